@@ -1,0 +1,69 @@
+// Counter-based random numbers: every value is a function of (seed, stream, global index) alone, so a tensor has the
+// same values for any number of devices or threads.
+//
+// Generator: Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3",
+// SC11). The key is (seed, stream), the counter the 64-bit block index; one block gives two 32-bit words.
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+
+namespace moehill {
+
+// One stream a tensor or purpose; the numbers are part of what a seed means and never change.
+enum class Stream : uint32_t {
+  kX = 1,
+  kW1,
+  kW2,
+  kW3,
+  kS1,
+  kS2,
+  kS3,
+  kLogits,
+  kRunLengths,
+  kRunExperts,
+  kSampleRows,
+  kBootstrap,
+  kRouter,
+};
+
+inline constexpr int kThreefryRotations[8] = {13, 15, 26, 6, 17, 29, 16, 24};
+inline constexpr uint32_t kThreefryParity = 0x1BD11BDA;
+
+// Two 32-bit words of block `counter`.
+inline std::array<uint32_t, 2> threefry(uint32_t seed, Stream stream, uint64_t counter) {
+  const uint32_t key[3] = {seed, static_cast<uint32_t>(stream),
+                           kThreefryParity ^ seed ^ static_cast<uint32_t>(stream)};
+  uint32_t x0 = static_cast<uint32_t>(counter) + key[0];
+  uint32_t x1 = static_cast<uint32_t>(counter >> 32) + key[1];
+  for (int round = 0; round < 20; ++round) {
+    const int rotation = kThreefryRotations[round % 8];
+    x0 += x1;
+    x1 = (x1 << rotation) | (x1 >> (32 - rotation));
+    x1 ^= x0;
+    if (round % 4 == 3) {
+      const uint32_t injection = static_cast<uint32_t>(round / 4 + 1);
+      x0 += key[injection % 3];
+      x1 += key[(injection + 1) % 3] + injection;
+    }
+  }
+  return {x0, x1};
+}
+
+// Uniform in (0, 1): the 23 high bits, centred, so neither end is reached.
+inline double uniform_from_bits(uint32_t bits) { return (static_cast<double>(bits >> 9) + 0.5) * 0x1p-23; }
+
+// Uniform in (0, 1) of (seed, stream, index).
+inline double random_uniform(uint32_t seed, Stream stream, uint64_t index) {
+  return uniform_from_bits(threefry(seed, stream, index)[0]);
+}
+
+// Standard normal of (seed, stream, index) by Box-Muller: the two words of block `index` give one value.
+// (The vectorised tensor fill in kernels/random_fill.h has its own indexing of blocks.)
+inline double random_normal(uint32_t seed, Stream stream, uint64_t index) {
+  const auto [a, b] = threefry(seed, stream, index);
+  return std::sqrt(-2.0 * std::log(uniform_from_bits(a))) * std::cos(6.283185307179586 * uniform_from_bits(b));
+}
+
+}  // namespace moehill

@@ -1,0 +1,68 @@
+// How the block is computed: the choices of one run, each a small enum that flows down by value.
+#pragma once
+
+#include <string>
+
+#include "moehill/moe/shape.h"
+#include "moehill/routing/plan.h"
+
+namespace moehill {
+
+enum class Backend { gmm, ragged_dot };
+enum class Impl { baseline, fused_w13, preweight, fused_w13_preweight, scatter, fast };
+enum class Remat { none, expert_mlp, combine };
+
+// What an impl is made of.
+inline bool has_fused_w13(Impl impl) {
+  return impl == Impl::fused_w13 || impl == Impl::fused_w13_preweight || impl == Impl::fast;
+}
+inline bool has_preweight(Impl impl) { return impl == Impl::preweight || impl == Impl::fused_w13_preweight; }
+inline bool has_scatter(Impl impl) { return impl == Impl::scatter || impl == Impl::fast; }
+
+// Faults that tests plant to see the checker catch them; `none` in every other use.
+enum class Fault {
+  none,
+  offset_off_by_one,        // every expert boundary after the first shifted by one row
+  swapped_w1_w3,            // gate and up exchanged
+  gate_value_left_out,      // p taken as 1
+  last_token_lost,          // the last token's routed output is zero
+  padding_in_first_group,   // a shard's padding rows counted to its first expert (the reference's S4)
+  shared_counted_twice,     // shared expert added once more
+  shared_left_out,          // shared expert missing
+  stale_reduce,             // a device reads its peer's partial sums of the step before
+  transposed_w2,            // W2 read with its two indices exchanged
+  wrong_gate_order,         // gate values of a token's first two choices exchanged
+  duplicate_row,            // one assignment's row replaced by its neighbour's
+  expert_id_shifted,        // expert e computed with the weights of e + 1
+  dx_misses_one_expert,     // dx without the last expert's share
+  dw_last_row_lost,         // weight gradients miss each group's last row
+  dw2_unweighted,           // dW2 without the gate value
+  dp_not_scaled,            // dp without the 2 / (T H) of the loss
+  silu_without_sigmoid_derivative,  // backward of silu taken as sigmoid alone
+  peer_partial_missing,     // the reduction leaves out the last device
+  tail_column_lost,         // the last column of y is not written
+  bf16_truncated,           // rounding by cutting instead of to nearest (f32: low 12 bits cut)
+};
+
+struct BlockOptions {
+  Backend backend = Backend::gmm;
+  Impl impl = Impl::fused_w13;
+  Remat remat = Remat::none;
+  Pass pass = Pass::forward_backward;
+  PackStrategy pack = PackStrategy::counting_sort;
+  Capacity capacity;
+  bool shared_fused = false;
+  bool router_grad = false;
+  bool prequeue = false;  // plan (and packed rows) made before the clock starts; forward only
+  Fault fault = Fault::none;
+};
+
+const char* name_of(Backend);
+const char* name_of(Impl);
+const char* name_of(Remat);
+const char* name_of(Pass);
+const char* name_of(PackStrategy);
+const char* name_of(CapacityPolicy);
+const char* name_of(Fault);
+
+}  // namespace moehill

@@ -1,0 +1,31 @@
+// Figures that describe a routing: run lengths of the first choice, load over experts, balance over devices.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "moehill/routing/plan.h"
+
+namespace moehill {
+
+// Runs of equal first choices along the tokens.
+struct RunStatistics {
+  int64_t num = 0;
+  double mean = 0, p95 = 0;  // p95: nearest rank
+  int64_t max = 0;
+};
+RunStatistics run_statistics(const Routing& routing);
+
+// Assignments per expert before capacity. std: population; cv = std / mean.
+struct LoadStatistics {
+  int64_t min = 0, max = 0;
+  double std = 0, cv = 0;
+};
+std::vector<int64_t> expert_load(const Routing& routing);
+LoadStatistics load_statistics(const std::vector<int64_t>& load);
+
+// Largest load over mean load; devices hold the contiguous expert ranges of expert_range().
+double max_over_mean(const std::vector<int64_t>& load);
+std::vector<int64_t> device_load(const std::vector<int64_t>& load, int num_devices);
+
+}  // namespace moehill

@@ -1,0 +1,45 @@
+// Storage types: f32 and bf16. Arithmetic is always f32; bf16 is rounded to nearest, ties to even.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+namespace moehill {
+
+enum class DType { f32, bf16 };
+
+inline size_t dtype_bytes(DType dtype) { return dtype == DType::f32 ? 4 : 2; }
+inline const char* dtype_name(DType dtype) { return dtype == DType::f32 ? "f32" : "bf16"; }
+
+struct bf16 {
+  uint16_t bits = 0;
+};
+
+inline float to_f32(bf16 value) { return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16); }
+inline float to_f32(float value) { return value; }
+
+// Round to nearest even; a NaN stays a NaN (its quiet bit is set so that cutting the low half cannot make it infinite).
+inline bf16 to_bf16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return bf16{static_cast<uint16_t>((bits >> 16) | 0x40u)};
+  return bf16{static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
+}
+
+template <typename T>
+inline T from_f32(float value);
+template <>
+inline float from_f32<float>(float value) {
+  return value;
+}
+template <>
+inline bf16 from_f32<bf16>(float value) {
+  return to_bf16(value);
+}
+
+template <typename T>
+inline constexpr DType dtype_of = DType::f32;
+template <>
+inline constexpr DType dtype_of<bf16> = DType::bf16;
+
+}  // namespace moehill
