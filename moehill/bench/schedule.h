@@ -1,0 +1,43 @@
+// Schedule: times several callables interleaved, one sample each a round, so that a drift of the machine hits
+// all alike.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace moehill {
+
+// Seconds from a steady clock.
+double steady_seconds();
+
+struct ScheduleOptions {
+  int64_t warmup = 1;   // rounds that are thrown away
+  int64_t iters = 5;    // rounds at least
+  double min_time = 0;  // go on until every point has this many seconds of samples
+  double ci_target =
+      0;  // go on until the interval of every point's median is within +- this share of it; 0: no such rule
+  int64_t max_rounds = 1000;  // end of the two rules above
+};
+
+struct ScheduleHooks {
+  std::function<double()> clock = steady_seconds;
+  std::function<void(int point)> after_sample;     // outside the clock, warm-up included
+  std::function<void(int64_t round)> after_round;  // likewise
+};
+
+struct ScheduleResult {
+  std::vector<std::vector<double>> samples;  // [point][round] seconds
+  std::vector<std::vector<int>> order;       // [round] the points as they were run
+  std::string stop_reason;                   // "iters", "min_time", "ci_target", "max_rounds"
+};
+
+// Order of a round: rotated by one every second round and reversed in odd rounds, so that neighbours and
+// places are balanced; two points run A B, B A, B A, A B.
+std::vector<int> round_order(int64_t round, int num_points);
+
+ScheduleResult time_interleaved(const std::vector<std::function<void()>>& points,
+                                const ScheduleOptions& options, const ScheduleHooks& hooks);
+
+}  // namespace moehill

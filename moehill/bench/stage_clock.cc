@@ -1,0 +1,40 @@
+#include "moehill/bench/stage_clock.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+namespace moehill {
+
+StageClock::StageClock(int num_stages, std::function<double()> clock)
+    : clock_(std::move(clock)), seconds_(num_stages), visits_(num_stages) {
+  intervals_.reserve(kReserved);
+}
+
+void StageClock::restart() {
+  std::fill(seconds_.begin(), seconds_.end(), 0.0);
+  std::fill(visits_.begin(), visits_.end(), 0);
+  intervals_.clear();
+  current_ = kIdle;
+}
+
+void StageClock::enter(int stage) {
+  const double now = clock_();
+  close(now);
+  current_ = stage;
+  begin_ = now;
+  ++visits_[stage];
+}
+
+void StageClock::finish() { close(clock_()); }
+
+void StageClock::close(double now) {
+  if (current_ == kIdle) return;
+  seconds_[current_] += now - begin_;
+  intervals_.push_back({current_, begin_, now});
+  current_ = kIdle;
+}
+
+double StageClock::total_seconds() const { return std::accumulate(seconds_.begin(), seconds_.end(), 0.0); }
+
+}  // namespace moehill

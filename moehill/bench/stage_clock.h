@@ -1,0 +1,45 @@
+// StageClock: how long a device spends in each of a few numbered stages, and when; it does not know what the
+// stages mean.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+namespace moehill {
+
+// One stretch of time in a stage, seconds of the clock.
+struct StageInterval {
+  int stage = 0;
+  double begin = 0, end = 0;
+};
+
+// enter(s) ends the running stage and begins s; finish() ends the last. Allocates nothing until more than
+// kReserved intervals come between two calls of restart().
+class StageClock {
+ public:
+  StageClock(int num_stages, std::function<double()> clock);
+
+  void restart();  // forgets everything
+  void enter(int stage);
+  void finish();
+
+  // Since restart(): seconds and visits per stage, and the intervals in order.
+  const std::vector<double>& seconds() const { return seconds_; }
+  const std::vector<int>& visits() const { return visits_; }
+  const std::vector<StageInterval>& intervals() const { return intervals_; }
+  double total_seconds() const;
+
+ private:
+  static constexpr int kReserved = 1024;
+  static constexpr int kIdle = -1;
+  void close(double now);
+
+  std::function<double()> clock_;
+  std::vector<double> seconds_;
+  std::vector<int> visits_;
+  std::vector<StageInterval> intervals_;
+  int current_ = kIdle;
+  double begin_ = 0;
+};
+
+}  // namespace moehill

@@ -1,0 +1,51 @@
+// The stage clock on a clock set by hand.
+#include "moehill/bench/stage_clock.h"
+
+#include <gtest/gtest.h>
+
+namespace moehill {
+namespace {
+
+TEST(StageClock, StagesAddUpToTheWholeStretch) {
+  double now = 10;
+  StageClock clock(3, [&] { return now; });
+  clock.enter(0);
+  now = 11;
+  clock.enter(2);
+  now = 14;
+  clock.enter(0);
+  now = 14.5;
+  clock.finish();
+  now = 20;  // nobody's time
+  EXPECT_EQ(clock.seconds(), (std::vector<double>{1.5, 0, 3}));
+  EXPECT_EQ(clock.visits(), (std::vector<int>{2, 0, 1}));
+  EXPECT_EQ(clock.total_seconds(), 4.5);
+  ASSERT_EQ(clock.intervals().size(), 3u);
+  EXPECT_EQ(clock.intervals()[1].begin, 11);
+  EXPECT_EQ(clock.intervals()[1].end, 14);
+}
+
+TEST(StageClock, RestartForgets) {
+  double now = 0;
+  StageClock clock(2, [&] { return now; });
+  clock.enter(1);
+  now = 5;
+  clock.restart();
+  clock.finish();
+  EXPECT_EQ(clock.total_seconds(), 0);
+  EXPECT_TRUE(clock.intervals().empty());
+}
+
+TEST(StageClock, FinishTwiceCountsOnce) {
+  double now = 0;
+  StageClock clock(1, [&] { return now; });
+  clock.enter(0);
+  now = 1;
+  clock.finish();
+  now = 2;
+  clock.finish();
+  EXPECT_EQ(clock.total_seconds(), 1);
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,111 @@
+#include "moehill/bench/statistics.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "moehill/base/error.h"
+#include "moehill/base/rng.h"
+
+namespace moehill {
+namespace {
+
+constexpr int kNumResamples = 2000;
+constexpr double kTail = 0.025;
+
+double sorted_median(const std::vector<double>& sorted) {
+  const size_t n = sorted.size();
+  return n % 2 == 1 ? sorted[n / 2] : 0.5 * (sorted[n / 2 - 1] + sorted[n / 2]);
+}
+
+// The number of samples to leave out at each end, and the probability of the median lying outside one end.
+struct Cut {
+  int64_t num_outside = 0;
+  double tail = 0;
+};
+
+Cut median_cut(int64_t n) {
+  const double half_to_n = std::log(0.5) * static_cast<double>(n);
+  const auto probability = [&](int64_t i) {  // of i samples below the median
+    const double count = static_cast<double>(n), below = static_cast<double>(i);
+    return std::exp(std::lgamma(count + 1) - std::lgamma(below + 1) - std::lgamma(count - below + 1) +
+                    half_to_n);
+  };
+  Cut cut{0, probability(0)};
+  while (cut.num_outside + 1 < (n + 1) / 2) {
+    const double next = cut.tail + probability(cut.num_outside + 1);
+    if (next > kTail) break;
+    cut = {cut.num_outside + 1, next};
+  }
+  return cut;
+}
+
+}  // namespace
+
+double median_of(std::vector<double> samples) {
+  MOEHILL_CHECK(!samples.empty(), "median of no samples");
+  std::sort(samples.begin(), samples.end());
+  return sorted_median(samples);
+}
+
+Summary summarize(std::span<const double> samples) {
+  MOEHILL_CHECK(!samples.empty(), "summary of no samples");
+  std::vector<double> sorted(samples.begin(), samples.end());
+  std::sort(sorted.begin(), sorted.end());
+  const int64_t n = static_cast<int64_t>(sorted.size());
+  const Cut cut = median_cut(n);
+  Summary summary;
+  summary.n = n;
+  summary.median = sorted_median(sorted);
+  summary.min = sorted.front();
+  summary.max = sorted.back();
+  summary.ci_lo = sorted[cut.num_outside];
+  summary.ci_hi = sorted[n - 1 - cut.num_outside];
+  summary.coverage = std::max(0.0, 1.0 - 2.0 * cut.tail);
+  return summary;
+}
+
+Ratio speed_ratio(std::span<const double> a, std::span<const double> b, uint32_t seed) {
+  MOEHILL_CHECK(!a.empty() && a.size() == b.size(), "paired series of {} and {} samples", a.size(), b.size());
+  std::vector<double> logs(a.size());
+  for (size_t i = 0; i < a.size(); ++i) logs[i] = std::log(a[i] / b[i]);
+  std::vector<double> medians(kNumResamples), resample(logs.size());
+  uint64_t counter = 0;
+  for (double& median : medians) {
+    for (double& value : resample) {
+      const double u = random_uniform(seed, Stream::kBootstrap, counter++);
+      value = logs[static_cast<size_t>(u * static_cast<double>(logs.size()))];
+    }
+    median = median_of(resample);
+  }
+  std::sort(medians.begin(), medians.end());
+  const size_t outside = static_cast<size_t>(kTail * kNumResamples);
+  return {std::exp(median_of(logs)), std::exp(medians[outside]),
+          std::exp(medians[kNumResamples - 1 - outside]), static_cast<int64_t>(logs.size())};
+}
+
+Verdict judge(const Ratio& ratio) {
+  if (ratio.n < 3) return Verdict::inconclusive;
+  const bool holds_one = ratio.ci_lo <= 1 && ratio.ci_hi >= 1;
+  if (holds_one) {
+    const bool narrow = ratio.ci_lo > 1 / (1 + kResolved) && ratio.ci_hi < 1 + kResolved;
+    return narrow ? Verdict::within_noise : Verdict::inconclusive;
+  }
+  if (std::abs(std::log(ratio.ratio)) < std::log1p(kNegligible)) return Verdict::within_noise;
+  return ratio.ratio > 1 ? Verdict::faster : Verdict::slower;
+}
+
+const char* name_of(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::faster:
+      return "faster";
+    case Verdict::slower:
+      return "slower";
+    case Verdict::within_noise:
+      return "within noise";
+    case Verdict::inconclusive:
+      return "inconclusive";
+  }
+  return "?";
+}
+
+}  // namespace moehill

@@ -1,0 +1,105 @@
+// Statistics on made-up samples whose medians, intervals and verdicts are known.
+#include "moehill/bench/statistics.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "moehill/base/rng.h"
+
+namespace moehill {
+namespace {
+
+std::vector<double> one_to(int n) {
+  std::vector<double> values(n);
+  std::iota(values.begin(), values.end(), 1.0);
+  return values;
+}
+
+TEST(Summary, MedianOfOddAndEven) {
+  EXPECT_EQ(median_of({3, 1, 2}), 2);
+  EXPECT_EQ(median_of({4, 1, 2, 3}), 2.5);
+  EXPECT_EQ(median_of({7}), 7);
+}
+
+TEST(Summary, FewSamplesGiveTheRangeAndItsWorth) {
+  const Summary summary = summarize(one_to(5));
+  EXPECT_EQ(summary.ci_lo, 1);
+  EXPECT_EQ(summary.ci_hi, 5);
+  EXPECT_NEAR(summary.coverage, 0.9375, 1e-12);
+  EXPECT_EQ(summarize(one_to(1)).coverage, 0);
+}
+
+// Tables of the sign test: n = 6 keeps (1, 6), n = 9 (2, 8), n = 25 (8, 18), n = 100 (40, 61).
+TEST(Summary, OrderStatisticsOfTheTables) {
+  const struct {
+    int n;
+    double lo, hi;
+  } rows[] = {{6, 1, 6}, {9, 2, 8}, {25, 8, 18}, {100, 40, 61}};
+  for (const auto& row : rows) {
+    const Summary summary = summarize(one_to(row.n));
+    EXPECT_EQ(summary.ci_lo, row.lo) << row.n;
+    EXPECT_EQ(summary.ci_hi, row.hi) << row.n;
+    EXPECT_GE(summary.coverage, 0.95) << row.n;
+  }
+}
+
+TEST(Summary, IntervalCoversTheTrueMedian) {
+  int num_covered = 0;
+  for (uint64_t trial = 0; trial < 2000; ++trial) {
+    std::vector<double> samples(15);
+    for (size_t i = 0; i < samples.size(); ++i)
+      samples[i] = random_normal(7, Stream::kLogits, trial * 15 + i);
+    const Summary summary = summarize(samples);
+    num_covered += summary.ci_lo <= 0 && summary.ci_hi >= 0;
+  }
+  EXPECT_GE(num_covered, 1900);  // 96.5 % expected
+}
+
+TEST(Ratio, DriftOfTheMachineCancels) {
+  std::vector<double> a, b;
+  for (int i = 0; i < 9; ++i) {
+    a.push_back(1.0 + 0.3 * i);
+    b.push_back(0.8 * a.back());
+  }
+  const Ratio ratio = speed_ratio(a, b, 0);
+  EXPECT_NEAR(ratio.ratio, 1.25, 1e-12);
+  EXPECT_NEAR(ratio.ci_lo, 1.25, 1e-12);
+  EXPECT_EQ(judge(ratio), Verdict::faster);
+  EXPECT_EQ(judge(speed_ratio(b, a, 0)), Verdict::slower);
+}
+
+TEST(Ratio, SameSeedSameInterval) {
+  const std::vector<double> a = {1, 2, 3, 1.5, 2.5, 1.1}, b = {1.2, 1.7, 3.3, 1.4, 2.6, 1};
+  EXPECT_EQ(speed_ratio(a, b, 3).ci_lo, speed_ratio(a, b, 3).ci_lo);
+  const Ratio ratio = speed_ratio(a, b, 3);
+  EXPECT_LE(ratio.ci_lo, ratio.ratio);
+  EXPECT_GE(ratio.ci_hi, ratio.ratio);
+}
+
+TEST(Verdict, Words) {
+  EXPECT_EQ(judge({1.20, 1.10, 1.30, 2}), Verdict::inconclusive) << "two rounds prove nothing";
+  EXPECT_EQ(judge({1.20, 1.10, 1.30, 5}), Verdict::faster);
+  EXPECT_EQ(judge({0.80, 0.70, 0.90, 5}), Verdict::slower);
+  EXPECT_EQ(judge({1.01, 0.99, 1.02, 5}), Verdict::within_noise);
+  EXPECT_EQ(judge({1.10, 0.90, 1.30, 5}), Verdict::inconclusive);
+  EXPECT_EQ(judge({1.0004, 1.0003, 1.0005, 50}), Verdict::within_noise) << "0.04 % is not a result";
+}
+
+// Two series from one distribution: at most 5 % may be called different.
+TEST(Verdict, EqualSeriesAreRarelyCalledDifferent) {
+  int num_different = 0;
+  for (uint64_t trial = 0; trial < 200; ++trial) {
+    std::vector<double> a(9), b(9);
+    for (size_t i = 0; i < 9; ++i) {
+      a[i] = 1 + 0.02 * random_normal(1, Stream::kX, trial * 9 + i);
+      b[i] = 1 + 0.02 * random_normal(1, Stream::kW1, trial * 9 + i);
+    }
+    const Verdict verdict = judge(speed_ratio(a, b, 0));
+    num_different += verdict == Verdict::faster || verdict == Verdict::slower;
+  }
+  EXPECT_LE(num_different, 10);
+}
+
+}  // namespace
+}  // namespace moehill
