@@ -18,8 +18,8 @@ inline void cpu_pause() {
 #endif
 }
 
-// About 50 us of spinning: longer than a hand-over between busy threads, short enough that an idle team does not
-// disturb another team on the same cores.
+// About 50 us of spinning: longer than a hand-over between busy threads, short enough that an idle team does
+// not disturb another team on the same cores.
 inline constexpr int kSpins = 4000;
 
 // Returns the first value seen that is not `old`.

@@ -27,8 +27,8 @@ class TaskRef {
 class ThreadTeam {
  public:
   // `num_threads` members; the caller of run() is member 0, the others are threads of the team.
-  // cpus[i] is the logical CPU that member i is pinned to; empty leaves the threads to the system. Member 0 is pinned by
-  // pin_caller(), since the team does not own its caller.
+  // cpus[i] is the logical CPU that member i is pinned to; empty leaves the threads to the system. Member 0
+  // is pinned by pin_caller(), since the team does not own its caller.
   explicit ThreadTeam(int num_threads, std::vector<int> cpus = {});
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
@@ -38,7 +38,8 @@ class ThreadTeam {
   const std::vector<int>& cpus() const { return cpus_; }
   void pin_caller() const;
 
-  // Calls task(i) for i in [0, size) at once and returns when all are done. Rethrows the first exception of a member.
+  // Calls task(i) for i in [0, size) at once and returns when all are done. Rethrows the first exception of a
+  // member. One run at a time: not from inside a task, not from two threads at once. Allocates nothing.
   void run(TaskRef task);
 
   // Calls body(begin, end) on each member's share of [0, n).
@@ -51,6 +52,7 @@ class ThreadTeam {
   }
 
  private:
+  void stop();
   void worker(int i);
   void run_member(int i);
 

@@ -1,0 +1,69 @@
+#include "moehill/machine/topology.h"
+
+#include <hwloc.h>
+
+#include <algorithm>
+#include <memory>
+#include <stdexcept>
+#include <type_traits>
+
+namespace moehill {
+namespace {
+
+using HwlocTopology =
+    std::unique_ptr<std::remove_pointer_t<hwloc_topology_t>, decltype(&hwloc_topology_destroy)>;
+
+// Only what is allowed: the cpuset by hwloc's default, the affinity mask by the flag.
+HwlocTopology load() {
+  hwloc_topology_t raw = nullptr;
+  if (hwloc_topology_init(&raw) != 0) throw std::runtime_error("hwloc cannot make a topology");
+  HwlocTopology topology(raw, &hwloc_topology_destroy);
+  hwloc_topology_set_flags(raw,
+                           HWLOC_TOPOLOGY_FLAG_IS_THISSYSTEM | HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING);
+  if (hwloc_topology_load(raw) != 0) throw std::runtime_error("hwloc cannot read this machine's topology");
+  return topology;
+}
+
+// Where the system names no cores (some virtual machines) each logical CPU counts as one.
+std::vector<int> one_cpu_per_core(hwloc_topology_t topology) {
+  const bool has_cores = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_CORE) > 0;
+  const hwloc_obj_type_t type = has_cores ? HWLOC_OBJ_CORE : HWLOC_OBJ_PU;
+  std::vector<int> cpus;
+  for (hwloc_obj_t core = nullptr; (core = hwloc_get_next_obj_by_type(topology, type, core)) != nullptr;) {
+    cpus.push_back(hwloc_bitmap_first(core->cpuset));
+  }
+  if (cpus.empty()) throw std::runtime_error("hwloc shows no CPU for this process");
+  return cpus;
+}
+
+int64_t cache_bytes(hwloc_topology_t topology, hwloc_obj_type_t type) {
+  const hwloc_obj_t cache = hwloc_get_obj_by_type(topology, type, 0);
+  return cache == nullptr ? 0 : static_cast<int64_t>(cache->attr->cache.size);
+}
+
+std::string model_name(hwloc_topology_t topology) {
+  for (const hwloc_obj_type_t type : {HWLOC_OBJ_PACKAGE, HWLOC_OBJ_MACHINE}) {
+    const hwloc_obj_t object = hwloc_get_obj_by_type(topology, type, 0);
+    const char* name = object == nullptr ? nullptr : hwloc_obj_get_info_by_name(object, "CPUModel");
+    if (name != nullptr) return name;
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+Topology detect_topology() {
+  const HwlocTopology machine = load();
+  Topology topology;
+  topology.cpu_model = model_name(machine.get());
+  topology.core_cpus = one_cpu_per_core(machine.get());
+  topology.num_cores = static_cast<int>(topology.core_cpus.size());
+  topology.num_numa_nodes = std::max(1, hwloc_get_nbobjs_by_type(machine.get(), HWLOC_OBJ_NUMANODE));
+  topology.l1d_bytes = cache_bytes(machine.get(), HWLOC_OBJ_L1CACHE);
+  topology.l2_bytes = cache_bytes(machine.get(), HWLOC_OBJ_L2CACHE);
+  topology.l3_bytes = cache_bytes(machine.get(), HWLOC_OBJ_L3CACHE);
+  topology.num_l3 = std::max(0, hwloc_get_nbobjs_by_type(machine.get(), HWLOC_OBJ_L3CACHE));
+  return topology;
+}
+
+}  // namespace moehill

@@ -1,0 +1,70 @@
+#include "moehill/machine/topology.h"
+
+#include <gtest/gtest.h>
+#include <sched.h>
+
+#include <set>
+#include <thread>
+
+#include "moehill/machine/pinning.h"
+
+namespace moehill {
+namespace {
+
+bool may_run_on(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_ISSET(static_cast<unsigned>(cpu), &set);
+}
+
+TEST(Topology, OneAllowedCpuForEachCore) {
+  const Topology topology = detect_topology();
+  ASSERT_GE(topology.num_cores, 1);
+  EXPECT_EQ(static_cast<size_t>(topology.num_cores), topology.core_cpus.size());
+  EXPECT_EQ(std::set<int>(topology.core_cpus.begin(), topology.core_cpus.end()).size(),
+            topology.core_cpus.size());
+  EXPECT_LE(topology.core_cpus.size(), std::thread::hardware_concurrency());
+  for (const int cpu : topology.core_cpus) EXPECT_TRUE(may_run_on(cpu)) << cpu;
+  EXPECT_EQ(core_cpus(), topology.core_cpus);
+}
+
+TEST(Topology, CachesGrowWithTheirLevel) {
+  const Topology topology = detect_topology();
+  EXPECT_FALSE(topology.cpu_model.empty());
+  EXPECT_GE(topology.num_numa_nodes, 1);
+  if (topology.l1d_bytes == 0 || topology.l2_bytes == 0)
+    GTEST_SKIP() << "this machine does not show its caches";
+  EXPECT_GE(topology.l1d_bytes, 4096);
+  EXPECT_GT(topology.l2_bytes, topology.l1d_bytes);
+  EXPECT_EQ(topology.l3_bytes > 0, topology.num_l3 > 0);
+}
+
+// A child process, because the affinity of all threads of the process counts.
+TEST(TopologyDeathTest, TheAffinityMaskLimitsTheCores) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const int last = core_cpus().back();
+  EXPECT_EXIT(
+      {
+        const bool pinned = pin_this_thread(last);
+        std::exit(pinned && core_cpus() == std::vector<int>{last} ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+TEST(Pinning, AScopePutsTheAffinityBack) {
+  const std::vector<int> cpus = core_cpus();
+  {
+    const PinScope pin(cpus.back());
+    EXPECT_EQ(sched_getcpu(), cpus.back());
+    EXPECT_EQ(may_run_on(cpus.front()), cpus.size() == 1);
+  }
+  for (const int cpu : cpus) EXPECT_TRUE(may_run_on(cpu));
+}
+
+TEST(Pinning, ACpuThatDoesNotExistIsRefused) {
+  EXPECT_FALSE(pin_this_thread(-1));
+  EXPECT_FALSE(pin_this_thread(1 << 20));
+}
+
+}  // namespace
+}  // namespace moehill
