@@ -2,13 +2,15 @@
 #pragma once
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <stdexcept>
 #include <string>
 
 namespace moehill {
 
-// Bad usage or bad input (exit status 2). The message says what was wrong, what was got, what is allowed, and the remedy.
+// Bad usage or bad input (exit status 2). The message says what was wrong, what was got, what is allowed, and
+// the remedy.
 class InputError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -23,7 +25,7 @@ InputError input_error(const std::string& what, const std::string& got, const st
 }  // namespace moehill
 
 // An invariant of the program, checked in release builds too: prints the message with its place and aborts.
-#define MOEHILL_CHECK(condition, ...)                                                             \
-  do {                                                                                            \
+#define MOEHILL_CHECK(condition, ...)                                                                    \
+  do {                                                                                                   \
     if (!(condition)) ::moehill::check_failed(#condition, __FILE__, __LINE__, fmt::format(__VA_ARGS__)); \
   } while (false)

@@ -1,0 +1,57 @@
+#include "moehill/kernels/gemm_units.h"
+
+#include <algorithm>
+
+namespace moehill {
+namespace {
+
+// With 12 units a thread the wait at the end is about a 24th of a thread's work at worst, and less since
+// small units come last.
+constexpr int64_t kUnitsPerThread = 12;
+constexpr int64_t kMinPanels = 8;  // fewer columns a unit do not pay for packing its rows
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t cost(const GemmUnit& unit) {
+  return (unit.row_end - unit.row_begin + 1) * (unit.panel_end - unit.panel_begin);
+}
+
+}  // namespace
+
+UnitQueue::UnitQueue(const GemmLimits& limits, int64_t max_block_rows) {
+  const int64_t row_blocks = limits.max_groups + limits.max_rows / std::max<int64_t>(1, max_block_rows);
+  const int64_t panels = ceil_div(limits.max_depth, kPanelWidth);
+  units_.reserve(static_cast<size_t>(row_blocks * ceil_div(panels, kMinPanels)));
+}
+
+void UnitQueue::fill(GroupOffsets offset, const UnitCut& cut, int num_threads) {
+  units_.clear();
+  next_.store(0, std::memory_order_relaxed);
+  const int64_t num_groups = static_cast<int64_t>(offset.size()) - 1;
+  const int64_t target =
+      std::max<int64_t>(1, offset[num_groups] * cut.num_panels / (kUnitsPerThread * num_threads));
+  for (int64_t g = 0; g < num_groups; ++g) {
+    const int64_t rows = offset[g + 1] - offset[g];
+    if (rows == 0 && !cut.keep_empty) continue;
+    const int64_t row_blocks = cut.max_rows > 0 ? std::max<int64_t>(1, ceil_div(rows, cut.max_rows)) : 1;
+    const int64_t max_panels = rows > cut.tall_rows ? cut.max_panels_tall : cut.max_panels;
+    for (int64_t rb = 0; rb < row_blocks; ++rb) {
+      const Range block = share(rows, rb, row_blocks);
+      int64_t splits = num_threads == 1 ? 1 : ceil_div(block.size() * cut.num_panels, target);
+      splits = std::min(splits, std::max<int64_t>(1, cut.num_panels / kMinPanels));
+      splits = std::max(splits, ceil_div(cut.num_panels, max_panels));
+      for (int64_t i = 0; i < splits; ++i) {
+        const Range panels = share(cut.num_panels, i, splits);
+        units_.push_back({static_cast<int32_t>(g), offset[g] + block.begin, offset[g] + block.end,
+                          static_cast<int32_t>(panels.begin), static_cast<int32_t>(panels.end)});
+      }
+    }
+  }
+  std::sort(units_.begin(), units_.end(), [](const GemmUnit& a, const GemmUnit& b) {
+    const int64_t cost_a = cost(a), cost_b = cost(b);
+    if (cost_a != cost_b) return cost_a > cost_b;
+    return a.row_begin != b.row_begin ? a.row_begin < b.row_begin : a.panel_begin < b.panel_begin;
+  });
+}
+
+}  // namespace moehill

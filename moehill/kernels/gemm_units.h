@@ -1,0 +1,51 @@
+// Units of grouped-GEMM work: blocks of (group, rows, panels of 16 columns) that threads take from a common
+// queue.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "moehill/kernels/grouped_gemm.h"
+
+namespace moehill {
+
+struct GemmUnit {
+  int32_t group;
+  int64_t row_begin, row_end;      // of all rows
+  int32_t panel_begin, panel_end;  // output columns / 16
+};
+
+// How to cut: rows of a group into blocks of at most max_rows (0: never), columns into blocks of at most
+// max_panels, or max_panels_tall in groups of more than tall_rows rows. keep_empty: empty groups get units
+// too.
+struct UnitCut {
+  int64_t num_panels;
+  int64_t max_rows;
+  int64_t max_panels;
+  int64_t tall_rows = INT64_MAX;
+  int64_t max_panels_tall = INT64_MAX;
+  bool keep_empty = false;
+};
+
+// A queue of units, costliest first, so that the threads finish together. What a unit computes does not
+// depend on how the work was cut, so neither do the results.
+class UnitQueue {
+ public:
+  UnitQueue(const GemmLimits& limits, int64_t max_block_rows);
+
+  // Cuts the groups; finer than asked if there would be fewer than about kUnitsPerThread units a thread.
+  void fill(GroupOffsets offset, const UnitCut& cut, int num_threads);
+
+  // The next unit, or null when the queue is empty. Thread-safe.
+  const GemmUnit* take() {
+    const size_t i = next_.fetch_add(1, std::memory_order_relaxed);
+    return i < units_.size() ? &units_[i] : nullptr;
+  }
+
+ private:
+  std::vector<GemmUnit> units_;
+  std::atomic<size_t> next_{0};
+};
+
+}  // namespace moehill

@@ -1,0 +1,188 @@
+// Our grouped GEMM: the three directions as queues of units, run by the team on the best SIMD target of this
+// CPU.
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "moehill/kernels/gmm.cc"
+#include <hwy/foreach_target.h>  // first: includes this file once a target
+// After foreach_target:
+#include <hwy/highway.h>
+
+#include "moehill/kernels/gmm_forward-inl.h"
+#include "moehill/kernels/gmm_grad-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace moehill {
+namespace HWY_NAMESPACE {
+
+template <typename T>
+void forward_typed(UnitQueue& queue, const RowSource& a, const WeightView& w, const ForwardOutput& out,
+                   GmmScratch& scratch) {
+  const int64_t chunk = sizeof(T) == 4 ? kDepthF32 : kDepthBf16;
+  while (const GemmUnit* unit = queue.take()) {
+    const PanelBlocks<T> blocks{static_cast<const T*>(w.data) + unit->group * w.group_elements(), w.k};
+    if (out.swiglu) {
+      columns_unit<T>(*unit, a, w.k, chunk, blocks, SwigluTiles<T>{out}, scratch);
+    } else {
+      columns_unit<T>(*unit, a, w.k, chunk, blocks, StoreTiles<T, false>{out.c}, scratch);
+    }
+  }
+}
+
+template <typename T>
+void input_grad_typed(UnitQueue& queue, const RowSource& dc, const WeightView& w, const MatView& da,
+                      bool accumulate, GmmScratch& scratch) {
+  while (const GemmUnit* unit = queue.take()) {
+    const TransposedBlocks<T> blocks{static_cast<const T*>(w.data) + unit->group * w.group_elements(), w.k};
+    if (accumulate) {
+      columns_unit<T>(*unit, dc, w.n, kDepthF32, blocks, StoreTiles<T, true>{da}, scratch);
+    } else {
+      columns_unit<T>(*unit, dc, w.n, kDepthF32, blocks, StoreTiles<T, false>{da}, scratch);
+    }
+  }
+}
+
+void forward_units(UnitQueue& queue, const RowSource& a, const WeightView& w, const ForwardOutput& out,
+                   GmmScratch& scratch) {
+  if (w.dtype == DType::f32) return forward_typed<float>(queue, a, w, out, scratch);
+  forward_typed<bf16>(queue, a, w, out, scratch);
+}
+
+void input_grad_units(UnitQueue& queue, const RowSource& dc, const WeightView& w, const MatView& da,
+                      bool accumulate, GmmScratch& scratch) {
+  if (w.dtype == DType::f32) return input_grad_typed<float>(queue, dc, w, da, accumulate, scratch);
+  input_grad_typed<bf16>(queue, dc, w, da, accumulate, scratch);
+}
+
+void weight_grad_units(UnitQueue& queue, const RowSource& a, const RowSource& dc, const WeightView& dw,
+                       GmmScratch& scratch) {
+  while (const GemmUnit* unit = queue.take()) {
+    if (dw.dtype == DType::f32) {
+      grad_unit<float>(*unit, a, dc, dw, scratch);
+    } else {
+      grad_unit<bf16>(*unit, a, dc, dw, scratch);
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace moehill
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include <vector>
+
+namespace moehill {
+namespace {
+
+HWY_EXPORT(forward_units);
+HWY_EXPORT(input_grad_units);
+HWY_EXPORT(weight_grad_units);
+
+constexpr int64_t kMaxTileRows = 12;  // over all targets
+constexpr int64_t kLineFloats = 16;
+
+// Floats of each part of one thread's work space, for the largest problem.
+struct ScratchSizes {
+  int64_t a, b, c, zeros;
+  int64_t total() const { return a + b + c + zeros; }
+};
+
+ScratchSizes scratch_sizes(const GemmLimits& limits) {
+  const int64_t rows = std::min(kBlockRows, limits.max_rows) + kMaxTileRows;
+  const int64_t depth = std::min(kMaxDepth, limits.max_depth);
+  const int64_t chunks = depth / kDepthF32 + 1;
+  const int64_t grad_rows = std::min(kGradRows, limits.max_rows);
+  const int64_t panels = limits.max_depth / kPanelWidth + 1;
+  const bool deep = limits.max_depth > kMaxDepth;
+  const bool deep_grad = limits.max_rows > kGradRows;
+  const int64_t strips_deep = limits.max_depth + kMaxTileRows;
+
+  const int64_t columns_a = rows * (depth + kPanelWidth) + chunks * kLineFloats;
+  const int64_t grad_a = (limits.max_depth + kMaxTileRows) * (grad_rows + kLineFloats);
+  const int64_t grad_b = grad_rows * kPanelWidth * panels;
+  const int64_t columns_c =
+      rows * kPanelWidth * (deep ? std::min(panels, kMaxPanelsDeep) : std::min(panels, kPanelsPerPass));
+  const int64_t grad_c = deep_grad ? strips_deep * kPanelWidth * std::min(panels, kMaxGradPanelsDeep) : 0;
+  ScratchSizes sizes{std::max(columns_a, grad_a), std::max(kDepthF32 * kPanelWidth, grad_b),
+                     std::max({columns_c, grad_c, kMaxTileRows * kPanelWidth}),
+                     limits.max_depth + kPanelWidth};
+  for (int64_t* n : {&sizes.a, &sizes.b, &sizes.c, &sizes.zeros})
+    *n = round_up(*n + kLineFloats, kLineFloats);
+  return sizes;
+}
+
+class Gmm final : public GroupedGemm {
+ public:
+  explicit Gmm(const GemmLimits& limits)
+      : limits_(limits), memory_(gmm_workspace_bytes(limits)), queue_(limits, kBlockRows) {
+    const ScratchSizes sizes = scratch_sizes(limits);
+    float* at = static_cast<float*>(memory_.data());
+    for (int i = 0; i < limits.num_threads; ++i, at += sizes.total()) {
+      scratch_.push_back({at, at + sizes.a, at + sizes.a + sizes.b, at + sizes.a + sizes.b + sizes.c});
+    }
+  }
+
+  WeightLayout layout() const override { return WeightLayout::panels; }
+  bool gathers_and_fuses() const override { return true; }
+
+  void forward(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const WeightView& w,
+               const ForwardOutput& out) override {
+    check(team, offset, w);
+    queue_.fill(offset, {w.num_panels(), kBlockRows, max_panels(w.k, w.num_panels())}, team.size());
+    team.run([&](int i) {
+      HWY_DYNAMIC_DISPATCH(forward_units)(queue_, a, w, out, scratch_[static_cast<size_t>(i)]);
+    });
+  }
+
+  void input_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& dc, const WeightView& w,
+                  const MatView& da, bool accumulate) override {
+    check(team, offset, w);
+    const int64_t panels = (w.k + kPanelWidth - 1) / kPanelWidth;
+    queue_.fill(offset, {panels, kBlockRows, max_panels(w.n, panels)}, team.size());
+    team.run([&](int i) {
+      HWY_DYNAMIC_DISPATCH(input_grad_units)(queue_, dc, w, da, accumulate, scratch_[static_cast<size_t>(i)]);
+    });
+  }
+
+  void weight_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const RowSource& dc,
+                   const WeightView& dw) override {
+    check(team, offset, dw);
+    queue_.fill(offset, {dw.num_panels(), 0, dw.num_panels(), kGradRows, kMaxGradPanelsDeep, true},
+                team.size());
+    team.run([&](int i) {
+      HWY_DYNAMIC_DISPATCH(weight_grad_units)(queue_, a, dc, dw, scratch_[static_cast<size_t>(i)]);
+    });
+  }
+
+ private:
+  static int64_t max_panels(int64_t depth, int64_t panels) {
+    return depth > kMaxDepth ? kMaxPanelsDeep : panels;
+  }
+
+  void check(const ThreadTeam& team, GroupOffsets offset, const WeightView& w) const {
+    const int64_t groups = static_cast<int64_t>(offset.size()) - 1;
+    MOEHILL_CHECK(team.size() <= limits_.num_threads && groups <= limits_.max_groups &&
+                      groups <= w.num_groups && offset[groups] <= limits_.max_rows &&
+                      std::max(w.k, w.n) <= limits_.max_depth,
+                  "{} threads, {} groups, {} rows, [{}, {}] exceed the limits of this grouped GEMM",
+                  team.size(), groups, offset[groups], w.k, w.n);
+    MOEHILL_CHECK(w.layout == WeightLayout::panels, "weights are not in panels");
+  }
+
+  GemmLimits limits_;
+  Buffer memory_;
+  UnitQueue queue_;
+  std::vector<GmmScratch> scratch_;
+};
+
+}  // namespace
+
+size_t gmm_workspace_bytes(const GemmLimits& limits) {
+  return static_cast<size_t>(scratch_sizes(limits).total()) * sizeof(float) *
+         static_cast<size_t>(limits.num_threads);
+}
+
+std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits) { return std::make_unique<Gmm>(limits); }
+
+}  // namespace moehill
+#endif

@@ -1,0 +1,172 @@
+// Units of work of our grouped GEMM for the products over columns: forward and input gradient. They differ in
+// where a block of B comes from (a weight panel as it lies, or its transpose) and in what happens to a
+// finished tile. Include inside HWY_NAMESPACE, once a target.
+
+#if defined(MOEHILL_GMM_FORWARD_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef MOEHILL_GMM_FORWARD_INL_H
+#undef MOEHILL_GMM_FORWARD_INL_H
+#else
+#define MOEHILL_GMM_FORWARD_INL_H
+#endif
+
+#include "moehill/kernels/gemm_units.h"
+#include "moehill/kernels/gmm_model.h"
+#include "moehill/kernels/gmm_pack-inl.h"
+#include "moehill/kernels/gmm_scratch.h"
+#include "moehill/kernels/swiglu-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace moehill {
+namespace HWY_NAMESPACE {
+
+// Pointers to the elements [begin, ...) of kTileRows rows of a strip; missing and padding rows read zeros.
+template <typename T>
+HWY_INLINE void strip_rows(const RowSource& source, int64_t row, int64_t row_end, int64_t begin,
+                           const float* zeros, const T** rows) {
+  for (int i = 0; i < kTileRows; ++i) {
+    const int64_t r = row + i;
+    const int64_t from = r >= row_end ? -1 : source.index == nullptr ? r : source.index[r];
+    rows[i] = from < 0 ? reinterpret_cast<const T*>(zeros) : source.matrix.row<const T>(from) + begin;
+  }
+}
+
+// Packs depth [k0, k0 + depth) of the unit's rows, in chunks of `chunk` depth: chunk c begins at chunk_stride
+// * c, its strip s at s * kTileRows * (depth of the chunk).
+template <typename T>
+void pack_rows(const RowSource& source, const GemmUnit& unit, int64_t k0, int64_t depth, int64_t chunk,
+               int64_t chunk_stride, GmmScratch& scratch) {
+  const T* rows[kTileRows];
+  for (int64_t r = unit.row_begin, s = 0; r < unit.row_end; r += kTileRows, ++s) {
+    for (int64_t c = 0; c * chunk < depth; ++c) {
+      const int64_t part = std::min(chunk, depth - c * chunk);
+      strip_rows<T>(source, r, unit.row_end, k0 + c * chunk, scratch.zeros, rows);
+      pack_strip_transposed<T>(rows, part, source.scale, scratch.a + c * chunk_stride + s * kTileRows * part);
+    }
+  }
+}
+
+// Blocks of B for the forward product: the panel itself.
+template <typename T>
+struct PanelBlocks {
+  using B = T;
+  const T* group;
+  int64_t k;  // rows of a panel
+
+  const T* block(int64_t panel, int64_t k0, int64_t, float*) const {
+    return group + (panel * k + k0) * kPanelWidth;
+  }
+};
+
+// Blocks of B for the product with the transposed matrix: output panel p is rows 16 p to 16 p + 15 of the
+// weights, and depth runs over their columns, a multiple of 16 at a time.
+template <typename T>
+struct TransposedBlocks {
+  using B = float;
+  const T* group;
+  int64_t k;  // rows of the weights = columns of the result
+
+  const float* block(int64_t panel, int64_t n0, int64_t depth, float* out) const {
+    const int64_t row = panel * kPanelWidth;
+    const int64_t num_rows = std::min(kPanelWidth, k - row);
+    for (int64_t n = 0; n < depth; n += kPanelWidth) {
+      transpose_block(group + ((n0 + n) / kPanelWidth * k + row) * kPanelWidth, num_rows,
+                      out + n * kPanelWidth);
+    }
+    return out;
+  }
+};
+
+// Tiles to a row-major matrix.
+template <typename T, bool kAdd>
+struct StoreTiles {
+  MatView c;
+
+  HWY_INLINE void finish(const float* tile, int64_t row, int num_rows, int64_t panel) const {
+    const int64_t column = panel * kPanelWidth;
+    const int64_t columns = std::min(kPanelWidth, c.cols - column);
+    for (int i = 0; i < num_rows; ++i) {
+      T* out = c.row<T>(row + i) + column;
+      const float* in = tile + i * kPanelWidth;
+      if (columns == kPanelWidth) {
+        for (int j = 0; j < 16; j += kPart) {
+          VP v = hn::LoadU(DP(), in + j);
+          if (kAdd) v = hn::Add(v, load_part(out + j));
+          store_part(v, out + j);
+        }
+      } else {
+        for (int64_t j = 0; j < columns; ++j) out[j] = from_f32<T>(kAdd ? in[j] + to_f32(out[j]) : in[j]);
+      }
+    }
+  }
+};
+
+// Tiles of a gate-up product: 8 results of SwiGLU a row, and the products themselves where someone keeps
+// them.
+template <typename T>
+struct SwigluTiles {
+  ForwardOutput out;
+
+  HWY_INLINE void finish(const float* tile, int64_t row, int num_rows, int64_t panel) const {
+    const int64_t m = panel * kGateUpWidth;
+    const int64_t columns = std::min(kGateUpWidth, out.h.cols - m);
+    alignas(64) float result[kGateUpWidth];
+    for (int i = 0; i < num_rows; ++i) {
+      const float* in = tile + i * kPanelWidth;
+      const VP factor = hn::Set(DP(), out.row_scale == nullptr ? 1.0f : out.row_scale[row + i]);
+      for (int j = 0; j < kGateUpWidth; j += kPart) {
+        const VP g = hn::LoadU(DP(), in + j), u = hn::LoadU(DP(), in + j + kGateUpWidth);
+        hn::StoreU(hn::Mul(factor, swiglu(g, u)), DP(), result + j);
+      }
+      T* h = out.h.row<T>(row + i) + m;
+      if (columns == kGateUpWidth) {
+        for (int j = 0; j < kGateUpWidth; j += kPart) store_part(hn::LoadU(DP(), result + j), h + j);
+      } else {
+        for (int64_t j = 0; j < columns; ++j) h[j] = from_f32<T>(result[j]);
+      }
+      if (out.c.data != nullptr) {
+        T* c = out.c.row<T>(row + i) + panel * kPanelWidth;
+        for (int j = 0; j < 16; j += kPart) store_part(hn::LoadU(DP(), in + j), c + j);
+      }
+    }
+  }
+};
+
+// One unit: packed rows times its panels. K is the whole depth of the product, `chunk` the depth of a tile
+// call.
+template <typename T, class Blocks, class Output>
+HWY_NOINLINE void columns_unit(const GemmUnit& unit, const RowSource& a, int64_t depth_all, int64_t chunk,
+                               const Blocks& blocks, const Output& output, GmmScratch& scratch) {
+  const int64_t rows = unit.row_end - unit.row_begin;
+  const int64_t strips = (rows + kTileRows - 1) / kTileRows;
+  const int64_t chunk_stride = strips * kTileRows * chunk + 16;
+  const int64_t tile_floats = kTileRows * kPanelWidth;
+  const bool deep = depth_all > kMaxDepth;
+  for (int64_t base = 0; base < depth_all; base += kMaxDepth) {
+    const int64_t depth = std::min(kMaxDepth, depth_all - base);
+    pack_rows<T>(a, unit, base, depth, chunk, chunk_stride, scratch);
+    for (int64_t pass = unit.panel_begin; pass < unit.panel_end; pass += kPanelsPerPass) {
+      const int64_t pass_end = std::min<int64_t>(unit.panel_end, pass + kPanelsPerPass);
+      float* sums = scratch.c + (deep ? (pass - unit.panel_begin) * strips * tile_floats : 0);
+      for (int64_t k = 0; k < depth; k += chunk) {
+        const int64_t part = std::min(chunk, depth - k);
+        const bool last = base + k + part == depth_all;
+        const float* strips_a = scratch.a + k / chunk * chunk_stride;
+        for (int64_t panel = pass; panel < pass_end; ++panel) {
+          const auto* b = blocks.block(panel, base + k, part, scratch.b);
+          for (int64_t s = 0; s < strips; ++s) {
+            const int64_t row = unit.row_begin + s * kTileRows;
+            const int num_rows = static_cast<int>(std::min<int64_t>(kTileRows, unit.row_end - row));
+            float* tile = sums + ((panel - pass) * strips + s) * tile_floats;
+            tile_rows(num_rows, strips_a + s * kTileRows * part, b, part, tile, base + k > 0);
+            if (last) output.finish(tile, row, num_rows, panel);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace moehill
+HWY_AFTER_NAMESPACE();
+#endif

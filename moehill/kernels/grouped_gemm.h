@@ -1,0 +1,77 @@
+// Grouped GEMM in the three directions that training needs. Rows of all groups stand one after the other;
+// group g owns rows [offset[g], offset[g + 1]) and the g-th matrix of a weight stack. Empty groups are legal
+// and cost nothing.
+//
+//   forward      C [rows, N]  = A [rows, K] W_g [K, N]
+//   input_grad   dA [rows, K] = dC [rows, N] W_g^T
+//   weight_grad  dW_g [K, N]  = A_g^T [K, rows_g] dC_g [rows_g, N]     (zero for an empty group)
+//
+// Operands f32 or bf16, products and sums f32, one rounding to nearest even at the end. Results do not depend
+// on the number of threads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "moehill/machine/thread_team.h"
+#include "moehill/tensor/weight_stack.h"
+
+namespace moehill {
+
+// Rows of an operand: row i is `scale` times matrix row index[i], or row i itself without an index. index -1:
+// a zero row.
+struct RowSource {
+  MatView matrix;
+  const int32_t* index = nullptr;
+  float scale = 1;
+};
+
+// Where forward puts its result.
+struct ForwardOutput {
+  // Plain: c [rows, N].
+  MatView c{};
+  // With swiglu (W is a gate-up stack of M results): h [rows, M] = silu(gate) * up * row_scale; c, if it has
+  // data, receives the products [rows, gate_up_columns(M)], which backward needs.
+  bool swiglu = false;
+  MatView h{};
+  const float* row_scale = nullptr;  // [rows], null: 1
+};
+
+using GroupOffsets = std::span<const int64_t>;
+
+class GroupedGemm {
+ public:
+  virtual ~GroupedGemm() = default;
+  virtual WeightLayout layout() const = 0;
+  // Whether RowSource::index is read while packing (else the caller passes packed rows) and
+  // ForwardOutput::swiglu is possible.
+  virtual bool gathers_and_fuses() const = 0;
+
+  virtual void forward(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const WeightView& w,
+                       const ForwardOutput& out) = 0;
+  // accumulate: dA += instead of =.
+  virtual void input_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& dc, const WeightView& w,
+                          const MatView& da, bool accumulate) = 0;
+  virtual void weight_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const RowSource& dc,
+                           const WeightView& dw) = 0;
+};
+
+// The largest problem that an instance will see; its work space is allocated once, for this.
+struct GemmLimits {
+  int64_t max_groups = 1;
+  int64_t max_rows = 1;    // of all groups together
+  int64_t max_depth = 1;   // largest K or N
+  int64_t max_matrix = 1;  // largest K * N
+  int num_threads = 1;
+};
+
+// Our own kernels: packed panels, register tiles, rows gathered while packing.
+std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits);
+size_t gmm_workspace_bytes(const GemmLimits& limits);
+
+// One CBLAS sgemm a group (bf16 widened into scratch).
+std::unique_ptr<GroupedGemm> make_ragged_dot(const GemmLimits& limits);
+size_t ragged_dot_workspace_bytes(const GemmLimits& limits);
+
+}  // namespace moehill

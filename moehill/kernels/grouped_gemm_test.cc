@@ -1,0 +1,200 @@
+// Both grouped GEMMs against plain sums in double, over odd shapes, empty groups, gathered rows and both
+// types.
+#include "moehill/kernels/grouped_gemm.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "moehill/base/rng.h"
+
+namespace moehill {
+namespace {
+
+struct Case {
+  bool own;  // gmm, else ragged_dot
+  DType dtype;
+  int threads;
+  int64_t k, n;
+  std::vector<int64_t> group_rows;
+};
+
+Matrix random_matrix(int64_t rows, int64_t cols, DType dtype, uint32_t seed) {
+  Matrix m(rows, cols, dtype);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) {
+      m.view().set(r, c,
+                   static_cast<float>(random_normal(seed, Stream::kX, static_cast<uint64_t>(r * cols + c))));
+    }
+  }
+  return m;
+}
+
+class GroupedGemmTest : public testing::TestWithParam<Case> {
+ protected:
+  GroupedGemmTest() : p_(GetParam()), team_(p_.threads) {
+    offset_.push_back(0);
+    for (int64_t rows : p_.group_rows) offset_.push_back(offset_.back() + rows);
+    const int64_t groups = static_cast<int64_t>(p_.group_rows.size());
+    const GemmLimits limits{groups, std::max<int64_t>(1, offset_.back()), std::max(p_.k, p_.n), p_.k * p_.n,
+                            p_.threads};
+    gemm_ = p_.own ? make_gmm(limits) : make_ragged_dot(limits);
+    w_ = WeightStack(gemm_->layout(), groups, p_.k, p_.n, p_.dtype);
+    for (int64_t g = 0; g < groups; ++g) {
+      for (int64_t k = 0; k < p_.k; ++k) {
+        for (int64_t n = 0; n < p_.n; ++n) {
+          w_.view().set(g, k, n,
+                        static_cast<float>(
+                            random_normal(7, Stream::kW1, static_cast<uint64_t>((g * p_.k + k) * p_.n + n))));
+        }
+      }
+    }
+  }
+  int64_t rows() const { return offset_.back(); }
+  int64_t group_of(int64_t row) const {
+    int64_t g = 0;
+    while (row >= offset_[static_cast<size_t>(g) + 1]) ++g;
+    return g;
+  }
+  // One rounding of the result, plus f32 sums of `depth` products.
+  double limit(int64_t depth, double magnitude) const {
+    const double storage = p_.dtype == DType::bf16 ? 0x1p-8 : 0x1p-23;
+    return (storage + 0x1p-22 * std::sqrt(static_cast<double>(depth))) * magnitude + 1e-30;
+  }
+
+  Case p_;
+  ThreadTeam team_;
+  std::vector<int64_t> offset_;
+  std::unique_ptr<GroupedGemm> gemm_;
+  WeightStack w_;
+};
+
+TEST_P(GroupedGemmTest, ForwardGathersRows) {
+  const int64_t sources = 5 + rows() / 2;
+  const Matrix x = random_matrix(sources, p_.k, p_.dtype, 1);
+  std::vector<int32_t> index(static_cast<size_t>(rows()));
+  for (size_t i = 0; i < index.size(); ++i)
+    index[i] = i % 11 == 10 ? -1 : static_cast<int32_t>((i * 7 + 3) % static_cast<size_t>(sources));
+  Matrix packed(rows(), p_.k, p_.dtype);
+  for (int64_t r = 0; r < rows(); ++r) {
+    for (int64_t k = 0; k < p_.k; ++k)
+      packed.view().set(
+          r, k, index[static_cast<size_t>(r)] < 0 ? 0 : x.view().at(index[static_cast<size_t>(r)], k));
+  }
+  const RowSource a = gemm_->gathers_and_fuses() ? RowSource{x, index.data()} : RowSource{packed};
+  Matrix c(rows(), p_.n, p_.dtype);
+  gemm_->forward(team_, offset_, a, w_, {c});
+  for (int64_t r = 0; r < rows(); ++r) {
+    for (int64_t n = 0; n < p_.n; ++n) {
+      double sum = 0, magnitude = 0;
+      for (int64_t k = 0; k < p_.k; ++k) {
+        const double product = double{packed.view().at(r, k)} * w_.view().at(group_of(r), k, n);
+        sum += product;
+        magnitude += std::abs(product);
+      }
+      ASSERT_NEAR(c.view().at(r, n), sum, limit(p_.k, magnitude)) << "row " << r << " column " << n;
+    }
+  }
+}
+
+TEST_P(GroupedGemmTest, InputGradAccumulates) {
+  const Matrix dc = random_matrix(rows(), p_.n, p_.dtype, 2);
+  Matrix da(rows(), p_.k, p_.dtype);
+  for (int pass = 1; pass <= 2; ++pass) {
+    gemm_->input_grad(team_, offset_, {dc, nullptr, 0.5f}, w_, da, pass == 2);
+    for (int64_t r = 0; r < rows(); ++r) {
+      for (int64_t k = 0; k < p_.k; ++k) {
+        double sum = 0, magnitude = 0;
+        for (int64_t n = 0; n < p_.n; ++n) {
+          const double product = 0.5 * dc.view().at(r, n) * w_.view().at(group_of(r), k, n);
+          sum += product;
+          magnitude += std::abs(product);
+        }
+        ASSERT_NEAR(da.view().at(r, k), pass * sum, 2 * limit(p_.n, magnitude))
+            << "row " << r << " column " << k;
+      }
+    }
+  }
+}
+
+TEST_P(GroupedGemmTest, WeightGradOfEveryGroup) {
+  const Matrix a = random_matrix(rows(), p_.k, p_.dtype, 3);
+  const Matrix dc = random_matrix(rows(), p_.n, p_.dtype, 4);
+  WeightStack dw(gemm_->layout(), w_.view().num_groups, p_.k, p_.n, p_.dtype);
+  for (int64_t i = 0; i < dw.view().num_groups * dw.view().group_elements();
+       ++i) {  // stale values must not survive
+    if (p_.dtype == DType::f32)
+      static_cast<float*>(dw.view().data)[i] = 9;
+    else
+      static_cast<bf16*>(dw.view().data)[i] = to_bf16(9);
+  }
+  gemm_->weight_grad(team_, offset_, {a, nullptr, 2.0f}, {dc}, dw);
+  for (int64_t g = 0; g < dw.view().num_groups; ++g) {
+    for (int64_t k = 0; k < p_.k; ++k) {
+      for (int64_t n = 0; n < p_.n; ++n) {
+        double sum = 0, magnitude = 0;
+        for (int64_t r = offset_[static_cast<size_t>(g)]; r < offset_[static_cast<size_t>(g) + 1]; ++r) {
+          const double product = 2.0 * a.view().at(r, k) * dc.view().at(r, n);
+          sum += product;
+          magnitude += std::abs(product);
+        }
+        ASSERT_NEAR(dw.view().at(g, k, n), sum, limit(rows(), magnitude))
+            << "group " << g << " (" << k << ", " << n << ")";
+      }
+    }
+  }
+}
+
+TEST_P(GroupedGemmTest, FusedSwigluMatchesItsProducts) {
+  if (!gemm_->gathers_and_fuses() || p_.n % 16 != 0)
+    GTEST_SKIP() << "needs a gate-up stack and an own kernel";
+  const int64_t m = p_.n / 2 - 3;  // columns past M in the last panel
+  const Matrix x = random_matrix(rows(), p_.k, p_.dtype, 5);
+  Matrix gu(rows(), p_.n, DType::f32), h(rows(), m, p_.dtype), kept(rows(), p_.n, p_.dtype);
+  std::vector<float> scale(static_cast<size_t>(rows()));
+  for (size_t i = 0; i < scale.size(); ++i) scale[i] = 0.25f * static_cast<float>(i % 5);
+  gemm_->forward(team_, offset_, {x}, w_, {kept, true, h, scale.data()});
+  for (int64_t r = 0; r < rows(); ++r) {
+    for (int64_t j = 0; j < m; ++j) {
+      double g = 0, u = 0, magnitude = 0;
+      for (int64_t k = 0; k < p_.k; ++k) {
+        g += double{x.view().at(r, k)} * w_.view().at(group_of(r), k, gate_column(j));
+        u += double{x.view().at(r, k)} * w_.view().at(group_of(r), k, up_column(j));
+        magnitude += std::abs(double{x.view().at(r, k)});
+      }
+      const double expected = g / (1 + std::exp(-g)) * u * scale[static_cast<size_t>(r)];
+      ASSERT_NEAR(h.view().at(r, j), expected, limit(p_.k, 8 * magnitude + 4 * std::abs(expected)))
+          << r << " " << j;
+      ASSERT_NEAR(kept.view().at(r, gate_column(j)), g, limit(p_.k, 4 * magnitude)) << r << " " << j;
+    }
+  }
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (bool own : {true, false}) {
+    for (DType dtype : {DType::f32, DType::bf16}) {
+      for (int threads : {1, 3}) {
+        all.push_back({own, dtype, threads, 45, 27, {3, 0, 1, 17, 0, 6}});
+        all.push_back({own, dtype, threads, 1, 1, {1}});
+        all.push_back({own, dtype, threads, 64, 48, {5, 12, 7}});
+        all.push_back({own, dtype, threads, 33, 160, {0, 0, 23}});
+        all.push_back({own, dtype, threads, 600, 37, {13, 40}});
+      }
+      all.push_back({own, dtype, 2, 19, 35, {1100, 3, 530}});  // several row blocks
+      all.push_back({own, dtype, 2, 2500, 21, {9, 2}});        // several depth blocks
+      all.push_back({own, dtype, 2, 23, 4200, {7}});
+    }
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GroupedGemmTest, testing::ValuesIn(cases()), [](const auto& tested) {
+  const Case& c = tested.param;
+  return fmt::format("{}_{}_{}threads_{}x{}_{}", c.own ? "gmm" : "ragged_dot", dtype_name(c.dtype), c.threads,
+                     c.k, c.n, tested.index);
+});
+
+}  // namespace
+}  // namespace moehill

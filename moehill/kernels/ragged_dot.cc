@@ -1,0 +1,145 @@
+// ragged_dot: the grouped GEMM as one CBLAS sgemm a group, the plain way that the own kernels are compared
+// with. bf16 operands are widened into scratch, results rounded from it.
+#include <cblas.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "moehill/kernels/gemm_units.h"
+#include "moehill/kernels/grouped_gemm.h"
+#include "moehill/kernels/rows.h"
+
+namespace moehill {
+namespace {
+
+// A group larger than this is multiplied in several calls, which bounds the scratch.
+constexpr int64_t kMaxCallRows = 2048;
+
+struct Scratch {
+  float* a;
+  float* w;
+  float* c;
+};
+
+// Floats of `rows` operand rows, and of a scratch that holds either rows or a matrix.
+int64_t rows_floats(const GemmLimits& limits) {
+  return std::min(kMaxCallRows, limits.max_rows) * round_up(limits.max_depth, kPanelWidth);
+}
+int64_t either_floats(const GemmLimits& limits) {
+  return std::max(rows_floats(limits), round_up(limits.max_matrix, kPanelWidth));
+}
+
+class RaggedDot final : public GroupedGemm {
+ public:
+  explicit RaggedDot(const GemmLimits& limits)
+      : limits_(limits), memory_(ragged_dot_workspace_bytes(limits)), queue_(limits, kMaxCallRows) {
+    float* at = static_cast<float*>(memory_.data());
+    for (int i = 0; i < limits.num_threads; ++i) {
+      Scratch& s = scratch_.emplace_back();
+      s.a = at;
+      s.w = s.a + rows_floats(limits);
+      s.c = s.w + either_floats(limits);
+      at = s.c + either_floats(limits);
+    }
+  }
+
+  WeightLayout layout() const override { return WeightLayout::row_major; }
+  bool gathers_and_fuses() const override { return false; }
+
+  void forward(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const WeightView& w,
+               const ForwardOutput& out) override {
+    check(a, w);
+    MOEHILL_CHECK(!out.swiglu, "ragged_dot has no fused SwiGLU");
+    run_units(team, offset, w.n, kMaxCallRows, false, [&](const GemmUnit& unit, Range columns, Scratch& s) {
+      const Range rows{unit.row_begin, unit.row_end};
+      const float* pa = widen_rows(a.matrix.slice_rows(rows.begin, rows.end), {0, w.k}, a.scale, s.a);
+      const float* pw = widen_rows(group_matrix(w, unit.group), columns, 1, s.w);
+      sgemm(CblasNoTrans, CblasNoTrans, rows.size(), columns.size(), w.k, pa, w.k, pw, columns.size(), 0,
+            s.c);
+      narrow_rows(s.c, out.c.slice_rows(rows.begin, rows.end), columns, false);
+    });
+  }
+
+  void input_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& dc, const WeightView& w,
+                  const MatView& da, bool accumulate) override {
+    check(dc, w);
+    run_units(team, offset, w.k, kMaxCallRows, false, [&](const GemmUnit& unit, Range columns, Scratch& s) {
+      const Range rows{unit.row_begin, unit.row_end};
+      const float* pc = widen_rows(dc.matrix.slice_rows(rows.begin, rows.end), {0, w.n}, dc.scale, s.a);
+      const float* pw =
+          widen_rows(group_matrix(w, unit.group).slice_rows(columns.begin, columns.end), {0, w.n}, 1, s.w);
+      sgemm(CblasNoTrans, CblasTrans, rows.size(), columns.size(), w.n, pc, w.n, pw, w.n, 0, s.c);
+      narrow_rows(s.c, da.slice_rows(rows.begin, rows.end), columns, accumulate);
+    });
+  }
+
+  void weight_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const RowSource& dc,
+                   const WeightView& dw) override {
+    check(a, dw);
+    check(dc, dw);
+    run_units(team, offset, dw.n, 0, true, [&](const GemmUnit& unit, Range columns, Scratch& s) {
+      std::fill(s.c, s.c + dw.k * columns.size(), 0.0f);
+      for (int64_t begin = unit.row_begin; begin < unit.row_end; begin += kMaxCallRows) {
+        const Range rows{begin, std::min(begin + kMaxCallRows, unit.row_end)};
+        const float* pa = widen_rows(a.matrix.slice_rows(rows.begin, rows.end), {0, dw.k}, a.scale, s.a);
+        const float* pc = widen_rows(dc.matrix.slice_rows(rows.begin, rows.end), columns, dc.scale, s.w);
+        sgemm(CblasTrans, CblasNoTrans, dw.k, columns.size(), rows.size(), pa, dw.k, pc, columns.size(), 1,
+              s.c);
+      }
+      narrow_rows(s.c, group_matrix(dw, unit.group), columns, false);
+    });
+  }
+
+ private:
+  void check(const RowSource& rows, const WeightView& w) const {
+    MOEHILL_CHECK(rows.index == nullptr, "ragged_dot takes packed rows");
+    MOEHILL_CHECK(w.layout == WeightLayout::row_major && std::max(w.k, w.n) <= limits_.max_depth,
+                  "weights [{}, {}] exceed the limits or are in panels", w.k, w.n);
+  }
+
+  // One unit a group; a team with fewer groups than threads shares a group by columns.
+  template <typename Body>
+  void run_units(ThreadTeam& team, GroupOffsets offset, int64_t columns, int64_t max_rows, bool keep_empty,
+                 const Body& body) {
+    const int64_t panels = (columns + kPanelWidth - 1) / kPanelWidth;
+    const int64_t groups = static_cast<int64_t>(offset.size()) - 1;
+    const int64_t max_panels = groups >= 2 * team.size() ? panels : (panels + team.size() - 1) / team.size();
+    queue_.fill(offset, {panels, max_rows, max_panels, INT64_MAX, INT64_MAX, keep_empty}, 1);
+    team.run([&](int i) {
+      while (const GemmUnit* unit = queue_.take()) {
+        const Range range{unit->panel_begin * kPanelWidth, std::min(unit->panel_end * kPanelWidth, columns)};
+        body(*unit, range, scratch_[static_cast<size_t>(i)]);
+      }
+    });
+  }
+
+  static MatView group_matrix(const WeightView& w, int64_t group) {
+    return {static_cast<char*>(w.data) + group * w.k * w.n * static_cast<int64_t>(dtype_bytes(w.dtype)),
+            w.dtype, w.k, w.n, w.n};
+  }
+
+  // C [m, n] = op(A) op(B) + beta C, row-major; lda and ldb are row lengths as stored.
+  static void sgemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int64_t m, int64_t n, int64_t k, const float* a,
+                    int64_t lda, const float* b, int64_t ldb, float beta, float* c) {
+    cblas_sgemm(CblasRowMajor, ta, tb, static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), 1, a,
+                static_cast<int>(lda), b, static_cast<int>(ldb), beta, c, static_cast<int>(n));
+  }
+
+  GemmLimits limits_;
+  Buffer memory_;
+  UnitQueue queue_;
+  std::vector<Scratch> scratch_;
+};
+
+}  // namespace
+
+size_t ragged_dot_workspace_bytes(const GemmLimits& limits) {
+  return static_cast<size_t>(rows_floats(limits) + 2 * either_floats(limits)) * sizeof(float) *
+         static_cast<size_t>(limits.num_threads);
+}
+
+std::unique_ptr<GroupedGemm> make_ragged_dot(const GemmLimits& limits) {
+  return std::make_unique<RaggedDot>(limits);
+}
+
+}  // namespace moehill

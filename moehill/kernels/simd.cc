@@ -1,0 +1,48 @@
+#include "moehill/kernels/simd.h"
+
+#include <hwy/highway.h>
+#include <hwy/targets.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+std::string upper(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return text;
+}
+
+}  // namespace
+
+std::vector<std::string> simd_targets() {
+  std::vector<std::string> names;
+  // Highway numbers better targets by lower bits.
+  for (int64_t left = hwy::SupportedTargets() & HWY_TARGETS; left != 0; left &= left - 1) {
+    names.push_back(upper(hwy::TargetName(left & -left)));
+  }
+  return names;
+}
+
+std::string simd_target() { return simd_targets().front(); }
+
+void select_simd_target(const std::string& name) {
+  hwy::DisableTargets(0);
+  if (name.empty()) return;
+  const std::vector<std::string> names = simd_targets();
+  const auto found = std::find(names.begin(), names.end(), upper(name));
+  if (found == names.end()) {
+    throw input_error("SIMD target", name, fmt::format("{}", fmt::join(names, ", ")),
+                      "leave MOEHILL_SIMD unset for the best");
+  }
+  int64_t disabled = 0;
+  int64_t left = hwy::SupportedTargets() & HWY_TARGETS;
+  for (auto it = names.begin(); it != found; ++it, left &= left - 1) disabled |= left & -left;
+  hwy::DisableTargets(disabled);
+}
+
+}  // namespace moehill

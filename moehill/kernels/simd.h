@@ -1,0 +1,17 @@
+// Which SIMD target the kernels run on.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace moehill {
+
+// Targets of this binary that this CPU can run, best first: "AVX2", "SSE4", "SCALAR", ...
+std::vector<std::string> simd_targets();
+std::string simd_target();
+
+// Restricts the kernels to `name` (any case) or, with "", to the best. Throws InputError for a target that is
+// not there.
+void select_simd_target(const std::string& name);
+
+}  // namespace moehill
