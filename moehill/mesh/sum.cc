@@ -1,0 +1,77 @@
+#include "moehill/mesh/sum.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "moehill/mesh/line_share.h"
+
+namespace moehill {
+namespace {
+
+// 8 KiB of sums and as much of an input fit in any L1, so partial sums never travel through memory.
+constexpr int64_t kBlock = 2048;
+
+template <typename In>
+void add_pair(const In* __restrict a, const In* __restrict b, float* __restrict sums, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) sums[i] = to_f32(a[i]) + to_f32(b[i]);
+}
+
+template <typename In>
+void add(const In* __restrict input, float* __restrict sums, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) sums[i] += to_f32(input[i]);
+}
+
+template <typename In>
+void widen(const In* __restrict input, float* __restrict sums, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) sums[i] = to_f32(input[i]);
+}
+
+template <typename Out>
+void narrow(const float* __restrict sums, Out* __restrict output, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) output[i] = from_f32<Out>(sums[i]);
+}
+
+// All inputs of a block are read before any output is written, which is what makes in-place sums right.
+template <typename In, typename Out>
+void sum_block(const SumJob& job, int64_t begin, int64_t n) {
+  alignas(64) float sums[kBlock];
+  alignas(64) Out rounded[kBlock];
+  const auto input = [&](size_t r) {
+    return static_cast<const In*>(job.inputs[r]) + job.input_begin + begin;
+  };
+  if (job.inputs.size() == 1) {
+    widen(input(0), sums, n);
+  } else {
+    add_pair(input(0), input(1), sums, n);
+  }
+  for (size_t r = 2; r < job.inputs.size(); ++r) add(input(r), sums, n);
+  narrow(sums, rounded, n);
+  for (void* const output : job.outputs) {
+    std::memcpy(static_cast<Out*>(output) + job.output_begin + begin, rounded,
+                static_cast<size_t>(n) * sizeof(Out));
+  }
+}
+
+template <typename In, typename Out>
+void sum_all(ThreadTeam& team, const SumJob& job) {
+  team.run([&](int i) {
+    const Range range = line_share({0, job.n}, i, team.size(), kLineElements);
+    for (int64_t begin = range.begin; begin < range.end; begin += kBlock) {
+      sum_block<In, Out>(job, begin, std::min(kBlock, range.end - begin));
+    }
+  });
+}
+
+}  // namespace
+
+void team_sum(ThreadTeam& team, const SumJob& job) {
+  if (job.n == 0) return;
+  const bool to_f32_output = job.output_dtype == DType::f32;
+  if (job.input_dtype == DType::f32) {
+    to_f32_output ? sum_all<float, float>(team, job) : sum_all<float, bf16>(team, job);
+  } else {
+    to_f32_output ? sum_all<bf16, float>(team, job) : sum_all<bf16, bf16>(team, job);
+  }
+}
+
+}  // namespace moehill

@@ -1,0 +1,27 @@
+// Sums over ranks in rank order: the arithmetic of all_reduce and reduce_scatter.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "moehill/machine/thread_team.h"
+#include "moehill/tensor/dtype.h"
+
+namespace moehill {
+
+// outputs[j][output_begin + i] = round(inputs[0][input_begin + i] + inputs[1][input_begin + i] + ...) for i
+// in [0, n) and all outputs j; every addition in f32, one rounding at the end. Output and input of the same
+// type may be the same memory.
+struct SumJob {
+  std::span<const void* const> inputs;  // at least one
+  DType input_dtype = DType::f32;
+  int64_t input_begin = 0;
+  std::span<void* const> outputs;
+  DType output_dtype = DType::f32;
+  int64_t output_begin = 0;
+  int64_t n = 0;
+};
+
+void team_sum(ThreadTeam& team, const SumJob& job);
+
+}  // namespace moehill

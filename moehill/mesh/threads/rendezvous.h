@@ -1,0 +1,68 @@
+// Rendezvous: where the devices of the threads mesh meet, show each other their arguments, and part.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "moehill/mesh/errors.h"
+#include "moehill/tensor/dtype.h"
+
+namespace moehill {
+
+enum class CallKind { barrier, all_reduce, reduce_scatter, all_gather, all_to_all, finished };
+
+// What one rank passes to a collective. On lines of its own: peers read it while its owner's neighbours write
+// theirs.
+struct alignas(64) Call {
+  CallKind kind = CallKind::barrier;
+  DType input_dtype = DType::f32;
+  DType output_dtype = DType::f32;
+  int64_t n = 0;
+  size_t element_bytes = 0;
+  std::span<const int64_t> offsets = {};  // what is sent, [ranks + 1]
+  const void* input = nullptr;
+  void* output = nullptr;
+};
+
+// A collective is meet(), work on the peers' memory, part(); nobody's memory is touched before the first
+// returns on all ranks or after the second does, so a rank that fails outside a collective can free what it
+// owns.
+class Rendezvous {
+ public:
+  explicit Rendezvous(int num_ranks);
+
+  // Publishes `call`, waits for all ranks and returns their calls in rank order, valid until this rank's
+  // part() (or its next meet(), if the collective needs no part()). Throws PeerFailed after fail(), and
+  // CollectiveError on all ranks when the calls are of different kinds, types or sizes.
+  std::span<const Call> meet(int rank, const Call& call);
+
+  // Waits for all ranks. Throws CollectiveError on all ranks if one of them reported a disagreement.
+  void part();
+
+  // Between meet() and part(): something that only one rank sees.
+  void report(std::string disagreement);
+
+  // Lets every rank that waits now or later throw PeerFailed, until reset(), which needs all ranks outside.
+  void fail();
+  void reset();
+
+ private:
+  uint32_t current_generation() const;
+  void wait_for_all(uint32_t generation);
+
+  const uint32_t num_ranks_;
+  // Two sets used in turn, so that a rank ahead of the others does not overwrite what they still read.
+  std::vector<Call> calls_;
+  // A sense-reversing barrier whose sense is a counter: twice the number of completed waits, plus 1 after
+  // fail(). In one word, so that a wait that was completed counts as completed on every rank, whatever failed
+  // afterwards.
+  alignas(64) std::atomic<uint32_t> generation_{0};
+  alignas(64) std::atomic<uint32_t> num_arrived_{0};
+  std::atomic<bool> disagrees_{false};
+  std::string disagreement_;
+};
+
+}  // namespace moehill

@@ -1,0 +1,107 @@
+#include "moehill/mesh/threads/thread_group.h"
+
+#include <fmt/format.h>
+
+#include "moehill/mesh/arguments.h"
+#include "moehill/mesh/copy.h"
+#include "moehill/mesh/line_share.h"
+#include "moehill/mesh/sum.h"
+#include "moehill/mesh/traffic.h"
+
+namespace moehill {
+
+ThreadGroup::ThreadGroup(int rank, int size, Rendezvous& rendezvous, ThreadTeam& team)
+    : rank_(rank),
+      size_(size),
+      rendezvous_(rendezvous),
+      team_(team),
+      inputs_(static_cast<size_t>(size)),
+      outputs_(static_cast<size_t>(size)) {}
+
+void ThreadGroup::barrier() { rendezvous_.meet(rank_, {.kind = CallKind::barrier}); }
+
+// Rank d sums slice d of everybody's input and writes it to everybody's output. In place this is right too:
+// slice d of any rank's memory is touched by rank d alone.
+void ThreadGroup::all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype,
+                             int64_t n) {
+  check_count("all_reduce", n);
+  const std::span<const Call> calls = rendezvous_.meet(rank_, {.kind = CallKind::all_reduce,
+                                                               .input_dtype = input_dtype,
+                                                               .output_dtype = output_dtype,
+                                                               .n = n,
+                                                               .input = input,
+                                                               .output = output});
+  for (size_t r = 0; r < calls.size(); ++r) {
+    inputs_[r] = calls[r].input;
+    outputs_[r] = calls[r].output;
+  }
+  const Range own = line_share({0, n}, rank_, size_, kLineElements);
+  team_sum(team_, {inputs_, input_dtype, own.begin, outputs_, output_dtype, own.begin, own.size()});
+  rendezvous_.part();
+  count_reduce_scatter(traffic_, size_, own.size(), n, dtype_bytes(input_dtype));
+  count_all_gather(traffic_, size_, own.size(), n, dtype_bytes(output_dtype));
+}
+
+void ThreadGroup::reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
+                                 void* output, DType output_dtype) {
+  check_offsets("reduce_scatter", offsets, size_);
+  const std::span<const Call> calls = rendezvous_.meet(rank_, {.kind = CallKind::reduce_scatter,
+                                                               .input_dtype = input_dtype,
+                                                               .output_dtype = output_dtype,
+                                                               .offsets = offsets,
+                                                               .input = input});
+  for (size_t r = 0; r < calls.size(); ++r) inputs_[r] = calls[r].input;
+  const size_t rank = static_cast<size_t>(rank_);
+  const int64_t own = offsets[rank + 1] - offsets[rank];
+  team_sum(team_, {inputs_, input_dtype, offsets[rank], {&output, 1}, output_dtype, 0, own});
+  rendezvous_.part();
+  count_reduce_scatter(traffic_, size_, own, offsets.back(), dtype_bytes(input_dtype));
+}
+
+void ThreadGroup::all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
+                             void* output) {
+  check_offsets("all_gather", offsets, size_);
+  const std::span<const Call> calls = rendezvous_.meet(
+      rank_,
+      {.kind = CallKind::all_gather, .element_bytes = element_bytes, .offsets = offsets, .input = input});
+  for (size_t r = 0; r < calls.size(); ++r) inputs_[r] = calls[r].input;
+  team_copy(team_, {inputs_, offsets, element_bytes, output});
+  rendezvous_.part();
+  const size_t rank = static_cast<size_t>(rank_);
+  count_all_gather(traffic_, size_, offsets[rank + 1] - offsets[rank], offsets.back(), element_bytes);
+}
+
+bool ThreadGroup::receives_what_peers_send(std::span<const Call> calls,
+                                           std::span<const int64_t> receive_offsets) {
+  const size_t rank = static_cast<size_t>(rank_);
+  for (size_t r = 0; r < calls.size(); ++r) {
+    const int64_t sent = calls[r].offsets[rank + 1] - calls[r].offsets[rank];
+    const int64_t expected = receive_offsets[r + 1] - receive_offsets[r];
+    if (sent == expected) continue;
+    rendezvous_.report(fmt::format("all_to_all: rank {} sends {} elements to rank {}, which expects {}", r,
+                                   sent, rank_, expected));
+    return false;
+  }
+  return true;
+}
+
+void ThreadGroup::all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
+                             std::span<const int64_t> receive_offsets, size_t element_bytes) {
+  check_offsets("all_to_all", send_offsets, size_);
+  check_offsets("all_to_all", receive_offsets, size_);
+  const std::span<const Call> calls = rendezvous_.meet(rank_, {.kind = CallKind::all_to_all,
+                                                               .element_bytes = element_bytes,
+                                                               .offsets = send_offsets,
+                                                               .input = input});
+  if (receives_what_peers_send(calls, receive_offsets)) {
+    for (size_t r = 0; r < calls.size(); ++r) {
+      const int64_t first = calls[r].offsets[static_cast<size_t>(rank_)];
+      inputs_[r] = static_cast<const char*>(calls[r].input) + first * static_cast<int64_t>(element_bytes);
+    }
+    team_copy(team_, {inputs_, receive_offsets, element_bytes, output});
+  }
+  rendezvous_.part();
+  count_all_to_all(traffic_, rank_, send_offsets, receive_offsets, element_bytes);
+}
+
+}  // namespace moehill

@@ -1,0 +1,43 @@
+// One device's handle on the threads mesh: collectives that read and write the peers' memory directly.
+#pragma once
+
+#include <vector>
+
+#include "moehill/mesh/group.h"
+#include "moehill/mesh/threads/rendezvous.h"
+
+namespace moehill {
+
+class ThreadGroup final : public Group {
+ public:
+  // `rendezvous` and `team` must outlive the group.
+  ThreadGroup(int rank, int size, Rendezvous& rendezvous, ThreadTeam& team);
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  ThreadTeam& team() override { return team_; }
+  void barrier() override;
+  void all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype, int64_t n) override;
+  void reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets, void* output,
+                      DType output_dtype) override;
+  void all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
+                  void* output) override;
+  void all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
+                  std::span<const int64_t> receive_offsets, size_t element_bytes) override;
+  Traffic traffic() const override { return traffic_; }
+
+ private:
+  bool receives_what_peers_send(std::span<const Call> calls, std::span<const int64_t> receive_offsets);
+
+  const int rank_;
+  const int size_;
+  Rendezvous& rendezvous_;
+  ThreadTeam& team_;
+  // [size] what the peers published in the running collective; members, so that a collective allocates
+  // nothing.
+  std::vector<const void*> inputs_;
+  std::vector<void*> outputs_;
+  Traffic traffic_;
+};
+
+}  // namespace moehill

@@ -1,0 +1,86 @@
+#include "moehill/mesh/threads/thread_mesh.h"
+
+#include <atomic>
+#include <exception>
+#include <optional>
+#include <utility>
+
+#include "moehill/base/error.h"
+#include "moehill/machine/pinning.h"
+#include "moehill/mesh/solo/solo_group.h"
+#include "moehill/mesh/threads/rendezvous.h"
+#include "moehill/mesh/threads/thread_group.h"
+
+namespace moehill {
+namespace {
+
+// CPUs [begin, begin + n * step) with stride `step`, or none for an unpinned mesh.
+std::vector<int> every(const std::vector<int>& cpus, int begin, int n, int step) {
+  std::vector<int> chosen;
+  for (int i = 0; i < n && !cpus.empty(); ++i) chosen.push_back(cpus[static_cast<size_t>(begin + i * step)]);
+  return chosen;
+}
+
+}  // namespace
+
+struct ThreadMesh::State {
+  State(int num_devices, int num_threads, const std::vector<int>& cpus)
+      : threads_per_device(num_threads),
+        rendezvous(num_devices),
+        leaders(num_devices, every(cpus, 0, num_devices, num_threads)) {
+    for (int d = 0; d < num_devices; ++d) {
+      teams.push_back(
+          std::make_unique<ThreadTeam>(num_threads, every(cpus, d * num_threads, num_threads, 1)));
+      if (num_devices == 1) {
+        groups.push_back(std::make_unique<SoloGroup>(*teams.back()));
+      } else {
+        groups.push_back(std::make_unique<ThreadGroup>(d, num_devices, rendezvous, *teams.back()));
+      }
+    }
+  }
+
+  // The first failure is recorded before any other device hears of it, so what is rethrown is the cause.
+  void lead(int device, const std::function<void(Group&)>& device_main) {
+    try {
+      device_main(*groups[static_cast<size_t>(device)]);
+      // A device that leaves while others are in a collective is a disagreement like any other.
+      rendezvous.meet(device, {.kind = CallKind::finished});
+    } catch (...) {
+      if (!failed.exchange(true)) failure = std::current_exception();
+      rendezvous.fail();
+    }
+  }
+
+  const int threads_per_device;
+  Rendezvous rendezvous;
+  std::vector<std::unique_ptr<ThreadTeam>> teams;
+  std::vector<std::unique_ptr<Group>> groups;
+  std::atomic<bool> failed{false};
+  std::exception_ptr failure;
+  ThreadTeam leaders;  // member d leads device d
+};
+
+ThreadMesh::ThreadMesh(int num_devices, int threads_per_device, std::vector<int> cpus) {
+  MOEHILL_CHECK(num_devices >= 1 && threads_per_device >= 1, "a mesh of {} devices with {} threads",
+                num_devices, threads_per_device);
+  MOEHILL_CHECK(cpus.empty() || static_cast<int>(cpus.size()) == num_devices * threads_per_device,
+                "{} CPUs for {} devices with {} threads", cpus.size(), num_devices, threads_per_device);
+  state_ = std::make_unique<State>(num_devices, threads_per_device, cpus);
+}
+
+ThreadMesh::~ThreadMesh() = default;
+
+int ThreadMesh::num_devices() const { return state_->leaders.size(); }
+int ThreadMesh::threads_per_device() const { return state_->threads_per_device; }
+ThreadTeam& ThreadMesh::team(int device) { return *state_->teams[static_cast<size_t>(device)]; }
+
+void ThreadMesh::run(const std::function<void(Group&)>& device_main) {
+  std::optional<PinScope> pin;
+  if (!state_->leaders.cpus().empty()) pin.emplace(state_->leaders.cpus()[0]);
+  state_->leaders.run([&](int device) { state_->lead(device, device_main); });
+  if (!state_->failed.exchange(false)) return;
+  state_->rendezvous.reset();
+  std::rethrow_exception(std::exchange(state_->failure, nullptr));
+}
+
+}  // namespace moehill
