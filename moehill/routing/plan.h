@@ -1,11 +1,13 @@
-// Routing plan: where each assignment goes and how it comes back. Integers only; no communication, no weights.
+// Routing plan: where each assignment goes and how it comes back. Integers only; no communication, no
+// weights.
 //
-// A value made once per step by PlanBuilder and read by forward, combine and backward. Every array is sized before the
-// clock starts, so that building a plan allocates nothing.
+// A value made once per step by PlanBuilder and read by forward, combine and backward. Every array is sized
+// before the clock starts, so that building a plan allocates nothing.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "moehill/machine/thread_team.h"
@@ -36,6 +38,7 @@ struct Capacity {
 };
 
 // Rows per expert under a capacity policy; for `none` the largest possible, num_assignments.
+// Throws InputError for a factor that is not positive, or so large that C does not fit a row number (int32).
 int64_t capacity_rows(const Capacity& capacity, int64_t num_assignments, int num_experts);
 
 // What a device makes of the experts it does not hold.
@@ -49,46 +52,89 @@ struct RoutingPlan {
   int num_experts = 0;  // of the whole block
   int topk = 0;
   int expert_begin = 0, expert_end = 0;  // experts that this plan holds
-  // Rows of group g (expert expert_begin + g) are [group_offset[g], group_offset[g + 1]). With PlanScope::masked one more
-  // group follows, the rows of everybody else's experts. Size: num_groups + 1.
+  // Rows of group g (expert expert_begin + g) are [group_offset[g], group_offset[g + 1]). With
+  // PlanScope::masked one more group follows, the rows of everybody else's experts. Size: num_groups + 1.
   std::vector<int64_t> group_offset;
   std::vector<int32_t> row_token;       // [rows] token of a row; -1 for a padding row
   std::vector<int32_t> row_assignment;  // [rows] t * topk + j of a row; -1 for a padding row
   std::vector<int32_t> assignment_row;  // [T * k] row of an assignment; -1 if dropped or not held here
-  int64_t num_dropped = 0;              // assignments of the held experts past the capacity
+  int64_t num_dropped = 0;              // assignments of the held experts past the capacity, in token order
 
   int num_groups() const { return static_cast<int>(group_offset.size()) - 1; }
   int64_t num_rows() const { return group_offset.empty() ? 0 : group_offset.back(); }
 };
 
+// 1 for an assignment that is computed, 0 for one dropped: the first C of each expert in token order are
+// kept. [T * k]. Which ones are dropped does not depend on the pack strategy.
+std::vector<int32_t> kept_assignments(const Routing& routing, const Capacity& capacity);
+
 // Makes plans of one shape; owns the work space.
+//
+// Every strategy first counts the assignments per (share of the tokens, expert), which gives group offsets
+// and the rank of each assignment within its expert, and so the drop set. Then counting_sort writes the rows
+// at once; the others gather the kept assignments of the held experts, sort those on one thread, and write
+// the rows in parallel.
 class PlanBuilder {
  public:
-  // Most rows a plan can have: num_assignments, or E_local * C with `pad`.
-  PlanBuilder(int64_t num_tokens, int num_experts, int topk, int expert_begin, int expert_end, PackStrategy strategy,
-              Capacity capacity, PlanScope scope, int num_threads);
+  // num_threads: shares that the tokens are cut into, best the size of the team that builds; the plan does
+  // not depend on it.
+  PlanBuilder(int64_t num_tokens, int num_experts, int topk, int expert_begin, int expert_end,
+              PackStrategy strategy, Capacity capacity, PlanScope scope, int num_threads);
 
-  // Fills `plan`, made by make_plan(). The same plan for any team size. Allocates nothing with counting_sort.
-  // Throws InputError when an expert id is outside [0, num_experts).
+  // Fills `plan`, made by make_plan(). The same plan for any team size. Allocates nothing, except with
+  // argsort, whose std::stable_sort takes a buffer. Throws InputError when an expert id is outside [0,
+  // num_experts).
   void build(const Routing& routing, ThreadTeam& team, RoutingPlan& plan);
   RoutingPlan make_plan() const;  // sized for the largest plan, empty
+
+  // Most rows a plan can have: those of the held experts, at most num_assignments or E_local * C (with `pad`
+  // exactly E_local * C); with PlanScope::masked those of the other experts besides.
   int64_t max_rows() const { return max_rows_; }
   size_t workspace_bytes() const;
 
  private:
-  // (the implementer of plan.cc completes this part)
+  // Where a share of the tokens begins among the kept assignments of the held experts, and of the others.
+  struct Part {
+    int64_t kept_begin = 0, other_begin = 0;
+  };
+
+  bool holds(int expert) const { return expert >= expert_begin_ && expert < expert_end_; }
+  int num_held() const { return expert_end_ - expert_begin_; }
+  int32_t* ranks_of(int part) { return ranks_.data() + part * rank_stride_; }
+  void count(const Routing& routing, ThreadTeam& team);
+  void lay_out(RoutingPlan& plan);
+  template <typename OnKept>
+  void walk(const Routing& routing, int part, RoutingPlan& plan, const OnKept& on_kept);
+  void scatter(const Routing& routing, ThreadTeam& team, RoutingPlan& plan);
+  void gather_keys(const Routing& routing, ThreadTeam& team, RoutingPlan& plan);
+  void sort_keys(const Routing& routing);
+  void place_keys(ThreadTeam& team, RoutingPlan& plan) const;
+  void mark_padding(ThreadTeam& team, RoutingPlan& plan) const;
+
   int64_t num_tokens_;
   int num_experts_, topk_, expert_begin_, expert_end_;
   PackStrategy strategy_;
   Capacity capacity_;
   PlanScope scope_;
-  int64_t max_rows_ = 0;
+  int num_parts_;
+  int64_t capacity_rows_ = 0, max_rows_ = 0;
+  int64_t rank_stride_ = 0;  // int32 per part in ranks_: E rounded up to whole cache lines
+  // [parts][rank_stride]: first the count per expert of each part, then the rank within its expert of the
+  // next assignment.
+  std::vector<int32_t> ranks_;
+  std::vector<int64_t> load_;  // [E] assignments per expert before capacity
+  std::vector<int64_t>
+      key_begin_;  // [held + 1] begin of each held expert's kept assignments among the sorted keys
+  std::vector<Part> parts_;
+  std::vector<int32_t> keys_;                            // assignments to sort (argsort, expert_score_sort)
+  std::vector<std::pair<int32_t, int32_t>> tuple_keys_;  // (expert, assignment) (tuple_sort)
 };
 
-// FNV-1a over every array of the plan: equal plans have equal hashes.
+// FNV-1a over every array and count of the plan: equal plans have equal hashes.
 uint64_t plan_hash(const RoutingPlan& plan);
 
-// Throws nothing; returns an empty string, or the first broken property of the plan in words (used by tests and --check full).
-std::string plan_defect(const RoutingPlan& plan, const Routing& routing);
+// Throws nothing; returns an empty string, or the first broken property of the plan in words (used by tests
+// and --check full). Without `capacity` the drop set must be that of some capacity; with it, of this one.
+std::string plan_defect(const RoutingPlan& plan, const Routing& routing, const Capacity* capacity = nullptr);
 
 }  // namespace moehill

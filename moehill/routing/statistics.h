@@ -24,8 +24,10 @@ struct LoadStatistics {
 std::vector<int64_t> expert_load(const Routing& routing);
 LoadStatistics load_statistics(const std::vector<int64_t>& load);
 
-// Largest load over mean load; devices hold the contiguous expert ranges of expert_range().
+// Largest load over mean load; 0 without any load.
 double max_over_mean(const std::vector<int64_t>& load);
+// Loads summed over the experts of each device: device d of P holds experts share(E, d, P) of
+// base/partition.h.
 std::vector<int64_t> device_load(const std::vector<int64_t>& load, int num_devices);
 
 }  // namespace moehill

@@ -1,0 +1,253 @@
+// PlanBuilder: from the router's decision to a plan, by one of four pack strategies.
+#include <algorithm>
+#include <compare>
+#include <limits>
+
+#include "moehill/base/error.h"
+#include "moehill/routing/plan.h"
+
+namespace moehill {
+namespace {
+
+constexpr int64_t kIntsPerCacheLine = 16;
+
+size_t idx(int64_t i) { return static_cast<size_t>(i); }
+
+template <typename T>
+size_t bytes_of(const std::vector<T>& values) {
+  return values.size() * sizeof(T);
+}
+
+void place(RoutingPlan& plan, int64_t assignment, int64_t token, int64_t row) {
+  plan.row_token[idx(row)] = static_cast<int32_t>(token);
+  plan.row_assignment[idx(row)] = static_cast<int32_t>(assignment);
+  plan.assignment_row[idx(assignment)] = static_cast<int32_t>(row);
+}
+
+InputError bad_expert(int32_t expert, int64_t token, int num_experts) {
+  return input_error("routing", fmt::format("expert {} for token {}", expert, token),
+                     fmt::format("0 to {}", num_experts - 1), "check the expert ids");
+}
+
+}  // namespace
+
+PlanBuilder::PlanBuilder(int64_t num_tokens, int num_experts, int topk, int expert_begin, int expert_end,
+                         PackStrategy strategy, Capacity capacity, PlanScope scope, int num_threads)
+    : num_tokens_(num_tokens),
+      num_experts_(num_experts),
+      topk_(topk),
+      expert_begin_(expert_begin),
+      expert_end_(expert_end),
+      strategy_(strategy),
+      capacity_(capacity),
+      scope_(scope),
+      num_parts_(num_threads) {
+  MOEHILL_CHECK(num_tokens >= 0 && num_experts >= 1 && topk >= 1 && topk <= num_experts && num_threads >= 1,
+                "plan of {} tokens, {} experts, top {}, {} threads", num_tokens, num_experts, topk,
+                num_threads);
+  MOEHILL_CHECK(0 <= expert_begin && expert_begin <= expert_end && expert_end <= num_experts,
+                "experts [{}, {}) of {}", expert_begin, expert_end, num_experts);
+  constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
+  MOEHILL_CHECK(num_tokens <= kMaxInt32 / topk, "{} tokens x top {} do not fit int32", num_tokens, topk);
+  const int64_t num_assignments = num_tokens * topk;
+  capacity_rows_ = capacity_rows(capacity, num_assignments, num_experts);
+  const int64_t max_keys = std::min(num_assignments, num_held() * capacity_rows_);
+  const int64_t max_others = std::min(num_assignments, (num_experts - num_held()) * capacity_rows_);
+  if (capacity.policy == CapacityPolicy::pad) {
+    max_rows_ = num_held() * capacity_rows_ + (scope == PlanScope::masked ? max_others : 0);
+  } else {
+    max_rows_ = scope == PlanScope::masked ? std::min(num_assignments, max_keys + max_others) : max_keys;
+  }
+  MOEHILL_CHECK(max_rows_ <= kMaxInt32, "{} rows do not fit int32", max_rows_);
+
+  rank_stride_ = (num_experts + kIntsPerCacheLine - 1) / kIntsPerCacheLine * kIntsPerCacheLine;
+  ranks_.resize(idx(num_parts_ * rank_stride_));
+  load_.resize(idx(num_experts));
+  key_begin_.resize(idx(num_held() + 1));
+  parts_.resize(idx(num_parts_));
+  if (strategy == PackStrategy::argsort || strategy == PackStrategy::expert_score_sort)
+    keys_.resize(idx(max_keys));
+  if (strategy == PackStrategy::tuple_sort) tuple_keys_.resize(idx(max_keys));
+}
+
+RoutingPlan PlanBuilder::make_plan() const {
+  RoutingPlan plan;
+  plan.num_tokens = num_tokens_;
+  plan.num_experts = num_experts_;
+  plan.topk = topk_;
+  plan.expert_begin = expert_begin_;
+  plan.expert_end = expert_end_;
+  plan.group_offset.assign(idx(num_held() + (scope_ == PlanScope::masked ? 2 : 1)), 0);
+  plan.row_token.reserve(idx(max_rows_));
+  plan.row_assignment.reserve(idx(max_rows_));
+  plan.assignment_row.assign(idx(num_tokens_ * topk_), -1);
+  return plan;
+}
+
+size_t PlanBuilder::workspace_bytes() const {
+  return bytes_of(ranks_) + bytes_of(load_) + bytes_of(key_begin_) + bytes_of(parts_) + bytes_of(keys_) +
+         bytes_of(tuple_keys_);
+}
+
+void PlanBuilder::build(const Routing& routing, ThreadTeam& team, RoutingPlan& plan) {
+  MOEHILL_CHECK(
+      routing.num_tokens == num_tokens_ && routing.num_experts == num_experts_ && routing.topk == topk_,
+      "routing [{}, {}] over {} experts, builder [{}, {}] over {}", routing.num_tokens, routing.topk,
+      routing.num_experts, num_tokens_, topk_, num_experts_);
+  MOEHILL_CHECK(
+      routing.expert.size() == plan.assignment_row.size() && routing.weight.size() == routing.expert.size(),
+      "{} expert ids and {} gate values for {} assignments", routing.expert.size(), routing.weight.size(),
+      plan.assignment_row.size());
+  MOEHILL_CHECK(plan.expert_begin == expert_begin_ && plan.expert_end == expert_end_,
+                "the plan is not one of this builder's");
+  count(routing, team);
+  lay_out(plan);
+  if (strategy_ == PackStrategy::counting_sort) {
+    scatter(routing, team, plan);
+  } else {
+    gather_keys(routing, team, plan);
+    sort_keys(routing);
+    place_keys(team, plan);
+  }
+  if (capacity_.policy == CapacityPolicy::pad) mark_padding(team, plan);
+}
+
+void PlanBuilder::count(const Routing& routing, ThreadTeam& team) {
+  team.parallel_for(num_parts_, [&](int64_t part_begin, int64_t part_end) {
+    for (int64_t part = part_begin; part < part_end; ++part) {
+      const Range tokens = share(num_tokens_, part, num_parts_);
+      int32_t* counts = ranks_of(static_cast<int>(part));
+      std::fill_n(counts, num_experts_, 0);
+      for (int64_t a = tokens.begin * topk_; a < tokens.end * topk_; ++a) {
+        const int32_t expert = routing.expert[idx(a)];
+        if (expert < 0 || expert >= num_experts_) throw bad_expert(expert, a / topk_, num_experts_);
+        ++counts[expert];
+      }
+    }
+  });
+}
+
+// Prefix sums over (expert, part): counts become ranks, and the groups get their rows. Serial: parts * E
+// additions.
+void PlanBuilder::lay_out(RoutingPlan& plan) {
+  std::fill(load_.begin(), load_.end(), 0);
+  int64_t num_kept = 0, num_others = 0;
+  for (int part = 0; part < num_parts_; ++part) {
+    parts_[idx(part)] = {num_kept, num_others};
+    int32_t* ranks = ranks_of(part);
+    for (int e = 0; e < num_experts_; ++e) {
+      const int64_t begin = load_[idx(e)], end = begin + ranks[e];
+      (holds(e) ? num_kept : num_others) += std::min(end, capacity_rows_) - std::min(begin, capacity_rows_);
+      ranks[e] = static_cast<int32_t>(begin);
+      load_[idx(e)] = end;
+    }
+  }
+  plan.num_dropped = 0;
+  plan.group_offset[0] = key_begin_[0] = 0;
+  for (int g = 0; g < num_held(); ++g) {
+    const int64_t load = load_[idx(expert_begin_ + g)], kept = std::min(load, capacity_rows_);
+    plan.num_dropped += load - kept;
+    key_begin_[idx(g + 1)] = key_begin_[idx(g)] + kept;
+    plan.group_offset[idx(g + 1)] =
+        plan.group_offset[idx(g)] + (capacity_.policy == CapacityPolicy::pad ? capacity_rows_ : kept);
+  }
+  if (scope_ == PlanScope::masked) plan.group_offset.back() = plan.group_offset[idx(num_held())] + num_others;
+  plan.row_token.resize(idx(plan.num_rows()));
+  plan.row_assignment.resize(idx(plan.num_rows()));
+}
+
+// Visits the assignments of a part in order. Calls on_kept(assignment, token, expert, rank within its expert)
+// for the kept ones of the held experts; places the others of PlanScope::masked; marks the rest as having no
+// row.
+template <typename OnKept>
+void PlanBuilder::walk(const Routing& routing, int part, RoutingPlan& plan, const OnKept& on_kept) {
+  const Range tokens = share(num_tokens_, part, num_parts_);
+  int32_t* ranks = ranks_of(part);
+  int64_t other_row = plan.group_offset[idx(num_held())] + parts_[idx(part)].other_begin;
+  int64_t a = tokens.begin * topk_;
+  for (int64_t t = tokens.begin; t < tokens.end; ++t) {
+    for (int j = 0; j < topk_; ++j, ++a) {
+      const int32_t expert = routing.expert[idx(a)];
+      const int32_t rank = ranks[expert]++;
+      const bool is_kept = rank < capacity_rows_;
+      if (is_kept && holds(expert)) {
+        on_kept(a, t, expert, rank);
+      } else if (is_kept && scope_ == PlanScope::masked) {
+        place(plan, a, t, other_row++);
+      } else {
+        plan.assignment_row[idx(a)] = -1;
+      }
+    }
+  }
+}
+
+void PlanBuilder::scatter(const Routing& routing, ThreadTeam& team, RoutingPlan& plan) {
+  team.parallel_for(num_parts_, [&](int64_t part_begin, int64_t part_end) {
+    for (int64_t part = part_begin; part < part_end; ++part) {
+      walk(routing, static_cast<int>(part), plan, [&](int64_t a, int64_t t, int32_t expert, int32_t rank) {
+        place(plan, a, t, plan.group_offset[idx(expert - expert_begin_)] + rank);
+      });
+    }
+  });
+}
+
+void PlanBuilder::gather_keys(const Routing& routing, ThreadTeam& team, RoutingPlan& plan) {
+  team.parallel_for(num_parts_, [&](int64_t part_begin, int64_t part_end) {
+    for (int64_t part = part_begin; part < part_end; ++part) {
+      int64_t next = parts_[idx(part)].kept_begin;
+      walk(routing, static_cast<int>(part), plan, [&](int64_t a, int64_t, int32_t expert, int32_t) {
+        const int32_t assignment = static_cast<int32_t>(a);
+        if (strategy_ == PackStrategy::tuple_sort) {
+          tuple_keys_[idx(next++)] = {expert, assignment};
+        } else {
+          keys_[idx(next++)] = assignment;
+        }
+      });
+    }
+  });
+}
+
+void PlanBuilder::sort_keys(const Routing& routing) {
+  const int64_t num_keys = key_begin_.back();
+  const auto expert_of = [&](int32_t a) { return routing.expert[idx(a)]; };
+  if (strategy_ == PackStrategy::tuple_sort) {
+    std::sort(tuple_keys_.begin(), tuple_keys_.begin() + num_keys);
+  } else if (strategy_ == PackStrategy::argsort) {
+    std::stable_sort(keys_.begin(), keys_.begin() + num_keys,
+                     [&](int32_t a, int32_t b) { return expert_of(a) < expert_of(b); });
+  } else {
+    // strong_order: a total order even if a gate value is NaN, which std::sort must not meet.
+    std::sort(keys_.begin(), keys_.begin() + num_keys, [&](int32_t a, int32_t b) {
+      if (expert_of(a) != expert_of(b)) return expert_of(a) < expert_of(b);
+      const auto order = std::strong_order(routing.weight[idx(a)], routing.weight[idx(b)]);
+      return order != 0 ? order > 0 : a < b;
+    });
+  }
+}
+
+// Sorted keys are dense; the rows of a group begin at its offset, which padding moves on.
+void PlanBuilder::place_keys(ThreadTeam& team, RoutingPlan& plan) const {
+  team.parallel_for(key_begin_.back(), [&](int64_t begin, int64_t end) {
+    for (int g = 0; g < num_held(); ++g) {
+      const int64_t first = key_begin_[idx(g)];
+      const int64_t last = std::min(end, key_begin_[idx(g + 1)]);
+      for (int64_t i = std::max(begin, first); i < last; ++i) {
+        const int32_t a = strategy_ == PackStrategy::tuple_sort ? tuple_keys_[idx(i)].second : keys_[idx(i)];
+        place(plan, a, a / topk_, plan.group_offset[idx(g)] + i - first);
+      }
+    }
+  });
+}
+
+void PlanBuilder::mark_padding(ThreadTeam& team, RoutingPlan& plan) const {
+  team.parallel_for(num_held(), [&](int64_t begin, int64_t end) {
+    for (int64_t g = begin; g < end; ++g) {
+      const int64_t num_kept = key_begin_[idx(g + 1)] - key_begin_[idx(g)];
+      for (int64_t row = plan.group_offset[idx(g)] + num_kept; row < plan.group_offset[idx(g + 1)]; ++row) {
+        plan.row_token[idx(row)] = plan.row_assignment[idx(row)] = -1;
+      }
+    }
+  });
+}
+
+}  // namespace moehill
