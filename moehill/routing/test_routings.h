@@ -1,0 +1,51 @@
+// Routings for tests: odd shapes, skewed loads, gate values that are not sorted by token.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
+#include <vector>
+
+#include "moehill/base/rng.h"
+#include "moehill/routing/plan.h"
+
+namespace moehill {
+
+// Experts of each token given by hand; gate values 1, 2, 3, ... over a small modulus, so that some are equal.
+inline Routing routing_of(int num_experts, int topk, std::vector<int32_t> expert) {
+  Routing routing{static_cast<int64_t>(expert.size()) / topk, num_experts, topk, std::move(expert), {}};
+  for (size_t a = 0; a < routing.expert.size(); ++a) routing.weight.push_back(static_cast<float>(a * 5 % 7));
+  return routing;
+}
+
+// topk distinct experts per token. skew 0: uniform; larger: the low expert ids are preferred and high ones
+// stay empty.
+inline Routing random_routing(int64_t num_tokens, int num_experts, int topk, double skew, uint32_t seed) {
+  std::vector<int32_t> expert;
+  uint64_t draw = 0;
+  for (int64_t t = 0; t < num_tokens; ++t) {
+    std::vector<int32_t> left(static_cast<size_t>(num_experts));
+    std::iota(left.begin(), left.end(), 0);
+    for (int j = 0; j < topk; ++j) {
+      const double u = random_uniform(seed, Stream::kRouter, draw++);
+      const auto pick = static_cast<int64_t>(std::pow(u, 1 + skew) * static_cast<double>(left.size()));
+      expert.push_back(left[static_cast<size_t>(pick)]);
+      left.erase(left.begin() + pick);
+    }
+  }
+  return routing_of(num_experts, topk, std::move(expert));
+}
+
+inline RoutingPlan build_plan(const Routing& routing, int expert_begin, int expert_end, PackStrategy strategy,
+                              Capacity capacity = {}, PlanScope scope = PlanScope::local,
+                              int num_threads = 1) {
+  ThreadTeam team(num_threads);
+  PlanBuilder builder(routing.num_tokens, routing.num_experts, routing.topk, expert_begin, expert_end,
+                      strategy, capacity, scope, num_threads);
+  RoutingPlan plan = builder.make_plan();
+  builder.build(routing, team, plan);
+  return plan;
+}
+
+}  // namespace moehill
