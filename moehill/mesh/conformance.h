@@ -1,0 +1,127 @@
+// The conformance suite of Group: what every backend must do, one TEST_P each. A backend's test file includes
+// it and instantiates MeshConformance with the meshes it can make. Every expectation is computed on the rank
+// that checks it, from formulas of (rank, index), so that the ranks may live in different processes.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "moehill/mesh/group.h"
+#include "moehill/mesh/line_share.h"
+
+namespace moehill {
+
+// Runs a program on every device of a mesh (or on this process's device, if the others run theirs).
+using MeshRun = std::function<void(const std::function<void(Group&)>&)>;
+
+struct MeshMaker {
+  std::string name;  // letters, digits and _
+  std::function<MeshRun()> make;
+};
+inline std::ostream& operator<<(std::ostream& out, const MeshMaker& maker) { return out << maker.name; }
+
+// n elements of a type between two guards that nobody may touch.
+class GuardedArray {
+ public:
+  GuardedArray(DType dtype, int64_t n)
+      : dtype_(dtype), n_(n), bytes_(static_cast<size_t>(n) * dtype_bytes(dtype)) {
+    storage_.assign(bytes_ + 2 * kGuard, kFill);
+  }
+  void* data() { return storage_.data() + kGuard; }
+  int64_t size() const { return n_; }
+  float at(int64_t i) const {
+    float wide;
+    bf16 narrow;
+    const unsigned char* place = storage_.data() + kGuard + static_cast<size_t>(i) * dtype_bytes(dtype_);
+    if (dtype_ == DType::f32) return std::memcpy(&wide, place, sizeof wide), wide;
+    return std::memcpy(&narrow, place, sizeof narrow), to_f32(narrow);
+  }
+  void set(int64_t i, float value) {
+    const bf16 narrow = to_bf16(value);
+    unsigned char* place = storage_.data() + kGuard + static_cast<size_t>(i) * dtype_bytes(dtype_);
+    std::memcpy(place, dtype_ == DType::f32 ? static_cast<const void*>(&value) : &narrow,
+                dtype_bytes(dtype_));
+  }
+  bool guards_intact() const {
+    const auto untouched = [](unsigned char byte) { return byte == kFill; };
+    return std::all_of(storage_.begin(), storage_.begin() + kGuard, untouched) &&
+           std::all_of(storage_.end() - kGuard, storage_.end(), untouched);
+  }
+  template <typename Expected>
+  int64_t num_wrong(const Expected& expected) const {
+    int64_t wrong = guards_intact() ? 0 : 1;
+    for (int64_t i = 0; i < n_; ++i) wrong += at(i) != expected(i);
+    return wrong;
+  }
+
+ private:
+  static constexpr size_t kGuard = 64;
+  static constexpr unsigned char kFill = 0xa5;
+  DType dtype_;
+  int64_t n_;
+  size_t bytes_;
+  std::vector<unsigned char> storage_;
+};
+
+// In (-1, 1), of all 24 bits of an f32, so that any other order of additions shows.
+inline float test_value(int rank, int64_t i) {
+  uint32_t x = static_cast<uint32_t>(i) * 0x9e3779b1u + static_cast<uint32_t>(rank + 1) * 0x85ebca77u;
+  x = (x ^ (x >> 15)) * 0x2c1b3c6du;
+  x = (x ^ (x >> 12)) * 0x297a2d39u;
+  return static_cast<float>(static_cast<int32_t>(x ^ (x >> 15))) * 0x1p-31f;
+}
+inline float stored(DType dtype, float value) { return dtype == DType::f32 ? value : to_f32(to_bf16(value)); }
+
+inline GuardedArray test_array(DType dtype, int rank, int64_t n) {
+  GuardedArray array(dtype, n);
+  for (int64_t i = 0; i < n; ++i) array.set(i, test_value(rank, i));
+  return array;
+}
+
+// Element i of the sum over ranks, in rank order in f32, rounded once.
+inline float test_sum(int num_ranks, DType input_dtype, DType output_dtype, int64_t i) {
+  float sum = stored(input_dtype, test_value(0, i));
+  for (int r = 1; r < num_ranks; ++r) sum += stored(input_dtype, test_value(r, i));
+  return stored(output_dtype, sum);
+}
+
+// [ranks + 1] offsets of uneven segments of about `scale` elements; every third one is empty.
+inline std::vector<int64_t> uneven_offsets(int num_ranks, int64_t scale, int salt = 0) {
+  std::vector<int64_t> offsets = {0};
+  for (int r = 0; r < num_ranks; ++r) {
+    const int64_t count = (r + salt) % 3 == 1 ? 0 : scale + 3 * r + salt;
+    offsets.push_back(offsets.back() + count);
+  }
+  return offsets;
+}
+
+inline bool all_ranks_agree(Group& group, uint64_t value) {
+  std::vector<uint64_t> values(static_cast<size_t>(group.size()));
+  std::vector<int64_t> offsets(values.size() + 1);
+  std::iota(offsets.begin(), offsets.end(), int64_t{0});
+  group.all_gather(&value, offsets, sizeof value, values.data());
+  return std::all_of(values.begin(), values.end(), [&](uint64_t v) { return v == value; });
+}
+
+// One collective with its expectations. Each leaves the inputs as they were and touches nothing outside its
+// output.
+void check_all_reduce(Group& group, DType input_dtype, DType output_dtype, int64_t n);
+void check_all_reduce_in_place(Group& group, DType dtype, int64_t n);
+void check_reduce_scatter(Group& group, DType input_dtype, DType output_dtype,
+                          const std::vector<int64_t>& offsets);
+void check_all_gather(Group& group, DType dtype, int64_t row, const std::vector<int64_t>& offsets,
+                      bool in_place);
+void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t scale);
+
+}  // namespace moehill
+
+#include "moehill/mesh/conformance_checks.h"
+#include "moehill/mesh/conformance_tests.h"

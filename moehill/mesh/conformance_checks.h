@@ -1,0 +1,121 @@
+// The bodies of the conformance suite's checks, one collective each. Included by conformance.h.
+#pragma once
+
+#include "moehill/mesh/conformance.h"
+
+namespace moehill {
+
+// Calls `collective` and expects that it counted exactly these bytes.
+template <typename Collective>
+void expect_traffic(Group& group, int64_t sent, int64_t received, const Collective& collective) {
+  const Traffic before = group.traffic();
+  collective();
+  const Traffic after = group.traffic();
+  EXPECT_EQ(after.sent_bytes - before.sent_bytes, static_cast<uint64_t>(sent));
+  EXPECT_EQ(after.received_bytes - before.received_bytes, static_cast<uint64_t>(received));
+}
+
+inline uint64_t hash_of(const GuardedArray& array) {
+  uint64_t hash = 14695981039346656037u;
+  for (int64_t i = 0; i < array.size(); ++i) {
+    hash = (hash ^ std::bit_cast<uint32_t>(array.at(i))) * 1099511628211u;
+  }
+  return hash;
+}
+
+inline void check_all_reduce(Group& group, DType input_dtype, DType output_dtype, int64_t n) {
+  const int num_ranks = group.size();
+  GuardedArray input = test_array(input_dtype, group.rank(), n);
+  GuardedArray output(output_dtype, n);
+  const int64_t in_bytes = static_cast<int64_t>(dtype_bytes(input_dtype));
+  const int64_t out_bytes = static_cast<int64_t>(dtype_bytes(output_dtype));
+  const int64_t own = line_share({0, n}, group.rank(), num_ranks, kLineElements).size();
+  const int64_t sent = (n - own) * in_bytes + (num_ranks - 1) * own * out_bytes;
+  const int64_t received = (num_ranks - 1) * own * in_bytes + (n - own) * out_bytes;
+  expect_traffic(group, sent, received,
+                 [&] { group.all_reduce(input.data(), input_dtype, output.data(), output_dtype, n); });
+  EXPECT_EQ(output.num_wrong([&](int64_t i) { return test_sum(num_ranks, input_dtype, output_dtype, i); }),
+            0);
+  EXPECT_EQ(input.num_wrong([&](int64_t i) { return stored(input_dtype, test_value(group.rank(), i)); }), 0);
+  EXPECT_TRUE(all_ranks_agree(group, hash_of(output)));
+}
+
+inline void check_all_reduce_in_place(Group& group, DType dtype, int64_t n) {
+  GuardedArray array = test_array(dtype, group.rank(), n);
+  group.all_reduce(array.data(), dtype, array.data(), dtype, n);
+  EXPECT_EQ(array.num_wrong([&](int64_t i) { return test_sum(group.size(), dtype, dtype, i); }), 0);
+}
+
+inline void check_reduce_scatter(Group& group, DType input_dtype, DType output_dtype,
+                                 const std::vector<int64_t>& offsets) {
+  const size_t rank = static_cast<size_t>(group.rank());
+  const int64_t own = offsets[rank + 1] - offsets[rank];
+  GuardedArray input = test_array(input_dtype, group.rank(), offsets.back());
+  GuardedArray output(output_dtype, own);
+  const int64_t in_bytes = static_cast<int64_t>(dtype_bytes(input_dtype));
+  expect_traffic(group, (offsets.back() - own) * in_bytes, (group.size() - 1) * own * in_bytes, [&] {
+    group.reduce_scatter(input.data(), input_dtype, offsets, output.data(), output_dtype);
+  });
+  EXPECT_EQ(output.num_wrong([&](int64_t i) {
+    return test_sum(group.size(), input_dtype, output_dtype, offsets[rank] + i);
+  }),
+            0);
+}
+
+// Rows of `row` elements; offsets count rows.
+inline void check_all_gather(Group& group, DType dtype, int64_t row, const std::vector<int64_t>& offsets,
+                             bool in_place) {
+  const size_t rank = static_cast<size_t>(group.rank());
+  const int64_t own = (offsets[rank + 1] - offsets[rank]) * row;
+  const size_t row_bytes = static_cast<size_t>(row) * dtype_bytes(dtype);
+  GuardedArray input = test_array(dtype, group.rank(), own);
+  GuardedArray output(dtype, offsets.back() * row);
+  char* const place = static_cast<char*>(output.data()) + static_cast<size_t>(offsets[rank]) * row_bytes;
+  if (in_place) std::memcpy(place, input.data(), static_cast<size_t>(own) * dtype_bytes(dtype));
+  const int64_t bytes = static_cast<int64_t>(dtype_bytes(dtype));
+  expect_traffic(group, (group.size() - 1) * own * bytes, (offsets.back() * row - own) * bytes, [&] {
+    group.all_gather(in_place ? place : input.data(), offsets, row_bytes, output.data());
+  });
+  EXPECT_EQ(output.num_wrong([&](int64_t i) {
+    const auto next = std::upper_bound(offsets.begin(), offsets.end(), i / row);
+    const int source = static_cast<int>(next - offsets.begin()) - 1;
+    return stored(dtype, test_value(source, i - offsets[static_cast<size_t>(source)] * row));
+  }),
+            0);
+}
+
+// Rows that rank `from` sends to rank `to`: uneven, with zeros, on the diagonal too.
+inline int64_t rows_between(int from, int to, int64_t scale) {
+  return (from + 2 * to) % 4 == 1 ? 0 : scale + 5 * from + to;
+}
+inline std::vector<int64_t> sends_of(int from, int num_ranks, int64_t scale) {
+  std::vector<int64_t> offsets = {0};
+  for (int to = 0; to < num_ranks; ++to) offsets.push_back(offsets.back() + rows_between(from, to, scale));
+  return offsets;
+}
+
+inline void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t scale) {
+  const int num_ranks = group.size(), rank = group.rank();
+  const std::vector<int64_t> sends = sends_of(rank, num_ranks, scale);
+  std::vector<int64_t> receives = {0};
+  for (int from = 0; from < num_ranks; ++from)
+    receives.push_back(receives.back() + rows_between(from, rank, scale));
+  GuardedArray input = test_array(dtype, rank, sends.back() * row);
+  GuardedArray output(dtype, receives.back() * row);
+  const int64_t row_bytes = row * static_cast<int64_t>(dtype_bytes(dtype));
+  const int64_t kept = rows_between(rank, rank, scale);
+  expect_traffic(group, (sends.back() - kept) * row_bytes, (receives.back() - kept) * row_bytes, [&] {
+    group.all_to_all(input.data(), sends, output.data(), receives, static_cast<size_t>(row_bytes));
+  });
+  int64_t num_wrong = output.guards_intact() ? 0 : 1;
+  for (int from = 0; from < num_ranks; ++from) {
+    const int64_t first_sent = sends_of(from, num_ranks, scale)[static_cast<size_t>(rank)] * row;
+    const int64_t first_received = receives[static_cast<size_t>(from)] * row;
+    for (int64_t i = 0; i < rows_between(from, rank, scale) * row; ++i) {
+      num_wrong += output.at(first_received + i) != stored(dtype, test_value(from, first_sent + i));
+    }
+  }
+  EXPECT_EQ(num_wrong, 0);
+}
+
+}  // namespace moehill

@@ -1,0 +1,165 @@
+// The tests of the conformance suite. Included by conformance.h.
+#pragma once
+
+#include "moehill/base/rng.h"
+#include "moehill/mesh/conformance.h"
+
+namespace moehill {
+
+class MeshConformance : public testing::TestWithParam<MeshMaker> {
+ protected:
+  MeshRun run_ = GetParam().make();
+};
+
+inline constexpr DType kDTypes[] = {DType::f32, DType::bf16};
+// Around a line of 64 bytes, around a block of partial sums for a few ranks and threads, and zero.
+inline constexpr int64_t kCounts[] = {0, 1, 31, 32, 33, 127, 1000, 4097, 20011};
+inline constexpr int64_t kLargeCount = (int64_t{3} << 18) + 5;  // 3 MiB of f32
+
+TEST_P(MeshConformance, RanksAreNumberedAndHaveATeam) {
+  run_([](Group& group) {
+    EXPECT_GE(group.rank(), 0);
+    EXPECT_LT(group.rank(), group.size());
+    EXPECT_GE(group.team().size(), 1);
+    EXPECT_TRUE(all_ranks_agree(group, static_cast<uint64_t>(group.size())));
+    EXPECT_EQ(all_ranks_agree(group, static_cast<uint64_t>(group.rank())), group.size() == 1);
+  });
+}
+
+TEST_P(MeshConformance, BarriersComeInAnyNumberAndMoveNothing) {
+  run_([](Group& group) {
+    const Traffic before = group.traffic();
+    for (int i = 0; i < 50; ++i) group.barrier();
+    EXPECT_EQ(group.traffic().sent_bytes, before.sent_bytes);
+    EXPECT_EQ(group.traffic().received_bytes, before.received_bytes);
+  });
+}
+
+TEST_P(MeshConformance, AllReduceAddsInRankOrderAndRoundsOnce) {
+  run_([](Group& group) {
+    for (const DType input : kDTypes) {
+      for (const DType output : kDTypes) {
+        for (const int64_t n : kCounts) check_all_reduce(group, input, output, n);
+      }
+    }
+    check_all_reduce(group, DType::f32, DType::bf16, kLargeCount);
+    check_all_reduce(group, DType::f32, DType::f32, kLargeCount);
+  });
+}
+
+TEST_P(MeshConformance, AllReduceWorksInPlace) {
+  run_([](Group& group) {
+    for (const DType dtype : kDTypes) {
+      for (const int64_t n : kCounts) check_all_reduce_in_place(group, dtype, n);
+      check_all_reduce_in_place(group, dtype, kLargeCount);
+    }
+  });
+}
+
+// Integers have one right sum, whatever the order.
+TEST_P(MeshConformance, SumsOfSmallIntegersAreExact) {
+  run_([](Group& group) {
+    for (const DType dtype : kDTypes) {
+      GuardedArray array(dtype, 5000);
+      for (int64_t i = 0; i < array.size(); ++i)
+        array.set(i, static_cast<float>((i + group.rank()) % 17 - 8));
+      group.all_reduce(array.data(), dtype, array.data(), dtype, array.size());
+      EXPECT_EQ(array.num_wrong([&](int64_t i) {
+        int64_t sum = 0;
+        for (int r = 0; r < group.size(); ++r) sum += (i + r) % 17 - 8;
+        return static_cast<float>(sum);
+      }),
+                0);
+    }
+  });
+}
+
+TEST_P(MeshConformance, ReduceScatterGivesEachRankItsUnevenPart) {
+  run_([](Group& group) {
+    for (const DType input : kDTypes) {
+      for (const DType output : kDTypes) {
+        for (const int64_t scale : kCounts) {
+          for (int salt = 0; salt < 3; ++salt) {
+            check_reduce_scatter(group, input, output, uneven_offsets(group.size(), scale, salt));
+          }
+        }
+      }
+    }
+    check_reduce_scatter(group, DType::f32, DType::bf16,
+                         uneven_offsets(group.size(), kLargeCount / group.size()));
+  });
+}
+
+TEST_P(MeshConformance, AllGatherPutsUnevenPartsInTheirPlaces) {
+  run_([](Group& group) {
+    for (const bool in_place : {false, true}) {
+      for (const DType dtype : kDTypes) {
+        for (const int64_t row : {1, 3, 64}) {
+          for (int salt = 0; salt < 3; ++salt) {
+            check_all_gather(group, dtype, row, uneven_offsets(group.size(), 100, salt), in_place);
+          }
+        }
+        check_all_gather(group, dtype, 2048, uneven_offsets(group.size(), 300), in_place);
+      }
+      const std::vector<int64_t> nothing(static_cast<size_t>(group.size()) + 1, 0);
+      check_all_gather(group, DType::f32, 4, nothing, in_place);
+    }
+  });
+}
+
+TEST_P(MeshConformance, AllToAllDeliversEveryPairsRows) {
+  run_([](Group& group) {
+    for (const DType dtype : kDTypes) {
+      for (const int64_t row : {1, 3, 64}) {
+        for (const int64_t scale : {0, 1, 40}) check_all_to_all(group, dtype, row, scale);
+      }
+      check_all_to_all(group, dtype, 2048, 100);
+    }
+  });
+}
+
+// Null pointers where there is nothing to move.
+TEST_P(MeshConformance, EmptyCollectivesNeedNoMemory) {
+  run_([](Group& group) {
+    const std::vector<int64_t> nothing(static_cast<size_t>(group.size()) + 1, 0);
+    group.all_reduce(nullptr, DType::f32, nullptr, DType::bf16, 0);
+    group.reduce_scatter(nullptr, DType::bf16, nothing, nullptr, DType::f32);
+    group.all_gather(nullptr, nothing, 8, nullptr);
+    group.all_to_all(nullptr, nothing, nullptr, nothing, 8);
+    EXPECT_EQ(group.traffic().sent_bytes, 0u);
+    EXPECT_EQ(group.traffic().received_bytes, 0u);
+  });
+}
+
+// A collective may start on one rank while another is still leaving the one before.
+TEST_P(MeshConformance, RandomSequencesOfCollectives) {
+  run_([](Group& group) {
+    for (uint64_t step = 0; step < 150; ++step) {
+      const auto [choice, size] = threefry(11, Stream::kSampleRows, step);
+      const DType input = kDTypes[size % 2], output = kDTypes[size / 2 % 2];
+      const int64_t n = size / 4 % 3000;
+      switch (choice % 6) {
+        case 0:
+          group.barrier();
+          break;
+        case 1:
+          check_all_reduce(group, input, output, n);
+          break;
+        case 2:
+          check_all_reduce_in_place(group, input, n);
+          break;
+        case 3:
+          check_reduce_scatter(group, input, output,
+                               uneven_offsets(group.size(), n, static_cast<int>(size % 3)));
+          break;
+        case 4:
+          check_all_gather(group, input, 1 + n % 5, uneven_offsets(group.size(), n / 5), size % 3 == 0);
+          break;
+        default:
+          check_all_to_all(group, input, 1 + n % 5, n / 20);
+      }
+    }
+  });
+}
+
+}  // namespace moehill
