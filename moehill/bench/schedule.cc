@@ -1,7 +1,6 @@
 #include "moehill/bench/schedule.h"
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 
 #include "moehill/bench/statistics.h"
@@ -39,10 +38,6 @@ std::string stop_reason(const ScheduleResult& result, const ScheduleOptions& opt
 
 }  // namespace
 
-double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 std::vector<int> round_order(int64_t round, int num_points) {
   std::vector<int> order(num_points);
   std::iota(order.begin(), order.end(), 0);
@@ -61,8 +56,8 @@ ScheduleResult time_interleaved(const std::vector<std::function<void()>>& points
     for (const int point : order) {
       const double start = hooks.clock();
       points[point]();
-      const double seconds = hooks.clock() - start;
-      if (round >= 0) result.samples[point].push_back(seconds);
+      const double elapsed = hooks.clock() - start;
+      if (round >= 0) result.samples[point].push_back(elapsed);
       if (hooks.after_sample) hooks.after_sample(point);
     }
     if (hooks.after_round) hooks.after_round(round);

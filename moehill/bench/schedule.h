@@ -7,10 +7,9 @@
 #include <string>
 #include <vector>
 
-namespace moehill {
+#include "moehill/machine/clock.h"
 
-// Seconds from a steady clock.
-double steady_seconds();
+namespace moehill {
 
 struct ScheduleOptions {
   int64_t warmup = 1;   // rounds that are thrown away
@@ -22,7 +21,7 @@ struct ScheduleOptions {
 };
 
 struct ScheduleHooks {
-  std::function<double()> clock = steady_seconds;
+  std::function<double()> clock = seconds;         // of any start
   std::function<void(int point)> after_sample;     // outside the clock, warm-up included
   std::function<void(int64_t round)> after_round;  // likewise
 };

@@ -1,0 +1,61 @@
+// The options of `moehill bench`: declared once, with their defaults.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "moehill/bench/schedule.h"
+#include "moehill/cli/option_set.h"
+#include "moehill/moe/check.h"
+#include "moehill/parallel/run.h"
+
+namespace moehill {
+
+// As given, with defaults filled in; `points.h` makes the points of it. The default shape is the block of
+// qwen1.5-moe-a2.7b.
+struct BenchOptions {
+  std::string preset;
+  int64_t tokens = 4096;
+  bool tokens_auto = false;  // --tokens auto: chosen from the measured peak, see auto_tokens.h
+  int64_t hidden = 2048, mlp_dim = 1408, experts = 60, topk = 4, shared_dim = 5632;
+  std::vector<int64_t> topk_list;  // empty: topk alone
+  bool shared_fused = false;
+  DType dtype = DType::bf16;
+  std::vector<Distribution> distributions = {Distribution::random};
+  double run_alpha = DistributionOptions{}.run_alpha;
+  double run_noise_scale = DistributionOptions{}.run_noise_scale;
+  Pass pass = Pass::forward_backward;
+  Backend backend = Backend::gmm;
+  std::vector<Impl> impls = {Impl::fused_w13};
+  PackStrategy pack = PackStrategy::counting_sort;
+  std::vector<bool> prequeue = {false};
+  Remat remat = Remat::none;
+  Capacity capacity;
+  bool router_grad = false;
+  std::vector<ParallelMode> modes = {ParallelMode::none};
+  std::optional<EpPath> ep_path;  // empty: auto
+  SharedPlacement shared_placement = SharedPlacement::sliced;
+  int64_t devices = 0, threads_per_device = 0, none_threads = 0;  // 0: from the cores, see points.h
+  std::string mesh = "threads";
+  bool stage_timing = false;
+  ScheduleOptions schedule;
+  uint32_t seed = 0;
+  CheckMode check = CheckMode::sample;
+  std::string json, dump, trace_dir;
+  Fault fault = Fault::none;
+};
+
+// Declares every option, bound to `options`, which must outlive the set.
+OptionSet bench_option_set(BenchOptions& options);
+
+// Parses, applies the preset and refuses contradictions and flags without effect. Returns nothing when help
+// was printed.
+std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& args);
+
+// The switch that tests use to plant a fault; accepted only where MOEHILL_TEST_FAULTS=1 is in the
+// environment.
+void declare_fault_option(OptionSet& set, Fault* fault);
+
+}  // namespace moehill

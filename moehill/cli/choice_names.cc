@@ -1,0 +1,45 @@
+#include "moehill/cli/choice_names.h"
+
+namespace moehill {
+namespace {
+
+// Enum values from 0 to `last`.
+template <typename E>
+std::vector<Named<E>> all_up_to(E last) {
+  std::vector<Named<E>> names;
+  for (int i = 0; i <= static_cast<int>(last); ++i)
+    names.push_back({name_of(static_cast<E>(i)), static_cast<E>(i)});
+  return names;
+}
+
+}  // namespace
+
+const char* name_of(Distribution distribution) {
+  return distribution == Distribution::random ? "random" : "runs";
+}
+
+const char* name_of(CheckMode mode) {
+  return mode == CheckMode::off ? "off" : mode == CheckMode::sample ? "sample" : "full";
+}
+
+std::vector<Named<DType>> dtype_names() { return {{"bf16", DType::bf16}, {"f32", DType::f32}}; }
+std::vector<Named<Distribution>> distribution_names() { return all_up_to(Distribution::runs); }
+std::vector<Named<Pass>> pass_names() { return all_up_to(Pass::forward_backward); }
+std::vector<Named<Backend>> backend_names() { return all_up_to(Backend::ragged_dot); }
+std::vector<Named<Impl>> impl_names() { return all_up_to(Impl::fast); }
+std::vector<Named<PackStrategy>> pack_names() { return all_up_to(PackStrategy::counting_sort); }
+std::vector<Named<bool>> queue_names() { return {{"full", false}, {"prequeue", true}}; }
+std::vector<Named<Remat>> remat_names() { return all_up_to(Remat::combine); }
+std::vector<Named<CapacityPolicy>> capacity_names() { return all_up_to(CapacityPolicy::pad); }
+std::vector<Named<ParallelMode>> mode_names() { return all_up_to(ParallelMode::ep); }
+std::vector<Named<SharedPlacement>> placement_names() { return all_up_to(SharedPlacement::replicated); }
+std::vector<Named<CheckMode>> check_names() { return all_up_to(CheckMode::full); }
+std::vector<Named<Fault>> fault_names() { return all_up_to(Fault::bf16_truncated); }
+
+std::vector<Named<std::optional<EpPath>>> path_names() {
+  std::vector<Named<std::optional<EpPath>>> names = {{"auto", std::nullopt}};
+  for (const Named<EpPath>& path : all_up_to(EpPath::dense_masked)) names.push_back({path.name, path.value});
+  return names;
+}
+
+}  // namespace moehill

@@ -1,0 +1,61 @@
+#include "moehill/cli/dump.h"
+
+#include <filesystem>
+
+#include "moehill/cli/npy.h"
+
+namespace moehill {
+namespace {
+
+void dump_matrix(const std::string& path, const MatView& matrix) {
+  write_npy(path, {matrix.rows, matrix.cols}, [&](int64_t row, std::span<float> values) {
+    for (int64_t c = 0; c < matrix.cols; ++c) values[c] = matrix.at(row, c);
+  });
+}
+
+void dump_array(const std::string& path, const float* data, int64_t rows, int64_t cols) {
+  write_npy(path, {rows, cols}, [&](int64_t row, std::span<float> values) {
+    std::copy_n(data + row * cols, cols, values.begin());
+  });
+}
+
+// [G, K, N], or [K, N] of the one matrix of a shared expert.
+void dump_weights(const std::string& path, const LogicalWeights& weights, bool shared) {
+  const int64_t k = weights.rows(), n = weights.num_columns;
+  if (k == 0 || n == 0) return;
+  std::vector<int64_t> shape = {weights.stack.num_groups, k, n};
+  if (shared) shape.erase(shape.begin());
+  write_npy(path, shape, [&](int64_t row, std::span<float> values) {
+    for (int64_t c = 0; c < n; ++c) values[c] = weights.at(row / k, row % k, c);
+  });
+}
+
+void dump_all_weights(const std::string& prefix, const BlockWeights& weights) {
+  dump_weights(prefix + "w1.npy", weights.w1, false);
+  dump_weights(prefix + "w2.npy", weights.w2, false);
+  dump_weights(prefix + "w3.npy", weights.w3, false);
+  dump_weights(prefix + "s1.npy", weights.s1, true);
+  dump_weights(prefix + "s2.npy", weights.s2, true);
+  dump_weights(prefix + "s3.npy", weights.s3, true);
+}
+
+}  // namespace
+
+void dump_block(const BlockTensors& tensors, Pass pass, const std::string& folder) {
+  std::filesystem::create_directories(folder);
+  const std::string at = folder + "/";
+  const int64_t num_tokens = tensors.shape.tokens, topk = tensors.shape.topk;
+  dump_matrix(at + "x.npy", tensors.x);
+  dump_all_weights(at, tensors.weights);
+  write_npy(at + "topk_idx.npy", {num_tokens, topk}, tensors.routing->expert);
+  dump_array(at + "topk_weights.npy", tensors.routing->weight.data(), num_tokens, topk);
+  dump_matrix(at + "y.npy", tensors.y);
+  if (pass == Pass::forward) return;
+  dump_matrix(at + "dx.npy", tensors.dx);
+  dump_all_weights(at + "d", tensors.gradients);
+  dump_array(at + "dp.npy", tensors.dp, num_tokens, topk);
+  if (tensors.dlogits != nullptr)
+    dump_array(at + "dlogits.npy", tensors.dlogits, num_tokens, tensors.shape.experts);
+}
+
+}  // namespace moehill

@@ -1,0 +1,15 @@
+// Dump: all tensors of a block as .npy files, so that anyone can verify with other tools.
+#pragma once
+
+#include <string>
+
+#include "moehill/moe/tensors.h"
+
+namespace moehill {
+
+// x w1 w2 w3 s1 s2 s3 topk_idx topk_weights y and, with a backward pass, dx dw1 dw2 dw3 ds1 ds2 ds3 dp
+// (dlogits with router_grad): f32 of the stored values in the order of the mathematics, int32 for topk_idx.
+// s* only with a shared expert. Makes `folder`.
+void dump_block(const BlockTensors& tensors, Pass pass, const std::string& folder);
+
+}  // namespace moehill

@@ -1,0 +1,34 @@
+#include "moehill/cli/environment.h"
+
+#include <sys/utsname.h>
+
+#include <ctime>
+
+#include "moehill/kernels/simd.h"
+#include "moehill/machine/clock.h"
+
+namespace moehill {
+
+Environment detect_environment() {
+  Environment environment;
+  environment.topology = detect_topology();
+  environment.build = MOEHILL_BUILD;
+  environment.compiler = MOEHILL_COMPILER;
+  environment.flags = MOEHILL_FLAGS;
+  environment.kernel = simd_target();
+  environment.load_average = load_average();
+  utsname system{};
+  if (uname(&system) == 0) environment.system = std::string(system.sysname) + " " + system.release;
+  return environment;
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+}  // namespace moehill

@@ -1,0 +1,24 @@
+// Environment: the machine and the build that a record was made with.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "moehill/machine/topology.h"
+
+namespace moehill {
+
+struct Environment {
+  Topology topology;
+  std::string build, compiler, flags;
+  std::string kernel;       // SIMD target that the kernels run on
+  std::string system;       // operating system and its release
+  double load_average = 0;  // of the last minute, before the command ran anything
+};
+
+Environment detect_environment();
+
+// "2026-02-09T13:40:00Z".
+std::string utc_now();
+
+}  // namespace moehill

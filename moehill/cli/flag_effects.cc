@@ -1,0 +1,96 @@
+#include "moehill/cli/flag_effects.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "moehill/base/error.h"
+#include "moehill/cli/choice_names.h"
+
+namespace moehill {
+namespace {
+
+struct Rule {
+  bool broken;
+  std::string option, got, allowed, remedy;
+};
+
+template <typename E>
+bool holds(const std::vector<E>& values, E value) {
+  return std::find(values.begin(), values.end(), value) != values.end();
+}
+
+std::vector<Rule> device_rules(const BenchOptions& o, const std::function<bool(const std::string&)>& given) {
+  const bool ep = holds(o.modes, ParallelMode::ep);
+  const std::string only_ep = "nothing but --parallel-mode ep or both, since one device exchanges nothing";
+  const std::string ask_ep = "add --parallel-mode ep or leave it out";
+  return {
+      {!ep && o.ep_path.has_value(), "--ep-path", "it with --parallel-mode none", only_ep, ask_ep},
+      {!ep && o.shared_placement != SharedPlacement::sliced, "--shared-placement",
+       "it with --parallel-mode none", only_ep, ask_ep},
+      {!ep && o.devices > 1, "--devices", "it with --parallel-mode none", "1, since none is one device",
+       "add --parallel-mode ep, or set its threads by --none-threads"},
+      {!ep && o.threads_per_device > 0, "--threads-per-device", "it with --parallel-mode none",
+       "nothing but --parallel-mode ep or both", "set the threads of none by --none-threads"},
+      {!holds(o.modes, ParallelMode::none) && given("--none-threads"), "--none-threads",
+       "it with --parallel-mode ep", "nothing but --parallel-mode none or both",
+       "set the threads of ep by --threads-per-device"},
+      {o.shared_dim == 0 && o.shared_placement != SharedPlacement::sliced, "--shared-placement",
+       "it without a shared expert", "nothing but --shared-expert-dim above 0", "leave it out"},
+  };
+}
+
+std::vector<Rule> block_rules(const BenchOptions& o) {
+  const bool forward = o.pass == Pass::forward;
+  return {
+      {o.shared_fused && o.shared_dim == 0, "--shared-fused", "it without a shared expert",
+       "nothing but --shared-expert-dim above 0", "leave it out"},
+      {o.router_grad && forward, "--router-grad", "it with --bench-pass forward",
+       "nothing but forward_backward", "add --bench-pass forward_backward or leave it out"},
+      {o.remat != Remat::none && forward, "--remat-mode",
+       std::string(name_of(o.remat)) + " with --bench-pass forward",
+       "none, since a forward pass alone keeps nothing", "add --bench-pass forward_backward or leave it out"},
+      {holds(o.prequeue, true) && !forward, "--queue-mode", "prequeue with --bench-pass forward_backward",
+       "full, since a training step routes anew and prequeue would change nothing",
+       "add --bench-pass forward or --queue-mode full"},
+      {o.capacity.policy == CapacityPolicy::none && o.capacity.factor > 0, "--capacity-factor",
+       "it with --capacity-policy none", "nothing but --capacity-policy drop or pad",
+       "add one of these or leave it out"},
+      {o.capacity.policy != CapacityPolicy::none && o.capacity.factor <= 0, "--capacity-policy",
+       std::string(name_of(o.capacity.policy)) + " without a capacity", "a --capacity-factor above 0",
+       "add for example --capacity-factor 1.25"},
+  };
+}
+
+std::vector<Rule> routing_rules(const BenchOptions& o, const std::function<bool(const std::string&)>& given) {
+  const bool runs = holds(o.distributions, Distribution::runs);
+  const std::string only_runs = "nothing but --distribution runs or both",
+                    ask_runs = "add one of these or leave it out";
+  return {
+      {!runs && given("--run-alpha"), "--run-alpha", "it with --distribution random", only_runs, ask_runs},
+      {!runs && given("--run-noise-scale"), "--run-noise-scale", "it with --distribution random", only_runs,
+       ask_runs},
+      {given("--topk") && given("--topk-list"), "--topk", "it beside --topk-list", "one of the two",
+       "leave --topk out"},
+  };
+}
+
+}  // namespace
+
+void refuse_flags_without_effect(const BenchOptions& options,
+                                 const std::function<bool(const std::string&)>& given) {
+  for (const auto& rules :
+       {block_rules(options), device_rules(options, given), routing_rules(options, given)}) {
+    for (const Rule& rule : rules) {
+      if (rule.broken) throw input_error(rule.option, rule.got, rule.allowed, rule.remedy);
+    }
+  }
+}
+
+void refuse_fault_outside_tests(Fault fault) {
+  const char* allowed = std::getenv("MOEHILL_TEST_FAULTS");
+  if (fault == Fault::none || (allowed != nullptr && std::string(allowed) == "1")) return;
+  throw input_error("--fault", name_of(fault), "nothing outside the tests",
+                    "leave it out, or set MOEHILL_TEST_FAULTS=1");
+}
+
+}  // namespace moehill

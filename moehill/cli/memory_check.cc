@@ -1,0 +1,57 @@
+#include "moehill/cli/memory_check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+constexpr double kUsableShare = 0.9;
+
+std::string gib(double bytes) { return fmt::format("{:.2f} GiB", bytes / (1 << 30)); }
+
+}  // namespace
+
+std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points) {
+  std::vector<MemoryPart> sum;
+  for (const Distribution kind : {Distribution::random, Distribution::runs}) {
+    std::vector<RunConfig> runs;
+    for (const Point& point : points) {
+      if (point.distribution.kind == kind) runs.push_back(point.config);
+    }
+    if (runs.empty()) continue;
+    for (const MemoryPart& part : predict_memory(runs)) {
+      const auto same =
+          std::find_if(sum.begin(), sum.end(), [&](const MemoryPart& p) { return p.name == part.name; });
+      if (same == sum.end()) {
+        sum.push_back(part);
+      } else {
+        same->bytes += part.bytes;
+      }
+    }
+  }
+  return sum;
+}
+
+double total_bytes(const std::vector<MemoryPart>& parts) {
+  double total = 0;
+  for (const MemoryPart& part : parts) total += part.bytes;
+  return total;
+}
+
+void refuse_too_much_memory(const std::vector<MemoryPart>& parts, int64_t available_bytes) {
+  const double needed = total_bytes(parts), usable = kUsableShare * static_cast<double>(available_bytes);
+  if (needed <= usable) return;
+  std::string list;
+  for (const MemoryPart& part : parts)
+    list += fmt::format("{}{} {}", list.empty() ? "" : ", ", part.name, gib(part.bytes));
+  throw input_error("predicted memory", fmt::format("{} ({})", gib(needed), list),
+                    fmt::format("at most {}, 90 % of the {} available", gib(usable),
+                                gib(static_cast<double>(available_bytes))),
+                    "choose fewer --tokens, fewer --experts or fewer points at once");
+}
+
+}  // namespace moehill

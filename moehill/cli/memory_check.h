@@ -1,0 +1,18 @@
+// Memory: predicted before anything is allocated, refused with its parts where it does not fit.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "moehill/cli/points.h"
+
+namespace moehill {
+
+// Parts of all points that are resident together, each distribution with operands of its own.
+std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points);
+double total_bytes(const std::vector<MemoryPart>& parts);
+
+// Throws InputError naming the largest parts when they need more than 90 % of `available_bytes`.
+void refuse_too_much_memory(const std::vector<MemoryPart>& parts, int64_t available_bytes);
+
+}  // namespace moehill

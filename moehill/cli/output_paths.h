@@ -1,0 +1,16 @@
+// Output paths: whether results can be written is known before anything runs.
+#pragma once
+
+#include <string>
+
+namespace moehill {
+
+// Throw InputError naming `option` when the file, or the folder with its files, cannot be written. Leave
+// nothing behind.
+void require_writable_file(const std::string& option, const std::string& path);
+void require_writable_folder(const std::string& option, const std::string& path);
+
+// Replaces the file's contents. Throws std::runtime_error with path and reason.
+void write_text_file(const std::string& path, const std::string& text);
+
+}  // namespace moehill

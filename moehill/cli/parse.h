@@ -1,0 +1,29 @@
+// Strict parsing of option values: the whole text is the value, or it is an error in one sentence.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace moehill {
+
+// Decimal digits with an optional minus sign, nothing before or after, within [lo, hi]. Throws InputError
+// naming `option`.
+int64_t parse_integer(const std::string& option, const std::string& text, int64_t lo, int64_t hi);
+
+// A finite decimal number such as 0.98 or 1e-3, within [lo, hi].
+double parse_number(const std::string& option, const std::string& text, double lo, double hi);
+
+// "1,2,4": integers as above, none twice.
+std::vector<int64_t> parse_integer_list(const std::string& option, const std::string& text, int64_t lo,
+                                        int64_t hi);
+
+// The position of `text` in `names`. A name of `not_yet` is an error that says that it is not there yet; any
+// other text one that lists the names and suggests the nearest.
+size_t parse_choice(const std::string& option, const std::string& text, const std::vector<std::string>& names,
+                    const std::vector<std::string>& not_yet);
+
+// Text in quotes, cut after 60 characters, control characters shown as '?'.
+std::string quoted(const std::string& text);
+
+}  // namespace moehill

@@ -1,0 +1,234 @@
+#include "moehill/cli/record.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "moehill/cli/choice_names.h"
+
+namespace moehill {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+Json number_if(bool exists, double value) { return exists ? number(value) : Json(nullptr); }
+Json hex(uint64_t value) { return fmt::format("{:016x}", value); }
+
+void add_shape(Json& json, const BenchOptions& o, const MoeShape& s) {
+  json["preset"] = o.preset.empty() ? Json(nullptr) : Json(o.preset);
+  json["tokens"] = s.tokens;
+  json["hidden"] = s.hidden;
+  json["mlp_dim"] = s.mlp_dim;
+  json["experts"] = s.experts;
+  json["topk"] = s.topk;
+  json["shared_expert_dim"] = s.shared_dim;
+  json["dtype"] = dtype_name(s.dtype);
+}
+
+void add_block(Json& json, const BlockOptions& b) {
+  json["shared_fused"] = b.shared_fused;
+  json["bench_pass"] = name_of(b.pass);
+  json["backend"] = name_of(b.backend);
+  json["impl"] = name_of(b.impl);
+  json["routing_pack_strategy"] = name_of(b.pack);
+  json["queue_mode"] = b.prequeue ? "prequeue" : "full";
+  json["remat_mode"] = name_of(b.remat);
+  json["capacity_factor"] = b.capacity.factor;
+  json["capacity_policy"] = name_of(b.capacity.policy);
+  json["router_grad"] = b.router_grad;
+  if (b.fault != Fault::none) json["fault"] = name_of(b.fault);
+}
+
+Json config_json(const BenchOptions& o, const Point& point) {
+  const RunConfig& config = point.config;
+  const bool ep = config.mode == ParallelMode::ep;
+  Json json;
+  add_shape(json, o, config.shape);
+  add_block(json, config.block);
+  const bool runs = point.distribution.kind == Distribution::runs;
+  json["distribution"] = name_of(point.distribution.kind);
+  json["run_alpha"] = number_if(runs, point.distribution.run_alpha);
+  json["run_noise_scale"] = number_if(runs, point.distribution.run_noise_scale);
+  json["parallel_mode"] = name_of(config.mode);
+  json["ep_path"] = ep ? Json(name_of(config.path)) : Json(nullptr);
+  json["shared_placement"] =
+      ep && config.shape.shared_dim > 0 ? Json(name_of(config.shared_placement)) : Json(nullptr);
+  json["devices"] = config.num_devices;
+  json["threads_per_device"] = config.threads_per_device;
+  json["mesh"] = o.mesh;
+  json["stage_timing"] = o.stage_timing;
+  json["iters"] = o.schedule.iters;
+  json["warmup"] = o.schedule.warmup;
+  json["min_time"] = o.schedule.min_time;
+  json["ci_target"] = o.schedule.ci_target;
+  json["seed"] = o.seed;
+  json["check"] = name_of(o.check);
+  return json;
+}
+
+Json layout_json(const BenchOptions& o, const RunConfig& config, const Environment& environment) {
+  const int num_threads = config.num_devices * config.threads_per_device;
+  return {{"devices", config.num_devices},
+          {"threads_per_device", config.threads_per_device},
+          {"cores", std::min(num_threads, environment.topology.num_cores)},
+          {"mesh", o.mesh},
+          {"nodes", 1}};
+}
+
+Json time_json(const PointResult& result) {
+  Json json;
+  const bool timed = result.timed();
+  const Summary s = timed ? summarize(result.samples) : Summary{};
+  json["median"] = number_if(timed, s.median);
+  json["ci_lo"] = number_if(timed, s.ci_lo);
+  json["ci_hi"] = number_if(timed, s.ci_hi);
+  json["min"] = number_if(timed, s.min);
+  json["max"] = number_if(timed, s.max);
+  json["n"] = s.n;
+  json["coverage"] = number_if(timed, s.coverage);
+  json["samples"] = result.samples;
+  return json;
+}
+
+void add_throughput(Json& json, const PointResult& result) {
+  const bool ok = result.trusted();
+  const double tflops = ok ? model_flops_per_s(result) / 1e12 : 0;
+  json["tflops"] = number_if(ok, tflops);
+  json["tflops_executed"] = number_if(ok, ok ? executed_flops_per_s(result) / 1e12 : 0);
+  json["tflops_per_device"] = number_if(ok, tflops / result.point.config.num_devices);
+  json["tokens_per_s"] = number_if(ok, ok ? tokens_per_s(result) : 0);
+  json["peak"] = {{"tflops_measured", number_if(result.peak_flops > 0, result.peak_flops / 1e12)},
+                  {"fraction", number_if(ok && result.peak_flops > 0, ok ? peak_fraction(result) : 0)},
+                  {"read_gbps", number_if(result.read_bytes_per_s > 0, result.read_bytes_per_s / 1e9)}};
+}
+
+Json stages_json(const PointResult& result) {
+  Json forward = Json::object(), backward = Json::object();
+  if (result.stage_samples.empty())
+    return {{"forward", forward}, {"backward", backward}, {"unaccounted_s", nullptr}};
+  const StageSeconds stages = stages_of_median(result);
+  for (int i = 0; i < kNumStages; ++i) {
+    if (stages.seconds[i] <= 0) continue;
+    (i < kFirstBackwardStage ? forward : backward)[name_of(static_cast<Stage>(i))] = stages.seconds[i];
+  }
+  return {{"forward", forward}, {"backward", backward}, {"unaccounted_s", number(stages.unaccounted)}};
+}
+
+void add_routing(Json& json, const PointResult& result) {
+  const RunConfig& config = result.point.config;
+  const double assignments = static_cast<double>(config.shape.assignments());
+  const bool capped = config.block.capacity.policy != CapacityPolicy::none;
+  json["runs"] = {{"num", result.runs.num},
+                  {"mean", number(result.runs.mean)},
+                  {"p95", number(result.runs.p95)},
+                  {"max", result.runs.max}};
+  json["load"] = {{"min", result.load.min},
+                  {"max", result.load.max},
+                  {"std", number(result.load.std)},
+                  {"cv", number(result.load.cv)}};
+  json["balance"] = {{"expert_max_over_mean", number(result.expert_max_over_mean)},
+                     {"device_max_over_mean", number(result.device_max_over_mean)}};
+  json["capacity"] = {{"policy", name_of(config.block.capacity.policy)},
+                      {"factor", number_if(capped, config.block.capacity.factor)},
+                      {"cap", number_if(capped, static_cast<double>(result.capacity_rows))},
+                      {"num_dropped", result.num_dropped},
+                      {"drop_fraction", number(static_cast<double>(result.num_dropped) / assignments)}};
+  if (capped) json["capacity"]["cap"] = result.capacity_rows;
+}
+
+// Both paths hold all of x on every device and reduce y: nothing is dispatched, all traffic is combination.
+Json comm_json(const PointResult& result) {
+  Json sent = Json::array(), received = Json::array();
+  uint64_t total = 0;
+  for (const Traffic& traffic : result.traffic) {
+    sent.push_back(traffic.sent_bytes);
+    received.push_back(traffic.received_bytes);
+    total += traffic.sent_bytes;
+  }
+  return {{"sent_bytes", sent},
+          {"received_bytes", received},
+          {"dispatch_bytes", 0},
+          {"combine_bytes", total},
+          {"lower_bound_bytes", result.lower_bound_bytes}};
+}
+
+Json check_json(const BenchOptions& o, const PointResult& result) {
+  const CheckResult& check = result.check;
+  const bool exists = check.status == "passed" || check.status == "failed";
+  Json gradients = Json::object();
+  for (const auto& [name, error] : check.grad_rel_err) gradients[name] = number(error);
+  return {{"status", check.status},
+          {"forward_rel_err", number_if(exists, check.forward_rel_err)},
+          {"grad_rel_err", gradients},
+          {"worst_row", check.worst_row.empty() ? Json(nullptr) : Json(check.worst_row)},
+          {"reason", check.reason.empty() ? Json(nullptr) : Json(check.reason)},
+          {"mode", name_of(o.check)}};
+}
+
+Json environment_json(const Environment& e) {
+  const Topology& t = e.topology;
+  return {{"build", e.build},
+          {"compiler", e.compiler},
+          {"flags", e.flags},
+          {"cpu", t.cpu_model},
+          {"caches",
+           {{"l1d_bytes", t.l1d_bytes},
+            {"l2_bytes", t.l2_bytes},
+            {"l3_bytes", t.l3_bytes},
+            {"num_l3", t.num_l3}}},
+          {"cores", t.num_cores},
+          {"mpi", nullptr},
+          {"kernel", e.kernel},
+          {"system", e.system},
+          {"load_average", number_if(e.load_average >= 0, e.load_average)}};
+}
+
+Json comparison_json(const Comparison& comparison) {
+  return {{"with_seq", comparison.none},
+          {"ratio", number(comparison.ratio.ratio)},
+          {"ci_lo", number(comparison.ratio.ci_lo)},
+          {"ci_hi", number(comparison.ratio.ci_hi)},
+          {"n", comparison.ratio.n},
+          {"verdict", verdict_of(comparison)}};
+}
+
+}  // namespace
+
+Json make_record(const BenchOptions& options, const CommandResult& command, size_t index) {
+  const PointResult& result = command.points[index];
+  Json json;
+  json["schema"] = "moehill/1";
+  json["command"] = "bench";
+  json["time_utc"] = command.time_utc;
+  json["seq"] = index;
+  json["config"] = config_json(options, result.point);
+  json["layout"] = layout_json(options, result.point.config, command.environment);
+  json["timed_region"] = result.timed_region;
+  json["time_s"] = time_json(result);
+  add_throughput(json, result);
+  json["stages"] = stages_json(result);
+  add_routing(json, result);
+  json["comm"] = comm_json(result);
+  json["memory"] = {{"predicted_bytes", command.predicted_bytes}, {"peak_rss_bytes", command.peak_rss_bytes}};
+  json["check"] = check_json(options, result);
+  json["hash"] = {{"plan", hex(result.plan_hash)}, {"output", hex(result.output_hash)}};
+  json["env"] = environment_json(command.environment);
+  json["prediction"] = nullptr;
+  json["schedule"] = {{"stop_reason", command.stop_reason}, {"order", command.order}};
+  return json;
+}
+
+std::string record_lines(const BenchOptions& options, const CommandResult& result) {
+  const std::vector<Comparison> comparisons = compare_modes(result.points, options.seed);
+  std::string lines;
+  for (size_t i = 0; i < result.points.size(); ++i) {
+    Json record = make_record(options, result, i);
+    for (const Comparison& comparison : comparisons) {
+      if (comparison.ep == i) record["comparison"] = comparison_json(comparison);
+    }
+    lines += record.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  }
+  return lines;
+}
+
+}  // namespace moehill

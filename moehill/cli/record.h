@@ -1,0 +1,17 @@
+// Records: a point's result as one JSON object of schema `moehill/1`.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "moehill/cli/bench_options.h"
+#include "moehill/cli/results.h"
+
+namespace moehill {
+
+// What does not exist (no check passed, not timed, not measured) is null, never NaN.
+nlohmann::ordered_json make_record(const BenchOptions& options, const CommandResult& result, size_t index);
+
+// All records, one a line; the ep of a pair also carries its `comparison`.
+std::string record_lines(const BenchOptions& options, const CommandResult& result);
+
+}  // namespace moehill

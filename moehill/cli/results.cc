@@ -1,0 +1,73 @@
+#include "moehill/cli/results.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace moehill {
+namespace {
+
+double median_seconds(const PointResult& result) { return median_of(result.samples); }
+
+bool same_block(const BlockOptions& a, const BlockOptions& b) {
+  return a.backend == b.backend && a.impl == b.impl && a.remat == b.remat && a.pass == b.pass &&
+         a.pack == b.pack && a.shared_fused == b.shared_fused && a.router_grad == b.router_grad &&
+         a.prequeue == b.prequeue;
+}
+
+}  // namespace
+
+double model_flops_per_s(const PointResult& result) {
+  const RunConfig& config = result.point.config;
+  const int64_t computed = config.shape.assignments() - result.num_dropped;
+  return model_flops(config.shape, config.block.pass, computed) / median_seconds(result);
+}
+
+double executed_flops_per_s(const PointResult& result) {
+  return result.executed_flops / median_seconds(result);
+}
+
+double tokens_per_s(const PointResult& result) {
+  return static_cast<double>(result.point.config.shape.tokens) / median_seconds(result);
+}
+
+double peak_fraction(const PointResult& result) { return executed_flops_per_s(result) / result.peak_flops; }
+
+StageSeconds stages_of_median(const PointResult& result) {
+  const double median = median_seconds(result);
+  size_t nearest = 0;
+  for (size_t i = 1; i < result.samples.size(); ++i) {
+    if (std::abs(result.samples[i] - median) < std::abs(result.samples[nearest] - median)) nearest = i;
+  }
+  StageSeconds stages{result.stage_samples[nearest], 0};
+  stages.unaccounted = median - std::accumulate(stages.seconds.begin(), stages.seconds.end(), 0.0);
+  return stages;
+}
+
+bool identical_configuration(const PointResult& a, const PointResult& b) {
+  const RunConfig &p = a.point.config, &q = b.point.config;
+  const bool same_path = p.num_devices == 1 || (p.mode == q.mode && p.path == q.path);
+  return a.plan_hash == b.plan_hash && p.shape == q.shape && same_block(p.block, q.block) &&
+         p.num_devices == q.num_devices && p.threads_per_device == q.threads_per_device && same_path;
+}
+
+std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, uint32_t seed) {
+  std::vector<Comparison> comparisons;
+  for (size_t i = 0; i < points.size(); ++i) {
+    for (size_t j = 0; j < points.size(); ++j) {
+      const PointResult &none = points[i], &ep = points[j];
+      const bool pair =
+          none.point.config.mode == ParallelMode::none && differ_in_mode_only(none.point, ep.point);
+      if (!pair || !none.trusted() || !ep.trusted()) continue;
+      comparisons.push_back(
+          {i, j, speed_ratio(none.samples, ep.samples, seed), identical_configuration(none, ep)});
+    }
+  }
+  return comparisons;
+}
+
+std::string verdict_of(const Comparison& comparison) {
+  return comparison.identical ? "identical configuration" : name_of(judge(comparison.ratio));
+}
+
+}  // namespace moehill

@@ -1,0 +1,78 @@
+// Results: what was found out about one point, and about the command as a whole.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "moehill/bench/statistics.h"
+#include "moehill/bench/trace.h"
+#include "moehill/cli/environment.h"
+#include "moehill/cli/points.h"
+#include "moehill/routing/statistics.h"
+
+namespace moehill {
+
+struct PointResult {
+  Point point;
+  std::vector<std::string> timed_region;  // stages inside the clock, in order
+  std::vector<double> samples;            // seconds per round; empty: not timed
+  std::vector<std::vector<double>>
+      stage_samples;               // [round][kNumStages] seconds on the slowest device; empty: not asked for
+  std::vector<DeviceTrace> trace;  // of the last step, when asked for
+  RunStatistics runs;
+  LoadStatistics load;
+  double expert_max_over_mean = 0, device_max_over_mean = 0;
+  int64_t capacity_rows = 0, num_dropped = 0;
+  double executed_flops = 0;
+  std::vector<Traffic> traffic;  // of one step, per device
+  int64_t lower_bound_bytes = 0;
+  CheckResult check;
+  uint64_t plan_hash = 0, output_hash = 0;
+  double peak_flops = 0, read_bytes_per_s = 0;  // FLOP/s and B/s of the threads that this point uses
+
+  bool timed() const { return !samples.empty(); }
+  // A figure of throughput exists only for what was timed and has passed the check.
+  bool trusted() const { return timed() && check.status == "passed"; }
+};
+
+struct CommandResult {
+  std::string time_utc;
+  Environment environment;
+  std::string stop_reason;
+  std::vector<std::vector<int>> order;
+  double predicted_bytes = 0, peak_rss_bytes = 0;
+  std::vector<PointResult> points;
+};
+
+// Figures of a timed point (docs/metrics.md). FLOP/s by the model's FLOPs, less dropped assignments; by what
+// was executed; tokens/s.
+double model_flops_per_s(const PointResult& result);
+double executed_flops_per_s(const PointResult& result);
+double tokens_per_s(const PointResult& result);
+double peak_fraction(const PointResult& result);
+
+// The stages of the sample that is nearest to the median, [kNumStages] seconds; what they leave of the median
+// is unaccounted for.
+struct StageSeconds {
+  std::vector<double> seconds;
+  double unaccounted = 0;
+};
+StageSeconds stages_of_median(const PointResult& result);
+
+// Two runs of one plan through the same path and kernels on the same layout: their ratio is noise by
+// construction.
+bool identical_configuration(const PointResult& a, const PointResult& b);
+
+// A none and the ep that differs from it in nothing else, with their ratio of speeds, ep to none.
+struct Comparison {
+  size_t none, ep;  // indices of points
+  Ratio ratio;
+  bool identical = false;
+};
+std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, uint32_t seed);
+
+// "identical configuration", "faster", "slower", "within noise" or "inconclusive".
+std::string verdict_of(const Comparison& comparison);
+
+}  // namespace moehill

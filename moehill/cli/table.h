@@ -1,0 +1,14 @@
+// Table: text columns aligned for a terminal.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace moehill {
+
+// The first column is aligned to the left, the others to the right; two spaces between; one line a row, the
+// header first.
+std::string format_table(const std::vector<std::string>& header,
+                         const std::vector<std::vector<std::string>>& rows);
+
+}  // namespace moehill

@@ -1,0 +1,144 @@
+#include "moehill/cli/terminal_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "moehill/cli/table.h"
+
+namespace moehill {
+namespace {
+
+struct Unit {
+  double factor;
+  const char* name;
+};
+
+// TF/s where any point reaches one, GF/s else.
+Unit throughput_unit(const std::vector<PointResult>& points) {
+  const bool tera = std::any_of(points.begin(), points.end(), [](const PointResult& p) {
+    return p.trusted() && model_flops_per_s(p) >= 1e12;
+  });
+  return tera ? Unit{1e-12, "TF/s"} : Unit{1e-9, "GF/s"};
+}
+
+std::string milliseconds(const PointResult& result) {
+  if (!result.timed()) return "-";
+  const Summary s = summarize(result.samples);
+  return fmt::format("{:.2f} [{:.2f}..{:.2f}]", 1e3 * s.median, 1e3 * s.ci_lo, 1e3 * s.ci_hi);
+}
+
+std::vector<std::string> result_row(const PointResult& result, const Unit& unit) {
+  const RunConfig& config = result.point.config;
+  const std::string layout = fmt::format("{}x{}", config.num_devices, config.threads_per_device);
+  std::vector<std::string> row = {result.point.label, layout, milliseconds(result)};
+  if (result.trusted()) {
+    row.push_back(fmt::format("{:.1f}", model_flops_per_s(result) * unit.factor));
+    row.push_back(fmt::format("{:.0f}", tokens_per_s(result)));
+    row.push_back(result.peak_flops > 0 ? fmt::format("{:.1f}", 100 * peak_fraction(result)) : "-");
+  } else {
+    row.insert(row.end(), 3, "-");
+  }
+  row.push_back(result.check.status);
+  return row;
+}
+
+std::string stage_table(const PointResult& result) {
+  const StageSeconds stages = stages_of_median(result);
+  const double median = median_of(result.samples);
+  std::vector<std::vector<std::string>> rows;
+  const auto add = [&](const std::string& pass, const std::string& name, double stage_seconds) {
+    rows.push_back({name, pass, fmt::format("{:.2f}", 1e3 * stage_seconds),
+                    fmt::format("{:.1f}", 100 * stage_seconds / median)});
+  };
+  for (int i = 0; i < kNumStages; ++i) {
+    if (stages.seconds[i] <= 0) continue;
+    add(i < kFirstBackwardStage ? "forward" : "backward", name_of(static_cast<Stage>(i)), stages.seconds[i]);
+  }
+  add("", "unaccounted", stages.unaccounted);
+  return fmt::format("\nstages of {} (slowest device, median step)\n", result.point.label) +
+         format_table({"stage", "pass", "ms", "% of step"}, rows);
+}
+
+std::string verdict_sentence(const Comparison& c, const PointResult& none, const PointResult& ep) {
+  const RunConfig& config = ep.point.config;
+  const std::string what = fmt::format("{} (topk {})", ep.point.label, config.shape.topk);
+  const std::string figures = fmt::format(
+      "ep/none = {:.3f} [{:.3f}..{:.3f}] in speed over {} rounds, {}x{} against {}x{} threads", c.ratio.ratio,
+      c.ratio.ci_lo, c.ratio.ci_hi, c.ratio.n, config.num_devices, config.threads_per_device,
+      none.point.config.num_devices, none.point.config.threads_per_device);
+  if (c.identical) return fmt::format("{}: identical configuration, nothing to compare; {}\n", what, figures);
+  switch (judge(c.ratio)) {
+    case Verdict::faster:
+      return fmt::format("{}: expert parallelism is faster by {:.1f} %; {}\n", what,
+                         100 * (c.ratio.ratio - 1), figures);
+    case Verdict::slower:
+      return fmt::format("{}: expert parallelism is slower by {:.1f} %; {}\n", what,
+                         100 * (1 - c.ratio.ratio), figures);
+    case Verdict::within_noise:
+      return fmt::format("{}: within noise; {}\n", what, figures);
+    case Verdict::inconclusive:
+      return fmt::format("{}: inconclusive, raise --iters or quiet the machine; {}\n", what, figures);
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string describe_command(const std::vector<Point>& points, const Environment& environment,
+                             const std::vector<MemoryPart>& memory) {
+  const RunConfig& first = points.front().config;
+  const Topology& topology = environment.topology;
+  return fmt::format(
+      "{} point{}: {}, {}, {} {}\non {} core{} of {}, kernels {}; predicted memory {:.2f} GiB\n",
+      points.size(), points.size() == 1 ? "" : "s", to_string(first.shape), name_of(first.block.pass),
+      name_of(first.block.backend), name_of(first.block.impl), topology.num_cores,
+      topology.num_cores == 1 ? "" : "s", topology.cpu_model, environment.kernel,
+      total_bytes(memory) / (1 << 30));
+}
+
+std::string result_table(const CommandResult& result) {
+  const Unit unit = throughput_unit(result.points);
+  std::vector<std::vector<std::string>> rows;
+  for (const PointResult& point : result.points) rows.push_back(result_row(point, unit));
+  std::string text = format_table(
+      {"point", "devices", "ms median [interval]", unit.name, "tokens/s", "% of peak", "check"}, rows);
+  const PointResult& first = result.points.front();
+  if (first.peak_flops > 0) {
+    text += fmt::format("peak measured between the rounds: {:.1f} GF/s on {} threads, reading {:.1f} GB/s\n",
+                        first.peak_flops / 1e9,
+                        first.point.config.num_devices * first.point.config.threads_per_device,
+                        first.read_bytes_per_s / 1e9);
+  }
+  return text;
+}
+
+std::string stage_tables(const CommandResult& result) {
+  std::string text;
+  for (const PointResult& point : result.points) {
+    if (point.timed() && !point.stage_samples.empty()) text += stage_table(point);
+  }
+  return text;
+}
+
+std::string verdict_lines(const CommandResult& result, uint32_t seed) {
+  std::string text;
+  for (const Comparison& c : compare_modes(result.points, seed)) {
+    text += verdict_sentence(c, result.points[c.none], result.points[c.ep]);
+  }
+  return text.empty() ? "" : "\n" + text;
+}
+
+std::string check_lines(const CommandResult& result) {
+  std::string text;
+  for (const PointResult& point : result.points) {
+    const CheckResult& check = point.check;
+    if (check.status == "passed") continue;
+    text += fmt::format("{}: check {}{}{}; no throughput is given\n", point.point.label, check.status,
+                        check.reason.empty() ? "" : ", " + check.reason,
+                        check.worst_row.empty() ? "" : " (worst: " + check.worst_row + ")");
+  }
+  return text;
+}
+
+}  // namespace moehill

@@ -1,0 +1,28 @@
+// What `moehill bench` says on the terminal: the table of points, their stages, and the verdicts in words.
+#pragma once
+
+#include <string>
+
+#include "moehill/cli/bench_options.h"
+#include "moehill/cli/memory_check.h"
+#include "moehill/cli/results.h"
+
+namespace moehill {
+
+// Shape, cores and predicted memory, before anything runs.
+std::string describe_command(const std::vector<Point>& points, const Environment& environment,
+                             const std::vector<MemoryPart>& memory);
+
+// One line a point: median milliseconds with interval, FLOP/s, tokens/s, share of the measured peak, check.
+std::string result_table(const CommandResult& result);
+
+// Per point the seconds and shares of its stages on the slowest device; empty unless stages were timed.
+std::string stage_tables(const CommandResult& result);
+
+// One sentence for every pair of a none and the ep that differs from it in nothing else.
+std::string verdict_lines(const CommandResult& result, uint32_t seed);
+
+// Why points have failed or are mistrusted, one sentence each.
+std::string check_lines(const CommandResult& result);
+
+}  // namespace moehill

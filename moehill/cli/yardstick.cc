@@ -1,0 +1,50 @@
+#include "moehill/cli/yardstick.h"
+
+#include "moehill/bench/statistics.h"
+#include "moehill/kernels/peak.h"
+#include "moehill/machine/pinning.h"
+
+namespace moehill {
+namespace {
+
+double measure_pinned(ThreadTeam& team, double (*measure)(ThreadTeam&)) {
+  const std::vector<int>& cpus = team.cpus();
+  const auto pinned = cpus.empty() ? nullptr : std::make_unique<PinScope>(cpus.front());
+  return measure(team);
+}
+
+}  // namespace
+
+ThreadTeam& Yardstick::team(int num_threads) {
+  Team& team = teams_[num_threads];
+  if (team.threads == nullptr) {
+    const bool fits = num_threads <= static_cast<int>(cpus_.size());
+    const std::vector<int> cpus(cpus_.begin(), fits ? cpus_.begin() + num_threads : cpus_.begin());
+    team.threads = std::make_unique<ThreadTeam>(num_threads, cpus);
+  }
+  return *team.threads;
+}
+
+void Yardstick::measure_fma() {
+  for (auto& [num_threads, team] : teams_)
+    team.flops.push_back(measure_pinned(*team.threads, measure_fma_peak));
+  ++num_measurements_;
+}
+
+void Yardstick::measure_bandwidth() {
+  for (auto& [num_threads, team] : teams_) {
+    team.bandwidth.push_back(measure_pinned(*team.threads, measure_read_bandwidth));
+  }
+}
+
+double Yardstick::peak_flops(int num_threads) const {
+  const auto found = teams_.find(num_threads);
+  return found == teams_.end() || found->second.flops.empty() ? 0 : median_of(found->second.flops);
+}
+
+double Yardstick::read_bytes_per_s(int num_threads) const {
+  const auto found = teams_.find(num_threads);
+  return found == teams_.end() || found->second.bandwidth.empty() ? 0 : median_of(found->second.bandwidth);
+}
+
+}  // namespace moehill

@@ -1,0 +1,37 @@
+// Yardstick: the peaks of the cores that the points use, measured in the same process between the rounds.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "moehill/machine/thread_team.h"
+
+namespace moehill {
+
+// One team per number of threads, on the first of `cpus` (unpinned when there are more threads than cpus).
+class Yardstick {
+ public:
+  explicit Yardstick(std::vector<int> cpus) : cpus_(std::move(cpus)) {}
+
+  ThreadTeam& team(int num_threads);
+  const std::vector<int>& cpus() const { return cpus_; }
+  void measure_fma();  // one more short measurement on every team asked for so far
+  void measure_bandwidth();
+
+  // Medians of the measurements so far; 0 without any.
+  double peak_flops(int num_threads) const;
+  double read_bytes_per_s(int num_threads) const;
+  int num_measurements() const { return num_measurements_; }
+
+ private:
+  struct Team {
+    std::unique_ptr<ThreadTeam> threads;
+    std::vector<double> flops, bandwidth;
+  };
+  std::vector<int> cpus_;
+  std::map<int, Team> teams_;
+  int num_measurements_ = 0;
+};
+
+}  // namespace moehill
