@@ -14,6 +14,7 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
+// Outputs may be f32 where the operands are bf16: partial sums that others add to.
 template <typename T>
 void forward_typed(UnitQueue& queue, const RowSource& a, const WeightView& w, const ForwardOutput& out,
                    GmmScratch& scratch) {
@@ -22,23 +23,28 @@ void forward_typed(UnitQueue& queue, const RowSource& a, const WeightView& w, co
     const PanelBlocks<T> blocks{static_cast<const T*>(w.data) + unit->group * w.group_elements(), w.k};
     if (out.swiglu) {
       columns_unit<T>(*unit, a, w.k, chunk, blocks, SwigluTiles<T>{out}, scratch);
+    } else if (out.c.dtype == DType::f32) {
+      columns_unit<T>(*unit, a, w.k, chunk, blocks, StoreTiles<float, false>{out.c}, scratch);
     } else {
-      columns_unit<T>(*unit, a, w.k, chunk, blocks, StoreTiles<T, false>{out.c}, scratch);
+      columns_unit<T>(*unit, a, w.k, chunk, blocks, StoreTiles<bf16, false>{out.c}, scratch);
     }
   }
 }
 
-template <typename T>
+template <typename T, typename Out, bool kAdd>
 void input_grad_typed(UnitQueue& queue, const RowSource& dc, const WeightView& w, const MatView& da,
-                      bool accumulate, GmmScratch& scratch) {
+                      GmmScratch& scratch) {
   while (const GemmUnit* unit = queue.take()) {
     const TransposedBlocks<T> blocks{static_cast<const T*>(w.data) + unit->group * w.group_elements(), w.k};
-    if (accumulate) {
-      columns_unit<T>(*unit, dc, w.n, kDepthF32, blocks, StoreTiles<T, true>{da}, scratch);
-    } else {
-      columns_unit<T>(*unit, dc, w.n, kDepthF32, blocks, StoreTiles<T, false>{da}, scratch);
-    }
+    columns_unit<T>(*unit, dc, w.n, kDepthF32, blocks, StoreTiles<Out, kAdd>{da}, scratch);
   }
+}
+
+template <typename T, bool kAdd>
+void input_grad_to(UnitQueue& queue, const RowSource& dc, const WeightView& w, const MatView& da,
+                   GmmScratch& scratch) {
+  if (da.dtype == DType::f32) return input_grad_typed<T, float, kAdd>(queue, dc, w, da, scratch);
+  input_grad_typed<T, bf16, kAdd>(queue, dc, w, da, scratch);
 }
 
 void forward_units(UnitQueue& queue, const RowSource& a, const WeightView& w, const ForwardOutput& out,
@@ -49,8 +55,12 @@ void forward_units(UnitQueue& queue, const RowSource& a, const WeightView& w, co
 
 void input_grad_units(UnitQueue& queue, const RowSource& dc, const WeightView& w, const MatView& da,
                       bool accumulate, GmmScratch& scratch) {
-  if (w.dtype == DType::f32) return input_grad_typed<float>(queue, dc, w, da, accumulate, scratch);
-  input_grad_typed<bf16>(queue, dc, w, da, accumulate, scratch);
+  if (w.dtype == DType::f32) {
+    return accumulate ? input_grad_to<float, true>(queue, dc, w, da, scratch)
+                      : input_grad_to<float, false>(queue, dc, w, da, scratch);
+  }
+  accumulate ? input_grad_to<bf16, true>(queue, dc, w, da, scratch)
+             : input_grad_to<bf16, false>(queue, dc, w, da, scratch);
 }
 
 void weight_grad_units(UnitQueue& queue, const RowSource& a, const RowSource& dc, const WeightView& dw,

@@ -83,17 +83,19 @@ TEST_P(GroupedGemmTest, ForwardGathersRows) {
           r, k, index[static_cast<size_t>(r)] < 0 ? 0 : x.view().at(index[static_cast<size_t>(r)], k));
   }
   const RowSource a = gemm_->gathers_and_fuses() ? RowSource{x, index.data()} : RowSource{packed};
-  Matrix c(rows(), p_.n, p_.dtype);
-  gemm_->forward(team_, offset_, a, w_, {c});
-  for (int64_t r = 0; r < rows(); ++r) {
-    for (int64_t n = 0; n < p_.n; ++n) {
-      double sum = 0, magnitude = 0;
-      for (int64_t k = 0; k < p_.k; ++k) {
-        const double product = double{packed.view().at(r, k)} * w_.view().at(group_of(r), k, n);
-        sum += product;
-        magnitude += std::abs(product);
+  for (DType out : {p_.dtype, DType::f32}) {
+    Matrix c(rows(), p_.n, out);
+    gemm_->forward(team_, offset_, a, w_, {c});
+    for (int64_t r = 0; r < rows(); ++r) {
+      for (int64_t n = 0; n < p_.n; ++n) {
+        double sum = 0, magnitude = 0;
+        for (int64_t k = 0; k < p_.k; ++k) {
+          const double product = double{packed.view().at(r, k)} * w_.view().at(group_of(r), k, n);
+          sum += product;
+          magnitude += std::abs(product);
+        }
+        ASSERT_NEAR(c.view().at(r, n), sum, limit(p_.k, magnitude)) << "row " << r << " column " << n;
       }
-      ASSERT_NEAR(c.view().at(r, n), sum, limit(p_.k, magnitude)) << "row " << r << " column " << n;
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <hwy/foreach_target.h>  // first: includes this file once a target
 // After foreach_target:
 #include <algorithm>
+#include <cstring>
 
 #include "moehill/kernels/convert-inl.h"
 #include "moehill/kernels/rows.h"
@@ -117,6 +118,26 @@ void combine_range(const CombineRows& c, const MatView& out, Range tokens) {
   combine_typed<bf16>(c, out, tokens);
 }
 
+void add_range(const MatView& in, const MatView& out, Range rows) {
+  alignas(64) float sum[kColumnBlock];
+  for (int64_t r = rows.begin; r < rows.end; ++r) {
+    for (int64_t c = 0; c < out.cols; c += kColumnBlock) {
+      const int64_t n = std::min(kColumnBlock, out.cols - c);
+      start_sum(out, r, c, n, sum);
+      if (in.dtype == DType::f32) {
+        add_row(1, in.row<const float>(r) + c, sum, n);
+      } else {
+        add_row(1, in.row<const bf16>(r) + c, sum, n);
+      }
+      if (out.dtype == DType::f32) {
+        copy_row(sum, out.row<float>(r) + c, n, 1);
+      } else {
+        copy_row(sum, out.row<bf16>(r) + c, n, 1);
+      }
+    }
+  }
+}
+
 template <typename T>
 void scatter_typed(const ScatterRows& s, const MatView& sum, const MatView& out, Range columns) {
   const int64_t n = columns.size();
@@ -176,6 +197,7 @@ HWY_EXPORT(gather_range);
 HWY_EXPORT(combine_range);
 HWY_EXPORT(scatter_range);
 HWY_EXPORT(dots_range);
+HWY_EXPORT(add_range);
 
 const float* widen_rows(const MatView& m, Range columns, float scale, float* out) {
   HWY_DYNAMIC_DISPATCH(widen_range)(m, columns, scale, out);
@@ -202,6 +224,22 @@ void scatter_rows(ThreadTeam& team, const ScatterRows& s, const MatView& sum, co
   constexpr int64_t kLine = 32;  // columns of a cache line of bf16: two threads never share one
   team.parallel_for((out.cols + kLine - 1) / kLine, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(scatter_range)(s, sum, out, Range{begin * kLine, std::min(end * kLine, out.cols)});
+  });
+}
+
+void add_rows(ThreadTeam& team, const MatView& in, const MatView& out) {
+  team.parallel_for(out.rows, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(add_range)(in, out, Range{begin, end});
+  });
+}
+
+void zero_rows(ThreadTeam& team, const MatView& out) {
+  const size_t element = dtype_bytes(out.dtype);
+  team.parallel_for(out.rows, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      std::memset(static_cast<char*>(out.data) + static_cast<size_t>(r * out.stride) * element, 0,
+                  static_cast<size_t>(out.cols) * element);
+    }
   });
 }
 

@@ -37,9 +37,15 @@ struct ScatterRows {
   const int32_t* token_of = nullptr;   // [R]
   const int32_t* weight_of = nullptr;  // [R] index into weight
   const float* weight = nullptr;       // null: 1
-  MatView base{};                        // [T, H]
+  MatView base{};                      // [T, H]
 };
 void scatter_rows(ThreadTeam& team, const ScatterRows& s, const MatView& sum, const MatView& out);
+
+// out += in [rows, cols]; the types may differ.
+void add_rows(ThreadTeam& team, const MatView& in, const MatView& out);
+
+// out = 0.
+void zero_rows(ThreadTeam& team, const MatView& out);
 
 // Inner products <a[index_a[r]], b[index_b[r]]> of rows: out[out_index[r]] = scale * that, for r < num_rows;
 // index -1 skips r.

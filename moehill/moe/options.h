@@ -19,29 +19,28 @@ inline bool has_fused_w13(Impl impl) {
 inline bool has_preweight(Impl impl) { return impl == Impl::preweight || impl == Impl::fused_w13_preweight; }
 inline bool has_scatter(Impl impl) { return impl == Impl::scatter || impl == Impl::fast; }
 
-// Faults that tests plant to see the checker catch them; `none` in every other use.
+// Faults that tests plant to see the check catch them; `none` in every other use.
 enum class Fault {
   none,
-  offset_off_by_one,        // every expert boundary after the first shifted by one row
-  swapped_w1_w3,            // gate and up exchanged
-  gate_value_left_out,      // p taken as 1
-  last_token_lost,          // the last token's routed output is zero
-  padding_in_first_group,   // a shard's padding rows counted to its first expert (the reference's S4)
-  shared_counted_twice,     // shared expert added once more
-  shared_left_out,          // shared expert missing
-  stale_reduce,             // a device reads its peer's partial sums of the step before
-  transposed_w2,            // W2 read with its two indices exchanged
-  wrong_gate_order,         // gate values of a token's first two choices exchanged
-  duplicate_row,            // one assignment's row replaced by its neighbour's
-  expert_id_shifted,        // expert e computed with the weights of e + 1
-  dx_misses_one_expert,     // dx without the last expert's share
-  dw_last_row_lost,         // weight gradients miss each group's last row
-  dw2_unweighted,           // dW2 without the gate value
-  dp_not_scaled,            // dp without the 2 / (T H) of the loss
-  silu_without_sigmoid_derivative,  // backward of silu taken as sigmoid alone
-  peer_partial_missing,     // the reduction leaves out the last device
-  tail_column_lost,         // the last column of y is not written
-  bf16_truncated,           // rounding by cutting instead of to nearest (f32: low 12 bits cut)
+  offset_off_by_one,       // every expert boundary after the first shifted by one row
+  padding_in_first_group,  // a shard's padding counted to its first expert: boundaries shifted by several rows
+  expert_id_shifted,       // expert e computed with the weights of e + 1
+  swapped_w1_w3,           // gate and up exchanged
+  transposed_w2,           // W2 read with its two indices exchanged
+  gate_value_left_out,     // p taken as 1
+  wrong_gate_order,        // gate values of a token's first two choices exchanged
+  last_token_lost,         // the last token's routed result is missing
+  duplicate_row,           // one row computed for its neighbour's token
+  shared_counted_twice,    // shared expert added once more
+  shared_left_out,         // shared expert missing
+  tail_column_lost,        // the last column of y is not written
+  stale_reduce,            // a device's partial sums of an earlier step enter the reduction
+  peer_partial_missing,    // the reduction leaves out the last device
+  dp_not_scaled,           // dp without the 2 / (T H) of the loss
+  backward_p_left_out,     // backward takes the gate value as 1
+  backward_row_lost,       // backward misses the last row of each expert
+  dx_misses_one_expert,    // dx without the first expert's share
+  dw_of_wrong_expert,      // the first two experts' gradients exchanged
 };
 
 struct BlockOptions {

@@ -15,7 +15,10 @@ namespace moehill {
 
 enum class ParallelMode { none, ep };
 enum class EpPath { compact_psum, dense_masked };
-enum class SharedPlacement { sliced, replicated };  // each device its slice of the tokens, or all tokens on every device
+enum class SharedPlacement {
+  sliced,
+  replicated
+};  // each device its slice of the tokens, or all tokens on every device
 
 const char* name_of(ParallelMode);
 const char* name_of(EpPath);
@@ -25,9 +28,9 @@ struct RunConfig {
   MoeShape shape;
   BlockOptions block;
   ParallelMode mode = ParallelMode::none;
-  EpPath path = EpPath::compact_psum;                         // ep only
+  EpPath path = EpPath::compact_psum;                          // ep only
   SharedPlacement shared_placement = SharedPlacement::sliced;  // ep only
-  int num_devices = 1;                                        // 1 with mode none
+  int num_devices = 1;                                         // 1 with mode none
   int threads_per_device = 1;
 };
 
@@ -39,9 +42,6 @@ struct MemoryPart {
 // `runs`: all points that are resident at once; equal operands are counted once.
 std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs);
 
-// x, routing and weights with their gradients of a seed: shared by all runs of one shape, dtype and storage layout.
-class Operands;
-
 // Makes runs that share operands where shape and storage agree, and meshes where the layout agrees.
 class RunFactory {
  public:
@@ -49,6 +49,8 @@ class RunFactory {
   RunFactory(DistributionOptions distribution, uint32_t seed, std::vector<int> cpus);
   ~RunFactory();
   std::unique_ptr<class Run> make(const RunConfig& config);
+  // With this routing in place of the distribution's (tokens, experts and topk must be the shape's).
+  std::unique_ptr<class Run> make(const RunConfig& config, const Routing& routing);
 
  private:
   struct State;
@@ -63,18 +65,18 @@ class Run {
   // Allocates nothing.
   virtual void step(const std::vector<StageListener*>& listeners) = 0;
 
-  // Views of the operands and of this run's results after the last step. The results belong to the operands' storage, so
-  // they hold until another run of the same factory steps.
+  // Views of the operands and of this run's results after the last step. The results belong to the operands'
+  // storage, so they hold until another run of the same factory steps.
   virtual BlockTensors tensors() const = 0;
   virtual const Routing& routing() const = 0;
 
   virtual const RunConfig& config() const = 0;
   virtual ThreadMesh& mesh() = 0;
-  virtual uint64_t plan_hash() const = 0;        // over the plans of all devices
-  virtual uint64_t output_hash() const = 0;      // over the bits of y
-  virtual int64_t num_dropped() const = 0;       // assignments past the capacity
-  virtual int64_t capacity_rows() const = 0;     // C; 0 with policy none
-  virtual double executed_flops() const = 0;     // padding, masked rows and recomputation included
+  virtual uint64_t plan_hash() const = 0;            // over the plans of all devices
+  virtual uint64_t output_hash() const = 0;          // over the bits of y
+  virtual int64_t num_dropped() const = 0;           // assignments past the capacity
+  virtual int64_t capacity_rows() const = 0;         // C; 0 with policy none
+  virtual double executed_flops() const = 0;         // padding, masked rows and recomputation included
   virtual std::vector<Traffic> traffic() const = 0;  // of the last step, per device
 };
 

@@ -14,6 +14,13 @@ Matrix::Matrix(int64_t rows, int64_t cols, DType dtype) : buffer_(bytes_for(rows
   view_ = {buffer_.data(), dtype, rows, cols, padded_stride(cols, dtype)};
 }
 
+Matrix Matrix::tight(int64_t rows, int64_t cols, DType dtype) {
+  Matrix m;
+  m.buffer_ = Buffer(static_cast<size_t>(rows) * static_cast<size_t>(cols) * dtype_bytes(dtype));
+  m.view_ = {m.buffer_.data(), dtype, rows, cols, cols};
+  return m;
+}
+
 size_t Matrix::bytes_for(int64_t rows, int64_t cols, DType dtype) {
   return static_cast<size_t>(rows) * static_cast<size_t>(padded_stride(cols, dtype)) * dtype_bytes(dtype);
 }

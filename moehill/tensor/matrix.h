@@ -40,11 +40,12 @@ struct MatView {
   }
 };
 
-// Owns a matrix. Rows are padded to 64 bytes.
+// Owns a matrix. Rows are padded to 64 bytes; `tight` leaves no gaps, for what moves between devices as one block.
 class Matrix {
  public:
   Matrix() = default;
   Matrix(int64_t rows, int64_t cols, DType dtype);
+  static Matrix tight(int64_t rows, int64_t cols, DType dtype);
   const MatView& view() const { return view_; }
   operator const MatView&() const { return view_; }
   static size_t bytes_for(int64_t rows, int64_t cols, DType dtype);

@@ -1,0 +1,300 @@
+#include "moehill/moe/block.h"
+
+#include "moehill/kernels/rows.h"
+
+namespace moehill {
+namespace {
+
+std::unique_ptr<GroupedGemm> make_backend(Backend backend, const GemmLimits& limits) {
+  return backend == Backend::gmm ? make_gmm(limits) : make_ragged_dot(limits);
+}
+
+MlpBuffers lay_out_mlp(Scratch& scratch, int64_t rows, int64_t width, bool fused, bool products,
+                       DType dtype) {
+  MlpBuffers buffers;
+  if (products) {
+    buffers.gate = scratch.matrix(rows, fused ? gate_up_columns(width) : width, dtype);
+    if (!fused) buffers.up = scratch.matrix(rows, width, dtype);
+  }
+  buffers.h = scratch.matrix(rows, width, dtype);
+  return buffers;
+}
+
+}  // namespace
+
+Block::Block(const MoeShape& shape, const BlockOptions& options, const BlockShare& share, int num_threads)
+    : shape_(shape),
+      options_(options),
+      share_(share),
+      builder_(shape.tokens, shape.experts, shape.topk, share.expert_begin, share.expert_end, options.pack,
+               options.capacity, share.scope, num_threads),
+      plan_(builder_.make_plan()) {
+  const int64_t rows = builder_.max_rows();
+  row_p_.resize(static_cast<size_t>(rows));
+  dp_index_.resize(static_cast<size_t>(rows));
+  assignment_p_.resize(static_cast<size_t>(shape.assignments()));
+  offset_.resize(static_cast<size_t>(num_experts()) + 1);
+  wave_offset_.reserve(offset_.size());
+  shared_offset_[1] = share.shared_tokens.size();
+  gemm_ = make_backend(options.backend, gemm_limits(shape, share, rows, num_threads));
+  // Laid out for the most rows a plan can have; what a plan does not use is never touched and takes no
+  // memory.
+  Scratch measure;
+  lay_out(measure, shape, options, share, rows, rows);
+  scratch_ = Scratch(measure.peak_bytes());
+  buffers_ = lay_out(scratch_, shape, options, share, rows, rows);
+}
+
+GemmLimits Block::gemm_limits(const MoeShape& shape, const BlockShare& share, int64_t rows, int num_threads) {
+  const int64_t width = std::max(gate_up_columns(shape.mlp_dim), gate_up_columns(shape.shared_dim));
+  GemmLimits limits;
+  limits.max_groups = std::max(1, share.expert_end - share.expert_begin);
+  limits.max_rows = std::max({int64_t{1}, rows, shape.shared_dim > 0 ? share.shared_tokens.size() : 0});
+  limits.max_depth = std::max(shape.hidden, width);
+  limits.max_matrix = shape.hidden * width;
+  limits.num_threads = num_threads;
+  return limits;
+}
+
+// What is kept from forward to backward, by remat mode:
+//   none        products and expert outputs; dx rows have a place of their own
+//   combine     products; dx rows lie over the expert outputs, and dp comes from <dh, h>
+//   expert_mlp  expert outputs; products exist for one wave of experts at a time, over the shared expert's
+Block::Buffers Block::lay_out(Scratch& scratch, const MoeShape& shape, const BlockOptions& options,
+                              const BlockShare& share, int64_t rows, int64_t wave_rows) {
+  Buffers b;
+  const bool backward = options.pass == Pass::forward_backward;
+  const bool waves = options.remat == Remat::expert_mlp;
+  const bool ragged = options.backend == Backend::ragged_dot;
+  const DType dtype = shape.dtype;
+  b.expert_out = scratch.matrix(rows, shape.hidden, dtype);
+  if (backward)
+    b.dx_rows = options.remat == Remat::combine ? b.expert_out : scratch.matrix(rows, shape.hidden, dtype);
+  if (ragged || options.prequeue) b.packed_x = scratch.matrix(rows, shape.hidden, dtype);
+  if (ragged && backward) b.packed_dy = scratch.matrix(rows, shape.hidden, dtype);
+  if (has_scatter(options.impl)) b.sum = scratch.matrix(shape.tokens, shape.hidden, DType::f32);
+
+  const bool fused = has_fused_w13(options.impl);
+  const size_t mark = scratch.mark();
+  b.routed = lay_out_mlp(scratch, waves ? wave_rows : rows, shape.mlp_dim, fused,
+                         backward || ragged || !fused, dtype);
+  if (waves) scratch.rewind(mark);
+  if (shape.shared_dim > 0) {
+    b.shared = lay_out_mlp(scratch, share.shared_tokens.size(), shape.shared_dim, options.shared_fused,
+                           backward || ragged || !options.shared_fused, dtype);
+  }
+  return b;
+}
+
+double Block::scratch_bytes(const MoeShape& shape, const BlockOptions& options, const BlockShare& share,
+                            int num_threads, int64_t rows, int64_t wave_rows) {
+  Scratch measure;
+  lay_out(measure, shape, options, share, rows, wave_rows);
+  const GemmLimits limits = gemm_limits(shape, share, rows, num_threads);
+  const size_t gemm =
+      options.backend == Backend::gmm ? gmm_workspace_bytes(limits) : ragged_dot_workspace_bytes(limits);
+  const double integers =
+      4.0 * static_cast<double>(shape.assignments() * 4 + rows * 4);  // plan and gate values
+  return static_cast<double>(measure.peak_bytes() + gemm) + integers;
+}
+
+void Block::make_plan(ThreadTeam& team, const Routing& routing) {
+  builder_.build(routing, team, plan_);
+  const size_t experts = static_cast<size_t>(num_experts());
+  std::copy(plan_.group_offset.begin(), plan_.group_offset.begin() + static_cast<int64_t>(experts) + 1,
+            offset_.begin());
+  // Masked rows run with the last expert's weights and count for nothing; a device without experts has
+  // nothing to run them with.
+  const int64_t kept_rows = offset_[experts];
+  if (experts > 0) offset_[experts] = plan_.num_rows();
+  team.parallel_for(plan_.num_rows(), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const int32_t assignment = r < kept_rows ? plan_.row_assignment[static_cast<size_t>(r)] : -1;
+      dp_index_[static_cast<size_t>(r)] = assignment;
+      row_p_[static_cast<size_t>(r)] =
+          assignment < 0 ? 0.0f : routing.weight[static_cast<size_t>(assignment)];
+    }
+  });
+  team.parallel_for(shape_.assignments(), [&](int64_t begin, int64_t end) {
+    for (int64_t a = begin; a < end; ++a) {
+      const int32_t row = plan_.assignment_row[static_cast<size_t>(a)];
+      const bool mine = row >= 0 && row < kept_rows;
+      assignment_p_[static_cast<size_t>(a)] = mine ? routing.weight[static_cast<size_t>(a)] : 0.0f;
+    }
+  });
+  if (options_.fault != Fault::none) plant_fault(routing);
+}
+
+MlpWeights Block::wave_weights(const MlpWeights& weights, Range experts) const {
+  if (options_.fault != Fault::expert_id_shifted) return weights.slice_groups(experts.begin, experts.end);
+  const int64_t other = std::min<int64_t>(experts.begin + 1, num_experts() - 1);
+  return weights.slice_groups(other, other + 1);
+}
+
+// Faults in the plan and the gate values; tests only.
+void Block::plant_fault(const Routing& routing) {
+  const Fault fault = options_.fault;
+  const int64_t rows = num_rows();
+  if (fault == Fault::offset_off_by_one || fault == Fault::padding_in_first_group) {
+    const int64_t shift = fault == Fault::offset_off_by_one ? 1 : 5;
+    for (size_t e = 1; e + 1 < offset_.size(); ++e) offset_[e] = std::min(offset_[e] + shift, rows);
+  }
+  if (fault == Fault::gate_value_left_out) {
+    std::fill(row_p_.begin(), row_p_.end(), 1.0f);
+    std::fill(assignment_p_.begin(), assignment_p_.end(), 1.0f);
+  }
+  if (fault == Fault::wrong_gate_order && shape_.topk > 1) {
+    for (size_t a = 0; a + 1 < assignment_p_.size(); a += static_cast<size_t>(shape_.topk)) {
+      assignment_p_[a] = routing.weight[a + 1];
+      assignment_p_[a + 1] = routing.weight[a];
+    }
+  }
+  if (fault == Fault::last_token_lost) {
+    std::fill(plan_.assignment_row.end() - shape_.topk, plan_.assignment_row.end(), -1);
+    for (int32_t& token : plan_.row_token) token = token == shape_.tokens - 1 ? -1 : token;
+  }
+  if (fault == Fault::duplicate_row && rows > 1) plan_.row_token[1] = plan_.row_token[0];
+  fault_p_ = row_p_;
+  if (fault == Fault::backward_p_left_out) std::fill(fault_p_.begin(), fault_p_.end(), 1.0f);
+  if (fault == Fault::backward_row_lost) {
+    for (size_t e = 1; e < offset_.size(); ++e) {
+      if (offset_[e] > offset_[e - 1]) fault_p_[static_cast<size_t>(offset_[e] - 1)] = 0;
+    }
+  }
+}
+
+void Block::pack_rows(ThreadTeam& team, const MatView& x) {
+  if (!packs_rows()) return;
+  gather_rows(team, {x, plan_.row_token.data()}, buffers_.packed_x.slice_rows(0, plan_.num_rows()));
+}
+
+template <typename Body>
+void Block::for_each_wave(const Body& body) {
+  // An eighth of the rows at a time, or one expert if that has more: small next to what is saved, large
+  // enough for the team.
+  const int64_t wave_rows = recomputes() ? num_rows() / 8 : num_rows();
+  for (int begin = 0; begin < num_experts();) {
+    int end = begin + 1;
+    const auto rows_to = [&](int e) {
+      return offset_[static_cast<size_t>(e)] - offset_[static_cast<size_t>(begin)];
+    };
+    while (end < num_experts() && rows_to(end + 1) <= wave_rows && options_.fault != Fault::expert_id_shifted)
+      ++end;
+    wave_offset_.clear();
+    for (int e = begin; e <= end; ++e) wave_offset_.push_back(rows_to(e));
+    body(Range{begin, end}, Range{offset_[static_cast<size_t>(begin)], offset_[static_cast<size_t>(end)]});
+    begin = end;
+  }
+}
+
+MlpBuffers Block::wave_buffers(Range rows) const {
+  return recomputes() ? buffers_.routed.slice_rows(0, rows.size())
+                      : buffers_.routed.slice_rows(rows.begin, rows.end);
+}
+
+RowSource Block::wave_x(const MatView& x, Range rows) const {
+  if (packs_rows()) return {buffers_.packed_x.slice_rows(rows.begin, rows.end)};
+  return {x, plan_.row_token.data() + rows.begin};
+}
+
+const float* Block::wave_scale(Range rows) const {
+  return has_preweight(options_.impl) ? row_p_.data() + rows.begin : nullptr;
+}
+
+void Block::combine(ThreadTeam& team, const MatView& rows, const float* weight, const MatView& base,
+                    const MatView& out) {
+  if (has_scatter(options_.impl)) {
+    const ScatterRows scatter{rows, plan_.row_token.data(), plan_.row_assignment.data(), weight, base};
+    scatter_rows(team, scatter, out.dtype == DType::f32 ? out : buffers_.sum, out);
+  } else {
+    combine_rows(team, {rows, plan_.assignment_row.data(), weight, shape_.topk, base}, out);
+  }
+}
+
+void Block::forward_shared(ThreadTeam& team, const BlockOperands& operands, const MatView& out,
+                           StageListener* listener) {
+  const bool keep = options_.pass == Pass::forward_backward && !recomputes();
+  const MlpContext context{team, *gemm_, listener, kSharedStages};
+  const RowSource x{operands.x.slice_rows(share_.shared_tokens.begin, share_.shared_tokens.end)};
+  mlp_up(context, shared_offset_, x, operands.shared, buffers_.shared, keep, nullptr);
+  mlp_down(context, shared_offset_, operands.shared, buffers_.shared.h, out);
+}
+
+void Block::forward_routed(ThreadTeam& team, const BlockOperands& operands, const MatView& base,
+                           const MatView& out, StageListener* listener) {
+  const bool keep = options_.pass == Pass::forward_backward && !recomputes();
+  const MatView expert_out = buffers_.expert_out.slice_rows(0, num_rows());
+  const MlpContext context{team, *gemm_, listener, kRoutedStages};
+  for_each_wave([&](Range experts, Range rows) {
+    const MlpWeights weights = wave_weights(operands.experts, experts);
+    const MlpBuffers buffers = wave_buffers(rows);
+    mlp_up(context, wave_offset_, wave_x(operands.x, rows), weights, buffers, keep, wave_scale(rows));
+    mlp_down(context, wave_offset_, weights, buffers.h, expert_out.slice_rows(rows.begin, rows.end));
+  });
+  enter(listener, Stage::combine);
+  combine(team, expert_out, has_preweight(options_.impl) ? nullptr : assignment_p_.data(), base, out);
+}
+
+void Block::backward_shared(ThreadTeam& team, const BlockOperands& operands, const MatView& y, float dy_scale,
+                            const MatView& dx, StageListener* listener) {
+  const Range tokens = share_.shared_tokens;
+  const RowSource x{operands.x.slice_rows(tokens.begin, tokens.end)};
+  if (recomputes()) {
+    mlp_up({team, *gemm_, listener, kRecomputeStages}, shared_offset_, x, operands.shared, buffers_.shared,
+           true, nullptr);
+  }
+  const RowSource dy{y.slice_rows(tokens.begin, tokens.end), nullptr, dy_scale};
+  mlp_backward({team, *gemm_, listener, kSharedStages}, shared_offset_,
+               {x, dy, nullptr, nullptr, nullptr, dx}, operands.shared, buffers_.shared,
+               operands.shared_grad);
+}
+
+void Block::backward_routed(ThreadTeam& team, const BlockOperands& operands, const MatView& y, float dy_scale,
+                            const MatView& base, const MatView& dx, float* dp, StageListener* listener) {
+  const MatView dx_rows = buffers_.dx_rows.slice_rows(0, num_rows());
+  const bool dp_from_outputs = options_.remat != Remat::combine && !has_preweight(options_.impl);
+  if (dp_from_outputs) {
+    enter(listener, Stage::combine_grad);
+    row_dots(team, {buffers_.expert_out, y, plan_.row_token.data(), dp_index_.data(), dy_scale}, dx_rows.rows,
+             dp);
+  }
+  if (!gemm_->gathers_and_fuses()) {
+    enter(listener, Stage::pack);
+    gather_rows(team, {y, plan_.row_token.data(), dy_scale}, buffers_.packed_dy.slice_rows(0, dx_rows.rows));
+  }
+  for_each_wave([&](Range experts, Range rows) {
+    const MlpWeights weights = wave_weights(operands.experts, experts);
+    const MlpBuffers buffers = wave_buffers(rows);
+    const RowSource x = wave_x(operands.x, rows);
+    if (recomputes()) {
+      mlp_up({team, *gemm_, listener, kRecomputeStages}, wave_offset_, x, weights, buffers, true, nullptr);
+    }
+    const RowSource dy = gemm_->gathers_and_fuses()
+                             ? RowSource{y, plan_.row_token.data() + rows.begin, dy_scale}
+                             : RowSource{buffers_.packed_dy.slice_rows(rows.begin, rows.end)};
+    const MlpBackward step{x,
+                           dy,
+                           (options_.fault == Fault::none ? row_p_ : fault_p_).data() + rows.begin,
+                           dp_from_outputs ? nullptr : dp,
+                           dp_index_.data() + rows.begin,
+                           dx_rows.slice_rows(rows.begin, rows.end)};
+    mlp_backward({team, *gemm_, listener, kRoutedStages}, wave_offset_, step, weights, buffers,
+                 operands.experts_grad.slice_groups(experts.begin, experts.end));
+  });
+  enter(listener, Stage::combine_grad);
+  if (options_.fault == Fault::dx_misses_one_expert)
+    zero_rows(team, dx_rows.slice_rows(0, std::max(offset_[1], int64_t{1})));
+  combine(team, dx_rows, nullptr, base, dx);
+}
+
+double Block::executed_flops() const {
+  const double width = static_cast<double>(shape_.hidden) * static_cast<double>(shape_.mlp_dim);
+  const double routed = 6.0 * width * static_cast<double>(num_rows());
+  const double shared = 6.0 * static_cast<double>(shape_.hidden * shape_.shared_dim) *
+                        static_cast<double>(share_.shared_tokens.size());
+  const bool backward = options_.pass == Pass::forward_backward;
+  const double passes = !backward ? 1.0 : recomputes() ? 3.0 + 2.0 / 3.0 : 3.0;
+  return (routed + shared) * passes;
+}
+
+}  // namespace moehill

@@ -1,0 +1,112 @@
+// The block on one device: plan, routed experts, shared expert and combine, forward and backward. A function
+// in one process: it knows which experts and which tokens' shared expert are its own, and nothing of who has
+// the others.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "moehill/kernels/grouped_gemm.h"
+#include "moehill/moe/mlp.h"
+#include "moehill/moe/options.h"
+#include "moehill/moe/scratch.h"
+#include "moehill/routing/plan.h"
+
+namespace moehill {
+
+// What this device does of the block.
+struct BlockShare {
+  int expert_begin = 0, expert_end = 0;
+  Range shared_tokens;  // tokens whose shared expert is computed here
+  PlanScope scope = PlanScope::local;
+};
+
+struct BlockOperands {
+  MatView x;                         // [T, H]
+  MlpWeights experts, experts_grad;  // of this device's experts
+  MlpWeights shared, shared_grad;    // one group; the gradient is over this device's shared tokens
+};
+
+class Block {
+ public:
+  Block(const MoeShape& shape, const BlockOptions& options, const BlockShare& share, int num_threads);
+
+  // Makes the plan of this device's experts from the routing, and the gate values by row.
+  void make_plan(ThreadTeam& team, const Routing& routing);
+  // Packs rows of x where the backend or the queue mode wants that.
+  void pack_rows(ThreadTeam& team, const MatView& x);
+
+  // Shared expert: out [n, H] (storage type or f32) for this device's n shared tokens.
+  void forward_shared(ThreadTeam& team, const BlockOperands& operands, const MatView& out,
+                      StageListener* listener);
+  // Routed experts: out [T, H] = base + this device's experts; base without data: zero, and it may be `out`
+  // itself.
+  void forward_routed(ThreadTeam& team, const BlockOperands& operands, const MatView& base,
+                      const MatView& out, StageListener* listener);
+
+  // Backward of each, from y (dy = y * dy_scale): gradients of the weights, and dx. dp [T k]: only this
+  // device's assignments are written.
+  void backward_shared(ThreadTeam& team, const BlockOperands& operands, const MatView& y, float dy_scale,
+                       const MatView& dx, StageListener* listener);
+  void backward_routed(ThreadTeam& team, const BlockOperands& operands, const MatView& y, float dy_scale,
+                       const MatView& base, const MatView& dx, float* dp, StageListener* listener);
+
+  bool has_shared() const { return shape_.shared_dim > 0 && share_.shared_tokens.size() > 0; }
+  // Whether pack_rows() does anything.
+  bool packs_rows() const { return !gemm_->gathers_and_fuses() || options_.prequeue; }
+  const RoutingPlan& plan() const { return plan_; }
+  const BlockShare& share() const { return share_; }
+  // Rows that are multiplied (padding and masked rows included), and FLOPs of a step with recomputation.
+  double executed_flops() const;
+
+  // Bytes of work space in use when the plan has `rows` rows of which the largest wave has `wave_rows`.
+  static double scratch_bytes(const MoeShape& shape, const BlockOptions& options, const BlockShare& share,
+                              int num_threads, int64_t rows, int64_t wave_rows);
+
+ private:
+  struct Buffers {
+    MlpBuffers routed, shared;
+    MatView expert_out;           // [rows, H] o
+    MatView dx_rows;              // [rows, H]
+    MatView packed_x, packed_dy;  // [rows, H]
+    MatView sum;                  // [T, H] f32, scatter-add
+  };
+  static Buffers lay_out(Scratch& scratch, const MoeShape& shape, const BlockOptions& options,
+                         const BlockShare& share, int64_t rows, int64_t wave_rows);
+  static GemmLimits gemm_limits(const MoeShape& shape, const BlockShare& share, int64_t rows,
+                                int num_threads);
+
+  bool recomputes() const { return options_.remat == Remat::expert_mlp; }
+  int64_t num_rows() const { return num_experts() > 0 ? plan_.num_rows() : 0; }  // that are multiplied
+  int num_experts() const { return share_.expert_end - share_.expert_begin; }
+  // Experts [begin, end) whose rows go through the MLP together: all of them, or a wave when the products are
+  // not kept.
+  template <typename Body>
+  void for_each_wave(const Body& body);
+  MlpBuffers wave_buffers(Range rows) const;
+  RowSource wave_x(const MatView& x, Range rows) const;
+  const float* wave_scale(Range rows) const;
+  MlpWeights wave_weights(const MlpWeights& weights, Range experts) const;
+
+  void plant_fault(const Routing& routing);
+  void combine(ThreadTeam& team, const MatView& rows, const float* weight, const MatView& base,
+               const MatView& out);
+
+  MoeShape shape_;
+  BlockOptions options_;
+  BlockShare share_;
+  PlanBuilder builder_;
+  RoutingPlan plan_;
+  std::vector<int64_t> offset_;      // group offsets with the masked rows in the last expert's group
+  std::vector<float> row_p_;         // [rows] gate value; 0 for padding and masked rows
+  std::vector<int32_t> dp_index_;    // [rows] assignment; -1 for padding and masked rows
+  std::vector<float> assignment_p_;  // [T k] gate value; 0 for masked rows
+  std::vector<float> fault_p_;       // gate values of backward when a fault is planted
+  int64_t shared_offset_[2] = {0, 0};
+  std::vector<int64_t> wave_offset_;
+  std::unique_ptr<GroupedGemm> gemm_;
+  Scratch scratch_;
+  Buffers buffers_;
+};
+
+}  // namespace moehill

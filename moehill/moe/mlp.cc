@@ -1,0 +1,64 @@
+#include "moehill/moe/mlp.h"
+
+namespace moehill {
+
+MlpWeights MlpWeights::slice_groups(int64_t begin, int64_t end) const {
+  MlpWeights part = *this;
+  for (WeightView& view : part.up) {
+    if (view.data != nullptr) view = view.slice_groups(begin, end);
+  }
+  part.down = down.slice_groups(begin, end);
+  return part;
+}
+
+MlpBuffers MlpBuffers::slice_rows(int64_t begin, int64_t end) const {
+  MlpBuffers part = *this;
+  for (MatView* view : {&part.gate, &part.up, &part.h}) {
+    if (view->data != nullptr) *view = view->slice_rows(begin, end);
+  }
+  return part;
+}
+
+GateUpView MlpBuffers::gate_up(bool fused) const {
+  return fused ? interleaved_gate_up(gate, h.cols) : separate_gate_up(gate, up);
+}
+
+void mlp_up(const MlpContext& context, GroupOffsets offset, const RowSource& x, const MlpWeights& w,
+            const MlpBuffers& buffers, bool keep_products, const float* row_scale) {
+  enter(context.listener, context.stages.up);
+  if (w.fused && context.gemm.gathers_and_fuses()) {
+    const MatView products = keep_products ? buffers.gate : MatView{};
+    return context.gemm.forward(context.team, offset, x, w.up[0], {products, true, buffers.h, row_scale});
+  }
+  context.gemm.forward(context.team, offset, x, w.up[0], {buffers.gate});
+  if (!w.fused) context.gemm.forward(context.team, offset, x, w.up[1], {buffers.up});
+  enter(context.listener, context.stages.act);
+  swiglu_forward(context.team, buffers.gate_up(w.fused), row_scale, buffers.h);
+}
+
+void mlp_down(const MlpContext& context, GroupOffsets offset, const MlpWeights& w, const MatView& h,
+              const MatView& out) {
+  enter(context.listener, context.stages.down);
+  context.gemm.forward(context.team, offset, {h}, w.down, {out});
+}
+
+void mlp_backward(const MlpContext& context, GroupOffsets offset, const MlpBackward& b, const MlpWeights& w,
+                  const MlpBuffers& buffers, const MlpWeights& dw) {
+  ThreadTeam& team = context.team;
+  GroupedGemm& gemm = context.gemm;
+  const MlpStages& stages = context.stages;
+  enter(context.listener, stages.down_grad);
+  gemm.input_grad(team, offset, b.dy, w.down, buffers.h, false);  // dh in the place of h
+  enter(context.listener, stages.act_grad);
+  swiglu_backward(team, buffers.gate_up(w.fused), buffers.h, b.p, b.dp, b.dp_index);
+  enter(context.listener, stages.w2_grad);
+  gemm.weight_grad(team, offset, {buffers.h}, b.dy, dw.down);
+  enter(context.listener, stages.up_grad);
+  gemm.input_grad(team, offset, {buffers.gate}, w.up[0], b.dx, false);
+  if (!w.fused) gemm.input_grad(team, offset, {buffers.up}, w.up[1], b.dx, true);
+  enter(context.listener, stages.w13_grad);
+  gemm.weight_grad(team, offset, b.x, {buffers.gate}, dw.up[0]);
+  if (!w.fused) gemm.weight_grad(team, offset, b.x, {buffers.up}, dw.up[1]);
+}
+
+}  // namespace moehill

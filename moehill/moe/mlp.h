@@ -1,0 +1,79 @@
+// The gated MLP of a group of rows, forward and backward: what a routed expert and the shared expert have in
+// common.
+//
+//   h = silu(x W1) * (x W3), o = h W2, over groups of rows with a weight matrix each.
+#pragma once
+
+#include "moehill/kernels/grouped_gemm.h"
+#include "moehill/kernels/swiglu.h"
+#include "moehill/moe/stages.h"
+
+namespace moehill {
+
+// Weights or their gradients. up[0] holds gate and up columns together if `fused`; else up[0] is W1 and up[1]
+// is W3.
+struct MlpWeights {
+  bool fused = false;
+  WeightView up[2];
+  WeightView down;
+
+  MlpWeights slice_groups(int64_t begin, int64_t end) const;
+};
+
+// Row buffers [rows, ...] between the products.
+struct MlpBuffers {
+  MatView gate;  // fused: gate and up together [rows, gate_up_columns(M)]; else gate [rows, M]
+  MatView up;    // not fused: [rows, M]
+  MatView h;     // [rows, M]; backward leaves p h here
+
+  MlpBuffers slice_rows(int64_t begin, int64_t end) const;
+  GateUpView gate_up(bool fused) const;
+};
+
+// Tells a listener, if there is one, of a stage.
+inline void enter(StageListener* listener, Stage stage) {
+  if (listener != nullptr) listener->enter(stage);
+}
+
+// The stages by which the products are reported: a routed expert has one each, the shared expert one in all.
+struct MlpStages {
+  Stage up, act, down, down_grad, act_grad, w2_grad, up_grad, w13_grad;
+};
+inline constexpr MlpStages kRoutedStages{Stage::up,       Stage::act,     Stage::down,    Stage::down_grad,
+                                         Stage::act_grad, Stage::w2_grad, Stage::up_grad, Stage::w13_grad};
+inline constexpr MlpStages kSharedStages{Stage::shared,      Stage::shared,      Stage::shared,
+                                         Stage::shared_grad, Stage::shared_grad, Stage::shared_grad,
+                                         Stage::shared_grad, Stage::shared_grad};
+inline constexpr MlpStages kRecomputeStages{Stage::recompute, Stage::recompute, Stage::recompute,
+                                            Stage::recompute, Stage::recompute, Stage::recompute,
+                                            Stage::recompute, Stage::recompute};
+
+struct MlpContext {
+  ThreadTeam& team;
+  GroupedGemm& gemm;
+  StageListener* listener = nullptr;
+  MlpStages stages = kRoutedStages;
+};
+
+// h from x; the products too if keep_products (backward needs them). row_scale [rows] (null: 1) multiplies h.
+void mlp_up(const MlpContext& context, GroupOffsets offset, const RowSource& x, const MlpWeights& w,
+            const MlpBuffers& buffers, bool keep_products, const float* row_scale);
+
+// out [rows, H] = h W2.
+void mlp_down(const MlpContext& context, GroupOffsets offset, const MlpWeights& w, const MatView& h,
+              const MatView& out);
+
+// Backward from dy (rows of the output's gradient, before the gate value). Overwrites the buffers, which hold
+// gate and up.
+struct MlpBackward {
+  RowSource x;
+  RowSource dy;
+  const float* p = nullptr;           // gate values of the rows; null: 1
+  float* dp = nullptr;                // [T k], null: not wanted from here
+  const int32_t* dp_index = nullptr;  // [rows] where in dp
+  MatView dx{};                       // [rows, H]
+};
+void mlp_backward(const MlpContext& context, GroupOffsets offset, const MlpBackward& b, const MlpWeights& w,
+                  const MlpBuffers& buffers, const MlpWeights& dw);
+
+}  // namespace moehill

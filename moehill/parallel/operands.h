@@ -1,0 +1,56 @@
+// Operands: x, routing, weights and gradients, made once from a seed and shared by the runs that agree on
+// them.
+#pragma once
+
+#include <memory>
+
+#include "moehill/moe/mlp.h"
+#include "moehill/moe/tensors.h"
+#include "moehill/parallel/run.h"
+
+namespace moehill {
+
+// How weights are stored; runs that agree share them.
+struct WeightKey {
+  int64_t hidden, mlp_dim;
+  int experts;
+  int64_t shared_dim;
+  DType dtype;
+  WeightLayout layout;
+  bool fused, shared_fused;
+  bool operator==(const WeightKey&) const = default;
+};
+WeightKey weight_key(const RunConfig& config);
+
+// One set of MLP weights and their owner.
+struct OwnedMlp {
+  WeightStack up[2], down;
+  MlpWeights view;
+};
+// num_groups matrices [hidden, width] and [width, hidden]; width 0 gives an empty set.
+OwnedMlp make_mlp(WeightLayout layout, int64_t num_groups, int64_t hidden, int64_t width, DType dtype,
+                  bool fused);
+double mlp_bytes(WeightLayout layout, int64_t num_groups, int64_t hidden, int64_t width, DType dtype,
+                 bool fused);
+
+struct WeightOperands {
+  WeightKey key;
+  OwnedMlp experts, experts_grad, shared, shared_grad;
+};
+
+// Tensors of the tokens; rows are tight, since they move between devices as one block.
+struct TokenOperands {
+  int64_t tokens, hidden;
+  DType dtype;
+  Matrix x, y, dx;
+};
+
+// Logical matrices of a set of weights.
+void set_logical(const MlpWeights& mlp, int64_t width, LogicalWeights& w1, LogicalWeights& w3,
+                 LogicalWeights& w2);
+BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared, const MoeShape& shape);
+
+std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, uint32_t seed, ThreadTeam& team);
+std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape, uint32_t seed, ThreadTeam& team);
+
+}  // namespace moehill

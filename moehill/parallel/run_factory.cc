@@ -1,0 +1,326 @@
+// Runs: devices with their blocks, operands shared between runs, and the step that drives them.
+#include <algorithm>
+#include <cstring>
+
+#include "moehill/parallel/operands.h"
+#include "moehill/parallel/path.h"
+#include "moehill/routing/statistics.h"
+#include "moehill/routing/topk.h"
+
+namespace moehill {
+namespace {
+
+constexpr uint64_t kFnvPrime = 1099511628211u;
+constexpr uint64_t kFnvStart = 14695981039346656037u;
+
+uint64_t hash_rows(const MatView& m) {
+  uint64_t hash = kFnvStart;
+  for (int64_t r = 0; r < m.rows; ++r) {
+    for (int64_t c = 0; c < m.cols; ++c) {
+      const uint32_t bits =
+          m.dtype == DType::f32 ? std::bit_cast<uint32_t>(m.row<float>(r)[c]) : m.row<bf16>(r)[c].bits;
+      hash = (hash ^ bits) * kFnvPrime;
+    }
+  }
+  return hash;
+}
+
+// Everything a run holds for longer than a step.
+struct RunParts {
+  RunConfig config;
+  std::shared_ptr<ThreadMesh> mesh;
+  std::shared_ptr<WeightOperands> weights;
+  std::shared_ptr<TokenOperands> tokens;
+  std::shared_ptr<const Routing> routing;
+  OwnedMlp mangled;  // tests only: experts with W2 transposed
+};
+
+// Tests only: W2 of every expert as if its two indices had been exchanged.
+OwnedMlp transpose_w2(const WeightOperands& weights) {
+  const WeightKey& key = weights.key;
+  OwnedMlp mlp = make_mlp(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
+  mlp.view.up[0] = weights.experts.view.up[0];
+  mlp.view.up[1] = weights.experts.view.up[1];
+  const WeightView& from = weights.experts.view.down;
+  for (int64_t e = 0; e < key.experts; ++e) {
+    for (int64_t i = 0; i < from.k * from.n; ++i) {
+      mlp.view.down.set(e, i % from.k, i / from.k, from.at(e, i / from.n, i % from.n));
+    }
+  }
+  return mlp;
+}
+
+class BlockRun final : public Run {
+ public:
+  explicit BlockRun(RunParts parts)
+      : parts_(std::move(parts)),
+        path_(make_path(config())),
+        dp_(static_cast<size_t>(config().shape.assignments())),
+        kept_(kept_assignments(*parts_.routing, config().block.capacity)),
+        traffic_(static_cast<size_t>(mesh().num_devices())) {
+    if (config().block.router_grad) {
+      dlogits_.resize(static_cast<size_t>(config().shape.tokens * config().shape.experts));
+    }
+    for (int rank = 0; rank < mesh().num_devices(); ++rank) devices_.push_back(make_device(rank));
+    step_ = [this](Group& group) { step_device(group); };
+    if (config().block.prequeue) {
+      mesh().run([this](Group& group) { make_plan(group, nullptr); });
+    }
+  }
+
+  void step(const std::vector<StageListener*>& listeners) override {
+    listeners_ = &listeners;
+    mesh().run(step_);
+  }
+
+  BlockTensors tensors() const override {
+    BlockTensors t;
+    t.shape = config().shape;
+    t.x = parts_.tokens->x;
+    t.weights = logical_weights(parts_.weights->experts.view, parts_.weights->shared.view, t.shape);
+    t.routing = parts_.routing.get();
+    t.kept = config().block.capacity.policy == CapacityPolicy::none ? nullptr : kept_.data();
+    t.y = parts_.tokens->y;
+    if (config().block.fault == Fault::swapped_w1_w3) std::swap(t.weights.w1, t.weights.w3);
+    if (config().block.pass == Pass::forward) return t;
+    t.dx = parts_.tokens->dx;
+    t.gradients =
+        logical_weights(parts_.weights->experts_grad.view, parts_.weights->shared_grad.view, t.shape);
+    t.dp = dp_.data();
+    t.dlogits = dlogits_.empty() ? nullptr : dlogits_.data();
+    return t;
+  }
+
+  const Routing& routing() const override { return *parts_.routing; }
+  const RunConfig& config() const override { return parts_.config; }
+  ThreadMesh& mesh() override { return *parts_.mesh; }
+  uint64_t plan_hash() const override {
+    uint64_t hash = kFnvStart;
+    for (const auto& device : devices_) hash = (hash ^ moehill::plan_hash(device->block.plan())) * kFnvPrime;
+    return hash;
+  }
+  uint64_t output_hash() const override { return hash_rows(parts_.tokens->y); }
+  int64_t num_dropped() const override {
+    return static_cast<int64_t>(std::count(kept_.begin(), kept_.end(), 0));
+  }
+  int64_t capacity_rows() const override {
+    const Capacity& capacity = config().block.capacity;
+    if (capacity.policy == CapacityPolicy::none) return 0;
+    return moehill::capacity_rows(capacity, config().shape.assignments(), config().shape.experts);
+  }
+  double executed_flops() const override {
+    double flops = 0;
+    for (const auto& device : devices_) flops += device->block.executed_flops();
+    return flops;
+  }
+  std::vector<Traffic> traffic() const override { return traffic_; }
+
+ private:
+  std::unique_ptr<Device> make_device(int rank) {
+    const RunConfig& c = config();
+    const BlockShare share = block_share(c, rank);
+    auto device = std::make_unique<Device>(Device{Block(c.shape, c.block, share, c.threads_per_device)});
+    const MlpWeights& experts =
+        c.block.fault == Fault::transposed_w2 ? parts_.mangled.view : parts_.weights->experts.view;
+    device->operands.x = parts_.tokens->x;
+    device->operands.experts = experts.slice_groups(share.expert_begin, share.expert_end);
+    device->operands.experts_grad =
+        parts_.weights->experts_grad.view.slice_groups(share.expert_begin, share.expert_end);
+    device->operands.shared = parts_.weights->shared.view;
+    device->operands.shared_grad = parts_.weights->shared_grad.view;
+    device->y = parts_.tokens->y;
+    device->dx = parts_.tokens->dx;
+    device->dp_sum = dp_.data();
+    if (c.mode == ParallelMode::ep) add_sums(*device, rank);
+    return device;
+  }
+
+  // What a device needs to take part in sums over devices; rank 0's results are the operands' own.
+  void add_sums(Device& device, int rank) {
+    const MoeShape& shape = config().shape;
+    const WeightKey& key = parts_.weights->key;
+    const bool backward = config().block.pass == Pass::forward_backward;
+    device.partial = Matrix::tight(shape.tokens, shape.hidden, DType::f32);
+    if (config().block.fault == Fault::stale_reduce) {
+      device.stale = Matrix::tight(shape.tokens, shape.hidden, DType::f32);
+    }
+    device.dp.resize(dp_.size());
+    device.reduce_offsets.reserve(static_cast<size_t>(mesh().num_devices()) + 1);
+    device.shared_grad_sum = parts_.weights->shared_grad.view;
+    const bool sliced = config().shared_placement == SharedPlacement::sliced;
+    if (backward && (sliced || rank > 0)) {
+      device.own_shared_grad =
+          make_mlp(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
+      device.operands.shared_grad = device.own_shared_grad.view;
+    }
+    if (rank == 0) return;
+    device.own_y = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
+    device.own_dx = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
+    device.own_dp.resize(dp_.size());
+    device.y = device.own_y;
+    device.dx = device.own_dx;
+    device.dp_sum = device.own_dp.data();
+  }
+
+  void make_plan(Group& group, StageListener* listener) {
+    Device& device = *devices_[static_cast<size_t>(group.rank())];
+    enter(listener, Stage::plan);
+    device.block.make_plan(group.team(), *parts_.routing);
+    if (device.block.packs_rows()) {
+      enter(listener, Stage::pack);
+      device.block.pack_rows(group.team(), device.operands.x);
+    }
+  }
+
+  void step_device(Group& group) {
+    const size_t rank = static_cast<size_t>(group.rank());
+    Device& device = *devices_[rank];
+    StageListener* listener = listeners_->empty() ? nullptr : (*listeners_)[rank];
+    const Traffic before = group.traffic();
+    if (!config().block.prequeue) make_plan(group, listener);
+    path_->forward(group, device, listener);
+    plant_forward_fault(group.team(), device, rank);
+    if (config().block.pass == Pass::forward_backward) {
+      const MoeShape& shape = config().shape;
+      const float dy_scale =
+          static_cast<float>(2.0 / (static_cast<double>(shape.tokens) * static_cast<double>(shape.hidden)));
+      if (config().mode == ParallelMode::none) std::fill(dp_.begin(), dp_.end(), 0.0f);
+      path_->backward(group, device, dy_scale, listener);
+      finish_backward(group, device, dy_scale, listener);
+    }
+    if (listener != nullptr) listener->finish();
+    const Traffic after = group.traffic();
+    traffic_[rank] = {after.sent_bytes - before.sent_bytes, after.received_bytes - before.received_bytes};
+  }
+
+  // The router's gradient is made where its result lives: it is tokens x experts, next to nothing.
+  void finish_backward(Group& group, Device& device, float dy_scale, StageListener* listener) {
+    if (group.rank() != 0) return;
+    if (config().block.fault == Fault::dp_not_scaled) {
+      for (float& value : dp_) value /= dy_scale;
+    }
+    if (config().block.fault == Fault::dw_of_wrong_expert && config().shape.experts > 1) {
+      const WeightView& down = parts_.weights->experts_grad.view.down;
+      const size_t bytes = static_cast<size_t>(down.group_elements()) * dtype_bytes(down.dtype);
+      std::swap_ranges(static_cast<char*>(down.data), static_cast<char*>(down.data) + bytes,
+                       static_cast<char*>(down.data) + bytes);
+    }
+    if (dlogits_.empty()) return;
+    enter(listener, Stage::router_grad);
+    route_topk_backward(*parts_.routing, device.dp_sum, dlogits_.data(), group.team());
+  }
+
+  // Tests only.
+  void plant_forward_fault(ThreadTeam& team, Device& device, size_t rank) {
+    const Fault fault = config().block.fault;
+    if (rank != 0 || fault == Fault::none) return;
+    if (fault == Fault::tail_column_lost) {
+      for (int64_t t = 0; t < device.y.rows; ++t) device.y.set(t, device.y.cols - 1, 0);
+    }
+    if (fault != Fault::shared_counted_twice && fault != Fault::shared_left_out) return;
+    // The shared expert once more, into a scratch of its own, added or taken away.
+    Matrix again = Matrix::tight(device.y.rows, device.y.cols, DType::f32);
+    const Range tokens = device.block.share().shared_tokens;
+    if (!device.block.has_shared()) return;
+    device.block.forward_shared(team, device.operands, again.view().slice_rows(tokens.begin, tokens.end),
+                                nullptr);
+    const float sign = fault == Fault::shared_counted_twice ? 1.0f : -1.0f;
+    for (int64_t t = tokens.begin; t < tokens.end; ++t) {
+      for (int64_t h = 0; h < device.y.cols; ++h) {
+        device.y.set(t, h, device.y.at(t, h) + sign * again.view().at(t, h));
+      }
+    }
+  }
+
+  RunParts parts_;
+  std::unique_ptr<ParallelPath> path_;
+  std::vector<float> dp_, dlogits_;
+  std::vector<int32_t> kept_;
+  std::vector<Traffic> traffic_;
+  std::vector<std::unique_ptr<Device>> devices_;
+  std::function<void(Group&)> step_;
+  const std::vector<StageListener*>* listeners_ = nullptr;
+};
+
+}  // namespace
+
+BlockShare block_share(const RunConfig& config, int rank) {
+  const MoeShape& shape = config.shape;
+  if (config.mode == ParallelMode::none) return {0, shape.experts, {0, shape.tokens}, PlanScope::local};
+  const Range experts = share(shape.experts, rank, config.num_devices);
+  const bool sliced = config.shared_placement == SharedPlacement::sliced;
+  const Range tokens = sliced ? share(shape.tokens, rank, config.num_devices) : Range{0, shape.tokens};
+  return {static_cast<int>(experts.begin), static_cast<int>(experts.end), tokens,
+          config.path == EpPath::dense_masked ? PlanScope::masked : PlanScope::local};
+}
+
+std::unique_ptr<ParallelPath> make_path(const RunConfig& config) {
+  if (config.mode == ParallelMode::none) return make_single_path();
+  return make_psum_path(config.shared_placement, config.block.fault);  // both EpPaths, see psum_path.cc
+}
+
+struct RunFactory::State {
+  DistributionOptions distribution;
+  uint32_t seed;
+  std::vector<int> cpus;
+  std::vector<std::shared_ptr<WeightOperands>> weights;
+  std::vector<std::shared_ptr<TokenOperands>> tokens;
+  std::vector<std::shared_ptr<const Routing>> routings;
+  std::vector<std::shared_ptr<ThreadMesh>> meshes;
+
+  std::shared_ptr<ThreadMesh> mesh(int num_devices, int threads) {
+    for (const auto& mesh : meshes) {
+      if (mesh->num_devices() == num_devices && mesh->threads_per_device() == threads) return mesh;
+    }
+    const size_t total = static_cast<size_t>(num_devices) * static_cast<size_t>(threads);
+    std::vector<int> used;
+    if (total <= cpus.size()) used.assign(cpus.begin(), cpus.begin() + static_cast<int64_t>(total));
+    meshes.push_back(std::make_shared<ThreadMesh>(num_devices, threads, used));
+    return meshes.back();
+  }
+
+  std::shared_ptr<const Routing> routing(const MoeShape& shape) {
+    for (const auto& r : routings) {
+      if (r->num_tokens == shape.tokens && r->num_experts == shape.experts && r->topk == shape.topk) return r;
+    }
+    const std::vector<float> logits = make_logits(distribution, shape.tokens, shape.experts, seed);
+    routings.push_back(
+        std::make_shared<const Routing>(route_topk(logits, shape.tokens, shape.experts, shape.topk)));
+    return routings.back();
+  }
+
+  std::unique_ptr<Run> make(const RunConfig& config, std::shared_ptr<const Routing> routing) {
+    RunParts parts{
+        config, mesh(config.num_devices, config.threads_per_device), nullptr, nullptr, std::move(routing),
+        {}};
+    ThreadTeam filler(std::max(1, static_cast<int>(cpus.size())));
+    const WeightKey key = weight_key(config);
+    for (const auto& w : weights) {
+      if (w->key == key) parts.weights = w;
+    }
+    if (parts.weights == nullptr) parts.weights = weights.emplace_back(make_weights(key, seed, filler));
+    for (const auto& t : tokens) {
+      if (t->tokens == config.shape.tokens && t->hidden == config.shape.hidden &&
+          t->dtype == config.shape.dtype) {
+        parts.tokens = t;
+      }
+    }
+    if (parts.tokens == nullptr) parts.tokens = tokens.emplace_back(make_tokens(config.shape, seed, filler));
+    if (config.block.fault == Fault::transposed_w2) parts.mangled = transpose_w2(*parts.weights);
+    return std::make_unique<BlockRun>(std::move(parts));
+  }
+};
+
+RunFactory::RunFactory(DistributionOptions distribution, uint32_t seed, std::vector<int> cpus)
+    : state_(std::make_unique<State>(State{distribution, seed, std::move(cpus), {}, {}, {}, {}})) {}
+RunFactory::~RunFactory() = default;
+
+std::unique_ptr<Run> RunFactory::make(const RunConfig& config) {
+  return state_->make(config, state_->routing(config.shape));
+}
+
+std::unique_ptr<Run> RunFactory::make(const RunConfig& config, const Routing& routing) {
+  return state_->make(config, std::make_shared<const Routing>(routing));
+}
+
+}  // namespace moehill
