@@ -1,0 +1,94 @@
+#include "moehill/moe/expert_columns.h"
+
+#include <array>
+#include <numeric>
+
+namespace moehill {
+namespace {
+
+// Where the elements of a logical row stand: columns repeat in blocks of `width` at a constant distance, so
+// an element is at first + block * stride + offset[c], and no element needs a division.
+struct RowPlaces {
+  RowPlaces(const LogicalWeights& w, int64_t group, int64_t row)
+      : width(w.part == LogicalWeights::Part::all ? kPanelWidth : kGateUpWidth) {
+    const auto place = [&](int64_t n) { return w.stack.index(group, row, w.column(n)); };
+    first = place(0);
+    stride = place(width) - first;
+    for (int64_t c = 0; c < width; ++c) offset[static_cast<size_t>(c)] = place(c) - first;
+  }
+
+  int64_t width, first, stride;
+  std::array<int64_t, kPanelWidth> offset;
+};
+
+template <typename T>
+void read_places(const T* data, const RowPlaces& places, int64_t n, float* out) {
+  for (int64_t begin = 0; begin < n; begin += places.width) {
+    const T* block = data + places.first + begin / places.width * places.stride;
+    const int64_t end = std::min(n, begin + places.width);
+    for (int64_t i = begin; i < end; ++i)
+      out[i] = to_f32(block[places.offset[static_cast<size_t>(i - begin)]]);
+  }
+}
+
+// Rows of a logical matrix, each cut to `columns`.
+Dense<float> read_columns(const LogicalWeights& weights, int64_t group, std::span<const int64_t> columns,
+                          ThreadTeam& team) {
+  Dense<float> out(weights.rows(), static_cast<int64_t>(columns.size()));
+  team.parallel_for(out.rows, [&](int64_t begin, int64_t end) {
+    std::vector<float> whole(static_cast<size_t>(weights.num_columns));
+    for (int64_t r = begin; r < end; ++r) {
+      read_row(weights, group, r, whole.data());
+      for (size_t c = 0; c < columns.size(); ++c) out.row(r)[c] = whole[static_cast<size_t>(columns[c])];
+    }
+  });
+  return out;
+}
+
+Dense<float> read_rows(const LogicalWeights& weights, int64_t group, std::span<const int64_t> rows,
+                       ThreadTeam& team) {
+  Dense<float> out(static_cast<int64_t>(rows.size()), weights.num_columns);
+  team.parallel_for(out.rows, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) read_row(weights, group, rows[static_cast<size_t>(r)], out.row(r));
+  });
+  return out;
+}
+
+}  // namespace
+
+void read_row(const LogicalWeights& weights, int64_t group, int64_t row, float* out) {
+  const RowPlaces places(weights, group, row);
+  const WeightView& stack = weights.stack;
+  if (stack.dtype == DType::f32) {
+    read_places(static_cast<const float*>(stack.data), places, weights.num_columns, out);
+  } else {
+    read_places(static_cast<const bf16*>(stack.data), places, weights.num_columns, out);
+  }
+}
+
+void read_row(const MatView& matrix, int64_t row, float* out) {
+  if (matrix.dtype == DType::f32) {
+    std::copy_n(matrix.row<float>(row), matrix.cols, out);
+  } else {
+    const bf16* source = matrix.row<bf16>(row);
+    for (int64_t c = 0; c < matrix.cols; ++c) out[c] = to_f32(source[c]);
+  }
+}
+
+ExpertColumns read_expert(const BlockWeights& weights, int expert, std::span<const int64_t> columns,
+                          ThreadTeam& team) {
+  if (expert == kSharedExpert) {
+    return {read_columns(weights.s1, 0, columns, team), read_columns(weights.s3, 0, columns, team),
+            read_rows(weights.s2, 0, columns, team)};
+  }
+  return {read_columns(weights.w1, expert, columns, team), read_columns(weights.w3, expert, columns, team),
+          read_rows(weights.w2, expert, columns, team)};
+}
+
+std::vector<int64_t> indices_up_to(int64_t n) {
+  std::vector<int64_t> indices(static_cast<size_t>(n));
+  std::iota(indices.begin(), indices.end(), int64_t{0});
+  return indices;
+}
+
+}  // namespace moehill

@@ -1,0 +1,35 @@
+// One expert's matrices, or some of their M columns, read out of whatever layout they are stored in.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "moehill/moe/dense.h"
+#include "moehill/moe/tensors.h"
+
+namespace moehill {
+
+// The "expert" whose matrices are S1, S3, S2 and whose tokens are all tokens.
+inline constexpr int kSharedExpert = -1;
+
+// Row `row` of matrix `group`, all logical columns, into out [num_columns].
+void read_row(const LogicalWeights& weights, int64_t group, int64_t row, float* out);
+// Row `row` into out [cols].
+void read_row(const MatView& matrix, int64_t row, float* out);
+
+// The columns m of an expert: they make a SwiGLU expert of that width by themselves, since each of the M
+// intermediate values, and each column's gradient, depends on its own column alone.
+struct ExpertColumns {
+  Dense<float> w1, w3;  // [H, columns]
+  Dense<float> w2;      // [columns, H]
+};
+
+// `weights` may as well be gradients; `expert` may be kSharedExpert.
+ExpertColumns read_expert(const BlockWeights& weights, int expert, std::span<const int64_t> columns,
+                          ThreadTeam& team);
+
+// 0, 1, ... n - 1.
+std::vector<int64_t> indices_up_to(int64_t n);
+
+}  // namespace moehill

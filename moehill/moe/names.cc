@@ -1,0 +1,84 @@
+// The words for every choice and stage: those of the command line, the records and the traces.
+#include "moehill/base/error.h"
+#include "moehill/moe/options.h"
+#include "moehill/moe/stages.h"
+
+namespace moehill {
+namespace {
+
+// names[i] is the word for enumerator i.
+template <size_t N, typename E>
+const char* pick(const std::array<const char*, N>& names, E value) {
+  const size_t i = static_cast<size_t>(value);
+  MOEHILL_CHECK(i < N, "enumerator {} of {}", i, N);
+  return names[i];
+}
+
+}  // namespace
+
+const char* name_of(Backend backend) {
+  constexpr std::array names = {"gmm", "ragged_dot"};
+  return pick(names, backend);
+}
+
+const char* name_of(Impl impl) {
+  constexpr std::array names = {"baseline", "fused_w13", "preweight", "fused_w13_preweight",
+                                "scatter",  "fast"};
+  return pick(names, impl);
+}
+
+const char* name_of(Remat remat) {
+  constexpr std::array names = {"none", "expert_mlp", "combine"};
+  return pick(names, remat);
+}
+
+const char* name_of(Pass pass) {
+  constexpr std::array names = {"forward", "forward_backward"};
+  return pick(names, pass);
+}
+
+const char* name_of(PackStrategy strategy) {
+  constexpr std::array names = {"argsort", "tuple_sort", "expert_score_sort", "counting_sort"};
+  return pick(names, strategy);
+}
+
+const char* name_of(CapacityPolicy policy) {
+  constexpr std::array names = {"none", "drop", "pad"};
+  return pick(names, policy);
+}
+
+const char* name_of(Fault fault) {
+  constexpr std::array names = {"none",
+                                "offset_off_by_one",
+                                "padding_in_first_group",
+                                "expert_id_shifted",
+                                "swapped_w1_w3",
+                                "transposed_w2",
+                                "gate_value_left_out",
+                                "wrong_gate_order",
+                                "last_token_lost",
+                                "duplicate_row",
+                                "shared_counted_twice",
+                                "shared_left_out",
+                                "tail_column_lost",
+                                "stale_reduce",
+                                "peer_partial_missing",
+                                "dp_not_scaled",
+                                "backward_p_left_out",
+                                "backward_row_lost",
+                                "dx_misses_one_expert",
+                                "dw_of_wrong_expert"};
+  static_assert(names.size() == static_cast<size_t>(Fault::dw_of_wrong_expert) + 1);
+  return pick(names, fault);
+}
+
+const char* name_of(Stage stage) {
+  constexpr std::array names = {"plan",        "pack",        "up",         "act",       "down",
+                                "combine",     "shared",      "reduce",     "recompute", "down_grad",
+                                "act_grad",    "w2_grad",     "up_grad",    "w13_grad",  "combine_grad",
+                                "shared_grad", "router_grad", "reduce_grad"};
+  static_assert(names.size() == kNumStages);
+  return pick(names, stage);
+}
+
+}  // namespace moehill

@@ -1,0 +1,226 @@
+#include "moehill/moe/oracle.h"
+
+#include <cmath>
+
+namespace moehill {
+namespace {
+
+// The rows of one expert among some tokens.
+struct ExpertRows {
+  std::vector<int64_t> place;  // of the row's token in the list of tokens
+  std::vector<int64_t> token;
+  std::vector<int> choice;         // j, which of the token's choices; 0 for the shared expert
+  std::vector<double> gate_value;  // 1 for the shared expert
+
+  int64_t size() const { return static_cast<int64_t>(token.size()); }
+  void add(int64_t p, int64_t t, int j, double value) {
+    place.push_back(p);
+    token.push_back(t);
+    choice.push_back(j);
+    gate_value.push_back(value);
+  }
+};
+
+ExpertRows rows_of(const BlockTensors& tensors, int expert, std::span<const int64_t> tokens) {
+  ExpertRows rows;
+  const Routing* routing = tensors.routing;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const int64_t t = tokens[i];
+    if (expert == kSharedExpert) {
+      rows.add(static_cast<int64_t>(i), t, 0, 1.0);
+      continue;
+    }
+    for (int j = 0; j < routing->topk; ++j) {
+      const size_t a = static_cast<size_t>(t * routing->topk + j);
+      const bool computed = tensors.kept == nullptr || tensors.kept[a] != 0;
+      if (routing->expert[a] == expert && computed)
+        rows.add(static_cast<int64_t>(i), t, j, static_cast<double>(routing->weight[a]));
+    }
+  }
+  return rows;
+}
+
+Dense<float> inputs_of(const MatView& x, const ExpertRows& rows) {
+  Dense<float> out(rows.size(), x.cols);
+  for (int64_t r = 0; r < rows.size(); ++r) read_row(x, rows.token[static_cast<size_t>(r)], out.row(r));
+  return out;
+}
+
+Dense<double> output_gradients_of(const double* dy, int64_t hidden, const ExpertRows& rows) {
+  Dense<double> out(rows.size(), hidden);
+  for (int64_t r = 0; r < rows.size(); ++r)
+    std::copy_n(dy + rows.token[static_cast<size_t>(r)] * hidden, hidden, out.row(r));
+  return out;
+}
+
+double logistic(double g) { return 1.0 / (1.0 + std::exp(-g)); }
+double silu(double g) { return g * logistic(g); }
+double silu_derivative(double g) { return logistic(g) * (1.0 + g * (1.0 - logistic(g))); }
+
+// g, u and h of an expert's rows, [rows, columns].
+struct Activations {
+  Dense<double> gate, up, hidden;
+};
+
+Activations activate(ThreadTeam& team, const Dense<float>& x, const ExpertColumns& w) {
+  Activations a{product(team, x, w.w1), product(team, x, w.w3), Dense<double>(x.rows, w.w1.cols)};
+  team.parallel_for(x.rows * w.w1.cols, [&](int64_t begin, int64_t end) {
+    for (size_t i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
+      a.hidden.values[i] = silu(a.gate.values[i]) * a.up.values[i];
+  });
+  return a;
+}
+
+// dg and du of an expert's rows, [rows, columns].
+struct ActivationGradients {
+  Dense<double> gate, up;
+};
+
+ActivationGradients activation_gradients(ThreadTeam& team, const Activations& a, const ExpertColumns& w,
+                                         const ExpertRows& rows, const Dense<double>& dy) {
+  ActivationGradients d{product_bt(team, dy, w.w2), Dense<double>(dy.rows, w.w2.rows)};
+  team.parallel_for(dy.rows, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      for (int64_t m = 0; m < w.w2.rows; ++m) {
+        const double gate = a.gate.row(r)[m], up = a.up.row(r)[m];
+        const double dhidden = rows.gate_value[static_cast<size_t>(r)] * d.gate.row(r)[m];
+        d.gate.row(r)[m] = dhidden * up * silu_derivative(gate);
+        d.up.row(r)[m] = dhidden * silu(gate);
+      }
+    }
+  });
+  return d;
+}
+
+// Adds scale_r * part row r to row place[r] of `sum`. A token has an expert once, so no two rows meet.
+void add_rows(ThreadTeam& team, const ExpertRows& rows, const Dense<double>& part,
+              const std::vector<double>* scale, Dense<double>& sum) {
+  team.parallel_for(part.rows, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const double factor = scale == nullptr ? 1.0 : (*scale)[static_cast<size_t>(r)];
+      double* target = sum.row(rows.place[static_cast<size_t>(r)]);
+      for (int64_t c = 0; c < part.cols; ++c) target[c] += factor * part.row(r)[c];
+    }
+  });
+}
+
+// One expert's share of the results of some tokens.
+void add_expert(const BlockTensors& tensors, int expert, const ExpertRows& rows, const double* dy,
+                ThreadTeam& team, TokenResult& result) {
+  const bool shared = expert == kSharedExpert;
+  const std::vector<int64_t> columns =
+      indices_up_to(shared ? tensors.shape.shared_dim : tensors.shape.mlp_dim);
+  const ExpertColumns w = read_expert(tensors.weights, expert, columns, team);
+  const Activations a = activate(team, inputs_of(tensors.x, rows), w);
+  const Dense<double> out = product(team, a.hidden, w.w2);
+  add_rows(team, rows, out, &rows.gate_value, result.y);
+  if (dy == nullptr) return;
+  const Dense<double> row_dy = output_gradients_of(dy, tensors.shape.hidden, rows);
+  if (!shared) {
+    for (size_t r = 0; r < rows.token.size(); ++r) {
+      const int64_t row = static_cast<int64_t>(r);
+      result.dp.row(rows.place[r])[rows.choice[r]] = dot(row_dy.row(row), out.row(row), out.cols);
+    }
+  }
+  const ActivationGradients d = activation_gradients(team, a, w, rows, row_dy);
+  add_rows(team, rows, product_bt(team, d.gate, w.w1), nullptr, result.dx);
+  add_rows(team, rows, product_bt(team, d.up, w.w3), nullptr, result.dx);
+}
+
+// Softmax over a token's choices: dlogit_j = p_j (dp_j - sum_i p_i dp_i); zero for the other experts.
+void softmax_gradients(const Routing& routing, std::span<const int64_t> tokens, TokenResult& result) {
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const int64_t row = static_cast<int64_t>(i);
+    const float* p = routing.weight.data() + tokens[i] * routing.topk;
+    const int32_t* expert = routing.expert.data() + tokens[i] * routing.topk;
+    const double* dp = result.dp.row(row);
+    const double mean = dot(p, dp, routing.topk);
+    for (int j = 0; j < routing.topk; ++j) result.dlogits.row(row)[expert[j]] = p[j] * (dp[j] - mean);
+  }
+}
+
+std::vector<double> loss_gradient(const std::vector<double>& y) {
+  std::vector<double> dy(y.size());
+  for (size_t i = 0; i < y.size(); ++i) dy[i] = 2.0 * y[i] / static_cast<double>(y.size());
+  return dy;
+}
+
+void append(const Dense<double>& part, std::vector<double>& whole) {
+  whole.insert(whole.end(), part.values.begin(), part.values.end());
+}
+
+}  // namespace
+
+TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> tokens, const double* dy,
+                              ThreadTeam& team) {
+  const MoeShape& shape = tensors.shape;
+  const int64_t n = static_cast<int64_t>(tokens.size());
+  TokenResult result{Dense<double>(n, shape.hidden), {}, {}, {}};
+  if (dy != nullptr) {
+    result.dx = Dense<double>(n, shape.hidden);
+    result.dp = Dense<double>(n, shape.topk);
+    result.dlogits = Dense<double>(n, shape.experts);
+  }
+  for (int e = shape.shared_dim > 0 ? kSharedExpert : 0; e < shape.experts; ++e) {
+    const ExpertRows rows = rows_of(tensors, e, tokens);
+    if (rows.size() > 0) add_expert(tensors, e, rows, dy, team, result);
+  }
+  if (dy != nullptr) softmax_gradients(*tensors.routing, tokens, result);
+  return result;
+}
+
+ExpertGradients run_oracle_expert(const BlockTensors& tensors, int expert, std::span<const int64_t> columns,
+                                  const double* dy, ThreadTeam& team) {
+  const ExpertRows rows = rows_of(tensors, expert, indices_up_to(tensors.shape.tokens));
+  const ExpertColumns w = read_expert(tensors.weights, expert, columns, team);
+  const Dense<float> x = inputs_of(tensors.x, rows);
+  const Dense<double> row_dy = output_gradients_of(dy, tensors.shape.hidden, rows);
+  Activations a = activate(team, x, w);
+  const ActivationGradients d = activation_gradients(team, a, w, rows, row_dy);
+  for (int64_t r = 0; r < rows.size(); ++r) {
+    for (int64_t m = 0; m < a.hidden.cols; ++m) a.hidden.row(r)[m] *= rows.gate_value[static_cast<size_t>(r)];
+  }
+  return {product_at(team, x, d.gate), product_at(team, x, d.up), product_at(team, a.hidden, row_dy)};
+}
+
+OracleResult run_oracle(const BlockTensors& tensors, bool backward, const double* dy_override,
+                        ThreadTeam& team) {
+  if (backward && dy_override == nullptr) {
+    const std::vector<double> dy = loss_gradient(run_oracle(tensors, false, nullptr, team).y);
+    return run_oracle(tensors, true, dy.data(), team);
+  }
+  const MoeShape& shape = tensors.shape;
+  const double* dy = backward ? dy_override : nullptr;
+  TokenResult tokens = run_oracle_tokens(tensors, indices_up_to(shape.tokens), dy, team);
+  OracleResult result;
+  result.y = std::move(tokens.y.values);
+  if (!backward) return result;
+  result.dx = std::move(tokens.dx.values);
+  result.dp = std::move(tokens.dp.values);
+  result.dlogits = std::move(tokens.dlogits.values);
+  const std::vector<int64_t> columns = indices_up_to(shape.mlp_dim);
+  for (int e = 0; e < shape.experts; ++e) {
+    const ExpertGradients d = run_oracle_expert(tensors, e, columns, dy, team);
+    append(d.dw1, result.dw1);
+    append(d.dw3, result.dw3);
+    append(d.dw2, result.dw2);
+  }
+  if (shape.shared_dim > 0) {
+    ExpertGradients d = run_oracle_expert(tensors, kSharedExpert, indices_up_to(shape.shared_dim), dy, team);
+    result.ds1 = std::move(d.dw1.values);
+    result.ds3 = std::move(d.dw3.values);
+    result.ds2 = std::move(d.dw2.values);
+  }
+  return result;
+}
+
+std::vector<int64_t> computed_load(const BlockTensors& tensors) {
+  std::vector<int64_t> load(static_cast<size_t>(tensors.shape.experts));
+  const std::vector<int32_t>& expert = tensors.routing->expert;
+  for (size_t a = 0; a < expert.size(); ++a) {
+    if (tensors.kept == nullptr || tensors.kept[a] != 0) ++load[static_cast<size_t>(expert[a])];
+  }
+  return load;
+}
+
+}  // namespace moehill
