@@ -34,7 +34,7 @@ std::vector<Named<CapacityPolicy>> capacity_names() { return all_up_to(CapacityP
 std::vector<Named<ParallelMode>> mode_names() { return all_up_to(ParallelMode::ep); }
 std::vector<Named<SharedPlacement>> placement_names() { return all_up_to(SharedPlacement::replicated); }
 std::vector<Named<CheckMode>> check_names() { return all_up_to(CheckMode::full); }
-std::vector<Named<Fault>> fault_names() { return all_up_to(Fault::bf16_truncated); }
+std::vector<Named<Fault>> fault_names() { return all_up_to(Fault::dw_of_wrong_expert); }
 
 std::vector<Named<std::optional<EpPath>>> path_names() {
   std::vector<Named<std::optional<EpPath>>> names = {{"auto", std::nullopt}};

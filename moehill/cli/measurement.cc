@@ -6,6 +6,7 @@
 
 #include "moehill/cli/comm_bytes.h"
 #include "moehill/cli/dump.h"
+#include "moehill/cli/poison.h"
 #include "moehill/machine/clock.h"
 
 namespace moehill {
@@ -40,11 +41,13 @@ void Measurement::prepare_point(LivePoint& live) {
   }
   live.run = factory->make(point.config);
   live.stages = std::make_unique<DeviceStages>(point.config.num_devices, seconds);
+  ThreadTeam& team = yardstick_.team(num_threads(live));
+  poison_results(live.run->tensors(), point.config.block.pass, team);
   live.run->step(live.stages->listeners());
   live.result.timed_region = live.stages->entered();
   live.stages->restart();
-  live.result.check = check_block(live.run->tensors(), point.config.block.pass, options_.check, options_.seed,
-                                  yardstick_.team(num_threads(live)));
+  live.result.check =
+      check_block(live.run->tensors(), point.config.block.pass, options_.check, options_.seed, team);
   describe(live);
   if (options_.dump.empty()) return;
   const std::string folder = points_.size() == 1 ? options_.dump : options_.dump + "/" + point.folder;

@@ -1,0 +1,198 @@
+// Bad input of `moehill bench`: every line is refused in one sentence that names what, got, allowed and
+// remedy.
+#include "moehill/cli/bench_options.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <sstream>
+
+#include "moehill/base/error.h"
+#include "moehill/cli/points.h"
+#include "moehill/cli/presets.h"
+
+namespace moehill {
+namespace {
+
+std::vector<std::string> words(const std::string& line) {
+  std::istringstream stream(line);
+  std::vector<std::string> result;
+  for (std::string word; stream >> word;) result.push_back(word);
+  return result;
+}
+
+// Parse and expand on a machine of 4 cores; the refusal, or "accepted".
+std::string outcome(const std::vector<std::string>& args) {
+  try {
+    expand_points(*parse_bench_options(args), 4);
+    return "accepted";
+  } catch (const InputError& error) {
+    return error.what();
+  }
+}
+
+struct BadLine {
+  const char* line;
+  std::vector<std::string> fragments;
+};
+
+const BadLine kBadLines[] = {
+    {"--token 5", {"unknown option", "'--token'", "did you mean --tokens?"}},
+    {"--bench-past forward", {"did you mean --bench-pass?"}},
+    {"--parallel-mod=ep", {"did you mean --parallel-mode?"}},
+    {"--fualt none", {"unknown option", "moehill bench --help"}},
+    {"forward", {"stray argument", "'forward'"}},
+    {"--tokens", {"--tokens", "no value"}},
+    {"--tokens=", {"--tokens", "no value"}},
+    {"--tokens= 5", {"--tokens", "no value"}},
+    {"--tokens --hidden 5", {"--tokens", "no value"}},
+    {"--tokens 8x", {"--tokens", "'8x'", "an integer from 1 to 2147483647", "digits"}},
+    {"--tokens x8", {"'x8'"}},
+    {"--tokens -1", {"'-1'"}},
+    {"--tokens 0", {"'0'"}},
+    {"--tokens +5", {"'+5'"}},
+    {"--tokens 0x10", {"'0x10'"}},
+    {"--tokens 1e3", {"'1e3'"}},
+    {"--tokens 5.0", {"'5.0'"}},
+    {"--tokens nan", {"'nan'"}},
+    {"--tokens 9223372036854775808", {"'9223372036854775808'", "2147483647"}},
+    {"--tokens 18446744073709551617", {"allowed"}},
+    {"--hidden 0", {"--hidden"}},
+    {"--mlp-dim none", {"--mlp-dim"}},
+    {"--experts 65537", {"--experts", "65536"}},
+    {"--shared-expert-dim -5", {"--shared-expert-dim", "from 0"}},
+    {"--topk 61", {"--topk", "got 61", "60, the number of experts"}},
+    {"--topk-list 2,61", {"--topk", "got 61"}},
+    {"--topk-list 2,,8", {"--topk-list", "''"}},
+    {"--topk-list 2,8,", {"--topk-list"}},
+    {"--topk-list 2,2", {"second 2"}},
+    {"--topk 2 --topk-list 2,8", {"--topk", "beside --topk-list"}},
+    {"--preset qwen1.5", {"--preset", "qwen3-30b-a3b"}},
+    {"--preset mixtral-8x7", {"did you mean --preset mixtral-8x7b?"}},
+    {"--dtype f16", {"--dtype", "bf16, f32"}},
+    {"--impl fused", {"--impl", "fused_w13"}},
+    {"--backend blas", {"--backend", "gmm, ragged_dot"}},
+    {"--distribution zipf", {"--distribution", "random, runs, both"}},
+    {"--run-alpha 0.5", {"--run-alpha", "--distribution random", "leave it out"}},
+    {"--run-noise-scale 1", {"--run-noise-scale"}},
+    {"--distribution runs --run-alpha nan", {"--run-alpha", "'nan'"}},
+    {"--distribution runs --run-alpha 1", {"--run-alpha", "'1'"}},
+    {"--distribution runs --run-alpha inf", {"'inf'"}},
+    {"--distribution runs --run-noise-scale -1", {"'-1'"}},
+    {"--distribution runs --run-noise-scale 1e999", {"'1e999'"}},
+    {"--queue-mode prequeue", {"--queue-mode", "prequeue with --bench-pass forward_backward", "forward"}},
+    {"--queue-mode both --bench-pass forward_backward", {"--queue-mode"}},
+    {"--bench-pass forward --remat-mode combine", {"--remat-mode", "combine", "forward_backward"}},
+    {"--bench-pass forward --router-grad", {"--router-grad"}},
+    {"--shared-expert-dim 0 --shared-fused", {"--shared-fused", "without a shared expert"}},
+    {"--capacity-factor 1.25", {"--capacity-factor", "--capacity-policy none"}},
+    {"--capacity-policy drop", {"--capacity-policy", "drop without a capacity", "--capacity-factor 1.25"}},
+    {"--capacity-policy pad --capacity-factor 0", {"without a capacity"}},
+    {"--capacity-policy pad --capacity-factor -1", {"--capacity-factor", "'-1'"}},
+    {"--capacity-policy pad --capacity-factor 1000000", {"--capacity-factor", "rows"}},
+    {"--ep-path dense_masked", {"--ep-path", "--parallel-mode none", "add --parallel-mode ep"}},
+    {"--parallel-mode ep --ep-path ring_ag_rs", {"--ep-path", "not there yet"}},
+    {"--parallel-mode ep --ep-path fused", {"not there yet"}},
+    {"--parallel-mode dp", {"--parallel-mode", "not there yet", "none, ep, both"}},
+    {"--mesh mpi", {"--mesh", "not there yet"}},
+    {"--devices 2", {"--devices", "--none-threads"}},
+    {"--threads-per-device 2", {"--threads-per-device", "--none-threads"}},
+    {"--parallel-mode ep --none-threads 2", {"--none-threads", "--threads-per-device"}},
+    {"--parallel-mode ep --devices 0", {"--devices", "from 1"}},
+    {"--parallel-mode ep --devices 1000 --threads-per-device 1000", {"1000000", "at most 1024 threads"}},
+    {"--shared-placement replicated", {"--shared-placement"}},
+    {"--parallel-mode ep --shared-expert-dim 0 --shared-placement replicated", {"--shared-placement"}},
+    {"--tokens 2147483647 --topk 2", {"tokens * topk", "2147483647"}},
+    {"--hidden 2147483647 --mlp-dim 2147483647", {"hidden", "smaller"}},
+    {"--tokens 1 --hidden 2000000000 --shared-expert-dim 2000000000 --mlp-dim 1",
+     {"hidden * shared-expert-dim"}},
+    {"--iters 0", {"--iters"}},
+    {"--warmup -1", {"--warmup"}},
+    {"--min-time -1", {"--min-time"}},
+    {"--ci-target 2", {"--ci-target", "from 0 to 1"}},
+    {"--seed 4294967296", {"--seed"}},
+    {"--seed -1", {"--seed"}},
+    {"--check some", {"--check", "off, sample, full"}},
+    {"--json", {"--json", "no value"}},
+};
+
+TEST(BenchOptions, BadLinesAreRefusedWithReasons) {
+  for (const BadLine& bad : kBadLines) {
+    const std::string message = outcome(words(bad.line));
+    EXPECT_NE(message, "accepted") << bad.line;
+    EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+    for (const std::string& fragment : bad.fragments) {
+      EXPECT_NE(message.find(fragment), std::string::npos)
+          << bad.line << "\n  lacks: " << fragment << "\n  says: " << message;
+    }
+  }
+}
+
+TEST(BenchOptions, ValuesThatWordsCannotHold) {
+  EXPECT_NE(outcome({"--tokens", ""}), "accepted");
+  EXPECT_NE(outcome({"--tokens", " 5"}), "accepted");
+  EXPECT_NE(outcome({"--tokens", "5 "}), "accepted");
+  EXPECT_NE(outcome({"--tokens", "\xd9\xa3"}), "accepted") << "an Arabic digit";
+  EXPECT_NE(outcome({"--json", ""}), "accepted");
+  EXPECT_NE(outcome({"--dtype", "f32\n"}), "accepted");
+  const std::string message = outcome({"--tokens", std::string(1 << 20, '9')});
+  EXPECT_LT(message.size(), 400u);
+}
+
+TEST(BenchOptions, NeutralValuesAreNoErrors) {
+  for (const char* line :
+       {"--queue-mode full --remat-mode none --capacity-policy none --ep-path auto --parallel-mode none",
+        "--capacity-factor 0", "--shared-expert-dim 0", "--parallel-mode none --devices 1",
+        "--bench-pass forward --remat-mode none --queue-mode both", "--mesh threads",
+        "--shared-placement sliced", "--tokens=64 --check=off", "--parallel-mode both --none-threads 3",
+        "--tokens 64 --tokens 128", "--distribution both --run-alpha 0.5", "--tokens auto"}) {
+    EXPECT_EQ(outcome(words(line)), "accepted") << line;
+  }
+}
+
+TEST(BenchOptions, FaultsBelongToTests) {
+  unsetenv("MOEHILL_TEST_FAULTS");
+  EXPECT_NE(outcome(words("--fault last_token_lost")).find("nothing outside the tests"), std::string::npos);
+  setenv("MOEHILL_TEST_FAULTS", "1", 1);
+  EXPECT_EQ(outcome(words("--fault last_token_lost")), "accepted");
+  unsetenv("MOEHILL_TEST_FAULTS");
+}
+
+TEST(BenchOptions, DefaultsOfTheContract) {
+  const BenchOptions o = *parse_bench_options({});
+  EXPECT_EQ(o.impls, std::vector<Impl>{Impl::fused_w13});
+  EXPECT_EQ(o.backend, Backend::gmm);
+  EXPECT_EQ(o.pack, PackStrategy::counting_sort);
+  EXPECT_EQ(o.prequeue, std::vector<bool>{false});
+  EXPECT_EQ(o.pass, Pass::forward_backward);
+  EXPECT_EQ(o.modes, std::vector<ParallelMode>{ParallelMode::none});
+  EXPECT_EQ(o.dtype, DType::bf16);
+  EXPECT_EQ(o.schedule.iters, 5);
+  EXPECT_EQ(o.schedule.warmup, 1);
+  EXPECT_EQ(o.seed, 0u);
+  EXPECT_EQ(o.check, CheckMode::sample);
+  EXPECT_EQ(o.run_alpha, 0.98);
+  EXPECT_EQ(o.run_noise_scale, 0.35);
+}
+
+TEST(BenchOptions, PresetFillsWhatSingleOptionsDoNotSay) {
+  const BenchOptions o = *parse_bench_options(words("--mlp-dim 100 --preset mixtral-8x7b --topk 1"));
+  EXPECT_EQ(o.hidden, 4096);
+  EXPECT_EQ(o.mlp_dim, 100);
+  EXPECT_EQ(o.experts, 8);
+  EXPECT_EQ(o.topk, 1);
+  EXPECT_EQ(o.shared_dim, 0);
+}
+
+TEST(BenchOptions, PresetsAreTheModels) {
+  const BenchOptions o = *parse_bench_options(words("--preset qwen1.5-moe-a2.7b"));
+  EXPECT_EQ((std::vector<int64_t>{o.hidden, o.mlp_dim, o.experts, o.topk, o.shared_dim}),
+            (std::vector<int64_t>{2048, 1408, 60, 4, 5632}));
+  for (const Preset& preset : presets()) {
+    EXPECT_LE(preset.topk, preset.experts) << preset.name;
+    EXPECT_EQ(outcome({"--preset", preset.name, "--tokens", "64"}), "accepted") << preset.name;
+  }
+}
+
+}  // namespace
+}  // namespace moehill

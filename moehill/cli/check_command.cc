@@ -1,0 +1,204 @@
+// `moehill check`: runs the correctness grid and prints a line per group of cases.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <optional>
+
+#include "moehill/base/error.h"
+#include "moehill/cli/bench_options.h"
+#include "moehill/cli/check_grid.h"
+#include "moehill/cli/commands.h"
+#include "moehill/cli/flag_effects.h"
+#include "moehill/cli/poison.h"
+#include "moehill/cli/table.h"
+#include "moehill/cli/yardstick.h"
+#include "moehill/machine/clock.h"
+#include "moehill/machine/topology.h"
+
+namespace moehill {
+namespace {
+
+constexpr double kPathLimit = 2e-6;  // of y, none against any path in f32
+constexpr size_t kMaxFailuresShown = 10;
+
+struct CheckOptions {
+  GridOptions grid;
+  int64_t devices = 2, threads = 1, single_case = -1;
+};
+
+std::optional<CheckOptions> parse_check_options(const std::vector<std::string>& args) {
+  CheckOptions options;
+  OptionSet set(
+      "moehill check", "Compares every form of the block with the double-precision one on small odd shapes.",
+      {"moehill check", "moehill check --quick", "moehill check --devices 3 --threads-per-device 2 --quick"});
+  set.integer("--devices", &options.devices, 1, 64, "devices P of the ep paths");
+  set.integer("--threads-per-device", &options.threads, 1, 64, "threads of a device");
+  set.flag("--quick", &options.grid.quick, "about an eighth of the cases");
+  set.integer("--case", &options.single_case, -1, 1 << 20, "this case alone, by its number; -1: all");
+  declare_fault_option(set, &options.grid.fault);
+  if (!set.parse(args)) return std::nullopt;
+  refuse_fault_outside_tests(options.grid.fault);
+  options.grid.num_devices = static_cast<int>(options.devices);
+  options.grid.threads_per_device = static_cast<int>(options.threads);
+  return options;
+}
+
+// A line of the table. Errors are shares of their limits.
+struct GroupResult {
+  int num_cases = 0, num_failed = 0;
+  double forward = 0, gradient = 0, path = 0;
+};
+
+double worst_gradient(const CheckResult& check) {
+  double worst = 0;
+  for (const auto& [name, error] : check.grad_rel_err) worst = std::max(worst, error);
+  return worst;
+}
+
+std::vector<float> copy_rows(const MatView& matrix) {
+  std::vector<float> values;
+  for (int64_t r = 0; r < matrix.rows; ++r) {
+    for (int64_t c = 0; c < matrix.cols; ++c) values.push_back(matrix.at(r, c));
+  }
+  return values;
+}
+
+// Largest |row - reference| over the largest |reference row|, L2. NaN counts as infinite.
+double rows_apart(const std::vector<float>& values, const std::vector<float>& reference, int64_t cols) {
+  double difference = 0, size = 0;
+  for (size_t begin = 0; begin < values.size(); begin += cols) {
+    double d2 = 0, r2 = 0;
+    for (size_t i = begin; i < begin + cols; ++i) {
+      const double d = static_cast<double>(values[i]) - static_cast<double>(reference[i]);
+      d2 += d * d;
+      r2 += static_cast<double>(reference[i]) * static_cast<double>(reference[i]);
+    }
+    if (!std::isfinite(d2)) return HUGE_VAL;
+    difference = std::max(difference, std::sqrt(d2));
+    size = std::max(size, std::sqrt(r2));
+  }
+  return difference > 0 ? difference / size : 0;
+}
+
+class GridRunner {
+ public:
+  explicit GridRunner(std::vector<int> cpus) : teams_(cpus), factory_({}, 0, cpus) {}
+
+  void run(const GridCase& grid_case) {
+    const RunConfig& config = grid_case.config;
+    const auto run = grid_case.routing ? factory_.make(config, *grid_case.routing) : factory_.make(config);
+    ThreadTeam& team = teams_.team(config.num_devices * config.threads_per_device);
+    poison_results(run->tensors(), config.block.pass, team);
+    run->step({});
+    const CheckResult check = check_block(run->tensors(), config.block.pass, CheckMode::full, 0, team);
+    std::string failure = failure_of(grid_case, check);
+    const double path = compare_with_none(grid_case, *run);
+    if (failure.empty() && path > kPathLimit) failure = fmt::format("y differs from none's by {:.1e}", path);
+    add(grid_case, check, path, failure);
+  }
+
+  // Lines of the table, then what failed.
+  std::string report() const {
+    std::vector<std::vector<std::string>> rows;
+    for (const std::string& name : order_) {
+      const GroupResult& g = groups_.at(name);
+      const auto percent = [](double share) {
+        return share > 0 ? fmt::format("{:.1f}", 100 * share) : std::string("-");
+      };
+      rows.push_back({name, std::to_string(g.num_cases), percent(g.forward), percent(g.gradient),
+                      percent(g.path),
+                      g.num_failed == 0 ? "passed" : fmt::format("{} FAILED", g.num_failed)});
+    }
+    std::string text =
+        format_table({"% of the limit", "cases", "y", "gradients", "none/path", "result"}, rows);
+    for (size_t i = 0; i < std::min(failures_.size(), kMaxFailuresShown); ++i) text += failures_[i];
+    if (failures_.size() > kMaxFailuresShown)
+      text += fmt::format("and {} more\n", failures_.size() - kMaxFailuresShown);
+    return text;
+  }
+  size_t num_failed() const { return failures_.size(); }
+
+ private:
+  static std::string failure_of(const GridCase& grid_case, const CheckResult& check) {
+    if (check.status == "passed" || (check.status == "mistrusted" && grid_case.leaves_experts_empty))
+      return "";
+    return check.status + ": " +
+           (check.reason.empty() ? check.worst_row : check.reason + "; " + check.worst_row);
+  }
+
+  // Of an f32 run under ep; 0 where there is nothing to compare. Remembers the output of none.
+  double compare_with_none(const GridCase& grid_case, const Run& run) {
+    if (grid_case.config.shape.dtype != DType::f32) return 0;
+    std::vector<float> y = copy_rows(run.tensors().y);
+    if (grid_case.config.mode == ParallelMode::none) {
+      none_output_ = std::move(y);
+      none_combination_ = grid_case.combination;
+      return 0;
+    }
+    return none_combination_ == grid_case.combination
+               ? rows_apart(y, none_output_, grid_case.config.shape.hidden)
+               : 0;
+  }
+
+  void add(const GridCase& grid_case, const CheckResult& check, double path, const std::string& failure) {
+    if (groups_.count(grid_case.group) == 0) order_.push_back(grid_case.group);
+    GroupResult& group = groups_[grid_case.group];
+    const DType dtype = grid_case.config.shape.dtype;
+    ++group.num_cases;
+    group.forward = std::max(group.forward, check.forward_rel_err / forward_limit(dtype));
+    group.gradient = std::max(group.gradient, worst_gradient(check) / gradient_limit(dtype));
+    group.path = std::max(group.path, path / kPathLimit);
+    if (failure.empty()) return;
+    ++group.num_failed;
+    failures_.push_back(fmt::format("case {} ({}): {}\n  again: moehill check --case {}\n", grid_case.number,
+                                    to_string(grid_case), failure, grid_case.number));
+  }
+
+  Yardstick teams_;
+  RunFactory factory_;
+  std::map<std::string, GroupResult> groups_;
+  std::vector<std::string> order_;
+  std::vector<std::string> failures_;
+  std::vector<float> none_output_;
+  int none_combination_ = -1;
+};
+
+// All of them, or the one asked for with the none of its combination before it.
+std::vector<GridCase> chosen_cases(const CheckOptions& options) {
+  GridOptions grid = options.grid;
+  grid.quick = grid.quick && options.single_case < 0;
+  std::vector<GridCase> cases = make_grid(grid);
+  if (options.single_case < 0) return cases;
+  const auto found = std::find_if(cases.begin(), cases.end(),
+                                  [&](const GridCase& c) { return c.number == options.single_case; });
+  if (found == cases.end()) {
+    throw input_error("--case", std::to_string(options.single_case), fmt::format("0 to {}", cases.size() - 1),
+                      "choose one of these");
+  }
+  const GridCase chosen = *found;
+  std::erase_if(cases, [&](const GridCase& c) {
+    return c.combination != chosen.combination ||
+           (c.number != chosen.number && c.config.mode != ParallelMode::none);
+  });
+  return cases;
+}
+
+}  // namespace
+
+int check_command(const std::vector<std::string>& args) {
+  const std::optional<CheckOptions> options = parse_check_options(args);
+  if (!options) return kExitDone;
+  const double start = seconds();
+  const std::vector<GridCase> cases = chosen_cases(*options);
+  GridRunner runner(core_cpus());
+  for (const GridCase& grid_case : cases) runner.run(grid_case);
+  fmt::print("{}", runner.report());
+  fmt::print("{} cases ({} would be the full product on one shape), {} failed, {:.1f} s\n", cases.size(),
+             full_product_size(), runner.num_failed(), seconds() - start);
+  return runner.num_failed() == 0 ? kExitDone : kExitCheckFailed;
+}
+
+}  // namespace moehill

@@ -1,0 +1,210 @@
+#include "moehill/cli/check_grid.h"
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+#include "moehill/base/rng.h"
+
+namespace moehill {
+namespace {
+
+constexpr Impl kImpls[] = {Impl::baseline, Impl::fused_w13, Impl::preweight, Impl::fused_w13_preweight,
+                           Impl::scatter,  Impl::fast};
+constexpr Impl kContrastingImpls[] = {Impl::baseline, Impl::fused_w13_preweight, Impl::fast};
+constexpr Backend kBackends[] = {Backend::gmm, Backend::ragged_dot};
+constexpr Remat kRemats[] = {Remat::none, Remat::expert_mlp, Remat::combine};
+constexpr PackStrategy kPacks[] = {PackStrategy::argsort, PackStrategy::tuple_sort,
+                                   PackStrategy::expert_score_sort, PackStrategy::counting_sort};
+constexpr Capacity kCapacities[] = {
+    {CapacityPolicy::none, 0}, {CapacityPolicy::drop, 1.0}, {CapacityPolicy::pad, 1.25}};
+constexpr DType kDTypes[] = {DType::f32, DType::bf16};
+constexpr int kNumModes = 3;  // none, compact_psum, dense_masked
+constexpr uint32_t kQuickShare = 8;
+
+enum class Spread { random, three_experts, one_expert };
+
+struct Problem {
+  const char* name;
+  MoeShape shape;
+  Spread spread = Spread::random;
+  int num_devices = 0;  // 0: the option's
+};
+
+// No dimension a multiple of anything.
+const Problem kOdd = {"odd shape", {37, 45, 27, 7, 3, 19}};
+const Problem kAwkward[] = {
+    {"empty experts", {37, 45, 27, 7, 3, 19}, Spread::three_experts},
+    {"all on one expert", {37, 45, 27, 7, 1, 19}, Spread::one_expert},
+    {"topk = experts", {13, 33, 19, 5, 5, 0}},
+    {"one token", {1, 45, 27, 7, 3, 19}},
+    {"devices > experts", {23, 29, 17, 2, 2, 11}, Spread::random, 3},
+    {"devices > tokens", {2, 21, 13, 5, 2, 9}, Spread::random, 3},
+};
+
+// Everything on experts 1, 2, 5 in turn, or on expert 3; gate values uneven.
+Routing handmade_routing(const Problem& problem) {
+  constexpr int kThree[] = {1, 2, 5};
+  Routing routing{problem.shape.tokens, problem.shape.experts, problem.shape.topk, {}, {}};
+  for (int64_t t = 0; t < routing.num_tokens; ++t) {
+    for (int j = 0; j < routing.topk; ++j) {
+      routing.expert.push_back(problem.spread == Spread::one_expert ? 3 : kThree[(t + j) % 3]);
+      const int total = routing.topk * (routing.topk + 1) / 2;
+      routing.weight.push_back(static_cast<float>(routing.topk - j) / static_cast<float>(total));
+    }
+  }
+  return routing;
+}
+
+// Builds the list; `draw` is a hash of the combination.
+class GridBuilder {
+ public:
+  explicit GridBuilder(const GridOptions& options) : options_(options) {}
+
+  // One combination under all parallel modes.
+  void add(const std::string& part, const Problem& problem, DType dtype, BlockOptions block, bool per_mode) {
+    const uint32_t draw = threefry(0, Stream::kSampleRows, combination_)[1];
+    const bool skipped = options_.quick && draw % kQuickShare != 0;
+    block.fault = options_.fault;
+    for (int mode = 0; mode < kNumModes; ++mode, ++number_) {
+      if (skipped) continue;
+      GridCase grid_case;
+      grid_case.number = number_;
+      grid_case.combination = static_cast<int>(combination_);
+      grid_case.config = config_of(problem, dtype, block, mode, draw);
+      grid_case.group = per_mode ? fmt::format("{}, {}, {}", part, mode_name(mode), dtype_name(dtype)) : part;
+      if (problem.spread != Spread::random) grid_case.routing = handmade_routing(problem);
+      grid_case.leaves_experts_empty =
+          problem.spread != Spread::random || problem.shape.assignments() < 3 * problem.shape.experts;
+      cases_.push_back(grid_case);
+    }
+    ++combination_;
+  }
+
+  // A value of `values` for a choice that the part does not span; `which` keeps several choices apart.
+  template <typename T, size_t N>
+  T vary(const T (&values)[N], uint32_t which) const {
+    return values[threefry(which, Stream::kSampleRows, combination_)[0] % N];
+  }
+  std::vector<GridCase> take() { return std::move(cases_); }
+
+ private:
+  static const char* mode_name(int mode) {
+    return mode == 0 ? name_of(ParallelMode::none)
+                     : name_of(mode == 1 ? EpPath::compact_psum : EpPath::dense_masked);
+  }
+
+  RunConfig config_of(const Problem& problem, DType dtype, const BlockOptions& block, int mode,
+                      uint32_t draw) const {
+    const int devices = problem.num_devices > 0 ? problem.num_devices : options_.num_devices;
+    RunConfig config;
+    config.shape = problem.shape;
+    config.shape.dtype = dtype;
+    config.block = block;
+    config.block.shared_fused = problem.shape.shared_dim > 0 && (draw >> 8) % 2 == 1;
+    config.block.router_grad = block.pass == Pass::forward_backward && (draw >> 9) % 2 == 1;
+    config.mode = mode == 0 ? ParallelMode::none : ParallelMode::ep;
+    config.path = mode == 2 ? EpPath::dense_masked : EpPath::compact_psum;
+    if ((draw >> 10) % 2 == 1) config.shared_placement = SharedPlacement::replicated;
+    config.num_devices = mode == 0 ? 1 : devices;
+    config.threads_per_device =
+        mode == 0 ? devices * options_.threads_per_device : options_.threads_per_device;
+    return config;
+  }
+
+  const GridOptions& options_;
+  std::vector<GridCase> cases_;
+  uint64_t combination_ = 0;
+  int number_ = 0;
+};
+
+void add_forms(GridBuilder& grid) {
+  for (const DType dtype : kDTypes) {
+    for (const Backend backend : kBackends) {
+      for (const Impl impl : kImpls) {
+        for (const Remat remat : kRemats) {
+          for (const Capacity& capacity : kCapacities) {
+            BlockOptions block{.backend = backend, .impl = impl, .remat = remat, .capacity = capacity};
+            block.pack = grid.vary(kPacks, 1);
+            grid.add("forms", kOdd, dtype, block, true);
+          }
+        }
+      }
+    }
+  }
+}
+
+void add_packs(GridBuilder& grid) {
+  for (const DType dtype : kDTypes) {
+    for (const PackStrategy pack : kPacks) {
+      for (const Capacity& capacity : kCapacities) {
+        grid.add("pack strategies", kOdd, dtype,
+                 {.impl = grid.vary(kImpls, 1), .pack = pack, .capacity = capacity}, true);
+      }
+    }
+  }
+}
+
+void add_forward(GridBuilder& grid) {
+  for (const DType dtype : kDTypes) {
+    for (const Backend backend : kBackends) {
+      for (const Impl impl : kImpls) {
+        for (const bool prequeue : {false, true}) {
+          BlockOptions block;
+          block.backend = backend;
+          block.impl = impl;
+          block.pass = Pass::forward;
+          block.pack = grid.vary(kPacks, 1);
+          block.capacity = grid.vary(kCapacities, 2);
+          block.prequeue = prequeue;
+          grid.add("forward", kOdd, dtype, block, true);
+        }
+      }
+    }
+  }
+}
+
+void add_awkward(GridBuilder& grid) {
+  for (const Problem& problem : kAwkward) {
+    for (const Backend backend : kBackends) {
+      for (const Impl impl : kContrastingImpls) {
+        for (const Capacity& capacity : kCapacities) {
+          BlockOptions block{.backend = backend, .impl = impl, .capacity = capacity};
+          block.remat = grid.vary(kRemats, 1);
+          block.pack = grid.vary(kPacks, 2);
+          grid.add(problem.name, problem, grid.vary(kDTypes, 3), block, false);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<GridCase> make_grid(const GridOptions& options) {
+  GridBuilder grid(options);
+  add_forms(grid);
+  add_packs(grid);
+  add_forward(grid);
+  add_awkward(grid);
+  return grid.take();
+}
+
+int64_t full_product_size() {
+  return static_cast<int64_t>(std::size(kImpls) * std::size(kBackends) * std::size(kRemats) *
+                              std::size(kCapacities) * std::size(kDTypes) * std::size(kPacks) * kNumModes);
+}
+
+std::string to_string(const GridCase& grid_case) {
+  const RunConfig& c = grid_case.config;
+  const BlockOptions& b = c.block;
+  const bool ep = c.mode == ParallelMode::ep;
+  return fmt::format("{} {} {} {} remat={} pack={} capacity={}{}{}{} {} {}x{}", to_string(c.shape),
+                     name_of(b.pass), name_of(b.backend), name_of(b.impl), name_of(b.remat), name_of(b.pack),
+                     name_of(b.capacity.policy), b.shared_fused ? " shared_fused" : "",
+                     b.router_grad ? " router_grad" : "", b.prequeue ? " prequeue" : "",
+                     ep ? fmt::format("{} {}", name_of(c.path), name_of(c.shared_placement)) : "none",
+                     c.num_devices, c.threads_per_device);
+}
+
+}  // namespace moehill

@@ -1,0 +1,41 @@
+// The correctness grid: which combinations of choices `moehill check` runs, on which small and awkward
+// problems.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "moehill/parallel/run.h"
+
+namespace moehill {
+
+struct GridOptions {
+  int num_devices = 2;
+  int threads_per_device = 1;
+  bool quick = false;  // about an eighth of the cases
+  Fault fault = Fault::none;
+};
+
+struct GridCase {
+  int number = 0;  // the same for every --quick and --fault
+  int combination =
+      0;              // cases of one combination differ in the parallel mode and path alone; none comes first
+  std::string group;  // a line of the table
+  RunConfig config;
+  std::optional<Routing> routing;  // made by hand; empty: random
+  bool leaves_experts_empty = false;
+};
+
+// Four parts: every form of the block on one odd shape; every pack strategy; forward alone with both queue
+// modes; and the awkward problems (empty experts, all tokens on one expert, k = E, one token, fewer experts
+// or tokens than devices). Choices that a part does not span vary from combination to combination by a hash,
+// so that pairs of choices meet.
+std::vector<GridCase> make_grid(const GridOptions& options);
+
+// Size of the full product on one shape that the grid samples.
+int64_t full_product_size();
+
+std::string to_string(const GridCase& grid_case);
+
+}  // namespace moehill

@@ -1,0 +1,70 @@
+// The grid holds every choice and keeps the cases of a combination together.
+#include "moehill/cli/check_grid.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+namespace moehill {
+namespace {
+
+TEST(CheckGrid, HoldsEveryChoiceUnderEveryPath) {
+  std::set<std::string> seen;
+  for (const GridCase& c : make_grid({})) {
+    const std::string path = c.config.mode == ParallelMode::none ? "none" : name_of(c.config.path);
+    const BlockOptions& b = c.config.block;
+    for (const char* choice :
+         {name_of(b.impl), name_of(b.backend), name_of(b.pack), name_of(b.remat), name_of(b.capacity.policy),
+          name_of(b.pass), dtype_name(c.config.shape.dtype), b.prequeue ? "prequeue" : "full",
+          b.shared_fused ? "shared_fused" : "shared_apart"}) {
+      seen.insert(path + " " + choice);
+    }
+  }
+  // 6 impls, 2 backends, 4 packs, none and 2 remats, drop and pad (none again), 2 passes, 2 dtypes, 2 queues,
+  // 2 shared.
+  EXPECT_EQ(seen.size(), 3u * (6 + 2 + 4 + 3 + 2 + 2 + 2 + 2 + 2));
+}
+
+TEST(CheckGrid, NoFlagWithoutEffect) {
+  for (const GridCase& c : make_grid({})) {
+    const BlockOptions& b = c.config.block;
+    EXPECT_FALSE(b.shared_fused && c.config.shape.shared_dim == 0);
+    EXPECT_FALSE(b.prequeue && b.pass != Pass::forward);
+    EXPECT_FALSE(b.router_grad && b.pass == Pass::forward);
+    EXPECT_FALSE(b.remat != Remat::none && b.pass == Pass::forward);
+  }
+}
+
+TEST(CheckGrid, CombinationsComeAsNoneThenPaths) {
+  for (const bool quick : {false, true}) {
+    const std::vector<GridCase> cases = make_grid({.quick = quick});
+    ASSERT_EQ(cases.size() % 3, 0u);
+    for (size_t i = 0; i < cases.size(); i += 3) {
+      EXPECT_EQ(cases[i].config.mode, ParallelMode::none);
+      for (size_t j = i + 1; j < i + 3; ++j) {
+        EXPECT_EQ(cases[j].combination, cases[i].combination);
+        EXPECT_EQ(cases[j].config.mode, ParallelMode::ep);
+        EXPECT_EQ(cases[j].config.block.impl, cases[i].config.block.impl);
+      }
+    }
+  }
+}
+
+TEST(CheckGrid, QuickIsASampleWithTheSameNumbers) {
+  const std::vector<GridCase> all = make_grid({}), quick = make_grid({.quick = true});
+  EXPECT_LT(quick.size() * 4, all.size());
+  EXPECT_GT(quick.size() * 20, all.size());
+  for (const GridCase& c : quick) EXPECT_EQ(to_string(c), to_string(all[c.number]));
+}
+
+TEST(CheckGrid, HandmadeRoutingsAreWhatTheyAreCalled) {
+  for (const GridCase& c : make_grid({})) {
+    if (!c.routing) continue;
+    const std::set<int> used(c.routing->expert.begin(), c.routing->expert.end());
+    EXPECT_EQ(used.size(), c.group == "all on one expert" ? 1u : 3u);
+    EXPECT_EQ(c.routing->expert.size(), c.routing->weight.size());
+  }
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,122 @@
+// Expansion of a command line to points, and the lines of the reference logbook.
+#include "moehill/cli/points.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+std::vector<std::string> words(const std::string& line) {
+  std::istringstream stream(line);
+  std::vector<std::string> result;
+  for (std::string word; stream >> word;) result.push_back(word);
+  return result;
+}
+
+std::vector<Point> points_of(const std::string& line, int num_cores = 4) {
+  return expand_points(*parse_bench_options(words(line)), num_cores);
+}
+
+TEST(Points, NoneAndEpOfEqualSettingsAreNeighbours) {
+  const std::vector<Point> points = points_of(
+      "--topk-list 2,8 --parallel-mode both --distribution both --impl all --bench-pass forward --queue-mode "
+      "both");
+  ASSERT_EQ(points.size(), 2u * 2 * 2 * 6 * 2);
+  std::set<std::string> labels;
+  for (size_t i = 0; i < points.size(); i += 2) {
+    EXPECT_TRUE(differ_in_mode_only(points[i], points[i + 1]));
+    EXPECT_EQ(points[i].config.mode, ParallelMode::none);
+    EXPECT_TRUE(i == 0 || !differ_in_mode_only(points[i - 1], points[i]));
+  }
+  for (const Point& point : points) {
+    labels.insert(point.label);
+    EXPECT_EQ(point.folder.find_first_of(" =/"), std::string::npos);
+  }
+  EXPECT_EQ(labels.size(), points.size());
+  EXPECT_EQ(points.front().config.shape.topk, 2);
+  EXPECT_EQ(points.back().config.shape.topk, 8);
+}
+
+TEST(Points, BothAndAllAreEveryImpl) {
+  EXPECT_EQ(points_of("--impl both").size(), 6u);
+  EXPECT_EQ(points_of("--impl all").size(), 6u);
+}
+
+TEST(Points, EveryOptionReachesTheConfig) {
+  const Point p = points_of(
+      "--tokens 10 --hidden 20 --mlp-dim 30 --experts 40 --topk 5 --shared-expert-dim 60 --shared-fused "
+      "--dtype f32 --distribution runs --run-alpha 0.5 --run-noise-scale 2 --backend ragged_dot --impl fast "
+      "--routing-pack-strategy tuple_sort --remat-mode combine --capacity-factor 1.5 --capacity-policy pad "
+      "--parallel-mode ep --ep-path dense_masked --shared-placement replicated --devices 3 "
+      "--threads-per-device 2 --router-grad")[0];
+  EXPECT_EQ(p.config.shape, (MoeShape{10, 20, 30, 40, 5, 60, DType::f32}));
+  EXPECT_EQ(p.distribution.kind, Distribution::runs);
+  EXPECT_EQ(p.distribution.run_alpha, 0.5);
+  EXPECT_EQ(p.distribution.run_noise_scale, 2);
+  const BlockOptions& b = p.config.block;
+  EXPECT_EQ(b.backend, Backend::ragged_dot);
+  EXPECT_EQ(b.impl, Impl::fast);
+  EXPECT_EQ(b.pack, PackStrategy::tuple_sort);
+  EXPECT_EQ(b.remat, Remat::combine);
+  EXPECT_EQ(b.capacity.policy, CapacityPolicy::pad);
+  EXPECT_EQ(b.capacity.factor, 1.5);
+  EXPECT_TRUE(b.shared_fused && b.router_grad && !b.prequeue);
+  EXPECT_EQ(p.config.path, EpPath::dense_masked);
+  EXPECT_EQ(p.config.shared_placement, SharedPlacement::replicated);
+  EXPECT_EQ(p.config.num_devices, 3);
+  EXPECT_EQ(p.config.threads_per_device, 2);
+}
+
+TEST(Points, LayoutFillsTheCores) {
+  const auto layout = [](const std::string& line, int num_cores) {
+    const Layout l = resolve_layout(*parse_bench_options(words("--parallel-mode both " + line)), num_cores);
+    return std::vector<int>{l.num_devices, l.threads_per_device, l.none_threads};
+  };
+  EXPECT_EQ(layout("", 2), (std::vector<int>{2, 1, 2}));
+  EXPECT_EQ(layout("--devices 2", 8), (std::vector<int>{2, 4, 8}));
+  EXPECT_EQ(layout("--devices 3", 8), (std::vector<int>{3, 2, 6}));
+  EXPECT_EQ(layout("--devices 4", 2), (std::vector<int>{4, 1, 4}));
+  EXPECT_EQ(layout("--threads-per-device 2", 8), (std::vector<int>{4, 2, 8}));
+  EXPECT_EQ(layout("--threads-per-device 4", 2), (std::vector<int>{1, 4, 4}));
+  EXPECT_EQ(layout("--devices 2 --threads-per-device 3 --none-threads 5", 2), (std::vector<int>{2, 3, 5}));
+}
+
+TEST(Points, BothModesUseTheSameCores) {
+  const std::vector<Point> points = points_of("--parallel-mode both", 6);
+  EXPECT_EQ(points[0].config.num_devices * points[0].config.threads_per_device, 6);
+  EXPECT_EQ(points[1].config.num_devices * points[1].config.threads_per_device, 6);
+}
+
+// Every command line of the logbook resolves; those of 13:51 that ask for prequeue in a training step are
+// refused.
+TEST(Points, ReferenceCommandLines) {
+  std::ifstream file(MOEHILL_SOURCE_DIR "/tests/data/reference_commands.txt");
+  ASSERT_TRUE(file.is_open());
+  std::string stamp;
+  int num_lines = 0, num_refused = 0, num_points = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("# 2026", 0) == 0) stamp = line.substr(2);
+    if (line.empty() || line[0] == '#') continue;
+    ++num_lines;
+    const bool prequeue = line.find("prequeue") != std::string::npos;
+    if (prequeue) {
+      EXPECT_EQ(stamp, "2026-02-09 13:51");
+      EXPECT_THROW(points_of(line), InputError) << line;
+      ++num_refused;
+    } else {
+      EXPECT_NO_THROW(num_points += static_cast<int>(points_of(line).size())) << line;
+    }
+  }
+  EXPECT_EQ(num_lines, 98);
+  EXPECT_EQ(num_refused, 4);
+  EXPECT_EQ(num_points, 98 - 4 + 4) << "the four lines of 15:52 ask for both queue modes";
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,222 @@
+// Records: the keys of schema moehill/1 in their order, and no throughput without a passed check.
+#include "moehill/cli/record.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "moehill/cli/terminal_report.h"
+
+namespace moehill {
+namespace {
+
+PointResult made_up_result(ParallelMode mode, double median) {
+  PointResult r;
+  r.point.config.shape = {1000, 100, 50, 10, 2, 30, DType::bf16};
+  r.point.config.mode = mode;
+  r.point.config.num_devices = mode == ParallelMode::ep ? 2 : 1;
+  r.point.config.threads_per_device = mode == ParallelMode::ep ? 1 : 2;
+  r.point.label = name_of(mode);
+  r.timed_region = {"plan", "up", "down"};
+  r.samples = {0.98 * median, median, 1.01 * median, median, 0.99 * median};
+  std::vector<double> stages(kNumStages);
+  stages[static_cast<int>(Stage::up)] = 0.6 * median;
+  stages[static_cast<int>(Stage::w2_grad)] = 0.3 * median;
+  r.stage_samples.assign(5, stages);
+  r.executed_flops = 1e9;
+  r.traffic.assign(r.point.config.num_devices, {70, 80});
+  r.lower_bound_bytes = 60;
+  r.check.status = "passed";
+  r.check.forward_rel_err = 1e-3;
+  r.check.grad_rel_err = {{"dw1", 2e-3}, {"dx", 1e-3}};
+  r.check.worst_row = "dw1 expert 3 row 17: 2.0e-03";
+  r.plan_hash = mode == ParallelMode::ep ? 7 : 5;
+  r.peak_flops = 1e11;
+  r.read_bytes_per_s = 2e10;
+  return r;
+}
+
+CommandResult made_up_command() {
+  CommandResult command;
+  command.time_utc = "2026-02-09T13:40:00Z";
+  command.stop_reason = "iters";
+  command.points = {made_up_result(ParallelMode::none, 0.1), made_up_result(ParallelMode::ep, 0.2)};
+  return command;
+}
+
+std::vector<std::string> keys(const nlohmann::ordered_json& json) {
+  std::vector<std::string> names;
+  for (const auto& item : json.items()) names.push_back(item.key());
+  return names;
+}
+
+TEST(Record, GoldenKeys) {
+  const auto record = make_record({}, made_up_command(), 1);
+  EXPECT_EQ(keys(record), (std::vector<std::string>{"schema",
+                                                    "command",
+                                                    "time_utc",
+                                                    "seq",
+                                                    "config",
+                                                    "layout",
+                                                    "timed_region",
+                                                    "time_s",
+                                                    "tflops",
+                                                    "tflops_executed",
+                                                    "tflops_per_device",
+                                                    "tokens_per_s",
+                                                    "peak",
+                                                    "stages",
+                                                    "runs",
+                                                    "load",
+                                                    "balance",
+                                                    "capacity",
+                                                    "comm",
+                                                    "memory",
+                                                    "check",
+                                                    "hash",
+                                                    "env",
+                                                    "prediction",
+                                                    "schedule"}));
+  EXPECT_EQ(keys(record["config"]), (std::vector<std::string>{"preset",
+                                                              "tokens",
+                                                              "hidden",
+                                                              "mlp_dim",
+                                                              "experts",
+                                                              "topk",
+                                                              "shared_expert_dim",
+                                                              "dtype",
+                                                              "shared_fused",
+                                                              "bench_pass",
+                                                              "backend",
+                                                              "impl",
+                                                              "routing_pack_strategy",
+                                                              "queue_mode",
+                                                              "remat_mode",
+                                                              "capacity_factor",
+                                                              "capacity_policy",
+                                                              "router_grad",
+                                                              "distribution",
+                                                              "run_alpha",
+                                                              "run_noise_scale",
+                                                              "parallel_mode",
+                                                              "ep_path",
+                                                              "shared_placement",
+                                                              "devices",
+                                                              "threads_per_device",
+                                                              "mesh",
+                                                              "stage_timing",
+                                                              "iters",
+                                                              "warmup",
+                                                              "min_time",
+                                                              "ci_target",
+                                                              "seed",
+                                                              "check"}));
+  EXPECT_EQ(keys(record["layout"]),
+            (std::vector<std::string>{"devices", "threads_per_device", "cores", "mesh", "nodes"}));
+  EXPECT_EQ(keys(record["time_s"]),
+            (std::vector<std::string>{"median", "ci_lo", "ci_hi", "min", "max", "n", "coverage", "samples"}));
+  EXPECT_EQ(keys(record["peak"]), (std::vector<std::string>{"tflops_measured", "fraction", "read_gbps"}));
+  EXPECT_EQ(keys(record["stages"]), (std::vector<std::string>{"forward", "backward", "unaccounted_s"}));
+  EXPECT_EQ(keys(record["comm"]), (std::vector<std::string>{"sent_bytes", "received_bytes", "dispatch_bytes",
+                                                            "combine_bytes", "lower_bound_bytes"}));
+  EXPECT_EQ(keys(record["env"]),
+            (std::vector<std::string>{"build", "compiler", "flags", "cpu", "caches", "cores", "mpi", "kernel",
+                                      "system", "load_average"}));
+  EXPECT_EQ(record["schema"], "moehill/1");
+  EXPECT_EQ(record["seq"], 1);
+}
+
+TEST(Record, FiguresFollowTheFormulas) {
+  const auto record = make_record({}, made_up_command(), 1);
+  const double flops = 3 * (6.0 * 1000 * 2 * 100 * 50 + 6.0 * 1000 * 100 * 30);
+  EXPECT_DOUBLE_EQ(record["tflops"], flops / 0.2 / 1e12);
+  EXPECT_DOUBLE_EQ(record["tflops_per_device"], flops / 0.2 / 1e12 / 2);
+  EXPECT_DOUBLE_EQ(record["tflops_executed"], 1e9 / 0.2 / 1e12);
+  EXPECT_DOUBLE_EQ(record["tokens_per_s"], 5000);
+  EXPECT_DOUBLE_EQ(record["peak"]["fraction"], 1e9 / 0.2 / 1e11);
+  EXPECT_DOUBLE_EQ(record["stages"]["forward"]["up"], 0.12);
+  EXPECT_DOUBLE_EQ(record["stages"]["backward"]["w2_grad"], 0.06);
+  EXPECT_NEAR(record["stages"]["unaccounted_s"], 0.02, 1e-12);
+  EXPECT_EQ(record["comm"]["combine_bytes"], 140);
+}
+
+TEST(Record, DroppedAssignmentsDoNotCount) {
+  CommandResult command = made_up_command();
+  command.points[0].num_dropped = 500;
+  const double flops = 3 * (6.0 * 1500 * 100 * 50 + 6.0 * 1000 * 100 * 30);
+  EXPECT_DOUBLE_EQ(make_record({}, command, 0)["tflops"], flops / 0.1 / 1e12);
+}
+
+TEST(Record, NoThroughputWithoutAPassedCheck) {
+  for (const char* status : {"failed", "mistrusted", "off"}) {
+    CommandResult command = made_up_command();
+    command.points[0].check.status = status;
+    const auto record = make_record({}, command, 0);
+    for (const char* key : {"tflops", "tflops_executed", "tflops_per_device", "tokens_per_s"}) {
+      EXPECT_TRUE(record[key].is_null()) << status << " " << key;
+    }
+    EXPECT_TRUE(record["peak"]["fraction"].is_null());
+    EXPECT_EQ(record["check"]["status"], status);
+    EXPECT_TRUE(compare_modes(command.points, 0).empty()) << status;
+  }
+}
+
+TEST(Record, NotTimedAndNotANumberAreNull) {
+  CommandResult command = made_up_command();
+  command.points[0].samples.clear();
+  command.points[0].stage_samples.clear();
+  command.points[0].check.status = "failed";
+  command.points[0].check.forward_rel_err = std::numeric_limits<double>::quiet_NaN();
+  command.points[0].load.cv = std::numeric_limits<double>::infinity();
+  const auto record = make_record({}, command, 0);
+  EXPECT_TRUE(record["time_s"]["median"].is_null());
+  EXPECT_EQ(record["time_s"]["n"], 0);
+  EXPECT_TRUE(record["check"]["forward_rel_err"].is_null());
+  EXPECT_TRUE(record["load"]["cv"].is_null());
+}
+
+TEST(Record, OneLineEachAndTheComparisonWithTheEp) {
+  const std::string lines = record_lines({}, made_up_command());
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 2);
+  const auto none = nlohmann::json::parse(lines.substr(0, lines.find('\n')));
+  const auto ep = nlohmann::json::parse(lines.substr(lines.find('\n') + 1));
+  EXPECT_FALSE(none.contains("comparison"));
+  EXPECT_NEAR(ep["comparison"]["ratio"], 0.5, 1e-12);
+  EXPECT_EQ(ep["comparison"]["verdict"], "slower");
+  EXPECT_EQ(ep["comparison"]["with_seq"], 0);
+}
+
+TEST(TerminalReport, TableAndVerdict) {
+  const CommandResult command = made_up_command();
+  const std::string table = result_table(command);
+  EXPECT_NE(table.find("100.00 [98.00..101.00]"), std::string::npos) << table;
+  EXPECT_NE(table.find("GF/s"), std::string::npos);
+  EXPECT_NE(table.find("passed"), std::string::npos);
+  EXPECT_NE(verdict_lines(command, 0).find("expert parallelism is slower by 50.0 %"), std::string::npos);
+  EXPECT_NE(stage_tables(command).find("w2_grad"), std::string::npos);
+}
+
+TEST(TerminalReport, SamePlanPathAndLayoutIsIdentical) {
+  CommandResult command = made_up_command();
+  PointResult& ep = command.points[1];
+  ep.point.config.num_devices = 1;
+  ep.point.config.threads_per_device = 2;
+  EXPECT_EQ(verdict_lines(command, 0).find("identical"), std::string::npos) << "the plans differ";
+  ep.plan_hash = command.points[0].plan_hash;
+  EXPECT_NE(verdict_lines(command, 0).find("identical configuration"), std::string::npos);
+}
+
+TEST(TerminalReport, FailedCheckSaysWhyAndShowsNoFigure) {
+  CommandResult command = made_up_command();
+  command.points[1].check.status = "failed";
+  command.points[1].check.reason = "y over its limit";
+  command.points[1].samples.clear();
+  EXPECT_NE(check_lines(command).find("ep: check failed, y over its limit"), std::string::npos);
+  EXPECT_EQ(verdict_lines(command, 0), "");
+  const std::string table = result_table(command);
+  EXPECT_NE(table.find("failed"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace moehill
