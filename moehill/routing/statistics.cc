@@ -24,7 +24,7 @@ std::vector<int64_t> run_lengths(const Routing& routing) {
   int32_t previous = -1;
   for (int64_t t = 0; t < routing.num_tokens; ++t) {
     const int32_t first = routing.expert[static_cast<size_t>(t * routing.topk)];
-    if (t == 0 || first != previous) lengths.push_back(0);
+    if (first != previous) lengths.push_back(0);
     ++lengths.back();
     previous = first;
   }
