@@ -80,12 +80,7 @@ class BlockFixture {
   void store_oracle(ThreadTeam& team) {
     const BlockTensors t = tensors();
     store(run_oracle(t, false, nullptr, team).y, t.y);
-    std::vector<double> dy(static_cast<size_t>(shape_.tokens * shape_.hidden));
-    for (size_t i = 0; i < dy.size(); ++i) {
-      const int64_t token = static_cast<int64_t>(i) / shape_.hidden;
-      dy[i] = 2.0 * t.y.at(token, static_cast<int64_t>(i) % shape_.hidden) / static_cast<double>(dy.size());
-    }
-    const OracleResult result = run_oracle(t, true, dy.data(), team);
+    const OracleResult result = run_oracle(t, true, stored_loss_gradient().data(), team);
     store(result.dx, t.dx);
     store(result.dw1, t.gradients.w1);
     store(result.dw2, t.gradients.w2);
@@ -97,6 +92,17 @@ class BlockFixture {
     }
     for (size_t i = 0; i < dp_.size(); ++i) dp_[i] = static_cast<float>(result.dp[i]);
     for (size_t i = 0; i < dlogits_.size(); ++i) dlogits_[i] = static_cast<float>(result.dlogits[i]);
+  }
+
+  // dy = 2 y / (T H) of the stored y, [T, H].
+  std::vector<double> stored_loss_gradient() const {
+    std::vector<double> dy(static_cast<size_t>(shape_.tokens * shape_.hidden));
+    for (size_t i = 0; i < dy.size(); ++i) {
+      const int64_t element = static_cast<int64_t>(i);
+      const float y = y_.view().at(element / shape_.hidden, element % shape_.hidden);
+      dy[i] = 2.0 * static_cast<double>(y) / static_cast<double>(dy.size());
+    }
+    return dy;
   }
 
   const MoeShape& shape() const { return shape_; }

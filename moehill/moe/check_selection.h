@@ -1,0 +1,28 @@
+// What a check looks at: all of the block, or a sample that takes seconds at any size.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "moehill/moe/tensors.h"
+
+namespace moehill {
+
+struct CheckSelection {
+  std::vector<int64_t> tokens;          // rows of y, dx, dp, dlogits
+  std::vector<int> experts;             // whose weight gradients
+  std::vector<int64_t> columns;         // of M: columns of dW1, dW3, rows of dW2
+  std::vector<int64_t> shared_columns;  // of S
+};
+
+CheckSelection select_all(const MoeShape& shape);
+
+// A function of (seed, shape, routing, kept) alone; without repeats, rising.
+// experts: the largest, the smallest that is not empty, two seeded ones that are not empty, and one empty one
+// (whose gradients must be zero) if there is one.
+// columns: the first, the last, and seeded ones, 16 together.
+// tokens: the first and the last of each half (a device's share ends there), of each chosen expert (a group's
+// rows end there), the first with a dropped assignment, and 8 seeded ones; at least 16 together.
+CheckSelection select_sample(const BlockTensors& tensors, uint32_t seed);
+
+}  // namespace moehill

@@ -1,0 +1,404 @@
+// The check has to pass what is right in every layout, and to fail every fault planted in the data.
+#include "moehill/moe/check.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <functional>
+#include <limits>
+#include <tuple>
+
+#include "moehill/moe/block_fixture.h"
+#include "moehill/moe/check_selection.h"
+
+namespace moehill {
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+MoeShape odd_shape(DType dtype) { return {203, 20, 19, 5, 2, 13, dtype}; }
+
+CheckResult check(const BlockFixture& fixture, ThreadTeam& team, CheckMode mode = CheckMode::full,
+                  Pass pass = Pass::forward_backward) {
+  return check_block(fixture.tensors(), pass, mode, 5, team);
+}
+
+void scale_row(const MatView& m, int64_t row, float factor) {
+  for (int64_t c = 0; c < m.cols; ++c) m.set(row, c, factor * m.at(row, c));
+}
+
+void swap_rows(const MatView& m, int64_t a, int64_t b) {
+  for (int64_t c = 0; c < m.cols; ++c) {
+    const float value = m.at(a, c);
+    m.set(a, c, m.at(b, c));
+    m.set(b, c, value);
+  }
+}
+
+// Every element (group, row, column) of the groups [begin, end) becomes f of its place and value.
+using Change = std::function<float(int64_t, int64_t, int64_t, float)>;
+void change_groups(const LogicalWeights& w, int64_t begin, int64_t end, const Change& f) {
+  for (int64_t g = begin; g < end; ++g) {
+    for (int64_t r = 0; r < w.rows(); ++r) {
+      for (int64_t n = 0; n < w.num_columns; ++n) w.set(g, r, n, f(g, r, n, w.at(g, r, n)));
+    }
+  }
+}
+
+void swap_matrices(const LogicalWeights& a, const LogicalWeights& b, int64_t group_a, int64_t group_b) {
+  for (int64_t r = 0; r < a.rows(); ++r) {
+    for (int64_t n = 0; n < a.num_columns; ++n) {
+      const float value = a.at(group_a, r, n);
+      a.set(group_a, r, n, b.at(group_b, r, n));
+      b.set(group_b, r, n, value);
+    }
+  }
+}
+
+// The shared expert's y alone: the oracle's difference between the block with and without it.
+std::vector<double> shared_output(const BlockTensors& t, ThreadTeam& team) {
+  BlockTensors without = t;
+  without.shape.shared_dim = 0;
+  std::vector<double> y = run_oracle(t, false, nullptr, team).y;
+  const std::vector<double> routed = run_oracle(without, false, nullptr, team).y;
+  for (size_t i = 0; i < y.size(); ++i) y[i] -= routed[i];
+  return y;
+}
+
+struct PlantedFault {
+  std::string name;
+  std::string tensor;  // where the check has to see it
+  std::function<void(BlockFixture&, const BlockTensors&, ThreadTeam&)> plant;
+};
+
+using F = BlockFixture;
+using T = BlockTensors;
+
+std::vector<PlantedFault> faults_of_y() {
+  return {
+      {"OneTokenLost", "y", [](F&, const T& t, ThreadTeam&) { scale_row(t.y, 117, 0); }},
+      {"NeighboursSwapped", "y", [](F&, const T& t, ThreadTeam&) { swap_rows(t.y, 50, 51); }},
+      {"OffByOneRow", "y",
+       [](F&, const T& t, ThreadTeam&) {
+         for (int64_t r = 0; r + 1 < t.y.rows; ++r) swap_rows(t.y, r, r + 1);
+       }},
+      {"AllZero", "y",
+       [](F&, const T& t, ThreadTeam&) {
+         for (int64_t r = 0; r < t.y.rows; ++r) scale_row(t.y, r, 0);
+       }},
+      {"ScaledByThreeHundredths", "y", [](F&, const T& t, ThreadTeam&) { scale_row(t.y, 0, 1.03f); }},
+      {"NaNInOnePlace", "y", [](F&, const T& t, ThreadTeam&) { t.y.set(202, 3, kNaN); }},
+      {"OneElementWrong", "y", [](F&, const T& t, ThreadTeam&) { t.y.set(80, 7, t.y.at(80, 7) + 0.5f); }},
+      {"TailColumnLost", "y",
+       [](F&, const T& t, ThreadTeam&) {
+         for (int64_t r = 0; r < t.y.rows; ++r) t.y.set(r, t.y.cols - 1, 0);
+       }},
+      {"SharedCountedTwice", "y",
+       [](F&, const T& t, ThreadTeam& team) {
+         const std::vector<double> shared = shared_output(t, team);
+         for (int64_t r = 0; r < t.y.rows; ++r) {
+           for (int64_t c = 0; c < t.y.cols; ++c)
+             t.y.set(r, c, t.y.at(r, c) + static_cast<float>(shared[static_cast<size_t>(r * t.y.cols + c)]));
+         }
+       }},
+      {"ExpertMissing", "y",
+       [](F& f, const T& t, ThreadTeam& team) {
+         const Routing whole = f.routing();
+         for (size_t a = 0; a < whole.expert.size(); ++a) {
+           if (whole.expert[a] == 2) f.routing().weight[a] = 0;
+         }
+         const std::vector<double> y = run_oracle(t, false, nullptr, team).y;
+         for (size_t i = 0; i < y.size(); ++i) {
+           const int64_t element = static_cast<int64_t>(i);
+           t.y.set(element / t.y.cols, element % t.y.cols, static_cast<float>(y[i]));
+         }
+         f.routing() = whole;
+       }},
+  };
+}
+
+std::vector<PlantedFault> faults_of_token_gradients() {
+  return {
+      {"DxOfOneTokenZero", "dx", [](F&, const T& t, ThreadTeam&) { scale_row(t.dx, 9, 0); }},
+      {"DxSignWrong", "dx", [](F&, const T& t, ThreadTeam&) { scale_row(t.dx, 202, -1); }},
+      {"DxInfinite", "dx",
+       [](F&, const T& t, ThreadTeam&) { t.dx.set(0, 0, std::numeric_limits<float>::infinity()); }},
+      {"DpNotScaled", "dp",
+       [](F& f, const T& t, ThreadTeam&) {
+         for (float& dp : f.dp()) dp *= static_cast<float>(t.y.rows * t.y.cols) / 2;
+       }},
+      {"DpOfOneTokenSwapped", "dp", [](F& f, const T&, ThreadTeam&) { std::swap(f.dp()[40], f.dp()[41]); }},
+      {"DpOfOneTokenLost", "dp", [](F& f, const T&, ThreadTeam&) { f.dp()[100] = f.dp()[101] = 0; }},
+      {"DlogitsAtTheWrongExpert", "dlogits",
+       [](F& f, const T& t, ThreadTeam&) {
+         float* row = f.dlogits().data() + 30 * t.shape.experts;
+         std::rotate(row, row + 1, row + t.shape.experts);
+       }},
+  };
+}
+
+std::vector<PlantedFault> faults_of_weight_gradients() {
+  return {
+      {"Dw1AndDw3Swapped", "dw1",
+       [](F&, const T& t, ThreadTeam&) { swap_matrices(t.gradients.w1, t.gradients.w3, 4, 4); }},
+      {"ExpertsSwapped", "dw2",
+       [](F&, const T& t, ThreadTeam&) { swap_matrices(t.gradients.w2, t.gradients.w2, 0, 1); }},
+      {"Dw2Transposed", "dw2",
+       [](F&, const T& t, ThreadTeam&) {
+         // Of the square part: dW2 is [19, 20].
+         for (int64_t r = 0; r < 19; ++r) {
+           for (int64_t n = 0; n < r; ++n) {
+             const float value = t.gradients.w2.at(3, r, n);
+             t.gradients.w2.set(3, r, n, t.gradients.w2.at(3, n, r));
+             t.gradients.w2.set(3, n, r, value);
+           }
+         }
+       }},
+      {"Dw3OfOneExpertMissing", "dw3",
+       [](F&, const T& t, ThreadTeam&) {
+         change_groups(t.gradients.w3, 1, 2, [](int64_t, int64_t, int64_t, float) { return 0.0f; });
+       }},
+      {"Dw1TailColumnLost", "dw1",
+       [](F&, const T& t, ThreadTeam&) {
+         change_groups(t.gradients.w1, 0, 5,
+                       [](int64_t, int64_t, int64_t n, float v) { return n == 18 ? 0 : v; });
+       }},
+      {"Dw1LastRowLost", "dw1",
+       [](F&, const T& t, ThreadTeam&) {
+         change_groups(t.gradients.w1, 4, 5,
+                       [](int64_t, int64_t r, int64_t, float v) { return r == 19 ? 0 : v; });
+       }},
+      {"Dw2NaN", "dw2", [](F&, const T& t, ThreadTeam&) { t.gradients.w2.set(2, 5, 5, kNaN); }},
+      {"Dw2MissesTheLastRowOfItsGroup", "dw2",
+       [](F& f, const T& t, ThreadTeam& team) {
+         const std::vector<int32_t>& expert = f.routing().expert;
+         const int64_t last = std::find(expert.rbegin(), expert.rend(), 0).base() - 1 - expert.begin();
+         f.kept().assign(expert.size(), 1);
+         f.kept()[static_cast<size_t>(last)] = 0;
+         const ExpertGradients d =
+             run_oracle_expert(f.tensors(), 0, indices_up_to(19), f.stored_loss_gradient().data(), team);
+         f.kept().clear();
+         change_groups(t.gradients.w2, 0, 1, [&](int64_t, int64_t r, int64_t n, float) {
+           return static_cast<float>(d.dw2.row(r)[n]);
+         });
+       }},
+      {"Ds1Doubled", "ds1",
+       [](F&, const T& t, ThreadTeam&) {
+         change_groups(t.gradients.s1, 0, 1, [](int64_t, int64_t, int64_t, float v) { return 2 * v; });
+       }},
+      {"Ds2OneElementWrong", "ds2",
+       [](F&, const T& t, ThreadTeam&) { t.gradients.s2.set(0, 12, 19, t.gradients.s2.at(0, 12, 19) + 1); }},
+      {"Ds3RowsSwapped", "ds3",
+       [](F&, const T& t, ThreadTeam&) {
+         for (int64_t n = 0; n < 13; ++n) {
+           const float value = t.gradients.s3.at(0, 0, n);
+           t.gradients.s3.set(0, 0, n, t.gradients.s3.at(0, 1, n));
+           t.gradients.s3.set(0, 1, n, value);
+         }
+       }},
+  };
+}
+
+std::vector<PlantedFault> all_faults() {
+  std::vector<PlantedFault> all = faults_of_y();
+  for (const auto& more : {faults_of_token_gradients(), faults_of_weight_gradients()})
+    all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+class Faults : public testing::TestWithParam<std::tuple<DType, bool, PlantedFault>> {};
+INSTANTIATE_TEST_SUITE_P(All, Faults,
+                         testing::Combine(testing::Values(DType::f32, DType::bf16), testing::Bool(),
+                                          testing::ValuesIn(all_faults())),
+                         [](const auto& test) {
+                           return std::get<2>(test.param).name +
+                                  (std::get<1>(test.param) ? "GateUp" : "Plain") +
+                                  dtype_name(std::get<0>(test.param));
+                         });
+
+TEST_P(Faults, AreSeenWhereTheyAre) {
+  const auto& [dtype, gate_up, fault] = GetParam();
+  ThreadTeam team(2);
+  BlockFixture fixture(odd_shape(dtype), {WeightLayout::panels, gate_up});
+  fixture.store_oracle(team);
+  fault.plant(fixture, fixture.tensors(), team);
+  const CheckResult result = check(fixture, team);
+  EXPECT_EQ(result.status, "failed");
+  EXPECT_FALSE(result.numbers_ok);
+  EXPECT_NE(result.reason.find(fault.tensor + " "), std::string::npos) << result.reason;
+  const double rel_err = fault.tensor == "y" ? result.forward_rel_err : result.grad_rel_err.at(fault.tensor);
+  EXPECT_GT(rel_err, fault.tensor == "y" ? forward_limit(dtype) : gradient_limit(dtype));
+}
+
+class Layouts : public testing::TestWithParam<std::tuple<DType, WeightLayout, bool>> {};
+INSTANTIATE_TEST_SUITE_P(All, Layouts,
+                         testing::Combine(testing::Values(DType::f32, DType::bf16),
+                                          testing::Values(WeightLayout::panels, WeightLayout::row_major),
+                                          testing::Bool()));
+
+TEST_P(Layouts, OfTheRightResultsPass) {
+  const auto& [dtype, layout, gate_up] = GetParam();
+  ThreadTeam team(2);
+  for (const int64_t shared_dim : {0, 13}) {
+    MoeShape shape = odd_shape(dtype);
+    shape.shared_dim = shared_dim;
+    BlockFixture fixture(shape, {layout, gate_up});
+    fixture.store_oracle(team);
+    for (const CheckMode mode : {CheckMode::full, CheckMode::sample}) {
+      const CheckResult result = check(fixture, team, mode);
+      EXPECT_EQ(result.status, "passed") << result.reason;
+      EXPECT_TRUE(result.numbers_ok);
+      EXPECT_EQ(result.grad_rel_err.size(), shared_dim > 0 ? 9u : 6u);
+      EXPECT_GT(result.forward_rel_err, 0);
+      EXPECT_LT(result.forward_rel_err, dtype == DType::f32 ? 1e-7 : 4e-3);
+      EXPECT_FALSE(result.worst_row.empty());
+    }
+  }
+}
+
+TEST(Check, TruncationInF32IsSeen) {
+  ThreadTeam team(1);
+  BlockFixture fixture(odd_shape(DType::f32));
+  fixture.store_oracle(team);
+  const MatView y = fixture.tensors().y;
+  for (int64_t c = 0; c < y.cols; ++c)
+    y.set(8, c, std::bit_cast<float>(std::bit_cast<uint32_t>(y.at(8, c)) & 0xfffff000u));
+  EXPECT_EQ(check(fixture, team).status, "failed");
+  EXPECT_EQ(check(fixture, team).worst_row.substr(0, 10), "y token 8:");
+}
+
+TEST(Check, OffLooksAtNothing) {
+  ThreadTeam team(1);
+  BlockFixture fixture(odd_shape(DType::f32));
+  EXPECT_EQ(check(fixture, team, CheckMode::off).status, "off");
+  EXPECT_EQ(check(fixture, team).status, "failed");
+}
+
+TEST(Check, ForwardLooksAtYAlone) {
+  ThreadTeam team(1);
+  BlockFixture fixture(odd_shape(DType::f32));
+  fixture.store_oracle(team);
+  scale_row(fixture.tensors().dx, 0, 7);
+  const CheckResult result = check(fixture, team, CheckMode::full, Pass::forward);
+  EXPECT_EQ(result.status, "passed") << result.reason;
+  EXPECT_TRUE(result.grad_rel_err.empty());
+}
+
+// Three tokens with one choice of six experts leave some idle.
+TEST(Check, MistrustsIdleExpertsOnAFullCheckOnly) {
+  ThreadTeam team(1);
+  BlockFixture fixture({3, 8, 9, 6, 1, 5, DType::f32});
+  fixture.store_oracle(team);
+  const CheckResult full = check(fixture, team);
+  EXPECT_EQ(full.status, "mistrusted");
+  EXPECT_TRUE(full.numbers_ok);
+  EXPECT_FALSE(full.zero_reference);
+  EXPECT_NE(full.reason.find("no assignment"), std::string::npos) << full.reason;
+  EXPECT_EQ(check(fixture, team, CheckMode::sample).status, "passed");
+}
+
+TEST(Check, GradientsOfIdleExpertsMustBeZero) {
+  ThreadTeam team(1);
+  BlockFixture fixture({3, 8, 9, 6, 1, 5, DType::f32});
+  fixture.store_oracle(team);
+  const std::vector<int64_t> load = computed_load(fixture.tensors());
+  const int64_t idle = std::find(load.begin(), load.end(), 0) - load.begin();
+  fixture.tensors().gradients.w3.set(idle, 0, 0, 1e-30f);
+  for (const CheckMode mode : {CheckMode::full, CheckMode::sample}) {
+    const CheckResult result = check(fixture, team, mode);
+    EXPECT_EQ(result.status, "failed");
+    EXPECT_EQ(result.worst_row, fmt::format("dw3 expert {} row 0: inf", idle));
+  }
+}
+
+TEST(Check, MistrustsAZeroReference) {
+  ThreadTeam team(1);
+  BlockFixture fixture(odd_shape(DType::f32));
+  const MatView x = fixture.tensors().x;
+  for (int64_t r = 0; r < x.rows; ++r) scale_row(x, r, 0);
+  fixture.store_oracle(team);
+  for (const CheckMode mode : {CheckMode::full, CheckMode::sample}) {
+    const CheckResult result = check(fixture, team, mode);
+    EXPECT_EQ(result.status, "mistrusted");
+    EXPECT_TRUE(result.zero_reference);
+    EXPECT_NE(result.reason.find("reference of y is zero"), std::string::npos) << result.reason;
+  }
+}
+
+TEST(Check, OneChoiceHasNoGradientOfItsLogits) {
+  ThreadTeam team(1);
+  BlockFixture fixture({64, 8, 9, 3, 1, 0, DType::f32});
+  fixture.store_oracle(team);
+  EXPECT_EQ(check(fixture, team).status, "passed") << check(fixture, team).reason;
+  fixture.dlogits()[4] = 1e-9f;
+  EXPECT_EQ(check(fixture, team).status, "failed");
+}
+
+TEST(Check, DroppedAssignmentsCountForNothing) {
+  ThreadTeam team(1);
+  MoeShape shape = odd_shape(DType::f32);
+  shape.shared_dim = 0;
+  BlockFixture fixture(shape);
+  fixture.kept().assign(static_cast<size_t>(shape.assignments()), 1);
+  // Token 6 loses one choice, token 7 both: its row of y is zero.
+  fixture.kept()[12] = fixture.kept()[14] = fixture.kept()[15] = 0;
+  fixture.store_oracle(team);
+  EXPECT_EQ(fixture.tensors().y.at(7, 0), 0);
+  EXPECT_EQ(check(fixture, team).status, "passed") << check(fixture, team).reason;
+  fixture.dp()[12] = 1e-6f;
+  EXPECT_EQ(check(fixture, team).status, "failed");
+  fixture.dp()[12] = 0;
+  fixture.kept()[12] = 1;
+  EXPECT_EQ(check(fixture, team).status, "failed");
+}
+
+TEST(SampleCheck, SeesAGrossFault) {
+  ThreadTeam team(2);
+  BlockFixture fixture({300, 40, 70, 9, 3, 50, DType::bf16});
+  fixture.store_oracle(team);
+  const BlockTensors t = fixture.tensors();
+  ASSERT_EQ(check(fixture, team, CheckMode::sample).status, "passed");
+  const auto expect_failure_of = [&](const std::string& tensor) {
+    const CheckResult result = check(fixture, team, CheckMode::sample);
+    EXPECT_EQ(result.status, "failed") << tensor;
+    EXPECT_NE(result.reason.find(tensor + " "), std::string::npos) << result.reason;
+    fixture.store_oracle(team);
+  };
+  swap_rows(t.y, 298, 299);  // the last token is always among the sample
+  expect_failure_of("y");
+  for (float& dp : fixture.dp()) dp *= 1.1f;
+  expect_failure_of("dp");
+  for (int e = 0; e < 9; ++e) swap_matrices(t.gradients.w1, t.gradients.w3, e, e);
+  expect_failure_of("dw1");
+  change_groups(t.gradients.w2, 0, 9, [](int64_t, int64_t, int64_t n, float v) { return n == 39 ? 0 : v; });
+  expect_failure_of("dw2");
+  change_groups(t.gradients.s3, 0, 1, [](int64_t, int64_t, int64_t n, float v) { return n == 49 ? 0 : v; });
+  expect_failure_of("ds3");
+}
+
+TEST(SampleCheck, ChoosesEndsAndExtremes) {
+  const MoeShape shape{500, 8, 40, 7, 2, 10, DType::f32};
+  const BlockFixture fixture(shape);
+  const CheckSelection sample = select_sample(fixture.tensors(), 3);
+  const auto has = [](const auto& list, auto value) {
+    return std::find(list.begin(), list.end(), value) != list.end();
+  };
+  for (const int64_t token : {0, 249, 250, 499}) EXPECT_TRUE(has(sample.tokens, token)) << token;
+  EXPECT_GE(sample.tokens.size(), 16u);
+  EXPECT_LE(sample.tokens.size(), 32u);
+  EXPECT_EQ(sample.columns.size(), 16u);
+  EXPECT_TRUE(has(sample.columns, 0) && has(sample.columns, 39));
+  EXPECT_EQ(sample.shared_columns, indices_up_to(10));
+  const std::vector<int64_t> load = computed_load(fixture.tensors());
+  EXPECT_TRUE(
+      has(sample.experts, static_cast<int>(std::max_element(load.begin(), load.end()) - load.begin())));
+  EXPECT_TRUE(
+      has(sample.experts, static_cast<int>(std::min_element(load.begin(), load.end()) - load.begin())));
+  EXPECT_EQ(sample.experts.size(), 4u);
+  EXPECT_EQ(select_sample(fixture.tensors(), 3).tokens, sample.tokens);
+  EXPECT_NE(select_sample(fixture.tensors(), 4).tokens, sample.tokens);
+}
+
+}  // namespace
+}  // namespace moehill
