@@ -10,7 +10,8 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
-// Share i of [0, n) cut into num_shares contiguous parts that differ by at most one; the larger parts come spread out.
+// Share i of [0, n) cut into num_shares contiguous parts that differ by at most one; the larger parts come
+// spread out.
 inline Range share(int64_t n, int64_t i, int64_t num_shares) {
   return {n * i / num_shares, n * (i + 1) / num_shares};
 }

@@ -1,8 +1,9 @@
-// Counter-based random numbers: every value is a function of (seed, stream, global index) alone, so a tensor has the
-// same values for any number of devices or threads.
+// Counter-based random numbers: every value is a function of (seed, stream, global index) alone, so a tensor
+// has the same values for any number of devices or threads.
 //
-// Generator: Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3",
-// SC11). The key is (seed, stream), the counter the 64-bit block index; one block gives two 32-bit words.
+// Generator: Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as
+// 1, 2, 3", SC11). The key is (seed, stream), the counter the 64-bit block index; one block gives two 32-bit
+// words.
 #pragma once
 
 #include <array>
@@ -63,7 +64,8 @@ inline double random_uniform(uint32_t seed, Stream stream, uint64_t index) {
 // (The vectorised tensor fill in kernels/random_fill.h has its own indexing of blocks.)
 inline double random_normal(uint32_t seed, Stream stream, uint64_t index) {
   const auto [a, b] = threefry(seed, stream, index);
-  return std::sqrt(-2.0 * std::log(uniform_from_bits(a))) * std::cos(6.283185307179586 * uniform_from_bits(b));
+  return std::sqrt(-2.0 * std::log(uniform_from_bits(a))) *
+         std::cos(6.283185307179586 * uniform_from_bits(b));
 }
 
 }  // namespace moehill

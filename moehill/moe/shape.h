@@ -9,11 +9,11 @@
 namespace moehill {
 
 struct MoeShape {
-  int64_t tokens = 0;    // T
-  int64_t hidden = 0;    // H
-  int64_t mlp_dim = 0;   // M, width of a routed expert
-  int experts = 0;       // E
-  int topk = 0;          // k
+  int64_t tokens = 0;      // T
+  int64_t hidden = 0;      // H
+  int64_t mlp_dim = 0;     // M, width of a routed expert
+  int experts = 0;         // E
+  int topk = 0;            // k
   int64_t shared_dim = 0;  // S, width of the shared expert; 0: none
   DType dtype = DType::bf16;
 
@@ -25,8 +25,8 @@ std::string to_string(const MoeShape& shape);
 
 enum class Pass { forward, forward_backward };
 
-// FLOPs of the model (contract): forward 6 T k H M + 6 T H S, forward_backward three times that. `num_assignments` is T k less
-// the assignments dropped by capacity.
+// FLOPs of the model (contract): forward 6 T k H M + 6 T H S, forward_backward three times that.
+// `num_assignments` is T k less the assignments dropped by capacity.
 double model_flops(const MoeShape& shape, Pass pass, int64_t num_assignments);
 
 }  // namespace moehill

@@ -6,31 +6,31 @@
 namespace moehill {
 
 enum class Stage {
-  plan,           // routing plan
-  pack,           // gathering of rows where a backend cannot gather while packing (ragged_dot, prequeue)
-  up,             // x W1, x W3 (with SwiGLU in its epilogue where that is fused)
-  act,            // SwiGLU as a stage of its own
-  down,           // h W2
-  combine,        // gate values and sum over a token's rows
-  shared,         // shared expert
-  reduce,         // collective of the forward pass
-  recompute,      // remat: products of the forward pass made again
-  down_grad,      // dh = dy W2^T
-  act_grad,       // dp, dgate, dup
-  w2_grad,        // dW2
-  up_grad,        // dx rows
-  w13_grad,       // dW1, dW3
-  combine_grad,   // dx from its rows
-  shared_grad,    // shared expert's backward
-  router_grad,    // dlogits
-  reduce_grad,    // collectives of the backward pass
+  plan,          // routing plan
+  pack,          // gathering of rows where a backend cannot gather while packing (ragged_dot, prequeue)
+  up,            // x W1, x W3 (with SwiGLU in its epilogue where that is fused)
+  act,           // SwiGLU as a stage of its own
+  down,          // h W2
+  combine,       // gate values and sum over a token's rows
+  shared,        // shared expert
+  reduce,        // collective of the forward pass
+  recompute,     // remat: products of the forward pass made again
+  down_grad,     // dh = dy W2^T
+  act_grad,      // dp, dgate, dup
+  w2_grad,       // dW2
+  up_grad,       // dx rows
+  w13_grad,      // dW1, dW3
+  combine_grad,  // dx from its rows
+  shared_grad,   // shared expert's backward
+  router_grad,   // dlogits
+  reduce_grad,   // collectives of the backward pass
 };
 inline constexpr int kNumStages = 18;
 inline constexpr int kFirstBackwardStage = static_cast<int>(Stage::recompute);
 const char* name_of(Stage);
 
-// One per device; called by the device's leading thread when a stage begins. A stage ends where the next begins; `finish`
-// ends the last. A stage may be entered several times in a step: its times add up.
+// One per device; called by the device's leading thread when a stage begins. A stage ends where the next
+// begins; `finish` ends the last. A stage may be entered several times in a step: its times add up.
 class StageListener {
  public:
   virtual ~StageListener() = default;

@@ -1,4 +1,5 @@
-// The block's tensors as the mathematics names them, whatever their layout: what is filled, dumped and checked.
+// The block's tensors as the mathematics names them, whatever their layout: what is filled, dumped and
+// checked.
 #pragma once
 
 #include "moehill/moe/shape.h"
@@ -7,8 +8,8 @@
 
 namespace moehill {
 
-// W1, W3 [E][H, M], W2 [E][M, H]; S1, S3 [1][H, S], S2 [1][S, H] (rows() == 0 when the shape has no shared expert).
-// The gradients have the same form.
+// W1, W3 [E][H, M], W2 [E][M, H]; S1, S3 [1][H, S], S2 [1][S, H] (rows() == 0 when the shape has no shared
+// expert). The gradients have the same form.
 struct BlockWeights {
   LogicalWeights w1, w3, w2;
   LogicalWeights s1, s3, s2;
@@ -20,10 +21,11 @@ struct BlockTensors {
   MatView x;  // [T, H]
   BlockWeights weights;
   const Routing* routing = nullptr;
-  const int32_t* kept = nullptr;  // [T, k] 1 if the assignment is computed, 0 if dropped by capacity; null: all kept
-  MatView y;                      // [T, H]
+  const int32_t* kept =
+      nullptr;  // [T, k] 1 if the assignment is computed, 0 if dropped by capacity; null: all kept
+  MatView y;    // [T, H]
   // With Pass::forward_backward only:
-  MatView dx;                // [T, H]
+  MatView dx;  // [T, H]
   BlockWeights gradients;
   const float* dp = nullptr;       // [T, k]; zero for a dropped assignment
   const float* dlogits = nullptr;  // [T, E] with router_grad

@@ -25,8 +25,8 @@ const char* name_of(EpPath);
 const char* name_of(SharedPlacement);
 
 struct RunConfig {
-  MoeShape shape;
-  BlockOptions block;
+  MoeShape shape{};
+  BlockOptions block{};
   ParallelMode mode = ParallelMode::none;
   EpPath path = EpPath::compact_psum;                          // ep only
   SharedPlacement shared_placement = SharedPlacement::sliced;  // ep only

@@ -1,4 +1,5 @@
-// An aligned block of memory that nobody has touched yet: the team that uses it places its pages by writing first.
+// An aligned block of memory that nobody has touched yet: the team that uses it places its pages by writing
+// first.
 #pragma once
 
 #include <cstddef>

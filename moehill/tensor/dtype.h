@@ -19,7 +19,8 @@ struct bf16 {
 inline float to_f32(bf16 value) { return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16); }
 inline float to_f32(float value) { return value; }
 
-// Round to nearest even; a NaN stays a NaN (its quiet bit is set so that cutting the low half cannot make it infinite).
+// Round to nearest even; a NaN stays a NaN (its quiet bit is set so that cutting the low half cannot make it
+// infinite).
 inline bf16 to_bf16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return bf16{static_cast<uint16_t>((bits >> 16) | 0x40u)};

@@ -40,7 +40,8 @@ struct MatView {
   }
 };
 
-// Owns a matrix. Rows are padded to 64 bytes; `tight` leaves no gaps, for what moves between devices as one block.
+// Owns a matrix. Rows are padded to 64 bytes; `tight` leaves no gaps, for what moves between devices as one
+// block.
 class Matrix {
  public:
   Matrix() = default;

@@ -1,12 +1,13 @@
 // WeightStack: G matrices [K, N] in one of two layouts, and the logical matrices inside it.
 //
-// `row_major` is what CBLAS reads. `panels` is what our grouped GEMM reads and writes, for good: panel p holds columns
-// [16 p, 16 p + 16) of all K rows, row after row, so that a kernel streams it from one end to the other. N is padded to
-// whole panels with zero columns. In a bf16 panel the columns c and c + 8 of a row lie side by side (positions 2c, 2c + 1):
-// one 32-bit lane then widens to two f32 values with a shift and a mask, and no shuffle.
+// `row_major` is what CBLAS reads. `panels` is what our grouped GEMM reads and writes, for good: panel p
+// holds columns [16 p, 16 p + 16) of all K rows, row after row, so that a kernel streams it from one end to
+// the other. N is padded to whole panels with zero columns. In a bf16 panel the columns c and c + 8 of a row
+// lie side by side (positions 2c, 2c + 1): one 32-bit lane then widens to two f32 values with a shift and a
+// mask, and no shuffle.
 //
-// A gate-up stack holds W1 and W3 in one matrix: 8 gate columns, 8 up columns, 8 gate columns ... so that a panel has both
-// factors of 8 SwiGLU results. Columns past M are zero.
+// A gate-up stack holds W1 and W3 in one matrix: 8 gate columns, 8 up columns, 8 gate columns ... so that a
+// panel has both factors of 8 SwiGLU results. Columns past M are zero.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +44,9 @@ struct WeightView {
   int64_t n = 0;
 
   int64_t num_panels() const { return (n + kPanelWidth - 1) / kPanelWidth; }
-  int64_t group_elements() const { return layout == WeightLayout::panels ? num_panels() * kPanelWidth * k : k * n; }
+  int64_t group_elements() const {
+    return layout == WeightLayout::panels ? num_panels() * kPanelWidth * k : k * n;
+  }
   size_t bytes() const { return static_cast<size_t>(num_groups * group_elements()) * dtype_bytes(dtype); }
   int64_t index(int64_t group, int64_t row, int64_t column) const {
     if (layout == WeightLayout::row_major) return group * group_elements() + row * n + column;
@@ -52,7 +55,8 @@ struct WeightView {
   }
   float at(int64_t group, int64_t row, int64_t column) const {
     const int64_t i = index(group, row, column);
-    return dtype == DType::f32 ? static_cast<const float*>(data)[i] : to_f32(static_cast<const bf16*>(data)[i]);
+    return dtype == DType::f32 ? static_cast<const float*>(data)[i]
+                               : to_f32(static_cast<const bf16*>(data)[i]);
   }
   void set(int64_t group, int64_t row, int64_t column, float value) const {
     const int64_t i = index(group, row, column);
@@ -64,9 +68,11 @@ struct WeightView {
   }
   // Matrices [begin, end) of the stack.
   WeightView slice_groups(int64_t begin, int64_t end) const {
-    MOEHILL_CHECK(0 <= begin && begin <= end && end <= num_groups, "groups {} to {} of {}", begin, end, num_groups);
+    MOEHILL_CHECK(0 <= begin && begin <= end && end <= num_groups, "groups {} to {} of {}", begin, end,
+                  num_groups);
     WeightView part = *this;
-    part.data = static_cast<char*>(data) + begin * group_elements() * static_cast<int64_t>(dtype_bytes(dtype));
+    part.data =
+        static_cast<char*>(data) + begin * group_elements() * static_cast<int64_t>(dtype_bytes(dtype));
     part.num_groups = end - begin;
     return part;
   }
@@ -99,7 +105,9 @@ struct LogicalWeights {
     return part == Part::all ? n : part == Part::gate ? gate_column(n) : up_column(n);
   }
   float at(int64_t group, int64_t row, int64_t n) const { return stack.at(group, row, column(n)); }
-  void set(int64_t group, int64_t row, int64_t n, float value) const { stack.set(group, row, column(n), value); }
+  void set(int64_t group, int64_t row, int64_t n, float value) const {
+    stack.set(group, row, column(n), value);
+  }
 };
 
 }  // namespace moehill

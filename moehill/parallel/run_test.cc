@@ -1,0 +1,215 @@
+// One conformance suite over everything a run can be: every implementation, backend, remat mode, capacity
+// policy and path against the oracle on odd shapes, and paths against `none`.
+#include "moehill/parallel/run.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <new>
+
+#include "moehill/moe/check.h"
+#include "moehill/tensor/buffer.h"
+
+namespace {
+std::atomic<size_t> num_news{0};
+}  // namespace
+
+// Counts every allocation of this program, so that a step can be shown to make none.
+[[gnu::noinline]] void* operator new(size_t bytes) {
+  num_news.fetch_add(1, std::memory_order_relaxed);
+  if (void* p = std::malloc(bytes)) return p;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, size_t) noexcept { std::free(p); }
+
+namespace moehill {
+namespace {
+
+constexpr MoeShape kOdd{37, 45, 27, 7, 3, 19, DType::f32};
+
+RunConfig ep(RunConfig config, int devices, EpPath path) {
+  config.mode = ParallelMode::ep;
+  config.num_devices = devices;
+  config.path = path;
+  return config;
+}
+
+class RunTest : public testing::Test {
+ protected:
+  CheckResult step_and_check(const RunConfig& config) {
+    run_ = factory_.make(config);
+    run_->step({});
+    run_->step({});  // a second step must not add to the first
+    ThreadTeam team(1);
+    return check_block(run_->tensors(), config.block.pass, CheckMode::full, 0, team);
+  }
+  void expect_right(const RunConfig& config, const std::string& what) {
+    const CheckResult result = step_and_check(config);
+    EXPECT_TRUE(result.numbers_ok) << what << ": " << result.status << ", " << result.reason << ", "
+                                   << result.worst_row;
+  }
+
+  RunFactory factory_{{}, 5, {}};
+  std::unique_ptr<moehill::Run> run_;
+};
+
+TEST_F(RunTest, EveryImplAndBackend) {
+  for (DType dtype : {DType::f32, DType::bf16}) {
+    for (Backend backend : {Backend::gmm, Backend::ragged_dot}) {
+      for (Impl impl : {Impl::baseline, Impl::fused_w13, Impl::preweight, Impl::fused_w13_preweight,
+                        Impl::scatter, Impl::fast}) {
+        for (Remat remat : {Remat::none, Remat::expert_mlp, Remat::combine}) {
+          RunConfig config{.shape = kOdd, .threads_per_device = 2};
+          config.shape.dtype = dtype;
+          config.block.backend = backend;
+          config.block.impl = impl;
+          config.block.remat = remat;
+          config.block.router_grad = true;
+          config.block.shared_fused = remat == Remat::combine;
+          const std::string what =
+              fmt::format("{} {} {} {}", dtype_name(dtype), name_of(backend), name_of(impl), name_of(remat));
+          expect_right(config, what + " none");
+          expect_right(ep(config, 3, EpPath::compact_psum), what + " compact_psum");
+        }
+      }
+    }
+  }
+}
+
+TEST_F(RunTest, EveryPathPlacementAndCapacity) {
+  for (CapacityPolicy policy : {CapacityPolicy::none, CapacityPolicy::drop, CapacityPolicy::pad}) {
+    for (EpPath path : {EpPath::compact_psum, EpPath::dense_masked}) {
+      for (SharedPlacement placement : {SharedPlacement::sliced, SharedPlacement::replicated}) {
+        for (int devices : {1, 2, 4, 9}) {  // more devices than the 7 experts too
+          RunConfig config = ep({.shape = kOdd, .shared_placement = placement}, devices, path);
+          config.block.capacity = {policy, policy == CapacityPolicy::none ? 0 : 0.75};
+          expect_right(config, fmt::format("{} {} {} P={}", name_of(policy), name_of(path),
+                                           name_of(placement), devices));
+        }
+      }
+    }
+  }
+}
+
+TEST_F(RunTest, ShapesAtTheEdge) {
+  for (const MoeShape& shape :
+       {MoeShape{1, 15, 13, 4, 2, 0, DType::f32}, MoeShape{1, 1, 1, 1, 1, 1, DType::bf16},
+        MoeShape{9, 33, 17, 5, 5, 0, DType::f32}, MoeShape{3, 16, 16, 40, 1, 8, DType::bf16}}) {
+    RunConfig config{.shape = shape};
+    expect_right(config, to_string(shape));
+    expect_right(ep(config, 3, EpPath::compact_psum), to_string(shape) + " compact_psum");
+    expect_right(ep(config, 3, EpPath::dense_masked), to_string(shape) + " dense_masked");
+  }
+}
+
+TEST_F(RunTest, ForwardAloneAndPrequeue) {
+  for (Backend backend : {Backend::gmm, Backend::ragged_dot}) {
+    for (bool prequeue : {false, true}) {
+      RunConfig config{.shape = kOdd};
+      config.block.backend = backend;
+      config.block.pass = Pass::forward;
+      config.block.prequeue = prequeue;
+      expect_right(config, "none");
+      expect_right(ep(config, 2, EpPath::compact_psum), "ep");
+    }
+  }
+}
+
+TEST_F(RunTest, PathsAgreeWithNoneInF32) {
+  const auto snapshot = [](const moehill::Run& run) {
+    std::vector<double> values;
+    const BlockTensors t = run.tensors();
+    for (const MatView& m : {t.y, t.dx}) {
+      for (int64_t r = 0; r < m.rows; ++r) {
+        for (int64_t c = 0; c < m.cols; ++c) values.push_back(m.at(r, c));
+      }
+    }
+    return values;
+  };
+  RunConfig config{.shape = kOdd};
+  step_and_check(config);
+  const std::vector<double> none = snapshot(*run_);
+  double scale = 0;
+  for (double v : none) scale = std::max(scale, std::abs(v));
+  for (EpPath path : {EpPath::compact_psum, EpPath::dense_masked}) {
+    step_and_check(ep(config, 3, path));
+    const std::vector<double> other = snapshot(*run_);
+    for (size_t i = 0; i < none.size(); ++i)
+      ASSERT_NEAR(none[i], other[i], 2e-6 * scale) << name_of(path) << " " << i;
+  }
+}
+
+TEST_F(RunTest, SameBitsForAnyThreadCountAndEveryTime) {
+  RunConfig config{.shape = {300, 64, 48, 5, 2, 40, DType::bf16}};
+  config.threads_per_device = 1;
+  step_and_check(config);
+  const uint64_t plan = run_->plan_hash(), output = run_->output_hash();
+  for (int threads : {1, 2, 3, 5}) {
+    config.threads_per_device = threads;
+    step_and_check(config);
+    EXPECT_EQ(run_->plan_hash(), plan) << threads;
+    EXPECT_EQ(run_->output_hash(), output) << threads;
+  }
+}
+
+TEST_F(RunTest, AStepAllocatesNothing) {
+  for (ParallelMode mode : {ParallelMode::none, ParallelMode::ep}) {
+    for (Remat remat : {Remat::none, Remat::expert_mlp}) {
+      RunConfig config{.shape = kOdd, .mode = mode, .num_devices = mode == ParallelMode::ep ? 2 : 1};
+      config.block.remat = remat;
+      config.block.router_grad = true;
+      std::unique_ptr<moehill::Run> run = factory_.make(config);
+      const std::vector<StageListener*> nobody;
+      run->step(nobody);
+      const size_t before = num_news.load(), buffers = Buffer::num_allocations();
+      run->step(nobody);
+      EXPECT_EQ(num_news.load(), before) << name_of(mode) << " " << name_of(remat);
+      EXPECT_EQ(Buffer::num_allocations(), buffers);
+    }
+  }
+}
+
+// Remat changes what is kept and not what is computed, and what is kept really falls.
+TEST_F(RunTest, RematLowersPredictedMemory) {
+  RunConfig config{.shape = {4096, 512, 256, 8, 4, 512, DType::bf16}};
+  std::vector<double> bytes;
+  for (Remat remat : {Remat::none, Remat::combine, Remat::expert_mlp}) {
+    config.block.remat = remat;
+    double total = 0;
+    for (const MemoryPart& part : predict_memory({config})) total += part.bytes;
+    bytes.push_back(total);
+  }
+  const double outputs = 4096 * 4 * 512 * 2;
+  EXPECT_NEAR(bytes[0] - bytes[1], outputs, 1);
+  EXPECT_LT(bytes[2], bytes[0] - 4096.0 * 4 * 3 * 256 * 2 * 0.7);
+}
+
+class FaultTest : public RunTest, public testing::WithParamInterface<Fault> {};
+
+TEST_P(FaultTest, IsCaught) {
+  RunConfig config = ep({.shape = kOdd}, 2, EpPath::compact_psum);
+  config.block.fault = GetParam();
+  for (DType dtype : {DType::f32, DType::bf16}) {
+    config.shape.dtype = dtype;
+    const CheckResult result = step_and_check(config);
+    EXPECT_EQ(result.status, "failed") << name_of(GetParam()) << " in " << dtype_name(dtype);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, FaultTest,
+                         testing::Values(Fault::offset_off_by_one, Fault::padding_in_first_group,
+                                         Fault::expert_id_shifted, Fault::swapped_w1_w3, Fault::transposed_w2,
+                                         Fault::gate_value_left_out, Fault::wrong_gate_order,
+                                         Fault::last_token_lost, Fault::duplicate_row,
+                                         Fault::shared_counted_twice, Fault::shared_left_out,
+                                         Fault::tail_column_lost, Fault::stale_reduce,
+                                         Fault::peer_partial_missing, Fault::dp_not_scaled,
+                                         Fault::backward_p_left_out, Fault::backward_row_lost,
+                                         Fault::dx_misses_one_expert, Fault::dw_of_wrong_expert),
+                         [](const auto& tested) { return std::string(name_of(tested.param)); });
+
+}  // namespace
+}  // namespace moehill
