@@ -108,6 +108,7 @@ void compare_rows(const Dense<float>& actual, const Dense<double>& reference, in
 // Comparisons of the three gradients of one expert or of several.
 struct ExpertComparison {
   RowComparison w1, w2, w3;
+  ExpertColumns actual;  // scratch
 
   // `number`: the expert's place in the tensor.
   void add(const BlockTensors& tensors, int expert, int64_t number, std::span<const int64_t> columns,
@@ -115,7 +116,7 @@ struct ExpertComparison {
     const int64_t hidden = tensors.shape.hidden;
     const std::vector<int64_t> all_rows = indices_up_to(hidden);
     const ExpertGradients reference = run_oracle_expert(tensors, expert, columns, dy, team);
-    const ExpertColumns actual = read_expert(tensors.gradients, expert, columns, team);
+    read_expert(tensors.gradients, expert, columns, team, actual);
     compare_rows(actual.w1, reference.dw1, number * hidden, all_rows, w1);
     compare_rows(actual.w3, reference.dw3, number * hidden, all_rows, w3);
     compare_rows(actual.w2, reference.dw2, number * width, columns, w2);

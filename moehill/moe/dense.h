@@ -19,6 +19,12 @@ struct Dense {
   Dense() = default;
   Dense(int64_t num_rows, int64_t num_cols)
       : rows(num_rows), cols(num_cols), values(static_cast<size_t>(num_rows * num_cols)) {}
+  // Another shape in the same memory where that suffices; the values are left to chance.
+  void reshape(int64_t num_rows, int64_t num_cols) {
+    rows = num_rows;
+    cols = num_cols;
+    values.resize(static_cast<size_t>(num_rows * num_cols));
+  }
   T* row(int64_t r) { return values.data() + r * cols; }
   const T* row(int64_t r) const { return values.data() + r * cols; }
   std::span<const T> row_span(int64_t r) const { return {row(r), static_cast<size_t>(cols)}; }

@@ -32,9 +32,9 @@ void read_places(const T* data, const RowPlaces& places, int64_t n, float* out) 
 }
 
 // Rows of a logical matrix, each cut to `columns`.
-Dense<float> read_columns(const LogicalWeights& weights, int64_t group, std::span<const int64_t> columns,
-                          ThreadTeam& team) {
-  Dense<float> out(weights.rows(), static_cast<int64_t>(columns.size()));
+void read_columns(const LogicalWeights& weights, int64_t group, std::span<const int64_t> columns,
+                  ThreadTeam& team, Dense<float>& out) {
+  out.reshape(weights.rows(), static_cast<int64_t>(columns.size()));
   team.parallel_for(out.rows, [&](int64_t begin, int64_t end) {
     std::vector<float> whole(static_cast<size_t>(weights.num_columns));
     for (int64_t r = begin; r < end; ++r) {
@@ -42,16 +42,14 @@ Dense<float> read_columns(const LogicalWeights& weights, int64_t group, std::spa
       for (size_t c = 0; c < columns.size(); ++c) out.row(r)[c] = whole[static_cast<size_t>(columns[c])];
     }
   });
-  return out;
 }
 
-Dense<float> read_rows(const LogicalWeights& weights, int64_t group, std::span<const int64_t> rows,
-                       ThreadTeam& team) {
-  Dense<float> out(static_cast<int64_t>(rows.size()), weights.num_columns);
+void read_rows(const LogicalWeights& weights, int64_t group, std::span<const int64_t> rows, ThreadTeam& team,
+               Dense<float>& out) {
+  out.reshape(static_cast<int64_t>(rows.size()), weights.num_columns);
   team.parallel_for(out.rows, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) read_row(weights, group, rows[static_cast<size_t>(r)], out.row(r));
   });
-  return out;
 }
 
 }  // namespace
@@ -75,14 +73,13 @@ void read_row(const MatView& matrix, int64_t row, float* out) {
   }
 }
 
-ExpertColumns read_expert(const BlockWeights& weights, int expert, std::span<const int64_t> columns,
-                          ThreadTeam& team) {
-  if (expert == kSharedExpert) {
-    return {read_columns(weights.s1, 0, columns, team), read_columns(weights.s3, 0, columns, team),
-            read_rows(weights.s2, 0, columns, team)};
-  }
-  return {read_columns(weights.w1, expert, columns, team), read_columns(weights.w3, expert, columns, team),
-          read_rows(weights.w2, expert, columns, team)};
+void read_expert(const BlockWeights& weights, int expert, std::span<const int64_t> columns, ThreadTeam& team,
+                 ExpertColumns& out) {
+  const bool shared = expert == kSharedExpert;
+  const int64_t group = shared ? 0 : expert;
+  read_columns(shared ? weights.s1 : weights.w1, group, columns, team, out.w1);
+  read_columns(shared ? weights.s3 : weights.w3, group, columns, team, out.w3);
+  read_rows(shared ? weights.s2 : weights.w2, group, columns, team, out.w2);
 }
 
 std::vector<int64_t> indices_up_to(int64_t n) {

@@ -25,9 +25,10 @@ struct ExpertColumns {
   Dense<float> w2;      // [columns, H]
 };
 
-// `weights` may as well be gradients; `expert` may be kSharedExpert.
-ExpertColumns read_expert(const BlockWeights& weights, int expert, std::span<const int64_t> columns,
-                          ThreadTeam& team);
+// `weights` may as well be gradients; `expert` may be kSharedExpert. Memory that `out` has is used again:
+// fresh pages for every expert cost as much as reading it.
+void read_expert(const BlockWeights& weights, int expert, std::span<const int64_t> columns, ThreadTeam& team,
+                 ExpertColumns& out);
 
 // 0, 1, ... n - 1.
 std::vector<int64_t> indices_up_to(int64_t n);

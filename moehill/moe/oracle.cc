@@ -104,13 +104,13 @@ void add_rows(ThreadTeam& team, const ExpertRows& rows, const Dense<double>& par
   });
 }
 
-// One expert's share of the results of some tokens.
+// One expert's share of the results of some tokens. `w` is scratch.
 void add_expert(const BlockTensors& tensors, int expert, const ExpertRows& rows, const double* dy,
-                ThreadTeam& team, TokenResult& result) {
+                ThreadTeam& team, ExpertColumns& w, TokenResult& result) {
   const bool shared = expert == kSharedExpert;
   const std::vector<int64_t> columns =
       indices_up_to(shared ? tensors.shape.shared_dim : tensors.shape.mlp_dim);
-  const ExpertColumns w = read_expert(tensors.weights, expert, columns, team);
+  read_expert(tensors.weights, expert, columns, team, w);
   const Activations a = activate(team, inputs_of(tensors.x, rows), w);
   const Dense<double> out = product(team, a.hidden, w.w2);
   add_rows(team, rows, out, &rows.gate_value, result.y);
@@ -161,9 +161,10 @@ TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64
     result.dp = Dense<double>(n, shape.topk);
     result.dlogits = Dense<double>(n, shape.experts);
   }
+  ExpertColumns scratch;
   for (int e = shape.shared_dim > 0 ? kSharedExpert : 0; e < shape.experts; ++e) {
     const ExpertRows rows = rows_of(tensors, e, tokens);
-    if (rows.size() > 0) add_expert(tensors, e, rows, dy, team, result);
+    if (rows.size() > 0) add_expert(tensors, e, rows, dy, team, scratch, result);
   }
   if (dy != nullptr) softmax_gradients(*tensors.routing, tokens, result);
   return result;
@@ -172,7 +173,8 @@ TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64
 ExpertGradients run_oracle_expert(const BlockTensors& tensors, int expert, std::span<const int64_t> columns,
                                   const double* dy, ThreadTeam& team) {
   const ExpertRows rows = rows_of(tensors, expert, indices_up_to(tensors.shape.tokens));
-  const ExpertColumns w = read_expert(tensors.weights, expert, columns, team);
+  ExpertColumns w;
+  read_expert(tensors.weights, expert, columns, team, w);
   const Dense<float> x = inputs_of(tensors.x, rows);
   const Dense<double> row_dy = output_gradients_of(dy, tensors.shape.hidden, rows);
   Activations a = activate(team, x, w);
