@@ -65,13 +65,13 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
   for (const Point& point : points)
     yardstick.team(point.config.num_devices * point.config.threads_per_device);
   yardstick.measure_fma();
-  yardstick.measure_bandwidth();
+  yardstick.measure_bandwidth();  // now, since its memory must not count as the runs' peak
+  reset_peak_rss();
   Measurement measurement(options, points, yardstick, show_progress);
   measurement.prepare();
   measurement.time(&command);
   command.peak_rss_bytes = static_cast<double>(peak_rss_bytes());
   yardstick.measure_fma();
-  yardstick.measure_bandwidth();
   show_progress("");
   command.points = measurement.take_results();
   return command;

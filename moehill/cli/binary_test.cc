@@ -1,0 +1,234 @@
+// The program itself: exit statuses, one-line errors, nothing written on bad input, and the lines of the
+// reference logbook.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "moehill/cli/choice_names.h"
+
+namespace moehill {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Outcome {
+  int status = -1;
+  std::string out, err;
+};
+
+std::string contents(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// A folder of this test alone, empty.
+fs::path fresh_folder() {
+  const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
+  const fs::path folder = fs::path(::testing::TempDir()) /
+                          (std::string("moehill_") + test->test_suite_name() + "_" + test->name());
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  return folder;
+}
+
+Outcome run(const std::string& arguments, const std::string& environment = "") {
+  const fs::path folder = fs::path(::testing::TempDir()) / ("moehill_run_" + std::to_string(getpid()));
+  fs::create_directories(folder);
+  const std::string out = (folder / "out").string(), err = (folder / "err").string();
+  const std::string line =
+      environment + " " MOEHILL_BINARY " " + arguments + " >" + out + " 2>" + err + " </dev/null";
+  const int raw = std::system(line.c_str());
+  return {WIFEXITED(raw) ? WEXITSTATUS(raw) : 128, contents(out), contents(err)};
+}
+
+const char* const kTiny =
+    "bench --tokens 48 --hidden 32 --mlp-dim 24 --experts 8 --topk 2 --shared-expert-dim 16 ";
+
+std::vector<nlohmann::json> records(const std::string& lines) {
+  std::vector<nlohmann::json> result;
+  std::istringstream stream(lines);
+  for (std::string line; std::getline(stream, line);) result.push_back(nlohmann::json::parse(line));
+  return result;
+}
+
+TEST(Binary, BadInputIsOneLineAndStatusTwo) {
+  const fs::path folder = fresh_folder();
+  const std::string json =
+      " --json " + (folder / "x.jsonl").string() + " --dump " + (folder / "dump").string();
+  for (const std::string arguments :
+       {"", "bnech", "profile", "sweep x.toml", "bench --token 5", "bench --tokens 8x", "bench --topk 61",
+        "bench --mesh mpi", "bench --queue-mode prequeue",
+        "bench --tokens 2000000 --hidden 100000 --mlp-dim 100000 --experts 60", "check --case 99999",
+        "check --fault last_token_lost", "bench --fault last_token_lost", "bench --json /nowhere/x.jsonl",
+        "bench --dump /nowhere/x/y", "bench --trace-dir /dev/null"}) {
+    const bool with_output = arguments.rfind("bench --t", 0) == 0 || arguments.rfind("bench --q", 0) == 0;
+    const Outcome outcome = run(arguments + (with_output ? json : ""));
+    EXPECT_EQ(outcome.status, 2) << arguments;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << arguments << "\n"
+                                                                           << outcome.err;
+    EXPECT_EQ(outcome.out, "") << arguments;
+    EXPECT_NE(outcome.err.find("allowed: "), std::string::npos) << outcome.err;
+  }
+  EXPECT_TRUE(fs::is_empty(folder));
+}
+
+TEST(Binary, WhatIsNotThereYetSaysSo) {
+  for (const char* command : {"profile", "tune", "probe", "roofline", "predict", "simulate", "sweep",
+                              "compare", "report", "logbook"}) {
+    const Outcome outcome = run(command);
+    EXPECT_EQ(outcome.status, 2) << command;
+    EXPECT_NE(outcome.err.find("not there yet"), std::string::npos) << outcome.err;
+  }
+}
+
+TEST(Binary, RefusesMoreMemoryThanThereIsWithTheParts) {
+  const Outcome outcome = run("bench --tokens 200000 --hidden 100000 --mlp-dim 100000 --experts 60");
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_NE(outcome.err.find("predicted memory: got "), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("90 % of the"), std::string::npos) << outcome.err;
+}
+
+TEST(Binary, HelpEndsInThreeExamples) {
+  for (const char* command : {"", "bench", "check"}) {
+    const Outcome outcome = run(std::string(command) + " --help");
+    EXPECT_EQ(outcome.status, 0);
+    const size_t examples = outcome.out.find("Examples:");
+    ASSERT_NE(examples, std::string::npos) << command;
+    std::istringstream lines(outcome.out.substr(examples));
+    int num_examples = 0;
+    for (std::string line; std::getline(lines, line);) num_examples += line.find("  moehill ") == 0;
+    EXPECT_EQ(num_examples, 3) << command;
+  }
+}
+
+TEST(Binary, RecordsOnStandardOutputTableOnStandardError) {
+  std::string tiny = kTiny;
+  tiny.erase(tiny.find("--topk 2 "), 9);
+  const Outcome good =
+      run(tiny + "--topk-list 2,4 --parallel-mode both --stage-timing --json - --check full --iters 3");
+  ASSERT_EQ(good.status, 0) << good.err;
+  const std::vector<nlohmann::json> lines = records(good.out);
+  ASSERT_EQ(lines.size(), 4u);
+  for (const nlohmann::json& record : lines) {
+    EXPECT_EQ(record["check"]["status"], "passed") << record.dump(1);
+    EXPECT_GT(record["tflops"], 0);
+    EXPECT_EQ(record["time_s"]["n"], 3);
+    EXPECT_EQ(record["layout"]["devices"].get<int>() * record["layout"]["threads_per_device"].get<int>(),
+              lines[0]["layout"]["threads_per_device"]);
+    double sum = record["stages"]["unaccounted_s"];
+    for (const char* pass : {"forward", "backward"}) {
+      for (const auto& stage : record["stages"][pass].items()) sum += stage.value().get<double>();
+    }
+    EXPECT_NEAR(sum, record["time_s"]["median"], 1e-9);
+  }
+  EXPECT_TRUE(lines[1].contains("comparison"));
+  EXPECT_NE(good.err.find("ep/none"), std::string::npos) << good.err;
+}
+
+TEST(Binary, RunsOfOneSeedAgree) {
+  const std::string arguments = std::string(kTiny) + "--dtype f32 --iters 1 --warmup 0 --seed 5 --json -";
+  const auto first = records(run(arguments).out), second = records(run(arguments).out);
+  ASSERT_EQ(first.size(), 1u);
+  EXPECT_EQ(first[0]["hash"], second[0]["hash"]);
+}
+
+TEST(Binary, DumpAndTraceAreFilesOfTheirKind) {
+  const fs::path folder = fresh_folder();
+  const Outcome outcome = run(std::string(kTiny) + "--iters 1 --dump " + (folder / "dump").string() +
+                              " --trace-dir " + (folder / "trace").string());
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const std::map<std::string, int> num_values = {
+      {"x", 48 * 32},       {"w1", 8 * 32 * 24},  {"w2", 8 * 24 * 32},
+      {"w3", 8 * 32 * 24},  {"s1", 32 * 16},      {"s2", 16 * 32},
+      {"s3", 32 * 16},      {"topk_idx", 96},     {"topk_weights", 96},
+      {"y", 48 * 32},       {"dx", 48 * 32},      {"dw1", 8 * 32 * 24},
+      {"dw2", 8 * 24 * 32}, {"dw3", 8 * 32 * 24}, {"ds1", 32 * 16},
+      {"ds2", 16 * 32},     {"ds3", 32 * 16},     {"dp", 96}};
+  size_t num_files = 0;
+  for (const auto& [name, count] : num_values) {
+    const std::string bytes = contents(folder / "dump" / (name + ".npy"));
+    ASSERT_GT(bytes.size(), 10u) << name;
+    const size_t header =
+        10 + static_cast<unsigned char>(bytes[8]) + 256u * static_cast<unsigned char>(bytes[9]);
+    EXPECT_EQ(bytes.size(), header + 4u * static_cast<size_t>(count)) << name;
+  }
+  for ([[maybe_unused]] const auto& file : fs::directory_iterator(folder / "dump")) ++num_files;
+  EXPECT_EQ(num_files, num_values.size());
+  EXPECT_TRUE(nlohmann::json::parse(contents(folder / "trace" / "none.json")).contains("traceEvents"));
+}
+
+TEST(Binary, AFailedCheckHasNoThroughputAndStatusThree) {
+  const Outcome outcome =
+      run(std::string(kTiny) + "--fault last_token_lost --json -", "MOEHILL_TEST_FAULTS=1");
+  EXPECT_EQ(outcome.status, 3);
+  const std::vector<nlohmann::json> lines = records(outcome.out);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0]["check"]["status"], "failed");
+  for (const char* key : {"tflops", "tflops_executed", "tflops_per_device", "tokens_per_s"})
+    EXPECT_TRUE(lines[0][key].is_null());
+}
+
+TEST(Binary, UncheckedHasNoThroughput) {
+  const std::vector<nlohmann::json> lines = records(run(std::string(kTiny) + "--check off --json -").out);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0]["check"]["status"], "off");
+  EXPECT_TRUE(lines[0]["tflops"].is_null());
+}
+
+TEST(Binary, CheckPasses) {
+  const Outcome outcome = run("check --quick");
+  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+}
+
+TEST(Binary, EveryPlantedFaultFailsTheCheck) {
+  for (const Named<Fault>& fault : fault_names()) {
+    if (fault.value == Fault::none) continue;
+    const Outcome outcome = run("check --quick --fault " + fault.name, "MOEHILL_TEST_FAULTS=1");
+    EXPECT_EQ(outcome.status, 3) << fault.name << "\n" << outcome.out << outcome.err;
+  }
+}
+
+// A line of the logbook at a size for tests: the same choices, small dimensions.
+std::string shrunk(const std::string& line) {
+  const std::map<std::string, std::string> small = {{"--tokens", "48"},
+                                                    {"--hidden", "32"},
+                                                    {"--mlp-dim", "24"},
+                                                    {"--experts", "8"},
+                                                    {"--shared-expert-dim", "16"}};
+  std::istringstream stream(line);
+  std::string result, option;
+  for (std::string word; stream >> word; option = word) {
+    const auto found = small.find(option);
+    result += (found != small.end() && word != "0" ? found->second : word) + " ";
+  }
+  return result;
+}
+
+TEST(Binary, ReferenceCommandLinesRun) {
+  std::ifstream file(MOEHILL_SOURCE_DIR "/tests/data/reference_commands.txt");
+  std::map<std::string, int> statuses;  // shrinking makes some lines equal; those run once
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    const std::string arguments = shrunk(line);
+    if (statuses.count(arguments) > 0) continue;
+    const bool refused = line.find("--queue-mode prequeue") != std::string::npos;
+    const Outcome outcome = run("bench " + arguments);
+    statuses[arguments] = outcome.status;
+    EXPECT_EQ(outcome.status, refused ? 2 : 0) << arguments << "\n" << outcome.out << outcome.err;
+    EXPECT_TRUE(refused || outcome.out.find("passed") != std::string::npos) << outcome.out;
+  }
+  EXPECT_GT(statuses.size(), 30u);
+}
+
+}  // namespace
+}  // namespace moehill
