@@ -23,7 +23,8 @@ inline bool has_scatter(Impl impl) { return impl == Impl::scatter || impl == Imp
 enum class Fault {
   none,
   offset_off_by_one,       // every expert boundary after the first shifted by one row
-  padding_in_first_group,  // a shard's padding counted to its first expert: boundaries shifted by several rows
+  padding_in_first_group,  // a shard's padding counted to its first expert: boundaries shifted by several
+                           // rows
   expert_id_shifted,       // expert e computed with the weights of e + 1
   swapped_w1_w3,           // gate and up exchanged
   transposed_w2,           // W2 read with its two indices exchanged
