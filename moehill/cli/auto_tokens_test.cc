@@ -29,7 +29,7 @@ TEST(AutoTokens, GrowsWithThePeakWithinItsBounds) {
 }
 
 TEST(AutoTokens, TheChoiceFitsTheBudgetAndTwiceAsManyDoNot) {
-  const MachineSpeed speed{150e9, 20e9};
+  const MachineSpeed speed{300e9, 30e9};
   const int64_t tokens = choose_tokens(main_job, 6, speed, 1e15);
   ASSERT_GT(tokens, 256);
   ASSERT_LT(tokens, 8192);

@@ -25,7 +25,7 @@ TEST(Npy, FloatRows) {
   const std::string bytes = contents(path);
   ASSERT_EQ(bytes.size(), 128u + 6 * 4);
   EXPECT_EQ(bytes.substr(0, 10), std::string("\x93NUMPY\x01\x00\x76\x00", 10));
-  EXPECT_EQ(bytes.substr(10, 63), "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1, 3), }");
+  EXPECT_EQ(bytes.substr(10, 62), "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1, 3), }");
   EXPECT_EQ(bytes[127], '\n');
   float last = 0;
   std::memcpy(&last, bytes.data() + bytes.size() - 4, 4);
