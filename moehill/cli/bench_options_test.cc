@@ -95,7 +95,7 @@ const BadLine kBadLines[] = {
     {"--parallel-mode ep --ep-path fused", {"not there yet"}},
     {"--parallel-mode dp", {"--parallel-mode", "not there yet", "none, ep, both"}},
     {"--mesh mpi", {"--mesh", "not there yet"}},
-    {"--devices 2", {"--devices", "--none-threads"}},
+    {"--devices 2 --none-threads 2", {"--none-threads", "--devices"}},
     {"--threads-per-device 2", {"--threads-per-device", "--none-threads"}},
     {"--parallel-mode ep --none-threads 2", {"--none-threads", "--threads-per-device"}},
     {"--parallel-mode ep --devices 0", {"--devices", "from 1"}},

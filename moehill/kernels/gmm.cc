@@ -15,19 +15,30 @@ namespace moehill {
 namespace HWY_NAMESPACE {
 
 // Outputs may be f32 where the operands are bf16: partial sums that others add to.
+template <typename T, class Blocks>
+void forward_unit(const GemmUnit& unit, const RowSource& a, const WeightView& w, const Blocks& blocks,
+                  const ForwardOutput& out, GmmScratch& scratch) {
+  if (out.swiglu) {
+    columns_unit<T>(unit, a, w.k, kDepth, blocks, SwigluTiles<T>{out}, scratch);
+  } else if (out.c.dtype == DType::f32) {
+    columns_unit<T>(unit, a, w.k, kDepth, blocks, StoreTiles<float, false>{out.c}, scratch);
+  } else {
+    columns_unit<T>(unit, a, w.k, kDepth, blocks, StoreTiles<bf16, false>{out.c}, scratch);
+  }
+}
+
 template <typename T>
 void forward_typed(UnitQueue& queue, const RowSource& a, const WeightView& w, const ForwardOutput& out,
                    GmmScratch& scratch) {
-  const int64_t chunk = sizeof(T) == 4 ? kDepthF32 : kDepthBf16;
   while (const GemmUnit* unit = queue.take()) {
-    const PanelBlocks<T> blocks{static_cast<const T*>(w.data) + unit->group * w.group_elements(), w.k};
-    if (out.swiglu) {
-      columns_unit<T>(*unit, a, w.k, chunk, blocks, SwigluTiles<T>{out}, scratch);
-    } else if (out.c.dtype == DType::f32) {
-      columns_unit<T>(*unit, a, w.k, chunk, blocks, StoreTiles<float, false>{out.c}, scratch);
-    } else {
-      columns_unit<T>(*unit, a, w.k, chunk, blocks, StoreTiles<bf16, false>{out.c}, scratch);
+    const T* group = static_cast<const T*>(w.data) + unit->group * w.group_elements();
+    if constexpr (sizeof(T) == 2) {
+      if (unit->row_end - unit->row_begin > kWidenFrom * kTileRows) {
+        forward_unit<T>(*unit, a, w, WidenedBlocks{{group, w.k}}, out, scratch);
+        continue;
+      }
     }
+    forward_unit<T>(*unit, a, w, PanelBlocks<T>{group, w.k}, out, scratch);
   }
 }
 
@@ -36,7 +47,7 @@ void input_grad_typed(UnitQueue& queue, const RowSource& dc, const WeightView& w
                       GmmScratch& scratch) {
   while (const GemmUnit* unit = queue.take()) {
     const TransposedBlocks<T> blocks{static_cast<const T*>(w.data) + unit->group * w.group_elements(), w.k};
-    columns_unit<T>(*unit, dc, w.n, kDepthF32, blocks, StoreTiles<Out, kAdd>{da}, scratch);
+    columns_unit<T>(*unit, dc, w.n, kDepth, blocks, StoreTiles<Out, kAdd>{da}, scratch);
   }
 }
 
@@ -100,20 +111,20 @@ struct ScratchSizes {
 ScratchSizes scratch_sizes(const GemmLimits& limits) {
   const int64_t rows = std::min(kBlockRows, limits.max_rows) + kMaxTileRows;
   const int64_t depth = std::min(kMaxDepth, limits.max_depth);
-  const int64_t chunks = depth / kDepthF32 + 1;
+  const int64_t chunks = depth / kDepth + 1;
   const int64_t grad_rows = std::min(kGradRows, limits.max_rows);
   const int64_t panels = limits.max_depth / kPanelWidth + 1;
   const bool deep = limits.max_depth > kMaxDepth;
   const bool deep_grad = limits.max_rows > kGradRows;
-  const int64_t strips_deep = limits.max_depth + kMaxTileRows;
 
   const int64_t columns_a = rows * (depth + kPanelWidth) + chunks * kLineFloats;
-  const int64_t grad_a = (limits.max_depth + kMaxTileRows) * (grad_rows + kLineFloats);
+  const int64_t grad_a = (depth + kMaxTileRows) * (grad_rows + kLineFloats);
   const int64_t grad_b = grad_rows * kPanelWidth * panels;
   const int64_t columns_c =
       rows * kPanelWidth * (deep ? std::min(panels, kMaxPanelsDeep) : std::min(panels, kPanelsPerPass));
-  const int64_t grad_c = deep_grad ? strips_deep * kPanelWidth * std::min(panels, kMaxGradPanelsDeep) : 0;
-  ScratchSizes sizes{std::max(columns_a, grad_a), std::max(kDepthF32 * kPanelWidth, grad_b),
+  const int64_t grad_c =
+      deep_grad ? (depth + kMaxTileRows) * kPanelWidth * std::min(panels, kMaxGradPanelsDeep) : 0;
+  ScratchSizes sizes{std::max(columns_a, grad_a), std::max(kDepth * kPanelWidth, grad_b),
                      std::max({columns_c, grad_c, kMaxTileRows * kPanelWidth}),
                      limits.max_depth + kPanelWidth};
   for (int64_t* n : {&sizes.a, &sizes.b, &sizes.c, &sizes.zeros})

@@ -45,34 +45,75 @@ void pack_rows(const RowSource& source, const GemmUnit& unit, int64_t k0, int64_
   }
 }
 
+// Asks for part s of `parts` of the `bytes` at p, to be in L2 when they are needed.
+HWY_INLINE void prefetch_part(const void* p, int64_t bytes, int64_t s, int64_t parts) {
+  const char* at = static_cast<const char*>(p);
+  for (int64_t i = bytes * s / parts / 64 * 64; i < bytes * (s + 1) / parts; i += 64)
+    __builtin_prefetch(at + i, 0, 2);
+}
+
+// A block of B: `depth` of the product from k0 on, 16 columns of the result.
+struct BlockPlace {
+  int64_t panel, k0, depth;
+};
+
 // Blocks of B for the forward product: the panel itself.
 template <typename T>
 struct PanelBlocks {
-  using B = T;
   const T* group;
   int64_t k;  // rows of a panel
 
-  const T* block(int64_t panel, int64_t k0, int64_t, float*) const {
-    return group + (panel * k + k0) * kPanelWidth;
+  const T* at(const BlockPlace& place) const { return group + (place.panel * k + place.k0) * kPanelWidth; }
+  const T* block(const BlockPlace& place, float*) const { return at(place); }
+  void prefetch(const BlockPlace& place, int64_t s, int64_t parts) const {
+    prefetch_part(at(place), place.depth * kPanelWidth * static_cast<int64_t>(sizeof(T)), s, parts);
   }
+};
+
+// The same from bf16 panels, widened first: pays from a few strips of rows on.
+struct WidenedBlocks {
+  PanelBlocks<bf16> panels;
+
+  const float* block(const BlockPlace& place, float* out) const {
+    const bf16* from = panels.at(place);
+    for (int64_t i = 0; i < place.depth * kPanelWidth; i += kPanelWidth) {
+      VF row[kTileVectors];
+      load_panel_row(from + i, row);
+      for (int v = 0; v < kTileVectors; ++v) hn::Store(row[v], DF(), out + i + v * kLanes);
+    }
+    return out;
+  }
+  void prefetch(const BlockPlace& place, int64_t s, int64_t parts) const { panels.prefetch(place, s, parts); }
 };
 
 // Blocks of B for the product with the transposed matrix: output panel p is rows 16 p to 16 p + 15 of the
 // weights, and depth runs over their columns, a multiple of 16 at a time.
 template <typename T>
 struct TransposedBlocks {
-  using B = float;
   const T* group;
   int64_t k;  // rows of the weights = columns of the result
 
-  const float* block(int64_t panel, int64_t n0, int64_t depth, float* out) const {
-    const int64_t row = panel * kPanelWidth;
-    const int64_t num_rows = std::min(kPanelWidth, k - row);
-    for (int64_t n = 0; n < depth; n += kPanelWidth) {
-      transpose_block(group + ((n0 + n) / kPanelWidth * k + row) * kPanelWidth, num_rows,
-                      out + n * kPanelWidth);
+  // The 16 x 16 weights of `place` at depth n.
+  const T* at(const BlockPlace& place, int64_t n) const {
+    return group + ((place.k0 + n) / kPanelWidth * k + place.panel * kPanelWidth) * kPanelWidth;
+  }
+  const float* block(const BlockPlace& place, float* out) const {
+    const int64_t num_rows = k - place.panel * kPanelWidth;
+    for (int64_t n = 0; n < place.depth; n += kPanelWidth) {
+      if (num_rows >= kPanelWidth) {
+        transpose_block(at(place, n), out + n * kPanelWidth);
+      } else {
+        transpose_short_block(at(place, n), num_rows, out + n * kPanelWidth);
+      }
     }
     return out;
+  }
+  void prefetch(const BlockPlace& place, int64_t s, int64_t parts) const {
+    const int64_t squares = (place.depth + kPanelWidth - 1) / kPanelWidth;
+    for (int64_t i = squares * s / parts; i < squares * (s + 1) / parts; ++i) {
+      prefetch_part(at(place, i * kPanelWidth), kPanelWidth * kPanelWidth * static_cast<int64_t>(sizeof(T)),
+                    0, 1);
+    }
   }
 };
 
@@ -131,8 +172,18 @@ struct SwigluTiles {
   }
 };
 
-// One unit: packed rows times its panels. K is the whole depth of the product, `chunk` the depth of a tile
-// call.
+// The block after `place` in the order of columns_unit(): panels of the pass, then depth, then the next pass.
+// Past the end of the unit it is the unit's first block, which costs nothing to ask for.
+HWY_INLINE BlockPlace next_block(const GemmUnit& unit, const BlockPlace& place, int64_t pass,
+                                 int64_t pass_end, int64_t depth_all, int64_t chunk) {
+  if (place.panel + 1 < pass_end) return {place.panel + 1, place.k0, place.depth};
+  const int64_t k = place.k0 + place.depth;
+  if (k < depth_all) return {pass, k, std::min(chunk, depth_all - k)};
+  return {pass_end < unit.panel_end ? pass_end : unit.panel_begin, 0, std::min(chunk, depth_all)};
+}
+
+// One unit: packed rows times its panels. depth_all is the whole depth of the product, `chunk` the depth of a
+// tile call.
 template <typename T, class Blocks, class Output>
 HWY_NOINLINE void columns_unit(const GemmUnit& unit, const RowSource& a, int64_t depth_all, int64_t chunk,
                                const Blocks& blocks, const Output& output, GmmScratch& scratch) {
@@ -152,11 +203,14 @@ HWY_NOINLINE void columns_unit(const GemmUnit& unit, const RowSource& a, int64_t
         const bool last = base + k + part == depth_all;
         const float* strips_a = scratch.a + k / chunk * chunk_stride;
         for (int64_t panel = pass; panel < pass_end; ++panel) {
-          const auto* b = blocks.block(panel, base + k, part, scratch.b);
+          const BlockPlace place{panel, base + k, part};
+          const BlockPlace next = next_block(unit, place, pass, pass_end, depth_all, chunk);
+          const auto* b = blocks.block(place, scratch.b);
           for (int64_t s = 0; s < strips; ++s) {
             const int64_t row = unit.row_begin + s * kTileRows;
             const int num_rows = static_cast<int>(std::min<int64_t>(kTileRows, unit.row_end - row));
             float* tile = sums + ((panel - pass) * strips + s) * tile_floats;
+            blocks.prefetch(next, s, strips);
             tile_rows(num_rows, strips_a + s * kTileRows * part, b, part, tile, base + k > 0);
             if (last) output.finish(tile, row, num_rows, panel);
           }

@@ -23,15 +23,15 @@ HWY_INLINE const T* source_row(const RowSource& source, int64_t r, const float* 
   return from < 0 ? reinterpret_cast<const T*>(zeros) : source.matrix.row<const T>(from);
 }
 
-// Columns of A as strips: strip s, row r at a + s * strip_stride + r * kTileRows.
+// Columns [begin, end) of A as strips: strip s, row r at a + s * strip_stride + r * kTileRows.
 template <typename T>
-void pack_columns_a(const RowSource& source, Range rows, int64_t strip_stride, GmmScratch& scratch) {
-  const int64_t columns = source.matrix.cols;
+void pack_columns_a(const RowSource& source, Range rows, Range columns, int64_t strip_stride,
+                    GmmScratch& scratch) {
   for (int64_t r = rows.begin; r < rows.end; ++r) {
     const T* row = source_row<T>(source, r, scratch.zeros);
     float* out = scratch.a + (r - rows.begin) * kTileRows;
-    for (int64_t k = 0; k < columns; k += kTileRows, out += strip_stride) {
-      pack_strip_row<T>(row + k, columns - k, source.scale, out);
+    for (int64_t k = columns.begin; k < columns.end; k += kTileRows, out += strip_stride) {
+      pack_strip_row<T>(row + k, columns.end - k, source.scale, out);
     }
   }
 }
@@ -48,24 +48,18 @@ void pack_columns_b(const RowSource& source, Range rows, const GemmUnit& unit, G
   }
 }
 
-// One unit: panels [panel_begin, panel_end) of one group's gradient, over all rows of the group, kGradRows at
-// a time.
+// One unit for columns [k.begin, k.end) of A: rows of the gradient's panels.
 template <typename T>
-HWY_NOINLINE void grad_unit(const GemmUnit& unit, const RowSource& a, const RowSource& dc,
-                            const WeightView& dw, GmmScratch& scratch) {
+HWY_NOINLINE void grad_columns(const GemmUnit& unit, Range k, const RowSource& a, const RowSource& dc,
+                               const WeightView& dw, GmmScratch& scratch) {
   const int64_t tile_floats = kTileRows * kPanelWidth;
-  const int64_t strips = (dw.k + kTileRows - 1) / kTileRows;
+  const int64_t strips = (k.size() + kTileRows - 1) / kTileRows;
+  const bool tall = unit.row_end - unit.row_begin > kGradRows;
   T* group = static_cast<T*>(dw.data) + unit.group * dw.group_elements();
-  if (unit.row_begin == unit.row_end) {
-    std::fill(group + unit.panel_begin * dw.k * kPanelWidth, group + unit.panel_end * dw.k * kPanelWidth,
-              T{});
-    return;
-  }
-  const bool deep = unit.row_end - unit.row_begin > kGradRows;
   for (int64_t begin = unit.row_begin; begin < unit.row_end; begin += kGradRows) {
     const Range rows{begin, std::min(begin + kGradRows, unit.row_end)};
     const int64_t strip_stride = rows.size() * kTileRows + 16;
-    pack_columns_a<T>(a, rows, strip_stride, scratch);
+    pack_columns_a<T>(a, rows, k, strip_stride, scratch);
     pack_columns_b<T>(dc, rows, unit, scratch);
     const int64_t pass_strips = std::max<int64_t>(1, kGradStripBytes / (strip_stride * 4));
     for (int64_t pass = 0; pass < strips; pass += pass_strips) {
@@ -73,11 +67,11 @@ HWY_NOINLINE void grad_unit(const GemmUnit& unit, const RowSource& a, const RowS
       for (int64_t p = unit.panel_begin; p < unit.panel_end; ++p) {
         const float* b = scratch.b + (p - unit.panel_begin) * rows.size() * kPanelWidth;
         for (int64_t s = pass; s < pass_end; ++s) {
-          const int64_t k0 = s * kTileRows;
-          const int num_k = static_cast<int>(std::min<int64_t>(kTileRows, dw.k - k0));
-          float* tile = scratch.c + (deep ? ((p - unit.panel_begin) * strips + s) * tile_floats : 0);
-          for (int64_t r = 0; r < rows.size(); r += kDepthF32) {
-            const int64_t part = std::min(kDepthF32, rows.size() - r);
+          const int64_t k0 = k.begin + s * kTileRows;
+          const int num_k = static_cast<int>(std::min<int64_t>(kTileRows, k.end - k0));
+          float* tile = scratch.c + (tall ? ((p - unit.panel_begin) * strips + s) * tile_floats : 0);
+          for (int64_t r = 0; r < rows.size(); r += kDepth) {
+            const int64_t part = std::min(kDepth, rows.size() - r);
             tile_rows(num_k, scratch.a + s * strip_stride + r * kTileRows, b + r * kPanelWidth, part, tile,
                       begin > unit.row_begin || r > 0);
           }
@@ -87,6 +81,23 @@ HWY_NOINLINE void grad_unit(const GemmUnit& unit, const RowSource& a, const RowS
         }
       }
     }
+  }
+}
+
+// One unit: panels [panel_begin, panel_end) of one group's gradient, over all rows of the group; zero without
+// rows.
+template <typename T>
+void grad_unit(const GemmUnit& unit, const RowSource& a, const RowSource& dc, const WeightView& dw,
+               GmmScratch& scratch) {
+  if (unit.row_begin == unit.row_end) {
+    T* group = static_cast<T*>(dw.data) + unit.group * dw.group_elements();
+    std::fill(group + unit.panel_begin * dw.k * kPanelWidth, group + unit.panel_end * dw.k * kPanelWidth,
+              T{});
+    return;
+  }
+  constexpr int64_t kColumns = kMaxDepth / kTileRows * kTileRows;
+  for (int64_t k = 0; k < dw.k; k += kColumns) {
+    grad_columns<T>(unit, {k, std::min(k + kColumns, dw.k)}, a, dc, dw, scratch);
   }
 }
 

@@ -8,15 +8,17 @@
 
 namespace moehill {
 
-// Depth of one register-tile call. L1 holds one panel block of B (depth x 16) and two strips of A (depth x 6
-// f32): 256 x (64 + 2 x 24) B = 28 KiB with B in f32; 512 deep with B in bf16 is 16 KiB of B and 12 KiB a
-// strip, which streams.
-inline constexpr int64_t kDepthF32 = 256;
-inline constexpr int64_t kDepthBf16 = 512;
+// Depth of one register-tile call. L1 holds one block of B (depth x 16 f32) and two strips of A (depth x 6
+// f32): 256 x (64 + 2 x 24) B = 28 KiB.
+inline constexpr int64_t kDepth = 256;
+
+// bf16 panels are widened into scratch for units of more strips than this, else on load: widening a block
+// costs about as much as its product with half a strip, widening on load 8 % of every strip.
+inline constexpr int64_t kWidenFrom = 4;
 
 // Rows of A packed together for one unit (forward, input gradient): the packed rows (x kMaxDepth f32) stay in
 // L3 while all panels of the unit pass by.
-inline constexpr int64_t kBlockRows = 512;
+inline constexpr int64_t kBlockRows = 288;
 // Depth packed together; deeper products keep their partial sums of the whole unit in f32 scratch.
 inline constexpr int64_t kMaxDepth = 2048;
 // Panels that share one pass over the packed rows of a depth block (rows x depth f32, in L2).
@@ -26,7 +28,7 @@ inline constexpr int64_t kMaxPanelsDeep = 64;
 
 // Weight gradient: rows packed together, bytes of packed strips that stay in L2, panels of a unit that keeps
 // partial sums.
-inline constexpr int64_t kGradRows = 512;
+inline constexpr int64_t kGradRows = 1024;
 inline constexpr int64_t kGradStripBytes = 192 << 10;
 inline constexpr int64_t kMaxGradPanelsDeep = 16;
 

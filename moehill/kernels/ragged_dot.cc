@@ -33,7 +33,8 @@ class RaggedDot final : public GroupedGemm {
  public:
   explicit RaggedDot(const GemmLimits& limits)
       : limits_(limits), memory_(ragged_dot_workspace_bytes(limits)), queue_(limits, kMaxCallRows) {
-    // The OpenMP build of OpenBLAS, told to make no threads: the serial build's buffer pool is not safe for several callers.
+    // The OpenMP build of OpenBLAS, told to make no threads: the serial build's buffer pool is not safe for
+    // several callers.
     openblas_set_num_threads(1);
     float* at = static_cast<float*>(memory_.data());
     for (int i = 0; i < limits.num_threads; ++i) {

@@ -282,7 +282,7 @@ void Block::backward_routed(ThreadTeam& team, const BlockOperands& operands, con
                  operands.experts_grad.slice_groups(experts.begin, experts.end));
   });
   enter(listener, Stage::combine_grad);
-  if (options_.fault == Fault::dx_misses_one_expert)
+  if (options_.fault == Fault::dx_misses_one_expert && dx_rows.rows > 0)
     zero_rows(team, dx_rows.slice_rows(0, std::max(offset_[1], int64_t{1})));
   combine(team, dx_rows, nullptr, base, dx);
 }
