@@ -96,7 +96,6 @@ const BadLine kBadLines[] = {
     {"--parallel-mode dp", {"--parallel-mode", "not there yet", "none, ep, both"}},
     {"--mesh mpi", {"--mesh", "not there yet"}},
     {"--devices 2 --none-threads 2", {"--none-threads", "--devices"}},
-    {"--threads-per-device 2", {"--threads-per-device", "--none-threads"}},
     {"--parallel-mode ep --none-threads 2", {"--none-threads", "--threads-per-device"}},
     {"--parallel-mode ep --devices 0", {"--devices", "from 1"}},
     {"--parallel-mode ep --devices 1000 --threads-per-device 1000", {"1000000", "at most 1024 threads"}},

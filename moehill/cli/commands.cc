@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
 
 #include "moehill/base/error.h"
 #include "moehill/cli/parse.h"
 #include "moehill/cli/suggest.h"
+#include "moehill/kernels/simd.h"
 
 namespace moehill {
 namespace {
@@ -90,6 +92,8 @@ int fail(int status, const std::string& message) {
 
 int run_command_line(const std::vector<std::string>& args) {
   try {
+    const char* simd = std::getenv("MOEHILL_SIMD");  // a target by name, for tests and comparisons
+    select_simd_target(simd == nullptr ? "" : simd);
     return dispatch(args);
   } catch (const InputError& error) {
     return fail(kExitBadInput, error.what());

@@ -173,6 +173,30 @@ TEST_P(GroupedGemmTest, FusedSwigluMatchesItsProducts) {
   }
 }
 
+// What ctest prints of a case.
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << (c.own ? "gmm " : "ragged_dot ") << dtype_name(c.dtype) << " " << c.threads << " threads " << c.k
+       << "x" << c.n;
+}
+
+std::string case_name(const testing::TestParamInfo<Case>& tested) {
+  const Case& c = tested.param;
+  return fmt::format("{}_{}_{}threads_{}x{}_{}", c.own ? "gmm" : "ragged_dot", dtype_name(c.dtype), c.threads,
+                     c.k, c.n, tested.index);
+}
+
+std::vector<Case> fused_cases() {
+  std::vector<Case> all;
+  for (DType dtype : {DType::f32, DType::bf16}) {
+    for (int threads : {1, 3}) {
+      all.push_back({true, dtype, threads, 45, 32, {3, 0, 1, 17, 0, 60}});
+      all.push_back({true, dtype, threads, 300, 160, {0, 33}});
+      all.push_back({true, dtype, threads, 2300, 16, {9}});
+    }
+  }
+  return all;
+}
+
 std::vector<Case> cases() {
   std::vector<Case> all;
   for (bool own : {true, false}) {
@@ -192,11 +216,8 @@ std::vector<Case> cases() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GroupedGemmTest, testing::ValuesIn(cases()), [](const auto& tested) {
-  const Case& c = tested.param;
-  return fmt::format("{}_{}_{}threads_{}x{}_{}", c.own ? "gmm" : "ragged_dot", dtype_name(c.dtype), c.threads,
-                     c.k, c.n, tested.index);
-});
+INSTANTIATE_TEST_SUITE_P(All, GroupedGemmTest, testing::ValuesIn(cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(All, FusedSwigluTest, testing::ValuesIn(fused_cases()), case_name);
 
 }  // namespace
 }  // namespace moehill

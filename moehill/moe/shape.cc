@@ -5,14 +5,17 @@
 namespace moehill {
 
 std::string to_string(const MoeShape& shape) {
-  return fmt::format("tokens={} hidden={} mlp_dim={} experts={} topk={} shared={} {}", shape.tokens, shape.hidden,
-                     shape.mlp_dim, shape.experts, shape.topk, shape.shared_dim, dtype_name(shape.dtype));
+  return fmt::format("tokens={} hidden={} mlp_dim={} experts={} topk={} shared={} {}", shape.tokens,
+                     shape.hidden, shape.mlp_dim, shape.experts, shape.topk, shape.shared_dim,
+                     dtype_name(shape.dtype));
 }
 
 double model_flops(const MoeShape& shape, Pass pass, int64_t num_assignments) {
   const double hidden = static_cast<double>(shape.hidden);
-  const double routed = 6.0 * static_cast<double>(num_assignments) * hidden * static_cast<double>(shape.mlp_dim);
-  const double shared = 6.0 * static_cast<double>(shape.tokens) * hidden * static_cast<double>(shape.shared_dim);
+  const double routed =
+      6.0 * static_cast<double>(num_assignments) * hidden * static_cast<double>(shape.mlp_dim);
+  const double shared =
+      6.0 * static_cast<double>(shape.tokens) * hidden * static_cast<double>(shape.shared_dim);
   return (routed + shared) * (pass == Pass::forward ? 1.0 : 3.0);
 }
 

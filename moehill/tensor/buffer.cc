@@ -21,7 +21,8 @@ Buffer::Buffer(size_t bytes) : bytes_(bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kPage;
   if (bytes > SIZE_MAX - 2 * alignment) throw std::bad_alloc();
   mapped_bytes_ = (bytes + alignment - 1) / alignment * alignment + (alignment > kPage ? alignment : 0);
-  mapping_ = mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  mapping_ = mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                  -1, 0);
   if (mapping_ == MAP_FAILED) {
     mapping_ = nullptr;
     throw std::bad_alloc();
