@@ -26,6 +26,7 @@ struct Subcommand {
 constexpr Subcommand kSubcommands[] = {
     {"bench", "check, then time a Mixture-of-Experts block", bench_command},
     {"check", "the correctness grid", check_command},
+    {"kernels", "the grouped GEMM alone, beside its yardsticks", kernels_command},
     {"profile", "overlap paths ref_dp, staged_dp, fused_ep", nullptr},
     {"tune", "block sizes", nullptr},
     {"probe", "peaks of this machine", nullptr},
