@@ -66,21 +66,16 @@ std::vector<float> copy_rows(const MatView& matrix) {
   return values;
 }
 
-// Largest |row - reference| over the largest |reference row|, L2. NaN counts as infinite.
+// rel_err of `values` against `reference`, both [rows, cols], by the contract's measure.
 double rows_apart(const std::vector<float>& values, const std::vector<float>& reference, int64_t cols) {
-  double difference = 0, size = 0;
-  for (size_t begin = 0; begin < values.size(); begin += cols) {
-    double d2 = 0, r2 = 0;
-    for (size_t i = begin; i < begin + cols; ++i) {
-      const double d = static_cast<double>(values[i]) - static_cast<double>(reference[i]);
-      d2 += d * d;
-      r2 += static_cast<double>(reference[i]) * static_cast<double>(reference[i]);
-    }
-    if (!std::isfinite(d2)) return HUGE_VAL;
-    difference = std::max(difference, std::sqrt(d2));
-    size = std::max(size, std::sqrt(r2));
+  RowComparison comparison;
+  const size_t n = static_cast<size_t>(cols);
+  for (size_t begin = 0; begin < values.size(); begin += n) {
+    const std::vector<double> row(reference.begin() + static_cast<int64_t>(begin),
+                                  reference.begin() + static_cast<int64_t>(begin + n));
+    comparison.add_row(static_cast<int64_t>(begin / n), {&values[begin], n}, row);
   }
-  return difference > 0 ? difference / size : 0;
+  return comparison.result().rel_err;
 }
 
 class GridRunner {

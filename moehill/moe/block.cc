@@ -259,7 +259,7 @@ void Block::backward_routed(ThreadTeam& team, const BlockOperands& operands, con
              dp);
   }
   if (!gemm_->gathers_and_fuses()) {
-    enter(listener, Stage::pack);
+    enter(listener, Stage::pack_grad);
     gather_rows(team, {y, plan_.row_token.data(), dy_scale}, buffers_.packed_dy.slice_rows(0, dx_rows.rows));
   }
   for_each_wave([&](Range experts, Range rows) {

@@ -15,6 +15,7 @@ enum class Stage {
   shared,        // shared expert
   reduce,        // collective of the forward pass
   recompute,     // remat: products of the forward pass made again
+  pack_grad,     // gathering of rows of dy where the backend cannot gather while packing (ragged_dot)
   down_grad,     // dh = dy W2^T
   act_grad,      // dp, dgate, dup
   w2_grad,       // dW2
@@ -25,7 +26,7 @@ enum class Stage {
   router_grad,   // dlogits
   reduce_grad,   // collectives of the backward pass
 };
-inline constexpr int kNumStages = 18;
+inline constexpr int kNumStages = 19;
 inline constexpr int kFirstBackwardStage = static_cast<int>(Stage::recompute);
 const char* name_of(Stage);
 
