@@ -47,7 +47,7 @@ void input_grad_typed(UnitQueue& queue, const RowSource& dc, const WeightView& w
                       GmmScratch& scratch) {
   while (const GemmUnit* unit = queue.take()) {
     const TransposedBlocks<T> blocks{static_cast<const T*>(w.data) + unit->group * w.group_elements(), w.k};
-    columns_unit<T>(*unit, dc, w.n, kDepth, blocks, StoreTiles<Out, kAdd>{da}, scratch);
+    columns_unit<T>(*unit, dc, w.n, kTransposedDepth, blocks, StoreTiles<Out, kAdd>{da}, scratch);
   }
 }
 
@@ -111,7 +111,7 @@ struct ScratchSizes {
 ScratchSizes scratch_sizes(const GemmLimits& limits) {
   const int64_t rows = std::min(kBlockRows, limits.max_rows) + kMaxTileRows;
   const int64_t depth = std::min(kMaxDepth, limits.max_depth);
-  const int64_t chunks = depth / kDepth + 1;
+  const int64_t chunks = depth / kTransposedDepth + 1;
   const int64_t grad_rows = std::min(kGradRows, limits.max_rows);
   const int64_t panels = limits.max_depth / kPanelWidth + 1;
   const bool deep = limits.max_depth > kMaxDepth;

@@ -11,6 +11,9 @@ namespace moehill {
 // Depth of one register-tile call. L1 holds one block of B (depth x 16 f32) and two strips of A (depth x 6
 // f32): 256 x (64 + 2 x 24) B = 28 KiB.
 inline constexpr int64_t kDepth = 256;
+// The same where a block of B is transposed first: half as deep, since the block's source passes through L1
+// too.
+inline constexpr int64_t kTransposedDepth = 128;
 
 // bf16 panels are widened into scratch for units of more strips than this, else on load: widening a block
 // costs about as much as its product with half a strip, widening on load 8 % of every strip.

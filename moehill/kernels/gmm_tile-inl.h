@@ -63,7 +63,9 @@ HWY_INLINE void tile(const float* HWY_RESTRICT a, const B* HWY_RESTRICT b, int64
                      float* HWY_RESTRICT c, bool accumulate) {
   const DF df;
   VF sum[kRows][kTileVectors];
+#pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
     for (int v = 0; v < kTileVectors; ++v) {
       sum[i][v] = accumulate ? hn::Load(df, c + i * 16 + v * kLanes) : hn::Zero(df);
     }
@@ -79,7 +81,9 @@ HWY_INLINE void tile(const float* HWY_RESTRICT a, const B* HWY_RESTRICT b, int64
       for (int v = 0; v < kTileVectors; ++v) sum[i][v] = hn::MulAdd(factor, row[v], sum[i][v]);
     }
   }
+#pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
     for (int v = 0; v < kTileVectors; ++v) hn::Store(sum[i][v], df, c + i * 16 + v * kLanes);
   }
 }
