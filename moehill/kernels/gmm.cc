@@ -17,13 +17,13 @@ namespace HWY_NAMESPACE {
 // Outputs may be f32 where the operands are bf16: partial sums that others add to.
 template <typename T, class Blocks>
 void forward_unit(const GemmUnit& unit, const RowSource& a, const WeightView& w, const Blocks& blocks,
-                  const ForwardOutput& out, GmmScratch& scratch) {
+                  int64_t chunk, const ForwardOutput& out, GmmScratch& scratch) {
   if (out.swiglu) {
-    columns_unit<T>(unit, a, w.k, kDepth, blocks, SwigluTiles<T>{out}, scratch);
+    columns_unit<T>(unit, a, w.k, chunk, blocks, SwigluTiles<T>{out}, scratch);
   } else if (out.c.dtype == DType::f32) {
-    columns_unit<T>(unit, a, w.k, kDepth, blocks, StoreTiles<float, false>{out.c}, scratch);
+    columns_unit<T>(unit, a, w.k, chunk, blocks, StoreTiles<float, false>{out.c}, scratch);
   } else {
-    columns_unit<T>(unit, a, w.k, kDepth, blocks, StoreTiles<bf16, false>{out.c}, scratch);
+    columns_unit<T>(unit, a, w.k, chunk, blocks, StoreTiles<bf16, false>{out.c}, scratch);
   }
 }
 
@@ -32,13 +32,14 @@ void forward_typed(UnitQueue& queue, const RowSource& a, const WeightView& w, co
                    GmmScratch& scratch) {
   while (const GemmUnit* unit = queue.take()) {
     const T* group = static_cast<const T*>(w.data) + unit->group * w.group_elements();
-    if constexpr (sizeof(T) == 2) {
-      if (unit->row_end - unit->row_begin > kWidenFrom * kTileRows) {
-        forward_unit<T>(*unit, a, w, WidenedBlocks{{group, w.k}}, out, scratch);
-        continue;
-      }
+    const PanelBlocks<T> panels{group, w.k};
+    if (unit->row_end - unit->row_begin <= kFewStrips * kTileRows) {
+      forward_unit<T>(*unit, a, w, StreamedBlocks<T>{panels}, kMaxDepth, out, scratch);
+    } else if constexpr (sizeof(T) == 2) {
+      forward_unit<T>(*unit, a, w, WidenedBlocks{panels}, kDepth, out, scratch);
+    } else {
+      forward_unit<T>(*unit, a, w, panels, kDepth, out, scratch);
     }
-    forward_unit<T>(*unit, a, w, PanelBlocks<T>{group, w.k}, out, scratch);
   }
 }
 

@@ -70,7 +70,13 @@ struct PanelBlocks {
   }
 };
 
-// The same from bf16 panels, widened first: pays from a few strips of rows on.
+// The same for few strips of rows: a panel is one stream, which the hardware's own prefetch follows.
+template <typename T>
+struct StreamedBlocks : PanelBlocks<T> {
+  void prefetch(const BlockPlace&, int64_t, int64_t) const {}
+};
+
+// The same from bf16 panels, widened first.
 struct WidenedBlocks {
   PanelBlocks<bf16> panels;
 

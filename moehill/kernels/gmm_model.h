@@ -15,9 +15,10 @@ inline constexpr int64_t kDepth = 256;
 // too.
 inline constexpr int64_t kTransposedDepth = 128;
 
-// bf16 panels are widened into scratch for units of more strips than this, else on load: widening a block
-// costs about as much as its product with half a strip, widening on load 8 % of every strip.
-inline constexpr int64_t kWidenFrom = 4;
+// Forward units of at most this many strips read each panel in one stream, kMaxDepth deep, and widen bf16 on
+// load. Larger ones go by blocks of kDepth, widened into scratch first: that costs about as much as the
+// block's product with half a strip, where widening on load costs 8 % of every strip.
+inline constexpr int64_t kFewStrips = 12;
 
 // Rows of A packed together for one unit (forward, input gradient): the packed rows (x kMaxDepth f32) stay in
 // L3 while all panels of the unit pass by.
