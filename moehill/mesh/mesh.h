@@ -1,0 +1,24 @@
+// Mesh: the devices of a run, those of this process at least. A backend is a folder beside this file.
+#pragma once
+
+#include <functional>
+
+#include "moehill/base/partition.h"
+#include "moehill/mesh/group.h"
+
+namespace moehill {
+
+class Mesh {
+ public:
+  virtual ~Mesh() = default;
+  virtual int num_devices() const = 0;
+  virtual int threads_per_device() const = 0;
+  // Ranks of the devices that live in this process: all of them on the threads mesh, one on MPI.
+  virtual Range local_devices() const = 0;
+
+  // Calls device_main(group) on every device of this process at once (SPMD); the calling thread leads the first
+  // of them. Returns when all of this process's devices are done; rethrows the first failure.
+  virtual void run(const std::function<void(Group&)>& device_main) = 0;
+};
+
+}  // namespace moehill
