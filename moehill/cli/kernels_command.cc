@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "moehill/base/rng.h"
 #include "moehill/bench/schedule.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
+#include "moehill/cli/output_paths.h"
 #include "moehill/cli/table.h"
 #include "moehill/cli/yardstick.h"
 #include "moehill/kernels/dense_gemm.h"
@@ -24,6 +26,7 @@ struct KernelOptions {
   std::vector<int64_t> rows{1, 2, 4, 8, 16, 34, 68, 137, 273, 546, 1092, 4369};
   int64_t hidden = 2048, mlp_dim = 1408, groups = 60, max_rows = 16384, threads = 0, iters = 5, seed = 0;
   std::vector<DType> dtypes{DType::bf16};
+  std::string json;
 };
 
 bool parse_kernel_options(const std::vector<std::string>& args, KernelOptions& o) {
@@ -41,6 +44,8 @@ bool parse_kernel_options(const std::vector<std::string>& args, KernelOptions& o
   set.integer("--seed", &o.seed, 0, UINT32_MAX, "seed of rows and values");
   set.choices("--dtype", &o.dtypes, std::vector<Named<DType>>{{"bf16", DType::bf16}, {"f32", DType::f32}},
               {"both"}, "storage type");
+  set.text("--json", &o.json, "FILE",
+           "one record a line of the table; - is standard output, the table then goes to standard error");
   return set.parse(args);
 }
 
@@ -88,6 +93,7 @@ class KernelCase {
 
   int64_t rows() const { return offset_.back(); }
   int64_t groups() const { return groups_; }
+  int64_t columns() const { return columns_; }
   double flops() const {
     return 2.0 * static_cast<double>(rows()) * static_cast<double>(hidden_) * static_cast<double>(columns_);
   }
@@ -120,39 +126,88 @@ class KernelCase {
 
 constexpr const char* kDirections[] = {"forward", "input_grad", "weight_grad"};
 
+// One line of the table; rates in FLOP/s.
+struct KernelResult {
+  DType dtype;
+  int64_t mean_rows, groups, total_rows, hidden, columns;
+  const char* direction;
+  double gmm, ragged_dot, dense;
+};
+
+void measure(const KernelOptions& options, DType dtype, int64_t mean_rows, ThreadTeam& team,
+             Yardstick& yardstick, std::vector<KernelResult>& results) {
+  KernelCase problem(options, dtype, mean_rows, team);
+  ScheduleOptions schedule;
+  schedule.iters = options.iters;
+  ScheduleHooks hooks;
+  hooks.after_round = [&](int64_t) { yardstick.measure_fma(); };
+  const ScheduleResult timed = time_interleaved(problem.subjects(), schedule, hooks);
+  const auto rate = [&](size_t i) { return problem.flops() / median_of(timed.samples[i]); };
+  for (size_t d = 0; d < 3; ++d) {
+    results.push_back({dtype, mean_rows, problem.groups(), problem.rows(), options.hidden, problem.columns(),
+                       kDirections[d], rate(d), rate(3 + d), rate(6)});
+  }
+}
+
+std::string table_of(const std::vector<KernelResult>& results, double peak) {
+  std::vector<std::vector<std::string>> lines;
+  for (const KernelResult& r : results) {
+    lines.push_back({fmt::format("{} {} rows x {}", dtype_name(r.dtype), r.mean_rows, r.groups), r.direction,
+                     fmt::format("{:.1f}", r.gmm / 1e9), fmt::format("{:.1f}", 100 * r.gmm / peak),
+                     fmt::format("{:.1f}", r.ragged_dot / 1e9), fmt::format("{:.1f}", r.dense / 1e9),
+                     fmt::format("{:.2f}", r.gmm / r.dense)});
+  }
+  return format_table(
+      {"group", "direction", "gmm GF/s", "% of peak", "ragged_dot GF/s", "dense GF/s", "gmm/dense"}, lines);
+}
+
+std::string records_of(const std::vector<KernelResult>& results, double peak) {
+  std::string lines;
+  for (const KernelResult& r : results) {
+    lines += nlohmann::ordered_json{{"schema", "moehill/1"},
+                                    {"command", "kernels"},
+                                    {"dtype", dtype_name(r.dtype)},
+                                    {"direction", r.direction},
+                                    {"mean_rows", r.mean_rows},
+                                    {"groups", r.groups},
+                                    {"total_rows", r.total_rows},
+                                    {"hidden", r.hidden},
+                                    {"columns", r.columns},
+                                    {"gmm_gflops", r.gmm / 1e9},
+                                    {"ragged_dot_gflops", r.ragged_dot / 1e9},
+                                    {"dense_gflops", r.dense / 1e9},
+                                    {"peak_gflops", peak / 1e9}}
+                 .dump() +
+             "\n";
+  }
+  return lines;
+}
+
 }  // namespace
 
 int kernels_command(const std::vector<std::string>& args) {
   KernelOptions options;
   if (!parse_kernel_options(args, options)) return kExitDone;
+  const bool json_to_stdout = options.json == "-";
+  if (!options.json.empty() && !json_to_stdout) require_writable_file("--json", options.json);
   const std::vector<int> cpus = core_cpus();
   Yardstick yardstick(cpus);
   const int threads = options.threads > 0 ? static_cast<int>(options.threads) : static_cast<int>(cpus.size());
   ThreadTeam& team = yardstick.team(threads);
-  std::vector<std::vector<std::string>> lines;
+  std::vector<KernelResult> results;
   for (DType dtype : options.dtypes) {
-    for (int64_t mean_rows : options.rows) {
-      KernelCase problem(options, dtype, mean_rows, team);
-      ScheduleOptions schedule;
-      schedule.iters = options.iters;
-      ScheduleHooks hooks;
-      hooks.after_round = [&](int64_t) { yardstick.measure_fma(); };
-      const ScheduleResult timed = time_interleaved(problem.subjects(), schedule, hooks);
-      const auto rate = [&](size_t i) { return problem.flops() / median_of(timed.samples[i]); };
-      for (size_t d = 0; d < 3; ++d) {
-        lines.push_back({fmt::format("{} {} rows x {}", dtype_name(dtype), mean_rows, problem.groups()),
-                         kDirections[d], fmt::format("{:.1f}", rate(d) / 1e9),
-                         fmt::format("{:.1f}", 100 * rate(d) / yardstick.peak_flops(threads)),
-                         fmt::format("{:.1f}", rate(3 + d) / 1e9), fmt::format("{:.1f}", rate(6) / 1e9),
-                         fmt::format("{:.2f}", rate(d) / rate(6))});
-      }
-    }
+    for (int64_t mean_rows : options.rows) measure(options, dtype, mean_rows, team, yardstick, results);
   }
-  const std::string table = format_table(
-      {"group", "direction", "gmm GF/s", "% of peak", "ragged_dot GF/s", "dense GF/s", "gmm/dense"}, lines);
-  fmt::print(
-      "{}peak {:.1f} GF/s on {} threads; medians of {} interleaved rounds; dense: OpenBLAS f32, same FLOPs\n",
-      table, yardstick.peak_flops(threads) / 1e9, threads, options.iters);
+  const double peak = yardstick.peak_flops(threads);
+  fmt::print(json_to_stdout ? stderr : stdout,
+             "{}peak {:.1f} GF/s on {} threads; medians of {} interleaved rounds; dense: OpenBLAS f32, same "
+             "FLOPs\n",
+             table_of(results, peak), peak / 1e9, threads, options.iters);
+  if (json_to_stdout) {
+    fmt::print("{}", records_of(results, peak));
+  } else if (!options.json.empty()) {
+    write_text_file(options.json, records_of(results, peak));
+  }
   return kExitDone;
 }
 

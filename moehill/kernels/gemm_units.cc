@@ -8,7 +8,8 @@ namespace {
 // With 12 units a thread the wait at the end is about a 24th of a thread's work at worst, and less since
 // small units come last.
 constexpr int64_t kUnitsPerThread = 12;
-constexpr int64_t kMinPanels = 8;  // fewer columns a unit do not pay for packing its rows
+constexpr int64_t kMinUnitsPerThread = 2;
+constexpr int64_t kMinPanels = 8;  // whatever the number of threads
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -28,8 +29,11 @@ void UnitQueue::fill(GroupOffsets offset, const UnitCut& cut, int num_threads) {
   units_.clear();
   next_.store(0, std::memory_order_relaxed);
   const int64_t num_groups = static_cast<int64_t>(offset.size()) - 1;
-  const int64_t target =
-      std::max<int64_t>(1, offset[num_groups] * cut.num_panels / (kUnitsPerThread * num_threads));
+  const auto splits_for = [&](int64_t rows, int64_t units_per_thread) {
+    if (num_threads == 1) return int64_t{1};
+    const int64_t all = std::max<int64_t>(1, offset[num_groups]) * cut.num_panels;
+    return ceil_div(rows * cut.num_panels, std::max<int64_t>(1, all / (units_per_thread * num_threads)));
+  };
   for (int64_t g = 0; g < num_groups; ++g) {
     const int64_t rows = offset[g + 1] - offset[g];
     if (rows == 0 && !cut.keep_empty) continue;
@@ -37,7 +41,9 @@ void UnitQueue::fill(GroupOffsets offset, const UnitCut& cut, int num_threads) {
     const int64_t max_panels = rows > cut.tall_rows ? cut.max_panels_tall : cut.max_panels;
     for (int64_t rb = 0; rb < row_blocks; ++rb) {
       const Range block = share(rows, rb, row_blocks);
-      int64_t splits = num_threads == 1 ? 1 : ceil_div(block.size() * cut.num_panels, target);
+      const int64_t wanted =
+          std::min(splits_for(block.size(), kUnitsPerThread), cut.num_panels / cut.min_panels);
+      int64_t splits = std::max(wanted, splits_for(block.size(), kMinUnitsPerThread));
       splits = std::min(splits, std::max<int64_t>(1, cut.num_panels / kMinPanels));
       splits = std::max(splits, ceil_div(cut.num_panels, max_panels));
       for (int64_t i = 0; i < splits; ++i) {

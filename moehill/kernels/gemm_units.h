@@ -17,14 +17,16 @@ struct GemmUnit {
 };
 
 // How to cut: rows of a group into blocks of at most max_rows (0: never), columns into blocks of at most
-// max_panels, or max_panels_tall in groups of more than tall_rows rows. keep_empty: empty groups get units
-// too.
+// max_panels, or max_panels_tall in groups of more than tall_rows rows. min_panels: fewer columns a unit do
+// not pay for packing its rows, so that the cut gets finer only where threads would be idle. keep_empty:
+// empty groups get units too.
 struct UnitCut {
   int64_t num_panels;
   int64_t max_rows;
   int64_t max_panels;
   int64_t tall_rows = INT64_MAX;
   int64_t max_panels_tall = INT64_MAX;
+  int64_t min_panels = 8;
   bool keep_empty = false;
 };
 

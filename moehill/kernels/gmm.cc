@@ -150,7 +150,10 @@ class Gmm final : public GroupedGemm {
   void forward(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const WeightView& w,
                const ForwardOutput& out) override {
     check(team, offset, w);
-    queue_.fill(offset, {w.num_panels(), kBlockRows, max_panels(w.k, w.num_panels())}, team.size());
+    queue_.fill(
+        offset,
+        {.num_panels = w.num_panels(), .max_rows = kBlockRows, .max_panels = max_panels(w.k, w.num_panels())},
+        team.size());
     team.run([&](int i) {
       HWY_DYNAMIC_DISPATCH(forward_units)(queue_, a, w, out, scratch_[static_cast<size_t>(i)]);
     });
@@ -160,7 +163,8 @@ class Gmm final : public GroupedGemm {
                   const MatView& da, bool accumulate) override {
     check(team, offset, w);
     const int64_t panels = (w.k + kPanelWidth - 1) / kPanelWidth;
-    queue_.fill(offset, {panels, kBlockRows, max_panels(w.n, panels)}, team.size());
+    queue_.fill(offset, {.num_panels = panels, .max_rows = kBlockRows, .max_panels = max_panels(w.n, panels)},
+                team.size());
     team.run([&](int i) {
       HWY_DYNAMIC_DISPATCH(input_grad_units)(queue_, dc, w, da, accumulate, scratch_[static_cast<size_t>(i)]);
     });
@@ -169,7 +173,14 @@ class Gmm final : public GroupedGemm {
   void weight_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const RowSource& dc,
                    const WeightView& dw) override {
     check(team, offset, dw);
-    queue_.fill(offset, {dw.num_panels(), 0, dw.num_panels(), kGradRows, kMaxGradPanelsDeep, true},
+    queue_.fill(offset,
+                {.num_panels = dw.num_panels(),
+                 .max_rows = 0,
+                 .max_panels = dw.num_panels(),
+                 .tall_rows = kGradRows,
+                 .max_panels_tall = kMaxGradPanelsDeep,
+                 .min_panels = kMinGradPanels,
+                 .keep_empty = true},
                 team.size());
     team.run([&](int i) {
       HWY_DYNAMIC_DISPATCH(weight_grad_units)(queue_, a, dc, dw, scratch_[static_cast<size_t>(i)]);

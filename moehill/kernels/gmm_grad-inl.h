@@ -55,9 +55,10 @@ HWY_NOINLINE void grad_columns(const GemmUnit& unit, Range k, const RowSource& a
   const int64_t tile_floats = kTileRows * kPanelWidth;
   const int64_t strips = (k.size() + kTileRows - 1) / kTileRows;
   const bool tall = unit.row_end - unit.row_begin > kGradRows;
+  const int64_t block_rows = tall ? kTallGradRows : kGradRows;
   T* group = static_cast<T*>(dw.data) + unit.group * dw.group_elements();
-  for (int64_t begin = unit.row_begin; begin < unit.row_end; begin += kGradRows) {
-    const Range rows{begin, std::min(begin + kGradRows, unit.row_end)};
+  for (int64_t begin = unit.row_begin; begin < unit.row_end; begin += block_rows) {
+    const Range rows{begin, std::min(begin + block_rows, unit.row_end)};
     const int64_t strip_stride = rows.size() * kTileRows + 16;
     pack_columns_a<T>(a, rows, k, strip_stride, scratch);
     pack_columns_b<T>(dc, rows, unit, scratch);

@@ -59,8 +59,8 @@ HWY_INLINE void load_panel_row(const bf16* b, VF* v) {
 // c [kRows][16] (+)= sum over depth of a [depth][kTileRows] (row i of the strip at a[k * kTileRows + i])
 // times b [depth][16].
 template <int kRows, typename B>
-HWY_INLINE void tile(const float* HWY_RESTRICT a, const B* HWY_RESTRICT b, int64_t depth,
-                     float* HWY_RESTRICT c, bool accumulate) {
+HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const B* HWY_RESTRICT b, int64_t depth,
+                       float* HWY_RESTRICT c, bool accumulate) {
   const DF df;
   VF sum[kRows][kTileVectors];
 #pragma GCC unroll 12

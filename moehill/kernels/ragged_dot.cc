@@ -107,7 +107,9 @@ class RaggedDot final : public GroupedGemm {
     const int64_t panels = (columns + kPanelWidth - 1) / kPanelWidth;
     const int64_t groups = static_cast<int64_t>(offset.size()) - 1;
     const int64_t max_panels = groups >= 2 * team.size() ? panels : (panels + team.size() - 1) / team.size();
-    queue_.fill(offset, {panels, max_rows, max_panels, INT64_MAX, INT64_MAX, keep_empty}, 1);
+    queue_.fill(
+        offset,
+        {.num_panels = panels, .max_rows = max_rows, .max_panels = max_panels, .keep_empty = keep_empty}, 1);
     team.run([&](int i) {
       while (const GemmUnit* unit = queue_.take()) {
         const Range range{unit->panel_begin * kPanelWidth, std::min(unit->panel_end * kPanelWidth, columns)};
