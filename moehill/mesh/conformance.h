@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "moehill/mesh/exchange_buffer.h"
 #include "moehill/mesh/group.h"
 #include "moehill/mesh/line_share.h"
 
@@ -28,32 +29,50 @@ struct MeshMaker {
 };
 inline std::ostream& operator<<(std::ostream& out, const MeshMaker& maker) { return out << maker.name; }
 
-// n elements of a type between two guards that nobody may touch.
+// How a collective is called: on whose memory, and at once or in split phase.
+struct How {
+  bool exchange_input = false;  // in exchange memory, not in ordinary memory of this process
+  bool exchange_output = false;
+  bool split_phase = false;
+};
+inline constexpr How kExchangeHows[] = {{true, false}, {false, true}, {true, true}};
+
+// n elements of a type between two guards that nobody may touch. The memory comes zeroed.
 class GuardedArray {
  public:
-  GuardedArray(DType dtype, int64_t n)
-      : dtype_(dtype), n_(n), bytes_(static_cast<size_t>(n) * dtype_bytes(dtype)) {
-    storage_.assign(bytes_ + 2 * kGuard, kFill);
+  GuardedArray(DType dtype, int64_t n, std::shared_ptr<void> memory)
+      : dtype_(dtype),
+        n_(n),
+        bytes_(static_cast<size_t>(n) * dtype_bytes(dtype)),
+        memory_(std::move(memory)),
+        start_(static_cast<unsigned char*>(memory_.get())) {
+    EXPECT_TRUE(holds_only(0, 0, bytes_ + 2 * kGuard));
+    std::fill_n(start_, bytes_ + 2 * kGuard, kFill);
   }
-  void* data() { return storage_.data() + kGuard; }
+  GuardedArray(DType dtype, int64_t n) : GuardedArray(dtype, n, make_exchange_buffer(bytes_of(dtype, n))) {}
+  // Collective when `exchange`.
+  GuardedArray(Group& group, bool exchange, DType dtype, int64_t n)
+      : GuardedArray(dtype, n,
+                     exchange ? group.exchange_memory(bytes_of(dtype, n))
+                              : make_exchange_buffer(bytes_of(dtype, n))) {}
+
+  void* data() { return start_ + kGuard; }
   int64_t size() const { return n_; }
   float at(int64_t i) const {
     float wide;
     bf16 narrow;
-    const unsigned char* place = storage_.data() + kGuard + static_cast<size_t>(i) * dtype_bytes(dtype_);
+    const unsigned char* place = start_ + kGuard + static_cast<size_t>(i) * dtype_bytes(dtype_);
     if (dtype_ == DType::f32) return std::memcpy(&wide, place, sizeof wide), wide;
     return std::memcpy(&narrow, place, sizeof narrow), to_f32(narrow);
   }
   void set(int64_t i, float value) {
     const bf16 narrow = to_bf16(value);
-    unsigned char* place = storage_.data() + kGuard + static_cast<size_t>(i) * dtype_bytes(dtype_);
+    unsigned char* place = start_ + kGuard + static_cast<size_t>(i) * dtype_bytes(dtype_);
     std::memcpy(place, dtype_ == DType::f32 ? static_cast<const void*>(&value) : &narrow,
                 dtype_bytes(dtype_));
   }
   bool guards_intact() const {
-    const auto untouched = [](unsigned char byte) { return byte == kFill; };
-    return std::all_of(storage_.begin(), storage_.begin() + kGuard, untouched) &&
-           std::all_of(storage_.end() - kGuard, storage_.end(), untouched);
+    return holds_only(kFill, 0, kGuard) && holds_only(kFill, kGuard + bytes_, kGuard);
   }
   template <typename Expected>
   int64_t num_wrong(const Expected& expected) const {
@@ -65,10 +84,18 @@ class GuardedArray {
  private:
   static constexpr size_t kGuard = 64;
   static constexpr unsigned char kFill = 0xa5;
+  static size_t bytes_of(DType dtype, int64_t n) {
+    return static_cast<size_t>(n) * dtype_bytes(dtype) + 2 * kGuard;
+  }
+  bool holds_only(unsigned char value, size_t begin, size_t n) const {
+    return std::all_of(start_ + begin, start_ + begin + n, [=](unsigned char byte) { return byte == value; });
+  }
+
   DType dtype_;
   int64_t n_;
   size_t bytes_;
-  std::vector<unsigned char> storage_;
+  std::shared_ptr<void> memory_;
+  unsigned char* start_;
 };
 
 // In (-1, 1), of all 24 bits of an f32, so that any other order of additions shows.
@@ -80,9 +107,9 @@ inline float test_value(int rank, int64_t i) {
 }
 inline float stored(DType dtype, float value) { return dtype == DType::f32 ? value : to_f32(to_bf16(value)); }
 
-inline GuardedArray test_array(DType dtype, int rank, int64_t n) {
-  GuardedArray array(dtype, n);
-  for (int64_t i = 0; i < n; ++i) array.set(i, test_value(rank, i));
+inline GuardedArray test_array(Group& group, bool exchange, DType dtype, int64_t n) {
+  GuardedArray array(group, exchange, dtype, n);
+  for (int64_t i = 0; i < n; ++i) array.set(i, test_value(group.rank(), i));
   return array;
 }
 
@@ -112,14 +139,14 @@ inline bool all_ranks_agree(Group& group, uint64_t value) {
 }
 
 // One collective with its expectations. Each leaves the inputs as they were and touches nothing outside its
-// output.
-void check_all_reduce(Group& group, DType input_dtype, DType output_dtype, int64_t n);
-void check_all_reduce_in_place(Group& group, DType dtype, int64_t n);
+// output. split_phase is for the two that have it.
+void check_all_reduce(Group& group, DType input_dtype, DType output_dtype, int64_t n, How how = {});
+void check_all_reduce_in_place(Group& group, DType dtype, int64_t n, How how = {});
 void check_reduce_scatter(Group& group, DType input_dtype, DType output_dtype,
-                          const std::vector<int64_t>& offsets);
+                          const std::vector<int64_t>& offsets, How how = {});
 void check_all_gather(Group& group, DType dtype, int64_t row, const std::vector<int64_t>& offsets,
-                      bool in_place);
-void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t scale);
+                      bool in_place, How how = {});
+void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t scale, How how = {});
 
 }  // namespace moehill
 

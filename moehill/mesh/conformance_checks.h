@@ -23,10 +23,17 @@ inline uint64_t hash_of(const GuardedArray& array) {
   return hash;
 }
 
-inline void check_all_reduce(Group& group, DType input_dtype, DType output_dtype, int64_t n) {
+// What a path does between a start and its finish.
+inline void use_the_team(Group& group) {
+  std::vector<int> seen(static_cast<size_t>(group.team().size()));
+  group.team().run([&](int i) { seen[static_cast<size_t>(i)] = 1; });
+  EXPECT_EQ(std::accumulate(seen.begin(), seen.end(), 0), group.team().size());
+}
+
+inline void check_all_reduce(Group& group, DType input_dtype, DType output_dtype, int64_t n, How how) {
   const int num_ranks = group.size();
-  GuardedArray input = test_array(input_dtype, group.rank(), n);
-  GuardedArray output(output_dtype, n);
+  GuardedArray input = test_array(group, how.exchange_input, input_dtype, n);
+  GuardedArray output(group, how.exchange_output, output_dtype, n);
   const int64_t in_bytes = static_cast<int64_t>(dtype_bytes(input_dtype));
   const int64_t out_bytes = static_cast<int64_t>(dtype_bytes(output_dtype));
   const int64_t own = line_share({0, n}, group.rank(), num_ranks, kLineElements).size();
@@ -40,18 +47,18 @@ inline void check_all_reduce(Group& group, DType input_dtype, DType output_dtype
   EXPECT_TRUE(all_ranks_agree(group, hash_of(output)));
 }
 
-inline void check_all_reduce_in_place(Group& group, DType dtype, int64_t n) {
-  GuardedArray array = test_array(dtype, group.rank(), n);
+inline void check_all_reduce_in_place(Group& group, DType dtype, int64_t n, How how) {
+  GuardedArray array = test_array(group, how.exchange_output, dtype, n);
   group.all_reduce(array.data(), dtype, array.data(), dtype, n);
   EXPECT_EQ(array.num_wrong([&](int64_t i) { return test_sum(group.size(), dtype, dtype, i); }), 0);
 }
 
 inline void check_reduce_scatter(Group& group, DType input_dtype, DType output_dtype,
-                                 const std::vector<int64_t>& offsets) {
+                                 const std::vector<int64_t>& offsets, How how) {
   const size_t rank = static_cast<size_t>(group.rank());
   const int64_t own = offsets[rank + 1] - offsets[rank];
-  GuardedArray input = test_array(input_dtype, group.rank(), offsets.back());
-  GuardedArray output(output_dtype, own);
+  GuardedArray input = test_array(group, how.exchange_input, input_dtype, offsets.back());
+  GuardedArray output(group, how.exchange_output, output_dtype, own);
   const int64_t in_bytes = static_cast<int64_t>(dtype_bytes(input_dtype));
   expect_traffic(group, (offsets.back() - own) * in_bytes, (group.size() - 1) * own * in_bytes, [&] {
     group.reduce_scatter(input.data(), input_dtype, offsets, output.data(), output_dtype);
@@ -64,17 +71,21 @@ inline void check_reduce_scatter(Group& group, DType input_dtype, DType output_d
 
 // Rows of `row` elements; offsets count rows.
 inline void check_all_gather(Group& group, DType dtype, int64_t row, const std::vector<int64_t>& offsets,
-                             bool in_place) {
+                             bool in_place, How how) {
   const size_t rank = static_cast<size_t>(group.rank());
   const int64_t own = (offsets[rank + 1] - offsets[rank]) * row;
   const size_t row_bytes = static_cast<size_t>(row) * dtype_bytes(dtype);
-  GuardedArray input = test_array(dtype, group.rank(), own);
-  GuardedArray output(dtype, offsets.back() * row);
+  GuardedArray input = test_array(group, how.exchange_input, dtype, own);
+  GuardedArray output(group, how.exchange_output, dtype, offsets.back() * row);
   char* const place = static_cast<char*>(output.data()) + static_cast<size_t>(offsets[rank]) * row_bytes;
   if (in_place) std::memcpy(place, input.data(), static_cast<size_t>(own) * dtype_bytes(dtype));
   const int64_t bytes = static_cast<int64_t>(dtype_bytes(dtype));
   expect_traffic(group, (group.size() - 1) * own * bytes, (offsets.back() * row - own) * bytes, [&] {
-    group.all_gather(in_place ? place : input.data(), offsets, row_bytes, output.data());
+    const void* const source = in_place ? place : input.data();
+    if (!how.split_phase) return group.all_gather(source, offsets, row_bytes, output.data());
+    group.start_all_gather(source, offsets, row_bytes, output.data());
+    use_the_team(group);
+    group.finish();
   });
   EXPECT_EQ(output.num_wrong([&](int64_t i) {
     const auto next = std::upper_bound(offsets.begin(), offsets.end(), i / row);
@@ -94,18 +105,24 @@ inline std::vector<int64_t> sends_of(int from, int num_ranks, int64_t scale) {
   return offsets;
 }
 
-inline void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t scale) {
+inline void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t scale, How how) {
   const int num_ranks = group.size(), rank = group.rank();
   const std::vector<int64_t> sends = sends_of(rank, num_ranks, scale);
   std::vector<int64_t> receives = {0};
   for (int from = 0; from < num_ranks; ++from)
     receives.push_back(receives.back() + rows_between(from, rank, scale));
-  GuardedArray input = test_array(dtype, rank, sends.back() * row);
-  GuardedArray output(dtype, receives.back() * row);
+  GuardedArray input = test_array(group, how.exchange_input, dtype, sends.back() * row);
+  GuardedArray output(group, how.exchange_output, dtype, receives.back() * row);
   const int64_t row_bytes = row * static_cast<int64_t>(dtype_bytes(dtype));
   const int64_t kept = rows_between(rank, rank, scale);
   expect_traffic(group, (sends.back() - kept) * row_bytes, (receives.back() - kept) * row_bytes, [&] {
-    group.all_to_all(input.data(), sends, output.data(), receives, static_cast<size_t>(row_bytes));
+    const size_t element_bytes = static_cast<size_t>(row_bytes);
+    if (!how.split_phase) {
+      return group.all_to_all(input.data(), sends, output.data(), receives, element_bytes);
+    }
+    group.start_all_to_all(input.data(), sends, output.data(), receives, element_bytes);
+    use_the_team(group);
+    group.finish();
   });
   int64_t num_wrong = output.guards_intact() ? 0 : 1;
   for (int from = 0; from < num_ranks; ++from) {

@@ -118,6 +118,90 @@ TEST_P(MeshConformance, AllToAllDeliversEveryPairsRows) {
   });
 }
 
+TEST_P(MeshConformance, SplitPhaseDoesWhatOneCallDoes) {
+  run_([](Group& group) {
+    for (How how : {How{}, How{true, true}}) {
+      how.split_phase = true;
+      for (const DType dtype : kDTypes) {
+        for (int salt = 0; salt < 3; ++salt) {
+          const std::vector<int64_t> offsets = uneven_offsets(group.size(), 100, salt);
+          for (const bool in_place : {false, true})
+            check_all_gather(group, dtype, 64, offsets, in_place, how);
+          check_all_to_all(group, dtype, 3, 40 * salt, how);
+        }
+      }
+      check_all_gather(group, DType::f32, 2048, uneven_offsets(group.size(), 300), false, how);
+      check_all_to_all(group, DType::f32, 2048, 100, how);
+    }
+  });
+}
+
+TEST_P(MeshConformance, SumsOnExchangeMemory) {
+  run_([](Group& group) {
+    for (const How how : kExchangeHows) {
+      for (const int64_t n : {int64_t{0}, int64_t{1}, int64_t{33}, int64_t{4097}, kLargeCount}) {
+        check_all_reduce(group, DType::f32, DType::bf16, n, how);
+        check_all_reduce(group, DType::bf16, DType::f32, n, how);
+        check_all_reduce_in_place(group, DType::f32, n, how);
+        check_reduce_scatter(group, DType::f32, DType::bf16, uneven_offsets(group.size(), n % 5000), how);
+      }
+    }
+  });
+}
+
+TEST_P(MeshConformance, RowsOnExchangeMemory) {
+  run_([](Group& group) {
+    const std::vector<int64_t> nothing(static_cast<size_t>(group.size()) + 1, 0);
+    for (const How how : kExchangeHows) {
+      for (const bool in_place : {false, true}) {
+        for (int salt = 0; salt < 3; ++salt) {
+          check_all_gather(group, DType::bf16, 3, uneven_offsets(group.size(), 100, salt), in_place, how);
+        }
+        check_all_gather(group, DType::f32, 64, nothing, in_place, how);
+      }
+      for (const int64_t scale : {0, 1, 40}) check_all_to_all(group, DType::bf16, 7, scale, how);
+      check_all_to_all(group, DType::f32, 2048, 100, how);
+    }
+  });
+}
+
+// Some ranks have theirs, some not; what one collective may do at once it has to do piece by piece.
+TEST_P(MeshConformance, EachRankChoosesItsMemory) {
+  run_([](Group& group) {
+    constexpr int64_t kN = 5000;
+    const size_t bytes = static_cast<size_t>(kN) * sizeof(float);
+    for (int choice = 0; choice < 4; ++choice) {
+      std::shared_ptr<void> input = group.exchange_memory(bytes), output = group.exchange_memory(bytes);
+      if ((group.rank() + choice) % 2 == 1) input = make_exchange_buffer(bytes);
+      if ((group.rank() + choice) % 4 > 1) output = make_exchange_buffer(bytes);
+      float* const values = static_cast<float*>(input.get());
+      const float* const sums = static_cast<const float*>(output.get());
+      for (int64_t i = 0; i < kN; ++i) values[i] = test_value(group.rank(), i);
+      group.all_reduce(values, DType::f32, output.get(), DType::f32, kN);
+      int64_t num_wrong = 0;
+      for (int64_t i = 0; i < kN; ++i)
+        num_wrong += sums[i] != test_sum(group.size(), DType::f32, DType::f32, i);
+      EXPECT_EQ(num_wrong, 0);
+    }
+  });
+}
+
+TEST_P(MeshConformance, ExchangeMemoryIsZeroAndAlignedAndComesBack) {
+  run_([](Group& group) {
+    for (int round = 0; round < 10; ++round) {
+      for (const size_t bytes : {size_t{0}, size_t{1}, size_t{5000}, (size_t{2} << 20) + 3}) {
+        const size_t own = group.rank() % 2 == round % 2 ? bytes : bytes / 2;
+        const std::shared_ptr<void> memory = group.exchange_memory(own);
+        const size_t alignment = own >= size_t{2} << 20 ? size_t{2} << 20 : 64;
+        EXPECT_EQ(reinterpret_cast<uintptr_t>(memory.get()) % alignment, 0u);
+        char* const start = static_cast<char*>(memory.get());
+        EXPECT_TRUE(std::all_of(start, start + own, [](char byte) { return byte == 0; }));
+        std::fill_n(start, own, char{1});
+      }
+    }
+  });
+}
+
 // Null pointers where there is nothing to move.
 TEST_P(MeshConformance, EmptyCollectivesNeedNoMemory) {
   run_([](Group& group) {
@@ -138,25 +222,26 @@ TEST_P(MeshConformance, RandomSequencesOfCollectives) {
       const auto [choice, size] = threefry(11, Stream::kSampleRows, step);
       const DType input = kDTypes[size % 2], output = kDTypes[size / 2 % 2];
       const int64_t n = size / 4 % 3000;
+      const How how{choice / 8 % 3 == 0, choice / 32 % 3 == 0, choice / 128 % 2 == 0};
       switch (choice % 6) {
         case 0:
           group.barrier();
           break;
         case 1:
-          check_all_reduce(group, input, output, n);
+          check_all_reduce(group, input, output, n, how);
           break;
         case 2:
-          check_all_reduce_in_place(group, input, n);
+          check_all_reduce_in_place(group, input, n, how);
           break;
         case 3:
           check_reduce_scatter(group, input, output,
-                               uneven_offsets(group.size(), n, static_cast<int>(size % 3)));
+                               uneven_offsets(group.size(), n, static_cast<int>(size % 3)), how);
           break;
         case 4:
-          check_all_gather(group, input, 1 + n % 5, uneven_offsets(group.size(), n / 5), size % 3 == 0);
+          check_all_gather(group, input, 1 + n % 5, uneven_offsets(group.size(), n / 5), size % 3 == 0, how);
           break;
         default:
-          check_all_to_all(group, input, 1 + n % 5, n / 20);
+          check_all_to_all(group, input, 1 + n % 5, n / 20, how);
       }
     }
   });

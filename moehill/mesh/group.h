@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "moehill/machine/thread_team.h"
+#include "moehill/mesh/started.h"
 #include "moehill/tensor/matrix.h"
 
 namespace moehill {
@@ -42,16 +44,49 @@ class Group {
 
   // Rank r's `input` [offsets[r + 1] - offsets[r]] elements of `element_bytes` land at offsets[r] of every
   // rank's `output`. `input` may already lie in its place in `output`.
-  virtual void all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
-                          void* output) = 0;
+  void all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes, void* output) {
+    start_all_gather(input, offsets, element_bytes, output);
+    finish();
+  }
 
   // Elements [send_offsets[r], send_offsets[r + 1]) of `input` go to rank r; what rank r sends arrives at
-  // receive_offsets[r]. The counts must agree pairwise; a disagreement is an invariant broken.
-  virtual void all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
-                          std::span<const int64_t> receive_offsets, size_t element_bytes) = 0;
+  // receive_offsets[r]. Throws CollectiveError if the counts do not agree pairwise, as far as that is seen.
+  void all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
+                  std::span<const int64_t> receive_offsets, size_t element_bytes) {
+    start_all_to_all(input, send_offsets, output, receive_offsets, element_bytes);
+    finish();
+  }
+
+  // The two in split phase: a start may already move rows between nodes, and returns without waiting for
+  // anybody; finish() completes it. Until then the memory of all arguments, offsets included, must stay as it
+  // is, and no other method of the group may be called (an invariant). The team is free for other work.
+  virtual void start_all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
+                                void* output);
+  virtual void start_all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
+                                std::span<const int64_t> receive_offsets, size_t element_bytes);
+  virtual void finish() = 0;
+
+  // Zeroed memory of this rank, 64-byte aligned at least (2 MiB when large), that the peers on the same node
+  // reach too: rows that lie in it move by one copy. Collective; `bytes` may differ between ranks. Any other
+  // memory is as right and may be slower. It must be gone before the mesh is, and what is gone on all ranks
+  // is given back to the system by a later call at the latest. Throws what the system's refusal is.
+  virtual std::shared_ptr<void> exchange_memory(size_t bytes) = 0;
 
   // As mesh/traffic.h counts; barrier() counts nothing.
   virtual Traffic traffic() const = 0;
+
+  // The invariant of the split phase: nothing is in flight when `call` begins.
+  void require_idle(const char* call) const;
+  // After a failed run: what was started will not be finished.
+  void abandon() { started_ = {}; }
+
+ protected:
+  // What finish() has to do; nothing is in flight afterwards, whatever becomes of it.
+  Started take_started();
+  const Started& started() const { return started_; }
+
+ private:
+  Started started_;
 };
 
 }  // namespace moehill

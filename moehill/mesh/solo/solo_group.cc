@@ -1,16 +1,17 @@
 #include "moehill/mesh/solo/solo_group.h"
 
-#include <fmt/format.h>
-
 #include "moehill/mesh/arguments.h"
+#include "moehill/mesh/call.h"
 #include "moehill/mesh/copy.h"
 #include "moehill/mesh/errors.h"
+#include "moehill/mesh/exchange_buffer.h"
 #include "moehill/mesh/sum.h"
 
 namespace moehill {
 
 void SoloGroup::all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype,
                            int64_t n) {
+  require_idle("all_reduce");
   check_count("all_reduce", n);
   if (input == output && input_dtype == output_dtype) return;
   team_sum(team_, {{&input, 1}, input_dtype, 0, {&output, 1}, output_dtype, 0, n});
@@ -18,25 +19,24 @@ void SoloGroup::all_reduce(const void* input, DType input_dtype, void* output, D
 
 void SoloGroup::reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
                                void* output, DType output_dtype) {
+  require_idle("reduce_scatter");
   check_offsets("reduce_scatter", offsets, 1);
   all_reduce(input, input_dtype, output, output_dtype, offsets[1]);
 }
 
-void SoloGroup::all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
-                           void* output) {
-  check_offsets("all_gather", offsets, 1);
-  team_copy(team_, {{&input, 1}, offsets, element_bytes, output});
+// What the device sends to itself lies in its place of `input` and of `output` alike, so both collectives are
+// one copy.
+void SoloGroup::finish() {
+  const Started call = take_started();
+  if (call.kind == Started::Kind::all_to_all && call.send_offsets[1] != call.receive_offsets[1]) {
+    throw CollectiveError(count_disagreement(0, call.send_offsets[1], 0, call.receive_offsets[1]));
+  }
+  team_copy(team_, {{&call.input, 1}, call.receive_offsets, call.element_bytes, call.output});
 }
 
-void SoloGroup::all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
-                           std::span<const int64_t> receive_offsets, size_t element_bytes) {
-  check_offsets("all_to_all", send_offsets, 1);
-  check_offsets("all_to_all", receive_offsets, 1);
-  if (send_offsets[1] != receive_offsets[1]) {
-    throw CollectiveError(fmt::format("all_to_all: rank 0 sends {} elements to rank 0, which expects {}",
-                                      send_offsets[1], receive_offsets[1]));
-  }
-  team_copy(team_, {{&input, 1}, receive_offsets, element_bytes, output});
+std::shared_ptr<void> SoloGroup::exchange_memory(size_t bytes) {
+  require_idle("exchange_memory");
+  return make_exchange_buffer(bytes);
 }
 
 }  // namespace moehill

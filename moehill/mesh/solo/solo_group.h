@@ -13,14 +13,12 @@ class SoloGroup final : public Group {
   int rank() const override { return 0; }
   int size() const override { return 1; }
   ThreadTeam& team() override { return team_; }
-  void barrier() override {}
+  void barrier() override { require_idle("barrier"); }
   void all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype, int64_t n) override;
   void reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets, void* output,
                       DType output_dtype) override;
-  void all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
-                  void* output) override;
-  void all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
-                  std::span<const int64_t> receive_offsets, size_t element_bytes) override;
+  void finish() override;
+  std::shared_ptr<void> exchange_memory(size_t bytes) override;
   Traffic traffic() const override { return {}; }
 
  private:

@@ -7,25 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "moehill/mesh/call.h"
 #include "moehill/mesh/errors.h"
-#include "moehill/tensor/dtype.h"
 
 namespace moehill {
-
-enum class CallKind { barrier, all_reduce, reduce_scatter, all_gather, all_to_all, finished };
-
-// What one rank passes to a collective. On lines of its own: peers read it while its owner's neighbours write
-// theirs.
-struct alignas(64) Call {
-  CallKind kind = CallKind::barrier;
-  DType input_dtype = DType::f32;
-  DType output_dtype = DType::f32;
-  int64_t n = 0;
-  size_t element_bytes = 0;
-  std::span<const int64_t> offsets = {};  // what is sent, [ranks + 1]
-  const void* input = nullptr;
-  void* output = nullptr;
-};
 
 // A collective is meet(), work on the peers' memory, part(); nobody's memory is touched before the first
 // returns on all ranks or after the second does, so a rank that fails outside a collective can free what it

@@ -1,9 +1,8 @@
 #include "moehill/mesh/threads/thread_group.h"
 
-#include <fmt/format.h>
-
 #include "moehill/mesh/arguments.h"
 #include "moehill/mesh/copy.h"
+#include "moehill/mesh/exchange_buffer.h"
 #include "moehill/mesh/line_share.h"
 #include "moehill/mesh/sum.h"
 #include "moehill/mesh/traffic.h"
@@ -18,12 +17,23 @@ ThreadGroup::ThreadGroup(int rank, int size, Rendezvous& rendezvous, ThreadTeam&
       inputs_(static_cast<size_t>(size)),
       outputs_(static_cast<size_t>(size)) {}
 
-void ThreadGroup::barrier() { rendezvous_.meet(rank_, {.kind = CallKind::barrier}); }
+void ThreadGroup::barrier() {
+  require_idle("barrier");
+  rendezvous_.meet(rank_, {.kind = CallKind::barrier});
+}
+
+// The memory needs no meeting; this holds programs to what other meshes need.
+std::shared_ptr<void> ThreadGroup::exchange_memory(size_t bytes) {
+  require_idle("exchange_memory");
+  rendezvous_.meet(rank_, {.kind = CallKind::exchange_memory});
+  return make_exchange_buffer(bytes);
+}
 
 // Rank d sums slice d of everybody's input and writes it to everybody's output. In place this is right too:
 // slice d of any rank's memory is touched by rank d alone.
 void ThreadGroup::all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype,
                              int64_t n) {
+  require_idle("all_reduce");
   check_count("all_reduce", n);
   const std::span<const Call> calls = rendezvous_.meet(rank_, {.kind = CallKind::all_reduce,
                                                                .input_dtype = input_dtype,
@@ -44,6 +54,7 @@ void ThreadGroup::all_reduce(const void* input, DType input_dtype, void* output,
 
 void ThreadGroup::reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
                                  void* output, DType output_dtype) {
+  require_idle("reduce_scatter");
   check_offsets("reduce_scatter", offsets, size_);
   const std::span<const Call> calls = rendezvous_.meet(rank_, {.kind = CallKind::reduce_scatter,
                                                                .input_dtype = input_dtype,
@@ -58,17 +69,22 @@ void ThreadGroup::reduce_scatter(const void* input, DType input_dtype, std::span
   count_reduce_scatter(traffic_, size_, own, offsets.back(), dtype_bytes(input_dtype));
 }
 
-void ThreadGroup::all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
-                             void* output) {
-  check_offsets("all_gather", offsets, size_);
-  const std::span<const Call> calls = rendezvous_.meet(
-      rank_,
-      {.kind = CallKind::all_gather, .element_bytes = element_bytes, .offsets = offsets, .input = input});
+void ThreadGroup::finish() {
+  const Started call = take_started();
+  call.kind == Started::Kind::all_gather ? all_gather_rows(call) : all_to_all_rows(call);
+}
+
+void ThreadGroup::all_gather_rows(const Started& call) {
+  const std::span<const int64_t> offsets = call.receive_offsets;
+  const std::span<const Call> calls = rendezvous_.meet(rank_, {.kind = CallKind::all_gather,
+                                                               .element_bytes = call.element_bytes,
+                                                               .offsets = offsets,
+                                                               .input = call.input});
   for (size_t r = 0; r < calls.size(); ++r) inputs_[r] = calls[r].input;
-  team_copy(team_, {inputs_, offsets, element_bytes, output});
+  team_copy(team_, {inputs_, offsets, call.element_bytes, call.output});
   rendezvous_.part();
   const size_t rank = static_cast<size_t>(rank_);
-  count_all_gather(traffic_, size_, offsets[rank + 1] - offsets[rank], offsets.back(), element_bytes);
+  count_all_gather(traffic_, size_, offsets[rank + 1] - offsets[rank], offsets.back(), call.element_bytes);
 }
 
 bool ThreadGroup::receives_what_peers_send(std::span<const Call> calls,
@@ -78,30 +94,27 @@ bool ThreadGroup::receives_what_peers_send(std::span<const Call> calls,
     const int64_t sent = calls[r].offsets[rank + 1] - calls[r].offsets[rank];
     const int64_t expected = receive_offsets[r + 1] - receive_offsets[r];
     if (sent == expected) continue;
-    rendezvous_.report(fmt::format("all_to_all: rank {} sends {} elements to rank {}, which expects {}", r,
-                                   sent, rank_, expected));
+    rendezvous_.report(count_disagreement(static_cast<int>(r), sent, rank_, expected));
     return false;
   }
   return true;
 }
 
-void ThreadGroup::all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
-                             std::span<const int64_t> receive_offsets, size_t element_bytes) {
-  check_offsets("all_to_all", send_offsets, size_);
-  check_offsets("all_to_all", receive_offsets, size_);
+void ThreadGroup::all_to_all_rows(const Started& call) {
   const std::span<const Call> calls = rendezvous_.meet(rank_, {.kind = CallKind::all_to_all,
-                                                               .element_bytes = element_bytes,
-                                                               .offsets = send_offsets,
-                                                               .input = input});
-  if (receives_what_peers_send(calls, receive_offsets)) {
+                                                               .element_bytes = call.element_bytes,
+                                                               .offsets = call.send_offsets,
+                                                               .input = call.input});
+  if (receives_what_peers_send(calls, call.receive_offsets)) {
     for (size_t r = 0; r < calls.size(); ++r) {
       const int64_t first = calls[r].offsets[static_cast<size_t>(rank_)];
-      inputs_[r] = static_cast<const char*>(calls[r].input) + first * static_cast<int64_t>(element_bytes);
+      inputs_[r] =
+          static_cast<const char*>(calls[r].input) + first * static_cast<int64_t>(call.element_bytes);
     }
-    team_copy(team_, {inputs_, receive_offsets, element_bytes, output});
+    team_copy(team_, {inputs_, call.receive_offsets, call.element_bytes, call.output});
   }
   rendezvous_.part();
-  count_all_to_all(traffic_, rank_, send_offsets, receive_offsets, element_bytes);
+  count_all_to_all(traffic_, rank_, call.send_offsets, call.receive_offsets, call.element_bytes);
 }
 
 }  // namespace moehill

@@ -20,13 +20,13 @@ class ThreadGroup final : public Group {
   void all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype, int64_t n) override;
   void reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets, void* output,
                       DType output_dtype) override;
-  void all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
-                  void* output) override;
-  void all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
-                  std::span<const int64_t> receive_offsets, size_t element_bytes) override;
+  void finish() override;
+  std::shared_ptr<void> exchange_memory(size_t bytes) override;
   Traffic traffic() const override { return traffic_; }
 
  private:
+  void all_gather_rows(const Started& call);
+  void all_to_all_rows(const Started& call);
   bool receives_what_peers_send(std::span<const Call> calls, std::span<const int64_t> receive_offsets);
 
   const int rank_;

@@ -41,12 +41,15 @@ struct ThreadMesh::State {
 
   // The first failure is recorded before any other device hears of it, so what is rethrown is the cause.
   void lead(int device, const std::function<void(Group&)>& device_main) {
+    Group& group = *groups[static_cast<size_t>(device)];
     try {
-      device_main(*groups[static_cast<size_t>(device)]);
+      device_main(group);
+      group.require_idle("the end of its program");
       // A device that leaves while others are in a collective is a disagreement like any other.
       rendezvous.meet(device, {.kind = CallKind::finished});
     } catch (...) {
       if (!failed.exchange(true)) failure = std::current_exception();
+      group.abandon();
       rendezvous.fail();
     }
   }

@@ -2,29 +2,29 @@
 // memory.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <vector>
 
-#include "moehill/mesh/group.h"
+#include "moehill/mesh/mesh.h"
 
 namespace moehill {
 
-class ThreadMesh {
+class ThreadMesh final : public Mesh {
  public:
   // cpus: one logical CPU per thread, device by device (machine/topology.h); empty leaves the threads
   // unpinned.
   ThreadMesh(int num_devices, int threads_per_device, std::vector<int> cpus = {});
-  ~ThreadMesh();
+  ~ThreadMesh() override;
 
-  int num_devices() const;
-  int threads_per_device() const;
+  int num_devices() const override;
+  int threads_per_device() const override;
+  Range local_devices() const override { return {0, num_devices()}; }
   ThreadTeam& team(int device);
 
-  // Calls device_main(group) on every device at once (SPMD); the calling thread leads device 0. Returns when
-  // all are done. An exception on one device makes the collectives of the others throw too, so that nobody is
-  // left waiting; the first one is rethrown here and the mesh is usable again. Allocates nothing.
-  void run(const std::function<void(Group&)>& device_main);
+  // The calling thread leads device 0. An exception on one device makes the collectives of the others throw
+  // too, so that nobody is left waiting; the first one is rethrown here and the mesh is usable again.
+  // Allocates nothing.
+  void run(const std::function<void(Group&)>& device_main) override;
 
  private:
   struct State;

@@ -45,6 +45,8 @@ TEST(ThreadMeshAllocations, NoneInRunsAndCollectives) {
       group.reduce_scatter(w.input.data(), DType::f32, w.offsets, w.output.data(), DType::f32);
       group.all_gather(w.input.data(), w.offsets, sizeof(float), w.output.data());
       group.all_to_all(w.input.data(), w.offsets, w.output.data(), w.offsets, sizeof(float));
+      group.start_all_gather(w.input.data(), w.offsets, sizeof(float), w.output.data());
+      group.finish();
     };
     mesh.run(all_collectives);
     const int64_t before = num_allocations;

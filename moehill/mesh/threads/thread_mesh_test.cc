@@ -1,5 +1,6 @@
 #include "moehill/mesh/threads/thread_mesh.h"
 
+#include <fmt/format.h>
 #include <sched.h>
 
 #include <atomic>
@@ -17,7 +18,7 @@ std::vector<MeshMaker> thread_meshes() {
   std::vector<MeshMaker> makers;
   for (const int devices : {1, 2, 3, 4, 5}) {
     for (const int threads : {1, 2}) {
-      makers.push_back({"P" + std::to_string(devices) + "_N" + std::to_string(threads), [=]() -> MeshRun {
+      makers.push_back({fmt::format("P{}_N{}", devices, threads), [=]() -> MeshRun {
                           const auto mesh = std::make_shared<ThreadMesh>(devices, threads);
                           return [mesh](const std::function<void(Group&)>& device_main) {
                             mesh->run(device_main);
@@ -241,6 +242,39 @@ TEST(ThreadMesh, PinsItsThreadsAndLeavesTheCallerAsItWas) {
   mesh.run([&](Group& group) { seen[static_cast<size_t>(group.rank())] = sched_getcpu(); });
   EXPECT_EQ(seen, cpus);
   EXPECT_EQ(core_cpus().size(), cpus.size());
+}
+
+// A failure between start and finish leaves nothing in flight for the next run.
+TEST_P(ThreadMeshOf, AFailureInSplitPhaseIsForgotten) {
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_THROW(mesh_.run([](Group& group) {
+      const std::vector<int64_t> nothing(static_cast<size_t>(group.size()) + 1, 0);
+      group.start_all_gather(nullptr, nothing, 4, nullptr);
+      if (group.rank() == 0) throw std::runtime_error("between");
+      group.finish();
+    }),
+                 std::runtime_error);
+    expect_usable();
+  }
+}
+
+TEST(ThreadMeshDeathTest, NothingMayComeBetweenStartAndFinish) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const std::vector<int64_t> nothing(3, 0);
+  const auto run_between = [&](const std::function<void(Group&)>& call) {
+    ThreadMesh mesh(2, 1);
+    mesh.run([&](Group& group) {
+      group.start_all_gather(nullptr, nothing, 4, nullptr);
+      call(group);
+    });
+  };
+  EXPECT_DEATH(run_between([](Group& group) { group.barrier(); }),
+               "barrier .* before finish.. of all_gather");
+  EXPECT_DEATH(
+      run_between([&](Group& group) { group.start_all_to_all(nullptr, nothing, nullptr, nothing, 4); }),
+      "all_to_all .* before finish.. of all_gather");
+  EXPECT_DEATH(run_between([](Group&) {}), "the end of its program .* before finish");
+  EXPECT_DEATH(ThreadMesh(2, 1).run([](Group& group) { group.finish(); }), "without a start");
 }
 
 TEST(ThreadMeshDeathTest, ImpossibleMeshesAreBugs) {

@@ -1,0 +1,90 @@
+#include "moehill/mesh/call.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace moehill {
+namespace {
+
+const char* name_of(CallKind kind) {
+  switch (kind) {
+    case CallKind::barrier:
+      return "barrier";
+    case CallKind::all_reduce:
+      return "all_reduce";
+    case CallKind::reduce_scatter:
+      return "reduce_scatter";
+    case CallKind::all_gather:
+      return "all_gather";
+    case CallKind::all_to_all:
+      return "all_to_all";
+    case CallKind::exchange_memory:
+      return "exchange_memory";
+    case CallKind::finished:
+      return "the end of its program";
+  }
+  return "?";
+}
+
+std::string describe(const Call& call) {
+  std::string text = name_of(call.kind);
+  if (call.kind == CallKind::all_reduce) {
+    text += fmt::format(" of {} elements {} to {}", call.n, dtype_name(call.input_dtype),
+                        dtype_name(call.output_dtype));
+  } else if (call.kind == CallKind::reduce_scatter) {
+    text += fmt::format(" {} to {}, offsets {}", dtype_name(call.input_dtype), dtype_name(call.output_dtype),
+                        fmt::join(call.offsets, " "));
+  } else if (call.kind == CallKind::all_gather) {
+    text += fmt::format(" of {} byte elements, offsets {}", call.element_bytes, fmt::join(call.offsets, " "));
+  } else if (call.kind == CallKind::all_to_all) {
+    text += fmt::format(" of {} byte elements", call.element_bytes);
+  }
+  return text;
+}
+
+// all_to_all is the one whose offsets differ between ranks.
+bool alike(const Call& a, const Call& b) {
+  return a.kind == b.kind && a.input_dtype == b.input_dtype && a.output_dtype == b.output_dtype &&
+         a.n == b.n && a.element_bytes == b.element_bytes &&
+         (a.kind == CallKind::all_to_all ||
+          std::equal(a.offsets.begin(), a.offsets.end(), b.offsets.begin(), b.offsets.end()));
+}
+
+int64_t count_at(std::span<const int64_t> offsets, int rank) {
+  const size_t r = static_cast<size_t>(rank);
+  return offsets[r + 1] - offsets[r];
+}
+
+}  // namespace
+
+std::string find_disagreement(std::span<const Call> calls, size_t own) {
+  for (const Call& call : calls) {
+    if (alike(calls[own], call)) continue;
+    const bool own_first = calls[own].rank < call.rank;
+    const Call& low = own_first ? calls[own] : call;
+    const Call& high = own_first ? call : calls[own];
+    return fmt::format("the devices disagree: rank {} is at {}, rank {} is at {}", low.rank, describe(low),
+                       high.rank, describe(high));
+  }
+  return {};
+}
+
+std::string find_count_disagreement(std::span<const Call> calls) {
+  for (const Call& from : calls) {
+    for (const Call& to : calls) {
+      const int64_t sent = count_at(from.offsets, to.rank);
+      const int64_t expected = count_at(to.receive_offsets, from.rank);
+      if (sent != expected) return count_disagreement(from.rank, sent, to.rank, expected);
+    }
+  }
+  return {};
+}
+
+std::string count_disagreement(int from, int64_t sent, int to, int64_t expected) {
+  return fmt::format("all_to_all: rank {} sends {} elements to rank {}, which expects {}", from, sent, to,
+                     expected);
+}
+
+}  // namespace moehill

@@ -1,0 +1,35 @@
+#include "moehill/mesh/group.h"
+
+#include <utility>
+
+#include "moehill/base/error.h"
+#include "moehill/mesh/arguments.h"
+
+namespace moehill {
+
+void Group::start_all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
+                             void* output) {
+  require_idle("all_gather");
+  check_offsets("all_gather", offsets, size());
+  started_ = {Started::Kind::all_gather, input, {}, output, offsets, element_bytes};
+}
+
+void Group::start_all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
+                             std::span<const int64_t> receive_offsets, size_t element_bytes) {
+  require_idle("all_to_all");
+  check_offsets("all_to_all", send_offsets, size());
+  check_offsets("all_to_all", receive_offsets, size());
+  started_ = {Started::Kind::all_to_all, input, send_offsets, output, receive_offsets, element_bytes};
+}
+
+void Group::require_idle(const char* call) const {
+  MOEHILL_CHECK(started_.kind == Started::Kind::none, "{} on rank {} before finish() of {}", call, rank(),
+                started_.name());
+}
+
+Started Group::take_started() {
+  MOEHILL_CHECK(started_.kind != Started::Kind::none, "finish() on rank {} without a start", rank());
+  return std::exchange(started_, {});
+}
+
+}  // namespace moehill
