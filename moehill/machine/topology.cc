@@ -13,13 +13,13 @@ namespace {
 using HwlocTopology =
     std::unique_ptr<std::remove_pointer_t<hwloc_topology_t>, decltype(&hwloc_topology_destroy)>;
 
-// Only what is allowed: the cpuset by hwloc's default, the affinity mask by the flag.
-HwlocTopology load() {
+// Only what is allowed: the cpuset by hwloc's default, the affinity mask by
+// HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING.
+HwlocTopology load(unsigned long flags) {
   hwloc_topology_t raw = nullptr;
   if (hwloc_topology_init(&raw) != 0) throw std::runtime_error("hwloc cannot make a topology");
   HwlocTopology topology(raw, &hwloc_topology_destroy);
-  hwloc_topology_set_flags(raw,
-                           HWLOC_TOPOLOGY_FLAG_IS_THISSYSTEM | HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING);
+  hwloc_topology_set_flags(raw, HWLOC_TOPOLOGY_FLAG_IS_THISSYSTEM | flags);
   if (hwloc_topology_load(raw) != 0) throw std::runtime_error("hwloc cannot read this machine's topology");
   return topology;
 }
@@ -53,7 +53,7 @@ std::string model_name(hwloc_topology_t topology) {
 }  // namespace
 
 Topology detect_topology() {
-  const HwlocTopology machine = load();
+  const HwlocTopology machine = load(HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING);
   Topology topology;
   topology.cpu_model = model_name(machine.get());
   topology.core_cpus = one_cpu_per_core(machine.get());
@@ -64,6 +64,12 @@ Topology detect_topology() {
   topology.l3_bytes = cache_bytes(machine.get(), HWLOC_OBJ_L3CACHE);
   topology.num_l3 = std::max(0, hwloc_get_nbobjs_by_type(machine.get(), HWLOC_OBJ_L3CACHE));
   return topology;
+}
+
+void allow_all_cpus() {
+  const HwlocTopology machine = load(0);
+  (void)hwloc_set_cpubind(machine.get(), hwloc_topology_get_allowed_cpuset(machine.get()),
+                          HWLOC_CPUBIND_PROCESS);
 }
 
 }  // namespace moehill

@@ -24,6 +24,11 @@ struct Topology {
 // Throws std::runtime_error when the system shows no CPU at all.
 Topology detect_topology();
 
+// Lets all threads of this process run on every CPU that the system allows it (its cpuset), whatever affinity
+// it was started with: launchers of several processes bind each to a core of their choice. A refusal leaves
+// things as they are.
+void allow_all_cpus();
+
 // One logical CPU of each physical core available to this process.
 inline std::vector<int> core_cpus() { return detect_topology().core_cpus; }
 

@@ -51,6 +51,18 @@ TEST(TopologyDeathTest, TheAffinityMaskLimitsTheCores) {
       testing::ExitedWithCode(0), "");
 }
 
+TEST(TopologyDeathTest, AllowingAllCpusUndoesABinding) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        const std::vector<int> before = core_cpus();
+        const bool pinned = pin_this_thread(before.back());
+        allow_all_cpus();
+        std::exit(pinned && core_cpus().size() >= before.size() ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
 TEST(Pinning, AScopePutsTheAffinityBack) {
   const std::vector<int> cpus = core_cpus();
   {
