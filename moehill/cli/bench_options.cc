@@ -62,12 +62,15 @@ void declare_block(OptionSet& set, BenchOptions& o) {
 }
 
 void declare_devices(OptionSet& set, BenchOptions& o) {
-  set.choices("--parallel-mode", &o.modes, mode_names(), {"both"},
-              "none: one device does all; ep: experts sharded", {"dp"});
+  set.choice(
+      "--parallel-mode", &o.modes, mode_names(),
+      "none: one device does all; dp: tokens sharded, experts replicated; ep: experts sharded; both: none "
+      "and ep");
   set.choice("--ep-path", &o.ep_path, path_names(), "how devices exchange rows; auto is compact_psum",
-             {"ring_ag_rs", "ragged_a2a", "fused"});
-  set.choice("--shared-placement", &o.shared_placement, placement_names(),
-             "ep: the shared expert on each device's slice of the tokens, or on all of them everywhere");
+             {"fused"});
+  set.choice(
+      "--shared-placement", &o.shared_placement, placement_names(),
+      "ep by psum: the shared expert on each device's slice of the tokens, or on all of them everywhere");
   const std::string cores = "by the cores";
   const auto count = [&](const std::string& name, int64_t* value, const std::string& help) {
     set.custom(name, "1..1024", cores, help,

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
 
 #include "moehill/base/rng.h"
@@ -19,7 +20,9 @@ constexpr PackStrategy kPacks[] = {PackStrategy::argsort, PackStrategy::tuple_so
 constexpr Capacity kCapacities[] = {
     {CapacityPolicy::none, 0}, {CapacityPolicy::drop, 1.0}, {CapacityPolicy::pad, 1.25}};
 constexpr DType kDTypes[] = {DType::f32, DType::bf16};
-constexpr int kNumModes = 3;  // none, compact_psum, dense_masked
+// Mode 0 is none, mode kNumPaths + 1 is dp, those between are the paths of ep.
+constexpr int kNumPaths = static_cast<int>(EpPath::ragged_a2a) + 1;
+constexpr int kNumModes = kNumPaths + 2;
 constexpr uint32_t kQuickShare = 8;
 
 enum class Spread { random, three_experts, one_expert };
@@ -89,9 +92,13 @@ class GridBuilder {
   std::vector<GridCase> take() { return std::move(cases_); }
 
  private:
+  static ParallelMode mode_of(int mode) {
+    return mode == 0 ? ParallelMode::none : mode > kNumPaths ? ParallelMode::dp : ParallelMode::ep;
+  }
+  static EpPath path_of(int mode) { return static_cast<EpPath>(std::clamp(mode, 1, kNumPaths) - 1); }
   static const char* mode_name(int mode) {
-    return mode == 0 ? name_of(ParallelMode::none)
-                     : name_of(mode == 1 ? EpPath::compact_psum : EpPath::dense_masked);
+    const ParallelMode parallel = mode_of(mode);
+    return parallel == ParallelMode::ep ? name_of(path_of(mode)) : name_of(parallel);
   }
 
   RunConfig config_of(const Problem& problem, DType dtype, const BlockOptions& block, int mode,
@@ -103,9 +110,10 @@ class GridBuilder {
     config.block = block;
     config.block.shared_fused = problem.shape.shared_dim > 0 && (draw >> 8) % 2 == 1;
     config.block.router_grad = block.pass == Pass::forward_backward && (draw >> 9) % 2 == 1;
-    config.mode = mode == 0 ? ParallelMode::none : ParallelMode::ep;
-    config.path = mode == 2 ? EpPath::dense_masked : EpPath::compact_psum;
-    if ((draw >> 10) % 2 == 1) config.shared_placement = SharedPlacement::replicated;
+    config.mode = mode_of(mode);
+    config.path = path_of(mode);
+    if ((draw >> 10) % 2 == 1 && !shards_tokens(config))
+      config.shared_placement = SharedPlacement::replicated;
     config.num_devices = mode == 0 ? 1 : devices;
     config.threads_per_device =
         mode == 0 ? devices * options_.threads_per_device : options_.threads_per_device;
@@ -198,13 +206,13 @@ int64_t full_product_size() {
 std::string to_string(const GridCase& grid_case) {
   const RunConfig& c = grid_case.config;
   const BlockOptions& b = c.block;
-  const bool ep = c.mode == ParallelMode::ep;
+  std::string path = c.mode == ParallelMode::ep ? name_of(c.path) : name_of(c.mode);
+  if (c.mode == ParallelMode::ep && !shards_tokens(c)) path += std::string(" ") + name_of(c.shared_placement);
   return fmt::format("{} {} {} {} remat={} pack={} capacity={}{}{}{} {} {}x{}", to_string(c.shape),
                      name_of(b.pass), name_of(b.backend), name_of(b.impl), name_of(b.remat), name_of(b.pack),
                      name_of(b.capacity.policy), b.shared_fused ? " shared_fused" : "",
-                     b.router_grad ? " router_grad" : "", b.prequeue ? " prequeue" : "",
-                     ep ? fmt::format("{} {}", name_of(c.path), name_of(c.shared_placement)) : "none",
-                     c.num_devices, c.threads_per_device);
+                     b.router_grad ? " router_grad" : "", b.prequeue ? " prequeue" : "", path, c.num_devices,
+                     c.threads_per_device);
 }
 
 }  // namespace moehill

@@ -11,7 +11,8 @@ namespace {
 TEST(CheckGrid, HoldsEveryChoiceUnderEveryPath) {
   std::set<std::string> seen;
   for (const GridCase& c : make_grid({})) {
-    const std::string path = c.config.mode == ParallelMode::none ? "none" : name_of(c.config.path);
+    const std::string path =
+        c.config.mode == ParallelMode::ep ? name_of(c.config.path) : name_of(c.config.mode);
     const BlockOptions& b = c.config.block;
     for (const char* choice :
          {name_of(b.impl), name_of(b.backend), name_of(b.pack), name_of(b.remat), name_of(b.capacity.policy),
@@ -22,7 +23,7 @@ TEST(CheckGrid, HoldsEveryChoiceUnderEveryPath) {
   }
   // 6 impls, 2 backends, 4 packs, none and 2 remats, drop and pad (none again), 2 passes, 2 dtypes, 2 queues,
   // 2 shared.
-  EXPECT_EQ(seen.size(), 3u * (6 + 2 + 4 + 3 + 2 + 2 + 2 + 2 + 2));
+  EXPECT_EQ(seen.size(), 6u * (6 + 2 + 4 + 3 + 2 + 2 + 2 + 2 + 2));
 }
 
 TEST(CheckGrid, NoFlagWithoutEffect) {
@@ -38,12 +39,12 @@ TEST(CheckGrid, NoFlagWithoutEffect) {
 TEST(CheckGrid, CombinationsComeAsNoneThenPaths) {
   for (const bool quick : {false, true}) {
     const std::vector<GridCase> cases = make_grid({.quick = quick});
-    ASSERT_EQ(cases.size() % 3, 0u);
-    for (size_t i = 0; i < cases.size(); i += 3) {
+    ASSERT_EQ(cases.size() % 6, 0u);
+    for (size_t i = 0; i < cases.size(); i += 6) {
       EXPECT_EQ(cases[i].config.mode, ParallelMode::none);
-      for (size_t j = i + 1; j < i + 3; ++j) {
+      for (size_t j = i + 1; j < i + 6; ++j) {
         EXPECT_EQ(cases[j].combination, cases[i].combination);
-        EXPECT_EQ(cases[j].config.mode, ParallelMode::ep);
+        EXPECT_NE(cases[j].config.mode, ParallelMode::none);
         EXPECT_EQ(cases[j].config.block.impl, cases[i].config.block.impl);
       }
     }

@@ -31,14 +31,19 @@ std::vector<Named<PackStrategy>> pack_names() { return all_up_to(PackStrategy::c
 std::vector<Named<bool>> queue_names() { return {{"full", false}, {"prequeue", true}}; }
 std::vector<Named<Remat>> remat_names() { return all_up_to(Remat::combine); }
 std::vector<Named<CapacityPolicy>> capacity_names() { return all_up_to(CapacityPolicy::pad); }
-std::vector<Named<ParallelMode>> mode_names() { return all_up_to(ParallelMode::ep); }
+std::vector<Named<std::vector<ParallelMode>>> mode_names() {
+  return {{"none", {ParallelMode::none}},
+          {"dp", {ParallelMode::dp}},
+          {"ep", {ParallelMode::ep}},
+          {"both", {ParallelMode::none, ParallelMode::ep}}};
+}
 std::vector<Named<SharedPlacement>> placement_names() { return all_up_to(SharedPlacement::replicated); }
 std::vector<Named<CheckMode>> check_names() { return all_up_to(CheckMode::full); }
 std::vector<Named<Fault>> fault_names() { return all_up_to(Fault::dw_of_wrong_expert); }
 
 std::vector<Named<std::optional<EpPath>>> path_names() {
   std::vector<Named<std::optional<EpPath>>> names = {{"auto", std::nullopt}};
-  for (const Named<EpPath>& path : all_up_to(EpPath::dense_masked)) names.push_back({path.name, path.value});
+  for (const Named<EpPath>& path : all_up_to(EpPath::ragged_a2a)) names.push_back({path.name, path.value});
   return names;
 }
 

@@ -23,7 +23,7 @@ std::vector<Named<PackStrategy>> pack_names();
 std::vector<Named<bool>> queue_names();  // value: prequeue
 std::vector<Named<Remat>> remat_names();
 std::vector<Named<CapacityPolicy>> capacity_names();
-std::vector<Named<ParallelMode>> mode_names();
+std::vector<Named<std::vector<ParallelMode>>> mode_names();
 std::vector<Named<std::optional<EpPath>>> path_names();
 std::vector<Named<SharedPlacement>> placement_names();
 std::vector<Named<CheckMode>> check_names();

@@ -21,17 +21,21 @@ bool holds(const std::vector<E>& values, E value) {
 
 std::vector<Rule> device_rules(const BenchOptions& o, const std::function<bool(const std::string&)>& given) {
   const bool ep = holds(o.modes, ParallelMode::ep);
-  const std::string only_ep = "nothing but --parallel-mode ep or both, since one device exchanges nothing";
+  const EpPath path = o.ep_path.value_or(EpPath::compact_psum);
+  const bool psum = path == EpPath::compact_psum || path == EpPath::dense_masked;
+  const std::string only_ep = "nothing but --parallel-mode ep or both";
   const std::string ask_ep = "add --parallel-mode ep or leave it out";
   return {
-      {!ep && o.ep_path.has_value(), "--ep-path", "it with --parallel-mode none", only_ep, ask_ep},
-      {!ep && o.shared_placement != SharedPlacement::sliced, "--shared-placement",
-       "it with --parallel-mode none", only_ep, ask_ep},
+      {!ep && o.ep_path.has_value(), "--ep-path", "it without --parallel-mode ep", only_ep, ask_ep},
+      {!(ep && psum) && o.shared_placement != SharedPlacement::sliced, "--shared-placement",
+       ep ? "it with --ep-path " + std::string(name_of(*o.ep_path)) : "it without --parallel-mode ep",
+       "nothing but the psum paths, since the others shard the shared expert's tokens anyway",
+       "leave it out, or choose --parallel-mode ep with --ep-path compact_psum"},
       {!ep && given("--none-threads") && (o.devices > 1 || o.threads_per_device > 0), "--none-threads",
        "it beside --devices or --threads-per-device with --parallel-mode none",
        "one way to say the threads of none", "leave --devices and --threads-per-device out"},
       {!holds(o.modes, ParallelMode::none) && given("--none-threads"), "--none-threads",
-       "it with --parallel-mode ep", "nothing but --parallel-mode none or both",
+       "it without a point of --parallel-mode none", "nothing but --parallel-mode none or both",
        "set the threads of ep by --threads-per-device"},
       {o.shared_dim == 0 && o.shared_placement != SharedPlacement::sliced, "--shared-placement",
        "it without a shared expert", "nothing but --shared-expert-dim above 0", "leave it out"},

@@ -63,9 +63,9 @@ RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layou
   config.mode = axes.mode;
   config.path = o.ep_path.value_or(EpPath::compact_psum);  // auto, as long as nothing better is known to pick
   config.shared_placement = o.shared_placement;
-  const bool ep = axes.mode == ParallelMode::ep;
-  config.num_devices = ep ? layout.num_devices : 1;
-  config.threads_per_device = ep ? layout.threads_per_device : layout.none_threads;
+  const bool spread = axes.mode != ParallelMode::none;
+  config.num_devices = spread ? layout.num_devices : 1;
+  config.threads_per_device = spread ? layout.threads_per_device : layout.none_threads;
   return config;
 }
 

@@ -51,8 +51,9 @@ Json config_json(const BenchOptions& o, const Point& point) {
   json["run_noise_scale"] = number_if(runs, point.distribution.run_noise_scale);
   json["parallel_mode"] = name_of(config.mode);
   json["ep_path"] = ep ? Json(name_of(config.path)) : Json(nullptr);
-  json["shared_placement"] =
-      ep && config.shape.shared_dim > 0 ? Json(name_of(config.shared_placement)) : Json(nullptr);
+  json["shared_placement"] = ep && !shards_tokens(config) && config.shape.shared_dim > 0
+                                 ? Json(name_of(config.shared_placement))
+                                 : Json(nullptr);
   json["devices"] = config.num_devices;
   json["threads_per_device"] = config.threads_per_device;
   json["mesh"] = o.mesh;
@@ -136,19 +137,19 @@ void add_routing(Json& json, const PointResult& result) {
   if (capped) json["capacity"]["cap"] = result.capacity_rows;
 }
 
-// Both paths hold all of x on every device and reduce y: nothing is dispatched, all traffic is combination.
 Json comm_json(const PointResult& result) {
   Json sent = Json::array(), received = Json::array();
-  uint64_t total = 0;
   for (const Traffic& traffic : result.traffic) {
     sent.push_back(traffic.sent_bytes);
     received.push_back(traffic.received_bytes);
-    total += traffic.sent_bytes;
   }
+  const auto moved = [&](Move move) { return result.moved_bytes[static_cast<size_t>(move)]; };
   return {{"sent_bytes", sent},
           {"received_bytes", received},
-          {"dispatch_bytes", 0},
-          {"combine_bytes", total},
+          {"dispatch_bytes", moved(Move::dispatch)},
+          {"combine_bytes", moved(Move::combine)},
+          {"gradient_bytes", moved(Move::gradients)},
+          {"metadata_bytes", moved(Move::metadata)},
           {"lower_bound_bytes", result.lower_bound_bytes}};
 }
 

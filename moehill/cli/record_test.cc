@@ -26,6 +26,7 @@ PointResult made_up_result(ParallelMode mode, double median) {
   r.stage_samples.assign(5, stages);
   r.executed_flops = 1e9;
   r.traffic.assign(r.point.config.num_devices, {70, 80});
+  r.moved_bytes = {60, 50, 20, 10};
   r.lower_bound_bytes = 60;
   r.check.status = "passed";
   r.check.forward_rel_err = 1e-3;
@@ -118,8 +119,9 @@ TEST(Record, GoldenKeys) {
             (std::vector<std::string>{"median", "ci_lo", "ci_hi", "min", "max", "n", "coverage", "samples"}));
   EXPECT_EQ(keys(record["peak"]), (std::vector<std::string>{"tflops_measured", "fraction", "read_gbps"}));
   EXPECT_EQ(keys(record["stages"]), (std::vector<std::string>{"forward", "backward", "unaccounted_s"}));
-  EXPECT_EQ(keys(record["comm"]), (std::vector<std::string>{"sent_bytes", "received_bytes", "dispatch_bytes",
-                                                            "combine_bytes", "lower_bound_bytes"}));
+  EXPECT_EQ(keys(record["comm"]),
+            (std::vector<std::string>{"sent_bytes", "received_bytes", "dispatch_bytes", "combine_bytes",
+                                      "gradient_bytes", "metadata_bytes", "lower_bound_bytes"}));
   EXPECT_EQ(keys(record["env"]),
             (std::vector<std::string>{"build", "compiler", "flags", "cpu", "caches", "cores", "mpi", "kernel",
                                       "system", "load_average"}));
@@ -138,7 +140,10 @@ TEST(Record, FiguresFollowTheFormulas) {
   EXPECT_DOUBLE_EQ(record["stages"]["forward"]["up"], 0.12);
   EXPECT_DOUBLE_EQ(record["stages"]["backward"]["w2_grad"], 0.06);
   EXPECT_NEAR(record["stages"]["unaccounted_s"], 0.02, 1e-12);
-  EXPECT_EQ(record["comm"]["combine_bytes"], 140);
+  EXPECT_EQ(record["comm"]["dispatch_bytes"], 60);
+  EXPECT_EQ(record["comm"]["combine_bytes"], 50);
+  EXPECT_EQ(record["comm"]["gradient_bytes"], 20);
+  EXPECT_EQ(record["comm"]["metadata_bytes"], 10);
 }
 
 TEST(Record, DroppedAssignmentsDoNotCount) {

@@ -1,6 +1,7 @@
 // Results: what was found out about one point, and about the command as a whole.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -26,6 +27,7 @@ struct PointResult {
   int64_t capacity_rows = 0, num_dropped = 0;
   double executed_flops = 0;
   std::vector<Traffic> traffic;  // of one step, per device
+  std::array<uint64_t, kNumMoves> moved_bytes{};  // of one step, all devices
   int64_t lower_bound_bytes = 0;
   CheckResult check;
   uint64_t plan_hash = 0, output_hash = 0;

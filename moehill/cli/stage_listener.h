@@ -22,8 +22,10 @@ class ClockedStages : public StageListener {
 
   // Without waiting for others: every device waits in its collectives for the slowest one.
   double busy_seconds() const {
-    return clock_.total_seconds() - clock_.seconds()[static_cast<int>(Stage::reduce)] -
-           clock_.seconds()[static_cast<int>(Stage::reduce_grad)];
+    double total = clock_.total_seconds();
+    for (const Stage stage : {Stage::dispatch, Stage::reduce, Stage::dispatch_grad, Stage::reduce_grad})
+      total -= clock_.seconds()[static_cast<int>(stage)];
+    return total;
   }
 
  private:

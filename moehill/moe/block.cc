@@ -205,7 +205,7 @@ void Block::combine(ThreadTeam& team, const MatView& rows, const float* weight, 
                     const MatView& out) {
   if (has_scatter(options_.impl)) {
     const ScatterRows scatter{rows, plan_.row_token.data(), plan_.row_assignment.data(), weight, base};
-    scatter_rows(team, scatter, out.dtype == DType::f32 ? out : buffers_.sum, out);
+    scatter_rows(team, scatter, out.dtype == DType::f32 ? out : buffers_.sum.slice_rows(0, out.rows), out);
   } else {
     combine_rows(team, {rows, plan_.assignment_row.data(), weight, shape_.topk, base}, out);
   }

@@ -6,28 +6,30 @@
 namespace moehill {
 
 enum class Stage {
-  plan,          // routing plan
-  pack,          // gathering of rows where a backend cannot gather while packing (ragged_dot, prequeue)
-  up,            // x W1, x W3 (with SwiGLU in its epilogue where that is fused)
-  act,           // SwiGLU as a stage of its own
-  down,          // h W2
-  combine,       // gate values and sum over a token's rows
-  shared,        // shared expert
-  reduce,        // collective of the forward pass
-  recompute,     // remat: products of the forward pass made again
-  pack_grad,     // gathering of rows of dy where the backend cannot gather while packing (ragged_dot)
-  down_grad,     // dh = dy W2^T
-  act_grad,      // dp, dgate, dup
-  w2_grad,       // dW2
-  up_grad,       // dx rows
-  w13_grad,      // dW1, dW3
-  combine_grad,  // dx from its rows
-  shared_grad,   // shared expert's backward
-  router_grad,   // dlogits
-  reduce_grad,   // collectives of the backward pass
+  plan,           // routing plan
+  dispatch,       // rows of x to the devices of their experts
+  pack,           // gathering of rows where a backend cannot gather while packing (ragged_dot, prequeue)
+  up,             // x W1, x W3 (with SwiGLU in its epilogue where that is fused)
+  act,            // SwiGLU as a stage of its own
+  down,           // h W2
+  combine,        // gate values and sum over a token's rows
+  shared,         // shared expert
+  reduce,         // collective of the forward pass
+  dispatch_grad,  // rows of dy to the devices of their experts
+  recompute,      // remat: products of the forward pass made again
+  pack_grad,      // gathering of rows of dy where the backend cannot gather while packing (ragged_dot)
+  down_grad,      // dh = dy W2^T
+  act_grad,       // dp, dgate, dup
+  w2_grad,        // dW2
+  up_grad,        // dx rows
+  w13_grad,       // dW1, dW3
+  combine_grad,   // dx from its rows
+  shared_grad,    // shared expert's backward
+  router_grad,    // dlogits
+  reduce_grad,    // collectives of the backward pass
 };
-inline constexpr int kNumStages = 19;
-inline constexpr int kFirstBackwardStage = static_cast<int>(Stage::recompute);
+inline constexpr int kNumStages = 21;
+inline constexpr int kFirstBackwardStage = static_cast<int>(Stage::dispatch_grad);
 const char* name_of(Stage);
 
 // One per device; called by the device's leading thread when a stage begins. A stage ends where the next

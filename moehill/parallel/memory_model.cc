@@ -23,7 +23,51 @@ int64_t expected_rows(const RunConfig& config, const BlockShare& share) {
   if (capacity.policy == CapacityPolicy::pad) {
     return experts * capacity_rows(capacity, shape.assignments(), shape.experts);
   }
-  return shape.assignments() * experts / shape.experts;
+  const int64_t assignments =
+      config.mode == ParallelMode::dp ? shape.assignments() / config.num_devices : shape.assignments();
+  return assignments * experts / shape.experts;
+}
+
+// Rows that a device is expected to send on the ragged path: each token to every device that holds one of its
+// experts, P (1 - (1 - 1/P)^k) of P for uniform routing.
+double expected_sent_rows(const RunConfig& config, int rank) {
+  const double devices = config.num_devices;
+  const double tokens = static_cast<double>(result_tokens(config, rank).size());
+  return tokens * devices * (1 - std::pow(1 - 1 / devices, config.shape.topk));
+}
+
+double shared_gradient_bytes(const RunConfig& config) {
+  const WeightKey key = weight_key(config);
+  return key.shared_dim == 0
+             ? 0
+             : mlp_bytes(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
+}
+
+// What a device's path keeps beside its block.
+double path_bytes(const RunConfig& config, int rank) {
+  const MoeShape& shape = config.shape;
+  const bool backward = config.block.pass == Pass::forward_backward;
+  const double rows = matrix_bytes(shape.tokens, shape.hidden, shape.dtype);
+  const double sums = matrix_bytes(shape.tokens, shape.hidden, DType::f32);
+  if (config.mode == ParallelMode::none) return 0;
+  if (config.mode == ParallelMode::dp) {
+    const WeightKey key = weight_key(config);
+    if (!backward || rank == 0) return 0;
+    return shared_gradient_bytes(config) +
+           mlp_bytes(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
+  }
+  if (config.path == EpPath::ring_ag_rs)
+    return sums + (backward ? 2 * rows + shared_gradient_bytes(config) : rows);
+  if (config.path == EpPath::ragged_a2a) {
+    const double row_bytes =
+        static_cast<double>(shape.hidden) * static_cast<double>(dtype_bytes(shape.dtype));
+    const double received = backward ? 3 : 2;  // x, partial sums, dy; as many rows as are sent
+    return expected_sent_rows(config, rank) * row_bytes * (1 + received) +
+           (backward ? shared_gradient_bytes(config) : 0);
+  }
+  const bool sliced = config.shared_placement == SharedPlacement::sliced;
+  const double own_results = rank > 0 ? (backward ? 2 : 1) * rows : 0;
+  return sums + own_results + (backward && (sliced || rank > 0) ? shared_gradient_bytes(config) : 0);
 }
 
 double run_bytes(const RunConfig& config) {
@@ -33,16 +77,9 @@ double run_bytes(const RunConfig& config) {
     const BlockShare share = block_share(config, rank);
     const int64_t rows = expected_rows(config, share);
     const int64_t wave = std::max<int64_t>(rows / 8, shape.assignments() / shape.experts);
-    bytes += Block::scratch_bytes(shape, config.block, share, config.threads_per_device, rows, wave);
-    if (config.mode == ParallelMode::none) continue;
-    const bool backward = config.block.pass == Pass::forward_backward;
-    bytes += matrix_bytes(shape.tokens, shape.hidden, DType::f32);
-    if (rank > 0) bytes += (backward ? 2 : 1) * matrix_bytes(shape.tokens, shape.hidden, shape.dtype);
-    if (backward && shape.shared_dim > 0 &&
-        (config.shared_placement == SharedPlacement::sliced || rank > 0)) {
-      const WeightKey key = weight_key(config);
-      bytes += mlp_bytes(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
-    }
+    bytes += Block::scratch_bytes(block_shape(config, rank), block_options(config), share,
+                                  config.threads_per_device, rows, wave);
+    bytes += path_bytes(config, rank);
   }
   return bytes;
 }

@@ -1,6 +1,8 @@
-// ParallelPath: one way to spread the block over devices. A path is a file and one line of make_path().
+// ParallelPath: one device's part of a way to spread the block over devices. A path is a file and one line of
+// make_path().
 #pragma once
 
+#include <array>
 #include <memory>
 
 #include "moehill/mesh/group.h"
@@ -10,36 +12,66 @@
 
 namespace moehill {
 
-// What one device holds while it steps.
-struct Device {
-  Block block;
-  BlockOperands operands{};
-  MatView y{}, dx{};             // [T, H], this device's copy of the whole result
-  Matrix own_y{}, own_dx{};      // behind y and dx on devices that do not write the operands' own
-  Matrix partial{};              // [T, H] f32: this device's part of a sum over devices
-  Matrix stale{};                // tests only
-  OwnedMlp own_shared_grad{};    // this device's part of the shared expert's gradients, before the sum
-  MlpWeights shared_grad_sum{};  // where their sum goes
-  std::vector<float> dp{},
-      own_dp{};             // [T k] this device's part; where the sum goes on devices other than the first
-  float* dp_sum = nullptr;  // where their sum goes
-  std::vector<int64_t> reduce_offsets{};  // work space of size P + 1
+// What the run lends to a device's path: resident before the clock starts, and the same memory for all
+// devices.
+struct PathInputs {
+  RunConfig config{};
+  int rank = 0;
+  // Of all tokens. A path that shards the tokens reads those of its own alone and is told of the others.
+  const Routing* routing = nullptr;
+  MatView x, y, dx;  // [T, H]; y and dx are the results
+  MlpWeights experts, experts_grad;
+  MlpWeights shared, shared_grad;
+  float* dp = nullptr;  // [T k], a result
 };
+
+// Which tokens' results a device has when a step is over.
+Range result_tokens(const RunConfig& config, int rank);
 
 class ParallelPath {
  public:
   virtual ~ParallelPath() = default;
-  // SPMD: every device calls it with its own group and state. dy_scale = 2 / (T H).
-  virtual void forward(Group& group, Device& device, StageListener* listener) const = 0;
-  virtual void backward(Group& group, Device& device, float dy_scale, StageListener* listener) const = 0;
+  // SPMD: every device calls these on its own object with its own group. dy_scale = 2 / (T H).
+  void begin_step(Group& group);
+  virtual void make_plan(Group& group, StageListener* listener);
+  virtual void forward(Group& group, StageListener* listener) = 0;
+  virtual void backward(Group& group, float dy_scale, StageListener* listener) = 0;
+
+  Block& block() { return block_; }
+  const Block& block() const { return block_; }
+  const BlockOperands& operands() const { return operands_; }
+  const std::array<uint64_t, kNumMoves>& sent_bytes() const { return sent_bytes_; }  // of the last step
+  const MatView& y() const { return y_; }  // this device's result: [T, H], or the rows of its own tokens
+
+ protected:
+  // `shape` is the problem of this device's block, where that is not the whole one.
+  ParallelPath(const PathInputs& inputs, const MoeShape& shape, const BlockOptions& options,
+               const BlockShare& share);
+  // What was sent since the last call, or since the step began, was this.
+  void count_sent(Group& group, Move move);
+  bool backward_too() const { return inputs_.config.block.pass == Pass::forward_backward; }
+
+  PathInputs inputs_;
+  Block block_;
+  BlockOperands operands_{};
+  MatView y_{}, dx_{};
+
+ private:
+  std::array<uint64_t, kNumMoves> sent_bytes_{};
+  uint64_t counted_bytes_ = 0;
 };
 
-// What device `rank` of the run does of the block.
+// What device `rank` of the run does of the block, and the shape that its block has.
 BlockShare block_share(const RunConfig& config, int rank);
+MoeShape block_shape(const RunConfig& config, int rank);
+BlockOptions block_options(const RunConfig& config);
 
-std::unique_ptr<ParallelPath> make_path(const RunConfig& config);
+std::unique_ptr<ParallelPath> make_path(const PathInputs& inputs);
 
-std::unique_ptr<ParallelPath> make_single_path();
-std::unique_ptr<ParallelPath> make_psum_path(SharedPlacement placement, Fault fault);
+std::unique_ptr<ParallelPath> make_single_path(const PathInputs& inputs);
+std::unique_ptr<ParallelPath> make_psum_path(const PathInputs& inputs);
+std::unique_ptr<ParallelPath> make_gather_path(const PathInputs& inputs);
+std::unique_ptr<ParallelPath> make_ragged_path(const PathInputs& inputs);
+std::unique_ptr<ParallelPath> make_data_parallel_path(const PathInputs& inputs);
 
 }  // namespace moehill

@@ -4,100 +4,116 @@
 // computed with gate value 0.
 //
 // Shared expert: `sliced` gives each device a slice of the tokens and lets the same all-reduce carry the
-// result; its weight gradients then need a sum over devices of their own (reduce-scatter: each device ends
-// with the share it would update). `replicated` is the reference's way: every device computes all of it.
+// result; its weight gradients then need a sum over devices of their own. `replicated` is the reference's
+// way: every device computes all of it.
+#include <optional>
+
 #include "moehill/kernels/rows.h"
-#include "moehill/parallel/path.h"
+#include "moehill/parallel/shared_gradient.h"
 
 namespace moehill {
 namespace {
 
 class PsumPath final : public ParallelPath {
  public:
-  PsumPath(SharedPlacement placement, Fault fault)
-      : sliced_(placement == SharedPlacement::sliced), fault_(fault) {}
-
-  void forward(Group& group, Device& device, StageListener* listener) const override {
-    const MatView& partial = device.partial.view();
-    MatView base;
-    if (device.block.has_shared() && sliced_) base = partial;
-    if (device.block.has_shared()) {
-      const Range tokens = device.block.share().shared_tokens;
-      const MatView out = sliced_ ? partial.slice_rows(tokens.begin, tokens.end) : device.y;
-      device.block.forward_shared(group.team(), device.operands, out, listener);
-      if (sliced_) zero_outside(group.team(), partial, tokens);
+  explicit PsumPath(const PathInputs& inputs)
+      : ParallelPath(inputs, block_shape(inputs.config, inputs.rank), block_options(inputs.config),
+                     block_share(inputs.config, inputs.rank)),
+        sliced_(inputs.config.shared_placement == SharedPlacement::sliced),
+        fault_(inputs.config.block.fault),
+        dp_sum_(inputs.dp) {
+    const MoeShape& shape = inputs.config.shape;
+    partial_ = Matrix::tight(shape.tokens, shape.hidden, DType::f32);
+    if (fault_ == Fault::stale_reduce) stale_ = Matrix::tight(shape.tokens, shape.hidden, DType::f32);
+    dp_.resize(static_cast<size_t>(shape.assignments()));
+    if (backward_too() && shape.shared_dim > 0 && (sliced_ || inputs.rank > 0)) {
+      shared_gradient_.emplace(inputs);
+      operands_.shared_grad = shared_gradient_->part();
     }
-    device.block.forward_routed(group.team(), device.operands, base, partial, listener);
-    enter(listener, Stage::reduce);
-    reduce(group, device, device.block.has_shared() && !sliced_, device.y);
+    if (inputs.rank > 0) keep_own_results(shape);
   }
 
-  void backward(Group& group, Device& device, float dy_scale, StageListener* listener) const override {
-    const MatView& partial = device.partial.view();
+  void forward(Group& group, StageListener* listener) override {
+    const MatView& partial = partial_.view();
+    MatView base;
+    if (block_.has_shared()) {
+      const Range tokens = block_.share().shared_tokens;
+      const MatView out = sliced_ ? partial.slice_rows(tokens.begin, tokens.end) : y_;
+      block_.forward_shared(group.team(), operands_, out, listener);
+    }
+    if (sliced_ && inputs_.config.shape.shared_dim > 0) base = only_own_tokens(group.team());
+    block_.forward_routed(group.team(), operands_, base, partial, listener);
+    enter(listener, Stage::reduce);
+    reduce(group, block_.has_shared() && !sliced_, y_);
+    count_sent(group, Move::combine);
+  }
+
+  void backward(Group& group, float dy_scale, StageListener* listener) override {
+    const MatView& partial = partial_.view();
     ThreadTeam& team = group.team();
     MatView base;
-    if (device.block.has_shared()) {
-      const Range tokens = device.block.share().shared_tokens;
-      const MatView dx = sliced_ ? partial.slice_rows(tokens.begin, tokens.end) : device.dx;
-      device.block.backward_shared(team, device.operands, device.y, dy_scale, dx, listener);
-      if (sliced_) zero_outside(team, partial, tokens);
-      if (sliced_) base = partial;
+    if (block_.has_shared()) {
+      const Range tokens = block_.share().shared_tokens;
+      const MatView dx = sliced_ ? partial.slice_rows(tokens.begin, tokens.end) : dx_;
+      block_.backward_shared(team, operands_, y_, dy_scale, dx, listener);
     }
-    std::fill(device.dp.begin(), device.dp.end(), 0.0f);
-    device.block.backward_routed(team, device.operands, device.y, dy_scale, base, partial, device.dp.data(),
-                                 listener);
+    if (sliced_ && inputs_.config.shape.shared_dim > 0) base = only_own_tokens(team);
+    std::fill(dp_.begin(), dp_.end(), 0.0f);
+    block_.backward_routed(team, operands_, y_, dy_scale, base, partial, dp_.data(), listener);
     enter(listener, Stage::reduce_grad);
-    reduce(group, device, device.block.has_shared() && !sliced_, device.dx);
-    group.all_reduce(device.dp.data(), DType::f32, device.dp_sum, DType::f32,
-                     static_cast<int64_t>(device.dp.size()));
-    if (sliced_) reduce_shared_grad(group, device);
+    reduce(group, block_.has_shared() && !sliced_, dx_);
+    count_sent(group, Move::combine);
+    group.all_reduce(dp_.data(), DType::f32, dp_sum_, DType::f32, static_cast<int64_t>(dp_.size()));
+    count_sent(group, Move::metadata);
+    if (sliced_ && shared_gradient_) shared_gradient_->reduce(group);
+    count_sent(group, Move::gradients);
   }
 
  private:
-  static void zero_outside(ThreadTeam& team, const MatView& out, Range kept) {
-    zero_rows(team, out.slice_rows(0, kept.begin));
-    zero_rows(team, out.slice_rows(kept.end, out.rows));
+  // Every device ends with all results; rank 0's are the run's own.
+  void keep_own_results(const MoeShape& shape) {
+    own_y_ = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
+    own_dx_ = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
+    own_dp_.resize(dp_.size());
+    y_ = own_y_;
+    dx_ = own_dx_;
+    dp_sum_ = own_dp_.data();
+  }
+
+  // The partial sums with the rows of other devices' shared tokens set to zero.
+  MatView only_own_tokens(ThreadTeam& team) {
+    const MatView& partial = partial_.view();
+    const Range own = block_.share().shared_tokens;
+    zero_rows(team, partial.slice_rows(0, own.begin));
+    zero_rows(team, partial.slice_rows(own.end, partial.rows));
+    return partial;
   }
 
   // out = sum over devices of the partial sums, plus what `out` holds if `add`.
-  void reduce(Group& group, Device& device, bool add, const MatView& out) const {
-    const MatView& partial = device.partial.view();
+  void reduce(Group& group, bool add, const MatView& out) {
+    const MatView& partial = partial_.view();
     const bool last = group.rank() == group.size() - 1;
     if (fault_ == Fault::peer_partial_missing && last) zero_rows(group.team(), partial);
-    const void* input = fault_ == Fault::stale_reduce && last ? device.stale.view().data : partial.data;
+    const void* input = fault_ == Fault::stale_reduce && last ? stale_.view().data : partial.data;
     const MatView& sum = add ? partial : out;
     group.all_reduce(input, DType::f32, sum.data, sum.dtype, partial.rows * partial.cols);
     if (add) add_rows(group.team(), partial, out);
   }
 
-  // Every device has its part of dS in the layout of the weights; the sum is left sharded, element ranges by
-  // rank.
-  static void reduce_shared_grad(Group& group, Device& device) {
-    const MlpWeights& part = device.operands.shared_grad;
-    const MlpWeights& sum = device.shared_grad_sum;
-    const WeightView* parts[3] = {&part.up[0], &part.up[1], &part.down};
-    const WeightView* sums[3] = {&sum.up[0], &sum.up[1], &sum.down};
-    for (int i = 0; i < 3; ++i) {
-      if (sums[i]->data == nullptr) continue;
-      const int64_t size = group.size();
-      device.reduce_offsets.clear();
-      for (int64_t r = 0; r <= size; ++r)
-        device.reduce_offsets.push_back(sums[i]->group_elements() * r / size);
-      const int64_t begin = device.reduce_offsets[static_cast<size_t>(group.rank())];
-      char* output =
-          static_cast<char*>(sums[i]->data) + static_cast<size_t>(begin) * dtype_bytes(sums[i]->dtype);
-      group.reduce_scatter(parts[i]->data, parts[i]->dtype, device.reduce_offsets, output, sums[i]->dtype);
-    }
-  }
-
   bool sliced_;
   Fault fault_;
+  Matrix partial_{};                // [T, H] f32: this device's part of a sum over devices
+  Matrix stale_{};                  // tests only
+  Matrix own_y_{}, own_dx_{};       // [T, H], on devices other than the first
+  std::vector<float> dp_, own_dp_;  // [T k] this device's part; the sum, on devices other than the first
+  float* dp_sum_;
+  std::optional<SharedGradient> shared_gradient_;
 };
 
 }  // namespace
 
-std::unique_ptr<ParallelPath> make_psum_path(SharedPlacement placement, Fault fault) {
-  return std::make_unique<PsumPath>(placement, fault);
+std::unique_ptr<ParallelPath> make_psum_path(const PathInputs& inputs) {
+  return std::make_unique<PsumPath>(inputs);
 }
 
 }  // namespace moehill

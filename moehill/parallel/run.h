@@ -1,6 +1,7 @@
 // A run: one point's block on its devices, everything resident, ready to be stepped by someone with a clock.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,8 +14,8 @@
 
 namespace moehill {
 
-enum class ParallelMode { none, ep };
-enum class EpPath { compact_psum, dense_masked };
+enum class ParallelMode { none, dp, ep };
+enum class EpPath { compact_psum, dense_masked, ring_ag_rs, ragged_a2a };
 enum class SharedPlacement {
   sliced,
   replicated
@@ -29,10 +30,17 @@ struct RunConfig {
   BlockOptions block{};
   ParallelMode mode = ParallelMode::none;
   EpPath path = EpPath::compact_psum;                          // ep only
-  SharedPlacement shared_placement = SharedPlacement::sliced;  // ep only
+  SharedPlacement shared_placement = SharedPlacement::sliced;  // of the psum paths only
   int num_devices = 1;                                         // 1 with mode none
   int threads_per_device = 1;
 };
+
+// Whether each device has its own tokens and nobody else's.
+inline bool shards_tokens(const RunConfig& config) {
+  return config.mode == ParallelMode::dp ||
+         (config.mode == ParallelMode::ep &&
+          (config.path == EpPath::ring_ag_rs || config.path == EpPath::ragged_a2a));
+}
 
 // Bytes that a run needs, by part; the printed parts of a refusal.
 struct MemoryPart {
@@ -57,6 +65,15 @@ class RunFactory {
   std::unique_ptr<State> state_;
 };
 
+// What the bytes that travel are.
+enum class Move {
+  dispatch,   // rows of x and dy to the devices of their experts
+  combine,    // rows of partial sums of y and dx
+  gradients,  // of weights
+  metadata,   // expert ids, gate values and their gradients, counts
+};
+inline constexpr int kNumMoves = 4;
+
 class Run {
  public:
   virtual ~Run() = default;
@@ -78,6 +95,8 @@ class Run {
   virtual int64_t capacity_rows() const = 0;         // C; 0 with policy none
   virtual double executed_flops() const = 0;         // padding, masked rows and recomputation included
   virtual std::vector<Traffic> traffic() const = 0;  // of the last step, per device
+  // Bytes sent in the last step, all devices together; the moves add up to the traffic.
+  virtual std::array<uint64_t, kNumMoves> moved_bytes() const = 0;
 };
 
 }  // namespace moehill

@@ -54,17 +54,16 @@ class BlockRun final : public Run {
  public:
   explicit BlockRun(RunParts parts)
       : parts_(std::move(parts)),
-        path_(make_path(config())),
         dp_(static_cast<size_t>(config().shape.assignments())),
         kept_(kept_assignments(*parts_.routing, config().block.capacity)),
         traffic_(static_cast<size_t>(mesh().num_devices())) {
     if (config().block.router_grad) {
       dlogits_.resize(static_cast<size_t>(config().shape.tokens * config().shape.experts));
     }
-    for (int rank = 0; rank < mesh().num_devices(); ++rank) devices_.push_back(make_device(rank));
+    for (int rank = 0; rank < mesh().num_devices(); ++rank) paths_.push_back(make_device_path(rank));
     step_ = [this](Group& group) { step_device(group); };
     if (config().block.prequeue) {
-      mesh().run([this](Group& group) { make_plan(group, nullptr); });
+      mesh().run([this](Group& group) { path_of(group).make_plan(group, nullptr); });
     }
   }
 
@@ -96,7 +95,7 @@ class BlockRun final : public Run {
   ThreadMesh& mesh() override { return *parts_.mesh; }
   uint64_t plan_hash() const override {
     uint64_t hash = kFnvStart;
-    for (const auto& device : devices_) hash = (hash ^ moehill::plan_hash(device->block.plan())) * kFnvPrime;
+    for (const auto& path : paths_) hash = (hash ^ moehill::plan_hash(path->block().plan())) * kFnvPrime;
     return hash;
   }
   uint64_t output_hash() const override { return hash_rows(parts_.tokens->y); }
@@ -110,83 +109,53 @@ class BlockRun final : public Run {
   }
   double executed_flops() const override {
     double flops = 0;
-    for (const auto& device : devices_) flops += device->block.executed_flops();
+    for (const auto& path : paths_) flops += path->block().executed_flops();
     return flops;
   }
   std::vector<Traffic> traffic() const override { return traffic_; }
+  std::array<uint64_t, kNumMoves> moved_bytes() const override {
+    std::array<uint64_t, kNumMoves> bytes{};
+    for (const auto& path : paths_) {
+      for (size_t i = 0; i < bytes.size(); ++i) bytes[i] += path->sent_bytes()[i];
+    }
+    return bytes;
+  }
 
  private:
-  std::unique_ptr<Device> make_device(int rank) {
-    const RunConfig& c = config();
-    const BlockShare share = block_share(c, rank);
-    auto device = std::make_unique<Device>(Device{Block(c.shape, c.block, share, c.threads_per_device)});
-    const MlpWeights& experts =
-        c.block.fault == Fault::transposed_w2 ? parts_.mangled.view : parts_.weights->experts.view;
-    device->operands.x = parts_.tokens->x;
-    device->operands.experts = experts.slice_groups(share.expert_begin, share.expert_end);
-    device->operands.experts_grad =
-        parts_.weights->experts_grad.view.slice_groups(share.expert_begin, share.expert_end);
-    device->operands.shared = parts_.weights->shared.view;
-    device->operands.shared_grad = parts_.weights->shared_grad.view;
-    device->y = parts_.tokens->y;
-    device->dx = parts_.tokens->dx;
-    device->dp_sum = dp_.data();
-    if (c.mode == ParallelMode::ep) add_sums(*device, rank);
-    return device;
+  std::unique_ptr<ParallelPath> make_device_path(int rank) {
+    PathInputs inputs;
+    inputs.config = config();
+    inputs.rank = rank;
+    inputs.routing = parts_.routing.get();
+    inputs.x = parts_.tokens->x;
+    inputs.y = parts_.tokens->y;
+    inputs.dx = parts_.tokens->dx;
+    inputs.experts =
+        config().block.fault == Fault::transposed_w2 ? parts_.mangled.view : parts_.weights->experts.view;
+    inputs.experts_grad = parts_.weights->experts_grad.view;
+    inputs.shared = parts_.weights->shared.view;
+    inputs.shared_grad = parts_.weights->shared_grad.view;
+    inputs.dp = dp_.data();
+    return make_path(inputs);
   }
 
-  // What a device needs to take part in sums over devices; rank 0's results are the operands' own.
-  void add_sums(Device& device, int rank) {
-    const MoeShape& shape = config().shape;
-    const WeightKey& key = parts_.weights->key;
-    const bool backward = config().block.pass == Pass::forward_backward;
-    device.partial = Matrix::tight(shape.tokens, shape.hidden, DType::f32);
-    if (config().block.fault == Fault::stale_reduce) {
-      device.stale = Matrix::tight(shape.tokens, shape.hidden, DType::f32);
-    }
-    device.dp.resize(dp_.size());
-    device.reduce_offsets.reserve(static_cast<size_t>(mesh().num_devices()) + 1);
-    device.shared_grad_sum = parts_.weights->shared_grad.view;
-    const bool sliced = config().shared_placement == SharedPlacement::sliced;
-    if (backward && (sliced || rank > 0)) {
-      device.own_shared_grad =
-          make_mlp(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
-      device.operands.shared_grad = device.own_shared_grad.view;
-    }
-    if (rank == 0) return;
-    device.own_y = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
-    device.own_dx = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
-    device.own_dp.resize(dp_.size());
-    device.y = device.own_y;
-    device.dx = device.own_dx;
-    device.dp_sum = device.own_dp.data();
-  }
-
-  void make_plan(Group& group, StageListener* listener) {
-    Device& device = *devices_[static_cast<size_t>(group.rank())];
-    enter(listener, Stage::plan);
-    device.block.make_plan(group.team(), *parts_.routing);
-    if (device.block.packs_rows()) {
-      enter(listener, Stage::pack);
-      device.block.pack_rows(group.team(), device.operands.x);
-    }
-  }
+  ParallelPath& path_of(Group& group) { return *paths_[static_cast<size_t>(group.rank())]; }
 
   void step_device(Group& group) {
     const size_t rank = static_cast<size_t>(group.rank());
-    Device& device = *devices_[rank];
+    ParallelPath& path = path_of(group);
     StageListener* listener = listeners_->empty() ? nullptr : (*listeners_)[rank];
     const Traffic before = group.traffic();
-    if (!config().block.prequeue) make_plan(group, listener);
-    path_->forward(group, device, listener);
-    plant_forward_fault(group.team(), device, rank);
+    path.begin_step(group);
+    if (!config().block.prequeue) path.make_plan(group, listener);
+    path.forward(group, listener);
+    plant_forward_fault(group.team(), path, rank);
     if (config().block.pass == Pass::forward_backward) {
       const MoeShape& shape = config().shape;
       const float dy_scale =
           static_cast<float>(2.0 / (static_cast<double>(shape.tokens) * static_cast<double>(shape.hidden)));
-      if (config().mode == ParallelMode::none) std::fill(dp_.begin(), dp_.end(), 0.0f);
-      path_->backward(group, device, dy_scale, listener);
-      finish_backward(group, device, dy_scale, listener);
+      path.backward(group, dy_scale, listener);
+      finish_backward(group, dy_scale, listener);
     }
     if (listener != nullptr) listener->finish();
     const Traffic after = group.traffic();
@@ -194,7 +163,11 @@ class BlockRun final : public Run {
   }
 
   // The router's gradient is made where its result lives: it is tokens x experts, next to nothing.
-  void finish_backward(Group& group, Device& device, float dy_scale, StageListener* listener) {
+  void finish_backward(Group& group, float dy_scale, StageListener* listener) {
+    if (!dlogits_.empty() && shards_tokens(config())) {
+      enter(listener, Stage::router_grad);
+      group.barrier();  // every device's part of dp is there
+    }
     if (group.rank() != 0) return;
     if (config().block.fault == Fault::dp_not_scaled) {
       for (float& value : dp_) value /= dy_scale;
@@ -207,57 +180,41 @@ class BlockRun final : public Run {
     }
     if (dlogits_.empty()) return;
     enter(listener, Stage::router_grad);
-    route_topk_backward(*parts_.routing, device.dp_sum, dlogits_.data(), group.team());
+    route_topk_backward(*parts_.routing, dp_.data(), dlogits_.data(), group.team());
   }
 
   // Tests only.
-  void plant_forward_fault(ThreadTeam& team, Device& device, size_t rank) {
+  void plant_forward_fault(ThreadTeam& team, ParallelPath& path, size_t rank) {
     const Fault fault = config().block.fault;
     if (rank != 0 || fault == Fault::none) return;
     if (fault == Fault::tail_column_lost) {
-      for (int64_t t = 0; t < device.y.rows; ++t) device.y.set(t, device.y.cols - 1, 0);
+      for (int64_t t = 0; t < path.y().rows; ++t) path.y().set(t, path.y().cols - 1, 0);
     }
     if (fault != Fault::shared_counted_twice && fault != Fault::shared_left_out) return;
     // The shared expert once more, into a scratch of its own, added or taken away.
-    Matrix again = Matrix::tight(device.y.rows, device.y.cols, DType::f32);
-    const Range tokens = device.block.share().shared_tokens;
-    if (!device.block.has_shared()) return;
-    device.block.forward_shared(team, device.operands, again.view().slice_rows(tokens.begin, tokens.end),
+    Matrix again = Matrix::tight(path.y().rows, path.y().cols, DType::f32);
+    const Range tokens = path.block().share().shared_tokens;
+    if (!path.block().has_shared()) return;
+    path.block().forward_shared(team, path.operands(), again.view().slice_rows(tokens.begin, tokens.end),
                                 nullptr);
     const float sign = fault == Fault::shared_counted_twice ? 1.0f : -1.0f;
     for (int64_t t = tokens.begin; t < tokens.end; ++t) {
-      for (int64_t h = 0; h < device.y.cols; ++h) {
-        device.y.set(t, h, device.y.at(t, h) + sign * again.view().at(t, h));
+      for (int64_t h = 0; h < path.y().cols; ++h) {
+        path.y().set(t, h, path.y().at(t, h) + sign * again.view().at(t, h));
       }
     }
   }
 
   RunParts parts_;
-  std::unique_ptr<ParallelPath> path_;
   std::vector<float> dp_, dlogits_;
   std::vector<int32_t> kept_;
   std::vector<Traffic> traffic_;
-  std::vector<std::unique_ptr<Device>> devices_;
+  std::vector<std::unique_ptr<ParallelPath>> paths_;  // one a device
   std::function<void(Group&)> step_;
   const std::vector<StageListener*>* listeners_ = nullptr;
 };
 
 }  // namespace
-
-BlockShare block_share(const RunConfig& config, int rank) {
-  const MoeShape& shape = config.shape;
-  if (config.mode == ParallelMode::none) return {0, shape.experts, {0, shape.tokens}, PlanScope::local};
-  const Range experts = share(shape.experts, rank, config.num_devices);
-  const bool sliced = config.shared_placement == SharedPlacement::sliced;
-  const Range tokens = sliced ? share(shape.tokens, rank, config.num_devices) : Range{0, shape.tokens};
-  return {static_cast<int>(experts.begin), static_cast<int>(experts.end), tokens,
-          config.path == EpPath::dense_masked ? PlanScope::masked : PlanScope::local};
-}
-
-std::unique_ptr<ParallelPath> make_path(const RunConfig& config) {
-  if (config.mode == ParallelMode::none) return make_single_path();
-  return make_psum_path(config.shared_placement, config.block.fault);  // both EpPaths, see psum_path.cc
-}
 
 struct RunFactory::State {
   DistributionOptions distribution;

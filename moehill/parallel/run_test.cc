@@ -30,6 +30,16 @@ namespace {
 
 constexpr MoeShape kOdd{37, 45, 27, 7, 3, 19, DType::f32};
 
+constexpr EpPath kPaths[] = {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs,
+                             EpPath::ragged_a2a};
+constexpr EpPath kShardingPaths[] = {EpPath::ring_ag_rs, EpPath::ragged_a2a};
+
+RunConfig dp(RunConfig config, int devices) {
+  config.mode = ParallelMode::dp;
+  config.num_devices = devices;
+  return config;
+}
+
 RunConfig ep(RunConfig config, int devices, EpPath path) {
   config.mode = ParallelMode::ep;
   config.num_devices = devices;
@@ -73,6 +83,8 @@ TEST_F(RunTest, EveryImplAndBackend) {
               fmt::format("{} {} {} {}", dtype_name(dtype), name_of(backend), name_of(impl), name_of(remat));
           expect_right(config, what + " none");
           expect_right(ep(config, 3, EpPath::compact_psum), what + " compact_psum");
+          for (EpPath path : kShardingPaths) expect_right(ep(config, 3, path), what + " " + name_of(path));
+          expect_right(dp(config, 3), what + " dp");
         }
       }
     }
@@ -91,6 +103,14 @@ TEST_F(RunTest, EveryPathPlacementAndCapacity) {
         }
       }
     }
+    for (int devices : {1, 2, 4, 9, 40}) {  // more devices than the 7 experts and than the 37 tokens too
+      RunConfig config{.shape = kOdd};
+      config.block.capacity = {policy, policy == CapacityPolicy::none ? 0 : 0.75};
+      const std::string what = fmt::format("{} P={}", name_of(policy), devices);
+      for (EpPath path : kShardingPaths)
+        expect_right(ep(config, devices, path), fmt::format("{} {}", name_of(path), what));
+      expect_right(dp(config, devices), "dp " + what);
+    }
   }
 }
 
@@ -100,8 +120,8 @@ TEST_F(RunTest, ShapesAtTheEdge) {
         MoeShape{9, 33, 17, 5, 5, 0, DType::f32}, MoeShape{3, 16, 16, 40, 1, 8, DType::bf16}}) {
     RunConfig config{.shape = shape};
     expect_right(config, to_string(shape));
-    expect_right(ep(config, 3, EpPath::compact_psum), to_string(shape) + " compact_psum");
-    expect_right(ep(config, 3, EpPath::dense_masked), to_string(shape) + " dense_masked");
+    for (EpPath path : kPaths) expect_right(ep(config, 3, path), to_string(shape) + " " + name_of(path));
+    expect_right(dp(config, 3), to_string(shape) + " dp");
   }
 }
 
@@ -113,7 +133,8 @@ TEST_F(RunTest, ForwardAloneAndPrequeue) {
       config.block.pass = Pass::forward;
       config.block.prequeue = prequeue;
       expect_right(config, "none");
-      expect_right(ep(config, 2, EpPath::compact_psum), "ep");
+      for (EpPath path : kPaths) expect_right(ep(config, 2, path), name_of(path));
+      expect_right(dp(config, 2), "dp");
     }
   }
 }
@@ -134,11 +155,15 @@ TEST_F(RunTest, PathsAgreeWithNoneInF32) {
   const std::vector<double> none = snapshot(*run_);
   double scale = 0;
   for (double v : none) scale = std::max(scale, std::abs(v));
-  for (EpPath path : {EpPath::compact_psum, EpPath::dense_masked}) {
-    step_and_check(ep(config, 3, path));
+  std::vector<RunConfig> others = {dp(config, 3)};
+  for (EpPath path : kPaths) others.push_back(ep(config, 3, path));
+  for (const RunConfig& other_config : others) {
+    step_and_check(other_config);
     const std::vector<double> other = snapshot(*run_);
-    for (size_t i = 0; i < none.size(); ++i)
-      ASSERT_NEAR(none[i], other[i], 2e-6 * scale) << name_of(path) << " " << i;
+    for (size_t i = 0; i < none.size(); ++i) {
+      ASSERT_NEAR(none[i], other[i], 2e-6 * scale)
+          << name_of(other_config.mode) << " " << name_of(other_config.path) << " " << i;
+    }
   }
 }
 
@@ -156,9 +181,11 @@ TEST_F(RunTest, SameBitsForAnyThreadCountAndEveryTime) {
 }
 
 TEST_F(RunTest, AStepAllocatesNothing) {
-  for (ParallelMode mode : {ParallelMode::none, ParallelMode::ep}) {
+  std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 2)};
+  for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
+  for (RunConfig config : configs) {
     for (Remat remat : {Remat::none, Remat::expert_mlp}) {
-      RunConfig config{.shape = kOdd, .mode = mode, .num_devices = mode == ParallelMode::ep ? 2 : 1};
+      config.block.capacity = {CapacityPolicy::drop, 0.75};
       config.block.remat = remat;
       config.block.router_grad = true;
       std::unique_ptr<moehill::Run> run = factory_.make(config);
@@ -166,8 +193,24 @@ TEST_F(RunTest, AStepAllocatesNothing) {
       run->step(nobody);
       const size_t before = num_news.load(), buffers = Buffer::num_allocations();
       run->step(nobody);
-      EXPECT_EQ(num_news.load(), before) << name_of(mode) << " " << name_of(remat);
+      EXPECT_EQ(num_news.load(), before)
+          << name_of(config.mode) << " " << name_of(config.path) << " " << name_of(remat);
       EXPECT_EQ(Buffer::num_allocations(), buffers);
+    }
+  }
+}
+
+// The order of the sums is fixed, whatever arrives first.
+TEST_F(RunTest, SameBitsInTenSteps) {
+  std::vector<RunConfig> configs = {dp({.shape = kOdd}, 3)};
+  for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 3, path));
+  for (const RunConfig& config : configs) {
+    run_ = factory_.make(config);
+    run_->step({});
+    const uint64_t output = run_->output_hash();
+    for (int i = 0; i < 9; ++i) {
+      run_->step({});
+      ASSERT_EQ(run_->output_hash(), output) << name_of(config.mode) << " " << name_of(config.path);
     }
   }
 }

@@ -6,28 +6,34 @@ namespace {
 
 class SinglePath final : public ParallelPath {
  public:
-  void forward(Group& group, Device& device, StageListener* listener) const override {
+  explicit SinglePath(const PathInputs& inputs)
+      : ParallelPath(inputs, block_shape(inputs.config, 0), block_options(inputs.config),
+                     block_share(inputs.config, 0)) {}
+
+  void forward(Group& group, StageListener* listener) override {
     MatView base;
-    if (device.block.has_shared()) {
-      device.block.forward_shared(group.team(), device.operands, device.y, listener);
-      base = device.y;
+    if (block_.has_shared()) {
+      block_.forward_shared(group.team(), operands_, y_, listener);
+      base = y_;
     }
-    device.block.forward_routed(group.team(), device.operands, base, device.y, listener);
+    block_.forward_routed(group.team(), operands_, base, y_, listener);
   }
 
-  void backward(Group& group, Device& device, float dy_scale, StageListener* listener) const override {
+  void backward(Group& group, float dy_scale, StageListener* listener) override {
+    std::fill_n(inputs_.dp, inputs_.config.shape.assignments(), 0.0f);
     MatView base;
-    if (device.block.has_shared()) {
-      device.block.backward_shared(group.team(), device.operands, device.y, dy_scale, device.dx, listener);
-      base = device.dx;
+    if (block_.has_shared()) {
+      block_.backward_shared(group.team(), operands_, y_, dy_scale, dx_, listener);
+      base = dx_;
     }
-    device.block.backward_routed(group.team(), device.operands, device.y, dy_scale, base, device.dx,
-                                 device.dp_sum, listener);
+    block_.backward_routed(group.team(), operands_, y_, dy_scale, base, dx_, inputs_.dp, listener);
   }
 };
 
 }  // namespace
 
-std::unique_ptr<ParallelPath> make_single_path() { return std::make_unique<SinglePath>(); }
+std::unique_ptr<ParallelPath> make_single_path(const PathInputs& inputs) {
+  return std::make_unique<SinglePath>(inputs);
+}
 
 }  // namespace moehill

@@ -34,6 +34,7 @@ class Fnv1a {
 
 int64_t capacity_rows(const Capacity& capacity, int64_t num_assignments, int num_experts) {
   if (capacity.policy == CapacityPolicy::none) return num_assignments;
+  if (capacity.rows > 0) return capacity.rows;
   const double rows = std::ceil(capacity.factor * static_cast<double>(num_assignments) / num_experts);
   if (!(capacity.factor > 0) || !(rows <= std::numeric_limits<int32_t>::max())) {
     throw input_error("--capacity-factor", fmt::format("{}", capacity.factor),

@@ -35,6 +35,7 @@ enum class CapacityPolicy { none, drop, pad };
 struct Capacity {
   CapacityPolicy policy = CapacityPolicy::none;
   double factor = 0;  // C = ceil(factor * T * k / E) rows per expert; unused with `none`
+  int64_t rows = 0;   // C itself, where a plan is of a part of the assignments; 0: by the factor
 };
 
 // Rows per expert under a capacity policy; for `none` the largest possible, num_assignments.

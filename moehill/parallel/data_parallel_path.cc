@@ -1,0 +1,107 @@
+// `dp`: tokens sharded, experts replicated. Every device does the whole block for its own tokens and nothing
+// travels forward; backward ends with an all-reduce of all weight gradients.
+#include <cstring>
+
+#include "moehill/parallel/own_assignments.h"
+#include "moehill/parallel/path.h"
+
+namespace moehill {
+namespace {
+
+class DataParallelPath final : public ParallelPath {
+ public:
+  explicit DataParallelPath(const PathInputs& inputs)
+      : ParallelPath(inputs, block_shape(inputs.config, inputs.rank), block_options(inputs.config),
+                     block_share(inputs.config, inputs.rank)),
+        own_(result_tokens(inputs.config, inputs.rank)),
+        assignments_(inputs.config, *inputs.routing, own_) {
+    const MoeShape& shape = inputs.config.shape;
+    routing_ = {own_.size(), shape.experts + 1, shape.topk, {}, {}};
+    routing_.expert.resize(static_cast<size_t>(assignments_.size()));
+    routing_.weight.resize(routing_.expert.size());
+    operands_.x = inputs.x.slice_rows(own_.begin, own_.end);
+    if (!backward_too() || inputs.rank == 0) return;  // the first device's gradients are the run's own
+    const WeightKey key = weight_key(inputs.config);
+    experts_grad_ = make_mlp(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
+    shared_grad_ = make_mlp(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
+    operands_.experts_grad = experts_grad_.view;
+    operands_.shared_grad = shared_grad_.view;
+  }
+
+  void make_plan(Group& group, StageListener* listener) override {
+    enter(listener, Stage::plan);
+    assignments_.drop(group);
+    count_sent(group, Move::metadata);
+    const int nobody = inputs_.config.shape.experts;
+    for (int64_t i = 0; i < assignments_.size(); ++i) {
+      routing_.expert[static_cast<size_t>(i)] = assignments_.kept(i) ? assignments_.expert(i) : nobody;
+      routing_.weight[static_cast<size_t>(i)] = assignments_.weight(i);
+    }
+    block_.make_plan(group.team(), routing_);
+    if (!block_.packs_rows()) return;
+    enter(listener, Stage::pack);
+    block_.pack_rows(group.team(), operands_.x);
+  }
+
+  void forward(Group& group, StageListener* listener) override {
+    if (own_.size() == 0) return;
+    MatView base;
+    if (block_.has_shared()) {
+      block_.forward_shared(group.team(), operands_, y_, listener);
+      base = y_;
+    }
+    block_.forward_routed(group.team(), operands_, base, y_, listener);
+  }
+
+  void backward(Group& group, float dy_scale, StageListener* listener) override {
+    if (own_.size() > 0) {
+      compute(group.team(), dy_scale, listener);
+    } else {
+      clear(operands_.experts_grad);  // of the sum that the last step left there
+      clear(operands_.shared_grad);
+    }
+    enter(listener, Stage::reduce_grad);
+    sum(group, operands_.experts_grad);
+    sum(group, operands_.shared_grad);
+    count_sent(group, Move::gradients);
+  }
+
+ private:
+  void compute(ThreadTeam& team, float dy_scale, StageListener* listener) {
+    float* dp = inputs_.dp + own_.begin * inputs_.config.shape.topk;
+    std::fill_n(dp, assignments_.size(), 0.0f);
+    MatView base;
+    if (block_.has_shared()) {
+      block_.backward_shared(team, operands_, y_, dy_scale, dx_, listener);
+      base = dx_;
+    }
+    block_.backward_routed(team, operands_, y_, dy_scale, base, dx_, dp, listener);
+  }
+
+  static void clear(const MlpWeights& gradient) {
+    for (const WeightView* part : {&gradient.up[0], &gradient.up[1], &gradient.down}) {
+      if (part->data != nullptr) std::memset(part->data, 0, static_cast<size_t>(part->bytes()));
+    }
+  }
+
+  static void sum(Group& group, const MlpWeights& gradient) {
+    for (const WeightView* part : {&gradient.up[0], &gradient.up[1], &gradient.down}) {
+      if (part->data == nullptr) continue;
+      group.all_reduce(part->data, part->dtype, part->data, part->dtype,
+                       part->num_groups * part->group_elements());
+    }
+  }
+
+  Range own_;
+  OwnAssignments assignments_;
+  Routing routing_;  // [n, k] of the own tokens; dropped assignments go to nobody's expert
+  OwnedMlp experts_grad_, shared_grad_;
+};
+
+}  // namespace
+
+std::unique_ptr<ParallelPath> make_data_parallel_path(const PathInputs& inputs) {
+  return std::make_unique<DataParallelPath>(inputs);
+}
+
+}  // namespace moehill

@@ -1,0 +1,94 @@
+#include "moehill/parallel/path.h"
+
+namespace moehill {
+
+ParallelPath::ParallelPath(const PathInputs& inputs, const MoeShape& shape, const BlockOptions& options,
+                           const BlockShare& share)
+    : inputs_(inputs), block_(shape, options, share, inputs.config.threads_per_device) {
+  operands_.x = inputs.x;
+  operands_.experts = inputs.experts.slice_groups(share.expert_begin, share.expert_end);
+  operands_.experts_grad = inputs.experts_grad.slice_groups(share.expert_begin, share.expert_end);
+  operands_.shared = inputs.shared;
+  operands_.shared_grad = inputs.shared_grad;
+  const Range tokens = result_tokens(inputs.config, inputs.rank);
+  y_ = inputs.y.slice_rows(tokens.begin, tokens.end);
+  dx_ = inputs.dx.slice_rows(tokens.begin, tokens.end);
+}
+
+void ParallelPath::begin_step(Group& group) {
+  sent_bytes_.fill(0);
+  counted_bytes_ = group.traffic().sent_bytes;
+}
+
+void ParallelPath::count_sent(Group& group, Move move) {
+  const uint64_t bytes = group.traffic().sent_bytes;
+  sent_bytes_[static_cast<size_t>(move)] += bytes - counted_bytes_;
+  counted_bytes_ = bytes;
+}
+
+void ParallelPath::make_plan(Group& group, StageListener* listener) {
+  enter(listener, Stage::plan);
+  block_.make_plan(group.team(), *inputs_.routing);
+  if (!block_.packs_rows()) return;
+  enter(listener, Stage::pack);
+  block_.pack_rows(group.team(), operands_.x);
+}
+
+Range result_tokens(const RunConfig& config, int rank) {
+  if (!shards_tokens(config)) return {0, config.shape.tokens};
+  return share(config.shape.tokens, rank, config.num_devices);
+}
+
+BlockShare block_share(const RunConfig& config, int rank) {
+  const MoeShape& shape = config.shape;
+  const Range own = share(shape.tokens, rank, config.num_devices);
+  if (config.mode == ParallelMode::none) return {0, shape.experts, {0, shape.tokens}, PlanScope::local};
+  if (config.mode == ParallelMode::dp) return {0, shape.experts, {0, own.size()}, PlanScope::local};
+  const Range experts = share(shape.experts, rank, config.num_devices);
+  BlockShare block{static_cast<int>(experts.begin), static_cast<int>(experts.end), own, PlanScope::local};
+  if (config.path == EpPath::ragged_a2a) block.shared_tokens = {0, own.size()};
+  if (shards_tokens(config)) return block;
+  if (config.shared_placement == SharedPlacement::replicated) block.shared_tokens = {0, shape.tokens};
+  if (config.path == EpPath::dense_masked) block.scope = PlanScope::masked;
+  return block;
+}
+
+// Where a device's block sees a part of the assignments, those that it does not get (dropped, or sent
+// elsewhere) belong to one more expert, which nobody holds.
+MoeShape block_shape(const RunConfig& config, int rank) {
+  MoeShape shape = config.shape;
+  const bool ragged = config.mode == ParallelMode::ep && config.path == EpPath::ragged_a2a;
+  if (config.mode == ParallelMode::dp) shape.tokens = share(shape.tokens, rank, config.num_devices).size();
+  if (config.mode == ParallelMode::dp || ragged) ++shape.experts;
+  return shape;
+}
+
+BlockOptions block_options(const RunConfig& config) {
+  BlockOptions options = config.block;
+  const bool ragged = config.mode == ParallelMode::ep && config.path == EpPath::ragged_a2a;
+  if (config.mode != ParallelMode::dp && !ragged) return options;
+  // Dropping goes by the order of all tokens, so it happens before rows are sent; the capacity itself is that
+  // of the whole problem.
+  if (options.capacity.policy == CapacityPolicy::drop) options.capacity = {};
+  if (options.capacity.policy == CapacityPolicy::pad) {
+    options.capacity.rows = capacity_rows(options.capacity, config.shape.assignments(), config.shape.experts);
+  }
+  return options;
+}
+
+std::unique_ptr<ParallelPath> make_path(const PathInputs& inputs) {
+  if (inputs.config.mode == ParallelMode::none) return make_single_path(inputs);
+  if (inputs.config.mode == ParallelMode::dp) return make_data_parallel_path(inputs);
+  switch (inputs.config.path) {
+    case EpPath::compact_psum:
+    case EpPath::dense_masked:
+      return make_psum_path(inputs);
+    case EpPath::ring_ag_rs:
+      return make_gather_path(inputs);
+    case EpPath::ragged_a2a:
+      return make_ragged_path(inputs);
+  }
+  return nullptr;
+}
+
+}  // namespace moehill

@@ -1,0 +1,138 @@
+// What each path moves, by hand from its formula: per device and direction, in bytes.
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "moehill/parallel/run.h"
+
+namespace moehill {
+namespace {
+
+constexpr MoeShape kShape{37, 45, 27, 7, 3, 19, DType::bf16};
+constexpr int64_t kRow = 45 * 2, kSumRow = 45 * 4;  // bytes of a row of x, and of a row of f32 partial sums
+constexpr int64_t kChoices = 3 * (4 + 4);           // expert ids and gate values of a token
+
+class TrafficTest : public testing::TestWithParam<int> {
+ protected:
+  std::vector<Traffic> traffic(ParallelMode mode, EpPath path, Pass pass, int64_t shared_dim = 0) {
+    RunConfig config{.shape = kShape, .mode = mode, .path = path, .num_devices = num_devices()};
+    config.shape.shared_dim = shared_dim;
+    config.block.pass = pass;
+    run_ = factory_.make(config);
+    run_->step({});
+    uint64_t sent = 0, moved = 0;
+    for (const Traffic& t : run_->traffic()) sent += t.sent_bytes;
+    for (const uint64_t bytes : run_->moved_bytes()) moved += bytes;
+    EXPECT_EQ(moved, sent);
+    return run_->traffic();
+  }
+  std::vector<Traffic> ep(EpPath path, Pass pass) { return traffic(ParallelMode::ep, path, pass); }
+
+  int num_devices() const { return GetParam(); }
+  int64_t others() const { return num_devices() - 1; }
+  int64_t own(int rank) const { return share(kShape.tokens, rank, num_devices()).size(); }
+
+  // Distinct (token, device) pairs with the token of `from` and an expert on `to`, from != to.
+  int64_t pairs(int from, int to) const {
+    const Routing& routing = run_->routing();
+    const Range tokens = share(kShape.tokens, from, num_devices()), experts = share(7, to, num_devices());
+    std::set<int64_t> sent;
+    for (int64_t a = tokens.begin * 3; a < tokens.end * 3; ++a) {
+      const int expert = routing.expert[static_cast<size_t>(a)];
+      if (expert >= experts.begin && expert < experts.end) sent.insert(a / 3);
+    }
+    return from == to ? 0 : static_cast<int64_t>(sent.size());
+  }
+  int64_t pairs_sent(int rank) const {
+    int64_t n = 0;
+    for (int d = 0; d < num_devices(); ++d) n += pairs(rank, d);
+    return n;
+  }
+  int64_t pairs_received(int rank) const {
+    int64_t n = 0;
+    for (int d = 0; d < num_devices(); ++d) n += pairs(d, rank);
+    return n;
+  }
+
+  RunFactory factory_{{}, 5, {}};
+  std::unique_ptr<moehill::Run> run_;
+};
+
+void expect_bytes(const Traffic& traffic, int64_t sent, int64_t received, int rank) {
+  EXPECT_EQ(traffic.sent_bytes, static_cast<uint64_t>(sent)) << "rank " << rank;
+  EXPECT_EQ(traffic.received_bytes, static_cast<uint64_t>(received)) << "rank " << rank;
+}
+
+// A rank's slice of a sum is cut at cache lines, so the total is what the formula gives: 2 (P-1)/P T rows a
+// device, of which the first half are f32 partial sums.
+TEST_P(TrafficTest, PsumIsAnAllReduce) {
+  const std::vector<Traffic> forward = ep(EpPath::compact_psum, Pass::forward);
+  int64_t sent = 0, received = 0;
+  for (const Traffic& t : forward) {
+    sent += static_cast<int64_t>(t.sent_bytes);
+    received += static_cast<int64_t>(t.received_bytes);
+  }
+  EXPECT_EQ(sent, others() * kShape.tokens * (kSumRow + kRow));
+  EXPECT_EQ(received, sent);
+}
+
+TEST_P(TrafficTest, RingIsAnAllGatherAndAReduceScatter) {
+  const std::vector<Traffic> forward = ep(EpPath::ring_ag_rs, Pass::forward);
+  const std::vector<Traffic> both = ep(EpPath::ring_ag_rs, Pass::forward_backward);
+  const int64_t dp = 3 * 4;  // bytes of a token's gradients of the gate values
+  for (int r = 0; r < num_devices(); ++r) {
+    const int64_t mine = own(r), rest = kShape.tokens - mine;
+    const Traffic& f = forward[static_cast<size_t>(r)];
+    const int64_t sent = mine * others() * (kRow + kChoices) + rest * kSumRow;
+    const int64_t received = rest * (kRow + kChoices) + mine * others() * kSumRow;
+    expect_bytes(f, sent, received, r);
+    const int64_t sent_back = mine * others() * kRow + rest * (kSumRow + dp);
+    const int64_t received_back = rest * kRow + mine * others() * (kSumRow + dp);
+    expect_bytes(both[static_cast<size_t>(r)], sent + sent_back, received + received_back, r);
+  }
+}
+
+TEST_P(TrafficTest, RaggedMovesATokenOnceADevice) {
+  const std::vector<Traffic> forward = ep(EpPath::ragged_a2a, Pass::forward);
+  const std::vector<Traffic> both = ep(EpPath::ragged_a2a, Pass::forward_backward);
+  for (int r = 0; r < num_devices(); ++r) {
+    const int64_t out = pairs_sent(r), in = pairs_received(r), counts = others() * num_devices() * 8;
+    const int64_t sent = out * (kRow + kChoices) + in * kRow + counts;
+    const int64_t received = in * (kRow + kChoices) + out * kRow + counts;
+    expect_bytes(forward[static_cast<size_t>(r)], sent, received, r);
+    const int64_t dp = 3 * 4;
+    expect_bytes(both[static_cast<size_t>(r)], sent + out * kRow + in * (kRow + dp),
+                 received + in * kRow + out * (kRow + dp), r);
+  }
+}
+
+// Nothing forward; backward every weight gradient, panels padded to 16 columns and gate-up to pairs of 8.
+TEST_P(TrafficTest, DataParallelReducesAllGradients) {
+  for (const Traffic& t : traffic(ParallelMode::dp, {}, Pass::forward)) {
+    EXPECT_EQ(t.sent_bytes, 0u);
+    EXPECT_EQ(t.received_bytes, 0u);
+  }
+  int64_t sent = 0;
+  for (const Traffic& t : traffic(ParallelMode::dp, {}, Pass::forward_backward))
+    sent += static_cast<int64_t>(t.sent_bytes);
+  const int64_t elements = 7 * (45 * 64 + 27 * 48);  // 27 + 27 columns in 4 panels, 45 columns in 3
+  EXPECT_EQ(sent, others() * elements * (2 + 2));
+}
+
+TEST_P(TrafficTest, SharedGradientsAreReducedOnce) {
+  const auto total = [&](int64_t shared_dim) {
+    int64_t sent = 0;
+    for (const Traffic& t :
+         traffic(ParallelMode::ep, EpPath::ragged_a2a, Pass::forward_backward, shared_dim)) {
+      sent += static_cast<int64_t>(t.sent_bytes);
+    }
+    return sent;
+  };
+  const int64_t elements = 2 * 45 * 32 + 19 * 48;  // S1 and S3 of 19 columns, S2 of 45
+  EXPECT_EQ(total(19) - total(0), others() * elements * 2);
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, TrafficTest, testing::Values(1, 2, 3, 4, 9));
+
+}  // namespace
+}  // namespace moehill
