@@ -18,13 +18,19 @@ OptionSet::OptionSet(std::string command, std::string summary, std::vector<std::
 
 void OptionSet::custom(const std::string& name, const std::string& range, const std::string& default_text,
                        const std::string& help, std::function<void(const std::string&)> set) {
-  entries_.push_back({name, range, default_text, help, std::move(set), nullptr, false, {}});
+  entries_.push_back({name, range, default_text, help, std::move(set), nullptr, false, {}, {}});
 }
 
 void OptionSet::integer(const std::string& name, int64_t* value, int64_t lo, int64_t hi,
                         const std::string& help) {
   custom(name, fmt::format("{}..{}", lo, hi), std::to_string(*value), help,
          [=](const std::string& text) { *value = parse_integer(name, text, lo, hi); });
+}
+
+void OptionSet::size(const std::string& name, int64_t* bytes, int64_t lo, int64_t hi,
+                     const std::string& help) {
+  custom(name, fmt::format("{}..{}", size_text(lo), size_text(hi)), size_text(*bytes), help,
+         [=](const std::string& text) { *bytes = parse_size(name, text, lo, hi); });
 }
 
 void OptionSet::number(const std::string& name, double* value, double lo, double hi,
@@ -49,7 +55,7 @@ void OptionSet::text(const std::string& name, std::string* value, const std::str
 }
 
 void OptionSet::flag(const std::string& name, bool* value, const std::string& help) {
-  entries_.push_back({name, "", "", help, nullptr, value, false, {}});
+  entries_.push_back({name, "", "", help, nullptr, value, false, {}, {}});
 }
 
 void OptionSet::choose(const std::string& name, const std::vector<std::string>& names,
@@ -63,11 +69,23 @@ void OptionSet::hide(const std::string& name) {
   for (Entry& entry : entries_) entry.hidden |= entry.name == name;
 }
 
+void OptionSet::shorten(const std::string& name, char letter) {
+  for (Entry& entry : entries_) {
+    if (entry.name == name) entry.short_name = std::string("-") + letter;
+  }
+}
+
 bool OptionSet::given(const std::string& name) const {
   const auto found =
       std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.name == name; });
   MOEHILL_CHECK(found != entries_.end(), "no option {}", name);
   return !found->raw.empty();
+}
+
+bool OptionSet::is_name(const std::string& argument) const {
+  return argument.rfind("--", 0) == 0 || std::any_of(entries_.begin(), entries_.end(), [&](const Entry& e) {
+           return !e.short_name.empty() && argument == e.short_name;
+         });
 }
 
 void OptionSet::refuse_unknown(const std::string& argument) const {
@@ -87,9 +105,9 @@ void OptionSet::refuse_unknown(const std::string& argument) const {
 void OptionSet::refuse_missing_values(const std::vector<std::string>& args) const {
   for (size_t i = 0; i < args.size(); ++i) {
     for (const Entry& entry : entries_) {
-      const bool bare = args[i] == entry.name;
+      const bool bare = args[i] == entry.name || (!entry.short_name.empty() && args[i] == entry.short_name);
       if (entry.flag != nullptr || (!bare && args[i] != entry.name + "=")) continue;
-      if (!bare || i + 1 == args.size() || args[i + 1].rfind("--", 0) == 0) {
+      if (!bare || i + 1 == args.size() || is_name(args[i + 1])) {
         throw input_error(entry.name, "no value", entry.range,
                           fmt::format("write the value after {}", entry.name));
       }
@@ -107,10 +125,11 @@ bool OptionSet::parse(const std::vector<std::string>& args) {
       entry.raw = results;
       return true;
     };
+    const std::string names = entry.short_name.empty() ? entry.name : entry.short_name + "," + entry.name;
     CLI::Option* option = entry.flag != nullptr
                               ? app.add_flag_function(
-                                    entry.name, [&entry](int64_t) { entry.raw = {""}; }, entry.help)
-                              : app.add_option(entry.name, remember, entry.help);
+                                    names, [&entry](int64_t) { entry.raw = {""}; }, entry.help)
+                              : app.add_option(names, remember, entry.help);
     if (entry.flag == nullptr) {
       option->take_last()->type_name(entry.range)->default_str(entry.default_text)->expected(1);
       if (entry.default_text.empty()) option->default_str("");

@@ -26,6 +26,7 @@ class OptionSet {
   OptionSet(std::string command, std::string summary, std::vector<std::string> examples);
 
   void integer(const std::string& name, int64_t* value, int64_t lo, int64_t hi, const std::string& help);
+  void size(const std::string& name, int64_t* bytes, int64_t lo, int64_t hi, const std::string& help);
   void number(const std::string& name, double* value, double lo, double hi, const std::string& help);
   void integer_list(const std::string& name, std::vector<int64_t>* values, int64_t lo, int64_t hi,
                     const std::string& help);
@@ -66,7 +67,8 @@ class OptionSet {
     });
   }
 
-  void hide(const std::string& name);  // not listed by --help
+  void hide(const std::string& name);                  // not listed by --help
+  void shorten(const std::string& name, char letter);  // --min-bytes may be written -b
 
   // Arguments after the subcommand. Returns false after printing help. Throws InputError.
   bool parse(const std::vector<std::string>& args);
@@ -79,6 +81,7 @@ class OptionSet {
     std::function<void(const std::string&)> set;
     bool* flag = nullptr;
     bool hidden = false;
+    std::string short_name;        // "-b", or empty
     std::vector<std::string> raw;  // as given
   };
 
@@ -91,6 +94,7 @@ class OptionSet {
   void choose(const std::string& name, const std::vector<std::string>& names,
               const std::vector<std::string>& not_yet, const std::string& default_text,
               const std::string& help, std::function<void(size_t)> set);
+  bool is_name(const std::string& argument) const;
   [[noreturn]] void refuse_unknown(const std::string& argument) const;
   void refuse_missing_values(const std::vector<std::string>& args) const;
 

@@ -14,6 +14,16 @@ namespace moehill {
 namespace {
 
 constexpr size_t kMaxQuoted = 60;
+constexpr char kSizeSuffixes[] = {'K', 'M', 'G'};
+
+// The power of two that a suffix stands for; -1: not a suffix.
+int suffix_shift(char suffix) {
+  const char upper = suffix >= 'a' && suffix <= 'z' ? static_cast<char>(suffix - 'a' + 'A') : suffix;
+  for (int i = 0; i < 3; ++i) {
+    if (upper == kSizeSuffixes[i]) return 10 * (i + 1);
+  }
+  return -1;
+}
 
 }  // namespace
 
@@ -35,6 +45,28 @@ int64_t parse_integer(const std::string& option, const std::string& text, int64_
         fmt::format("write it in digits alone, such as {} {}", option, std::max<int64_t>(lo, 1)));
   }
   return value;
+}
+
+std::string size_text(int64_t bytes) {
+  for (int i = 2; i >= 0; --i) {
+    const int64_t unit = int64_t{1} << 10 * (i + 1);
+    if (bytes != 0 && bytes % unit == 0) return fmt::format("{}{}", bytes / unit, kSizeSuffixes[i]);
+  }
+  return std::to_string(bytes);
+}
+
+int64_t parse_size(const std::string& option, const std::string& text, int64_t lo, int64_t hi) {
+  int64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  const int shift = stop == end ? 0 : stop + 1 == end ? suffix_shift(*stop) : -1;
+  // Compared before shifting, which could overflow.
+  const bool fits = error == std::errc() && shift >= 0 && value >= 0 && value <= (hi >> shift);
+  if (!fits || (value << shift) < lo) {
+    throw input_error(option, quoted(text), fmt::format("bytes from {} to {}", size_text(lo), size_text(hi)),
+                      fmt::format("write it in digits, alone or with K, M or G, such as {} 64K", option));
+  }
+  return value << shift;
 }
 
 double parse_number(const std::string& option, const std::string& text, double lo, double hi) {

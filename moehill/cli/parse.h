@@ -11,6 +11,12 @@ namespace moehill {
 // naming `option`.
 int64_t parse_integer(const std::string& option, const std::string& text, int64_t lo, int64_t hi);
 
+// Bytes: decimal digits, then nothing, K, M or G (upper or lower case) for 2^10, 2^20 or 2^30. Within [lo,
+// hi].
+int64_t parse_size(const std::string& option, const std::string& text, int64_t lo, int64_t hi);
+// The shortest text that parse_size() reads as `bytes`: 65536 is "64K".
+std::string size_text(int64_t bytes);
+
 // A finite decimal number such as 0.98 or 1e-3, within [lo, hi].
 double parse_number(const std::string& option, const std::string& text, double lo, double hi);
 
