@@ -4,6 +4,8 @@
 #define HWY_TARGET_INCLUDE "moehill/kernels/peak.cc"
 #include <hwy/foreach_target.h>  // first: includes this file once a target
 // After foreach_target:
+#include <hwy/cache_control.h>
+
 #include "moehill/kernels/gmm_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -38,6 +40,13 @@ float sum_floats(const float* p, int64_t n) {
   return hn::GetLane(hn::Add(hn::Add(sum[0], sum[1]), hn::Add(sum[2], sum[3])));
 }
 
+// n: a multiple of 16 floats, the widest vector; both places aligned to 64 bytes.
+void stream_copy(const float* HWY_RESTRICT from, float* HWY_RESTRICT to, int64_t n) {
+  const DF d;
+  for (int64_t i = 0; i < n; i += kLanes) hn::Stream(hn::Load(d, from + i), d, to + i);
+  hwy::FlushStream();
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace moehill
 HWY_AFTER_NAMESPACE();
@@ -47,6 +56,7 @@ HWY_AFTER_NAMESPACE();
 #include <atomic>
 #include <vector>
 
+#include "moehill/base/error.h"
 #include "moehill/kernels/peak.h"
 #include "moehill/machine/clock.h"
 
@@ -54,6 +64,7 @@ namespace moehill {
 
 HWY_EXPORT(fma_rounds);
 HWY_EXPORT(sum_floats);
+HWY_EXPORT(stream_copy);
 
 double measure_fma_peak(ThreadTeam& team) {
   constexpr int64_t kRounds = 1'000'000;  // about 4 ms on a 3 GHz core with two FMA units
@@ -84,6 +95,29 @@ double measure_read_bandwidth(ThreadTeam& team) {
     sink.store(HWY_DYNAMIC_DISPATCH(sum_floats)(data + begin, end - begin), std::memory_order_relaxed);
   });
   return static_cast<double>(memory.bytes()) / (seconds() - begin_time);
+}
+
+double measure_copy_bandwidth(ThreadTeam& team) {
+  constexpr int64_t kLine = 16, kLines = kCopyBytes / 64;  // floats of a cache line, lines
+  const Buffer source(kCopyBytes), target(kCopyBytes);
+  float *from = static_cast<float*>(source.data()), *to = static_cast<float*>(target.data());
+  const auto share_lines = [&](auto&& body) {
+    team.parallel_for(kLines, [&](int64_t begin, int64_t end) { body(begin * kLine, end * kLine); });
+  };
+  share_lines([&](int64_t begin, int64_t end) {
+    std::fill(from + begin, from + end, 1.0f);
+    std::fill(to + begin, to + end, 0.0f);
+  });
+  double best = 0;
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    const double begin_time = seconds();
+    share_lines([&](int64_t begin, int64_t end) {
+      HWY_DYNAMIC_DISPATCH(stream_copy)(from + begin, to + begin, end - begin);
+    });
+    best = std::max(best, 2.0 * kCopyBytes / (seconds() - begin_time));
+  }
+  MOEHILL_CHECK(std::equal(from, from + kCopyBytes / 4, to), "the copy differs from its source");
+  return best;
 }
 
 }  // namespace moehill

@@ -1,6 +1,8 @@
 // The yardsticks: what the cores of a team can do at best, measured in this process.
 #pragma once
 
+#include <cstdint>
+
 #include "moehill/machine/thread_team.h"
 
 namespace moehill {
@@ -12,5 +14,11 @@ double measure_fma_peak(ThreadTeam& team);
 // B/s of reading 256 MiB once, shared by the threads (the memory is allocated, placed by the threads and
 // freed here).
 double measure_read_bandwidth(ThreadTeam& team);
+
+// B/s of copying kCopyBytes from one place to another with stores that pass by the caches, shared by the
+// threads, the best of three times; bytes read and bytes written both count. The memory, 2 kCopyBytes, is
+// allocated, placed by the threads and freed here.
+inline constexpr int64_t kCopyBytes = int64_t{128} << 20;
+double measure_copy_bandwidth(ThreadTeam& team);
 
 }  // namespace moehill
