@@ -27,6 +27,7 @@ constexpr Subcommand kSubcommands[] = {
     {"bench", "check, then time a Mixture-of-Experts block", bench_command},
     {"check", "the correctness grid", check_command},
     {"kernels", "the grouped GEMM alone, beside its yardsticks", kernels_command},
+    {"mesh", "the collectives by size, beside a streaming copy", mesh_command},
     {"profile", "overlap paths ref_dp, staged_dp, fused_ep", nullptr},
     {"tune", "block sizes", nullptr},
     {"probe", "peaks of this machine", nullptr},

@@ -14,6 +14,7 @@ inline constexpr int kExitRunFailed = 5;
 int bench_command(const std::vector<std::string>& args);
 int check_command(const std::vector<std::string>& args);
 int kernels_command(const std::vector<std::string>& args);
+int mesh_command(const std::vector<std::string>& args);
 
 // Finds the subcommand and runs it. Errors end in one line on standard error and the exit status of their
 // kind.

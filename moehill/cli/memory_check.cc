@@ -42,7 +42,8 @@ double total_bytes(const std::vector<MemoryPart>& parts) {
   return total;
 }
 
-void refuse_too_much_memory(const std::vector<MemoryPart>& parts, int64_t available_bytes) {
+void refuse_too_much_memory(const std::vector<MemoryPart>& parts, int64_t available_bytes,
+                            const std::string& remedy) {
   const double needed = total_bytes(parts), usable = kUsableShare * static_cast<double>(available_bytes);
   if (needed <= usable) return;
   std::string list;
@@ -51,7 +52,7 @@ void refuse_too_much_memory(const std::vector<MemoryPart>& parts, int64_t availa
   throw input_error("predicted memory", fmt::format("{} ({})", gib(needed), list),
                     fmt::format("at most {}, 90 % of the {} available", gib(usable),
                                 gib(static_cast<double>(available_bytes))),
-                    "choose fewer --tokens, fewer --experts or fewer points at once");
+                    remedy);
 }
 
 }  // namespace moehill

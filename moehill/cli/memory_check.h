@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "moehill/cli/points.h"
@@ -13,6 +14,8 @@ std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points);
 double total_bytes(const std::vector<MemoryPart>& parts);
 
 // Throws InputError naming the largest parts when they need more than 90 % of `available_bytes`.
-void refuse_too_much_memory(const std::vector<MemoryPart>& parts, int64_t available_bytes);
+void refuse_too_much_memory(
+    const std::vector<MemoryPart>& parts, int64_t available_bytes,
+    const std::string& remedy = "choose fewer --tokens, fewer --experts or fewer points at once");
 
 }  // namespace moehill

@@ -1,0 +1,67 @@
+// `moehill mesh`: the collectives of a mesh by size, checked and timed in the manner of nccl-tests.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "moehill/cli/bench_options.h"
+#include "moehill/cli/commands.h"
+#include "moehill/cli/memory_check.h"
+#include "moehill/cli/mesh_report.h"
+#include "moehill/cli/output_paths.h"
+#include "moehill/machine/memory.h"
+#include "moehill/mesh/threads/thread_mesh.h"
+
+namespace moehill {
+namespace {
+
+// P and N as `moehill bench` resolves them.
+Layout layout_of(const MeshOptions& options, int num_cores) {
+  BenchOptions bench;
+  bench.devices = options.devices;
+  bench.threads_per_device = options.threads_per_device;
+  return resolve_layout(bench, num_cores);
+}
+
+std::unique_ptr<Mesh> make_mesh(const Layout& layout, const std::vector<int>& core_cpus) {
+  const size_t total = static_cast<size_t>(layout.num_devices * layout.threads_per_device);
+  std::vector<int> cpus;  // none, so unpinned, when there are more threads than cores
+  if (total <= core_cpus.size())
+    cpus.assign(core_cpus.begin(), core_cpus.begin() + static_cast<int64_t>(total));
+  return std::make_unique<ThreadMesh>(layout.num_devices, layout.threads_per_device, cpus);
+}
+
+// On every process of the mesh; the one with device 0 prints and writes. Returns the exit status, the same
+// everywhere.
+int run_on(Mesh& mesh, const MeshOptions& options, const Environment& environment) {
+  const std::string time_utc = utc_now();
+  const MeshResult result = measure_mesh(mesh, options);
+  const int status = num_failed(result) == 0 ? kExitDone : kExitCheckFailed;
+  if (mesh.local_devices().begin > 0) return status;
+  const bool json_to_stdout = options.json == "-";
+  fmt::print(json_to_stdout ? stderr : stdout, "{}{}{}", mesh_header(options, result), mesh_table(result),
+             mesh_closing(result));
+  const std::string records = mesh_records(options, result, environment, time_utc);
+  if (json_to_stdout) {
+    fmt::print("{}", records);
+  } else if (!options.json.empty()) {
+    write_text_file(options.json, records);
+  }
+  return status;
+}
+
+}  // namespace
+
+int mesh_command(const std::vector<std::string>& args) {
+  const std::optional<MeshOptions> options = parse_mesh_options(args);
+  if (!options) return kExitDone;
+  if (!options->json.empty() && options->json != "-") require_writable_file("--json", options->json);
+  const Environment environment = detect_environment();
+  const Layout layout = layout_of(*options, environment.topology.num_cores);
+  refuse_too_much_memory(predict_mesh_memory(*options, layout.num_devices), available_memory_bytes(),
+                         "choose a smaller --max-bytes or fewer --devices");
+  const std::unique_ptr<Mesh> mesh = make_mesh(layout, environment.topology.core_cpus);
+  return run_on(*mesh, *options, environment);
+}
+
+}  // namespace moehill

@@ -1,0 +1,73 @@
+#include "moehill/cli/mesh_options.h"
+
+#include "moehill/base/error.h"
+#include "moehill/cli/option_set.h"
+
+namespace moehill {
+namespace {
+
+constexpr int64_t kMaxBytes = int64_t{1} << 40;
+
+OptionSet mesh_option_set(MeshOptions& o) {
+  OptionSet set("moehill mesh",
+                "Checks and times the collectives of a mesh by size, in the manner of nccl-tests.",
+                {"moehill mesh -b 64K -e 16M", "moehill mesh --collective all --dtype bf16 -b 1M -e 1M",
+                 "moehill mesh --collective all_to_all --devices 2 -f 4 -n 10 --json -"});
+  set.size("--min-bytes", &o.min_bytes, 1, kMaxBytes, "smallest size; docs/metrics.md says of what");
+  set.size("--max-bytes", &o.max_bytes, 1, kMaxBytes, "largest size");
+  set.integer("--factor", &o.factor, 2, 1024, "from one size to the next");
+  set.integer("--iters", &o.iters, 1, 100'000, "timed calls of each size");
+  set.integer("--warmup", &o.warmup, 0, 100'000, "calls of each size before them");
+  set.choice("--check", &o.check, std::vector<Named<bool>>{{"0", false}, {"1", true}},
+             "compare every element; without it there is no bandwidth");
+  const auto named = [](Collective c) { return Named<Collective>{name_of(c), c}; };
+  set.choices("--collective", &o.collectives,
+              std::vector<Named<Collective>>{named(Collective::all_reduce), named(Collective::reduce_scatter),
+                                             named(Collective::all_gather), named(Collective::all_to_all)},
+              {"all"}, "what to call");
+  set.choice("--dtype", &o.dtype, std::vector<Named<DType>>{{"f32", DType::f32}, {"bf16", DType::bf16}},
+             "type of the elements; sums are f32");
+  set.integer("--devices", &o.devices, 0, 1024, "P; 0: as many as the cores are enough for");
+  set.integer("--threads-per-device", &o.threads_per_device, 0, 1024,
+              "threads of a device; 0: fill the cores");
+  set.choice("--mesh", &o.mesh, std::vector<Named<std::string>>{{"threads", "threads"}},
+             "where the devices live", {"mpi"});
+  set.text("--json", &o.json, "FILE",
+           "one record a line of the table; - is standard output, the table then goes to standard error");
+  set.shorten("--min-bytes", 'b');
+  set.shorten("--max-bytes", 'e');
+  set.shorten("--factor", 'f');
+  set.shorten("--iters", 'n');
+  set.shorten("--warmup", 'w');
+  set.shorten("--check", 'c');
+  return set;
+}
+
+}  // namespace
+
+std::optional<MeshOptions> parse_mesh_options(const std::vector<std::string>& args) {
+  MeshOptions o;
+  OptionSet set = mesh_option_set(o);
+  if (!set.parse(args)) return std::nullopt;
+  const int64_t element = static_cast<int64_t>(dtype_bytes(o.dtype));
+  if (o.min_bytes < element) {
+    throw input_error("--min-bytes", std::to_string(o.min_bytes),
+                      fmt::format("{}, one element, and more", element), "choose a larger one");
+  }
+  if (o.max_bytes < o.min_bytes) {
+    throw input_error("--max-bytes", size_text(o.max_bytes),
+                      fmt::format("--min-bytes ({}) and more", size_text(o.min_bytes)),
+                      "give a larger one or a smaller --min-bytes");
+  }
+  return o;
+}
+
+std::vector<int64_t> element_counts(const MeshOptions& options) {
+  std::vector<int64_t> counts;
+  for (int64_t bytes = options.min_bytes; bytes <= options.max_bytes; bytes *= options.factor) {
+    counts.push_back(bytes / static_cast<int64_t>(dtype_bytes(options.dtype)));
+  }
+  return counts;
+}
+
+}  // namespace moehill
