@@ -26,7 +26,7 @@ struct PointResult {
   double expert_max_over_mean = 0, device_max_over_mean = 0;
   int64_t capacity_rows = 0, num_dropped = 0;
   double executed_flops = 0;
-  std::vector<Traffic> traffic;  // of one step, per device
+  std::vector<Traffic> traffic;                   // of one step, per device
   std::array<uint64_t, kNumMoves> moved_bytes{};  // of one step, all devices
   int64_t lower_bound_bytes = 0;
   CheckResult check;
