@@ -1,0 +1,45 @@
+#include "moehill/mesh/mpi/communicator.h"
+
+#include <exception>
+#include <utility>
+
+namespace moehill {
+
+Communicator Communicator::duplicate_of(MPI_Comm comm) {
+  MPI_Comm copy = MPI_COMM_NULL;
+  check_mpi("MPI_Comm_dup", MPI_Comm_dup(comm, &copy));
+  return Communicator(copy);
+}
+
+Communicator Communicator::node_of(MPI_Comm comm) {
+  MPI_Comm node = MPI_COMM_NULL;
+  check_mpi("MPI_Comm_split_type", MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+  return Communicator(node);
+}
+
+Communicator Communicator::part_of(MPI_Comm comm, int colour) {
+  MPI_Comm part = MPI_COMM_NULL;
+  check_mpi("MPI_Comm_split", MPI_Comm_split(comm, colour, 0, &part));
+  return Communicator(part);
+}
+
+Communicator::~Communicator() {
+  if (comm_ != MPI_COMM_NULL && std::uncaught_exceptions() == 0) (void)MPI_Comm_free(&comm_);
+}
+
+Communicator::Communicator(Communicator&& other) noexcept
+    : comm_(std::exchange(other.comm_, MPI_COMM_NULL)) {}
+
+int Communicator::rank() const {
+  int rank = 0;
+  check_mpi("MPI_Comm_rank", MPI_Comm_rank(comm_, &rank));
+  return rank;
+}
+
+int Communicator::size() const {
+  int size = 0;
+  check_mpi("MPI_Comm_size", MPI_Comm_size(comm_, &size));
+  return size;
+}
+
+}  // namespace moehill

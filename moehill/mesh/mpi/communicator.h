@@ -1,0 +1,31 @@
+// Communicator: a set of processes with a context of its own, freed with its owner.
+#pragma once
+
+#include "moehill/mesh/mpi/mpi_call.h"
+
+namespace moehill {
+
+// Made and destroyed by all of its processes together. One that goes while an exception unwinds is left to
+// the end of the job, since to free it would be to wait for the others. Error handlers are inherited.
+class Communicator {
+ public:
+  static Communicator duplicate_of(MPI_Comm comm);
+  // The processes of `comm` that share memory with this one, in the order of `comm`.
+  static Communicator node_of(MPI_Comm comm);
+  // Those that give the same colour.
+  static Communicator part_of(MPI_Comm comm, int colour);
+
+  ~Communicator();
+  Communicator(Communicator&& other) noexcept;
+  Communicator& operator=(Communicator&&) = delete;
+
+  MPI_Comm get() const { return comm_; }
+  int rank() const;
+  int size() const;
+
+ private:
+  explicit Communicator(MPI_Comm comm) : comm_(comm) {}
+  MPI_Comm comm_;
+};
+
+}  // namespace moehill

@@ -1,0 +1,268 @@
+// The conformance suite on the MPI mesh, and what is MPI's own: a program for all ranks of a job, each of
+// which runs the same tests in the same order. An exception that leaves a test ends the job.
+#include <sched.h>
+
+#include <atomic>
+#include <cstdio>
+
+#include "moehill/base/error.h"
+#include "moehill/machine/topology.h"
+#include "moehill/mesh/conformance.h"
+#include "moehill/mesh/errors.h"
+#include "moehill/mesh/mpi/mpi_call.h"
+#include "moehill/mesh/mpi/shared_window.h"
+#include "moehill/mesh/session.h"
+
+namespace moehill {
+namespace {
+
+Session*& session_of_main() {
+  static Session* session = nullptr;
+  return session;
+}
+Session& session() { return *session_of_main(); }
+
+MeshRun make_run(const MpiMeshOptions& options) {
+  const std::shared_ptr<Mesh> mesh = session().make_mesh(options);
+  return [mesh](const std::function<void(Group&)>& device_main) { mesh->run(device_main); };
+}
+
+std::vector<MeshMaker> mpi_meshes() {
+  const auto maker = [](std::string name, MpiMeshOptions options) {
+    return MeshMaker{std::move(name), [options] { return make_run(options); }};
+  };
+  return {maker("OneNode", {}), maker("OneNodeTwoThreads", {.threads_per_device = 2}),
+          maker("TwoRanksPerNode", {.ranks_per_node = 2}), maker("EachRankAlone", {.ranks_per_node = 1}),
+          maker("SmallPieces", {.ranks_per_node = 2, .piece_bytes = 4099})};
+}
+INSTANTIATE_TEST_SUITE_P(Mpi, MeshConformance, testing::ValuesIn(mpi_meshes()),
+                         [](const auto& test) { return test.param.name; });
+
+TEST(MpiMesh, HasOneDeviceHere) {
+  const auto mesh = session().make_mesh({.threads_per_device = 2});
+  EXPECT_EQ(mesh->num_devices(), session().size());
+  EXPECT_EQ(mesh->threads_per_device(), 2);
+  EXPECT_EQ(mesh->local_devices().begin, session().rank());
+  EXPECT_EQ(mesh->local_devices().size(), 1);
+  mesh->run([](Group& group) { EXPECT_EQ(group.rank(), session().rank()); });
+}
+
+// Each process on CPUs of its own, or none pinned where there are not enough.
+TEST(MpiMesh, RanksOfANodeShareItsCpus) {
+  if (session().num_nodes() > 1) GTEST_SKIP() << "the expectation is for one node";
+  const std::vector<int> cpus = core_cpus();
+  cpu_set_t all;
+  ASSERT_EQ(sched_getaffinity(0, sizeof all, &all), 0);
+  const auto mesh = session().make_mesh({.node_cpus = cpus});
+  mesh->run([&](Group& group) {
+    const size_t rank = static_cast<size_t>(group.rank());
+    cpu_set_t set;
+    ASSERT_EQ(sched_getaffinity(0, sizeof set, &set), 0);
+    const bool enough = static_cast<size_t>(group.size()) <= cpus.size();
+    EXPECT_EQ(CPU_COUNT(&set), enough ? 1 : CPU_COUNT(&all)) << group.rank();
+    EXPECT_TRUE(!enough || CPU_ISSET(static_cast<size_t>(cpus[rank]), &set)) << group.rank();
+  });
+  EXPECT_EQ(core_cpus(), cpus);
+}
+
+// What one rank passes differs from the others'; all are told the same, before any of them leaves.
+void expect_all_told(const std::string& part, const std::function<void(Group&)>& collective) {
+  const auto mesh = session().make_mesh({});
+  for (int round = 0; round < 5; ++round) {
+    mesh->run([&](Group& group) {
+      try {
+        collective(group);
+        ADD_FAILURE() << "nobody saw: " << part;
+      } catch (const CollectiveError& error) {
+        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+      }
+      check_all_reduce(group, DType::f32, DType::bf16, 1000);
+      check_all_to_all(group, DType::bf16, 3, 10);
+    });
+  }
+}
+
+class MpiDisagreements : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (session().size() < 2 || session().num_nodes() > 1) GTEST_SKIP() << "needs two ranks on one node";
+  }
+};
+
+TEST_F(MpiDisagreements, CountsAndTypesOfSums) {
+  std::vector<float> values(100, 1.0f), sums(100);
+  expect_all_told("all_reduce of 100 elements f32 to f32", [&](Group& group) {
+    const int64_t n = group.rank() == 1 ? 99 : 100;
+    group.all_reduce(values.data(), DType::f32, sums.data(), DType::f32, n);
+  });
+  expect_all_told("all_reduce of 100 elements bf16 to f32", [&](Group& group) {
+    const DType dtype = group.rank() == 0 ? DType::bf16 : DType::f32;
+    group.all_reduce(values.data(), dtype, sums.data(), DType::f32, 100);
+  });
+}
+
+TEST_F(MpiDisagreements, OffsetsOfReduceScatterAndAllGather) {
+  std::vector<float> input(200, 1.0f), output(200);
+  const auto offsets_of = [](const Group& group) {
+    std::vector<int64_t> offsets = uneven_offsets(group.size(), 10);
+    if (group.rank() == group.size() - 1) ++offsets.back();
+    return offsets;
+  };
+  expect_all_told("reduce_scatter f32 to f32, offsets 0 10", [&](Group& group) {
+    group.reduce_scatter(input.data(), DType::f32, offsets_of(group), output.data(), DType::f32);
+  });
+  expect_all_told("all_gather of 4 byte elements, offsets 0 10", [&](Group& group) {
+    const std::vector<int64_t> offsets = offsets_of(group);
+    group.all_gather(input.data(), offsets, sizeof(float), output.data());
+  });
+}
+
+TEST_F(MpiDisagreements, CountsOfAllToAll) {
+  std::vector<float> input(200, 1.0f), output(200);
+  expect_all_told("all_to_all: rank 1 sends 11 elements to rank 0, which expects 10", [&](Group& group) {
+    std::vector<int64_t> sends, receives;
+    for (int r = 0; r <= group.size(); ++r) {
+      receives.push_back(10 * r);
+      sends.push_back(r > 0 && group.rank() == 1 ? 10 * r + 1 : 10 * r);
+    }
+    group.all_to_all(input.data(), sends, output.data(), receives, sizeof(float));
+  });
+}
+
+TEST_F(MpiDisagreements, DifferentCollectives) {
+  float value = 1;
+  expect_all_told("rank 0 is at barrier, rank", [&](Group& group) {
+    if (group.rank() == 0) return group.barrier();
+    group.all_reduce(&value, DType::f32, &value, DType::f32, 1);
+  });
+}
+
+// Between nodes a disagreement shows in the messages of those that it concerns.
+TEST_F(MpiDisagreements, MessagesOfAnotherSize) {
+  for (const int64_t sent : {0, 9, 11}) {
+    const auto mesh = session().make_mesh({.ranks_per_node = 1});
+    mesh->run([&](Group& group) {
+      const int64_t own = group.rank() == 1 ? sent : 10;
+      std::vector<int64_t> sends, receives;
+      for (int r = 0; r <= group.size(); ++r) {
+        receives.push_back(10 * r);
+        sends.push_back(own * r);
+      }
+      receives[static_cast<size_t>(group.rank()) + 1] += own - 10;  // what a rank sends to itself agrees
+      for (size_t r = static_cast<size_t>(group.rank()) + 2; r < receives.size(); ++r)
+        receives[r] += own - 10;
+      std::vector<float> input(200, 1.0f), output(200);
+      std::string told;
+      try {
+        group.all_to_all(input.data(), sends, output.data(), receives, sizeof(float));
+      } catch (const CollectiveError& error) {
+        told = error.what();
+      }
+      EXPECT_EQ(told.find("all_to_all: rank 1 sent") == 0, group.rank() != 1) << told;
+    });
+  }
+}
+
+TEST(MpiMesh, MalformedOffsetsAreAnError) {
+  const auto mesh = session().make_mesh({});
+  const std::vector<int64_t> too_few(static_cast<size_t>(session().size()), 0);
+  mesh->run([&](Group& group) {
+    EXPECT_THROW(group.all_gather(nullptr, too_few, 4, nullptr), CollectiveError);
+    EXPECT_THROW(group.all_reduce(nullptr, DType::f32, nullptr, DType::f32, -1), CollectiveError);
+    check_all_reduce(group, DType::f32, DType::bf16, 1000);
+  });
+}
+
+TEST(MpiSession, KnowsTheJob) {
+  EXPECT_GE(session().rank(), 0);
+  EXPECT_LT(session().rank(), session().size());
+  EXPECT_GE(session().num_nodes(), 1);
+  EXPECT_LE(session().num_nodes(), session().size());
+  EXPECT_NE(session().library().find("MPI"), std::string::npos) << session().library();
+}
+
+TEST(MpiSession, BroadcastGivesRankZerosText) {
+  const std::string own = session().rank() == 0 ? std::string("of\0rank 0", 9) : "another";
+  EXPECT_EQ(session().broadcast(own), std::string("of\0rank 0", 9));
+  EXPECT_EQ(session().broadcast(""), "");
+  EXPECT_EQ(session().broadcast(std::string(3'000'000, 'x')).size(), 3'000'000u);
+}
+
+TEST(MpiSession, GatherBringsAllTextsToRankZero) {
+  const auto text_of = [](int rank) { return rank % 3 == 1 ? "" : std::string(1000 * rank, 'a') + "!"; };
+  const std::vector<std::string> texts = session().gather(text_of(session().rank()));
+  ASSERT_EQ(texts.size(), session().rank() == 0 ? static_cast<size_t>(session().size()) : 0);
+  for (size_t r = 0; r < texts.size(); ++r) EXPECT_EQ(texts[r], text_of(static_cast<int>(r)));
+}
+
+// Places in reverse order of the ranks, some of them empty; rank 0's part is in its place or is not.
+TEST(MpiSession, GatherBytesPutsUnevenPartsInTheirPlaces) {
+  const std::vector<int64_t> offsets = uneven_offsets(session().size(), 1000);
+  const auto place_of = [&](int rank) {
+    const size_t i = static_cast<size_t>(session().size() - 1 - rank);
+    return Range{offsets[i], offsets[i + 1]};
+  };
+  for (const bool in_place : {false, true}) {
+    const Range place = place_of(session().rank());
+    std::vector<char> part(static_cast<size_t>(place.size()), static_cast<char>('a' + session().rank()));
+    std::vector<char> whole(static_cast<size_t>(offsets.back()) + 1, '-');
+    std::copy(part.begin(), part.end(), whole.begin() + place.begin);
+    session().gather_bytes(in_place ? whole.data() + place.begin : part.data(), place, whole.data());
+    if (session().rank() != 0) continue;
+    EXPECT_EQ(whole.back(), '-');
+    for (int r = 0; r < session().size(); ++r) {
+      const std::string expected(static_cast<size_t>(place_of(r).size()), static_cast<char>('a' + r));
+      EXPECT_EQ(std::string(whole.data() + place_of(r).begin, expected.size()), expected) << "rank " << r;
+    }
+  }
+}
+
+TEST(MpiSession, WaitQuietlyHoldsEveryRank) {
+  if (session().num_nodes() > 1) GTEST_SKIP() << "counts in memory of one node";
+  const SharedWindow window(MPI_COMM_WORLD, session().rank() == 0 ? sizeof(std::atomic<int>) : 0, 64);
+  auto& num_arrived = *reinterpret_cast<std::atomic<int>*>(window.part(0));
+  if (session().rank() == 0) num_arrived = 0;
+  session().wait_quietly();
+  for (int step = 1; step <= 20; ++step) {
+    ++num_arrived;
+    session().wait_quietly();
+    EXPECT_GE(num_arrived, step * session().size());
+    session().wait_quietly();
+  }
+}
+
+TEST(MpiCall, AFailureNamesTheCallAndTheRank) {
+  try {
+    check_mpi("MPI_Send", MPI_Send(nullptr, 0, MPI_BYTE, session().size(), 0, MPI_COMM_WORLD));
+    ADD_FAILURE() << "there is no such rank";
+  } catch (const MpiError& error) {
+    const std::string start = "MPI_Send failed on rank " + std::to_string(session().rank()) + ": ";
+    EXPECT_EQ(std::string(error.what()).substr(0, start.size()), start);
+    EXPECT_GT(std::string(error.what()).size(), start.size());
+  }
+}
+
+// Failures alone, with the rank: one report of what goes well is enough.
+class FailurePrinter : public testing::EmptyTestEventListener {
+  void OnTestPartResult(const testing::TestPartResult& result) override {
+    if (!result.failed()) return;
+    std::fprintf(stderr, "rank %d: %s:%d: %s\n", session().rank(), result.file_name(), result.line_number(),
+                 result.message());
+  }
+};
+
+}  // namespace
+}  // namespace moehill
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  GTEST_FLAG_SET(catch_exceptions, false);
+  const std::unique_ptr<moehill::Session> session = moehill::open_mpi_session();
+  moehill::session_of_main() = session.get();
+  if (session->rank() != 0) {
+    testing::TestEventListeners& listeners = testing::UnitTest::GetInstance()->listeners();
+    delete listeners.Release(listeners.default_result_printer());
+    listeners.Append(new moehill::FailurePrinter);
+  }
+  return RUN_ALL_TESTS();
+}

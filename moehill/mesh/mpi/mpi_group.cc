@@ -1,0 +1,203 @@
+#include "moehill/mesh/mpi/mpi_group.h"
+
+#include <algorithm>
+
+#include "moehill/base/error.h"
+#include "moehill/mesh/arguments.h"
+#include "moehill/mesh/copy.h"
+#include "moehill/mesh/line_share.h"
+#include "moehill/mesh/sum.h"
+#include "moehill/mesh/traffic.h"
+
+namespace moehill {
+namespace {
+
+// [begin, end) of slice r in bytes.
+Range bytes_of(std::span<const int64_t> offsets, int r, size_t element_bytes) {
+  const int64_t unit = static_cast<int64_t>(element_bytes);
+  return {offsets[static_cast<size_t>(r)] * unit, offsets[static_cast<size_t>(r) + 1] * unit};
+}
+
+size_t length(Range range) { return static_cast<size_t>(range.size()); }
+
+size_t up_to_line(size_t bytes) {
+  const size_t line = static_cast<size_t>(kLineBytes);
+  return (bytes + line - 1) / line * line;
+}
+
+}  // namespace
+
+MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_bytes)
+    : comm_(Communicator::duplicate_of(comm)),
+      node_(Communicator::duplicate_of(node)),
+      rank_(comm_.rank()),
+      size_(comm_.size()),
+      team_(team),
+      local_of_(static_cast<size_t>(size_), -1),
+      num_local_(node_.size()),
+      local_rank_(node_.rank()),
+      windows_(node_.get()),
+      messages_(comm_.get(), piece_bytes),
+      slices_(static_cast<size_t>(size_) + 1),
+      inputs_(static_cast<size_t>(size_)) {
+  std::vector<int> ranks(static_cast<size_t>(num_local_));
+  check_mpi("MPI_Allgather", MPI_Allgather(&rank_, 1, MPI_INT, ranks.data(), 1, MPI_INT, node_.get()));
+  for (int l = 0; l < num_local_; ++l) {
+    local_of_[static_cast<size_t>(ranks[static_cast<size_t>(l)])] = l;
+  }
+  outputs_.reserve(ranks.size());
+  const size_t bytes = NodeRendezvous::memory_bytes(num_local_, size_);
+  meeting_place_.emplace(node_.get(), local_rank_ == 0 ? bytes : 0, static_cast<size_t>(kLineBytes));
+  if (local_rank_ == 0) NodeRendezvous::prepare(meeting_place_->part(0));
+  check_mpi("MPI_Barrier", MPI_Barrier(node_.get()));
+  rendezvous_.emplace(meeting_place_->part(0), local_rank_, num_local_, size_, [this] {
+    int arrived = 0;
+    check_mpi("MPI_Iprobe",
+              MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_.get(), &arrived, MPI_STATUS_IGNORE));
+  });
+}
+
+void MpiGroup::meet(const Call& call, size_t input_bytes, size_t output_bytes) {
+  Call own = call;
+  own.rank = rank_;
+  meeting_ = rendezvous_->meet(own, windows_.locate(call.input, input_bytes),
+                               windows_.locate(call.output, output_bytes));
+}
+
+char* MpiGroup::input_of(int rank) const {
+  const int l = local_of_[static_cast<size_t>(rank)];
+  return windows_.address(l, meeting_.inputs[static_cast<size_t>(l)]);
+}
+
+char* MpiGroup::output_of(int rank) const {
+  const int l = local_of_[static_cast<size_t>(rank)];
+  return windows_.address(l, meeting_.outputs[static_cast<size_t>(l)]);
+}
+
+// Whether `bytes` of `rank`'s input reach its peers of this node, and all ranks of other nodes, by a message.
+bool MpiGroup::input_by_message(int rank, size_t bytes) const {
+  const int l = local_of_[static_cast<size_t>(rank)];
+  return l < 0 || (bytes > 0 && !meeting_.inputs[static_cast<size_t>(l)].reachable());
+}
+
+// Whether `bytes` get to the output of `rank` by a message.
+bool MpiGroup::output_by_message(int rank, size_t bytes) const {
+  const int l = local_of_[static_cast<size_t>(rank)];
+  return l < 0 || (bytes > 0 && !meeting_.outputs[static_cast<size_t>(l)].reachable());
+}
+
+void MpiGroup::barrier() {
+  require_idle("barrier");
+  meet({.kind = CallKind::barrier}, 0, 0);
+  if (num_local_ < size_) check_mpi("MPI_Barrier", MPI_Barrier(comm_.get()));
+}
+
+void MpiGroup::end_program() {
+  require_idle("the end of its program");
+  meet({.kind = CallKind::finished}, 0, 0);
+}
+
+// Grows in the first step of a size and stays. Where no message comes, its pages are never touched.
+char* MpiGroup::scratch(size_t bytes) {
+  if (bytes > scratch_.bytes()) scratch_ = Buffer(bytes);
+  return static_cast<char*>(scratch_.data());
+}
+
+// inputs_[r] = rank r's elements of this rank's slice: in place, or received into the scratch.
+void MpiGroup::collect_slices(const char* collective, const void* input, std::span<const int64_t> offsets,
+                              size_t element_bytes) {
+  const Range own = bytes_of(offsets, rank_, element_bytes);
+  const char* const mine = static_cast<const char*>(input);
+  char* received = scratch(static_cast<size_t>(size_ - 1) * up_to_line(length(own)));
+  inputs_[static_cast<size_t>(rank_)] = length(own) == 0 ? nullptr : mine + own.begin;
+  for (int i = 1; i < size_; ++i) {
+    const int r = other(i);
+    const void*& slice = inputs_[static_cast<size_t>(r)];
+    if (input_by_message(r, length(own))) {
+      messages_.receive(received, length(own), r);
+      slice = received;
+      received += up_to_line(length(own));
+    } else {
+      slice = length(own) == 0 ? nullptr : input_of(r) + own.begin;
+    }
+  }
+  for (int i = 1; i < size_; ++i) {
+    const Range slice = bytes_of(offsets, other(i), element_bytes);
+    const bool sends = !is_local(other(i)) || input_by_message(rank_, length(slice));
+    if (sends) messages_.send(length(slice) == 0 ? nullptr : mine + slice.begin, length(slice), other(i));
+  }
+  messages_.finish(collective);
+}
+
+// Every rank's slice of `output` comes to the ranks that it could not be written to in place.
+void MpiGroup::spread_slices(const char* collective, void* output, std::span<const int64_t> offsets,
+                             size_t element_bytes) {
+  const Range own = bytes_of(offsets, rank_, element_bytes);
+  char* const mine = static_cast<char*>(output);
+  for (int i = 1; i < size_; ++i) {
+    const Range slice = bytes_of(offsets, other(i), element_bytes);
+    const bool receives = !is_local(other(i)) || output_by_message(rank_, length(slice));
+    if (receives)
+      messages_.receive(length(slice) == 0 ? nullptr : mine + slice.begin, length(slice), other(i));
+  }
+  for (int i = 1; i < size_; ++i) {
+    const bool sends = output_by_message(other(i), length(own));
+    if (sends) messages_.send(length(own) == 0 ? nullptr : mine + own.begin, length(own), other(i));
+  }
+  messages_.finish(collective);
+}
+
+// Rank d sums slice d of everybody's input and writes it to the outputs that it reaches; the others get it as
+// a message. In place this is right too: the elements of slice d of any rank's memory are read by rank d
+// alone, and a message is received into a slice only after that slice was sent.
+void MpiGroup::all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype, int64_t n) {
+  require_idle("all_reduce");
+  check_count("all_reduce", n);
+  const size_t in_bytes = dtype_bytes(input_dtype), out_bytes = dtype_bytes(output_dtype);
+  meet({.kind = CallKind::all_reduce,
+        .input_dtype = input_dtype,
+        .output_dtype = output_dtype,
+        .n = n,
+        .input = input,
+        .output = output},
+       static_cast<size_t>(n) * in_bytes, static_cast<size_t>(n) * out_bytes);
+  for (int r = 0; r < size_; ++r) {
+    slices_[static_cast<size_t>(r) + 1] = line_share({0, n}, r, size_, kLineElements).end;
+  }
+  collect_slices("all_reduce", input, slices_, in_bytes);
+  const int64_t own_begin = slices_[static_cast<size_t>(rank_)];
+  const int64_t own = slices_[static_cast<size_t>(rank_) + 1] - own_begin;
+  const size_t begin_bytes = static_cast<size_t>(own_begin) * out_bytes;
+  outputs_.clear();
+  if (own > 0) outputs_.push_back(static_cast<char*>(output) + begin_bytes);
+  for (int i = 1; i < size_ && own > 0; ++i) {
+    if (!output_by_message(other(i), static_cast<size_t>(own)))
+      outputs_.push_back(output_of(other(i)) + begin_bytes);
+  }
+  team_sum(team_, {inputs_, input_dtype, 0, outputs_, output_dtype, 0, own});
+  spread_slices("all_reduce", output, slices_, out_bytes);
+  rendezvous_->part();
+  count_reduce_scatter(traffic_, size_, own, n, in_bytes);
+  count_all_gather(traffic_, size_, own, n, out_bytes);
+}
+
+void MpiGroup::reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
+                              void* output, DType output_dtype) {
+  require_idle("reduce_scatter");
+  check_offsets("reduce_scatter", offsets, size_);
+  const size_t in_bytes = dtype_bytes(input_dtype);
+  meet({.kind = CallKind::reduce_scatter,
+        .input_dtype = input_dtype,
+        .output_dtype = output_dtype,
+        .offsets = offsets,
+        .input = input},
+       static_cast<size_t>(offsets.back()) * in_bytes, 0);
+  collect_slices("reduce_scatter", input, offsets, in_bytes);
+  const size_t rank = static_cast<size_t>(rank_);
+  const int64_t own = offsets[rank + 1] - offsets[rank];
+  team_sum(team_, {inputs_, input_dtype, 0, {&output, 1}, output_dtype, 0, own});
+  rendezvous_->part();
+  count_reduce_scatter(traffic_, size_, own, offsets.back(), in_bytes);
+}
+
+}  // namespace moehill

@@ -1,0 +1,86 @@
+// One rank's handle on the MPI mesh: peers on the node by shared memory, all others by messages.
+//
+// A peer's buffer is used in place when the peer is on this node and the buffer lies in exchange memory; in
+// any other case its rows come as a message. Whether a message goes is known on both sides from what the
+// ranks of a node publish when they meet, so nobody waits for one that is not sent. Between nodes a message
+// goes for every pair, empty ones too, so that the receiver sees a count that it does not expect.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "moehill/mesh/group.h"
+#include "moehill/mesh/mpi/communicator.h"
+#include "moehill/mesh/mpi/exchange_windows.h"
+#include "moehill/mesh/mpi/messages.h"
+#include "moehill/mesh/mpi/node_rendezvous.h"
+#include "moehill/tensor/buffer.h"
+
+namespace moehill {
+
+// Unlike on the threads mesh a failure is the end: after an exception, but for a CollectiveError before
+// anything was sent (all ranks of one node disagree), the group is of no more use, and the job has to end by
+// Session::fail(), since other ranks may wait for this one.
+class MpiGroup final : public Group {
+ public:
+  // Collective over `comm`, as is the destructor. `node`: its ranks that share memory with this one, in the
+  // order of `comm`. `team` must outlive the group.
+  MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_bytes);
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  ThreadTeam& team() override { return team_; }
+  void barrier() override;
+  void all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype, int64_t n) override;
+  void reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets, void* output,
+                      DType output_dtype) override;
+  void start_all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
+                        void* output) override;
+  void start_all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
+                        std::span<const int64_t> receive_offsets, size_t element_bytes) override;
+  void finish() override;
+  std::shared_ptr<void> exchange_memory(size_t bytes) override;
+  Traffic traffic() const override { return traffic_; }
+
+  // Where this rank's program ends: a peer of the node that is elsewhere is a disagreement.
+  void end_program();
+
+ private:
+  bool is_local(int rank) const { return local_of_[static_cast<size_t>(rank)] >= 0; }
+  // Of a rank of this node, in the address space of this process, as it was published at the meeting.
+  char* input_of(int rank) const;
+  char* output_of(int rank) const;
+  bool input_by_message(int rank, size_t bytes) const;
+  bool output_by_message(int rank, size_t bytes) const;
+  // The i-th rank after this one: the pairs of a collective spread over time.
+  int other(int i) const { return (rank_ + i) % size_; }
+
+  void meet(const Call& call, size_t input_bytes, size_t output_bytes);
+  void collect_slices(const char* collective, const void* input, std::span<const int64_t> offsets,
+                      size_t element_bytes);
+  void spread_slices(const char* collective, void* output, std::span<const int64_t> offsets,
+                     size_t element_bytes);
+  char* scratch(size_t bytes);
+  void post_to_other_nodes();
+  void move_local_rows(const Started& call);
+  const void* source_of(const Started& call, int from) const;
+
+  Communicator comm_, node_;
+  const int rank_, size_;
+  ThreadTeam& team_;
+  std::vector<int> local_of_;  // [size] the rank in the node, -1 for ranks of other nodes
+  int num_local_ = 1, local_rank_ = 0;
+  ExchangeWindows windows_;
+  std::optional<SharedWindow> meeting_place_;
+  std::optional<NodeRendezvous> rendezvous_;
+  Messages messages_;
+  NodeRendezvous::Meeting meeting_;  // of the running collective
+  Buffer scratch_;                   // slices received, kept between calls
+  // Members, so that a collective allocates nothing.
+  std::vector<int64_t> slices_;      // [size + 1]
+  std::vector<const void*> inputs_;  // [size]
+  std::vector<void*> outputs_;       // up to num_local_
+  Traffic traffic_;
+};
+
+}  // namespace moehill

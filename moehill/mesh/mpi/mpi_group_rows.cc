@@ -1,0 +1,127 @@
+// MpiGroup's collectives that move rows as they are: all_gather and all_to_all in split phase, and the memory
+// for them.
+#include <cstring>
+
+#include "moehill/mesh/copy.h"
+#include "moehill/mesh/mpi/mpi_group.h"
+#include "moehill/mesh/traffic.h"
+
+namespace moehill {
+namespace {
+
+// Bytes of the elements between offsets[r] and offsets[r + 1] of an array.
+struct Rows {
+  char* begin;
+  size_t bytes;
+};
+
+Rows rows_at(const void* array, std::span<const int64_t> offsets, int r, size_t element_bytes) {
+  const int64_t first = offsets[static_cast<size_t>(r)], end = offsets[static_cast<size_t>(r) + 1];
+  if (first == end) return {nullptr, 0};
+  char* const start = static_cast<char*>(const_cast<void*>(array));
+  return {start + static_cast<size_t>(first) * element_bytes,
+          static_cast<size_t>(end - first) * element_bytes};
+}
+
+// What rank `from` sends to rank `to`.
+Rows sent(const Started& call, int from, int to) {
+  if (call.kind == Started::Kind::all_to_all) {
+    return rows_at(call.input, call.send_offsets, to, call.element_bytes);
+  }
+  const Rows rows = rows_at(call.output, call.receive_offsets, from, call.element_bytes);
+  return {static_cast<char*>(const_cast<void*>(call.input)), rows.bytes};
+}
+
+Rows received(const Started& call, int from) {
+  return rows_at(call.output, call.receive_offsets, from, call.element_bytes);
+}
+
+size_t input_bytes(const Started& call, int rank) {
+  if (call.kind == Started::Kind::all_gather) return sent(call, rank, rank).bytes;
+  return static_cast<size_t>(call.send_offsets.back()) * call.element_bytes;
+}
+
+}  // namespace
+
+std::shared_ptr<void> MpiGroup::exchange_memory(size_t bytes) {
+  require_idle("exchange_memory");
+  meet({.kind = CallKind::exchange_memory}, 0, 0);
+  std::shared_ptr<void> memory = windows_.make(bytes);
+  // By the team, which places the pages so.
+  team_.parallel_for(static_cast<int64_t>(bytes), [&](int64_t begin, int64_t end) {
+    std::memset(static_cast<char*>(memory.get()) + begin, 0, static_cast<size_t>(end - begin));
+  });
+  return memory;
+}
+
+void MpiGroup::start_all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
+                                void* output) {
+  Group::start_all_gather(input, offsets, element_bytes, output);
+  post_to_other_nodes();
+}
+
+void MpiGroup::start_all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
+                                std::span<const int64_t> receive_offsets, size_t element_bytes) {
+  Group::start_all_to_all(input, send_offsets, output, receive_offsets, element_bytes);
+  post_to_other_nodes();
+}
+
+void MpiGroup::post_to_other_nodes() {
+  for (int i = 1; i < size_; ++i) {
+    if (is_local(other(i))) continue;
+    const Rows in = received(started(), other(i));
+    messages_.receive(in.begin, in.bytes, other(i));
+  }
+  for (int i = 1; i < size_; ++i) {
+    if (is_local(other(i))) continue;
+    const Rows out = sent(started(), rank_, other(i));
+    messages_.send(out.begin, out.bytes, other(i));
+  }
+}
+
+void MpiGroup::finish() {
+  const Started call = take_started();
+  const bool to_all = call.kind == Started::Kind::all_to_all;
+  meet({.kind = to_all ? CallKind::all_to_all : CallKind::all_gather,
+        .element_bytes = call.element_bytes,
+        .offsets = to_all ? call.send_offsets : call.receive_offsets,
+        .receive_offsets = to_all ? call.receive_offsets : std::span<const int64_t>(),
+        .input = call.input},
+       input_bytes(call, rank_), 0);
+  move_local_rows(call);
+  messages_.finish(call.name());
+  rendezvous_->part();
+  if (to_all)
+    return count_all_to_all(traffic_, rank_, call.send_offsets, call.receive_offsets, call.element_bytes);
+  const size_t rank = static_cast<size_t>(rank_);
+  const int64_t own = call.receive_offsets[rank + 1] - call.receive_offsets[rank];
+  count_all_gather(traffic_, size_, own, call.receive_offsets.back(), call.element_bytes);
+}
+
+// What comes by a message is in its place already, as far as the copy is concerned.
+void MpiGroup::move_local_rows(const Started& call) {
+  for (int i = 1; i < size_; ++i) {
+    if (!is_local(other(i))) continue;
+    const Rows in = received(call, other(i));
+    if (input_by_message(other(i), in.bytes)) messages_.receive(in.begin, in.bytes, other(i));
+  }
+  for (int i = 1; i < size_; ++i) {
+    if (!is_local(other(i))) continue;
+    const Rows out = sent(call, rank_, other(i));
+    if (input_by_message(rank_, out.bytes)) messages_.send(out.begin, out.bytes, other(i));
+  }
+  for (int r = 0; r < size_; ++r) inputs_[static_cast<size_t>(r)] = source_of(call, r);
+  team_copy(team_, {inputs_, call.receive_offsets, call.element_bytes, call.output});
+}
+
+// Where the rows of rank `from` are.
+const void* MpiGroup::source_of(const Started& call, int from) const {
+  const Rows in = received(call, from);
+  if (from == rank_) return sent(call, rank_, rank_).begin;
+  if (in.bytes == 0 || input_by_message(from, in.bytes)) return in.begin;
+  if (call.kind == Started::Kind::all_gather) return input_of(from);
+  const Call& peer = meeting_.calls[static_cast<size_t>(local_of_[static_cast<size_t>(from)])];
+  return input_of(from) + static_cast<size_t>(peer.offsets[static_cast<size_t>(rank_)]) * call.element_bytes;
+}
+
+}  // namespace moehill

@@ -1,0 +1,32 @@
+// The MPI mesh: a device a process; collectives by shared memory within a node, by messages between nodes.
+#pragma once
+
+#include <memory>
+
+#include "moehill/mesh/mesh.h"
+#include "moehill/mesh/mpi/communicator.h"
+#include "moehill/mesh/mpi/mpi_group.h"
+#include "moehill/mesh/session.h"
+
+namespace moehill {
+
+class MpiMesh final : public Mesh {
+ public:
+  // Collective over `comm`, as is the destructor; the mesh must go before the session.
+  MpiMesh(MPI_Comm comm, const MpiMeshOptions& options);
+
+  int num_devices() const override { return group_->size(); }
+  int threads_per_device() const override { return team_->size(); }
+  Range local_devices() const override { return {group_->rank(), group_->rank() + 1}; }
+  ThreadTeam& team() { return *team_; }
+
+  // The calling thread leads the device of this process. After an exception other ranks may wait for this
+  // one, for ever: end the job by Session::fail().
+  void run(const std::function<void(Group&)>& device_main) override;
+
+ private:
+  std::unique_ptr<ThreadTeam> team_;
+  std::unique_ptr<MpiGroup> group_;
+};
+
+}  // namespace moehill

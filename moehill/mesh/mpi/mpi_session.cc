@@ -1,0 +1,139 @@
+#include "moehill/mesh/mpi/mpi_session.h"
+
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <stdexcept>
+#include <thread>
+
+#include "moehill/machine/topology.h"
+#include "moehill/mesh/mpi/mpi_mesh.h"
+
+namespace moehill {
+namespace {
+
+constexpr size_t kPieceBytes = size_t{1} << 30;
+constexpr auto kNap = std::chrono::milliseconds(1);
+constexpr int kExitFailed = 5;  // "a run failed", as the command line has it
+
+int count_nodes(MPI_Comm comm) {
+  const Communicator node = Communicator::node_of(comm);
+  int leaders = node.rank() == 0 ? 1 : 0;
+  check_mpi("MPI_Allreduce", MPI_Allreduce(MPI_IN_PLACE, &leaders, 1, MPI_INT, MPI_SUM, comm));
+  return leaders;
+}
+
+}  // namespace
+
+MpiSession::MpiSession() {
+  int level = MPI_THREAD_SINGLE;
+  check_mpi("MPI_Init_thread", MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level));
+  if (level < MPI_THREAD_FUNNELED) {
+    throw std::runtime_error("MPI_Init_thread: this MPI allows no threads; it needs MPI_THREAD_FUNNELED");
+  }
+  check_mpi("MPI_Comm_set_errhandler", MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+  comm_.emplace(Communicator::duplicate_of(MPI_COMM_WORLD));
+  messages_.emplace(comm_->get(), kPieceBytes);
+  rank_ = comm_->rank();
+  size_ = comm_->size();
+  num_nodes_ = count_nodes(comm_->get());
+  allow_all_cpus();
+}
+
+MpiSession::~MpiSession() {
+  if (std::uncaught_exceptions() > 0) fail("ended by an exception", kExitFailed);
+  comm_.reset();
+  (void)MPI_Finalize();
+}
+
+void MpiSession::fail(const std::string& message, int exit_status) noexcept {
+  char host[MPI_MAX_PROCESSOR_NAME] = "?";
+  int length = 0;
+  (void)MPI_Get_processor_name(host, &length);
+  std::fprintf(stderr, "moehill: rank %d of %d on %s: %s\n", rank_, size_, host, message.c_str());
+  std::fflush(nullptr);
+  const int status = exit_status == 0 ? kExitFailed : exit_status;
+  (void)MPI_Abort(MPI_COMM_WORLD, status);
+  std::_Exit(status);
+}
+
+// "Open MPI v4.1.4, package: ..." up to the first comma, or the first line of another library's text.
+std::string MpiSession::library() const {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+  int length = 0;
+  check_mpi("MPI_Get_library_version", MPI_Get_library_version(text, &length));
+  const std::string full(text);
+  return full.substr(0, full.find_first_of(",\n"));
+}
+
+std::unique_ptr<Mesh> MpiSession::make_mesh(const MpiMeshOptions& options) {
+  return std::make_unique<MpiMesh>(MPI_COMM_WORLD, options);
+}
+
+std::string MpiSession::broadcast(const std::string& text) {
+  uint64_t bytes = text.size();
+  check_mpi("MPI_Bcast", MPI_Bcast(&bytes, 1, MPI_UINT64_T, 0, comm_->get()));
+  std::string result = rank_ == 0 ? text : std::string(bytes, '\0');
+  if (rank_ == 0) {
+    for (int r = 1; r < size_; ++r) messages_->send(result.data(), result.size(), r);
+  } else {
+    messages_->receive(result.data(), result.size(), 0);
+  }
+  messages_->finish("broadcast");
+  return result;
+}
+
+std::vector<std::string> MpiSession::gather(const std::string& text) {
+  const uint64_t bytes = text.size();
+  std::vector<uint64_t> sizes(rank_ == 0 ? static_cast<size_t>(size_) : 0);
+  check_mpi("MPI_Gather",
+            MPI_Gather(&bytes, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, 0, comm_->get()));
+  std::vector<std::string> texts;
+  for (const uint64_t size : sizes) texts.emplace_back(size, '\0');
+  if (rank_ == 0) {
+    texts[0] = text;
+    for (size_t r = 1; r < texts.size(); ++r) {
+      messages_->receive(texts[r].data(), texts[r].size(), static_cast<int>(r));
+    }
+  } else {
+    messages_->send(text.data(), text.size(), 0);
+  }
+  messages_->finish("gather");
+  return texts;
+}
+
+void MpiSession::gather_bytes(const void* part, Range place, void* whole) {
+  const std::array<int64_t, 2> own = {place.begin, place.size()};
+  std::vector<std::array<int64_t, 2>> places(rank_ == 0 ? static_cast<size_t>(size_) : 0);
+  check_mpi("MPI_Gather",
+            MPI_Gather(own.data(), 2, MPI_INT64_T, places.data(), 2, MPI_INT64_T, 0, comm_->get()));
+  if (rank_ == 0) {
+    char* const start = static_cast<char*>(whole);
+    if (place.size() > 0 && start + place.begin != part) {
+      std::memcpy(start + place.begin, part, static_cast<size_t>(place.size()));
+    }
+    for (size_t r = 1; r < places.size(); ++r) {
+      const auto [begin, size] = places[r];
+      messages_->receive(size == 0 ? nullptr : start + begin, static_cast<size_t>(size), static_cast<int>(r));
+    }
+  } else {
+    messages_->send(part, static_cast<size_t>(place.size()), 0);
+  }
+  messages_->finish("gather_bytes");
+}
+
+void MpiSession::wait_quietly() {
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi("MPI_Ibarrier", MPI_Ibarrier(comm_->get(), &request));
+  for (int done = 0; done == 0;) {
+    check_mpi("MPI_Test", MPI_Test(&request, &done, MPI_STATUS_IGNORE));
+    if (done == 0) std::this_thread::sleep_for(kNap);
+  }
+}
+
+std::unique_ptr<Session> open_mpi_session() { return std::make_unique<MpiSession>(); }
+
+}  // namespace moehill

@@ -1,0 +1,34 @@
+// MpiSession: the session of a process that MPI started with others.
+#pragma once
+
+#include <optional>
+
+#include "moehill/mesh/mpi/communicator.h"
+#include "moehill/mesh/mpi/messages.h"
+#include "moehill/mesh/session.h"
+
+namespace moehill {
+
+class MpiSession final : public Session {
+ public:
+  MpiSession();
+  ~MpiSession() override;
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  int num_nodes() const override { return num_nodes_; }
+  std::string library() const override;
+  std::unique_ptr<Mesh> make_mesh(const MpiMeshOptions& options) override;
+  std::string broadcast(const std::string& text) override;
+  std::vector<std::string> gather(const std::string& text) override;
+  void gather_bytes(const void* part, Range place, void* whole) override;
+  void wait_quietly() override;
+  [[noreturn]] void fail(const std::string& message, int exit_status) noexcept override;
+
+ private:
+  std::optional<Communicator> comm_;  // of the session's own messages
+  std::optional<Messages> messages_;
+  int rank_ = 0, size_ = 1, num_nodes_ = 1;
+};
+
+}  // namespace moehill

@@ -1,0 +1,127 @@
+#include "moehill/mesh/mpi/node_rendezvous.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+#include <new>
+#include <thread>
+
+#include "moehill/base/error.h"
+#include "moehill/machine/spin_wait.h"
+#include "moehill/mesh/errors.h"
+
+namespace moehill {
+namespace {
+
+constexpr size_t kLine = 64;
+// After the spins: as many turns given to others that may have no core of their own, then sleeps. A wait that
+// is this long is measured in milliseconds.
+constexpr int kYields = 1000;
+constexpr auto kSleep = std::chrono::microseconds(50);
+
+static_assert(std::atomic<uint32_t>::is_always_lock_free, "a lock would be one process's own");
+
+}  // namespace
+
+// A barrier: the last to arrive opens the next generation.
+struct NodeRendezvous::Header {
+  alignas(kLine) std::atomic<uint32_t> generation{0};
+  alignas(kLine) std::atomic<uint32_t> num_arrived{0};
+};
+
+// In front of the offsets, which follow it.
+struct NodeRendezvous::Slot {
+  Call call;
+  Place input, output;
+};
+
+size_t NodeRendezvous::slot_bytes(int num_ranks) {
+  const size_t bytes = sizeof(Slot) + 2 * static_cast<size_t>(num_ranks + 1) * sizeof(int64_t);
+  return (bytes + kLine - 1) / kLine * kLine;
+}
+
+size_t NodeRendezvous::memory_bytes(int num_local, int num_ranks) {
+  return sizeof(Header) + 2 * static_cast<size_t>(num_local) * slot_bytes(num_ranks);
+}
+
+void NodeRendezvous::prepare(void* memory) { new (memory) Header; }
+
+NodeRendezvous::NodeRendezvous(void* memory, int local_rank, int num_local, int num_ranks,
+                               std::function<void()> idle)
+    : header_(*static_cast<Header*>(memory)),
+      slots_(static_cast<char*>(memory) + sizeof(Header)),
+      local_rank_(local_rank),
+      num_local_(num_local),
+      num_ranks_(num_ranks),
+      idle_(std::move(idle)),
+      calls_(static_cast<size_t>(num_local)),
+      inputs_(calls_.size()),
+      outputs_(calls_.size()) {}
+
+NodeRendezvous::Slot& NodeRendezvous::slot(uint32_t set, int local_rank) const {
+  const size_t index = set * static_cast<size_t>(num_local_) + static_cast<size_t>(local_rank);
+  return *reinterpret_cast<Slot*>(slots_ + index * slot_bytes(num_ranks_));
+}
+
+std::span<int64_t> NodeRendezvous::offsets_of(Slot& slot, int which) const {
+  const size_t num_offsets = static_cast<size_t>(num_ranks_) + 1;
+  return {reinterpret_cast<int64_t*>(&slot + 1) + static_cast<size_t>(which) * num_offsets, num_offsets};
+}
+
+void NodeRendezvous::publish(Slot& slot, const Call& call, Place input, Place output) const {
+  slot.call = call;
+  slot.input = input;
+  slot.output = output;
+  std::copy(call.offsets.begin(), call.offsets.end(), offsets_of(slot, 0).begin());
+  std::copy(call.receive_offsets.begin(), call.receive_offsets.end(), offsets_of(slot, 1).begin());
+}
+
+// The offsets as this process sees them, where there are any.
+void NodeRendezvous::read(Slot& slot, size_t local_rank) {
+  Call& call = calls_[local_rank] = slot.call;
+  if (!call.offsets.empty()) call.offsets = offsets_of(slot, 0);
+  if (!call.receive_offsets.empty()) call.receive_offsets = offsets_of(slot, 1);
+  inputs_[local_rank] = slot.input;
+  outputs_[local_rank] = slot.output;
+}
+
+// Two sets of slots in turn: a rank that comes to the meeting after next has been waited for at the next, so
+// nobody reads the set any more that it writes.
+NodeRendezvous::Meeting NodeRendezvous::meet(const Call& call, Place input, Place output) {
+  const uint32_t set = header_.generation.load(std::memory_order_acquire) % 2;
+  publish(slot(set, local_rank_), call, input, output);
+  wait_for_all();
+  for (int l = 0; l < num_local_; ++l) read(slot(set, l), static_cast<size_t>(l));
+  std::string disagreement = find_disagreement(calls_, static_cast<size_t>(local_rank_));
+  if (disagreement.empty() && call.kind == CallKind::all_to_all)
+    disagreement = find_count_disagreement(calls_);
+  if (!disagreement.empty()) throw CollectiveError(disagreement);
+  return {calls_, inputs_, outputs_};
+}
+
+void NodeRendezvous::part() { wait_for_all(); }
+
+void NodeRendezvous::wait_for_all() {
+  const uint32_t generation = header_.generation.load(std::memory_order_acquire);
+  if (header_.num_arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == static_cast<uint32_t>(num_local_)) {
+    header_.num_arrived.store(0, std::memory_order_relaxed);
+    header_.generation.store(generation + 1, std::memory_order_release);
+    return;
+  }
+  for (int i = 0; header_.generation.load(std::memory_order_acquire) == generation; ++i) {
+    if (i < kSpins) {
+      cpu_pause();
+      continue;
+    }
+    idle_();
+    if (i < kSpins + kYields) {
+      (void)sched_yield();
+    } else {
+      std::this_thread::sleep_for(kSleep);
+      --i;  // a long wait must not overflow the count
+    }
+  }
+}
+
+}  // namespace moehill

@@ -1,0 +1,69 @@
+// NodeRendezvous: where the ranks of one node meet in shared memory, show each other their arguments, and
+// part: the threads mesh's Rendezvous between processes.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "moehill/mesh/call.h"
+
+namespace moehill {
+
+// Memory of a rank as its peers can find it: so far into one of its windows, or nowhere.
+struct Place {
+  int32_t window = -1;
+  uint64_t offset = 0;
+  bool reachable() const { return window >= 0; }
+};
+
+class NodeRendezvous {
+ public:
+  // What the ranks of the node passed, in their order; the pointers in `calls` hold only for their owners,
+  // the places say where the peers reach them.
+  struct Meeting {
+    std::span<const Call> calls;
+    std::span<const Place> inputs, outputs;
+  };
+
+  // Of the shared memory for so many ranks on the node and in all.
+  static size_t memory_bytes(int num_local, int num_ranks);
+  // Once, before any rank meets.
+  static void prepare(void* memory);
+
+  // `memory`: 64-byte aligned, prepared. `idle` is called again and again while a rank waits long: messages
+  // to other nodes get on only while somebody drives them.
+  NodeRendezvous(void* memory, int local_rank, int num_local, int num_ranks, std::function<void()> idle);
+
+  // Publishes the call (its offsets are copied), waits for all ranks of the node and returns what they
+  // published, valid until this rank's part(), or its next meet() if the collective needs no part(). Throws
+  // CollectiveError on all of them when the calls are of different kinds, types, sizes or counts; nothing is
+  // waiting then, and the next meet() starts afresh.
+  Meeting meet(const Call& call, Place input, Place output);
+
+  // Waits for all ranks of the node.
+  void part();
+
+ private:
+  struct Header;
+  struct Slot;
+  static size_t slot_bytes(int num_ranks);
+  Slot& slot(uint32_t set, int local_rank) const;
+  std::span<int64_t> offsets_of(Slot& slot, int which) const;  // 0: what is sent, 1: all_to_all's receives
+  void publish(Slot& slot, const Call& call, Place input, Place output) const;
+  void read(Slot& slot, size_t local_rank);
+  void wait_for_all();
+
+  Header& header_;
+  char* const slots_;  // [2 sets][num_local]
+  const int local_rank_;
+  const int num_local_;
+  const int num_ranks_;
+  const std::function<void()> idle_;
+  std::vector<Call> calls_;
+  std::vector<Place> inputs_, outputs_;
+};
+
+}  // namespace moehill

@@ -1,0 +1,62 @@
+// Session: this process's place in a job of several processes, and what the command line needs to speak as
+// one. mesh/mpi/ implements it; a build without MPI has mesh/no_mpi/ instead, which refuses.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "moehill/mesh/mesh.h"
+
+namespace moehill {
+
+// A mesh with one device a process.
+struct MpiMeshOptions {
+  int threads_per_device = 1;
+  // Logical CPUs of this node in the order of use (machine/topology.h). The processes of a node share them by
+  // their order; their threads are unpinned if there are not enough.
+  std::vector<int> node_cpus = {};
+  // For tests: as if a node held this many ranks at most. 0: the nodes as they are.
+  int ranks_per_node = 0;
+  // Longer messages are cut, since MPI counts in int.
+  size_t piece_bytes = size_t{1} << 30;
+};
+
+// Methods are collective over all processes of the job unless they say otherwise. A failure of the library is
+// a std::runtime_error with its text, the call and the rank. After an exception on one rank only fail() is of
+// use.
+class Session {
+ public:
+  virtual ~Session() = default;
+  virtual int rank() const = 0;       // not collective
+  virtual int size() const = 0;       // not collective
+  virtual int num_nodes() const = 0;  // not collective
+  // Name and version of the library: "Open MPI v4.1.4". Not collective.
+  virtual std::string library() const = 0;
+
+  // The mesh of all processes, device r on rank r. It must go before the session does.
+  virtual std::unique_ptr<Mesh> make_mesh(const MpiMeshOptions& options) = 0;
+
+  // Rank 0's text on every rank.
+  virtual std::string broadcast(const std::string& text) = 0;
+  // On rank 0 the texts of all ranks by rank; elsewhere none.
+  virtual std::vector<std::string> gather(const std::string& text) = 0;
+  // Bytes `place` of rank 0's `whole` become this rank's `part`; places are uneven or empty, and do not
+  // overlap. `whole` is read on rank 0 alone, whose own part may lie there already.
+  virtual void gather_bytes(const void* part, Range place, void* whole) = 0;
+
+  // A barrier that leaves the cores to others: for ranks that have nothing to do while rank 0 works.
+  virtual void wait_quietly() = 0;
+
+  // Not collective: ends the whole job within seconds, with `message`, the rank and its host on standard
+  // error. The exit status of the launcher is `exit_status` as far as it passes that on, and never 0.
+  [[noreturn]] virtual void fail(const std::string& message, int exit_status) noexcept = 0;
+};
+
+// Joins the job (collective); once a process. From here on this process places its threads itself: the CPU
+// binding that the launcher gave it is undone, so that detect_topology() shows the cores of the node. A
+// session that goes while an exception unwinds ends the job, since the others may wait for this rank. Throws
+// InputError in a build without MPI.
+std::unique_ptr<Session> open_mpi_session();
+
+}  // namespace moehill
