@@ -16,8 +16,8 @@ class Mesh {
   // Ranks of the devices that live in this process: all of them on the threads mesh, one on MPI.
   virtual Range local_devices() const = 0;
 
-  // Calls device_main(group) on every device of this process at once (SPMD); the calling thread leads the first
-  // of them. Returns when all of this process's devices are done; rethrows the first failure.
+  // Calls device_main(group) on every device of this process at once (SPMD); the calling thread leads the
+  // first of them. Returns when all of this process's devices are done; rethrows the first failure.
   virtual void run(const std::function<void(Group&)>& device_main) = 0;
 };
 

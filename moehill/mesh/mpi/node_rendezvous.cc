@@ -47,13 +47,14 @@ size_t NodeRendezvous::memory_bytes(int num_local, int num_ranks) {
 
 void NodeRendezvous::prepare(void* memory) { new (memory) Header; }
 
-NodeRendezvous::NodeRendezvous(void* memory, int local_rank, int num_local, int num_ranks,
+NodeRendezvous::NodeRendezvous(void* memory, int local_rank, int num_local, int num_ranks, int num_spins,
                                std::function<void()> idle)
     : header_(*static_cast<Header*>(memory)),
       slots_(static_cast<char*>(memory) + sizeof(Header)),
       local_rank_(local_rank),
       num_local_(num_local),
       num_ranks_(num_ranks),
+      num_spins_(num_spins),
       idle_(std::move(idle)),
       calls_(static_cast<size_t>(num_local)),
       inputs_(calls_.size()),
@@ -110,12 +111,12 @@ void NodeRendezvous::wait_for_all() {
     return;
   }
   for (int i = 0; header_.generation.load(std::memory_order_acquire) == generation; ++i) {
-    if (i < kSpins) {
+    if (i < num_spins_) {
       cpu_pause();
       continue;
     }
     idle_();
-    if (i < kSpins + kYields) {
+    if (i < num_spins_ + kYields) {
       (void)sched_yield();
     } else {
       std::this_thread::sleep_for(kSleep);

@@ -33,9 +33,10 @@ class NodeRendezvous {
   // Once, before any rank meets.
   static void prepare(void* memory);
 
-  // `memory`: 64-byte aligned, prepared. `idle` is called again and again while a rank waits long: messages
-  // to other nodes get on only while somebody drives them.
-  NodeRendezvous(void* memory, int local_rank, int num_local, int num_ranks, std::function<void()> idle);
+  // `memory`: 64-byte aligned, prepared. `num_spins`: of a wait before it gives its core to others. `idle` is
+  // called again and again while a rank waits longer: messages get on only while somebody drives them.
+  NodeRendezvous(void* memory, int local_rank, int num_local, int num_ranks, int num_spins,
+                 std::function<void()> idle);
 
   // Publishes the call (its offsets are copied), waits for all ranks of the node and returns what they
   // published, valid until this rank's part(), or its next meet() if the collective needs no part(). Throws
@@ -61,6 +62,7 @@ class NodeRendezvous {
   const int local_rank_;
   const int num_local_;
   const int num_ranks_;
+  const int num_spins_;
   const std::function<void()> idle_;
   std::vector<Call> calls_;
   std::vector<Place> inputs_, outputs_;

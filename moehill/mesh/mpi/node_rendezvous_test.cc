@@ -23,7 +23,7 @@ class NodeRendezvousTest : public testing::Test {
     std::vector<std::jthread> threads;
     for (int l = 0; l < kRanks; ++l) {
       threads.emplace_back([&, l] {
-        NodeRendezvous rendezvous(memory_.data(), l, kRanks, kRanks + 4, [this] { ++num_idle_; });
+        NodeRendezvous rendezvous(memory_.data(), l, kRanks, kRanks + 4, 100, [this] { ++num_idle_; });
         body(rendezvous, l);
       });
     }
