@@ -149,7 +149,7 @@ void Block::plant_fault(const Routing& routing) {
       assignment_p_[a + 1] = routing.weight[a];
     }
   }
-  if (fault == Fault::last_token_lost) {
+  if (fault == Fault::last_token_lost && shape_.tokens > 0) {
     std::fill(plan_.assignment_row.end() - shape_.topk, plan_.assignment_row.end(), -1);
     for (int32_t& token : plan_.row_token) token = token == shape_.tokens - 1 ? -1 : token;
   }
