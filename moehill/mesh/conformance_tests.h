@@ -130,22 +130,25 @@ TEST_P(MeshConformance, SplitPhaseDoesWhatOneCallDoes) {
           check_all_to_all(group, dtype, 3, 40 * salt, how);
         }
       }
-      check_all_gather(group, DType::f32, 2048, uneven_offsets(group.size(), 300), false, how);
-      check_all_to_all(group, DType::f32, 2048, 100, how);
     }
+    const How how{true, true, true};
+    check_all_gather(group, DType::f32, 2048, uneven_offsets(group.size(), 100), false, how);
+    check_all_to_all(group, DType::f32, 2048, 50, how);
   });
 }
 
 TEST_P(MeshConformance, SumsOnExchangeMemory) {
   run_([](Group& group) {
     for (const How how : kExchangeHows) {
-      for (const int64_t n : {int64_t{0}, int64_t{1}, int64_t{33}, int64_t{4097}, kLargeCount}) {
+      for (const int64_t n : {int64_t{0}, int64_t{1}, int64_t{33}, int64_t{4097}}) {
         check_all_reduce(group, DType::f32, DType::bf16, n, how);
         check_all_reduce(group, DType::bf16, DType::f32, n, how);
         check_all_reduce_in_place(group, DType::f32, n, how);
-        check_reduce_scatter(group, DType::f32, DType::bf16, uneven_offsets(group.size(), n % 5000), how);
+        check_reduce_scatter(group, DType::f32, DType::bf16, uneven_offsets(group.size(), n), how);
       }
     }
+    check_all_reduce(group, DType::f32, DType::bf16, kLargeCount, {true, true});
+    check_all_reduce_in_place(group, DType::f32, kLargeCount, {true, true});
   });
 }
 
