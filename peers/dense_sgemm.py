@@ -1,14 +1,15 @@
 #!/usr/bin/python3
 """A dense f32 product [rows, depth] x [depth, columns] by one of three libraries.
 
-A worker of ./compare: says `ready`, then runs one product for each line on standard input and answers with its seconds.
+A worker of ./compare.
 """
 import argparse
 import ctypes
 import sys
-import time
 
 import numpy
+
+from worker import serve
 
 LIBRARIES = {
     "openblas": "/usr/lib/x86_64-linux-gnu/openblas-openmp/libblas.so.3",
@@ -47,11 +48,7 @@ def main():
     product()
     if not numpy.allclose(c[0], a[0] @ b, atol=1e-2):
         sys.exit(f"{options.library}: wrong product")
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        begin = time.perf_counter()
-        product()
-        print(time.perf_counter() - begin, flush=True)
+    serve(product)
 
 
 main()

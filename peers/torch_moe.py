@@ -1,14 +1,14 @@
 #!/usr/bin/python3
 """One MoE block in PyTorch, as its users write it: a loop over the experts, autograd, a shared expert.
 
-A worker of ./compare: says `ready`, then runs one step for each line on standard input and answers with its seconds.
+A worker of ./compare.
 """
 import argparse
-import sys
-import time
 
 import torch
 from torch.nn.functional import linear, silu
+
+from worker import serve
 
 
 def parse():
@@ -62,12 +62,7 @@ def main():
             leaf.grad = None
         block(x, logits, options.topk, experts, shared).backward(dy)
 
-    step()
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        begin = time.perf_counter()
-        step()
-        print(time.perf_counter() - begin, flush=True)
+    serve(step)
 
 
 main()

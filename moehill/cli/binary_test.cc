@@ -91,6 +91,34 @@ TEST(Binary, WhatIsNotThereYetSaysSo) {
   }
 }
 
+// One of several processes would run the whole command alone.
+TEST(Binary, RefusesToRunUnderALauncher) {
+  const fs::path folder = fresh_folder();
+  const std::string command = std::string(kTiny) + "--json " + (folder / "x.jsonl").string();
+  for (const char* launcher : {"OMPI_COMM_WORLD_SIZE=2", "PMI_RANK=0 PMI_SIZE=2"}) {
+    const Outcome outcome = run(command, launcher);
+    EXPECT_EQ(outcome.status, 2) << launcher;
+    EXPECT_NE(outcome.err.find("launcher"), std::string::npos) << outcome.err;
+    EXPECT_TRUE(fs::is_empty(folder));
+  }
+  EXPECT_EQ(run("--help", "OMPI_COMM_WORLD_SIZE=2").status, 0);
+}
+
+TEST(Binary, KernelsRecordsHoldEveryLineOfTheTable) {
+  const Outcome outcome = run(
+      "kernels --rows 3,7 --groups 2 --hidden 32 --mlp-dim 24 --threads 1 --iters 1 --dtype both --json -");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const std::vector<nlohmann::json> lines = records(outcome.out);
+  ASSERT_EQ(lines.size(), 2u * 2 * 3);  // types, sizes, directions
+  for (const nlohmann::json& record : lines) {
+    EXPECT_EQ(record["columns"], 48);
+    EXPECT_EQ(record["total_rows"], record["mean_rows"].get<int64_t>() * 2);
+    for (const char* rate : {"gmm_gflops", "ragged_dot_gflops", "dense_gflops", "peak_gflops"})
+      EXPECT_GT(record[rate], 0) << rate;
+  }
+  EXPECT_NE(outcome.err.find("register tile"), std::string::npos);
+}
+
 TEST(Binary, RefusesMoreMemoryThanThereIsWithTheParts) {
   const Outcome outcome = run("bench --tokens 200000 --hidden 100000 --mlp-dim 100000 --experts 60");
   EXPECT_EQ(outcome.status, 2);

@@ -13,6 +13,7 @@
 #include "moehill/cli/parse.h"
 #include "moehill/cli/suggest.h"
 #include "moehill/kernels/simd.h"
+#include "moehill/mesh/launcher.h"
 
 namespace moehill {
 namespace {
@@ -63,6 +64,19 @@ std::string usage() {
          "  moehill bench --help\n";
 }
 
+// Under a launcher every process would run the whole command alone.
+void refuse_launchers() {
+  switch (launched_by()) {
+    case Launcher::none:
+      return;
+    case Launcher::other_mpi:
+      throw InputError(kOtherMpi);
+    case Launcher::mpi:
+      throw input_error("launcher", "mpirun or srun", "none: --mesh mpi is not there yet",
+                        "start it by itself; --devices makes several devices in one process");
+  }
+}
+
 int dispatch(const std::vector<std::string>& args) {
   if (args.empty()) {
     throw input_error("moehill", "no command", fmt::format("{}", fmt::join(available_names(), ", ")),
@@ -74,7 +88,9 @@ int dispatch(const std::vector<std::string>& args) {
   }
   for (const Subcommand& command : kSubcommands) {
     if (args[0] != command.name) continue;
-    if (command.run != nullptr) return command.run({args.begin() + 1, args.end()});
+    if (command.run == nullptr) continue;
+    refuse_launchers();
+    return command.run({args.begin() + 1, args.end()});
   }
   const auto named = [&](const Subcommand& command) { return args[0] == command.name; };
   const bool planned = std::any_of(std::begin(kSubcommands), std::end(kSubcommands), named);

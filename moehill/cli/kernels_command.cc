@@ -140,7 +140,10 @@ void measure(const KernelOptions& options, DType dtype, int64_t mean_rows, Threa
   ScheduleOptions schedule;
   schedule.iters = options.iters;
   ScheduleHooks hooks;
-  hooks.after_round = [&](int64_t) { yardstick.measure_fma(); };
+  hooks.after_round = [&](int64_t) {
+    yardstick.measure_fma();
+    yardstick.measure_tile();
+  };
   const ScheduleResult timed = time_interleaved(problem.subjects(), schedule, hooks);
   const auto rate = [&](size_t i) { return problem.flops() / median_of(timed.samples[i]); };
   for (size_t d = 0; d < 3; ++d) {
@@ -199,10 +202,11 @@ int kernels_command(const std::vector<std::string>& args) {
     for (int64_t mean_rows : options.rows) measure(options, dtype, mean_rows, team, yardstick, results);
   }
   const double peak = yardstick.peak_flops(threads);
-  fmt::print(json_to_stdout ? stderr : stdout,
-             "{}peak {:.1f} GF/s on {} threads; medians of {} interleaved rounds; dense: OpenBLAS f32, same "
-             "FLOPs\n",
-             table_of(results, peak), peak / 1e9, threads, options.iters);
+  fmt::print(
+      json_to_stdout ? stderr : stdout,
+      "{}peak {:.1f} GF/s on {} threads, register tile with operands in L1 {:.1f}; medians of {} interleaved "
+      "rounds; dense: OpenBLAS f32, same FLOPs\n",
+      table_of(results, peak), peak / 1e9, threads, yardstick.tile_flops(threads) / 1e9, options.iters);
   if (json_to_stdout) {
     fmt::print("{}", records_of(results, peak));
   } else if (!options.json.empty()) {

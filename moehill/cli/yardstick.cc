@@ -31,20 +31,24 @@ void Yardstick::measure_fma() {
   ++num_measurements_;
 }
 
+void Yardstick::measure_tile() {
+  for (auto& [num_threads, team] : teams_)
+    team.tile.push_back(measure_pinned(*team.threads, measure_tile_peak));
+}
+
 void Yardstick::measure_bandwidth() {
   for (auto& [num_threads, team] : teams_) {
     team.bandwidth.push_back(measure_pinned(*team.threads, measure_read_bandwidth));
   }
 }
 
-double Yardstick::peak_flops(int num_threads) const {
+double Yardstick::median(int num_threads, std::vector<double> Team::*samples) const {
   const auto found = teams_.find(num_threads);
-  return found == teams_.end() || found->second.flops.empty() ? 0 : median_of(found->second.flops);
+  return found == teams_.end() || (found->second.*samples).empty() ? 0 : median_of(found->second.*samples);
 }
 
-double Yardstick::read_bytes_per_s(int num_threads) const {
-  const auto found = teams_.find(num_threads);
-  return found == teams_.end() || found->second.bandwidth.empty() ? 0 : median_of(found->second.bandwidth);
-}
+double Yardstick::peak_flops(int num_threads) const { return median(num_threads, &Team::flops); }
+double Yardstick::tile_flops(int num_threads) const { return median(num_threads, &Team::tile); }
+double Yardstick::read_bytes_per_s(int num_threads) const { return median(num_threads, &Team::bandwidth); }
 
 }  // namespace moehill

@@ -17,18 +17,22 @@ class Yardstick {
   ThreadTeam& team(int num_threads);
   const std::vector<int>& cpus() const { return cpus_; }
   void measure_fma();  // one more short measurement on every team asked for so far
+  void measure_tile();
   void measure_bandwidth();
 
   // Medians of the measurements so far; 0 without any.
   double peak_flops(int num_threads) const;
+  double tile_flops(int num_threads) const;
   double read_bytes_per_s(int num_threads) const;
   int num_measurements() const { return num_measurements_; }
 
  private:
   struct Team {
     std::unique_ptr<ThreadTeam> threads;
-    std::vector<double> flops, bandwidth;
+    std::vector<double> flops, tile, bandwidth;
   };
+  double median(int num_threads, std::vector<double> Team::*samples) const;
+
   std::vector<int> cpus_;
   std::map<int, Team> teams_;
   int num_measurements_ = 0;

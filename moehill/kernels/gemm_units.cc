@@ -9,7 +9,6 @@ namespace {
 // small units come last.
 constexpr int64_t kUnitsPerThread = 12;
 constexpr int64_t kMinUnitsPerThread = 2;
-constexpr int64_t kMinPanels = 8;  // whatever the number of threads
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -22,7 +21,7 @@ int64_t cost(const GemmUnit& unit) {
 UnitQueue::UnitQueue(const GemmLimits& limits, int64_t max_block_rows) {
   const int64_t row_blocks = limits.max_groups + limits.max_rows / std::max<int64_t>(1, max_block_rows);
   const int64_t panels = ceil_div(limits.max_depth, kPanelWidth);
-  units_.reserve(static_cast<size_t>(row_blocks * ceil_div(panels, kMinPanels)));
+  units_.reserve(static_cast<size_t>(row_blocks * ceil_div(panels, kMinUnitPanels)));
 }
 
 void UnitQueue::fill(GroupOffsets offset, const UnitCut& cut, int num_threads) {
@@ -44,7 +43,7 @@ void UnitQueue::fill(GroupOffsets offset, const UnitCut& cut, int num_threads) {
       const int64_t wanted =
           std::min(splits_for(block.size(), kUnitsPerThread), cut.num_panels / cut.min_panels);
       int64_t splits = std::max(wanted, splits_for(block.size(), kMinUnitsPerThread));
-      splits = std::min(splits, std::max<int64_t>(1, cut.num_panels / kMinPanels));
+      splits = std::min(splits, std::max<int64_t>(1, cut.num_panels / kMinUnitPanels));
       splits = std::max(splits, ceil_div(cut.num_panels, max_panels));
       for (int64_t i = 0; i < splits; ++i) {
         const Range panels = share(cut.num_panels, i, splits);

@@ -16,9 +16,12 @@ struct GemmUnit {
   int32_t panel_begin, panel_end;  // output columns / 16
 };
 
+// Fewer columns a unit never pay for packing its rows.
+inline constexpr int64_t kMinUnitPanels = 8;
+
 // How to cut: rows of a group into blocks of at most max_rows (0: never), columns into blocks of at most
-// max_panels, or max_panels_tall in groups of more than tall_rows rows. min_panels: fewer columns a unit do
-// not pay for packing its rows, so that the cut gets finer only where threads would be idle. keep_empty:
+// max_panels, or max_panels_tall in groups of more than tall_rows rows. min_panels: the cut gets
+// finer than that only where threads would be idle. keep_empty:
 // empty groups get units too.
 struct UnitCut {
   int64_t num_panels;
@@ -26,7 +29,7 @@ struct UnitCut {
   int64_t max_panels;
   int64_t tall_rows = INT64_MAX;
   int64_t max_panels_tall = INT64_MAX;
-  int64_t min_panels = 8;
+  int64_t min_panels = kMinUnitPanels;
   bool keep_empty = false;
 };
 

@@ -6,6 +6,7 @@
 // After foreach_target:
 #include <hwy/cache_control.h>
 
+#include "moehill/kernels/gmm_model.h"
 #include "moehill/kernels/gmm_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -29,6 +30,15 @@ double fma_rounds(int64_t rounds, float* out) {
   for (int i = 1; i < kChains; ++i) chain[0] = hn::Add(chain[0], chain[i]);
   out[2] = hn::GetLane(chain[0]);
   return 2.0 * kChains * kLanes * static_cast<double>(rounds);
+}
+
+// `rounds` register tiles of one block of depth, all operands in L1; returns their number of FLOPs. work: the
+// floats of measure_tile_peak(), zero.
+double tile_rounds(int64_t rounds, float* work) {
+  float* a = work + kTileRows * 16;
+  float* b = a + kDepth * kTileRows;
+  for (int64_t r = 0; r < rounds; ++r) tile<kTileRows>(a, b, kDepth, work, true);
+  return 2.0 * kTileRows * 16 * kDepth * static_cast<double>(rounds);
 }
 
 float sum_floats(const float* p, int64_t n) {
@@ -63,25 +73,47 @@ HWY_AFTER_NAMESPACE();
 namespace moehill {
 
 HWY_EXPORT(fma_rounds);
+HWY_EXPORT(tile_rounds);
 HWY_EXPORT(sum_floats);
 HWY_EXPORT(stream_copy);
 
-double measure_fma_peak(ThreadTeam& team) {
-  constexpr int64_t kRounds = 1'000'000;  // about 4 ms on a 3 GHz core with two FMA units
+namespace {
+
+// FLOP/s of all threads together, the best of three attempts; work(thread) returns its FLOPs.
+template <typename Work>
+double best_rate(ThreadTeam& team, const Work& work) {
   double best = 0;
   for (int attempt = 0; attempt < 3; ++attempt) {
     std::vector<double> flops(static_cast<size_t>(team.size()));
     const double begin = seconds();
-    team.run([&](int i) {
-      float values[3] = {0.5f, 1.0f, 0};
-      flops[static_cast<size_t>(i)] = HWY_DYNAMIC_DISPATCH(fma_rounds)(kRounds, values);
-    });
+    team.run([&](int i) { flops[static_cast<size_t>(i)] = work(i); });
     const double elapsed = seconds() - begin;
     double total = 0;
     for (double f : flops) total += f;
     best = std::max(best, total / elapsed);
   }
   return best;
+}
+
+}  // namespace
+
+double measure_fma_peak(ThreadTeam& team) {
+  constexpr int64_t kRounds = 1'000'000;  // about 4 ms on a 3 GHz core with two FMA units
+  return best_rate(team, [](int) {
+    float values[3] = {0.5f, 1.0f, 0};
+    return HWY_DYNAMIC_DISPATCH(fma_rounds)(kRounds, values);
+  });
+}
+
+double measure_tile_peak(ThreadTeam& team) {
+  constexpr int64_t kRounds = 8000;                          // about 4 ms with 6 rows
+  constexpr int64_t kFloats = 12 * 16 + kDepth * (12 + 16);  // tile, strip and block of the largest target
+  std::vector<Buffer> memory(static_cast<size_t>(team.size()));
+  for (Buffer& part : memory) part = Buffer(kFloats * sizeof(float));
+  return best_rate(team, [&](int i) {
+    float* work = static_cast<float*>(memory[static_cast<size_t>(i)].data());
+    return HWY_DYNAMIC_DISPATCH(tile_rounds)(kRounds, work);
+  });
 }
 
 double measure_read_bandwidth(ThreadTeam& team) {

@@ -11,6 +11,9 @@ namespace moehill {
 // milliseconds.
 double measure_fma_peak(ThreadTeam& team);
 
+// The same of the grouped GEMM's register tile with all operands in L1: what its inner loop can do at best.
+double measure_tile_peak(ThreadTeam& team);
+
 // B/s of reading 256 MiB once, shared by the threads (the memory is allocated, placed by the threads and
 // freed here).
 double measure_read_bandwidth(ThreadTeam& team);

@@ -1,4 +1,4 @@
-// The copy bandwidth exists for any number of threads (the measurement itself checks that it copied all).
+// The yardsticks exist for any number of threads (the copy checks itself that it copied all).
 #include "moehill/kernels/peak.h"
 
 #include <gtest/gtest.h>
@@ -14,6 +14,15 @@ TEST(Peak, CopyBandwidthIsPositiveForAnyNumberOfThreads) {
     const double bandwidth = measure_copy_bandwidth(team);
     EXPECT_GT(bandwidth, 0) << num_threads;
     EXPECT_TRUE(std::isfinite(bandwidth)) << num_threads;
+  }
+}
+
+TEST(Peak, TileRateIsPositiveForAnyNumberOfThreads) {
+  for (const int num_threads : {1, 3}) {
+    ThreadTeam team(num_threads);
+    const double rate = measure_tile_peak(team);
+    EXPECT_GT(rate, 0) << num_threads;
+    EXPECT_TRUE(std::isfinite(rate)) << num_threads;
   }
 }
 

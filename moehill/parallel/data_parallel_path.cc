@@ -44,18 +44,12 @@ class DataParallelPath final : public ParallelPath {
   }
 
   void forward(Group& group, StageListener* listener) override {
-    if (own_.size() == 0) return;
-    MatView base;
-    if (block_.has_shared()) {
-      block_.forward_shared(group.team(), operands_, y_, listener);
-      base = y_;
-    }
-    block_.forward_routed(group.team(), operands_, base, y_, listener);
+    if (own_.size() > 0) forward_alone(group.team(), listener);
   }
 
   void backward(Group& group, float dy_scale, StageListener* listener) override {
     if (own_.size() > 0) {
-      compute(group.team(), dy_scale, listener);
+      backward_alone(group.team(), dy_scale, inputs_.dp + own_.begin * inputs_.config.shape.topk, listener);
     } else {
       clear(operands_.experts_grad);  // of the sum that the last step left there
       clear(operands_.shared_grad);
@@ -67,17 +61,6 @@ class DataParallelPath final : public ParallelPath {
   }
 
  private:
-  void compute(ThreadTeam& team, float dy_scale, StageListener* listener) {
-    float* dp = inputs_.dp + own_.begin * inputs_.config.shape.topk;
-    std::fill_n(dp, assignments_.size(), 0.0f);
-    MatView base;
-    if (block_.has_shared()) {
-      block_.backward_shared(team, operands_, y_, dy_scale, dx_, listener);
-      base = dx_;
-    }
-    block_.backward_routed(team, operands_, y_, dy_scale, base, dx_, dp, listener);
-  }
-
   static void clear(const MlpWeights& gradient) {
     for (const WeightView* part : {&gradient.up[0], &gradient.up[1], &gradient.down}) {
       if (part->data != nullptr) std::memset(part->data, 0, static_cast<size_t>(part->bytes()));

@@ -6,7 +6,6 @@
 // device's own partial sums before they are reduced.
 #include <optional>
 
-#include "moehill/kernels/rows.h"
 #include "moehill/parallel/shared_gradient.h"
 
 namespace moehill {
@@ -97,10 +96,7 @@ class GatherPath final : public ParallelPath {
   // What the routed experts add to: the shared expert's rows at the own tokens, zero elsewhere.
   MatView base(ThreadTeam& team) const {
     if (inputs_.config.shape.shared_dim == 0) return {};
-    const MatView& partial = partial_.view();
-    zero_rows(team, partial.slice_rows(0, own_.begin));
-    zero_rows(team, partial.slice_rows(own_.end, partial.rows));
-    return partial;
+    return only_rows(team, partial_, own_);
   }
 
   Range own_;

@@ -1,5 +1,7 @@
 #include "moehill/parallel/path.h"
 
+#include "moehill/kernels/rows.h"
+
 namespace moehill {
 
 ParallelPath::ParallelPath(const PathInputs& inputs, const MoeShape& shape, const BlockOptions& options,
@@ -32,6 +34,31 @@ void ParallelPath::make_plan(Group& group, StageListener* listener) {
   if (!block_.packs_rows()) return;
   enter(listener, Stage::pack);
   block_.pack_rows(group.team(), operands_.x);
+}
+
+void ParallelPath::forward_alone(ThreadTeam& team, StageListener* listener) {
+  MatView base;
+  if (block_.has_shared()) {
+    block_.forward_shared(team, operands_, y_, listener);
+    base = y_;
+  }
+  block_.forward_routed(team, operands_, base, y_, listener);
+}
+
+void ParallelPath::backward_alone(ThreadTeam& team, float dy_scale, float* dp, StageListener* listener) {
+  std::fill_n(dp, y_.rows * inputs_.config.shape.topk, 0.0f);
+  MatView base;
+  if (block_.has_shared()) {
+    block_.backward_shared(team, operands_, y_, dy_scale, dx_, listener);
+    base = dx_;
+  }
+  block_.backward_routed(team, operands_, y_, dy_scale, base, dx_, dp, listener);
+}
+
+MatView ParallelPath::only_rows(ThreadTeam& team, const MatView& sums, Range kept) {
+  zero_rows(team, sums.slice_rows(0, kept.begin));
+  zero_rows(team, sums.slice_rows(kept.end, sums.rows));
+  return sums;
 }
 
 Range result_tokens(const RunConfig& config, int rank) {

@@ -49,6 +49,12 @@ class ParallelPath {
                const BlockShare& share);
   // What was sent since the last call, or since the step began, was this.
   void count_sent(Group& group, Move move);
+  // The whole block for the tokens of y_ and dx_, nothing exchanged; dp has one element for each of their
+  // assignments.
+  void forward_alone(ThreadTeam& team, StageListener* listener);
+  void backward_alone(ThreadTeam& team, float dy_scale, float* dp, StageListener* listener);
+  // `sums` with the rows outside `kept` set to zero.
+  static MatView only_rows(ThreadTeam& team, const MatView& sums, Range kept);
   bool backward_too() const { return inputs_.config.block.pass == Pass::forward_backward; }
 
   PathInputs inputs_;

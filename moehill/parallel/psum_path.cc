@@ -41,7 +41,8 @@ class PsumPath final : public ParallelPath {
       const MatView out = sliced_ ? partial.slice_rows(tokens.begin, tokens.end) : y_;
       block_.forward_shared(group.team(), operands_, out, listener);
     }
-    if (sliced_ && inputs_.config.shape.shared_dim > 0) base = only_own_tokens(group.team());
+    if (sliced_ && inputs_.config.shape.shared_dim > 0)
+      base = only_rows(group.team(), partial, block_.share().shared_tokens);
     block_.forward_routed(group.team(), operands_, base, partial, listener);
     enter(listener, Stage::reduce);
     reduce(group, block_.has_shared() && !sliced_, y_);
@@ -57,7 +58,8 @@ class PsumPath final : public ParallelPath {
       const MatView dx = sliced_ ? partial.slice_rows(tokens.begin, tokens.end) : dx_;
       block_.backward_shared(team, operands_, y_, dy_scale, dx, listener);
     }
-    if (sliced_ && inputs_.config.shape.shared_dim > 0) base = only_own_tokens(team);
+    if (sliced_ && inputs_.config.shape.shared_dim > 0)
+      base = only_rows(team, partial, block_.share().shared_tokens);
     std::fill(dp_.begin(), dp_.end(), 0.0f);
     block_.backward_routed(team, operands_, y_, dy_scale, base, partial, dp_.data(), listener);
     enter(listener, Stage::reduce_grad);
@@ -78,15 +80,6 @@ class PsumPath final : public ParallelPath {
     y_ = own_y_;
     dx_ = own_dx_;
     dp_sum_ = own_dp_.data();
-  }
-
-  // The partial sums with the rows of other devices' shared tokens set to zero.
-  MatView only_own_tokens(ThreadTeam& team) {
-    const MatView& partial = partial_.view();
-    const Range own = block_.share().shared_tokens;
-    zero_rows(team, partial.slice_rows(0, own.begin));
-    zero_rows(team, partial.slice_rows(own.end, partial.rows));
-    return partial;
   }
 
   // out = sum over devices of the partial sums, plus what `out` holds if `add`.
