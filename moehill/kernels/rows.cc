@@ -167,7 +167,7 @@ template <typename T>
 void dots_typed(const RowDots& dots, Range rows, float* out) {
   const DP d;
   for (int64_t r = rows.begin; r < rows.end; ++r) {
-    if (dots.out_index[r] < 0) continue;
+    if (dots.out_index[r] < 0 || dots.index_b[r] < 0) continue;
     const T* a = dots.a.row<const T>(r);
     const T* b = dots.b.row<const T>(dots.index_b[r]);
     VP sum = hn::Zero(d);

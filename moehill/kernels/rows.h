@@ -47,8 +47,8 @@ void add_rows(ThreadTeam& team, const MatView& in, const MatView& out);
 // out = 0.
 void zero_rows(ThreadTeam& team, const MatView& out);
 
-// Inner products <a[index_a[r]], b[index_b[r]]> of rows: out[out_index[r]] = scale * that, for r < num_rows;
-// index -1 skips r.
+// Inner products <a[r], b[index_b[r]]> of rows: out[out_index[r]] = scale * that, for r < num_rows;
+// an index_b or out_index of -1 skips r.
 struct RowDots {
   MatView a;
   MatView b;
