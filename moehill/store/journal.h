@@ -1,0 +1,74 @@
+// Journal: what the driver of a sweep writes: the plan, claims of attempts, and their results.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "moehill/machine/process_identity.h"
+#include "moehill/store/store.h"
+
+namespace moehill {
+
+// A run that this process is to do now.
+struct Claim {
+  int64_t attempt_id = 0, point_id = 0, round = 0;
+  bool repeat = false;  // of a round whose result was disturbed
+};
+
+// What became of asking for a run of a point in a round.
+enum class ClaimState {
+  claimed,
+  settled,       // has its result
+  given_up,      // the point failed as often as `retries` allows
+  elsewhere,     // another sweep runs it at this moment
+  machine_busy,  // another sweep measures on this machine: two at once would disturb each other
+};
+struct ClaimAnswer {
+  ClaimState state;
+  Claim claim;
+};
+
+// Figures of one finished attempt.
+struct AttemptResult {
+  std::string state;  // done, failed, timeout, out_of_memory, rank_lost, interrupted
+  double seconds = 0;
+  int64_t exit_status = 0;
+  std::string output_tail;
+  bool disturbed = false;
+  std::string disturbance;
+  std::vector<StoredJson> records;  // samples are taken from time_s.samples
+};
+
+// Each call is one transaction. A result counts if it is the first of its round, or less disturbed than the
+// one before.
+class Journal {
+ public:
+  Journal(Store& store, ProcessIdentity owner, const StoredJson& provenance, int64_t max_repeats);
+
+  // Adds the experiment or brings it up to date; points of the same identity keep their results, points that
+  // are no longer part of it stop being current. Returns the experiment's id; `points` get theirs.
+  int64_t save_plan(const StoredExperiment& experiment, std::vector<StoredPoint>& points);
+  // Lets points that gave up be tried again.
+  void forgive_failures(int64_t experiment_id);
+
+  // `limit_seconds`: after that much time the owner of an attempt is dead, where nothing else shows it.
+  ClaimAnswer claim(int64_t point_id, int64_t round, double limit_seconds);
+  void finish(const Claim& claim, const AttemptResult& result);
+
+ private:
+  void bury_dead_owners();
+  bool machine_is_busy();
+  bool runs_elsewhere(int64_t point_id, int64_t round);
+  bool has_settled(int64_t point_id, int64_t round);
+  bool has_given_up(int64_t point_id);
+  bool supersedes(const Claim& claim, const AttemptResult& result);
+  void add_record(const Claim& claim, int64_t seq, const StoredJson& json);
+  void refresh_state(int64_t point_id);
+
+  Database& database_;
+  ProcessIdentity owner_;
+  int64_t provenance_id_ = 0, max_repeats_;
+};
+
+}  // namespace moehill

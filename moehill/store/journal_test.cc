@@ -1,0 +1,151 @@
+#include "moehill/store/journal.h"
+
+#include <gtest/gtest.h>
+
+#include "moehill/store/store_fixture.h"
+
+namespace moehill {
+namespace {
+
+class JournalTest : public testing::Test {
+ protected:
+  JournalTest() : store_(Store::open_or_create(folder_.file("a.sqlite"))) {}
+
+  Journal journal(const ProcessIdentity& owner = this_process()) {
+    return {store_, owner, {{"build", "b"}}, 2};
+  }
+  std::string state(int64_t experiment_id, size_t i) { return store_.points(experiment_id)[i].state; }
+
+  AttemptResult ended(const std::string& state) {
+    AttemptResult result;
+    result.state = state;
+    result.exit_status = 5;
+    result.output_tail = "why";
+    return result;
+  }
+
+  TemporaryFolder folder_;
+  Store store_;
+  std::vector<StoredPoint> points_ = two_points();
+};
+
+TEST_F(JournalTest, APointIsDoneWithAResultForEveryRound) {
+  Journal j = journal();
+  const int64_t id = j.save_plan(small_experiment(2, 0), points_);
+  for (int64_t round = 0; round < 2; ++round) {
+    EXPECT_EQ(state(id, 0), "pending");
+    const ClaimAnswer answer = j.claim(points_[0].id, round, 60);
+    ASSERT_EQ(answer.state, ClaimState::claimed);
+    EXPECT_EQ(state(id, 0), "running");
+    j.finish(answer.claim, done_in(1));
+    EXPECT_EQ(j.claim(points_[0].id, round, 60).state, ClaimState::settled);
+  }
+  EXPECT_EQ(state(id, 0), "done");
+  EXPECT_EQ(state(id, 1), "pending");
+}
+
+TEST_F(JournalTest, RetriesAreBoundedAndForgivenOnRequest) {
+  Journal j = journal();
+  const int64_t id = j.save_plan(small_experiment(3, 1), points_);
+  for (int i = 0; i < 2; ++i) j.finish(j.claim(points_[0].id, 0, 60).claim, ended("timeout"));
+  EXPECT_EQ(j.claim(points_[0].id, 0, 60).state, ClaimState::given_up);
+  EXPECT_EQ(j.claim(points_[0].id, 1, 60).state, ClaimState::given_up);
+  EXPECT_EQ(state(id, 0), "timeout");
+  EXPECT_EQ(store_.attempts(points_[0].id)[0].output_tail, "why");
+  EXPECT_EQ(j.claim(points_[1].id, 0, 60).state, ClaimState::claimed);
+  j.forgive_failures(id);
+  EXPECT_EQ(state(id, 0), "pending");
+}
+
+TEST_F(JournalTest, AnInterruptedAttemptIsNoFailure) {
+  Journal j = journal();
+  const int64_t id = j.save_plan(small_experiment(1, 0), points_);
+  for (int i = 0; i < 5; ++i) j.finish(j.claim(points_[0].id, 0, 60).claim, ended("interrupted"));
+  EXPECT_EQ(state(id, 0), "interrupted");
+  j.finish(j.claim(points_[0].id, 0, 60).claim, done_in(1));
+  EXPECT_EQ(state(id, 0), "done");
+}
+
+TEST_F(JournalTest, DisturbedRoundsAreRepeatedAFewTimes) {
+  Journal j = journal();
+  j.save_plan(small_experiment(1, 0), points_);
+  AttemptResult disturbed = done_in(1);
+  disturbed.disturbed = true;
+  for (int i = 0; i < 3; ++i) {
+    const ClaimAnswer answer = j.claim(points_[0].id, 0, 60);
+    ASSERT_EQ(answer.state, ClaimState::claimed);
+    EXPECT_EQ(answer.claim.repeat, i > 0);
+    j.finish(answer.claim, disturbed);
+  }
+  EXPECT_EQ(j.claim(points_[0].id, 0, 60).state, ClaimState::settled);
+  EXPECT_EQ(store_.records(points_[0].id).size(), 1u);
+}
+
+TEST_F(JournalTest, OneAttemptOnAMachineAtATime) {
+  Journal ours = journal(), theirs = journal();
+  ours.save_plan(small_experiment(1, 0), points_);
+  const ClaimAnswer first = ours.claim(points_[0].id, 0, 60);
+  ASSERT_EQ(first.state, ClaimState::claimed);
+  EXPECT_EQ(theirs.claim(points_[0].id, 0, 60).state, ClaimState::elsewhere);
+  EXPECT_EQ(theirs.claim(points_[1].id, 0, 60).state, ClaimState::machine_busy);
+  ours.finish(first.claim, done_in(1));
+  EXPECT_EQ(theirs.claim(points_[0].id, 0, 60).state, ClaimState::settled);
+  EXPECT_EQ(theirs.claim(points_[1].id, 0, 60).state, ClaimState::claimed);
+}
+
+TEST_F(JournalTest, WhatADeadOwnerHeldIsFree) {
+  ProcessIdentity dead = this_process();
+  dead.start_ticks += 1;
+  Journal before = journal(dead), now = journal();
+  const int64_t id = before.save_plan(small_experiment(1, 0), points_);
+  const ClaimAnswer lost = before.claim(points_[0].id, 0, 60);
+  ASSERT_EQ(lost.state, ClaimState::claimed);
+  const ClaimAnswer taken = now.claim(points_[0].id, 0, 60);
+  ASSERT_EQ(taken.state, ClaimState::claimed);
+  before.finish(lost.claim, done_in(9));  // not dead after all: too late
+  now.finish(taken.claim, done_in(1));
+  ASSERT_EQ(store_.records(points_[0].id).size(), 1u);
+  EXPECT_EQ(store_.records(points_[0].id)[0].json["time_s"]["median"], 1.0);
+  EXPECT_EQ(store_.attempts(points_[0].id)[0].state, "interrupted");
+  EXPECT_EQ(state(id, 0), "done");
+}
+
+TEST_F(JournalTest, AnOwnerOnAnotherHostHasUntilItsDeadline) {
+  ProcessIdentity elsewhere = this_process();
+  elsewhere.host += "-not";
+  Journal theirs = journal(elsewhere), ours = journal();
+  theirs.save_plan(small_experiment(1, 0), points_);
+  ASSERT_EQ(theirs.claim(points_[0].id, 0, 3600).state, ClaimState::claimed);
+  EXPECT_EQ(ours.claim(points_[0].id, 0, 60).state, ClaimState::elsewhere);
+  const ClaimAnswer other_point = ours.claim(points_[1].id, 0, 60);  // two machines measure at the same time
+  ASSERT_EQ(other_point.state, ClaimState::claimed);
+  ours.finish(other_point.claim, done_in(1));
+  ProcessIdentity overdue = this_process();
+  overdue.host += "-nor-that";
+  ASSERT_EQ(journal(overdue).claim(points_[1].id, 0, -1).state, ClaimState::settled);
+  std::vector<StoredPoint> third = two_points();
+  third[0].identity = "a third";
+  ours.save_plan(small_experiment(1, 0), third);
+  ASSERT_EQ(journal(overdue).claim(third[0].id, 0, -1).state,
+            ClaimState::claimed);  // its time is over at once
+  EXPECT_EQ(ours.claim(third[0].id, 0, 60).state, ClaimState::claimed);
+}
+
+TEST_F(JournalTest, AnEditedPlanKeepsWhatStillBelongs) {
+  Journal j = journal();
+  const int64_t id = j.save_plan(small_experiment(1, 0), points_);
+  j.finish(j.claim(points_[0].id, 0, 60).claim, done_in(1));
+  j.finish(j.claim(points_[1].id, 0, 60).claim, done_in(1));
+  std::vector<StoredPoint> edited = two_points();
+  edited[1].identity = "another build";
+  EXPECT_EQ(j.save_plan(small_experiment(1, 0), edited), id);
+  EXPECT_EQ(state(id, 0), "done");
+  EXPECT_EQ(state(id, 1), "pending");
+  EXPECT_EQ(store_.points(id).size(), 2u);
+  EXPECT_EQ(store_.old_points(id).size(), 1u);
+  j.save_plan(small_experiment(2, 0), edited);  // one more round wanted
+  EXPECT_EQ(state(id, 0), "pending");
+}
+
+}  // namespace
+}  // namespace moehill

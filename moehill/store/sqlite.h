@@ -1,0 +1,95 @@
+// SQLite by value: a connection, statements with bound values, and transactions. Errors are exceptions.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace moehill {
+
+// The database cannot be written or read now (exit status 5); what was committed before is intact.
+class StoreError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+enum class Access { read_only, read_write };
+
+class Database {
+ public:
+  // read_write makes the file where there is none. Throws InputError for a path that cannot be opened.
+  Database(const std::string& path, Access access);
+
+  void execute(const std::string& sql);  // statements without values or results
+  int64_t last_insert_id() const;
+  int64_t changed_rows() const;  // by the last statement
+  const std::string& path() const { return path_; }
+
+ private:
+  friend class Statement;
+  struct Close {
+    void operator()(sqlite3* connection) const;
+  };
+  // InputError for a file that is no database, else StoreError.
+  [[noreturn]] void fail(int code, const std::string& doing) const;
+
+  std::string path_;
+  std::unique_ptr<sqlite3, Close> connection_;
+};
+
+// Values are always bound to `?`, never part of the SQL.
+class Statement {
+ public:
+  Statement(Database& database, const std::string& sql);
+
+  template <typename... Values>
+  Statement& bind(const Values&... values) {
+    int index = 0;
+    (bind_one(++index, values), ...);
+    return *this;
+  }
+  bool step();  // whether there is a row
+  void run();   // to the end, then ready to be bound again
+
+  int64_t integer(int column) const;
+  double real(int column) const;
+  std::string text(int column) const;
+  std::optional<double> optional_real(int column) const;
+
+ private:
+  struct Finalize {
+    void operator()(sqlite3_stmt* statement) const;
+  };
+  void bind_one(int index, int64_t value);
+  void bind_one(int index, int value) { bind_one(index, static_cast<int64_t>(value)); }
+  void bind_one(int index, bool value) { bind_one(index, static_cast<int64_t>(value)); }
+  void bind_one(int index, double value);
+  void bind_one(int index, const std::string& value);
+  void bind_one(int index, const char* value) { bind_one(index, std::string(value)); }
+  void bind_one(int index, const std::optional<double>& value);
+  void require(int code, const char* doing) const;
+
+  Database& database_;
+  std::unique_ptr<sqlite3_stmt, Finalize> statement_;
+};
+
+// Takes the write lock at once, so that what is read inside cannot be overtaken; undone unless committed.
+class Transaction {
+ public:
+  explicit Transaction(Database& database);
+  ~Transaction();
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+  void commit();
+
+ private:
+  Database& database_;
+  bool open_ = true;
+};
+
+}  // namespace moehill

@@ -1,0 +1,203 @@
+#include "moehill/store/store.h"
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "moehill/base/error.h"
+#include "moehill/store/schema.h"
+
+namespace moehill {
+namespace {
+
+constexpr const char* kExperimentColumns =
+    "SELECT id, name, title, hypothesis, expect, next_action, baseline, command, launcher, "
+    "reference_section, "
+    "reference_defect, rounds, retries, timeout_s, toml, sizing, options_note, created_utc FROM experiment ";
+constexpr const char* kPointColumns =
+    "SELECT id, experiment_id, identity, position, label, options, axes, arguments, state, is_baseline, "
+    "is_current, "
+    "predicted_seconds, predicted_bytes FROM point ";
+
+StoredExperiment read_experiment(const Statement& row) {
+  StoredExperiment e;
+  e.id = row.integer(0);
+  e.name = row.text(1);
+  e.title = row.text(2);
+  e.hypothesis = row.text(3);
+  e.expect = StoredJson::parse(row.text(4)).get<std::vector<std::string>>();
+  e.next_action = row.text(5);
+  e.baseline = StoredJson::parse(row.text(6));
+  e.command = row.text(7);
+  e.launcher = row.text(8);
+  e.reference_section = row.text(9);
+  e.reference_defect = row.text(10);
+  e.rounds = row.integer(11);
+  e.retries = row.integer(12);
+  e.timeout_s = row.real(13);
+  e.toml = row.text(14);
+  e.sizing = StoredJson::parse(row.text(15));
+  e.options_note = row.text(16);
+  e.created_utc = row.text(17);
+  return e;
+}
+
+StoredPoint read_point(const Statement& row) {
+  StoredPoint p;
+  p.id = row.integer(0);
+  p.experiment_id = row.integer(1);
+  p.identity = row.text(2);
+  p.position = row.integer(3);
+  p.label = row.text(4);
+  p.options = StoredJson::parse(row.text(5));
+  p.axes = StoredJson::parse(row.text(6));
+  p.arguments = StoredJson::parse(row.text(7)).get<std::vector<std::string>>();
+  p.state = row.text(8);
+  p.is_baseline = row.integer(9) != 0;
+  p.is_current = row.integer(10) != 0;
+  p.predicted_seconds = row.optional_real(11);
+  p.predicted_bytes = row.optional_real(12);
+  return p;
+}
+
+StoredAttempt read_attempt(const Statement& row) {
+  StoredAttempt a;
+  a.id = row.integer(0);
+  a.point_id = row.integer(1);
+  a.round = row.integer(2);
+  a.state = row.text(3);
+  a.counts = row.integer(4) != 0;
+  a.started_utc = row.text(5);
+  a.seconds = row.real(6);
+  a.exit_status = row.integer(7);
+  a.output_tail = row.text(8);
+  a.disturbed = row.integer(9) != 0;
+  a.disturbance = row.text(10);
+  a.provenance_id = row.integer(11);
+  return a;
+}
+
+template <typename T>
+std::vector<T> read_all(Statement& statement, T (*read)(const Statement&)) {
+  std::vector<T> rows;
+  while (statement.step()) rows.push_back(read(statement));
+  return rows;
+}
+
+std::string checked_existing(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(path, ignored)) return path;
+  throw input_error("--db", path + " (no such file)", "a database that a sweep has written",
+                    "run moehill sweep first, or name another file");
+}
+
+}  // namespace
+
+Store::Store(const std::string& path, Access access) : database_(path, access) {
+  prepare_database(database_, access);
+}
+
+Store Store::open_existing(const std::string& path, Access access) {
+  return {checked_existing(path), access};
+}
+Store Store::open_or_create(const std::string& path) { return {path, Access::read_write}; }
+
+std::vector<StoredExperiment> Store::experiments() {
+  Statement statement(database_, std::string(kExperimentColumns) + "ORDER BY id");
+  return read_all(statement, read_experiment);
+}
+
+std::optional<StoredExperiment> Store::find_experiment(const std::string& name) {
+  Statement statement(database_, std::string(kExperimentColumns) + "WHERE name = ?");
+  statement.bind(name);
+  if (!statement.step()) return std::nullopt;
+  return read_experiment(statement);
+}
+
+std::vector<StoredPoint> Store::points(int64_t experiment_id) {
+  Statement statement(database_, std::string(kPointColumns) +
+                                     "WHERE experiment_id = ? AND is_current = 1 ORDER BY position, id");
+  return read_all(statement.bind(experiment_id), read_point);
+}
+
+std::vector<StoredPoint> Store::old_points(int64_t experiment_id) {
+  Statement statement(database_,
+                      std::string(kPointColumns) + "WHERE experiment_id = ? AND is_current = 0 ORDER BY id");
+  return read_all(statement.bind(experiment_id), read_point);
+}
+
+std::vector<StoredAttempt> Store::attempts(int64_t point_id) {
+  Statement statement(
+      database_,
+      "SELECT id, point_id, round, state, counts, started_utc, seconds, exit_status, output_tail, "
+      "disturbed, disturbance, provenance_id FROM attempt WHERE point_id = ? ORDER BY id");
+  return read_all(statement.bind(point_id), read_attempt);
+}
+
+std::vector<StoredRecord> Store::records(int64_t point_id) {
+  Statement statement(
+      database_,
+      "SELECT r.id, r.attempt_id, r.point_id, r.round, r.seq, a.disturbed, r.json FROM record r "
+      "JOIN attempt a ON a.id = r.attempt_id WHERE r.point_id = ? AND a.counts = 1 ORDER BY r.round, r.seq");
+  return read_all<StoredRecord>(statement.bind(point_id), [](const Statement& row) {
+    return StoredRecord{row.integer(0),
+                        row.integer(1),
+                        row.integer(2),
+                        row.integer(3),
+                        row.integer(4),
+                        row.integer(5) != 0,
+                        StoredJson::parse(row.text(6))};
+  });
+}
+
+std::vector<StoredNote> Store::notes(int64_t experiment_id) {
+  Statement statement(
+      database_, "SELECT id, experiment_id, time_utc, text FROM note WHERE experiment_id = ? ORDER BY id");
+  return read_all<StoredNote>(statement.bind(experiment_id), [](const Statement& row) {
+    return StoredNote{row.integer(0), row.integer(1), row.text(2), row.text(3)};
+  });
+}
+
+StoredJson Store::provenance(int64_t provenance_id) {
+  Statement statement(database_, "SELECT json FROM provenance WHERE id = ?");
+  if (!statement.bind(provenance_id).step()) return StoredJson::object();
+  return StoredJson::parse(statement.text(0));
+}
+
+std::vector<StoredNoiseFloor> Store::noise_floors() {
+  Statement statement(
+      database_, "SELECT id, time_utc, machine, build, rounds, floor, json FROM noise_floor ORDER BY id");
+  return read_all<StoredNoiseFloor>(statement, [](const Statement& row) {
+    return StoredNoiseFloor{row.integer(0),
+                            row.text(1),
+                            row.text(2),
+                            row.text(3),
+                            row.integer(4),
+                            row.real(5),
+                            StoredJson::parse(row.text(6))};
+  });
+}
+
+void Store::add_note(const StoredNote& note) {
+  Statement(database_, "INSERT INTO note(experiment_id, time_utc, text) VALUES(?, ?, ?)")
+      .bind(note.experiment_id, note.time_utc, note.text)
+      .run();
+}
+
+void Store::add_noise_floor(const StoredNoiseFloor& floor) {
+  Statement(database_,
+            "INSERT INTO noise_floor(time_utc, machine, build, rounds, floor, json) VALUES(?, ?, ?, ?, ?, ?)")
+      .bind(floor.time_utc, floor.machine, floor.build, floor.rounds, floor.floor, json_text(floor.json))
+      .run();
+}
+
+std::string json_text(const StoredJson& json) {
+  return json.dump(-1, ' ', false, StoredJson::error_handler_t::replace);
+}
+
+std::string database_path(const std::string& option) {
+  if (!option.empty()) return option;
+  const char* named = std::getenv("MOEHILL_DB");
+  return named != nullptr && *named != '\0' ? named : "moehill.sqlite";
+}
+
+}  // namespace moehill

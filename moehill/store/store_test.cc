@@ -1,0 +1,112 @@
+#include "moehill/store/store.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "moehill/base/error.h"
+#include "moehill/store/schema.h"
+#include "moehill/store/store_fixture.h"
+
+namespace moehill {
+namespace {
+
+int64_t pragma(Database& database, const std::string& name) {
+  Statement statement(database, "PRAGMA " + name);
+  return statement.step() ? statement.integer(0) : -1;
+}
+
+int64_t count(const std::string& path, const std::string& from) {
+  Database database(path, Access::read_only);
+  Statement statement(database, "SELECT count(*) FROM " + from);
+  return statement.step() ? statement.integer(0) : -1;
+}
+
+TEST(Store, SaysWhatItIsAndSurvivesReopening) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.sqlite");
+  for (int i = 0; i < 2; ++i) Store::open_or_create(path);
+  Database database(path, Access::read_write);
+  prepare_database(database, Access::read_write);
+  EXPECT_EQ(pragma(database, "application_id"), kApplicationId);
+  EXPECT_EQ(pragma(database, "user_version"), kSchemaVersion);
+  EXPECT_EQ(pragma(database, "synchronous"), 2);
+  EXPECT_EQ(pragma(database, "foreign_keys"), 1);
+  Statement not_strict(database,
+                       "SELECT count(*) FROM pragma_table_list WHERE type = 'table' AND strict = 0 AND name "
+                       "NOT LIKE 'sqlite_%'");
+  ASSERT_TRUE(not_strict.step());
+  EXPECT_EQ(not_strict.integer(0), 0);
+}
+
+TEST(Store, RefusesStrangersAndTheMissing) {
+  const TemporaryFolder folder;
+  EXPECT_THROW(Store::open_existing(folder.file("none.sqlite")), InputError);
+  EXPECT_FALSE(std::filesystem::exists(folder.file("none.sqlite")));
+  EXPECT_THROW(Store::open_or_create(folder.file("no/folder.sqlite")), InputError);
+  std::ofstream(folder.file("text.sqlite")) << std::string(4096, 'x');
+  EXPECT_THROW(Store::open_or_create(folder.file("text.sqlite")), InputError);
+  EXPECT_THROW(Store::open_existing(folder.file("text.sqlite")), InputError);
+  Database(folder.file("other.sqlite"), Access::read_write).execute("CREATE TABLE t(a)");
+  EXPECT_THROW(Store::open_or_create(folder.file("other.sqlite")), InputError);
+  Store::open_or_create(folder.file("newer.sqlite"));
+  Database(folder.file("newer.sqlite"), Access::read_write).execute("PRAGMA user_version = 999");
+  EXPECT_THROW(Store::open_existing(folder.file("newer.sqlite")), InputError);
+}
+
+TEST(Store, TextFromFilesStaysText) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.sqlite");
+  Store store = Store::open_or_create(path);
+  Journal journal(store, this_process(), {{"build", kHostileTitle}}, 0);
+  std::vector<StoredPoint> points = two_points();
+  points[0].label = kHostileTitle;
+  points[0].axes = {{kHostileTitle, kHostileTitle}};
+  StoredExperiment experiment = small_experiment(1, 0);
+  experiment.name = kHostileTitle;
+  experiment.expect = {kHostileTitle, std::string("nul\0inside", 10)};
+  const int64_t id = journal.save_plan(experiment, points);
+  store.add_note({0, id, "2026-01-01T00:00:00Z", kHostileTitle});
+
+  const auto found = store.find_experiment(kHostileTitle);
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->title, kHostileTitle);
+  EXPECT_EQ(found->expect, experiment.expect);
+  EXPECT_EQ(store.points(id)[0].label, kHostileTitle);
+  EXPECT_EQ(store.points(id)[0].axes, points[0].axes);
+  EXPECT_EQ(store.notes(id)[0].text, kHostileTitle);
+}
+
+TEST(Store, ViewsShowWhatCounts) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.sqlite");
+  Store store = Store::open_or_create(path);
+  Journal journal(store, this_process(), StoredJson::object(), 1);
+  std::vector<StoredPoint> points = two_points();
+  const int64_t id = journal.save_plan(small_experiment(1, 0), points);
+  AttemptResult disturbed = done_in(2);
+  disturbed.disturbed = true;
+  journal.finish(journal.claim(points[0].id, 0, 60).claim, disturbed);
+  journal.finish(journal.claim(points[0].id, 0, 60).claim, done_in(1));
+  EXPECT_EQ(count(path, "record"), 2);
+  EXPECT_EQ(count(path, "result"), 1);
+  EXPECT_EQ(count(path, "result WHERE disturbed = 0 AND median_seconds = 1.0"), 1);
+  EXPECT_EQ(count(path, "timing"), 2);
+  EXPECT_EQ(count(path, "progress"), 2);  // one point done, one pending
+  ASSERT_EQ(store.records(points[0].id).size(), 1u);
+  EXPECT_EQ(store.records(points[0].id)[0].json["time_s"]["median"], 1.0);
+  EXPECT_EQ(store.points(id).size(), 2u);
+  EXPECT_EQ(Store::open_existing(path).experiments().size(), 1u);
+}
+
+TEST(Store, KeepsNoiseFloors) {
+  const TemporaryFolder folder;
+  Store store = Store::open_or_create(folder.file("a.sqlite"));
+  store.add_noise_floor({0, "2026-01-01T00:00:00Z", "cpu", "build", 20, 0.0125, {{"ci", {0.99, 1.01}}}});
+  ASSERT_EQ(store.noise_floors().size(), 1u);
+  EXPECT_EQ(store.noise_floors()[0].floor, 0.0125);
+  EXPECT_EQ(store.noise_floors()[0].json["ci"][1], 1.01);
+}
+
+}  // namespace
+}  // namespace moehill
