@@ -27,6 +27,8 @@ enum class Stream : uint32_t {
   kSampleRows,
   kBootstrap,
   kRouter,
+  kExpertOrder,
+  kDeals,
 };
 
 inline constexpr int kThreefryRotations[8] = {13, 15, 26, 6, 17, 29, 16, 24};

@@ -124,8 +124,8 @@ int bench_command(const std::vector<std::string>& args) {
   command.predicted_bytes = total_bytes(memory);
   write_traces(*options, command);
   write_records(*options, command);
-  say(*options, result_table(command) + stage_tables(command) + check_lines(command) +
-                    verdict_lines(command, options->seed));
+  say(*options, result_table(command) + routing_lines(command) + stage_tables(command) +
+                    check_lines(command) + verdict_lines(command, options->seed));
   return exit_status(command);
 }
 

@@ -5,6 +5,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/cli/choice_names.h"
+#include "moehill/cli/distribution_option.h"
 #include "moehill/cli/flag_effects.h"
 #include "moehill/cli/presets.h"
 
@@ -34,8 +35,7 @@ void declare_shape(OptionSet& set, BenchOptions& o) {
 }
 
 void declare_routing(OptionSet& set, BenchOptions& o) {
-  set.choices("--distribution", &o.distributions, distribution_names(), {"both"},
-              "distribution of the router's logits");
+  declare_distribution(set, &o.distributions);
   set.number("--run-alpha", &o.run_alpha, 0, 0.999999,
              "runs: persistence; runs last about 1/(1-alpha) tokens");
   set.number("--run-noise-scale", &o.run_noise_scale, 0, 1e6,

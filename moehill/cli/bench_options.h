@@ -23,7 +23,7 @@ struct BenchOptions {
   std::vector<int64_t> topk_list;  // empty: topk alone
   bool shared_fused = false;
   DType dtype = DType::bf16;
-  std::vector<Distribution> distributions = {Distribution::random};
+  std::vector<DistributionOptions> distributions = {{}};
   double run_alpha = DistributionOptions{}.run_alpha;
   double run_noise_scale = DistributionOptions{}.run_noise_scale;
   Pass pass = Pass::forward_backward;

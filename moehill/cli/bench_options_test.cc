@@ -73,6 +73,19 @@ const BadLine kBadLines[] = {
     {"--impl fused", {"--impl", "fused_w13"}},
     {"--backend blas", {"--backend", "gmm, ragged_dot"}},
     {"--distribution zipf", {"--distribution", "random, runs, both"}},
+    {"--distribution zipf:", {"--distribution zipf", "''"}},
+    {"--distribution zipf:11", {"--distribution zipf", "'11'"}},
+    {"--distribution zipf:1,2", {"zipf:1.2"}},
+    {"--distribution hot-experts:4", {"--distribution", "hot-experts:4,0.5"}},
+    {"--distribution hot-experts:0,0.5", {"--distribution hot-experts", "'0'"}},
+    {"--distribution hot-experts:61,0.5", {"61 hot of 60 experts"}},
+    {"--distribution hot-experts:2,0.6", {"2 of 60 experts at top-k 4", "0 to 0.5", "smaller --topk"}},
+    {"--distribution hot-experts:58,0.1 --topk 8", {"0.75 to 1"}},
+    {"--distribution hot-device:1.5", {"'1.5'"}},
+    {"--distribution hot-device:0.5 --devices 1", {"60 of 60 experts", "1 to 1"}},
+    {"--distribution hot-device:0.5 --devices 61 --threads-per-device 1", {"0 hot of 60"}},
+    {"--distribution balanced --devices 7 --threads-per-device 1", {"60 experts over 7 devices"}},
+    {"--distribution zipf:1 --run-alpha 0.5", {"--run-alpha", "--distribution zipf:1"}},
     {"--run-alpha 0.5", {"--run-alpha", "--distribution random", "leave it out"}},
     {"--run-noise-scale 1", {"--run-noise-scale"}},
     {"--distribution runs --run-alpha nan", {"--run-alpha", "'nan'"}},
@@ -145,7 +158,9 @@ TEST(BenchOptions, NeutralValuesAreNoErrors) {
         "--capacity-factor 0", "--shared-expert-dim 0", "--parallel-mode none --devices 1",
         "--bench-pass forward --remat-mode none --queue-mode both", "--mesh threads",
         "--shared-placement sliced", "--tokens=64 --check=off", "--parallel-mode both --none-threads 3",
-        "--tokens 64 --tokens 128", "--distribution both --run-alpha 0.5", "--tokens auto"}) {
+        "--tokens 64 --tokens 128", "--distribution zipf:1.2", "--distribution balanced --devices 4",
+        "--distribution hot-experts:4,0.5", "--distribution hot-device:0.9 --devices 2",
+        "--distribution both --run-alpha 0.5", "--tokens auto"}) {
     EXPECT_EQ(outcome(words(line)), "accepted") << line;
   }
 }

@@ -14,16 +14,11 @@ std::vector<Named<E>> all_up_to(E last) {
 
 }  // namespace
 
-const char* name_of(Distribution distribution) {
-  return distribution == Distribution::random ? "random" : "runs";
-}
-
 const char* name_of(CheckMode mode) {
   return mode == CheckMode::off ? "off" : mode == CheckMode::sample ? "sample" : "full";
 }
 
 std::vector<Named<DType>> dtype_names() { return {{"bf16", DType::bf16}, {"f32", DType::f32}}; }
-std::vector<Named<Distribution>> distribution_names() { return all_up_to(Distribution::runs); }
 std::vector<Named<Pass>> pass_names() { return all_up_to(Pass::forward_backward); }
 std::vector<Named<Backend>> backend_names() { return all_up_to(Backend::ragged_dot); }
 std::vector<Named<Impl>> impl_names() { return all_up_to(Impl::fast); }

@@ -11,11 +11,9 @@
 
 namespace moehill {
 
-const char* name_of(Distribution distribution);
 const char* name_of(CheckMode mode);
 
 std::vector<Named<DType>> dtype_names();
-std::vector<Named<Distribution>> distribution_names();
 std::vector<Named<Pass>> pass_names();
 std::vector<Named<Backend>> backend_names();
 std::vector<Named<Impl>> impl_names();

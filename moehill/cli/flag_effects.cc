@@ -65,13 +65,14 @@ std::vector<Rule> block_rules(const BenchOptions& o) {
 }
 
 std::vector<Rule> routing_rules(const BenchOptions& o, const std::function<bool(const std::string&)>& given) {
-  const bool runs = holds(o.distributions, Distribution::runs);
+  const bool runs = std::any_of(o.distributions.begin(), o.distributions.end(),
+                                [](const DistributionOptions& d) { return d.kind == Distribution::runs; });
+  const std::string without = "it with --distribution " + to_string(o.distributions.front());
   const std::string only_runs = "nothing but --distribution runs or both",
                     ask_runs = "add one of these or leave it out";
   return {
-      {!runs && given("--run-alpha"), "--run-alpha", "it with --distribution random", only_runs, ask_runs},
-      {!runs && given("--run-noise-scale"), "--run-noise-scale", "it with --distribution random", only_runs,
-       ask_runs},
+      {!runs && given("--run-alpha"), "--run-alpha", without, only_runs, ask_runs},
+      {!runs && given("--run-noise-scale"), "--run-noise-scale", without, only_runs, ask_runs},
       {given("--topk") && given("--topk-list"), "--topk", "it beside --topk-list", "one of the two",
        "leave --topk out"},
   };

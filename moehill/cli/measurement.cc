@@ -62,6 +62,7 @@ void Measurement::describe(LivePoint& live) {
   const std::vector<int64_t> load = expert_load(run.routing());
   result.runs = run_statistics(run.routing());
   result.load = load_statistics(load);
+  result.skew = skew_properties(result.point.distribution, run.routing(), options_.seed);
   result.expert_max_over_mean = max_over_mean(load);
   result.device_max_over_mean = max_over_mean(device_load(load, config.num_devices));
   result.capacity_rows = run.capacity_rows();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "moehill/base/error.h"
 
@@ -17,12 +18,9 @@ std::string gib(double bytes) { return fmt::format("{:.2f} GiB", bytes / (1 << 3
 
 std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points) {
   std::vector<MemoryPart> sum;
-  for (const Distribution kind : {Distribution::random, Distribution::runs}) {
-    std::vector<RunConfig> runs;
-    for (const Point& point : points) {
-      if (point.distribution.kind == kind) runs.push_back(point.config);
-    }
-    if (runs.empty()) continue;
+  std::map<Distribution, std::vector<RunConfig>> runs_of;
+  for (const Point& point : points) runs_of[point.distribution.kind].push_back(point.config);
+  for (const auto& [kind, runs] : runs_of) {
     for (const MemoryPart& part : predict_memory(runs)) {
       const auto same =
           std::find_if(sum.begin(), sum.end(), [&](const MemoryPart& p) { return p.name == part.name; });

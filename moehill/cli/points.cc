@@ -33,7 +33,7 @@ void refuse_topk(int64_t topk, int64_t experts) {
 
 struct Axes {
   int64_t topk;
-  Distribution distribution;
+  DistributionOptions distribution;
   bool prequeue;
   Impl impl;
   ParallelMode mode;
@@ -42,7 +42,7 @@ struct Axes {
 std::vector<Axes> product_of_axes(const BenchOptions& o) {
   std::vector<Axes> product;
   for (const int64_t topk : o.topk_list.empty() ? std::vector<int64_t>{o.topk} : o.topk_list) {
-    for (const Distribution distribution : o.distributions) {
+    for (const DistributionOptions& distribution : o.distributions) {
       for (const bool prequeue : o.prequeue) {
         for (const Impl impl : o.impls) {
           for (const ParallelMode mode : o.modes)
@@ -72,7 +72,7 @@ RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layou
 std::string label_of(const BenchOptions& o, const Axes& axes) {
   std::string label;
   if (o.topk_list.size() > 1) label += fmt::format("topk={} ", axes.topk);
-  if (o.distributions.size() > 1) label += fmt::format("{} ", name_of(axes.distribution));
+  if (o.distributions.size() > 1) label += fmt::format("{} ", to_string(axes.distribution));
   if (o.prequeue.size() > 1) label += axes.prequeue ? "prequeue " : "full ";
   if (o.impls.size() > 1) label += fmt::format("{} ", name_of(axes.impl));
   return label + name_of(axes.mode);
@@ -123,7 +123,11 @@ std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
     Point point;
     point.config = config_of(options, axes, layout);
     refuse_overflow(point.config.shape, options.capacity);
-    point.distribution = {axes.distribution, options.run_alpha, options.run_noise_scale};
+    point.distribution = axes.distribution;
+    point.distribution.run_alpha = options.run_alpha;
+    point.distribution.run_noise_scale = options.run_noise_scale;
+    point.distribution.devices = layout.num_devices;
+    refuse_impossible(point.distribution, point.config.shape.experts, point.config.shape.topk);
     point.label = label_of(options, axes);
     point.folder = folder_of(point.label);
     points.push_back(point);
@@ -133,7 +137,7 @@ std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
 
 bool differ_in_mode_only(const Point& a, const Point& b) {
   return a.config.mode != b.config.mode && a.config.shape == b.config.shape &&
-         a.distribution.kind == b.distribution.kind && a.config.block.prequeue == b.config.block.prequeue &&
+         a.distribution == b.distribution && a.config.block.prequeue == b.config.block.prequeue &&
          a.config.block.impl == b.config.block.impl;
 }
 

@@ -46,9 +46,12 @@ Json config_json(const BenchOptions& o, const Point& point) {
   add_shape(json, o, config.shape);
   add_block(json, config.block);
   const bool runs = point.distribution.kind == Distribution::runs;
-  json["distribution"] = name_of(point.distribution.kind);
+  const bool counts_devices = point.distribution.kind == Distribution::hot_device ||
+                              point.distribution.kind == Distribution::balanced;
+  json["distribution"] = to_string(point.distribution);
   json["run_alpha"] = number_if(runs, point.distribution.run_alpha);
   json["run_noise_scale"] = number_if(runs, point.distribution.run_noise_scale);
+  json["distribution_devices"] = counts_devices ? Json(point.distribution.devices) : Json(nullptr);
   json["parallel_mode"] = name_of(config.mode);
   json["ep_path"] = ep ? Json(name_of(config.path)) : Json(nullptr);
   json["shared_placement"] = ep && !shards_tokens(config) && config.shape.shared_dim > 0
@@ -129,6 +132,12 @@ void add_routing(Json& json, const PointResult& result) {
                   {"cv", number(result.load.cv)}};
   json["balance"] = {{"expert_max_over_mean", number(result.expert_max_over_mean)},
                      {"device_max_over_mean", number(result.device_max_over_mean)}};
+  Json skew = Json::array();
+  for (const SkewProperty& p : result.skew) {
+    skew.push_back(
+        {{"property", p.name}, {"asked", p.asked}, {"achieved", p.achieved}, {"lo", p.lo}, {"hi", p.hi}});
+  }
+  json["skew"] = skew;
   json["capacity"] = {{"policy", name_of(config.block.capacity.policy)},
                       {"factor", number_if(capped, config.block.capacity.factor)},
                       {"cap", number_if(capped, static_cast<double>(result.capacity_rows))},

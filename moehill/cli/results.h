@@ -10,6 +10,7 @@
 #include "moehill/bench/trace.h"
 #include "moehill/cli/environment.h"
 #include "moehill/cli/points.h"
+#include "moehill/routing/skew.h"
 #include "moehill/routing/statistics.h"
 
 namespace moehill {
@@ -23,6 +24,7 @@ struct PointResult {
   std::vector<DeviceTrace> trace;  // of the last step, when asked for
   RunStatistics runs;
   LoadStatistics load;
+  std::vector<SkewProperty> skew;  // what a skewed distribution promises
   double expert_max_over_mean = 0, device_max_over_mean = 0;
   int64_t capacity_rows = 0, num_dropped = 0;
   double executed_flops = 0;

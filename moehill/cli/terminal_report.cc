@@ -113,6 +113,19 @@ std::string result_table(const CommandResult& result) {
   return text;
 }
 
+std::string routing_lines(const CommandResult& result) {
+  std::string text;
+  for (const PointResult& point : result.points) {
+    for (const SkewProperty& p : point.skew) {
+      text += fmt::format(
+          "{}: {} {:.4g}, asked {:.4g}; largest load over mean {:.3f} (experts), {:.3f} (devices)\n",
+          point.point.label, p.name, p.achieved, p.asked, point.expert_max_over_mean,
+          point.device_max_over_mean);
+    }
+  }
+  return text;
+}
+
 std::string stage_tables(const CommandResult& result) {
   std::string text;
   for (const PointResult& point : result.points) {

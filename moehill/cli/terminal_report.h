@@ -16,6 +16,9 @@ std::string describe_command(const std::vector<Point>& points, const Environment
 // One line a point: median milliseconds with interval, FLOP/s, tokens/s, share of the measured peak, check.
 std::string result_table(const CommandResult& result);
 
+// What skewed distributions promise and what they gave; empty for random and runs.
+std::string routing_lines(const CommandResult& result);
+
 // Per point the seconds and shares of its stages on the slowest device; empty unless stages were timed.
 std::string stage_tables(const CommandResult& result);
 

@@ -4,6 +4,7 @@
 
 #include "moehill/parallel/operands.h"
 #include "moehill/parallel/path.h"
+#include "moehill/routing/skew.h"
 #include "moehill/routing/statistics.h"
 #include "moehill/routing/topk.h"
 
@@ -240,9 +241,11 @@ struct RunFactory::State {
     for (const auto& r : routings) {
       if (r->num_tokens == shape.tokens && r->num_experts == shape.experts && r->topk == shape.topk) return r;
     }
-    const std::vector<float> logits = make_logits(distribution, shape.tokens, shape.experts, seed);
+    const std::vector<float> logits =
+        make_logits(distribution, shape.tokens, shape.experts, shape.topk, seed);
     routings.push_back(
         std::make_shared<const Routing>(route_topk(logits, shape.tokens, shape.experts, shape.topk)));
+    require_properties(distribution, *routings.back(), seed);
     return routings.back();
   }
 

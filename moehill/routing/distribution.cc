@@ -1,35 +1,20 @@
-// Distributions of router logits: `random` and `runs`.
+// Distributions of router logits: `random` and `runs`, and the skewed ones.
 #include "moehill/routing/distribution.h"
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <numeric>
 
 #include "moehill/base/error.h"
+#include "moehill/base/partition.h"
 #include "moehill/base/rng.h"
 
 namespace moehill {
 namespace {
 
 constexpr float kRunLogit = 6;
-
-void check_options(const DistributionOptions& options) {
-  if (!(options.run_alpha >= 0 && options.run_alpha <= 1)) {
-    throw input_error("--run-alpha", fmt::format("{}", options.run_alpha), "0 to 1",
-                      "0.98 gives runs of 50 tokens");
-  }
-  if (!(options.run_noise_scale >= 0) || std::isinf(options.run_noise_scale)) {
-    throw input_error("--run-noise-scale", fmt::format("{}", options.run_noise_scale), "0 or more",
-                      "try 0.35");
-  }
-}
-
-std::vector<float> normal_logits(double scale, int64_t num_tokens, int num_experts, uint32_t seed) {
-  std::vector<float> logits(static_cast<size_t>(num_tokens) * static_cast<size_t>(num_experts));
-  for (size_t i = 0; i < logits.size(); ++i) {
-    logits[i] = static_cast<float>(scale * random_normal(seed, Stream::kLogits, i));
-  }
-  return logits;
-}
+constexpr float kChosenLogit = 12;  // above the widest gap of two normals: random_normal() is within 5.77
 
 // Geometric on 1, 2, ... with mean 1 / p, by inversion of u in (0, 1).
 int64_t geometric(double u, double p) {
@@ -50,32 +35,153 @@ int draw_expert(const std::vector<int64_t>& load, int previous, double u) {
   }
 }
 
-void add_runs(double alpha, int64_t num_tokens, int num_experts, uint32_t seed, std::vector<float>& logits) {
-  const double p = std::clamp(1 / std::max(2.0, 1 / (1 - alpha)), 0.01, 0.9);
-  std::vector<int64_t> load(static_cast<size_t>(num_experts), 0);
-  int expert = -1;
-  uint64_t run = 0;
-  for (int64_t t = 0; t < num_tokens; ++run) {
-    expert = draw_expert(load, expert, random_uniform(seed, Stream::kRunExperts, run));
-    const int64_t length =
-        std::min(num_tokens - t, geometric(random_uniform(seed, Stream::kRunLengths, run), p));
-    load[static_cast<size_t>(expert)] += length;
-    for (const int64_t end = t + length; t < end; ++t) {
-      logits[static_cast<size_t>(t * num_experts + expert)] += kRunLogit;
-    }
+// Fisher and Yates, with the numbers [index, index + n) of a stream.
+void shuffle(std::vector<int32_t>& values, uint32_t seed, Stream stream, uint64_t index) {
+  for (size_t i = values.size(); i-- > 1;) {
+    const double u = random_uniform(seed, stream, index + i);
+    std::swap(values[i], values[static_cast<size_t>(u * static_cast<double>(i + 1))]);
   }
+}
+
+bool has_hot_experts(const DistributionOptions& options) {
+  return options.kind == Distribution::hot_experts || options.kind == Distribution::hot_device;
+}
+
+// Moves the `count` experts of largest logit among those that are (not) hot up to the chosen.
+void raise_largest(float* logits, const std::vector<char>& is_hot, char hot, int64_t count) {
+  std::vector<int32_t> candidates;
+  for (size_t e = 0; e < is_hot.size(); ++e) {
+    if (is_hot[e] == hot) candidates.push_back(static_cast<int32_t>(e));
+  }
+  std::partial_sort(
+      candidates.begin(), candidates.begin() + count, candidates.end(),
+      [&](int32_t a, int32_t b) { return logits[a] > logits[b] || (logits[a] == logits[b] && a < b); });
+  for (int64_t i = 0; i < count; ++i) logits[candidates[static_cast<size_t>(i)]] += kChosenLogit;
 }
 
 }  // namespace
 
+std::vector<int32_t> expert_order(int num_experts, uint32_t seed) {
+  std::vector<int32_t> order(static_cast<size_t>(num_experts));
+  std::iota(order.begin(), order.end(), 0);
+  shuffle(order, seed, Stream::kExpertOrder, 0);
+  return order;
+}
+
+std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_experts, uint32_t seed) {
+  if (options.kind == Distribution::hot_device) {
+    std::vector<int32_t> first(static_cast<size_t>(share(num_experts, 0, options.devices).end));
+    std::iota(first.begin(), first.end(), 0);
+    return first;
+  }
+  if (options.kind != Distribution::hot_experts) return {};
+  std::vector<int32_t> order = expert_order(num_experts, seed);
+  order.resize(static_cast<size_t>(options.num_hot));
+  return order;
+}
+
+LogitStream::LogitStream(const DistributionOptions& options, int num_experts, int topk, uint32_t seed)
+    : options_(options), num_experts_(num_experts), topk_(topk), seed_(seed) {
+  refuse_impossible(options, num_experts, topk);
+  const size_t num = static_cast<size_t>(num_experts);
+  if (options.kind == Distribution::runs) load_.assign(num, 0);
+  if (options.kind == Distribution::balanced) deck_.resize(num), deck_next_ = num;
+  if (options.kind == Distribution::zipf) {
+    log_weight_.resize(num);
+    const std::vector<int32_t> order = expert_order(num_experts, seed);
+    for (size_t rank = 0; rank < num; ++rank) {
+      log_weight_[static_cast<size_t>(order[rank])] =
+          -options.zipf_exponent * std::log(static_cast<double>(rank + 1));
+    }
+  }
+  if (has_hot_experts(options)) {
+    is_hot_.assign(num, 0);
+    for (const int32_t e : hot_experts(options, num_experts, seed)) is_hot_[static_cast<size_t>(e)] = 1;
+  }
+}
+
+int LogitStream::preferred_expert() {
+  if (run_left_ == 0) {
+    const double p = std::clamp(1 / std::max(2.0, 1 / (1 - options_.run_alpha)), 0.01, 0.9);
+    run_expert_ = draw_expert(load_, run_expert_, random_uniform(seed_, Stream::kRunExperts, run_));
+    run_left_ = geometric(random_uniform(seed_, Stream::kRunLengths, run_), p);
+    load_[static_cast<size_t>(run_expert_)] += run_left_;
+    ++run_;
+  }
+  --run_left_;
+  return run_expert_;
+}
+
+int64_t LogitStream::hot_count() const {
+  const double per_token = topk_ * options_.hot_share;
+  const auto until = [&](int64_t t) { return std::llround(static_cast<double>(t) * per_token); };
+  return until(token_ + 1) - until(token_);
+}
+
+void LogitStream::shuffle_deck() {
+  std::iota(deck_.begin(), deck_.end(), 0);
+  shuffle(deck_, seed_, Stream::kDeals, num_decks_++ * static_cast<uint64_t>(num_experts_));
+  deck_next_ = 0;
+}
+
+void LogitStream::deal(bool* chosen) {
+  for (int j = 0; j < topk_; ++j) {
+    if (deck_next_ == deck_.size()) shuffle_deck();
+    size_t card = deck_next_;
+    while (chosen[deck_[card]]) ++card;  // ends: what the token has of this deck lies before deck_next_
+    std::rotate(deck_.begin() + static_cast<int64_t>(deck_next_), deck_.begin() + static_cast<int64_t>(card),
+                deck_.begin() + static_cast<int64_t>(card) + 1);
+    chosen[deck_[deck_next_++]] = true;
+  }
+}
+
+void LogitStream::choose(float* logits) {
+  if (has_hot_experts(options_)) {
+    const int64_t num_hot = hot_count();
+    raise_largest(logits, is_hot_, 1, num_hot);
+    raise_largest(logits, is_hot_, 0, topk_ - num_hot);
+  }
+  if (options_.kind == Distribution::balanced) {
+    const auto chosen = std::make_unique<bool[]>(static_cast<size_t>(num_experts_));
+    deal(chosen.get());
+    for (int e = 0; e < num_experts_; ++e) logits[e] += chosen[static_cast<size_t>(e)] ? kChosenLogit : 0;
+  }
+}
+
+void LogitStream::skip(int64_t num_tokens) {
+  const auto chosen = std::make_unique<bool[]>(static_cast<size_t>(num_experts_));
+  for (int64_t i = 0; i < num_tokens; ++i, ++token_) {
+    if (options_.kind == Distribution::runs) preferred_expert();
+    if (options_.kind != Distribution::balanced) continue;
+    std::fill_n(chosen.get(), num_experts_, false);
+    deal(chosen.get());
+  }
+}
+
+void LogitStream::next(int64_t num_tokens, std::vector<float>& logits) {
+  logits.resize(static_cast<size_t>(num_tokens) * static_cast<size_t>(num_experts_));
+  const double scale = options_.kind == Distribution::runs ? options_.run_noise_scale : 1;
+  float* row = logits.data();
+  for (int64_t i = 0; i < num_tokens; ++i, ++token_, row += num_experts_) {
+    const uint64_t first = static_cast<uint64_t>(token_) * static_cast<uint64_t>(num_experts_);
+    for (int e = 0; e < num_experts_; ++e) {
+      const uint64_t index = first + static_cast<uint64_t>(e);
+      row[e] = options_.kind == Distribution::zipf
+                   ? static_cast<float>(log_weight_[static_cast<size_t>(e)] -
+                                        std::log(-std::log(random_uniform(seed_, Stream::kLogits, index))))
+                   : static_cast<float>(scale * random_normal(seed_, Stream::kLogits, index));
+    }
+    if (options_.kind == Distribution::runs) row[preferred_expert()] += kRunLogit;
+    choose(row);
+  }
+}
+
 std::vector<float> make_logits(const DistributionOptions& options, int64_t num_tokens, int num_experts,
-                               uint32_t seed) {
+                               int topk, uint32_t seed) {
   MOEHILL_CHECK(num_tokens >= 0 && num_experts >= 1, "logits of {} tokens x {} experts", num_tokens,
                 num_experts);
-  if (options.kind == Distribution::random) return normal_logits(1, num_tokens, num_experts, seed);
-  check_options(options);
-  std::vector<float> logits = normal_logits(options.run_noise_scale, num_tokens, num_experts, seed);
-  add_runs(options.run_alpha, num_tokens, num_experts, seed, logits);
+  std::vector<float> logits;
+  LogitStream(options, num_experts, topk, seed).next(num_tokens, logits);
   return logits;
 }
 

@@ -20,18 +20,18 @@ DistributionOptions runs(double alpha = 0.98, double noise = 0.35) {
 }
 
 TEST(RandomLogits, AreFunctionsOfSeedAndIndex) {
-  const std::vector<float> logits = make_logits({}, 10, 6, 7);
+  const std::vector<float> logits = make_logits({}, 10, 6, 1, 7);
   ASSERT_EQ(logits.size(), 60u);
   for (size_t i = 0; i < 60; ++i) {
     EXPECT_EQ(logits[i], static_cast<float>(random_normal(7, Stream::kLogits, i)));
   }
-  const std::vector<float> more = make_logits({}, 20, 6, 7);
+  const std::vector<float> more = make_logits({}, 20, 6, 1, 7);
   EXPECT_TRUE(std::equal(logits.begin(), logits.end(), more.begin()));
-  EXPECT_NE(logits, make_logits({}, 10, 6, 8));
+  EXPECT_NE(logits, make_logits({}, 10, 6, 1, 8));
 }
 
 TEST(RandomLogits, AreStandardNormal) {
-  const std::vector<float> logits = make_logits({}, 4000, 50, 0);
+  const std::vector<float> logits = make_logits({}, 4000, 50, 1, 0);
   double sum = 0, squares = 0;
   for (const double x : logits) sum += x, squares += x * x;
   EXPECT_NEAR(sum / 200000, 0, 0.01);
@@ -39,7 +39,8 @@ TEST(RandomLogits, AreStandardNormal) {
 }
 
 TEST(RunLogits, NoiseAndSixOnOneExpertPerToken) {
-  const std::vector<float> logits = make_logits(runs(), 2000, 10, 3), noise = make_logits({}, 2000, 10, 3);
+  const std::vector<float> logits = make_logits(runs(), 2000, 10, 1, 3),
+                           noise = make_logits({}, 2000, 10, 1, 3);
   for (size_t t = 0; t < 2000; ++t) {
     int num_preferred = 0;
     for (size_t e = 0; e < 10; ++e) {
@@ -53,7 +54,7 @@ TEST(RunLogits, NoiseAndSixOnOneExpertPerToken) {
 
 TEST(RunLogits, MeanRunAndBalanceAtTheDefault) {
   const int64_t num_tokens = 200000;
-  const Routing routing = route_topk(make_logits(runs(), num_tokens, 60, 0), num_tokens, 60, 1);
+  const Routing routing = route_topk(make_logits(runs(), num_tokens, 60, 1, 0), num_tokens, 60, 1);
   const RunStatistics statistics = run_statistics(routing);
   EXPECT_NEAR(statistics.mean, 50, 4);   // about 4000 runs: a standard error of 0.8
   EXPECT_NEAR(statistics.p95, 149, 15);  // ln 0.05 / ln 0.98 = 148.3
@@ -64,12 +65,12 @@ TEST(RunLogits, MeanRunAndBalanceAtTheDefault) {
 }
 
 TEST(RunLogits, ShortRunsWithoutLocality) {
-  const Routing routing = route_topk(make_logits(runs(0), 100000, 16, 1), 100000, 16, 1);
+  const Routing routing = route_topk(make_logits(runs(0), 100000, 16, 1, 1), 100000, 16, 1);
   EXPECT_NEAR(run_statistics(routing).mean, 2, 0.1);  // p is at most 1 / 2
 }
 
 TEST(RunLogits, LongestMeanRunIsAHundred) {
-  const Routing routing = route_topk(make_logits(runs(1), 200000, 60, 1), 200000, 60, 1);
+  const Routing routing = route_topk(make_logits(runs(1), 200000, 60, 1, 1), 200000, 60, 1);
   // p is at least 0.01. Many experts: with few the last one is often still the least loaded, and two runs
   // become one.
   EXPECT_NEAR(run_statistics(routing).mean, 100, 8);
@@ -78,7 +79,8 @@ TEST(RunLogits, LongestMeanRunIsAHundred) {
 // No expert is drawn again before every expert has had a run: all others are less loaded.
 TEST(RunLogits, FirstRunsVisitEveryExpert) {
   const int num_experts = 12;
-  const Routing routing = route_topk(make_logits(runs(0.9, 0), 3000, num_experts, 5), 3000, num_experts, 1);
+  const Routing routing =
+      route_topk(make_logits(runs(0.9, 0), 3000, num_experts, 1, 5), 3000, num_experts, 1);
   std::set<int32_t> seen;
   std::vector<int32_t> order;
   for (const int32_t expert : routing.expert) {
@@ -93,7 +95,7 @@ TEST(RunLogits, FirstRunsVisitEveryExpert) {
 TEST(RunLogits, ExpertsOfRunsFollowTheRule) {
   const int64_t num_tokens = 3000, num_experts = 3;
   const Routing routing =
-      route_topk(make_logits(runs(0, 0), num_tokens, num_experts, 2), num_tokens, num_experts, 1);
+      route_topk(make_logits(runs(0, 0), num_tokens, num_experts, 1, 2), num_tokens, num_experts, 1);
   std::vector<int64_t> load(num_experts, 0);
   int32_t previous = -1;
   int num_choices = 0;
@@ -119,26 +121,26 @@ TEST(RunLogits, ExpertsOfRunsFollowTheRule) {
 }
 
 TEST(RunLogits, DependOnTheSeedAlone) {
-  EXPECT_EQ(make_logits(runs(), 500, 8, 1), make_logits(runs(), 500, 8, 1));
-  const Routing a = route_topk(make_logits(runs(0.98, 0), 500, 8, 1), 500, 8, 1);
-  EXPECT_NE(a.expert, route_topk(make_logits(runs(0.98, 0), 500, 8, 2), 500, 8, 1).expert);
-  const std::vector<float> few = make_logits(runs(), 300, 8, 1), more = make_logits(runs(), 500, 8, 1);
+  EXPECT_EQ(make_logits(runs(), 500, 8, 1, 1), make_logits(runs(), 500, 8, 1, 1));
+  const Routing a = route_topk(make_logits(runs(0.98, 0), 500, 8, 1, 1), 500, 8, 1);
+  EXPECT_NE(a.expert, route_topk(make_logits(runs(0.98, 0), 500, 8, 1, 2), 500, 8, 1).expert);
+  const std::vector<float> few = make_logits(runs(), 300, 8, 1, 1), more = make_logits(runs(), 500, 8, 1, 1);
   EXPECT_TRUE(std::equal(few.begin(), few.end(), more.begin()))
       << "a longer batch goes on where a shorter ends";
 }
 
 TEST(RunLogits, OddShapes) {
-  EXPECT_EQ(make_logits(runs(0.98, 0), 3, 1, 0), std::vector<float>(3, 6));
-  EXPECT_EQ(make_logits(runs(), 1, 9, 0).size(), 9u);
-  EXPECT_TRUE(make_logits(runs(), 0, 9, 0).empty());
+  EXPECT_EQ(make_logits(runs(0.98, 0), 3, 1, 1, 0), std::vector<float>(3, 6));
+  EXPECT_EQ(make_logits(runs(), 1, 9, 1, 0).size(), 9u);
+  EXPECT_TRUE(make_logits(runs(), 0, 9, 1, 0).empty());
 }
 
 TEST(RunLogits, RefuseBadOptions) {
   for (const double alpha : {-0.1, 1.1, std::nan("")}) {
-    EXPECT_THROW(make_logits(runs(alpha), 4, 2, 0), InputError) << alpha;
+    EXPECT_THROW(make_logits(runs(alpha), 4, 2, 1, 0), InputError) << alpha;
   }
   for (const double noise : {-0.1, std::nan(""), HUGE_VAL}) {
-    EXPECT_THROW(make_logits(runs(0.98, noise), 4, 2, 0), InputError) << noise;
+    EXPECT_THROW(make_logits(runs(0.98, noise), 4, 2, 1, 0), InputError) << noise;
   }
 }
 

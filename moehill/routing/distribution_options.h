@@ -1,0 +1,31 @@
+// Which distribution of router logits, with its parameters, and what of it cannot be.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace moehill {
+
+enum class Distribution { random, runs, zipf, hot_experts, hot_device, balanced };
+
+struct DistributionOptions {
+  Distribution kind = Distribution::random;
+  double run_alpha =
+      0.98;  // run lengths are geometric with p = clamp(1 / max(2, 1 / (1 - alpha)), 0.01, 0.9)
+  double run_noise_scale = 0.35;  // standard deviation of the logits below the +6 of the run's expert
+  double zipf_exponent = 0;
+  int64_t num_hot = 0;   // hot_experts: how many
+  double hot_share = 0;  // hot_experts, hot_device: their share of all assignments
+  int devices = 1;       // hot_device, balanced: the P that the experts are shared by
+
+  bool operator==(const DistributionOptions&) const = default;
+};
+
+// "random", "zipf:1.2", "hot-experts:4,0.5": as the command line has it.
+std::string to_string(const DistributionOptions& options);
+
+// Throws InputError for a parameter out of its range, and for a property that no routing of this E and k can
+// have: hot experts that a token would have to choose twice, or a balance over devices that do not divide E.
+void refuse_impossible(const DistributionOptions& options, int num_experts, int topk);
+
+}  // namespace moehill

@@ -1,0 +1,110 @@
+// What a distribution promises of a routing, and whether a routing keeps it.
+#include "moehill/routing/skew.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "moehill/base/error.h"
+#include "moehill/routing/statistics.h"
+
+namespace moehill {
+namespace {
+
+constexpr double kLargestExponent = 20;
+constexpr double kMissProbability = 1e-9;  // of a sound zipf routing to be refused
+
+struct Moments {
+  double mean, variance;
+};
+
+// Of ln(rank) under p(rank) proportional to rank^-exponent, rank = 1..num.
+Moments log_rank_moments(int num, double exponent) {
+  double sum = 0, first = 0, second = 0;
+  for (int rank = 1; rank <= num; ++rank) {
+    const double log_rank = std::log(static_cast<double>(rank)), weight = std::exp(-exponent * log_rank);
+    sum += weight;
+    first += weight * log_rank;
+    second += weight * log_rank * log_rank;
+  }
+  const double mean = first / sum;
+  return {mean, std::max(0.0, second / sum - mean * mean)};
+}
+
+// The exponent in [-20, 20] at which the mean of ln(rank) is this: that of maximum likelihood. The mean falls
+// as the exponent rises.
+double fitted_exponent(int num, double mean_log_rank) {
+  double lo = -kLargestExponent, hi = kLargestExponent;
+  for (int i = 0; i < 60; ++i) {
+    const double middle = (lo + hi) / 2;
+    (log_rank_moments(num, middle).mean > mean_log_rank ? lo : hi) = middle;
+  }
+  return (lo + hi) / 2;
+}
+
+SkewProperty zipf_property(const DistributionOptions& options, const Routing& routing, uint32_t seed) {
+  const std::vector<int32_t> order = expert_order(routing.num_experts, seed);
+  std::vector<double> log_rank(order.size());
+  for (size_t r = 0; r < order.size(); ++r) {
+    log_rank[static_cast<size_t>(order[r])] = std::log(static_cast<double>(r + 1));
+  }
+  double sum = 0;
+  for (int64_t t = 0; t < routing.num_tokens; ++t) {
+    sum += log_rank[static_cast<size_t>(routing.expert[static_cast<size_t>(t * routing.topk)])];
+  }
+  // Bernstein's inequality for the mean of T independent ln(rank) in [0, ln E].
+  const double num = static_cast<double>(routing.num_tokens), miss = std::log(2 / kMissProbability);
+  const Moments asked = log_rank_moments(routing.num_experts, options.zipf_exponent);
+  const double deviation = std::sqrt(2 * asked.variance * miss / num) +
+                           std::log(static_cast<double>(routing.num_experts)) * 2 * miss / (3 * num);
+  const auto fitted = [&](double mean) { return fitted_exponent(routing.num_experts, mean); };
+  return {"zipf_exponent", options.zipf_exponent, fitted(sum / num), fitted(asked.mean + deviation),
+          fitted(asked.mean - deviation)};
+}
+
+SkewProperty hot_property(const DistributionOptions& options, const Routing& routing, uint32_t seed) {
+  const std::vector<int64_t> load = expert_load(routing);
+  int64_t hot = 0;
+  for (const int32_t e : hot_experts(options, routing.num_experts, seed)) hot += load[static_cast<size_t>(e)];
+  const double assignments = static_cast<double>(routing.expert.size());
+  const double one = 1 / assignments;
+  return {"hot_share", options.hot_share, static_cast<double>(hot) / assignments, options.hot_share - one,
+          options.hot_share + one};
+}
+
+SkewProperty spread_property(const std::string& name, const std::vector<int64_t>& load, double most) {
+  const auto [min, max] = std::minmax_element(load.begin(), load.end());
+  return {name, 0, static_cast<double>(*max - *min), 0, most};
+}
+
+}  // namespace
+
+std::vector<SkewProperty> skew_properties(const DistributionOptions& options, const Routing& routing,
+                                          uint32_t seed) {
+  MOEHILL_CHECK(routing.num_tokens >= 1, "skew of {} tokens", routing.num_tokens);
+  switch (options.kind) {
+    case Distribution::random:
+    case Distribution::runs:
+      return {};
+    case Distribution::zipf:
+      return {zipf_property(options, routing, seed)};
+    case Distribution::hot_experts:
+    case Distribution::hot_device:
+      return {hot_property(options, routing, seed)};
+    case Distribution::balanced:
+      break;
+  }
+  const std::vector<int64_t> load = expert_load(routing);
+  return {spread_property("expert_load_spread", load, 1),
+          spread_property("device_load_spread", device_load(load, options.devices),
+                          static_cast<double>(routing.num_experts) / options.devices)};
+}
+
+void require_properties(const DistributionOptions& options, const Routing& routing, uint32_t seed) {
+  for (const SkewProperty& p : skew_properties(options, routing, seed)) {
+    if (p.met()) continue;
+    throw input_error("--distribution " + to_string(options), fmt::format("{} {:.6g}", p.name, p.achieved),
+                      fmt::format("{:.6g} to {:.6g}", p.lo, p.hi), "try another --seed or more --tokens");
+  }
+}
+
+}  // namespace moehill
