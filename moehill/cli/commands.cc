@@ -10,8 +10,8 @@
 #include <new>
 
 #include "moehill/base/error.h"
+#include "moehill/base/suggest.h"
 #include "moehill/cli/parse.h"
-#include "moehill/cli/suggest.h"
 #include "moehill/kernels/simd.h"
 #include "moehill/mesh/launcher.h"
 

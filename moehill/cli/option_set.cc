@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "moehill/base/error.h"
-#include "moehill/cli/suggest.h"
+#include "moehill/base/suggest.h"
 
 namespace moehill {
 

@@ -8,7 +8,7 @@
 #include <cmath>
 
 #include "moehill/base/error.h"
-#include "moehill/cli/suggest.h"
+#include "moehill/base/suggest.h"
 
 namespace moehill {
 namespace {

@@ -1,5 +1,5 @@
 // Distances and suggestions.
-#include "moehill/cli/suggest.h"
+#include "moehill/base/suggest.h"
 
 #include <gtest/gtest.h>
 

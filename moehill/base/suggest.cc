@@ -1,4 +1,4 @@
-#include "moehill/cli/suggest.h"
+#include "moehill/base/suggest.h"
 
 #include <algorithm>
 
