@@ -1,0 +1,314 @@
+// Hardware files: TOML in, TOML out. Every key is known, needed ones are there, and numbers make sense.
+#include <toml++/toml.h>
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+
+#include "moehill/base/error.h"
+#include "moehill/base/suggest.h"
+#include "moehill/model/hardware.h"
+
+namespace moehill {
+namespace {
+
+constexpr const char* kKinds[] = {"node", "fat-tree", "torus", "dragonfly"};
+
+// One table of the file; tells where in it something is wrong, and in the end which keys nobody asked for.
+class Section {
+ public:
+  Section(const toml::table& table, std::string file, std::string path)
+      : table_(table), file_(std::move(file)), path_(std::move(path)) {}
+
+  bool has(const std::string& key) {
+    known_.push_back(key);
+    return table_.contains(key);
+  }
+
+  std::string text(const std::string& key, const std::string& fallback = "") {
+    if (!has(key)) return fallback;
+    const auto value = table_[key].value<std::string>();
+    if (!value) refuse(key, "something else", "text in quotes");
+    return *value;
+  }
+
+  // A finite number that is not negative.
+  double number(const std::string& key) { return has(key) ? as_number(key, *table_.get(key)) : missing(key); }
+  double number(const std::string& key, double fallback) {
+    return has(key) ? as_number(key, *table_.get(key)) : fallback;
+  }
+  double positive(const std::string& key) {
+    const double value = number(key);
+    if (value <= 0) refuse(key, fmt::format("{}", value), "a number above 0");
+    return value;
+  }
+
+  int count(const std::string& key, int fallback) {
+    const double value = number(key, fallback);
+    if (value < 1 || value > 1 << 20 || value != static_cast<int>(value))
+      refuse(key, fmt::format("{}", value), "a whole number from 1");
+    return static_cast<int>(value);
+  }
+
+  std::vector<double> numbers(const std::string& key) {
+    std::vector<double> values;
+    if (!has(key)) return values;
+    const toml::array* array = table_[key].as_array();
+    if (array == nullptr) refuse(key, "something else", "a list of numbers");
+    for (const toml::node& node : *array) values.push_back(as_number(key, node));
+    return values;
+  }
+
+  std::vector<Section> tables(const std::string& key) {
+    std::vector<Section> sections;
+    if (!has(key)) return sections;
+    const toml::array* array = table_[key].as_array();
+    if (array == nullptr) refuse(key, "something else", "a list of tables");
+    for (const toml::node& node : *array) {
+      if (!node.is_table()) refuse(key, "something else", "a list of tables");
+      sections.emplace_back(*node.as_table(), file_, path_ + key + ".");
+    }
+    return sections;
+  }
+
+  Section table(const std::string& key) {
+    static const toml::table empty;
+    if (!has(key)) return {empty, file_, path_ + key + "."};
+    if (!table_[key].is_table()) refuse(key, "something else", "a table");
+    return {*table_[key].as_table(), file_, path_ + key + "."};
+  }
+
+  // Of the keys that nobody has asked for.
+  void finish() const {
+    for (const auto& [key, node] : table_) {
+      const std::string name(key.str());
+      if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
+      const std::string nearest = nearest_name(name, known_);
+      throw input_error(place(node.source().begin.line), path_ + name,
+                        fmt::format("{}", fmt::join(known_, ", ")),
+                        nearest.empty() ? "leave it out" : "did you mean " + nearest + "?");
+    }
+  }
+
+  [[noreturn]] void refuse(const std::string& key, const std::string& got, const std::string& allowed) const {
+    const toml::node* node = table_.get(key);
+    throw input_error(place(node == nullptr ? 0 : node->source().begin.line), path_ + key + " = " + got,
+                      allowed, "correct the file");
+  }
+
+ private:
+  [[noreturn]] double missing(const std::string& key) const {
+    throw input_error(place(table_.source().begin.line), "no " + path_ + key, "a hardware file with it",
+                      "add it");
+  }
+
+  double as_number(const std::string& key, const toml::node& node) const {
+    const auto value = node.value<double>();
+    if (!value || !(*value >= 0) || *value > 1e30) refuse(key, "something else", "a number from 0");
+    return *value;
+  }
+
+  std::string place(uint32_t line) const { return line == 0 ? file_ : fmt::format("{}:{}", file_, line); }
+
+  const toml::table& table_;
+  std::string file_, path_;
+  std::vector<std::string> known_;
+};
+
+DType read_dtype(Section& section) {
+  const std::string name = section.text("dtype", "bf16");
+  if (name == "bf16") return DType::bf16;
+  if (name != "f32") section.refuse("dtype", name, "bf16 or f32");
+  return DType::f32;
+}
+
+GemmCurve read_curve(Section section) {
+  GemmCurve curve;
+  curve.dtype = read_dtype(section);
+  curve.k = section.count("k", 1);
+  curve.n = section.count("n", 1);
+  curve.rows = section.numbers("rows");
+  if (curve.rows.empty() || curve.rows.front() <= 0 ||
+      std::adjacent_find(curve.rows.begin(), curve.rows.end(), std::greater_equal<>()) != curve.rows.end())
+    section.refuse("rows", "them", "rising numbers above 0");
+  for (int d = 0; d < kNumGemmDirections; ++d) {
+    const std::string key = name_of(static_cast<GemmDirection>(d));
+    curve.fraction[d] = section.numbers(key);
+    const bool positive = std::all_of(curve.fraction[d].begin(), curve.fraction[d].end(),
+                                      [](double f) { return f > 0 && f < 10; });
+    if (curve.fraction[d].size() != curve.rows.size() || !positive)
+      section.refuse(key, "them", "one fraction of the peak above 0 for each of rows");
+  }
+  section.finish();
+  return curve;
+}
+
+ClusterTopology read_topology(Section section) {
+  ClusterTopology topology;
+  const std::string kind = section.text("kind", "node");
+  const auto found = std::find(std::begin(kKinds), std::end(kKinds), kind);
+  if (found == std::end(kKinds)) section.refuse("kind", kind, "node, fat-tree, torus or dragonfly");
+  topology.kind = static_cast<TopologyKind>(found - std::begin(kKinds));
+  topology.devices_per_node = section.count("devices_per_node", 1);
+  topology.max_devices = static_cast<int>(section.number("max_devices", 0));
+  for (const double extent : section.numbers("dims")) {
+    if (extent < 1 || extent > 1 << 20) section.refuse("dims", "them", "whole numbers from 1");
+    topology.dims.push_back(static_cast<int>(extent));
+  }
+  for (Section level : section.tables("levels")) {
+    topology.levels.push_back({level.text("name"), level.number("latency_s"), level.positive("bytes_per_s")});
+    level.finish();
+  }
+  if (topology.levels.empty()) section.refuse("levels", "none", "at least one level");
+  const bool needs_network =
+      topology.kind == TopologyKind::fat_tree || topology.kind == TopologyKind::dragonfly;
+  if (needs_network && topology.levels.size() < 2)
+    section.refuse("levels", "one", "two at least: inside a node, and between nodes");
+  section.finish();
+  return topology;
+}
+
+void read_memory(Section memory, Hardware& h) {
+  h.memory_bytes_per_s = memory.positive("bytes_per_s");
+  h.node_memory_bytes_per_s = memory.positive("node_bytes_per_s");
+  h.memory_bytes = memory.positive("bytes");
+  memory.finish();
+}
+
+void read_costs(Section costs, Hardware& h) {
+  h.rows = {costs.number("gather_bytes_per_s", 0), costs.number("combine_bytes_per_s", 0),
+            costs.number("swiglu_bytes_per_s", 0), costs.number("reduce_bytes_per_s", 0),
+            costs.number("zero_bytes_per_s", 0)};
+  h.plan_s_per_assignment = costs.number("plan_s_per_assignment", 0);
+  h.barrier_s = costs.number("barrier_s", 0);
+  h.stage_s = costs.number("stage_s", 0);
+  costs.finish();
+}
+
+std::string list_text(const std::vector<double>& values) {
+  std::string text;
+  for (const double value : values) text += fmt::format("{}{:.6g}", text.empty() ? "" : ", ", value);
+  return "[" + text + "]";
+}
+
+std::string quote(const std::string& text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') result += '\\';
+    result += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+  }
+  return result + "\"";
+}
+
+std::string curve_text(const GemmCurve& curve) {
+  std::string text = fmt::format("\n[[gemm]]\ndtype = \"{}\"\nk = {}\nn = {}\nrows = {}\n",
+                                 dtype_name(curve.dtype), curve.k, curve.n, list_text(curve.rows));
+  for (int d = 0; d < kNumGemmDirections; ++d)
+    text += fmt::format("{} = {}\n", name_of(static_cast<GemmDirection>(d)), list_text(curve.fraction[d]));
+  return text;
+}
+
+std::string topology_text(const ClusterTopology& topology) {
+  std::string text = fmt::format("\n[topology]\nkind = \"{}\"\ndevices_per_node = {}\n",
+                                 name_of(topology.kind), topology.devices_per_node);
+  if (topology.max_devices > 0) text += fmt::format("max_devices = {}\n", topology.max_devices);
+  if (!topology.dims.empty()) text += fmt::format("dims = [{}]\n", fmt::join(topology.dims, ", "));
+  for (const LinkLevel& level : topology.levels) {
+    text += fmt::format("[[topology.levels]]\nname = {}\nlatency_s = {:.6g}\nbytes_per_s = {:.6g}\n",
+                        quote(level.name), level.latency_s, level.bytes_per_s);
+  }
+  return text;
+}
+
+}  // namespace
+
+const char* name_of(GemmDirection direction) {
+  constexpr const char* kNames[] = {"forward", "input_grad", "weight_grad"};
+  return kNames[static_cast<int>(direction)];
+}
+
+const char* name_of(TopologyKind kind) { return kKinds[static_cast<int>(kind)]; }
+
+Hardware read_hardware_text(const std::string& text, const std::string& name_of_source) {
+  toml::table table;
+  try {
+    table = toml::parse(text, name_of_source);
+  } catch (const toml::parse_error& error) {
+    throw input_error(fmt::format("{}:{}", name_of_source, error.source().begin.line),
+                      std::string(error.description()), "TOML", "correct the file");
+  }
+  Section root(table, name_of_source, "");
+  Hardware h;
+  h.name = root.text("name");
+  h.source = root.text("source");
+  h.unit = root.text("unit", "core");
+  if (h.unit != "core" && h.unit != "chip") root.refuse("unit", h.unit, "core or chip");
+  h.units_per_device = root.count("units_per_device", 1);
+  Section peak = root.table("peak_flops");
+  h.peak_f32 = peak.positive("f32");
+  h.peak_bf16 = peak.positive("bf16");
+  peak.finish();
+  read_memory(root.table("memory"), h);
+  for (Section cache : root.tables("cache")) {
+    h.caches.push_back({cache.text("name"), cache.positive("bytes"), cache.count("units", 1)});
+    cache.finish();
+  }
+  h.topology = read_topology(root.table("topology"));
+  h.efficiency_source = root.text("efficiency_source");
+  for (Section& curve : root.tables("gemm")) h.gemm.push_back(read_curve(curve));
+  if (h.gemm.empty()) root.refuse("gemm", "none", "at least one table [[gemm]]");
+  read_costs(root.table("costs"), h);
+  root.finish();
+  return h;
+}
+
+Hardware load_hardware(const std::string& name_or_path) {
+  namespace fs = std::filesystem;
+  const char* folder = std::getenv("MOEHILL_HARDWARE");
+  std::vector<fs::path> places = {name_or_path};
+  for (const fs::path& place : {fs::path(folder == nullptr ? "hardware" : folder), fs::path("hardware"),
+                                fs::path(MOEHILL_HARDWARE_DIR)})
+    places.push_back(place / (name_or_path + ".toml"));
+  for (const fs::path& path : places) {
+    std::error_code ignored;
+    if (!fs::is_regular_file(path, ignored)) continue;
+    std::ifstream file(path, std::ios::binary);
+    return read_hardware_text({std::istreambuf_iterator<char>(file), {}}, path.string());
+  }
+  std::vector<std::string> shipped;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(MOEHILL_HARDWARE_DIR, none))
+    shipped.push_back(entry.path().stem().string());
+  std::sort(shipped.begin(), shipped.end());
+  throw input_error("--hardware", "\"" + name_or_path + "\"",
+                    fmt::format("a file, or one of {}", fmt::join(shipped, ", ")),
+                    "write one of this machine by moehill probe --as-hardware FILE");
+}
+
+std::string hardware_toml(const Hardware& h, const std::vector<std::string>& comments) {
+  std::string text;
+  for (const std::string& comment : comments) text += "# " + comment + "\n";
+  text += fmt::format("name = {}\nsource = {}\nunit = {}\nunits_per_device = {}\nefficiency_source = {}\n",
+                      quote(h.name), quote(h.source), quote(h.unit), h.units_per_device,
+                      quote(h.efficiency_source));
+  text += fmt::format("\n[peak_flops]\nf32 = {:.6g}\nbf16 = {:.6g}\n", h.peak_f32, h.peak_bf16);
+  text += fmt::format("\n[memory]\nbytes_per_s = {:.6g}\nnode_bytes_per_s = {:.6g}\nbytes = {:.6g}\n",
+                      h.memory_bytes_per_s, h.node_memory_bytes_per_s, h.memory_bytes);
+  for (const CacheLevel& cache : h.caches) {
+    text += fmt::format("\n[[cache]]\nname = {}\nbytes = {:.6g}\nunits = {}\n", quote(cache.name),
+                        cache.bytes, cache.units);
+  }
+  text += topology_text(h.topology);
+  text += fmt::format(
+      "\n[costs]\ngather_bytes_per_s = {:.6g}\ncombine_bytes_per_s = {:.6g}\nswiglu_bytes_per_s = {:.6g}\n"
+      "reduce_bytes_per_s = {:.6g}\nzero_bytes_per_s = {:.6g}\nplan_s_per_assignment = {:.6g}\n"
+      "barrier_s = {:.6g}\nstage_s = {:.6g}\n",
+      h.rows.gather, h.rows.combine, h.rows.swiglu, h.rows.reduce, h.rows.zero, h.plan_s_per_assignment,
+      h.barrier_s, h.stage_s);
+  for (const GemmCurve& curve : h.gemm) text += curve_text(curve);
+  return text;
+}
+
+}  // namespace moehill
