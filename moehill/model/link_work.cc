@@ -1,0 +1,155 @@
+// Link bytes by path.
+#include "moehill/model/link_work.h"
+
+#include "moehill/mesh/line_share.h"
+#include "moehill/mesh/traffic.h"
+
+namespace moehill {
+namespace {
+
+constexpr size_t kF32 = 4, kInt32 = 4, kInt64 = 8;
+
+class Links {
+ public:
+  Links(const WorkProblem& p, const PlanCounts& counts, int device)
+      : p_(p), counts_(counts), device_(device), b_(dtype_bytes(p.dtype)) {}
+
+  bool alone() const { return counts_.num_devices == 1; }
+  bool is_psum() const { return p_.spread == Spread::compact_psum || p_.spread == Spread::dense_masked; }
+  bool is_ragged() const { return p_.spread == Spread::ragged_a2a || p_.spread == Spread::fused; }
+  bool is_ring() const { return p_.spread == Spread::ring_ag_rs; }
+  Range tokens() const { return share(counts_.tokens, device_, counts_.num_devices); }
+
+  // All devices' n values; the slices that devices sum are cut at cache lines.
+  void all_reduce(int64_t n, size_t in, size_t out) {
+    const int64_t own = line_share({0, n}, device_, counts_.num_devices, kLineElements).size();
+    Traffic traffic;
+    count_reduce_scatter(traffic, counts_.num_devices, own, n, in);
+    count_all_gather(traffic, counts_.num_devices, own, n, out);
+    add(LinkOp::all_reduce, traffic);
+  }
+  void reduce_scatter(int64_t own, int64_t n, size_t bytes) {
+    Traffic traffic;
+    count_reduce_scatter(traffic, counts_.num_devices, own, n, bytes);
+    add(LinkOp::reduce_scatter, traffic);
+  }
+  void all_gather(int64_t own, int64_t n, size_t bytes) {
+    Traffic traffic;
+    count_all_gather(traffic, counts_.num_devices, own, n, bytes);
+    add(LinkOp::all_gather, traffic);
+  }
+  // Rows by the routing: out to their experts, or back.
+  void exchange(bool back, size_t row_bytes) {
+    int64_t out = 0, in = 0;
+    for (int other = 0; other < counts_.num_devices; ++other) {
+      if (other == device_) continue;
+      out += counts_.pair_rows(device_, other);
+      in += counts_.pair_rows(other, device_);
+    }
+    if (back) std::swap(out, in);
+    links_.push_back(
+        {LinkOp::all_to_all, out * static_cast<int64_t>(row_bytes), in * static_cast<int64_t>(row_bytes)});
+  }
+  // Counts of own assignments by expert, where the capacity must know those of the devices before.
+  void drop_counts() {
+    if (counts_.capacity_rows == 0) return;
+    all_gather(counts_.experts, int64_t{counts_.experts} * counts_.num_devices, kInt32);
+  }
+  void shared_gradient() {
+    const MlpElements elements = mlp_elements(p_.hidden, p_.shared_dim, p_.shared_fused);
+    for (const int64_t n : {elements.up[0], elements.up[1], elements.down}) {
+      if (n > 0) reduce_scatter(share(n, device_, counts_.num_devices).size(), n, b_);
+    }
+  }
+  // `dp`: every stack of weights, experts' and shared.
+  void all_gradients() {
+    const MlpElements experts = mlp_elements(p_.hidden, p_.mlp_dim, p_.fused_w13);
+    const MlpElements shared = mlp_elements(p_.hidden, p_.shared_dim, p_.shared_fused);
+    for (const int64_t n : {experts.up[0], experts.up[1], experts.down}) {
+      if (n > 0) all_reduce(n * counts_.experts, b_, b_);
+    }
+    for (const int64_t n : {shared.up[0], shared.up[1], shared.down}) {
+      if (n > 0) all_reduce(n, b_, b_);
+    }
+  }
+  void psum_rows() {
+    const bool to_f32 = p_.shared_replicated && p_.shared_dim > 0;
+    all_reduce(counts_.tokens * p_.hidden, kF32, to_f32 ? kF32 : b_);
+  }
+  size_t row_bytes() const { return static_cast<size_t>(p_.hidden) * b_; }
+  std::vector<LinkWork> take() { return std::move(links_); }
+
+  const WorkProblem& p_;
+  const PlanCounts& counts_;
+
+ private:
+  void add(LinkOp op, const Traffic& traffic) {
+    links_.push_back(
+        {op, static_cast<int64_t>(traffic.sent_bytes), static_cast<int64_t>(traffic.received_bytes)});
+  }
+
+  int device_;
+  size_t b_;
+  std::vector<LinkWork> links_;
+};
+
+}  // namespace
+
+std::vector<LinkWork> plan_links(const WorkProblem& problem, const PlanCounts& counts, int device) {
+  Links links(problem, counts, device);
+  if (links.alone()) return {};
+  const int64_t own = links.tokens().size() * counts.topk, all = counts.tokens * counts.topk;
+  if (links.is_ring()) {
+    links.all_gather(own, all, kInt32);  // expert ids
+    links.all_gather(own, all, kF32);    // gate values
+  }
+  if (problem.spread == Spread::dp || links.is_ragged()) links.drop_counts();
+  if (links.is_ragged()) {
+    links.all_gather(counts.num_devices, int64_t{counts.num_devices} * counts.num_devices, kInt64);
+    links.exchange(false, static_cast<size_t>(counts.topk) * (kInt32 + kF32));
+  }
+  return links.take();
+}
+
+std::vector<LinkWork> dispatch_links(const WorkProblem& problem, const PlanCounts& counts, int device) {
+  Links links(problem, counts, device);
+  if (links.alone()) return {};
+  if (links.is_ring()) links.all_gather(links.tokens().size(), counts.tokens, links.row_bytes());
+  if (links.is_ragged()) links.exchange(false, links.row_bytes());
+  return links.take();
+}
+
+std::vector<LinkWork> forward_links(const WorkProblem& problem, const PlanCounts& counts, int device) {
+  Links links(problem, counts, device);
+  if (links.alone()) return {};
+  if (links.is_psum()) links.psum_rows();
+  if (links.is_ring())
+    links.reduce_scatter(links.tokens().size() * problem.hidden, counts.tokens * problem.hidden, kF32);
+  if (links.is_ragged()) links.exchange(true, links.row_bytes());
+  return links.take();
+}
+
+std::vector<LinkWork> backward_links(const WorkProblem& problem, const PlanCounts& counts, int device) {
+  Links links(problem, counts, device);
+  if (links.alone()) return {};
+  const int64_t own = links.tokens().size(), all = counts.tokens * counts.topk;
+  if (problem.spread == Spread::dp) links.all_gradients();
+  if (links.is_psum()) {
+    links.psum_rows();
+    links.all_reduce(all, kF32, kF32);  // dp
+    if (!problem.shared_replicated) links.shared_gradient();
+  }
+  if (links.is_ring()) {
+    links.reduce_scatter(own * problem.hidden, counts.tokens * problem.hidden, kF32);
+    links.reduce_scatter(own * counts.topk, all, kF32);  // dp
+    links.shared_gradient();
+  }
+  if (links.is_ragged()) {
+    links.exchange(true, links.row_bytes());
+    links.exchange(true, static_cast<size_t>(counts.topk) * kF32);  // dp
+    links.shared_gradient();
+  }
+  return links.take();
+}
+
+}  // namespace moehill

@@ -1,0 +1,14 @@
+// Bytes of each collective of a step on one device, by path: what mesh/traffic.h will count.
+#pragma once
+
+#include "moehill/model/work.h"
+
+namespace moehill {
+
+std::vector<LinkWork> plan_links(const WorkProblem& problem, const PlanCounts& counts, int device);
+// Rows of x; those of dy are as many.
+std::vector<LinkWork> dispatch_links(const WorkProblem& problem, const PlanCounts& counts, int device);
+std::vector<LinkWork> forward_links(const WorkProblem& problem, const PlanCounts& counts, int device);
+std::vector<LinkWork> backward_links(const WorkProblem& problem, const PlanCounts& counts, int device);
+
+}  // namespace moehill

@@ -1,0 +1,57 @@
+// Counting rows by expert and by pair of devices.
+#include "moehill/model/plan_counts.h"
+
+#include <algorithm>
+
+#include "moehill/base/partition.h"
+
+namespace moehill {
+namespace {
+
+// owner[i] of n things in contiguous shares.
+std::vector<int32_t> owners(int64_t n, int num_devices) {
+  std::vector<int32_t> owner(static_cast<size_t>(n));
+  for (int device = 0; device < num_devices; ++device) {
+    const Range range = share(n, device, num_devices);
+    std::fill(owner.begin() + range.begin, owner.begin() + range.end, device);
+  }
+  return owner;
+}
+
+}  // namespace
+
+PlanCounts count_plan(const Routing& routing, const Capacity& capacity, int num_devices) {
+  const size_t experts = static_cast<size_t>(routing.num_experts), devices = static_cast<size_t>(num_devices);
+  PlanCounts counts;
+  counts.tokens = routing.num_tokens;
+  counts.experts = routing.num_experts;
+  counts.topk = routing.topk;
+  counts.num_devices = num_devices;
+  counts.pads = capacity.policy == CapacityPolicy::pad;
+  if (capacity.policy != CapacityPolicy::none)
+    counts.capacity_rows = capacity_rows(capacity, routing.num_tokens * routing.topk, routing.num_experts);
+  counts.kept.resize(experts);
+  counts.local_kept.resize(devices * experts);
+  counts.pairs.resize(devices * devices);
+  const std::vector<int32_t> token_owner = owners(routing.num_tokens, num_devices);
+  const std::vector<int32_t> expert_owner = owners(routing.num_experts, num_devices);
+  std::vector<int64_t> last_token(devices, -1);
+  for (int64_t t = 0; t < routing.num_tokens; ++t) {
+    const size_t from = static_cast<size_t>(token_owner[static_cast<size_t>(t)]);
+    for (int64_t a = t * routing.topk; a < (t + 1) * routing.topk; ++a) {
+      const size_t e = static_cast<size_t>(routing.expert[static_cast<size_t>(a)]);
+      // The first C assignments of each expert in token order are kept.
+      if (capacity.policy != CapacityPolicy::none && counts.kept[e] >= counts.capacity_rows) continue;
+      ++counts.num_kept;
+      ++counts.kept[e];
+      ++counts.local_kept[from * experts + e];
+      const size_t to = static_cast<size_t>(expert_owner[e]);
+      if (last_token[to] == t) continue;
+      last_token[to] = t;
+      ++counts.pairs[from * devices + to];
+    }
+  }
+  return counts;
+}
+
+}  // namespace moehill

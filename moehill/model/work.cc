@@ -1,0 +1,316 @@
+// Work of a device: rows and their products, stage by stage, in the order of the step.
+#include "moehill/model/work.h"
+
+#include <algorithm>
+
+#include "moehill/model/link_work.h"
+#include "moehill/model/stage_list.h"
+#include "moehill/tensor/weight_stack.h"
+
+namespace moehill {
+namespace {
+
+double to_double(int64_t n) { return static_cast<double>(n); }
+
+bool shards_tokens(Spread spread) {
+  return spread == Spread::dp || spread == Spread::ring_ag_rs || spread == Spread::ragged_a2a ||
+         spread == Spread::fused;
+}
+
+// The stages of an MLP: a routed expert's have one each, the shared expert's one in all.
+struct MlpStageNames {
+  const char *up, *act, *down, *down_grad, *act_grad, *w2_grad, *up_grad, *w13_grad;
+};
+constexpr MlpStageNames kRouted{"up",       "act",     "down",    "down_grad",
+                                "act_grad", "w2_grad", "up_grad", "w13_grad"};
+constexpr MlpStageNames kShared{"shared",      "shared",      "shared",      "shared_grad",
+                                "shared_grad", "shared_grad", "shared_grad", "shared_grad"};
+constexpr MlpStageNames kRecompute{"recompute", "recompute", "recompute", "recompute",
+                                   "recompute", "recompute", "recompute", "recompute"};
+
+// One MLP of `rows` rows over `groups` weight matrices, `busy` of which have rows.
+struct Mlp {
+  int64_t rows, groups, busy, width;
+  bool fused, shared;
+};
+
+class BlockWork {
+ public:
+  BlockWork(const WorkProblem& p, const PlanCounts& counts, int device)
+      : p_(p), counts_(counts), device_(device), b_(to_double(static_cast<int64_t>(dtype_bytes(p.dtype)))) {
+    find_rows();
+    work_.weight_bytes =
+        b_ * to_double(routed_.groups * mlp_elements(p.hidden, p.mlp_dim, p.fused_w13).total() +
+                       mlp_elements(p.hidden, p.shared_dim, p.shared_fused).total());
+  }
+
+  DeviceWork make() {
+    forward();
+    if (p_.backward) backward();
+    work_.stages = list_.take();
+    work_.activation_bytes = activations();
+    return std::move(work_);
+  }
+
+ private:
+  // ---- whose rows
+  void find_rows() {
+    const Range experts = own_experts(p_.spread, counts_, device_);
+    for (int64_t e = experts.begin; e < experts.end; ++e) {
+      const int expert = static_cast<int>(e);
+      work_.group_rows.push_back(p_.spread == Spread::dp ? counts_.local_rows(device_, expert)
+                                                         : counts_.rows_of_expert(expert));
+    }
+    if (p_.spread == Spread::dense_masked && !work_.group_rows.empty()) add_masked_rows(experts);
+    const Range own = share(counts_.tokens, device_, counts_.num_devices);
+    work_.shared_rows = p_.shared_dim == 0                                  ? 0
+                        : p_.spread == Spread::none || p_.shared_replicated ? counts_.tokens
+                                                                            : own.size();
+    const int64_t busy = std::count_if(work_.group_rows.begin(), work_.group_rows.end(),
+                                       [](int64_t rows) { return rows > 0; });
+    int64_t rows = 0;
+    for (const int64_t r : work_.group_rows) rows += r;
+    routed_ = {rows, static_cast<int64_t>(work_.group_rows.size()), busy, p_.mlp_dim, p_.fused_w13, false};
+    shared_ = {work_.shared_rows, 1, 1, p_.shared_dim, p_.shared_fused, true};
+  }
+
+  // Rows of other devices' experts run with the last expert's weights.
+  void add_masked_rows(Range experts) {
+    int64_t mine = 0;
+    for (int64_t e = experts.begin; e < experts.end; ++e) mine += counts_.kept[static_cast<size_t>(e)];
+    work_.group_rows.back() += counts_.num_kept - mine;
+  }
+
+  // Tokens over whose rows this device's routed experts sum.
+  int64_t combined_tokens() const {
+    if (p_.spread == Spread::dp) return own_tokens(p_.spread, counts_, device_).size();
+    if (p_.spread != Spread::ragged_a2a && p_.spread != Spread::fused) return counts_.tokens;
+    return received_rows();
+  }
+  int64_t received_rows() const {
+    int64_t rows = 0;
+    for (int from = 0; from < counts_.num_devices; ++from) rows += counts_.pair_rows(from, device_);
+    return rows;
+  }
+  int64_t sent_rows() const {
+    int64_t rows = 0;
+    for (int to = 0; to < counts_.num_devices; ++to) rows += counts_.pair_rows(device_, to);
+    return rows;
+  }
+  double bytes(int64_t rows, int64_t columns) const { return b_ * to_double(rows) * to_double(columns); }
+  bool sums_are_f32() const {
+    return p_.spread == Spread::compact_psum || p_.spread == Spread::dense_masked ||
+           p_.spread == Spread::ring_ag_rs;
+  }
+  bool exchanges_rows() const { return p_.spread == Spread::ragged_a2a || p_.spread == Spread::fused; }
+
+  // ---- products
+  void gemm(const char* stage, GemmDirection direction, const Mlp& mlp, int64_t k, int64_t n,
+            double extra_bytes = 0) {
+    StageWork& work = list_.at(stage);
+    const int64_t columns = n == p_.hidden || !is_gate_up(mlp, n) ? n : 2 * mlp.width;
+    work.flops += 2 * to_double(mlp.rows) * to_double(k == p_.hidden ? k : mlp.width) * to_double(columns);
+    const int64_t groups = direction == GemmDirection::weight_grad ? mlp.groups : mlp.busy;
+    work.gemm_bytes += bytes(mlp.rows, k + n) + bytes(groups * k, round_up(n, kPanelWidth)) + extra_bytes;
+    work.gemms.push_back({direction, k, n, mlp.shared});
+  }
+  static bool is_gate_up(const Mlp& mlp, int64_t n) { return mlp.fused && n == gate_up_columns(mlp.width); }
+  int up_products(const Mlp& mlp) const { return mlp.fused ? 1 : 2; }
+  int64_t up_width(const Mlp& mlp) const { return mlp.fused ? gate_up_columns(mlp.width) : mlp.width; }
+
+  void up(const MlpStageNames& names, const Mlp& mlp, bool keep_products) {
+    // Fused, the products are written only if backward needs them, and h besides.
+    for (int i = 0; i < up_products(mlp); ++i) {
+      const double h = mlp.fused ? bytes(mlp.rows, mlp.width) : 0;
+      const double unwritten = mlp.fused && !keep_products ? bytes(mlp.rows, up_width(mlp)) : 0;
+      gemm(names.up, GemmDirection::forward, mlp, p_.hidden, up_width(mlp), h - unwritten);
+    }
+    if (!mlp.fused) list_.at(names.act).rows.swiglu += 3 * bytes(mlp.rows, mlp.width);
+  }
+
+  void mlp_forward(const MlpStageNames& names, const Mlp& mlp) {
+    up(names, mlp, p_.backward && !p_.recompute);
+    gemm(names.down, GemmDirection::forward, mlp, mlp.width, p_.hidden);
+  }
+
+  void mlp_backward(const MlpStageNames& names, const Mlp& mlp) {
+    gemm(names.down_grad, GemmDirection::input_grad, mlp, mlp.width, p_.hidden);
+    list_.at(names.act_grad).rows.swiglu += 6 * bytes(mlp.rows, mlp.width);  // gate, up, dh in and out
+    gemm(names.w2_grad, GemmDirection::weight_grad, mlp, mlp.width, p_.hidden);
+    for (int i = 0; i < up_products(mlp); ++i)
+      gemm(names.up_grad, GemmDirection::input_grad, mlp, p_.hidden, up_width(mlp));
+    for (int i = 0; i < up_products(mlp); ++i)
+      gemm(names.w13_grad, GemmDirection::weight_grad, mlp, p_.hidden, up_width(mlp));
+  }
+
+  // Rows of H summed over each token's choices; `base` as in the combine of the block.
+  void combine(const char* stage, bool base) {
+    const double out = to_double(combined_tokens()) * to_double(p_.hidden) * (sums_are_f32() ? 4 : b_);
+    double& moved = list_.at(stage).rows.combine;
+    moved += bytes(routed_.rows, p_.hidden) + out * (base ? 2 : 1);
+    if (p_.scatter) moved += 4 * to_double(p_.hidden) * to_double(2 * routed_.rows + combined_tokens());
+  }
+
+  // Sums that a sliced shared expert has only some rows of are zeroed elsewhere first.
+  void zero_rest(const char* stage) {
+    const bool sliced = sums_are_f32() && !p_.shared_replicated && p_.shared_dim > 0;
+    if (sliced)
+      list_.at(stage).rows.zero += 4 * to_double(counts_.tokens - work_.shared_rows) * to_double(p_.hidden);
+  }
+  bool combines_onto_shared() const {
+    return p_.shared_dim > 0 && !exchanges_rows() && !(sums_are_f32() && p_.shared_replicated);
+  }
+
+  // ---- passes
+  void forward() {
+    if (!p_.prequeue || exchanges_rows() || p_.spread == Spread::ring_ag_rs) plan();
+    exchange("dispatch");
+    if (p_.shared_dim > 0 && work_.shared_rows > 0) mlp_forward(kShared, shared_);
+    zero_rest("up");
+    mlp_forward(kRouted, routed_);
+    combine("combine", combines_onto_shared());
+    if (exchanges_rows()) return_rows("reduce");
+    list_.add_links("reduce", forward_links(p_, counts_, device_));
+    if (sums_are_f32() && p_.shared_replicated && p_.shared_dim > 0) add_replicated("reduce");
+  }
+
+  void backward() {
+    exchange("dispatch_grad");
+    if (p_.recompute && work_.shared_rows > 0) up(kRecompute, shared_, true);
+    if (work_.shared_rows > 0) mlp_backward(kShared, shared_);
+    if (p_.recompute) up(kRecompute, routed_, true);
+    if (!p_.dx_over_outputs && !p_.preweight)
+      list_.at("combine_grad").rows.gather += 2 * bytes(routed_.rows, p_.hidden);
+    mlp_backward(kRouted, routed_);
+    combine("combine_grad", combines_onto_shared());
+    zero_rest("down_grad");
+    if (p_.router_grad && (device_ == 0))
+      list_.at("router_grad").rows.zero += 4 * to_double(counts_.tokens) * counts_.experts;
+    if (exchanges_rows()) return_rows("reduce_grad");
+    list_.add_links("reduce_grad", backward_links(p_, counts_, device_));
+    if (sums_are_f32() && p_.shared_replicated && p_.shared_dim > 0) add_replicated("reduce_grad");
+  }
+
+  void plan() {
+    StageWork& plan = list_.at("plan");
+    plan.assignments = p_.spread == Spread::dp ? own_tokens(p_.spread, counts_, device_).size() * counts_.topk
+                                               : counts_.tokens * counts_.topk;
+    list_.add_links("plan", plan_links(p_, counts_, device_));
+  }
+
+  // Rows to the devices of their experts: packed by destination first where they go by the routing.
+  void exchange(const char* stage) {
+    if (p_.spread == Spread::ring_ag_rs || exchanges_rows()) list_.at(stage);
+    if (exchanges_rows()) list_.at(stage).rows.gather += 2 * bytes(sent_rows(), p_.hidden);
+    list_.add_links(stage, dispatch_links(p_, counts_, device_));
+  }
+
+  // What comes back is summed at the tokens' device.
+  void return_rows(const char* stage) {
+    const int64_t own = own_tokens(p_.spread, counts_, device_).size();
+    list_.at(stage).rows.combine += bytes(sent_rows() + own * (p_.shared_dim > 0 ? 2 : 1), p_.hidden);
+  }
+
+  // The sum and what every device computed alone.
+  void add_replicated(const char* stage) {
+    list_.at(stage).rows.combine += to_double(counts_.tokens) * to_double(p_.hidden) * (4 + 2 * b_);
+  }
+
+  // Rows that live from forward to backward, and the tokens' tensors.
+  double activations() const {
+    const int64_t tokens = own_tokens(p_.spread, counts_, device_).size();
+    const int64_t outputs = p_.backward && !p_.dx_over_outputs ? 2 : 1;
+    const int64_t products = p_.recompute ? 0 : (p_.backward || !p_.fused_w13 ? 3 : 1);
+    double total = bytes(tokens, p_.hidden) * (p_.backward ? 3 : 2);
+    total += bytes(routed_.rows, outputs * p_.hidden + products * p_.mlp_dim);
+    total += bytes(shared_.rows, (p_.backward || !p_.shared_fused ? 3 : 1) * p_.shared_dim);
+    if (sums_are_f32()) total += 4 * to_double(counts_.tokens) * to_double(p_.hidden);
+    if (p_.spread == Spread::ring_ag_rs) total += bytes(counts_.tokens, p_.hidden) * (p_.backward ? 2 : 1);
+    if (exchanges_rows()) total += bytes(sent_rows() + received_rows() * (p_.backward ? 3 : 2), p_.hidden);
+    return total;
+  }
+
+  const WorkProblem& p_;
+  const PlanCounts& counts_;
+  int device_;
+  double b_;
+  Mlp routed_{}, shared_{};
+  DeviceWork work_;
+  StageList list_;
+};
+
+}  // namespace
+
+const char* name_of(Spread spread) {
+  constexpr const char* kNames[kNumSpreads] = {"none",       "dp",         "compact_psum", "dense_masked",
+                                               "ring_ag_rs", "ragged_a2a", "fused"};
+  return kNames[static_cast<int>(spread)];
+}
+
+const char* name_of(LinkOp op) {
+  constexpr const char* kNames[kNumLinkOps] = {"all_reduce", "reduce_scatter", "all_gather", "all_to_all"};
+  return kNames[static_cast<int>(op)];
+}
+
+MlpElements mlp_elements(int64_t hidden, int64_t width, bool fused) {
+  if (width == 0) return {};
+  const int64_t up = hidden * round_up(fused ? gate_up_columns(width) : width, kPanelWidth);
+  return {{up, fused ? 0 : up}, width * round_up(hidden, kPanelWidth)};
+}
+
+Range own_tokens(Spread spread, const PlanCounts& counts, int device) {
+  return shards_tokens(spread) ? share(counts.tokens, device, counts.num_devices) : Range{0, counts.tokens};
+}
+
+Range own_experts(Spread spread, const PlanCounts& counts, int device) {
+  const bool all = spread == Spread::none || spread == Spread::dp;
+  return all ? Range{0, counts.experts} : share(counts.experts, device, counts.num_devices);
+}
+
+int64_t StageWork::sent_bytes() const {
+  int64_t sum = 0;
+  for (const LinkWork& link : links) sum += link.sent_bytes;
+  return sum;
+}
+
+int64_t StageWork::received_bytes() const {
+  int64_t sum = 0;
+  for (const LinkWork& link : links) sum += link.received_bytes;
+  return sum;
+}
+
+double DeviceWork::flops() const {
+  double sum = 0;
+  for (const StageWork& stage : stages) sum += stage.flops;
+  return sum;
+}
+
+double DeviceWork::memory_bytes() const {
+  double sum = 0;
+  for (const StageWork& stage : stages) sum += stage.memory_bytes();
+  return sum;
+}
+
+int64_t DeviceWork::sent_bytes() const {
+  int64_t sum = 0;
+  for (const StageWork& stage : stages) sum += stage.sent_bytes();
+  return sum;
+}
+
+int64_t DeviceWork::received_bytes() const {
+  int64_t sum = 0;
+  for (const StageWork& stage : stages) sum += stage.received_bytes();
+  return sum;
+}
+
+DeviceWork device_work(const WorkProblem& problem, const PlanCounts& counts, int device) {
+  return BlockWork(problem, counts, device).make();
+}
+
+std::vector<DeviceWork> all_work(const WorkProblem& problem, const PlanCounts& counts) {
+  std::vector<DeviceWork> work;
+  for (int d = 0; d < counts.num_devices; ++d) work.push_back(device_work(problem, counts, d));
+  return work;
+}
+
+}  // namespace moehill

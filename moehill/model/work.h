@@ -1,0 +1,105 @@
+// The exact work of a step: FLOPs, memory bytes and link bytes of every stage on every device, from the
+// actual routing. Formulas are in docs/metrics.md; tests hold link bytes and FLOPs equal to what runs count.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "moehill/base/partition.h"
+#include "moehill/model/hardware.h"
+#include "moehill/model/plan_counts.h"
+
+namespace moehill {
+
+// How the block is spread over devices; the names are those of the parallel modes and paths.
+enum class Spread { none, dp, compact_psum, dense_masked, ring_ag_rs, ragged_a2a, fused };
+inline constexpr int kNumSpreads = 7;
+const char* name_of(Spread);
+
+// What must be known of a run beside its plan's counts.
+struct WorkProblem {
+  int64_t hidden = 0, mlp_dim = 0, shared_dim = 0;
+  DType dtype = DType::bf16;
+  Spread spread = Spread::none;
+  bool backward = true;          // forward and backward, else forward alone
+  bool fused_w13 = true;         // one product with W1|W3, SwiGLU in its epilogue
+  bool shared_fused = false;     // the same for the shared expert
+  bool preweight = false;        // gate value before W2
+  bool scatter = false;          // combine by scatter-add
+  bool recompute = false;        // up-projections again in backward
+  bool dx_over_outputs = false;  // remat `combine`
+  bool prequeue = false;         // plan before the clock
+  bool router_grad = false;
+  bool shared_replicated = false;  // psum paths: the shared expert on all tokens everywhere
+};
+
+// One grouped product. Rows by group are those of the device's experts or, with `shared`, one group of the
+// shared expert's tokens.
+struct GemmWork {
+  GemmDirection direction = GemmDirection::forward;
+  int64_t k = 0, n = 0;  // of the matrices
+  bool shared = false;
+};
+
+enum class LinkOp { all_reduce, reduce_scatter, all_gather, all_to_all };
+inline constexpr int kNumLinkOps = 4;
+const char* name_of(LinkOp);
+
+// One collective as mesh/traffic.h counts it.
+struct LinkWork {
+  LinkOp op = LinkOp::all_reduce;
+  int64_t sent_bytes = 0, received_bytes = 0;
+};
+
+// What rows beside the products read and write, by kind of operation.
+struct RowBytes {
+  double gather = 0, combine = 0, swiglu = 0, zero = 0;
+  double total() const { return gather + combine + swiglu + zero; }
+};
+
+struct StageWork {
+  std::string stage;  // its name in a record
+  bool backward = false;
+  double flops = 0;       // multiplied; padding, masked rows and recomputation included
+  double gemm_bytes = 0;  // operands read once and results written once, if no cache held any
+  RowBytes rows;
+  int64_t assignments = 0;  // passed through the plan builder
+  std::vector<GemmWork> gemms;
+  std::vector<LinkWork> links;
+
+  double memory_bytes() const { return gemm_bytes + rows.total(); }
+  int64_t sent_bytes() const;
+  int64_t received_bytes() const;
+};
+
+struct DeviceWork {
+  std::vector<int64_t> group_rows;  // of its experts
+  int64_t shared_rows = 0;
+  double weight_bytes = 0;        // of its experts and the shared expert, as stored
+  double activation_bytes = 0;    // rows it keeps, x, y and dx of its tokens and what its path holds
+  std::vector<StageWork> stages;  // in the order of the step
+
+  double flops() const;
+  double memory_bytes() const;
+  int64_t sent_bytes() const;
+  int64_t received_bytes() const;
+};
+
+// Work of one device, [0, counts.num_devices).
+DeviceWork device_work(const WorkProblem& problem, const PlanCounts& counts, int device);
+// Of all of them. Memory is O(P * stages).
+std::vector<DeviceWork> all_work(const WorkProblem& problem, const PlanCounts& counts);
+
+// Elements of an MLP's stored weights: columns padded to whole panels of 16, gate and up to pairs of 8.
+struct MlpElements {
+  int64_t up[2] = {0, 0}, down = 0;  // up[1] is 0 where gate and up are one matrix
+  int64_t total() const { return up[0] + up[1] + down; }
+};
+MlpElements mlp_elements(int64_t hidden, int64_t width, bool fused);
+
+// Tokens whose results, and experts whose weights, device `d` has.
+Range own_tokens(Spread spread, const PlanCounts& counts, int device);
+Range own_experts(Spread spread, const PlanCounts& counts, int device);
+
+}  // namespace moehill

@@ -1,0 +1,12 @@
+// A run's configuration in the words of the model.
+#pragma once
+
+#include "moehill/model/work.h"
+#include "moehill/parallel/run.h"
+
+namespace moehill {
+
+Spread spread_of(const RunConfig& config);
+WorkProblem work_problem(const RunConfig& config);
+
+}  // namespace moehill

@@ -1,0 +1,100 @@
+// The model's exact work against what runs count: bytes of every device and FLOPs, for every path, with and
+// without capacity, shared expert and separate gate and up.
+#include "moehill/model/work.h"
+
+#include <gtest/gtest.h>
+
+#include "moehill/model/stage_list.h"
+#include "moehill/moe/stages.h"
+#include "moehill/parallel/work_problem.h"
+
+namespace moehill {
+namespace {
+
+struct Variant {
+  const char* name;
+  void (*apply)(RunConfig&);
+};
+
+const Variant kVariants[] = {
+    {"plain", [](RunConfig&) {}},
+    {"forward", [](RunConfig& c) { c.block.pass = Pass::forward; }},
+    {"shared", [](RunConfig& c) { c.shape.shared_dim = 19; }},
+    {"shared_fused", [](RunConfig& c) { c.shape.shared_dim = 19, c.block.shared_fused = true; }},
+    {"replicated",
+     [](RunConfig& c) { c.shape.shared_dim = 19, c.shared_placement = SharedPlacement::replicated; }},
+    {"baseline", [](RunConfig& c) { c.block.impl = Impl::baseline; }},
+    {"drop",
+     [](RunConfig& c) {
+       c.block.capacity = {CapacityPolicy::drop, 0.8};
+     }},
+    {"pad",
+     [](RunConfig& c) {
+       c.block.capacity = {CapacityPolicy::pad, 1.2};
+     }},
+    {"recompute", [](RunConfig& c) { c.block.remat = Remat::expert_mlp, c.shape.shared_dim = 19; }},
+    {"f32", [](RunConfig& c) { c.shape.dtype = DType::f32; }},
+};
+
+class WorkTest : public testing::TestWithParam<int> {
+ protected:
+  void expect_equal(RunConfig config, const Variant& variant) {
+    variant.apply(config);
+    const bool psum = !shards_tokens(config) && config.mode == ParallelMode::ep;
+    if (config.shared_placement == SharedPlacement::replicated && !psum) return;
+    SCOPED_TRACE(std::string(name_of(config.mode)) + " " + name_of(config.path) + " " + variant.name);
+    const auto run = factory_.make(config);
+    run->step({});
+    const PlanCounts counts = count_plan(run->routing(), config.block.capacity, config.num_devices);
+    const std::vector<DeviceWork> work = all_work(work_problem(config), counts);
+    const std::vector<Traffic> traffic = run->traffic();
+    double flops = 0;
+    for (size_t d = 0; d < work.size(); ++d) {
+      EXPECT_EQ(work[d].sent_bytes(), static_cast<int64_t>(traffic[d].sent_bytes)) << "device " << d;
+      EXPECT_EQ(work[d].received_bytes(), static_cast<int64_t>(traffic[d].received_bytes)) << "device " << d;
+      flops += work[d].flops();
+    }
+    EXPECT_NEAR(flops, run->executed_flops(), 1e-9 * flops);
+  }
+
+  RunFactory factory_{{}, 5, {}};
+};
+
+TEST_P(WorkTest, BytesAndFlopsAreThoseOfTheRun) {
+  for (const Variant& variant : kVariants) {
+    RunConfig config{.shape = {37, 45, 27, 7, 3, 0, DType::bf16}};
+    if (GetParam() == 1) expect_equal(config, variant);
+    config.num_devices = GetParam();
+    config.mode = ParallelMode::dp;
+    expect_equal(config, variant);
+    config.mode = ParallelMode::ep;
+    for (const EpPath path :
+         {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs, EpPath::ragged_a2a}) {
+      config.path = path;
+      expect_equal(config, variant);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, WorkTest, testing::Values(1, 2, 3, 9));
+
+TEST(Work, StageNamesAreThoseOfTheBlock) {
+  ASSERT_EQ(kStageNames.size(), static_cast<size_t>(kNumStages));
+  for (int i = 0; i < kNumStages; ++i)
+    EXPECT_STREQ(kStageNames[static_cast<size_t>(i)], name_of(static_cast<Stage>(i)));
+  EXPECT_EQ(kFirstBackwardStageName, static_cast<size_t>(kFirstBackwardStage));
+}
+
+TEST(Work, PairsAndLoadsOfASmallRouting) {
+  // Four tokens on two devices, four experts of which device 0 has 0 and 1.
+  const Routing routing{4, 4, 2, {0, 1, 1, 2, 3, 2, 0, 3}, std::vector<float>(8, 0.5f)};
+  const PlanCounts counts = count_plan(routing, {}, 2);
+  EXPECT_EQ(counts.kept, (std::vector<int64_t>{2, 2, 2, 2}));
+  EXPECT_EQ(counts.pairs, (std::vector<int64_t>{2, 1, 1, 2}));
+  const PlanCounts dropped = count_plan(routing, {CapacityPolicy::drop, 0.5}, 2);  // C = 1
+  EXPECT_EQ(dropped.kept, (std::vector<int64_t>{1, 1, 1, 1}));
+  EXPECT_EQ(dropped.pairs, (std::vector<int64_t>{1, 1, 0, 1}));
+}
+
+}  // namespace
+}  // namespace moehill
