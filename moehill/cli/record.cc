@@ -36,6 +36,8 @@ void add_block(Json& json, const BlockOptions& b) {
   json["capacity_factor"] = b.capacity.factor;
   json["capacity_policy"] = name_of(b.capacity.policy);
   json["router_grad"] = b.router_grad;
+  json["route_in_step"] = b.route_in_step;
+  json["renormalize_topk"] = b.renormalize_topk;
   if (b.fault != Fault::none) json["fault"] = name_of(b.fault);
 }
 

@@ -12,7 +12,8 @@ double median_seconds(const PointResult& result) { return median_of(result.sampl
 bool same_block(const BlockOptions& a, const BlockOptions& b) {
   return a.backend == b.backend && a.impl == b.impl && a.remat == b.remat && a.pass == b.pass &&
          a.pack == b.pack && a.shared_fused == b.shared_fused && a.router_grad == b.router_grad &&
-         a.prequeue == b.prequeue;
+         a.prequeue == b.prequeue && a.route_in_step == b.route_in_step &&
+         a.renormalize_topk == b.renormalize_topk;
 }
 
 }  // namespace

@@ -73,10 +73,11 @@ const char* name_of(Fault fault) {
 }
 
 const char* name_of(Stage stage) {
-  constexpr std::array names = {
-      "plan",    "dispatch", "pack",          "up",           "act",         "down",        "combine",
-      "shared",  "reduce",   "dispatch_grad", "recompute",    "pack_grad",   "down_grad",   "act_grad",
-      "w2_grad", "up_grad",  "w13_grad",      "combine_grad", "shared_grad", "router_grad", "reduce_grad"};
+  constexpr std::array names = {"router",        "plan",       "dispatch",  "pack",         "up",
+                                "act",           "down",       "combine",   "shared",       "reduce",
+                                "dispatch_grad", "recompute",  "pack_grad", "down_grad",    "act_grad",
+                                "w2_grad",       "up_grad",    "w13_grad",  "combine_grad", "shared_grad",
+                                "router_grad",   "reduce_grad"};
   static_assert(names.size() == kNumStages);
   return pick(names, stage);
 }

@@ -55,6 +55,8 @@ struct BlockOptions {
   bool router_grad = false;
   bool prequeue = false;  // plan (and packed rows) made before the clock starts; forward only
   Fault fault = Fault::none;
+  bool route_in_step = false;     // each step begins with the router, on each device for its own tokens
+  bool renormalize_topk = false;  // with route_in_step: gate values of a token add up to 1
 };
 
 const char* name_of(Backend);

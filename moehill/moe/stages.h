@@ -6,6 +6,7 @@
 namespace moehill {
 
 enum class Stage {
+  router,         // softmax and top-k of the logits, where a step begins with them
   plan,           // routing plan
   dispatch,       // rows of x to the devices of their experts
   pack,           // gathering of rows where a backend cannot gather while packing (ragged_dot, prequeue)
@@ -28,7 +29,7 @@ enum class Stage {
   router_grad,    // dlogits
   reduce_grad,    // collectives of the backward pass
 };
-inline constexpr int kNumStages = 21;
+inline constexpr int kNumStages = 22;
 inline constexpr int kFirstBackwardStage = static_cast<int>(Stage::dispatch_grad);
 const char* name_of(Stage);
 

@@ -4,6 +4,7 @@
 
 #include "moehill/parallel/operands.h"
 #include "moehill/parallel/path.h"
+#include "moehill/parallel/step_router.h"
 #include "moehill/routing/skew.h"
 #include "moehill/routing/statistics.h"
 #include "moehill/routing/topk.h"
@@ -33,7 +34,8 @@ struct RunParts {
   std::shared_ptr<WeightOperands> weights;
   std::shared_ptr<TokenOperands> tokens;
   std::shared_ptr<const Routing> routing;
-  OwnedMlp mangled;  // tests only: experts with W2 transposed
+  std::vector<float> logits;  // [T, E], where the step begins with the router
+  OwnedMlp mangled;           // tests only: experts with W2 transposed
 };
 
 // Tests only: W2 of every expert as if its two indices had been exchanged.
@@ -60,6 +62,10 @@ class BlockRun final : public Run {
         traffic_(static_cast<size_t>(mesh().num_devices())) {
     if (config().block.router_grad) {
       dlogits_.resize(static_cast<size_t>(config().shape.tokens * config().shape.experts));
+    }
+    if (config().block.route_in_step) {
+      router_ = std::make_unique<StepRouter>(std::move(parts_.logits), *parts_.routing,
+                                             config().block.renormalize_topk);
     }
     for (int rank = 0; rank < mesh().num_devices(); ++rank) paths_.push_back(make_device_path(rank));
     step_ = [this](Group& group) { step_device(group); };
@@ -127,7 +133,7 @@ class BlockRun final : public Run {
     PathInputs inputs;
     inputs.config = config();
     inputs.rank = rank;
-    inputs.routing = parts_.routing.get();
+    inputs.routing = router_ ? &router_->routing() : parts_.routing.get();
     inputs.x = parts_.tokens->x;
     inputs.y = parts_.tokens->y;
     inputs.dx = parts_.tokens->dx;
@@ -148,6 +154,10 @@ class BlockRun final : public Run {
     StageListener* listener = listeners_->empty() ? nullptr : (*listeners_)[rank];
     const Traffic before = group.traffic();
     path.begin_step(group);
+    if (router_) {
+      enter(listener, Stage::router);
+      router_->route(result_tokens(config(), group.rank()), group.team());
+    }
     if (!config().block.prequeue) path.make_plan(group, listener);
     path.forward(group, listener);
     plant_forward_fault(group.team(), path, rank);
@@ -210,6 +220,7 @@ class BlockRun final : public Run {
   std::vector<float> dp_, dlogits_;
   std::vector<int32_t> kept_;
   std::vector<Traffic> traffic_;
+  std::unique_ptr<StepRouter> router_;                // null: routed before the clock starts
   std::vector<std::unique_ptr<ParallelPath>> paths_;  // one a device
   std::function<void(Group&)> step_;
   const std::vector<StageListener*>* listeners_ = nullptr;
@@ -249,10 +260,26 @@ struct RunFactory::State {
     return routings.back();
   }
 
-  std::unique_ptr<Run> make(const RunConfig& config, std::shared_ptr<const Routing> routing) {
-    RunParts parts{
-        config, mesh(config.num_devices, config.threads_per_device), nullptr, nullptr, std::move(routing),
-        {}};
+  // The routing that the steps of such a run will make, and the logits they make it from.
+  std::unique_ptr<Run> make_routed_in_step(const RunConfig& config) {
+    refuse_route_in_step(config);
+    const MoeShape& shape = config.shape;
+    std::vector<float> logits = make_logits(distribution, shape.tokens, shape.experts, shape.topk, seed);
+    auto expected = std::make_shared<Routing>(*routing(shape));
+    ThreadTeam team(1);
+    route_softmax_topk(logits.data(), {0, shape.tokens}, config.block.renormalize_topk, team, *expected);
+    return make(config, std::move(expected), std::move(logits));
+  }
+
+  std::unique_ptr<Run> make(const RunConfig& config, std::shared_ptr<const Routing> routing,
+                            std::vector<float> logits = {}) {
+    RunParts parts{config,
+                   mesh(config.num_devices, config.threads_per_device),
+                   nullptr,
+                   nullptr,
+                   std::move(routing),
+                   std::move(logits),
+                   {}};
     ThreadTeam filler(std::max(1, static_cast<int>(cpus.size())));
     const WeightKey key = weight_key(config);
     for (const auto& w : weights) {
@@ -276,10 +303,12 @@ RunFactory::RunFactory(DistributionOptions distribution, uint32_t seed, std::vec
 RunFactory::~RunFactory() = default;
 
 std::unique_ptr<Run> RunFactory::make(const RunConfig& config) {
+  if (config.block.route_in_step) return state_->make_routed_in_step(config);
   return state_->make(config, state_->routing(config.shape));
 }
 
 std::unique_ptr<Run> RunFactory::make(const RunConfig& config, const Routing& routing) {
+  MOEHILL_CHECK(!config.block.route_in_step, "a routing given to a run that routes by itself");
   return state_->make(config, std::make_shared<const Routing>(routing));
 }
 

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "moehill/base/error.h"
 #include "moehill/moe/check.h"
 #include "moehill/tensor/buffer.h"
 
@@ -253,6 +254,35 @@ INSTANTIATE_TEST_SUITE_P(Each, FaultTest,
                                          Fault::backward_p_left_out, Fault::backward_row_lost,
                                          Fault::dx_misses_one_expert, Fault::dw_of_wrong_expert),
                          [](const auto& tested) { return std::string(name_of(tested.param)); });
+
+TEST_F(RunTest, RoutesInTheStep) {
+  for (const bool renormalize : {false, true}) {
+    RunConfig config{.shape = kOdd, .threads_per_device = 2};
+    config.block.route_in_step = true;
+    config.block.renormalize_topk = renormalize;
+    expect_right(config, "none");
+    for (const int devices : {2, 3}) {
+      expect_right(dp(config, devices), "dp");
+      for (const EpPath path : kShardingPaths) expect_right(ep(config, devices, path), name_of(path));
+    }
+    double largest = 0;
+    for (int64_t t = 0; t < kOdd.tokens; ++t) {
+      double sum = 0;
+      for (int j = 0; j < kOdd.topk; ++j)
+        sum += run_->routing().weight[static_cast<size_t>(t * kOdd.topk + j)];
+      largest = std::max(largest, std::abs(sum - 1));
+    }
+    EXPECT_EQ(largest < 1e-5, renormalize);
+  }
+}
+
+TEST_F(RunTest, RefusesARouterInTheStepWhereItCannotBe) {
+  RunConfig config{.shape = kOdd};
+  config.block.route_in_step = true;
+  EXPECT_THROW(factory_.make(ep(config, 2, EpPath::compact_psum)), InputError);
+  config.block.router_grad = true;
+  EXPECT_THROW(factory_.make(config), InputError);
+}
 
 }  // namespace
 }  // namespace moehill

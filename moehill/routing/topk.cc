@@ -58,6 +58,27 @@ Routing route_topk(const std::vector<float>& logits, int64_t num_tokens, int num
   return routing;
 }
 
+void route_softmax_topk(const float* logits, Range tokens, bool renormalize, ThreadTeam& team,
+                        Routing& routing) {
+  const int topk = routing.topk;
+  team.parallel_for(tokens.size(), [&](int64_t begin, int64_t end) {
+    for (int64_t t = tokens.begin + begin; t < tokens.begin + end; ++t) {
+      const float* row = logits + t * routing.num_experts;
+      int32_t* chosen = routing.expert.data() + t * topk;
+      float* weight = routing.weight.data() + t * topk;
+      choose(row, t, routing.num_experts, topk, chosen);
+      if (renormalize) {
+        softmax_over(row, chosen, topk, weight);
+        continue;
+      }
+      const float largest = row[chosen[0]];
+      float sum = 0;
+      for (int e = 0; e < routing.num_experts; ++e) sum += std::exp(row[e] - largest);
+      for (int j = 0; j < topk; ++j) weight[j] = std::exp(row[chosen[j]] - largest) / sum;
+    }
+  });
+}
+
 void route_topk_backward(const Routing& routing, const float* dp, float* dlogits, ThreadTeam& team) {
   const int topk = routing.topk;
   team.parallel_for(routing.num_tokens, [&](int64_t begin, int64_t end) {

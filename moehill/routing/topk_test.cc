@@ -36,7 +36,7 @@ TEST(RouteTopk, TiesGoToTheLowerExpert) {
 
 TEST(RouteTopk, AgreesWithStableSort) {
   for (const int num_experts : {1, 2, 7, 60}) {
-    std::vector<float> logits = make_logits({}, 50, num_experts, 9);
+    std::vector<float> logits = make_logits({}, 50, num_experts, 1, 9);
     for (float& logit : logits) logit = std::round(logit * 4) / 4;  // many ties
     for (const int topk : {1, (num_experts + 1) / 2, num_experts}) {
       const Routing routing = route_topk(logits, 50, num_experts, topk);
@@ -92,8 +92,8 @@ TEST(RouteTopk, RefusesTopkOutOfRange) {
 // Against central differences of sum_j dp_j p_j in double.
 TEST(RouteTopkBackward, IsTheGradientOfTheGateValues) {
   constexpr int kTokens = 5, kExperts = 7, kTopk = 3;
-  const std::vector<float> logits = make_logits({}, kTokens, kExperts, 4);
-  const std::vector<float> dp = make_logits({}, kTokens, kTopk, 5);
+  const std::vector<float> logits = make_logits({}, kTokens, kExperts, kTopk, 4);
+  const std::vector<float> dp = make_logits({}, kTokens, kTopk, 1, 5);
   const Routing routing = route_topk(logits, kTokens, kExperts, kTopk);
   const auto loss = [&](size_t moved, double step) {
     double total = 0;
@@ -117,6 +117,41 @@ TEST(RouteTopkBackward, IsTheGradientOfTheGateValues) {
       EXPECT_NEAR(dlogits[i], (loss(i, 1e-5) - loss(i, -1e-5)) / 2e-5, 1e-6) << "logit " << i;
     }
   }
+}
+
+TEST(RouteSoftmaxTopk, TakesTheSoftmaxOverAllExperts) {
+  constexpr int kTokens = 9, kExperts = 7, kTopk = 3;
+  const std::vector<float> logits = make_logits({}, kTokens, kExperts, kTopk, 4);
+  const Routing over_chosen = route_topk(logits, kTokens, kExperts, kTopk);
+  for (const int num_threads : {1, 2}) {
+    ThreadTeam team(num_threads);
+    Routing all = over_chosen, renormalized = over_chosen;
+    for (Routing* routing : {&all, &renormalized}) {
+      std::fill(routing->expert.begin(), routing->expert.end(), -1);
+      std::fill(routing->weight.begin(), routing->weight.end(), std::nanf(""));
+    }
+    route_softmax_topk(logits.data(), {0, kTokens}, false, team, all);
+    route_softmax_topk(logits.data(), {0, kTokens}, true, team, renormalized);
+    EXPECT_EQ(all.expert, over_chosen.expert);
+    EXPECT_EQ(renormalized.expert, over_chosen.expert);
+    for (size_t i = 0; i < all.weight.size(); ++i) {
+      const size_t t = i / kTopk;
+      double sum = 0;
+      for (size_t e = 0; e < kExperts; ++e) sum += std::exp(logits[t * kExperts + e]);
+      EXPECT_NEAR(all.weight[i], std::exp(logits[t * kExperts + static_cast<size_t>(all.expert[i])]) / sum,
+                  1e-6);
+      EXPECT_NEAR(renormalized.weight[i], over_chosen.weight[i], 1e-6);
+    }
+  }
+}
+
+TEST(RouteSoftmaxTopk, RoutesTheTokensAskedForAlone) {
+  const std::vector<float> logits = make_logits({}, 6, 4, 2, 4);
+  Routing routing = route_topk(logits, 6, 4, 2);
+  std::fill(routing.expert.begin(), routing.expert.end(), -1);
+  ThreadTeam team(1);
+  route_softmax_topk(logits.data(), {2, 4}, false, team, routing);
+  for (size_t i = 0; i < routing.expert.size(); ++i) EXPECT_EQ(routing.expert[i] < 0, i / 2 < 2 || i / 2 > 3);
 }
 
 }  // namespace
