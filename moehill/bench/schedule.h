@@ -21,8 +21,10 @@ struct ScheduleOptions {
 };
 
 struct ScheduleHooks {
-  std::function<double()> clock = seconds;         // of any start
-  std::function<void(int point)> after_sample;     // outside the clock, warm-up included
+  std::function<double()> clock = seconds;      // of any start
+  std::function<void()> before_sample;          // outside the clock
+  std::function<double(double)> agreed;         // the sample that several processes agree on, from this one's
+  std::function<void(int point)> after_sample;  // outside the clock, warm-up included
   std::function<void(int64_t round)> after_round;  // likewise
 };
 

@@ -20,7 +20,8 @@ namespace {
 // Where the table goes: standard output, or standard error when the records have standard output.
 std::FILE* table_stream(const BenchOptions& options) { return options.json == "-" ? stderr : stdout; }
 
-void say(const BenchOptions& options, const std::string& text) {
+void say(const BenchOptions& options, const Job& job, const std::string& text) {
+  if (!job.is_root()) return;
   std::fputs(text.c_str(), table_stream(options));
   std::fflush(table_stream(options));
 }
@@ -38,8 +39,8 @@ void require_writable_outputs(const BenchOptions& options) {
   if (!options.trace_dir.empty()) require_writable_folder("--trace-dir", options.trace_dir);
 }
 
-void resolve_tokens(BenchOptions& options, int num_cores, Yardstick& yardstick) {
-  if (!options.tokens_auto) return;
+// Tokens for two minutes, by what the first process measures on its cores.
+int64_t measured_tokens(const BenchOptions& options, int num_cores, Yardstick& yardstick) {
   const Layout layout = resolve_layout(options, num_cores);
   const int num_threads = std::min(num_cores, layout.num_devices * layout.threads_per_device);
   yardstick.team(num_threads);
@@ -52,27 +53,37 @@ void resolve_tokens(BenchOptions& options, int num_cores, Yardstick& yardstick) 
     return expand_points(sized, num_cores);
   };
   const double usable = 0.9 * static_cast<double>(available_memory_bytes());
-  options.tokens = choose_tokens(points_of, options.schedule.warmup + options.schedule.iters, speed, usable);
-  say(options,
-      fmt::format(
-          "--tokens auto: {} tokens, for two minutes at a measured peak of {:.1f} GF/s and {:.1f} GB/s\n",
-          options.tokens, speed.flops / 1e9, speed.bytes_per_s / 1e9));
+  return choose_tokens(points_of, options.schedule.warmup + options.schedule.iters, speed, usable);
 }
 
-CommandResult measure(const BenchOptions& options, const std::vector<Point>& points, Yardstick& yardstick) {
+void resolve_tokens(BenchOptions& options, const Job& job, int num_cores, Yardstick& yardstick) {
+  if (!options.tokens_auto) return;
+  std::string chosen;
+  job.on_root([&] { chosen = std::to_string(measured_tokens(options, num_cores, yardstick)); });
+  options.tokens = std::stoll(job.from_root(chosen));
+  say(options, job,
+      fmt::format("--tokens auto: {} tokens, for two minutes at the measured peak\n", options.tokens));
+}
+
+CommandResult measure(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
+                      Yardstick& yardstick) {
   CommandResult command;
   command.time_utc = utc_now();
-  for (const Point& point : points)
-    yardstick.team(point.config.num_devices * point.config.threads_per_device);
-  yardstick.measure_fma();
-  yardstick.measure_bandwidth();  // now, since its memory must not count as the runs' peak
+  for (const Point& point : points) {
+    if (point.config.mode != ParallelMode::none || job.is_root())
+      yardstick.team(yardstick_threads(point.config, job));
+  }
+  measure_together(yardstick, job, &Yardstick::measure_fma);
+  // Now, since its memory must not count as the runs' peak.
+  measure_together(yardstick, job, &Yardstick::measure_bandwidth);
   reset_peak_rss();
-  Measurement measurement(options, points, yardstick, show_progress);
+  Measurement measurement(
+      options, points, job, yardstick, job.is_root() ? show_progress : [](const std::string&) {});
   measurement.prepare();
   measurement.time(&command);
-  command.peak_rss_bytes = static_cast<double>(peak_rss_bytes());
-  yardstick.measure_fma();
-  show_progress("");
+  command.peak_rss_bytes = job.sum(static_cast<double>(peak_rss_bytes()));
+  measure_together(yardstick, job, &Yardstick::measure_fma);
+  if (job.is_root()) show_progress("");
   command.points = measurement.take_results();
   return command;
 }
@@ -102,31 +113,68 @@ int exit_status(const CommandResult& command) {
   return kExitDone;
 }
 
+// The cores of this node in the order in which this process uses them: its own device's first.
+std::vector<int> own_cpus_first(const Job& job, const BenchOptions& options, std::vector<int> cpus) {
+  if (job.session() == nullptr) return cpus;
+  const int ranks_per_node =
+      (job.num_processes() + job.session()->num_nodes() - 1) / job.session()->num_nodes();
+  const int64_t own = job.session()->rank() % ranks_per_node * options.threads_per_device;
+  if (own < std::ssize(cpus)) std::rotate(cpus.begin(), cpus.begin() + own, cpus.end());
+  return cpus;
+}
+
+struct Prepared {
+  BenchOptions options;
+  Environment environment;
+};
+
+// Everything that can be refused before anything is measured; nothing when help was printed.
+std::optional<Prepared> prepare(const std::vector<std::string>& args, const Job& job) {
+  std::optional<BenchOptions> options = parse_bench_options(args);
+  if (!options) return std::nullopt;
+  Environment environment = detect_environment();
+  const int num_cores = environment.topology.num_cores;
+  adopt_job(job, num_cores, options->mesh, options->devices, options->threads_per_device);
+  if (!options->tokens_auto) expand_points(*options, num_cores);
+  if (job.is_root()) require_writable_outputs(*options);
+  if (job.session() != nullptr) {
+    environment.mpi = job.session()->library();
+    environment.num_nodes = job.session()->num_nodes();
+  }
+  return Prepared{*options, environment};
+}
+
 }  // namespace
 
-int bench_command(const std::vector<std::string>& args) {
-  std::optional<BenchOptions> options = parse_bench_options(args);
-  if (!options) return kExitDone;
-  const Environment environment = detect_environment();
+int bench_command(const std::vector<std::string>& args, const Job& job) {
+  std::optional<Prepared> prepared = job.together([&] { return prepare(args, job); });
+  if (!prepared) return kExitDone;
+  BenchOptions& options = prepared->options;
+  const Environment& environment = prepared->environment;
   const int num_cores = environment.topology.num_cores;
-  if (!options->tokens_auto)
-    expand_points(*options, num_cores);  // refuses bad shapes before anything is measured
-  require_writable_outputs(*options);
-  Yardstick yardstick(environment.topology.core_cpus);
-  resolve_tokens(*options, num_cores, yardstick);
-  const std::vector<Point> points = expand_points(*options, num_cores);
-  const std::vector<MemoryPart> memory = predict_points_memory(points);
-  refuse_too_much_memory(memory, available_memory_bytes());
-  say(*options, describe_command(points, environment, memory));
+  Yardstick yardstick(own_cpus_first(job, options, environment.topology.core_cpus));
+  resolve_tokens(options, job, num_cores, yardstick);
+  const std::vector<Point> points = expand_points(options, num_cores);
+  const std::vector<MemoryPart> memory = predict_points_memory(points, job.num_processes());
+  job.together([&] {
+    if (job.is_root()) refuse_too_much_memory(memory, available_memory_bytes() * environment.num_nodes);
+    return true;
+  });
+  say(options, job, describe_command(points, environment, memory));
 
-  CommandResult command = measure(*options, points, yardstick);
-  command.environment = environment;
-  command.predicted_bytes = total_bytes(memory);
-  write_traces(*options, command);
-  write_records(*options, command);
-  say(*options, result_table(command) + routing_lines(command) + stage_tables(command) +
-                    check_lines(command) + verdict_lines(command, options->seed));
-  return exit_status(command);
+  CommandResult command = measure(options, points, job, yardstick);
+  int status = kExitDone;
+  job.on_root([&] {
+    command.environment = environment;
+    command.predicted_bytes = total_bytes(memory);
+    write_traces(options, command);
+    write_records(options, command);
+    say(options, job,
+        result_table(command) + routing_lines(command) + stage_tables(command) + check_lines(command) +
+            verdict_lines(command, options.seed));
+    status = exit_status(command);
+  });
+  return std::stoi(job.from_root(std::to_string(status)));
 }
 
 }  // namespace moehill

@@ -79,7 +79,8 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
   count("--devices", &o.devices, "ep: devices P");
   count("--threads-per-device", &o.threads_per_device, "ep: threads N of a device");
   count("--none-threads", &o.none_threads, "none: threads of the one device, instead of P*N");
-  set.choice("--mesh", &o.mesh, {{"threads", std::string("threads")}}, "where the devices live", {"mpi"});
+  set.choice("--mesh", &o.mesh, mesh_names(),
+             "where the devices live: in this process, or one in each process of mpirun or srun");
 }
 
 void declare_measurement(OptionSet& set, BenchOptions& o) {

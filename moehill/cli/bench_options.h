@@ -38,7 +38,7 @@ struct BenchOptions {
   std::optional<EpPath> ep_path;  // empty: auto
   SharedPlacement shared_placement = SharedPlacement::sliced;
   int64_t devices = 0, threads_per_device = 0, none_threads = 0;  // 0: from the cores, see points.h
-  std::string mesh = "threads";
+  std::string mesh = "auto";                                      // resolved by adopt_job(), see points.h
   bool stage_timing = false;
   ScheduleOptions schedule;
   uint32_t seed = 0;

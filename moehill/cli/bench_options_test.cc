@@ -108,7 +108,7 @@ const BadLine kBadLines[] = {
     {"--parallel-mode dp --ep-path ring_ag_rs", {"--ep-path", "--parallel-mode ep"}},
     {"--parallel-mode ep --ep-path fused", {"not there yet"}},
     {"--parallel-mode pp", {"--parallel-mode", "none, dp, ep, both"}},
-    {"--mesh mpi", {"--mesh", "not there yet"}},
+    {"--mesh sockets", {"--mesh", "threads", "mpi"}},
     {"--devices 2 --none-threads 2", {"--none-threads", "--devices"}},
     {"--parallel-mode ep --none-threads 2", {"--none-threads", "--threads-per-device"}},
     {"--parallel-mode ep --devices 0", {"--devices", "from 1"}},

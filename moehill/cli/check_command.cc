@@ -10,9 +10,10 @@
 #include "moehill/base/error.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/check_grid.h"
+#include "moehill/cli/choice_names.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/flag_effects.h"
-#include "moehill/cli/poison.h"
+#include "moehill/cli/points.h"
 #include "moehill/cli/table.h"
 #include "moehill/cli/yardstick.h"
 #include "moehill/machine/clock.h"
@@ -26,21 +27,27 @@ constexpr size_t kMaxFailuresShown = 10;
 
 struct CheckOptions {
   GridOptions grid;
-  int64_t devices = 2, threads = 1, single_case = -1;
+  int64_t devices = 0, threads = 1, single_case = -1;
 };
 
-std::optional<CheckOptions> parse_check_options(const std::vector<std::string>& args) {
+// Two devices of one thread, where neither the options nor the job says otherwise.
+std::optional<CheckOptions> parse_check_options(const std::vector<std::string>& args, const Job& job) {
   CheckOptions options;
+  std::string mesh = "auto";
   OptionSet set(
       "moehill check", "Compares every form of the block with the double-precision one on small odd shapes.",
       {"moehill check", "moehill check --quick", "moehill check --devices 3 --threads-per-device 2 --quick"});
-  set.integer("--devices", &options.devices, 1, 64, "devices P of the ep paths");
+  set.integer("--devices", &options.devices, 0, 64, "devices P of the ep paths; 0: 2, or one a process");
+  set.choice("--mesh", &mesh, mesh_names(), "where they live: in this process, or in those of a launcher");
   set.integer("--threads-per-device", &options.threads, 1, 64, "threads of a device");
   set.flag("--quick", &options.grid.quick, "about an eighth of the cases");
   set.integer("--case", &options.single_case, -1, 1 << 20, "this case alone, by its number; -1: all");
   declare_fault_option(set, &options.grid.fault);
   if (!set.parse(args)) return std::nullopt;
   refuse_fault_outside_tests(options.grid.fault);
+  adopt_job(job, 1, mesh, options.devices, options.threads);
+  if (options.devices == 0) options.devices = 2;
+  options.grid.fixed_devices = job.session() != nullptr;
   options.grid.num_devices = static_cast<int>(options.devices);
   options.grid.threads_per_device = static_cast<int>(options.threads);
   return options;
@@ -80,19 +87,16 @@ double rows_apart(const std::vector<float>& values, const std::vector<float>& re
 
 class GridRunner {
  public:
-  explicit GridRunner(std::vector<int> cpus) : teams_(cpus), factory_({}, 0, cpus) {}
+  GridRunner(const Job& job, std::vector<int> cpus)
+      : job_(job), teams_(cpus), factory_({}, 0, cpus, job.session()) {}
 
   void run(const GridCase& grid_case) {
     const RunConfig& config = grid_case.config;
     const auto run = grid_case.routing ? factory_.make(config, *grid_case.routing) : factory_.make(config);
-    ThreadTeam& team = teams_.team(config.num_devices * config.threads_per_device);
-    poison_results(run->tensors(), config.block.pass, team);
+    run->poison();
     run->step({});
-    const CheckResult check = check_block(run->tensors(), config.block.pass, CheckMode::full, 0, team);
-    std::string failure = failure_of(grid_case, check);
-    const double path = compare_with_none(grid_case, *run);
-    if (failure.empty() && path > kPathLimit) failure = fmt::format("y differs from none's by {:.1e}", path);
-    add(grid_case, check, path, failure);
+    run->collect();
+    job_.on_root([&] { judge(grid_case, *run); });
   }
 
   // Lines of the table, then what failed.
@@ -117,6 +121,16 @@ class GridRunner {
   size_t num_failed() const { return failures_.size(); }
 
  private:
+  void judge(const GridCase& grid_case, const Run& run) {
+    const RunConfig& config = grid_case.config;
+    ThreadTeam& team = teams_.team(yardstick_threads(config, job_));
+    const CheckResult check = check_block(run.tensors(), config.block.pass, CheckMode::full, 0, team);
+    std::string failure = failure_of(grid_case, check);
+    const double path = compare_with_none(grid_case, run);
+    if (failure.empty() && path > kPathLimit) failure = fmt::format("y differs from none's by {:.1e}", path);
+    add(grid_case, check, path, failure);
+  }
+
   static std::string failure_of(const GridCase& grid_case, const CheckResult& check) {
     if (check.status == "passed" || (check.status == "mistrusted" && grid_case.leaves_experts_empty))
       return "";
@@ -152,6 +166,7 @@ class GridRunner {
                                     to_string(grid_case), failure, grid_case.number));
   }
 
+  const Job& job_;
   Yardstick teams_;
   RunFactory factory_;
   std::map<std::string, GroupResult> groups_;
@@ -183,17 +198,20 @@ std::vector<GridCase> chosen_cases(const CheckOptions& options) {
 
 }  // namespace
 
-int check_command(const std::vector<std::string>& args) {
-  const std::optional<CheckOptions> options = parse_check_options(args);
+int check_command(const std::vector<std::string>& args, const Job& job) {
+  const std::optional<CheckOptions> options = job.together([&] { return parse_check_options(args, job); });
   if (!options) return kExitDone;
   const double start = seconds();
-  const std::vector<GridCase> cases = chosen_cases(*options);
-  GridRunner runner(core_cpus());
+  const std::vector<GridCase> cases = job.together([&] { return chosen_cases(*options); });
+  GridRunner runner(job, core_cpus());
   for (const GridCase& grid_case : cases) runner.run(grid_case);
-  fmt::print("{}", runner.report());
-  fmt::print("{} cases ({} would be the full product on one shape), {} failed, {:.1f} s\n", cases.size(),
-             full_product_size(), runner.num_failed(), seconds() - start);
-  return runner.num_failed() == 0 ? kExitDone : kExitCheckFailed;
+  if (job.is_root()) {
+    fmt::print("{}", runner.report());
+    fmt::print("{} cases ({} would be the full product on one shape), {} failed, {:.1f} s\n", cases.size(),
+               full_product_size(), runner.num_failed(), seconds() - start);
+  }
+  const std::string num_failed = job.from_root(std::to_string(runner.num_failed()));
+  return num_failed == "0" ? kExitDone : kExitCheckFailed;
 }
 
 }  // namespace moehill

@@ -31,7 +31,7 @@ struct Problem {
   const char* name;
   MoeShape shape;
   Spread spread = Spread::random;
-  int num_devices = 0;  // 0: the option's
+  int min_devices = 1;
 };
 
 // No dimension a multiple of anything.
@@ -41,8 +41,8 @@ const Problem kAwkward[] = {
     {"all on one expert", {37, 45, 27, 7, 1, 19}, Spread::one_expert},
     {"topk = experts", {13, 33, 19, 5, 5, 0}},
     {"one token", {1, 45, 27, 7, 3, 19}},
-    {"devices > experts", {23, 29, 17, 2, 2, 11}, Spread::random, 3},
-    {"devices > tokens", {2, 21, 13, 5, 2, 9}, Spread::random, 3},
+    {"two experts", {23, 29, 17, 2, 2, 11}, Spread::random, 3},
+    {"two tokens", {2, 21, 13, 5, 2, 9}, Spread::random, 3},
 };
 
 // Everything on experts 1, 2, 5 in turn, or on expert 3; gate values uneven.
@@ -103,7 +103,8 @@ class GridBuilder {
 
   RunConfig config_of(const Problem& problem, DType dtype, const BlockOptions& block, int mode,
                       uint32_t draw) const {
-    const int devices = problem.num_devices > 0 ? problem.num_devices : options_.num_devices;
+    const int devices =
+        options_.fixed_devices ? options_.num_devices : std::max(problem.min_devices, options_.num_devices);
     RunConfig config;
     config.shape = problem.shape;
     config.shape.dtype = dtype;

@@ -34,6 +34,10 @@ std::vector<Named<std::vector<ParallelMode>>> mode_names() {
 }
 std::vector<Named<SharedPlacement>> placement_names() { return all_up_to(SharedPlacement::replicated); }
 std::vector<Named<CheckMode>> check_names() { return all_up_to(CheckMode::full); }
+std::vector<Named<std::string>> mesh_names() {
+  return {{"auto", "auto"}, {"threads", "threads"}, {"mpi", "mpi"}};
+}
+
 std::vector<Named<Fault>> fault_names() { return all_up_to(Fault::dw_of_wrong_expert); }
 
 std::vector<Named<std::optional<EpPath>>> path_names() {

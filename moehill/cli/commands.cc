@@ -11,6 +11,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/suggest.h"
+#include "moehill/cli/environment.h"
 #include "moehill/cli/parse.h"
 #include "moehill/kernels/simd.h"
 #include "moehill/mesh/launcher.h"
@@ -21,14 +22,16 @@ namespace {
 struct Subcommand {
   const char* name;
   const char* help;
-  int (*run)(const std::vector<std::string>& args);  // null: not there yet
+  int (*run)(const std::vector<std::string>& args);  // null: see below, or not there yet
+  int (*run_in_job)(const std::vector<std::string>& args, const Job& job) = nullptr;  // also under a launcher
+  bool exists() const { return run != nullptr || run_in_job != nullptr; }
 };
 
 constexpr Subcommand kSubcommands[] = {
-    {"bench", "check, then time a Mixture-of-Experts block", bench_command},
-    {"check", "the correctness grid", check_command},
+    {"bench", "check, then time a Mixture-of-Experts block", nullptr, bench_command},
+    {"check", "the correctness grid", nullptr, check_command},
     {"kernels", "the grouped GEMM alone, beside its yardsticks", kernels_command},
-    {"mesh", "the collectives by size, beside a streaming copy", mesh_command},
+    {"mesh", "the collectives by size, beside a streaming copy", nullptr, mesh_command},
     {"profile", "overlap paths ref_dp, staged_dp, fused_ep", nullptr},
     {"tune", "block sizes", nullptr},
     {"probe", "peaks of this machine", nullptr},
@@ -44,7 +47,7 @@ constexpr Subcommand kSubcommands[] = {
 std::vector<std::string> available_names() {
   std::vector<std::string> names;
   for (const Subcommand& command : kSubcommands) {
-    if (command.run != nullptr) names.push_back(command.name);
+    if (command.exists()) names.push_back(command.name);
   }
   return names;
 }
@@ -54,8 +57,8 @@ std::string usage() {
       "moehill: Mixture-of-Experts blocks under expert parallelism, verified and timed\n"
       "Usage: moehill COMMAND [OPTIONS]; moehill COMMAND --help\n";
   for (const Subcommand& command : kSubcommands) {
-    text += fmt::format("  {:<9} {}{}\n", command.name, command.help,
-                        command.run == nullptr ? " (not there yet)" : "");
+    text +=
+        fmt::format("  {:<9} {}{}\n", command.name, command.help, command.exists() ? "" : " (not there yet)");
   }
   return text +
          "Examples:\n"
@@ -64,63 +67,114 @@ std::string usage() {
          "  moehill bench --help\n";
 }
 
-// Under a launcher every process would run the whole command alone.
-void refuse_launchers() {
-  switch (launched_by()) {
-    case Launcher::none:
-      return;
-    case Launcher::other_mpi:
-      throw InputError(kOtherMpi);
-    case Launcher::mpi:
-      throw input_error("launcher", "mpirun or srun", "none: --mesh mpi is not there yet",
-                        "start it by itself; --devices makes several devices in one process");
-  }
+bool asks_for_help(const std::vector<std::string>& args) {
+  return std::any_of(args.begin(), args.end(),
+                     [](const std::string& arg) { return arg == "--help" || arg == "-h"; });
 }
 
-int dispatch(const std::vector<std::string>& args) {
+int run(const Subcommand& command, const std::vector<std::string>& args, const Job& job) {
+  if (command.run_in_job == nullptr) {
+    if (job.session() == nullptr) return command.run(args);
+    throw AgreedInputError(input_error("launcher", fmt::format("moehill {} under it", command.name),
+                                       "bench, check, mesh and profile, which run on several processes",
+                                       "start it by itself")
+                               .what());
+  }
+  if (asks_for_help(args)) return job.is_root() ? command.run_in_job(args, Job()) : kExitDone;
+  job.require_same(args, build_name());
+  return command.run_in_job(args, job);
+}
+
+int dispatch(const std::vector<std::string>& args, const Job& job) {
   if (args.empty()) {
-    throw input_error("moehill", "no command", fmt::format("{}", fmt::join(available_names(), ", ")),
-                      "see moehill --help");
+    throw AgreedInputError(input_error("moehill", "no command",
+                                       fmt::format("{}", fmt::join(available_names(), ", ")),
+                                       "see moehill --help")
+                               .what());
   }
   if (args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
-    std::fputs(usage().c_str(), stdout);
+    if (job.is_root()) std::fputs(usage().c_str(), stdout);
     return kExitDone;
   }
   for (const Subcommand& command : kSubcommands) {
-    if (args[0] != command.name) continue;
-    if (command.run == nullptr) continue;
-    refuse_launchers();
-    return command.run({args.begin() + 1, args.end()});
+    if (args[0] == command.name && command.exists()) return run(command, {args.begin() + 1, args.end()}, job);
   }
   const auto named = [&](const Subcommand& command) { return args[0] == command.name; };
   const bool planned = std::any_of(std::begin(kSubcommands), std::end(kSubcommands), named);
-  parse_choice("moehill", args[0], available_names(),
-               planned ? std::vector<std::string>{args[0]} : std::vector<std::string>{});
-  return kExitBadInput;  // not reached: parse_choice throws
+  return job.together([&] {
+    parse_choice("moehill", args[0], available_names(),
+                 planned ? std::vector<std::string>{args[0]} : std::vector<std::string>{});
+    return kExitBadInput;  // not reached: parse_choice throws
+  });
 }
 
-int fail(int status, const std::string& message) {
+void print_error(const std::string& message) {
   std::string line = message;
   std::replace(line.begin(), line.end(), '\n', ' ');
   std::fprintf(stderr, "moehill: %s\n", line.c_str());
+}
+
+// What ends one process alone ends the job, since the others may wait for it.
+int fail(int status, const std::string& message, const Job& job) {
+  if (job.num_processes() > 1) job.session()->fail(message, status);
+  print_error(message);
   return status;
+}
+
+// The processes that a launcher started, or null for one process by itself.
+std::unique_ptr<Session> open_session() {
+  switch (launched_by()) {
+    case Launcher::none:
+      return nullptr;
+    case Launcher::other_mpi:
+      throw InputError(kOtherMpi);
+    case Launcher::mpi:
+      break;
+  }
+  std::unique_ptr<Session> session = open_mpi_session();
+  const int expected = launched_processes();
+  if (expected <= 1 || session->size() == expected) return session;
+  const std::string error = fmt::format(
+      "the launcher started {} processes, but this one is in a job of {}: it does not speak to {}; start it "
+      "with "
+      "the mpirun of that library",
+      expected, session->size(), session->library());
+  session.reset();  // by itself, not by an exception
+  throw InputError(error);
+}
+
+int run_in(const Job& job, const std::vector<std::string>& args) {
+  try {
+    return dispatch(args, job);
+  } catch (const AgreedInputError& error) {
+    if (job.is_root()) print_error(error.what());
+    return kExitBadInput;
+  } catch (const InputError& error) {
+    return fail(kExitBadInput, error.what(), job);
+  } catch (const std::bad_alloc&) {
+    return fail(kExitRunFailed,
+                "the system refused memory that was predicted to be there; choose fewer --tokens", job);
+  } catch (const std::exception& error) {
+    return fail(kExitRunFailed, error.what(), job);
+  }
 }
 
 }  // namespace
 
 int run_command_line(const std::vector<std::string>& args) {
+  std::unique_ptr<Session> session;
   try {
     const char* simd = std::getenv("MOEHILL_SIMD");  // a target by name, for tests and comparisons
     select_simd_target(simd == nullptr ? "" : simd);
-    return dispatch(args);
+    session = open_session();
   } catch (const InputError& error) {
-    return fail(kExitBadInput, error.what());
-  } catch (const std::bad_alloc&) {
-    return fail(kExitRunFailed,
-                "the system refused memory that was predicted to be there; choose fewer --tokens");
+    print_error(error.what());
+    return kExitBadInput;
   } catch (const std::exception& error) {
-    return fail(kExitRunFailed, error.what());
+    print_error(error.what());
+    return kExitRunFailed;
   }
+  return run_in(Job(session.get()), args);
 }
 
 }  // namespace moehill

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "moehill/cli/job.h"
+
 namespace moehill {
 
 inline constexpr int kExitDone = 0;
@@ -11,10 +13,12 @@ inline constexpr int kExitBadInput = 2;
 inline constexpr int kExitCheckFailed = 3;
 inline constexpr int kExitRunFailed = 5;
 
-int bench_command(const std::vector<std::string>& args);
-int check_command(const std::vector<std::string>& args);
+// Those that run on the processes of a job; all of them return the same status.
+int bench_command(const std::vector<std::string>& args, const Job& job);
+int check_command(const std::vector<std::string>& args, const Job& job);
+int mesh_command(const std::vector<std::string>& args, const Job& job);
+
 int kernels_command(const std::vector<std::string>& args);
-int mesh_command(const std::vector<std::string>& args);
 
 // Finds the subcommand and runs it. Errors end in one line on standard error and the exit status of their
 // kind.

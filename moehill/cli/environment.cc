@@ -12,7 +12,7 @@ namespace moehill {
 Environment detect_environment() {
   Environment environment;
   environment.topology = detect_topology();
-  environment.build = MOEHILL_BUILD;
+  environment.build = build_name();
   environment.compiler = MOEHILL_COMPILER;
   environment.flags = MOEHILL_FLAGS;
   environment.kernel = simd_target();
@@ -21,6 +21,8 @@ Environment detect_environment() {
   if (uname(&system) == 0) environment.system = std::string(system.sysname) + " " + system.release;
   return environment;
 }
+
+std::string build_name() { return MOEHILL_BUILD; }
 
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);

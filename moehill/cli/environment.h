@@ -12,11 +12,15 @@ struct Environment {
   Topology topology;
   std::string build, compiler, flags;
   std::string kernel;       // SIMD target that the kernels run on
+  std::string mpi;          // the library, in a job of several processes; else empty
+  int num_nodes = 1;        // of the job
   std::string system;       // operating system and its release
   double load_average = 0;  // of the last minute, before the command ran anything
 };
 
 Environment detect_environment();
+
+std::string build_name();  // version, build type, revision
 
 // "2026-02-09T13:40:00Z".
 std::string utc_now();

@@ -6,24 +6,18 @@
 
 #include "moehill/cli/comm_bytes.h"
 #include "moehill/cli/dump.h"
-#include "moehill/cli/poison.h"
 #include "moehill/machine/clock.h"
 
 namespace moehill {
 
-Measurement::Measurement(const BenchOptions& options, const std::vector<Point>& points, Yardstick& yardstick,
-                         Progress progress)
-    : options_(options), yardstick_(yardstick), progress_(std::move(progress)) {
+Measurement::Measurement(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
+                         Yardstick& yardstick, Progress progress)
+    : options_(options), job_(job), yardstick_(yardstick), progress_(std::move(progress)) {
   for (const Point& point : points) {
     LivePoint live;
     live.result.point = point;
     points_.push_back(std::move(live));
   }
-}
-
-int Measurement::num_threads(const LivePoint& live) const {
-  const RunConfig& config = live.result.point.config;
-  return config.num_devices * config.threads_per_device;
 }
 
 void Measurement::prepare() {
@@ -37,21 +31,39 @@ void Measurement::prepare_point(LivePoint& live) {
   const Point& point = live.result.point;
   std::unique_ptr<RunFactory>& factory = factories_[point.distribution.kind];
   if (factory == nullptr) {
-    factory = std::make_unique<RunFactory>(point.distribution, options_.seed, yardstick_.cpus());
+    factory =
+        std::make_unique<RunFactory>(point.distribution, options_.seed, yardstick_.cpus(), job_.session());
   }
   live.run = factory->make(point.config);
-  live.stages = std::make_unique<DeviceStages>(point.config.num_devices, seconds);
-  ThreadTeam& team = yardstick_.team(num_threads(live));
-  poison_results(live.run->tensors(), point.config.block.pass, team);
+  live.stages = std::make_unique<DeviceStages>(static_cast<int>(live.run->local_devices().size()), seconds);
+  live.run->poison();
   live.run->step(live.stages->listeners());
-  live.result.timed_region = live.stages->entered();
+  live.result.timed_region = entered_stages(*live.stages);
   live.stages->restart();
+  live.local_output_hash = live.run->local_output_hash();
+  live.run->collect();
+  job_.on_root([&] { check(live); });
+  live.result.check.status = job_.from_root(live.result.check.status);
+}
+
+void Measurement::check(LivePoint& live) {
+  const Point& point = live.result.point;
+  ThreadTeam& team = yardstick_.team(yardstick_threads(point.config, job_));
   live.result.check =
       check_block(live.run->tensors(), point.config.block.pass, options_.check, options_.seed, team);
   describe(live);
   if (options_.dump.empty()) return;
   const std::string folder = points_.size() == 1 ? options_.dump : options_.dump + "/" + point.folder;
   dump_block(live.run->tensors(), point.config.block.pass, folder);
+}
+
+// Names of the stages that any device entered, in the order of the enum.
+std::vector<std::string> Measurement::entered_stages(const DeviceStages& stages) const {
+  std::vector<std::string> names;
+  for (int stage = 0; stage < kNumStages; ++stage) {
+    if (job_.largest(stages.entered(stage) ? 1 : 0) > 0) names.push_back(name_of(static_cast<Stage>(stage)));
+  }
+  return names;
 }
 
 // What is known of a run once it has stepped, apart from its time.
@@ -75,13 +87,31 @@ void Measurement::describe(LivePoint& live) {
   result.output_hash = run.output_hash();
 }
 
+std::vector<DeviceSeconds> Measurement::device_seconds(const LivePoint& live) const {
+  std::vector<double> local;  // of each device of this process: its stages, then its wait
+  const std::vector<Traffic> traffic = live.run->traffic();
+  for (size_t i = 0; i < live.stages->size(); ++i) {
+    const std::vector<double>& stages = live.stages->seconds(i);
+    local.insert(local.end(), stages.begin(), stages.end());
+    local.push_back(traffic[static_cast<size_t>(live.run->local_devices().begin) + i].wait_seconds);
+  }
+  std::vector<DeviceSeconds> devices;
+  for (const std::vector<double>& values : job_.gather(local)) {
+    for (auto at = values.begin(); at != values.end(); at += kNumStages + 1)
+      devices.push_back({{at, at + kNumStages}, at[kNumStages]});
+  }
+  return devices;
+}
+
 void Measurement::after_sample(LivePoint& live) {
   PointResult& result = live.result;
-  if (result.check.status != "off" && live.run->output_hash() != result.output_hash) {
+  job_.wait_quietly();
+  const bool changed = live.run->local_output_hash() != live.local_output_hash;
+  if (result.check.status != "off" && job_.largest(changed ? 1 : 0) > 0) {
     result.check.status = "failed";
     result.check.reason = "a timed step gave another output than the checked one";
   }
-  if (options_.stage_timing) result.stage_samples.push_back(live.stages->slowest_device_seconds());
+  if (options_.stage_timing) result.stage_samples.push_back(device_seconds(live));
   if (!options_.trace_dir.empty()) result.trace = live.stages->traces();
   live.stages->restart();
 }
@@ -98,8 +128,12 @@ void Measurement::time(CommandResult* command) {
   }
   ScheduleHooks hooks;
   hooks.after_sample = [&](int i) { after_sample(*timed[i]); };
+  if (job_.session() != nullptr) {
+    hooks.before_sample = [this] { job_.barrier(); };
+    hooks.agreed = [this](double elapsed) { return job_.largest(elapsed); };
+  }
   hooks.after_round = [&](int64_t round) {
-    yardstick_.measure_fma();
+    measure_together(yardstick_, job_, &Yardstick::measure_fma);
     progress_(round < 0 ? "warming up" : fmt::format("round {} of {}", round + 1, options_.schedule.iters));
   };
   ScheduleResult schedule = time_interleaved(steps, options_.schedule, hooks);
@@ -122,8 +156,11 @@ void Measurement::time(CommandResult* command) {
 std::vector<PointResult> Measurement::take_results() {
   std::vector<PointResult> results;
   for (LivePoint& live : points_) {
-    live.result.peak_flops = yardstick_.peak_flops(num_threads(live));
-    live.result.read_bytes_per_s = yardstick_.read_bytes_per_s(num_threads(live));
+    const RunConfig& config = live.result.point.config;
+    const int num_threads = yardstick_threads(config, job_);
+    const bool here = config.mode != ParallelMode::none || job_.is_root();
+    live.result.peak_flops = job_.sum(here ? yardstick_.peak_flops(num_threads) : 0);
+    live.result.read_bytes_per_s = job_.sum(here ? yardstick_.read_bytes_per_s(num_threads) : 0);
     results.push_back(std::move(live.result));
   }
   return results;

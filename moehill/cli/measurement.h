@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "moehill/cli/job.h"
 #include "moehill/cli/results.h"
 #include "moehill/cli/stage_listener.h"
 #include "moehill/cli/yardstick.h"
@@ -17,9 +18,10 @@ class Measurement {
  public:
   using Progress = std::function<void(const std::string&)>;
 
-  // All points with their runs are resident until the measurement ends.
-  Measurement(const BenchOptions& options, const std::vector<Point>& points, Yardstick& yardstick,
-              Progress progress);
+  // All points with their runs are resident until the measurement ends. Every method is collective over the
+  // job; the results are complete on its root.
+  Measurement(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
+              Yardstick& yardstick, Progress progress);
 
   // Makes every run, steps it once with clocked stages, and checks (and dumps) what that step left, before
   // another run of the same operands overwrites it.
@@ -36,14 +38,18 @@ class Measurement {
     PointResult result;
     std::unique_ptr<Run> run;
     std::unique_ptr<DeviceStages> stages;
+    uint64_t local_output_hash = 0;  // of the checked step
   };
 
   void prepare_point(LivePoint& live);
   void describe(LivePoint& live);
   void after_sample(LivePoint& live);
-  int num_threads(const LivePoint& live) const;
+  void check(LivePoint& live);
+  std::vector<std::string> entered_stages(const DeviceStages& stages) const;
+  std::vector<DeviceSeconds> device_seconds(const LivePoint& live) const;
 
   const BenchOptions& options_;
+  const Job& job_;
   Yardstick& yardstick_;
   Progress progress_;
   std::map<Distribution, std::unique_ptr<RunFactory>> factories_;

@@ -16,12 +16,12 @@ std::string gib(double bytes) { return fmt::format("{:.2f} GiB", bytes / (1 << 3
 
 }  // namespace
 
-std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points) {
+std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, int num_processes) {
   std::vector<MemoryPart> sum;
   std::map<Distribution, std::vector<RunConfig>> runs_of;
   for (const Point& point : points) runs_of[point.distribution.kind].push_back(point.config);
   for (const auto& [kind, runs] : runs_of) {
-    for (const MemoryPart& part : predict_memory(runs)) {
+    for (const MemoryPart& part : predict_memory(runs, num_processes)) {
       const auto same =
           std::find_if(sum.begin(), sum.end(), [&](const MemoryPart& p) { return p.name == part.name; });
       if (same == sum.end()) {

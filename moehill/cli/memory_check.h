@@ -10,7 +10,8 @@
 namespace moehill {
 
 // Parts of all points that are resident together, each distribution with operands of its own.
-std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points);
+// num_processes as predict_memory() has it.
+std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, int num_processes = 1);
 double total_bytes(const std::vector<MemoryPart>& parts);
 
 // Throws InputError naming the largest parts when they need more than 90 % of `available_bytes`.

@@ -23,7 +23,11 @@ Layout layout_of(const MeshOptions& options, int num_cores) {
   return resolve_layout(bench, num_cores);
 }
 
-std::unique_ptr<Mesh> make_mesh(const Layout& layout, const std::vector<int>& core_cpus) {
+std::unique_ptr<Mesh> make_mesh(const Job& job, const Layout& layout, const std::vector<int>& core_cpus) {
+  if (job.session() != nullptr) {
+    return job.session()->make_mesh(
+        {.threads_per_device = layout.threads_per_device, .node_cpus = core_cpus});
+  }
   const size_t total = static_cast<size_t>(layout.num_devices * layout.threads_per_device);
   std::vector<int> cpus;  // none, so unpinned, when there are more threads than cores
   if (total <= core_cpus.size())
@@ -52,15 +56,23 @@ int run_on(Mesh& mesh, const MeshOptions& options, const Environment& environmen
 
 }  // namespace
 
-int mesh_command(const std::vector<std::string>& args) {
-  const std::optional<MeshOptions> options = parse_mesh_options(args);
+int mesh_command(const std::vector<std::string>& args, const Job& job) {
+  Environment environment = detect_environment();
+  Layout layout;
+  const std::optional<MeshOptions> options = job.together([&] {
+    std::optional<MeshOptions> parsed = parse_mesh_options(args);
+    if (!parsed) return parsed;
+    adopt_job(job, environment.topology.num_cores, parsed->mesh, parsed->devices, parsed->threads_per_device);
+    if (job.is_root() && !parsed->json.empty() && parsed->json != "-")
+      require_writable_file("--json", parsed->json);
+    layout = layout_of(*parsed, environment.topology.num_cores);
+    refuse_too_much_memory(predict_mesh_memory(*parsed, layout.num_devices), available_memory_bytes(),
+                           "choose a smaller --max-bytes or fewer --devices");
+    return parsed;
+  });
   if (!options) return kExitDone;
-  if (!options->json.empty() && options->json != "-") require_writable_file("--json", options->json);
-  const Environment environment = detect_environment();
-  const Layout layout = layout_of(*options, environment.topology.num_cores);
-  refuse_too_much_memory(predict_mesh_memory(*options, layout.num_devices), available_memory_bytes(),
-                         "choose a smaller --max-bytes or fewer --devices");
-  const std::unique_ptr<Mesh> mesh = make_mesh(layout, environment.topology.core_cpus);
+  if (job.session() != nullptr) environment.mpi = job.session()->library();
+  const std::unique_ptr<Mesh> mesh = make_mesh(job, layout, environment.topology.core_cpus);
   return run_on(*mesh, *options, environment);
 }
 

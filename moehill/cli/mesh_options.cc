@@ -1,4 +1,5 @@
 #include "moehill/cli/mesh_options.h"
+#include "moehill/cli/choice_names.h"
 
 #include "moehill/base/error.h"
 #include "moehill/cli/option_set.h"
@@ -30,8 +31,8 @@ OptionSet mesh_option_set(MeshOptions& o) {
   set.integer("--devices", &o.devices, 0, 1024, "P; 0: as many as the cores are enough for");
   set.integer("--threads-per-device", &o.threads_per_device, 0, 1024,
               "threads of a device; 0: fill the cores");
-  set.choice("--mesh", &o.mesh, std::vector<Named<std::string>>{{"threads", "threads"}},
-             "where the devices live", {"mpi"});
+  set.choice("--mesh", &o.mesh, mesh_names(),
+             "where the devices live: in this process, or one in each process of mpirun or srun");
   set.text("--json", &o.json, "FILE",
            "one record a line of the table; - is standard output, the table then goes to standard error");
   set.shorten("--min-bytes", 'b');

@@ -56,7 +56,7 @@ TEST(MeshOptions, RefusesWhatMakesNoSeries) {
                                              {"-b", "-e", "8"},
                                              {"--collective", "broadcast"},
                                              {"--dtype", "f16"},
-                                             {"--mesh", "mpi"},
+                                             {"--mesh", "sockets"},
                                              {"--devices", "-1"},
                                              {"--json", ""}}) {
     try {

@@ -98,6 +98,27 @@ Layout resolve_layout(const BenchOptions& o, int num_cores) {
   return {static_cast<int>(devices), static_cast<int>(threads), static_cast<int>(none_threads)};
 }
 
+void adopt_job(const Job& job, int num_cores, std::string& mesh, int64_t& devices,
+               int64_t& threads_per_device) {
+  const Session* session = job.session();
+  const std::string fitting = session == nullptr ? "threads" : "mpi";
+  if (mesh != "auto" && mesh != fitting) {
+    throw input_error("--mesh", mesh,
+                      session == nullptr ? "threads, in one process" : "mpi, under a launcher",
+                      session == nullptr ? "start it by mpirun -n P, or leave --mesh out"
+                                         : "leave --mesh out, or start it without the launcher");
+  }
+  mesh = fitting;
+  if (session == nullptr) return;
+  if (devices > 0 && devices != session->size()) {
+    throw input_error("--devices", std::to_string(devices), fmt::format("{}, one a process", session->size()),
+                      fmt::format("leave it out, or start {} processes", devices));
+  }
+  devices = session->size();
+  const int ranks_per_node = (session->size() + session->num_nodes() - 1) / session->num_nodes();
+  if (threads_per_device == 0) threads_per_device = std::max(1, num_cores / ranks_per_node);
+}
+
 void refuse_overflow(const MoeShape& s, const Capacity& capacity) {
   refuse_product("tokens * topk", {s.tokens, s.topk}, kMaxRows);
   refuse_product("tokens * experts", {s.tokens, s.experts}, kMaxElements);

@@ -78,7 +78,7 @@ Json layout_json(const BenchOptions& o, const RunConfig& config, const Environme
           {"threads_per_device", config.threads_per_device},
           {"cores", std::min(num_threads, environment.topology.num_cores)},
           {"mesh", o.mesh},
-          {"nodes", 1}};
+          {"nodes", environment.num_nodes}};
 }
 
 Json time_json(const PointResult& result) {
@@ -117,7 +117,16 @@ Json stages_json(const PointResult& result) {
     if (stages.seconds[i] <= 0) continue;
     (i < kFirstBackwardStage ? forward : backward)[name_of(static_cast<Stage>(i))] = stages.seconds[i];
   }
-  return {{"forward", forward}, {"backward", backward}, {"unaccounted_s", number(stages.unaccounted)}};
+  Json devices = Json::array();
+  for (const DeviceSeconds& device : stages.devices) {
+    devices.push_back({{"busy_s", number(device.busy())}, {"wait_s", number(device.wait)}});
+  }
+  return {{"forward", forward},
+          {"backward", backward},
+          {"unaccounted_s", number(stages.unaccounted)},
+          {"devices", devices},
+          {"slowest_device", stages.slowest},
+          {"busy_max_over_mean", number(stages.busy_max_over_mean)}};
 }
 
 void add_routing(Json& json, const PointResult& result) {
@@ -189,7 +198,7 @@ Json environment_json(const Environment& e) {
             {"l3_bytes", t.l3_bytes},
             {"num_l3", t.num_l3}}},
           {"cores", t.num_cores},
-          {"mpi", nullptr},
+          {"mpi", e.mpi.empty() ? Json(nullptr) : Json(e.mpi)},
           {"kernel", e.kernel},
           {"system", e.system},
           {"load_average", number_if(e.load_average >= 0, e.load_average)}};

@@ -23,7 +23,7 @@ PointResult made_up_result(ParallelMode mode, double median) {
   std::vector<double> stages(kNumStages);
   stages[static_cast<int>(Stage::up)] = 0.6 * median;
   stages[static_cast<int>(Stage::w2_grad)] = 0.3 * median;
-  r.stage_samples.assign(5, stages);
+  r.stage_samples.assign(5, std::vector<DeviceSeconds>(r.point.config.num_devices, {stages, 0.01}));
   r.executed_flops = 1e9;
   r.traffic.assign(r.point.config.num_devices, {70, 80});
   r.moved_bytes = {60, 50, 20, 10};
@@ -120,7 +120,11 @@ TEST(Record, GoldenKeys) {
   EXPECT_EQ(keys(record["time_s"]),
             (std::vector<std::string>{"median", "ci_lo", "ci_hi", "min", "max", "n", "coverage", "samples"}));
   EXPECT_EQ(keys(record["peak"]), (std::vector<std::string>{"tflops_measured", "fraction", "read_gbps"}));
-  EXPECT_EQ(keys(record["stages"]), (std::vector<std::string>{"forward", "backward", "unaccounted_s"}));
+  EXPECT_EQ(keys(record["stages"]),
+            (std::vector<std::string>{"forward", "backward", "unaccounted_s", "devices", "slowest_device",
+                                      "busy_max_over_mean"}));
+  EXPECT_EQ(record["stages"]["devices"].size(), 2u);
+  EXPECT_EQ(keys(record["stages"]["devices"][0]), (std::vector<std::string>{"busy_s", "wait_s"}));
   EXPECT_EQ(keys(record["comm"]),
             (std::vector<std::string>{"sent_bytes", "received_bytes", "dispatch_bytes", "combine_bytes",
                                       "gradient_bytes", "metadata_bytes", "lower_bound_bytes"}));

@@ -16,7 +16,16 @@ bool same_block(const BlockOptions& a, const BlockOptions& b) {
          a.renormalize_topk == b.renormalize_topk;
 }
 
+double total(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
+
 }  // namespace
+
+double DeviceSeconds::busy() const {
+  double seconds = total(stages);
+  for (const Stage stage : {Stage::dispatch, Stage::reduce, Stage::dispatch_grad, Stage::reduce_grad})
+    seconds -= stages[static_cast<size_t>(stage)];
+  return seconds;
+}
 
 double model_flops_per_s(const PointResult& result) {
   const RunConfig& config = result.point.config;
@@ -40,8 +49,17 @@ StageSeconds stages_of_median(const PointResult& result) {
   for (size_t i = 1; i < result.samples.size(); ++i) {
     if (std::abs(result.samples[i] - median) < std::abs(result.samples[nearest] - median)) nearest = i;
   }
-  StageSeconds stages{result.stage_samples[nearest], 0};
-  stages.unaccounted = median - std::accumulate(stages.seconds.begin(), stages.seconds.end(), 0.0);
+  StageSeconds stages;
+  stages.devices = result.stage_samples[nearest];
+  double sum = 0;
+  for (size_t i = 0; i < stages.devices.size(); ++i) {
+    sum += stages.devices[i].busy();
+    if (stages.devices[i].busy() > stages.devices[stages.slowest].busy()) stages.slowest = i;
+  }
+  const DeviceSeconds& slowest = stages.devices[stages.slowest];
+  if (sum > 0) stages.busy_max_over_mean = slowest.busy() * static_cast<double>(stages.devices.size()) / sum;
+  stages.seconds = slowest.stages;
+  stages.unaccounted = median - total(stages.seconds);
   return stages;
 }
 

@@ -15,13 +15,20 @@
 
 namespace moehill {
 
+// One device's step.
+struct DeviceSeconds {
+  std::vector<double> stages;  // [kNumStages]
+  double wait = 0;             // of these in collectives, until its peers had come
+
+  double busy() const;  // without the stages in which it exchanges rows, where it waits for the slowest
+};
+
 struct PointResult {
   Point point;
-  std::vector<std::string> timed_region;  // stages inside the clock, in order
-  std::vector<double> samples;            // seconds per round; empty: not timed
-  std::vector<std::vector<double>>
-      stage_samples;               // [round][kNumStages] seconds on the slowest device; empty: not asked for
-  std::vector<DeviceTrace> trace;  // of the last step, when asked for
+  std::vector<std::string> timed_region;                  // stages inside the clock, in order
+  std::vector<double> samples;                            // seconds per round; empty: not timed
+  std::vector<std::vector<DeviceSeconds>> stage_samples;  // [round][device]; empty: not asked for
+  std::vector<DeviceTrace> trace;                         // of the last step, when asked for
   RunStatistics runs;
   LoadStatistics load;
   std::vector<SkewProperty> skew;  // what a skewed distribution promises
@@ -56,11 +63,14 @@ double executed_flops_per_s(const PointResult& result);
 double tokens_per_s(const PointResult& result);
 double peak_fraction(const PointResult& result);
 
-// The stages of the sample that is nearest to the median, [kNumStages] seconds; what they leave of the median
-// is unaccounted for.
+// The sample that is nearest to the median: the stages of the device that the others waited for, what they
+// leave of the median, and all devices.
 struct StageSeconds {
-  std::vector<double> seconds;
+  std::vector<double> seconds;  // [kNumStages]
   double unaccounted = 0;
+  size_t slowest = 0;
+  double busy_max_over_mean = 1;  // over the devices
+  std::vector<DeviceSeconds> devices;
 };
 StageSeconds stages_of_median(const PointResult& result);
 

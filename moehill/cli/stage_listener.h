@@ -20,19 +20,11 @@ class ClockedStages : public StageListener {
   StageClock& clock() { return clock_; }
   const StageClock& clock() const { return clock_; }
 
-  // Without waiting for others: every device waits in its collectives for the slowest one.
-  double busy_seconds() const {
-    double total = clock_.total_seconds();
-    for (const Stage stage : {Stage::dispatch, Stage::reduce, Stage::dispatch_grad, Stage::reduce_grad})
-      total -= clock_.seconds()[static_cast<int>(stage)];
-    return total;
-  }
-
  private:
   StageClock clock_;
 };
 
-// The listeners of all devices of a run.
+// The listeners of a process's devices.
 class DeviceStages {
  public:
   DeviceStages(int num_devices, const std::function<double()>& clock) {
@@ -48,24 +40,14 @@ class DeviceStages {
     for (const auto& device : devices_) device->clock().restart();
   }
 
-  // Seconds per stage on the device that the others waited for.
-  std::vector<double> slowest_device_seconds() const {
-    const auto slowest = std::max_element(devices_.begin(), devices_.end(), [](const auto& a, const auto& b) {
-      return a->busy_seconds() < b->busy_seconds();
-    });
-    return (*slowest)->clock().seconds();
-  }
+  // Of the device at `i`: seconds per stage since restart().
+  const std::vector<double>& seconds(size_t i) const { return devices_[i]->clock().seconds(); }
+  size_t size() const { return devices_.size(); }
 
-  // Names of the stages that any device entered, in the order of the enum.
-  std::vector<std::string> entered() const {
-    std::vector<std::string> names;
-    for (int stage = 0; stage < kNumStages; ++stage) {
-      const bool visited = std::any_of(devices_.begin(), devices_.end(), [&](const auto& device) {
-        return device->clock().visits()[stage] > 0;
-      });
-      if (visited) names.push_back(name_of(static_cast<Stage>(stage)));
-    }
-    return names;
+  // Whether any device entered the stage.
+  bool entered(int stage) const {
+    return std::any_of(devices_.begin(), devices_.end(),
+                       [&](const auto& device) { return device->clock().visits()[stage] > 0; });
   }
 
   std::vector<DeviceTrace> traces() const {

@@ -43,6 +43,17 @@ std::vector<std::string> result_row(const PointResult& result, const Unit& unit)
   return row;
 }
 
+std::string device_lines(const StageSeconds& stages) {
+  if (stages.devices.size() == 1) return "";
+  std::string text = fmt::format("device {} is the slowest, {:.3f} times the mean in work;", stages.slowest,
+                                 stages.busy_max_over_mean);
+  for (size_t i = 0; i < stages.devices.size(); ++i) {
+    text += fmt::format("{} {}: {:.2f} ms of work, {:.2f} waiting for peers", i == 0 ? "" : ";", i,
+                        1e3 * stages.devices[i].busy(), 1e3 * stages.devices[i].wait);
+  }
+  return text + "\n";
+}
+
 std::string stage_table(const PointResult& result) {
   const StageSeconds stages = stages_of_median(result);
   const double median = median_of(result.samples);
@@ -57,7 +68,7 @@ std::string stage_table(const PointResult& result) {
   }
   add("", "unaccounted", stages.unaccounted);
   return fmt::format("\nstages of {} (slowest device, median step)\n", result.point.label) +
-         format_table({"stage", "pass", "ms", "% of step"}, rows);
+         format_table({"stage", "pass", "ms", "% of step"}, rows) + device_lines(stages);
 }
 
 std::string verdict_sentence(const Comparison& c, const PointResult& none, const PointResult& ep) {

@@ -51,4 +51,16 @@ double Yardstick::peak_flops(int num_threads) const { return median(num_threads,
 double Yardstick::tile_flops(int num_threads) const { return median(num_threads, &Team::tile); }
 double Yardstick::read_bytes_per_s(int num_threads) const { return median(num_threads, &Team::bandwidth); }
 
+int yardstick_threads(const RunConfig& config, const Job& job) {
+  const bool one_device = job.session() != nullptr || config.mode == ParallelMode::none;
+  return one_device ? config.threads_per_device : config.num_devices * config.threads_per_device;
+}
+
+void measure_together(Yardstick& yardstick, const Job& job, void (Yardstick::*measure)()) {
+  job.wait_quietly();
+  job.barrier();
+  (yardstick.*measure)();
+  job.wait_quietly();
+}
+
 }  // namespace moehill

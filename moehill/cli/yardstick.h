@@ -5,7 +5,9 @@
 #include <memory>
 #include <vector>
 
+#include "moehill/cli/job.h"
 #include "moehill/machine/thread_team.h"
+#include "moehill/parallel/run.h"
 
 namespace moehill {
 
@@ -37,5 +39,12 @@ class Yardstick {
   std::map<int, Team> teams_;
   int num_measurements_ = 0;
 };
+
+// Threads of this process that work on a point: of all its devices, or of the one device of a process.
+int yardstick_threads(const RunConfig& config, const Job& job);
+
+// The processes measure at the same time, so that their sum is what all cores give together; the first one's
+// larger teams, which are those of points that it works on alone, while the others leave it the cores.
+void measure_together(Yardstick& yardstick, const Job& job, void (Yardstick::*measure)());
 
 }  // namespace moehill

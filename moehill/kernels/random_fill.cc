@@ -120,11 +120,13 @@ void random_row(uint32_t seed, Stream stream, uint64_t first, int64_t n, float d
   }
 }
 
-void fill_normal(ThreadTeam& team, uint32_t seed, Stream stream, float deviation, const MatView& m) {
+void fill_normal(ThreadTeam& team, uint32_t seed, Stream stream, float deviation, const MatView& m,
+                 int64_t first_row) {
   team.parallel_for(m.rows, [&](int64_t begin, int64_t end) {
     std::vector<float> row(static_cast<size_t>(m.cols));
     for (int64_t r = begin; r < end; ++r) {
-      random_row(seed, stream, static_cast<uint64_t>(r * m.cols), m.cols, deviation, row.data());
+      random_row(seed, stream, static_cast<uint64_t>((first_row + r) * m.cols), m.cols, deviation,
+                 row.data());
       for (int64_t c = 0; c < m.cols; ++c) m.set(r, c, row[static_cast<size_t>(c)]);
     }
   });

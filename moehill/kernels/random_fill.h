@@ -16,8 +16,10 @@ namespace moehill {
 // out[i] = deviation * element first + i.
 void random_row(uint32_t seed, Stream stream, uint64_t first, int64_t n, float deviation, float* out);
 
-// m [rows, cols]: element index r * cols + c. Each thread fills, and so places, its share of the rows.
-void fill_normal(ThreadTeam& team, uint32_t seed, Stream stream, float deviation, const MatView& m);
+// m [rows, cols]: element index (first_row + r) * cols + c. Each thread fills, and so places, its share of
+// the rows.
+void fill_normal(ThreadTeam& team, uint32_t seed, Stream stream, float deviation, const MatView& m,
+                 int64_t first_row = 0);
 
 // Logical [G][K, num_columns] matrices: index ((first_group + g) * K + k) * num_columns + n. Other columns
 // are not touched (they are zero pages from the start).

@@ -17,6 +17,8 @@ namespace moehill {
 struct Traffic {
   uint64_t sent_bytes = 0;
   uint64_t received_bytes = 0;
+  // Seconds until all peers (on MPI: those of the node) had come to the collectives: waiting, not moving.
+  double wait_seconds = 0;
 };
 
 // One device's handle. All methods are collective: every rank calls them in the same order, from the device's

@@ -14,8 +14,19 @@ Launcher launched_by(const EnvironmentReader& variable) {
   return srun ? Launcher::mpi : Launcher::none;
 }
 
+int launched_processes(const EnvironmentReader& variable) {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"}) {
+    if (variable(name) != nullptr) return std::atoi(variable(name));
+  }
+  return 0;
+}
+
 Launcher launched_by() {
   return launched_by([](const char* name) -> const char* { return std::getenv(name); });
+}
+
+int launched_processes() {
+  return launched_processes([](const char* name) -> const char* { return std::getenv(name); });
 }
 
 }  // namespace moehill

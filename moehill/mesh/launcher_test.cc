@@ -47,6 +47,18 @@ TEST(Launcher, InsideAJobOfSlurmButNotByItsLauncher) {
             Launcher::none);
 }
 
+TEST(Launcher, HowManyProcesses) {
+  const auto processes_with = [](const std::map<std::string, std::string>& environment) {
+    return launched_processes([&](const char* name) -> const char* {
+      const auto found = environment.find(name);
+      return found == environment.end() ? nullptr : found->second.c_str();
+    });
+  };
+  EXPECT_EQ(processes_with({}), 0);
+  EXPECT_EQ(processes_with({{"OMPI_COMM_WORLD_SIZE", "4"}, {"SLURM_NTASKS", "8"}}), 4);
+  EXPECT_EQ(processes_with({{"SLURM_NTASKS", "8"}, {"SLURM_STEP_NUM_TASKS", "2"}}), 2);
+}
+
 TEST(Launcher, AnotherMpi) {
   EXPECT_EQ(launched_with({{"PMI_RANK", "0"}, {"PMI_SIZE", "4"}}), Launcher::other_mpi);
   EXPECT_NE(std::string(kOtherMpi).find("another MPI's launcher; this build is for Open MPI"),

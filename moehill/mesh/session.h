@@ -41,6 +41,8 @@ class Session {
   virtual std::string broadcast(const std::string& text) = 0;
   // On rank 0 the texts of all ranks by rank; elsewhere none.
   virtual std::vector<std::string> gather(const std::string& text) = 0;
+  // The values of all ranks by rank, on every rank; as quick as the library is.
+  virtual std::vector<double> share(double value) = 0;
   // Bytes `place` of rank 0's `whole` become this rank's `part`; places are uneven or empty, and do not
   // overlap. `whole` is read on rank 0 alone, whose own part may lie there already.
   virtual void gather_bytes(const void* part, Range place, void* whole) = 0;

@@ -84,9 +84,44 @@ double run_bytes(const RunConfig& config) {
   return bytes;
 }
 
+// What the processes after the first hold of the experts' weights and of x and its results, as a multiple of
+// the whole: the most that one of the runs needs.
+struct Copies {
+  double experts = 0, shared = 0, tokens = 0;
+};
+
+Copies copies_of(const RunConfig& config, int num_processes) {
+  Copies copies;
+  if (config.mode == ParallelMode::none) return copies;
+  for (int rank = 1; rank < num_processes; ++rank) {
+    const BlockShare share = block_share(config, rank);
+    copies.experts += static_cast<double>(share.expert_end - share.expert_begin) / config.shape.experts;
+    copies.shared += 1;
+    copies.tokens +=
+        static_cast<double>(result_tokens(config, rank).size()) / static_cast<double>(config.shape.tokens);
+  }
+  return copies;
+}
+
+double weight_bytes(const WeightKey& key, const Copies& copies) {
+  double bytes = (1 + copies.experts) *
+                 mlp_bytes(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
+  if (key.shared_dim > 0) {
+    bytes += (1 + copies.shared) *
+             mlp_bytes(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
+  }
+  return bytes;
+}
+
 }  // namespace
 
-std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs) {
+std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs, int num_processes) {
+  Copies copies;
+  for (const RunConfig& config : runs) {
+    const Copies c = copies_of(config, num_processes);
+    copies = {std::max(copies.experts, c.experts), std::max(copies.shared, c.shared),
+              std::max(copies.tokens, c.tokens)};
+  }
   std::vector<WeightKey> seen;
   std::vector<MoeShape> seen_tokens;
   double weights = 0, gradients = 0, tokens = 0, scratch = 0;
@@ -96,10 +131,7 @@ std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs) {
     const WeightKey key = weight_key(config);
     if (std::find(seen.begin(), seen.end(), key) == seen.end()) {
       seen.push_back(key);
-      double bytes = mlp_bytes(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
-      if (key.shared_dim > 0) {
-        bytes += mlp_bytes(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
-      }
+      const double bytes = weight_bytes(key, copies);
       weights += bytes;
       if (backward) gradients += bytes;
     }
@@ -108,7 +140,8 @@ std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs) {
     };
     if (std::find_if(seen_tokens.begin(), seen_tokens.end(), same_tokens) == seen_tokens.end()) {
       seen_tokens.push_back(shape);
-      tokens += (backward ? 3 : 2) * matrix_bytes(shape.tokens, shape.hidden, shape.dtype);
+      tokens +=
+          (1 + copies.tokens) * (backward ? 3 : 2) * matrix_bytes(shape.tokens, shape.hidden, shape.dtype);
     }
     scratch += run_bytes(config);
   }

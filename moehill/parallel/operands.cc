@@ -1,5 +1,6 @@
 #include "moehill/parallel/operands.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "moehill/kernels/random_fill.h"
@@ -10,6 +11,15 @@ namespace {
 int64_t up_columns(int64_t width, bool fused) { return fused ? gate_up_columns(width) : width; }
 
 float deviation(int64_t fan_in) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(fan_in))); }
+
+bool holds(Range filled, Range wanted) {
+  return wanted.size() == 0 || (filled.begin <= wanted.begin && wanted.end <= filled.end);
+}
+
+Range hull(Range filled, Range wanted) {
+  if (filled.size() == 0) return wanted;
+  return {std::min(filled.begin, wanted.begin), std::max(filled.end, wanted.end)};
+}
 
 }  // namespace
 
@@ -70,29 +80,43 @@ std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, uint32_t seed
   w->experts_grad = make_mlp(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
   w->shared = make_mlp(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
   w->shared_grad = make_mlp(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
+  if (key.shared_dim == 0) return w;
   LogicalWeights w1, w3, w2;
-  set_logical(w->experts.view, key.mlp_dim, w1, w3, w2);
-  fill_normal(team, seed, Stream::kW1, deviation(key.hidden), w1, 0);
-  fill_normal(team, seed, Stream::kW3, deviation(key.hidden), w3, 0);
-  fill_normal(team, seed, Stream::kW2, deviation(key.mlp_dim), w2, 0);
-  if (key.shared_dim > 0) {
-    set_logical(w->shared.view, key.shared_dim, w1, w3, w2);
-    fill_normal(team, seed, Stream::kS1, deviation(key.hidden), w1, 0);
-    fill_normal(team, seed, Stream::kS3, deviation(key.hidden), w3, 0);
-    fill_normal(team, seed, Stream::kS2, deviation(key.shared_dim), w2, 0);
-  }
+  set_logical(w->shared.view, key.shared_dim, w1, w3, w2);
+  fill_normal(team, seed, Stream::kS1, deviation(key.hidden), w1, 0);
+  fill_normal(team, seed, Stream::kS3, deviation(key.hidden), w3, 0);
+  fill_normal(team, seed, Stream::kS2, deviation(key.shared_dim), w2, 0);
   return w;
 }
 
-std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape, uint32_t seed, ThreadTeam& team) {
+void fill_experts(WeightOperands& weights, Range experts, uint32_t seed, ThreadTeam& team) {
+  if (holds(weights.filled, experts)) return;
+  weights.filled = hull(weights.filled, experts);
+  const WeightKey& key = weights.key;
+  const int64_t first = weights.filled.begin;
+  LogicalWeights w1, w3, w2;
+  set_logical(weights.experts.view.slice_groups(first, weights.filled.end), key.mlp_dim, w1, w3, w2);
+  fill_normal(team, seed, Stream::kW1, deviation(key.hidden), w1, first);
+  fill_normal(team, seed, Stream::kW3, deviation(key.hidden), w3, first);
+  fill_normal(team, seed, Stream::kW2, deviation(key.mlp_dim), w2, first);
+}
+
+std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape) {
   auto tokens = std::make_shared<TokenOperands>();
   tokens->tokens = shape.tokens;
   tokens->hidden = shape.hidden;
   tokens->dtype = shape.dtype;
   for (Matrix* m : {&tokens->x, &tokens->y, &tokens->dx})
     *m = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
-  fill_normal(team, seed, Stream::kX, 1.0f, tokens->x);
   return tokens;
+}
+
+void fill_tokens(TokenOperands& tokens, Range rows, uint32_t seed, ThreadTeam& team) {
+  if (holds(tokens.filled, rows)) return;
+  tokens.filled = hull(tokens.filled, rows);
+  const Range filled = tokens.filled;
+  fill_normal(team, seed, Stream::kX, 1.0f, tokens.x.view().slice_rows(filled.begin, filled.end),
+              filled.begin);
 }
 
 }  // namespace moehill

@@ -33,9 +33,12 @@ OwnedMlp make_mlp(WeightLayout layout, int64_t num_groups, int64_t hidden, int64
 double mlp_bytes(WeightLayout layout, int64_t num_groups, int64_t hidden, int64_t width, DType dtype,
                  bool fused);
 
+// Memory for all experts, of which those outside `filled` are untouched pages: a process that has one device
+// fills that one's.
 struct WeightOperands {
   WeightKey key;
   OwnedMlp experts, experts_grad, shared, shared_grad;
+  Range filled{};
 };
 
 // Tensors of the tokens; rows are tight, since they move between devices as one block.
@@ -43,6 +46,7 @@ struct TokenOperands {
   int64_t tokens, hidden;
   DType dtype;
   Matrix x, y, dx;
+  Range filled{};  // rows of x
 };
 
 // Logical matrices of a set of weights.
@@ -50,7 +54,11 @@ void set_logical(const MlpWeights& mlp, int64_t width, LogicalWeights& w1, Logic
                  LogicalWeights& w2);
 BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared, const MoeShape& shape);
 
+// The shared expert is filled, the others are not yet.
 std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, uint32_t seed, ThreadTeam& team);
-std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape, uint32_t seed, ThreadTeam& team);
+std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape);
+// What lies between two filled ranges is filled too.
+void fill_experts(WeightOperands& weights, Range experts, uint32_t seed, ThreadTeam& team);
+void fill_tokens(TokenOperands& tokens, Range rows, uint32_t seed, ThreadTeam& team);
 
 }  // namespace moehill

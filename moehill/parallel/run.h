@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "moehill/mesh/threads/thread_mesh.h"
+#include "moehill/mesh/session.h"
 #include "moehill/moe/options.h"
 #include "moehill/moe/stages.h"
 #include "moehill/moe/tensors.h"
@@ -47,14 +47,18 @@ struct MemoryPart {
   std::string name;
   double bytes;
 };
-// `runs`: all points that are resident at once; equal operands are counted once.
-std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs);
+// `runs`: all points that are resident at once; equal operands are counted once. With num_processes > 1 each
+// device is a process, which holds what its device needs of the operands; the first one holds all of them.
+std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs, int num_processes = 1);
 
 // Makes runs that share operands where shape and storage agree, and meshes where the layout agrees.
 class RunFactory {
  public:
-  // cpus: the logical CPUs to use, in order; a layout with more threads than cpus is left unpinned.
-  RunFactory(DistributionOptions distribution, uint32_t seed, std::vector<int> cpus);
+  // cpus: the logical CPUs to use, in order; a layout with more threads than cpus is left unpinned. session:
+  // the devices of dp and ep are its processes, that of none is in the first one; null: all are in this
+  // process. make() and what a run has are then collective, and the factory must go before the session.
+  RunFactory(DistributionOptions distribution, uint32_t seed, std::vector<int> cpus,
+             Session* session = nullptr);
   ~RunFactory();
   std::unique_ptr<class Run> make(const RunConfig& config);
   // With this routing in place of the distribution's (tokens, experts and topk must be the shape's).
@@ -78,9 +82,18 @@ class Run {
  public:
   virtual ~Run() = default;
 
-  // One whole step (forward, or forward and backward) on all devices. listeners: one per device, or empty.
-  // Allocates nothing.
+  // One whole step (forward, or forward and backward) on all devices. listeners: one per device of this
+  // process, or empty. Allocates nothing.
   virtual void step(const std::vector<StageListener*>& listeners) = 0;
+
+  // NaN in every result that this process's devices leave, so that a value which a step forgets cannot pass
+  // for one of an earlier run.
+  virtual void poison() = 0;
+
+  // Brings the results and figures of the last step to the first process; from then on what follows speaks of
+  // all devices there. Elsewhere, and before, of this process's. Nothing to do without a session.
+  virtual void collect() = 0;
+  virtual Range local_devices() const = 0;  // of this process
 
   // Views of the operands and of this run's results after the last step. The results belong to the operands'
   // storage, so they hold until another run of the same factory steps.
@@ -88,9 +101,9 @@ class Run {
   virtual const Routing& routing() const = 0;
 
   virtual const RunConfig& config() const = 0;
-  virtual ThreadMesh& mesh() = 0;
   virtual uint64_t plan_hash() const = 0;            // over the plans of all devices
   virtual uint64_t output_hash() const = 0;          // over the bits of y
+  virtual uint64_t local_output_hash() const = 0;    // over those that this process's devices have left
   virtual int64_t num_dropped() const = 0;           // assignments past the capacity
   virtual int64_t capacity_rows() const = 0;         // C; 0 with policy none
   virtual double executed_flops() const = 0;         // padding, masked rows and recomputation included

@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "moehill/mesh/threads/thread_mesh.h"
 #include "moehill/parallel/operands.h"
 #include "moehill/parallel/path.h"
+#include "moehill/parallel/result_parts.h"
 #include "moehill/parallel/step_router.h"
 #include "moehill/routing/skew.h"
 #include "moehill/routing/statistics.h"
@@ -27,10 +29,19 @@ uint64_t hash_rows(const MatView& m) {
   return hash;
 }
 
+// What is said of one device after a step.
+struct DeviceFigures {
+  Traffic traffic;
+  std::array<uint64_t, kNumMoves> moved_bytes{};
+  uint64_t plan_hash = 0;
+  double executed_flops = 0;
+};
+
 // Everything a run holds for longer than a step.
 struct RunParts {
   RunConfig config;
-  std::shared_ptr<ThreadMesh> mesh;
+  Session* session = nullptr;
+  std::shared_ptr<Mesh> mesh;  // null where this process has no device
   std::shared_ptr<WeightOperands> weights;
   std::shared_ptr<TokenOperands> tokens;
   std::shared_ptr<const Routing> routing;
@@ -59,7 +70,8 @@ class BlockRun final : public Run {
       : parts_(std::move(parts)),
         dp_(static_cast<size_t>(config().shape.assignments())),
         kept_(kept_assignments(*parts_.routing, config().block.capacity)),
-        traffic_(static_cast<size_t>(mesh().num_devices())) {
+        local_(parts_.mesh == nullptr ? Range{} : parts_.mesh->local_devices()),
+        figures_(static_cast<size_t>(config().num_devices)) {
     if (config().block.router_grad) {
       dlogits_.resize(static_cast<size_t>(config().shape.tokens * config().shape.experts));
     }
@@ -67,17 +79,41 @@ class BlockRun final : public Run {
       router_ = std::make_unique<StepRouter>(std::move(parts_.logits), *parts_.routing,
                                              config().block.renormalize_topk);
     }
-    for (int rank = 0; rank < mesh().num_devices(); ++rank) paths_.push_back(make_device_path(rank));
+    for (int64_t rank = local_.begin; rank < local_.end; ++rank)
+      paths_.push_back(make_device_path(static_cast<int>(rank)));
     step_ = [this](Group& group) { step_device(group); };
     if (config().block.prequeue) {
-      mesh().run([this](Group& group) { path_of(group).make_plan(group, nullptr); });
+      on_devices([this](Group& group) { path_of(group).make_plan(group, nullptr); });
     }
   }
 
   void step(const std::vector<StageListener*>& listeners) override {
     listeners_ = &listeners;
-    mesh().run(step_);
+    on_devices(step_);
   }
+
+  // Every byte 0xff is a NaN in f32 and in bf16. The padding of a stack is poisoned too: nobody may read it.
+  void poison() override {
+    on_devices([this](Group& group) {
+      for (const ResultPart& part : result_parts(config(), results(), group.rank())) {
+        group.team().parallel_for(part.bytes.size(), [&](int64_t begin, int64_t end) {
+          std::memset(part.whole + part.bytes.begin + begin, 0xff, static_cast<size_t>(end - begin));
+        });
+      }
+    });
+  }
+
+  void collect() override {
+    for (int64_t rank = local_.begin; rank < local_.end; ++rank)
+      figures_[static_cast<size_t>(rank)] = figures_of(rank);
+    if (parts_.session == nullptr) return;
+    for (const ResultPart& part : result_parts(config(), results(), parts_.session->rank()))
+      parts_.session->gather_bytes(part.whole + part.bytes.begin, part.bytes, part.whole);
+    constexpr int64_t kBytes = sizeof(DeviceFigures);
+    parts_.session->gather_bytes(figures_.data() + local_.begin, {local_.begin * kBytes, local_.end * kBytes},
+                                 figures_.data());
+  }
+  Range local_devices() const override { return local_; }
 
   BlockTensors tensors() const override {
     BlockTensors t;
@@ -99,13 +135,15 @@ class BlockRun final : public Run {
 
   const Routing& routing() const override { return *parts_.routing; }
   const RunConfig& config() const override { return parts_.config; }
-  ThreadMesh& mesh() override { return *parts_.mesh; }
   uint64_t plan_hash() const override {
     uint64_t hash = kFnvStart;
-    for (const auto& path : paths_) hash = (hash ^ moehill::plan_hash(path->block().plan())) * kFnvPrime;
+    for (const DeviceFigures& device : figures_) hash = (hash ^ device.plan_hash) * kFnvPrime;
     return hash;
   }
   uint64_t output_hash() const override { return hash_rows(parts_.tokens->y); }
+  uint64_t local_output_hash() const override {
+    return parts_.session == nullptr ? output_hash() : paths_.empty() ? 0 : hash_rows(paths_.front()->y());
+  }
   int64_t num_dropped() const override {
     return static_cast<int64_t>(std::count(kept_.begin(), kept_.end(), 0));
   }
@@ -116,14 +154,18 @@ class BlockRun final : public Run {
   }
   double executed_flops() const override {
     double flops = 0;
-    for (const auto& path : paths_) flops += path->block().executed_flops();
+    for (const DeviceFigures& device : figures_) flops += device.executed_flops;
     return flops;
   }
-  std::vector<Traffic> traffic() const override { return traffic_; }
+  std::vector<Traffic> traffic() const override {
+    std::vector<Traffic> traffic;
+    for (const DeviceFigures& device : figures_) traffic.push_back(device.traffic);
+    return traffic;
+  }
   std::array<uint64_t, kNumMoves> moved_bytes() const override {
     std::array<uint64_t, kNumMoves> bytes{};
-    for (const auto& path : paths_) {
-      for (size_t i = 0; i < bytes.size(); ++i) bytes[i] += path->sent_bytes()[i];
+    for (const DeviceFigures& device : figures_) {
+      for (size_t i = 0; i < bytes.size(); ++i) bytes[i] += device.moved_bytes[i];
     }
     return bytes;
   }
@@ -146,12 +188,33 @@ class BlockRun final : public Run {
     return make_path(inputs);
   }
 
-  ParallelPath& path_of(Group& group) { return *paths_[static_cast<size_t>(group.rank())]; }
+  void on_devices(const std::function<void(Group&)>& device_main) {
+    if (parts_.mesh != nullptr) parts_.mesh->run(device_main);
+  }
+  size_t local_index(const Group& group) const { return static_cast<size_t>(group.rank() - local_.begin); }
+  ParallelPath& path_of(const Group& group) { return *paths_[local_index(group)]; }
+
+  ResultTensors results() {
+    const bool backward = config().block.pass == Pass::forward_backward;
+    return {parts_.tokens->y,
+            parts_.tokens->dx,
+            parts_.weights->experts_grad.view,
+            parts_.weights->shared_grad.view,
+            backward ? dp_.data() : nullptr,
+            dlogits_.empty() ? nullptr : dlogits_.data()};
+  }
+
+  // Of a device of this process.
+  DeviceFigures figures_of(int64_t rank) const {
+    const ParallelPath& path = *paths_[static_cast<size_t>(rank - local_.begin)];
+    return {figures_[static_cast<size_t>(rank)].traffic, path.sent_bytes(),
+            moehill::plan_hash(path.block().plan()), path.block().executed_flops()};
+  }
 
   void step_device(Group& group) {
     const size_t rank = static_cast<size_t>(group.rank());
     ParallelPath& path = path_of(group);
-    StageListener* listener = listeners_->empty() ? nullptr : (*listeners_)[rank];
+    StageListener* listener = listeners_->empty() ? nullptr : (*listeners_)[local_index(group)];
     const Traffic before = group.traffic();
     path.begin_step(group);
     if (router_) {
@@ -170,18 +233,25 @@ class BlockRun final : public Run {
     }
     if (listener != nullptr) listener->finish();
     const Traffic after = group.traffic();
-    traffic_[rank] = {after.sent_bytes - before.sent_bytes, after.received_bytes - before.received_bytes};
+    figures_[rank].traffic = {after.sent_bytes - before.sent_bytes,
+                              after.received_bytes - before.received_bytes,
+                              after.wait_seconds - before.wait_seconds};
   }
 
-  // The router's gradient is made where its result lives: it is tokens x experts, next to nothing.
+  // The router's gradient is made where its tokens are: it is tokens x experts, next to nothing.
   void finish_backward(Group& group, float dy_scale, StageListener* listener) {
-    if (!dlogits_.empty() && shards_tokens(config())) {
-      enter(listener, Stage::router_grad);
-      group.barrier();  // every device's part of dp is there
-    }
-    if (group.rank() != 0) return;
+    if (group.rank() == 0) plant_backward_fault(dy_scale);
+    if (dlogits_.empty() || (group.rank() > 0 && !shards_tokens(config()))) return;
+    enter(listener, Stage::router_grad);
+    route_topk_backward(*parts_.routing, result_tokens(config(), group.rank()), dp_.data(), dlogits_.data(),
+                        group.team());
+  }
+
+  // Tests only.
+  void plant_backward_fault(float dy_scale) {
     if (config().block.fault == Fault::dp_not_scaled) {
-      for (float& value : dp_) value /= dy_scale;
+      const Range tokens = result_tokens(config(), 0);
+      for (int64_t i = 0; i < tokens.end * config().shape.topk; ++i) dp_[static_cast<size_t>(i)] /= dy_scale;
     }
     if (config().block.fault == Fault::dw_of_wrong_expert && config().shape.experts > 1) {
       const WeightView& down = parts_.weights->experts_grad.view.down;
@@ -189,9 +259,6 @@ class BlockRun final : public Run {
       std::swap_ranges(static_cast<char*>(down.data), static_cast<char*>(down.data) + bytes,
                        static_cast<char*>(down.data) + bytes);
     }
-    if (dlogits_.empty()) return;
-    enter(listener, Stage::router_grad);
-    route_topk_backward(*parts_.routing, dp_.data(), dlogits_.data(), group.team());
   }
 
   // Tests only.
@@ -219,9 +286,10 @@ class BlockRun final : public Run {
   RunParts parts_;
   std::vector<float> dp_, dlogits_;
   std::vector<int32_t> kept_;
-  std::vector<Traffic> traffic_;
-  std::unique_ptr<StepRouter> router_;                // null: routed before the clock starts
-  std::vector<std::unique_ptr<ParallelPath>> paths_;  // one a device
+  Range local_;                         // devices of this process
+  std::vector<DeviceFigures> figures_;  // [P]; those of the local ones, and after collect() of all
+  std::unique_ptr<StepRouter> router_;  // null: routed before the clock starts
+  std::vector<std::unique_ptr<ParallelPath>> paths_;  // one a local device
   std::function<void(Group&)> step_;
   const std::vector<StageListener*>* listeners_ = nullptr;
 };
@@ -232,20 +300,56 @@ struct RunFactory::State {
   DistributionOptions distribution;
   uint32_t seed;
   std::vector<int> cpus;
+  Session* session;
   std::vector<std::shared_ptr<WeightOperands>> weights;
   std::vector<std::shared_ptr<TokenOperands>> tokens;
   std::vector<std::shared_ptr<const Routing>> routings;
-  std::vector<std::shared_ptr<ThreadMesh>> meshes;
+  struct KnownMesh {
+    bool processes;
+    std::shared_ptr<Mesh> mesh;
+  };
+  std::vector<KnownMesh> meshes;
 
-  std::shared_ptr<ThreadMesh> mesh(int num_devices, int threads) {
-    for (const auto& mesh : meshes) {
-      if (mesh->num_devices() == num_devices && mesh->threads_per_device() == threads) return mesh;
+  bool is_first_process() const { return session == nullptr || session->rank() == 0; }
+
+  std::shared_ptr<Mesh> mesh(const RunConfig& config) {
+    const bool processes = session != nullptr && config.mode != ParallelMode::none;
+    if (!processes && !is_first_process()) return nullptr;
+    const int threads = config.threads_per_device;
+    for (const KnownMesh& known : meshes) {
+      if (known.processes == processes && known.mesh->num_devices() == config.num_devices &&
+          known.mesh->threads_per_device() == threads)
+        return known.mesh;
     }
-    const size_t total = static_cast<size_t>(num_devices) * static_cast<size_t>(threads);
+    meshes.push_back({processes, processes ? make_process_mesh(config) : make_thread_mesh(config)});
+    return meshes.back().mesh;
+  }
+
+  std::shared_ptr<Mesh> make_process_mesh(const RunConfig& config) const {
+    MOEHILL_CHECK(config.num_devices == session->size(), "{} devices in {} processes", config.num_devices,
+                  session->size());
+    return session->make_mesh({.threads_per_device = config.threads_per_device, .node_cpus = cpus});
+  }
+
+  std::shared_ptr<Mesh> make_thread_mesh(const RunConfig& config) const {
+    const size_t total =
+        static_cast<size_t>(config.num_devices) * static_cast<size_t>(config.threads_per_device);
     std::vector<int> used;
     if (total <= cpus.size()) used.assign(cpus.begin(), cpus.begin() + static_cast<int64_t>(total));
-    meshes.push_back(std::make_shared<ThreadMesh>(num_devices, threads, used));
-    return meshes.back();
+    return std::make_shared<ThreadMesh>(config.num_devices, config.threads_per_device, used);
+  }
+
+  // What this process's devices read of the operands; the first process has all, for the check.
+  void fill(const RunConfig& config, const RunParts& parts, ThreadTeam& team) const {
+    Range experts{0, config.shape.experts}, rows{0, config.shape.tokens};
+    if (!is_first_process()) {
+      if (parts.mesh == nullptr) return;
+      const BlockShare share = block_share(config, session->rank());
+      experts = {share.expert_begin, share.expert_end};
+      rows = result_tokens(config, session->rank());
+    }
+    fill_experts(*parts.weights, experts, seed, team);
+    fill_tokens(*parts.tokens, rows, seed, team);
   }
 
   std::shared_ptr<const Routing> routing(const MoeShape& shape) {
@@ -273,12 +377,7 @@ struct RunFactory::State {
 
   std::unique_ptr<Run> make(const RunConfig& config, std::shared_ptr<const Routing> routing,
                             std::vector<float> logits = {}) {
-    RunParts parts{config,
-                   mesh(config.num_devices, config.threads_per_device),
-                   nullptr,
-                   nullptr,
-                   std::move(routing),
-                   std::move(logits),
+    RunParts parts{config, session, mesh(config), nullptr, nullptr, std::move(routing), std::move(logits),
                    {}};
     ThreadTeam filler(std::max(1, static_cast<int>(cpus.size())));
     const WeightKey key = weight_key(config);
@@ -292,14 +391,16 @@ struct RunFactory::State {
         parts.tokens = t;
       }
     }
-    if (parts.tokens == nullptr) parts.tokens = tokens.emplace_back(make_tokens(config.shape, seed, filler));
+    if (parts.tokens == nullptr) parts.tokens = tokens.emplace_back(make_tokens(config.shape));
+    fill(config, parts, filler);
     if (config.block.fault == Fault::transposed_w2) parts.mangled = transpose_w2(*parts.weights);
     return std::make_unique<BlockRun>(std::move(parts));
   }
 };
 
-RunFactory::RunFactory(DistributionOptions distribution, uint32_t seed, std::vector<int> cpus)
-    : state_(std::make_unique<State>(State{distribution, seed, std::move(cpus), {}, {}, {}, {}})) {}
+RunFactory::RunFactory(DistributionOptions distribution, uint32_t seed, std::vector<int> cpus,
+                       Session* session)
+    : state_(std::make_unique<State>(State{distribution, seed, std::move(cpus), session, {}, {}, {}, {}})) {}
 RunFactory::~RunFactory() = default;
 
 std::unique_ptr<Run> RunFactory::make(const RunConfig& config) {

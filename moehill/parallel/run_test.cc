@@ -54,6 +54,7 @@ class RunTest : public testing::Test {
     run_ = factory_.make(config);
     run_->step({});
     run_->step({});  // a second step must not add to the first
+    run_->collect();
     ThreadTeam team(1);
     return check_block(run_->tensors(), config.block.pass, CheckMode::full, 0, team);
   }

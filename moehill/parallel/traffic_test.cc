@@ -20,6 +20,7 @@ class TrafficTest : public testing::TestWithParam<int> {
     config.block.pass = pass;
     run_ = factory_.make(config);
     run_->step({});
+    run_->collect();
     uint64_t sent = 0, moved = 0;
     for (const Traffic& t : run_->traffic()) sent += t.sent_bytes;
     for (const uint64_t bytes : run_->moved_bytes()) moved += bytes;

@@ -79,10 +79,11 @@ void route_softmax_topk(const float* logits, Range tokens, bool renormalize, Thr
   });
 }
 
-void route_topk_backward(const Routing& routing, const float* dp, float* dlogits, ThreadTeam& team) {
+void route_topk_backward(const Routing& routing, Range tokens, const float* dp, float* dlogits,
+                         ThreadTeam& team) {
   const int topk = routing.topk;
-  team.parallel_for(routing.num_tokens, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
+  team.parallel_for(tokens.size(), [&](int64_t begin, int64_t end) {
+    for (int64_t t = tokens.begin + begin; t < tokens.begin + end; ++t) {
       const int32_t* chosen = routing.expert.data() + t * topk;
       const float* weight = routing.weight.data() + t * topk;
       const float* dweight = dp + t * topk;

@@ -20,7 +20,8 @@ void route_softmax_topk(const float* logits, Range tokens, bool renormalize, Thr
                         Routing& routing);
 
 // Gradient of the logits [T, E] from dp [T, k] (gradient of the gate values): softmax over the chosen, zero
-// elsewhere. dlogit_j = p_j (dp_j - sum_i p_i dp_i). Writes every element of `dlogits`.
-void route_topk_backward(const Routing& routing, const float* dp, float* dlogits, ThreadTeam& team);
+// elsewhere. dlogit_j = p_j (dp_j - sum_i p_i dp_i). Writes every element of these tokens' rows.
+void route_topk_backward(const Routing& routing, Range tokens, const float* dp, float* dlogits,
+                         ThreadTeam& team);
 
 }  // namespace moehill

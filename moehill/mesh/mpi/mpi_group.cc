@@ -1,4 +1,5 @@
 #include "moehill/mesh/mpi/mpi_group.h"
+#include "moehill/machine/clock.h"
 
 #include <algorithm>
 
@@ -65,8 +66,10 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
 void MpiGroup::meet(const Call& call, size_t input_bytes, size_t output_bytes) {
   Call own = call;
   own.rank = rank_;
+  const double start = seconds();
   meeting_ = rendezvous_->meet(own, windows_.locate(call.input, input_bytes),
                                windows_.locate(call.output, output_bytes));
+  traffic_.wait_seconds += seconds() - start;
 }
 
 char* MpiGroup::input_of(int rank) const {

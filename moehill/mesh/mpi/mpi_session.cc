@@ -105,6 +105,13 @@ std::vector<std::string> MpiSession::gather(const std::string& text) {
   return texts;
 }
 
+std::vector<double> MpiSession::share(double value) {
+  std::vector<double> values(static_cast<size_t>(size_));
+  check_mpi("MPI_Allgather",
+            MPI_Allgather(&value, 1, MPI_DOUBLE, values.data(), 1, MPI_DOUBLE, comm_->get()));
+  return values;
+}
+
 void MpiSession::gather_bytes(const void* part, Range place, void* whole) {
   const std::array<int64_t, 2> own = {place.begin, place.size()};
   std::vector<std::array<int64_t, 2>> places(rank_ == 0 ? static_cast<size_t>(size_) : 0);

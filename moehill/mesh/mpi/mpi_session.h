@@ -21,6 +21,7 @@ class MpiSession final : public Session {
   std::unique_ptr<Mesh> make_mesh(const MpiMeshOptions& options) override;
   std::string broadcast(const std::string& text) override;
   std::vector<std::string> gather(const std::string& text) override;
+  std::vector<double> share(double value) override;
   void gather_bytes(const void* part, Range place, void* whole) override;
   void wait_quietly() override;
   [[noreturn]] void fail(const std::string& message, int exit_status) noexcept override;

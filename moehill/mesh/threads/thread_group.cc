@@ -1,5 +1,6 @@
 #include "moehill/mesh/threads/thread_group.h"
 
+#include "moehill/machine/clock.h"
 #include "moehill/mesh/arguments.h"
 #include "moehill/mesh/copy.h"
 #include "moehill/mesh/exchange_buffer.h"
@@ -17,15 +18,22 @@ ThreadGroup::ThreadGroup(int rank, int size, Rendezvous& rendezvous, ThreadTeam&
       inputs_(static_cast<size_t>(size)),
       outputs_(static_cast<size_t>(size)) {}
 
+std::span<const Call> ThreadGroup::meet(const Call& call) {
+  const double start = seconds();
+  const std::span<const Call> calls = rendezvous_.meet(rank_, call);
+  traffic_.wait_seconds += seconds() - start;
+  return calls;
+}
+
 void ThreadGroup::barrier() {
   require_idle("barrier");
-  rendezvous_.meet(rank_, {.kind = CallKind::barrier});
+  meet({.kind = CallKind::barrier});
 }
 
 // The memory needs no meeting; this holds programs to what other meshes need.
 std::shared_ptr<void> ThreadGroup::exchange_memory(size_t bytes) {
   require_idle("exchange_memory");
-  rendezvous_.meet(rank_, {.kind = CallKind::exchange_memory});
+  meet({.kind = CallKind::exchange_memory});
   return make_exchange_buffer(bytes);
 }
 
@@ -35,12 +43,12 @@ void ThreadGroup::all_reduce(const void* input, DType input_dtype, void* output,
                              int64_t n) {
   require_idle("all_reduce");
   check_count("all_reduce", n);
-  const std::span<const Call> calls = rendezvous_.meet(rank_, {.kind = CallKind::all_reduce,
-                                                               .input_dtype = input_dtype,
-                                                               .output_dtype = output_dtype,
-                                                               .n = n,
-                                                               .input = input,
-                                                               .output = output});
+  const std::span<const Call> calls = meet({.kind = CallKind::all_reduce,
+                                            .input_dtype = input_dtype,
+                                            .output_dtype = output_dtype,
+                                            .n = n,
+                                            .input = input,
+                                            .output = output});
   for (size_t r = 0; r < calls.size(); ++r) {
     inputs_[r] = calls[r].input;
     outputs_[r] = calls[r].output;
@@ -56,11 +64,11 @@ void ThreadGroup::reduce_scatter(const void* input, DType input_dtype, std::span
                                  void* output, DType output_dtype) {
   require_idle("reduce_scatter");
   check_offsets("reduce_scatter", offsets, size_);
-  const std::span<const Call> calls = rendezvous_.meet(rank_, {.kind = CallKind::reduce_scatter,
-                                                               .input_dtype = input_dtype,
-                                                               .output_dtype = output_dtype,
-                                                               .offsets = offsets,
-                                                               .input = input});
+  const std::span<const Call> calls = meet({.kind = CallKind::reduce_scatter,
+                                            .input_dtype = input_dtype,
+                                            .output_dtype = output_dtype,
+                                            .offsets = offsets,
+                                            .input = input});
   for (size_t r = 0; r < calls.size(); ++r) inputs_[r] = calls[r].input;
   const size_t rank = static_cast<size_t>(rank_);
   const int64_t own = offsets[rank + 1] - offsets[rank];
@@ -76,10 +84,10 @@ void ThreadGroup::finish() {
 
 void ThreadGroup::all_gather_rows(const Started& call) {
   const std::span<const int64_t> offsets = call.receive_offsets;
-  const std::span<const Call> calls = rendezvous_.meet(rank_, {.kind = CallKind::all_gather,
-                                                               .element_bytes = call.element_bytes,
-                                                               .offsets = offsets,
-                                                               .input = call.input});
+  const std::span<const Call> calls = meet({.kind = CallKind::all_gather,
+                                            .element_bytes = call.element_bytes,
+                                            .offsets = offsets,
+                                            .input = call.input});
   for (size_t r = 0; r < calls.size(); ++r) inputs_[r] = calls[r].input;
   team_copy(team_, {inputs_, offsets, call.element_bytes, call.output});
   rendezvous_.part();
@@ -101,10 +109,10 @@ bool ThreadGroup::receives_what_peers_send(std::span<const Call> calls,
 }
 
 void ThreadGroup::all_to_all_rows(const Started& call) {
-  const std::span<const Call> calls = rendezvous_.meet(rank_, {.kind = CallKind::all_to_all,
-                                                               .element_bytes = call.element_bytes,
-                                                               .offsets = call.send_offsets,
-                                                               .input = call.input});
+  const std::span<const Call> calls = meet({.kind = CallKind::all_to_all,
+                                            .element_bytes = call.element_bytes,
+                                            .offsets = call.send_offsets,
+                                            .input = call.input});
   if (receives_what_peers_send(calls, call.receive_offsets)) {
     for (size_t r = 0; r < calls.size(); ++r) {
       const int64_t first = calls[r].offsets[static_cast<size_t>(rank_)];

@@ -25,6 +25,7 @@ class ThreadGroup final : public Group {
   Traffic traffic() const override { return traffic_; }
 
  private:
+  std::span<const Call> meet(const Call& call);
   void all_gather_rows(const Started& call);
   void all_to_all_rows(const Started& call);
   bool receives_what_peers_send(std::span<const Call> calls, std::span<const int64_t> receive_offsets);

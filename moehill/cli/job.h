@@ -1,0 +1,68 @@
+// Job: the processes that run one command together, as the command sees them; usually it is one.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "moehill/base/error.h"
+#include "moehill/mesh/session.h"
+
+namespace moehill {
+
+// An error of input that every process has been told of; the first one prints it.
+class AgreedInputError : public InputError {
+ public:
+  using InputError::InputError;
+};
+
+// Everything but the first three is collective over the processes.
+class Job {
+ public:
+  Job() = default;  // one process
+  explicit Job(Session* session) : session_(session) {}
+
+  Session* session() const { return session_; }
+  bool is_root() const { return session_ == nullptr || session_->rank() == 0; }  // who prints and writes
+  int num_processes() const { return session_ == nullptr ? 1 : session_->size(); }
+
+  // Throws AgreedInputError unless all processes were started with the same arguments of the same build;
+  // names the first that differs.
+  void require_same(const std::vector<std::string>& args, const std::string& build) const;
+
+  // `work` in every process. Bad input that any of them finds is thrown in all of them.
+  template <typename Work>
+  auto together(Work&& work) const -> decltype(work()) {
+    std::optional<decltype(work())> result;
+    std::string error;
+    try {
+      result.emplace(work());
+    } catch (const InputError& e) {
+      if (session_ == nullptr) throw;
+      error = e.what();
+    }
+    throw_first(error);
+    return std::move(*result);
+  }
+
+  // `work` in the first process, while the others leave their cores to it.
+  void on_root(const std::function<void()>& work) const;
+  // The first process's text, everywhere.
+  std::string from_root(const std::string& text) const;
+  // Until all processes are here; leaves the cores to those that work.
+  void wait_quietly() const;
+  // Until all are here, without a pause.
+  void barrier() const { largest(0); }
+  double largest(double value) const;
+  double sum(double value) const;
+  // On the first process the values of all, by rank; elsewhere none.
+  std::vector<std::vector<double>> gather(const std::vector<double>& values) const;
+
+ private:
+  void throw_first(const std::string& error) const;
+
+  Session* session_ = nullptr;
+};
+
+}  // namespace moehill
