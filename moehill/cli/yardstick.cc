@@ -5,15 +5,12 @@
 #include "moehill/machine/pinning.h"
 
 namespace moehill {
-namespace {
 
 double measure_pinned(ThreadTeam& team, double (*measure)(ThreadTeam&)) {
   const std::vector<int>& cpus = team.cpus();
   const auto pinned = cpus.empty() ? nullptr : std::make_unique<PinScope>(cpus.front());
   return measure(team);
 }
-
-}  // namespace
 
 ThreadTeam& Yardstick::team(int num_threads) {
   Team& team = teams_[num_threads];

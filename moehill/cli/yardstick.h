@@ -47,4 +47,7 @@ int yardstick_threads(const RunConfig& config, const Job& job);
 // larger teams, which are those of points that it works on alone, while the others leave it the cores.
 void measure_together(Yardstick& yardstick, const Job& job, void (Yardstick::*measure)());
 
+// With the calling thread on the team's first CPU.
+double measure_pinned(ThreadTeam& team, double (*measure)(ThreadTeam&));
+
 }  // namespace moehill

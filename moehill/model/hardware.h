@@ -46,9 +46,17 @@ struct ClusterTopology {
   std::vector<LinkLevel> levels;
 };
 
+// Measured time of a collective among the devices of a node by the bytes that a device sends (or receives,
+// whichever is more), rising. Where there is none, the levels' latency and bandwidth stand in.
+struct CollectiveCurve {
+  std::string op;  // all_reduce, reduce_scatter, all_gather, all_to_all
+  int devices = 1;
+  std::vector<double> bytes, seconds;
+};
+
 // Rates of what is not a GEMM, of one unit: bytes read and written. 0: bound by memory bandwidth alone.
 struct RowRates {
-  double gather = 0, combine = 0, swiglu = 0, reduce = 0, zero = 0;  // B/s
+  double gather = 0, combine = 0, swiglu = 0, zero = 0;  // B/s
 };
 
 struct CacheLevel {
@@ -68,6 +76,7 @@ struct Hardware {
   std::vector<CacheLevel> caches;
   ClusterTopology topology;
   std::vector<GemmCurve> gemm;
+  std::vector<CollectiveCurve> collectives;
   std::string efficiency_source;
   RowRates rows;
   double plan_s_per_assignment = 0;  // of one unit

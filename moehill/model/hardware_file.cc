@@ -145,6 +145,21 @@ GemmCurve read_curve(Section section) {
   return curve;
 }
 
+CollectiveCurve read_collective(Section section) {
+  CollectiveCurve curve{section.text("op"), section.count("devices", 1), section.numbers("bytes"),
+                        section.numbers("seconds")};
+  const bool rising =
+      std::adjacent_find(curve.bytes.begin(), curve.bytes.end(), std::greater_equal<>()) == curve.bytes.end();
+  if (curve.bytes.empty() || curve.bytes.front() <= 0 || !rising)
+    section.refuse("bytes", "them", "rising numbers above 0");
+  const bool positive =
+      std::all_of(curve.seconds.begin(), curve.seconds.end(), [](double s) { return s > 0; });
+  if (curve.seconds.size() != curve.bytes.size() || !positive)
+    section.refuse("seconds", "them", "one time above 0 for each of bytes");
+  section.finish();
+  return curve;
+}
+
 ClusterTopology read_topology(Section section) {
   ClusterTopology topology;
   const std::string kind = section.text("kind", "node");
@@ -179,8 +194,7 @@ void read_memory(Section memory, Hardware& h) {
 
 void read_costs(Section costs, Hardware& h) {
   h.rows = {costs.number("gather_bytes_per_s", 0), costs.number("combine_bytes_per_s", 0),
-            costs.number("swiglu_bytes_per_s", 0), costs.number("reduce_bytes_per_s", 0),
-            costs.number("zero_bytes_per_s", 0)};
+            costs.number("swiglu_bytes_per_s", 0), costs.number("zero_bytes_per_s", 0)};
   h.plan_s_per_assignment = costs.number("plan_s_per_assignment", 0);
   h.barrier_s = costs.number("barrier_s", 0);
   h.stage_s = costs.number("stage_s", 0);
@@ -258,6 +272,7 @@ Hardware read_hardware_text(const std::string& text, const std::string& name_of_
   h.topology = read_topology(root.table("topology"));
   h.efficiency_source = root.text("efficiency_source");
   for (Section& curve : root.tables("gemm")) h.gemm.push_back(read_curve(curve));
+  for (Section& curve : root.tables("collective")) h.collectives.push_back(read_collective(curve));
   if (h.gemm.empty()) root.refuse("gemm", "none", "at least one table [[gemm]]");
   read_costs(root.table("costs"), h);
   root.finish();
@@ -303,11 +318,15 @@ std::string hardware_toml(const Hardware& h, const std::vector<std::string>& com
   text += topology_text(h.topology);
   text += fmt::format(
       "\n[costs]\ngather_bytes_per_s = {:.6g}\ncombine_bytes_per_s = {:.6g}\nswiglu_bytes_per_s = {:.6g}\n"
-      "reduce_bytes_per_s = {:.6g}\nzero_bytes_per_s = {:.6g}\nplan_s_per_assignment = {:.6g}\n"
+      "zero_bytes_per_s = {:.6g}\nplan_s_per_assignment = {:.6g}\n"
       "barrier_s = {:.6g}\nstage_s = {:.6g}\n",
-      h.rows.gather, h.rows.combine, h.rows.swiglu, h.rows.reduce, h.rows.zero, h.plan_s_per_assignment,
-      h.barrier_s, h.stage_s);
+      h.rows.gather, h.rows.combine, h.rows.swiglu, h.rows.zero, h.plan_s_per_assignment, h.barrier_s,
+      h.stage_s);
   for (const GemmCurve& curve : h.gemm) text += curve_text(curve);
+  for (const CollectiveCurve& c : h.collectives) {
+    text += fmt::format("\n[[collective]]\nop = {}\ndevices = {}\nbytes = {}\nseconds = {}\n", quote(c.op),
+                        c.devices, list_text(c.bytes), list_text(c.seconds));
+  }
   return text;
 }
 

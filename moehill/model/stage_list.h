@@ -12,11 +12,11 @@ namespace moehill {
 
 // Names as records have them (moe/stages.h, which is on this floor and so out of reach; a test compares
 // them).
-inline constexpr std::array<const char*, 21> kStageNames = {
-    "plan",    "dispatch", "pack",          "up",           "act",         "down",        "combine",
-    "shared",  "reduce",   "dispatch_grad", "recompute",    "pack_grad",   "down_grad",   "act_grad",
-    "w2_grad", "up_grad",  "w13_grad",      "combine_grad", "shared_grad", "router_grad", "reduce_grad"};
-inline constexpr size_t kFirstBackwardStageName = 9;
+inline constexpr std::array<const char*, 22> kStageNames = {
+    "router",  "plan",     "dispatch",      "pack",        "up",          "act",        "down",     "combine",
+    "shared",  "reduce",   "dispatch_grad", "recompute",   "pack_grad",   "down_grad",  "act_grad", "w2_grad",
+    "up_grad", "w13_grad", "combine_grad",  "shared_grad", "router_grad", "reduce_grad"};
+inline constexpr size_t kFirstBackwardStageName = 10;
 
 class StageList {
  public:
@@ -46,7 +46,7 @@ class StageList {
   }
 
  private:
-  std::array<StageWork, 21> stages_;
+  std::array<StageWork, kStageNames.size()> stages_;
 };
 
 }  // namespace moehill

@@ -71,7 +71,7 @@ class BlockWork {
     int64_t rows = 0;
     for (const int64_t r : work_.group_rows) rows += r;
     routed_ = {rows, static_cast<int64_t>(work_.group_rows.size()), busy, p_.mlp_dim, p_.fused_w13, false};
-    shared_ = {work_.shared_rows, 1, 1, p_.shared_dim, p_.shared_fused, true};
+    shared_ = {work_.shared_rows, 1, work_.shared_rows > 0 ? 1 : 0, p_.shared_dim, p_.shared_fused, true};
   }
 
   // Rows of other devices' experts run with the last expert's weights.
@@ -165,7 +165,7 @@ class BlockWork {
   void forward() {
     if (!p_.prequeue || exchanges_rows() || p_.spread == Spread::ring_ag_rs) plan();
     exchange("dispatch");
-    if (p_.shared_dim > 0 && work_.shared_rows > 0) mlp_forward(kShared, shared_);
+    if (p_.shared_dim > 0) mlp_forward(kShared, shared_);
     zero_rest("up");
     mlp_forward(kRouted, routed_);
     combine("combine", combines_onto_shared());
@@ -176,16 +176,18 @@ class BlockWork {
 
   void backward() {
     exchange("dispatch_grad");
-    if (p_.recompute && work_.shared_rows > 0) up(kRecompute, shared_, true);
-    if (work_.shared_rows > 0) mlp_backward(kShared, shared_);
+    if (p_.recompute && p_.shared_dim > 0) up(kRecompute, shared_, true);
+    if (p_.shared_dim > 0) mlp_backward(kShared, shared_);
     if (p_.recompute) up(kRecompute, routed_, true);
     if (!p_.dx_over_outputs && !p_.preweight)
       list_.at("combine_grad").rows.gather += 2 * bytes(routed_.rows, p_.hidden);
     mlp_backward(kRouted, routed_);
     combine("combine_grad", combines_onto_shared());
     zero_rest("down_grad");
-    if (p_.router_grad && (device_ == 0))
-      list_.at("router_grad").rows.zero += 4 * to_double(counts_.tokens) * counts_.experts;
+    if (p_.router_grad) {  // by one device
+      const int64_t tokens = device_ == 0 ? counts_.tokens : 0;
+      list_.at("router_grad").rows.zero += 4 * to_double(tokens) * counts_.experts;
+    }
     if (exchanges_rows()) return_rows("reduce_grad");
     list_.add_links("reduce_grad", backward_links(p_, counts_, device_));
     if (sums_are_f32() && p_.shared_replicated && p_.shared_dim > 0) add_replicated("reduce_grad");

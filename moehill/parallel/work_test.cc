@@ -45,6 +45,7 @@ class WorkTest : public testing::TestWithParam<int> {
     SCOPED_TRACE(std::string(name_of(config.mode)) + " " + name_of(config.path) + " " + variant.name);
     const auto run = factory_.make(config);
     run->step({});
+    run->collect();
     const PlanCounts counts = count_plan(run->routing(), config.block.capacity, config.num_devices);
     const std::vector<DeviceWork> work = all_work(work_problem(config), counts);
     const std::vector<Traffic> traffic = run->traffic();

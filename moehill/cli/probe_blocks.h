@@ -1,0 +1,18 @@
+// Steps of calibration blocks with their stages clocked: speeds of products by rows a group, and of the row
+// operations.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "moehill/model/hardware.h"
+
+namespace moehill {
+
+// Fills h.gemm, h.rows, h.plan_s_per_assignment and h.stage_s; h.peak_* must be there. One device with a
+// thread on each of `cpus`.
+void probe_blocks(const std::vector<int>& cpus, Hardware& h,
+                  const std::function<void(const std::string&)>& progress);
+
+}  // namespace moehill

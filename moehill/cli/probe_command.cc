@@ -1,0 +1,139 @@
+// `moehill probe`: measures this machine for the model, and keeps that.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+#include "moehill/base/error.h"
+#include "moehill/cli/commands.h"
+#include "moehill/cli/memory_check.h"
+#include "moehill/cli/option_set.h"
+#include "moehill/cli/output_paths.h"
+#include "moehill/cli/probe_file.h"
+#include "moehill/cli/table.h"
+#include "moehill/machine/memory.h"
+
+namespace moehill {
+namespace {
+
+struct ProbeOptions {
+  std::string file = default_probe_file(), as_hardware;
+  bool show = false;
+};
+
+bool parse_probe_options(const std::vector<std::string>& args, ProbeOptions& o) {
+  OptionSet set("moehill probe",
+                "Measures what predict, roofline and --ep-path auto need of this machine, in about a minute.",
+                {"moehill probe", "moehill probe --show",
+                 "moehill probe --file /tmp/probe.json --as-hardware /tmp/this.toml"});
+  set.text("--file", &o.file, "FILE", "where the probe is kept");
+  set.flag("--show", &o.show, "print the probe that is kept, and whether it is stale; measure nothing");
+  set.text("--as-hardware", &o.as_hardware, "FILE", "write a hardware file of this machine besides");
+  return set.parse(args);
+}
+
+std::string bandwidth_table(const Probe& probe) {
+  std::vector<std::vector<std::string>> rows;
+  for (const ThreadBandwidth& b : probe.bandwidth)
+    rows.push_back({std::to_string(b.threads), fmt::format("{:.1f}", b.read / 1e9),
+                    fmt::format("{:.1f}", b.copy / 1e9)});
+  return format_table({"threads", "read GB/s", "copy GB/s"}, rows);
+}
+
+std::string gemm_table(const Hardware& h, int cores) {
+  std::vector<std::vector<std::string>> rows;
+  for (const GemmCurve& curve : h.gemm) {
+    for (size_t i = 0; i < curve.rows.size(); ++i) {
+      std::vector<std::string> row = {fmt::format("{} {} x {}", dtype_name(curve.dtype), curve.k, curve.n),
+                                      fmt::format("{:.0f}", curve.rows[i])};
+      for (const auto& fraction : curve.fraction)
+        row.push_back(fmt::format("{:.1f}", fraction[i] * h.peak(curve.dtype) * cores / 1e9));
+      rows.push_back(row);
+    }
+  }
+  return format_table({"matrices", "rows", "forward GF/s", "input_grad", "weight_grad"}, rows);
+}
+
+std::string collective_table(const Hardware& h) {
+  std::vector<std::vector<std::string>> rows;
+  for (const CollectiveCurve& curve : h.collectives) {
+    rows.push_back({curve.op, std::to_string(curve.devices),
+                    fmt::format("{:.1f}", 1e6 * curve.seconds.front()),
+                    fmt::format("{:.2f}", curve.bytes.back() / curve.seconds.back() / 1e9)});
+  }
+  return rows.empty() ? "" : format_table({"collective", "devices", "smallest us", "largest GB/s"}, rows);
+}
+
+std::string describe(const Probe& probe) {
+  const Hardware& h = probe.hardware;
+  return fmt::format(
+      "{}, {} cores, {}, build {}, {:.0f} s\nFMA peak {:.1f} GF/s on one core, {:.1f} on all; register tile "
+      "{:.1f}\n\n{}\n{}\n{}\n"
+      "rows: gather {:.2f}, combine {:.2f}, SwiGLU {:.2f} GB/s a core; plan {:.2f} ns an assignment; barrier "
+      "{:.2f} us; "
+      "a stage {:.1f} us\n",
+      probe.cpu, probe.cores, probe.time_utc, probe.build, probe.seconds, probe.fma_one / 1e9,
+      probe.fma_all / 1e9, probe.tile_all / 1e9, bandwidth_table(probe), gemm_table(h, probe.cores),
+      collective_table(h), h.rows.gather / 1e9, h.rows.combine / 1e9, h.rows.swiglu / 1e9,
+      1e9 * h.plan_s_per_assignment, 1e6 * h.barrier_s, 1e6 * h.stage_s);
+}
+
+void show_progress(const std::string& text) {
+  if (isatty(STDERR_FILENO) != 1) return;
+  std::fprintf(stderr, "\r\033[K%s", text.c_str());
+  std::fflush(stderr);
+}
+
+Probe find_or_refuse(const std::string& path) {
+  std::optional<Probe> probe = find_probe(path);
+  if (!probe)
+    throw input_error("--show", "no probe in " + path, "a probe that was measured",
+                      "run moehill probe first");
+  return *probe;
+}
+
+std::string hardware_text(const Probe& probe, const std::string& path) {
+  Hardware h = probe.hardware;
+  h.name = std::filesystem::path(path).stem().string();
+  return hardware_toml(h, {fmt::format("Measured by moehill probe on {} cores of {}, {}.", probe.cores,
+                                       probe.cpu, probe.time_utc),
+                           "Peak: fused multiply-adds in registers, a core's share of all at once. Memory: "
+                           "reading 256 MiB, one core and all.",
+                           "Curves: steps of calibration blocks, all cores at work. Collectives: devices of "
+                           "one thread each in shared memory."});
+}
+
+}  // namespace
+
+int probe_command(const std::vector<std::string>& args) {
+  ProbeOptions options;
+  if (!parse_probe_options(args, options)) return kExitDone;
+  if (options.file.empty())
+    throw input_error("--file", "none", "a file, since there is no home folder", "name one");
+  const Environment environment = detect_environment();
+  if (!options.as_hardware.empty()) require_writable_file("--as-hardware", options.as_hardware);
+  Probe probe;
+  if (options.show) {
+    probe = find_or_refuse(options.file);
+  } else {
+    refuse_too_much_memory({{"calibration blocks and copies", 1.5e9}}, available_memory_bytes(),
+                           "free some memory");
+    const std::filesystem::path folder = std::filesystem::path(options.file).parent_path();
+    if (!folder.empty()) std::filesystem::create_directories(folder);
+    require_writable_file("--file", options.file);
+    probe = measure_probe(environment, show_progress);
+    show_progress("");
+    write_probe(probe, options.file);
+  }
+  fmt::print("{}", describe(probe));
+  const std::string stale = stale_reason(probe, environment);
+  if (!stale.empty()) fmt::print("stale: {}; measure again by moehill probe\n", stale);
+  fmt::print("{} {}\n", options.show ? "read from" : "kept in", options.file);
+  if (!options.as_hardware.empty())
+    write_text_file(options.as_hardware, hardware_text(probe, options.as_hardware));
+  return kExitDone;
+}
+
+}  // namespace moehill

@@ -1,0 +1,138 @@
+// Peaks, bandwidths and the mesh; blocks are in probe_blocks.cc.
+#include "moehill/cli/probe_measurement.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "moehill/cli/mesh_measurement.h"
+#include "moehill/cli/probe_blocks.h"
+#include "moehill/cli/yardstick.h"
+#include "moehill/kernels/peak.h"
+#include "moehill/machine/clock.h"
+#include "moehill/mesh/threads/thread_mesh.h"
+#include "moehill/model/work.h"
+
+namespace moehill {
+namespace {
+
+constexpr int kAttempts = 3;
+
+template <typename Measure>
+double best_of(const Measure& measure) {
+  double best = 0;
+  for (int i = 0; i < kAttempts; ++i) best = std::max(best, measure());
+  return best;
+}
+
+void measure_bandwidth(Yardstick& yardstick, int cores, Probe& probe) {
+  for (int threads = 1; threads <= cores;
+       threads = threads < cores ? std::min(2 * threads, cores) : cores + 1) {
+    ThreadTeam& team = yardstick.team(threads);
+    const auto on_team = [&](double (*measure)(ThreadTeam&)) {
+      return best_of([&] { return measure_pinned(team, measure); });
+    };
+    probe.bandwidth.push_back({threads, on_team(measure_read_bandwidth), on_team(measure_copy_bandwidth)});
+  }
+}
+
+double barrier_seconds(Mesh& mesh) {
+  constexpr int kBarriers = 2000;
+  return 1 / best_of([&] {
+           double elapsed = 0;
+           mesh.run([&](Group& group) {
+             group.barrier();
+             const double begin = seconds();
+             for (int i = 0; i < kBarriers; ++i) group.barrier();
+             if (group.rank() == 0) elapsed = seconds() - begin;
+           });
+           return kBarriers / elapsed;
+         });
+}
+
+// Every collective on a mesh of `devices` devices with one thread each.
+void measure_collectives(int devices, const std::vector<int>& cpus, Hardware& h) {
+  ThreadMesh mesh(devices, 1, {cpus.begin(), cpus.begin() + devices});
+  MeshOptions options;
+  options.min_bytes = 1024;
+  options.max_bytes = int64_t{16} << 20;
+  options.factor = 4;
+  options.iters = 15;
+  options.check = false;
+  options.collectives = {Collective::all_reduce, Collective::reduce_scatter, Collective::all_gather,
+                         Collective::all_to_all};
+  for (const CollectiveResult& result : measure_mesh(mesh, options).collectives) {
+    const std::string op = name_of(result.collective);
+    if (h.collectives.empty() || h.collectives.back().op != op || h.collectives.back().devices != devices)
+      h.collectives.push_back({op, devices, {}, {}});
+    CollectiveCurve& curve = h.collectives.back();
+    curve.bytes.push_back(result.bytes() * bus_factor(result.collective, devices));
+    curve.seconds.push_back(*std::min_element(result.samples.begin(), result.samples.end()));
+  }
+  h.barrier_s = barrier_seconds(mesh);
+}
+
+// Latency and bandwidth of the node's one level: the smallest and the largest all_to_all.
+LinkLevel shared_memory_level(const Hardware& h) {
+  for (const CollectiveCurve& curve : h.collectives) {
+    if (curve.op != "all_to_all") continue;
+    return {"shared memory", curve.seconds.front(),
+            curve.bytes.back() / (curve.seconds.back() - curve.seconds.front())};
+  }
+  return {"shared memory", 1e-6, h.memory_bytes_per_s / 2};  // one core: nobody to talk to
+}
+
+void describe(const Environment& environment, Probe& probe) {
+  const Topology& topology = environment.topology;
+  Hardware& h = probe.hardware;
+  h.name = "this-machine";
+  h.source = "moehill probe on " + topology.cpu_model + ", " + probe.time_utc;
+  h.efficiency_source = "steps of calibration blocks, stage by stage, the best of four";
+  h.unit = "core";
+  h.peak_f32 = h.peak_bf16 = probe.fma_all / topology.num_cores;
+  h.memory_bytes_per_s = probe.bandwidth.front().read;
+  for (const ThreadBandwidth& b : probe.bandwidth)
+    h.node_memory_bytes_per_s = std::max(h.node_memory_bytes_per_s, b.read);
+  h.memory_bytes = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  const double sizes[] = {static_cast<double>(topology.l1d_bytes), static_cast<double>(topology.l2_bytes),
+                          static_cast<double>(topology.l3_bytes)};
+  constexpr const char* kNames[] = {"L1d", "L2", "L3"};
+  for (int i = 0; i < 3; ++i) {
+    const int sharers = i < 2 ? 1 : std::max(1, topology.num_cores / std::max(1, topology.num_l3));
+    if (sizes[i] > 0) h.caches.push_back({kNames[i], sizes[i], sharers});
+  }
+}
+
+}  // namespace
+
+Probe measure_probe(const Environment& environment, const std::function<void(const std::string&)>& progress) {
+  const double begin = seconds();
+  const Topology& topology = environment.topology;
+  const int cores = topology.num_cores;
+  Probe probe;
+  probe.time_utc = utc_now();
+  probe.cpu = topology.cpu_model;
+  probe.build = environment.build;
+  probe.cores = cores;
+  Yardstick yardstick(topology.core_cpus);
+  progress("peaks and bandwidths");
+  const auto rate = [&](int threads, double (*measure)(ThreadTeam&)) {
+    return best_of([&] { return measure_pinned(yardstick.team(threads), measure); });
+  };
+  probe.fma_one = rate(1, measure_fma_peak);
+  probe.fma_all = rate(cores, measure_fma_peak);
+  probe.tile_all = rate(cores, measure_tile_peak);
+  measure_bandwidth(yardstick, cores, probe);
+  describe(environment, probe);
+  progress("collectives");
+  for (int devices = 2; devices <= cores;
+       devices = devices < cores ? std::min(2 * devices, cores) : cores + 1)
+    measure_collectives(devices, topology.core_cpus, probe.hardware);
+  probe.hardware.topology.devices_per_node = cores;
+  probe.hardware.topology.levels = {shared_memory_level(probe.hardware)};
+  probe_blocks(topology.core_cpus, probe.hardware, progress);
+  probe.seconds = seconds() - begin;
+  return probe;
+}
+
+}  // namespace moehill

@@ -1,0 +1,197 @@
+// Prediction of a step: products by measured efficiency, rows by bytes, collectives by their size, and the
+// waits between devices.
+#include "moehill/model/predict.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "moehill/tensor/weight_stack.h"
+
+namespace moehill {
+namespace {
+
+double to_double(int64_t n) { return static_cast<double>(n); }
+
+// y(x) through the points on logarithms; below the first point `slope_below` on logarithms, above the last
+// `slope_above`.
+double interpolate(const std::vector<double>& xs, const std::vector<double>& ys, double x, double slope_below,
+                   double slope_above) {
+  const size_t i = static_cast<size_t>(std::lower_bound(xs.begin(), xs.end(), x) - xs.begin());
+  if (i == 0) return ys.front() * std::pow(x / xs.front(), slope_below);
+  if (i == xs.size()) return ys.back() * std::pow(x / xs.back(), slope_above);
+  const double part = std::log(x / xs[i - 1]) / std::log(xs[i] / xs[i - 1]);
+  return ys[i - 1] * std::pow(ys[i] / ys[i - 1], part);
+}
+
+// A device's seconds, stage by stage.
+struct DeviceTime {
+  std::vector<StagePrediction> stages;
+  double busy_s(size_t begin, size_t end) const {
+    double sum = 0;
+    for (size_t i = begin; i < end; ++i) sum += stages[i].seconds() - stages[i].link_s;
+    return sum;
+  }
+};
+
+double row_seconds(const Hardware& h, const StageWork& stage, int units, int busy_units) {
+  const double memory = memory_rate(h, busy_units);
+  const auto seconds = [&](double bytes, double rate) { return bytes / (rate > 0 ? rate : memory); };
+  const double rows = seconds(stage.rows.gather, h.rows.gather) +
+                      seconds(stage.rows.combine, h.rows.combine) +
+                      seconds(stage.rows.swiglu, h.rows.swiglu) + seconds(stage.rows.zero, h.rows.zero);
+  return (rows + to_double(stage.assignments) * h.plan_s_per_assignment) / units;
+}
+
+StagePrediction stage_time(const WorkProblem& p, const Hardware& h, const DeviceWork& device,
+                           const StageWork& stage, int units, int num_devices) {
+  StagePrediction t;
+  t.stage = stage.stage;
+  t.backward = stage.backward;
+  t.flops = stage.flops;
+  t.memory_bytes = stage.memory_bytes();
+  t.gemm_s = gemm_seconds(h, p.dtype, device, stage, units);
+  t.rows_s = row_seconds(h, stage, units, units * std::min(num_devices, h.topology.devices_per_node));
+  t.overhead_s = h.stage_s * to_double(std::max<int64_t>(1, static_cast<int64_t>(stage.gemms.size())));
+  for (const LinkWork& link : stage.links) {
+    const double bytes = to_double(std::max(link.sent_bytes, link.received_bytes));
+    t.link_bytes += bytes;
+    t.link_s += link_seconds(h, link.op, bytes, num_devices);
+  }
+  return t;
+}
+
+// Devices meet in every stage with a collective: the others wait there for the slowest of what came before.
+// Returns the slowest device's stages (by its own work) with its waits.
+std::vector<StagePrediction> merge(const std::vector<DeviceTime>& devices) {
+  const size_t num_stages = devices.front().stages.size();
+  size_t slowest = 0;
+  for (size_t d = 1; d < devices.size(); ++d) {
+    if (devices[d].busy_s(0, num_stages) > devices[slowest].busy_s(0, num_stages)) slowest = d;
+  }
+  std::vector<StagePrediction> merged = devices[slowest].stages;
+  size_t begin = 0;
+  for (size_t i = 0; i < num_stages; ++i) {
+    const bool meets = merged[i].link_s > 0 || i + 1 == num_stages;
+    if (!meets) continue;
+    // Work of the meeting stage itself lies on either side of its collective; it is counted before.
+    double longest = 0, link = 0;
+    for (const DeviceTime& device : devices) {
+      longest = std::max(longest, device.busy_s(begin, i + 1));
+      link = std::max(link, device.stages[i].link_s);
+    }
+    merged[i].wait_s = longest - devices[slowest].busy_s(begin, i + 1);
+    merged[i].link_s = link;
+    begin = i + 1;
+  }
+  return merged;
+}
+
+// On the path `fused` rows travel under the products of their pass; metadata and weight gradients do not.
+double hidden_link_seconds(const std::vector<StagePrediction>& stages, bool backward) {
+  double link = 0, products = 0;
+  for (const StagePrediction& stage : stages) {
+    if (stage.backward != backward) continue;
+    if (stage.stage != "plan") link += stage.link_s;
+    products += stage.gemm_s;
+  }
+  return std::min(link, products);
+}
+
+}  // namespace
+
+const char* name_of(Bound bound) {
+  constexpr const char* kNames[kNumBounds] = {"compute", "memory", "link", "imbalance", "overhead"};
+  return kNames[static_cast<int>(bound)];
+}
+
+double gemm_fraction(const Hardware& hardware, DType dtype, GemmDirection direction, double rows, int64_t k,
+                     int64_t n) {
+  const bool any = std::any_of(hardware.gemm.begin(), hardware.gemm.end(),
+                               [&](const GemmCurve& curve) { return curve.dtype == dtype; });
+  double sum = 0, weights = 0;
+  for (const GemmCurve& curve : hardware.gemm) {
+    if (any && curve.dtype != dtype) continue;
+    const double dk = std::log(to_double(k) / to_double(curve.k));
+    const double dn = std::log(to_double(n) / to_double(curve.n));
+    const double weight = 1 / (dk * dk + dn * dn + 1e-3);
+    const std::vector<double>& fraction = curve.fraction[static_cast<int>(direction)];
+    sum += weight * std::log(interpolate(curve.rows, fraction, rows, 1, 0));
+    weights += weight;
+  }
+  return std::exp(sum / weights);
+}
+
+double memory_rate(const Hardware& hardware, int busy_units) {
+  return std::min(hardware.memory_bytes_per_s, hardware.node_memory_bytes_per_s / std::max(1, busy_units));
+}
+
+double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_devices) {
+  const ClusterTopology& topology = hardware.topology;
+  if (num_devices == 1) return 0;
+  for (const CollectiveCurve& curve : hardware.collectives) {
+    if (curve.op != name_of(op) || curve.devices != num_devices) continue;
+    return bytes <= 0 ? curve.seconds.front() : interpolate(curve.bytes, curve.seconds, bytes, 0, 1);
+  }
+  const int in_node = std::min(num_devices, topology.devices_per_node);
+  const double steps = (op == LinkOp::all_reduce ? 2 : 1) * std::ceil(std::log2(num_devices));
+  const LinkLevel& inner = topology.levels.front();
+  if (num_devices <= topology.devices_per_node || topology.levels.size() == 1)
+    return steps * inner.latency_s + bytes / inner.bytes_per_s;
+  const LinkLevel& outer = topology.levels[1];
+  // Rings leave a node once; rows by the routing go to all devices alike.
+  const double leaving =
+      op == LinkOp::all_to_all ? bytes * in_node * (num_devices - in_node) / (num_devices - 1) : bytes;
+  return steps * outer.latency_s + std::max(bytes / inner.bytes_per_s, leaving / outer.bytes_per_s);
+}
+
+double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& device, const StageWork& stage,
+                    int units) {
+  double seconds = 0;
+  for (const GemmWork& gemm : stage.gemms) {
+    const double peak = hardware.peak(dtype) * units;
+    const bool writes = gemm.direction == GemmDirection::weight_grad;
+    const auto add = [&](int64_t rows) {
+      if (rows == 0) {  // an empty group's gradient is written as zero
+        const double bytes = to_double(gemm.k * gemm.n) * to_double(static_cast<int64_t>(dtype_bytes(dtype)));
+        if (writes) seconds += bytes / (memory_rate(hardware, units) * units);
+        return;
+      }
+      const double flops = 2 * to_double(rows) * to_double(gemm.k) * to_double(gemm.n);
+      const double fraction = gemm_fraction(hardware, dtype, gemm.direction, to_double(rows), gemm.k, gemm.n);
+      seconds += flops / (peak * fraction);
+    };
+    if (gemm.shared) {
+      add(device.shared_rows);
+    } else {
+      for (const int64_t rows : device.group_rows) add(rows);
+    }
+  }
+  return seconds;
+}
+
+Prediction predict(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware,
+                   int units) {
+  std::vector<DeviceTime> devices;
+  Prediction prediction;
+  for (int d = 0; d < counts.num_devices; ++d) {
+    const DeviceWork work = device_work(problem, counts, d);
+    DeviceTime time;
+    for (const StageWork& stage : work.stages)
+      time.stages.push_back(stage_time(problem, hardware, work, stage, units, counts.num_devices));
+    const double weights = work.weight_bytes * (problem.backward ? 2 : 1);
+    prediction.memory_bytes = std::max(prediction.memory_bytes, weights + work.activation_bytes);
+    prediction.sent_bytes += to_double(work.sent_bytes());
+    prediction.flops += work.flops();
+    devices.push_back(std::move(time));
+  }
+  prediction.stages = merge(devices);
+  for (const StagePrediction& stage : prediction.stages) prediction.time_s += stage.seconds();
+  if (problem.spread == Spread::fused && counts.num_devices > 1) {
+    prediction.hidden_s =
+        hidden_link_seconds(prediction.stages, false) + hidden_link_seconds(prediction.stages, true);
+    prediction.time_s -= prediction.hidden_s;
+  }
+  return prediction;
+}
+
+}  // namespace moehill

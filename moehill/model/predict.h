@@ -1,0 +1,58 @@
+// Prediction: seconds of every stage and of the step, from the exact work of a plan and a description of the
+// hardware. Formulas are in docs/metrics.md.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "moehill/model/work.h"
+
+namespace moehill {
+
+// What holds a stage, or a step, back.
+enum class Bound { compute, memory, link, imbalance, overhead };
+inline constexpr int kNumBounds = 5;
+const char* name_of(Bound);
+
+// Seconds of a stage on the slowest device, by what they are spent on.
+struct StagePrediction {
+  std::string stage;
+  bool backward = false;
+  double gemm_s = 0;                                   // products
+  double rows_s = 0;                                   // row operations and the plan
+  double link_s = 0;                                   // collectives
+  double wait_s = 0;                                   // for the slowest device, before a collective
+  double overhead_s = 0;                               // starting and joining threads
+  double flops = 0, memory_bytes = 0, link_bytes = 0;  // of that device
+
+  double seconds() const { return gemm_s + rows_s + link_s + wait_s + overhead_s; }
+};
+
+struct Prediction {
+  double time_s = 0;
+  double hidden_s = 0;  // of links under compute, on the path `fused`
+  std::vector<StagePrediction> stages;
+  double memory_bytes = 0;  // of the device that needs the most
+  double sent_bytes = 0;    // all devices
+  double flops = 0;         // all devices
+};
+
+// units: of each device (cores, or chips). Takes all P devices as at work at once.
+Prediction predict(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware, int units);
+
+// Fraction of a unit's peak that a grouped product with `rows` rows in a group has: between the curves'
+// points on logarithms, between curves by inverse squared distance in (log k, log n).
+double gemm_fraction(const Hardware& hardware, DType dtype, GemmDirection direction, double rows, int64_t k,
+                     int64_t n);
+
+// Seconds of one collective among num_devices devices.
+double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_devices);
+
+// B/s that one of `busy_units` units at work in a node has from memory.
+double memory_rate(const Hardware& hardware, int busy_units);
+
+// Seconds of the products of a stage on a device with so many units.
+double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& device, const StageWork& stage,
+                    int units);
+
+}  // namespace moehill
