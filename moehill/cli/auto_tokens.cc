@@ -20,15 +20,17 @@ double weight_bytes(const MoeShape& s) {
 
 }  // namespace
 
+double estimate_step_seconds(const Point& point, const MachineSpeed& speed) {
+  const MoeShape& shape = point.config.shape;
+  const double flops = model_flops(shape, point.config.block.pass, shape.assignments());
+  return flops / (kEfficiency * speed.flops) + kWeightSweeps * weight_bytes(shape) / speed.bytes_per_s;
+}
+
 double estimate_seconds(const std::vector<Point>& points, int64_t num_rounds, const MachineSpeed& speed) {
   double seconds = 0;
   for (const Point& point : points) {
-    const MoeShape& shape = point.config.shape;
-    const double flops = model_flops(shape, point.config.block.pass, shape.assignments());
-    const double step =
-        flops / (kEfficiency * speed.flops) + kWeightSweeps * weight_bytes(shape) / speed.bytes_per_s;
-    seconds +=
-        kCheckSecondsPerPoint + step * static_cast<double>(num_rounds + 1);  // one more step is checked
+    const double steps = static_cast<double>(num_rounds + 1);  // one more step is checked
+    seconds += kCheckSecondsPerPoint + estimate_step_seconds(point, speed) * steps;
   }
   return seconds;
 }

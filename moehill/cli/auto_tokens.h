@@ -12,8 +12,10 @@ struct MachineSpeed {
   double flops, bytes_per_s;
 };
 
-// Seconds that checking and timing `points` may take, with margin: steps at 60 % of the peak and four sweeps
-// over the weights each.
+// Of one step: 60 % of the peak and four sweeps over the weights.
+double estimate_step_seconds(const Point& point, const MachineSpeed& speed);
+
+// Seconds that checking and timing `points` may take, with margin.
 double estimate_seconds(const std::vector<Point>& points, int64_t num_rounds, const MachineSpeed& speed);
 
 // The largest power of two from 256 to 8192 for which points_of(tokens) is estimated below 90 s and fits the

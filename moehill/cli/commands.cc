@@ -38,7 +38,7 @@ constexpr Subcommand kSubcommands[] = {
     {"roofline", "bounds of a shape", nullptr},
     {"predict", "what the model expects", nullptr},
     {"simulate", "scale beyond this machine", nullptr},
-    {"sweep", "an experiment file", nullptr},
+    {"sweep", "runs the points of an experiment file and keeps every result", sweep_command},
     {"compare", "two records", nullptr},
     {"report", "tables and pages of stored records", nullptr},
     {"logbook", "the book of experiments", nullptr},

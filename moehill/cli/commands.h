@@ -12,6 +12,7 @@ inline constexpr int kExitDone = 0;
 inline constexpr int kExitBadInput = 2;
 inline constexpr int kExitCheckFailed = 3;
 inline constexpr int kExitRunFailed = 5;
+inline constexpr int kExitInterrupted = 75;  // and can be resumed
 
 // Those that run on the processes of a job; all of them return the same status.
 int bench_command(const std::vector<std::string>& args, const Job& job);
@@ -19,6 +20,7 @@ int check_command(const std::vector<std::string>& args, const Job& job);
 int mesh_command(const std::vector<std::string>& args, const Job& job);
 
 int kernels_command(const std::vector<std::string>& args);
+int sweep_command(const std::vector<std::string>& args);
 int probe_command(const std::vector<std::string>& args);
 
 // Finds the subcommand and runs it. Errors end in one line on standard error and the exit status of their

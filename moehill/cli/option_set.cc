@@ -82,6 +82,14 @@ bool OptionSet::given(const std::string& name) const {
   return !found->raw.empty();
 }
 
+std::vector<std::string> OptionSet::names() const {
+  std::vector<std::string> names;
+  for (const Entry& entry : entries_) {
+    if (!entry.hidden) names.push_back(entry.name);
+  }
+  return names;
+}
+
 bool OptionSet::is_name(const std::string& argument) const {
   return argument.rfind("--", 0) == 0 || std::any_of(entries_.begin(), entries_.end(), [&](const Entry& e) {
            return !e.short_name.empty() && argument == e.short_name;

@@ -74,6 +74,7 @@ class OptionSet {
   bool parse(const std::vector<std::string>& args);
 
   bool given(const std::string& name) const;
+  std::vector<std::string> names() const;  // "--tokens", without hidden ones
 
  private:
   struct Entry {

@@ -41,6 +41,8 @@ void add_block(Json& json, const BlockOptions& b) {
   if (b.fault != Fault::none) json["fault"] = name_of(b.fault);
 }
 
+}  // namespace
+
 Json config_json(const BenchOptions& o, const Point& point) {
   const RunConfig& config = point.config;
   const bool ep = config.mode == ParallelMode::ep;
@@ -71,6 +73,8 @@ Json config_json(const BenchOptions& o, const Point& point) {
   json["check"] = name_of(o.check);
   return json;
 }
+
+namespace {
 
 Json layout_json(const BenchOptions& o, const RunConfig& config, const Environment& environment) {
   const int num_threads = config.num_devices * config.threads_per_device;
@@ -186,7 +190,9 @@ Json check_json(const BenchOptions& o, const PointResult& result) {
           {"mode", name_of(o.check)}};
 }
 
-Json environment_json(const Environment& e) {
+}  // namespace
+
+Json environment_record(const Environment& e) {
   const Topology& t = e.topology;
   return {{"build", e.build},
           {"compiler", e.compiler},
@@ -203,6 +209,8 @@ Json environment_json(const Environment& e) {
           {"system", e.system},
           {"load_average", number_if(e.load_average >= 0, e.load_average)}};
 }
+
+namespace {
 
 Json comparison_json(const Comparison& comparison) {
   return {{"with_seq", comparison.none},
@@ -233,7 +241,7 @@ Json make_record(const BenchOptions& options, const CommandResult& command, size
   json["memory"] = {{"predicted_bytes", command.predicted_bytes}, {"peak_rss_bytes", command.peak_rss_bytes}};
   json["check"] = check_json(options, result);
   json["hash"] = {{"plan", hex(result.plan_hash)}, {"output", hex(result.output_hash)}};
-  json["env"] = environment_json(command.environment);
+  json["env"] = environment_record(command.environment);
   json["prediction"] = nullptr;
   json["schedule"] = {{"stop_reason", command.stop_reason}, {"order", command.order}};
   return json;

@@ -69,8 +69,8 @@ constexpr const char* kFailures = "('failed', 'timeout', 'out_of_memory', 'rank_
 
 }  // namespace
 
-Journal::Journal(Store& store, ProcessIdentity owner, const StoredJson& provenance, int64_t max_repeats)
-    : database_(store.database_), owner_(std::move(owner)), max_repeats_(max_repeats) {
+Journal::Journal(Store& store, ProcessIdentity owner, const StoredJson& provenance)
+    : database_(store.database_), owner_(std::move(owner)) {
   provenance_id_ = save_provenance(database_, provenance);
 }
 
@@ -135,10 +135,22 @@ bool Journal::has_settled(int64_t point_id, int64_t round) {
   Statement counting(database_,
                      "SELECT disturbed FROM attempt WHERE point_id = ? AND round = ? AND counts = 1");
   if (!counting.bind(point_id, round).step()) return false;
-  if (counting.integer(0) == 0) return true;
-  Statement done(database_,
-                 "SELECT count(*) FROM attempt WHERE point_id = ? AND round = ? AND state = 'done'");
-  return one_integer(done.bind(point_id, round)) > max_repeats_;
+  return counting.integer(0) == 0 || !may_repeat(point_id, round);
+}
+
+bool Journal::may_repeat(int64_t point_id, int64_t round) {
+  Statement repeats(
+      database_,
+      "SELECT coalesce(sum(a.counts = 0), 0), coalesce(sum(a.counts = 0 AND a.point_id = ? AND a.round = ?), "
+      "0) "
+      "FROM attempt a JOIN point p ON p.id = a.point_id WHERE a.state = 'done' AND p.is_current = 1 AND "
+      "p.experiment_id = (SELECT experiment_id FROM point WHERE id = ?)");
+  Statement runs(
+      database_,
+      "SELECT count(*) * max(e.rounds) FROM point p JOIN experiment e ON e.id = p.experiment_id WHERE "
+      "p.is_current = 1 AND e.id = (SELECT experiment_id FROM point WHERE id = ?)");
+  if (!repeats.bind(point_id, round, point_id).step()) return false;
+  return repeats.integer(1) == 0 && 4 * repeats.integer(0) < one_integer(runs.bind(point_id));
 }
 
 bool Journal::has_given_up(int64_t point_id) {

@@ -41,10 +41,11 @@ struct AttemptResult {
 };
 
 // Each call is one transaction. A result counts if it is the first of its round, or less disturbed than the
-// one before.
+// one before: rounds that were disturbed are run again, once each, and in all a quarter of the experiment's
+// runs, since on a machine that is never quiet there would be no end.
 class Journal {
  public:
-  Journal(Store& store, ProcessIdentity owner, const StoredJson& provenance, int64_t max_repeats);
+  Journal(Store& store, ProcessIdentity owner, const StoredJson& provenance);
 
   // Adds the experiment or brings it up to date; points of the same identity keep their results, points that
   // are no longer part of it stop being current. Returns the experiment's id; `points` get theirs.
@@ -61,6 +62,7 @@ class Journal {
   bool machine_is_busy();
   bool runs_elsewhere(int64_t point_id, int64_t round);
   bool has_settled(int64_t point_id, int64_t round);
+  bool may_repeat(int64_t point_id, int64_t round);
   bool has_given_up(int64_t point_id);
   bool supersedes(const Claim& claim, const AttemptResult& result);
   void add_record(const Claim& claim, int64_t seq, const StoredJson& json);
@@ -68,7 +70,7 @@ class Journal {
 
   Database& database_;
   ProcessIdentity owner_;
-  int64_t provenance_id_ = 0, max_repeats_;
+  int64_t provenance_id_ = 0;
 };
 
 }  // namespace moehill

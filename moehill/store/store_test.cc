@@ -58,7 +58,7 @@ TEST(Store, TextFromFilesStaysText) {
   const TemporaryFolder folder;
   const std::string path = folder.file("a.sqlite");
   Store store = Store::open_or_create(path);
-  Journal journal(store, this_process(), {{"build", kHostileTitle}}, 0);
+  Journal journal(store, this_process(), {{"build", kHostileTitle}});
   std::vector<StoredPoint> points = two_points();
   points[0].label = kHostileTitle;
   points[0].axes = {{kHostileTitle, kHostileTitle}};
@@ -81,7 +81,7 @@ TEST(Store, ViewsShowWhatCounts) {
   const TemporaryFolder folder;
   const std::string path = folder.file("a.sqlite");
   Store store = Store::open_or_create(path);
-  Journal journal(store, this_process(), StoredJson::object(), 1);
+  Journal journal(store, this_process(), StoredJson::object());
   std::vector<StoredPoint> points = two_points();
   const int64_t id = journal.save_plan(small_experiment(1, 0), points);
   AttemptResult disturbed = done_in(2);

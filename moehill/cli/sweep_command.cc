@@ -1,0 +1,210 @@
+// `moehill sweep`: an experiment file planned, run round by round, and stored; resumed by default.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+#include "moehill/base/error.h"
+#include "moehill/bench/statistics.h"
+#include "moehill/cli/commands.h"
+#include "moehill/cli/option_set.h"
+#include "moehill/cli/sweep_host.h"
+#include "moehill/cli/table.h"
+#include "moehill/experiments/driver.h"
+#include "moehill/store/store.h"
+
+namespace moehill {
+namespace {
+
+struct SweepOptions {
+  std::string file, database, budget, scale;
+  bool dry_run = false, retry_failed = false;
+};
+
+OptionSet sweep_option_set(SweepOptions& o) {
+  OptionSet set("moehill sweep FILE",
+                "Runs every point of an experiment file (TOML), round by round, each in a process of its "
+                "own, and stores every "
+                "result. Started again it goes on where it was.",
+                {"moehill sweep experiments/ep_vs_none.toml --dry-run",
+                 "moehill sweep experiments/ep_vs_none.toml --budget 5m",
+                 "moehill sweep experiments/ep_vs_none.toml --scale 0.125 --db book.sqlite"});
+  set.text("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");
+  set.text("--budget", &o.budget, "TIME",
+           "90s, 10m, 2h: fewer tokens and rounds, so that all of it takes about that long");
+  set.text("--scale", &o.scale, "full|SHARE",
+           "share of the file's tokens, above 0 to 1; full is 1, the default");
+  set.flag("--dry-run", &o.dry_run, "list the points with predicted time and memory; run and store nothing");
+  set.flag("--retry-failed", &o.retry_failed, "try points again that failed as often as the file allows");
+  return set;
+}
+
+std::optional<SweepOptions> parse_sweep_options(const std::vector<std::string>& args) {
+  SweepOptions options;
+  OptionSet set = sweep_option_set(options);
+  const bool has_file = !args.empty() && args[0].rfind('-', 0) != 0;
+  if (!set.parse({args.begin() + (has_file ? 1 : 0), args.end()})) return std::nullopt;
+  if (!has_file) {
+    throw input_error("moehill sweep", "no experiment file first", "moehill sweep FILE [OPTIONS]",
+                      "see moehill sweep --help");
+  }
+  options.file = args[0];
+  if (set.given("--budget") && set.given("--scale")) {
+    throw input_error("--scale", "it beside --budget", "one of the two",
+                      "leave --scale out: the budget chooses the sizes");
+  }
+  if (options.dry_run && options.retry_failed)
+    throw input_error("--retry-failed", "it with --dry-run", "one of the two",
+                      "leave it out: nothing is run");
+  return options;
+}
+
+// What the sizes were chosen for: the same request for the same file, build and machine gets the same sizes
+// again, so that a sweep can be resumed although the machine's speed never measures quite the same.
+StoredJson sizing_request(const SweepOptions& options, const SweepHost& host) {
+  return {{"budget", options.budget}, {"build", host.build}, {"machine", host.machine}};
+}
+
+std::optional<StoredExperiment> stored_experiment(const std::string& database, const std::string& name) {
+  if (!std::filesystem::exists(database)) return std::nullopt;
+  return Store::open_existing(database).find_experiment(name);
+}
+
+Sizing choose_sizing(const SweepOptions& options, const std::string& database, const ExperimentFile& file,
+                     const SweepHost& host) {
+  if (!options.budget.empty()) {
+    const std::optional<StoredExperiment> stored = stored_experiment(database, file.name);
+    const StoredJson request = sizing_request(options, host);
+    if (stored && stored->toml == file.toml && stored->sizing.value("request", StoredJson()) == request)
+      return {stored->sizing["factor"].get<double>(), stored->sizing["rounds"].get<int64_t>(),
+              stored->options_note};
+    return fit_budget(file, host, parse_duration("--budget", options.budget));
+  }
+  if (options.scale.empty() || options.scale == "full") return {};
+  const double factor = parse_number("--scale", options.scale, 1e-6, 1);
+  return {factor, 0, fmt::format("--scale {}: that share of the file's tokens", options.scale)};
+}
+
+// Text from files may hold what a terminal would obey.
+std::string printable(std::string text) {
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  std::replace_if(text.begin(), text.end(), is_control, '?');
+  return text;
+}
+
+std::string label_of(const StoredPoint& point) {
+  return printable(point.label) + (point.is_baseline ? " (baseline)" : "");
+}
+
+std::string gib(double bytes) { return fmt::format("{:.2f} GiB", bytes / (1 << 30)); }
+
+void list_points(const SweepPlan& plan) {
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < plan.points.size(); ++i) {
+    const StoredPoint& point = plan.points[i];
+    rows.push_back({label_of(point), std::to_string(plan.tokens[i]), std::to_string(plan.devices[i]),
+                    fmt::format("{:.1f} s", point.predicted_seconds.value_or(0)),
+                    gib(point.predicted_bytes.value_or(0))});
+  }
+  std::fputs(format_table({"point", "tokens", "devices", "predicted time of a run", "memory"}, rows).c_str(),
+             stdout);
+  fmt::print("{} points, {} rounds: about {} in all\n", plan.points.size(), plan.experiment.rounds,
+             duration_text(plan.predicted_seconds()));
+}
+
+// One line that is overwritten where somebody watches; elsewhere a line for every finished run.
+void show_progress(const std::string& line, bool finished) {
+  const bool watched = isatty(STDERR_FILENO) == 1;
+  if (!watched && !finished) return;
+  std::fprintf(stderr, watched ? "\r\033[K%s" : "%s\n", printable(line).c_str());
+  std::fflush(stderr);
+}
+
+std::string shell_word(const std::string& text) {
+  const auto is_plain = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+           std::string("_-./=:,").find(c) != std::string::npos;
+  };
+  if (!text.empty() && std::all_of(text.begin(), text.end(), is_plain)) return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+std::string resuming_line(const SweepOptions& o, const std::string& database) {
+  std::string line = "moehill sweep " + shell_word(o.file) + " --db " + shell_word(database);
+  if (!o.budget.empty()) line += " --budget " + shell_word(o.budget);
+  if (!o.scale.empty()) line += " --scale " + shell_word(o.scale);
+  return line;
+}
+
+void print_results(Store& store, const std::string& name) {
+  const std::optional<StoredExperiment> experiment = store.find_experiment(name);
+  std::vector<std::vector<std::string>> rows;
+  for (const StoredPoint& point : store.points(experiment->id)) {
+    std::vector<double> milliseconds, gflops;
+    for (const StoredRecord& record : store.records(point.id)) {
+      const StoredJson median = record.json.value(StoredJson::json_pointer("/time_s/median"), StoredJson());
+      const StoredJson tflops = record.json.value("tflops", StoredJson());
+      if (median.is_number()) milliseconds.push_back(1e3 * median.get<double>());
+      if (tflops.is_number()) gflops.push_back(1e3 * tflops.get<double>());
+    }
+    const auto median_text = [](const std::vector<double>& values, const char* format) {
+      return values.empty() ? std::string("-") : fmt::format(fmt::runtime(format), median_of(values));
+    };
+    rows.push_back({label_of(point), point.state, std::to_string(milliseconds.size()),
+                    median_text(milliseconds, "{:.2f}"), median_text(gflops, "{:.1f}")});
+  }
+  std::fputs(format_table({"point", "state", "records", "ms (median of medians)", "GF/s"}, rows).c_str(),
+             stdout);
+}
+
+int finish(Store& store, const SweepOptions& options, const SweepPlan& plan, const SweepOutcome& outcome) {
+  if (isatty(STDERR_FILENO) == 1) std::fputs("\n", stderr);
+  print_results(store, plan.experiment.name);
+  const SweepCounts& counts = outcome.counts;
+  fmt::print(
+      "{} of {} points done, {} failed; {} runs now, {} of them again for a disturbed one; {} results "
+      "disturbed\n",
+      counts.done, counts.points, counts.failed, counts.started, counts.repeated, counts.disturbed);
+  if (outcome.end == SweepEnd::interrupted) {
+    fmt::print("interrupted; go on with: {}\n", resuming_line(options, database_path(options.database)));
+    return kExitInterrupted;
+  }
+  if (outcome.check_failed) return kExitCheckFailed;
+  return counts.failed > 0 ? kExitRunFailed : kExitDone;
+}
+
+}  // namespace
+
+int sweep_command(const std::vector<std::string>& args) {
+  const std::optional<SweepOptions> options = parse_sweep_options(args);
+  if (!options) return kExitDone;
+  const ExperimentFile file = read_experiment(options->file, sweep_option_names);
+  const Environment environment = detect_environment();
+  const SweepHost host = make_sweep_host(environment, measure_speed(environment.topology));
+  const std::string database = database_path(options->database);
+  const Sizing sizing = choose_sizing(*options, database, file, host);
+  SweepPlan plan = make_plan(file, host, sizing);
+  plan.experiment.sizing = {{"request", sizing_request(*options, host)},
+                            {"factor", sizing.factor},
+                            {"rounds", plan.experiment.rounds}};
+  fmt::print("{}: {}\n", printable(plan.experiment.name), printable(plan.experiment.title));
+  if (!sizing.note.empty()) fmt::print("{}\n", sizing.note);
+  std::fflush(stdout);
+  if (options->dry_run) {
+    list_points(plan);
+    return kExitDone;
+  }
+  Store store = Store::open_or_create(database);
+  DriverOptions driver;
+  driver.show = show_progress;
+  driver.retry_failed = options->retry_failed;
+  if (!options->budget.empty()) driver.stop_after_seconds = parse_duration("--budget", options->budget);
+  const SweepOutcome outcome = run_sweep(store, plan, host, driver);
+  return finish(store, *options, plan, outcome);
+}
+
+}  // namespace moehill

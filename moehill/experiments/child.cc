@@ -1,0 +1,203 @@
+#include "moehill/experiments/child.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <sstream>
+#include <stdexcept>
+#include <utility>
+
+#include "moehill/machine/clock.h"
+
+namespace moehill {
+namespace {
+
+constexpr size_t kTailBytes = 4096;
+constexpr size_t kMostOutput = size_t{256} << 20;  // what follows is read and thrown away
+constexpr int kCannotStart = 127;
+
+class File {
+ public:
+  explicit File(int file) : file_(file) {}
+  ~File() { close_now(); }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  int get() const { return file_; }
+  void close_now() {
+    if (file_ >= 0) close(std::exchange(file_, -1));
+  }
+
+ private:
+  int file_;
+};
+
+[[noreturn]] void fail(const char* what) {
+  throw std::runtime_error(fmt::format("{}: {}", what, std::strerror(errno)));
+}
+
+struct Pipe {
+  Pipe() : Pipe(make()) {}
+  explicit Pipe(std::pair<int, int> ends) : read_end(ends.first), write_end(ends.second) {}
+  static std::pair<int, int> make() {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) fail("pipe");
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    return {ends[0], ends[1]};
+  }
+  File read_end, write_end;
+};
+
+sigset_t stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  return set;
+}
+
+// Between fork and exec only calls that are safe there.
+[[noreturn]] void become(char* const* arguments, int parent, int input, int output, int error) {
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(kCannotStart);  // the parent died before the line above
+  const sigset_t none = [] {
+    sigset_t set;
+    sigemptyset(&set);
+    return set;
+  }();
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  const bool redirected = dup2(input, 0) >= 0 && dup2(output, 1) >= 0 && dup2(error, 2) >= 0;
+  if (redirected) execvp(arguments[0], arguments);
+  const char message[] = "cannot start the program\n";
+  [[maybe_unused]] const ssize_t written = write(2, message, sizeof message - 1);
+  _exit(kCannotStart);
+}
+
+void append_some(int file, std::string& text, size_t most) {
+  char buffer[65536];
+  for (ssize_t size; (size = read(file, buffer, sizeof buffer)) > 0;) {
+    text.append(buffer, static_cast<size_t>(size));
+    if (text.size() > 2 * most) text.erase(0, text.size() - most);
+  }
+}
+
+double cpu_seconds(const rusage& usage) {
+  const auto seconds_of = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
+  return seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
+}
+
+// Waits for the child while reading what it prints, which could fill the pipes. Returns how it has to end.
+ChildEnd read_until_end(int pid_file, int output, int error, int stop, double deadline, ChildResult& result) {
+  pollfd files[] = {{pid_file, POLLIN, 0}, {output, POLLIN, 0}, {error, POLLIN, 0}, {stop, POLLIN, 0}};
+  while (true) {
+    const double left = deadline - seconds();
+    if (left <= 0) return ChildEnd::timed_out;
+    const int milliseconds = static_cast<int>(std::min(left * 1e3 + 1, 1e9));
+    if (poll(files, 4, milliseconds) < 0 && errno != EINTR) fail("poll");
+    append_some(output, result.output, kMostOutput);
+    append_some(error, result.error_tail, kTailBytes);
+    // A closed pipe is readable for ever.
+    if ((files[1].revents & POLLHUP) != 0) files[1].fd = -1;
+    if ((files[2].revents & POLLHUP) != 0) files[2].fd = -1;
+    if ((files[0].revents & POLLIN) != 0) return ChildEnd::exited;
+    if ((files[3].revents & POLLIN) != 0) return ChildEnd::stopped;
+  }
+}
+
+pid_t start(const std::vector<std::string>& arguments, int output, int error) {
+  const File input(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  std::vector<char*> raw;
+  for (const std::string& argument : arguments) raw.push_back(const_cast<char*>(argument.c_str()));
+  raw.push_back(nullptr);
+  const pid_t parent = getpid();
+  const pid_t child = fork();
+  if (child < 0) fail("fork");
+  if (child == 0) become(raw.data(), parent, input.get(), output, error);
+  setpgid(child, child);  // also here: whichever is first
+  return child;
+}
+
+}  // namespace
+
+StopSignals::StopSignals() {
+  const sigset_t set = stop_signals();
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  file_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (file_ < 0) fail("signalfd");
+}
+
+StopSignals::~StopSignals() {
+  const sigset_t set = stop_signals();
+  signalfd_siginfo taken;
+  while (read(file_, &taken, sizeof taken) > 0) {
+  }
+  close(file_);
+  sigprocmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+bool StopSignals::wait(double seconds) {
+  pollfd file = {file_, POLLIN, 0};
+  if (poll(&file, 1, static_cast<int>(seconds * 1e3)) > 0) stopped_ = true;
+  return stopped_;
+}
+
+ChildResult run_child(const std::vector<std::string>& arguments, double limit_seconds, int stop) {
+  Pipe output, error;
+  const double begin = seconds();
+  const pid_t child = start(arguments, output.write_end.get(), error.write_end.get());
+  output.write_end.close_now();
+  error.write_end.close_now();
+  // The wrapper of glibc 2.36 cannot be called from C++: its header forgets extern "C".
+  const File pid_file(static_cast<int>(syscall(SYS_pidfd_open, child, 0)));
+  if (pid_file.get() < 0) {
+    kill(-child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    fail("pidfd_open");
+  }
+  ChildResult result;
+  result.end = read_until_end(pid_file.get(), output.read_end.get(), error.read_end.get(), stop,
+                              begin + limit_seconds, result);
+  kill(-child, SIGKILL);  // the rest of its group too, when it ended by itself
+  int status = 0;
+  rusage usage{};
+  while (wait4(child, &status, 0, &usage) < 0 && errno == EINTR) {
+  }
+  append_some(output.read_end.get(), result.output, kMostOutput);
+  append_some(error.read_end.get(), result.error_tail, kTailBytes);
+  if (result.error_tail.size() > kTailBytes)
+    result.error_tail.erase(0, result.error_tail.size() - kTailBytes);
+  result.seconds = seconds() - begin;
+  result.cpu_seconds = cpu_seconds(usage);
+  result.status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  if (result.end == ChildEnd::exited && WIFSIGNALED(status)) result.end = ChildEnd::signalled;
+  return result;
+}
+
+std::vector<std::string> launched(const std::string& launcher, int64_t devices,
+                                  const std::vector<std::string>& program) {
+  constexpr const char* kDevices = "{devices}";
+  std::vector<std::string> arguments;
+  std::istringstream words(launcher);
+  for (std::string word; words >> word;) {
+    for (size_t at; (at = word.find(kDevices)) != std::string::npos;)
+      word.replace(at, std::strlen(kDevices), std::to_string(devices));
+    arguments.push_back(word);
+  }
+  arguments.insert(arguments.end(), program.begin(), program.end());
+  return arguments;
+}
+
+}  // namespace moehill

@@ -1,0 +1,247 @@
+#include "moehill/experiments/driver.h"
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "moehill/base/error.h"
+#include "moehill/bench/schedule.h"
+#include "moehill/experiments/child.h"
+#include "moehill/experiments/disturbance.h"
+#include "moehill/machine/clock.h"
+
+namespace moehill {
+namespace {
+
+constexpr double kBusyPollSeconds = 0.1;  // while another sweep measures on this machine
+constexpr double kOverdueSeconds = 60;    // beyond its limit a driver on another host counts as dead
+constexpr int kCheckFailedStatus = 3;
+
+// Processes that the kernel killed for want of memory since the start of the machine.
+int64_t kernel_memory_kills() {
+  std::ifstream file("/proc/vmstat");
+  for (std::string name, value; file >> name >> value;) {
+    if (name == "oom_kill") return std::stoll(value);
+  }
+  return 0;
+}
+
+bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+// Lines that are JSON objects; a command may say other things between them.
+std::vector<StoredJson> records_of(const std::string& output) {
+  std::vector<StoredJson> records;
+  std::istringstream lines(output);
+  for (std::string line; std::getline(lines, line);) {
+    StoredJson record = StoredJson::parse(line, nullptr, false);
+    if (record.is_object() && record.contains("schema")) records.push_back(std::move(record));
+  }
+  return records;
+}
+
+std::string number_text(const StoredJson& record, const char* pointer, const char* format, double scale) {
+  const StoredJson::json_pointer where(pointer);
+  if (!record.contains(where) || !record[where].is_number()) return "";
+  return fmt::format(fmt::runtime(format), record[where].get<double>() * scale);
+}
+
+class Driver {
+ public:
+  Driver(Store& store, SweepPlan& plan, const SweepHost& host, const DriverOptions& options)
+      : plan_(plan),
+        host_(host),
+        options_(options),
+        journal_(store, this_process(), host.provenance),
+        store_(store) {
+    signal(SIGXFSZ,
+           SIG_IGN);  // a file that may not grow is an error of the write, not the end of the process
+    experiment_id_ = journal_.save_plan(plan_.experiment, plan_.points);
+    if (options.retry_failed) journal_.forgive_failures(experiment_id_);
+  }
+
+  SweepOutcome run() {
+    begin_ = seconds();
+    count();
+    bool again = true;
+    while (again && outcome_.end == SweepEnd::done) {
+      again = plan_.interleave ? pass_by_rounds() : pass_by_points();
+      // What is left runs in another sweep; it may die and leave it to us.
+      if (again && !claimed_some_ && stop_.wait(1)) outcome_.end = SweepEnd::interrupted;
+    }
+    count();
+    return outcome_;
+  }
+
+ private:
+  // Both return whether another pass is needed: something was run, or runs elsewhere.
+  bool pass_by_rounds() {
+    claimed_some_ = false;
+    bool again = false;
+    for (int64_t round = 0; round < plan_.experiment.rounds; ++round) {
+      if (round > 0 && out_of_time()) {
+        shorten(round);
+        break;
+      }
+      for (const int i : round_order(round, static_cast<int>(plan_.points.size()))) {
+        again = visit(static_cast<size_t>(i), round) || again;
+        if (outcome_.end == SweepEnd::interrupted) return false;
+      }
+    }
+    return again;
+  }
+
+  bool pass_by_points() {
+    claimed_some_ = false;
+    bool again = false;
+    for (size_t i = 0; i < plan_.points.size(); ++i) {
+      for (int64_t round = 0; round < plan_.experiment.rounds; ++round) {
+        again = visit(i, round) || again;
+        if (outcome_.end == SweepEnd::interrupted) return false;
+      }
+    }
+    return again;
+  }
+
+  bool out_of_time() const {
+    return options_.stop_after_seconds > 0 && seconds() - begin_ > options_.stop_after_seconds;
+  }
+
+  // The budget is spent: the experiment has the rounds that it has.
+  void shorten(int64_t rounds) {
+    plan_.experiment.rounds = rounds;
+    plan_.experiment.sizing["rounds"] = rounds;
+    plan_.experiment.options_note += fmt::format("; ended after {} rounds, when its time was over", rounds);
+    journal_.save_plan(plan_.experiment, plan_.points);
+  }
+
+  bool visit(size_t i, int64_t round) {
+    const double limit = plan_.experiment.timeout_s + kOverdueSeconds;
+    ClaimAnswer answer = journal_.claim(plan_.points[i].id, round, limit);
+    while (answer.state == ClaimState::machine_busy && !stop_.wait(kBusyPollSeconds))
+      answer = journal_.claim(plan_.points[i].id, round, limit);
+    if (answer.state == ClaimState::claimed) {
+      measure(i, answer.claim);
+      claimed_some_ = true;
+    }
+    if (stop_.wait(0)) outcome_.end = SweepEnd::interrupted;
+    return answer.state == ClaimState::claimed || answer.state == ClaimState::elsewhere;
+  }
+
+  void measure(size_t i, const Claim& claim) {
+    const StoredPoint& point = plan_.points[i];
+    show(fmt::format("{} round {}{}", point.label, claim.round + 1, claim.repeat ? " again" : ""), false);
+    const int64_t kills = kernel_memory_kills();
+    const double load = load_average();
+    const MachineTimes before = machine_times();
+    const ChildResult child = run_child(command_line(i), plan_.experiment.timeout_s, stop_.file());
+    const MachineTimes after = machine_times();
+    AttemptResult result;
+    result.records = records_of(child.output);
+    result.state = classify(child, result.records.size(), !plan_.experiment.launcher.empty(),
+                            kernel_memory_kills() > kills);
+    result.seconds = child.seconds;
+    result.exit_status = child.status;
+    result.output_tail = child.error_tail;
+    result.disturbance = disturbance_between(before, after, child.cpu_seconds, load);
+    result.disturbed = !result.disturbance.empty();
+    journal_.finish(claim, result);
+    if (child.status == kCheckFailedStatus) outcome_.check_failed = true;
+    ++outcome_.counts.started;
+    if (claim.repeat) ++outcome_.counts.repeated;
+    measured_seconds_ += child.seconds;
+    last_ = describe(point, claim, result);
+    count();
+    show(last_, true);
+  }
+
+  std::vector<std::string> command_line(size_t i) const {
+    std::string program = host_.program;
+    // Under a launcher it would name the launcher.
+    if (!plan_.experiment.launcher.empty() && program == "/proc/self/exe")
+      program = std::filesystem::read_symlink(program);
+    std::vector<std::string> arguments = {program, plan_.experiment.command};
+    arguments.insert(arguments.end(), plan_.points[i].arguments.begin(), plan_.points[i].arguments.end());
+    arguments.insert(arguments.end(), {"--json", "-"});
+    return launched(plan_.experiment.launcher, plan_.devices[i], arguments);
+  }
+
+  static std::string describe(const StoredPoint& point, const Claim& claim, const AttemptResult& result) {
+    std::string text = fmt::format("{} round {}: {} in {:.1f} s", point.label, claim.round + 1, result.state,
+                                   result.seconds);
+    for (const StoredJson& record : result.records) {
+      text += number_text(record, "/time_s/median", ", {:.2f} ms", 1e3);
+      text += number_text(record, "/tflops", " {:.1f} GF/s", 1e3);
+    }
+    if (result.disturbed) text += " (" + result.disturbance + ")";
+    return text;
+  }
+
+  void count() {
+    SweepCounts& counts = outcome_.counts;
+    counts.points = counts.done = counts.failed = counts.disturbed = remaining_ = 0;
+    for (const StoredPoint& point : store_.points(experiment_id_)) {
+      const bool given_up = point.state == "failed" || point.state == "timeout" ||
+                            point.state == "out_of_memory" || point.state == "rank_lost";
+      int64_t settled = 0;
+      for (const StoredAttempt& attempt : store_.attempts(point.id)) {
+        if (!attempt.counts) continue;
+        ++settled;
+        counts.disturbed += attempt.disturbed ? 1 : 0;
+      }
+      ++counts.points;
+      counts.done += point.state == "done" ? 1 : 0;
+      counts.failed += given_up ? 1 : 0;
+      if (!given_up) remaining_ += std::max<int64_t>(0, plan_.experiment.rounds - settled);
+    }
+  }
+
+  void show(const std::string& what, bool finished) const {
+    const SweepCounts& counts = outcome_.counts;
+    const int64_t total = counts.points * plan_.experiment.rounds;
+    const double each = counts.started > 0
+                            ? measured_seconds_ / static_cast<double>(counts.started)
+                            : plan_.predicted_seconds() / static_cast<double>(std::max<int64_t>(1, total));
+    options_.show(fmt::format("[{}/{}] {} left, {} failed; {}{}", total - remaining_, total,
+                              duration_text(each * static_cast<double>(remaining_)), counts.failed, what,
+                              finished || last_.empty() ? "" : "; last: " + last_),
+                  finished);
+  }
+
+  SweepPlan& plan_;
+  const SweepHost& host_;
+  const DriverOptions& options_;
+  StopSignals stop_;
+  Journal journal_;
+  Store& store_;
+  int64_t experiment_id_ = 0, remaining_ = 0;
+  double begin_ = 0, measured_seconds_ = 0;
+  bool claimed_some_ = false;
+  std::string last_;
+  SweepOutcome outcome_;
+};
+
+}  // namespace
+
+std::string classify(const ChildResult& child, size_t num_records, bool launched,
+                     bool kernel_killed_for_memory) {
+  const std::string& tail = child.error_tail;
+  if (child.end == ChildEnd::stopped) return "interrupted";
+  if (child.end == ChildEnd::timed_out) return "timeout";
+  if (child.end == ChildEnd::exited && child.status == 0) return num_records > 0 ? "done" : "failed";
+  const bool killed = child.status == 128 + SIGKILL;
+  if ((killed && kernel_killed_for_memory) || says(tail, "the system refused memory") ||
+      says(tail, "predicted memory: got"))
+    return "out_of_memory";
+  // What mpirun and srun say when a process of theirs goes.
+  if (launched && (says(tail, "noticed that process rank") || says(tail, "lost communication with") ||
+                   (says(tail, "srun: error") && says(tail, "Killed"))))
+    return "rank_lost";
+  return "failed";
+}
+
+SweepOutcome run_sweep(Store& store, SweepPlan& plan, const SweepHost& host, const DriverOptions& options) {
+  return Driver(store, plan, host, options).run();
+}
+
+}  // namespace moehill

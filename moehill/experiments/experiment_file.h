@@ -1,0 +1,43 @@
+// Experiment file: a question, its hypothesis and its matrix of points, as TOML.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "moehill/store/results.h"
+
+namespace moehill {
+
+// One or more axes that move together: values[i] of every name. An axis of the product has one name.
+struct AxisGroup {
+  std::vector<std::string> names;
+  std::vector<std::vector<StoredJson>> values;  // [step][name]
+};
+
+struct ExperimentFile {
+  std::string name, path, toml;
+  std::string title, hypothesis, next_action, launcher, reference_section, reference_defect;
+  std::string command = "bench";
+  std::vector<std::string> expect;
+  StoredJson baseline = StoredJson::object();
+  StoredJson fixed = StoredJson::object();  // option, _ for -: value
+  std::vector<AxisGroup> groups;            // in the order of the file; the first is the slowest
+  std::vector<StoredJson> exclude;          // each: axis: value or array of values
+  int64_t rounds = 5, retries = 1;
+  double timeout_s = 600;
+  bool interleave = true;
+  // Where an option stands in the file: "file.toml:12:3".
+  std::vector<std::pair<std::string, std::string>> places;
+
+  std::vector<std::string> axis_names() const;
+  std::string place_of(const std::string& option) const;  // the file alone if it does not stand there
+};
+
+// `options_of`: the names of a command's options, such as parallel_mode. Throws InputError with line and
+// column for TOML that cannot be read, unknown keys (with the nearest known one), values of the wrong type,
+// axes that stand twice, and baselines, exclusions and expectations that name no axis or no value of it.
+using OptionNames = std::vector<std::string> (*)(const std::string& command);
+ExperimentFile parse_experiment(const std::string& path, const std::string& toml, OptionNames options_of);
+ExperimentFile read_experiment(const std::string& path, OptionNames options_of);
+
+}  // namespace moehill

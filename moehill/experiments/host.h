@@ -1,0 +1,29 @@
+// Host: what the sweep must be told about commands, machine and build by the floor above.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "moehill/store/results.h"
+
+namespace moehill {
+
+// A command line, checked and resolved.
+struct ResolvedPoint {
+  StoredJson options;  // every option with its value, as in a record's config
+  int64_t tokens = 0;
+  int64_t devices = 1;                   // processes for a launcher
+  std::optional<double> seconds, bytes;  // predicted, of one run and of its memory
+};
+
+struct SweepHost {
+  // Throws InputError for what the command would refuse.
+  std::function<ResolvedPoint(const std::string& command, const std::vector<std::string>& arguments)> resolve;
+  std::string program;  // runs "program COMMAND ARGUMENTS --json -"
+  std::string build;    // identity of the program,
+  std::string machine;  // and of the machine: points of others are other points
+  StoredJson provenance = StoredJson::object();
+};
+
+}  // namespace moehill

@@ -1,0 +1,95 @@
+#include "moehill/experiments/matrix.h"
+
+#include <algorithm>
+
+#include "moehill/base/error.h"
+#include "moehill/store/expectation.h"
+
+namespace moehill {
+namespace {
+
+constexpr size_t kMostPoints = 10000;
+
+// Every key of `conditions` has this value in `axes`, or one of these.
+bool meets(const StoredJson& conditions, const StoredJson& axes) {
+  return std::all_of(conditions.items().begin(), conditions.items().end(), [&](const auto& item) {
+    const StoredJson values = item.value().is_array() ? item.value() : StoredJson::array({item.value()});
+    return std::any_of(values.begin(), values.end(), [&](const StoredJson& value) {
+      return matches({{item.key(), value_text(value)}}, axes);
+    });
+  });
+}
+
+// The steps of the groups of point number `index`, the last group the fastest.
+StoredJson axes_of(const ExperimentFile& file, size_t index) {
+  std::vector<size_t> steps(file.groups.size());
+  for (size_t g = file.groups.size(); g-- > 0;) {
+    steps[g] = index % file.groups[g].values.size();
+    index /= file.groups[g].values.size();
+  }
+  StoredJson axes = StoredJson::object();
+  for (size_t g = 0; g < steps.size(); ++g) {
+    const AxisGroup& group = file.groups[g];
+    for (size_t i = 0; i < group.names.size(); ++i) axes[group.names[i]] = group.values[steps[g]][i];
+  }
+  return axes;
+}
+
+MatrixPoint point_of(const ExperimentFile& file, const StoredJson& axes) {
+  MatrixPoint point;
+  point.axes = axes;
+  point.options = file.fixed;
+  for (const auto& [name, value] : axes.items()) {
+    point.options[name] = value;
+    point.label += fmt::format("{}{}={}", point.label.empty() ? "" : " ", name, value_text(value));
+  }
+  if (point.label.empty()) point.label = "point";
+  point.is_baseline = !file.baseline.empty() && meets(file.baseline, axes);
+  return point;
+}
+
+}  // namespace
+
+std::vector<MatrixPoint> expand_matrix(const ExperimentFile& file) {
+  size_t product = 1;
+  for (const AxisGroup& group : file.groups) {
+    product *= group.values.size();
+    if (product > kMostPoints) {
+      throw input_error(file.path, "more points than that", fmt::format("at most {} points", kMostPoints),
+                        "split the question over several files");
+    }
+  }
+  std::vector<MatrixPoint> points;
+  for (size_t i = 0; i < product; ++i) {
+    const StoredJson axes = axes_of(file, i);
+    const auto excludes = [&](const StoredJson& conditions) { return meets(conditions, axes); };
+    if (std::none_of(file.exclude.begin(), file.exclude.end(), excludes))
+      points.push_back(point_of(file, axes));
+  }
+  if (points.empty())
+    throw input_error(file.path, "every point excluded", "at least one point", "exclude fewer");
+  const auto is_baseline = [](const MatrixPoint& point) { return point.is_baseline; };
+  if (!file.baseline.empty() && std::none_of(points.begin(), points.end(), is_baseline)) {
+    throw input_error(file.path, "a baseline that is no point", "a point of the matrix",
+                      "name another one, or do not exclude it");
+  }
+  return points;
+}
+
+std::vector<std::string> arguments_of(const StoredJson& options) {
+  std::vector<std::string> arguments;
+  for (const auto& [name, value] : options.items()) {
+    std::string flag = fmt::format("--{}", name);
+    std::replace(flag.begin(), flag.end(), '_', '-');
+    if (value == StoredJson(false)) continue;
+    arguments.push_back(flag);
+    if (value.is_boolean()) continue;
+    std::vector<std::string> texts;
+    for (const StoredJson& one : value.is_array() ? value : StoredJson::array({value}))
+      texts.push_back(value_text(one));
+    arguments.push_back(fmt::format("{}", fmt::join(texts, ",")));
+  }
+  return arguments;
+}
+
+}  // namespace moehill

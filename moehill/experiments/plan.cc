@@ -1,0 +1,192 @@
+#include "moehill/experiments/plan.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "moehill/base/error.h"
+#include "moehill/experiments/matrix.h"
+
+namespace moehill {
+namespace {
+
+constexpr double kEnoughTokens = 256, kFewTokens = 64;
+constexpr int64_t kEnoughRounds = 3;
+
+// FNV-1a; twice with different starts for 128 bits. Not against malice, only against chance.
+uint64_t hash_text(const std::string& text, uint64_t start) {
+  uint64_t hash = start;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return hash;
+}
+
+// Whole multiples of 64 above that, so that sizes stay even over devices.
+int64_t scaled_tokens(int64_t tokens, double factor) {
+  const double wanted = static_cast<double>(tokens) * factor;
+  if (wanted >= 128) return static_cast<int64_t>(wanted / 64) * 64;
+  return std::max<int64_t>(1, static_cast<int64_t>(wanted));
+}
+
+// "--topk: got ..." is about the option topk, which stands somewhere in the file.
+[[noreturn]] void refuse_at_its_place(const ExperimentFile& file, const MatrixPoint& point,
+                                      const std::string& message) {
+  std::string place = file.path;
+  if (message.rfind("--", 0) == 0) {
+    std::string option = message.substr(2, message.find_first_of(": ") - 2);
+    std::replace(option.begin(), option.end(), '-', '_');
+    place = file.place_of(option);
+  }
+  throw InputError(fmt::format("{}: point {}: {}", place, point.label, message));
+}
+
+ResolvedPoint resolve(const ExperimentFile& file, const SweepHost& host, MatrixPoint& point, double factor) {
+  try {
+    ResolvedPoint resolved = host.resolve(file.command, arguments_of(point.options));
+    if (factor == 1) return resolved;
+    point.options["tokens"] = scaled_tokens(resolved.tokens, factor);
+    return host.resolve(file.command, arguments_of(point.options));
+  } catch (const InputError& error) {
+    refuse_at_its_place(file, point, error.what());
+  }
+}
+
+StoredExperiment experiment_of(const ExperimentFile& file, const Sizing& sizing) {
+  StoredExperiment e;
+  e.name = file.name;
+  e.title = file.title;
+  e.hypothesis = file.hypothesis;
+  e.expect = file.expect;
+  e.next_action = file.next_action;
+  e.baseline = file.baseline;
+  e.command = file.command;
+  e.launcher = file.launcher;
+  e.reference_section = file.reference_section;
+  e.reference_defect = file.reference_defect;
+  e.rounds = sizing.rounds > 0 ? sizing.rounds : file.rounds;
+  e.retries = file.retries;
+  e.timeout_s = file.timeout_s;
+  e.toml = file.toml;
+  e.options_note = sizing.note;
+  return e;
+}
+
+void refuse_twins(const ExperimentFile& file, const SweepPlan& plan) {
+  for (size_t i = 0; i < plan.points.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (plan.points[i].identity != plan.points[j].identity) continue;
+      throw input_error(file.path,
+                        fmt::format("points {} and {}, which resolve to the same run", plan.points[j].label,
+                                    plan.points[i].label),
+                        "points that differ", "exclude one of them, or choose a larger --scale or --budget");
+    }
+  }
+}
+
+struct Candidate {
+  double factor;
+  int64_t rounds;
+};
+
+// From the best to the cheapest, see fit_budget().
+std::vector<Candidate> candidates(double most_tokens, int64_t rounds) {
+  std::vector<double> factors;
+  for (double factor = 1; most_tokens * factor >= kFewTokens || factor == 1; factor /= 2) {
+    factors.push_back(factor);
+    if (most_tokens * factor * 0.75 >= kFewTokens) factors.push_back(0.75 * factor);
+  }
+  std::vector<Candidate> list;
+  size_t f = 0;
+  for (; f < factors.size() && (f == 0 || most_tokens * factors[f] >= kEnoughTokens); ++f)
+    list.push_back({factors[f], rounds});
+  const int64_t enough = std::min(rounds, kEnoughRounds);
+  for (int64_t r = rounds - 1; r >= enough; --r) list.push_back({factors[f - 1], r});
+  for (; f < factors.size(); ++f) list.push_back({factors[f], enough});
+  for (int64_t r = enough - 1; r >= 1; --r) list.push_back({factors.back(), r});
+  return list;
+}
+
+}  // namespace
+
+std::string identity_of(const ExperimentFile& file, const SweepHost& host, const StoredJson& options) {
+  const std::string text =
+      json_text(StoredJson::array({file.command, file.launcher, host.build, host.machine, options}));
+  return fmt::format("{:016x}{:016x}", hash_text(text, 0xcbf29ce484222325u),
+                     hash_text(text, 0x84222325cbf29ce4u));
+}
+
+double SweepPlan::predicted_seconds() const {
+  double total = 0;
+  for (const StoredPoint& point : points) total += point.predicted_seconds.value_or(0);
+  return total * static_cast<double>(experiment.rounds);
+}
+
+SweepPlan make_plan(const ExperimentFile& file, const SweepHost& host, const Sizing& sizing) {
+  SweepPlan plan;
+  plan.experiment = experiment_of(file, sizing);
+  plan.interleave = file.interleave;
+  for (MatrixPoint& matrix_point : expand_matrix(file)) {
+    const ResolvedPoint resolved = resolve(file, host, matrix_point, sizing.factor);
+    StoredPoint point;
+    point.identity = identity_of(file, host, resolved.options);
+    point.position = static_cast<int64_t>(plan.points.size());
+    point.label = matrix_point.label;
+    point.options = resolved.options;
+    point.axes = matrix_point.axes;
+    point.arguments = arguments_of(matrix_point.options);
+    point.is_baseline = matrix_point.is_baseline;
+    point.predicted_seconds = resolved.seconds;
+    point.predicted_bytes = resolved.bytes;
+    plan.points.push_back(point);
+    plan.devices.push_back(resolved.devices);
+    plan.tokens.push_back(resolved.tokens);
+  }
+  refuse_twins(file, plan);
+  return plan;
+}
+
+Sizing fit_budget(const ExperimentFile& file, const SweepHost& host, double budget_seconds) {
+  const SweepPlan full = make_plan(file, host, {});
+  const int64_t most_tokens = *std::max_element(full.tokens.begin(), full.tokens.end());
+  Sizing sizing;
+  double predicted = 0;
+  std::optional<SweepPlan> plan;
+  for (const Candidate& candidate : candidates(static_cast<double>(most_tokens), file.rounds)) {
+    if (!plan || candidate.factor != sizing.factor) plan = make_plan(file, host, {candidate.factor, 0, ""});
+    sizing.factor = candidate.factor;
+    sizing.rounds = candidate.rounds;
+    predicted =
+        plan->predicted_seconds() * static_cast<double>(candidate.rounds) / static_cast<double>(file.rounds);
+    if (predicted <= budget_seconds) break;
+  }
+  const auto [least, most] = std::minmax_element(plan->tokens.begin(), plan->tokens.end());
+  const std::string tokens =
+      *least == *most ? fmt::format("{} tokens", *least) : fmt::format("{} to {} tokens", *least, *most);
+  sizing.note = fmt::format(
+      "--budget {}: {} ({:g} of the file's), {} of {} rounds; predicted {}{}", duration_text(budget_seconds),
+      tokens, sizing.factor, sizing.rounds, file.rounds, duration_text(predicted),
+      predicted > budget_seconds ? ", which is over the budget and cannot be made smaller" : "");
+  return sizing;
+}
+
+double parse_duration(const std::string& option, const std::string& text) {
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  const double unit = stop + 1 != end ? 0 : *stop == 's' ? 1 : *stop == 'm' ? 60 : *stop == 'h' ? 3600 : 0;
+  const double seconds = value * unit;
+  if (error != std::errc() || !(seconds >= 1 && seconds <= 30 * 86400.0))
+    throw input_error(option, "'" + text + "'", "a time from 1s to 720h",
+                      "write such as " + option + " 90s, 10m or 2h");
+  return seconds;
+}
+
+std::string duration_text(double seconds) {
+  const int64_t whole = static_cast<int64_t>(std::lround(seconds));
+  if (whole < 60) return fmt::format("{}s", whole);
+  if (whole < 3600)
+    return whole % 60 == 0 ? fmt::format("{}m", whole / 60)
+                           : fmt::format("{}m{:02}s", whole / 60, whole % 60);
+  return fmt::format("{}h{:02}m", whole / 3600, whole % 3600 / 60);
+}
+
+}  // namespace moehill

@@ -1,0 +1,46 @@
+// Sweep plan: the points of an experiment file on this machine, sized and resolved, ready to be stored and
+// run.
+#pragma once
+
+#include <vector>
+
+#include "moehill/experiments/experiment_file.h"
+#include "moehill/experiments/host.h"
+#include "moehill/store/results.h"
+
+namespace moehill {
+
+// How the file's sizes are changed.
+struct Sizing {
+  double factor = 1;   // of every point's tokens
+  int64_t rounds = 0;  // 0: the file's
+  std::string note;    // in words; empty: the file's sizes
+};
+
+struct SweepPlan {
+  StoredExperiment experiment;
+  std::vector<StoredPoint> points;
+  std::vector<int64_t> devices, tokens;  // [point]
+  bool interleave = true;
+
+  // Of all rounds of all points; 0 where nothing is predicted.
+  double predicted_seconds() const;
+};
+
+// Throws InputError, with the place in the file, for what a point's command would refuse, and for two points
+// that are the same.
+SweepPlan make_plan(const ExperimentFile& file, const SweepHost& host, const Sizing& sizing);
+
+// Sizes for about `budget_seconds`: tokens by powers of two and three quarters of them down to about 256 in
+// the largest point, then fewer rounds down to 3, then fewer tokens down to 64, then one round. What is left
+// over budget then is said in the note.
+Sizing fit_budget(const ExperimentFile& file, const SweepHost& host, double budget_seconds);
+
+// 128 bits in hexadecimal of command, options, launcher, build and machine.
+std::string identity_of(const ExperimentFile& file, const SweepHost& host, const StoredJson& options);
+
+// "90s", "10m", "2h". Throws InputError naming `option`.
+double parse_duration(const std::string& option, const std::string& text);
+std::string duration_text(double seconds);  // "1m30s"
+
+}  // namespace moehill
