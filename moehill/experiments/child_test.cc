@@ -1,0 +1,103 @@
+#include "moehill/experiments/child.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <string>
+
+#include "moehill/experiments/driver.h"
+
+namespace moehill {
+namespace {
+
+ChildResult shell(const std::string& script, double limit = 60) {
+  return run_child({"sh", "-c", script}, limit, -1);
+}
+
+TEST(Child, BringsOutputStatusAndTail) {
+  const ChildResult result = shell("echo out; echo err >&2; exit 3");
+  EXPECT_EQ(result.end, ChildEnd::exited);
+  EXPECT_EQ(result.status, 3);
+  EXPECT_EQ(result.output, "out\n");
+  EXPECT_EQ(result.error_tail, "err\n");
+}
+
+TEST(Child, ReadsMoreThanAPipeHoldsAndKeepsTheEnd) {
+  const ChildResult result = shell("head -c 1000000 /dev/zero; head -c 1000000 /dev/zero >&2; echo last >&2");
+  EXPECT_EQ(result.output.size(), 1000000u);
+  EXPECT_EQ(result.error_tail.size(), 4096u);
+  EXPECT_EQ(result.error_tail.substr(4091), "last\n");
+}
+
+TEST(Child, SaysWhichSignalEndedIt) {
+  const ChildResult result = shell("kill -SEGV $$");
+  EXPECT_EQ(result.end, ChildEnd::signalled);
+  EXPECT_EQ(result.status, 128 + SIGSEGV);
+}
+
+TEST(Child, ATimeLimitEndsTheWholeGroup) {
+  const ChildResult result = shell("trap '' INT TERM; sleep 1000 & echo $!; wait", 0.3);
+  EXPECT_EQ(result.end, ChildEnd::timed_out);
+  const pid_t grandchild = std::stoi(result.output);
+  for (int i = 0; i < 1000 && kill(grandchild, 0) == 0; ++i) {
+    // Killed already; init, or whoever stands for it, may take a moment to reap it.
+    const ChildResult state = shell("cat /proc/" + std::to_string(grandchild) + "/stat");
+    if (state.output.empty() || state.output.find(") Z") != std::string::npos) return;
+    usleep(1000);
+  }
+  EXPECT_NE(kill(grandchild, 0), 0);
+}
+
+TEST(Child, TheRestOfTheGroupEndsWithIt) {
+  const ChildResult result = shell("sleep 1000 >/dev/null 2>&1 & echo $!");
+  EXPECT_EQ(result.end, ChildEnd::exited);
+  const ChildResult state =
+      shell("sleep 0.1; cat /proc/" + std::to_string(std::stoi(result.output)) + "/stat");
+  EXPECT_TRUE(state.output.empty() || state.output.find(") Z") != std::string::npos) << state.output;
+}
+
+TEST(Child, StopsWhenAsked) {
+  StopSignals stop;
+  EXPECT_FALSE(stop.wait(0));
+  kill(getpid(), SIGINT);
+  const ChildResult result = run_child({"sleep", "1000"}, 1000, stop.file());
+  EXPECT_EQ(result.end, ChildEnd::stopped);
+  EXPECT_TRUE(stop.wait(0));
+  EXPECT_TRUE(stop.wait(0));
+}
+
+TEST(Child, AProgramThatIsNotThereIsAFailure) {
+  const ChildResult result = run_child({"/no/such/program"}, 10, -1);
+  EXPECT_EQ(result.status, 127);
+}
+
+TEST(Child, TheLauncherIsSplitAndNothingElseIs) {
+  EXPECT_EQ(launched("", 2, {"moehill", "a b"}), (std::vector<std::string>{"moehill", "a b"}));
+  EXPECT_EQ(launched(" mpirun  -n {devices} ", 4, {"moehill", "{devices}; rm"}),
+            (std::vector<std::string>{"mpirun", "-n", "4", "moehill", "{devices}; rm"}));
+}
+
+TEST(Child, EveryEndHasItsState) {
+  const auto state = [](ChildEnd end, int status, const std::string& tail, bool launched = false,
+                        bool oom = false, size_t records = 0) {
+    ChildResult child;
+    child.end = end;
+    child.status = status;
+    child.error_tail = tail;
+    return classify(child, records, launched, oom);
+  };
+  EXPECT_EQ(state(ChildEnd::exited, 0, "", false, false, 1), "done");
+  EXPECT_EQ(state(ChildEnd::exited, 0, ""), "failed");
+  EXPECT_EQ(state(ChildEnd::exited, 3, "", false, false, 1), "failed");
+  EXPECT_EQ(state(ChildEnd::timed_out, 137, ""), "timeout");
+  EXPECT_EQ(state(ChildEnd::stopped, 137, ""), "interrupted");
+  EXPECT_EQ(state(ChildEnd::signalled, 137, ""), "failed");
+  EXPECT_EQ(state(ChildEnd::signalled, 137, "", false, true), "out_of_memory");
+  EXPECT_EQ(state(ChildEnd::exited, 2, "moehill: predicted memory: got 9 GiB"), "out_of_memory");
+  EXPECT_EQ(state(ChildEnd::exited, 137, "mpirun noticed that process rank 1", true), "rank_lost");
+  EXPECT_EQ(state(ChildEnd::exited, 137, "mpirun noticed that process rank 1"), "failed");
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,219 @@
+// Sweeps with a small script in place of the program: kills, a full disk, two at once, failing points.
+#include "moehill/experiments/driver.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <random>
+#include <set>
+
+#include "moehill/store/store_fixture.h"
+
+namespace moehill {
+namespace {
+
+constexpr int kPoints = 5, kRounds = 8;
+
+class DriverTest : public testing::Test {
+ protected:
+  DriverTest() : database_(folder_.file("a.sqlite")), log_(folder_.file("log")) {
+    write_program("sleep 0.01; " + print_record("[1, 2]"));
+  }
+
+  static std::string print_record(const std::string& samples) {
+    return "echo '{\"schema\":\"moehill/1\",\"tflops\":1,\"time_s\":{\"median\":1,\"samples\":" + samples +
+           "}}'";
+  }
+
+  void write_program(const std::string& body) {
+    host_.program = folder_.file("program");
+    std::ofstream(host_.program) << "#!/bin/sh\necho \"$@\" >>" << log_ << "\n" << body << "\n";
+    chmod(host_.program.c_str(), 0755);
+  }
+
+  SweepPlan plan() const {
+    SweepPlan plan;
+    plan.experiment = small_experiment(kRounds, 1);
+    plan.experiment.timeout_s = 20;
+    for (int i = 0; i < kPoints; ++i) {
+      StoredPoint point;
+      point.identity = point.label = "p" + std::to_string(i);
+      point.position = i;
+      point.arguments = {"--point", std::to_string(i)};
+      plan.points.push_back(point);
+    }
+    plan.devices.assign(kPoints, 1);
+    plan.tokens.assign(kPoints, 1);
+    return plan;
+  }
+
+  SweepOutcome sweep() {
+    Store store = Store::open_or_create(database_);
+    SweepPlan p = plan();
+    DriverOptions options;
+    options.show = [](const std::string&, bool) {};
+    return run_sweep(store, p, host_, options);
+  }
+
+  // As a process of its own; its exit status is 0, or 5 for an error of the store.
+  pid_t start_sweep(rlim_t file_limit = RLIM_INFINITY) {
+    const pid_t pid = fork();
+    if (pid != 0) return pid;
+    const rlimit limit{file_limit, file_limit};
+    setrlimit(RLIMIT_FSIZE, &limit);
+    try {
+      _exit(sweep().end == SweepEnd::done ? 0 : 75);
+    } catch (const StoreError&) {
+      _exit(5);
+    }
+  }
+
+  static int wait_for(pid_t pid) {
+    int status = 0;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+
+  std::string text_of(const std::string& query) const {
+    Database database(database_, Access::read_write);
+    Statement statement(database, query);
+    return statement.step() ? statement.text(0) : "";
+  }
+  int64_t number_of(const std::string& query) const {
+    const std::string text = text_of("SELECT count(*) FROM " + query);
+    return text.empty() ? 0 : std::stoll(text);
+  }
+
+  // Runs with a result, as "point round".
+  std::set<std::string> results() const {
+    std::set<std::string> found;
+    Database database(database_, Access::read_write);
+    Statement statement(database, "SELECT point_id || ' ' || round FROM attempt WHERE counts = 1");
+    while (statement.step()) EXPECT_TRUE(found.insert(statement.text(0)).second);
+    return found;
+  }
+
+  int64_t runs_started() const {
+    std::ifstream file(log_);
+    int64_t lines = 0;
+    for (std::string line; std::getline(file, line);) ++lines;
+    return lines;
+  }
+
+  void expect_complete() const {
+    EXPECT_EQ(text_of("PRAGMA integrity_check"), "ok");
+    EXPECT_EQ(text_of("PRAGMA foreign_key_check"), "");
+    EXPECT_EQ(results().size(), static_cast<size_t>(kPoints * kRounds));
+    EXPECT_EQ(number_of("point WHERE state != 'done'"), 0);
+    EXPECT_EQ(number_of("result"), kPoints * kRounds);  // one record of each
+    EXPECT_EQ(number_of("attempt WHERE state = 'done' AND id NOT IN (SELECT attempt_id FROM record)"), 0);
+    EXPECT_LE(4 * number_of("attempt WHERE state = 'done' AND counts = 0"),
+              kPoints * kRounds);  // disturbed ones
+  }
+
+  TemporaryFolder folder_;
+  std::string database_, log_;
+  SweepHost host_;
+};
+
+TEST_F(DriverTest, RunsEveryRoundOfEveryPointOnce) {
+  const SweepOutcome outcome = sweep();
+  EXPECT_EQ(outcome.end, SweepEnd::done);
+  EXPECT_EQ(outcome.counts.done, kPoints);
+  expect_complete();
+  const int64_t runs = runs_started();
+  EXPECT_EQ(runs, number_of("attempt"));
+  EXPECT_EQ(sweep().counts.started, 0);  // nothing is left to do
+  EXPECT_EQ(runs_started(), runs);
+  // Round by round: no point is ahead of another by more than a round.
+  EXPECT_EQ(text_of("SELECT max(late.round) FROM attempt early JOIN attempt late ON late.id < early.id WHERE "
+                    "late.round > early.round AND early.id <= 40"),
+            "");
+}
+
+TEST_F(DriverTest, FiftyKillsLoseNothing) {
+  constexpr int kKills = 50;
+  std::mt19937 random(7);
+  std::set<std::string> before;
+  for (int i = 0; i < kKills; ++i) {
+    const pid_t driver = start_sweep();
+    // Half of them early, while the database is opened, the plan saved and dead owners buried.
+    usleep(std::uniform_int_distribution<useconds_t>(0, i % 2 == 0 ? 25000 : 120000)(random));
+    kill(driver, SIGKILL);
+    wait_for(driver);
+    if (!std::filesystem::exists(database_) || number_of("sqlite_master") == 0) continue;
+    ASSERT_EQ(text_of("PRAGMA integrity_check"), "ok");
+    const std::set<std::string> now = results();
+    for (const std::string& result : before) ASSERT_EQ(now.count(result), 1u) << result;
+    ASSERT_LE(number_of("attempt WHERE state = 'running'"), 1);
+    before = now;
+  }
+  EXPECT_EQ(wait_for(start_sweep()), 0);
+  expect_complete();
+  EXPECT_LE(number_of("attempt WHERE state != 'done'"), kKills);  // at most the one that was running
+  EXPECT_LE(runs_started(), number_of("attempt"));
+}
+
+TEST_F(DriverTest, TwoAtOnceShareTheWork) {
+  const pid_t first = start_sweep(), second = start_sweep();
+  EXPECT_EQ(wait_for(first), 0);
+  EXPECT_EQ(wait_for(second), 0);
+  expect_complete();
+  EXPECT_EQ(number_of("attempt WHERE state != 'done'"), 0);
+  EXPECT_EQ(runs_started(), number_of("attempt"));
+}
+
+TEST_F(DriverTest, OneOfTwoKilledLeavesTheRestToTheOther) {
+  const pid_t first = start_sweep(), second = start_sweep();
+  usleep(200000);
+  kill(first, SIGKILL);
+  wait_for(first);
+  EXPECT_EQ(wait_for(second), 0);
+  expect_complete();
+  EXPECT_LE(number_of("attempt WHERE state != 'done'"), 1);
+}
+
+TEST_F(DriverTest, AFullDiskLeavesEarlierRows) {
+  std::string samples = "[1";
+  for (int i = 0; i < 3000; ++i) samples += ",1.5";
+  write_program(print_record(samples + "]"));
+  EXPECT_EQ(wait_for(start_sweep(600000)), 5);
+  EXPECT_EQ(text_of("PRAGMA integrity_check"), "ok");
+  const std::set<std::string> before = results();
+  EXPECT_GT(before.size(), 0u);
+  EXPECT_LT(before.size(), static_cast<size_t>(kPoints * kRounds));
+  EXPECT_EQ(wait_for(start_sweep()), 0);  // the same command goes on
+  expect_complete();
+  const std::set<std::string> now = results();
+  for (const std::string& result : before) EXPECT_EQ(now.count(result), 1u);
+  EXPECT_EQ(number_of("sample s JOIN result r ON r.record_id = s.record_id"), 3001 * kPoints * kRounds);
+}
+
+TEST_F(DriverTest, AFailingPointIsStoredAndTheOthersGoOn) {
+  write_program("if [ \"$3\" = 2 ]; then echo 'no such expert' >&2; exit 3; fi; " + print_record("[1]"));
+  const SweepOutcome outcome = sweep();
+  EXPECT_EQ(outcome.counts.done, kPoints - 1);
+  EXPECT_EQ(outcome.counts.failed, 1);
+  EXPECT_TRUE(outcome.check_failed);
+  EXPECT_EQ(number_of("failure WHERE label = 'p2' AND exit_status = 3 AND output_tail = 'no such expert\n'"),
+            2);  // one retry
+  EXPECT_EQ(text_of("SELECT state FROM point WHERE label = 'p2'"), "failed");
+}
+
+TEST_F(DriverTest, SigintEndsItCleanly) {
+  write_program("sleep 1000");
+  const pid_t driver = start_sweep();
+  for (int i = 0; i < 500 && runs_started() == 0; ++i) usleep(10000);
+  kill(driver, SIGINT);
+  EXPECT_EQ(wait_for(driver), 75);
+  EXPECT_EQ(number_of("attempt WHERE state = 'interrupted'"), 1);
+  EXPECT_EQ(number_of("attempt"), 1);
+}
+
+}  // namespace
+}  // namespace moehill

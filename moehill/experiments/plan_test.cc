@@ -1,0 +1,98 @@
+#include "moehill/experiments/plan.h"
+
+#include <gtest/gtest.h>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+std::vector<std::string> known_options(const std::string&) { return {"tokens", "topk", "seed"}; }
+
+// A command that takes a millisecond a token, and 2 s besides; the default is 4096 tokens.
+SweepHost host() {
+  SweepHost host;
+  host.build = "build";
+  host.machine = "machine";
+  host.resolve = [](const std::string&, const std::vector<std::string>& arguments) {
+    ResolvedPoint resolved;
+    resolved.tokens = 4096;
+    resolved.options["--tokens"] = 4096;
+    for (size_t i = 0; i + 1 < arguments.size(); i += 2) {
+      resolved.options[arguments[i]] = arguments[i + 1];
+      if (arguments[i] == "--tokens") resolved.tokens = std::stoll(arguments[i + 1]);
+      if (arguments[i] == "--topk" && arguments[i + 1] == "9")
+        throw InputError("--topk: got 9, allowed 1 to 8");
+    }
+    resolved.options["--tokens"] = resolved.tokens;
+    resolved.seconds = 2 + 1e-3 * static_cast<double>(resolved.tokens);
+    return resolved;
+  };
+  return host;
+}
+
+ExperimentFile file(const std::string& toml) {
+  return parse_experiment("q.toml", "title = 't'\n" + toml, known_options);
+}
+
+TEST(SweepPlan, RefusesAPointWhereItStandsInTheFile) {
+  try {
+    make_plan(file("[axes]\nseed = [1]\ntopk = [2, 9]"), host(), {});
+    FAIL();
+  } catch (const InputError& error) {
+    EXPECT_EQ(std::string(error.what()), "q.toml:4:1: point seed=1 topk=9: --topk: got 9, allowed 1 to 8");
+  }
+}
+
+TEST(SweepPlan, IdentityIsOptionsBuildAndMachine) {
+  const ExperimentFile a = file("[axes]\ntopk = [1, 2]");
+  const SweepPlan plan = make_plan(a, host(), {});
+  EXPECT_NE(plan.points[0].identity, plan.points[1].identity);
+  EXPECT_EQ(make_plan(file("[fixed]\ntokens = 4096\n[axes]\ntopk = [1, 2]"), host(), {}).points[0].identity,
+            plan.points[0].identity);  // the default, said
+  SweepHost rebuilt = host(), moved = host();
+  rebuilt.build += "+";
+  moved.machine += "+";
+  EXPECT_NE(make_plan(a, rebuilt, {}).points[0].identity, plan.points[0].identity);
+  EXPECT_NE(make_plan(a, moved, {}).points[0].identity, plan.points[0].identity);
+}
+
+TEST(SweepPlan, ABudgetTakesTokensThenRounds) {
+  const ExperimentFile f = file("[axes]\ntopk = [1, 2]\n[measure]\nrounds = 5");  // ten runs
+  EXPECT_EQ(fit_budget(f, host(), 1000).factor, 1);
+  const Sizing halved = fit_budget(f, host(), 42);
+  EXPECT_EQ(halved.factor, 0.5);
+  EXPECT_EQ(halved.rounds, 5);
+  const SweepPlan plan = make_plan(f, host(), halved);
+  EXPECT_EQ(plan.tokens[0], 2048);
+  EXPECT_LE(plan.predicted_seconds(), 42);
+  EXPECT_NE(halved.note.find("2048 tokens"), std::string::npos) << halved.note;
+
+  const Sizing fewer_rounds = fit_budget(f, host(), 15);  // even 256 tokens five times take 22 s
+  EXPECT_EQ(fewer_rounds.rounds, 3);
+  EXPECT_LE(make_plan(f, host(), fewer_rounds).predicted_seconds(), 15);
+  const Sizing hopeless = fit_budget(f, host(), 1);
+  EXPECT_EQ(hopeless.rounds, 1);
+  EXPECT_NE(hopeless.note.find("over the budget"), std::string::npos);
+}
+
+TEST(SweepPlan, RefusesSizesThatMakeTwoPointsOne) {
+  const ExperimentFile f = file("[axes]\ntokens = [1, 2]");
+  EXPECT_NO_THROW(make_plan(f, host(), {}));
+  EXPECT_THROW(make_plan(f, host(), {0.5, 0, ""}), InputError);
+}
+
+TEST(SweepPlan, DurationsRoundTrip) {
+  EXPECT_EQ(parse_duration("--budget", "90s"), 90);
+  EXPECT_EQ(parse_duration("--budget", "1.5m"), 90);
+  EXPECT_EQ(parse_duration("--budget", "2h"), 7200);
+  for (const char* text : {"", "10", "m", "10 m", "-1m", "nanm", "0s", "1e9h", "10min"})
+    EXPECT_THROW(parse_duration("--budget", text), InputError) << text;
+  EXPECT_EQ(duration_text(59.4), "59s");
+  EXPECT_EQ(duration_text(90), "1m30s");
+  EXPECT_EQ(duration_text(600), "10m");
+  EXPECT_EQ(duration_text(7260), "2h01m");
+}
+
+}  // namespace
+}  // namespace moehill
