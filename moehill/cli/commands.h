@@ -22,6 +22,7 @@ int mesh_command(const std::vector<std::string>& args, const Job& job);
 int kernels_command(const std::vector<std::string>& args);
 int sweep_command(const std::vector<std::string>& args);
 int probe_command(const std::vector<std::string>& args);
+int report_command(const std::vector<std::string>& args);
 
 // Finds the subcommand and runs it. Errors end in one line on standard error and the exit status of their
 // kind.

@@ -1,0 +1,100 @@
+#include "moehill/report/measured.h"
+
+#include <algorithm>
+
+namespace moehill {
+namespace {
+
+std::optional<double> median_at(const std::vector<const StoredJson*>& records, const std::string& pointer) {
+  std::vector<double> values;
+  for (const StoredJson* record : records) {
+    if (const auto value = number_at(*record, pointer)) values.push_back(*value);
+  }
+  return values.empty() ? std::nullopt : std::optional(median_of(values));
+}
+
+std::string path_of(const StoredJson& record) {
+  const auto path = record.find("path");
+  return path != record.end() && path->is_string() ? path->get<std::string>() : std::string();
+}
+
+Measured measure_path(const std::vector<StoredRecord>& records, const std::string& path) {
+  Measured measured;
+  measured.path = path;
+  std::vector<const StoredJson*> own;
+  for (const StoredRecord& record : records) {
+    if (path_of(record.json) != path) continue;
+    own.push_back(&record.json);
+    measured.disturbed += record.disturbed ? 1 : 0;
+    const auto seconds = number_at(record.json, "/time_s/median"), tflops = number_at(record.json, "/tflops");
+    if (!seconds || !tflops || *tflops <= 0) continue;
+    measured.rounds.push_back(record.round);
+    measured.seconds.push_back(*seconds);
+    measured.tflops.push_back(*tflops);
+    measured.tokens_per_s.push_back(number_at(record.json, "/tokens_per_s").value_or(0));
+  }
+  measured.first = *own.front();
+  measured.peak_tflops = median_at(own, "/peak/tflops_measured");
+  measured.read_gbps = median_at(own, "/peak/read_gbps");
+  return measured;
+}
+
+int64_t num_agreeing(const StoredJson& a, const StoredJson& b) {
+  int64_t n = 0;
+  for (const auto& [axis, value] : a.items()) n += b.contains(axis) && b.at(axis) == value ? 1 : 0;
+  return n;
+}
+
+}  // namespace
+
+std::optional<double> number_at(const StoredJson& json, const std::string& pointer) {
+  const StoredJson::json_pointer where(pointer);
+  if (!json.contains(where) || !json.at(where).is_number()) return std::nullopt;
+  return json.at(where).get<double>();
+}
+
+std::vector<Measured> measure(const std::vector<StoredRecord>& records) {
+  std::vector<std::string> paths;
+  for (const StoredRecord& record : records) {
+    const std::string path = path_of(record.json);
+    if (std::find(paths.begin(), paths.end(), path) == paths.end()) paths.push_back(path);
+  }
+  std::vector<Measured> all;
+  for (const std::string& path : paths) all.push_back(measure_path(records, path));
+  return all;
+}
+
+std::optional<Ratio> throughput_ratio(const Measured& a, const Measured& b) {
+  std::vector<double> cost_a, cost_b;  // seconds for 1e12 FLOPs, so that unlike sizes compare
+  for (size_t i = 0; i < a.rounds.size(); ++i) {
+    const auto same = std::find(b.rounds.begin(), b.rounds.end(), a.rounds[i]);
+    if (same == b.rounds.end()) continue;
+    cost_a.push_back(1 / a.tflops[i]);
+    cost_b.push_back(1 / b.tflops[static_cast<size_t>(same - b.rounds.begin())]);
+  }
+  if (cost_a.empty()) return std::nullopt;
+  return speed_ratio(cost_a, cost_b, 0);
+}
+
+Summary tflops_summary(const Measured& measured) {
+  if (measured.tflops.empty()) return {};
+  Summary summary = summarize(measured.tflops);
+  if (measured.tflops.size() > 1) return summary;
+  const auto lo = number_at(measured.first, "/time_s/ci_lo"), hi = number_at(measured.first, "/time_s/ci_hi");
+  const double work = summary.median * measured.seconds[0];
+  if (lo && hi && *lo > 0 && *hi > 0) summary.ci_lo = work / *hi, summary.ci_hi = work / *lo;
+  return summary;
+}
+
+const StoredPoint* baseline_of(const std::vector<StoredPoint>& points, const StoredPoint& point) {
+  if (point.is_baseline) return nullptr;
+  const StoredPoint* best = nullptr;
+  for (const StoredPoint& candidate : points) {
+    if (!candidate.is_baseline) continue;
+    if (best == nullptr || num_agreeing(candidate.axes, point.axes) > num_agreeing(best->axes, point.axes))
+      best = &candidate;
+  }
+  return best;
+}
+
+}  // namespace moehill

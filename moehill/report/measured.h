@@ -1,0 +1,40 @@
+// Measured: what all rounds of a point say together, one for each kind of record that the point gave.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "moehill/bench/statistics.h"
+#include "moehill/store/store.h"
+
+namespace moehill {
+
+// All figures of one (point, path). Series are by round; a round without a trusted figure is left out of
+// them.
+struct Measured {
+  std::string path;  // of records of `profile`, else empty
+  StoredJson first;  // the record of the first round: config, layout, stages, balance
+  std::vector<int64_t> rounds;
+  std::vector<double> seconds, tflops, tokens_per_s;  // by `rounds`
+  int64_t disturbed = 0;                              // rounds that other work disturbed
+  std::optional<double> peak_tflops, read_gbps;       // medians over the rounds
+};
+
+// In the order of the records' first appearance.
+std::vector<Measured> measure(const std::vector<StoredRecord>& records);
+
+// Throughput of `b` over that of `a`, from the rounds that both have; nothing without a common round.
+std::optional<Ratio> throughput_ratio(const Measured& a, const Measured& b);
+
+// Median and interval of TF/s. With one round the interval is that of the record's own samples.
+Summary tflops_summary(const Measured& measured);
+
+// The point among `points` that `point` is compared with: the baseline that agrees with it in most axes.
+// Null for a baseline itself, and where there is none.
+const StoredPoint* baseline_of(const std::vector<StoredPoint>& points, const StoredPoint& point);
+
+// A number at a JSON pointer, absent where there is none.
+std::optional<double> number_at(const StoredJson& json, const std::string& pointer);
+
+}  // namespace moehill

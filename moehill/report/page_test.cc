@@ -1,0 +1,92 @@
+// The page and its data from a small database.
+#include "moehill/report/page.h"
+
+#include <gtest/gtest.h>
+
+#include "moehill/report/measured.h"
+#include "moehill/report/page_data.h"
+#include "moehill/store/store_fixture.h"
+
+namespace moehill {
+namespace {
+
+StoredJson record(double seconds, double tflops) {
+  StoredJson json = small_record(seconds);
+  json["tflops"] = tflops;
+  return json;
+}
+
+// none at 2 TF/s, ep at 3 TF/s, in each of four rounds.
+StoredJson two_point_data(const std::string& path) {
+  Store store = Store::open_or_create(path);
+  Journal journal(store, this_process(), {{"host", "test"}}, 0);
+  std::vector<StoredPoint> points = two_points();
+  journal.save_plan(small_experiment(4, 0), points);
+  for (int64_t round = 0; round < 4; ++round) {
+    for (size_t i = 0; i < 2; ++i) {
+      AttemptResult result = done_in(1);
+      result.records = {record(1, i == 0 ? 2 : 3)};
+      journal.finish(journal.claim(points[i].id, round, 60).claim, result);
+    }
+  }
+  return page_data(store);
+}
+
+TEST(PageData, ComparesAPointWithItsBaseline) {
+  const TemporaryFolder folder;
+  const StoredJson data = two_point_data(folder.file("a.sqlite"));
+  const StoredJson& points = data["experiments"][0]["points"];
+  ASSERT_EQ(points.size(), 2);
+  EXPECT_TRUE(points[0]["results"][0]["ratio"].is_null());
+  EXPECT_DOUBLE_EQ(points[1]["results"][0]["ratio"]["value"].get<double>(), 1.5);
+  EXPECT_EQ(points[1]["results"][0]["ratio"]["verdict"], "faster");
+  EXPECT_DOUBLE_EQ(points[1]["results"][0]["tflops"].get<double>(), 3);
+  EXPECT_EQ(points[1]["results"][0]["rounds"], 4);
+}
+
+TEST(PageData, TheBaselineIsTheOneThatAgreesInMostAxes) {
+  std::vector<StoredPoint> points(3);
+  points[0].axes = {{"parallel_mode", "none"}, {"topk", 2}};
+  points[1].axes = {{"parallel_mode", "none"}, {"topk", 8}};
+  points[2].axes = {{"parallel_mode", "ep"}, {"topk", 8}};
+  points[0].is_baseline = points[1].is_baseline = true;
+  EXPECT_EQ(baseline_of(points, points[2]), &points[1]);
+  EXPECT_EQ(baseline_of(points, points[0]), nullptr);
+}
+
+TEST(PageData, IntensityIsFlopsOverTheLeastBytes) {
+  const StoredJson config = {
+      {"tokens", 10},           {"hidden", 4},    {"mlp_dim", 6},           {"experts", 3}, {"topk", 2},
+      {"shared_expert_dim", 5}, {"dtype", "f32"}, {"bench_pass", "forward"}};
+  // 6 T H (k M + S) FLOPs; 3 H (E M + S) weights, T H of x and of y, four bytes each.
+  EXPECT_DOUBLE_EQ(least_intensity(config).get<double>(), 6.0 * 10 * 4 * 17 / (4 * (3 * 4 * 23 + 2 * 40)));
+  EXPECT_TRUE(least_intensity(StoredJson::object()).is_null());
+}
+
+TEST(Page, TextFromFilesCannotLeaveTheData) {
+  const TemporaryFolder folder;
+  const std::string page = html_page(two_point_data(folder.file("a.sqlite")));
+  EXPECT_EQ(page.find("onerror=alert(1)>"), std::string::npos);
+  EXPECT_NE(page.find("\\u003c/script\\u003e\\u003cimg src=x onerror=alert(1)\\u003e"), std::string::npos);
+  EXPECT_EQ(script_safe("<>&\xe2\x80\xa8\xe2\x80\xa9"), "\"\\u003c\\u003e\\u0026\\u2028\\u2029\"");
+}
+
+TEST(Page, IsSelfContainedAndSmall) {
+  const std::string_view shell = page_shell();
+  EXPECT_LT(shell.size(), 1'500'000);
+  EXPECT_NE(shell.find("default-src 'none'; script-src 'sha256-"), std::string_view::npos);
+  EXPECT_EQ(shell.find("unsafe-"), std::string_view::npos);
+  EXPECT_EQ(shell.find(kDataMark), shell.rfind(kDataMark));
+  EXPECT_EQ(shell.find("<link"), std::string_view::npos);
+  EXPECT_EQ(shell.find("src=\"http"), std::string_view::npos);
+}
+
+TEST(Page, TheSameDatabaseGivesTheSameBytes) {
+  const TemporaryFolder folder;
+  const StoredJson data = two_point_data(folder.file("a.sqlite"));
+  Store store = Store::open_existing(folder.file("a.sqlite"));
+  EXPECT_EQ(html_page(data), html_page(page_data(store)));
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,58 @@
+// Rows: the results of all experiments, one flat object each, for tables and charts.
+function value_words(value) {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+function axes_words(axes, without = []) {
+  return Object.entries(axes)
+    .filter(([axis]) => !without.includes(axis))
+    .map(([axis, value]) => axis.replaceAll('_', ' ') + ' ' + value_words(value))
+    .join(', ');
+}
+
+function row_of(experiment, point, result) {
+  const config = result.config || {};
+  const mode = result.path || (config.parallel_mode === 'ep' ? 'ep ' + (config.ep_path || '') : config.parallel_mode || '');
+  return {
+    experiment: experiment.title,
+    name: experiment.name,
+    axes: point.axes,
+    label: point.label,
+    mode,
+    state: point.state,
+    baseline: point.is_baseline,
+    path: result.path,
+    pass: config.bench_pass,
+    tokens: config.tokens,
+    tflops: result.tflops,
+    lo: result.tflops_lo,
+    hi: result.tflops_hi,
+    tokens_per_s: result.tokens_per_s,
+    seconds: result.seconds,
+    fraction: result.fraction,
+    rounds: result.rounds,
+    disturbed: result.disturbed,
+    ratio: result.ratio ? result.ratio.value : null,
+    ratio_lo: result.ratio ? result.ratio.lo : null,
+    ratio_hi: result.ratio ? result.ratio.hi : null,
+    verdict: result.ratio ? result.ratio.verdict : '',
+    with: result.ratio ? result.ratio.with : '',
+    published: result.published ? result.published.tflops : null,
+    published_ratio: result.published ? result.published.ratio : null,
+    intensity: result.intensity,
+    peak: result.peak_tflops,
+    read_gbps: result.read_gbps,
+    stages: result.stages,
+    device_imbalance: result.device_imbalance,
+    expert_imbalance: result.expert_imbalance,
+    devices: result.layout ? result.layout.devices : null,
+    check: result.check,
+    predicted: result.prediction ? result.prediction.over_measured : null,
+  };
+}
+
+function rows_of(experiment) {
+  return experiment.points.flatMap((point) =>
+    point.results.length > 0 ? point.results.map((result) => row_of(experiment, point, result))
+                             : [row_of(experiment, point, {rounds: 0, disturbed: 0})]);
+}
