@@ -2,8 +2,9 @@
 const timed = (rows) => rows.filter((row) => known(row.tflops));
 const quantitative = (field, title, more = {}) => ({field, type: 'quantitative', title, ...more});
 const nominal = (field, title, more = {}) => ({field, type: 'nominal', title, ...more});
+const narrow = () => window.innerWidth < 760;
 const distinct = (values, field) => new Set(values.map((value) => value[field])).size;
-const below = {orient: 'bottom', columns: 2, symbolLimit: 24, labelLimit: 260, title: null};
+const below = {orient: 'bottom', columns: 2, symbolLimit: 24, labelLimit: 260, symbolOpacity: 1, title: null};
 
 // Ratios of all points to their baselines, one line an experiment. The middle line is 1.
 function ratio_chart(rows) {
@@ -11,9 +12,9 @@ function ratio_chart(rows) {
     experiment: row.experiment, point: row.label + (row.path ? ' ' + row.path : ''), with: row.with, verdict: row.verdict,
     ratio: row.ratio, lo: row.ratio_lo, hi: row.ratio_hi}));
   if (values.length === 0) return null;
-  const y = nominal('experiment', null, {sort: null, axis: {labelLimit: window.innerWidth < 760 ? 110 : 360, grid: true}});
+  const y = nominal('experiment', null, {sort: null, axis: {labelLimit: narrow() ? 110 : 360, grid: true}});
   const colors = {domain: ['faster', 'slower', 'within noise', 'inconclusive'], range: ['@good', '@bad', '@soft', '@soft']};
-  const color = nominal('verdict', null, {scale: colors, legend: {...below, columns: 4}});
+  const color = nominal('verdict', null, {scale: colors, legend: {...below, columns: narrow() ? 2 : 4}});
   const x = quantitative('ratio', 'throughput over the baseline', {scale: {type: 'log', nice: false, padding: 12}, axis: {format: '.2~f', tickCount: 6}});
   return {title: 'Headline ratios', caption: 'Throughput of each point over its baseline (for overlap paths: over staged_dp), with 95 % intervals.',
     wide: true, values, spec: {height: 22 * distinct(values, 'experiment'), layer: [
@@ -56,19 +57,20 @@ function stage_chart(rows) {
     const stages = row.stages || {};
     for (const pass of ['forward', 'backward']) {
       for (const [stage, seconds] of Object.entries(stages[pass] || {})) {
-        values.push({point: row.name + ' · ' + axes_words(row.axes), stage: (pass === 'backward' ? 'backward ' : '') + stage.replaceAll('_', ' '), seconds});
+        values.push({point: row.name + ' · ' + axes_words(row.axes), stage: (pass === 'backward' ? 'backward ' : '') + stage.replaceAll('_', ' '), order: values.length, seconds});
       }
     }
     if (values.length && known(stages.unaccounted_s) && Object.keys(stages.forward || {}).length) {
-      values.push({point: row.name + ' · ' + axes_words(row.axes), stage: 'unaccounted', seconds: Math.max(0, stages.unaccounted_s)});
+      values.push({point: row.name + ' · ' + axes_words(row.axes), stage: 'unaccounted', order: values.length, seconds: Math.max(0, stages.unaccounted_s)});
     }
   }
   if (values.length === 0) return null;
   return {title: 'Stages', caption: 'Share of each stage in the step, of the round nearest the median.', wide: true, values, spec: {
     height: 26 * distinct(values, 'point'), mark: {type: 'bar', stroke: '@card', strokeWidth: 1}, encoding: {
-      y: nominal('point', null, {sort: null, axis: {labelLimit: window.innerWidth < 760 ? 120 : 380}}),
+      y: nominal('point', null, {sort: null, axis: {labelLimit: narrow() ? 120 : 380}}),
       x: quantitative('seconds', 'share of the step', {stack: 'normalize', axis: {format: '.0%'}}),
-      color: nominal('stage', null, {sort: null, scale: {scheme: 'tableau20'}, legend: {...below, columns: window.innerWidth < 760 ? 2 : 6}}),
+      color: nominal('stage', null, {sort: null, scale: {scheme: 'tableau20'}, legend: {...below, columns: narrow() ? 2 : 6}}),
+      order: {field: 'order', type: 'quantitative'},
       tooltip: [{field: 'point'}, {field: 'stage'}, {field: 'seconds', format: '.3~s', title: 'seconds'}]}}};
 }
 
