@@ -21,5 +21,13 @@ TEST(CommBytes, CountsDistinctRemoteDevicesOfATokensKeptExperts) {
   EXPECT_EQ(comm_lower_bound_bytes(tensors, Pass::forward, 2), 1 * 20 * 2) << "token 1 is dropped";
 }
 
+TEST(CommBytes, DataParallelSumsEveryGradientOnce) {
+  const MoeShape shape{4, 10, 3, 4, 2, 5, DType::bf16};
+  EXPECT_EQ(data_parallel_lower_bound_bytes(shape, Pass::forward, 3), 0);
+  EXPECT_EQ(data_parallel_lower_bound_bytes(shape, Pass::forward_backward, 3),
+            2 * 2 * (3 * 10 * (12 + 5)) * 2);
+  EXPECT_EQ(data_parallel_lower_bound_bytes(shape, Pass::forward_backward, 1), 0);
+}
+
 }  // namespace
 }  // namespace moehill

@@ -82,7 +82,10 @@ void Measurement::describe(LivePoint& live) {
   result.executed_flops = run.executed_flops();
   result.traffic = run.traffic();
   result.moved_bytes = run.moved_bytes();
-  result.lower_bound_bytes = comm_lower_bound_bytes(run.tensors(), config.block.pass, config.num_devices);
+  result.lower_bound_bytes =
+      config.mode == ParallelMode::dp
+          ? data_parallel_lower_bound_bytes(config.shape, config.block.pass, config.num_devices)
+          : comm_lower_bound_bytes(run.tensors(), config.block.pass, config.num_devices);
   result.plan_hash = run.plan_hash();
   result.output_hash = run.output_hash();
 }

@@ -37,9 +37,12 @@ std::unique_ptr<Mesh> make_mesh(const Job& job, const Layout& layout, const std:
 
 // On every process of the mesh; the one with device 0 prints and writes. Returns the exit status, the same
 // everywhere.
-int run_on(Mesh& mesh, const MeshOptions& options, const Environment& environment) {
+int run_on(Mesh& mesh, const MeshOptions& options, const Job& job, const Environment& environment) {
   const std::string time_utc = utc_now();
-  const MeshResult result = measure_mesh(mesh, options);
+  LibraryGroupMaker library;
+  if (job.session() != nullptr)
+    library = [&](ThreadTeam& team) { return job.session()->make_library_group(team); };
+  const MeshResult result = measure_mesh(mesh, options, library);
   const int status = num_failed(result) == 0 ? kExitDone : kExitCheckFailed;
   if (mesh.local_devices().begin > 0) return status;
   const bool json_to_stdout = options.json == "-";
@@ -71,9 +74,12 @@ int mesh_command(const std::vector<std::string>& args, const Job& job) {
     return parsed;
   });
   if (!options) return kExitDone;
-  if (job.session() != nullptr) environment.mpi = job.session()->library();
+  if (job.session() != nullptr) {
+    environment.mpi = job.session()->library();
+    environment.num_nodes = job.session()->num_nodes();
+  }
   const std::unique_ptr<Mesh> mesh = make_mesh(job, layout, environment.topology.core_cpus);
-  return run_on(*mesh, *options, environment);
+  return run_on(*mesh, *options, job, environment);
 }
 
 }  // namespace moehill

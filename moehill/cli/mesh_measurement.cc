@@ -50,7 +50,8 @@ double copy_bandwidth(Group& group) {
 // What one device does; its peers do the same at the same time.
 class Device {
  public:
-  Device(Group& group, const MeshOptions& options) : group_(group), options_(options) {
+  Device(Group& group, const MeshOptions& options, const LibraryGroupMaker& library)
+      : group_(group), options_(options), library_(library ? library(group.team()) : nullptr) {
     const BufferBytes bytes = largest_buffers(options, group.size());
     input_ = group.exchange_memory(bytes.input);
     output_ = group.exchange_memory(bytes.output);
@@ -77,14 +78,16 @@ class Device {
  private:
   CollectiveResult measure(Collective collective, int64_t n) {
     const CollectiveCase problem(collective, options_.dtype, n, group_.rank(), group_.size());
-    CollectiveResult result{collective, options_.dtype, n, group_.size(), {}, std::nullopt};
+    CollectiveResult result{collective, options_.dtype, n, group_.size(), {}, std::nullopt, {}};
     if (options_.check) {
       poison(output_.get(), options_.dtype, problem.output_elements(), group_.team());
       problem.call(group_, input_.get(), output_.get());
       result.num_wrong = num_wrong(problem);
       if (*result.num_wrong > 0) return result;
     }
-    result.samples = time(problem);
+    const bool sums = collective == Collective::all_reduce || collective == Collective::reduce_scatter;
+    Group* library = sums && options_.dtype != DType::f32 ? nullptr : library_.get();
+    time(problem, library, result);
     if (options_.check) result.num_wrong = num_wrong(problem);
     if (result.num_wrong.value_or(0) > 0) result.samples.clear();
     return result;
@@ -95,25 +98,34 @@ class Device {
     return std::accumulate(counts.begin(), counts.end(), int64_t{0});
   }
 
-  // [iters] seconds of the slowest device.
-  std::vector<double> time(const CollectiveCase& problem) {
-    std::vector<double> samples(static_cast<size_t>(options_.iters));
+  // Ours and the library's in turn; ours last, since its output is checked.
+  void time(const CollectiveCase& problem, Group* library, CollectiveResult& result) {
     for (int64_t i = -options_.warmup; i < options_.iters; ++i) {
-      group_.barrier();
-      const double start = seconds();
-      problem.call(group_, input_.get(), output_.get());
-      const double elapsed = seconds() - start;
-      if (i >= 0) samples[static_cast<size_t>(i)] = elapsed;
+      if (library != nullptr) {
+        const double elapsed = time_call(problem, *library);
+        if (i >= 0) result.library_samples.push_back(elapsed);
+      }
+      const double elapsed = time_call(problem, group_);
+      if (i >= 0) result.samples.push_back(elapsed);
     }
-    for (double& sample : samples) {
-      const std::vector<double> devices = of_all_ranks(group_, sample);
-      sample = *std::max_element(devices.begin(), devices.end());
+    for (std::vector<double>* samples : {&result.samples, &result.library_samples}) {
+      for (double& sample : *samples) {
+        const std::vector<double> devices = of_all_ranks(group_, sample);
+        sample = *std::max_element(devices.begin(), devices.end());
+      }
     }
-    return samples;
+  }
+
+  double time_call(const CollectiveCase& problem, Group& group) {
+    group_.barrier();
+    const double start = seconds();
+    problem.call(group, input_.get(), output_.get());
+    return seconds() - start;
   }
 
   Group& group_;
   const MeshOptions& options_;
+  std::unique_ptr<Group> library_;  // null: none
   std::shared_ptr<void> input_, output_;
 };
 
@@ -127,10 +139,10 @@ double CollectiveResult::memory_bandwidth() const {
   return algorithm_bandwidth() * memory_factor(collective, num_devices);
 }
 
-MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options) {
+MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGroupMaker& library) {
   MeshResult result;
   mesh.run([&](Group& group) {
-    MeshResult own = Device(group, options).measure();
+    MeshResult own = Device(group, options, library).measure();
     if (group.rank() == mesh.local_devices().begin) result = std::move(own);
   });
   return result;

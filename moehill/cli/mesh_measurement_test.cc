@@ -121,7 +121,7 @@ TEST(MeshMeasurement, WithoutACheckNothingIsTrusted) {
 }
 
 TEST(MeshMeasurement, BandwidthsAreThatOfTheMedian) {
-  const CollectiveResult r{Collective::all_reduce, DType::bf16, 4000, 4, {4e-6, 1e-6, 2e-6}, 0};
+  const CollectiveResult r{Collective::all_reduce, DType::bf16, 4000, 4, {4e-6, 1e-6, 2e-6}, 0, {}};
   EXPECT_DOUBLE_EQ(r.bytes(), 8000);
   EXPECT_DOUBLE_EQ(r.algorithm_bandwidth(), 4e9);
   EXPECT_DOUBLE_EQ(r.bus_bandwidth(), 6e9);

@@ -47,7 +47,7 @@ Json layout_json(const MeshOptions& o, const MeshResult& result, const Environme
           {"threads_per_device", result.threads_per_device},
           {"cores", std::min(num_threads, environment.topology.num_cores)},
           {"mesh", o.mesh},
-          {"nodes", 1}};
+          {"nodes", environment.num_nodes}};
 }
 
 Json environment_json(const Environment& e) {
@@ -57,6 +57,7 @@ Json environment_json(const Environment& e) {
           {"kernel", e.kernel},
           {"system", e.system},
           {"cores", e.topology.num_cores},
+          {"mpi", e.mpi.empty() ? Json(nullptr) : Json(e.mpi)},
           {"load_average", e.load_average}};
 }
 
@@ -71,6 +72,9 @@ std::string mesh_header(const MeshOptions& options, const MeshResult& result) {
 }
 
 std::string mesh_table(const MeshResult& result) {
+  const bool beside_library =
+      std::any_of(result.collectives.begin(), result.collectives.end(),
+                  [](const CollectiveResult& r) { return !r.library_samples.empty(); });
   std::vector<std::vector<std::string>> rows;
   for (const CollectiveResult& r : result.collectives) {
     const bool timed = !r.samples.empty(), trusted = r.trusted();
@@ -80,10 +84,15 @@ std::string mesh_table(const MeshResult& result) {
                     text_if(trusted, trusted ? r.bus_bandwidth() / 1e9 : 0),
                     text_if(trusted, trusted ? 100 * r.memory_bandwidth() / result.copy_bytes_per_s : 0),
                     r.num_wrong ? std::to_string(*r.num_wrong) : "-"});
+    const bool both = trusted && !r.library_samples.empty();
+    if (!beside_library) continue;
+    rows.back().push_back(text_if(both, both ? 1e6 * median_of(r.library_samples) : 0));
+    rows.back().push_back(text_if(both, both ? median_of(r.library_samples) / median_of(r.samples) : 0));
   }
-  return format_table({"collective", "size (B)", "count", "type", "time (us)", "algbw (GB/s)", "busbw (GB/s)",
-                       "% of copy", "#wrong"},
-                      rows);
+  std::vector<std::string> header = {"collective",   "size (B)",     "count",     "type",  "time (us)",
+                                     "algbw (GB/s)", "busbw (GB/s)", "% of copy", "#wrong"};
+  if (beside_library) header.insert(header.end(), {"library (us)", "library/ours"});
+  return format_table(header, rows);
 }
 
 std::string mesh_closing(const MeshResult& result) {
@@ -133,6 +142,7 @@ std::string mesh_records(const MeshOptions& options, const MeshResult& result, c
     json["busbw_gbps"] = number_if(trusted, trusted ? r.bus_bandwidth() / 1e9 : 0);
     json["copy_fraction"] = number_if(trusted, trusted ? r.memory_bandwidth() / result.copy_bytes_per_s : 0);
     json["peak"] = {{"copy_gbps", result.copy_bytes_per_s / 1e9}};
+    json["library_time_s"] = r.library_samples.empty() ? Json(nullptr) : time_json(r.library_samples);
     json["num_wrong"] = r.num_wrong ? Json(*r.num_wrong) : Json(nullptr);
     json["env"] = environment_json(environment);
     lines += json.dump() + "\n";

@@ -37,6 +37,10 @@ class Session {
   // The mesh of all processes, device r on rank r. It must go before the session does.
   virtual std::unique_ptr<Mesh> make_mesh(const MpiMeshOptions& options) = 0;
 
+  // The same collectives by the library's own calls, to compare ours with; it refuses what they cannot do
+  // (sums in bf16, counts past int). It must go before the session; `team` must outlive it.
+  virtual std::unique_ptr<Group> make_library_group(ThreadTeam& team) = 0;
+
   // Rank 0's text on every rank.
   virtual std::string broadcast(const std::string& text) = 0;
   // On rank 0 the texts of all ranks by rank; elsewhere none.

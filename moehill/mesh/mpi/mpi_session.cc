@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "moehill/machine/topology.h"
+#include "moehill/mesh/mpi/library_group.h"
 #include "moehill/mesh/mpi/mpi_mesh.h"
 
 namespace moehill {
@@ -71,6 +72,10 @@ std::string MpiSession::library() const {
 
 std::unique_ptr<Mesh> MpiSession::make_mesh(const MpiMeshOptions& options) {
   return std::make_unique<MpiMesh>(MPI_COMM_WORLD, options);
+}
+
+std::unique_ptr<Group> MpiSession::make_library_group(ThreadTeam& team) {
+  return std::make_unique<LibraryGroup>(comm_->get(), team);
 }
 
 std::string MpiSession::broadcast(const std::string& text) {

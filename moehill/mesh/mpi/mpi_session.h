@@ -19,6 +19,7 @@ class MpiSession final : public Session {
   int num_nodes() const override { return num_nodes_; }
   std::string library() const override;
   std::unique_ptr<Mesh> make_mesh(const MpiMeshOptions& options) override;
+  std::unique_ptr<Group> make_library_group(ThreadTeam& team) override;
   std::string broadcast(const std::string& text) override;
   std::vector<std::string> gather(const std::string& text) override;
   std::vector<double> share(double value) override;
