@@ -40,7 +40,7 @@ constexpr Subcommand kSubcommands[] = {
     {"simulate", "scale beyond this machine", nullptr},
     {"sweep", "runs the points of an experiment file and keeps every result", sweep_command},
     {"compare", "two records", nullptr},
-    {"report", "tables and pages of stored records", report_command},
+    {"report", "results as a page, or for other programs", report_command},
     {"logbook", "the book of experiments", nullptr},
 };
 

@@ -1,34 +1,87 @@
-// `moehill report`: the results of a database as one HTML page.
+// `moehill report`: the results of a database as one HTML page, or in a form that other programs read.
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <stdexcept>
 
+#include "moehill/base/error.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
 #include "moehill/cli/output_paths.h"
+#include "moehill/report/exports.h"
 #include "moehill/report/page.h"
 #include "moehill/report/page_data.h"
 
 namespace moehill {
+namespace {
+
+enum class Format { html, csv, jsonl, markdown, google_benchmark, junit };
+
+struct ReportOptions {
+  std::string database, output, published;
+  Format format = Format::html;
+};
+
+OptionSet report_option_set(ReportOptions& o) {
+  OptionSet set(
+      "moehill report",
+      "Writes the results of sweeps as one HTML page that loads nothing, or for other programs.",
+      {"moehill report --db moehill.sqlite -o report.html", "moehill report --format csv -o results.csv",
+       "moehill report --format google-benchmark --db moehill.sqlite -o results.json"});
+  set.text("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");
+  set.choice("--format", &o.format,
+             std::vector<Named<Format>>{{"html", Format::html},
+                                        {"csv", Format::csv},
+                                        {"jsonl", Format::jsonl},
+                                        {"markdown", Format::markdown},
+                                        {"google-benchmark", Format::google_benchmark},
+                                        {"junit", Format::junit}},
+             "of the output");
+  set.text("--output", &o.output, "FILE",
+           "where to; - is standard output; default: report.html for html, else -");
+  set.shorten("--output", 'o');
+  set.text("--published", &o.published, "FILE",
+           "published numbers to stand beside; else those of the reference logbook");
+  return set;
+}
+
+std::string render(const ReportOptions& o, Store& store) {
+  if (o.format == Format::html) return html_page(page_data(store));
+  if (o.format == Format::jsonl) return export_json_lines(store);
+  const std::vector<ExperimentView> views = load_views(store, read_published(o.published));
+  switch (o.format) {
+    case Format::csv:
+      return export_csv(views);
+    case Format::google_benchmark:
+      return export_google_benchmark(views);
+    case Format::junit:
+      return export_junit(store, views);
+    default:
+      return export_markdown(views);
+  }
+}
+
+}  // namespace
 
 int report_command(const std::vector<std::string>& args) {
-  std::string db, output = "report.html";
-  OptionSet set("moehill report", "the results of sweeps as one HTML page that loads nothing",
-                {"moehill report --db moehill.sqlite -o report.html",
-                 "MOEHILL_DB=results.sqlite moehill report", "moehill report --output - > page.html"});
-  set.text("--db", &db, "FILE", "results of sweeps; default: $MOEHILL_DB, else ./moehill.sqlite");
-  set.text("--output", &output, "FILE", "where the page goes; - is standard output");
-  set.shorten("--output", 'o');
+  ReportOptions options;
+  OptionSet set = report_option_set(options);
   if (!set.parse(args)) return kExitDone;
-  Store store = Store::open_existing(database_path(db));
-  const std::string page = html_page(page_data(store));
-  if (output == "-") {
-    std::fwrite(page.data(), 1, page.size(), stdout);
-    return kExitDone;
+  const bool ignores_published = options.format != Format::csv && options.format != Format::markdown;
+  if (set.given("--published") && ignores_published) {
+    throw input_error("--published", "it with a format that shows no published numbers",
+                      "it with csv or markdown", "leave it out");
   }
-  require_writable_file("--output", output);
-  write_text_file(output, page);
-  fmt::print("{}: {:.0f} kB\n", output, static_cast<double>(page.size()) / 1e3);
+  if (options.output.empty()) options.output = options.format == Format::html ? "report.html" : "-";
+  Store store = Store::open_existing(database_path(options.database));
+  if (options.output != "-") require_writable_file("--output", options.output);
+  const std::string text = render(options, store);
+  if (options.output != "-") {
+    write_text_file(options.output, text);
+    fmt::print("{}: {:.0f} kB\n", options.output, static_cast<double>(text.size()) / 1e3);
+  } else if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    throw std::runtime_error("cannot write the report to standard output");
+  }
   return kExitDone;
 }
 

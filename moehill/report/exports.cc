@@ -1,0 +1,114 @@
+#include "moehill/report/exports.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "moehill/report/markdown.h"
+
+namespace moehill {
+namespace {
+
+std::string csv_cell(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"') quoted += '"';
+    quoted += c;
+  }
+  return quoted + "\"";
+}
+
+std::string number(double value) { return fmt::format("{:.6g}", value); }
+
+std::string csv_line(const ExperimentView& view, const ResultRow& row) {
+  const StoredPoint& point = view.points[row.point];
+  std::vector<std::string> cells = {view.experiment.name, point.label, row.measured ? row.measured->path : "",
+                                    point.state, json_text(point.axes)};
+  cells.resize(18);
+  if (row.timed()) {
+    const Summary tflops = tflops_summary(*row.measured);
+    cells[5] = std::to_string(row.measured->rounds.size());
+    cells[6] = std::to_string(row.measured->disturbed);
+    cells[7] = number(median_of(row.measured->seconds));
+    cells[8] = number(tflops.median);
+    cells[9] = number(tflops.ci_lo);
+    cells[10] = number(tflops.ci_hi);
+    cells[11] = number(median_of(row.measured->tokens_per_s));
+  }
+  if (row.against) {
+    cells[12] = view.label(view.rows[*row.baseline]);
+    cells[13] = number(row.against->ratio.ratio);
+    cells[14] = number(row.against->ratio.ci_lo);
+    cells[15] = number(row.against->ratio.ci_hi);
+    cells[16] = row.verdict;
+  }
+  if (row.published) cells[17] = number(*row.published->tflops);
+  for (std::string& cell : cells) cell = csv_cell(cell);
+  return fmt::format("{}\r\n", fmt::join(cells, ","));
+}
+
+std::vector<std::string> markdown_cells(const ExperimentView& view, const ResultRow& row) {
+  std::vector<std::string> cells = {markdown_code(view.label(row)), "", "", "", "", "", ""};
+  if (!row.timed()) {
+    cells[6] = view.points[row.point].state == "done" ? "no figure without a passed check"
+                                                      : markdown_text(view.points[row.point].state);
+    return cells;
+  }
+  const Summary tflops = tflops_summary(*row.measured);
+  cells[1] = fmt::format("{:.4g} [{:.4g}, {:.4g}]", tflops.median, tflops.ci_lo, tflops.ci_hi);
+  cells[2] = fmt::format("{:.5g}", median_of(row.measured->tokens_per_s));
+  cells[3] = std::to_string(row.measured->rounds.size());
+  if (row.published) {
+    cells[4] = fmt::format("{:g}", *row.published->tflops);
+    cells[5] = fmt::format("{:.3g}", tflops.median / *row.published->tflops);
+  }
+  cells[6] = row.against ? fmt::format("{}, {}", change_text(row.against->ratio), row.verdict) : "";
+  return cells;
+}
+
+}  // namespace
+
+std::string export_csv(const std::vector<ExperimentView>& views) {
+  std::string text =
+      "experiment,point,path,state,axes,rounds,disturbed_rounds,seconds,tflops,tflops_lo,tflops_hi,"
+      "tokens_per_s,baseline,ratio,ratio_lo,ratio_hi,verdict,published_tflops\r\n";
+  for (const ExperimentView& view : views)
+    for (const ResultRow& row : view.rows) text += csv_line(view, row);
+  return text;
+}
+
+std::string export_json_lines(Store& store) {
+  std::string text;
+  for (const StoredExperiment& experiment : store.experiments()) {
+    for (const StoredPoint& point : store.points(experiment.id)) {
+      for (const StoredRecord& record : store.records(point.id)) {
+        StoredJson json = record.json;
+        json["experiment"] = experiment.name;
+        json["point"] = point.label;
+        json["round"] = record.round;
+        json["disturbed"] = record.disturbed;
+        text += json_text(json) + "\n";
+      }
+    }
+  }
+  return text;
+}
+
+std::string result_table_markdown(const ExperimentView& view) {
+  std::vector<std::vector<std::string>> rows;
+  for (const ResultRow& row : view.rows) rows.push_back(markdown_cells(view, row));
+  return markdown_table(
+      {"point", "TF/s", "tokens/s", "rounds", "published TF/s", "here / published", "against the baseline"},
+      rows);
+}
+
+std::string export_markdown(const std::vector<ExperimentView>& views) {
+  std::string text;
+  for (const ExperimentView& view : views) {
+    text += fmt::format("{}## {}\n\n{}", text.empty() ? "" : "\n", markdown_text(view.experiment.title),
+                        result_table_markdown(view));
+  }
+  return text;
+}
+
+}  // namespace moehill

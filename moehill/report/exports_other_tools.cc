@@ -1,0 +1,157 @@
+// Exports in the formats of Google Benchmark and JUnit.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "moehill/report/exports.h"
+
+namespace moehill {
+namespace {
+
+StoredJson env_value(const std::vector<ExperimentView>& views, const char* key) {
+  for (const ExperimentView& view : views) {
+    for (const ResultRow& row : view.rows) {
+      if (row.measured && row.measured->first.contains("env") && row.measured->first["env"].contains(key))
+        return row.measured->first["env"][key];
+    }
+  }
+  return nullptr;
+}
+
+StoredJson google_context(const std::vector<ExperimentView>& views) {
+  const StoredJson cores = env_value(views, "cores"), load = env_value(views, "load_average");
+  return {{"date", views.empty() ? "" : views.back().experiment.created_utc},
+          {"host_name", ""},
+          {"executable", "moehill"},
+          {"num_cpus", cores.is_number() ? cores : StoredJson(0)},
+          {"mhz_per_cpu", 0},
+          {"cpu_scaling_enabled", false},
+          {"caches", StoredJson::array()},
+          {"load_avg", load.is_number() ? StoredJson::array({load}) : StoredJson::array()},
+          {"library_build_type", "release"}};
+}
+
+StoredJson google_repetition(const std::string& name, const Measured& measured, size_t i, int64_t family) {
+  const double nanoseconds = measured.seconds[i] * 1e9;
+  const StoredJson* layout = measured.first.contains("layout") ? &measured.first["layout"] : nullptr;
+  return {{"name", name},
+          {"family_index", family},
+          {"per_family_instance_index", 0},
+          {"run_name", name},
+          {"run_type", "iteration"},
+          {"repetitions", measured.rounds.size()},
+          {"repetition_index", i},
+          {"threads", layout != nullptr && layout->contains("cores") ? (*layout)["cores"] : StoredJson(1)},
+          {"iterations", 1},
+          {"real_time", nanoseconds},
+          {"cpu_time", nanoseconds},
+          {"time_unit", "ns"},
+          {"items_per_second", measured.tokens_per_s[i]},
+          {"tflops", measured.tflops[i]}};
+}
+
+// XML 1.0 has no other control characters than tab and line ends, not even escaped.
+std::string xml(const std::string& text) {
+  std::string escaped;
+  const std::string utf8 = StoredJson::parse(json_text(StoredJson(text))).get<std::string>();
+  for (const char c : utf8) {
+    const bool control = static_cast<unsigned char>(c) < 0x20 && c != '\t' && c != '\n' && c != '\r';
+    switch (c) {
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '"':
+        escaped += "&quot;";
+        break;
+      case '\'':
+        escaped += "&apos;";
+        break;
+      case '\n':
+        escaped += "&#10;";
+        break;
+      default:
+        escaped += control ? '?' : c;
+    }
+  }
+  return escaped;
+}
+
+struct JunitCounts {
+  int tests = 0, failures = 0, errors = 0, skipped = 0;
+  double seconds = 0;
+};
+
+std::string failed_check(Store& store, const StoredPoint& point) {
+  for (const StoredRecord& record : store.records(point.id)) {
+    const StoredJson check = record.json.value("check", StoredJson::object());
+    if (check.value("status", "") != "failed") continue;
+    return check.contains("reason") && check["reason"].is_string() ? check["reason"].get<std::string>()
+                                                                   : std::string("the check failed");
+  }
+  return "";
+}
+
+std::string junit_case(Store& store, const StoredExperiment& experiment, const StoredPoint& point,
+                       JunitCounts& counts) {
+  const std::vector<StoredAttempt> attempts = store.attempts(point.id);
+  double seconds = 0;
+  for (const StoredAttempt& attempt : attempts) seconds += attempt.seconds;
+  ++counts.tests;
+  counts.seconds += seconds;
+  std::string outcome;
+  const std::string check = failed_check(store, point),
+                    tail = attempts.empty() ? "" : attempts.back().output_tail;
+  if (!check.empty()) {
+    ++counts.failures;
+    outcome = fmt::format("<failure message=\"{}\"/>", xml(check));
+  } else if (point.state == "pending" || point.state == "running") {
+    ++counts.skipped;
+    outcome = fmt::format("<skipped message=\"{}\"/>", point.state);
+  } else if (point.state != "done") {
+    ++counts.errors;
+    outcome = fmt::format("<error message=\"{}\">{}</error>", point.state, xml(tail));
+  }
+  return fmt::format("    <testcase classname=\"{}\" name=\"{}\" time=\"{:.3f}\">{}</testcase>\n",
+                     xml(experiment.name), xml(point.label), seconds, outcome);
+}
+
+}  // namespace
+
+std::string export_google_benchmark(const std::vector<ExperimentView>& views) {
+  StoredJson benchmarks = StoredJson::array();
+  int64_t family = 0;
+  for (const ExperimentView& view : views) {
+    for (const ResultRow& row : view.rows) {
+      if (!row.timed()) continue;
+      const std::string name = fmt::format("{}/{}", view.experiment.name, view.label(row));
+      for (size_t i = 0; i < row.measured->rounds.size(); ++i)
+        benchmarks.push_back(google_repetition(name, *row.measured, i, family));
+      ++family;
+    }
+  }
+  const StoredJson json = {{"context", google_context(views)}, {"benchmarks", benchmarks}};
+  return json.dump(2, ' ', false, StoredJson::error_handler_t::replace) + "\n";
+}
+
+std::string export_junit(Store& store, const std::vector<ExperimentView>& views) {
+  std::string text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n";
+  for (const ExperimentView& view : views) {
+    JunitCounts counts;
+    std::string cases;
+    for (const StoredPoint& point : view.points) cases += junit_case(store, view.experiment, point, counts);
+    text += fmt::format(
+        "  <testsuite name=\"{}\" timestamp=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\" "
+        "time=\"{:.3f}\">\n{}  </testsuite>\n",
+        xml(view.experiment.title), xml(view.experiment.created_utc), counts.tests, counts.failures,
+        counts.errors, counts.skipped, counts.seconds, cases);
+  }
+  return text + "</testsuites>\n";
+}
+
+}  // namespace moehill

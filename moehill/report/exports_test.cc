@@ -1,0 +1,132 @@
+#include "moehill/report/exports.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "moehill/base/error.h"
+#include "moehill/report/markdown.h"
+#include "moehill/report/report_fixture.h"
+
+namespace moehill {
+namespace {
+
+std::vector<PublishedRow> published_rows() { return read_published(""); }
+
+class Exports : public ::testing::Test {
+ protected:
+  TemporaryFolder folder_;
+  Store store_ = Store::open_or_create(folder_.file("a.sqlite"));
+  void SetUp() override { fill_replayed(store_, replayed_experiment()); }
+  std::vector<ExperimentView> views() { return load_views(store_, published_rows()); }
+};
+
+TEST_F(Exports, RowsStandBesideBaselineAndPublishedNumber) {
+  const ExperimentView view = views()[0];
+  ASSERT_EQ(view.rows.size(), 4u);
+  EXPECT_FALSE(view.rows[0].baseline.has_value());
+  ASSERT_TRUE(view.rows[1].against.has_value());
+  EXPECT_TRUE(view.rows[1].against->paired);
+  EXPECT_NEAR(view.rows[1].against->ratio.ratio, 1 / 1.3, 0.005);
+  EXPECT_EQ(view.rows[1].verdict, "slower");
+  ASSERT_TRUE(view.rows[0].published && view.rows[1].published);
+  EXPECT_EQ(*view.rows[0].published->tflops, 192.868);
+  EXPECT_EQ(*view.rows[1].published->tflops, 143.985);
+  EXPECT_FALSE(view.rows[3].timed());
+}
+
+TEST_F(Exports, TheFloorOfTheMachineDecides) {
+  store_.add_noise_floor({0, "t", "another CPU, 2 cores, AVX2", "b", 20, 0.9, StoredJson::object()});
+  EXPECT_EQ(views()[0].rows[1].verdict, "slower");
+  store_.add_noise_floor({0, "t", "a CPU, 2 cores, AVX2", "b", 20, 0.5, StoredJson::object()});
+  EXPECT_EQ(views()[0].rows[1].verdict, "within noise");
+}
+
+TEST_F(Exports, CsvHasALineForEveryPoint) {
+  const std::string csv = export_csv(views());
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 5);
+  EXPECT_NE(csv.find("\"{\"\"parallel_mode\"\":\"\"ep\"\",\"\"topk\"\":2}\""), std::string::npos) << csv;
+  EXPECT_NE(csv.find(",failed,"), std::string::npos);
+}
+
+TEST_F(Exports, JsonLinesAreTheRecords) {
+  std::istringstream lines(export_json_lines(store_));
+  int n = 0;
+  for (std::string line; std::getline(lines, line); ++n) {
+    const StoredJson json = StoredJson::parse(line);
+    EXPECT_EQ(json["schema"], "moehill/1");
+    EXPECT_EQ(json["experiment"], "ep_vs_none");
+  }
+  EXPECT_EQ(n, 24);
+}
+
+TEST_F(Exports, GoogleBenchmarkHasARepetitionARound) {
+  const StoredJson json = StoredJson::parse(export_google_benchmark(views()));
+  ASSERT_EQ(json["benchmarks"].size(), 24u);
+  for (const StoredJson& benchmark : json["benchmarks"]) {
+    for (const char* key : {"name", "run_name", "run_type", "repetitions", "repetition_index", "iterations",
+                            "real_time", "cpu_time", "time_unit"})
+      EXPECT_TRUE(benchmark.contains(key)) << key;
+    EXPECT_EQ(benchmark["run_type"], "iteration");
+    EXPECT_EQ(benchmark["time_unit"], "ns");
+  }
+  EXPECT_EQ(json["benchmarks"][0]["real_time"], 1e9);
+}
+
+TEST_F(Exports, JunitCountsWhatFailed) {
+  const std::string xml = export_junit(store_, views());
+  EXPECT_NE(xml.find("tests=\"4\" failures=\"0\" errors=\"1\" skipped=\"0\""), std::string::npos) << xml;
+  EXPECT_NE(xml.find("it &lt;broke&gt;"), std::string::npos);
+}
+
+TEST_F(Exports, HostileTextStaysText) {
+  fill_replayed(store_, hostile_experiment());
+  for (const std::string& text : {export_markdown(views()), export_junit(store_, views())}) {
+    EXPECT_EQ(text.find("<img"), std::string::npos);
+    EXPECT_EQ(text.find("</script>"), std::string::npos);
+    EXPECT_NE(text.find("&lt;img"), std::string::npos);
+  }
+}
+
+TEST(Markdown, EscapesAndSpans) {
+  EXPECT_EQ(markdown_text("<b>*a*\n[x](y) | `c`"), "&lt;b&gt;\\*a\\* \\[x\\](y) \\| \\`c\\`");
+  EXPECT_EQ(markdown_code("a`b|c"), "`` a`b\\|c ``");
+  EXPECT_EQ(markdown_code("plain"), "`plain`");
+}
+
+TEST(Published, MatchesBySizesModeAndChoices) {
+  const std::vector<PublishedRow> rows = published_rows();
+  ASSERT_GT(rows.size(), 150u);
+  const auto tflops = [&](const StoredJson& config, const char* section, const char* path) {
+    const PublishedRow* row = find_published(rows, section, config, path);
+    return row == nullptr ? 0.0 : *row->tflops;
+  };
+  StoredJson config = block_config("ep", 8);
+  EXPECT_EQ(tflops(config, "14:22 EP compact local dispatch", ""), 116.472);
+  config["ep_path"] = "compact_psum";
+  EXPECT_EQ(tflops(config, "14:22 EP compact local dispatch", ""), 336.867);
+  config["topk"] = 3;
+  EXPECT_EQ(tflops(config, "14:22 EP compact local dispatch", ""), 0.0);
+  config = block_config("dp", 2);
+  config["mlp_dim"] = 2048, config["experts"] = 64, config["shared_expert_dim"] = 0;
+  config["bench_pass"] = "forward";
+  EXPECT_EQ(tflops(config, "17:05 Overlap harness baseline", "fused_ep"), 63.143);
+  EXPECT_THROW(parse_published("a,b\n", "x"), InputError);
+  EXPECT_THROW(read_published("/nowhere.csv"), InputError);
+}
+
+TEST(IdenticalRecords, SamePlanPathKernelsAndLayout) {
+  StoredJson a = block_record("none", 2, 1), b = block_record("none", 2, 2);
+  EXPECT_TRUE(identical_records(a, b));
+  b["config"]["parallel_mode"] = "ep";  // on one device the mode changes nothing
+  EXPECT_TRUE(identical_records(a, b));
+  b["config"]["backend"] = "ragged_dot";
+  EXPECT_FALSE(identical_records(a, b));
+  b = a;
+  b["hash"]["plan"] = "other";
+  EXPECT_FALSE(identical_records(a, b));
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,66 @@
+#include "moehill/report/markdown.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace moehill {
+namespace {
+
+// Control characters would end the line or the cell.
+std::string one_line(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
+  return text;
+}
+
+size_t longest_run_of_backticks(const std::string& text) {
+  size_t longest = 0, run = 0;
+  for (const char c : text) {
+    run = c == '`' ? run + 1 : 0;
+    longest = std::max(longest, run);
+  }
+  return longest;
+}
+
+}  // namespace
+
+std::string markdown_text(const std::string& text) {
+  std::string escaped;
+  for (const char c : one_line(text)) {
+    if (c == '<') {
+      escaped += "&lt;";
+    } else if (c == '>') {
+      escaped += "&gt;";
+    } else if (c == '&') {
+      escaped += "&amp;";
+    } else {
+      if (std::string("\\`*_[]|~#!$").find(c) != std::string::npos) escaped += '\\';
+      escaped += c;
+    }
+  }
+  return escaped;
+}
+
+std::string markdown_code(const std::string& text) {
+  if (text.empty()) return "";
+  std::string inside;
+  for (const char c : one_line(text)) {
+    if (c == '|') inside += '\\';  // the table is split first, and takes the backslash
+    inside += c;
+  }
+  const std::string fence(longest_run_of_backticks(inside) + 1, '`');
+  const char* space = fence.size() > 1 ? " " : "";
+  return fmt::format("{}{}{}{}{}", fence, space, inside, space, fence);
+}
+
+std::string markdown_table(const std::vector<std::string>& head,
+                           const std::vector<std::vector<std::string>>& rows) {
+  std::string text = fmt::format("| {} |\n|---|", fmt::join(head, " | "));
+  for (size_t i = 1; i < head.size(); ++i) text += "---:|";
+  for (const std::vector<std::string>& row : rows) text += fmt::format("\n| {} |", fmt::join(row, " | "));
+  return text + "\n";
+}
+
+}  // namespace moehill

@@ -1,0 +1,19 @@
+// Markdown: text from files as text, whatever characters it has, and tables.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace moehill {
+
+// On one line; characters that mean something in Markdown or HTML are escaped.
+std::string markdown_text(const std::string& text);
+
+// A code span that shows `text` as it is, on one line; also inside a table.
+std::string markdown_code(const std::string& text);
+
+// Cells are Markdown already. The first column is aligned to the left, the others to the right.
+std::string markdown_table(const std::vector<std::string>& head,
+                           const std::vector<std::vector<std::string>>& rows);
+
+}  // namespace moehill

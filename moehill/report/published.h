@@ -1,0 +1,32 @@
+// Published: the numbers of the logbook that the experiments replay, and which of them a result stands
+// beside.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "moehill/store/results.h"
+
+namespace moehill {
+
+// A line of reference/tpu_v5p_logbook.csv. `parallel_mode` names a path in rows of the overlap harness.
+struct PublishedRow {
+  std::string section, parallel_mode, pass;
+  std::map<std::string, int64_t> sizes;      // hidden, mlp_dim, experts, topk, shared_expert_dim
+  std::map<std::string, std::string> extra;  // dist, backend, impl, pack, queue, remat, ep, shared_fused, ...
+  std::optional<double> tflops, tokens_per_s;
+};
+
+// Empty path: the file that the build names, and no rows where that is gone. Throws InputError for a named
+// file that is missing or has other columns.
+std::vector<PublishedRow> read_published(const std::string& path);
+std::vector<PublishedRow> parse_published(const std::string& text, const std::string& name);
+
+// The row of `section` with the same mode (or path), pass, sizes and, where the row gives them, choices.
+// Tokens are not compared: a budget changes them. Null where there is none, or it has no tflops.
+const PublishedRow* find_published(const std::vector<PublishedRow>& rows, const std::string& section,
+                                   const StoredJson& config, const std::string& path);
+
+}  // namespace moehill

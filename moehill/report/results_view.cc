@@ -1,0 +1,135 @@
+#include "moehill/report/results_view.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace moehill {
+namespace {
+
+StoredJson at_or_null(const StoredJson& json, const std::string& pointer) {
+  const StoredJson::json_pointer where(pointer);
+  return json.contains(where) ? json.at(where) : StoredJson(nullptr);
+}
+
+// What decides how a step is computed; the rest is how it was measured.
+StoredJson computed_config(const StoredJson& record, bool one_device) {
+  StoredJson config = at_or_null(record, "/config");
+  if (!config.is_object()) return config;
+  for (const char* key :
+       {"preset", "iters", "warmup", "min_time", "ci_target", "check", "stage_timing", "mesh"})
+    config.erase(key);
+  if (one_device)
+    for (const char* key : {"parallel_mode", "ep_path", "shared_placement"}) config.erase(key);
+  return config;
+}
+
+std::vector<ResultRow> rows_of(Store& store, const std::vector<StoredPoint>& points,
+                               const std::string& section, const std::vector<PublishedRow>& published) {
+  std::vector<ResultRow> rows;
+  for (size_t i = 0; i < points.size(); ++i) {
+    const std::vector<Measured> all = measure(store.records(points[i].id));
+    if (all.empty()) rows.push_back({i, std::nullopt, {}, {}, "", {}});
+    for (const Measured& measured : all) {
+      ResultRow row{i, measured, {}, {}, "", {}};
+      if (const PublishedRow* found =
+              find_published(published, section, at_or_null(measured.first, "/config"), measured.path))
+        row.published = *found;
+      rows.push_back(row);
+    }
+  }
+  return rows;
+}
+
+// Paths of one point of `profile` are compared with its staged_dp; other points with the baseline point.
+std::optional<size_t> baseline_row(const ExperimentView& view, const ResultRow& row) {
+  const std::string path = row.measured->path;
+  const StoredPoint* other =
+      path.empty() ? baseline_of(view.points, view.points[row.point]) : &view.points[row.point];
+  if (other == nullptr || path == "staged_dp") return std::nullopt;
+  for (size_t i = 0; i < view.rows.size(); ++i) {
+    const ResultRow& candidate = view.rows[i];
+    if (&view.points[candidate.point] == other && candidate.timed() &&
+        candidate.measured->path == (path.empty() ? "" : "staged_dp"))
+      return i;
+  }
+  return std::nullopt;
+}
+
+void compare_rows(ExperimentView& view) {
+  for (ResultRow& row : view.rows) {
+    if (!row.timed()) continue;
+    row.baseline = baseline_row(view, row);
+    if (!row.baseline) continue;
+    const Measured& base = *view.rows[*row.baseline].measured;
+    row.against = compare_speed(series_of(base), series_of(*row.measured), true, 0);
+    row.verdict = verdict_text(base.first, row.measured->first, row.against->ratio, view.floor);
+  }
+}
+
+}  // namespace
+
+std::string ExperimentView::label(const ResultRow& row) const {
+  const std::string path = row.measured ? row.measured->path : "";
+  return path.empty() ? points[row.point].label : fmt::format("{} {}", path, points[row.point].label);
+}
+
+std::vector<ExperimentView> load_views(Store& store, const std::vector<PublishedRow>& published) {
+  const std::vector<StoredNoiseFloor> floors = store.noise_floors();
+  std::vector<ExperimentView> views;
+  for (const StoredExperiment& experiment : store.experiments()) {
+    ExperimentView view;
+    view.experiment = experiment;
+    view.points = store.points(experiment.id);
+    view.notes = store.notes(experiment.id);
+    view.rows = rows_of(store, view.points, experiment.reference_section, published);
+    for (const ResultRow& row : view.rows) {
+      if (row.measured && !view.floor) view.floor = floor_of(floors, at_or_null(row.measured->first, "/env"));
+    }
+    compare_rows(view);
+    views.push_back(std::move(view));
+  }
+  std::stable_sort(views.begin(), views.end(), [](const ExperimentView& a, const ExperimentView& b) {
+    return a.experiment.created_utc < b.experiment.created_utc;
+  });
+  return views;
+}
+
+Series series_of(const Measured& measured) {
+  Series series{measured.rounds, {}};
+  for (const double tflops : measured.tflops) series.costs.push_back(1 / tflops);
+  return series;
+}
+
+bool identical_records(const StoredJson& a, const StoredJson& b) {
+  const StoredJson plan = at_or_null(a, "/hash/plan");
+  if (plan.is_null() || plan != at_or_null(b, "/hash/plan")) return false;
+  for (const char* same : {"/path", "/layout", "/env/build", "/env/kernel"})
+    if (at_or_null(a, same) != at_or_null(b, same)) return false;
+  const bool one_device = at_or_null(a, "/layout/devices") == StoredJson(1);
+  return computed_config(a, one_device) == computed_config(b, one_device);
+}
+
+std::string verdict_text(const StoredJson& record_a, const StoredJson& record_b, const Ratio& ratio,
+                         std::optional<double> floor) {
+  return identical_records(record_a, record_b) ? "identical configuration" : name_of(judge(ratio, floor));
+}
+
+std::string machine_name(const StoredJson& env) {
+  const auto text = [&](const char* key) {
+    const auto found = env.is_object() ? env.find(key) : env.end();
+    if (found == env.end()) return std::string("?");
+    return found->is_string() ? found->get<std::string>() : json_text(*found);
+  };
+  return fmt::format("{}, {} cores, {}", text("cpu"), text("cores"), text("kernel"));
+}
+
+std::optional<double> floor_of(const std::vector<StoredNoiseFloor>& floors, const StoredJson& env) {
+  const std::string machine = machine_name(env);
+  for (auto floor = floors.rbegin(); floor != floors.rend(); ++floor) {
+    if (floor->machine == machine) return floor->floor;
+  }
+  return std::nullopt;
+}
+
+}  // namespace moehill

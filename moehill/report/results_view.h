@@ -1,0 +1,56 @@
+// Results view: a stored experiment with its measurements, each beside its baseline and the published number.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "moehill/bench/comparison.h"
+#include "moehill/report/measured.h"
+#include "moehill/report/published.h"
+#include "moehill/store/store.h"
+
+namespace moehill {
+
+struct ResultRow {
+  size_t point = 0;                        // index into ExperimentView::points
+  std::optional<Measured> measured;        // of one path; none: no record that counts
+  std::optional<size_t> baseline;          // the row that it is compared with
+  std::optional<SpeedComparison> against;  // speed over the baseline's
+  std::string verdict;                     // of `against`; empty without one
+  std::optional<PublishedRow> published;
+
+  bool timed() const { return measured && !measured->tflops.empty(); }
+};
+
+struct ExperimentView {
+  StoredExperiment experiment;
+  std::vector<StoredPoint> points;
+  std::vector<StoredNote> notes;
+  std::vector<ResultRow> rows;  // by point, then path
+  std::optional<double> floor;  // of the machine that measured
+
+  std::string label(const ResultRow& row) const;  // of the point, with the path of `profile`
+};
+
+// By the time when they were started, oldest first.
+std::vector<ExperimentView> load_views(Store& store, const std::vector<PublishedRow>& published);
+
+// Cost by round: seconds for 1e12 FLOPs of the model, so that unlike sizes compare.
+Series series_of(const Measured& measured);
+
+// The same plan, path and kernels with the same build on the same layout: their ratio is noise by
+// construction.
+bool identical_records(const StoredJson& a, const StoredJson& b);
+
+// "identical configuration", or the verdict of judge(ratio, floor).
+std::string verdict_text(const StoredJson& record_a, const StoredJson& record_b, const Ratio& ratio,
+                         std::optional<double> floor);
+
+// "CPU, 8 cores, AVX2": the machine of a record's env, and of a noise floor.
+std::string machine_name(const StoredJson& env);
+
+// The newest floor of that machine.
+std::optional<double> floor_of(const std::vector<StoredNoiseFloor>& floors, const StoredJson& env);
+
+}  // namespace moehill
