@@ -4,6 +4,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/cli/bench_options.h"
+#include "moehill/cli/job.h"
 #include "moehill/cli/memory_check.h"
 #include "moehill/cli/record.h"
 #include "moehill/cli/yardstick.h"
@@ -29,20 +30,23 @@ StoredJson options_json(const BenchOptions& options, const std::vector<Point>& p
   return {{"points", list}};
 }
 
-ResolvedPoint resolve_bench(const std::vector<std::string>& arguments, int num_cores,
+// As the command itself resolves it; what a launcher adds is known beforehand: one device a process.
+ResolvedPoint resolve_bench(bool launched, const std::vector<std::string>& arguments, int num_cores,
                             const MachineSpeed& speed) {
-  const std::optional<BenchOptions> options = parse_bench_options(arguments);
+  std::optional<BenchOptions> options = parse_bench_options(arguments);
   if (!options) throw input_error("--help", "it in an experiment", "options of a run", "leave it out");
   if (options->tokens_auto) {
     throw input_error("--tokens", "auto", "a number, so that a point says what it is",
                       "use moehill sweep --budget");
   }
+  if (launched && options->mesh == "auto") options->mesh = "mpi";
+  if (!launched) adopt_job(Job(), num_cores, options->mesh, options->devices, options->threads_per_device);
   const std::vector<Point> points = expand_points(*options, num_cores);
   ResolvedPoint resolved;
   resolved.options = options_json(*options, points);
   resolved.tokens = options->tokens;
-  for (const Point& point : points)
-    resolved.devices = std::max<int64_t>(resolved.devices, point.config.num_devices);
+  // For every parallel mode, since one device takes the cores of all of them.
+  resolved.devices = resolve_layout(*options, num_cores).num_devices;
   resolved.seconds = predict_run_seconds(points, options->schedule, speed);
   resolved.bytes = total_bytes(predict_points_memory(points));
   return resolved;
@@ -87,9 +91,10 @@ std::vector<std::string> sweep_option_names(const std::string& command) {
 SweepHost make_sweep_host(const Environment& environment, const MachineSpeed& speed) {
   const int num_cores = environment.topology.num_cores;
   SweepHost host;
-  host.resolve = [num_cores, speed](const std::string& command, const std::vector<std::string>& arguments) {
+  host.resolve = [num_cores, speed](const std::string& command, bool launched,
+                                    const std::vector<std::string>& arguments) {
     MOEHILL_CHECK(command == "bench", "no command {}", command);
-    return resolve_bench(arguments, num_cores, speed);
+    return resolve_bench(launched, arguments, num_cores, speed);
   };
   host.program = "/proc/self/exe";
   host.build = environment.build + ", " + environment.compiler + ", " + environment.flags;

@@ -18,8 +18,10 @@ struct ResolvedPoint {
 };
 
 struct SweepHost {
-  // Throws InputError for what the command would refuse.
-  std::function<ResolvedPoint(const std::string& command, const std::vector<std::string>& arguments)> resolve;
+  // Throws InputError for what the command would refuse. `launched`: a launcher starts its processes.
+  std::function<ResolvedPoint(const std::string& command, bool launched,
+                              const std::vector<std::string>& arguments)>
+      resolve;
   std::string program;  // runs "program COMMAND ARGUMENTS --json -"
   std::string build;    // identity of the program,
   std::string machine;  // and of the machine: points of others are other points

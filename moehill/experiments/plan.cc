@@ -41,10 +41,11 @@ int64_t scaled_tokens(int64_t tokens, double factor) {
 
 ResolvedPoint resolve(const ExperimentFile& file, const SweepHost& host, MatrixPoint& point, double factor) {
   try {
-    ResolvedPoint resolved = host.resolve(file.command, arguments_of(point.options));
+    const bool is_launched = !file.launcher.empty();
+    ResolvedPoint resolved = host.resolve(file.command, is_launched, arguments_of(point.options));
     if (factor == 1) return resolved;
     point.options["tokens"] = scaled_tokens(resolved.tokens, factor);
-    return host.resolve(file.command, arguments_of(point.options));
+    return host.resolve(file.command, is_launched, arguments_of(point.options));
   } catch (const InputError& error) {
     refuse_at_its_place(file, point, error.what());
   }

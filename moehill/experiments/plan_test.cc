@@ -14,7 +14,7 @@ SweepHost host() {
   SweepHost host;
   host.build = "build";
   host.machine = "machine";
-  host.resolve = [](const std::string&, const std::vector<std::string>& arguments) {
+  host.resolve = [](const std::string&, bool, const std::vector<std::string>& arguments) {
     ResolvedPoint resolved;
     resolved.tokens = 4096;
     resolved.options["--tokens"] = 4096;

@@ -1,0 +1,108 @@
+// The program sweeping: an experiment of four tiny points from its file to its rows, and what it refuses.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "moehill/store/store.h"
+
+namespace moehill {
+namespace {
+
+constexpr const char* kHostile = "</script><img src=x onerror=alert(1)>'; DROP TABLE runs;--";
+
+class SweepCommand : public testing::Test {
+ protected:
+  SweepCommand() : folder_(testing::TempDir() + "moehill_sweep_" + std::to_string(getpid())) {
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+    write("q.toml", std::string("title = \"") + kHostile + R"("
+expect = ["ratio(parallel_mode = ep, parallel_mode = none) >= 1.0 at topk = 2"]
+baseline = { parallel_mode = "none" }
+[fixed]
+tokens = 64
+hidden = 64
+mlp_dim = 32
+experts = 4
+shared_expert_dim = 0
+iters = 2
+[axes]
+parallel_mode = ["none", "ep"]
+topk = [1, 2]
+[measure]
+rounds = 2
+)");
+  }
+  ~SweepCommand() override { std::filesystem::remove_all(folder_); }
+
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(folder_ + "/" + name) << text;
+  }
+  std::string read(const std::string& name) const {
+    std::stringstream text;
+    text << std::ifstream(folder_ + "/" + name).rdbuf();
+    return text.str();
+  }
+  int run(const std::string& arguments) const {
+    const std::string line =
+        "cd " + folder_ + " && " MOEHILL_BINARY " sweep " + arguments + " >out 2>err </dev/null";
+    const int raw = std::system(line.c_str());
+    return WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
+  }
+  bool exists(const std::string& name) const { return std::filesystem::exists(folder_ + "/" + name); }
+
+  std::string folder_;
+};
+
+TEST_F(SweepCommand, FromTheFileToTheRowsAndNotTwice) {
+  ASSERT_EQ(run("q.toml"), 0) << read("err");
+  EXPECT_NE(read("out").find("4 of 4 points done, 0 failed"), std::string::npos) << read("out");
+  Store store = Store::open_existing(folder_ + "/moehill.sqlite");
+  const auto experiment = store.find_experiment("q");
+  ASSERT_TRUE(experiment.has_value());
+  EXPECT_EQ(experiment->title, kHostile);
+  for (const StoredPoint& point : store.points(experiment->id)) {
+    EXPECT_EQ(point.state, "done");
+    EXPECT_EQ(point.is_baseline, point.axes["parallel_mode"] == "none");
+    const std::vector<StoredRecord> records = store.records(point.id);
+    ASSERT_EQ(records.size(), 2u);  // one a round
+    EXPECT_EQ(records[0].json["check"]["status"], "passed");
+    EXPECT_EQ(records[0].json["time_s"]["n"], 2);
+    EXPECT_EQ(records[0].json["config"], point.options);  // resolved as the run resolves it
+    EXPECT_TRUE(store.provenance(store.attempts(point.id)[0].provenance_id).contains("compiler"));
+  }
+  ASSERT_EQ(run("q.toml --db moehill.sqlite"), 0);
+  EXPECT_NE(read("out").find("0 runs now"), std::string::npos) << read("out");
+}
+
+TEST_F(SweepCommand, ADryRunStoresNothing) {
+  ASSERT_EQ(run("q.toml --dry-run --scale 0.5"), 0) << read("err");
+  EXPECT_NE(read("out").find("4 points, 2 rounds"), std::string::npos) << read("out");
+  EXPECT_NE(read("out").find(" 32 "), std::string::npos) << read("out");  // tokens
+  EXPECT_FALSE(exists("moehill.sqlite"));
+}
+
+TEST_F(SweepCommand, BadInputIsOneLineStatusTwoAndNoDatabase) {
+  write("unknown.toml", "title = 't'\n[fixed]\ntopkk = 2\n");
+  write("value.toml", "title = 't'\n[fixed]\nexperts = 4\n[axes]\ntopk = [2, 9]\n");
+  const auto refuses = [&](const std::string& arguments, const std::string& hint) {
+    EXPECT_EQ(run(arguments), 2) << arguments;
+    EXPECT_NE(read("err").find(hint), std::string::npos) << arguments << "\n" << read("err");
+    EXPECT_FALSE(exists("moehill.sqlite")) << arguments;
+  };
+  refuses("unknown.toml", "unknown.toml:3:1: got unknown key 'topkk'");
+  refuses("value.toml", "value.toml:5:1: point topk=9: --topk: got 9");
+  refuses("none.toml", "none.toml");
+  refuses("--dry-run", "no experiment file");
+  refuses("q.toml --budget 5", "--budget");
+  refuses("q.toml --scale 2", "--scale");
+  refuses("q.toml --scale full --budget 5m", "--scale");
+  refuses("q.toml --db no/such/folder/a.sqlite", "--db");
+}
+
+}  // namespace
+}  // namespace moehill
