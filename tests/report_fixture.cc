@@ -163,6 +163,6 @@ int main(int argc, char** argv) {
     return 2;
   }
   moehill::Store store = moehill::Store::open_or_create(argv[1]);
-  moehill::Journal journal(store, moehill::this_process(), {{"host", "fixture"}}, 0);
+  moehill::Journal journal(store, moehill::this_process(), {{"host", "fixture"}});
   for (const Story& story : stories()) write_story(journal, story);
 }

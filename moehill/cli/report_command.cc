@@ -46,8 +46,8 @@ OptionSet report_option_set(ReportOptions& o) {
 }
 
 std::string render(const ReportOptions& o, Store& store) {
-  if (o.format == Format::html) return html_page(page_data(store));
   if (o.format == Format::jsonl) return export_json_lines(store);
+  if (o.format == Format::html) return html_page(page_data(store, read_published(o.published)));
   const std::vector<ExperimentView> views = load_views(store, read_published(o.published));
   switch (o.format) {
     case Format::csv:
@@ -67,10 +67,11 @@ int report_command(const std::vector<std::string>& args) {
   ReportOptions options;
   OptionSet set = report_option_set(options);
   if (!set.parse(args)) return kExitDone;
-  const bool ignores_published = options.format != Format::csv && options.format != Format::markdown;
+  const bool ignores_published =
+      options.format != Format::html && options.format != Format::csv && options.format != Format::markdown;
   if (set.given("--published") && ignores_published) {
     throw input_error("--published", "it with a format that shows no published numbers",
-                      "it with csv or markdown", "leave it out");
+                      "it with html, csv or markdown", "leave it out");
   }
   if (options.output.empty()) options.output = options.format == Format::html ? "report.html" : "-";
   Store store = Store::open_existing(database_path(options.database));

@@ -1,6 +1,6 @@
 #include "moehill/report/page_data.h"
 
-#include "moehill/report/measured.h"
+#include "moehill/report/results_view.h"
 
 namespace moehill {
 namespace {
@@ -14,13 +14,24 @@ StoredJson at_or_null(const StoredJson& json, const std::string& pointer) {
   return json.contains(where) ? json.at(where) : StoredJson(nullptr);
 }
 
-StoredJson ratio_json(const std::optional<Ratio>& ratio, const std::string& with) {
-  if (!ratio) return nullptr;
-  return {{"value", ratio->ratio},
-          {"lo", ratio->ci_lo},
-          {"hi", ratio->ci_hi},
-          {"verdict", name_of(judge(*ratio))},
-          {"with", with}};
+StoredJson ratio_json(const ExperimentView& view, const ResultRow& row) {
+  if (!row.against) return nullptr;
+  const Ratio& ratio = row.against->ratio;
+  return {{"value", ratio.ratio},
+          {"lo", ratio.ci_lo},
+          {"hi", ratio.ci_hi},
+          {"verdict", row.verdict},
+          {"with", view.label(view.rows[*row.baseline])}};
+}
+
+// The original's figure and, where it has one for the baseline too, its ratio.
+StoredJson published_json(const ExperimentView& view, const ResultRow& row) {
+  if (!row.published || !row.published->tflops) return nullptr;
+  StoredJson json = {{"tflops", *row.published->tflops}, {"ratio", nullptr}};
+  if (!row.baseline) return json;
+  const std::optional<PublishedRow>& other = view.rows[*row.baseline].published;
+  if (other && other->tflops) json["ratio"] = *row.published->tflops / *other->tflops;
+  return json;
 }
 
 StoredJson prediction_json(const Measured& m) {
@@ -52,37 +63,18 @@ StoredJson result_json(const Measured& m) {
   return json;
 }
 
-const Measured* of_path(const std::vector<Measured>& all, const std::string& path) {
-  for (const Measured& m : all) {
-    if (m.path == path) return &m;
-  }
-  return nullptr;
-}
-
-// A path of `profile` is compared with staged_dp of the same point; anything else with the baseline point.
-StoredJson comparison_json(const std::vector<Measured>& own, const std::vector<Measured>& baseline,
-                           const std::string& baseline_label, const Measured& m) {
-  if (!m.path.empty()) {
-    const Measured* staged = m.path == "staged_dp" ? nullptr : of_path(own, "staged_dp");
-    return staged == nullptr ? StoredJson(nullptr) : ratio_json(throughput_ratio(*staged, m), "staged_dp");
-  }
-  const Measured* other = of_path(baseline, "");
-  return other == nullptr ? StoredJson(nullptr) : ratio_json(throughput_ratio(*other, m), baseline_label);
-}
-
-StoredJson point_json(Store& store, const std::vector<StoredPoint>& points, const StoredPoint& point) {
+StoredJson point_json(Store& store, const ExperimentView& view, size_t index) {
+  const StoredPoint& point = view.points[index];
   StoredJson json = {{"label", point.label},
                      {"axes", point.axes},
                      {"state", point.state},
                      {"is_baseline", point.is_baseline},
                      {"results", StoredJson::array()}};
-  const std::vector<Measured> own = measure(store.records(point.id));
-  const StoredPoint* other = baseline_of(points, point);
-  const std::vector<Measured> baseline =
-      other == nullptr ? std::vector<Measured>{} : measure(store.records(other->id));
-  for (const Measured& m : own) {
-    StoredJson result = result_json(m);
-    result["ratio"] = comparison_json(own, baseline, other == nullptr ? "" : other->label, m);
+  for (const ResultRow& row : view.rows) {
+    if (row.point != index || !row.measured) continue;
+    StoredJson result = result_json(*row.measured);
+    result["ratio"] = ratio_json(view, row);
+    result["published"] = published_json(view, row);
     json["results"].push_back(result);
   }
   if (point.state != "done") {
@@ -92,7 +84,8 @@ StoredJson point_json(Store& store, const std::vector<StoredPoint>& points, cons
   return json;
 }
 
-StoredJson experiment_json(Store& store, const StoredExperiment& e) {
+StoredJson experiment_json(Store& store, const ExperimentView& view) {
+  const StoredExperiment& e = view.experiment;
   StoredJson json = {{"name", e.name},
                      {"title", e.title},
                      {"hypothesis", e.hypothesis},
@@ -104,21 +97,18 @@ StoredJson experiment_json(Store& store, const StoredExperiment& e) {
                      {"sizing", e.options_note},
                      {"created_utc", e.created_utc}};
   json["notes"] = StoredJson::array();
-  for (const StoredNote& note : store.notes(e.id))
+  for (const StoredNote& note : view.notes)
     json["notes"].push_back({{"time_utc", note.time_utc}, {"text", note.text}});
   json["points"] = StoredJson::array();
-  const std::vector<StoredPoint> points = store.points(e.id);
-  for (const StoredPoint& point : points) json["points"].push_back(point_json(store, points, point));
+  for (size_t i = 0; i < view.points.size(); ++i) json["points"].push_back(point_json(store, view, i));
   return json;
 }
 
 // Of the first record that has one: the machine and build of the page's head.
-StoredJson first_environment(Store& store, const std::vector<StoredExperiment>& experiments) {
-  for (const StoredExperiment& experiment : experiments) {
-    for (const StoredPoint& point : store.points(experiment.id)) {
-      for (const StoredRecord& record : store.records(point.id)) {
-        if (record.json.contains("env")) return record.json.at("env");
-      }
+StoredJson first_environment(const std::vector<ExperimentView>& views) {
+  for (const ExperimentView& view : views) {
+    for (const ResultRow& row : view.rows) {
+      if (row.measured && row.measured->first.contains("env")) return row.measured->first.at("env");
     }
   }
   return StoredJson::object();
@@ -138,14 +128,13 @@ StoredJson least_intensity(const StoredJson& config) {
   return flops / (element_bytes * (training ? 3 * weights + 5 * rows : weights + 2 * rows));
 }
 
-StoredJson page_data(Store& store) {
-  const std::vector<StoredExperiment> experiments = store.experiments();
-  StoredJson json = {{"machine", first_environment(store, experiments)},
+StoredJson page_data(Store& store, const std::vector<PublishedRow>& published) {
+  const std::vector<ExperimentView> views = load_views(store, published);
+  const StoredJson machine = first_environment(views);
+  StoredJson json = {{"machine", machine},
+                     {"noise_floor", or_null(floor_of(store.noise_floors(), machine))},
                      {"experiments", StoredJson::array()}};
-  for (const StoredExperiment& experiment : experiments)
-    json["experiments"].push_back(experiment_json(store, experiment));
-  const std::vector<StoredNoiseFloor> floors = store.noise_floors();
-  json["noise_floor"] = floors.empty() ? StoredJson(nullptr) : StoredJson(floors.back().floor);
+  for (const ExperimentView& view : views) json["experiments"].push_back(experiment_json(store, view));
   return json;
 }
 

@@ -1,13 +1,16 @@
 // Page data: what the HTML report shows, as one JSON value, from a database alone.
 #pragma once
 
+#include <vector>
+
+#include "moehill/report/published.h"
 #include "moehill/store/store.h"
 
 namespace moehill {
 
 // {experiments: [{title, ..., points: [{label, axes, state, results: [{tflops, ...}]}]}], machine: {...}}.
-// The same database gives the same value.
-StoredJson page_data(Store& store);
+// The same database and published numbers give the same value.
+StoredJson page_data(Store& store, const std::vector<PublishedRow>& published);
 
 // FLOPs of the model over the bytes that a step moves at least: weights read in forward and in backward and
 // their gradients written, x and y (and dy, dx) once. docs/metrics.md, "The report". Null where a size is

@@ -19,7 +19,7 @@ StoredJson record(double seconds, double tflops) {
 // none at 2 TF/s, ep at 3 TF/s, in each of four rounds.
 StoredJson two_point_data(const std::string& path) {
   Store store = Store::open_or_create(path);
-  Journal journal(store, this_process(), {{"host", "test"}}, 0);
+  Journal journal(store, this_process(), {{"host", "test"}});
   std::vector<StoredPoint> points = two_points();
   journal.save_plan(small_experiment(4, 0), points);
   for (int64_t round = 0; round < 4; ++round) {
@@ -29,7 +29,7 @@ StoredJson two_point_data(const std::string& path) {
       journal.finish(journal.claim(points[i].id, round, 60).claim, result);
     }
   }
-  return page_data(store);
+  return page_data(store, {});
 }
 
 TEST(PageData, ComparesAPointWithItsBaseline) {
@@ -85,7 +85,7 @@ TEST(Page, TheSameDatabaseGivesTheSameBytes) {
   const TemporaryFolder folder;
   const StoredJson data = two_point_data(folder.file("a.sqlite"));
   Store store = Store::open_existing(folder.file("a.sqlite"));
-  EXPECT_EQ(html_page(data), html_page(page_data(store)));
+  EXPECT_EQ(html_page(data), html_page(page_data(store, {})));
 }
 
 }  // namespace
