@@ -10,6 +10,7 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/measurement.h"
 #include "moehill/cli/output_paths.h"
+#include "moehill/cli/prediction.h"
 #include "moehill/cli/record.h"
 #include "moehill/cli/terminal_report.h"
 #include "moehill/machine/memory.h"
@@ -123,6 +124,20 @@ std::vector<int> own_cpus_first(const Job& job, const BenchOptions& options, std
   return cpus;
 }
 
+// The first process predicts and chooses; the others take its paths.
+BenchPredictions predict_everywhere(const BenchOptions& options, const Environment& environment,
+                                    const Job& job, std::vector<Point>& points) {
+  BenchPredictions predictions;
+  std::string paths;
+  job.on_root([&] {
+    predictions = predict_points(options, environment, points);
+    for (const Point& point : points) paths += static_cast<char>('a' + static_cast<int>(point.config.path));
+  });
+  paths = job.from_root(paths);
+  for (size_t i = 0; i < points.size(); ++i) points[i].config.path = static_cast<EpPath>(paths[i] - 'a');
+  return predictions;
+}
+
 struct Prepared {
   BenchOptions options;
   Environment environment;
@@ -154,24 +169,26 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
   const int num_cores = environment.topology.num_cores;
   Yardstick yardstick(own_cpus_first(job, options, environment.topology.core_cpus));
   resolve_tokens(options, job, num_cores, yardstick);
-  const std::vector<Point> points = expand_points(options, num_cores);
+  std::vector<Point> points = expand_points(options, num_cores);
+  const BenchPredictions predictions = predict_everywhere(options, environment, job, points);
   const std::vector<MemoryPart> memory = predict_points_memory(points, job.num_processes());
   job.together([&] {
     if (job.is_root()) refuse_too_much_memory(memory, available_memory_bytes() * environment.num_nodes);
     return true;
   });
-  say(options, job, describe_command(points, environment, memory));
+  say(options, job, describe_command(points, environment, memory) + predictions.text);
 
   CommandResult command = measure(options, points, job, yardstick);
   int status = kExitDone;
   job.on_root([&] {
     command.environment = environment;
+    for (size_t i = 0; i < points.size(); ++i) command.points[i].prediction = predictions.points[i];
     command.predicted_bytes = total_bytes(memory);
     write_traces(options, command);
     write_records(options, command);
     say(options, job,
         result_table(command) + routing_lines(command) + stage_tables(command) + check_lines(command) +
-            verdict_lines(command, options.seed));
+            verdict_lines(command, options.seed) + prediction_lines(command));
     status = exit_status(command);
   });
   return std::stoi(job.from_root(std::to_string(status)));

@@ -66,7 +66,8 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
       "--parallel-mode", &o.modes, mode_names(),
       "none: one device does all; dp: tokens sharded, experts replicated; ep: experts sharded; both: none "
       "and ep");
-  set.choice("--ep-path", &o.ep_path, path_names(), "how devices exchange rows; auto is compact_psum",
+  set.choice("--ep-path", &o.ep_path, path_names(),
+             "how devices exchange rows; auto: the one predicted fastest from the probe, else compact_psum",
              {"fused"});
   set.choice(
       "--shared-placement", &o.shared_placement, placement_names(),
@@ -102,6 +103,8 @@ void declare_measurement(OptionSet& set, BenchOptions& o) {
   set.text("--trace-dir", &o.trace_dir, "DIR", "Chrome trace JSON of one step per point (ui.perfetto.dev)");
 }
 
+}  // namespace
+
 void apply_preset(const OptionSet& set, BenchOptions& o) {
   for (const Preset& preset : presets()) {
     if (preset.name != o.preset) continue;
@@ -112,8 +115,6 @@ void apply_preset(const OptionSet& set, BenchOptions& o) {
     if (!set.given("--shared-expert-dim")) o.shared_dim = preset.shared_dim;
   }
 }
-
-}  // namespace
 
 void declare_fault_option(OptionSet& set, Fault* fault) {
   set.choice("--fault", fault, fault_names(), "planted fault (tests only)");

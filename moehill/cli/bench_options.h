@@ -54,6 +54,9 @@ OptionSet bench_option_set(BenchOptions& options);
 // was printed.
 std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& args);
 
+// The preset's dimensions where no option gives others.
+void apply_preset(const OptionSet& set, BenchOptions& options);
+
 // The switch that tests use to plant a fault; accepted only where MOEHILL_TEST_FAULTS=1 is in the
 // environment.
 void declare_fault_option(OptionSet& set, Fault* fault);

@@ -23,6 +23,8 @@ int kernels_command(const std::vector<std::string>& args);
 int sweep_command(const std::vector<std::string>& args);
 int probe_command(const std::vector<std::string>& args);
 int report_command(const std::vector<std::string>& args);
+int predict_command(const std::vector<std::string>& args);
+int roofline_command(const std::vector<std::string>& args);
 
 // Finds the subcommand and runs it. Errors end in one line on standard error and the exit status of their
 // kind.

@@ -212,6 +212,16 @@ Json environment_record(const Environment& e) {
 
 namespace {
 
+// Memory: that of this point alone.
+Json prediction_json(const PointResult& result) {
+  if (!result.prediction) return nullptr;
+  Json stages = Json::object();
+  for (const StagePrediction& stage : result.prediction->stages) stages[stage.stage] = stage.seconds();
+  double memory = 0;
+  for (const MemoryPart& part : predict_memory({result.point.config})) memory += part.bytes;
+  return {{"time_s", result.prediction->time_s}, {"stages", stages}, {"memory_bytes", memory}};
+}
+
 Json comparison_json(const Comparison& comparison) {
   return {{"with_seq", comparison.none},
           {"ratio", number(comparison.ratio.ratio)},
@@ -242,7 +252,7 @@ Json make_record(const BenchOptions& options, const CommandResult& command, size
   json["check"] = check_json(options, result);
   json["hash"] = {{"plan", hex(result.plan_hash)}, {"output", hex(result.output_hash)}};
   json["env"] = environment_record(command.environment);
-  json["prediction"] = nullptr;
+  json["prediction"] = prediction_json(result);
   json["schedule"] = {{"stop_reason", command.stop_reason}, {"order", command.order}};
   return json;
 }

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "moehill/bench/trace.h"
 #include "moehill/cli/environment.h"
 #include "moehill/cli/points.h"
+#include "moehill/model/predict.h"
 #include "moehill/routing/skew.h"
 #include "moehill/routing/statistics.h"
 
@@ -39,6 +41,7 @@ struct PointResult {
   std::array<uint64_t, kNumMoves> moved_bytes{};  // of one step, all devices
   int64_t lower_bound_bytes = 0;
   CheckResult check;
+  std::optional<Prediction> prediction;  // where there is a probe of this machine
   uint64_t plan_hash = 0, output_hash = 0;
   double peak_flops = 0, read_bytes_per_s = 0;  // FLOP/s and B/s of the threads that this point uses
 

@@ -153,6 +153,17 @@ std::string verdict_lines(const CommandResult& result, uint32_t seed) {
   return text.empty() ? "" : "\n" + text;
 }
 
+std::string prediction_lines(const CommandResult& result) {
+  std::string text;
+  for (const PointResult& point : result.points) {
+    if (!point.prediction || !point.timed()) continue;
+    const double measured = median_of(point.samples), predicted = point.prediction->time_s;
+    text += fmt::format("{}: predicted {:.2f} ms, measured {:.2f} ms ({:+.1f} %)\n", point.point.label,
+                        1e3 * predicted, 1e3 * measured, 100 * (predicted / measured - 1));
+  }
+  return text;
+}
+
 std::string check_lines(const CommandResult& result) {
   std::string text;
   for (const PointResult& point : result.points) {

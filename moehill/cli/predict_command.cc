@@ -1,0 +1,210 @@
+// `moehill predict`: what the model expects of a shape, stage by stage; all spreads ranked; where one
+// overtakes the other; and how well it does here.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "moehill/base/error.h"
+#include "moehill/cli/commands.h"
+#include "moehill/cli/output_paths.h"
+#include "moehill/cli/predict_options.h"
+#include "moehill/cli/table.h"
+#include "moehill/cli/validation.h"
+#include "moehill/parallel/work_problem.h"
+
+namespace moehill {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+bool parse_predict_options(const std::vector<std::string>& args, PredictOptions& o) {
+  OptionSet set("moehill predict", "Predicts a step's time, stage by stage, from the exact work of its plan.",
+                {"moehill predict --preset olmoe-1b-7b --tokens 2048 --hardware tpu-v5p --parallel-mode ep",
+                 "moehill predict --preset qwen3-30b-a3b --tokens 4096 --hardware h100-node --compare-paths",
+                 "moehill predict --hidden 1024 --mlp-dim 512 --shared-expert-dim 0 --hardware epyc-cluster "
+                 "--crossover"});
+  declare_point(set, o);
+  set.flag("--compare-paths", &o.compare_paths, "none, dp and every path, the fastest first");
+  set.flag("--crossover", &o.crossover, "the fastest of none, dp and ep over tokens and top-k");
+  set.integer("--validate", &o.validate, 0, 1000,
+              "run so many random shapes here by every spread and compare; 0: off");
+  set.text("--json", &o.json, "FILE",
+           "the predictions, one a line; - is standard output, the table then goes to standard error");
+  if (!set.parse(args)) return false;
+  apply_preset(set, o.bench);
+  if (o.compare_paths + o.crossover + (o.validate > 0) > 1)
+    throw input_error("--compare-paths, --crossover, --validate", "several of them", "one at a time",
+                      "choose one");
+  if ((o.compare_paths || o.crossover) && (set.given("--parallel-mode") || set.given("--ep-path")))
+    throw input_error("--parallel-mode, --ep-path", "one of them beside a comparison of all", "none of them",
+                      "leave it out");
+  if (o.bench.distributions.size() > 1)
+    throw input_error("--distribution", "several", "one", "predict them one by one");
+  if (!set.given("--parallel-mode") && set.given("--ep-path")) o.bench.modes = {ParallelMode::ep};
+  return true;
+}
+
+// One line: a spread and what is expected of it.
+struct Expectation {
+  RunConfig config;
+  Prediction prediction;
+};
+
+Json to_json(const Expectation& e, const Hardware& hardware) {
+  Json stages = Json::object();
+  for (const StagePrediction& stage : e.prediction.stages) {
+    stages[stage.stage] = {{"time_s", stage.seconds()},     {"gemm_s", stage.gemm_s},
+                           {"rows_s", stage.rows_s},        {"link_s", stage.link_s},
+                           {"wait_s", stage.wait_s},        {"overhead_s", stage.overhead_s},
+                           {"flops", stage.flops},          {"memory_bytes", stage.memory_bytes},
+                           {"link_bytes", stage.link_bytes}};
+  }
+  return {{"schema", "moehill/1"},
+          {"command", "predict"},
+          {"hardware", hardware.name},
+          {"shape", to_string(e.config.shape)},
+          {"spread", name_of(spread_of(e.config))},
+          {"devices", e.config.num_devices},
+          {"units_per_device", e.config.threads_per_device},
+          {"time_s", e.prediction.time_s},
+          {"memory_bytes", e.prediction.memory_bytes},
+          {"sent_bytes", e.prediction.sent_bytes},
+          {"flops", e.prediction.flops},
+          {"stages", stages}};
+}
+
+std::string stage_table(const Prediction& p) {
+  std::vector<std::vector<std::string>> rows;
+  const auto ms = [](double s) { return fmt::format("{:.3f}", 1e3 * s); };
+  for (const StagePrediction& s : p.stages) {
+    rows.push_back({s.stage, ms(s.seconds()), fmt::format("{:.1f}", 100 * s.seconds() / p.time_s),
+                    ms(s.gemm_s), ms(s.rows_s), ms(s.link_s), ms(s.wait_s),
+                    fmt::format("{:.3f}", s.flops / 1e9), fmt::format("{:.2f}", s.memory_bytes / 1e6),
+                    fmt::format("{:.2f}", s.link_bytes / 1e6)});
+  }
+  return format_table(
+      {"stage", "ms", "%", "products", "rows", "links", "wait", "GFLOP", "memory MB", "link MB"}, rows);
+}
+
+std::string spread_table(const std::vector<Expectation>& expected) {
+  std::vector<std::vector<std::string>> rows;
+  const double best = expected.front().prediction.time_s;
+  for (const Expectation& e : expected) {
+    const Prediction& p = e.prediction;
+    rows.push_back({name_of(spread_of(e.config)),
+                    fmt::format("{}x{}", e.config.num_devices, e.config.threads_per_device),
+                    fmt::format("{:.3f}", 1e3 * p.time_s), fmt::format("{:.2f}", p.time_s / best),
+                    fmt::format("{:.2f}", p.flops / p.time_s / 1e12),
+                    fmt::format("{:.2f}", p.sent_bytes / 1e6),
+                    fmt::format("{:.2f}", p.memory_bytes / (1 << 30))});
+  }
+  return format_table({"spread", "devices", "ms", "of the best", "TF/s", "sent MB", "GiB a device"}, rows);
+}
+
+std::vector<Expectation> expect_all(const PredictOptions& o, const Hardware& hardware,
+                                    const Routing& routing) {
+  std::vector<Expectation> all;
+  for (const ParallelMode mode : {ParallelMode::none, ParallelMode::dp}) {
+    const RunConfig config = predicted_config(o, hardware, mode);
+    all.push_back({config, predict_run(config, routing, hardware)});
+  }
+  RunConfig config = predicted_config(o, hardware, ParallelMode::ep);
+  for (const RankedPath& ranked : rank_paths(config, routing, hardware)) {
+    config.path = ranked.path;
+    all.push_back({config, ranked.prediction});
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Expectation& a, const Expectation& b) {
+    return a.prediction.time_s < b.prediction.time_s;
+  });
+  return all;
+}
+
+std::vector<Expectation> expect_modes(const PredictOptions& o, const Hardware& hardware,
+                                      const Routing& routing) {
+  std::vector<Expectation> expected;
+  for (const ParallelMode mode : o.bench.modes) {
+    RunConfig config = predicted_config(o, hardware, mode);
+    if (mode == ParallelMode::ep && !o.bench.ep_path)
+      config.path = rank_paths(config, routing, hardware).front().path;
+    expected.push_back({config, predict_run(config, routing, hardware)});
+  }
+  return expected;
+}
+
+// A line a number of tokens, a column a top-k: the fastest spread and by how much it beats the best of the
+// other two of none, dp and ep.
+std::string crossover_table(PredictOptions o, const Hardware& hardware) {
+  const std::vector<int64_t> topks = {1, 2, 4, 8};
+  std::vector<std::string> header = {"tokens"};
+  for (const int64_t k : topks) header.push_back(fmt::format("top-{}", k));
+  std::vector<std::vector<std::string>> rows;
+  for (int64_t tokens = 64; tokens <= 16384; tokens *= 4) {
+    std::vector<std::string> row = {std::to_string(tokens)};
+    for (const int64_t k : topks) {
+      if (k > o.bench.experts) {
+        row.push_back("-");
+        continue;
+      }
+      o.bench.tokens = tokens;
+      o.bench.topk = k;
+      const MoeShape shape = predicted_config(o, hardware, ParallelMode::none).shape;
+      const std::vector<Expectation> all = expect_all(o, hardware, predicted_routing(o, shape, hardware));
+      const auto rival = std::find_if(all.begin(), all.end(), [&](const Expectation& e) {
+        return e.config.mode != all.front().config.mode;
+      });
+      row.push_back(fmt::format("{} x{:.2f}", name_of(spread_of(all.front().config)),
+                                rival->prediction.time_s / all.front().prediction.time_s));
+    }
+    rows.push_back(row);
+  }
+  return format_table(header, rows);
+}
+
+void print_and_write(const PredictOptions& o, const Hardware& hardware,
+                     const std::vector<Expectation>& expected, const std::string& text) {
+  std::string lines;
+  for (const Expectation& e : expected) lines += to_json(e, hardware).dump() + "\n";
+  fmt::print(o.json == "-" ? stderr : stdout, "{}", text);
+  if (o.json == "-") {
+    fmt::print("{}", lines);
+  } else if (!o.json.empty()) {
+    write_text_file(o.json, lines);
+  }
+}
+
+}  // namespace
+
+int predict_command(const std::vector<std::string>& args) {
+  PredictOptions options;
+  if (!parse_predict_options(args, options)) return kExitDone;
+  if (!options.json.empty() && options.json != "-") require_writable_file("--json", options.json);
+  const ChosenHardware chosen = choose_hardware(options);
+  const Hardware& hardware = chosen.hardware;
+  std::string text = chosen.note.empty() ? "" : chosen.note + "\n";
+  if (options.validate > 0) {
+    fmt::print("{}{}", text, validation_report(validate_model(static_cast<int>(options.validate), hardware)));
+    return kExitDone;
+  }
+  if (options.crossover) {
+    text += fmt::format("the fastest of none, dp and ep on {}, and its lead over the next mode\n{}",
+                        hardware.name, crossover_table(options, hardware));
+    print_and_write(options, hardware, {}, text);
+    return kExitDone;
+  }
+  const MoeShape shape = predicted_config(options, hardware, ParallelMode::none).shape;
+  const Routing routing = predicted_routing(options, shape, hardware);
+  const std::vector<Expectation> expected = options.compare_paths ? expect_all(options, hardware, routing)
+                                                                  : expect_modes(options, hardware, routing);
+  text += fmt::format("{} on {}\n{}", to_string(shape), hardware.name, spread_table(expected));
+  if (!options.compare_paths) {
+    for (const Expectation& e : expected)
+      text += fmt::format("\n{} (the slowest device)\n{}", name_of(spread_of(e.config)),
+                          stage_table(e.prediction));
+  }
+  print_and_write(options, hardware, expected, text);
+  return kExitDone;
+}
+
+}  // namespace moehill

@@ -1,0 +1,262 @@
+// `moehill roofline`: what bounds a step, stage by stage, for a shape or for records of runs.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "moehill/base/error.h"
+#include "moehill/cli/commands.h"
+#include "moehill/cli/output_paths.h"
+#include "moehill/cli/predict_options.h"
+#include "moehill/cli/table.h"
+#include "moehill/model/roofline.h"
+#include "moehill/parallel/work_problem.h"
+
+namespace moehill {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct RooflineOptions {
+  PredictOptions point;
+  std::string record;
+  double time_s = 0, comm_s = 0;
+};
+
+bool parse_roofline_options(const std::vector<std::string>& args, RooflineOptions& o) {
+  OptionSet set("moehill roofline",
+                "What bounds each stage of a step: compute, memory, links, imbalance or overhead.",
+                {"moehill roofline --preset olmoe-1b-7b --tokens 2048 --hardware h100-node",
+                 "moehill roofline --preset qwen1.5-moe-a2.7b --tokens 32768 --topk 2 --shared-expert-dim 0 "
+                 "--hardware tpu-v5p "
+                 "--parallel-mode ep --ep-path compact_psum --time-s 0.050523",
+                 "moehill roofline --tokens 1024 --hardware epyc-cluster --parallel-mode ep --json -"});
+  declare_point(set, o.point);
+  set.text("--record", &o.record, "FILE",
+           "records of moehill bench --json, best with --stage-timing; - is standard input");
+  set.number("--time-s", &o.time_s, 0, 1e6, "measured seconds of the step; 0: not known");
+  set.number("--comm-s", &o.comm_s, 0, 1e6, "of these, in communication; 0: not known");
+  set.text("--json", &o.point.json, "FILE",
+           "one line a step; - is standard output, the table then goes to standard error");
+  if (!set.parse(args)) return false;
+  apply_preset(set, o.point.bench);
+  if (!o.record.empty()) {
+    for (const char* shape :
+         {"--preset", "--tokens", "--hidden", "--mlp-dim", "--experts", "--topk", "--shared-expert-dim",
+          "--dtype", "--distribution", "--bench-pass", "--parallel-mode", "--ep-path", "--devices",
+          "--threads-per-device", "--seed", "--time-s", "--comm-s"}) {
+      if (set.given(shape))
+        throw input_error(shape, "it beside --record", "what the record says", "leave it out");
+    }
+  }
+  if (o.point.bench.distributions.size() > 1)
+    throw input_error("--distribution", "several", "one", "look at them one by one");
+  return true;
+}
+
+// One step to look at: from the options, or from a record.
+struct Step {
+  std::string label;
+  RunConfig config;
+  Routing routing;
+  double time_s = 0, comm_s = 0;
+  double peak_flops = 0, read_bytes_per_s = 0;  // measured beside it on all its cores; 0: the hardware's
+  std::vector<StageMeasurement> stages;
+};
+
+// The command line that a record's configuration stands for.
+std::vector<std::string> arguments_of(const Json& config) {
+  static const std::vector<std::string> kNotShape = {"mesh",      "stage_timing",   "iters", "warmup",
+                                                     "min_time",  "ci_target",      "check", "preset",
+                                                     "run_alpha", "run_noise_scale"};
+  std::vector<std::string> args;
+  for (const auto& [key, value] : config.items()) {
+    const bool skipped = std::find(kNotShape.begin(), kNotShape.end(), key) != kNotShape.end();
+    if (skipped || value.is_null() || value == false) continue;
+    if (key == "capacity_factor" && value == 0) continue;
+    std::string name = "--" + key;
+    std::replace(name.begin(), name.end(), '_', '-');
+    args.push_back(name);
+    if (!value.is_boolean()) args.push_back(value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return args;
+}
+
+Step step_of_record(const Json& record) {
+  const std::optional<BenchOptions> options = parse_bench_options(arguments_of(record.at("config")));
+  const Json& layout = record.at("layout");
+  const Point point =
+      expand_points(*options, layout.at("devices").get<int>() * layout.at("threads_per_device").get<int>())
+          .front();
+  Step step;
+  step.config = point.config;
+  step.label = fmt::format("{} {}", to_string(point.config.shape), name_of(spread_of(point.config)));
+  DistributionOptions distribution = point.distribution;
+  const Json& config = record.at("config");
+  if (config.contains("run_alpha") && config["run_alpha"].is_number())
+    distribution.run_alpha = config["run_alpha"];
+  if (config.contains("run_noise_scale") && config["run_noise_scale"].is_number())
+    distribution.run_noise_scale = config["run_noise_scale"];
+  step.routing = routing_of(point.config.shape, distribution, options->seed);
+  if (record.at("time_s").at("median").is_number()) step.time_s = record["time_s"]["median"];
+  const Json& peak = record.at("peak");
+  if (peak.at("tflops_measured").is_number()) step.peak_flops = 1e12 * peak["tflops_measured"].get<double>();
+  if (peak.at("read_gbps").is_number()) step.read_bytes_per_s = 1e9 * peak["read_gbps"].get<double>();
+  for (const char* pass : {"forward", "backward"}) {
+    for (const auto& [stage, seconds] : record.at("stages").at(pass).items())
+      step.stages.push_back({stage, seconds});
+  }
+  return step;
+}
+
+std::vector<Step> steps_of_records(const std::string& path) {
+  std::ifstream file;
+  if (path != "-") {
+    file.open(path, std::ios::binary);
+    if (!file)
+      throw input_error("--record", path, "a file that can be read", "write one by moehill bench --json");
+  }
+  std::istream& in = path == "-" ? std::cin : file;
+  std::vector<Step> steps;
+  int line_number = 0;
+  for (std::string line; std::getline(in, line);) {
+    ++line_number;
+    if (line.empty()) continue;
+    try {
+      const Json record = Json::parse(line);
+      if (record.value("command", "") != "bench") continue;
+      steps.push_back(step_of_record(record));
+    } catch (const nlohmann::json::exception& error) {
+      throw input_error("--record", fmt::format("{}:{} ({})", path, line_number, error.what()),
+                        "records of moehill bench", "write them by moehill bench --json");
+    }
+  }
+  if (steps.empty())
+    throw input_error("--record", path + " without a record of bench", "at least one",
+                      "write one by moehill bench --json");
+  return steps;
+}
+
+std::vector<Step> steps_of_options(const RooflineOptions& o, const Hardware& hardware) {
+  std::vector<Step> steps;
+  for (const ParallelMode mode : o.point.bench.modes) {
+    Step step;
+    step.config = predicted_config(o.point, hardware, mode);
+    step.routing = predicted_routing(o.point, step.config.shape, hardware);
+    if (mode == ParallelMode::ep && !o.point.bench.ep_path)
+      step.config.path = rank_paths(step.config, step.routing, hardware).front().path;
+    step.label = fmt::format("{} {}", to_string(step.config.shape), name_of(spread_of(step.config)));
+    step.time_s = o.time_s;
+    step.comm_s = o.comm_s;
+    steps.push_back(step);
+  }
+  return steps;
+}
+
+std::string stage_table(const Roofline& r) {
+  std::vector<std::vector<std::string>> rows;
+  const auto ms = [](double s) { return fmt::format("{:.3f}", 1e3 * s); };
+  const auto add = [&](const StageBound& b) {
+    const bool known = b.measured_s > 0;
+    rows.push_back({b.stage, fmt::format("{:.3f}", b.flops / 1e9),
+                    fmt::format("{:.2f}", b.memory_bytes / 1e6), fmt::format("{:.2f}", b.link_bytes / 1e6),
+                    fmt::format("{:.1f}", b.intensity()), name_of(b.bound), ms(b.bound_s),
+                    known ? ms(b.measured_s) : "-", known ? fmt::format("{:.2f}", b.achieved()) : "-"});
+  };
+  for (const StageBound& b : r.stages) add(b);
+  add(r.total);
+  return format_table({"stage", "GFLOP", "memory MB", "link MB", "FLOP/B", "bound by", "ms at bound",
+                       "ms measured", "achieved"},
+                      rows);
+}
+
+// As the logbook counts, and what a better definition gives.
+std::string communication_lines(const Step& step, const Roofline& r, const Hardware& h) {
+  const RunConfig& c = step.config;
+  if (c.num_devices == 1) return "";
+  const bool backward = c.block.pass == Pass::forward_backward;
+  const LogbookCommunication l =
+      logbook_communication(c.shape.tokens, c.shape.hidden, c.shape.dtype, c.num_devices, backward);
+  constexpr double kMiB = 1 << 20;
+  std::string text = fmt::format(
+      "as the logbook counts: tensor {:.0f} MiB, ring all-reduce {:.0f} MiB a device, step {:.0f} MiB",
+      l.tensor_bytes / kMiB, l.all_reduce_bytes / kMiB, l.step_bytes / kMiB);
+  if (step.time_s > 0)
+    text += fmt::format(", over the whole step {:.1f} GB/s", l.implied_bytes_per_s(step.time_s) / 1e9);
+  const double comm_s = step.comm_s > 0 ? step.comm_s : r.communication_s;
+  const double link = h.topology.levels[0].bytes_per_s;
+  text += fmt::format(
+      "\nby the plan of {}: the busiest device sends {:.1f} MiB; at {:.1f} GB/s each way that takes {:.3f} "
+      "ms",
+      name_of(spread_of(c)), r.sent_bytes / kMiB, link / 1e9, 1e3 * r.sent_bytes / link);
+  if (comm_s > 0)
+    text += fmt::format("; over the {:.3f} ms in communication {:.2f} GB/s", 1e3 * comm_s,
+                        r.sent_bytes / comm_s / 1e9);
+  else if (step.time_s > 0)
+    text +=
+        fmt::format(", {:.1f} % of the step: the bandwidth over the whole step is no property of the links",
+                    100 * r.sent_bytes / link / step.time_s);
+  return text + "\n";
+}
+
+Json to_json(const StageBound& b) {
+  return {{"stage", b.stage},
+          {"flops", b.flops},
+          {"memory_bytes", b.memory_bytes},
+          {"link_bytes", b.link_bytes},
+          {"intensity", b.intensity()},
+          {"bound", name_of(b.bound)},
+          {"bound_s", b.bound_s},
+          {"measured_s", b.measured_s > 0 ? Json(b.measured_s) : Json(nullptr)},
+          {"achieved", b.measured_s > 0 ? Json(b.achieved()) : Json(nullptr)}};
+}
+
+}  // namespace
+
+int roofline_command(const std::vector<std::string>& args) {
+  RooflineOptions options;
+  if (!parse_roofline_options(args, options)) return kExitDone;
+  const std::string& json = options.point.json;
+  if (!json.empty() && json != "-") require_writable_file("--json", json);
+  const ChosenHardware chosen = choose_hardware(options.point);
+  const std::vector<Step> steps =
+      options.record.empty() ? steps_of_options(options, chosen.hardware) : steps_of_records(options.record);
+  std::string text = chosen.note.empty() ? "" : chosen.note + "\n", lines;
+  for (const Step& step : steps) {
+    Hardware h = chosen.hardware;
+    const int units = step.config.threads_per_device;
+    const double all_units = static_cast<double>(units) * step.config.num_devices;
+    if (step.peak_flops > 0) h.peak_f32 = h.peak_bf16 = step.peak_flops / all_units;
+    if (step.read_bytes_per_s > 0) h.node_memory_bytes_per_s = step.read_bytes_per_s;
+    const PlanCounts counts = count_plan(step.routing, step.config.block.capacity, step.config.num_devices);
+    const Roofline r = roofline(work_problem(step.config), counts, h, units, step.stages, step.time_s);
+    text += fmt::format("{} on {}, {}x{}\n{}{}\n", step.label, h.name, step.config.num_devices, units,
+                        stage_table(r), communication_lines(step, r, h));
+    Json stages = Json::array();
+    for (const StageBound& b : r.stages) stages.push_back(to_json(b));
+    lines += Json{{"schema", "moehill/1"},
+                  {"command", "roofline"},
+                  {"hardware", h.name},
+                  {"label", step.label},
+                  {"devices", step.config.num_devices},
+                  {"units_per_device", units},
+                  {"stages", stages},
+                  {"total", to_json(r.total)},
+                  {"sent_bytes", r.sent_bytes}}
+                 .dump() +
+             "\n";
+  }
+  fmt::print(json == "-" ? stderr : stdout, "{}", text);
+  if (json == "-") {
+    fmt::print("{}", lines);
+  } else if (!json.empty()) {
+    write_text_file(json, lines);
+  }
+  return kExitDone;
+}
+
+}  // namespace moehill

@@ -1,0 +1,39 @@
+// Validation: random shapes by every spread, run here and compared with what the model had expected.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "moehill/model/predict.h"
+#include "moehill/parallel/run.h"
+
+namespace moehill {
+
+struct ValidatedSpread {
+  RunConfig config;
+  double predicted_s = 0, measured_s = 0;
+  double error() const { return predicted_s / measured_s - 1; }
+};
+
+struct ValidatedShape {
+  MoeShape shape;
+  std::vector<ValidatedSpread> spreads;
+};
+
+// Shape i of the corpus: a function of i alone. Steps of 1 to 8 GFLOP, so that a hundred take a minute.
+MoeShape validation_shape(int i);
+
+// `num_shapes` shapes on all cores. Spreads of a shape are timed in turn; each figure is the best of its
+// rounds, as the probe's are. Nothing is fitted to them.
+std::vector<ValidatedShape> validate_model(int num_shapes, const Hardware& hardware);
+
+// Median and 90th percentile of |error|, and how often the spread that the model picks is within 3 % of the
+// best measured.
+struct ValidationFigures {
+  double median_error = 0, p90_error = 0, picks_within_3_percent = 0;
+  int num_spreads = 0, num_shapes = 0;
+};
+ValidationFigures validation_figures(const std::vector<ValidatedShape>& shapes);
+std::string validation_report(const std::vector<ValidatedShape>& shapes);
+
+}  // namespace moehill

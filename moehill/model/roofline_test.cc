@@ -1,0 +1,131 @@
+// The roofline: the logbook's inputs and its four rows, bounds of hand-made work, and the prediction's
+// pieces.
+#include "moehill/model/roofline.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace moehill {
+namespace {
+
+constexpr double kMiB = 1 << 20;
+
+TEST(LogbookCommunication, ReproducesTheLogbooksInputs) {
+  const LogbookCommunication c = logbook_communication(32768, 2048, DType::bf16, 4, true);
+  EXPECT_EQ(c.tensor_bytes, 128 * kMiB);
+  EXPECT_EQ(c.all_reduce_bytes, 192 * kMiB);
+  EXPECT_EQ(c.step_bytes, 384 * kMiB);
+  const double rows[4][2] = {{0.050523, 8.0}, {0.154982, 2.6}, {0.070874, 5.7}, {0.175233, 2.3}};
+  for (const auto& [time_s, gbps] : rows) {
+    EXPECT_EQ(std::round(c.implied_bytes_per_s(time_s) / 1e8) / 10, gbps) << time_s;
+  }
+}
+
+// What the logbook divides by is the whole step; at the links' bandwidth its bytes take 1.3 % of its fastest.
+TEST(LogbookCommunication, LinksOfTheHardwareAreNotWhatBindsIt) {
+  const Hardware h = load_hardware("tpu-v5p");
+  const LogbookCommunication c = logbook_communication(32768, 2048, DType::bf16, 4, true);
+  const double link_s = c.step_bytes / h.topology.levels[0].bytes_per_s;
+  EXPECT_NEAR(link_s / 0.050523, 0.0133, 0.0001);
+}
+
+Routing one_expert_each(int64_t tokens, int experts) {
+  Routing routing{tokens, experts, 1, {}, {}};
+  for (int64_t t = 0; t < tokens; ++t) routing.expert.push_back(static_cast<int32_t>(t % experts));
+  routing.weight.assign(static_cast<size_t>(tokens), 1);
+  return routing;
+}
+
+WorkProblem problem(Spread spread) {
+  WorkProblem p;
+  p.hidden = 512;
+  p.mlp_dim = 256;
+  p.spread = spread;
+  return p;
+}
+
+Hardware machine() {
+  Hardware h = load_hardware("epyc-cluster");
+  h.stage_s = 0;
+  return h;
+}
+
+TEST(Roofline, StagesAddUpToTheStep) {
+  const PlanCounts counts = count_plan(one_expert_each(4096, 8), {}, 4);
+  const Roofline r = roofline(problem(Spread::ragged_a2a), counts, machine(), 16, {{"up", 2.0}}, 3.0);
+  double bound = 0, flops = 0;
+  for (const StageBound& stage : r.stages) bound += stage.bound_s, flops += stage.flops;
+  EXPECT_DOUBLE_EQ(r.total.bound_s, bound);
+  EXPECT_DOUBLE_EQ(flops, 18.0 * 1024 * 512 * 256);
+  EXPECT_DOUBLE_EQ(r.total.achieved(), bound / 3.0);
+}
+
+TEST(Roofline, SaysWhatBinds) {
+  const auto bound = [](int64_t tokens, int experts, const char* stage) {
+    const PlanCounts counts = count_plan(one_expert_each(tokens, experts), {}, 1);
+    for (const StageBound& b : roofline(problem(Spread::none), counts, machine(), 16, {}, 0).stages) {
+      if (b.stage == stage) return b.bound;
+    }
+    return Bound::overhead;
+  };
+  EXPECT_EQ(bound(8192, 1, "up"), Bound::compute);
+  EXPECT_EQ(bound(8, 8, "up"), Bound::memory);  // one row a matrix
+  EXPECT_EQ(bound(8192, 1, "combine"), Bound::memory);
+}
+
+TEST(Roofline, OneDeviceWithAllTheWorkIsImbalance) {
+  Routing routing = one_expert_each(4096, 8);
+  std::fill(routing.expert.begin(), routing.expert.end(), 0);  // device 0 of 4 has it all
+  const PlanCounts counts = count_plan(routing, {}, 4);
+  for (const StageBound& b : roofline(problem(Spread::compact_psum), counts, machine(), 16, {}, 0).stages) {
+    if (b.stage == "up") {
+      EXPECT_EQ(b.bound, Bound::imbalance);
+    }
+  }
+}
+
+TEST(Predict, EfficiencyIsInterpolatedBetweenMeasuredPoints) {
+  Hardware h = machine();
+  h.gemm = {{DType::bf16, 64, 64, {1, 100}, {{0.01, 1}, {0.01, 1}, {0.01, 1}}}};
+  const auto fraction = [&](double rows) {
+    return gemm_fraction(h, DType::bf16, GemmDirection::forward, rows, 64, 64);
+  };
+  EXPECT_NEAR(fraction(10), 0.1, 1e-12);
+  EXPECT_NEAR(fraction(0.5), 0.005, 1e-12);
+  EXPECT_NEAR(fraction(1000), 1, 1e-12);
+}
+
+TEST(Predict, StagesAddUpToTheStepAndOneDeviceWaitsForNobody) {
+  const PlanCounts counts = count_plan(one_expert_each(512, 8), {}, 1);
+  const Prediction p = predict(problem(Spread::none), counts, machine(), 16);
+  double sum = 0;
+  for (const StagePrediction& stage : p.stages) {
+    sum += stage.seconds();
+    EXPECT_EQ(stage.wait_s, 0) << stage.stage;
+    EXPECT_EQ(stage.link_s, 0) << stage.stage;
+  }
+  EXPECT_DOUBLE_EQ(p.time_s, sum);
+}
+
+TEST(Predict, AHotDeviceIsWaitedFor) {
+  Routing hot = one_expert_each(4096, 8);
+  std::fill(hot.expert.begin(), hot.expert.end(), 0);
+  const double even =
+      predict(problem(Spread::compact_psum), count_plan(one_expert_each(4096, 8), {}, 4), machine(), 16)
+          .time_s;
+  const double skewed = predict(problem(Spread::compact_psum), count_plan(hot, {}, 4), machine(), 16).time_s;
+  EXPECT_GT(skewed, 1.5 * even);
+}
+
+TEST(Predict, FusedMovesWhatRaggedMovesAndHidesIt) {
+  const PlanCounts counts = count_plan(one_expert_each(8192, 8), {}, 4);
+  const Prediction ragged = predict(problem(Spread::ragged_a2a), counts, machine(), 16);
+  const Prediction fused = predict(problem(Spread::fused), counts, machine(), 16);
+  EXPECT_EQ(fused.sent_bytes, ragged.sent_bytes);
+  EXPECT_GT(fused.hidden_s, 0);
+  EXPECT_NEAR(fused.time_s + fused.hidden_s, ragged.time_s, 1e-12);
+}
+
+}  // namespace
+}  // namespace moehill
