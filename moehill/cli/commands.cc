@@ -37,7 +37,7 @@ constexpr Subcommand kSubcommands[] = {
     {"probe", "what this machine can do, measured and kept for the model", probe_command},
     {"roofline", "what bounds each stage of a step", roofline_command},
     {"predict", "what the model expects of a shape, stage by stage", predict_command},
-    {"simulate", "scale beyond this machine", nullptr},
+    {"simulate", "scale beyond this machine", simulate_command},
     {"sweep", "runs the points of an experiment file and keeps every result", sweep_command},
     {"compare", "two records", nullptr},
     {"report", "results as a page, or for other programs", report_command},

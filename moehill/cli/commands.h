@@ -19,6 +19,7 @@ int bench_command(const std::vector<std::string>& args, const Job& job);
 int check_command(const std::vector<std::string>& args, const Job& job);
 int mesh_command(const std::vector<std::string>& args, const Job& job);
 
+int simulate_command(const std::vector<std::string>& args);
 int kernels_command(const std::vector<std::string>& args);
 int sweep_command(const std::vector<std::string>& args);
 int probe_command(const std::vector<std::string>& args);

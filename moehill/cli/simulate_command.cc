@@ -1,0 +1,116 @@
+// `moehill simulate`: a step on a cluster that is not here.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <stdexcept>
+
+#include "moehill/base/error.h"
+#include "moehill/cli/commands.h"
+#include "moehill/cli/output_paths.h"
+#include "moehill/cli/simulate_report.h"
+
+namespace moehill {
+namespace {
+
+// From the largest to the smallest, so that tokens are routed once.
+std::vector<int> sizes_of(const SimulateOptions& o) {
+  std::vector<int> sizes = {static_cast<int>(o.devices)};
+  if (o.scaling == Scaling::none) return sizes;
+  const int least = o.distribution.kind == Distribution::hot_device ? 2 : 1;  // one device has all the load
+  int size = 1;
+  while (2 * size < o.devices) size *= 2;
+  for (; size >= least; size /= 2) {
+    if (size < o.devices) sizes.push_back(size);
+  }
+  return sizes;
+}
+
+std::vector<Spread> paths_of(const SimulateOptions& o) {
+  if (!o.compare_paths) return {o.path};
+  return {Spread::ragged_a2a, Spread::fused, Spread::ring_ag_rs, Spread::compact_psum, Spread::dp};
+}
+
+void refuse_impossible_sizes(const SimulateOptions& o, const Hardware& hardware) {
+  for (const int size : sizes_of(o)) {
+    make_cluster(hardware, size, o.dtype);
+    DistributionOptions distribution = o.distribution;
+    distribution.devices = size;
+    refuse_impossible(distribution, static_cast<int>(o.experts), static_cast<int>(o.topk));
+    if (o.tokens_at(size) < size) {
+      throw input_error("--tokens", std::to_string(o.tokens_at(size)), fmt::format("one a device, {}", size),
+                        "choose more tokens");
+    }
+  }
+}
+
+void show_progress(const std::string& text) {
+  if (isatty(STDERR_FILENO) != 1) return;
+  std::fprintf(stderr, "\r\033[K%s", text.c_str());
+  std::fflush(stderr);
+}
+
+std::vector<SimulatedStep> simulate_all(const SimulateOptions& o, const Hardware& hardware) {
+  std::vector<SimulatedStep> steps;
+  RoutingSource source(o);
+  const int64_t most_tokens = o.tokens_at(o.devices);
+  for (const int size : sizes_of(o)) {
+    show_progress(fmt::format("routing {} tokens", o.tokens_at(size)));
+    const Routing routing = source.route(o.tokens_at(size), most_tokens, size);
+    for (const Spread path : paths_of(o)) {
+      show_progress(fmt::format("simulating {} on {} devices", name_of(path), size));
+      steps.push_back(simulate_step(o, hardware, path, size, routing));
+    }
+  }
+  show_progress("");
+  if (o.scaling != Scaling::none) std::reverse(steps.begin(), steps.end());
+  if (o.compare_paths) {
+    std::stable_sort(steps.begin(), steps.end(), [](const SimulatedStep& a, const SimulatedStep& b) {
+      return a.simulation.seconds < b.simulation.seconds;
+    });
+  }
+  return steps;
+}
+
+std::string report_of(const SimulateOptions& o, const std::vector<SimulatedStep>& steps) {
+  if (o.compare_paths) return path_table(steps) + step_report(steps.front());
+  if (o.scaling != Scaling::none) return step_report(steps.back()) + scaling_table(steps, o.scaling);
+  return step_report(steps.front());
+}
+
+void write_records(const SimulateOptions& o, const std::vector<SimulatedStep>& steps) {
+  if (o.json.empty()) return;
+  std::string lines;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    lines += simulation_record(o, steps[i], static_cast<int>(i)).dump() + "\n";
+  }
+  if (o.json != "-") return write_text_file(o.json, lines);
+  const bool written = std::fputs(lines.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+  if (!written) throw std::runtime_error("cannot write the records to standard output");
+}
+
+}  // namespace
+
+int simulate_command(const std::vector<std::string>& args) {
+  const std::optional<SimulateOptions> options = parse_simulate_options(args);
+  if (!options) return kExitDone;
+  require_simulator();
+  const Hardware hardware = load_hardware(options->hardware);
+  refuse_impossible_sizes(*options, hardware);
+  if (!options->json.empty() && options->json != "-") require_writable_file("--json", options->json);
+  std::FILE* table = options->json == "-" ? stderr : stdout;
+  fmt::print(
+      table,
+      "a step {} of tokens={} hidden={} mlp_dim={} experts={} topk={} shared={} {} on {} devices of {}\n",
+      name_of(options->pass), options->tokens_at(options->devices), options->hidden, options->mlp_dim,
+      options->experts, options->topk, options->shared_dim, dtype_name(options->dtype), options->devices,
+      hardware.name);
+  std::fflush(table);
+  const std::vector<SimulatedStep> steps = simulate_all(*options, hardware);
+  write_records(*options, steps);
+  std::fputs(report_of(*options, steps).c_str(), table);
+  return kExitDone;
+}
+
+}  // namespace moehill

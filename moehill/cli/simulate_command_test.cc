@@ -1,0 +1,63 @@
+// `moehill simulate` from its options on.
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "moehill/base/error.h"
+#include "moehill/cli/simulate_report.h"
+
+namespace moehill {
+namespace {
+
+std::vector<std::string> words(const std::string& line) {
+  std::vector<std::string> result;
+  std::istringstream stream(line);
+  for (std::string word; stream >> word;) result.push_back(word);
+  return result;
+}
+
+std::string outcome(const std::string& line) {
+  try {
+    parse_simulate_options(words(line));
+    return "accepted";
+  } catch (const InputError& error) {
+    return error.what();
+  }
+}
+
+TEST(SimulateOptions, ContradictionsAreRefused) {
+  EXPECT_EQ(outcome("--preset deepseek-v3 --devices 256 --compare-paths"), "accepted");
+  EXPECT_EQ(outcome("--tokens 4096 --scaling strong"), "accepted");
+  EXPECT_NE(outcome("--tokens 4096 --scaling weak").find("--tokens-per-device"), std::string::npos);
+  EXPECT_NE(outcome("--tokens 4096 --tokens-per-device 3").find("one of the two"), std::string::npos);
+  EXPECT_NE(outcome("--compare-paths --ep-path dp").find("--ep-path"), std::string::npos);
+  EXPECT_NE(outcome("--compare-paths --scaling weak").find("--scaling"), std::string::npos);
+  EXPECT_NE(outcome("--distribution both").find("one distribution"), std::string::npos);
+  EXPECT_NE(outcome("--topk 61").find("60"), std::string::npos);
+}
+
+TEST(SimulatedStep, RecordAndTablesAgree) {
+  SimulateOptions o = *parse_simulate_options(
+      words("--devices 4 --tokens-per-device 64 --hidden 64 --mlp-dim 32 --experts 8 --topk 2 "
+            "--shared-expert-dim 0 --distribution hot-device:0.5"));
+  try {
+    require_simulator();
+  } catch (const InputError& error) {
+    GTEST_SKIP() << error.what();
+  }
+  const Hardware hardware = load_hardware(std::string(MOEHILL_SOURCE_DIR) + "/hardware/epyc-cluster.toml");
+  const Routing routing = RoutingSource(o).route(256, 256, 4);
+  const SimulatedStep step = simulate_step(o, hardware, Spread::ragged_a2a, 4, routing);
+  const nlohmann::ordered_json record = simulation_record(o, step, 0);
+  EXPECT_EQ(record["config"]["ep_path"], "ragged_a2a");
+  EXPECT_EQ(record["skew"][0]["achieved"], 0.5);
+  EXPECT_NEAR(record["balance"]["device_max_over_mean"], 2, 1e-9);
+  EXPECT_EQ(record["comm"]["sent_bytes"], record["simulator"]["delivered_bytes"]);
+  double critical = 0;
+  for (const auto& stage : record["stages"]) critical += stage["critical_s"].get<double>();
+  EXPECT_NEAR(critical, record["time_s"], 1e-12);
+  EXPECT_NE(step_report(step).find("ragged_a2a"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,239 @@
+#include "moehill/cli/simulate_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "moehill/cli/choice_names.h"
+#include "moehill/cli/table.h"
+
+namespace moehill {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr size_t kLinksShown = 5, kLinksRecorded = 32;
+
+std::string bar(double share) {
+  return std::string(static_cast<size_t>(std::lround(30 * std::clamp(share, 0.0, 1.0))), '#');
+}
+
+std::string ms(double seconds) { return fmt::format("{:.3f}", 1e3 * seconds); }
+
+std::string kind_of(const ProgramStage& stage) {
+  if (stage.is_exchange()) return stage.is_work() ? "both" : "messages";
+  return "work";
+}
+
+// Of a stage over the devices.
+struct StageFigures {
+  double mean_s = 0, max_s = 0, critical_s = 0;
+};
+
+StageFigures figures_of(const SimulatedStep& step, size_t stage) {
+  StageFigures figures;
+  const std::vector<Interval>& intervals = step.simulation.stages[stage];
+  for (const Interval& i : intervals) {
+    figures.mean_s += (i.end - i.begin) / static_cast<double>(intervals.size());
+    figures.max_s = std::max(figures.max_s, i.end - i.begin);
+  }
+  figures.critical_s = step.critical[stage].end - step.critical[stage].begin;
+  return figures;
+}
+
+std::string stage_table(const SimulatedStep& step) {
+  std::vector<std::vector<std::string>> rows;
+  for (size_t s = 0; s < step.program.stages.size(); ++s) {
+    const ProgramStage& stage = step.program.stages[s];
+    const StageFigures f = figures_of(step, s);
+    const PathPiece& piece = step.critical[s];
+    rows.push_back({stage.name, stage.backward ? "backward" : "forward", kind_of(stage), ms(f.mean_s),
+                    ms(f.max_s), ms(f.critical_s),
+                    fmt::format("{:.1f}", 100 * f.critical_s / step.simulation.seconds),
+                    std::to_string(piece.device),
+                    piece.waits_for == piece.device ? "-" : std::to_string(piece.waits_for)});
+  }
+  return format_table({"stage", "pass", "kind", "mean ms", "slowest ms", "critical ms", "% of step",
+                       "on device", "waits for"},
+                      rows);
+}
+
+double utilisation(const LinkLoad& link, double seconds) {
+  return static_cast<double>(link.bytes) / (link.bytes_per_s * seconds);
+}
+
+std::vector<LinkLoad> fullest_links(const SimulatedStep& step) {
+  std::vector<LinkLoad> links = step.simulation.links;
+  std::stable_sort(links.begin(), links.end(), [](const LinkLoad& a, const LinkLoad& b) {
+    return static_cast<double>(a.bytes) / a.bytes_per_s > static_cast<double>(b.bytes) / b.bytes_per_s;
+  });
+  return links;
+}
+
+std::string link_lines(const SimulatedStep& step) {
+  const std::vector<LinkLoad> links = fullest_links(step);
+  std::string text = links.empty() ? "" : "\nfullest links\n";
+  for (size_t i = 0; i < std::min(kLinksShown, links.size()); ++i) {
+    const double used = utilisation(links[i], step.simulation.seconds);
+    text += fmt::format("  {:<28} {:>9.3f} GB at {:>6.1f} GB/s: busy {:>5.1f} % of the step {}\n",
+                        links[i].name, static_cast<double>(links[i].bytes) / 1e9, links[i].bytes_per_s / 1e9,
+                        100 * used, bar(used));
+  }
+  return text;
+}
+
+Json config_json(const SimulateOptions& o, const SimulatedStep& step) {
+  return {{"preset", o.preset.empty() ? Json(nullptr) : Json(o.preset)},
+          {"tokens", step.tokens},
+          {"hidden", o.hidden},
+          {"mlp_dim", o.mlp_dim},
+          {"experts", o.experts},
+          {"topk", o.topk},
+          {"shared_expert_dim", o.shared_dim},
+          {"dtype", dtype_name(o.dtype)},
+          {"bench_pass", name_of(o.pass)},
+          {"distribution", to_string(o.distribution)},
+          {"ep_path", name_of(step.path)},
+          {"devices", step.num_devices},
+          {"hardware", o.hardware},
+          {"scaling", name_of(o.scaling)},
+          {"exact_devices", o.exact_devices},
+          {"seed", o.seed}};
+}
+
+Json stages_json(const SimulatedStep& step) {
+  Json stages = Json::array();
+  for (size_t s = 0; s < step.program.stages.size(); ++s) {
+    const ProgramStage& stage = step.program.stages[s];
+    const StageFigures f = figures_of(step, s);
+    const PathPiece& piece = step.critical[s];
+    stages.push_back({{"stage", stage.name},
+                      {"backward", stage.backward},
+                      {"kind", kind_of(stage)},
+                      {"mean_s", f.mean_s},
+                      {"max_s", f.max_s},
+                      {"critical_s", f.critical_s},
+                      {"critical_device", piece.device},
+                      {"waits_for", piece.waits_for == piece.device ? Json(nullptr) : Json(piece.waits_for)},
+                      {"bytes", stage.is_exchange() ? Json(stage.bytes.front().total()) : Json(nullptr)}});
+  }
+  return stages;
+}
+
+Json links_json(const SimulatedStep& step) {
+  Json links = Json::array();
+  for (const LinkLoad& link : fullest_links(step)) {
+    if (links.size() == kLinksRecorded) break;
+    links.push_back({{"name", link.name},
+                     {"bytes", link.bytes},
+                     {"bytes_per_s", link.bytes_per_s},
+                     {"utilisation", utilisation(link, step.simulation.seconds)}});
+  }
+  return links;
+}
+
+}  // namespace
+
+std::string name_of(Scaling scaling) {
+  return scaling == Scaling::none ? "none" : scaling == Scaling::weak ? "weak" : "strong";
+}
+
+CriticalSeconds critical_seconds(const SimulatedStep& step) {
+  CriticalSeconds seconds;
+  for (const PathPiece& piece : step.critical) {
+    (step.program.stages[piece.stage].is_exchange() ? seconds.messages : seconds.work) +=
+        piece.end - piece.begin;
+  }
+  return seconds;
+}
+
+double scaling_efficiency(const SimulatedStep& step, const SimulatedStep& smallest) {
+  return step.tokens_per_s() / step.num_devices / (smallest.tokens_per_s() / smallest.num_devices);
+}
+
+std::string step_report(const SimulatedStep& step) {
+  const CriticalSeconds critical = critical_seconds(step);
+  std::string text = fmt::format(
+      "\n{}: {} ms, {:.0f} tokens/s, {:.1f} TF/s a device; critical path {} ms of work, {} ms of messages\n",
+      name_of(step.path), ms(step.simulation.seconds), step.tokens_per_s(),
+      step.flops / step.simulation.seconds / 1e12 / step.num_devices, ms(critical.work),
+      ms(critical.messages));
+  text += fmt::format(
+      "on {}; {} flows, {}\n", describe(step.cluster), step.simulation.num_flows,
+      step.simulation.group == 1
+          ? std::string("one for each message of a stage")
+          : fmt::format("messages between groups of {} devices aggregated", step.simulation.group));
+  text += fmt::format("largest load over mean load: {:.3f} (experts), {:.3f} (devices)\n",
+                      step.expert_max_over_mean, step.device_max_over_mean);
+  for (const SkewProperty& p : step.skew)
+    text += fmt::format("{} {:.4g}, asked {:.4g}\n", p.name, p.achieved, p.asked);
+  return text + stage_table(step) + link_lines(step);
+}
+
+std::string path_table(const std::vector<SimulatedStep>& steps) {
+  double slowest = 0;
+  for (const SimulatedStep& step : steps) slowest = std::max(slowest, step.simulation.seconds);
+  std::vector<std::vector<std::string>> rows;
+  for (const SimulatedStep& step : steps) {
+    const CriticalSeconds critical = critical_seconds(step);
+    rows.push_back(
+        {name_of(step.path), ms(step.simulation.seconds), fmt::format("{:.0f}", step.tokens_per_s()),
+         fmt::format("{:.1f}", 100 * critical.messages / step.simulation.seconds),
+         fmt::format("{:.3f}", static_cast<double>(step.program.total_bytes()) / step.num_devices / 1e9),
+         fmt::format("{:.1f}", step.memory_bytes / (1 << 30)),
+         fmt::format("{:<30}", bar(step.simulation.seconds / slowest))});
+  }
+  return format_table({"path", "ms", "tokens/s", "% messages", "GB sent a device", "GiB a device", "time"},
+                      rows);
+}
+
+std::string scaling_table(const std::vector<SimulatedStep>& steps, Scaling scaling) {
+  std::vector<std::vector<std::string>> rows;
+  for (const SimulatedStep& step : steps) {
+    const double efficiency = scaling_efficiency(step, steps.front());
+    const CriticalSeconds critical = critical_seconds(step);
+    rows.push_back({std::to_string(step.num_devices), std::to_string(step.tokens),
+                    ms(step.simulation.seconds), fmt::format("{:.0f}", step.tokens_per_s()),
+                    fmt::format("{:.1f}", 100 * critical.messages / step.simulation.seconds),
+                    fmt::format("{:.3f}", step.device_max_over_mean), fmt::format("{:.3f}", efficiency),
+                    fmt::format("{:<30}", bar(efficiency))});
+  }
+  return fmt::format("\n{} scaling\n", name_of(scaling)) +
+         format_table(
+             {"devices", "tokens", "ms", "tokens/s", "% messages", "load max/mean", "efficiency", ""}, rows);
+}
+
+Json simulation_record(const SimulateOptions& o, const SimulatedStep& step, int seq) {
+  const CriticalSeconds critical = critical_seconds(step);
+  Json skew = Json::array();
+  for (const SkewProperty& p : step.skew) {
+    skew.push_back(
+        {{"property", p.name}, {"asked", p.asked}, {"achieved", p.achieved}, {"lo", p.lo}, {"hi", p.hi}});
+  }
+  return {{"schema", "moehill/1"},
+          {"command", "simulate"},
+          {"seq", seq},
+          {"config", config_json(o, step)},
+          {"cluster", describe(step.cluster)},
+          {"time_s", step.simulation.seconds},
+          {"tokens_per_s", step.tokens_per_s()},
+          {"tflops", step.flops / step.simulation.seconds / 1e12},
+          {"critical", {{"work_s", critical.work}, {"messages_s", critical.messages}}},
+          {"stages", stages_json(step)},
+          {"links", links_json(step)},
+          {"load",
+           {{"min", step.load.min}, {"max", step.load.max}, {"std", step.load.std}, {"cv", step.load.cv}}},
+          {"balance",
+           {{"expert_max_over_mean", step.expert_max_over_mean},
+            {"device_max_over_mean", step.device_max_over_mean}}},
+          {"skew", skew},
+          {"comm", {{"sent_bytes", step.program.total_bytes()}}},
+          {"memory", {{"predicted_bytes", step.memory_bytes}}},
+          {"simulator",
+           {{"flows", step.simulation.num_flows},
+            {"group", step.simulation.group},
+            {"delivered_bytes", step.simulation.delivered_bytes}}}};
+}
+
+}  // namespace moehill

@@ -1,0 +1,32 @@
+// What `moehill simulate` says: tables and bars for a terminal, and records.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "moehill/cli/simulated_step.h"
+
+namespace moehill {
+
+std::string name_of(Scaling);
+
+// Stages with their share of the critical path, the path itself, and the fullest links.
+std::string step_report(const SimulatedStep& step);
+// One line a path, with a bar of its time.
+std::string path_table(const std::vector<SimulatedStep>& steps);
+// One line a size, with a bar of its efficiency.
+std::string scaling_table(const std::vector<SimulatedStep>& steps, Scaling scaling);
+
+nlohmann::ordered_json simulation_record(const SimulateOptions& options, const SimulatedStep& step, int seq);
+
+// Seconds of the critical path in work and in messages (those of both at once count as messages).
+struct CriticalSeconds {
+  double work = 0, messages = 0;
+};
+CriticalSeconds critical_seconds(const SimulatedStep& step);
+
+// Of a size against the smallest one: weak, tokens/s a device; strong, tokens/s a device too.
+double scaling_efficiency(const SimulatedStep& step, const SimulatedStep& smallest);
+
+}  // namespace moehill

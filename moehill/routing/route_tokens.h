@@ -1,0 +1,14 @@
+// The router's decision for many tokens, without their logits ever being in memory at once.
+#pragma once
+
+#include "moehill/machine/thread_team.h"
+#include "moehill/routing/distribution.h"
+#include "moehill/routing/plan.h"
+
+namespace moehill {
+
+// What route_topk() makes of make_logits() of the same arguments. The team shares the tokens.
+Routing route_tokens(const DistributionOptions& options, int64_t num_tokens, int num_experts, int topk,
+                     uint32_t seed, ThreadTeam& team);
+
+}  // namespace moehill

@@ -1,0 +1,82 @@
+// A function in a process of its own, whose memory and global state end with it.
+#include "moehill/simulation/child_process.h"
+
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+namespace moehill {
+namespace {
+
+constexpr uint8_t kDone = 0, kFailed = 1;  // first byte of what the child writes
+
+void write_all(int file, const uint8_t* data, size_t size) {
+  while (size > 0) {
+    const ssize_t written = write(file, data, size);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) _exit(1);
+    data += written;
+    size -= static_cast<size_t>(written);
+  }
+}
+
+[[noreturn]] void be_child(int file, const std::function<std::vector<uint8_t>()>& work) {
+  uint8_t status = kDone;
+  std::vector<uint8_t> bytes;
+  try {
+    bytes = work();
+  } catch (const std::exception& error) {
+    status = kFailed;
+    const std::string reason = error.what();
+    bytes.assign(reason.begin(), reason.end());
+  }
+  write_all(file, &status, 1);
+  write_all(file, bytes.data(), bytes.size());
+  _exit(0);  // without the destructors of what belongs to the parent
+}
+
+std::vector<uint8_t> read_all(int file) {
+  std::vector<uint8_t> bytes;
+  uint8_t block[1 << 16];
+  for (;;) {
+    const ssize_t got = read(file, block, sizeof block);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return bytes;
+    bytes.insert(bytes.end(), block, block + got);
+  }
+}
+
+}  // namespace
+
+std::vector<uint8_t> run_in_child(const std::function<std::vector<uint8_t>()>& work) {
+  int ends[2];
+  if (pipe(ends) != 0) throw std::runtime_error(fmt::format("pipe: {}", std::strerror(errno)));
+  const pid_t child = fork();
+  if (child < 0) throw std::runtime_error(fmt::format("fork: {}", std::strerror(errno)));
+  if (child == 0) {
+    close(ends[0]);
+    be_child(ends[1], work);
+  }
+  close(ends[1]);
+  std::vector<uint8_t> bytes = read_all(ends[0]);
+  close(ends[0]);
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (bytes.empty()) {
+    throw std::runtime_error(WIFSIGNALED(status)
+                                 ? fmt::format("the simulation was ended by signal {}", WTERMSIG(status))
+                                 : std::string("the simulation ended without a result"));
+  }
+  const bool failed = bytes.front() == kFailed;
+  bytes.erase(bytes.begin());
+  if (failed) throw std::runtime_error(std::string(bytes.begin(), bytes.end()));
+  return bytes;
+}
+
+}  // namespace moehill

@@ -1,0 +1,92 @@
+#include "moehill/simulation/cluster.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <numeric>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+LinkSpeed speed_of(const LinkLevel& level) { return {level.latency_s, level.bytes_per_s}; }
+
+}  // namespace
+
+Cluster make_cluster(const Hardware& hardware, int num_devices, DType dtype) {
+  const ClusterTopology& topology = hardware.topology;
+  const bool one_node = topology.kind == TopologyKind::node || topology.levels.size() < 2;
+  const int most = topology.max_devices > 0 ? topology.max_devices : one_node ? topology.devices_per_node : 0;
+  if (most > 0 && num_devices > most) {
+    throw input_error("--devices", std::to_string(num_devices),
+                      fmt::format("at most {} on {}", most, hardware.name), "choose larger --hardware");
+  }
+  MOEHILL_CHECK(!topology.levels.empty(), "hardware {} without links", hardware.name);
+  Cluster cluster;
+  cluster.kind = one_node ? TopologyKind::node : topology.kind;
+  cluster.num_devices = num_devices;
+  cluster.devices_per_node = topology.devices_per_node;
+  cluster.device_flops = hardware.units_per_device * hardware.peak(dtype);
+  cluster.inside = speed_of(topology.levels[0]);
+  cluster.network = one_node ? cluster.inside : speed_of(topology.levels[1]);
+  cluster.upper =
+      topology.levels.size() > 2 ? speed_of(topology.levels[2]) : LinkSpeed{0, cluster.network.bytes_per_s};
+  cluster.dims = topology.dims;
+  return cluster;
+}
+
+FatTreeShape fat_tree_shape(const Cluster& cluster) {
+  const int num_nodes = cluster.num_nodes();
+  const int per_leaf =
+      cluster.dims.empty() ? std::max(1, static_cast<int>(std::ceil(std::sqrt(num_nodes)))) : cluster.dims[0];
+  return {per_leaf, ceil_div(num_nodes, per_leaf), cluster.dims.size() > 1 ? cluster.dims[1] : per_leaf};
+}
+
+std::vector<int> torus_shape(const Cluster& cluster) {
+  const int num_nodes = cluster.num_nodes();
+  const int room = std::accumulate(cluster.dims.begin(), cluster.dims.end(), 1, std::multiplies<>());
+  if (!cluster.dims.empty() && room >= num_nodes) return cluster.dims;
+  const int x = std::max(1, static_cast<int>(std::cbrt(num_nodes) + 1e-9));
+  const int rest = ceil_div(num_nodes, x);
+  const int y = std::max(1, static_cast<int>(std::sqrt(rest) + 1e-9));
+  return {x, y, ceil_div(rest, y)};
+}
+
+DragonflyShape dragonfly_shape(const Cluster& cluster) {
+  const int num_nodes = cluster.num_nodes();
+  DragonflyShape shape;
+  shape.nodes = std::min(cluster.dims.size() > 2 ? cluster.dims[2] : 4, num_nodes);
+  const int num_routers = ceil_div(num_nodes, shape.nodes);
+  shape.routers = std::max(1, static_cast<int>(std::ceil(std::cbrt(num_routers) - 1e-9)));
+  shape.groups = std::min(shape.routers, num_routers);
+  shape.chassis = ceil_div(num_routers, shape.routers * shape.groups);
+  return shape;
+}
+
+std::string describe(const Cluster& cluster) {
+  const std::string nodes =
+      fmt::format("{} node{} of {} device{}", cluster.num_nodes(), cluster.num_nodes() == 1 ? "" : "s",
+                  cluster.devices_per_node, cluster.devices_per_node == 1 ? "" : "s");
+  switch (cluster.kind) {
+    case TopologyKind::node:
+      return nodes;
+    case TopologyKind::fat_tree: {
+      const FatTreeShape s = fat_tree_shape(cluster);
+      return fmt::format("{}, fat tree: {} leaf switches of {} nodes, {} spines", nodes, s.num_leaves,
+                         s.nodes_per_leaf, s.num_spines);
+    }
+    case TopologyKind::torus:
+      return fmt::format("{}, torus {}", nodes, fmt::join(torus_shape(cluster), " x "));
+    case TopologyKind::dragonfly: {
+      const DragonflyShape s = dragonfly_shape(cluster);
+      return fmt::format("{}, dragonfly: {} groups of {} x {} routers of {} nodes", nodes, s.groups,
+                         s.chassis, s.routers, s.nodes);
+    }
+  }
+  return nodes;
+}
+
+}  // namespace moehill

@@ -1,0 +1,124 @@
+// The simulator: nothing is lost, the same every time, and times that can be had by hand.
+#include "moehill/simulation/engine.h"
+
+#include <gtest/gtest.h>
+
+#include "moehill/base/error.h"
+#include "moehill/simulation/critical_path.h"
+
+namespace moehill {
+namespace {
+
+class EngineTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    try {
+      require_simulator();
+    } catch (const InputError& error) {
+      GTEST_SKIP() << error.what();
+    }
+  }
+};
+
+Cluster cluster_of(TopologyKind kind, int num_devices, int devices_per_node) {
+  Cluster c;
+  c.kind = kind;
+  c.num_devices = num_devices;
+  c.devices_per_node = devices_per_node;
+  c.device_flops = 1e12;
+  c.inside = {0, 10e9};
+  c.network = {0, 20e9};
+  c.upper = {0, 20e9};
+  return c;
+}
+
+ProgramStage exchange(const ByteMatrix& bytes) { return {"dispatch", false, {}, {bytes}}; }
+ProgramStage work(std::vector<double> seconds) { return {"up", false, std::move(seconds), {}}; }
+
+ByteMatrix uneven_bytes(int num_devices) {
+  ByteMatrix bytes(num_devices);
+  for (int from = 0; from < num_devices; ++from) {
+    for (int to = 0; to < num_devices; ++to) bytes.at(from, to) = (from * 31 + to * 17) % 11 * 100'003;
+  }
+  return bytes;
+}
+
+StepProgram uneven_program(int num_devices) {
+  std::vector<double> seconds;
+  for (int d = 0; d < num_devices; ++d) seconds.push_back(1e-3 * (1 + d * 7 % 5));
+  return {num_devices, {work(seconds), exchange(uneven_bytes(num_devices)), work(seconds)}};
+}
+
+TEST_F(EngineTest, EveryByteArrivesOnEveryTopologyAggregatedOrNot) {
+  for (const TopologyKind kind : {TopologyKind::fat_tree, TopologyKind::torus, TopologyKind::dragonfly}) {
+    for (const int exact : {64, 4}) {
+      const StepProgram program = uneven_program(22);
+      const Simulation s = simulate(cluster_of(kind, 22, 4), program, {.exact_devices = exact});
+      EXPECT_EQ(s.delivered_bytes, program.total_bytes()) << name_of(kind);
+      EXPECT_EQ(s.group, exact == 4 ? 8 : 1);
+    }
+  }
+}
+
+TEST_F(EngineTest, TheSameEveryTime) {
+  const StepProgram program = uneven_program(12);
+  const Cluster cluster = cluster_of(TopologyKind::fat_tree, 12, 2);
+  const Simulation a = simulate(cluster, program), b = simulate(cluster, program);
+  EXPECT_EQ(a.seconds, b.seconds);
+  for (size_t s = 0; s < a.stages.size(); ++s) {
+    for (size_t d = 0; d < 12; ++d) EXPECT_EQ(a.stages[s][d].end, b.stages[s][d].end);
+  }
+}
+
+TEST_F(EngineTest, WorkTakesItsSecondsAndAnExchangeWaitsForTheLast) {
+  ByteMatrix bytes(2);
+  bytes.at(0, 1) = 10'000'000;  // 1 ms at 10 GB/s
+  const StepProgram program{2, {work({2e-3, 5e-3}), exchange(bytes), work({1e-3, 0})}};
+  const Simulation s = simulate(cluster_of(TopologyKind::node, 2, 2), program);
+  EXPECT_NEAR(s.stages[0][0].end, 2e-3, 1e-6);
+  EXPECT_NEAR(s.stages[1][1].end, 6e-3, 1e-6);
+  EXPECT_NEAR(s.seconds, 7e-3, 1e-6);
+  const std::vector<PathPiece> path = critical_path(program, s);
+  ASSERT_EQ(path.size(), 3u);
+  EXPECT_EQ(path[0].device, 1);
+  EXPECT_EQ(path[1].device, 0);
+  EXPECT_EQ(path[1].waits_for, 1);
+  double sum = 0;
+  for (const PathPiece& piece : path) sum += piece.end - piece.begin;
+  EXPECT_NEAR(sum, s.seconds, 1e-12);
+}
+
+TEST_F(EngineTest, BothAtOnceHideEachOther) {
+  ByteMatrix bytes(2);
+  bytes.at(0, 1) = bytes.at(1, 0) = 30'000'000;  // 3 ms
+  ProgramStage both = exchange(bytes);
+  both.seconds = {4e-3, 1e-3};
+  const Simulation s = simulate(cluster_of(TopologyKind::node, 2, 2), {2, {both}});
+  EXPECT_NEAR(s.stages[0][0].end, 4e-3, 1e-6);
+  EXPECT_NEAR(s.stages[0][1].end, 3e-3, 1e-6);
+}
+
+TEST_F(EngineTest, TwiceTheBandwidthIsHalfTheTimeOfALinkBoundStep) {
+  StepProgram program{8, {exchange(uneven_bytes(8))}};
+  for (const TopologyKind kind : {TopologyKind::fat_tree, TopologyKind::torus, TopologyKind::dragonfly}) {
+    Cluster slow = cluster_of(kind, 8, 1), fast = slow;
+    fast.network.bytes_per_s *= 2;
+    fast.upper.bytes_per_s *= 2;
+    const double ratio = simulate(slow, program).seconds / simulate(fast, program).seconds;
+    EXPECT_NEAR(ratio, 2, 1e-3) << name_of(kind);
+  }
+}
+
+// Four devices of one node send 1 MB each to the four of another: 4 MB over one connection of 20 GB/s.
+TEST_F(EngineTest, DevicesOfANodeShareItsConnection) {
+  ByteMatrix bytes(8);
+  for (int d = 0; d < 4; ++d) bytes.at(d, d + 4) = 1'000'000;
+  const Simulation s = simulate(cluster_of(TopologyKind::fat_tree, 8, 4), {8, {exchange(bytes)}});
+  EXPECT_NEAR(s.seconds, 200e-6, 1e-6);
+  int64_t most = 0;
+  for (const LinkLoad& link : s.links) most = std::max(most, link.bytes);
+  EXPECT_EQ(most, 4'000'000);
+}
+
+}  // namespace
+}  // namespace moehill

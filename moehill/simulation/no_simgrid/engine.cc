@@ -1,0 +1,18 @@
+// A build without SimGrid: there is no simulator.
+#include "moehill/simulation/engine.h"
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+
+void require_simulator() {
+  throw input_error("moehill simulate", "a build without SimGrid", "builds with -DMOEHILL_SIMGRID=ON",
+                    "install libsimgrid-dev, then configure and build again");
+}
+
+Simulation simulate(const Cluster&, const StepProgram&, const EngineOptions&) {
+  require_simulator();
+  return {};
+}
+
+}  // namespace moehill

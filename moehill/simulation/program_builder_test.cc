@@ -1,0 +1,83 @@
+// Programs from plans: the messages are the model's bytes, per device and in all.
+#include "moehill/simulation/program_builder.h"
+
+#include <gtest/gtest.h>
+
+#include "moehill/routing/distribution.h"
+#include "moehill/routing/topk.h"
+#include "moehill/simulation/message_plan.h"
+
+namespace moehill {
+namespace {
+
+Hardware hardware() { return load_hardware(std::string(MOEHILL_SOURCE_DIR) + "/hardware/epyc-cluster.toml"); }
+
+PlanCounts counts_of(int num_devices) {
+  const Routing routing = route_topk(make_logits({}, 67, 12, 3, 4), 67, 12, 3);
+  return count_plan(routing, {}, num_devices);
+}
+
+WorkProblem problem_of(Spread spread) {
+  WorkProblem problem;
+  problem.hidden = 40;
+  problem.mlp_dim = 24;
+  problem.shared_dim = 16;
+  problem.spread = spread;
+  return problem;
+}
+
+TEST(ProgramBuilder, MessagesAreTheModelsBytes) {
+  for (const int num_devices : {2, 5}) {
+    const PlanCounts counts = counts_of(num_devices);
+    for (const Spread spread : {Spread::dp, Spread::compact_psum, Spread::dense_masked, Spread::ring_ag_rs,
+                                Spread::ragged_a2a, Spread::fused}) {
+      const WorkProblem problem = problem_of(spread);
+      const StepProgram program = build_program(problem, counts, hardware());
+      int64_t total = 0;
+      for (int d = 0; d < num_devices; ++d) {
+        const int64_t sent = device_work(problem, counts, d).sent_bytes();
+        total += sent;
+        if (spread != Spread::compact_psum && spread != Spread::dense_masked &&
+            spread != Spread::ring_ag_rs && spread != Spread::ragged_a2a)
+          continue;
+        int64_t row = 0;
+        for (const ProgramStage& stage : program.stages) {
+          for (int to = 0; stage.is_exchange() && to < num_devices; ++to) row += stage.bytes[0].at(d, to);
+        }
+        EXPECT_EQ(row, sent) << name_of(spread) << " device " << d;
+      }
+      EXPECT_EQ(program.total_bytes(), total) << name_of(spread);
+    }
+  }
+}
+
+TEST(ProgramBuilder, OneDeviceSendsNothing) {
+  const StepProgram program = build_program(problem_of(Spread::none), counts_of(1), hardware());
+  EXPECT_EQ(program.total_bytes(), 0);
+  EXPECT_GT(program.stages.size(), 5u);
+}
+
+TEST(MessagePlan, KeepsAllBytesInGroupsOfAnySize) {
+  ByteMatrix bytes(11);
+  for (int from = 0; from < 11; ++from) {
+    for (int to = 0; to < 11; ++to) bytes.at(from, to) = from == to ? 0 : 1 + from * 11 + to;
+  }
+  for (const int group : {1, 2, 4, 16}) {
+    const MessagePlan plan = plan_messages(bytes, group, 4);
+    int64_t sum = 0;
+    int num_sent = 0, num_received = 0;
+    for (const auto& flows : plan.sends) {
+      for (const Flow& flow : flows) sum += flow.bytes;
+      num_sent += static_cast<int>(flows.size());
+    }
+    for (const int n : plan.num_received) num_received += n;
+    EXPECT_EQ(sum, bytes.total());
+    EXPECT_EQ(num_sent, num_received);
+  }
+  EXPECT_EQ(group_size(128, 128), 1);
+  EXPECT_EQ(group_size(129, 128), 2);
+  EXPECT_EQ(group_size(1024, 128), 8);
+}
+
+}  // namespace
+}  // namespace moehill

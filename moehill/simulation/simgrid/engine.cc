@@ -1,0 +1,184 @@
+// The simulator on SimGrid: one actor a device.
+#include "moehill/simulation/engine.h"
+
+#include <nlohmann/json.hpp>
+#include <simgrid/s4u.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <memory>
+
+#include "moehill/simulation/child_process.h"
+#include "moehill/simulation/message_plan.h"
+#include "moehill/simulation/simgrid/platform.h"
+
+namespace moehill {
+namespace {
+
+namespace sg4 = simgrid::s4u;
+
+// A count that actors wait for.
+class Arrivals {
+ public:
+  void add() {
+    if (++count_ < awaited_) return;
+    awaited_ = kNobody;
+    arrived_->notify_all();
+  }
+  void wait_for(int count) {
+    if (count_ >= count) return;
+    const std::unique_lock<sg4::Mutex> lock(*mutex_);
+    while (count_ < count) {
+      awaited_ = std::min(awaited_, count);
+      arrived_->wait(lock);
+    }
+  }
+
+ private:
+  static constexpr int kNobody = std::numeric_limits<int>::max();
+  int count_ = 0, awaited_ = kNobody;  // the least count that anybody waits for
+  sg4::MutexPtr mutex_ = sg4::Mutex::create();
+  sg4::ConditionVariablePtr arrived_ = sg4::ConditionVariable::create();
+};
+
+class StepRun {
+ public:
+  StepRun(const Cluster& cluster, const StepProgram& program, int group)
+      : cluster_(cluster), program_(program), hosts_(make_platform(cluster)) {
+    const size_t num = static_cast<size_t>(program.num_devices);
+    for (const ProgramStage& stage : program.stages) {
+      messages_.push_back(stage.is_exchange()
+                              ? plan_messages(stage.bytes.front(), group, cluster.devices_per_node)
+                              : MessagePlan{});
+      result_.stages.emplace_back(num);
+    }
+    const size_t num_groups = (num + static_cast<size_t>(group) - 1) / static_cast<size_t>(group);
+    received_.resize(num_groups);
+    result_.group = group;
+  }
+
+  Simulation run() {
+    for (int d = 0; d < program_.num_devices; ++d) {
+      sg4::Actor::create("device", host_of(d), [this, d] { run_device(d); });
+    }
+    sg4::Engine::get_instance()->run();
+    result_.seconds = sg4::Engine::get_clock();
+    for (const auto& [link, bytes] : link_bytes_) {
+      const bool shared_by_all = link->get_sharing_policy() != sg4::Link::SharingPolicy::FATPIPE;
+      const int num_ways = shared_by_all ? 1 : cluster_.devices_per_node;
+      result_.links.push_back({link->get_name(), bytes, num_ways * link->get_bandwidth()});
+    }
+    std::sort(result_.links.begin(), result_.links.end(),
+              [](const LinkLoad& a, const LinkLoad& b) { return a.name < b.name; });
+    return std::move(result_);
+  }
+
+ private:
+  sg4::Host* host_of(int device) const { return hosts_[static_cast<size_t>(cluster_.node_of(device))]; }
+
+  size_t group_of(int device) const { return static_cast<size_t>(device / result_.group); }
+  void run_device(int d) {
+    const size_t device = static_cast<size_t>(d);
+    int num_exchanges = 0, num_received = 0;
+    for (size_t s = 0; s < program_.stages.size(); ++s) {
+      const ProgramStage& stage = program_.stages[s];
+      Interval& interval = result_.stages[s][device];
+      interval.begin = sg4::Engine::get_clock();
+      sg4::ExecPtr work;
+      if (stage.is_work()) work = sg4::this_actor::exec_async(stage.seconds[device] * cluster_.device_flops);
+      if (stage.is_exchange()) {
+        met_.add();
+        met_.wait_for(++num_exchanges * program_.num_devices);
+        for (const Flow& flow : messages_[s].sends[device]) send(d, flow);
+        num_received += messages_[s].num_received[group_of(d)];
+        received_[group_of(d)].wait_for(num_received);
+      }
+      if (work != nullptr) work->wait();
+      interval.end = sg4::Engine::get_clock();
+    }
+  }
+
+  void send(int from, const Flow& flow) {
+    // The ends come last: with them the message starts.
+    sg4::CommPtr comm = sg4::Comm::sendto_init();
+    comm->set_payload_size(static_cast<uint64_t>(flow.bytes));
+    comm->set_source(host_of(from))->set_destination(host_of(flow.to));
+    comm->wait();
+    received_[group_of(flow.to)].add();
+    count(from, flow);
+  }
+
+  void count(int from, const Flow& flow) {
+    std::vector<sg4::Link*> links;
+    double latency = 0;
+    host_of(from)->route_to(host_of(flow.to), links, &latency);
+    for (sg4::Link* link : links) link_bytes_[link] += flow.bytes;
+    result_.delivered_bytes += flow.bytes;
+    ++result_.num_flows;
+  }
+
+  const Cluster& cluster_;
+  const StepProgram& program_;
+  std::vector<sg4::Host*> hosts_;
+  std::vector<MessagePlan> messages_;
+  std::vector<Arrivals> received_;  // [groups] flows
+  Arrivals met_;                    // begins of exchanges, of all devices
+  std::map<sg4::Link*, int64_t> link_bytes_;
+  Simulation result_;
+};
+
+using Json = nlohmann::json;
+
+Json to_json(const Simulation& s) {
+  Json json{
+      {"seconds", s.seconds}, {"delivered", s.delivered_bytes}, {"flows", s.num_flows}, {"group", s.group}};
+  for (const auto& stage : s.stages) {
+    Json intervals = Json::array();
+    for (const Interval& i : stage) intervals.push_back({i.begin, i.end});
+    json["stages"].push_back(intervals);
+  }
+  for (const LinkLoad& l : s.links) json["links"].push_back({l.name, l.bytes, l.bytes_per_s});
+  return json;
+}
+
+Simulation from_json(const Json& json) {
+  Simulation s;
+  s.seconds = json["seconds"];
+  s.delivered_bytes = json["delivered"];
+  s.num_flows = json["flows"];
+  s.group = json["group"];
+  for (const Json& stage : json.value("stages", Json::array())) {
+    s.stages.emplace_back();
+    for (const Json& i : stage) s.stages.back().push_back({i[0], i[1]});
+  }
+  for (const Json& l : json.value("links", Json::array())) s.links.push_back({l[0], l[1], l[2]});
+  return s;
+}
+
+// CM02: max-min shares weighted by 1 / latency, nothing else between a flow and its links: no window that
+// bounds a flow by its latency, no traffic of acknowledgements.
+void start_engine() {
+  static char name[] = "moehill", quiet[] = "--log=root.thres:critical";
+  static char* argv[] = {name, quiet, nullptr};
+  static int argc = 2;
+  static sg4::Engine engine(&argc, argv);
+  sg4::Engine::set_config("network/model", std::string("CM02"));
+  sg4::Engine::set_config("network/TCP-gamma", 1e18);
+  sg4::Engine::set_config("network/crosstraffic", false);
+}
+
+}  // namespace
+
+void require_simulator() {}
+
+Simulation simulate(const Cluster& cluster, const StepProgram& program, const EngineOptions& options) {
+  const int group = group_size(program.num_devices, options.exact_devices);
+  const std::vector<uint8_t> bytes = run_in_child([&] {
+    start_engine();
+    return Json::to_cbor(to_json(StepRun(cluster, program, group).run()));
+  });
+  return from_json(Json::from_cbor(bytes));
+}
+
+}  // namespace moehill
