@@ -22,11 +22,19 @@ double weight_gb(const MoeShape& s) {
   return 3 * static_cast<double>(s.hidden) * columns * static_cast<double>(dtype_bytes(s.dtype)) / 1e9;
 }
 
+// A path that the run chooses by itself stays `auto` here: which one it takes depends on a probe that may
+// change.
+StoredJson point_options(const BenchOptions& options, const Point& point) {
+  StoredJson config = config_json(options, point);
+  if (!options.ep_path && point.config.mode == ParallelMode::ep) config["ep_path"] = "auto";
+  return config;
+}
+
 // One point's config, or those of several under "points".
 StoredJson options_json(const BenchOptions& options, const std::vector<Point>& points) {
-  if (points.size() == 1) return config_json(options, points[0]);
+  if (points.size() == 1) return point_options(options, points[0]);
   StoredJson list = StoredJson::array();
-  for (const Point& point : points) list.push_back(config_json(options, point));
+  for (const Point& point : points) list.push_back(point_options(options, point));
   return {{"points", list}};
 }
 
