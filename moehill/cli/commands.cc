@@ -41,7 +41,7 @@ constexpr Subcommand kSubcommands[] = {
     {"sweep", "runs the points of an experiment file and keeps every result", sweep_command},
     {"compare", "two records", nullptr},
     {"report", "results as a page, or for other programs", report_command},
-    {"logbook", "the book of experiments", nullptr},
+    {"logbook", "the book of experiments, in Markdown", logbook_command},
 };
 
 std::vector<std::string> available_names() {

@@ -17,6 +17,7 @@ inline constexpr int kExitInterrupted = 75;  // and can be resumed
 // Those that run on the processes of a job; all of them return the same status.
 int bench_command(const std::vector<std::string>& args, const Job& job);
 int check_command(const std::vector<std::string>& args, const Job& job);
+int logbook_command(const std::vector<std::string>& args);
 int mesh_command(const std::vector<std::string>& args, const Job& job);
 
 int simulate_command(const std::vector<std::string>& args);

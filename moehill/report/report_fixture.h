@@ -51,13 +51,12 @@ inline StoredExperiment replayed_experiment() {
   e.rounds = 8;
   e.toml = "title = \"EP against none\"\n";
   e.options_note = "256 tokens";
-  e.created_utc = "2026-02-09T13:40:00Z";
   return e;
 }
 
 // ep takes 1.3 times as long as none, with 0.1 % between rounds; the last point fails.
 inline void fill_replayed(Store& store, const StoredExperiment& experiment) {
-  Journal journal(store, this_process(), {{"build", "b"}}, 0);
+  Journal journal(store, this_process(), {{"build", "b"}});
   std::vector<StoredPoint> points;
   for (const int64_t topk : {2, 8}) {
     for (const std::string mode : {"none", "ep"}) {
@@ -94,7 +93,6 @@ inline StoredExperiment hostile_experiment() {
   StoredExperiment e = replayed_experiment();
   e.name = e.title = e.hypothesis = e.next_action = e.reference_defect = e.options_note = kHostileTitle;
   e.expect = {kHostileTitle};
-  e.created_utc = "2026-02-10T00:00:00Z";
   return e;
 }
 

@@ -1,0 +1,67 @@
+// `moehill logbook`: the book of experiments as Markdown, and notes by its author.
+#include <cstdio>
+#include <stdexcept>
+
+#include "moehill/base/error.h"
+#include "moehill/cli/commands.h"
+#include "moehill/cli/environment.h"
+#include "moehill/cli/option_set.h"
+#include "moehill/report/logbook.h"
+
+namespace moehill {
+namespace {
+
+struct LogbookOptions {
+  std::string database, published;
+};
+
+OptionSet logbook_option_set(LogbookOptions& o) {
+  OptionSet set("moehill logbook [note EXPERIMENT TEXT]",
+                "Prints a database's experiments as a book in Markdown; `note` adds a line of yours to one.",
+                {"moehill logbook --db moehill.sqlite > logbook.md",
+                 "moehill logbook note ep_vs_none \"the second device waits\" --db moehill.sqlite",
+                 "moehill logbook --published reference/tpu_v5p_logbook.csv"});
+  set.text("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");
+  set.text("--published", &o.published, "FILE",
+           "published numbers to stand beside; else those of the reference logbook");
+  return set;
+}
+
+int add_note(const LogbookOptions& options, const std::string& name, const std::string& text) {
+  Store store = Store::open_existing(database_path(options.database), Access::read_write);
+  const auto experiment = store.find_experiment(name);
+  if (!experiment) {
+    std::vector<std::string> names;
+    for (const StoredExperiment& each : store.experiments()) names.push_back(each.name);
+    throw input_error("moehill logbook note", "no experiment '" + name + "'",
+                      names.empty() ? "none is stored" : fmt::format("{}", fmt::join(names, ", ")),
+                      "name one that moehill sweep has started");
+  }
+  if (text.empty()) throw input_error("moehill logbook note", "an empty text", "a line", "write one");
+  store.add_note({0, experiment->id, utc_now(), text});
+  return kExitDone;
+}
+
+}  // namespace
+
+int logbook_command(const std::vector<std::string>& args) {
+  LogbookOptions options;
+  OptionSet set = logbook_option_set(options);
+  const bool is_note = !args.empty() && args[0] == "note";
+  const bool is_help = is_note && args.size() > 1 && (args[1] == "--help" || args[1] == "-h");
+  if (is_note && !is_help && args.size() < 3) {
+    throw input_error("moehill logbook note", fmt::format("{} arguments", args.size() - 1), "EXPERIMENT TEXT",
+                      "quote the text");
+  }
+  if (!set.parse({args.begin() + (is_help ? 1 : is_note ? 3 : 0), args.end()})) return kExitDone;
+  if (is_note && set.given("--published"))
+    throw input_error("--published", "it with note", "it without", "leave it out");
+  if (is_note) return add_note(options, args[1], args[2]);
+  Store store = Store::open_existing(database_path(options.database));
+  const std::string text = render_logbook(store, read_published(options.published));
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    throw std::runtime_error("cannot write the logbook to standard output");
+  return kExitDone;
+}
+
+}  // namespace moehill

@@ -1,0 +1,177 @@
+#include "moehill/report/findings.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "moehill/base/error.h"
+#include "moehill/report/markdown.h"
+#include "moehill/store/expectation.h"
+
+namespace moehill {
+namespace {
+
+constexpr double kNoTrend = 0.01;  // published changes below it have no direction
+
+double median_tflops(const ResultRow& row) { return median_of(row.measured->tflops); }
+
+// The axes of a row's point, and `path` as one of them.
+StoredJson axes_of(const ExperimentView& view, const ResultRow& row) {
+  StoredJson axes = view.points[row.point].axes;
+  if (row.measured && !row.measured->path.empty()) axes["path"] = row.measured->path;
+  return axes;
+}
+
+std::string ratio_text(const Ratio& ratio) {
+  return ratio.n < 2 ? fmt::format("{:.3f}", ratio.ratio)
+                     : fmt::format("{:.3f} [{:.3f}, {:.3f}]", ratio.ratio, ratio.ci_lo, ratio.ci_hi);
+}
+
+// The fastest of a baseline and the rows compared with it.
+std::string winner_line(const ExperimentView& view, size_t baseline) {
+  size_t best = baseline;
+  for (size_t i = 0; i < view.rows.size(); ++i) {
+    if (view.rows[i].baseline == baseline && median_tflops(view.rows[i]) > median_tflops(view.rows[best]))
+      best = i;
+  }
+  const ResultRow& row = view.rows[best];
+  const std::string base = markdown_code(view.label(view.rows[baseline]));
+  if (best == baseline)
+    return fmt::format("{}: no point is faster than this baseline ({:.4g} TF/s)", base, median_tflops(row));
+  if (row.verdict != "faster")
+    return fmt::format("{}: no point is ahead of this baseline beyond noise; the fastest is {} ({}, {})",
+                       base, markdown_code(view.label(row)), change_text(row.against->ratio), row.verdict);
+  return fmt::format("{} wins with {:.4g} TF/s, {} over {}", markdown_code(view.label(row)),
+                     median_tflops(row), change_text(row.against->ratio), base);
+}
+
+void add_winners(const ExperimentView& view, std::vector<std::string>& lines) {
+  bool compared = false;
+  for (size_t i = 0; i < view.rows.size(); ++i) {
+    const auto with_i = [&](const ResultRow& row) { return row.baseline == i; };
+    if (std::none_of(view.rows.begin(), view.rows.end(), with_i)) continue;
+    lines.push_back(winner_line(view, i));
+    compared = true;
+  }
+  if (compared) return;
+  const ResultRow* best = nullptr;
+  for (const ResultRow& row : view.rows) {
+    if (row.timed() && (best == nullptr || median_tflops(row) > median_tflops(*best))) best = &row;
+  }
+  lines.push_back(best == nullptr ? "No point has a result."
+                                  : fmt::format("{} has the highest rate, {:.4g} TF/s; nothing is compared",
+                                                markdown_code(view.label(*best)), median_tflops(*best)));
+}
+
+void add_undecided(const ExperimentView& view, std::vector<std::string>& lines) {
+  for (const std::string verdict : {"within noise", "inconclusive", "identical configuration"}) {
+    std::vector<std::string> labels;
+    for (const ResultRow& row : view.rows) {
+      if (row.verdict == verdict) labels.push_back(markdown_code(view.label(row)));
+    }
+    if (!labels.empty())
+      lines.push_back(fmt::format("Against the baseline {}: {}", verdict, fmt::join(labels, ", ")));
+  }
+  if (view.floor) lines.push_back(fmt::format("Noise floor of this machine: {:.2f} %", 100 * *view.floor));
+}
+
+void add_troubles(const ExperimentView& view, std::vector<std::string>& lines) {
+  for (const StoredPoint& point : view.points) {
+    if (point.state != "done")
+      lines.push_back(
+          fmt::format("{} is not done: {}", markdown_code(point.label), markdown_text(point.state)));
+  }
+  int64_t disturbed = 0;
+  for (const ResultRow& row : view.rows) disturbed += row.measured ? row.measured->disturbed : 0;
+  if (disturbed > 0)
+    lines.push_back(fmt::format("{} results were disturbed by other work on the machine", disturbed));
+}
+
+int direction(double change) { return change > kNoTrend ? 1 : change < -kNoTrend ? -1 : 0; }
+
+std::string trend_text(const ResultRow& row, double published_ratio) {
+  if (row.verdict == "inconclusive") return "undecided here";
+  const int here = row.verdict == "faster" ? 1 : row.verdict == "slower" ? -1 : 0;
+  return here == direction(published_ratio - 1) ? "the trend agrees" : "the trend differs";
+}
+
+void add_published(const ExperimentView& view, std::vector<std::string>& lines) {
+  bool any = false;
+  for (const ResultRow& row : view.rows) {
+    if (!row.timed() || !row.published) continue;
+    any = true;
+    if (!row.baseline || !view.rows[*row.baseline].published) continue;
+    const ResultRow& base = view.rows[*row.baseline];
+    const double published_ratio = *row.published->tflops / *base.published->tflops;
+    lines.push_back(fmt::format("{} over {}: published {:.3f}, here {}: {}", markdown_code(view.label(row)),
+                                markdown_code(view.label(base)), published_ratio,
+                                ratio_text(row.against->ratio), trend_text(row, published_ratio)));
+  }
+  if (any && !view.experiment.reference_defect.empty())
+    lines.push_back("Known defect of the original measurement: " +
+                    markdown_text(view.experiment.reference_defect));
+}
+
+bool same_elsewhere(const StoredJson& a, const StoredJson& b, const Expectation& expectation) {
+  const auto named = [&](const std::string& axis) {
+    const auto is_it = [&](const AxisValue& value) { return value.axis == axis; };
+    return std::any_of(expectation.numerator.begin(), expectation.numerator.end(), is_it) ||
+           std::any_of(expectation.denominator.begin(), expectation.denominator.end(), is_it);
+  };
+  return std::all_of(a.items().begin(), a.items().end(), [&](const auto& item) {
+    return named(item.key()) || (b.contains(item.key()) && b[item.key()] == item.value());
+  });
+}
+
+std::string judged_pair(const ExperimentView& view, const Expectation& expectation, const ResultRow& over,
+                        const ResultRow& under) {
+  const Ratio ratio = compare_speed(series_of(*under.measured), series_of(*over.measured), true, 0).ratio;
+  const bool met = is_met(expectation, ratio.ratio);
+  const bool firm =
+      ratio.n >= 3 && is_met(expectation, ratio.ci_lo) == met && is_met(expectation, ratio.ci_hi) == met;
+  return fmt::format("{}{}: {} over {} is {}", met ? "met" : "not met",
+                     firm ? "" : ", but the interval does not decide it", markdown_code(view.label(over)),
+                     markdown_code(view.label(under)), ratio_text(ratio));
+}
+
+}  // namespace
+
+std::vector<std::string> judge_expectation(const ExperimentView& view, const std::string& text) {
+  Expectation expectation;
+  try {
+    expectation = parse_expectation(text);
+  } catch (const InputError&) {
+    return {fmt::format("Expectation {} cannot be read", markdown_code(text))};
+  }
+  std::vector<std::string> lines;
+  for (const ResultRow& over : view.rows) {
+    const StoredJson over_axes = axes_of(view, over);
+    if (!over.timed() || !matches(expectation.numerator, over_axes) || !matches(expectation.at, over_axes))
+      continue;
+    for (const ResultRow& under : view.rows) {
+      const StoredJson axes = axes_of(view, under);
+      if (under.timed() && matches(expectation.denominator, axes) &&
+          same_elsewhere(over_axes, axes, expectation))
+        lines.push_back(fmt::format("Expectation {} {}", markdown_code(text),
+                                    judged_pair(view, expectation, over, under)));
+    }
+  }
+  if (lines.empty())
+    lines.push_back(fmt::format("Expectation {}: no pair of points with results", markdown_code(text)));
+  return lines;
+}
+
+std::vector<std::string> findings(const ExperimentView& view) {
+  std::vector<std::string> lines;
+  add_winners(view, lines);
+  for (const std::string& expectation : view.experiment.expect) {
+    for (const std::string& line : judge_expectation(view, expectation)) lines.push_back(line);
+  }
+  add_undecided(view, lines);
+  add_troubles(view, lines);
+  add_published(view, lines);
+  return lines;
+}
+
+}  // namespace moehill

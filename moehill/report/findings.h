@@ -1,0 +1,18 @@
+// Findings: the factual lines that the numbers of an experiment give by themselves, as Markdown.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "moehill/report/results_view.h"
+
+namespace moehill {
+
+// Who wins over which baseline and by how much; each expectation with its ratio and interval; what is within
+// noise; what failed or was disturbed; agreement with the published trend; the original's known defect.
+std::vector<std::string> findings(const ExperimentView& view);
+
+// One line a pair of points that the expectation speaks of. Exposed for tests.
+std::vector<std::string> judge_expectation(const ExperimentView& view, const std::string& expectation);
+
+}  // namespace moehill
