@@ -39,7 +39,7 @@ constexpr Subcommand kSubcommands[] = {
     {"predict", "what the model expects of a shape, stage by stage", predict_command},
     {"simulate", "scale beyond this machine", simulate_command},
     {"sweep", "runs the points of an experiment file and keeps every result", sweep_command},
-    {"compare", "two records", nullptr},
+    {"compare", "two sets of results, and a gate for regressions", compare_command},
     {"report", "results as a page, or for other programs", report_command},
     {"logbook", "the book of experiments, in Markdown", logbook_command},
 };

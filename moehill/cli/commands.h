@@ -11,12 +11,14 @@ namespace moehill {
 inline constexpr int kExitDone = 0;
 inline constexpr int kExitBadInput = 2;
 inline constexpr int kExitCheckFailed = 3;
+inline constexpr int kExitRegression = 4;
 inline constexpr int kExitRunFailed = 5;
 inline constexpr int kExitInterrupted = 75;  // and can be resumed
 
 // Those that run on the processes of a job; all of them return the same status.
 int bench_command(const std::vector<std::string>& args, const Job& job);
 int check_command(const std::vector<std::string>& args, const Job& job);
+int compare_command(const std::vector<std::string>& args);
 int logbook_command(const std::vector<std::string>& args);
 int mesh_command(const std::vector<std::string>& args, const Job& job);
 
