@@ -48,13 +48,18 @@ StoredJson record_of(const StoredJson& axes, const std::string& path, int64_t ro
   const double seconds = 18 * tokens * 2048 * (topk * width + 5632) / (tflops * 1e12);
   StoredJson json = {{"schema", "moehill/1"}, {"command", path.empty() ? "bench" : "profile"}};
   if (!path.empty()) json["path"] = path;
-  json["config"] = {{"tokens", tokens},
+  json["config"] = {{"tokens", static_cast<int64_t>(tokens)},
                     {"hidden", 2048},
-                    {"mlp_dim", width},
-                    {"experts", experts},
-                    {"topk", topk},
+                    {"mlp_dim", static_cast<int64_t>(width)},
+                    {"experts", static_cast<int64_t>(experts)},
+                    {"topk", static_cast<int64_t>(topk)},
                     {"shared_expert_dim", 5632},
                     {"dtype", "bf16"},
+                    {"distribution", "random"},
+                    {"backend", "gmm"},
+                    {"impl", "fused_w13"},
+                    {"routing_pack_strategy", "argsort"},
+                    {"queue_mode", "full"},
                     {"bench_pass", "forward_backward"},
                     {"parallel_mode", none ? "none" : "ep"},
                     {"ep_path", none ? StoredJson(nullptr) : StoredJson("compact_psum")}};
@@ -138,7 +143,8 @@ std::vector<StoredJson> values(const char* axis, const std::vector<double>& numb
 std::vector<Story> stories() {
   Story modes{"ep_vs_none", moehill::kHostileTitle, "bench", {{"parallel_mode", "none"}}, {}};
   for (const char* mode : {"none", "ep"}) {
-    for (const int topk : {1, 2, 4, 8}) modes.axes.push_back({{"parallel_mode", mode}, {"topk", topk}});
+    for (const int topk : {1, 2, 4, 8})
+      modes.axes.push_back({{"parallel_mode", mode}, {"topk", static_cast<int64_t>(topk)}});
   }
   return {modes,
           {"width",

@@ -46,7 +46,8 @@ async function open(browser, view) {
 async function check_charts(page) {
   const titles = await page.locator('figcaption b').allTextContents();
   for (const wanted of ['Headline ratios', 'TF/s by top-k', 'Tokens/s by top-k', 'TF/s by width of an expert',
-    'TF/s by number of experts', 'Stages', 'Roofline', 'Device imbalance', 'Error of the model'])
+    'TF/s by number of experts', 'Stages', 'Roofline', 'Device imbalance', 'Error of the model',
+    'Ratios here against those published'])
     assert(titles.includes(wanted), 'no chart ' + wanted);
   for (const chart of await page.locator('.chart').all())
     assert(await chart.locator('svg path[aria-roledescription], svg .mark-symbol path, svg .mark-rect path, svg .mark-line path').count() > 0, 'an empty chart');

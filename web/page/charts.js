@@ -3,6 +3,9 @@ const timed = (rows) => rows.filter((row) => known(row.tflops));
 const quantitative = (field, title, more = {}) => ({field, type: 'quantitative', title, ...more});
 const nominal = (field, title, more = {}) => ({field, type: 'nominal', title, ...more});
 const narrow = () => window.innerWidth < 760;
+// Ticks of a logarithmic axis that holds little more than a decade.
+const ratio_axis = (values) => ({format: '.2~f', labelOverlap: true, values: [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 7, 10, 20]
+  .filter((tick) => tick >= 0.95 * Math.min(1, ...values) && tick <= 1.05 * Math.max(1, ...values))});
 const distinct = (values, field) => new Set(values.map((value) => value[field])).size;
 const below = {orient: 'bottom', columns: 2, symbolLimit: 24, labelLimit: 260, symbolOpacity: 1, title: null};
 
@@ -15,7 +18,7 @@ function ratio_chart(rows) {
   const y = nominal('experiment', null, {sort: null, axis: {labelLimit: narrow() ? 110 : 360, grid: true}});
   const colors = {domain: ['faster', 'slower', 'within noise', 'inconclusive'], range: ['@good', '@bad', '@soft', '@soft']};
   const color = nominal('verdict', null, {scale: colors, legend: {...below, columns: narrow() ? 2 : 4}});
-  const x = quantitative('ratio', 'throughput over the baseline', {scale: {type: 'log', nice: false, padding: 12}, axis: {format: '.2~f', tickCount: 6}});
+  const x = quantitative('ratio', 'throughput over the baseline', {scale: {type: 'log', nice: false, padding: 12}, axis: ratio_axis(values.flatMap((value) => [value.lo, value.hi]))});
   return {title: 'Headline ratios', caption: 'Throughput of each point over its baseline (for overlap paths: over staged_dp), with 95 % intervals.',
     wide: true, values, spec: {height: 22 * distinct(values, 'experiment'), layer: [
       {data: {values: [{one: 1}]}, mark: {type: 'rule', color: '@soft', strokeDash: [4, 3]}, encoding: {x: {field: 'one', type: 'quantitative'}}},
@@ -80,7 +83,7 @@ function imbalance_chart(rows) {
   if (values.length === 0) return null;
   return {title: 'Device imbalance', caption: 'Assignments of the busiest device over the mean, which bounds what sharding experts can gain. 1 is balance.', values, spec: {
     height: 280, mark: {type: 'point', filled: true, size: 55, opacity: 0.7}, encoding: {
-      x: quantitative('imbalance', 'busiest device over mean', {scale: {zero: false, nice: true}}),
+      x: quantitative('imbalance', 'busiest device over mean', {scale: {domainMin: 1, nice: true}, axis: {format: '.2~f', tickCount: 5}}),
       y: nominal('experiment', null, {sort: null, axis: {grid: true, labelLimit: 150}}),
       color: nominal('mode', null, {legend: below}),
       tooltip: [{field: 'experiment'}, {field: 'point'}, {field: 'imbalance', format: '.3f'}]}}};
@@ -112,7 +115,7 @@ function published_chart(rows) {
   if (values.length === 0) return null;
   const all = values.flatMap((value) => [value.here, value.published]);
   const ends = [Math.min(...all), Math.max(...all)].map((value) => ({here: value, published: value}));
-  const scale = {type: 'log', nice: false, padding: 12}, axis = {format: '.2~f', tickCount: 5};
+  const scale = {type: 'log', nice: false, padding: 12}, axis = ratio_axis(all);
   const x = quantitative('published', 'ratio published', {scale, axis}), y = quantitative('here', 'ratio here', {scale, axis});
   return {title: 'Ratios here against those published', caption: 'Points on the line agree. The original often compared one chip with four: see the defects.', values, spec: {
     height: 280, layer: [
