@@ -112,7 +112,7 @@ TEST(RouteTopkBackward, IsTheGradientOfTheGateValues) {
   for (const int num_threads : {1, 3}) {
     ThreadTeam team(num_threads);
     std::vector<float> dlogits(kTokens * kExperts, std::nanf(""));  // every element is to be written
-    route_topk_backward(routing, dp.data(), dlogits.data(), team);
+    route_topk_backward(routing, {0, kTokens}, dp.data(), dlogits.data(), team);
     for (size_t i = 0; i < dlogits.size(); ++i) {
       EXPECT_NEAR(dlogits[i], (loss(i, 1e-5) - loss(i, -1e-5)) / 2e-5, 1e-6) << "logit " << i;
     }
