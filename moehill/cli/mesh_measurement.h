@@ -17,9 +17,10 @@ struct CollectiveResult {
   DType dtype = DType::f32;
   int64_t n = 0;  // elements of the size
   int num_devices = 1;
-  std::vector<double> samples;          // seconds of each iteration on its slowest device; empty: not timed
-  std::optional<int64_t> num_wrong;     // elements on all devices; empty: not checked
-  std::vector<double> library_samples = {};  // of the library's own collective, in turn with ours; empty: none
+  std::vector<double> samples;       // seconds of each iteration on its slowest device; empty: not timed
+  std::optional<int64_t> num_wrong;  // elements on all devices; empty: not checked
+  std::vector<double> library_samples =
+      {};  // of the library's own collective, in turn with ours; empty: none
 
   double bytes() const { return static_cast<double>(n) * static_cast<double>(dtype_bytes(dtype)); }
   // Only what was checked, had no wrong element, and was timed has a bandwidth.
