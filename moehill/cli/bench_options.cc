@@ -67,8 +67,7 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
       "none: one device does all; dp: tokens sharded, experts replicated; ep: experts sharded; both: none "
       "and ep");
   set.choice("--ep-path", &o.ep_path, path_names(),
-             "how devices exchange rows; auto: the one predicted fastest from the probe, else compact_psum",
-             {"fused"});
+             "how devices exchange rows; auto: the one predicted fastest from the probe, else compact_psum");
   set.choice(
       "--shared-placement", &o.shared_placement, placement_names(),
       "ep by psum: the shared expert on each device's slice of the tokens, or on all of them everywhere");

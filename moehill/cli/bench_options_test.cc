@@ -106,7 +106,7 @@ const BadLine kBadLines[] = {
     {"--ep-path dense_masked", {"--ep-path", "without --parallel-mode ep", "add --parallel-mode ep"}},
     {"--parallel-mode ep --ep-path ring_ag_rs --shared-placement replicated", {"--shared-placement", "psum"}},
     {"--parallel-mode dp --ep-path ring_ag_rs", {"--ep-path", "--parallel-mode ep"}},
-    {"--parallel-mode ep --ep-path fused", {"not there yet"}},
+    {"--parallel-mode ep --ep-path fused --shared-placement replicated", {"--shared-placement", "psum"}},
     {"--parallel-mode pp", {"--parallel-mode", "none, dp, ep, both"}},
     {"--mesh sockets", {"--mesh", "threads", "mpi"}},
     {"--devices 2 --none-threads 2", {"--none-threads", "--devices"}},

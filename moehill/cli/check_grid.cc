@@ -21,7 +21,7 @@ constexpr Capacity kCapacities[] = {
     {CapacityPolicy::none, 0}, {CapacityPolicy::drop, 1.0}, {CapacityPolicy::pad, 1.25}};
 constexpr DType kDTypes[] = {DType::f32, DType::bf16};
 // Mode 0 is none, mode kNumPaths + 1 is dp, those between are the paths of ep.
-constexpr int kNumPaths = static_cast<int>(EpPath::ragged_a2a) + 1;
+constexpr int kNumPaths = static_cast<int>(EpPath::fused) + 1;
 constexpr int kNumModes = kNumPaths + 2;
 constexpr uint32_t kQuickShare = 8;
 

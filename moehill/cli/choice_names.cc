@@ -42,7 +42,7 @@ std::vector<Named<Fault>> fault_names() { return all_up_to(Fault::dw_of_wrong_ex
 
 std::vector<Named<std::optional<EpPath>>> path_names() {
   std::vector<Named<std::optional<EpPath>>> names = {{"auto", std::nullopt}};
-  for (const Named<EpPath>& path : all_up_to(EpPath::ragged_a2a)) names.push_back({path.name, path.value});
+  for (const Named<EpPath>& path : all_up_to(EpPath::fused)) names.push_back({path.name, path.value});
   return names;
 }
 

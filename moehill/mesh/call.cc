@@ -22,6 +22,8 @@ const char* name_of(CallKind kind) {
       return "all_to_all";
     case CallKind::exchange_memory:
       return "exchange_memory";
+    case CallKind::common_memory:
+      return "common_memory";
     case CallKind::finished:
       return "the end of its program";
   }

@@ -16,6 +16,7 @@ enum class CallKind {
   all_gather,
   all_to_all,
   exchange_memory,
+  common_memory,
   finished
 };
 

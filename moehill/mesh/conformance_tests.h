@@ -205,6 +205,32 @@ TEST_P(MeshConformance, ExchangeMemoryIsZeroAndAlignedAndComesBack) {
   });
 }
 
+// Each rank leaves a number in its place; all see all of them, or nobody has any such memory.
+TEST_P(MeshConformance, CommonMemoryIsTheSameOnAllRanksOrNowhere) {
+  run_([](Group& group) {
+    const size_t ranks = static_cast<size_t>(group.size());
+    const std::shared_ptr<void> memory = group.common_memory(ranks * sizeof(int));
+    int* const numbers = static_cast<int*>(memory.get());
+    if (numbers != nullptr) numbers[group.rank()] += group.rank() + 7;
+    group.barrier();
+    if (numbers == nullptr) return;
+    for (int r = 0; r < group.size(); ++r) EXPECT_EQ(numbers[r], r + 7);
+    group.barrier();
+  });
+}
+
+TEST_P(MeshConformance, ReadsCountAsAnAllToAll) {
+  run_([](Group& group) {
+    std::vector<int64_t> offsets;
+    for (int r = 0; r <= group.size(); ++r) offsets.push_back(3 * r);
+    const Traffic before = group.traffic();
+    group.count_reads(offsets, offsets, 4);
+    const uint64_t bytes = static_cast<uint64_t>(group.size() - 1) * 12;
+    EXPECT_EQ(group.traffic().sent_bytes - before.sent_bytes, bytes);
+    EXPECT_EQ(group.traffic().received_bytes - before.received_bytes, bytes);
+  });
+}
+
 // Null pointers where there is nothing to move.
 TEST_P(MeshConformance, EmptyCollectivesNeedNoMemory) {
   run_([](Group& group) {

@@ -74,6 +74,14 @@ class Group {
   // is given back to the system by a later call at the latest. Throws what the system's refusal is.
   virtual std::shared_ptr<void> exchange_memory(size_t bytes) = 0;
 
+  // Zeroed memory that is the same on every rank, so that peers read each other's rows in place; `bytes` is
+  // the same everywhere. Null where not all ranks share an address space. Collective.
+  virtual std::shared_ptr<void> common_memory(size_t bytes) = 0;
+  // Rows that ranks read from each other in place, counted as the all_to_all that they stand for. Moves
+  // nothing and waits for nobody.
+  virtual void count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
+                           size_t element_bytes) = 0;
+
   // As mesh/traffic.h counts; barrier() counts nothing.
   virtual Traffic traffic() const = 0;
 

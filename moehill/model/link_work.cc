@@ -107,6 +107,7 @@ std::vector<LinkWork> plan_links(const WorkProblem& problem, const PlanCounts& c
   if (links.is_ragged()) {
     links.all_gather(counts.num_devices, int64_t{counts.num_devices} * counts.num_devices, kInt64);
     links.exchange(false, static_cast<size_t>(counts.topk) * (kInt32 + kF32));
+    if (problem.spread == Spread::fused) links.exchange(false, kInt32);  // which token a row is
   }
   return links.take();
 }

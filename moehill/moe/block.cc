@@ -98,6 +98,15 @@ double Block::scratch_bytes(const MoeShape& shape, const BlockOptions& options, 
   return static_cast<double>(measure.peak_bytes() + gemm) + integers;
 }
 
+void Block::read_rows_at(const int32_t* rows) {
+  token_rows_ = rows;
+  source_row_.resize(row_p_.size());
+}
+
+const int32_t* Block::source_row() const {
+  return token_rows_ == nullptr ? plan_.row_token.data() : source_row_.data();
+}
+
 void Block::make_plan(ThreadTeam& team, const Routing& routing) {
   builder_.build(routing, team, plan_);
   const size_t experts = static_cast<size_t>(num_experts());
@@ -123,6 +132,13 @@ void Block::make_plan(ThreadTeam& team, const Routing& routing) {
     }
   });
   if (options_.fault != Fault::none) plant_fault(routing);
+  if (token_rows_ == nullptr) return;
+  team.parallel_for(plan_.num_rows(), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const int32_t token = plan_.row_token[static_cast<size_t>(r)];
+      source_row_[static_cast<size_t>(r)] = token < 0 ? -1 : token_rows_[token];
+    }
+  });
 }
 
 MlpWeights Block::wave_weights(const MlpWeights& weights, Range experts) const {
@@ -165,7 +181,7 @@ void Block::plant_fault(const Routing& routing) {
 
 void Block::pack_rows(ThreadTeam& team, const MatView& x) {
   if (!packs_rows()) return;
-  gather_rows(team, {x, plan_.row_token.data()}, buffers_.packed_x.slice_rows(0, plan_.num_rows()));
+  gather_rows(team, {x, source_row()}, buffers_.packed_x.slice_rows(0, plan_.num_rows()));
 }
 
 template <typename Body>
@@ -194,7 +210,7 @@ MlpBuffers Block::wave_buffers(Range rows) const {
 
 RowSource Block::wave_x(const MatView& x, Range rows) const {
   if (packs_rows()) return {buffers_.packed_x.slice_rows(rows.begin, rows.end)};
-  return {x, plan_.row_token.data() + rows.begin};
+  return {x, source_row() + rows.begin};
 }
 
 const float* Block::wave_scale(Range rows) const {
@@ -255,12 +271,11 @@ void Block::backward_routed(ThreadTeam& team, const BlockOperands& operands, con
   const bool dp_from_outputs = options_.remat != Remat::combine && !has_preweight(options_.impl);
   if (dp_from_outputs) {
     enter(listener, Stage::combine_grad);
-    row_dots(team, {buffers_.expert_out, y, plan_.row_token.data(), dp_index_.data(), dy_scale}, dx_rows.rows,
-             dp);
+    row_dots(team, {buffers_.expert_out, y, source_row(), dp_index_.data(), dy_scale}, dx_rows.rows, dp);
   }
   if (!gemm_->gathers_and_fuses()) {
     enter(listener, Stage::pack_grad);
-    gather_rows(team, {y, plan_.row_token.data(), dy_scale}, buffers_.packed_dy.slice_rows(0, dx_rows.rows));
+    gather_rows(team, {y, source_row(), dy_scale}, buffers_.packed_dy.slice_rows(0, dx_rows.rows));
   }
   for_each_wave([&](Range experts, Range rows) {
     const MlpWeights weights = wave_weights(operands.experts, experts);
@@ -270,7 +285,7 @@ void Block::backward_routed(ThreadTeam& team, const BlockOperands& operands, con
       mlp_up({team, *gemm_, listener, kRecomputeStages}, wave_offset_, x, weights, buffers, true, nullptr);
     }
     const RowSource dy = gemm_->gathers_and_fuses()
-                             ? RowSource{y, plan_.row_token.data() + rows.begin, dy_scale}
+                             ? RowSource{y, source_row() + rows.begin, dy_scale}
                              : RowSource{buffers_.packed_dy.slice_rows(rows.begin, rows.end)};
     const MlpBackward step{x,
                            dy,

@@ -31,6 +31,8 @@ class Block {
  public:
   Block(const MoeShape& shape, const BlockOptions& options, const BlockShare& share, int num_threads);
 
+  // Token t's rows of x and y are rows[t] of what the routed experts are given, in all plans from now on.
+  void read_rows_at(const int32_t* rows);
   // Makes the plan of this device's experts from the routing, and the gate values by row.
   void make_plan(ThreadTeam& team, const Routing& routing);
   // Packs rows of x where the backend or the queue mode wants that.
@@ -84,6 +86,8 @@ class Block {
   template <typename Body>
   void for_each_wave(const Body& body);
   MlpBuffers wave_buffers(Range rows) const;
+  // [rows] where a row's x and y are.
+  const int32_t* source_row() const;
   RowSource wave_x(const MatView& x, Range rows) const;
   const float* wave_scale(Range rows) const;
   MlpWeights wave_weights(const MlpWeights& weights, Range experts) const;
@@ -97,7 +101,9 @@ class Block {
   BlockShare share_;
   PlanBuilder builder_;
   RoutingPlan plan_;
-  std::vector<int64_t> offset_;      // group offsets with the masked rows in the last expert's group
+  std::vector<int64_t> offset_;          // group offsets with the masked rows in the last expert's group
+  const int32_t* token_rows_ = nullptr;  // [T]; null: token t is row t
+  std::vector<int32_t> source_row_;
   std::vector<float> row_p_;         // [rows] gate value; 0 for padding and masked rows
   std::vector<int32_t> dp_index_;    // [rows] assignment; -1 for padding and masked rows
   std::vector<float> assignment_p_;  // [T k] gate value; 0 for masked rows

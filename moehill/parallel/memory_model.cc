@@ -58,7 +58,7 @@ double path_bytes(const RunConfig& config, int rank) {
   }
   if (config.path == EpPath::ring_ag_rs)
     return sums + (backward ? 2 * rows + shared_gradient_bytes(config) : rows);
-  if (config.path == EpPath::ragged_a2a) {
+  if (routes_rows(config)) {
     const double row_bytes =
         static_cast<double>(shape.hidden) * static_cast<double>(dtype_bytes(shape.dtype));
     const double received = backward ? 3 : 2;  // x, partial sums, dy; as many rows as are sent

@@ -16,6 +16,8 @@ const char* name_of(EpPath path) {
       return "ring_ag_rs";
     case EpPath::ragged_a2a:
       return "ragged_a2a";
+    case EpPath::fused:
+      return "fused";
   }
   return "?";
 }

@@ -73,7 +73,7 @@ BlockShare block_share(const RunConfig& config, int rank) {
   if (config.mode == ParallelMode::dp) return {0, shape.experts, {0, own.size()}, PlanScope::local};
   const Range experts = share(shape.experts, rank, config.num_devices);
   BlockShare block{static_cast<int>(experts.begin), static_cast<int>(experts.end), own, PlanScope::local};
-  if (config.path == EpPath::ragged_a2a) block.shared_tokens = {0, own.size()};
+  if (routes_rows(config)) block.shared_tokens = {0, own.size()};
   if (shards_tokens(config)) return block;
   if (config.shared_placement == SharedPlacement::replicated) block.shared_tokens = {0, shape.tokens};
   if (config.path == EpPath::dense_masked) block.scope = PlanScope::masked;
@@ -84,7 +84,7 @@ BlockShare block_share(const RunConfig& config, int rank) {
 // elsewhere) belong to one more expert, which nobody holds.
 MoeShape block_shape(const RunConfig& config, int rank) {
   MoeShape shape = config.shape;
-  const bool ragged = config.mode == ParallelMode::ep && config.path == EpPath::ragged_a2a;
+  const bool ragged = routes_rows(config);
   if (config.mode == ParallelMode::dp) shape.tokens = share(shape.tokens, rank, config.num_devices).size();
   if (config.mode == ParallelMode::dp || ragged) ++shape.experts;
   return shape;
@@ -92,7 +92,7 @@ MoeShape block_shape(const RunConfig& config, int rank) {
 
 BlockOptions block_options(const RunConfig& config) {
   BlockOptions options = config.block;
-  const bool ragged = config.mode == ParallelMode::ep && config.path == EpPath::ragged_a2a;
+  const bool ragged = routes_rows(config);
   if (config.mode != ParallelMode::dp && !ragged) return options;
   // Dropping goes by the order of all tokens, so it happens before rows are sent; the capacity itself is that
   // of the whole problem.
@@ -113,6 +113,7 @@ std::unique_ptr<ParallelPath> make_path(const PathInputs& inputs) {
     case EpPath::ring_ag_rs:
       return make_gather_path(inputs);
     case EpPath::ragged_a2a:
+    case EpPath::fused:
       return make_ragged_path(inputs);
   }
   return nullptr;

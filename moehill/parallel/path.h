@@ -32,6 +32,8 @@ class ParallelPath {
  public:
   virtual ~ParallelPath() = default;
   // SPMD: every device calls these on its own object with its own group. dy_scale = 2 / (T H).
+  // Once, before the first step: memory that is shared with the peers.
+  virtual void prepare(Group&) {}
   void begin_step(Group& group);
   virtual void make_plan(Group& group, StageListener* listener);
   virtual void forward(Group& group, StageListener* listener) = 0;

@@ -1,13 +1,14 @@
-// `ragged_a2a`: tokens and experts sharded. Each token's row goes once to every device that holds one of its
-// experts; that device sums the rows of its experts before it returns one row, and the token's device adds
-// what comes back. Backward sends the rows of dy the same way and gets rows of dx and dp back. Moves as many
-// rows as the routing needs and no more.
+// `ragged_a2a` and `fused`: tokens and experts sharded. Each token's row goes once to every device that holds
+// one of its experts; that device sums the rows of its experts before it returns one row, and the token's
+// device adds what comes back. Backward sends the rows of dy the same way and gets rows of dx and dp back.
+// Moves as many rows as the routing needs and no more.
 //
-// Partial sums travel in the storage type, as rows of x do.
+// `fused`: the same plan with nothing copied where devices share an address space; elsewhere by messages.
+// Either way the shared expert works while rows are in flight, and partial sums are of the storage type and
+// added in the order of devices, so both give the same bits.
 #include <optional>
 
-#include "moehill/kernels/rows.h"
-#include "moehill/parallel/ragged_route.h"
+#include "moehill/parallel/row_exchange.h"
 #include "moehill/parallel/shared_gradient.h"
 
 namespace moehill {
@@ -21,23 +22,25 @@ class RaggedPath final : public ParallelPath {
         own_(result_tokens(inputs.config, inputs.rank)),
         route_(inputs.config, *inputs.routing, inputs.rank) {
     const MoeShape& shape = inputs.config.shape;
-    const int64_t max_sent = RaggedRoute::max_sent(inputs.config, inputs.rank);
     operands_.x = inputs.x.slice_rows(own_.begin, own_.end);
-    sent_ = Matrix::tight(max_sent, shape.hidden, shape.dtype);
-    received_x_ = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
-    partial_ = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
     if (!backward_too()) return;
-    received_y_ = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
     partial_dp_.resize(static_cast<size_t>(shape.assignments()));
-    returned_dp_.resize(static_cast<size_t>(max_sent * shape.topk));
+    returned_dp_.resize(static_cast<size_t>(RaggedRoute::max_sent(inputs.config, inputs.rank) * shape.topk));
     if (shape.shared_dim == 0) return;
     shared_gradient_.emplace(inputs);
     operands_.shared_grad = shared_gradient_->part();
   }
 
+  void prepare(Group& group) override {
+    if (inputs_.config.path == EpPath::fused) exchange_ = make_direct_exchange(inputs_, route_, group);
+    if (exchange_ == nullptr) exchange_ = make_message_exchange(inputs_, route_, group);
+    if (exchange_->in_place()) block_.read_rows_at(route_.received_token());
+  }
+
   void make_plan(Group& group, StageListener* listener) override {
     enter(listener, Stage::plan);
     route_.make(group);
+    exchange_->make_index(group);
     count_sent(group, Move::metadata);
     block_.make_plan(group.team(), route_.received());
   }
@@ -45,25 +48,31 @@ class RaggedPath final : public ParallelPath {
   void forward(Group& group, StageListener* listener) override {
     ThreadTeam& team = group.team();
     enter(listener, Stage::dispatch);
-    dispatch(group, operands_.x, received_x_);
+    exchange_->start_x(group);
+    if (block_.has_shared()) block_.forward_shared(team, operands_, y_, listener);
+    enter(listener, Stage::dispatch);
+    exchange_->finish(group);
+    count_sent(group, Move::dispatch);
     const BlockOperands operands = received_operands();
     if (block_.packs_rows()) {
       enter(listener, Stage::pack);
       block_.pack_rows(team, operands.x);
     }
-    block_.forward_routed(team, operands, {}, received(partial_), listener);
-    if (block_.has_shared()) block_.forward_shared(team, operands_, y_, listener);
+    block_.forward_routed(team, operands, {}, exchange_->partial(), listener);
     enter(listener, Stage::reduce);
     combine(group, y_);
   }
 
   void backward(Group& group, float dy_scale, StageListener* listener) override {
     ThreadTeam& team = group.team();
+    enter(listener, Stage::dispatch_grad);
+    exchange_->start_y(group);
     if (block_.has_shared()) block_.backward_shared(team, operands_, y_, dy_scale, dx_, listener);
     enter(listener, Stage::dispatch_grad);
-    dispatch(group, y_, received_y_);
+    exchange_->finish(group);
+    count_sent(group, Move::dispatch);
     std::fill(partial_dp_.begin(), partial_dp_.end(), 0.0f);
-    block_.backward_routed(team, received_operands(), received(received_y_), dy_scale, {}, received(partial_),
+    block_.backward_routed(team, received_operands(), exchange_->y(), dy_scale, {}, exchange_->partial(),
                            partial_dp_.data(), listener);
     enter(listener, Stage::reduce_grad);
     combine(group, dx_);
@@ -74,35 +83,16 @@ class RaggedPath final : public ParallelPath {
   }
 
  private:
-  MatView received(const MatView& all) const { return all.slice_rows(0, route_.num_received()); }
-
   BlockOperands received_operands() const {
     BlockOperands operands = operands_;
-    operands.x = received(received_x_);
+    operands.x = exchange_->x();
     return operands;
   }
 
-  size_t row_bytes() const {
-    return static_cast<size_t>(inputs_.config.shape.hidden) * dtype_bytes(inputs_.config.shape.dtype);
-  }
-
-  // Rows of the own tokens to the devices of their experts.
-  void dispatch(Group& group, const MatView& own, const MatView& all_received) {
-    gather_rows(group.team(), {own, route_.sent_token()}, sent_.view().slice_rows(0, route_.num_sent()));
-    group.all_to_all(sent_.view().data, route_.send_offsets(), all_received.data, route_.receive_offsets(),
-                     row_bytes());
-    count_sent(group, Move::dispatch);
-  }
-
-  // The adjoint: partial sums back, and out = their sum in the order of devices, plus the shared expert's
-  // part that `out` holds.
+  // The adjoint of a dispatch: the shared expert's part is in `out` already.
   void combine(Group& group, const MatView& out) {
-    group.all_to_all(partial_.view().data, route_.receive_offsets(), sent_.view().data, route_.send_offsets(),
-                     row_bytes());
+    exchange_->combine(group, block_.has_shared() ? out : MatView{}, out);
     count_sent(group, Move::combine);
-    const MatView returned = sent_.view().slice_rows(0, route_.num_sent());
-    const MatView base = block_.has_shared() ? out : MatView{};
-    combine_rows(group.team(), {returned, route_.row_at_device(), nullptr, group.size(), base}, out);
   }
 
   void return_dp(Group& group) {
@@ -119,9 +109,7 @@ class RaggedPath final : public ParallelPath {
 
   Range own_;
   RaggedRoute route_;
-  Matrix sent_{};                                // [rows sent, H]; then what comes back
-  Matrix received_x_{}, received_y_{};           // [rows received, H]; y until backward has used it
-  Matrix partial_{};                             // [rows received, H] this device's part of y, then of dx
+  std::unique_ptr<RowExchange> exchange_;
   std::vector<float> partial_dp_, returned_dp_;  // [rows received, k], [rows sent, k]
   std::optional<SharedGradient> shared_gradient_;
 };

@@ -16,7 +16,10 @@ RaggedRoute::RaggedRoute(const RunConfig& config, const Routing& routing, int ra
     : num_devices_(config.num_devices),
       topk_(config.shape.topk),
       nobody_(config.shape.experts),
+      rank_(rank),
       num_own_(result_tokens(config, rank).size()),
+      num_tokens_(config.shape.tokens),
+      sends_tokens_(config.path == EpPath::fused),
       own_(config, routing, result_tokens(config, rank)) {
   device_of_.resize(idx(config.shape.experts));
   for (int d = 0; d < num_devices_; ++d) {
@@ -36,6 +39,7 @@ RaggedRoute::RaggedRoute(const RunConfig& config, const Routing& routing, int ra
   received_.expert.resize(idx(config.shape.assignments()));
   received_.weight.resize(received_.expert.size());
   received_choice_.resize(received_.expert.size());
+  if (sends_tokens_) received_token_.resize(idx(config.shape.tokens));
 }
 
 void RaggedRoute::make(Group& group) {
@@ -43,6 +47,13 @@ void RaggedRoute::make(Group& group) {
   place_rows();
   exchange_counts(group);
   exchange_choices(group);
+  if (sends_tokens_) exchange_tokens(group);
+}
+
+int64_t RaggedRoute::place_at(int device) const {
+  int64_t rows = 0;
+  for (int r = 0; r < rank_; ++r) rows += counts_[idx(r) * idx(num_devices_) + idx(device)];
+  return rows;
 }
 
 // Counts first, since rows are ordered by device.
@@ -79,6 +90,17 @@ void RaggedRoute::exchange_counts(Group& group) {
   for (int r = 0; r < num_devices_; ++r) {
     const int64_t rows = counts_[idx(r) * idx(num_devices_) + idx(group.rank())];
     receive_offsets_[idx(r) + 1] = receive_offsets_[idx(r)] + rows;
+  }
+}
+
+// A sender names tokens by their places among its own.
+void RaggedRoute::exchange_tokens(Group& group) {
+  group.all_to_all(sent_token_.data(), send_offsets_, received_token_.data(), receive_offsets_,
+                   sizeof(int32_t));
+  for (int r = 0; r < num_devices_; ++r) {
+    const int32_t first = static_cast<int32_t>(share(num_tokens_, r, num_devices_).begin);
+    for (int64_t i = receive_offsets_[idx(r)]; i < receive_offsets_[idx(r) + 1]; ++i)
+      received_token_[idx(i)] += first;
   }
 }
 

@@ -27,6 +27,10 @@ class RaggedRoute {
   // [T, k] of the received rows, then of nobody: what the device's block plans from. Received row r is token
   // r.
   const Routing& received() const { return received_; }
+  // [received] token of a received row, counted over all devices; `fused` only.
+  const int32_t* received_token() const { return received_token_.data(); }
+  // Where the own rows begin among those that `device` receives.
+  int64_t place_at(int device) const;
   int device_of(int expert) const { return device_of_[static_cast<size_t>(expert)]; }
   const OwnAssignments& own() const { return own_; }
 
@@ -41,15 +45,17 @@ class RaggedRoute {
   void place_rows();
   void exchange_counts(Group& group);
   void exchange_choices(Group& group);
+  void exchange_tokens(Group& group);
 
-  int num_devices_, topk_, nobody_;
-  int64_t num_own_;
+  int num_devices_, topk_, nobody_, rank_;
+  int64_t num_own_, num_tokens_;
+  bool sends_tokens_;
   OwnAssignments own_;
   std::vector<int32_t> device_of_;  // [E]
   std::vector<int64_t> count_, counts_,
       count_offsets_;  // [P] rows to each device, [P, P] of all, P's multiples
   std::vector<int64_t> send_offsets_, receive_offsets_;
-  std::vector<int32_t> sent_token_, row_at_device_;
+  std::vector<int32_t> sent_token_, row_at_device_, received_token_;
   std::vector<Choice> sent_choice_, received_choice_;  // [rows, k]
   Routing received_;
 };

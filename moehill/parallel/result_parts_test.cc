@@ -59,8 +59,8 @@ TEST(ResultParts, CoverEverythingOnce) {
       config.mode = ParallelMode::dp;
       expect_cover(config);
       config.mode = ParallelMode::ep;
-      for (const EpPath path :
-           {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs, EpPath::ragged_a2a}) {
+      for (const EpPath path : {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs,
+                                EpPath::ragged_a2a, EpPath::fused}) {
         for (const auto placement : {SharedPlacement::sliced, SharedPlacement::replicated}) {
           config.path = path;
           config.shared_placement = placement;

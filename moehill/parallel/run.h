@@ -15,7 +15,7 @@
 namespace moehill {
 
 enum class ParallelMode { none, dp, ep };
-enum class EpPath { compact_psum, dense_masked, ring_ag_rs, ragged_a2a };
+enum class EpPath { compact_psum, dense_masked, ring_ag_rs, ragged_a2a, fused };
 enum class SharedPlacement {
   sliced,
   replicated
@@ -35,11 +35,16 @@ struct RunConfig {
   int threads_per_device = 1;
 };
 
+// Whether tokens' rows go to the devices of their experts and to no others.
+inline bool routes_rows(const RunConfig& config) {
+  return config.mode == ParallelMode::ep &&
+         (config.path == EpPath::ragged_a2a || config.path == EpPath::fused);
+}
+
 // Whether each device has its own tokens and nobody else's.
 inline bool shards_tokens(const RunConfig& config) {
   return config.mode == ParallelMode::dp ||
-         (config.mode == ParallelMode::ep &&
-          (config.path == EpPath::ring_ag_rs || config.path == EpPath::ragged_a2a));
+         (config.mode == ParallelMode::ep && config.path == EpPath::ring_ag_rs) || routes_rows(config);
 }
 
 // Bytes that a run needs, by part; the printed parts of a refusal.

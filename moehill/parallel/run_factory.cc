@@ -82,6 +82,7 @@ class BlockRun final : public Run {
     for (int64_t rank = local_.begin; rank < local_.end; ++rank)
       paths_.push_back(make_device_path(static_cast<int>(rank)));
     step_ = [this](Group& group) { step_device(group); };
+    on_devices([this](Group& group) { path_of(group).prepare(group); });
     if (config().block.prequeue) {
       on_devices([this](Group& group) { path_of(group).make_plan(group, nullptr); });
     }

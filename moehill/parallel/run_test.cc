@@ -32,8 +32,8 @@ namespace {
 constexpr MoeShape kOdd{37, 45, 27, 7, 3, 19, DType::f32};
 
 constexpr EpPath kPaths[] = {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs,
-                             EpPath::ragged_a2a};
-constexpr EpPath kShardingPaths[] = {EpPath::ring_ag_rs, EpPath::ragged_a2a};
+                             EpPath::ragged_a2a, EpPath::fused};
+constexpr EpPath kShardingPaths[] = {EpPath::ring_ag_rs, EpPath::ragged_a2a, EpPath::fused};
 
 RunConfig dp(RunConfig config, int devices) {
   config.mode = ParallelMode::dp;

@@ -93,6 +93,16 @@ TEST_P(TrafficTest, RingIsAnAllGatherAndAReduceScatter) {
   }
 }
 
+TEST_P(TrafficTest, FusedReadsWhatRaggedMovesAndNamesEachToken) {
+  const std::vector<Traffic> ragged = ep(EpPath::ragged_a2a, Pass::forward_backward);
+  const std::vector<Traffic> fused = ep(EpPath::fused, Pass::forward_backward);
+  for (int r = 0; r < num_devices(); ++r) {
+    const Traffic& t = ragged[static_cast<size_t>(r)];
+    expect_bytes(fused[static_cast<size_t>(r)], static_cast<int64_t>(t.sent_bytes) + 4 * pairs_sent(r),
+                 static_cast<int64_t>(t.received_bytes) + 4 * pairs_received(r), r);
+  }
+}
+
 TEST_P(TrafficTest, RaggedMovesATokenOnceADevice) {
   const std::vector<Traffic> forward = ep(EpPath::ragged_a2a, Pass::forward);
   const std::vector<Traffic> both = ep(EpPath::ragged_a2a, Pass::forward_backward);

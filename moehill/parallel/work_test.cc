@@ -69,8 +69,8 @@ TEST_P(WorkTest, BytesAndFlopsAreThoseOfTheRun) {
     config.mode = ParallelMode::dp;
     expect_equal(config, variant);
     config.mode = ParallelMode::ep;
-    for (const EpPath path :
-         {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs, EpPath::ragged_a2a}) {
+    for (const EpPath path : {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs,
+                              EpPath::ragged_a2a, EpPath::fused}) {
       config.path = path;
       expect_equal(config, variant);
     }

@@ -24,6 +24,8 @@ class LibraryGroup final : public Group {
                       DType output_dtype) override;
   void finish() override;
   std::shared_ptr<void> exchange_memory(size_t bytes) override;
+  std::shared_ptr<void> common_memory(size_t) override { return nullptr; }
+  void count_reads(std::span<const int64_t>, std::span<const int64_t>, size_t) override {}
   Traffic traffic() const override { return {}; }
 
  private:

@@ -40,6 +40,9 @@ class MpiGroup final : public Group {
                         std::span<const int64_t> receive_offsets, size_t element_bytes) override;
   void finish() override;
   std::shared_ptr<void> exchange_memory(size_t bytes) override;
+  std::shared_ptr<void> common_memory(size_t bytes) override;
+  void count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
+                   size_t element_bytes) override;
   Traffic traffic() const override { return traffic_; }
 
   // Where this rank's program ends: a peer of the node that is elsewhere is a disagreement.

@@ -4,6 +4,8 @@
 
 #include "moehill/mesh/copy.h"
 #include "moehill/mesh/mpi/mpi_group.h"
+
+#include "moehill/mesh/arguments.h"
 #include "moehill/mesh/traffic.h"
 
 namespace moehill {
@@ -52,6 +54,19 @@ std::shared_ptr<void> MpiGroup::exchange_memory(size_t bytes) {
     std::memset(static_cast<char*>(memory.get()) + begin, 0, static_cast<size_t>(end - begin));
   });
   return memory;
+}
+
+// A node's windows lie at different addresses in its processes, so rows travel.
+std::shared_ptr<void> MpiGroup::common_memory(size_t) {
+  require_idle("common_memory");
+  return nullptr;
+}
+
+void MpiGroup::count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
+                           size_t element_bytes) {
+  check_offsets("count_reads", send_offsets, size_);
+  check_offsets("count_reads", receive_offsets, size_);
+  count_all_to_all(traffic_, rank_, send_offsets, receive_offsets, element_bytes);
 }
 
 void MpiGroup::start_all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,

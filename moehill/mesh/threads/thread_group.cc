@@ -37,6 +37,23 @@ std::shared_ptr<void> ThreadGroup::exchange_memory(size_t bytes) {
   return make_exchange_buffer(bytes);
 }
 
+std::shared_ptr<void> ThreadGroup::common_memory(size_t bytes) {
+  require_idle("common_memory");
+  std::shared_ptr<void> memory = rank_ == 0 ? make_exchange_buffer(bytes) : nullptr;
+  const std::span<const Call> calls =
+      meet({.kind = CallKind::common_memory, .n = static_cast<int64_t>(bytes), .input = &memory});
+  if (rank_ > 0) memory = *static_cast<const std::shared_ptr<void>*>(calls[0].input);
+  rendezvous_.part();
+  return memory;
+}
+
+void ThreadGroup::count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
+                              size_t element_bytes) {
+  check_offsets("count_reads", send_offsets, size_);
+  check_offsets("count_reads", receive_offsets, size_);
+  count_all_to_all(traffic_, rank_, send_offsets, receive_offsets, element_bytes);
+}
+
 // Rank d sums slice d of everybody's input and writes it to everybody's output. In place this is right too:
 // slice d of any rank's memory is touched by rank d alone.
 void ThreadGroup::all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype,

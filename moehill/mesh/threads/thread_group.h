@@ -22,6 +22,9 @@ class ThreadGroup final : public Group {
                       DType output_dtype) override;
   void finish() override;
   std::shared_ptr<void> exchange_memory(size_t bytes) override;
+  std::shared_ptr<void> common_memory(size_t bytes) override;
+  void count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
+                   size_t element_bytes) override;
   Traffic traffic() const override { return traffic_; }
 
  private:

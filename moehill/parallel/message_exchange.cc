@@ -1,0 +1,72 @@
+// Rows by all_to_all: packed once on the sender, one copy or message to the receiver.
+#include "moehill/kernels/rows.h"
+#include "moehill/parallel/row_exchange.h"
+
+namespace moehill {
+namespace {
+
+struct ExchangeRows {
+  std::shared_ptr<void> memory;
+  MatView view{};
+
+  ExchangeRows() = default;
+  ExchangeRows(Group& group, int64_t rows, int64_t cols, DType dtype)
+      : memory(group.exchange_memory(static_cast<size_t>(rows * cols) * dtype_bytes(dtype))),
+        view{memory.get(), dtype, rows, cols, cols} {}
+};
+
+class MessageExchange final : public RowExchange {
+ public:
+  MessageExchange(const PathInputs& inputs, const RaggedRoute& route, Group& group) : route_(route) {
+    const MoeShape& shape = inputs.config.shape;
+    const Range own = result_tokens(inputs.config, inputs.rank);
+    own_x_ = inputs.x.slice_rows(own.begin, own.end);
+    own_y_ = inputs.y.slice_rows(own.begin, own.end);
+    sent_ = {group, RaggedRoute::max_sent(inputs.config, inputs.rank), shape.hidden, shape.dtype};
+    x_ = {group, shape.tokens, shape.hidden, shape.dtype};
+    partial_ = {group, shape.tokens, shape.hidden, shape.dtype};
+    if (inputs.config.block.pass == Pass::forward_backward)
+      y_ = {group, shape.tokens, shape.hidden, shape.dtype};
+  }
+
+  bool in_place() const override { return false; }
+  void make_index(Group&) override {}
+  void start_x(Group& group) override { start(group, own_x_, x_.view); }
+  void start_y(Group& group) override { start(group, own_y_, y_.view); }
+  void finish(Group& group) override { group.finish(); }
+  MatView x() const override { return x_.view.slice_rows(0, route_.num_received()); }
+  MatView y() const override { return y_.view.slice_rows(0, route_.num_received()); }
+  MatView partial() const override { return partial_.view.slice_rows(0, route_.num_received()); }
+
+  void combine(Group& group, const MatView& base, const MatView& out) override {
+    group.all_to_all(partial_.view.data, route_.receive_offsets(), sent_.view.data, route_.send_offsets(),
+                     row_bytes());
+    const MatView returned = sent_.view.slice_rows(0, route_.num_sent());
+    combine_rows(group.team(), {returned, route_.row_at_device(), nullptr, group.size(), base}, out);
+  }
+
+ private:
+  size_t row_bytes() const {
+    return static_cast<size_t>(partial_.view.cols) * dtype_bytes(partial_.view.dtype);
+  }
+  void start(Group& group, const MatView& own, const MatView& received) {
+    gather_rows(group.team(), {own, route_.sent_token()}, sent_.view.slice_rows(0, route_.num_sent()));
+    group.start_all_to_all(sent_.view.data, route_.send_offsets(), received.data, route_.receive_offsets(),
+                           row_bytes());
+  }
+
+  const RaggedRoute& route_;
+  MatView own_x_{}, own_y_{};
+  ExchangeRows sent_;     // [rows sent, H]; then what comes back
+  ExchangeRows x_, y_;    // [rows received, H]; y of backward
+  ExchangeRows partial_;  // [rows received, H] this device's part of y, then of dx
+};
+
+}  // namespace
+
+std::unique_ptr<RowExchange> make_message_exchange(const PathInputs& inputs, const RaggedRoute& route,
+                                                   Group& group) {
+  return std::make_unique<MessageExchange>(inputs, route, group);
+}
+
+}  // namespace moehill
