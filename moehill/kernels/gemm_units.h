@@ -42,6 +42,8 @@ class UnitQueue {
   // Cuts the groups; finer than asked if there would be fewer than about kUnitsPerThread units a thread.
   void fill(GroupOffsets offset, const UnitCut& cut, int num_threads);
 
+  int64_t num_units() const { return static_cast<int64_t>(units_.size()); }
+
   // The next unit, or null when the queue is empty. Thread-safe.
   const GemmUnit* take() {
     const size_t i = next_.fetch_add(1, std::memory_order_relaxed);

@@ -17,62 +17,63 @@ namespace HWY_NAMESPACE {
 // Outputs may be f32 where the operands are bf16: partial sums that others add to.
 template <typename T, class Blocks>
 void forward_unit(const GemmUnit& unit, const RowSource& a, const WeightView& w, const Blocks& blocks,
-                  int64_t chunk, const ForwardOutput& out, GmmScratch& scratch) {
+                  int64_t chunk, const ProductBlocks& sizes, const ForwardOutput& out, GmmScratch& scratch) {
   if (out.swiglu) {
-    columns_unit<T>(unit, a, w.k, chunk, blocks, SwigluTiles<T>{out}, scratch);
+    columns_unit<T>(unit, a, w.k, chunk, sizes, blocks, SwigluTiles<T>{out}, scratch);
   } else if (out.c.dtype == DType::f32) {
-    columns_unit<T>(unit, a, w.k, chunk, blocks, StoreTiles<float, false>{out.c}, scratch);
+    columns_unit<T>(unit, a, w.k, chunk, sizes, blocks, StoreTiles<float, false>{out.c}, scratch);
   } else {
-    columns_unit<T>(unit, a, w.k, chunk, blocks, StoreTiles<bf16, false>{out.c}, scratch);
+    columns_unit<T>(unit, a, w.k, chunk, sizes, blocks, StoreTiles<bf16, false>{out.c}, scratch);
   }
 }
 
 template <typename T>
-void forward_typed(UnitQueue& queue, const RowSource& a, const WeightView& w, const ForwardOutput& out,
-                   GmmScratch& scratch) {
+void forward_typed(UnitQueue& queue, const RowSource& a, const WeightView& w, const ProductBlocks& sizes,
+                   const ForwardOutput& out, GmmScratch& scratch) {
   while (const GemmUnit* unit = queue.take()) {
     const T* group = static_cast<const T*>(w.data) + unit->group * w.group_elements();
     const PanelBlocks<T> panels{group, w.k};
     if (unit->row_end - unit->row_begin <= kFewStrips * kTileRows) {
-      forward_unit<T>(*unit, a, w, StreamedBlocks<T>{panels}, kMaxDepth, out, scratch);
+      forward_unit<T>(*unit, a, w, StreamedBlocks<T>{panels}, sizes.depth, sizes, out, scratch);
     } else if constexpr (sizeof(T) == 2) {
-      forward_unit<T>(*unit, a, w, WidenedBlocks{panels}, kDepth, out, scratch);
+      forward_unit<T>(*unit, a, w, WidenedBlocks{panels}, sizes.call_depth, sizes, out, scratch);
     } else {
-      forward_unit<T>(*unit, a, w, panels, kDepth, out, scratch);
+      forward_unit<T>(*unit, a, w, panels, sizes.call_depth, sizes, out, scratch);
     }
   }
 }
 
+// Tile calls half as deep, since the source of a block of B passes through L1 too while it is transposed.
 template <typename T, typename Out, bool kAdd>
-void input_grad_typed(UnitQueue& queue, const RowSource& dc, const WeightView& w, const MatView& da,
-                      GmmScratch& scratch) {
+void input_grad_typed(UnitQueue& queue, const RowSource& dc, const WeightView& w, const ProductBlocks& sizes,
+                      const MatView& da, GmmScratch& scratch) {
   while (const GemmUnit* unit = queue.take()) {
     const TransposedBlocks<T> blocks{static_cast<const T*>(w.data) + unit->group * w.group_elements(), w.k};
-    columns_unit<T>(*unit, dc, w.n, kTransposedDepth, blocks, StoreTiles<Out, kAdd>{da}, scratch);
+    columns_unit<T>(*unit, dc, w.n, sizes.call_depth / 2, sizes, blocks, StoreTiles<Out, kAdd>{da}, scratch);
   }
 }
 
 template <typename T, bool kAdd>
-void input_grad_to(UnitQueue& queue, const RowSource& dc, const WeightView& w, const MatView& da,
-                   GmmScratch& scratch) {
-  if (da.dtype == DType::f32) return input_grad_typed<T, float, kAdd>(queue, dc, w, da, scratch);
-  input_grad_typed<T, bf16, kAdd>(queue, dc, w, da, scratch);
+void input_grad_to(UnitQueue& queue, const RowSource& dc, const WeightView& w, const ProductBlocks& sizes,
+                   const MatView& da, GmmScratch& scratch) {
+  if (da.dtype == DType::f32) return input_grad_typed<T, float, kAdd>(queue, dc, w, sizes, da, scratch);
+  input_grad_typed<T, bf16, kAdd>(queue, dc, w, sizes, da, scratch);
 }
 
-void forward_units(UnitQueue& queue, const RowSource& a, const WeightView& w, const ForwardOutput& out,
-                   GmmScratch& scratch) {
-  if (w.dtype == DType::f32) return forward_typed<float>(queue, a, w, out, scratch);
-  forward_typed<bf16>(queue, a, w, out, scratch);
+void forward_units(UnitQueue& queue, const RowSource& a, const WeightView& w, const ProductBlocks& sizes,
+                   const ForwardOutput& out, GmmScratch& scratch) {
+  if (w.dtype == DType::f32) return forward_typed<float>(queue, a, w, sizes, out, scratch);
+  forward_typed<bf16>(queue, a, w, sizes, out, scratch);
 }
 
-void input_grad_units(UnitQueue& queue, const RowSource& dc, const WeightView& w, const MatView& da,
-                      bool accumulate, GmmScratch& scratch) {
+void input_grad_units(UnitQueue& queue, const RowSource& dc, const WeightView& w, const ProductBlocks& sizes,
+                      const MatView& da, bool accumulate, GmmScratch& scratch) {
   if (w.dtype == DType::f32) {
-    return accumulate ? input_grad_to<float, true>(queue, dc, w, da, scratch)
-                      : input_grad_to<float, false>(queue, dc, w, da, scratch);
+    return accumulate ? input_grad_to<float, true>(queue, dc, w, sizes, da, scratch)
+                      : input_grad_to<float, false>(queue, dc, w, sizes, da, scratch);
   }
-  accumulate ? input_grad_to<bf16, true>(queue, dc, w, da, scratch)
-             : input_grad_to<bf16, false>(queue, dc, w, da, scratch);
+  accumulate ? input_grad_to<bf16, true>(queue, dc, w, sizes, da, scratch)
+             : input_grad_to<bf16, false>(queue, dc, w, sizes, da, scratch);
 }
 
 void weight_grad_units(UnitQueue& queue, const RowSource& a, const RowSource& dc, const WeightView& dw,
@@ -110,22 +111,26 @@ struct ScratchSizes {
 };
 
 ScratchSizes scratch_sizes(const GemmLimits& limits) {
-  const int64_t rows = std::min(kBlockRows, limits.max_rows) + kMaxTileRows;
-  const int64_t depth = std::min(kMaxDepth, limits.max_depth);
-  const int64_t chunks = depth / kTransposedDepth + 1;
+  const BlockSizes& blocks = limits.blocks;
+  const int64_t rows = std::min(blocks.bt, limits.max_rows) + kMaxTileRows;
+  const int64_t depth = std::min(std::max(blocks.bd1, blocks.bf), limits.max_depth);
+  const int64_t chunks = depth / (std::min(blocks.bd1c, blocks.bfc) / 2) + 1;
+  const int64_t call_depth = std::max(blocks.bd1c, blocks.bfc);
   const int64_t grad_rows = std::min(kGradRows, limits.max_rows);
+  const int64_t grad_columns = std::min(kGradColumns, limits.max_depth);
   const int64_t panels = limits.max_depth / kPanelWidth + 1;
-  const bool deep = limits.max_depth > kMaxDepth;
+  const bool deep = limits.max_depth > std::min(blocks.bd1, blocks.bf);
   const bool deep_grad = limits.max_rows > kGradRows;
 
   const int64_t columns_a = rows * (depth + kPanelWidth) + chunks * kLineFloats;
-  const int64_t grad_a = (depth + kMaxTileRows) * (grad_rows + kLineFloats);
+  const int64_t grad_a = (grad_columns + kMaxTileRows) * (grad_rows + kLineFloats);
   const int64_t grad_b = grad_rows * kPanelWidth * panels;
+  const int64_t pass_panels = std::min(panels, blocks.bd2c / kPanelWidth);
   const int64_t columns_c =
-      rows * kPanelWidth * (deep ? std::min(panels, kMaxPanelsDeep) : std::min(panels, kPanelsPerPass));
+      rows * kPanelWidth * std::max(pass_panels, deep ? std::min(panels, kMaxPanelsDeep) : 0);
   const int64_t grad_c =
-      deep_grad ? (depth + kMaxTileRows) * kPanelWidth * std::min(panels, kMaxGradPanelsDeep) : 0;
-  ScratchSizes sizes{std::max(columns_a, grad_a), std::max(kDepth * kPanelWidth, grad_b),
+      deep_grad ? (grad_columns + kMaxTileRows) * kPanelWidth * std::min(panels, kMaxGradPanelsDeep) : 0;
+  ScratchSizes sizes{std::max(columns_a, grad_a), std::max(call_depth * kPanelWidth, grad_b),
                      std::max({columns_c, grad_c, kMaxTileRows * kPanelWidth}),
                      limits.max_depth + kPanelWidth};
   for (int64_t* n : {&sizes.a, &sizes.b, &sizes.c, &sizes.zeros})
@@ -136,11 +141,11 @@ ScratchSizes scratch_sizes(const GemmLimits& limits) {
 class Gmm final : public GroupedGemm {
  public:
   explicit Gmm(const GemmLimits& limits)
-      : limits_(limits), memory_(gmm_workspace_bytes(limits)), queue_(limits, kBlockRows) {
+      : limits_(limits), memory_(gmm_workspace_bytes(limits)), queue_(limits, limits.blocks.bt) {
     const ScratchSizes sizes = scratch_sizes(limits);
     float* at = static_cast<float*>(memory_.data());
     for (int i = 0; i < limits.num_threads; ++i, at += sizes.total()) {
-      scratch_.push_back({at, at + sizes.a, at + sizes.a + sizes.b, at + sizes.a + sizes.b + sizes.c});
+      scratch_.push_back({at, at + sizes.a, at + sizes.a + sizes.b, at + sizes.a + sizes.b + sizes.c, 0, 0});
     }
   }
 
@@ -148,25 +153,21 @@ class Gmm final : public GroupedGemm {
   bool gathers_and_fuses() const override { return true; }
 
   void forward(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const WeightView& w,
-               const ForwardOutput& out) override {
-    check(team, offset, w);
-    queue_.fill(
-        offset,
-        {.num_panels = w.num_panels(), .max_rows = kBlockRows, .max_panels = max_panels(w.k, w.num_panels())},
-        team.size());
+               const ForwardOutput& out, Product product) override {
+    const ProductBlocks sizes = blocks_of(limits_.blocks, product);
+    fill_queue(team, offset, w, w.num_panels(), w.k, sizes);
     team.run([&](int i) {
-      HWY_DYNAMIC_DISPATCH(forward_units)(queue_, a, w, out, scratch_[static_cast<size_t>(i)]);
+      HWY_DYNAMIC_DISPATCH(forward_units)(queue_, a, w, sizes, out, scratch_[static_cast<size_t>(i)]);
     });
   }
 
   void input_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& dc, const WeightView& w,
-                  const MatView& da, bool accumulate) override {
-    check(team, offset, w);
-    const int64_t panels = (w.k + kPanelWidth - 1) / kPanelWidth;
-    queue_.fill(offset, {.num_panels = panels, .max_rows = kBlockRows, .max_panels = max_panels(w.n, panels)},
-                team.size());
+                  const MatView& da, bool accumulate, Product product) override {
+    const ProductBlocks sizes = blocks_of(limits_.blocks, product);
+    fill_queue(team, offset, w, (w.k + kPanelWidth - 1) / kPanelWidth, w.n, sizes);
     team.run([&](int i) {
-      HWY_DYNAMIC_DISPATCH(input_grad_units)(queue_, dc, w, da, accumulate, scratch_[static_cast<size_t>(i)]);
+      HWY_DYNAMIC_DISPATCH(input_grad_units)
+      (queue_, dc, w, sizes, da, accumulate, scratch_[static_cast<size_t>(i)]);
     });
   }
 
@@ -187,9 +188,25 @@ class Gmm final : public GroupedGemm {
     });
   }
 
+  GemmCounts counts() const override {
+    GemmCounts counts{num_units_, 0, 0};
+    for (const GmmScratch& scratch : scratch_) {
+      counts.packed_values += scratch.num_packed;
+      counts.blocks += scratch.num_blocks;
+    }
+    return counts;
+  }
+
  private:
-  static int64_t max_panels(int64_t depth, int64_t panels) {
-    return depth > kMaxDepth ? kMaxPanelsDeep : panels;
+  void fill_queue(const ThreadTeam& team, GroupOffsets offset, const WeightView& w, int64_t panels,
+                  int64_t depth, const ProductBlocks& sizes) {
+    check(team, offset, w);
+    // Where partial sums of a unit are kept, its panels are limited by their room.
+    const int64_t max_panels =
+        depth > sizes.depth ? std::min(kMaxPanelsDeep, sizes.unit_panels) : sizes.unit_panels;
+    queue_.fill(offset, {.num_panels = panels, .max_rows = sizes.rows, .max_panels = max_panels},
+                team.size());
+    num_units_ += queue_.num_units();
   }
 
   void check(const ThreadTeam& team, GroupOffsets offset, const WeightView& w) const {
@@ -205,6 +222,7 @@ class Gmm final : public GroupedGemm {
   GemmLimits limits_;
   Buffer memory_;
   UnitQueue queue_;
+  int64_t num_units_ = 0;
   std::vector<GmmScratch> scratch_;
 };
 

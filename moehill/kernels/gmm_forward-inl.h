@@ -9,6 +9,7 @@
 #define MOEHILL_GMM_FORWARD_INL_H
 #endif
 
+#include "moehill/kernels/block_sizes.h"
 #include "moehill/kernels/gemm_units.h"
 #include "moehill/kernels/gmm_model.h"
 #include "moehill/kernels/gmm_pack-inl.h"
@@ -35,6 +36,7 @@ HWY_INLINE void strip_rows(const RowSource& source, int64_t row, int64_t row_end
 template <typename T>
 void pack_rows(const RowSource& source, const GemmUnit& unit, int64_t k0, int64_t depth, int64_t chunk,
                int64_t chunk_stride, GmmScratch& scratch) {
+  scratch.num_packed += (unit.row_end - unit.row_begin) * depth;
   const T* rows[kTileRows];
   for (int64_t r = unit.row_begin, s = 0; r < unit.row_end; r += kTileRows, ++s) {
     for (int64_t c = 0; c * chunk < depth; ++c) {
@@ -192,33 +194,39 @@ HWY_INLINE BlockPlace next_block(const GemmUnit& unit, const BlockPlace& place, 
 // tile call.
 template <typename T, class Blocks, class Output>
 HWY_NOINLINE void columns_unit(const GemmUnit& unit, const RowSource& a, int64_t depth_all, int64_t chunk,
-                               const Blocks& blocks, const Output& output, GmmScratch& scratch) {
+                               const ProductBlocks& sizes, const Blocks& blocks, const Output& output,
+                               GmmScratch& scratch) {
   const int64_t rows = unit.row_end - unit.row_begin;
   const int64_t strips = (rows + kTileRows - 1) / kTileRows;
+  const int64_t call_strips = (sizes.call_rows + kTileRows - 1) / kTileRows;
   const int64_t chunk_stride = strips * kTileRows * chunk + 16;
   const int64_t tile_floats = kTileRows * kPanelWidth;
-  const bool deep = depth_all > kMaxDepth;
-  for (int64_t base = 0; base < depth_all; base += kMaxDepth) {
-    const int64_t depth = std::min(kMaxDepth, depth_all - base);
+  const bool deep = depth_all > sizes.depth;
+  for (int64_t base = 0; base < depth_all; base += sizes.depth) {
+    const int64_t depth = std::min(sizes.depth, depth_all - base);
     pack_rows<T>(a, unit, base, depth, chunk, chunk_stride, scratch);
-    for (int64_t pass = unit.panel_begin; pass < unit.panel_end; pass += kPanelsPerPass) {
-      const int64_t pass_end = std::min<int64_t>(unit.panel_end, pass + kPanelsPerPass);
+    for (int64_t pass = unit.panel_begin; pass < unit.panel_end; pass += sizes.pass_panels) {
+      const int64_t pass_end = std::min<int64_t>(unit.panel_end, pass + sizes.pass_panels);
       float* sums = scratch.c + (deep ? (pass - unit.panel_begin) * strips * tile_floats : 0);
       for (int64_t k = 0; k < depth; k += chunk) {
         const int64_t part = std::min(chunk, depth - k);
         const bool last = base + k + part == depth_all;
         const float* strips_a = scratch.a + k / chunk * chunk_stride;
-        for (int64_t panel = pass; panel < pass_end; ++panel) {
-          const BlockPlace place{panel, base + k, part};
-          const BlockPlace next = next_block(unit, place, pass, pass_end, depth_all, chunk);
-          const auto* b = blocks.block(place, scratch.b);
-          for (int64_t s = 0; s < strips; ++s) {
-            const int64_t row = unit.row_begin + s * kTileRows;
-            const int num_rows = static_cast<int>(std::min<int64_t>(kTileRows, unit.row_end - row));
-            float* tile = sums + ((panel - pass) * strips + s) * tile_floats;
-            blocks.prefetch(next, s, strips);
-            tile_rows(num_rows, strips_a + s * kTileRows * part, b, part, tile, base + k > 0);
-            if (last) output.finish(tile, row, num_rows, panel);
+        for (int64_t call = 0; call < strips; call += call_strips) {
+          const int64_t call_end = std::min(strips, call + call_strips);
+          for (int64_t panel = pass; panel < pass_end; ++panel) {
+            const BlockPlace place{panel, base + k, part};
+            const BlockPlace next = next_block(unit, place, pass, pass_end, depth_all, chunk);
+            const auto* b = blocks.block(place, scratch.b);
+            ++scratch.num_blocks;
+            for (int64_t s = call; s < call_end; ++s) {
+              const int64_t row = unit.row_begin + s * kTileRows;
+              const int num_rows = static_cast<int>(std::min<int64_t>(kTileRows, unit.row_end - row));
+              float* tile = sums + ((panel - pass) * strips + s) * tile_floats;
+              blocks.prefetch(next, s, strips);
+              tile_rows(num_rows, strips_a + s * kTileRows * part, b, part, tile, base + k > 0);
+              if (last) output.finish(tile, row, num_rows, panel);
+            }
           }
         }
       }

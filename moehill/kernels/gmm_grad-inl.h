@@ -71,8 +71,8 @@ HWY_NOINLINE void grad_columns(const GemmUnit& unit, Range k, const RowSource& a
           const int64_t k0 = k.begin + s * kTileRows;
           const int num_k = static_cast<int>(std::min<int64_t>(kTileRows, k.end - k0));
           float* tile = scratch.c + (tall ? ((p - unit.panel_begin) * strips + s) * tile_floats : 0);
-          for (int64_t r = 0; r < rows.size(); r += kDepth) {
-            const int64_t part = std::min(kDepth, rows.size() - r);
+          for (int64_t r = 0; r < rows.size(); r += kCallDepth) {
+            const int64_t part = std::min(kCallDepth, rows.size() - r);
             tile_rows(num_k, scratch.a + s * strip_stride + r * kTileRows, b + r * kPanelWidth, part, tile,
                       begin > unit.row_begin || r > 0);
           }
@@ -96,7 +96,7 @@ void grad_unit(const GemmUnit& unit, const RowSource& a, const RowSource& dc, co
               T{});
     return;
   }
-  constexpr int64_t kColumns = kMaxDepth / kTileRows * kTileRows;
+  constexpr int64_t kColumns = kGradColumns / kTileRows * kTileRows;
   for (int64_t k = 0; k < dw.k; k += kColumns) {
     grad_columns<T>(unit, {k, std::min(k + kColumns, dw.k)}, a, dc, dw, scratch);
   }

@@ -1,36 +1,25 @@
-// Block sizes of our grouped GEMM, from the caches of a core: what each must fit, with the figures for 32 KiB
-// L1, 512 KiB L2 and a share of 4 MiB or more of L3 a core.
+// Block sizes of our grouped GEMM that are not choices (those: block_sizes.h), from the caches of a core:
+// what each must fit, with the figures for 32 KiB L1, 512 KiB L2 and a share of 4 MiB or more of L3 a core.
 #pragma once
 
 #include <cstdint>
 
-#include "moehill/tensor/dtype.h"
-
 namespace moehill {
 
-// Depth of one register-tile call. L1 holds one block of B (depth x 16 f32) and two strips of A (depth x 6
-// f32): 256 x (64 + 2 x 24) B = 28 KiB.
-inline constexpr int64_t kDepth = 256;
-// The same where a block of B is transposed first: half as deep, since the block's source passes through L1
-// too.
-inline constexpr int64_t kTransposedDepth = 128;
-
-// Forward units of at most this many strips read each panel in one stream, kMaxDepth deep, and widen bf16 on
-// load. Larger ones go by blocks of kDepth, widened into scratch first: that costs about as much as the
-// block's product with half a strip, where widening on load costs 8 % of every strip.
+// Forward units of at most this many strips read each panel in one stream, as deep as the rows are packed,
+// and widen bf16 on load. Larger ones go by blocks of a tile call's depth, widened into scratch first: that
+// costs about as much as the block's product with half a strip, where widening on load costs 8 % of every
+// strip.
 inline constexpr int64_t kFewStrips = 12;
-
-// Rows of A packed together for one unit (forward, input gradient): the packed rows (x kMaxDepth f32) stay in
-// L3 while all panels of the unit pass by.
-inline constexpr int64_t kBlockRows = 288;
-// Depth packed together; deeper products keep their partial sums of the whole unit in f32 scratch.
-inline constexpr int64_t kMaxDepth = 2048;
-// Panels that share one pass over the packed rows of a depth block (rows x depth f32, in L2).
-inline constexpr int64_t kPanelsPerPass = 8;
-// Panels of one unit when partial sums of the unit are kept: kBlockRows x 16 x 64 f32 = 2 MiB.
+// Panels of one unit when partial sums of the unit are kept: 288 rows x 16 x 64 f32 = 2 MiB.
 inline constexpr int64_t kMaxPanelsDeep = 64;
 
-// Weight gradient: rows packed together, and bytes of packed strips that stay in L2.
+// Weight gradient: rows (the depth of this product) of one register-tile call. L1 holds one block of B (256 x
+// 16 f32) and two strips of A (256 x 6 f32): 256 x (64 + 2 x 24) B = 28 KiB.
+inline constexpr int64_t kCallDepth = 256;
+// Columns of A packed together.
+inline constexpr int64_t kGradColumns = 2048;
+// Rows packed together, and bytes of packed strips that stay in L2.
 inline constexpr int64_t kGradRows = 1024;
 inline constexpr int64_t kGradStripBytes = 192 << 10;
 // Groups of more rows keep partial sums: rows packed together then, and panels of a unit (44 x 2046 x 16 f32

@@ -5,11 +5,14 @@
 
 namespace moehill {
 
-struct GmmScratch {
+// A cache line of its own: the counts are written all the time.
+struct alignas(64) GmmScratch {
   float* a = nullptr;      // packed rows
   float* b = nullptr;      // packed panels
   float* c = nullptr;      // tiles of partial sums
   float* zeros = nullptr;  // a row of zeros, as long as the longest operand row
+  // Since it was made, products over columns alone: values packed, and blocks of B that strips have met.
+  int64_t num_packed = 0, num_blocks = 0;
 };
 
 }  // namespace moehill

@@ -14,6 +14,7 @@
 #include <memory>
 #include <span>
 
+#include "moehill/kernels/block_sizes.h"
 #include "moehill/machine/thread_team.h"
 #include "moehill/tensor/weight_stack.h"
 
@@ -38,6 +39,14 @@ struct ForwardOutput {
   const float* row_scale = nullptr;  // [rows], null: 1
 };
 
+// What the block sizes have made of the work so far: forward and input gradient, all threads.
+struct GemmCounts {
+  int64_t units = 0;          // taken from the queue
+  int64_t packed_values = 0;  // of rows, each as often as it was packed
+  int64_t blocks = 0;         // of B, each as often as strips of rows met it
+  bool operator==(const GemmCounts&) const = default;
+};
+
 using GroupOffsets = std::span<const int64_t>;
 
 class GroupedGemm {
@@ -49,12 +58,13 @@ class GroupedGemm {
   virtual bool gathers_and_fuses() const = 0;
 
   virtual void forward(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const WeightView& w,
-                       const ForwardOutput& out) = 0;
-  // accumulate: dA += instead of =.
+                       const ForwardOutput& out, Product product = Product::to_width) = 0;
+  // accumulate: dA += instead of =. product: which block sizes hold; the result is the same.
   virtual void input_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& dc, const WeightView& w,
-                          const MatView& da, bool accumulate) = 0;
+                          const MatView& da, bool accumulate, Product product = Product::to_hidden) = 0;
   virtual void weight_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const RowSource& dc,
                            const WeightView& dw) = 0;
+  virtual GemmCounts counts() const { return {}; }
 };
 
 // The largest problem that an instance will see; its work space is allocated once, for this.
@@ -64,6 +74,7 @@ struct GemmLimits {
   int64_t max_depth = 1;   // largest K or N
   int64_t max_matrix = 1;  // largest K * N
   int num_threads = 1;
+  BlockSizes blocks{};  // of our own kernels
 };
 
 // Our own kernels: packed panels, register tiles, rows gathered while packing.

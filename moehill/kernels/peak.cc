@@ -36,9 +36,9 @@ double fma_rounds(int64_t rounds, float* out) {
 // floats of measure_tile_peak(), zero.
 double tile_rounds(int64_t rounds, float* work) {
   float* a = work + kTileRows * 16;
-  float* b = a + kDepth * kTileRows;
-  for (int64_t r = 0; r < rounds; ++r) tile<kTileRows>(a, b, kDepth, work, true);
-  return 2.0 * kTileRows * 16 * kDepth * static_cast<double>(rounds);
+  float* b = a + kCallDepth * kTileRows;
+  for (int64_t r = 0; r < rounds; ++r) tile<kTileRows>(a, b, kCallDepth, work, true);
+  return 2.0 * kTileRows * 16 * kCallDepth * static_cast<double>(rounds);
 }
 
 float sum_floats(const float* p, int64_t n) {
@@ -106,8 +106,9 @@ double measure_fma_peak(ThreadTeam& team) {
 }
 
 double measure_tile_peak(ThreadTeam& team) {
-  constexpr int64_t kRounds = 8000;                          // about 4 ms with 6 rows
-  constexpr int64_t kFloats = 12 * 16 + kDepth * (12 + 16);  // tile, strip and block of the largest target
+  constexpr int64_t kRounds = 8000;  // about 4 ms with 6 rows
+  constexpr int64_t kFloats =
+      12 * 16 + kCallDepth * (12 + 16);  // tile, strip and block of the largest target
   std::vector<Buffer> memory(static_cast<size_t>(team.size()));
   for (Buffer& part : memory) part = Buffer(kFloats * sizeof(float));
   return best_rate(team, [&](int i) {

@@ -50,7 +50,7 @@ class RaggedDot final : public GroupedGemm {
   bool gathers_and_fuses() const override { return false; }
 
   void forward(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const WeightView& w,
-               const ForwardOutput& out) override {
+               const ForwardOutput& out, Product) override {
     check(a, w);
     MOEHILL_CHECK(!out.swiglu, "ragged_dot has no fused SwiGLU");
     run_units(team, offset, w.n, kMaxCallRows, false, [&](const GemmUnit& unit, Range columns, Scratch& s) {
@@ -64,7 +64,7 @@ class RaggedDot final : public GroupedGemm {
   }
 
   void input_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& dc, const WeightView& w,
-                  const MatView& da, bool accumulate) override {
+                  const MatView& da, bool accumulate, Product) override {
     check(dc, w);
     run_units(team, offset, w.k, kMaxCallRows, false, [&](const GemmUnit& unit, Range columns, Scratch& s) {
       const Range rows{unit.row_begin, unit.row_end};

@@ -36,7 +36,7 @@ Block::Block(const MoeShape& shape, const BlockOptions& options, const BlockShar
   offset_.resize(static_cast<size_t>(num_experts()) + 1);
   wave_offset_.reserve(offset_.size());
   shared_offset_[1] = share.shared_tokens.size();
-  gemm_ = make_backend(options.backend, gemm_limits(shape, share, rows, num_threads));
+  gemm_ = make_backend(options.backend, gemm_limits(shape, options, share, rows, num_threads));
   // Laid out for the most rows a plan can have; what a plan does not use is never touched and takes no
   // memory.
   Scratch measure;
@@ -45,7 +45,8 @@ Block::Block(const MoeShape& shape, const BlockOptions& options, const BlockShar
   buffers_ = lay_out(scratch_, shape, options, share, rows, rows);
 }
 
-GemmLimits Block::gemm_limits(const MoeShape& shape, const BlockShare& share, int64_t rows, int num_threads) {
+GemmLimits Block::gemm_limits(const MoeShape& shape, const BlockOptions& options, const BlockShare& share,
+                              int64_t rows, int num_threads) {
   const int64_t width = std::max(gate_up_columns(shape.mlp_dim), gate_up_columns(shape.shared_dim));
   GemmLimits limits;
   limits.max_groups = std::max(1, share.expert_end - share.expert_begin);
@@ -53,6 +54,7 @@ GemmLimits Block::gemm_limits(const MoeShape& shape, const BlockShare& share, in
   limits.max_depth = std::max(shape.hidden, width);
   limits.max_matrix = shape.hidden * width;
   limits.num_threads = num_threads;
+  limits.blocks = options.blocks;
   return limits;
 }
 
@@ -90,7 +92,7 @@ double Block::scratch_bytes(const MoeShape& shape, const BlockOptions& options, 
                             int num_threads, int64_t rows, int64_t wave_rows) {
   Scratch measure;
   lay_out(measure, shape, options, share, rows, wave_rows);
-  const GemmLimits limits = gemm_limits(shape, share, rows, num_threads);
+  const GemmLimits limits = gemm_limits(shape, options, share, rows, num_threads);
   const size_t gemm =
       options.backend == Backend::gmm ? gmm_workspace_bytes(limits) : ragged_dot_workspace_bytes(limits);
   const double integers =
@@ -188,7 +190,7 @@ template <typename Body>
 void Block::for_each_wave(const Body& body) {
   // An eighth of the rows at a time, or one expert if that has more: small next to what is saved, large
   // enough for the team.
-  const int64_t wave_rows = recomputes() ? num_rows() / 8 : num_rows();
+  const int64_t wave_rows = options_.expert_by_expert ? 0 : recomputes() ? num_rows() / 8 : num_rows();
   for (int begin = 0; begin < num_experts();) {
     int end = begin + 1;
     const auto rows_to = [&](int e) {

@@ -57,6 +57,7 @@ class Block {
   // Whether pack_rows() does anything.
   bool packs_rows() const { return !gemm_->gathers_and_fuses() || options_.prequeue; }
   const RoutingPlan& plan() const { return plan_; }
+  GemmCounts gemm_counts() const { return gemm_->counts(); }
   const BlockShare& share() const { return share_; }
   // Rows that are multiplied (padding and masked rows included), and FLOPs of a step with recomputation.
   double executed_flops() const;
@@ -75,8 +76,8 @@ class Block {
   };
   static Buffers lay_out(Scratch& scratch, const MoeShape& shape, const BlockOptions& options,
                          const BlockShare& share, int64_t rows, int64_t wave_rows);
-  static GemmLimits gemm_limits(const MoeShape& shape, const BlockShare& share, int64_t rows,
-                                int num_threads);
+  static GemmLimits gemm_limits(const MoeShape& shape, const BlockOptions& options, const BlockShare& share,
+                                int64_t rows, int num_threads);
 
   bool recomputes() const { return options_.remat == Remat::expert_mlp; }
   int64_t num_rows() const { return num_experts() > 0 ? plan_.num_rows() : 0; }  // that are multiplied

@@ -39,7 +39,7 @@ void mlp_up(const MlpContext& context, GroupOffsets offset, const RowSource& x, 
 void mlp_down(const MlpContext& context, GroupOffsets offset, const MlpWeights& w, const MatView& h,
               const MatView& out) {
   enter(context.listener, context.stages.down);
-  context.gemm.forward(context.team, offset, {h}, w.down, {out});
+  context.gemm.forward(context.team, offset, {h}, w.down, {out}, Product::to_hidden);
 }
 
 void mlp_backward(const MlpContext& context, GroupOffsets offset, const MlpBackward& b, const MlpWeights& w,
@@ -48,7 +48,7 @@ void mlp_backward(const MlpContext& context, GroupOffsets offset, const MlpBackw
   GroupedGemm& gemm = context.gemm;
   const MlpStages& stages = context.stages;
   enter(context.listener, stages.down_grad);
-  gemm.input_grad(team, offset, b.dy, w.down, buffers.h, false);  // dh in the place of h
+  gemm.input_grad(team, offset, b.dy, w.down, buffers.h, false, Product::to_width);  // dh in the place of h
   enter(context.listener, stages.act_grad);
   swiglu_backward(team, buffers.gate_up(w.fused), buffers.h, b.p, b.dp, b.dp_index);
   enter(context.listener, stages.w2_grad);

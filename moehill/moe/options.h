@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "moehill/kernels/block_sizes.h"
 #include "moehill/moe/shape.h"
 #include "moehill/routing/plan.h"
 
@@ -57,6 +58,8 @@ struct BlockOptions {
   Fault fault = Fault::none;
   bool route_in_step = false;     // each step begins with the router, on each device for its own tokens
   bool renormalize_topk = false;  // with route_in_step: gate values of a token add up to 1
+  BlockSizes blocks{};            // of backend gmm
+  bool expert_by_expert = false;  // one expert's rows at a time go through the MLP, not all together
 };
 
 const char* name_of(Backend);

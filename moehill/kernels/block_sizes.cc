@@ -1,0 +1,91 @@
+#include "moehill/kernels/block_sizes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "moehill/base/error.h"
+#include "moehill/tensor/weight_stack.h"
+
+namespace moehill {
+namespace {
+
+constexpr int64_t kMaxPackedBytes = 64 << 20;
+
+struct SizeLimit {
+  const char* name;
+  int64_t BlockSizes::*value;
+  int64_t lo, hi, step;
+  const char* why;
+};
+
+// A tile call's depth is halved where B is transposed in squares of 16. A unit has at least 8 panels, since
+// fewer columns do not pay for packing their rows.
+constexpr SizeLimit kLimits[] = {
+    {"bt", &BlockSizes::bt, 1, 4096, 1, "rows of a unit"},
+    {"bf", &BlockSizes::bf, 64, 65536, 32, "two columns each, 8 panels at least"},
+    {"bd1", &BlockSizes::bd1, 32, 65536, 32, "whole tile calls"},
+    {"bd2", &BlockSizes::bd2, 128, 65536, 16, "whole panels of 16 columns, 8 at least"},
+    {"btc", &BlockSizes::btc, 1, 4096, 1, "rows of a unit"},
+    {"bfc", &BlockSizes::bfc, 32, 65536, 32, "half of it is a whole number of squares of 16"},
+    {"bd1c", &BlockSizes::bd1c, 32, 65536, 32, "half of it is a whole number of squares of 16"},
+    {"bd2c", &BlockSizes::bd2c, 16, 65536, 16, "whole panels of 16 columns"},
+};
+
+void refuse_part(const char* part, int64_t part_size, const char* whole, int64_t whole_size) {
+  if (part_size <= whole_size) return;
+  throw input_error("--blocks", fmt::format("{}={}", part, part_size),
+                    fmt::format("at most {}={}, the block it is a part of", whole, whole_size),
+                    fmt::format("choose a smaller {} or a larger {}", part, whole));
+}
+
+}  // namespace
+
+ProductBlocks blocks_of(const BlockSizes& s, Product product) {
+  const bool to_width = product == Product::to_width;
+  return {s.bt,
+          s.btc,
+          to_width ? s.bd1 : s.bf,
+          to_width ? s.bd1c : s.bfc,
+          (to_width ? 2 * s.bf : s.bd2) / kPanelWidth,
+          s.bd2c / kPanelWidth};
+}
+
+const std::vector<BlockSizeField>& block_size_fields() {
+  static const std::vector<BlockSizeField> fields = [] {
+    std::vector<BlockSizeField> all;
+    for (const SizeLimit& limit : kLimits) all.push_back({limit.name, limit.value});
+    return all;
+  }();
+  return fields;
+}
+
+std::string to_string(const BlockSizes& sizes) {
+  std::string text;
+  for (const BlockSizeField& field : block_size_fields())
+    text += fmt::format("{}{}={}", text.empty() ? "" : ",", field.name, sizes.*field.value);
+  return text;
+}
+
+void refuse_illegal_blocks(const BlockSizes& s) {
+  for (const SizeLimit& limit : kLimits) {
+    const int64_t value = s.*limit.value;
+    if (value >= limit.lo && value <= limit.hi && value % limit.step == 0) continue;
+    throw input_error("--blocks", fmt::format("{}={}", limit.name, value),
+                      fmt::format("{} to {} in steps of {} ({})", limit.lo, limit.hi, limit.step, limit.why),
+                      fmt::format("choose for example {}={}", limit.name, BlockSizes{}.*limit.value));
+  }
+  refuse_part("btc", s.btc, "bt", s.bt);
+  refuse_part("bfc", s.bfc, "bf", s.bf);
+  refuse_part("bd1c", s.bd1c, "bd1", s.bd1);
+  refuse_part("bd2c", s.bd2c, "bd2", s.bd2);
+  const int64_t packed = s.bt * std::max(s.bf, s.bd1) * static_cast<int64_t>(sizeof(float));
+  if (packed > kMaxPackedBytes) {
+    throw input_error(
+        "--blocks",
+        fmt::format("bt={}, bf={}, bd1={}: {} MiB of packed rows", s.bt, s.bf, s.bd1, packed >> 20),
+        "at most 64 MiB, bt times the larger of bf and bd1 in f32", "choose a smaller bt");
+  }
+}
+
+}  // namespace moehill
