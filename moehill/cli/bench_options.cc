@@ -1,7 +1,10 @@
 #include "moehill/cli/bench_options.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <limits>
+#include <set>
+#include <sstream>
 
 #include "moehill/base/error.h"
 #include "moehill/cli/choice_names.h"
@@ -58,6 +61,7 @@ void declare_block(OptionSet& set, BenchOptions& o) {
               "form of the block; both and all: each of them");
   set.choice("--remat-mode", &o.remat, remat_names(),
              "what the backward pass computes again instead of keeping");
+  declare_blocks_option(set, &o.blocks);
   set.flag("--router-grad", &o.router_grad, "carry dp on through the softmax to the logits");
 }
 
@@ -113,6 +117,41 @@ void apply_preset(const OptionSet& set, BenchOptions& o) {
     if (!set.given("--topk")) o.topk = preset.topk;
     if (!set.given("--shared-expert-dim")) o.shared_dim = preset.shared_dim;
   }
+}
+
+BlockSizes parse_blocks(const std::string& text) {
+  BlockSizes blocks;
+  std::set<std::string> given;
+  std::istringstream items(text);
+  for (std::string item; std::getline(items, item, ',');) {
+    const size_t equals = item.find('=');
+    const std::string name = item.substr(0, equals);
+    const auto& fields = block_size_fields();
+    const auto field =
+        std::find_if(fields.begin(), fields.end(), [&](const BlockSizeField& f) { return name == f.name; });
+    if (field == fields.end() || equals == std::string::npos) {
+      throw input_error("--blocks", item, "bt, bf, bd1, bd2, btc, bfc, bd1c, bd2c, each with =SIZE",
+                        "write for example --blocks bt=64,bf=1024");
+    }
+    blocks.*field->value = parse_integer("--blocks " + name, item.substr(equals + 1), 1, kMaxDim);
+    given.insert(name);
+  }
+  const auto fit = [&](const char* name, int64_t& part, int64_t whole) {
+    if (given.count(name) == 0) part = std::min(part, whole);
+  };
+  fit("btc", blocks.btc, blocks.bt);
+  fit("bfc", blocks.bfc, blocks.bf);
+  fit("bd1c", blocks.bd1c, blocks.bd1);
+  fit("bd2c", blocks.bd2c, blocks.bd2);
+  refuse_illegal_blocks(blocks);
+  return blocks;
+}
+
+void declare_blocks_option(OptionSet& set, BlockSizes* blocks) {
+  set.custom(
+      "--blocks", "bt=..,bf=..,bd1=..,bd2=..,btc=..,bfc=..,bd1c=..,bd2c=..", to_string(BlockSizes{}),
+      "block sizes of gmm, any of them: rows, expert width, depth up, columns down; c: of one kernel call",
+      [blocks](const std::string& text) { *blocks = parse_blocks(text); });
 }
 
 void declare_fault_option(OptionSet& set, Fault* fault) {

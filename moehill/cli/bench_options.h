@@ -45,6 +45,8 @@ struct BenchOptions {
   CheckMode check = CheckMode::sample;
   std::string json, dump, trace_dir;
   Fault fault = Fault::none;
+  BlockSizes blocks{};
+  int64_t trace_steps = 1;  // the last ones, in a trace
 };
 
 // Declares every option, bound to `options`, which must outlive the set.
@@ -56,6 +58,11 @@ std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& 
 
 // The preset's dimensions where no option gives others.
 void apply_preset(const OptionSet& set, BenchOptions& options);
+
+// "bt=64,bf=1024": sizes by name over the defaults; a c form that is not given is cut to the block it is a
+// part of. Throws InputError for an illegal set.
+BlockSizes parse_blocks(const std::string& text);
+void declare_blocks_option(OptionSet& set, BlockSizes* blocks);
 
 // The switch that tests use to plant a fault; accepted only where MOEHILL_TEST_FAULTS=1 is in the
 // environment.

@@ -32,7 +32,7 @@ constexpr Subcommand kSubcommands[] = {
     {"check", "the correctness grid", nullptr, check_command},
     {"kernels", "the grouped GEMM alone, beside its yardsticks", kernels_command},
     {"mesh", "the collectives by size, beside a streaming copy", nullptr, mesh_command},
-    {"profile", "overlap paths ref_dp, staged_dp, fused_ep", nullptr},
+    {"profile", "overlap paths ref_dp, staged_dp, fused_ep", nullptr, profile_command},
     {"tune", "block sizes", nullptr},
     {"probe", "what this machine can do, measured and kept for the model", probe_command},
     {"roofline", "what bounds each stage of a step", roofline_command},

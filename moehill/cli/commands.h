@@ -20,6 +20,7 @@ int bench_command(const std::vector<std::string>& args, const Job& job);
 int check_command(const std::vector<std::string>& args, const Job& job);
 int compare_command(const std::vector<std::string>& args);
 int logbook_command(const std::vector<std::string>& args);
+int profile_command(const std::vector<std::string>& args, const Job& job);
 int mesh_command(const std::vector<std::string>& args, const Job& job);
 
 int simulate_command(const std::vector<std::string>& args);

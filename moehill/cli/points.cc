@@ -60,6 +60,7 @@ RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layou
                   o.shared_dim, o.dtype};
   config.block = {o.backend,  axes.impl,      o.remat,       o.pass,        o.pack,
                   o.capacity, o.shared_fused, o.router_grad, axes.prequeue, o.fault};
+  config.block.blocks = o.blocks;
   config.mode = axes.mode;
   config.path = o.ep_path.value_or(EpPath::compact_psum);  // auto, as long as nothing better is known to pick
   config.shared_placement = o.shared_placement;

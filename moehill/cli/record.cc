@@ -38,6 +38,8 @@ void add_block(Json& json, const BlockOptions& b) {
   json["router_grad"] = b.router_grad;
   json["route_in_step"] = b.route_in_step;
   json["renormalize_topk"] = b.renormalize_topk;
+  json["expert_by_expert"] = b.expert_by_expert;
+  json["blocks"] = b.backend == Backend::gmm ? Json(to_string(b.blocks)) : Json(nullptr);
   if (b.fault != Fault::none) json["fault"] = name_of(b.fault);
 }
 
@@ -237,7 +239,8 @@ Json make_record(const BenchOptions& options, const CommandResult& command, size
   const PointResult& result = command.points[index];
   Json json;
   json["schema"] = "moehill/1";
-  json["command"] = "bench";
+  json["command"] = command.command;
+  if (!result.point.path.empty()) json["path"] = result.point.path;
   json["time_utc"] = command.time_utc;
   json["seq"] = index;
   json["config"] = config_json(options, result.point);
@@ -264,6 +267,12 @@ std::string record_lines(const BenchOptions& options, const CommandResult& resul
     Json record = make_record(options, result, i);
     for (const Comparison& comparison : comparisons) {
       if (comparison.ep == i) record["comparison"] = comparison_json(comparison);
+    }
+    for (const Comparison& comparison : compare_paths(result.points, options.seed)) {
+      if (comparison.ep != i) continue;
+      Json json = comparison_json(comparison);
+      json["with_path"] = result.points[comparison.none].point.path;
+      record["comparisons"].push_back(json);
     }
     lines += record.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   }

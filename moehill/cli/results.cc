@@ -13,7 +13,8 @@ bool same_block(const BlockOptions& a, const BlockOptions& b) {
   return a.backend == b.backend && a.impl == b.impl && a.remat == b.remat && a.pass == b.pass &&
          a.pack == b.pack && a.shared_fused == b.shared_fused && a.router_grad == b.router_grad &&
          a.prequeue == b.prequeue && a.route_in_step == b.route_in_step &&
-         a.renormalize_topk == b.renormalize_topk;
+         a.renormalize_topk == b.renormalize_topk && a.blocks == b.blocks &&
+         a.expert_by_expert == b.expert_by_expert;
 }
 
 double total(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
@@ -80,6 +81,20 @@ std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, ui
       if (!pair || !none.trusted() || !ep.trusted()) continue;
       comparisons.push_back(
           {i, j, speed_ratio(none.samples, ep.samples, seed), identical_configuration(none, ep)});
+    }
+  }
+  return comparisons;
+}
+
+std::vector<Comparison> compare_paths(const std::vector<PointResult>& points, uint32_t seed) {
+  std::vector<Comparison> comparisons;
+  for (size_t i = 0; i < points.size(); ++i) {
+    for (size_t j = 0; j < points.size(); ++j) {
+      const PointResult &other = points[i], &fused = points[j];
+      const bool pair = i != j && fused.point.path == "fused_ep" && !other.point.path.empty() &&
+                        other.point.config.shape == fused.point.config.shape;
+      if (!pair || !other.trusted() || !fused.trusted()) continue;
+      comparisons.push_back({i, j, speed_ratio(other.samples, fused.samples, seed), false});
     }
   }
   return comparisons;

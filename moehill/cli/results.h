@@ -51,6 +51,7 @@ struct PointResult {
 };
 
 struct CommandResult {
+  std::string command = "bench";
   std::string time_utc;
   Environment environment;
   std::string stop_reason;
@@ -88,6 +89,9 @@ struct Comparison {
   bool identical = false;
 };
 std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, uint32_t seed);
+
+// Of `profile`: for each fused_ep the other paths of the same top-k, `none` being the other path.
+std::vector<Comparison> compare_paths(const std::vector<PointResult>& points, uint32_t seed);
 
 // "identical configuration", "faster", "slower", "within noise" or "inconclusive".
 std::string verdict_of(const Comparison& comparison);

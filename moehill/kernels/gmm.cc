@@ -60,6 +60,8 @@ void input_grad_to(UnitQueue& queue, const RowSource& dc, const WeightView& w, c
   input_grad_typed<T, bf16, kAdd>(queue, dc, w, sizes, da, scratch);
 }
 
+int tile_rows_of_target() { return kTileRows; }
+
 void forward_units(UnitQueue& queue, const RowSource& a, const WeightView& w, const ProductBlocks& sizes,
                    const ForwardOutput& out, GmmScratch& scratch) {
   if (w.dtype == DType::f32) return forward_typed<float>(queue, a, w, sizes, out, scratch);
@@ -97,6 +99,7 @@ HWY_AFTER_NAMESPACE();
 namespace moehill {
 namespace {
 
+HWY_EXPORT(tile_rows_of_target);
 HWY_EXPORT(forward_units);
 HWY_EXPORT(input_grad_units);
 HWY_EXPORT(weight_grad_units);
@@ -232,6 +235,8 @@ size_t gmm_workspace_bytes(const GemmLimits& limits) {
   return static_cast<size_t>(scratch_sizes(limits).total()) * sizeof(float) *
          static_cast<size_t>(limits.num_threads);
 }
+
+int gmm_tile_rows() { return HWY_DYNAMIC_DISPATCH(tile_rows_of_target)(); }
 
 std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits) { return std::make_unique<Gmm>(limits); }
 

@@ -79,6 +79,7 @@ struct GemmLimits {
 
 // Our own kernels: packed panels, register tiles, rows gathered while packing.
 std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits);
+int gmm_tile_rows();  // of a register tile on this CPU
 size_t gmm_workspace_bytes(const GemmLimits& limits);
 
 // One CBLAS sgemm a group (bf16 widened into scratch).

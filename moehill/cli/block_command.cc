@@ -1,0 +1,133 @@
+#include "moehill/cli/block_command.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <stdexcept>
+
+#include "moehill/cli/commands.h"
+#include "moehill/cli/measurement.h"
+#include "moehill/cli/output_paths.h"
+#include "moehill/cli/record.h"
+#include "moehill/cli/terminal_report.h"
+#include "moehill/machine/memory.h"
+
+namespace moehill {
+namespace {
+
+// Where the table goes: standard output, or standard error when the records have standard output.
+std::FILE* table_stream(const BenchOptions& options) { return options.json == "-" ? stderr : stdout; }
+
+// One line on standard error that is overwritten, and only for eyes.
+void show_progress(const std::string& text) {
+  if (isatty(STDERR_FILENO) != 1) return;
+  std::fprintf(stderr, "\r\033[K%s", text.c_str());
+  std::fflush(stderr);
+}
+
+CommandResult measure(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
+                      Yardstick& yardstick) {
+  CommandResult command;
+  command.time_utc = utc_now();
+  for (const Point& point : points) {
+    if (point.config.mode != ParallelMode::none || job.is_root())
+      yardstick.team(yardstick_threads(point.config, job));
+  }
+  measure_together(yardstick, job, &Yardstick::measure_fma);
+  // Now, since its memory must not count as the runs' peak.
+  measure_together(yardstick, job, &Yardstick::measure_bandwidth);
+  reset_peak_rss();
+  Measurement measurement(
+      options, points, job, yardstick, job.is_root() ? show_progress : [](const std::string&) {});
+  measurement.prepare();
+  measurement.time(&command);
+  command.peak_rss_bytes = job.sum(static_cast<double>(peak_rss_bytes()));
+  measure_together(yardstick, job, &Yardstick::measure_fma);
+  if (job.is_root()) show_progress("");
+  command.points = measurement.take_results();
+  return command;
+}
+
+void write_traces(const BenchOptions& options, const CommandResult& command) {
+  if (options.trace_dir.empty()) return;
+  std::filesystem::create_directories(options.trace_dir);
+  for (const PointResult& result : command.points) {
+    if (result.trace.empty()) continue;
+    write_text_file(options.trace_dir + "/" + result.point.folder + ".json",
+                    chrome_trace(result.trace, [](int stage) { return name_of(static_cast<Stage>(stage)); }));
+  }
+}
+
+void write_records(const BenchOptions& options, const CommandResult& command) {
+  if (options.json.empty()) return;
+  const std::string lines = record_lines(options, command);
+  if (options.json != "-") return write_text_file(options.json, lines);
+  const bool written = std::fputs(lines.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+  if (!written) throw std::runtime_error("cannot write the records to standard output");
+}
+
+}  // namespace
+
+void say(const BenchOptions& options, const Job& job, const std::string& text) {
+  if (!job.is_root()) return;
+  std::fputs(text.c_str(), table_stream(options));
+  std::fflush(table_stream(options));
+}
+
+void require_writable_outputs(const BenchOptions& options) {
+  if (!options.json.empty() && options.json != "-") require_writable_file("--json", options.json);
+  if (!options.dump.empty()) require_writable_folder("--dump", options.dump);
+  if (!options.trace_dir.empty()) require_writable_folder("--trace-dir", options.trace_dir);
+}
+
+Environment adopt_environment(BenchOptions& options, const Job& job) {
+  Environment environment = detect_environment();
+  adopt_job(job, environment.topology.num_cores, options.mesh, options.devices, options.threads_per_device);
+  if (job.session() != nullptr) {
+    environment.mpi = job.session()->library();
+    environment.num_nodes = job.session()->num_nodes();
+  }
+  return environment;
+}
+
+// The cores of this node in the order in which this process uses them: its own device's first.
+std::vector<int> own_cpus_first(const Job& job, const BenchOptions& options, std::vector<int> cpus) {
+  if (job.session() == nullptr) return cpus;
+  const int ranks_per_node =
+      (job.num_processes() + job.session()->num_nodes() - 1) / job.session()->num_nodes();
+  const int64_t own = job.session()->rank() % ranks_per_node * options.threads_per_device;
+  if (own < std::ssize(cpus)) std::rotate(cpus.begin(), cpus.begin() + own, cpus.end());
+  return cpus;
+}
+
+CommandResult run_points(const BenchOptions& options, const std::vector<Point>& points,
+                         const Environment& environment, const Job& job, Yardstick& yardstick,
+                         const std::string& note) {
+  const std::vector<MemoryPart> memory = predict_points_memory(points, job.num_processes());
+  job.together([&] {
+    if (job.is_root()) refuse_too_much_memory(memory, available_memory_bytes() * environment.num_nodes);
+    return true;
+  });
+  say(options, job, describe_command(points, environment, memory) + note);
+  CommandResult command = measure(options, points, job, yardstick);
+  command.environment = environment;
+  command.predicted_bytes = total_bytes(memory);
+  return command;
+}
+
+void write_outputs(const BenchOptions& options, const CommandResult& command) {
+  write_traces(options, command);
+  write_records(options, command);
+}
+
+int exit_status(const CommandResult& command) {
+  for (const PointResult& result : command.points) {
+    if (result.check.status == "failed") return kExitCheckFailed;
+  }
+  return kExitDone;
+}
+
+}  // namespace moehill

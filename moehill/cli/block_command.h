@@ -1,0 +1,37 @@
+// What `bench` and `profile` have in common: points in, checked and timed, results written out.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "moehill/cli/job.h"
+#include "moehill/cli/results.h"
+#include "moehill/cli/yardstick.h"
+
+namespace moehill {
+
+// Text for eyes, from the root of the job: to standard output, or to standard error when the records have
+// standard output.
+void say(const BenchOptions& options, const Job& job, const std::string& text);
+
+// Fits mesh, devices and threads to the job's processes, and says where it runs. Throws InputError.
+Environment adopt_environment(BenchOptions& options, const Job& job);
+
+// Throws InputError where --json, --dump or --trace-dir cannot be written.
+void require_writable_outputs(const BenchOptions& options);
+
+// The cores of this node in the order in which this process uses them: its own device's first.
+std::vector<int> own_cpus_first(const Job& job, const BenchOptions& options, std::vector<int> cpus);
+
+// Refuses points that do not fit into memory, describes them (and says `note`), checks and times them.
+// Collective; complete on the root.
+CommandResult run_points(const BenchOptions& options, const std::vector<Point>& points,
+                         const Environment& environment, const Job& job, Yardstick& yardstick,
+                         const std::string& note = "");
+
+// Traces and records.
+void write_outputs(const BenchOptions& options, const CommandResult& command);
+
+int exit_status(const CommandResult& command);
+
+}  // namespace moehill

@@ -1,0 +1,25 @@
+// What block sizes need of each cache, beside the caches that there are.
+#pragma once
+
+#include <string>
+
+#include "moehill/kernels/block_sizes.h"
+#include "moehill/machine/topology.h"
+#include "moehill/moe/shape.h"
+
+namespace moehill {
+
+// Bytes that a block works on, by docs/metrics.md, and the cache that it should fit.
+struct WorkingSet {
+  std::string what, formula;
+  int64_t bytes;
+  std::string cache;    // "L1d", "L2", "L3 a core"
+  int64_t cache_bytes;  // 0: not known
+  bool fits() const { return cache_bytes == 0 || bytes <= cache_bytes; }
+};
+std::vector<WorkingSet> working_sets(const BlockSizes& sizes, const MoeShape& shape, int tile_rows,
+                                     const Topology& topology);
+
+std::string explain_blocks(const BlockSizes& sizes, const MoeShape& shape, const Topology& topology);
+
+}  // namespace moehill

@@ -1,0 +1,85 @@
+// `moehill profile`: ref_dp, staged_dp and fused_ep beside each other, interleaved, with the router in the
+// step.
+#include <fmt/format.h>
+
+#include "moehill/cli/block_command.h"
+#include "moehill/cli/block_report.h"
+#include "moehill/cli/commands.h"
+#include "moehill/cli/profile_options.h"
+#include "moehill/cli/table.h"
+#include "moehill/cli/terminal_report.h"
+
+namespace moehill {
+namespace {
+
+struct Prepared {
+  ProfileOptions options;
+  Environment environment;
+  std::vector<Point> points;
+};
+
+std::optional<Prepared> prepare(const std::vector<std::string>& args, const Job& job) {
+  std::optional<ProfileOptions> options = parse_profile_options(args);
+  if (!options) return std::nullopt;
+  Prepared prepared{*options, adopt_environment(options->bench, job), {}};
+  prepared.options = *options;  // with the job's layout
+  prepared.points = expand_profile_points(*options, prepared.environment.topology.num_cores);
+  if (job.is_root()) require_writable_outputs(options->bench);
+  return prepared;
+}
+
+std::string ratio_lines(const CommandResult& command, uint32_t seed) {
+  std::string text;
+  for (const Comparison& c : compare_paths(command.points, seed)) {
+    const PointResult &other = command.points[c.none], &fused = command.points[c.ep];
+    text += fmt::format("{}: fused_ep/{} = {:.3f} [{:.3f}..{:.3f}] in speed over {} rounds: {}\n",
+                        fmt::format("topk={}", fused.point.config.shape.topk), other.point.path,
+                        c.ratio.ratio, c.ratio.ci_lo, c.ratio.ci_hi, c.ratio.n, verdict_of(c));
+  }
+  return text.empty() ? "" : "\n" + text;
+}
+
+std::string device_table(const CommandResult& command) {
+  std::vector<std::vector<std::string>> rows;
+  for (const PointResult& result : command.points) {
+    const int devices = result.point.config.num_devices;
+    const bool ok = result.trusted();
+    rows.push_back({result.point.label,
+                    ok ? fmt::format("{:.1f}", model_flops_per_s(result) / devices / 1e9) : "-",
+                    ok ? fmt::format("{:.0f}", tokens_per_s(result) / devices) : "-"});
+  }
+  return "\nper device\n" + format_table({"path", "GF/s", "tokens/s"}, rows);
+}
+
+// What a step has inside the clock, where that differs between the paths.
+std::string region_note(const ProfileOptions& options) {
+  if (options.bench.pass == Pass::forward) return "router in every step\n";
+  return "router in every step; ref_dp and staged_dp end with the all-reduce of all weight gradients\n";
+}
+
+}  // namespace
+
+int profile_command(const std::vector<std::string>& args, const Job& job) {
+  const std::optional<Prepared> prepared = job.together([&] { return prepare(args, job); });
+  if (!prepared) return kExitDone;
+  const auto& [options, environment, points] = *prepared;
+  if (options.explain_blocks) {
+    say(options.bench, job,
+        explain_blocks(options.bench.blocks, points.front().config.shape, environment.topology));
+    return kExitDone;
+  }
+  Yardstick yardstick(own_cpus_first(job, options.bench, environment.topology.core_cpus));
+  CommandResult command = run_points(options.bench, points, environment, job, yardstick);
+  command.command = "profile";
+  int status = kExitDone;
+  job.on_root([&] {
+    write_outputs(options.bench, command);
+    say(options.bench, job,
+        result_table(command) + region_note(options) + device_table(command) + stage_tables(command) +
+            check_lines(command) + ratio_lines(command, options.bench.seed));
+    status = exit_status(command);
+  });
+  return std::stoi(job.from_root(std::to_string(status)));
+}
+
+}  // namespace moehill

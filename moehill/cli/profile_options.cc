@@ -1,0 +1,142 @@
+#include "moehill/cli/profile_options.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "moehill/base/error.h"
+#include "moehill/cli/choice_names.h"
+#include "moehill/cli/flag_effects.h"
+
+namespace moehill {
+namespace {
+
+constexpr int64_t kMaxDim = std::numeric_limits<int32_t>::max();
+
+// The pipelined path of expert parallelism.
+constexpr EpPath kFusedPath = EpPath::ragged_a2a;
+
+void declare_problem(OptionSet& set, ProfileOptions& o) {
+  BenchOptions& b = o.bench;
+  set.integer("--tokens", &b.tokens, 1, kMaxDim, "tokens T, sharded over the devices");
+  set.integer("--hidden", &b.hidden, 1, kMaxDim, "model width H");
+  set.integer("--mlp-dim", &b.mlp_dim, 1, kMaxDim, "width M of an expert");
+  set.integer("--experts", &b.experts, 1, 65536, "experts E");
+  set.integer("--topk", &b.topk, 1, 1024, "experts per token k");
+  set.integer_list("--topk-list", &b.topk_list, 1, 1024, "several k, the paths for each");
+  set.flag("--renormalize-topk", &o.renormalize_topk, "gate values of a token add up to 1");
+  set.choice("--dtype", &b.dtype, dtype_names(), "storage; accumulation is f32");
+  set.choice("--bench-pass", &b.pass, pass_names(), "what a step is");
+}
+
+void declare_paths(OptionSet& set, ProfileOptions& o) {
+  BenchOptions& b = o.bench;
+  set.flag("--staged-dp", &o.staged_dp, "staged_dp too: tokens sharded, stage by stage with our kernels");
+  set.flag("--staged-parallel", &o.staged_parallel,
+           "staged_dp spreads (expert, block) units over its threads, instead of one expert after the other");
+  declare_blocks_option(set, &b.blocks);
+  set.flag("--explain-blocks", &o.explain_blocks,
+           "what the blocks need beside the caches of this machine; runs nothing");
+  const auto count = [&](const std::string& name, int64_t* value, const std::string& help) {
+    set.custom(name, "1..1024", "by the cores", help,
+               [=](const std::string& text) { *value = parse_integer(name, text, 1, 1024); });
+  };
+  count("--devices", &b.devices, "devices P");
+  count("--threads-per-device", &b.threads_per_device, "threads N of a device");
+  set.choice("--mesh", &b.mesh, mesh_names(), "where the devices live");
+}
+
+void declare_measuring(OptionSet& set, ProfileOptions& o) {
+  BenchOptions& b = o.bench;
+  set.integer("--iters", &b.schedule.iters, 1, 100000, "timed rounds");
+  set.integer("--warmup", &b.schedule.warmup, 0, 100000, "rounds before them");
+  set.custom("--seed", "0..4294967295", "0", "seed of every random value", [&b](const std::string& text) {
+    b.seed = static_cast<uint32_t>(parse_integer("--seed", text, 0, 4294967295));
+  });
+  set.choice("--check", &b.check, check_names(),
+             "against the double-precision block; a failed check has no throughput");
+  set.flag("--profile", &o.profile, "seconds and share of every stage");
+  set.text("--trace-dir", &b.trace_dir, "DIR", "Chrome trace JSON, a file a point (ui.perfetto.dev)");
+  set.integer("--trace-steps", &b.trace_steps, 1, 100, "the last steps that a trace holds");
+  set.text("--json", &b.json, "FILE",
+           "one record per line; - is standard output, the table then goes to standard error");
+  declare_fault_option(set, &b.fault);
+}
+
+void refuse_useless_flags(const OptionSet& set, const ProfileOptions& o) {
+  const auto refuse = [](bool broken, const std::string& option, const std::string& got,
+                         const std::string& remedy) {
+    if (broken) throw input_error(option, got, "nothing of it here", remedy);
+  };
+  refuse(o.staged_parallel && !o.staged_dp, "--staged-parallel", "it without --staged-dp", "add --staged-dp");
+  refuse(set.given("--trace-steps") && o.bench.trace_dir.empty(), "--trace-steps", "it without --trace-dir",
+         "add --trace-dir DIR");
+  refuse(set.given("--topk") && set.given("--topk-list"), "--topk", "it beside --topk-list",
+         "leave --topk out");
+}
+
+Point path_point(const ProfileOptions& o, const Point& base, const std::string& path) {
+  Point point = base;
+  BlockOptions& block = point.config.block;
+  block.route_in_step = true;
+  block.renormalize_topk = o.renormalize_topk;
+  point.config.mode = path == "fused_ep" ? ParallelMode::ep : ParallelMode::dp;
+  if (path == "fused_ep") point.config.path = kFusedPath;
+  if (path == "ref_dp") {
+    block.backend = Backend::ragged_dot;
+    block.blocks = {};
+  }
+  block.expert_by_expert = path == "staged_dp" && !o.staged_parallel;
+  point.path = path;
+  point.label = fmt::format("topk={} {}", point.config.shape.topk, path);
+  point.folder = fmt::format("topk-{}_{}", point.config.shape.topk, path);
+  return point;
+}
+
+}  // namespace
+
+OptionSet profile_option_set(ProfileOptions& options) {
+  OptionSet set("moehill profile",
+                "Times a plain, a staged and a pipelined way to spread a block, the router in the step.",
+                {"moehill profile --tokens 256 --hidden 256 --mlp-dim 256 --experts 16 --topk 2 --staged-dp "
+                 "--staged-parallel",
+                 "moehill profile --tokens 128 --hidden 128 --mlp-dim 128 --experts 8 --topk-list 1,2 "
+                 "--bench-pass forward_backward --profile --staged-dp",
+                 "moehill profile --explain-blocks --blocks bt=64,bf=1024"});
+  declare_problem(set, options);
+  declare_paths(set, options);
+  declare_measuring(set, options);
+  return set;
+}
+
+std::optional<ProfileOptions> parse_profile_options(const std::vector<std::string>& args) {
+  ProfileOptions options;
+  BenchOptions& bench = options.bench;
+  bench.tokens = 8192;
+  bench.mlp_dim = 2048;
+  bench.experts = 64;
+  bench.topk = 2;
+  bench.shared_dim = 0;
+  bench.pass = Pass::forward;
+  bench.schedule.iters = 3;
+  bench.modes = {ParallelMode::ep};
+  bench.ep_path = kFusedPath;
+  OptionSet set = profile_option_set(options);
+  if (!set.parse(args)) return std::nullopt;
+  refuse_useless_flags(set, options);
+  refuse_fault_outside_tests(bench.fault);
+  bench.stage_timing = options.profile;
+  return options;
+}
+
+std::vector<Point> expand_profile_points(const ProfileOptions& options, int num_cores) {
+  std::vector<Point> points;
+  for (const Point& base : expand_points(options.bench, num_cores)) {
+    points.push_back(path_point(options, base, "ref_dp"));
+    if (options.staged_dp) points.push_back(path_point(options, base, "staged_dp"));
+    points.push_back(path_point(options, base, "fused_ep"));
+  }
+  return points;
+}
+
+}  // namespace moehill
