@@ -115,7 +115,10 @@ void Measurement::after_sample(LivePoint& live) {
     result.check.reason = "a timed step gave another output than the checked one";
   }
   if (options_.stage_timing) result.stage_samples.push_back(device_seconds(live));
-  if (!options_.trace_dir.empty()) result.trace = live.stages->traces();
+  if (!options_.trace_dir.empty()) {
+    result.traces.push_back(live.stages->traces());
+    if (std::ssize(result.traces) > options_.trace_steps) result.traces.erase(result.traces.begin());
+  }
   live.stages->restart();
 }
 

@@ -30,7 +30,7 @@ struct PointResult {
   std::vector<std::string> timed_region;                  // stages inside the clock, in order
   std::vector<double> samples;                            // seconds per round; empty: not timed
   std::vector<std::vector<DeviceSeconds>> stage_samples;  // [round][device]; empty: not asked for
-  std::vector<DeviceTrace> trace;                         // of the last step, when asked for
+  std::vector<std::vector<DeviceTrace>> traces;           // [step][device] of the last steps, when asked for
   RunStatistics runs;
   LoadStatistics load;
   std::vector<SkewProperty> skew;  // what a skewed distribution promises

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "moehill/kernels/blas_thread.h"
 #include "moehill/kernels/gemm_units.h"
 #include "moehill/kernels/grouped_gemm.h"
 #include "moehill/kernels/rows.h"
@@ -33,9 +34,6 @@ class RaggedDot final : public GroupedGemm {
  public:
   explicit RaggedDot(const GemmLimits& limits)
       : limits_(limits), memory_(ragged_dot_workspace_bytes(limits)), queue_(limits, kMaxCallRows) {
-    // The OpenMP build of OpenBLAS, told to make no threads: the serial build's buffer pool is not safe for
-    // several callers.
-    openblas_set_num_threads(1);
     float* at = static_cast<float*>(memory_.data());
     for (int i = 0; i < limits.num_threads; ++i) {
       Scratch& s = scratch_.emplace_back();
@@ -111,6 +109,7 @@ class RaggedDot final : public GroupedGemm {
         offset,
         {.num_panels = panels, .max_rows = max_rows, .max_panels = max_panels, .keep_empty = keep_empty}, 1);
     team.run([&](int i) {
+      keep_blas_on_this_thread();
       while (const GemmUnit* unit = queue_.take()) {
         const Range range{unit->panel_begin * kPanelWidth, std::min(unit->panel_end * kPanelWidth, columns)};
         body(*unit, range, scratch_[static_cast<size_t>(i)]);
