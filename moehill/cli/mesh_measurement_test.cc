@@ -35,6 +35,11 @@ class SpoilingGroup final : public Group {
   }
   void finish() override { inner_.finish(); }
   std::shared_ptr<void> exchange_memory(size_t bytes) override { return inner_.exchange_memory(bytes); }
+  std::shared_ptr<void> common_memory(size_t bytes) override { return inner_.common_memory(bytes); }
+  void count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
+                   size_t element_bytes) override {
+    inner_.count_reads(send_offsets, receive_offsets, element_bytes);
+  }
   Traffic traffic() const override { return inner_.traffic(); }
 
  private:

@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kMaxDim = std::numeric_limits<int32_t>::max();
 
 // The pipelined path of expert parallelism.
-constexpr EpPath kFusedPath = EpPath::ragged_a2a;
+constexpr EpPath kFusedPath = EpPath::fused;
 
 void declare_problem(OptionSet& set, ProfileOptions& o) {
   BenchOptions& b = o.bench;
