@@ -66,7 +66,7 @@ TEST(Binary, BadInputIsOneLineAndStatusTwo) {
   const std::string json =
       " --json " + (folder / "x.jsonl").string() + " --dump " + (folder / "dump").string();
   for (const std::string arguments :
-       {"", "bnech", "profile", "sweep x.toml", "bench --token 5", "bench --tokens 8x", "bench --topk 61",
+       {"", "bnech", "tune", "sweep x.toml", "bench --token 5", "bench --tokens 8x", "bench --topk 61",
         "bench --mesh mpi", "bench --queue-mode prequeue",
         "bench --tokens 2000000 --hidden 100000 --mlp-dim 100000 --experts 60", "check --case 99999",
         "check --fault last_token_lost", "bench --fault last_token_lost", "bench --json /nowhere/x.jsonl",

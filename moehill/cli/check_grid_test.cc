@@ -23,7 +23,7 @@ TEST(CheckGrid, HoldsEveryChoiceUnderEveryPath) {
   }
   // 6 impls, 2 backends, 4 packs, none and 2 remats, drop and pad (none again), 2 passes, 2 dtypes, 2 queues,
   // 2 shared.
-  EXPECT_EQ(seen.size(), 6u * (6 + 2 + 4 + 3 + 2 + 2 + 2 + 2 + 2));
+  EXPECT_EQ(seen.size(), 7u * (6 + 2 + 4 + 3 + 2 + 2 + 2 + 2 + 2));
 }
 
 TEST(CheckGrid, NoFlagWithoutEffect) {
@@ -39,10 +39,10 @@ TEST(CheckGrid, NoFlagWithoutEffect) {
 TEST(CheckGrid, CombinationsComeAsNoneThenPaths) {
   for (const bool quick : {false, true}) {
     const std::vector<GridCase> cases = make_grid({.quick = quick});
-    ASSERT_EQ(cases.size() % 6, 0u);
-    for (size_t i = 0; i < cases.size(); i += 6) {
+    ASSERT_EQ(cases.size() % 7, 0u);
+    for (size_t i = 0; i < cases.size(); i += 7) {
       EXPECT_EQ(cases[i].config.mode, ParallelMode::none);
-      for (size_t j = i + 1; j < i + 6; ++j) {
+      for (size_t j = i + 1; j < i + 7; ++j) {
         EXPECT_EQ(cases[j].combination, cases[i].combination);
         EXPECT_NE(cases[j].config.mode, ParallelMode::none);
         EXPECT_EQ(cases[j].config.block.impl, cases[i].config.block.impl);

@@ -118,13 +118,15 @@ TEST(Predict, AHotDeviceIsWaitedFor) {
   EXPECT_GT(skewed, 1.5 * even);
 }
 
+// And one number a row, which token it is of.
 TEST(Predict, FusedMovesWhatRaggedMovesAndHidesIt) {
   const PlanCounts counts = count_plan(one_expert_each(8192, 8), {}, 4);
   const Prediction ragged = predict(problem(Spread::ragged_a2a), counts, machine(), 16);
   const Prediction fused = predict(problem(Spread::fused), counts, machine(), 16);
-  EXPECT_EQ(fused.sent_bytes, ragged.sent_bytes);
+  const int64_t rows_between_devices = 8192 * 3 / 4;
+  EXPECT_EQ(fused.sent_bytes, ragged.sent_bytes + rows_between_devices * 4);
   EXPECT_GT(fused.hidden_s, 0);
-  EXPECT_NEAR(fused.time_s + fused.hidden_s, ragged.time_s, 1e-12);
+  EXPECT_NEAR(fused.time_s + fused.hidden_s, ragged.time_s, 1e-3 * ragged.time_s);
 }
 
 }  // namespace
