@@ -1,7 +1,6 @@
 #include "moehill/bench/stage_clock.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 namespace moehill {
@@ -34,7 +33,5 @@ void StageClock::close(double now) {
   intervals_.push_back({current_, begin_, now});
   current_ = kIdle;
 }
-
-double StageClock::total_seconds() const { return std::accumulate(seconds_.begin(), seconds_.end(), 0.0); }
 
 }  // namespace moehill

@@ -27,7 +27,6 @@ class StageClock {
   const std::vector<double>& seconds() const { return seconds_; }
   const std::vector<int>& visits() const { return visits_; }
   const std::vector<StageInterval>& intervals() const { return intervals_; }
-  double total_seconds() const;
 
  private:
   static constexpr int kReserved = 1024;

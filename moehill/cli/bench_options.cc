@@ -108,17 +108,6 @@ void declare_measurement(OptionSet& set, BenchOptions& o) {
 
 }  // namespace
 
-void apply_preset(const OptionSet& set, BenchOptions& o) {
-  for (const Preset& preset : presets()) {
-    if (preset.name != o.preset) continue;
-    if (!set.given("--hidden")) o.hidden = preset.hidden;
-    if (!set.given("--mlp-dim")) o.mlp_dim = preset.mlp_dim;
-    if (!set.given("--experts")) o.experts = preset.experts;
-    if (!set.given("--topk")) o.topk = preset.topk;
-    if (!set.given("--shared-expert-dim")) o.shared_dim = preset.shared_dim;
-  }
-}
-
 BlockSizes parse_blocks(const std::string& text) {
   BlockSizes blocks;
   std::set<std::string> given;

@@ -56,9 +56,6 @@ OptionSet bench_option_set(BenchOptions& options);
 // was printed.
 std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& args);
 
-// The preset's dimensions where no option gives others.
-void apply_preset(const OptionSet& set, BenchOptions& options);
-
 // "bt=64,bf=1024": sizes by name over the defaults; a c form that is not given is cut to the block it is a
 // part of. Throws InputError for an illegal set.
 BlockSizes parse_blocks(const std::string& text);

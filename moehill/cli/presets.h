@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "moehill/cli/option_set.h"
+
 namespace moehill {
 
 struct Preset {
@@ -15,5 +17,18 @@ struct Preset {
 // hidden_size, moe_intermediate_size, number of routed experts, experts per token, and the total width of the
 // shared experts of each model's published config.json.
 const std::vector<Preset>& presets();
+
+// The shape of the preset that `o` names, but for what was given by its own option.
+template <typename Options>
+void apply_preset(const OptionSet& set, Options& o) {
+  for (const Preset& preset : presets()) {
+    if (preset.name != o.preset) continue;
+    if (!set.given("--hidden")) o.hidden = preset.hidden;
+    if (!set.given("--mlp-dim")) o.mlp_dim = preset.mlp_dim;
+    if (!set.given("--experts")) o.experts = preset.experts;
+    if (!set.given("--topk")) o.topk = preset.topk;
+    if (!set.given("--shared-expert-dim")) o.shared_dim = preset.shared_dim;
+  }
+}
 
 }  // namespace moehill

@@ -24,10 +24,10 @@ struct ProbeOptions {
 };
 
 bool parse_probe_options(const std::vector<std::string>& args, ProbeOptions& o) {
-  OptionSet set("moehill probe",
-                "Measures what predict, roofline and --ep-path auto need of this machine, in about a minute.",
-                {"moehill probe", "moehill probe --show",
-                 "moehill probe --file /tmp/probe.json --as-hardware /tmp/this.toml"});
+  OptionSet set(
+      "moehill probe",
+      "Measures what predict, roofline and --ep-path auto need of this machine, in about a minute.",
+      {"moehill probe", "moehill probe --show", "moehill probe --file probe.json --as-hardware this.toml"});
   set.text("--file", &o.file, "FILE", "where the probe is kept");
   set.flag("--show", &o.show, "print the probe that is kept, and whether it is stale; measure nothing");
   set.text("--as-hardware", &o.as_hardware, "FILE", "write a hardware file of this machine besides");

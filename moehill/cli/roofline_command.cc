@@ -12,6 +12,7 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output_paths.h"
 #include "moehill/cli/predict_options.h"
+#include "moehill/cli/presets.h"
 #include "moehill/cli/table.h"
 #include "moehill/model/roofline.h"
 #include "moehill/parallel/work_problem.h"

@@ -66,17 +66,6 @@ OptionSet simulate_option_set(SimulateOptions& o) {
   return set;
 }
 
-void apply_preset(const OptionSet& set, SimulateOptions& o) {
-  for (const Preset& preset : presets()) {
-    if (preset.name != o.preset) continue;
-    if (!set.given("--hidden")) o.hidden = preset.hidden;
-    if (!set.given("--mlp-dim")) o.mlp_dim = preset.mlp_dim;
-    if (!set.given("--experts")) o.experts = preset.experts;
-    if (!set.given("--topk")) o.topk = preset.topk;
-    if (!set.given("--shared-expert-dim")) o.shared_dim = preset.shared_dim;
-  }
-}
-
 void refuse_contradictions(const OptionSet& set, const SimulateOptions& o) {
   if (o.tokens > 0 && set.given("--tokens-per-device")) {
     throw input_error("--tokens", "it beside --tokens-per-device", "one of the two", "leave one out");

@@ -28,9 +28,9 @@ OptionSet sweep_option_set(SweepOptions& o) {
                 "Runs every point of an experiment file (TOML), round by round, each in a process of its "
                 "own, and stores every "
                 "result. Started again it goes on where it was.",
-                {"moehill sweep experiments/ep_vs_none.toml --dry-run",
-                 "moehill sweep experiments/ep_vs_none.toml --budget 5m",
-                 "moehill sweep experiments/ep_vs_none.toml --scale 0.125 --db book.sqlite"});
+                {"moehill sweep experiments/reference/ep_vs_none.toml --dry-run",
+                 "moehill sweep experiments/reference/ep_vs_none.toml --budget 5m",
+                 "moehill sweep experiments/reference/ep_vs_none.toml --scale 0.125 --db book.sqlite"});
   set.text("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");
   set.text("--budget", &o.budget, "TIME",
            "90s, 10m, 2h: fewer tokens and rounds, so that all of it takes about that long");
