@@ -130,6 +130,7 @@ Json stages_json(const PointResult& result) {
   return {{"forward", forward},
           {"backward", backward},
           {"unaccounted_s", number(stages.unaccounted)},
+          {"step_s", number(stages.step)},
           {"devices", devices},
           {"slowest_device", stages.slowest},
           {"busy_max_over_mean", number(stages.busy_max_over_mean)}};

@@ -125,8 +125,8 @@ TEST(Record, GoldenKeys) {
             (std::vector<std::string>{"median", "ci_lo", "ci_hi", "min", "max", "n", "coverage", "samples"}));
   EXPECT_EQ(keys(record["peak"]), (std::vector<std::string>{"tflops_measured", "fraction", "read_gbps"}));
   EXPECT_EQ(keys(record["stages"]),
-            (std::vector<std::string>{"forward", "backward", "unaccounted_s", "devices", "slowest_device",
-                                      "busy_max_over_mean"}));
+            (std::vector<std::string>{"forward", "backward", "unaccounted_s", "step_s", "devices",
+                                      "slowest_device", "busy_max_over_mean"}));
   EXPECT_EQ(record["stages"]["devices"].size(), 2u);
   EXPECT_EQ(keys(record["stages"]["devices"][0]), (std::vector<std::string>{"busy_s", "wait_s"}));
   EXPECT_EQ(keys(record["comm"]),
@@ -150,6 +150,7 @@ TEST(Record, FiguresFollowTheFormulas) {
   EXPECT_DOUBLE_EQ(record["stages"]["forward"]["up"], 0.12);
   EXPECT_DOUBLE_EQ(record["stages"]["backward"]["w2_grad"], 0.06);
   EXPECT_NEAR(record["stages"]["unaccounted_s"], 0.02, 1e-12);
+  EXPECT_DOUBLE_EQ(record["stages"]["step_s"], 0.2);
   EXPECT_EQ(record["comm"]["dispatch_bytes"], 60);
   EXPECT_EQ(record["comm"]["combine_bytes"], 50);
   EXPECT_EQ(record["comm"]["gradient_bytes"], 20);

@@ -60,7 +60,8 @@ StageSeconds stages_of_median(const PointResult& result) {
   const DeviceSeconds& slowest = stages.devices[stages.slowest];
   if (sum > 0) stages.busy_max_over_mean = slowest.busy() * static_cast<double>(stages.devices.size()) / sum;
   stages.seconds = slowest.stages;
-  stages.unaccounted = median - total(stages.seconds);
+  stages.step = result.samples[nearest];
+  stages.unaccounted = stages.step - total(stages.seconds);
   return stages;
 }
 

@@ -67,10 +67,11 @@ double executed_flops_per_s(const PointResult& result);
 double tokens_per_s(const PointResult& result);
 double peak_fraction(const PointResult& result);
 
-// The sample that is nearest to the median: the stages of the device that the others waited for, what they
-// leave of the median, and all devices.
+// The step that is nearest to the median: its own time, the stages of the device that the others waited for,
+// what they leave of that time, and all devices.
 struct StageSeconds {
   std::vector<double> seconds;  // [kNumStages]
+  double step = 0;
   double unaccounted = 0;
   size_t slowest = 0;
   double busy_max_over_mean = 1;  // over the devices

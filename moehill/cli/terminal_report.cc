@@ -56,18 +56,18 @@ std::string device_lines(const StageSeconds& stages) {
 
 std::string stage_table(const PointResult& result) {
   const StageSeconds stages = stages_of_median(result);
-  const double median = median_of(result.samples);
   std::vector<std::vector<std::string>> rows;
   const auto add = [&](const std::string& pass, const std::string& name, double stage_seconds) {
     rows.push_back({name, pass, fmt::format("{:.2f}", 1e3 * stage_seconds),
-                    fmt::format("{:.1f}", 100 * stage_seconds / median)});
+                    fmt::format("{:.1f}", 100 * stage_seconds / stages.step)});
   };
   for (int i = 0; i < kNumStages; ++i) {
     if (stages.seconds[i] <= 0) continue;
     add(i < kFirstBackwardStage ? "forward" : "backward", name_of(static_cast<Stage>(i)), stages.seconds[i]);
   }
   add("", "unaccounted", stages.unaccounted);
-  return fmt::format("\nstages of {} (slowest device, median step)\n", result.point.label) +
+  return fmt::format("\nstages of {} (slowest device, the step of {:.2f} ms)\n", result.point.label,
+                     1e3 * stages.step) +
          format_table({"stage", "pass", "ms", "% of step"}, rows) + device_lines(stages);
 }
 
