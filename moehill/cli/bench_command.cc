@@ -4,6 +4,7 @@
 #include "moehill/cli/auto_tokens.h"
 #include "moehill/cli/block_command.h"
 #include "moehill/cli/commands.h"
+#include "moehill/cli/pick_score.h"
 #include "moehill/cli/prediction.h"
 #include "moehill/cli/terminal_report.h"
 #include "moehill/machine/memory.h"
@@ -86,6 +87,8 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
     say(options, job,
         result_table(command) + routing_lines(command) + stage_tables(command) + check_lines(command) +
             verdict_lines(command, options.seed) + prediction_lines(command));
+    const std::string failure = append_scores(scored_runs(options, command), default_score_file());
+    if (!failure.empty()) say(options, job, failure + "\n");
     status = exit_status(command);
   });
   return std::stoi(job.from_root(std::to_string(status)));

@@ -9,8 +9,10 @@
 #include "moehill/base/error.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output_paths.h"
+#include "moehill/cli/pick_score.h"
 #include "moehill/cli/predict_options.h"
 #include "moehill/cli/presets.h"
+#include "moehill/cli/published_model.h"
 #include "moehill/cli/table.h"
 #include "moehill/cli/validation.h"
 #include "moehill/parallel/work_problem.h"
@@ -20,27 +22,45 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+bool is_of_validation(const std::string& name) {
+  return name == "--probe" || name == "--seed" || name == "--json";
+}
+
+void refuse_contradictions(const OptionSet& set, const PredictOptions& o) {
+  const int num_kinds = o.compare_paths + o.crossover + o.published + o.score + (o.validate > 0);
+  if (num_kinds > 1)
+    throw input_error("--compare-paths, --crossover, --validate, --published, --score", "several of them",
+                      "one at a time", "choose one");
+  if (num_kinds == 1 && (set.given("--parallel-mode") || set.given("--ep-path")))
+    throw input_error("--parallel-mode, --ep-path", "one of them beside a comparison of all", "none of them",
+                      "leave it out");
+  if (!o.published && !o.score && o.validate == 0) return;
+  for (const std::string& name : set.names()) {
+    const bool used = name == "--published" || name == "--score" || name == "--validate" ||
+                      (name == "--hardware" && !o.score) || (o.validate > 0 && is_of_validation(name));
+    if (!used && set.given(name))
+      throw input_error(name, "it beside rows, runs or shapes that are fixed", "it without", "leave it out");
+  }
+}
+
 bool parse_predict_options(const std::vector<std::string>& args, PredictOptions& o) {
   OptionSet set("moehill predict", "Predicts a step's time, stage by stage, from the exact work of its plan.",
                 {"moehill predict --preset olmoe-1b-7b --tokens 2048 --hardware tpu-v5p --parallel-mode ep",
                  "moehill predict --preset qwen3-30b-a3b --tokens 4096 --hardware h100-node --compare-paths",
-                 "moehill predict --hidden 1024 --mlp-dim 512 --shared-expert-dim 0 --hardware epyc-cluster "
-                 "--crossover"});
+                 "moehill predict --published"});
   declare_point(set, o);
   set.flag("--compare-paths", &o.compare_paths, "none, dp and every path, the fastest first");
   set.flag("--crossover", &o.crossover, "the fastest of none, dp and ep over tokens and top-k");
   set.integer("--validate", &o.validate, 0, 1000,
-              "run so many random shapes here by every spread and compare; 0: off");
+              "run so many random shapes here by every spread and compare; 0: off. --seed gives others");
+  set.flag("--published", &o.published,
+           "the order of the reference logbook's rows on --hardware, else tpu-v5p");
+  set.flag("--score", &o.score, "how well --ep-path auto has done in the runs of bench so far");
   set.text("--json", &o.json, "FILE",
            "the predictions, one a line; - is standard output, the table then goes to standard error");
   if (!set.parse(args)) return false;
   apply_preset(set, o.bench);
-  if (o.compare_paths + o.crossover + (o.validate > 0) > 1)
-    throw input_error("--compare-paths, --crossover, --validate", "several of them", "one at a time",
-                      "choose one");
-  if ((o.compare_paths || o.crossover) && (set.given("--parallel-mode") || set.given("--ep-path")))
-    throw input_error("--parallel-mode, --ep-path", "one of them beside a comparison of all", "none of them",
-                      "leave it out");
+  refuse_contradictions(set, o);
   if (o.bench.distributions.size() > 1)
     throw input_error("--distribution", "several", "one", "predict them one by one");
   if (!set.given("--parallel-mode") && set.given("--ep-path")) o.bench.modes = {ParallelMode::ep};
@@ -163,10 +183,7 @@ std::string crossover_table(PredictOptions o, const Hardware& hardware) {
   return format_table(header, rows);
 }
 
-void print_and_write(const PredictOptions& o, const Hardware& hardware,
-                     const std::vector<Expectation>& expected, const std::string& text) {
-  std::string lines;
-  for (const Expectation& e : expected) lines += to_json(e, hardware).dump() + "\n";
+void print_and_write(const PredictOptions& o, const std::string& lines, const std::string& text) {
   fmt::print(o.json == "-" ? stderr : stdout, "{}", text);
   if (o.json == "-") {
     fmt::print("{}", lines);
@@ -175,17 +192,45 @@ void print_and_write(const PredictOptions& o, const Hardware& hardware,
   }
 }
 
+void print_and_write(const PredictOptions& o, const Hardware& hardware,
+                     const std::vector<Expectation>& expected, const std::string& text) {
+  std::string lines;
+  for (const Expectation& e : expected) lines += to_json(e, hardware).dump() + "\n";
+  print_and_write(o, lines, text);
+}
+
+std::string published_text(const PredictOptions& o) {
+  const Hardware hardware = load_hardware(o.hardware == "probe" ? "tpu-v5p" : o.hardware);
+  const std::vector<PublishedRow> rows = read_published("");
+  if (rows.empty())
+    throw input_error("--published", "no reference/tpu_v5p_logbook.csv in the folder of the build",
+                      "a whole checkout", "build from one");
+  return published_report(published_order(rows, hardware, Defects::modelled),
+                          published_order(rows, hardware, Defects::left_out), hardware);
+}
+
+void validate(const PredictOptions& o, const Hardware& hardware, const std::string& note) {
+  const uint32_t corpus = o.bench.seed;
+  const std::vector<ValidatedShape> shapes = validate_model(static_cast<int>(o.validate), corpus, hardware);
+  print_and_write(o, validation_records(shapes, corpus), note + validation_report(shapes));
+}
+
 }  // namespace
 
 int predict_command(const std::vector<std::string>& args) {
   PredictOptions options;
   if (!parse_predict_options(args, options)) return kExitDone;
   if (!options.json.empty() && options.json != "-") require_writable_file("--json", options.json);
+  if (options.published || options.score) {
+    fmt::print("{}",
+               options.score ? score_report(read_scores(default_score_file())) : published_text(options));
+    return kExitDone;
+  }
   const ChosenHardware chosen = choose_hardware(options);
   const Hardware& hardware = chosen.hardware;
   std::string text = chosen.note.empty() ? "" : chosen.note + "\n";
   if (options.validate > 0) {
-    fmt::print("{}{}", text, validation_report(validate_model(static_cast<int>(options.validate), hardware)));
+    validate(options, hardware, text);
     return kExitDone;
   }
   if (options.crossover) {

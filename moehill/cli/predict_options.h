@@ -13,7 +13,7 @@ namespace moehill {
 struct PredictOptions {
   BenchOptions bench;
   std::string hardware = "probe", probe = default_probe_file(), json;
-  bool compare_paths = false, crossover = false;
+  bool compare_paths = false, crossover = false, published = false, score = false;
   int64_t validate = 0;
 };
 

@@ -47,21 +47,29 @@ std::string unpredictable(const RunConfig& config) {
   return "";
 }
 
-Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware) {
+Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware,
+                       DeviceMemory memory) {
   const PlanCounts counts = count_plan(routing, config.block.capacity, config.num_devices);
-  return predict(work_problem(config), counts, hardware, config.threads_per_device);
+  WorkProblem problem = work_problem(config);
+  problem.in_place = problem.spread == Spread::fused && memory == DeviceMemory::shared &&
+                     !hardware.is_chip() && config.num_devices <= hardware.topology.devices_per_node;
+  return predict(problem, counts, hardware, config.threads_per_device);
 }
 
-std::vector<RankedPath> rank_paths(RunConfig config, const Routing& routing, const Hardware& hardware) {
+std::vector<EpPath> candidate_paths(const RunConfig& config) {
+  std::vector<EpPath> paths = {EpPath::compact_psum, EpPath::dense_masked};
+  if (config.shared_placement == SharedPlacement::replicated) return paths;  // the others have no such form
+  paths.insert(paths.end(), {EpPath::ring_ag_rs, EpPath::ragged_a2a, EpPath::fused});
+  return paths;
+}
+
+std::vector<RankedPath> rank_paths(RunConfig config, const Routing& routing, const Hardware& hardware,
+                                   DeviceMemory memory) {
   config.mode = ParallelMode::ep;
-  std::vector<EpPath> paths = {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs,
-                               EpPath::ragged_a2a};
-  if (config.shared_placement == SharedPlacement::replicated)
-    paths.resize(2);  // the others have no such form
   std::vector<RankedPath> ranked;
-  for (const EpPath path : paths) {
+  for (const EpPath path : candidate_paths(config)) {
     config.path = path;
-    ranked.push_back({path, predict_run(config, routing, hardware)});
+    ranked.push_back({path, predict_run(config, routing, hardware, memory)});
   }
   std::stable_sort(ranked.begin(), ranked.end(), [](const RankedPath& a, const RankedPath& b) {
     return a.prediction.time_s < b.prediction.time_s;
@@ -75,6 +83,7 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
   result.points.resize(points.size());
   const ProbedHardware probed = probed_hardware(environment);
   const bool choose = !options.ep_path.has_value();
+  const DeviceMemory memory = options.mesh == "mpi" ? DeviceMemory::apart : DeviceMemory::shared;
   const auto is_ep = [](const Point& point) { return point.config.mode == ParallelMode::ep; };
   if (!probed.hardware || environment.num_nodes > 1) {
     const std::string why = probed.hardware ? "the probe knows one node alone" : probed.note;
@@ -91,11 +100,11 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
     }
     const Routing routing = routing_of(point.config.shape, point.distribution, options.seed);
     if (choose && is_ep(point)) {
-      const std::vector<RankedPath> ranked = rank_paths(point.config, routing, *probed.hardware);
+      const std::vector<RankedPath> ranked = rank_paths(point.config, routing, *probed.hardware, memory);
       point.config.path = ranked.front().path;
       result.text += choice_line(point.label, ranked);
     }
-    result.points[i] = predict_run(point.config, routing, *probed.hardware);
+    result.points[i] = predict_run(point.config, routing, *probed.hardware, memory);
   }
   if (!result.text.empty() && !probed.note.empty()) result.text += probed.note + "\n";
   return result;

@@ -25,14 +25,22 @@ Routing routing_of(const MoeShape& shape, const DistributionOptions& distributio
 
 // Why the model has nothing to say of a run; empty: it has.
 std::string unpredictable(const RunConfig& config);
-Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware);
+// `memory`: whether the devices of a node are threads of one process, which `fused` makes use of, or
+// processes.
+enum class DeviceMemory { shared, apart };
+Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware,
+                       DeviceMemory memory = DeviceMemory::shared);
 
-// The paths of expert parallelism that this configuration allows, the best first.
+// The paths of expert parallelism that this configuration allows.
+std::vector<EpPath> candidate_paths(const RunConfig& config);
+
+// The same with their predictions, the best first.
 struct RankedPath {
   EpPath path;
   Prediction prediction;
 };
-std::vector<RankedPath> rank_paths(RunConfig config, const Routing& routing, const Hardware& hardware);
+std::vector<RankedPath> rank_paths(RunConfig config, const Routing& routing, const Hardware& hardware,
+                                   DeviceMemory memory = DeviceMemory::shared);
 
 // --ep-path auto: sets each such point's path to the one predicted fastest, and says so; and predicts every
 // point. Without a probe auto is compact_psum. Call it on one process; `paths` of another are copied.

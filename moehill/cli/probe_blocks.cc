@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <memory>
 
 #include "moehill/cli/stage_listener.h"
 #include "moehill/machine/clock.h"
@@ -33,69 +35,123 @@ const std::vector<BlockSize>& block_sizes() {
   return sizes;
 }
 
+// One device or several, whose stages are added up: what all of them did in the seconds of all.
 struct TimedBlock {
-  DeviceWork work;
-  std::vector<double> stage_s;  // [kNumStages] best of the steps
+  std::vector<DeviceWork> work;  // [devices]
+  std::vector<double> stage_s;   // [kNumStages] best of the steps on each device, added up
   double step_s = 0;
+  int units = 1;  // of a device
 };
 
-TimedBlock time_block(const MoeShape& shape, const std::vector<int>& cpus) {
+// One device with all cores; and, for products, a device a core, which share the experts.
+std::vector<RunConfig> layouts_of(const MoeShape& shape, int cores, bool every_layout) {
   RunConfig config{.shape = shape};
-  config.threads_per_device = static_cast<int>(cpus.size());
-  RunFactory factory({}, 1, cpus);
-  const auto run = factory.make(config);
-  DeviceStages stages(1, seconds);
-  TimedBlock timed;
-  timed.stage_s.assign(kNumStages, std::numeric_limits<double>::infinity());
-  timed.step_s = std::numeric_limits<double>::infinity();
-  run->step({});
-  for (int i = 0; i < kSteps; ++i) {
-    stages.restart();
-    const double begin = seconds();
-    run->step(stages.listeners());
-    timed.step_s = std::min(timed.step_s, seconds() - begin);
-    const std::vector<double>& now = stages.seconds(0);
-    for (int s = 0; s < kNumStages; ++s)
-      timed.stage_s[static_cast<size_t>(s)] =
-          std::min(timed.stage_s[static_cast<size_t>(s)], now[static_cast<size_t>(s)]);
+  config.threads_per_device = cores;
+  std::vector<RunConfig> layouts = {config};
+  if (!every_layout || cores == 1 || shape.experts < cores) return layouts;
+  config.mode = ParallelMode::ep;
+  config.num_devices = cores;
+  config.threads_per_device = 1;
+  layouts.push_back(config);
+  return layouts;
+}
+
+// A run and the best of each of its stages.
+struct BlockTimer {
+  std::unique_ptr<Run> run;
+  std::unique_ptr<DeviceStages> stages;
+  std::vector<std::vector<double>> best;  // [device][kNumStages]
+  double step_s = std::numeric_limits<double>::infinity();
+
+  explicit BlockTimer(std::unique_ptr<Run> the_run)
+      : run(std::move(the_run)),
+        stages(std::make_unique<DeviceStages>(run->config().num_devices, seconds)),
+        best(stages->size(), std::vector<double>(kNumStages, std::numeric_limits<double>::infinity())) {
+    run->step({});  // touches all memory
   }
-  const PlanCounts counts = count_plan(run->routing(), {}, 1);
-  timed.work = device_work(work_problem(config), counts, 0);
+
+  void step() {
+    stages->restart();
+    const double begin = seconds();
+    run->step(stages->listeners());
+    step_s = std::min(step_s, seconds() - begin);
+    for (size_t d = 0; d < best.size(); ++d) {
+      for (size_t s = 0; s < static_cast<size_t>(kNumStages); ++s)
+        best[d][s] = std::min(best[d][s], stages->seconds(d)[s]);
+    }
+  }
+
+  TimedBlock result() const {
+    const RunConfig& config = run->config();
+    const PlanCounts counts = count_plan(run->routing(), {}, config.num_devices);
+    TimedBlock timed{all_work(work_problem(config), counts), std::vector<double>(kNumStages, 0.0), step_s,
+                     config.threads_per_device};
+    for (const std::vector<double>& device : best) {
+      for (size_t s = 0; s < device.size(); ++s) timed.stage_s[s] += device[s];
+    }
+    return timed;
+  }
+};
+
+std::vector<TimedBlock> time_blocks(const MoeShape& shape, const std::vector<int>& cpus, bool every_layout) {
+  RunFactory factory({}, 1, cpus);
+  std::vector<BlockTimer> timers;
+  for (const RunConfig& config : layouts_of(shape, static_cast<int>(cpus.size()), every_layout))
+    timers.emplace_back(factory.make(config));
+  for (int i = 0; i < kSteps; ++i) {
+    for (BlockTimer& timer : timers) timer.step();
+  }
+  std::vector<TimedBlock> timed;
+  for (const BlockTimer& timer : timers) timed.push_back(timer.result());
   return timed;
 }
 
-const StageWork& work_of(const TimedBlock& timed, Stage stage) {
-  for (const StageWork& work : timed.work.stages) {
+TimedBlock time_block(const MoeShape& shape, const std::vector<int>& cpus) {
+  return time_blocks(shape, cpus, false).front();
+}
+
+const StageWork& work_of(const DeviceWork& device, Stage stage) {
+  for (const StageWork& work : device.stages) {
     if (work.stage == name_of(stage)) return work;
   }
   MOEHILL_CHECK(false, "no stage {}", name_of(stage));
 }
+const StageWork& work_of(const TimedBlock& timed, Stage stage) { return work_of(timed.work.front(), stage); }
 
 double seconds_of(const TimedBlock& timed, Stage stage) { return timed.stage_s[static_cast<size_t>(stage)]; }
+
+// FLOP/s of a unit.
+double unit_rate(const TimedBlock& timed, Stage stage) {
+  double flops = 0;
+  for (const DeviceWork& device : timed.work) flops += work_of(device, stage).flops;
+  return flops / seconds_of(timed, stage) / timed.units;
+}
 
 // The stages that are one product each, by direction: the up-projections', then the down-projection's.
 constexpr Stage kProducts[2][kNumGemmDirections] = {{Stage::up, Stage::up_grad, Stage::w13_grad},
                                                     {Stage::down, Stage::down_grad, Stage::w2_grad}};
 
-void add_curves(const BlockSize& size, DType dtype, double peak, const std::vector<int>& cpus, Hardware& h) {
-  GemmCurve curves[2];
+void add_curves(const BlockSize& size, DType dtype, const std::vector<int>& cpus, Hardware& h) {
+  std::map<std::pair<int, int>, GemmCurve> curves;  // by units of a device, and by product
   for (const int64_t rows : size.rows) {
     const int64_t experts = std::clamp<int64_t>(size.max_rows / rows, 2, size.experts);
     const MoeShape shape{
         rows * experts / 2, size.hidden, size.mlp_dim, static_cast<int>(experts), 2, 0, dtype};
-    const TimedBlock timed = time_block(shape, cpus);
-    for (int c = 0; c < 2; ++c) {
-      curves[c].rows.push_back(static_cast<double>(rows));
-      for (int d = 0; d < kNumGemmDirections; ++d) {
-        const StageWork& work = work_of(timed, kProducts[c][d]);
-        curves[c].dtype = dtype;
-        curves[c].k = work.gemms.front().k;
-        curves[c].n = work.gemms.front().n;
-        curves[c].fraction[d].push_back(work.flops / seconds_of(timed, kProducts[c][d]) / peak);
+    for (const TimedBlock& timed : time_blocks(shape, cpus, true)) {
+      for (int c = 0; c < 2; ++c) {
+        GemmCurve& curve = curves[{timed.units, c}];
+        curve.dtype = dtype;
+        curve.units = timed.units;
+        curve.rows.push_back(static_cast<double>(rows));
+        const GemmWork& product = work_of(timed, kProducts[c][0]).gemms.front();
+        curve.k = product.k;
+        curve.n = product.n;
+        for (int d = 0; d < kNumGemmDirections; ++d)
+          curve.fraction[d].push_back(unit_rate(timed, kProducts[c][d]) / h.peak(dtype));
       }
     }
   }
-  h.gemm.insert(h.gemm.end(), std::begin(curves), std::end(curves));
+  for (const auto& [key, curve] : curves) h.gemm.push_back(curve);
 }
 
 // Row operations on 16,384 rows of 1,024 values, 32 MiB: beyond the caches of most machines.
@@ -117,7 +173,7 @@ void add_row_rates(const std::vector<int>& cpus, Hardware& h) {
 void add_stage_cost(const std::vector<int>& cpus, Hardware& h) {
   const TimedBlock timed = time_block({8, 16, 16, 2, 1, 0, DType::bf16}, cpus);
   double num_stages = 0;
-  for (const StageWork& stage : timed.work.stages)
+  for (const StageWork& stage : timed.work.front().stages)
     num_stages += static_cast<double>(std::max<size_t>(1, stage.gemms.size()));
   h.stage_s = timed.step_s / num_stages;
 }
@@ -132,7 +188,7 @@ void probe_blocks(const std::vector<int>& cpus, Hardware& h,
   for (const DType dtype : {DType::bf16, DType::f32}) {
     for (const BlockSize& size : block_sizes()) {
       progress(fmt::format("products of {} {} x {}", dtype_name(dtype), size.hidden, size.mlp_dim));
-      add_curves(size, dtype, h.peak(dtype) * static_cast<double>(cpus.size()), cpus, h);
+      add_curves(size, dtype, cpus, h);
     }
   }
 }

@@ -47,13 +47,15 @@ std::string gemm_table(const Hardware& h, int cores) {
   for (const GemmCurve& curve : h.gemm) {
     for (size_t i = 0; i < curve.rows.size(); ++i) {
       std::vector<std::string> row = {fmt::format("{} {} x {}", dtype_name(curve.dtype), curve.k, curve.n),
+                                      curve.units > 0 ? std::to_string(curve.units) : "any",
                                       fmt::format("{:.0f}", curve.rows[i])};
       for (const auto& fraction : curve.fraction)
         row.push_back(fmt::format("{:.1f}", fraction[i] * h.peak(curve.dtype) * cores / 1e9));
       rows.push_back(row);
     }
   }
-  return format_table({"matrices", "rows", "forward GF/s", "input_grad", "weight_grad"}, rows);
+  return format_table({"matrices", "threads a device", "rows", "forward GF/s", "input_grad", "weight_grad"},
+                      rows);
 }
 
 std::string collective_table(const Hardware& h) {

@@ -25,10 +25,14 @@ InputError not_a_probe(const std::string& path, const std::string& reason) {
 
 std::string default_probe_file() {
   if (const char* file = std::getenv("MOEHILL_PROBE"); file != nullptr && *file != '\0') return file;
+  return data_file("probe.json");
+}
+
+std::string data_file(const std::string& name) {
   const char* data = std::getenv("XDG_DATA_HOME");
-  if (data != nullptr && *data == '/') return std::string(data) + "/moehill/probe.json";
+  if (data != nullptr && *data == '/') return std::string(data) + "/moehill/" + name;
   const char* home = std::getenv("HOME");
-  return home == nullptr || *home == '\0' ? "" : std::string(home) + "/.local/share/moehill/probe.json";
+  return home == nullptr || *home == '\0' ? "" : std::string(home) + "/.local/share/moehill/" + name;
 }
 
 void write_probe(const Probe& probe, const std::string& path) {

@@ -11,6 +11,9 @@ namespace moehill {
 // $XDG_DATA_HOME/moehill/probe.json, or ~/.local/share/moehill/probe.json; MOEHILL_PROBE names another file.
 // Empty where there is no home.
 std::string default_probe_file();
+// A file of this user's data folder: $XDG_DATA_HOME/moehill, else ~/.local/share/moehill; empty without a
+// home.
+std::string data_file(const std::string& name);
 
 void write_probe(const Probe& probe, const std::string& path);
 // Throws InputError for a file that is none.

@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "moehill/base/rng.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/prediction.h"
+#include "moehill/cli/results.h"
+#include "moehill/cli/stage_listener.h"
 #include "moehill/cli/table.h"
 #include "moehill/machine/clock.h"
 #include "moehill/machine/topology.h"
@@ -33,29 +36,46 @@ std::vector<RunConfig> spreads_of(const MoeShape& shape, int num_cores) {
   configs.push_back(config);
   config.mode = ParallelMode::ep;
   for (const EpPath path :
-       {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs, EpPath::ragged_a2a}) {
+       {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs, EpPath::ragged_a2a, EpPath::fused}) {
     config.path = path;
     configs.push_back(config);
   }
   return configs;
 }
 
-ValidatedShape validate_shape(const MoeShape& shape, const Hardware& hardware, const std::vector<int>& cpus) {
-  RunFactory factory({}, kCorpusSeed, cpus);
+// Stages of the device with the most work outside of the collectives.
+std::vector<double> busiest(const DeviceStages& stages) {
+  const auto busy = [&](size_t d) { return DeviceSeconds{stages.seconds(d)}.busy(); };
+  size_t most = 0;
+  for (size_t d = 1; d < stages.size(); ++d) {
+    if (busy(d) > busy(most)) most = d;
+  }
+  return stages.seconds(most);
+}
+
+void time_spread(Run& run, bool counts, ValidatedSpread* spread) {
+  DeviceStages stages(spread->config.num_devices, seconds);
+  const double begin = seconds();
+  run.step(stages.listeners());
+  const double elapsed = seconds() - begin;
+  if (!counts || elapsed >= spread->measured_s) return;
+  spread->measured_s = elapsed;
+  spread->measured_stages = busiest(stages);
+}
+
+ValidatedShape validate_shape(const MoeShape& shape, uint32_t corpus, const Hardware& hardware,
+                              const std::vector<int>& cpus) {
+  RunFactory factory({}, kCorpusSeed + corpus, cpus);
   ValidatedShape result{shape, {}};
   std::vector<std::unique_ptr<Run>> runs;
   for (const RunConfig& config : spreads_of(shape, static_cast<int>(cpus.size()))) {
     runs.push_back(factory.make(config));
     const Prediction prediction = predict_run(config, runs.back()->routing(), hardware);
-    result.spreads.push_back({config, prediction.time_s, std::numeric_limits<double>::infinity()});
+    result.spreads.push_back(
+        {config, prediction.time_s, std::numeric_limits<double>::infinity(), prediction.stages});
   }
   for (int round = -1; round < kRounds; ++round) {  // the first touches all memory
-    for (size_t i = 0; i < runs.size(); ++i) {
-      const double begin = seconds();
-      runs[i]->step({});
-      const double elapsed = seconds() - begin;
-      if (round >= 0) result.spreads[i].measured_s = std::min(result.spreads[i].measured_s, elapsed);
-    }
+    for (size_t i = 0; i < runs.size(); ++i) time_spread(*runs[i], round >= 0, &result.spreads[i]);
   }
   return result;
 }
@@ -68,10 +88,10 @@ double percentile(std::vector<double> values, double share) {
 
 }  // namespace
 
-MoeShape validation_shape(int i) {
+MoeShape validation_shape(int i, uint32_t corpus) {
   uint64_t index = static_cast<uint64_t>(i) * 16;
   const auto pick = [&](std::initializer_list<int64_t> values) {
-    const double u = random_uniform(kCorpusSeed, Stream::kSampleRows, index++);
+    const double u = random_uniform(kCorpusSeed + corpus, Stream::kSampleRows, index++);
     return *(values.begin() + static_cast<int64_t>(u * static_cast<double>(values.size())));
   };
   MoeShape shape;
@@ -81,17 +101,18 @@ MoeShape validation_shape(int i) {
   shape.topk = static_cast<int>(std::min<int64_t>(pick({1, 2, 4, 8}), shape.experts));
   shape.shared_dim = pick({0, 0, 256, 512});
   shape.dtype = pick({0, 1, 1}) == 0 ? DType::f32 : DType::bf16;
-  const double flops = 1e9 * std::pow(8.0, random_uniform(kCorpusSeed, Stream::kSampleRows, index));
+  const double flops = 1e9 * std::pow(8.0, random_uniform(kCorpusSeed + corpus, Stream::kSampleRows, index));
   shape.tokens = 1;
   const double per_token = model_flops(shape, Pass::forward_backward, shape.topk);
   shape.tokens = std::clamp<int64_t>(static_cast<int64_t>(flops / per_token), 16, 4096);
   return shape;
 }
 
-std::vector<ValidatedShape> validate_model(int num_shapes, const Hardware& hardware) {
+std::vector<ValidatedShape> validate_model(int num_shapes, uint32_t corpus, const Hardware& hardware) {
   const std::vector<int> cpus = core_cpus();
   std::vector<ValidatedShape> shapes;
-  for (int i = 0; i < num_shapes; ++i) shapes.push_back(validate_shape(validation_shape(i), hardware, cpus));
+  for (int i = 0; i < num_shapes; ++i)
+    shapes.push_back(validate_shape(validation_shape(i, corpus), corpus, hardware, cpus));
   return shapes;
 }
 
@@ -131,6 +152,34 @@ std::string validation_report(const std::vector<ValidatedShape>& shapes) {
              "3 % of the best in {:.0f} % of {} shapes\n",
              f.num_spreads, 100 * f.median_error, 100 * f.p90_error, 100 * f.picks_within_3_percent,
              f.num_shapes);
+}
+
+std::string validation_records(const std::vector<ValidatedShape>& shapes, uint32_t corpus) {
+  using Json = nlohmann::ordered_json;
+  std::string lines;
+  for (const ValidatedShape& shape : shapes) {
+    for (const ValidatedSpread& spread : shape.spreads) {
+      Json stages = Json::object();
+      for (const StagePrediction& stage : spread.predicted_stages)
+        stages[stage.stage]["predicted_s"] = stage.seconds();
+      for (size_t i = 0; i < spread.measured_stages.size(); ++i) {
+        if (spread.measured_stages[i] > 0)
+          stages[name_of(static_cast<Stage>(i))]["measured_s"] = spread.measured_stages[i];
+      }
+      const Json record = {{"schema", "moehill/1"},
+                           {"command", "predict"},
+                           {"corpus", corpus},
+                           {"shape", to_string(shape.shape)},
+                           {"spread", name_of(spread_of(spread.config))},
+                           {"devices", spread.config.num_devices},
+                           {"units_per_device", spread.config.threads_per_device},
+                           {"time_s", spread.predicted_s},
+                           {"measured_s", spread.measured_s},
+                           {"stages", stages}};
+      lines += record.dump() + "\n";
+    }
+  }
+  return lines;
 }
 
 }  // namespace moehill

@@ -12,6 +12,8 @@ namespace moehill {
 struct ValidatedSpread {
   RunConfig config;
   double predicted_s = 0, measured_s = 0;
+  std::vector<StagePrediction> predicted_stages = {};
+  std::vector<double> measured_stages = {};  // [kNumStages] of the best round, on its busiest device
   double error() const { return predicted_s / measured_s - 1; }
 };
 
@@ -20,12 +22,13 @@ struct ValidatedShape {
   std::vector<ValidatedSpread> spreads;
 };
 
-// Shape i of the corpus: a function of i alone. Steps of 1 to 8 GFLOP, so that a hundred take a minute.
-MoeShape validation_shape(int i);
+// Shape i of a corpus: a function of the two alone; corpus 0 is the one whose figures are given. Steps of 1
+// to 8 GFLOP, so that a hundred take a minute.
+MoeShape validation_shape(int i, uint32_t corpus = 0);
 
 // `num_shapes` shapes on all cores. Spreads of a shape are timed in turn; each figure is the best of its
 // rounds, as the probe's are. Nothing is fitted to them.
-std::vector<ValidatedShape> validate_model(int num_shapes, const Hardware& hardware);
+std::vector<ValidatedShape> validate_model(int num_shapes, uint32_t corpus, const Hardware& hardware);
 
 // Median and 90th percentile of |error|, and how often the spread that the model picks is within 3 % of the
 // best measured.
@@ -35,5 +38,7 @@ struct ValidationFigures {
 };
 ValidationFigures validation_figures(const std::vector<ValidatedShape>& shapes);
 std::string validation_report(const std::vector<ValidatedShape>& shapes);
+// A line a spread of a shape, with its stages as predicted and as measured.
+std::string validation_records(const std::vector<ValidatedShape>& shapes, uint32_t corpus);
 
 }  // namespace moehill

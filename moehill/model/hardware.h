@@ -21,6 +21,7 @@ const char* name_of(GemmDirection);
 struct GemmCurve {
   DType dtype = DType::bf16;
   int64_t k = 0, n = 0;
+  int units = 0;  // of each device where it was measured; 0: of any
   std::vector<double> rows;
   std::vector<double> fraction[kNumGemmDirections];
 };

@@ -129,6 +129,7 @@ GemmCurve read_curve(Section section) {
   curve.dtype = read_dtype(section);
   curve.k = section.count("k", 1);
   curve.n = section.count("n", 1);
+  curve.units = section.has("units") ? section.count("units", 1) : 0;
   curve.rows = section.numbers("rows");
   if (curve.rows.empty() || curve.rows.front() <= 0 ||
       std::adjacent_find(curve.rows.begin(), curve.rows.end(), std::greater_equal<>()) != curve.rows.end())
@@ -217,8 +218,10 @@ std::string quote(const std::string& text) {
 }
 
 std::string curve_text(const GemmCurve& curve) {
-  std::string text = fmt::format("\n[[gemm]]\ndtype = \"{}\"\nk = {}\nn = {}\nrows = {}\n",
-                                 dtype_name(curve.dtype), curve.k, curve.n, list_text(curve.rows));
+  std::string text =
+      fmt::format("\n[[gemm]]\ndtype = \"{}\"\nk = {}\nn = {}\n", dtype_name(curve.dtype), curve.k, curve.n);
+  if (curve.units > 0) text += fmt::format("units = {}\n", curve.units);
+  text += fmt::format("rows = {}\n", list_text(curve.rows));
   for (int d = 0; d < kNumGemmDirections; ++d)
     text += fmt::format("{} = {}\n", name_of(static_cast<GemmDirection>(d)), list_text(curve.fraction[d]));
   return text;

@@ -39,7 +39,7 @@ class Links {
     add(LinkOp::all_gather, traffic);
   }
   // Rows by the routing: out to their experts, or back.
-  void exchange(bool back, size_t row_bytes) {
+  void exchange(bool back, size_t row_bytes, bool in_place = false) {
     int64_t out = 0, in = 0;
     for (int other = 0; other < counts_.num_devices; ++other) {
       if (other == device_) continue;
@@ -47,8 +47,8 @@ class Links {
       in += counts_.pair_rows(other, device_);
     }
     if (back) std::swap(out, in);
-    links_.push_back(
-        {LinkOp::all_to_all, out * static_cast<int64_t>(row_bytes), in * static_cast<int64_t>(row_bytes)});
+    links_.push_back({LinkOp::all_to_all, out * static_cast<int64_t>(row_bytes),
+                      in * static_cast<int64_t>(row_bytes), in_place});
   }
   // Counts of own assignments by expert, where the capacity must know those of the devices before.
   void drop_counts() {
@@ -85,7 +85,7 @@ class Links {
  private:
   void add(LinkOp op, const Traffic& traffic) {
     links_.push_back(
-        {op, static_cast<int64_t>(traffic.sent_bytes), static_cast<int64_t>(traffic.received_bytes)});
+        {op, static_cast<int64_t>(traffic.sent_bytes), static_cast<int64_t>(traffic.received_bytes), false});
   }
 
   int device_;
@@ -116,7 +116,7 @@ std::vector<LinkWork> dispatch_links(const WorkProblem& problem, const PlanCount
   Links links(problem, counts, device);
   if (links.alone()) return {};
   if (links.is_ring()) links.all_gather(links.tokens().size(), counts.tokens, links.row_bytes());
-  if (links.is_ragged()) links.exchange(false, links.row_bytes());
+  if (links.is_ragged()) links.exchange(false, links.row_bytes(), problem.in_place);
   return links.take();
 }
 
@@ -126,7 +126,7 @@ std::vector<LinkWork> forward_links(const WorkProblem& problem, const PlanCounts
   if (links.is_psum()) links.psum_rows();
   if (links.is_ring())
     links.reduce_scatter(links.tokens().size() * problem.hidden, counts.tokens * problem.hidden, kF32);
-  if (links.is_ragged()) links.exchange(true, links.row_bytes());
+  if (links.is_ragged()) links.exchange(true, links.row_bytes(), problem.in_place);
   return links.take();
 }
 
@@ -146,7 +146,7 @@ std::vector<LinkWork> backward_links(const WorkProblem& problem, const PlanCount
     links.shared_gradient();
   }
   if (links.is_ragged()) {
-    links.exchange(true, links.row_bytes());
+    links.exchange(true, links.row_bytes(), problem.in_place);
     links.exchange(true, static_cast<size_t>(counts.topk) * kF32);  // dp
     links.shared_gradient();
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "moehill/tensor/weight_stack.h"
 
@@ -42,6 +43,33 @@ double row_seconds(const Hardware& h, const StageWork& stage, int units, int bus
   return (rows + to_double(stage.assignments) * h.plan_s_per_assignment) / units;
 }
 
+// Seconds of the products of a stage on a device with so many units.
+double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& device, const StageWork& stage,
+                    int units) {
+  double seconds = 0;
+  for (const GemmWork& gemm : stage.gemms) {
+    const double peak = hardware.peak(dtype) * units;
+    const bool writes = gemm.direction == GemmDirection::weight_grad;
+    const auto add = [&](int64_t rows) {
+      if (rows == 0) {  // an empty group's gradient is written as zero
+        const double bytes = to_double(gemm.k * gemm.n) * to_double(static_cast<int64_t>(dtype_bytes(dtype)));
+        if (writes) seconds += bytes / (memory_rate(hardware, units) * units);
+        return;
+      }
+      const double flops = 2 * to_double(rows) * to_double(gemm.k) * to_double(gemm.n);
+      const double fraction =
+          gemm_fraction(hardware, dtype, gemm.direction, to_double(rows), gemm.k, gemm.n, units);
+      seconds += flops / (peak * fraction);
+    };
+    if (gemm.shared) {
+      add(device.shared_rows);
+    } else {
+      for (const int64_t rows : device.group_rows) add(rows);
+    }
+  }
+  return seconds;
+}
+
 StagePrediction stage_time(const WorkProblem& p, const Hardware& h, const DeviceWork& device,
                            const StageWork& stage, int units, int num_devices) {
   StagePrediction t;
@@ -49,13 +77,14 @@ StagePrediction stage_time(const WorkProblem& p, const Hardware& h, const Device
   t.backward = stage.backward;
   t.flops = stage.flops;
   t.memory_bytes = stage.memory_bytes();
-  t.gemm_s = gemm_seconds(h, p.dtype, device, stage, units);
-  t.rows_s = row_seconds(h, stage, units, units * std::min(num_devices, h.topology.devices_per_node));
-  t.overhead_s = h.stage_s * to_double(std::max<int64_t>(1, static_cast<int64_t>(stage.gemms.size())));
+  const WorkSeconds work = work_seconds(p, h, device, stage, units, num_devices);
+  t.gemm_s = work.gemm;
+  t.rows_s = work.rows;
+  t.overhead_s = work.overhead;
   for (const LinkWork& link : stage.links) {
     const double bytes = to_double(std::max(link.sent_bytes, link.received_bytes));
     t.link_bytes += bytes;
-    t.link_s += link_seconds(h, link.op, bytes, num_devices);
+    t.link_s += link.in_place ? h.barrier_s : link_seconds(h, link.op, bytes, num_devices);
   }
   return t;
 }
@@ -105,12 +134,19 @@ const char* name_of(Bound bound) {
 }
 
 double gemm_fraction(const Hardware& hardware, DType dtype, GemmDirection direction, double rows, int64_t k,
-                     int64_t n) {
+                     int64_t n, int units) {
   const bool any = std::any_of(hardware.gemm.begin(), hardware.gemm.end(),
                                [&](const GemmCurve& curve) { return curve.dtype == dtype; });
+  const auto other_layout = [&](const GemmCurve& curve) {
+    return curve.units == 0 ? 0 : std::abs(std::log(to_double(units) / to_double(curve.units)));
+  };
+  double nearest = std::numeric_limits<double>::infinity();
+  for (const GemmCurve& curve : hardware.gemm) {
+    if (!any || curve.dtype == dtype) nearest = std::min(nearest, other_layout(curve));
+  }
   double sum = 0, weights = 0;
   for (const GemmCurve& curve : hardware.gemm) {
-    if (any && curve.dtype != dtype) continue;
+    if ((any && curve.dtype != dtype) || other_layout(curve) > nearest) continue;
     const double dk = std::log(to_double(k) / to_double(curve.k));
     const double dn = std::log(to_double(n) / to_double(curve.n));
     const double weight = 1 / (dk * dk + dn * dn + 1e-3);
@@ -144,29 +180,11 @@ double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_d
   return steps * outer.latency_s + std::max(bytes / inner.bytes_per_s, leaving / outer.bytes_per_s);
 }
 
-double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& device, const StageWork& stage,
-                    int units) {
-  double seconds = 0;
-  for (const GemmWork& gemm : stage.gemms) {
-    const double peak = hardware.peak(dtype) * units;
-    const bool writes = gemm.direction == GemmDirection::weight_grad;
-    const auto add = [&](int64_t rows) {
-      if (rows == 0) {  // an empty group's gradient is written as zero
-        const double bytes = to_double(gemm.k * gemm.n) * to_double(static_cast<int64_t>(dtype_bytes(dtype)));
-        if (writes) seconds += bytes / (memory_rate(hardware, units) * units);
-        return;
-      }
-      const double flops = 2 * to_double(rows) * to_double(gemm.k) * to_double(gemm.n);
-      const double fraction = gemm_fraction(hardware, dtype, gemm.direction, to_double(rows), gemm.k, gemm.n);
-      seconds += flops / (peak * fraction);
-    };
-    if (gemm.shared) {
-      add(device.shared_rows);
-    } else {
-      for (const int64_t rows : device.group_rows) add(rows);
-    }
-  }
-  return seconds;
+WorkSeconds work_seconds(const WorkProblem& problem, const Hardware& h, const DeviceWork& device,
+                         const StageWork& stage, int units, int num_devices) {
+  return {gemm_seconds(h, problem.dtype, device, stage, units),
+          row_seconds(h, stage, units, units * std::min(num_devices, h.topology.devices_per_node)),
+          h.stage_s * to_double(std::max<int64_t>(1, static_cast<int64_t>(stage.gemms.size())))};
 }
 
 Prediction predict(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware,

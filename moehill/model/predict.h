@@ -40,10 +40,11 @@ struct Prediction {
 // units: of each device (cores, or chips). Takes all P devices as at work at once.
 Prediction predict(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware, int units);
 
-// Fraction of a unit's peak that a grouped product with `rows` rows in a group has: between the curves'
-// points on logarithms, between curves by inverse squared distance in (log k, log n).
+// Fraction of a unit's peak that a grouped product with `rows` rows in a group has on a device of so many
+// units: between the curves' points on logarithms, between curves by inverse squared distance in (log k, log
+// n). Curves count that were measured on devices of the nearest number of units.
 double gemm_fraction(const Hardware& hardware, DType dtype, GemmDirection direction, double rows, int64_t k,
-                     int64_t n);
+                     int64_t n, int units = 1);
 
 // Seconds of one collective among num_devices devices.
 double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_devices);
@@ -51,8 +52,12 @@ double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_d
 // B/s that one of `busy_units` units at work in a node has from memory.
 double memory_rate(const Hardware& hardware, int busy_units);
 
-// Seconds of the products of a stage on a device with so many units.
-double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& device, const StageWork& stage,
-                    int units);
+// Seconds of a stage on one of `num_devices` devices with so many units, but for its collectives.
+struct WorkSeconds {
+  double gemm = 0, rows = 0, overhead = 0;
+  double total() const { return gemm + rows + overhead; }
+};
+WorkSeconds work_seconds(const WorkProblem& problem, const Hardware& hardware, const DeviceWork& device,
+                         const StageWork& stage, int units, int num_devices);
 
 }  // namespace moehill

@@ -165,6 +165,7 @@ class BlockWork {
   void forward() {
     if (!p_.prequeue || exchanges_rows() || p_.spread == Spread::ring_ag_rs) plan();
     exchange("dispatch");
+    pack("pack");
     if (p_.shared_dim > 0) mlp_forward(kShared, shared_);
     zero_rest("up");
     mlp_forward(kRouted, routed_);
@@ -176,6 +177,7 @@ class BlockWork {
 
   void backward() {
     exchange("dispatch_grad");
+    pack("pack_grad");
     if (p_.recompute && p_.shared_dim > 0) up(kRecompute, shared_, true);
     if (p_.shared_dim > 0) mlp_backward(kShared, shared_);
     if (p_.recompute) up(kRecompute, routed_, true);
@@ -203,8 +205,12 @@ class BlockWork {
   // Rows to the devices of their experts: packed by destination first where they go by the routing.
   void exchange(const char* stage) {
     if (p_.spread == Spread::ring_ag_rs || exchanges_rows()) list_.at(stage);
-    if (exchanges_rows()) list_.at(stage).rows.gather += 2 * bytes(sent_rows(), p_.hidden);
+    if (exchanges_rows() && !p_.in_place) list_.at(stage).rows.gather += 2 * bytes(sent_rows(), p_.hidden);
     list_.add_links(stage, dispatch_links(p_, counts_, device_));
+  }
+
+  void pack(const char* stage) {
+    if (p_.packs_rows) list_.at(stage).rows.gather += 2 * bytes(routed_.rows, p_.hidden);
   }
 
   // What comes back is summed at the tokens' device.
@@ -228,7 +234,10 @@ class BlockWork {
     total += bytes(shared_.rows, (p_.backward || !p_.shared_fused ? 3 : 1) * p_.shared_dim);
     if (sums_are_f32()) total += 4 * to_double(counts_.tokens) * to_double(p_.hidden);
     if (p_.spread == Spread::ring_ag_rs) total += bytes(counts_.tokens, p_.hidden) * (p_.backward ? 2 : 1);
-    if (exchanges_rows()) total += bytes(sent_rows() + received_rows() * (p_.backward ? 3 : 2), p_.hidden);
+    // In place nothing is kept but the partial sums that others read.
+    if (p_.in_place) total += bytes(received_rows(), p_.hidden);
+    if (exchanges_rows() && !p_.in_place)
+      total += bytes(sent_rows() + received_rows() * (p_.backward ? 3 : 2), p_.hidden);
     return total;
   }
 

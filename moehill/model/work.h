@@ -30,6 +30,8 @@ struct WorkProblem {
   bool recompute = false;        // up-projections again in backward
   bool dx_over_outputs = false;  // remat `combine`
   bool prequeue = false;         // plan before the clock
+  bool packs_rows = false;       // rows of x and dy are copied in the order of experts before the products
+  bool in_place = false;         // `fused` where devices share an address space: no row is copied
   bool router_grad = false;
   bool shared_replicated = false;  // psum paths: the shared expert on all tokens everywhere
 };
@@ -50,6 +52,7 @@ const char* name_of(LinkOp);
 struct LinkWork {
   LinkOp op = LinkOp::all_reduce;
   int64_t sent_bytes = 0, received_bytes = 0;
+  bool in_place = false;  // read where it lies: devices meet, and nothing is copied
 };
 
 // What rows beside the products read and write, by kind of operation.

@@ -33,6 +33,7 @@ WorkProblem work_problem(const RunConfig& config) {
   problem.dx_over_outputs = block.remat == Remat::combine;
   problem.prequeue = block.prequeue;
   problem.router_grad = block.router_grad;
+  problem.packs_rows = block.backend == Backend::ragged_dot;
   const bool psum = problem.spread == Spread::compact_psum || problem.spread == Spread::dense_masked;
   problem.shared_replicated = psum && config.shared_placement == SharedPlacement::replicated;
   return problem;

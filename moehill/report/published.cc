@@ -45,6 +45,7 @@ PublishedRow parse_row(const std::vector<std::string>& cells) {
   for (size_t i = 0; i < 5; ++i) {
     if (const auto size = number<int64_t>(cells[2 + i])) row.sizes[names[i]] = *size;
   }
+  row.tokens = number<int64_t>(cells[7]).value_or(0);
   row.pass = cells[8];
   for (const std::string& part : split(cells[9], ';')) {
     const size_t equal = part.find('=');

@@ -14,6 +14,7 @@ namespace moehill {
 // A line of reference/tpu_v5p_logbook.csv. `parallel_mode` names a path in rows of the overlap harness.
 struct PublishedRow {
   std::string section, parallel_mode, pass;
+  int64_t tokens = 0;
   std::map<std::string, int64_t> sizes;      // hidden, mlp_dim, experts, topk, shared_expert_dim
   std::map<std::string, std::string> extra;  // dist, backend, impl, pack, queue, remat, ep, shared_fused, ...
   std::optional<double> tflops, tokens_per_s;

@@ -1,11 +1,11 @@
 // From a plan to a program.
 #include "moehill/simulation/program_builder.h"
 
-#include <algorithm>
 #include <string_view>
 
 #include "moehill/base/error.h"
 #include "moehill/base/partition.h"
+#include "moehill/model/predict.h"
 #include "moehill/model/stage_list.h"
 
 namespace moehill {
@@ -46,7 +46,9 @@ class ProgramBuilder {
       if (stage == nullptr) continue;
       exists = true;
       backward = stage->backward;
-      seconds[static_cast<size_t>(d)] = work_seconds(d, *stage);
+      seconds[static_cast<size_t>(d)] = work_seconds(problem_, hardware_, work_[static_cast<size_t>(d)],
+                                                     *stage, hardware_.units_per_device, num())
+                                            .total();
       for (const LinkWork& link : stage->links) add_messages(link, d, is_return(name), bytes);
     }
     if (!exists) return;
@@ -56,21 +58,6 @@ class ProgramBuilder {
     if (is_dispatch(name)) program_.stages.push_back(work);
     if (travels) program_.stages.push_back(exchange);
     if (!is_dispatch(name)) program_.stages.push_back(work);
-  }
-
-  // As the model predicts a stage, but for its collectives: all devices of a node share its memory.
-  double work_seconds(int device, const StageWork& stage) const {
-    const Hardware& h = hardware_;
-    const int units = h.units_per_device;
-    const double memory = memory_rate(h, units * std::min(num(), h.topology.devices_per_node));
-    const auto seconds = [&](double moved, double rate) {
-      return moved / (rate > 0 ? rate : memory) / units;
-    };
-    return gemm_seconds(h, problem_.dtype, work_[static_cast<size_t>(device)], stage, units) +
-           seconds(stage.rows.gather, h.rows.gather) + seconds(stage.rows.combine, h.rows.combine) +
-           seconds(stage.rows.swiglu, h.rows.swiglu) + seconds(stage.rows.zero, h.rows.zero) +
-           static_cast<double>(stage.assignments) * h.plan_s_per_assignment / units +
-           h.stage_s * static_cast<double>(std::max<size_t>(1, stage.gemms.size()));
   }
 
   void add_messages(const LinkWork& link, int device, bool back, ByteMatrix& bytes) const {
