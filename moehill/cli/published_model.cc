@@ -7,6 +7,7 @@
 
 #include "moehill/cli/prediction.h"
 #include "moehill/model/predict.h"
+#include "moehill/model/roofline.h"
 
 namespace moehill {
 namespace {
@@ -107,12 +108,21 @@ class PublishedStep {
 
   PublishedSeconds step(const PlanCounts& counts) const {
     PublishedSeconds s;
+    const bool sums = !is_dp() && chips_ > 1;
     for (const StagePrediction& stage : predict(problem(), counts, h_, 1).stages) {
       s.products += stage.gemm_s;
-      s.rows += stage.rows_s + stage.overhead_s + stage.wait_s;
-      s.links += stage.link_s;
+      s.rows += stage.overhead_s + stage.wait_s;
+      const bool is_sum = sums && (stage.stage == "reduce" || stage.stage == "reduce_grad");
+      if (!is_sum) s.rows += stage.rows_s;
     }
+    if (sums) s.links = sum_seconds();
     return s;
+  }
+
+  // The original sums bf16 rows by one all-reduce a pass, of the size that its logbook gives; ours are f32.
+  double sum_seconds() const {
+    const auto sums = logbook_communication(shape_.tokens, shape_.hidden, DType::bf16, chips_, backward_);
+    return sums.step_bytes / h_.topology.levels.front().bytes_per_s;
   }
 
   // Slots of the original's data-parallel paths: room for 256 rows of padding an expert, all computed.
