@@ -21,9 +21,9 @@ const char* name_of(GemmDirection);
 struct GemmCurve {
   DType dtype = DType::bf16;
   int64_t k = 0, n = 0;
-  int units = 0;  // of each device where it was measured; 0: of any
   std::vector<double> rows;
   std::vector<double> fraction[kNumGemmDirections];
+  int units = 0;  // of each device where it was measured; 0: of any
 };
 
 // One level of the network. levels[0] joins the devices of a node, and its bandwidth is one device's, each
