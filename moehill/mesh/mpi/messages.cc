@@ -6,11 +6,10 @@
 #include <string>
 
 #include "moehill/mesh/errors.h"
+#include "moehill/mesh/mpi/message_tags.h"
 
 namespace moehill {
 namespace {
-
-constexpr int kTag = 0;
 
 // Calls piece(begin, bytes) for each; once if there is nothing.
 template <typename Piece>
@@ -41,7 +40,7 @@ void Messages::send(const void* from, size_t bytes, int to) {
   for_each_piece(bytes, piece_bytes_, [&](size_t begin, size_t length) {
     MPI_Request request = MPI_REQUEST_NULL;
     check_mpi("MPI_Isend", MPI_Isend(static_cast<const char*>(from) + begin, static_cast<int>(length),
-                                     MPI_BYTE, to, kTag, comm_, &request));
+                                     MPI_BYTE, to, kRowsTag, comm_, &request));
     requests_.push_back(request);
     expected_.push_back({-1, length});
   });
@@ -51,7 +50,7 @@ void Messages::receive(void* to, size_t bytes, int from) {
   for_each_piece(bytes, piece_bytes_, [&](size_t begin, size_t length) {
     MPI_Request request = MPI_REQUEST_NULL;
     check_mpi("MPI_Irecv", MPI_Irecv(static_cast<char*>(to) + begin, static_cast<int>(length), MPI_BYTE, from,
-                                     kTag, comm_, &request));
+                                     kRowsTag, comm_, &request));
     requests_.push_back(request);
     expected_.push_back({from, length});
   });
@@ -66,6 +65,12 @@ void Messages::finish(const char* collective) {
   requests_.clear();
   const Emptied nothing_expected{expected_};
   for (size_t i = 0; i < expected_.size(); ++i) check(collective, expected_[i], statuses_[i], codes_[i]);
+}
+
+void Messages::abandon() {
+  for (size_t i = 0; i < requests_.size(); ++i) abandon_request(requests_[i], expected_[i].rank >= 0);
+  requests_.clear();
+  expected_.clear();
 }
 
 void Messages::check(const char* collective, const Expected& expected, const MPI_Status& status, int code) {

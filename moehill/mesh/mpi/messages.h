@@ -22,6 +22,8 @@ class Messages {
   // Waits for all of them. Throws CollectiveError, naming `collective`, if a rank sent another number of
   // bytes than was expected of it; what arrived is undefined then.
   void finish(const char* collective);
+  // Waits for nothing: what has not arrived will not. The memory of a large send must stay all the same.
+  void abandon();
 
  private:
   struct Expected {

@@ -84,6 +84,11 @@ void expect_all_told(const std::string& part, const std::function<void(Group&)>&
 
 class MpiDisagreements : public testing::Test {
  protected:
+  static void check_works_on_a_new_mesh() {
+    const auto mesh = session().make_mesh({.ranks_per_node = 1});
+    mesh->run([](Group& group) { check_all_reduce(group, DType::f32, DType::bf16, 1000); });
+  }
+
   void SetUp() override {
     if (session().size() < 2 || session().num_nodes() > 1) GTEST_SKIP() << "needs two ranks on one node";
   }
@@ -161,6 +166,78 @@ TEST_F(MpiDisagreements, MessagesOfAnotherSize) {
       EXPECT_EQ(told.find("all_to_all: rank 1 sent") == 0, group.rank() != 1) << told;
     });
   }
+}
+
+// One call of each kind, by its number; the last is the end of the program. Of sizes that MPI sends in one go
+// and of such that wait for their receiver.
+constexpr int kNumCalls = 7;
+void call_collective(Group& group, int which, int64_t n) {
+  std::vector<float> input(static_cast<size_t>(n * group.size()), 1.0f), output(input.size());
+  std::vector<int64_t> offsets;
+  for (int r = 0; r <= group.size(); ++r) offsets.push_back(n * r);
+  switch (which) {
+    case 0:
+      return group.all_reduce(input.data(), DType::f32, output.data(), DType::f32, n * group.size());
+    case 1:
+      return group.reduce_scatter(input.data(), DType::f32, offsets, output.data(), DType::f32);
+    case 2:
+      return group.all_gather(input.data(), offsets, sizeof(float), output.data());
+    case 3:
+      return group.all_to_all(input.data(), offsets, output.data(), offsets, sizeof(float));
+    case 4:
+      return group.barrier();
+    case 5:
+      group.exchange_memory(100);
+      return;
+  }
+}
+
+// What a rank is told when the ranks from `first_other` on are at another call than those before.
+std::string told_at_different_calls(const MpiMeshOptions& options, int low, int high, int first_other,
+                                    int64_t n) {
+  const auto mesh = session().make_mesh(options);
+  try {
+    mesh->run([&](Group& group) { call_collective(group, group.rank() < first_other ? low : high, n); });
+  } catch (const CollectiveError& error) {
+    return error.what();
+  }
+  return "nothing";
+}
+
+TEST_F(MpiDisagreements, DifferentCollectivesOnDifferentNodes) {
+  for (int pair = 0; pair < kNumCalls * kNumCalls; ++pair) {
+    const int low = pair / kNumCalls, high = pair % kNumCalls;
+    for (const int64_t n : {int64_t{3}, int64_t{100'000}}) {
+      const std::string told = told_at_different_calls({.ranks_per_node = 1}, low, high, 1, n);
+      const bool named = told.starts_with("the devices disagree: rank 0 is at ");
+      EXPECT_EQ(named, low != high) << low << " and " << high << ": " << told;
+    }
+  }
+  check_works_on_a_new_mesh();
+}
+
+TEST_F(MpiDisagreements, NodesOfSeveralRanks) {
+  if (session().size() < 3) GTEST_SKIP() << "needs three ranks";
+  for (const int first_other : {1, 2}) {
+    const std::string told = told_at_different_calls({.ranks_per_node = 2}, 0, 2, first_other, 100'000);
+    EXPECT_TRUE(told.starts_with("the devices disagree: rank 0 is at all_reduce")) << told;
+  }
+}
+
+TEST_F(MpiDisagreements, SizesOnDifferentNodes) {
+  const auto mesh = session().make_mesh({.ranks_per_node = 1});
+  std::vector<float> values(100, 1.0f);
+  std::string told;
+  mesh->run([&](Group& group) {
+    const int64_t n = group.rank() == 0 ? 100 : 99;
+    try {
+      group.all_reduce(values.data(), DType::f32, values.data(), DType::f32, n);
+    } catch (const CollectiveError& error) {
+      told = error.what();
+    }
+  });
+  EXPECT_TRUE(told.starts_with("the devices disagree: rank 0 is at all_reduce of 100 elements")) << told;
+  EXPECT_TRUE(told.ends_with("is at all_reduce of 99 elements f32 to f32")) << told;
 }
 
 TEST(MpiMesh, MalformedOffsetsAreAnError) {

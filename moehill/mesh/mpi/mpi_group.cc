@@ -7,6 +7,7 @@
 #include "moehill/machine/spin_wait.h"
 #include "moehill/mesh/arguments.h"
 #include "moehill/mesh/copy.h"
+#include "moehill/mesh/errors.h"
 #include "moehill/mesh/line_share.h"
 #include "moehill/mesh/sum.h"
 #include "moehill/mesh/traffic.h"
@@ -52,6 +53,11 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
     local_of_[static_cast<size_t>(ranks[static_cast<size_t>(l)])] = l;
   }
   outputs_.reserve(ranks.size());
+  std::vector<int> others;
+  for (int r = 0; r < size_; ++r) {
+    if (!is_local(r)) others.push_back(r);
+  }
+  headers_.emplace(comm_.get(), std::move(others), size_);
   const size_t bytes = NodeRendezvous::memory_bytes(num_local_, size_);
   meeting_place_.emplace(node_.get(), local_rank_ == 0 ? bytes : 0, static_cast<size_t>(kLineBytes));
   if (local_rank_ == 0) NodeRendezvous::prepare(meeting_place_->part(0));
@@ -61,6 +67,23 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
     check_mpi("MPI_Iprobe",
               MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_.get(), &arrived, MPI_STATUS_IGNORE));
   });
+}
+
+void MpiGroup::announce(const Call& call) {
+  Call own = call;
+  own.rank = rank_;
+  headers_->post(own);
+}
+
+// All ranks of a node are told the same, so each waits until the others have done with its memory.
+void MpiGroup::agree() {
+  try {
+    headers_->check();
+  } catch (const CollectiveError&) {
+    messages_.abandon();
+    rendezvous_->part();
+    throw;
+  }
 }
 
 void MpiGroup::meet(const Call& call, size_t input_bytes, size_t output_bytes) {
@@ -94,15 +117,21 @@ bool MpiGroup::output_by_message(int rank, size_t bytes) const {
   return l < 0 || (bytes > 0 && !meeting_.outputs[static_cast<size_t>(l)].reachable());
 }
 
+// Nobody leaves before everybody is there: the announcements between nodes are a barrier of their own.
+void MpiGroup::gather_at(const Call& call) {
+  announce(call);
+  meet(call, 0, 0);
+  agree();
+}
+
 void MpiGroup::barrier() {
   require_idle("barrier");
-  meet({.kind = CallKind::barrier}, 0, 0);
-  if (num_local_ < size_) check_mpi("MPI_Barrier", MPI_Barrier(comm_.get()));
+  gather_at({.kind = CallKind::barrier});
 }
 
 void MpiGroup::end_program() {
   require_idle("the end of its program");
-  meet({.kind = CallKind::finished}, 0, 0);
+  gather_at({.kind = CallKind::finished});
 }
 
 // Grows in the first step of a size and stays. Where no message comes, its pages are never touched.
@@ -134,6 +163,7 @@ void MpiGroup::collect_slices(const char* collective, const void* input, std::sp
     const bool sends = !is_local(other(i)) || input_by_message(rank_, length(slice));
     if (sends) messages_.send(length(slice) == 0 ? nullptr : mine + slice.begin, length(slice), other(i));
   }
+  agree();
   messages_.finish(collective);
 }
 
@@ -162,13 +192,14 @@ void MpiGroup::all_reduce(const void* input, DType input_dtype, void* output, DT
   require_idle("all_reduce");
   check_count("all_reduce", n);
   const size_t in_bytes = dtype_bytes(input_dtype), out_bytes = dtype_bytes(output_dtype);
-  meet({.kind = CallKind::all_reduce,
-        .input_dtype = input_dtype,
-        .output_dtype = output_dtype,
-        .n = n,
-        .input = input,
-        .output = output},
-       static_cast<size_t>(n) * in_bytes, static_cast<size_t>(n) * out_bytes);
+  const Call call{.kind = CallKind::all_reduce,
+                  .input_dtype = input_dtype,
+                  .output_dtype = output_dtype,
+                  .n = n,
+                  .input = input,
+                  .output = output};
+  announce(call);
+  meet(call, static_cast<size_t>(n) * in_bytes, static_cast<size_t>(n) * out_bytes);
   for (int r = 0; r < size_; ++r) {
     slices_[static_cast<size_t>(r) + 1] = line_share({0, n}, r, size_, kLineElements).end;
   }
@@ -194,12 +225,13 @@ void MpiGroup::reduce_scatter(const void* input, DType input_dtype, std::span<co
   require_idle("reduce_scatter");
   check_offsets("reduce_scatter", offsets, size_);
   const size_t in_bytes = dtype_bytes(input_dtype);
-  meet({.kind = CallKind::reduce_scatter,
-        .input_dtype = input_dtype,
-        .output_dtype = output_dtype,
-        .offsets = offsets,
-        .input = input},
-       static_cast<size_t>(offsets.back()) * in_bytes, 0);
+  const Call call{.kind = CallKind::reduce_scatter,
+                  .input_dtype = input_dtype,
+                  .output_dtype = output_dtype,
+                  .offsets = offsets,
+                  .input = input};
+  announce(call);
+  meet(call, static_cast<size_t>(offsets.back()) * in_bytes, 0);
   collect_slices("reduce_scatter", input, offsets, in_bytes);
   const size_t rank = static_cast<size_t>(rank_);
   const int64_t own = offsets[rank + 1] - offsets[rank];

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "moehill/mesh/group.h"
+#include "moehill/mesh/mpi/call_headers.h"
 #include "moehill/mesh/mpi/communicator.h"
 #include "moehill/mesh/mpi/exchange_windows.h"
 #include "moehill/mesh/mpi/messages.h"
@@ -58,7 +59,12 @@ class MpiGroup final : public Group {
   // The i-th rank after this one: the pairs of a collective spread over time.
   int other(int i) const { return (rank_ + i) % size_; }
 
+  // A call begins with announce(); meet() and agree() follow, in this order: the first waits for the node,
+  // the second for all others' announcements, which rows that arrived need not wait for.
+  void announce(const Call& call);
   void meet(const Call& call, size_t input_bytes, size_t output_bytes);
+  void agree();
+  void gather_at(const Call& call);
   void collect_slices(const char* collective, const void* input, std::span<const int64_t> offsets,
                       size_t element_bytes);
   void spread_slices(const char* collective, void* output, std::span<const int64_t> offsets,
@@ -77,6 +83,7 @@ class MpiGroup final : public Group {
   std::optional<SharedWindow> meeting_place_;
   std::optional<NodeRendezvous> rendezvous_;
   Messages messages_;
+  std::optional<CallHeaders> headers_;
   NodeRendezvous::Meeting meeting_;  // of the running collective
   Buffer scratch_;                   // slices received, kept between calls
   // Members, so that a collective allocates nothing.

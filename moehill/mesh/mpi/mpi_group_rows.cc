@@ -38,6 +38,15 @@ Rows received(const Started& call, int from) {
   return rows_at(call.output, call.receive_offsets, from, call.element_bytes);
 }
 
+Call call_of(const Started& call) {
+  const bool to_all = call.kind == Started::Kind::all_to_all;
+  return {.kind = to_all ? CallKind::all_to_all : CallKind::all_gather,
+          .element_bytes = call.element_bytes,
+          .offsets = to_all ? call.send_offsets : call.receive_offsets,
+          .receive_offsets = to_all ? call.receive_offsets : std::span<const int64_t>(),
+          .input = call.input};
+}
+
 size_t input_bytes(const Started& call, int rank) {
   if (call.kind == Started::Kind::all_gather) return sent(call, rank, rank).bytes;
   return static_cast<size_t>(call.send_offsets.back()) * call.element_bytes;
@@ -47,7 +56,7 @@ size_t input_bytes(const Started& call, int rank) {
 
 std::shared_ptr<void> MpiGroup::exchange_memory(size_t bytes) {
   require_idle("exchange_memory");
-  meet({.kind = CallKind::exchange_memory}, 0, 0);
+  gather_at({.kind = CallKind::exchange_memory});
   std::shared_ptr<void> memory = windows_.make(bytes);
   // By the team, which places the pages so.
   team_.parallel_for(static_cast<int64_t>(bytes), [&](int64_t begin, int64_t end) {
@@ -57,8 +66,9 @@ std::shared_ptr<void> MpiGroup::exchange_memory(size_t bytes) {
 }
 
 // A node's windows lie at different addresses in its processes, so rows travel.
-std::shared_ptr<void> MpiGroup::common_memory(size_t) {
+std::shared_ptr<void> MpiGroup::common_memory(size_t bytes) {
   require_idle("common_memory");
+  gather_at({.kind = CallKind::common_memory, .n = static_cast<int64_t>(bytes)});
   return nullptr;
 }
 
@@ -82,6 +92,7 @@ void MpiGroup::start_all_to_all(const void* input, std::span<const int64_t> send
 }
 
 void MpiGroup::post_to_other_nodes() {
+  announce(call_of(started()));
   for (int i = 1; i < size_; ++i) {
     if (is_local(other(i))) continue;
     const Rows in = received(started(), other(i));
@@ -97,13 +108,9 @@ void MpiGroup::post_to_other_nodes() {
 void MpiGroup::finish() {
   const Started call = take_started();
   const bool to_all = call.kind == Started::Kind::all_to_all;
-  meet({.kind = to_all ? CallKind::all_to_all : CallKind::all_gather,
-        .element_bytes = call.element_bytes,
-        .offsets = to_all ? call.send_offsets : call.receive_offsets,
-        .receive_offsets = to_all ? call.receive_offsets : std::span<const int64_t>(),
-        .input = call.input},
-       input_bytes(call, rank_), 0);
+  meet(call_of(call), input_bytes(call, rank_), 0);
   move_local_rows(call);
+  agree();
   messages_.finish(call.name());
   rendezvous_->part();
   if (to_all)
