@@ -75,6 +75,8 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
   set.choice(
       "--shared-placement", &o.shared_placement, placement_names(),
       "ep by psum: the shared expert on each device's slice of the tokens, or on all of them everywhere");
+  set.choice("--ring-split", &o.split_rows, split_names(),
+             "ep by ring_ag_rs: products of a device's own rows while others travel; auto: between nodes");
   const std::string cores = "by the cores";
   const auto count = [&](const std::string& name, int64_t* value, const std::string& help) {
     set.custom(name, "1..1024", cores, help,

@@ -105,6 +105,8 @@ const BadLine kBadLines[] = {
     {"--capacity-policy pad --capacity-factor 1000000", {"--capacity-factor", "rows"}},
     {"--ep-path dense_masked", {"--ep-path", "without --parallel-mode ep", "add --parallel-mode ep"}},
     {"--parallel-mode ep --ep-path ring_ag_rs --shared-placement replicated", {"--shared-placement", "psum"}},
+    {"--parallel-mode ep --ep-path ragged_a2a --ring-split on", {"--ring-split", "ring_ag_rs"}},
+    {"--ring-split off", {"--ring-split", "ring_ag_rs"}},
     {"--parallel-mode dp --ep-path ring_ag_rs", {"--ep-path", "--parallel-mode ep"}},
     {"--parallel-mode ep --ep-path fused --shared-placement replicated", {"--shared-placement", "psum"}},
     {"--parallel-mode pp", {"--parallel-mode", "none, dp, ep, both"}},

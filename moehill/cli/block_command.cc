@@ -101,6 +101,7 @@ Environment adopt_environment(BenchOptions& options, const Job& job) {
   if (job.session() != nullptr) {
     environment.mpi = job.session()->library();
     environment.num_nodes = job.session()->num_nodes();
+    if (!options.split_rows) options.split_rows = environment.num_nodes > 1;
   }
   return environment;
 }

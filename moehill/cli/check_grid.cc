@@ -115,6 +115,8 @@ class GridBuilder {
     config.path = path_of(mode);
     if ((draw >> 10) % 2 == 1 && !shards_tokens(config))
       config.shared_placement = SharedPlacement::replicated;
+    config.split_rows =
+        config.mode == ParallelMode::ep && config.path == EpPath::ring_ag_rs && (draw >> 11) % 2 == 1;
     config.num_devices = mode == 0 ? 1 : devices;
     config.threads_per_device =
         mode == 0 ? devices * options_.threads_per_device : options_.threads_per_device;
@@ -209,6 +211,7 @@ std::string to_string(const GridCase& grid_case) {
   const BlockOptions& b = c.block;
   std::string path = c.mode == ParallelMode::ep ? name_of(c.path) : name_of(c.mode);
   if (c.mode == ParallelMode::ep && !shards_tokens(c)) path += std::string(" ") + name_of(c.shared_placement);
+  if (c.split_rows) path += " split";
   return fmt::format("{} {} {} {} remat={} pack={} capacity={}{}{}{} {} {}x{}", to_string(c.shape),
                      name_of(b.pass), name_of(b.backend), name_of(b.impl), name_of(b.remat), name_of(b.pack),
                      name_of(b.capacity.policy), b.shared_fused ? " shared_fused" : "",

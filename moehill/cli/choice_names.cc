@@ -33,6 +33,9 @@ std::vector<Named<std::vector<ParallelMode>>> mode_names() {
           {"both", {ParallelMode::none, ParallelMode::ep}}};
 }
 std::vector<Named<SharedPlacement>> placement_names() { return all_up_to(SharedPlacement::replicated); }
+std::vector<Named<std::optional<bool>>> split_names() {
+  return {{"auto", std::nullopt}, {"off", false}, {"on", true}};
+}
 std::vector<Named<CheckMode>> check_names() { return all_up_to(CheckMode::full); }
 std::vector<Named<std::string>> mesh_names() {
   return {{"auto", "auto"}, {"threads", "threads"}, {"mpi", "mpi"}};

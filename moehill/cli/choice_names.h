@@ -24,6 +24,7 @@ std::vector<Named<CapacityPolicy>> capacity_names();
 std::vector<Named<std::vector<ParallelMode>>> mode_names();
 std::vector<Named<std::optional<EpPath>>> path_names();
 std::vector<Named<SharedPlacement>> placement_names();
+std::vector<Named<std::optional<bool>>> split_names();
 std::vector<Named<CheckMode>> check_names();
 std::vector<Named<std::string>> mesh_names();
 std::vector<Named<Fault>> fault_names();

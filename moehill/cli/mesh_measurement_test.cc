@@ -15,15 +15,16 @@ class SpoilingGroup final : public Group {
   int rank() const override { return inner_.rank(); }
   int size() const override { return inner_.size(); }
   ThreadTeam& team() override { return inner_.team(); }
+  Reach reach() const override { return inner_.reach(); }
   void barrier() override { inner_.barrier(); }
   void all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype,
                   int64_t n) override {
     inner_.all_reduce(input, input_dtype, output, output_dtype, n);
     if (++num_calls_ == bad_call_) static_cast<unsigned char*>(output)[0] ^= 1;
   }
-  void reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets, void* output,
-                      DType output_dtype) override {
-    inner_.reduce_scatter(input, input_dtype, offsets, output, output_dtype);
+  void start_reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
+                            void* output, DType output_dtype) override {
+    inner_.start_reduce_scatter(input, input_dtype, offsets, output, output_dtype);
   }
   void start_all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
                         void* output) override {

@@ -64,6 +64,8 @@ RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layou
   config.mode = axes.mode;
   config.path = o.ep_path.value_or(EpPath::compact_psum);  // auto, as long as nothing better is known to pick
   config.shared_placement = o.shared_placement;
+  config.split_rows =
+      config.mode == ParallelMode::ep && config.path == EpPath::ring_ag_rs && o.split_rows.value_or(false);
   const bool spread = axes.mode != ParallelMode::none;
   config.num_devices = spread ? layout.num_devices : 1;
   config.threads_per_device = spread ? layout.threads_per_device : layout.none_threads;

@@ -63,6 +63,8 @@ Json config_json(const BenchOptions& o, const Point& point) {
   json["shared_placement"] = ep && !shards_tokens(config) && config.shape.shared_dim > 0
                                  ? Json(name_of(config.shared_placement))
                                  : Json(nullptr);
+  json["ring_split"] =
+      ep && config.path == EpPath::ring_ag_rs ? Json(config.split_rows ? "on" : "off") : Json(nullptr);
   json["devices"] = config.num_devices;
   json["threads_per_device"] = config.threads_per_device;
   json["mesh"] = o.mesh;

@@ -109,6 +109,7 @@ TEST(Record, GoldenKeys) {
                                                               "parallel_mode",
                                                               "ep_path",
                                                               "shared_placement",
+                                                              "ring_split",
                                                               "devices",
                                                               "threads_per_device",
                                                               "mesh",

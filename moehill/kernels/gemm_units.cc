@@ -24,17 +24,17 @@ UnitQueue::UnitQueue(const GemmLimits& limits, int64_t max_block_rows) {
   units_.reserve(static_cast<size_t>(row_blocks * ceil_div(panels, kMinUnitPanels)));
 }
 
-void UnitQueue::fill(GroupOffsets offset, const UnitCut& cut, int num_threads) {
+void UnitQueue::fill(const GroupRows& groups, const UnitCut& cut, int num_threads) {
   units_.clear();
   next_.store(0, std::memory_order_relaxed);
-  const int64_t num_groups = static_cast<int64_t>(offset.size()) - 1;
+  const int64_t all_rows = std::max<int64_t>(1, groups.num_rows());
   const auto splits_for = [&](int64_t rows, int64_t units_per_thread) {
     if (num_threads == 1) return int64_t{1};
-    const int64_t all = std::max<int64_t>(1, offset[num_groups]) * cut.num_panels;
+    const int64_t all = all_rows * cut.num_panels;
     return ceil_div(rows * cut.num_panels, std::max<int64_t>(1, all / (units_per_thread * num_threads)));
   };
-  for (int64_t g = 0; g < num_groups; ++g) {
-    const int64_t rows = offset[g + 1] - offset[g];
+  for (int64_t g = 0; g < groups.size(); ++g) {
+    const int64_t rows = groups[g].size();
     if (rows == 0 && !cut.keep_empty) continue;
     const int64_t row_blocks = cut.max_rows > 0 ? std::max<int64_t>(1, ceil_div(rows, cut.max_rows)) : 1;
     const int64_t max_panels = rows > cut.tall_rows ? cut.max_panels_tall : cut.max_panels;
@@ -47,7 +47,7 @@ void UnitQueue::fill(GroupOffsets offset, const UnitCut& cut, int num_threads) {
       splits = std::max(splits, ceil_div(cut.num_panels, max_panels));
       for (int64_t i = 0; i < splits; ++i) {
         const Range panels = share(cut.num_panels, i, splits);
-        units_.push_back({static_cast<int32_t>(g), offset[g] + block.begin, offset[g] + block.end,
+        units_.push_back({static_cast<int32_t>(g), groups[g].begin + block.begin, groups[g].begin + block.end,
                           static_cast<int32_t>(panels.begin), static_cast<int32_t>(panels.end)});
       }
     }

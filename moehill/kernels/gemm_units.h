@@ -40,7 +40,7 @@ class UnitQueue {
   UnitQueue(const GemmLimits& limits, int64_t max_block_rows);
 
   // Cuts the groups; finer than asked if there would be fewer than about kUnitsPerThread units a thread.
-  void fill(GroupOffsets offset, const UnitCut& cut, int num_threads);
+  void fill(const GroupRows& groups, const UnitCut& cut, int num_threads);
 
   int64_t num_units() const { return static_cast<int64_t>(units_.size()); }
 

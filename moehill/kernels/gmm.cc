@@ -155,29 +155,29 @@ class Gmm final : public GroupedGemm {
   WeightLayout layout() const override { return WeightLayout::panels; }
   bool gathers_and_fuses() const override { return true; }
 
-  void forward(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const WeightView& w,
+  void forward(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const WeightView& w,
                const ForwardOutput& out, Product product) override {
     const ProductBlocks sizes = blocks_of(limits_.blocks, product);
-    fill_queue(team, offset, w, w.num_panels(), w.k, sizes);
+    fill_queue(team, groups, w, w.num_panels(), w.k, sizes);
     team.run([&](int i) {
       HWY_DYNAMIC_DISPATCH(forward_units)(queue_, a, w, sizes, out, scratch_[static_cast<size_t>(i)]);
     });
   }
 
-  void input_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& dc, const WeightView& w,
+  void input_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& dc, const WeightView& w,
                   const MatView& da, bool accumulate, Product product) override {
     const ProductBlocks sizes = blocks_of(limits_.blocks, product);
-    fill_queue(team, offset, w, (w.k + kPanelWidth - 1) / kPanelWidth, w.n, sizes);
+    fill_queue(team, groups, w, (w.k + kPanelWidth - 1) / kPanelWidth, w.n, sizes);
     team.run([&](int i) {
       HWY_DYNAMIC_DISPATCH(input_grad_units)
       (queue_, dc, w, sizes, da, accumulate, scratch_[static_cast<size_t>(i)]);
     });
   }
 
-  void weight_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const RowSource& dc,
+  void weight_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const RowSource& dc,
                    const WeightView& dw) override {
-    check(team, offset, dw);
-    queue_.fill(offset,
+    check(team, groups, dw);
+    queue_.fill(groups,
                 {.num_panels = dw.num_panels(),
                  .max_rows = 0,
                  .max_panels = dw.num_panels(),
@@ -201,24 +201,24 @@ class Gmm final : public GroupedGemm {
   }
 
  private:
-  void fill_queue(const ThreadTeam& team, GroupOffsets offset, const WeightView& w, int64_t panels,
+  void fill_queue(const ThreadTeam& team, const GroupRows& groups, const WeightView& w, int64_t panels,
                   int64_t depth, const ProductBlocks& sizes) {
-    check(team, offset, w);
+    check(team, groups, w);
     // Where partial sums of a unit are kept, its panels are limited by their room.
     const int64_t max_panels =
         depth > sizes.depth ? std::min(kMaxPanelsDeep, sizes.unit_panels) : sizes.unit_panels;
-    queue_.fill(offset, {.num_panels = panels, .max_rows = sizes.rows, .max_panels = max_panels},
+    queue_.fill(groups, {.num_panels = panels, .max_rows = sizes.rows, .max_panels = max_panels},
                 team.size());
     num_units_ += queue_.num_units();
   }
 
-  void check(const ThreadTeam& team, GroupOffsets offset, const WeightView& w) const {
-    const int64_t groups = static_cast<int64_t>(offset.size()) - 1;
-    MOEHILL_CHECK(team.size() <= limits_.num_threads && groups <= limits_.max_groups &&
-                      groups <= w.num_groups && offset[groups] <= limits_.max_rows &&
+  void check(const ThreadTeam& team, const GroupRows& groups, const WeightView& w) const {
+    const int64_t rows = groups.num_rows();
+    MOEHILL_CHECK(team.size() <= limits_.num_threads && groups.size() <= limits_.max_groups &&
+                      groups.size() <= w.num_groups && rows <= limits_.max_rows &&
                       std::max(w.k, w.n) <= limits_.max_depth,
                   "{} threads, {} groups, {} rows, [{}, {}] exceed the limits of this grouped GEMM",
-                  team.size(), groups, offset[groups], w.k, w.n);
+                  team.size(), groups.size(), rows, w.k, w.n);
     MOEHILL_CHECK(w.layout == WeightLayout::panels, "weights are not in panels");
   }
 

@@ -10,10 +10,12 @@
 // on the number of threads.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <memory>
 #include <span>
 
+#include "moehill/base/partition.h"
 #include "moehill/kernels/block_sizes.h"
 #include "moehill/machine/thread_team.h"
 #include "moehill/tensor/weight_stack.h"
@@ -47,7 +49,28 @@ struct GemmCounts {
   bool operator==(const GemmCounts&) const = default;
 };
 
-using GroupOffsets = std::span<const int64_t>;
+// Which rows each group has.
+class GroupRows {
+ public:
+  // Group g: [offsets[g], offsets[g + 1]).
+  template <std::convertible_to<std::span<const int64_t>> Offsets>
+  GroupRows(const Offsets& offsets) : begin_(offsets), end_(begin_.subspan(1)) {
+    begin_ = begin_.first(end_.size());
+  }
+  // Some of each group's rows, [begin[g], end[g]): the others are left as they are.
+  GroupRows(std::span<const int64_t> begin, std::span<const int64_t> end) : begin_(begin), end_(end) {}
+
+  int64_t size() const { return static_cast<int64_t>(end_.size()); }
+  Range operator[](int64_t g) const { return {begin_[static_cast<size_t>(g)], end_[static_cast<size_t>(g)]}; }
+  int64_t num_rows() const {
+    int64_t rows = 0;
+    for (int64_t g = 0; g < size(); ++g) rows += (*this)[g].size();
+    return rows;
+  }
+
+ private:
+  std::span<const int64_t> begin_, end_;
+};
 
 class GroupedGemm {
  public:
@@ -57,12 +80,12 @@ class GroupedGemm {
   // ForwardOutput::swiglu is possible.
   virtual bool gathers_and_fuses() const = 0;
 
-  virtual void forward(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const WeightView& w,
+  virtual void forward(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const WeightView& w,
                        const ForwardOutput& out, Product product = Product::to_width) = 0;
   // accumulate: dA += instead of =. product: which block sizes hold; the result is the same.
-  virtual void input_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& dc, const WeightView& w,
+  virtual void input_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& dc, const WeightView& w,
                           const MatView& da, bool accumulate, Product product = Product::to_hidden) = 0;
-  virtual void weight_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const RowSource& dc,
+  virtual void weight_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const RowSource& dc,
                            const WeightView& dw) = 0;
   virtual GemmCounts counts() const { return {}; }
 };

@@ -47,11 +47,11 @@ class RaggedDot final : public GroupedGemm {
   WeightLayout layout() const override { return WeightLayout::row_major; }
   bool gathers_and_fuses() const override { return false; }
 
-  void forward(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const WeightView& w,
+  void forward(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const WeightView& w,
                const ForwardOutput& out, Product) override {
     check(a, w);
     MOEHILL_CHECK(!out.swiglu, "ragged_dot has no fused SwiGLU");
-    run_units(team, offset, w.n, kMaxCallRows, false, [&](const GemmUnit& unit, Range columns, Scratch& s) {
+    run_units(team, groups, w.n, kMaxCallRows, false, [&](const GemmUnit& unit, Range columns, Scratch& s) {
       const Range rows{unit.row_begin, unit.row_end};
       const float* pa = widen_rows(a.matrix.slice_rows(rows.begin, rows.end), {0, w.k}, a.scale, s.a);
       const float* pw = widen_rows(group_matrix(w, unit.group), columns, 1, s.w);
@@ -61,10 +61,10 @@ class RaggedDot final : public GroupedGemm {
     });
   }
 
-  void input_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& dc, const WeightView& w,
+  void input_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& dc, const WeightView& w,
                   const MatView& da, bool accumulate, Product) override {
     check(dc, w);
-    run_units(team, offset, w.k, kMaxCallRows, false, [&](const GemmUnit& unit, Range columns, Scratch& s) {
+    run_units(team, groups, w.k, kMaxCallRows, false, [&](const GemmUnit& unit, Range columns, Scratch& s) {
       const Range rows{unit.row_begin, unit.row_end};
       const float* pc = widen_rows(dc.matrix.slice_rows(rows.begin, rows.end), {0, w.n}, dc.scale, s.a);
       const float* pw =
@@ -74,11 +74,11 @@ class RaggedDot final : public GroupedGemm {
     });
   }
 
-  void weight_grad(ThreadTeam& team, GroupOffsets offset, const RowSource& a, const RowSource& dc,
+  void weight_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const RowSource& dc,
                    const WeightView& dw) override {
     check(a, dw);
     check(dc, dw);
-    run_units(team, offset, dw.n, 0, true, [&](const GemmUnit& unit, Range columns, Scratch& s) {
+    run_units(team, groups, dw.n, 0, true, [&](const GemmUnit& unit, Range columns, Scratch& s) {
       std::fill(s.c, s.c + dw.k * columns.size(), 0.0f);
       for (int64_t begin = unit.row_begin; begin < unit.row_end; begin += kMaxCallRows) {
         const Range rows{begin, std::min(begin + kMaxCallRows, unit.row_end)};
@@ -100,13 +100,13 @@ class RaggedDot final : public GroupedGemm {
 
   // One unit a group; a team with fewer groups than threads shares a group by columns.
   template <typename Body>
-  void run_units(ThreadTeam& team, GroupOffsets offset, int64_t columns, int64_t max_rows, bool keep_empty,
-                 const Body& body) {
+  void run_units(ThreadTeam& team, const GroupRows& groups, int64_t columns, int64_t max_rows,
+                 bool keep_empty, const Body& body) {
     const int64_t panels = (columns + kPanelWidth - 1) / kPanelWidth;
-    const int64_t groups = static_cast<int64_t>(offset.size()) - 1;
-    const int64_t max_panels = groups >= 2 * team.size() ? panels : (panels + team.size() - 1) / team.size();
+    const int64_t max_panels =
+        groups.size() >= 2 * team.size() ? panels : (panels + team.size() - 1) / team.size();
     queue_.fill(
-        offset,
+        groups,
         {.num_panels = panels, .max_rows = max_rows, .max_panels = max_panels, .keep_empty = keep_empty}, 1);
     team.run([&](int i) {
       keep_blas_on_this_thread();

@@ -61,6 +61,30 @@ int64_t count_at(std::span<const int64_t> offsets, int rank) {
 
 }  // namespace
 
+Call call_of(const Started& started) {
+  switch (started.kind) {
+    case Started::Kind::all_to_all:
+      return {.kind = CallKind::all_to_all,
+              .element_bytes = started.element_bytes,
+              .offsets = started.send_offsets,
+              .receive_offsets = started.receive_offsets,
+              .input = started.input};
+    case Started::Kind::reduce_scatter:
+      return {.kind = CallKind::reduce_scatter,
+              .input_dtype = started.input_dtype,
+              .output_dtype = started.output_dtype,
+              .offsets = started.send_offsets,
+              .input = started.input};
+    case Started::Kind::all_gather:
+    case Started::Kind::none:
+      break;
+  }
+  return {.kind = CallKind::all_gather,
+          .element_bytes = started.element_bytes,
+          .offsets = started.receive_offsets,
+          .input = started.input};
+}
+
 std::string find_disagreement(std::span<const Call> calls, size_t own) {
   for (const Call& call : calls) {
     if (alike(calls[own], call)) continue;

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "moehill/mesh/started.h"
 #include "moehill/tensor/dtype.h"
 
 namespace moehill {
@@ -33,6 +34,8 @@ struct alignas(64) Call {
   const void* input = nullptr;
   void* output = nullptr;
 };
+
+Call call_of(const Started& started);
 
 // Empty if all calls go together as far as every rank passes the same. If any two differ, every rank sees one
 // that differs from its own, calls[own].

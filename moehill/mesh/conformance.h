@@ -139,7 +139,7 @@ inline bool all_ranks_agree(Group& group, uint64_t value) {
 }
 
 // One collective with its expectations. Each leaves the inputs as they were and touches nothing outside its
-// output. split_phase is for the two that have it.
+// output. split_phase is for those that have it.
 void check_all_reduce(Group& group, DType input_dtype, DType output_dtype, int64_t n, How how = {});
 void check_all_reduce_in_place(Group& group, DType dtype, int64_t n, How how = {});
 void check_reduce_scatter(Group& group, DType input_dtype, DType output_dtype,

@@ -22,6 +22,7 @@ TEST_P(MeshConformance, RanksAreNumberedAndHaveATeam) {
     EXPECT_LT(group.rank(), group.size());
     EXPECT_GE(group.team().size(), 1);
     EXPECT_TRUE(all_ranks_agree(group, static_cast<uint64_t>(group.size())));
+    EXPECT_TRUE(all_ranks_agree(group, static_cast<uint64_t>(group.reach())));
     EXPECT_EQ(all_ranks_agree(group, static_cast<uint64_t>(group.rank())), group.size() == 1);
   });
 }
@@ -128,12 +129,14 @@ TEST_P(MeshConformance, SplitPhaseDoesWhatOneCallDoes) {
           for (const bool in_place : {false, true})
             check_all_gather(group, dtype, 64, offsets, in_place, how);
           check_all_to_all(group, dtype, 3, 40 * salt, how);
+          check_reduce_scatter(group, dtype, DType::bf16, offsets, how);
         }
       }
     }
     const How how{true, true, true};
     check_all_gather(group, DType::f32, 2048, uneven_offsets(group.size(), 100), false, how);
     check_all_to_all(group, DType::f32, 2048, 50, how);
+    check_reduce_scatter(group, DType::f32, DType::f32, uneven_offsets(group.size(), 100'000), how);
   });
 }
 

@@ -11,7 +11,11 @@ void Group::start_all_gather(const void* input, std::span<const int64_t> offsets
                              void* output) {
   require_idle("all_gather");
   check_offsets("all_gather", offsets, size());
-  started_ = {Started::Kind::all_gather, input, {}, output, offsets, element_bytes};
+  started_ = {.kind = Started::Kind::all_gather,
+              .input = input,
+              .output = output,
+              .receive_offsets = offsets,
+              .element_bytes = element_bytes};
 }
 
 void Group::start_all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
@@ -19,7 +23,25 @@ void Group::start_all_to_all(const void* input, std::span<const int64_t> send_of
   require_idle("all_to_all");
   check_offsets("all_to_all", send_offsets, size());
   check_offsets("all_to_all", receive_offsets, size());
-  started_ = {Started::Kind::all_to_all, input, send_offsets, output, receive_offsets, element_bytes};
+  started_ = {.kind = Started::Kind::all_to_all,
+              .input = input,
+              .send_offsets = send_offsets,
+              .output = output,
+              .receive_offsets = receive_offsets,
+              .element_bytes = element_bytes};
+}
+
+void Group::start_reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
+                                 void* output, DType output_dtype) {
+  require_idle("reduce_scatter");
+  check_offsets("reduce_scatter", offsets, size());
+  started_ = {.kind = Started::Kind::reduce_scatter,
+              .input = input,
+              .send_offsets = offsets,
+              .output = output,
+              .element_bytes = dtype_bytes(input_dtype),
+              .input_dtype = input_dtype,
+              .output_dtype = output_dtype};
 }
 
 void Group::require_idle(const char* call) const {

@@ -21,6 +21,10 @@ struct Traffic {
   double wait_seconds = 0;
 };
 
+// By what the rows of the farthest peer come: its memory at the same addresses as here, memory of the node at
+// others, or messages, which travel while the team works on something else.
+enum class Reach { addresses, node, messages };
+
 // One device's handle. All methods are collective: every rank calls them in the same order, from the device's
 // leading thread; the device's team does the copying and adding. Counts may differ between ranks and may be
 // zero.
@@ -30,6 +34,7 @@ class Group {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   virtual ThreadTeam& team() = 0;
+  virtual Reach reach() const = 0;  // the same on all ranks; not collective
 
   virtual void barrier() = 0;
 
@@ -41,8 +46,11 @@ class Group {
 
   // Elements [offsets[r], offsets[r + 1]) of the sum of `input` [offsets[size]] go to rank r's `output`. Rank
   // order, f32 sums.
-  virtual void reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
-                              void* output, DType output_dtype) = 0;
+  void reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets, void* output,
+                      DType output_dtype) {
+    start_reduce_scatter(input, input_dtype, offsets, output, output_dtype);
+    finish();
+  }
 
   // Rank r's `input` [offsets[r + 1] - offsets[r]] elements of `element_bytes` land at offsets[r] of every
   // rank's `output`. `input` may already lie in its place in `output`.
@@ -59,13 +67,16 @@ class Group {
     finish();
   }
 
-  // The two in split phase: a start may already move rows between nodes, and returns without waiting for
+  // These in split phase: a start may already move rows between nodes, and returns without waiting for
   // anybody; finish() completes it. Until then the memory of all arguments, offsets included, must stay as it
-  // is, and no other method of the group may be called (an invariant). The team is free for other work.
+  // is, but for a rank's own part of what it reduces, which is read by finish() alone; and no other method of
+  // the group may be called (an invariant). The team is free for other work.
   virtual void start_all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
                                 void* output);
   virtual void start_all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
                                 std::span<const int64_t> receive_offsets, size_t element_bytes);
+  virtual void start_reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
+                                    void* output, DType output_dtype);
   virtual void finish() = 0;
 
   // Zeroed memory of this rank, 64-byte aligned at least (2 MiB when large), that the peers on the same node

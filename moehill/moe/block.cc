@@ -1,5 +1,7 @@
 #include "moehill/moe/block.h"
 
+#include <algorithm>
+
 #include "moehill/kernels/rows.h"
 
 namespace moehill {
@@ -35,6 +37,8 @@ Block::Block(const MoeShape& shape, const BlockOptions& options, const BlockShar
   assignment_p_.resize(static_cast<size_t>(shape.assignments()));
   offset_.resize(static_cast<size_t>(num_experts()) + 1);
   wave_offset_.reserve(offset_.size());
+  part_begin_.resize(offset_.size() - 1);
+  part_end_.resize(offset_.size() - 1);
   shared_offset_[1] = share.shared_tokens.size();
   gemm_ = make_backend(options.backend, gemm_limits(shape, options, share, rows, num_threads));
   // Laid out for the most rows a plan can have; what a plan does not use is never touched and takes no
@@ -229,6 +233,11 @@ void Block::combine(ThreadTeam& team, const MatView& rows, const float* weight, 
   }
 }
 
+bool Block::is_one_wave() const {
+  return num_experts() > 0 && !recomputes() && !options_.expert_by_expert &&
+         options_.fault != Fault::expert_id_shifted;
+}
+
 void Block::forward_shared(ThreadTeam& team, const BlockOperands& operands, const MatView& out,
                            StageListener* listener) {
   const bool keep = options_.pass == Pass::forward_backward && !recomputes();
@@ -239,7 +248,9 @@ void Block::forward_shared(ThreadTeam& team, const BlockOperands& operands, cons
 }
 
 void Block::forward_routed(ThreadTeam& team, const BlockOperands& operands, const MatView& base,
-                           const MatView& out, StageListener* listener) {
+                           const MatView& out, StageListener* listener, const Underway& underway) {
+  if (underway.split && can_split()) return forward_split(team, operands, base, out, listener, underway);
+  underway.arrive();
   const bool keep = options_.pass == Pass::forward_backward && !recomputes();
   const MatView expert_out = buffers_.expert_out.slice_rows(0, num_rows());
   const MlpContext context{team, *gemm_, listener, kRoutedStages};
@@ -251,6 +262,7 @@ void Block::forward_routed(ThreadTeam& team, const BlockOperands& operands, cons
   });
   enter(listener, Stage::combine);
   combine(team, expert_out, has_preweight(options_.impl) ? nullptr : assignment_p_.data(), base, out);
+  underway.leave();
 }
 
 void Block::backward_shared(ThreadTeam& team, const BlockOperands& operands, const MatView& y, float dy_scale,
@@ -262,46 +274,71 @@ void Block::backward_shared(ThreadTeam& team, const BlockOperands& operands, con
            true, nullptr);
   }
   const RowSource dy{y.slice_rows(tokens.begin, tokens.end), nullptr, dy_scale};
-  mlp_backward({team, *gemm_, listener, kSharedStages}, shared_offset_,
-               {x, dy, nullptr, nullptr, nullptr, dx}, operands.shared, buffers_.shared,
-               operands.shared_grad);
+  const MlpContext context{team, *gemm_, listener, kSharedStages};
+  const MlpBackward step{x, dy, nullptr, nullptr, nullptr, dx};
+  mlp_down_grad(context, shared_offset_, step, operands.shared, buffers_.shared);
+  mlp_input_grad(context, shared_offset_, step, operands.shared, buffers_.shared);
+  mlp_weight_grad(context, shared_offset_, step, buffers_.shared, operands.shared_grad);
 }
 
-void Block::backward_routed(ThreadTeam& team, const BlockOperands& operands, const MatView& y, float dy_scale,
-                            const MatView& base, const MatView& dx, float* dp, StageListener* listener) {
-  const MatView dx_rows = buffers_.dx_rows.slice_rows(0, num_rows());
-  const bool dp_from_outputs = options_.remat != Remat::combine && !has_preweight(options_.impl);
-  if (dp_from_outputs) {
+MlpBackward Block::backward_step(const BlockOperands& operands, const MatView& y, float dy_scale, float* dp,
+                                 Range rows) const {
+  const RowSource dy = gemm_->gathers_and_fuses()
+                           ? RowSource{y, source_row() + rows.begin, dy_scale}
+                           : RowSource{buffers_.packed_dy.slice_rows(rows.begin, rows.end)};
+  return {wave_x(operands.x, rows),
+          dy,
+          (options_.fault == Fault::none ? row_p_ : fault_p_).data() + rows.begin,
+          dp_from_outputs() ? nullptr : dp,
+          dp_index_.data() + rows.begin,
+          buffers_.dx_rows.slice_rows(rows.begin, rows.end)};
+}
+
+// What needs the rows of y themselves, before the products.
+void Block::take_up_dy(ThreadTeam& team, const MatView& y, float dy_scale, float* dp,
+                       StageListener* listener) {
+  if (dp_from_outputs()) {
     enter(listener, Stage::combine_grad);
-    row_dots(team, {buffers_.expert_out, y, source_row(), dp_index_.data(), dy_scale}, dx_rows.rows, dp);
+    row_dots(team, {buffers_.expert_out, y, source_row(), dp_index_.data(), dy_scale}, num_rows(), dp);
   }
-  if (!gemm_->gathers_and_fuses()) {
-    enter(listener, Stage::pack_grad);
-    gather_rows(team, {y, source_row(), dy_scale}, buffers_.packed_dy.slice_rows(0, dx_rows.rows));
-  }
-  for_each_wave([&](Range experts, Range rows) {
-    const MlpWeights weights = wave_weights(operands.experts, experts);
-    const MlpBuffers buffers = wave_buffers(rows);
-    const RowSource x = wave_x(operands.x, rows);
-    if (recomputes()) {
-      mlp_up({team, *gemm_, listener, kRecomputeStages}, wave_offset_, x, weights, buffers, true, nullptr);
-    }
-    const RowSource dy = gemm_->gathers_and_fuses()
-                             ? RowSource{y, source_row() + rows.begin, dy_scale}
-                             : RowSource{buffers_.packed_dy.slice_rows(rows.begin, rows.end)};
-    const MlpBackward step{x,
-                           dy,
-                           (options_.fault == Fault::none ? row_p_ : fault_p_).data() + rows.begin,
-                           dp_from_outputs ? nullptr : dp,
-                           dp_index_.data() + rows.begin,
-                           dx_rows.slice_rows(rows.begin, rows.end)};
-    mlp_backward({team, *gemm_, listener, kRoutedStages}, wave_offset_, step, weights, buffers,
-                 operands.experts_grad.slice_groups(experts.begin, experts.end));
-  });
+  if (gemm_->gathers_and_fuses()) return;
+  enter(listener, Stage::pack_grad);
+  gather_rows(team, {y, source_row(), dy_scale}, buffers_.packed_dy.slice_rows(0, num_rows()));
+}
+
+void Block::combine_dx(ThreadTeam& team, const MatView& base, const MatView& dx, StageListener* listener) {
+  const MatView dx_rows = buffers_.dx_rows.slice_rows(0, num_rows());
   enter(listener, Stage::combine_grad);
   if (options_.fault == Fault::dx_misses_one_expert && dx_rows.rows > 0)
     zero_rows(team, dx_rows.slice_rows(0, std::max(offset_[1], int64_t{1})));
   combine(team, dx_rows, nullptr, base, dx);
+}
+
+void Block::backward_routed(ThreadTeam& team, const BlockOperands& operands, const MatView& y, float dy_scale,
+                            const MatView& base, const MatView& dx, float* dp, StageListener* listener,
+                            const Underway& underway) {
+  if (is_one_wave()) {
+    backward_at_once(team, operands, y, dy_scale, base, dx, dp, listener, underway);
+    return;
+  }
+  underway.arrive();
+  take_up_dy(team, y, dy_scale, dp, listener);
+  const MlpContext context{team, *gemm_, listener, kRoutedStages};
+  for_each_wave([&](Range experts, Range rows) {
+    const MlpWeights weights = wave_weights(operands.experts, experts);
+    const MlpBuffers buffers = wave_buffers(rows);
+    const MlpBackward step = backward_step(operands, y, dy_scale, dp, rows);
+    if (recomputes()) {
+      mlp_up({team, *gemm_, listener, kRecomputeStages}, wave_offset_, step.x, weights, buffers, true,
+             nullptr);
+    }
+    mlp_down_grad(context, wave_offset_, step, weights, buffers);
+    mlp_input_grad(context, wave_offset_, step, weights, buffers);
+    mlp_weight_grad(context, wave_offset_, step, buffers,
+                    operands.experts_grad.slice_groups(experts.begin, experts.end));
+  });
+  combine_dx(team, base, dx, listener);
+  underway.leave();
 }
 
 double Block::executed_flops() const {

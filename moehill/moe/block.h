@@ -27,6 +27,19 @@ struct BlockOperands {
   MlpWeights shared, shared_grad;    // one group; the gradient is over this device's shared tokens
 };
 
+// What travels while the routed experts work. Where `split` is set and the block can, products that need no
+// more than the rows of `own` come before arrive(), and such that are of them alone after leave(); the
+// results are the same.
+class Underway {
+ public:
+  virtual ~Underway() = default;
+  virtual void arrive() const {}  // returns when all other rows are there
+  virtual void leave() const {}   // the result's rows of all tokens but the own are complete
+
+  Range own;  // tokens whose rows of x (backward: y) are there from the start
+  bool split = false;
+};
+
 class Block {
  public:
   Block(const MoeShape& shape, const BlockOptions& options, const BlockShare& share, int num_threads);
@@ -44,14 +57,15 @@ class Block {
   // Routed experts: out [T, H] = base + this device's experts; base without data: zero, and it may be `out`
   // itself.
   void forward_routed(ThreadTeam& team, const BlockOperands& operands, const MatView& base,
-                      const MatView& out, StageListener* listener);
+                      const MatView& out, StageListener* listener, const Underway& underway = Underway());
 
   // Backward of each, from y (dy = y * dy_scale): gradients of the weights, and dx. dp [T k]: only this
   // device's assignments are written.
   void backward_shared(ThreadTeam& team, const BlockOperands& operands, const MatView& y, float dy_scale,
                        const MatView& dx, StageListener* listener);
   void backward_routed(ThreadTeam& team, const BlockOperands& operands, const MatView& y, float dy_scale,
-                       const MatView& base, const MatView& dx, float* dp, StageListener* listener);
+                       const MatView& base, const MatView& dx, float* dp, StageListener* listener,
+                       const Underway& underway = Underway());
 
   bool has_shared() const { return shape_.shared_dim > 0 && share_.shared_tokens.size() > 0; }
   // Whether pack_rows() does anything.
@@ -61,6 +75,9 @@ class Block {
   const BlockShare& share() const { return share_; }
   // Rows that are multiplied (padding and masked rows included), and FLOPs of a step with recomputation.
   double executed_flops() const;
+
+  // Whether a plan's rows of some tokens can be told from the rest and multiplied apart.
+  bool can_split() const;
 
   // Bytes of work space in use when the plan has `rows` rows of which the largest wave has `wave_rows`.
   static double scratch_bytes(const MoeShape& shape, const BlockOptions& options, const BlockShare& share,
@@ -96,6 +113,22 @@ class Block {
   void plant_fault(const Routing& routing);
   void combine(ThreadTeam& team, const MatView& rows, const float* weight, const MatView& base,
                const MatView& out);
+  // The same for some tokens.
+  void combine(ThreadTeam& team, Range tokens, const MatView& rows, const float* weight, const MatView& base,
+               const MatView& out);
+  // Each expert's rows of these tokens; holds until the next call.
+  GroupRows rows_of(Range tokens);
+  bool is_one_wave() const;
+  bool dp_from_outputs() const { return options_.remat != Remat::combine && !has_preweight(options_.impl); }
+  MlpBackward backward_step(const BlockOperands& operands, const MatView& y, float dy_scale, float* dp,
+                            Range rows) const;
+  void take_up_dy(ThreadTeam& team, const MatView& y, float dy_scale, float* dp, StageListener* listener);
+  void combine_dx(ThreadTeam& team, const MatView& base, const MatView& dx, StageListener* listener);
+  void backward_at_once(ThreadTeam& team, const BlockOperands& operands, const MatView& y, float dy_scale,
+                        const MatView& base, const MatView& dx, float* dp, StageListener* listener,
+                        const Underway& underway);
+  void forward_split(ThreadTeam& team, const BlockOperands& operands, const MatView& base, const MatView& out,
+                     StageListener* listener, const Underway& underway);
 
   MoeShape shape_;
   BlockOptions options_;
@@ -111,6 +144,7 @@ class Block {
   std::vector<float> fault_p_;       // gate values of backward when a fault is planted
   int64_t shared_offset_[2] = {0, 0};
   std::vector<int64_t> wave_offset_;
+  std::vector<int64_t> part_begin_, part_end_;  // [experts] of rows_of()
   std::unique_ptr<GroupedGemm> gemm_;
   Scratch scratch_;
   Buffers buffers_;

@@ -23,42 +23,49 @@ GateUpView MlpBuffers::gate_up(bool fused) const {
   return fused ? interleaved_gate_up(gate, h.cols) : separate_gate_up(gate, up);
 }
 
-void mlp_up(const MlpContext& context, GroupOffsets offset, const RowSource& x, const MlpWeights& w,
+void mlp_up(const MlpContext& context, const GroupRows& groups, const RowSource& x, const MlpWeights& w,
             const MlpBuffers& buffers, bool keep_products, const float* row_scale) {
   enter(context.listener, context.stages.up);
   if (w.fused && context.gemm.gathers_and_fuses()) {
     const MatView products = keep_products ? buffers.gate : MatView{};
-    return context.gemm.forward(context.team, offset, x, w.up[0], {products, true, buffers.h, row_scale});
+    return context.gemm.forward(context.team, groups, x, w.up[0], {products, true, buffers.h, row_scale});
   }
-  context.gemm.forward(context.team, offset, x, w.up[0], {buffers.gate});
-  if (!w.fused) context.gemm.forward(context.team, offset, x, w.up[1], {buffers.up});
+  context.gemm.forward(context.team, groups, x, w.up[0], {buffers.gate});
+  if (!w.fused) context.gemm.forward(context.team, groups, x, w.up[1], {buffers.up});
   enter(context.listener, context.stages.act);
   swiglu_forward(context.team, buffers.gate_up(w.fused), row_scale, buffers.h);
 }
 
-void mlp_down(const MlpContext& context, GroupOffsets offset, const MlpWeights& w, const MatView& h,
+void mlp_down(const MlpContext& context, const GroupRows& groups, const MlpWeights& w, const MatView& h,
               const MatView& out) {
   enter(context.listener, context.stages.down);
-  context.gemm.forward(context.team, offset, {h}, w.down, {out}, Product::to_hidden);
+  context.gemm.forward(context.team, groups, {h}, w.down, {out}, Product::to_hidden);
 }
 
-void mlp_backward(const MlpContext& context, GroupOffsets offset, const MlpBackward& b, const MlpWeights& w,
-                  const MlpBuffers& buffers, const MlpWeights& dw) {
+void mlp_down_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
+                   const MlpWeights& w, const MlpBuffers& buffers) {
+  enter(context.listener, context.stages.down_grad);
+  context.gemm.input_grad(context.team, groups, b.dy, w.down, buffers.h, false, Product::to_width);
+}
+
+void mlp_input_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
+                    const MlpWeights& w, const MlpBuffers& buffers) {
   ThreadTeam& team = context.team;
-  GroupedGemm& gemm = context.gemm;
-  const MlpStages& stages = context.stages;
-  enter(context.listener, stages.down_grad);
-  gemm.input_grad(team, offset, b.dy, w.down, buffers.h, false, Product::to_width);  // dh in the place of h
-  enter(context.listener, stages.act_grad);
+  enter(context.listener, context.stages.act_grad);
   swiglu_backward(team, buffers.gate_up(w.fused), buffers.h, b.p, b.dp, b.dp_index);
-  enter(context.listener, stages.w2_grad);
-  gemm.weight_grad(team, offset, {buffers.h}, b.dy, dw.down);
-  enter(context.listener, stages.up_grad);
-  gemm.input_grad(team, offset, {buffers.gate}, w.up[0], b.dx, false);
-  if (!w.fused) gemm.input_grad(team, offset, {buffers.up}, w.up[1], b.dx, true);
-  enter(context.listener, stages.w13_grad);
-  gemm.weight_grad(team, offset, b.x, {buffers.gate}, dw.up[0]);
-  if (!w.fused) gemm.weight_grad(team, offset, b.x, {buffers.up}, dw.up[1]);
+  enter(context.listener, context.stages.up_grad);
+  context.gemm.input_grad(team, groups, {buffers.gate}, w.up[0], b.dx, false);
+  if (!w.fused) context.gemm.input_grad(team, groups, {buffers.up}, w.up[1], b.dx, true);
+}
+
+void mlp_weight_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
+                     const MlpBuffers& buffers, const MlpWeights& dw) {
+  ThreadTeam& team = context.team;
+  enter(context.listener, context.stages.w2_grad);
+  context.gemm.weight_grad(team, groups, {buffers.h}, b.dy, dw.down);
+  enter(context.listener, context.stages.w13_grad);
+  context.gemm.weight_grad(team, groups, b.x, {buffers.gate}, dw.up[0]);
+  if (!dw.fused) context.gemm.weight_grad(team, groups, b.x, {buffers.up}, dw.up[1]);
 }
 
 }  // namespace moehill

@@ -56,15 +56,15 @@ struct MlpContext {
 };
 
 // h from x; the products too if keep_products (backward needs them). row_scale [rows] (null: 1) multiplies h.
-void mlp_up(const MlpContext& context, GroupOffsets offset, const RowSource& x, const MlpWeights& w,
+void mlp_up(const MlpContext& context, const GroupRows& groups, const RowSource& x, const MlpWeights& w,
             const MlpBuffers& buffers, bool keep_products, const float* row_scale);
 
 // out [rows, H] = h W2.
-void mlp_down(const MlpContext& context, GroupOffsets offset, const MlpWeights& w, const MatView& h,
+void mlp_down(const MlpContext& context, const GroupRows& groups, const MlpWeights& w, const MatView& h,
               const MatView& out);
 
-// Backward from dy (rows of the output's gradient, before the gate value). Overwrites the buffers, which hold
-// gate and up.
+// Backward from dy (rows of the output's gradient, before the gate value), three calls in this order: dh in
+// the place of h; dx and dp, which overwrite the gate and up of the buffers; the weights' gradients.
 struct MlpBackward {
   RowSource x;
   RowSource dy;
@@ -73,7 +73,11 @@ struct MlpBackward {
   const int32_t* dp_index = nullptr;  // [rows] where in dp
   MatView dx{};                       // [rows, H]
 };
-void mlp_backward(const MlpContext& context, GroupOffsets offset, const MlpBackward& b, const MlpWeights& w,
-                  const MlpBuffers& buffers, const MlpWeights& dw);
+void mlp_down_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
+                   const MlpWeights& w, const MlpBuffers& buffers);
+void mlp_input_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
+                    const MlpWeights& w, const MlpBuffers& buffers);
+void mlp_weight_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
+                     const MlpBuffers& buffers, const MlpWeights& dw);
 
 }  // namespace moehill

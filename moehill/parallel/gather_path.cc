@@ -2,10 +2,12 @@
 // reduce-scatter of the partial sums back to the tokens' devices; backward the same with dy and dx. Moves
 // (P-1) T/P rows of H a device each way, whatever the routing.
 //
-// The shared expert works on the device's own tokens; its result travels in no collective, it is added to the
-// device's own partial sums before they are reduced.
+// While rows are in flight the shared expert works on the device's own tokens, whose result is added to its
+// own partial sums, and with `split_rows` so do the routed experts; partial sums of dx travel during the
+// weights' gradients. Where devices share an address space nothing is gathered: rows are read where they are.
 #include <optional>
 
+#include "moehill/kernels/rows.h"
 #include "moehill/parallel/shared_gradient.h"
 
 namespace moehill {
@@ -17,7 +19,6 @@ class GatherPath final : public ParallelPath {
       : ParallelPath(inputs, block_shape(inputs.config, inputs.rank), block_options(inputs.config),
                      block_share(inputs.config, inputs.rank)),
         own_(result_tokens(inputs.config, inputs.rank)),
-        own_x_(inputs.x.slice_rows(own_.begin, own_.end)),
         routing_(*inputs.routing) {
     const MoeShape& shape = inputs.config.shape;
     for (int r = 0; r <= inputs.config.num_devices; ++r) {
@@ -26,16 +27,21 @@ class GatherPath final : public ParallelPath {
       token_offsets_.push_back(begin);
       value_offsets_.push_back(begin * shape.hidden);
       choice_offsets_.push_back(begin * shape.topk);
+      copy_offsets_.push_back(r * own_.size());
     }
-    all_x_ = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
-    partial_ = Matrix::tight(shape.tokens, shape.hidden, DType::f32);
-    operands_.x = all_x_;
     if (!backward_too()) return;
-    all_y_ = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
     dp_.resize(static_cast<size_t>(shape.assignments()));
     if (shape.shared_dim == 0) return;
     shared_gradient_.emplace(inputs);
     operands_.shared_grad = shared_gradient_->part();
+  }
+
+  void prepare(Group& group) override {
+    const DType dtype = inputs_.config.shape.dtype;
+    in_place_ = group.reach() == Reach::addresses;
+    partial_ = make_rows(group, DType::f32);
+    all_x_ = in_place_ ? inputs_.x : make_rows(group, dtype);
+    if (backward_too()) all_y_ = in_place_ ? inputs_.y : make_rows(group, dtype);
   }
 
   void make_plan(Group& group, StageListener* listener) override {
@@ -49,37 +55,31 @@ class GatherPath final : public ParallelPath {
   }
 
   void forward(Group& group, StageListener* listener) override {
-    const MatView& partial = partial_.view();
+    ThreadTeam& team = group.team();
     enter(listener, Stage::dispatch);
-    gather(group, own_x_, all_x_);
-    count_sent(group, Move::dispatch);
+    start_gather(group, inputs_.x, all_x_);
+    if (block_.has_shared()) block_.forward_shared(team, operands_, own_partial(), listener);
     if (block_.packs_rows()) {
+      finish_gather(group, Stage::dispatch, listener);
       enter(listener, Stage::pack);
-      block_.pack_rows(group.team(), all_x_);
+      block_.pack_rows(team, all_x_);
     }
-    if (block_.has_shared())
-      block_.forward_shared(group.team(), operands_, partial.slice_rows(own_.begin, own_.end), listener);
-    block_.forward_routed(group.team(), operands_, base(group.team()), partial, listener);
-    enter(listener, Stage::reduce);
-    group.reduce_scatter(partial.data, DType::f32, value_offsets_, y_.data, y_.dtype);
-    count_sent(group, Move::combine);
+    const Transfer transfer(*this, group, listener, Stage::dispatch, Stage::reduce, y_);
+    block_.forward_routed(team, routed_operands(), base(team), partial_, listener, transfer);
+    finish_reduce(group, Stage::reduce, listener);
   }
 
   void backward(Group& group, float dy_scale, StageListener* listener) override {
-    const MatView& partial = partial_.view();
     ThreadTeam& team = group.team();
     enter(listener, Stage::dispatch_grad);
-    gather(group, y_, all_y_);
-    count_sent(group, Move::dispatch);
-    if (block_.has_shared()) {
-      block_.backward_shared(team, operands_, all_y_, dy_scale, partial.slice_rows(own_.begin, own_.end),
-                             listener);
-    }
+    start_gather(group, inputs_.y, all_y_);
+    if (block_.has_shared())
+      block_.backward_shared(team, operands_, inputs_.y, dy_scale, own_partial(), listener);
     std::fill(dp_.begin(), dp_.end(), 0.0f);
-    block_.backward_routed(team, operands_, all_y_, dy_scale, base(team), partial, dp_.data(), listener);
-    enter(listener, Stage::reduce_grad);
-    group.reduce_scatter(partial.data, DType::f32, value_offsets_, dx_.data, dx_.dtype);
-    count_sent(group, Move::combine);
+    const Transfer transfer(*this, group, listener, Stage::dispatch_grad, Stage::reduce_grad, dx_);
+    block_.backward_routed(team, routed_operands(), all_y_, dy_scale, base(team), partial_, dp_.data(),
+                           listener, transfer);
+    finish_reduce(group, Stage::reduce_grad, listener);
     const int64_t first = choice_offsets_[static_cast<size_t>(group.rank())];
     group.reduce_scatter(dp_.data(), DType::f32, choice_offsets_, inputs_.dp + first, DType::f32);
     count_sent(group, Move::metadata);
@@ -88,10 +88,77 @@ class GatherPath final : public ParallelPath {
   }
 
  private:
-  void gather(Group& group, const MatView& own, const MatView& all) const {
-    group.all_gather(own.data, token_offsets_, static_cast<size_t>(all.cols) * dtype_bytes(all.dtype),
-                     all.data);
+  // The rest of a gather, and a reduction that starts as soon as the peers' sums are complete.
+  struct Transfer final : Underway {
+    Transfer(GatherPath& path_of_device, Group& its_group, StageListener* its_listener, Stage gathers,
+             Stage reduces, const MatView& output)
+        : path(path_of_device),
+          group(its_group),
+          listener(its_listener),
+          arrival(gathers),
+          reduction(reduces),
+          out(output) {
+      own = path.own_;
+      split = path.inputs_.config.split_rows;
+    }
+    void arrive() const override { path.finish_gather(group, arrival, listener); }
+    void leave() const override {
+      enter(listener, reduction);
+      const MatView& partial = path.partial_;
+      group.start_reduce_scatter(partial.data, DType::f32, path.value_offsets_, out.data, out.dtype);
+    }
+    GatherPath& path;
+    Group& group;
+    StageListener* listener;
+    Stage arrival, reduction;
+    MatView out;
+  };
+
+  // [T, H] in memory that the peers of the node reach.
+  MatView make_rows(Group& group, DType dtype) {
+    const MoeShape& shape = inputs_.config.shape;
+    const MatView rows{nullptr, dtype, shape.tokens, shape.hidden, shape.hidden};
+    memory_.push_back(group.exchange_memory(static_cast<size_t>(rows.rows * rows.cols) * dtype_bytes(dtype)));
+    return {memory_.back().get(), dtype, rows.rows, rows.cols, rows.stride};
   }
+
+  // Rows of `resident` of which this device has its own tokens' are gathered in `all`.
+  void start_gather(Group& group, const MatView& resident, const MatView& all) {
+    gathering_ = true;
+    if (in_place_) return;
+    const MatView place = all.slice_rows(own_.begin, own_.end);
+    gather_rows(group.team(), {resident.slice_rows(own_.begin, own_.end)}, place);
+    group.start_all_gather(place.data, token_offsets_, row_bytes(), all.data);
+  }
+
+  // All rows of the peers are written before any of them reads here, and read before any is written again:
+  // other collectives lie between.
+  void finish_gather(Group& group, Stage stage, StageListener* listener) {
+    if (!gathering_) return;
+    gathering_ = false;
+    enter(listener, stage);
+    if (in_place_) {
+      group.barrier();
+      group.count_reads(copy_offsets_, token_offsets_, row_bytes());
+    } else {
+      group.finish();
+    }
+    count_sent(group, Move::dispatch);
+  }
+
+  void finish_reduce(Group& group, Stage stage, StageListener* listener) {
+    enter(listener, stage);
+    group.finish();
+    count_sent(group, Move::combine);
+  }
+
+  BlockOperands routed_operands() const {
+    BlockOperands operands = operands_;
+    operands.x = all_x_;
+    return operands;
+  }
+  MatView own_partial() const { return partial_.slice_rows(own_.begin, own_.end); }
+  size_t row_bytes() const { return static_cast<size_t>(all_x_.cols) * dtype_bytes(all_x_.dtype); }
 
   // What the routed experts add to: the shared expert's rows at the own tokens, zero elsewhere.
   MatView base(ThreadTeam& team) const {
@@ -100,12 +167,14 @@ class GatherPath final : public ParallelPath {
   }
 
   Range own_;
-  MatView own_x_;
   Routing routing_;                                                      // as gathered
   std::vector<int64_t> token_offsets_, value_offsets_, choice_offsets_;  // [P + 1]: tokens, x H, x k
-  Matrix all_x_{}, all_y_{};                                             // [T, H]
-  Matrix partial_{};                                                     // [T, H] f32
-  std::vector<float> dp_;                                                // [T k] of this device's experts
+  std::vector<int64_t> copy_offsets_;  // [P + 1] of the own rows, once a device
+  bool in_place_ = false, gathering_ = false;
+  std::vector<std::shared_ptr<void>> memory_;
+  MatView all_x_{}, all_y_{};  // [T, H]
+  MatView partial_{};          // [T, H] f32
+  std::vector<float> dp_;      // [T k] of this device's experts
   std::optional<SharedGradient> shared_gradient_;
 };
 

@@ -44,7 +44,7 @@ double shared_gradient_bytes(const RunConfig& config) {
 }
 
 // What a device's path keeps beside its block.
-double path_bytes(const RunConfig& config, int rank) {
+double path_bytes(const RunConfig& config, int rank, int num_processes) {
   const MoeShape& shape = config.shape;
   const bool backward = config.block.pass == Pass::forward_backward;
   const double rows = matrix_bytes(shape.tokens, shape.hidden, shape.dtype);
@@ -56,8 +56,10 @@ double path_bytes(const RunConfig& config, int rank) {
     return shared_gradient_bytes(config) +
            mlp_bytes(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
   }
-  if (config.path == EpPath::ring_ag_rs)
-    return sums + (backward ? 2 * rows + shared_gradient_bytes(config) : rows);
+  if (config.path == EpPath::ring_ag_rs) {
+    const double gathered = num_processes == 1 ? 0 : backward ? 2 * rows : rows;
+    return sums + gathered + (backward ? shared_gradient_bytes(config) : 0);
+  }
   if (routes_rows(config)) {
     const double row_bytes =
         static_cast<double>(shape.hidden) * static_cast<double>(dtype_bytes(shape.dtype));
@@ -70,7 +72,7 @@ double path_bytes(const RunConfig& config, int rank) {
   return sums + own_results + (backward && (sliced || rank > 0) ? shared_gradient_bytes(config) : 0);
 }
 
-double run_bytes(const RunConfig& config) {
+double run_bytes(const RunConfig& config, int num_processes) {
   const MoeShape& shape = config.shape;
   double bytes = 0;
   for (int rank = 0; rank < config.num_devices; ++rank) {
@@ -79,7 +81,7 @@ double run_bytes(const RunConfig& config) {
     const int64_t wave = std::max<int64_t>(rows / 8, shape.assignments() / shape.experts);
     bytes += Block::scratch_bytes(block_shape(config, rank), block_options(config), share,
                                   config.threads_per_device, rows, wave);
-    bytes += path_bytes(config, rank);
+    bytes += path_bytes(config, rank, num_processes);
   }
   return bytes;
 }
@@ -143,7 +145,7 @@ std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs, int n
       tokens +=
           (1 + copies.tokens) * (backward ? 3 : 2) * matrix_bytes(shape.tokens, shape.hidden, shape.dtype);
     }
-    scratch += run_bytes(config);
+    scratch += run_bytes(config, num_processes);
   }
   return {{"weights", weights}, {"gradients", gradients}, {"x, y, dx", tokens}, {"work space", scratch}};
 }

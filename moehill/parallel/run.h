@@ -31,7 +31,8 @@ struct RunConfig {
   ParallelMode mode = ParallelMode::none;
   EpPath path = EpPath::compact_psum;                          // ep only
   SharedPlacement shared_placement = SharedPlacement::sliced;  // of the psum paths only
-  int num_devices = 1;                                         // 1 with mode none
+  bool split_rows = false;  // ring_ag_rs: products of the own tokens' rows apart, while others travel
+  int num_devices = 1;      // 1 with mode none
   int threads_per_device = 1;
 };
 

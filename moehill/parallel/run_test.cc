@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <new>
@@ -62,6 +63,27 @@ class RunTest : public testing::Test {
     const CheckResult result = step_and_check(config);
     EXPECT_TRUE(result.numbers_ok) << what << ": " << result.status << ", " << result.reason << ", "
                                    << result.worst_row;
+  }
+
+  // Of y, dx and all gradients.
+  uint64_t all_results_hash() const {
+    const BlockTensors t = run_->tensors();
+    uint64_t hash = run_->output_hash();
+    const auto add = [&](double value) { hash = (hash ^ std::bit_cast<uint64_t>(value)) * 0x100000001b3u; };
+    for (int64_t r = 0; r < t.dx.rows; ++r) {
+      for (int64_t c = 0; c < t.dx.cols; ++c) add(t.dx.at(r, c));
+    }
+    for (int64_t i = 0; i < t.shape.assignments(); ++i) add(static_cast<double>(t.dp[i]));
+    for (int e = 0; e < t.shape.experts; ++e) {
+      for (int64_t h = 0; h < t.shape.hidden; ++h) {
+        for (int64_t m = 0; m < t.shape.mlp_dim; ++m) {
+          add(t.gradients.w1.at(e, h, m));
+          add(t.gradients.w2.at(e, m, h));
+          add(t.gradients.w3.at(e, h, m));
+        }
+      }
+    }
+    return hash;
   }
 
   RunFactory factory_{{}, 5, {}};
@@ -185,6 +207,7 @@ TEST_F(RunTest, SameBitsForAnyThreadCountAndEveryTime) {
 TEST_F(RunTest, AStepAllocatesNothing) {
   std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 2)};
   for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
+  configs.push_back(ep({.shape = kOdd, .split_rows = true}, 2, EpPath::ring_ag_rs));
   for (RunConfig config : configs) {
     for (Remat remat : {Remat::none, Remat::expert_mlp}) {
       config.block.capacity = {CapacityPolicy::drop, 0.75};
@@ -206,6 +229,7 @@ TEST_F(RunTest, AStepAllocatesNothing) {
 TEST_F(RunTest, SameBitsInTenSteps) {
   std::vector<RunConfig> configs = {dp({.shape = kOdd}, 3)};
   for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 3, path));
+  configs.push_back(ep({.shape = kOdd, .split_rows = true}, 3, EpPath::ring_ag_rs));
   for (const RunConfig& config : configs) {
     run_ = factory_.make(config);
     run_->step({});
@@ -213,6 +237,30 @@ TEST_F(RunTest, SameBitsInTenSteps) {
     for (int i = 0; i < 9; ++i) {
       run_->step({});
       ASSERT_EQ(run_->output_hash(), output) << name_of(config.mode) << " " << name_of(config.path);
+    }
+  }
+}
+
+// The own rows apart from the others, and the bits of all at once: more devices than experts too, padding, a
+// device without tokens.
+TEST_F(RunTest, SplitRowsChangeNoBit) {
+  for (const MoeShape& shape :
+       {kOdd, MoeShape{300, 64, 48, 5, 2, 40, DType::bf16}, MoeShape{2, 16, 16, 3, 1, 0, DType::f32}}) {
+    for (const CapacityPolicy policy : {CapacityPolicy::none, CapacityPolicy::drop, CapacityPolicy::pad}) {
+      for (const Impl impl : {Impl::fused_w13, Impl::fused_w13_preweight, Impl::baseline}) {
+        for (const int devices : {1, 2, 3, 9}) {
+          RunConfig config = ep({.shape = shape, .threads_per_device = 2}, devices, EpPath::ring_ag_rs);
+          config.block.impl = impl;
+          config.block.capacity = {policy, policy == CapacityPolicy::none ? 0 : 0.75};
+          const std::string what =
+              fmt::format("{} {} {} P={}", to_string(shape), name_of(policy), name_of(impl), devices);
+          expect_right(config, what);
+          const uint64_t hash = all_results_hash();
+          config.split_rows = true;
+          expect_right(config, what + " split");
+          EXPECT_EQ(all_results_hash(), hash) << what;
+        }
+      }
     }
   }
 }

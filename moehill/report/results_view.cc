@@ -20,7 +20,7 @@ StoredJson computed_config(const StoredJson& record, bool one_device) {
        {"preset", "iters", "warmup", "min_time", "ci_target", "check", "stage_timing", "mesh"})
     config.erase(key);
   if (one_device)
-    for (const char* key : {"parallel_mode", "ep_path", "shared_placement"}) config.erase(key);
+    for (const char* key : {"parallel_mode", "ep_path", "shared_placement", "ring_split"}) config.erase(key);
   return config;
 }
 

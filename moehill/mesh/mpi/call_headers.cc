@@ -53,9 +53,23 @@ Call CallHeaders::read(size_t i) {
   return call;
 }
 
-void CallHeaders::post(const Call& call) {
+// FNV-1a of all but the rank.
+int CallHeaders::tag() {
+  Header own;
+  std::memcpy(&own, header(0), sizeof own);
+  own.rank = 0;
+  const size_t used = sizeof own + static_cast<size_t>(own.num_offsets) * sizeof(int64_t);
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (size_t i = 0; i < used; ++i) {
+    const char byte = i < sizeof own ? reinterpret_cast<const char*>(&own)[i] : header(0)[i];
+    hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3u;
+  }
+  return kFirstRowsTag + static_cast<int>(hash % kNumRowsTags);
+}
+
+int CallHeaders::post(const Call& call) {
   drop();
-  if (others_.empty()) return;
+  if (others_.empty()) return kFirstRowsTag;
   write(call);
   const int bytes = static_cast<int>(header_bytes_);
   for (size_t i = 0; i < others_.size(); ++i) {
@@ -66,6 +80,7 @@ void CallHeaders::post(const Call& call) {
     check_mpi("MPI_Isend", MPI_Isend(header(0), bytes, MPI_BYTE, others_[i], kHeaderTag, comm_,
                                      &requests_[others_.size() + i]));
   }
+  return tag();
 }
 
 void CallHeaders::check() {
@@ -75,6 +90,14 @@ void CallHeaders::check() {
   for (size_t i = 0; i < calls_.size(); ++i) calls_[i] = read(i);
   const std::string disagreement = find_disagreement(calls_, 0);
   if (!disagreement.empty()) throw CollectiveError(disagreement);
+}
+
+bool CallHeaders::agrees(int rank) const {
+  const auto other =
+      std::find_if(calls_.begin() + 1, calls_.end(), [&](const Call& c) { return c.rank == rank; });
+  if (other == calls_.end()) return true;
+  const Call pair[] = {calls_[0], *other};
+  return find_disagreement(pair, 0).empty();
 }
 
 // After a failure elsewhere: nothing may be written to this memory any more.

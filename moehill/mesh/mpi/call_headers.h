@@ -18,16 +18,20 @@ class CallHeaders {
   CallHeaders(const CallHeaders&) = delete;
   CallHeaders& operator=(const CallHeaders&) = delete;
 
-  // Tells all others of the call and returns; its offsets are copied.
-  void post(const Call& call);
+  // Tells all others of the call and returns the tag of its rows; its offsets are copied. Calls that do not
+  // go together have different tags, so that their rows are not taken for each other's.
+  int post(const Call& call);
   // Waits for what the others tell. Throws CollectiveError if a call differs from the one posted; every rank
   // whose check() ends then throws.
   void check();
+  // After a check() that threw: whether the call of `rank`, one of the others, was the one posted.
+  bool agrees(int rank) const;
 
  private:
   struct Header;
   char* header(size_t i) { return memory_.data() + i * header_bytes_; }
   void write(const Call& call);
+  int tag();
   Call read(size_t i);
   void drop();
 

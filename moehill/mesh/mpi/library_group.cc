@@ -44,16 +44,16 @@ void LibraryGroup::all_reduce(const void* input, DType input_dtype, void* output
                                            MPI_FLOAT, MPI_SUM, comm_.get()));
 }
 
-void LibraryGroup::reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
-                                  void* output, DType output_dtype) {
-  require_f32(input_dtype, output_dtype);
-  set_counts(offsets, 1, receive_counts_, receive_places_);
-  check_mpi("MPI_Reduce_scatter",
-            MPI_Reduce_scatter(input, output, receive_counts_.data(), MPI_FLOAT, MPI_SUM, comm_.get()));
+void LibraryGroup::reduce_slices(const Started& call) {
+  require_f32(call.input_dtype, call.output_dtype);
+  set_counts(call.send_offsets, 1, receive_counts_, receive_places_);
+  check_mpi("MPI_Reduce_scatter", MPI_Reduce_scatter(call.input, call.output, receive_counts_.data(),
+                                                     MPI_FLOAT, MPI_SUM, comm_.get()));
 }
 
 void LibraryGroup::finish() {
   const Started call = take_started();
+  if (call.kind == Started::Kind::reduce_scatter) return reduce_slices(call);
   set_counts(call.receive_offsets, call.element_bytes, receive_counts_, receive_places_);
   if (call.kind == Started::Kind::all_gather) {
     check_mpi("MPI_Allgatherv",

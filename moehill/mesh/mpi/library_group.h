@@ -18,10 +18,9 @@ class LibraryGroup final : public Group {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   ThreadTeam& team() override { return team_; }
+  Reach reach() const override { return Reach::messages; }
   void barrier() override;
   void all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype, int64_t n) override;
-  void reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets, void* output,
-                      DType output_dtype) override;
   void finish() override;
   std::shared_ptr<void> exchange_memory(size_t bytes) override;
   std::shared_ptr<void> common_memory(size_t) override { return nullptr; }
@@ -29,6 +28,7 @@ class LibraryGroup final : public Group {
   Traffic traffic() const override { return {}; }
 
  private:
+  void reduce_slices(const Started& call);
   // counts_[i] and places_[i] of `offsets`, in units of `unit` bytes each.
   void set_counts(std::span<const int64_t> offsets, size_t unit, std::vector<int>& counts,
                   std::vector<int>& places) const;

@@ -5,11 +5,11 @@
 
 namespace moehill {
 
-inline constexpr int kRowsTag = 0;
-inline constexpr int kHeaderTag = 1;
+inline constexpr int kHeaderTag = 0;
+inline constexpr int kFirstRowsTag = 1;     // of messages that belong to no announced call
+inline constexpr int kNumRowsTags = 32766;  // MPI allows 32767 tags at least
 
-// A receive writes nothing afterwards; a send may still read its memory if it is ever received. Errors are
-// not looked at: this follows one.
+// Of a message that the other side never matches. Errors are not looked at: this follows one.
 inline void abandon_request(MPI_Request& request, bool is_receive) {
   if (request == MPI_REQUEST_NULL) return;
   if (!is_receive) {

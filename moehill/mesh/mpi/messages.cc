@@ -6,7 +6,6 @@
 #include <string>
 
 #include "moehill/mesh/errors.h"
-#include "moehill/mesh/mpi/message_tags.h"
 
 namespace moehill {
 namespace {
@@ -40,9 +39,9 @@ void Messages::send(const void* from, size_t bytes, int to) {
   for_each_piece(bytes, piece_bytes_, [&](size_t begin, size_t length) {
     MPI_Request request = MPI_REQUEST_NULL;
     check_mpi("MPI_Isend", MPI_Isend(static_cast<const char*>(from) + begin, static_cast<int>(length),
-                                     MPI_BYTE, to, kRowsTag, comm_, &request));
+                                     MPI_BYTE, to, tag_, comm_, &request));
     requests_.push_back(request);
-    expected_.push_back({-1, length});
+    expected_.push_back({to, false, length});
   });
 }
 
@@ -50,9 +49,9 @@ void Messages::receive(void* to, size_t bytes, int from) {
   for_each_piece(bytes, piece_bytes_, [&](size_t begin, size_t length) {
     MPI_Request request = MPI_REQUEST_NULL;
     check_mpi("MPI_Irecv", MPI_Irecv(static_cast<char*>(to) + begin, static_cast<int>(length), MPI_BYTE, from,
-                                     kRowsTag, comm_, &request));
+                                     tag_, comm_, &request));
     requests_.push_back(request);
-    expected_.push_back({from, length});
+    expected_.push_back({from, true, length});
   });
 }
 
@@ -67,8 +66,14 @@ void Messages::finish(const char* collective) {
   for (size_t i = 0; i < expected_.size(); ++i) check(collective, expected_[i], statuses_[i], codes_[i]);
 }
 
-void Messages::abandon() {
-  for (size_t i = 0; i < requests_.size(); ++i) abandon_request(requests_[i], expected_[i].rank >= 0);
+void Messages::abandon(const std::function<bool(int)>& agrees) {
+  for (size_t i = 0; i < requests_.size(); ++i) {
+    if (agrees(expected_[i].rank)) {
+      (void)MPI_Wait(&requests_[i], MPI_STATUS_IGNORE);
+    } else {
+      abandon_request(requests_[i], expected_[i].is_receive);
+    }
+  }
   requests_.clear();
   expected_.clear();
 }
@@ -76,7 +81,7 @@ void Messages::abandon() {
 void Messages::check(const char* collective, const Expected& expected, const MPI_Status& status, int code) {
   const bool too_long = code != MPI_SUCCESS && error_class(code) == MPI_ERR_TRUNCATE;
   if (!too_long) check_mpi("MPI_Wait", code);
-  if (expected.rank < 0) return;
+  if (!expected.is_receive) return;
   int bytes = 0;
   check_mpi("MPI_Get_count", MPI_Get_count(&status, MPI_BYTE, &bytes));
   if (!too_long && static_cast<size_t>(bytes) == expected.bytes) return;

@@ -2,9 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <vector>
 
-#include "moehill/mesh/mpi/mpi_call.h"
+#include "moehill/mesh/mpi/message_tags.h"
 
 namespace moehill {
 
@@ -22,18 +23,22 @@ class Messages {
   // Waits for all of them. Throws CollectiveError, naming `collective`, if a rank sent another number of
   // bytes than was expected of it; what arrived is undefined then.
   void finish(const char* collective);
-  // Waits for nothing: what has not arrived will not. The memory of a large send must stay all the same.
-  void abandon();
+  // Waits for the messages of the ranks that agree(rank), and for no others: those will not match ours.
+  void abandon(const std::function<bool(int)>& agrees);
+  // Of the messages from now on.
+  void use_tag(int tag) { tag_ = tag; }
 
  private:
   struct Expected {
-    int rank;  // -1: a send
+    int rank;
+    bool is_receive;
     size_t bytes;
   };
   static void check(const char* collective, const Expected& expected, const MPI_Status& status, int code);
 
   MPI_Comm comm_;
   size_t piece_bytes_;
+  int tag_ = kFirstRowsTag;
   std::vector<MPI_Request> requests_;
   std::vector<Expected> expected_;  // [requests]
   std::vector<MPI_Status> statuses_;

@@ -72,7 +72,7 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
 void MpiGroup::announce(const Call& call) {
   Call own = call;
   own.rank = rank_;
-  headers_->post(own);
+  messages_.use_tag(headers_->post(own));
 }
 
 // All ranks of a node are told the same, so each waits until the others have done with its memory.
@@ -80,7 +80,7 @@ void MpiGroup::agree() {
   try {
     headers_->check();
   } catch (const CollectiveError&) {
-    messages_.abandon();
+    messages_.abandon([this](int rank) { return headers_->agrees(rank); });
     rendezvous_->part();
     throw;
   }
@@ -140,29 +140,38 @@ char* MpiGroup::scratch(size_t bytes) {
   return static_cast<char*>(scratch_.data());
 }
 
-// inputs_[r] = rank r's elements of this rank's slice: in place, or received into the scratch.
-void MpiGroup::collect_slices(const char* collective, const void* input, std::span<const int64_t> offsets,
-                              size_t element_bytes) {
-  const Range own = bytes_of(offsets, rank_, element_bytes);
-  const char* const mine = static_cast<const char*>(input);
-  char* received = scratch(static_cast<size_t>(size_ - 1) * up_to_line(length(own)));
-  inputs_[static_cast<size_t>(rank_)] = length(own) == 0 ? nullptr : mine + own.begin;
+// Posts what goes by messages between this rank and those of the node (`local`, after the meeting) or of
+// other nodes, and notes where their elements will be.
+void MpiGroup::post_slices(const Slices& slices, bool local) {
+  const Range own = bytes_of(slices.offsets, rank_, slices.element_bytes);
+  const size_t place_bytes = up_to_line(length(own));
+  char* const received = scratch(static_cast<size_t>(size_ - 1) * place_bytes);
   for (int i = 1; i < size_; ++i) {
     const int r = other(i);
+    if (is_local(r) != local) continue;
     const void*& slice = inputs_[static_cast<size_t>(r)];
     if (input_by_message(r, length(own))) {
-      messages_.receive(received, length(own), r);
-      slice = received;
-      received += up_to_line(length(own));
+      char* const place = received + static_cast<size_t>(i - 1) * place_bytes;
+      messages_.receive(place, length(own), r);
+      slice = place;
     } else {
       slice = length(own) == 0 ? nullptr : input_of(r) + own.begin;
     }
   }
   for (int i = 1; i < size_; ++i) {
-    const Range slice = bytes_of(offsets, other(i), element_bytes);
-    const bool sends = !is_local(other(i)) || input_by_message(rank_, length(slice));
-    if (sends) messages_.send(length(slice) == 0 ? nullptr : mine + slice.begin, length(slice), other(i));
+    if (is_local(other(i)) != local) continue;
+    const Range slice = bytes_of(slices.offsets, other(i), slices.element_bytes);
+    const bool sends = !local || input_by_message(rank_, length(slice));
+    if (sends)
+      messages_.send(length(slice) == 0 ? nullptr : slices.input + slice.begin, length(slice), other(i));
   }
+}
+
+// After the other nodes' were posted: inputs_[r] = rank r's elements of this rank's slice.
+void MpiGroup::collect_slices(const char* collective, const Slices& slices) {
+  const Range own = bytes_of(slices.offsets, rank_, slices.element_bytes);
+  inputs_[static_cast<size_t>(rank_)] = length(own) == 0 ? nullptr : slices.input + own.begin;
+  post_slices(slices, true);
   agree();
   messages_.finish(collective);
 }
@@ -198,12 +207,14 @@ void MpiGroup::all_reduce(const void* input, DType input_dtype, void* output, DT
                   .n = n,
                   .input = input,
                   .output = output};
-  announce(call);
-  meet(call, static_cast<size_t>(n) * in_bytes, static_cast<size_t>(n) * out_bytes);
   for (int r = 0; r < size_; ++r) {
     slices_[static_cast<size_t>(r) + 1] = line_share({0, n}, r, size_, kLineElements).end;
   }
-  collect_slices("all_reduce", input, slices_, in_bytes);
+  const Slices slices{static_cast<const char*>(input), slices_, in_bytes};
+  announce(call);
+  post_slices(slices, false);
+  meet(call, static_cast<size_t>(n) * in_bytes, static_cast<size_t>(n) * out_bytes);
+  collect_slices("all_reduce", slices);
   const int64_t own_begin = slices_[static_cast<size_t>(rank_)];
   const int64_t own = slices_[static_cast<size_t>(rank_) + 1] - own_begin;
   const size_t begin_bytes = static_cast<size_t>(own_begin) * out_bytes;
@@ -220,24 +231,22 @@ void MpiGroup::all_reduce(const void* input, DType input_dtype, void* output, DT
   count_all_gather(traffic_, size_, own, n, out_bytes);
 }
 
-void MpiGroup::reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
-                              void* output, DType output_dtype) {
-  require_idle("reduce_scatter");
-  check_offsets("reduce_scatter", offsets, size_);
-  const size_t in_bytes = dtype_bytes(input_dtype);
-  const Call call{.kind = CallKind::reduce_scatter,
-                  .input_dtype = input_dtype,
-                  .output_dtype = output_dtype,
-                  .offsets = offsets,
-                  .input = input};
-  announce(call);
-  meet(call, static_cast<size_t>(offsets.back()) * in_bytes, 0);
-  collect_slices("reduce_scatter", input, offsets, in_bytes);
+void MpiGroup::start_reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
+                                    void* output, DType output_dtype) {
+  Group::start_reduce_scatter(input, input_dtype, offsets, output, output_dtype);
+  announce(call_of(started()));
+  post_slices({static_cast<const char*>(input), offsets, started().element_bytes}, false);
+}
+
+// Met already.
+void MpiGroup::reduce_slices(const Started& call) {
+  const std::span<const int64_t> offsets = call.send_offsets;
+  collect_slices(call.name(), {static_cast<const char*>(call.input), offsets, call.element_bytes});
   const size_t rank = static_cast<size_t>(rank_);
   const int64_t own = offsets[rank + 1] - offsets[rank];
-  team_sum(team_, {inputs_, input_dtype, 0, {&output, 1}, output_dtype, 0, own});
+  team_sum(team_, {inputs_, call.input_dtype, 0, {&call.output, 1}, call.output_dtype, 0, own});
   rendezvous_->part();
-  count_reduce_scatter(traffic_, size_, own, offsets.back(), in_bytes);
+  count_reduce_scatter(traffic_, size_, own, offsets.back(), call.element_bytes);
 }
 
 }  // namespace moehill

@@ -31,14 +31,15 @@ class MpiGroup final : public Group {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   ThreadTeam& team() override { return team_; }
+  Reach reach() const override { return num_local_ == size_ ? Reach::node : Reach::messages; }
   void barrier() override;
   void all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype, int64_t n) override;
-  void reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets, void* output,
-                      DType output_dtype) override;
   void start_all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
                         void* output) override;
   void start_all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
                         std::span<const int64_t> receive_offsets, size_t element_bytes) override;
+  void start_reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
+                            void* output, DType output_dtype) override;
   void finish() override;
   std::shared_ptr<void> exchange_memory(size_t bytes) override;
   std::shared_ptr<void> common_memory(size_t bytes) override;
@@ -65,8 +66,15 @@ class MpiGroup final : public Group {
   void meet(const Call& call, size_t input_bytes, size_t output_bytes);
   void agree();
   void gather_at(const Call& call);
-  void collect_slices(const char* collective, const void* input, std::span<const int64_t> offsets,
-                      size_t element_bytes);
+  // Of `input` cut by `offsets`: the peers' elements of this rank's slice, and what this rank has of theirs.
+  struct Slices {
+    const char* input;
+    std::span<const int64_t> offsets;
+    size_t element_bytes;
+  };
+  void post_slices(const Slices& slices, bool local);
+  void collect_slices(const char* collective, const Slices& slices);
+  void reduce_slices(const Started& call);
   void spread_slices(const char* collective, void* output, std::span<const int64_t> offsets,
                      size_t element_bytes);
   char* scratch(size_t bytes);

@@ -38,15 +38,6 @@ Rows received(const Started& call, int from) {
   return rows_at(call.output, call.receive_offsets, from, call.element_bytes);
 }
 
-Call call_of(const Started& call) {
-  const bool to_all = call.kind == Started::Kind::all_to_all;
-  return {.kind = to_all ? CallKind::all_to_all : CallKind::all_gather,
-          .element_bytes = call.element_bytes,
-          .offsets = to_all ? call.send_offsets : call.receive_offsets,
-          .receive_offsets = to_all ? call.receive_offsets : std::span<const int64_t>(),
-          .input = call.input};
-}
-
 size_t input_bytes(const Started& call, int rank) {
   if (call.kind == Started::Kind::all_gather) return sent(call, rank, rank).bytes;
   return static_cast<size_t>(call.send_offsets.back()) * call.element_bytes;
@@ -109,6 +100,7 @@ void MpiGroup::finish() {
   const Started call = take_started();
   const bool to_all = call.kind == Started::Kind::all_to_all;
   meet(call_of(call), input_bytes(call, rank_), 0);
+  if (call.kind == Started::Kind::reduce_scatter) return reduce_slices(call);
   move_local_rows(call);
   agree();
   messages_.finish(call.name());

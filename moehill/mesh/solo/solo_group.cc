@@ -17,17 +17,12 @@ void SoloGroup::all_reduce(const void* input, DType input_dtype, void* output, D
   team_sum(team_, {{&input, 1}, input_dtype, 0, {&output, 1}, output_dtype, 0, n});
 }
 
-void SoloGroup::reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
-                               void* output, DType output_dtype) {
-  require_idle("reduce_scatter");
-  check_offsets("reduce_scatter", offsets, 1);
-  all_reduce(input, input_dtype, output, output_dtype, offsets[1]);
-}
-
-// What the device sends to itself lies in its place of `input` and of `output` alike, so both collectives are
-// one copy.
+// What the device sends to itself lies in its place of `input` and of `output` alike, so rows are one copy.
 void SoloGroup::finish() {
   const Started call = take_started();
+  if (call.kind == Started::Kind::reduce_scatter) {
+    return all_reduce(call.input, call.input_dtype, call.output, call.output_dtype, call.send_offsets[1]);
+  }
   if (call.kind == Started::Kind::all_to_all && call.send_offsets[1] != call.receive_offsets[1]) {
     throw CollectiveError(count_disagreement(0, call.send_offsets[1], 0, call.receive_offsets[1]));
   }

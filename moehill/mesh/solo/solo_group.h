@@ -13,10 +13,9 @@ class SoloGroup final : public Group {
   int rank() const override { return 0; }
   int size() const override { return 1; }
   ThreadTeam& team() override { return team_; }
+  Reach reach() const override { return Reach::addresses; }
   void barrier() override { require_idle("barrier"); }
   void all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype, int64_t n) override;
-  void reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets, void* output,
-                      DType output_dtype) override;
   void finish() override;
   std::shared_ptr<void> exchange_memory(size_t bytes) override;
   std::shared_ptr<void> common_memory(size_t bytes) override { return exchange_memory(bytes); }

@@ -77,25 +77,24 @@ void ThreadGroup::all_reduce(const void* input, DType input_dtype, void* output,
   count_all_gather(traffic_, size_, own.size(), n, dtype_bytes(output_dtype));
 }
 
-void ThreadGroup::reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
-                                 void* output, DType output_dtype) {
-  require_idle("reduce_scatter");
-  check_offsets("reduce_scatter", offsets, size_);
+void ThreadGroup::reduce_slices(const Started& call) {
+  const std::span<const int64_t> offsets = call.send_offsets;
   const std::span<const Call> calls = meet({.kind = CallKind::reduce_scatter,
-                                            .input_dtype = input_dtype,
-                                            .output_dtype = output_dtype,
+                                            .input_dtype = call.input_dtype,
+                                            .output_dtype = call.output_dtype,
                                             .offsets = offsets,
-                                            .input = input});
+                                            .input = call.input});
   for (size_t r = 0; r < calls.size(); ++r) inputs_[r] = calls[r].input;
   const size_t rank = static_cast<size_t>(rank_);
   const int64_t own = offsets[rank + 1] - offsets[rank];
-  team_sum(team_, {inputs_, input_dtype, offsets[rank], {&output, 1}, output_dtype, 0, own});
+  team_sum(team_, {inputs_, call.input_dtype, offsets[rank], {&call.output, 1}, call.output_dtype, 0, own});
   rendezvous_.part();
-  count_reduce_scatter(traffic_, size_, own, offsets.back(), dtype_bytes(input_dtype));
+  count_reduce_scatter(traffic_, size_, own, offsets.back(), call.element_bytes);
 }
 
 void ThreadGroup::finish() {
   const Started call = take_started();
+  if (call.kind == Started::Kind::reduce_scatter) return reduce_slices(call);
   call.kind == Started::Kind::all_gather ? all_gather_rows(call) : all_to_all_rows(call);
 }
 

@@ -16,10 +16,9 @@ class ThreadGroup final : public Group {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   ThreadTeam& team() override { return team_; }
+  Reach reach() const override { return Reach::addresses; }
   void barrier() override;
   void all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype, int64_t n) override;
-  void reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets, void* output,
-                      DType output_dtype) override;
   void finish() override;
   std::shared_ptr<void> exchange_memory(size_t bytes) override;
   std::shared_ptr<void> common_memory(size_t bytes) override;
@@ -29,6 +28,7 @@ class ThreadGroup final : public Group {
 
  private:
   std::span<const Call> meet(const Call& call);
+  void reduce_slices(const Started& call);
   void all_gather_rows(const Started& call);
   void all_to_all_rows(const Started& call);
   bool receives_what_peers_send(std::span<const Call> calls, std::span<const int64_t> receive_offsets);
