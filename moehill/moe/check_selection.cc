@@ -9,7 +9,10 @@
 namespace moehill {
 namespace {
 
-constexpr size_t kMinTokens = 16, kSeededTokens = 8, kColumns = 16, kSeededExperts = 2;
+constexpr size_t kMinTokens = 16, kSeededTokens = 8, kSeededExperts = 2;
+
+constexpr size_t kColumns = 16, kColumnsOfFewTokens = 64;
+constexpr int64_t kManyTokens = 1024;
 
 // Seeded draws from [0, n), each call the next.
 class Draws {
@@ -31,10 +34,14 @@ void fill_up(Draws& draws, int64_t n, size_t count, std::set<int64_t>& chosen) {
   while (chosen.size() < count) chosen.insert(draws.below(n));
 }
 
-std::vector<int64_t> sample_columns(Draws& draws, int64_t n) {
+// Of n. A row of a gradient is compared over these columns alone, and a short row can be small by
+// cancellation where all of it is not: with the rounding of bf16 products and 18 to 32 tokens the worst of
+// 10,000 rows is wrong by 0.4 % over 2048 columns, 0.8 % over 64 and 1.3 % over 16 (once 2.1 %). Sums over
+// many tokens do not vary so.
+std::vector<int64_t> sample_columns(Draws& draws, int64_t n, int64_t tokens) {
   if (n == 0) return {};
   std::set<int64_t> chosen = {0, n - 1};
-  fill_up(draws, n, kColumns, chosen);
+  fill_up(draws, n, tokens > kManyTokens ? kColumns : kColumnsOfFewTokens, chosen);
   return {chosen.begin(), chosen.end()};
 }
 
@@ -108,9 +115,11 @@ CheckSelection select_all(const MoeShape& shape) {
 CheckSelection select_sample(const BlockTensors& tensors, uint32_t seed) {
   Draws draws(seed);
   CheckSelection sample;
-  sample.experts = sample_experts(draws, computed_load(tensors));
-  sample.columns = sample_columns(draws, tensors.shape.mlp_dim);
-  sample.shared_columns = sample_columns(draws, tensors.shape.shared_dim);
+  const std::vector<int64_t> load = computed_load(tensors);
+  sample.experts = sample_experts(draws, load);
+  const int64_t largest = load.empty() ? 0 : *std::max_element(load.begin(), load.end());
+  sample.columns = sample_columns(draws, tensors.shape.mlp_dim, largest);
+  sample.shared_columns = sample_columns(draws, tensors.shape.shared_dim, tensors.shape.tokens);
   sample.tokens = sample_tokens(draws, tensors, sample.experts);
   return sample;
 }

@@ -377,8 +377,18 @@ TEST(SampleCheck, SeesAGrossFault) {
   expect_failure_of("ds3");
 }
 
+// Sums over many tokens need fewer columns to be compared over.
+TEST(SampleCheck, ChoosesColumnsByTheTokensOfAnExpert) {
+  const BlockFixture many({1100, 4, 100, 1, 1, 100, DType::f32});
+  EXPECT_EQ(select_sample(many.tensors(), 3).columns.size(), 16u);
+  EXPECT_EQ(select_sample(many.tensors(), 3).shared_columns.size(), 16u);
+  const BlockFixture few({1000, 4, 100, 1, 1, 100, DType::f32});
+  EXPECT_EQ(select_sample(few.tensors(), 3).columns.size(), 64u);
+  EXPECT_EQ(select_sample(few.tensors(), 3).shared_columns.size(), 64u);
+}
+
 TEST(SampleCheck, ChoosesEndsAndExtremes) {
-  const MoeShape shape{500, 8, 40, 7, 2, 10, DType::f32};
+  const MoeShape shape{500, 8, 100, 7, 2, 10, DType::f32};
   const BlockFixture fixture(shape);
   const CheckSelection sample = select_sample(fixture.tensors(), 3);
   const auto has = [](const auto& list, auto value) {
@@ -387,8 +397,8 @@ TEST(SampleCheck, ChoosesEndsAndExtremes) {
   for (const int64_t token : {0, 249, 250, 499}) EXPECT_TRUE(has(sample.tokens, token)) << token;
   EXPECT_GE(sample.tokens.size(), 16u);
   EXPECT_LE(sample.tokens.size(), 32u);
-  EXPECT_EQ(sample.columns.size(), 16u);
-  EXPECT_TRUE(has(sample.columns, 0) && has(sample.columns, 39));
+  EXPECT_EQ(sample.columns.size(), 64u);
+  EXPECT_TRUE(has(sample.columns, 0) && has(sample.columns, 99));
   EXPECT_EQ(sample.shared_columns, indices_up_to(10));
   const std::vector<int64_t> load = computed_load(fixture.tensors());
   EXPECT_TRUE(
