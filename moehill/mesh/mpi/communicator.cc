@@ -24,11 +24,11 @@ Communicator Communicator::part_of(MPI_Comm comm, int colour) {
 }
 
 Communicator::~Communicator() {
-  if (comm_ != MPI_COMM_NULL && std::uncaught_exceptions() == 0) (void)MPI_Comm_free(&comm_);
+  if (!kept_ && comm_ != MPI_COMM_NULL && std::uncaught_exceptions() == 0) (void)MPI_Comm_free(&comm_);
 }
 
 Communicator::Communicator(Communicator&& other) noexcept
-    : comm_(std::exchange(other.comm_, MPI_COMM_NULL)) {}
+    : comm_(std::exchange(other.comm_, MPI_COMM_NULL)), kept_(other.kept_) {}
 
 int Communicator::rank() const {
   int rank = 0;

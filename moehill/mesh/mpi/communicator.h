@@ -22,10 +22,14 @@ class Communicator {
   MPI_Comm get() const { return comm_; }
   int rank() const;
   int size() const;
+  // Never freed: messages that nobody will receive are on their way, and a later communicator would get its
+  // context and them. On all of its processes.
+  void keep() { kept_ = true; }
 
  private:
   explicit Communicator(MPI_Comm comm) : comm_(comm) {}
   MPI_Comm comm_;
+  bool kept_ = false;
 };
 
 }  // namespace moehill

@@ -80,6 +80,7 @@ void MpiGroup::agree() {
   try {
     headers_->check();
   } catch (const CollectiveError&) {
+    comm_.keep();
     messages_.abandon([this](int rank) { return headers_->agrees(rank); });
     rendezvous_->part();
     throw;
