@@ -37,7 +37,7 @@ struct BenchOptions {
   std::vector<ParallelMode> modes = {ParallelMode::none};
   std::optional<EpPath> ep_path;  // empty: auto
   SharedPlacement shared_placement = SharedPlacement::sliced;
-  std::optional<bool> split_rows;  // empty: auto, see block_command.h
+  std::optional<bool> split_rows;                                 // empty: auto, see block_command.h
   int64_t devices = 0, threads_per_device = 0, none_threads = 0;  // 0: from the cores, see points.h
   std::string mesh = "auto";                                      // resolved by adopt_job(), see points.h
   bool stage_timing = false;
