@@ -7,13 +7,14 @@ namespace moehill {
 
 StageClock::StageClock(int num_stages, std::function<double()> clock)
     : clock_(std::move(clock)), seconds_(num_stages), visits_(num_stages) {
-  intervals_.reserve(kReserved);
+  intervals_.reserve(kKept);
 }
 
 void StageClock::restart() {
   std::fill(seconds_.begin(), seconds_.end(), 0.0);
   std::fill(visits_.begin(), visits_.end(), 0);
   intervals_.clear();
+  num_dropped_ = 0;
   current_ = kIdle;
 }
 
@@ -30,7 +31,11 @@ void StageClock::finish() { close(clock_()); }
 void StageClock::close(double now) {
   if (current_ == kIdle) return;
   seconds_[current_] += now - begin_;
-  intervals_.push_back({current_, begin_, now});
+  if (intervals_.size() < kKept) {
+    intervals_.push_back({current_, begin_, now});
+  } else {
+    ++num_dropped_;
+  }
   current_ = kIdle;
 }
 

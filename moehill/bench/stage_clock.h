@@ -2,6 +2,7 @@
 // stages mean.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <vector>
 
@@ -13,8 +14,8 @@ struct StageInterval {
   double begin = 0, end = 0;
 };
 
-// enter(s) ends the running stage and begins s; finish() ends the last. Allocates nothing until more than
-// kReserved intervals come between two calls of restart().
+// enter(s) ends the running stage and begins s; finish() ends the last. Allocates nothing: of the intervals
+// between two calls of restart() it keeps the first kKept and counts the others. The sums are of all.
 class StageClock {
  public:
   StageClock(int num_stages, std::function<double()> clock);
@@ -27,9 +28,10 @@ class StageClock {
   const std::vector<double>& seconds() const { return seconds_; }
   const std::vector<int>& visits() const { return visits_; }
   const std::vector<StageInterval>& intervals() const { return intervals_; }
+  int64_t num_dropped() const { return num_dropped_; }
 
  private:
-  static constexpr int kReserved = 1024;
+  static constexpr size_t kKept = 4096;
   static constexpr int kIdle = -1;
   void close(double now);
 
@@ -37,6 +39,7 @@ class StageClock {
   std::vector<double> seconds_;
   std::vector<int> visits_;
   std::vector<StageInterval> intervals_;
+  int64_t num_dropped_ = 0;
   int current_ = kIdle;
   double begin_ = 0;
 };

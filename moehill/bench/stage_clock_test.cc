@@ -46,5 +46,20 @@ TEST(StageClock, FinishTwiceCountsOnce) {
   EXPECT_EQ(clock.seconds(), (std::vector<double>{1}));
 }
 
+TEST(StageClock, WhatDoesNotFitIsCountedAndSummed) {
+  double now = 0;
+  StageClock clock(1, [&] { return now; });
+  for (int i = 0; i < 5000; ++i) {
+    clock.enter(0);
+    now += 1;
+  }
+  clock.finish();
+  EXPECT_EQ(static_cast<int64_t>(clock.intervals().size()) + clock.num_dropped(), 5000);
+  EXPECT_GT(clock.num_dropped(), 0);
+  EXPECT_EQ(clock.seconds()[0], 5000);
+  clock.restart();
+  EXPECT_EQ(clock.num_dropped(), 0);
+}
+
 }  // namespace
 }  // namespace moehill

@@ -13,6 +13,7 @@
 #include "moehill/cli/output_paths.h"
 #include "moehill/cli/record.h"
 #include "moehill/cli/terminal_report.h"
+#include "moehill/cli/timeline.h"
 #include "moehill/machine/memory.h"
 
 namespace moehill {
@@ -51,25 +52,13 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
   return command;
 }
 
-std::vector<DeviceTrace> one_after_the_other(const std::vector<std::vector<DeviceTrace>>& steps) {
-  std::vector<DeviceTrace> devices = steps.front();
-  for (size_t step = 1; step < steps.size(); ++step) {
-    for (size_t i = 0; i < devices.size(); ++i) {
-      const std::vector<StageInterval>& more = steps[step][i].intervals;
-      devices[i].intervals.insert(devices[i].intervals.end(), more.begin(), more.end());
-    }
-  }
-  return devices;
-}
-
 void write_traces(const BenchOptions& options, const CommandResult& command) {
   if (options.trace_dir.empty()) return;
   std::filesystem::create_directories(options.trace_dir);
   for (const PointResult& result : command.points) {
-    if (result.traces.empty()) continue;
+    if (result.events.empty()) continue;
     write_text_file(options.trace_dir + "/" + result.point.folder + ".json",
-                    chrome_trace(one_after_the_other(result.traces),
-                                 [](int stage) { return name_of(static_cast<Stage>(stage)); }));
+                    chrome_trace(make_timeline(result, command.clock_uncertainty)));
   }
 }
 

@@ -105,4 +105,8 @@ std::vector<std::vector<double>> Job::gather(const std::vector<double>& values) 
   return all;
 }
 
+std::vector<ClockReading> Job::read_clocks() const {
+  return session_ == nullptr ? std::vector<ClockReading>(1) : session_->read_clocks();
+}
+
 }  // namespace moehill

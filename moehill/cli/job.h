@@ -58,6 +58,8 @@ class Job {
   double sum(double value) const;
   // On the first process the values of all, by rank; elsewhere none.
   std::vector<std::vector<double>> gather(const std::vector<double>& values) const;
+  // On the first process the clocks of all, by rank; elsewhere none.
+  std::vector<ClockReading> read_clocks() const;
 
  private:
   void throw_first(const std::string& error) const;

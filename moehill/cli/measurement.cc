@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "moehill/cli/comm_bytes.h"
 #include "moehill/cli/dump.h"
 #include "moehill/machine/clock.h"
+#include "moehill/parallel/work_problem.h"
 
 namespace moehill {
 
@@ -86,6 +88,11 @@ void Measurement::describe(LivePoint& live) {
       config.mode == ParallelMode::dp
           ? data_parallel_lower_bound_bytes(config.shape, config.block.pass, config.num_devices)
           : comm_lower_bound_bytes(run.tensors(), config.block.pass, config.num_devices);
+  if (!options_.trace_dir.empty()) {
+    const PlanCounts counts = count_plan(run.routing(), config.block.capacity, config.num_devices);
+    result.work = all_work(work_problem(config), counts);
+    result.pair_rows = counts.pairs;
+  }
   result.plan_hash = run.plan_hash();
   result.output_hash = run.output_hash();
 }
@@ -116,14 +123,28 @@ void Measurement::after_sample(LivePoint& live) {
   }
   if (options_.stage_timing) result.stage_samples.push_back(device_seconds(live));
   if (!options_.trace_dir.empty()) {
-    result.traces.push_back(live.stages->traces());
-    if (std::ssize(result.traces) > options_.trace_steps) result.traces.erase(result.traces.begin());
+    result.events.push_back(live.stages->events());
+    if (std::ssize(result.events) > options_.trace_steps) result.events.erase(result.events.begin());
   }
   live.stages->restart();
 }
 
+// What this process's devices did becomes what all of them did.
+void Measurement::gather_traces(const std::vector<ClockReading>& before, CommandResult* command) {
+  const std::vector<ClockReading> after = job_.read_clocks();
+  for (const std::vector<ClockReading>* readings : {&before, &after}) {
+    for (const ClockReading& reading : *readings)
+      command->clock_uncertainty = std::max(command->clock_uncertainty, reading.uncertainty);
+  }
+  for (LivePoint& live : points_) {
+    live.result.events = gather_events(job_, live.result.events, before, after);
+  }
+}
+
 void Measurement::time(CommandResult* command) {
-  const bool clocked = options_.stage_timing || !options_.trace_dir.empty();
+  const bool traced = !options_.trace_dir.empty();
+  const std::vector<ClockReading> clocks = traced ? job_.read_clocks() : std::vector<ClockReading>{};
+  const bool clocked = options_.stage_timing || traced;
   std::vector<LivePoint*> timed;
   std::vector<std::function<void()>> steps;
   for (LivePoint& live : points_) {
@@ -143,6 +164,7 @@ void Measurement::time(CommandResult* command) {
     progress_(round < 0 ? "warming up" : fmt::format("round {} of {}", round + 1, options_.schedule.iters));
   };
   ScheduleResult schedule = time_interleaved(steps, options_.schedule, hooks);
+  if (traced) gather_traces(clocks, command);
   for (size_t i = 0; i < timed.size(); ++i) {
     PointResult& result = timed[i]->result;
     if (result.check.status == "failed") {

@@ -45,6 +45,7 @@ class Measurement {
   void describe(LivePoint& live);
   void after_sample(LivePoint& live);
   void check(LivePoint& live);
+  void gather_traces(const std::vector<ClockReading>& before, CommandResult* command);
   std::vector<std::string> entered_stages(const DeviceStages& stages) const;
   std::vector<DeviceSeconds> device_seconds(const LivePoint& live) const;
 

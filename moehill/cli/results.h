@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "moehill/bench/statistics.h"
-#include "moehill/bench/trace.h"
+#include "moehill/cli/device_events.h"
 #include "moehill/cli/environment.h"
 #include "moehill/cli/points.h"
 #include "moehill/model/predict.h"
@@ -30,7 +30,9 @@ struct PointResult {
   std::vector<std::string> timed_region;                  // stages inside the clock, in order
   std::vector<double> samples;                            // seconds per round; empty: not timed
   std::vector<std::vector<DeviceSeconds>> stage_samples;  // [round][device]; empty: not asked for
-  std::vector<std::vector<DeviceTrace>> traces;           // [step][device] of the last steps, when asked for
+  std::vector<StepEvents> events;                         // of the last steps, when asked for
+  std::vector<DeviceWork> work;                           // by device, when asked for
+  std::vector<int64_t> pair_rows;                         // [P, P] as PlanCounts has them, when asked for
   RunStatistics runs;
   LoadStatistics load;
   std::vector<SkewProperty> skew;  // what a skewed distribution promises
@@ -55,6 +57,7 @@ struct CommandResult {
   std::string time_utc;
   Environment environment;
   std::string stop_reason;
+  double clock_uncertainty = 0;  // seconds, of the processes' clocks in the events
   std::vector<std::vector<int>> order;
   double predicted_bytes = 0, peak_rss_bytes = 0;
   std::vector<PointResult> points;

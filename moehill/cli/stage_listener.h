@@ -1,27 +1,43 @@
-// The bridge between the stages of a step and the bench's stage clock.
+// The bridge between the stages of a step and the bench's stage clock, which keeps the waits too.
 #pragma once
 
 #include <algorithm>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "moehill/bench/stage_clock.h"
-#include "moehill/bench/trace.h"
+#include "moehill/cli/device_events.h"
 #include "moehill/moe/stages.h"
 
 namespace moehill {
 
 class ClockedStages : public StageListener {
  public:
-  explicit ClockedStages(std::function<double()> clock) : clock_(kNumStages, std::move(clock)) {}
+  explicit ClockedStages(std::function<double()> clock) : clock_(kNumStages, std::move(clock)) {
+    waits_.reserve(kKeptWaits);
+  }
   void enter(Stage stage) override { clock_.enter(static_cast<int>(stage)); }
   void finish() override { clock_.finish(); }
-  StageClock& clock() { return clock_; }
+  void waited(double begin, double end) override {
+    if (waits_.size() < kKeptWaits) {
+      waits_.push_back({begin, end});
+    } else {
+      ++num_dropped_;
+    }
+  }
+  void restart() {
+    clock_.restart();
+    waits_.clear();
+    num_dropped_ = 0;
+  }
   const StageClock& clock() const { return clock_; }
+  DeviceEvents events() const { return {clock_.intervals(), waits_, clock_.num_dropped() + num_dropped_}; }
 
  private:
+  static constexpr size_t kKeptWaits = 4096;
   StageClock clock_;
+  std::vector<Wait> waits_;
+  int64_t num_dropped_ = 0;
 };
 
 // The listeners of a process's devices.
@@ -37,7 +53,7 @@ class DeviceStages {
     return pointers;
   }
   void restart() {
-    for (const auto& device : devices_) device->clock().restart();
+    for (const auto& device : devices_) device->restart();
   }
 
   // Of the device at `i`: seconds per stage since restart().
@@ -50,12 +66,10 @@ class DeviceStages {
                        [&](const auto& device) { return device->clock().visits()[stage] > 0; });
   }
 
-  std::vector<DeviceTrace> traces() const {
-    std::vector<DeviceTrace> traces;
-    for (size_t i = 0; i < devices_.size(); ++i) {
-      traces.push_back({"device " + std::to_string(i), devices_[i]->clock().intervals()});
-    }
-    return traces;
+  StepEvents events() const {
+    StepEvents events;
+    for (const auto& device : devices_) events.push_back(device->events());
+    return events;
   }
 
  private:

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 
 #include "moehill/machine/thread_team.h"
 #include "moehill/mesh/started.h"
@@ -93,6 +95,12 @@ class Group {
   virtual void count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
                            size_t element_bytes) = 0;
 
+  // Who is told of every wait that Traffic sums up, when it is over (seconds of machine/clock.h); empty:
+  // nobody.
+  void report_waits_to(std::function<void(double begin, double end)> listener) {
+    wait_listener_ = std::move(listener);
+  }
+
   // As mesh/traffic.h counts; barrier() counts nothing.
   virtual Traffic traffic() const = 0;
 
@@ -105,9 +113,13 @@ class Group {
   // What finish() has to do; nothing is in flight afterwards, whatever becomes of it.
   Started take_started();
   const Started& started() const { return started_; }
+  void report_wait(double begin, double end) const {
+    if (wait_listener_) wait_listener_(begin, end);
+  }
 
  private:
   Started started_;
+  std::function<void(double, double)> wait_listener_;
 };
 
 }  // namespace moehill

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "moehill/mesh/clock_reading.h"
 #include "moehill/mesh/mesh.h"
 
 namespace moehill {
@@ -50,6 +51,10 @@ class Session {
   // Bytes `place` of rank 0's `whole` become this rank's `part`; places are uneven or empty, and do not
   // overlap. `whole` is read on rank 0 alone, whose own part may lie there already.
   virtual void gather_bytes(const void* part, Range place, void* whole) = 0;
+
+  // On rank 0 the readings of all ranks by rank (its own is exact); elsewhere none. The best of many messages
+  // there and back: half of its time is the uncertainty.
+  virtual std::vector<ClockReading> read_clocks() = 0;
 
   // A barrier that leaves the cores to others: for ranks that have nothing to do while rank 0 works.
   virtual void wait_quietly() = 0;

@@ -40,6 +40,8 @@ class StageListener {
   virtual ~StageListener() = default;
   virtual void enter(Stage) = 0;
   virtual void finish() = 0;
+  // Somebody else's work was waited for, seconds of machine/clock.h; told when it is over.
+  virtual void waited(double /*begin*/, double /*end*/) {}
 };
 
 }  // namespace moehill

@@ -217,6 +217,10 @@ class BlockRun final : public Run {
     ParallelPath& path = path_of(group);
     StageListener* listener = listeners_->empty() ? nullptr : (*listeners_)[local_index(group)];
     const Traffic before = group.traffic();
+    group.report_waits_to({});
+    if (listener != nullptr) {
+      group.report_waits_to([listener](double begin, double end) { listener->waited(begin, end); });
+    }
     path.begin_step(group);
     if (router_) {
       enter(listener, Stage::router);

@@ -3,9 +3,11 @@
 #include <sched.h>
 
 #include <atomic>
+#include <cmath>
 #include <cstdio>
 
 #include "moehill/base/error.h"
+#include "moehill/machine/clock.h"
 #include "moehill/machine/topology.h"
 #include "moehill/mesh/conformance.h"
 #include "moehill/mesh/errors.h"
@@ -293,6 +295,17 @@ TEST(MpiSession, GatherBytesPutsUnevenPartsInTheirPlaces) {
       const std::string expected(static_cast<size_t>(place_of(r).size()), static_cast<char>('a' + r));
       EXPECT_EQ(std::string(whole.data() + place_of(r).begin, expected.size()), expected) << "rank " << r;
     }
+  }
+}
+
+// The processes of one machine share a clock, whatever network they use.
+TEST(MpiSession, ClocksOfOneMachineAgreeWithinTheUncertainty) {
+  const std::vector<ClockReading> readings = session().read_clocks();
+  ASSERT_EQ(readings.size(), session().rank() == 0 ? static_cast<size_t>(session().size()) : 0);
+  for (size_t r = 0; r < readings.size(); ++r) {
+    EXPECT_LE(std::abs(readings[r].offset), readings[r].uncertainty) << "rank " << r;
+    EXPECT_LT(readings[r].uncertainty, 1) << "rank " << r;
+    EXPECT_NEAR(readings[r].own, seconds(), 60) << "rank " << r;
   }
 }
 

@@ -93,7 +93,9 @@ void MpiGroup::meet(const Call& call, size_t input_bytes, size_t output_bytes) {
   const double start = seconds();
   meeting_ = rendezvous_->meet(own, windows_.locate(call.input, input_bytes),
                                windows_.locate(call.output, output_bytes));
-  traffic_.wait_seconds += seconds() - start;
+  const double end = seconds();
+  traffic_.wait_seconds += end - start;
+  report_wait(start, end);
 }
 
 char* MpiGroup::input_of(int rank) const {

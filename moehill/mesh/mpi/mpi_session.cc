@@ -6,9 +6,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <limits>
 #include <stdexcept>
 #include <thread>
 
+#include "moehill/machine/clock.h"
 #include "moehill/machine/topology.h"
 #include "moehill/mesh/mpi/library_group.h"
 #include "moehill/mesh/mpi/mpi_mesh.h"
@@ -18,6 +20,8 @@ namespace {
 
 constexpr size_t kPieceBytes = size_t{1} << 30;
 constexpr auto kNap = std::chrono::milliseconds(1);
+constexpr int kReadings = 100;
+constexpr int kClockTag = 77;   // of no other message of the session
 constexpr int kExitFailed = 5;  // "a run failed", as the command line has it
 
 int count_nodes(MPI_Comm comm) {
@@ -135,6 +139,40 @@ void MpiSession::gather_bytes(const void* part, Range place, void* whole) {
     messages_->send(part, static_cast<size_t>(place.size()), 0);
   }
   messages_->finish("gather_bytes");
+}
+
+ClockReading MpiSession::read_clock_of(int rank) {
+  ClockReading best{.uncertainty = std::numeric_limits<double>::max()};
+  for (int i = 0; i < kReadings; ++i) {
+    ClockReading reading;
+    const double sent = seconds();
+    check_mpi("MPI_Send", MPI_Send(nullptr, 0, MPI_BYTE, rank, kClockTag, comm_->get()));
+    check_mpi("MPI_Recv",
+              MPI_Recv(&reading.own, 1, MPI_DOUBLE, rank, kClockTag, comm_->get(), MPI_STATUS_IGNORE));
+    const double back = seconds();
+    reading.offset = (sent + back) / 2 - reading.own;
+    reading.uncertainty = (back - sent) / 2;
+    if (reading.uncertainty < best.uncertainty) best = reading;
+  }
+  return best;
+}
+
+void MpiSession::answer_reading() {
+  for (int i = 0; i < kReadings; ++i) {
+    check_mpi("MPI_Recv", MPI_Recv(nullptr, 0, MPI_BYTE, 0, kClockTag, comm_->get(), MPI_STATUS_IGNORE));
+    const double now = seconds();
+    check_mpi("MPI_Send", MPI_Send(&now, 1, MPI_DOUBLE, 0, kClockTag, comm_->get()));
+  }
+}
+
+std::vector<ClockReading> MpiSession::read_clocks() {
+  if (rank_ != 0) {
+    answer_reading();
+    return {};
+  }
+  std::vector<ClockReading> readings = {{.own = seconds()}};
+  for (int r = 1; r < size_; ++r) readings.push_back(read_clock_of(r));
+  return readings;
 }
 
 void MpiSession::wait_quietly() {

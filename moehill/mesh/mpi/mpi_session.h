@@ -24,10 +24,14 @@ class MpiSession final : public Session {
   std::vector<std::string> gather(const std::string& text) override;
   std::vector<double> share(double value) override;
   void gather_bytes(const void* part, Range place, void* whole) override;
+  std::vector<ClockReading> read_clocks() override;
   void wait_quietly() override;
   [[noreturn]] void fail(const std::string& message, int exit_status) noexcept override;
 
  private:
+  ClockReading read_clock_of(int rank);
+  void answer_reading();
+
   std::optional<Communicator> comm_;  // of the session's own messages
   std::optional<Messages> messages_;
   int rank_ = 0, size_ = 1, num_nodes_ = 1;

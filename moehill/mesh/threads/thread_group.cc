@@ -21,7 +21,9 @@ ThreadGroup::ThreadGroup(int rank, int size, Rendezvous& rendezvous, ThreadTeam&
 std::span<const Call> ThreadGroup::meet(const Call& call) {
   const double start = seconds();
   const std::span<const Call> calls = rendezvous_.meet(rank_, call);
-  traffic_.wait_seconds += seconds() - start;
+  const double end = seconds();
+  traffic_.wait_seconds += end - start;
+  report_wait(start, end);
   return calls;
 }
 
