@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "moehill/machine/past_caches.h"
 #include "moehill/mesh/line_share.h"
 
 namespace moehill {
@@ -33,7 +34,7 @@ void narrow(const float* __restrict sums, Out* __restrict output, int64_t n) {
 
 // All inputs of a block are read before any output is written, which is what makes in-place sums right.
 template <typename In, typename Out>
-void sum_block(const SumJob& job, int64_t begin, int64_t n) {
+void sum_block(const SumJob& job, bool past_caches, int64_t begin, int64_t n) {
   alignas(64) float sums[kBlock];
   alignas(64) Out rounded[kBlock];
   const auto input = [&](size_t r) {
@@ -46,18 +47,21 @@ void sum_block(const SumJob& job, int64_t begin, int64_t n) {
   }
   for (size_t r = 2; r < job.inputs.size(); ++r) add(input(r), sums, n);
   narrow(sums, rounded, n);
+  const size_t bytes = static_cast<size_t>(n) * sizeof(Out);
   for (void* const output : job.outputs) {
-    std::memcpy(static_cast<Out*>(output) + job.output_begin + begin, rounded,
-                static_cast<size_t>(n) * sizeof(Out));
+    Out* const to = static_cast<Out*>(output) + job.output_begin + begin;
+    past_caches ? copy_past_caches(to, rounded, bytes) : void(std::memcpy(to, rounded, bytes));
   }
 }
 
 template <typename In, typename Out>
 void sum_all(ThreadTeam& team, const SumJob& job) {
+  const size_t element_bytes = sizeof(In) * job.inputs.size() + sizeof(Out) * job.outputs.size();
+  const bool past_caches = job.n * static_cast<int64_t>(element_bytes) >= kPastCachesBytes;
   team.run([&](int i) {
     const Range range = line_share({0, job.n}, i, team.size(), kLineElements);
     for (int64_t begin = range.begin; begin < range.end; begin += kBlock) {
-      sum_block<In, Out>(job, begin, std::min(kBlock, range.end - begin));
+      sum_block<In, Out>(job, past_caches, begin, std::min(kBlock, range.end - begin));
     }
   });
 }
