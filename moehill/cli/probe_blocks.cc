@@ -15,7 +15,7 @@
 namespace moehill {
 namespace {
 
-constexpr int kSteps = 4;  // after one that touches all memory
+constexpr int kSteps = 3;  // after one that touches all memory
 
 // A width of the matrices, and the rows a group at which it is measured; about max_rows rows in all, so
 // that a step takes some 0.3 s at most.
@@ -28,9 +28,9 @@ struct BlockSize {
 
 const std::vector<BlockSize>& block_sizes() {
   static const std::vector<BlockSize> sizes = {
-      {256, 128, 32, 16384, {1, 4, 16, 68, 273, 1092, 4369}},
-      {768, 512, 32, 6000, {1, 2, 4, 8, 16, 34, 68, 137, 273, 546, 1092, 4369}},
-      {2048, 1408, 16, 1100, {1, 8, 34, 137, 546}},
+      {256, 128, 32, 16384, {1, 4, 16, 68, 273, 1092}},
+      {768, 512, 32, 4400, {1, 2, 4, 8, 16, 34, 68, 137, 546, 2184}},
+      {2048, 1408, 16, 800, {1, 8, 34, 137, 400}},
   };
   return sizes;
 }

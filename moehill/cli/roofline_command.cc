@@ -13,6 +13,7 @@
 #include "moehill/cli/output_paths.h"
 #include "moehill/cli/predict_options.h"
 #include "moehill/cli/presets.h"
+#include "moehill/cli/recorded_step.h"
 #include "moehill/cli/table.h"
 #include "moehill/model/roofline.h"
 #include "moehill/parallel/work_problem.h"
@@ -59,93 +60,10 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
   return true;
 }
 
-// One step to look at: from the options, or from a record.
-struct Step {
-  std::string label;
-  RunConfig config;
-  Routing routing;
-  double time_s = 0, comm_s = 0;
-  double peak_flops = 0, read_bytes_per_s = 0;  // measured beside it on all its cores; 0: the hardware's
-  std::vector<StageMeasurement> stages;
-};
-
-// The command line that a record's configuration stands for.
-std::vector<std::string> arguments_of(const Json& config) {
-  static const std::vector<std::string> kNotShape = {"mesh",      "stage_timing",   "iters", "warmup",
-                                                     "min_time",  "ci_target",      "check", "preset",
-                                                     "run_alpha", "run_noise_scale"};
-  std::vector<std::string> args;
-  for (const auto& [key, value] : config.items()) {
-    const bool skipped = std::find(kNotShape.begin(), kNotShape.end(), key) != kNotShape.end();
-    if (skipped || value.is_null() || value == false) continue;
-    if (key == "capacity_factor" && value == 0) continue;
-    std::string name = "--" + key;
-    std::replace(name.begin(), name.end(), '_', '-');
-    args.push_back(name);
-    if (!value.is_boolean()) args.push_back(value.is_string() ? value.get<std::string>() : value.dump());
-  }
-  return args;
-}
-
-Step step_of_record(const Json& record) {
-  const std::optional<BenchOptions> options = parse_bench_options(arguments_of(record.at("config")));
-  const Json& layout = record.at("layout");
-  const Point point =
-      expand_points(*options, layout.at("devices").get<int>() * layout.at("threads_per_device").get<int>())
-          .front();
-  Step step;
-  step.config = point.config;
-  step.label = fmt::format("{} {}", to_string(point.config.shape), name_of(spread_of(point.config)));
-  DistributionOptions distribution = point.distribution;
-  const Json& config = record.at("config");
-  if (config.contains("run_alpha") && config["run_alpha"].is_number())
-    distribution.run_alpha = config["run_alpha"];
-  if (config.contains("run_noise_scale") && config["run_noise_scale"].is_number())
-    distribution.run_noise_scale = config["run_noise_scale"];
-  step.routing = routing_of(point.config.shape, distribution, options->seed);
-  if (record.at("time_s").at("median").is_number()) step.time_s = record["time_s"]["median"];
-  const Json& peak = record.at("peak");
-  if (peak.at("tflops_measured").is_number()) step.peak_flops = 1e12 * peak["tflops_measured"].get<double>();
-  if (peak.at("read_gbps").is_number()) step.read_bytes_per_s = 1e9 * peak["read_gbps"].get<double>();
-  for (const char* pass : {"forward", "backward"}) {
-    for (const auto& [stage, seconds] : record.at("stages").at(pass).items())
-      step.stages.push_back({stage, seconds});
-  }
-  return step;
-}
-
-std::vector<Step> steps_of_records(const std::string& path) {
-  std::ifstream file;
-  if (path != "-") {
-    file.open(path, std::ios::binary);
-    if (!file)
-      throw input_error("--record", path, "a file that can be read", "write one by moehill bench --json");
-  }
-  std::istream& in = path == "-" ? std::cin : file;
-  std::vector<Step> steps;
-  int line_number = 0;
-  for (std::string line; std::getline(in, line);) {
-    ++line_number;
-    if (line.empty()) continue;
-    try {
-      const Json record = Json::parse(line);
-      if (record.value("command", "") != "bench") continue;
-      steps.push_back(step_of_record(record));
-    } catch (const nlohmann::json::exception& error) {
-      throw input_error("--record", fmt::format("{}:{} ({})", path, line_number, error.what()),
-                        "records of moehill bench", "write them by moehill bench --json");
-    }
-  }
-  if (steps.empty())
-    throw input_error("--record", path + " without a record of bench", "at least one",
-                      "write one by moehill bench --json");
-  return steps;
-}
-
-std::vector<Step> steps_of_options(const RooflineOptions& o, const Hardware& hardware) {
-  std::vector<Step> steps;
+std::vector<RecordedStep> steps_of_options(const RooflineOptions& o, const Hardware& hardware) {
+  std::vector<RecordedStep> steps;
   for (const ParallelMode mode : o.point.bench.modes) {
-    Step step;
+    RecordedStep step;
     step.config = predicted_config(o.point, hardware, mode);
     step.routing = predicted_routing(o.point, step.config.shape, hardware);
     if (mode == ParallelMode::ep && !o.point.bench.ep_path)
@@ -176,7 +94,7 @@ std::string stage_table(const Roofline& r) {
 }
 
 // As the logbook counts, and what a better definition gives.
-std::string communication_lines(const Step& step, const Roofline& r, const Hardware& h) {
+std::string communication_lines(const RecordedStep& step, const Roofline& r, const Hardware& h) {
   const RunConfig& c = step.config;
   if (c.num_devices == 1) return "";
   const bool backward = c.block.pass == Pass::forward_backward;
@@ -224,10 +142,10 @@ int roofline_command(const std::vector<std::string>& args) {
   const std::string& json = options.point.json;
   if (!json.empty() && json != "-") require_writable_file("--json", json);
   const ChosenHardware chosen = choose_hardware(options.point);
-  const std::vector<Step> steps =
+  const std::vector<RecordedStep> steps =
       options.record.empty() ? steps_of_options(options, chosen.hardware) : steps_of_records(options.record);
   std::string text = chosen.note.empty() ? "" : chosen.note + "\n", lines;
-  for (const Step& step : steps) {
+  for (const RecordedStep& step : steps) {
     Hardware h = chosen.hardware;
     const int units = step.config.threads_per_device;
     const double all_units = static_cast<double>(units) * step.config.num_devices;

@@ -10,6 +10,7 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output_paths.h"
 #include "moehill/cli/simulate_report.h"
+#include "moehill/cli/simulate_validation.h"
 
 namespace moehill {
 namespace {
@@ -96,7 +97,14 @@ int simulate_command(const std::vector<std::string>& args) {
   const std::optional<SimulateOptions> options = parse_simulate_options(args);
   if (!options) return kExitDone;
   require_simulator();
-  const Hardware hardware = load_hardware(options->hardware);
+  const Hardware hardware = simulated_hardware(options->hardware);
+  if (options->validate > 0 || !options->record.empty()) {
+    const std::vector<SimulatedRun> runs =
+        options->validate > 0 ? simulate_shapes(static_cast<int>(options->validate), options->seed, hardware)
+                              : simulate_records(options->record, hardware);
+    fmt::print("{}", simulated_runs_report(runs, hardware));
+    return kExitDone;
+  }
   refuse_impossible_sizes(*options, hardware);
   if (!options->json.empty() && options->json != "-") require_writable_file("--json", options->json);
   std::FILE* table = options->json == "-" ? stderr : stdout;

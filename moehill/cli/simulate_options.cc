@@ -27,7 +27,8 @@ OptionSet simulate_option_set(SimulateOptions& o) {
       {"moehill simulate --hardware epyc-cluster --devices 64 --preset olmoe-1b-7b",
        "moehill simulate --devices 256 --preset deepseek-v3 --tokens-per-device 4096 --compare-paths",
        "moehill simulate --devices 16 --preset qwen3-30b-a3b --scaling weak --distribution zipf:0.5"});
-  set.text("--hardware", &o.hardware, "NAME", "hardware file, by path or by the name of a shipped one");
+  set.text("--hardware", &o.hardware, "NAME",
+           "hardware file, by path or by the name of a shipped one; probe: this machine");
   set.integer("--devices", &o.devices, 1, kMaxDevices, "devices P");
   std::vector<Named<std::string>> names;
   for (const Preset& preset : presets()) names.push_back({preset.name, preset.name});
@@ -61,9 +62,25 @@ OptionSet simulate_option_set(SimulateOptions& o) {
   set.custom("--seed", "0..4294967295", "0", "seed of the routing", [&o](const std::string& text) {
     o.seed = static_cast<uint32_t>(parse_integer("--seed", text, 0, 4294967295));
   });
+  set.integer("--validate", &o.validate, 0, 1000,
+              "run so many random shapes here on 2 and 4 devices and compare; --hardware is then the probe");
+  set.text("--record", &o.record, "FILE",
+           "records of moehill bench: simulate their steps on --hardware and compare");
   set.text("--json", &o.json, "FILE",
            "one record a simulated path or size; - is standard output, the tables then go to standard error");
   return set;
+}
+
+// What is compared with runs says itself what is run.
+void refuse_shape_of_runs(const OptionSet& set, const SimulateOptions& o) {
+  if (o.validate > 0 && !o.record.empty())
+    throw input_error("--validate", "it beside --record", "one of the two", "leave one out");
+  for (const std::string& name : set.names()) {
+    const bool used = name == "--validate" || name == "--record" || name == "--hardware" ||
+                      (name == "--seed" && o.validate > 0);
+    if (!used && set.given(name))
+      throw input_error(name, "it beside runs to compare with", "it without", "leave it out");
+  }
 }
 
 void refuse_contradictions(const OptionSet& set, const SimulateOptions& o) {
@@ -98,6 +115,11 @@ std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::str
   OptionSet set = simulate_option_set(o);
   if (!set.parse(args)) return std::nullopt;
   apply_preset(set, o);
+  if (o.validate > 0 || !o.record.empty()) {
+    refuse_shape_of_runs(set, o);
+    if (!set.given("--hardware")) o.hardware = "probe";
+    return o;
+  }
   refuse_contradictions(set, o);
   return o;
 }

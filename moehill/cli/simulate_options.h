@@ -30,6 +30,8 @@ struct SimulateOptions {
   int64_t exact_devices = 128;
   uint32_t seed = 0;
   std::string json;
+  int64_t validate = 0;  // random shapes that are run here and simulated
+  std::string record;    // of runs that are simulated
 
   int64_t tokens_at(int64_t num_devices) const {
     if (tokens > 0) return tokens;

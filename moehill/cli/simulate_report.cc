@@ -142,8 +142,13 @@ std::string name_of(Scaling scaling) {
 CriticalSeconds critical_seconds(const SimulatedStep& step) {
   CriticalSeconds seconds;
   for (const PathPiece& piece : step.critical) {
-    (step.program.stages[piece.stage].is_exchange() ? seconds.messages : seconds.work) +=
-        piece.end - piece.begin;
+    const ProgramStage& stage = step.program.stages[piece.stage];
+    const double length = piece.end - piece.begin;
+    double work = stage.is_exchange() ? 0 : length;
+    if (stage.is_exchange() && stage.is_work())  // both at once: messages are what lasts longer than the work
+      work = std::min(length, stage.seconds[static_cast<size_t>(piece.device)]);
+    seconds.work += work;
+    seconds.messages += length - work;
   }
   return seconds;
 }

@@ -63,16 +63,16 @@ void time_spread(Run& run, bool counts, ValidatedSpread* spread) {
   spread->measured_stages = busiest(stages);
 }
 
-ValidatedShape validate_shape(const MoeShape& shape, uint32_t corpus, const Hardware& hardware,
-                              const std::vector<int>& cpus) {
+ValidatedShape run_shape(const MoeShape& shape, uint32_t corpus, const std::vector<RunConfig>& configs,
+                         const Expect& expect, const std::vector<int>& cpus) {
   RunFactory factory({}, kCorpusSeed + corpus, cpus);
   ValidatedShape result{shape, {}};
   std::vector<std::unique_ptr<Run>> runs;
-  for (const RunConfig& config : spreads_of(shape, static_cast<int>(cpus.size()))) {
+  for (const RunConfig& config : configs) {
     runs.push_back(factory.make(config));
-    const Prediction prediction = predict_run(config, runs.back()->routing(), hardware);
+    const Expected expected = expect(config, runs.back()->routing());
     result.spreads.push_back(
-        {config, prediction.time_s, std::numeric_limits<double>::infinity(), prediction.stages});
+        {config, expected.seconds, std::numeric_limits<double>::infinity(), expected.stages});
   }
   for (int round = -1; round < kRounds; ++round) {  // the first touches all memory
     for (size_t i = 0; i < runs.size(); ++i) time_spread(*runs[i], round >= 0, &result.spreads[i]);
@@ -108,12 +108,25 @@ MoeShape validation_shape(int i, uint32_t corpus) {
   return shape;
 }
 
-std::vector<ValidatedShape> validate_model(int num_shapes, uint32_t corpus, const Hardware& hardware) {
+std::vector<ValidatedShape> run_shapes(int num_shapes, uint32_t corpus, const SpreadsOf& spreads,
+                                       const Expect& expect) {
   const std::vector<int> cpus = core_cpus();
   std::vector<ValidatedShape> shapes;
-  for (int i = 0; i < num_shapes; ++i)
-    shapes.push_back(validate_shape(validation_shape(i, corpus), corpus, hardware, cpus));
+  for (int i = 0; i < num_shapes; ++i) {
+    const MoeShape shape = validation_shape(i, corpus);
+    shapes.push_back(run_shape(shape, corpus, spreads(shape), expect, cpus));
+  }
   return shapes;
+}
+
+std::vector<ValidatedShape> validate_model(int num_shapes, uint32_t corpus, const Hardware& hardware) {
+  const int num_cores = static_cast<int>(core_cpus().size());
+  return run_shapes(
+      num_shapes, corpus, [&](const MoeShape& shape) { return spreads_of(shape, num_cores); },
+      [&](const RunConfig& config, const Routing& routing) {
+        const Prediction prediction = predict_run(config, routing, hardware);
+        return Expected{prediction.time_s, prediction.stages};
+      });
 }
 
 ValidationFigures validation_figures(const std::vector<ValidatedShape>& shapes) {

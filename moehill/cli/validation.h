@@ -1,6 +1,7 @@
 // Validation: random shapes by every spread, run here and compared with what the model had expected.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,18 @@ struct ValidatedShape {
 // Shape i of a corpus: a function of the two alone; corpus 0 is the one whose figures are given. Steps of 1
 // to 8 GFLOP, so that a hundred take a minute.
 MoeShape validation_shape(int i, uint32_t corpus = 0);
+
+// A spread's expected time, and its stages where they are known.
+struct Expected {
+  double seconds = 0;
+  std::vector<StagePrediction> stages = {};
+};
+using SpreadsOf = std::function<std::vector<RunConfig>(const MoeShape&)>;
+using Expect = std::function<Expected(const RunConfig&, const Routing&)>;
+
+// The first shapes of a corpus by the spreads asked for, run here in turn; of each the best of its rounds.
+std::vector<ValidatedShape> run_shapes(int num_shapes, uint32_t corpus, const SpreadsOf& spreads,
+                                       const Expect& expect);
 
 // `num_shapes` shapes on all cores. Spreads of a shape are timed in turn; each figure is the best of its
 // rounds, as the probe's are. Nothing is fitted to them.

@@ -1,0 +1,27 @@
+// Steps as records of `moehill bench` have them: the configuration, its routing made again, and what was
+// measured.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "moehill/model/roofline.h"
+#include "moehill/parallel/run.h"
+
+namespace moehill {
+
+// One step to look at.
+struct RecordedStep {
+  std::string label;
+  RunConfig config;
+  Routing routing;
+  double time_s = 0, comm_s = 0;
+  double peak_flops = 0, read_bytes_per_s = 0;  // measured beside it on all its cores; 0: the hardware's
+  std::vector<StageMeasurement> stages;
+};
+
+// The steps of a file of records; - is standard input. Lines of other commands are passed over. Throws
+// InputError in the name of --record.
+std::vector<RecordedStep> steps_of_records(const std::string& path);
+
+}  // namespace moehill

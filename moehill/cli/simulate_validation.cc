@@ -1,0 +1,135 @@
+#include "moehill/cli/simulate_validation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "moehill/base/error.h"
+#include "moehill/bench/statistics.h"
+#include "moehill/cli/prediction.h"
+#include "moehill/cli/recorded_step.h"
+#include "moehill/cli/table.h"
+#include "moehill/cli/validation.h"
+#include "moehill/parallel/work_problem.h"
+#include "moehill/simulation/engine.h"
+#include "moehill/simulation/program_builder.h"
+
+namespace moehill {
+namespace {
+
+constexpr int kDevices[] = {2, 4};
+
+std::vector<RunConfig> spreads_on(const MoeShape& shape, int num_devices) {
+  RunConfig config{.shape = shape};
+  config.num_devices = num_devices;
+  config.mode = ParallelMode::dp;
+  std::vector<RunConfig> spreads = {config};
+  config.mode = ParallelMode::ep;
+  for (const EpPath path : {EpPath::compact_psum, EpPath::ring_ag_rs, EpPath::ragged_a2a, EpPath::fused}) {
+    config.path = path;
+    spreads.push_back(config);
+  }
+  return spreads;
+}
+
+double simulated_seconds(const RunConfig& config, const Routing& routing, const Hardware& hardware) {
+  const Hardware shared = with_shared_cores(hardware, config.num_devices, config.threads_per_device);
+  const PlanCounts counts = count_plan(routing, config.block.capacity, config.num_devices);
+  const StepProgram program = build_program(work_problem(config), counts, shared);
+  return simulate(make_cluster(shared, config.num_devices, config.shape.dtype), program).seconds;
+}
+
+std::string figures_line(const std::string& label, const std::vector<SimulatedRun>& runs) {
+  std::vector<double> sizes, errors;
+  for (const SimulatedRun& run : runs) {
+    errors.push_back(run.error());
+    sizes.push_back(std::abs(run.error()));
+  }
+  std::sort(sizes.begin(), sizes.end());
+  const double p90 = sizes[(9 * sizes.size() + 9) / 10 - 1];  // nearest rank
+  return fmt::format(
+      "{}: {} steps, median error {:.1f} % (with its sign {:+.1f} %), 90th percentile {:.1f} %\n", label,
+      runs.size(), 100 * median_of(sizes), 100 * median_of(errors), 100 * p90);
+}
+
+}  // namespace
+
+Hardware simulated_hardware(const std::string& name) {
+  if (name != "probe") return load_hardware(name);
+  const ProbedHardware probed = probed_hardware(detect_environment());
+  if (!probed.hardware)
+    throw input_error("--hardware", "probe, and " + probed.note,
+                      "a probe of this machine, or a hardware file",
+                      "run moehill probe, or name a file by --hardware");
+  return *probed.hardware;
+}
+
+Hardware with_shared_cores(Hardware h, int num_devices, int units_per_device) {
+  const int cores = h.topology.devices_per_node * h.units_per_device;
+  h.units_per_device = units_per_device;
+  const bool one_node = h.topology.kind == TopologyKind::node || h.topology.levels.size() < 2;
+  const int wanted = num_devices * units_per_device;
+  if (h.is_chip() || !one_node || wanted <= cores) return h;
+  const double part = static_cast<double>(cores) / wanted;
+  for (double* rate : {&h.peak_f32, &h.peak_bf16, &h.memory_bytes_per_s, &h.rows.gather, &h.rows.combine,
+                       &h.rows.swiglu, &h.rows.zero, &h.topology.levels.front().bytes_per_s})
+    *rate *= part;
+  for (double* cost : {&h.plan_s_per_assignment, &h.barrier_s, &h.stage_s}) *cost /= part;
+  h.topology.devices_per_node = num_devices;
+  return h;
+}
+
+std::vector<SimulatedRun> simulate_shapes(int num_shapes, uint32_t corpus, const Hardware& hardware) {
+  std::vector<SimulatedRun> runs;
+  for (const int num_devices : kDevices) {
+    const auto shapes = run_shapes(
+        num_shapes, corpus, [&](const MoeShape& shape) { return spreads_on(shape, num_devices); },
+        [&](const RunConfig& config, const Routing& routing) {
+          return Expected{simulated_seconds(config, routing, hardware)};
+        });
+    for (const ValidatedShape& shape : shapes) {
+      for (const ValidatedSpread& spread : shape.spreads)
+        runs.push_back({spread.config, spread.predicted_s, spread.measured_s});
+    }
+  }
+  return runs;
+}
+
+std::vector<SimulatedRun> simulate_records(const std::string& path, const Hardware& hardware) {
+  std::vector<SimulatedRun> runs;
+  for (const RecordedStep& step : steps_of_records(path)) {
+    if (step.config.num_devices == 1 || step.time_s <= 0) continue;
+    runs.push_back({step.config, simulated_seconds(step.config, step.routing, hardware), step.time_s});
+  }
+  if (runs.empty())
+    throw input_error("--record", path + " without a timed step on several devices", "at least one",
+                      "write one by moehill bench --parallel-mode ep --json");
+  return runs;
+}
+
+std::string simulated_runs_report(const std::vector<SimulatedRun>& runs, const Hardware& hardware) {
+  std::vector<std::vector<std::string>> rows;
+  std::map<int, std::vector<SimulatedRun>> by_devices;
+  for (const SimulatedRun& run : runs) {
+    by_devices[run.config.num_devices].push_back(run);
+    rows.push_back({to_string(run.config.shape), name_of(spread_of(run.config)),
+                    fmt::format("{}x{}", run.config.num_devices, run.config.threads_per_device),
+                    fmt::format("{:.2f}", 1e3 * run.simulated_s), fmt::format("{:.2f}", 1e3 * run.measured_s),
+                    fmt::format("{:+.1f}", 100 * run.error())});
+  }
+  std::string text =
+      format_table({"shape", "spread", "devices", "simulated ms", "measured ms", "error %"}, rows);
+  for (const auto& [num_devices, own] : by_devices) {
+    std::string label = fmt::format("{} devices", num_devices);
+    const int cores = hardware.topology.devices_per_node;
+    const bool shared =
+        hardware.topology.levels.size() == 1 && own.front().config.threads_per_device * num_devices > cores;
+    if (shared) label += fmt::format(", which share {} cores", cores);
+    text += figures_line(label, own);
+  }
+  return text;
+}
+
+}  // namespace moehill
