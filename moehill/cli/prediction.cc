@@ -51,8 +51,9 @@ Prediction predict_run(const RunConfig& config, const Routing& routing, const Ha
                        DeviceMemory memory) {
   const PlanCounts counts = count_plan(routing, config.block.capacity, config.num_devices);
   WorkProblem problem = work_problem(config);
-  problem.in_place = problem.spread == Spread::fused && memory == DeviceMemory::shared &&
-                     !hardware.is_chip() && config.num_devices <= hardware.topology.devices_per_node;
+  const bool reads_in_place = problem.spread == Spread::fused || problem.spread == Spread::ring_ag_rs;
+  problem.in_place = reads_in_place && memory == DeviceMemory::shared && !hardware.is_chip() &&
+                     config.num_devices <= hardware.topology.devices_per_node;
   return predict(problem, counts, hardware, config.threads_per_device);
 }
 

@@ -33,10 +33,10 @@ class Links {
     count_reduce_scatter(traffic, counts_.num_devices, own, n, bytes);
     add(LinkOp::reduce_scatter, traffic);
   }
-  void all_gather(int64_t own, int64_t n, size_t bytes) {
+  void all_gather(int64_t own, int64_t n, size_t bytes, bool in_place = false) {
     Traffic traffic;
     count_all_gather(traffic, counts_.num_devices, own, n, bytes);
-    add(LinkOp::all_gather, traffic);
+    add(LinkOp::all_gather, traffic, in_place);
   }
   // Rows by the routing: out to their experts, or back.
   void exchange(bool back, size_t row_bytes, bool in_place = false) {
@@ -83,9 +83,9 @@ class Links {
   const PlanCounts& counts_;
 
  private:
-  void add(LinkOp op, const Traffic& traffic) {
-    links_.push_back(
-        {op, static_cast<int64_t>(traffic.sent_bytes), static_cast<int64_t>(traffic.received_bytes), false});
+  void add(LinkOp op, const Traffic& traffic, bool in_place = false) {
+    links_.push_back({op, static_cast<int64_t>(traffic.sent_bytes),
+                      static_cast<int64_t>(traffic.received_bytes), in_place});
   }
 
   int device_;
@@ -115,7 +115,8 @@ std::vector<LinkWork> plan_links(const WorkProblem& problem, const PlanCounts& c
 std::vector<LinkWork> dispatch_links(const WorkProblem& problem, const PlanCounts& counts, int device) {
   Links links(problem, counts, device);
   if (links.alone()) return {};
-  if (links.is_ring()) links.all_gather(links.tokens().size(), counts.tokens, links.row_bytes());
+  if (links.is_ring())
+    links.all_gather(links.tokens().size(), counts.tokens, links.row_bytes(), problem.in_place);
   if (links.is_ragged()) links.exchange(false, links.row_bytes(), problem.in_place);
   return links.take();
 }

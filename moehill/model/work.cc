@@ -233,9 +233,10 @@ class BlockWork {
     total += bytes(routed_.rows, outputs * p_.hidden + products * p_.mlp_dim);
     total += bytes(shared_.rows, (p_.backward || !p_.shared_fused ? 3 : 1) * p_.shared_dim);
     if (sums_are_f32()) total += 4 * to_double(counts_.tokens) * to_double(p_.hidden);
-    if (p_.spread == Spread::ring_ag_rs) total += bytes(counts_.tokens, p_.hidden) * (p_.backward ? 2 : 1);
+    if (p_.spread == Spread::ring_ag_rs && !p_.in_place)
+      total += bytes(counts_.tokens, p_.hidden) * (p_.backward ? 2 : 1);
     // In place nothing is kept but the partial sums that others read.
-    if (p_.in_place) total += bytes(received_rows(), p_.hidden);
+    if (exchanges_rows() && p_.in_place) total += bytes(received_rows(), p_.hidden);
     if (exchanges_rows() && !p_.in_place)
       total += bytes(sent_rows() + received_rows() * (p_.backward ? 3 : 2), p_.hidden);
     return total;
