@@ -5,6 +5,7 @@
 #include "moehill/cli/block_command.h"
 #include "moehill/cli/block_report.h"
 #include "moehill/cli/commands.h"
+#include "moehill/cli/prediction.h"
 #include "moehill/cli/profile_options.h"
 #include "moehill/cli/table.h"
 #include "moehill/cli/terminal_report.h"
@@ -69,10 +70,14 @@ int profile_command(const std::vector<std::string>& args, const Job& job) {
     return kExitDone;
   }
   Yardstick yardstick(own_cpus_first(job, options.bench, environment.topology.core_cpus));
+  std::vector<Point> predicted = points;  // every path is given: none is chosen here
+  BenchPredictions predictions;
+  job.on_root([&] { predictions = predict_points(options.bench, environment, predicted); });
   CommandResult command = run_points(options.bench, points, environment, job, yardstick);
   command.command = "profile";
   int status = kExitDone;
   job.on_root([&] {
+    for (size_t i = 0; i < points.size(); ++i) command.points[i].prediction = predictions.points[i];
     write_outputs(options.bench, command);
     say(options.bench, job,
         result_table(command) + region_note(options) + device_table(command) + stage_tables(command) +

@@ -13,6 +13,7 @@
 #include "moehill/cli/sweep_host.h"
 #include "moehill/cli/table.h"
 #include "moehill/experiments/driver.h"
+#include "moehill/report/measured.h"
 #include "moehill/store/store.h"
 
 namespace moehill {
@@ -100,7 +101,7 @@ std::string label_of(const StoredPoint& point) {
 
 std::string gib(double bytes) { return fmt::format("{:.2f} GiB", bytes / (1 << 30)); }
 
-void list_points(const SweepPlan& plan) {
+void list_points(const SweepPlan& plan, const std::string& source) {
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < plan.points.size(); ++i) {
     const StoredPoint& point = plan.points[i];
@@ -110,8 +111,8 @@ void list_points(const SweepPlan& plan) {
   }
   std::fputs(format_table({"point", "tokens", "devices", "predicted time of a run", "memory"}, rows).c_str(),
              stdout);
-  fmt::print("{} points, {} rounds: about {} in all\n", plan.points.size(), plan.experiment.rounds,
-             duration_text(plan.predicted_seconds()));
+  fmt::print("{} points, {} rounds: about {} in all\ntimes predicted {}\n", plan.points.size(),
+             plan.experiment.rounds, duration_text(plan.predicted_seconds()), source);
 }
 
 // One line that is overwritten where somebody watches; elsewhere a line for every finished run.
@@ -144,20 +145,17 @@ void print_results(Store& store, const std::string& name) {
   const std::optional<StoredExperiment> experiment = store.find_experiment(name);
   std::vector<std::vector<std::string>> rows;
   for (const StoredPoint& point : store.points(experiment->id)) {
-    std::vector<double> milliseconds, gflops;
-    for (const StoredRecord& record : store.records(point.id)) {
-      const StoredJson median = record.json.value(StoredJson::json_pointer("/time_s/median"), StoredJson());
-      const StoredJson tflops = record.json.value("tflops", StoredJson());
-      if (median.is_number()) milliseconds.push_back(1e3 * median.get<double>());
-      if (tflops.is_number()) gflops.push_back(1e3 * tflops.get<double>());
+    const std::vector<Measured> all = measure(store.records(point.id));
+    if (all.empty()) rows.push_back({label_of(point), point.state, "0", "-", "-"});
+    for (const Measured& measured : all) {
+      const bool timed = !measured.tflops.empty();
+      rows.push_back({(measured.path.empty() ? "" : measured.path + " ") + label_of(point), point.state,
+                      std::to_string(measured.rounds.size()),
+                      timed ? fmt::format("{:.2f}", 1e3 * median_of(measured.seconds)) : "-",
+                      timed ? fmt::format("{:.1f}", 1e3 * median_of(measured.tflops)) : "-"});
     }
-    const auto median_text = [](const std::vector<double>& values, const char* format) {
-      return values.empty() ? std::string("-") : fmt::format(fmt::runtime(format), median_of(values));
-    };
-    rows.push_back({label_of(point), point.state, std::to_string(milliseconds.size()),
-                    median_text(milliseconds, "{:.2f}"), median_text(gflops, "{:.1f}")});
   }
-  std::fputs(format_table({"point", "state", "records", "ms (median of medians)", "GF/s"}, rows).c_str(),
+  std::fputs(format_table({"point", "state", "rounds", "ms (median of medians)", "GF/s"}, rows).c_str(),
              stdout);
 }
 
@@ -184,7 +182,8 @@ int sweep_command(const std::vector<std::string>& args) {
   if (!options) return kExitDone;
   const ExperimentFile file = read_experiment(options->file, sweep_option_names);
   const Environment environment = detect_environment();
-  const SweepHost host = make_sweep_host(environment, measure_speed(environment.topology));
+  const SweepHost host = make_sweep_host(
+      environment, RunPredictor(probed_hardware(environment), measure_speed(environment.topology)));
   const std::string database = database_path(options->database);
   const Sizing sizing = choose_sizing(*options, database, file, host);
   SweepPlan plan = make_plan(file, host, sizing);
@@ -195,7 +194,7 @@ int sweep_command(const std::vector<std::string>& args) {
   if (!sizing.note.empty()) fmt::print("{}\n", sizing.note);
   std::fflush(stdout);
   if (options->dry_run) {
-    list_points(plan);
+    list_points(plan, host.prediction_source);
     return kExitDone;
   }
   Store store = Store::open_or_create(database);

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -80,6 +81,37 @@ TEST_F(SweepCommand, FromTheFileToTheRowsAndNotTwice) {
   }
   ASSERT_EQ(run("q.toml --db moehill.sqlite"), 0);
   EXPECT_NE(read("out").find("0 runs now"), std::string::npos) << read("out");
+}
+
+TEST_F(SweepCommand, PathsOfProfileAreRowsOfTheirPoint) {
+  write("p.toml", R"(title = "paths"
+expect = ["ratio(path = fused_ep, path = staged_dp) >= 0.01"]
+command = "profile"
+[fixed]
+tokens = 64
+hidden = 64
+mlp_dim = 32
+experts = 4
+staged_dp = true
+iters = 2
+[axes]
+topk = [1, 2]
+[measure]
+rounds = 2
+)");
+  ASSERT_EQ(run("p.toml"), 0) << read("err");
+  Store store = Store::open_existing(folder_ + "/moehill.sqlite");
+  for (const StoredPoint& point : store.points(store.find_experiment("p")->id)) {
+    const std::vector<StoredRecord> records = store.records(point.id);
+    ASSERT_EQ(records.size(), 6u);  // three paths, two rounds
+    for (size_t i = 0; i < 3; ++i)
+      EXPECT_EQ(records[i].json["path"], (std::array{"ref_dp", "staged_dp", "fused_ep"})[i]);
+    EXPECT_EQ(point.options["topk"], point.axes["topk"]);  // shared by the paths
+    EXPECT_EQ(point.options["points"][2]["path"], "fused_ep");
+    EXPECT_FALSE(point.options["points"][2].contains("topk"));
+  }
+  write("explain.toml", "title = 't'\ncommand = 'profile'\n[fixed]\nexplain_blocks = true\n");
+  EXPECT_EQ(run("explain.toml"), 2);
 }
 
 TEST_F(SweepCommand, ADryRunStoresNothing) {

@@ -16,7 +16,8 @@ namespace {
 constexpr double kLongestTimeout = 7 * 86400;
 
 // Options that the driver sets or that would make a point depend on more than its options.
-const std::vector<std::string> kDriversOptions = {"json", "dump", "trace_dir"};
+const std::vector<std::string> kDriversOptions = {"json", "dump", "trace_dir", "trace_steps",
+                                                  "explain_blocks"};
 
 class Reader {
  public:
@@ -49,7 +50,7 @@ class Reader {
     options_ = options_of(file_.command);
     if (options_.empty()) {
       toml_.refuse(root.get("command")->source(), "command is '" + file_.command + "'",
-                   "a command that a sweep can run: bench", "leave it out for bench");
+                   "a command that a sweep can run: bench, profile", "leave it out for bench");
     }
     for (const std::string& name : kDriversOptions) std::erase(options_, name);
     if (const toml::table* measure = toml_.subtable(root, "measure")) {

@@ -22,9 +22,10 @@ struct SweepHost {
   std::function<ResolvedPoint(const std::string& command, bool launched,
                               const std::vector<std::string>& arguments)>
       resolve;
-  std::string program;  // runs "program COMMAND ARGUMENTS --json -"
-  std::string build;    // identity of the program,
-  std::string machine;  // and of the machine: points of others are other points
+  std::string program;            // runs "program COMMAND ARGUMENTS --json -"
+  std::string build;              // identity of the program,
+  std::string machine;            // and of the machine: points of others are other points
+  std::string prediction_source;  // where predicted seconds come from, in words
   StoredJson provenance = StoredJson::object();
 };
 

@@ -162,10 +162,12 @@ Sizing fit_budget(const ExperimentFile& file, const SweepHost& host, double budg
   const auto [least, most] = std::minmax_element(plan->tokens.begin(), plan->tokens.end());
   const std::string tokens =
       *least == *most ? fmt::format("{} tokens", *least) : fmt::format("{} to {} tokens", *least, *most);
-  sizing.note = fmt::format(
-      "--budget {}: {} ({:g} of the file's), {} of {} rounds; predicted {}{}", duration_text(budget_seconds),
-      tokens, sizing.factor, sizing.rounds, file.rounds, duration_text(predicted),
-      predicted > budget_seconds ? ", which is over the budget and cannot be made smaller" : "");
+  sizing.note =
+      fmt::format("--budget {}: {} ({:.3g} of the file's), {} of {} rounds; predicted {}{}{}",
+                  duration_text(budget_seconds), tokens, sizing.factor, sizing.rounds, file.rounds,
+                  duration_text(predicted),
+                  predicted > budget_seconds ? ", which is over the budget and cannot be made smaller" : "",
+                  host.prediction_source.empty() ? "" : ", " + host.prediction_source);
   return sizing;
 }
 

@@ -112,6 +112,15 @@ TEST(Published, MatchesBySizesModeAndChoices) {
   config["mlp_dim"] = 2048, config["experts"] = 64, config["shared_expert_dim"] = 0;
   config["bench_pass"] = "forward";
   EXPECT_EQ(tflops(config, "17:05 Overlap harness baseline", "fused_ep"), 63.143);
+  config["topk"] = 8;
+  for (const auto& [blocks, figure] : {std::pair("bt=128,bf=1024,bd1=1024,bd2=1024,btc=64", 97.455),
+                                       std::pair("bt=64,bf=2048,bd1=1024,bd2=1024,btc=64", 100.938),
+                                       std::pair("bt=128,bf=1024,bd1=1024,bd2=2048,btc=64", 99.541),
+                                       std::pair("bt=256,bf=1024,bd1=1024,bd2=1024,btc=64", 0.0)}) {
+    config["blocks"] = blocks;
+    EXPECT_EQ(tflops(config, "19:40 Block-tuning probe", "fused_ep"), figure) << blocks;
+    EXPECT_EQ(tflops(config, "19:40 Block-tuning probe", "staged_dp"), 130.640);
+  }
   EXPECT_THROW(parse_published("a,b\n", "x"), InputError);
   EXPECT_THROW(read_published("/nowhere.csv"), InputError);
 }

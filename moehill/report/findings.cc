@@ -12,6 +12,7 @@
 namespace moehill {
 namespace {
 
+constexpr const char* kIdentical = "identical configuration";
 constexpr double kNoTrend = 0.01;  // published changes below it have no direction
 
 double median_tflops(const ResultRow& row) { return median_of(row.measured->tflops); }
@@ -23,6 +24,8 @@ StoredJson axes_of(const ExperimentView& view, const ResultRow& row) {
   return axes;
 }
 
+std::string rounds_text(int64_t n) { return fmt::format("{} round{}", n, n == 1 ? "" : "s"); }
+
 std::string ratio_text(const Ratio& ratio) {
   return ratio.n < 2 ? fmt::format("{:.3f}", ratio.ratio)
                      : fmt::format("{:.3f} [{:.3f}, {:.3f}]", ratio.ratio, ratio.ci_lo, ratio.ci_hi);
@@ -32,7 +35,8 @@ std::string ratio_text(const Ratio& ratio) {
 std::string winner_line(const ExperimentView& view, size_t baseline) {
   size_t best = baseline;
   for (size_t i = 0; i < view.rows.size(); ++i) {
-    if (view.rows[i].baseline == baseline && median_tflops(view.rows[i]) > median_tflops(view.rows[best]))
+    if (view.rows[i].baseline == baseline && view.rows[i].verdict != kIdentical &&
+        median_tflops(view.rows[i]) > median_tflops(view.rows[best]))
       best = i;
   }
   const ResultRow& row = view.rows[best];
@@ -65,7 +69,7 @@ void add_winners(const ExperimentView& view, std::vector<std::string>& lines) {
 }
 
 void add_undecided(const ExperimentView& view, std::vector<std::string>& lines) {
-  for (const std::string verdict : {"within noise", "inconclusive", "identical configuration"}) {
+  for (const std::string verdict : {"within noise", "inconclusive", kIdentical}) {
     std::vector<std::string> labels;
     for (const ResultRow& row : view.rows) {
       if (row.verdict == verdict) labels.push_back(markdown_code(view.label(row)));
@@ -73,7 +77,9 @@ void add_undecided(const ExperimentView& view, std::vector<std::string>& lines) 
     if (!labels.empty())
       lines.push_back(fmt::format("Against the baseline {}: {}", verdict, fmt::join(labels, ", ")));
   }
-  if (view.floor) lines.push_back(fmt::format("Noise floor of this machine: {:.2f} %", 100 * *view.floor));
+  if (view.floor)
+    lines.push_back(fmt::format("Noise floor of this machine over {} rounds: {:.2f} %",
+                                view.experiment.rounds, 100 * *view.floor));
 }
 
 void add_troubles(const ExperimentView& view, std::vector<std::string>& lines) {
@@ -96,6 +102,12 @@ std::string trend_text(const ResultRow& row, double published_ratio) {
   return here == direction(published_ratio - 1) ? "the trend agrees" : "the trend differs";
 }
 
+// Points that stand beside one published figure, which says nothing of what sets them apart.
+bool same_figure(const PublishedRow& a, const PublishedRow& b) {
+  return a.parallel_mode == b.parallel_mode && a.sizes == b.sizes && a.extra == b.extra &&
+         a.blocks == b.blocks;
+}
+
 void add_published(const ExperimentView& view, std::vector<std::string>& lines) {
   bool any = false;
   for (const ResultRow& row : view.rows) {
@@ -103,6 +115,7 @@ void add_published(const ExperimentView& view, std::vector<std::string>& lines) 
     any = true;
     if (!row.baseline || !view.rows[*row.baseline].published) continue;
     const ResultRow& base = view.rows[*row.baseline];
+    if (same_figure(*row.published, *base.published)) continue;
     const double published_ratio = *row.published->tflops / *base.published->tflops;
     lines.push_back(fmt::format("{} over {}: published {:.3f}, here {}: {}", markdown_code(view.label(row)),
                                 markdown_code(view.label(base)), published_ratio,
@@ -130,9 +143,11 @@ std::string judged_pair(const ExperimentView& view, const Expectation& expectati
   const bool met = is_met(expectation, ratio.ratio);
   const bool firm =
       ratio.n >= 3 && is_met(expectation, ratio.ci_lo) == met && is_met(expectation, ratio.ci_hi) == met;
-  return fmt::format("{}{}: {} over {} is {}", met ? "met" : "not met",
-                     firm ? "" : ", but the interval does not decide it", markdown_code(view.label(over)),
-                     markdown_code(view.label(under)), ratio_text(ratio));
+  const std::string doubt = firm          ? ""
+                            : ratio.n < 3 ? fmt::format(", but {} decide nothing", rounds_text(ratio.n))
+                                          : ", but the interval does not decide it";
+  return fmt::format("{}{}: {} over {} is {}", met ? "met" : "not met", doubt,
+                     markdown_code(view.label(over)), markdown_code(view.label(under)), ratio_text(ratio));
 }
 
 }  // namespace

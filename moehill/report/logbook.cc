@@ -91,7 +91,9 @@ std::string axes_text(const ExperimentView& view) {
   }
   std::vector<std::string> parts;
   for (const auto& [name, values] : axes)
-    parts.push_back(markdown_code(fmt::format("{} = {}", name, fmt::join(values, ", "))));
+    const auto has_comma = [](const std::string& value) { return value.find(',') != std::string::npos; };
+  const char* between = std::any_of(values.begin(), values.end(), has_comma) ? " or " : ", ";
+  parts.push_back(markdown_code(fmt::format("{} = {}", name, fmt::join(values, between))));
   return fmt::format("{}", fmt::join(parts, "; "));
 }
 
@@ -132,8 +134,12 @@ std::vector<std::string> config(const ExperimentView& view) {
     }
   }
   if (!shared.empty()) lines.push_back(markdown_code(fmt::format("{}", fmt::join(shared, ", "))));
-  lines.push_back(fmt::format("{} rounds, at most {} more tries of a point that fails",
-                              view.experiment.rounds, view.experiment.retries));
+  const auto counted = [](int64_t n, const char* one, const char* more) {
+    return fmt::format("{} {}", n, n == 1 ? one : more);
+  };
+  lines.push_back(fmt::format("{}, at most {} of a point that fails",
+                              counted(view.experiment.rounds, "round", "rounds"),
+                              counted(view.experiment.retries, "more try", "more tries")));
   if (!view.experiment.options_note.empty()) lines.push_back(markdown_text(view.experiment.options_note));
   return lines;
 }

@@ -138,8 +138,8 @@ MatchedPair compare_pair(const ResultSet& set_a, const ComparedResult& a, const 
   MatchedPair pair{a.label, b.label, {}, {}, ""};
   pair.speed = compare_speed(a.series, b.series, set_a.origin == set_b.origin, 0);
   const StoredJson env = a.record.value("env", StoredJson::object());
-  pair.floor = floor_of(set_a.floors, env);
-  if (!pair.floor) pair.floor = floor_of(set_b.floors, env);
+  pair.floor = floor_of(set_a.floors, env, pair.speed.ratio.n);
+  if (!pair.floor) pair.floor = floor_of(set_b.floors, env, pair.speed.ratio.n);
   const bool one_run = set_a.origin == set_b.origin;
   pair.verdict = one_run ? verdict_text(a.record, b.record, pair.speed.ratio, pair.floor)
                          : name_of(judge(pair.speed.ratio, pair.floor));
@@ -213,7 +213,8 @@ std::string matching_table(const Matching& matching) {
   for (const std::string& label : matching.only_a) text += fmt::format("only A has a figure: {}\n", label);
   for (const std::string& label : matching.only_b) text += fmt::format("only in B: {}\n", label);
   if (matching.pairs.front().floor)
-    text += fmt::format("noise floor of this machine: {:.2f} %\n", 100 * *matching.pairs.front().floor);
+    text += fmt::format("noise floor of this machine over {} rounds: {:.2f} %\n",
+                        matching.pairs.front().speed.ratio.n, 100 * *matching.pairs.front().floor);
   return text;
 }
 

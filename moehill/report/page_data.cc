@@ -132,7 +132,7 @@ StoredJson page_data(Store& store, const std::vector<PublishedRow>& published) {
   const std::vector<ExperimentView> views = load_views(store, published);
   const StoredJson machine = first_environment(views);
   StoredJson json = {{"machine", machine},
-                     {"noise_floor", or_null(floor_of(store.noise_floors(), machine))},
+                     {"noise_floor", or_null(floor_of(store.noise_floors(), machine, 0))},
                      {"experiments", StoredJson::array()}};
   for (const ExperimentView& view : views) json["experiments"].push_back(experiment_json(store, view));
   return json;

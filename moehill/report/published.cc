@@ -15,6 +15,7 @@ namespace {
 constexpr const char* kHeader =
     "section,parallel_mode,hidden,mlp_dim,experts,topk,shared,tokens,pass,extra,tflops,tokens_per_s";
 constexpr size_t kNumColumns = 12;
+constexpr const char* kBlocks = "blocks: ";
 
 std::vector<std::string> split(const std::string& text, char separator) {
   std::vector<std::string> parts(1);
@@ -37,6 +38,14 @@ std::optional<T> number(const std::string& text) {
   return value;
 }
 
+// "bt=128" of words such as "default bt=128 bf=1024 (implied)".
+void add_pairs(const std::vector<std::string>& words, std::map<std::string, std::string>& pairs) {
+  for (const std::string& word : words) {
+    const size_t equal = word.find('=');
+    if (equal != std::string::npos) pairs[word.substr(0, equal)] = word.substr(equal + 1);
+  }
+}
+
 PublishedRow parse_row(const std::vector<std::string>& cells) {
   PublishedRow row;
   row.section = cells[0];
@@ -48,6 +57,10 @@ PublishedRow parse_row(const std::vector<std::string>& cells) {
   row.tokens = number<int64_t>(cells[7]).value_or(0);
   row.pass = cells[8];
   for (const std::string& part : split(cells[9], ';')) {
+    if (part.rfind(kBlocks, 0) == 0) {
+      add_pairs(split(part.substr(std::string(kBlocks).size()), ' '), row.blocks);
+      continue;
+    }
     const size_t equal = part.find('=');
     if (equal != std::string::npos) row.extra[part.substr(0, equal)] = part.substr(equal + 1);
   }
@@ -65,6 +78,16 @@ std::string text_at(const StoredJson& config, const std::string& key) {
 bool same_ep(const std::string& published, const std::string& own) {
   const bool masked = published.rfind("dense_masked", 0) == 0;
   return own.empty() || masked == (own == "dense_masked");
+}
+
+// The blocks that a row names. Those of one kernel call are made for a machine's registers and caches, and
+// are left to ours.
+bool same_blocks(const PublishedRow& row, const StoredJson& config) {
+  std::map<std::string, std::string> own;
+  add_pairs(split(text_at(config, "blocks"), ','), own);
+  return std::all_of(row.blocks.begin(), row.blocks.end(), [&](const auto& block) {
+    return block.first.back() == 'c' || own[block.first] == block.second;
+  });
 }
 
 bool same_choices(const PublishedRow& row, const StoredJson& config) {
@@ -121,8 +144,13 @@ std::vector<PublishedRow> read_published(const std::string& path) {
 const PublishedRow* find_published(const std::vector<PublishedRow>& rows, const std::string& section,
                                    const StoredJson& config, const std::string& path) {
   const std::string mode = path.empty() ? text_at(config, "parallel_mode") : path;
+  // A section that varies blocks repeats other figures of the same shape, for context.
+  const bool varies_blocks = std::any_of(rows.begin(), rows.end(), [&](const PublishedRow& row) {
+    return row.section == section && row.parallel_mode == mode && !row.blocks.empty();
+  });
   const auto fits = [&](const PublishedRow& row) {
     return row.section == section && row.tflops && row.parallel_mode == mode &&
+           row.blocks.empty() != varies_blocks && same_blocks(row, config) &&
            row.pass == text_at(config, "bench_pass") &&
            std::all_of(row.sizes.begin(), row.sizes.end(),
                        [&](const auto& size) {

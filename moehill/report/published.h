@@ -17,6 +17,7 @@ struct PublishedRow {
   int64_t tokens = 0;
   std::map<std::string, int64_t> sizes;      // hidden, mlp_dim, experts, topk, shared_expert_dim
   std::map<std::string, std::string> extra;  // dist, backend, impl, pack, queue, remat, ep, shared_fused, ...
+  std::map<std::string, std::string> blocks;  // bt, bf, ...: of the block probe
   std::optional<double> tflops, tokens_per_s;
 };
 

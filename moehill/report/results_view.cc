@@ -41,16 +41,18 @@ std::vector<ResultRow> rows_of(Store& store, const std::vector<StoredPoint>& poi
   return rows;
 }
 
-// Paths of one point of `profile` are compared with its staged_dp; other points with the baseline point.
+// A row is compared with that of the baseline point on the same path. Paths of `profile` are compared with
+// staged_dp of their own point, unless the experiment names a baseline.
 std::optional<size_t> baseline_row(const ExperimentView& view, const ResultRow& row) {
   const std::string path = row.measured->path;
+  const bool beside_staged = !path.empty() && view.experiment.baseline.empty();
   const StoredPoint* other =
-      path.empty() ? baseline_of(view.points, view.points[row.point]) : &view.points[row.point];
-  if (other == nullptr || path == "staged_dp") return std::nullopt;
+      beside_staged ? &view.points[row.point] : baseline_of(view.points, view.points[row.point]);
+  if (other == nullptr || (beside_staged && path == "staged_dp")) return std::nullopt;
   for (size_t i = 0; i < view.rows.size(); ++i) {
     const ResultRow& candidate = view.rows[i];
     if (&view.points[candidate.point] == other && candidate.timed() &&
-        candidate.measured->path == (path.empty() ? "" : "staged_dp"))
+        candidate.measured->path == (beside_staged ? "staged_dp" : path))
       return i;
   }
   return std::nullopt;
@@ -84,7 +86,8 @@ std::vector<ExperimentView> load_views(Store& store, const std::vector<Published
     view.notes = store.notes(experiment.id);
     view.rows = rows_of(store, view.points, experiment.reference_section, published);
     for (const ResultRow& row : view.rows) {
-      if (row.measured && !view.floor) view.floor = floor_of(floors, at_or_null(row.measured->first, "/env"));
+      if (row.measured && !view.floor)
+        view.floor = floor_of(floors, at_or_null(row.measured->first, "/env"), experiment.rounds);
     }
     compare_rows(view);
     views.push_back(std::move(view));
@@ -124,10 +127,15 @@ std::string machine_name(const StoredJson& env) {
   return fmt::format("{}, {} cores, {}", text("cpu"), text("cores"), text("kernel"));
 }
 
-std::optional<double> floor_of(const std::vector<StoredNoiseFloor>& floors, const StoredJson& env) {
+std::optional<double> floor_of(const std::vector<StoredNoiseFloor>& floors, const StoredJson& env,
+                               int64_t rounds) {
   const std::string machine = machine_name(env);
   for (auto floor = floors.rbegin(); floor != floors.rend(); ++floor) {
-    if (floor->machine == machine) return floor->floor;
+    if (floor->machine != machine) continue;
+    const std::vector<double> a = floor->json.value("a", std::vector<double>{}),
+                              b = floor->json.value("b", std::vector<double>{});
+    const bool has_samples = a.size() == b.size() && static_cast<int64_t>(a.size()) >= kFewRounds;
+    return rounds > 0 && has_samples ? noise_floor(a, b, rounds, 0) : floor->floor;
   }
   return std::nullopt;
 }

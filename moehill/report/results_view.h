@@ -50,7 +50,9 @@ std::string verdict_text(const StoredJson& record_a, const StoredJson& record_b,
 // "CPU, 8 cores, AVX2": the machine of a record's env, and of a noise floor.
 std::string machine_name(const StoredJson& env);
 
-// The newest floor of that machine.
-std::optional<double> floor_of(const std::vector<StoredNoiseFloor>& floors, const StoredJson& env);
+// The newest floor of that machine, for a comparison over `rounds` rounds where its samples are stored; 0: as
+// it was stored.
+std::optional<double> floor_of(const std::vector<StoredNoiseFloor>& floors, const StoredJson& env,
+                               int64_t rounds);
 
 }  // namespace moehill

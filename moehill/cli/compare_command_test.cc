@@ -1,0 +1,92 @@
+// The program comparing: the statuses that a gate in CI relies on, and the noise floor from an A/A run.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "moehill/store/store.h"
+
+namespace moehill {
+namespace {
+
+class CompareCommand : public testing::Test {
+ protected:
+  CompareCommand() : folder_(testing::TempDir() + "moehill_compare_" + std::to_string(getpid())) {
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+  ~CompareCommand() override { std::filesystem::remove_all(folder_); }
+
+  // Ten rounds of one point, `factor` times as slow as a second, with 0.1 % between rounds.
+  void write(const std::string& name, const std::string& build, double factor) const {
+    std::ofstream file(folder_ + "/" + name);
+    for (int round = 0; round < 10; ++round) {
+      const double seconds = factor * (1 + 0.001 * (round * 7 % 5));
+      const StoredJson record = {{"schema", "moehill/1"},
+                                 {"config", {{"tokens", 64}, {"topk", 2}}},
+                                 {"time_s", {{"median", seconds}, {"samples", {seconds}}}},
+                                 {"tflops", 1 / seconds},
+                                 {"hash", {{"plan", build}}},
+                                 {"env", {{"cpu", "c"}, {"cores", 2}, {"kernel", "AVX2"}, {"build", build}}}};
+      file << json_text(record) << "\n";
+    }
+  }
+  std::string read(const std::string& name) const {
+    std::stringstream text;
+    text << std::ifstream(folder_ + "/" + name).rdbuf();
+    return text.str();
+  }
+  int run(const std::string& arguments) const {
+    const std::string line =
+        "cd " + folder_ + " && " MOEHILL_BINARY " compare " + arguments + " >out 2>err </dev/null";
+    const int raw = std::system(line.c_str());
+    return WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
+  }
+
+  std::string folder_;
+};
+
+TEST_F(CompareCommand, ARegressionIsStatusFourAndTheTolerancePasses) {
+  write("before.jsonl", "x", 1);
+  write("after.jsonl", "y", 1.05);
+  EXPECT_EQ(run("before.jsonl after.jsonl"), 0) << read("err");  // no gate without --baseline
+  EXPECT_NE(read("out").find("slower"), std::string::npos) << read("out");
+  EXPECT_EQ(run("after.jsonl --baseline before.jsonl --tolerance 3%"), 4);
+  EXPECT_NE(read("err").find("regression: "), std::string::npos) << read("err");
+  EXPECT_EQ(run("after.jsonl --baseline before.jsonl"), 4);
+  EXPECT_EQ(run("after.jsonl --baseline before.jsonl --tolerance 6%"), 0) << read("err");
+  EXPECT_EQ(run("before.jsonl --baseline after.jsonl --tolerance 3%"), 0) << "faster is no regression";
+  EXPECT_EQ(run("before.jsonl --baseline before.jsonl"), 0) << "nor is the same";
+}
+
+TEST_F(CompareCommand, RefusesWhatDoesNotBelongTogether) {
+  write("a.jsonl", "x", 1);
+  for (const char* arguments :
+       {"a.jsonl", "a.jsonl b.jsonl", "a.jsonl a.jsonl --tolerance 3%",
+        "a.jsonl --baseline a.jsonl --tolerance 3", "a.jsonl a.jsonl --rounds 7", "--noise-floor a.jsonl",
+        "--noise-floor --json -", "--noise-floor --rounds 5", "--noise-floor --point tokens=none"}) {
+    EXPECT_EQ(run(arguments), 2) << arguments;
+    EXPECT_FALSE(std::filesystem::exists(folder_ + "/moehill.sqlite")) << arguments;
+  }
+}
+
+TEST_F(CompareCommand, TheNoiseFloorOfAnAARunIsStored) {
+  ASSERT_EQ(run("--noise-floor --rounds 6 --point 'tokens=32 hidden=32 mlp_dim=32 experts=4 topk=1 "
+                "shared_expert_dim=0 iters=2'"),
+            0)
+      << read("err");
+  Store store = Store::open_existing(folder_ + "/moehill.sqlite");
+  const std::vector<StoredNoiseFloor> floors = store.noise_floors();
+  ASSERT_EQ(floors.size(), 1u);
+  EXPECT_GT(floors[0].floor, 0);
+  EXPECT_EQ(floors[0].json["a"].size(), 6u);
+  EXPECT_EQ(floors[0].json["b"].size(), 6u);
+  EXPECT_NE(floors[0].machine.find("cores"), std::string::npos) << floors[0].machine;
+}
+
+}  // namespace
+}  // namespace moehill
