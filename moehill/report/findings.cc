@@ -94,6 +94,21 @@ void add_troubles(const ExperimentView& view, std::vector<std::string>& lines) {
     lines.push_back(fmt::format("{} results were disturbed by other work on the machine", disturbed));
 }
 
+// How far the model is from what it predicted: seconds predicted over seconds measured, by point.
+void add_predictions(const ExperimentView& view, std::vector<std::string>& lines) {
+  std::vector<double> ratios;
+  for (const ResultRow& row : view.rows) {
+    if (!row.timed()) continue;
+    if (const auto predicted = number_at(row.measured->first, "/prediction/time_s"))
+      ratios.push_back(*predicted / median_of(row.measured->seconds));
+  }
+  if (ratios.empty()) return;
+  const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());
+  lines.push_back(fmt::format(
+      "Time predicted by the model over time measured: {:.2f} in the median of {} results, {:.2f} to {:.2f}",
+      median_of(ratios), ratios.size(), *least, *most));
+}
+
 int direction(double change) { return change > kNoTrend ? 1 : change < -kNoTrend ? -1 : 0; }
 
 std::string trend_text(const ResultRow& row, double published_ratio) {
@@ -185,6 +200,7 @@ std::vector<std::string> findings(const ExperimentView& view) {
   }
   add_undecided(view, lines);
   add_troubles(view, lines);
+  add_predictions(view, lines);
   add_published(view, lines);
   return lines;
 }

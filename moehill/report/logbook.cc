@@ -90,10 +90,11 @@ std::string axes_text(const ExperimentView& view) {
     }
   }
   std::vector<std::string> parts;
-  for (const auto& [name, values] : axes)
+  for (const auto& [name, values] : axes) {
     const auto has_comma = [](const std::string& value) { return value.find(',') != std::string::npos; };
-  const char* between = std::any_of(values.begin(), values.end(), has_comma) ? " or " : ", ";
-  parts.push_back(markdown_code(fmt::format("{} = {}", name, fmt::join(values, between))));
+    const char* between = std::any_of(values.begin(), values.end(), has_comma) ? " or " : ", ";
+    parts.push_back(markdown_code(fmt::format("{} = {}", name, fmt::join(values, between))));
+  }
   return fmt::format("{}", fmt::join(parts, "; "));
 }
 
