@@ -78,8 +78,9 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
   resolve_tokens(options, job, num_cores, yardstick);
   std::vector<Point> points = expand_points(options, num_cores);
   const BenchPredictions predictions = predict_everywhere(options, prepared->environment, job, points);
+  const std::string tuned = adopt_tuned(options, prepared->environment, job, points);
   CommandResult command =
-      run_points(options, points, prepared->environment, job, yardstick, predictions.text);
+      run_points(options, points, prepared->environment, job, yardstick, predictions.text + tuned);
   int status = kExitDone;
   job.on_root([&] {
     for (size_t i = 0; i < points.size(); ++i) command.points[i].prediction = predictions.points[i];

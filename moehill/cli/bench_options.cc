@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <limits>
 #include <set>
 #include <sstream>
@@ -16,6 +17,39 @@ namespace moehill {
 namespace {
 
 constexpr int64_t kMaxDim = std::numeric_limits<int32_t>::max();
+
+void declare_block(OptionSet& set, BenchOptions& o) {
+  set.choice("--bench-pass", &o.pass, pass_names(), "what a step is");
+  set.choice("--backend", &o.backend, backend_names(),
+             "gmm: own grouped GEMM; ragged_dot: CBLAS, one call a group");
+  set.choices("--impl", &o.impls, impl_names(), {"both", "all"},
+              "form of the block; both and all: each of them");
+  set.choice("--remat-mode", &o.remat, remat_names(),
+             "what the backward pass computes again instead of keeping");
+  declare_blocks_options(set, o);
+  set.flag("--router-grad", &o.router_grad, "carry dp on through the softmax to the logits");
+}
+
+void declare_measurement(OptionSet& set, BenchOptions& o) {
+  set.flag("--stage-timing", &o.stage_timing, "seconds and share of every stage");
+  set.integer("--iters", &o.schedule.iters, 1, 100000, "timed rounds, at least");
+  set.integer("--warmup", &o.schedule.warmup, 0, 100000, "rounds before them");
+  set.number("--min-time", &o.schedule.min_time, 0, 86400,
+             "go on until every point has this many seconds of samples");
+  set.number("--ci-target", &o.schedule.ci_target, 0, 1,
+             "go on until every median's interval is within this share; 0: off");
+  set.custom("--seed", "0..4294967295", "0", "seed of every random value", [&o](const std::string& text) {
+    o.seed = static_cast<uint32_t>(parse_integer("--seed", text, 0, 4294967295));
+  });
+  set.choice("--check", &o.check, check_names(),
+             "against the double-precision block; a failed check has no throughput");
+  set.text("--json", &o.json, "FILE",
+           "one record per line; - is standard output, the table then goes to standard error");
+  set.text("--dump", &o.dump, "DIR", "all tensors as .npy; a folder per point when there are several");
+  set.text("--trace-dir", &o.trace_dir, "DIR", "Chrome trace JSON of one step per point (ui.perfetto.dev)");
+}
+
+}  // namespace
 
 void declare_shape(OptionSet& set, BenchOptions& o) {
   std::vector<Named<std::string>> names;
@@ -53,18 +87,6 @@ void declare_routing(OptionSet& set, BenchOptions& o) {
              "drop: assignments past C are left out; pad: every expert computes C rows");
 }
 
-void declare_block(OptionSet& set, BenchOptions& o) {
-  set.choice("--bench-pass", &o.pass, pass_names(), "what a step is");
-  set.choice("--backend", &o.backend, backend_names(),
-             "gmm: own grouped GEMM; ragged_dot: CBLAS, one call a group");
-  set.choices("--impl", &o.impls, impl_names(), {"both", "all"},
-              "form of the block; both and all: each of them");
-  set.choice("--remat-mode", &o.remat, remat_names(),
-             "what the backward pass computes again instead of keeping");
-  declare_blocks_option(set, &o.blocks);
-  set.flag("--router-grad", &o.router_grad, "carry dp on through the softmax to the logits");
-}
-
 void declare_devices(OptionSet& set, BenchOptions& o) {
   set.choice(
       "--parallel-mode", &o.modes, mode_names(),
@@ -88,27 +110,6 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
   set.choice("--mesh", &o.mesh, mesh_names(),
              "where the devices live: in this process, or one in each process of mpirun or srun");
 }
-
-void declare_measurement(OptionSet& set, BenchOptions& o) {
-  set.flag("--stage-timing", &o.stage_timing, "seconds and share of every stage");
-  set.integer("--iters", &o.schedule.iters, 1, 100000, "timed rounds, at least");
-  set.integer("--warmup", &o.schedule.warmup, 0, 100000, "rounds before them");
-  set.number("--min-time", &o.schedule.min_time, 0, 86400,
-             "go on until every point has this many seconds of samples");
-  set.number("--ci-target", &o.schedule.ci_target, 0, 1,
-             "go on until every median's interval is within this share; 0: off");
-  set.custom("--seed", "0..4294967295", "0", "seed of every random value", [&o](const std::string& text) {
-    o.seed = static_cast<uint32_t>(parse_integer("--seed", text, 0, 4294967295));
-  });
-  set.choice("--check", &o.check, check_names(),
-             "against the double-precision block; a failed check has no throughput");
-  set.text("--json", &o.json, "FILE",
-           "one record per line; - is standard output, the table then goes to standard error");
-  set.text("--dump", &o.dump, "DIR", "all tensors as .npy; a folder per point when there are several");
-  set.text("--trace-dir", &o.trace_dir, "DIR", "Chrome trace JSON of one step per point (ui.perfetto.dev)");
-}
-
-}  // namespace
 
 BlockSizes parse_blocks(const std::string& text) {
   BlockSizes blocks;
@@ -138,11 +139,28 @@ BlockSizes parse_blocks(const std::string& text) {
   return blocks;
 }
 
-void declare_blocks_option(OptionSet& set, BlockSizes* blocks) {
+void declare_blocks_options(OptionSet& set, BenchOptions& o) {
   set.custom(
       "--blocks", "bt=..,bf=..,bd1=..,bd2=..,btc=..,bfc=..,bd1c=..,bd2c=..", to_string(BlockSizes{}),
       "block sizes of gmm, any of them: rows, expert width, depth up, columns down; c: of one kernel call",
-      [blocks](const std::string& text) { *blocks = parse_blocks(text); });
+      [&o](const std::string& text) {
+        o.blocks = parse_blocks(text);
+        o.blocks_given = true;
+      });
+  set.text("--table", &o.table, "auto|off|FILE",
+           "blocks found by moehill tune; auto: this user's, then those that come along");
+}
+
+void refuse_useless_table(const BenchOptions& o) {
+  if (o.table == "auto") return;
+  if (o.blocks_given)
+    throw input_error("--table", "it beside --blocks", "one of the two", "leave --table out");
+  if (o.backend != Backend::gmm)
+    throw input_error("--table", "it with --backend ragged_dot", "nothing but gmm, whose blocks it has",
+                      "leave it out");
+  if (o.table != "off" && !std::filesystem::exists(o.table))
+    throw input_error("--table", o.table + " (no such file)", "auto, off, or a table written by moehill tune",
+                      "make it: moehill tune --table " + o.table);
 }
 
 void declare_fault_option(OptionSet& set, Fault* fault) {
@@ -172,6 +190,7 @@ std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& 
   if (!set.parse(args)) return std::nullopt;
   apply_preset(set, options);
   refuse_fault_outside_tests(options.fault);
+  refuse_useless_table(options);
   refuse_flags_without_effect(options, [&](const std::string& name) { return set.given(name); });
   return options;
 }

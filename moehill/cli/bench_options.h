@@ -47,11 +47,18 @@ struct BenchOptions {
   std::string json, dump, trace_dir;
   Fault fault = Fault::none;
   BlockSizes blocks{};
-  int64_t trace_steps = 1;  // the last ones, in a trace
+  bool blocks_given = false;   // by --blocks; else a tuned table may have others
+  std::string table = "auto";  // of tuned blocks: auto, off, or a file
+  int64_t trace_steps = 1;     // the last ones, in a trace
 };
 
 // Declares every option, bound to `options`, which must outlive the set.
 OptionSet bench_option_set(BenchOptions& options);
+
+// Parts of it that other commands have too.
+void declare_shape(OptionSet& set, BenchOptions& options);
+void declare_routing(OptionSet& set, BenchOptions& options);
+void declare_devices(OptionSet& set, BenchOptions& options);
 
 // Parses, applies the preset and refuses contradictions and flags without effect. Returns nothing when help
 // was printed.
@@ -60,7 +67,11 @@ std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& 
 // "bt=64,bf=1024": sizes by name over the defaults; a c form that is not given is cut to the block it is a
 // part of. Throws InputError for an illegal set.
 BlockSizes parse_blocks(const std::string& text);
-void declare_blocks_option(OptionSet& set, BlockSizes* blocks);
+// --blocks and --table.
+void declare_blocks_options(OptionSet& set, BenchOptions& options);
+// Throws InputError for --table beside --blocks, with a backend without blocks, or for a file that is not
+// there.
+void refuse_useless_table(const BenchOptions& options);
 
 // The switch that tests use to plant a fault; accepted only where MOEHILL_TEST_FAULTS=1 is in the
 // environment.

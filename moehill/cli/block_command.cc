@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <sstream>
 #include <stdexcept>
 
 #include "moehill/cli/commands.h"
@@ -14,6 +15,7 @@
 #include "moehill/cli/record.h"
 #include "moehill/cli/terminal_report.h"
 #include "moehill/cli/timeline.h"
+#include "moehill/cli/tuned_table.h"
 #include "moehill/machine/memory.h"
 
 namespace moehill {
@@ -103,6 +105,23 @@ std::vector<int> own_cpus_first(const Job& job, const BenchOptions& options, std
   const int64_t own = job.session()->rank() % ranks_per_node * options.threads_per_device;
   if (own < std::ssize(cpus)) std::rotate(cpus.begin(), cpus.begin() + own, cpus.end());
   return cpus;
+}
+
+std::string adopt_tuned(const BenchOptions& options, const Environment& environment, const Job& job,
+                        std::vector<Point>& points) {
+  std::string text, found;
+  job.on_root([&] {
+    text = apply_tuned(options, environment, points);
+    for (const Point& point : points)
+      found += fmt::format("{} {}\n", point.tuned, to_string(point.config.block.blocks));
+  });
+  std::istringstream lines(job.from_root(found));
+  for (Point& point : points) {
+    std::string blocks;
+    lines >> point.tuned >> blocks;
+    point.config.block.blocks = parse_blocks(blocks);
+  }
+  return text;
 }
 
 CommandResult run_points(const BenchOptions& options, const std::vector<Point>& points,

@@ -29,6 +29,10 @@ CommandResult run_points(const BenchOptions& options, const std::vector<Point>& 
                          const Environment& environment, const Job& job, Yardstick& yardstick,
                          const std::string& note = "");
 
+// Tuned blocks for the points (cli/tuned_table.h), the same in every process; a line for eyes.
+std::string adopt_tuned(const BenchOptions& options, const Environment& environment, const Job& job,
+                        std::vector<Point>& points);
+
 // Traces and records.
 void write_outputs(const BenchOptions& options, const CommandResult& command);
 

@@ -22,9 +22,8 @@ namespace {
 struct Subcommand {
   const char* name;
   const char* help;
-  int (*run)(const std::vector<std::string>& args);  // null: see below, or not there yet
+  int (*run)(const std::vector<std::string>& args);                                   // or else the next
   int (*run_in_job)(const std::vector<std::string>& args, const Job& job) = nullptr;  // also under a launcher
-  bool exists() const { return run != nullptr || run_in_job != nullptr; }
 };
 
 constexpr Subcommand kSubcommands[] = {
@@ -33,7 +32,7 @@ constexpr Subcommand kSubcommands[] = {
     {"kernels", "the grouped GEMM alone, beside its yardsticks", kernels_command},
     {"mesh", "the collectives by size, beside a streaming copy", nullptr, mesh_command},
     {"profile", "overlap paths ref_dp, staged_dp, fused_ep", nullptr, profile_command},
-    {"tune", "block sizes", nullptr},
+    {"tune", "block sizes for a shape, measured and kept", tune_command},
     {"probe", "what this machine can do, measured and kept for the model", probe_command},
     {"roofline", "what bounds each stage of a step", roofline_command},
     {"predict", "what the model expects of a shape, stage by stage", predict_command},
@@ -46,9 +45,7 @@ constexpr Subcommand kSubcommands[] = {
 
 std::vector<std::string> available_names() {
   std::vector<std::string> names;
-  for (const Subcommand& command : kSubcommands) {
-    if (command.exists()) names.push_back(command.name);
-  }
+  for (const Subcommand& command : kSubcommands) names.push_back(command.name);
   return names;
 }
 
@@ -57,8 +54,7 @@ std::string usage() {
       "moehill: Mixture-of-Experts blocks under expert parallelism, verified and timed\n"
       "Usage: moehill COMMAND [OPTIONS]; moehill COMMAND --help\n";
   for (const Subcommand& command : kSubcommands) {
-    text +=
-        fmt::format("  {:<9} {}{}\n", command.name, command.help, command.exists() ? "" : " (not there yet)");
+    text += fmt::format("  {:<9} {}\n", command.name, command.help);
   }
   return text +
          "Examples:\n"
@@ -97,13 +93,10 @@ int dispatch(const std::vector<std::string>& args, const Job& job) {
     return kExitDone;
   }
   for (const Subcommand& command : kSubcommands) {
-    if (args[0] == command.name && command.exists()) return run(command, {args.begin() + 1, args.end()}, job);
+    if (args[0] == command.name) return run(command, {args.begin() + 1, args.end()}, job);
   }
-  const auto named = [&](const Subcommand& command) { return args[0] == command.name; };
-  const bool planned = std::any_of(std::begin(kSubcommands), std::end(kSubcommands), named);
   return job.together([&] {
-    parse_choice("moehill", args[0], available_names(),
-                 planned ? std::vector<std::string>{args[0]} : std::vector<std::string>{});
+    parse_choice("moehill", args[0], available_names(), {});
     return kExitBadInput;  // not reached: parse_choice throws
   });
 }

@@ -25,6 +25,7 @@ int mesh_command(const std::vector<std::string>& args, const Job& job);
 
 int simulate_command(const std::vector<std::string>& args);
 int kernels_command(const std::vector<std::string>& args);
+int tune_command(const std::vector<std::string>& args);
 int sweep_command(const std::vector<std::string>& args);
 int probe_command(const std::vector<std::string>& args);
 int report_command(const std::vector<std::string>& args);

@@ -15,6 +15,7 @@ Environment detect_environment() {
   environment.build = build_name();
   environment.compiler = MOEHILL_COMPILER;
   environment.flags = MOEHILL_FLAGS;
+  environment.kernels_id = MOEHILL_KERNELS;
   environment.kernel = simd_target();
   environment.load_average = load_average();
   utsname system{};

@@ -11,6 +11,7 @@ namespace moehill {
 struct Environment {
   Topology topology;
   std::string build, compiler, flags;
+  std::string kernels_id;   // of the grouped GEMM's sources, compiler and flags: what tuned blocks hold for
   std::string kernel;       // SIMD target that the kernels run on
   std::string mpi;          // the library, in a job of several processes; else empty
   int num_nodes = 1;        // of the job

@@ -63,17 +63,18 @@ std::string region_note(const ProfileOptions& options) {
 int profile_command(const std::vector<std::string>& args, const Job& job) {
   const std::optional<Prepared> prepared = job.together([&] { return prepare(args, job); });
   if (!prepared) return kExitDone;
-  const auto& [options, environment, points] = *prepared;
+  const auto& [options, environment, plain_points] = *prepared;
   if (options.explain_blocks) {
     say(options.bench, job,
-        explain_blocks(options.bench.blocks, points.front().config.shape, environment.topology));
+        explain_blocks(options.bench.blocks, plain_points.front().config.shape, environment.topology));
     return kExitDone;
   }
   Yardstick yardstick(own_cpus_first(job, options.bench, environment.topology.core_cpus));
-  std::vector<Point> predicted = points;  // every path is given: none is chosen here
-  BenchPredictions predictions;
-  job.on_root([&] { predictions = predict_points(options.bench, environment, predicted); });
-  CommandResult command = run_points(options.bench, points, environment, job, yardstick);
+  std::vector<Point> points = plain_points;
+  BenchPredictions predictions;  // every path is given: none is chosen here
+  job.on_root([&] { predictions = predict_points(options.bench, environment, points); });
+  const std::string tuned = adopt_tuned(options.bench, environment, job, points);
+  CommandResult command = run_points(options.bench, points, environment, job, yardstick, tuned);
   command.command = "profile";
   int status = kExitDone;
   job.on_root([&] {

@@ -34,7 +34,7 @@ void declare_paths(OptionSet& set, ProfileOptions& o) {
   set.flag("--staged-dp", &o.staged_dp, "staged_dp too: tokens sharded, stage by stage with our kernels");
   set.flag("--staged-parallel", &o.staged_parallel,
            "staged_dp spreads (expert, block) units over its threads, instead of one expert after the other");
-  declare_blocks_option(set, &b.blocks);
+  declare_blocks_options(set, b);
   set.flag("--explain-blocks", &o.explain_blocks,
            "what the blocks need beside the caches of this machine; runs nothing");
   const auto count = [&](const std::string& name, int64_t* value, const std::string& help) {
@@ -124,6 +124,7 @@ std::optional<ProfileOptions> parse_profile_options(const std::vector<std::strin
   OptionSet set = profile_option_set(options);
   if (!set.parse(args)) return std::nullopt;
   refuse_useless_flags(set, options);
+  refuse_useless_table(bench);
   refuse_fault_outside_tests(bench.fault);
   bench.stage_timing = options.profile;
   return options;

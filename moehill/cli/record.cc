@@ -247,6 +247,7 @@ Json make_record(const BenchOptions& options, const CommandResult& command, size
   json["time_utc"] = command.time_utc;
   json["seq"] = index;
   json["config"] = config_json(options, result.point);
+  json["tuned"] = result.point.tuned;
   json["layout"] = layout_json(options, result.point.config, command.environment);
   json["timed_region"] = result.timed_region;
   json["time_s"] = time_json(result);

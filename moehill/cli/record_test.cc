@@ -59,6 +59,7 @@ TEST(Record, GoldenKeys) {
                                                     "time_utc",
                                                     "seq",
                                                     "config",
+                                                    "tuned",
                                                     "layout",
                                                     "timed_region",
                                                     "time_s",

@@ -1,6 +1,8 @@
 // `moehill sweep`: an experiment file planned, run round by round, and stored; resumed by default.
 #include <fmt/format.h>
+
 #include <unistd.h>
+#include <cstdlib>
 
 #include <algorithm>
 #include <cstdio>
@@ -179,6 +181,7 @@ int finish(Store& store, const SweepOptions& options, const SweepPlan& plan, con
 
 int sweep_command(const std::vector<std::string>& args) {
   const std::optional<SweepOptions> options = parse_sweep_options(args);
+  setenv("MOEHILL_TUNED", "off", 1);  // a point is its options, not what somebody tuned meanwhile
   if (!options) return kExitDone;
   const ExperimentFile file = read_experiment(options->file, sweep_option_names);
   const Environment environment = detect_environment();

@@ -1,0 +1,179 @@
+// `moehill tune`: block sizes for a problem, measured in turn and kept in a table that later runs look into.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "moehill/base/error.h"
+#include "moehill/cli/block_candidates.h"
+#include "moehill/cli/block_command.h"
+#include "moehill/cli/block_tuner.h"
+#include "moehill/cli/commands.h"
+#include "moehill/cli/memory_check.h"
+#include "moehill/cli/prediction.h"
+#include "moehill/cli/table.h"
+#include "moehill/cli/terminal_report.h"
+#include "moehill/cli/tune_options.h"
+#include "moehill/cli/tuned_table.h"
+#include "moehill/kernels/grouped_gemm.h"
+#include "moehill/machine/memory.h"
+#include "moehill/parallel/work_problem.h"
+
+namespace moehill {
+namespace {
+
+constexpr int kMostOthers = 12;
+constexpr double kGuessedFraction = 0.7;  // of the peak, for the length of a step before any is known
+
+std::vector<Point> points_of(const Point& base, const std::vector<BlockSizes>& sets) {
+  std::vector<Point> points;
+  for (size_t i = 0; i < sets.size(); ++i) {
+    Point point = base;
+    point.config.block.blocks = sets[i];
+    point.label = i == 0 ? "default" : fmt::format("set {}", i);
+    points.push_back(point);
+  }
+  return points;
+}
+
+std::vector<BlockSizes> candidates_of(const TuneOptions& options, const Point& base,
+                                      const Topology& topology) {
+  if (!options.candidates.empty()) return options.candidates;
+  BlockProblem problem;
+  problem.shape = base.config.shape;
+  problem.group_rows = static_cast<double>(problem.shape.assignments()) / problem.shape.experts;
+  problem.tile_rows = gmm_tile_rows();
+  problem.topology = topology;
+  return block_candidates(problem, kMostOthers);
+}
+
+// Those that fit into memory beside one another, the default first.
+void fit_memory(const Point& base, std::vector<BlockSizes>& sets) {
+  const double usable = 0.9 * static_cast<double>(available_memory_bytes());
+  while (sets.size() > 2 && total_bytes(predict_points_memory(points_of(base, sets))) > usable)
+    sets.pop_back();
+}
+
+double guessed_step_seconds(const Point& base, Yardstick& yardstick) {
+  const int num_threads = base.config.num_devices * base.config.threads_per_device;
+  yardstick.team(num_threads);
+  for (int i = 0; i < 3; ++i) yardstick.measure_fma();
+  const MoeShape& shape = base.config.shape;
+  return model_flops(shape, base.config.block.pass, shape.assignments()) / kGuessedFraction /
+         yardstick.peak_flops(num_threads);
+}
+
+std::string set_name(const BlockSizes& blocks, size_t index) {
+  if (index == 0) return "default";
+  std::string text;
+  for (const BlockSizeField& field : block_size_fields()) {
+    if (blocks.*field.value == BlockSizes{}.*field.value) continue;
+    text += fmt::format("{}{}={}", text.empty() ? "" : ",", field.name, blocks.*field.value);
+  }
+  return text;
+}
+
+std::string candidate_table(const TunerResult& result, uint32_t seed) {
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < result.candidates.size(); ++i) {
+    const TunedCandidate& c = result.candidates[i];
+    const std::vector<double>& reference = result.candidates[0].samples;
+    const bool timed = !reference.empty() && !c.samples.empty();
+    const Ratio ratio = timed ? ratio_of_rounds(reference, c.samples, seed) : Ratio{};
+    rows.push_back(
+        {set_name(c.blocks, i), timed ? fmt::format("{:.2f}", 1e3 * median_of(c.samples)) : "-",
+         std::to_string(c.samples.size()),
+         timed ? fmt::format("{:.3f} [{:.3f}..{:.3f}]", ratio.ratio, ratio.ci_lo, ratio.ci_hi) : "-",
+         c.fate});
+  }
+  return format_table({"blocks", "ms", "rounds", "speed to default", "what became of it"}, rows);
+}
+
+std::string outcome_line(const TunerResult& result) {
+  const TunedCandidate& winner = result.candidates[result.winner];
+  if (result.winner == 0) return "the default stays: nothing else is faster beyond the noise\n";
+  return fmt::format("{}: {:.3f} [{:.3f}..{:.3f}] times the default's speed over {} rounds of their own\n",
+                     set_name(winner.blocks, result.winner), result.gain.ratio, result.gain.ci_lo,
+                     result.gain.ci_hi, result.gain.n);
+}
+
+class ProblemTuner {
+ public:
+  ProblemTuner(const TuneOptions& options, const Environment& environment, Yardstick& yardstick)
+      : options_(options), environment_(environment), yardstick_(yardstick) {}
+
+  // False if the default's own check failed, which then says why.
+  bool run(const Point& base) {
+    std::vector<BlockSizes> sets = candidates_of(options_, base, environment_.topology);
+    fit_memory(base, sets);
+    const double step = guessed_step_seconds(base, yardstick_);
+    TunerBudget budget = plan_budget(options_.budget_s, step, sets.size());
+    if (!options_.candidates.empty()) budget.num_candidates = sets.size();  // all that were asked for
+    sets.resize(std::min(sets.size(), budget.num_candidates));
+    first_ = true;
+    const TunerResult result = tune(
+        sets, budget,
+        [&](const std::vector<BlockSizes>& some, int64_t rounds) { return measure(base, some, rounds); },
+        options_.bench.seed);
+    say(options_.bench, {}, candidate_table(result, options_.bench.seed));
+    if (result.candidates[0].fate == "check failed") return false;
+    const std::string key = keep(base, result);
+    say(options_.bench, {}, outcome_line(result) + fmt::format("kept for {}\nin {}\n", key, path()));
+    return true;
+  }
+
+  std::string path() const {
+    return options_.table.empty() ? default_tuned_file(environment_) : options_.table;
+  }
+
+ private:
+  // The first phase checks every set against the oracle; later ones are steps of sets that have passed.
+  std::vector<std::vector<double>> measure(const Point& base, const std::vector<BlockSizes>& sets,
+                                           int64_t rounds) {
+    BenchOptions bench = options_.bench;
+    bench.schedule.iters = rounds;
+    bench.check = first_ ? CheckMode::sample : CheckMode::off;
+    first_ = false;
+    const CommandResult command = run_points(bench, points_of(base, sets), environment_, {}, yardstick_);
+    if (bench.check == CheckMode::sample) say(bench, {}, check_lines(command));
+    std::vector<std::vector<double>> samples;
+    for (const PointResult& point : command.points) samples.push_back(point.samples);
+    return samples;
+  }
+
+  std::string keep(const Point& base, const TunerResult& result) {
+    const Routing routing = routing_of(base.config.shape, base.distribution, options_.bench.seed);
+    const std::string key = tuned_key(base.config, routing);
+    keep_tuned(path(), key,
+               {result.candidates[result.winner].blocks, result.gain, environment_.topology.cpu_model,
+                environment_.kernels_id, utc_now()});
+    return key;
+  }
+
+  const TuneOptions& options_;
+  const Environment& environment_;
+  Yardstick& yardstick_;
+  bool first_ = true;
+};
+
+}  // namespace
+
+int tune_command(const std::vector<std::string>& args) {
+  std::optional<TuneOptions> options = parse_tune_options(args);
+  if (!options) return kExitDone;
+  const Environment environment = adopt_environment(options->bench, {});
+  std::vector<Point> points = expand_points(options->bench, environment.topology.num_cores);
+  Yardstick yardstick(environment.topology.core_cpus);
+  ProblemTuner tuner(*options, environment, yardstick);
+  if (tuner.path().empty())
+    throw input_error("--table", "no home folder to keep it in", "a file", "name one by --table");
+  read_tuned(tuner.path());  // refuses what is no table before anything runs
+  say(options->bench, {}, predict_points(options->bench, environment, points).text);
+  int status = kExitDone;
+  for (const Point& point : points) {
+    if (!tuner.run(point)) status = kExitCheckFailed;
+  }
+  return status;
+}
+
+}  // namespace moehill

@@ -1,0 +1,62 @@
+#include "moehill/cli/tune_options.h"
+
+#include <sstream>
+
+#include "moehill/base/error.h"
+#include "moehill/cli/choice_names.h"
+#include "moehill/cli/flag_effects.h"
+#include "moehill/cli/presets.h"
+#include "moehill/experiments/plan.h"
+
+namespace moehill {
+namespace {
+
+std::vector<BlockSizes> parse_candidates(const std::string& text) {
+  std::vector<BlockSizes> candidates = {BlockSizes{}};
+  std::istringstream sets(text);
+  for (std::string set; std::getline(sets, set, ';');) candidates.push_back(parse_blocks(set));
+  if (candidates.size() < 2)
+    throw input_error("--candidates", "none", "sets as --blocks has them, with ; between",
+                      "write for example --candidates \"bt=64;bf=1024\"");
+  return candidates;
+}
+
+}  // namespace
+
+std::optional<TuneOptions> parse_tune_options(const std::vector<std::string>& args) {
+  TuneOptions o;
+  BenchOptions& b = o.bench;
+  b.table = "off";
+  OptionSet set(
+      "moehill tune", "Measures block sizes of the grouped GEMM for a problem and keeps the best.",
+      {"moehill tune --preset olmoe-1b-7b --tokens 256 --bench-pass forward --budget 30s",
+       "moehill tune --tokens 128 --hidden 256 --mlp-dim 256 --experts 8 --topk 2 --shared-expert-dim 0 "
+       "--budget 2s --table tuned.json",
+       "moehill tune --tokens 128 --hidden 256 --mlp-dim 256 --experts 8 --topk 2 --shared-expert-dim 0 "
+       "--budget 2s --candidates \"bt=64;bt=128,bf=64\" --table tuned.json"});
+  declare_shape(set, b);
+  declare_routing(set, b);
+  set.choice("--bench-pass", &b.pass, pass_names(), "what a step is");
+  set.choices("--impl", &b.impls, impl_names(), {}, "form of the block");
+  set.choice("--remat-mode", &b.remat, remat_names(),
+             "what the backward pass computes again instead of keeping");
+  declare_devices(set, b);
+  set.custom("--budget", "TIME", "60s", "of timed steps, for each problem: 30s, 5m",
+             [&o](const std::string& text) { o.budget_s = parse_duration("--budget", text); });
+  set.custom("--candidates", "SETS", "by the caches",
+             "these and the default alone: sets as --blocks has them, with ; between",
+             [&o](const std::string& text) { o.candidates = parse_candidates(text); });
+  set.text("--table", &o.table, "FILE", "where the winner is kept; by default in this user's data folder");
+  set.custom("--seed", "0..4294967295", "0", "seed of every random value", [&b](const std::string& text) {
+    b.seed = static_cast<uint32_t>(parse_integer("--seed", text, 0, 4294967295));
+  });
+  if (!set.parse(args)) return std::nullopt;
+  apply_preset(set, b);
+  if (b.tokens_auto)
+    throw input_error("--tokens", "auto", "a number, since the rows of an expert are part of the problem",
+                      "choose one");
+  refuse_flags_without_effect(b, [&](const std::string& name) { return set.given(name); });
+  return o;
+}
+
+}  // namespace moehill
