@@ -19,7 +19,7 @@ function ratio_chart(rows) {
   const colors = {domain: ['faster', 'slower', 'within noise', 'inconclusive'], range: ['@good', '@bad', '@soft', '@soft']};
   const color = nominal('verdict', null, {scale: colors, legend: {...below, columns: narrow() ? 2 : 4}});
   const x = quantitative('ratio', 'throughput over the baseline', {scale: {type: 'log', nice: false, padding: 12}, axis: ratio_axis(values.flatMap((value) => [value.lo, value.hi]))});
-  return {title: 'Headline ratios', caption: 'Throughput of each point over its baseline (for overlap paths: over staged_dp), with 95 % intervals.',
+  return {title: 'Headline ratios', caption: 'Throughput of each point over its baseline (for overlap paths: over staged_dp, unless a baseline point is named), with 95 % intervals.',
     wide: true, values, spec: {height: 22 * distinct(values, 'experiment'), layer: [
       {data: {values: [{one: 1}]}, mark: {type: 'rule', color: '@soft', strokeDash: [4, 3]}, encoding: {x: {field: 'one', type: 'quantitative'}}},
       {mark: {type: 'rule', strokeWidth: 2, opacity: 0.5}, encoding: {y, x: {...x, field: 'lo'}, x2: {field: 'hi'}, color}},
