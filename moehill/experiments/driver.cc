@@ -65,9 +65,11 @@ class Driver {
     count();
     bool again = true;
     while (again && outcome_.end == SweepEnd::done) {
-      again = plan_.interleave ? pass_by_rounds() : pass_by_points();
+      const bool first = !repeats_;
+      again = (plan_.interleave ? pass_by_rounds() : pass_by_points()) || first;
+      repeats_ = true;
       // What is left runs in another sweep; it may die and leave it to us.
-      if (again && !claimed_some_ && stop_.wait(1)) outcome_.end = SweepEnd::interrupted;
+      if (again && !first && !claimed_some_ && stop_.wait(1)) outcome_.end = SweepEnd::interrupted;
     }
     count();
     return outcome_;
@@ -79,7 +81,8 @@ class Driver {
     claimed_some_ = false;
     bool again = false;
     for (int64_t round = 0; round < plan_.experiment.rounds; ++round) {
-      if (round > 0 && out_of_time()) {
+      if ((round > 0 || repeats_) && out_of_time()) {
+        if (repeats_) return false;
         shorten(round);
         break;
       }
@@ -117,9 +120,9 @@ class Driver {
 
   bool visit(size_t i, int64_t round) {
     const double limit = plan_.experiment.timeout_s + kOverdueSeconds;
-    ClaimAnswer answer = journal_.claim(plan_.points[i].id, round, limit);
+    ClaimAnswer answer = journal_.claim(plan_.points[i].id, round, limit, repeats_);
     while (answer.state == ClaimState::machine_busy && !stop_.wait(kBusyPollSeconds))
-      answer = journal_.claim(plan_.points[i].id, round, limit);
+      answer = journal_.claim(plan_.points[i].id, round, limit, repeats_);
     if (answer.state == ClaimState::claimed) {
       measure(i, answer.claim);
       claimed_some_ = true;
@@ -217,6 +220,7 @@ class Driver {
   int64_t experiment_id_ = 0, remaining_ = 0;
   double begin_ = 0, measured_seconds_ = 0;
   bool claimed_some_ = false;
+  bool repeats_ = false;  // disturbed rounds again: only when every round has a result
   std::string last_;
   SweepOutcome outcome_;
 };

@@ -131,11 +131,11 @@ bool Journal::runs_elsewhere(int64_t point_id, int64_t round) {
   return one_integer(statement.bind(point_id, round)) > 0;
 }
 
-bool Journal::has_settled(int64_t point_id, int64_t round) {
+bool Journal::has_settled(int64_t point_id, int64_t round, bool repeats) {
   Statement counting(database_,
                      "SELECT disturbed FROM attempt WHERE point_id = ? AND round = ? AND counts = 1");
   if (!counting.bind(point_id, round).step()) return false;
-  return counting.integer(0) == 0 || !may_repeat(point_id, round);
+  return counting.integer(0) == 0 || !repeats || !may_repeat(point_id, round);
 }
 
 bool Journal::may_repeat(int64_t point_id, int64_t round) {
@@ -162,11 +162,11 @@ bool Journal::has_given_up(int64_t point_id) {
   return one_integer(statement.bind(point_id, point_id)) != 0;
 }
 
-ClaimAnswer Journal::claim(int64_t point_id, int64_t round, double limit_seconds) {
+ClaimAnswer Journal::claim(int64_t point_id, int64_t round, double limit_seconds, bool repeats) {
   Transaction transaction(database_);
   bury_dead_owners();
   std::optional<ClaimState> refused;
-  if (has_settled(point_id, round)) {
+  if (has_settled(point_id, round, repeats)) {
     refused = ClaimState::settled;
   } else if (has_given_up(point_id)) {
     refused = ClaimState::given_up;

@@ -54,14 +54,15 @@ class Journal {
   void forgive_failures(int64_t experiment_id);
 
   // `limit_seconds`: after that much time the owner of an attempt is dead, where nothing else shows it.
-  ClaimAnswer claim(int64_t point_id, int64_t round, double limit_seconds);
+  // `repeats`: whether a round that has a disturbed result may be claimed once more.
+  ClaimAnswer claim(int64_t point_id, int64_t round, double limit_seconds, bool repeats = true);
   void finish(const Claim& claim, const AttemptResult& result);
 
  private:
   void bury_dead_owners();
   bool machine_is_busy();
   bool runs_elsewhere(int64_t point_id, int64_t round);
-  bool has_settled(int64_t point_id, int64_t round);
+  bool has_settled(int64_t point_id, int64_t round, bool repeats);
   bool may_repeat(int64_t point_id, int64_t round);
   bool has_given_up(int64_t point_id);
   bool supersedes(const Claim& claim, const AttemptResult& result);
