@@ -24,8 +24,6 @@ StoredJson axes_of(const ExperimentView& view, const ResultRow& row) {
   return axes;
 }
 
-std::string rounds_text(int64_t n) { return fmt::format("{} round{}", n, n == 1 ? "" : "s"); }
-
 std::string ratio_text(const Ratio& ratio) {
   return ratio.n < 2 ? fmt::format("{:.3f}", ratio.ratio)
                      : fmt::format("{:.3f} [{:.3f}, {:.3f}]", ratio.ratio, ratio.ci_lo, ratio.ci_hi);
@@ -141,14 +139,33 @@ void add_published(const ExperimentView& view, std::vector<std::string>& lines) 
                     markdown_text(view.experiment.reference_defect));
 }
 
-bool same_elsewhere(const StoredJson& a, const StoredJson& b, const Expectation& expectation) {
+// Whether an axis moves with the named ones, as in a [[zip]]: points that agree in those agree in it.
+bool moves_along(const ExperimentView& view, const std::string& axis, const std::vector<AxisValue>& named) {
+  const auto agree = [&](const StoredJson& a, const StoredJson& b) {
+    return std::all_of(named.begin(), named.end(), [&](const AxisValue& value) {
+      return a.value(value.axis, StoredJson()) == b.value(value.axis, StoredJson());
+    });
+  };
+  for (const StoredPoint& a : view.points) {
+    if (!a.axes.contains(axis)) return false;  // the paths of `profile`
+    for (const StoredPoint& b : view.points) {
+      if (agree(a.axes, b.axes) && a.axes.value(axis, StoredJson()) != b.axes.value(axis, StoredJson()))
+        return false;
+    }
+  }
+  return true;
+}
+
+bool same_elsewhere(const ExperimentView& view, const StoredJson& a, const StoredJson& b,
+                    const Expectation& expectation) {
   const auto named = [&](const std::string& axis) {
     const auto is_it = [&](const AxisValue& value) { return value.axis == axis; };
     return std::any_of(expectation.numerator.begin(), expectation.numerator.end(), is_it) ||
            std::any_of(expectation.denominator.begin(), expectation.denominator.end(), is_it);
   };
   return std::all_of(a.items().begin(), a.items().end(), [&](const auto& item) {
-    return named(item.key()) || (b.contains(item.key()) && b[item.key()] == item.value());
+    return named(item.key()) || moves_along(view, item.key(), expectation.numerator) ||
+           (b.contains(item.key()) && b[item.key()] == item.value());
   });
 }
 
@@ -158,9 +175,11 @@ std::string judged_pair(const ExperimentView& view, const Expectation& expectati
   const bool met = is_met(expectation, ratio.ratio);
   const bool firm =
       ratio.n >= 3 && is_met(expectation, ratio.ci_lo) == met && is_met(expectation, ratio.ci_hi) == met;
-  const std::string doubt = firm          ? ""
-                            : ratio.n < 3 ? fmt::format(", but {} decide nothing", rounds_text(ratio.n))
-                                          : ", but the interval does not decide it";
+  const std::string doubt =
+      firm ? ""
+      : ratio.n < 3
+          ? fmt::format(", but {}", ratio.n == 1 ? "one round decides nothing" : "two rounds decide nothing")
+          : ", but the interval does not decide it";
   return fmt::format("{}{}: {} over {} is {}", met ? "met" : "not met", doubt,
                      markdown_code(view.label(over)), markdown_code(view.label(under)), ratio_text(ratio));
 }
@@ -182,7 +201,7 @@ std::vector<std::string> judge_expectation(const ExperimentView& view, const std
     for (const ResultRow& under : view.rows) {
       const StoredJson axes = axes_of(view, under);
       if (under.timed() && matches(expectation.denominator, axes) &&
-          same_elsewhere(over_axes, axes, expectation))
+          same_elsewhere(view, over_axes, axes, expectation))
         lines.push_back(fmt::format("Expectation {} {}", markdown_code(text),
                                     judged_pair(view, expectation, over, under)));
     }
