@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "moehill/report/findings.h"
 #include "moehill/report/report_fixture.h"
 
 namespace moehill {
@@ -71,6 +72,17 @@ TEST(LogbookOfNothing, SaysSo) {
   const TemporaryFolder folder;
   Store store = Store::open_or_create(folder.file("a.sqlite"));
   EXPECT_SAYS(render_logbook(store, {}), "nothing is measured yet");
+}
+
+TEST_F(Logbook, AnExpectationMeetsPairsOfAZip) {
+  ExperimentView view = load_views(store_, {})[0];
+  for (StoredPoint& point : view.points) point.axes["ep_path"] = point.axes["parallel_mode"];
+  const std::string text = "ratio(parallel_mode = ep, parallel_mode = none) < 1.0 at topk = 2";
+  const std::vector<std::string> lines = judge_expectation(view, text);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_NE(lines[0].find("met: "), std::string::npos) << lines[0];
+  for (StoredPoint& point : view.points) point.axes["ep_path"] = point.label;  // an axis of its own
+  EXPECT_NE(judge_expectation(view, text)[0].find("no pair"), std::string::npos);
 }
 
 }  // namespace
