@@ -79,15 +79,16 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
   std::vector<Point> points = expand_points(options, num_cores);
   const BenchPredictions predictions = predict_everywhere(options, prepared->environment, job, points);
   const std::string tuned = adopt_tuned(options, prepared->environment, job, points);
-  CommandResult command =
-      run_points(options, points, prepared->environment, job, yardstick, predictions.text + tuned);
+  CommandResult command = run_points(options, options.overlap ? with_parts(points) : points,
+                                     prepared->environment, job, yardstick, predictions.text + tuned);
+  take_overlaps(command);
   int status = kExitDone;
   job.on_root([&] {
     for (size_t i = 0; i < points.size(); ++i) command.points[i].prediction = predictions.points[i];
     write_outputs(options, command);
     say(options, job,
-        result_table(command) + routing_lines(command) + stage_tables(command) + check_lines(command) +
-            verdict_lines(command, options.seed) + prediction_lines(command));
+        result_table(command) + overlap_lines(command) + routing_lines(command) + stage_tables(command) +
+            check_lines(command) + verdict_lines(command, options.seed) + prediction_lines(command));
     const std::string failure = append_scores(scored_runs(options, command), default_score_file());
     if (!failure.empty()) say(options, job, failure + "\n");
     status = exit_status(command);

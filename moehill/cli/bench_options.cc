@@ -32,6 +32,9 @@ void declare_block(OptionSet& set, BenchOptions& o) {
 
 void declare_measurement(OptionSet& set, BenchOptions& o) {
   set.flag("--stage-timing", &o.stage_timing, "seconds and share of every stage");
+  set.flag("--overlap", &o.overlap,
+           "ep, dp: steps of the computation and of the communication alone too, and how much of one the "
+           "other hides");
   set.integer("--iters", &o.schedule.iters, 1, 100000, "timed rounds, at least");
   set.integer("--warmup", &o.schedule.warmup, 0, 100000, "rounds before them");
   set.number("--min-time", &o.schedule.min_time, 0, 86400,

@@ -41,6 +41,7 @@ struct BenchOptions {
   int64_t devices = 0, threads_per_device = 0, none_threads = 0;  // 0: from the cores, see points.h
   std::string mesh = "auto";                                      // resolved by adopt_job(), see points.h
   bool stage_timing = false;
+  bool overlap = false;  // computation and communication alone beside each step of several devices
   ScheduleOptions schedule;
   uint32_t seed = 0;
   CheckMode check = CheckMode::sample;

@@ -26,6 +26,9 @@ std::vector<Rule> device_rules(const BenchOptions& o, const std::function<bool(c
   const std::string only_ep = "nothing but --parallel-mode ep or both";
   const std::string ask_ep = "add --parallel-mode ep or leave it out";
   return {
+      {o.overlap && o.modes == std::vector<ParallelMode>{ParallelMode::none}, "--overlap",
+       "it with --parallel-mode none", "nothing but several devices",
+       "add --parallel-mode ep or leave it out"},
       {!ep && o.ep_path.has_value(), "--ep-path", "it without --parallel-mode ep", only_ep, ask_ep},
       {!(ep && psum) && o.shared_placement != SharedPlacement::sliced, "--shared-placement",
        ep ? "it with --ep-path " + std::string(name_of(*o.ep_path)) : "it without --parallel-mode ep",

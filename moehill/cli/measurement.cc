@@ -51,8 +51,8 @@ void Measurement::prepare_point(LivePoint& live) {
 void Measurement::check(LivePoint& live) {
   const Point& point = live.result.point;
   ThreadTeam& team = yardstick_.team(yardstick_threads(point.config, job_));
-  live.result.check =
-      check_block(live.run->tensors(), point.config.block.pass, options_.check, options_.seed, team);
+  const CheckMode mode = point.config.block.part == StepPart::whole ? options_.check : CheckMode::off;
+  live.result.check = check_block(live.run->tensors(), point.config.block.pass, mode, options_.seed, team);
   describe(live);
   if (options_.dump.empty()) return;
   const std::string folder = points_.size() == 1 ? options_.dump : options_.dump + "/" + point.folder;

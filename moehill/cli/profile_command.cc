@@ -74,15 +74,17 @@ int profile_command(const std::vector<std::string>& args, const Job& job) {
   BenchPredictions predictions;  // every path is given: none is chosen here
   job.on_root([&] { predictions = predict_points(options.bench, environment, points); });
   const std::string tuned = adopt_tuned(options.bench, environment, job, points);
-  CommandResult command = run_points(options.bench, points, environment, job, yardstick, tuned);
+  CommandResult command = run_points(options.bench, options.bench.overlap ? with_parts(points) : points,
+                                     environment, job, yardstick, tuned);
+  take_overlaps(command);
   command.command = "profile";
   int status = kExitDone;
   job.on_root([&] {
     for (size_t i = 0; i < points.size(); ++i) command.points[i].prediction = predictions.points[i];
     write_outputs(options.bench, command);
     say(options.bench, job,
-        result_table(command) + region_note(options) + device_table(command) + stage_tables(command) +
-            check_lines(command) + ratio_lines(command, options.bench.seed));
+        result_table(command) + overlap_lines(command) + region_note(options) + device_table(command) +
+            stage_tables(command) + check_lines(command) + ratio_lines(command, options.bench.seed));
     status = exit_status(command);
   });
   return std::stoi(job.from_root(std::to_string(status)));

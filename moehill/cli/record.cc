@@ -167,10 +167,12 @@ void add_routing(Json& json, const PointResult& result) {
 }
 
 Json comm_json(const PointResult& result) {
-  Json sent = Json::array(), received = Json::array();
+  Json sent = Json::array(), received = Json::array(), flight = Json::array(), progress = Json::array();
   for (const Traffic& traffic : result.traffic) {
     sent.push_back(traffic.sent_bytes);
     received.push_back(traffic.received_bytes);
+    flight.push_back(traffic.flight_seconds);
+    progress.push_back(traffic.progress_calls);
   }
   const auto moved = [&](Move move) { return result.moved_bytes[static_cast<size_t>(move)]; };
   return {{"sent_bytes", sent},
@@ -179,7 +181,21 @@ Json comm_json(const PointResult& result) {
           {"combine_bytes", moved(Move::combine)},
           {"gradient_bytes", moved(Move::gradients)},
           {"metadata_bytes", moved(Move::metadata)},
-          {"lower_bound_bytes", result.lower_bound_bytes}};
+          {"lower_bound_bytes", result.lower_bound_bytes},
+          {"flight_s", flight},
+          {"progress_calls", progress}};
+}
+
+Json overlap_json(const PointResult& result) {
+  if (!result.overlap) return nullptr;
+  const Overlap& o = *result.overlap;
+  return {{"computation_s", o.computation},
+          {"communication_s", o.communication},
+          {"both_s", o.both},
+          {"hidden", number(o.hidden.median)},
+          {"ci_lo", number(o.hidden.ci_lo)},
+          {"ci_hi", number(o.hidden.ci_hi)},
+          {"n", o.hidden.n}};
 }
 
 Json check_json(const BenchOptions& o, const PointResult& result) {
@@ -255,6 +271,7 @@ Json make_record(const BenchOptions& options, const CommandResult& command, size
   json["stages"] = stages_json(result);
   add_routing(json, result);
   json["comm"] = comm_json(result);
+  json["overlap"] = overlap_json(result);
   json["memory"] = {{"predicted_bytes", command.predicted_bytes}, {"peak_rss_bytes", command.peak_rss_bytes}};
   json["check"] = check_json(options, result);
   json["hash"] = {{"plan", hex(result.plan_hash)}, {"output", hex(result.output_hash)}};

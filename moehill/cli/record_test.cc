@@ -75,6 +75,7 @@ TEST(Record, GoldenKeys) {
                                                     "skew",
                                                     "capacity",
                                                     "comm",
+                                                    "overlap",
                                                     "memory",
                                                     "check",
                                                     "hash",
@@ -133,7 +134,8 @@ TEST(Record, GoldenKeys) {
   EXPECT_EQ(keys(record["stages"]["devices"][0]), (std::vector<std::string>{"busy_s", "wait_s"}));
   EXPECT_EQ(keys(record["comm"]),
             (std::vector<std::string>{"sent_bytes", "received_bytes", "dispatch_bytes", "combine_bytes",
-                                      "gradient_bytes", "metadata_bytes", "lower_bound_bytes"}));
+                                      "gradient_bytes", "metadata_bytes", "lower_bound_bytes", "flight_s",
+                                      "progress_calls"}));
   EXPECT_EQ(keys(record["env"]),
             (std::vector<std::string>{"build", "compiler", "flags", "cpu", "caches", "cores", "mpi", "kernel",
                                       "system", "load_average"}));

@@ -28,6 +28,22 @@ double DeviceSeconds::busy() const {
   return seconds;
 }
 
+void take_overlaps(CommandResult& command) {
+  std::vector<PointResult> points;
+  for (size_t i = 0; i < command.points.size(); ++i) {
+    PointResult& result = command.points[i];
+    if (result.point.config.block.part != StepPart::whole) continue;
+    points.push_back(std::move(result));
+    if (i + 2 >= command.points.size() || command.points[i + 1].point.config.block.part == StepPart::whole)
+      continue;
+    const std::vector<double>&computation = command.points[i + 1].samples,
+          &communication = command.points[i + 2].samples;
+    if (points.back().timed() && !computation.empty() && !communication.empty())
+      points.back().overlap = overlap_of(computation, communication, points.back().samples);
+  }
+  command.points = std::move(points);
+}
+
 double model_flops_per_s(const PointResult& result) {
   const RunConfig& config = result.point.config;
   const int64_t computed = config.shape.assignments() - result.num_dropped;

@@ -10,6 +10,7 @@
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/device_events.h"
 #include "moehill/cli/environment.h"
+#include "moehill/cli/overlap.h"
 #include "moehill/cli/points.h"
 #include "moehill/model/predict.h"
 #include "moehill/routing/skew.h"
@@ -42,6 +43,7 @@ struct PointResult {
   std::vector<Traffic> traffic;                   // of one step, per device
   std::array<uint64_t, kNumMoves> moved_bytes{};  // of one step, all devices
   int64_t lower_bound_bytes = 0;
+  std::optional<Overlap> overlap;  // where it was asked for
   CheckResult check;
   std::optional<Prediction> prediction;  // where there is a probe of this machine
   uint64_t plan_hash = 0, output_hash = 0;
@@ -62,6 +64,9 @@ struct CommandResult {
   double predicted_bytes = 0, peak_rss_bytes = 0;
   std::vector<PointResult> points;
 };
+
+// Takes the points of parts alone out and notes their points' overlap instead.
+void take_overlaps(CommandResult& command);
 
 // Figures of a timed point (docs/metrics.md). FLOP/s by the model's FLOPs, less dropped assignments; by what
 // was executed; tokens/s.

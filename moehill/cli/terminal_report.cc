@@ -124,6 +124,25 @@ std::string result_table(const CommandResult& result) {
   return text;
 }
 
+std::string overlap_lines(const CommandResult& result) {
+  std::string text;
+  for (const PointResult& point : result.points) {
+    if (!point.overlap) continue;
+    text += overlap_line(point.point.label, *point.overlap);
+    int64_t calls = 0;
+    double flight = 0;
+    for (const Traffic& traffic : point.traffic) {
+      calls += traffic.progress_calls;
+      flight += traffic.flight_seconds;
+    }
+    if (calls > 0)
+      text += fmt::format("  messages in flight {:.2f} ms a device, moved on every {:.3f} ms\n",
+                          1e3 * flight / static_cast<double>(point.traffic.size()),
+                          1e3 * flight / static_cast<double>(calls));
+  }
+  return text;
+}
+
 std::string routing_lines(const CommandResult& result) {
   std::string text;
   for (const PointResult& point : result.points) {

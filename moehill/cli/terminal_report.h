@@ -16,6 +16,9 @@ std::string describe_command(const std::vector<Point>& points, const Environment
 // One line a point: median milliseconds with interval, FLOP/s, tokens/s, share of the measured peak, check.
 std::string result_table(const CommandResult& result);
 
+// Of each point whose parts were timed alone; empty without any.
+std::string overlap_lines(const CommandResult& result);
+
 // What skewed distributions promise and what they gave; empty for random and runs.
 std::string routing_lines(const CommandResult& result);
 

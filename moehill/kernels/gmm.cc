@@ -148,7 +148,7 @@ class Gmm final : public GroupedGemm {
     const ScratchSizes sizes = scratch_sizes(limits);
     float* at = static_cast<float*>(memory_.data());
     for (int i = 0; i < limits.num_threads; ++i, at += sizes.total()) {
-      scratch_.push_back({at, at + sizes.a, at + sizes.a + sizes.b, at + sizes.a + sizes.b + sizes.c, 0, 0});
+      scratch_.push_back({at, at + sizes.a, at + sizes.a + sizes.b, at + sizes.a + sizes.b + sizes.c});
     }
   }
 
@@ -158,6 +158,7 @@ class Gmm final : public GroupedGemm {
   void forward(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const WeightView& w,
                const ForwardOutput& out, Product product) override {
     const ProductBlocks sizes = blocks_of(limits_.blocks, product);
+    scratch_.front().polling = &team;
     fill_queue(team, groups, w, w.num_panels(), w.k, sizes);
     team.run([&](int i) {
       HWY_DYNAMIC_DISPATCH(forward_units)(queue_, a, w, sizes, out, scratch_[static_cast<size_t>(i)]);
@@ -167,6 +168,7 @@ class Gmm final : public GroupedGemm {
   void input_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& dc, const WeightView& w,
                   const MatView& da, bool accumulate, Product product) override {
     const ProductBlocks sizes = blocks_of(limits_.blocks, product);
+    scratch_.front().polling = &team;
     fill_queue(team, groups, w, (w.k + kPanelWidth - 1) / kPanelWidth, w.n, sizes);
     team.run([&](int i) {
       HWY_DYNAMIC_DISPATCH(input_grad_units)
@@ -177,6 +179,7 @@ class Gmm final : public GroupedGemm {
   void weight_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const RowSource& dc,
                    const WeightView& dw) override {
     check(team, groups, dw);
+    scratch_.front().polling = &team;
     queue_.fill(groups,
                 {.num_panels = dw.num_panels(),
                  .max_rows = 0,

@@ -206,6 +206,7 @@ HWY_NOINLINE void columns_unit(const GemmUnit& unit, const RowSource& a, int64_t
     const int64_t depth = std::min(sizes.depth, depth_all - base);
     pack_rows<T>(a, unit, base, depth, chunk, chunk_stride, scratch);
     for (int64_t pass = unit.panel_begin; pass < unit.panel_end; pass += sizes.pass_panels) {
+      scratch.poll();
       const int64_t pass_end = std::min<int64_t>(unit.panel_end, pass + sizes.pass_panels);
       float* sums = scratch.c + (deep ? (pass - unit.panel_begin) * strips * tile_floats : 0);
       for (int64_t k = 0; k < depth; k += chunk) {

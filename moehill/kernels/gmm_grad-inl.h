@@ -66,6 +66,7 @@ HWY_NOINLINE void grad_columns(const GemmUnit& unit, Range k, const RowSource& a
     for (int64_t pass = 0; pass < strips; pass += pass_strips) {
       const int64_t pass_end = std::min(strips, pass + pass_strips);
       for (int64_t p = unit.panel_begin; p < unit.panel_end; ++p) {
+        scratch.poll();
         const float* b = scratch.b + (p - unit.panel_begin) * rows.size() * kPanelWidth;
         for (int64_t s = pass; s < pass_end; ++s) {
           const int64_t k0 = k.begin + s * kTileRows;

@@ -102,6 +102,8 @@ struct GemmLimits {
 
 // Our own kernels: packed panels, register tiles, rows gathered while packing.
 std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits);
+// Asks for the same operands as `like` and leaves results as they are.
+std::unique_ptr<GroupedGemm> make_no_gemm(std::unique_ptr<GroupedGemm> like);
 int gmm_tile_rows();  // of a register tile on this CPU
 size_t gmm_workspace_bytes(const GemmLimits& limits);
 

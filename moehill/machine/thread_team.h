@@ -4,7 +4,9 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "moehill/base/partition.h"
@@ -42,6 +44,14 @@ class ThreadTeam {
   // member. One run at a time: not from inside a task, not from two threads at once. Allocates nothing.
   void run(TaskRef task);
 
+  // What member 0 does now and then in the middle of long tasks, because something else wants to be moved on;
+  // empty: nothing. Not from inside a task.
+  void set_poll(std::function<void()> poll) { poll_ = std::move(poll); }
+  // For a task's member 0.
+  void poll() const {
+    if (poll_) poll_();
+  }
+
   // Calls body(begin, end) on each member's share of [0, n).
   template <typename Body>
   void parallel_for(int64_t n, const Body& body) {
@@ -59,6 +69,7 @@ class ThreadTeam {
   int num_threads_;
   std::vector<int> cpus_;
   const TaskRef* task_ = nullptr;
+  std::function<void()> poll_;
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<uint32_t> num_pending_{0};
   std::atomic<bool> stopping_{false};

@@ -21,6 +21,9 @@ struct Traffic {
   uint64_t received_bytes = 0;
   // Seconds until all peers (on MPI: those of the node) had come to the collectives: waiting, not moving.
   double wait_seconds = 0;
+  // Of messages that travelled while the team worked: how long, and how often they were moved on meanwhile.
+  double flight_seconds = 0;
+  int64_t progress_calls = 0;
 };
 
 // By what the rows of the farthest peer come: its memory at the same addresses as here, memory of the node at

@@ -41,6 +41,7 @@ Block::Block(const MoeShape& shape, const BlockOptions& options, const BlockShar
   part_end_.resize(offset_.size() - 1);
   shared_offset_[1] = share.shared_tokens.size();
   gemm_ = make_backend(options.backend, gemm_limits(shape, options, share, rows, num_threads));
+  if (options.part == StepPart::communication) gemm_ = make_no_gemm(std::move(gemm_));
   // Laid out for the most rows a plan can have; what a plan does not use is never touched and takes no
   // memory.
   Scratch measure;

@@ -58,7 +58,7 @@ void Block::forward_split(ThreadTeam& team, const BlockOperands& operands, const
     mlp_down(context, rows_of(tokens), operands.experts, buffers.h, expert_out);
     enter(listener, Stage::combine);
     const float* const weight = has_preweight(options_.impl) ? nullptr : assignment_p_.data();
-    combine(team, tokens, expert_out, weight, base, out);
+    combine(team, {tokens.begin, std::min(tokens.end, out.rows)}, expert_out, weight, base, out);
   };
   up(own);
   underway.arrive();

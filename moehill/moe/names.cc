@@ -47,6 +47,11 @@ const char* name_of(CapacityPolicy policy) {
   return pick(names, policy);
 }
 
+const char* name_of(StepPart part) {
+  constexpr std::array names = {"whole", "computation", "communication"};
+  return names[static_cast<size_t>(part)];
+}
+
 const char* name_of(Fault fault) {
   constexpr std::array names = {"none",
                                 "offset_off_by_one",

@@ -45,6 +45,9 @@ enum class Fault {
   dw_of_wrong_expert,      // the first two experts' gradients exchanged
 };
 
+// What of a step is done; results are those of the whole alone.
+enum class StepPart { whole, computation, communication };
+
 struct BlockOptions {
   Backend backend = Backend::gmm;
   Impl impl = Impl::fused_w13;
@@ -59,6 +62,7 @@ struct BlockOptions {
   bool route_in_step = false;     // each step begins with the router, on each device for its own tokens
   bool renormalize_topk = false;  // with route_in_step: gate values of a token add up to 1
   BlockSizes blocks{};            // of backend gmm
+  StepPart part = StepPart::whole;
   bool expert_by_expert = false;  // one expert's rows at a time go through the MLP, not all together
 };
 
@@ -69,5 +73,6 @@ const char* name_of(Pass);
 const char* name_of(PackStrategy);
 const char* name_of(CapacityPolicy);
 const char* name_of(Fault);
+const char* name_of(StepPart);
 
 }  // namespace moehill

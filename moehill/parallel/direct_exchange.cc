@@ -21,6 +21,7 @@ class DirectExchange final : public RowExchange {
   }
 
   bool in_place() const override { return true; }
+  Range own_rows() const override { return {}; }
 
   void make_index(Group& group) override {
     const int64_t tokens = inputs_.config.shape.tokens;
@@ -47,7 +48,8 @@ class DirectExchange final : public RowExchange {
     return all_partial_.slice_rows(begin, begin + route_.num_received());
   }
 
-  void combine(Group& group, const MatView& base, const MatView& out) override {
+  void start_combine(Group&) override {}
+  void finish_combine(Group& group, const MatView& base, const MatView& out) override {
     group.barrier();
     combine_rows(group.team(), {all_partial_, partial_row_.data(), nullptr, group.size(), base}, out);
     group.count_reads(route_.receive_offsets(), route_.send_offsets(), row_bytes());

@@ -22,6 +22,8 @@ class MessageExchange final : public RowExchange {
     const Range own = result_tokens(inputs.config, inputs.rank);
     own_x_ = inputs.x.slice_rows(own.begin, own.end);
     own_y_ = inputs.y.slice_rows(own.begin, own.end);
+    rank_ = static_cast<size_t>(inputs.rank);
+    own_first_ = inputs.config.path == EpPath::fused;
     sent_ = {group, RaggedRoute::max_sent(inputs.config, inputs.rank), shape.hidden, shape.dtype};
     x_ = {group, shape.tokens, shape.hidden, shape.dtype};
     partial_ = {group, shape.tokens, shape.hidden, shape.dtype};
@@ -30,6 +32,9 @@ class MessageExchange final : public RowExchange {
   }
 
   bool in_place() const override { return false; }
+  Range own_rows() const override {
+    return {route_.receive_offsets()[rank_], route_.receive_offsets()[rank_ + 1]};
+  }
   void make_index(Group&) override {}
   void start_x(Group& group) override { start(group, own_x_, x_.view); }
   void start_y(Group& group) override { start(group, own_y_, y_.view); }
@@ -38,9 +43,12 @@ class MessageExchange final : public RowExchange {
   MatView y() const override { return y_.view.slice_rows(0, route_.num_received()); }
   MatView partial() const override { return partial_.view.slice_rows(0, route_.num_received()); }
 
-  void combine(Group& group, const MatView& base, const MatView& out) override {
-    group.all_to_all(partial_.view.data, route_.receive_offsets(), sent_.view.data, route_.send_offsets(),
-                     row_bytes());
+  void start_combine(Group& group) override {
+    group.start_all_to_all(partial_.view.data, route_.receive_offsets(), sent_.view.data,
+                           route_.send_offsets(), row_bytes());
+  }
+  void finish_combine(Group& group, const MatView& base, const MatView& out) override {
+    group.finish();
     const MatView returned = sent_.view.slice_rows(0, route_.num_sent());
     combine_rows(group.team(), {returned, route_.row_at_device(), nullptr, group.size(), base}, out);
   }
@@ -51,15 +59,22 @@ class MessageExchange final : public RowExchange {
   }
   void start(Group& group, const MatView& own, const MatView& received) {
     gather_rows(group.team(), {own, route_.sent_token()}, sent_.view.slice_rows(0, route_.num_sent()));
+    if (own_first_) {
+      const Range rows = own_rows();
+      gather_rows(group.team(), {own, route_.sent_token() + route_.send_offsets()[rank_]},
+                  received.slice_rows(rows.begin, rows.end));
+    }
     group.start_all_to_all(sent_.view.data, route_.send_offsets(), received.data, route_.receive_offsets(),
                            row_bytes());
   }
 
   const RaggedRoute& route_;
   MatView own_x_{}, own_y_{};
-  ExchangeRows sent_;     // [rows sent, H]; then what comes back
-  ExchangeRows x_, y_;    // [rows received, H]; y of backward
-  ExchangeRows partial_;  // [rows received, H] this device's part of y, then of dx
+  size_t rank_ = 0;
+  bool own_first_ = false;  // own rows are wanted before finish()
+  ExchangeRows sent_;       // [rows sent, H]; then what comes back
+  ExchangeRows x_, y_;      // [rows received, H]; y of backward
+  ExchangeRows partial_;    // [rows received, H] this device's part of y, then of dx
 };
 
 }  // namespace

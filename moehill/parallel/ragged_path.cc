@@ -3,9 +3,13 @@
 // device adds what comes back. Backward sends the rows of dy the same way and gets rows of dx and dp back.
 // Moves as many rows as the routing needs and no more.
 //
-// `fused`: the same plan with nothing copied where devices share an address space; elsewhere by messages.
-// Either way the shared expert works while rows are in flight, and partial sums are of the storage type and
-// added in the order of devices, so both give the same bits.
+// The shared expert works while rows are in flight.
+//
+// `fused`: the same plan with nothing copied where devices share an address space. Elsewhere by messages, and
+// with work for every flight: products of the own rows while the others come, and the own rows'
+// down-projection and the shared expert while sums return; backward, the shared expert's and the own rows'
+// first product, and the weights' gradients. Partial sums are of the storage type and added in the order of
+// devices, so both give the same bits.
 #include <optional>
 
 #include "moehill/parallel/row_exchange.h"
@@ -49,18 +53,17 @@ class RaggedPath final : public ParallelPath {
     ThreadTeam& team = group.team();
     enter(listener, Stage::dispatch);
     exchange_->start_x(group);
-    if (block_.has_shared()) block_.forward_shared(team, operands_, y_, listener);
-    enter(listener, Stage::dispatch);
-    exchange_->finish(group);
-    count_sent(group, Move::dispatch);
+    if (!splits()) forward_shared(team, listener);
     const BlockOperands operands = received_operands();
+    const Transfer transfer(*this, group, listener, Stage::dispatch, Stage::reduce);
     if (block_.packs_rows()) {
+      transfer.arrive();
       enter(listener, Stage::pack);
       block_.pack_rows(team, operands.x);
     }
-    block_.forward_routed(team, operands, {}, exchange_->partial(), listener);
-    enter(listener, Stage::reduce);
-    combine(group, y_);
+    block_.forward_routed(team, operands, {}, exchange_->partial(), listener, transfer);
+    if (splits()) forward_shared(team, listener);
+    combine(group, y_, Stage::reduce, listener);
   }
 
   void backward(Group& group, float dy_scale, StageListener* listener) override {
@@ -68,14 +71,11 @@ class RaggedPath final : public ParallelPath {
     enter(listener, Stage::dispatch_grad);
     exchange_->start_y(group);
     if (block_.has_shared()) block_.backward_shared(team, operands_, y_, dy_scale, dx_, listener);
-    enter(listener, Stage::dispatch_grad);
-    exchange_->finish(group);
-    count_sent(group, Move::dispatch);
     std::fill(partial_dp_.begin(), partial_dp_.end(), 0.0f);
+    const Transfer transfer(*this, group, listener, Stage::dispatch_grad, Stage::reduce_grad);
     block_.backward_routed(team, received_operands(), exchange_->y(), dy_scale, {}, exchange_->partial(),
-                           partial_dp_.data(), listener);
-    enter(listener, Stage::reduce_grad);
-    combine(group, dx_);
+                           partial_dp_.data(), listener, transfer);
+    combine(group, dx_, Stage::reduce_grad, listener);
     return_dp(group);
     count_sent(group, Move::metadata);
     if (shared_gradient_) shared_gradient_->reduce(group);
@@ -83,6 +83,45 @@ class RaggedPath final : public ParallelPath {
   }
 
  private:
+  // The rest of a dispatch, and a combine that starts as soon as the peers' sums are complete.
+  struct Transfer final : Underway {
+    Transfer(RaggedPath& path_of_device, Group& its_group, StageListener* its_listener, Stage dispatches,
+             Stage combines)
+        : path(path_of_device),
+          group(its_group),
+          listener(its_listener),
+          arrival(dispatches),
+          departure(combines) {
+      own = path.exchange_->own_rows();
+      split = path.splits();
+    }
+    void arrive() const override {
+      if (arrived) return;
+      arrived = true;
+      enter(listener, arrival);
+      path.exchange_->finish(group);
+      path.count_sent(group, Move::dispatch);
+    }
+    void leave() const override {
+      enter(listener, departure);
+      path.exchange_->start_combine(group);
+    }
+    RaggedPath& path;
+    Group& group;
+    StageListener* listener;
+    Stage arrival, departure;
+    mutable bool arrived = false;
+  };
+
+  // Whether products of the own rows fill the flights of the others'.
+  bool splits() const {
+    return inputs_.config.path == EpPath::fused && !exchange_->in_place() && block_.can_split();
+  }
+
+  void forward_shared(ThreadTeam& team, StageListener* listener) {
+    if (block_.has_shared()) block_.forward_shared(team, operands_, y_, listener);
+  }
+
   BlockOperands received_operands() const {
     BlockOperands operands = operands_;
     operands.x = exchange_->x();
@@ -90,8 +129,9 @@ class RaggedPath final : public ParallelPath {
   }
 
   // The adjoint of a dispatch: the shared expert's part is in `out` already.
-  void combine(Group& group, const MatView& out) {
-    exchange_->combine(group, block_.has_shared() ? out : MatView{}, out);
+  void combine(Group& group, const MatView& out, Stage stage, StageListener* listener) {
+    enter(listener, stage);
+    exchange_->finish_combine(group, block_.has_shared() ? out : MatView{}, out);
     count_sent(group, Move::combine);
   }
 

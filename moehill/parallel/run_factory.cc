@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "moehill/mesh/mute_group.h"
 #include "moehill/mesh/threads/thread_mesh.h"
 #include "moehill/parallel/operands.h"
 #include "moehill/parallel/path.h"
@@ -81,6 +82,7 @@ class BlockRun final : public Run {
     }
     for (int64_t rank = local_.begin; rank < local_.end; ++rank)
       paths_.push_back(make_device_path(static_cast<int>(rank)));
+    stepped_.resize(paths_.size());
     step_ = [this](Group& group) { step_device(group); };
     on_devices([this](Group& group) { path_of(group).prepare(group); });
     if (config().block.prequeue) {
@@ -212,7 +214,17 @@ class BlockRun final : public Run {
             moehill::plan_hash(path.block().plan()), path.block().executed_flops()};
   }
 
+  // The first step has all its parts, so that what is left out of the others finds a plan and rows there.
   void step_device(Group& group) {
+    if (config().block.part != StepPart::computation || !stepped_[local_index(group)]) {
+      stepped_[local_index(group)] = true;
+      return step_all(group, !config().block.prequeue);
+    }
+    MuteGroup mute(group);
+    step_all(mute, false);
+  }
+
+  void step_all(Group& group, bool makes_plan) {
     const size_t rank = static_cast<size_t>(group.rank());
     ParallelPath& path = path_of(group);
     StageListener* listener = listeners_->empty() ? nullptr : (*listeners_)[local_index(group)];
@@ -226,7 +238,7 @@ class BlockRun final : public Run {
       enter(listener, Stage::router);
       router_->route(result_tokens(config(), group.rank()), group.team());
     }
-    if (!config().block.prequeue) path.make_plan(group, listener);
+    if (makes_plan) path.make_plan(group, listener);
     path.forward(group, listener);
     plant_forward_fault(group.team(), path, rank);
     if (config().block.pass == Pass::forward_backward) {
@@ -238,9 +250,10 @@ class BlockRun final : public Run {
     }
     if (listener != nullptr) listener->finish();
     const Traffic after = group.traffic();
-    figures_[rank].traffic = {after.sent_bytes - before.sent_bytes,
-                              after.received_bytes - before.received_bytes,
-                              after.wait_seconds - before.wait_seconds};
+    figures_[rank].traffic = {
+        after.sent_bytes - before.sent_bytes, after.received_bytes - before.received_bytes,
+        after.wait_seconds - before.wait_seconds, after.flight_seconds - before.flight_seconds,
+        after.progress_calls - before.progress_calls};
   }
 
   // The router's gradient is made where its tokens are: it is tokens x experts, next to nothing.
@@ -295,6 +308,7 @@ class BlockRun final : public Run {
   std::vector<DeviceFigures> figures_;  // [P]; those of the local ones, and after collect() of all
   std::unique_ptr<StepRouter> router_;  // null: routed before the clock starts
   std::vector<std::unique_ptr<ParallelPath>> paths_;  // one a local device
+  std::vector<uint8_t> stepped_;                      // [paths]
   std::function<void(Group&)> step_;
   const std::vector<StageListener*>* listeners_ = nullptr;
 };

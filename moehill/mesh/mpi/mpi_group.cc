@@ -239,6 +239,7 @@ void MpiGroup::start_reduce_scatter(const void* input, DType input_dtype, std::s
   Group::start_reduce_scatter(input, input_dtype, offsets, output, output_dtype);
   announce(call_of(started()));
   post_slices({static_cast<const char*>(input), offsets, started().element_bytes}, false);
+  fly();
 }
 
 // Met already.

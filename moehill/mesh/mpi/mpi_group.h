@@ -79,6 +79,8 @@ class MpiGroup final : public Group {
                      size_t element_bytes);
   char* scratch(size_t bytes);
   void post_to_other_nodes();
+  void fly();
+  void land();
   void move_local_rows(const Started& call);
   const void* source_of(const Started& call, int from) const;
 
@@ -99,6 +101,7 @@ class MpiGroup final : public Group {
   std::vector<const void*> inputs_;  // [size]
   std::vector<void*> outputs_;       // up to num_local_
   Traffic traffic_;
+  double flight_begin_ = 0;
 };
 
 }  // namespace moehill

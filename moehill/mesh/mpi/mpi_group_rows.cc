@@ -5,6 +5,7 @@
 #include "moehill/mesh/copy.h"
 #include "moehill/mesh/mpi/mpi_group.h"
 
+#include "moehill/machine/clock.h"
 #include "moehill/mesh/arguments.h"
 #include "moehill/mesh/traffic.h"
 
@@ -94,10 +95,30 @@ void MpiGroup::post_to_other_nodes() {
     const Rows out = sent(started(), rank_, other(i));
     messages_.send(out.begin, out.bytes, other(i));
   }
+  fly();
+}
+
+// The library moves messages only inside its calls, so the team makes some between pieces of its work.
+void MpiGroup::fly() {
+  if (num_local_ == size_) return;
+  flight_begin_ = seconds();
+  team_.set_poll([this] {
+    int arrived = 0;
+    check_mpi("MPI_Iprobe",
+              MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_.get(), &arrived, MPI_STATUS_IGNORE));
+    ++traffic_.progress_calls;
+  });
+}
+
+void MpiGroup::land() {
+  if (num_local_ == size_) return;
+  team_.set_poll({});
+  traffic_.flight_seconds += seconds() - flight_begin_;
 }
 
 void MpiGroup::finish() {
   const Started call = take_started();
+  land();
   const bool to_all = call.kind == Started::Kind::all_to_all;
   meet(call_of(call), input_bytes(call, rank_), 0);
   if (call.kind == Started::Kind::reduce_scatter) return reduce_slices(call);

@@ -1,0 +1,34 @@
+// MuteGroup: a device's group whose collectives move nothing and wait for nobody, for the time of a step
+// without them. What they would have brought is whatever lay there.
+#pragma once
+
+#include "moehill/mesh/group.h"
+
+namespace moehill {
+
+class MuteGroup final : public Group {
+ public:
+  // `group`: whose device it is; must outlive this.
+  explicit MuteGroup(Group& group) : group_(group) {}
+
+  int rank() const override { return group_.rank(); }
+  int size() const override { return group_.size(); }
+  ThreadTeam& team() override { return group_.team(); }
+  Reach reach() const override { return group_.reach(); }
+  void barrier() override {}
+  void all_reduce(const void*, DType, void*, DType, int64_t) override {}
+  void start_all_gather(const void*, std::span<const int64_t>, size_t, void*) override {}
+  void start_all_to_all(const void*, std::span<const int64_t>, void*, std::span<const int64_t>,
+                        size_t) override {}
+  void start_reduce_scatter(const void*, DType, std::span<const int64_t>, void*, DType) override {}
+  void finish() override {}
+  std::shared_ptr<void> exchange_memory(size_t bytes) override { return group_.exchange_memory(bytes); }
+  std::shared_ptr<void> common_memory(size_t bytes) override { return group_.common_memory(bytes); }
+  void count_reads(std::span<const int64_t>, std::span<const int64_t>, size_t) override {}
+  Traffic traffic() const override { return {}; }
+
+ private:
+  Group& group_;
+};
+
+}  // namespace moehill
