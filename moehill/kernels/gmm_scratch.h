@@ -9,10 +9,10 @@ namespace moehill {
 
 // A cache line of its own: the counts are written all the time.
 struct alignas(64) GmmScratch {
-  float* a = nullptr;      // packed rows
-  float* b = nullptr;      // packed panels
-  float* c = nullptr;      // tiles of partial sums
-  float* zeros = nullptr;  // a row of zeros, as long as the longest operand row
+  float* a = nullptr;                   // packed rows
+  float* b = nullptr;                   // packed panels
+  float* c = nullptr;                   // tiles of partial sums
+  float* zeros = nullptr;               // a row of zeros, as long as the longest operand row
   const ThreadTeam* polling = nullptr;  // the team, for its member 0
   // Since it was made, products over columns alone: values packed, and blocks of B that strips have met.
   int64_t num_packed = 0, num_blocks = 0;
