@@ -55,4 +55,9 @@ std::string disturbance_between(const MachineTimes& before, const MachineTimes& 
   return text;
 }
 
+std::string lost_peak(double peak, double best_peak) {
+  if (peak <= 0 || peak >= kPeakShare * best_peak) return "";
+  return fmt::format("the cores gave {:.0f} % of their peak in other rounds", 100 * peak / best_peak);
+}
+
 }  // namespace moehill

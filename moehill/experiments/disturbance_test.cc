@@ -27,5 +27,12 @@ TEST(Disturbance, OthersAreWhatIsNotOurs) {
   EXPECT_EQ(disturbance_between(before, before, 0, 1), "");
 }
 
+TEST(Disturbance, HalfOfThePeakIsALostCore) {
+  EXPECT_EQ(lost_peak(0.1, 0.2), "the cores gave 50 % of their peak in other rounds");
+  EXPECT_EQ(lost_peak(0.17, 0.2), "");
+  EXPECT_EQ(lost_peak(0.2, 0.2), "");
+  EXPECT_EQ(lost_peak(0, 0.2), "");  // a record without a peak
+}
+
 }  // namespace
 }  // namespace moehill

@@ -1,8 +1,10 @@
 #include "moehill/experiments/driver.h"
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "moehill/base/error.h"
@@ -147,6 +149,7 @@ class Driver {
     result.exit_status = child.status;
     result.output_tail = child.error_tail;
     result.disturbance = disturbance_between(before, after, child.cpu_seconds, load);
+    if (result.disturbance.empty()) result.disturbance = lost_peak_of(i, result.records);
     result.disturbed = !result.disturbance.empty();
     journal_.finish(claim, result);
     if (child.status == kCheckFailedStatus) outcome_.check_failed = true;
@@ -156,6 +159,16 @@ class Driver {
     last_ = describe(point, claim, result);
     count();
     show(last_, true);
+  }
+
+  // Against the rounds of the point that this process has run.
+  std::string lost_peak_of(size_t i, const std::vector<StoredJson>& records) {
+    const StoredJson::json_pointer where("/peak/tflops_measured");
+    if (records.empty() || !records.front().contains(where) || !records.front()[where].is_number()) return "";
+    const double peak = records.front()[where].get<double>();
+    double& best = best_peak_[i];
+    best = std::max(best, peak);
+    return lost_peak(peak, best);
   }
 
   std::vector<std::string> command_line(size_t i) const {
@@ -220,7 +233,8 @@ class Driver {
   int64_t experiment_id_ = 0, remaining_ = 0;
   double begin_ = 0, measured_seconds_ = 0;
   bool claimed_some_ = false;
-  bool repeats_ = false;  // disturbed rounds again: only when every round has a result
+  bool repeats_ = false;                // disturbed rounds again: only when every round has a result
+  std::map<size_t, double> best_peak_;  // by point, TF/s
   std::string last_;
   SweepOutcome outcome_;
 };
