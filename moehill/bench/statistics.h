@@ -18,6 +18,9 @@ struct Summary {
   int64_t n = 0;
 };
 
+// Where half of the bursts that measure a peak stay below this share of the best, others use the cores too.
+inline constexpr double kPeakShare = 0.8;
+
 // Of at least one sample.
 double median_of(std::vector<double> samples);
 Summary summarize(std::span<const double> samples);

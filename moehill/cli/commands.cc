@@ -96,7 +96,7 @@ int dispatch(const std::vector<std::string>& args, const Job& job) {
     if (args[0] == command.name) return run(command, {args.begin() + 1, args.end()}, job);
   }
   return job.together([&] {
-    parse_choice("moehill", args[0], available_names(), {});
+    parse_choice("moehill", args[0], available_names());
     return kExitBadInput;  // not reached: parse_choice throws
   });
 }

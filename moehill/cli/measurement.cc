@@ -188,6 +188,7 @@ std::vector<PointResult> Measurement::take_results() {
     const int num_threads = yardstick_threads(config, job_);
     const bool here = config.mode != ParallelMode::none || job_.is_root();
     live.result.peak_flops = job_.sum(here ? yardstick_.peak_flops(num_threads) : 0);
+    live.result.typical_peak_flops = job_.sum(here ? yardstick_.typical_peak_flops(num_threads) : 0);
     live.result.read_bytes_per_s = job_.sum(here ? yardstick_.read_bytes_per_s(num_threads) : 0);
     results.push_back(std::move(live.result));
   }

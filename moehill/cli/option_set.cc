@@ -59,10 +59,10 @@ void OptionSet::flag(const std::string& name, bool* value, const std::string& he
 }
 
 void OptionSet::choose(const std::string& name, const std::vector<std::string>& names,
-                       const std::vector<std::string>& not_yet, const std::string& default_text,
-                       const std::string& help, std::function<void(size_t)> set) {
+                       const std::string& default_text, const std::string& help,
+                       std::function<void(size_t)> set) {
   custom(name, fmt::format("{}", fmt::join(names, "|")), default_text, help,
-         [=](const std::string& text) { set(parse_choice(name, text, names, not_yet)); });
+         [=](const std::string& text) { set(parse_choice(name, text, names)); });
 }
 
 void OptionSet::hide(const std::string& name) {

@@ -39,27 +39,26 @@ class OptionSet {
 
   // One of `names`, whose first entry that equals *value is the default.
   template <typename E>
-  void choice(const std::string& name, E* value, const std::vector<Named<E>>& names, const std::string& help,
-              const std::vector<std::string>& not_yet = {}) {
+  void choice(const std::string& name, E* value, const std::vector<Named<E>>& names,
+              const std::string& help) {
     std::string default_text;
     for (const Named<E>& named : names) {
       if (named.value == *value && default_text.empty()) default_text = named.name;
     }
-    choose(name, names_of(names), not_yet, default_text, help, [=](size_t i) { *value = names[i].value; });
+    choose(name, names_of(names), default_text, help, [=](size_t i) { *value = names[i].value; });
   }
 
   // One of `names` or, by one of the words in `every` ("both", "all"), each of them in turn.
   template <typename E>
   void choices(const std::string& name, std::vector<E>* values, const std::vector<Named<E>>& names,
-               const std::vector<std::string>& every, const std::string& help,
-               const std::vector<std::string>& not_yet = {}) {
+               const std::vector<std::string>& every, const std::string& help) {
     std::vector<std::string> words = names_of(names);
     words.insert(words.end(), every.begin(), every.end());
     std::string default_text;
     for (const Named<E>& named : names) {
       if (named.value == values->front() && default_text.empty()) default_text = named.name;
     }
-    choose(name, words, not_yet, default_text, help, [=](size_t i) {
+    choose(name, words, default_text, help, [=](size_t i) {
       values->clear();
       for (size_t j = 0; j < names.size(); ++j) {
         if (i >= names.size() || i == j) values->push_back(names[j].value);
@@ -92,8 +91,7 @@ class OptionSet {
     for (const Named<E>& named : names) result.push_back(named.name);
     return result;
   }
-  void choose(const std::string& name, const std::vector<std::string>& names,
-              const std::vector<std::string>& not_yet, const std::string& default_text,
+  void choose(const std::string& name, const std::vector<std::string>& names, const std::string& default_text,
               const std::string& help, std::function<void(size_t)> set);
   bool is_name(const std::string& argument) const;
   [[noreturn]] void refuse_unknown(const std::string& argument) const;

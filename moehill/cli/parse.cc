@@ -96,14 +96,11 @@ std::vector<int64_t> parse_integer_list(const std::string& option, const std::st
   return values;
 }
 
-size_t parse_choice(const std::string& option, const std::string& text, const std::vector<std::string>& names,
-                    const std::vector<std::string>& not_yet) {
+size_t parse_choice(const std::string& option, const std::string& text,
+                    const std::vector<std::string>& names) {
   const auto found = std::find(names.begin(), names.end(), text);
   if (found != names.end()) return static_cast<size_t>(found - names.begin());
   const std::string allowed = fmt::format("{}", fmt::join(names, ", "));
-  if (std::find(not_yet.begin(), not_yet.end(), text) != not_yet.end()) {
-    throw input_error(option, quoted(text) + ", which is not there yet", allowed, "choose one of these");
-  }
   const std::string nearest = nearest_name(text, names);
   throw input_error(
       option, quoted(text), allowed,

@@ -24,10 +24,10 @@ double parse_number(const std::string& option, const std::string& text, double l
 std::vector<int64_t> parse_integer_list(const std::string& option, const std::string& text, int64_t lo,
                                         int64_t hi);
 
-// The position of `text` in `names`. A name of `not_yet` is an error that says that it is not there yet; any
-// other text one that lists the names and suggests the nearest.
-size_t parse_choice(const std::string& option, const std::string& text, const std::vector<std::string>& names,
-                    const std::vector<std::string>& not_yet);
+// The position of `text` in `names`; any other text is an error that lists the names and suggests the
+// nearest.
+size_t parse_choice(const std::string& option, const std::string& text,
+                    const std::vector<std::string>& names);
 
 // Text in quotes, cut after 60 characters, control characters shown as '?'.
 std::string quoted(const std::string& text);

@@ -112,6 +112,7 @@ void add_throughput(Json& json, const PointResult& result) {
   json["tflops_per_device"] = number_if(ok, tflops / result.point.config.num_devices);
   json["tokens_per_s"] = number_if(ok, ok ? tokens_per_s(result) : 0);
   json["peak"] = {{"tflops_measured", number_if(result.peak_flops > 0, result.peak_flops / 1e12)},
+                  {"tflops_typical", number_if(result.peak_flops > 0, result.typical_peak_flops / 1e12)},
                   {"fraction", number_if(ok && result.peak_flops > 0, ok ? peak_fraction(result) : 0)},
                   {"read_gbps", number_if(result.read_bytes_per_s > 0, result.read_bytes_per_s / 1e9)}};
 }

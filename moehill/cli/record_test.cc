@@ -34,6 +34,7 @@ PointResult made_up_result(ParallelMode mode, double median) {
   r.check.worst_row = "dw1 expert 3 row 17: 2.0e-03";
   r.plan_hash = mode == ParallelMode::ep ? 7 : 5;
   r.peak_flops = 1e11;
+  r.typical_peak_flops = 9e10;
   r.read_bytes_per_s = 2e10;
   return r;
 }
@@ -126,7 +127,8 @@ TEST(Record, GoldenKeys) {
             (std::vector<std::string>{"devices", "threads_per_device", "cores", "mesh", "nodes"}));
   EXPECT_EQ(keys(record["time_s"]),
             (std::vector<std::string>{"median", "ci_lo", "ci_hi", "min", "max", "n", "coverage", "samples"}));
-  EXPECT_EQ(keys(record["peak"]), (std::vector<std::string>{"tflops_measured", "fraction", "read_gbps"}));
+  EXPECT_EQ(keys(record["peak"]),
+            (std::vector<std::string>{"tflops_measured", "tflops_typical", "fraction", "read_gbps"}));
   EXPECT_EQ(keys(record["stages"]),
             (std::vector<std::string>{"forward", "backward", "unaccounted_s", "step_s", "devices",
                                       "slowest_device", "busy_max_over_mean"}));

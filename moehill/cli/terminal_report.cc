@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "moehill/bench/statistics.h"
 #include "moehill/cli/table.h"
 
 namespace moehill {
@@ -120,6 +121,11 @@ std::string result_table(const CommandResult& result) {
                         first.peak_flops / 1e9,
                         first.point.config.num_devices * first.point.config.threads_per_device,
                         first.read_bytes_per_s / 1e9);
+    if (first.typical_peak_flops < kPeakShare * first.peak_flops)
+      text += fmt::format(
+          "disturbed: half of the peak's bursts gave {:.1f} GF/s or less; other work takes part of the "
+          "cores\n",
+          first.typical_peak_flops / 1e9);
   }
   return text;
 }

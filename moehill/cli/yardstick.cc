@@ -1,5 +1,7 @@
 #include "moehill/cli/yardstick.h"
 
+#include <algorithm>
+
 #include "moehill/bench/statistics.h"
 #include "moehill/kernels/peak.h"
 #include "moehill/machine/pinning.h"
@@ -44,7 +46,12 @@ double Yardstick::median(int num_threads, std::vector<double> Team::*samples) co
   return found == teams_.end() || (found->second.*samples).empty() ? 0 : median_of(found->second.*samples);
 }
 
-double Yardstick::peak_flops(int num_threads) const { return median(num_threads, &Team::flops); }
+double Yardstick::peak_flops(int num_threads) const {
+  const auto found = teams_.find(num_threads);
+  if (found == teams_.end() || found->second.flops.empty()) return 0;
+  return *std::max_element(found->second.flops.begin(), found->second.flops.end());
+}
+double Yardstick::typical_peak_flops(int num_threads) const { return median(num_threads, &Team::flops); }
 double Yardstick::tile_flops(int num_threads) const { return median(num_threads, &Team::tile); }
 double Yardstick::read_bytes_per_s(int num_threads) const { return median(num_threads, &Team::bandwidth); }
 

@@ -22,8 +22,10 @@ class Yardstick {
   void measure_tile();
   void measure_bandwidth();
 
-  // Medians of the measurements so far; 0 without any.
+  // The best of the measurements so far: what else runs on the machine only lowers them. 0 without any.
   double peak_flops(int num_threads) const;
+  // Medians of them.
+  double typical_peak_flops(int num_threads) const;
   double tile_flops(int num_threads) const;
   double read_bytes_per_s(int num_threads) const;
   int num_measurements() const { return num_measurements_; }

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "moehill/bench/statistics.h"
 #include "moehill/machine/clock.h"
 
 namespace moehill {
@@ -55,9 +56,9 @@ std::string disturbance_between(const MachineTimes& before, const MachineTimes& 
   return text;
 }
 
-std::string lost_peak(double peak, double best_peak) {
-  if (peak <= 0 || peak >= kPeakShare * best_peak) return "";
-  return fmt::format("the cores gave {:.0f} % of their peak in other rounds", 100 * peak / best_peak);
+std::string lost_peak(double typical_peak, double best_peak) {
+  if (typical_peak <= 0 || typical_peak >= kPeakShare * best_peak) return "";
+  return fmt::format("the cores gave {:.0f} % of their peak", 100 * typical_peak / best_peak);
 }
 
 }  // namespace moehill

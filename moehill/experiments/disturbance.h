@@ -25,12 +25,9 @@ inline constexpr double kOtherShare = 0.10, kStolenShare = 0.02;
 std::string disturbance_between(const MachineTimes& before, const MachineTimes& after, double own_cpu_seconds,
                                 double load);
 
-// Two virtual CPUs on one core take no time from each other that the system counts, but the FMA peak that a
-// run measures beside its steps falls to a half. Below this share of the best peak of the same point a result
-// is disturbed.
-inline constexpr double kPeakShare = 0.8;
-
-// In words, as above; empty from that share on, and where either is not known (0).
-std::string lost_peak(double peak, double best_peak);
+// Two virtual CPUs on one core take no time from each other that the system counts, but the FMA peak of the
+// run (median of the bursts between its steps) falls to a half. Below kPeakShare of the best peak of the
+// point a result is disturbed: in words, as above; empty otherwise, and where either is not known (0).
+std::string lost_peak(double typical_peak, double best_peak);
 
 }  // namespace moehill

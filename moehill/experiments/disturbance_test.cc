@@ -28,7 +28,7 @@ TEST(Disturbance, OthersAreWhatIsNotOurs) {
 }
 
 TEST(Disturbance, HalfOfThePeakIsALostCore) {
-  EXPECT_EQ(lost_peak(0.1, 0.2), "the cores gave 50 % of their peak in other rounds");
+  EXPECT_EQ(lost_peak(0.1, 0.2), "the cores gave 50 % of their peak");
   EXPECT_EQ(lost_peak(0.17, 0.2), "");
   EXPECT_EQ(lost_peak(0.2, 0.2), "");
   EXPECT_EQ(lost_peak(0, 0.2), "");  // a record without a peak

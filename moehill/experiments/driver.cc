@@ -163,12 +163,14 @@ class Driver {
 
   // Against the rounds of the point that this process has run.
   std::string lost_peak_of(size_t i, const std::vector<StoredJson>& records) {
-    const StoredJson::json_pointer where("/peak/tflops_measured");
-    if (records.empty() || !records.front().contains(where) || !records.front()[where].is_number()) return "";
-    const double peak = records.front()[where].get<double>();
+    const auto peak = [&](const char* key) {
+      const StoredJson::json_pointer where(key);
+      const bool known = !records.empty() && records[0].contains(where) && records[0][where].is_number();
+      return known ? records[0][where].get<double>() : 0.0;
+    };
     double& best = best_peak_[i];
-    best = std::max(best, peak);
-    return lost_peak(peak, best);
+    best = std::max(best, peak("/peak/tflops_measured"));
+    return lost_peak(peak("/peak/tflops_typical"), best);
   }
 
   std::vector<std::string> command_line(size_t i) const {
