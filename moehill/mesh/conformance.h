@@ -147,6 +147,8 @@ void check_reduce_scatter(Group& group, DType input_dtype, DType output_dtype,
 void check_all_gather(Group& group, DType dtype, int64_t row, const std::vector<int64_t>& offsets,
                       bool in_place, How how = {});
 void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t scale, How how = {});
+// how.split_phase: with work between the parts.
+void check_round_trip(Group& group, int64_t row, int64_t scale, int num_parts, How how = {});
 
 }  // namespace moehill
 

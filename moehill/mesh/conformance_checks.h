@@ -142,4 +142,99 @@ inline void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t sca
   EXPECT_EQ(num_wrong, 0);
 }
 
+// Of n rows of a pair, where part `part` begins: parts grow, so that the first are empty where n is small;
+// the answers' shrink.
+inline int64_t cut_at(int64_t n, int num_parts, int part, bool answers) {
+  const int64_t p = answers ? num_parts - part : part, all = int64_t{num_parts} * num_parts;
+  return answers ? n - n * p * p / all : n * p * p / all;
+}
+inline std::vector<int64_t> cuts_of(const std::vector<int64_t>& offsets, int num_parts, bool answers) {
+  std::vector<int64_t> cuts;
+  for (size_t r = 0; r + 1 < offsets.size(); ++r) {
+    for (int p = 0; p <= num_parts; ++p)
+      cuts.push_back(offsets[r] + cut_at(offsets[r + 1] - offsets[r], num_parts, p, answers));
+  }
+  return cuts;
+}
+
+// The rows go in parts, and each rank answers with their negatives.
+struct RoundTripCheck {
+  RoundTripCheck(Group& its_group, int64_t row_elements, int64_t row_scale, int parts, How how)
+      : group(its_group),
+        row(row_elements),
+        scale(row_scale),
+        num_parts(parts),
+        sends(sends_of(group.rank(), group.size(), scale)),
+        receives{0},
+        sent(test_array(group, how.exchange_input, DType::f32, sends.back() * row)),
+        received(group, how.exchange_output, DType::f32, num_received() * row),
+        answer(group, how.exchange_input, DType::f32, num_received() * row),
+        answered(group, how.exchange_output, DType::f32, sends.back() * row) {
+    sent_cuts = cuts_of(sends, num_parts, false);
+    received_cuts = cuts_of(receives, num_parts, false);
+    answer_cuts = cuts_of(receives, num_parts, true);
+    answered_cuts = cuts_of(sends, num_parts, true);
+  }
+  int64_t num_received() {
+    if (receives.size() == 1) {
+      for (int from = 0; from < group.size(); ++from)
+        receives.push_back(receives.back() + rows_between(from, group.rank(), scale));
+    }
+    return receives.back();
+  }
+  RoundTrip arguments() {
+    return {num_parts,     static_cast<size_t>(row) * sizeof(float),
+            sends,         receives,
+            sent.data(),   received.data(),
+            answer.data(), answered.data(),
+            sent_cuts,     received_cuts,
+            answer_cuts,   answered_cuts};
+  }
+  // body(index of an element, its value as it was sent) for a part of what comes from each rank.
+  template <typename Body>
+  void for_each_received(const std::vector<int64_t>& cuts, int part, const Body& body) {
+    for (int from = 0; from < group.size(); ++from) {
+      const size_t f = static_cast<size_t>(from),
+                   at = f * static_cast<size_t>(num_parts + 1) + static_cast<size_t>(part);
+      const int64_t first_sent = sends_of(from, group.size(), scale)[static_cast<size_t>(group.rank())] * row;
+      for (int64_t i = cuts[at] * row; i < cuts[at + 1] * row; ++i)
+        body(i, test_value(from, first_sent + i - receives[f] * row));
+    }
+  }
+  void run(bool works_between) {
+    int64_t num_wrong = 0;
+    group.start_round_trip(arguments());
+    for (int part = 0; part < num_parts; ++part) {
+      for (int i = 0; works_between && i < 20 && !group.has_landed(part); ++i) use_the_team(group);
+      if (part % 3 == 1 && part + 1 < num_parts) continue;  // awaited and answered with the next
+      group.await(part);
+      for (int p = std::max(0, part - 1); p <= part; ++p) {
+        for_each_received(received_cuts, p,
+                          [&](int64_t i, float value) { num_wrong += received.at(i) != value; });
+        for_each_received(answer_cuts, p, [&](int64_t i, float value) { answer.set(i, -value); });
+      }
+      group.answer(part);
+    }
+    group.finish_round_trip();
+    EXPECT_EQ(num_wrong, 0);
+  }
+
+  Group& group;
+  int64_t row, scale;
+  int num_parts;
+  std::vector<int64_t> sends, receives, sent_cuts, received_cuts, answer_cuts, answered_cuts;
+  GuardedArray sent, received, answer, answered;
+};
+
+inline void check_round_trip(Group& group, int64_t row, int64_t scale, int num_parts, How how) {
+  RoundTripCheck check(group, row, scale, num_parts, how);
+  const int64_t row_bytes = row * static_cast<int64_t>(sizeof(float));
+  const int64_t kept = rows_between(group.rank(), group.rank(), scale);
+  const int64_t bytes = (check.sends.back() + check.receives.back() - 2 * kept) * row_bytes;
+  expect_traffic(group, bytes, bytes, [&] { check.run(how.split_phase); });
+  EXPECT_EQ(check.answered.num_wrong([&](int64_t i) { return -test_value(group.rank(), i); }), 0);
+  EXPECT_EQ(check.sent.num_wrong([&](int64_t i) { return test_value(group.rank(), i); }), 0);
+  EXPECT_TRUE(check.received.guards_intact() && check.answer.guards_intact());
+}
+
 }  // namespace moehill

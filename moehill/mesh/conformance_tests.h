@@ -140,6 +140,20 @@ TEST_P(MeshConformance, SplitPhaseDoesWhatOneCallDoes) {
   });
 }
 
+// Uneven and empty parts, more parts than rows, parts of many messages; a part is awaited alone or with the
+// next.
+TEST_P(MeshConformance, RoundTripsComeBackInParts) {
+  run_([](Group& group) {
+    for (const How how : {How{}, How{true, true}, How{true, true, true}, How{false, true, true}}) {
+      for (const int num_parts : {1, 2, 5, 13}) {
+        for (const int64_t scale : {0, 1, 40}) check_round_trip(group, 3, scale, num_parts, how);
+      }
+      check_round_trip(group, 2048, 50, 4, how);
+    }
+    check_all_to_all(group, DType::f32, 3, 10);
+  });
+}
+
 TEST_P(MeshConformance, SumsOnExchangeMemory) {
   run_([](Group& group) {
     for (const How how : kExchangeHows) {
@@ -255,7 +269,7 @@ TEST_P(MeshConformance, RandomSequencesOfCollectives) {
       const DType input = kDTypes[size % 2], output = kDTypes[size / 2 % 2];
       const int64_t n = size / 4 % 3000;
       const How how{choice / 8 % 3 == 0, choice / 32 % 3 == 0, choice / 128 % 2 == 0};
-      switch (choice % 6) {
+      switch (choice % 7) {
         case 0:
           group.barrier();
           break;
@@ -271,6 +285,9 @@ TEST_P(MeshConformance, RandomSequencesOfCollectives) {
           break;
         case 4:
           check_all_gather(group, input, 1 + n % 5, uneven_offsets(group.size(), n / 5), size % 3 == 0, how);
+          break;
+        case 5:
+          check_round_trip(group, 1 + n % 5, n / 20, 1 + static_cast<int>(n % 4), how);
           break;
         default:
           check_all_to_all(group, input, 1 + n % 5, n / 20, how);

@@ -44,6 +44,31 @@ void Group::start_reduce_scatter(const void* input, DType input_dtype, std::span
               .output_dtype = output_dtype};
 }
 
+void Group::begin_trip(const RoundTrip& trip) {
+  require_idle("round_trip");
+  check_offsets("round_trip", trip.send_offsets, size());
+  check_offsets("round_trip", trip.receive_offsets, size());
+  trip_ = trip;
+  trip_landed_ = false;
+}
+
+// One after the other, where nothing is gained by parts.
+void Group::start_round_trip(const RoundTrip& trip) {
+  begin_trip(trip);
+  start_all_to_all(trip.sent, trip.send_offsets, trip.received, trip.receive_offsets, trip.row_bytes);
+}
+
+void Group::await(int) {
+  if (!std::exchange(trip_landed_, true)) finish();
+}
+
+void Group::answer(int part) {
+  if (part + 1 < trip_.num_parts) return;
+  start_all_to_all(trip_.answer, trip_.receive_offsets, trip_.answered, trip_.send_offsets, trip_.row_bytes);
+}
+
+void Group::finish_round_trip() { finish(); }
+
 void Group::require_idle(const char* call) const {
   MOEHILL_CHECK(started_.kind == Started::Kind::none, "{} on rank {} before finish() of {}", call, rank(),
                 started_.name());

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "moehill/machine/thread_team.h"
+#include "moehill/mesh/round_trip.h"
 #include "moehill/mesh/started.h"
 #include "moehill/tensor/matrix.h"
 
@@ -84,6 +85,19 @@ class Group {
                                     void* output, DType output_dtype);
   virtual void finish() = 0;
 
+  // An all_to_all there and another back, in flight together: parts of the rows travel in their order while
+  // others are worked on, as far as the mesh can. start, await(p) for some p, answer(p) for some p up to the
+  // last, finish_round_trip(); no other method in between. Memory stays as it is until the end, but for the
+  // answers before their answer().
+  virtual void start_round_trip(const RoundTrip& trip);
+  // Whether await(part) would return at once. Not collective.
+  virtual bool has_landed(int) { return false; }
+  // Returns when the parts up to this one are there, and so are those of the ranks of this node, all of them.
+  virtual void await(int part);
+  // The answers of the parts up to this one are complete.
+  virtual void answer(int part);
+  virtual void finish_round_trip();
+
   // Zeroed memory of this rank, 64-byte aligned at least (2 MiB when large), that the peers on the same node
   // reach too: rows that lie in it move by one copy. Collective; `bytes` may differ between ranks. Any other
   // memory is as right and may be slower. It must be gone before the mesh is, and what is gone on all ranks
@@ -116,12 +130,17 @@ class Group {
   // What finish() has to do; nothing is in flight afterwards, whatever becomes of it.
   Started take_started();
   const Started& started() const { return started_; }
+  const RoundTrip& trip() const { return trip_; }
+  // Notes the arguments of a round trip.
+  void begin_trip(const RoundTrip& trip);
   void report_wait(double begin, double end) const {
     if (wait_listener_) wait_listener_(begin, end);
   }
 
  private:
   Started started_;
+  RoundTrip trip_;
+  bool trip_landed_ = false;
   std::function<void(double, double)> wait_listener_;
 };
 

@@ -55,6 +55,16 @@ void Messages::receive(void* to, size_t bytes, int from) {
   });
 }
 
+// Statuses and errors are left to finish(), which MPI_Test would take them from.
+bool Messages::are_done() {
+  for (; num_done_ < requests_.size(); ++num_done_) {
+    int done = 0;
+    const int code = MPI_Request_get_status(requests_[num_done_], &done, MPI_STATUS_IGNORE);
+    if (code == MPI_SUCCESS && done == 0) return false;
+  }
+  return true;
+}
+
 // One by one: MPI_Waitall returns at the first bad message and leaves others pending, which would write into
 // memory that the caller gives back after the exception.
 void Messages::finish(const char* collective) {
@@ -62,6 +72,7 @@ void Messages::finish(const char* collective) {
   codes_.resize(requests_.size());
   for (size_t i = 0; i < requests_.size(); ++i) codes_[i] = MPI_Wait(&requests_[i], &statuses_[i]);
   requests_.clear();
+  num_done_ = 0;
   const Emptied nothing_expected{expected_};
   for (size_t i = 0; i < expected_.size(); ++i) check(collective, expected_[i], statuses_[i], codes_[i]);
 }
@@ -75,6 +86,7 @@ void Messages::abandon(const std::function<bool(int)>& agrees) {
     }
   }
   requests_.clear();
+  num_done_ = 0;
   expected_.clear();
 }
 

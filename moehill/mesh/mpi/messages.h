@@ -20,11 +20,17 @@ class Messages {
   void send(const void* from, size_t bytes, int to);
   void receive(void* to, size_t bytes, int from);
 
+  // Whether finish() would return at once.
+  bool are_done();
   // Waits for all of them. Throws CollectiveError, naming `collective`, if a rank sent another number of
   // bytes than was expected of it; what arrived is undefined then.
   void finish(const char* collective);
   // Waits for the messages of the ranks that agree(rank), and for no others: those will not match ours.
   void abandon(const std::function<bool(int)>& agrees);
+  // Waits for none.
+  void abandon() {
+    abandon([](int) { return false; });
+  }
   // Of the messages from now on.
   void use_tag(int tag) { tag_ = tag; }
 
@@ -38,6 +44,7 @@ class Messages {
 
   MPI_Comm comm_;
   size_t piece_bytes_;
+  size_t num_done_ = 0;  // requests at the front that are known to be complete
   int tag_ = kFirstRowsTag;
   std::vector<MPI_Request> requests_;
   std::vector<Expected> expected_;  // [requests]

@@ -57,16 +57,20 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
   for (int r = 0; r < size_; ++r) {
     if (!is_local(r)) others.push_back(r);
   }
+  trip_messages_.emplace(comm_.get(), piece_bytes, others);
   headers_.emplace(comm_.get(), std::move(others), size_);
   const size_t bytes = NodeRendezvous::memory_bytes(num_local_, size_);
   meeting_place_.emplace(node_.get(), local_rank_ == 0 ? bytes : 0, static_cast<size_t>(kLineBytes));
   if (local_rank_ == 0) NodeRendezvous::prepare(meeting_place_->part(0));
   check_mpi("MPI_Barrier", MPI_Barrier(node_.get()));
-  rendezvous_.emplace(meeting_place_->part(0), local_rank_, num_local_, size_, num_spins(team), [this] {
-    int arrived = 0;
-    check_mpi("MPI_Iprobe",
-              MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_.get(), &arrived, MPI_STATUS_IGNORE));
-  });
+  rendezvous_.emplace(meeting_place_->part(0), local_rank_, num_local_, size_, num_spins(team),
+                      [this] { move_on(); });
+}
+
+void MpiGroup::move_on() {
+  int arrived = 0;
+  check_mpi("MPI_Iprobe", MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_.get(), &arrived, MPI_STATUS_IGNORE));
+  trip_messages_->advance();
 }
 
 void MpiGroup::announce(const Call& call) {
@@ -82,6 +86,7 @@ void MpiGroup::agree() {
   } catch (const CollectiveError&) {
     comm_.keep();
     messages_.abandon([this](int rank) { return headers_->agrees(rank); });
+    trip_messages_->abandon();
     rendezvous_->part();
     throw;
   }

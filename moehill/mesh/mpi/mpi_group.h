@@ -15,6 +15,7 @@
 #include "moehill/mesh/mpi/exchange_windows.h"
 #include "moehill/mesh/mpi/messages.h"
 #include "moehill/mesh/mpi/node_rendezvous.h"
+#include "moehill/mesh/mpi/trip_messages.h"
 #include "moehill/tensor/buffer.h"
 
 namespace moehill {
@@ -41,6 +42,11 @@ class MpiGroup final : public Group {
   void start_reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
                             void* output, DType output_dtype) override;
   void finish() override;
+  void start_round_trip(const RoundTrip& trip) override;
+  bool has_landed(int part) override;
+  void await(int part) override;
+  void answer(int part) override;
+  void finish_round_trip() override;
   std::shared_ptr<void> exchange_memory(size_t bytes) override;
   std::shared_ptr<void> common_memory(size_t bytes) override;
   void count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
@@ -79,8 +85,11 @@ class MpiGroup final : public Group {
                      size_t element_bytes);
   char* scratch(size_t bytes);
   void post_to_other_nodes();
+  void move_on();
   void fly();
   void land();
+  Call call_of_trip() const;
+  void move_trip_rows(const Started& way);
   void move_local_rows(const Started& call);
   const void* source_of(const Started& call, int from) const;
 
@@ -93,6 +102,8 @@ class MpiGroup final : public Group {
   std::optional<SharedWindow> meeting_place_;
   std::optional<NodeRendezvous> rendezvous_;
   Messages messages_;
+  std::optional<TripMessages> trip_messages_;
+  bool trip_agreed_ = false;
   std::optional<CallHeaders> headers_;
   NodeRendezvous::Meeting meeting_;  // of the running collective
   Buffer scratch_;                   // slices received, kept between calls

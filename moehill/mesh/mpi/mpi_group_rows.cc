@@ -103,9 +103,7 @@ void MpiGroup::fly() {
   if (num_local_ == size_) return;
   flight_begin_ = seconds();
   team_.set_poll([this] {
-    int arrived = 0;
-    check_mpi("MPI_Iprobe",
-              MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_.get(), &arrived, MPI_STATUS_IGNORE));
+    move_on();
     ++traffic_.progress_calls;
   });
 }
@@ -131,6 +129,74 @@ void MpiGroup::finish() {
   const size_t rank = static_cast<size_t>(rank_);
   const int64_t own = call.receive_offsets[rank + 1] - call.receive_offsets[rank];
   count_all_gather(traffic_, size_, own, call.receive_offsets.back(), call.element_bytes);
+}
+
+// A round trip and a plain all_to_all do not go together.
+Call MpiGroup::call_of_trip() const {
+  return {.kind = CallKind::all_to_all, .n = trip().num_parts, .element_bytes = trip().row_bytes};
+}
+
+void MpiGroup::start_round_trip(const RoundTrip& trip) {
+  if (num_local_ == size_) return Group::start_round_trip(trip);
+  begin_trip(trip);
+  trip_agreed_ = false;
+  Call call = call_of_trip();
+  call.rank = rank_;
+  const int tag = headers_->post(call);
+  messages_.use_tag(tag);
+  trip_messages_->start(trip, tag);
+  fly();
+}
+
+bool MpiGroup::has_landed(int part) { return num_local_ < size_ && trip_messages_->has_landed(part); }
+
+// The ranks of this node move their rows when the first part is wanted; what they would gain by parts is the
+// wait for each other.
+void MpiGroup::await(int part) {
+  if (num_local_ == size_) return Group::await(part);
+  if (trip_agreed_ && has_landed(part)) return trip_messages_->await(part);
+  land();
+  if (!std::exchange(trip_agreed_, true)) {
+    const RoundTrip& t = trip();
+    move_trip_rows({.kind = Started::Kind::all_to_all,
+                    .input = t.sent,
+                    .send_offsets = t.send_offsets,
+                    .output = t.received,
+                    .receive_offsets = t.receive_offsets,
+                    .element_bytes = t.row_bytes});
+  }
+  trip_messages_->await(part);
+  fly();
+}
+
+void MpiGroup::answer(int part) {
+  if (num_local_ == size_) return Group::answer(part);
+  trip_messages_->answer(part);
+}
+
+void MpiGroup::finish_round_trip() {
+  if (num_local_ == size_) return Group::finish_round_trip();
+  land();
+  const RoundTrip& t = trip();
+  move_trip_rows({.kind = Started::Kind::all_to_all,
+                  .input = t.answer,
+                  .send_offsets = t.receive_offsets,
+                  .output = t.answered,
+                  .receive_offsets = t.send_offsets,
+                  .element_bytes = t.row_bytes});
+  trip_messages_->finish();
+}
+
+// One way of a round trip within the node.
+void MpiGroup::move_trip_rows(const Started& way) {
+  Call call = call_of(way);
+  call.n = trip().num_parts;
+  meet(call, input_bytes(way, rank_), 0);
+  move_local_rows(way);
+  agree();
+  messages_.finish(way.name());
+  rendezvous_->part();
+  count_all_to_all(traffic_, rank_, way.send_offsets, way.receive_offsets, way.element_bytes);
 }
 
 // What comes by a message is in its place already, as far as the copy is concerned.
