@@ -67,11 +67,11 @@ class Device {
     result.threads_per_device = group_.team().size();
     std::vector<double> copies;
     for (const Collective collective : options_.collectives) {
-      copies.push_back(copy_bandwidth(group_));
+      if (options_.copies) copies.push_back(copy_bandwidth(group_));
       for (const int64_t n : element_counts(options_)) result.collectives.push_back(measure(collective, n));
     }
-    copies.push_back(copy_bandwidth(group_));
-    result.copy_bytes_per_s = median_of(copies);
+    if (options_.copies) copies.push_back(copy_bandwidth(group_));
+    result.copy_bytes_per_s = copies.empty() ? 0 : median_of(copies);
     return result;
   }
 

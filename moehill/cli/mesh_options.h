@@ -13,6 +13,7 @@ struct MeshOptions {
   int64_t min_bytes = 8, max_bytes = int64_t{64} << 20, factor = 2;
   int64_t iters = 20, warmup = 5;
   bool check = true;
+  bool copies = true;  // the copy beside the collectives, which takes longer than most of them
   std::vector<Collective> collectives = {Collective::all_reduce};
   DType dtype = DType::f32;
   int64_t devices = 0, threads_per_device = 0;  // 0: from the cores

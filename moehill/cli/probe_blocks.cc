@@ -93,21 +93,27 @@ struct BlockTimer {
   }
 };
 
-std::vector<TimedBlock> time_blocks(const MoeShape& shape, const std::vector<int>& cpus, bool every_layout) {
-  RunFactory factory({}, 1, cpus);
+// The cores that blocks run on, and what tells whether they were all there.
+struct Cores {
+  const std::vector<int>& cpus;
+  CoreWatch& watch;
+};
+
+std::vector<TimedBlock> time_blocks(const MoeShape& shape, const Cores& cores, bool every_layout) {
+  RunFactory factory({}, 1, cores.cpus);
   std::vector<BlockTimer> timers;
-  for (const RunConfig& config : layouts_of(shape, static_cast<int>(cpus.size()), every_layout))
+  for (const RunConfig& config : layouts_of(shape, static_cast<int>(cores.cpus.size()), every_layout))
     timers.emplace_back(factory.make(config));
   for (int i = 0; i < kSteps; ++i) {
-    for (BlockTimer& timer : timers) timer.step();
+    for (BlockTimer& timer : timers) cores.watch.run([&] { timer.step(); });
   }
   std::vector<TimedBlock> timed;
   for (const BlockTimer& timer : timers) timed.push_back(timer.result());
   return timed;
 }
 
-TimedBlock time_block(const MoeShape& shape, const std::vector<int>& cpus) {
-  return time_blocks(shape, cpus, false).front();
+TimedBlock time_block(const MoeShape& shape, const Cores& cores) {
+  return time_blocks(shape, cores, false).front();
 }
 
 const StageWork& work_of(const DeviceWork& device, Stage stage) {
@@ -131,13 +137,13 @@ double unit_rate(const TimedBlock& timed, Stage stage) {
 constexpr Stage kProducts[2][kNumGemmDirections] = {{Stage::up, Stage::up_grad, Stage::w13_grad},
                                                     {Stage::down, Stage::down_grad, Stage::w2_grad}};
 
-void add_curves(const BlockSize& size, DType dtype, const std::vector<int>& cpus, Hardware& h) {
+void add_curves(const BlockSize& size, DType dtype, const Cores& cores, Hardware& h) {
   std::map<std::pair<int, int>, GemmCurve> curves;  // by units of a device, and by product
   for (const int64_t rows : size.rows) {
     const int64_t experts = std::clamp<int64_t>(size.max_rows / rows, 2, size.experts);
     const MoeShape shape{
         rows * experts / 2, size.hidden, size.mlp_dim, static_cast<int>(experts), 2, 0, dtype};
-    for (const TimedBlock& timed : time_blocks(shape, cpus, true)) {
+    for (const TimedBlock& timed : time_blocks(shape, cores, true)) {
       for (int c = 0; c < 2; ++c) {
         GemmCurve& curve = curves[{timed.units, c}];
         curve.dtype = dtype;
@@ -155,9 +161,9 @@ void add_curves(const BlockSize& size, DType dtype, const std::vector<int>& cpus
 }
 
 // Row operations on 16,384 rows of 1,024 values, 32 MiB: beyond the caches of most machines.
-void add_row_rates(const std::vector<int>& cpus, Hardware& h) {
-  const TimedBlock timed = time_block({4096, 1024, 256, 32, 4, 0, DType::bf16}, cpus);
-  const double threads = static_cast<double>(cpus.size());
+void add_row_rates(const Cores& cores, Hardware& h) {
+  const TimedBlock timed = time_block({4096, 1024, 256, 32, 4, 0, DType::bf16}, cores);
+  const double threads = static_cast<double>(cores.cpus.size());
   h.rows.combine = work_of(timed, Stage::combine).rows.combine / seconds_of(timed, Stage::combine) / threads;
   h.rows.swiglu = work_of(timed, Stage::act_grad).rows.swiglu / seconds_of(timed, Stage::act_grad) / threads;
   // This stage is inner products of gathered rows, then a combine.
@@ -170,8 +176,8 @@ void add_row_rates(const std::vector<int>& cpus, Hardware& h) {
 }
 
 // A block with next to no work has next to nothing but the fixed cost of its products and rows.
-void add_stage_cost(const std::vector<int>& cpus, Hardware& h) {
-  const TimedBlock timed = time_block({8, 16, 16, 2, 1, 0, DType::bf16}, cpus);
+void add_stage_cost(const Cores& cores, Hardware& h) {
+  const TimedBlock timed = time_block({8, 16, 16, 2, 1, 0, DType::bf16}, cores);
   double num_stages = 0;
   for (const StageWork& stage : timed.work.front().stages)
     num_stages += static_cast<double>(std::max<size_t>(1, stage.gemms.size()));
@@ -180,15 +186,16 @@ void add_stage_cost(const std::vector<int>& cpus, Hardware& h) {
 
 }  // namespace
 
-void probe_blocks(const std::vector<int>& cpus, Hardware& h,
+void probe_blocks(const std::vector<int>& cpus, CoreWatch& watch, Hardware& h,
                   const std::function<void(const std::string&)>& progress) {
+  const Cores cores{cpus, watch};
   progress("row operations");
-  add_row_rates(cpus, h);
-  add_stage_cost(cpus, h);
+  add_row_rates(cores, h);
+  add_stage_cost(cores, h);
   for (const DType dtype : {DType::bf16, DType::f32}) {
     for (const BlockSize& size : block_sizes()) {
       progress(fmt::format("products of {} {} x {}", dtype_name(dtype), size.hidden, size.mlp_dim));
-      add_curves(size, dtype, cpus, h);
+      add_curves(size, dtype, cores, h);
     }
   }
 }

@@ -6,13 +6,14 @@
 #include <string>
 #include <vector>
 
+#include "moehill/cli/core_watch.h"
 #include "moehill/model/hardware.h"
 
 namespace moehill {
 
 // Fills h.gemm, h.rows, h.plan_s_per_assignment and h.stage_s; h.peak_* must be there. One device with a
 // thread on each of `cpus`.
-void probe_blocks(const std::vector<int>& cpus, Hardware& h,
+void probe_blocks(const std::vector<int>& cpus, CoreWatch& watch, Hardware& h,
                   const std::function<void(const std::string&)>& progress);
 
 }  // namespace moehill

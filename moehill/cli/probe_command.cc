@@ -68,18 +68,27 @@ std::string collective_table(const Hardware& h) {
   return rows.empty() ? "" : format_table({"collective", "devices", "smallest us", "largest GB/s"}, rows);
 }
 
+// What ran while not all cores were at hand.
+std::string repetitions(const Probe& probe) {
+  std::string text = fmt::format("{} measurements run again for cores that were away", probe.repeated);
+  if (probe.disturbed > 0)
+    text += fmt::format(", {} of all never had them: measure again on a quieter machine", probe.disturbed);
+  return text;
+}
+
 std::string describe(const Probe& probe) {
   const Hardware& h = probe.hardware;
   return fmt::format(
-      "{}, {} cores, {}, build {}, {:.0f} s\nFMA peak {:.1f} GF/s on one core, {:.1f} on all; register tile "
+      "{}, {} cores, {}, build {}, {:.0f} s; {}\nFMA peak {:.1f} GF/s on one core, {:.1f} on all; register "
+      "tile "
       "{:.1f}\n\n{}\n{}\n{}\n"
       "rows: gather {:.2f}, combine {:.2f}, SwiGLU {:.2f} GB/s a core; plan {:.2f} ns an assignment; barrier "
       "{:.2f} us; "
       "a stage {:.1f} us\n",
-      probe.cpu, probe.cores, probe.time_utc, probe.build, probe.seconds, probe.fma_one / 1e9,
-      probe.fma_all / 1e9, probe.tile_all / 1e9, bandwidth_table(probe), gemm_table(h, probe.cores),
-      collective_table(h), h.rows.gather / 1e9, h.rows.combine / 1e9, h.rows.swiglu / 1e9,
-      1e9 * h.plan_s_per_assignment, 1e6 * h.barrier_s, 1e6 * h.stage_s);
+      probe.cpu, probe.cores, probe.time_utc, probe.build, probe.seconds, repetitions(probe),
+      probe.fma_one / 1e9, probe.fma_all / 1e9, probe.tile_all / 1e9, bandwidth_table(probe),
+      gemm_table(h, probe.cores), collective_table(h), h.rows.gather / 1e9, h.rows.combine / 1e9,
+      h.rows.swiglu / 1e9, 1e9 * h.plan_s_per_assignment, 1e6 * h.barrier_s, 1e6 * h.stage_s);
 }
 
 void show_progress(const std::string& text) {

@@ -49,6 +49,8 @@ void write_probe(const Probe& probe, const std::string& path) {
                      {"fma_all_cores", probe.fma_all},
                      {"tile_all_cores", probe.tile_all},
                      {"bandwidth", bandwidth},
+                     {"repeated", probe.repeated},
+                     {"disturbed", probe.disturbed},
                      {"hardware_toml", hardware_toml(probe.hardware, {})}};
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   if (!folder.empty()) std::filesystem::create_directories(folder);
@@ -75,6 +77,8 @@ Probe read_probe(const std::string& path) {
     probe.tile_all = json.at("tile_all_cores");
     for (const Json& b : json.at("bandwidth"))
       probe.bandwidth.push_back({b.at("threads"), b.at("read_bytes_per_s"), b.at("copy_bytes_per_s")});
+    probe.repeated = json.value("repeated", 0);  // files of earlier builds have neither
+    probe.disturbed = json.value("disturbed", 0);
     probe.hardware = read_hardware_text(json.at("hardware_toml"), path);
     return probe;
   } catch (const nlohmann::json::exception& error) {

@@ -17,28 +17,29 @@ namespace moehill {
 namespace {
 
 constexpr int kAttempts = 3;
+constexpr double kPatience_s = 15;  // with cores that other work takes
 
 template <typename Measure>
-double best_of(const Measure& measure) {
+double best_of(CoreWatch& watch, const Measure& measure) {
   double best = 0;
-  for (int i = 0; i < kAttempts; ++i) best = std::max(best, measure());
+  for (int i = 0; i < kAttempts; ++i) watch.run([&] { best = std::max(best, measure()); });
   return best;
 }
 
-void measure_bandwidth(Yardstick& yardstick, int cores, Probe& probe) {
+void measure_bandwidth(Yardstick& yardstick, int cores, CoreWatch& watch, Probe& probe) {
   for (int threads = 1; threads <= cores;
        threads = threads < cores ? std::min(2 * threads, cores) : cores + 1) {
     ThreadTeam& team = yardstick.team(threads);
     const auto on_team = [&](double (*measure)(ThreadTeam&)) {
-      return best_of([&] { return measure_pinned(team, measure); });
+      return best_of(watch, [&] { return measure_pinned(team, measure); });
     };
     probe.bandwidth.push_back({threads, on_team(measure_read_bandwidth), on_team(measure_copy_bandwidth)});
   }
 }
 
-double barrier_seconds(Mesh& mesh) {
+double barrier_seconds(Mesh& mesh, CoreWatch& watch) {
   constexpr int kBarriers = 2000;
-  return 1 / best_of([&] {
+  return 1 / best_of(watch, [&] {
            double elapsed = 0;
            mesh.run([&](Group& group) {
              group.barrier();
@@ -50,26 +51,46 @@ double barrier_seconds(Mesh& mesh) {
          });
 }
 
-// Every collective on a mesh of `devices` devices with one thread each.
-void measure_collectives(int devices, const std::vector<int>& cpus, Hardware& h) {
-  ThreadMesh mesh(devices, 1, {cpus.begin(), cpus.begin() + devices});
+// Takes over what is new or faster than what the curves have.
+void keep_best(const std::vector<CollectiveResult>& results, int devices, Hardware& h) {
+  for (const CollectiveResult& result : results) {
+    const std::string op = name_of(result.collective);
+    auto curve = std::find_if(h.collectives.begin(), h.collectives.end(),
+                              [&](const CollectiveCurve& c) { return c.op == op && c.devices == devices; });
+    if (curve == h.collectives.end()) curve = h.collectives.insert(curve, {op, devices, {}, {}});
+    const double bytes = result.bytes() * bus_factor(result.collective, devices);
+    const double best = *std::min_element(result.samples.begin(), result.samples.end());
+    const size_t i = static_cast<size_t>(std::find(curve->bytes.begin(), curve->bytes.end(), bytes) -
+                                         curve->bytes.begin());
+    if (i == curve->bytes.size()) {
+      curve->bytes.push_back(bytes);
+      curve->seconds.push_back(best);
+    } else {
+      curve->seconds[i] = std::min(curve->seconds[i], best);
+    }
+  }
+}
+
+// Every collective on meshes of devices with one thread each. Called more than once, so that its calls lie
+// apart in time.
+void measure_collectives(const std::vector<int>& cpus, CoreWatch& watch, Hardware& h) {
+  const int cores = static_cast<int>(cpus.size());
   MeshOptions options;
   options.min_bytes = 1024;
   options.max_bytes = int64_t{16} << 20;
   options.factor = 4;
-  options.iters = 15;
-  options.check = false;
+  options.iters = 8;
+  options.check = options.copies = false;
   options.collectives = {Collective::all_reduce, Collective::reduce_scatter, Collective::all_gather,
                          Collective::all_to_all};
-  for (const CollectiveResult& result : measure_mesh(mesh, options).collectives) {
-    const std::string op = name_of(result.collective);
-    if (h.collectives.empty() || h.collectives.back().op != op || h.collectives.back().devices != devices)
-      h.collectives.push_back({op, devices, {}, {}});
-    CollectiveCurve& curve = h.collectives.back();
-    curve.bytes.push_back(result.bytes() * bus_factor(result.collective, devices));
-    curve.seconds.push_back(*std::min_element(result.samples.begin(), result.samples.end()));
+  for (int devices = 2; devices <= cores;
+       devices = devices < cores ? std::min(2 * devices, cores) : cores + 1) {
+    ThreadMesh mesh(devices, 1, {cpus.begin(), cpus.begin() + devices});
+    watch.run([&] { keep_best(measure_mesh(mesh, options).collectives, devices, h); });
+    if (devices < cores) continue;
+    const double barrier = barrier_seconds(mesh, watch);
+    h.barrier_s = h.barrier_s > 0 ? std::min(h.barrier_s, barrier) : barrier;
   }
-  h.barrier_s = barrier_seconds(mesh);
 }
 
 // Latency and bandwidth of the node's one level: the smallest and the largest all_to_all.
@@ -116,21 +137,27 @@ Probe measure_probe(const Environment& environment, const std::function<void(con
   probe.cores = cores;
   Yardstick yardstick(topology.core_cpus);
   progress("peaks and bandwidths");
+  CoreWatch watch(topology.core_cpus, kPatience_s);
   const auto rate = [&](int threads, double (*measure)(ThreadTeam&)) {
-    return best_of([&] { return measure_pinned(yardstick.team(threads), measure); });
+    return best_of(watch, [&] { return measure_pinned(yardstick.team(threads), measure); });
   };
   probe.fma_one = rate(1, measure_fma_peak);
   probe.fma_all = rate(cores, measure_fma_peak);
   probe.tile_all = rate(cores, measure_tile_peak);
-  measure_bandwidth(yardstick, cores, probe);
+  measure_bandwidth(yardstick, cores, watch, probe);
   describe(environment, probe);
-  progress("collectives");
-  for (int devices = 2; devices <= cores;
-       devices = devices < cores ? std::min(2 * devices, cores) : cores + 1)
-    measure_collectives(devices, topology.core_cpus, probe.hardware);
-  probe.hardware.topology.devices_per_node = cores;
-  probe.hardware.topology.levels = {shared_memory_level(probe.hardware)};
-  probe_blocks(topology.core_cpus, probe.hardware, progress);
+  Hardware& hardware = probe.hardware;
+  const auto collectives = [&] {
+    progress("collectives");
+    measure_collectives(topology.core_cpus, watch, hardware);
+  };
+  collectives();
+  probe_blocks(topology.core_cpus, watch, hardware, progress);
+  collectives();
+  hardware.topology.devices_per_node = cores;
+  hardware.topology.levels = {shared_memory_level(hardware)};
+  probe.repeated = watch.num_repeated();
+  probe.disturbed = watch.num_disturbed();
   probe.seconds = seconds() - begin;
   return probe;
 }

@@ -2,7 +2,7 @@
 //
 // Products and row operations are measured where they run: in steps of a block, stage by stage, with the
 // caches as a step leaves them. Every figure is the best of several, so that other work on the machine
-// disturbs it the least.
+// disturbs it the least; what ran while not all cores were at hand runs again (core_watch.h).
 #pragma once
 
 #include <functional>
@@ -25,7 +25,8 @@ struct Probe {
   double seconds = 0;                             // that it took
   double fma_one = 0, fma_all = 0, tile_all = 0;  // FLOP/s
   std::vector<ThreadBandwidth> bandwidth;
-  Hardware hardware;  // what the model reads
+  int repeated = 0, disturbed = 0;  // measurements run again; those that never ran with all cores at hand
+  Hardware hardware;                // what the model reads
 };
 
 // `progress` is told what is measured next.

@@ -10,6 +10,7 @@
 
 #include "moehill/base/rng.h"
 #include "moehill/bench/statistics.h"
+#include "moehill/cli/core_watch.h"
 #include "moehill/cli/prediction.h"
 #include "moehill/cli/results.h"
 #include "moehill/cli/stage_listener.h"
@@ -22,7 +23,8 @@ namespace moehill {
 namespace {
 
 constexpr uint32_t kCorpusSeed = 20260209;
-constexpr int kRounds = 4;
+constexpr int kRounds = 12;
+constexpr double kPatience_s = 3;  // of a shape, with cores that other work takes
 
 std::vector<RunConfig> spreads_of(const MoeShape& shape, int num_cores) {
   std::vector<RunConfig> configs;
@@ -64,7 +66,7 @@ void time_spread(Run& run, bool counts, ValidatedSpread* spread) {
 }
 
 ValidatedShape run_shape(const MoeShape& shape, uint32_t corpus, const std::vector<RunConfig>& configs,
-                         const Expect& expect, const std::vector<int>& cpus) {
+                         const Expect& expect, const std::vector<int>& cpus, CoreWatch& watch) {
   RunFactory factory({}, kCorpusSeed + corpus, cpus);
   ValidatedShape result{shape, {}};
   std::vector<std::unique_ptr<Run>> runs;
@@ -75,7 +77,8 @@ ValidatedShape run_shape(const MoeShape& shape, uint32_t corpus, const std::vect
         {config, expected.seconds, std::numeric_limits<double>::infinity(), expected.stages});
   }
   for (int round = -1; round < kRounds; ++round) {  // the first touches all memory
-    for (size_t i = 0; i < runs.size(); ++i) time_spread(*runs[i], round >= 0, &result.spreads[i]);
+    for (size_t i = 0; i < runs.size(); ++i)
+      watch.run([&] { time_spread(*runs[i], round >= 0, &result.spreads[i]); });
   }
   return result;
 }
@@ -111,10 +114,11 @@ MoeShape validation_shape(int i, uint32_t corpus) {
 std::vector<ValidatedShape> run_shapes(int num_shapes, uint32_t corpus, const SpreadsOf& spreads,
                                        const Expect& expect) {
   const std::vector<int> cpus = core_cpus();
+  CoreWatch watch(cpus, kPatience_s * num_shapes);
   std::vector<ValidatedShape> shapes;
   for (int i = 0; i < num_shapes; ++i) {
     const MoeShape shape = validation_shape(i, corpus);
-    shapes.push_back(run_shape(shape, corpus, spreads(shape), expect, cpus));
+    shapes.push_back(run_shape(shape, corpus, spreads(shape), expect, cpus, watch));
   }
   return shapes;
 }

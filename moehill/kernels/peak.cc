@@ -79,11 +79,11 @@ HWY_EXPORT(stream_copy);
 
 namespace {
 
-// FLOP/s of all threads together, the best of three attempts; work(thread) returns its FLOPs.
+// FLOP/s of all threads together, the best of the attempts; work(thread) returns its FLOPs.
 template <typename Work>
-double best_rate(ThreadTeam& team, const Work& work) {
+double best_rate(ThreadTeam& team, const Work& work, int attempts = 3) {
   double best = 0;
-  for (int attempt = 0; attempt < 3; ++attempt) {
+  for (int attempt = 0; attempt < attempts; ++attempt) {
     std::vector<double> flops(static_cast<size_t>(team.size()));
     const double begin = seconds();
     team.run([&](int i) { flops[static_cast<size_t>(i)] = work(i); });
@@ -95,15 +95,24 @@ double best_rate(ThreadTeam& team, const Work& work) {
   return best;
 }
 
+double fma_rate(ThreadTeam& team, int64_t rounds, int attempts) {
+  return best_rate(
+      team,
+      [&](int) {
+        float values[3] = {0.5f, 1.0f, 0};
+        return HWY_DYNAMIC_DISPATCH(fma_rounds)(rounds, values);
+      },
+      attempts);
+}
+
 }  // namespace
 
 double measure_fma_peak(ThreadTeam& team) {
   constexpr int64_t kRounds = 1'000'000;  // about 4 ms on a 3 GHz core with two FMA units
-  return best_rate(team, [](int) {
-    float values[3] = {0.5f, 1.0f, 0};
-    return HWY_DYNAMIC_DISPATCH(fma_rounds)(kRounds, values);
-  });
+  return fma_rate(team, kRounds, 3);
 }
+
+double measure_fma_burst(ThreadTeam& team) { return fma_rate(team, 250'000, 1); }
 
 double measure_tile_peak(ThreadTeam& team) {
   constexpr int64_t kRounds = 8000;  // about 4 ms with 6 rows

@@ -10,6 +10,8 @@ namespace moehill {
 // FLOP/s of independent f32 fused multiply-adds in registers, all threads at once (two FLOPs each), for a few
 // milliseconds.
 double measure_fma_peak(ThreadTeam& team);
+// The same once, for a millisecond: whether all cores are at hand now.
+double measure_fma_burst(ThreadTeam& team);
 
 // The same of the grouped GEMM's register tile with all operands in L1: what its inner loop can do at best.
 double measure_tile_peak(ThreadTeam& team);

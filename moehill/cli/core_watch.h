@@ -1,0 +1,55 @@
+// CoreWatch: measures again what ran while not all cores were at hand.
+//
+// A virtual machine may put two of its CPUs on one core for a second, and other work may take one away:
+// threads then reach half their speed, and no minimum over repetitions that all fall into that second shows
+// it. Short bursts of multiply-adds on all cores do, when they lie before and after every measurement.
+#pragma once
+
+#include <vector>
+
+#include "moehill/machine/thread_team.h"
+
+namespace moehill {
+
+class CoreWatch {
+ public:
+  // Watches `cpus`; takes a moment to learn what a burst reaches there. patience_s: seconds in all to wait
+  // for cores and to run again.
+  CoreWatch(const std::vector<int>& cpus, double patience_s);
+
+  // Runs `measure`, which keeps the best of all its runs, until a burst at full speed lies on either side of
+  // it: kMaxRuns times at most, and while the watch has seconds left to wait or repeat.
+  template <typename Measure>
+  void run(const Measure& measure) {
+    for (int i = 1;; ++i) {
+      wait_for_cores();
+      const double begin = now();
+      measure();
+      if (at_full_speed()) return;
+      if (i == kMaxRuns || !spend(now() - begin)) {
+        ++num_disturbed_;
+        return;
+      }
+      ++num_repeated_;
+    }
+  }
+
+  int num_repeated() const { return num_repeated_; }
+  int num_disturbed() const { return num_disturbed_; }  // measurements with no run undisturbed
+
+ private:
+  static constexpr int kMaxRuns = 4;
+
+  static double now();
+  double burst();
+  bool at_full_speed();
+  void wait_for_cores();
+  bool spend(double seconds);  // false: nothing left
+
+  ThreadTeam team_;
+  double best_ = 0;  // FLOP/s
+  double left_s_;
+  int num_repeated_ = 0, num_disturbed_ = 0;
+};
+
+}  // namespace moehill
