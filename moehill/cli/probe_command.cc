@@ -12,6 +12,7 @@
 #include "moehill/cli/option_set.h"
 #include "moehill/cli/output_paths.h"
 #include "moehill/cli/probe_file.h"
+#include "moehill/cli/probe_sources.h"
 #include "moehill/cli/table.h"
 #include "moehill/machine/memory.h"
 
@@ -108,12 +109,13 @@ Probe find_or_refuse(const std::string& path) {
 std::string hardware_text(const Probe& probe, const std::string& path) {
   Hardware h = probe.hardware;
   h.name = std::filesystem::path(path).stem().string();
-  return hardware_toml(h, {fmt::format("Measured by moehill probe on {} cores of {}, {}.", probe.cores,
-                                       probe.cpu, probe.time_utc),
-                           "Peak: fused multiply-adds in registers, a core's share of all at once. Memory: "
-                           "reading 256 MiB, one core and all.",
-                           "Curves: steps of calibration blocks, all cores at work. Collectives: devices of "
-                           "one thread each in shared memory."});
+  return with_sources(
+      hardware_toml(h, {fmt::format("Measured by moehill probe on {} cores of {}, {}.", probe.cores,
+                                    probe.cpu, probe.time_utc),
+                        "Peak: fused multiply-adds in registers, a core's share of all at once. Memory: "
+                        "reading 256 MiB, one core and all.",
+                        "Curves: steps of calibration blocks, all cores at work. Collectives: devices of "
+                        "one thread each in shared memory."}));
 }
 
 }  // namespace

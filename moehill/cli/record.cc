@@ -235,12 +235,14 @@ Json environment_record(const Environment& e) {
 namespace {
 
 // Memory: that of this point alone.
-Json prediction_json(const PointResult& result) {
+Json prediction_json(const PointResult& result, bool process_a_device) {
   if (!result.prediction) return nullptr;
   Json stages = Json::object();
   for (const StagePrediction& stage : result.prediction->stages) stages[stage.stage] = stage.seconds();
   double memory = 0;
-  for (const MemoryPart& part : predict_memory({result.point.config})) memory += part.bytes;
+  const RunConfig& config = result.point.config;
+  for (const MemoryPart& part : predict_memory({config}, process_a_device ? config.num_devices : 1))
+    memory += part.bytes;
   return {{"time_s", result.prediction->time_s}, {"stages", stages}, {"memory_bytes", memory}};
 }
 
@@ -277,7 +279,7 @@ Json make_record(const BenchOptions& options, const CommandResult& command, size
   json["check"] = check_json(options, result);
   json["hash"] = {{"plan", hex(result.plan_hash)}, {"output", hex(result.output_hash)}};
   json["env"] = environment_record(command.environment);
-  json["prediction"] = prediction_json(result);
+  json["prediction"] = prediction_json(result, options.mesh == "mpi");
   json["schedule"] = {{"stop_reason", command.stop_reason}, {"order", command.order}};
   return json;
 }

@@ -33,13 +33,13 @@ class Links {
     count_reduce_scatter(traffic, counts_.num_devices, own, n, bytes);
     add(LinkOp::reduce_scatter, traffic);
   }
-  void all_gather(int64_t own, int64_t n, size_t bytes, bool in_place = false) {
+  void all_gather(int64_t own, int64_t n, size_t bytes) {
     Traffic traffic;
     count_all_gather(traffic, counts_.num_devices, own, n, bytes);
-    add(LinkOp::all_gather, traffic, in_place);
+    add(LinkOp::all_gather, traffic);
   }
   // Rows by the routing: out to their experts, or back.
-  void exchange(bool back, size_t row_bytes, bool in_place = false) {
+  void exchange(bool back, size_t row_bytes) {
     int64_t out = 0, in = 0;
     for (int other = 0; other < counts_.num_devices; ++other) {
       if (other == device_) continue;
@@ -47,9 +47,15 @@ class Links {
       in += counts_.pair_rows(other, device_);
     }
     if (back) std::swap(out, in);
-    links_.push_back({LinkOp::all_to_all, out * static_cast<int64_t>(row_bytes),
-                      in * static_cast<int64_t>(row_bytes), in_place});
+    links_.push_back(
+        {LinkOp::all_to_all, out * static_cast<int64_t>(row_bytes), in * static_cast<int64_t>(row_bytes)});
   }
+  // The rows of tokens that were asked for last.
+  void mark_rows() {
+    links_.back().in_place = p_.in_place;
+    mark_flight();
+  }
+  void mark_flight() { links_.back().in_flight = true; }
   // Counts of own assignments by expert, where the capacity must know those of the devices before.
   void drop_counts() {
     if (counts_.capacity_rows == 0) return;
@@ -83,9 +89,9 @@ class Links {
   const PlanCounts& counts_;
 
  private:
-  void add(LinkOp op, const Traffic& traffic, bool in_place = false) {
-    links_.push_back({op, static_cast<int64_t>(traffic.sent_bytes),
-                      static_cast<int64_t>(traffic.received_bytes), in_place});
+  void add(LinkOp op, const Traffic& traffic) {
+    links_.push_back(
+        {op, static_cast<int64_t>(traffic.sent_bytes), static_cast<int64_t>(traffic.received_bytes)});
   }
 
   int device_;
@@ -115,9 +121,9 @@ std::vector<LinkWork> plan_links(const WorkProblem& problem, const PlanCounts& c
 std::vector<LinkWork> dispatch_links(const WorkProblem& problem, const PlanCounts& counts, int device) {
   Links links(problem, counts, device);
   if (links.alone()) return {};
-  if (links.is_ring())
-    links.all_gather(links.tokens().size(), counts.tokens, links.row_bytes(), problem.in_place);
-  if (links.is_ragged()) links.exchange(false, links.row_bytes(), problem.in_place);
+  if (links.is_ring()) links.all_gather(links.tokens().size(), counts.tokens, links.row_bytes());
+  if (links.is_ragged()) links.exchange(false, links.row_bytes());
+  if (links.is_ring() || links.is_ragged()) links.mark_rows();
   return links.take();
 }
 
@@ -127,7 +133,10 @@ std::vector<LinkWork> forward_links(const WorkProblem& problem, const PlanCounts
   if (links.is_psum()) links.psum_rows();
   if (links.is_ring())
     links.reduce_scatter(links.tokens().size() * problem.hidden, counts.tokens * problem.hidden, kF32);
-  if (links.is_ragged()) links.exchange(true, links.row_bytes(), problem.in_place);
+  if (links.is_ragged()) {
+    links.exchange(true, links.row_bytes());
+    links.mark_rows();
+  }
   return links.take();
 }
 
@@ -143,11 +152,13 @@ std::vector<LinkWork> backward_links(const WorkProblem& problem, const PlanCount
   }
   if (links.is_ring()) {
     links.reduce_scatter(own * problem.hidden, counts.tokens * problem.hidden, kF32);
+    links.mark_flight();
     links.reduce_scatter(own * counts.topk, all, kF32);  // dp
     links.shared_gradient();
   }
   if (links.is_ragged()) {
-    links.exchange(true, links.row_bytes(), problem.in_place);
+    links.exchange(true, links.row_bytes());
+    links.mark_rows();
     links.exchange(true, static_cast<size_t>(counts.topk) * kF32);  // dp
     links.shared_gradient();
   }

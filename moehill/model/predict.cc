@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "moehill/model/flight.h"
 #include "moehill/tensor/weight_stack.h"
 
 namespace moehill {
@@ -24,9 +25,11 @@ double interpolate(const std::vector<double>& xs, const std::vector<double>& ys,
   return ys[i - 1] * std::pow(ys[i] / ys[i - 1], part);
 }
 
-// A device's seconds, stage by stage.
+// A device's seconds, stage by stage, and of its link seconds those of rows in flight.
 struct DeviceTime {
   std::vector<StagePrediction> stages;
+  std::vector<double> flight_s;
+  double own_part = 1;
   double busy_s(size_t begin, size_t end) const {
     double sum = 0;
     for (size_t i = begin; i < end; ++i) sum += stages[i].seconds() - stages[i].link_s;
@@ -70,6 +73,17 @@ double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& dev
   return seconds;
 }
 
+double seconds_of(const Hardware& h, const LinkWork& link, int num_devices) {
+  if (link.in_place) return h.barrier_s;
+  return link_seconds(h, link.op, to_double(std::max(link.sent_bytes, link.received_bytes)), num_devices);
+}
+
+double flight_seconds(const Hardware& h, const StageWork& stage, int num_devices) {
+  double seconds = 0;
+  for (const LinkWork& link : stage.links) seconds += link.in_flight ? seconds_of(h, link, num_devices) : 0;
+  return seconds;
+}
+
 StagePrediction stage_time(const WorkProblem& p, const Hardware& h, const DeviceWork& device,
                            const StageWork& stage, int units, int num_devices) {
   StagePrediction t;
@@ -82,21 +96,26 @@ StagePrediction stage_time(const WorkProblem& p, const Hardware& h, const Device
   t.rows_s = work.rows;
   t.overhead_s = work.overhead;
   for (const LinkWork& link : stage.links) {
-    const double bytes = to_double(std::max(link.sent_bytes, link.received_bytes));
-    t.link_bytes += bytes;
-    t.link_s += link.in_place ? h.barrier_s : link_seconds(h, link.op, bytes, num_devices);
+    t.link_bytes += to_double(std::max(link.sent_bytes, link.received_bytes));
+    t.link_s += seconds_of(h, link, num_devices);
   }
   return t;
 }
 
-// Devices meet in every stage with a collective: the others wait there for the slowest of what came before.
-// Returns the slowest device's stages (by its own work) with its waits.
-std::vector<StagePrediction> merge(const std::vector<DeviceTime>& devices) {
+// By its own work.
+size_t slowest_of(const std::vector<DeviceTime>& devices) {
   const size_t num_stages = devices.front().stages.size();
   size_t slowest = 0;
   for (size_t d = 1; d < devices.size(); ++d) {
     if (devices[d].busy_s(0, num_stages) > devices[slowest].busy_s(0, num_stages)) slowest = d;
   }
+  return slowest;
+}
+
+// Devices meet in every stage with a collective: the others wait there for the slowest of what came before.
+// Returns the stages of device `slowest` with its waits.
+std::vector<StagePrediction> merge(const std::vector<DeviceTime>& devices, size_t slowest) {
+  const size_t num_stages = devices.front().stages.size();
   std::vector<StagePrediction> merged = devices[slowest].stages;
   size_t begin = 0;
   for (size_t i = 0; i < num_stages; ++i) {
@@ -115,15 +134,18 @@ std::vector<StagePrediction> merge(const std::vector<DeviceTime>& devices) {
   return merged;
 }
 
-// On the path `fused` rows travel under the products of their pass; metadata and weight gradients do not.
-double hidden_link_seconds(const std::vector<StagePrediction>& stages, bool backward) {
-  double link = 0, products = 0;
-  for (const StagePrediction& stage : stages) {
-    if (stage.backward != backward) continue;
-    if (stage.stage != "plan") link += stage.link_s;
-    products += stage.gemm_s;
+// Of each stage's rows in flight what the products hide that run meanwhile.
+void hide_flights(const WorkProblem& problem, const DeviceTime& device,
+                  std::vector<StagePrediction>& stages) {
+  for (size_t i = 0; i < stages.size(); ++i) {
+    double products = 0;
+    for (const Meanwhile& part : work_meanwhile(problem, stages[i].stage)) {
+      for (const StagePrediction& stage : stages) {
+        if (stage.stage == part.stage) products += stage.gemm_s * (part.own_rows ? device.own_part : 1);
+      }
+    }
+    stages[i].hidden_s = std::min({device.flight_s[i], stages[i].link_s, products});
   }
-  return std::min(link, products);
 }
 
 }  // namespace
@@ -194,20 +216,24 @@ Prediction predict(const WorkProblem& problem, const PlanCounts& counts, const H
   for (int d = 0; d < counts.num_devices; ++d) {
     const DeviceWork work = device_work(problem, counts, d);
     DeviceTime time;
-    for (const StageWork& stage : work.stages)
+    time.own_part = work.own_part;
+    for (const StageWork& stage : work.stages) {
       time.stages.push_back(stage_time(problem, hardware, work, stage, units, counts.num_devices));
+      time.flight_s.push_back(flight_seconds(hardware, stage, counts.num_devices));
+    }
     const double weights = work.weight_bytes * (problem.backward ? 2 : 1);
     prediction.memory_bytes = std::max(prediction.memory_bytes, weights + work.activation_bytes);
     prediction.sent_bytes += to_double(work.sent_bytes());
     prediction.flops += work.flops();
     devices.push_back(std::move(time));
   }
-  prediction.stages = merge(devices);
-  for (const StagePrediction& stage : prediction.stages) prediction.time_s += stage.seconds();
-  if (problem.spread == Spread::fused && counts.num_devices > 1) {
-    prediction.hidden_s =
-        hidden_link_seconds(prediction.stages, false) + hidden_link_seconds(prediction.stages, true);
-    prediction.time_s -= prediction.hidden_s;
+  const size_t slowest = slowest_of(devices);
+  prediction.stages = merge(devices, slowest);
+  if (rows_fly(problem, hardware.topology, hardware.is_chip(), counts.num_devices))
+    hide_flights(problem, devices[slowest], prediction.stages);
+  for (const StagePrediction& stage : prediction.stages) {
+    prediction.time_s += stage.seconds();
+    prediction.hidden_s += stage.hidden_s;
   }
   return prediction;
 }

@@ -18,19 +18,20 @@ const char* name_of(Bound);
 struct StagePrediction {
   std::string stage;
   bool backward = false;
-  double gemm_s = 0;                                   // products
-  double rows_s = 0;                                   // row operations and the plan
-  double link_s = 0;                                   // collectives
-  double wait_s = 0;                                   // for the slowest device, before a collective
-  double overhead_s = 0;                               // starting and joining threads
+  double gemm_s = 0;      // products
+  double rows_s = 0;      // row operations and the plan
+  double link_s = 0;      // collectives
+  double wait_s = 0;      // for the slowest device, before a collective
+  double overhead_s = 0;  // starting and joining threads
+  double hidden_s = 0;    // of link_s, under work that goes on meanwhile; not in seconds()
   double flops = 0, memory_bytes = 0, link_bytes = 0;  // of that device
 
-  double seconds() const { return gemm_s + rows_s + link_s + wait_s + overhead_s; }
+  double seconds() const { return gemm_s + rows_s + link_s + wait_s + overhead_s - hidden_s; }
 };
 
 struct Prediction {
   double time_s = 0;
-  double hidden_s = 0;  // of links under compute, on the path `fused`
+  double hidden_s = 0;  // of links under work
   std::vector<StagePrediction> stages;
   double memory_bytes = 0;  // of the device that needs the most
   double sent_bytes = 0;    // all devices

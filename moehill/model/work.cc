@@ -68,8 +68,11 @@ class BlockWork {
                                                                             : own.size();
     const int64_t busy = std::count_if(work_.group_rows.begin(), work_.group_rows.end(),
                                        [](int64_t rows) { return rows > 0; });
-    int64_t rows = 0;
+    int64_t rows = 0, own_rows = 0;
     for (const int64_t r : work_.group_rows) rows += r;
+    for (int64_t e = experts.begin; e < experts.end; ++e)
+      own_rows += counts_.local_rows(device_, static_cast<int>(e));
+    if (rows > 0) work_.own_part = std::min(1.0, to_double(own_rows) / to_double(rows));
     routed_ = {rows, static_cast<int64_t>(work_.group_rows.size()), busy, p_.mlp_dim, p_.fused_w13, false};
     shared_ = {work_.shared_rows, 1, work_.shared_rows > 0 ? 1 : 0, p_.shared_dim, p_.shared_fused, true};
   }

@@ -31,7 +31,7 @@ struct WorkProblem {
   bool dx_over_outputs = false;  // remat `combine`
   bool prequeue = false;         // plan before the clock
   bool packs_rows = false;       // rows of x and dy are copied in the order of experts before the products
-  bool in_place = false;         // `fused` where devices share an address space: no row is copied
+  bool in_place = false;  // `fused` and `ring_ag_rs` where devices share an address space: no row is copied
   bool router_grad = false;
   bool shared_replicated = false;  // psum paths: the shared expert on all tokens everywhere
 };
@@ -52,7 +52,8 @@ const char* name_of(LinkOp);
 struct LinkWork {
   LinkOp op = LinkOp::all_reduce;
   int64_t sent_bytes = 0, received_bytes = 0;
-  bool in_place = false;  // read where it lies: devices meet, and nothing is copied
+  bool in_place = false;   // read where it lies: devices meet, and nothing is copied
+  bool in_flight = false;  // rows of tokens: begun, and waited for after other work (model/flight.h)
 };
 
 // What rows beside the products read and write, by kind of operation.
@@ -79,6 +80,7 @@ struct StageWork {
 struct DeviceWork {
   std::vector<int64_t> group_rows;  // of its experts
   int64_t shared_rows = 0;
+  double own_part = 1;            // of its experts' rows, that which its own tokens have
   double weight_bytes = 0;        // of its experts and the shared expert, as stored
   double activation_bytes = 0;    // rows it keeps, x, y and dx of its tokens and what its path holds
   std::vector<StageWork> stages;  // in the order of the step

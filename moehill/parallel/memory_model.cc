@@ -63,8 +63,10 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
   if (routes_rows(config)) {
     const double row_bytes =
         static_cast<double>(shape.hidden) * static_cast<double>(dtype_bytes(shape.dtype));
-    const double received = backward ? 3 : 2;  // x, partial sums, dy; as many rows as are sent
-    return expected_sent_rows(config, rank) * row_bytes * (1 + received) +
+    // Partial sums, and unless rows are read where they are: rows sent, and x and dy received, as many.
+    const bool in_place = config.path == EpPath::fused && num_processes == 1;
+    const double kinds = in_place ? 1 : backward ? 4 : 3;
+    return expected_sent_rows(config, rank) * row_bytes * kinds +
            (backward ? shared_gradient_bytes(config) : 0);
   }
   const bool sliced = config.shared_placement == SharedPlacement::sliced;

@@ -283,6 +283,22 @@ TEST_F(RunTest, RematLowersPredictedMemory) {
   EXPECT_LT(bytes[2], bytes[0] - 4096.0 * 4 * 3 * 256 * 2 * 0.7);
 }
 
+// Where devices share an address space no row of x or dy is copied on the path that reads them in place.
+TEST_F(RunTest, RowsReadInPlaceTakeNoMemory) {
+  const RunConfig sent = ep({.shape = {4096, 512, 256, 8, 4, 0, DType::bf16}}, 2, EpPath::ragged_a2a);
+  RunConfig read = sent;
+  read.path = EpPath::fused;
+  const auto bytes = [](const RunConfig& config, int num_processes) {
+    double total = 0;
+    for (const MemoryPart& part : predict_memory({config}, num_processes)) total += part.bytes;
+    return total;
+  };
+  const double rows = 4096.0 * 2 * (1 - 1.0 / 16) * 512 * 2;  // 1/16: of tokens with no expert on a device
+  const double kept = 3 * rows;  // sent rows, x and dy
+  EXPECT_NEAR(bytes(sent, 1) - bytes(read, 1), kept, 1);
+  EXPECT_NEAR(bytes(sent, 2) - bytes(read, 2), 0, 1);
+}
+
 class FaultTest : public RunTest, public testing::WithParamInterface<Fault> {};
 
 TEST_P(FaultTest, IsCaught) {

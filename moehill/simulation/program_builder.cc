@@ -1,10 +1,13 @@
 // From a plan to a program.
 #include "moehill/simulation/program_builder.h"
 
+#include <map>
+#include <string>
 #include <string_view>
 
 #include "moehill/base/error.h"
 #include "moehill/base/partition.h"
+#include "moehill/model/flight.h"
 #include "moehill/model/predict.h"
 #include "moehill/model/stage_list.h"
 
@@ -22,8 +25,10 @@ class ProgramBuilder {
   }
 
   StepProgram make() {
+    if (rows_fly(problem_, hardware_.topology, hardware_.is_chip(), num())) {
+      for (const char* name : kStageNames) cover(name);
+    }
     for (const char* name : kStageNames) add_stage(name);
-    if (problem_.spread == Spread::fused && num() > 1) overlap();
     return std::move(program_);
   }
 
@@ -37,27 +42,55 @@ class ProgramBuilder {
     return nullptr;
   }
 
-  void add_stage(std::string_view name) {
+  WorkSeconds work_at(int device, const StageWork& stage) const {
+    return work_seconds(problem_, hardware_, work_[static_cast<size_t>(device)], stage,
+                        hardware_.units_per_device, num());
+  }
+
+  // Moves products that run while rows fly from their stage to the flight.
+  void cover(const std::string& flight) {
+    for (int d = 0; d < num(); ++d) {
+      const size_t device = static_cast<size_t>(d);
+      if (find(d, flight) == nullptr) continue;
+      for (const Meanwhile& part : work_meanwhile(problem_, flight)) {
+        const StageWork* stage = find(d, part.stage);
+        if (stage == nullptr) continue;
+        const double seconds = work_at(d, *stage).gemm * (part.own_rows ? work_[device].own_part : 1);
+        seconds_by_device(under_, flight)[device] += seconds;
+        seconds_by_device(moved_, part.stage)[device] += seconds;
+      }
+    }
+  }
+
+  void add_stage(const std::string& name) {
     std::vector<double> seconds(static_cast<size_t>(num()), 0.0);
-    ByteMatrix bytes(num());
+    ByteMatrix flying(num()), bytes(num());
     bool exists = false, backward = false;
     for (int d = 0; d < num(); ++d) {
       const StageWork* stage = find(d, name);
       if (stage == nullptr) continue;
       exists = true;
       backward = stage->backward;
-      seconds[static_cast<size_t>(d)] = work_seconds(problem_, hardware_, work_[static_cast<size_t>(d)],
-                                                     *stage, hardware_.units_per_device, num())
-                                            .total();
-      for (const LinkWork& link : stage->links) add_messages(link, d, is_return(name), bytes);
+      seconds[static_cast<size_t>(d)] =
+          work_at(d, *stage).total() - seconds_by_device(moved_, name)[static_cast<size_t>(d)];
+      for (const LinkWork& link : stage->links) {
+        if (!link.in_place) add_messages(link, d, is_return(name), link.in_flight ? flying : bytes);
+      }
     }
     if (!exists) return;
-    const ProgramStage work{std::string(name), backward, seconds, {}};
-    const ProgramStage exchange{std::string(name), backward, {}, {bytes}};
-    const bool travels = bytes.total() > 0;
-    if (is_dispatch(name)) program_.stages.push_back(work);
-    if (travels) program_.stages.push_back(exchange);
-    if (!is_dispatch(name)) program_.stages.push_back(work);
+    const auto add = [&](const std::vector<double>& work, const std::vector<ByteMatrix>& messages) {
+      program_.stages.push_back({name, backward, work, messages});
+    };
+    if (is_dispatch(name)) add(seconds, {});
+    const auto under = under_.find(name);
+    const std::vector<double> meanwhile = under == under_.end() ? std::vector<double>{} : under->second;
+    if (flying.total() > 0) {
+      add(meanwhile, {flying});
+    } else if (!meanwhile.empty()) {
+      add(meanwhile, {});
+    }
+    if (bytes.total() > 0) add({}, {bytes});
+    if (!is_dispatch(name)) add(seconds, {});
   }
 
   void add_messages(const LinkWork& link, int device, bool back, ByteMatrix& bytes) const {
@@ -96,39 +129,18 @@ class ProgramBuilder {
     return link.sent_bytes / sum;
   }
 
-  // Joins the stages of each pass but for its plan and its weight gradients.
-  void overlap() {
-    StepProgram joined{num(), {}};
-    for (const bool backward : {false, true}) {
-      ProgramStage all{"overlapped", backward, std::vector<double>(static_cast<size_t>(num()), 0.0), {}};
-      bool any = false;
-      for (ProgramStage& stage : program_.stages) {
-        if (stage.backward != backward) continue;
-        if (stage.name == "plan") {
-          joined.stages.push_back(stage);
-        } else {
-          any = true;
-          join(stage, all);
-        }
-      }
-      if (any) joined.stages.push_back(all);
-    }
-    program_ = std::move(joined);
-  }
-
-  void join(const ProgramStage& stage, ProgramStage& all) const {
-    for (size_t d = 0; d < stage.seconds.size(); ++d) all.seconds[d] += stage.seconds[d];
-    if (!stage.is_exchange()) return;
-    if (all.bytes.empty()) all.bytes.emplace_back(num());
-    for (int from = 0; from < num(); ++from) {
-      for (int to = 0; to < num(); ++to) all.bytes[0].at(from, to) += stage.bytes[0].at(from, to);
-    }
+  std::vector<double>& seconds_by_device(std::map<std::string, std::vector<double>>& stages,
+                                         const std::string& name) const {
+    std::vector<double>& seconds = stages[name];
+    seconds.resize(static_cast<size_t>(num()), 0.0);
+    return seconds;
   }
 
   const WorkProblem& problem_;
   const PlanCounts& counts_;
   const Hardware& hardware_;
   std::vector<DeviceWork> work_;
+  std::map<std::string, std::vector<double>> under_, moved_;  // [P] seconds by flight; by stage
   StepProgram program_;
 };
 

@@ -14,7 +14,8 @@ namespace moehill {
 // slices of devices, which differ by less than a cache line, as if they were alike. all-to-all: rows by the
 // routing.
 //
-// `fused` has the products of a pass and the rows that travel under them as one stage, "overlapped".
+// Rows that fly between nodes are one stage with the products that run meanwhile (model/flight.h); those
+// products are not in the stage of their name. What is read in place is no message.
 StepProgram build_program(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware);
 
 }  // namespace moehill

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "moehill/routing/distribution.h"
 #include "moehill/routing/topk.h"
 #include "moehill/simulation/message_plan.h"
@@ -49,6 +51,31 @@ TEST(ProgramBuilder, MessagesAreTheModelsBytes) {
       EXPECT_EQ(program.total_bytes(), total) << name_of(spread);
     }
   }
+}
+
+// What is done while rows fly is moved, and neither lost nor done twice.
+TEST(ProgramBuilder, FlightsHoldWorkThatIsNotInItsStage) {
+  const PlanCounts counts = counts_of(12);  // of nodes of 8
+  const auto seconds = [&](const StepProgram& program) {
+    double sum = 0;
+    for (const ProgramStage& stage : program.stages) {
+      for (const double s : stage.seconds) sum += s;
+    }
+    return sum;
+  };
+  const auto flights = [](const StepProgram& program) {
+    return std::count_if(program.stages.begin(), program.stages.end(),
+                         [](const ProgramStage& s) { return s.is_work() && s.is_exchange(); });
+  };
+  const StepProgram far = build_program(problem_of(Spread::fused), counts, hardware());
+  Hardware one_node = hardware();
+  one_node.topology.devices_per_node = 12;
+  one_node.node_memory_bytes_per_s *= 1.5;  // work is the same with as much memory bandwidth a device
+  const StepProgram near = build_program(problem_of(Spread::fused), counts, one_node);
+  EXPECT_EQ(flights(far), 4);
+  EXPECT_EQ(flights(near), 0);
+  EXPECT_EQ(far.total_bytes(), near.total_bytes());
+  EXPECT_NEAR(seconds(far), seconds(near), 1e-9 * seconds(near));
 }
 
 TEST(ProgramBuilder, OneDeviceSendsNothing) {

@@ -1,0 +1,11 @@
+// The source of every figure of a hardware file that a probe writes, as a comment on the figure's line.
+#pragma once
+
+#include <string>
+
+namespace moehill {
+
+// `toml`: by hardware_toml(). Throws a failed check for a figure that has no source here.
+std::string with_sources(const std::string& toml);
+
+}  // namespace moehill
