@@ -36,7 +36,7 @@ double CoreWatch::burst() {
   return flops;
 }
 
-// The second look is for a burst that an interrupt fell into.
+// A second look, since bursts are short.
 bool CoreWatch::at_full_speed() { return burst() >= kFullSpeed * best_ || burst() >= kFullSpeed * best_; }
 
 void CoreWatch::wait_for_cores() {

@@ -24,7 +24,7 @@ namespace {
 
 constexpr uint32_t kCorpusSeed = 20260209;
 constexpr int kRounds = 12;
-constexpr double kPatience_s = 3;  // of a shape, with cores that other work takes
+constexpr double kPatience_s = 1;  // of a shape, with cores that other work takes
 
 std::vector<RunConfig> spreads_of(const MoeShape& shape, int num_cores) {
   std::vector<RunConfig> configs;

@@ -10,7 +10,7 @@ namespace moehill {
 // FLOP/s of independent f32 fused multiply-adds in registers, all threads at once (two FLOPs each), for a few
 // milliseconds.
 double measure_fma_peak(ThreadTeam& team);
-// The same once, for a millisecond: whether all cores are at hand now.
+// The better of two attempts of a millisecond: whether all cores are at hand now.
 double measure_fma_burst(ThreadTeam& team);
 
 // The same of the grouped GEMM's register tile with all operands in L1: what its inner loop can do at best.
