@@ -5,7 +5,7 @@
 
 namespace moehill {
 
-// `toml`: by hardware_toml(). Throws a failed check for a figure that has no source here.
+// `toml`: by hardware_toml(). A figure that has no source here is a failed check.
 std::string with_sources(const std::string& toml);
 
 }  // namespace moehill

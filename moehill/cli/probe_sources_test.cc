@@ -18,7 +18,9 @@ TEST(ProbeSources, EveryFigureHasOneAndTheFileIsTheSame) {
   EXPECT_NE(sourced.find("  # physical memory"), std::string::npos);
 }
 
-TEST(ProbeSources, AnUnknownFigureIsNotLetThrough) { EXPECT_ANY_THROW(with_sources("[memory]\nbits = 3\n")); }
+TEST(ProbeSources, AnUnknownFigureIsNotLetThrough) {
+  EXPECT_DEATH((void)with_sources("[memory]\nbits = 3\n"), "no source of bits");
+}
 
 }  // namespace
 }  // namespace moehill

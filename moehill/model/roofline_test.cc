@@ -127,7 +127,7 @@ TEST(Predict, FusedMovesWhatRaggedMovesAndHidesMoreOfIt) {
   const int64_t rows_between_devices = 8192 * 15 / 16;
   EXPECT_EQ(fused.sent_bytes, ragged.sent_bytes + rows_between_devices * 4);
   EXPECT_GT(fused.hidden_s, ragged.hidden_s);
-  EXPECT_NEAR(fused.time_s + fused.hidden_s, ragged.time_s + ragged.hidden_s, 1e-3 * ragged.time_s);
+  EXPECT_NEAR(fused.time_s + fused.hidden_s, ragged.time_s + ragged.hidden_s, 1e-2 * ragged.time_s);
   const auto stage = [&](const std::string& name) {
     return *std::find_if(fused.stages.begin(), fused.stages.end(),
                          [&](const StagePrediction& s) { return s.stage == name; });
