@@ -17,8 +17,9 @@ class CoreWatch {
   // for cores and to run again.
   CoreWatch(const std::vector<int>& cpus, double patience_s);
 
-  // Runs `measure`, which keeps the best of all its runs, until a burst at full speed lies on either side of
-  // it: kMaxRuns times at most, and while the watch has seconds left to wait or repeat.
+  // Runs `measure`, which keeps the best of all its runs or the last of them, until a burst at full speed
+  // lies on either side of it: kMaxRuns times at most, and while the watch has seconds left to wait or
+  // repeat.
   template <typename Measure>
   void run(const Measure& measure) {
     for (int i = 1;; ++i) {

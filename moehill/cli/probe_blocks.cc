@@ -1,4 +1,4 @@
-// Calibration blocks, the best of a few steps for each stage.
+// Calibration blocks, the median of a few steps for each stage.
 #include "moehill/cli/probe_blocks.h"
 
 #include <fmt/format.h>
@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 
+#include "moehill/bench/statistics.h"
 #include "moehill/cli/stage_listener.h"
 #include "moehill/machine/clock.h"
 #include "moehill/parallel/work_problem.h"
@@ -15,7 +16,7 @@
 namespace moehill {
 namespace {
 
-constexpr int kSteps = 3;  // after one that touches all memory
+constexpr size_t kSteps = 5;  // after one that touches all memory
 
 // A width of the matrices, and the rows a group at which it is measured; about max_rows rows in all, so
 // that a step takes some 0.3 s at most.
@@ -38,7 +39,7 @@ const std::vector<BlockSize>& block_sizes() {
 // One device or several, whose stages are added up: what all of them did in the seconds of all.
 struct TimedBlock {
   std::vector<DeviceWork> work;  // [devices]
-  std::vector<double> stage_s;   // [kNumStages] best of the steps on each device, added up
+  std::vector<double> stage_s;   // [kNumStages] median of the steps on each device, added up
   double step_s = 0;
   int units = 1;  // of a device
 };
@@ -56,38 +57,39 @@ std::vector<RunConfig> layouts_of(const MoeShape& shape, int cores, bool every_l
   return layouts;
 }
 
-// A run and the best of each of its stages.
+// A run and the stages of its steps.
 struct BlockTimer {
   std::unique_ptr<Run> run;
   std::unique_ptr<DeviceStages> stages;
-  std::vector<std::vector<double>> best;  // [device][kNumStages]
-  double step_s = std::numeric_limits<double>::infinity();
+  std::vector<double> step_s;                             // [kSteps]
+  std::vector<std::vector<std::vector<double>>> stage_s;  // [device][kNumStages][kSteps]
 
   explicit BlockTimer(std::unique_ptr<Run> the_run)
       : run(std::move(the_run)),
         stages(std::make_unique<DeviceStages>(run->config().num_devices, seconds)),
-        best(stages->size(), std::vector<double>(kNumStages, std::numeric_limits<double>::infinity())) {
+        step_s(kSteps),
+        stage_s(stages->size(), std::vector<std::vector<double>>(kNumStages, std::vector<double>(kSteps))) {
     run->step({});  // touches all memory
   }
 
-  void step() {
+  // Takes the place of what step i was before, if it is run again.
+  void step(size_t i) {
     stages->restart();
     const double begin = seconds();
     run->step(stages->listeners());
-    step_s = std::min(step_s, seconds() - begin);
-    for (size_t d = 0; d < best.size(); ++d) {
-      for (size_t s = 0; s < static_cast<size_t>(kNumStages); ++s)
-        best[d][s] = std::min(best[d][s], stages->seconds(d)[s]);
+    step_s[i] = seconds() - begin;
+    for (size_t d = 0; d < stage_s.size(); ++d) {
+      for (size_t s = 0; s < static_cast<size_t>(kNumStages); ++s) stage_s[d][s][i] = stages->seconds(d)[s];
     }
   }
 
   TimedBlock result() const {
     const RunConfig& config = run->config();
     const PlanCounts counts = count_plan(run->routing(), {}, config.num_devices);
-    TimedBlock timed{all_work(work_problem(config), counts), std::vector<double>(kNumStages, 0.0), step_s,
-                     config.threads_per_device};
-    for (const std::vector<double>& device : best) {
-      for (size_t s = 0; s < device.size(); ++s) timed.stage_s[s] += device[s];
+    TimedBlock timed{all_work(work_problem(config), counts), std::vector<double>(kNumStages, 0.0),
+                     median_of(step_s), config.threads_per_device};
+    for (const auto& device : stage_s) {
+      for (size_t s = 0; s < device.size(); ++s) timed.stage_s[s] += median_of(device[s]);
     }
     return timed;
   }
@@ -99,13 +101,15 @@ struct Cores {
   CoreWatch& watch;
 };
 
-std::vector<TimedBlock> time_blocks(const MoeShape& shape, const Cores& cores, bool every_layout) {
-  RunFactory factory({}, 1, cores.cpus);
+std::vector<TimedBlock> time_blocks(const MoeShape& shape, const Cores& cores, RunFactory& factory,
+                                    bool every_layout) {
   std::vector<BlockTimer> timers;
   for (const RunConfig& config : layouts_of(shape, static_cast<int>(cores.cpus.size()), every_layout))
     timers.emplace_back(factory.make(config));
-  for (int i = 0; i < kSteps; ++i) {
-    for (BlockTimer& timer : timers) cores.watch.run([&] { timer.step(); });
+  for (size_t i = 0; i < kSteps; ++i) {
+    cores.watch.run([&] {
+      for (BlockTimer& timer : timers) timer.step(i);
+    });
   }
   std::vector<TimedBlock> timed;
   for (const BlockTimer& timer : timers) timed.push_back(timer.result());
@@ -113,7 +117,8 @@ std::vector<TimedBlock> time_blocks(const MoeShape& shape, const Cores& cores, b
 }
 
 TimedBlock time_block(const MoeShape& shape, const Cores& cores) {
-  return time_blocks(shape, cores, false).front();
+  RunFactory factory({}, 1, cores.cpus);
+  return time_blocks(shape, cores, factory, false).front();
 }
 
 const StageWork& work_of(const DeviceWork& device, Stage stage) {
@@ -138,12 +143,13 @@ constexpr Stage kProducts[2][kNumGemmDirections] = {{Stage::up, Stage::up_grad, 
                                                     {Stage::down, Stage::down_grad, Stage::w2_grad}};
 
 void add_curves(const BlockSize& size, DType dtype, const Cores& cores, Hardware& h) {
+  RunFactory factory({}, 1, cores.cpus);  // one for all rows: weights take longer to make than steps
   std::map<std::pair<int, int>, GemmCurve> curves;  // by units of a device, and by product
   for (const int64_t rows : size.rows) {
     const int64_t experts = std::clamp<int64_t>(size.max_rows / rows, 2, size.experts);
     const MoeShape shape{
         rows * experts / 2, size.hidden, size.mlp_dim, static_cast<int>(experts), 2, 0, dtype};
-    for (const TimedBlock& timed : time_blocks(shape, cores, true)) {
+    for (const TimedBlock& timed : time_blocks(shape, cores, factory, true)) {
       for (int c = 0; c < 2; ++c) {
         GemmCurve& curve = curves[{timed.units, c}];
         curve.dtype = dtype;
@@ -175,13 +181,18 @@ void add_row_rates(const Cores& cores, Hardware& h) {
       seconds_of(timed, Stage::plan) * threads / static_cast<double>(work_of(timed, Stage::plan).assignments);
 }
 
-// A block with next to no work has next to nothing but the fixed cost of its products and rows.
-void add_stage_cost(const Cores& cores, Hardware& h) {
+// A block with next to no work has next to nothing but the fixed cost of its products and rows, and in its
+// first stage the threads wake up.
+void add_fixed_costs(const Cores& cores, Hardware& h) {
   const TimedBlock timed = time_block({8, 16, 16, 2, 1, 0, DType::bf16}, cores);
+  const double first_s = seconds_of(timed, Stage::plan);
   double num_stages = 0;
-  for (const StageWork& stage : timed.work.front().stages)
-    num_stages += static_cast<double>(std::max<size_t>(1, stage.gemms.size()));
-  h.stage_s = timed.step_s / num_stages;
+  for (const StageWork& stage : timed.work.front().stages) {
+    if (stage.stage != name_of(Stage::plan))
+      num_stages += static_cast<double>(std::max<size_t>(1, stage.gemms.size()));
+  }
+  h.stage_s = (timed.step_s - first_s) / num_stages;
+  h.start_s = std::max(0.0, first_s - h.stage_s);
 }
 
 }  // namespace
@@ -191,7 +202,7 @@ void probe_blocks(const std::vector<int>& cpus, CoreWatch& watch, Hardware& h,
   const Cores cores{cpus, watch};
   progress("row operations");
   add_row_rates(cores, h);
-  add_stage_cost(cores, h);
+  add_fixed_costs(cores, h);
   for (const DType dtype : {DType::bf16, DType::f32}) {
     for (const BlockSize& size : block_sizes()) {
       progress(fmt::format("products of {} {} x {}", dtype_name(dtype), size.hidden, size.mlp_dim));

@@ -11,8 +11,8 @@
 
 namespace moehill {
 
-// Fills h.gemm, h.rows, h.plan_s_per_assignment and h.stage_s; h.peak_* must be there. One device with a
-// thread on each of `cpus`.
+// Fills h.gemm, h.rows, h.plan_s_per_assignment, h.start_s and h.stage_s; h.peak_* must be there. One device
+// with a thread on each of `cpus`.
 void probe_blocks(const std::vector<int>& cpus, CoreWatch& watch, Hardware& h,
                   const std::function<void(const std::string&)>& progress);
 

@@ -62,11 +62,12 @@ std::string gemm_table(const Hardware& h, int cores) {
 std::string collective_table(const Hardware& h) {
   std::vector<std::vector<std::string>> rows;
   for (const CollectiveCurve& curve : h.collectives) {
-    rows.push_back({curve.op, std::to_string(curve.devices),
+    rows.push_back({curve.op, dtype_name(curve.dtype), std::to_string(curve.devices),
                     fmt::format("{:.1f}", 1e6 * curve.seconds.front()),
                     fmt::format("{:.2f}", curve.bytes.back() / curve.seconds.back() / 1e9)});
   }
-  return rows.empty() ? "" : format_table({"collective", "devices", "smallest us", "largest GB/s"}, rows);
+  return rows.empty() ? ""
+                      : format_table({"collective", "type", "devices", "smallest us", "largest GB/s"}, rows);
 }
 
 // What ran while not all cores were at hand.
@@ -85,11 +86,12 @@ std::string describe(const Probe& probe) {
       "{:.1f}\n\n{}\n{}\n{}\n"
       "rows: gather {:.2f}, combine {:.2f}, SwiGLU {:.2f} GB/s a core; plan {:.2f} ns an assignment; barrier "
       "{:.2f} us; "
-      "a stage {:.1f} us\n",
+      "a step {:.1f} us, a stage {:.1f} us\n",
       probe.cpu, probe.cores, probe.time_utc, probe.build, probe.seconds, repetitions(probe),
       probe.fma_one / 1e9, probe.fma_all / 1e9, probe.tile_all / 1e9, bandwidth_table(probe),
       gemm_table(h, probe.cores), collective_table(h), h.rows.gather / 1e9, h.rows.combine / 1e9,
-      h.rows.swiglu / 1e9, 1e9 * h.plan_s_per_assignment, 1e6 * h.barrier_s, 1e6 * h.stage_s);
+      h.rows.swiglu / 1e9, 1e9 * h.plan_s_per_assignment, 1e6 * h.barrier_s, 1e6 * h.start_s,
+      1e6 * h.stage_s);
 }
 
 void show_progress(const std::string& text) {
@@ -131,7 +133,7 @@ int probe_command(const std::vector<std::string>& args) {
   if (options.show) {
     probe = find_or_refuse(options.file);
   } else {
-    refuse_too_much_memory({{"calibration blocks and copies", 1.5e9}}, available_memory_bytes(),
+    refuse_too_much_memory({{"calibration blocks and copies", 2.2e9}}, available_memory_bytes(),
                            "free some memory");
     const std::filesystem::path folder = std::filesystem::path(options.file).parent_path();
     if (!folder.empty()) std::filesystem::create_directories(folder);

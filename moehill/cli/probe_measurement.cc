@@ -55,9 +55,11 @@ double barrier_seconds(Mesh& mesh, CoreWatch& watch) {
 void keep_best(const std::vector<CollectiveResult>& results, int devices, Hardware& h) {
   for (const CollectiveResult& result : results) {
     const std::string op = name_of(result.collective);
-    auto curve = std::find_if(h.collectives.begin(), h.collectives.end(),
-                              [&](const CollectiveCurve& c) { return c.op == op && c.devices == devices; });
-    if (curve == h.collectives.end()) curve = h.collectives.insert(curve, {op, devices, {}, {}});
+    auto curve = std::find_if(h.collectives.begin(), h.collectives.end(), [&](const CollectiveCurve& c) {
+      return c.op == op && c.devices == devices && c.dtype == result.dtype;
+    });
+    if (curve == h.collectives.end())
+      curve = h.collectives.insert(curve, {op, devices, {}, {}, result.dtype});
     const double bytes = result.bytes() * bus_factor(result.collective, devices);
     const double best = *std::min_element(result.samples.begin(), result.samples.end());
     const size_t i = static_cast<size_t>(std::find(curve->bytes.begin(), curve->bytes.end(), bytes) -
@@ -71,22 +73,32 @@ void keep_best(const std::vector<CollectiveResult>& results, int devices, Hardwa
   }
 }
 
+// What the model asks for: sums of both types, and copies. The largest size leaves the caches of most
+// machines, as gradients do.
+std::vector<MeshOptions> collective_options(int64_t max_bytes) {
+  MeshOptions f32;
+  f32.min_bytes = 1024;
+  f32.max_bytes = max_bytes;
+  f32.factor = 4;
+  f32.iters = 8;
+  f32.check = f32.copies = false;
+  f32.collectives = {Collective::all_reduce, Collective::reduce_scatter, Collective::all_gather,
+                     Collective::all_to_all};
+  MeshOptions bf16 = f32;
+  bf16.dtype = DType::bf16;
+  bf16.collectives = {Collective::all_reduce, Collective::reduce_scatter};
+  return {f32, bf16};
+}
+
 // Every collective on meshes of devices with one thread each. Called more than once, so that its calls lie
 // apart in time.
-void measure_collectives(const std::vector<int>& cpus, CoreWatch& watch, Hardware& h) {
+void measure_collectives(const std::vector<int>& cpus, int64_t max_bytes, CoreWatch& watch, Hardware& h) {
   const int cores = static_cast<int>(cpus.size());
-  MeshOptions options;
-  options.min_bytes = 1024;
-  options.max_bytes = int64_t{16} << 20;
-  options.factor = 4;
-  options.iters = 8;
-  options.check = options.copies = false;
-  options.collectives = {Collective::all_reduce, Collective::reduce_scatter, Collective::all_gather,
-                         Collective::all_to_all};
   for (int devices = 2; devices <= cores;
        devices = devices < cores ? std::min(2 * devices, cores) : cores + 1) {
     ThreadMesh mesh(devices, 1, {cpus.begin(), cpus.begin() + devices});
-    watch.run([&] { keep_best(measure_mesh(mesh, options).collectives, devices, h); });
+    for (const MeshOptions& options : collective_options(max_bytes))
+      watch.run([&] { keep_best(measure_mesh(mesh, options).collectives, devices, h); });
     if (devices < cores) continue;
     const double barrier = barrier_seconds(mesh, watch);
     h.barrier_s = h.barrier_s > 0 ? std::min(h.barrier_s, barrier) : barrier;
@@ -108,7 +120,7 @@ void describe(const Environment& environment, Probe& probe) {
   Hardware& h = probe.hardware;
   h.name = "this-machine";
   h.source = "moehill probe on " + topology.cpu_model + ", " + probe.time_utc;
-  h.efficiency_source = "steps of calibration blocks, stage by stage, the best of three";
+  h.efficiency_source = "steps of calibration blocks, stage by stage, the median of five";
   h.unit = "core";
   h.peak_f32 = h.peak_bf16 = probe.fma_all / topology.num_cores;
   h.memory_bytes_per_s = probe.bandwidth.front().read;
@@ -147,13 +159,13 @@ Probe measure_probe(const Environment& environment, const std::function<void(con
   measure_bandwidth(yardstick, cores, watch, probe);
   describe(environment, probe);
   Hardware& hardware = probe.hardware;
-  const auto collectives = [&] {
+  const auto collectives = [&](int64_t max_bytes) {
     progress("collectives");
-    measure_collectives(topology.core_cpus, watch, hardware);
+    measure_collectives(topology.core_cpus, max_bytes, watch, hardware);
   };
-  collectives();
+  collectives(int64_t{64} << 20);
   probe_blocks(topology.core_cpus, watch, hardware, progress);
-  collectives();
+  collectives(int64_t{1} << 20);
   hardware.topology.devices_per_node = cores;
   hardware.topology.levels = {shared_memory_level(hardware)};
   probe.repeated = watch.num_repeated();

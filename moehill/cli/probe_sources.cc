@@ -33,7 +33,9 @@ constexpr Source kSources[] = {
     {"costs", "zero_bytes_per_s", "0: memory bandwidth"},
     {"costs", "plan_s_per_assignment", "stage plan of a block of 16,384 assignments; a core"},
     {"costs", "barrier_s", "2000 barriers of all cores"},
-    {"costs", "stage_s", "a block with next to no work, by its stages"},
+    {"costs", "start_s", "a block with next to no work: what its first stage takes beyond stage_s"},
+    {"costs", "stage_s",
+     "a block with next to no work: the mean of its products' and row operations' stages"},
     {"gemm", "k", "of the calibration block"},
     {"gemm", "n", "of the calibration block"},
     {"gemm", "units", "cores of a device"},
@@ -43,7 +45,7 @@ constexpr Source kSources[] = {
     {"gemm", "weight_grad", "stage w13_grad or w2_grad, of the peak"},
     {"collective", "devices", "of one core each"},
     {"collective", "bytes", "sent by a device"},
-    {"collective", "seconds", "the fastest of two visits of eight calls"},
+    {"collective", "seconds", "the fastest of two visits of eight calls, or of one for the largest"},
 };
 
 // Of "key = figure", the key; empty for other lines.

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "moehill/base/rng.h"
 #include "moehill/bench/statistics.h"
@@ -23,7 +25,7 @@ namespace moehill {
 namespace {
 
 constexpr uint32_t kCorpusSeed = 20260209;
-constexpr int kRounds = 12;
+constexpr size_t kRounds = 15;
 constexpr double kPatience_s = 1;  // of a shape, with cores that other work takes
 
 std::vector<RunConfig> spreads_of(const MoeShape& shape, int num_cores) {
@@ -55,30 +57,53 @@ std::vector<double> busiest(const DeviceStages& stages) {
   return stages.seconds(most);
 }
 
-void time_spread(Run& run, bool counts, ValidatedSpread* spread) {
-  DeviceStages stages(spread->config.num_devices, seconds);
-  const double begin = seconds();
-  run.step(stages.listeners());
-  const double elapsed = seconds() - begin;
-  if (!counts || elapsed >= spread->measured_s) return;
-  spread->measured_s = elapsed;
-  spread->measured_stages = busiest(stages);
-}
+// A spread's steps, round by round.
+struct SpreadTimer {
+  std::unique_ptr<Run> run;
+  DeviceStages stages;
+  std::vector<double> step_s = std::vector<double>(kRounds);
+  std::vector<std::vector<double>> stage_s = std::vector<std::vector<double>>(kRounds);
+
+  explicit SpreadTimer(std::unique_ptr<Run> the_run)
+      : run(std::move(the_run)), stages(run->config().num_devices, seconds) {
+    run->step({});  // touches all memory
+  }
+  // Takes the place of what the round was before, if it is run again.
+  void step(size_t round) {
+    stages.restart();
+    const double begin = seconds();
+    run->step(stages.listeners());
+    step_s[round] = seconds() - begin;
+    stage_s[round] = busiest(stages);
+  }
+  // The round in the middle by its time.
+  size_t median_round() const {
+    std::vector<size_t> order(step_s.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    const auto middle = order.begin() + static_cast<std::ptrdiff_t>(order.size() / 2);
+    std::nth_element(order.begin(), middle, order.end(),
+                     [&](size_t a, size_t b) { return step_s[a] < step_s[b]; });
+    return *middle;
+  }
+};
 
 ValidatedShape run_shape(const MoeShape& shape, uint32_t corpus, const std::vector<RunConfig>& configs,
                          const Expect& expect, const std::vector<int>& cpus, CoreWatch& watch) {
   RunFactory factory({}, kCorpusSeed + corpus, cpus);
   ValidatedShape result{shape, {}};
-  std::vector<std::unique_ptr<Run>> runs;
-  for (const RunConfig& config : configs) {
-    runs.push_back(factory.make(config));
-    const Expected expected = expect(config, runs.back()->routing());
-    result.spreads.push_back(
-        {config, expected.seconds, std::numeric_limits<double>::infinity(), expected.stages});
+  std::vector<std::unique_ptr<SpreadTimer>> timers;
+  for (const RunConfig& config : configs)
+    timers.push_back(std::make_unique<SpreadTimer>(factory.make(config)));
+  for (size_t round = 0; round < kRounds; ++round) {
+    watch.run([&] {
+      for (const auto& timer : timers) timer->step(round);
+    });
   }
-  for (int round = -1; round < kRounds; ++round) {  // the first touches all memory
-    for (size_t i = 0; i < runs.size(); ++i)
-      watch.run([&] { time_spread(*runs[i], round >= 0, &result.spreads[i]); });
+  for (const auto& timer : timers) {
+    const Expected expected = expect(timer->run->config(), timer->run->routing());
+    const size_t median = timer->median_round();
+    result.spreads.push_back({timer->run->config(), expected.seconds, timer->step_s[median], expected.stages,
+                              timer->stage_s[median]});
   }
   return result;
 }

@@ -14,7 +14,7 @@ struct ValidatedSpread {
   RunConfig config;
   double predicted_s = 0, measured_s = 0;
   std::vector<StagePrediction> predicted_stages = {};
-  std::vector<double> measured_stages = {};  // [kNumStages] of the best round, on its busiest device
+  std::vector<double> measured_stages = {};  // [kNumStages] of that step, on its busiest device
   double error() const { return predicted_s / measured_s - 1; }
 };
 
@@ -35,11 +35,11 @@ struct Expected {
 using SpreadsOf = std::function<std::vector<RunConfig>(const MoeShape&)>;
 using Expect = std::function<Expected(const RunConfig&, const Routing&)>;
 
-// The first shapes of a corpus by the spreads asked for, run here in turn; of each the best of its rounds.
+// The first shapes of a corpus by the spreads asked for, run here in turn; of each the median of its rounds.
 std::vector<ValidatedShape> run_shapes(int num_shapes, uint32_t corpus, const SpreadsOf& spreads,
                                        const Expect& expect);
 
-// `num_shapes` shapes on all cores. Spreads of a shape are timed in turn; each figure is the best of its
+// `num_shapes` shapes on all cores. Spreads of a shape are timed in turn; each figure is the median of its
 // rounds, as the probe's are. Nothing is fitted to them.
 std::vector<ValidatedShape> validate_model(int num_shapes, uint32_t corpus, const Hardware& hardware);
 

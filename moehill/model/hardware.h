@@ -53,6 +53,7 @@ struct CollectiveCurve {
   std::string op;  // all_reduce, reduce_scatter, all_gather, all_to_all
   int devices = 1;
   std::vector<double> bytes, seconds;
+  DType dtype = DType::f32;  // of the values that are summed
 };
 
 // Rates of what is not a GEMM, of one unit: bytes read and written. 0: bound by memory bandwidth alone.
@@ -82,6 +83,7 @@ struct Hardware {
   RowRates rows;
   double plan_s_per_assignment = 0;  // of one unit
   double barrier_s = 0;              // of all devices of a node
+  double start_s = 0;                // of a step: waking the threads that slept since the last one
   double stage_s = 0;                // fixed cost of a stage: starting and joining its threads
 
   double peak(DType dtype) const { return dtype == DType::f32 ? peak_f32 : peak_bf16; }

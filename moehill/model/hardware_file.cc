@@ -117,8 +117,8 @@ class Section {
   std::vector<std::string> known_;
 };
 
-DType read_dtype(Section& section) {
-  const std::string name = section.text("dtype", "bf16");
+DType read_dtype(Section& section, const char* fallback) {
+  const std::string name = section.text("dtype", fallback);
   if (name == "bf16") return DType::bf16;
   if (name != "f32") section.refuse("dtype", name, "bf16 or f32");
   return DType::f32;
@@ -126,7 +126,7 @@ DType read_dtype(Section& section) {
 
 GemmCurve read_curve(Section section) {
   GemmCurve curve;
-  curve.dtype = read_dtype(section);
+  curve.dtype = read_dtype(section, "bf16");
   curve.k = section.count("k", 1);
   curve.n = section.count("n", 1);
   curve.units = section.has("units") ? section.count("units", 1) : 0;
@@ -148,7 +148,7 @@ GemmCurve read_curve(Section section) {
 
 CollectiveCurve read_collective(Section section) {
   CollectiveCurve curve{section.text("op"), section.count("devices", 1), section.numbers("bytes"),
-                        section.numbers("seconds")};
+                        section.numbers("seconds"), read_dtype(section, "f32")};
   const bool rising =
       std::adjacent_find(curve.bytes.begin(), curve.bytes.end(), std::greater_equal<>()) == curve.bytes.end();
   if (curve.bytes.empty() || curve.bytes.front() <= 0 || !rising)
@@ -198,6 +198,7 @@ void read_costs(Section costs, Hardware& h) {
             costs.number("swiglu_bytes_per_s", 0), costs.number("zero_bytes_per_s", 0)};
   h.plan_s_per_assignment = costs.number("plan_s_per_assignment", 0);
   h.barrier_s = costs.number("barrier_s", 0);
+  h.start_s = costs.number("start_s", 0);
   h.stage_s = costs.number("stage_s", 0);
   costs.finish();
 }
@@ -322,13 +323,14 @@ std::string hardware_toml(const Hardware& h, const std::vector<std::string>& com
   text += fmt::format(
       "\n[costs]\ngather_bytes_per_s = {:.6g}\ncombine_bytes_per_s = {:.6g}\nswiglu_bytes_per_s = {:.6g}\n"
       "zero_bytes_per_s = {:.6g}\nplan_s_per_assignment = {:.6g}\n"
-      "barrier_s = {:.6g}\nstage_s = {:.6g}\n",
+      "barrier_s = {:.6g}\nstart_s = {:.6g}\nstage_s = {:.6g}\n",
       h.rows.gather, h.rows.combine, h.rows.swiglu, h.rows.zero, h.plan_s_per_assignment, h.barrier_s,
-      h.stage_s);
+      h.start_s, h.stage_s);
   for (const GemmCurve& curve : h.gemm) text += curve_text(curve);
   for (const CollectiveCurve& c : h.collectives) {
-    text += fmt::format("\n[[collective]]\nop = {}\ndevices = {}\nbytes = {}\nseconds = {}\n", quote(c.op),
-                        c.devices, list_text(c.bytes), list_text(c.seconds));
+    text +=
+        fmt::format("\n[[collective]]\nop = {}\ndtype = \"{}\"\ndevices = {}\nbytes = {}\nseconds = {}\n",
+                    quote(c.op), dtype_name(c.dtype), c.devices, list_text(c.bytes), list_text(c.seconds));
   }
   return text;
 }

@@ -26,12 +26,12 @@ class Links {
     Traffic traffic;
     count_reduce_scatter(traffic, counts_.num_devices, own, n, in);
     count_all_gather(traffic, counts_.num_devices, own, n, out);
-    add(LinkOp::all_reduce, traffic);
+    add(LinkOp::all_reduce, traffic, in);
   }
   void reduce_scatter(int64_t own, int64_t n, size_t bytes) {
     Traffic traffic;
     count_reduce_scatter(traffic, counts_.num_devices, own, n, bytes);
-    add(LinkOp::reduce_scatter, traffic);
+    add(LinkOp::reduce_scatter, traffic, bytes);
   }
   void all_gather(int64_t own, int64_t n, size_t bytes) {
     Traffic traffic;
@@ -89,9 +89,10 @@ class Links {
   const PlanCounts& counts_;
 
  private:
-  void add(LinkOp op, const Traffic& traffic) {
-    links_.push_back(
-        {op, static_cast<int64_t>(traffic.sent_bytes), static_cast<int64_t>(traffic.received_bytes)});
+  void add(LinkOp op, const Traffic& traffic, size_t value_bytes = kF32) {
+    links_.push_back({op, static_cast<int64_t>(traffic.sent_bytes),
+                      static_cast<int64_t>(traffic.received_bytes),
+                      value_bytes == kF32 ? DType::f32 : DType::bf16});
   }
 
   int device_;

@@ -75,7 +75,8 @@ double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& dev
 
 double seconds_of(const Hardware& h, const LinkWork& link, int num_devices) {
   if (link.in_place) return h.barrier_s;
-  return link_seconds(h, link.op, to_double(std::max(link.sent_bytes, link.received_bytes)), num_devices);
+  return link_seconds(h, link.op, to_double(std::max(link.sent_bytes, link.received_bytes)), num_devices,
+                      link.dtype);
 }
 
 double flight_seconds(const Hardware& h, const StageWork& stage, int num_devices) {
@@ -183,12 +184,17 @@ double memory_rate(const Hardware& hardware, int busy_units) {
   return std::min(hardware.memory_bytes_per_s, hardware.node_memory_bytes_per_s / std::max(1, busy_units));
 }
 
-double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_devices) {
+double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_devices, DType dtype) {
   const ClusterTopology& topology = hardware.topology;
   if (num_devices == 1) return 0;
+  const CollectiveCurve* measured = nullptr;
   for (const CollectiveCurve& curve : hardware.collectives) {
     if (curve.op != name_of(op) || curve.devices != num_devices) continue;
-    return bytes <= 0 ? curve.seconds.front() : interpolate(curve.bytes, curve.seconds, bytes, 0, 1);
+    if (measured == nullptr || curve.dtype == dtype) measured = &curve;
+  }
+  if (measured != nullptr) {
+    return bytes <= 0 ? measured->seconds.front()
+                      : interpolate(measured->bytes, measured->seconds, bytes, 0, 1);
   }
   const int in_node = std::min(num_devices, topology.devices_per_node);
   const double steps = (op == LinkOp::all_reduce ? 2 : 1) * std::ceil(std::log2(num_devices));
@@ -231,6 +237,7 @@ Prediction predict(const WorkProblem& problem, const PlanCounts& counts, const H
   prediction.stages = merge(devices, slowest);
   if (rows_fly(problem, hardware.topology, hardware.is_chip(), counts.num_devices))
     hide_flights(problem, devices[slowest], prediction.stages);
+  if (units * counts.num_devices > 1) prediction.stages.front().overhead_s += hardware.start_s;
   for (const StagePrediction& stage : prediction.stages) {
     prediction.time_s += stage.seconds();
     prediction.hidden_s += stage.hidden_s;

@@ -47,8 +47,9 @@ Prediction predict(const WorkProblem& problem, const PlanCounts& counts, const H
 double gemm_fraction(const Hardware& hardware, DType dtype, GemmDirection direction, double rows, int64_t k,
                      int64_t n, int units = 1);
 
-// Seconds of one collective among num_devices devices.
-double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_devices);
+// Seconds of one collective among num_devices devices; dtype: of values that are summed.
+double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_devices,
+                    DType dtype = DType::f32);
 
 // B/s that one of `busy_units` units at work in a node has from memory.
 double memory_rate(const Hardware& hardware, int busy_units);

@@ -52,8 +52,9 @@ const char* name_of(LinkOp);
 struct LinkWork {
   LinkOp op = LinkOp::all_reduce;
   int64_t sent_bytes = 0, received_bytes = 0;
-  bool in_place = false;   // read where it lies: devices meet, and nothing is copied
-  bool in_flight = false;  // rows of tokens: begun, and waited for after other work (model/flight.h)
+  DType dtype = DType::f32;  // of values that are summed
+  bool in_place = false;     // read where it lies: devices meet, and nothing is copied
+  bool in_flight = false;    // rows of tokens: begun, and waited for after other work (model/flight.h)
 };
 
 // What rows beside the products read and write, by kind of operation.
