@@ -1,12 +1,15 @@
 // CoreWatch: measures again what ran while not all cores were at hand.
 //
-// A virtual machine may put two of its CPUs on one core for a second, and other work may take one away:
-// threads then reach half their speed, and no minimum over repetitions that all fall into that second shows
-// it. Short bursts of multiply-adds on all cores do, when they lie before and after every measurement.
+// A virtual machine may put two of its CPUs on one core for a second: threads then reach half their speed,
+// and no minimum over repetitions that all fall into that second shows it. Short bursts of multiply-adds on
+// all cores do, when they lie before and after every measurement. Other processes let a burst through, since
+// its threads have slept, and take their time from what follows; the system's count of busy CPUs tells of
+// them.
 #pragma once
 
 #include <vector>
 
+#include "moehill/experiments/disturbance.h"
 #include "moehill/machine/thread_team.h"
 
 namespace moehill {
@@ -24,10 +27,11 @@ class CoreWatch {
   void run(const Measure& measure) {
     for (int i = 1;; ++i) {
       wait_for_cores();
-      const double begin = now();
+      const Look before = look();
       measure();
-      if (at_full_speed()) return;
-      if (i == kMaxRuns || !spend(now() - begin)) {
+      alone_ = left_alone(before);
+      if (alone_ && at_full_speed()) return;
+      if (i == kMaxRuns || !spend(seconds_since(before))) {
         ++num_disturbed_;
         return;
       }
@@ -41,7 +45,13 @@ class CoreWatch {
  private:
   static constexpr int kMaxRuns = 4;
 
-  static double now();
+  struct Look {
+    MachineTimes machine;
+    double own_s = 0;  // CPU time of this process
+  };
+  static Look look();
+  static bool left_alone(const Look& before);
+  static double seconds_since(const Look& before);
   double burst();
   bool at_full_speed();
   void wait_for_cores();
@@ -49,6 +59,7 @@ class CoreWatch {
 
   ThreadTeam team_;
   double best_ = 0;  // FLOP/s
+  bool alone_ = true;
   double left_s_;
   int num_repeated_ = 0, num_disturbed_ = 0;
 };
