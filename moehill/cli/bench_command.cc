@@ -74,7 +74,7 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
   if (!prepared) return kExitDone;
   BenchOptions& options = prepared->options;
   const int num_cores = prepared->environment.topology.num_cores;
-  Yardstick yardstick(own_cpus_first(job, options, prepared->environment.topology.core_cpus));
+  Yardstick yardstick(prepared->environment.topology.core_cpus, first_own_cpu(job, options));
   resolve_tokens(options, job, num_cores, yardstick);
   std::vector<Point> points = expand_points(options, num_cores);
   const BenchPredictions predictions = predict_everywhere(options, prepared->environment, job, points);

@@ -97,14 +97,11 @@ Environment adopt_environment(BenchOptions& options, const Job& job) {
   return environment;
 }
 
-// The cores of this node in the order in which this process uses them: its own device's first.
-std::vector<int> own_cpus_first(const Job& job, const BenchOptions& options, std::vector<int> cpus) {
-  if (job.session() == nullptr) return cpus;
+int64_t first_own_cpu(const Job& job, const BenchOptions& options) {
+  if (job.session() == nullptr) return 0;
   const int ranks_per_node =
       (job.num_processes() + job.session()->num_nodes() - 1) / job.session()->num_nodes();
-  const int64_t own = job.session()->rank() % ranks_per_node * options.threads_per_device;
-  if (own < std::ssize(cpus)) std::rotate(cpus.begin(), cpus.begin() + own, cpus.end());
-  return cpus;
+  return job.session()->rank() % ranks_per_node * options.threads_per_device;
 }
 
 std::string adopt_tuned(const BenchOptions& options, const Environment& environment, const Job& job,

@@ -20,8 +20,8 @@ Environment adopt_environment(BenchOptions& options, const Job& job);
 // Throws InputError where --json, --dump or --trace-dir cannot be written.
 void require_writable_outputs(const BenchOptions& options);
 
-// The cores of this node in the order in which this process uses them: its own device's first.
-std::vector<int> own_cpus_first(const Job& job, const BenchOptions& options, std::vector<int> cpus);
+// Which of its node's CPUs is the first of this process's device.
+int64_t first_own_cpu(const Job& job, const BenchOptions& options);
 
 // Refuses points that do not fit into memory, describes them (and says `note`), checks and times them.
 // Collective; complete on the root.

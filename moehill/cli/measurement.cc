@@ -11,6 +11,11 @@
 #include "moehill/parallel/work_problem.h"
 
 namespace moehill {
+namespace {
+
+std::vector<double> as_doubles(const std::vector<int>& values) { return {values.begin(), values.end()}; }
+
+}  // namespace
 
 Measurement::Measurement(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
                          Yardstick& yardstick, Progress progress)
@@ -33,8 +38,8 @@ void Measurement::prepare_point(LivePoint& live) {
   const Point& point = live.result.point;
   std::unique_ptr<RunFactory>& factory = factories_[point.distribution.kind];
   if (factory == nullptr) {
-    factory =
-        std::make_unique<RunFactory>(point.distribution, options_.seed, yardstick_.cpus(), job_.session());
+    factory = std::make_unique<RunFactory>(point.distribution, options_.seed, yardstick_.node_cpus(),
+                                           job_.session());
   }
   live.run = factory->make(point.config);
   live.stages = std::make_unique<DeviceStages>(static_cast<int>(live.run->local_devices().size()), seconds);
@@ -43,6 +48,8 @@ void Measurement::prepare_point(LivePoint& live) {
   live.result.timed_region = entered_stages(*live.stages);
   live.stages->restart();
   live.local_output_hash = live.run->local_output_hash();
+  for (const std::vector<double>& cpus : job_.gather(as_doubles(live.run->local_cpus())))
+    live.result.cpus.insert(live.result.cpus.end(), cpus.begin(), cpus.end());
   live.run->collect();
   job_.on_root([&] { check(live); });
   live.result.check.status = job_.from_root(live.result.check.status);

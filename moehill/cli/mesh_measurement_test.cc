@@ -55,6 +55,7 @@ class SpoilingMesh final : public Mesh {
   int num_devices() const override { return inner_.num_devices(); }
   int threads_per_device() const override { return inner_.threads_per_device(); }
   Range local_devices() const override { return inner_.local_devices(); }
+  std::vector<int> local_cpus() const override { return inner_.local_cpus(); }
   void run(const std::function<void(Group&)>& device_main) override {
     inner_.run([&](Group& group) {
       SpoilingGroup spoiling(group, group.rank() == 1 ? bad_call_ : 0);

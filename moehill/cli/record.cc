@@ -80,13 +80,25 @@ Json config_json(const BenchOptions& o, const Point& point) {
 
 namespace {
 
-Json layout_json(const BenchOptions& o, const RunConfig& config, const Environment& environment) {
+// A list a device; null where the threads are not pinned.
+Json cpus_json(const PointResult& result) {
+  if (result.cpus.empty()) return nullptr;
+  Json devices = Json::array();
+  const int64_t num_threads = result.point.config.threads_per_device;
+  for (auto at = result.cpus.begin(); at != result.cpus.end(); at += num_threads)
+    devices.push_back(std::vector<int>(at, at + num_threads));
+  return devices;
+}
+
+Json layout_json(const BenchOptions& o, const PointResult& result, const Environment& environment) {
+  const RunConfig& config = result.point.config;
   const int num_threads = config.num_devices * config.threads_per_device;
   return {{"devices", config.num_devices},
           {"threads_per_device", config.threads_per_device},
           {"cores", std::min(num_threads, environment.topology.num_cores)},
           {"mesh", o.mesh},
-          {"nodes", environment.num_nodes}};
+          {"nodes", environment.num_nodes},
+          {"cpus", cpus_json(result)}};
 }
 
 Json time_json(const PointResult& result) {
@@ -267,7 +279,7 @@ Json make_record(const BenchOptions& options, const CommandResult& command, size
   json["seq"] = index;
   json["config"] = config_json(options, result.point);
   json["tuned"] = result.point.tuned;
-  json["layout"] = layout_json(options, result.point.config, command.environment);
+  json["layout"] = layout_json(options, result, command.environment);
   json["timed_region"] = result.timed_region;
   json["time_s"] = time_json(result);
   add_throughput(json, result);

@@ -124,7 +124,7 @@ TEST(Record, GoldenKeys) {
                                                               "seed",
                                                               "check"}));
   EXPECT_EQ(keys(record["layout"]),
-            (std::vector<std::string>{"devices", "threads_per_device", "cores", "mesh", "nodes"}));
+            (std::vector<std::string>{"devices", "threads_per_device", "cores", "mesh", "nodes", "cpus"}));
   EXPECT_EQ(keys(record["time_s"]),
             (std::vector<std::string>{"median", "ci_lo", "ci_hi", "min", "max", "n", "coverage", "samples"}));
   EXPECT_EQ(keys(record["peak"]),

@@ -47,7 +47,8 @@ struct PointResult {
   CheckResult check;
   std::optional<Prediction> prediction;  // where there is a probe of this machine
   uint64_t plan_hash = 0, output_hash = 0;
-  double typical_peak_flops = 0;                // the median of the bursts whose best is peak_flops
+  std::vector<int> cpus;          // of the devices' threads, device by device; empty: not pinned
+  double typical_peak_flops = 0;  // the median of the bursts whose best is peak_flops
   double peak_flops = 0, read_bytes_per_s = 0;  // FLOP/s and B/s of the threads that this point uses
 
   bool timed() const { return !samples.empty(); }

@@ -14,11 +14,17 @@ double measure_pinned(ThreadTeam& team, double (*measure)(ThreadTeam&)) {
   return measure(team);
 }
 
+Yardstick::Yardstick(std::vector<int> node_cpus, int64_t first)
+    : node_cpus_(std::move(node_cpus)), own_first_(node_cpus_) {
+  if (first < std::ssize(own_first_))
+    std::rotate(own_first_.begin(), own_first_.begin() + first, own_first_.end());
+}
+
 ThreadTeam& Yardstick::team(int num_threads) {
   Team& team = teams_[num_threads];
   if (team.threads == nullptr) {
-    const bool fits = num_threads <= static_cast<int>(cpus_.size());
-    const std::vector<int> cpus(cpus_.begin(), fits ? cpus_.begin() + num_threads : cpus_.begin());
+    const bool fits = num_threads <= static_cast<int>(own_first_.size());
+    const std::vector<int> cpus(own_first_.begin(), own_first_.begin() + (fits ? num_threads : 0));
     team.threads = std::make_unique<ThreadTeam>(num_threads, cpus);
   }
   return *team.threads;

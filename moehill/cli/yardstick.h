@@ -11,13 +11,14 @@
 
 namespace moehill {
 
-// One team per number of threads, on the first of `cpus` (unpinned when there are more threads than cpus).
+// One team per number of threads, on the node's CPUs from the first-th on, and round (unpinned when there are
+// more threads than CPUs): a process of several on a node begins with its own.
 class Yardstick {
  public:
-  explicit Yardstick(std::vector<int> cpus) : cpus_(std::move(cpus)) {}
+  explicit Yardstick(std::vector<int> node_cpus, int64_t first = 0);
 
   ThreadTeam& team(int num_threads);
-  const std::vector<int>& cpus() const { return cpus_; }
+  const std::vector<int>& node_cpus() const { return node_cpus_; }
   void measure_fma();  // one more short measurement on every team asked for so far
   void measure_tile();
   void measure_bandwidth();
@@ -37,7 +38,7 @@ class Yardstick {
   };
   double median(int num_threads, std::vector<double> Team::*samples) const;
 
-  std::vector<int> cpus_;
+  std::vector<int> node_cpus_, own_first_;  // in order; and from the first-th on
   std::map<int, Team> teams_;
   int num_measurements_ = 0;
 };

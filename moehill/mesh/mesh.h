@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 #include "moehill/base/partition.h"
 #include "moehill/mesh/group.h"
@@ -15,6 +16,8 @@ class Mesh {
   virtual int threads_per_device() const = 0;
   // Ranks of the devices that live in this process: all of them on the threads mesh, one on MPI.
   virtual Range local_devices() const = 0;
+  // Logical CPUs of their threads, device by device; empty where they are not pinned.
+  virtual std::vector<int> local_cpus() const = 0;
 
   // Calls device_main(group) on every device of this process at once (SPMD); the calling thread leads the
   // first of them. Returns when all of this process's devices are done; rethrows the first failure.

@@ -99,7 +99,8 @@ class Run {
   // Brings the results and figures of the last step to the first process; from then on what follows speaks of
   // all devices there. Elsewhere, and before, of this process's. Nothing to do without a session.
   virtual void collect() = 0;
-  virtual Range local_devices() const = 0;  // of this process
+  virtual Range local_devices() const = 0;          // of this process
+  virtual std::vector<int> local_cpus() const = 0;  // of their threads, as in Mesh
 
   // Views of the operands and of this run's results after the last step. The results belong to the operands'
   // storage, so they hold until another run of the same factory steps.

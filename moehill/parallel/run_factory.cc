@@ -117,6 +117,9 @@ class BlockRun final : public Run {
                                  figures_.data());
   }
   Range local_devices() const override { return local_; }
+  std::vector<int> local_cpus() const override {
+    return parts_.mesh == nullptr ? std::vector<int>{} : parts_.mesh->local_cpus();
+  }
 
   BlockTensors tensors() const override {
     BlockTensors t;

@@ -18,6 +18,7 @@ class MpiMesh final : public Mesh {
   int num_devices() const override { return group_->size(); }
   int threads_per_device() const override { return team_->size(); }
   Range local_devices() const override { return {group_->rank(), group_->rank() + 1}; }
+  std::vector<int> local_cpus() const override { return team_->cpus(); }
   ThreadTeam& team() { return *team_; }
 
   // The calling thread leads the device of this process. After an exception other ranks may wait for this

@@ -75,6 +75,12 @@ ThreadMesh::~ThreadMesh() = default;
 
 int ThreadMesh::num_devices() const { return state_->leaders.size(); }
 int ThreadMesh::threads_per_device() const { return state_->threads_per_device; }
+std::vector<int> ThreadMesh::local_cpus() const {
+  std::vector<int> all;
+  for (const auto& team : state_->teams) all.insert(all.end(), team->cpus().begin(), team->cpus().end());
+  return all;
+}
+
 ThreadTeam& ThreadMesh::team(int device) { return *state_->teams[static_cast<size_t>(device)]; }
 
 void ThreadMesh::run(const std::function<void(Group&)>& device_main) {

@@ -19,6 +19,7 @@ class ThreadMesh final : public Mesh {
   int num_devices() const override;
   int threads_per_device() const override;
   Range local_devices() const override { return {0, num_devices()}; }
+  std::vector<int> local_cpus() const override;
   ThreadTeam& team(int device);
 
   // The calling thread leads device 0. An exception on one device makes the collectives of the others throw
