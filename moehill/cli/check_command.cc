@@ -47,7 +47,7 @@ std::optional<CheckOptions> parse_check_options(const std::vector<std::string>& 
   refuse_fault_outside_tests(options.grid.fault);
   adopt_job(job, 1, mesh, options.devices, options.threads);
   if (options.devices == 0) options.devices = 2;
-  options.grid.fixed_devices = job.session() != nullptr;
+  options.grid.fixed_devices = options.grid.several_processes = job.session() != nullptr;
   options.grid.num_devices = static_cast<int>(options.devices);
   options.grid.threads_per_device = static_cast<int>(options.threads);
   return options;

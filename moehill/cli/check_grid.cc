@@ -117,6 +117,9 @@ class GridBuilder {
       config.shared_placement = SharedPlacement::replicated;
     config.split_rows =
         config.mode == ParallelMode::ep && config.path == EpPath::ring_ag_rs && (draw >> 11) % 2 == 1;
+    if (config.mode == ParallelMode::ep && config.path == EpPath::fused)
+      config.num_waves = static_cast<int>((draw >> 12) % 4);
+    if (options_.several_processes && mode != 0) config.ranks_per_node = static_cast<int>((draw >> 14) % 3);
     config.num_devices = mode == 0 ? 1 : devices;
     config.threads_per_device =
         mode == 0 ? devices * options_.threads_per_device : options_.threads_per_device;
@@ -212,6 +215,8 @@ std::string to_string(const GridCase& grid_case) {
   std::string path = c.mode == ParallelMode::ep ? name_of(c.path) : name_of(c.mode);
   if (c.mode == ParallelMode::ep && !shards_tokens(c)) path += std::string(" ") + name_of(c.shared_placement);
   if (c.split_rows) path += " split";
+  if (c.num_waves > 0) path += fmt::format(" waves={}", c.num_waves);
+  if (c.ranks_per_node > 0) path += fmt::format(" ranks_per_node={}", c.ranks_per_node);
   return fmt::format("{} {} {} {} remat={} pack={} capacity={}{}{}{} {} {}x{}", to_string(c.shape),
                      name_of(b.pass), name_of(b.backend), name_of(b.impl), name_of(b.remat), name_of(b.pack),
                      name_of(b.capacity.policy), b.shared_fused ? " shared_fused" : "",

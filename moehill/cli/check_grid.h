@@ -14,7 +14,8 @@ struct GridOptions {
   int num_devices = 2;
   bool fixed_devices = false;  // else more where a problem asks for more devices than experts or tokens
   int threads_per_device = 1;
-  bool quick = false;  // about an eighth of the cases
+  bool several_processes = false;  // then as if on one node, on nodes of one rank, or on nodes of two
+  bool quick = false;              // about an eighth of the cases
   Fault fault = Fault::none;
 };
 

@@ -97,10 +97,11 @@ template <typename T>
 void combine_typed(const CombineRows& c, const MatView& out, Range tokens) {
   alignas(64) float sum[kColumnBlock];
   for (int64_t t = tokens.begin; t < tokens.end; ++t) {
+    const int64_t token = c.token_of == nullptr ? t : c.token_of[t];
     for (int64_t column = 0; column < out.cols; column += kColumnBlock) {
       const int64_t n = std::min(kColumnBlock, out.cols - column);
       start_sum(c.base, t, column, n, sum);
-      for (int64_t a = t * c.topk; a < (t + 1) * c.topk; ++a) {
+      for (int64_t a = token * c.topk; a < (token + 1) * c.topk; ++a) {
         if (c.row_of[a] < 0) continue;
         add_row(c.weight == nullptr ? 1.0f : c.weight[a], c.rows.row<const T>(c.row_of[a]) + column, sum, n);
       }

@@ -26,6 +26,8 @@ struct CombineRows {
   const float* weight = nullptr;    // [T, k]
   int topk = 0;
   MatView base{};  // [T, H]
+  const int32_t* token_of =
+      nullptr;  // [rows of out] whose sum a row of out (and base) is; null: t's in row t
 };
 void combine_rows(ThreadTeam& team, const CombineRows& c, const MatView& out);
 

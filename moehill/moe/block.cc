@@ -251,7 +251,8 @@ void Block::forward_shared(ThreadTeam& team, const BlockOperands& operands, cons
 void Block::forward_routed(ThreadTeam& team, const BlockOperands& operands, const MatView& base,
                            const MatView& out, StageListener* listener, const Underway& underway) {
   if (underway.split && can_split()) return forward_split(team, operands, base, out, listener, underway);
-  underway.arrive();
+  const int last_wave = underway.num_waves() - 1;
+  underway.arrive(last_wave);
   const bool keep = options_.pass == Pass::forward_backward && !recomputes();
   const MatView expert_out = buffers_.expert_out.slice_rows(0, num_rows());
   const MlpContext context{team, *gemm_, listener, kRoutedStages};
@@ -263,7 +264,7 @@ void Block::forward_routed(ThreadTeam& team, const BlockOperands& operands, cons
   });
   enter(listener, Stage::combine);
   combine(team, expert_out, has_preweight(options_.impl) ? nullptr : assignment_p_.data(), base, out);
-  underway.leave();
+  underway.leave(last_wave);
 }
 
 void Block::backward_shared(ThreadTeam& team, const BlockOperands& operands, const MatView& y, float dy_scale,
@@ -318,12 +319,17 @@ void Block::combine_dx(ThreadTeam& team, const MatView& base, const MatView& dx,
 void Block::backward_routed(ThreadTeam& team, const BlockOperands& operands, const MatView& y, float dy_scale,
                             const MatView& base, const MatView& dx, float* dp, StageListener* listener,
                             const Underway& underway) {
+  if (underway.split && can_split()) {
+    backward_split(team, operands, y, dy_scale, base, dx, dp, listener, underway);
+    return;
+  }
+  const int last_wave = underway.num_waves() - 1;
+  underway.arrive(last_wave);
+  take_up_dy(team, y, dy_scale, dp, listener);
   if (is_one_wave()) {
     backward_at_once(team, operands, y, dy_scale, base, dx, dp, listener, underway);
     return;
   }
-  underway.arrive();
-  take_up_dy(team, y, dy_scale, dp, listener);
   const MlpContext context{team, *gemm_, listener, kRoutedStages};
   for_each_wave([&](Range experts, Range rows) {
     const MlpWeights weights = wave_weights(operands.experts, experts);
@@ -339,7 +345,21 @@ void Block::backward_routed(ThreadTeam& team, const BlockOperands& operands, con
                     operands.experts_grad.slice_groups(experts.begin, experts.end));
   });
   combine_dx(team, base, dx, listener);
-  underway.leave();
+  underway.leave(last_wave);
+}
+
+// The weights' gradients, which nobody waits for, come last.
+void Block::backward_at_once(ThreadTeam& team, const BlockOperands& operands, const MatView& y,
+                             float dy_scale, const MatView& base, const MatView& dx, float* dp,
+                             StageListener* listener, const Underway& underway) {
+  const MlpContext context{team, *gemm_, listener, kRoutedStages};
+  const MlpBuffers buffers = wave_buffers({0, num_rows()});
+  const MlpBackward step = backward_step(operands, y, dy_scale, dp, {0, num_rows()});
+  mlp_down_grad(context, offset_, step, operands.experts, buffers);
+  mlp_input_grad(context, offset_, step, operands.experts, buffers);
+  combine_dx(team, base, dx, listener);
+  underway.leave(underway.num_waves() - 1);
+  mlp_weight_grad(context, offset_, step, buffers, operands.experts_grad);
 }
 
 double Block::executed_flops() const {

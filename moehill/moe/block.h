@@ -4,6 +4,8 @@
 #pragma once
 
 #include <memory>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "moehill/kernels/grouped_gemm.h"
@@ -27,17 +29,32 @@ struct BlockOperands {
   MlpWeights shared, shared_grad;    // one group; the gradient is over this device's shared tokens
 };
 
-// What travels while the routed experts work. Where `split` is set and the block can, products that need no
-// more than the rows of `own` come before arrive(), and such that are of them alone after leave(); the
-// results are the same.
+// What travels while the routed experts work. Where `split` is set and the block can, its experts go in
+// waves: products that need no more than the rows of `own` fill the time until a wave's rows are there, and
+// such that are of them alone come after the last leave(); the results are the same. Else all arrives, then
+// all leaves.
 class Underway {
  public:
   virtual ~Underway() = default;
-  virtual void arrive() const {}  // returns when all other rows are there
-  virtual void leave() const {}   // the result's rows of all tokens but the own are complete
+  // Whether arrive(wave) would return at once.
+  virtual bool has_arrived(int) const { return false; }
+  // Returns when all other rows are there that the waves up to this one need.
+  virtual void arrive(int) const {}
+  // The rows of the result are complete to which no later wave adds, but for the own tokens'.
+  virtual void leave(int) const {}
 
-  Range own;  // tokens whose rows of x (backward: y) are there from the start
+  int num_waves() const { return experts.empty() ? 1 : static_cast<int>(experts.size()) - 1; }
+
+  std::span<const Range> leaving_with(int wave) const {
+    const size_t n = leaving.size() / static_cast<size_t>(num_waves());
+    return leaving.subspan(static_cast<size_t>(wave) * n, n);
+  }
+
+  Range own;  // tokens whose rows of x (backward: y) are there from the start; also their rows of the result
   bool split = false;
+  std::span<const int64_t> experts;   // [waves + 1] of this device's; empty: one wave of all
+  std::span<const Range> leaving;     // [waves][n] rows of the result that leave with a wave
+  const int32_t* token_of = nullptr;  // [rows of the result] whose sum a row is; null: its number's
 };
 
 class Block {
@@ -76,8 +93,9 @@ class Block {
   // Rows that are multiplied (padding and masked rows included), and FLOPs of a step with recomputation.
   double executed_flops() const;
 
-  // Whether a plan's rows of some tokens can be told from the rest and multiplied apart.
-  bool can_split() const;
+  // Whether rows of some tokens and experts can be told from the rest and multiplied apart. The same on all
+  // devices, but for those without experts, where there is nothing to split.
+  bool has_split_form() const;
 
   // Bytes of work space in use when the plan has `rows` rows of which the largest wave has `wave_rows`.
   static double scratch_bytes(const MoeShape& shape, const BlockOptions& options, const BlockShare& share,
@@ -113,17 +131,26 @@ class Block {
   void plant_fault(const Routing& routing);
   void combine(ThreadTeam& team, const MatView& rows, const float* weight, const MatView& base,
                const MatView& out);
-  // The same for some tokens.
-  void combine(ThreadTeam& team, Range tokens, const MatView& rows, const float* weight, const MatView& base,
-               const MatView& out);
-  // Each expert's rows of these tokens; holds until the next call.
-  GroupRows rows_of(Range tokens);
+  bool can_split() const { return num_experts() > 0 && has_split_form(); }
+  // The same for some rows of the result.
+  void combine(ThreadTeam& team, const Underway& underway, std::span<const Range> out_rows,
+               const MatView& rows, const float* weight, const MatView& base, const MatView& out);
+  // These experts' rows of these tokens; holds until the next call.
+  GroupRows rows_of(Range tokens, Range experts);
+  // Body(rows) for the rows of a wave: of all tokens, or of all but the own.
+  template <typename Body>
+  void for_rows(const Underway& underway, int wave, bool own_too, const Body& body);
+  // The experts of a wave and the plan's rows of them, whose offsets are left in wave_offset_.
+  std::pair<Range, Range> take_wave(const Underway& underway, int wave);
   bool is_one_wave() const;
   bool dp_from_outputs() const { return options_.remat != Remat::combine && !has_preweight(options_.impl); }
   MlpBackward backward_step(const BlockOperands& operands, const MatView& y, float dy_scale, float* dp,
                             Range rows) const;
   void take_up_dy(ThreadTeam& team, const MatView& y, float dy_scale, float* dp, StageListener* listener);
   void combine_dx(ThreadTeam& team, const MatView& base, const MatView& dx, StageListener* listener);
+  void backward_split(ThreadTeam& team, const BlockOperands& operands, const MatView& y, float dy_scale,
+                      const MatView& base, const MatView& dx, float* dp, StageListener* listener,
+                      const Underway& underway);
   void backward_at_once(ThreadTeam& team, const BlockOperands& operands, const MatView& y, float dy_scale,
                         const MatView& base, const MatView& dx, float* dp, StageListener* listener,
                         const Underway& underway);

@@ -137,12 +137,17 @@ std::vector<RunConfig> configs_of(const MoeShape& shape, int devices) {
                      .path = EpPath::ring_ag_rs,
                      .split_rows = true,
                      .num_devices = devices});
+  configs.push_back({.shape = shape,
+                     .mode = ParallelMode::ep,
+                     .path = EpPath::fused,
+                     .num_waves = 3,
+                     .num_devices = devices});
   return configs;
 }
 
 std::string to_text(const RunConfig& c, const char* what) {
-  return fmt::format("{} {} {} on {} devices{}, {}", to_string(c.shape), name_of(c.mode), name_of(c.path),
-                     c.num_devices, c.split_rows ? " split" : "", what);
+  return fmt::format("{} {} {} on {} devices{} {} waves, {}", to_string(c.shape), name_of(c.mode),
+                     name_of(c.path), c.num_devices, c.split_rows ? " split" : "", c.num_waves, what);
 }
 
 // Odd sizes, experts that nobody chooses (skew), more devices than experts or tokens; gate values and 1.

@@ -1,8 +1,9 @@
 // Rows where they are: experts read x and y in their owners' memory, and owners the partial sums in the
 // experts'.
 //
-// Two barriers a pass keep this safe. That of finish(): y is complete on all devices, and nobody reads the
-// partial sums of the pass before. That of combine(): the partial sums are complete, and nobody reads y.
+// Two barriers a pass keep this safe. That of land(): y is complete on all devices, and nobody reads the
+// partial sums of the pass before. That of finish_combine(): the partial sums are complete, and nobody reads
+// y.
 #include "moehill/kernels/rows.h"
 #include "moehill/parallel/row_exchange.h"
 
@@ -21,6 +22,7 @@ class DirectExchange final : public RowExchange {
   }
 
   bool in_place() const override { return true; }
+  const int32_t* row_of_token() const override { return route_.received_token(); }
   Range own_rows() const override { return {}; }
 
   void make_index(Group& group) override {
@@ -37,7 +39,7 @@ class DirectExchange final : public RowExchange {
 
   void start_x(Group&) override {}
   void start_y(Group&) override {}
-  void finish(Group& group) override {
+  void land(Group& group, int) override {
     group.barrier();
     group.count_reads(route_.send_offsets(), route_.receive_offsets(), row_bytes());
   }
@@ -48,7 +50,7 @@ class DirectExchange final : public RowExchange {
     return all_partial_.slice_rows(begin, begin + route_.num_received());
   }
 
-  void start_combine(Group&) override {}
+  void answer(Group&, int) override {}
   void finish_combine(Group& group, const MatView& base, const MatView& out) override {
     group.barrier();
     combine_rows(group.team(), {all_partial_, partial_row_.data(), nullptr, group.size(), base}, out);

@@ -100,9 +100,12 @@ class GatherPath final : public ParallelPath {
           out(output) {
       own = path.own_;
       split = path.inputs_.config.split_rows;
+      leaving = others;
+      others[0] = {0, own.begin};
+      others[1] = {own.end, path.inputs_.config.shape.tokens};
     }
-    void arrive() const override { path.finish_gather(group, arrival, listener); }
-    void leave() const override {
+    void arrive(int) const override { path.finish_gather(group, arrival, listener); }
+    void leave(int) const override {
       enter(listener, reduction);
       const MatView& partial = path.partial_;
       group.start_reduce_scatter(partial.data, DType::f32, path.value_offsets_, out.data, out.dtype);
@@ -112,6 +115,7 @@ class GatherPath final : public ParallelPath {
     StageListener* listener;
     Stage arrival, reduction;
     MatView out;
+    Range others[2];
   };
 
   // [T, H] in memory that the peers of the node reach.

@@ -63,9 +63,10 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
   if (routes_rows(config)) {
     const double row_bytes =
         static_cast<double>(shape.hidden) * static_cast<double>(dtype_bytes(shape.dtype));
-    // Partial sums, and unless rows are read where they are: rows sent, and x and dy received, as many.
+    // Partial sums, and unless rows are read where they are: rows sent, sums that come back, and x and dy
+    // received, as many.
     const bool in_place = config.path == EpPath::fused && num_processes == 1;
-    const double kinds = in_place ? 1 : backward ? 4 : 3;
+    const double kinds = in_place ? 1 : backward ? 5 : 4;
     return expected_sent_rows(config, rank) * row_bytes * kinds +
            (backward ? shared_gradient_bytes(config) : 0);
   }

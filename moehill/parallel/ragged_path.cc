@@ -6,10 +6,8 @@
 // The shared expert works while rows are in flight.
 //
 // `fused`: the same plan with nothing copied where devices share an address space. Elsewhere by messages, and
-// with work for every flight: products of the own rows while the others come, and the own rows'
-// down-projection and the shared expert while sums return; backward, the shared expert's and the own rows'
-// first product, and the weights' gradients. Partial sums are of the storage type and added in the order of
-// devices, so both give the same bits.
+// to other nodes in waves of experts, whose rows and sums travel while others are worked on (route_waves.h).
+// Partial sums are of the storage type and added in the order of devices, so both give the same bits.
 #include <optional>
 
 #include "moehill/parallel/row_exchange.h"
@@ -36,9 +34,17 @@ class RaggedPath final : public ParallelPath {
   }
 
   void prepare(Group& group) override {
-    if (inputs_.config.path == EpPath::fused) exchange_ = make_direct_exchange(inputs_, route_, group);
-    if (exchange_ == nullptr) exchange_ = make_message_exchange(inputs_, route_, group);
-    if (exchange_->in_place()) block_.read_rows_at(route_.received_token());
+    const RunConfig& config = inputs_.config;
+    const bool fused = config.path == EpPath::fused;
+    if (fused && config.num_waves == 0) exchange_ = make_direct_exchange(inputs_, route_, group);
+    if (exchange_ == nullptr) {
+      int num_waves = 1;
+      if (fused && block_.has_split_form() && config.num_waves > 0) num_waves = config.num_waves;
+      if (fused && block_.has_split_form() && config.num_waves == 0 && group.reach() == Reach::messages)
+        num_waves = default_waves(config);
+      exchange_ = make_message_exchange(inputs_, route_, group, num_waves);
+    }
+    block_.read_rows_at(exchange_->row_of_token());
   }
 
   void make_plan(Group& group, StageListener* listener) override {
@@ -57,7 +63,7 @@ class RaggedPath final : public ParallelPath {
     const BlockOperands operands = received_operands();
     const Transfer transfer(*this, group, listener, Stage::dispatch, Stage::reduce);
     if (block_.packs_rows()) {
-      transfer.arrive();
+      transfer.arrive(transfer.num_waves() - 1);
       enter(listener, Stage::pack);
       block_.pack_rows(team, operands.x);
     }
@@ -94,28 +100,36 @@ class RaggedPath final : public ParallelPath {
           departure(combines) {
       own = path.exchange_->own_rows();
       split = path.splits();
+      const RouteWaves* const waves = path.exchange_->waves();
+      if (waves == nullptr) return;
+      experts = waves->experts();
+      token_of = waves->answer_token();
+      leaving = waves->answers();
     }
-    void arrive() const override {
-      if (arrived) return;
-      arrived = true;
+    bool has_arrived(int wave) const override {
+      return wave < num_arrived || path.exchange_->has_landed(group, wave);
+    }
+    void arrive(int wave) const override {
+      if (wave < num_arrived) return;
+      num_arrived = wave + 1;
       enter(listener, arrival);
-      path.exchange_->finish(group);
+      path.exchange_->land(group, wave);
       path.count_sent(group, Move::dispatch);
     }
-    void leave() const override {
+    void leave(int wave) const override {
       enter(listener, departure);
-      path.exchange_->start_combine(group);
+      path.exchange_->answer(group, wave);
     }
     RaggedPath& path;
     Group& group;
     StageListener* listener;
     Stage arrival, departure;
-    mutable bool arrived = false;
+    mutable int num_arrived = 0;
   };
 
   // Whether products of the own rows fill the flights of the others'.
   bool splits() const {
-    return inputs_.config.path == EpPath::fused && !exchange_->in_place() && block_.can_split();
+    return inputs_.config.path == EpPath::fused && !exchange_->in_place() && block_.has_split_form();
   }
 
   void forward_shared(ThreadTeam& team, StageListener* listener) {

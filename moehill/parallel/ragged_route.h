@@ -12,6 +12,11 @@ namespace moehill {
 // token, so that received rows come in the order of all tokens.
 class RaggedRoute {
  public:
+  struct Choice {
+    int32_t expert;  // E: nobody's
+    float weight;
+  };
+
   RaggedRoute(const RunConfig& config, const Routing& routing, int rank);
 
   // Collective: exchanges counts (P numbers a device), expert ids and gate values (8 k bytes a row).
@@ -21,7 +26,9 @@ class RaggedRoute {
   int64_t num_received() const { return receive_offsets_.back(); }
   const std::vector<int64_t>& send_offsets() const { return send_offsets_; }        // [P + 1] rows
   const std::vector<int64_t>& receive_offsets() const { return receive_offsets_; }  // [P + 1] rows
-  const int32_t* sent_token() const { return sent_token_.data(); }  // [sent] own token of a row
+  const int32_t* sent_token() const { return sent_token_.data(); }            // [sent] own token of a row
+  const Choice* sent_choices() const { return sent_choice_.data(); }          // [sent, k]
+  const Choice* received_choices() const { return received_choice_.data(); }  // [received, k]
   // [n, P] the sent row of an own token at a device, or -1: what combine sums over.
   const int32_t* row_at_device() const { return row_at_device_.data(); }
   // [T, k] of the received rows, then of nobody: what the device's block plans from. Received row r is token
@@ -38,10 +45,6 @@ class RaggedRoute {
   static int64_t max_sent(const RunConfig& config, int rank);
 
  private:
-  struct Choice {
-    int32_t expert;
-    float weight;
-  };
   void place_rows();
   void exchange_counts(Group& group);
   void exchange_choices(Group& group);

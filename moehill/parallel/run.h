@@ -32,7 +32,12 @@ struct RunConfig {
   EpPath path = EpPath::compact_psum;                          // ep only
   SharedPlacement shared_placement = SharedPlacement::sliced;  // of the psum paths only
   bool split_rows = false;  // ring_ag_rs: products of the own tokens' rows apart, while others travel
-  int num_devices = 1;      // 1 with mode none
+  // fused: into how many waves each device cuts its experts where rows go by messages. 0: default_waves() to
+  // other nodes, else one; more: so many, and by messages on every mesh.
+  int num_waves = 0;
+  int ranks_per_node =
+      0;  // for tests, of several processes: as if a node held no more; 0: the nodes as they are
+  int num_devices = 1;  // 1 with mode none
   int threads_per_device = 1;
 };
 

@@ -328,6 +328,7 @@ struct RunFactory::State {
   std::vector<std::shared_ptr<const Routing>> routings;
   struct KnownMesh {
     bool processes;
+    int ranks_per_node;
     std::shared_ptr<Mesh> mesh;
   };
   std::vector<KnownMesh> meshes;
@@ -339,18 +340,21 @@ struct RunFactory::State {
     if (!processes && !is_first_process()) return nullptr;
     const int threads = config.threads_per_device;
     for (const KnownMesh& known : meshes) {
-      if (known.processes == processes && known.mesh->num_devices() == config.num_devices &&
-          known.mesh->threads_per_device() == threads)
+      if (known.processes == processes && known.ranks_per_node == config.ranks_per_node &&
+          known.mesh->num_devices() == config.num_devices && known.mesh->threads_per_device() == threads)
         return known.mesh;
     }
-    meshes.push_back({processes, processes ? make_process_mesh(config) : make_thread_mesh(config)});
+    meshes.push_back(
+        {processes, config.ranks_per_node, processes ? make_process_mesh(config) : make_thread_mesh(config)});
     return meshes.back().mesh;
   }
 
   std::shared_ptr<Mesh> make_process_mesh(const RunConfig& config) const {
     MOEHILL_CHECK(config.num_devices == session->size(), "{} devices in {} processes", config.num_devices,
                   session->size());
-    return session->make_mesh({.threads_per_device = config.threads_per_device, .node_cpus = cpus});
+    return session->make_mesh({.threads_per_device = config.threads_per_device,
+                               .node_cpus = cpus,
+                               .ranks_per_node = config.ranks_per_node});
   }
 
   std::shared_ptr<Mesh> make_thread_mesh(const RunConfig& config) const {

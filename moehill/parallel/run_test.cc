@@ -208,6 +208,7 @@ TEST_F(RunTest, AStepAllocatesNothing) {
   std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 2)};
   for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
   configs.push_back(ep({.shape = kOdd, .split_rows = true}, 2, EpPath::ring_ag_rs));
+  configs.push_back(ep({.shape = kOdd, .num_waves = 3}, 2, EpPath::fused));
   for (RunConfig config : configs) {
     for (Remat remat : {Remat::none, Remat::expert_mlp}) {
       config.block.capacity = {CapacityPolicy::drop, 0.75};
@@ -230,6 +231,7 @@ TEST_F(RunTest, SameBitsInTenSteps) {
   std::vector<RunConfig> configs = {dp({.shape = kOdd}, 3)};
   for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 3, path));
   configs.push_back(ep({.shape = kOdd, .split_rows = true}, 3, EpPath::ring_ag_rs));
+  configs.push_back(ep({.shape = kOdd, .num_waves = 3}, 3, EpPath::fused));
   for (const RunConfig& config : configs) {
     run_ = factory_.make(config);
     run_->step({});
@@ -263,6 +265,59 @@ TEST_F(RunTest, SplitRowsChangeNoBit) {
           run_->step({});
           EXPECT_EQ(all_results_hash(), hash) << what;
         }
+      }
+    }
+  }
+}
+
+// Experts in waves by messages, and the bits of rows in place: waves of one expert, of several and of none,
+// more devices than experts, padding, a device without tokens.
+TEST_F(RunTest, WavesChangeNoBit) {
+  for (const MoeShape& shape :
+       {kOdd, MoeShape{300, 64, 48, 11, 2, 40, DType::bf16}, MoeShape{2, 16, 16, 3, 1, 0, DType::f32}}) {
+    for (const CapacityPolicy policy : {CapacityPolicy::none, CapacityPolicy::drop, CapacityPolicy::pad}) {
+      for (const Impl impl : {Impl::fused_w13, Impl::fused_w13_preweight}) {
+        for (const int devices : {1, 3, 9}) {
+          RunConfig config = ep({.shape = shape, .threads_per_device = 2}, devices, EpPath::fused);
+          config.block.impl = impl;
+          config.block.remat = impl == Impl::fused_w13 ? Remat::none : Remat::combine;
+          config.block.capacity = {policy, policy == CapacityPolicy::none ? 0 : 0.75};
+          run_ = factory_.make(config);
+          run_->step({});
+          const uint64_t hash = all_results_hash();
+          for (const int waves : {2, 5}) {
+            config.num_waves = waves;
+            run_ = factory_.make(config);
+            run_->step({});
+            EXPECT_EQ(all_results_hash(), hash) << fmt::format(
+                "{} {} {} P={} waves={}", to_string(shape), name_of(policy), name_of(impl), devices, waves);
+          }
+        }
+      }
+    }
+  }
+}
+
+// All tokens choose the same experts, so that all waves but theirs are empty.
+TEST_F(RunTest, WavesWithNothingToDo) {
+  for (const int topk : {1, 2}) {
+    const MoeShape shape{37, 45, 27, 7, topk, 0, DType::f32};
+    Routing routing{shape.tokens, shape.experts, topk, {}, {}};
+    for (const int first : {0, 3, 5}) {
+      routing.expert.clear();
+      for (int64_t t = 0; t < shape.tokens; ++t) {
+        for (int j = 0; j < topk; ++j) routing.expert.push_back(first + j);
+      }
+      routing.weight.assign(routing.expert.size(), 0.5f);
+      for (const int devices : {2, 3}) {
+        RunConfig config = ep({.shape = shape}, devices, EpPath::fused);
+        run_ = factory_.make(config, routing);
+        run_->step({});
+        const uint64_t hash = all_results_hash();
+        config.num_waves = 3;
+        run_ = factory_.make(config, routing);
+        run_->step({});
+        EXPECT_EQ(all_results_hash(), hash) << topk << " from " << first << " on " << devices;
       }
     }
   }

@@ -14,8 +14,10 @@ constexpr int64_t kChoices = 3 * (4 + 4);           // expert ids and gate value
 
 class TrafficTest : public testing::TestWithParam<int> {
  protected:
-  std::vector<Traffic> traffic(ParallelMode mode, EpPath path, Pass pass, int64_t shared_dim = 0) {
-    RunConfig config{.shape = kShape, .mode = mode, .path = path, .num_devices = num_devices()};
+  std::vector<Traffic> traffic(ParallelMode mode, EpPath path, Pass pass, int64_t shared_dim = 0,
+                               int num_waves = 0) {
+    RunConfig config{
+        .shape = kShape, .mode = mode, .path = path, .num_waves = num_waves, .num_devices = num_devices()};
     config.shape.shared_dim = shared_dim;
     config.block.pass = pass;
     run_ = factory_.make(config);
@@ -100,6 +102,23 @@ TEST_P(TrafficTest, FusedReadsWhatRaggedMovesAndNamesEachToken) {
     const Traffic& t = ragged[static_cast<size_t>(r)];
     expect_bytes(fused[static_cast<size_t>(r)], static_cast<int64_t>(t.sent_bytes) + 4 * pairs_sent(r),
                  static_cast<int64_t>(t.received_bytes) + 4 * pairs_received(r), r);
+  }
+}
+
+// A row goes once, with the first wave that needs it, and its sum returns once.
+TEST_P(TrafficTest, WavesMoveNoByteMore) {
+  for (const Pass pass : {Pass::forward, Pass::forward_backward}) {
+    const std::vector<Traffic> in_place = ep(EpPath::fused, pass);
+    const auto moves = run_->moved_bytes();
+    for (const int num_waves : {1, 2, 5}) {
+      const std::vector<Traffic> waves = traffic(ParallelMode::ep, EpPath::fused, pass, 0, num_waves);
+      EXPECT_EQ(run_->moved_bytes(), moves);
+      for (int r = 0; r < num_devices(); ++r) {
+        const Traffic& t = in_place[static_cast<size_t>(r)];
+        expect_bytes(waves[static_cast<size_t>(r)], static_cast<int64_t>(t.sent_bytes),
+                     static_cast<int64_t>(t.received_bytes), r);
+      }
+    }
   }
 }
 
