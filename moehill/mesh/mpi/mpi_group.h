@@ -88,6 +88,7 @@ class MpiGroup final : public Group {
   void move_on();
   void fly();
   void land();
+  bool travels_in_parts(const RoundTrip& trip) const;
   Call call_of_trip() const;
   void move_trip_rows(const Started& way);
   void move_local_rows(const Started& call);

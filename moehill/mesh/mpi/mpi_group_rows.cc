@@ -136,8 +136,14 @@ Call MpiGroup::call_of_trip() const {
   return {.kind = CallKind::all_to_all, .n = trip().num_parts, .element_bytes = trip().row_bytes};
 }
 
+// In one part nobody works while rows come, and early answers would only be in each other's way: the
+// go-ahead for one side's waits in the stream behind the other's.
+bool MpiGroup::travels_in_parts(const RoundTrip& trip) const {
+  return num_local_ < size_ && trip.num_parts > 1;
+}
+
 void MpiGroup::start_round_trip(const RoundTrip& trip) {
-  if (num_local_ == size_) return Group::start_round_trip(trip);
+  if (!travels_in_parts(trip)) return Group::start_round_trip(trip);
   begin_trip(trip);
   trip_agreed_ = false;
   Call call = call_of_trip();
@@ -148,12 +154,12 @@ void MpiGroup::start_round_trip(const RoundTrip& trip) {
   fly();
 }
 
-bool MpiGroup::has_landed(int part) { return num_local_ < size_ && trip_messages_->has_landed(part); }
+bool MpiGroup::has_landed(int part) { return travels_in_parts(trip()) && trip_messages_->has_landed(part); }
 
 // The ranks of this node move their rows when the first part is wanted; what they would gain by parts is the
 // wait for each other.
 void MpiGroup::await(int part) {
-  if (num_local_ == size_) return Group::await(part);
+  if (!travels_in_parts(trip())) return Group::await(part);
   if (trip_agreed_ && has_landed(part)) return trip_messages_->await(part);
   land();
   if (!std::exchange(trip_agreed_, true)) {
@@ -170,12 +176,12 @@ void MpiGroup::await(int part) {
 }
 
 void MpiGroup::answer(int part) {
-  if (num_local_ == size_) return Group::answer(part);
+  if (!travels_in_parts(trip())) return Group::answer(part);
   trip_messages_->answer(part);
 }
 
 void MpiGroup::finish_round_trip() {
-  if (num_local_ == size_) return Group::finish_round_trip();
+  if (!travels_in_parts(trip())) return Group::finish_round_trip();
   land();
   const RoundTrip& t = trip();
   move_trip_rows({.kind = Started::Kind::all_to_all,
