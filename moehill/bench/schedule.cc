@@ -30,9 +30,8 @@ std::string stop_reason(const ScheduleResult& result, const ScheduleOptions& opt
   const bool narrow_enough = options.ci_target <= 0 || all_points([&](const auto& samples) {
                                return interval_reached(samples, options.ci_target);
                              });
-  if (long_enough && narrow_enough) {
-    return options.ci_target > 0 ? "ci_target" : options.min_time > 0 ? "min_time" : "iters";
-  }
+  if (!long_enough) return "";
+  if (narrow_enough) return options.ci_target > 0 ? "ci_target" : options.min_time > 0 ? "min_time" : "iters";
   return num_rounds >= options.max_rounds ? "max_rounds" : "";
 }
 

@@ -17,7 +17,7 @@ struct ScheduleOptions {
   double min_time = 0;  // go on until every point has this many seconds of samples
   double ci_target =
       0;  // go on until the interval of every point's median is within +- this share of it; 0: no such rule
-  int64_t max_rounds = 1000;  // end of the two rules above
+  int64_t max_rounds = 1000;  // end of ci_target, which noise may keep out of reach
 };
 
 struct ScheduleHooks {
