@@ -59,7 +59,8 @@ TEST(Schedule, TwoPointsTakeTurnsInFront) {
 
 TEST(Schedule, MinTimeGoesOnUntilTheFastestPointHasEnough) {
   FakeBench bench(2);
-  const ScheduleResult result = time_interleaved(bench.points, {.iters = 2, .min_time = 10, .max_rounds = 5}, bench.hooks);
+  const ScheduleResult result =
+      time_interleaved(bench.points, {.iters = 2, .min_time = 10, .max_rounds = 5}, bench.hooks);
   EXPECT_EQ(result.order.size(), 10u);
   EXPECT_EQ(result.stop_reason, "min_time");
 }
