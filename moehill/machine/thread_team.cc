@@ -9,7 +9,7 @@
 namespace moehill {
 
 ThreadTeam::ThreadTeam(int num_threads, std::vector<int> cpus)
-    : num_threads_(num_threads), cpus_(std::move(cpus)) {
+    : num_threads_(num_threads), cpus_(std::move(cpus)), num_spins_(cpus_.empty() ? kSpinsUnpinned : kSpins) {
   MOEHILL_CHECK(num_threads >= 1, "a team of {} threads", num_threads);
   MOEHILL_CHECK(cpus_.empty() || static_cast<int>(cpus_.size()) == num_threads, "{} CPUs for {} threads",
                 cpus_.size(), num_threads);
@@ -42,7 +42,7 @@ void ThreadTeam::run(TaskRef task) {
   generation_.notify_all();
   run_member(0);
   for (uint32_t left; (left = num_pending_.load(std::memory_order_acquire)) != 0;)
-    wait_while_equal(num_pending_, left);
+    wait_while_equal(num_pending_, left, num_spins_);
   task_ = nullptr;
   if (failed_.load(std::memory_order_relaxed)) {
     failed_.store(false, std::memory_order_relaxed);
@@ -62,7 +62,7 @@ void ThreadTeam::worker(int i) {
   if (!cpus_.empty()) (void)pin_this_thread(cpus_[static_cast<size_t>(i)]);
   uint32_t seen = 0;
   while (true) {
-    seen = wait_while_equal(generation_, seen);
+    seen = wait_while_equal(generation_, seen, num_spins_);
     if (stopping_.load(std::memory_order_relaxed)) return;
     run_member(i);
     if (num_pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) num_pending_.notify_one();

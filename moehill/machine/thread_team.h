@@ -68,6 +68,7 @@ class ThreadTeam {
 
   int num_threads_;
   std::vector<int> cpus_;
+  const int num_spins_;  // of a wait before it sleeps
   const TaskRef* task_ = nullptr;
   std::function<void()> poll_;
   alignas(64) std::atomic<uint32_t> generation_{0};

@@ -28,9 +28,7 @@ size_t up_to_line(size_t bytes) {
   return (bytes + line - 1) / line * line;
 }
 
-// A rank without CPUs of its own may keep one from the rank that it waits for: five ranks on two cores are
-// two to four times faster so.
-int num_spins(const ThreadTeam& team) { return team.cpus().empty() ? kSpins / 80 : kSpins; }
+int num_spins(const ThreadTeam& team) { return team.cpus().empty() ? kSpinsUnpinned : kSpins; }
 
 }  // namespace
 

@@ -11,8 +11,10 @@ namespace {
 
 }  // namespace
 
-Rendezvous::Rendezvous(int num_ranks)
-    : num_ranks_(static_cast<uint32_t>(num_ranks)), calls_(2 * static_cast<size_t>(num_ranks)) {}
+Rendezvous::Rendezvous(int num_ranks, int num_spins)
+    : num_ranks_(static_cast<uint32_t>(num_ranks)),
+      num_spins_(num_spins),
+      calls_(2 * static_cast<size_t>(num_ranks)) {}
 
 uint32_t Rendezvous::current_generation() const {
   const uint32_t generation = generation_.load(std::memory_order_acquire);
@@ -27,7 +29,7 @@ void Rendezvous::wait_for_all(uint32_t generation) {
     generation_.notify_all();
     return;
   }
-  if (wait_while_equal(generation_, generation) == generation + 1) throw_peer_failed();
+  if (wait_while_equal(generation_, generation, num_spins_) == generation + 1) throw_peer_failed();
 }
 
 std::span<const Call> Rendezvous::meet(int rank, const Call& call) {

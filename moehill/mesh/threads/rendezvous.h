@@ -17,7 +17,8 @@ namespace moehill {
 // owns.
 class Rendezvous {
  public:
-  explicit Rendezvous(int num_ranks);
+  // `num_spins`: of a wait before it sleeps.
+  Rendezvous(int num_ranks, int num_spins);
 
   // Publishes `call`, waits for all ranks and returns their calls in rank order, valid until this rank's
   // part() (or its next meet(), if the collective needs no part()). Throws PeerFailed after fail(), and
@@ -39,6 +40,7 @@ class Rendezvous {
   void wait_for_all(uint32_t generation);
 
   const uint32_t num_ranks_;
+  const int num_spins_;
   // Two sets used in turn, so that a rank ahead of the others does not overwrite what they still read.
   std::vector<Call> calls_;
   // A sense-reversing barrier whose sense is a counter: twice the number of completed waits, plus 1 after

@@ -7,6 +7,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/machine/pinning.h"
+#include "moehill/machine/spin_wait.h"
 #include "moehill/mesh/solo/solo_group.h"
 #include "moehill/mesh/threads/rendezvous.h"
 #include "moehill/mesh/threads/thread_group.h"
@@ -26,7 +27,7 @@ std::vector<int> every(const std::vector<int>& cpus, int begin, int n, int step)
 struct ThreadMesh::State {
   State(int num_devices, int num_threads, const std::vector<int>& cpus)
       : threads_per_device(num_threads),
-        rendezvous(num_devices),
+        rendezvous(num_devices, cpus.empty() ? kSpinsUnpinned : kSpins),
         leaders(num_devices, every(cpus, 0, num_devices, num_threads)) {
     for (int d = 0; d < num_devices; ++d) {
       teams.push_back(
