@@ -16,7 +16,9 @@
 namespace moehill {
 namespace {
 
-constexpr size_t kSteps = 5;  // after one that touches all memory
+constexpr size_t kSteps = 5;      // after one that touches all memory
+constexpr size_t kLongSteps = 3;  // of long ones, which vary less
+constexpr double kLong_s = 0.1;
 
 // A width of the matrices, and the rows a group at which it is measured; about max_rows rows in all, so
 // that a step takes some 0.3 s at most.
@@ -25,13 +27,14 @@ struct BlockSize {
   int experts;  // at most: their weights leave the caches, but for the smallest size
   int64_t max_rows;
   std::vector<int64_t> rows;
+  std::vector<int64_t> rows_of_one;  // the same of a block with a single expert
 };
 
 const std::vector<BlockSize>& block_sizes() {
   static const std::vector<BlockSize> sizes = {
-      {256, 128, 32, 16384, {1, 4, 16, 68, 273, 1092}},
-      {768, 512, 32, 4400, {1, 2, 4, 8, 16, 34, 68, 137, 546, 2184}},
-      {2048, 1408, 16, 800, {1, 8, 34, 137, 400}},
+      {256, 128, 32, 16384, {1, 4, 16, 68, 273, 1092}, {16, 137, 1092, 4368}},
+      {768, 512, 32, 4400, {1, 2, 4, 9, 15, 22, 34, 68, 137, 546, 2184}, {8, 34, 137, 546, 2184}},
+      {2048, 1408, 16, 800, {1, 9, 16, 34, 137, 400}, {8, 34, 137, 546}},
   };
   return sizes;
 }
@@ -61,15 +64,16 @@ std::vector<RunConfig> layouts_of(const MoeShape& shape, int cores, bool every_l
 struct BlockTimer {
   std::unique_ptr<Run> run;
   std::unique_ptr<DeviceStages> stages;
-  std::vector<double> step_s;                             // [kSteps]
-  std::vector<std::vector<std::vector<double>>> stage_s;  // [device][kNumStages][kSteps]
+  std::vector<double> step_s;                             // [steps]
+  std::vector<std::vector<std::vector<double>>> stage_s;  // [device][kNumStages][steps]
 
   explicit BlockTimer(std::unique_ptr<Run> the_run)
-      : run(std::move(the_run)),
-        stages(std::make_unique<DeviceStages>(run->config().num_devices, seconds)),
-        step_s(kSteps),
-        stage_s(stages->size(), std::vector<std::vector<double>>(kNumStages, std::vector<double>(kSteps))) {
+      : run(std::move(the_run)), stages(std::make_unique<DeviceStages>(run->config().num_devices, seconds)) {
+    const double begin = seconds();
     run->step({});  // touches all memory
+    step_s.resize(seconds() - begin > kLong_s ? kLongSteps : kSteps);
+    stage_s.assign(stages->size(),
+                   std::vector<std::vector<double>>(kNumStages, std::vector<double>(step_s.size())));
   }
 
   // Takes the place of what step i was before, if it is run again.
@@ -108,7 +112,9 @@ std::vector<TimedBlock> time_blocks(const MoeShape& shape, const Cores& cores, R
     timers.emplace_back(factory.make(config));
   for (size_t i = 0; i < kSteps; ++i) {
     cores.watch.run([&] {
-      for (BlockTimer& timer : timers) timer.step(i);
+      for (BlockTimer& timer : timers) {
+        if (i < timer.step_s.size()) timer.step(i);
+      }
     });
   }
   std::vector<TimedBlock> timed;
@@ -142,28 +148,50 @@ double unit_rate(const TimedBlock& timed, Stage stage) {
 constexpr Stage kProducts[2][kNumGemmDirections] = {{Stage::up, Stage::up_grad, Stage::w13_grad},
                                                     {Stage::down, Stage::down_grad, Stage::w2_grad}};
 
-void add_curves(const BlockSize& size, DType dtype, const Cores& cores, Hardware& h) {
-  RunFactory factory({}, 1, cores.cpus);  // one for all rows: weights take longer to make than steps
+void add_point(const TimedBlock& timed, int product, int64_t rows, double peak, GemmCurve& curve) {
+  curve.rows.push_back(static_cast<double>(rows));
+  const GemmWork& gemm = work_of(timed, kProducts[product][0]).gemms.front();
+  curve.k = gemm.k;
+  curve.n = gemm.n;
+  for (int d = 0; d < kNumGemmDirections; ++d)
+    curve.fraction[d].push_back(unit_rate(timed, kProducts[product][d]) / peak);
+}
+
+// Curves of all layouts from blocks with these rows a group and experts_of(rows) of them. Groups are even,
+// as the model takes each group by its own rows.
+template <typename Experts>
+void add_curves(const BlockSize& size, const std::vector<int64_t>& rows_of_groups, const Experts& experts_of,
+                DType dtype, const Cores& cores, Hardware& h) {
+  // One for all rows: weights take longer to make than steps.
+  RunFactory factory({.kind = Distribution::balanced}, 1, cores.cpus);
   std::map<std::pair<int, int>, GemmCurve> curves;  // by units of a device, and by product
-  for (const int64_t rows : size.rows) {
-    const int64_t experts = std::clamp<int64_t>(size.max_rows / rows, 2, size.experts);
+  for (const int64_t rows : rows_of_groups) {
+    const int64_t experts = experts_of(rows);
+    const int topk = static_cast<int>(std::min<int64_t>(2, experts));
     const MoeShape shape{
-        rows * experts / 2, size.hidden, size.mlp_dim, static_cast<int>(experts), 2, 0, dtype};
-    for (const TimedBlock& timed : time_blocks(shape, cores, factory, true)) {
+        rows * experts / topk, size.hidden, size.mlp_dim, static_cast<int>(experts), topk, 0, dtype};
+    for (const TimedBlock& timed : time_blocks(shape, cores, factory, experts > 1)) {
       for (int c = 0; c < 2; ++c) {
         GemmCurve& curve = curves[{timed.units, c}];
         curve.dtype = dtype;
         curve.units = timed.units;
-        curve.rows.push_back(static_cast<double>(rows));
-        const GemmWork& product = work_of(timed, kProducts[c][0]).gemms.front();
-        curve.k = product.k;
-        curve.n = product.n;
-        for (int d = 0; d < kNumGemmDirections; ++d)
-          curve.fraction[d].push_back(unit_rate(timed, kProducts[c][d]) / h.peak(dtype));
+        curve.one_group = experts == 1;
+        add_point(timed, c, rows, h.peak(dtype), curve);
       }
     }
   }
   for (const auto& [key, curve] : curves) h.gemm.push_back(curve);
+}
+
+void add_curves(const BlockSize& size, DType dtype, const Cores& cores, Hardware& h) {
+  const auto several = [&](int64_t rows) {
+    return std::clamp<int64_t>(size.max_rows / rows, 2, size.experts);
+  };
+  add_curves(size, size.rows, several, dtype, cores, h);
+  // One thread takes a single group as it takes several.
+  if (cores.cpus.size() > 1)
+    add_curves(
+        size, size.rows_of_one, [](int64_t) { return 1; }, dtype, cores, h);
 }
 
 // Row operations on 16,384 rows of 1,024 values, 32 MiB: beyond the caches of most machines.

@@ -23,7 +23,8 @@ struct GemmCurve {
   int64_t k = 0, n = 0;
   std::vector<double> rows;
   std::vector<double> fraction[kNumGemmDirections];
-  int units = 0;  // of each device where it was measured; 0: of any
+  int units = 0;           // of each device where it was measured; 0: of any
+  bool one_group = false;  // measured with a single group, whose rows or columns a device's units share
 };
 
 // One level of the network. levels[0] joins the devices of a node, and its bandwidth is one device's, each

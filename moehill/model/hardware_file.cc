@@ -130,6 +130,9 @@ GemmCurve read_curve(Section section) {
   curve.k = section.count("k", 1);
   curve.n = section.count("n", 1);
   curve.units = section.has("units") ? section.count("units", 1) : 0;
+  const int groups = section.has("groups") ? section.count("groups", 1) : 0;
+  if (groups > 1) section.refuse("groups", std::to_string(groups), "1, or none for several");
+  curve.one_group = groups == 1;
   curve.rows = section.numbers("rows");
   if (curve.rows.empty() || curve.rows.front() <= 0 ||
       std::adjacent_find(curve.rows.begin(), curve.rows.end(), std::greater_equal<>()) != curve.rows.end())
@@ -222,6 +225,7 @@ std::string curve_text(const GemmCurve& curve) {
   std::string text =
       fmt::format("\n[[gemm]]\ndtype = \"{}\"\nk = {}\nn = {}\n", dtype_name(curve.dtype), curve.k, curve.n);
   if (curve.units > 0) text += fmt::format("units = {}\n", curve.units);
+  if (curve.one_group) text += "groups = 1\n";
   text += fmt::format("rows = {}\n", list_text(curve.rows));
   for (int d = 0; d < kNumGemmDirections; ++d)
     text += fmt::format("{} = {}\n", name_of(static_cast<GemmDirection>(d)), list_text(curve.fraction[d]));

@@ -84,6 +84,15 @@ TEST(Hardware, ShippedFiguresHaveASourceOnTheirLine) {
   }
 }
 
+TEST(Hardware, CurvesOfASingleGroupAreKept) {
+  Hardware h = load_hardware("epyc-cluster");
+  h.gemm.push_back(h.gemm.front());
+  h.gemm.front().one_group = true;
+  const Hardware read = read_hardware_text(hardware_toml(h, {}), "f");
+  EXPECT_TRUE(read.gemm.front().one_group);
+  EXPECT_FALSE(read.gemm.back().one_group);
+}
+
 TEST(Hardware, WrittenIsReadBackAsTheSame) {
   for (const std::string& name : {std::string("epyc-cluster"), std::string("tpu-v5p")}) {
     const Hardware h = load_hardware(name);

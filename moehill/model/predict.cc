@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "moehill/model/flight.h"
 #include "moehill/tensor/weight_stack.h"
@@ -50,7 +51,10 @@ double row_seconds(const Hardware& h, const StageWork& stage, int units, int bus
 double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& device, const StageWork& stage,
                     int units) {
   double seconds = 0;
+  const int64_t busy =
+      std::count_if(device.group_rows.begin(), device.group_rows.end(), [](int64_t r) { return r > 0; });
   for (const GemmWork& gemm : stage.gemms) {
+    const bool one_group = gemm.shared || busy == 1;
     const double peak = hardware.peak(dtype) * units;
     const bool writes = gemm.direction == GemmDirection::weight_grad;
     const auto add = [&](int64_t rows) {
@@ -61,7 +65,7 @@ double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& dev
       }
       const double flops = 2 * to_double(rows) * to_double(gemm.k) * to_double(gemm.n);
       const double fraction =
-          gemm_fraction(hardware, dtype, gemm.direction, to_double(rows), gemm.k, gemm.n, units);
+          gemm_fraction(hardware, dtype, gemm.direction, to_double(rows), gemm.k, gemm.n, units, one_group);
       seconds += flops / (peak * fraction);
     };
     if (gemm.shared) {
@@ -157,13 +161,15 @@ const char* name_of(Bound bound) {
 }
 
 double gemm_fraction(const Hardware& hardware, DType dtype, GemmDirection direction, double rows, int64_t k,
-                     int64_t n, int units) {
+                     int64_t n, int units, bool one_group) {
   const bool any = std::any_of(hardware.gemm.begin(), hardware.gemm.end(),
                                [&](const GemmCurve& curve) { return curve.dtype == dtype; });
-  const auto other_layout = [&](const GemmCurve& curve) {
-    return curve.units == 0 ? 0 : std::abs(std::log(to_double(units) / to_double(curve.units)));
+  using Layout = std::pair<double, bool>;  // how far from the asked one: units, then groups
+  const auto other_layout = [&](const GemmCurve& curve) -> Layout {
+    return {curve.units == 0 ? 0 : std::abs(std::log(to_double(units) / to_double(curve.units))),
+            curve.one_group != one_group};
   };
-  double nearest = std::numeric_limits<double>::infinity();
+  Layout nearest{std::numeric_limits<double>::infinity(), true};
   for (const GemmCurve& curve : hardware.gemm) {
     if (!any || curve.dtype == dtype) nearest = std::min(nearest, other_layout(curve));
   }

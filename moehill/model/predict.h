@@ -43,9 +43,10 @@ Prediction predict(const WorkProblem& problem, const PlanCounts& counts, const H
 
 // Fraction of a unit's peak that a grouped product with `rows` rows in a group has on a device of so many
 // units: between the curves' points on logarithms, between curves by inverse squared distance in (log k, log
-// n). Curves count that were measured on devices of the nearest number of units.
+// n). Curves count that were measured on devices of the nearest number of units, and of those the ones of a
+// single group for a product of one group, if there are any.
 double gemm_fraction(const Hardware& hardware, DType dtype, GemmDirection direction, double rows, int64_t k,
-                     int64_t n, int units = 1);
+                     int64_t n, int units = 1, bool one_group = false);
 
 // Seconds of one collective among num_devices devices; dtype: of values that are summed.
 double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_devices,

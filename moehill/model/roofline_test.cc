@@ -97,6 +97,26 @@ TEST(Predict, EfficiencyIsInterpolatedBetweenMeasuredPoints) {
   EXPECT_NEAR(fraction(1000), 1, 1e-12);
 }
 
+TEST(Predict, ASingleGroupHasACurveOfItsOwnWhereOneWasMeasured) {
+  Hardware h = machine();
+  const GemmCurve several{DType::bf16, 64, 64, {1}, {{0.5}, {0.5}, {0.5}}, 2};
+  GemmCurve one{DType::bf16, 64, 64, {1}, {{0.25}, {0.25}, {0.25}}, 2};
+  one.one_group = true;
+  const auto fraction = [&](int units, bool one_group) {
+    return gemm_fraction(h, DType::bf16, GemmDirection::forward, 8, 64, 64, units, one_group);
+  };
+  h.gemm = {several};
+  EXPECT_NEAR(fraction(2, true), 0.5, 1e-12);
+  h.gemm = {several, one};
+  EXPECT_NEAR(fraction(2, true), 0.25, 1e-12);
+  EXPECT_NEAR(fraction(2, false), 0.5, 1e-12);
+  GemmCurve thread = several;
+  thread.units = 1;
+  thread.fraction[0] = {0.75};
+  h.gemm.push_back(thread);
+  EXPECT_NEAR(fraction(1, true), 0.75, 1e-12);  // the units of a device come first
+}
+
 TEST(Predict, StagesAddUpToTheStepAndOneDeviceWaitsForNobody) {
   const PlanCounts counts = count_plan(one_expert_each(512, 8), {}, 1);
   const Prediction p = predict(problem(Spread::none), counts, machine(), 16);
