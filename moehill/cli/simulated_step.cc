@@ -4,6 +4,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/machine/topology.h"
+#include "moehill/parallel/route_waves.h"
 #include "moehill/routing/route_tokens.h"
 #include "moehill/simulation/program_builder.h"
 
@@ -18,7 +19,7 @@ Routing first_tokens(const Routing& routing, int64_t num_tokens) {
   return part;
 }
 
-WorkProblem problem_of(const SimulateOptions& o, Spread path) {
+WorkProblem problem_of(const SimulateOptions& o, Spread path, int64_t tokens, int num_devices) {
   WorkProblem problem;
   problem.hidden = o.hidden;
   problem.mlp_dim = o.mlp_dim;
@@ -26,6 +27,13 @@ WorkProblem problem_of(const SimulateOptions& o, Spread path) {
   problem.dtype = o.dtype;
   problem.spread = path;
   problem.backward = o.pass == Pass::forward_backward;
+  if (path == Spread::fused) {
+    const MoeShape shape{
+        tokens,       o.hidden, o.mlp_dim, static_cast<int>(o.experts), static_cast<int>(o.topk),
+        o.shared_dim, o.dtype};
+    problem.num_waves = default_waves(
+        {.shape = shape, .mode = ParallelMode::ep, .path = EpPath::fused, .num_devices = num_devices});
+  }
   return problem;
 }
 
@@ -67,7 +75,7 @@ SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hard
   step.cluster = make_cluster(hardware, num_devices, options.dtype);
   describe_routing(options, routing, num_devices, &step);
   const PlanCounts counts = count_plan(routing, Capacity{}, num_devices);
-  const WorkProblem problem = problem_of(options, step.path);
+  const WorkProblem problem = problem_of(options, step.path, step.tokens, num_devices);
   for (int d = 0; d < num_devices; ++d) {
     const DeviceWork work = device_work(problem, counts, d);
     const double weights = work.weight_bytes * (problem.backward ? 2 : 1);  // and their gradients

@@ -1,9 +1,55 @@
 #include "moehill/model/flight.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace moehill {
 
 bool rows_fly(const WorkProblem& problem, const ClusterTopology& topology, bool is_chip, int num_devices) {
   return num_devices > 1 && !problem.in_place && (is_chip || num_devices > topology.devices_per_node);
+}
+
+bool goes_in_waves(const WorkProblem& problem) {
+  return problem.spread == Spread::fused && problem.fused_w13 && !problem.scatter && !problem.recompute &&
+         !problem.packs_rows;
+}
+
+std::vector<double> shares_of_waves(int num_waves, double experts_of_row) {
+  const auto later = [&](int wave) {
+    return std::pow(1 - static_cast<double>(wave) / num_waves, std::max(1.0, experts_of_row));
+  };
+  std::vector<double> shares;
+  for (int w = 0; w < num_waves; ++w) shares.push_back(later(w) - later(w + 1));
+  return shares;
+}
+
+// As moe/block_split.cc has it. The link takes all rows before the first sum.
+FlightWaits waits_of(const WavePass& pass, std::span<const double> shares, double rows_s, double sums_s) {
+  const int num_waves = static_cast<int>(shares.size());
+  const double part = 1.0 / num_waves;
+  FlightWaits waits;
+  double now = pass.before, landed = 0, link_free = rows_s;
+  int num_ahead = 0;  // waves whose own rows went through the first product
+  for (int w = 0; w < num_waves; ++w) {
+    landed += shares[static_cast<size_t>(w)] * rows_s;
+    while (num_ahead < num_waves && now < landed) {
+      now += part * pass.first_own;
+      ++num_ahead;
+    }
+    waits.rows += std::max(0.0, landed - now);
+    now = std::max(now, landed);
+    const bool own_too = !pass.keeps_last_own || w + 1 < num_waves;
+    if (own_too && w >= num_ahead) {
+      now += part * pass.first_own;
+      num_ahead = w + 1;
+    }
+    now += part * (pass.first_rest + pass.second_rest + (own_too ? pass.second_own : 0));
+    link_free = std::max(link_free, now) + shares[static_cast<size_t>(num_waves - 1 - w)] * sums_s;
+  }
+  if (num_ahead < num_waves) now += part * pass.first_own;
+  now += pass.after + (pass.keeps_last_own ? part * pass.second_own : 0);
+  waits.sums = std::max(0.0, link_free - now);
+  return waits;
 }
 
 // As parallel/ragged_path.cc and gather_path.cc have them, which are on a higher floor.
@@ -11,8 +57,7 @@ std::vector<Meanwhile> work_meanwhile(const WorkProblem& problem, std::string_vi
   const bool sharded = problem.spread == Spread::ring_ag_rs || problem.spread == Spread::ragged_a2a ||
                        problem.spread == Spread::fused;
   if (!sharded) return {};
-  const bool splits = problem.spread == Spread::fused && problem.fused_w13 && !problem.scatter &&
-                      !problem.recompute && !problem.packs_rows;
+  const bool splits = goes_in_waves(problem);
   std::vector<Meanwhile> work;
   if (stage == "dispatch" && splits) work = {{"up", true}};
   if (stage == "dispatch" && !splits) work = {{"shared", false}};

@@ -1,6 +1,7 @@
 // Flights: what a device computes while rows are on their way between nodes, by the order of a step's parts.
 #pragma once
 
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -19,5 +20,41 @@ struct Meanwhile {
 bool rows_fly(const WorkProblem& problem, const ClusterTopology& topology, bool is_chip, int num_devices);
 // What covers the rows of a stage; empty: nothing.
 std::vector<Meanwhile> work_meanwhile(const WorkProblem& problem, std::string_view stage);
+
+// `fused` in waves of experts: the products of a pass that fills the flights of its rows and sums. In forward
+// the first product is `up`, in backward `down_grad`; own rows' may go ahead of a wave that has not landed.
+struct WavePass {
+  double before = 0;                       // before any wave is waited for
+  double first_own = 0, first_rest = 0;    // of the own tokens' rows, and of the others'
+  double second_own = 0, second_rest = 0;  // of a wave that has landed
+  double after = 0;                        // after the last wave's sums have left
+  bool keeps_last_own = false;             // the last wave's own rows wait until its sums have left
+};
+
+// Whether a pass goes as a WavePass does; seconds_of(stage) are its products'.
+bool goes_in_waves(const WorkProblem& problem);
+template <typename Seconds>
+WavePass wave_pass(bool backward, double own_part, const Seconds& seconds_of) {
+  const auto own = [&](const char* stage) { return own_part * seconds_of(stage); };
+  const auto rest = [&](const char* stage) { return (1 - own_part) * seconds_of(stage); };
+  if (!backward) return {0, own("up"), rest("up"), own("down"), rest("down"), seconds_of("shared"), true};
+  return {seconds_of("shared_grad"),
+          own("down_grad"),
+          rest("down_grad"),
+          own("up_grad"),
+          rest("up_grad"),
+          seconds_of("w2_grad") + seconds_of("w13_grad"),
+          false};
+}
+
+// [waves] the part of the rows whose first of `experts_of_row` experts is in a wave; of sums by their last
+// one it is the same from the end.
+std::vector<double> shares_of_waves(int num_waves, double experts_of_row);
+
+// Seconds that the units idle for rows and for sums, which take so long on the link in all.
+struct FlightWaits {
+  double rows = 0, sums = 0;
+};
+FlightWaits waits_of(const WavePass& pass, std::span<const double> shares, double rows_s, double sums_s);
 
 }  // namespace moehill

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string_view>
 #include <utility>
 
 #include "moehill/model/flight.h"
@@ -31,6 +32,7 @@ struct DeviceTime {
   std::vector<StagePrediction> stages;
   std::vector<double> flight_s;
   double own_part = 1;
+  double experts_of_row = 1;  // of a row that came from another device
   double busy_s(size_t begin, size_t end) const {
     double sum = 0;
     for (size_t i = begin; i < end; ++i) sum += stages[i].seconds() - stages[i].link_s;
@@ -107,6 +109,14 @@ StagePrediction stage_time(const WorkProblem& p, const Hardware& h, const Device
   return t;
 }
 
+double experts_of_row(const DeviceWork& work, const PlanCounts& counts, int device) {
+  int64_t rows = 0, received = 0;
+  for (const int64_t r : work.group_rows) rows += r;
+  for (int from = 0; from < counts.num_devices; ++from)
+    received += from == device ? 0 : counts.pair_rows(from, device);
+  return received == 0 ? 1 : to_double(rows) * (1 - work.own_part) / to_double(received);
+}
+
 // By its own work.
 size_t slowest_of(const std::vector<DeviceTime>& devices) {
   const size_t num_stages = devices.front().stages.size();
@@ -139,9 +149,35 @@ std::vector<StagePrediction> merge(const std::vector<DeviceTime>& devices, size_
   return merged;
 }
 
+// The same of a pass of `fused`, whose rows and sums go in waves.
+void hide_waves(const WorkProblem& problem, const DeviceTime& device, bool backward,
+                std::vector<StagePrediction>& stages) {
+  const auto index = [&](std::string_view name) {
+    const auto at = [&](const StagePrediction& stage) { return stage.stage == name; };
+    return static_cast<size_t>(std::find_if(stages.begin(), stages.end(), at) - stages.begin());
+  };
+  const size_t out = index(backward ? "dispatch_grad" : "dispatch"),
+               back = index(backward ? "reduce_grad" : "reduce");
+  const double rows_s = std::min(device.flight_s[out], stages[out].link_s);
+  const double sums_s = std::min(device.flight_s[back], stages[back].link_s);
+  const WavePass pass = wave_pass(backward, device.own_part, [&](const char* name) {
+    const size_t i = index(name);
+    return i < stages.size() ? stages[i].gemm_s : 0;
+  });
+  const FlightWaits waits =
+      waits_of(pass, shares_of_waves(problem.num_waves, device.experts_of_row), rows_s, sums_s);
+  stages[out].hidden_s = std::max(0.0, rows_s - waits.rows);
+  stages[back].hidden_s = std::max(0.0, sums_s - waits.sums);
+}
+
 // Of each stage's rows in flight what the products hide that run meanwhile.
 void hide_flights(const WorkProblem& problem, const DeviceTime& device,
                   std::vector<StagePrediction>& stages) {
+  if (goes_in_waves(problem)) {
+    hide_waves(problem, device, false, stages);
+    if (problem.backward) hide_waves(problem, device, true, stages);
+    return;
+  }
   for (size_t i = 0; i < stages.size(); ++i) {
     double products = 0;
     for (const Meanwhile& part : work_meanwhile(problem, stages[i].stage)) {
@@ -229,6 +265,7 @@ Prediction predict(const WorkProblem& problem, const PlanCounts& counts, const H
     const DeviceWork work = device_work(problem, counts, d);
     DeviceTime time;
     time.own_part = work.own_part;
+    time.experts_of_row = experts_of_row(work, counts, d);
     for (const StageWork& stage : work.stages) {
       time.stages.push_back(stage_time(problem, hardware, work, stage, units, counts.num_devices));
       time.flight_s.push_back(flight_seconds(hardware, stage, counts.num_devices));

@@ -31,6 +31,7 @@ struct WorkProblem {
   bool dx_over_outputs = false;  // remat `combine`
   bool prequeue = false;         // plan before the clock
   bool packs_rows = false;       // rows of x and dy are copied in the order of experts before the products
+  int num_waves = 1;             // `fused` between nodes: of each device's experts
   bool in_place = false;  // `fused` and `ring_ag_rs` where devices share an address space: no row is copied
   bool router_grad = false;
   bool shared_replicated = false;  // psum paths: the shared expert on all tokens everywhere

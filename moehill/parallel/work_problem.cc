@@ -3,6 +3,8 @@
 
 #include <string>
 
+#include "moehill/parallel/route_waves.h"
+
 namespace moehill {
 
 Spread spread_of(const RunConfig& config) {
@@ -34,6 +36,8 @@ WorkProblem work_problem(const RunConfig& config) {
   problem.prequeue = block.prequeue;
   problem.router_grad = block.router_grad;
   problem.packs_rows = block.backend == Backend::ragged_dot;
+  if (problem.spread == Spread::fused)
+    problem.num_waves = config.num_waves > 0 ? config.num_waves : default_waves(config);
   const bool psum = problem.spread == Spread::compact_psum || problem.spread == Spread::dense_masked;
   problem.shared_replicated = psum && config.shared_placement == SharedPlacement::replicated;
   return problem;

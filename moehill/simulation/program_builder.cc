@@ -1,6 +1,7 @@
 // From a plan to a program.
 #include "moehill/simulation/program_builder.h"
 
+#include <cmath>
 #include <map>
 #include <string>
 #include <string_view>
@@ -26,7 +27,8 @@ class ProgramBuilder {
 
   StepProgram make() {
     if (rows_fly(problem_, hardware_.topology, hardware_.is_chip(), num())) {
-      for (const char* name : kStageNames) cover(name);
+      in_waves_ = goes_in_waves(problem_) && problem_.num_waves > 1;
+      for (const char* name : kStageNames) in_waves_ ? cover_waves(name) : cover(name);
     }
     for (const char* name : kStageNames) add_stage(name);
     return std::move(program_);
@@ -62,6 +64,83 @@ class ProgramBuilder {
     }
   }
 
+  // The same of a pass in waves: step s of waves + 2 has the rows of wave s on the link, the sums of wave s -
+  // 2, and the products of wave s - 1 in between.
+  void cover_waves(const std::string& dispatch) {
+    if (!is_dispatch(dispatch)) return;
+    const bool backward = dispatch == "dispatch_grad";
+    const size_t num_waves = static_cast<size_t>(problem_.num_waves);
+    std::vector<std::vector<double>>& steps = wave_work_[dispatch];
+    steps.assign(num_waves + 2, std::vector<double>(static_cast<size_t>(num())));
+    for (int d = 0; d < num(); ++d) {
+      const size_t device = static_cast<size_t>(d);
+      const WavePass pass = wave_pass(backward, work_[device].own_part, [&](const char* name) {
+        const StageWork* stage = find(d, name);
+        if (stage == nullptr) return 0.0;
+        return seconds_by_device(moved_, name)[device] = work_at(d, *stage).gemm;
+      });
+      const double part = 1.0 / problem_.num_waves;
+      const double kept = pass.keeps_last_own ? part * pass.second_own : 0;
+      const double rest = pass.first_rest + pass.second_rest + pass.second_own;
+      steps.front()[device] = pass.before + pass.first_own;
+      for (size_t w = 1; w <= num_waves; ++w) steps[w][device] = part * rest - (w == num_waves ? kept : 0);
+      steps.back()[device] = kept + pass.after;
+    }
+  }
+
+  // Bytes of the rows in flight of a stage.
+  ByteMatrix flying_bytes(const std::string& name) const {
+    ByteMatrix bytes(num());
+    for (int d = 0; d < num(); ++d) {
+      const StageWork* stage = find(d, name);
+      if (stage == nullptr) continue;
+      for (const LinkWork& link : stage->links) {
+        if (link.in_flight && !link.in_place) add_messages(link, d, is_return(name), bytes);
+      }
+    }
+    return bytes;
+  }
+
+  // The expected part of each wave; the parts add up to the byte.
+  void add_part(const ByteMatrix& all, double begin, double end, ByteMatrix& part) const {
+    const auto cut = [](int64_t bytes, double at) { return std::llround(static_cast<double>(bytes) * at); };
+    for (int from = 0; from < num(); ++from) {
+      for (int to = 0; to < num(); ++to)
+        part.at(from, to) += cut(all.at(from, to), end) - cut(all.at(from, to), begin);
+    }
+  }
+
+  void add_waves(const std::string& dispatch) {
+    const bool backward = dispatch == "dispatch_grad";
+    const std::string reduce = backward ? "reduce_grad" : "reduce";
+    const ByteMatrix rows = flying_bytes(dispatch), sums = flying_bytes(reduce);
+    const std::vector<double> shares = shares_of_waves(problem_.num_waves, experts_of_row());
+    std::vector<double> before(shares.size() + 1, 0.0);  // parts of the waves before
+    for (size_t w = 0; w < shares.size(); ++w) before[w + 1] = before[w] + shares[w];
+    before.back() = 1;
+    const std::vector<std::vector<double>>& steps = wave_work_[dispatch];
+    for (size_t s = 0; s < steps.size(); ++s) {
+      ByteMatrix bytes(num());
+      if (s < shares.size()) add_part(rows, before[s], before[s + 1], bytes);
+      // Sums return in the mirrored order: the last wave has the most.
+      if (s >= 2) add_part(sums, 1 - before[steps.size() - s], 1 - before[steps.size() - s - 1], bytes);
+      std::vector<ByteMatrix> messages;
+      if (bytes.total() > 0) messages.push_back(bytes);
+      program_.stages.push_back({s < shares.size() ? dispatch : reduce, backward, steps[s], messages});
+    }
+  }
+
+  // Of all rows that go to another device, in the mean.
+  double experts_of_row() const {
+    double rows = 0, sent = 0;
+    for (int d = 0; d < num(); ++d) {
+      const DeviceWork& work = work_[static_cast<size_t>(d)];
+      for (const int64_t r : work.group_rows) rows += static_cast<double>(r) * (1 - work.own_part);
+      for (int to = 0; to < num(); ++to) sent += to == d ? 0 : static_cast<double>(counts_.pair_rows(d, to));
+    }
+    return sent > 0 ? rows / sent : 1;
+  }
+
   void add_stage(const std::string& name) {
     std::vector<double> seconds(static_cast<size_t>(num()), 0.0);
     ByteMatrix flying(num()), bytes(num());
@@ -74,7 +153,8 @@ class ProgramBuilder {
       seconds[static_cast<size_t>(d)] =
           work_at(d, *stage).total() - seconds_by_device(moved_, name)[static_cast<size_t>(d)];
       for (const LinkWork& link : stage->links) {
-        if (!link.in_place) add_messages(link, d, is_return(name), link.in_flight ? flying : bytes);
+        if (link.in_place || (in_waves_ && link.in_flight)) continue;
+        add_messages(link, d, is_return(name), link.in_flight ? flying : bytes);
       }
     }
     if (!exists) return;
@@ -82,6 +162,7 @@ class ProgramBuilder {
       program_.stages.push_back({name, backward, work, messages});
     };
     if (is_dispatch(name)) add(seconds, {});
+    if (is_dispatch(name) && in_waves_) add_waves(name);
     const auto under = under_.find(name);
     const std::vector<double> meanwhile = under == under_.end() ? std::vector<double>{} : under->second;
     if (flying.total() > 0) {
@@ -141,6 +222,8 @@ class ProgramBuilder {
   const Hardware& hardware_;
   std::vector<DeviceWork> work_;
   std::map<std::string, std::vector<double>> under_, moved_;  // [P] seconds by flight; by stage
+  bool in_waves_ = false;
+  std::map<std::string, std::vector<std::vector<double>>> wave_work_;  // [waves + 2][P] seconds by dispatch
   StepProgram program_;
 };
 

@@ -53,6 +53,32 @@ TEST(ProgramBuilder, MessagesAreTheModelsBytes) {
   }
 }
 
+// Waves have the bytes and the seconds of one wave, in more steps.
+TEST(ProgramBuilder, WavesMoveTheSameBytesAndDoTheSameWork) {
+  const PlanCounts counts = counts_of(12);  // of nodes of 8
+  const auto seconds_of = [](const StepProgram& program) {
+    double sum = 0;
+    for (const ProgramStage& stage : program.stages) {
+      for (const double s : stage.seconds) sum += s;
+    }
+    return sum;
+  };
+  const auto both = [](const StepProgram& program) {
+    return std::count_if(program.stages.begin(), program.stages.end(),
+                         [](const ProgramStage& s) { return s.is_work() && s.is_exchange(); });
+  };
+  WorkProblem problem = problem_of(Spread::fused);
+  const StepProgram one = build_program(problem, counts, hardware());
+  problem.num_waves = 3;
+  const StepProgram three = build_program(problem, counts, hardware());
+  EXPECT_EQ(three.total_bytes(), one.total_bytes());
+  EXPECT_NEAR(seconds_of(three), seconds_of(one), 1e-9 * seconds_of(one));
+  EXPECT_EQ(both(three), 2 * (3 + 2));  // rows of wave s beside sums of wave s - 2
+  for (const ProgramStage& stage : three.stages) {
+    for (const double s : stage.seconds) EXPECT_GE(s, 0) << stage.name;
+  }
+}
+
 // What is done while rows fly is moved, and neither lost nor done twice.
 TEST(ProgramBuilder, FlightsHoldWorkThatIsNotInItsStage) {
   const PlanCounts counts = counts_of(12);  // of nodes of 8

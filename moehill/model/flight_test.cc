@@ -1,0 +1,53 @@
+// Waves: what the products of a pass leave uncovered of its flights, on cases that can be counted by hand.
+#include "moehill/model/flight.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+namespace moehill {
+namespace {
+
+TEST(Waves, RowsGoWithTheFirstOfTheirExperts) {
+  EXPECT_EQ(shares_of_waves(1, 3), std::vector<double>{1});
+  const std::vector<double> even = shares_of_waves(4, 1), early = shares_of_waves(4, 3);
+  for (const double share : even) EXPECT_DOUBLE_EQ(share, 0.25);
+  EXPECT_DOUBLE_EQ(early[0], 1 - 27.0 / 64);  // none of three experts is in the other three waves
+  EXPECT_NEAR(std::accumulate(early.begin(), early.end(), 0.0), 1, 1e-12);
+}
+
+TEST(Waves, OneWaveIsHiddenByOwnRowsAlone) {
+  const WavePass pass{0, 2, 30, 1, 30, 4, true};
+  const std::vector<double> one = {1};
+  const FlightWaits waits = waits_of(pass, one, 9, 8);
+  EXPECT_DOUBLE_EQ(waits.rows, 9 - 2);      // the own rows' first product
+  EXPECT_DOUBLE_EQ(waits.sums, 8 - 1 - 4);  // the own rows' second, and the shared expert
+}
+
+// Without own rows: the first wave's rows and the last one's sums are seen, the products hide the rest.
+TEST(Waves, ProductsOfOneWaveHideTheNext) {
+  const WavePass pass{0, 0, 40, 0, 40, 0, false};
+  const std::vector<double> four(4, 0.25);
+  const FlightWaits waits = waits_of(pass, four, 8, 8);
+  EXPECT_DOUBLE_EQ(waits.rows, 2);
+  EXPECT_DOUBLE_EQ(waits.sums, 2);
+}
+
+// A link slower than the products is busy throughout: all rows, then all sums but what it waits for.
+TEST(Waves, ASlowLinkIsNeverIdle) {
+  const WavePass pass{0, 0, 4, 0, 4, 0, false};
+  const std::vector<double> four(4, 0.25);
+  const FlightWaits waits = waits_of(pass, four, 100, 100);
+  EXPECT_DOUBLE_EQ(waits.rows, 100 - 3 * 2);      // three waves' products lie under the rows
+  EXPECT_DOUBLE_EQ(waits.sums, 200 - (100 + 2));  // the last wave's products lie under the first sums
+}
+
+TEST(Waves, WorkBeforeAndAfterHides) {
+  const std::vector<double> two(2, 0.5);
+  const FlightWaits waits = waits_of({10, 1, 1, 1, 1, 10, false}, two, 10, 10);
+  EXPECT_DOUBLE_EQ(waits.rows, 0);
+  EXPECT_DOUBLE_EQ(waits.sums, 0);
+}
+
+}  // namespace
+}  // namespace moehill
