@@ -12,7 +12,7 @@
 namespace moehill {
 namespace {
 
-Hardware hardware() { return load_hardware(std::string(MOEHILL_SOURCE_DIR) + "/hardware/epyc-cluster.toml"); }
+Hardware hardware() { return load_hardware(MOEHILL_SOURCE_DIR "/hardware/epyc-cluster.toml"); }
 
 PlanCounts counts_of(int num_devices) {
   const Routing routing = route_topk(make_logits({}, 67, 12, 3, 4), 67, 12, 3);
