@@ -45,7 +45,7 @@ TEST(SimulatedStep, RecordAndTablesAgree) {
   } catch (const InputError& error) {
     GTEST_SKIP() << error.what();
   }
-  const Hardware hardware = load_hardware(std::string(MOEHILL_SOURCE_DIR) + "/hardware/epyc-cluster.toml");
+  const Hardware hardware = load_hardware(MOEHILL_SOURCE_DIR "/hardware/epyc-cluster.toml");
   const Routing routing = RoutingSource(o).route(256, 256, 4);
   const SimulatedStep step = simulate_step(o, hardware, Spread::ragged_a2a, 4, routing);
   const nlohmann::ordered_json record = simulation_record(o, step, 0);
