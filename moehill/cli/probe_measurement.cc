@@ -120,7 +120,7 @@ void describe(const Environment& environment, Probe& probe) {
   Hardware& h = probe.hardware;
   h.name = "this-machine";
   h.source = "moehill probe on " + topology.cpu_model + ", " + probe.time_utc;
-  h.efficiency_source = "steps of calibration blocks, stage by stage, the median of five";
+  h.efficiency_source = "steps of calibration blocks, stage by stage, the median of three or five";
   h.unit = "core";
   h.peak_f32 = h.peak_bf16 = probe.fma_all / topology.num_cores;
   h.memory_bytes_per_s = probe.bandwidth.front().read;
