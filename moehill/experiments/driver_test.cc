@@ -9,6 +9,7 @@
 
 #include <csignal>
 #include <fstream>
+#include <iostream>
 #include <random>
 #include <set>
 
@@ -68,7 +69,8 @@ class DriverTest : public testing::Test {
     setrlimit(RLIMIT_FSIZE, &limit);
     try {
       _exit(sweep().end == SweepEnd::done ? 0 : 75);
-    } catch (const StoreError&) {
+    } catch (const StoreError& error) {
+      std::cerr << error.what() << std::endl;
       _exit(5);
     }
   }

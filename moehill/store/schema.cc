@@ -4,7 +4,9 @@
 #include <sys/vfs.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "moehill/base/error.h"
 
@@ -161,6 +163,22 @@ int64_t pragma(Database& database, const std::string& name) {
   return statement.step() ? statement.integer(0) : 0;
 }
 
+constexpr int kModeAttempts = 3000;
+constexpr std::chrono::milliseconds kModePause{10};
+
+// A change of the mode needs the file alone, and SQLite does not wait for that: two sweeps may start at once.
+void set_journal_mode(Database& database) {
+  const std::string mode = on_network(database.path()) ? "DELETE" : "WAL";
+  for (int attempt = 1;; ++attempt) {
+    try {
+      return Statement(database, "PRAGMA journal_mode = " + mode).run();
+    } catch (const StoreBusy&) {
+      if (attempt == kModeAttempts) throw;
+      std::this_thread::sleep_for(kModePause);
+    }
+  }
+}
+
 bool is_empty(Database& database) {
   Statement statement(database, "SELECT count(*) FROM sqlite_master");
   return statement.step() && statement.integer(0) == 0;
@@ -185,9 +203,7 @@ void prepare_database(Database& database, Access access) {
   database.execute("PRAGMA foreign_keys = ON");
   if (access == Access::read_only) return refuse_strangers(database);
   if (!is_empty(database)) refuse_strangers(database);
-  Statement(database,
-            on_network(database.path()) ? "PRAGMA journal_mode = DELETE" : "PRAGMA journal_mode = WAL")
-      .run();
+  set_journal_mode(database);
   database.execute("PRAGMA synchronous = FULL");
   Transaction transaction(database);
   if (is_empty(database)) {  // looked at again under the lock: two sweeps may start at once

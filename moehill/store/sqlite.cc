@@ -45,7 +45,9 @@ void Database::fail(int code, const std::string& doing) const {
                     "free some space and start the same command again",
                     path_, reason));
   }
-  throw StoreError(fmt::format("database {}: {} while {}", path_, reason, doing));
+  const std::string text = fmt::format("database {}: {} while {}", path_, reason, doing);
+  if (primary == SQLITE_BUSY) throw StoreBusy(text);
+  throw StoreError(text);
 }
 
 void Database::execute(const std::string& sql) {

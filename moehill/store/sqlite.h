@@ -18,6 +18,12 @@ class StoreError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Another process has it.
+class StoreBusy : public StoreError {
+ public:
+  using StoreError::StoreError;
+};
+
 enum class Access { read_only, read_write };
 
 class Database {
