@@ -70,7 +70,7 @@ std::string set_name(const BlockSizes& blocks, size_t index) {
     if (blocks.*field.value == BlockSizes{}.*field.value) continue;
     text += fmt::format("{}{}={}", text.empty() ? "" : ",", field.name, blocks.*field.value);
   }
-  return text;
+  return text.empty() ? "default again" : text;
 }
 
 std::string candidate_table(const TunerResult& result, uint32_t seed) {
