@@ -24,7 +24,7 @@ inline constexpr int kSpins = 4000;
 
 // A thread without a core of its own may keep one from the thread that it waits for: five ranks on two cores
 // are two to four times faster so.
-inline constexpr int kSpinsUnpinned = kSpins / 80;
+constexpr int num_spins(bool has_own_core) { return has_own_core ? kSpins : kSpins / 80; }
 
 // Returns the first value seen that is not `old`.
 inline uint32_t wait_while_equal(const std::atomic<uint32_t>& value, uint32_t old, int num_spins) {

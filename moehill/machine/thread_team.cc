@@ -9,7 +9,7 @@
 namespace moehill {
 
 ThreadTeam::ThreadTeam(int num_threads, std::vector<int> cpus)
-    : num_threads_(num_threads), cpus_(std::move(cpus)), num_spins_(cpus_.empty() ? kSpinsUnpinned : kSpins) {
+    : num_threads_(num_threads), cpus_(std::move(cpus)), num_spins_(num_spins(!cpus_.empty())) {
   MOEHILL_CHECK(num_threads >= 1, "a team of {} threads", num_threads);
   MOEHILL_CHECK(cpus_.empty() || static_cast<int>(cpus_.size()) == num_threads, "{} CPUs for {} threads",
                 cpus_.size(), num_threads);

@@ -28,6 +28,20 @@ WorkProblem problem_of(Spread spread) {
   return problem;
 }
 
+double seconds_of(const StepProgram& program) {
+  double sum = 0;
+  for (const ProgramStage& stage : program.stages) {
+    for (const double s : stage.seconds) sum += s;
+  }
+  return sum;
+}
+
+// Stages of rows in flight with work under them.
+int64_t flights_of(const StepProgram& program) {
+  return std::count_if(program.stages.begin(), program.stages.end(),
+                       [](const ProgramStage& s) { return s.is_work() && s.is_exchange(); });
+}
+
 TEST(ProgramBuilder, MessagesAreTheModelsBytes) {
   for (const int num_devices : {2, 5}) {
     const PlanCounts counts = counts_of(num_devices);
@@ -56,24 +70,13 @@ TEST(ProgramBuilder, MessagesAreTheModelsBytes) {
 // Waves have the bytes and the seconds of one wave, in more steps.
 TEST(ProgramBuilder, WavesMoveTheSameBytesAndDoTheSameWork) {
   const PlanCounts counts = counts_of(12);  // of nodes of 8
-  const auto seconds_of = [](const StepProgram& program) {
-    double sum = 0;
-    for (const ProgramStage& stage : program.stages) {
-      for (const double s : stage.seconds) sum += s;
-    }
-    return sum;
-  };
-  const auto both = [](const StepProgram& program) {
-    return std::count_if(program.stages.begin(), program.stages.end(),
-                         [](const ProgramStage& s) { return s.is_work() && s.is_exchange(); });
-  };
   WorkProblem problem = problem_of(Spread::fused);
   const StepProgram one = build_program(problem, counts, hardware());
   problem.num_waves = 3;
   const StepProgram three = build_program(problem, counts, hardware());
   EXPECT_EQ(three.total_bytes(), one.total_bytes());
   EXPECT_NEAR(seconds_of(three), seconds_of(one), 1e-9 * seconds_of(one));
-  EXPECT_EQ(both(three), 2 * (3 + 2));  // rows of wave s beside sums of wave s - 2
+  EXPECT_EQ(flights_of(three), 2 * (3 + 2));  // rows of wave s beside sums of wave s - 2
   for (const ProgramStage& stage : three.stages) {
     for (const double s : stage.seconds) EXPECT_GE(s, 0) << stage.name;
   }
@@ -82,26 +85,15 @@ TEST(ProgramBuilder, WavesMoveTheSameBytesAndDoTheSameWork) {
 // What is done while rows fly is moved, and neither lost nor done twice.
 TEST(ProgramBuilder, FlightsHoldWorkThatIsNotInItsStage) {
   const PlanCounts counts = counts_of(12);  // of nodes of 8
-  const auto seconds = [&](const StepProgram& program) {
-    double sum = 0;
-    for (const ProgramStage& stage : program.stages) {
-      for (const double s : stage.seconds) sum += s;
-    }
-    return sum;
-  };
-  const auto flights = [](const StepProgram& program) {
-    return std::count_if(program.stages.begin(), program.stages.end(),
-                         [](const ProgramStage& s) { return s.is_work() && s.is_exchange(); });
-  };
   const StepProgram far = build_program(problem_of(Spread::fused), counts, hardware());
   Hardware one_node = hardware();
   one_node.topology.devices_per_node = 12;
   one_node.node_memory_bytes_per_s *= 1.5;  // work is the same with as much memory bandwidth a device
   const StepProgram near = build_program(problem_of(Spread::fused), counts, one_node);
-  EXPECT_EQ(flights(far), 4);
-  EXPECT_EQ(flights(near), 0);
+  EXPECT_EQ(flights_of(far), 4);
+  EXPECT_EQ(flights_of(near), 0);
   EXPECT_EQ(far.total_bytes(), near.total_bytes());
-  EXPECT_NEAR(seconds(far), seconds(near), 1e-9 * seconds(near));
+  EXPECT_NEAR(seconds_of(far), seconds_of(near), 1e-9 * seconds_of(near));
 }
 
 TEST(ProgramBuilder, OneDeviceSendsNothing) {

@@ -28,8 +28,6 @@ size_t up_to_line(size_t bytes) {
   return (bytes + line - 1) / line * line;
 }
 
-int num_spins(const ThreadTeam& team) { return team.cpus().empty() ? kSpinsUnpinned : kSpins; }
-
 }  // namespace
 
 MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_bytes)
@@ -61,8 +59,8 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
   meeting_place_.emplace(node_.get(), local_rank_ == 0 ? bytes : 0, static_cast<size_t>(kLineBytes));
   if (local_rank_ == 0) NodeRendezvous::prepare(meeting_place_->part(0));
   check_mpi("MPI_Barrier", MPI_Barrier(node_.get()));
-  rendezvous_.emplace(meeting_place_->part(0), local_rank_, num_local_, size_, num_spins(team),
-                      [this] { move_on(); });
+  rendezvous_.emplace(meeting_place_->part(0), local_rank_, num_local_, size_,
+                      num_spins(!team.cpus().empty()), [this] { move_on(); });
 }
 
 void MpiGroup::move_on() {

@@ -27,7 +27,7 @@ std::vector<int> every(const std::vector<int>& cpus, int begin, int n, int step)
 struct ThreadMesh::State {
   State(int num_devices, int num_threads, const std::vector<int>& cpus)
       : threads_per_device(num_threads),
-        rendezvous(num_devices, cpus.empty() ? kSpinsUnpinned : kSpins),
+        rendezvous(num_devices, num_spins(!cpus.empty())),
         leaders(num_devices, every(cpus, 0, num_devices, num_threads)) {
     for (int d = 0; d < num_devices; ++d) {
       teams.push_back(
