@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <optional>
 
+#include "moehill/cli/stage_listener.h"
+#include "moehill/machine/clock.h"
 #include "moehill/parallel/work_problem.h"
 
 namespace moehill {
@@ -133,7 +136,35 @@ void add_flows(const PointResult& result, Stage stage, const std::vector<size_t>
   }
 }
 
+// Of one event: the best of some batches of both kinds, a wait with the two readings of the clock that it
+// has.
+double event_seconds() {
+  constexpr int kBatches = 20, kPairs = 500;
+  ClockedStages stages(seconds);
+  double best = std::numeric_limits<double>::infinity();
+  for (int batch = 0; batch < kBatches; ++batch) {
+    stages.restart();
+    const double begin = seconds();
+    for (int i = 0; i < kPairs; ++i) {
+      stages.enter(Stage::up);
+      const double wait_begin = seconds();
+      stages.waited(wait_begin, seconds());
+    }
+    best = std::min(best, (seconds() - begin) / (2 * kPairs));
+  }
+  return best;
+}
+
 }  // namespace
+
+TimelineCost timeline_cost(const PointResult& result) {
+  TimelineCost cost;
+  if (result.events.empty()) return cost;
+  for (const DeviceEvents& device : result.events.back())
+    cost.num_events = std::max(cost.num_events, device.stages.size() + device.waits.size());
+  cost.seconds = static_cast<double>(cost.num_events) * event_seconds();
+  return cost;
+}
 
 Trace make_timeline(const PointResult& result, double clock_uncertainty) {
   Trace trace;
