@@ -33,7 +33,7 @@ constexpr Subcommand kSubcommands[] = {
     {"mesh", "the collectives by size, beside a streaming copy", nullptr, mesh_command},
     {"profile", "overlap paths ref_dp, staged_dp, fused_ep", nullptr, profile_command},
     {"tune", "block sizes for a shape, measured and kept", tune_command},
-    {"probe", "what this machine can do, measured and kept for the model", probe_command},
+    {"probe", "what this machine can do, measured and kept for the model", nullptr, probe_command},
     {"roofline", "what bounds each stage of a step", roofline_command},
     {"predict", "what the model expects of a shape, stage by stage", predict_command},
     {"simulate", "scale beyond this machine", simulate_command},
@@ -71,10 +71,11 @@ bool asks_for_help(const std::vector<std::string>& args) {
 int run(const Subcommand& command, const std::vector<std::string>& args, const Job& job) {
   if (command.run_in_job == nullptr) {
     if (job.session() == nullptr) return command.run(args);
-    throw AgreedInputError(input_error("launcher", fmt::format("moehill {} under it", command.name),
-                                       "bench, check, mesh and profile, which run on several processes",
-                                       "start it by itself")
-                               .what());
+    throw AgreedInputError(
+        input_error("launcher", fmt::format("moehill {} under it", command.name),
+                    "bench, check, mesh, probe and profile, which run on several processes",
+                    "start it by itself")
+            .what());
   }
   if (asks_for_help(args)) return job.is_root() ? command.run_in_job(args, Job()) : kExitDone;
   job.require_same(args, build_name());

@@ -22,12 +22,12 @@ int compare_command(const std::vector<std::string>& args);
 int logbook_command(const std::vector<std::string>& args);
 int profile_command(const std::vector<std::string>& args, const Job& job);
 int mesh_command(const std::vector<std::string>& args, const Job& job);
+int probe_command(const std::vector<std::string>& args, const Job& job);
 
 int simulate_command(const std::vector<std::string>& args);
 int kernels_command(const std::vector<std::string>& args);
 int tune_command(const std::vector<std::string>& args);
 int sweep_command(const std::vector<std::string>& args);
-int probe_command(const std::vector<std::string>& args);
 int report_command(const std::vector<std::string>& args);
 int predict_command(const std::vector<std::string>& args);
 int roofline_command(const std::vector<std::string>& args);

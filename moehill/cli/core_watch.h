@@ -7,6 +7,7 @@
 // them.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "moehill/experiments/disturbance.h"
@@ -37,6 +38,14 @@ class CoreWatch {
       }
       ++num_repeated_;
     }
+  }
+
+  // The largest of three values of `measure`, each as by run().
+  template <typename Measure>
+  double best_of(const Measure& measure) {
+    double best = 0;
+    for (int i = 0; i < 3; ++i) run([&] { best = std::max(best, measure()); });
+    return best;
   }
 
   int num_repeated() const { return num_repeated_; }

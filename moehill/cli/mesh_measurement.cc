@@ -5,11 +5,14 @@
 #include <numeric>
 
 #include "moehill/bench/statistics.h"
+#include "moehill/cli/cold_caches.h"
 #include "moehill/kernels/peak.h"
 #include "moehill/machine/clock.h"
 
 namespace moehill {
 namespace {
+
+constexpr int64_t kColdFrom = 256 << 10;  // bytes; smaller ones stay in a core's own cache between two stages
 
 // Bytes of the largest input and output that any rank needs.
 struct BufferBytes {
@@ -59,6 +62,7 @@ class Device {
     fill_collective_input(input_.get(), options.dtype, elements, group.rank(), group.team());
     poison(output_.get(), options.dtype, static_cast<int64_t>(bytes.output / dtype_bytes(options.dtype)),
            group.team());
+    if (options.cold_bytes > 0) cold_.emplace(options.cold_bytes, group.team());
   }
 
   MeshResult measure() {
@@ -117,14 +121,27 @@ class Device {
   }
 
   double time_call(const CollectiveCase& problem, Group& group) {
+    if (cold_ && problem.input_elements() * static_cast<int64_t>(dtype_bytes(options_.dtype)) >= kColdFrom) {
+      (*cold_)();
+      flip_signs(static_cast<uint32_t*>(input_.get()), problem.input_elements());
+    }
     group_.barrier();
     const double start = seconds();
     problem.call(group, input_.get(), output_.get());
     return seconds() - start;
   }
 
+  // Of both types; sums are checked before.
+  void flip_signs(uint32_t* words, int64_t elements) {
+    const int64_t bytes = elements * static_cast<int64_t>(dtype_bytes(options_.dtype));
+    group_.team().parallel_for(bytes / 4, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) words[i] ^= 0x80008000u;
+    });
+  }
+
   Group& group_;
   const MeshOptions& options_;
+  std::optional<ColdCaches> cold_;
   std::unique_ptr<Group> library_;  // null: none
   std::shared_ptr<void> input_, output_;
 };

@@ -14,6 +14,9 @@ struct MeshOptions {
   int64_t iters = 20, warmup = 5;
   bool check = true;
   bool copies = true;  // the copy beside the collectives, which takes longer than most of them
+  // Of other data that each device reads before each call, before it writes the input anew: a stage before a
+  // collective leaves caches so. 0: buffers stay where the last call left them.
+  int64_t cold_bytes = 0;
   std::vector<Collective> collectives = {Collective::all_reduce};
   DType dtype = DType::f32;
   int64_t devices = 0, threads_per_device = 0;  // 0: from the cores

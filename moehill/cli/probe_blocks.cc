@@ -1,4 +1,4 @@
-// Calibration blocks, the median of a few steps for each stage.
+// Calibration blocks, the median of a few steps for each stage, each begun with cold caches.
 #include "moehill/cli/probe_blocks.h"
 
 #include <fmt/format.h>
@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "moehill/bench/statistics.h"
+#include "moehill/cli/cold_caches.h"
 #include "moehill/cli/stage_listener.h"
 #include "moehill/machine/clock.h"
 #include "moehill/parallel/work_problem.h"
@@ -99,10 +100,11 @@ struct BlockTimer {
   }
 };
 
-// The cores that blocks run on, and what tells whether they were all there.
+// The cores that blocks run on, what tells whether they were all there, and what empties their caches.
 struct Cores {
   const std::vector<int>& cpus;
   CoreWatch& watch;
+  ColdCores& cold;
 };
 
 std::vector<TimedBlock> time_blocks(const MoeShape& shape, const Cores& cores, RunFactory& factory,
@@ -113,7 +115,9 @@ std::vector<TimedBlock> time_blocks(const MoeShape& shape, const Cores& cores, R
   for (size_t i = 0; i < kSteps; ++i) {
     cores.watch.run([&] {
       for (BlockTimer& timer : timers) {
-        if (i < timer.step_s.size()) timer.step(i);
+        if (i >= timer.step_s.size()) continue;
+        cores.cold();
+        timer.step(i);
       }
     });
   }
@@ -225,9 +229,10 @@ void add_fixed_costs(const Cores& cores, Hardware& h) {
 
 }  // namespace
 
-void probe_blocks(const std::vector<int>& cpus, CoreWatch& watch, Hardware& h,
+void probe_blocks(const Topology& topology, CoreWatch& watch, Hardware& h,
                   const std::function<void(const std::string&)>& progress) {
-  const Cores cores{cpus, watch};
+  ColdCores cold(topology);
+  const Cores cores{topology.core_cpus, watch, cold};
   progress("row operations");
   add_row_rates(cores, h);
   add_fixed_costs(cores, h);

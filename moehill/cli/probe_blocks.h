@@ -7,13 +7,14 @@
 #include <vector>
 
 #include "moehill/cli/core_watch.h"
+#include "moehill/machine/topology.h"
 #include "moehill/model/hardware.h"
 
 namespace moehill {
 
 // Fills h.gemm, h.rows, h.plan_s_per_assignment, h.start_s and h.stage_s; h.peak_* must be there. One device
-// with a thread on each of `cpus`.
-void probe_blocks(const std::vector<int>& cpus, CoreWatch& watch, Hardware& h,
+// with a thread on each core.
+void probe_blocks(const Topology& topology, CoreWatch& watch, Hardware& h,
                   const std::function<void(const std::string&)>& progress);
 
 }  // namespace moehill

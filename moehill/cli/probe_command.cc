@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "moehill/base/error.h"
+#include "moehill/cli/cold_caches.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/memory_check.h"
 #include "moehill/cli/option_set.h"
@@ -24,15 +25,31 @@ struct ProbeOptions {
   bool show = false;
 };
 
-bool parse_probe_options(const std::vector<std::string>& args, ProbeOptions& o) {
+std::optional<ProbeOptions> parse_probe_options(const std::vector<std::string>& args, const Job& job) {
+  ProbeOptions o;
   OptionSet set(
       "moehill probe",
-      "Measures what predict, roofline and --ep-path auto need of this machine, in about a minute.",
-      {"moehill probe", "moehill probe --show", "moehill probe --file probe.json --as-hardware this.toml"});
+      "Measures what predict, roofline and --ep-path auto need of this machine, in about a minute. Under a "
+      "launcher also the links between the processes, one device each.",
+      {"moehill probe", "moehill probe --show", "moehill probe --file probe.json --as-hardware this.toml",
+       "mpirun -n 2 moehill probe --file job.json"});
   set.text("--file", &o.file, "FILE", "where the probe is kept");
   set.flag("--show", &o.show, "print the probe that is kept, and whether it is stale; measure nothing");
   set.text("--as-hardware", &o.as_hardware, "FILE", "write a hardware file of this machine besides");
-  return set.parse(args);
+  if (!set.parse(args)) return std::nullopt;
+  if (o.file.empty())
+    throw input_error("--file", "none", "a file, since there is no home folder", "name one");
+  if (!job.is_root()) return o;  // the first process writes
+  if (!o.as_hardware.empty()) require_writable_file("--as-hardware", o.as_hardware);
+  if (o.show) return o;
+  refuse_too_much_memory(
+      {{"calibration blocks and copies", 2.2e9},
+       {"to empty the caches with", static_cast<double>(cold_cache_bytes(detect_topology()))}},
+      available_memory_bytes(), "free some memory");
+  const std::filesystem::path folder = std::filesystem::path(o.file).parent_path();
+  if (!folder.empty()) std::filesystem::create_directories(folder);
+  require_writable_file("--file", o.file);
+  return o;
 }
 
 std::string bandwidth_table(const Probe& probe) {
@@ -41,6 +58,15 @@ std::string bandwidth_table(const Probe& probe) {
     rows.push_back({std::to_string(b.threads), fmt::format("{:.1f}", b.read / 1e9),
                     fmt::format("{:.1f}", b.copy / 1e9)});
   return format_table({"threads", "read GB/s", "copy GB/s"}, rows);
+}
+
+std::string numa_table(const Probe& probe) {
+  if (probe.numa.empty()) return "";
+  std::vector<std::vector<std::string>> rows;
+  for (const NumaBandwidth& b : probe.numa)
+    rows.push_back({std::to_string(b.cores), std::to_string(b.memory), fmt::format("{:.1f}", b.read / 1e9),
+                    fmt::format("{:.1f}", b.copy / 1e9)});
+  return format_table({"cores of NUMA node", "memory of", "read GB/s", "copy GB/s"}, rows) + "\n";
 }
 
 std::string gemm_table(const Hardware& h, int cores) {
@@ -70,6 +96,18 @@ std::string collective_table(const Hardware& h) {
                       : format_table({"collective", "type", "devices", "smallest us", "largest GB/s"}, rows);
 }
 
+// Levels of the network, and whose processes they were measured between.
+std::string levels_line(const Probe& probe) {
+  std::string text = probe.num_processes == 1
+                         ? std::string("on threads")
+                         : fmt::format("{} devices: {} processes on {} node{}", probe.num_processes,
+                                       probe.num_processes, probe.num_nodes, probe.num_nodes == 1 ? "" : "s");
+  for (const LinkLevel& level : probe.hardware.topology.levels)
+    text += fmt::format("; {} {:.1f} us, {:.3g} GB/s", level.name, 1e6 * level.latency_s,
+                        level.bytes_per_s / 1e9);
+  return text + "\n";
+}
+
 // What ran while not all cores were at hand.
 std::string repetitions(const Probe& probe) {
   std::string text = fmt::format("{} measurements run again for cores that were away", probe.repeated);
@@ -83,15 +121,15 @@ std::string describe(const Probe& probe) {
   return fmt::format(
       "{}, {} cores, {}, build {}, {:.0f} s; {}\nFMA peak {:.1f} GF/s on one core, {:.1f} on all; register "
       "tile "
-      "{:.1f}\n\n{}\n{}\n{}\n"
+      "{:.1f}\n\n{}\n{}{}\n{}links {}\n"
       "rows: gather {:.2f}, combine {:.2f}, SwiGLU {:.2f} GB/s a core; plan {:.2f} ns an assignment; barrier "
       "{:.2f} us; "
       "a step {:.1f} us, a stage {:.1f} us\n",
       probe.cpu, probe.cores, probe.time_utc, probe.build, probe.seconds, repetitions(probe),
       probe.fma_one / 1e9, probe.fma_all / 1e9, probe.tile_all / 1e9, bandwidth_table(probe),
-      gemm_table(h, probe.cores), collective_table(h), h.rows.gather / 1e9, h.rows.combine / 1e9,
-      h.rows.swiglu / 1e9, 1e9 * h.plan_s_per_assignment, 1e6 * h.barrier_s, 1e6 * h.start_s,
-      1e6 * h.stage_s);
+      numa_table(probe), gemm_table(h, probe.cores), collective_table(h), levels_line(probe),
+      h.rows.gather / 1e9, h.rows.combine / 1e9, h.rows.swiglu / 1e9, 1e9 * h.plan_s_per_assignment,
+      1e6 * h.barrier_s, 1e6 * h.start_s, 1e6 * h.stage_s);
 }
 
 void show_progress(const std::string& text) {
@@ -111,34 +149,22 @@ Probe find_or_refuse(const std::string& path) {
 std::string hardware_text(const Probe& probe, const std::string& path) {
   Hardware h = probe.hardware;
   h.name = std::filesystem::path(path).stem().string();
-  return with_sources(
-      hardware_toml(h, {fmt::format("Measured by moehill probe on {} cores of {}, {}.", probe.cores,
-                                    probe.cpu, probe.time_utc),
-                        "Peak: fused multiply-adds in registers, a core's share of all at once. Memory: "
-                        "reading 256 MiB, one core and all.",
-                        "Curves: steps of calibration blocks, all cores at work. Collectives: devices of "
-                        "one thread each in shared memory."}));
+  return with_sources(hardware_toml(
+      h, {fmt::format("Measured by moehill probe on {} cores of {}, {}.", probe.cores, probe.cpu,
+                      probe.time_utc),
+          "Peak: fused multiply-adds in registers, a core's share of all at once. Memory: "
+          "reading 256 MiB, one core and all.",
+          "Curves: steps of calibration blocks, all cores at work. Collectives: devices of "
+          "one thread each, " +
+              std::string(probe.num_processes == 1 ? "in shared memory." : "the processes of a job.")}));
 }
 
-}  // namespace
-
-int probe_command(const std::vector<std::string>& args) {
-  ProbeOptions options;
-  if (!parse_probe_options(args, options)) return kExitDone;
-  if (options.file.empty())
-    throw input_error("--file", "none", "a file, since there is no home folder", "name one");
-  const Environment environment = detect_environment();
-  if (!options.as_hardware.empty()) require_writable_file("--as-hardware", options.as_hardware);
+void probe(const ProbeOptions& options, const JobLinks& links, const Environment& environment) {
   Probe probe;
   if (options.show) {
     probe = find_or_refuse(options.file);
   } else {
-    refuse_too_much_memory({{"calibration blocks and copies", 2.2e9}}, available_memory_bytes(),
-                           "free some memory");
-    const std::filesystem::path folder = std::filesystem::path(options.file).parent_path();
-    if (!folder.empty()) std::filesystem::create_directories(folder);
-    require_writable_file("--file", options.file);
-    probe = measure_probe(environment, show_progress);
+    probe = measure_probe(environment, links, show_progress);
     show_progress("");
     write_probe(probe, options.file);
   }
@@ -148,6 +174,16 @@ int probe_command(const std::vector<std::string>& args) {
   fmt::print("{} {}\n", options.show ? "read from" : "kept in", options.file);
   if (!options.as_hardware.empty())
     write_text_file(options.as_hardware, hardware_text(probe, options.as_hardware));
+}
+
+}  // namespace
+
+int probe_command(const std::vector<std::string>& args, const Job& job) {
+  const Environment environment = detect_environment();
+  const std::optional<ProbeOptions> options = job.together([&] { return parse_probe_options(args, job); });
+  if (!options) return kExitDone;
+  const JobLinks links = options->show ? JobLinks{} : measure_job_links(job, environment.topology);
+  job.on_root([&] { probe(*options, links, environment); });
   return kExitDone;
 }
 

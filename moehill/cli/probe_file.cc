@@ -39,6 +39,12 @@ void write_probe(const Probe& probe, const std::string& path) {
   Json bandwidth = Json::array();
   for (const ThreadBandwidth& b : probe.bandwidth)
     bandwidth.push_back({{"threads", b.threads}, {"read_bytes_per_s", b.read}, {"copy_bytes_per_s", b.copy}});
+  Json numa = Json::array();
+  for (const NumaBandwidth& b : probe.numa)
+    numa.push_back({{"cores_of", b.cores},
+                    {"memory_of", b.memory},
+                    {"read_bytes_per_s", b.read},
+                    {"copy_bytes_per_s", b.copy}});
   const Json json = {{"schema", kSchema},
                      {"time_utc", probe.time_utc},
                      {"cpu", probe.cpu},
@@ -49,6 +55,9 @@ void write_probe(const Probe& probe, const std::string& path) {
                      {"fma_all_cores", probe.fma_all},
                      {"tile_all_cores", probe.tile_all},
                      {"bandwidth", bandwidth},
+                     {"numa_pairs", numa},
+                     {"job_processes", probe.num_processes},
+                     {"job_nodes", probe.num_nodes},
                      {"repeated", probe.repeated},
                      {"disturbed", probe.disturbed},
                      {"hardware_toml", hardware_toml(probe.hardware, {})}};
@@ -77,7 +86,13 @@ Probe read_probe(const std::string& path) {
     probe.tile_all = json.at("tile_all_cores");
     for (const Json& b : json.at("bandwidth"))
       probe.bandwidth.push_back({b.at("threads"), b.at("read_bytes_per_s"), b.at("copy_bytes_per_s")});
-    probe.repeated = json.value("repeated", 0);  // files of earlier builds have neither
+    // Files of earlier builds have none of these.
+    for (const Json& b : json.value("numa_pairs", Json::array()))
+      probe.numa.push_back(
+          {b.at("cores_of"), b.at("memory_of"), b.at("read_bytes_per_s"), b.at("copy_bytes_per_s")});
+    probe.num_processes = json.value("job_processes", 1);
+    probe.num_nodes = json.value("job_nodes", 1);
+    probe.repeated = json.value("repeated", 0);
     probe.disturbed = json.value("disturbed", 0);
     probe.hardware = read_hardware_text(json.at("hardware_toml"), path);
     return probe;

@@ -24,8 +24,9 @@ constexpr Source kSources[] = {
     {"memory", "bytes", "physical memory, by the operating system"},
     {"cache", "bytes", "hwloc"},
     {"cache", "units", "hwloc: cores that share it"},
-    {"topology", "devices_per_node", "one a core"},
-    {"topology.levels", "latency_s", "the smallest all_to_all"},
+    {"topology", "devices_per_node", "one a core, or as the job had"},
+    {"topology", "dims", "nodes of the job at one switch, with as many uplinks"},
+    {"topology.levels", "latency_s", "the smallest all_to_all, the median of eight"},
     {"topology.levels", "bytes_per_s", "the largest all_to_all, less the smallest"},
     {"costs", "gather_bytes_per_s", "stage combine_grad of a block of 16,384 rows, less its combine; a core"},
     {"costs", "combine_bytes_per_s", "stage combine of a block of 16,384 rows; a core"},
@@ -45,7 +46,7 @@ constexpr Source kSources[] = {
     {"gemm", "weight_grad", "stage w13_grad or w2_grad, of the peak"},
     {"collective", "devices", "of one core each"},
     {"collective", "bytes", "sent by a device"},
-    {"collective", "seconds", "the fastest of two visits of eight calls, or of one for the largest"},
+    {"collective", "seconds", "the median of eight calls; on threads the smaller of two such up to 1 MiB"},
 };
 
 // Of "key = figure", the key; empty for other lines.

@@ -11,6 +11,7 @@
 
 #include "moehill/base/rng.h"
 #include "moehill/bench/statistics.h"
+#include "moehill/cli/cold_caches.h"
 #include "moehill/cli/core_watch.h"
 #include "moehill/cli/prediction.h"
 #include "moehill/cli/results.h"
@@ -24,7 +25,7 @@ namespace moehill {
 namespace {
 
 constexpr uint32_t kCorpusSeed = 20260209;
-constexpr size_t kRounds = 15;
+constexpr size_t kRounds = 31;
 constexpr double kPatience_s = 1;  // of a shape, with cores that other work takes
 
 std::vector<RunConfig> spreads_of(const MoeShape& shape, int num_cores) {
@@ -92,7 +93,8 @@ struct SpreadTimer {
 };
 
 ValidatedShape run_shape(const MoeShape& shape, uint32_t corpus, const std::vector<RunConfig>& configs,
-                         const Expect& expect, const std::vector<int>& cpus, CoreWatch& watch) {
+                         const Expect& expect, const std::vector<int>& cpus, CoreWatch& watch,
+                         ColdCores& cold) {
   RunFactory factory({}, kCorpusSeed + corpus, cpus);
   ValidatedShape result{shape, {}};
   std::vector<std::unique_ptr<SpreadTimer>> timers;
@@ -100,7 +102,10 @@ ValidatedShape run_shape(const MoeShape& shape, uint32_t corpus, const std::vect
     timers.push_back(std::make_unique<SpreadTimer>(factory.make(config)));
   for (size_t round = 0; round < kRounds; ++round) {
     watch.run([&] {
-      for (const auto& timer : timers) timer->step(round);
+      for (const auto& timer : timers) {
+        cold();
+        timer->step(round);
+      }
     });
   }
   for (const auto& timer : timers) {
@@ -154,12 +159,13 @@ MoeShape validation_shape(int i, uint32_t corpus) {
 
 std::vector<ValidatedShape> run_shapes(int num_shapes, uint32_t corpus, const SpreadsOf& spreads,
                                        const Expect& expect) {
-  const std::vector<int> cpus = core_cpus();
-  CoreWatch watch(cpus, kPatience_s * num_shapes);
+  const Topology topology = detect_topology();
+  CoreWatch watch(topology.core_cpus, kPatience_s * num_shapes);
+  ColdCores cold(topology);
   std::vector<ValidatedShape> shapes;
   for (int i = 0; i < num_shapes; ++i) {
     const MoeShape shape = validation_shape(i, corpus);
-    shapes.push_back(run_shape(shape, corpus, spreads(shape), expect, cpus, watch));
+    shapes.push_back(run_shape(shape, corpus, spreads(shape), expect, topology.core_cpus, watch, cold));
   }
   return shapes;
 }

@@ -64,11 +64,13 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <vector>
 
 #include "moehill/base/error.h"
 #include "moehill/kernels/peak.h"
 #include "moehill/machine/clock.h"
+#include "moehill/machine/pinning.h"
 
 namespace moehill {
 
@@ -105,6 +107,13 @@ double fma_rate(ThreadTeam& team, int64_t rounds, int attempts) {
       attempts);
 }
 
+// Writes by the threads of `owner`, the caller as one of them on its CPU: who writes first places the memory.
+template <typename Body>
+void place(ThreadTeam& owner, int64_t n, const Body& body) {
+  const auto pinned = owner.cpus().empty() ? nullptr : std::make_unique<PinScope>(owner.cpus().front());
+  owner.parallel_for(n, body);
+}
+
 }  // namespace
 
 double measure_fma_peak(ThreadTeam& team) {
@@ -129,11 +138,11 @@ double measure_tile_peak(ThreadTeam& team) {
   });
 }
 
-double measure_read_bandwidth(ThreadTeam& team) {
+double measure_read_bandwidth(ThreadTeam& team, ThreadTeam& owner) {
   constexpr int64_t kFloats = int64_t{64} << 20;
   const Buffer memory(kFloats * sizeof(float));
   float* data = static_cast<float*>(memory.data());
-  team.parallel_for(kFloats, [&](int64_t begin, int64_t end) { std::fill(data + begin, data + end, 1.0f); });
+  place(owner, kFloats, [&](int64_t begin, int64_t end) { std::fill(data + begin, data + end, 1.0f); });
   std::atomic<float> sink{0};
   const double begin_time = seconds();
   team.parallel_for(kFloats, [&](int64_t begin, int64_t end) {
@@ -142,22 +151,19 @@ double measure_read_bandwidth(ThreadTeam& team) {
   return static_cast<double>(memory.bytes()) / (seconds() - begin_time);
 }
 
-double measure_copy_bandwidth(ThreadTeam& team) {
+double measure_copy_bandwidth(ThreadTeam& team, ThreadTeam& owner) {
   constexpr int64_t kLine = 16, kLines = kCopyBytes / 64;  // floats of a cache line, lines
   const Buffer source(kCopyBytes), target(kCopyBytes);
   float *from = static_cast<float*>(source.data()), *to = static_cast<float*>(target.data());
-  const auto share_lines = [&](auto&& body) {
-    team.parallel_for(kLines, [&](int64_t begin, int64_t end) { body(begin * kLine, end * kLine); });
-  };
-  share_lines([&](int64_t begin, int64_t end) {
-    std::fill(from + begin, from + end, 1.0f);
-    std::fill(to + begin, to + end, 0.0f);
+  place(owner, kLines, [&](int64_t begin, int64_t end) {
+    std::fill(from + begin * kLine, from + end * kLine, 1.0f);
+    std::fill(to + begin * kLine, to + end * kLine, 0.0f);
   });
   double best = 0;
   for (int attempt = 0; attempt < 3; ++attempt) {
     const double begin_time = seconds();
-    share_lines([&](int64_t begin, int64_t end) {
-      HWY_DYNAMIC_DISPATCH(stream_copy)(from + begin, to + begin, end - begin);
+    team.parallel_for(kLines, [&](int64_t begin, int64_t end) {
+      HWY_DYNAMIC_DISPATCH(stream_copy)(from + begin * kLine, to + begin * kLine, (end - begin) * kLine);
     });
     best = std::max(best, 2.0 * kCopyBytes / (seconds() - begin_time));
   }

@@ -17,13 +17,15 @@ double measure_fma_burst(ThreadTeam& team);
 double measure_tile_peak(ThreadTeam& team);
 
 // B/s of reading 256 MiB once, shared by the threads (the memory is allocated, placed by the threads and
-// freed here).
-double measure_read_bandwidth(ThreadTeam& team);
+// freed here). With an `owner` its threads place the memory instead: on their NUMA node.
+double measure_read_bandwidth(ThreadTeam& team, ThreadTeam& owner);
+inline double measure_read_bandwidth(ThreadTeam& team) { return measure_read_bandwidth(team, team); }
 
 // B/s of copying kCopyBytes from one place to another with stores that pass by the caches, shared by the
 // threads, the best of three times; bytes read and bytes written both count. The memory, 2 kCopyBytes, is
-// allocated, placed by the threads and freed here.
+// allocated, placed by the threads, or by those of an `owner`, and freed here.
 inline constexpr int64_t kCopyBytes = int64_t{128} << 20;
-double measure_copy_bandwidth(ThreadTeam& team);
+double measure_copy_bandwidth(ThreadTeam& team, ThreadTeam& owner);
+inline double measure_copy_bandwidth(ThreadTeam& team) { return measure_copy_bandwidth(team, team); }
 
 }  // namespace moehill

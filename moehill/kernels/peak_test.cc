@@ -17,6 +17,12 @@ TEST(Peak, CopyBandwidthIsPositiveForAnyNumberOfThreads) {
   }
 }
 
+TEST(Peak, MemoryMayBePlacedByOtherThreads) {
+  ThreadTeam team(2), owner(3);
+  EXPECT_GT(measure_read_bandwidth(team, owner), 0);
+  EXPECT_GT(measure_copy_bandwidth(team, owner), 0);
+}
+
 TEST(Peak, TileRateIsPositiveForAnyNumberOfThreads) {
   for (const int num_threads : {1, 3}) {
     ThreadTeam team(num_threads);

@@ -36,6 +36,15 @@ std::vector<int> one_cpu_per_core(hwloc_topology_t topology) {
   return cpus;
 }
 
+// The first node that holds the CPU; 0 where the system shows none.
+int numa_of(hwloc_topology_t topology, int cpu) {
+  for (int n = 0; n < hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_NUMANODE); ++n) {
+    const hwloc_obj_t node = hwloc_get_obj_by_type(topology, HWLOC_OBJ_NUMANODE, static_cast<unsigned>(n));
+    if (hwloc_bitmap_isset(node->cpuset, static_cast<unsigned>(cpu)) != 0) return n;
+  }
+  return 0;
+}
+
 int64_t cache_bytes(hwloc_topology_t topology, hwloc_obj_type_t type) {
   const hwloc_obj_t cache = hwloc_get_obj_by_type(topology, type, 0);
   return cache == nullptr ? 0 : static_cast<int64_t>(cache->attr->cache.size);
@@ -59,6 +68,7 @@ Topology detect_topology() {
   topology.core_cpus = one_cpu_per_core(machine.get());
   topology.num_cores = static_cast<int>(topology.core_cpus.size());
   topology.num_numa_nodes = std::max(1, hwloc_get_nbobjs_by_type(machine.get(), HWLOC_OBJ_NUMANODE));
+  for (const int cpu : topology.core_cpus) topology.core_numa.push_back(numa_of(machine.get(), cpu));
   topology.l1d_bytes = cache_bytes(machine.get(), HWLOC_OBJ_L1CACHE);
   topology.l2_bytes = cache_bytes(machine.get(), HWLOC_OBJ_L2CACHE);
   topology.l3_bytes = cache_bytes(machine.get(), HWLOC_OBJ_L3CACHE);

@@ -13,6 +13,7 @@ struct Topology {
   int num_numa_nodes = 1;
   std::vector<int>
       core_cpus;  // [num_cores] one logical CPU a core, in the machine's order: neighbours share caches
+  std::vector<int> core_numa;  // [num_cores] the NUMA node of each, from 0 on by this process's nodes
   // Bytes of one cache as the first core sees it; 0 where the system does not say.
   int64_t l1d_bytes = 0;
   int64_t l2_bytes = 0;

@@ -26,6 +26,11 @@ TEST(Topology, OneAllowedCpuForEachCore) {
   EXPECT_LE(topology.core_cpus.size(), std::thread::hardware_concurrency());
   for (const int cpu : topology.core_cpus) EXPECT_TRUE(may_run_on(cpu)) << cpu;
   EXPECT_EQ(core_cpus(), topology.core_cpus);
+  ASSERT_EQ(topology.core_numa.size(), topology.core_cpus.size());
+  for (const int node : topology.core_numa) {
+    EXPECT_GE(node, 0);
+    EXPECT_LT(node, topology.num_numa_nodes);
+  }
 }
 
 TEST(Topology, CachesGrowWithTheirLevel) {
