@@ -41,12 +41,13 @@ fs::path fresh_folder() {
   return folder;
 }
 
-Outcome run(const std::string& arguments, const std::string& environment = "") {
+Outcome run(const std::string& arguments, const std::string& environment = "",
+            const std::string& redirection = "") {
   const fs::path folder = fs::path(::testing::TempDir()) / ("moehill_run_" + std::to_string(getpid()));
   fs::create_directories(folder);
   const std::string out = (folder / "out").string(), err = (folder / "err").string();
-  const std::string line =
-      environment + " " MOEHILL_BINARY " " + arguments + " >" + out + " 2>" + err + " </dev/null";
+  const std::string line = environment + " " MOEHILL_BINARY " " + arguments + " >" + out + " 2>" + err +
+                           " </dev/null " + redirection;
   const int raw = std::system(line.c_str());
   return {WIFEXITED(raw) ? WEXITSTATUS(raw) : 128, contents(out), contents(err)};
 }
@@ -83,6 +84,19 @@ TEST(Binary, BadInputIsOneLineAndStatusTwo) {
 }
 
 // One of several processes would run the whole command alone.
+TEST(Binary, LostOutputIsAnErrorAndNotInTheRecords) {
+  const std::string json = (fresh_folder() / "x.jsonl").string();
+  for (const std::string redirection : {">/dev/full", ">&-"}) {
+    for (const std::string& arguments : {std::string("--help"), std::string("bench --help"),
+                                         kTiny + std::string("--iters 1 --json ") + json}) {
+      const Outcome outcome = run(arguments, "", redirection);
+      EXPECT_EQ(outcome.status, 5) << arguments << redirection;
+      EXPECT_NE(outcome.err.find("cannot write to standard output"), std::string::npos) << outcome.err;
+    }
+    EXPECT_EQ(records(contents(json)).size(), 1u) << redirection;
+  }
+}
+
 TEST(Binary, RefusesToRunAloneUnderTheLauncherOfAnotherMpi) {
   const fs::path folder = fresh_folder();
   const Outcome outcome =

@@ -1,7 +1,9 @@
 #include "moehill/cli/commands.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -153,9 +155,26 @@ int run_in(const Job& job, const std::vector<std::string>& args) {
   }
 }
 
+// A stream that the caller closed must not become the next file opened, or tables end up in the records.
+// Opened for reading, so that what is printed there fails.
+void occupy_closed_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(stream, F_GETFD) < 0) static_cast<void>(open("/dev/null", O_RDONLY));  // takes the lowest free
+  }
+}
+
+// A full disk shows up only when the buffer is emptied. What has failed already keeps its status.
+int status_after_output(int status) {
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (written || status != kExitDone) return status;
+  print_error("cannot write to standard output: the disk is full or the stream closed; send it elsewhere");
+  return kExitRunFailed;
+}
+
 }  // namespace
 
 int run_command_line(const std::vector<std::string>& args) {
+  occupy_closed_streams();
   std::unique_ptr<Session> session;
   try {
     const char* simd = std::getenv("MOEHILL_SIMD");  // a target by name, for tests and comparisons
@@ -168,7 +187,7 @@ int run_command_line(const std::vector<std::string>& args) {
     print_error(error.what());
     return kExitRunFailed;
   }
-  return run_in(Job(session.get()), args);
+  return status_after_output(run_in(Job(session.get()), args));
 }
 
 }  // namespace moehill
