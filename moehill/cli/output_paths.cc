@@ -60,7 +60,11 @@ void write_text_file(const std::string& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file << text;
   file.close();
-  if (!file) throw std::runtime_error(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
+  if (file) return;
+  const int error = errno;
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(path, ignored)) std::filesystem::remove(path, ignored);
+  throw std::runtime_error(fmt::format("cannot write {}: {}", path, std::strerror(error)));
 }
 
 }  // namespace moehill

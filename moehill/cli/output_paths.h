@@ -10,7 +10,7 @@ namespace moehill {
 void require_writable_file(const std::string& option, const std::string& path);
 void require_writable_folder(const std::string& option, const std::string& path);
 
-// Replaces the file's contents. Throws std::runtime_error with path and reason.
+// Replaces the file's contents. Throws std::runtime_error with path and reason, and leaves no part of a file.
 void write_text_file(const std::string& path, const std::string& text);
 
 }  // namespace moehill

@@ -2,7 +2,9 @@
 #include "moehill/cli/output_paths.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
@@ -57,6 +59,19 @@ TEST(OutputPaths, RefusalsNameOptionAndReason) {
 }
 
 TEST(OutputPaths, FullDiskIsAnError) { EXPECT_THROW(write_text_file("/dev/full", "x"), std::runtime_error); }
+
+TEST(OutputPaths, AFileThatDoesNotFitLeavesNoPart) {
+  const std::string path = (fresh_folder() / "file").string();
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{4096, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  EXPECT_THROW(write_text_file(path, std::string(1 << 20, 'x')), std::runtime_error);
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_FALSE(fs::exists(path));
+}
 
 }  // namespace
 }  // namespace moehill
