@@ -303,7 +303,7 @@ Hardware load_hardware(const std::string& name_or_path) {
   std::vector<std::string> shipped;
   std::error_code none;
   for (const auto& entry : fs::directory_iterator(MOEHILL_HARDWARE_DIR, none))
-    shipped.push_back(entry.path().stem().string());
+    if (entry.path().extension() == ".toml") shipped.push_back(entry.path().stem().string());
   std::sort(shipped.begin(), shipped.end());
   throw input_error("--hardware", "\"" + name_or_path + "\"",
                     fmt::format("a file, or one of {}", fmt::join(shipped, ", ")),
