@@ -129,8 +129,11 @@ BlockSizes parse_blocks(const std::string& text) {
                         "write for example --blocks bt=64,bf=1024");
     }
     blocks.*field->value = parse_integer("--blocks " + name, item.substr(equals + 1), 1, kMaxDim);
-    given.insert(name);
+    if (!given.insert(name).second)
+      throw input_error("--blocks", name + " twice", "each size once", "leave one of them out");
   }
+  if (given.empty())
+    throw input_error("--blocks", "no size", "one at least", "write for example --blocks bt=64,bf=1024");
   const auto fit = [&](const char* name, int64_t& part, int64_t whole) {
     if (given.count(name) == 0) part = std::min(part, whole);
   };

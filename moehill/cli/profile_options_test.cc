@@ -44,7 +44,7 @@ TEST(Blocks, ThoseNotGivenAreTheDefaultsCutToTheirBlock) {
 }
 
 TEST(Blocks, RefusesWhatItDoesNotKnowAndWhatIsIllegal) {
-  for (const char* text : {"bt", "bt=", "bq=4", "bt=64,btc=65", "bd1=100", "bt=-1"})
+  for (const char* text : {"", "bt", "bt=", "bt=64,bt=128", "bq=4", "bt=64,btc=65", "bd1=100", "bt=-1"})
     EXPECT_THROW(parse_blocks(text), InputError) << text;
 }
 

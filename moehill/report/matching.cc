@@ -158,8 +158,9 @@ ResultSet read_results(const std::string& source) {
     experiment.resize(slash);
   }
   if (!std::filesystem::is_regular_file(path))
-    throw input_error("moehill compare", path + " (no such file)", "a file of records or a database",
-                      "name one that bench --json or sweep has written");
+    throw input_error("moehill compare",
+                      path + (std::filesystem::exists(path) ? " (not a file)" : " (no such file)"),
+                      "a file of records or a database", "name one that bench --json or sweep has written");
   const ResultSet set = is_database(path) ? read_database(path, experiment, point) : read_record_file(path);
   if (set.results.empty())
     throw input_error("moehill compare", source + ", which has no results", "a set with at least one",

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "moehill/base/error.h"
@@ -64,6 +65,12 @@ TEST_F(MatchingTest, PointsOfOneExperimentArePaired) {
   EXPECT_EQ(match_results(a, a).pairs[0].verdict, "identical configuration");
   EXPECT_THROW(read_results(path + ":nothing"), InputError);
   EXPECT_THROW(read_results(folder_.file("none.jsonl")), InputError);
+  try {
+    read_results(std::filesystem::path(path).parent_path().string());
+    ADD_FAILURE() << "accepted";
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("(not a file)"), std::string::npos) << error.what();
+  }
 }
 
 }  // namespace
