@@ -40,6 +40,7 @@ constexpr Source kSources[] = {
     {"gemm", "k", "of the calibration block"},
     {"gemm", "n", "of the calibration block"},
     {"gemm", "units", "cores of a device"},
+    {"gemm", "groups", "of the calibration block"},
     {"gemm", "rows", "of a group of the calibration block"},
     {"gemm", "forward", "stage up or down, of the peak"},
     {"gemm", "input_grad", "stage up_grad or down_grad, of the peak"},
