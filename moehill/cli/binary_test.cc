@@ -126,6 +126,9 @@ TEST(Binary, RefusesMoreMemoryThanThereIsWithTheParts) {
   EXPECT_EQ(outcome.status, 2);
   EXPECT_NE(outcome.err.find("predicted memory: got "), std::string::npos) << outcome.err;
   EXPECT_NE(outcome.err.find("90 % of the"), std::string::npos) << outcome.err;
+  const Outcome kernels = run("kernels --rows 1 --groups 60000 --hidden 100000 --mlp-dim 100000");
+  EXPECT_EQ(kernels.status, 2);
+  EXPECT_NE(kernels.err.find("smaller --hidden"), std::string::npos) << kernels.err;
 }
 
 TEST(Binary, HelpEndsInThreeExamples) {

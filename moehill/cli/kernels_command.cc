@@ -10,6 +10,7 @@
 #include "moehill/bench/schedule.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/commands.h"
+#include "moehill/cli/memory_check.h"
 #include "moehill/cli/option_set.h"
 #include "moehill/cli/output_paths.h"
 #include "moehill/cli/table.h"
@@ -17,6 +18,7 @@
 #include "moehill/kernels/dense_gemm.h"
 #include "moehill/kernels/grouped_gemm.h"
 #include "moehill/kernels/random_fill.h"
+#include "moehill/machine/memory.h"
 #include "moehill/machine/topology.h"
 
 namespace moehill {
@@ -60,12 +62,27 @@ std::vector<int64_t> random_offsets(int64_t groups, int64_t rows, uint32_t seed)
   return offset;
 }
 
+int64_t num_groups(const KernelOptions& o, int64_t mean_rows) {
+  return std::clamp(o.max_rows / mean_rows, std::min<int64_t>(2, o.groups), o.groups);
+}
+
+// Of one case, as KernelCase holds them; the cases come one after the other.
+std::vector<MemoryPart> case_memory(const KernelOptions& o, DType dtype, int64_t mean_rows) {
+  const double groups = static_cast<double>(num_groups(o, mean_rows)),
+               size = static_cast<double>(dtype_bytes(dtype));
+  const double rows = groups * static_cast<double>(mean_rows), hidden = static_cast<double>(o.hidden);
+  const double columns = static_cast<double>(gate_up_columns(o.mlp_dim));
+  return {{"weights and their gradients, for both backends", 4 * groups * hidden * columns * size},
+          {"rows and their gradients", 2 * rows * (hidden + columns) * size},
+          {"dense yardstick", 4 * (rows * hidden + hidden * columns + rows * columns)}};
+}
+
 // One size of the problem with both backends' operands and the dense yardstick.
 class KernelCase {
  public:
   KernelCase(const KernelOptions& o, DType dtype, int64_t mean_rows, ThreadTeam& team)
       : team_(team),
-        groups_(std::clamp(o.max_rows / mean_rows, std::min<int64_t>(2, o.groups), o.groups)),
+        groups_(num_groups(o, mean_rows)),
         offset_(random_offsets(groups_, mean_rows, static_cast<uint32_t>(o.seed))),
         hidden_(o.hidden),
         columns_(gate_up_columns(o.mlp_dim)),
@@ -193,6 +210,12 @@ int kernels_command(const std::vector<std::string>& args) {
   if (!parse_kernel_options(args, options)) return kExitDone;
   const bool json_to_stdout = options.json == "-";
   if (!options.json.empty() && !json_to_stdout) require_writable_file("--json", options.json);
+  for (DType dtype : options.dtypes) {
+    for (int64_t mean_rows : options.rows) {
+      refuse_too_much_memory(case_memory(options, dtype, mean_rows), available_memory_bytes(),
+                             "choose a smaller --hidden, --mlp-dim, --groups or --max-rows");
+    }
+  }
   const std::vector<int> cpus = core_cpus();
   Yardstick yardstick(cpus);
   const int threads = options.threads > 0 ? static_cast<int>(options.threads) : static_cast<int>(cpus.size());
