@@ -143,7 +143,7 @@ TunedTable read_tuned(const std::string& path) {
   std::error_code ignored;
   if (path.empty() || !std::filesystem::exists(path, ignored)) return {};
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw not_a_table(path, "cannot be read");
+  if (!file || std::filesystem::is_directory(path, ignored)) throw not_a_table(path, "cannot be read");
   return parse({std::istreambuf_iterator<char>(file), {}}, path);
 }
 
