@@ -64,7 +64,7 @@ const BadLine kBadLines[] = {
     {"--topk 61", {"--topk", "got 61", "60, the number of experts"}},
     {"--topk-list 2,61", {"--topk", "got 61"}},
     {"--topk-list 2,,8", {"--topk-list", "''"}},
-    {"--blocks bt=x", {"--blocks bt", "such as --blocks bt=1"}},
+    {"--blocks bt=x", {"--blocks bt", "digits alone, such as 1"}},
     {"--blocks bt=64,bt=128", {"--blocks", "bt twice"}},
     {"--topk-list 2,8,", {"--topk-list"}},
     {"--topk-list 2,2", {"second 2"}},

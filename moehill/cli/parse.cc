@@ -40,10 +40,10 @@ int64_t parse_integer(const std::string& option, const std::string& text, int64_
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc() || stop != end || value < lo || value > hi) {
-    const char* join = option.find(' ') == std::string::npos ? " " : "=";  // --blocks bt=64
+    const std::string before = option.find(' ') == std::string::npos ? option + " " : "";  // not of a part
     throw input_error(
         option, quoted(text), fmt::format("an integer from {} to {}", lo, hi),
-        fmt::format("write it in digits alone, such as {}{}{}", option, join, std::max<int64_t>(lo, 1)));
+        fmt::format("write it in digits alone, such as {}{}", before, std::max<int64_t>(lo, 1)));
   }
   return value;
 }

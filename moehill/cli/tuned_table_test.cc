@@ -109,7 +109,7 @@ TEST_F(TunedFile, ComesBackAsItWasKept) {
   EXPECT_EQ(table.at("b").gain.n, 7);
 }
 
-TEST_F(TunedFile, AFolderIsRefused) { EXPECT_THROW(read_tuned(folder_.string()), InputError); }
+TEST_F(TunedFile, AFolderIsRefused) { EXPECT_THROW(read_tuned(testing::TempDir()), InputError); }
 
 TEST_F(TunedFile, NoFileIsAnEmptyTable) { EXPECT_TRUE(read_tuned(file()).empty()); }
 
