@@ -14,9 +14,21 @@ bool goes_in_waves(const WorkProblem& problem) {
          !problem.packs_rows;
 }
 
+double experts_of_row(const PlanCounts& counts, int device) {
+  const Range experts = own_experts(Spread::fused, counts, device);
+  int64_t assignments = 0, rows = 0;
+  for (int from = 0; from < counts.num_devices; ++from) {
+    if (from == device) continue;
+    rows += counts.pair_rows(from, device);
+    for (int64_t e = experts.begin; e < experts.end; ++e)
+      assignments += counts.local_kept[static_cast<size_t>(int64_t{from} * counts.experts + e)];
+  }
+  return rows == 0 ? 1 : static_cast<double>(assignments) / static_cast<double>(rows);
+}
+
 std::vector<double> shares_of_waves(int num_waves, double experts_of_row) {
   const auto later = [&](int wave) {
-    return std::pow(1 - static_cast<double>(wave) / num_waves, std::max(1.0, experts_of_row));
+    return std::pow(1 - static_cast<double>(wave) / num_waves, experts_of_row);
   };
   std::vector<double> shares;
   for (int w = 0; w < num_waves; ++w) shares.push_back(later(w) - later(w + 1));

@@ -47,6 +47,10 @@ WavePass wave_pass(bool backward, double own_part, const Seconds& seconds_of) {
           false};
 }
 
+// Experts of `device` that want a row which has come from another device, in the mean; at least 1. Padding is
+// no row that was sent.
+double experts_of_row(const PlanCounts& counts, int device);
+
 // [waves] the part of the rows whose first of `experts_of_row` experts is in a wave; of sums by their last
 // one it is the same from the end.
 std::vector<double> shares_of_waves(int num_waves, double experts_of_row);

@@ -16,6 +16,22 @@ TEST(Waves, RowsGoWithTheFirstOfTheirExperts) {
   EXPECT_NEAR(std::accumulate(early.begin(), early.end(), 0.0), 1, 1e-12);
 }
 
+// Two devices with two tokens and two experts each. Token 0 wants both experts of device 1, token 1 one of
+// them; tokens 2 and 3 want one of device 0 each.
+TEST(Waves, ExpertsOfARowAreOfThoseThatCameFromElsewhere) {
+  Routing routing;
+  routing.num_tokens = 4;
+  routing.num_experts = 4;
+  routing.topk = 2;
+  routing.expert = {2, 3, 0, 3, 0, 2, 2, 1};
+  for (const CapacityPolicy policy : {CapacityPolicy::none, CapacityPolicy::pad}) {
+    const PlanCounts counts = count_plan(routing, {policy, 4}, 2);  // 8 rows an expert: none is dropped
+    EXPECT_DOUBLE_EQ(experts_of_row(counts, 0), 1);
+    EXPECT_DOUBLE_EQ(experts_of_row(counts, 1), 1.5);
+  }
+  EXPECT_DOUBLE_EQ(experts_of_row(count_plan(routing, {}, 1), 0), 1) << "nothing comes from elsewhere";
+}
+
 TEST(Waves, OneWaveIsHiddenByOwnRowsAlone) {
   const WavePass pass{0, 2, 30, 1, 30, 4, true};
   const std::vector<double> one = {1};

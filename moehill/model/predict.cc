@@ -32,7 +32,7 @@ struct DeviceTime {
   std::vector<StagePrediction> stages;
   std::vector<double> flight_s;
   double own_part = 1;
-  double experts_of_row = 1;  // of a row that came from another device
+  double experts_of_row = 1;
   double busy_s(size_t begin, size_t end) const {
     double sum = 0;
     for (size_t i = begin; i < end; ++i) sum += stages[i].seconds() - stages[i].link_s;
@@ -107,14 +107,6 @@ StagePrediction stage_time(const WorkProblem& p, const Hardware& h, const Device
     t.link_s += seconds_of(h, link, num_devices);
   }
   return t;
-}
-
-double experts_of_row(const DeviceWork& work, const PlanCounts& counts, int device) {
-  int64_t rows = 0, received = 0;
-  for (const int64_t r : work.group_rows) rows += r;
-  for (int from = 0; from < counts.num_devices; ++from)
-    received += from == device ? 0 : counts.pair_rows(from, device);
-  return received == 0 ? 1 : to_double(rows) * (1 - work.own_part) / to_double(received);
 }
 
 // By its own work.
@@ -265,7 +257,7 @@ Prediction predict(const WorkProblem& problem, const PlanCounts& counts, const H
     const DeviceWork work = device_work(problem, counts, d);
     DeviceTime time;
     time.own_part = work.own_part;
-    time.experts_of_row = experts_of_row(work, counts, d);
+    time.experts_of_row = experts_of_row(counts, d);
     for (const StageWork& stage : work.stages) {
       time.stages.push_back(stage_time(problem, hardware, work, stage, units, counts.num_devices));
       time.flight_s.push_back(flight_seconds(hardware, stage, counts.num_devices));

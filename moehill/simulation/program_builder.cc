@@ -101,44 +101,50 @@ class ProgramBuilder {
     return bytes;
   }
 
-  // The expected part of each wave; the parts add up to the byte.
-  void add_part(const ByteMatrix& all, double begin, double end, ByteMatrix& part) const {
-    const auto cut = [](int64_t bytes, double at) { return std::llround(static_cast<double>(bytes) * at); };
-    for (int from = 0; from < num(); ++from) {
-      for (int to = 0; to < num(); ++to)
-        part.at(from, to) += cut(all.at(from, to), end) - cut(all.at(from, to), begin);
+  // Of each device's rows, by the experts that want them, the part that the waves before wave w have; [waves
+  // + 1] to 1.
+  std::vector<std::vector<double>> parts_before_waves() const {
+    std::vector<std::vector<double>> parts;
+    for (int d = 0; d < num(); ++d) {
+      std::vector<double> before = {0};
+      for (const double share : shares_of_waves(problem_.num_waves, experts_of_row(counts_, d)))
+        before.push_back(before.back() + share);
+      before.back() = 1;
+      parts.push_back(std::move(before));
     }
+    return parts;
+  }
+
+  // The part between `begin` and `end` of what each pair exchanges; the parts add up to the byte.
+  void add_part(int64_t bytes, double begin, double end, int64_t& part) const {
+    const auto cut = [&](double at) { return std::llround(static_cast<double>(bytes) * at); };
+    part += cut(end) - cut(begin);
   }
 
   void add_waves(const std::string& dispatch) {
     const bool backward = dispatch == "dispatch_grad";
     const std::string reduce = backward ? "reduce_grad" : "reduce";
     const ByteMatrix rows = flying_bytes(dispatch), sums = flying_bytes(reduce);
-    const std::vector<double> shares = shares_of_waves(problem_.num_waves, experts_of_row());
-    std::vector<double> before(shares.size() + 1, 0.0);  // parts of the waves before
-    for (size_t w = 0; w < shares.size(); ++w) before[w + 1] = before[w] + shares[w];
-    before.back() = 1;
+    const std::vector<std::vector<double>> before = parts_before_waves();
     const std::vector<std::vector<double>>& steps = wave_work_[dispatch];
+    const size_t num_waves = steps.size() - 2;
     for (size_t s = 0; s < steps.size(); ++s) {
       ByteMatrix bytes(num());
-      if (s < shares.size()) add_part(rows, before[s], before[s + 1], bytes);
-      // Sums return in the mirrored order: the last wave has the most.
-      if (s >= 2) add_part(sums, 1 - before[steps.size() - s], 1 - before[steps.size() - s - 1], bytes);
+      for (int from = 0; from < num(); ++from) {
+        for (int to = 0; to < num(); ++to) {
+          const std::vector<double>& there = before[static_cast<size_t>(to)];
+          const std::vector<double>& back = before[static_cast<size_t>(from)];
+          if (s < num_waves) add_part(rows.at(from, to), there[s], there[s + 1], bytes.at(from, to));
+          // Sums return in the mirrored order: the last wave has the most.
+          if (s < 2) continue;
+          add_part(sums.at(from, to), 1 - back[num_waves + 2 - s], 1 - back[num_waves + 1 - s],
+                   bytes.at(from, to));
+        }
+      }
       std::vector<ByteMatrix> messages;
       if (bytes.total() > 0) messages.push_back(bytes);
-      program_.stages.push_back({s < shares.size() ? dispatch : reduce, backward, steps[s], messages});
+      program_.stages.push_back({s < num_waves ? dispatch : reduce, backward, steps[s], messages});
     }
-  }
-
-  // Of all rows that go to another device, in the mean.
-  double experts_of_row() const {
-    double rows = 0, sent = 0;
-    for (int d = 0; d < num(); ++d) {
-      const DeviceWork& work = work_[static_cast<size_t>(d)];
-      for (const int64_t r : work.group_rows) rows += static_cast<double>(r) * (1 - work.own_part);
-      for (int to = 0; to < num(); ++to) sent += to == d ? 0 : static_cast<double>(counts_.pair_rows(d, to));
-    }
-    return sent > 0 ? rows / sent : 1;
   }
 
   void add_stage(const std::string& name) {
