@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "moehill/base/error.h"
 #include "moehill/base/rng.h"
@@ -14,8 +13,6 @@ namespace {
 
 constexpr int kNumResamples = 2000;
 constexpr double kTail = 0.025;
-// Student's t, 97.5 %, for n - 1 degrees of freedom at n samples (n = 0 and 1: none exists).
-constexpr double kStudent[kFewRounds] = {0, 0, 12.706, 4.303, 3.182, 2.776};
 
 // Draws with replacement, the same ones for the same seed.
 class Resampler {
@@ -35,35 +32,6 @@ class Resampler {
   uint64_t counter_ = 0;
   std::vector<double> drawn_;
 };
-
-std::vector<double> log_ratios(std::span<const double> a, std::span<const double> b) {
-  std::vector<double> logs(a.size());
-  for (size_t i = 0; i < a.size(); ++i) logs[i] = std::log(a[i] / b[i]);
-  return logs;
-}
-
-// Standard error of the mean of at least two values.
-double standard_error(const std::vector<double>& values) {
-  const double n = static_cast<double>(values.size());
-  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
-  double squares = 0;
-  for (const double value : values) squares += (value - mean) * (value - mean);
-  return std::sqrt(squares / (n - 1) / n);
-}
-
-Ratio paired_ratio(std::span<const double> a, std::span<const double> b, uint32_t seed) {
-  const Ratio bootstrap = speed_ratio(a, b, seed);
-  const int64_t n = bootstrap.n;
-  if (n < 2) return bootstrap;
-  const std::vector<double> logs = log_ratios(a, b);
-  if (n >= kFewRounds) {
-    const Summary exact = summarize(logs);
-    return {bootstrap.ratio, std::min(bootstrap.ci_lo, std::exp(exact.ci_lo)),
-            std::max(bootstrap.ci_hi, std::exp(exact.ci_hi)), n};
-  }
-  const double half = kStudent[n] * standard_error(logs);
-  return {bootstrap.ratio, bootstrap.ratio * std::exp(-half), bootstrap.ratio * std::exp(half), n};
-}
 
 Ratio independent_ratio(std::span<const double> a, std::span<const double> b, uint32_t seed) {
   Resampler resampler(seed);
@@ -91,7 +59,7 @@ SpeedComparison compare_speed(const Series& a, const Series& b, bool interleaved
     common_b.push_back(b.costs[static_cast<size_t>(same - b.rounds.begin())]);
   }
   if (common_a.empty()) return {independent_ratio(a.costs, b.costs, seed), false};
-  return {paired_ratio(common_a, common_b, seed), true};
+  return {speed_ratio(common_a, common_b, seed), true};
 }
 
 Verdict judge(const Ratio& ratio, std::optional<double> floor) {

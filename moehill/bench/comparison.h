@@ -18,17 +18,13 @@ struct Series {
   std::vector<double> costs;    // by `rounds`
 };
 
-// How much faster `b` is than `a`. With common rounds: speed_ratio() over those, its bootstrap interval
-// widened to that of summarize() over the log-ratios, since with 6 or 7 rounds the bootstrap alone calls one
-// A/A pair in ten different. Below kFewRounds the interval is Student's t over the log-ratios: no 95 %
-// interval of order statistics exists, and a bootstrap of three leaves 1 out in a quarter of the cases.
+// How much faster `b` is than `a`. With common rounds: speed_ratio() over those.
 // Without common rounds: the ratio of the medians, each series resampled by itself, which a drift of the
 // machine between the two enters in full.
 struct SpeedComparison {
   Ratio ratio;
   bool paired = false;
 };
-inline constexpr int64_t kFewRounds = 6;
 
 // Rounds may be measured at different times, as two files are: `interleaved` says that they were not.
 // Of at least one sample each.

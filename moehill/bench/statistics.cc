@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "moehill/base/error.h"
 #include "moehill/base/rng.h"
@@ -11,6 +12,8 @@ namespace {
 
 constexpr int kNumResamples = 2000;
 constexpr double kTail = 0.025;
+// Student's t, 97.5 %, for n - 1 degrees of freedom at n samples (n = 0 and 1: none exists).
+constexpr double kStudent[kFewRounds] = {0, 0, 12.706, 4.303, 3.182, 2.776};
 
 double sorted_median(const std::vector<double>& sorted) {
   const size_t n = sorted.size();
@@ -39,6 +42,35 @@ Cut median_cut(int64_t n) {
   return cut;
 }
 
+struct Interval {
+  double lo, hi;
+};
+
+// Of the median, by the percentile bootstrap.
+Interval bootstrap_interval(const std::vector<double>& values, uint32_t seed) {
+  std::vector<double> medians(kNumResamples), resample(values.size());
+  uint64_t counter = 0;
+  for (double& median : medians) {
+    for (double& value : resample) {
+      const double u = random_uniform(seed, Stream::kBootstrap, counter++);
+      value = values[static_cast<size_t>(u * static_cast<double>(values.size()))];
+    }
+    median = median_of(resample);
+  }
+  std::sort(medians.begin(), medians.end());
+  const size_t outside = static_cast<size_t>(kTail * kNumResamples);
+  return {medians[outside], medians[kNumResamples - 1 - outside]};
+}
+
+// Standard error of the mean of at least two values.
+double standard_error(const std::vector<double>& values) {
+  const double n = static_cast<double>(values.size());
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+  double squares = 0;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  return std::sqrt(squares / (n - 1) / n);
+}
+
 }  // namespace
 
 double median_of(std::vector<double> samples) {
@@ -64,23 +96,27 @@ Summary summarize(std::span<const double> samples) {
   return summary;
 }
 
-Ratio speed_ratio(std::span<const double> a, std::span<const double> b, uint32_t seed) {
-  MOEHILL_CHECK(!a.empty() && a.size() == b.size(), "paired series of {} and {} samples", a.size(), b.size());
+std::vector<double> log_ratios(std::span<const double> a, std::span<const double> b) {
   std::vector<double> logs(a.size());
   for (size_t i = 0; i < a.size(); ++i) logs[i] = std::log(a[i] / b[i]);
-  std::vector<double> medians(kNumResamples), resample(logs.size());
-  uint64_t counter = 0;
-  for (double& median : medians) {
-    for (double& value : resample) {
-      const double u = random_uniform(seed, Stream::kBootstrap, counter++);
-      value = logs[static_cast<size_t>(u * static_cast<double>(logs.size()))];
-    }
-    median = median_of(resample);
+  return logs;
+}
+
+Ratio speed_ratio(std::span<const double> a, std::span<const double> b, uint32_t seed) {
+  MOEHILL_CHECK(!a.empty() && a.size() == b.size(), "paired series of {} and {} samples", a.size(), b.size());
+  const std::vector<double> logs = log_ratios(a, b);
+  const double middle = median_of(logs);
+  const int64_t n = static_cast<int64_t>(logs.size());
+  Interval interval{middle, middle};
+  if (n >= kFewRounds) {
+    const Summary exact = summarize(logs);
+    interval = bootstrap_interval(logs, seed);
+    interval = {std::min(interval.lo, exact.ci_lo), std::max(interval.hi, exact.ci_hi)};
+  } else if (n > 1) {
+    const double half = kStudent[n] * standard_error(logs);
+    interval = {middle - half, middle + half};
   }
-  std::sort(medians.begin(), medians.end());
-  const size_t outside = static_cast<size_t>(kTail * kNumResamples);
-  return {std::exp(median_of(logs)), std::exp(medians[outside]),
-          std::exp(medians[kNumResamples - 1 - outside]), static_cast<int64_t>(logs.size())};
+  return {std::exp(middle), std::exp(interval.lo), std::exp(interval.hi), n};
 }
 
 Verdict judge(const Ratio& ratio) {

@@ -64,18 +64,6 @@ std::vector<Measured> measure(const std::vector<StoredRecord>& records) {
   return all;
 }
 
-std::optional<Ratio> throughput_ratio(const Measured& a, const Measured& b) {
-  std::vector<double> cost_a, cost_b;  // seconds for 1e12 FLOPs, so that unlike sizes compare
-  for (size_t i = 0; i < a.rounds.size(); ++i) {
-    const auto same = std::find(b.rounds.begin(), b.rounds.end(), a.rounds[i]);
-    if (same == b.rounds.end()) continue;
-    cost_a.push_back(1 / a.tflops[i]);
-    cost_b.push_back(1 / b.tflops[static_cast<size_t>(same - b.rounds.begin())]);
-  }
-  if (cost_a.empty()) return std::nullopt;
-  return speed_ratio(cost_a, cost_b, 0);
-}
-
 Summary tflops_summary(const Measured& measured) {
   if (measured.tflops.empty()) return {};
   Summary summary = summarize(measured.tflops);

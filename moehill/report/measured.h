@@ -24,9 +24,6 @@ struct Measured {
 // In the order of the records' first appearance.
 std::vector<Measured> measure(const std::vector<StoredRecord>& records);
 
-// Throughput of `b` over that of `a`, from the rounds that both have; nothing without a common round.
-std::optional<Ratio> throughput_ratio(const Measured& a, const Measured& b);
-
 // Median and interval of TF/s. With one round the interval is that of the record's own samples.
 Summary tflops_summary(const Measured& measured);
 
