@@ -47,7 +47,7 @@ void Measurement::prepare_point(LivePoint& live) {
   live.run->step(live.stages->listeners());
   live.result.timed_region = entered_stages(*live.stages);
   live.stages->restart();
-  live.local_output_hash = live.run->local_output_hash();
+  live.local_result_hash = live.run->local_result_hash();
   for (const std::vector<double>& cpus : job_.gather(as_doubles(live.run->local_cpus())))
     live.result.cpus.insert(live.result.cpus.end(), cpus.begin(), cpus.end());
   live.run->collect();
@@ -123,10 +123,10 @@ std::vector<DeviceSeconds> Measurement::device_seconds(const LivePoint& live) co
 void Measurement::after_sample(LivePoint& live) {
   PointResult& result = live.result;
   job_.wait_quietly();
-  const bool changed = live.run->local_output_hash() != live.local_output_hash;
+  const bool changed = live.run->local_result_hash() != live.local_result_hash;
   if (result.check.status != "off" && job_.largest(changed ? 1 : 0) > 0) {
     result.check.status = "failed";
-    result.check.reason = "a timed step gave another output than the checked one";
+    result.check.reason = "a timed step gave another y or dx than the checked one";
   }
   if (options_.stage_timing) result.stage_samples.push_back(device_seconds(live));
   if (!options_.trace_dir.empty()) {

@@ -38,7 +38,7 @@ class Measurement {
     PointResult result;
     std::unique_ptr<Run> run;
     std::unique_ptr<DeviceStages> stages;
-    uint64_t local_output_hash = 0;  // of the checked step
+    uint64_t local_result_hash = 0;  // of the checked step
   };
 
   void prepare_point(LivePoint& live);

@@ -10,6 +10,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/cli/bench_options.h"
+#include "moehill/cli/distribution_option.h"
 #include "moehill/cli/points.h"
 #include "moehill/cli/prediction.h"
 #include "moehill/parallel/work_problem.h"
@@ -21,9 +22,9 @@ using Json = nlohmann::ordered_json;
 
 // The command line that a record's configuration stands for.
 std::vector<std::string> arguments_of(const Json& config) {
-  static const std::vector<std::string> kNotShape = {"mesh",      "stage_timing",   "iters", "warmup",
-                                                     "min_time",  "ci_target",      "check", "preset",
-                                                     "run_alpha", "run_noise_scale"};
+  static const std::vector<std::string> kNotShape = {
+      "mesh",  "stage_timing", "iters",        "warmup",    "min_time",        "ci_target",
+      "check", "preset",       "distribution", "run_alpha", "run_noise_scale", "distribution_devices"};
   std::vector<std::string> args;
   for (const auto& [key, value] : config.items()) {
     const bool skipped = std::find(kNotShape.begin(), kNotShape.end(), key) != kNotShape.end();
@@ -37,6 +38,20 @@ std::vector<std::string> arguments_of(const Json& config) {
   return args;
 }
 
+// Not by options: those of a record of `none` say one device, and the routing may be of the ep beside it.
+DistributionOptions distribution_of(const Json& config) {
+  const auto number = [&](const char* key, double otherwise) {
+    const auto found = config.find(key);
+    return found != config.end() && found->is_number() ? found->get<double>() : otherwise;
+  };
+  DistributionOptions distribution =
+      parse_distributions(config.at("distribution").get<std::string>()).front();
+  distribution.run_alpha = number("run_alpha", distribution.run_alpha);
+  distribution.run_noise_scale = number("run_noise_scale", distribution.run_noise_scale);
+  distribution.devices = static_cast<int>(number("distribution_devices", distribution.devices));
+  return distribution;
+}
+
 RecordedStep step_of_record(const Json& record) {
   const std::optional<BenchOptions> options = parse_bench_options(arguments_of(record.at("config")));
   const Json& layout = record.at("layout");
@@ -46,12 +61,7 @@ RecordedStep step_of_record(const Json& record) {
   RecordedStep step;
   step.config = point.config;
   step.label = fmt::format("{} {}", to_string(point.config.shape), name_of(spread_of(point.config)));
-  DistributionOptions distribution = point.distribution;
-  const Json& config = record.at("config");
-  if (config.contains("run_alpha") && config["run_alpha"].is_number())
-    distribution.run_alpha = config["run_alpha"];
-  if (config.contains("run_noise_scale") && config["run_noise_scale"].is_number())
-    distribution.run_noise_scale = config["run_noise_scale"];
+  const DistributionOptions distribution = distribution_of(record.at("config"));
   step.routing = routing_of(point.config.shape, distribution, options->seed);
   if (record.at("time_s").at("median").is_number()) step.time_s = record["time_s"]["median"];
   const Json& peak = record.at("peak");

@@ -95,6 +95,22 @@ std::string verdict_sentence(const Comparison& c, const PointResult& none, const
   return "";
 }
 
+// Weights that stay in the caches from step to step.
+std::string cache_line(const std::vector<Point>& points, const Topology& topology) {
+  const int64_t l3 = topology.l3_bytes * std::max(1, topology.num_l3);
+  size_t num_resident = 0;
+  for (const Point& point : points) {
+    const MoeShape& s = point.config.shape;
+    const int64_t copies = point.config.block.pass == Pass::forward ? 1 : 2;  // with their gradients
+    const int64_t elements = 3 * s.hidden * (s.experts * s.mlp_dim + s.shared_dim);
+    num_resident += copies * elements * static_cast<int64_t>(dtype_bytes(s.dtype)) <= l3 ? 1 : 0;
+  }
+  if (num_resident == 0) return "";
+  return fmt::format("{} weights fit L3, {:.0f} MiB, and stay there from step to step\n",
+                     num_resident == points.size() ? "all" : "some points'",
+                     static_cast<double>(l3) / (1 << 20));
+}
+
 }  // namespace
 
 std::string describe_command(const std::vector<Point>& points, const Environment& environment,
@@ -102,11 +118,11 @@ std::string describe_command(const std::vector<Point>& points, const Environment
   const RunConfig& first = points.front().config;
   const Topology& topology = environment.topology;
   return fmt::format(
-      "{} point{}: {}, {}, {} {}\non {} core{} of {}, kernels {}; predicted memory {:.2f} GiB\n",
+      "{} point{}: {}, {}, {} {}\non {} core{} of {}, kernels {}; predicted memory {:.2f} GiB\n{}",
       points.size(), points.size() == 1 ? "" : "s", to_string(first.shape), name_of(first.block.pass),
       name_of(first.block.backend), name_of(first.block.impl), topology.num_cores,
       topology.num_cores == 1 ? "" : "s", topology.cpu_model, environment.kernel,
-      total_bytes(memory) / (1 << 30));
+      total_bytes(memory) / (1 << 30), cache_line(points, topology));
 }
 
 std::string result_table(const CommandResult& result) {

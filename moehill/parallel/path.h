@@ -43,7 +43,9 @@ class ParallelPath {
   const Block& block() const { return block_; }
   const BlockOperands& operands() const { return operands_; }
   const std::array<uint64_t, kNumMoves>& sent_bytes() const { return sent_bytes_; }  // of the last step
-  const MatView& y() const { return y_; }  // this device's result: [T, H], or the rows of its own tokens
+  // This device's results: [T, H], or the rows of its own tokens.
+  const MatView& y() const { return y_; }
+  const MatView& dx() const { return dx_; }
 
  protected:
   // `shape` is the problem of this device's block, where that is not the whole one.

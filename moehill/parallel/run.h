@@ -115,7 +115,7 @@ class Run {
   virtual const RunConfig& config() const = 0;
   virtual uint64_t plan_hash() const = 0;            // over the plans of all devices
   virtual uint64_t output_hash() const = 0;          // over the bits of y
-  virtual uint64_t local_output_hash() const = 0;    // over those that this process's devices have left
+  virtual uint64_t local_result_hash() const = 0;    // y, and dx if there is one, of this process's devices
   virtual int64_t num_dropped() const = 0;           // assignments past the capacity
   virtual int64_t capacity_rows() const = 0;         // C; 0 with policy none
   virtual double executed_flops() const = 0;         // padding, masked rows and recomputation included

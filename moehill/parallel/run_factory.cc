@@ -18,8 +18,7 @@ namespace {
 constexpr uint64_t kFnvPrime = 1099511628211u;
 constexpr uint64_t kFnvStart = 14695981039346656037u;
 
-uint64_t hash_rows(const MatView& m) {
-  uint64_t hash = kFnvStart;
+uint64_t hash_rows(const MatView& m, uint64_t hash = kFnvStart) {
   for (int64_t r = 0; r < m.rows; ++r) {
     for (int64_t c = 0; c < m.cols; ++c) {
       const uint32_t bits =
@@ -147,8 +146,12 @@ class BlockRun final : public Run {
     return hash;
   }
   uint64_t output_hash() const override { return hash_rows(parts_.tokens->y); }
-  uint64_t local_output_hash() const override {
-    return parts_.session == nullptr ? output_hash() : paths_.empty() ? 0 : hash_rows(paths_.front()->y());
+  uint64_t local_result_hash() const override {
+    if (parts_.session != nullptr && paths_.empty()) return 0;
+    const bool whole = parts_.session == nullptr;
+    const uint64_t hash = hash_rows(whole ? parts_.tokens->y : paths_.front()->y());
+    if (config().block.pass == Pass::forward) return hash;
+    return hash_rows(whole ? parts_.tokens->dx : paths_.front()->dx(), hash);
   }
   int64_t num_dropped() const override {
     return static_cast<int64_t>(std::count(kept_.begin(), kept_.end(), 0));

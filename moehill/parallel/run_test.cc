@@ -226,6 +226,20 @@ TEST_F(RunTest, AStepAllocatesNothing) {
   }
 }
 
+// By this a timed step is held to the checked one.
+TEST_F(RunTest, TheHashOfResultsIsOfGradientsToo) {
+  for (const Pass pass : {Pass::forward, Pass::forward_backward}) {
+    RunConfig config{.shape = kOdd};
+    config.block.pass = pass;
+    run_ = factory_.make(config);
+    run_->step({});
+    const uint64_t results = run_->local_result_hash();
+    MatView changed = pass == Pass::forward ? run_->tensors().y : run_->tensors().dx;
+    changed.set(3, 5, changed.at(3, 5) + 1);
+    EXPECT_NE(run_->local_result_hash(), results);
+  }
+}
+
 // The order of the sums is fixed, whatever arrives first.
 TEST_F(RunTest, SameBitsInTenSteps) {
   std::vector<RunConfig> configs = {dp({.shape = kOdd}, 3)};
@@ -235,10 +249,10 @@ TEST_F(RunTest, SameBitsInTenSteps) {
   for (const RunConfig& config : configs) {
     run_ = factory_.make(config);
     run_->step({});
-    const uint64_t output = run_->output_hash();
+    const uint64_t results = run_->local_result_hash();
     for (int i = 0; i < 9; ++i) {
       run_->step({});
-      ASSERT_EQ(run_->output_hash(), output) << name_of(config.mode) << " " << name_of(config.path);
+      ASSERT_EQ(run_->local_result_hash(), results) << name_of(config.mode) << " " << name_of(config.path);
     }
   }
 }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "moehill/report/exports.h"
 
@@ -18,6 +19,16 @@ StoredJson env_value(const std::vector<ExperimentView>& views, const char* key) 
   return nullptr;
 }
 
+// The one of "0.1.0 Release REVISION", in small letters as the format has it.
+StoredJson build_type(const StoredJson& build) {
+  std::istringstream words(build.is_string() ? build.get<std::string>() : "");
+  std::string version, type;
+  words >> version >> type;
+  std::transform(type.begin(), type.end(), type.begin(),
+                 [](char c) { return 'A' <= c && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return type.empty() ? "unknown" : type;
+}
+
 StoredJson google_context(const std::vector<ExperimentView>& views) {
   const StoredJson cores = env_value(views, "cores"), load = env_value(views, "load_average");
   return {{"date", views.empty() ? "" : views.back().experiment.created_utc},
@@ -28,7 +39,7 @@ StoredJson google_context(const std::vector<ExperimentView>& views) {
           {"cpu_scaling_enabled", false},
           {"caches", StoredJson::array()},
           {"load_avg", load.is_number() ? StoredJson::array({load}) : StoredJson::array()},
-          {"library_build_type", "release"}};
+          {"library_build_type", build_type(env_value(views, "build"))}};
 }
 
 StoredJson google_repetition(const std::string& name, const Measured& measured, size_t i, int64_t family) {
