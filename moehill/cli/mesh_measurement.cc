@@ -4,6 +4,7 @@
 #include <memory>
 #include <numeric>
 
+#include "moehill/base/error.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/cold_caches.h"
 #include "moehill/kernels/peak.h"
@@ -62,6 +63,7 @@ class Device {
     fill_collective_input(input_.get(), options.dtype, elements, group.rank(), group.team());
     poison(output_.get(), options.dtype, static_cast<int64_t>(bytes.output / dtype_bytes(options.dtype)),
            group.team());
+    MOEHILL_CHECK(options.cold_bytes == 0 || !options.check, "cold collectives are not checked");
     if (options.cold_bytes > 0) cold_.emplace(options.cold_bytes, group.team());
   }
 
@@ -131,7 +133,7 @@ class Device {
     return seconds() - start;
   }
 
-  // Of both types; sums are checked before.
+  // Writes every value, of either type.
   void flip_signs(uint32_t* words, int64_t elements) {
     const int64_t bytes = elements * static_cast<int64_t>(dtype_bytes(options_.dtype));
     group_.team().parallel_for(bytes / 4, [&](int64_t begin, int64_t end) {

@@ -15,7 +15,8 @@ struct MeshOptions {
   bool check = true;
   bool copies = true;  // the copy beside the collectives, which takes longer than most of them
   // Of other data that each device reads before each call, before it writes the input anew: a stage before a
-  // collective leaves caches so. 0: buffers stay where the last call left them.
+  // collective leaves caches so (not with `check`, since signs change). 0: buffers stay where the last call
+  // left them.
   int64_t cold_bytes = 0;
   std::vector<Collective> collectives = {Collective::all_reduce};
   DType dtype = DType::f32;
