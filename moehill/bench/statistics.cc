@@ -62,13 +62,15 @@ Interval bootstrap_interval(const std::vector<double>& values, uint32_t seed) {
   return {medians[outside], medians[kNumResamples - 1 - outside]};
 }
 
-// Standard error of the mean of at least two values.
-double standard_error(const std::vector<double>& values) {
+// Of the mean, by Student's t, of 2 to kFewRounds - 1 values. The median lies inside it: it is within one
+// standard deviation of the mean.
+Interval student_interval(const std::vector<double>& values) {
   const double n = static_cast<double>(values.size());
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
   double squares = 0;
   for (const double value : values) squares += (value - mean) * (value - mean);
-  return std::sqrt(squares / (n - 1) / n);
+  const double half = kStudent[values.size()] * std::sqrt(squares / (n - 1) / n);
+  return {mean - half, mean + half};
 }
 
 }  // namespace
@@ -113,8 +115,7 @@ Ratio speed_ratio(std::span<const double> a, std::span<const double> b, uint32_t
     interval = bootstrap_interval(logs, seed);
     interval = {std::min(interval.lo, exact.ci_lo), std::max(interval.hi, exact.ci_hi)};
   } else if (n > 1) {
-    const double half = kStudent[n] * standard_error(logs);
-    interval = {middle - half, middle + half};
+    interval = student_interval(logs);
   }
   return {std::exp(middle), std::exp(interval.lo), std::exp(interval.hi), n};
 }

@@ -100,7 +100,7 @@ TEST(Verdict, EqualSeriesAreRarelyCalledDifferent) {
       const Verdict verdict = judge(speed_ratio(a, b, 0));
       num_different += verdict == Verdict::faster || verdict == Verdict::slower;
     }
-    EXPECT_LE(num_different, 20) << rounds << " rounds";
+    EXPECT_LE(num_different, 28) << rounds << " rounds";  // 5 %, and twice what 400 trials vary by
   }
 }
 
