@@ -1,12 +1,12 @@
-// Random tensors on the best SIMD target. The generator's integers are exact everywhere; logarithm and sine
-// come from Highway and may differ in the last bit between targets.
+// Random tensors, the same bit for bit on every SIMD target. The generator's integers are exact; logarithm,
+// sine and cosine are polynomials out of additions, multiplications and a square root, each of which IEEE 754
+// rounds in one way. Highway's own functions fuse multiply and add where a target can, and so differ in the
+// last bit; CMakeLists.txt keeps the compiler from fusing them here.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/random_fill.cc"
 #include <hwy/foreach_target.h>  // first: includes this file once a target
 // After foreach_target:
-#include <hwy/contrib/math/math-inl.h>
-
 #include <algorithm>
 #include <vector>
 
@@ -18,12 +18,13 @@ namespace moehill {
 namespace HWY_NAMESPACE {
 
 using DU = hn::RebindToUnsigned<DP>;
+using DI = hn::RebindToSigned<DP>;
 using VU = hn::Vec<DU>;
 
 template <int kRotation>
 HWY_INLINE void threefry_round(VU& x0, VU& x1) {
   x0 = hn::Add(x0, x1);
-  x1 = hn::Xor(hn::Or(hn::ShiftLeft<kRotation>(x1), hn::ShiftRight<32 - kRotation>(x1)), x0);
+  x1 = hn::Xor(hn::RotateRight<32 - kRotation>(x1), x0);
 }
 
 // base/rng.h's threefry() for kPart counters.
@@ -49,11 +50,66 @@ HWY_INLINE void threefry_vector(const uint32_t* key, VU& x0, VU& x1) {
   }
 }
 
+HWY_INLINE VP times_plus(VP a, VP b, float c) { return hn::Add(hn::Mul(a, b), hn::Set(DP(), c)); }
+
+// Uniform in (0, 1), as base/rng.h's uniform_from_bits().
 HWY_INLINE VP uniform(VU bits) {
   const DP d;
-  const hn::RebindToSigned<DP> di;
-  const VP value = hn::ConvertTo(d, hn::BitCast(di, hn::ShiftRight<9>(bits)));
+  const VP value = hn::ConvertTo(d, hn::BitCast(DI(), hn::ShiftRight<9>(bits)));
   return hn::Mul(hn::Add(value, hn::Set(d, 0.5f)), hn::Set(d, 0x1p-23f));
+}
+
+// Natural logarithm of a normal positive u; the polynomial is that of Cephes' logf (Moshier), for 1 + x
+// between sqrt(1/2) and sqrt(2). Relative error below 2e-7.
+HWY_INLINE VP logarithm(VP u) {
+  const DP d;
+  const DI di;
+  // The exponent is taken from sqrt(1/2) on, so that x has no step at a power of two.
+  const auto bits = hn::Sub(hn::BitCast(di, u), hn::Set(di, 0x3f3504f3));
+  const VP exponent = hn::ConvertTo(d, hn::ShiftRight<23>(bits));
+  const auto mantissa = hn::And(bits, hn::Set(di, 0x007fffff));
+  const VP one_plus_x = hn::BitCast(d, hn::Add(mantissa, hn::Set(di, 0x3f3504f3)));
+  const VP x = hn::Sub(one_plus_x, hn::Set(d, 1.0f)), square = hn::Mul(x, x);
+  // By pairs of coefficients, since a chain of nine would be waited for.
+  const auto pair = [&](float high, float low) { return times_plus(hn::Set(d, high), x, low); };
+  VP y = hn::Set(d, 7.0376836292e-2f);
+  y = hn::Add(hn::Mul(y, square), pair(-1.1514610310e-1f, 1.1676998740e-1f));
+  y = hn::Add(hn::Mul(y, square), pair(-1.2420140846e-1f, 1.4249322787e-1f));
+  y = hn::Add(hn::Mul(y, square), pair(-1.6668057665e-1f, 2.0000714765e-1f));
+  y = hn::Add(hn::Mul(y, square), pair(-2.4999993993e-1f, 3.3333331174e-1f));
+  y = hn::Mul(hn::Mul(y, x), square);
+  // ln 2 in two parts: the first times any exponent is exact.
+  y = hn::Add(y, hn::Mul(exponent, hn::Set(d, -2.12194440e-4f)));
+  y = hn::Sub(y, hn::Mul(square, hn::Set(d, 0.5f)));
+  return hn::Add(hn::Add(x, y), hn::Mul(exponent, hn::Set(d, 0.693359375f)));
+}
+
+// cosine and sine of 2 pi uniform(bits). The integer gives the nearest multiple of a quarter turn without any
+// rounding; the polynomials for the rest, at most an eighth of a turn, are those of Cephes' sinf and cosf.
+// Absolute error below 2e-7.
+HWY_INLINE void cosine_sine(VU bits, VP& cosine, VP& sine) {
+  const DP d;
+  const DI di;
+  const auto value = hn::BitCast(di, hn::ShiftRight<9>(bits));  // 2^21 is a quarter turn
+  const auto quarters = hn::ShiftRight<21>(hn::Add(value, hn::Set(di, 1 << 20)));
+  const VP rest = hn::Add(hn::ConvertTo(d, hn::Sub(value, hn::ShiftLeft<21>(quarters))), hn::Set(d, 0.5f));
+  const VP x = hn::Mul(rest, hn::Set(d, 7.490140566e-7f));  // pi / 2^22
+  const VP square = hn::Mul(x, x);
+  VP s = times_plus(hn::Set(d, -1.9515295891e-4f), square, 8.3321608736e-3f);
+  s = times_plus(s, square, -1.6666654611e-1f);
+  s = hn::Add(hn::Mul(hn::Mul(s, square), x), x);
+  VP c = times_plus(hn::Set(d, 2.443315711809948e-5f), square, -1.388731625493765e-3f);
+  c = times_plus(c, square, 4.166664568298827e-2f);
+  c = hn::Sub(hn::Mul(hn::Mul(c, square), square), hn::Mul(square, hn::Set(d, 0.5f)));
+  c = hn::Add(c, hn::Set(d, 1.0f));
+  // By quarters: (c, s), (-s, c), (-c, -s), (s, -c). Bit 1 of the number of quarters, moved to the sign.
+  const auto odd = hn::RebindMask(d, hn::Ne(hn::And(quarters, hn::Set(di, 1)), hn::Zero(di)));
+  const auto sign = [&](int add) {
+    const auto second = hn::And(hn::Add(quarters, hn::Set(di, add)), hn::Set(di, 2));
+    return hn::BitCast(d, hn::ShiftLeft<30>(second));
+  };
+  cosine = hn::Xor(hn::IfThenElse(odd, s, c), sign(1));
+  sine = hn::Xor(hn::IfThenElse(odd, c, s), sign(0));
 }
 
 // Pairs [first_block, first_block + num_blocks), two floats each.
@@ -62,7 +118,6 @@ void fill_pairs(uint32_t seed, uint32_t stream, uint64_t first_block, int64_t nu
   const DP d;
   const DU du;
   const uint32_t key[3] = {seed, stream, kThreefryParity ^ seed ^ stream};
-  alignas(64) float pair[2][kPart];
   for (int64_t b = 0; b < num_blocks; b += kPart) {
     const uint64_t block = first_block + static_cast<uint64_t>(b);
     alignas(64) uint32_t low[kPart], high[kPart];
@@ -72,15 +127,17 @@ void fill_pairs(uint32_t seed, uint32_t stream, uint64_t first_block, int64_t nu
     }
     VU x0 = hn::Load(du, low), x1 = hn::Load(du, high);
     threefry_vector(key, x0, x1);
-    const VP radius =
-        hn::Mul(hn::Set(d, deviation), hn::Sqrt(hn::Mul(hn::Set(d, -2.0f), hn::Log(d, uniform(x0)))));
-    const VP angle = hn::Mul(hn::Set(d, 6.283185307179586f), uniform(x1));
-    hn::Store(hn::Mul(radius, hn::Cos(d, angle)), d, pair[0]);
-    hn::Store(hn::Mul(radius, hn::Sin(d, angle)), d, pair[1]);
-    const int64_t count = std::min<int64_t>(kPart, num_blocks - b);
-    for (int64_t i = 0; i < count; ++i) {
-      out[2 * (b + i)] = pair[0][i];
-      out[2 * (b + i) + 1] = pair[1][i];
+    const VP square = hn::Mul(hn::Set(d, -2.0f), logarithm(uniform(x0)));
+    const VP radius = hn::Mul(hn::Set(d, deviation), hn::Sqrt(square));
+    VP cosine, sine;
+    cosine_sine(x1, cosine, sine);
+    const VP even = hn::Mul(radius, cosine), odd = hn::Mul(radius, sine);
+    if (num_blocks - b >= kPart) {
+      hn::StoreInterleaved2(even, odd, d, out + 2 * b);
+    } else {
+      float pairs[2 * kPart];
+      hn::StoreInterleaved2(even, odd, d, pairs);
+      std::copy(pairs, pairs + 2 * (num_blocks - b), out + 2 * b);
     }
   }
 }

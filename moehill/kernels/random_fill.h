@@ -1,5 +1,5 @@
 // Tensors of normal random numbers, every element a function of (seed, stream, its index in the whole block)
-// alone.
+// alone, and the same bits on every SIMD target.
 //
 // Element i is half of a Box-Muller pair: with (a, b) the words of Threefry block i / 2 as uniforms, radius
 // sqrt(-2 ln a), element i is radius * cos(2 pi b) for even i and radius * sin(2 pi b) for odd i.

@@ -1,10 +1,15 @@
-// Random tensors: the documented formula, the moments, and the same values however the work is cut.
+// Random tensors: the documented formula, the moments, and the same bits on every SIMD target, however the
+// work is cut.
 #include "moehill/kernels/random_fill.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <vector>
+
+#include "moehill/kernels/simd.h"
 
 namespace moehill {
 namespace {
@@ -22,6 +27,70 @@ TEST(RandomFill, FollowsItsFormulaFromAnyStart) {
     for (uint64_t i = 0; i < row.size(); ++i) {
       EXPECT_NEAR(row[i], 2 * expected(3, Stream::kW1, first + i), 1e-5) << first << " + " << i;
     }
+  }
+}
+
+TEST(RandomFill, FollowsItsFormulaInManyElements) {
+  std::vector<float> row(1 << 20);
+  random_row(5, Stream::kX, 0, 1 << 20, 1, row.data());
+  double worst = 0;
+  for (uint64_t i = 0; i < row.size(); ++i) {
+    worst = std::max(worst, std::abs(row[i] - expected(5, Stream::kX, i)));
+  }
+  EXPECT_LT(worst, 2e-6);
+}
+
+std::vector<float> rows_from_odd_places() {
+  std::vector<float> all;
+  for (const int64_t n : {1, 2, 3, 7, 8, 15, 17, 33, 4095, 4097, 1 << 18}) {
+    for (const uint64_t first : {uint64_t{0}, uint64_t{1}, uint64_t{12345}, (uint64_t{1} << 33) - 5}) {
+      std::vector<float> row(static_cast<size_t>(n));
+      random_row(11, Stream::kX, first, n, 0.37f, row.data());
+      all.insert(all.end(), row.begin(), row.end());
+    }
+  }
+  return all;
+}
+
+std::vector<float> x_and_weights(DType dtype) {
+  ThreadTeam team(2);
+  const Matrix x(7, 33, dtype);
+  fill_normal(team, 4, Stream::kX, 1, x.view(), 3);
+  const WeightStack stack(WeightLayout::panels, 3, 19, gate_up_columns(21), dtype);
+  const LogicalWeights w{stack, LogicalWeights::Part::gate, 21};
+  fill_normal(team, 4, Stream::kW1, 0.1f, w, 5);
+  std::vector<float> all;
+  for (int64_t r = 0; r < 7; ++r) {
+    for (int64_t c = 0; c < 33; ++c) all.push_back(x.view().at(r, c));
+  }
+  for (int64_t i = 0; i < 3 * 19; ++i) {
+    for (int64_t n = 0; n < 21; ++n) all.push_back(w.at(i / 19, i % 19, n));
+  }
+  return all;
+}
+
+// FNV-1a over the bits.
+uint64_t hash_of(const std::vector<float>& values) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (const float value : values) hash = (hash ^ std::bit_cast<uint32_t>(value)) * 0x100000001b3u;
+  return hash;
+}
+
+struct BestTargetAfterwards {
+  ~BestTargetAfterwards() { select_simd_target(""); }
+};
+
+// The hash is the same on every machine too: operands of a seed never change.
+TEST(RandomFill, IsTheSameBitForBitOnEveryTarget) {
+  const BestTargetAfterwards restore;
+  const std::vector<float> f32 = x_and_weights(DType::f32), bf16 = x_and_weights(DType::bf16);
+  for (const std::string& target : simd_targets()) {
+    select_simd_target("");
+    select_simd_target(target);
+    EXPECT_EQ(simd_target(), target);
+    EXPECT_EQ(hash_of(rows_from_odd_places()), 0x11566f2537a47161u) << target;
+    EXPECT_TRUE(x_and_weights(DType::f32) == f32) << target;
+    EXPECT_TRUE(x_and_weights(DType::bf16) == bf16) << target;
   }
 }
 
