@@ -29,6 +29,7 @@ enum class Stream : uint32_t {
   kRouter,
   kExpertOrder,
   kDeals,
+  kProjection,
 };
 
 inline constexpr int kThreefryRotations[8] = {13, 15, 26, 6, 17, 29, 16, 24};

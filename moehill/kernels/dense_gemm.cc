@@ -2,18 +2,71 @@
 
 #include <cblas.h>
 
+#include "moehill/base/error.h"
 #include "moehill/kernels/blas_thread.h"
 
 namespace moehill {
+namespace {
+
+// One BLAS call: c [m, n] = a b with the transposes of `form`, leading dimensions lda, ldb, ldc.
+template <typename T>
+struct BlasCall {
+  DenseForm form;
+  int m, n, k;
+  const T *a, *b;
+  T* c;
+  int lda, ldb, ldc;
+  T beta;
+};
+
+CBLAS_TRANSPOSE transposed_if(bool condition) { return condition ? CblasTrans : CblasNoTrans; }
+
+void call_blas(const BlasCall<float>& p) {
+  cblas_sgemm(CblasRowMajor, transposed_if(p.form == DenseForm::atb), transposed_if(p.form == DenseForm::abt),
+              p.m, p.n, p.k, 1, p.a, p.lda, p.b, p.ldb, p.beta, p.c, p.ldc);
+}
+
+void call_blas(const BlasCall<double>& p) {
+  cblas_dgemm(CblasRowMajor, transposed_if(p.form == DenseForm::atb), transposed_if(p.form == DenseForm::abt),
+              p.m, p.n, p.k, 1, p.a, p.lda, p.b, p.ldb, p.beta, p.c, p.ldc);
+}
+
+template <typename T>
+void product(ThreadTeam& team, DenseForm form, DenseView<const T> a, DenseView<const T> b, DenseView<T> c,
+             bool add) {
+  const int64_t depth = form == DenseForm::atb ? a.rows : a.cols;
+  MOEHILL_CHECK((form == DenseForm::abt ? b.cols : b.rows) == depth, "a product over {} and {}", depth,
+                form == DenseForm::abt ? b.cols : b.rows);
+  if (c.rows == 0 || c.cols == 0) return;
+  const bool by_rows = c.rows >= c.cols;
+  team.parallel_for(by_rows ? c.rows : c.cols, [&](int64_t begin, int64_t end) {
+    keep_blas_on_this_thread();
+    const Range rows = by_rows ? Range{begin, end} : Range{0, c.rows};
+    const Range cols = by_rows ? Range{0, c.cols} : Range{begin, end};
+    call_blas(BlasCall<T>{form, static_cast<int>(rows.size()), static_cast<int>(cols.size()),
+                          static_cast<int>(depth),
+                          a.data + rows.begin * (form == DenseForm::atb ? 1 : a.cols),
+                          b.data + cols.begin * (form == DenseForm::abt ? b.cols : 1),
+                          c.data + rows.begin * c.cols + cols.begin, static_cast<int>(a.cols),
+                          static_cast<int>(b.cols), static_cast<int>(c.cols), add ? T{1} : T{0}});
+  });
+}
+
+}  // namespace
 
 void dense_gemm(ThreadTeam& team, const MatView& a, const MatView& b, const MatView& c) {
-  team.parallel_for(a.rows, [&](int64_t begin, int64_t end) {
-    keep_blas_on_this_thread();
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, static_cast<int>(end - begin),
-                static_cast<int>(b.cols), static_cast<int>(a.cols), 1, a.row<float>(begin),
-                static_cast<int>(a.stride), b.row<float>(0), static_cast<int>(b.stride), 0,
-                c.row<float>(begin), static_cast<int>(c.stride));
-  });
+  product<float>(team, DenseForm::ab, {a.row<float>(0), a.rows, a.cols}, {b.row<float>(0), b.rows, b.cols},
+                 {c.row<float>(0), c.rows, c.cols}, false);
+}
+
+void dense_product(ThreadTeam& team, DenseForm form, DenseView<const float> a, DenseView<const float> b,
+                   DenseView<float> c, bool add) {
+  product<float>(team, form, a, b, c, add);
+}
+
+void dense_product(ThreadTeam& team, DenseForm form, DenseView<const double> a, DenseView<const double> b,
+                   DenseView<double> c, bool add) {
+  product<double>(team, form, a, b, c, add);
 }
 
 }  // namespace moehill

@@ -1,44 +1,55 @@
 #include "moehill/moe/check.h"
 
+#include <cmath>
+
 #include "moehill/base/error.h"
+#include "moehill/moe/audit.h"
 #include "moehill/moe/check_selection.h"
 #include "moehill/moe/oracle.h"
 
 namespace moehill {
 namespace {
 
-// Collects the comparisons of all tensors and says what they amount to.
+// Collects what was found of all tensors and says what it amounts to.
 class Verdict {
  public:
-  explicit Verdict(DType dtype) : dtype_(dtype) {}
-
-  // `label(index)` names a row. `may_be_zero`: a zero reference is no ground for mistrust.
-  template <typename Label>
-  void add(const std::string& tensor, const RowComparison& rows, const Label& label,
-           bool may_be_zero = false) {
-    const RowComparison::Result compared = rows.result();
-    const bool forward = tensor == "y";
-    const double limit = forward ? forward_limit(dtype_) : gradient_limit(dtype_);
-    (forward ? result_.forward_rel_err : result_.grad_rel_err[tensor]) = compared.rel_err;
-    if (compared.zero_reference && !may_be_zero) {
+  // The contract's names: y is the forward result, all others are gradients.
+  void add(const TensorAudit& audit, bool may_be_zero) {
+    if (audit.zero_reference && !may_be_zero) {
       result_.zero_reference = true;
-      doubt(fmt::format("the reference of {} is zero: nothing to compare with", tensor));
+      doubt(fmt::format("the reference of {} is zero: nothing to compare with", audit.tensor));
     }
-    if (!(compared.rel_err <= limit)) {
-      failed_ = true;
-      add_reason(failures_, fmt::format("{} {}: {:.1e} is over {:.0e}", tensor, label(compared.worst_index),
-                                        compared.rel_err, limit));
-    }
-    if (compared.worst_index >= 0 && compared.rel_err / limit >= worst_share_) {
-      worst_share_ = compared.rel_err / limit;
-      result_.worst_row = fmt::format("{} {}: {:.1e}", tensor, label(compared.worst_index), compared.rel_err);
+    if (!audit.failure.empty()) fail(audit.failure);
+    result_.what += (result_.what.empty() ? "" : ", ") + audit.tensor;
+    if (audit.numbers.worst() > result_.worst_bounds) {
+      result_.worst_bounds = audit.numbers.worst();
+      result_.worst_number = audit.tensor + " " + audit.worst;
     }
   }
 
+  // `label(index)` names a row.
+  template <typename Label>
+  void add_accuracy(const std::string& tensor, const RowComparison& rows, const Label& label) {
+    const RowComparison::Result compared = rows.result();
+    result_.num_sampled_rows += rows.num_rows();
+    take_accuracy(tensor, compared.rel_err, compared.worst_index < 0 ? "" : label(compared.worst_index));
+  }
+  void take_accuracy(const std::string& tensor, double rel_err, const std::string& row) {
+    (tensor == "y" ? result_.forward_rel_err : result_.grad_rel_err[tensor]) = rel_err;
+    if (row.empty() || rel_err < worst_rel_err_) return;
+    worst_rel_err_ = rel_err;
+    result_.worst_row = fmt::format("{} {}: {:.1e}", tensor, row, rel_err);
+  }
+
+  void fail(const std::string& why) {
+    failed_ = true;
+    add_reason(failures_, why);
+  }
   void doubt(const std::string& why) {
     mistrusted_ = true;
     add_reason(doubts_, why);
   }
+  CheckResult& result() { return result_; }
 
   CheckResult finish() {
     result_.numbers_ok = !failed_;
@@ -52,11 +63,10 @@ class Verdict {
     reasons += reasons.empty() ? why : "; " + why;
   }
 
-  DType dtype_;
   CheckResult result_;
   bool failed_ = false, mistrusted_ = false;
   std::string failures_, doubts_;
-  double worst_share_ = 0;
+  double worst_rel_err_ = 0;
 };
 
 std::string token_label(int64_t token) { return fmt::format("token {}", token); }
@@ -133,25 +143,53 @@ void check_weight_gradients(const BlockTensors& tensors, const CheckSelection& s
   };
   ExpertComparison routed;
   for (const int e : selection.experts) routed.add(tensors, e, e, selection.columns, shape.mlp_dim, dy, team);
-  verdict.add("dw1", routed.w1, label(shape.hidden));
-  verdict.add("dw2", routed.w2, label(shape.mlp_dim));
-  verdict.add("dw3", routed.w3, label(shape.hidden));
+  verdict.add_accuracy("dw1", routed.w1, label(shape.hidden));
+  verdict.add_accuracy("dw2", routed.w2, label(shape.mlp_dim));
+  verdict.add_accuracy("dw3", routed.w3, label(shape.hidden));
   if (shape.shared_dim == 0) return;
   ExpertComparison shared;
   shared.add(tensors, kSharedExpert, 0, selection.shared_columns, shape.shared_dim, dy, team);
-  verdict.add("ds1", shared.w1, shared_label);
-  verdict.add("ds2", shared.w2, shared_label);
-  verdict.add("ds3", shared.w3, shared_label);
+  verdict.add_accuracy("ds1", shared.w1, shared_label);
+  verdict.add_accuracy("ds2", shared.w2, shared_label);
+  verdict.add_accuracy("ds3", shared.w3, shared_label);
 }
 
-void check_token_gradients(const BlockTensors& tensors, std::span<const int64_t> tokens,
-                           const TokenResult& reference, Verdict& verdict) {
-  verdict.add("dx", compare_tokens(tokens, tensors.dx, reference.dx), token_label);
-  verdict.add("dp", compare_tokens(tokens, tensors.dp, reference.dp), token_label);
-  if (tensors.dlogits == nullptr) return;
-  const bool constant_gate = tensors.shape.topk == 1;
-  verdict.add("dlogits", compare_tokens(tokens, tensors.dlogits, reference.dlogits), token_label,
-              constant_gate);
+// The norm of a sampled row's error against the variance that the audit gives the row.
+void hold_rows(const std::string& tensor, const RowComparison& rows, const std::vector<double>& variance,
+               Verdict& verdict) {
+  for (const RowComparison::Row& row : rows.rows()) {
+    const double bound = kMaxBounds * std::sqrt(variance[static_cast<size_t>(row.index)]);
+    if (row.difference <= bound) continue;
+    return verdict.fail(
+        fmt::format("{} {} is off by {:.1e} against the double-precision block, {:.1e} allowed", tensor,
+                    token_label(row.index), row.difference, bound));
+  }
+}
+
+// Rows drawn by the seed against the double-precision block.
+void check_sample(const BlockTensors& tensors, const AuditResult& audit, const CheckSelection& selection,
+                  const double* dy, ThreadTeam& team, Verdict& verdict) {
+  const TokenResult reference = run_oracle_tokens(tensors, selection.tokens, dy, team);
+  const RowComparison y = compare_tokens(selection.tokens, tensors.y, reference.y);
+  hold_rows("y", y, audit.y_variance, verdict);
+  verdict.add_accuracy("y", y, token_label);
+  if (dy == nullptr) return;
+  const RowComparison dx = compare_tokens(selection.tokens, tensors.dx, reference.dx);
+  hold_rows("dx", dx, audit.dx_variance, verdict);
+  verdict.add_accuracy("dx", dx, token_label);
+  verdict.add_accuracy("dp", compare_tokens(selection.tokens, tensors.dp, reference.dp), token_label);
+  if (tensors.dlogits != nullptr)
+    verdict.add_accuracy("dlogits", compare_tokens(selection.tokens, tensors.dlogits, reference.dlogits),
+                         token_label);
+  check_weight_gradients(tensors, selection, dy, team, verdict);
+}
+
+// Rows of all results together.
+int64_t num_result_rows(const MoeShape& shape, bool backward, bool logits) {
+  if (!backward) return shape.tokens;
+  const int64_t weights = shape.experts * (2 * shape.hidden + shape.mlp_dim) +
+                          (shape.shared_dim > 0 ? 2 * shape.hidden + shape.shared_dim : 0);
+  return (logits ? 4 : 3) * shape.tokens + weights;
 }
 
 void doubt_idle_experts(const BlockTensors& tensors, Verdict& verdict) {
@@ -175,23 +213,29 @@ double gradient_limit(DType dtype) { return dtype == DType::f32 ? 2e-5 : 2e-2; }
 CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, uint32_t seed,
                         ThreadTeam& team) {
   if (mode == CheckMode::off) return {};
-  const bool backward = pass == Pass::forward_backward;
+  const bool backward = pass == Pass::forward_backward, full = mode == CheckMode::full;
   MOEHILL_CHECK(tensors.routing != nullptr, "a block without routing");
   MOEHILL_CHECK(!backward || tensors.dp != nullptr, "a backward pass without dp");
-  const CheckSelection selection =
-      mode == CheckMode::full ? select_all(tensors.shape) : select_sample(tensors, seed);
-  std::vector<double> dy_values;
-  if (backward) dy_values = stored_loss_gradient(tensors.y, team);
-  const double* dy = backward ? dy_values.data() : nullptr;
-
-  Verdict verdict(tensors.shape.dtype);
-  const TokenResult reference = run_oracle_tokens(tensors, selection.tokens, dy, team);
-  verdict.add("y", compare_tokens(selection.tokens, tensors.y, reference.y), token_label);
-  if (backward) {
-    check_token_gradients(tensors, selection.tokens, reference, verdict);
-    check_weight_gradients(tensors, selection, dy, team, verdict);
+  const AuditResult audit = audit_block(tensors, pass, {full, seed}, team);
+  Verdict verdict;
+  for (const TensorAudit& tensor : audit.tensors) {
+    verdict.add(tensor, tensor.tensor == "dlogits" && tensors.shape.topk == 1);
+    if (full) verdict.take_accuracy(tensor.tensor, tensor.rel_err, tensor.worst_row);
   }
-  if (mode == CheckMode::full) doubt_idle_experts(tensors, verdict);
+  if (!audit.reference_holds)
+    verdict.doubt("a product of the reference does not hold against its projection");
+  if (full) {
+    doubt_idle_experts(tensors, verdict);
+  } else {
+    const std::vector<double> dy = backward ? stored_loss_gradient(tensors.y, team) : std::vector<double>{};
+    check_sample(tensors, audit, select_sample(tensors, seed), backward ? dy.data() : nullptr, team, verdict);
+  }
+  CheckResult& result = verdict.result();
+  result.seed = seed;
+  result.num_rows = num_result_rows(tensors.shape, backward, tensors.dlogits != nullptr);
+  result.how = full ? "all rows, every element, against the block in double"
+                    : "all rows, by random projections, against a block computed apart; "
+                      "rows drawn by the seed against the block in double";
   return verdict.finish();
 }
 

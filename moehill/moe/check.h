@@ -1,4 +1,5 @@
-// The check: every result against the double-precision block, judged by its worst row.
+// The check: every row of every result against the block computed by other means, and rows drawn by chance
+// against the double-precision block.
 #pragma once
 
 #include <map>
@@ -12,10 +13,15 @@ namespace moehill {
 
 enum class CheckMode { off, sample, full };
 
-// status: passed, failed, mistrusted, off (contract). rel_err of a tensor: largest over its rows of
+// status: passed, failed, mistrusted, off (contract).
+//
+// The verdict is by rounding-error analysis (moe/audit.h): a number may be off by kMaxBounds roots of its
+// variance, and the mean square of many numbers by their variance. So a right result whose terms cancel does
+// not fail, and a wrong one does not hide in the norm of its row.
+//
+// rel_err of a tensor tells how accurate the result is and decides nothing: largest over its rows of
 // |row - ref| / max(|ref row|, 1e-3 * median row norm), L2 norms; dp and dlogits: the floor is the median row
-// norm itself. The median is over the rows compared whose reference is not zero; a row with a zero reference
-// must be zero. An error is infinite where a NaN or an infinity is met.
+// norm itself. The median is over the rows compared whose reference is not zero.
 // Rows: y, dx: a token's H values; dp: its k; dlogits: its E; dw1, dw3, ds1, ds3: (expert, h) over the
 // columns compared; dw2, ds2: (expert, m) over H.
 struct CheckResult {
@@ -27,21 +33,32 @@ struct CheckResult {
   bool zero_reference = false;
   double forward_rel_err = 0;
   std::map<std::string, double> grad_rel_err;  // dx, dw1, dw2, dw3, ds1, ds2, ds3, dp, dlogits
-  std::string worst_row;                       // "dw1 expert 3 row 17: 2.1e-03"; worst against its limit
+  std::string worst_row;                       // "dw1 expert 3 row 17: 2.1e-03": the largest rel_err
   std::string reason;                          // why failed or mistrusted, in words
+  // What the verdict rests on.
+  std::string what;              // the tensors, each with all of its rows: "y, dx, dp, dw1, ..."
+  int64_t num_rows = 0;          // of them together
+  std::string how;               // in words
+  int64_t num_sampled_rows = 0;  // compared element by element with the double-precision block
+  uint32_t seed = 0;             // of the projections and of the sample
+  std::string worst_number;      // the largest error in units of its bound: "dx token 3 columns 64 to 127"
+  double worst_bounds = 0;       // that error
 };
 
-// Limits of the contract: forward 1e-5 (f32), 1e-2 (bf16); gradients 2e-5, 2e-2.
+// The contract's figures of accuracy: forward 1e-5 (f32), 1e-2 (bf16); gradients 2e-5, 2e-2. Results whose
+// terms do not cancel keep them.
 double forward_limit(DType dtype);
 double gradient_limit(DType dtype);
 
-// `full` computes every row of every tensor in double; `sample` takes, from the seed, at least 16 tokens (the
-// first and the last among them) for y, dx, dp, and for weight gradients a few experts (largest, smallest
-// non-empty, two more) and 16 of their columns (dW1, dW3, dS1, dS3) or rows (dW2, dS2), so that it takes
-// seconds at any size. Gradients take dy from the stored y, which is itself checked. Runs on `team`.
+// Both modes audit all rows of all tensors (moe/audit.h). `sample` compares f32 products through random
+// projections, and at least 16 tokens and some experts' gradients with the double-precision block; `full`
+// compares every element, in double. `seed` should be another one in each run, so that nobody knows the
+// weights and the rows beforehand. Gradients take dy from the stored y, which is itself checked. Runs on
+// `team`.
 //
 // mistrusted: a reference is zero altogether (but not dlogits with one choice, whose gate value is
-// constant), or, on a full check, an expert has no assignment, so that nothing vouches for its weights.
+// constant); the audit's own products do not hold; or, on a full check, an expert has no assignment, so that
+// nothing vouches for its weights.
 CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, uint32_t seed,
                         ThreadTeam& team);
 

@@ -28,6 +28,7 @@ struct Dense {
   T* row(int64_t r) { return values.data() + r * cols; }
   const T* row(int64_t r) const { return values.data() + r * cols; }
   std::span<const T> row_span(int64_t r) const { return {row(r), static_cast<size_t>(cols)}; }
+  std::span<T> row_mutable(int64_t r) { return {row(r), static_cast<size_t>(cols)}; }
 
   int64_t rows = 0, cols = 0;
   std::vector<T> values;

@@ -32,11 +32,14 @@ class RowComparison {
   };
   Result result() const;
 
- private:
   struct Row {
     int64_t index;
     double difference, reference;  // norms
   };
+  const std::vector<Row>& rows() const { return rows_; }
+  int64_t num_rows() const { return static_cast<int64_t>(rows_.size()); }
+
+ private:
   double floor() const;
   double error(const Row& row, double floor) const;
 

@@ -1,0 +1,58 @@
+// Audit: every row of y and dx, every dp and dlogits and every row of every weight gradient, compared with
+// the block computed once more by other means. Nothing of what is audited is used: no plan, no kernel, no
+// combine of ours, only the operands and the stored results.
+//
+// For each expert the three products that SwiGLU needs element by element (x W1, x W3, dy W2^T) are made by
+// OpenBLAS, and each is itself held by a random projection in double. All other products are compared through
+// projections (moe/projection.h), which makes them cheap: C = A B is compared as C r with A (B r).
+//
+// Beside each number stands its variance by rounding-error analysis (moe/deviation.h), carried through the
+// stages with these bounds, u being the unit round-off of the storage type, v that of f32:
+//   a stored value a                       u |a|
+//   a sum of n products a_i b_i in f32     v sqrt(n) |a| |b| (Euclidean norms)
+//   h = silu(g) u                          silu'(g) u dg + silu(g) du, and 4 v |h| for the function itself
+// What may be rounded is taken as rounded, in whatever order an implementation sums.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "moehill/moe/dense.h"
+#include "moehill/moe/deviation.h"
+#include "moehill/moe/options.h"
+#include "moehill/moe/tensors.h"
+
+namespace moehill {
+
+struct AuditOptions {
+  // Blocks of one column and products in double: every element by itself. Else blocks of up to 64 columns.
+  bool exact = false;
+  uint32_t seed = 0;  // of the projections' weights
+};
+
+struct TensorAudit {
+  std::string tensor;           // y, dx, dw1, dw2, dw3, ds1, ds2, ds3, dp, dlogits
+  Deviations numbers;           // of the whole tensor
+  bool zero_reference = false;  // every reference is zero: there was nothing to compare with
+  std::string worst;            // where the worst number is, in words
+  std::string failure;          // empty: every number, and every expert's mean, is within its bound
+  double rel_err = 0;           // with `exact`: as CheckResult has it
+  std::string worst_row;        // with `exact`: whose rel_err that is
+};
+
+struct AuditResult {
+  std::vector<TensorAudit> tensors;
+  // A product of OpenBLAS did not hold against its projection: nothing can be said.
+  bool reference_holds = true;
+  // [T] the variance of a whole row: the expected square of the norm of its error.
+  std::vector<double> y_variance, dx_variance;
+};
+
+AuditResult audit_block(const BlockTensors& tensors, Pass pass, const AuditOptions& options,
+                        ThreadTeam& team);
+
+// Bytes that an audit with blocks of many columns takes besides the tensors.
+double audit_bytes(const MoeShape& shape, Pass pass);
+
+}  // namespace moehill

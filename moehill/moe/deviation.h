@@ -1,0 +1,65 @@
+// Deviations: what is compared with its reference, in units of its own error bound.
+//
+// A compared number has a deviation and a variance: the sum of the squares of the error bounds of everything
+// that was rounded on the way to it. Rounding errors are independent and of mean zero (Higham and Mary, "A
+// new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019), so by Hoeffding's
+// inequality a right number leaves kMaxBounds roots of the variance with probability 2 exp(-kMaxBounds^2 /
+// 2). The mean square of many deviations says more: right numbers stay below 1, since an error that is
+// uniform within its bound has a third of its square. A small error that all numbers share shows there alone.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+namespace moehill {
+
+inline constexpr double kMaxBounds = 7;
+
+class Deviations {
+ public:
+  // `row` and `block` name the number if it is the worst. A variance of zero allows no deviation.
+  void add(int64_t row, int64_t block, double deviation, double variance) {
+    const double square = deviation * deviation;
+    if (square == 0 && std::isfinite(variance)) {
+      if (variance > 0) ++count_;
+      return;
+    }
+    const double share = square / variance;
+    const double ratio = std::isfinite(share) ? share : std::numeric_limits<double>::infinity();
+    ++count_;
+    sum_ += ratio;
+    if (ratio > worst_) {
+      worst_ = ratio;
+      row_ = row;
+      block_ = block;
+    }
+  }
+  void add(const Deviations& other) {
+    count_ += other.count_;
+    sum_ += other.sum_;
+    if (other.worst_ > worst_) {
+      worst_ = other.worst_;
+      row_ = other.row_;
+      block_ = other.block_;
+    }
+  }
+
+  double worst() const { return std::sqrt(worst_); }  // in roots of its variance
+  double mean_square() const { return count_ == 0 ? 0 : sum_ / static_cast<double>(count_); }
+  // 1, and for few numbers what the worst one of them may have.
+  double mean_square_limit() const {
+    return 1 + (kMaxBounds * kMaxBounds - 1) / std::sqrt(static_cast<double>(std::max<int64_t>(count_, 1)));
+  }
+  bool within_bounds() const { return worst() <= kMaxBounds && mean_square() <= mean_square_limit(); }
+  int64_t count() const { return count_; }
+  int64_t row() const { return row_; }  // of the worst; -1 where nothing deviates
+  int64_t block() const { return block_; }
+
+ private:
+  int64_t count_ = 0, row_ = -1, block_ = -1;
+  double sum_ = 0, worst_ = 0;
+};
+
+}  // namespace moehill

@@ -1,0 +1,67 @@
+// The audited numbers of one tensor and what they amount to: the worst one, the mean of each group of them,
+// and the relative error of rows where rows are known element by element.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string>
+#include <utility>
+
+#include "moehill/moe/audit.h"
+#include "moehill/moe/row_comparison.h"
+
+namespace moehill {
+
+// Numbers of one tensor, in groups (tokens of an expert, rows of an expert) whose means are judged too.
+class TensorNumbers {
+ public:
+  TensorNumbers(std::string name, double floor_share) : relative_(floor_share) {
+    audit_.tensor = std::move(name);
+  }
+
+  // `where(row, block)` names a number.
+  template <typename Where>
+  void add_group(const Deviations& group, const std::string& name, const Where& where) {
+    const bool is_worst = group.row() >= 0 && !(group.worst() <= audit_.numbers.worst());
+    if (is_worst) audit_.worst = where(group.row(), group.block());
+    audit_.numbers.add(group);
+    judge(group, name, where);
+  }
+  // A group whose numbers have been added already.
+  template <typename Where>
+  void judge(const Deviations& group, const std::string& name, const Where& where) {
+    if (group.within_bounds() || !audit_.failure.empty()) return;
+    audit_.failure =
+        group.worst() > kMaxBounds
+            ? fmt::format("{} {} is off by {:.3g} of its error bounds, {:g} allowed", audit_.tensor,
+                          where(group.row(), group.block()), group.worst(), kMaxBounds)
+            : fmt::format("{} of {}: the mean square of {} errors is {:.3g} of their bounds', {:.3g} allowed",
+                          audit_.tensor, name, group.count(), group.mean_square(), group.mean_square_limit());
+  }
+  // Rows are numbered through: `rows_per_expert` of each expert, or those of tokens or of the shared expert.
+  void set_rows_per_expert(int64_t rows) { rows_per_expert_ = rows; }
+  void saw_reference(double value) { non_zero_ = non_zero_ || value != 0; }
+  RowComparison& relative() { return relative_; }
+
+  TensorAudit finish() {
+    audit_.zero_reference = !non_zero_;
+    const RowComparison::Result relative = relative_.result();
+    audit_.rel_err = relative.rel_err;
+    if (relative.worst_index >= 0) audit_.worst_row = row_name(relative.worst_index);
+    return std::move(audit_);
+  }
+
+ private:
+  std::string row_name(int64_t index) const {
+    if (rows_per_expert_ == 0) return fmt::format("token {}", index);
+    if (audit_.tensor.rfind("ds", 0) == 0) return fmt::format("row {}", index);
+    return fmt::format("expert {} row {}", index / rows_per_expert_, index % rows_per_expert_);
+  }
+
+  TensorAudit audit_;
+  int64_t rows_per_expert_ = 0;  // 0: rows are tokens
+  RowComparison relative_;
+  bool non_zero_ = false;
+};
+
+}  // namespace moehill

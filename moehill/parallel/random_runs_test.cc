@@ -1,0 +1,116 @@
+// Right results pass the check, whatever the shape: runs drawn at random over tokens from 1, odd sizes,
+// types, implementations and paths. MOEHILL_RANDOM_RUNS=2000 draws as many.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "moehill/base/rng.h"
+#include "moehill/moe/check.h"
+#include "moehill/moe/deviation.h"
+#include "moehill/parallel/run.h"
+
+namespace moehill {
+namespace {
+
+class Draws {
+ public:
+  explicit Draws(uint32_t seed) : seed_(seed) {}
+  // From [low, high].
+  int64_t between(int64_t low, int64_t high) {
+    const double u = random_uniform(seed_, Stream::kSampleRows, next_++);
+    return low + std::min(high - low, static_cast<int64_t>(u * static_cast<double>(high - low + 1)));
+  }
+  template <typename Enum>
+  Enum choice(int last) {
+    return static_cast<Enum>(between(0, last));
+  }
+  bool heads() { return between(0, 1) == 1; }
+
+ private:
+  uint32_t seed_;
+  uint64_t next_ = 0;
+};
+
+MoeShape draw_shape(Draws& draw) {
+  MoeShape shape;
+  const int64_t most = draw.heads() ? 8 : 200;
+  shape.tokens = draw.between(1, most);
+  shape.hidden = draw.between(1, draw.heads() ? 40 : 300);
+  shape.mlp_dim = draw.between(1, draw.heads() ? 40 : 200);
+  shape.experts = static_cast<int>(draw.between(1, 16));
+  shape.topk = static_cast<int>(draw.between(1, std::min(shape.experts, 8)));
+  shape.shared_dim = draw.heads() ? 0 : draw.between(1, 70);
+  shape.dtype = draw.heads() ? DType::f32 : DType::bf16;
+  return shape;
+}
+
+RunConfig draw_config(Draws& draw) {
+  RunConfig config;
+  config.shape = draw_shape(draw);
+  BlockOptions& block = config.block;
+  block.backend = draw.choice<Backend>(1);
+  block.impl = draw.choice<Impl>(static_cast<int>(Impl::fast));
+  block.remat = draw.choice<Remat>(static_cast<int>(Remat::combine));
+  block.pack = draw.choice<PackStrategy>(static_cast<int>(PackStrategy::counting_sort));
+  block.pass = draw.between(0, 3) == 0 ? Pass::forward : Pass::forward_backward;
+  block.router_grad = block.pass == Pass::forward_backward && draw.heads();
+  block.shared_fused = draw.heads();
+  if (draw.between(0, 3) == 0)
+    block.capacity = {draw.heads() ? CapacityPolicy::drop : CapacityPolicy::pad,
+                      0.25 * static_cast<double>(draw.between(2, 6))};
+  config.mode = draw.choice<ParallelMode>(2);
+  if (config.mode != ParallelMode::none) config.num_devices = static_cast<int>(draw.between(1, 4));
+  if (config.mode == ParallelMode::ep) config.path = draw.choice<EpPath>(static_cast<int>(EpPath::fused));
+  config.threads_per_device = static_cast<int>(draw.between(1, 2));
+  return config;
+}
+
+DistributionOptions draw_distribution(Draws& draw) {
+  DistributionOptions distribution;
+  if (draw.heads()) return distribution;
+  distribution.kind = Distribution::runs;
+  distribution.run_noise_scale = draw.heads() ? 0.35 : 10;
+  return distribution;
+}
+
+std::string description(const RunConfig& config, int64_t run) {
+  return "run " + std::to_string(run) + ": " + to_string(config.shape) + " " + name_of(config.block.impl) +
+         " " + name_of(config.block.backend) + " " + name_of(config.block.remat) + " " +
+         name_of(config.mode) + " " + name_of(config.path) + " " + name_of(config.block.capacity.policy) +
+         " devices " + std::to_string(config.num_devices);
+}
+
+TEST(RandomRuns, ThatAreRightPassBothChecks) {
+  const char* asked = std::getenv("MOEHILL_RANDOM_RUNS");
+  const int64_t num_runs = asked == nullptr ? 150 : std::atoll(asked);
+  ThreadTeam team(2);
+  double worst[2] = {};
+  std::string worst_where[2];
+  for (int64_t i = 0; i < num_runs; ++i) {
+    Draws draw(static_cast<uint32_t>(i));
+    const RunConfig config = draw_config(draw);
+    RunFactory factory(draw_distribution(draw), static_cast<uint32_t>(i), {});
+    const std::unique_ptr<moehill::Run> run = factory.make(config);
+    run->poison();
+    run->step({});
+    run->collect();
+    for (const CheckMode mode : {CheckMode::sample, CheckMode::full}) {
+      const CheckResult result =
+          check_block(run->tensors(), config.block.pass, mode, static_cast<uint32_t>(i), team);
+      EXPECT_TRUE(result.numbers_ok) << description(config, i) << ": " << result.reason;
+      double& largest = worst[mode == CheckMode::full];
+      if (result.worst_bounds > largest)
+        worst_where[mode == CheckMode::full] = description(config, i) + " " + result.worst_number;
+      largest = std::max(largest, result.worst_bounds);
+    }
+  }
+  RecordProperty("worst_of_sample", std::to_string(worst[0]));
+  RecordProperty("worst_of_full", std::to_string(worst[1]));
+  std::printf(
+      "%lld runs: at most %.2f of the bounds by projections (%s), %.2f by elements (%s), %g allowed\n",
+      static_cast<long long>(num_runs), worst[0], worst_where[0].c_str(), worst[1], worst_where[1].c_str(),
+      kMaxBounds);
+}
+
+}  // namespace
+}  // namespace moehill
