@@ -51,6 +51,7 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
   command.peak_rss_bytes = job.sum(static_cast<double>(peak_rss_bytes()));
   measure_together(yardstick, job, &Yardstick::measure_fma);
   if (job.is_root()) show_progress("");
+  command.cache_state = measurement.cache_state();
   command.points = measurement.take_results();
   return command;
 }
@@ -103,9 +104,7 @@ Environment adopt_environment(BenchOptions& options, const Job& job) {
 
 int64_t first_own_cpu(const Job& job, const BenchOptions& options) {
   if (job.session() == nullptr) return 0;
-  const int ranks_per_node =
-      (job.num_processes() + job.session()->num_nodes() - 1) / job.session()->num_nodes();
-  return job.session()->rank() % ranks_per_node * options.threads_per_device;
+  return job.session()->rank() % job.processes_of_a_node() * options.threads_per_device;
 }
 
 std::string adopt_tuned(const BenchOptions& options, const Environment& environment, const Job& job,

@@ -1,7 +1,6 @@
 #include "moehill/cli/cold_caches.h"
 
 #include <algorithm>
-#include <atomic>
 #include <numeric>
 
 #include "moehill/machine/pinning.h"
@@ -14,19 +13,18 @@ int64_t cold_cache_bytes(const Topology& topology) {
   return 3 * std::max<int64_t>(bytes, 1 << 20);
 }
 
-ColdCaches::ColdCaches(int64_t bytes, ThreadTeam& team) : team_(team), memory_(static_cast<size_t>(bytes)) {
+ColdMemory::ColdMemory(int64_t bytes, ThreadTeam& placer) : memory_(static_cast<size_t>(bytes)) {
   uint64_t* words = static_cast<uint64_t*>(memory_.data());
-  team_.parallel_for(bytes / 8,
-                     [&](int64_t begin, int64_t end) { std::fill(words + begin, words + end, uint64_t{1}); });
+  placer.parallel_for(bytes / 8,
+                      [&](int64_t begin, int64_t end) { std::fill(words + begin, words + end, uint64_t{1}); });
 }
 
-void ColdCaches::operator()() {
+void ColdMemory::read(ThreadTeam& team, int part, int num_parts) {
   const uint64_t* words = static_cast<const uint64_t*>(memory_.data());
-  std::atomic<uint64_t> sum{0};
-  team_.parallel_for(static_cast<int64_t>(memory_.bytes() / 8), [&](int64_t begin, int64_t end) {
-    sum += std::accumulate(words + begin, words + end, uint64_t{0});
+  const Range range = share(static_cast<int64_t>(memory_.bytes() / 8), part, num_parts);
+  team.parallel_for(range.size(), [&](int64_t begin, int64_t end) {
+    sum_ += std::accumulate(words + range.begin + begin, words + range.begin + end, uint64_t{0});
   });
-  sum_ = sum;
 }
 
 ColdCores::ColdCores(const Topology& topology)

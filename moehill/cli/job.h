@@ -17,7 +17,7 @@ class AgreedInputError : public InputError {
   using InputError::InputError;
 };
 
-// Everything but the first three is collective over the processes.
+// Everything but the first four is collective over the processes.
 class Job {
  public:
   Job() = default;  // one process
@@ -26,6 +26,10 @@ class Job {
   Session* session() const { return session_; }
   bool is_root() const { return session_ == nullptr || session_->rank() == 0; }  // who prints and writes
   int num_processes() const { return session_ == nullptr ? 1 : session_->size(); }
+  // At most, if the job fills its nodes.
+  int processes_of_a_node() const {
+    return session_ == nullptr ? 1 : (session_->size() + session_->num_nodes() - 1) / session_->num_nodes();
+  }
 
   // Throws AgreedInputError unless all processes were started with the same arguments of the same build;
   // names the first that differs.

@@ -25,6 +25,10 @@ Measurement::Measurement(const BenchOptions& options, const std::vector<Point>& 
     live.result.point = point;
     points_.push_back(std::move(live));
   }
+  const Topology topology = detect_topology();
+  const int64_t bytes = cold_cache_bytes(topology) / job_.processes_of_a_node();
+  ThreadTeam placer(1);
+  cold_ = std::make_unique<ColdMemory>(bytes, placer);
 }
 
 void Measurement::prepare() {
@@ -43,23 +47,57 @@ void Measurement::prepare_point(LivePoint& live) {
   }
   live.run = factory->make(point.config);
   live.stages = std::make_unique<DeviceStages>(static_cast<int>(live.run->local_devices().size()), seconds);
-  live.run->poison();
+  make_ready(live);
+  job_.barrier();
   live.run->step(live.stages->listeners());
   live.result.timed_region = entered_stages(*live.stages);
   live.stages->restart();
-  live.local_result_hash = live.run->local_result_hash();
+  live.checked = live.run->result_hashes();
   for (const std::vector<double>& cpus : job_.gather(as_doubles(live.run->local_cpus())))
     live.result.cpus.insert(live.result.cpus.end(), cpus.begin(), cpus.end());
   live.run->collect();
   job_.on_root([&] { check(live); });
+  if (replicas_differ(live) && live.result.check.status != "off") {
+    live.result.check.status = "failed";
+    live.result.check.reason = "a device's copy of a result differs from the first device's";
+  }
   live.result.check.status = job_.from_root(live.result.check.status);
+}
+
+// The state in which every step of every point begins: results and work space hold NaN, and the caches hold
+// nothing of either, nor of the operands. The point's own threads do it, so that they are awake afterwards.
+void Measurement::make_ready(const LivePoint& live) {
+  live.run->poison();
+  const Range devices = live.run->local_devices();
+  live.run->on_teams([&](int device, ThreadTeam& team) {
+    cold_->read(team, static_cast<int>(device - devices.begin), static_cast<int>(devices.size()));
+  });
+}
+
+// Results that every device ends with are checked on the first device alone: the others' copies must be equal.
+bool Measurement::replicas_differ(const LivePoint& live) const {
+  const std::vector<uint64_t> hashes = live.run->replica_hashes();
+  const std::string first = job_.from_root(hashes.empty() ? "" : std::to_string(hashes.front()));
+  const bool differ = std::any_of(hashes.begin(), hashes.end(),
+                                  [&](uint64_t hash) { return std::to_string(hash) != first; });
+  return job_.largest(differ ? 1 : 0) > 0;
+}
+
+// After a timed step: every bit of every result.
+void Measurement::hold_to_checked(LivePoint& live) {
+  const std::vector<Run::ResultHash> hashes = live.run->result_hashes();
+  const auto [other, checked] = std::mismatch(hashes.begin(), hashes.end(), live.checked.begin());
+  if (job_.largest(other != hashes.end() ? 1 : 0) == 0 || live.result.check.status == "off") return;
+  live.result.check.status = "failed";
+  live.result.check.reason = fmt::format("a timed step left other bits than the checked one{}",
+                                         other == hashes.end() ? "" : ", first in " + other->tensor);
 }
 
 void Measurement::check(LivePoint& live) {
   const Point& point = live.result.point;
   ThreadTeam& team = yardstick_.team(yardstick_threads(point.config, job_));
   const CheckMode mode = point.config.block.part == StepPart::whole ? options_.check : CheckMode::off;
-  live.result.check = check_block(live.run->tensors(), point.config.block.pass, mode, options_.seed, team);
+  live.result.check = check_block(live.run->tensors(), point.config.block.pass, mode, check_seed_, team);
   describe(live);
   if (options_.dump.empty()) return;
   const std::string folder = points_.size() == 1 ? options_.dump : options_.dump + "/" + point.folder;
@@ -123,11 +161,7 @@ std::vector<DeviceSeconds> Measurement::device_seconds(const LivePoint& live) co
 void Measurement::after_sample(LivePoint& live) {
   PointResult& result = live.result;
   job_.wait_quietly();
-  const bool changed = live.run->local_result_hash() != live.local_result_hash;
-  if (result.check.status != "off" && job_.largest(changed ? 1 : 0) > 0) {
-    result.check.status = "failed";
-    result.check.reason = "a timed step gave another y or dx than the checked one";
-  }
+  hold_to_checked(live);
   if (options_.stage_timing) result.stage_samples.push_back(device_seconds(live));
   if (!options_.trace_dir.empty()) {
     result.events.push_back(live.stages->events());
@@ -186,6 +220,11 @@ void Measurement::time(CommandResult* command) {
   }
   command->order = schedule.order;
   command->stop_reason = schedule.stop_reason;
+}
+
+std::string Measurement::cache_state() const {
+  return fmt::format("cold: {} MiB of other memory are read by the point's own threads before each step",
+                     (cold_->bytes() * job_.processes_of_a_node()) >> 20);
 }
 
 std::vector<PointResult> Measurement::take_results() {

@@ -4,9 +4,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
+#include "moehill/cli/cold_caches.h"
 #include "moehill/cli/job.h"
 #include "moehill/cli/results.h"
 #include "moehill/cli/stage_listener.h"
@@ -27,21 +29,28 @@ class Measurement {
   // another run of the same operands overwrites it.
   void prepare();
 
-  // Times the points whose check has not failed. After every step the output is compared with the checked
-  // one; a point whose output changes fails its check and loses its samples.
+  // Times the points whose check has not failed. Before every step all of its results and its work space are
+  // overwritten with NaN, then the caches are emptied; after it every bit of every result is compared with
+  // what the checked step left, by hash. A point that leaves anything else fails its check and loses its
+  // samples.
   void time(CommandResult* command);
 
   std::vector<PointResult> take_results();
+  // In which state of the caches every step begins.
+  std::string cache_state() const;
 
  private:
   struct LivePoint {
     PointResult result;
     std::unique_ptr<Run> run;
     std::unique_ptr<DeviceStages> stages;
-    uint64_t local_result_hash = 0;  // of the checked step
+    std::vector<Run::ResultHash> checked;  // what the checked step left in this process
   };
 
   void prepare_point(LivePoint& live);
+  void make_ready(const LivePoint& live);
+  bool replicas_differ(const LivePoint& live) const;
+  void hold_to_checked(LivePoint& live);
   void describe(LivePoint& live);
   void after_sample(LivePoint& live);
   void check(LivePoint& live);
@@ -54,6 +63,8 @@ class Measurement {
   Yardstick& yardstick_;
   Progress progress_;
   std::map<Distribution, std::unique_ptr<RunFactory>> factories_;
+  std::unique_ptr<ColdMemory> cold_;
+  const uint32_t check_seed_ = std::random_device{}();  // nobody knows it beforehand
   std::vector<LivePoint> points_;
 };
 

@@ -221,7 +221,15 @@ Json check_json(const BenchOptions& o, const PointResult& result) {
           {"grad_rel_err", gradients},
           {"worst_row", check.worst_row.empty() ? Json(nullptr) : Json(check.worst_row)},
           {"reason", check.reason.empty() ? Json(nullptr) : Json(check.reason)},
-          {"mode", name_of(o.check)}};
+          {"mode", name_of(o.check)},
+          {"what", check.what.empty() ? Json(nullptr) : Json(check.what)},
+          {"rows", number_if(exists, static_cast<double>(check.num_rows))},
+          {"sampled_rows", number_if(exists, static_cast<double>(check.num_sampled_rows))},
+          {"how", check.how.empty() ? Json(nullptr) : Json(check.how)},
+          {"timed_steps", exists ? Json(kTimedStepCheck) : Json(nullptr)},
+          {"seed", number_if(exists, check.seed)},
+          {"worst_bounds", number_if(exists, check.worst_bounds)},
+          {"worst_number", check.worst_number.empty() ? Json(nullptr) : Json(check.worst_number)}};
 }
 
 }  // namespace
@@ -281,6 +289,7 @@ Json make_record(const BenchOptions& options, const CommandResult& command, size
   json["tuned"] = result.point.tuned;
   json["layout"] = layout_json(options, result, command.environment);
   json["timed_region"] = result.timed_region;
+  json["caches"] = command.cache_state;
   json["time_s"] = time_json(result);
   add_throughput(json, result);
   json["stages"] = stages_json(result);

@@ -56,11 +56,15 @@ struct PointResult {
   bool trusted() const { return timed() && check.status == "passed"; }
 };
 
+// How each timed step is held to the checked one.
+inline constexpr const char* kTimedStepCheck = "every bit of every result equals the checked step's";
+
 struct CommandResult {
   std::string command = "bench";
   std::string time_utc;
   Environment environment;
   std::string stop_reason;
+  std::string cache_state;        // in which every step begins, in words
   double clock_uncertainty = 0;  // seconds, of the processes' clocks in the events
   std::vector<std::vector<int>> order;
   double predicted_bytes = 0, peak_rss_bytes = 0;

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/table.h"
+#include "moehill/moe/deviation.h"
 
 namespace moehill {
 namespace {
@@ -95,22 +97,6 @@ std::string verdict_sentence(const Comparison& c, const PointResult& none, const
   return "";
 }
 
-// Weights that stay in the caches from step to step.
-std::string cache_line(const std::vector<Point>& points, const Topology& topology) {
-  const int64_t l3 = topology.l3_bytes * std::max(1, topology.num_l3);
-  size_t num_resident = 0;
-  for (const Point& point : points) {
-    const MoeShape& s = point.config.shape;
-    const int64_t copies = point.config.block.pass == Pass::forward ? 1 : 2;  // with their gradients
-    const int64_t elements = 3 * s.hidden * (s.experts * s.mlp_dim + s.shared_dim);
-    num_resident += copies * elements * static_cast<int64_t>(dtype_bytes(s.dtype)) <= l3 ? 1 : 0;
-  }
-  if (num_resident == 0) return "";
-  return fmt::format("{} weights fit L3, {:.0f} MiB, and stay there from step to step\n",
-                     num_resident == points.size() ? "all" : "some points'",
-                     static_cast<double>(l3) / (1 << 20));
-}
-
 }  // namespace
 
 std::string describe_command(const std::vector<Point>& points, const Environment& environment,
@@ -118,11 +104,12 @@ std::string describe_command(const std::vector<Point>& points, const Environment
   const RunConfig& first = points.front().config;
   const Topology& topology = environment.topology;
   return fmt::format(
-      "{} point{}: {}, {}, {} {}\non {} core{} of {}, kernels {}; predicted memory {:.2f} GiB\n{}",
+      "{} point{}: {}, {}, {} {}\non {} core{} of {}, kernels {}; predicted memory {:.2f} GiB\n"
+      "every step begins with cold caches\n",
       points.size(), points.size() == 1 ? "" : "s", to_string(first.shape), name_of(first.block.pass),
       name_of(first.block.backend), name_of(first.block.impl), topology.num_cores,
       topology.num_cores == 1 ? "" : "s", topology.cpu_model, environment.kernel,
-      total_bytes(memory) / (1 << 30), cache_line(points, topology));
+      total_bytes(memory) / (1 << 30));
 }
 
 std::string result_table(const CommandResult& result) {
@@ -205,14 +192,29 @@ std::string prediction_lines(const CommandResult& result) {
   return text;
 }
 
-std::string check_lines(const CommandResult& result) {
+// What the verdict `passed` rests on, once for all points of which the same was compared.
+std::string passed_lines(const CommandResult& result) {
+  std::map<std::string, const CheckResult*> worst_of;
+  for (const PointResult& point : result.points) {
+    if (point.check.status != "passed") continue;
+    const CheckResult*& worst = worst_of[fmt::format("check passed: {}: {}", point.check.what, point.check.how)];
+    if (worst == nullptr || point.check.worst_bounds > worst->worst_bounds) worst = &point.check;
+  }
   std::string text;
+  for (const auto& [compared, check] : worst_of)
+    text += fmt::format("{}; largest error {:.1f} of {:g} bounds allowed ({}); in timed steps {}\n", compared,
+                        check->worst_bounds, kMaxBounds, check->worst_number, kTimedStepCheck);
+  return text;
+}
+
+std::string check_lines(const CommandResult& result) {
+  std::string text = passed_lines(result);
   for (const PointResult& point : result.points) {
     const CheckResult& check = point.check;
     if (check.status == "passed") continue;
     text += fmt::format("{}: check {}{}{}; no throughput is given\n", point.point.label, check.status,
                         check.reason.empty() ? "" : ", " + check.reason,
-                        check.worst_row.empty() ? "" : " (worst: " + check.worst_row + ")");
+                        check.worst_row.empty() ? "" : " (largest rel_err: " + check.worst_row + ")");
   }
   return text;
 }

@@ -13,6 +13,7 @@
 #include "moehill/moe/options.h"
 #include "moehill/moe/scratch.h"
 #include "moehill/routing/plan.h"
+#include "moehill/tensor/memory_visitor.h"
 
 namespace moehill {
 
@@ -92,6 +93,11 @@ class Block {
   const BlockShare& share() const { return share_; }
   // Rows that are multiplied (padding and masked rows included), and FLOPs of a step with recomputation.
   double executed_flops() const;
+
+  // What a step leaves in its work space and the next step must make anew: the rows between the stages and
+  // the gate values of the plan. Somebody who overwrites it with NaN sees a stage that was left out. What was
+  // made before the clock starts (prequeue) is passed over. Nothing before the first step.
+  void visit_work_space(const MemoryVisitor& visit);
 
   // Whether rows of some tokens and experts can be told from the rest and multiplied apart. The same on all
   // devices, but for those without experts, where there is nothing to split.

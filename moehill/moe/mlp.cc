@@ -11,6 +11,10 @@ MlpWeights MlpWeights::slice_groups(int64_t begin, int64_t end) const {
   return part;
 }
 
+void MlpWeights::visit(const MemoryVisitor& visitor) const {
+  for (const WeightView* stack : {&up[0], &up[1], &down}) visit_stack(*stack, visitor);
+}
+
 MlpBuffers MlpBuffers::slice_rows(int64_t begin, int64_t end) const {
   MlpBuffers part = *this;
   for (MatView* view : {&part.gate, &part.up, &part.h}) {

@@ -7,6 +7,7 @@
 #include "moehill/kernels/grouped_gemm.h"
 #include "moehill/kernels/swiglu.h"
 #include "moehill/moe/stages.h"
+#include "moehill/tensor/memory_visitor.h"
 
 namespace moehill {
 
@@ -18,6 +19,7 @@ struct MlpWeights {
   WeightView down;
 
   MlpWeights slice_groups(int64_t begin, int64_t end) const;
+  void visit(const MemoryVisitor& visitor) const;
 };
 
 // Row buffers [rows, ...] between the products.

@@ -60,6 +60,17 @@ class DataParallelPath final : public ParallelPath {
     count_sent(group, Move::gradients);
   }
 
+  void visit_work_space(const MemoryVisitor& visit) override {
+    ParallelPath::visit_work_space(visit);
+    if (!inputs_.config.block.prequeue) visit_vector(routing_.weight, visit);
+  }
+
+  void visit_replicas(const MemoryVisitor& visit) override {
+    if (!backward_too()) return;
+    operands_.experts_grad.visit(visit);
+    operands_.shared_grad.visit(visit);
+  }
+
  private:
   static void clear(const MlpWeights& gradient) {
     for (const WeightView* part : {&gradient.up[0], &gradient.up[1], &gradient.down}) {

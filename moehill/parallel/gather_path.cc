@@ -87,6 +87,17 @@ class GatherPath final : public ParallelPath {
     count_sent(group, Move::gradients);
   }
 
+  void visit_work_space(const MemoryVisitor& visit) override {
+    ParallelPath::visit_work_space(visit);
+    visit_matrix(partial_, visit);
+    visit_vector(dp_, visit);
+    if (!inputs_.config.block.prequeue) visit_vector(routing_.weight, visit);
+    if (shared_gradient_) shared_gradient_->visit_work_space(visit);
+    if (in_place_) return;
+    if (!inputs_.config.block.prequeue) visit_matrix(all_x_, visit);
+    visit_matrix(all_y_, visit);
+  }
+
  private:
   // The rest of a gather, and a reduction that starts as soon as the peers' sums are complete.
   struct Transfer final : Underway {

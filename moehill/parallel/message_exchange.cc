@@ -48,6 +48,14 @@ class MessageExchange final : public RowExchange {
   MatView y() const override { return y_.view.slice_rows(0, route_.num_received()); }
   MatView partial() const override { return partial_.view.slice_rows(0, route_.num_received()); }
 
+  void visit_work_space(const MemoryVisitor& visit) override {
+    for (const ExchangeRows* rows : {&sent_, &returned_})
+      visit_matrix(rows->view.slice_rows(0, route_.num_sent()), visit);
+    for (const ExchangeRows* rows : {&x_, &y_, &partial_}) {
+      if (rows->memory != nullptr) visit_matrix(rows->view.slice_rows(0, route_.num_received()), visit);
+    }
+  }
+
   void answer(Group& group, int wave) override { group.answer(wave); }
   void finish_combine(Group& group, const MatView& base, const MatView& out) override {
     group.finish_round_trip();

@@ -39,6 +39,12 @@ class ParallelPath {
   virtual void forward(Group& group, StageListener* listener) = 0;
   virtual void backward(Group& group, float dy_scale, StageListener* listener) = 0;
 
+  // Work space that a step leaves and the next one must make anew, as Block::visit_work_space().
+  virtual void visit_work_space(const MemoryVisitor& visit) { block_.visit_work_space(visit); }
+  // Results that every device ends with: this device's copy, tensor by tensor in the same order on all
+  // devices. The first device's are the run's own. Nothing where each device has its own part.
+  virtual void visit_replicas(const MemoryVisitor&) {}
+
   Block& block() { return block_; }
   const Block& block() const { return block_; }
   const BlockOperands& operands() const { return operands_; }

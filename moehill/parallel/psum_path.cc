@@ -71,6 +71,21 @@ class PsumPath final : public ParallelPath {
     count_sent(group, Move::gradients);
   }
 
+  void visit_work_space(const MemoryVisitor& visit) override {
+    ParallelPath::visit_work_space(visit);
+    visit_matrix(partial_, visit);
+    visit_vector(dp_, visit);
+    if (shared_gradient_) shared_gradient_->visit_work_space(visit);
+  }
+
+  void visit_replicas(const MemoryVisitor& visit) override {
+    visit_matrix(y_, visit);
+    if (!backward_too()) return;
+    visit_matrix(dx_, visit);
+    visit(dp_sum_, dp_.size() * sizeof(float));
+    if (!sliced_) operands_.shared_grad.visit(visit);
+  }
+
  private:
   // Every device ends with all results; rank 0's are the run's own.
   void keep_own_results(const MoeShape& shape) {

@@ -88,6 +88,14 @@ class RaggedPath final : public ParallelPath {
     count_sent(group, Move::gradients);
   }
 
+  void visit_work_space(const MemoryVisitor& visit) override {
+    ParallelPath::visit_work_space(visit);
+    exchange_->visit_work_space(visit);
+    visit_vector(partial_dp_, visit);
+    visit_vector(returned_dp_, visit);
+    if (shared_gradient_) shared_gradient_->visit_work_space(visit);
+  }
+
  private:
   // The rest of a dispatch, and a combine that starts as soon as the peers' sums are complete.
   struct Transfer final : Underway {

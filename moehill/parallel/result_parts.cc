@@ -1,5 +1,8 @@
 #include "moehill/parallel/result_parts.h"
 
+#include <array>
+#include <utility>
+
 #include "moehill/parallel/path.h"
 
 namespace moehill {
@@ -10,30 +13,31 @@ class Parts {
   Parts(const RunConfig& config, int rank) : config_(config), rank_(rank) {}
 
   // Rows of tokens, `row_bytes` each.
-  void add_rows(void* whole, int64_t row_bytes) {
+  void add_rows(const char* tensor, void* whole, int64_t row_bytes) {
     if (whole == nullptr) return;
     const bool sharded = shards_tokens(config_);
     const Range all{0, config_.shape.tokens};
     const Range tokens = !has_device() ? Range{0, 0} : sharded ? result_tokens(config_, rank_) : root(all);
-    add(whole, tokens, row_bytes);
+    add(tensor, whole, tokens, row_bytes);
   }
 
   void add_experts(const MlpWeights& gradient) {
     const bool ep = config_.mode == ParallelMode::ep;
-    for (const WeightView* stack : {&gradient.up[0], &gradient.up[1], &gradient.down}) {
+    for (const auto& [tensor, stack] : named(gradient, "dw13", "dw1", {"dw3", "dw2"})) {
       if (stack->data == nullptr) continue;
       Range experts = root({0, stack->num_groups});
       if (ep && has_device()) experts = share(stack->num_groups, rank_, config_.num_devices);
-      add(stack->data, experts, stack->group_elements() * element_bytes(*stack));
+      add(tensor, stack->data, experts, stack->group_elements() * element_bytes(*stack));
     }
   }
 
   void add_shared(const MlpWeights& gradient) {
-    for (const WeightView* stack : {&gradient.up[0], &gradient.up[1], &gradient.down}) {
+    for (const auto& [tensor, stack] : named(gradient, "ds13", "ds1", {"ds3", "ds2"})) {
       if (stack->data == nullptr) continue;
       const int64_t n = stack->num_groups * stack->group_elements();
       const bool sharded = shards_shared_gradient(config_) && has_device();
-      add(stack->data, sharded ? share(n, rank_, config_.num_devices) : root({0, n}), element_bytes(*stack));
+      add(tensor, stack->data, sharded ? share(n, rank_, config_.num_devices) : root({0, n}),
+          element_bytes(*stack));
     }
   }
 
@@ -43,8 +47,13 @@ class Parts {
   bool has_device() const { return rank_ < config_.num_devices; }
   Range root(Range all) const { return rank_ == 0 ? all : Range{0, 0}; }
   static int64_t element_bytes(const WeightView& w) { return static_cast<int64_t>(dtype_bytes(w.dtype)); }
-  void add(void* whole, Range items, int64_t item_bytes) {
-    parts_.push_back({static_cast<char*>(whole), {items.begin * item_bytes, items.end * item_bytes}});
+  using Named = std::pair<const char*, const WeightView*>;
+  static std::array<Named, 3> named(const MlpWeights& w, const char* both, const char* gate,
+                                    std::array<const char*, 2> rest) {
+    return {Named{w.fused ? both : gate, &w.up[0]}, Named{rest[0], &w.up[1]}, Named{rest[1], &w.down}};
+  }
+  void add(const char* tensor, void* whole, Range items, int64_t item_bytes) {
+    parts_.push_back({tensor, static_cast<char*>(whole), {items.begin * item_bytes, items.end * item_bytes}});
   }
 
   const RunConfig& config_;
@@ -63,13 +72,13 @@ std::vector<ResultPart> result_parts(const RunConfig& config, const ResultTensor
   const MoeShape& shape = config.shape;
   const auto row_bytes = [](const MatView& m) { return m.cols * static_cast<int64_t>(dtype_bytes(m.dtype)); };
   Parts parts(config, rank);
-  parts.add_rows(results.y.data, row_bytes(results.y));
+  parts.add_rows("y", results.y.data, row_bytes(results.y));
   if (config.block.pass == Pass::forward) return parts.take();
-  parts.add_rows(results.dx.data, row_bytes(results.dx));
+  parts.add_rows("dx", results.dx.data, row_bytes(results.dx));
   parts.add_experts(results.experts_grad);
   parts.add_shared(results.shared_grad);
-  parts.add_rows(results.dp, shape.topk * static_cast<int64_t>(sizeof(float)));
-  parts.add_rows(results.dlogits, shape.experts * static_cast<int64_t>(sizeof(float)));
+  parts.add_rows("dp", results.dp, shape.topk * static_cast<int64_t>(sizeof(float)));
+  parts.add_rows("dlogits", results.dlogits, shape.experts * static_cast<int64_t>(sizeof(float)));
   return parts.take();
 }
 

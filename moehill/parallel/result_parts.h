@@ -17,8 +17,9 @@ struct ResultTensors {
 };
 
 struct ResultPart {
-  char* whole = nullptr;  // where the tensor starts
-  Range bytes;            // of the tensor
+  const char* tensor = "";  // y, dx, dw13 or dw1 and dw3, dw2, ds13 or ds1 and ds3, ds2, dp, dlogits
+  char* whole = nullptr;    // where the tensor starts
+  Range bytes;              // of the tensor
 };
 
 // Tensors whose owner is not shared out (replicated results, sums that every device has) belong to device 0.

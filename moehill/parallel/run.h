@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -97,9 +98,12 @@ class Run {
   // process, or empty. Allocates nothing.
   virtual void step(const std::vector<StageListener*>& listeners) = 0;
 
-  // NaN in every result that this process's devices leave, so that a value which a step forgets cannot pass
-  // for one of an earlier run.
+  // NaN in every result that this process's devices leave and in their work space, so that a value which a
+  // step forgets, or takes from the step before, cannot pass for its own. No device of the job may be in a
+  // step, and none may begin one before all are done.
   virtual void poison() = 0;
+  // Calls work(device, its team) for each device of this process, all at once.
+  virtual void on_teams(const std::function<void(int device, ThreadTeam& team)>& work) = 0;
 
   // Brings the results and figures of the last step to the first process; from then on what follows speaks of
   // all devices there. Elsewhere, and before, of this process's. Nothing to do without a session.
@@ -112,10 +116,19 @@ class Run {
   virtual BlockTensors tensors() const = 0;
   virtual const Routing& routing() const = 0;
 
+  // Hashes of all bits of every result that this process's devices hold after a step: own parts and copies.
+  struct ResultHash {
+    std::string tensor;  // "dw2 of device 1"
+    uint64_t hash;
+    bool operator==(const ResultHash&) const = default;
+  };
+  virtual std::vector<ResultHash> result_hashes() = 0;
+  // Of each device of this process, over the results of which every device has a copy: equal on all devices.
+  virtual std::vector<uint64_t> replica_hashes() = 0;
+
   virtual const RunConfig& config() const = 0;
   virtual uint64_t plan_hash() const = 0;            // over the plans of all devices
   virtual uint64_t output_hash() const = 0;          // over the bits of y
-  virtual uint64_t local_result_hash() const = 0;    // y, and dx if there is one, of this process's devices
   virtual int64_t num_dropped() const = 0;           // assignments past the capacity
   virtual int64_t capacity_rows() const = 0;         // C; 0 with policy none
   virtual double executed_flops() const = 0;         // padding, masked rows and recomputation included

@@ -11,6 +11,7 @@
 #include "moehill/routing/skew.h"
 #include "moehill/routing/statistics.h"
 #include "moehill/routing/topk.h"
+#include "moehill/tensor/content_hash.h"
 
 namespace moehill {
 namespace {
@@ -96,13 +97,55 @@ class BlockRun final : public Run {
 
   // Every byte 0xff is a NaN in f32 and in bf16. The padding of a stack is poisoned too: nobody may read it.
   void poison() override {
+    if (config().block.part != StepPart::whole) return;  // such steps use what the first one made
     on_devices([this](Group& group) {
-      for (const ResultPart& part : result_parts(config(), results(), group.rank())) {
-        group.team().parallel_for(part.bytes.size(), [&](int64_t begin, int64_t end) {
-          std::memset(part.whole + part.bytes.begin + begin, 0xff, static_cast<size_t>(end - begin));
+      const MemoryVisitor fill = [&group](void* data, size_t bytes) {
+        group.team().parallel_for(static_cast<int64_t>(bytes), [&](int64_t begin, int64_t end) {
+          std::memset(static_cast<char*>(data) + begin, 0xff, static_cast<size_t>(end - begin));
         });
-      }
+      };
+      for (const ResultPart& part : result_parts(config(), results(), group.rank()))
+        fill(part.whole + part.bytes.begin, static_cast<size_t>(part.bytes.size()));
+      if (group.rank() > 0) path_of(group).visit_replicas(fill);
+      path_of(group).visit_work_space(fill);
+      if (router_) router_->poison(result_tokens(config(), group.rank()));
     });
+  }
+
+  void on_teams(const std::function<void(int, ThreadTeam&)>& work) override {
+    on_devices([&](Group& group) { work(group.rank(), group.team()); });
+  }
+
+  std::vector<ResultHash> result_hashes() override {
+    std::vector<std::vector<ResultHash>> of_device(paths_.size());
+    on_devices([&](Group& group) {
+      std::vector<ResultHash>& hashes = of_device[local_index(group)];
+      for (const ResultPart& part : result_parts(config(), results(), group.rank())) {
+        hashes.push_back({fmt::format("{} of device {}", part.tensor, group.rank()),
+                          content_hash(group.team(), part.whole + part.bytes.begin,
+                                       static_cast<size_t>(part.bytes.size()))});
+      }
+      if (group.rank() == 0) return;
+      path_of(group).visit_replicas([&](void* data, size_t bytes) {
+        hashes.push_back(
+            {fmt::format("a copy on device {}", group.rank()), content_hash(group.team(), data, bytes)});
+      });
+    });
+    std::vector<ResultHash> all;
+    for (const std::vector<ResultHash>& hashes : of_device)
+      all.insert(all.end(), hashes.begin(), hashes.end());
+    return all;
+  }
+
+  std::vector<uint64_t> replica_hashes() override {
+    std::vector<uint64_t> of_device(paths_.size(), kFnvStart);
+    on_devices([&](Group& group) {
+      uint64_t& hash = of_device[local_index(group)];
+      path_of(group).visit_replicas([&](void* data, size_t bytes) {
+        hash = (hash ^ content_hash(group.team(), data, bytes)) * kFnvPrime;
+      });
+    });
+    return of_device;
   }
 
   void collect() override {
@@ -146,13 +189,6 @@ class BlockRun final : public Run {
     return hash;
   }
   uint64_t output_hash() const override { return hash_rows(parts_.tokens->y); }
-  uint64_t local_result_hash() const override {
-    if (parts_.session != nullptr && paths_.empty()) return 0;
-    const bool whole = parts_.session == nullptr;
-    const uint64_t hash = hash_rows(whole ? parts_.tokens->y : paths_.front()->y());
-    if (config().block.pass == Pass::forward) return hash;
-    return hash_rows(whole ? parts_.tokens->dx : paths_.front()->dx(), hash);
-  }
   int64_t num_dropped() const override {
     return static_cast<int64_t>(std::count(kept_.begin(), kept_.end(), 0));
   }

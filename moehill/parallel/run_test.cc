@@ -8,6 +8,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdlib>
+#include <functional>
 #include <new>
 
 #include "moehill/base/error.h"
@@ -226,17 +227,69 @@ TEST_F(RunTest, AStepAllocatesNothing) {
   }
 }
 
-// By this a timed step is held to the checked one.
-TEST_F(RunTest, TheHashOfResultsIsOfGradientsToo) {
-  for (const Pass pass : {Pass::forward, Pass::forward_backward}) {
-    RunConfig config{.shape = kOdd};
-    config.block.pass = pass;
+// By this a timed step is held to the checked one: every tensor of every device, copies too.
+TEST_F(RunTest, TheHashesAreOfAllResults) {
+  std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 2)};
+  for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
+  for (RunConfig config : configs) {
+    config.block.router_grad = true;
     run_ = factory_.make(config);
     run_->step({});
-    const uint64_t results = run_->local_result_hash();
-    MatView changed = pass == Pass::forward ? run_->tensors().y : run_->tensors().dx;
-    changed.set(3, 5, changed.at(3, 5) + 1);
-    EXPECT_NE(run_->local_result_hash(), results);
+    const auto results = run_->result_hashes();
+    const BlockTensors t = run_->tensors();
+    const auto expect_seen = [&](const char* tensor, const std::function<void(float)>& add) {
+      add(1);
+      EXPECT_NE(run_->result_hashes(), results) << tensor << " " << name_of(config.path);
+      add(-1);
+      run_->step({});
+      EXPECT_EQ(run_->result_hashes(), results) << tensor;
+    };
+    expect_seen("y", [&](float d) { t.y.set(36, 44, t.y.at(36, 44) + d); });
+    expect_seen("dx", [&](float d) { t.dx.set(0, 44, t.dx.at(0, 44) + d); });
+    const auto change = [&](const LogicalWeights& w, int64_t group) {
+      return [&w, group](float d) { w.set(group, w.rows() - 1, 0, w.at(group, w.rows() - 1, 0) + d); };
+    };
+    expect_seen("dw1", change(t.gradients.w1, 6));
+    expect_seen("dw2", change(t.gradients.w2, 0));
+    expect_seen("dw3", change(t.gradients.w3, 3));
+    expect_seen("ds1", change(t.gradients.s1, 0));
+    expect_seen("ds2", change(t.gradients.s2, 0));
+    expect_seen("ds3", change(t.gradients.s3, 0));
+    expect_seen("dp", [&](float d) { const_cast<float*>(t.dp)[110] += d; });
+    expect_seen("dlogits", [&](float d) { const_cast<float*>(t.dlogits)[258] += d; });
+    const std::vector<uint64_t> replicas = run_->replica_hashes();
+    for (const uint64_t hash : replicas) EXPECT_EQ(hash, replicas.front()) << name_of(config.path);
+  }
+}
+
+// A stage that is left out would find what the step before has left in the work space; after poison() it finds
+// NaN, so a whole step gives the same bits again and nothing less does.
+TEST_F(RunTest, AStepMakesAllOfItsWorkSpaceAnew) {
+  std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 3)};
+  for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 3, path));
+  configs.push_back(ep({.shape = kOdd, .split_rows = true}, 3, EpPath::ring_ag_rs));
+  configs.push_back(ep({.shape = kOdd, .num_waves = 3}, 3, EpPath::fused));
+  for (RunConfig config : configs) {
+    for (const Impl impl : {Impl::baseline, Impl::fused_w13, Impl::preweight, Impl::fast}) {
+      for (const Remat remat : {Remat::none, Remat::expert_mlp, Remat::combine}) {
+        for (const Backend backend : {Backend::gmm, Backend::ragged_dot}) {
+          config.block.impl = impl;
+          config.block.remat = remat;
+          config.block.backend = backend;
+          config.block.capacity = {CapacityPolicy::pad, 0.75};
+          run_ = factory_.make(config);
+          run_->poison();
+          run_->step({});
+          const auto results = run_->result_hashes();
+          run_->poison();
+          EXPECT_NE(run_->result_hashes(), results);
+          run_->step({});
+          EXPECT_EQ(run_->result_hashes(), results)
+              << name_of(config.mode) << " " << name_of(config.path) << " " << name_of(impl) << " "
+              << name_of(remat) << " " << name_of(backend);
+        }
+      }
+    }
   }
 }
 
@@ -249,10 +302,10 @@ TEST_F(RunTest, SameBitsInTenSteps) {
   for (const RunConfig& config : configs) {
     run_ = factory_.make(config);
     run_->step({});
-    const uint64_t results = run_->local_result_hash();
+    const auto results = run_->result_hashes();
     for (int i = 0; i < 9; ++i) {
       run_->step({});
-      ASSERT_EQ(run_->local_result_hash(), results) << name_of(config.mode) << " " << name_of(config.path);
+      ASSERT_EQ(run_->result_hashes(), results) << name_of(config.mode) << " " << name_of(config.path);
     }
   }
 }

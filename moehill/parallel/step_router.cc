@@ -1,6 +1,7 @@
 #include "moehill/parallel/step_router.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "moehill/base/error.h"
 #include "moehill/routing/topk.h"
@@ -27,6 +28,12 @@ StepRouter::StepRouter(std::vector<float> logits, const Routing& expected, bool 
     : logits_(std::move(logits)), renormalize_(renormalize), routing_(expected) {
   std::fill(routing_.expert.begin(), routing_.expert.end(), -1);  // the plan builder refuses it
   std::fill(routing_.weight.begin(), routing_.weight.end(), 0.0f);
+}
+
+void StepRouter::poison(Range tokens) {
+  const auto begin = routing_.weight.begin();
+  std::fill(begin + tokens.begin * routing_.topk, begin + tokens.end * routing_.topk,
+            std::numeric_limits<float>::quiet_NaN());
 }
 
 void StepRouter::route(Range tokens, ThreadTeam& team) {

@@ -21,6 +21,8 @@ class StepRouter {
   // Routes these tokens, on the device that calls; others may route theirs at the same time. Allocates
   // nothing.
   void route(Range tokens, ThreadTeam& team);
+  // NaN in the gate values of these tokens, so that a step that does not route them shows.
+  void poison(Range tokens);
   const Routing& routing() const { return routing_; }
 
  private:
