@@ -223,11 +223,11 @@ Json check_json(const BenchOptions& o, const PointResult& result) {
           {"reason", check.reason.empty() ? Json(nullptr) : Json(check.reason)},
           {"mode", name_of(o.check)},
           {"what", check.what.empty() ? Json(nullptr) : Json(check.what)},
-          {"rows", number_if(exists, static_cast<double>(check.num_rows))},
-          {"sampled_rows", number_if(exists, static_cast<double>(check.num_sampled_rows))},
+          {"rows", exists ? Json(check.num_rows) : Json(nullptr)},
+          {"sampled_rows", exists ? Json(check.num_sampled_rows) : Json(nullptr)},
           {"how", check.how.empty() ? Json(nullptr) : Json(check.how)},
           {"timed_steps", exists ? Json(kTimedStepCheck) : Json(nullptr)},
-          {"seed", number_if(exists, check.seed)},
+          {"seed", exists ? Json(check.seed) : Json(nullptr)},
           {"worst_bounds", number_if(exists, check.worst_bounds)},
           {"worst_number", check.worst_number.empty() ? Json(nullptr) : Json(check.worst_number)}};
 }

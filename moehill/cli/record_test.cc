@@ -63,6 +63,7 @@ TEST(Record, GoldenKeys) {
                                                     "tuned",
                                                     "layout",
                                                     "timed_region",
+                                                    "caches",
                                                     "time_s",
                                                     "tflops",
                                                     "tflops_executed",

@@ -92,7 +92,8 @@ class GatherPath final : public ParallelPath {
     visit_matrix(partial_, visit);
     visit_vector(dp_, visit);
     if (!inputs_.config.block.prequeue) visit_vector(routing_.weight, visit);
-    if (shared_gradient_) shared_gradient_->visit_work_space(visit);
+    // A device without tokens of its own never writes its part, which stays zero.
+    if (shared_gradient_ && block_.has_shared()) shared_gradient_->visit_work_space(visit);
     if (in_place_) return;
     if (!inputs_.config.block.prequeue) visit_matrix(all_x_, visit);
     visit_matrix(all_y_, visit);

@@ -75,7 +75,8 @@ class PsumPath final : public ParallelPath {
     ParallelPath::visit_work_space(visit);
     visit_matrix(partial_, visit);
     visit_vector(dp_, visit);
-    if (shared_gradient_) shared_gradient_->visit_work_space(visit);
+    // A device without tokens of its own never writes its part, which stays zero.
+    if (shared_gradient_ && block_.has_shared()) shared_gradient_->visit_work_space(visit);
   }
 
   void visit_replicas(const MemoryVisitor& visit) override {

@@ -93,7 +93,8 @@ class RaggedPath final : public ParallelPath {
     exchange_->visit_work_space(visit);
     visit_vector(partial_dp_, visit);
     visit_vector(returned_dp_, visit);
-    if (shared_gradient_) shared_gradient_->visit_work_space(visit);
+    // A device without tokens of its own never writes its part, which stays zero.
+    if (shared_gradient_ && block_.has_shared()) shared_gradient_->visit_work_space(visit);
   }
 
  private:
