@@ -64,7 +64,7 @@ struct CommandResult {
   std::string time_utc;
   Environment environment;
   std::string stop_reason;
-  std::string cache_state;        // in which every step begins, in words
+  std::string cache_state;       // in which every step begins, in words
   double clock_uncertainty = 0;  // seconds, of the processes' clocks in the events
   std::vector<std::vector<int>> order;
   double predicted_bytes = 0, peak_rss_bytes = 0;
