@@ -127,7 +127,7 @@ std::string adopt_tuned(const BenchOptions& options, const Environment& environm
 CommandResult run_points(const BenchOptions& options, const std::vector<Point>& points,
                          const Environment& environment, const Job& job, Yardstick& yardstick,
                          const std::string& note) {
-  const std::vector<MemoryPart> memory = predict_points_memory(points, job.num_processes());
+  const std::vector<MemoryPart> memory = predict_points_memory(points, job.num_processes(), options.check);
   job.together([&] {
     if (job.is_root()) refuse_too_much_memory(memory, available_memory_bytes() * environment.num_nodes);
     return true;

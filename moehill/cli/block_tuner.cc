@@ -68,7 +68,7 @@ Ratio ratio_of_rounds(const std::vector<double>& a, const std::vector<double>& b
 
 TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_candidates) {
   const double steps = budget_seconds / step_seconds;
-  const double smallest = 2 * 2 * (1 + kMinConfirming) * 2;  // the last phase has a quarter
+  const double smallest = 2 * 2 * (kUntimedSteps + kMinConfirming) * 2;  // the last phase has a quarter
   if (steps < smallest) {
     throw input_error(
         "--budget", fmt::format("{:.3g} s, where a step takes about {:.3g} s", budget_seconds, step_seconds),
@@ -77,12 +77,13 @@ TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_c
   }
   TunerBudget budget;
   budget.first = kFirstRounds;
-  budget.num_candidates =
-      std::clamp<size_t>(static_cast<size_t>(steps / 2 / (1 + kFirstRounds)), 2, num_candidates);
-  budget.last = std::clamp<int64_t>(static_cast<int64_t>(steps / 8) - 1, kMinConfirming, kMaxConfirming);
+  budget.num_candidates = std::clamp<size_t>(
+      static_cast<size_t>(steps / 2 / static_cast<double>(kUntimedSteps + kFirstRounds)), 2, num_candidates);
+  budget.last =
+      std::clamp<int64_t>(static_cast<int64_t>(steps / 8) - kUntimedSteps, kMinConfirming, kMaxConfirming);
   budget.second = std::clamp<int64_t>(
-      static_cast<int64_t>(steps / 4 / static_cast<double>((budget.num_candidates + 1) / 2)) - 1, 2,
-      kMaxSecond);
+      static_cast<int64_t>(steps / 4 / static_cast<double>((budget.num_candidates + 1) / 2)) - kUntimedSteps,
+      2, kMaxSecond);
   return budget;
 }
 
@@ -102,10 +103,15 @@ TunerResult tune(const std::vector<BlockSizes>& sets, const TunerBudget& budget,
   }
   drop_those_behind(all, in, seed);
   if (in.size() > 1) run_phase(all, in, budget.second, measure);
+  if (in.empty() || in.front() != 0) return result;  // the default's fate says why
   const size_t best = fastest_of(all, in);
   all[0].fate = "default";
   if (best == 0) return result;
   const auto last = measure({all[0].blocks, all[best].blocks}, budget.last);
+  if (last[0].empty() || last[1].empty()) {
+    all[last[0].empty() ? 0 : best].fate = "check failed";
+    return result;
+  }
   const Ratio gain = ratio_of_rounds(last[0], last[1], seed);
   if (judge(gain) != Verdict::faster) {
     all[best].fate = fmt::format("best so far, not confirmed: {:.3f} [{:.3f}..{:.3f}] over {} new rounds",

@@ -31,6 +31,9 @@ Ratio ratio_of_rounds(const std::vector<double>& a, const std::vector<double>& b
 using MeasureBlocks =
     std::function<std::vector<std::vector<double>>(const std::vector<BlockSizes>& sets, int64_t rounds)>;
 
+// Steps that each set takes in each phase besides its timed ones: the checked step, its check, the warm-up.
+inline constexpr int64_t kUntimedSteps = 4;
+
 // How many rounds each phase has for what a budget of steps allows.
 struct TunerBudget {
   int64_t first = 3, second = 3, last = 5;

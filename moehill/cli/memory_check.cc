@@ -6,6 +6,7 @@
 #include <map>
 
 #include "moehill/base/error.h"
+#include "moehill/cli/cold_caches.h"
 
 namespace moehill {
 namespace {
@@ -16,7 +17,8 @@ std::string gib(double bytes) { return fmt::format("{:.2f} GiB", bytes / (1 << 3
 
 }  // namespace
 
-std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, int num_processes) {
+std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, int num_processes,
+                                              CheckMode check) {
   std::vector<MemoryPart> sum;
   std::map<Distribution, std::vector<RunConfig>> runs_of;
   for (const Point& point : points) runs_of[point.distribution.kind].push_back(point.config);
@@ -31,6 +33,13 @@ std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, 
       }
     }
   }
+  static const double cold_bytes = static_cast<double>(cold_cache_bytes(detect_topology()));
+  MemoryPart checking{"the check", 0};
+  for (const Point& point : points)
+    checking.bytes =
+        std::max(checking.bytes, check_bytes(point.config.shape, point.config.block.pass, check));
+  sum.push_back(checking);
+  sum.push_back({"to empty the caches", cold_bytes});
   return sum;
 }
 

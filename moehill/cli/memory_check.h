@@ -10,8 +10,10 @@
 namespace moehill {
 
 // Parts of all points that are resident together, each distribution with operands of its own.
-// num_processes as predict_memory() has it.
-std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, int num_processes = 1);
+// num_processes as predict_memory() has it. The check's work space is that of the largest point, and the
+// memory that empties the caches is that of one node.
+std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, int num_processes = 1,
+                                              CheckMode check = CheckMode::sample);
 double total_bytes(const std::vector<MemoryPart>& parts);
 
 // Throws InputError naming the largest parts when they need more than 90 % of `available_bytes`.

@@ -110,7 +110,6 @@ class ProblemTuner {
     TunerBudget budget = plan_budget(options_.budget_s, step, sets.size());
     if (!options_.candidates.empty()) budget.num_candidates = sets.size();  // all that were asked for
     sets.resize(std::min(sets.size(), budget.num_candidates));
-    first_ = true;
     const TunerResult result = tune(
         sets, budget,
         [&](const std::vector<BlockSizes>& some, int64_t rounds) { return measure(base, some, rounds); },
@@ -127,15 +126,14 @@ class ProblemTuner {
   }
 
  private:
-  // The first phase checks every set against the oracle; later ones are steps of sets that have passed.
+  // Each phase makes its runs anew, so each checks every set.
   std::vector<std::vector<double>> measure(const Point& base, const std::vector<BlockSizes>& sets,
                                            int64_t rounds) {
     BenchOptions bench = options_.bench;
     bench.schedule.iters = rounds;
-    bench.check = first_ ? CheckMode::sample : CheckMode::off;
-    first_ = false;
+    bench.check = CheckMode::sample;
     const CommandResult command = run_points(bench, points_of(base, sets), environment_, {}, yardstick_);
-    if (bench.check == CheckMode::sample) say(bench, {}, check_lines(command));
+    say(bench, {}, check_lines(command));
     std::vector<std::vector<double>> samples;
     for (const PointResult& point : command.points) samples.push_back(point.samples);
     return samples;
@@ -153,7 +151,6 @@ class ProblemTuner {
   const TuneOptions& options_;
   const Environment& environment_;
   Yardstick& yardstick_;
-  bool first_ = true;
 };
 
 }  // namespace

@@ -547,17 +547,21 @@ AuditResult audit_block(const BlockTensors& tensors, Pass pass, const AuditOptio
   return Audit<double>(tensors, backward, options, team).run();
 }
 
-double audit_bytes(const MoeShape& shape, Pass pass) {
-  const double value = shape.dtype == DType::bf16 ? 4 : 8;
-  const double hidden = static_cast<double>(shape.hidden);
-  const double width = static_cast<double>(std::max(shape.mlp_dim, shape.shared_dim));
-  const double blocks =
-      hidden / static_cast<double>(std::clamp<int64_t>(shape.hidden / kBlocksOfARow, 1, kMaxBlock));
+double audit_bytes(const MoeShape& shape, Pass pass, bool exact) {
   const bool backward = pass == Pass::forward_backward;
-  const double weights = value * 3 * hidden * width;
-  const double rows = value * kChunkRows * ((backward ? 3 : 1) * hidden + (backward ? 10 : 5) * width);
-  const double sums = 8 * 2 * blocks * static_cast<double>(shape.tokens) * (backward ? 2 : 1);
-  return weights + rows + sums;
+  const double value = shape.dtype == DType::bf16 && !exact ? 4 : 8;
+  const double hidden = static_cast<double>(shape.hidden), tokens = static_cast<double>(shape.tokens);
+  const double width = static_cast<double>(std::max(shape.mlp_dim, shape.shared_dim));
+  const AuditOptions options{exact, 0};
+  const double blocks = static_cast<double>(projection(shape.hidden, options).num_blocks());
+  const double width_blocks =
+      static_cast<double>(projection(std::max(shape.mlp_dim, shape.shared_dim), options).num_blocks());
+  const double weights = value * 3 * (hidden * width + (backward ? 2 : 1) * 2 * blocks * width);
+  const double rows = value * static_cast<double>(std::min(kChunkRows, shape.tokens)) *
+                      ((backward ? 3 : 1) * hidden + (backward ? 10 : 5) * width);
+  const double sums = 8 * 2 * tokens * (backward ? 2 * blocks + shape.topk : blocks);
+  const double gradients = backward ? 8 * 2 * (2 * hidden * width_blocks + width * blocks) : 0;
+  return weights + rows + sums + gradients;
 }
 
 }  // namespace moehill

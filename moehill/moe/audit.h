@@ -52,7 +52,7 @@ struct AuditResult {
 AuditResult audit_block(const BlockTensors& tensors, Pass pass, const AuditOptions& options,
                         ThreadTeam& team);
 
-// Bytes that an audit with blocks of many columns takes besides the tensors.
-double audit_bytes(const MoeShape& shape, Pass pass);
+// Bytes that an audit takes besides the tensors.
+double audit_bytes(const MoeShape& shape, Pass pass, bool exact);
 
 }  // namespace moehill

@@ -239,4 +239,12 @@ CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, 
   return verdict.finish();
 }
 
+// The sample's own part is the gradient of the loss in double and, at most, the rows of one expert.
+double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode) {
+  if (mode == CheckMode::off) return 0;
+  const double audit = audit_bytes(shape, pass, mode == CheckMode::full);
+  const double gradient = 8.0 * static_cast<double>(shape.tokens) * static_cast<double>(shape.hidden);
+  return audit + (mode == CheckMode::sample && pass == Pass::forward_backward ? 3 * gradient : 0);
+}
+
 }  // namespace moehill

@@ -62,4 +62,7 @@ double gradient_limit(DType dtype);
 CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, uint32_t seed,
                         ThreadTeam& team);
 
+// Bytes that a check takes besides the tensors.
+double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode);
+
 }  // namespace moehill
