@@ -224,7 +224,7 @@ const float* Block::wave_scale(Range rows) const {
   return has_preweight(options_.impl) ? row_p_.data() + rows.begin : nullptr;
 }
 
-void Block::visit_work_space(const MemoryVisitor& visit) {
+void Block::spoil_work_space(const MemoryVisitor& spoil) {
   const int64_t rows = num_rows();
   int64_t wave_rows = rows;  // rows that are in use of what each wave uses again
   if (recomputes()) {
@@ -232,22 +232,24 @@ void Block::visit_work_space(const MemoryVisitor& visit) {
     for_each_wave([&](Range, Range wave) { wave_rows = std::max(wave_rows, wave.size()); });
   }
   const auto visit_rows = [&](const MatView& m, int64_t n) {
-    if (m.data != nullptr) visit_matrix(m.slice_rows(0, n), visit);
+    if (m.data != nullptr) visit_matrix(m.slice_rows(0, n), spoil);
   };
   for (const MatView* m : {&buffers_.expert_out, &buffers_.dx_rows, &buffers_.packed_dy})
     visit_rows(*m, rows);
   for (const MatView* m : {&buffers_.routed.gate, &buffers_.routed.up, &buffers_.routed.h})
     visit_rows(*m, wave_rows);
   if (plan_.num_rows() > 0) {
-    visit_matrix(buffers_.sum, visit);
+    visit_matrix(buffers_.sum, spoil);
     for (const MatView* m : {&buffers_.shared.gate, &buffers_.shared.up, &buffers_.shared.h})
-      visit_matrix(*m, visit);
+      visit_matrix(*m, spoil);
   }
   if (options_.prequeue) return;
   visit_rows(buffers_.packed_x, rows);
   if (plan_.num_rows() == 0) return;
-  visit_vector(row_p_, visit);
-  visit_vector(assignment_p_, visit);
+  visit_vector(row_p_, spoil);
+  visit_vector(assignment_p_, spoil);
+  for (std::vector<int32_t>* of : {&plan_.row_token, &plan_.row_assignment, &plan_.assignment_row})
+    visit_vector(*of, spoil);
 }
 
 void Block::combine(ThreadTeam& team, const MatView& rows, const float* weight, const MatView& base,

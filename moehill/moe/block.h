@@ -94,10 +94,11 @@ class Block {
   // Rows that are multiplied (padding and masked rows included), and FLOPs of a step with recomputation.
   double executed_flops() const;
 
-  // What a step leaves in its work space and the next step must make anew: the rows between the stages and
-  // the gate values of the plan. Somebody who overwrites it with NaN sees a stage that was left out. What was
-  // made before the clock starts (prequeue) is passed over. Nothing before the first step.
-  void visit_work_space(const MemoryVisitor& visit);
+  // Shows what a step leaves in its work space and the next step must make anew: the rows between the stages
+  // and the plan. `spoil` fills it with bytes 0xff, which are NaN, or in the plan's integers nobody's row; so
+  // a stage that is left out shows. What was made before the clock starts (prequeue) is passed over. Nothing
+  // before the first step.
+  void spoil_work_space(const MemoryVisitor& spoil);
 
   // Whether rows of some tokens and experts can be told from the rest and multiplied apart. The same on all
   // devices, but for those without experts, where there is nothing to split.

@@ -60,9 +60,9 @@ class DataParallelPath final : public ParallelPath {
     count_sent(group, Move::gradients);
   }
 
-  void visit_work_space(const MemoryVisitor& visit) override {
-    ParallelPath::visit_work_space(visit);
-    if (!inputs_.config.block.prequeue) visit_vector(routing_.weight, visit);
+  void spoil_work_space(const MemoryVisitor& spoil) override {
+    ParallelPath::spoil_work_space(spoil);
+    if (!inputs_.config.block.prequeue) spoil_routing(routing_, spoil);
   }
 
   void visit_replicas(const MemoryVisitor& visit) override {

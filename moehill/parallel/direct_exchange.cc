@@ -50,7 +50,7 @@ class DirectExchange final : public RowExchange {
     return all_partial_.slice_rows(begin, begin + route_.num_received());
   }
 
-  void visit_work_space(const MemoryVisitor& visit) override { visit_matrix(partial(), visit); }
+  void spoil_work_space(const MemoryVisitor& spoil) override { visit_matrix(partial(), spoil); }
 
   void answer(Group&, int) override {}
   void finish_combine(Group& group, const MatView& base, const MatView& out) override {

@@ -87,16 +87,16 @@ class GatherPath final : public ParallelPath {
     count_sent(group, Move::gradients);
   }
 
-  void visit_work_space(const MemoryVisitor& visit) override {
-    ParallelPath::visit_work_space(visit);
-    visit_matrix(partial_, visit);
-    visit_vector(dp_, visit);
-    if (!inputs_.config.block.prequeue) visit_vector(routing_.weight, visit);
+  void spoil_work_space(const MemoryVisitor& spoil) override {
+    ParallelPath::spoil_work_space(spoil);
+    visit_matrix(partial_, spoil);
+    visit_vector(dp_, spoil);
+    if (!inputs_.config.block.prequeue) spoil_routing(routing_, spoil);
     // A device without tokens of its own never writes its part, which stays zero.
-    if (shared_gradient_ && block_.has_shared()) shared_gradient_->visit_work_space(visit);
+    if (shared_gradient_ && block_.has_shared()) shared_gradient_->spoil_work_space(spoil);
     if (in_place_) return;
-    if (!inputs_.config.block.prequeue) visit_matrix(all_x_, visit);
-    visit_matrix(all_y_, visit);
+    if (!inputs_.config.block.prequeue) visit_matrix(all_x_, spoil);
+    visit_matrix(all_y_, spoil);
   }
 
  private:

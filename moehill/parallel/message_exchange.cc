@@ -48,11 +48,11 @@ class MessageExchange final : public RowExchange {
   MatView y() const override { return y_.view.slice_rows(0, route_.num_received()); }
   MatView partial() const override { return partial_.view.slice_rows(0, route_.num_received()); }
 
-  void visit_work_space(const MemoryVisitor& visit) override {
+  void spoil_work_space(const MemoryVisitor& spoil) override {
     for (const ExchangeRows* rows : {&sent_, &returned_})
-      visit_matrix(rows->view.slice_rows(0, route_.num_sent()), visit);
+      visit_matrix(rows->view.slice_rows(0, route_.num_sent()), spoil);
     for (const ExchangeRows* rows : {&x_, &y_, &partial_}) {
-      if (rows->memory != nullptr) visit_matrix(rows->view.slice_rows(0, route_.num_received()), visit);
+      if (rows->memory != nullptr) visit_matrix(rows->view.slice_rows(0, route_.num_received()), spoil);
     }
   }
 

@@ -39,8 +39,9 @@ class ParallelPath {
   virtual void forward(Group& group, StageListener* listener) = 0;
   virtual void backward(Group& group, float dy_scale, StageListener* listener) = 0;
 
-  // Work space that a step leaves and the next one must make anew, as Block::visit_work_space().
-  virtual void visit_work_space(const MemoryVisitor& visit) { block_.visit_work_space(visit); }
+  // Spoils what a step leaves in its work space and the next one must make anew, as
+  // Block::spoil_work_space().
+  virtual void spoil_work_space(const MemoryVisitor& spoil) { block_.spoil_work_space(spoil); }
   // Results that every device ends with: this device's copy, tensor by tensor in the same order on all
   // devices. The first device's are the run's own. Nothing where each device has its own part.
   virtual void visit_replicas(const MemoryVisitor&) {}
@@ -76,6 +77,14 @@ class ParallelPath {
   std::array<uint64_t, kNumMoves> sent_bytes_{};
   uint64_t counted_bytes_ = 0;
 };
+
+// What a device has of the others' routing: gate values become NaN, expert ids those of another, valid
+// routing.
+inline void spoil_routing(Routing& routing, const MemoryVisitor& spoil) {
+  for (size_t i = 0; i < routing.expert.size(); ++i)
+    routing.expert[i] = static_cast<int32_t>(i % static_cast<size_t>(routing.topk));
+  visit_vector(routing.weight, spoil);
+}
 
 // What device `rank` of the run does of the block, and the shape that its block has.
 BlockShare block_share(const RunConfig& config, int rank);

@@ -71,12 +71,12 @@ class PsumPath final : public ParallelPath {
     count_sent(group, Move::gradients);
   }
 
-  void visit_work_space(const MemoryVisitor& visit) override {
-    ParallelPath::visit_work_space(visit);
-    visit_matrix(partial_, visit);
-    visit_vector(dp_, visit);
+  void spoil_work_space(const MemoryVisitor& spoil) override {
+    ParallelPath::spoil_work_space(spoil);
+    visit_matrix(partial_, spoil);
+    visit_vector(dp_, spoil);
     // A device without tokens of its own never writes its part, which stays zero.
-    if (shared_gradient_ && block_.has_shared()) shared_gradient_->visit_work_space(visit);
+    if (shared_gradient_ && block_.has_shared()) shared_gradient_->spoil_work_space(spoil);
   }
 
   void visit_replicas(const MemoryVisitor& visit) override {

@@ -88,13 +88,14 @@ class RaggedPath final : public ParallelPath {
     count_sent(group, Move::gradients);
   }
 
-  void visit_work_space(const MemoryVisitor& visit) override {
-    ParallelPath::visit_work_space(visit);
-    exchange_->visit_work_space(visit);
-    visit_vector(partial_dp_, visit);
-    visit_vector(returned_dp_, visit);
+  void spoil_work_space(const MemoryVisitor& spoil) override {
+    ParallelPath::spoil_work_space(spoil);
+    exchange_->spoil_work_space(spoil);
+    if (!inputs_.config.block.prequeue) route_.spoil(spoil);
+    visit_vector(partial_dp_, spoil);
+    visit_vector(returned_dp_, spoil);
     // A device without tokens of its own never writes its part, which stays zero.
-    if (shared_gradient_ && block_.has_shared()) shared_gradient_->visit_work_space(visit);
+    if (shared_gradient_ && block_.has_shared()) shared_gradient_->spoil_work_space(spoil);
   }
 
  private:

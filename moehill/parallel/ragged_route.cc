@@ -42,6 +42,11 @@ RaggedRoute::RaggedRoute(const RunConfig& config, const Routing& routing, int ra
   if (sends_tokens_) received_token_.resize(idx(config.shape.tokens));
 }
 
+void RaggedRoute::spoil(const MemoryVisitor& visit) {
+  for (std::vector<int32_t>* of : {&sent_token_, &row_at_device_, &received_token_}) visit_vector(*of, visit);
+  spoil_routing(received_, visit);
+}
+
 void RaggedRoute::make(Group& group) {
   own_.drop(group);
   place_rows();

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "moehill/parallel/own_assignments.h"
+#include "moehill/tensor/memory_visitor.h"
 
 namespace moehill {
 
@@ -21,6 +22,9 @@ class RaggedRoute {
 
   // Collective: exchanges counts (P numbers a device), expert ids and gate values (8 k bytes a row).
   void make(Group& group);
+
+  // Spoils what make() makes, as ParallelPath::spoil_work_space().
+  void spoil(const MemoryVisitor& visit);
 
   int64_t num_sent() const { return send_offsets_.back(); }
   int64_t num_received() const { return receive_offsets_.back(); }

@@ -38,7 +38,7 @@ class RowExchange {
   // The partial sums of the waves up to this are complete, but for the own tokens'.
   virtual void answer(Group& group, int wave) = 0;
   // Rows that a step leaves and the next one must send again.
-  virtual void visit_work_space(const MemoryVisitor& visit) = 0;
+  virtual void spoil_work_space(const MemoryVisitor& spoil) = 0;
   // out [own tokens, H] = base + the partial sums of all devices, in the order of devices.
   virtual void finish_combine(Group& group, const MatView& base, const MatView& out) = 0;
 };

@@ -107,7 +107,7 @@ class BlockRun final : public Run {
       for (const ResultPart& part : result_parts(config(), results(), group.rank()))
         fill(part.whole + part.bytes.begin, static_cast<size_t>(part.bytes.size()));
       if (group.rank() > 0) path_of(group).visit_replicas(fill);
-      path_of(group).visit_work_space(fill);
+      path_of(group).spoil_work_space(fill);
       if (router_) router_->poison(result_tokens(config(), group.rank()));
     });
   }

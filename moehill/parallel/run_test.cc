@@ -262,8 +262,8 @@ TEST_F(RunTest, TheHashesAreOfAllResults) {
   }
 }
 
-// A stage that is left out would find what the step before has left in the work space; after poison() it finds
-// NaN, so a whole step gives the same bits again and nothing less does.
+// A stage that is left out would find what the step before has left in the work space; after poison() it
+// finds NaN, so a whole step gives the same bits again and nothing less does.
 TEST_F(RunTest, AStepMakesAllOfItsWorkSpaceAnew) {
   std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 3)};
   for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 3, path));

@@ -15,7 +15,7 @@ class SharedGradient {
   explicit SharedGradient(const PathInputs& inputs);
   const MlpWeights& part() const { return part_.view; }
   void reduce(Group& group);
-  void visit_work_space(const MemoryVisitor& visit) const { part_.view.visit(visit); }
+  void spoil_work_space(const MemoryVisitor& spoil) const { part_.view.visit(spoil); }
 
  private:
   OwnedMlp part_;
