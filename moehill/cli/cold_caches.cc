@@ -15,8 +15,8 @@ int64_t cold_cache_bytes(const Topology& topology) {
 
 ColdMemory::ColdMemory(int64_t bytes, ThreadTeam& placer) : memory_(static_cast<size_t>(bytes)) {
   uint64_t* words = static_cast<uint64_t*>(memory_.data());
-  placer.parallel_for(bytes / 8,
-                      [&](int64_t begin, int64_t end) { std::fill(words + begin, words + end, uint64_t{1}); });
+  placer.parallel_for(
+      bytes / 8, [&](int64_t begin, int64_t end) { std::fill(words + begin, words + end, uint64_t{1}); });
 }
 
 void ColdMemory::read(ThreadTeam& team, int part, int num_parts) {

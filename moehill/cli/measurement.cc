@@ -74,12 +74,13 @@ void Measurement::make_ready(const LivePoint& live) {
   });
 }
 
-// Results that every device ends with are checked on the first device alone: the others' copies must be equal.
+// Results that every device ends with are checked on the first device alone: the others' copies must be
+// equal.
 bool Measurement::replicas_differ(const LivePoint& live) const {
   const std::vector<uint64_t> hashes = live.run->replica_hashes();
   const std::string first = job_.from_root(hashes.empty() ? "" : std::to_string(hashes.front()));
-  const bool differ = std::any_of(hashes.begin(), hashes.end(),
-                                  [&](uint64_t hash) { return std::to_string(hash) != first; });
+  const bool differ =
+      std::any_of(hashes.begin(), hashes.end(), [&](uint64_t hash) { return std::to_string(hash) != first; });
   return job_.largest(differ ? 1 : 0) > 0;
 }
 

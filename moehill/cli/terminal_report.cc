@@ -197,7 +197,8 @@ std::string passed_lines(const CommandResult& result) {
   std::map<std::string, const CheckResult*> worst_of;
   for (const PointResult& point : result.points) {
     if (point.check.status != "passed") continue;
-    const CheckResult*& worst = worst_of[fmt::format("check passed: {}: {}", point.check.what, point.check.how)];
+    const CheckResult*& worst =
+        worst_of[fmt::format("check passed: {}: {}", point.check.what, point.check.how)];
     if (worst == nullptr || point.check.worst_bounds > worst->worst_bounds) worst = &point.check;
   }
   std::string text;
