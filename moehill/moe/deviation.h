@@ -21,13 +21,13 @@ class Deviations {
  public:
   // `row` and `block` name the number if it is the worst. A variance of zero allows no deviation.
   void add(int64_t row, int64_t block, double deviation, double variance) {
-    const double square = deviation * deviation;
-    if (square == 0 && std::isfinite(variance)) {
+    if (deviation == 0 && std::isfinite(variance)) {
       if (variance > 0) ++count_;
       return;
     }
-    const double share = square / variance;
-    const double ratio = std::isfinite(share) ? share : std::numeric_limits<double>::infinity();
+    const double share = deviation * deviation / variance;
+    const bool comparable = std::isfinite(share) && std::isfinite(variance) && variance > 0;
+    const double ratio = comparable ? share : std::numeric_limits<double>::infinity();
     ++count_;
     sum_ += ratio;
     if (ratio > worst_) {

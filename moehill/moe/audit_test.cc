@@ -1,0 +1,206 @@
+// The audit has to pass right results and to see small faults anywhere, whatever the seed of its projections.
+#include "moehill/moe/audit.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <functional>
+
+#include "moehill/moe/block_fixture.h"
+#include "moehill/moe/projection.h"
+
+namespace moehill {
+namespace {
+
+TEST(Projection, OneColumnBlocksAreTheMatrix) {
+  const Projection p(3, 1, 7);
+  const float row[] = {1.5f, -2, 0};
+  double sum[3], squares[3];
+  p.project_row(row, sum, squares);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(sum[i], row[i]);
+    EXPECT_EQ(squares[i], row[i] * row[i]);
+  }
+}
+
+TEST(Projection, RowsAndColumnsGiveTheSameSums) {
+  ThreadTeam team(2);
+  const Projection p(10, 4, 3);
+  EXPECT_EQ(p.num_blocks(), 3);
+  Dense<double> a(5, 10), transposed(10, 5);
+  for (int64_t r = 0; r < 5; ++r) {
+    for (int64_t c = 0; c < 10; ++c) a.row(r)[c] = transposed.row(c)[r] = static_cast<double>(r * r + c);
+  }
+  Projected<double> by_columns, by_rows;
+  project(team, p, a, by_columns);
+  project_rows(team, p, transposed, by_rows);
+  for (int64_t r = 0; r < 5; ++r) {
+    for (int64_t b = 0; b < 3; ++b) {
+      EXPECT_NEAR(by_columns.sum.row(r)[b], by_rows.sum.row(b)[r], 1e-12);
+      EXPECT_NEAR(by_columns.squares.row(r)[b], by_rows.squares.row(b)[r], 1e-12);
+    }
+  }
+}
+
+// Weights differ in size and sign, so no exchange of two columns is hidden.
+TEST(Projection, WeightsAreAllDifferent) {
+  const Projection p(64, 64, 11);
+  for (size_t i = 0; i < 64; ++i) {
+    EXPECT_GE(std::abs(p.weight[i]), 0.5f);
+    EXPECT_LE(std::abs(p.weight[i]), 1.5f);
+    for (size_t j = 0; j < i; ++j) EXPECT_NE(p.weight[i], p.weight[j]);
+  }
+}
+
+TEST(Deviations, ANumberMayBeOffBySevenBoundsAndManyByOne) {
+  Deviations one;
+  one.add(3, 4, 6.9, 1);
+  EXPECT_TRUE(one.within_bounds());
+  one.add(5, 6, 7.1, 1);
+  EXPECT_FALSE(one.within_bounds());
+  EXPECT_EQ(one.row(), 5);
+  EXPECT_EQ(one.block(), 6);
+  Deviations many;
+  for (int i = 0; i < 10000; ++i) many.add(i, 0, 1.1, 1);
+  EXPECT_TRUE(many.within_bounds());
+  for (int i = 0; i < 10000; ++i) many.add(i, 0, 1.5, 1);
+  EXPECT_FALSE(many.within_bounds()) << many.mean_square();
+}
+
+TEST(Deviations, NothingMayDeviateWithoutVarianceAndNaNNever) {
+  Deviations exact;
+  exact.add(0, 0, 0, 0);
+  EXPECT_TRUE(exact.within_bounds());
+  exact.add(1, 0, 1e-300, 0);
+  EXPECT_FALSE(exact.within_bounds());
+  for (const double value : {std::nan(""), std::numeric_limits<double>::infinity()}) {
+    Deviations broken;
+    broken.add(0, 0, value, 1);
+    EXPECT_FALSE(broken.within_bounds());
+    Deviations unbounded;
+    unbounded.add(0, 0, 0, value);
+    EXPECT_FALSE(unbounded.within_bounds());
+  }
+}
+
+// Wide enough for blocks of several columns.
+constexpr int kSeeds = 20;
+MoeShape wide_shape(DType dtype) { return {150, 256, 128, 4, 2, 96, dtype}; }
+
+std::string failure_of(const BlockFixture& fixture, ThreadTeam& team, uint32_t seed, bool exact = false) {
+  const AuditResult result = audit_block(fixture.tensors(), Pass::forward_backward, {exact, seed}, team);
+  EXPECT_TRUE(result.reference_holds);
+  for (const TensorAudit& tensor : result.tensors) {
+    if (!tensor.failure.empty()) return tensor.failure;
+  }
+  return "";
+}
+
+class AuditTest : public testing::TestWithParam<DType> {
+ protected:
+  AuditTest() { fixture_.store_oracle(team_); }
+
+  // `plant` changes the results; every seed has to see it.
+  void expect_seen(const std::string& tensor, const std::function<void(const BlockTensors&)>& plant) {
+    plant(fixture_.tensors());
+    for (uint32_t seed = 0; seed < kSeeds; ++seed) {
+      const std::string failure = failure_of(fixture_, team_, seed);
+      EXPECT_EQ(failure.rfind(tensor, 0), 0u) << tensor << " seed " << seed << ": " << failure;
+    }
+    fixture_.store_oracle(team_);
+  }
+  double unit() const { return GetParam() == DType::f32 ? 1e-4 : 0.02; }
+
+  ThreadTeam team_{2};
+  BlockFixture fixture_{wide_shape(GetParam())};
+};
+INSTANTIATE_TEST_SUITE_P(Each, AuditTest, testing::Values(DType::f32, DType::bf16),
+                         [](const auto& test) { return dtype_name(test.param); });
+
+TEST_P(AuditTest, RightResultsPassWithEverySeed) {
+  for (uint32_t seed = 0; seed < kSeeds; ++seed) EXPECT_EQ(failure_of(fixture_, team_, seed), "");
+  EXPECT_EQ(failure_of(fixture_, team_, 0, true), "");
+}
+
+// A typical element of each tensor is 0.1 to 1 of its row's norm over sqrt(columns); lost altogether.
+TEST_P(AuditTest, OneElementOfAMatrixIsSeen) {
+  const auto lose = [](const LogicalWeights& w, int64_t group) {
+    int64_t column = 0;  // the largest of the row
+    for (int64_t n = 0; n < w.num_columns; ++n) {
+      if (std::abs(w.at(group, 17, n)) > std::abs(w.at(group, 17, column))) column = n;
+    }
+    w.set(group, 17, column, 0);
+  };
+  expect_seen("dw1", [&](const BlockTensors& t) { lose(t.gradients.w1, 3); });
+  expect_seen("dw2", [&](const BlockTensors& t) { lose(t.gradients.w2, 0); });
+  expect_seen("dw3", [&](const BlockTensors& t) { lose(t.gradients.w3, 1); });
+  expect_seen("ds1", [&](const BlockTensors& t) { lose(t.gradients.s1, 0); });
+  expect_seen("ds2", [&](const BlockTensors& t) { lose(t.gradients.s2, 0); });
+  expect_seen("ds3", [&](const BlockTensors& t) { lose(t.gradients.s3, 0); });
+  expect_seen("y", [](const BlockTensors& t) { t.y.set(149, 255, t.y.at(149, 255) + 1); });
+}
+
+TEST_P(AuditTest, AScaledTensorIsSeen) {
+  const float factor = static_cast<float>(1 + unit());
+  const auto scale = [&](const MatView& m) {
+    for (int64_t r = 0; r < m.rows; ++r) {
+      for (int64_t c = 0; c < m.cols; ++c) m.set(r, c, factor * m.at(r, c));
+    }
+  };
+  const auto scale_weights = [&](const LogicalWeights& w) {
+    for (int64_t g = 0; g < w.stack.num_groups; ++g) {
+      for (int64_t r = 0; r < w.rows(); ++r) {
+        for (int64_t n = 0; n < w.num_columns; ++n) w.set(g, r, n, factor * w.at(g, r, n));
+      }
+    }
+  };
+  // y alone: the gradients of another y are other ones too.
+  expect_seen("y", [&](const BlockTensors& t) { scale(t.y); });
+  expect_seen("dx", [&](const BlockTensors& t) { scale(t.dx); });
+  expect_seen("dw1", [&](const BlockTensors& t) { scale_weights(t.gradients.w1); });
+  expect_seen("ds2", [&](const BlockTensors& t) { scale_weights(t.gradients.s2); });
+  expect_seen("dp", [&](const BlockTensors&) {
+    for (float& dp : fixture_.dp()) dp *= 1 + 2 * (factor - 1);
+  });
+}
+
+// A gradient without one of an expert's 75 tokens: a rank-one error, small in each element.
+TEST_P(AuditTest, OneTokenLostByAWeightGradientIsSeen) {
+  expect_seen("dw1", [&](const BlockTensors& t) {
+    const std::vector<int32_t>& expert = fixture_.routing().expert;
+    const size_t lost = static_cast<size_t>(std::find(expert.begin(), expert.end(), 2) - expert.begin());
+    fixture_.kept().assign(expert.size(), 1);
+    fixture_.kept()[lost] = 0;
+    const ExpertGradients d = run_oracle_expert(fixture_.tensors(), 2, indices_up_to(t.shape.mlp_dim),
+                                                fixture_.stored_loss_gradient().data(), team_);
+    fixture_.kept().clear();
+    for (int64_t h = 0; h < t.shape.hidden; ++h) {
+      for (int64_t m = 0; m < t.shape.mlp_dim; ++m)
+        t.gradients.w1.set(2, h, m, static_cast<float>(d.dw1.row(h)[m]));
+    }
+  });
+}
+
+TEST_P(AuditTest, TwoColumnsOfYExchangedAreSeen) {
+  expect_seen("y", [](const BlockTensors& t) {
+    for (int64_t r = 0; r < t.y.rows; ++r) {
+      const float value = t.y.at(r, 40);
+      t.y.set(r, 40, t.y.at(r, 41));
+      t.y.set(r, 41, value);
+    }
+  });
+}
+
+// Half the precision that the type has: y truncated in place of rounded passes no audit.
+TEST_P(AuditTest, YOfFewerBitsIsSeen) {
+  const uint32_t mask = GetParam() == DType::f32 ? 0xffffff00u : 0xfff80000u;
+  expect_seen("y", [&](const BlockTensors& t) {
+    for (int64_t r = 0; r < t.y.rows; ++r) {
+      for (int64_t c = 0; c < t.y.cols; ++c)
+        t.y.set(r, c, std::bit_cast<float>(std::bit_cast<uint32_t>(t.y.at(r, c)) & mask));
+    }
+  });
+}
+
+}  // namespace
+}  // namespace moehill
