@@ -70,12 +70,13 @@ struct CacheLevel {
 
 struct Hardware {
   std::string name, source;
-  std::string unit = "core";           // or "chip"
-  int units_per_device = 1;            // unless the run says otherwise
-  double peak_f32 = 0, peak_bf16 = 0;  // FLOP/s of a unit
-  double memory_bytes_per_s = 0;       // of one unit alone, reading
-  double node_memory_bytes_per_s = 0;  // of all units of a node at once
-  double memory_bytes = 0;             // of a node
+  std::string unit = "core";                      // or "chip"
+  int units_per_device = 1;                       // unless the run says otherwise
+  double peak_f32 = 0, peak_bf16 = 0;             // FLOP/s of a unit
+  std::string f32_instruction, bf16_instruction;  // that reach them; empty: not named
+  double memory_bytes_per_s = 0;                  // of one unit alone, reading
+  double node_memory_bytes_per_s = 0;             // of all units of a node at once
+  double memory_bytes = 0;                        // of a node
   std::vector<CacheLevel> caches;
   ClusterTopology topology;
   std::vector<GemmCurve> gemm;
@@ -88,6 +89,9 @@ struct Hardware {
   double stage_s = 0;                // fixed cost of a stage: starting and joining its threads
 
   double peak(DType dtype) const { return dtype == DType::f32 ? peak_f32 : peak_bf16; }
+  const std::string& instruction(DType dtype) const {
+    return dtype == DType::f32 ? f32_instruction : bf16_instruction;
+  }
   bool is_chip() const { return unit == "chip"; }
 };
 

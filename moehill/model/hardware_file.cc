@@ -1,6 +1,7 @@
 // Hardware files: TOML in, TOML out. Every key is known, needed ones are there, and numbers make sense.
 #include <toml++/toml.h>
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -10,11 +11,34 @@
 #include "moehill/base/error.h"
 #include "moehill/base/suggest.h"
 #include "moehill/model/hardware.h"
+#include "moehill/model/work.h"
 
 namespace moehill {
 namespace {
 
 constexpr const char* kKinds[] = {"node", "fat-tree", "torus", "dragonfly"};
+
+// What a figure may be, ends included. Wide enough for any machine that exists and ten times that, and narrow
+// enough that a slip of units or a made-up figure is seen.
+struct Limits {
+  double lowest, highest;
+  bool or_zero = false;  // 0 as well: not known, or none
+};
+constexpr Limits kFlops{1e6, 1e17};  // of a unit
+constexpr Limits kBytesPerSecond{1e5, 1e15};
+constexpr Limits kRowRate{1e5, 1e15, true};
+constexpr Limits kMemory{1e6, 1e16}, kCache{1024, 1e13};  // B
+constexpr Limits kLatency{1e-12, 1, true};                // s, of a message, a barrier, a stage
+constexpr Limits kStart{1e-12, 10, true};
+constexpr Limits kPlan{1e-15, 1e-3, true};
+constexpr Limits kRows{1e-3, 1e12}, kFraction{1e-6, 1.1};  // a little above 1 by the noise of both
+constexpr Limits kBytes{1, 1e15}, kSeconds{1e-9, 1e5};     // of a collective
+constexpr double kMostCount = 1 << 20;
+
+std::string to_string(const Limits& limits) {
+  return fmt::format("{}a number from {:g} to {:g}", limits.or_zero ? "0 or " : "", limits.lowest,
+                     limits.highest);
+}
 
 // One table of the file; tells where in it something is wrong, and in the end which keys nobody asked for.
 class Section {
@@ -34,30 +58,25 @@ class Section {
     return *value;
   }
 
-  // A finite number that is not negative.
-  double number(const std::string& key) { return has(key) ? as_number(key, *table_.get(key)) : missing(key); }
-  double number(const std::string& key, double fallback) {
-    return has(key) ? as_number(key, *table_.get(key)) : fallback;
+  double number(const std::string& key, const Limits& limits) {
+    return has(key) ? as_number(key, *table_.get(key), limits) : missing(key);
   }
-  double positive(const std::string& key) {
-    const double value = number(key);
-    if (value <= 0) refuse(key, fmt::format("{}", value), "a number above 0");
-    return value;
+  double number(const std::string& key, const Limits& limits, double fallback) {
+    return has(key) ? as_number(key, *table_.get(key), limits) : fallback;
   }
 
-  int count(const std::string& key, int fallback) {
-    const double value = number(key, fallback);
-    if (value < 1 || value > 1 << 20 || value != static_cast<int>(value))
-      refuse(key, fmt::format("{}", value), "a whole number from 1");
-    return static_cast<int>(value);
+  int count(const std::string& key, int fallback, int lowest = 1) {
+    return has(key) ? as_count(key, *table_.get(key), lowest) : fallback;
   }
 
-  std::vector<double> numbers(const std::string& key) {
+  std::vector<double> numbers(const std::string& key, const Limits& limits) {
     std::vector<double> values;
-    if (!has(key)) return values;
-    const toml::array* array = table_[key].as_array();
-    if (array == nullptr) refuse(key, "something else", "a list of numbers");
-    for (const toml::node& node : *array) values.push_back(as_number(key, node));
+    each(key, [&](const toml::node& node) { values.push_back(as_number(key, node, limits)); });
+    return values;
+  }
+  std::vector<int> counts(const std::string& key) {
+    std::vector<int> values;
+    each(key, [&](const toml::node& node) { values.push_back(as_count(key, node, 1)); });
     return values;
   }
 
@@ -104,10 +123,31 @@ class Section {
                       "add it");
   }
 
-  double as_number(const std::string& key, const toml::node& node) const {
+  template <typename Take>
+  void each(const std::string& key, const Take& take) {
+    if (!has(key)) return;
+    const toml::array* array = table_[key].as_array();
+    if (array == nullptr) refuse(key, "something else", "a list of numbers");
+    for (const toml::node& node : *array) take(node);
+  }
+
+  // Nothing but numbers within the limits: no NaN, no infinity.
+  double as_number(const std::string& key, const toml::node& node, const Limits& limits) const {
     const auto value = node.value<double>();
-    if (!value || !(*value >= 0) || *value > 1e30) refuse(key, "something else", "a number from 0");
+    if (!value) refuse(key, "something else", to_string(limits));
+    const bool within = *value >= limits.lowest && *value <= limits.highest;
+    if (!within && !(limits.or_zero && *value == 0))
+      refuse(key, fmt::format("{}", *value), to_string(limits));
     return *value;
+  }
+
+  int as_count(const std::string& key, const toml::node& node, int lowest) const {
+    const auto value = node.value<double>();
+    const bool whole = value && *value >= lowest && *value <= kMostCount && *value == std::floor(*value);
+    if (!whole)
+      refuse(key, value ? fmt::format("{}", *value) : "something else",
+             fmt::format("a whole number from {} to {}", lowest, kMostCount));
+    return static_cast<int>(*value);
   }
 
   std::string place(uint32_t line) const { return line == 0 ? file_ : fmt::format("{}:{}", file_, line); }
@@ -133,33 +173,44 @@ GemmCurve read_curve(Section section) {
   const int groups = section.has("groups") ? section.count("groups", 1) : 0;
   if (groups > 1) section.refuse("groups", std::to_string(groups), "1, or none for several");
   curve.one_group = groups == 1;
-  curve.rows = section.numbers("rows");
-  if (curve.rows.empty() || curve.rows.front() <= 0 ||
+  curve.rows = section.numbers("rows", kRows);
+  if (curve.rows.empty() ||
       std::adjacent_find(curve.rows.begin(), curve.rows.end(), std::greater_equal<>()) != curve.rows.end())
     section.refuse("rows", "them", "rising numbers above 0");
   for (int d = 0; d < kNumGemmDirections; ++d) {
     const std::string key = name_of(static_cast<GemmDirection>(d));
-    curve.fraction[d] = section.numbers(key);
-    const bool positive = std::all_of(curve.fraction[d].begin(), curve.fraction[d].end(),
-                                      [](double f) { return f > 0 && f < 10; });
-    if (curve.fraction[d].size() != curve.rows.size() || !positive)
-      section.refuse(key, "them", "one fraction of the peak above 0 for each of rows");
+    curve.fraction[d] = section.numbers(key, kFraction);
+    if (curve.fraction[d].size() != curve.rows.size())
+      section.refuse(key, fmt::format("{} of them", curve.fraction[d].size()),
+                     "one fraction of the peak for each of rows");
   }
   section.finish();
   return curve;
 }
 
+std::string read_op(Section& section) {
+  const std::string op = section.text("op");
+  std::vector<std::string> names;
+  for (int i = 0; i < kNumLinkOps; ++i) names.push_back(name_of(static_cast<LinkOp>(i)));
+  if (std::find(names.begin(), names.end(), op) == names.end())
+    section.refuse("op", "\"" + op + "\"", fmt::format("{}", fmt::join(names, ", ")));
+  return op;
+}
+
 CollectiveCurve read_collective(Section section) {
-  CollectiveCurve curve{section.text("op"), section.count("devices", 1), section.numbers("bytes"),
-                        section.numbers("seconds"), read_dtype(section, "f32")};
+  CollectiveCurve curve{read_op(section), section.count("devices", 1), section.numbers("bytes", kBytes),
+                        section.numbers("seconds", kSeconds), read_dtype(section, "f32")};
   const bool rising =
       std::adjacent_find(curve.bytes.begin(), curve.bytes.end(), std::greater_equal<>()) == curve.bytes.end();
-  if (curve.bytes.empty() || curve.bytes.front() <= 0 || !rising)
-    section.refuse("bytes", "them", "rising numbers above 0");
-  const bool positive =
-      std::all_of(curve.seconds.begin(), curve.seconds.end(), [](double s) { return s > 0; });
-  if (curve.seconds.size() != curve.bytes.size() || !positive)
-    section.refuse("seconds", "them", "one time above 0 for each of bytes");
+  if (curve.bytes.empty() || !rising) section.refuse("bytes", "them", "rising numbers");
+  if (curve.seconds.size() != curve.bytes.size())
+    section.refuse("seconds", fmt::format("{} of them", curve.seconds.size()), "one time for each of bytes");
+  for (size_t i = 0; i < curve.bytes.size(); ++i) {
+    const double rate = curve.bytes[i] / curve.seconds[i];
+    if (rate > kBytesPerSecond.highest)
+      section.refuse("seconds", fmt::format("{:g} for {:g} bytes", curve.seconds[i], curve.bytes[i]),
+                     fmt::format("times of at most {:g} B/s", kBytesPerSecond.highest));
+  }
   section.finish();
   return curve;
 }
@@ -171,13 +222,11 @@ ClusterTopology read_topology(Section section) {
   if (found == std::end(kKinds)) section.refuse("kind", kind, "node, fat-tree, torus or dragonfly");
   topology.kind = static_cast<TopologyKind>(found - std::begin(kKinds));
   topology.devices_per_node = section.count("devices_per_node", 1);
-  topology.max_devices = static_cast<int>(section.number("max_devices", 0));
-  for (const double extent : section.numbers("dims")) {
-    if (extent < 1 || extent > 1 << 20) section.refuse("dims", "them", "whole numbers from 1");
-    topology.dims.push_back(static_cast<int>(extent));
-  }
+  topology.max_devices = section.count("max_devices", 0, 0);
+  topology.dims = section.counts("dims");
   for (Section level : section.tables("levels")) {
-    topology.levels.push_back({level.text("name"), level.number("latency_s"), level.positive("bytes_per_s")});
+    topology.levels.push_back({level.text("name"), level.number("latency_s", kLatency),
+                               level.number("bytes_per_s", kBytesPerSecond)});
     level.finish();
   }
   if (topology.levels.empty()) section.refuse("levels", "none", "at least one level");
@@ -190,19 +239,22 @@ ClusterTopology read_topology(Section section) {
 }
 
 void read_memory(Section memory, Hardware& h) {
-  h.memory_bytes_per_s = memory.positive("bytes_per_s");
-  h.node_memory_bytes_per_s = memory.positive("node_bytes_per_s");
-  h.memory_bytes = memory.positive("bytes");
+  h.memory_bytes_per_s = memory.number("bytes_per_s", kBytesPerSecond);
+  h.node_memory_bytes_per_s = memory.number("node_bytes_per_s", kBytesPerSecond);
+  if (h.node_memory_bytes_per_s < h.memory_bytes_per_s)
+    memory.refuse("node_bytes_per_s", fmt::format("{:g}", h.node_memory_bytes_per_s),
+                  fmt::format("at least the {:g} of one unit", h.memory_bytes_per_s));
+  h.memory_bytes = memory.number("bytes", kMemory);
   memory.finish();
 }
 
 void read_costs(Section costs, Hardware& h) {
-  h.rows = {costs.number("gather_bytes_per_s", 0), costs.number("combine_bytes_per_s", 0),
-            costs.number("swiglu_bytes_per_s", 0), costs.number("zero_bytes_per_s", 0)};
-  h.plan_s_per_assignment = costs.number("plan_s_per_assignment", 0);
-  h.barrier_s = costs.number("barrier_s", 0);
-  h.start_s = costs.number("start_s", 0);
-  h.stage_s = costs.number("stage_s", 0);
+  h.rows = {costs.number("gather_bytes_per_s", kRowRate, 0), costs.number("combine_bytes_per_s", kRowRate, 0),
+            costs.number("swiglu_bytes_per_s", kRowRate, 0), costs.number("zero_bytes_per_s", kRowRate, 0)};
+  h.plan_s_per_assignment = costs.number("plan_s_per_assignment", kPlan, 0);
+  h.barrier_s = costs.number("barrier_s", kLatency, 0);
+  h.start_s = costs.number("start_s", kStart, 0);
+  h.stage_s = costs.number("stage_s", kLatency, 0);
   costs.finish();
 }
 
@@ -269,12 +321,14 @@ Hardware read_hardware_text(const std::string& text, const std::string& name_of_
   if (h.unit != "core" && h.unit != "chip") root.refuse("unit", h.unit, "core or chip");
   h.units_per_device = root.count("units_per_device", 1);
   Section peak = root.table("peak_flops");
-  h.peak_f32 = peak.positive("f32");
-  h.peak_bf16 = peak.positive("bf16");
+  h.peak_f32 = peak.number("f32", kFlops);
+  h.peak_bf16 = peak.number("bf16", kFlops, h.peak_f32);  // where nothing multiplies bf16 faster
+  h.f32_instruction = peak.text("f32_instruction");
+  h.bf16_instruction = peak.text("bf16_instruction", h.f32_instruction);
   peak.finish();
   read_memory(root.table("memory"), h);
   for (Section cache : root.tables("cache")) {
-    h.caches.push_back({cache.text("name"), cache.positive("bytes"), cache.count("units", 1)});
+    h.caches.push_back({cache.text("name"), cache.number("bytes", kCache), cache.count("units", 1)});
     cache.finish();
   }
   h.topology = read_topology(root.table("topology"));
@@ -317,6 +371,10 @@ std::string hardware_toml(const Hardware& h, const std::vector<std::string>& com
                       quote(h.name), quote(h.source), quote(h.unit), h.units_per_device,
                       quote(h.efficiency_source));
   text += fmt::format("\n[peak_flops]\nf32 = {:.6g}\nbf16 = {:.6g}\n", h.peak_f32, h.peak_bf16);
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    if (!h.instruction(dtype).empty())
+      text += fmt::format("{}_instruction = {}\n", dtype_name(dtype), quote(h.instruction(dtype)));
+  }
   text += fmt::format("\n[memory]\nbytes_per_s = {:.6g}\nnode_bytes_per_s = {:.6g}\nbytes = {:.6g}\n",
                       h.memory_bytes_per_s, h.node_memory_bytes_per_s, h.memory_bytes);
   for (const CacheLevel& cache : h.caches) {

@@ -4,10 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <regex>
+#include <sstream>
 
 #include "moehill/base/error.h"
 
@@ -113,7 +115,8 @@ TEST(Hardware, MistakesNameFileLineAndKey) {
   EXPECT_NE(error_of(with(kSmall, "\"node\"", "\"fat-tree\"")).find("two at least"), std::string::npos);
   EXPECT_NE(error_of(with(kSmall, "[1, 10]", "[10, 1]")).find("rising"), std::string::npos);
   EXPECT_NE(error_of(with(kSmall, "[0.1, 0.3]", "[0.1]")).find("weight_grad"), std::string::npos);
-  EXPECT_NE(error_of(with(kSmall, "bytes = 1e9", "bytes = 0")).find("above 0"), std::string::npos);
+  EXPECT_NE(error_of(with(kSmall, "bytes = 1e9", "bytes = 0")).find("a number from 1e+06 to"),
+            std::string::npos);
   EXPECT_NE(error_of("name = ").find("f.toml:1"), std::string::npos);
   try {
     load_hardware("no-such-machine");
@@ -123,6 +126,172 @@ TEST(Hardware, MistakesNameFileLineAndKey) {
     EXPECT_NE(message.find("tpu-v5p"), std::string::npos) << message;
     EXPECT_EQ(message.find("tuned"), std::string::npos) << message;  // a table beside them, no hardware
   }
+}
+
+TEST(Hardware, WithoutAPeakOfBf16ItIsThatOfF32) {
+  const Hardware h = read_hardware_text(
+      with(with(kSmall, "bf16 = 1e11", ""), "f32 = 1e11", "f32 = 2e11\nf32_instruction = \"avx2 fma\""), "f");
+  EXPECT_EQ(h.peak(DType::bf16), 2e11);
+  EXPECT_EQ(h.instruction(DType::bf16), "avx2 fma");
+}
+
+TEST(Hardware, PeaksAndTheirInstructionsAreKeptApart) {
+  Hardware h = read_hardware_text(kSmall, "f");
+  h.peak_bf16 = 4e11;
+  h.f32_instruction = "avx512f fma";
+  h.bf16_instruction = "avx512_bf16 vdpbf16ps";
+  const Hardware read = read_hardware_text(hardware_toml(h, {}), "f");
+  EXPECT_EQ(read.peak(DType::bf16), 4e11);
+  EXPECT_EQ(read.peak(DType::f32), 1e11);
+  EXPECT_EQ(read.instruction(DType::bf16), h.bf16_instruction);
+  EXPECT_EQ(read.instruction(DType::f32), h.f32_instruction);
+}
+
+// Every key that takes a number, with the range of its figures.
+const char* const kFull = R"(name = "all"
+unit = "core"
+units_per_device = 2
+[peak_flops]
+f32 = 1e11
+bf16 = 2e11
+[memory]
+bytes_per_s = 1e10
+node_bytes_per_s = 2e10
+bytes = 1e9
+[[cache]]
+name = "L3"
+bytes = 1048576
+units = 2
+[topology]
+kind = "torus"
+devices_per_node = 2
+max_devices = 16
+dims = [4, 4]
+[[topology.levels]]
+name = "memory"
+latency_s = 1e-6
+bytes_per_s = 5e9
+[costs]
+gather_bytes_per_s = 1e9
+combine_bytes_per_s = 1e9
+swiglu_bytes_per_s = 1e9
+zero_bytes_per_s = 1e9
+plan_s_per_assignment = 1e-8
+barrier_s = 1e-6
+start_s = 1e-5
+stage_s = 1e-6
+[[gemm]]
+k = 64
+n = 32
+units = 1
+groups = 1
+rows = [1, 10]
+forward = [0.1, 0.5]
+input_grad = [0.1, 0.4]
+weight_grad = [0.1, 0.3]
+[[collective]]
+op = "all_reduce"
+devices = 2
+bytes = [1000, 2000]
+seconds = [1e-5, 2e-5]
+)";
+
+const std::vector<std::string> kNoNumber = {"nan", "inf", "-inf", "-1", "\"1\"", "[1]", "true"};
+const std::vector<std::string> kNoCount = {"0", "1.5", "2000000"};
+const std::vector<std::string> kNoRate = {"0", "1e4", "1e16", "1e30"};
+const std::vector<std::string> kNoTime = {"1e-13", "2", "3600"};
+
+// What is refused for the key of a line besides kNoNumber.
+struct KeyCase {
+  std::string line;
+  std::vector<std::string> refused;
+};
+const std::vector<KeyCase> kKeys = {
+    {"units_per_device = 2", kNoCount},
+    {"f32 = 1e11", {"0", "100", "1e18", "1e30"}},
+    {"bf16 = 2e11", {"0", "100", "1e18", "1e30"}},
+    {"bytes_per_s = 1e10", kNoRate},
+    {"node_bytes_per_s = 2e10", {"0", "9e9", "1e16", "1e30"}},  // 9e9: below one unit's
+    {"bytes = 1e9", {"0", "1000", "1e17", "1e30"}},
+    {"bytes = 1048576", {"0", "32", "1e14", "1e30"}},
+    {"units = 2", kNoCount},
+    {"devices_per_node = 2", kNoCount},
+    {"max_devices = 16", {"1.5", "2000000"}},
+    {"dims = [4, 4]", {"[0, 4]", "[4, 1.5]", "[4, 2000000]", "[nan]", "[inf]", "4"}},
+    {"latency_s = 1e-6", kNoTime},
+    {"bytes_per_s = 5e9", kNoRate},
+    {"gather_bytes_per_s = 1e9", {"1e4", "1e16", "1e30"}},
+    {"combine_bytes_per_s = 1e9", {"1e4", "1e16", "1e30"}},
+    {"swiglu_bytes_per_s = 1e9", {"1e4", "1e16", "1e30"}},
+    {"zero_bytes_per_s = 1e9", {"1e4", "1e16", "1e30"}},
+    {"plan_s_per_assignment = 1e-8", {"1e-16", "0.01", "1"}},
+    {"barrier_s = 1e-6", kNoTime},
+    {"start_s = 1e-5", {"1e-13", "11", "3600"}},
+    {"stage_s = 1e-6", kNoTime},
+    {"k = 64", kNoCount},
+    {"n = 32", kNoCount},
+    {"units = 1", kNoCount},
+    {"groups = 1", {"0", "2", "1.5"}},
+    {"rows = [1, 10]", {"[0, 10]", "[10, 1]", "[1, 1]", "[1, 1e13]", "[1, nan]", "[]", "1"}},
+    {"forward = [0.1, 0.5]", {"[0.1]", "[0, 0.5]", "[0.1, 1.2]", "[0.1, 9]", "[nan, 0.5]", "0.1"}},
+    {"input_grad = [0.1, 0.4]", {"[0.1]", "[0, 0.5]", "[0.1, 1.2]", "[0.1, 9]", "[nan, 0.5]", "0.1"}},
+    {"weight_grad = [0.1, 0.3]", {"[0.1]", "[0, 0.5]", "[0.1, 1.2]", "[0.1, 9]", "[nan, 0.5]", "0.1"}},
+    {"devices = 2", kNoCount},
+    {"bytes = [1000, 2000]",
+     {"[1000]", "[2000, 1000]", "[0, 2000]", "[1000, 1e16]", "[1000, nan]", "[]", "1"}},
+    {"seconds = [1e-5, 2e-5]", {"[1e-5]", "[0, 1]", "[1e-5, 1e6]", "[1e-10, 1]", "[1e-5, nan]", "[]", "1"}},
+};
+
+// The line of kFull (from 1) that is exactly `line`; 0: none.
+int line_of(const std::string& line) {
+  std::istringstream lines(kFull);
+  int number = 1;
+  for (std::string text; std::getline(lines, text); ++number) {
+    if (text == line) return number;
+  }
+  return 0;
+}
+
+TEST(Hardware, FiguresOutOfTheirBoundsAreRefusedForEveryKey) {
+  EXPECT_EQ(error_of(kFull), "");
+  for (const KeyCase& key : kKeys) {
+    const std::string name = key.line.substr(0, key.line.find(' '));
+    const bool list = key.line.find('[') != std::string::npos;
+    std::vector<std::string> refused = key.refused;
+    if (!list) refused.insert(refused.end(), kNoNumber.begin(), kNoNumber.end());
+    for (const std::string& value : refused) {
+      const std::string error =
+          error_of(with(kFull, "\n" + key.line + "\n", "\n" + name + " = " + value + "\n"));
+      SCOPED_TRACE(key.line + " as " + value + ": " + error);
+      EXPECT_NE(error.find(name), std::string::npos);                // what
+      EXPECT_NE(error.find("correct the file"), std::string::npos);  // remedy
+      EXPECT_NE(error.find(fmt::format("f.toml:{}", line_of(key.line))), std::string::npos);
+    }
+  }
+}
+
+TEST(Hardware, EveryKeyWithANumberHasItsCase) {
+  std::istringstream lines(kFull);
+  for (std::string line; std::getline(lines, line);) {
+    if (!std::regex_search(line, std::regex("= [\\[0-9]"))) continue;
+    const bool known =
+        std::any_of(kKeys.begin(), kKeys.end(), [&](const KeyCase& k) { return k.line == line; });
+    EXPECT_TRUE(known) << line;
+  }
+  // And kFull has every key that a written file may have.
+  Hardware h = read_hardware_text(kFull, "f");
+  std::istringstream written(hardware_toml(h, {}));
+  for (std::string line; std::getline(written, line);) {
+    const size_t equals = line.find(" = ");
+    if (equals == std::string::npos || line[equals + 3] == '"') continue;
+    EXPECT_NE(std::string(kFull).find("\n" + line.substr(0, equals + 3)), std::string::npos) << line;
+  }
+}
+
+TEST(Hardware, ACollectiveNobodyHasIsRefused) {
+  const std::string error = error_of(with(kFull, "\"all_reduce\"", "\"all_sum\""));
+  EXPECT_NE(error.find("all_sum"), std::string::npos) << error;
+  EXPECT_NE(error.find("all_to_all"), std::string::npos) << error;
 }
 
 }  // namespace

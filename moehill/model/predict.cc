@@ -27,6 +27,16 @@ double interpolate(const std::vector<double>& xs, const std::vector<double>& ys,
   return ys[i - 1] * std::pow(ys[i] / ys[i - 1], part);
 }
 
+// The measured curve of a collective; null where there is none.
+const CollectiveCurve* measured_curve(const Hardware& hardware, LinkOp op, int num_devices, DType dtype) {
+  const CollectiveCurve* measured = nullptr;
+  for (const CollectiveCurve& curve : hardware.collectives) {
+    if (curve.op != name_of(op) || curve.devices != num_devices) continue;
+    if (measured == nullptr || curve.dtype == dtype) measured = &curve;
+  }
+  return measured;
+}
+
 // A device's seconds, stage by stage, and of its link seconds those of rows in flight.
 struct DeviceTime {
   std::vector<StagePrediction> stages;
@@ -49,9 +59,9 @@ double row_seconds(const Hardware& h, const StageWork& stage, int units, int bus
   return (rows + to_double(stage.assignments) * h.plan_s_per_assignment) / units;
 }
 
-// Seconds of the products of a stage on a device with so many units.
+// Seconds of the products of a stage on a device with so many units, by the measured efficiency.
 double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& device, const StageWork& stage,
-                    int units) {
+                    int units, int busy_units) {
   double seconds = 0;
   const int64_t busy =
       std::count_if(device.group_rows.begin(), device.group_rows.end(), [](int64_t r) { return r > 0; });
@@ -62,7 +72,7 @@ double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& dev
     const auto add = [&](int64_t rows) {
       if (rows == 0) {  // an empty group's gradient is written as zero
         const double bytes = to_double(gemm.k * gemm.n) * to_double(static_cast<int64_t>(dtype_bytes(dtype)));
-        if (writes) seconds += bytes / (memory_rate(hardware, units) * units);
+        if (writes) seconds += bytes / (memory_rate(hardware, busy_units) * units);
         return;
       }
       const double flops = 2 * to_double(rows) * to_double(gemm.k) * to_double(gemm.n);
@@ -85,6 +95,7 @@ double seconds_of(const Hardware& h, const LinkWork& link, int num_devices) {
                       link.dtype);
 }
 
+// Of rows in flight.
 double flight_seconds(const Hardware& h, const StageWork& stage, int num_devices) {
   double seconds = 0;
   for (const LinkWork& link : stage.links) seconds += link.in_flight ? seconds_of(h, link, num_devices) : 0;
@@ -120,38 +131,39 @@ size_t slowest_of(const std::vector<DeviceTime>& devices) {
 }
 
 // Devices meet in every stage with a collective: the others wait there for the slowest of what came before.
-// Returns the stages of device `slowest` with its waits.
-std::vector<StagePrediction> merge(const std::vector<DeviceTime>& devices, size_t slowest) {
+// Returns device `slowest` with its waits. Its rows in flight are at most what the longest link of a stage
+// has beyond what any device's link has besides rows.
+DeviceTime merge(const std::vector<DeviceTime>& devices, size_t slowest) {
   const size_t num_stages = devices.front().stages.size();
-  std::vector<StagePrediction> merged = devices[slowest].stages;
+  DeviceTime merged = devices[slowest];
   size_t begin = 0;
   for (size_t i = 0; i < num_stages; ++i) {
-    const bool meets = merged[i].link_s > 0 || i + 1 == num_stages;
-    if (!meets) continue;
     // Work of the meeting stage itself lies on either side of its collective; it is counted before.
-    double longest = 0, link = 0;
+    double longest = 0, link = 0, other_link = 0;
     for (const DeviceTime& device : devices) {
       longest = std::max(longest, device.busy_s(begin, i + 1));
       link = std::max(link, device.stages[i].link_s);
+      other_link = std::max(other_link, device.stages[i].link_s - device.flight_s[i]);
     }
-    merged[i].wait_s = longest - devices[slowest].busy_s(begin, i + 1);
-    merged[i].link_s = link;
+    if (link == 0 && i + 1 < num_stages) continue;
+    merged.stages[i].wait_s = longest - devices[slowest].busy_s(begin, i + 1);
+    merged.stages[i].link_s = link;
+    merged.flight_s[i] = std::min(merged.flight_s[i], link - other_link);
     begin = i + 1;
   }
   return merged;
 }
 
 // The same of a pass of `fused`, whose rows and sums go in waves.
-void hide_waves(const WorkProblem& problem, const DeviceTime& device, bool backward,
-                std::vector<StagePrediction>& stages) {
+void hide_waves(const WorkProblem& problem, bool backward, DeviceTime& device) {
+  std::vector<StagePrediction>& stages = device.stages;
   const auto index = [&](std::string_view name) {
     const auto at = [&](const StagePrediction& stage) { return stage.stage == name; };
     return static_cast<size_t>(std::find_if(stages.begin(), stages.end(), at) - stages.begin());
   };
   const size_t out = index(backward ? "dispatch_grad" : "dispatch"),
                back = index(backward ? "reduce_grad" : "reduce");
-  const double rows_s = std::min(device.flight_s[out], stages[out].link_s);
-  const double sums_s = std::min(device.flight_s[back], stages[back].link_s);
+  const double rows_s = device.flight_s[out], sums_s = device.flight_s[back];
   const WavePass pass = wave_pass(backward, device.own_part, [&](const char* name) {
     const size_t i = index(name);
     return i < stages.size() ? stages[i].gemm_s : 0;
@@ -163,11 +175,11 @@ void hide_waves(const WorkProblem& problem, const DeviceTime& device, bool backw
 }
 
 // Of each stage's rows in flight what the products hide that run meanwhile.
-void hide_flights(const WorkProblem& problem, const DeviceTime& device,
-                  std::vector<StagePrediction>& stages) {
+void hide_flights(const WorkProblem& problem, DeviceTime& device) {
+  std::vector<StagePrediction>& stages = device.stages;
   if (goes_in_waves(problem)) {
-    hide_waves(problem, device, false, stages);
-    if (problem.backward) hide_waves(problem, device, true, stages);
+    hide_waves(problem, false, device);
+    if (problem.backward) hide_waves(problem, true, device);
     return;
   }
   for (size_t i = 0; i < stages.size(); ++i) {
@@ -177,7 +189,7 @@ void hide_flights(const WorkProblem& problem, const DeviceTime& device,
         if (stage.stage == part.stage) products += stage.gemm_s * (part.own_rows ? device.own_part : 1);
       }
     }
-    stages[i].hidden_s = std::min({device.flight_s[i], stages[i].link_s, products});
+    stages[i].hidden_s = std::min(device.flight_s[i], products);
   }
 }
 
@@ -221,12 +233,7 @@ double memory_rate(const Hardware& hardware, int busy_units) {
 double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_devices, DType dtype) {
   const ClusterTopology& topology = hardware.topology;
   if (num_devices == 1) return 0;
-  const CollectiveCurve* measured = nullptr;
-  for (const CollectiveCurve& curve : hardware.collectives) {
-    if (curve.op != name_of(op) || curve.devices != num_devices) continue;
-    if (measured == nullptr || curve.dtype == dtype) measured = &curve;
-  }
-  if (measured != nullptr) {
+  if (const CollectiveCurve* measured = measured_curve(hardware, op, num_devices, dtype)) {
     return bytes <= 0 ? measured->seconds.front()
                       : interpolate(measured->bytes, measured->seconds, bytes, 0, 1);
   }
@@ -242,10 +249,24 @@ double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_d
   return steps * outer.latency_s + std::max(bytes / inner.bytes_per_s, leaving / outer.bytes_per_s);
 }
 
+double link_rate(const Hardware& hardware, LinkOp op, int num_devices, DType dtype) {
+  const ClusterTopology& topology = hardware.topology;
+  const bool far = num_devices > topology.devices_per_node && topology.levels.size() > 1;
+  double rate = topology.levels[far ? 1 : 0].bytes_per_s;
+  if (const CollectiveCurve* measured = measured_curve(hardware, op, num_devices, dtype)) {
+    for (size_t i = 0; i < measured->bytes.size(); ++i)
+      rate = std::max(rate, measured->bytes[i] / measured->seconds[i]);
+  }
+  return rate;
+}
+
 WorkSeconds work_seconds(const WorkProblem& problem, const Hardware& h, const DeviceWork& device,
                          const StageWork& stage, int units, int num_devices) {
-  return {gemm_seconds(h, problem.dtype, device, stage, units),
-          row_seconds(h, stage, units, units * std::min(num_devices, h.topology.devices_per_node)),
+  const int busy_units = units * std::min(num_devices, h.topology.devices_per_node);
+  const double memory = memory_rate(h, busy_units) * units, peak = h.peak(problem.dtype) * units;
+  const double products = gemm_seconds(h, problem.dtype, device, stage, units, busy_units);
+  return {std::max({products, stage.flops / peak, stage.gemm_bytes / memory}),
+          std::max(row_seconds(h, stage, units, busy_units), stage.rows.total() / memory),
           h.stage_s * to_double(std::max<int64_t>(1, static_cast<int64_t>(stage.gemms.size())))};
 }
 
@@ -268,10 +289,10 @@ Prediction predict(const WorkProblem& problem, const PlanCounts& counts, const H
     prediction.flops += work.flops();
     devices.push_back(std::move(time));
   }
-  const size_t slowest = slowest_of(devices);
-  prediction.stages = merge(devices, slowest);
+  DeviceTime slowest = merge(devices, slowest_of(devices));
   if (rows_fly(problem, hardware.topology, hardware.is_chip(), counts.num_devices))
-    hide_flights(problem, devices[slowest], prediction.stages);
+    hide_flights(problem, slowest);
+  prediction.stages = std::move(slowest.stages);
   if (units * counts.num_devices > 1) prediction.stages.front().overhead_s += hardware.start_s;
   for (const StagePrediction& stage : prediction.stages) {
     prediction.time_s += stage.seconds();

@@ -52,10 +52,15 @@ double gemm_fraction(const Hardware& hardware, DType dtype, GemmDirection direct
 double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_devices,
                     DType dtype = DType::f32);
 
+// B/s that link_seconds() never exceeds: of the level that joins the devices or, if that is more, of the
+// measured collective.
+double link_rate(const Hardware& hardware, LinkOp op, int num_devices, DType dtype = DType::f32);
+
 // B/s that one of `busy_units` units at work in a node has from memory.
 double memory_rate(const Hardware& hardware, int busy_units);
 
-// Seconds of a stage on one of `num_devices` devices with so many units, but for its collectives.
+// Seconds of a stage on one of `num_devices` devices with so many units, but for its collectives: by measured
+// efficiencies and rates, and never below its FLOPs at the peak and its bytes at the memory's bandwidth.
 struct WorkSeconds {
   double gemm = 0, rows = 0, overhead = 0;
   double total() const { return gemm + rows + overhead; }

@@ -9,7 +9,7 @@
 
 namespace moehill {
 
-// One stage on the device with the most work in it, or the step as the sum of its stages.
+// One stage on the device with the most work in it, or the step on one device.
 struct StageBound {
   std::string stage;
   double flops = 0, memory_bytes = 0, link_bytes = 0;
@@ -32,7 +32,9 @@ struct StageMeasurement {
 
 struct Roofline {
   std::vector<StageBound> stages;
-  StageBound total;            // bound_s is the sum over stages
+  // The step on the device whose own stages' bounds add up to the most; rows in flight may pass under them.
+  // No prediction is below it.
+  StageBound total;
   double sent_bytes = 0;       // of the device that sends the most
   double communication_s = 0;  // measured in stages with a collective; 0: not known
 };
