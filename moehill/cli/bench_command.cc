@@ -6,6 +6,7 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/pick_score.h"
 #include "moehill/cli/prediction.h"
+#include "moehill/cli/sweep_prediction.h"
 #include "moehill/cli/terminal_report.h"
 #include "moehill/machine/memory.h"
 
@@ -13,13 +14,11 @@ namespace moehill {
 namespace {
 
 // Tokens for two minutes, by what the first process measures on its cores.
-int64_t measured_tokens(const BenchOptions& options, int num_cores, Yardstick& yardstick) {
+int64_t measured_tokens(const BenchOptions& options, const Topology& topology) {
+  const int num_cores = topology.num_cores;
   const Layout layout = resolve_layout(options, num_cores);
   const int num_threads = std::min(num_cores, layout.num_devices * layout.threads_per_device);
-  yardstick.team(num_threads);
-  for (int i = 0; i < 3; ++i) yardstick.measure_fma();
-  yardstick.measure_bandwidth();
-  const MachineSpeed speed{yardstick.peak_flops(num_threads), yardstick.read_bytes_per_s(num_threads)};
+  const MachineSpeed speed = measure_speed(topology, num_threads);
   const auto points_of = [&](int64_t tokens) {
     BenchOptions sized = options;
     sized.tokens = tokens;
@@ -29,10 +28,10 @@ int64_t measured_tokens(const BenchOptions& options, int num_cores, Yardstick& y
   return choose_tokens(points_of, options.schedule.warmup + options.schedule.iters, speed, usable);
 }
 
-void resolve_tokens(BenchOptions& options, const Job& job, int num_cores, Yardstick& yardstick) {
+void resolve_tokens(BenchOptions& options, const Job& job, const Topology& topology) {
   if (!options.tokens_auto) return;
   std::string chosen;
-  job.on_root([&] { chosen = std::to_string(measured_tokens(options, num_cores, yardstick)); });
+  job.on_root([&] { chosen = std::to_string(measured_tokens(options, topology)); });
   options.tokens = std::stoll(job.from_root(chosen));
   say(options, job,
       fmt::format("--tokens auto: {} tokens, for two minutes at the measured peak\n", options.tokens));
@@ -73,10 +72,10 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
   std::optional<Prepared> prepared = job.together([&] { return prepare(args, job); });
   if (!prepared) return kExitDone;
   BenchOptions& options = prepared->options;
-  const int num_cores = prepared->environment.topology.num_cores;
-  Yardstick yardstick(prepared->environment.topology.core_cpus, first_own_cpu(job, options));
-  resolve_tokens(options, job, num_cores, yardstick);
-  std::vector<Point> points = expand_points(options, num_cores);
+  const Topology& topology = prepared->environment.topology;
+  Yardstick yardstick(topology.core_cpus, job, first_own_cpu(job, options));
+  resolve_tokens(options, job, topology);
+  std::vector<Point> points = expand_points(options, topology.num_cores);
   const BenchPredictions predictions = predict_everywhere(options, prepared->environment, job, points);
   const std::string tuned = adopt_tuned(options, prepared->environment, job, points);
   CommandResult command = run_points(options, options.overlap ? with_parts(points) : points,

@@ -36,23 +36,25 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
                       Yardstick& yardstick) {
   CommandResult command;
   command.time_utc = utc_now();
-  for (const Point& point : points) {
-    if (point.config.mode != ParallelMode::none || job.is_root())
-      yardstick.team(yardstick_threads(point.config, job));
-  }
-  measure_together(yardstick, job, &Yardstick::measure_fma);
-  // Now, since its memory must not count as the runs' peak.
-  measure_together(yardstick, job, &Yardstick::measure_bandwidth);
+  for (const Point& point : points) yardstick.watch(threads_of(point.config, job));
+  yardstick.measure_peaks();
+  // Before and after, since its memory must not count as the runs' peak.
+  yardstick.measure_bandwidth();
   reset_peak_rss();
-  Measurement measurement(
-      options, points, job, yardstick, job.is_root() ? show_progress : [](const std::string&) {});
-  measurement.prepare();
-  measurement.time(&command);
-  command.peak_rss_bytes = job.sum(static_cast<double>(peak_rss_bytes()));
-  measure_together(yardstick, job, &Yardstick::measure_fma);
+  {
+    Measurement measurement(
+        options, points, job, yardstick, job.is_root() ? show_progress : [](const std::string&) {});
+    measurement.prepare();
+    measurement.time(&command);
+    command.peak_rss_bytes = job.sum(static_cast<double>(peak_rss_bytes()));
+    command.cache_state = measurement.cache_state();
+    command.points = measurement.take_results();
+  }
+  yardstick.measure_peaks();
+  yardstick.measure_bandwidth();
+  for (PointResult& result : command.points)
+    result.peaks = yardstick.peaks(threads_of(result.point.config, job));
   if (job.is_root()) show_progress("");
-  command.cache_state = measurement.cache_state();
-  command.points = measurement.take_results();
   return command;
 }
 

@@ -18,6 +18,7 @@
 #include "moehill/kernels/dense_gemm.h"
 #include "moehill/kernels/grouped_gemm.h"
 #include "moehill/kernels/random_fill.h"
+#include "moehill/kernels/simd.h"
 #include "moehill/machine/memory.h"
 #include "moehill/machine/topology.h"
 
@@ -158,7 +159,7 @@ void measure(const KernelOptions& options, DType dtype, int64_t mean_rows, Threa
   schedule.iters = options.iters;
   ScheduleHooks hooks;
   hooks.after_round = [&](int64_t) {
-    yardstick.measure_fma();
+    yardstick.measure_peaks();
     yardstick.measure_tile();
   };
   const ScheduleResult timed = time_interleaved(problem.subjects(), schedule, hooks);
@@ -169,11 +170,12 @@ void measure(const KernelOptions& options, DType dtype, int64_t mean_rows, Threa
   }
 }
 
-std::string table_of(const std::vector<KernelResult>& results, double peak) {
+std::string table_of(const std::vector<KernelResult>& results, const Peaks& peaks) {
   std::vector<std::vector<std::string>> lines;
   for (const KernelResult& r : results) {
     lines.push_back({fmt::format("{} {} rows x {}", dtype_name(r.dtype), r.mean_rows, r.groups), r.direction,
-                     fmt::format("{:.1f}", r.gmm / 1e9), fmt::format("{:.1f}", 100 * r.gmm / peak),
+                     fmt::format("{:.1f}", r.gmm / 1e9),
+                     fmt::format("{:.1f}", 100 * r.gmm / peaks.of(r.dtype).best),
                      fmt::format("{:.1f}", r.ragged_dot / 1e9), fmt::format("{:.1f}", r.dense / 1e9),
                      fmt::format("{:.2f}", r.gmm / r.dense)});
   }
@@ -181,7 +183,7 @@ std::string table_of(const std::vector<KernelResult>& results, double peak) {
       {"group", "direction", "gmm GF/s", "% of peak", "ragged_dot GF/s", "dense GF/s", "gmm/dense"}, lines);
 }
 
-std::string records_of(const std::vector<KernelResult>& results, double peak) {
+std::string records_of(const std::vector<KernelResult>& results, const Peaks& peaks) {
   std::string lines;
   for (const KernelResult& r : results) {
     lines += nlohmann::ordered_json{{"schema", "moehill/1"},
@@ -196,7 +198,8 @@ std::string records_of(const std::vector<KernelResult>& results, double peak) {
                                     {"gmm_gflops", r.gmm / 1e9},
                                     {"ragged_dot_gflops", r.ragged_dot / 1e9},
                                     {"dense_gflops", r.dense / 1e9},
-                                    {"peak_gflops", peak / 1e9}}
+                                    {"peak_gflops", peaks.of(r.dtype).best / 1e9},
+                                    {"peak_instruction", peaks.of(r.dtype).instruction}}
                  .dump() +
              "\n";
   }
@@ -220,20 +223,22 @@ int kernels_command(const std::vector<std::string>& args) {
   Yardstick yardstick(cpus);
   const int threads = options.threads > 0 ? static_cast<int>(options.threads) : static_cast<int>(cpus.size());
   ThreadTeam& team = yardstick.team(threads);
+  yardstick.watch({threads});
   std::vector<KernelResult> results;
   for (DType dtype : options.dtypes) {
     for (int64_t mean_rows : options.rows) measure(options, dtype, mean_rows, team, yardstick, results);
   }
-  const double peak = yardstick.peak_flops(threads);
+  const Peaks peaks = yardstick.peaks({threads});
   fmt::print(
       json_to_stdout ? stderr : stdout,
-      "{}peak {:.1f} GF/s on {} threads, register tile with operands in L1 {:.1f}; medians of {} interleaved "
-      "rounds; dense: OpenBLAS f32, same FLOPs\n",
-      table_of(results, peak), peak / 1e9, threads, yardstick.tile_flops(threads) / 1e9, options.iters);
+      "{}peak bf16 {:.1f} GF/s ({}), f32 {:.1f} GF/s ({}) on {} threads; kernels {}, f32 register tile with "
+      "operands in L1 {:.1f}; medians of {} interleaved rounds; dense: OpenBLAS f32, same FLOPs\n",
+      table_of(results, peaks), peaks.bf16.best / 1e9, peaks.bf16.instruction, peaks.f32.best / 1e9,
+      peaks.f32.instruction, threads, simd_target(), yardstick.tile_flops(threads) / 1e9, options.iters);
   if (json_to_stdout) {
-    fmt::print("{}", records_of(results, peak));
+    fmt::print("{}", records_of(results, peaks));
   } else if (!options.json.empty()) {
-    write_text_file(options.json, records_of(results, peak));
+    write_text_file(options.json, records_of(results, peaks));
   }
   return kExitDone;
 }

@@ -96,7 +96,7 @@ void Measurement::hold_to_checked(LivePoint& live) {
 
 void Measurement::check(LivePoint& live) {
   const Point& point = live.result.point;
-  ThreadTeam& team = yardstick_.team(yardstick_threads(point.config, job_));
+  ThreadTeam& team = yardstick_.team(threads_of(point.config, job_).num_threads);
   const CheckMode mode = point.config.block.part == StepPart::whole ? options_.check : CheckMode::off;
   live.result.check = check_block(live.run->tensors(), point.config.block.pass, mode, check_seed_, team);
   describe(live);
@@ -202,7 +202,7 @@ void Measurement::time(CommandResult* command) {
     hooks.agreed = [this](double elapsed) { return job_.largest(elapsed); };
   }
   hooks.after_round = [&](int64_t round) {
-    measure_together(yardstick_, job_, &Yardstick::measure_fma);
+    yardstick_.measure_peaks();
     progress_(round < 0 ? "warming up" : fmt::format("round {} of {}", round + 1, options_.schedule.iters));
   };
   ScheduleResult schedule = time_interleaved(steps, options_.schedule, hooks);
@@ -230,15 +230,7 @@ std::string Measurement::cache_state() const {
 
 std::vector<PointResult> Measurement::take_results() {
   std::vector<PointResult> results;
-  for (LivePoint& live : points_) {
-    const RunConfig& config = live.result.point.config;
-    const int num_threads = yardstick_threads(config, job_);
-    const bool here = config.mode != ParallelMode::none || job_.is_root();
-    live.result.peak_flops = job_.sum(here ? yardstick_.peak_flops(num_threads) : 0);
-    live.result.typical_peak_flops = job_.sum(here ? yardstick_.typical_peak_flops(num_threads) : 0);
-    live.result.read_bytes_per_s = job_.sum(here ? yardstick_.read_bytes_per_s(num_threads) : 0);
-    results.push_back(std::move(live.result));
-  }
+  for (LivePoint& live : points_) results.push_back(std::move(live.result));
   return results;
 }
 

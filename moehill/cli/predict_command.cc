@@ -85,6 +85,8 @@ Json to_json(const Expectation& e, const Hardware& hardware) {
   return {{"schema", "moehill/1"},
           {"command", "predict"},
           {"hardware", hardware.name},
+          {"peak_flops", hardware.peak(e.config.shape.dtype)},
+          {"peak_instruction", hardware.instruction(e.config.shape.dtype)},
           {"shape", to_string(e.config.shape)},
           {"spread", name_of(spread_of(e.config))},
           {"devices", e.config.num_devices},
@@ -243,7 +245,8 @@ int predict_command(const std::vector<std::string>& args) {
   const Routing routing = predicted_routing(options, shape, hardware);
   const std::vector<Expectation> expected = options.compare_paths ? expect_all(options, hardware, routing)
                                                                   : expect_modes(options, hardware, routing);
-  text += fmt::format("{} on {}\n{}", to_string(shape), hardware.name, spread_table(expected));
+  text += fmt::format("{} on {}\n{}{}", to_string(shape), hardware.name, peak_line(hardware, shape.dtype),
+                      spread_table(expected));
   if (!options.compare_paths) {
     for (const Expectation& e : expected)
       text += fmt::format("\n{} (the slowest device)\n{}", name_of(spread_of(e.config)),

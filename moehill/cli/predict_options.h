@@ -34,4 +34,7 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
 // The routing of a shape, with hot devices as the spread's.
 Routing predicted_routing(const PredictOptions& options, const MoeShape& shape, const Hardware& hardware);
 
+// The peak for a dtype with its instruction, and the memory's bandwidth, as one line.
+std::string peak_line(const Hardware& hardware, DType dtype);
+
 }  // namespace moehill

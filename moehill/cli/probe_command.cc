@@ -55,9 +55,11 @@ std::optional<ProbeOptions> parse_probe_options(const std::vector<std::string>& 
 std::string bandwidth_table(const Probe& probe) {
   std::vector<std::vector<std::string>> rows;
   for (const ThreadBandwidth& b : probe.bandwidth)
-    rows.push_back({std::to_string(b.threads), fmt::format("{:.1f}", b.read / 1e9),
-                    fmt::format("{:.1f}", b.copy / 1e9)});
-  return format_table({"threads", "read GB/s", "copy GB/s"}, rows);
+    rows.push_back(
+        {std::to_string(b.threads),
+         fmt::format("{:.1f} [{:.1f}..{:.1f}]", b.read.median / 1e9, b.read.min / 1e9, b.read.max / 1e9),
+         fmt::format("{:.1f}", b.copy / 1e9)});
+  return format_table({"threads", "read GB/s [all passes]", "copy GB/s"}, rows);
 }
 
 std::string numa_table(const Probe& probe) {
@@ -116,17 +118,21 @@ std::string repetitions(const Probe& probe) {
   return text;
 }
 
+std::string named(const std::string& instruction) { return instruction.empty() ? "not named" : instruction; }
+
 std::string describe(const Probe& probe) {
   const Hardware& h = probe.hardware;
   return fmt::format(
-      "{}, {} cores, {}, build {}, {:.0f} s; {}\nFMA peak {:.1f} GF/s on one core, {:.1f} on all; register "
-      "tile "
-      "{:.1f}\n\n{}\n{}{}\n{}links {}\n"
+      "{}, {} cores, {}, build {}, {:.0f} s; {}\n"
+      "peak f32 ({}) {:.1f} GF/s on one core, {:.1f} on all; bf16 ({}) {:.1f} and {:.1f}; f32 register tile "
+      "of the "
+      "kernels {:.1f}\n\n{}\n{}{}\n{}links {}\n"
       "rows: gather {:.2f}, combine {:.2f}, SwiGLU {:.2f} GB/s a core; plan {:.2f} ns an assignment; barrier "
       "{:.2f} us; "
       "a step {:.1f} us, a stage {:.1f} us\n",
       probe.cpu, probe.cores, probe.time_utc, probe.build, probe.seconds, repetitions(probe),
-      probe.fma_one / 1e9, probe.fma_all / 1e9, probe.tile_all / 1e9, bandwidth_table(probe),
+      named(h.f32_instruction), probe.f32_one / 1e9, probe.f32_all / 1e9, named(h.bf16_instruction),
+      probe.bf16_one / 1e9, probe.bf16_all / 1e9, probe.tile_all / 1e9, bandwidth_table(probe),
       numa_table(probe), gemm_table(h, probe.cores), collective_table(h), levels_line(probe),
       h.rows.gather / 1e9, h.rows.combine / 1e9, h.rows.swiglu / 1e9, 1e9 * h.plan_s_per_assignment,
       1e6 * h.barrier_s, 1e6 * h.start_s, 1e6 * h.stage_s);
@@ -152,8 +158,8 @@ std::string hardware_text(const Probe& probe, const std::string& path) {
   return with_sources(hardware_toml(
       h, {fmt::format("Measured by moehill probe on {} cores of {}, {}.", probe.cores, probe.cpu,
                       probe.time_utc),
-          "Peak: fused multiply-adds in registers, a core's share of all at once. Memory: "
-          "reading 256 MiB, one core and all.",
+          "Peak: the CPU's own instructions in registers, a core's share of all at once. Memory: "
+          "reading what no cache holds, one core and all.",
           "Curves: steps of calibration blocks, all cores at work. Collectives: devices of "
           "one thread each, " +
               std::string(probe.num_processes == 1 ? "in shared memory." : "the processes of a job.")}));

@@ -38,7 +38,11 @@ std::string data_file(const std::string& name) {
 void write_probe(const Probe& probe, const std::string& path) {
   Json bandwidth = Json::array();
   for (const ThreadBandwidth& b : probe.bandwidth)
-    bandwidth.push_back({{"threads", b.threads}, {"read_bytes_per_s", b.read}, {"copy_bytes_per_s", b.copy}});
+    bandwidth.push_back({{"threads", b.threads},
+                         {"read_bytes_per_s", b.read.median},
+                         {"read_min_bytes_per_s", b.read.min},
+                         {"read_max_bytes_per_s", b.read.max},
+                         {"copy_bytes_per_s", b.copy}});
   Json numa = Json::array();
   for (const NumaBandwidth& b : probe.numa)
     numa.push_back({{"cores_of", b.cores},
@@ -51,8 +55,10 @@ void write_probe(const Probe& probe, const std::string& path) {
                      {"cores", probe.cores},
                      {"build", probe.build},
                      {"seconds", probe.seconds},
-                     {"fma_one_core", probe.fma_one},
-                     {"fma_all_cores", probe.fma_all},
+                     {"fma_one_core", probe.f32_one},
+                     {"fma_all_cores", probe.f32_all},
+                     {"bf16_one_core", probe.bf16_one},
+                     {"bf16_all_cores", probe.bf16_all},
                      {"tile_all_cores", probe.tile_all},
                      {"bandwidth", bandwidth},
                      {"numa_pairs", numa},
@@ -81,12 +87,19 @@ Probe read_probe(const std::string& path) {
     probe.cores = json.at("cores");
     probe.build = json.at("build");
     probe.seconds = json.at("seconds");
-    probe.fma_one = json.at("fma_one_core");
-    probe.fma_all = json.at("fma_all_cores");
+    probe.f32_one = json.at("fma_one_core");
+    probe.f32_all = json.at("fma_all_cores");
+    // What has a default is missing in files of earlier builds.
+    probe.bf16_one = json.value("bf16_one_core", probe.f32_one);
+    probe.bf16_all = json.value("bf16_all_cores", probe.f32_all);
     probe.tile_all = json.at("tile_all_cores");
-    for (const Json& b : json.at("bandwidth"))
-      probe.bandwidth.push_back({b.at("threads"), b.at("read_bytes_per_s"), b.at("copy_bytes_per_s")});
-    // Files of earlier builds have none of these.
+    for (const Json& b : json.at("bandwidth")) {
+      const double read = b.at("read_bytes_per_s");
+      probe.bandwidth.push_back(
+          {b.at("threads"),
+           {read, b.value("read_min_bytes_per_s", read), b.value("read_max_bytes_per_s", read)},
+           b.at("copy_bytes_per_s")});
+    }
     for (const Json& b : json.value("numa_pairs", Json::array()))
       probe.numa.push_back(
           {b.at("cores_of"), b.at("memory_of"), b.at("read_bytes_per_s"), b.at("copy_bytes_per_s")});

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "moehill/bench/statistics.h"
 #include "moehill/cli/probe_blocks.h"
 #include "moehill/cli/yardstick.h"
 #include "moehill/kernels/peak.h"
@@ -18,14 +19,60 @@ namespace {
 
 constexpr double kPatience_s = 15;  // with cores that other work takes
 
-void measure_bandwidth(Yardstick& yardstick, int cores, CoreWatch& watch, Probe& probe) {
+ReadBandwidth best_read(ThreadTeam& team, ThreadTeam& owner, int64_t bytes, CoreWatch& watch) {
+  constexpr int kPasses = 5;
+  const ReadMemory memory(owner, bytes);
+  std::vector<double> all;
+  ReadBandwidth best;
+  best.median = watch.best_of([&] {
+    std::vector<double> passes;
+    for (int i = 0; i < kPasses; ++i) passes.push_back(memory.read(team).rate());
+    all.insert(all.end(), passes.begin(), passes.end());
+    return median_of(passes);
+  });
+  const auto [min, max] = std::minmax_element(all.begin(), all.end());
+  best.min = *min;
+  best.max = *max;
+  return best;
+}
+
+int64_t bytes_to_read(const Topology& topology) {
+  return read_memory_bytes(topology.l3_bytes * std::max(1, topology.num_l3));
+}
+
+void measure_bandwidth(Yardstick& yardstick, const Topology& topology, CoreWatch& watch, Probe& probe) {
+  const int cores = topology.num_cores;
   for (int threads = 1; threads <= cores;
        threads = threads < cores ? std::min(2 * threads, cores) : cores + 1) {
     ThreadTeam& team = yardstick.team(threads);
-    const auto on_team = [&](double (*measure)(ThreadTeam&)) {
-      return watch.best_of([&] { return measure_pinned(team, measure); });
+    const ReadBandwidth read = measure_pinned(
+        team, [&](ThreadTeam&) { return best_read(team, team, bytes_to_read(topology), watch); });
+    const double copy = watch.best_of(
+        [&] { return measure_pinned(team, [](ThreadTeam& t) { return measure_copy_bandwidth(t); }); });
+    probe.bandwidth.push_back({threads, read, copy});
+  }
+}
+
+// By the fastest instruction on all cores; f32's serve bf16 too.
+void measure_peaks(Yardstick& yardstick, int cores, CoreWatch& watch, Probe& probe) {
+  for (const PeakKernel& kernel : peak_kernels()) {
+    const auto rate = [&](int threads) {
+      return watch.best_of([&] {
+        return measure_pinned(yardstick.team(threads),
+                              [&](ThreadTeam& team) { return measure_peak(team, kernel); });
+      });
     };
-    probe.bandwidth.push_back({threads, on_team(measure_read_bandwidth), on_team(measure_copy_bandwidth)});
+    const double one = rate(1), all = rate(cores);
+    if (kernel.dtype == DType::f32 && all > probe.f32_all) {
+      probe.f32_one = one;
+      probe.f32_all = all;
+      probe.hardware.f32_instruction = kernel.instruction;
+    }
+    if (all > probe.bf16_all) {
+      probe.bf16_one = one;
+      probe.bf16_all = all;
+      probe.hardware.bf16_instruction = kernel.instruction;
+    }
   }
 }
 
@@ -44,14 +91,10 @@ void measure_numa_pairs(const Topology& topology, CoreWatch& watch, Probe& probe
   for (size_t c = 0; c < teams.size(); ++c) {
     for (size_t m = 0; m < teams.size(); ++m) {
       if (teams[c] == nullptr || teams[m] == nullptr) continue;  // memory alone, or cores that we may not use
-      const auto best = [&](double (*measure)(ThreadTeam&, ThreadTeam&)) {
-        return watch.best_of([&] {
-          const PinScope pinned(teams[c]->cpus().front());
-          return measure(*teams[c], *teams[m]);
-        });
-      };
-      probe.numa.push_back({static_cast<int>(c), static_cast<int>(m), best(measure_read_bandwidth),
-                            best(measure_copy_bandwidth)});
+      const PinScope pinned(teams[c]->cpus().front());
+      const double copy = watch.best_of([&] { return measure_copy_bandwidth(*teams[c], *teams[m]); });
+      probe.numa.push_back({static_cast<int>(c), static_cast<int>(m),
+                            best_read(*teams[c], *teams[m], bytes_to_read(topology), watch).median, copy});
     }
   }
 }
@@ -63,10 +106,11 @@ void describe(const Environment& environment, Probe& probe) {
   h.source = "moehill probe on " + topology.cpu_model + ", " + probe.time_utc;
   h.efficiency_source = "steps of calibration blocks, stage by stage, the median of three or five";
   h.unit = "core";
-  h.peak_f32 = h.peak_bf16 = probe.fma_all / topology.num_cores;
-  h.memory_bytes_per_s = probe.bandwidth.front().read;
+  h.peak_f32 = probe.f32_all / topology.num_cores;
+  h.peak_bf16 = probe.bf16_all / topology.num_cores;
+  h.memory_bytes_per_s = probe.bandwidth.front().read.median;
   for (const ThreadBandwidth& b : probe.bandwidth)
-    h.node_memory_bytes_per_s = std::max(h.node_memory_bytes_per_s, b.read);
+    h.node_memory_bytes_per_s = std::max(h.node_memory_bytes_per_s, b.read.median);
   h.memory_bytes = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
   const double sizes[] = {static_cast<double>(topology.l1d_bytes), static_cast<double>(topology.l2_bytes),
                           static_cast<double>(topology.l3_bytes)};
@@ -97,10 +141,9 @@ Probe measure_probe(const Environment& environment, const JobLinks& job_links,
   const auto rate = [&](int threads, double (*measure)(ThreadTeam&)) {
     return watch.best_of([&] { return measure_pinned(yardstick.team(threads), measure); });
   };
-  probe.fma_one = rate(1, measure_fma_peak);
-  probe.fma_all = rate(cores, measure_fma_peak);
+  measure_peaks(yardstick, cores, watch, probe);
   probe.tile_all = rate(cores, measure_tile_peak);
-  measure_bandwidth(yardstick, cores, watch, probe);
+  measure_bandwidth(yardstick, topology, watch, probe);
   measure_numa_pairs(topology, watch, probe);
   describe(environment, probe);
   Hardware& hardware = probe.hardware;

@@ -17,10 +17,10 @@ struct Source {
 
 constexpr Source kSources[] = {
     {"", "units_per_device", "a device is one core"},
-    {"peak_flops", "f32", "multiply-adds in registers, all cores at once, by core; the best of three"},
-    {"peak_flops", "bf16", "products and sums are f32 on a CPU"},
-    {"memory", "bytes_per_s", "one core reading 256 MiB; the best of three"},
-    {"memory", "node_bytes_per_s", "all cores reading 256 MiB; the best of three"},
+    {"peak_flops", "f32", "in registers, all cores at once, by core; the best of three"},
+    {"peak_flops", "bf16", "the same by the fastest instruction for bf16"},
+    {"memory", "bytes_per_s", "one core reading; the best of three medians of five passes"},
+    {"memory", "node_bytes_per_s", "all cores reading; the best of three medians of five passes"},
     {"memory", "bytes", "physical memory, by the operating system"},
     {"cache", "bytes", "hwloc"},
     {"cache", "units", "hwloc: cores that share it"},

@@ -69,7 +69,7 @@ int profile_command(const std::vector<std::string>& args, const Job& job) {
         explain_blocks(options.bench.blocks, plain_points.front().config.shape, environment.topology));
     return kExitDone;
   }
-  Yardstick yardstick(environment.topology.core_cpus, first_own_cpu(job, options.bench));
+  Yardstick yardstick(environment.topology.core_cpus, job, first_own_cpu(job, options.bench));
   std::vector<Point> points = plain_points;
   BenchPredictions predictions;  // every path is given: none is chosen here
   job.on_root([&] { predictions = predict_points(options.bench, environment, points); });

@@ -116,6 +116,34 @@ Json time_json(const PointResult& result) {
   return json;
 }
 
+Json instruction_json(const InstructionPeak& peak) {
+  return peak.best > 0 ? Json(peak.instruction) : Json(nullptr);
+}
+
+// The point's own peak first, then those of both dtypes.
+Json peak_json(const PointResult& result) {
+  const Peaks& peaks = result.peaks;
+  const InstructionPeak& own = result.peak();
+  const auto teraflops = [](const InstructionPeak& peak) {
+    return number_if(peak.best > 0, peak.best / 1e12);
+  };
+  const auto gigabytes = [&](double rate) { return number_if(peaks.read.median > 0, rate / 1e9); };
+  const bool ok = own.best > 0 && result.trusted();
+  return {{"dtype", dtype_name(result.point.config.shape.dtype)},
+          {"instruction", instruction_json(own)},
+          {"tflops_measured", teraflops(own)},
+          {"tflops_typical", number_if(own.best > 0, own.typical / 1e12)},
+          {"fraction", number_if(ok, ok ? peak_fraction(result) : 0)},
+          {"tflops_f32", teraflops(peaks.f32)},
+          {"tflops_bf16", teraflops(peaks.bf16)},
+          {"instruction_f32", instruction_json(peaks.f32)},
+          {"instruction_bf16", instruction_json(peaks.bf16)},
+          {"read_gbps",
+           {{"median", gigabytes(peaks.read.median)},
+            {"min", gigabytes(peaks.read.min)},
+            {"max", gigabytes(peaks.read.max)}}}};
+}
+
 void add_throughput(Json& json, const PointResult& result) {
   const bool ok = result.trusted();
   const double tflops = ok ? model_flops_per_s(result) / 1e12 : 0;
@@ -123,16 +151,16 @@ void add_throughput(Json& json, const PointResult& result) {
   json["tflops_executed"] = number_if(ok, ok ? executed_flops_per_s(result) / 1e12 : 0);
   json["tflops_per_device"] = number_if(ok, tflops / result.point.config.num_devices);
   json["tokens_per_s"] = number_if(ok, ok ? tokens_per_s(result) : 0);
-  json["peak"] = {{"tflops_measured", number_if(result.peak_flops > 0, result.peak_flops / 1e12)},
-                  {"tflops_typical", number_if(result.peak_flops > 0, result.typical_peak_flops / 1e12)},
-                  {"fraction", number_if(ok && result.peak_flops > 0, ok ? peak_fraction(result) : 0)},
-                  {"read_gbps", number_if(result.read_bytes_per_s > 0, result.read_bytes_per_s / 1e9)}};
+  json["peak"] = peak_json(result);
 }
 
 Json stages_json(const PointResult& result) {
   Json forward = Json::object(), backward = Json::object();
   if (result.stage_samples.empty())
-    return {{"forward", forward}, {"backward", backward}, {"unaccounted_s", nullptr}};
+    return {{"forward", forward},
+            {"backward", backward},
+            {"unaccounted_s", nullptr},
+            {"too_much_unaccounted", nullptr}};
   const StageSeconds stages = stages_of_median(result);
   for (int i = 0; i < kNumStages; ++i) {
     if (stages.seconds[i] <= 0) continue;
@@ -145,6 +173,7 @@ Json stages_json(const PointResult& result) {
   return {{"forward", forward},
           {"backward", backward},
           {"unaccounted_s", number(stages.unaccounted)},
+          {"too_much_unaccounted", stages.too_much_unaccounted()},
           {"step_s", number(stages.step)},
           {"devices", devices},
           {"slowest_device", stages.slowest},

@@ -33,9 +33,7 @@ PointResult made_up_result(ParallelMode mode, double median) {
   r.check.grad_rel_err = {{"dw1", 2e-3}, {"dx", 1e-3}};
   r.check.worst_row = "dw1 expert 3 row 17: 2.0e-03";
   r.plan_hash = mode == ParallelMode::ep ? 7 : 5;
-  r.peak_flops = 1e11;
-  r.typical_peak_flops = 9e10;
-  r.read_bytes_per_s = 2e10;
+  r.peaks = {{"fma", 1e11, 9e10}, {"dot", 2e11, 1.8e11}, {2e10, 1.9e10, 2.2e10}};
   return r;
 }
 
@@ -129,10 +127,12 @@ TEST(Record, GoldenKeys) {
   EXPECT_EQ(keys(record["time_s"]),
             (std::vector<std::string>{"median", "ci_lo", "ci_hi", "min", "max", "n", "coverage", "samples"}));
   EXPECT_EQ(keys(record["peak"]),
-            (std::vector<std::string>{"tflops_measured", "tflops_typical", "fraction", "read_gbps"}));
+            (std::vector<std::string>{"dtype", "instruction", "tflops_measured", "tflops_typical", "fraction",
+                                      "tflops_f32", "tflops_bf16", "instruction_f32", "instruction_bf16",
+                                      "read_gbps"}));
   EXPECT_EQ(keys(record["stages"]),
-            (std::vector<std::string>{"forward", "backward", "unaccounted_s", "step_s", "devices",
-                                      "slowest_device", "busy_max_over_mean"}));
+            (std::vector<std::string>{"forward", "backward", "unaccounted_s", "too_much_unaccounted",
+                                      "step_s", "devices", "slowest_device", "busy_max_over_mean"}));
   EXPECT_EQ(record["stages"]["devices"].size(), 2u);
   EXPECT_EQ(keys(record["stages"]["devices"][0]), (std::vector<std::string>{"busy_s", "wait_s"}));
   EXPECT_EQ(keys(record["comm"]),

@@ -66,7 +66,10 @@ RecordedStep step_of_record(const Json& record) {
   if (record.at("time_s").at("median").is_number()) step.time_s = record["time_s"]["median"];
   const Json& peak = record.at("peak");
   if (peak.at("tflops_measured").is_number()) step.peak_flops = 1e12 * peak["tflops_measured"].get<double>();
-  if (peak.at("read_gbps").is_number()) step.read_bytes_per_s = 1e9 * peak["read_gbps"].get<double>();
+  if (peak.contains("instruction") && peak["instruction"].is_string()) step.instruction = peak["instruction"];
+  const Json& read = peak.at("read_gbps");  // a number in records before 2026-11-28
+  const Json& gigabytes = read.is_object() ? read.at("median") : read;
+  if (gigabytes.is_number()) step.read_bytes_per_s = 1e9 * gigabytes.get<double>();
   for (const char* pass : {"forward", "backward"}) {
     for (const auto& [stage, seconds] : record.at("stages").at(pass).items())
       step.stages.push_back({stage, seconds});

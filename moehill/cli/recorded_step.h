@@ -16,7 +16,9 @@ struct RecordedStep {
   RunConfig config;
   Routing routing;
   double time_s = 0, comm_s = 0;
-  double peak_flops = 0, read_bytes_per_s = 0;  // measured beside it on all its cores; 0: the hardware's
+  // Measured beside it on all its cores, the peak for its dtype; 0: the hardware's.
+  double peak_flops = 0, read_bytes_per_s = 0;
+  std::string instruction;  // of the peak; empty: not named
   std::vector<StageMeasurement> stages;
 };
 

@@ -48,5 +48,28 @@ TEST(RecordedStep, HasTheRoutingOfTheRecord) {
   std::filesystem::remove(path);
 }
 
+TEST(RecordedStep, HasThePeakOfItsDtypeWithItsInstructionAndTheBandwidth) {
+  const std::string path = testing::TempDir() + "recorded_peak.jsonl";
+  const auto options = parse_bench_options({"--tokens", "96", "--hidden", "32", "--mlp-dim", "16",
+                                            "--experts", "8", "--topk", "2", "--threads-per-device", "2"});
+  Json record = record_of(*options, expand_points(*options, 2).front());
+  const auto read = [&] {
+    std::ofstream(path) << record.dump() << "\n";
+    return steps_of_records(path).front();
+  };
+  record["peak"] = {{"dtype", "bf16"},
+                    {"instruction", "dot"},
+                    {"tflops_measured", 1.5},
+                    {"read_gbps", {{"median", 40}, {"min", 38}, {"max", 44}}}};
+  EXPECT_EQ(read().peak_flops, 1.5e12);
+  EXPECT_EQ(read().instruction, "dot");
+  EXPECT_EQ(read().read_bytes_per_s, 40e9);
+  record["peak"] = {{"tflops_measured", 1.5}, {"read_gbps", 41}};  // before 2026-11-28
+  EXPECT_EQ(read().peak_flops, 1.5e12);
+  EXPECT_EQ(read().instruction, "");
+  EXPECT_EQ(read().read_bytes_per_s, 41e9);
+  std::filesystem::remove(path);
+}
+
 }  // namespace
 }  // namespace moehill

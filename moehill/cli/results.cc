@@ -58,7 +58,7 @@ double tokens_per_s(const PointResult& result) {
   return static_cast<double>(result.point.config.shape.tokens) / median_seconds(result);
 }
 
-double peak_fraction(const PointResult& result) { return executed_flops_per_s(result) / result.peak_flops; }
+double peak_fraction(const PointResult& result) { return executed_flops_per_s(result) / result.peak().best; }
 
 StageSeconds stages_of_median(const PointResult& result) {
   const double median = median_seconds(result);

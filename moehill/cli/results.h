@@ -12,6 +12,7 @@
 #include "moehill/cli/environment.h"
 #include "moehill/cli/overlap.h"
 #include "moehill/cli/points.h"
+#include "moehill/cli/yardstick.h"
 #include "moehill/model/predict.h"
 #include "moehill/routing/skew.h"
 #include "moehill/routing/statistics.h"
@@ -47,10 +48,11 @@ struct PointResult {
   CheckResult check;
   std::optional<Prediction> prediction;  // where there is a probe of this machine
   uint64_t plan_hash = 0, output_hash = 0;
-  std::vector<int> cpus;          // of the devices' threads, device by device; empty: not pinned
-  double typical_peak_flops = 0;  // the median of the bursts whose best is peak_flops
-  double peak_flops = 0, read_bytes_per_s = 0;  // FLOP/s and B/s of the threads that this point uses
+  std::vector<int> cpus;  // of the devices' threads, device by device; empty: not pinned
+  Peaks peaks;            // of the threads that this point uses
 
+  // Of the point's own dtype.
+  const InstructionPeak& peak() const { return peaks.of(point.config.shape.dtype); }
   bool timed() const { return !samples.empty(); }
   // A figure of throughput exists only for what was timed and has passed the check.
   bool trusted() const { return timed() && check.status == "passed"; }
@@ -81,12 +83,16 @@ double executed_flops_per_s(const PointResult& result);
 double tokens_per_s(const PointResult& result);
 double peak_fraction(const PointResult& result);
 
+inline constexpr double kMostUnaccounted = 0.05;  // of a step
+
 // The step that is nearest to the median: its own time, the stages of the device that the others waited for,
 // what they leave of that time, and all devices.
 struct StageSeconds {
   std::vector<double> seconds;  // [kNumStages]
   double step = 0;
   double unaccounted = 0;
+  // Above 5 % of the step: time that no stage explains.
+  bool too_much_unaccounted() const { return unaccounted > kMostUnaccounted * step; }
   size_t slowest = 0;
   double busy_max_over_mean = 1;  // over the devices
   std::vector<DeviceSeconds> devices;

@@ -134,6 +134,15 @@ Json to_json(const StageBound& b) {
           {"achieved", b.measured_s > 0 ? Json(b.achieved()) : Json(nullptr)}};
 }
 
+// What was measured beside the step stands for the hardware's.
+void use_measured(const RecordedStep& step, double all_units, Hardware& h) {
+  if (step.peak_flops > 0) {
+    h.peak_f32 = h.peak_bf16 = step.peak_flops / all_units;
+    h.f32_instruction = h.bf16_instruction = step.instruction;
+  }
+  if (step.read_bytes_per_s > 0) h.node_memory_bytes_per_s = step.read_bytes_per_s;
+}
+
 }  // namespace
 
 int roofline_command(const std::vector<std::string>& args) {
@@ -149,12 +158,12 @@ int roofline_command(const std::vector<std::string>& args) {
     Hardware h = chosen.hardware;
     const int units = step.config.threads_per_device;
     const double all_units = static_cast<double>(units) * step.config.num_devices;
-    if (step.peak_flops > 0) h.peak_f32 = h.peak_bf16 = step.peak_flops / all_units;
-    if (step.read_bytes_per_s > 0) h.node_memory_bytes_per_s = step.read_bytes_per_s;
+    use_measured(step, all_units, h);
+    const DType dtype = step.config.shape.dtype;
     const PlanCounts counts = count_plan(step.routing, step.config.block.capacity, step.config.num_devices);
     const Roofline r = roofline(work_problem(step.config), counts, h, units, step.stages, step.time_s);
-    text += fmt::format("{} on {}, {}x{}\n{}{}\n", step.label, h.name, step.config.num_devices, units,
-                        stage_table(r), communication_lines(step, r, h));
+    text += fmt::format("{} on {}, {}x{}\n{}{}{}\n", step.label, h.name, step.config.num_devices, units,
+                        peak_line(h, dtype), stage_table(r), communication_lines(step, r, h));
     Json stages = Json::array();
     for (const StageBound& b : r.stages) stages.push_back(to_json(b));
     lines += Json{{"schema", "moehill/1"},
@@ -163,6 +172,8 @@ int roofline_command(const std::vector<std::string>& args) {
                   {"label", step.label},
                   {"devices", step.config.num_devices},
                   {"units_per_device", units},
+                  {"peak_flops", h.peak(dtype)},
+                  {"peak_instruction", h.instruction(dtype)},
                   {"stages", stages},
                   {"total", to_json(r.total)},
                   {"sent_bytes", r.sent_bytes}}

@@ -186,7 +186,8 @@ int sweep_command(const std::vector<std::string>& args) {
   const ExperimentFile file = read_experiment(options->file, sweep_option_names);
   const Environment environment = detect_environment();
   const SweepHost host = make_sweep_host(
-      environment, RunPredictor(probed_hardware(environment), measure_speed(environment.topology)));
+      environment, RunPredictor(probed_hardware(environment),
+                                measure_speed(environment.topology, environment.topology.num_cores)));
   const std::string database = database_path(options->database);
   const Sizing sizing = choose_sizing(*options, database, file, host);
   SweepPlan plan = make_plan(file, host, sizing);

@@ -18,12 +18,13 @@ double weight_gb(const MoeShape& s) {
 
 }  // namespace
 
-MachineSpeed measure_speed(const Topology& topology) {
+MachineSpeed measure_speed(const Topology& topology, int num_threads) {
   Yardstick yardstick(topology.core_cpus);
-  yardstick.team(topology.num_cores);
-  for (int i = 0; i < 3; ++i) yardstick.measure_fma();
+  yardstick.watch({num_threads});
+  for (int i = 0; i < 3; ++i) yardstick.measure_peaks();
   yardstick.measure_bandwidth();
-  return {yardstick.peak_flops(topology.num_cores), yardstick.read_bytes_per_s(topology.num_cores)};
+  const Peaks peaks = yardstick.peaks({num_threads});
+  return {peaks.f32.best, peaks.read.median};
 }
 
 double RunPredictor::run_seconds(const BenchOptions& options, const std::vector<Point>& points) {

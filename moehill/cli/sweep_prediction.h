@@ -12,8 +12,8 @@
 
 namespace moehill {
 
-// FLOP/s and B/s of all cores, measured now; about a second.
-MachineSpeed measure_speed(const Topology& topology);
+// FLOP/s by f32's multiply-adds and B/s of so many threads of this process, measured now; about a second.
+MachineSpeed measure_speed(const Topology& topology, int num_threads);
 
 class RunPredictor {
  public:

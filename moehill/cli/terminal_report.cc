@@ -38,7 +38,7 @@ std::vector<std::string> result_row(const PointResult& result, const Unit& unit)
   if (result.trusted()) {
     row.push_back(fmt::format("{:.1f}", model_flops_per_s(result) * unit.factor));
     row.push_back(fmt::format("{:.0f}", tokens_per_s(result)));
-    row.push_back(result.peak_flops > 0 ? fmt::format("{:.1f}", 100 * peak_fraction(result)) : "-");
+    row.push_back(result.peak().best > 0 ? fmt::format("{:.1f}", 100 * peak_fraction(result)) : "-");
   } else {
     row.insert(row.end(), 3, "-");
   }
@@ -57,6 +57,12 @@ std::string device_lines(const StageSeconds& stages) {
   return text + "\n";
 }
 
+std::string unaccounted_line(const StageSeconds& stages) {
+  if (!stages.too_much_unaccounted()) return "";
+  return fmt::format("unaccounted: {:.2f} ms are in no stage, more than {:.0f} % of the step\n",
+                     1e3 * stages.unaccounted, 100 * kMostUnaccounted);
+}
+
 std::string stage_table(const PointResult& result) {
   const StageSeconds stages = stages_of_median(result);
   std::vector<std::vector<std::string>> rows;
@@ -71,7 +77,8 @@ std::string stage_table(const PointResult& result) {
   add("", "unaccounted", stages.unaccounted);
   return fmt::format("\nstages of {} (slowest device, the step of {:.2f} ms)\n", result.point.label,
                      1e3 * stages.step) +
-         format_table({"stage", "pass", "ms", "% of step"}, rows) + device_lines(stages);
+         format_table({"stage", "pass", "ms", "% of step"}, rows) + unaccounted_line(stages) +
+         device_lines(stages);
 }
 
 std::string verdict_sentence(const Comparison& c, const PointResult& none, const PointResult& ep) {
@@ -97,6 +104,27 @@ std::string verdict_sentence(const Comparison& c, const PointResult& none, const
   return "";
 }
 
+// Both peaks with their instructions, beside the target that the kernels are compiled for.
+std::string peak_lines(const PointResult& result, const std::string& kernels) {
+  const InstructionPeak& own = result.peak();
+  if (own.best <= 0) return "";
+  const auto text_of = [](const char* dtype, const InstructionPeak& peak) {
+    return fmt::format("{} {:.1f} GF/s ({})", dtype, peak.best / 1e9, peak.instruction);
+  };
+  const RunConfig& config = result.point.config;
+  std::string text = fmt::format(
+      "peak measured between the rounds: {}, {} on {} threads; kernels {}\n"
+      "reading {:.1f} GB/s [{:.1f}..{:.1f}]\n",
+      text_of("bf16", result.peaks.bf16), text_of("f32", result.peaks.f32),
+      config.num_devices * config.threads_per_device, kernels, result.peaks.read.median / 1e9,
+      result.peaks.read.min / 1e9, result.peaks.read.max / 1e9);
+  if (own.typical < kPeakShare * own.best)
+    text += fmt::format(
+        "disturbed: half of the peak's bursts gave {:.1f} GF/s or less; other work takes part of the cores\n",
+        own.typical / 1e9);
+  return text;
+}
+
 }  // namespace
 
 std::string describe_command(const std::vector<Point>& points, const Environment& environment,
@@ -118,19 +146,7 @@ std::string result_table(const CommandResult& result) {
   for (const PointResult& point : result.points) rows.push_back(result_row(point, unit));
   std::string text = format_table(
       {"point", "devices", "ms median [interval]", unit.name, "tokens/s", "% of peak", "check"}, rows);
-  const PointResult& first = result.points.front();
-  if (first.peak_flops > 0) {
-    text += fmt::format("peak measured between the rounds: {:.1f} GF/s on {} threads, reading {:.1f} GB/s\n",
-                        first.peak_flops / 1e9,
-                        first.point.config.num_devices * first.point.config.threads_per_device,
-                        first.read_bytes_per_s / 1e9);
-    if (first.typical_peak_flops < kPeakShare * first.peak_flops)
-      text += fmt::format(
-          "disturbed: half of the peak's bursts gave {:.1f} GF/s or less; other work takes part of the "
-          "cores\n",
-          first.typical_peak_flops / 1e9);
-  }
-  return text;
+  return text + peak_lines(result.points.front(), result.environment.kernel);
 }
 
 std::string overlap_lines(const CommandResult& result) {

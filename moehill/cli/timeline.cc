@@ -53,7 +53,7 @@ TraceFacts arguments_of(const PointResult& result, size_t device, Stage stage, d
   if (work == nullptr) return facts;
   if (!work->gemms.empty()) add_experts(result, device, *work, facts);
   if (work->flops > 0) {
-    const double peak = result.peak_flops / result.point.config.num_devices;
+    const double peak = result.peak().best / result.point.config.num_devices;
     facts.emplace_back("flops", work->flops);
     if (peak > 0 && seconds > 0) facts.emplace_back("peak_fraction", work->flops / seconds / peak);
   }
@@ -185,7 +185,8 @@ Trace make_timeline(const PointResult& result, double clock_uncertainty) {
   trace.facts = {{"point", result.point.label},
                  {"clock_uncertainty_us", 1e6 * clock_uncertainty},
                  {"dropped_events", num_dropped},
-                 {"peak_flops", result.peak_flops}};
+                 {"peak_flops", result.peak().best},
+                 {"peak_instruction", result.peak().instruction}};
   return trace;
 }
 

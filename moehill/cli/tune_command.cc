@@ -56,11 +56,11 @@ void fit_memory(const Point& base, std::vector<BlockSizes>& sets) {
 
 double guessed_step_seconds(const Point& base, Yardstick& yardstick) {
   const int num_threads = base.config.num_devices * base.config.threads_per_device;
-  yardstick.team(num_threads);
-  for (int i = 0; i < 3; ++i) yardstick.measure_fma();
+  yardstick.watch({num_threads});
+  for (int i = 0; i < 3; ++i) yardstick.measure_peaks();
   const MoeShape& shape = base.config.shape;
   return model_flops(shape, base.config.block.pass, shape.assignments()) / kGuessedFraction /
-         yardstick.peak_flops(num_threads);
+         yardstick.peaks({num_threads}).of(shape.dtype).best;
 }
 
 std::string set_name(const BlockSizes& blocks, size_t index) {

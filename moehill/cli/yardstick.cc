@@ -1,76 +1,164 @@
 #include "moehill/cli/yardstick.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "moehill/bench/statistics.h"
-#include "moehill/kernels/peak.h"
-#include "moehill/machine/pinning.h"
+#include "moehill/machine/topology.h"
 
 namespace moehill {
+namespace {
 
-double measure_pinned(ThreadTeam& team, double (*measure)(ThreadTeam&)) {
-  const std::vector<int>& cpus = team.cpus();
-  const auto pinned = cpus.empty() ? nullptr : std::make_unique<PinScope>(cpus.front());
-  return measure(team);
+constexpr int kBursts = 2;      // of a measurement, which is the better one
+constexpr int kReadPasses = 5;  // of a measurement
+
+InstructionPeak peak_of(const char* instruction, const std::vector<double>& samples) {
+  return {instruction, *std::max_element(samples.begin(), samples.end()), median_of(samples)};
 }
 
-Yardstick::Yardstick(std::vector<int> node_cpus, int64_t first)
-    : node_cpus_(std::move(node_cpus)), own_first_(node_cpus_) {
+}  // namespace
+
+PointThreads threads_of(const RunConfig& config, const Job& job) {
+  const bool alone = config.mode == ParallelMode::none;
+  const bool one_device = job.session() != nullptr || alone;
+  return {one_device ? config.threads_per_device : config.num_devices * config.threads_per_device,
+          alone && job.num_processes() > 1};
+}
+
+double rate_together(const std::vector<Burst>& bursts) {
+  Burst all{0, std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()};
+  for (const Burst& burst : bursts) {
+    if (burst.amount <= 0) continue;
+    all.amount += burst.amount;
+    all.begin = std::min(all.begin, burst.begin);
+    all.end = std::max(all.end, burst.end);
+  }
+  return all.amount > 0 ? all.rate() : 0;
+}
+
+Yardstick::Yardstick(std::vector<int> node_cpus, Job job, int64_t first)
+    : job_(job), node_cpus_(std::move(node_cpus)), own_first_(node_cpus_) {
   if (first < std::ssize(own_first_))
     std::rotate(own_first_.begin(), own_first_.begin() + first, own_first_.end());
 }
 
 ThreadTeam& Yardstick::team(int num_threads) {
-  Team& team = teams_[num_threads];
-  if (team.threads == nullptr) {
+  std::unique_ptr<ThreadTeam>& team = teams_[num_threads];
+  if (team == nullptr) {
     const bool fits = num_threads <= static_cast<int>(own_first_.size());
     const std::vector<int> cpus(own_first_.begin(), own_first_.begin() + (fits ? num_threads : 0));
-    team.threads = std::make_unique<ThreadTeam>(num_threads, cpus);
+    team = std::make_unique<ThreadTeam>(num_threads, cpus);
   }
-  return *team.threads;
+  return *team;
 }
 
-void Yardstick::measure_fma() {
-  for (auto& [num_threads, team] : teams_)
-    team.flops.push_back(measure_pinned(*team.threads, measure_fma_peak));
-  ++num_measurements_;
+// Between hosts alone: the processes of one share its clock.
+std::vector<ClockReading> Yardstick::read_clocks() const {
+  const bool several = job_.session() != nullptr && job_.session()->num_nodes() > 1;
+  return several ? job_.read_clocks() : std::vector<ClockReading>(static_cast<size_t>(job_.num_processes()));
 }
 
-void Yardstick::measure_tile() {
-  for (auto& [num_threads, team] : teams_)
-    team.tile.push_back(measure_pinned(*team.threads, measure_tile_peak));
+// This process's part of a burst that all begin together; nothing where it has none.
+template <typename Measure>
+Burst Yardstick::measure_here(PointThreads threads, const Measure& measure) {
+  job_.wait_quietly();
+  if (takes_part(threads))
+    team(threads.num_threads).run([](int) {});  // to wake them takes a fifth of a burst
+  job_.barrier();
+  return takes_part(threads) ? measure_pinned(team(threads.num_threads), measure) : Burst{};
+}
+
+// On the first process the rate of each burst of the job.
+std::vector<double> Yardstick::rates(const std::vector<Burst>& own,
+                                     const std::vector<ClockReading>& before) const {
+  std::vector<double> values;
+  for (const Burst& burst : own) values.insert(values.end(), {burst.amount, burst.begin, burst.end});
+  job_.wait_quietly();
+  const std::vector<std::vector<double>> all = job_.gather(values);
+  const std::vector<ClockReading> after = read_clocks();
+  std::vector<double> rates;
+  for (size_t i = 0; i < own.size() && !all.empty(); ++i) {
+    std::vector<Burst> bursts;
+    for (size_t rank = 0; rank < all.size(); ++rank) {
+      const double* burst = &all[rank][3 * i];
+      bursts.push_back({burst[0], on_first_clock(burst[1], before[rank], after[rank]),
+                        on_first_clock(burst[2], before[rank], after[rank])});
+    }
+    rates.push_back(rate_together(bursts));
+  }
+  return rates;
+}
+
+void Yardstick::measure_peaks() {
+  const std::vector<ClockReading> clocks = read_clocks();
+  const size_t num_kernels = peak_kernels().size();
+  std::vector<Burst> own;  // [measured][kernel][kBursts]
+  for (const auto& [threads, samples] : measured_) {
+    for (const PeakKernel& kernel : peak_kernels()) {
+      for (int i = 0; i < kBursts; ++i)
+        own.push_back(measure_here(threads, [&](ThreadTeam& team) { return run_burst(team, kernel); }));
+    }
+  }
+  const std::vector<double> all = rates(own, clocks);
+  auto at = all.begin();
+  for (auto& [threads, samples] : measured_) {
+    samples.flops.resize(num_kernels);
+    for (size_t k = 0; k < num_kernels && at != all.end(); ++k, at += kBursts)
+      samples.flops[k].push_back(*std::max_element(at, at + kBursts));
+  }
+}
+
+// The processes of a node share what is beyond its caches; one alone has all of it.
+std::unique_ptr<ReadMemory> Yardstick::memory_for(PointThreads threads) {
+  if (!takes_part(threads)) return nullptr;
+  const Topology topology = detect_topology();
+  const int nodes = job_.session() == nullptr ? 1 : job_.session()->num_nodes();
+  const int sharers = threads.alone ? 1 : (job_.num_processes() + nodes - 1) / nodes;
+  const int64_t bytes = read_memory_bytes(topology.l3_bytes * std::max(1, topology.num_l3)) / sharers;
+  return std::make_unique<ReadMemory>(team(threads.num_threads), bytes / 4096 * 4096);
 }
 
 void Yardstick::measure_bandwidth() {
-  for (auto& [num_threads, team] : teams_) {
-    team.bandwidth.push_back(measure_pinned(*team.threads, measure_read_bandwidth));
+  const std::vector<ClockReading> clocks = read_clocks();
+  std::vector<Burst> own;  // [measured][kReadPasses]
+  for (const auto& [threads, samples] : measured_) {
+    const std::unique_ptr<ReadMemory> memory = memory_for(threads);
+    for (int i = 0; i < kReadPasses; ++i)
+      own.push_back(measure_here(threads, [&](ThreadTeam& team) { return memory->read(team); }));
+  }
+  const std::vector<double> all = rates(own, clocks);
+  auto at = all.begin();
+  for (auto& [threads, samples] : measured_) {
+    for (int i = 0; i < kReadPasses && at != all.end(); ++i) samples.read.push_back(*at++);
   }
 }
 
-double Yardstick::median(int num_threads, std::vector<double> Team::*samples) const {
-  const auto found = teams_.find(num_threads);
-  return found == teams_.end() || (found->second.*samples).empty() ? 0 : median_of(found->second.*samples);
+void Yardstick::measure_tile() {
+  for (auto& [threads, samples] : measured_)
+    samples.tile.push_back(measure_pinned(team(threads.num_threads), measure_tile_peak));
 }
 
-double Yardstick::peak_flops(int num_threads) const {
-  const auto found = teams_.find(num_threads);
-  if (found == teams_.end() || found->second.flops.empty()) return 0;
-  return *std::max_element(found->second.flops.begin(), found->second.flops.end());
+Peaks Yardstick::peaks(PointThreads threads) const {
+  Peaks peaks;
+  const auto found = measured_.find(threads);
+  if (found == measured_.end()) return peaks;
+  const Samples& samples = found->second;
+  for (size_t k = 0; k < samples.flops.size(); ++k) {
+    if (samples.flops[k].empty()) continue;
+    const InstructionPeak peak = peak_of(peak_kernels()[k].instruction, samples.flops[k]);
+    if (peak_kernels()[k].dtype == DType::f32 && peak.best > peaks.f32.best) peaks.f32 = peak;
+    if (peak.best > peaks.bf16.best) peaks.bf16 = peak;
+  }
+  if (!samples.read.empty()) {
+    const auto [min, max] = std::minmax_element(samples.read.begin(), samples.read.end());
+    peaks.read = {median_of(samples.read), *min, *max};
+  }
+  return peaks;
 }
-double Yardstick::typical_peak_flops(int num_threads) const { return median(num_threads, &Team::flops); }
-double Yardstick::tile_flops(int num_threads) const { return median(num_threads, &Team::tile); }
-double Yardstick::read_bytes_per_s(int num_threads) const { return median(num_threads, &Team::bandwidth); }
 
-int yardstick_threads(const RunConfig& config, const Job& job) {
-  const bool one_device = job.session() != nullptr || config.mode == ParallelMode::none;
-  return one_device ? config.threads_per_device : config.num_devices * config.threads_per_device;
-}
-
-void measure_together(Yardstick& yardstick, const Job& job, void (Yardstick::*measure)()) {
-  job.wait_quietly();
-  job.barrier();
-  (yardstick.*measure)();
-  job.wait_quietly();
+double Yardstick::tile_flops(int num_threads) const {
+  const auto found = measured_.find({num_threads});
+  return found == measured_.end() || found->second.tile.empty() ? 0 : median_of(found->second.tile);
 }
 
 }  // namespace moehill

@@ -1,56 +1,99 @@
-// Yardstick: the peaks of the cores that the points use, measured in the same process between the rounds.
+// Yardstick: the peaks of the cores that the points use, measured in the same job between the rounds.
+//
+// All processes of a job begin a burst together, and its rate is what all of them did over the time from the
+// earliest start to the latest end. So processes that take turns on a core have that core's peak once, not
+// once each.
 #pragma once
 
 #include <map>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "moehill/cli/job.h"
+#include "moehill/kernels/peak.h"
+#include "moehill/machine/pinning.h"
 #include "moehill/machine/thread_team.h"
 #include "moehill/parallel/run.h"
 
 namespace moehill {
 
-// One team per number of threads, on the node's CPUs from the first-th on, and round (unpinned when there are
-// more threads than CPUs): a process of several on a node begins with its own.
-class Yardstick {
- public:
-  explicit Yardstick(std::vector<int> node_cpus, int64_t first = 0);
-
-  ThreadTeam& team(int num_threads);
-  const std::vector<int>& node_cpus() const { return node_cpus_; }
-  void measure_fma();  // one more short measurement on every team asked for so far
-  void measure_tile();
-  void measure_bandwidth();
-
-  // The best of the measurements so far: what else runs on the machine only lowers them. 0 without any.
-  double peak_flops(int num_threads) const;
-  // Medians of them.
-  double typical_peak_flops(int num_threads) const;
-  double tile_flops(int num_threads) const;
-  double read_bytes_per_s(int num_threads) const;
-  int num_measurements() const { return num_measurements_; }
-
- private:
-  struct Team {
-    std::unique_ptr<ThreadTeam> threads;
-    std::vector<double> flops, tile, bandwidth;
-  };
-  double median(int num_threads, std::vector<double> Team::*samples) const;
-
-  std::vector<int> node_cpus_, own_first_;  // in order; and from the first-th on
-  std::map<int, Team> teams_;
-  int num_measurements_ = 0;
+// FLOP/s of one instruction. What else runs on the machine only lowers it, so the best counts; typical: the
+// median of the measurements.
+struct InstructionPeak {
+  std::string instruction;
+  double best = 0, typical = 0;
 };
 
-// Threads of this process that work on a point: of all its devices, or of the one device of a process.
-int yardstick_threads(const RunConfig& config, const Job& job);
+struct ReadBandwidth {
+  double median = 0, min = 0, max = 0;  // B/s, of the passes
+};
 
-// The processes measure at the same time, so that their sum is what all cores give together; the first one's
-// larger teams, which are those of points that it works on alone, while the others leave it the cores.
-void measure_together(Yardstick& yardstick, const Job& job, void (Yardstick::*measure)());
+// What the threads of a point reach, all at once; zeros: not measured. bf16: by the fastest instruction of
+// the CPU that multiplies it, which is f32's where there is no other.
+struct Peaks {
+  InstructionPeak f32, bf16;
+  ReadBandwidth read;
+  const InstructionPeak& of(DType dtype) const { return dtype == DType::f32 ? f32 : bf16; }
+};
+
+// Threads that work on a point: of every process of the job or, alone, of the first one while the others
+// sleep.
+struct PointThreads {
+  int num_threads = 1;  // of a process
+  bool alone = false;
+  auto operator<=>(const PointThreads&) const = default;
+};
+PointThreads threads_of(const RunConfig& config, const Job& job);
+
+// From several processes, each on the first one's clock; no process, or none that did anything: 0.
+double rate_together(const std::vector<Burst>& bursts);
+
+class Yardstick {
+ public:
+  // Threads are on the node's CPUs from the first-th on, and round (unpinned when there are more threads than
+  // CPUs): a process of several on a node begins with its own.
+  explicit Yardstick(std::vector<int> node_cpus, Job job = {}, int64_t first = 0);
+
+  // A team of this process, one for each number of threads.
+  ThreadTeam& team(int num_threads);
+  const std::vector<int>& node_cpus() const { return node_cpus_; }
+
+  // From here on these are measured. Like all that follows, by all processes alike.
+  void watch(PointThreads threads) { measured_[threads]; }
+  void measure_peaks();
+  void measure_bandwidth();
+  void measure_tile();  // of this process alone
+
+  // On the first process.
+  Peaks peaks(PointThreads threads) const;
+  double tile_flops(int num_threads) const;
+
+ private:
+  struct Samples {
+    std::vector<std::vector<double>> flops;  // [instruction][measurements]
+    std::vector<double> read, tile;
+  };
+  template <typename Measure>
+  Burst measure_here(PointThreads threads, const Measure& measure);
+  std::vector<double> rates(const std::vector<Burst>& own, const std::vector<ClockReading>& before) const;
+  std::vector<ClockReading> read_clocks() const;
+  std::unique_ptr<ReadMemory> memory_for(PointThreads threads);
+  bool takes_part(PointThreads threads) const { return !threads.alone || job_.is_root(); }
+
+  Job job_;
+  std::vector<int> node_cpus_, own_first_;  // in order; and from the first-th on
+  std::map<int, std::unique_ptr<ThreadTeam>> teams_;
+  std::map<PointThreads, Samples> measured_;
+};
 
 // With the calling thread on the team's first CPU.
-double measure_pinned(ThreadTeam& team, double (*measure)(ThreadTeam&));
+template <typename Measure>
+auto measure_pinned(ThreadTeam& team, const Measure& measure) {
+  const std::vector<int>& cpus = team.cpus();
+  const auto pinned = cpus.empty() ? nullptr : std::make_unique<PinScope>(cpus.front());
+  return measure(team);
+}
 
 }  // namespace moehill

@@ -64,11 +64,14 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <memory>
 #include <vector>
 
 #include "moehill/base/error.h"
+#include "moehill/kernels/bf16_peak.h"
 #include "moehill/kernels/peak.h"
+#include "moehill/kernels/simd.h"
 #include "moehill/machine/clock.h"
 #include "moehill/machine/pinning.h"
 
@@ -81,30 +84,58 @@ HWY_EXPORT(stream_copy);
 
 namespace {
 
-// FLOP/s of all threads together, the best of the attempts; work(thread) returns its FLOPs.
+// work(thread) returns what it did.
 template <typename Work>
-double best_rate(ThreadTeam& team, const Work& work, int attempts = 3) {
+Burst burst_of(ThreadTeam& team, const Work& work) {
+  std::vector<double> amounts(static_cast<size_t>(team.size()));
+  Burst burst{.begin = seconds()};
+  team.run([&](int i) { amounts[static_cast<size_t>(i)] = work(i); });
+  burst.end = seconds();
+  for (const double amount : amounts) burst.amount += amount;
+  return burst;
+}
+
+template <typename Measure>
+double best_of(int attempts, const Measure& measure) {
   double best = 0;
-  for (int attempt = 0; attempt < attempts; ++attempt) {
-    std::vector<double> flops(static_cast<size_t>(team.size()));
-    const double begin = seconds();
-    team.run([&](int i) { flops[static_cast<size_t>(i)] = work(i); });
-    const double elapsed = seconds() - begin;
-    double total = 0;
-    for (double f : flops) total += f;
-    best = std::max(best, total / elapsed);
-  }
+  for (int i = 0; i < attempts; ++i) best = std::max(best, measure().rate());
   return best;
 }
 
-double fma_rate(ThreadTeam& team, int64_t rounds, int attempts) {
-  return best_rate(
-      team,
-      [&](int) {
-        float values[3] = {0.5f, 1.0f, 0};
-        return HWY_DYNAMIC_DISPATCH(fma_rounds)(rounds, values);
-      },
-      attempts);
+// Highway's numbers of the best target: among all that this CPU has, not those that the kernels are held to.
+struct BestTarget {
+  BestTarget() {
+    const int64_t targets = cpu_simd_targets();
+    hwy::ChosenTarget chosen;
+    chosen.Update(targets);
+    index = std::size(HWY_DISPATCH_TABLE(fma_rounds)) == 1 ? 0 : chosen.GetIndex();
+    bit = targets & -targets;
+  }
+  size_t index;
+  int64_t bit;
+};
+
+const BestTarget& best_target() {
+  static const BestTarget best;
+  return best;
+}
+
+double run_fma(int64_t rounds) {
+  float values[3] = {0.5f, 1.0f, 0};
+  return HWY_DISPATCH_TABLE(fma_rounds)[best_target().index](rounds, values);
+}
+
+const char* fma_name() {
+  switch (best_target().bit) {
+    case HWY_AVX3:
+      return "avx512f fma";
+    case HWY_AVX2:
+      return "avx2 fma";
+    case HWY_SSE4:
+      return "sse4 mul, add";
+    default:
+      return "f32 fma";
+  }
 }
 
 // Writes by the threads of `owner`, the caller as one of them on its CPU: who writes first places the memory.
@@ -116,14 +147,28 @@ void place(ThreadTeam& owner, int64_t n, const Body& body) {
 
 }  // namespace
 
-double measure_fma_peak(ThreadTeam& team) {
-  constexpr int64_t kRounds = 1'000'000;  // about 4 ms on a 3 GHz core with two FMA units
-  return fma_rate(team, kRounds, 3);
+const std::vector<PeakKernel>& peak_kernels() {
+  static const std::vector<PeakKernel> kernels = [] {
+    std::vector<PeakKernel> all = {{fma_name(), DType::f32, 1'000'000, run_fma}};
+    for (const PeakKernel& kernel : bf16_peak_kernels()) all.push_back(kernel);
+    return all;
+  }();
+  return kernels;
+}
+
+Burst run_burst(ThreadTeam& team, const PeakKernel& kernel) {
+  return burst_of(team, [&](int) { return kernel.run(kernel.rounds); });
+}
+
+double measure_peak(ThreadTeam& team, const PeakKernel& kernel) {
+  return best_of(3, [&] { return run_burst(team, kernel); });
 }
 
 double measure_fma_burst(ThreadTeam& team) {
   team.run([](int) {});  // waking a thread takes up to a fifth of a burst on a virtual machine
-  return fma_rate(team, 250'000, 2);
+  PeakKernel kernel = peak_kernels().front();
+  kernel.rounds /= 4;
+  return best_of(2, [&] { return run_burst(team, kernel); });
 }
 
 double measure_tile_peak(ThreadTeam& team) {
@@ -132,23 +177,32 @@ double measure_tile_peak(ThreadTeam& team) {
       12 * 16 + kCallDepth * (12 + 16);  // tile, strip and block of the largest target
   std::vector<Buffer> memory(static_cast<size_t>(team.size()));
   for (Buffer& part : memory) part = Buffer(kFloats * sizeof(float));
-  return best_rate(team, [&](int i) {
-    float* work = static_cast<float*>(memory[static_cast<size_t>(i)].data());
-    return HWY_DYNAMIC_DISPATCH(tile_rounds)(kRounds, work);
+  return best_of(3, [&] {
+    return burst_of(team, [&](int i) {
+      float* work = static_cast<float*>(memory[static_cast<size_t>(i)].data());
+      return HWY_DYNAMIC_DISPATCH(tile_rounds)(kRounds, work);
+    });
   });
 }
 
-double measure_read_bandwidth(ThreadTeam& team, ThreadTeam& owner) {
-  constexpr int64_t kFloats = int64_t{64} << 20;
-  const Buffer memory(kFloats * sizeof(float));
-  float* data = static_cast<float*>(memory.data());
-  place(owner, kFloats, [&](int64_t begin, int64_t end) { std::fill(data + begin, data + end, 1.0f); });
+int64_t read_memory_bytes(int64_t l3_bytes) { return std::max(int64_t{256} << 20, 4 * l3_bytes); }
+
+ReadMemory::ReadMemory(ThreadTeam& owner, int64_t bytes) : memory_(static_cast<size_t>(bytes)) {
+  float* data = static_cast<float*>(memory_.data());
+  place(owner, bytes / int64_t{sizeof(float)},
+        [&](int64_t begin, int64_t end) { std::fill(data + begin, data + end, 1.0f); });
+}
+
+Burst ReadMemory::read(ThreadTeam& team) const {
+  const float* data = static_cast<const float*>(memory_.data());
   std::atomic<float> sink{0};
-  const double begin_time = seconds();
-  team.parallel_for(kFloats, [&](int64_t begin, int64_t end) {
-    sink.store(HWY_DYNAMIC_DISPATCH(sum_floats)(data + begin, end - begin), std::memory_order_relaxed);
+  Burst burst{.amount = static_cast<double>(memory_.bytes()), .begin = seconds()};
+  team.parallel_for(static_cast<int64_t>(memory_.bytes() / sizeof(float)), [&](int64_t begin, int64_t end) {
+    sink.store(HWY_DISPATCH_TABLE(sum_floats)[best_target().index](data + begin, end - begin),
+               std::memory_order_relaxed);
   });
-  return static_cast<double>(memory.bytes()) / (seconds() - begin_time);
+  burst.end = seconds();
+  return burst;
 }
 
 double measure_copy_bandwidth(ThreadTeam& team, ThreadTeam& owner) {
@@ -163,7 +217,8 @@ double measure_copy_bandwidth(ThreadTeam& team, ThreadTeam& owner) {
   for (int attempt = 0; attempt < 3; ++attempt) {
     const double begin_time = seconds();
     team.parallel_for(kLines, [&](int64_t begin, int64_t end) {
-      HWY_DYNAMIC_DISPATCH(stream_copy)(from + begin * kLine, to + begin * kLine, (end - begin) * kLine);
+      HWY_DISPATCH_TABLE(stream_copy)
+      [best_target().index](from + begin * kLine, to + begin * kLine, (end - begin) * kLine);
     });
     best = std::max(best, 2.0 * kCopyBytes / (seconds() - begin_time));
   }

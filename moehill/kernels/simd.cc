@@ -30,9 +30,16 @@ std::vector<std::string> simd_targets() {
 
 std::string simd_target() { return simd_targets().front(); }
 
+// Asked first before anything is restricted, since Highway answers with the restriction.
+int64_t cpu_simd_targets() {
+  static const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
+  return targets;
+}
+
 // By the mock that Highway has for tests: in Highway 1.0.3 SupportedTargets() forgets what DisableTargets()
 // was told.
 void select_simd_target(const std::string& name) {
+  cpu_simd_targets();
   hwy::SetSupportedTargetsForTest(0);
   if (name.empty()) return;
   const std::vector<std::string> names = simd_targets();

@@ -1,6 +1,7 @@
 // Which SIMD target the kernels run on.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,9 @@ namespace moehill {
 // Targets of this binary that this CPU can run, best first: "AVX2", "SSE4", "SCALAR", ...
 std::vector<std::string> simd_targets();
 std::string simd_target();
+
+// Highway's bits of all targets that this CPU has, whatever the kernels are restricted to.
+int64_t cpu_simd_targets();
 
 // Restricts the kernels to `name` (any case) or, with "", to the best. Throws InputError for a target that is
 // not there.

@@ -35,7 +35,9 @@ Measured measure_path(const std::vector<StoredRecord>& records, const std::strin
   }
   measured.first = *own.front();
   measured.peak_tflops = median_at(own, "/peak/tflops_measured");
-  measured.read_gbps = median_at(own, "/peak/read_gbps");
+  measured.read_gbps = median_at(own, "/peak/read_gbps/median");
+  if (!measured.read_gbps)
+    measured.read_gbps = median_at(own, "/peak/read_gbps");  // records before 2026-11-28
   return measured;
 }
 
