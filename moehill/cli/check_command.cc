@@ -124,7 +124,7 @@ class GridRunner {
  private:
   void judge(const GridCase& grid_case, const Run& run) {
     const RunConfig& config = grid_case.config;
-    ThreadTeam& team = teams_.team(threads_of(config, job_).num_threads);
+    ThreadTeam& team = teams_.team(threads_of(config, job_));
     const CheckResult check = check_block(run.tensors(), config.block.pass, CheckMode::full, 0, team);
     std::string failure = failure_of(grid_case, check);
     const double path = compare_with_none(grid_case, run);

@@ -222,7 +222,7 @@ int kernels_command(const std::vector<std::string>& args) {
   const std::vector<int> cpus = core_cpus();
   Yardstick yardstick(cpus);
   const int threads = options.threads > 0 ? static_cast<int>(options.threads) : static_cast<int>(cpus.size());
-  ThreadTeam& team = yardstick.team(threads);
+  ThreadTeam& team = yardstick.team({threads});
   yardstick.watch({threads});
   std::vector<KernelResult> results;
   for (DType dtype : options.dtypes) {

@@ -96,7 +96,7 @@ void Measurement::hold_to_checked(LivePoint& live) {
 
 void Measurement::check(LivePoint& live) {
   const Point& point = live.result.point;
-  ThreadTeam& team = yardstick_.team(threads_of(point.config, job_).num_threads);
+  ThreadTeam& team = yardstick_.team(threads_of(point.config, job_));
   const CheckMode mode = point.config.block.part == StepPart::whole ? options_.check : CheckMode::off;
   live.result.check = check_block(live.run->tensors(), point.config.block.pass, mode, check_seed_, team);
   describe(live);

@@ -158,7 +158,8 @@ void add_point(const TimedBlock& timed, int product, int64_t rows, double peak, 
   curve.k = gemm.k;
   curve.n = gemm.n;
   for (int d = 0; d < kNumGemmDirections; ++d)
-    curve.fraction[d].push_back(unit_rate(timed, kProducts[product][d]) / peak);
+    // At most 1: beyond, the peak was disturbed when it was measured, and no prediction passes it.
+    curve.fraction[d].push_back(std::min(1.0, unit_rate(timed, kProducts[product][d]) / peak));
 }
 
 // Curves of all layouts from blocks with these rows a group and experts_of(rows) of them. Groups are even,

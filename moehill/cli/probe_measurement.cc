@@ -44,7 +44,7 @@ void measure_bandwidth(Yardstick& yardstick, const Topology& topology, CoreWatch
   const int cores = topology.num_cores;
   for (int threads = 1; threads <= cores;
        threads = threads < cores ? std::min(2 * threads, cores) : cores + 1) {
-    ThreadTeam& team = yardstick.team(threads);
+    ThreadTeam& team = yardstick.team({threads});
     const ReadBandwidth read = measure_pinned(
         team, [&](ThreadTeam&) { return best_read(team, team, bytes_to_read(topology), watch); });
     const double copy = watch.best_of(
@@ -58,7 +58,7 @@ void measure_peaks(Yardstick& yardstick, int cores, CoreWatch& watch, Probe& pro
   for (const PeakKernel& kernel : peak_kernels()) {
     const auto rate = [&](int threads) {
       return watch.best_of([&] {
-        return measure_pinned(yardstick.team(threads),
+        return measure_pinned(yardstick.team({threads}),
                               [&](ThreadTeam& team) { return measure_peak(team, kernel); });
       });
     };
@@ -139,7 +139,7 @@ Probe measure_probe(const Environment& environment, const JobLinks& job_links,
   progress("peaks and bandwidths");
   CoreWatch watch(topology.core_cpus, kPatience_s);
   const auto rate = [&](int threads, double (*measure)(ThreadTeam&)) {
-    return watch.best_of([&] { return measure_pinned(yardstick.team(threads), measure); });
+    return watch.best_of([&] { return measure_pinned(yardstick.team({threads}), measure); });
   };
   measure_peaks(yardstick, cores, watch, probe);
   probe.tile_all = rate(cores, measure_tile_peak);

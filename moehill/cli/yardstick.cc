@@ -10,7 +10,7 @@ namespace moehill {
 namespace {
 
 constexpr int kBursts = 2;      // of a measurement, which is the better one
-constexpr int kReadPasses = 5;  // of a measurement
+constexpr int kReadPasses = 3;  // of a measurement
 
 InstructionPeak peak_of(const char* instruction, const std::vector<double>& samples) {
   return {instruction, *std::max_element(samples.begin(), samples.end()), median_of(samples)};
@@ -37,17 +37,20 @@ double rate_together(const std::vector<Burst>& bursts) {
 }
 
 Yardstick::Yardstick(std::vector<int> node_cpus, Job job, int64_t first)
-    : job_(job), node_cpus_(std::move(node_cpus)), own_first_(node_cpus_) {
-  if (first < std::ssize(own_first_))
-    std::rotate(own_first_.begin(), own_first_.begin() + first, own_first_.end());
+    : job_(job), node_cpus_(std::move(node_cpus)), first_(first) {}
+
+int Yardstick::num_sharers(PointThreads threads) const {
+  return threads.alone ? 1 : job_.processes_of_a_node();
 }
 
-ThreadTeam& Yardstick::team(int num_threads) {
-  std::unique_ptr<ThreadTeam>& team = teams_[num_threads];
+ThreadTeam& Yardstick::team(PointThreads threads) {
+  std::unique_ptr<ThreadTeam>& team = teams_[threads];
   if (team == nullptr) {
-    const bool fits = num_threads <= static_cast<int>(own_first_.size());
-    const std::vector<int> cpus(own_first_.begin(), own_first_.begin() + (fits ? num_threads : 0));
-    team = std::make_unique<ThreadTeam>(num_threads, cpus);
+    std::vector<int> cpus;
+    const auto begin = node_cpus_.begin() + (threads.alone ? 0 : first_);
+    if (num_sharers(threads) * threads.num_threads <= std::ssize(node_cpus_))
+      cpus.assign(begin, begin + threads.num_threads);
+    team = std::make_unique<ThreadTeam>(threads.num_threads, cpus);
   }
   return *team;
 }
@@ -62,10 +65,9 @@ std::vector<ClockReading> Yardstick::read_clocks() const {
 template <typename Measure>
 Burst Yardstick::measure_here(PointThreads threads, const Measure& measure) {
   job_.wait_quietly();
-  if (takes_part(threads))
-    team(threads.num_threads).run([](int) {});  // to wake them takes a fifth of a burst
+  if (takes_part(threads)) team(threads).run([](int) {});  // to wake them takes a fifth of a burst
   job_.barrier();
-  return takes_part(threads) ? measure_pinned(team(threads.num_threads), measure) : Burst{};
+  return takes_part(threads) ? measure_pinned(team(threads), measure) : Burst{};
 }
 
 // On the first process the rate of each burst of the job.
@@ -112,10 +114,9 @@ void Yardstick::measure_peaks() {
 std::unique_ptr<ReadMemory> Yardstick::memory_for(PointThreads threads) {
   if (!takes_part(threads)) return nullptr;
   const Topology topology = detect_topology();
-  const int nodes = job_.session() == nullptr ? 1 : job_.session()->num_nodes();
-  const int sharers = threads.alone ? 1 : (job_.num_processes() + nodes - 1) / nodes;
-  const int64_t bytes = read_memory_bytes(topology.l3_bytes * std::max(1, topology.num_l3)) / sharers;
-  return std::make_unique<ReadMemory>(team(threads.num_threads), bytes / 4096 * 4096);
+  const int64_t bytes =
+      read_memory_bytes(topology.l3_bytes * std::max(1, topology.num_l3)) / num_sharers(threads);
+  return std::make_unique<ReadMemory>(team(threads), bytes / 4096 * 4096);
 }
 
 void Yardstick::measure_bandwidth() {
@@ -135,7 +136,7 @@ void Yardstick::measure_bandwidth() {
 
 void Yardstick::measure_tile() {
   for (auto& [threads, samples] : measured_)
-    samples.tile.push_back(measure_pinned(team(threads.num_threads), measure_tile_peak));
+    samples.tile.push_back(measure_pinned(team(threads), measure_tile_peak));
 }
 
 Peaks Yardstick::peaks(PointThreads threads) const {

@@ -52,12 +52,12 @@ double rate_together(const std::vector<Burst>& bursts);
 
 class Yardstick {
  public:
-  // Threads are on the node's CPUs from the first-th on, and round (unpinned when there are more threads than
-  // CPUs): a process of several on a node begins with its own.
+  // Threads are on the node's CPUs from the first-th on: a process of several on a node has its own. They are
+  // unpinned, as the runs' are, where the processes of a node have more threads than it has CPUs.
   explicit Yardstick(std::vector<int> node_cpus, Job job = {}, int64_t first = 0);
 
-  // A team of this process, one for each number of threads.
-  ThreadTeam& team(int num_threads);
+  // This process's team.
+  ThreadTeam& team(PointThreads threads);
   const std::vector<int>& node_cpus() const { return node_cpus_; }
 
   // From here on these are measured. Like all that follows, by all processes alike.
@@ -81,10 +81,12 @@ class Yardstick {
   std::vector<ClockReading> read_clocks() const;
   std::unique_ptr<ReadMemory> memory_for(PointThreads threads);
   bool takes_part(PointThreads threads) const { return !threads.alone || job_.is_root(); }
+  int num_sharers(PointThreads threads) const;  // processes of a node that do the same
 
   Job job_;
-  std::vector<int> node_cpus_, own_first_;  // in order; and from the first-th on
-  std::map<int, std::unique_ptr<ThreadTeam>> teams_;
+  std::vector<int> node_cpus_;
+  int64_t first_;
+  std::map<PointThreads, std::unique_ptr<ThreadTeam>> teams_;
   std::map<PointThreads, Samples> measured_;
 };
 
