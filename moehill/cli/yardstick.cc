@@ -66,7 +66,7 @@ template <typename Measure>
 Burst Yardstick::measure_here(PointThreads threads, const Measure& measure) {
   job_.wait_quietly();
   if (takes_part(threads)) team(threads).run([](int) {});  // to wake them takes a fifth of a burst
-  job_.barrier();
+  job_.start_together();
   return takes_part(threads) ? measure_pinned(team(threads), measure) : Burst{};
 }
 
