@@ -12,7 +12,6 @@ namespace moehill {
 namespace {
 
 constexpr int kNumResamples = 2000;
-constexpr double kTail = 0.025;
 
 // Draws with replacement, the same ones for the same seed.
 class Resampler {
@@ -33,24 +32,41 @@ class Resampler {
   std::vector<double> drawn_;
 };
 
-Ratio independent_ratio(std::span<const double> a, std::span<const double> b, uint32_t seed) {
-  Resampler resampler(seed);
-  std::vector<double> ratios(kNumResamples);
-  for (double& ratio : ratios) {
-    const double median_a = resampler.median(a, static_cast<int64_t>(a.size()));
-    ratio = median_a / resampler.median(b, static_cast<int64_t>(b.size()));
+struct LogCosts {
+  double mean = 0, variance = 0, n = 0;
+};
+
+LogCosts log_costs(std::span<const ProcessCost> processes) {
+  LogCosts logs;
+  logs.n = static_cast<double>(processes.size());
+  for (const ProcessCost& process : processes) logs.mean += std::log(process.cost) / logs.n;
+  for (const ProcessCost& process : processes)
+    logs.variance += std::pow(std::log(process.cost) - logs.mean, 2) / (logs.n - 1);
+  return logs;
+}
+
+// |2u - 1| as in the header.
+double apart_in_time(std::span<const ProcessCost> a, std::span<const ProcessCost> b) {
+  double balance = 0;
+  for (const ProcessCost& of_a : a) {
+    for (const ProcessCost& of_b : b) {
+      if (!of_a.started_s || !of_b.started_s) return 1;
+      balance += *of_a.started_s < *of_b.started_s ? 1 : *of_a.started_s > *of_b.started_s ? -1 : 0;
+    }
   }
-  std::sort(ratios.begin(), ratios.end());
-  const size_t outside = static_cast<size_t>(kTail * kNumResamples);
-  return {median_of({a.begin(), a.end()}) / median_of({b.begin(), b.end()}), ratios[outside],
-          ratios[kNumResamples - 1 - outside], static_cast<int64_t>(std::min(a.size(), b.size()))};
+  return std::abs(balance) / static_cast<double>(a.size() * b.size());
+}
+
+std::vector<ProcessCost> as_processes(const Series& series) {
+  std::vector<ProcessCost> processes;
+  for (const double cost : series.costs) processes.push_back({cost, std::nullopt});
+  return processes;
 }
 
 }  // namespace
 
-SpeedComparison compare_speed(const Series& a, const Series& b, bool interleaved, uint32_t seed) {
+Ratio compare_speed(const Series& a, const Series& b, uint32_t seed) {
   MOEHILL_CHECK(!a.costs.empty() && !b.costs.empty(), "comparison of no samples");
-  if (!interleaved) return {independent_ratio(a.costs, b.costs, seed), false};
   std::vector<double> common_a, common_b;
   for (size_t i = 0; i < a.rounds.size(); ++i) {
     const auto same = std::find(b.rounds.begin(), b.rounds.end(), a.rounds[i]);
@@ -58,18 +74,44 @@ SpeedComparison compare_speed(const Series& a, const Series& b, bool interleaved
     common_a.push_back(a.costs[i]);
     common_b.push_back(b.costs[static_cast<size_t>(same - b.rounds.begin())]);
   }
-  if (common_a.empty()) return {independent_ratio(a.costs, b.costs, seed), false};
-  return {speed_ratio(common_a, common_b, seed), true};
+  if (common_a.empty()) return compare_processes(as_processes(a), as_processes(b));
+  return speed_ratio(common_a, common_b, seed);
+}
+
+Ratio compare_processes(std::span<const ProcessCost> a, std::span<const ProcessCost> b) {
+  MOEHILL_CHECK(!a.empty() && !b.empty(), "comparison of no processes");
+  const LogCosts of_a = log_costs(a), of_b = log_costs(b);
+  const double middle = of_a.mean - of_b.mean;
+  Ratio ratio{std::exp(middle), static_cast<int64_t>(std::min(a.size(), b.size())), {}, false};
+  if (ratio.n < kMinProcesses) return ratio;
+  const double part_a = of_a.variance / of_a.n, part_b = of_b.variance / of_b.n, parts = part_a + part_b;
+  double half = 0;
+  if (parts > 0) {
+    const double degrees = parts * parts / (part_a * part_a / (of_a.n - 1) + part_b * part_b / (of_b.n - 1));
+    half =
+        student_quantile(degrees) * std::sqrt(parts + apart_in_time(a, b) * (of_a.variance + of_b.variance));
+  }
+  ratio.interval = {std::exp(middle - half), std::exp(middle + half), kCoverage};
+  return ratio;
 }
 
 Verdict judge(const Ratio& ratio, std::optional<double> floor) {
-  if (!floor) return judge(ratio);
-  if (ratio.n < 3) return Verdict::inconclusive;
-  const double lo = std::log(ratio.ci_lo), hi = std::log(ratio.ci_hi), middle = std::log(ratio.ratio);
+  if (!floor || !ratio.interval) return judge(ratio);
+  const double lo = std::log(ratio.interval->lo), hi = std::log(ratio.interval->hi),
+               middle = std::log(ratio.ratio);
   const bool inside = lo >= -*floor && hi <= *floor, holds_one = lo <= 0 && hi >= 0;
   if (inside || (!holds_one && std::abs(middle) <= *floor)) return Verdict::within_noise;
   if (holds_one) return Verdict::inconclusive;
   return middle > 0 ? Verdict::faster : Verdict::slower;
+}
+
+std::string verdict_words(const Ratio& ratio, std::optional<double> floor) {
+  const Verdict verdict = judge(ratio, floor);
+  if (verdict != Verdict::cannot_tell) return name_of(verdict);
+  const char* unit =
+      ratio.paired ? (ratio.n == 1 ? "round" : "rounds") : (ratio.n == 1 ? "process" : "processes");
+  return fmt::format("{}: {} {}, at least {} needed", name_of(verdict), ratio.n, unit,
+                     ratio.paired ? kMinRounds : kMinProcesses);
 }
 
 double noise_floor(std::span<const double> a, std::span<const double> b, int64_t rounds, uint32_t seed) {
@@ -80,14 +122,19 @@ double noise_floor(std::span<const double> a, std::span<const double> b, int64_t
   std::vector<double> sizes(kNumResamples);
   for (double& size : sizes) size = std::abs(resampler.median(logs, rounds));
   std::sort(sizes.begin(), sizes.end());
-  return sizes[static_cast<size_t>((1 - 2 * kTail) * kNumResamples)];
+  return sizes[static_cast<size_t>(kCoverage * kNumResamples)];
 }
 
 std::string change_text(const Ratio& ratio) {
   const auto percent = [](double value) { return 100 * (value - 1); };
-  const std::string middle = fmt::format("{:+.1f} %", percent(ratio.ratio));
-  if (ratio.n < 2) return middle;
-  return fmt::format("{} [{:+.1f}, {:+.1f}]", middle, percent(ratio.ci_lo), percent(ratio.ci_hi));
+  std::optional<Interval> interval = ratio.interval;
+  if (interval) interval = {percent(interval->lo), percent(interval->hi), interval->coverage};
+  return fmt::format("{:+.1f} %{}", percent(ratio.ratio), interval_text(interval, "{:+.1f}"));
+}
+
+std::string disagreement_text(const Ratio& ratio, double median_a, double median_b) {
+  const bool other_way = (ratio.ratio > 1 && median_a < median_b) || (ratio.ratio < 1 && median_a > median_b);
+  return other_way ? "; the medians order the other way" : "";
 }
 
 }  // namespace moehill

@@ -18,31 +18,45 @@ struct Series {
   std::vector<double> costs;    // by `rounds`
 };
 
-// How much faster `b` is than `a`. With common rounds: speed_ratio() over those.
-// Without common rounds: the ratio of the medians, each series resampled by itself, which a drift of the
-// machine between the two enters in full.
-struct SpeedComparison {
-  Ratio ratio;
-  bool paired = false;
+// How much faster `b` is than `a`, by speed_ratio() over the rounds that both have. Without any their rounds
+// are compared as processes. Of at least one sample each.
+Ratio compare_speed(const Series& a, const Series& b, uint32_t seed);
+
+// What one process says of a thing: the median of its samples, and when it began (Unix time, seconds).
+struct ProcessCost {
+  double cost = 0;
+  std::optional<double> started_s;
 };
 
-// Rounds may be measured at different times, as two files are: `interleaved` says that they were not.
-// Of at least one sample each.
-SpeedComparison compare_speed(const Series& a, const Series& b, bool interleaved, uint32_t seed);
+// Fewer processes a side have no interval.
+inline constexpr int64_t kMinProcesses = 5;
+
+// How much faster `b` is than `a` where nothing was interleaved: the ratio of the geometric means over
+// processes. Its interval is Welch's t on the logarithms, with v(1/n + s) as a side's variance in place of
+// v/n. s is what the sides are apart in time: |2u - 1|, u the share of pairs of processes of which that of a
+// began first; 0 where they took turns, 1 where all of one side came first, and where a time is not known.
+// Processes that follow one another share the state of the machine, which then is one draw a side and not n.
+Ratio compare_processes(std::span<const ProcessCost> a, std::span<const ProcessCost> b);
 
 // `floor`: |log ratio| that equal things show on this machine (noise_floor()). Without one judge() as in
 // statistics.h. With one, in this order:
-//   inconclusive  fewer than 3 samples
+//   cannot tell   there is no interval
 //   within noise  the interval lies inside +-floor, or the ratio does although its interval excludes 1
 //   faster/slower the interval excludes 1
 //   inconclusive  the interval holds 1 and more than the floor
 Verdict judge(const Ratio& ratio, std::optional<double> floor);
 
+// The verdict's name; for `cannot tell` with what is missing: "cannot tell: 2 rounds, at least 3 needed".
+std::string verdict_words(const Ratio& ratio, std::optional<double> floor);
+
 // Of an A/A pair: the |log ratio| that a comparison over `rounds` rounds stays below in 19 of 20 cases, by
 // resampling `rounds` pairs 2000 times. At least kFewRounds pairs.
 double noise_floor(std::span<const double> a, std::span<const double> b, int64_t rounds, uint32_t seed);
 
-// "+3.1 % [+2.0, +4.2]"; without an interval below 2 samples.
+// "+3.1 % [95 %: +2.0..+4.2]"; without an interval "+3.1 %".
 std::string change_text(const Ratio& ratio);
+
+// "; the medians order the other way" where the medians of the two series do; empty where they agree.
+std::string disagreement_text(const Ratio& ratio, double median_a, double median_b);
 
 }  // namespace moehill

@@ -15,7 +15,8 @@ double total_seconds(const std::vector<double>& samples) {
 bool interval_reached(const std::vector<double>& samples, double target) {
   if (samples.size() < 6) return false;  // no 95 % interval exists yet
   const Summary summary = summarize(samples);
-  return std::max(summary.ci_hi - summary.median, summary.median - summary.ci_lo) <= target * summary.median;
+  const auto& [lo, hi, coverage] = *summary.interval;
+  return std::max(hi - summary.median, summary.median - lo) <= target * summary.median;
 }
 
 // Why to stop after this many rounds; empty: go on.

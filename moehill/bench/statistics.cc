@@ -1,5 +1,7 @@
 #include "moehill/bench/statistics.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -12,8 +14,6 @@ namespace {
 
 constexpr int kNumResamples = 2000;
 constexpr double kTail = 0.025;
-// Student's t, 97.5 %, for n - 1 degrees of freedom at n samples (n = 0 and 1: none exists).
-constexpr double kStudent[kFewRounds] = {0, 0, 12.706, 4.303, 3.182, 2.776};
 
 double sorted_median(const std::vector<double>& sorted) {
   const size_t n = sorted.size();
@@ -42,10 +42,6 @@ Cut median_cut(int64_t n) {
   return cut;
 }
 
-struct Interval {
-  double lo, hi;
-};
-
 // Of the median, by the percentile bootstrap.
 Interval bootstrap_interval(const std::vector<double>& values, uint32_t seed) {
   std::vector<double> medians(kNumResamples), resample(values.size());
@@ -59,18 +55,18 @@ Interval bootstrap_interval(const std::vector<double>& values, uint32_t seed) {
   }
   std::sort(medians.begin(), medians.end());
   const size_t outside = static_cast<size_t>(kTail * kNumResamples);
-  return {medians[outside], medians[kNumResamples - 1 - outside]};
+  return {medians[outside], medians[kNumResamples - 1 - outside], kCoverage};
 }
 
-// Of the mean, by Student's t, of 2 to kFewRounds - 1 values. The median lies inside it: it is within one
+// Of the mean, by Student's t. With fewer than kFewRounds values the median lies inside it: it is within one
 // standard deviation of the mean.
 Interval student_interval(const std::vector<double>& values) {
   const double n = static_cast<double>(values.size());
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
   double squares = 0;
   for (const double value : values) squares += (value - mean) * (value - mean);
-  const double half = kStudent[values.size()] * std::sqrt(squares / (n - 1) / n);
-  return {mean - half, mean + half};
+  const double half = student_quantile(n - 1) * std::sqrt(squares / (n - 1) / n);
+  return {mean - half, mean + half, kCoverage};
 }
 
 }  // namespace
@@ -92,9 +88,8 @@ Summary summarize(std::span<const double> samples) {
   summary.median = sorted_median(sorted);
   summary.min = sorted.front();
   summary.max = sorted.back();
-  summary.ci_lo = sorted[cut.num_outside];
-  summary.ci_hi = sorted[n - 1 - cut.num_outside];
-  summary.coverage = std::max(0.0, 1.0 - 2.0 * cut.tail);
+  if (n >= kMinRounds)
+    summary.interval = {sorted[cut.num_outside], sorted[n - 1 - cut.num_outside], 1 - 2 * cut.tail};
   return summary;
 }
 
@@ -107,24 +102,34 @@ std::vector<double> log_ratios(std::span<const double> a, std::span<const double
 Ratio speed_ratio(std::span<const double> a, std::span<const double> b, uint32_t seed) {
   MOEHILL_CHECK(!a.empty() && a.size() == b.size(), "paired series of {} and {} samples", a.size(), b.size());
   const std::vector<double> logs = log_ratios(a, b);
-  const double middle = median_of(logs);
-  const int64_t n = static_cast<int64_t>(logs.size());
-  Interval interval{middle, middle};
-  if (n >= kFewRounds) {
-    const Summary exact = summarize(logs);
-    interval = bootstrap_interval(logs, seed);
-    interval = {std::min(interval.lo, exact.ci_lo), std::max(interval.hi, exact.ci_hi)};
-  } else if (n > 1) {
-    interval = student_interval(logs);
+  Ratio ratio{std::exp(median_of(logs)), static_cast<int64_t>(logs.size()), {}};
+  if (ratio.n < kMinRounds) return ratio;
+  Interval interval = ratio.n < kFewRounds ? student_interval(logs) : bootstrap_interval(logs, seed);
+  if (ratio.n >= kFewRounds) {
+    const Interval exact = *summarize(logs).interval;
+    interval.lo = std::min(interval.lo, exact.lo);
+    interval.hi = std::max(interval.hi, exact.hi);
   }
-  return {std::exp(middle), std::exp(interval.lo), std::exp(interval.hi), n};
+  ratio.interval = {std::exp(interval.lo), std::exp(interval.hi), interval.coverage};
+  return ratio;
+}
+
+// Abramowitz and Stegun, 26.7.5.
+double student_quantile(double degrees) {
+  const double z = 1.959964, z3 = z * z * z, z5 = z3 * z * z, z7 = z5 * z * z, z9 = z7 * z * z;
+  const double terms[] = {(z3 + z) / 4, (5 * z5 + 16 * z3 + 3 * z) / 96,
+                          (3 * z7 + 19 * z5 + 17 * z3 - 15 * z) / 384,
+                          (79 * z9 + 776 * z7 + 1482 * z5 - 1920 * z3 - 945 * z) / 92160};
+  double quantile = z, power = 1;
+  for (const double term : terms) quantile += term / (power *= degrees);
+  return quantile;
 }
 
 Verdict judge(const Ratio& ratio) {
-  if (ratio.n < 3) return Verdict::inconclusive;
-  const bool holds_one = ratio.ci_lo <= 1 && ratio.ci_hi >= 1;
-  if (holds_one) {
-    const bool narrow = ratio.ci_lo > 1 / (1 + kResolved) && ratio.ci_hi < 1 + kResolved;
+  if (!ratio.interval) return Verdict::cannot_tell;
+  const auto& [lo, hi, coverage] = *ratio.interval;
+  if (lo <= 1 && hi >= 1) {
+    const bool narrow = lo > 1 / (1 + kResolved) && hi < 1 + kResolved;
     return narrow ? Verdict::within_noise : Verdict::inconclusive;
   }
   if (std::abs(std::log(ratio.ratio)) < std::log1p(kNegligible)) return Verdict::within_noise;
@@ -141,8 +146,16 @@ const char* name_of(Verdict verdict) {
       return "within noise";
     case Verdict::inconclusive:
       return "inconclusive";
+    case Verdict::cannot_tell:
+      return "cannot tell";
   }
   return "?";
+}
+
+std::string interval_text(const std::optional<Interval>& interval, const char* number, double unit) {
+  if (!interval) return "";
+  const auto text = [&](double value) { return fmt::format(fmt::runtime(number), value * unit); };
+  return fmt::format(" [{:.3g} %: {}..{}]", 100 * interval->coverage, text(interval->lo), text(interval->hi));
 }
 
 }  // namespace moehill

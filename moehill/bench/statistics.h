@@ -2,20 +2,31 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 namespace moehill {
 
+// Holds the true value with a probability of at least `coverage`.
+struct Interval {
+  double lo = 0, hi = 0, coverage = 0;
+};
+
+// Fewer rounds have no interval and no verdict: two do not show how far a third would be from them.
+inline constexpr int64_t kMinRounds = 3;
+// Confidence of the intervals of ratios.
+inline constexpr double kCoverage = 0.95;
+
 // Median of n samples with its interval, nonparametric: order statistics l and n + 1 - l, with l the largest
 // that leaves at most 2.5 % to each side under Binomial(n, 1/2) (Hahn and Meeker, "Statistical
 // Intervals", 5.2). Below 6 samples no pair of order statistics reaches 95 %: the interval is then the whole
-// range and `coverage` says what it is worth (5 samples: 93.75 %).
+// range and its coverage says what it is worth (5 samples: 93.75 %, 3: 75 %).
 struct Summary {
-  double median = 0, ci_lo = 0, ci_hi = 0, min = 0, max = 0;
-  double coverage = 0;  // confidence of [ci_lo, ci_hi]
+  double median = 0, min = 0, max = 0;
   int64_t n = 0;
+  std::optional<Interval> interval;  // none below kMinRounds
 };
 
 // Where half of the bursts that measure a peak stay below this share of the best, others use the cores too.
@@ -25,28 +36,40 @@ inline constexpr double kPeakShare = 0.8;
 double median_of(std::vector<double> samples);
 Summary summarize(std::span<const double> samples);
 
-// How much faster series `b` is than series `a`, both in seconds or any cost, sample i of each from the same
-// round: the median of a_i / b_i, with a 95 % interval. The percentile bootstrap over rounds (2000 resamples,
-// Stream::kBootstrap of the seed) is widened to the order statistics of summarize() over the log-ratios,
-// since with 6 or 7 rounds it alone calls one A/A pair in ten different. Below kFewRounds the interval is
-// Student's t over the log-ratios: no 95 % interval of order statistics exists, and a bootstrap of three
-// leaves 1 out in a quarter of the cases. One round has no interval.
-inline constexpr int64_t kFewRounds = 6;
+// How much faster one thing is than another: above 1 it is. Of interleaved series (`paired`) the median over
+// rounds of the rounds' own ratios, so not the ratio of the two medians; else compare_processes()
+// (bench/comparison.h).
 struct Ratio {
-  double ratio = 1, ci_lo = 1, ci_hi = 1;
-  int64_t n = 0;
+  double ratio = 1;
+  int64_t n = 0;                     // rounds, or processes of the side that has fewer
+  std::optional<Interval> interval;  // none where n is too small
+  bool paired = true;
 };
+
+// Series `b` to series `a`, both in seconds or any cost, sample i of each from the same round: the median of
+// a_i / b_i. Its interval: the percentile bootstrap over rounds (2000 resamples, Stream::kBootstrap of the
+// seed) widened to the order statistics of summarize() over the log-ratios, since with 6 or 7 rounds it alone
+// calls one A/A pair in ten different. Below kFewRounds the interval is Student's t over the log-ratios: no
+// 95 % interval of order statistics exists, and a bootstrap of three leaves 1 out in a quarter of the cases.
+inline constexpr int64_t kFewRounds = 6;
 // log(a_i / b_i).
 std::vector<double> log_ratios(std::span<const double> a, std::span<const double> b);
 Ratio speed_ratio(std::span<const double> a, std::span<const double> b, uint32_t seed);
 
-enum class Verdict { faster, slower, within_noise, inconclusive };
+// Student's t, 97.5 %: what |t| stays below in 19 of 20 cases. From 2 degrees of freedom on, within 1 %.
+double student_quantile(double degrees);
 
-// Differences below kNegligible are never called a result; an interval that holds 1 says `within noise` only
-// if it excludes differences of kResolved, and is else too wide to say anything, as fewer than 3 rounds are.
+enum class Verdict { faster, slower, within_noise, inconclusive, cannot_tell };
+
+// Without an interval `cannot tell`. Differences below kNegligible are never called a result; an interval
+// that holds 1 says `within noise` only if it excludes differences of kResolved, and is else too wide to say
+// anything.
 inline constexpr double kNegligible = 0.01;
 inline constexpr double kResolved = 0.05;
 Verdict judge(const Ratio& ratio);
 const char* name_of(Verdict verdict);
+
+// " [95 %: 1.02..1.31]", the numbers by `number`; empty without an interval.
+std::string interval_text(const std::optional<Interval>& interval, const char* number, double unit = 1);
 
 }  // namespace moehill

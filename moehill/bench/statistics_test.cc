@@ -24,10 +24,17 @@ TEST(Summary, MedianOfOddAndEven) {
 
 TEST(Summary, FewSamplesGiveTheRangeAndItsWorth) {
   const Summary summary = summarize(one_to(5));
-  EXPECT_EQ(summary.ci_lo, 1);
-  EXPECT_EQ(summary.ci_hi, 5);
-  EXPECT_NEAR(summary.coverage, 0.9375, 1e-12);
-  EXPECT_EQ(summarize(one_to(1)).coverage, 0);
+  EXPECT_EQ(summary.interval->lo, 1);
+  EXPECT_EQ(summary.interval->hi, 5);
+  EXPECT_NEAR(summary.interval->coverage, 0.9375, 1e-12);
+  EXPECT_NEAR(summarize(one_to(3)).interval->coverage, 0.75, 1e-12);
+}
+
+TEST(Summary, BelowThreeSamplesThereIsNoInterval) {
+  for (const int n : {1, 2}) {
+    EXPECT_FALSE(summarize(one_to(n)).interval) << n;
+    EXPECT_EQ(summarize(one_to(n)).max, n);
+  }
 }
 
 // Tables of the sign test: n = 6 keeps (1, 6), n = 9 (2, 8), n = 25 (8, 18), n = 100 (40, 61).
@@ -38,9 +45,9 @@ TEST(Summary, OrderStatisticsOfTheTables) {
   } rows[] = {{6, 1, 6}, {9, 2, 8}, {25, 8, 18}, {100, 40, 61}};
   for (const auto& row : rows) {
     const Summary summary = summarize(one_to(row.n));
-    EXPECT_EQ(summary.ci_lo, row.lo) << row.n;
-    EXPECT_EQ(summary.ci_hi, row.hi) << row.n;
-    EXPECT_GE(summary.coverage, 0.95) << row.n;
+    EXPECT_EQ(summary.interval->lo, row.lo) << row.n;
+    EXPECT_EQ(summary.interval->hi, row.hi) << row.n;
+    EXPECT_GE(summary.interval->coverage, 0.95) << row.n;
   }
 }
 
@@ -51,7 +58,7 @@ TEST(Summary, IntervalCoversTheTrueMedian) {
     for (size_t i = 0; i < samples.size(); ++i)
       samples[i] = random_normal(7, Stream::kLogits, trial * 15 + i);
     const Summary summary = summarize(samples);
-    num_covered += summary.ci_lo <= 0 && summary.ci_hi >= 0;
+    num_covered += summary.interval->lo <= 0 && summary.interval->hi >= 0;
   }
   EXPECT_GE(num_covered, 1900);  // 96.5 % expected
 }
@@ -64,32 +71,35 @@ TEST(Ratio, DriftOfTheMachineCancels) {
   }
   const Ratio ratio = speed_ratio(a, b, 0);
   EXPECT_NEAR(ratio.ratio, 1.25, 1e-12);
-  EXPECT_NEAR(ratio.ci_lo, 1.25, 1e-12);
+  EXPECT_NEAR(ratio.interval->lo, 1.25, 1e-12);
   EXPECT_EQ(judge(ratio), Verdict::faster);
   EXPECT_EQ(judge(speed_ratio(b, a, 0)), Verdict::slower);
 }
 
 TEST(Ratio, SameSeedSameInterval) {
   const std::vector<double> a = {1, 2, 3, 1.5, 2.5, 1.1}, b = {1.2, 1.7, 3.3, 1.4, 2.6, 1};
-  EXPECT_EQ(speed_ratio(a, b, 3).ci_lo, speed_ratio(a, b, 3).ci_lo);
+  EXPECT_EQ(speed_ratio(a, b, 3).interval->lo, speed_ratio(a, b, 3).interval->lo);
   const Ratio ratio = speed_ratio(a, b, 3);
-  EXPECT_LE(ratio.ci_lo, ratio.ratio);
-  EXPECT_GE(ratio.ci_hi, ratio.ratio);
+  EXPECT_LE(ratio.interval->lo, ratio.ratio);
+  EXPECT_GE(ratio.interval->hi, ratio.ratio);
 }
 
 TEST(Verdict, Words) {
-  EXPECT_EQ(judge({1.20, 1.10, 1.30, 2}), Verdict::inconclusive) << "two rounds prove nothing";
-  EXPECT_EQ(judge({1.20, 1.10, 1.30, 5}), Verdict::faster);
-  EXPECT_EQ(judge({0.80, 0.70, 0.90, 5}), Verdict::slower);
-  EXPECT_EQ(judge({1.01, 0.99, 1.02, 5}), Verdict::within_noise);
-  EXPECT_EQ(judge({1.10, 0.90, 1.30, 5}), Verdict::inconclusive);
-  EXPECT_EQ(judge({1.0004, 1.0003, 1.0005, 50}), Verdict::within_noise) << "0.04 % is not a result";
+  const auto ratio = [](double lo, double middle, double hi) {
+    return Ratio{middle, 5, Interval{lo, hi, kCoverage}};
+  };
+  EXPECT_EQ(judge({1.20, 2, {}}), Verdict::cannot_tell) << "two rounds prove nothing";
+  EXPECT_EQ(judge(ratio(1.10, 1.20, 1.30)), Verdict::faster);
+  EXPECT_EQ(judge(ratio(0.70, 0.80, 0.90)), Verdict::slower);
+  EXPECT_EQ(judge(ratio(0.99, 1.01, 1.02)), Verdict::within_noise);
+  EXPECT_EQ(judge(ratio(0.90, 1.10, 1.30)), Verdict::inconclusive);
+  EXPECT_EQ(judge(ratio(1.0003, 1.0004, 1.0005)), Verdict::within_noise) << "0.04 % is not a result";
 }
 
 // Two series from one distribution, at as few rounds as a command may have: at most 5 % may be called
 // different.
 TEST(Verdict, EqualSeriesAreRarelyCalledDifferent) {
-  for (const size_t rounds : {2, 3, 4, 5, 6, 9}) {
+  for (const size_t rounds : {3, 4, 5, 6, 9}) {
     int num_different = 0;
     for (uint64_t trial = 0; trial < 400; ++trial) {
       std::vector<double> a(rounds), b(rounds);
@@ -104,12 +114,28 @@ TEST(Verdict, EqualSeriesAreRarelyCalledDifferent) {
   }
 }
 
-TEST(Ratio, OneRoundHasNoInterval) {
-  const std::vector<double> a = {3}, b = {2};
-  const Ratio ratio = speed_ratio(a, b, 0);
-  EXPECT_DOUBLE_EQ(ratio.ratio, 1.5);
-  EXPECT_EQ(ratio.ci_lo, ratio.ratio);
-  EXPECT_EQ(ratio.ci_hi, ratio.ratio);
+// Two rounds that differ by 1 % gave an interval from 0 to 5e10 once.
+TEST(Ratio, BelowThreeRoundsThereIsNoInterval) {
+  const std::vector<double> a = {3, 3.03, 3.01}, b = {2, 1.99, 2};
+  for (const size_t n : {1, 2, 3}) {
+    const Ratio ratio = speed_ratio(std::span(a).first(n), std::span(b).first(n), 0);
+    EXPECT_NEAR(ratio.ratio, 1.5, 0.02);
+    EXPECT_EQ(ratio.n, static_cast<int64_t>(n));
+    EXPECT_EQ(ratio.interval.has_value(), n == 3);
+    EXPECT_EQ(judge(ratio), n == 3 ? Verdict::faster : Verdict::cannot_tell);
+  }
+}
+
+TEST(StudentQuantile, AgreesWithTheTables) {
+  const std::pair<double, double> rows[] = {{2, 4.303}, {3, 3.182},  {4, 2.776},  {5, 2.571},
+                                            {8, 2.306}, {20, 2.086}, {120, 1.980}};
+  for (const auto& [degrees, quantile] : rows)
+    EXPECT_NEAR(student_quantile(degrees) / quantile, 1, degrees < 4 ? 0.01 : 0.001) << degrees;
+}
+
+TEST(IntervalText, SaysItsCoverage) {
+  EXPECT_EQ(interval_text(Interval{0.0012, 0.0034, 0.9375}, "{:.2f}", 1e3), " [93.8 %: 1.20..3.40]");
+  EXPECT_EQ(interval_text(std::nullopt, "{:.2f}"), "");
 }
 
 }  // namespace

@@ -86,8 +86,9 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
     for (size_t i = 0; i < points.size(); ++i) command.points[i].prediction = predictions.points[i];
     write_outputs(options, command);
     say(options, job,
-        result_table(command) + overlap_lines(command) + routing_lines(command) + stage_tables(command) +
-            check_lines(command) + verdict_lines(command, options.seed) + prediction_lines(command));
+        result_table(command, options.seed) + overlap_lines(command) + routing_lines(command) +
+            stage_tables(command) + check_lines(command) + verdict_lines(command, options.seed) +
+            prediction_lines(command));
     const std::string failure = append_scores(scored_runs(options, command), default_score_file());
     if (!failure.empty()) say(options, job, failure + "\n");
     status = exit_status(command);

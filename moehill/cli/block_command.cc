@@ -36,6 +36,8 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
                       Yardstick& yardstick) {
   CommandResult command;
   command.time_utc = utc_now();
+  command.process_id = random_id();
+  command.started_s = unix_seconds();
   for (const Point& point : points) yardstick.watch(threads_of(point.config, job));
   yardstick.measure_peaks();
   // Before and after, since its memory must not count as the runs' peak.

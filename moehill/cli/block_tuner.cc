@@ -63,7 +63,7 @@ Ratio ratio_of_rounds(const std::vector<double>& a, const std::vector<double>& b
     second.costs.push_back(b[i]);
   }
   second.rounds = first.rounds;
-  return compare_speed(first, second, true, seed).ratio;
+  return compare_speed(first, second, seed);
 }
 
 TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_candidates) {
@@ -114,8 +114,8 @@ TunerResult tune(const std::vector<BlockSizes>& sets, const TunerBudget& budget,
   }
   const Ratio gain = ratio_of_rounds(last[0], last[1], seed);
   if (judge(gain) != Verdict::faster) {
-    all[best].fate = fmt::format("best so far, not confirmed: {:.3f} [{:.3f}..{:.3f}] over {} new rounds",
-                                 gain.ratio, gain.ci_lo, gain.ci_hi, gain.n);
+    all[best].fate = fmt::format("best so far, not confirmed: {:.3f}{} over {} new rounds", gain.ratio,
+                                 interval_text(gain.interval, "{:.3f}"), gain.n);
     return result;
   }
   all[best].fate = "confirmed";

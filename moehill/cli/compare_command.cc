@@ -1,6 +1,7 @@
 // `moehill compare`: two sets of results matched point by point, with verdicts and a gate for regressions;
 // and the noise floor that the verdicts use.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -28,12 +29,14 @@ struct CompareOptions {
 OptionSet compare_option_set(CompareOptions& o) {
   OptionSet set(
       "moehill compare A B",
-      "How much faster B is than A. Each is a file of records, DATABASE, DATABASE:EXPERIMENT or "
-      "DATABASE:EXPERIMENT/POINT.",
+      "How much faster B is than A. Each is files of records with a comma between them, DATABASE, "
+      "DATABASE:EXPERIMENT or DATABASE:EXPERIMENT/POINT. What was not measured in turn needs five runs on "
+      "each side.",
       {"moehill compare \"book.sqlite:remat/remat_mode=none\" \"book.sqlite:remat/remat_mode=combine\"",
        "moehill compare after.jsonl --baseline before.jsonl --tolerance 3%",
        "moehill compare --noise-floor --db book.sqlite"});
-  set.text("--baseline", &o.baseline, "A", "the results to hold B to: the exit status is 4 on a regression");
+  set.text("--baseline", &o.baseline, "A",
+           "the results to hold B to: the exit status is 4 on a regression, 2 where it cannot be told");
   set.text("--tolerance", &o.tolerance, "PERCENT", "how much slower B may be, for example 3%; default 0%");
   set.text("--json", &o.json, "FILE", "one comparison a line; - is standard output, without the table");
   set.flag(
@@ -94,6 +97,31 @@ void write_json(const std::string& path, const std::vector<MatchedPair>& pairs) 
     throw std::runtime_error("cannot write the comparisons to standard output");
 }
 
+std::string repeated_lines(const ResultSet& a, const ResultSet& b) {
+  std::string text;
+  for (const ResultSet* set : {&a, &b}) {
+    if (set->num_repeated > 0)
+      text += fmt::format("{}: {} records are there more than once and count once\n", set->source,
+                          set->num_repeated);
+  }
+  return text;
+}
+
+// Without a regression that is shown, a gate that cannot tell is no pass. Without a gate the table says what
+// cannot be told, unless nothing could be compared at all.
+void refuse_undecided(const CompareOptions& o, const Matching& matching,
+                      const std::vector<std::string>& lost) {
+  const std::vector<std::string> open = unjudged(matching);
+  const bool gate = !o.baseline.empty();
+  if (open.empty() || (gate ? !lost.empty() : !matching.pairs.empty())) {
+    for (const std::string& line : open) std::fprintf(stderr, "not judged: %s\n", line.c_str());
+    if (!open.empty()) std::fprintf(stderr, "%s\n", remedy_of(matching).c_str());
+    return;
+  }
+  throw input_error(gate ? "--baseline" : "moehill compare", fmt::format("{}", fmt::join(open, "; ")),
+                    "pairs that can be judged", remedy_of(matching));
+}
+
 // "topk=2 shared_fused" as arguments of bench.
 std::vector<std::string> arguments_of_point(const std::string& text) {
   std::vector<std::string> arguments;
@@ -130,16 +158,17 @@ int compare_command(const std::vector<std::string>& args) {
   const double tolerance = parse_tolerance(o->tolerance);
   const ResultSet a = read_results(o->sources[0]), b = read_results(o->sources[1]);
   const Matching matching = match_results(a, b);
-  if (matching.pairs.empty()) {
+  if (matching.pairs.empty() && matching.missing.empty()) {
     throw input_error("moehill compare", "no result of the one that fits one of the other",
                       "points whose options agree but for those that tell the two sets apart",
                       "name single points as DATABASE:EXPERIMENT/POINT");
   }
+  std::vector<std::string> lost;
+  if (!o->baseline.empty()) lost = regressions(matching, tolerance);
+  if (o->json != "-") std::fputs((repeated_lines(a, b) + matching_table(matching)).c_str(), stdout);
+  refuse_undecided(*o, matching, lost);
   if (!o->json.empty() && o->json != "-") require_writable_file("--json", o->json);
   if (!o->json.empty()) write_json(o->json, matching.pairs);
-  if (o->json != "-") std::fputs(matching_table(matching).c_str(), stdout);
-  if (o->baseline.empty()) return kExitDone;
-  const std::vector<std::string> lost = regressions(matching, tolerance);
   for (const std::string& line : lost) std::fprintf(stderr, "regression: %s\n", line.c_str());
   return lost.empty() ? kExitDone : kExitRegression;
 }

@@ -21,17 +21,21 @@ class CompareCommand : public testing::Test {
   }
   ~CompareCommand() override { std::filesystem::remove_all(folder_); }
 
-  // Ten rounds of one point, `factor` times as slow as a second, with 0.1 % between rounds.
-  void write(const std::string& name, const std::string& build, double factor) const {
+  // Processes of one point, `factor` times as slow as a second, with 0.1 % between them.
+  void write(const std::string& name, const std::string& build, double factor, int num_processes = 10,
+             const char* check = "passed") const {
     std::ofstream file(folder_ + "/" + name);
-    for (int round = 0; round < 10; ++round) {
+    for (int round = 0; round < num_processes; ++round) {
       const double seconds = factor * (1 + 0.001 * (round * 7 % 5));
-      const StoredJson record = {{"schema", "moehill/1"},
-                                 {"config", {{"tokens", 64}, {"topk", 2}}},
-                                 {"time_s", {{"median", seconds}, {"samples", {seconds}}}},
-                                 {"tflops", 1 / seconds},
-                                 {"hash", {{"plan", build}}},
-                                 {"env", {{"cpu", "c"}, {"cores", 2}, {"kernel", "AVX2"}, {"build", build}}}};
+      const StoredJson record = {
+          {"schema", "moehill/1"},
+          {"config", {{"tokens", 64}, {"topk", 2}}},
+          {"time_s", {{"median", seconds}, {"samples", {seconds}}}},
+          {"process", {{"id", build + std::to_string(round)}}},
+          {"tflops", check == std::string("passed") ? StoredJson(1 / seconds) : StoredJson(nullptr)},
+          {"check", {{"status", check}}},
+          {"hash", {{"plan", build}}},
+          {"env", {{"cpu", "c"}, {"cores", 2}, {"kernel", "AVX2"}, {"build", build}}}};
       file << json_text(record) << "\n";
     }
   }
@@ -61,6 +65,28 @@ TEST_F(CompareCommand, ARegressionIsStatusFourAndTheTolerancePasses) {
   EXPECT_EQ(run("after.jsonl --baseline before.jsonl --tolerance 6%"), 0) << read("err");
   EXPECT_EQ(run("before.jsonl --baseline after.jsonl --tolerance 3%"), 0) << "faster is no regression";
   EXPECT_EQ(run("before.jsonl --baseline before.jsonl"), 0) << "nor is the same";
+}
+
+// A gate that cannot tell does not pass: tenfold slower by two processes, and results without a check.
+TEST_F(CompareCommand, AGateThatCannotTellIsStatusTwo) {
+  write("before.jsonl", "x", 1);
+  write("two.jsonl", "y", 10, 2);
+  write("unchecked.jsonl", "z", 1, 10, "off");
+  EXPECT_EQ(run("two.jsonl --baseline before.jsonl --json out.jsonl"), 2);
+  EXPECT_NE(read("err").find("cannot tell: 2 processes, at least 5 needed"), std::string::npos)
+      << read("err");
+  EXPECT_NE(read("err").find("moehill bench"), std::string::npos) << "the remedy: " << read("err");
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/out.jsonl"));
+  EXPECT_EQ(run("before.jsonl --baseline two.jsonl"), 2);
+  EXPECT_EQ(run("two.jsonl,two.jsonl --baseline before.jsonl"), 2);
+  EXPECT_NE(read("out").find("2 records are there more than once"), std::string::npos) << read("out");
+  EXPECT_EQ(run("before.jsonl two.jsonl"), 0) << "no gate: " << read("err");
+  EXPECT_NE(read("out").find("cannot tell"), std::string::npos) << read("out");
+  for (const char* arguments : {"unchecked.jsonl --baseline before.jsonl",
+                                "before.jsonl --baseline unchecked.jsonl", "before.jsonl unchecked.jsonl"}) {
+    EXPECT_EQ(run(arguments), 2) << arguments;
+    EXPECT_NE(read("err").find("its check is off"), std::string::npos) << read("err");
+  }
 }
 
 TEST_F(CompareCommand, RefusesWhatDoesNotBelongTogether) {

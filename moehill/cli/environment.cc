@@ -2,7 +2,9 @@
 
 #include <sys/utsname.h>
 
+#include <chrono>
 #include <ctime>
+#include <random>
 
 #include "moehill/kernels/simd.h"
 #include "moehill/machine/clock.h"
@@ -32,6 +34,15 @@ std::string utc_now() {
   char text[32];
   std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
   return text;
+}
+
+double unix_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+uint64_t random_id() {
+  std::random_device device;
+  return static_cast<uint64_t>(device()) << 32 | device();
 }
 
 }  // namespace moehill

@@ -1,6 +1,7 @@
 // Environment: the machine and the build that a record was made with.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -25,5 +26,9 @@ std::string build_name();  // version, build type, revision
 
 // "2026-02-09T13:40:00Z".
 std::string utc_now();
+double unix_seconds();
+
+// Drawn by the system, so that no two processes anywhere have the same.
+uint64_t random_id();
 
 }  // namespace moehill

@@ -19,10 +19,11 @@ Json number_if(bool exists, double value) { return exists ? Json(value) : Json(n
 Json time_json(const std::vector<double>& samples) {
   const bool timed = !samples.empty();
   const Summary s = timed ? summarize(samples) : Summary{};
+  const bool known = s.interval.has_value();
   return {{"median", number_if(timed, s.median)},
-          {"ci_lo", number_if(timed, s.ci_lo)},
-          {"ci_hi", number_if(timed, s.ci_hi)},
-          {"coverage", number_if(timed, s.coverage)},
+          {"ci_lo", number_if(known, known ? s.interval->lo : 0)},
+          {"ci_hi", number_if(known, known ? s.interval->hi : 0)},
+          {"coverage", number_if(known, known ? s.interval->coverage : 0)},
           {"min", number_if(timed, s.min)},
           {"max", number_if(timed, s.max)},
           {"n", s.n},

@@ -35,11 +35,10 @@ std::vector<Point> with_parts(const std::vector<Point>& points) {
 
 std::string overlap_line(const std::string& label, const Overlap& o) {
   return fmt::format(
-      "{}: computation alone {:.2f} ms, communication alone {:.2f} ms, both {:.2f} ms: overlap {:.2f} "
-      "[{:.2f}..{:.2f}] of the "
-      "smaller, over {} rounds\n",
-      label, 1e3 * o.computation, 1e3 * o.communication, 1e3 * o.both, o.hidden.median, o.hidden.ci_lo,
-      o.hidden.ci_hi, o.hidden.n);
+      "{}: computation alone {:.2f} ms, communication alone {:.2f} ms, both {:.2f} ms (medians): overlap "
+      "{:.2f}{} of the smaller, the median of {} rounds' own\n",
+      label, 1e3 * o.computation, 1e3 * o.communication, 1e3 * o.both, o.hidden.median,
+      interval_text(o.hidden.interval, "{:.2f}"), o.hidden.n);
 }
 
 }  // namespace moehill

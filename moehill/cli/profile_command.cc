@@ -33,9 +33,10 @@ std::string ratio_lines(const CommandResult& command, uint32_t seed) {
   std::string text;
   for (const Comparison& c : compare_paths(command.points, seed)) {
     const PointResult &other = command.points[c.none], &fused = command.points[c.ep];
-    text += fmt::format("{}: fused_ep/{} = {:.3f} [{:.3f}..{:.3f}] in speed over {} rounds: {}\n",
-                        fmt::format("topk={}", fused.point.config.shape.topk), other.point.path,
-                        c.ratio.ratio, c.ratio.ci_lo, c.ratio.ci_hi, c.ratio.n, verdict_of(c));
+    text += fmt::format("topk={}: fused_ep/{} = {:.3f}{} in speed over {} rounds: {}{}\n",
+                        fused.point.config.shape.topk, other.point.path, c.ratio.ratio,
+                        interval_text(c.ratio.interval, "{:.3f}"), c.ratio.n,
+                        verdict_words(c.ratio, std::nullopt), disagreement_text(c, command.points));
   }
   return text.empty() ? "" : "\n" + text;
 }
@@ -83,8 +84,9 @@ int profile_command(const std::vector<std::string>& args, const Job& job) {
     for (size_t i = 0; i < points.size(); ++i) command.points[i].prediction = predictions.points[i];
     write_outputs(options.bench, command);
     say(options.bench, job,
-        result_table(command) + overlap_lines(command) + region_note(options) + device_table(command) +
-            stage_tables(command) + check_lines(command) + ratio_lines(command, options.bench.seed));
+        result_table(command, options.bench.seed) + overlap_lines(command) + region_note(options) +
+            device_table(command) + stage_tables(command) + check_lines(command) +
+            ratio_lines(command, options.bench.seed));
     status = exit_status(command);
   });
   return std::stoi(job.from_root(std::to_string(status)));

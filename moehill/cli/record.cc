@@ -12,6 +12,12 @@ using Json = nlohmann::ordered_json;
 
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 Json number_if(bool exists, double value) { return exists ? number(value) : Json(nullptr); }
+// ci_lo, ci_hi and their coverage; null without an interval.
+void add_interval(Json& json, const std::optional<Interval>& interval) {
+  json["ci_lo"] = number_if(interval.has_value(), interval ? interval->lo : 0);
+  json["ci_hi"] = number_if(interval.has_value(), interval ? interval->hi : 0);
+  json["coverage"] = number_if(interval.has_value(), interval ? interval->coverage : 0);
+}
 Json hex(uint64_t value) { return fmt::format("{:016x}", value); }
 
 void add_shape(Json& json, const BenchOptions& o, const MoeShape& s) {
@@ -106,12 +112,10 @@ Json time_json(const PointResult& result) {
   const bool timed = result.timed();
   const Summary s = timed ? summarize(result.samples) : Summary{};
   json["median"] = number_if(timed, s.median);
-  json["ci_lo"] = number_if(timed, s.ci_lo);
-  json["ci_hi"] = number_if(timed, s.ci_hi);
+  add_interval(json, s.interval);
   json["min"] = number_if(timed, s.min);
   json["max"] = number_if(timed, s.max);
   json["n"] = s.n;
-  json["coverage"] = number_if(timed, s.coverage);
   json["samples"] = result.samples;
   json["cpu_s"] = result.cpu_seconds;
   return json;
@@ -232,13 +236,13 @@ Json comm_json(const PointResult& result) {
 Json overlap_json(const PointResult& result) {
   if (!result.overlap) return nullptr;
   const Overlap& o = *result.overlap;
-  return {{"computation_s", o.computation},
-          {"communication_s", o.communication},
-          {"both_s", o.both},
-          {"hidden", number(o.hidden.median)},
-          {"ci_lo", number(o.hidden.ci_lo)},
-          {"ci_hi", number(o.hidden.ci_hi)},
-          {"n", o.hidden.n}};
+  Json json = {{"computation_s", o.computation},
+               {"communication_s", o.communication},
+               {"both_s", o.both},
+               {"hidden", number(o.hidden.median)}};
+  add_interval(json, o.hidden.interval);
+  json["n"] = o.hidden.n;
+  return json;
 }
 
 Json check_json(const BenchOptions& o, const PointResult& result) {
@@ -297,12 +301,11 @@ Json prediction_json(const PointResult& result, bool process_a_device) {
 }
 
 Json comparison_json(const Comparison& comparison) {
-  return {{"with_seq", comparison.none},
-          {"ratio", number(comparison.ratio.ratio)},
-          {"ci_lo", number(comparison.ratio.ci_lo)},
-          {"ci_hi", number(comparison.ratio.ci_hi)},
-          {"n", comparison.ratio.n},
-          {"verdict", verdict_of(comparison)}};
+  Json json = {{"with_seq", comparison.none}, {"ratio", number(comparison.ratio.ratio)}};
+  add_interval(json, comparison.ratio.interval);
+  json["n"] = comparison.ratio.n;
+  json["verdict"] = name_of(judge(comparison.ratio));
+  return json;
 }
 
 }  // namespace
@@ -314,6 +317,7 @@ Json make_record(const BenchOptions& options, const CommandResult& command, size
   json["command"] = command.command;
   if (!result.point.path.empty()) json["path"] = result.point.path;
   json["time_utc"] = command.time_utc;
+  json["process"] = {{"id", hex(command.process_id)}, {"started_s", command.started_s}};
   json["seq"] = index;
   json["config"] = config_json(options, result.point);
   json["tuned"] = result.point.tuned;

@@ -57,6 +57,7 @@ TEST(Record, GoldenKeys) {
   EXPECT_EQ(keys(record), (std::vector<std::string>{"schema",
                                                     "command",
                                                     "time_utc",
+                                                    "process",
                                                     "seq",
                                                     "config",
                                                     "tuned",
@@ -125,8 +126,8 @@ TEST(Record, GoldenKeys) {
                                                               "check"}));
   EXPECT_EQ(keys(record["layout"]),
             (std::vector<std::string>{"devices", "threads_per_device", "cores", "mesh", "nodes", "cpus"}));
-  EXPECT_EQ(keys(record["time_s"]), (std::vector<std::string>{"median", "ci_lo", "ci_hi", "min", "max", "n",
-                                                              "coverage", "samples", "cpu_s"}));
+  EXPECT_EQ(keys(record["time_s"]), (std::vector<std::string>{"median", "ci_lo", "ci_hi", "coverage", "min",
+                                                              "max", "n", "samples", "cpu_s"}));
   EXPECT_EQ(record["time_s"]["cpu_s"], (std::vector<double>{0.19, 0.17}));
   EXPECT_EQ(keys(record["peak"]),
             (std::vector<std::string>{"dtype", "instruction", "tflops_measured", "tflops_typical", "fraction",
@@ -210,26 +211,60 @@ TEST(Record, OneLineEachAndTheComparisonWithTheEp) {
   EXPECT_NEAR(ep["comparison"]["ratio"], 0.5, 1e-12);
   EXPECT_EQ(ep["comparison"]["verdict"], "slower");
   EXPECT_EQ(ep["comparison"]["with_seq"], 0);
+  EXPECT_EQ(ep["comparison"]["coverage"], 0.95);
+  EXPECT_EQ(ep["time_s"]["coverage"], 0.9375);
+  EXPECT_EQ(ep["process"], none["process"]);
+}
+
+TEST(Record, TwoRoundsHaveNoIntervalAndNoVerdict) {
+  CommandResult command = made_up_command();
+  for (PointResult& point : command.points) point.samples.resize(2);
+  const std::string lines = record_lines({}, command);
+  const auto ep = nlohmann::json::parse(lines.substr(lines.find('\n') + 1));
+  for (const char* part : {"time_s", "comparison"}) {
+    for (const char* key : {"ci_lo", "ci_hi", "coverage"})
+      EXPECT_TRUE(ep[part][key].is_null()) << part << key;
+  }
+  EXPECT_EQ(ep["comparison"]["verdict"], "cannot tell");
+  EXPECT_EQ(result_table(command, 0).find(".."), std::string::npos) << result_table(command, 0);
+  const std::string verdict = verdict_lines(command, 0);
+  EXPECT_NE(verdict.find("cannot tell: 2 rounds, at least 3 needed; ep/none = 0.5"), std::string::npos)
+      << verdict;
+  EXPECT_EQ(verdict.find(".."), std::string::npos) << verdict;
 }
 
 TEST(TerminalReport, TableAndVerdict) {
   const CommandResult command = made_up_command();
-  const std::string table = result_table(command);
-  EXPECT_NE(table.find("100.00 [98.00..101.00]"), std::string::npos) << table;
+  const std::string table = result_table(command, 0);
+  EXPECT_NE(table.find("100.00 [93.8 %: 98.00..101.00]"), std::string::npos) << table;
+  EXPECT_NE(table.find("speed to none"), std::string::npos) << table;
   EXPECT_NE(table.find("GF/s"), std::string::npos);
   EXPECT_NE(table.find("passed"), std::string::npos);
-  EXPECT_NE(verdict_lines(command, 0).find("expert parallelism is slower by 50.0 %"), std::string::npos);
+  EXPECT_NE(verdict_lines(command, 0).find("expert parallelism is slower by 50.0 %; ep/none = 0.500 [95 %: "),
+            std::string::npos)
+      << verdict_lines(command, 0);
   EXPECT_NE(stage_tables(command).find("w2_grad"), std::string::npos);
 }
 
-TEST(TerminalReport, SamePlanPathAndLayoutIsIdentical) {
+// On one device ep has its sums to make, which none has not.
+TEST(TerminalReport, EpOnOneDeviceIsJudgedLikeAnyOther) {
   CommandResult command = made_up_command();
   PointResult& ep = command.points[1];
   ep.point.config.num_devices = 1;
   ep.point.config.threads_per_device = 2;
-  EXPECT_EQ(verdict_lines(command, 0).find("identical"), std::string::npos) << "the plans differ";
   ep.plan_hash = command.points[0].plan_hash;
-  EXPECT_NE(verdict_lines(command, 0).find("identical configuration"), std::string::npos);
+  EXPECT_NE(verdict_lines(command, 0).find("slower by 50.0 %"), std::string::npos);
+}
+
+// Steps of 0.2 ms: ep is the faster in three rounds of five, and the slower by its median.
+TEST(TerminalReport, TableAndVerdictHaveOneRatioAndSayWhereTheMediansDiffer) {
+  CommandResult command = made_up_command();
+  command.points[0].samples = {2.00e-4, 2.02e-4, 2.04e-4, 2.06e-4, 2.08e-4};
+  command.points[1].samples = {2.10e-4, 2.11e-4, 2.03e-4, 2.05e-4, 2.07e-4};
+  const std::string table = result_table(command, 0), line = verdict_lines(command, 0);
+  EXPECT_NE(table.find("1.005"), std::string::npos) << table;
+  EXPECT_NE(line.find("ep/none = 1.005 ["), std::string::npos) << line;
+  EXPECT_NE(line.find("; the medians order the other way\n"), std::string::npos) << line;
 }
 
 TEST(TerminalReport, FailedCheckSaysWhyAndShowsNoFigure) {
@@ -239,7 +274,7 @@ TEST(TerminalReport, FailedCheckSaysWhyAndShowsNoFigure) {
   command.points[1].samples.clear();
   EXPECT_NE(check_lines(command).find("ep: check failed, y over its limit"), std::string::npos);
   EXPECT_EQ(verdict_lines(command, 0), "");
-  const std::string table = result_table(command);
+  const std::string table = result_table(command, 0);
   EXPECT_NE(table.find("failed"), std::string::npos);
 }
 

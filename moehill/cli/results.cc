@@ -9,14 +9,6 @@ namespace {
 
 double median_seconds(const PointResult& result) { return median_of(result.samples); }
 
-bool same_block(const BlockOptions& a, const BlockOptions& b) {
-  return a.backend == b.backend && a.impl == b.impl && a.remat == b.remat && a.pass == b.pass &&
-         a.pack == b.pack && a.shared_fused == b.shared_fused && a.router_grad == b.router_grad &&
-         a.prequeue == b.prequeue && a.route_in_step == b.route_in_step &&
-         a.renormalize_topk == b.renormalize_topk && a.blocks == b.blocks &&
-         a.expert_by_expert == b.expert_by_expert;
-}
-
 double total(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
 
 }  // namespace
@@ -81,13 +73,6 @@ StageSeconds stages_of_median(const PointResult& result) {
   return stages;
 }
 
-bool identical_configuration(const PointResult& a, const PointResult& b) {
-  const RunConfig &p = a.point.config, &q = b.point.config;
-  const bool same_path = p.num_devices == 1 || (p.mode == q.mode && p.path == q.path);
-  return a.plan_hash == b.plan_hash && p.shape == q.shape && same_block(p.block, q.block) &&
-         p.num_devices == q.num_devices && p.threads_per_device == q.threads_per_device && same_path;
-}
-
 std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, uint32_t seed) {
   std::vector<Comparison> comparisons;
   for (size_t i = 0; i < points.size(); ++i) {
@@ -96,8 +81,7 @@ std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, ui
       const bool pair =
           none.point.config.mode == ParallelMode::none && differ_in_mode_only(none.point, ep.point);
       if (!pair || !none.trusted() || !ep.trusted()) continue;
-      comparisons.push_back(
-          {i, j, speed_ratio(none.samples, ep.samples, seed), identical_configuration(none, ep)});
+      comparisons.push_back({i, j, speed_ratio(none.samples, ep.samples, seed)});
     }
   }
   return comparisons;
@@ -111,14 +95,15 @@ std::vector<Comparison> compare_paths(const std::vector<PointResult>& points, ui
       const bool pair = i != j && fused.point.path == "fused_ep" && !other.point.path.empty() &&
                         other.point.config.shape == fused.point.config.shape;
       if (!pair || !other.trusted() || !fused.trusted()) continue;
-      comparisons.push_back({i, j, speed_ratio(other.samples, fused.samples, seed), false});
+      comparisons.push_back({i, j, speed_ratio(other.samples, fused.samples, seed)});
     }
   }
   return comparisons;
 }
 
-std::string verdict_of(const Comparison& comparison) {
-  return comparison.identical ? "identical configuration" : name_of(judge(comparison.ratio));
+std::string disagreement_text(const Comparison& comparison, const std::vector<PointResult>& points) {
+  return disagreement_text(comparison.ratio, median_seconds(points[comparison.none]),
+                           median_seconds(points[comparison.ep]));
 }
 
 }  // namespace moehill

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "moehill/bench/statistics.h"
+#include "moehill/bench/comparison.h"
 #include "moehill/cli/device_events.h"
 #include "moehill/cli/environment.h"
 #include "moehill/cli/overlap.h"
@@ -65,6 +65,8 @@ inline constexpr const char* kTimedStepCheck = "every bit of every result equals
 struct CommandResult {
   std::string command = "bench";
   std::string time_utc;
+  uint64_t process_id = 0;  // of this run of the program alone
+  double started_s = 0;     // Unix time when measuring began
   Environment environment;
   std::string stop_reason;
   std::string cache_state;       // in which every step begins, in words
@@ -100,22 +102,17 @@ struct StageSeconds {
 };
 StageSeconds stages_of_median(const PointResult& result);
 
-// Two runs of one plan through the same path and kernels on the same layout: their ratio is noise by
-// construction.
-bool identical_configuration(const PointResult& a, const PointResult& b);
-
 // A none and the ep that differs from it in nothing else, with their ratio of speeds, ep to none.
 struct Comparison {
   size_t none, ep;  // indices of points
   Ratio ratio;
-  bool identical = false;
 };
 std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, uint32_t seed);
 
 // Of `profile`: for each fused_ep the other paths of the same top-k, `none` being the other path.
 std::vector<Comparison> compare_paths(const std::vector<PointResult>& points, uint32_t seed);
 
-// "identical configuration", "faster", "slower", "within noise" or "inconclusive".
-std::string verdict_of(const Comparison& comparison);
+// "; the medians order the other way" where those of the two points do.
+std::string disagreement_text(const Comparison& comparison, const std::vector<PointResult>& points);
 
 }  // namespace moehill

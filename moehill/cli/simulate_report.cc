@@ -33,8 +33,8 @@ struct StageFigures {
 
 StageFigures figures_of(const SimulatedStep& step, size_t stage) {
   StageFigures figures;
-  const std::vector<Interval>& intervals = step.simulation.stages[stage];
-  for (const Interval& i : intervals) {
+  const std::vector<TimeSpan>& intervals = step.simulation.stages[stage];
+  for (const TimeSpan& i : intervals) {
     figures.mean_s += (i.end - i.begin) / static_cast<double>(intervals.size());
     figures.max_s = std::max(figures.max_s, i.end - i.begin);
   }

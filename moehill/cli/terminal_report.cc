@@ -28,7 +28,7 @@ Unit throughput_unit(const std::vector<PointResult>& points) {
 std::string milliseconds(const PointResult& result) {
   if (!result.timed()) return "-";
   const Summary s = summarize(result.samples);
-  return fmt::format("{:.2f} [{:.2f}..{:.2f}]", 1e3 * s.median, 1e3 * s.ci_lo, 1e3 * s.ci_hi);
+  return fmt::format("{:.2f}{}", 1e3 * s.median, interval_text(s.interval, "{:.2f}", 1e3));
 }
 
 std::vector<std::string> result_row(const PointResult& result, const Unit& unit) {
@@ -44,6 +44,15 @@ std::vector<std::string> result_row(const PointResult& result, const Unit& unit)
   }
   row.push_back(result.check.status);
   return row;
+}
+
+// The verdicts' own ratios, since those of the medians may differ from them.
+void add_ratios(const std::vector<Comparison>& comparisons, std::vector<std::string>& header,
+                std::vector<std::vector<std::string>>& rows) {
+  if (comparisons.empty()) return;
+  header.push_back("speed to none");
+  for (std::vector<std::string>& row : rows) row.push_back("-");
+  for (const Comparison& c : comparisons) rows[c.ep].back() = fmt::format("{:.3f}", c.ratio.ratio);
 }
 
 std::string device_lines(const StageSeconds& stages) {
@@ -81,14 +90,14 @@ std::string stage_table(const PointResult& result) {
          device_lines(stages);
 }
 
-std::string verdict_sentence(const Comparison& c, const PointResult& none, const PointResult& ep) {
+std::string verdict_sentence(const Comparison& c, const std::vector<PointResult>& points) {
+  const PointResult &none = points[c.none], &ep = points[c.ep];
   const RunConfig& config = ep.point.config;
   const std::string what = fmt::format("{} (topk {})", ep.point.label, config.shape.topk);
   const std::string figures = fmt::format(
-      "ep/none = {:.3f} [{:.3f}..{:.3f}] in speed over {} rounds, {}x{} against {}x{} threads", c.ratio.ratio,
-      c.ratio.ci_lo, c.ratio.ci_hi, c.ratio.n, config.num_devices, config.threads_per_device,
-      none.point.config.num_devices, none.point.config.threads_per_device);
-  if (c.identical) return fmt::format("{}: identical configuration, nothing to compare; {}\n", what, figures);
+      "ep/none = {:.3f}{} in speed over {} rounds, {}x{} against {}x{} threads{}", c.ratio.ratio,
+      interval_text(c.ratio.interval, "{:.3f}"), c.ratio.n, config.num_devices, config.threads_per_device,
+      none.point.config.num_devices, none.point.config.threads_per_device, disagreement_text(c, points));
   switch (judge(c.ratio)) {
     case Verdict::faster:
       return fmt::format("{}: expert parallelism is faster by {:.1f} %; {}\n", what,
@@ -100,6 +109,8 @@ std::string verdict_sentence(const Comparison& c, const PointResult& none, const
       return fmt::format("{}: within noise; {}\n", what, figures);
     case Verdict::inconclusive:
       return fmt::format("{}: inconclusive, raise --iters or quiet the machine; {}\n", what, figures);
+    case Verdict::cannot_tell:
+      return fmt::format("{}: {}; {}\n", what, verdict_words(c.ratio, std::nullopt), figures);
   }
   return "";
 }
@@ -140,13 +151,14 @@ std::string describe_command(const std::vector<Point>& points, const Environment
       total_bytes(memory) / (1 << 30));
 }
 
-std::string result_table(const CommandResult& result) {
+std::string result_table(const CommandResult& result, uint32_t seed) {
   const Unit unit = throughput_unit(result.points);
   std::vector<std::vector<std::string>> rows;
   for (const PointResult& point : result.points) rows.push_back(result_row(point, unit));
-  std::string text = format_table(
-      {"point", "devices", "ms median [interval]", unit.name, "tokens/s", "% of peak", "check"}, rows);
-  return text + peak_lines(result.points.front(), result.environment.kernel);
+  std::vector<std::string> header = {"point",     "devices", "ms median [interval]", unit.name, "tokens/s",
+                                     "% of peak", "check"};
+  add_ratios(compare_modes(result.points, seed), header, rows);
+  return format_table(header, rows) + peak_lines(result.points.front(), result.environment.kernel);
 }
 
 std::string overlap_lines(const CommandResult& result) {
@@ -192,7 +204,7 @@ std::string stage_tables(const CommandResult& result) {
 std::string verdict_lines(const CommandResult& result, uint32_t seed) {
   std::string text;
   for (const Comparison& c : compare_modes(result.points, seed)) {
-    text += verdict_sentence(c, result.points[c.none], result.points[c.ep]);
+    text += verdict_sentence(c, result.points);
   }
   return text.empty() ? "" : "\n" + text;
 }

@@ -13,8 +13,9 @@ namespace moehill {
 std::string describe_command(const std::vector<Point>& points, const Environment& environment,
                              const std::vector<MemoryPart>& memory);
 
-// One line a point: median milliseconds with interval, FLOP/s, tokens/s, share of the measured peak, check.
-std::string result_table(const CommandResult& result);
+// One line a point: median milliseconds with interval, FLOP/s, tokens/s, share of the measured peak, check,
+// and beside a none the ratio of speed that verdict_lines() judges.
+std::string result_table(const CommandResult& result, uint32_t seed);
 
 // Of each point whose parts were timed alone; empty without any.
 std::string overlap_lines(const CommandResult& result);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "moehill/base/error.h"
+#include "moehill/bench/comparison.h"
 #include "moehill/cli/block_candidates.h"
 #include "moehill/cli/block_command.h"
 #include "moehill/cli/block_tuner.h"
@@ -80,11 +81,13 @@ std::string candidate_table(const TunerResult& result, uint32_t seed) {
     const std::vector<double>& reference = result.candidates[0].samples;
     const bool timed = !reference.empty() && !c.samples.empty();
     const Ratio ratio = timed ? ratio_of_rounds(reference, c.samples, seed) : Ratio{};
+    const std::string disagreement =
+        timed ? disagreement_text(ratio, median_of(reference), median_of(c.samples)) : "";
     rows.push_back(
         {set_name(c.blocks, i), timed ? fmt::format("{:.2f}", 1e3 * median_of(c.samples)) : "-",
          std::to_string(c.samples.size()),
-         timed ? fmt::format("{:.3f} [{:.3f}..{:.3f}]", ratio.ratio, ratio.ci_lo, ratio.ci_hi) : "-",
-         c.fate});
+         timed ? fmt::format("{:.3f}{}", ratio.ratio, interval_text(ratio.interval, "{:.3f}")) : "-",
+         c.fate + disagreement});
   }
   return format_table({"blocks", "ms", "rounds", "speed to default", "what became of it"}, rows);
 }
@@ -92,9 +95,9 @@ std::string candidate_table(const TunerResult& result, uint32_t seed) {
 std::string outcome_line(const TunerResult& result) {
   const TunedCandidate& winner = result.candidates[result.winner];
   if (result.winner == 0) return "the default stays: nothing else is faster beyond the noise\n";
-  return fmt::format("{}: {:.3f} [{:.3f}..{:.3f}] times the default's speed over {} rounds of their own\n",
-                     set_name(winner.blocks, result.winner), result.gain.ratio, result.gain.ci_lo,
-                     result.gain.ci_hi, result.gain.n);
+  return fmt::format("{}: {:.3f}{} times the default's speed over {} rounds of their own\n",
+                     set_name(winner.blocks, result.winner), result.gain.ratio,
+                     interval_text(result.gain.interval, "{:.3f}"), result.gain.n);
 }
 
 class ProblemTuner {

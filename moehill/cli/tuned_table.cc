@@ -46,6 +46,14 @@ BlockSizes blocks_in(const std::string& text, const std::string& path) {
   }
 }
 
+// Tables from before coverages were kept hold intervals of 95 %.
+Ratio gain_in(const Json& e) {
+  Ratio gain{e.at("gain"), e.at("rounds"), {}};
+  if (gain.n >= kMinRounds)
+    gain.interval = {e.at("gain_lo"), e.at("gain_hi"), e.value("gain_coverage", kCoverage)};
+  return gain;
+}
+
 TunedTable parse(const std::string& text, const std::string& path) {
   try {
     const Json json = Json::parse(text);
@@ -54,7 +62,7 @@ TunedTable parse(const std::string& text, const std::string& path) {
     for (const auto& [key, e] : json.at("entries").items()) {
       TunedEntry entry;
       entry.blocks = blocks_in(e.at("blocks"), path);
-      entry.gain = {e.at("gain"), e.at("gain_lo"), e.at("gain_hi"), e.at("rounds")};
+      entry.gain = gain_in(e);
       entry.cpu = e.at("cpu");
       entry.kernels = e.at("kernels");
       entry.time_utc = e.at("time_utc");
@@ -69,9 +77,16 @@ TunedTable parse(const std::string& text, const std::string& path) {
 std::string text_of(const TunedTable& table) {
   Json entries = Json::object();
   for (const auto& [key, e] : table) {
-    entries[key] = {{"blocks", to_string(e.blocks)}, {"gain", e.gain.ratio},  {"gain_lo", e.gain.ci_lo},
-                    {"gain_hi", e.gain.ci_hi},       {"rounds", e.gain.n},    {"cpu", e.cpu},
-                    {"kernels", e.kernels},          {"time_utc", e.time_utc}};
+    const auto& interval = e.gain.interval;
+    entries[key] = {{"blocks", to_string(e.blocks)},
+                    {"gain", e.gain.ratio},
+                    {"gain_lo", interval ? Json(interval->lo) : Json(nullptr)},
+                    {"gain_hi", interval ? Json(interval->hi) : Json(nullptr)},
+                    {"gain_coverage", interval ? Json(interval->coverage) : Json(nullptr)},
+                    {"rounds", e.gain.n},
+                    {"cpu", e.cpu},
+                    {"kernels", e.kernels},
+                    {"time_utc", e.time_utc}};
   }
   return Json{{"schema", kSchema}, {"entries", entries}}.dump(1, ' ', false, Json::error_handler_t::replace) +
          "\n";

@@ -41,7 +41,7 @@ Environment environment() {
 TunedEntry entry(int64_t bt) {
   TunedEntry e;
   e.blocks.bt = e.blocks.btc = bt;
-  e.gain = {1.25, 1.1, 1.3, 7};
+  e.gain = {1.25, 7, Interval{1.1, 1.3, 0.95}};
   e.cpu = "A CPU";
   e.kernels = "k1";
   e.time_utc = "2026-02-09T13:40:00Z";
@@ -105,7 +105,8 @@ TEST_F(TunedFile, ComesBackAsItWasKept) {
   const TunedTable table = read_tuned(file());
   ASSERT_EQ(table.size(), 2u);
   EXPECT_EQ(table.at("a").blocks, entry(128).blocks);
-  EXPECT_EQ(table.at("b").gain.ci_lo, 1.1);
+  EXPECT_EQ(table.at("b").gain.interval->lo, 1.1);
+  EXPECT_EQ(table.at("b").gain.interval->coverage, 0.95);
   EXPECT_EQ(table.at("b").gain.n, 7);
 }
 

@@ -20,26 +20,32 @@ std::string csv_cell(const std::string& text) {
 
 std::string number(double value) { return fmt::format("{:.6g}", value); }
 
+// Two cells side by side, and one for the coverage.
+void put_interval(const std::optional<Interval>& interval, std::string* ends, std::string* coverage) {
+  if (!interval) return;
+  ends[0] = number(interval->lo);
+  ends[1] = number(interval->hi);
+  *coverage = number(interval->coverage);
+}
+
 std::string csv_line(const ExperimentView& view, const ResultRow& row) {
   const StoredPoint& point = view.points[row.point];
   std::vector<std::string> cells = {view.experiment.name, point.label, row.measured ? row.measured->path : "",
                                     point.state, json_text(point.axes)};
-  cells.resize(18);
+  cells.resize(20);
   if (row.timed()) {
     const Summary tflops = tflops_summary(*row.measured);
     cells[5] = std::to_string(row.measured->rounds.size());
     cells[6] = std::to_string(row.measured->disturbed);
     cells[7] = number(median_of(row.measured->seconds));
     cells[8] = number(tflops.median);
-    cells[9] = number(tflops.ci_lo);
-    cells[10] = number(tflops.ci_hi);
+    put_interval(tflops.interval, &cells[9], &cells[18]);
     cells[11] = number(median_of(row.measured->tokens_per_s));
   }
   if (row.against) {
     cells[12] = view.label(view.rows[*row.baseline]);
-    cells[13] = number(row.against->ratio.ratio);
-    cells[14] = number(row.against->ratio.ci_lo);
-    cells[15] = number(row.against->ratio.ci_hi);
+    cells[13] = number(row.against->ratio);
+    put_interval(row.against->interval, &cells[14], &cells[19]);
     cells[16] = row.verdict;
   }
   if (row.published) cells[17] = number(*row.published->tflops);
@@ -55,14 +61,14 @@ std::vector<std::string> markdown_cells(const ExperimentView& view, const Result
     return cells;
   }
   const Summary tflops = tflops_summary(*row.measured);
-  cells[1] = fmt::format("{:.4g} [{:.4g}, {:.4g}]", tflops.median, tflops.ci_lo, tflops.ci_hi);
+  cells[1] = fmt::format("{:.4g}{}", tflops.median, interval_text(tflops.interval, "{:.4g}"));
   cells[2] = fmt::format("{:.5g}", median_of(row.measured->tokens_per_s));
   cells[3] = std::to_string(row.measured->rounds.size());
   if (row.published) {
     cells[4] = fmt::format("{:g}", *row.published->tflops);
     cells[5] = fmt::format("{:.3g}", tflops.median / *row.published->tflops);
   }
-  cells[6] = row.against ? fmt::format("{}, {}", change_text(row.against->ratio), row.verdict) : "";
+  cells[6] = row.against ? view.change(row) : "";
   return cells;
 }
 
@@ -71,7 +77,8 @@ std::vector<std::string> markdown_cells(const ExperimentView& view, const Result
 std::string export_csv(const std::vector<ExperimentView>& views) {
   std::string text =
       "experiment,point,path,state,axes,rounds,disturbed_rounds,seconds,tflops,tflops_lo,tflops_hi,"
-      "tokens_per_s,baseline,ratio,ratio_lo,ratio_hi,verdict,published_tflops\r\n";
+      "tokens_per_s,baseline,ratio,ratio_lo,ratio_hi,verdict,published_tflops,"
+      "tflops_coverage,ratio_coverage\r\n";
   for (const ExperimentView& view : views)
     for (const ResultRow& row : view.rows) text += csv_line(view, row);
   return text;

@@ -28,7 +28,7 @@ TEST_F(Exports, RowsStandBesideBaselineAndPublishedNumber) {
   EXPECT_FALSE(view.rows[0].baseline.has_value());
   ASSERT_TRUE(view.rows[1].against.has_value());
   EXPECT_TRUE(view.rows[1].against->paired);
-  EXPECT_NEAR(view.rows[1].against->ratio.ratio, 1 / 1.3, 0.005);
+  EXPECT_NEAR(view.rows[1].against->ratio, 1 / 1.3, 0.005);
   EXPECT_EQ(view.rows[1].verdict, "slower");
   ASSERT_TRUE(view.rows[0].published && view.rows[1].published);
   EXPECT_EQ(*view.rows[0].published->tflops, 192.868);
@@ -125,16 +125,55 @@ TEST(Published, MatchesBySizesModeAndChoices) {
   EXPECT_THROW(read_published("/nowhere.csv"), InputError);
 }
 
-TEST(IdenticalRecords, SamePlanPathKernelsAndLayout) {
-  StoredJson a = block_record("none", 2, 1), b = block_record("none", 2, 2);
-  EXPECT_TRUE(identical_records(a, b));
-  b["config"]["parallel_mode"] = "ep";  // on one device the mode changes nothing
-  EXPECT_TRUE(identical_records(a, b));
-  b["config"]["backend"] = "ragged_dot";
-  EXPECT_FALSE(identical_records(a, b));
-  b = a;
-  b["hash"]["plan"] = "other";
-  EXPECT_FALSE(identical_records(a, b));
+TEST(IdenticalRecords, SamePlanPathStagesKernelsAndLayout) {
+  const StoredJson a = block_record("none", 2, 1);
+  StoredJson same = block_record("none", 2, 2);
+  same["config"]["iters"] = 7;
+  EXPECT_TRUE(identical_records(a, same));
+  const std::pair<const char*, const char*> differences[] = {{"/config/backend", "ragged_dot"},
+                                                             {"/hash/plan", "other"},
+                                                             {"/path", "fused_ep"},
+                                                             {"/timed_region", "reduce"},
+                                                             {"/env/build", "b2"},
+                                                             {"/env/cpu", "another CPU"},
+                                                             {"/layout/cores", "1"},
+                                                             {"/config/check", "off"}};
+  for (const auto& [pointer, value] : differences) {
+    StoredJson b = a;
+    b[StoredJson::json_pointer(pointer)] = value;
+    EXPECT_FALSE(identical_records(a, b)) << pointer;
+  }
+}
+
+// ep on one device has the plan of none, and two sums more.
+TEST(IdenticalRecords, AnotherModeIsMeasuredEvenOnOneDevice) {
+  StoredJson none = block_record("none", 2, 1), ep = none;
+  none["layout"]["devices"] = ep["layout"]["devices"] = 1;
+  ep["config"]["parallel_mode"] = "ep";
+  ep["config"]["ep_path"] = "compact_psum";
+  EXPECT_FALSE(identical_records(none, ep));
+}
+
+TEST_F(Exports, TwoRoundsHaveNoIntervalsAnywhere) {
+  StoredExperiment two = replayed_experiment();
+  two.name = "two";
+  two.rounds = 2;
+  fill_replayed(store_, two);
+  const std::vector<ExperimentView> all = views();
+  const ExperimentView& view = all[0].experiment.name == "two" ? all[0] : all[1];
+  ASSERT_TRUE(view.rows[1].against.has_value());
+  EXPECT_EQ(view.rows[1].verdict, "cannot tell");
+  const std::string table = result_table_markdown(view);
+  EXPECT_NE(table.find("cannot tell: 2 rounds, at least 3 needed"), std::string::npos) << table;
+  EXPECT_EQ(table.find(".."), std::string::npos) << table;
+  EXPECT_NE(export_csv({view}).find(",cannot tell,"), std::string::npos);
+}
+
+TEST_F(Exports, IntervalsSayTheirCoverage) {
+  const std::string table = result_table_markdown(views()[0]), csv = export_csv(views());
+  EXPECT_NE(table.find(" [99.2 %: "), std::string::npos) << table;  // eight rounds
+  EXPECT_NE(table.find(" [95 %: "), std::string::npos) << table;
+  EXPECT_NE(csv.find(",0.992188,0.95\r\n"), std::string::npos) << csv;
 }
 
 }  // namespace

@@ -25,27 +25,27 @@ StoredJson axes_of(const ExperimentView& view, const ResultRow& row) {
 }
 
 std::string ratio_text(const Ratio& ratio) {
-  return ratio.n < 2 ? fmt::format("{:.3f}", ratio.ratio)
-                     : fmt::format("{:.3f} [{:.3f}, {:.3f}]", ratio.ratio, ratio.ci_lo, ratio.ci_hi);
+  return fmt::format("{:.3f}{}", ratio.ratio, interval_text(ratio.interval, "{:.3f}"));
 }
 
-// The fastest of a baseline and the rows compared with it.
+// The fastest of a baseline and the rows compared with it, by the ratios that the verdicts are of.
 std::string winner_line(const ExperimentView& view, size_t baseline) {
-  size_t best = baseline;
-  for (size_t i = 0; i < view.rows.size(); ++i) {
-    if (view.rows[i].baseline == baseline && view.rows[i].verdict != kIdentical &&
-        median_tflops(view.rows[i]) > median_tflops(view.rows[best]))
-      best = i;
+  const ResultRow* best = nullptr;
+  double most = 1;  // the baseline's own
+  for (const ResultRow& row : view.rows) {
+    if (row.baseline != baseline || row.verdict == kIdentical || row.against->ratio <= most) continue;
+    best = &row;
+    most = row.against->ratio;
   }
-  const ResultRow& row = view.rows[best];
   const std::string base = markdown_code(view.label(view.rows[baseline]));
-  if (best == baseline)
-    return fmt::format("{}: no point is faster than this baseline ({:.4g} TF/s)", base, median_tflops(row));
-  if (row.verdict != "faster")
-    return fmt::format("{}: no point is ahead of this baseline beyond noise; the fastest is {} ({}, {})",
-                       base, markdown_code(view.label(row)), change_text(row.against->ratio), row.verdict);
-  return fmt::format("{} wins with {:.4g} TF/s, {} over {}", markdown_code(view.label(row)),
-                     median_tflops(row), change_text(row.against->ratio), base);
+  if (best == nullptr)
+    return fmt::format("{}: no point is faster than this baseline ({:.4g} TF/s)", base,
+                       median_tflops(view.rows[baseline]));
+  if (best->verdict != "faster")
+    return fmt::format("{}: no point is ahead of this baseline beyond noise; the fastest is {} ({})", base,
+                       markdown_code(view.label(*best)), view.change(*best));
+  return fmt::format("{} wins with {:.4g} TF/s, {} over {}", markdown_code(view.label(*best)),
+                     median_tflops(*best), change_text(*best->against), base);
 }
 
 void add_winners(const ExperimentView& view, std::vector<std::string>& lines) {
@@ -67,7 +67,7 @@ void add_winners(const ExperimentView& view, std::vector<std::string>& lines) {
 }
 
 void add_undecided(const ExperimentView& view, std::vector<std::string>& lines) {
-  for (const std::string verdict : {"within noise", "inconclusive", kIdentical}) {
+  for (const std::string verdict : {"within noise", "inconclusive", "cannot tell", kIdentical}) {
     std::vector<std::string> labels;
     for (const ResultRow& row : view.rows) {
       if (row.verdict == verdict) labels.push_back(markdown_code(view.label(row)));
@@ -110,7 +110,7 @@ void add_predictions(const ExperimentView& view, std::vector<std::string>& lines
 int direction(double change) { return change > kNoTrend ? 1 : change < -kNoTrend ? -1 : 0; }
 
 std::string trend_text(const ResultRow& row, double published_ratio) {
-  if (row.verdict == "inconclusive") return "undecided here";
+  if (row.verdict == "inconclusive" || row.verdict == "cannot tell") return "undecided here";
   const int here = row.verdict == "faster" ? 1 : row.verdict == "slower" ? -1 : 0;
   return here == direction(published_ratio - 1) ? "the trend agrees" : "the trend differs";
 }
@@ -131,8 +131,8 @@ void add_published(const ExperimentView& view, std::vector<std::string>& lines) 
     if (same_figure(*row.published, *base.published)) continue;
     const double published_ratio = *row.published->tflops / *base.published->tflops;
     lines.push_back(fmt::format("{} over {}: published {:.3f}, here {}: {}", markdown_code(view.label(row)),
-                                markdown_code(view.label(base)), published_ratio,
-                                ratio_text(row.against->ratio), trend_text(row, published_ratio)));
+                                markdown_code(view.label(base)), published_ratio, ratio_text(*row.against),
+                                trend_text(row, published_ratio)));
   }
   if (any && !view.experiment.reference_defect.empty())
     lines.push_back("Known defect of the original measurement: " +
@@ -171,15 +171,13 @@ bool same_elsewhere(const ExperimentView& view, const StoredJson& a, const Store
 
 std::string judged_pair(const ExperimentView& view, const Expectation& expectation, const ResultRow& over,
                         const ResultRow& under) {
-  const Ratio ratio = compare_speed(series_of(*under.measured), series_of(*over.measured), true, 0).ratio;
+  const Ratio ratio = compare_speed(series_of(*under.measured), series_of(*over.measured), 0);
   const bool met = is_met(expectation, ratio.ratio);
-  const bool firm =
-      ratio.n >= 3 && is_met(expectation, ratio.ci_lo) == met && is_met(expectation, ratio.ci_hi) == met;
-  const std::string doubt =
-      firm ? ""
-      : ratio.n < 3
-          ? fmt::format(", but {}", ratio.n == 1 ? "one round decides nothing" : "two rounds decide nothing")
-          : ", but the interval does not decide it";
+  const bool firm = ratio.interval && is_met(expectation, ratio.interval->lo) == met &&
+                    is_met(expectation, ratio.interval->hi) == met;
+  const std::string doubt = firm             ? ""
+                            : ratio.interval ? ", but the interval does not decide it"
+                                             : ", but " + verdict_words(ratio, view.floor);
   return fmt::format("{}{}: {} over {} is {}", met ? "met" : "not met", doubt,
                      markdown_code(view.label(over)), markdown_code(view.label(under)), ratio_text(ratio));
 }

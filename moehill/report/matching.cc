@@ -7,12 +7,15 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <sstream>
 
 #include "moehill/base/error.h"
 #include "moehill/store/expectation.h"
 
 namespace moehill {
 namespace {
+
+constexpr const char* kUnchecked = "its check is off";
 
 StoredJson config_of(const ComparedResult& result) {
   StoredJson config = result.record.value("config", StoredJson::object());
@@ -29,16 +32,40 @@ std::string label_of(const StoredJson& record) {
   return fmt::format("{}", fmt::join(parts, "/"));
 }
 
-// Cost a sample: seconds for 1e12 FLOPs. tflops is that of the median.
-Series series_of_samples(const StoredJson& record) {
+// Cost a sample. tflops is that of the median; without a passed check there is none.
+std::vector<double> costs_of(const StoredJson& record) {
   const auto tflops = number_at(record, "/tflops"), median = number_at(record, "/time_s/median");
-  Series series;
-  if (!tflops || !median || *tflops <= 0 || *median <= 0) return series;
-  for (const StoredJson& sample : record["time_s"].value("samples", StoredJson::array())) {
-    series.rounds.push_back(static_cast<int64_t>(series.rounds.size()));
-    series.costs.push_back(sample.get<double>() / (*tflops * *median));
+  std::vector<double> costs;
+  if (!tflops || !median || *tflops <= 0 || *median <= 0) return costs;
+  for (const StoredJson& sample : record["time_s"].value("samples", StoredJson::array()))
+    costs.push_back(sample.get<double>() / (*tflops * *median));
+  return costs;
+}
+
+std::string text_at(const StoredJson& record, const char* pointer) {
+  const StoredJson::json_pointer where(pointer);
+  return record.contains(where) && record.at(where).is_string() ? record.at(where).get<std::string>() : "";
+}
+
+std::string why_no_figure(const StoredJson& record) {
+  const std::string check = text_at(record, "/check/status");
+  return check.empty() || check == "passed" ? "it was not timed" : "its check is " + check;
+}
+
+// Adds what `record` says to the process that measured it.
+void add_process(ComparedResult& result, const std::string& id, int64_t round, const StoredJson& record) {
+  const std::vector<double> costs = costs_of(record);
+  if (costs.empty()) {
+    result.why_missing = why_no_figure(record);
+    return;
   }
-  return series;
+  const auto same = [&](const ComparedProcess& process) { return process.id == id; };
+  auto process = std::find_if(result.processes.begin(), result.processes.end(), same);
+  if (process == result.processes.end()) {
+    result.processes.push_back({id, number_at(record, "/process/started_s"), round, {}});
+    process = result.processes.end() - 1;
+  }
+  process->samples.insert(process->samples.end(), costs.begin(), costs.end());
 }
 
 std::vector<StoredJson> read_lines(const std::string& path) {
@@ -55,26 +82,31 @@ std::vector<StoredJson> read_lines(const std::string& path) {
   return records;
 }
 
-// Records of equal options in one file are rounds of one point.
-ResultSet read_record_file(const std::string& path) {
-  ResultSet set{path, path, {}, {}};
-  std::vector<std::vector<StoredRecord>> groups;
-  for (const StoredJson& record : read_lines(path)) {
-    const auto same = [&](const std::vector<StoredRecord>& group) {
-      return group[0].json["config"] == record["config"] &&
-             group[0].json.value("path", StoredJson()) == record.value("path", StoredJson());
-    };
-    auto group = std::find_if(groups.begin(), groups.end(), same);
-    if (group == groups.end()) group = groups.insert(groups.end(), std::vector<StoredRecord>{});
-    StoredRecord stored;
-    stored.round = static_cast<int64_t>(group->size());
-    stored.json = record;
-    group->push_back(stored);
-  }
-  for (const std::vector<StoredRecord>& group : groups) {
-    const StoredJson& first = group[0].json;
-    const Series series = group.size() == 1 ? series_of_samples(first) : series_of(measure(group)[0]);
-    set.results.push_back({label_of(first), first, series});
+// Records of before they named their process are of one if they began in the same second.
+std::string process_of(const StoredJson& record) {
+  const std::string id = text_at(record, "/process/id");
+  return id.empty() ? text_at(record, "/time_utc") : id;
+}
+
+ResultSet read_record_files(const std::string& source, const std::vector<std::string>& paths) {
+  ResultSet set;
+  set.source = source;
+  std::set<std::string> seen;
+  for (const std::string& path : paths) {
+    for (const StoredJson& record : read_lines(path)) {
+      if (!seen.insert(json_text(record)).second) {
+        ++set.num_repeated;
+        continue;
+      }
+      const auto same = [&](const ComparedResult& result) {
+        return result.record["config"] == record["config"] &&
+               result.record.value("path", StoredJson()) == record.value("path", StoredJson());
+      };
+      auto result = std::find_if(set.results.begin(), set.results.end(), same);
+      if (result == set.results.end())
+        result = set.results.insert(set.results.end(), {label_of(record), record, {}, ""});
+      add_process(*result, process_of(record), 0, record);
+    }
   }
   return set;
 }
@@ -85,8 +117,16 @@ ResultSet read_database(const std::string& path, const std::string& experiment, 
   for (const ExperimentView& view : load_views(store, {})) {
     if (!experiment.empty() && view.experiment.name != experiment) continue;
     for (const ResultRow& row : view.rows) {
-      if (!row.measured || (!point.empty() && view.points[row.point].label != point)) continue;
-      set.results.push_back({view.label(row), row.measured->first, series_of(*row.measured)});
+      const StoredPoint& stored = view.points[row.point];
+      if (!row.measured || (!point.empty() && stored.label != point)) continue;
+      ComparedResult result{view.label(row), row.measured->first, {}, ""};
+      for (const StoredRecord& record : store.records(stored.id)) {
+        const std::string id = text_at(record.json, "/process/id");
+        if (text_at(record.json, "/path") == row.measured->path)
+          add_process(result, id.empty() ? fmt::format("{} {}", path, record.attempt_id) : id, record.round,
+                      record.json);
+      }
+      set.results.push_back(result);
     }
   }
   return set;
@@ -133,17 +173,92 @@ bool fits(const ComparedResult& a, const ComparedResult& b, const std::vector<st
   return nlohmann::json(config_a) == nlohmann::json(config_b);
 }
 
+double median_cost(const ComparedProcess& process) { return median_of(process.samples); }
+
+Series by_round(const ComparedResult& result) {
+  Series series;
+  for (const ComparedProcess& process : result.processes) {
+    series.rounds.push_back(process.round);
+    series.costs.push_back(median_cost(process));
+  }
+  return series;
+}
+
+bool has_process(const ComparedResult& result, const std::string& id) {
+  return std::any_of(result.processes.begin(), result.processes.end(),
+                     [&](const ComparedProcess& process) { return process.id == id; });
+}
+
+// Where the same processes measured both, they interleaved them.
+bool same_processes(const ComparedResult& a, const ComparedResult& b) {
+  const auto in_b = [&](const ComparedProcess& process) { return has_process(b, process.id); };
+  return a.processes.size() == b.processes.size() &&
+         std::all_of(a.processes.begin(), a.processes.end(), in_b);
+}
+
+Ratio ratio_by_process(const ComparedResult& a, const ComparedResult& b) {
+  std::vector<double> of_a, of_b;
+  for (const ComparedProcess& process : a.processes) {
+    const auto same = std::find_if(b.processes.begin(), b.processes.end(),
+                                   [&](const ComparedProcess& other) { return other.id == process.id; });
+    const bool by_sample = a.processes.size() == 1 && process.samples.size() == same->samples.size();
+    if (by_sample) return speed_ratio(process.samples, same->samples, 0);
+    of_a.push_back(median_cost(process));
+    of_b.push_back(median_cost(*same));
+  }
+  return speed_ratio(of_a, of_b, 0);
+}
+
+std::vector<ProcessCost> without_those_of(const ComparedResult& result, const ComparedResult& other) {
+  std::vector<ProcessCost> costs;
+  for (const ComparedProcess& process : result.processes) {
+    if (!has_process(other, process.id)) costs.push_back({median_cost(process), process.started_s});
+  }
+  return costs;
+}
+
+Ratio ratio_of_pair(const ResultSet& set_a, const ComparedResult& a, const ResultSet& set_b,
+                    const ComparedResult& b) {
+  const bool one_experiment = !set_a.experiment.empty() && set_a.experiment == set_b.experiment;
+  if (one_experiment) return compare_speed(by_round(a), by_round(b), 0);
+  if (same_processes(a, b)) return ratio_by_process(a, b);
+  const std::vector<ProcessCost> of_a = without_those_of(a, b), of_b = without_those_of(b, a);
+  return of_a.empty() || of_b.empty() ? Ratio{1, 0, {}, false} : compare_processes(of_a, of_b);
+}
+
 MatchedPair compare_pair(const ResultSet& set_a, const ComparedResult& a, const ResultSet& set_b,
                          const ComparedResult& b) {
-  MatchedPair pair{a.label, b.label, {}, {}, ""};
-  pair.speed = compare_speed(a.series, b.series, set_a.origin == set_b.origin, 0);
+  MatchedPair pair{a.label, b.label, ratio_of_pair(set_a, a, set_b, b), {}, ""};
   const StoredJson env = a.record.value("env", StoredJson::object());
-  pair.floor = floor_of(set_a.floors, env, pair.speed.ratio.n);
-  if (!pair.floor) pair.floor = floor_of(set_b.floors, env, pair.speed.ratio.n);
-  const bool one_run = set_a.origin == set_b.origin;
-  pair.verdict = one_run ? verdict_text(a.record, b.record, pair.speed.ratio, pair.floor)
-                         : name_of(judge(pair.speed.ratio, pair.floor));
+  pair.floor = floor_of(set_a.floors, env, pair.ratio.n);
+  if (!pair.floor) pair.floor = floor_of(set_b.floors, env, pair.ratio.n);
+  pair.verdict = pair.ratio.paired ? verdict_text(a.record, b.record, pair.ratio, pair.floor)
+                                   : name_of(judge(pair.ratio, pair.floor));
   return pair;
+}
+
+std::vector<std::string> split_at_commas(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
+  return parts;
+}
+
+bool is_cannot_tell(const MatchedPair& pair) { return pair.verdict == name_of(Verdict::cannot_tell); }
+
+std::string pair_label(const MatchedPair& pair) {
+  return pair.label_a == pair.label_b ? pair.label_a : fmt::format("{} -> {}", pair.label_a, pair.label_b);
+}
+
+std::string missing_text(const MissingFigure& missing) {
+  return fmt::format("{}: no figure in {}, {}", missing.label, missing.of_baseline ? "A" : "B", missing.why);
+}
+
+void require_file(const std::string& path) {
+  if (std::filesystem::is_regular_file(path)) return;
+  throw input_error("moehill compare",
+                    path + (std::filesystem::exists(path) ? " (not a file)" : " (no such file)"),
+                    "a file of records or a database", "name one that bench --json or sweep has written");
 }
 
 }  // namespace
@@ -157,11 +272,11 @@ ResultSet read_results(const std::string& source) {
     point = experiment.substr(slash + 1);
     experiment.resize(slash);
   }
-  if (!std::filesystem::is_regular_file(path))
-    throw input_error("moehill compare",
-                      path + (std::filesystem::exists(path) ? " (not a file)" : " (no such file)"),
-                      "a file of records or a database", "name one that bench --json or sweep has written");
-  const ResultSet set = is_database(path) ? read_database(path, experiment, point) : read_record_file(path);
+  const std::vector<std::string> files =
+      std::filesystem::exists(path) ? std::vector<std::string>{path} : split_at_commas(path);
+  for (const std::string& file : files) require_file(file);
+  const bool database = files.size() == 1 && is_database(path);
+  const ResultSet set = database ? read_database(path, experiment, point) : read_record_files(source, files);
   if (set.results.empty())
     throw input_error("moehill compare", source + ", which has no results", "a set with at least one",
                       "look at moehill report --format markdown");
@@ -175,12 +290,18 @@ Matching match_results(const ResultSet& a, const ResultSet& b) {
   for (const ComparedResult& result : a.results) {
     size_t i = 0;
     while (i < b.results.size() && (used[i] || !fits(result, b.results[i], matching.differing))) ++i;
-    const bool found = i < b.results.size();
-    if (found) used[i] = true;
-    if (found && !result.series.costs.empty() && !b.results[i].series.costs.empty()) {
-      matching.pairs.push_back(compare_pair(a, result, b, b.results[i]));
-    } else if (!result.series.costs.empty()) {
-      matching.only_a.push_back(result.label);
+    if (i == b.results.size()) {
+      if (!result.processes.empty()) matching.only_a.push_back(result.label);
+      continue;
+    }
+    used[i] = true;
+    const ComparedResult& other = b.results[i];
+    if (!result.processes.empty() && !other.processes.empty())
+      matching.pairs.push_back(compare_pair(a, result, b, other));
+    if (result.processes.empty()) {
+      matching.missing.push_back({result.label, result.why_missing, true, result.why_missing == kUnchecked});
+    } else if (!other.why_missing.empty()) {
+      matching.missing.push_back({other.label, other.why_missing, false, other.why_missing == kUnchecked});
     }
   }
   for (size_t i = 0; i < used.size(); ++i) {
@@ -190,13 +311,18 @@ Matching match_results(const ResultSet& a, const ResultSet& b) {
 }
 
 StoredJson pair_json(const MatchedPair& pair) {
+  const auto& interval = pair.ratio.interval;
+  const auto value = [&](double Interval::*of) {
+    return interval ? StoredJson((*interval).*of) : StoredJson(nullptr);
+  };
   return {{"a", pair.label_a},
           {"b", pair.label_b},
-          {"ratio", pair.speed.ratio.ratio},
-          {"ci_lo", pair.speed.ratio.ci_lo},
-          {"ci_hi", pair.speed.ratio.ci_hi},
-          {"n", pair.speed.ratio.n},
-          {"paired", pair.speed.paired},
+          {"ratio", pair.ratio.n > 0 ? StoredJson(pair.ratio.ratio) : StoredJson(nullptr)},
+          {"ci_lo", value(&Interval::lo)},
+          {"ci_hi", value(&Interval::hi)},
+          {"coverage", value(&Interval::coverage)},
+          {"n", pair.ratio.n},
+          {"paired", pair.ratio.paired},
           {"noise_floor", pair.floor ? StoredJson(*pair.floor) : StoredJson(nullptr)},
           {"verdict", pair.verdict}};
 }
@@ -206,27 +332,62 @@ std::string matching_table(const Matching& matching) {
                          ? std::string("no option tells A and B apart\n")
                          : fmt::format("A and B differ in {}\n", fmt::join(matching.differing, ", "));
   for (const MatchedPair& pair : matching.pairs) {
-    const std::string names =
-        pair.label_a == pair.label_b ? pair.label_a : fmt::format("{} -> {}", pair.label_a, pair.label_b);
-    text += fmt::format("{:<44} {:>26}  {}{}\n", names, change_text(pair.speed.ratio), pair.verdict,
-                        pair.speed.paired ? "" : " (not interleaved)");
+    const std::string verdict = is_cannot_tell(pair) ? verdict_words(pair.ratio, pair.floor) : pair.verdict;
+    text += fmt::format("{:<44} {:>32}  {}{}\n", pair_label(pair),
+                        pair.ratio.n > 0 ? change_text(pair.ratio) : "", verdict,
+                        pair.ratio.paired ? "" : " (not interleaved)");
   }
-  for (const std::string& label : matching.only_a) text += fmt::format("only A has a figure: {}\n", label);
+  for (const MissingFigure& missing : matching.missing) text += missing_text(missing) + "\n";
+  for (const std::string& label : matching.only_a) text += fmt::format("only in A: {}\n", label);
   for (const std::string& label : matching.only_b) text += fmt::format("only in B: {}\n", label);
-  if (matching.pairs.front().floor)
+  if (!matching.pairs.empty() && matching.pairs.front().floor)
     text += fmt::format("noise floor of this machine over {} rounds: {:.2f} %\n",
-                        matching.pairs.front().speed.ratio.n, 100 * *matching.pairs.front().floor);
+                        matching.pairs.front().ratio.n, 100 * *matching.pairs.front().floor);
   return text;
 }
 
 std::vector<std::string> regressions(const Matching& matching, double tolerance) {
   std::vector<std::string> lines;
   for (const MatchedPair& pair : matching.pairs) {
-    if (pair.verdict == "slower" && pair.speed.ratio.ratio < 1 - tolerance)
-      lines.push_back(fmt::format("{}: {}", pair.label_b, change_text(pair.speed.ratio)));
+    if (pair.verdict == name_of(Verdict::slower) && pair.ratio.ratio < 1 - tolerance)
+      lines.push_back(fmt::format("{}: {}", pair.label_b, change_text(pair.ratio)));
   }
-  for (const std::string& label : matching.only_a) lines.push_back(label + ": no figure in B");
+  for (const MissingFigure& missing : matching.missing) {
+    if (!missing.of_baseline && !missing.unchecked) lines.push_back(missing_text(missing));
+  }
+  for (const std::string& label : matching.only_a) lines.push_back(label + ": not in B");
   return lines;
+}
+
+std::vector<std::string> unjudged(const Matching& matching) {
+  std::vector<std::string> lines;
+  for (const MatchedPair& pair : matching.pairs) {
+    if (is_cannot_tell(pair))
+      lines.push_back(fmt::format("{}: {}", pair_label(pair), verdict_words(pair.ratio, pair.floor)));
+  }
+  for (const MissingFigure& missing : matching.missing) {
+    if (missing.of_baseline || missing.unchecked) lines.push_back(missing_text(missing));
+  }
+  return lines;
+}
+
+std::string remedy_of(const Matching& matching) {
+  std::vector<std::string> remedies;
+  const auto lacks = [&](bool paired) {
+    return std::any_of(matching.pairs.begin(), matching.pairs.end(), [&](const MatchedPair& pair) {
+      return is_cannot_tell(pair) && pair.ratio.paired == paired;
+    });
+  };
+  if (lacks(false))
+    remedies.push_back(fmt::format(
+        "measure each side by {0} runs of its own, in turn where both can run: for i in $(seq {0}); do "
+        "moehill bench OPTIONS-OF-A --json - >>A; moehill bench OPTIONS-OF-B --json - >>B; done; or let "
+        "moehill sweep run both in turn and compare DATABASE:EXPERIMENT/POINT",
+        kMinProcesses));
+  if (lacks(true))
+    remedies.push_back(fmt::format("measure at least {} rounds, by --iters or rounds", kMinRounds));
+  if (!matching.missing.empty()) remedies.push_back("measure what has no figure with --check sample or full");
+  return fmt::format("{}", fmt::join(remedies, "; "));
 }
 
 }  // namespace moehill

@@ -14,41 +14,157 @@ namespace {
 class MatchingTest : public ::testing::Test {
  protected:
   TemporaryFolder folder_;
-  // Records of both modes at top-k 2 and 8 with eight samples; seconds of none and ep.
-  std::string write(const std::string& name, double none, double ep, const std::string& backend) {
+  // A record of process `id` that began at second `started`.
+  static StoredJson record(const std::string& id, double started, double seconds) {
+    StoredJson json = block_record("none", 2, seconds);
+    json["process"] = {{"id", id}, {"started_s", started}};
+    json["time_s"]["samples"] = {seconds, 0.999 * seconds, 1.001 * seconds};
+    return json;
+  }
+  std::string write(const std::string& name, const std::vector<StoredJson>& records) {
     std::ofstream file(folder_.file(name));
-    for (const int64_t topk : {2, 8}) {
-      for (const std::string mode : {"none", "ep"}) {
-        StoredJson record = block_record(mode, topk, mode == "ep" ? ep : none);
-        record["config"]["backend"] = backend;
-        const double median = record["time_s"]["median"];
-        for (int i = 1; i < 8; ++i) record["time_s"]["samples"].push_back(median * (1 + 0.001 * (i % 3 - 1)));
-        file << json_text(record) << "\n";
+    for (const StoredJson& json : records) file << json_text(json) << "\n";
+    return folder_.file(name);
+  }
+  // Processes of both modes at top-k 2 and 8, 1 % apart; seconds of none and ep.
+  std::string write_runs(const std::string& name, double none, double ep, const std::string& backend,
+                         int num_processes = 5) {
+    std::vector<StoredJson> records;
+    for (int process = 0; process < num_processes; ++process) {
+      for (const int64_t topk : {2, 8}) {
+        for (const std::string mode : {"none", "ep"}) {
+          const double seconds = (mode == "ep" ? ep : none) * (1 + 0.005 * (process % 3));
+          records.push_back(record(name + std::to_string(process), process, seconds));
+          records.back()["config"] = block_config(mode, topk);
+          records.back()["config"]["backend"] = backend;
+        }
       }
     }
-    return folder_.file(name);
+    return write(name, records);
+  }
+  static Matching match(const std::string& a, const std::string& b) {
+    return match_results(read_results(a), read_results(b));
   }
 };
 
 TEST_F(MatchingTest, FilesMatchByOptionsButForWhatTellsThemApart) {
-  const ResultSet a = read_results(write("a", 1.0, 1.0, "gmm"));
-  const ResultSet b = read_results(write("b", 1.0, 1.2, "ragged_dot"));
-  const Matching matching = match_results(a, b);
+  const Matching matching = match(write_runs("a", 1.0, 1.0, "gmm"), write_runs("b", 1.0, 1.2, "ragged_dot"));
   EXPECT_EQ(matching.differing, std::vector<std::string>{"backend"});
   ASSERT_EQ(matching.pairs.size(), 4u);
-  EXPECT_FALSE(matching.pairs[0].speed.paired);
+  EXPECT_FALSE(matching.pairs[0].ratio.paired);
+  EXPECT_EQ(matching.pairs[0].ratio.n, 5);
   EXPECT_EQ(matching.pairs[0].verdict, "within noise");
   EXPECT_EQ(matching.pairs[1].verdict, "slower");
   EXPECT_EQ(regressions(matching, 0.03).size(), 2u);
   EXPECT_TRUE(regressions(matching, 0.3).empty());
+  EXPECT_TRUE(unjudged(matching).empty());
+  const StoredJson json = pair_json(matching.pairs[1]);
+  EXPECT_EQ(json["coverage"], 0.95);
+  EXPECT_LT(json["ci_hi"], 1);
+}
+
+// However many samples they have, and however far apart they are.
+TEST_F(MatchingTest, FewerThanFiveProcessesASideCannotBeTold) {
+  const Matching matching = match(write_runs("a", 1.0, 1.0, "gmm", 5), write_runs("b", 10.0, 10.0, "gmm", 4));
+  ASSERT_EQ(matching.pairs.size(), 4u);
+  EXPECT_EQ(matching.pairs[0].verdict, "cannot tell");
+  EXPECT_TRUE(pair_json(matching.pairs[0])["ci_lo"].is_null());
+  EXPECT_NE(matching_table(matching).find("cannot tell: 4 processes, at least 5 needed (not interleaved)"),
+            std::string::npos)
+      << matching_table(matching);
+  EXPECT_TRUE(regressions(matching, 0).empty());
+  EXPECT_EQ(unjudged(matching).size(), 4u);
+  EXPECT_NE(remedy_of(matching).find("moehill bench"), std::string::npos);
+}
+
+TEST_F(MatchingTest, ARecordGivenTwiceIsNoSecondProcess) {
+  const std::string a = write_runs("a", 1.0, 1.0, "gmm"), few = write_runs("b", 2.0, 2.0, "gmm", 3);
+  EXPECT_EQ(match(a, few + "," + few).pairs[0].ratio.n, 3);
+  EXPECT_EQ(read_results(few + "," + few).num_repeated, 12);
+  EXPECT_EQ(match(a, few + "," + write_runs("c", 2.0, 2.0, "gmm", 3)).pairs[0].ratio.n, 6);
+}
+
+TEST_F(MatchingTest, WhatStandsOnBothSidesCountsForNeither) {
+  std::vector<StoredJson> old, more;
+  for (int i = 0; i < 6; ++i) old.push_back(record("old" + std::to_string(i), i, 1.0 + 0.01 * i));
+  more = old;
+  for (int i = 0; i < 3; ++i) more.push_back(record("new" + std::to_string(i), 10 + i, 10.0));
+  const Matching matching = match(write("a", old), write("b", more));
+  EXPECT_EQ(matching.pairs[0].verdict, "cannot tell");
+  EXPECT_EQ(matching.pairs[0].ratio.n, 0);
+}
+
+// As bench measures none and ep, whatever file each is in.
+TEST_F(MatchingTest, WhatTheSameProcessesMeasuredIsPaired) {
+  std::vector<StoredJson> none, ep;
+  for (int i = 0; i < 3; ++i) {
+    const double drift = 1 + i;  // of the machine
+    none.push_back(record("p" + std::to_string(i), i, drift));
+    ep.push_back(record("p" + std::to_string(i), i, 0.8 * drift));
+    ep.back()["config"] = block_config("ep", 2);
+  }
+  const Matching by_process = match(write("a", none), write("b", ep));
+  ASSERT_EQ(by_process.pairs.size(), 1u);
+  EXPECT_TRUE(by_process.pairs[0].ratio.paired);
+  EXPECT_EQ(by_process.pairs[0].ratio.n, 3);
+  EXPECT_EQ(by_process.pairs[0].verdict, "faster");
+  const Matching by_sample = match(write("a", {none[0]}), write("b", {ep[0]}));
+  EXPECT_EQ(by_sample.pairs[0].ratio.n, 3);
+  EXPECT_EQ(by_sample.pairs[0].verdict, "faster");
+}
+
+// Records of before they named their process.
+TEST_F(MatchingTest, WithoutANameAProcessIsASecond) {
+  std::vector<StoredJson> a, b;
+  for (int i = 0; i < 6; ++i) {
+    for (std::vector<StoredJson>* side : {&a, &b}) {
+      side->push_back(record("", 0, 1.0 + 0.01 * i));
+      side->back().erase("process");
+      side->back()["time_utc"] = (side == &a ? "a" : "b") + std::to_string(i / 2);
+    }
+  }
+  EXPECT_EQ(match(write("a", a), write("b", b)).pairs[0].ratio.n, 3);
 }
 
 TEST_F(MatchingTest, WhatTheNewSetLacksIsARegression) {
-  const ResultSet a = read_results(write("a", 1.0, 1.0, "gmm"));
+  const ResultSet a = read_results(write_runs("a", 1.0, 1.0, "gmm"));
   ResultSet b = a;
-  b.results[0].series = {};
+  b.results[0].processes = {};
+  b.results[0].why_missing = "its check is failed";
   b.results.pop_back();
   EXPECT_EQ(regressions(match_results(a, b), 0.5).size(), 2u);
+  EXPECT_TRUE(regressions(match_results(b, a), 0.5).empty());
+  EXPECT_EQ(unjudged(match_results(b, a)).size(), 1u) << "the baseline has no figure";
+}
+
+TEST_F(MatchingTest, OneFailedCheckOfManyIsARegression) {
+  std::vector<StoredJson> before, after;
+  for (int i = 0; i < 6; ++i) {
+    before.push_back(record("a" + std::to_string(i), i, 1 + 0.001 * i));
+    after.push_back(record("b" + std::to_string(i), i, 1 + 0.001 * i));
+  }
+  after[3]["check"]["status"] = "failed";
+  after[3]["tflops"] = nullptr;
+  const Matching matching = match(write("a", before), write("b", after));
+  ASSERT_EQ(matching.pairs.size(), 1u);
+  EXPECT_EQ(matching.pairs[0].ratio.n, 5);
+  ASSERT_EQ(regressions(matching, 0.5).size(), 1u);
+  EXPECT_NE(regressions(matching, 0.5)[0].find("its check is failed"), std::string::npos);
+}
+
+TEST_F(MatchingTest, AnUncheckedResultIsNotJudgedAndItSaysSo) {
+  StoredJson checked = record("p", 0, 1.0), unchecked = record("q", 1, 0.1);
+  unchecked["check"]["status"] = "off";
+  unchecked["tflops"] = nullptr;
+  const std::string a = write("a", {checked}), b = write("b", {unchecked});
+  for (const Matching& matching : {match(a, b), match(b, a), match(b, b)}) {
+    EXPECT_TRUE(matching.pairs.empty());
+    ASSERT_EQ(matching.missing.size(), 1u);
+    EXPECT_NE(matching_table(matching).find(", its check is off"), std::string::npos)
+        << matching_table(matching);
+    EXPECT_TRUE(regressions(matching, 0).empty());
+    EXPECT_EQ(unjudged(matching).size(), 1u);
+  }
 }
 
 TEST_F(MatchingTest, PointsOfOneExperimentArePaired) {
@@ -59,8 +175,8 @@ TEST_F(MatchingTest, PointsOfOneExperimentArePaired) {
   const ResultSet b = read_results(path + ":ep_vs_none/parallel_mode=ep topk=2");
   const Matching matching = match_results(a, b);
   ASSERT_EQ(matching.pairs.size(), 1u);
-  EXPECT_TRUE(matching.pairs[0].speed.paired);
-  EXPECT_EQ(matching.pairs[0].speed.ratio.n, 8);
+  EXPECT_TRUE(matching.pairs[0].ratio.paired);
+  EXPECT_EQ(matching.pairs[0].ratio.n, 8);
   EXPECT_EQ(matching.pairs[0].verdict, "slower");
   EXPECT_EQ(match_results(a, a).pairs[0].verdict, "identical configuration");
   EXPECT_THROW(read_results(path + ":nothing"), InputError);

@@ -67,13 +67,7 @@ std::vector<Measured> measure(const std::vector<StoredRecord>& records) {
 }
 
 Summary tflops_summary(const Measured& measured) {
-  if (measured.tflops.empty()) return {};
-  Summary summary = summarize(measured.tflops);
-  if (measured.tflops.size() > 1) return summary;
-  const auto lo = number_at(measured.first, "/time_s/ci_lo"), hi = number_at(measured.first, "/time_s/ci_hi");
-  const double work = summary.median * measured.seconds[0];
-  if (lo && hi && *lo > 0 && *hi > 0) summary.ci_lo = work / *hi, summary.ci_hi = work / *lo;
-  return summary;
+  return measured.tflops.empty() ? Summary{} : summarize(measured.tflops);
 }
 
 const StoredPoint* baseline_of(const std::vector<StoredPoint>& points, const StoredPoint& point) {

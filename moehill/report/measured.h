@@ -24,7 +24,7 @@ struct Measured {
 // In the order of the records' first appearance.
 std::vector<Measured> measure(const std::vector<StoredRecord>& records);
 
-// Median and interval of TF/s. With one round the interval is that of the record's own samples.
+// Median of TF/s over the rounds, of which each is a process of its own, and its interval.
 Summary tflops_summary(const Measured& measured);
 
 // The point among `points` that `point` is compared with: the baseline that agrees with it in most axes.

@@ -14,14 +14,20 @@ StoredJson at_or_null(const StoredJson& json, const std::string& pointer) {
   return json.contains(where) ? json.at(where) : StoredJson(nullptr);
 }
 
+void add_interval(StoredJson& json, const std::string& name, const std::optional<Interval>& interval) {
+  json[name + "lo"] = interval ? StoredJson(interval->lo) : StoredJson(nullptr);
+  json[name + "hi"] = interval ? StoredJson(interval->hi) : StoredJson(nullptr);
+  json[name + "coverage"] = interval ? StoredJson(interval->coverage) : StoredJson(nullptr);
+}
+
 StoredJson ratio_json(const ExperimentView& view, const ResultRow& row) {
   if (!row.against) return nullptr;
-  const Ratio& ratio = row.against->ratio;
-  return {{"value", ratio.ratio},
-          {"lo", ratio.ci_lo},
-          {"hi", ratio.ci_hi},
-          {"verdict", row.verdict},
-          {"with", view.label(view.rows[*row.baseline])}};
+  StoredJson json = {{"value", row.against->ratio},
+                     {"verdict", row.verdict},
+                     {"words", view.change(row)},
+                     {"with", view.label(view.rows[*row.baseline])}};
+  add_interval(json, "", row.against->interval);
+  return json;
 }
 
 // The original's figure and, where it has one for the baseline too, its ratio.
@@ -45,8 +51,7 @@ StoredJson result_json(const Measured& m) {
   const Summary tflops = tflops_summary(m);
   StoredJson json = {{"path", m.path}, {"rounds", m.rounds.size()}, {"disturbed", m.disturbed}};
   json["tflops"] = timed ? StoredJson(tflops.median) : StoredJson(nullptr);
-  json["tflops_lo"] = timed ? StoredJson(tflops.ci_lo) : StoredJson(nullptr);
-  json["tflops_hi"] = timed ? StoredJson(tflops.ci_hi) : StoredJson(nullptr);
+  add_interval(json, "tflops_", tflops.interval);
   json["tokens_per_s"] = timed ? StoredJson(median_of(m.tokens_per_s)) : StoredJson(nullptr);
   json["seconds"] = timed ? StoredJson(median_of(m.seconds)) : StoredJson(nullptr);
   json["fraction"] = at_or_null(m.first, "/peak/fraction");

@@ -40,6 +40,8 @@ TEST(PageData, ComparesAPointWithItsBaseline) {
   EXPECT_TRUE(points[0]["results"][0]["ratio"].is_null());
   EXPECT_DOUBLE_EQ(points[1]["results"][0]["ratio"]["value"].get<double>(), 1.5);
   EXPECT_EQ(points[1]["results"][0]["ratio"]["verdict"], "faster");
+  EXPECT_EQ(points[1]["results"][0]["ratio"]["coverage"], 0.95);
+  EXPECT_EQ(points[1]["results"][0]["tflops_coverage"], 0.875);
   EXPECT_DOUBLE_EQ(points[1]["results"][0]["tflops"].get<double>(), 3);
   EXPECT_EQ(points[1]["results"][0]["rounds"], 4);
 }

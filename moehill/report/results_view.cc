@@ -12,15 +12,11 @@ StoredJson at_or_null(const StoredJson& json, const std::string& pointer) {
   return json.contains(where) ? json.at(where) : StoredJson(nullptr);
 }
 
-// What decides how a step is computed; the rest is how it was measured.
-StoredJson computed_config(const StoredJson& record, bool one_device) {
+// What decides how a step is computed and timed; the rest is how often.
+StoredJson computed_config(const StoredJson& record) {
   StoredJson config = at_or_null(record, "/config");
-  if (!config.is_object()) return config;
-  for (const char* key :
-       {"preset", "iters", "warmup", "min_time", "ci_target", "check", "stage_timing", "mesh"})
-    config.erase(key);
-  if (one_device)
-    for (const char* key : {"parallel_mode", "ep_path", "shared_placement", "ring_split"}) config.erase(key);
+  for (const char* key : {"preset", "iters", "warmup", "min_time", "ci_target"})
+    if (config.is_object()) config.erase(key);
   return config;
 }
 
@@ -64,8 +60,8 @@ void compare_rows(ExperimentView& view) {
     row.baseline = baseline_row(view, row);
     if (!row.baseline) continue;
     const Measured& base = *view.rows[*row.baseline].measured;
-    row.against = compare_speed(series_of(base), series_of(*row.measured), true, 0);
-    row.verdict = verdict_text(base.first, row.measured->first, row.against->ratio, view.floor);
+    row.against = compare_speed(series_of(base), series_of(*row.measured), 0);
+    row.verdict = verdict_text(base.first, row.measured->first, *row.against, view.floor);
   }
 }
 
@@ -74,6 +70,15 @@ void compare_rows(ExperimentView& view) {
 std::string ExperimentView::label(const ResultRow& row) const {
   const std::string path = row.measured ? row.measured->path : "";
   return path.empty() ? points[row.point].label : fmt::format("{} {}", path, points[row.point].label);
+}
+
+std::string ExperimentView::change(const ResultRow& row) const {
+  const Ratio& ratio = *row.against;
+  const bool cannot_tell = row.verdict == name_of(Verdict::cannot_tell);
+  const std::string verdict = cannot_tell ? verdict_words(ratio, floor) : row.verdict;
+  const auto median_cost = [](const ResultRow& of) { return median_of(series_of(*of.measured).costs); };
+  return fmt::format("{}, {}{}", change_text(ratio), verdict,
+                     disagreement_text(ratio, median_cost(rows[*row.baseline]), median_cost(row)));
 }
 
 std::vector<ExperimentView> load_views(Store& store, const std::vector<PublishedRow>& published) {
@@ -107,10 +112,9 @@ Series series_of(const Measured& measured) {
 bool identical_records(const StoredJson& a, const StoredJson& b) {
   const StoredJson plan = at_or_null(a, "/hash/plan");
   if (plan.is_null() || plan != at_or_null(b, "/hash/plan")) return false;
-  for (const char* same : {"/path", "/layout", "/env/build", "/env/kernel"})
+  for (const char* same : {"/path", "/layout", "/timed_region", "/env/build", "/env/kernel", "/env/cpu"})
     if (at_or_null(a, same) != at_or_null(b, same)) return false;
-  const bool one_device = at_or_null(a, "/layout/devices") == StoredJson(1);
-  return computed_config(a, one_device) == computed_config(b, one_device);
+  return computed_config(a) == computed_config(b);
 }
 
 std::string verdict_text(const StoredJson& record_a, const StoredJson& record_b, const Ratio& ratio,

@@ -13,11 +13,11 @@
 namespace moehill {
 
 struct ResultRow {
-  size_t point = 0;                        // index into ExperimentView::points
-  std::optional<Measured> measured;        // of one path; none: no record that counts
-  std::optional<size_t> baseline;          // the row that it is compared with
-  std::optional<SpeedComparison> against;  // speed over the baseline's
-  std::string verdict;                     // of `against`; empty without one
+  size_t point = 0;                  // index into ExperimentView::points
+  std::optional<Measured> measured;  // of one path; none: no record that counts
+  std::optional<size_t> baseline;    // the row that it is compared with
+  std::optional<Ratio> against;      // speed over the baseline's
+  std::string verdict;               // of `against`; empty without one
   std::optional<PublishedRow> published;
 
   bool timed() const { return measured && !measured->tflops.empty(); }
@@ -31,6 +31,8 @@ struct ExperimentView {
   std::optional<double> floor;  // of the machine that measured
 
   std::string label(const ResultRow& row) const;  // of the point, with the path of `profile`
+  // "+3.1 % [95 %: +2.0..+4.2], faster" of a row that has `against`, and what there is to say beside it.
+  std::string change(const ResultRow& row) const;
 };
 
 // By the time when they were started, oldest first.
@@ -39,11 +41,11 @@ std::vector<ExperimentView> load_views(Store& store, const std::vector<Published
 // Cost by round: seconds for 1e12 FLOPs of the model, so that unlike sizes compare.
 Series series_of(const Measured& measured);
 
-// The same plan, path and kernels with the same build on the same layout: their ratio is noise by
-// construction.
+// The same options but for how often was measured, plan, stages in the clock, kernels, build, CPU and layout:
+// their ratio is noise by construction. Options decide the path, so that two paths are never identical.
 bool identical_records(const StoredJson& a, const StoredJson& b);
 
-// "identical configuration", or the verdict of judge(ratio, floor).
+// "identical configuration", or the name of judge(ratio, floor).
 std::string verdict_text(const StoredJson& record_a, const StoredJson& record_b, const Ratio& ratio,
                          std::optional<double> floor);
 

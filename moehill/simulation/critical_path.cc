@@ -6,7 +6,7 @@ namespace moehill {
 namespace {
 
 // The last to begin; the device itself if it is one of them.
-int last_to_begin(const std::vector<Interval>& intervals, int device) {
+int last_to_begin(const std::vector<TimeSpan>& intervals, int device) {
   int last = device;
   for (size_t d = 0; d < intervals.size(); ++d) {
     if (intervals[d].begin > intervals[static_cast<size_t>(last)].begin) last = static_cast<int>(d);
@@ -19,14 +19,14 @@ int last_to_begin(const std::vector<Interval>& intervals, int device) {
 std::vector<PathPiece> critical_path(const StepProgram& program, const Simulation& simulation) {
   std::vector<PathPiece> pieces;
   if (program.stages.empty()) return pieces;
-  const std::vector<Interval>& last = simulation.stages.back();
+  const std::vector<TimeSpan>& last = simulation.stages.back();
   int device =
       static_cast<int>(std::max_element(last.begin(), last.end(),
-                                        [](const Interval& a, const Interval& b) { return a.end < b.end; }) -
+                                        [](const TimeSpan& a, const TimeSpan& b) { return a.end < b.end; }) -
                        last.begin());
   double end = last[static_cast<size_t>(device)].end;
   for (size_t s = program.stages.size(); s-- > 0;) {
-    const std::vector<Interval>& intervals = simulation.stages[s];
+    const std::vector<TimeSpan>& intervals = simulation.stages[s];
     const ProgramStage& stage = program.stages[s];
     const int cause = stage.is_exchange() ? last_to_begin(intervals, device) : device;
     const double begin = intervals[static_cast<size_t>(cause)].begin;

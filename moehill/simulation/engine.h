@@ -11,7 +11,7 @@
 
 namespace moehill {
 
-struct Interval {
+struct TimeSpan {
   double begin = 0, end = 0;  // seconds
 };
 
@@ -24,7 +24,7 @@ struct LinkLoad {
 
 struct Simulation {
   double seconds = 0;
-  std::vector<std::vector<Interval>> stages;  // [stage][device]
+  std::vector<std::vector<TimeSpan>> stages;  // [stage][device]
   std::vector<LinkLoad> links;                // those that carried anything, by name
   int64_t delivered_bytes = 0;                // by all flows
   int64_t num_flows = 0;

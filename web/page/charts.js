@@ -9,17 +9,23 @@ const ratio_axis = (values) => ({format: '.2~f', labelOverlap: true, values: [0.
 const distinct = (values, field) => new Set(values.map((value) => value[field])).size;
 const below = {orient: 'bottom', columns: 2, symbolLimit: 24, labelLimit: 260, symbolOpacity: 1, title: null};
 
+// What the intervals of a chart are worth.
+function interval_words(values) {
+  const coverages = [...new Set(values.map((value) => value.coverage).filter(known))].sort().map(percent);
+  return coverages.length ? ', with intervals of ' + coverages.join(' and ') : '';
+}
+
 // Ratios of all points to their baselines, one line an experiment. The middle line is 1.
 function ratio_chart(rows) {
   const values = timed(rows).filter((row) => known(row.ratio)).map((row) => ({
     experiment: row.experiment, point: row.label + (row.path ? ' ' + row.path : ''), with: row.with, verdict: row.verdict,
-    ratio: row.ratio, lo: row.ratio_lo, hi: row.ratio_hi}));
+    ratio: row.ratio, lo: row.ratio_lo, hi: row.ratio_hi, coverage: row.ratio_coverage}));
   if (values.length === 0) return null;
   const y = nominal('experiment', null, {sort: null, axis: {labelLimit: narrow() ? 110 : 360, grid: true}});
-  const colors = {domain: ['faster', 'slower', 'within noise', 'inconclusive'], range: ['@good', '@bad', '@soft', '@soft']};
+  const colors = {domain: ['faster', 'slower', 'within noise', 'inconclusive', 'cannot tell'], range: ['@good', '@bad', '@soft', '@soft', '@soft']};
   const color = nominal('verdict', null, {scale: colors, legend: {...below, columns: narrow() ? 2 : 4}});
-  const x = quantitative('ratio', 'throughput over the baseline', {scale: {type: 'log', nice: false, padding: 12}, axis: ratio_axis(values.flatMap((value) => [value.lo, value.hi]))});
-  return {title: 'Headline ratios', caption: 'Throughput of each point over its baseline (for overlap paths: over staged_dp, unless a baseline point is named), with 95 % intervals.',
+  const x = quantitative('ratio', 'throughput over the baseline', {scale: {type: 'log', nice: false, padding: 12}, axis: ratio_axis(values.flatMap((value) => [value.ratio, value.lo, value.hi]).filter(known))});
+  return {title: 'Headline ratios', caption: 'Throughput of each point over its baseline (for overlap paths: over staged_dp, unless a baseline point is named)' + interval_words(values) + '.',
     wide: true, values, spec: {height: 22 * distinct(values, 'experiment'), layer: [
       {data: {values: [{one: 1}]}, mark: {type: 'rule', color: '@soft', strokeDash: [4, 3]}, encoding: {x: {field: 'one', type: 'quantitative'}}},
       {mark: {type: 'rule', strokeWidth: 2, opacity: 0.5}, encoding: {y, x: {...x, field: 'lo'}, x2: {field: 'hi'}, color}},
@@ -34,7 +40,7 @@ function curve_values(rows, axis, field) {
     if (typeof row.axes[axis] !== 'number' || !known(row[field])) continue;
     const words = [row.name, axes_words(row.axes, [axis]), row.path].filter(Boolean).join(' · ');
     if (!series.has(words)) series.set(words, []);
-    series.get(words).push({series: words, x: row.axes[axis], value: row[field], lo: row.lo, hi: row.hi});
+    series.get(words).push({series: words, x: row.axes[axis], value: row[field], lo: row.lo, hi: row.hi, coverage: row.coverage});
   }
   const count = (values) => new Set(values.map((value) => value.x)).size;
   const fewest = [...series.values()].some((values) => count(values) > 2) ? 3 : 2;
@@ -50,7 +56,7 @@ function curve_chart(rows, axis, field, title, axis_title, value_title, wide) {
     y: quantitative('value', value_title, {scale: {zero: true}, axis: {format: field === 'tflops' ? '~g' : '~s'}}),
     tooltip: [{field: 'series'}, {field: 'x', title: axis_title}, {field: 'value', title: value_title, format: '.4~g'}]}}];
   if (field === 'tflops') layer.unshift({mark: {type: 'rule', opacity: 0.5}, encoding: {x, color, y: {field: 'lo', type: 'quantitative'}, y2: {field: 'hi'}}});
-  return {title, caption: 'Medians over rounds' + (field === 'tflops' ? ' with 95 % intervals' : '') + '.', wide, values, spec: {height: 280, layer}};
+  return {title, caption: 'Medians over rounds' + (field === 'tflops' ? interval_words(values) : '') + '.', wide, values, spec: {height: 280, layer}};
 }
 
 // Shares of a step by stage, where stages were timed.

@@ -35,13 +35,14 @@ function figure_columns(rows) {
   const number = (head, of, show, title) => ({head, of, show: (row) => show(of(row)), number: true, title});
   return [
     number('TF/s', (row) => row.tflops, figure, 'Median over rounds, by the FLOPs of the model'),
-    {head: '95 %', of: (row) => row.lo, number: true, title: 'Interval of the median',
-      show: (row) => (known(row.lo) ? figure(row.lo) + '\u2009–\u2009' + figure(row.hi) : '–')},
+    {head: 'interval', of: (row) => row.lo, number: true, title: 'Of the median, with its coverage',
+      show: (row) => (known(row.lo) ? figure(row.lo) + '\u2009–\u2009' + figure(row.hi) + ' (' + percent(row.coverage) + ')' : '–')},
     number('tokens/s', (row) => row.tokens_per_s, figure),
     number('time', (row) => row.seconds, duration, 'Median step'),
     any((row) => row.fraction) && number('of peak', (row) => row.fraction, percent, 'Of the FLOP/s measured on the same cores'),
-    any((row) => row.ratio) && number('ratio', (row) => row.ratio, times, 'Throughput over that of the baseline'),
-    any((row) => row.ratio) && {head: 'verdict', of: (row) => row.verdict, show: (row) => tag(row.verdict)},
+    any((row) => row.ratio) && number('ratio', (row) => row.ratio, times, 'Throughput over that of the baseline: the median of the rounds\' own ratios, not the ratio of the medians'),
+    any((row) => row.ratio) && {head: 'verdict', of: (row) => row.verdict,
+      show: (row) => element('span', {title: row.words || null}, tag(row.verdict), row.words.includes('other way') ? ' the medians order the other way' : '')},
     any((row) => row.published) && number('published', (row) => row.published, figure, 'TF/s of the original on its machine'),
     any((row) => row.published_ratio) && number('published ratio', (row) => row.published_ratio, times),
     any((row) => row.predicted) && number('predicted / measured', (row) => row.predicted, times),

@@ -83,7 +83,7 @@ class StepRun {
     int num_exchanges = 0, num_received = 0;
     for (size_t s = 0; s < program_.stages.size(); ++s) {
       const ProgramStage& stage = program_.stages[s];
-      Interval& interval = result_.stages[s][device];
+      TimeSpan& interval = result_.stages[s][device];
       interval.begin = sg4::Engine::get_clock();
       sg4::ExecPtr work;
       if (stage.is_work()) work = sg4::this_actor::exec_async(stage.seconds[device] * cluster_.device_flops);
@@ -135,7 +135,7 @@ Json to_json(const Simulation& s) {
       {"seconds", s.seconds}, {"delivered", s.delivered_bytes}, {"flows", s.num_flows}, {"group", s.group}};
   for (const auto& stage : s.stages) {
     Json intervals = Json::array();
-    for (const Interval& i : stage) intervals.push_back({i.begin, i.end});
+    for (const TimeSpan& i : stage) intervals.push_back({i.begin, i.end});
     json["stages"].push_back(intervals);
   }
   for (const LinkLoad& l : s.links) json["links"].push_back({l.name, l.bytes, l.bytes_per_s});
