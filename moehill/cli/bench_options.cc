@@ -170,11 +170,6 @@ void refuse_useless_table(const BenchOptions& o) {
                       "make it: moehill tune --table " + o.table);
 }
 
-void declare_fault_option(OptionSet& set, Fault* fault) {
-  set.choice("--fault", fault, fault_names(), "planted fault (tests only)");
-  set.hide("--fault");
-}
-
 OptionSet bench_option_set(BenchOptions& options) {
   OptionSet set("moehill bench", "Checks, then times a MoE block: one point or several, interleaved.",
                 {"moehill bench --preset olmoe-1b-7b --tokens 256 --bench-pass forward",
@@ -187,7 +182,6 @@ OptionSet bench_option_set(BenchOptions& options) {
   declare_block(set, options);
   declare_devices(set, options);
   declare_measurement(set, options);
-  declare_fault_option(set, &options.fault);
   return set;
 }
 
@@ -196,7 +190,6 @@ std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& 
   OptionSet set = bench_option_set(options);
   if (!set.parse(args)) return std::nullopt;
   apply_preset(set, options);
-  refuse_fault_outside_tests(options.fault);
   refuse_useless_table(options);
   refuse_flags_without_effect(options, [&](const std::string& name) { return set.given(name); });
   return options;

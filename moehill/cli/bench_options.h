@@ -46,7 +46,6 @@ struct BenchOptions {
   uint32_t seed = 0;
   CheckMode check = CheckMode::sample;
   std::string json, dump, trace_dir;
-  Fault fault = Fault::none;
   BlockSizes blocks{};
   bool blocks_given = false;   // by --blocks; else a tuned table may have others
   std::string table = "auto";  // of tuned blocks: auto, off, or a file
@@ -73,9 +72,5 @@ void declare_blocks_options(OptionSet& set, BenchOptions& options);
 // Throws InputError for --table beside --blocks, with a backend without blocks, or for a file that is not
 // there.
 void refuse_useless_table(const BenchOptions& options);
-
-// The switch that tests use to plant a fault; accepted only where MOEHILL_TEST_FAULTS=1 is in the
-// environment.
-void declare_fault_option(OptionSet& set, Fault* fault);
 
 }  // namespace moehill

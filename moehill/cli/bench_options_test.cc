@@ -169,14 +169,6 @@ TEST(BenchOptions, NeutralValuesAreNoErrors) {
   }
 }
 
-TEST(BenchOptions, FaultsBelongToTests) {
-  unsetenv("MOEHILL_TEST_FAULTS");
-  EXPECT_NE(outcome(words("--fault last_token_lost")).find("nothing outside the tests"), std::string::npos);
-  setenv("MOEHILL_TEST_FAULTS", "1", 1);
-  EXPECT_EQ(outcome(words("--fault last_token_lost")), "accepted");
-  unsetenv("MOEHILL_TEST_FAULTS");
-}
-
 TEST(BenchOptions, DefaultsOfTheContract) {
   const BenchOptions o = *parse_bench_options({});
   EXPECT_EQ(o.impls, std::vector<Impl>{Impl::fused_w13});

@@ -42,9 +42,7 @@ std::optional<CheckOptions> parse_check_options(const std::vector<std::string>& 
   set.integer("--threads-per-device", &options.threads, 1, 64, "threads of a device");
   set.flag("--quick", &options.grid.quick, "about an eighth of the cases");
   set.integer("--case", &options.single_case, -1, 1 << 20, "this case alone, by its number; -1: all");
-  declare_fault_option(set, &options.grid.fault);
   if (!set.parse(args)) return std::nullopt;
-  refuse_fault_outside_tests(options.grid.fault);
   adopt_job(job, 1, mesh, options.devices, options.threads);
   if (options.devices == 0) options.devices = 2;
   options.grid.fixed_devices = options.grid.several_processes = job.session() != nullptr;

@@ -65,10 +65,10 @@ class GridBuilder {
   explicit GridBuilder(const GridOptions& options) : options_(options) {}
 
   // One combination under all parallel modes.
-  void add(const std::string& part, const Problem& problem, DType dtype, BlockOptions block, bool per_mode) {
+  void add(const std::string& part, const Problem& problem, DType dtype, const BlockOptions& block,
+           bool per_mode) {
     const uint32_t draw = threefry(0, Stream::kSampleRows, combination_)[1];
     const bool skipped = options_.quick && draw % kQuickShare != 0;
-    block.fault = options_.fault;
     for (int mode = 0; mode < kNumModes; ++mode, ++number_) {
       if (skipped) continue;
       GridCase grid_case;

@@ -16,11 +16,10 @@ struct GridOptions {
   int threads_per_device = 1;
   bool several_processes = false;  // then as if on one node, on nodes of one rank, or on nodes of two
   bool quick = false;              // about an eighth of the cases
-  Fault fault = Fault::none;
 };
 
 struct GridCase {
-  int number = 0;  // the same for every --quick and --fault
+  int number = 0;  // the same with and without --quick
   int combination =
       0;              // cases of one combination differ in the parallel mode and path alone; none comes first
   std::string group;  // a line of the table

@@ -41,8 +41,6 @@ std::vector<Named<std::string>> mesh_names() {
   return {{"auto", "auto"}, {"threads", "threads"}, {"mpi", "mpi"}};
 }
 
-std::vector<Named<Fault>> fault_names() { return all_up_to(Fault::dw_of_wrong_expert); }
-
 std::vector<Named<std::optional<EpPath>>> path_names() {
   std::vector<Named<std::optional<EpPath>>> names = {{"auto", std::nullopt}};
   for (const Named<EpPath>& path : all_up_to(EpPath::fused)) names.push_back({path.name, path.value});

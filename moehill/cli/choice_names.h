@@ -27,6 +27,5 @@ std::vector<Named<SharedPlacement>> placement_names();
 std::vector<Named<std::optional<bool>>> split_names();
 std::vector<Named<CheckMode>> check_names();
 std::vector<Named<std::string>> mesh_names();
-std::vector<Named<Fault>> fault_names();
 
 }  // namespace moehill

@@ -1,7 +1,6 @@
 #include "moehill/cli/flag_effects.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "moehill/base/error.h"
 #include "moehill/cli/choice_names.h"
@@ -96,13 +95,6 @@ void refuse_flags_without_effect(const BenchOptions& options,
       if (rule.broken) throw input_error(rule.option, rule.got, rule.allowed, rule.remedy);
     }
   }
-}
-
-void refuse_fault_outside_tests(Fault fault) {
-  const char* allowed = std::getenv("MOEHILL_TEST_FAULTS");
-  if (fault == Fault::none || (allowed != nullptr && std::string(allowed) == "1")) return;
-  throw input_error("--fault", name_of(fault), "nothing outside the tests",
-                    "leave it out, or set MOEHILL_TEST_FAULTS=1");
 }
 
 }  // namespace moehill

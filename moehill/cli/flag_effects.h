@@ -14,6 +14,4 @@ namespace moehill {
 void refuse_flags_without_effect(const BenchOptions& options,
                                  const std::function<bool(const std::string&)>& given);
 
-void refuse_fault_outside_tests(Fault fault);
-
 }  // namespace moehill

@@ -55,7 +55,7 @@ void OptionSet::text(const std::string& name, std::string* value, const std::str
 }
 
 void OptionSet::flag(const std::string& name, bool* value, const std::string& help) {
-  entries_.push_back({name, "", "", help, nullptr, value, false, {}, {}});
+  entries_.push_back({name, "", "", help, nullptr, value, {}, {}});
 }
 
 void OptionSet::choose(const std::string& name, const std::vector<std::string>& names,
@@ -63,10 +63,6 @@ void OptionSet::choose(const std::string& name, const std::vector<std::string>& 
                        std::function<void(size_t)> set) {
   custom(name, fmt::format("{}", fmt::join(names, "|")), default_text, help,
          [=](const std::string& text) { set(parse_choice(name, text, names)); });
-}
-
-void OptionSet::hide(const std::string& name) {
-  for (Entry& entry : entries_) entry.hidden |= entry.name == name;
 }
 
 void OptionSet::shorten(const std::string& name, char letter) {
@@ -84,9 +80,7 @@ bool OptionSet::given(const std::string& name) const {
 
 std::vector<std::string> OptionSet::names() const {
   std::vector<std::string> names;
-  for (const Entry& entry : entries_) {
-    if (!entry.hidden) names.push_back(entry.name);
-  }
+  for (const Entry& entry : entries_) names.push_back(entry.name);
   return names;
 }
 
@@ -99,9 +93,7 @@ bool OptionSet::is_name(const std::string& argument) const {
 void OptionSet::refuse_unknown(const std::string& argument) const {
   const std::string name = argument.substr(0, argument.find('='));
   std::vector<std::string> known = {"--help"};
-  for (const Entry& entry : entries_) {
-    if (!entry.hidden) known.push_back(entry.name);
-  }
+  for (const Entry& entry : entries_) known.push_back(entry.name);
   const std::string nearest = nearest_name(name, known);
   throw input_error(
       name.rfind('-', 0) == 0 ? "unknown option" : "stray argument", quoted(name),
@@ -142,7 +134,6 @@ bool OptionSet::parse(const std::vector<std::string>& args) {
       option->take_last()->type_name(entry.range)->default_str(entry.default_text)->expected(1);
       if (entry.default_text.empty()) option->default_str("");
     }
-    if (entry.hidden) option->group("");
   }
   refuse_missing_values(args);
   try {

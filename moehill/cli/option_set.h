@@ -66,21 +66,19 @@ class OptionSet {
     });
   }
 
-  void hide(const std::string& name);                  // not listed by --help
   void shorten(const std::string& name, char letter);  // --min-bytes may be written -b
 
   // Arguments after the subcommand. Returns false after printing help. Throws InputError.
   bool parse(const std::vector<std::string>& args);
 
   bool given(const std::string& name) const;
-  std::vector<std::string> names() const;  // "--tokens", without hidden ones
+  std::vector<std::string> names() const;  // "--tokens"
 
  private:
   struct Entry {
     std::string name, range, default_text, help;
     std::function<void(const std::string&)> set;
     bool* flag = nullptr;
-    bool hidden = false;
     std::string short_name;        // "-b", or empty
     std::vector<std::string> raw;  // as given
   };

@@ -58,8 +58,8 @@ RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layou
   RunConfig config;
   config.shape = {o.tokens,     o.hidden, o.mlp_dim, static_cast<int>(o.experts), static_cast<int>(axes.topk),
                   o.shared_dim, o.dtype};
-  config.block = {o.backend,  axes.impl,      o.remat,       o.pass,        o.pack,
-                  o.capacity, o.shared_fused, o.router_grad, axes.prequeue, o.fault};
+  config.block = {o.backend,  axes.impl,      o.remat,       o.pass,       o.pack,
+                  o.capacity, o.shared_fused, o.router_grad, axes.prequeue};
   config.block.blocks = o.blocks;
   config.mode = axes.mode;
   config.path = o.ep_path.value_or(EpPath::compact_psum);  // auto, as long as nothing better is known to pick

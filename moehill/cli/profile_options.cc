@@ -62,7 +62,6 @@ void declare_measuring(OptionSet& set, ProfileOptions& o) {
   set.integer("--trace-steps", &b.trace_steps, 1, 100, "the last steps that a trace holds");
   set.text("--json", &b.json, "FILE",
            "one record per line; - is standard output, the table then goes to standard error");
-  declare_fault_option(set, &b.fault);
 }
 
 void refuse_useless_flags(const OptionSet& set, const ProfileOptions& o) {
@@ -127,7 +126,6 @@ std::optional<ProfileOptions> parse_profile_options(const std::vector<std::strin
   if (!set.parse(args)) return std::nullopt;
   refuse_useless_flags(set, options);
   refuse_useless_table(bench);
-  refuse_fault_outside_tests(bench.fault);
   bench.stage_timing = options.profile;
   return options;
 }

@@ -46,7 +46,6 @@ void add_block(Json& json, const BlockOptions& b) {
   json["renormalize_topk"] = b.renormalize_topk;
   json["expert_by_expert"] = b.expert_by_expert;
   json["blocks"] = b.backend == Backend::gmm ? Json(to_string(b.blocks)) : Json(nullptr);
-  if (b.fault != Fault::none) json["fault"] = name_of(b.fault);
 }
 
 }  // namespace

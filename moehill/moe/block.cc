@@ -138,7 +138,6 @@ void Block::make_plan(ThreadTeam& team, const Routing& routing) {
       assignment_p_[static_cast<size_t>(a)] = mine ? routing.weight[static_cast<size_t>(a)] : 0.0f;
     }
   });
-  if (options_.fault != Fault::none) plant_fault(routing);
   if (token_rows_ == nullptr) return;
   team.parallel_for(plan_.num_rows(), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
@@ -146,44 +145,6 @@ void Block::make_plan(ThreadTeam& team, const Routing& routing) {
       source_row_[static_cast<size_t>(r)] = token < 0 ? -1 : token_rows_[token];
     }
   });
-}
-
-MlpWeights Block::wave_weights(const MlpWeights& weights, Range experts) const {
-  if (options_.fault != Fault::expert_id_shifted) return weights.slice_groups(experts.begin, experts.end);
-  const int64_t other = std::min<int64_t>(experts.begin + 1, num_experts() - 1);
-  return weights.slice_groups(other, other + 1);
-}
-
-// Faults in the plan and the gate values; tests only.
-void Block::plant_fault(const Routing& routing) {
-  const Fault fault = options_.fault;
-  const int64_t rows = num_rows();
-  if (fault == Fault::offset_off_by_one || fault == Fault::padding_in_first_group) {
-    const int64_t shift = fault == Fault::offset_off_by_one ? 1 : 5;
-    for (size_t e = 1; e + 1 < offset_.size(); ++e) offset_[e] = std::min(offset_[e] + shift, rows);
-  }
-  if (fault == Fault::gate_value_left_out) {
-    std::fill(row_p_.begin(), row_p_.end(), 1.0f);
-    std::fill(assignment_p_.begin(), assignment_p_.end(), 1.0f);
-  }
-  if (fault == Fault::wrong_gate_order && shape_.topk > 1) {
-    for (size_t a = 0; a + 1 < assignment_p_.size(); a += static_cast<size_t>(shape_.topk)) {
-      assignment_p_[a] = routing.weight[a + 1];
-      assignment_p_[a + 1] = routing.weight[a];
-    }
-  }
-  if (fault == Fault::last_token_lost && shape_.tokens > 0) {
-    std::fill(plan_.assignment_row.end() - shape_.topk, plan_.assignment_row.end(), -1);
-    for (int32_t& token : plan_.row_token) token = token == shape_.tokens - 1 ? -1 : token;
-  }
-  if (fault == Fault::duplicate_row && rows > 1) plan_.row_token[1] = plan_.row_token[0];
-  fault_p_ = row_p_;
-  if (fault == Fault::backward_p_left_out) std::fill(fault_p_.begin(), fault_p_.end(), 1.0f);
-  if (fault == Fault::backward_row_lost) {
-    for (size_t e = 1; e < offset_.size(); ++e) {
-      if (offset_[e] > offset_[e - 1]) fault_p_[static_cast<size_t>(offset_[e] - 1)] = 0;
-    }
-  }
 }
 
 void Block::pack_rows(ThreadTeam& team, const MatView& x) {
@@ -201,8 +162,7 @@ void Block::for_each_wave(const Body& body) {
     const auto rows_to = [&](int e) {
       return offset_[static_cast<size_t>(e)] - offset_[static_cast<size_t>(begin)];
     };
-    while (end < num_experts() && rows_to(end + 1) <= wave_rows && options_.fault != Fault::expert_id_shifted)
-      ++end;
+    while (end < num_experts() && rows_to(end + 1) <= wave_rows) ++end;
     wave_offset_.clear();
     for (int e = begin; e <= end; ++e) wave_offset_.push_back(rows_to(e));
     body(Range{begin, end}, Range{offset_[static_cast<size_t>(begin)], offset_[static_cast<size_t>(end)]});
@@ -262,10 +222,7 @@ void Block::combine(ThreadTeam& team, const MatView& rows, const float* weight, 
   }
 }
 
-bool Block::is_one_wave() const {
-  return num_experts() > 0 && !recomputes() && !options_.expert_by_expert &&
-         options_.fault != Fault::expert_id_shifted;
-}
+bool Block::is_one_wave() const { return num_experts() > 0 && !recomputes() && !options_.expert_by_expert; }
 
 void Block::forward_shared(ThreadTeam& team, const BlockOperands& operands, const MatView& out,
                            StageListener* listener) {
@@ -285,7 +242,7 @@ void Block::forward_routed(ThreadTeam& team, const BlockOperands& operands, cons
   const MatView expert_out = buffers_.expert_out.slice_rows(0, num_rows());
   const MlpContext context{team, *gemm_, listener, kRoutedStages};
   for_each_wave([&](Range experts, Range rows) {
-    const MlpWeights weights = wave_weights(operands.experts, experts);
+    const MlpWeights weights = operands.experts.slice_groups(experts.begin, experts.end);
     const MlpBuffers buffers = wave_buffers(rows);
     mlp_up(context, wave_offset_, wave_x(operands.x, rows), weights, buffers, keep, wave_scale(rows));
     mlp_down(context, wave_offset_, weights, buffers.h, expert_out.slice_rows(rows.begin, rows.end));
@@ -316,12 +273,9 @@ MlpBackward Block::backward_step(const BlockOperands& operands, const MatView& y
   const RowSource dy = gemm_->gathers_and_fuses()
                            ? RowSource{y, source_row() + rows.begin, dy_scale}
                            : RowSource{buffers_.packed_dy.slice_rows(rows.begin, rows.end)};
-  return {wave_x(operands.x, rows),
-          dy,
-          (options_.fault == Fault::none ? row_p_ : fault_p_).data() + rows.begin,
-          dp_from_outputs() ? nullptr : dp,
-          dp_index_.data() + rows.begin,
-          buffers_.dx_rows.slice_rows(rows.begin, rows.end)};
+  return {wave_x(operands.x, rows),      dy,
+          row_p_.data() + rows.begin,    dp_from_outputs() ? nullptr : dp,
+          dp_index_.data() + rows.begin, buffers_.dx_rows.slice_rows(rows.begin, rows.end)};
 }
 
 // What needs the rows of y themselves, before the products.
@@ -339,8 +293,6 @@ void Block::take_up_dy(ThreadTeam& team, const MatView& y, float dy_scale, float
 void Block::combine_dx(ThreadTeam& team, const MatView& base, const MatView& dx, StageListener* listener) {
   const MatView dx_rows = buffers_.dx_rows.slice_rows(0, num_rows());
   enter(listener, Stage::combine_grad);
-  if (options_.fault == Fault::dx_misses_one_expert && dx_rows.rows > 0)
-    zero_rows(team, dx_rows.slice_rows(0, std::max(offset_[1], int64_t{1})));
   combine(team, dx_rows, nullptr, base, dx);
 }
 
@@ -360,7 +312,7 @@ void Block::backward_routed(ThreadTeam& team, const BlockOperands& operands, con
   }
   const MlpContext context{team, *gemm_, listener, kRoutedStages};
   for_each_wave([&](Range experts, Range rows) {
-    const MlpWeights weights = wave_weights(operands.experts, experts);
+    const MlpWeights weights = operands.experts.slice_groups(experts.begin, experts.end);
     const MlpBuffers buffers = wave_buffers(rows);
     const MlpBackward step = backward_step(operands, y, dy_scale, dp, rows);
     if (recomputes()) {

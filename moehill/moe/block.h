@@ -133,9 +133,7 @@ class Block {
   const int32_t* source_row() const;
   RowSource wave_x(const MatView& x, Range rows) const;
   const float* wave_scale(Range rows) const;
-  MlpWeights wave_weights(const MlpWeights& weights, Range experts) const;
 
-  void plant_fault(const Routing& routing);
   void combine(ThreadTeam& team, const MatView& rows, const float* weight, const MatView& base,
                const MatView& out);
   bool can_split() const { return num_experts() > 0 && has_split_form(); }
@@ -175,7 +173,6 @@ class Block {
   std::vector<float> row_p_;         // [rows] gate value; 0 for padding and masked rows
   std::vector<int32_t> dp_index_;    // [rows] assignment; -1 for padding and masked rows
   std::vector<float> assignment_p_;  // [T k] gate value; 0 for masked rows
-  std::vector<float> fault_p_;       // gate values of backward when a fault is planted
   int64_t shared_offset_[2] = {0, 0};
   std::vector<int64_t> wave_offset_;
   std::vector<int64_t> part_begin_, part_end_;  // [experts] of rows_of()

@@ -10,13 +10,11 @@
 
 namespace moehill {
 
-// Scatter-add has no order of tokens, and neither have rows sorted by gate value; a planted fault may break
-// the order.
+// Scatter-add has no order of tokens, and neither have rows sorted by gate value.
 bool Block::has_split_form() const {
   return !recomputes() && !options_.expert_by_expert && gemm_->gathers_and_fuses() && !packs_rows() &&
          has_fused_w13(options_.impl) && !has_scatter(options_.impl) &&
-         options_.pack != PackStrategy::expert_score_sort && share_.scope == PlanScope::local &&
-         options_.fault == Fault::none;
+         options_.pack != PackStrategy::expert_score_sort && share_.scope == PlanScope::local;
 }
 
 // Rows of padding, at the end of a group, belong to the last token.
@@ -132,7 +130,7 @@ void Block::backward_split(ThreadTeam& team, const BlockOperands& operands, cons
     num_ahead = std::max(num_ahead, wave + 1);
     const auto [experts, rows] = take_wave(underway, wave);
     mlp_input_grad(context, wave_offset_, backward_step(operands, y, dy_scale, dp, rows),
-                   wave_weights(operands.experts, experts), wave_buffers(rows));
+                   operands.experts.slice_groups(experts.begin, experts.end), wave_buffers(rows));
     sum(underway.leaving_with(wave));
     underway.leave(wave);
   }

@@ -52,31 +52,6 @@ const char* name_of(StepPart part) {
   return names[static_cast<size_t>(part)];
 }
 
-const char* name_of(Fault fault) {
-  constexpr std::array names = {"none",
-                                "offset_off_by_one",
-                                "padding_in_first_group",
-                                "expert_id_shifted",
-                                "swapped_w1_w3",
-                                "transposed_w2",
-                                "gate_value_left_out",
-                                "wrong_gate_order",
-                                "last_token_lost",
-                                "duplicate_row",
-                                "shared_counted_twice",
-                                "shared_left_out",
-                                "tail_column_lost",
-                                "stale_reduce",
-                                "peer_partial_missing",
-                                "dp_not_scaled",
-                                "backward_p_left_out",
-                                "backward_row_lost",
-                                "dx_misses_one_expert",
-                                "dw_of_wrong_expert"};
-  static_assert(names.size() == static_cast<size_t>(Fault::dw_of_wrong_expert) + 1);
-  return pick(names, fault);
-}
-
 const char* name_of(Stage stage) {
   constexpr std::array names = {"router",        "plan",       "dispatch",  "pack",         "up",
                                 "act",           "down",       "combine",   "shared",       "reduce",

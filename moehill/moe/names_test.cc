@@ -24,7 +24,6 @@ TEST(Names, AreThoseOfTheCommandLine) {
   EXPECT_STREQ(name_of(Pass::forward_backward), "forward_backward");
   EXPECT_STREQ(name_of(PackStrategy::counting_sort), "counting_sort");
   EXPECT_STREQ(name_of(CapacityPolicy::pad), "pad");
-  EXPECT_STREQ(name_of(Fault::dw_of_wrong_expert), "dw_of_wrong_expert");
   EXPECT_STREQ(name_of(Stage::plan), "plan");
   EXPECT_STREQ(name_of(Stage::recompute), "recompute");
   EXPECT_STREQ(name_of(Stage::reduce_grad), "reduce_grad");
@@ -33,8 +32,6 @@ TEST(Names, AreThoseOfTheCommandLine) {
 TEST(Names, TellEveryChoiceApart) {
   EXPECT_EQ(names_up_to(Impl::fast).size(), 6u);
   EXPECT_EQ(names_up_to(PackStrategy::counting_sort).size(), 4u);
-  EXPECT_EQ(names_up_to(Fault::dw_of_wrong_expert).size(),
-            static_cast<size_t>(Fault::dw_of_wrong_expert) + 1);
   EXPECT_EQ(names_up_to(Stage::reduce_grad).size(), static_cast<size_t>(kNumStages));
 }
 

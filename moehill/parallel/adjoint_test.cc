@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
 #include "moehill/mesh/threads/thread_mesh.h"
 #include "moehill/parallel/path.h"
@@ -55,8 +56,9 @@ class LinearBlock {
     for (int rank = 0; rank < config.num_devices; ++rank) paths_.push_back(make_path(inputs(rank)));
   }
 
-  // |<forward(x), v> - <x, backward(v)>| as a share of the absolute terms.
-  double defect() {
+  // |<forward(x), v> - <x, backward(v)>| as a share of the absolute terms. backward_gates: what backward
+  // takes for the gate values; empty: those of forward.
+  double defect(const std::vector<float>& backward_gates = {}) {
     mesh_.run([&](Group& group) {
       path(group).prepare(group);
       path(group).begin_step(group);
@@ -72,6 +74,10 @@ class LinearBlock {
     });
     for (int rank = 0; rank < config_.num_devices; ++rank)
       set_v(paths_[static_cast<size_t>(rank)]->y(), rank);
+    if (!backward_gates.empty()) {
+      routing_.weight = backward_gates;
+      mesh_.run([&](Group& group) { path(group).make_plan(group, nullptr); });
+    }
     mesh_.run([&](Group& group) { path(group).backward(group, 1.0f, nullptr); });
     for_each([&](int64_t t, int64_t h) {
       if (h == 0) return;
@@ -116,7 +122,7 @@ class LinearBlock {
   ParallelPath& path(const Group& group) { return *paths_[static_cast<size_t>(group.rank())]; }
 
   RunConfig config_;
-  const Routing& routing_;
+  Routing routing_;
   ThreadMesh mesh_;
   std::shared_ptr<WeightOperands> weights_;
   std::shared_ptr<TokenOperands> tokens_;
@@ -188,11 +194,18 @@ TEST(Adjoint, CapacityAndForms) {
 TEST(Adjoint, FaultsShow) {
   const MoeShape shape{37, 21, 13, 7, 3, 9, DType::f32};
   const Routing routing = random_routing(shape.tokens, shape.experts, shape.topk, 0, 9);
-  for (const Fault fault :
-       {Fault::backward_p_left_out, Fault::backward_row_lost, Fault::dx_misses_one_expert}) {
-    for (RunConfig config : configs_of(shape, 2)) {
-      config.block.fault = fault;
-      EXPECT_GT(LinearBlock(config, routing).defect(), 100 * kRounding) << to_text(config, name_of(fault));
+  const std::vector<float> left_out(routing.weight.size(), 1.0f);
+  std::vector<float> row_lost = routing.weight, expert_missing = routing.weight;
+  std::set<int32_t> seen;
+  for (size_t a = routing.expert.size(); a-- > 0;) {
+    if (seen.insert(routing.expert[a]).second) row_lost[a] = 0;  // an expert's last row
+    if (routing.expert[a] == 0) expert_missing[a] = 0;
+  }
+  for (const RunConfig& config : configs_of(shape, 2)) {
+    for (const auto& [gates, what] : {std::pair(left_out, "gate values left out"),
+                                      {row_lost, "a row lost"},
+                                      {expert_missing, "an expert missing"}}) {
+      EXPECT_GT(LinearBlock(config, routing).defect(gates), 100 * kRounding) << to_text(config, what);
     }
   }
 }

@@ -20,11 +20,9 @@ class PsumPath final : public ParallelPath {
       : ParallelPath(inputs, block_shape(inputs.config, inputs.rank), block_options(inputs.config),
                      block_share(inputs.config, inputs.rank)),
         sliced_(inputs.config.shared_placement == SharedPlacement::sliced),
-        fault_(inputs.config.block.fault),
         dp_sum_(inputs.dp) {
     const MoeShape& shape = inputs.config.shape;
     partial_ = Matrix::tight(shape.tokens, shape.hidden, DType::f32);
-    if (fault_ == Fault::stale_reduce) stale_ = Matrix::tight(shape.tokens, shape.hidden, DType::f32);
     dp_.resize(static_cast<size_t>(shape.assignments()));
     if (backward_too() && shape.shared_dim > 0 && (sliced_ || inputs.rank > 0)) {
       shared_gradient_.emplace(inputs);
@@ -101,18 +99,13 @@ class PsumPath final : public ParallelPath {
   // out = sum over devices of the partial sums, plus what `out` holds if `add`.
   void reduce(Group& group, bool add, const MatView& out) {
     const MatView& partial = partial_.view();
-    const bool last = group.rank() == group.size() - 1;
-    if (fault_ == Fault::peer_partial_missing && last) zero_rows(group.team(), partial);
-    const void* input = fault_ == Fault::stale_reduce && last ? stale_.view().data : partial.data;
     const MatView& sum = add ? partial : out;
-    group.all_reduce(input, DType::f32, sum.data, sum.dtype, partial.rows * partial.cols);
+    group.all_reduce(partial.data, DType::f32, sum.data, sum.dtype, partial.rows * partial.cols);
     if (add) add_rows(group.team(), partial, out);
   }
 
   bool sliced_;
-  Fault fault_;
   Matrix partial_{};                // [T, H] f32: this device's part of a sum over devices
-  Matrix stale_{};                  // tests only
   Matrix own_y_{}, own_dx_{};       // [T, H], on devices other than the first
   std::vector<float> dp_, own_dp_;  // [T k] this device's part; the sum, on devices other than the first
   float* dp_sum_;

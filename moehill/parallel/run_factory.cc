@@ -48,23 +48,7 @@ struct RunParts {
   std::shared_ptr<TokenOperands> tokens;
   std::shared_ptr<const Routing> routing;
   std::vector<float> logits;  // [T, E], where the step begins with the router
-  OwnedMlp mangled;           // tests only: experts with W2 transposed
 };
-
-// Tests only: W2 of every expert as if its two indices had been exchanged.
-OwnedMlp transpose_w2(const WeightOperands& weights) {
-  const WeightKey& key = weights.key;
-  OwnedMlp mlp = make_mlp(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
-  mlp.view.up[0] = weights.experts.view.up[0];
-  mlp.view.up[1] = weights.experts.view.up[1];
-  const WeightView& from = weights.experts.view.down;
-  for (int64_t e = 0; e < key.experts; ++e) {
-    for (int64_t i = 0; i < from.k * from.n; ++i) {
-      mlp.view.down.set(e, i % from.k, i / from.k, from.at(e, i / from.n, i % from.n));
-    }
-  }
-  return mlp;
-}
 
 class BlockRun final : public Run {
  public:
@@ -182,7 +166,6 @@ class BlockRun final : public Run {
     t.routing = parts_.routing.get();
     t.kept = config().block.capacity.policy == CapacityPolicy::none ? nullptr : kept_.data();
     t.y = parts_.tokens->y;
-    if (config().block.fault == Fault::swapped_w1_w3) std::swap(t.weights.w1, t.weights.w3);
     if (config().block.pass == Pass::forward) return t;
     t.dx = parts_.tokens->dx;
     t.gradients =
@@ -235,8 +218,7 @@ class BlockRun final : public Run {
     inputs.x = parts_.tokens->x;
     inputs.y = parts_.tokens->y;
     inputs.dx = parts_.tokens->dx;
-    inputs.experts =
-        config().block.fault == Fault::transposed_w2 ? parts_.mangled.view : parts_.weights->experts.view;
+    inputs.experts = parts_.weights->experts.view;
     inputs.experts_grad = parts_.weights->experts_grad.view;
     inputs.shared = parts_.weights->shared.view;
     inputs.shared_grad = parts_.weights->shared_grad.view;
@@ -293,13 +275,12 @@ class BlockRun final : public Run {
     }
     if (makes_plan) path.make_plan(group, listener);
     path.forward(group, listener);
-    plant_forward_fault(group.team(), path, rank);
     if (config().block.pass == Pass::forward_backward) {
       const MoeShape& shape = config().shape;
       const float dy_scale =
           static_cast<float>(2.0 / (static_cast<double>(shape.tokens) * static_cast<double>(shape.hidden)));
       path.backward(group, dy_scale, listener);
-      finish_backward(group, dy_scale, listener);
+      finish_backward(group, listener);
     }
     if (listener != nullptr) listener->finish();
     const Traffic after = group.traffic();
@@ -310,48 +291,11 @@ class BlockRun final : public Run {
   }
 
   // The router's gradient is made where its tokens are: it is tokens x experts, next to nothing.
-  void finish_backward(Group& group, float dy_scale, StageListener* listener) {
-    if (group.rank() == 0) plant_backward_fault(dy_scale);
+  void finish_backward(Group& group, StageListener* listener) {
     if (dlogits_.empty() || (group.rank() > 0 && !shards_tokens(config()))) return;
     enter(listener, Stage::router_grad);
     route_topk_backward(*parts_.routing, result_tokens(config(), group.rank()), dp_.data(), dlogits_.data(),
                         group.team());
-  }
-
-  // Tests only.
-  void plant_backward_fault(float dy_scale) {
-    if (config().block.fault == Fault::dp_not_scaled) {
-      const Range tokens = result_tokens(config(), 0);
-      for (int64_t i = 0; i < tokens.end * config().shape.topk; ++i) dp_[static_cast<size_t>(i)] /= dy_scale;
-    }
-    if (config().block.fault == Fault::dw_of_wrong_expert && config().shape.experts > 1) {
-      const WeightView& down = parts_.weights->experts_grad.view.down;
-      const size_t bytes = static_cast<size_t>(down.group_elements()) * dtype_bytes(down.dtype);
-      std::swap_ranges(static_cast<char*>(down.data), static_cast<char*>(down.data) + bytes,
-                       static_cast<char*>(down.data) + bytes);
-    }
-  }
-
-  // Tests only.
-  void plant_forward_fault(ThreadTeam& team, ParallelPath& path, size_t rank) {
-    const Fault fault = config().block.fault;
-    if (rank != 0 || fault == Fault::none) return;
-    if (fault == Fault::tail_column_lost) {
-      for (int64_t t = 0; t < path.y().rows; ++t) path.y().set(t, path.y().cols - 1, 0);
-    }
-    if (fault != Fault::shared_counted_twice && fault != Fault::shared_left_out) return;
-    // The shared expert once more, into a scratch of its own, added or taken away.
-    Matrix again = Matrix::tight(path.y().rows, path.y().cols, DType::f32);
-    const Range tokens = path.block().share().shared_tokens;
-    if (!path.block().has_shared()) return;
-    path.block().forward_shared(team, path.operands(), again.view().slice_rows(tokens.begin, tokens.end),
-                                nullptr);
-    const float sign = fault == Fault::shared_counted_twice ? 1.0f : -1.0f;
-    for (int64_t t = tokens.begin; t < tokens.end; ++t) {
-      for (int64_t h = 0; h < path.y().cols; ++h) {
-        path.y().set(t, h, path.y().at(t, h) + sign * again.view().at(t, h));
-      }
-    }
   }
 
   RunParts parts_;
@@ -453,8 +397,7 @@ struct RunFactory::State {
 
   std::unique_ptr<Run> make(const RunConfig& config, std::shared_ptr<const Routing> routing,
                             std::vector<float> logits = {}) {
-    RunParts parts{config, session, mesh(config), nullptr, nullptr, std::move(routing), std::move(logits),
-                   {}};
+    RunParts parts{config, session, mesh(config), nullptr, nullptr, std::move(routing), std::move(logits)};
     ThreadTeam filler(std::max(1, static_cast<int>(cpus.size())));
     const WeightKey key = weight_key(config);
     for (const auto& w : weights) {
@@ -470,7 +413,6 @@ struct RunFactory::State {
     if (parts.tokens == nullptr) parts.tokens = tokens.emplace_back(make_tokens(config.shape));
     fill(config, parts, filler);
     if (session != nullptr) session->wait_quietly();  // the first process fills more than the others
-    if (config.block.fault == Fault::transposed_w2) parts.mangled = transpose_w2(*parts.weights);
     return std::make_unique<BlockRun>(std::move(parts));
   }
 };

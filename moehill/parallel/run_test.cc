@@ -422,30 +422,6 @@ TEST_F(RunTest, RowsReadInPlaceTakeNoMemory) {
   EXPECT_NEAR(bytes(sent, 2) - bytes(read, 2), 0, 1);
 }
 
-class FaultTest : public RunTest, public testing::WithParamInterface<Fault> {};
-
-TEST_P(FaultTest, IsCaught) {
-  RunConfig config = ep({.shape = kOdd}, 2, EpPath::compact_psum);
-  config.block.fault = GetParam();
-  for (DType dtype : {DType::f32, DType::bf16}) {
-    config.shape.dtype = dtype;
-    const CheckResult result = step_and_check(config);
-    EXPECT_EQ(result.status, "failed") << name_of(GetParam()) << " in " << dtype_name(dtype);
-  }
-}
-
-INSTANTIATE_TEST_SUITE_P(Each, FaultTest,
-                         testing::Values(Fault::offset_off_by_one, Fault::padding_in_first_group,
-                                         Fault::expert_id_shifted, Fault::swapped_w1_w3, Fault::transposed_w2,
-                                         Fault::gate_value_left_out, Fault::wrong_gate_order,
-                                         Fault::last_token_lost, Fault::duplicate_row,
-                                         Fault::shared_counted_twice, Fault::shared_left_out,
-                                         Fault::tail_column_lost, Fault::stale_reduce,
-                                         Fault::peer_partial_missing, Fault::dp_not_scaled,
-                                         Fault::backward_p_left_out, Fault::backward_row_lost,
-                                         Fault::dx_misses_one_expert, Fault::dw_of_wrong_expert),
-                         [](const auto& tested) { return std::string(name_of(tested.param)); });
-
 TEST_F(RunTest, RoutesInTheStep) {
   for (const bool renormalize : {false, true}) {
     RunConfig config{.shape = kOdd, .threads_per_device = 2};
