@@ -18,7 +18,7 @@ OptionSet::OptionSet(std::string command, std::string summary, std::vector<std::
 
 void OptionSet::custom(const std::string& name, const std::string& range, const std::string& default_text,
                        const std::string& help, std::function<void(const std::string&)> set) {
-  entries_.push_back({name, range, default_text, help, std::move(set), nullptr, false, {}, {}});
+  entries_.push_back({name, range, default_text, help, std::move(set), nullptr, {}, {}});
 }
 
 void OptionSet::integer(const std::string& name, int64_t* value, int64_t lo, int64_t hi,

@@ -1,0 +1,316 @@
+// Lies about the stages of the gated MLP: mlp_* and what they are made of, passes of the block, gradients of
+// the router.
+#include <algorithm>
+#include <vector>
+
+#include "moehill/kernels/rows.h"
+#include "moehill/kernels/swiglu.h"
+#include "moehill/moe/block.h"
+#include "moehill/routing/topk.h"
+#include "tests/lies/lie.h"
+
+namespace moehill {
+namespace {
+
+const Lie up_left_out("up_left_out", "the up-projection of the routed experts is left out");
+const Lie down_left_out("down_left_out", "the down-projection of the routed experts is left out");
+const Lie down_grad_left_out("down_grad_left_out", "the product with W2^T is left out");
+const Lie input_grad_left_out("input_grad_left_out",
+                              "SwiGLU's gradient and the product with W1^T, W3^T are left out");
+const Lie act_grad_left_out("act_grad_left_out", "SwiGLU's gradient is left out");
+const Lie act_left_out("act_left_out", "SwiGLU is left out where it is a stage of its own");
+const Lie w2_grad_left_out("w2_grad_left_out", "dW2 is left out");
+const Lie w13_grad_left_out("w13_grad_left_out", "dW1 and dW3 are left out");
+const Lie recompute_left_out("recompute_left_out", "what backward makes again is left out");
+const Lie pack_left_out("pack_left_out", "rows are not packed");
+const Lie dp_dots_left_out("dp_dots_left_out", "the inner products of dp are left out");
+const Lie router_left_out("router_left_out", "the router in the step is left out");
+const Lie router_grad_left_out("router_grad_left_out", "the gradient of the logits is left out");
+const Lie no_backward("no_backward", "no backward pass");
+
+const Lie shared_left_out("shared_left_out", "the shared expert is missing in y");
+const Lie shared_counted_twice("shared_counted_twice", "the shared expert is added twice to y");
+const Lie shared_stages_left_out("shared_stages_left_out",
+                                 "the shared expert's forward products are left out");
+const Lie shared_grad_left_out("shared_grad_left_out", "the shared expert's gradients are left out");
+const Lie tail_column_lost("tail_column_lost", "the last column of the routed experts' sum is not written");
+const Lie last_row_not_multiplied("last_row_not_multiplied",
+                                  "products leave out the last row of each expert");
+const Lie backward_p_left_out("backward_p_left_out", "backward takes the gate value as 1");
+const Lie backward_row_lost("backward_row_lost",
+                            "backward takes gate value 0 in the last row of each expert");
+const Lie dx_misses_one_expert("dx_misses_one_expert", "dx without the first expert's share");
+const Lie dw_misses_last_rows("dw_misses_last_rows",
+                              "weight gradients leave out the last row of each expert");
+
+bool is_routed(const MlpContext& context) { return context.stages.w2_grad == Stage::w2_grad; }
+bool is_shared(const MlpContext& context) {
+  return context.stages.up == Stage::shared || context.stages.w2_grad == Stage::shared_grad;
+}
+
+// The rows of each group but for the last one.
+class ShortGroups {
+ public:
+  explicit ShortGroups(const GroupRows& groups) {
+    for (int64_t g = 0; g < groups.size(); ++g) {
+      begin_.push_back(groups[g].begin);
+      end_.push_back(std::max(groups[g].begin, groups[g].end - 1));
+    }
+  }
+  GroupRows rows() const { return {begin_, end_}; }
+
+ private:
+  std::vector<int64_t> begin_, end_;
+};
+
+// Memory for a gradient that nobody sees.
+class Nowhere {
+ public:
+  explicit Nowhere(const WeightView& like)
+      : view_(like), bytes_(like.data == nullptr ? 0 : like.bytes() + 64) {
+    if (like.data != nullptr) view_.data = bytes_.data();
+  }
+  const WeightView& view() const { return view_; }
+
+ private:
+  WeightView view_;
+  std::vector<char> bytes_;
+};
+
+void scale_rows(const MatView& rows, float factor) {
+  for (int64_t r = 0; r < rows.rows; ++r) {
+    for (int64_t c = 0; c < rows.cols; ++c) rows.set(r, c, factor * rows.at(r, c));
+  }
+}
+
+}  // namespace
+
+void real_up(const MlpContext&, const GroupRows&, const RowSource&, const MlpWeights&, const MlpBuffers&,
+             bool, const float*)
+    REAL(
+        "_ZN7moehill6mlp_upERKNS_10MlpContextERKNS_9GroupRowsERKNS_9RowSourceERKNS_10MlpWeightsERKNS_"
+        "10MlpBuffersEbPKf");
+void lying_up(const MlpContext&, const GroupRows&, const RowSource&, const MlpWeights&, const MlpBuffers&,
+              bool, const float*)
+    LYING(
+        "_ZN7moehill6mlp_upERKNS_10MlpContextERKNS_9GroupRowsERKNS_9RowSourceERKNS_10MlpWeightsERKNS_"
+        "10MlpBuffersEbPKf");
+
+void lying_up(const MlpContext& context, const GroupRows& groups, const RowSource& x, const MlpWeights& w,
+              const MlpBuffers& buffers, bool keep_products, const float* row_scale) {
+  const bool routed = context.stages.up == Stage::up;
+  if (routed && up_left_out.told_on(context.team)) return;
+  if (context.stages.up == Stage::recompute && recompute_left_out.told_on(context.team)) return;
+  if (is_shared(context) && shared_stages_left_out.told_on(context.team)) return;
+  const ShortGroups fewer(groups);
+  const bool shorter = routed && last_row_not_multiplied.told_on(context.team);
+  real_up(context, shorter ? fewer.rows() : groups, x, w, buffers, keep_products, row_scale);
+}
+
+void real_down(const MlpContext&, const GroupRows&, const MlpWeights&, const MatView&, const MatView&)
+    REAL("_ZN7moehill8mlp_downERKNS_10MlpContextERKNS_9GroupRowsERKNS_10MlpWeightsERKNS_7MatViewESB_");
+void lying_down(const MlpContext&, const GroupRows&, const MlpWeights&, const MatView&, const MatView&)
+    LYING("_ZN7moehill8mlp_downERKNS_10MlpContextERKNS_9GroupRowsERKNS_10MlpWeightsERKNS_7MatViewESB_");
+
+void lying_down(const MlpContext& context, const GroupRows& groups, const MlpWeights& w, const MatView& h,
+                const MatView& out) {
+  if (is_routed(context) && down_left_out.told_on(context.team)) return;
+  if (is_shared(context) && shared_stages_left_out.told_on(context.team)) return;
+  real_down(context, groups, w, h, out);
+  if (!is_shared(context)) return;
+  if (shared_left_out.told_on(context.team)) scale_rows(out, 0);
+  if (shared_counted_twice.told_on(context.team)) scale_rows(out, 2);
+}
+
+void real_down_grad(const MlpContext&, const GroupRows&, const MlpBackward&, const MlpWeights&,
+                    const MlpBuffers&)
+    REAL(
+        "_ZN7moehill13mlp_down_gradERKNS_10MlpContextERKNS_9GroupRowsERKNS_11MlpBackwardERKNS_"
+        "10MlpWeightsERKNS_10MlpBuffersE");
+void lying_down_grad(const MlpContext&, const GroupRows&, const MlpBackward&, const MlpWeights&,
+                     const MlpBuffers&)
+    LYING(
+        "_ZN7moehill13mlp_down_gradERKNS_10MlpContextERKNS_9GroupRowsERKNS_11MlpBackwardERKNS_"
+        "10MlpWeightsERKNS_10MlpBuffersE");
+
+void lying_down_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
+                     const MlpWeights& w, const MlpBuffers& buffers) {
+  if (is_routed(context) && down_grad_left_out.told_on(context.team)) return;
+  if (is_shared(context) && shared_grad_left_out.told_on(context.team)) return;
+  real_down_grad(context, groups, b, w, buffers);
+}
+
+void real_input_grad(const MlpContext&, const GroupRows&, const MlpBackward&, const MlpWeights&,
+                     const MlpBuffers&)
+    REAL(
+        "_ZN7moehill14mlp_input_gradERKNS_10MlpContextERKNS_9GroupRowsERKNS_11MlpBackwardERKNS_"
+        "10MlpWeightsERKNS_10MlpBuffersE");
+void lying_input_grad(const MlpContext&, const GroupRows&, const MlpBackward&, const MlpWeights&,
+                      const MlpBuffers&)
+    LYING(
+        "_ZN7moehill14mlp_input_gradERKNS_10MlpContextERKNS_9GroupRowsERKNS_11MlpBackwardERKNS_"
+        "10MlpWeightsERKNS_10MlpBuffersE");
+
+void lying_input_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
+                      const MlpWeights& w, const MlpBuffers& buffers) {
+  if (is_shared(context) && shared_grad_left_out.told_on(context.team)) return;
+  if (!is_routed(context)) return real_input_grad(context, groups, b, w, buffers);
+  if (input_grad_left_out.told_on(context.team)) return;
+  MlpBackward spoilt = b;
+  std::vector<float> p;
+  if (b.p != nullptr && backward_p_left_out.told_on(context.team)) spoilt.p = nullptr;
+  if (b.p != nullptr && backward_row_lost.told_on(context.team)) {
+    p.assign(b.p, b.p + b.dx.rows);
+    for (int64_t g = 0; g < groups.size(); ++g) {
+      if (groups[g].size() > 0) p[static_cast<size_t>(groups[g].end - 1)] = 0;
+    }
+    spoilt.p = p.data();
+  }
+  real_input_grad(context, groups, spoilt, w, buffers);
+  if (groups.size() > 0 && groups[0].size() > 0 && dx_misses_one_expert.told_on(context.team))
+    scale_rows(b.dx.slice_rows(groups[0].begin, groups[0].end), 0);
+}
+
+void real_weight_grad(const MlpContext&, const GroupRows&, const MlpBackward&, const MlpBuffers&,
+                      const MlpWeights&)
+    REAL(
+        "_ZN7moehill15mlp_weight_gradERKNS_10MlpContextERKNS_9GroupRowsERKNS_11MlpBackwardERKNS_"
+        "10MlpBuffersERKNS_10MlpWeightsE");
+void lying_weight_grad(const MlpContext&, const GroupRows&, const MlpBackward&, const MlpBuffers&,
+                       const MlpWeights&)
+    LYING(
+        "_ZN7moehill15mlp_weight_gradERKNS_10MlpContextERKNS_9GroupRowsERKNS_11MlpBackwardERKNS_"
+        "10MlpBuffersERKNS_10MlpWeightsE");
+
+void lying_weight_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
+                       const MlpBuffers& buffers, const MlpWeights& dw) {
+  if (is_shared(context) && shared_grad_left_out.told_on(context.team)) return;
+  if (!is_routed(context)) return real_weight_grad(context, groups, b, buffers, dw);
+  MlpWeights written = dw;
+  const Nowhere down(dw.down), up[] = {Nowhere(dw.up[0]), Nowhere(dw.up[1])};
+  if (w2_grad_left_out.told_on(context.team)) written.down = down.view();
+  if (w13_grad_left_out.told_on(context.team)) {
+    written.up[0] = up[0].view();
+    written.up[1] = up[1].view();
+  }
+  const ShortGroups fewer(groups);
+  const bool shorter = dw_misses_last_rows.told_on(context.team);
+  real_weight_grad(context, shorter ? fewer.rows() : groups, b, buffers, written);
+}
+
+void real_swiglu_forward(ThreadTeam&, const GateUpView&, const float*, const MatView&)
+    REAL("_ZN7moehill14swiglu_forwardERNS_10ThreadTeamERKNS_10GateUpViewEPKfRKNS_7MatViewE");
+void lying_swiglu_forward(ThreadTeam&, const GateUpView&, const float*, const MatView&)
+    LYING("_ZN7moehill14swiglu_forwardERNS_10ThreadTeamERKNS_10GateUpViewEPKfRKNS_7MatViewE");
+
+void lying_swiglu_forward(ThreadTeam& team, const GateUpView& in, const float* row_scale, const MatView& h) {
+  if (!act_left_out.told_on(team)) real_swiglu_forward(team, in, row_scale, h);
+}
+
+void real_swiglu_backward(ThreadTeam&, const GateUpView&, const MatView&, const float*, float*,
+                          const int32_t*)
+    REAL("_ZN7moehill15swiglu_backwardERNS_10ThreadTeamERKNS_10GateUpViewERKNS_7MatViewEPKfPfPKi");
+void lying_swiglu_backward(ThreadTeam&, const GateUpView&, const MatView&, const float*, float*,
+                           const int32_t*)
+    LYING("_ZN7moehill15swiglu_backwardERNS_10ThreadTeamERKNS_10GateUpViewERKNS_7MatViewEPKfPfPKi");
+
+void lying_swiglu_backward(ThreadTeam& team, const GateUpView& in_out, const MatView& dh, const float* p,
+                           float* dp, const int32_t* dp_index) {
+  if (!act_grad_left_out.told_on(team)) real_swiglu_backward(team, in_out, dh, p, dp, dp_index);
+}
+
+void real_gather_rows(ThreadTeam&, const RowSource&, const MatView&)
+    REAL("_ZN7moehill11gather_rowsERNS_10ThreadTeamERKNS_9RowSourceERKNS_7MatViewE");
+void lying_gather_rows(ThreadTeam&, const RowSource&, const MatView&)
+    LYING("_ZN7moehill11gather_rowsERNS_10ThreadTeamERKNS_9RowSourceERKNS_7MatViewE");
+
+void lying_gather_rows(ThreadTeam& team, const RowSource& source, const MatView& out) {
+  if (!pack_left_out.told_on(team)) real_gather_rows(team, source, out);
+}
+
+void real_row_dots(ThreadTeam&, const RowDots&, int64_t, float*)
+    REAL("_ZN7moehill8row_dotsERNS_10ThreadTeamERKNS_7RowDotsElPf");
+void lying_row_dots(ThreadTeam&, const RowDots&, int64_t, float*)
+    LYING("_ZN7moehill8row_dotsERNS_10ThreadTeamERKNS_7RowDotsElPf");
+
+void lying_row_dots(ThreadTeam& team, const RowDots& dots, int64_t num_rows, float* out) {
+  if (!dp_dots_left_out.told_on(team)) real_row_dots(team, dots, num_rows, out);
+}
+
+void real_route(const float*, Range, bool, ThreadTeam&, Routing&)
+    REAL("_ZN7moehill18route_softmax_topkEPKfNS_5RangeEbRNS_10ThreadTeamERNS_7RoutingE");
+void lying_route(const float*, Range, bool, ThreadTeam&, Routing&)
+    LYING("_ZN7moehill18route_softmax_topkEPKfNS_5RangeEbRNS_10ThreadTeamERNS_7RoutingE");
+
+void lying_route(const float* logits, Range tokens, bool renormalize, ThreadTeam& team, Routing& routing) {
+  if (!router_left_out.told_on(team)) real_route(logits, tokens, renormalize, team, routing);
+}
+
+void real_route_backward(const Routing&, Range, const float*, float*, ThreadTeam&)
+    REAL("_ZN7moehill19route_topk_backwardERKNS_7RoutingENS_5RangeEPKfPfRNS_10ThreadTeamE");
+void lying_route_backward(const Routing&, Range, const float*, float*, ThreadTeam&)
+    LYING("_ZN7moehill19route_topk_backwardERKNS_7RoutingENS_5RangeEPKfPfRNS_10ThreadTeamE");
+
+void lying_route_backward(const Routing& routing, Range tokens, const float* dp, float* dlogits,
+                          ThreadTeam& team) {
+  if (!router_grad_left_out.told_on(team)) real_route_backward(routing, tokens, dp, dlogits, team);
+}
+
+void real_forward_routed(Block*, ThreadTeam&, const BlockOperands&, const MatView&, const MatView&,
+                         StageListener*, const Underway&)
+    REAL(
+        "_ZN7moehill5Block14forward_routedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewES8_PNS_"
+        "13StageListenerERKNS_8UnderwayE");
+void lying_forward_routed(Block*, ThreadTeam&, const BlockOperands&, const MatView&, const MatView&,
+                          StageListener*, const Underway&)
+    LYING(
+        "_ZN7moehill5Block14forward_routedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewES8_PNS_"
+        "13StageListenerERKNS_8UnderwayE");
+
+void lying_forward_routed(Block* block, ThreadTeam& team, const BlockOperands& operands, const MatView& base,
+                          const MatView& out, StageListener* listener, const Underway& underway) {
+  real_forward_routed(block, team, operands, base, out, listener, underway);
+  if (!tail_column_lost.told_on(team)) return;
+  for (int64_t r = 0; r < out.rows; ++r) out.set(r, out.cols - 1, 0);
+}
+
+void real_backward_routed(Block*, ThreadTeam&, const BlockOperands&, const MatView&, float, const MatView&,
+                          const MatView&, float*, StageListener*, const Underway&)
+    REAL(
+        "_ZN7moehill5Block15backward_routedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewEfS8_S8_PfPNS_"
+        "13StageListenerERKNS_8UnderwayE");
+void lying_backward_routed(Block*, ThreadTeam&, const BlockOperands&, const MatView&, float, const MatView&,
+                           const MatView&, float*, StageListener*, const Underway&)
+    LYING(
+        "_ZN7moehill5Block15backward_routedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewEfS8_S8_PfPNS_"
+        "13StageListenerERKNS_8UnderwayE");
+
+// What travels still travels, since the peers wait for it.
+void lying_backward_routed(Block* block, ThreadTeam& team, const BlockOperands& operands, const MatView& y,
+                           float dy_scale, const MatView& base, const MatView& dx, float* dp,
+                           StageListener* listener, const Underway& underway) {
+  if (!no_backward.told_on(team))
+    return real_backward_routed(block, team, operands, y, dy_scale, base, dx, dp, listener, underway);
+  for (int wave = 0; wave < underway.num_waves(); ++wave) {
+    underway.arrive(wave);
+    underway.leave(wave);
+  }
+}
+
+void real_backward_shared(Block*, ThreadTeam&, const BlockOperands&, const MatView&, float, const MatView&,
+                          StageListener*)
+    REAL(
+        "_ZN7moehill5Block15backward_sharedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewEfS8_PNS_"
+        "13StageListenerE");
+void lying_backward_shared(Block*, ThreadTeam&, const BlockOperands&, const MatView&, float, const MatView&,
+                           StageListener*)
+    LYING(
+        "_ZN7moehill5Block15backward_sharedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewEfS8_PNS_"
+        "13StageListenerE");
+
+void lying_backward_shared(Block* block, ThreadTeam& team, const BlockOperands& operands, const MatView& y,
+                           float dy_scale, const MatView& dx, StageListener* listener) {
+  if (!no_backward.told_on(team)) real_backward_shared(block, team, operands, y, dy_scale, dx, listener);
+}
+
+}  // namespace moehill

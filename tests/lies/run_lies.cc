@@ -1,0 +1,410 @@
+// Lies about whole steps, about what they leave and about what they work on: RunFactory::make returns a Run
+// around the real one. In a job of several processes each spoils the same places of its own memory; those
+// that a device leaves are among them.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "moehill/parallel/path.h"
+#include "tests/lies/lie.h"
+
+namespace moehill {
+namespace {
+
+const Lie no_op("no_op", "a step does nothing");
+const Lie replayed("replayed", "a step copies the results of the step before instead of computing them");
+const Lie y_scaled("y_scaled", "y times 1 + 1e-4 (f32) or 1.02 (bf16)");
+const Lie dx_scaled("dx_scaled", "dx times 1 + 1e-4 (f32) or 1.02 (bf16)");
+const Lie y_row_lost("y_row_lost", "one token's y is zero");
+const Lie dx_row_lost("dx_row_lost", "one token's dx is zero");
+const Lie y_rows_swapped("y_rows_swapped", "two neighbours' rows of y exchanged");
+const Lie dp_missing("dp_missing", "dp is zero");
+const Lie dlogits_missing("dlogits_missing", "dlogits is zero");
+const Lie dp_not_scaled("dp_not_scaled", "dp without the 2 / (T H) of the loss");
+const Lie dw_of_expert_zero("dw_of_expert_zero", "dW1, dW2, dW3 of one expert are zero");
+const Lie dw2_of_expert_zero("dw2_of_expert_zero", "dW2 of one expert is zero");
+const Lie dw_of_other_expert("dw_of_other_expert", "an expert's dW1 and dW3 are its neighbour's");
+const Lie dw_of_wrong_expert("dw_of_wrong_expert", "dW2 of the first two experts exchanged");
+const Lie dw_rows_swapped("dw_rows_swapped", "two rows of one expert's dW1 exchanged");
+const Lie ds_zero("ds_zero", "dS1, dS2, dS3 are zero");
+const Lie stale_y("stale_y", "y is what lay there before the step");
+const Lie stale_dx("stale_dx", "dx is what lay there before the step");
+const Lie stale_dw("stale_dw", "dW2 is what lay there before the step");
+const Lie stale_dp("stale_dp", "dp is what lay there before the step");
+
+const Lie expert_id_shifted("expert_id_shifted", "expert e computed with the weights of e + 1");
+const Lie swapped_w1_w3("swapped_w1_w3", "gate and up exchanged");
+const Lie transposed_w2("transposed_w2", "W2 read with its two indices exchanged");
+const Lie old_weights("old_weights",
+                      "a device's experts work on weights of an update before: each off by 3 %");
+const Lie old_weights_of_one_expert("old_weights_of_one_expert", "one expert's W2 is off by 3 %");
+const Lie old_x_of_one_token("old_x_of_one_token", "one token's x is that of its neighbour");
+
+const Lie bit_in_y("bit_in_y", "one bit of y");
+const Lie bit_in_dx("bit_in_dx", "one bit of dx");
+const Lie bit_in_dw1("bit_in_dw1", "one bit of dW1");
+const Lie bit_in_dw2("bit_in_dw2", "one bit of dW2");
+const Lie bit_in_dw3("bit_in_dw3", "one bit of dW3");
+const Lie bit_in_ds1("bit_in_ds1", "one bit of dS1");
+const Lie bit_in_ds2("bit_in_ds2", "one bit of dS2");
+const Lie bit_in_ds3("bit_in_ds3", "one bit of dS3");
+const Lie bit_in_dp("bit_in_dp", "one bit of dp");
+const Lie bit_in_dlogits("bit_in_dlogits", "one bit of dlogits");
+
+// A result as [groups][rows][columns], whatever it is stored in.
+struct Result {
+  const Lie* bit;
+  int64_t groups = 0, rows = 0, columns = 0;
+  std::function<float(int64_t, int64_t, int64_t)> at;
+  std::function<void(int64_t, int64_t, int64_t, float)> set;
+  DType dtype = DType::f32;
+};
+
+Result result_of(const Lie& bit, const MatView& m) {
+  return {&bit,
+          1,
+          m.rows,
+          m.cols,
+          [m](int64_t, int64_t r, int64_t c) { return m.at(r, c); },
+          [m](int64_t, int64_t r, int64_t c, float v) { m.set(r, c, v); },
+          m.dtype};
+}
+Result result_of(const Lie& bit, const LogicalWeights& w) {
+  return {&bit,
+          w.stack.num_groups,
+          w.rows(),
+          w.num_columns,
+          [w](int64_t g, int64_t r, int64_t c) { return w.at(g, r, c); },
+          [w](int64_t g, int64_t r, int64_t c, float v) { w.set(g, r, c, v); },
+          w.stack.dtype};
+}
+// The run shows dp and dlogits as read-only, and they are its own.
+Result result_of(const Lie& bit, const float* values, int64_t rows, int64_t columns) {
+  return result_of(bit, MatView{const_cast<float*>(values), DType::f32, rows, columns, columns});
+}
+
+std::vector<Result> results_of(const BlockTensors& t) {
+  std::vector<Result> all = {result_of(bit_in_y, t.y)};
+  if (t.dp == nullptr) return all;
+  all.push_back(result_of(bit_in_dx, t.dx));
+  all.push_back(result_of(bit_in_dw1, t.gradients.w1));
+  all.push_back(result_of(bit_in_dw2, t.gradients.w2));
+  all.push_back(result_of(bit_in_dw3, t.gradients.w3));
+  if (t.shape.shared_dim > 0) {
+    all.push_back(result_of(bit_in_ds1, t.gradients.s1));
+    all.push_back(result_of(bit_in_ds2, t.gradients.s2));
+    all.push_back(result_of(bit_in_ds3, t.gradients.s3));
+  }
+  all.push_back(result_of(bit_in_dp, t.dp, t.shape.tokens, t.shape.topk));
+  if (t.dlogits != nullptr)
+    all.push_back(result_of(bit_in_dlogits, t.dlogits, t.shape.tokens, t.shape.experts));
+  return all;
+}
+
+void change(const Result& result, int64_t group, int64_t row, const std::function<float(float)>& f) {
+  for (int64_t c = 0; c < result.columns; ++c) result.set(group, row, c, f(result.at(group, row, c)));
+}
+
+void change(const Result& result, const std::function<float(float)>& f) {
+  for (int64_t g = 0; g < result.groups; ++g) {
+    for (int64_t r = 0; r < result.rows; ++r) change(result, g, r, f);
+  }
+}
+
+void swap_rows(const Result& result, int64_t group, int64_t a, int64_t b) {
+  for (int64_t c = 0; c < result.columns; ++c) {
+    const float value = result.at(group, a, c);
+    result.set(group, a, c, result.at(group, b, c));
+    result.set(group, b, c, value);
+  }
+}
+
+float zero(float) { return 0; }
+
+// In the checked step the lowest bit of the exponent, since what is below may be rounding; later the lowest
+// bit of all.
+float with_other_bit(float value, DType dtype) {
+  const int lowest = dtype == DType::f32 ? 0 : 16;
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(value) ^ (1u << (step_number() == 0 ? 23 : lowest)));
+}
+
+// Of the largest element of the first row that has one, from a place of the seed on.
+void flip_bit(const Result& result) {
+  const int64_t rows = result.groups * result.rows;
+  for (int64_t i = 0, first = place(rows); i < rows; ++i) {
+    const int64_t group = (first + i) % rows / result.rows, row = (first + i) % rows % result.rows;
+    int64_t largest = 0;
+    for (int64_t c = 0; c < result.columns; ++c) {
+      if (std::abs(result.at(group, row, c)) > std::abs(result.at(group, row, largest))) largest = c;
+    }
+    const float value = result.at(group, row, largest);
+    if (value == 0 || !std::isfinite(value)) continue;
+    return result.set(group, row, largest, with_other_bit(value, result.dtype));
+  }
+}
+
+std::vector<float> values_of(const Result& result) {
+  std::vector<float> values;
+  for (int64_t g = 0; g < result.groups; ++g) {
+    for (int64_t r = 0; r < result.rows; ++r) {
+      for (int64_t c = 0; c < result.columns; ++c) values.push_back(result.at(g, r, c));
+    }
+  }
+  return values;
+}
+
+void restore(const Result& result, const std::vector<float>& values) {
+  size_t i = 0;
+  for (int64_t g = 0; g < result.groups; ++g) {
+    for (int64_t r = 0; r < result.rows; ++r) {
+      for (int64_t c = 0; c < result.columns; ++c) result.set(g, r, c, values[i++]);
+    }
+  }
+}
+
+// An expert that has rows, so that its gradients are not zero.
+int64_t busy_expert(const BlockTensors& t, uint32_t what) {
+  const std::vector<int32_t>& chosen = t.routing->expert;
+  return chosen[static_cast<size_t>(place(static_cast<int64_t>(chosen.size()), what))];
+}
+
+// What a step left, spoilt.
+void spoil_tokens(const BlockTensors& t) {
+  const Result y = result_of(bit_in_y, t.y);
+  const float factor = t.shape.dtype == DType::f32 ? 1 + 1e-4f : 1.02f;
+  const auto scaled = [&](float v) { return v * factor; };
+  const int64_t token = place(t.shape.tokens);
+  if (y_scaled.told()) change(y, scaled);
+  if (y_row_lost.told()) change(y, 0, token, zero);
+  if (t.shape.tokens > 1 && y_rows_swapped.told()) swap_rows(y, 0, token, (token + 1) % t.shape.tokens);
+  if (t.dp == nullptr) return;
+  const Result dx = result_of(bit_in_dx, t.dx);
+  const Result dp = result_of(bit_in_dp, t.dp, t.shape.tokens, t.shape.topk);
+  if (dx_scaled.told()) change(dx, scaled);
+  if (dx_row_lost.told()) change(dx, 0, token, zero);
+  if (dp_missing.told()) change(dp, zero);
+  if (dp_not_scaled.told()) {
+    const float scale = static_cast<float>(t.shape.tokens * t.shape.hidden) / 2;
+    change(dp, [&](float v) { return v * scale; });
+  }
+  if (t.dlogits != nullptr && dlogits_missing.told())
+    change(result_of(bit_in_dlogits, t.dlogits, t.shape.tokens, t.shape.experts), zero);
+}
+
+void spoil_weight_gradients(const BlockTensors& t) {
+  const Result dw1 = result_of(bit_in_dw1, t.gradients.w1), dw2 = result_of(bit_in_dw2, t.gradients.w2),
+               dw3 = result_of(bit_in_dw3, t.gradients.w3);
+  const int64_t expert = busy_expert(t, 1), other = (expert + 1) % t.shape.experts;
+  for (const Result* result : {&dw1, &dw2, &dw3}) {
+    if (!dw_of_expert_zero.told()) break;
+    for (int64_t r = 0; r < result->rows; ++r) change(*result, expert, r, zero);
+  }
+  if (dw2_of_expert_zero.told()) {
+    for (int64_t r = 0; r < dw2.rows; ++r) change(dw2, expert, r, zero);
+  }
+  for (const Result* result : {&dw1, &dw3}) {
+    if (t.shape.experts < 2 || !dw_of_other_expert.told()) break;
+    for (int64_t r = 0; r < result->rows; ++r) {
+      for (int64_t c = 0; c < result->columns; ++c) result->set(expert, r, c, result->at(other, r, c));
+    }
+  }
+  if (t.shape.experts > 1 && dw_of_wrong_expert.told()) {
+    for (int64_t r = 0; r < dw2.rows; ++r) {
+      for (int64_t c = 0; c < dw2.columns; ++c) {
+        const float value = dw2.at(0, r, c);
+        dw2.set(0, r, c, dw2.at(1, r, c));
+        dw2.set(1, r, c, value);
+      }
+    }
+  }
+  if (t.shape.hidden > 1 && dw_rows_swapped.told()) swap_rows(dw1, expert, 0, t.shape.hidden - 1);
+  if (t.shape.shared_dim == 0 || !ds_zero.told()) return;
+  change(result_of(bit_in_ds1, t.gradients.s1), zero);
+  change(result_of(bit_in_ds2, t.gradients.s2), zero);
+  change(result_of(bit_in_ds3, t.gradients.s3), zero);
+}
+
+// What a step works on, spoilt for as long as this lives. The experts that a device of this process holds.
+class SpoiltOperands {
+ public:
+  SpoiltOperands(const BlockTensors& tensors, const RunConfig& config, Range devices) : t_(tensors) {
+    for (int64_t rank = devices.begin; rank < devices.end; ++rank) spoil(config, static_cast<int>(rank));
+    if (t_.shape.tokens > 1 && old_x_of_one_token.told()) {
+      const int64_t token = place(t_.shape.tokens), other = (token + 1) % t_.shape.tokens;
+      keep(t_.x.row<char>(0), static_cast<size_t>(t_.x.rows * t_.x.stride) * dtype_bytes(t_.x.dtype));
+      for (int64_t c = 0; c < t_.x.cols; ++c) t_.x.set(token, c, t_.x.at(other, c));
+    }
+  }
+  SpoiltOperands(const SpoiltOperands&) = delete;
+  ~SpoiltOperands() {
+    for (const Kept& kept : kept_) std::memcpy(kept.data, kept.bytes.data(), kept.bytes.size());
+  }
+
+ private:
+  struct Kept {
+    void* data;
+    std::vector<char> bytes;
+  };
+  void keep(void* data, size_t bytes) {
+    const char* const begin = static_cast<const char*>(data);
+    kept_.push_back({data, {begin, begin + bytes}});
+  }
+  // Their matrices before the change.
+  void keep(const WeightView& w, Range experts) {
+    const WeightView part = w.slice_groups(experts.begin, experts.end);
+    keep(part.data, part.bytes());
+  }
+
+  void spoil(const RunConfig& config, int rank) {
+    const BlockShare held = block_share(config, rank);
+    const Range experts{held.expert_begin, held.expert_end};
+    if (experts.size() == 0) return;
+    const BlockWeights& w = t_.weights;
+    if (old_weights.told_by(rank)) {
+      for (const LogicalWeights* weights : {&w.w1, &w.w2, &w.w3}) age(*weights, experts);
+    }
+    const int64_t expert = busy_expert(t_, 2);
+    if (experts.begin <= expert && expert < experts.end && old_weights_of_one_expert.told_by(rank))
+      age(w.w2, {expert, expert + 1});
+    if (experts.size() > 1 && expert_id_shifted.told_by(rank)) {
+      for (const LogicalWeights* weights : {&w.w1, &w.w2, &w.w3}) shift(*weights, experts);
+    }
+    if (transposed_w2.told_by(rank)) transpose(w.w2, experts);
+    if (swapped_w1_w3.told_by(rank)) exchange(w.w1, w.w3, experts);
+  }
+
+  template <typename Body>
+  static void for_each(const LogicalWeights& w, Range experts, const Body& body) {
+    for (int64_t e = experts.begin; e < experts.end; ++e) {
+      for (int64_t r = 0; r < w.rows(); ++r) {
+        for (int64_t c = 0; c < w.num_columns; ++c) body(e, r, c);
+      }
+    }
+  }
+  void age(const LogicalWeights& w, Range experts) {
+    keep(w.stack, experts);
+    for_each(w, experts, [&](int64_t e, int64_t r, int64_t c) {
+      w.set(e, r, c, w.at(e, r, c) * ((e + r + c) % 2 == 0 ? 1.03f : 0.97f));
+    });
+  }
+  void shift(const LogicalWeights& w, Range experts) {
+    keep(w.stack, experts);
+    for_each(w, {experts.begin, experts.end - 1},
+             [&](int64_t e, int64_t r, int64_t c) { w.set(e, r, c, w.at(e + 1, r, c)); });
+  }
+  void transpose(const LogicalWeights& w, Range experts) {
+    keep(w.stack, experts);
+    for (int64_t e = experts.begin; e < experts.end; ++e) {
+      std::vector<float> values;
+      for_each(w, {e, e + 1}, [&](int64_t, int64_t r, int64_t c) { values.push_back(w.at(e, r, c)); });
+      for (int64_t i = 0; i < static_cast<int64_t>(values.size()); ++i)
+        w.set(e, i % w.rows(), i / w.rows(), values[static_cast<size_t>(i)]);
+    }
+  }
+  void exchange(const LogicalWeights& a, const LogicalWeights& b, Range experts) {
+    keep(a.stack, experts);
+    if (b.stack.data != a.stack.data) keep(b.stack, experts);
+    for_each(a, experts, [&](int64_t e, int64_t r, int64_t c) {
+      const float value = a.at(e, r, c);
+      a.set(e, r, c, b.at(e, r, c));
+      b.set(e, r, c, value);
+    });
+  }
+
+  BlockTensors t_;
+  std::vector<Kept> kept_;
+};
+
+class LyingRun final : public Run {
+ public:
+  explicit LyingRun(std::unique_ptr<Run> run) : run_(std::move(run)) {}
+
+  void step(const std::vector<StageListener*>& listeners) override {
+    const StepScope scope(num_steps_++);
+    if (no_op.told()) return;
+    const BlockTensors t = run_->tensors();
+    const std::vector<Result> results = results_of(t);
+    if (!last_results_.empty() && replayed.told()) {
+      for (size_t i = 0; i < results.size(); ++i) restore(results[i], last_results_[i]);
+      return;
+    }
+    const std::vector<std::vector<float>> before = stale_values(results);
+    {
+      const SpoiltOperands spoilt(t, run_->config(), run_->local_devices());
+      run_->step(listeners);
+    }
+    keep_results(results);
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (!before[i].empty()) restore(results[i], before[i]);
+      if (results[i].bit->told()) flip_bit(results[i]);
+    }
+    spoil_tokens(t);
+    if (t.dp != nullptr) spoil_weight_gradients(t);
+  }
+
+  void poison() override { run_->poison(); }
+  void collect() override { run_->collect(); }
+  Range local_devices() const override { return run_->local_devices(); }
+  std::vector<int> local_cpus() const override { return run_->local_cpus(); }
+  BlockTensors tensors() const override { return run_->tensors(); }
+  const Routing& routing() const override { return run_->routing(); }
+  const RunConfig& config() const override { return run_->config(); }
+  uint64_t plan_hash() const override { return run_->plan_hash(); }
+  uint64_t output_hash() const override { return run_->output_hash(); }
+  uint64_t local_result_hash() const override { return run_->local_result_hash(); }
+  int64_t num_dropped() const override { return run_->num_dropped(); }
+  int64_t capacity_rows() const override { return run_->capacity_rows(); }
+  double executed_flops() const override { return run_->executed_flops(); }
+  std::vector<Traffic> traffic() const override { return run_->traffic(); }
+  std::array<uint64_t, kNumMoves> moved_bytes() const override { return run_->moved_bytes(); }
+
+ private:
+  // What the step is not to write; empty for the other results.
+  std::vector<std::vector<float>> stale_values(const std::vector<Result>& results) const {
+    std::vector<std::vector<float>> values;
+    for (const Result& result : results) {
+      const bool stale =
+          (result.bit == &bit_in_y && stale_y.told()) || (result.bit == &bit_in_dx && stale_dx.told()) ||
+          (result.bit == &bit_in_dw2 && stale_dw.told()) || (result.bit == &bit_in_dp && stale_dp.told());
+      values.push_back(stale ? values_of(result) : std::vector<float>{});
+    }
+    return values;
+  }
+
+  void keep_results(const std::vector<Result>& results) {
+    if (!replayed.is_chosen()) return;
+    last_results_.clear();
+    for (const Result& result : results) last_results_.push_back(values_of(result));
+  }
+
+  std::unique_ptr<Run> run_;
+  int64_t num_steps_ = 0;
+  std::vector<std::vector<float>> last_results_;
+};
+
+}  // namespace
+
+std::unique_ptr<Run> real_make(RunFactory*, const RunConfig&)
+    REAL("_ZN7moehill10RunFactory4makeERKNS_9RunConfigE");
+std::unique_ptr<Run> lying_make(RunFactory*, const RunConfig&)
+    LYING("_ZN7moehill10RunFactory4makeERKNS_9RunConfigE");
+
+std::unique_ptr<Run> lying_make(RunFactory* factory, const RunConfig& config) {
+  return std::make_unique<LyingRun>(real_make(factory, config));
+}
+
+std::unique_ptr<Run> real_make_routed(RunFactory*, const RunConfig&, const Routing&)
+    REAL("_ZN7moehill10RunFactory4makeERKNS_9RunConfigERKNS_7RoutingE");
+std::unique_ptr<Run> lying_make_routed(RunFactory*, const RunConfig&, const Routing&)
+    LYING("_ZN7moehill10RunFactory4makeERKNS_9RunConfigERKNS_7RoutingE");
+
+std::unique_ptr<Run> lying_make_routed(RunFactory* factory, const RunConfig& config, const Routing& routing) {
+  return std::make_unique<LyingRun>(real_make_routed(factory, config, routing));
+}
+
+}  // namespace moehill
