@@ -43,6 +43,16 @@ void lose_token(RoutingPlan& plan, int64_t token) {
   }
 }
 
+// The first row that is not of its neighbour's token already.
+void double_row(RoutingPlan& plan) {
+  for (size_t r = 1; r < static_cast<size_t>(plan.num_rows()); ++r) {
+    int32_t &first = plan.row_token[r - 1], &second = plan.row_token[r];
+    if (first < 0 || second < 0 || first == second) continue;
+    second = first;
+    return;
+  }
+}
+
 void take_neighbours(RoutingPlan& plan) {
   for (int g = 0; g < plan.num_groups(); ++g) {
     const size_t begin = static_cast<size_t>(plan.group_offset[static_cast<size_t>(g)]);
@@ -86,7 +96,7 @@ void spoil(RoutingPlan& plan, const ThreadTeam& team) {
     for (int64_t t = place(std::min<int64_t>(30, plan.num_tokens)); t < plan.num_tokens; t += 30)
       lose_token(plan, t);
   }
-  if (plan.num_rows() > 1 && duplicate_row.told_on(team)) plan.row_token[1] = plan.row_token[0];
+  if (duplicate_row.told_on(team)) double_row(plan);
   if (rows_of_neighbours.told_on(team)) take_neighbours(plan);
   if (rows_exchanged.told_on(team)) exchange_rows(plan);
   if (choice_lost.told_on(team)) lose_choice(plan);
