@@ -348,6 +348,9 @@ class LyingRun final : public Run {
   }
 
   void poison() override { run_->poison(); }
+  void on_teams(const std::function<void(int, ThreadTeam&)>& work) override { run_->on_teams(work); }
+  std::vector<ResultHash> result_hashes() override { return run_->result_hashes(); }
+  std::vector<uint64_t> replica_hashes() override { return run_->replica_hashes(); }
   void collect() override { run_->collect(); }
   Range local_devices() const override { return run_->local_devices(); }
   std::vector<int> local_cpus() const override { return run_->local_cpus(); }
@@ -356,7 +359,6 @@ class LyingRun final : public Run {
   const RunConfig& config() const override { return run_->config(); }
   uint64_t plan_hash() const override { return run_->plan_hash(); }
   uint64_t output_hash() const override { return run_->output_hash(); }
-  uint64_t local_result_hash() const override { return run_->local_result_hash(); }
   int64_t num_dropped() const override { return run_->num_dropped(); }
   int64_t capacity_rows() const override { return run_->capacity_rows(); }
   double executed_flops() const override { return run_->executed_flops(); }
