@@ -347,6 +347,7 @@ class LyingRun final : public Run {
     if (t.dp != nullptr) spoil_weight_gradients(t);
   }
 
+  void rouse() override { run_->rouse(); }
   void poison() override { run_->poison(); }
   void on_teams(const std::function<void(int, ThreadTeam&)>& work) override { run_->on_teams(work); }
   std::vector<ResultHash> result_hashes() override { return run_->result_hashes(); }
