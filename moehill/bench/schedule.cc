@@ -53,11 +53,11 @@ ScheduleResult time_interleaved(const std::vector<std::function<void()>>& points
   for (int64_t round = -options.warmup; result.stop_reason.empty(); ++round) {
     const std::vector<int> order = round_order(std::max<int64_t>(round, 0), static_cast<int>(points.size()));
     for (const int point : order) {
-      if (hooks.before_sample) hooks.before_sample();
+      if (hooks.before_sample) hooks.before_sample(point);
       const double start = hooks.clock();
       points[point]();
       double elapsed = hooks.clock() - start;
-      if (hooks.agreed) elapsed = hooks.agreed(elapsed);
+      if (hooks.agreed) elapsed = hooks.agreed(point, elapsed);
       if (round >= 0) result.samples[point].push_back(elapsed);
       if (hooks.after_sample) hooks.after_sample(point);
     }

@@ -21,11 +21,13 @@ struct ScheduleOptions {
 };
 
 struct ScheduleHooks {
-  std::function<double()> clock = seconds;      // of any start
-  std::function<void()> before_sample;          // outside the clock
-  std::function<double(double)> agreed;         // the sample that several processes agree on, from this one's
-  std::function<void(int point)> after_sample;  // outside the clock, warm-up included
-  std::function<void(int64_t round)> after_round;  // likewise
+  std::function<double()> clock = seconds;  // of any start
+  // Outside the clock, warm-up included; null: nothing.
+  std::function<void(int point)> before_sample;
+  std::function<double(int point, double seconds)>
+      agreed;  // what several processes make of this one's sample
+  std::function<void(int point)> after_sample;
+  std::function<void(int64_t round)> after_round;
 };
 
 struct ScheduleResult {

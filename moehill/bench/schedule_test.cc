@@ -79,12 +79,23 @@ TEST(Schedule, IntervalTargetReachedOrGivenUp) {
 TEST(Schedule, HooksStandOutsideTheClock) {
   FakeBench bench(2);
   int64_t num_after = 0, num_rounds = 0;
+  std::vector<int> before;
+  bench.hooks.before_sample = [&](int point) { bench.now += 1000, before.push_back(point); };
   bench.hooks.after_sample = [&](int) { bench.now += 1000, ++num_after; };
   bench.hooks.after_round = [&](int64_t) { bench.now += 1000, ++num_rounds; };
   const ScheduleResult result = time_interleaved(bench.points, {.warmup = 1, .iters = 3}, bench.hooks);
   EXPECT_EQ(result.samples[1], std::vector<double>(3, 2.0));
+  EXPECT_EQ(before, bench.log);
   EXPECT_EQ(num_after, 8);
   EXPECT_EQ(num_rounds, 4);
+}
+
+TEST(Schedule, ASampleIsWhatIsAgreedOnForItsPoint) {
+  FakeBench bench(2);
+  bench.hooks.agreed = [](int point, double seconds) { return point == 0 ? 10 * seconds : 7; };
+  const ScheduleResult result = time_interleaved(bench.points, {.iters = 2, .min_time = 30}, bench.hooks);
+  EXPECT_EQ(result.samples, (std::vector<std::vector<double>>{{10, 10, 10, 10, 10}, {7, 7, 7, 7, 7}}));
+  EXPECT_EQ(result.stop_reason, "min_time");
 }
 
 TEST(Schedule, NoPoints) { EXPECT_TRUE(time_interleaved({}, {}, {}).samples.empty()); }

@@ -109,7 +109,8 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
   };
   count("--devices", &o.devices, "ep: devices P");
   count("--threads-per-device", &o.threads_per_device, "ep: threads N of a device");
-  count("--none-threads", &o.none_threads, "none: threads of the one device, instead of P*N");
+  count("--none-threads", &o.none_threads,
+        "none: threads of the one device, instead of P*N or as many as there are cores");
   set.choice("--mesh", &o.mesh, mesh_names(),
              "where the devices live: in this process, or one in each process of mpirun or srun");
 }

@@ -78,8 +78,12 @@ std::string Job::from_root(const std::string& text) const {
   return session_ == nullptr ? text : session_->broadcast(text);
 }
 
-void Job::wait_quietly() const {
-  if (session_ != nullptr) session_->wait_quietly();
+void Job::wait_quietly(Naps::Duration longest_nap) const {
+  if (session_ != nullptr) session_->wait_quietly(longest_nap);
+}
+
+void Job::start_together() const {
+  if (session_ != nullptr) session_->start_together();
 }
 
 double Job::largest(double value) const {

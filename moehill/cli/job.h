@@ -54,10 +54,10 @@ class Job {
   void on_root(const std::function<void()>& work) const;
   // The first process's text, everywhere.
   std::string from_root(const std::string& text) const;
-  // Until all processes are here; leaves the cores to those that work.
-  void wait_quietly() const;
-  // Until all are here, without a pause.
-  void barrier() const { largest(0); }
+  // Until all processes are here; leaves the cores to those that work. All go on some naps apart.
+  void wait_quietly(Naps::Duration longest_nap = Naps::kLongest) const;
+  // After wait_quietly(): all go on at one moment.
+  void start_together() const;
   double largest(double value) const;
   double sum(double value) const;
   // On the first process the values of all, by rank; elsewhere none.

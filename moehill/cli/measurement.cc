@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <numeric>
+#include <thread>
 #include <utility>
 
 #include "moehill/cli/comm_bytes.h"
@@ -12,6 +15,8 @@
 
 namespace moehill {
 namespace {
+
+bool takes_part(const Run& run) { return run.local_devices().size() > 0; }
 
 std::vector<double> as_doubles(const std::vector<int>& values) { return {values.begin(), values.end()}; }
 
@@ -26,7 +31,8 @@ Measurement::Measurement(const BenchOptions& options, const std::vector<Point>& 
     points_.push_back(std::move(live));
   }
   const Topology topology = detect_topology();
-  const int64_t bytes = cold_cache_bytes(topology) / job_.processes_of_a_node();
+  // The first process reads all of it before a step that it makes alone, the others their share of it.
+  const int64_t bytes = cold_cache_bytes(topology) / (job_.is_root() ? 1 : job_.processes_of_a_node());
   ThreadTeam placer(1);
   cold_ = std::make_unique<ColdMemory>(bytes, placer);
 }
@@ -48,7 +54,6 @@ void Measurement::prepare_point(LivePoint& live) {
   live.run = factory->make(point.config);
   live.stages = std::make_unique<DeviceStages>(static_cast<int>(live.run->local_devices().size()), seconds);
   make_ready(live);
-  job_.barrier();
   live.run->step(live.stages->listeners());
   live.result.timed_region = entered_stages(*live.stages);
   live.stages->restart();
@@ -65,13 +70,18 @@ void Measurement::prepare_point(LivePoint& live) {
 }
 
 // The state in which every step of every point begins: results and work space hold NaN, and the caches hold
-// nothing of either, nor of the operands. The point's own threads do it, so that they are awake afterwards.
+// nothing of either, nor of the operands. All processes wait for each other then, and who has no part in the
+// step is asleep while those who have are roused.
 void Measurement::make_ready(const LivePoint& live) {
   live.run->poison();
   const Range devices = live.run->local_devices();
+  const bool shared = job_.is_root() && live.result.point.config.mode != ParallelMode::none;
+  const int64_t num_shares = devices.size() * (shared ? job_.processes_of_a_node() : 1);
   live.run->on_teams([&](int device, ThreadTeam& team) {
-    cold_->read(team, static_cast<int>(device - devices.begin), static_cast<int>(devices.size()));
+    cold_->read(team, static_cast<int>(device - devices.begin), static_cast<int>(num_shares));
   });
+  job_.wait_quietly(Naps::kShortest);
+  if (takes_part(*live.run)) live.run->rouse();
 }
 
 // Results that every device ends with are checked on the first device alone: the others' copies must be
@@ -159,6 +169,25 @@ std::vector<DeviceSeconds> Measurement::device_seconds(const LivePoint& live) co
   return devices;
 }
 
+void Measurement::before_sample(LivePoint& live) {
+  make_ready(live);
+  cpu_begin_ = process_cpu_seconds();
+}
+
+// A process without a part in the step does not even look until it should be over.
+double Measurement::agree(LivePoint& live, double elapsed) {
+  const auto note_cpu = [&] { live.cpu_samples.push_back(process_cpu_seconds() - cpu_begin_); };
+  if (takes_part(*live.run)) {
+    note_cpu();
+    live.last_sample = job_.largest(elapsed);
+  } else {
+    std::this_thread::sleep_for(std::chrono::duration<double>(live.last_sample));
+    live.last_sample = job_.largest(0);
+    note_cpu();
+  }
+  return live.last_sample;
+}
+
 void Measurement::after_sample(LivePoint& live) {
   PointResult& result = live.result;
   job_.wait_quietly();
@@ -169,6 +198,17 @@ void Measurement::after_sample(LivePoint& live) {
     if (std::ssize(result.events) > options_.trace_steps) result.events.erase(result.events.begin());
   }
   live.stages->restart();
+}
+
+// Of each process, a step of the timed rounds on the average.
+std::vector<double> Measurement::cpu_seconds(const LivePoint& live) const {
+  const auto& all = live.cpu_samples;
+  const auto num_timed = std::ssize(live.result.samples);
+  const double sum = std::accumulate(all.end() - num_timed, all.end(), 0.0);
+  std::vector<double> processes;
+  for (const std::vector<double>& process : job_.gather({sum / static_cast<double>(num_timed)}))
+    processes.push_back(process.front());
+  return processes;
 }
 
 // What this process's devices did becomes what all of them did.
@@ -196,11 +236,9 @@ void Measurement::time(CommandResult* command) {
     steps.push_back([run = live.run.get(), listeners] { run->step(listeners); });
   }
   ScheduleHooks hooks;
+  hooks.before_sample = [&](int i) { before_sample(*timed[i]); };
+  hooks.agreed = [&](int i, double elapsed) { return agree(*timed[i], elapsed); };
   hooks.after_sample = [&](int i) { after_sample(*timed[i]); };
-  if (job_.session() != nullptr) {
-    hooks.before_sample = [this] { job_.barrier(); };
-    hooks.agreed = [this](double elapsed) { return job_.largest(elapsed); };
-  }
   hooks.after_round = [&](int64_t round) {
     measure_together(yardstick_, job_, &Yardstick::measure_fma);
     progress_(round < 0 ? "warming up" : fmt::format("round {} of {}", round + 1, options_.schedule.iters));
@@ -214,6 +252,7 @@ void Measurement::time(CommandResult* command) {
       continue;
     }
     result.samples = std::move(schedule.samples[i]);
+    result.cpu_seconds = cpu_seconds(*timed[i]);
     const size_t num_warmup =
         result.stage_samples.empty() ? 0 : result.stage_samples.size() - result.samples.size();
     result.stage_samples.erase(result.stage_samples.begin(),
@@ -225,7 +264,7 @@ void Measurement::time(CommandResult* command) {
 
 std::string Measurement::cache_state() const {
   return fmt::format("cold: {} MiB of other memory are read by the point's own threads before each step",
-                     (cold_->bytes() * job_.processes_of_a_node()) >> 20);
+                     cold_->bytes() >> 20);
 }
 
 std::vector<PointResult> Measurement::take_results() {

@@ -45,6 +45,8 @@ class Measurement {
     std::unique_ptr<Run> run;
     std::unique_ptr<DeviceStages> stages;
     std::vector<Run::ResultHash> checked;  // what the checked step left in this process
+    double last_sample = 0;                // seconds
+    std::vector<double> cpu_samples;       // seconds of this process, warm-up included
   };
 
   void prepare_point(LivePoint& live);
@@ -52,10 +54,13 @@ class Measurement {
   bool replicas_differ(const LivePoint& live) const;
   void hold_to_checked(LivePoint& live);
   void describe(LivePoint& live);
+  void before_sample(LivePoint& live);
+  double agree(LivePoint& live, double elapsed);
   void after_sample(LivePoint& live);
   void check(LivePoint& live);
   void gather_traces(const std::vector<ClockReading>& before, CommandResult* command);
   std::vector<std::string> entered_stages(const DeviceStages& stages) const;
+  std::vector<double> cpu_seconds(const LivePoint& live) const;
   std::vector<DeviceSeconds> device_seconds(const LivePoint& live) const;
 
   const BenchOptions& options_;
@@ -66,6 +71,7 @@ class Measurement {
   std::unique_ptr<ColdMemory> cold_;
   const uint32_t check_seed_ = std::random_device{}();  // nobody knows it beforehand
   std::vector<LivePoint> points_;
+  double cpu_begin_ = 0;  // of the running sample
 };
 
 }  // namespace moehill

@@ -97,7 +97,9 @@ Layout resolve_layout(const BenchOptions& o, int num_cores) {
     throw input_error("--devices times --threads-per-device", std::to_string(devices * threads),
                       fmt::format("at most {} threads", kMaxThreads), "choose fewer");
   }
-  const int64_t none_threads = o.none_threads > 0 ? o.none_threads : devices * threads;
+  // More threads than cores would be slower, and what is compared with them faster.
+  const int64_t none_threads =
+      o.none_threads > 0 ? o.none_threads : std::min<int64_t>(devices * threads, num_cores);
   return {static_cast<int>(devices), static_cast<int>(threads), static_cast<int>(none_threads)};
 }
 

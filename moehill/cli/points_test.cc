@@ -81,9 +81,9 @@ TEST(Points, LayoutFillsTheCores) {
   EXPECT_EQ(layout("", 2), (std::vector<int>{2, 1, 2}));
   EXPECT_EQ(layout("--devices 2", 8), (std::vector<int>{2, 4, 8}));
   EXPECT_EQ(layout("--devices 3", 8), (std::vector<int>{3, 2, 6}));
-  EXPECT_EQ(layout("--devices 4", 2), (std::vector<int>{4, 1, 4}));
+  EXPECT_EQ(layout("--devices 4", 2), (std::vector<int>{4, 1, 2}));
   EXPECT_EQ(layout("--threads-per-device 2", 8), (std::vector<int>{4, 2, 8}));
-  EXPECT_EQ(layout("--threads-per-device 4", 2), (std::vector<int>{1, 4, 4}));
+  EXPECT_EQ(layout("--threads-per-device 4", 2), (std::vector<int>{1, 4, 2}));
   EXPECT_EQ(layout("--devices 2 --threads-per-device 3 --none-threads 5", 2), (std::vector<int>{2, 3, 5}));
 }
 

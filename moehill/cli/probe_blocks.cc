@@ -80,6 +80,7 @@ struct BlockTimer {
   // Takes the place of what step i was before, if it is run again.
   void step(size_t i) {
     stages->restart();
+    run->rouse();
     const double begin = seconds();
     run->step(stages->listeners());
     step_s[i] = seconds() - begin;

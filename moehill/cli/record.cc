@@ -113,6 +113,7 @@ Json time_json(const PointResult& result) {
   json["n"] = s.n;
   json["coverage"] = number_if(timed, s.coverage);
   json["samples"] = result.samples;
+  json["cpu_s"] = result.cpu_seconds;
   return json;
 }
 

@@ -20,6 +20,7 @@ PointResult made_up_result(ParallelMode mode, double median) {
   r.point.label = name_of(mode);
   r.timed_region = {"plan", "up", "down"};
   r.samples = {0.98 * median, median, 1.01 * median, median, 0.99 * median};
+  r.cpu_seconds = {0.95 * median, 0.85 * median};
   std::vector<double> stages(kNumStages);
   stages[static_cast<int>(Stage::up)] = 0.6 * median;
   stages[static_cast<int>(Stage::w2_grad)] = 0.3 * median;
@@ -126,8 +127,9 @@ TEST(Record, GoldenKeys) {
                                                               "check"}));
   EXPECT_EQ(keys(record["layout"]),
             (std::vector<std::string>{"devices", "threads_per_device", "cores", "mesh", "nodes", "cpus"}));
-  EXPECT_EQ(keys(record["time_s"]),
-            (std::vector<std::string>{"median", "ci_lo", "ci_hi", "min", "max", "n", "coverage", "samples"}));
+  EXPECT_EQ(keys(record["time_s"]), (std::vector<std::string>{"median", "ci_lo", "ci_hi", "min", "max", "n",
+                                                              "coverage", "samples", "cpu_s"}));
+  EXPECT_EQ(record["time_s"]["cpu_s"], (std::vector<double>{0.19, 0.17}));
   EXPECT_EQ(keys(record["peak"]),
             (std::vector<std::string>{"tflops_measured", "tflops_typical", "fraction", "read_gbps"}));
   EXPECT_EQ(keys(record["stages"]),

@@ -30,6 +30,7 @@ struct PointResult {
   Point point;
   std::vector<std::string> timed_region;                  // stages inside the clock, in order
   std::vector<double> samples;                            // seconds per round; empty: not timed
+  std::vector<double> cpu_seconds;                        // of a step, by process
   std::vector<std::vector<DeviceSeconds>> stage_samples;  // [round][device]; empty: not asked for
   std::vector<StepEvents> events;                         // of the last steps, when asked for
   std::vector<DeviceWork> work;                           // by device, when asked for

@@ -71,6 +71,7 @@ struct SpreadTimer {
   // Takes the place of what the round was before, if it is run again.
   void step(size_t round) {
     stages.restart();
+    run->rouse();
     const double begin = seconds();
     run->step(stages.listeners());
     step_s[round] = seconds() - begin;

@@ -68,7 +68,7 @@ int yardstick_threads(const RunConfig& config, const Job& job) {
 
 void measure_together(Yardstick& yardstick, const Job& job, void (Yardstick::*measure)()) {
   job.wait_quietly();
-  job.barrier();
+  job.start_together();
   (yardstick.*measure)();
   job.wait_quietly();
 }

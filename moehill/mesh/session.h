@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "moehill/machine/naps.h"
 #include "moehill/mesh/clock_reading.h"
 #include "moehill/mesh/mesh.h"
 
@@ -23,8 +24,9 @@ struct MpiMeshOptions {
   size_t piece_bytes = size_t{1} << 30;
 };
 
-// Methods are collective over all processes of the job unless they say otherwise. A failure of the library is
-// a std::runtime_error with its text, the call and the rank. After an exception on one rank only fail() is of
+// Methods are collective over all processes of the job unless they say otherwise. Who waits in one sleeps,
+// and notices up to 10 ms late: others may be measuring on these cores. A failure of the library is a
+// std::runtime_error with its text, the call and the rank. After an exception on one rank only fail() is of
 // use.
 class Session {
  public:
@@ -46,7 +48,7 @@ class Session {
   virtual std::string broadcast(const std::string& text) = 0;
   // On rank 0 the texts of all ranks by rank; elsewhere none.
   virtual std::vector<std::string> gather(const std::string& text) = 0;
-  // The values of all ranks by rank, on every rank; as quick as the library is.
+  // The values of all ranks by rank, on every rank.
   virtual std::vector<double> share(double value) = 0;
   // Bytes `place` of rank 0's `whole` become this rank's `part`; places are uneven or empty, and do not
   // overlap. `whole` is read on rank 0 alone, whose own part may lie there already.
@@ -56,8 +58,11 @@ class Session {
   // there and back: half of its time is the uncertainty.
   virtual std::vector<ClockReading> read_clocks() = 0;
 
-  // A barrier that leaves the cores to others: for ranks that have nothing to do while rank 0 works.
-  virtual void wait_quietly() = 0;
+  // A barrier, which the ranks leave some naps of at most `longest_nap` apart.
+  virtual void wait_quietly(Naps::Duration longest_nap = Naps::kLongest) = 0;
+  // A barrier that spins, for those who are to begin at one moment; after a wait_quietly(), so that nobody
+  // spins for long.
+  virtual void start_together() = 0;
 
   // Not collective: ends the whole job within seconds, with `message`, the rank and its host on standard
   // error. The exit status of the launcher is `exit_status` as far as it passes that on, and never 0.

@@ -98,6 +98,10 @@ class Run {
   // process, or empty. Allocates nothing.
   virtual void step(const std::vector<StageListener*>& listeners) = 0;
 
+  // For a step that follows at once: threads of other runs that have just stopped working are asleep when
+  // this returns, all of this run's are awake, and its devices have met.
+  virtual void rouse() = 0;
+
   // NaN in every result that this process's devices leave and in their work space, so that a value which a
   // step forgets, or takes from the step before, cannot pass for its own. No device of the job may be in a
   // step, and none may begin one before all are done.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "moehill/machine/naps.h"
 #include "moehill/mesh/mute_group.h"
 #include "moehill/mesh/threads/thread_mesh.h"
 #include "moehill/parallel/operands.h"
@@ -93,6 +94,16 @@ class BlockRun final : public Run {
   void step(const std::vector<StageListener*>& listeners) override {
     listeners_ = &listeners;
     on_devices(step_);
+  }
+
+  // The devices meet before they wake their threads, which would be asleep again after a long wait for a
+  // peer.
+  void rouse() override {
+    let_others_fall_asleep();
+    on_devices([](Group& group) {
+      group.barrier();
+      group.team().run([](int) {});
+    });
   }
 
   // Every byte 0xff is a NaN in f32 and in bf16. The padding of a stack is poisoned too: nobody may read it.
@@ -458,6 +469,7 @@ struct RunFactory::State {
     }
     if (parts.tokens == nullptr) parts.tokens = tokens.emplace_back(make_tokens(config.shape));
     fill(config, parts, filler);
+    if (session != nullptr) session->wait_quietly();  // the first process fills more than the others
     if (config.block.fault == Fault::transposed_w2) parts.mangled = transpose_w2(*parts.weights);
     return std::make_unique<BlockRun>(std::move(parts));
   }

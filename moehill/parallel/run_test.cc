@@ -219,6 +219,7 @@ TEST_F(RunTest, AStepAllocatesNothing) {
       const std::vector<StageListener*> nobody;
       run->step(nobody);
       const size_t before = num_news.load(), buffers = Buffer::num_allocations();
+      run->rouse();
       run->step(nobody);
       EXPECT_EQ(num_news.load(), before)
           << name_of(config.mode) << " " << name_of(config.path) << " " << name_of(remat);

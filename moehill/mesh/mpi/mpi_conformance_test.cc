@@ -3,8 +3,10 @@
 #include <sched.h>
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <thread>
 
 #include "moehill/base/error.h"
 #include "moehill/machine/clock.h"
@@ -309,7 +311,7 @@ TEST(MpiSession, ClocksOfOneMachineAgreeWithinTheUncertainty) {
   }
 }
 
-TEST(MpiSession, WaitQuietlyHoldsEveryRank) {
+TEST(MpiSession, BothBarriersHoldEveryRank) {
   if (session().num_nodes() > 1) GTEST_SKIP() << "counts in memory of one node";
   const SharedWindow window(MPI_COMM_WORLD, session().rank() == 0 ? sizeof(std::atomic<int>) : 0, 64);
   auto& num_arrived = *reinterpret_cast<std::atomic<int>*>(window.part(0));
@@ -319,7 +321,30 @@ TEST(MpiSession, WaitQuietlyHoldsEveryRank) {
     ++num_arrived;
     session().wait_quietly();
     EXPECT_GE(num_arrived, step * session().size());
+    session().start_together();
+  }
+}
+
+// By CPU time, which does not depend on who else is at work. A rank that spins uses about all of its wait.
+TEST(MpiSession, WhoWaitsSleeps) {
+  constexpr auto kLate = std::chrono::milliseconds(300);
+  const std::string text = "text";
+  std::vector<char> whole(static_cast<size_t>(session().size()));
+  const Range place{session().rank(), session().rank() + 1};
+  const std::vector<std::pair<const char*, std::function<void()>>> waits = {
+      {"wait_quietly", [] { session().wait_quietly(); }},
+      {"wait_quietly, short naps", [] { session().wait_quietly(Naps::kShortest); }},
+      {"share", [] { session().share(1); }},
+      {"broadcast", [&] { session().broadcast(text); }},
+      {"gather", [&] { session().gather(text), session().wait_quietly(); }},
+      {"gather_bytes",
+       [&] { session().gather_bytes(text.data(), place, whole.data()), session().wait_quietly(); }}};
+  for (const auto& [name, wait] : waits) {
     session().wait_quietly();
+    if (session().rank() == 0) std::this_thread::sleep_for(kLate);
+    const double before = process_cpu_seconds();
+    wait();
+    EXPECT_LT(process_cpu_seconds() - before, 0.1) << name;
   }
 }
 

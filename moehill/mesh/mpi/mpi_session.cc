@@ -1,16 +1,15 @@
 #include "moehill/mesh/mpi/mpi_session.h"
 
 #include <array>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <limits>
 #include <stdexcept>
-#include <thread>
 
 #include "moehill/machine/clock.h"
+#include "moehill/machine/naps.h"
 #include "moehill/machine/topology.h"
 #include "moehill/mesh/mpi/library_group.h"
 #include "moehill/mesh/mpi/mpi_mesh.h"
@@ -19,10 +18,18 @@ namespace moehill {
 namespace {
 
 constexpr size_t kPieceBytes = size_t{1} << 30;
-constexpr auto kNap = std::chrono::milliseconds(1);
 constexpr int kReadings = 100;
 constexpr int kClockTag = 77;   // of no other message of the session
 constexpr int kExitFailed = 5;  // "a run failed", as the command line has it
+
+// The library's own waits spin, also for a rank that has nothing else to do than to wait for hours.
+void wait_asleep(MPI_Request request, Naps naps = Naps()) {
+  for (;; naps.take()) {
+    int done = 0;
+    check_mpi("MPI_Test", MPI_Test(&request, &done, MPI_STATUS_IGNORE));
+    if (done != 0) return;
+  }
+}
 
 int count_nodes(MPI_Comm comm) {
   const Communicator node = Communicator::node_of(comm);
@@ -84,22 +91,26 @@ std::unique_ptr<Group> MpiSession::make_library_group(ThreadTeam& team) {
 
 std::string MpiSession::broadcast(const std::string& text) {
   uint64_t bytes = text.size();
-  check_mpi("MPI_Bcast", MPI_Bcast(&bytes, 1, MPI_UINT64_T, 0, comm_->get()));
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi("MPI_Ibcast", MPI_Ibcast(&bytes, 1, MPI_UINT64_T, 0, comm_->get(), &request));
+  wait_asleep(request);
   std::string result = rank_ == 0 ? text : std::string(bytes, '\0');
   if (rank_ == 0) {
     for (int r = 1; r < size_; ++r) messages_->send(result.data(), result.size(), r);
   } else {
     messages_->receive(result.data(), result.size(), 0);
   }
-  messages_->finish("broadcast");
+  finish_asleep("broadcast");
   return result;
 }
 
 std::vector<std::string> MpiSession::gather(const std::string& text) {
   const uint64_t bytes = text.size();
   std::vector<uint64_t> sizes(rank_ == 0 ? static_cast<size_t>(size_) : 0);
-  check_mpi("MPI_Gather",
-            MPI_Gather(&bytes, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, 0, comm_->get()));
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi("MPI_Igather",
+            MPI_Igather(&bytes, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, 0, comm_->get(), &request));
+  wait_asleep(request);
   std::vector<std::string> texts;
   for (const uint64_t size : sizes) texts.emplace_back(size, '\0');
   if (rank_ == 0) {
@@ -110,22 +121,26 @@ std::vector<std::string> MpiSession::gather(const std::string& text) {
   } else {
     messages_->send(text.data(), text.size(), 0);
   }
-  messages_->finish("gather");
+  finish_asleep("gather");
   return texts;
 }
 
 std::vector<double> MpiSession::share(double value) {
   std::vector<double> values(static_cast<size_t>(size_));
-  check_mpi("MPI_Allgather",
-            MPI_Allgather(&value, 1, MPI_DOUBLE, values.data(), 1, MPI_DOUBLE, comm_->get()));
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi("MPI_Iallgather",
+            MPI_Iallgather(&value, 1, MPI_DOUBLE, values.data(), 1, MPI_DOUBLE, comm_->get(), &request));
+  wait_asleep(request);
   return values;
 }
 
 void MpiSession::gather_bytes(const void* part, Range place, void* whole) {
   const std::array<int64_t, 2> own = {place.begin, place.size()};
   std::vector<std::array<int64_t, 2>> places(rank_ == 0 ? static_cast<size_t>(size_) : 0);
-  check_mpi("MPI_Gather",
-            MPI_Gather(own.data(), 2, MPI_INT64_T, places.data(), 2, MPI_INT64_T, 0, comm_->get()));
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi("MPI_Igather", MPI_Igather(own.data(), 2, MPI_INT64_T, places.data(), 2, MPI_INT64_T, 0,
+                                       comm_->get(), &request));
+  wait_asleep(request);
   if (rank_ == 0) {
     char* const start = static_cast<char*>(whole);
     if (place.size() > 0 && start + place.begin != part) {
@@ -138,7 +153,7 @@ void MpiSession::gather_bytes(const void* part, Range place, void* whole) {
   } else {
     messages_->send(part, static_cast<size_t>(place.size()), 0);
   }
-  messages_->finish("gather_bytes");
+  finish_asleep("gather_bytes");
 }
 
 ClockReading MpiSession::read_clock_of(int rank) {
@@ -157,7 +172,13 @@ ClockReading MpiSession::read_clock_of(int rank) {
   return best;
 }
 
+// Quick answers need a rank that spins, so it sleeps only until its turn has come.
 void MpiSession::answer_reading() {
+  for (Naps naps;; naps.take()) {
+    int asked = 0;
+    check_mpi("MPI_Iprobe", MPI_Iprobe(0, kClockTag, comm_->get(), &asked, MPI_STATUS_IGNORE));
+    if (asked != 0) break;
+  }
   for (int i = 0; i < kReadings; ++i) {
     check_mpi("MPI_Recv", MPI_Recv(nullptr, 0, MPI_BYTE, 0, kClockTag, comm_->get(), MPI_STATUS_IGNORE));
     const double now = seconds();
@@ -175,13 +196,17 @@ std::vector<ClockReading> MpiSession::read_clocks() {
   return readings;
 }
 
-void MpiSession::wait_quietly() {
+void MpiSession::wait_quietly(Naps::Duration longest_nap) {
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi("MPI_Ibarrier", MPI_Ibarrier(comm_->get(), &request));
-  for (int done = 0; done == 0;) {
-    check_mpi("MPI_Test", MPI_Test(&request, &done, MPI_STATUS_IGNORE));
-    if (done == 0) std::this_thread::sleep_for(kNap);
-  }
+  wait_asleep(request, Naps(longest_nap));
+}
+
+void MpiSession::start_together() { check_mpi("MPI_Barrier", MPI_Barrier(comm_->get())); }
+
+void MpiSession::finish_asleep(const char* collective) {
+  for (Naps naps; !messages_->are_done();) naps.take();
+  messages_->finish(collective);
 }
 
 std::unique_ptr<Session> open_mpi_session() { return std::make_unique<MpiSession>(); }

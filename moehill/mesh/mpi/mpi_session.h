@@ -25,12 +25,14 @@ class MpiSession final : public Session {
   std::vector<double> share(double value) override;
   void gather_bytes(const void* part, Range place, void* whole) override;
   std::vector<ClockReading> read_clocks() override;
-  void wait_quietly() override;
+  void wait_quietly(Naps::Duration longest_nap) override;
+  void start_together() override;
   [[noreturn]] void fail(const std::string& message, int exit_status) noexcept override;
 
  private:
   ClockReading read_clock_of(int rank);
   void answer_reading();
+  void finish_asleep(const char* collective);
 
   std::optional<Communicator> comm_;  // of the session's own messages
   std::optional<Messages> messages_;
