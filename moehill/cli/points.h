@@ -20,7 +20,7 @@ struct Point {
 
 // P devices of N threads for ep, one device of `none_threads` for none. Not given: one thread a core and as
 // many devices as there are cores; with one of P and N given the other fills the cores. none takes the same P
-// * N threads.
+// * N threads, but at most one a core.
 struct Layout {
   int num_devices = 1, threads_per_device = 1, none_threads = 1;
 };
