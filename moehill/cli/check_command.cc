@@ -94,7 +94,7 @@ class GridRunner {
     const RunConfig& config = grid_case.config;
     const auto run = grid_case.routing ? factory_.make(config, *grid_case.routing) : factory_.make(config);
     run->poison();
-    job_.barrier();  // no device may begin while another one's memory is being poisoned
+    job_.wait_quietly();  // no device may begin while another one's memory is being poisoned
     run->step({});
     run->collect();
     job_.on_root([&] { judge(grid_case, *run); });
