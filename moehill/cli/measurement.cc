@@ -11,12 +11,22 @@
 #include "moehill/cli/comm_bytes.h"
 #include "moehill/cli/dump.h"
 #include "moehill/machine/clock.h"
+#include "moehill/moe/oracle.h"
 #include "moehill/parallel/work_problem.h"
 
 namespace moehill {
 namespace {
 
 bool takes_part(const Run& run) { return run.local_devices().size() > 0; }
+
+// Weights of the experts that have rows, of the shared expert, and x.
+double operand_bytes(const Run& run) {
+  const MoeShape& s = run.config().shape;
+  const std::vector<int64_t> load = computed_load(run.tensors());
+  const int64_t busy = std::count_if(load.begin(), load.end(), [](int64_t n) { return n > 0; });
+  const int64_t elements = 3 * s.hidden * (busy * s.mlp_dim + s.shared_dim) + s.tokens * s.hidden;
+  return static_cast<double>(elements) * static_cast<double>(dtype_bytes(s.dtype));
+}
 
 std::vector<double> as_doubles(const std::vector<int>& values) { return {values.begin(), values.end()}; }
 
@@ -135,6 +145,7 @@ void Measurement::describe(LivePoint& live) {
   result.skew = skew_properties(result.point.distribution, run.routing(), options_.seed);
   result.expert_max_over_mean = max_over_mean(load);
   result.device_max_over_mean = max_over_mean(device_load(load, config.num_devices));
+  result.operand_bytes = operand_bytes(run);
   result.capacity_rows = run.capacity_rows();
   result.num_dropped = run.num_dropped();
   result.executed_flops = run.executed_flops();

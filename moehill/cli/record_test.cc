@@ -188,6 +188,20 @@ TEST(Record, NoThroughputWithoutAPassedCheck) {
   }
 }
 
+// 1e9 FLOPs in 0.2 s; the made-up peak of bf16 is 2e11 FLOP/s, the fastest pass of reading 22 GB/s.
+TEST(Record, FiguresAboveThePeaksAreImpossible) {
+  PointResult result = made_up_command().points[1];
+  EXPECT_EQ(impossible_figure(result, 1e6), "");
+  result.executed_flops = 0.2 * 1.06 * 2e11;
+  EXPECT_NE(impossible_figure(result, 1e6).find("GF/s is more than 105 %"), std::string::npos);
+  result.executed_flops = 1e9;
+  result.operand_bytes = 0.2 * 1.06 * 22e9;
+  EXPECT_NE(impossible_figure(result, 1e6).find("its operands were read at"), std::string::npos);
+  EXPECT_EQ(impossible_figure(result, 1e11), "") << "they may be in a cache";
+  result.check.status = "failed";
+  EXPECT_EQ(impossible_figure(result, 1e6), "") << "no figure";
+}
+
 TEST(Record, NotTimedAndNotANumberAreNull) {
   CommandResult command = made_up_command();
   command.points[0].samples.clear();

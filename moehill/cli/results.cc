@@ -1,5 +1,7 @@
 #include "moehill/cli/results.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -51,6 +53,22 @@ double tokens_per_s(const PointResult& result) {
 }
 
 double peak_fraction(const PointResult& result) { return executed_flops_per_s(result) / result.peak().best; }
+
+std::string impossible_figure(const PointResult& result, double cached_bytes) {
+  if (!result.trusted()) return "";
+  const double flops = executed_flops_per_s(result), peak = result.peak().best;
+  if (peak > 0 && flops > kMostOfPeak * peak) {
+    return fmt::format("{:.4g} GF/s is more than {:.0f} % of the {:.4g} GF/s that {} reaches on its cores",
+                       flops / 1e9, 100 * kMostOfPeak, peak / 1e9, result.peak().instruction);
+  }
+  const double rate = result.operand_bytes / median_seconds(result), read = result.peaks.read.max;
+  if (read > 0 && result.operand_bytes > cached_bytes && rate > kMostOfPeak * read) {
+    return fmt::format(
+        "its operands were read at {:.4g} GB/s, more than {:.0f} % of the {:.4g} GB/s of memory", rate / 1e9,
+        100 * kMostOfPeak, read / 1e9);
+  }
+  return "";
+}
 
 StageSeconds stages_of_median(const PointResult& result) {
   const double median = median_seconds(result);

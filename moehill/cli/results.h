@@ -45,6 +45,8 @@ struct PointResult {
   std::vector<Traffic> traffic;                   // of one step, per device
   std::array<uint64_t, kNumMoves> moved_bytes{};  // of one step, all devices
   int64_t lower_bound_bytes = 0;
+  double operand_bytes =
+      0;  // weights of the experts that have rows, and x: what a step must read from memory
   std::optional<Overlap> overlap;  // where it was asked for
   CheckResult check;
   std::optional<Prediction> prediction;  // where there is a probe of this machine
@@ -85,6 +87,12 @@ double model_flops_per_s(const PointResult& result);
 double executed_flops_per_s(const PointResult& result);
 double tokens_per_s(const PointResult& result);
 double peak_fraction(const PointResult& result);
+
+// Why no machine with these peaks can have taken the median: more FLOP/s than kMostOfPeak of the type's own
+// instruction peak, or operands read faster than kMostOfPeak of the fastest pass of the read bandwidth, where
+// they are more than `cached_bytes`, which caches may hold although they were emptied. Empty where it can.
+inline constexpr double kMostOfPeak = 1.05;
+std::string impossible_figure(const PointResult& result, double cached_bytes);
 
 inline constexpr double kMostUnaccounted = 0.05;  // of a step
 
