@@ -43,6 +43,16 @@ void lose_token(RoutingPlan& plan, int64_t token) {
   }
 }
 
+// The last token up to `token`, else the last of all, that has a row here: a device may hold fewer.
+int64_t last_with_rows(const RoutingPlan& plan, int64_t token) {
+  for (int64_t i = 0; i < plan.num_tokens; ++i) {
+    const int64_t t = (token - i + plan.num_tokens) % plan.num_tokens;
+    const auto first = plan.assignment_row.begin() + t * plan.topk;
+    if (std::any_of(first, first + plan.topk, [](int32_t row) { return row >= 0; })) return t;
+  }
+  return token;
+}
+
 // The first row that is not of its neighbour's token already.
 void double_row(RoutingPlan& plan) {
   for (size_t r = 1; r < static_cast<size_t>(plan.num_rows()); ++r) {
@@ -90,8 +100,8 @@ void spoil(RoutingPlan& plan, const ThreadTeam& team) {
   if (plan.num_tokens == 0) return;
   if (offset_off_by_one.told_on(team)) shift_boundaries(plan, 1);
   if (padding_in_first_group.told_on(team)) shift_boundaries(plan, 5);
-  if (last_token_lost.told_on(team)) lose_token(plan, plan.num_tokens - 1);
-  if (token_lost.told_on(team)) lose_token(plan, place(plan.num_tokens));
+  if (last_token_lost.told_on(team)) lose_token(plan, last_with_rows(plan, plan.num_tokens - 1));
+  if (token_lost.told_on(team)) lose_token(plan, last_with_rows(plan, place(plan.num_tokens)));
   if (every_30th_token_lost.told_on(team)) {
     for (int64_t t = place(std::min<int64_t>(30, plan.num_tokens)); t < plan.num_tokens; t += 30)
       lose_token(plan, t);
