@@ -57,9 +57,9 @@ std::string bandwidth_table(const Probe& probe) {
   for (const ThreadBandwidth& b : probe.bandwidth)
     rows.push_back(
         {std::to_string(b.threads),
-         fmt::format("{:.1f} [{:.1f}..{:.1f}]", b.read.median / 1e9, b.read.min / 1e9, b.read.max / 1e9),
+         fmt::format("{:.1f} ({:.1f} to {:.1f})", b.read.median / 1e9, b.read.min / 1e9, b.read.max / 1e9),
          fmt::format("{:.1f}", b.copy / 1e9)});
-  return format_table({"threads", "read GB/s [all passes]", "copy GB/s"}, rows);
+  return format_table({"threads", "read GB/s (all passes)", "copy GB/s"}, rows);
 }
 
 std::string numa_table(const Probe& probe) {

@@ -125,7 +125,7 @@ std::string peak_lines(const PointResult& result, const std::string& kernels) {
   const RunConfig& config = result.point.config;
   std::string text = fmt::format(
       "peak measured between the rounds: {}, {} on {} threads; kernels {}\n"
-      "reading {:.1f} GB/s [{:.1f}..{:.1f}]\n",
+      "reading {:.1f} GB/s ({:.1f} to {:.1f})\n",
       text_of("bf16", result.peaks.bf16), text_of("f32", result.peaks.f32),
       config.num_devices * config.threads_per_device, kernels, result.peaks.read.median / 1e9,
       result.peaks.read.min / 1e9, result.peaks.read.max / 1e9);
