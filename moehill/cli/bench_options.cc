@@ -45,7 +45,11 @@ void declare_measurement(OptionSet& set, BenchOptions& o) {
     o.seed = static_cast<uint32_t>(parse_integer("--seed", text, 0, 4294967295));
   });
   set.choice("--check", &o.check, check_names(),
-             "against the double-precision block; a failed check has no throughput");
+             "all rows of all results against a block computed apart; a failed check has no throughput");
+  set.custom("--check-seed", "0..4294967295", "drawn anew",
+             "seed of what the check draws, as a record has it", [&o](const std::string& text) {
+               o.check_seed = static_cast<uint32_t>(parse_integer("--check-seed", text, 0, 4294967295));
+             });
   set.text("--json", &o.json, "FILE",
            "one record per line; - is standard output, the table then goes to standard error");
   set.text("--dump", &o.dump, "DIR", "all tensors as .npy; a folder per point when there are several");

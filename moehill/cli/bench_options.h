@@ -45,6 +45,8 @@ struct BenchOptions {
   ScheduleOptions schedule;
   uint32_t seed = 0;
   CheckMode check = CheckMode::sample;
+  std::optional<uint32_t>
+      check_seed;  // of the check's projections and drawn rows; none: drawn anew in each run
   std::string json, dump, trace_dir;
   BlockSizes blocks{};
   bool blocks_given = false;   // by --blocks; else a tuned table may have others

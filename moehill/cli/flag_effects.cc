@@ -52,6 +52,8 @@ std::vector<Rule> block_rules(const BenchOptions& o) {
   return {
       {o.shared_fused && o.shared_dim == 0, "--shared-fused", "it without a shared expert",
        "nothing but --shared-expert-dim above 0", "leave it out"},
+      {o.check == CheckMode::off && o.check_seed.has_value(), "--check-seed", "it with --check off",
+       "nothing but --check sample or full", "leave one of the two out"},
       {o.backend != Backend::gmm && !(o.blocks == BlockSizes{}), "--blocks", "it with --backend ragged_dot",
        "nothing but gmm, whose blocks they are", "leave it out"},
       {o.router_grad && forward, "--router-grad", "it with --bench-pass forward",

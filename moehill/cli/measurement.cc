@@ -34,7 +34,11 @@ std::vector<double> as_doubles(const std::vector<int>& values) { return {values.
 
 Measurement::Measurement(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
                          Yardstick& yardstick, Progress progress)
-    : options_(options), job_(job), yardstick_(yardstick), progress_(std::move(progress)) {
+    : options_(options),
+      job_(job),
+      yardstick_(yardstick),
+      progress_(std::move(progress)),
+      check_seed_(options.check_seed ? *options.check_seed : std::random_device{}()) {
   for (const Point& point : points) {
     LivePoint live;
     live.result.point = point;
@@ -63,6 +67,7 @@ void Measurement::prepare_point(LivePoint& live) {
   }
   live.run = factory->make(point.config);
   live.stages = std::make_unique<DeviceStages>(static_cast<int>(live.run->local_devices().size()), seconds);
+  live.operands = live.run->operand_hash();
   make_ready(live);
   live.run->step(live.stages->listeners());
   live.result.timed_region = entered_stages(*live.stages);
@@ -77,6 +82,7 @@ void Measurement::prepare_point(LivePoint& live) {
     live.result.check.reason = "a device's copy of a result differs from the first device's";
   }
   live.result.check.status = job_.from_root(live.result.check.status);
+  hold_operands(live);
 }
 
 // The state in which every step of every point begins: results and work space hold NaN, and the caches hold
@@ -102,6 +108,15 @@ bool Measurement::replicas_differ(const LivePoint& live) const {
   const bool differ =
       std::any_of(hashes.begin(), hashes.end(), [&](uint64_t hash) { return std::to_string(hash) != first; });
   return job_.largest(differ ? 1 : 0) > 0;
+}
+
+// A step that changed x, a weight or the routing would be checked against what it made of them.
+void Measurement::hold_operands(LivePoint& live) {
+  if (job_.largest(live.run->operand_hash() != live.operands ? 1 : 0) == 0 ||
+      live.result.check.status == "off")
+    return;
+  live.result.check.status = "failed";
+  live.result.check.reason = "a step changed x, a weight or the routing";
 }
 
 // After a timed step: every bit of every result.
@@ -258,6 +273,7 @@ void Measurement::time(CommandResult* command) {
   if (traced) gather_traces(clocks, command);
   for (size_t i = 0; i < timed.size(); ++i) {
     PointResult& result = timed[i]->result;
+    hold_operands(*timed[i]);
     if (result.check.status == "failed") {
       result.stage_samples.clear();
       continue;

@@ -45,6 +45,7 @@ class Measurement {
     std::unique_ptr<Run> run;
     std::unique_ptr<DeviceStages> stages;
     std::vector<Run::ResultHash> checked;  // what the checked step left in this process
+    uint64_t operands = 0;                 // their hash before the first step
     double last_sample = 0;                // seconds
     std::vector<double> cpu_samples;       // seconds of this process, warm-up included
   };
@@ -52,6 +53,7 @@ class Measurement {
   void prepare_point(LivePoint& live);
   void make_ready(const LivePoint& live);
   bool replicas_differ(const LivePoint& live) const;
+  void hold_operands(LivePoint& live);
   void hold_to_checked(LivePoint& live);
   void describe(LivePoint& live);
   void before_sample(LivePoint& live);
@@ -69,7 +71,7 @@ class Measurement {
   Progress progress_;
   std::map<Distribution, std::unique_ptr<RunFactory>> factories_;
   std::unique_ptr<ColdMemory> cold_;
-  const uint32_t check_seed_ = std::random_device{}();  // nobody knows it beforehand
+  const uint32_t check_seed_;
   std::vector<LivePoint> points_;
   double cpu_begin_ = 0;  // of the running sample
 };

@@ -132,6 +132,24 @@ class BlockRun final : public Run {
     return all;
   }
 
+  uint64_t operand_hash() override {
+    uint64_t hash = kFnvStart;
+    on_devices([&](Group& group) {
+      if (group.rank() != local_.begin) return;
+      const MemoryVisitor add = [&](void* data, size_t bytes) {
+        hash = (hash ^ content_hash(group.team(), data, bytes)) * kFnvPrime;
+      };
+      const Range rows = parts_.tokens->filled, experts = parts_.weights->filled;
+      visit_matrix(parts_.tokens->x.view().slice_rows(rows.begin, rows.end), add);
+      parts_.weights->experts.view.slice_groups(experts.begin, experts.end).visit(add);
+      parts_.weights->shared.view.visit(add);
+      Routing routing = *parts_.routing;
+      visit_vector(routing.expert, add);
+      visit_vector(routing.weight, add);
+    });
+    return hash;
+  }
+
   std::vector<uint64_t> replica_hashes() override {
     std::vector<uint64_t> of_device(paths_.size(), kFnvStart);
     on_devices([&](Group& group) {

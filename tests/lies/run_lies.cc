@@ -352,6 +352,7 @@ class LyingRun final : public Run {
   void on_teams(const std::function<void(int, ThreadTeam&)>& work) override { run_->on_teams(work); }
   std::vector<ResultHash> result_hashes() override { return run_->result_hashes(); }
   std::vector<uint64_t> replica_hashes() override { return run_->replica_hashes(); }
+  uint64_t operand_hash() override { return run_->operand_hash(); }
   void collect() override { run_->collect(); }
   Range local_devices() const override { return run_->local_devices(); }
   std::vector<int> local_cpus() const override { return run_->local_cpus(); }
