@@ -44,11 +44,16 @@ void UnitQueue::fill(const GroupRows& groups, const UnitCut& cut, int num_thread
           std::min(splits_for(block.size(), kUnitsPerThread), cut.num_panels / cut.min_panels);
       int64_t splits = std::max(wanted, splits_for(block.size(), kMinUnitsPerThread));
       splits = std::min(splits, std::max<int64_t>(1, cut.num_panels / kMinUnitPanels));
-      splits = std::max(splits, ceil_div(cut.num_panels, max_panels));
+      // Cut between pairs of panels, since some tiles span two.
+      const int64_t pairs = ceil_div(cut.num_panels, 2);
+      const int64_t fewest =
+          max_panels < cut.num_panels ? ceil_div(pairs, std::max<int64_t>(1, max_panels / 2)) : 1;
+      splits = std::max(splits, fewest);
       for (int64_t i = 0; i < splits; ++i) {
-        const Range panels = share(cut.num_panels, i, splits);
+        const Range part = share(pairs, i, splits);
         units_.push_back({static_cast<int32_t>(g), groups[g].begin + block.begin, groups[g].begin + block.end,
-                          static_cast<int32_t>(panels.begin), static_cast<int32_t>(panels.end)});
+                          static_cast<int32_t>(2 * part.begin),
+                          static_cast<int32_t>(std::min(2 * part.end, cut.num_panels))});
       }
     }
   }

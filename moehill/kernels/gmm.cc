@@ -9,82 +9,111 @@
 
 #include "moehill/kernels/gmm_forward-inl.h"
 #include "moehill/kernels/gmm_grad-inl.h"
+#include "moehill/kernels/simd.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
 // Outputs may be f32 where the operands are bf16: partial sums that others add to.
-template <typename T, class Blocks>
-void forward_unit(const GemmUnit& unit, const RowSource& a, const WeightView& w, const Blocks& blocks,
-                  int64_t chunk, const ProductBlocks& sizes, const ForwardOutput& out, GmmScratch& scratch) {
+template <class Kernel, class Blocks>
+void forward_unit(const Kernel& kernel, const GemmUnit& unit, const RowSource& a, const UnitDepth& depth,
+                  const ProductBlocks& sizes, const Blocks& blocks, const ForwardOutput& out,
+                  GmmScratch& scratch) {
+  const auto compute = [&](const auto& output) {
+    columns_unit(kernel, unit, a, depth, sizes, blocks, output, scratch);
+  };
   if (out.swiglu) {
-    columns_unit<T>(unit, a, w.k, chunk, sizes, blocks, SwigluTiles<T>{out}, scratch);
+    compute(SwigluTiles<typename Kernel::T>{out, a.scale});
   } else if (out.c.dtype == DType::f32) {
-    columns_unit<T>(unit, a, w.k, chunk, sizes, blocks, StoreTiles<float, false>{out.c}, scratch);
+    compute(StoreTiles<float, false>{out.c, a.scale});
   } else {
-    columns_unit<T>(unit, a, w.k, chunk, sizes, blocks, StoreTiles<bf16, false>{out.c}, scratch);
+    compute(StoreTiles<bf16, false>{out.c, a.scale});
   }
 }
 
 template <typename T>
 void forward_typed(UnitQueue& queue, const RowSource& a, const WeightView& w, const ProductBlocks& sizes,
                    const ForwardOutput& out, GmmScratch& scratch) {
+  const VectorKernel<T> kernel;
+  const UnitDepth stream{w.k, w.panel_rows(), sizes.depth, sizes.depth};
+  const UnitDepth calls{w.k, w.panel_rows(), sizes.depth, sizes.call_depth / kTilePanels};
   while (const GemmUnit* unit = queue.take()) {
     const T* group = static_cast<const T*>(w.data) + unit->group * w.group_elements();
-    const PanelBlocks<T> panels{group, w.k};
+    const PanelBlocks<T> panels{group, w.panel_rows()};
     if (unit->row_end - unit->row_begin <= kFewStrips * kTileRows) {
-      forward_unit<T>(*unit, a, w, StreamedBlocks<T>{panels}, sizes.depth, sizes, out, scratch);
+      forward_unit(kernel, *unit, a, stream, sizes, StreamedBlocks<T>{panels}, out, scratch);
     } else if constexpr (sizeof(T) == 2) {
-      forward_unit<T>(*unit, a, w, WidenedBlocks{panels}, sizes.call_depth, sizes, out, scratch);
+      forward_unit(kernel, *unit, a, calls, sizes, WidenedBlocks{panels}, out, scratch);
     } else {
-      forward_unit<T>(*unit, a, w, panels, sizes.call_depth, sizes, out, scratch);
+      forward_unit(kernel, *unit, a, calls, sizes, panels, out, scratch);
     }
   }
 }
 
-// Tile calls half as deep, since the source of a block of B passes through L1 too while it is transposed.
-template <typename T, typename Out, bool kAdd>
-void input_grad_typed(UnitQueue& queue, const RowSource& dc, const WeightView& w, const ProductBlocks& sizes,
-                      const MatView& da, GmmScratch& scratch) {
+void forward_dot(const DotTile& tile, UnitQueue& queue, const RowSource& a, const WeightView& w,
+                 const ProductBlocks& sizes, const ForwardOutput& out, GmmScratch& scratch) {
+  const UnitDepth depth{w.k, w.panel_rows(), sizes.depth,
+                        std::min(sizes.depth, kDotDepth * sizes.call_depth)};
   while (const GemmUnit* unit = queue.take()) {
-    const TransposedBlocks<T> blocks{static_cast<const T*>(w.data) + unit->group * w.group_elements(), w.k};
-    columns_unit<T>(*unit, dc, w.n, sizes.call_depth / 2, sizes, blocks, StoreTiles<Out, kAdd>{da}, scratch);
+    const bf16* group = static_cast<const bf16*>(w.data) + unit->group * w.group_elements();
+    forward_unit(DotKernel{tile}, *unit, a, depth, sizes, PairBlocks{{group, w.panel_rows()}}, out, scratch);
   }
 }
 
-template <typename T, bool kAdd>
-void input_grad_to(UnitQueue& queue, const RowSource& dc, const WeightView& w, const ProductBlocks& sizes,
-                   const MatView& da, GmmScratch& scratch) {
-  if (da.dtype == DType::f32) return input_grad_typed<T, float, kAdd>(queue, dc, w, sizes, da, scratch);
-  input_grad_typed<T, bf16, kAdd>(queue, dc, w, sizes, da, scratch);
+// Tile calls half as deep, since the source of a block of B passes through L1 too while it is transposed.
+template <class Kernel, typename Out, bool kAdd>
+void input_grad_to(const Kernel& kernel, UnitQueue& queue, const RowSource& dc, const WeightView& w,
+                   const ProductBlocks& sizes, const MatView& da, GmmScratch& scratch) {
+  using T = typename Kernel::T;
+  const int64_t call = round_up(sizes.call_depth * Kernel::kDepth / 2 / Kernel::kPanels, kPanelWidth);
+  const UnitDepth depth{w.n, packed_depth<Kernel>(w.n), sizes.depth, std::min(call, sizes.depth)};
+  const StoreTiles<Out, kAdd> output{da, dc.scale};
+  while (const GemmUnit* unit = queue.take()) {
+    const T* group = static_cast<const T*>(w.data) + unit->group * w.group_elements();
+    columns_unit(kernel, *unit, dc, depth, sizes, TransposedBlocks<Kernel>{group, w.panel_rows()}, output,
+                 scratch);
+  }
+}
+
+template <class Kernel>
+void input_grad_by(const Kernel& kernel, UnitQueue& queue, const RowSource& dc, const WeightView& w,
+                   const ProductBlocks& sizes, const MatView& da, bool accumulate, GmmScratch& scratch) {
+  if (da.dtype == DType::f32) {
+    return accumulate ? input_grad_to<Kernel, float, true>(kernel, queue, dc, w, sizes, da, scratch)
+                      : input_grad_to<Kernel, float, false>(kernel, queue, dc, w, sizes, da, scratch);
+  }
+  accumulate ? input_grad_to<Kernel, bf16, true>(kernel, queue, dc, w, sizes, da, scratch)
+             : input_grad_to<Kernel, bf16, false>(kernel, queue, dc, w, sizes, da, scratch);
 }
 
 int tile_rows_of_target() { return kTileRows; }
 
-void forward_units(UnitQueue& queue, const RowSource& a, const WeightView& w, const ProductBlocks& sizes,
-                   const ForwardOutput& out, GmmScratch& scratch) {
+// dot: the tile for bf16, or null to widen.
+void forward_units(const DotTile* dot, UnitQueue& queue, const RowSource& a, const WeightView& w,
+                   const ProductBlocks& sizes, const ForwardOutput& out, GmmScratch& scratch) {
   if (w.dtype == DType::f32) return forward_typed<float>(queue, a, w, sizes, out, scratch);
+  if (dot != nullptr) return forward_dot(*dot, queue, a, w, sizes, out, scratch);
   forward_typed<bf16>(queue, a, w, sizes, out, scratch);
 }
 
-void input_grad_units(UnitQueue& queue, const RowSource& dc, const WeightView& w, const ProductBlocks& sizes,
-                      const MatView& da, bool accumulate, GmmScratch& scratch) {
-  if (w.dtype == DType::f32) {
-    return accumulate ? input_grad_to<float, true>(queue, dc, w, sizes, da, scratch)
-                      : input_grad_to<float, false>(queue, dc, w, sizes, da, scratch);
-  }
-  accumulate ? input_grad_to<bf16, true>(queue, dc, w, sizes, da, scratch)
-             : input_grad_to<bf16, false>(queue, dc, w, sizes, da, scratch);
+void input_grad_units(const DotTile* dot, UnitQueue& queue, const RowSource& dc, const WeightView& w,
+                      const ProductBlocks& sizes, const MatView& da, bool accumulate, GmmScratch& scratch) {
+  if (w.dtype == DType::f32)
+    return input_grad_by(VectorKernel<float>{}, queue, dc, w, sizes, da, accumulate, scratch);
+  if (dot != nullptr) return input_grad_by(DotKernel{*dot}, queue, dc, w, sizes, da, accumulate, scratch);
+  input_grad_by(VectorKernel<bf16>{}, queue, dc, w, sizes, da, accumulate, scratch);
 }
 
-void weight_grad_units(UnitQueue& queue, const RowSource& a, const RowSource& dc, const WeightView& dw,
-                       GmmScratch& scratch) {
+void weight_grad_units(const DotTile* dot, UnitQueue& queue, const RowSource& a, const RowSource& dc,
+                       const WeightView& dw, GmmScratch& scratch) {
   while (const GemmUnit* unit = queue.take()) {
     if (dw.dtype == DType::f32) {
-      grad_unit<float>(*unit, a, dc, dw, scratch);
+      grad_unit(VectorKernel<float>{}, *unit, a, dc, dw, scratch);
+    } else if (dot != nullptr) {
+      grad_unit(DotKernel{*dot}, *unit, a, dc, dw, scratch);
     } else {
-      grad_unit<bf16>(*unit, a, dc, dw, scratch);
+      grad_unit(VectorKernel<bf16>{}, *unit, a, dc, dw, scratch);
     }
   }
 }
@@ -117,7 +146,7 @@ ScratchSizes scratch_sizes(const GemmLimits& limits) {
   const BlockSizes& blocks = limits.blocks;
   const int64_t rows = std::min(blocks.bt, limits.max_rows) + kMaxTileRows;
   const int64_t depth = std::min(std::max(blocks.bd1, blocks.bf), limits.max_depth);
-  const int64_t chunks = depth / (std::min(blocks.bd1c, blocks.bfc) / 2) + 1;
+  const int64_t chunks = depth / (std::min(blocks.bd1c, blocks.bfc) / 4) + 1;
   const int64_t call_depth = std::max(blocks.bd1c, blocks.bfc);
   const int64_t grad_rows = std::min(kGradRows, limits.max_rows);
   const int64_t grad_columns = std::min(kGradColumns, limits.max_depth);
@@ -133,8 +162,8 @@ ScratchSizes scratch_sizes(const GemmLimits& limits) {
       rows * kPanelWidth * std::max(pass_panels, deep ? std::min(panels, kMaxPanelsDeep) : 0);
   const int64_t grad_c =
       deep_grad ? (grad_columns + kMaxTileRows) * kPanelWidth * std::min(panels, kMaxGradPanelsDeep) : 0;
-  ScratchSizes sizes{std::max(columns_a, grad_a), std::max(call_depth * kPanelWidth, grad_b),
-                     std::max({columns_c, grad_c, kMaxTileRows * kPanelWidth}),
+  ScratchSizes sizes{std::max(columns_a, grad_a), std::max(2 * call_depth * kPanelWidth, grad_b),
+                     std::max({columns_c, grad_c, kMaxTileRows * 2 * kPanelWidth}),
                      limits.max_depth + kPanelWidth};
   for (int64_t* n : {&sizes.a, &sizes.b, &sizes.c, &sizes.zeros})
     *n = round_up(*n + kLineFloats, kLineFloats);
@@ -143,8 +172,8 @@ ScratchSizes scratch_sizes(const GemmLimits& limits) {
 
 class Gmm final : public GroupedGemm {
  public:
-  explicit Gmm(const GemmLimits& limits)
-      : limits_(limits), memory_(gmm_workspace_bytes(limits)), queue_(limits, limits.blocks.bt) {
+  Gmm(const GemmLimits& limits, const DotTile* dot)
+      : limits_(limits), dot_(dot), memory_(gmm_workspace_bytes(limits)), queue_(limits, limits.blocks.bt) {
     const ScratchSizes sizes = scratch_sizes(limits);
     float* at = static_cast<float*>(memory_.data());
     for (int i = 0; i < limits.num_threads; ++i, at += sizes.total()) {
@@ -161,7 +190,7 @@ class Gmm final : public GroupedGemm {
     scratch_.front().polling = &team;
     fill_queue(team, groups, w, w.num_panels(), w.k, sizes);
     team.run([&](int i) {
-      HWY_DYNAMIC_DISPATCH(forward_units)(queue_, a, w, sizes, out, scratch_[static_cast<size_t>(i)]);
+      HWY_DYNAMIC_DISPATCH(forward_units)(dot_, queue_, a, w, sizes, out, scratch_[static_cast<size_t>(i)]);
     });
   }
 
@@ -172,7 +201,7 @@ class Gmm final : public GroupedGemm {
     fill_queue(team, groups, w, (w.k + kPanelWidth - 1) / kPanelWidth, w.n, sizes);
     team.run([&](int i) {
       HWY_DYNAMIC_DISPATCH(input_grad_units)
-      (queue_, dc, w, sizes, da, accumulate, scratch_[static_cast<size_t>(i)]);
+      (dot_, queue_, dc, w, sizes, da, accumulate, scratch_[static_cast<size_t>(i)]);
     });
   }
 
@@ -190,7 +219,7 @@ class Gmm final : public GroupedGemm {
                  .keep_empty = true},
                 team.size());
     team.run([&](int i) {
-      HWY_DYNAMIC_DISPATCH(weight_grad_units)(queue_, a, dc, dw, scratch_[static_cast<size_t>(i)]);
+      HWY_DYNAMIC_DISPATCH(weight_grad_units)(dot_, queue_, a, dc, dw, scratch_[static_cast<size_t>(i)]);
     });
   }
 
@@ -226,6 +255,7 @@ class Gmm final : public GroupedGemm {
   }
 
   GemmLimits limits_;
+  const DotTile* dot_;
   Buffer memory_;
   UnitQueue queue_;
   int64_t num_units_ = 0;
@@ -241,7 +271,11 @@ size_t gmm_workspace_bytes(const GemmLimits& limits) {
 
 int gmm_tile_rows() { return HWY_DYNAMIC_DISPATCH(tile_rows_of_target)(); }
 
-std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits) { return std::make_unique<Gmm>(limits); }
+std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits) { return make_gmm(limits, dot_tile()); }
+
+std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits, const DotTile* dot) {
+  return std::make_unique<Gmm>(limits, dot);
+}
 
 }  // namespace moehill
 #endif

@@ -11,6 +11,7 @@
 
 #include "moehill/kernels/block_sizes.h"
 #include "moehill/kernels/gemm_units.h"
+#include "moehill/kernels/gmm_kernel-inl.h"
 #include "moehill/kernels/gmm_model.h"
 #include "moehill/kernels/gmm_pack-inl.h"
 #include "moehill/kernels/gmm_scratch.h"
@@ -20,29 +21,41 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
-// Pointers to the elements [begin, ...) of kTileRows rows of a strip; missing and padding rows read zeros.
-template <typename T>
+// Pointers to the elements [begin, ...) of kRows rows of a strip; missing and padding rows read zeros.
+template <int kRows, typename T>
 HWY_INLINE void strip_rows(const RowSource& source, int64_t row, int64_t row_end, int64_t begin,
                            const float* zeros, const T** rows) {
-  for (int i = 0; i < kTileRows; ++i) {
+  for (int i = 0; i < kRows; ++i) {
     const int64_t r = row + i;
     const int64_t from = r >= row_end ? -1 : source.index == nullptr ? r : source.index[r];
     rows[i] = from < 0 ? reinterpret_cast<const T*>(zeros) : source.matrix.row<const T>(from) + begin;
   }
 }
 
-// Packs depth [k0, k0 + depth) of the unit's rows, in chunks of `chunk` depth: chunk c begins at chunk_stride
-// * c, its strip s at s * kTileRows * (depth of the chunk).
-template <typename T>
-void pack_rows(const RowSource& source, const GemmUnit& unit, int64_t k0, int64_t depth, int64_t chunk,
+// Depth of a unit: values of its rows; the same as it is stored in panels; how much of that is packed
+// together and of a tile call.
+struct UnitDepth {
+  int64_t values, all, packed, call;
+};
+
+// Packs the unit's rows from depth k0 on, in chunks of a tile call's depth: chunk c begins at
+// chunk_stride * c, its strip s at s * kRows * (words of the chunk's depth).
+template <class Kernel>
+void pack_rows(const RowSource& source, const GemmUnit& unit, const UnitDepth& depth, int64_t k0,
                int64_t chunk_stride, GmmScratch& scratch) {
-  scratch.num_packed += (unit.row_end - unit.row_begin) * depth;
-  const T* rows[kTileRows];
-  for (int64_t r = unit.row_begin, s = 0; r < unit.row_end; r += kTileRows, ++s) {
-    for (int64_t c = 0; c * chunk < depth; ++c) {
-      const int64_t part = std::min(chunk, depth - c * chunk);
-      strip_rows<T>(source, r, unit.row_end, k0 + c * chunk, scratch.zeros, rows);
-      pack_strip_transposed<T>(rows, part, source.scale, scratch.a + c * chunk_stride + s * kTileRows * part);
+  using T = typename Kernel::T;
+  const int64_t packed = std::min(depth.packed, depth.all - k0);
+  scratch.num_packed += (unit.row_end - unit.row_begin) * packed;
+  auto* out = reinterpret_cast<typename Kernel::Word*>(scratch.a);
+  const T* rows[Kernel::kRows];
+  for (int64_t r = unit.row_begin, s = 0; r < unit.row_end; r += Kernel::kRows, ++s) {
+    for (int64_t c = 0; c * depth.call < packed; ++c) {
+      const int64_t part = std::min(depth.call, packed - c * depth.call), begin = k0 + c * depth.call;
+      strip_rows<Kernel::kRows, T>(source, r, unit.row_end, begin, scratch.zeros, rows);
+      const int num_rows = static_cast<int>(std::min<int64_t>(Kernel::kRows, unit.row_end - r));
+      pack_strip_transposed<Kernel::kRows>(
+          rows, num_rows, {std::min(part, depth.values - begin), part},
+          out + c * chunk_stride + s * Kernel::kRows * part / Kernel::kDepth);
     }
   }
 }
@@ -54,81 +67,122 @@ HWY_INLINE void prefetch_part(const void* p, int64_t bytes, int64_t s, int64_t p
     __builtin_prefetch(at + i, 0, 2);
 }
 
-// A block of B: `depth` of the product from k0 on, 16 columns of the result.
+// A block of B: `depth` of the product from k0 on, `panels` times 16 columns of the result.
 struct BlockPlace {
-  int64_t panel, k0, depth;
+  int64_t panel, panels, k0, depth;
 };
 
-// Blocks of B for the forward product: the panel itself.
+// The same as a tile reads it: panel p of it at data + p * stride.
+template <typename B>
+struct Block {
+  const B* data;
+  int64_t stride;
+};
+
+// Blocks of B for the forward product: the panels themselves.
 template <typename T>
 struct PanelBlocks {
+  static constexpr bool kStream = false;
   const T* group;
-  int64_t k;  // rows of a panel
+  int64_t panel_rows;
 
-  const T* at(const BlockPlace& place) const { return group + (place.panel * k + place.k0) * kPanelWidth; }
-  const T* block(const BlockPlace& place, float*) const { return at(place); }
+  const T* at(const BlockPlace& place) const {
+    return group + (place.panel * panel_rows + place.k0) * kPanelWidth;
+  }
+  Block<T> block(const BlockPlace& place, float*) const { return {at(place), panel_rows * kPanelWidth}; }
   void prefetch(const BlockPlace& place, int64_t s, int64_t parts) const {
-    prefetch_part(at(place), place.depth * kPanelWidth * static_cast<int64_t>(sizeof(T)), s, parts);
+    for (int64_t p = 0; p < place.panels; ++p) {
+      prefetch_part(at(place) + p * panel_rows * kPanelWidth,
+                    place.depth * kPanelWidth * static_cast<int64_t>(sizeof(T)), s, parts);
+    }
   }
 };
 
-// The same for few strips of rows: a panel is one stream, which the hardware's own prefetch follows.
+// The same for few strips of rows: a panel is one stream, which the tile prefetches.
 template <typename T>
 struct StreamedBlocks : PanelBlocks<T> {
+  static constexpr bool kStream = true;
+  void prefetch(const BlockPlace&, int64_t, int64_t) const {}
+};
+
+// The same as words of pairs, for the dot tile.
+struct PairBlocks {
+  static constexpr bool kStream = true;
+  PanelBlocks<bf16> panels;
+
+  Block<uint32_t> block(const BlockPlace& place, float*) const {
+    return {reinterpret_cast<const uint32_t*>(panels.at(place)), panels.panel_rows * kPanelWidth / 2};
+  }
   void prefetch(const BlockPlace&, int64_t, int64_t) const {}
 };
 
 // The same from bf16 panels, widened first.
 struct WidenedBlocks {
+  static constexpr bool kStream = false;
   PanelBlocks<bf16> panels;
 
-  const float* block(const BlockPlace& place, float* out) const {
-    const bf16* from = panels.at(place);
-    for (int64_t i = 0; i < place.depth * kPanelWidth; i += kPanelWidth) {
-      VF row[kTileVectors];
-      load_panel_row(from + i, row);
-      for (int v = 0; v < kTileVectors; ++v) hn::Store(row[v], DF(), out + i + v * kLanes);
+  Block<float> block(const BlockPlace& place, float* out) const {
+    for (int64_t p = 0; p < place.panels; ++p) {
+      const bf16* from = panels.at(place) + p * panels.panel_rows * kPanelWidth;
+      float* to = out + p * place.depth * kPanelWidth;
+      for (int64_t i = 0; i < place.depth * kPanelWidth; i += 2 * kPanelWidth) {
+        for (int half = 0; half < 2; ++half) {
+          for (int v = 0; v < kTileVectors; ++v) {
+            hn::Store(load_panel_row(from + i, v, half), DF(), to + i + half * kPanelWidth + v * kLanes);
+          }
+        }
+      }
     }
-    return out;
+    return {out, place.depth * kPanelWidth};
   }
   void prefetch(const BlockPlace& place, int64_t s, int64_t parts) const { panels.prefetch(place, s, parts); }
 };
 
 // Blocks of B for the product with the transposed matrix: output panel p is rows 16 p to 16 p + 15 of the
-// weights, and depth runs over their columns, a multiple of 16 at a time.
-template <typename T>
+// weights, and depth runs over their columns, 16 at a time.
+template <class Kernel>
 struct TransposedBlocks {
+  static constexpr bool kStream = false;
+  using T = typename Kernel::T;
+  using Word = typename Kernel::Word;
   const T* group;
-  int64_t k;  // rows of the weights = columns of the result
+  int64_t panel_rows;  // of the weights; columns of the result, and padding
 
-  // The 16 x 16 weights of `place` at depth n.
-  const T* at(const BlockPlace& place, int64_t n) const {
-    return group + ((place.k0 + n) / kPanelWidth * k + place.panel * kPanelWidth) * kPanelWidth;
+  // The 16 x 16 weights of `panel` at depth n.
+  const T* at(int64_t panel, int64_t n) const {
+    return group + (n / kPanelWidth * panel_rows + panel * kPanelWidth) * kPanelWidth;
   }
-  const float* block(const BlockPlace& place, float* out) const {
-    const int64_t num_rows = k - place.panel * kPanelWidth;
-    for (int64_t n = 0; n < place.depth; n += kPanelWidth) {
-      if (num_rows >= kPanelWidth) {
-        transpose_block(at(place, n), out + n * kPanelWidth);
-      } else {
-        transpose_short_block(at(place, n), num_rows, out + n * kPanelWidth);
+  Block<Word> block(const BlockPlace& place, float* scratch) const {
+    constexpr int64_t kSquare = kPanelWidth * kPanelWidth / Kernel::kDepth;
+    Word* out = reinterpret_cast<Word*>(scratch);
+    const int64_t squares = (place.depth + kPanelWidth - 1) / kPanelWidth;
+    for (int64_t i = 0; i < squares; ++i) {
+      for (int64_t p = 0; p < place.panels; ++p) {
+        const int64_t num_rows = panel_rows - (place.panel + p) * kPanelWidth;
+        const T* from = at(place.panel + p, place.k0 + i * kPanelWidth);
+        Word* to = out + (p * squares + i) * kSquare;
+        if (num_rows >= kPanelWidth) {
+          transpose_block(from, to);
+        } else {
+          transpose_short_block(from, num_rows, to);
+        }
       }
     }
-    return out;
+    return {out, squares * kSquare};
   }
   void prefetch(const BlockPlace& place, int64_t s, int64_t parts) const {
     const int64_t squares = (place.depth + kPanelWidth - 1) / kPanelWidth;
-    for (int64_t i = squares * s / parts; i < squares * (s + 1) / parts; ++i) {
-      prefetch_part(at(place, i * kPanelWidth), kPanelWidth * kPanelWidth * static_cast<int64_t>(sizeof(T)),
-                    0, 1);
-    }
+    const int64_t bytes = place.panels * kPanelWidth * kPanelWidth * static_cast<int64_t>(sizeof(T));
+    for (int64_t i = squares * s / parts; i < squares * (s + 1) / parts; ++i)
+      prefetch_part(at(place.panel, place.k0 + i * kPanelWidth), bytes, 0, 1);
   }
 };
 
-// Tiles to a row-major matrix.
+// Tiles, times `scale`, to a row-major matrix.
 template <typename T, bool kAdd>
 struct StoreTiles {
   MatView c;
+  float scale;
 
   HWY_INLINE void finish(const float* tile, int64_t row, int num_rows, int64_t panel) const {
     const int64_t column = panel * kPanelWidth;
@@ -138,12 +192,13 @@ struct StoreTiles {
       const float* in = tile + i * kPanelWidth;
       if (columns == kPanelWidth) {
         for (int j = 0; j < 16; j += kPart) {
-          VP v = hn::LoadU(DP(), in + j);
+          VP v = hn::Mul(hn::Set(DP(), scale), hn::LoadU(DP(), in + j));
           if (kAdd) v = hn::Add(v, load_part(out + j));
           store_part(v, out + j);
         }
       } else {
-        for (int64_t j = 0; j < columns; ++j) out[j] = from_f32<T>(kAdd ? in[j] + to_f32(out[j]) : in[j]);
+        for (int64_t j = 0; j < columns; ++j)
+          out[j] = from_f32<T>(kAdd ? scale * in[j] + to_f32(out[j]) : scale * in[j]);
       }
     }
   }
@@ -154,6 +209,7 @@ struct StoreTiles {
 template <typename T>
 struct SwigluTiles {
   ForwardOutput out;
+  float scale;
 
   HWY_INLINE void finish(const float* tile, int64_t row, int num_rows, int64_t panel) const {
     const int64_t m = panel * kGateUpWidth;
@@ -161,11 +217,10 @@ struct SwigluTiles {
     alignas(64) float result[kGateUpWidth];
     for (int i = 0; i < num_rows; ++i) {
       const float* in = tile + i * kPanelWidth;
+      const auto sums = [&](int j) { return hn::Mul(hn::Set(DP(), scale), hn::LoadU(DP(), in + j)); };
       const VP factor = hn::Set(DP(), out.row_scale == nullptr ? 1.0f : out.row_scale[row + i]);
-      for (int j = 0; j < kGateUpWidth; j += kPart) {
-        const VP g = hn::LoadU(DP(), in + j), u = hn::LoadU(DP(), in + j + kGateUpWidth);
-        hn::StoreU(hn::Mul(factor, swiglu(g, u)), DP(), result + j);
-      }
+      for (int j = 0; j < kGateUpWidth; j += kPart)
+        hn::StoreU(hn::Mul(factor, swiglu(sums(j), sums(j + kGateUpWidth))), DP(), result + j);
       T* h = out.h.row<T>(row + i) + m;
       if (columns == kGateUpWidth) {
         for (int j = 0; j < kGateUpWidth; j += kPart) store_part(hn::LoadU(DP(), result + j), h + j);
@@ -174,7 +229,7 @@ struct SwigluTiles {
       }
       if (out.c.data != nullptr) {
         T* c = out.c.row<T>(row + i) + panel * kPanelWidth;
-        for (int j = 0; j < 16; j += kPart) store_part(hn::LoadU(DP(), in + j), c + j);
+        for (int j = 0; j < 16; j += kPart) store_part(sums(j), c + j);
       }
     }
   }
@@ -183,50 +238,58 @@ struct SwigluTiles {
 // The block after `place` in the order of columns_unit(): panels of the pass, then depth, then the next pass.
 // Past the end of the unit it is the unit's first block, which costs nothing to ask for.
 HWY_INLINE BlockPlace next_block(const GemmUnit& unit, const BlockPlace& place, int64_t pass,
-                                 int64_t pass_end, int64_t depth_all, int64_t chunk) {
-  if (place.panel + 1 < pass_end) return {place.panel + 1, place.k0, place.depth};
+                                 int64_t pass_end, const UnitDepth& depth) {
+  const int64_t panel = place.panel + place.panels;
+  if (panel < pass_end) return {panel, std::min(place.panels, pass_end - panel), place.k0, place.depth};
   const int64_t k = place.k0 + place.depth;
-  if (k < depth_all) return {pass, k, std::min(chunk, depth_all - k)};
-  return {pass_end < unit.panel_end ? pass_end : unit.panel_begin, 0, std::min(chunk, depth_all)};
+  if (k < depth.all)
+    return {pass, std::min(place.panels, pass_end - pass), k, std::min(depth.call, depth.all - k)};
+  const int64_t first = pass_end < unit.panel_end ? pass_end : unit.panel_begin;
+  return {first, std::min(place.panels, unit.panel_end - first), 0, std::min(depth.call, depth.all)};
 }
 
-// One unit: packed rows times its panels. depth_all is the whole depth of the product, `chunk` the depth of a
-// tile call.
-template <typename T, class Blocks, class Output>
-HWY_NOINLINE void columns_unit(const GemmUnit& unit, const RowSource& a, int64_t depth_all, int64_t chunk,
-                               const ProductBlocks& sizes, const Blocks& blocks, const Output& output,
-                               GmmScratch& scratch) {
-  const int64_t rows = unit.row_end - unit.row_begin;
-  const int64_t strips = (rows + kTileRows - 1) / kTileRows;
-  const int64_t call_strips = (sizes.call_rows + kTileRows - 1) / kTileRows;
-  const int64_t chunk_stride = strips * kTileRows * chunk + 16;
-  const int64_t tile_floats = kTileRows * kPanelWidth;
-  const bool deep = depth_all > sizes.depth;
-  for (int64_t base = 0; base < depth_all; base += sizes.depth) {
-    const int64_t depth = std::min(sizes.depth, depth_all - base);
-    pack_rows<T>(a, unit, base, depth, chunk, chunk_stride, scratch);
+// One unit: packed rows times its panels.
+template <class Kernel, class Blocks, class Output>
+HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const RowSource& a,
+                               const UnitDepth& depth, const ProductBlocks& sizes, const Blocks& blocks,
+                               const Output& output, GmmScratch& scratch) {
+  constexpr int kRows = Kernel::kRows, kPanels = Kernel::kPanels;
+  const int64_t strips = (unit.row_end - unit.row_begin + kRows - 1) / kRows;
+  const int64_t call_strips = (sizes.call_rows + kRows - 1) / kRows;
+  const int64_t chunk_stride = strips * kRows * depth.call / Kernel::kDepth + 16;
+  const int64_t tile_floats = kRows * kPanelWidth;
+  const bool deep = depth.all > depth.packed;
+  for (int64_t base = 0; base < depth.all; base += depth.packed) {
+    const int64_t packed = std::min(depth.packed, depth.all - base);
+    pack_rows<Kernel>(a, unit, depth, base, chunk_stride, scratch);
     for (int64_t pass = unit.panel_begin; pass < unit.panel_end; pass += sizes.pass_panels) {
       scratch.poll();
       const int64_t pass_end = std::min<int64_t>(unit.panel_end, pass + sizes.pass_panels);
       float* sums = scratch.c + (deep ? (pass - unit.panel_begin) * strips * tile_floats : 0);
-      for (int64_t k = 0; k < depth; k += chunk) {
-        const int64_t part = std::min(chunk, depth - k);
-        const bool last = base + k + part == depth_all;
-        const float* strips_a = scratch.a + k / chunk * chunk_stride;
+      for (int64_t k = 0; k < packed; k += depth.call) {
+        const int64_t part = std::min(depth.call, packed - k);
+        const int64_t strip_words = kRows * part / Kernel::kDepth;
+        const bool last = base + k + part == depth.all;
+        const auto* strips_a =
+            reinterpret_cast<const typename Kernel::Word*>(scratch.a) + k / depth.call * chunk_stride;
         for (int64_t call = 0; call < strips; call += call_strips) {
           const int64_t call_end = std::min(strips, call + call_strips);
-          for (int64_t panel = pass; panel < pass_end; ++panel) {
-            const BlockPlace place{panel, base + k, part};
-            const BlockPlace next = next_block(unit, place, pass, pass_end, depth_all, chunk);
-            const auto* b = blocks.block(place, scratch.b);
+          for (int64_t panel = pass; panel < pass_end; panel += kPanels) {
+            const BlockPlace place{panel, std::min<int64_t>(kPanels, pass_end - panel), base + k, part};
+            const BlockPlace next = next_block(unit, place, pass, pass_end, depth);
+            const auto b = blocks.block(place, scratch.b);
             ++scratch.num_blocks;
             for (int64_t s = call; s < call_end; ++s) {
-              const int64_t row = unit.row_begin + s * kTileRows;
-              const int num_rows = static_cast<int>(std::min<int64_t>(kTileRows, unit.row_end - row));
+              const int64_t row = unit.row_begin + s * kRows;
+              const int num_rows = static_cast<int>(std::min<int64_t>(kRows, unit.row_end - row));
               float* tile = sums + ((panel - pass) * strips + s) * tile_floats;
               blocks.prefetch(next, s, strips);
-              tile_rows(num_rows, strips_a + s * kTileRows * part, b, part, tile, base + k > 0);
-              if (last) output.finish(tile, row, num_rows, panel);
+              kernel.template multiply<Blocks::kStream>(
+                  TileCall{num_rows, static_cast<int>(place.panels), strips_a + s * strip_words, b.data,
+                           b.stride, part / Kernel::kDepth, tile, strips * tile_floats, base + k > 0});
+              if (!last) continue;
+              for (int64_t p = 0; p < place.panels; ++p)
+                output.finish(tile + p * strips * tile_floats, row, num_rows, panel + p);
             }
           }
         }

@@ -9,6 +9,7 @@
 #endif
 
 #include "moehill/kernels/gemm_units.h"
+#include "moehill/kernels/gmm_kernel-inl.h"
 #include "moehill/kernels/gmm_model.h"
 #include "moehill/kernels/gmm_pack-inl.h"
 #include "moehill/kernels/gmm_scratch.h"
@@ -23,63 +24,108 @@ HWY_INLINE const T* source_row(const RowSource& source, int64_t r, const float* 
   return from < 0 ? reinterpret_cast<const T*>(zeros) : source.matrix.row<const T>(from);
 }
 
-// Columns [begin, end) of A as strips: strip s, row r at a + s * strip_stride + r * kTileRows.
-template <typename T>
+// The rows of step `step` of the depth: one, or a pair whose second one may be missing.
+template <class Kernel>
+HWY_INLINE void step_rows(const RowSource& source, Range rows, int64_t step, const float* zeros,
+                          const typename Kernel::T** pointers) {
+  using T = typename Kernel::T;
+  for (int i = 0; i < Kernel::kDepth; ++i) {
+    const int64_t r = rows.begin + step * Kernel::kDepth + i;
+    pointers[i] = r < rows.end ? source_row<T>(source, r, zeros) : reinterpret_cast<const T*>(zeros);
+  }
+}
+
+template <class Kernel>
+HWY_INLINE int64_t num_steps(Range rows) {
+  return (rows.size() + Kernel::kDepth - 1) / Kernel::kDepth;
+}
+
+// Columns [begin, end) of A as strips: strip s, step d at a + s * strip_stride + d * kRows.
+template <class Kernel>
 void pack_columns_a(const RowSource& source, Range rows, Range columns, int64_t strip_stride,
                     GmmScratch& scratch) {
-  for (int64_t r = rows.begin; r < rows.end; ++r) {
-    const T* row = source_row<T>(source, r, scratch.zeros);
-    float* out = scratch.a + (r - rows.begin) * kTileRows;
-    for (int64_t k = columns.begin; k < columns.end; k += kTileRows, out += strip_stride) {
-      pack_strip_row<T>(row + k, columns.end - k, source.scale, out);
+  const typename Kernel::T* pointers[Kernel::kDepth];
+  for (int64_t d = 0; d < num_steps<Kernel>(rows); ++d) {
+    step_rows<Kernel>(source, rows, d, scratch.zeros, pointers);
+    auto* out = reinterpret_cast<typename Kernel::Word*>(scratch.a) + d * Kernel::kRows;
+    for (auto& pointer : pointers) pointer += columns.begin;
+    for (int64_t k = columns.begin; k < columns.end; k += Kernel::kRows, out += strip_stride) {
+      pack_columns<Kernel::kRows>(pointers, columns.end - k, out);
+      for (auto& pointer : pointers) pointer += Kernel::kRows;
     }
   }
 }
 
-// Panels of dC: panel p (from panel_begin), row r at b + (p * rows + r) * 16.
-template <typename T>
+// Panels of dC: panel p (from panel_begin), step d at b + (p * steps + d) * 16.
+template <class Kernel>
 void pack_columns_b(const RowSource& source, Range rows, const GemmUnit& unit, GmmScratch& scratch) {
-  for (int64_t r = rows.begin; r < rows.end; ++r) {
-    const T* row = source_row<T>(source, r, scratch.zeros);
-    for (int64_t p = unit.panel_begin; p < unit.panel_end; ++p) {
-      float* out = scratch.b + ((p - unit.panel_begin) * rows.size() + r - rows.begin) * kPanelWidth;
-      pack_panel_row<T>(row + p * kPanelWidth, source.matrix.cols - p * kPanelWidth, source.scale, out);
+  const typename Kernel::T* pointers[Kernel::kDepth];
+  const int64_t steps = num_steps<Kernel>(rows);
+  for (int64_t d = 0; d < steps; ++d) {
+    step_rows<Kernel>(source, rows, d, scratch.zeros, pointers);
+    auto* out = reinterpret_cast<typename Kernel::Word*>(scratch.b) + d * kPanelWidth;
+    for (auto& pointer : pointers) pointer += unit.panel_begin * kPanelWidth;
+    for (int64_t p = unit.panel_begin; p < unit.panel_end; ++p, out += steps * kPanelWidth) {
+      pack_columns<kPanelWidth>(pointers, source.matrix.cols - p * kPanelWidth, out);
+      for (auto& pointer : pointers) pointer += kPanelWidth;
     }
   }
 }
 
-// One unit for columns [k.begin, k.end) of A: rows of the gradient's panels.
-template <typename T>
-HWY_NOINLINE void grad_columns(const GemmUnit& unit, Range k, const RowSource& a, const RowSource& dc,
-                               const WeightView& dw, GmmScratch& scratch) {
-  const int64_t tile_floats = kTileRows * kPanelWidth;
-  const int64_t strips = (k.size() + kTileRows - 1) / kTileRows;
+// One unit for columns [k.begin, k.end) of A: rows of the gradient's panels. k.begin is even.
+template <class Kernel>
+HWY_NOINLINE void grad_columns(const Kernel& kernel, const GemmUnit& unit, Range k, const RowSource& a,
+                               const RowSource& dc, const WeightView& dw, GmmScratch& scratch) {
+  using T = typename Kernel::T;
+  using Word = typename Kernel::Word;
+  constexpr int kRows = Kernel::kRows, kPanels = Kernel::kPanels;
+  constexpr int64_t kCallSteps = kCallDepth / kPanels;
+  const int64_t tile_floats = kRows * kPanelWidth;
+  const int64_t strips = (k.size() + kRows - 1) / kRows;
   const bool tall = unit.row_end - unit.row_begin > kGradRows;
   const int64_t block_rows = tall ? kTallGradRows : kGradRows;
   T* group = static_cast<T*>(dw.data) + unit.group * dw.group_elements();
+  const int64_t gradient_stride = dw.panel_rows() * kPanelWidth;
+  alignas(64) float half[kPanels * kPanelWidth];
   for (int64_t begin = unit.row_begin; begin < unit.row_end; begin += block_rows) {
     const Range rows{begin, std::min(begin + block_rows, unit.row_end)};
-    const int64_t strip_stride = rows.size() * kTileRows + 16;
-    pack_columns_a<T>(a, rows, k, strip_stride, scratch);
-    pack_columns_b<T>(dc, rows, unit, scratch);
-    const int64_t pass_strips = std::max<int64_t>(1, kGradStripBytes / (strip_stride * 4));
+    const int64_t steps = num_steps<Kernel>(rows);
+    const int64_t strip_stride = steps * kRows + 16, panel_stride = steps * kPanelWidth;
+    pack_columns_a<Kernel>(a, rows, k, strip_stride, scratch);
+    pack_columns_b<Kernel>(dc, rows, unit, scratch);
+    const Word *packed_a = reinterpret_cast<const Word*>(scratch.a),
+               *packed_b = reinterpret_cast<const Word*>(scratch.b);
+    // Even, so that no pass ends within a pair of rows.
+    const int64_t pass_strips = std::max<int64_t>(2, kGradStripBytes / (strip_stride * 4) / 2 * 2);
     for (int64_t pass = 0; pass < strips; pass += pass_strips) {
       const int64_t pass_end = std::min(strips, pass + pass_strips);
-      for (int64_t p = unit.panel_begin; p < unit.panel_end; ++p) {
+      for (int64_t panel = unit.panel_begin; panel < unit.panel_end; panel += kPanels) {
         scratch.poll();
-        const float* b = scratch.b + (p - unit.panel_begin) * rows.size() * kPanelWidth;
+        const int64_t p = panel - unit.panel_begin;
+        const int panels = static_cast<int>(std::min<int64_t>(kPanels, unit.panel_end - panel));
         for (int64_t s = pass; s < pass_end; ++s) {
-          const int64_t k0 = k.begin + s * kTileRows;
-          const int num_k = static_cast<int>(std::min<int64_t>(kTileRows, k.end - k0));
-          float* tile = scratch.c + (tall ? ((p - unit.panel_begin) * strips + s) * tile_floats : 0);
-          for (int64_t r = 0; r < rows.size(); r += kCallDepth) {
-            const int64_t part = std::min(kCallDepth, rows.size() - r);
-            tile_rows(num_k, scratch.a + s * strip_stride + r * kTileRows, b + r * kPanelWidth, part, tile,
-                      begin > unit.row_begin || r > 0);
+          const int64_t k0 = k.begin + s * kRows;
+          const Range strip_k{k0, std::min(k0 + kRows, k.end)};
+          const int num_k = static_cast<int>(strip_k.size());
+          float* tile = scratch.c + (tall ? (p * strips + s) * tile_floats : 0);
+          const int64_t tile_stride = tall ? strips * tile_floats : tile_floats;
+          for (int64_t d = 0; d < steps; d += kCallSteps) {
+            const TileCall call{num_k,
+                                panels,
+                                packed_a + s * strip_stride + d * kRows,
+                                packed_b + p * panel_stride + d * kPanelWidth,
+                                panel_stride,
+                                std::min(kCallSteps, steps - d),
+                                tile,
+                                tile_stride,
+                                begin > unit.row_begin || d > 0};
+            if (rows.end < unit.row_end || d + kCallSteps < steps) {
+              kernel.template multiply<false>(call);
+            } else {
+              kernel.gradient(call, {strip_k, dw.k, group + panel * gradient_stride, gradient_stride,
+                                     a.scale * dc.scale, half});
+            }
           }
-          if (rows.end < unit.row_end) continue;
-          T* out = group + (p * dw.k + k0) * kPanelWidth;
-          for (int i = 0; i < num_k; ++i) store_panel_row(tile + i * kPanelWidth, out + i * kPanelWidth);
         }
       }
     }
@@ -88,19 +134,19 @@ HWY_NOINLINE void grad_columns(const GemmUnit& unit, Range k, const RowSource& a
 
 // One unit: panels [panel_begin, panel_end) of one group's gradient, over all rows of the group; zero without
 // rows.
-template <typename T>
-void grad_unit(const GemmUnit& unit, const RowSource& a, const RowSource& dc, const WeightView& dw,
-               GmmScratch& scratch) {
+template <class Kernel>
+void grad_unit(const Kernel& kernel, const GemmUnit& unit, const RowSource& a, const RowSource& dc,
+               const WeightView& dw, GmmScratch& scratch) {
+  using T = typename Kernel::T;
   if (unit.row_begin == unit.row_end) {
     T* group = static_cast<T*>(dw.data) + unit.group * dw.group_elements();
-    std::fill(group + unit.panel_begin * dw.k * kPanelWidth, group + unit.panel_end * dw.k * kPanelWidth,
-              T{});
+    const int64_t panel = dw.panel_rows() * kPanelWidth;
+    std::fill(group + unit.panel_begin * panel, group + unit.panel_end * panel, T{});
     return;
   }
-  constexpr int64_t kColumns = kGradColumns / kTileRows * kTileRows;
-  for (int64_t k = 0; k < dw.k; k += kColumns) {
-    grad_columns<T>(unit, {k, std::min(k + kColumns, dw.k)}, a, dc, dw, scratch);
-  }
+  constexpr int64_t kColumns = kGradColumns / (2 * Kernel::kRows) * 2 * Kernel::kRows;
+  for (int64_t k = 0; k < dw.k; k += kColumns)
+    grad_columns(kernel, unit, {k, std::min(k + kColumns, dw.k)}, a, dc, dw, scratch);
 }
 
 }  // namespace HWY_NAMESPACE

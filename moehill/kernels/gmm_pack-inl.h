@@ -1,6 +1,9 @@
-// Packing for our grouped GEMM: rows of operands into strips of kTileRows, transposed blocks of weights into
-// panels, and results back into their storage. Works on vectors of at most 8 lanes. Include inside
-// HWY_NAMESPACE, once a target.
+// Packing for our grouped GEMM: rows of operands into strips, transposed blocks of weights into panels, and
+// results back into their storage. Works on vectors of at most 8 lanes. Include inside HWY_NAMESPACE, once a
+// target.
+//
+// A packed word is an f32, or two bf16 that are neighbours in the depth of the product, as they are stored:
+// Word is float or uint32_t.
 
 #if defined(MOEHILL_GMM_PACK_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_PACK_INL_H
@@ -10,6 +13,7 @@
 #endif
 
 #include <algorithm>
+#include <type_traits>
 
 #include "moehill/kernels/convert-inl.h"
 #include "moehill/kernels/gmm_tile-inl.h"
@@ -21,8 +25,11 @@ namespace HWY_NAMESPACE {
 using DU = hn::RebindToUnsigned<DP>;
 using VU = hn::Vec<DU>;
 
-HWY_INLINE VP low_half(VU pairs) { return hn::BitCast(DP(), hn::ShiftLeft<16>(pairs)); }
-HWY_INLINE VP high_half(VU pairs) { return hn::BitCast(DP(), hn::And(pairs, hn::Set(DU(), 0xffff0000u))); }
+// The halves of bf16 pairs, as the bits of f32.
+HWY_INLINE VU low_half(VU pairs) { return hn::ShiftLeft<16>(pairs); }
+HWY_INLINE VU high_half(VU pairs) { return hn::And(pairs, hn::Set(DU(), 0xffff0000u)); }
+
+inline uint32_t pair_of(bf16 low, bf16 high) { return low.bits | static_cast<uint32_t>(high.bits) << 16; }
 
 // 4 x 4 blocks of 32-bit lanes transposed within each 128 bits of v[0..3].
 template <class D = DU>
@@ -58,113 +65,171 @@ HWY_INLINE void load_transposed(const Row& row, VU* v) {
   }
 }
 
-// Strip of kTileRows rows for a product over their columns: out[k * kTileRows + i] = scale * row[i][k], k <
-// depth. A 32-bit word is one f32, or two neighbouring bf16. Writes up to kPart floats past its end (the next
-// strip, or slack, is written later).
-template <typename T>
-HWY_INLINE void pack_strip_transposed(const T* const* rows, int64_t depth, float scale,
-                                      float* HWY_RESTRICT out) {
-  const DP d;
-  constexpr int kGroups = (kTileRows + kPart - 1) / kPart;
-  constexpr int kPerWord = 4 / sizeof(T);
-  const VP factor = hn::Set(d, scale);
+// Depth of a strip: `values` of its rows, and as packed: a multiple of what a word holds, the others zero.
+struct StripDepth {
+  int64_t values, packed;
+};
+
+// Strip for a product over the columns of `rows`: out[d * kRows + i] = word d of row i. Of kRows rows the
+// first kGroups vectors of kPart are packed. Writes up to kPart words past its end (the next strip, or slack,
+// is written later).
+template <int kRows, int kGroups, typename Word, typename T>
+HWY_INLINE void pack_groups(const T* const* rows, const StripDepth& depth, Word* HWY_RESTRICT out) {
+  constexpr int kPerLane = 4 / sizeof(T);
+  constexpr bool kPairs = std::is_same_v<Word, uint32_t>;
   int64_t k = 0;
-  for (; k + kPart * kPerWord <= depth; k += kPart * kPerWord) {
+  for (; k + kPart * kPerLane <= depth.values; k += kPart * kPerLane) {
     VU v[kGroups * kPart];
     for (int g = 0; g < kGroups; ++g) {
       const auto row = [&](int i) {
-        return reinterpret_cast<const uint32_t*>(rows[std::min(g * kPart + i, kTileRows - 1)] + k);
+        return reinterpret_cast<const uint32_t*>(rows[std::min(g * kPart + i, kRows - 1)] + k);
       };
       load_transposed(row, v + g * kPart);
     }
     for (int j = 0; j < kPart; ++j) {
-      float* to = out + (k + j * kPerWord) * kTileRows;
+      uint32_t* to = reinterpret_cast<uint32_t*>(out) + (kPairs ? k / 2 + j : k + j * kPerLane) * kRows;
       for (int g = 0; g < kGroups; ++g) {
         const VU words = v[g * kPart + j];
-        if constexpr (kPerWord == 1) {
-          hn::StoreU(hn::Mul(factor, hn::BitCast(d, words)), d, to + g * kPart);
-        } else {
-          hn::StoreU(hn::Mul(factor, low_half(words)), d, to + g * kPart);
-        }
+        hn::StoreU(kPairs || kPerLane == 1 ? words : low_half(words), DU(), to + g * kPart);
       }
-      if constexpr (kPerWord == 2) {
-        for (int g = 0; g < kGroups; ++g) {
-          hn::StoreU(hn::Mul(factor, high_half(v[g * kPart + j])), d, to + kTileRows + g * kPart);
-        }
+      if constexpr (!kPairs && kPerLane == 2) {
+        for (int g = 0; g < kGroups; ++g)
+          hn::StoreU(high_half(v[g * kPart + j]), DU(), to + kRows + g * kPart);
       }
     }
   }
-  for (; k < depth; ++k) {
-    for (int i = 0; i < kTileRows; ++i) out[k * kTileRows + i] = scale * to_f32(rows[i][k]);
+  for (; k < depth.packed; k += kPairs ? 2 : 1) {
+    for (int i = 0; i < kRows; ++i) {
+      const T first = k < depth.values ? rows[i][k] : T{};
+      if constexpr (kPairs) {
+        out[k / 2 * kRows + i] = pair_of(first, k + 1 < depth.values ? rows[i][k + 1] : T{});
+      } else {
+        out[k * kRows + i] = to_f32(first);
+      }
+    }
   }
 }
 
-// Part of a strip for a product over rows: out[i] = scale * row[i] for kTileRows columns of which `columns`
-// exist.
-template <typename T>
-HWY_INLINE void pack_strip_row(const T* row, int64_t columns, float scale, float* HWY_RESTRICT out) {
-  const DP d;
-  constexpr int kGroups = (kTileRows + kPart - 1) / kPart;
+// The same of num_rows rows; what stands in place of the others is not said.
+template <int kRows, typename Word, typename T>
+HWY_INLINE void pack_strip_transposed(const T* const* rows, int num_rows, const StripDepth& depth,
+                                      Word* HWY_RESTRICT out) {
+  constexpr int kGroups = (kRows + kPart - 1) / kPart;
+  if (kGroups > 1 && num_rows <= kPart) return pack_groups<kRows, 1>(rows, depth, out);
+  pack_groups<kRows, kGroups>(rows, depth, out);
+}
+
+// Part of a strip (kWidth columns) or a panel row (16) for a product over rows: out[i] = column i of the row,
+// or of two rows as a pair. `columns` exist.
+template <int kWidth, typename Word, typename T>
+HWY_INLINE void pack_columns(const T* const* rows, int64_t columns, Word* HWY_RESTRICT out) {
+  constexpr int kGroups = (kWidth + kPart - 1) / kPart;
+  constexpr bool kPairs = std::is_same_v<Word, uint32_t>;
   if (columns >= kGroups * kPart) {
-    for (int g = 0; g < kGroups; ++g) {
-      hn::StoreU(hn::Mul(hn::Set(d, scale), load_part(row + g * kPart)), d, out + g * kPart);
+    for (int i = 0; i < kGroups * kPart; i += kPart) {
+      if constexpr (kPairs) {
+        const hn::Rebind<uint16_t, DP> du16;
+        const auto low = hn::LoadU(du16, reinterpret_cast<const uint16_t*>(rows[0] + i));
+        const auto high = hn::LoadU(du16, reinterpret_cast<const uint16_t*>(rows[1] + i));
+        hn::StoreU(hn::Or(hn::PromoteTo(DU(), low), hn::ShiftLeft<16>(hn::PromoteTo(DU(), high))), DU(),
+                   out + i);
+      } else {
+        hn::StoreU(load_part(rows[0] + i), DP(), out + i);
+      }
     }
   } else {
-    for (int i = 0; i < kTileRows; ++i) out[i] = i < columns ? scale * to_f32(row[i]) : 0.0f;
+    for (int i = 0; i < kWidth; ++i) {
+      const T first = i < columns ? rows[0][i] : T{};
+      if constexpr (kPairs) {
+        out[i] = pair_of(first, i < columns ? rows[1][i] : T{});
+      } else {
+        out[i] = to_f32(first);
+      }
+    }
   }
 }
 
-// One panel row of 16 columns from a row-major row, of which `columns` exist.
-template <typename T>
-HWY_INLINE void pack_panel_row(const T* row, int64_t columns, float scale, float* HWY_RESTRICT out) {
-  const DP d;
-  if (columns >= kPanelWidth) {
-    for (int i = 0; i < 16; i += kPart) {
-      hn::StoreU(hn::Mul(hn::Set(d, scale), load_part(row + i)), d, out + i);
-    }
-  } else {
-    for (int i = 0; i < 16; ++i) out[i] = i < columns ? scale * to_f32(row[i]) : 0.0f;
-  }
-}
-
-// out [16 columns][16] = transpose of 16 panel rows at `block`. A word of a bf16 panel is a pair of columns
-// (c, c + 8), so that half the words are transposed.
-template <typename T>
-HWY_INLINE void transpose_block(const T* block, float* HWY_RESTRICT out) {
-  constexpr int kWords = 16 * static_cast<int>(sizeof(T)) / 4;
+// out [16 columns][16] = transpose of 16 panel rows at `block`, as f32.
+HWY_INLINE void transpose_block(const float* block, float* HWY_RESTRICT out) {
   for (int r = 0; r < 16; r += kPart) {
-    for (int c = 0; c < kWords; c += kPart) {
+    for (int c = 0; c < 16; c += kPart) {
       VU v[kPart];
       load_transposed([&](int i) { return reinterpret_cast<const uint32_t*>(block + (r + i) * 16) + c; }, v);
-      for (int j = 0; j < kPart; ++j) {
-        if constexpr (sizeof(T) == 4) {
-          hn::StoreU(hn::BitCast(DP(), v[j]), DP(), out + (c + j) * 16 + r);
+      for (int j = 0; j < kPart; ++j) hn::StoreU(hn::BitCast(DP(), v[j]), DP(), out + (c + j) * 16 + r);
+    }
+  }
+}
+
+// The same of a bf16 panel, whose words are pairs of rows: out [8 pairs of columns][16 rows] as words, or
+// [16 columns][16 rows] as f32. Two neighbouring words are the 2 x 2 values of two rows and two columns: 64
+// bits that move as one, and are transposed by an exchange of their middle halves.
+HWY_INLINE void store_transposed(VU pairs, int row, int column, uint32_t* out) {
+  hn::StoreU(pairs, DU(), out + column / 2 * 16 + row);
+}
+HWY_INLINE void store_transposed(VU pairs, int row, int column, float* out) {
+  hn::StoreU(hn::BitCast(DP(), low_half(pairs)), DP(), out + column * 16 + row);
+  hn::StoreU(hn::BitCast(DP(), high_half(pairs)), DP(), out + (column + 1) * 16 + row);
+}
+
+template <typename Word, class D = DU>
+HWY_INLINE void transpose_block(const bf16* block, Word* HWY_RESTRICT out) {
+  const D d;
+  const uint32_t* words = reinterpret_cast<const uint32_t*>(block);
+  if constexpr (kPart == 1) {
+    for (int p = 0; p < 8; ++p) {
+      for (int c = 0; c < 16; c += 2) {
+        const uint32_t left = words[p * 16 + c], right = words[p * 16 + c + 1];
+        store_transposed(hn::Set(d, (left & 0xffffu) | (right << 16)), 2 * p, c, out);
+        store_transposed(hn::Set(d, (left >> 16) | (right & 0xffff0000u)), 2 * p + 1, c, out);
+      }
+    }
+  } else {
+    const hn::Repartition<uint64_t, D> d64;
+    const hn::Repartition<uint8_t, D> d8;
+    alignas(16) static constexpr uint8_t kMiddle[16] = {0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15};
+    const auto middle = LoadDup128(d8, kMiddle);
+    const auto exchanged = [&](auto v) { return BitCast(d, TableLookupBytes(BitCast(d8, v), middle)); };
+    for (int p = 0; p < 8; p += kPart / 2) {
+      for (int c = 0; c < 16; c += 4) {
+        const auto row = [&](int i) { return words + (p + i) * 16 + c; };
+        VU even, odd;
+        if constexpr (kPart == 8) {
+          const hn::Half<D> half;
+          even = Combine(d, LoadU(half, row(2)), LoadU(half, row(0)));
+          odd = Combine(d, LoadU(half, row(3)), LoadU(half, row(1)));
         } else {
-          hn::StoreU(low_half(v[j]), DP(), out + (c + j) * 16 + r);
-          hn::StoreU(high_half(v[j]), DP(), out + (c + j + 8) * 16 + r);
+          even = hn::LoadU(d, row(0));
+          odd = hn::LoadU(d, row(1));
         }
+        const auto a = BitCast(d64, even), b = BitCast(d64, odd);
+        store_transposed(exchanged(InterleaveLower(d64, a, b)), 2 * p, c, out);
+        store_transposed(exchanged(InterleaveUpper(d64, a, b)), 2 * p, c + 2, out);
       }
     }
   }
 }
 
-// The same where only `num_rows` panel rows exist; the others are taken as zero.
-template <typename T>
-HWY_NOINLINE void transpose_short_block(const T* block, int64_t num_rows, float* out) {
+// The same where only `num_rows` panel rows are stored; the others are taken as zero.
+template <typename T, typename Word>
+HWY_NOINLINE void transpose_short_block(const T* block, int64_t num_rows, Word* out) {
   alignas(64) T padded[256] = {};
   std::copy(block, block + num_rows * 16, padded);
   transpose_block(padded, out);
 }
 
-// One row of a tile into a weight panel's row.
-HWY_INLINE void store_panel_row(const float* tile_row, float* out) {
-  for (int c = 0; c < 16; c += kPart) hn::StoreU(hn::LoadU(DP(), tile_row + c), DP(), out + c);
+// One row of a tile, times `scale`, into a weight panel's row.
+HWY_INLINE void store_panel_row(const float* tile_row, float scale, float* out) {
+  for (int c = 0; c < 16; c += kPart)
+    hn::StoreU(hn::Mul(hn::Set(DP(), scale), hn::LoadU(DP(), tile_row + c)), DP(), out + c);
 }
-HWY_INLINE void store_panel_row(const float* tile_row, bf16* out) {
+
+// Two rows of a tile, the same, into the pairs of a bf16 panel.
+HWY_INLINE void store_panel_pair(const float* even_row, const float* odd_row, float scale, bf16* out) {
   const DU du;
-  for (int c = 0; c < 8; c += kPart) {
-    const auto even = round_bits(hn::LoadU(DP(), tile_row + c));
-    const auto odd = round_bits(hn::LoadU(DP(), tile_row + c + 8));
+  const VP factor = hn::Set(DP(), scale);
+  for (int c = 0; c < 16; c += kPart) {
+    const auto even = round_bits(hn::Mul(factor, hn::LoadU(DP(), even_row + c)));
+    const auto odd = round_bits(hn::Mul(factor, hn::LoadU(DP(), odd_row + c)));
     hn::StoreU(hn::Or(hn::ShiftRight<16>(even), hn::And(odd, hn::Set(du, 0xffff0000u))), du,
                reinterpret_cast<uint32_t*>(out) + c);
   }

@@ -1,9 +1,11 @@
-// The register tile of our grouped GEMM: kRows x 16 results in registers, one pass over a block of depth.
+// The register tile of our grouped GEMM on vectors of f32: kRows x 16 or 32 results in registers, one pass
+// over a block of depth.
 //
 // Shape: 16 columns are one panel row. With 8 lanes (AVX2) a tile of 6 x 16 takes 12 accumulators, two
 // vectors of B and one broadcast of A: 15 of 16 registers, 12 FMAs for 8 loads a step. With 16 lanes
-// (AVX-512) 12 x 16 takes 12 accumulators, which cover the latency of two FMA units; with 4 lanes (SSE4,
-// NEON) or 1 (scalar) 3 x 16. Include inside HWY_NAMESPACE, once a target.
+// (AVX-512) 12 x 32, two panels side by side, takes 24 accumulators, and 14 loads for 24 FMAs: with one panel
+// they would be 13 for 12, more than two a cycle. With 4 lanes (SSE4, NEON) or 1 (scalar) 3 x 16. Include
+// inside HWY_NAMESPACE, once a target.
 
 #if defined(MOEHILL_GMM_TILE_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_TILE_INL_H
@@ -14,6 +16,7 @@
 
 #include <hwy/highway.h>
 
+#include "moehill/kernels/tile_call.h"
 #include "moehill/tensor/weight_stack.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -24,75 +27,95 @@ namespace hn = hwy::HWY_NAMESPACE;
 inline constexpr int kLanes = HWY_LANES(float) < 16 ? HWY_LANES(float) : 16;
 using DF = hn::FixedTag<float, kLanes>;
 using VF = hn::Vec<DF>;
-inline constexpr int kTileVectors = 16 / kLanes;
+inline constexpr int kTileVectors = 16 / kLanes;  // of a panel row
 inline constexpr int kTileRows = kLanes == 16 ? 12 : kLanes == 8 ? 6 : 3;
+inline constexpr int kTilePanels = kLanes == 16 ? 2 : 1;
 
-// The two halves of 2 * kLanes bf16 values at p: `even` positions and `odd` positions, as f32.
-HWY_INLINE void widen_pairs(const bf16* p, VF& even, VF& odd) {
+// Panel rows that one load of a panel has: two of bf16 pairs.
+template <typename B>
+inline constexpr int kRowsOfLoad = static_cast<int>(4 / sizeof(B));
+
+// Loads a pointer anew, so that what it points to is loaded anew too: where no register is left to keep it.
+template <typename T>
+HWY_INLINE const T* same_place(const T* p) {
+  asm("" : "+r"(p));
+  return p;
+}
+
+// Lanes [v * kLanes, (v + 1) * kLanes) of row `half` of the panel rows at b.
+HWY_INLINE VF load_panel_row(const float* b, int v, int) { return hn::LoadU(DF(), b + v * kLanes); }
+HWY_INLINE VF load_panel_row(const bf16* b, int v, int half) {
   const hn::RebindToUnsigned<DF> du;
-  const DF df;
-  const auto pairs = hn::LoadU(du, reinterpret_cast<const uint32_t*>(p));
-  even = hn::BitCast(df, hn::ShiftLeft<16>(pairs));
-  odd = hn::BitCast(df, hn::And(pairs, hn::Set(du, 0xffff0000u)));
+  const auto pairs = hn::LoadU(du, reinterpret_cast<const uint32_t*>(b) + v * kLanes);
+  if (half == 0) return hn::BitCast(DF(), hn::ShiftLeft<16>(pairs));
+  // Tiles of up to 8 lanes have no register left for a mask.
+  const auto upper =
+      kLanes <= 8 ? hn::ShiftLeft<16>(hn::ShiftRight<16>(pairs)) : hn::And(pairs, hn::Set(du, 0xffff0000u));
+  return hn::BitCast(DF(), upper);
 }
 
-// One panel row of 16 columns in column order.
-HWY_INLINE void load_panel_row(const float* b, VF* v) {
-  const DF df;
-  for (int i = 0; i < kTileVectors; ++i) v[i] = hn::LoadU(df, b + i * kLanes);
-}
-template <class D = DF>
-HWY_INLINE void load_panel_row(const bf16* b, VF* v) {
-  const D df;
-  if constexpr (kLanes == 16) {
-    const hn::Half<D> dh;
-    const hn::RebindToUnsigned<decltype(dh)> du;
-    const auto pairs = hn::LoadU(du, reinterpret_cast<const uint32_t*>(b));
-    const auto even = hn::BitCast(dh, hn::ShiftLeft<16>(pairs));
-    const auto odd = hn::BitCast(dh, hn::And(pairs, hn::Set(du, 0xffff0000u)));
-    v[0] = Combine(df, odd, even);  // unqualified: the scalar target has none
-  } else {
-    for (int i = 0; i < kTileVectors / 2; ++i) widen_pairs(b + 2 * i * kLanes, v[i], v[i + kTileVectors / 2]);
-  }
-}
+// Distances of panels in B and in the sums. By value they travel in registers: a tile of few steps takes no
+// longer than reading a struct.
+struct PanelStrides {
+  int64_t b, c;
+};
 
-// c [kRows][16] (+)= sum over depth of a [depth][kTileRows] (row i of the strip at a[k * kTileRows + i])
-// times b [depth][16].
-template <int kRows, typename B>
-HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const B* HWY_RESTRICT b, int64_t depth,
-                       float* HWY_RESTRICT c, bool accumulate) {
+// c (+)= a b, of kRows x kPanels * 16. The depth of bf16 panels is even.
+template <int kRows, int kPanels, bool kStream, typename B>
+HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const B* HWY_RESTRICT b, PanelStrides stride,
+                       int64_t depth, float* HWY_RESTRICT c, bool accumulate) {
   const DF df;
-  VF sum[kRows][kTileVectors];
+  constexpr int kVectors = kPanels * kTileVectors;
+  VF sum[kRows][kVectors];
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kTileVectors; ++v) {
-      sum[i][v] = accumulate ? hn::Load(df, c + i * 16 + v * kLanes) : hn::Zero(df);
+    for (int v = 0; v < kVectors; ++v) {
+      const float* from = c + v / kTileVectors * stride.c + i * 16 + v % kTileVectors * kLanes;
+      sum[i][v] = accumulate ? hn::Load(df, from) : hn::Zero(df);
     }
   }
 #pragma GCC unroll 4
-  for (int64_t k = 0; k < depth; ++k) {
-    VF row[kTileVectors];
-    load_panel_row(b + k * 16, row);
-#pragma GCC unroll 12
-    for (int i = 0; i < kRows; ++i) {
-      const VF factor = hn::Set(df, a[k * kTileRows + i]);
+  for (int64_t k = 0; k < depth; k += kRowsOfLoad<B>) {
+    if constexpr (kStream) {
+#pragma GCC unroll 2
+      for (int p = 0; p < kPanels; ++p)
+        __builtin_prefetch(reinterpret_cast<const char*>(b + p * stride.b + k * 16) + kStreamAhead);
+    }
+#pragma GCC unroll 2
+    for (int half = 0; half < kRowsOfLoad<B>; ++half) {
+      const B* from = half == 0 ? b + k * 16 : same_place(b + k * 16);
+      VF row[kVectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < kTileVectors; ++v) sum[i][v] = hn::MulAdd(factor, row[v], sum[i][v]);
+      for (int v = 0; v < kVectors; ++v)
+        row[v] = load_panel_row(from + v / kTileVectors * stride.b, v % kTileVectors, half);
+#pragma GCC unroll 12
+      for (int i = 0; i < kRows; ++i) {
+        const VF factor = hn::Set(df, a[(k + half) * kTileRows + i]);
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) sum[i][v] = hn::MulAdd(factor, row[v], sum[i][v]);
+      }
     }
   }
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kTileVectors; ++v) hn::Store(sum[i][v], df, c + i * 16 + v * kLanes);
+    for (int v = 0; v < kVectors; ++v) {
+      hn::Store(sum[i][v], df, c + v / kTileVectors * stride.c + i * 16 + v % kTileVectors * kLanes);
+    }
   }
 }
 
-// The same for 1 to kTileRows rows.
-template <typename B, int kRows = kTileRows>
-HWY_INLINE void tile_rows(int rows, const float* a, const B* b, int64_t depth, float* c, bool accumulate) {
-  if (rows == kRows) return tile<kRows>(a, b, depth, c, accumulate);
-  if constexpr (kRows > 1) tile_rows<B, kRows - 1>(rows, a, b, depth, c, accumulate);
+// The same for 1 to kTileRows rows and 1 to kTilePanels panels.
+template <bool kStream, typename B, int kRows = kTileRows>
+HWY_INLINE void tile_rows(const TileCall<float, B>& call) {
+  if (call.rows == kRows) {
+    const PanelStrides stride{call.b_stride, call.c_stride};
+    if (kTilePanels == 1 || call.panels == 1)
+      return tile<kRows, 1, kStream>(call.a, call.b, stride, call.depth, call.c, call.accumulate);
+    return tile<kRows, kTilePanels, kStream>(call.a, call.b, stride, call.depth, call.c, call.accumulate);
+  }
+  if constexpr (kRows > 1) tile_rows<kStream, B, kRows - 1>(call);
 }
 
 }  // namespace HWY_NAMESPACE

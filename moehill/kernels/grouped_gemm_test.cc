@@ -8,12 +8,31 @@
 #include <vector>
 
 #include "moehill/base/rng.h"
+#include "moehill/kernels/dot_emulation.h"
 
 namespace moehill {
 namespace {
 
+// best: what this CPU runs. emulated_dot: bf16 by the emulated dot tile, on any CPU.
+enum class Kernels { best, widened, emulated_dot, ragged_dot };
+constexpr const char* kKernelNames[] = {"gmm", "gmm_widened", "gmm_emulated_dot", "ragged_dot"};
+
+std::unique_ptr<GroupedGemm> make_kernels(Kernels kernels, const GemmLimits& limits) {
+  switch (kernels) {
+    case Kernels::best:
+      return make_gmm(limits);
+    case Kernels::widened:
+      return make_gmm(limits, nullptr);
+    case Kernels::emulated_dot:
+      return make_gmm(limits, kEmulatedDotTile);
+    case Kernels::ragged_dot:
+      break;
+  }
+  return make_ragged_dot(limits);
+}
+
 struct Case {
-  bool own;  // gmm, else ragged_dot
+  Kernels kernels;
   DType dtype;
   int threads;
   int64_t k, n;
@@ -39,7 +58,7 @@ class GroupedGemmTest : public testing::TestWithParam<Case> {
     const int64_t groups = static_cast<int64_t>(p_.group_rows.size());
     const GemmLimits limits{groups, std::max<int64_t>(1, offset_.back()), std::max(p_.k, p_.n), p_.k * p_.n,
                             p_.threads};
-    gemm_ = p_.own ? make_gmm(limits) : make_ragged_dot(limits);
+    gemm_ = make_kernels(p_.kernels, limits);
     w_ = WeightStack(gemm_->layout(), groups, p_.k, p_.n, p_.dtype);
     for (int64_t g = 0; g < groups; ++g) {
       for (int64_t k = 0; k < p_.k; ++k) {
@@ -175,23 +194,31 @@ TEST_P(FusedSwigluTest, MatchesItsProducts) {
 
 // What ctest prints of a case.
 void PrintTo(const Case& c, std::ostream* out) {
-  *out << (c.own ? "gmm " : "ragged_dot ") << dtype_name(c.dtype) << " " << c.threads << " threads " << c.k
-       << "x" << c.n;
+  *out << kKernelNames[static_cast<int>(c.kernels)] << " " << dtype_name(c.dtype) << " " << c.threads
+       << " threads " << c.k << "x" << c.n;
 }
 
 std::string case_name(const testing::TestParamInfo<Case>& tested) {
   const Case& c = tested.param;
-  return fmt::format("{}_{}_{}threads_{}x{}_{}", c.own ? "gmm" : "ragged_dot", dtype_name(c.dtype), c.threads,
-                     c.k, c.n, tested.index);
+  return fmt::format("{}_{}_{}threads_{}x{}_{}", kKernelNames[static_cast<int>(c.kernels)],
+                     dtype_name(c.dtype), c.threads, c.k, c.n, tested.index);
+}
+
+// Kernels and types to test: only bf16 is multiplied in more than one way.
+std::vector<std::pair<Kernels, DType>> ways() {
+  return {{Kernels::best, DType::f32},       {Kernels::best, DType::bf16},
+          {Kernels::widened, DType::bf16},   {Kernels::emulated_dot, DType::bf16},
+          {Kernels::ragged_dot, DType::f32}, {Kernels::ragged_dot, DType::bf16}};
 }
 
 std::vector<Case> fused_cases() {
   std::vector<Case> all;
-  for (DType dtype : {DType::f32, DType::bf16}) {
+  for (const auto& [kernels, dtype] : ways()) {
+    if (kernels == Kernels::ragged_dot) continue;
     for (int threads : {1, 3}) {
-      all.push_back({true, dtype, threads, 45, 32, {3, 0, 1, 17, 0, 60}});
-      all.push_back({true, dtype, threads, 300, 160, {0, 33}});
-      all.push_back({true, dtype, threads, 2300, 16, {9}});
+      all.push_back({kernels, dtype, threads, 45, 32, {3, 0, 1, 17, 0, 60}});
+      all.push_back({kernels, dtype, threads, 300, 160, {0, 33}});
+      all.push_back({kernels, dtype, threads, 2300, 16, {9}});
     }
   }
   return all;
@@ -199,21 +226,86 @@ std::vector<Case> fused_cases() {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (bool own : {true, false}) {
-    for (DType dtype : {DType::f32, DType::bf16}) {
-      for (int threads : {1, 3}) {
-        all.push_back({own, dtype, threads, 45, 27, {3, 0, 1, 17, 0, 6}});
-        all.push_back({own, dtype, threads, 1, 1, {1}});
-        all.push_back({own, dtype, threads, 64, 48, {5, 12, 7}});
-        all.push_back({own, dtype, threads, 33, 160, {0, 0, 23}});
-        all.push_back({own, dtype, threads, 600, 37, {13, 40}});
-      }
-      all.push_back({own, dtype, 2, 19, 35, {1100, 3, 530}});  // several row blocks
-      all.push_back({own, dtype, 2, 2500, 21, {9, 2}});        // several depth blocks
-      all.push_back({own, dtype, 2, 23, 4200, {7}});
+  for (const auto& [kernels, dtype] : ways()) {
+    for (int threads : {1, 3}) {
+      all.push_back({kernels, dtype, threads, 45, 27, {3, 0, 1, 17, 0, 6}});
+      all.push_back({kernels, dtype, threads, 1, 1, {1}});
+      all.push_back({kernels, dtype, threads, 64, 48, {5, 12, 7}});
+      all.push_back({kernels, dtype, threads, 33, 160, {0, 0, 23}});
+      all.push_back({kernels, dtype, threads, 600, 37, {13, 40}});
     }
+    all.push_back({kernels, dtype, 2, 19, 35, {1100, 3, 530}});  // several row blocks
+    all.push_back({kernels, dtype, 2, 2500, 21, {9, 2}});        // several depth blocks
+    all.push_back({kernels, dtype, 2, 2065, 33, {29, 170}});     // gradients of two ranges of columns of A
+    all.push_back({kernels, dtype, 2, 23, 4200, {7}});
   }
   return all;
+}
+
+// The CPU's dot instruction and its emulation, in all three directions, bit for bit.
+TEST(DotKernels, TheCpusInstructionAndItsEmulationAgree) {
+  if (avx512_dot_tile() == nullptr) GTEST_SKIP() << "this CPU or system has no AVX512_BF16";
+  constexpr int64_t kDepth = 619, kColumns = 75;
+  const std::vector<int64_t> offset = {0, 31, 31, 200};
+  ThreadTeam team(2);
+  const GemmLimits limits{3, 200, kDepth, kDepth * kColumns, 2};
+  const Matrix x = random_matrix(200, kDepth, DType::bf16, 1),
+               dc = random_matrix(200, kColumns, DType::bf16, 2);
+  WeightStack w(WeightLayout::panels, 3, kDepth, kColumns, DType::bf16);
+  for (int64_t g = 0; g < 3; ++g) {
+    const Matrix values = random_matrix(kDepth, kColumns, DType::bf16, static_cast<uint32_t>(3 + g));
+    for (int64_t k = 0; k < kDepth; ++k) {
+      for (int64_t n = 0; n < kColumns; ++n) w.view().set(g, k, n, values.view().at(k, n));
+    }
+  }
+  std::vector<std::vector<float>> results;
+  for (const DotTile* tile : {avx512_dot_tile(), kEmulatedDotTile}) {
+    const std::unique_ptr<GroupedGemm> gemm = make_gmm(limits, tile);
+    Matrix c(200, kColumns, DType::f32), dx(200, kDepth, DType::f32);
+    WeightStack dw(WeightLayout::panels, 3, kDepth, kColumns, DType::bf16);
+    gemm->forward(team, offset, {x}, w, {c});
+    gemm->input_grad(team, offset, {dc}, w, dx, false);
+    gemm->weight_grad(team, offset, {x}, {dc}, dw);
+    std::vector<float>& all = results.emplace_back();
+    for (int64_t r = 0; r < 200; ++r) {
+      for (int64_t n = 0; n < kColumns; ++n) all.push_back(c.view().at(r, n));
+      for (int64_t k = 0; k < kDepth; ++k) all.push_back(dx.view().at(r, k));
+    }
+    const bf16* elements = static_cast<const bf16*>(dw.view().data);
+    for (int64_t i = 0; i < 3 * dw.view().group_elements(); ++i) all.push_back(to_f32(elements[i]));
+  }
+  EXPECT_EQ(results[0], results[1]);
+}
+
+// Sums close to the smallest normal number, where the dot instruction takes denormal operands and sums for
+// zero, keep the check's threshold; each row is off by little of its norm.
+TEST(DotKernels, FlushedDenormalsStayBelowTheThreshold) {
+  constexpr int64_t kRows = 20, kDepth = 400, kColumns = 48;
+  constexpr double kThreshold = 1e-2;
+  const Matrix values = random_matrix(kRows, kDepth, DType::f32, 1),
+               weights = random_matrix(kDepth, kColumns, DType::f32, 2);
+  Matrix x(kRows, kDepth, DType::bf16);
+  WeightStack w(WeightLayout::panels, 1, kDepth, kColumns, DType::bf16);
+  for (int64_t k = 0; k < kDepth; ++k) {
+    const float scale =
+        k % 7 == 3 ? 0x1p-128f : 0x1p-60f;  // denormal operands among those of the size of others
+    for (int64_t r = 0; r < kRows; ++r) x.view().set(r, k, scale * values.view().at(r, k));
+    for (int64_t n = 0; n < kColumns; ++n) w.view().set(0, k, n, 0x1p-62f * weights.view().at(k, n));
+  }
+  ThreadTeam team(1);
+  const std::vector<int64_t> offset = {0, kRows};
+  Matrix c(kRows, kColumns, DType::f32);
+  make_gmm({1, kRows, kDepth, kDepth * kColumns, 1}, kEmulatedDotTile)->forward(team, offset, {x}, w, {c});
+  for (int64_t r = 0; r < kRows; ++r) {
+    double error = 0, norm = 0;
+    for (int64_t n = 0; n < kColumns; ++n) {
+      double sum = 0;
+      for (int64_t k = 0; k < kDepth; ++k) sum += double{x.view().at(r, k)} * w.view().at(0, k, n);
+      error += (c.view().at(r, n) - sum) * (c.view().at(r, n) - sum);
+      norm += sum * sum;
+    }
+    EXPECT_LT(std::sqrt(error), kThreshold * std::sqrt(norm)) << "row " << r;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GroupedGemmTest, testing::ValuesIn(cases()), case_name);

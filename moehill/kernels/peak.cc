@@ -35,10 +35,12 @@ double fma_rounds(int64_t rounds, float* out) {
 // `rounds` register tiles of one block of depth, all operands in L1; returns their number of FLOPs. work: the
 // floats of measure_tile_peak(), zero.
 double tile_rounds(int64_t rounds, float* work) {
-  float* a = work + kTileRows * 16;
-  float* b = a + kCallDepth * kTileRows;
-  for (int64_t r = 0; r < rounds; ++r) tile<kTileRows>(a, b, kCallDepth, work, true);
-  return 2.0 * kTileRows * 16 * kCallDepth * static_cast<double>(rounds);
+  constexpr int64_t kSums = kTileRows * kTilePanels * 16, kDepth = kCallDepth / kTilePanels;
+  const float* a = work + kSums;
+  const float* b = a + kDepth * kTileRows;
+  for (int64_t r = 0; r < rounds; ++r)
+    tile_rows<false, float>({kTileRows, kTilePanels, a, b, kDepth * 16, kDepth, work, kTileRows * 16, true});
+  return 2.0 * static_cast<double>(kSums * kDepth * rounds);
 }
 
 float sum_floats(const float* p, int64_t n) {
@@ -174,7 +176,7 @@ double measure_fma_burst(ThreadTeam& team) {
 double measure_tile_peak(ThreadTeam& team) {
   constexpr int64_t kRounds = 8000;  // about 4 ms with 6 rows
   constexpr int64_t kFloats =
-      12 * 16 + kCallDepth * (12 + 16);  // tile, strip and block of the largest target
+      12 * 32 + kCallDepth * (12 + 16);  // tile, strip and block of the largest target
   std::vector<Buffer> memory(static_cast<size_t>(team.size()));
   for (Buffer& part : memory) part = Buffer(kFloats * sizeof(float));
   return best_of(3, [&] {

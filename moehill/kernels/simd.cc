@@ -4,6 +4,7 @@
 #include <hwy/targets.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cctype>
 
 #include "moehill/base/error.h"
@@ -17,10 +18,21 @@ std::string upper(std::string text) {
   return text;
 }
 
+// Not among Highway's targets.
+constexpr const char* kDotTarget = "AVX512_BF16";
+
+std::atomic<bool> without_dot{false};  // as Highway keeps its choice: for the process
+
 }  // namespace
+
+const DotTile* dot_tile() {
+  const bool avx512 = (hwy::SupportedTargets() & HWY_TARGETS & HWY_AVX3) != 0;
+  return avx512 && !without_dot.load() ? avx512_dot_tile() : nullptr;
+}
 
 std::vector<std::string> simd_targets() {
   std::vector<std::string> names;
+  if (dot_tile() != nullptr) names.push_back(kDotTarget);
   // Highway numbers better targets by lower bits.
   for (int64_t left = hwy::SupportedTargets() & HWY_TARGETS; left != 0; left &= left - 1) {
     names.push_back(upper(hwy::TargetName(left & -left)));
@@ -41,6 +53,7 @@ int64_t cpu_simd_targets() {
 void select_simd_target(const std::string& name) {
   cpu_simd_targets();
   hwy::SetSupportedTargetsForTest(0);
+  without_dot.store(false);
   if (name.empty()) return;
   const std::vector<std::string> names = simd_targets();
   const auto found = std::find(names.begin(), names.end(), upper(name));
@@ -48,8 +61,10 @@ void select_simd_target(const std::string& name) {
     throw input_error("SIMD target", name, fmt::format("{}", fmt::join(names, ", ")),
                       "leave MOEHILL_SIMD unset for the best");
   }
+  if (*found == kDotTarget) return;
+  without_dot.store(true);
   int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
-  for (auto it = names.begin(); it != found; ++it) targets &= targets - 1;
+  while (upper(hwy::TargetName(targets & -targets)) != *found) targets &= targets - 1;
   hwy::SetSupportedTargetsForTest(targets);
 }
 

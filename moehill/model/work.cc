@@ -40,8 +40,8 @@ class BlockWork {
       : p_(p), counts_(counts), device_(device), b_(to_double(static_cast<int64_t>(dtype_bytes(p.dtype)))) {
     find_rows();
     work_.weight_bytes =
-        b_ * to_double(routed_.groups * mlp_elements(p.hidden, p.mlp_dim, p.fused_w13).total() +
-                       mlp_elements(p.hidden, p.shared_dim, p.shared_fused).total());
+        b_ * to_double(routed_.groups * mlp_elements(p.hidden, p.mlp_dim, p.dtype, p.fused_w13).total() +
+                       mlp_elements(p.hidden, p.shared_dim, p.dtype, p.shared_fused).total());
   }
 
   DeviceWork make() {
@@ -114,7 +114,8 @@ class BlockWork {
     const int64_t columns = n == p_.hidden || !is_gate_up(mlp, n) ? n : 2 * mlp.width;
     work.flops += 2 * to_double(mlp.rows) * to_double(k == p_.hidden ? k : mlp.width) * to_double(columns);
     const int64_t groups = direction == GemmDirection::weight_grad ? mlp.groups : mlp.busy;
-    work.gemm_bytes += bytes(mlp.rows, k + n) + bytes(groups * k, round_up(n, kPanelWidth)) + extra_bytes;
+    work.gemm_bytes += bytes(mlp.rows, k + n) +
+                       bytes(groups * stored_panel_rows(k, p_.dtype), round_up(n, kPanelWidth)) + extra_bytes;
     work.gemms.push_back({direction, k, n, mlp.shared});
   }
   static bool is_gate_up(const Mlp& mlp, int64_t n) { return mlp.fused && n == gate_up_columns(mlp.width); }
@@ -267,10 +268,11 @@ const char* name_of(LinkOp op) {
   return kNames[static_cast<int>(op)];
 }
 
-MlpElements mlp_elements(int64_t hidden, int64_t width, bool fused) {
+MlpElements mlp_elements(int64_t hidden, int64_t width, DType dtype, bool fused) {
   if (width == 0) return {};
-  const int64_t up = hidden * round_up(fused ? gate_up_columns(width) : width, kPanelWidth);
-  return {{up, fused ? 0 : up}, width * round_up(hidden, kPanelWidth)};
+  const int64_t up_columns = round_up(fused ? gate_up_columns(width) : width, kPanelWidth);
+  const int64_t up = stored_panel_rows(hidden, dtype) * up_columns;
+  return {{up, fused ? 0 : up}, stored_panel_rows(width, dtype) * round_up(hidden, kPanelWidth)};
 }
 
 Range own_tokens(Spread spread, const PlanCounts& counts, int device) {

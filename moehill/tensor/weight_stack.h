@@ -2,9 +2,9 @@
 //
 // `row_major` is what CBLAS reads. `panels` is what our grouped GEMM reads and writes, for good: panel p
 // holds columns [16 p, 16 p + 16) of all K rows, row after row, so that a kernel streams it from one end to
-// the other. N is padded to whole panels with zero columns. In a bf16 panel the columns c and c + 8 of a row
-// lie side by side (positions 2c, 2c + 1): one 32-bit lane then widens to two f32 values with a shift and a
-// mask, and no shuffle.
+// the other. N is padded to whole panels with zero columns. In a bf16 panel the rows k and k + 1 (k even) of
+// a column lie side by side: a 32-bit lane is what a dot instruction multiplies, and widens to two f32 values
+// with a shift and a mask where there is none. K is padded to whole pairs with a zero row.
 //
 // A gate-up stack holds W1 and W3 in one matrix: 8 gate columns, 8 up columns, 8 gate columns ... so that a
 // panel has both factors of 8 SwiGLU results. Columns past M are zero.
@@ -28,11 +28,8 @@ inline int64_t gate_up_columns(int64_t mlp_dim) { return 2 * round_up(mlp_dim, k
 inline int64_t gate_column(int64_t m) { return m / kGateUpWidth * 2 * kGateUpWidth + m % kGateUpWidth; }
 inline int64_t up_column(int64_t m) { return gate_column(m) + kGateUpWidth; }
 
-// Position of column c (0 to 15) inside a panel's row.
-inline int64_t panel_position(DType dtype, int64_t c) {
-  if (dtype == DType::f32) return c;
-  return c < 8 ? 2 * c : 2 * (c - 8) + 1;
-}
+// Rows of a panel of K rows as it is stored.
+inline int64_t stored_panel_rows(int64_t k, DType dtype) { return dtype == DType::f32 ? k : round_up(k, 2); }
 
 // Does not own.
 struct WeightView {
@@ -44,14 +41,18 @@ struct WeightView {
   int64_t n = 0;
 
   int64_t num_panels() const { return (n + kPanelWidth - 1) / kPanelWidth; }
+  int64_t panel_rows() const { return stored_panel_rows(k, dtype); }
   int64_t group_elements() const {
-    return layout == WeightLayout::panels ? num_panels() * kPanelWidth * k : k * n;
+    return layout == WeightLayout::panels ? num_panels() * kPanelWidth * panel_rows() : k * n;
   }
   size_t bytes() const { return static_cast<size_t>(num_groups * group_elements()) * dtype_bytes(dtype); }
   int64_t index(int64_t group, int64_t row, int64_t column) const {
     if (layout == WeightLayout::row_major) return group * group_elements() + row * n + column;
-    return group * group_elements() + (column / kPanelWidth * k + row) * kPanelWidth +
-           panel_position(dtype, column % kPanelWidth);
+    const int64_t in_row = column % kPanelWidth, first = column / kPanelWidth * panel_rows();
+    const int64_t in_panels = dtype == DType::f32
+                                  ? (first + row) * kPanelWidth + in_row
+                                  : (first + row - row % 2) * kPanelWidth + 2 * in_row + row % 2;
+    return group * group_elements() + in_panels;
   }
   float at(int64_t group, int64_t row, int64_t column) const {
     const int64_t i = index(group, row, column);

@@ -28,18 +28,20 @@ INSTANTIATE_TEST_SUITE_P(Layouts, WeightStackOf,
                                   dtype_name(std::get<1>(test.param));
                          });
 
-// Every (group, row, column) has a place of its own inside the buffer; with padded columns counted, all
-// places are used.
+// Every (group, row, column) has a place of its own inside the buffer; with padded rows and columns counted,
+// all places are used.
 TEST_P(WeightStackOf, IndexIsABijection) {
   for (const int64_t n : {1, 7, 8, 9, 16, 17, 40, 48}) {
     const WeightStack stack = make(3, 5, n);
     const WeightView& view = stack.view();
     const bool panels = view.layout == WeightLayout::panels;
     const int64_t columns = panels ? view.num_panels() * kPanelWidth : n;
+    const int64_t rows = panels ? view.panel_rows() : 5;
+    EXPECT_EQ(rows, panels && view.dtype == DType::bf16 ? 6 : 5);
     std::vector<int> hits(static_cast<size_t>(3 * view.group_elements()), 0);
     EXPECT_EQ(view.bytes(), hits.size() * dtype_bytes(view.dtype));
     for (int64_t g = 0; g < 3; ++g) {
-      for (int64_t r = 0; r < 5; ++r) {
+      for (int64_t r = 0; r < rows; ++r) {
         for (int64_t c = 0; c < columns; ++c) {
           const int64_t i = view.index(g, r, c);
           ASSERT_GE(i, g * view.group_elements());
@@ -111,13 +113,17 @@ TEST(GateUp, ColumnsAlternateInBlocksOfEightAndPair) {
   }
 }
 
-// What the kernels rely on: one 32-bit lane of a bf16 panel holds the columns c and c + 8.
-TEST(Panels, ABf16LaneHoldsColumnsEightApart) {
-  for (int64_t c = 0; c < 8; ++c) {
-    EXPECT_EQ(panel_position(DType::bf16, c), 2 * c);
-    EXPECT_EQ(panel_position(DType::bf16, c + 8), 2 * c + 1);
-    EXPECT_EQ(panel_position(DType::f32, c + 8), c + 8);
+// What the kernels rely on: one 32-bit lane of a bf16 panel holds the rows k and k + 1 of a column.
+TEST(Panels, ABf16LaneHoldsTwoRowsOfAColumn) {
+  const WeightStack stack(WeightLayout::panels, 2, 7, 40, DType::bf16);
+  const WeightView& w = stack.view();
+  for (int64_t c = 0; c < kPanelWidth; ++c) {
+    EXPECT_EQ(w.index(0, 0, c), 2 * c);
+    EXPECT_EQ(w.index(0, 1, c), 2 * c + 1);
+    EXPECT_EQ(w.index(0, 6, c), 6 * kPanelWidth + 2 * c) << "its partner is the padding";
   }
+  EXPECT_EQ(w.index(0, 0, 16), 8 * kPanelWidth);
+  EXPECT_EQ(w.index(1, 0, 0), 3 * 8 * kPanelWidth);
 }
 
 // A kernel streams panel p from its first row to its last.

@@ -1,0 +1,79 @@
+// What the CPU's dot instruction for bf16 pairs computes, in plain C++: the body of the dot tile runs on it
+// on any CPU, bit for bit.
+//
+// By the manuals of vdpbf16ps, a lane adds the products of its pair to its sum one after the other, the upper
+// half first, each as a fused multiply-add in f32, rounded to nearest even. Denormal operands count as zero,
+// and a denormal sum becomes zero, whatever the rounding mode of the process is.
+#pragma once
+
+#include <bit>
+#include <cmath>
+
+#include "moehill/kernels/dot_tile-inl.h"
+#include "moehill/tensor/dtype.h"
+
+namespace moehill {
+
+inline float without_denormal(float value) {
+  return std::fpclassify(value) == FP_SUBNORMAL ? std::copysign(0.0f, value) : value;
+}
+
+inline float emulated_multiply_add(uint32_t a_bits, uint32_t b_bits, float sum) {
+  const float a = without_denormal(std::bit_cast<float>(a_bits));
+  const float b = without_denormal(std::bit_cast<float>(b_bits));
+  return without_denormal(std::fma(a, b, sum));
+}
+
+inline float emulated_dot(float sum, uint32_t a, uint32_t b) {
+  constexpr uint32_t kUpper = 0xffff0000u;
+  sum = emulated_multiply_add(a & kUpper, b & kUpper, without_denormal(sum));
+  return emulated_multiply_add(a << 16, b << 16, sum);
+}
+
+// By the manual of vcvtneps2bf16: to nearest even, denormals as zero, a NaN quiet.
+inline uint16_t emulated_bf16(float value) { return to_bf16(without_denormal(value)).bits; }
+
+struct EmulatedDotOps {
+  struct Sums {
+    float lane[16];
+  };
+  struct Words {
+    uint32_t lane[16];
+  };
+  static Sums zero() { return {}; }
+  static Sums load_sums(const float* p) { return copied<Sums>(p); }
+  static Words load_words(const uint32_t* p) { return copied<Words>(p); }
+  static void store_sums(float* p, const Sums& v) {
+    for (int i = 0; i < 16; ++i) p[i] = v.lane[i];
+  }
+  static void store_words(uint32_t* p, const Words& v) {
+    for (int i = 0; i < 16; ++i) p[i] = v.lane[i];
+  }
+  static Words rounded(const Sums& low, const Sums& high, float scale) {
+    Words v;
+    for (int i = 0; i < 16; ++i)
+      v.lane[i] = emulated_bf16(low.lane[i] * scale) | uint32_t{emulated_bf16(high.lane[i] * scale)} << 16;
+    return v;
+  }
+  static Words broadcast(uint32_t word) {
+    Words v;
+    for (uint32_t& lane : v.lane) lane = word;
+    return v;
+  }
+  static Sums dot(Sums sums, const Words& a, const Words& b) {
+    for (int i = 0; i < 16; ++i) sums.lane[i] = emulated_dot(sums.lane[i], a.lane[i], b.lane[i]);
+    return sums;
+  }
+
+ private:
+  template <class V, typename T>
+  static V copied(const T* p) {
+    V v;
+    for (int i = 0; i < 16; ++i) v.lane[i] = p[i];
+    return v;
+  }
+};
+
+inline constexpr const DotTile* kEmulatedDotTile = &kDotTileOf<EmulatedDotOps>;
+
+}  // namespace moehill

@@ -1,0 +1,91 @@
+// The body of the dot tile on the vectors of `Ops`, which is either the CPU's instructions or their
+// emulation. Include where the compiler may use these instructions.
+//
+// Ops: Sums and Words, each a panel row of 16 lanes; zero(), load_sums(), store_sums(), load_words(),
+// store_words(), broadcast() of a word, dot(sums, a, b), and rounded(low, high, scale): both times scale, as
+// bf16 pairs.
+#pragma once
+
+#include "moehill/kernels/dot_tile.h"
+
+namespace moehill {
+
+// Loads sums or begins them, and adds the products.
+template <class Ops, int kRows, int kPanels, bool kStream>
+[[gnu::always_inline]] inline void add_products(const DotCall& call,
+                                                typename Ops::Sums (&sum)[kRows][kPanels]) {
+#pragma GCC unroll 12
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p)
+      sum[i][p] = call.accumulate ? Ops::load_sums(call.c + p * call.c_stride + i * 16) : Ops::zero();
+  }
+  const uint32_t* a = call.a;
+  const uint32_t* b = call.b;
+  const int64_t b_stride = call.b_stride;
+#pragma GCC unroll 4
+  for (int64_t d = call.depth; d > 0; --d, a += kDotRows, b += 16) {
+    typename Ops::Words row[kPanels];
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) {
+      if constexpr (kStream)
+        __builtin_prefetch(reinterpret_cast<const char*>(b + p * b_stride) + kStreamAhead);
+      row[p] = Ops::load_words(b + p * b_stride);
+    }
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i) {
+      const typename Ops::Words factor = Ops::broadcast(a[i]);
+#pragma GCC unroll 2
+      for (int p = 0; p < kPanels; ++p) sum[i][p] = Ops::dot(sum[i][p], factor, row[p]);
+    }
+  }
+}
+
+template <class Ops, int kRows, int kPanels, bool kStream>
+[[gnu::noinline]] void dot_sums(const DotCall& call) {
+  typename Ops::Sums sum[kRows][kPanels];
+  add_products<Ops, kRows, kPanels, kStream>(call, sum);
+#pragma GCC unroll 12
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) Ops::store_sums(call.c + p * call.c_stride + i * 16, sum[i][p]);
+  }
+}
+
+template <class Ops, int kRows, int kPanels>
+[[gnu::noinline]] void dot_gradient(const DotCall& call, const GradientPlace& place) {
+  typename Ops::Sums sum[kRows][kPanels];
+  add_products<Ops, kRows, kPanels, false>(call, sum);
+#pragma GCC unroll 6
+  for (int i = 0; i < kRows; i += 2) {
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) {
+      const typename Ops::Sums second = i + 1 < kRows ? sum[i + 1 < kRows ? i + 1 : i][p] : Ops::zero();
+      Ops::store_words(place.out + p * place.stride + i * 8, Ops::rounded(sum[i][p], second, place.scale));
+    }
+  }
+}
+
+template <class Ops, int kRows = kDotRows>
+void any_dot_sums(const DotCall& call, bool stream) {
+  if (call.rows == kRows) {
+    const bool wide = call.panels == kDotPanels;
+    if (stream) return wide ? dot_sums<Ops, kRows, 2, true>(call) : dot_sums<Ops, kRows, 1, true>(call);
+    return wide ? dot_sums<Ops, kRows, 2, false>(call) : dot_sums<Ops, kRows, 1, false>(call);
+  }
+  if constexpr (kRows > 1) any_dot_sums<Ops, kRows - 1>(call, stream);
+}
+
+template <class Ops, int kRows = kDotRows>
+void any_dot_gradient(const DotCall& call, const GradientPlace& place) {
+  if (call.rows == kRows) {
+    if (call.panels == kDotPanels) return dot_gradient<Ops, kRows, 2>(call, place);
+    return dot_gradient<Ops, kRows, 1>(call, place);
+  }
+  if constexpr (kRows > 1) any_dot_gradient<Ops, kRows - 1>(call, place);
+}
+
+template <class Ops>
+inline constexpr DotTile kDotTileOf{any_dot_sums<Ops>, any_dot_gradient<Ops>};
+
+}  // namespace moehill

@@ -1,0 +1,99 @@
+// The two ways in which our grouped GEMM multiplies packed operands: by vectors of f32, to which bf16 is
+// widened, and by dot products of bf16 pairs. Include inside HWY_NAMESPACE, once a target.
+
+#if defined(MOEHILL_GMM_KERNEL_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef MOEHILL_GMM_KERNEL_INL_H
+#undef MOEHILL_GMM_KERNEL_INL_H
+#else
+#define MOEHILL_GMM_KERNEL_INL_H
+#endif
+
+#include "moehill/kernels/dot_tile.h"
+#include "moehill/kernels/gmm_pack-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace moehill {
+namespace HWY_NAMESPACE {
+
+// Rows k of a gradient of num_rows rows: panel p of it begins at panel + p * stride. half: room for a row of
+// each panel that has to wait for the next tile.
+template <typename T>
+struct GradientRows {
+  Range k;
+  int64_t num_rows;
+  T* panel;
+  int64_t stride;
+  float scale;
+  float* half;
+};
+
+// Sums of a tile's panel p, [k.size()][16], into the gradient.
+HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<float>& rows) {
+  float* panel = rows.panel + p * rows.stride;
+  for (int64_t row = rows.k.begin; row < rows.k.end; ++row, tile += kPanelWidth)
+    store_panel_row(tile, rows.scale, panel + row * kPanelWidth);
+}
+// The same in pairs. A tile that ends within a pair leaves the first row of it for the next tile.
+HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<bf16>& rows) {
+  alignas(64) static constexpr float kZeros[kPanelWidth] = {};
+  bf16* panel = rows.panel + p * rows.stride;
+  float* half = rows.half + p * kPanelWidth;
+  for (int64_t row = rows.k.begin; row < rows.k.end; ++row, tile += kPanelWidth) {
+    if (row % 2 == 1) {
+      store_panel_pair(row > rows.k.begin ? tile - kPanelWidth : half, tile, rows.scale,
+                       panel + (row - 1) * kPanelWidth);
+    } else if (row + 1 == rows.num_rows) {
+      store_panel_pair(tile, kZeros, rows.scale, panel + row * kPanelWidth);
+    } else if (row + 1 == rows.k.end) {
+      std::copy(tile, tile + kPanelWidth, half);
+    }
+  }
+}
+
+// T: what operands and weights are stored as. Word: what they are packed to, kDepth values of the depth.
+template <typename Stored>
+struct VectorKernel {
+  using T = Stored;
+  using Word = float;
+  static constexpr int kRows = kTileRows, kPanels = kTilePanels, kDepth = 1;
+
+  template <bool kStream, typename B>
+  HWY_INLINE void multiply(const TileCall<float, B>& call) const {
+    tile_rows<kStream>(call);
+  }
+
+  // The product, and its sums as rows of a gradient.
+  HWY_INLINE void gradient(const TileCall<float, float>& call, const GradientRows<T>& rows) const {
+    tile_rows<false>(call);
+    for (int p = 0; p < call.panels; ++p) store_gradient(call.c + p * call.c_stride, p, rows);
+  }
+};
+
+struct DotKernel {
+  using T = bf16;
+  using Word = uint32_t;
+  static constexpr int kRows = kDotRows, kPanels = kDotPanels, kDepth = 2;
+
+  const DotTile& tile;
+
+  template <bool kStream>
+  HWY_INLINE void multiply(const DotCall& call) const {
+    tile.sums(call, kStream);
+  }
+
+  HWY_INLINE void gradient(const DotCall& call, const GradientRows<bf16>& rows) const {
+    uint32_t* out = reinterpret_cast<uint32_t*>(rows.panel + rows.k.begin * kPanelWidth);
+    tile.gradient(call, {out, rows.stride / 2, rows.scale});
+  }
+};
+
+// Depth of a product as its operands are packed: whole pairs where weights lie in pairs.
+template <class Kernel>
+HWY_INLINE int64_t packed_depth(int64_t depth) {
+  return stored_panel_rows(depth, dtype_of<typename Kernel::T>);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace moehill
+HWY_AFTER_NAMESPACE();
+#endif
