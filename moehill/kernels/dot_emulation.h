@@ -8,7 +8,9 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 
+#include "moehill/kernels/amx_tile-inl.h"
 #include "moehill/kernels/dot_tile-inl.h"
 #include "moehill/tensor/dtype.h"
 
@@ -75,5 +77,55 @@ struct EmulatedDotOps {
 };
 
 inline constexpr const DotTile* kEmulatedDotTile = &kDotTileOf<EmulatedDotOps>;
+
+// AMX's tiles. By the manual of tdpbf16ps, the products of a row of A with a column of B are summed apart for
+// the lower and the upper halves of the pairs, in the order of the steps and beginning at zero, by fused
+// multiply-adds as above; then the two sums are added, and what they make to C. Each time denormals become
+// zero.
+struct EmulatedTileOps {
+  struct Tile {
+    uint32_t word[16][16];
+  };
+  static inline thread_local Tile tile[8];
+  static inline thread_local int num_steps = 0;
+
+  static void begin(int steps) { num_steps = steps; }
+  static void end() { num_steps = 0; }
+  template <int kTile>
+  static void zero() {
+    tile[kTile] = {};
+  }
+  template <int kTile>
+  static void load(const void* p) {
+    const int rows = kTile >= 6 ? num_steps : 16, words = kTile == 4 || kTile == 5 ? num_steps : 16;
+    for (int r = 0; r < rows; ++r)
+      std::memcpy(tile[kTile].word[r], static_cast<const char*>(p) + r * 64, 4 * static_cast<size_t>(words));
+  }
+  template <int kTile>
+  static void store(float* p) {
+    for (int r = 0; r < 16; ++r) {
+      for (int c = 0; c < 16; ++c) p[r * 16 + c] = std::bit_cast<float>(tile[kTile].word[r][c]);
+    }
+  }
+  template <int kC, int kA, int kB>
+  static void dot() {
+    for (int r = 0; r < 16; ++r) {
+      for (int c = 0; c < 16; ++c) {
+        float low = 0, high = 0;
+        for (int s = 0; s < num_steps; ++s) {
+          const uint32_t a = tile[kA].word[r][s], b = tile[kB].word[s][c];
+          low = emulated_multiply_add(a << 16, b << 16, low);
+          high = emulated_multiply_add(a & 0xffff0000u, b & 0xffff0000u, high);
+        }
+        uint32_t& sum = tile[kC].word[r][c];
+        const float products = without_denormal(low + high);
+        sum =
+            std::bit_cast<uint32_t>(without_denormal(without_denormal(std::bit_cast<float>(sum)) + products));
+      }
+    }
+  }
+};
+
+inline constexpr AmxTile kEmulatedAmxTile = amx_sums<EmulatedTileOps>;
 
 }  // namespace moehill

@@ -5,7 +5,7 @@
 // and a broadcast of A, 14 loads for 24 instructions.
 #pragma once
 
-#include "moehill/kernels/tile_call.h"
+#include "moehill/kernels/amx_tile.h"
 
 namespace moehill {
 
@@ -26,6 +26,12 @@ struct DotTile {
   void (*sums)(const DotCall& call, bool stream);  // stream: the panels come from memory
   void (*gradient)(const DotCall& call,
                    const GradientPlace& place);  // call.c is read if `accumulate`, and not written
+};
+
+// What multiplies bf16 pairs: the first that is not null; without either bf16 is widened to f32.
+struct PairTiles {
+  AmxTile amx = nullptr;
+  const DotTile* dot = nullptr;
 };
 
 // The tile by vdpbf16ps, or null where the CPU or the system has none. x86/ has it, any_cpu/ stands in.

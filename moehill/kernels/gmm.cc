@@ -51,13 +51,14 @@ void forward_typed(UnitQueue& queue, const RowSource& a, const WeightView& w, co
   }
 }
 
-void forward_dot(const DotTile& tile, UnitQueue& queue, const RowSource& a, const WeightView& w,
-                 const ProductBlocks& sizes, const ForwardOutput& out, GmmScratch& scratch) {
+template <class Kernel>
+void forward_pairs(const Kernel& kernel, UnitQueue& queue, const RowSource& a, const WeightView& w,
+                   const ProductBlocks& sizes, const ForwardOutput& out, GmmScratch& scratch) {
   const UnitDepth depth{w.k, w.panel_rows(), sizes.depth,
-                        std::min(sizes.depth, kDotDepth * sizes.call_depth)};
+                        std::min(sizes.depth, kPairDepth * sizes.call_depth)};
   while (const GemmUnit* unit = queue.take()) {
     const bf16* group = static_cast<const bf16*>(w.data) + unit->group * w.group_elements();
-    forward_unit(DotKernel{tile}, *unit, a, depth, sizes, PairBlocks{{group, w.panel_rows()}}, out, scratch);
+    forward_unit(kernel, *unit, a, depth, sizes, PairBlocks{{group, w.panel_rows()}}, out, scratch);
   }
 }
 
@@ -66,7 +67,8 @@ template <class Kernel, typename Out, bool kAdd>
 void input_grad_to(const Kernel& kernel, UnitQueue& queue, const RowSource& dc, const WeightView& w,
                    const ProductBlocks& sizes, const MatView& da, GmmScratch& scratch) {
   using T = typename Kernel::T;
-  const int64_t call = round_up(sizes.call_depth * Kernel::kDepth / 2 / Kernel::kPanels, kPanelWidth);
+  const int64_t call =
+      round_up(sizes.call_depth * Kernel::kDepth / 2 / Kernel::kPanels, kPanelWidth * Kernel::kDepth);
   const UnitDepth depth{w.n, packed_depth<Kernel>(w.n), sizes.depth, std::min(call, sizes.depth)};
   const StoreTiles<Out, kAdd> output{da, dc.scale};
   while (const GemmUnit* unit = queue.take()) {
@@ -89,33 +91,42 @@ void input_grad_by(const Kernel& kernel, UnitQueue& queue, const RowSource& dc, 
 
 int tile_rows_of_target() { return kTileRows; }
 
-// dot: the tile for bf16, or null to widen.
-void forward_units(const DotTile* dot, UnitQueue& queue, const RowSource& a, const WeightView& w,
+// Calls body(kernel) with what multiplies bf16.
+template <class Body>
+void with_bf16_kernel(const PairTiles& tiles, const Body& body) {
+  if (tiles.amx != nullptr) return body(AmxKernel{tiles.amx});
+  if (tiles.dot != nullptr) return body(DotKernel{*tiles.dot});
+  body(VectorKernel<bf16>{});
+}
+
+void forward_units(const PairTiles& tiles, UnitQueue& queue, const RowSource& a, const WeightView& w,
                    const ProductBlocks& sizes, const ForwardOutput& out, GmmScratch& scratch) {
   if (w.dtype == DType::f32) return forward_typed<float>(queue, a, w, sizes, out, scratch);
-  if (dot != nullptr) return forward_dot(*dot, queue, a, w, sizes, out, scratch);
-  forward_typed<bf16>(queue, a, w, sizes, out, scratch);
-}
-
-void input_grad_units(const DotTile* dot, UnitQueue& queue, const RowSource& dc, const WeightView& w,
-                      const ProductBlocks& sizes, const MatView& da, bool accumulate, GmmScratch& scratch) {
-  if (w.dtype == DType::f32)
-    return input_grad_by(VectorKernel<float>{}, queue, dc, w, sizes, da, accumulate, scratch);
-  if (dot != nullptr) return input_grad_by(DotKernel{*dot}, queue, dc, w, sizes, da, accumulate, scratch);
-  input_grad_by(VectorKernel<bf16>{}, queue, dc, w, sizes, da, accumulate, scratch);
-}
-
-void weight_grad_units(const DotTile* dot, UnitQueue& queue, const RowSource& a, const RowSource& dc,
-                       const WeightView& dw, GmmScratch& scratch) {
-  while (const GemmUnit* unit = queue.take()) {
-    if (dw.dtype == DType::f32) {
-      grad_unit(VectorKernel<float>{}, *unit, a, dc, dw, scratch);
-    } else if (dot != nullptr) {
-      grad_unit(DotKernel{*dot}, *unit, a, dc, dw, scratch);
+  with_bf16_kernel(tiles, [&](const auto& kernel) {
+    if constexpr (std::is_same_v<decltype(kernel), const VectorKernel<bf16>&>) {
+      forward_typed<bf16>(queue, a, w, sizes, out, scratch);
     } else {
-      grad_unit(VectorKernel<bf16>{}, *unit, a, dc, dw, scratch);
+      forward_pairs(kernel, queue, a, w, sizes, out, scratch);
     }
-  }
+  });
+}
+
+void input_grad_units(const PairTiles& tiles, UnitQueue& queue, const RowSource& dc, const WeightView& w,
+                      const ProductBlocks& sizes, const MatView& da, bool accumulate, GmmScratch& scratch) {
+  const auto compute = [&](const auto& kernel) {
+    input_grad_by(kernel, queue, dc, w, sizes, da, accumulate, scratch);
+  };
+  if (w.dtype == DType::f32) return compute(VectorKernel<float>{});
+  with_bf16_kernel(tiles, compute);
+}
+
+void weight_grad_units(const PairTiles& tiles, UnitQueue& queue, const RowSource& a, const RowSource& dc,
+                       const WeightView& dw, GmmScratch& scratch) {
+  const auto compute = [&](const auto& kernel) {
+    while (const GemmUnit* unit = queue.take()) grad_unit(kernel, *unit, a, dc, dw, scratch);
+  };
+  if (dw.dtype == DType::f32) return compute(VectorKernel<float>{});
+  with_bf16_kernel(tiles, compute);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -133,7 +144,7 @@ HWY_EXPORT(forward_units);
 HWY_EXPORT(input_grad_units);
 HWY_EXPORT(weight_grad_units);
 
-constexpr int64_t kMaxTileRows = 12;  // over all targets
+constexpr int64_t kMaxTileRows = 32;  // over all targets
 constexpr int64_t kLineFloats = 16;
 
 // Floats of each part of one thread's work space, for the largest problem.
@@ -172,8 +183,11 @@ ScratchSizes scratch_sizes(const GemmLimits& limits) {
 
 class Gmm final : public GroupedGemm {
  public:
-  Gmm(const GemmLimits& limits, const DotTile* dot)
-      : limits_(limits), dot_(dot), memory_(gmm_workspace_bytes(limits)), queue_(limits, limits.blocks.bt) {
+  Gmm(const GemmLimits& limits, const PairTiles& tiles)
+      : limits_(limits),
+        tiles_(tiles),
+        memory_(gmm_workspace_bytes(limits)),
+        queue_(limits, limits.blocks.bt) {
     const ScratchSizes sizes = scratch_sizes(limits);
     float* at = static_cast<float*>(memory_.data());
     for (int i = 0; i < limits.num_threads; ++i, at += sizes.total()) {
@@ -190,7 +204,7 @@ class Gmm final : public GroupedGemm {
     scratch_.front().polling = &team;
     fill_queue(team, groups, w, w.num_panels(), w.k, sizes);
     team.run([&](int i) {
-      HWY_DYNAMIC_DISPATCH(forward_units)(dot_, queue_, a, w, sizes, out, scratch_[static_cast<size_t>(i)]);
+      HWY_DYNAMIC_DISPATCH(forward_units)(tiles_, queue_, a, w, sizes, out, scratch_[static_cast<size_t>(i)]);
     });
   }
 
@@ -201,7 +215,7 @@ class Gmm final : public GroupedGemm {
     fill_queue(team, groups, w, (w.k + kPanelWidth - 1) / kPanelWidth, w.n, sizes);
     team.run([&](int i) {
       HWY_DYNAMIC_DISPATCH(input_grad_units)
-      (dot_, queue_, dc, w, sizes, da, accumulate, scratch_[static_cast<size_t>(i)]);
+      (tiles_, queue_, dc, w, sizes, da, accumulate, scratch_[static_cast<size_t>(i)]);
     });
   }
 
@@ -219,7 +233,7 @@ class Gmm final : public GroupedGemm {
                  .keep_empty = true},
                 team.size());
     team.run([&](int i) {
-      HWY_DYNAMIC_DISPATCH(weight_grad_units)(dot_, queue_, a, dc, dw, scratch_[static_cast<size_t>(i)]);
+      HWY_DYNAMIC_DISPATCH(weight_grad_units)(tiles_, queue_, a, dc, dw, scratch_[static_cast<size_t>(i)]);
     });
   }
 
@@ -255,7 +269,7 @@ class Gmm final : public GroupedGemm {
   }
 
   GemmLimits limits_;
-  const DotTile* dot_;
+  PairTiles tiles_;
   Buffer memory_;
   UnitQueue queue_;
   int64_t num_units_ = 0;
@@ -271,10 +285,10 @@ size_t gmm_workspace_bytes(const GemmLimits& limits) {
 
 int gmm_tile_rows() { return HWY_DYNAMIC_DISPATCH(tile_rows_of_target)(); }
 
-std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits) { return make_gmm(limits, dot_tile()); }
+std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits) { return make_gmm(limits, pair_tiles()); }
 
-std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits, const DotTile* dot) {
-  return std::make_unique<Gmm>(limits, dot);
+std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits, const PairTiles& tiles) {
+  return std::make_unique<Gmm>(limits, tiles);
 }
 
 }  // namespace moehill

@@ -53,9 +53,13 @@ void pack_rows(const RowSource& source, const GemmUnit& unit, const UnitDepth& d
       const int64_t part = std::min(depth.call, packed - c * depth.call), begin = k0 + c * depth.call;
       strip_rows<Kernel::kRows, T>(source, r, unit.row_end, begin, scratch.zeros, rows);
       const int num_rows = static_cast<int>(std::min<int64_t>(Kernel::kRows, unit.row_end - r));
-      pack_strip_transposed<Kernel::kRows>(
-          rows, num_rows, {std::min(part, depth.values - begin), part},
-          out + c * chunk_stride + s * Kernel::kRows * part / Kernel::kDepth);
+      const StripDepth strip{std::min(part, depth.values - begin), part};
+      auto* to = out + c * chunk_stride + s * strip_words<Kernel>(part / Kernel::kDepth);
+      if constexpr (Kernel::kBlock == 1) {
+        pack_strip_transposed<Kernel::kRows>(rows, num_rows, strip, to);
+      } else {
+        pack_strip_blocks<Kernel::kRows, Kernel::kBlock>(rows, num_rows, strip, to);
+      }
     }
   }
 }
@@ -268,7 +272,7 @@ HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const
       float* sums = scratch.c + (deep ? (pass - unit.panel_begin) * strips * tile_floats : 0);
       for (int64_t k = 0; k < packed; k += depth.call) {
         const int64_t part = std::min(depth.call, packed - k);
-        const int64_t strip_words = kRows * part / Kernel::kDepth;
+        const int64_t words = strip_words<Kernel>(part / Kernel::kDepth);
         const bool last = base + k + part == depth.all;
         const auto* strips_a =
             reinterpret_cast<const typename Kernel::Word*>(scratch.a) + k / depth.call * chunk_stride;
@@ -285,8 +289,8 @@ HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const
               float* tile = sums + ((panel - pass) * strips + s) * tile_floats;
               blocks.prefetch(next, s, strips);
               kernel.template multiply<Blocks::kStream>(
-                  TileCall{num_rows, static_cast<int>(place.panels), strips_a + s * strip_words, b.data,
-                           b.stride, part / Kernel::kDepth, tile, strips * tile_floats, base + k > 0});
+                  TileCall{num_rows, static_cast<int>(place.panels), strips_a + s * words, b.data, b.stride,
+                           part / Kernel::kDepth, tile, strips * tile_floats, base + k > 0});
               if (!last) continue;
               for (int64_t p = 0; p < place.panels; ++p)
                 output.finish(tile + p * strips * tile_floats, row, num_rows, panel + p);

@@ -56,6 +56,26 @@ void pack_columns_a(const RowSource& source, Range rows, Range columns, int64_t 
   }
 }
 
+// The same with kBlock steps of a column side by side: they are packed as above, and then transposed.
+template <class Kernel>
+void pack_blocks_a(const RowSource& source, Range rows, Range columns, int64_t strip_stride,
+                   GmmScratch& scratch) {
+  constexpr int kRows = Kernel::kRows, kBlock = Kernel::kBlock;
+  const bf16* pointers[2];
+  alignas(64) uint32_t words[kBlock * kRows];
+  for (int64_t d = 0; d < num_steps<Kernel>(rows); d += kBlock) {
+    uint32_t* out = reinterpret_cast<uint32_t*>(scratch.a) + d * kRows;
+    for (int64_t k = columns.begin; k < columns.end; k += kRows, out += strip_stride) {
+      for (int i = 0; i < kBlock; ++i) {
+        step_rows<Kernel>(source, rows, d + i, scratch.zeros, pointers);
+        for (auto& pointer : pointers) pointer += k;
+        pack_columns<kRows>(pointers, columns.end - k, words + i * kRows);
+      }
+      transpose_words<kBlock, kRows>(words, out);
+    }
+  }
+}
+
 // Panels of dC: panel p (from panel_begin), step d at b + (p * steps + d) * 16.
 template <class Kernel>
 void pack_columns_b(const RowSource& source, Range rows, const GemmUnit& unit, GmmScratch& scratch) {
@@ -79,7 +99,7 @@ HWY_NOINLINE void grad_columns(const Kernel& kernel, const GemmUnit& unit, Range
   using T = typename Kernel::T;
   using Word = typename Kernel::Word;
   constexpr int kRows = Kernel::kRows, kPanels = Kernel::kPanels;
-  constexpr int64_t kCallSteps = kCallDepth / kPanels;
+  constexpr int64_t kCallSteps = kCallDepth * Kernel::kDepth / kPanels;
   const int64_t tile_floats = kRows * kPanelWidth;
   const int64_t strips = (k.size() + kRows - 1) / kRows;
   const bool tall = unit.row_end - unit.row_begin > kGradRows;
@@ -90,8 +110,12 @@ HWY_NOINLINE void grad_columns(const Kernel& kernel, const GemmUnit& unit, Range
   for (int64_t begin = unit.row_begin; begin < unit.row_end; begin += block_rows) {
     const Range rows{begin, std::min(begin + block_rows, unit.row_end)};
     const int64_t steps = num_steps<Kernel>(rows);
-    const int64_t strip_stride = steps * kRows + 16, panel_stride = steps * kPanelWidth;
-    pack_columns_a<Kernel>(a, rows, k, strip_stride, scratch);
+    const int64_t strip_stride = strip_words<Kernel>(steps) + 16, panel_stride = steps * kPanelWidth;
+    if constexpr (Kernel::kBlock == 1) {
+      pack_columns_a<Kernel>(a, rows, k, strip_stride, scratch);
+    } else {
+      pack_blocks_a<Kernel>(a, rows, k, strip_stride, scratch);
+    }
     pack_columns_b<Kernel>(dc, rows, unit, scratch);
     const Word *packed_a = reinterpret_cast<const Word*>(scratch.a),
                *packed_b = reinterpret_cast<const Word*>(scratch.b);

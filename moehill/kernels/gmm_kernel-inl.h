@@ -50,12 +50,13 @@ HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<bf16
   }
 }
 
-// T: what operands and weights are stored as. Word: what they are packed to, kDepth values of the depth.
+// T: what operands and weights are stored as. Word: what they are packed to, kDepth values of the depth. A
+// strip has kBlock steps of a row, then those of the next row, and after kRows rows the next kBlock steps.
 template <typename Stored>
 struct VectorKernel {
   using T = Stored;
   using Word = float;
-  static constexpr int kRows = kTileRows, kPanels = kTilePanels, kDepth = 1;
+  static constexpr int kRows = kTileRows, kPanels = kTilePanels, kDepth = 1, kBlock = 1;
 
   template <bool kStream, typename B>
   HWY_INLINE void multiply(const TileCall<float, B>& call) const {
@@ -72,7 +73,7 @@ struct VectorKernel {
 struct DotKernel {
   using T = bf16;
   using Word = uint32_t;
-  static constexpr int kRows = kDotRows, kPanels = kDotPanels, kDepth = 2;
+  static constexpr int kRows = kDotRows, kPanels = kDotPanels, kDepth = 2, kBlock = 1;
 
   const DotTile& tile;
 
@@ -86,6 +87,30 @@ struct DotKernel {
     tile.gradient(call, {out, rows.stride / 2, rows.scale});
   }
 };
+
+struct AmxKernel {
+  using T = bf16;
+  using Word = uint32_t;
+  static constexpr int kRows = kAmxRows, kPanels = kAmxPanels, kDepth = 2, kBlock = kAmxSteps;
+
+  AmxTile tile;
+
+  template <bool kStream>
+  HWY_INLINE void multiply(const DotCall& call) const {
+    tile(call, kStream);
+  }
+
+  HWY_INLINE void gradient(const DotCall& call, const GradientRows<bf16>& rows) const {
+    tile(call, false);
+    for (int p = 0; p < call.panels; ++p) store_gradient(call.c + p * call.c_stride, p, rows);
+  }
+};
+
+// Words of a strip of `steps` steps.
+template <class Kernel>
+HWY_INLINE int64_t strip_words(int64_t steps) {
+  return Kernel::kRows * round_up(steps, Kernel::kBlock);
+}
 
 // Depth of a product as its operands are packed: whole pairs where weights lie in pairs.
 template <class Kernel>

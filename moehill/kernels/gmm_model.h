@@ -11,8 +11,8 @@ namespace moehill {
 // costs about as much as the block's product with half a strip, where widening on load costs 8 % of every
 // strip.
 inline constexpr int64_t kFewStrips = 12;
-// A dot tile's call is this many times as deep as the block sizes say.
-inline constexpr int64_t kDotDepth = 2;
+// A call of a tile that multiplies bf16 pairs is this many times as deep as the block sizes say.
+inline constexpr int64_t kPairDepth = 2;
 // Panels of one unit when partial sums of the unit are kept: 288 rows x 16 x 64 f32 = 2 MiB.
 inline constexpr int64_t kMaxPanelsDeep = 64;
 

@@ -13,6 +13,7 @@
 #endif
 
 #include <algorithm>
+#include <cstring>
 #include <type_traits>
 
 #include "moehill/kernels/convert-inl.h"
@@ -119,6 +120,21 @@ HWY_INLINE void pack_strip_transposed(const T* const* rows, int num_rows, const 
   pack_groups<kRows, kGroups>(rows, depth, out);
 }
 
+// The same with kBlock steps of a row side by side. The last block is filled up with zeros.
+template <int kRows, int kBlock>
+HWY_INLINE void pack_strip_blocks(const bf16* const* rows, int num_rows, const StripDepth& depth,
+                                  uint32_t* HWY_RESTRICT out) {
+  constexpr int64_t kValues = 2 * kBlock;
+  for (int64_t k = 0; k < depth.packed; k += kValues, out += kRows * kBlock) {
+    const int64_t count = std::clamp<int64_t>(depth.values - k, 0, kValues);
+    for (int i = 0; i < num_rows; ++i) {
+      bf16 block[kValues] = {};
+      std::copy_n(rows[i] + k, count, block);
+      std::memcpy(out + i * kBlock, block, sizeof(block));
+    }
+  }
+}
+
 // Part of a strip (kWidth columns) or a panel row (16) for a product over rows: out[i] = column i of the row,
 // or of two rows as a pair. `columns` exist.
 template <int kWidth, typename Word, typename T>
@@ -145,6 +161,18 @@ HWY_INLINE void pack_columns(const T* const* rows, int64_t columns, Word* HWY_RE
       } else {
         out[i] = to_f32(first);
       }
+    }
+  }
+}
+
+// out [columns][kSteps] = transpose of words [kSteps][columns], multiples of 8 both.
+template <int kSteps, int kColumns>
+HWY_INLINE void transpose_words(const uint32_t* words, uint32_t* HWY_RESTRICT out) {
+  for (int d = 0; d < kSteps; d += kPart) {
+    for (int c = 0; c < kColumns; c += kPart) {
+      VU v[kPart];
+      load_transposed([&](int i) { return words + (d + i) * kColumns + c; }, v);
+      for (int j = 0; j < kPart; ++j) hn::StoreU(v[j], DU(), out + (c + j) * kSteps + d);
     }
   }
 }

@@ -13,18 +13,21 @@
 namespace moehill {
 namespace {
 
-// best: what this CPU runs. emulated_dot: bf16 by the emulated dot tile, on any CPU.
-enum class Kernels { best, widened, emulated_dot, ragged_dot };
-constexpr const char* kKernelNames[] = {"gmm", "gmm_widened", "gmm_emulated_dot", "ragged_dot"};
+// best: what this CPU runs. emulated: bf16 by an emulated tile, on any CPU.
+enum class Kernels { best, widened, emulated_dot, emulated_amx, ragged_dot };
+constexpr const char* kKernelNames[] = {"gmm", "gmm_widened", "gmm_emulated_dot", "gmm_emulated_amx",
+                                        "ragged_dot"};
 
 std::unique_ptr<GroupedGemm> make_kernels(Kernels kernels, const GemmLimits& limits) {
   switch (kernels) {
     case Kernels::best:
       return make_gmm(limits);
     case Kernels::widened:
-      return make_gmm(limits, nullptr);
+      return make_gmm(limits, PairTiles{});
     case Kernels::emulated_dot:
-      return make_gmm(limits, kEmulatedDotTile);
+      return make_gmm(limits, {nullptr, kEmulatedDotTile});
+    case Kernels::emulated_amx:
+      return make_gmm(limits, {kEmulatedAmxTile, nullptr});
     case Kernels::ragged_dot:
       break;
   }
@@ -259,8 +262,9 @@ TEST(DotKernels, TheCpusInstructionAndItsEmulationAgree) {
     }
   }
   std::vector<std::vector<float>> results;
-  for (const DotTile* tile : {avx512_dot_tile(), kEmulatedDotTile}) {
-    const std::unique_ptr<GroupedGemm> gemm = make_gmm(limits, tile);
+  for (const PairTiles& tiles :
+       {PairTiles{nullptr, avx512_dot_tile()}, PairTiles{nullptr, kEmulatedDotTile}}) {
+    const std::unique_ptr<GroupedGemm> gemm = make_gmm(limits, tiles);
     Matrix c(200, kColumns, DType::f32), dx(200, kDepth, DType::f32);
     WeightStack dw(WeightLayout::panels, 3, kDepth, kColumns, DType::bf16);
     gemm->forward(team, offset, {x}, w, {c});
@@ -295,7 +299,8 @@ TEST(DotKernels, FlushedDenormalsStayBelowTheThreshold) {
   ThreadTeam team(1);
   const std::vector<int64_t> offset = {0, kRows};
   Matrix c(kRows, kColumns, DType::f32);
-  make_gmm({1, kRows, kDepth, kDepth * kColumns, 1}, kEmulatedDotTile)->forward(team, offset, {x}, w, {c});
+  make_gmm({1, kRows, kDepth, kDepth * kColumns, 1}, {nullptr, kEmulatedDotTile})
+      ->forward(team, offset, {x}, w, {c});
   for (int64_t r = 0; r < kRows; ++r) {
     double error = 0, norm = 0;
     for (int64_t n = 0; n < kColumns; ++n) {

@@ -18,21 +18,25 @@ std::string upper(std::string text) {
   return text;
 }
 
-// Not among Highway's targets.
-constexpr const char* kDotTarget = "AVX512_BF16";
+// Not among Highway's targets: AVX3 with other tiles for bf16, better ones first.
+constexpr const char *kAmxTarget = "AMX_BF16", *kDotTarget = "AVX512_BF16";
 
-std::atomic<bool> without_dot{false};  // as Highway keeps its choice: for the process
+// How many of these are left out; as Highway keeps its choice: for the process.
+std::atomic<int> num_left_out{0};
 
 }  // namespace
 
-const DotTile* dot_tile() {
-  const bool avx512 = (hwy::SupportedTargets() & HWY_TARGETS & HWY_AVX3) != 0;
-  return avx512 && !without_dot.load() ? avx512_dot_tile() : nullptr;
+PairTiles pair_tiles() {
+  if ((hwy::SupportedTargets() & HWY_TARGETS & HWY_AVX3) == 0) return {};
+  const int left_out = num_left_out.load();
+  return {left_out < 1 ? amx_tile() : nullptr, left_out < 2 ? avx512_dot_tile() : nullptr};
 }
 
 std::vector<std::string> simd_targets() {
   std::vector<std::string> names;
-  if (dot_tile() != nullptr) names.push_back(kDotTarget);
+  const PairTiles tiles = pair_tiles();
+  if (tiles.amx != nullptr) names.push_back(kAmxTarget);
+  if (tiles.dot != nullptr) names.push_back(kDotTarget);
   // Highway numbers better targets by lower bits.
   for (int64_t left = hwy::SupportedTargets() & HWY_TARGETS; left != 0; left &= left - 1) {
     names.push_back(upper(hwy::TargetName(left & -left)));
@@ -53,7 +57,7 @@ int64_t cpu_simd_targets() {
 void select_simd_target(const std::string& name) {
   cpu_simd_targets();
   hwy::SetSupportedTargetsForTest(0);
-  without_dot.store(false);
+  num_left_out.store(0);
   if (name.empty()) return;
   const std::vector<std::string> names = simd_targets();
   const auto found = std::find(names.begin(), names.end(), upper(name));
@@ -61,8 +65,9 @@ void select_simd_target(const std::string& name) {
     throw input_error("SIMD target", name, fmt::format("{}", fmt::join(names, ", ")),
                       "leave MOEHILL_SIMD unset for the best");
   }
+  if (*found == kAmxTarget) return;
+  num_left_out.store(*found == kDotTarget ? 1 : 2);
   if (*found == kDotTarget) return;
-  without_dot.store(true);
   int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
   while (upper(hwy::TargetName(targets & -targets)) != *found) targets &= targets - 1;
   hwy::SetSupportedTargetsForTest(targets);

@@ -30,13 +30,18 @@ TEST_F(SimdTarget, EveryOneCanBeChosenByItsNameInAnyCase) {
   EXPECT_EQ(simd_targets(), all);
 }
 
-TEST_F(SimdTarget, OnlyTheDotTargetHasADotTile) {
+TEST_F(SimdTarget, HasTheTileOfItsNameAndNoBetterOne) {
   for (const std::string& name : simd_targets()) {
     select_simd_target(name);
-    EXPECT_EQ(dot_tile() != nullptr, name == "AVX512_BF16") << name;
+    const PairTiles tiles = pair_tiles();
+    EXPECT_EQ(tiles.amx != nullptr, name == "AMX_BF16") << name;
+    if (tiles.amx == nullptr) {
+      EXPECT_EQ(tiles.dot != nullptr, name == "AVX512_BF16") << name;
+    }
   }
   select_simd_target("");
-  EXPECT_EQ(dot_tile(), avx512_dot_tile());
+  EXPECT_EQ(pair_tiles().dot, avx512_dot_tile());
+  EXPECT_EQ(pair_tiles().amx, amx_tile());
 }
 
 TEST_F(SimdTarget, AnUnknownOneIsRefusedAndTheBestStays) {

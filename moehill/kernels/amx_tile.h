@@ -1,0 +1,22 @@
+// The register tile of our grouped GEMM by AMX: products of 16 x 16 tiles of bf16 pairs.
+//
+// Up to 32 rows and two panels: four tiles of sums, two of A and two of B. A panel of pairs is AMX's B as it
+// lies, 16 steps of depth a tile. A has rows as they are: step d of row i of a strip lies at (d / 16 * 32 +
+// i) * 16 + d % 16, so that a tile's rows are 64 bytes each. The strip's last 16 steps may be incomplete.
+#pragma once
+
+#include "moehill/kernels/tile_call.h"
+
+namespace moehill {
+
+inline constexpr int kAmxRows = 32, kAmxPanels = 2, kAmxSteps = 16;
+
+// Steps of depth as TileCall counts them, pairs. All of 16 or 32 rows of the sums are written, whatever
+// call.rows is, and rows of A that are not there may be anything.
+using AmxTile = void (*)(const TileCall<uint32_t, uint32_t>& call, bool stream);
+
+// The tile by tdpbf16ps, or null where the CPU has none or the system does not grant its registers. x86/ has
+// it, any_cpu/ stands in.
+AmxTile amx_tile();
+
+}  // namespace moehill
