@@ -36,8 +36,9 @@ template <typename T>
 void forward_typed(UnitQueue& queue, const RowSource& a, const WeightView& w, const ProductBlocks& sizes,
                    const ForwardOutput& out, GmmScratch& scratch) {
   const VectorKernel<T> kernel;
-  const UnitDepth stream{w.k, w.panel_rows(), sizes.depth, sizes.depth};
-  const UnitDepth calls{w.k, w.panel_rows(), sizes.depth, sizes.call_depth / kTilePanels};
+  const int64_t all = packed_depth<VectorKernel<T>>(w.k);
+  const UnitDepth stream{w.k, all, sizes.depth, sizes.depth};
+  const UnitDepth calls{w.k, all, sizes.depth, sizes.call_depth / kTilePanels};
   while (const GemmUnit* unit = queue.take()) {
     const T* group = static_cast<const T*>(w.data) + unit->group * w.group_elements();
     const PanelBlocks<T> panels{group, w.panel_rows()};
@@ -54,7 +55,7 @@ void forward_typed(UnitQueue& queue, const RowSource& a, const WeightView& w, co
 template <class Kernel>
 void forward_pairs(const Kernel& kernel, UnitQueue& queue, const RowSource& a, const WeightView& w,
                    const ProductBlocks& sizes, const ForwardOutput& out, GmmScratch& scratch) {
-  const UnitDepth depth{w.k, w.panel_rows(), sizes.depth,
+  const UnitDepth depth{w.k, packed_depth<Kernel>(w.k), sizes.depth,
                         std::min(sizes.depth, kPairDepth * sizes.call_depth)};
   while (const GemmUnit* unit = queue.take()) {
     const bf16* group = static_cast<const bf16*>(w.data) + unit->group * w.group_elements();

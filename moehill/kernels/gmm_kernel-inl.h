@@ -115,7 +115,7 @@ HWY_INLINE int64_t strip_words(int64_t steps) {
 // Depth of a product as its operands are packed: whole pairs where weights lie in pairs.
 template <class Kernel>
 HWY_INLINE int64_t packed_depth(int64_t depth) {
-  return stored_panel_rows(depth, dtype_of<typename Kernel::T>);
+  return paired_rows(depth, dtype_of<typename Kernel::T>);
 }
 
 }  // namespace HWY_NAMESPACE
