@@ -55,11 +55,14 @@ void forward_typed(UnitQueue& queue, const RowSource& a, const WeightView& w, co
 template <class Kernel>
 void forward_pairs(const Kernel& kernel, UnitQueue& queue, const RowSource& a, const WeightView& w,
                    const ProductBlocks& sizes, const ForwardOutput& out, GmmScratch& scratch) {
-  const UnitDepth depth{w.k, packed_depth<Kernel>(w.k), sizes.depth,
-                        std::min(sizes.depth, kPairDepth * sizes.call_depth)};
+  const int64_t all = packed_depth<Kernel>(w.k);
+  const UnitDepth stream{w.k, all, sizes.depth, sizes.depth};
+  const UnitDepth calls{w.k, all, sizes.depth, std::min(sizes.depth, kPairDepth * sizes.call_depth)};
   while (const GemmUnit* unit = queue.take()) {
+    const bool few = unit->row_end - unit->row_begin <= kFewStrips * Kernel::kRows;
     const bf16* group = static_cast<const bf16*>(w.data) + unit->group * w.group_elements();
-    forward_unit(kernel, *unit, a, depth, sizes, PairBlocks{{group, w.panel_rows()}}, out, scratch);
+    forward_unit(kernel, *unit, a, few ? stream : calls, sizes, PairBlocks{{group, w.panel_rows()}}, out,
+                 scratch);
   }
 }
 
