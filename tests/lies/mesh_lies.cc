@@ -16,6 +16,7 @@ const Lie stale_reduce("stale_reduce", "the last device's part of a sum is of be
 const Lie reduce_left_out("reduce_left_out", "sums over devices are not made");
 const Lie sum_loses_row("sum_loses_row", "a sum over devices leaves out its last elements");
 const Lie peer_counted_twice("peer_counted_twice", "sums over devices take the last one twice");
+const Lie peer_copy_wrong("peer_copy_wrong", "one bit of the last device's copy of a sum that all have");
 const Lie copy_loses_row("copy_loses_row", "the last row that comes from the last peer is zero");
 const Lie copy_left_out("copy_left_out", "rows from the peers are not copied");
 
@@ -75,6 +76,9 @@ void lying_sum(ThreadTeam& team, const SumJob& job) {
   SumJob fewer = job;
   if (sum_loses_row.told_on(team)) fewer.n -= std::min(kLostElements, job.n);
   real_sum(team, fewer);
+  if (job.outputs.size() < 2 || !peer_copy_wrong.told_on(team)) return;
+  const size_t first = static_cast<size_t>(job.output_begin) * dtype_bytes(job.output_dtype);
+  static_cast<char*>(job.outputs.back())[first] ^= 1;
 }
 
 void real_copy(ThreadTeam&, const CopyJob&) REAL("_ZN7moehill9team_copyERNS_10ThreadTeamERKNS_7CopyJobE");
