@@ -44,6 +44,8 @@ const Lie old_weights("old_weights",
                       "a device's experts work on weights of an update before: each off by 3 %");
 const Lie old_weights_of_one_expert("old_weights_of_one_expert", "one expert's W2 is off by 3 %");
 const Lie old_x_of_one_token("old_x_of_one_token", "one token's x is that of its neighbour");
+const Lie x_changed("x_changed", "a step leaves one value of x changed");
+const Lie weight_changed("weight_changed", "a step leaves one weight changed");
 
 const Lie bit_in_y("bit_in_y", "one bit of y");
 const Lie bit_in_dx("bit_in_dx", "one bit of dx");
@@ -229,6 +231,13 @@ void spoil_weight_gradients(const BlockTensors& t) {
   change(result_of(bit_in_ds3, t.gradients.s3), zero);
 }
 
+// What a step worked on, spoilt for those that follow.
+void change_operands(const BlockTensors& t) {
+  const int64_t token = place(t.shape.tokens), expert = busy_expert(t, 3);
+  if (x_changed.told()) t.x.set(token, 0, 1.5f * t.x.at(token, 0));
+  if (weight_changed.told()) t.weights.w1.set(expert, 0, 0, 1.5f * t.weights.w1.at(expert, 0, 0));
+}
+
 // What a step works on, spoilt for as long as this lives. The experts that a device of this process holds.
 class SpoiltOperands {
  public:
@@ -343,6 +352,7 @@ class LyingRun final : public Run {
       if (!before[i].empty()) restore(results[i], before[i]);
       if (results[i].bit->told()) flip_bit(results[i]);
     }
+    change_operands(t);
     spoil_tokens(t);
     if (t.dp != nullptr) spoil_weight_gradients(t);
   }
