@@ -198,17 +198,15 @@ void Block::spoil_work_space(const MemoryVisitor& spoil) {
     visit_rows(*m, rows);
   for (const MatView* m : {&buffers_.routed.gate, &buffers_.routed.up, &buffers_.routed.h})
     visit_rows(*m, wave_rows);
-  if (plan_.num_rows() > 0) {
-    visit_matrix(buffers_.sum, spoil);
-    for (const MatView* m : {&buffers_.shared.gate, &buffers_.shared.up, &buffers_.shared.h})
-      visit_matrix(*m, spoil);
-  }
+  for (const MatView* m : {&buffers_.sum, &buffers_.shared.gate, &buffers_.shared.up, &buffers_.shared.h})
+    visit_matrix(*m, spoil);
   if (options_.prequeue) return;
   visit_rows(buffers_.packed_x, rows);
   if (plan_.num_rows() == 0) return;
   visit_vector(row_p_, spoil);
   visit_vector(assignment_p_, spoil);
-  for (std::vector<int32_t>* of : {&plan_.row_token, &plan_.row_assignment, &plan_.assignment_row})
+  for (std::vector<int32_t>* of :
+       {&plan_.row_token, &plan_.row_assignment, &plan_.assignment_row, &dp_index_, &source_row_})
     visit_vector(*of, spoil);
 }
 

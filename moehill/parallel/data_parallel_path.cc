@@ -62,7 +62,9 @@ class DataParallelPath final : public ParallelPath {
 
   void spoil_work_space(const MemoryVisitor& spoil) override {
     ParallelPath::spoil_work_space(spoil);
-    if (!inputs_.config.block.prequeue) spoil_routing(routing_, spoil);
+    if (inputs_.config.block.prequeue) return;
+    assignments_.spoil();
+    spoil_routing(routing_, spoil);
   }
 
   void visit_replicas(const MemoryVisitor& visit) override {

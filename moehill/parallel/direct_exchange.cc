@@ -51,6 +51,7 @@ class DirectExchange final : public RowExchange {
   }
 
   void spoil_work_space(const MemoryVisitor& spoil) override { visit_matrix(partial(), spoil); }
+  void spoil_index(const MemoryVisitor& spoil) override { visit_vector(partial_row_, spoil); }
 
   void answer(Group&, int) override {}
   void finish_combine(Group& group, const MatView& base, const MatView& out) override {

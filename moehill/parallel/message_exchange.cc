@@ -56,6 +56,8 @@ class MessageExchange final : public RowExchange {
     }
   }
 
+  void spoil_index(const MemoryVisitor& spoil) override { waves_.spoil(spoil); }
+
   void answer(Group& group, int wave) override { group.answer(wave); }
   void finish_combine(Group& group, const MatView& base, const MatView& out) override {
     group.finish_round_trip();

@@ -27,4 +27,9 @@ void OwnAssignments::drop(Group& group) {
     kept_[static_cast<size_t>(i)] = count_[static_cast<size_t>(expert(i))]++ < capacity_rows_;
 }
 
+void OwnAssignments::spoil() {
+  std::fill(kept_.begin(), kept_.end(), 0);
+  std::fill(counts_.begin(), counts_.end(), 0);
+}
+
 }  // namespace moehill

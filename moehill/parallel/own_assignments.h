@@ -17,6 +17,8 @@ class OwnAssignments {
   // Collective where the capacity drops: assignments are dropped in the order of all tokens, so a device must
   // know how many of each expert the devices before it have. Sends E counts a device.
   void drop(Group& group);
+  // What drop() makes: nothing is kept, and nobody has assignments.
+  void spoil();
 
   int64_t size() const { return size_; }
   int32_t expert(int64_t i) const { return routing_->expert[static_cast<size_t>(begin_ + i)]; }

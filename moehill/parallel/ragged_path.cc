@@ -91,7 +91,10 @@ class RaggedPath final : public ParallelPath {
   void spoil_work_space(const MemoryVisitor& spoil) override {
     ParallelPath::spoil_work_space(spoil);
     exchange_->spoil_work_space(spoil);
-    if (!inputs_.config.block.prequeue) route_.spoil(spoil);
+    if (!inputs_.config.block.prequeue) {
+      exchange_->spoil_index(spoil);
+      route_.spoil(spoil);
+    }
     visit_vector(partial_dp_, spoil);
     visit_vector(returned_dp_, spoil);
     // A device without tokens of its own never writes its part, which stays zero.

@@ -1,5 +1,7 @@
 #include "moehill/parallel/ragged_route.h"
 
+#include <limits>
+
 #include "moehill/parallel/path.h"
 
 namespace moehill {
@@ -44,6 +46,11 @@ RaggedRoute::RaggedRoute(const RunConfig& config, const Routing& routing, int ra
 
 void RaggedRoute::spoil(const MemoryVisitor& visit) {
   for (std::vector<int32_t>* of : {&sent_token_, &row_at_device_, &received_token_}) visit_vector(*of, visit);
+  // Expert ids are those of somebody, since a plan refuses others.
+  for (std::vector<Choice>* choices : {&sent_choice_, &received_choice_})
+    std::fill(choices->begin(), choices->end(), Choice{0, std::numeric_limits<float>::quiet_NaN()});
+  std::fill(counts_.begin(), counts_.end(), 0);
+  own_.spoil();
   spoil_routing(received_, visit);
 }
 

@@ -110,6 +110,15 @@ void RouteWaves::make() {
   }
 }
 
+void RouteWaves::spoil(const MemoryVisitor& visit) {
+  for (Order* order : {&sent_, &received_, &answer_, &answered_}) {
+    std::fill(order->cuts.begin(), order->cuts.end(), 0);
+    visit_vector(order->place, visit);
+  }
+  for (std::vector<int32_t>* of : {&sent_token_, &answer_token_, &answered_row_}) visit_vector(*of, visit);
+  std::fill(answers_.begin(), answers_.end(), Range{});
+}
+
 void RouteWaves::list_answers() {
   for (int w = 0; w < num_waves_; ++w) {
     for (int d = 0, i = 0; d < num_devices_; ++d) {

@@ -39,6 +39,7 @@ class RowExchange {
   virtual void answer(Group& group, int wave) = 0;
   // Rows that a step leaves and the next one must send again.
   virtual void spoil_work_space(const MemoryVisitor& spoil) = 0;
+  virtual void spoil_index(const MemoryVisitor& spoil) = 0;  // what make_index() makes
   // out [own tokens, H] = base + the partial sums of all devices, in the order of devices.
   virtual void finish_combine(Group& group, const MatView& base, const MatView& out) = 0;
 };

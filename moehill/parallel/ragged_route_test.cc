@@ -1,0 +1,55 @@
+// A route that was spoilt has to be made anew: nothing of the step before is left to plan from.
+#include "moehill/parallel/ragged_route.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "moehill/mesh/threads/thread_mesh.h"
+#include "moehill/parallel/route_waves.h"
+#include "moehill/routing/topk.h"
+
+namespace moehill {
+namespace {
+
+TEST(RaggedRoute, NothingOutlivesItsSpoiling) {
+  RunConfig config{.shape = {30, 8, 8, 6, 2, 0, DType::f32}};
+  config.mode = ParallelMode::ep;
+  config.path = EpPath::fused;
+  config.num_devices = 3;
+  config.block.capacity = {CapacityPolicy::drop, 0.8};
+  const std::vector<float> logits = make_logits({}, 30, 6, 2, 1);
+  const Routing routing = route_topk(logits, 30, 6, 2);
+  const MemoryVisitor spoil = [](void* data, size_t bytes) { std::memset(data, 0xff, bytes); };
+  ThreadMesh mesh(3, 1, {});
+  mesh.run([&](Group& group) {
+    RaggedRoute route(config, routing, group.rank());
+    RouteWaves waves(config, route, group.rank(), 2);
+    route.make(group);
+    waves.make();
+    const std::vector<float> weight = route.received().weight;
+    const std::vector<int32_t> rows(waves.answered_row(), waves.answered_row() + 10);
+    ASSERT_GT(route.num_received(), 0);
+    const int64_t place = route.place_at(0);
+    waves.spoil(spoil);
+    route.spoil(spoil);
+    EXPECT_EQ(route.place_at(0), 0);
+    EXPECT_TRUE(std::isnan(route.received().weight[0]));
+    for (int64_t i = 0; i < route.num_received() * 2; ++i)
+      EXPECT_TRUE(std::isnan(route.received_choices()[i].weight));
+    for (int64_t i = 0; i < route.num_sent() * 2; ++i)
+      EXPECT_TRUE(std::isnan(route.sent_choices()[i].weight));
+    for (int64_t i = 0; i < route.own().size(); ++i) EXPECT_FALSE(route.own().kept(i));
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(waves.answered_row()[i], -1);
+    for (const int64_t cut : waves.received_cuts()) EXPECT_EQ(cut, 0);
+    route.make(group);
+    waves.make();
+    EXPECT_EQ(route.place_at(0), place);
+    EXPECT_EQ(route.received().weight, weight);
+    EXPECT_TRUE(std::equal(rows.begin(), rows.end(), waves.answered_row()));
+  });
+}
+
+}  // namespace
+}  // namespace moehill
