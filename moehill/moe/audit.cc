@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <numeric>
 #include <utility>
 
 #include "moehill/moe/audit_products.h"
@@ -155,11 +156,11 @@ class Audit {
     });
     multiply(team_, DenseForm::ab, rows_.x, w_.w1, rows_.gate);
     multiply(team_, DenseForm::ab, rows_.x, w_.w3, rows_.up);
-    hold(DenseForm::ab, rows_.x, w_.w1, rows_.gate);
-    hold(DenseForm::ab, rows_.x, w_.w3, rows_.up);
+    hold(DenseForm::ab, rows_.x, w_.w1, w_.norm1, rows_.gate);
+    hold(DenseForm::ab, rows_.x, w_.w3, w_.norm3, rows_.up);
     if (backward_) {
       multiply(team_, DenseForm::abt, rows_.dy, w_.w2, rows_.dh);
-      hold(DenseForm::abt, rows_.dy, w_.w2, rows_.dh);
+      hold(DenseForm::abt, rows_.dy, w_.w2, w_.norm2, rows_.dh);
     }
     team_.parallel_for(n, [&](int64_t begin, int64_t end) {
       for (int64_t a = begin; a < end; ++a) {
@@ -187,11 +188,12 @@ class Audit {
     if (backward_) read(t_.y, rows_.dy, rows_.dy_norm);
   }
 
-  // A product c of OpenBLAS by c r = a (b r) in double, all of its rows.
-  void hold(DenseForm form, const Dense<F>& a, const Dense<F>& b, const Dense<F>& c) {
+  // A product c of OpenBLAS by c r = a (b r) in double, all of its rows. `norms` are b's, squared.
+  void hold(DenseForm form, const Dense<F>& a, const Dense<F>& b, const std::vector<F>& norms,
+            const Dense<F>& c) {
     const Projection r(c.cols, options_.exact ? 2 : c.cols, options_.seed + 1);
     std::vector<double> br(static_cast<size_t>(a.cols));
-    double b_norm = 0;
+    const double b_norm = std::accumulate(norms.begin(), norms.end(), 0.0);
     team_.parallel_for(a.cols, [&](int64_t begin, int64_t end) {
       if (form == DenseForm::ab) {
         for (int64_t k = begin; k < end; ++k)
@@ -204,7 +206,6 @@ class Audit {
           br[static_cast<size_t>(k)] += weight * static_cast<double>(b.row(n)[k]);
       }
     });
-    for (const F value : b.values) b_norm += static_cast<double>(value) * static_cast<double>(value);
     const double unit = sizeof(F) == sizeof(float) ? 0x1p-24 : 0x1p-53;
     std::vector<uint8_t> wrong(static_cast<size_t>(a.rows));
     team_.parallel_for(a.rows, [&](int64_t begin, int64_t end) {
@@ -371,11 +372,12 @@ class Audit {
     const AuditAssignments& of =
         expert == kSharedExpert ? shared_ : assignments_[static_cast<size_t>(expert)];
     const double unit = of.largest_gate;
-    std::vector<Deviations> of_row(static_cast<size_t>(gradient.rows()));
-    std::vector<std::vector<float>> actual(options_.exact ? of_row.size() : 0);
+    MatrixDeviations deviations(gradient.rows(), p.num_blocks());
+    std::vector<std::vector<float>> actual(options_.exact ? deviations.of_row.size() : 0);
     team_.parallel_for(gradient.rows(), [&](int64_t begin, int64_t end) {
       std::vector<float> row(static_cast<size_t>(gradient.num_columns));
       std::vector<double> sum(static_cast<size_t>(p.num_blocks())), squares(sum.size());
+      std::vector<Deviations> of_block(sum.size());
       for (int64_t r = begin; r < end; ++r) {
         read_row(gradient, group, r, row.data());
         p.project_row(row.data(), sum.data(), squares.data());
@@ -386,19 +388,24 @@ class Audit {
           double variance = unit * unit * reference.variance.row(r)[b] +
                             2 * units_.store * squares[i] / (dy_scale_ * dy_scale_);
           if (of.size() > 0) variance += subnormal_variance();
-          of_row[static_cast<size_t>(r)].add(r, b, sum[i] / dy_scale_ - value, variance);
+          deviations.add(r, b, sum[i] / dy_scale_ - value, variance, of_block);
         }
         if (options_.exact) actual[static_cast<size_t>(r)] = row;
       }
+      deviations.add_blocks(of_block);
     });
-    Deviations all;
-    for (const Deviations& d : of_row) all.add(d);
     numbers.set_rows_per_expert(gradient.rows());
     for (const double value : reference.value.values) numbers.saw_reference(value);
     const std::string name = expert == kSharedExpert ? "the shared expert" : fmt::format("expert {}", expert);
-    numbers.add_group(all, name, [&](int64_t row, int64_t block) {
+    const auto where = [&](int64_t row, int64_t block) {
       return fmt::format("{} row {} {}", name, row, block_name(p, block));
-    });
+    };
+    // A sum over n tokens has the rank n: its rows share the errors of n rows, and its columns likewise.
+    numbers.add_group(deviations.all(), of.size() * std::min(gradient.rows(), p.num_blocks()), name, where);
+    for (int64_t b = 0; b < p.num_blocks(); ++b) {
+      numbers.judge(deviations.of_block[static_cast<size_t>(b)], of.size(),
+                    fmt::format("{} {}", name, block_name(p, b)), where);
+    }
     for (int64_t r = 0; options_.exact && r < gradient.rows(); ++r) {
       for (double& value : reference.value.row_mutable(r)) value *= dy_scale_;
       numbers.relative().add_row(group * gradient.rows() + r, actual[static_cast<size_t>(r)],
@@ -410,11 +417,12 @@ class Audit {
   TensorAudit compare_rows_of_tokens(const std::string& name, const MatView& stored, double scale,
                                      Estimate& reference, std::vector<double>& row_variance) {
     TensorNumbers numbers(name, RowComparison::kUsualFloor);
-    std::vector<Deviations> of_token(static_cast<size_t>(stored.rows));
-    row_variance.assign(of_token.size(), 0);
+    MatrixDeviations deviations(stored.rows, by_hidden_.num_blocks());
+    row_variance.assign(deviations.of_row.size(), 0);
     team_.parallel_for(stored.rows, [&](int64_t begin, int64_t end) {
       std::vector<float> row(static_cast<size_t>(stored.cols));
       std::vector<double> sum(static_cast<size_t>(by_hidden_.num_blocks())), squares(sum.size());
+      std::vector<Deviations> of_block(sum.size());
       for (int64_t t = begin; t < end; ++t) {
         read_row(stored, t, row.data());
         by_hidden_.project_row(row.data(), sum.data(), squares.data());
@@ -422,15 +430,24 @@ class Audit {
           const size_t i = static_cast<size_t>(b);
           double variance = reference.variance.row(t)[b] + 2 * units_.store * scale * scale * squares[i];
           if (variance > 0) variance += subnormal_variance();
-          of_token[static_cast<size_t>(t)].add(t, b, scale * sum[i] - reference.value.row(t)[b], variance);
+          deviations.add(t, b, scale * sum[i] - reference.value.row(t)[b], variance, of_block);
           row_variance[static_cast<size_t>(t)] += variance / (scale * scale);
         }
       }
+      deviations.add_blocks(of_block);
     });
     for (const double value : reference.value.values) numbers.saw_reference(value);
-    add_tokens(of_token, numbers, [&](int64_t t, int64_t block) {
+    const auto where = [&](int64_t t, int64_t block) {
       return fmt::format("token {} {}", t, block_name(by_hidden_, block));
-    });
+    };
+    // A row shares the errors of the widths that it is a product of.
+    const int64_t width =
+        shape_.shared_dim > 0 ? std::min(shape_.mlp_dim, shape_.shared_dim) : shape_.mlp_dim;
+    add_tokens(deviations.of_row, width, numbers, where);
+    for (int64_t b = 0; b < by_hidden_.num_blocks(); ++b) {
+      numbers.judge(deviations.of_block[static_cast<size_t>(b)], stored.rows, block_name(by_hidden_, b),
+                    where);
+    }
     if (options_.exact) {
       std::vector<float> row(static_cast<size_t>(stored.cols));
       for (int64_t t = 0; t < stored.rows; ++t) {
@@ -442,19 +459,22 @@ class Audit {
     return numbers.finish();
   }
 
-  // Every token, all together, and the tokens of each expert: an error of one expert alone shows there.
+  // Every token, all together, and the tokens of each expert: an error of one expert alone shows there. A
+  // token has at least `num_independent` errors.
   template <typename Where>
-  void add_tokens(const std::vector<Deviations>& of_token, TensorNumbers& numbers, const Where& where) {
+  void add_tokens(const std::vector<Deviations>& of_token, int64_t num_independent, TensorNumbers& numbers,
+                  const Where& where) {
     for (size_t t = 0; t < of_token.size(); ++t)
-      numbers.add_group(of_token[t], fmt::format("token {}", t), where);
+      numbers.add_group(of_token[t], num_independent, fmt::format("token {}", t), where);
     for (size_t e = 0; e < assignments_.size(); ++e) {
       Deviations of_expert;
       for (const int64_t token : assignments_[e].token) of_expert.add(of_token[static_cast<size_t>(token)]);
-      numbers.judge(of_expert, fmt::format("the tokens of expert {}", e), where);
+      numbers.judge(of_expert, num_independent * assignments_[e].size(),
+                    fmt::format("the tokens of expert {}", e), where);
     }
     Deviations all;
     for (const Deviations& d : of_token) all.add(d);
-    numbers.judge(all, "all tokens", where);
+    numbers.judge(all, num_independent * shape_.tokens, "all tokens", where);
   }
 
   void compare_tokens() {
@@ -480,7 +500,7 @@ class Audit {
       }
     }
     for (const double value : reference.value.values) numbers.saw_reference(value);
-    add_tokens(of_token, numbers,
+    add_tokens(of_token, 1, numbers,
                [&](int64_t t, int64_t j) { return fmt::format("token {} number {}", t, j); });
     for (int64_t t = 0; options_.exact && t < shape_.tokens; ++t) {
       for (double& value : reference.value.row_mutable(t)) value *= dy_scale_;

@@ -55,31 +55,32 @@ TEST(Projection, WeightsAreAllDifferent) {
 TEST(Deviations, ANumberMayBeOffBySevenBoundsAndManyByOne) {
   Deviations one;
   one.add(3, 4, 6.9, 1);
-  EXPECT_TRUE(one.within_bounds());
+  EXPECT_TRUE(one.within_bounds(1));
   one.add(5, 6, 7.1, 1);
-  EXPECT_FALSE(one.within_bounds());
+  EXPECT_FALSE(one.within_bounds(1));
   EXPECT_EQ(one.row(), 5);
   EXPECT_EQ(one.block(), 6);
   Deviations many;
   for (int i = 0; i < 10000; ++i) many.add(i, 0, 1.1, 1);
-  EXPECT_TRUE(many.within_bounds());
+  EXPECT_TRUE(many.within_bounds(20000));
   for (int i = 0; i < 10000; ++i) many.add(i, 0, 1.5, 1);
-  EXPECT_FALSE(many.within_bounds()) << many.mean_square();
+  EXPECT_FALSE(many.within_bounds(20000)) << many.mean_square();
+  EXPECT_TRUE(many.within_bounds(100)) << "as many numbers that share a hundred errors";
 }
 
 TEST(Deviations, NothingMayDeviateWithoutVarianceAndNaNNever) {
   Deviations exact;
   exact.add(0, 0, 0, 0);
-  EXPECT_TRUE(exact.within_bounds());
+  EXPECT_TRUE(exact.within_bounds(1));
   exact.add(1, 0, 1e-300, 0);
-  EXPECT_FALSE(exact.within_bounds());
+  EXPECT_FALSE(exact.within_bounds(1));
   for (const double value : {std::nan(""), std::numeric_limits<double>::infinity()}) {
     Deviations broken;
     broken.add(0, 0, value, 1);
-    EXPECT_FALSE(broken.within_bounds());
+    EXPECT_FALSE(broken.within_bounds(1));
     Deviations unbounded;
     unbounded.add(0, 0, 0, value);
-    EXPECT_FALSE(unbounded.within_bounds());
+    EXPECT_FALSE(unbounded.within_bounds(1));
   }
 }
 
@@ -179,6 +180,22 @@ TEST_P(AuditTest, OneTokenLostByAWeightGradientIsSeen) {
         t.gradients.w1.set(2, h, m, static_cast<float>(d.dw1.row(h)[m]));
     }
   });
+}
+
+// Small in each block of columns, and in one block of 32 alone.
+TEST_P(AuditTest, OneColumnScaledInAllRowsIsSeen) {
+  const float factor = 1 + 3 * static_cast<float>(unit());
+  const auto scale = [&](const LogicalWeights& w, int64_t group, int64_t column) {
+    for (int64_t r = 0; r < w.rows(); ++r) w.set(group, r, column, factor * w.at(group, r, column));
+  };
+  expect_seen("y", [&](const BlockTensors& t) {
+    for (int64_t r = 0; r < t.y.rows; ++r) t.y.set(r, 255, factor * t.y.at(r, 255));
+  });
+  expect_seen("dx", [&](const BlockTensors& t) {
+    for (int64_t r = 0; r < t.dx.rows; ++r) t.dx.set(r, 17, factor * t.dx.at(r, 17));
+  });
+  expect_seen("dw1", [&](const BlockTensors& t) { scale(t.gradients.w1, 3, 127); });
+  expect_seen("dw2", [&](const BlockTensors& t) { scale(t.gradients.w2, 0, 200); });
 }
 
 TEST_P(AuditTest, TwoColumnsOfYExchangedAreSeen) {

@@ -6,12 +6,16 @@
 // inequality a right number leaves kMaxBounds roots of the variance with probability 2 exp(-kMaxBounds^2 /
 // 2). The mean square of many deviations says more: right numbers stay below 1, since an error that is
 // uniform within its bound has a third of its square. A small error that all numbers share shows there alone.
+// Numbers may share errors by right, as all rows of a rank-one product do: the caller says how many errors
+// that are independent the group has at least.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <mutex>
+#include <vector>
 
 namespace moehill {
 
@@ -48,11 +52,14 @@ class Deviations {
 
   double worst() const { return std::sqrt(worst_); }  // in roots of its variance
   double mean_square() const { return count_ == 0 ? 0 : sum_ / static_cast<double>(count_); }
-  // 1, and for few numbers what the worst one of them may have.
-  double mean_square_limit() const {
-    return 1 + (kMaxBounds * kMaxBounds - 1) / std::sqrt(static_cast<double>(std::max<int64_t>(count_, 1)));
+  // 1, and for few errors what the worst one of them may have.
+  double mean_square_limit(int64_t num_independent) const {
+    const int64_t n = std::max<int64_t>(1, std::min(count_, num_independent));
+    return 1 + (kMaxBounds * kMaxBounds - 1) / std::sqrt(static_cast<double>(n));
   }
-  bool within_bounds() const { return worst() <= kMaxBounds && mean_square() <= mean_square_limit(); }
+  bool within_bounds(int64_t num_independent) const {
+    return worst() <= kMaxBounds && mean_square() <= mean_square_limit(num_independent);
+  }
   int64_t count() const { return count_; }
   int64_t row() const { return row_; }  // of the worst; -1 where nothing deviates
   int64_t block() const { return block_; }
@@ -60,6 +67,29 @@ class Deviations {
  private:
   int64_t count_ = 0, row_ = -1, block_ = -1;
   double sum_ = 0, worst_ = 0;
+};
+
+// Deviations of a matrix, by its rows and by its blocks of columns.
+struct MatrixDeviations {
+  MatrixDeviations(int64_t rows, int64_t blocks)
+      : of_row(static_cast<size_t>(rows)), of_block(static_cast<size_t>(blocks)) {}
+  void add(int64_t row, int64_t block, double deviation, double variance, std::vector<Deviations>& blocks) {
+    of_row[static_cast<size_t>(row)].add(row, block, deviation, variance);
+    blocks[static_cast<size_t>(block)].add(row, block, deviation, variance);
+  }
+  // What one thread found of the blocks.
+  void add_blocks(const std::vector<Deviations>& blocks) {
+    const std::lock_guard lock(mutex);
+    for (size_t b = 0; b < of_block.size(); ++b) of_block[b].add(blocks[b]);
+  }
+  Deviations all() const {
+    Deviations sum;
+    for (const Deviations& d : of_row) sum.add(d);
+    return sum;
+  }
+
+  std::vector<Deviations> of_row, of_block;
+  std::mutex mutex;
 };
 
 }  // namespace moehill

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "moehill/base/rng.h"
@@ -39,14 +40,19 @@ struct Projection {
   void project_row(const A* row, F* sum, F* squares) const {
     for (int64_t b = 0; b < num_blocks(); ++b) {
       const Range columns = columns_of(b);
-      F s = 0, q = 0;
-      for (int64_t j = columns.begin; j < columns.end; ++j) {
+      F s[8] = {}, q[8] = {};  // interleaved, as in dot()
+      const auto add = [&](int64_t j, int64_t lane) {
         const F term = static_cast<F>(weight[static_cast<size_t>(j)]) * static_cast<F>(row[j]);
-        s += term;
-        q += term * term;
+        s[lane] += term;
+        q[lane] += term * term;
+      };
+      int64_t j = columns.begin;
+      for (; j + 8 <= columns.end; j += 8) {
+        for (int64_t lane = 0; lane < 8; ++lane) add(j + lane, lane);
       }
-      sum[b] = s;
-      squares[b] = q;
+      for (; j < columns.end; ++j) add(j, 0);
+      sum[b] = std::accumulate(s, s + 8, F{0});
+      squares[b] = std::accumulate(q, q + 8, F{0});
     }
   }
 

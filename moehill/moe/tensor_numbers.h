@@ -19,24 +19,26 @@ class TensorNumbers {
     audit_.tensor = std::move(name);
   }
 
-  // `where(row, block)` names a number.
+  // `where(row, block)` names a number; num_independent as in Deviations.
   template <typename Where>
-  void add_group(const Deviations& group, const std::string& name, const Where& where) {
+  void add_group(const Deviations& group, int64_t num_independent, const std::string& name,
+                 const Where& where) {
     const bool is_worst = group.row() >= 0 && !(group.worst() <= audit_.numbers.worst());
     if (is_worst) audit_.worst = where(group.row(), group.block());
     audit_.numbers.add(group);
-    judge(group, name, where);
+    judge(group, num_independent, name, where);
   }
   // A group whose numbers have been added already.
   template <typename Where>
-  void judge(const Deviations& group, const std::string& name, const Where& where) {
-    if (group.within_bounds() || !audit_.failure.empty()) return;
+  void judge(const Deviations& group, int64_t num_independent, const std::string& name, const Where& where) {
+    if (group.within_bounds(num_independent) || !audit_.failure.empty()) return;
     audit_.failure =
         group.worst() > kMaxBounds
             ? fmt::format("{} {} is off by {:.3g} of its error bounds, {:g} allowed", audit_.tensor,
                           where(group.row(), group.block()), group.worst(), kMaxBounds)
             : fmt::format("{} of {}: the mean square of {} errors is {:.3g} of their bounds', {:.3g} allowed",
-                          audit_.tensor, name, group.count(), group.mean_square(), group.mean_square_limit());
+                          audit_.tensor, name, group.count(), group.mean_square(),
+                          group.mean_square_limit(num_independent));
   }
   // Rows are numbered through: `rows_per_expert` of each expert, or those of tokens or of the shared expert.
   void set_rows_per_expert(int64_t rows) { rows_per_expert_ = rows; }

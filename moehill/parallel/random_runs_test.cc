@@ -112,5 +112,23 @@ TEST(RandomRuns, ThatAreRightPassBothChecks) {
       kMaxBounds);
 }
 
+// A gradient of one token is one row times one column: all of its numbers share the errors of a few.
+TEST(RandomRuns, OfOneTokenAndANarrowExpertPassBothChecks) {
+  ThreadTeam team(2);
+  for (const MoeShape& shape :
+       {MoeShape{1, 2000, 1, 2, 1, 0, DType::bf16}, MoeShape{2, 1200, 2, 1, 1, 1, DType::bf16},
+        MoeShape{2, 1, 700, 2, 2, 3, DType::f32}}) {
+    for (uint32_t seed = 0; seed < 60; ++seed) {
+      RunFactory factory({}, seed, {});
+      const std::unique_ptr<moehill::Run> run = factory.make({.shape = shape});
+      run->step({});
+      for (const CheckMode mode : {CheckMode::sample, CheckMode::full}) {
+        const CheckResult result = check_block(run->tensors(), Pass::forward_backward, mode, seed, team);
+        EXPECT_TRUE(result.numbers_ok) << to_string(shape) << " seed " << seed << ": " << result.reason;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace moehill
