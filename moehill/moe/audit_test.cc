@@ -184,7 +184,7 @@ TEST_P(AuditTest, OneTokenLostByAWeightGradientIsSeen) {
 
 // Small in each block of columns, and in one block of 32 alone.
 TEST_P(AuditTest, OneColumnScaledInAllRowsIsSeen) {
-  const float factor = 1 + 3 * static_cast<float>(unit());
+  const float factor = 1 + 5 * static_cast<float>(unit());
   const auto scale = [&](const LogicalWeights& w, int64_t group, int64_t column) {
     for (int64_t r = 0; r < w.rows(); ++r) w.set(group, r, column, factor * w.at(group, r, column));
   };
