@@ -19,7 +19,7 @@ Probe small_probe() {
   probe.cpu = "a \"CPU\"";
   probe.build = "1";
   probe.cores = 2;
-  probe.bandwidth = {{1, 1e10, 2e10}, {2, 2e10, 3e10}};
+  probe.bandwidth = {{1, {1e10, 9e9, 1.1e10}, 2e10}, {2, {2e10, 1.9e10, 2.1e10}, 3e10}};
   probe.hardware = load_hardware("epyc-cluster");
   probe.hardware.topology.devices_per_node = 2;
   return probe;
@@ -41,6 +41,8 @@ TEST(ProbeFile, ReadsBackWhatWasWritten) {
   write_probe(probe, path);
   const Probe again = read_probe(path);
   EXPECT_EQ(again.cpu, probe.cpu);
+  EXPECT_EQ(again.bandwidth[1].read.median, 2e10);
+  EXPECT_EQ(again.bandwidth[1].read.min, 1.9e10);
   EXPECT_EQ(again.bandwidth[1].copy, 3e10);
   EXPECT_EQ(hardware_toml(again.hardware, {}), hardware_toml(probe.hardware, {}));
   EXPECT_FALSE(std::filesystem::exists(path + ".new"));

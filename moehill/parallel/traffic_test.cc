@@ -136,7 +136,8 @@ TEST_P(TrafficTest, RaggedMovesATokenOnceADevice) {
   }
 }
 
-// Nothing forward; backward every weight gradient, panels padded to 16 columns and gate-up to pairs of 8.
+// Nothing forward; backward every weight gradient, panels padded to 16 columns and to pairs of rows, gate-up
+// to pairs of 8.
 TEST_P(TrafficTest, DataParallelReducesAllGradients) {
   for (const Traffic& t : traffic(ParallelMode::dp, {}, Pass::forward)) {
     EXPECT_EQ(t.sent_bytes, 0u);
@@ -145,7 +146,7 @@ TEST_P(TrafficTest, DataParallelReducesAllGradients) {
   int64_t sent = 0;
   for (const Traffic& t : traffic(ParallelMode::dp, {}, Pass::forward_backward))
     sent += static_cast<int64_t>(t.sent_bytes);
-  const int64_t elements = 7 * (45 * 64 + 27 * 48);  // 27 + 27 columns in 4 panels, 45 columns in 3
+  const int64_t elements = 7 * (46 * 64 + 28 * 48);  // 27 + 27 columns in 4 panels, 45 columns in 3
   EXPECT_EQ(sent, others() * elements * (2 + 2));
 }
 
@@ -158,7 +159,7 @@ TEST_P(TrafficTest, SharedGradientsAreReducedOnce) {
     }
     return sent;
   };
-  const int64_t elements = 2 * 45 * 32 + 19 * 48;  // S1 and S3 of 19 columns, S2 of 45
+  const int64_t elements = 2 * 46 * 32 + 20 * 48;  // S1 and S3 of 19 columns, S2 of 45
   EXPECT_EQ(total(19) - total(0), others() * elements * 2);
 }
 
