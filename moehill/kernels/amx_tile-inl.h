@@ -33,8 +33,8 @@ void amx_part(const TileCall<uint32_t, uint32_t>& call, bool stream) {
     const uint32_t* b = call.b + d * 16;
     if (stream) {
       for (int64_t i = 0; i < steps * 16; i += 16) {
-        __builtin_prefetch(reinterpret_cast<const char*>(b + i) + kStreamAhead);
-        if (kWide) __builtin_prefetch(reinterpret_cast<const char*>(b + call.b_stride + i) + kStreamAhead);
+        prefetch_stream(b + i);
+        if (kWide) prefetch_stream(b + call.b_stride + i);
       }
     }
     Ops::template load<4>(a);

@@ -28,8 +28,7 @@ template <class Ops, int kRows, int kPanels, bool kStream>
     typename Ops::Words row[kPanels];
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p) {
-      if constexpr (kStream)
-        __builtin_prefetch(reinterpret_cast<const char*>(b + p * b_stride) + kStreamAhead);
+      if constexpr (kStream) prefetch_stream(b + p * b_stride);
       row[p] = Ops::load_words(b + p * b_stride);
     }
 #pragma GCC unroll 12

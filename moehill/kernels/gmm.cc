@@ -71,9 +71,8 @@ template <class Kernel, typename Out, bool kAdd>
 void input_grad_to(const Kernel& kernel, UnitQueue& queue, const RowSource& dc, const WeightView& w,
                    const ProductBlocks& sizes, const MatView& da, GmmScratch& scratch) {
   using T = typename Kernel::T;
-  const int64_t call =
-      round_up(sizes.call_depth * Kernel::kDepth / 2 / Kernel::kPanels, kPanelWidth * Kernel::kDepth);
-  const UnitDepth depth{w.n, packed_depth<Kernel>(w.n), sizes.depth, std::min(call, sizes.depth)};
+  const int64_t call = std::min(round_up(sizes.call_depth / 2, kPanelWidth * Kernel::kDepth), sizes.depth);
+  const UnitDepth depth{w.n, packed_depth<Kernel>(w.n), sizes.depth, call};
   const StoreTiles<Out, kAdd> output{da, dc.scale};
   while (const GemmUnit* unit = queue.take()) {
     const T* group = static_cast<const T*>(w.data) + unit->group * w.group_elements();

@@ -162,18 +162,15 @@ template <class Kernel>
 void grad_unit(const Kernel& kernel, const GemmUnit& unit, const RowSource& a, const RowSource& dc,
                const WeightView& dw, GmmScratch& scratch) {
   using T = typename Kernel::T;
-  T* group = static_cast<T*>(dw.data) + unit.group * dw.group_elements();
-  const int64_t stride = dw.panel_rows() * kPanelWidth;
   if (unit.row_begin == unit.row_end) {
-    std::fill(group + unit.panel_begin * stride, group + unit.panel_end * stride, T{});
+    T* group = static_cast<T*>(dw.data) + unit.group * dw.group_elements();
+    const int64_t panel = dw.panel_rows() * kPanelWidth;
+    std::fill(group + unit.panel_begin * panel, group + unit.panel_end * panel, T{});
     return;
   }
   constexpr int64_t kColumns = kGradColumns / (2 * Kernel::kRows) * 2 * Kernel::kRows;
   for (int64_t k = 0; k < dw.k; k += kColumns)
     grad_columns(kernel, unit, {k, std::min(k + kColumns, dw.k)}, a, dc, dw, scratch);
-  const int64_t values = packed_depth<Kernel>(dw.k) * kPanelWidth;
-  for (int64_t p = unit.panel_begin; p < unit.panel_end; ++p)
-    std::fill(group + p * stride + values, group + (p + 1) * stride, T{});
 }
 
 }  // namespace HWY_NAMESPACE

@@ -38,15 +38,18 @@ HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<bf16
   alignas(64) static constexpr float kZeros[kPanelWidth] = {};
   bf16* panel = rows.panel + p * rows.stride;
   float* half = rows.half + p * kPanelWidth;
-  for (int64_t row = rows.k.begin; row < rows.k.end; ++row, tile += kPanelWidth) {
-    if (row % 2 == 1) {
-      store_panel_pair(row > rows.k.begin ? tile - kPanelWidth : half, tile, rows.scale,
-                       panel + (row - 1) * kPanelWidth);
-    } else if (row + 1 == rows.num_rows) {
-      store_panel_pair(tile, kZeros, rows.scale, panel + row * kPanelWidth);
-    } else if (row + 1 == rows.k.end) {
-      std::copy(tile, tile + kPanelWidth, half);
-    }
+  int64_t row = rows.k.begin;
+  if (row % 2 == 1) {
+    store_panel_pair(half, tile, rows.scale, panel + (row - 1) * kPanelWidth);
+    ++row, tile += kPanelWidth;
+  }
+  for (; row + 1 < rows.k.end; row += 2, tile += 2 * kPanelWidth)
+    store_panel_pair(tile, tile + kPanelWidth, rows.scale, panel + row * kPanelWidth);
+  if (row == rows.k.end) return;
+  if (row + 1 == rows.num_rows) {
+    store_panel_pair(tile, kZeros, rows.scale, panel + row * kPanelWidth);
+  } else {
+    std::copy(tile, tile + kPanelWidth, half);
   }
 }
 
@@ -115,7 +118,7 @@ HWY_INLINE int64_t strip_words(int64_t steps) {
 // Depth of a product as its operands are packed: whole pairs where weights lie in pairs.
 template <class Kernel>
 HWY_INLINE int64_t packed_depth(int64_t depth) {
-  return paired_rows(depth, dtype_of<typename Kernel::T>);
+  return stored_panel_rows(depth, dtype_of<typename Kernel::T>);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -248,7 +248,7 @@ std::vector<Case> cases() {
     all.push_back({kernels, dtype, 2, 19, 35, {1100, 3, 530}});  // several row blocks
     all.push_back({kernels, dtype, 2, 2500, 21, {9, 2}});        // several depth blocks
     all.push_back({kernels, dtype, 2, 2065, 33, {29, 170}});     // gradients of two ranges of columns of A
-    all.push_back({kernels, dtype, 2, 1024, 40, {5, 0, 20}});    // panels with rows between them
+    all.push_back({kernels, dtype, 2, 1024, 40, {5, 0, 20}});
     all.push_back({kernels, dtype, 2, 23, 4200, {7}});
   }
   return all;

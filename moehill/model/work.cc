@@ -115,7 +115,7 @@ class BlockWork {
     work.flops += 2 * to_double(mlp.rows) * to_double(k == p_.hidden ? k : mlp.width) * to_double(columns);
     const int64_t groups = direction == GemmDirection::weight_grad ? mlp.groups : mlp.busy;
     work.gemm_bytes += bytes(mlp.rows, k + n) +
-                       bytes(groups * paired_rows(k, p_.dtype), round_up(n, kPanelWidth)) + extra_bytes;
+                       bytes(groups * stored_panel_rows(k, p_.dtype), round_up(n, kPanelWidth)) + extra_bytes;
     work.gemms.push_back({direction, k, n, mlp.shared});
   }
   static bool is_gate_up(const Mlp& mlp, int64_t n) { return mlp.fused && n == gate_up_columns(mlp.width); }

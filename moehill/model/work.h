@@ -99,7 +99,7 @@ DeviceWork device_work(const WorkProblem& problem, const PlanCounts& counts, int
 std::vector<DeviceWork> all_work(const WorkProblem& problem, const PlanCounts& counts);
 
 // Elements of an MLP's stored weights: columns padded to whole panels of 16, gate and up to pairs of 8, rows
-// in bf16 to pairs, and panels kept apart.
+// in bf16 to pairs.
 struct MlpElements {
   int64_t up[2] = {0, 0}, down = 0;  // up[1] is 0 where gate and up are one matrix
   int64_t total() const { return up[0] + up[1] + down; }

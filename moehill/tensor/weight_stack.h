@@ -28,17 +28,8 @@ inline int64_t gate_up_columns(int64_t mlp_dim) { return 2 * round_up(mlp_dim, k
 inline int64_t gate_column(int64_t m) { return m / kGateUpWidth * 2 * kGateUpWidth + m % kGateUpWidth; }
 inline int64_t up_column(int64_t m) { return gate_column(m) + kGateUpWidth; }
 
-// Rows of a panel that hold values: K, or whole pairs of them.
-inline int64_t paired_rows(int64_t k, DType dtype) { return dtype == DType::f32 ? k : round_up(k, 2); }
-
-// Rows from one panel to the next. A block that is transposed takes the same rows of many panels. A multiple
-// of 32 KiB apart they would lie in a few sets of a cache, and throw each other out before they are used, so
-// 16 rows of zeros keep such panels apart.
-inline int64_t stored_panel_rows(int64_t k, DType dtype) {
-  const int64_t rows = paired_rows(k, dtype);
-  const int64_t bytes = rows * kPanelWidth * static_cast<int64_t>(dtype_bytes(dtype));
-  return bytes % (32 << 10) == 0 ? rows + 16 : rows;
-}
+// Rows of a panel of K rows as it is stored.
+inline int64_t stored_panel_rows(int64_t k, DType dtype) { return dtype == DType::f32 ? k : round_up(k, 2); }
 
 // Does not own.
 struct WeightView {

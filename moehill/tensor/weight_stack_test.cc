@@ -126,19 +126,6 @@ TEST(Panels, ABf16LaneHoldsTwoRowsOfAColumn) {
   EXPECT_EQ(w.index(1, 0, 0), 3 * 8 * kPanelWidth);
 }
 
-TEST(Panels, LieApartSoThatTheSameRowsOfManyFitIntoACache) {
-  for (const DType dtype : {DType::f32, DType::bf16}) {
-    for (const int64_t k : {512, 1024, 1408, 2048, 4096, 2047}) {
-      const int64_t bytes =
-          stored_panel_rows(k, dtype) * kPanelWidth * static_cast<int64_t>(dtype_bytes(dtype));
-      EXPECT_NE(bytes % (32 << 10), 0) << k;
-      EXPECT_LE(stored_panel_rows(k, dtype) - k, 17) << k;
-    }
-    EXPECT_EQ(stored_panel_rows(1408, dtype), 1408);
-    EXPECT_EQ(stored_panel_rows(2048, dtype), 2064);
-  }
-}
-
 // A kernel streams panel p from its first row to its last.
 TEST(Panels, RowsOfAPanelFollowEachOther) {
   const WeightStack stack(WeightLayout::panels, 2, 5, 40, DType::f32);
