@@ -10,7 +10,6 @@
 #include <stdexcept>
 
 #include "moehill/bench/statistics.h"
-#include "moehill/cli/cold_caches.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/measurement.h"
 #include "moehill/cli/output_paths.h"
@@ -33,7 +32,11 @@ void show_progress(const std::string& text) {
   std::fflush(stderr);
 }
 
-double cached_bytes() { return static_cast<double>(cold_cache_bytes(detect_topology())); }
+// What may be in caches although they were emptied.
+double cache_bytes() {
+  const Topology t = detect_topology();
+  return static_cast<double>(t.num_cores * t.l2_bytes + t.num_l3 * t.l3_bytes);
+}
 
 // After the runs, and more often where a figure is above the yardsticks: on a shared machine they may have
 // been taken in a worse moment than the steps.
@@ -45,7 +48,7 @@ void measure_yardsticks_again(const Job& job, Yardstick& yardstick, CommandResul
     bool possible = true;
     for (PointResult& result : command.points) {
       result.peaks = yardstick.peaks(threads_of(result.point.config, job));
-      if (job.is_root()) possible = possible && impossible_figure(result, cached_bytes()).empty();
+      if (job.is_root()) possible = possible && impossible_figure(result, cache_bytes()).empty();
     }
     if (job.largest(possible ? 0 : 1) == 0) return;
   }
@@ -54,7 +57,7 @@ void measure_yardsticks_again(const Job& job, Yardstick& yardstick, CommandResul
 // A figure that no machine with these peaks can have is a failure, not a number.
 void refuse_impossible_figures(CommandResult& command) {
   for (PointResult& result : command.points) {
-    const std::string why = impossible_figure(result, cached_bytes());
+    const std::string why = impossible_figure(result, cache_bytes());
     if (why.empty()) continue;
     result.check.status = "failed";
     result.check.reason = "impossible: " + why;

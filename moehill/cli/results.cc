@@ -54,18 +54,19 @@ double tokens_per_s(const PointResult& result) {
 
 double peak_fraction(const PointResult& result) { return executed_flops_per_s(result) / result.peak().best; }
 
-std::string impossible_figure(const PointResult& result, double cached_bytes) {
+std::string impossible_figure(const PointResult& result, double cache_bytes) {
   if (!result.trusted()) return "";
   const double flops = executed_flops_per_s(result), peak = result.peak().best;
   if (peak > 0 && flops > kMostOfPeak * peak) {
     return fmt::format("{:.4g} GF/s is more than {:.0f} % of the {:.4g} GF/s that {} reaches on its cores",
                        flops / 1e9, 100 * kMostOfPeak, peak / 1e9, result.peak().instruction);
   }
-  const double rate = result.operand_bytes / median_seconds(result), read = result.peaks.read.max;
-  if (read > 0 && result.operand_bytes > cached_bytes && rate > kMostOfPeak * read) {
+  const double read = result.peaks.read.max;
+  const double rate = (result.operand_bytes - cache_bytes) / median_seconds(result);
+  if (read > 0 && rate > kMostOfRead * read) {
     return fmt::format(
         "its operands were read at {:.4g} GB/s, more than {:.0f} % of the {:.4g} GB/s of memory", rate / 1e9,
-        100 * kMostOfPeak, read / 1e9);
+        100 * kMostOfRead, read / 1e9);
   }
   return "";
 }
