@@ -250,8 +250,10 @@ class SpoiltOperands {
     }
   }
   SpoiltOperands(const SpoiltOperands&) = delete;
+  // From the last one on, since matrices of one stack were kept one after the other.
   ~SpoiltOperands() {
-    for (const Kept& kept : kept_) std::memcpy(kept.data, kept.bytes.data(), kept.bytes.size());
+    for (auto kept = kept_.rbegin(); kept != kept_.rend(); ++kept)
+      std::memcpy(kept->data, kept->bytes.data(), kept->bytes.size());
   }
 
  private:
