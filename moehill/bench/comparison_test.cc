@@ -176,7 +176,8 @@ std::vector<double> drift(size_t n, std::mt19937& random) {
   return draw(n, [&] { return (walked += 0.01 * normal(random)) + 0.01 * normal(random); });
 }
 
-// Of 1000 equal pairs those called different, in percent: sides that took turns, or one after the other.
+// The share of 1000 equal pairs that are called different, in percent, for sides that took turns or followed
+// each other.
 double percent_different(Sequence sequence, size_t of_a, size_t of_b, bool in_turn, double slower = 1) {
   std::mt19937 random(17);
   int different = 0;

@@ -32,7 +32,7 @@ void show_progress(const std::string& text) {
   std::fflush(stderr);
 }
 
-// What may be in caches although they were emptied.
+// The bytes that may be in caches although they were emptied.
 double cache_bytes() {
   const Topology t = detect_topology();
   return static_cast<double>(t.num_cores * t.l2_bytes + t.num_l3 * t.l3_bytes);

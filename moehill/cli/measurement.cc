@@ -226,7 +226,7 @@ void Measurement::after_sample(LivePoint& live) {
   live.stages->restart();
 }
 
-// Of each process, a step of the timed rounds on the average.
+// The mean of the timed rounds, for each process.
 std::vector<double> Measurement::cpu_seconds(const LivePoint& live) const {
   const auto& all = live.cpu_samples;
   const auto num_timed = std::ssize(live.result.samples);

@@ -36,7 +36,7 @@ class Measurement {
   void time(CommandResult* command);
 
   std::vector<PointResult> take_results();
-  // In which state of the caches every step begins.
+  // The state of the caches in which every step begins.
   std::string cache_state() const;
 
  private:

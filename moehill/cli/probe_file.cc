@@ -89,7 +89,7 @@ Probe read_probe(const std::string& path) {
     probe.seconds = json.at("seconds");
     probe.f32_one = json.at("fma_one_core");
     probe.f32_all = json.at("fma_all_cores");
-    // What has a default is missing in files of earlier builds.
+    // Files of earlier builds lack the keys that have a default here.
     probe.bf16_one = json.value("bf16_one_core", probe.f32_one);
     probe.bf16_all = json.value("bf16_all_cores", probe.f32_all);
     probe.tile_all = json.at("tile_all_cores");

@@ -53,7 +53,7 @@ void measure_bandwidth(Yardstick& yardstick, const Topology& topology, CoreWatch
   }
 }
 
-// By the fastest instruction on all cores; f32's serve bf16 too.
+// The peak is that of the fastest instruction on all cores; f32's serve bf16 too.
 void measure_peaks(Yardstick& yardstick, int cores, CoreWatch& watch, Probe& probe) {
   for (const PeakKernel& kernel : peak_kernels()) {
     const auto rate = [&](int threads) {

@@ -260,7 +260,7 @@ TEST(TerminalReport, TableAndVerdict) {
   EXPECT_NE(stage_tables(command).find("w2_grad"), std::string::npos);
 }
 
-// On one device ep has its sums to make, which none has not.
+// With one device ep still has its sums to make, which none does not have.
 TEST(TerminalReport, EpOnOneDeviceIsJudgedLikeAnyOther) {
   CommandResult command = made_up_command();
   PointResult& ep = command.points[1];

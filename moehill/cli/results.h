@@ -54,7 +54,7 @@ struct PointResult {
   std::vector<int> cpus;  // of the devices' threads, device by device; empty: not pinned
   Peaks peaks;            // of the threads that this point uses
 
-  // Of the point's own dtype.
+  // The peak of the point's own dtype.
   const InstructionPeak& peak() const { return peaks.of(point.config.shape.dtype); }
   bool timed() const { return !samples.empty(); }
   // A figure of throughput exists only for what was timed and has passed the check.

@@ -70,7 +70,7 @@ Burst Yardstick::measure_here(PointThreads threads, const Measure& measure) {
   return takes_part(threads) ? measure_pinned(team(threads), measure) : Burst{};
 }
 
-// On the first process the rate of each burst of the job.
+// Returns the rate of each burst of the job, on the first process.
 std::vector<double> Yardstick::rates(const std::vector<Burst>& own,
                                      const std::vector<ClockReading>& before) const {
   std::vector<double> values;

@@ -47,7 +47,7 @@ struct PointThreads {
 };
 PointThreads threads_of(const RunConfig& config, const Job& job);
 
-// From several processes, each on the first one's clock; no process, or none that did anything: 0.
+// The rate of several processes' bursts, whose times are on the first one's clock; 0 if nobody did anything.
 double rate_together(const std::vector<Burst>& bursts);
 
 class Yardstick {
@@ -60,7 +60,7 @@ class Yardstick {
   ThreadTeam& team(PointThreads threads);
   const std::vector<int>& node_cpus() const { return node_cpus_; }
 
-  // From here on these are measured. Like all that follows, by all processes alike.
+  // These are measured from here on. All processes call this and all that follows alike.
   void watch(PointThreads threads) { measured_[threads]; }
   void measure_peaks();
   void measure_bandwidth();

@@ -7,7 +7,7 @@
 
 namespace moehill {
 
-// Of the instructions granted here (instructions.h); none: bf16 is multiplied as f32.
+// The best of the instructions granted here (instructions.h); none: bf16 is multiplied as f32.
 std::vector<PeakKernel> bf16_peak_kernels();
 
 }  // namespace moehill

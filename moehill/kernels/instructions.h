@@ -16,7 +16,7 @@ struct Instructions {
 // first call does that, for all threads.
 const Instructions& instructions();
 
-// What an x86 CPU and the system say of themselves; all zero on another CPU.
+// The words in which an x86 CPU and the system describe themselves; all zero on another CPU.
 struct CpuWords {
   uint32_t leaf7_ebx = 0, leaf7_edx = 0;  // CPUID leaf 7, subleaf 0
   uint32_t leaf7_1_eax = 0;               // CPUID leaf 7, subleaf 1

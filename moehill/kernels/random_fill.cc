@@ -70,7 +70,7 @@ HWY_INLINE VP logarithm(VP u) {
   const auto mantissa = hn::And(bits, hn::Set(di, 0x007fffff));
   const VP one_plus_x = hn::BitCast(d, hn::Add(mantissa, hn::Set(di, 0x3f3504f3)));
   const VP x = hn::Sub(one_plus_x, hn::Set(d, 1.0f)), square = hn::Mul(x, x);
-  // By pairs of coefficients, since a chain of nine would be waited for.
+  // The sum goes by pairs of coefficients, since a chain of nine would be waited for.
   const auto pair = [&](float high, float low) { return times_plus(hn::Set(d, high), x, low); };
   VP y = hn::Set(d, 7.0376836292e-2f);
   y = hn::Add(hn::Mul(y, square), pair(-1.1514610310e-1f, 1.1676998740e-1f));
@@ -102,7 +102,7 @@ HWY_INLINE void cosine_sine(VU bits, VP& cosine, VP& sine) {
   c = times_plus(c, square, 4.166664568298827e-2f);
   c = hn::Sub(hn::Mul(hn::Mul(c, square), square), hn::Mul(square, hn::Set(d, 0.5f)));
   c = hn::Add(c, hn::Set(d, 1.0f));
-  // By quarters: (c, s), (-s, c), (-c, -s), (s, -c). Bit 1 of the number of quarters, moved to the sign.
+  // The quarters are (c, s), (-s, c), (-c, -s), (s, -c). Bit 1 of the number of quarters moves to the sign.
   const auto odd = hn::RebindMask(d, hn::Ne(hn::And(quarters, hn::Set(di, 1)), hn::Zero(di)));
   const auto sign = [&](int add) {
     const auto second = hn::And(hn::Add(quarters, hn::Set(di, add)), hn::Set(di, 2));

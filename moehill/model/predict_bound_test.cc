@@ -13,7 +13,7 @@ class Dice {
   explicit Dice(uint32_t seed) : generator_(seed) {}
   int64_t upto(int64_t n) { return std::uniform_int_distribution<int64_t>(1, n)(generator_); }
   bool coin() { return upto(2) == 1; }
-  // From lowest to highest, even on logarithms.
+  // Values go from lowest to highest, evenly on logarithms.
   double between(double lowest, double highest) {
     return lowest * std::pow(highest / lowest, std::uniform_real_distribution<double>(0, 1)(generator_));
   }

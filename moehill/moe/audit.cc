@@ -73,7 +73,7 @@ class Audit {
     return TensorNumbers(name, RowComparison::kUsualFloor);
   }
 
-  // Of each expert, in the order of the tokens.
+  // Lists the assignments of each expert in the order of the tokens.
   void sort_assignments() {
     assignments_.resize(static_cast<size_t>(shape_.experts));
     const Routing& routing = *t_.routing;
@@ -219,7 +219,8 @@ class Audit {
     for (const uint8_t w : wrong) result_.reference_holds = result_.reference_holds && w == 0;
   }
 
-  // Of o = h W2: sum and the part of its variance that h has, and the sum of the squares of o [rows, blocks].
+  // Projects o = h W2: its sums, the part of their variance that comes from h, and the squares of o, [rows,
+  // blocks].
   void project_outputs() {
     multiply(team_, DenseForm::ab, rows_.h, w_.w2_blocks.sum, out_);
     square(team_, w_.w2_blocks.sum, squared_weights_);
@@ -301,7 +302,7 @@ class Audit {
     }
   }
 
-  // Of this chunk: dW1 += x^T dgate, dW3 += x^T dup, dW2 += (p h)^T dy.
+  // Adds this chunk's part: dW1 += x^T dgate, dW3 += x^T dup, dW2 += (p h)^T dy.
   void add_weight_gradients(const AuditAssignments& of) {
     const double n = static_cast<double>(of.size());
     square(team_, rows_.x, squared_);

@@ -35,7 +35,7 @@ struct Projection {
   int64_t num_blocks() const { return (num_columns() + block - 1) / block; }
   Range columns_of(int64_t b) const { return {b * block, std::min(num_columns(), (b + 1) * block)}; }
 
-  // Of one row [n]: sum and squares [blocks], both overwritten.
+  // Projects one row [n]. It overwrites sum and squares [blocks].
   template <typename A, typename F>
   void project_row(const A* row, F* sum, F* squares) const {
     for (int64_t b = 0; b < num_blocks(); ++b) {

@@ -17,7 +17,7 @@ class OwnAssignments {
   // Collective where the capacity drops: assignments are dropped in the order of all tokens, so a device must
   // know how many of each expert the devices before it have. Sends E counts a device.
   void drop(Group& group);
-  // What drop() makes: nothing is kept, and nobody has assignments.
+  // Spoils what drop() makes: nothing is kept, and nobody has assignments.
   void spoil();
 
   int64_t size() const { return size_; }

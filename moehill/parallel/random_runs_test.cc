@@ -15,7 +15,7 @@ namespace {
 class Draws {
  public:
   explicit Draws(uint32_t seed) : seed_(seed) {}
-  // From [low, high].
+  // Draws from [low, high].
   int64_t between(int64_t low, int64_t high) {
     const double u = random_uniform(seed_, Stream::kSampleRows, next_++);
     return low + std::min(high - low, static_cast<int64_t>(u * static_cast<double>(high - low + 1)));

@@ -23,7 +23,7 @@ class RouteWaves {
   RouteWaves(const RunConfig& config, const RaggedRoute& route, int rank, int num_waves);
 
   void make();  // after the route of a step was made
-  // What make() makes: nothing travels, and rows are nobody's.
+  // Spoils what make() makes: nothing travels, and rows are nobody's.
   void spoil(const MemoryVisitor& visit);
 
   int num_waves() const { return num_waves_; }

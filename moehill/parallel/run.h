@@ -127,9 +127,10 @@ class Run {
     bool operator==(const ResultHash&) const = default;
   };
   virtual std::vector<ResultHash> result_hashes() = 0;
-  // Over the bits of x, the weights and the routing as this process holds them: no step may change them.
+  // The hash of x, the weights and the routing as this process holds them. No step may change them.
   virtual uint64_t operand_hash() = 0;
-  // Of each device of this process, over the results of which every device has a copy: equal on all devices.
+  // One hash for each device of this process, over the results of which every device has a copy. They are
+  // equal on all devices.
   virtual std::vector<uint64_t> replica_hashes() = 0;
 
   virtual const RunConfig& config() const = 0;

@@ -228,7 +228,7 @@ TEST_F(RunTest, AStepAllocatesNothing) {
   }
 }
 
-// By this a timed step is held to the checked one: every tensor of every device, copies too.
+// A timed step is held to the checked one by these hashes: every tensor of every device, copies too.
 TEST_F(RunTest, TheHashesAreOfAllResults) {
   std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 2)};
   for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 2, path));

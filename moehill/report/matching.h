@@ -67,7 +67,7 @@ std::string matching_table(const Matching& matching);
 // Pairs that are `slower` by more than `tolerance` (0.03: 3 %), and what b has lost altogether.
 std::vector<std::string> regressions(const Matching& matching, double tolerance);
 
-// What cannot be judged: pairs without an interval, baselines without a figure, results without a check.
+// These cannot be judged: pairs without an interval, baselines without a figure, results without a check.
 std::vector<std::string> unjudged(const Matching& matching);
 // How to get what unjudged() lacks; empty where it lacks nothing.
 std::string remedy_of(const Matching& matching);

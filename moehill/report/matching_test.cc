@@ -96,7 +96,7 @@ TEST_F(MatchingTest, WhatStandsOnBothSidesCountsForNeither) {
   EXPECT_EQ(matching.pairs[0].ratio.n, 0);
 }
 
-// As bench measures none and ep, whatever file each is in.
+// Bench measures none and ep like this, whatever file each is in.
 TEST_F(MatchingTest, WhatTheSameProcessesMeasuredIsPaired) {
   std::vector<StoredJson> none, ep;
   for (int i = 0; i < 3; ++i) {

@@ -12,7 +12,7 @@ StoredJson at_or_null(const StoredJson& json, const std::string& pointer) {
   return json.contains(where) ? json.at(where) : StoredJson(nullptr);
 }
 
-// What decides how a step is computed and timed; the rest is how often.
+// These options decide how a step is computed and timed; the rest say how often.
 StoredJson computed_config(const StoredJson& record) {
   StoredJson config = at_or_null(record, "/config");
   for (const char* key : {"preset", "iters", "warmup", "min_time", "ci_target"})

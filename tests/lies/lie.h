@@ -9,7 +9,7 @@
 // a row fails the kit. A new seam is a pair of declarations, one with REAL and one with LYING; CMake reads
 // the symbols from these lines. It must be called from another file than the one that defines it.
 //
-// What is told is chosen by the environment:
+// The environment chooses the lie:
 //
 //   MOEHILL_LIE        the name of a lie; "list" prints all names
 //   MOEHILL_LIE_STEPS  FROM or FROM-TO: the steps of each run that lie, the checked one is 0; by default all
@@ -36,7 +36,7 @@ class Lie {
 
   // Whether it is the chosen one and the step under way is one that lies.
   bool told() const;
-  // The same of a device.
+  // This speaks of one device.
   bool told_on(const ThreadTeam& team) const;
   bool told_by(int rank) const;
   // Whether it is told at all, in some step.

@@ -175,7 +175,7 @@ int64_t busy_expert(const BlockTensors& t, uint32_t what) {
   return chosen[static_cast<size_t>(place(static_cast<int64_t>(chosen.size()), what))];
 }
 
-// What a step left, spoilt.
+// Spoils what a step left.
 void spoil_tokens(const BlockTensors& t) {
   const Result y = result_of(bit_in_y, t.y);
   const float factor = t.shape.dtype == DType::f32 ? 1 + 1e-4f : 1.02f;
@@ -231,7 +231,7 @@ void spoil_weight_gradients(const BlockTensors& t) {
   change(result_of(bit_in_ds3, t.gradients.s3), zero);
 }
 
-// What a step worked on, spoilt for those that follow.
+// Spoils what a step worked on, for the steps that follow.
 void change_operands(const BlockTensors& t) {
   const int64_t token = place(t.shape.tokens), expert = busy_expert(t, 3);
   if (x_changed.told()) t.x.set(token, 0, 1.5f * t.x.at(token, 0));
@@ -250,7 +250,7 @@ class SpoiltOperands {
     }
   }
   SpoiltOperands(const SpoiltOperands&) = delete;
-  // From the last one on, since matrices of one stack were kept one after the other.
+  // The last one goes first, since matrices of one stack were kept one after the other.
   ~SpoiltOperands() {
     for (auto kept = kept_.rbegin(); kept != kept_.rend(); ++kept)
       std::memcpy(kept->data, kept->bytes.data(), kept->bytes.size());

@@ -8,7 +8,7 @@
 namespace moehill {
 namespace {
 
-// What LDTILECFG reads: rows and bytes of a row of each tile.
+// LDTILECFG reads this: rows and bytes of a row of each tile.
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
   uint16_t row_bytes[16] = {};

@@ -325,7 +325,8 @@ TEST(MpiSession, BothBarriersHoldEveryRank) {
   }
 }
 
-// By CPU time, which does not depend on who else is at work. A rank that spins uses about all of its wait.
+// The measure is CPU time, which does not depend on who else is at work. A rank that spins uses about all of
+// its wait.
 TEST(MpiSession, WhoWaitsSleeps) {
   constexpr auto kLate = std::chrono::milliseconds(300);
   const std::string text = "text";
