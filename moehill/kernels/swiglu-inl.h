@@ -15,11 +15,11 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
-// 1 / (1 + exp(-g)); 0 and 1 at the ends of the range.
+// 1 / (1 + exp(-g)); 0 and 1 at the ends of the range. Exp is defined up to 104, where it is infinite.
 HWY_INLINE VP sigmoid(VP g) {
   const DP d;
   const VP one = hn::Set(d, 1.0f);
-  return hn::Div(one, hn::Add(one, hn::Exp(d, hn::Neg(g))));
+  return hn::Div(one, hn::Add(one, hn::Exp(d, hn::Min(hn::Neg(g), hn::Set(d, 104.0f)))));
 }
 
 HWY_INLINE VP swiglu(VP g, VP u) { return hn::Mul(hn::Mul(g, sigmoid(g)), u); }

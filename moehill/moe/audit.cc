@@ -212,7 +212,9 @@ class Audit {
       for (int64_t i = begin; i < end; ++i) {
         const double deviation = dot(r.weight.data(), c.row(i), c.cols) - dot(a.row(i), br.data(), a.cols);
         const double norm = dot(a.row(i), a.row(i), a.cols);
-        const double bound = 2 * kMaxBounds * unit * std::sqrt(norm * b_norm);
+        // The two projections are sums in double themselves, of c.cols and of a.cols terms.
+        const double sums = 0x1p-53 * std::sqrt(static_cast<double>(a.cols + c.cols));
+        const double bound = 2 * kMaxBounds * (unit + sums) * std::sqrt(norm * b_norm);
         wrong[static_cast<size_t>(i)] = !(std::abs(deviation) <= bound);
       }
     });
@@ -262,9 +264,9 @@ class Audit {
     }
   }
 
-  // dp = <dy, o> where o and dy are rounded.
+  // dp = <dy, o> where o and dy are rounded, and o is a sum over the expert's width.
   double output_part_of_dp(int64_t a) const {
-    const double rounding = 4 * units_.store + units_.sum * static_cast<double>(shape_.hidden);
+    const double rounding = 4 * units_.store + units_.sum * static_cast<double>(shape_.hidden + rows_.h.cols);
     double sum = 0;
     for (int64_t b = 0; b < by_hidden_.num_blocks(); ++b) {
       const Range columns = by_hidden_.columns_of(b);

@@ -21,14 +21,28 @@ struct RowPlaces {
   std::array<int64_t, kPanelWidth> offset;
 };
 
+// Whole blocks with elements kStep apart, which a compiler can keep in vectors, then the rest of the row.
+template <int64_t kStep, typename T>
+void read_blocks(const T* data, const RowPlaces& places, int64_t n, float* out) {
+  const T* first = data + places.first;
+  int64_t begin = 0;
+  for (; begin + kGateUpWidth <= n; begin += kGateUpWidth) {
+    const int64_t in_block = begin % places.width;
+    const T* block = first + begin / places.width * places.stride + in_block * kStep;
+    for (int64_t i = 0; i < kGateUpWidth; ++i) out[begin + i] = to_f32(block[i * kStep]);
+  }
+  for (; begin < n; ++begin)
+    out[begin] = to_f32(first[begin / places.width * places.stride + begin % places.width * kStep]);
+}
+
 template <typename T>
 void read_places(const T* data, const RowPlaces& places, int64_t n, float* out) {
-  for (int64_t begin = 0; begin < n; begin += places.width) {
-    const T* block = data + places.first + begin / places.width * places.stride;
-    const int64_t end = std::min(n, begin + places.width);
-    for (int64_t i = begin; i < end; ++i)
-      out[i] = to_f32(block[places.offset[static_cast<size_t>(i - begin)]]);
+  const int64_t step = places.offset[1] - places.offset[0];
+  for (int64_t c = 0; c < places.width; ++c) {
+    MOEHILL_CHECK(places.offset[static_cast<size_t>(c)] == c * step && (step == 1 || step == 2),
+                  "a layout whose rows are {} elements apart", step);
   }
+  step == 1 ? read_blocks<1>(data, places, n, out) : read_blocks<2>(data, places, n, out);
 }
 
 // Rows of a logical matrix, each cut to `columns`.

@@ -117,7 +117,7 @@ TEST(RandomRuns, OfOneTokenAndANarrowExpertPassBothChecks) {
   ThreadTeam team(2);
   for (const MoeShape& shape :
        {MoeShape{1, 2000, 1, 2, 1, 0, DType::bf16}, MoeShape{2, 1200, 2, 1, 1, 1, DType::bf16},
-        MoeShape{2, 1, 700, 2, 2, 3, DType::f32}}) {
+        MoeShape{2, 1, 700, 2, 2, 3, DType::f32}, MoeShape{36, 1, 4000, 1, 1, 0, DType::f32}}) {
     for (uint32_t seed = 0; seed < 60; ++seed) {
       RunFactory factory({}, seed, {});
       const std::unique_ptr<moehill::Run> run = factory.make({.shape = shape});
@@ -125,6 +125,8 @@ TEST(RandomRuns, OfOneTokenAndANarrowExpertPassBothChecks) {
       for (const CheckMode mode : {CheckMode::sample, CheckMode::full}) {
         const CheckResult result = check_block(run->tensors(), Pass::forward_backward, mode, seed, team);
         EXPECT_TRUE(result.numbers_ok) << to_string(shape) << " seed " << seed << ": " << result.reason;
+        EXPECT_EQ(result.reason.find("does not hold"), std::string::npos)
+            << to_string(shape) << " seed " << seed;
       }
     }
   }
