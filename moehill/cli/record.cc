@@ -259,7 +259,7 @@ Json check_json(const BenchOptions& o, const PointResult& result) {
           {"rows", exists ? Json(check.num_rows) : Json(nullptr)},
           {"sampled_rows", exists ? Json(check.num_sampled_rows) : Json(nullptr)},
           {"how", check.how.empty() ? Json(nullptr) : Json(check.how)},
-          {"timed_steps", exists ? Json(kTimedStepCheck) : Json(nullptr)},
+          {"timed_steps", result.trusted() ? Json(kTimedStepCheck) : Json(nullptr)},
           {"seed", exists ? Json(check.seed) : Json(nullptr)},
           {"worst_bounds", number_if(exists, check.worst_bounds)},
           {"worst_number", check.worst_number.empty() ? Json(nullptr) : Json(check.worst_number)}};
