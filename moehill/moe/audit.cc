@@ -375,6 +375,8 @@ class Audit {
     const AuditAssignments& of =
         expert == kSharedExpert ? shared_ : assignments_[static_cast<size_t>(expert)];
     const double unit = of.largest_gate;
+    // A value is stored, and a sum that grows from term to term is rounded at its own size each time.
+    const double rounding = 2 * units_.store + units_.sum * static_cast<double>(of.size());
     MatrixDeviations deviations(gradient.rows(), p.num_blocks());
     std::vector<std::vector<float>> actual(options_.exact ? deviations.of_row.size() : 0);
     team_.parallel_for(gradient.rows(), [&](int64_t begin, int64_t end) {
@@ -388,8 +390,8 @@ class Audit {
           const size_t i = static_cast<size_t>(b);
           double& value = reference.value.row(r)[b];
           value *= unit;
-          double variance = unit * unit * reference.variance.row(r)[b] +
-                            2 * units_.store * squares[i] / (dy_scale_ * dy_scale_);
+          double variance =
+              unit * unit * reference.variance.row(r)[b] + rounding * squares[i] / (dy_scale_ * dy_scale_);
           if (of.size() > 0) variance += subnormal_variance();
           deviations.add(r, b, sum[i] / dy_scale_ - value, variance, of_block);
         }
@@ -494,11 +496,12 @@ class Audit {
     TensorNumbers numbers(name, RowComparison::kMedianFloor);
     std::vector<Deviations> of_token(static_cast<size_t>(shape_.tokens));
     const int64_t n = reference.value.cols;
+    const double growth = units_.sum * static_cast<double>(shape_.hidden);  // as of a gradient's sum
     for (int64_t t = 0; t < shape_.tokens; ++t) {
       for (int64_t j = 0; j < n; ++j) {
         const double value = static_cast<double>(stored[t * n + j]) / dy_scale_;
         double variance = reference.variance.row(t)[j];
-        if (variance > 0) variance += 4 * 0x1p-48 * value * value + subnormal_variance();
+        if (variance > 0) variance += growth * value * value + subnormal_variance();
         of_token[static_cast<size_t>(t)].add(t, j, value - reference.value.row(t)[j], variance);
       }
     }
