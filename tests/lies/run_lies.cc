@@ -242,7 +242,11 @@ void change_operands(const BlockTensors& t) {
 class SpoiltOperands {
  public:
   SpoiltOperands(const BlockTensors& tensors, const RunConfig& config, Range devices) : t_(tensors) {
-    for (int64_t rank = devices.begin; rank < devices.end; ++rank) spoil(config, static_cast<int>(rank));
+    // Once, where all devices hold the same experts: exchanged twice is not exchanged.
+    const bool apart = config.mode == ParallelMode::ep;
+    for (int64_t rank = devices.begin;
+         rank < (apart ? devices.end : std::min(devices.begin + 1, devices.end)); ++rank)
+      spoil(config, static_cast<int>(rank));
     if (t_.shape.tokens > 1 && old_x_of_one_token.told()) {
       const int64_t token = place(t_.shape.tokens), other = (token + 1) % t_.shape.tokens;
       keep(t_.x.row<char>(0), static_cast<size_t>(t_.x.rows * t_.x.stride) * dtype_bytes(t_.x.dtype));
