@@ -22,7 +22,8 @@ struct Series {
 // are compared as processes. Of at least one sample each.
 Ratio compare_speed(const Series& a, const Series& b, uint32_t seed);
 
-// What one process says of a thing: the median of its samples, and when it began (Unix time, seconds).
+// ProcessCost is one process's word on a thing: the median of its samples, and when it began (Unix time,
+// seconds).
 struct ProcessCost {
   double cost = 0;
   std::optional<double> started_s;

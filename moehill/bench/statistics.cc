@@ -58,8 +58,8 @@ Interval bootstrap_interval(const std::vector<double>& values, uint32_t seed) {
   return {medians[outside], medians[kNumResamples - 1 - outside], kCoverage};
 }
 
-// Of the mean, by Student's t. With fewer than kFewRounds values the median lies inside it: it is within one
-// standard deviation of the mean.
+// The interval is that of the mean, by Student's t. With fewer than kFewRounds values the median lies inside
+// it, since it is within one standard deviation of the mean.
 Interval student_interval(const std::vector<double>& values) {
   const double n = static_cast<double>(values.size());
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;

@@ -134,7 +134,7 @@ Json to_json(const StageBound& b) {
           {"achieved", b.measured_s > 0 ? Json(b.achieved()) : Json(nullptr)}};
 }
 
-// What was measured beside the step stands for the hardware's.
+// Figures that were measured beside the step replace the hardware's.
 void use_measured(const RecordedStep& step, double all_units, Hardware& h) {
   if (step.peak_flops > 0) {
     h.peak_f32 = h.peak_bf16 = step.peak_flops / all_units;

@@ -220,7 +220,7 @@ std::string prediction_lines(const CommandResult& result) {
   return text;
 }
 
-// What the verdict `passed` rests on, once for all points of which the same was compared.
+// The lines say what the verdict `passed` rests on, once for all points of which the same was compared.
 std::string passed_lines(const CommandResult& result) {
   std::map<std::string, const CheckResult*> worst_of;
   for (const PointResult& point : result.points) {

@@ -30,8 +30,8 @@ struct ReadBandwidth {
   double median = 0, min = 0, max = 0;  // B/s, of the passes
 };
 
-// What the threads of a point reach, all at once; zeros: not measured. bf16: by the fastest instruction of
-// the CPU that multiplies it, which is f32's where there is no other.
+// Peaks are reached by all threads of a point at once; zeros: not measured. That of bf16 is by the fastest
+// instruction of the CPU that multiplies it, which is f32's where there is no other.
 struct Peaks {
   InstructionPeak f32, bf16;
   ReadBandwidth read;

@@ -42,7 +42,8 @@ std::vector<float> run(AmxTile tile, const Operands& operands, Call call, bool s
   return c;
 }
 
-// What the first call.rows rows of each panel must be, by the order of additions that the manual states.
+// The sums are those of the first call.rows rows of each panel, by the order of additions that the manual
+// states.
 std::vector<float> expected_sums(const Operands& operands, const Call& call) {
   std::vector<float> expected;
   for (int p = 0; p < call.panels; ++p) {

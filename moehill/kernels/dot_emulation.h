@@ -1,5 +1,5 @@
-// What the CPU's dot instruction for bf16 pairs computes, in plain C++: the body of the dot tile runs on it
-// on any CPU, bit for bit.
+// This emulates the CPU's dot instruction for bf16 pairs in plain C++, bit for bit, so that the body of the
+// dot tile runs on any CPU.
 //
 // By the manuals of vdpbf16ps, a lane adds the products of its pair to its sum one after the other, the upper
 // half first, each as a fused multiply-add in f32, rounded to nearest even. Denormal operands count as zero,
@@ -32,7 +32,7 @@ inline float emulated_dot(float sum, uint32_t a, uint32_t b) {
   return emulated_multiply_add(a << 16, b << 16, sum);
 }
 
-// By the manual of vcvtneps2bf16: to nearest even, denormals as zero, a NaN quiet.
+// The manual of vcvtneps2bf16 says: rounded to nearest even, denormals as zero, a NaN quiet.
 inline uint16_t emulated_bf16(float value) { return to_bf16(without_denormal(value)).bits; }
 
 struct EmulatedDotOps {

@@ -28,7 +28,7 @@ struct DotTile {
                    const GradientPlace& place);  // call.c is read if `accumulate`, and not written
 };
 
-// What multiplies bf16 pairs: the first that is not null; without either bf16 is widened to f32.
+// The first tile that is not null multiplies bf16 pairs; without either bf16 is widened to f32.
 struct PairTiles {
   AmxTile amx = nullptr;
   const DotTile* dot = nullptr;

@@ -58,7 +58,8 @@ std::vector<float> run(const DotTile* tile, const Operands& operands, DotCall ca
   return c;
 }
 
-// The same as rows of a gradient, as f32 of their stored values; places that are not written are 9.
+// This returns the tile's sums as rows of a gradient, as f32 of their stored values; places that are not
+// written are 9.
 std::vector<float> run_gradient(const DotTile* tile, const Operands& operands, DotCall call, float scale) {
   std::vector<float> c = operands.c;
   call.a = operands.a.data();

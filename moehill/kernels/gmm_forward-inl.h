@@ -76,7 +76,7 @@ struct BlockPlace {
   int64_t panel, panels, k0, depth;
 };
 
-// The same as a tile reads it: panel p of it at data + p * stride.
+// A tile finds panel p of a block of B at data + p * stride.
 template <typename B>
 struct Block {
   const B* data;
@@ -102,14 +102,14 @@ struct PanelBlocks {
   }
 };
 
-// The same for few strips of rows: a panel is one stream, which the tile prefetches.
+// These blocks serve few strips of rows: a panel is one stream, which the tile prefetches.
 template <typename T>
 struct StreamedBlocks : PanelBlocks<T> {
   static constexpr bool kStream = true;
   void prefetch(const BlockPlace&, int64_t, int64_t) const {}
 };
 
-// The same as words of pairs, for the dot tile.
+// These are the panels as words of pairs, for the dot tile.
 struct PairBlocks {
   static constexpr bool kStream = true;
   PanelBlocks<bf16> panels;

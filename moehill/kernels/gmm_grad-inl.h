@@ -56,7 +56,7 @@ void pack_columns_a(const RowSource& source, Range rows, Range columns, int64_t 
   }
 }
 
-// The same with kBlock steps of a column side by side: they are packed as above, and then transposed.
+// This puts kBlock steps of a column side by side: they are packed as above, and then transposed.
 template <class Kernel>
 void pack_blocks_a(const RowSource& source, Range rows, Range columns, int64_t strip_stride,
                    GmmScratch& scratch) {

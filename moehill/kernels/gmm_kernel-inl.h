@@ -33,7 +33,8 @@ HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<floa
   for (int64_t row = rows.k.begin; row < rows.k.end; ++row, tile += kPanelWidth)
     store_panel_row(tile, rows.scale, panel + row * kPanelWidth);
 }
-// The same in pairs. A tile that ends within a pair leaves the first row of it for the next tile.
+// Rows of bf16 are stored in pairs. A tile that ends within a pair leaves the first row of it for the next
+// tile.
 HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<bf16>& rows) {
   alignas(64) static constexpr float kZeros[kPanelWidth] = {};
   bf16* panel = rows.panel + p * rows.stride;

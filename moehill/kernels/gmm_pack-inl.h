@@ -111,7 +111,7 @@ HWY_INLINE void pack_groups(const T* const* rows, const StripDepth& depth, Word*
   }
 }
 
-// The same of num_rows rows; what stands in place of the others is not said.
+// This packs num_rows rows; nothing is promised about the places of the others.
 template <int kRows, typename Word, typename T>
 HWY_INLINE void pack_strip_transposed(const T* const* rows, int num_rows, const StripDepth& depth,
                                       Word* HWY_RESTRICT out) {
@@ -120,7 +120,7 @@ HWY_INLINE void pack_strip_transposed(const T* const* rows, int num_rows, const 
   pack_groups<kRows, kGroups>(rows, depth, out);
 }
 
-// The same with kBlock steps of a row side by side. The last block is filled up with zeros.
+// This puts kBlock steps of a row side by side. The last block is filled up with zeros.
 template <int kRows, int kBlock>
 HWY_INLINE void pack_strip_blocks(const bf16* const* rows, int num_rows, const StripDepth& depth,
                                   uint32_t* HWY_RESTRICT out) {
@@ -188,9 +188,9 @@ HWY_INLINE void transpose_block(const float* block, float* HWY_RESTRICT out) {
   }
 }
 
-// The same of a bf16 panel, whose words are pairs of rows: out [8 pairs of columns][16 rows] as words, or
-// [16 columns][16 rows] as f32. Two neighbouring words are the 2 x 2 values of two rows and two columns: 64
-// bits that move as one, and are transposed by an exchange of their middle halves.
+// The words of a bf16 panel are pairs of rows, and are transposed to out [8 pairs of columns][16 rows] as
+// words, or [16 columns][16 rows] as f32. Two neighbouring words are the 2 x 2 values of two rows and two
+// columns: 64 bits that move as one, and are transposed by an exchange of their middle halves.
 HWY_INLINE void store_transposed(VU pairs, int row, int column, uint32_t* out) {
   hn::StoreU(pairs, DU(), out + column / 2 * 16 + row);
 }
@@ -237,7 +237,7 @@ HWY_INLINE void transpose_block(const bf16* block, Word* HWY_RESTRICT out) {
   }
 }
 
-// The same where only `num_rows` panel rows are stored; the others are taken as zero.
+// This transposes a block of which only `num_rows` panel rows are stored; the others are taken as zero.
 template <typename T, typename Word>
 HWY_NOINLINE void transpose_short_block(const T* block, int64_t num_rows, Word* out) {
   alignas(64) T padded[256] = {};

@@ -106,7 +106,7 @@ HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const B* HWY_RESTRICT b, Pan
   }
 }
 
-// The same for 1 to kTileRows rows and 1 to kTilePanels panels.
+// This multiplies 1 to kTileRows rows by 1 to kTilePanels panels.
 template <bool kStream, typename B, int kRows = kTileRows>
 HWY_INLINE void tile_rows(const TileCall<float, B>& call) {
   if (call.rows == kRows) {

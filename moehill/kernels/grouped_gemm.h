@@ -103,7 +103,7 @@ struct GemmLimits {
 
 // Our own kernels: packed panels, register tiles, rows gathered while packing.
 std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits);
-// The same with tiles of one's own for bf16.
+// The caller gives the tiles for bf16.
 std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits, const PairTiles& tiles);
 // Asks for the same operands as `like` and leaves results as they are.
 std::unique_ptr<GroupedGemm> make_no_gemm(std::unique_ptr<GroupedGemm> like);

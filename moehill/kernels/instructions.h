@@ -12,8 +12,8 @@ struct Instructions {
   bool amx_bf16 = false;     // products of bf16 tiles, tdpbf16ps
 };
 
-// What this process may use, found out once. On Linux a process has to ask for the state of AMX's tiles: the
-// first call does that, for all threads.
+// Instructions that this process may use are found out once. On Linux a process has to ask for the state of
+// AMX's tiles: the first call does that, for all threads.
 const Instructions& instructions();
 
 // The words in which an x86 CPU and the system describe themselves; all zero on another CPU.

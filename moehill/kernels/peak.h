@@ -10,7 +10,7 @@
 
 namespace moehill {
 
-// What the threads of a team did between two times of this process's clock, in FLOPs or bytes.
+// A burst is the work of a team's threads between two times of this process's clock, in FLOPs or bytes.
 struct Burst {
   double amount = 0, begin = 0, end = 0;
   double rate() const { return amount / (end - begin); }

@@ -18,8 +18,8 @@ namespace {
 
 constexpr const char* kKinds[] = {"node", "fat-tree", "torus", "dragonfly"};
 
-// What a figure may be, ends included. Wide enough for any machine that exists and ten times that, and narrow
-// enough that a slip of units or a made-up figure is seen.
+// Limits of a figure, ends included, are wide enough for ten times any machine that exists, and narrow enough
+// that a slip of units or a made-up figure is seen.
 struct Limits {
   double lowest, highest;
   bool or_zero = false;  // 0 as well: not known, or none

@@ -201,7 +201,7 @@ const std::vector<std::string> kNoCount = {"0", "1.5", "2000000"};
 const std::vector<std::string> kNoRate = {"0", "1e4", "1e16", "1e30"};
 const std::vector<std::string> kNoTime = {"1e-13", "2", "3600"};
 
-// What is refused for the key of a line besides kNoNumber.
+// The values in `refused` are refused for the key of `line`, besides kNoNumber.
 struct KeyCase {
   std::string line;
   std::vector<std::string> refused;

@@ -95,7 +95,7 @@ double seconds_of(const Hardware& h, const LinkWork& link, int num_devices) {
                       link.dtype);
 }
 
-// Of rows in flight.
+// The time of a stage's links whose rows are in flight while it computes.
 double flight_seconds(const Hardware& h, const StageWork& stage, int num_devices) {
   double seconds = 0;
   for (const LinkWork& link : stage.links) seconds += link.in_flight ? seconds_of(h, link, num_devices) : 0;

@@ -35,7 +35,7 @@ struct CheckResult {
   std::map<std::string, double> grad_rel_err;  // dx, dw1, dw2, dw3, ds1, ds2, ds3, dp, dlogits
   std::string worst_row;                       // "dw1 expert 3 row 17: 2.1e-03": the largest rel_err
   std::string reason;                          // why failed or mistrusted, in words
-  // What the verdict rests on.
+  // The verdict rests on these.
   std::string what;              // the tensors, each with all of its rows: "y, dx, dp, dw1, ..."
   int64_t num_rows = 0;          // of them together
   std::string how;               // in words

@@ -78,8 +78,8 @@ class ParallelPath {
   uint64_t counted_bytes_ = 0;
 };
 
-// What a device has of the others' routing: gate values become NaN, expert ids those of another, valid
-// routing.
+// This spoils a device's copy of the others' routing: gate values become NaN, expert ids those of another,
+// valid routing.
 inline void spoil_routing(Routing& routing, const MemoryVisitor& spoil) {
   for (size_t i = 0; i < routing.expert.size(); ++i)
     routing.expert[i] = static_cast<int32_t>(i % static_cast<size_t>(routing.topk));

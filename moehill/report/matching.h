@@ -9,7 +9,7 @@
 
 namespace moehill {
 
-// What one process measured of a point. Samples are costs: seconds for 1e12 FLOPs of the model.
+// One process measured these samples of a point. They are costs: seconds for 1e12 FLOPs of the model.
 struct ComparedProcess {
   std::string id;
   std::optional<double> started_s;  // Unix time

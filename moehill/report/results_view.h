@@ -41,8 +41,9 @@ std::vector<ExperimentView> load_views(Store& store, const std::vector<Published
 // Cost by round: seconds for 1e12 FLOPs of the model, so that unlike sizes compare.
 Series series_of(const Measured& measured);
 
-// The same options but for how often was measured, plan, stages in the clock, kernels, build, CPU and layout:
-// their ratio is noise by construction. Options decide the path, so that two paths are never identical.
+// Records are identical if options (but for how often was measured), plan, stages in the clock, kernels,
+// build, CPU and layout are the same: their ratio is noise by construction. Options decide the path, so that
+// two paths are never identical.
 bool identical_records(const StoredJson& a, const StoredJson& b);
 
 // "identical configuration", or the name of judge(ratio, floor).

@@ -113,7 +113,7 @@ TEST(GateUp, ColumnsAlternateInBlocksOfEightAndPair) {
   }
 }
 
-// What the kernels rely on: one 32-bit lane of a bf16 panel holds the rows k and k + 1 of a column.
+// Kernels rely on this: one 32-bit lane of a bf16 panel holds the rows k and k + 1 of a column.
 TEST(Panels, ABf16LaneHoldsTwoRowsOfAColumn) {
   const WeightStack stack(WeightLayout::panels, 2, 7, 40, DType::bf16);
   const WeightView& w = stack.view();

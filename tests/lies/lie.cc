@@ -73,7 +73,7 @@ void real_begin_step(ParallelPath* path, Group& group)
 void lying_begin_step(ParallelPath* path, Group& group)
     LYING("_ZN7moehill12ParallelPath10begin_stepERNS_5GroupE");
 
-// Whose team it is.
+// The real function's argument tells which device a team works for.
 void lying_begin_step(ParallelPath* path, Group& group) {
   {
     const std::lock_guard lock(rank_mutex);

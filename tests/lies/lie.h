@@ -34,12 +34,12 @@ class Lie {
  public:
   Lie(const char* name, const char* what);
 
-  // Whether it is the chosen one and the step under way is one that lies.
+  // True if this is the chosen lie and the step under way is one that lies.
   bool told() const;
-  // This speaks of one device.
+  // These two ask for one device.
   bool told_on(const ThreadTeam& team) const;
   bool told_by(int rank) const;
-  // Whether it is told at all, in some step.
+  // True if this is the chosen lie, in whatever step it is told.
   bool is_chosen() const;
 
   const char* name() const { return name_; }

@@ -285,7 +285,7 @@ void lying_backward_routed(Block*, ThreadTeam&, const BlockOperands&, const MatV
         "_ZN7moehill5Block15backward_routedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewEfS8_S8_PfPNS_"
         "13StageListenerERKNS_8UnderwayE");
 
-// What travels still travels, since the peers wait for it.
+// Rows that travel still travel, since the peers wait for them.
 void lying_backward_routed(Block* block, ThreadTeam& team, const BlockOperands& operands, const MatView& y,
                            float dy_scale, const MatView& base, const MatView& dx, float* dp,
                            StageListener* listener, const Underway& underway) {

@@ -135,7 +135,7 @@ float with_other_bit(float value, DType dtype) {
   return std::bit_cast<float>(std::bit_cast<uint32_t>(value) ^ (1u << (step_number() == 0 ? 23 : lowest)));
 }
 
-// Of the largest element of the first row that has one, from a place of the seed on.
+// This flips a bit of the largest element of the first row that is not zero, from a place of the seed on.
 void flip_bit(const Result& result) {
   const int64_t rows = result.groups * result.rows;
   for (int64_t i = 0, first = place(rows); i < rows; ++i) {
@@ -169,13 +169,13 @@ void restore(const Result& result, const std::vector<float>& values) {
   }
 }
 
-// An expert that has rows, so that its gradients are not zero.
+// Returns an expert that has rows, so that its gradients are not zero.
 int64_t busy_expert(const BlockTensors& t, uint32_t what) {
   const std::vector<int32_t>& chosen = t.routing->expert;
   return chosen[static_cast<size_t>(place(static_cast<int64_t>(chosen.size()), what))];
 }
 
-// Spoils what a step left.
+// Spoils results after the step.
 void spoil_tokens(const BlockTensors& t) {
   const Result y = result_of(bit_in_y, t.y);
   const float factor = t.shape.dtype == DType::f32 ? 1 + 1e-4f : 1.02f;
@@ -231,18 +231,19 @@ void spoil_weight_gradients(const BlockTensors& t) {
   change(result_of(bit_in_ds3, t.gradients.s3), zero);
 }
 
-// Spoils what a step worked on, for the steps that follow.
+// Spoils operands after the step, for the steps that follow.
 void change_operands(const BlockTensors& t) {
   const int64_t token = place(t.shape.tokens), expert = busy_expert(t, 3);
   if (x_changed.told()) t.x.set(token, 0, 1.5f * t.x.at(token, 0));
   if (weight_changed.told()) t.weights.w1.set(expert, 0, 0, 1.5f * t.weights.w1.at(expert, 0, 0));
 }
 
-// What a step works on, spoilt for as long as this lives. The experts that a device of this process holds.
+// Operands of a step are spoilt for as long as this lives: x, and the weights of the experts that devices of
+// this process hold.
 class SpoiltOperands {
  public:
   SpoiltOperands(const BlockTensors& tensors, const RunConfig& config, Range devices) : t_(tensors) {
-    // Once, where all devices hold the same experts: exchanged twice is not exchanged.
+    // Experts that all devices hold are spoilt once: exchanged twice is not exchanged.
     const bool apart = config.mode == ParallelMode::ep;
     for (int64_t rank = devices.begin;
          rank < (apart ? devices.end : std::min(devices.begin + 1, devices.end)); ++rank)
@@ -384,7 +385,7 @@ class LyingRun final : public Run {
   std::array<uint64_t, kNumMoves> moved_bytes() const override { return run_->moved_bytes(); }
 
  private:
-  // What the step is not to write; empty for the other results.
+  // Values of the results that the step is not to write; empty for the other results.
   std::vector<std::vector<float>> stale_values(const std::vector<Result>& results) const {
     std::vector<std::vector<float>> values;
     for (const Result& result : results) {
