@@ -1,14 +1,14 @@
 // `moehill bench`: resolve, refuse what cannot be, check, time, report.
 #include <fmt/format.h>
 
-#include "moehill/cli/auto_tokens.h"
 #include "moehill/cli/block_command.h"
 #include "moehill/cli/commands.h"
-#include "moehill/cli/pick_score.h"
-#include "moehill/cli/prediction.h"
-#include "moehill/cli/sweep_prediction.h"
 #include "moehill/cli/terminal_report.h"
 #include "moehill/machine/memory.h"
+#include "moehill/measure/auto_tokens.h"
+#include "moehill/predict/pick_score.h"
+#include "moehill/predict/prediction.h"
+#include "moehill/predict/sweep_prediction.h"
 
 namespace moehill {
 namespace {

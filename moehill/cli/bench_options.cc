@@ -1,15 +1,11 @@
 #include "moehill/cli/bench_options.h"
 
-#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <limits>
-#include <set>
-#include <sstream>
 
 #include "moehill/base/error.h"
 #include "moehill/cli/choice_names.h"
-#include "moehill/cli/distribution_option.h"
 #include "moehill/cli/flag_effects.h"
 #include "moehill/cli/presets.h"
 
@@ -78,6 +74,13 @@ void declare_shape(OptionSet& set, BenchOptions& o) {
   set.choice("--dtype", &o.dtype, dtype_names(), "storage; accumulation is f32");
 }
 
+void declare_distribution(OptionSet& set, std::vector<DistributionOptions>* distributions) {
+  set.custom("--distribution", "random|runs|both|balanced|zipf:S|hot-experts:N,F|hot-device:F",
+             to_string(distributions->front()),
+             "router's logits; S exponent, F share of all assignments on N experts or on device 0",
+             [=](const std::string& text) { *distributions = parse_distributions(text); });
+}
+
 void declare_routing(OptionSet& set, BenchOptions& o) {
   declare_distribution(set, &o.distributions);
   set.number("--run-alpha", &o.run_alpha, 0, 0.999999,
@@ -117,37 +120,6 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
         "none: threads of the one device, instead of P*N or as many as there are cores");
   set.choice("--mesh", &o.mesh, mesh_names(),
              "where the devices live: in this process, or one in each process of mpirun or srun");
-}
-
-BlockSizes parse_blocks(const std::string& text) {
-  BlockSizes blocks;
-  std::set<std::string> given;
-  std::istringstream items(text);
-  for (std::string item; std::getline(items, item, ',');) {
-    const size_t equals = item.find('=');
-    const std::string name = item.substr(0, equals);
-    const auto& fields = block_size_fields();
-    const auto field =
-        std::find_if(fields.begin(), fields.end(), [&](const BlockSizeField& f) { return name == f.name; });
-    if (field == fields.end() || equals == std::string::npos) {
-      throw input_error("--blocks", item, "bt, bf, bd1, bd2, btc, bfc, bd1c, bd2c, each with =SIZE",
-                        "write for example --blocks bt=64,bf=1024");
-    }
-    blocks.*field->value = parse_integer("--blocks " + name, item.substr(equals + 1), 1, kMaxDim);
-    if (!given.insert(name).second)
-      throw input_error("--blocks", name + " twice", "each size once", "leave one of them out");
-  }
-  if (given.empty())
-    throw input_error("--blocks", "no size", "one at least", "write for example --blocks bt=64,bf=1024");
-  const auto fit = [&](const char* name, int64_t& part, int64_t whole) {
-    if (given.count(name) == 0) part = std::min(part, whole);
-  };
-  fit("btc", blocks.btc, blocks.bt);
-  fit("bfc", blocks.bfc, blocks.bf);
-  fit("bd1c", blocks.bd1c, blocks.bd1);
-  fit("bd2c", blocks.bd2c, blocks.bd2);
-  refuse_illegal_blocks(blocks);
-  return blocks;
 }
 
 void declare_blocks_options(OptionSet& set, BenchOptions& o) {

@@ -8,8 +8,8 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
-#include "moehill/cli/points.h"
 #include "moehill/cli/presets.h"
+#include "moehill/measure/points.h"
 
 namespace moehill {
 namespace {

@@ -9,15 +9,15 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "moehill/base/output_paths.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/measurement.h"
-#include "moehill/cli/output_paths.h"
-#include "moehill/cli/record.h"
 #include "moehill/cli/terminal_report.h"
-#include "moehill/cli/timeline.h"
-#include "moehill/cli/tuned_table.h"
 #include "moehill/machine/memory.h"
+#include "moehill/measure/timeline.h"
+#include "moehill/record/record.h"
+#include "moehill/tune/tuned_table.h"
 
 namespace moehill {
 namespace {

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "moehill/cli/job.h"
-#include "moehill/cli/results.h"
-#include "moehill/cli/yardstick.h"
+#include "moehill/measure/results.h"
+#include "moehill/mesh/job.h"
+#include "moehill/quiet/yardstick.h"
 
 namespace moehill {
 

@@ -8,16 +8,16 @@
 #include <optional>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/check_grid.h"
 #include "moehill/cli/choice_names.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/flag_effects.h"
-#include "moehill/cli/points.h"
-#include "moehill/cli/table.h"
-#include "moehill/cli/yardstick.h"
 #include "moehill/machine/clock.h"
 #include "moehill/machine/topology.h"
+#include "moehill/measure/points.h"
+#include "moehill/quiet/yardstick.h"
 
 namespace moehill {
 namespace {

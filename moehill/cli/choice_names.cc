@@ -14,10 +14,6 @@ std::vector<Named<E>> all_up_to(E last) {
 
 }  // namespace
 
-const char* name_of(CheckMode mode) {
-  return mode == CheckMode::off ? "off" : mode == CheckMode::sample ? "sample" : "full";
-}
-
 std::vector<Named<DType>> dtype_names() { return {{"bf16", DType::bf16}, {"f32", DType::f32}}; }
 std::vector<Named<Pass>> pass_names() { return all_up_to(Pass::forward_backward); }
 std::vector<Named<Backend>> backend_names() { return all_up_to(Backend::ragged_dot); }

@@ -6,12 +6,9 @@
 #include <vector>
 
 #include "moehill/cli/option_set.h"
-#include "moehill/moe/check.h"
-#include "moehill/parallel/run.h"
+#include "moehill/measure/bench_options.h"
 
 namespace moehill {
-
-const char* name_of(CheckMode mode);
 
 std::vector<Named<DType>> dtype_names();
 std::vector<Named<Pass>> pass_names();

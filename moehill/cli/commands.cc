@@ -12,11 +12,11 @@
 #include <new>
 
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
 #include "moehill/base/suggest.h"
-#include "moehill/cli/environment.h"
-#include "moehill/cli/parse.h"
 #include "moehill/kernels/simd.h"
 #include "moehill/mesh/launcher.h"
+#include "moehill/quiet/environment.h"
 
 namespace moehill {
 namespace {

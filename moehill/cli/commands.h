@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "moehill/cli/job.h"
+#include "moehill/mesh/job.h"
 
 namespace moehill {
 

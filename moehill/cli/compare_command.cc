@@ -9,11 +9,11 @@
 #include <stdexcept>
 
 #include "moehill/base/error.h"
+#include "moehill/base/output_paths.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/noise_floor.h"
 #include "moehill/cli/option_set.h"
-#include "moehill/cli/output_paths.h"
 #include "moehill/report/matching.h"
 
 namespace moehill {

@@ -6,21 +6,21 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "moehill/base/output_paths.h"
 #include "moehill/base/rng.h"
+#include "moehill/base/table.h"
 #include "moehill/bench/schedule.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/commands.h"
-#include "moehill/cli/memory_check.h"
 #include "moehill/cli/option_set.h"
-#include "moehill/cli/output_paths.h"
-#include "moehill/cli/table.h"
-#include "moehill/cli/yardstick.h"
 #include "moehill/kernels/dense_gemm.h"
 #include "moehill/kernels/grouped_gemm.h"
 #include "moehill/kernels/random_fill.h"
 #include "moehill/kernels/simd.h"
 #include "moehill/machine/memory.h"
 #include "moehill/machine/topology.h"
+#include "moehill/measure/memory_check.h"
+#include "moehill/quiet/yardstick.h"
 
 namespace moehill {
 namespace {

@@ -4,8 +4,8 @@
 
 #include "moehill/base/error.h"
 #include "moehill/cli/commands.h"
-#include "moehill/cli/environment.h"
 #include "moehill/cli/option_set.h"
+#include "moehill/quiet/environment.h"
 #include "moehill/report/logbook.h"
 
 namespace moehill {

@@ -8,9 +8,9 @@
 #include <thread>
 #include <utility>
 
-#include "moehill/cli/comm_bytes.h"
 #include "moehill/cli/dump.h"
 #include "moehill/machine/clock.h"
+#include "moehill/measure/comm_bytes.h"
 #include "moehill/moe/oracle.h"
 #include "moehill/parallel/work_problem.h"
 

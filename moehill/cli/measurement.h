@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "moehill/cli/cold_caches.h"
-#include "moehill/cli/job.h"
-#include "moehill/cli/results.h"
-#include "moehill/cli/stage_listener.h"
-#include "moehill/cli/yardstick.h"
+#include "moehill/measure/results.h"
+#include "moehill/measure/stage_listener.h"
+#include "moehill/mesh/job.h"
+#include "moehill/quiet/cold_caches.h"
+#include "moehill/quiet/yardstick.h"
 
 namespace moehill {
 

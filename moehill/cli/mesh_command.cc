@@ -4,12 +4,13 @@
 #include <cstdio>
 #include <memory>
 
+#include "moehill/base/output_paths.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/commands.h"
-#include "moehill/cli/memory_check.h"
-#include "moehill/cli/mesh_report.h"
-#include "moehill/cli/output_paths.h"
+#include "moehill/cli/mesh_options.h"
+#include "moehill/collectives/mesh_report.h"
 #include "moehill/machine/memory.h"
+#include "moehill/measure/memory_check.h"
 #include "moehill/mesh/threads/thread_mesh.h"
 
 namespace moehill {

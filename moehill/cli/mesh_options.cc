@@ -63,12 +63,4 @@ std::optional<MeshOptions> parse_mesh_options(const std::vector<std::string>& ar
   return o;
 }
 
-std::vector<int64_t> element_counts(const MeshOptions& options) {
-  std::vector<int64_t> counts;
-  for (int64_t bytes = options.min_bytes; bytes <= options.max_bytes; bytes *= options.factor) {
-    counts.push_back(bytes / static_cast<int64_t>(dtype_bytes(options.dtype)));
-  }
-  return counts;
-}
-
 }  // namespace moehill

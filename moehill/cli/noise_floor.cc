@@ -7,8 +7,8 @@
 
 #include "moehill/bench/comparison.h"
 #include "moehill/bench/schedule.h"
-#include "moehill/cli/environment.h"
 #include "moehill/experiments/child.h"
+#include "moehill/quiet/environment.h"
 #include "moehill/report/results_view.h"
 
 namespace moehill {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "moehill/cli/parse.h"
+#include "moehill/base/parse.h"
 
 namespace moehill {
 

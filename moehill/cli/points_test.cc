@@ -1,5 +1,5 @@
 // Expansion of a command line to points, and the lines of the reference logbook.
-#include "moehill/cli/points.h"
+#include "moehill/measure/points.h"
 
 #include <gtest/gtest.h>
 

@@ -7,15 +7,15 @@
 #include <nlohmann/json.hpp>
 
 #include "moehill/base/error.h"
+#include "moehill/base/output_paths.h"
+#include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
-#include "moehill/cli/output_paths.h"
-#include "moehill/cli/pick_score.h"
 #include "moehill/cli/predict_options.h"
 #include "moehill/cli/presets.h"
-#include "moehill/cli/published_model.h"
-#include "moehill/cli/table.h"
-#include "moehill/cli/validation.h"
 #include "moehill/parallel/work_problem.h"
+#include "moehill/predict/pick_score.h"
+#include "moehill/predict/published_model.h"
+#include "moehill/validate/validation.h"
 
 namespace moehill {
 namespace {

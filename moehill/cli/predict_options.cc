@@ -5,7 +5,6 @@
 
 #include "moehill/base/error.h"
 #include "moehill/cli/choice_names.h"
-#include "moehill/cli/distribution_option.h"
 #include "moehill/cli/presets.h"
 
 namespace moehill {

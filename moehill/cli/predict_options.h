@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "moehill/cli/bench_options.h"
-#include "moehill/cli/prediction.h"
+#include "moehill/predict/prediction.h"
 
 namespace moehill {
 

@@ -7,15 +7,15 @@
 #include <filesystem>
 
 #include "moehill/base/error.h"
-#include "moehill/cli/cold_caches.h"
+#include "moehill/base/output_paths.h"
+#include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
-#include "moehill/cli/memory_check.h"
 #include "moehill/cli/option_set.h"
-#include "moehill/cli/output_paths.h"
-#include "moehill/cli/probe_file.h"
-#include "moehill/cli/probe_sources.h"
-#include "moehill/cli/table.h"
 #include "moehill/machine/memory.h"
+#include "moehill/measure/memory_check.h"
+#include "moehill/probe/probe_file.h"
+#include "moehill/probe/probe_sources.h"
+#include "moehill/quiet/cold_caches.h"
 
 namespace moehill {
 namespace {

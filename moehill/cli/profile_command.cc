@@ -2,13 +2,13 @@
 // step.
 #include <fmt/format.h>
 
+#include "moehill/base/table.h"
 #include "moehill/cli/block_command.h"
-#include "moehill/cli/block_report.h"
 #include "moehill/cli/commands.h"
-#include "moehill/cli/prediction.h"
 #include "moehill/cli/profile_options.h"
-#include "moehill/cli/table.h"
 #include "moehill/cli/terminal_report.h"
+#include "moehill/predict/prediction.h"
+#include "moehill/tune/block_report.h"
 
 namespace moehill {
 namespace {

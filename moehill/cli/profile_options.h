@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "moehill/cli/points.h"
+#include "moehill/cli/option_set.h"
+#include "moehill/measure/points.h"
 
 namespace moehill {
 

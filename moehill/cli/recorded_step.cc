@@ -10,10 +10,9 @@
 
 #include "moehill/base/error.h"
 #include "moehill/cli/bench_options.h"
-#include "moehill/cli/distribution_option.h"
-#include "moehill/cli/points.h"
-#include "moehill/cli/prediction.h"
+#include "moehill/measure/points.h"
 #include "moehill/parallel/work_problem.h"
+#include "moehill/predict/prediction.h"
 
 namespace moehill {
 namespace {

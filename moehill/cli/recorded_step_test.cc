@@ -7,9 +7,9 @@
 #include <fstream>
 
 #include "moehill/cli/bench_options.h"
-#include "moehill/cli/points.h"
-#include "moehill/cli/prediction.h"
-#include "moehill/cli/record.h"
+#include "moehill/measure/points.h"
+#include "moehill/predict/prediction.h"
+#include "moehill/record/record.h"
 
 namespace moehill {
 namespace {

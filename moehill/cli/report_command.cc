@@ -5,9 +5,9 @@
 #include <stdexcept>
 
 #include "moehill/base/error.h"
+#include "moehill/base/output_paths.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
-#include "moehill/cli/output_paths.h"
 #include "moehill/report/exports.h"
 #include "moehill/report/page.h"
 #include "moehill/report/page_data.h"

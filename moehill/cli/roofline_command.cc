@@ -9,12 +9,12 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/output_paths.h"
+#include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
-#include "moehill/cli/output_paths.h"
 #include "moehill/cli/predict_options.h"
 #include "moehill/cli/presets.h"
 #include "moehill/cli/recorded_step.h"
-#include "moehill/cli/table.h"
 #include "moehill/model/roofline.h"
 #include "moehill/parallel/work_problem.h"
 

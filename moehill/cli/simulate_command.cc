@@ -7,8 +7,9 @@
 #include <stdexcept>
 
 #include "moehill/base/error.h"
+#include "moehill/base/output_paths.h"
 #include "moehill/cli/commands.h"
-#include "moehill/cli/output_paths.h"
+#include "moehill/cli/simulate_options.h"
 #include "moehill/cli/simulate_report.h"
 #include "moehill/cli/simulate_validation.h"
 

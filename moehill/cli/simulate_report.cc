@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "moehill/base/table.h"
 #include "moehill/cli/choice_names.h"
-#include "moehill/cli/table.h"
 
 namespace moehill {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "moehill/cli/simulated_step.h"
+#include "moehill/predict/simulated_step.h"
 
 namespace moehill {
 

@@ -7,14 +7,14 @@
 #include <map>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
-#include "moehill/cli/prediction.h"
 #include "moehill/cli/recorded_step.h"
-#include "moehill/cli/table.h"
-#include "moehill/cli/validation.h"
 #include "moehill/parallel/work_problem.h"
+#include "moehill/predict/prediction.h"
 #include "moehill/simulation/engine.h"
 #include "moehill/simulation/program_builder.h"
+#include "moehill/validate/validation.h"
 
 namespace moehill {
 namespace {

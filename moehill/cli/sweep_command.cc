@@ -9,11 +9,11 @@
 #include <filesystem>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
 #include "moehill/cli/sweep_host.h"
-#include "moehill/cli/table.h"
 #include "moehill/experiments/driver.h"
 #include "moehill/report/measured.h"
 #include "moehill/store/store.h"

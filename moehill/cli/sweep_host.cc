@@ -5,11 +5,11 @@
 
 #include "moehill/base/error.h"
 #include "moehill/cli/bench_options.h"
-#include "moehill/cli/job.h"
-#include "moehill/cli/memory_check.h"
 #include "moehill/cli/profile_options.h"
-#include "moehill/cli/record.h"
 #include "moehill/machine/process_identity.h"
+#include "moehill/measure/memory_check.h"
+#include "moehill/mesh/job.h"
+#include "moehill/record/record.h"
 
 namespace moehill {
 namespace {

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "moehill/cli/environment.h"
-#include "moehill/cli/sweep_prediction.h"
 #include "moehill/experiments/host.h"
+#include "moehill/predict/sweep_prediction.h"
+#include "moehill/quiet/environment.h"
 
 namespace moehill {
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <map>
 
+#include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
-#include "moehill/cli/table.h"
 #include "moehill/moe/deviation.h"
 
 namespace moehill {

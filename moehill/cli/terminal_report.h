@@ -4,8 +4,8 @@
 #include <string>
 
 #include "moehill/cli/bench_options.h"
-#include "moehill/cli/memory_check.h"
-#include "moehill/cli/results.h"
+#include "moehill/measure/memory_check.h"
+#include "moehill/measure/results.h"
 
 namespace moehill {
 

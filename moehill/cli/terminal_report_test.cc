@@ -1,7 +1,9 @@
-// What is said before the runs.
+// What is said before the runs and after them.
 #include "moehill/cli/terminal_report.h"
 
 #include <gtest/gtest.h>
+
+#include "moehill/record/record_fixture.h"
 
 namespace moehill {
 namespace {
@@ -15,6 +17,61 @@ Point point_of(int64_t experts, Pass pass) {
 
 TEST(TerminalReport, SaysInWhichStateOfTheCachesStepsBegin) {
   EXPECT_NE(describe_command({point_of(4, Pass::forward)}, {}, {}).find("cold caches"), std::string::npos);
+}
+
+TEST(TerminalReport, TwoRoundsHaveNoIntervalAndNoVerdict) {
+  CommandResult command = made_up_command();
+  for (PointResult& point : command.points) point.samples.resize(2);
+  EXPECT_EQ(result_table(command, 0).find(" %:"), std::string::npos) << result_table(command, 0);
+  const std::string verdict = verdict_lines(command, 0);
+  EXPECT_NE(verdict.find("cannot tell: 2 rounds, at least 3 needed; ep/none = 0.5"), std::string::npos)
+      << verdict;
+  EXPECT_EQ(verdict.find(".."), std::string::npos) << verdict;
+}
+
+TEST(TerminalReport, TableAndVerdict) {
+  const CommandResult command = made_up_command();
+  const std::string table = result_table(command, 0);
+  EXPECT_NE(table.find("100.00 [93.8 %: 98.00..101.00]"), std::string::npos) << table;
+  EXPECT_NE(table.find("speed to none"), std::string::npos) << table;
+  EXPECT_NE(table.find("GF/s"), std::string::npos);
+  EXPECT_NE(table.find("passed"), std::string::npos);
+  EXPECT_NE(verdict_lines(command, 0).find("expert parallelism is slower by 50.0 %; ep/none = 0.500 [95 %: "),
+            std::string::npos)
+      << verdict_lines(command, 0);
+  EXPECT_NE(stage_tables(command).find("w2_grad"), std::string::npos);
+}
+
+// With one device ep still has its sums to make, which none does not have.
+TEST(TerminalReport, EpOnOneDeviceIsJudgedLikeAnyOther) {
+  CommandResult command = made_up_command();
+  PointResult& ep = command.points[1];
+  ep.point.config.num_devices = 1;
+  ep.point.config.threads_per_device = 2;
+  ep.plan_hash = command.points[0].plan_hash;
+  EXPECT_NE(verdict_lines(command, 0).find("slower by 50.0 %"), std::string::npos);
+}
+
+// Steps of 0.2 ms: ep is the faster in three rounds of five, and the slower by its median.
+TEST(TerminalReport, TableAndVerdictHaveOneRatioAndSayWhereTheMediansDiffer) {
+  CommandResult command = made_up_command();
+  command.points[0].samples = {2.00e-4, 2.02e-4, 2.04e-4, 2.06e-4, 2.08e-4};
+  command.points[1].samples = {2.10e-4, 2.11e-4, 2.03e-4, 2.05e-4, 2.07e-4};
+  const std::string table = result_table(command, 0), line = verdict_lines(command, 0);
+  EXPECT_NE(table.find("1.005"), std::string::npos) << table;
+  EXPECT_NE(line.find("ep/none = 1.005 ["), std::string::npos) << line;
+  EXPECT_NE(line.find("; the medians order the other way\n"), std::string::npos) << line;
+}
+
+TEST(TerminalReport, FailedCheckSaysWhyAndShowsNoFigure) {
+  CommandResult command = made_up_command();
+  command.points[1].check.status = "failed";
+  command.points[1].check.reason = "y over its limit";
+  command.points[1].samples.clear();
+  EXPECT_NE(check_lines(command).find("ep: check failed, y over its limit"), std::string::npos);
+  EXPECT_EQ(verdict_lines(command, 0), "");
+  const std::string table = result_table(command, 0);
+  EXPECT_NE(table.find("failed"), std::string::npos);
 }
 
 }  // namespace

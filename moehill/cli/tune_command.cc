@@ -5,20 +5,20 @@
 #include <cmath>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 #include "moehill/bench/comparison.h"
-#include "moehill/cli/block_candidates.h"
 #include "moehill/cli/block_command.h"
-#include "moehill/cli/block_tuner.h"
 #include "moehill/cli/commands.h"
-#include "moehill/cli/memory_check.h"
-#include "moehill/cli/prediction.h"
-#include "moehill/cli/table.h"
 #include "moehill/cli/terminal_report.h"
 #include "moehill/cli/tune_options.h"
-#include "moehill/cli/tuned_table.h"
 #include "moehill/kernels/grouped_gemm.h"
 #include "moehill/machine/memory.h"
+#include "moehill/measure/memory_check.h"
 #include "moehill/parallel/work_problem.h"
+#include "moehill/predict/prediction.h"
+#include "moehill/tune/block_candidates.h"
+#include "moehill/tune/block_tuner.h"
+#include "moehill/tune/tuned_table.h"
 
 namespace moehill {
 namespace {

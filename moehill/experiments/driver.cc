@@ -10,8 +10,8 @@
 #include "moehill/base/error.h"
 #include "moehill/bench/schedule.h"
 #include "moehill/experiments/child.h"
-#include "moehill/experiments/disturbance.h"
 #include "moehill/machine/clock.h"
+#include "moehill/quiet/disturbance.h"
 
 namespace moehill {
 namespace {

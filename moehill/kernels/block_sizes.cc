@@ -3,8 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
+#include <set>
+#include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
 #include "moehill/tensor/weight_stack.h"
 
 namespace moehill {
@@ -86,6 +90,38 @@ void refuse_illegal_blocks(const BlockSizes& s) {
         fmt::format("bt={}, bf={}, bd1={}: {} MiB of packed rows", s.bt, s.bf, s.bd1, packed >> 20),
         "at most 64 MiB, bt times the larger of bf and bd1 in f32", "choose a smaller bt");
   }
+}
+
+BlockSizes parse_blocks(const std::string& text) {
+  BlockSizes blocks;
+  std::set<std::string> given;
+  std::istringstream items(text);
+  for (std::string item; std::getline(items, item, ',');) {
+    const size_t equals = item.find('=');
+    const std::string name = item.substr(0, equals);
+    const auto& fields = block_size_fields();
+    const auto field =
+        std::find_if(fields.begin(), fields.end(), [&](const BlockSizeField& f) { return name == f.name; });
+    if (field == fields.end() || equals == std::string::npos) {
+      throw input_error("--blocks", item, "bt, bf, bd1, bd2, btc, bfc, bd1c, bd2c, each with =SIZE",
+                        "write for example --blocks bt=64,bf=1024");
+    }
+    blocks.*field->value =
+        parse_integer("--blocks " + name, item.substr(equals + 1), 1, std::numeric_limits<int32_t>::max());
+    if (!given.insert(name).second)
+      throw input_error("--blocks", name + " twice", "each size once", "leave one of them out");
+  }
+  if (given.empty())
+    throw input_error("--blocks", "no size", "one at least", "write for example --blocks bt=64,bf=1024");
+  const auto fit = [&](const char* name, int64_t& part, int64_t whole) {
+    if (given.count(name) == 0) part = std::min(part, whole);
+  };
+  fit("btc", blocks.btc, blocks.bt);
+  fit("bfc", blocks.bfc, blocks.bf);
+  fit("bd1c", blocks.bd1c, blocks.bd1);
+  fit("bd2c", blocks.bd2c, blocks.bd2);
+  refuse_illegal_blocks(blocks);
+  return blocks;
 }
 
 }  // namespace moehill

@@ -50,4 +50,8 @@ std::string to_string(const BlockSizes& sizes);
 // form above the block it is a part of, packed rows of at most 64 MiB.
 void refuse_illegal_blocks(const BlockSizes& sizes);
 
+// "bt=64,bf=1024": sizes by name over the defaults; a c form that is not given is cut to the block it is a
+// part of. Throws InputError for an illegal set.
+BlockSizes parse_blocks(const std::string& text);
+
 }  // namespace moehill

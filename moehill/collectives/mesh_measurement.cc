@@ -1,0 +1,186 @@
+#include "moehill/collectives/mesh_measurement.h"
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+
+#include "moehill/base/error.h"
+#include "moehill/bench/statistics.h"
+#include "moehill/kernels/peak.h"
+#include "moehill/machine/clock.h"
+#include "moehill/quiet/cold_caches.h"
+
+namespace moehill {
+namespace {
+
+constexpr int64_t kColdFrom = 256 << 10;  // bytes; smaller ones stay in a core's own cache between two stages
+
+// Bytes of the largest input and output that any rank needs.
+struct BufferBytes {
+  size_t input = 0, output = 0;
+};
+
+BufferBytes largest_buffers(const MeshOptions& options, int num_ranks) {
+  const int64_t n = element_counts(options).back();
+  BufferBytes bytes;
+  for (const Collective collective : options.collectives) {
+    for (int r = 0; r < num_ranks; ++r) {
+      const CollectiveCase largest(collective, options.dtype, n, r, num_ranks);
+      bytes.input = std::max(bytes.input, static_cast<size_t>(largest.input_elements()));
+      bytes.output = std::max(bytes.output, static_cast<size_t>(largest.output_elements()));
+    }
+  }
+  const size_t element = dtype_bytes(options.dtype);
+  return {bytes.input * element, bytes.output * element};
+}
+
+// One value of every rank.
+template <typename T>
+std::vector<T> of_all_ranks(Group& group, T value) {
+  std::vector<T> values(static_cast<size_t>(group.size()));
+  std::vector<int64_t> offsets(values.size() + 1);
+  std::iota(offsets.begin(), offsets.end(), int64_t{0});
+  group.all_gather(&value, offsets, sizeof(T), values.data());
+  return values;
+}
+
+// All devices copy at once; each copies as much, so the slowest one says when all is done.
+double copy_bandwidth(Group& group) {
+  group.barrier();
+  const std::vector<double> rates = of_all_ranks(group, measure_copy_bandwidth(group.team()));
+  return static_cast<double>(rates.size()) * *std::min_element(rates.begin(), rates.end());
+}
+
+// What one device does; its peers do the same at the same time.
+class Device {
+ public:
+  Device(Group& group, const MeshOptions& options, const LibraryGroupMaker& library)
+      : group_(group), options_(options), library_(library ? library(group.team()) : nullptr) {
+    const BufferBytes bytes = largest_buffers(options, group.size());
+    input_ = group.exchange_memory(bytes.input);
+    output_ = group.exchange_memory(bytes.output);
+    const int64_t elements = static_cast<int64_t>(bytes.input / dtype_bytes(options.dtype));
+    fill_collective_input(input_.get(), options.dtype, elements, group.rank(), group.team());
+    poison(output_.get(), options.dtype, static_cast<int64_t>(bytes.output / dtype_bytes(options.dtype)),
+           group.team());
+    MOEHILL_CHECK(options.cold_bytes == 0 || !options.check, "cold collectives are not checked");
+    if (options.cold_bytes > 0) cold_.emplace(options.cold_bytes, group.team());
+  }
+
+  MeshResult measure() {
+    MeshResult result;
+    result.num_devices = group_.size();
+    result.threads_per_device = group_.team().size();
+    std::vector<double> copies;
+    for (const Collective collective : options_.collectives) {
+      if (options_.copies) copies.push_back(copy_bandwidth(group_));
+      for (const int64_t n : element_counts(options_)) result.collectives.push_back(measure(collective, n));
+    }
+    if (options_.copies) copies.push_back(copy_bandwidth(group_));
+    result.copy_bytes_per_s = copies.empty() ? 0 : median_of(copies);
+    return result;
+  }
+
+ private:
+  CollectiveResult measure(Collective collective, int64_t n) {
+    const CollectiveCase problem(collective, options_.dtype, n, group_.rank(), group_.size());
+    CollectiveResult result{collective, options_.dtype, n, group_.size(), {}, std::nullopt, {}};
+    if (options_.check) {
+      poison(output_.get(), options_.dtype, problem.output_elements(), group_.team());
+      problem.call(group_, input_.get(), output_.get());
+      result.num_wrong = num_wrong(problem);
+      if (*result.num_wrong > 0) return result;
+    }
+    const bool sums = collective == Collective::all_reduce || collective == Collective::reduce_scatter;
+    Group* library = sums && options_.dtype != DType::f32 ? nullptr : library_.get();
+    time(problem, library, result);
+    if (options_.check) result.num_wrong = num_wrong(problem);
+    if (result.num_wrong.value_or(0) > 0) result.samples.clear();
+    return result;
+  }
+
+  int64_t num_wrong(const CollectiveCase& problem) {
+    const auto counts = of_all_ranks(group_, problem.count_wrong(output_.get(), group_.team()));
+    return std::accumulate(counts.begin(), counts.end(), int64_t{0});
+  }
+
+  // Ours and the library's in turn; ours last, since its output is checked.
+  void time(const CollectiveCase& problem, Group* library, CollectiveResult& result) {
+    for (int64_t i = -options_.warmup; i < options_.iters; ++i) {
+      if (library != nullptr) {
+        const double elapsed = time_call(problem, *library);
+        if (i >= 0) result.library_samples.push_back(elapsed);
+      }
+      const double elapsed = time_call(problem, group_);
+      if (i >= 0) result.samples.push_back(elapsed);
+    }
+    for (std::vector<double>* samples : {&result.samples, &result.library_samples}) {
+      for (double& sample : *samples) {
+        const std::vector<double> devices = of_all_ranks(group_, sample);
+        sample = *std::max_element(devices.begin(), devices.end());
+      }
+    }
+  }
+
+  double time_call(const CollectiveCase& problem, Group& group) {
+    if (cold_ && problem.input_elements() * static_cast<int64_t>(dtype_bytes(options_.dtype)) >= kColdFrom) {
+      (*cold_)();
+      flip_signs(static_cast<uint32_t*>(input_.get()), problem.input_elements());
+    }
+    group_.barrier();
+    const double start = seconds();
+    problem.call(group, input_.get(), output_.get());
+    return seconds() - start;
+  }
+
+  // Writes every value, of either type.
+  void flip_signs(uint32_t* words, int64_t elements) {
+    const int64_t bytes = elements * static_cast<int64_t>(dtype_bytes(options_.dtype));
+    group_.team().parallel_for(bytes / 4, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) words[i] ^= 0x80008000u;
+    });
+  }
+
+  Group& group_;
+  const MeshOptions& options_;
+  std::optional<ColdCaches> cold_;
+  std::unique_ptr<Group> library_;  // null: none
+  std::shared_ptr<void> input_, output_;
+};
+
+}  // namespace
+
+double CollectiveResult::algorithm_bandwidth() const { return bytes() / median_of(samples); }
+double CollectiveResult::bus_bandwidth() const {
+  return algorithm_bandwidth() * bus_factor(collective, num_devices);
+}
+double CollectiveResult::memory_bandwidth() const {
+  return algorithm_bandwidth() * memory_factor(collective, num_devices);
+}
+
+MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGroupMaker& library) {
+  MeshResult result;
+  mesh.run([&](Group& group) {
+    MeshResult own = Device(group, options, library).measure();
+    if (group.rank() == mesh.local_devices().begin) result = std::move(own);
+  });
+  return result;
+}
+
+std::vector<MemoryPart> predict_mesh_memory(const MeshOptions& options, int num_devices) {
+  const BufferBytes bytes = largest_buffers(options, num_devices);
+  const double devices = num_devices;
+  return {{"inputs", devices * static_cast<double>(bytes.input)},
+          {"outputs", devices * static_cast<double>(bytes.output)},
+          {"copy bandwidth", devices * 2 * static_cast<double>(kCopyBytes)}};
+}
+
+std::vector<int64_t> element_counts(const MeshOptions& options) {
+  std::vector<int64_t> counts;
+  for (int64_t bytes = options.min_bytes; bytes <= options.max_bytes; bytes *= options.factor) {
+    counts.push_back(bytes / static_cast<int64_t>(dtype_bytes(options.dtype)));
+  }
+  return counts;
+}
+
+}  // namespace moehill

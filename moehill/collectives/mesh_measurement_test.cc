@@ -1,0 +1,155 @@
+// Measurement of collectives on meshes that are right, and on one that spoils an element.
+#include "moehill/collectives/mesh_measurement.h"
+
+#include <gtest/gtest.h>
+
+#include "moehill/mesh/threads/thread_mesh.h"
+
+namespace moehill {
+namespace {
+
+// Forwards to a group; all_reduce number `bad_call` of this rank (from 1) leaves one bit of an element wrong.
+class SpoilingGroup final : public Group {
+ public:
+  SpoilingGroup(Group& inner, int bad_call) : inner_(inner), bad_call_(bad_call) {}
+  int rank() const override { return inner_.rank(); }
+  int size() const override { return inner_.size(); }
+  ThreadTeam& team() override { return inner_.team(); }
+  Reach reach() const override { return inner_.reach(); }
+  void barrier() override { inner_.barrier(); }
+  void all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype,
+                  int64_t n) override {
+    inner_.all_reduce(input, input_dtype, output, output_dtype, n);
+    if (++num_calls_ == bad_call_) static_cast<unsigned char*>(output)[0] ^= 1;
+  }
+  void start_reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
+                            void* output, DType output_dtype) override {
+    inner_.start_reduce_scatter(input, input_dtype, offsets, output, output_dtype);
+  }
+  void start_all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
+                        void* output) override {
+    inner_.start_all_gather(input, offsets, element_bytes, output);
+  }
+  void start_all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
+                        std::span<const int64_t> receive_offsets, size_t element_bytes) override {
+    inner_.start_all_to_all(input, send_offsets, output, receive_offsets, element_bytes);
+  }
+  void finish() override { inner_.finish(); }
+  std::shared_ptr<void> exchange_memory(size_t bytes) override { return inner_.exchange_memory(bytes); }
+  std::shared_ptr<void> common_memory(size_t bytes) override { return inner_.common_memory(bytes); }
+  void count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
+                   size_t element_bytes) override {
+    inner_.count_reads(send_offsets, receive_offsets, element_bytes);
+  }
+  Traffic traffic() const override { return inner_.traffic(); }
+
+ private:
+  Group& inner_;
+  int bad_call_, num_calls_ = 0;
+};
+
+// Device 1 spoils.
+class SpoilingMesh final : public Mesh {
+ public:
+  explicit SpoilingMesh(int bad_call) : bad_call_(bad_call) {}
+  int num_devices() const override { return inner_.num_devices(); }
+  int threads_per_device() const override { return inner_.threads_per_device(); }
+  Range local_devices() const override { return inner_.local_devices(); }
+  std::vector<int> local_cpus() const override { return inner_.local_cpus(); }
+  void run(const std::function<void(Group&)>& device_main) override {
+    inner_.run([&](Group& group) {
+      SpoilingGroup spoiling(group, group.rank() == 1 ? bad_call_ : 0);
+      device_main(spoiling);
+    });
+  }
+
+ private:
+  ThreadMesh inner_{3, 1};
+  int bad_call_;
+};
+
+// Two sizes, 3 timed calls of each after 2 of warm-up and the checked one.
+MeshOptions small_options() {
+  MeshOptions options;
+  options.min_bytes = 400;
+  options.max_bytes = 800;
+  options.iters = 3;
+  options.warmup = 2;
+  return options;
+}
+
+TEST(MeshMeasurement, EveryCollectiveAndSizeIsCheckedAndTimed) {
+  MeshOptions options = small_options();
+  options.collectives = {Collective::all_reduce, Collective::reduce_scatter, Collective::all_gather,
+                         Collective::all_to_all};
+  ThreadMesh mesh(3, 2);
+  const MeshResult result = measure_mesh(mesh, options);
+  EXPECT_EQ(result.num_devices, 3);
+  EXPECT_EQ(result.threads_per_device, 2);
+  EXPECT_GT(result.copy_bytes_per_s, 0);
+  ASSERT_EQ(result.collectives.size(), 8u);
+  for (size_t i = 0; i < 8; ++i) {
+    const CollectiveResult& r = result.collectives[i];
+    EXPECT_EQ(r.collective, options.collectives[i / 2]);
+    EXPECT_EQ(r.n, i % 2 == 0 ? 100 : 200);
+    EXPECT_EQ(r.num_wrong, 0);
+    EXPECT_EQ(r.samples.size(), 3u);
+    for (const double sample : r.samples) EXPECT_GT(sample, 0);
+  }
+}
+
+TEST(MeshMeasurement, AWrongElementOfTheFirstCallIsSeenAndTheSizeNotTimed) {
+  SpoilingMesh mesh(1);
+  const MeshResult result = measure_mesh(mesh, small_options());
+  ASSERT_EQ(result.collectives.size(), 2u);
+  EXPECT_EQ(result.collectives[0].num_wrong, 1);
+  EXPECT_TRUE(result.collectives[0].samples.empty());
+  EXPECT_FALSE(result.collectives[0].trusted());
+  EXPECT_TRUE(result.collectives[1].trusted());
+}
+
+TEST(MeshMeasurement, AWrongElementOfTheLastTimedCallTakesTheSamples) {
+  SpoilingMesh mesh(6);
+  const MeshResult result = measure_mesh(mesh, small_options());
+  EXPECT_EQ(result.collectives[0].num_wrong, 1);
+  EXPECT_TRUE(result.collectives[0].samples.empty());
+  EXPECT_TRUE(result.collectives[1].trusted());
+}
+
+TEST(MeshMeasurement, WithoutACheckNothingIsTrusted) {
+  MeshOptions options = small_options();
+  options.check = false;
+  SpoilingMesh mesh(1);
+  for (const CollectiveResult& r : measure_mesh(mesh, options).collectives) {
+    EXPECT_FALSE(r.num_wrong.has_value());
+    EXPECT_EQ(r.samples.size(), 3u);
+    EXPECT_FALSE(r.trusted());
+  }
+}
+
+TEST(MeshMeasurement, BandwidthsAreThatOfTheMedian) {
+  const CollectiveResult r{Collective::all_reduce, DType::bf16, 4000, 4, {4e-6, 1e-6, 2e-6}, 0, {}};
+  EXPECT_DOUBLE_EQ(r.bytes(), 8000);
+  EXPECT_DOUBLE_EQ(r.algorithm_bandwidth(), 4e9);
+  EXPECT_DOUBLE_EQ(r.bus_bandwidth(), 6e9);
+  EXPECT_DOUBLE_EQ(r.memory_bandwidth(), 32e9);
+}
+
+TEST(MeshMeasurement, PredictedMemoryIsThatOfTheLargestSizeOnAllDevices) {
+  MeshOptions options = small_options();
+  const auto bytes_of = [&](const char* name) {
+    for (const MemoryPart& part : predict_mesh_memory(options, 3)) {
+      if (part.name == name) return part.bytes;
+    }
+    return -1.0;
+  };
+  EXPECT_EQ(bytes_of("inputs"), 3 * 800);
+  EXPECT_EQ(bytes_of("outputs"), 3 * 800);
+  options.collectives = {Collective::all_gather};  // 200 elements: 66, 67, 67
+  EXPECT_EQ(bytes_of("inputs"), 3 * 67 * 4);
+  options.collectives = {Collective::all_to_all};
+  EXPECT_EQ(bytes_of("outputs"), 3 * 3 * 67 * 4);
+}
+
+}  // namespace
+}  // namespace moehill

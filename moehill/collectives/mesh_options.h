@@ -1,0 +1,31 @@
+// What `moehill mesh` measures, and the probe with it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "moehill/collectives/collective_case.h"
+
+namespace moehill {
+
+struct MeshOptions {
+  int64_t min_bytes = 8, max_bytes = int64_t{64} << 20, factor = 2;
+  int64_t iters = 20, warmup = 5;
+  bool check = true;
+  bool copies = true;  // the copy beside the collectives, which takes longer than most of them
+  // Of other data that each device reads before each call, before it writes the input anew: a stage before a
+  // collective leaves caches so (not with `check`, since signs change). 0: buffers stay where the last call
+  // left them.
+  int64_t cold_bytes = 0;
+  std::vector<Collective> collectives = {Collective::all_reduce};
+  DType dtype = DType::f32;
+  int64_t devices = 0, threads_per_device = 0;  // 0: from the cores
+  std::string mesh = "auto";                    // resolved by adopt_job()
+  std::string json;
+};
+
+// Elements of each size from the smallest to the largest; a size that is no multiple of an element is rounded
+// down.
+std::vector<int64_t> element_counts(const MeshOptions& options);
+
+}  // namespace moehill

@@ -1,0 +1,25 @@
+// Report of `moehill mesh`: the table with its header and closing lines, and the records.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "moehill/collectives/mesh_measurement.h"
+#include "moehill/quiet/environment.h"
+
+namespace moehill {
+
+std::string mesh_header(const MeshOptions& options, const MeshResult& result);
+std::string mesh_table(const MeshResult& result);
+
+// A line for each collective: its bus bandwidth, mean over the sizes as nccl-tests has it, and the ratio to
+// the copy bandwidth; `-` if a size has none. Then what failed.
+std::string mesh_closing(const MeshResult& result);
+
+// One JSON object a line of the table, schema `moehill/1`.
+std::string mesh_records(const MeshOptions& options, const MeshResult& result, const Environment& environment,
+                         const std::string& time_utc);
+
+// Lines with a wrong element.
+int64_t num_failed(const MeshResult& result);
+
+}  // namespace moehill

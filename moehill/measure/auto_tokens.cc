@@ -1,0 +1,48 @@
+#include "moehill/measure/auto_tokens.h"
+
+#include "moehill/measure/memory_check.h"
+
+namespace moehill {
+namespace {
+
+constexpr int64_t kFewest = 256, kMost = 8192;
+constexpr double kBudgetSeconds = 90;        // leaves the rest of two minutes to operands, checks and luck
+constexpr double kEfficiency = 0.6;          // of the peak, on the low side
+constexpr double kWeightSweeps = 4;          // forward, backward for dx, writing and zeroing of the gradients
+constexpr double kCheckSecondsPerPoint = 3;  // --check sample
+
+double weight_bytes(const MoeShape& s) {
+  const double hidden = static_cast<double>(s.hidden);
+  const double elements =
+      3 * hidden * (s.experts * static_cast<double>(s.mlp_dim) + static_cast<double>(s.shared_dim));
+  return elements * static_cast<double>(dtype_bytes(s.dtype));
+}
+
+}  // namespace
+
+double estimate_step_seconds(const Point& point, const MachineSpeed& speed) {
+  const MoeShape& shape = point.config.shape;
+  const double flops = model_flops(shape, point.config.block.pass, shape.assignments());
+  return flops / (kEfficiency * speed.flops) + kWeightSweeps * weight_bytes(shape) / speed.bytes_per_s;
+}
+
+double estimate_seconds(const std::vector<Point>& points, int64_t num_rounds, const MachineSpeed& speed) {
+  double seconds = 0;
+  for (const Point& point : points) {
+    const double steps = static_cast<double>(num_rounds + 1);  // one more step is checked
+    seconds += kCheckSecondsPerPoint + estimate_step_seconds(point, speed) * steps;
+  }
+  return seconds;
+}
+
+int64_t choose_tokens(const std::function<std::vector<Point>(int64_t tokens)>& points_of, int64_t num_rounds,
+                      const MachineSpeed& speed, double usable_bytes) {
+  for (int64_t tokens = kMost; tokens > kFewest; tokens /= 2) {
+    const std::vector<Point> points = points_of(tokens);
+    const bool fits = total_bytes(predict_points_memory(points)) <= usable_bytes;
+    if (fits && estimate_seconds(points, num_rounds, speed) <= kBudgetSeconds) return tokens;
+  }
+  return kFewest;
+}
+
+}  // namespace moehill

@@ -1,0 +1,173 @@
+#include "moehill/measure/points.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+constexpr int64_t kMaxRows = std::numeric_limits<int32_t>::max();  // plans number rows in 32 bits
+constexpr int64_t kMaxElements = int64_t{1} << 40;                 // of one tensor; 4 TiB of f32
+constexpr int64_t kMaxThreads = 1024;
+
+// Products of a few dimensions below 2^32 each; a double holds them exactly enough to compare.
+void refuse_product(const std::string& what, std::initializer_list<int64_t> factors, int64_t limit) {
+  double product = 1;
+  for (const int64_t factor : factors) product *= static_cast<double>(factor);
+  if (product <= static_cast<double>(limit)) return;
+  throw input_error(what, fmt::format("{:.4g}", product), fmt::format("at most {}", limit),
+                    "choose smaller dimensions");
+}
+
+void refuse_topk(int64_t topk, int64_t experts) {
+  if (topk <= experts) return;
+  throw input_error("--topk", std::to_string(topk), fmt::format("1 to {}, the number of experts", experts),
+                    fmt::format("use --topk {} or --experts {}", experts, topk));
+}
+
+struct Axes {
+  int64_t topk;
+  DistributionOptions distribution;
+  bool prequeue;
+  Impl impl;
+  ParallelMode mode;
+};
+
+std::vector<Axes> product_of_axes(const BenchOptions& o) {
+  std::vector<Axes> product;
+  for (const int64_t topk : o.topk_list.empty() ? std::vector<int64_t>{o.topk} : o.topk_list) {
+    for (const DistributionOptions& distribution : o.distributions) {
+      for (const bool prequeue : o.prequeue) {
+        for (const Impl impl : o.impls) {
+          for (const ParallelMode mode : o.modes)
+            product.push_back({topk, distribution, prequeue, impl, mode});
+        }
+      }
+    }
+  }
+  return product;
+}
+
+RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layout) {
+  RunConfig config;
+  config.shape = {o.tokens,     o.hidden, o.mlp_dim, static_cast<int>(o.experts), static_cast<int>(axes.topk),
+                  o.shared_dim, o.dtype};
+  config.block = {o.backend,  axes.impl,      o.remat,       o.pass,       o.pack,
+                  o.capacity, o.shared_fused, o.router_grad, axes.prequeue};
+  config.block.blocks = o.blocks;
+  config.mode = axes.mode;
+  config.path = o.ep_path.value_or(EpPath::compact_psum);  // auto, as long as nothing better is known to pick
+  config.shared_placement = o.shared_placement;
+  config.split_rows =
+      config.mode == ParallelMode::ep && config.path == EpPath::ring_ag_rs && o.split_rows.value_or(false);
+  const bool spread = axes.mode != ParallelMode::none;
+  config.num_devices = spread ? layout.num_devices : 1;
+  config.threads_per_device = spread ? layout.threads_per_device : layout.none_threads;
+  return config;
+}
+
+std::string label_of(const BenchOptions& o, const Axes& axes) {
+  std::string label;
+  if (o.topk_list.size() > 1) label += fmt::format("topk={} ", axes.topk);
+  if (o.distributions.size() > 1) label += fmt::format("{} ", to_string(axes.distribution));
+  if (o.prequeue.size() > 1) label += axes.prequeue ? "prequeue " : "full ";
+  if (o.impls.size() > 1) label += fmt::format("{} ", name_of(axes.impl));
+  return label + name_of(axes.mode);
+}
+
+std::string folder_of(std::string label) {
+  std::replace(label.begin(), label.end(), ' ', '_');
+  std::replace(label.begin(), label.end(), '=', '-');
+  return label;
+}
+
+}  // namespace
+
+const char* name_of(CheckMode mode) {
+  return mode == CheckMode::off ? "off" : mode == CheckMode::sample ? "sample" : "full";
+}
+
+Layout resolve_layout(const BenchOptions& o, int num_cores) {
+  int64_t devices = o.devices, threads = o.threads_per_device;
+  if (devices == 0) devices = threads == 0 ? num_cores : std::max<int64_t>(1, num_cores / threads);
+  if (threads == 0) threads = std::max<int64_t>(1, num_cores / devices);
+  if (devices * threads > kMaxThreads) {
+    throw input_error("--devices times --threads-per-device", std::to_string(devices * threads),
+                      fmt::format("at most {} threads", kMaxThreads), "choose fewer");
+  }
+  // More threads than cores would be slower, and what is compared with them faster.
+  const int64_t none_threads =
+      o.none_threads > 0 ? o.none_threads : std::min<int64_t>(devices * threads, num_cores);
+  return {static_cast<int>(devices), static_cast<int>(threads), static_cast<int>(none_threads)};
+}
+
+void adopt_job(const Job& job, int num_cores, std::string& mesh, int64_t& devices,
+               int64_t& threads_per_device) {
+  const Session* session = job.session();
+  const std::string fitting = session == nullptr ? "threads" : "mpi";
+  if (mesh != "auto" && mesh != fitting) {
+    throw input_error("--mesh", mesh,
+                      session == nullptr ? "threads, in one process" : "mpi, under a launcher",
+                      session == nullptr ? "start it by mpirun -n P, or leave --mesh out"
+                                         : "leave --mesh out, or start it without the launcher");
+  }
+  mesh = fitting;
+  if (session == nullptr) return;
+  if (devices > 0 && devices != session->size()) {
+    throw input_error("--devices", std::to_string(devices), fmt::format("{}, one a process", session->size()),
+                      fmt::format("leave it out, or start {} processes", devices));
+  }
+  devices = session->size();
+  const int ranks_per_node = (session->size() + session->num_nodes() - 1) / session->num_nodes();
+  if (threads_per_device == 0) threads_per_device = std::max(1, num_cores / ranks_per_node);
+}
+
+void refuse_overflow(const MoeShape& s, const Capacity& capacity) {
+  refuse_product("tokens * topk", {s.tokens, s.topk}, kMaxRows);
+  refuse_product("tokens * experts", {s.tokens, s.experts}, kMaxElements);
+  refuse_product("tokens * topk * max(hidden, mlp-dim)", {s.tokens, s.topk, std::max(s.hidden, s.mlp_dim)},
+                 kMaxElements);
+  refuse_product("tokens * shared-expert-dim", {s.tokens, s.shared_dim}, kMaxElements);
+  refuse_product("experts * hidden * mlp-dim", {s.experts, s.hidden, s.mlp_dim}, kMaxElements);
+  refuse_product("hidden * shared-expert-dim", {s.hidden, s.shared_dim}, kMaxElements);
+  if (capacity.policy == CapacityPolicy::none) return;
+  const double rows =
+      std::ceil(capacity.factor * static_cast<double>(s.assignments()) / s.experts) * s.experts;
+  if (rows > static_cast<double>(kMaxRows)) {
+    throw input_error("--capacity-factor", fmt::format("{:g}", capacity.factor),
+                      fmt::format("at most {} rows in all", kMaxRows), "choose a smaller factor");
+  }
+}
+
+std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
+  const Layout layout = resolve_layout(options, num_cores);
+  std::vector<Point> points;
+  for (const Axes& axes : product_of_axes(options)) {
+    refuse_topk(axes.topk, options.experts);
+    Point point;
+    point.config = config_of(options, axes, layout);
+    refuse_overflow(point.config.shape, options.capacity);
+    point.distribution = axes.distribution;
+    point.distribution.run_alpha = options.run_alpha;
+    point.distribution.run_noise_scale = options.run_noise_scale;
+    point.distribution.devices = layout.num_devices;
+    refuse_impossible(point.distribution, point.config.shape.experts, point.config.shape.topk);
+    point.label = label_of(options, axes);
+    point.folder = folder_of(point.label);
+    points.push_back(point);
+  }
+  return points;
+}
+
+bool differ_in_mode_only(const Point& a, const Point& b) {
+  return a.config.mode != b.config.mode && a.config.shape == b.config.shape &&
+         a.distribution == b.distribution && a.config.block.prequeue == b.config.block.prequeue &&
+         a.config.block.impl == b.config.block.impl;
+}
+
+}  // namespace moehill

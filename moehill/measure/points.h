@@ -1,0 +1,46 @@
+// Points: what one command line asks for, every option resolved.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "moehill/measure/bench_options.h"
+#include "moehill/mesh/job.h"
+
+namespace moehill {
+
+struct Point {
+  RunConfig config;
+  DistributionOptions distribution;
+  std::string label;          // what sets it apart from the others: "topk=8 ep"
+  std::string path;           // of `profile`: ref_dp, staged_dp, fused_ep; else empty
+  std::string tuned = "off";  // hit, miss or stale where a table of tuned blocks was asked
+  std::string folder;         // the same for a file name: "topk-8_ep"
+};
+
+// P devices of N threads for ep, one device of `none_threads` for none. Not given: one thread a core and as
+// many devices as there are cores; with one of P and N given the other fills the cores. none takes the same P
+// * N threads, but at most one a core.
+struct Layout {
+  int num_devices = 1, threads_per_device = 1, none_threads = 1;
+};
+Layout resolve_layout(const BenchOptions& options, int num_cores);
+
+// The mesh, devices and threads (0: not given) that fit the job: one device in each process of a launcher,
+// `num_cores` being those of a node; or the threads of this process. Throws InputError where what was given
+// contradicts it.
+void adopt_job(const Job& job, int num_cores, std::string& mesh, int64_t& devices,
+               int64_t& threads_per_device);
+
+// The product of all lists. From the slowest to the fastest axis: top-k, distribution, queue mode, impl,
+// parallel mode; so a none and an ep that differ in nothing else are neighbours. Throws InputError for k > E
+// and for shapes whose products overflow.
+std::vector<Point> expand_points(const BenchOptions& options, int num_cores);
+
+// Throws InputError where a product of dimensions leaves what indices and buffers can hold.
+void refuse_overflow(const MoeShape& shape, const Capacity& capacity);
+
+// Whether two points differ in nothing but the parallel mode and its layout.
+bool differ_in_mode_only(const Point& a, const Point& b);
+
+}  // namespace moehill

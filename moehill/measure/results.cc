@@ -1,0 +1,128 @@
+#include "moehill/measure/results.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace moehill {
+namespace {
+
+double median_seconds(const PointResult& result) { return median_of(result.samples); }
+
+double total(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
+
+}  // namespace
+
+double DeviceSeconds::busy() const {
+  double seconds = total(stages);
+  for (const Stage stage : {Stage::dispatch, Stage::reduce, Stage::dispatch_grad, Stage::reduce_grad})
+    seconds -= stages[static_cast<size_t>(stage)];
+  return seconds;
+}
+
+void take_overlaps(CommandResult& command) {
+  std::vector<PointResult> points;
+  for (size_t i = 0; i < command.points.size(); ++i) {
+    PointResult& result = command.points[i];
+    if (result.point.config.block.part != StepPart::whole) continue;
+    points.push_back(std::move(result));
+    if (i + 2 >= command.points.size() || command.points[i + 1].point.config.block.part == StepPart::whole)
+      continue;
+    const std::vector<double>&computation = command.points[i + 1].samples,
+          &communication = command.points[i + 2].samples;
+    if (points.back().timed() && !computation.empty() && !communication.empty())
+      points.back().overlap = overlap_of(computation, communication, points.back().samples);
+  }
+  command.points = std::move(points);
+}
+
+double model_flops_per_s(const PointResult& result) {
+  const RunConfig& config = result.point.config;
+  const int64_t computed = config.shape.assignments() - result.num_dropped;
+  return model_flops(config.shape, config.block.pass, computed) / median_seconds(result);
+}
+
+double executed_flops_per_s(const PointResult& result) {
+  return result.executed_flops / median_seconds(result);
+}
+
+double tokens_per_s(const PointResult& result) {
+  return static_cast<double>(result.point.config.shape.tokens) / median_seconds(result);
+}
+
+double peak_fraction(const PointResult& result) { return executed_flops_per_s(result) / result.peak().best; }
+
+std::string impossible_figure(const PointResult& result, double cache_bytes) {
+  if (!result.trusted()) return "";
+  const double flops = executed_flops_per_s(result), peak = result.peak().best;
+  if (peak > 0 && flops > kMostOfPeak * peak) {
+    return fmt::format("{:.4g} GF/s is more than {:.0f} % of the {:.4g} GF/s that {} reaches on its cores",
+                       flops / 1e9, 100 * kMostOfPeak, peak / 1e9, result.peak().instruction);
+  }
+  const double read = result.peaks.read.max;
+  const double rate = (result.operand_bytes - cache_bytes) / median_seconds(result);
+  if (read > 0 && rate > kMostOfRead * read) {
+    return fmt::format(
+        "its operands were read at {:.4g} GB/s, more than {:.0f} % of the {:.4g} GB/s of memory", rate / 1e9,
+        100 * kMostOfRead, read / 1e9);
+  }
+  return "";
+}
+
+StageSeconds stages_of_median(const PointResult& result) {
+  const double median = median_seconds(result);
+  size_t nearest = 0;
+  for (size_t i = 1; i < result.samples.size(); ++i) {
+    if (std::abs(result.samples[i] - median) < std::abs(result.samples[nearest] - median)) nearest = i;
+  }
+  StageSeconds stages;
+  stages.devices = result.stage_samples[nearest];
+  double sum = 0;
+  for (size_t i = 0; i < stages.devices.size(); ++i) {
+    sum += stages.devices[i].busy();
+    if (stages.devices[i].busy() > stages.devices[stages.slowest].busy()) stages.slowest = i;
+  }
+  const DeviceSeconds& slowest = stages.devices[stages.slowest];
+  if (sum > 0) stages.busy_max_over_mean = slowest.busy() * static_cast<double>(stages.devices.size()) / sum;
+  stages.seconds = slowest.stages;
+  stages.step = result.samples[nearest];
+  stages.unaccounted = stages.step - total(stages.seconds);
+  return stages;
+}
+
+std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, uint32_t seed) {
+  std::vector<Comparison> comparisons;
+  for (size_t i = 0; i < points.size(); ++i) {
+    for (size_t j = 0; j < points.size(); ++j) {
+      const PointResult &none = points[i], &ep = points[j];
+      const bool pair =
+          none.point.config.mode == ParallelMode::none && differ_in_mode_only(none.point, ep.point);
+      if (!pair || !none.trusted() || !ep.trusted()) continue;
+      comparisons.push_back({i, j, speed_ratio(none.samples, ep.samples, seed)});
+    }
+  }
+  return comparisons;
+}
+
+std::vector<Comparison> compare_paths(const std::vector<PointResult>& points, uint32_t seed) {
+  std::vector<Comparison> comparisons;
+  for (size_t i = 0; i < points.size(); ++i) {
+    for (size_t j = 0; j < points.size(); ++j) {
+      const PointResult &other = points[i], &fused = points[j];
+      const bool pair = i != j && fused.point.path == "fused_ep" && !other.point.path.empty() &&
+                        other.point.config.shape == fused.point.config.shape;
+      if (!pair || !other.trusted() || !fused.trusted()) continue;
+      comparisons.push_back({i, j, speed_ratio(other.samples, fused.samples, seed)});
+    }
+  }
+  return comparisons;
+}
+
+std::string disagreement_text(const Comparison& comparison, const std::vector<PointResult>& points) {
+  return disagreement_text(comparison.ratio, median_seconds(points[comparison.none]),
+                           median_seconds(points[comparison.ep]));
+}
+
+}  // namespace moehill

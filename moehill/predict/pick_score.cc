@@ -1,0 +1,192 @@
+#include "moehill/predict/pick_score.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "moehill/base/error.h"
+#include "moehill/base/table.h"
+#include "moehill/bench/statistics.h"
+#include "moehill/predict/prediction.h"
+#include "moehill/probe/probe_file.h"
+
+namespace moehill {
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr const char* kSchema = "moehill/score-1";
+constexpr double kClose = 1.03;
+
+std::string problem_of(const BenchOptions& options, const Point& point) {
+  const RunConfig& c = point.config;
+  std::string text = fmt::format("{} {} {} {} {}x{} {} seed {}", to_string(c.shape), name_of(c.block.pass),
+                                 name_of(c.block.impl), name_of(c.block.remat), c.num_devices,
+                                 c.threads_per_device, to_string(point.distribution), options.seed);
+  if (c.block.capacity.policy != CapacityPolicy::none)
+    text += fmt::format(" {} {}", name_of(c.block.capacity.policy), c.block.capacity.factor);
+  if (c.shared_placement == SharedPlacement::replicated) text += " replicated";
+  return text + (options.mesh == "mpi" ? " mpi" : "");
+}
+
+std::string line_of(const ScoredRun& run) {
+  return Json{{"schema", kSchema},
+              {"time_utc", run.time_utc},
+              {"build", run.build},
+              {"cpu", run.cpu},
+              {"problem", run.problem},
+              {"path", run.path},
+              {"taken", run.taken},
+              {"candidates", run.num_candidates},
+              {"predicted_s", run.predicted_s},
+              {"measured_s", run.measured_s}}
+             .dump(-1, ' ', false, Json::error_handler_t::replace) +
+         "\n";
+}
+
+ScoredRun run_of(const Json& json) {
+  return {json.at("time_utc"),   json.at("build"),       json.at("cpu"),
+          json.at("problem"),    json.at("path"),        json.at("taken"),
+          json.at("candidates"), json.at("predicted_s"), json.at("measured_s")};
+}
+
+double error_of(const ScoredRun& run) { return run.predicted_s / run.measured_s - 1; }
+
+// Of one problem on one machine: the times of each path, and how many there are to choose from.
+struct Problem {
+  std::map<std::string, std::vector<double>> seconds;
+  std::vector<std::string> taken;
+  size_t num_candidates = 0;
+
+  bool all_measured() const { return num_candidates > 1 && seconds.size() >= num_candidates; }
+  double best() const {
+    double best = median_of(seconds.begin()->second);
+    for (const auto& [path, samples] : seconds) best = std::min(best, median_of(samples));
+    return best;
+  }
+};
+
+std::map<std::string, Problem> by_problem(const std::vector<ScoredRun>& runs) {
+  std::map<std::string, Problem> problems;
+  for (const ScoredRun& run : runs) {
+    Problem& problem = problems[run.cpu + " " + run.problem];
+    problem.seconds[run.path].push_back(run.measured_s);
+    if (run.taken) problem.taken.push_back(run.path);
+    problem.num_candidates = std::max(problem.num_candidates, static_cast<size_t>(run.num_candidates));
+  }
+  return problems;
+}
+
+std::string path_table(const std::vector<ScoredRun>& runs) {
+  std::map<std::string, std::vector<ScoredRun>> by_path;
+  for (const ScoredRun& run : runs) by_path[run.path].push_back(run);
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [path, own] : by_path) {
+    std::vector<double> errors;
+    for (const ScoredRun& run : own) errors.push_back(error_of(run));
+    const auto taken = std::count_if(own.begin(), own.end(), [](const ScoredRun& run) { return run.taken; });
+    rows.push_back({path, std::to_string(own.size()), std::to_string(taken),
+                    fmt::format("{:+.1f}", 100 * median_of(errors)),
+                    fmt::format("{:.1f}", 100 * score_of(own).median_error)});
+  }
+  return format_table({"path", "runs", "taken by auto", "median error %", "median size %"}, rows);
+}
+
+}  // namespace
+
+std::string default_score_file() {
+  const char* file = std::getenv("MOEHILL_SCORE");
+  return file != nullptr ? file : data_file("score.jsonl");
+}
+
+std::vector<ScoredRun> scored_runs(const BenchOptions& options, const CommandResult& command) {
+  std::vector<ScoredRun> runs;
+  for (const PointResult& point : command.points) {
+    const RunConfig& config = point.point.config;
+    if (config.mode != ParallelMode::ep || config.num_devices == 1 || !point.prediction || !point.timed() ||
+        point.check.status == "failed")
+      continue;
+    runs.push_back({command.time_utc, command.environment.build, command.environment.topology.cpu_model,
+                    problem_of(options, point.point), name_of(config.path), !options.ep_path,
+                    static_cast<int>(candidate_paths(config).size()), point.prediction->time_s,
+                    median_of(point.samples)});
+  }
+  return runs;
+}
+
+std::string append_scores(const std::vector<ScoredRun>& runs, const std::string& file) {
+  if (runs.empty() || file.empty()) return "";
+  std::string lines;
+  for (const ScoredRun& run : runs) lines += line_of(run);
+  std::error_code failure;
+  const std::filesystem::path folder = std::filesystem::path(file).parent_path();
+  if (!folder.empty()) std::filesystem::create_directories(folder, failure);
+  const int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  bool written = fd >= 0 && write(fd, lines.data(), lines.size()) == static_cast<ssize_t>(lines.size());
+  const int reason = errno;
+  if (fd >= 0) written &= close(fd) == 0;
+  return written
+             ? ""
+             : fmt::format("the score of --ep-path auto is not kept: {}: {}", file, std::strerror(reason));
+}
+
+std::vector<ScoredRun> read_scores(const std::string& file) {
+  std::vector<ScoredRun> runs;
+  std::ifstream lines(file, std::ios::binary);
+  std::string line;
+  while (std::getline(lines, line)) {
+    try {
+      const Json json = Json::parse(line);
+      if (json.at("schema") == kSchema) runs.push_back(run_of(json));
+    } catch (const nlohmann::json::exception&) {
+      throw input_error("--score", fmt::format("{}, line {}", file, runs.size() + 1),
+                        "lines written by moehill bench", "move the file away");
+    }
+  }
+  return runs;
+}
+
+Score score_of(const std::vector<ScoredRun>& runs) {
+  Score score;
+  score.num_runs = static_cast<int>(runs.size());
+  std::vector<double> errors;
+  for (const ScoredRun& run : runs) {
+    errors.push_back(std::abs(error_of(run)));
+    score.num_taken += run.taken ? 1 : 0;
+  }
+  if (!errors.empty()) {
+    std::sort(errors.begin(), errors.end());
+    score.median_error = median_of(errors);
+    score.p90_error = errors[(9 * errors.size() + 9) / 10 - 1];  // nearest rank
+  }
+  for (const auto& [name, problem] : by_problem(runs)) {
+    if (problem.taken.empty() || !problem.all_measured()) continue;
+    ++score.num_judged;
+    const double taken = median_of(problem.seconds.at(problem.taken.back()));
+    score.num_within += taken <= kClose * problem.best() ? 1 : 0;
+  }
+  return score;
+}
+
+std::string score_report(const std::vector<ScoredRun>& runs) {
+  if (runs.empty()) return "no run of expert parallelism has been predicted and measured yet\n";
+  const Score s = score_of(runs);
+  std::string text = path_table(runs);
+  text += fmt::format(
+      "{} runs, {} of them on a path that auto took: median error {:.1f} %, 90th percentile {:.1f} %\n",
+      s.num_runs, s.num_taken, 100 * s.median_error, 100 * s.p90_error);
+  if (s.num_judged == 0)
+    return text + "no problem that auto chose for has been run on all of its paths, so no pick is judged\n";
+  return text +
+         fmt::format("the path taken is within 3 % of the best in {} of {} problems run on all paths\n",
+                     s.num_within, s.num_judged);
+}
+
+}  // namespace moehill

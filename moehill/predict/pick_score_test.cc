@@ -1,0 +1,73 @@
+// The score of --ep-path auto: what is kept, and how it is judged.
+#include "moehill/predict/pick_score.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+ScoredRun run_of(const std::string& problem, const std::string& path, bool taken, double predicted,
+                 double measured) {
+  return {"2026-02-09T00:00:00Z", "1", "a CPU", problem, path, taken, 2, predicted, measured};
+}
+
+std::string fresh_file(const std::string& name) {
+  const std::string path = ::testing::TempDir() + "moehill_" + name + ".jsonl";
+  std::filesystem::remove(path);
+  return path;
+}
+
+TEST(PickScore, KeepsRunsInTheOrderTheyCame) {
+  const std::string file = fresh_file("score");
+  EXPECT_TRUE(read_scores(file).empty());
+  EXPECT_EQ(append_scores({run_of("a", "fused", true, 1, 2)}, file), "");
+  EXPECT_EQ(append_scores({run_of("b", "ragged_a2a", false, 3, 4)}, file), "");
+  const std::vector<ScoredRun> runs = read_scores(file);
+  ASSERT_EQ(runs.size(), 2u);
+  EXPECT_EQ(runs[0].problem, "a");
+  EXPECT_TRUE(runs[0].taken);
+  EXPECT_EQ(runs[1].path, "ragged_a2a");
+  EXPECT_EQ(runs[1].measured_s, 4);
+}
+
+TEST(PickScore, AFileThatCannotBeWrittenIsSaid) {
+  EXPECT_NE(append_scores({run_of("a", "fused", true, 1, 2)}, "/proc/nowhere/score"), "");
+  EXPECT_EQ(append_scores({}, "/proc/nowhere/score"), "");
+}
+
+TEST(PickScore, RefusesAFileOfSomethingElse) {
+  const std::string file = fresh_file("no_score");
+  std::ofstream(file) << "not a score\n";
+  EXPECT_THROW(read_scores(file), InputError);
+}
+
+TEST(PickScore, JudgesWhereAllPathsWereMeasured) {
+  const std::vector<ScoredRun> runs = {
+      run_of("good", "fused", true, 1.0, 1.0),   run_of("good", "ragged_a2a", false, 1.1, 1.2),
+      run_of("bad", "fused", true, 1.0, 1.1),    run_of("bad", "ragged_a2a", false, 1.1, 1.0),
+      run_of("close", "fused", true, 1.0, 1.02), run_of("close", "ragged_a2a", false, 1.1, 1.0),
+      run_of("alone", "fused", true, 1.0, 2.0),  run_of("never", "fused", false, 1.0, 1.0)};
+  const Score score = score_of(runs);
+  EXPECT_EQ(score.num_runs, 8);
+  EXPECT_EQ(score.num_taken, 4);
+  EXPECT_EQ(score.num_judged, 3);
+  EXPECT_EQ(score.num_within, 2);
+  EXPECT_NEAR(score.p90_error, 0.5, 1e-12);
+}
+
+TEST(PickScore, TheMedianOfAPathCounts) {
+  // fused is the slower one in one of three runs.
+  const std::vector<ScoredRun> runs = {run_of("a", "fused", true, 1, 1.0), run_of("a", "fused", true, 1, 1.3),
+                                       run_of("a", "fused", true, 1, 1.0),
+                                       run_of("a", "ragged_a2a", false, 1, 1.1)};
+  EXPECT_EQ(score_of(runs).num_judged, 1);
+  EXPECT_EQ(score_of(runs).num_within, 1);
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,114 @@
+// Predictions of points from the probe of this machine.
+#include "moehill/predict/prediction.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "moehill/parallel/work_problem.h"
+#include "moehill/routing/topk.h"
+
+namespace moehill {
+namespace {
+
+std::string milliseconds(double seconds) { return fmt::format("{:.2f} ms", 1e3 * seconds); }
+
+std::string choice_line(const std::string& label, const std::vector<RankedPath>& ranked) {
+  std::string others;
+  for (size_t i = 1; i < ranked.size(); ++i) {
+    others += fmt::format("{}{} {}", i > 1 ? ", " : "", name_of(ranked[i].path),
+                          milliseconds(ranked[i].prediction.time_s));
+  }
+  return fmt::format("--ep-path auto: {} takes {}, predicted {} ({})\n", label, name_of(ranked.front().path),
+                     milliseconds(ranked.front().prediction.time_s), others);
+}
+
+}  // namespace
+
+ProbedHardware probed_hardware(const Environment& environment, const std::string& file) {
+  const std::optional<Probe> probe = find_probe(file);
+  if (!probe) return {std::nullopt, "there is no probe of this machine (moehill probe makes one)"};
+  const std::string stale = stale_reason(*probe, environment);
+  const bool same_machine =
+      probe->cpu == environment.topology.cpu_model && probe->cores == environment.topology.num_cores;
+  if (!same_machine)
+    return {std::nullopt, "the probe is stale: " + stale + " (moehill probe makes a new one)"};
+  return {probe->hardware, stale.empty() ? "" : "the probe is stale: " + stale};
+}
+
+Routing routing_of(const MoeShape& shape, const DistributionOptions& distribution, uint32_t seed) {
+  return route_topk(make_logits(distribution, shape.tokens, shape.experts, shape.topk, seed), shape.tokens,
+                    shape.experts, shape.topk);
+}
+
+std::string unpredictable(const RunConfig& config) {
+  if (config.block.backend != Backend::gmm) return "the probe has no speeds of the backend ragged_dot";
+  if (config.block.prequeue) return "the model has no prequeued rows";
+  return "";
+}
+
+Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware,
+                       DeviceMemory memory) {
+  const PlanCounts counts = count_plan(routing, config.block.capacity, config.num_devices);
+  WorkProblem problem = work_problem(config);
+  const bool reads_in_place = problem.spread == Spread::fused || problem.spread == Spread::ring_ag_rs;
+  problem.in_place = reads_in_place && memory == DeviceMemory::shared && !hardware.is_chip() &&
+                     config.num_devices <= hardware.topology.devices_per_node;
+  return predict(problem, counts, hardware, config.threads_per_device);
+}
+
+std::vector<EpPath> candidate_paths(const RunConfig& config) {
+  std::vector<EpPath> paths = {EpPath::compact_psum, EpPath::dense_masked};
+  if (config.shared_placement == SharedPlacement::replicated) return paths;  // the others have no such form
+  paths.insert(paths.end(), {EpPath::ring_ag_rs, EpPath::ragged_a2a, EpPath::fused});
+  return paths;
+}
+
+std::vector<RankedPath> rank_paths(RunConfig config, const Routing& routing, const Hardware& hardware,
+                                   DeviceMemory memory) {
+  config.mode = ParallelMode::ep;
+  std::vector<RankedPath> ranked;
+  for (const EpPath path : candidate_paths(config)) {
+    config.path = path;
+    ranked.push_back({path, predict_run(config, routing, hardware, memory)});
+  }
+  std::stable_sort(ranked.begin(), ranked.end(), [](const RankedPath& a, const RankedPath& b) {
+    return a.prediction.time_s < b.prediction.time_s;
+  });
+  return ranked;
+}
+
+BenchPredictions predict_points(const BenchOptions& options, const Environment& environment,
+                                std::vector<Point>& points) {
+  BenchPredictions result;
+  result.points.resize(points.size());
+  const ProbedHardware probed = probed_hardware(environment);
+  const bool choose = !options.ep_path.has_value();
+  const DeviceMemory memory = options.mesh == "mpi" ? DeviceMemory::apart : DeviceMemory::shared;
+  const auto is_ep = [](const Point& point) { return point.config.mode == ParallelMode::ep; };
+  if (!probed.hardware || environment.num_nodes > 1) {
+    const std::string why = probed.hardware ? "the probe knows one node alone" : probed.note;
+    if (choose && std::any_of(points.begin(), points.end(), is_ep))
+      result.text = "--ep-path auto: compact_psum, since " + why + "\n";
+    return result;
+  }
+  for (size_t i = 0; i < points.size(); ++i) {
+    Point& point = points[i];
+    const std::string why = unpredictable(point.config);
+    if (!why.empty()) {
+      if (choose && is_ep(point)) result.text += "--ep-path auto: compact_psum, since " + why + "\n";
+      continue;
+    }
+    const Routing routing = routing_of(point.config.shape, point.distribution, options.seed);
+    if (choose && is_ep(point)) {
+      const std::vector<RankedPath> ranked = rank_paths(point.config, routing, *probed.hardware, memory);
+      point.config.path = ranked.front().path;
+      result.text += choice_line(point.label, ranked);
+    }
+    result.points[i] = predict_run(point.config, routing, *probed.hardware, memory);
+  }
+  if (!result.text.empty() && !probed.note.empty()) result.text += probed.note + "\n";
+  return result;
+}
+
+}  // namespace moehill

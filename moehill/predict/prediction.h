@@ -1,0 +1,54 @@
+// Predictions of points: the hardware that a command may use, and the path that --ep-path auto takes.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "moehill/measure/points.h"
+#include "moehill/model/predict.h"
+#include "moehill/probe/probe_file.h"
+
+namespace moehill {
+
+// What the model reads for this machine. `note` says why there is nothing, or what to know of it.
+struct ProbedHardware {
+  std::optional<Hardware> hardware;
+  std::string note;
+};
+// A probe of another CPU or another number of cores is not used; one of another build is, with a note.
+ProbedHardware probed_hardware(const Environment& environment,
+                               const std::string& file = default_probe_file());
+
+// The routing that runs of this shape see.
+Routing routing_of(const MoeShape& shape, const DistributionOptions& distribution, uint32_t seed);
+
+// Why the model has nothing to say of a run; empty: it has.
+std::string unpredictable(const RunConfig& config);
+// `memory`: whether the devices of a node are threads of one process, which `fused` makes use of, or
+// processes.
+enum class DeviceMemory { shared, apart };
+Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware,
+                       DeviceMemory memory = DeviceMemory::shared);
+
+// The paths of expert parallelism that this configuration allows.
+std::vector<EpPath> candidate_paths(const RunConfig& config);
+
+// The same with their predictions, the best first.
+struct RankedPath {
+  EpPath path;
+  Prediction prediction;
+};
+std::vector<RankedPath> rank_paths(RunConfig config, const Routing& routing, const Hardware& hardware,
+                                   DeviceMemory memory = DeviceMemory::shared);
+
+// --ep-path auto: sets each such point's path to the one predicted fastest, and says so; and predicts every
+// point. Without a probe auto is compact_psum. Call it on one process; `paths` of another are copied.
+struct BenchPredictions {
+  std::vector<std::optional<Prediction>> points;
+  std::string text;
+};
+BenchPredictions predict_points(const BenchOptions& options, const Environment& environment,
+                                std::vector<Point>& points);
+
+}  // namespace moehill

@@ -1,0 +1,96 @@
+// Predictions of points, and the probe's file.
+#include "moehill/predict/prediction.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+Probe small_probe() {
+  Probe probe;
+  probe.time_utc = "2026-02-09T00:00:00Z";
+  probe.cpu = "a \"CPU\"";
+  probe.build = "1";
+  probe.cores = 2;
+  probe.bandwidth = {{1, {1e10, 9e9, 1.1e10}, 2e10}, {2, {2e10, 1.9e10, 2.1e10}, 3e10}};
+  probe.hardware = load_hardware("epyc-cluster");
+  probe.hardware.topology.devices_per_node = 2;
+  return probe;
+}
+
+Environment environment_of(const Probe& probe) {
+  Environment environment;
+  environment.topology.cpu_model = probe.cpu;
+  environment.topology.num_cores = probe.cores;
+  environment.build = probe.build;
+  return environment;
+}
+
+std::string file_of(const std::string& name) { return ::testing::TempDir() + "moehill_" + name + ".json"; }
+
+TEST(ProbeFile, ReadsBackWhatWasWritten) {
+  const std::string path = file_of("probe_round_trip");
+  const Probe probe = small_probe();
+  write_probe(probe, path);
+  const Probe again = read_probe(path);
+  EXPECT_EQ(again.cpu, probe.cpu);
+  EXPECT_EQ(again.bandwidth[1].read.median, 2e10);
+  EXPECT_EQ(again.bandwidth[1].read.min, 1.9e10);
+  EXPECT_EQ(again.bandwidth[1].copy, 3e10);
+  EXPECT_EQ(hardware_toml(again.hardware, {}), hardware_toml(probe.hardware, {}));
+  EXPECT_FALSE(std::filesystem::exists(path + ".new"));
+}
+
+TEST(ProbeFile, SaysWhyItIsStale) {
+  const Probe probe = small_probe();
+  Environment environment = environment_of(probe);
+  EXPECT_EQ(stale_reason(probe, environment), "");
+  environment.build = "2";
+  EXPECT_NE(stale_reason(probe, environment).find("build 1"), std::string::npos);
+  environment.topology.num_cores = 4;
+  EXPECT_NE(stale_reason(probe, environment).find("2 cores"), std::string::npos);
+  environment.topology.cpu_model = "another";
+  EXPECT_NE(stale_reason(probe, environment).find("another"), std::string::npos);
+}
+
+TEST(ProbeFile, RefusesWhatIsNone) {
+  const std::string path = file_of("no_probe");
+  for (const char* text : {"", "{}", "[1]", "{\"schema\": \"moehill/1\"}"}) {
+    std::ofstream(path) << text;
+    EXPECT_THROW(read_probe(path), InputError) << text;
+  }
+}
+
+TEST(ProbedHardware, OfAnotherBuildIsUsedWithANoteAndOfAnotherMachineIsNot) {
+  const std::string path = file_of("probe_other");
+  const Probe probe = small_probe();
+  write_probe(probe, path);
+  Environment environment = environment_of(probe);
+  EXPECT_TRUE(probed_hardware(environment, path).hardware);
+  EXPECT_EQ(probed_hardware(environment, path).note, "");
+  environment.build = "2";
+  EXPECT_TRUE(probed_hardware(environment, path).hardware);
+  EXPECT_NE(probed_hardware(environment, path).note, "");
+  environment.topology.num_cores = 3;
+  EXPECT_FALSE(probed_hardware(environment, path).hardware);
+  EXPECT_FALSE(probed_hardware(environment, file_of("absent")).hardware);
+}
+
+TEST(RankPaths, MaskedRowsAreLastAndTheOrderIsByTime) {
+  const RunConfig config{
+      .shape = {512, 256, 128, 16, 2, 0, DType::bf16}, .mode = ParallelMode::ep, .num_devices = 4};
+  const Routing routing = routing_of(config.shape, {}, 0);
+  const std::vector<RankedPath> ranked = rank_paths(config, routing, load_hardware("epyc-cluster"));
+  ASSERT_EQ(ranked.size(), 5u);
+  EXPECT_EQ(ranked.back().path, EpPath::dense_masked);
+  for (size_t i = 1; i < ranked.size(); ++i)
+    EXPECT_LE(ranked[i - 1].prediction.time_s, ranked[i].prediction.time_s);
+}
+
+}  // namespace
+}  // namespace moehill

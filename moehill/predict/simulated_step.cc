@@ -1,0 +1,97 @@
+#include "moehill/predict/simulated_step.h"
+
+#include <algorithm>
+
+#include "moehill/base/error.h"
+#include "moehill/machine/topology.h"
+#include "moehill/parallel/route_waves.h"
+#include "moehill/routing/route_tokens.h"
+#include "moehill/simulation/program_builder.h"
+
+namespace moehill {
+namespace {
+
+Routing first_tokens(const Routing& routing, int64_t num_tokens) {
+  Routing part{num_tokens, routing.num_experts, routing.topk, {}, {}};
+  const int64_t assignments = num_tokens * routing.topk;
+  part.expert.assign(routing.expert.begin(), routing.expert.begin() + assignments);
+  part.weight.assign(routing.weight.begin(), routing.weight.begin() + assignments);
+  return part;
+}
+
+WorkProblem problem_of(const SimulateOptions& o, Spread path, int64_t tokens, int num_devices) {
+  WorkProblem problem;
+  problem.hidden = o.hidden;
+  problem.mlp_dim = o.mlp_dim;
+  problem.shared_dim = o.shared_dim;
+  problem.dtype = o.dtype;
+  problem.spread = path;
+  problem.backward = o.pass == Pass::forward_backward;
+  if (path == Spread::fused) {
+    const MoeShape shape{
+        tokens,       o.hidden, o.mlp_dim, static_cast<int>(o.experts), static_cast<int>(o.topk),
+        o.shared_dim, o.dtype};
+    problem.num_waves = default_waves(
+        {.shape = shape, .mode = ParallelMode::ep, .path = EpPath::fused, .num_devices = num_devices});
+  }
+  return problem;
+}
+
+void describe_routing(const SimulateOptions& o, const Routing& routing, int num_devices,
+                      SimulatedStep* step) {
+  DistributionOptions distribution = o.distribution;
+  distribution.devices = num_devices;
+  const std::vector<int64_t> load = expert_load(routing);
+  require_properties(distribution, routing, o.seed);
+  step->skew = skew_properties(distribution, routing, o.seed);
+  step->load = load_statistics(load);
+  step->expert_max_over_mean = max_over_mean(load);
+  step->device_max_over_mean = max_over_mean(device_load(load, num_devices));
+}
+
+}  // namespace
+
+Routing RoutingSource::route(int64_t num_tokens, int64_t most_tokens, int num_devices) {
+  DistributionOptions distribution = options_.distribution;
+  distribution.devices = num_devices;
+  const bool by_devices = distribution.kind == Distribution::hot_device;
+  if (!by_devices && most_.num_tokens >= num_tokens) return first_tokens(most_, num_tokens);
+  ThreadTeam team(std::max(1, detect_topology().num_cores));
+  const auto make = [&](int64_t count) {
+    return route_tokens(distribution, count, static_cast<int>(options_.experts),
+                        static_cast<int>(options_.topk), options_.seed, team);
+  };
+  if (by_devices) return make(num_tokens);
+  most_ = make(std::max(num_tokens, most_tokens));
+  return first_tokens(most_, num_tokens);
+}
+
+SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hardware, Spread path,
+                            int num_devices, const Routing& routing) {
+  SimulatedStep step;
+  step.path = num_devices == 1 ? Spread::none : path;
+  step.num_devices = num_devices;
+  step.tokens = routing.num_tokens;
+  step.cluster = make_cluster(hardware, num_devices, options.dtype);
+  describe_routing(options, routing, num_devices, &step);
+  const PlanCounts counts = count_plan(routing, Capacity{}, num_devices);
+  const WorkProblem problem = problem_of(options, step.path, step.tokens, num_devices);
+  for (int d = 0; d < num_devices; ++d) {
+    const DeviceWork work = device_work(problem, counts, d);
+    const double weights = work.weight_bytes * (problem.backward ? 2 : 1);  // and their gradients
+    step.memory_bytes = std::max(step.memory_bytes, weights + work.activation_bytes);
+  }
+  const double per_token = 6.0 * static_cast<double>(options.hidden) *
+                           (static_cast<double>(options.topk) * static_cast<double>(options.mlp_dim) +
+                            static_cast<double>(options.shared_dim));
+  step.flops = static_cast<double>(step.tokens) * per_token * (problem.backward ? 3 : 1);
+  step.program = build_program(problem, counts, hardware);
+  step.simulation =
+      simulate(step.cluster, step.program, {.exact_devices = static_cast<int>(options.exact_devices)});
+  MOEHILL_CHECK(step.simulation.delivered_bytes == step.program.total_bytes(), "{} of {} bytes arrived",
+                step.simulation.delivered_bytes, step.program.total_bytes());
+  step.critical = critical_path(step.program, step.simulation);
+  return step;
+}
+
+}  // namespace moehill

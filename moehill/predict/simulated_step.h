@@ -1,0 +1,48 @@
+// One simulated step with all that is reported of it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "moehill/model/predict.h"
+#include "moehill/predict/simulate_options.h"
+#include "moehill/routing/skew.h"
+#include "moehill/routing/statistics.h"
+#include "moehill/simulation/critical_path.h"
+
+namespace moehill {
+
+struct SimulatedStep {
+  Spread path = Spread::ragged_a2a;
+  int num_devices = 1;
+  int64_t tokens = 0;
+  Cluster cluster;
+  StepProgram program;
+  Simulation simulation;
+  std::vector<PathPiece> critical;
+  LoadStatistics load;
+  std::vector<SkewProperty> skew;
+  double expert_max_over_mean = 0, device_max_over_mean = 0;
+  double flops = 0;         // of the model, all devices
+  double memory_bytes = 0;  // of the device that needs the most
+
+  double tokens_per_s() const { return static_cast<double>(tokens) / simulation.seconds; }
+};
+
+// Routes tokens for any number of devices; a smaller number of tokens has the first ones of a larger.
+class RoutingSource {
+ public:
+  explicit RoutingSource(const SimulateOptions& options) : options_(options) {}
+  // Routes once for the most tokens that will be asked for, unless the distribution depends on the devices.
+  Routing route(int64_t num_tokens, int64_t most_tokens, int num_devices);
+
+ private:
+  const SimulateOptions& options_;
+  Routing most_;
+};
+
+SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hardware, Spread path,
+                            int num_devices, const Routing& routing);
+
+}  // namespace moehill

@@ -1,0 +1,66 @@
+#include "moehill/predict/sweep_prediction.h"
+
+#include <algorithm>
+
+#include "moehill/quiet/yardstick.h"
+
+namespace moehill {
+namespace {
+
+// Measured with 0.8 to 1.1 GB of weights on two cores: 4 s before and after the steps of a forward pass, 5 to
+// 15 s with the backward pass.
+constexpr double kStartSeconds = 1.5, kSetupSecondsPerWeightGb = 3;
+
+double weight_gb(const MoeShape& s) {
+  const double columns = s.experts * static_cast<double>(s.mlp_dim) + static_cast<double>(s.shared_dim);
+  return 3 * static_cast<double>(s.hidden) * columns * static_cast<double>(dtype_bytes(s.dtype)) / 1e9;
+}
+
+}  // namespace
+
+MachineSpeed measure_speed(const Topology& topology, int num_threads) {
+  Yardstick yardstick(topology.core_cpus);
+  yardstick.watch({num_threads});
+  for (int i = 0; i < 3; ++i) yardstick.measure_peaks();
+  yardstick.measure_bandwidth();
+  const Peaks peaks = yardstick.peaks({num_threads});
+  return {peaks.f32.best, peaks.read.median};
+}
+
+double RunPredictor::run_seconds(const BenchOptions& options, const std::vector<Point>& points) {
+  const ScheduleOptions& schedule = options.schedule;
+  const double steps = static_cast<double>(schedule.warmup + schedule.iters + 1);  // one more is checked
+  double seconds = kStartSeconds;
+  for (const Point& point : points) {
+    const double passes = point.config.block.pass == Pass::forward ? 1 : 2;
+    seconds += weight_gb(point.config.shape) * kSetupSecondsPerWeightGb * passes +
+               step_seconds(options, point) * steps;
+  }
+  return std::max(seconds, schedule.min_time * static_cast<double>(points.size()));
+}
+
+std::string RunPredictor::source() const {
+  if (!probed_.hardware) return "from the measured peak, since " + probed_.note;
+  return "by the model from the probe of this machine; what it does not cover, from the measured peak" +
+         (probed_.note.empty() ? "" : " (" + probed_.note + ")");
+}
+
+double RunPredictor::step_seconds(const BenchOptions& options, const Point& point) {
+  if (!probed_.hardware || !unpredictable(point.config).empty()) return estimate_step_seconds(point, speed_);
+  const Routing& routed = routing(point, options.seed);
+  if (point.config.mode == ParallelMode::ep && !options.ep_path)
+    return rank_paths(point.config, routed, *probed_.hardware).front().prediction.time_s;
+  return predict_run(point.config, routed, *probed_.hardware).time_s;
+}
+
+const Routing& RunPredictor::routing(const Point& point, uint32_t seed) {
+  const std::pair<MoeShape, DistributionOptions> wanted = {point.config.shape, point.distribution};
+  if (!routing_ || !(wanted == routed_) || seed != seed_) {
+    routing_ = routing_of(point.config.shape, point.distribution, seed);
+    routed_ = wanted;
+    seed_ = seed;
+  }
+  return *routing_;
+}
+
+}  // namespace moehill

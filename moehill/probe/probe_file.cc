@@ -1,0 +1,134 @@
+// The probe as JSON; what the model reads of it is a hardware file inside.
+#include "moehill/probe/probe_file.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "moehill/base/error.h"
+#include "moehill/base/output_paths.h"
+
+namespace moehill {
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr const char* kSchema = "moehill/probe-1";
+
+InputError not_a_probe(const std::string& path, const std::string& reason) {
+  return input_error("probe", path + " (" + reason + ")", "a file written by moehill probe",
+                     "measure again: moehill probe --file " + path);
+}
+
+}  // namespace
+
+std::string default_probe_file() {
+  if (const char* file = std::getenv("MOEHILL_PROBE"); file != nullptr && *file != '\0') return file;
+  return data_file("probe.json");
+}
+
+std::string data_file(const std::string& name) {
+  const char* data = std::getenv("XDG_DATA_HOME");
+  if (data != nullptr && *data == '/') return std::string(data) + "/moehill/" + name;
+  const char* home = std::getenv("HOME");
+  return home == nullptr || *home == '\0' ? "" : std::string(home) + "/.local/share/moehill/" + name;
+}
+
+void write_probe(const Probe& probe, const std::string& path) {
+  Json bandwidth = Json::array();
+  for (const ThreadBandwidth& b : probe.bandwidth)
+    bandwidth.push_back({{"threads", b.threads},
+                         {"read_bytes_per_s", b.read.median},
+                         {"read_min_bytes_per_s", b.read.min},
+                         {"read_max_bytes_per_s", b.read.max},
+                         {"copy_bytes_per_s", b.copy}});
+  Json numa = Json::array();
+  for (const NumaBandwidth& b : probe.numa)
+    numa.push_back({{"cores_of", b.cores},
+                    {"memory_of", b.memory},
+                    {"read_bytes_per_s", b.read},
+                    {"copy_bytes_per_s", b.copy}});
+  const Json json = {{"schema", kSchema},
+                     {"time_utc", probe.time_utc},
+                     {"cpu", probe.cpu},
+                     {"cores", probe.cores},
+                     {"build", probe.build},
+                     {"seconds", probe.seconds},
+                     {"fma_one_core", probe.f32_one},
+                     {"fma_all_cores", probe.f32_all},
+                     {"bf16_one_core", probe.bf16_one},
+                     {"bf16_all_cores", probe.bf16_all},
+                     {"tile_all_cores", probe.tile_all},
+                     {"bandwidth", bandwidth},
+                     {"numa_pairs", numa},
+                     {"job_processes", probe.num_processes},
+                     {"job_nodes", probe.num_nodes},
+                     {"repeated", probe.repeated},
+                     {"disturbed", probe.disturbed},
+                     {"hardware_toml", hardware_toml(probe.hardware, {})}};
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  if (!folder.empty()) std::filesystem::create_directories(folder);
+  const std::string half = path + ".new";  // whole or not at all, should two write at once or one be killed
+  write_text_file(half, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  std::filesystem::rename(half, path);
+}
+
+Probe read_probe(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw not_a_probe(path, "cannot be read");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  try {
+    const Json json = Json::parse(text);
+    if (json.at("schema") != kSchema) throw not_a_probe(path, "another schema");
+    Probe probe;
+    probe.time_utc = json.at("time_utc");
+    probe.cpu = json.at("cpu");
+    probe.cores = json.at("cores");
+    probe.build = json.at("build");
+    probe.seconds = json.at("seconds");
+    probe.f32_one = json.at("fma_one_core");
+    probe.f32_all = json.at("fma_all_cores");
+    // Files of earlier builds lack the keys that have a default here.
+    probe.bf16_one = json.value("bf16_one_core", probe.f32_one);
+    probe.bf16_all = json.value("bf16_all_cores", probe.f32_all);
+    probe.tile_all = json.at("tile_all_cores");
+    for (const Json& b : json.at("bandwidth")) {
+      const double read = b.at("read_bytes_per_s");
+      probe.bandwidth.push_back(
+          {b.at("threads"),
+           {read, b.value("read_min_bytes_per_s", read), b.value("read_max_bytes_per_s", read)},
+           b.at("copy_bytes_per_s")});
+    }
+    for (const Json& b : json.value("numa_pairs", Json::array()))
+      probe.numa.push_back(
+          {b.at("cores_of"), b.at("memory_of"), b.at("read_bytes_per_s"), b.at("copy_bytes_per_s")});
+    probe.num_processes = json.value("job_processes", 1);
+    probe.num_nodes = json.value("job_nodes", 1);
+    probe.repeated = json.value("repeated", 0);
+    probe.disturbed = json.value("disturbed", 0);
+    probe.hardware = read_hardware_text(json.at("hardware_toml"), path);
+    return probe;
+  } catch (const nlohmann::json::exception& error) {
+    throw not_a_probe(path, error.what());
+  }
+}
+
+std::optional<Probe> find_probe(const std::string& path) {
+  std::error_code ignored;
+  if (path.empty() || !std::filesystem::exists(path, ignored)) return std::nullopt;
+  return read_probe(path);
+}
+
+std::string stale_reason(const Probe& probe, const Environment& environment) {
+  const Topology& topology = environment.topology;
+  if (probe.cpu != topology.cpu_model)
+    return fmt::format("made on {}, this is {}", probe.cpu, topology.cpu_model);
+  if (probe.cores != topology.num_cores)
+    return fmt::format("made with {} cores, {} are there", probe.cores, topology.num_cores);
+  if (probe.build != environment.build)
+    return fmt::format("made by build {}, this is {}", probe.build, environment.build);
+  return "";
+}
+
+}  // namespace moehill

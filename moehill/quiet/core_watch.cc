@@ -1,0 +1,75 @@
+#include "moehill/quiet/core_watch.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "moehill/kernels/peak.h"
+#include "moehill/machine/clock.h"
+#include "moehill/quiet/yardstick.h"
+
+namespace moehill {
+namespace {
+
+constexpr double kFullSpeed = 0.8;  // of the best burst; two threads on one core reach a half
+constexpr double kPause_s = 0.05;   // between looks for the cores
+constexpr double kTicks_s = 0.03;   // the system counts in ticks of 10 ms
+constexpr double kLearn_s = 2;      // at most, until all cores together do about what one does alone
+
+void pause() { std::this_thread::sleep_for(std::chrono::duration<double>(kPause_s)); }
+
+}  // namespace
+
+CoreWatch::CoreWatch(const std::vector<int>& cpus, double patience_s)
+    : team_(static_cast<int>(cpus.size()), cpus), left_s_(patience_s) {
+  ThreadTeam first(1, {cpus.front()});
+  const double one = measure_pinned(first, measure_fma_peak);
+  const Look begin = look();
+  // Processors that clock lower with all cores at work never get there, which costs these seconds once.
+  while (burst() < kFullSpeed * one * team_.size() && seconds_since(begin) < kLearn_s) pause();
+}
+
+CoreWatch::Look CoreWatch::look() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto in_seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
+  return {machine_times(), in_seconds(usage.ru_utime) + in_seconds(usage.ru_stime)};
+}
+
+double CoreWatch::seconds_since(const Look& before) { return seconds() - before.machine.clock; }
+
+bool CoreWatch::left_alone(const Look& before) {
+  const Look now = look();
+  const double all = now.machine.busy + now.machine.stolen - before.machine.busy - before.machine.stolen;
+  return all - (now.own_s - before.own_s) <= kOtherShare * seconds_since(before) + kTicks_s;
+}
+
+double CoreWatch::burst() {
+  const double flops = measure_pinned(team_, measure_fma_burst);
+  best_ = std::max(best_, flops);
+  return flops;
+}
+
+// A second look, since bursts are short.
+bool CoreWatch::at_full_speed() { return burst() >= kFullSpeed * best_ || burst() >= kFullSpeed * best_; }
+
+void CoreWatch::wait_for_cores() {
+  while (!alone_ && spend(kPause_s)) {
+    const Look before = look();
+    pause();
+    alone_ = left_alone(before);
+  }
+  while (!at_full_speed() && spend(kPause_s)) pause();
+}
+
+bool CoreWatch::spend(double seconds) {
+  if (left_s_ <= 0) return false;
+  left_s_ -= seconds;
+  return true;
+}
+
+}  // namespace moehill

@@ -1,0 +1,64 @@
+#include "moehill/quiet/disturbance.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "moehill/bench/statistics.h"
+#include "moehill/machine/clock.h"
+
+namespace moehill {
+
+// "cpu user nice system idle iowait irq softirq steal guest guest_nice" of all CPUs, then one line a CPU
+// (proc(5)).
+MachineTimes parse_machine_times(const std::string& proc_stat, double ticks_per_second) {
+  MachineTimes times;
+  times.num_cpus = 0;
+  std::istringstream lines(proc_stat);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind("cpu", 0) != 0) continue;
+    std::istringstream fields(line);
+    std::string name;
+    double user = 0, nice = 0, system = 0, idle = 0, iowait = 0, irq = 0, softirq = 0, steal = 0;
+    fields >> name >> user >> nice >> system >> idle >> iowait >> irq >> softirq >> steal;
+    if (name != "cpu") {
+      ++times.num_cpus;
+      continue;
+    }
+    times.busy = (user + nice + system + irq + softirq) / ticks_per_second;
+    times.stolen = steal / ticks_per_second;
+  }
+  return times;
+}
+
+MachineTimes machine_times() {
+  std::ifstream file("/proc/stat");
+  std::stringstream text;
+  text << file.rdbuf();
+  MachineTimes times = parse_machine_times(text.str(), static_cast<double>(sysconf(_SC_CLK_TCK)));
+  times.clock = seconds();
+  return times;
+}
+
+std::string disturbance_between(const MachineTimes& before, const MachineTimes& after, double own_cpu_seconds,
+                                double load) {
+  const double elapsed = after.clock - before.clock;
+  if (elapsed <= 0) return "";
+  const double other = (after.busy - before.busy - own_cpu_seconds) / elapsed;
+  const double stolen = (after.stolen - before.stolen) / elapsed;
+  std::string text;
+  if (other > kOtherShare) text = fmt::format("other work took {:.2f} CPUs", other);
+  if (stolen > kStolenShare)
+    text += fmt::format("{}{:.2f} CPUs were stolen", text.empty() ? "" : ", ", stolen);
+  if (!text.empty() && load >= 0) text += fmt::format(" (load average before {:.1f})", load);
+  return text;
+}
+
+std::string lost_peak(double typical_peak, double best_peak) {
+  if (typical_peak <= 0 || typical_peak >= kPeakShare * best_peak) return "";
+  return fmt::format("the cores gave {:.0f} % of their peak", 100 * typical_peak / best_peak);
+}
+
+}  // namespace moehill

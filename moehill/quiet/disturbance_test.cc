@@ -1,0 +1,38 @@
+#include "moehill/quiet/disturbance.h"
+
+#include <gtest/gtest.h>
+
+namespace moehill {
+namespace {
+
+constexpr const char* kStat =
+    "cpu  100 50 200 9000 10 20 30 40 0 0\n"
+    "cpu0 50 25 100 4500 5 10 15 20 0 0\n"
+    "cpu1 50 25 100 4500 5 10 15 20 0 0\n"
+    "intr 12345\n";
+
+TEST(Disturbance, ReadsTheKernelsCounters) {
+  const MachineTimes times = parse_machine_times(kStat, 100);
+  EXPECT_EQ(times.busy, 4.0);
+  EXPECT_EQ(times.stolen, 0.4);
+  EXPECT_EQ(times.num_cpus, 2);
+}
+
+TEST(Disturbance, OthersAreWhatIsNotOurs) {
+  const MachineTimes before{10, 0, 100, 2};
+  EXPECT_EQ(disturbance_between(before, {12.05, 0.01, 101, 2}, 2.0, 1), "");
+  EXPECT_EQ(disturbance_between(before, {12.5, 0, 101, 2}, 2.0, 1),
+            "other work took 0.50 CPUs (load average before 1.0)");
+  EXPECT_EQ(disturbance_between(before, {12, 0.5, 101, 2}, 2.0, -1), "0.50 CPUs were stolen");
+  EXPECT_EQ(disturbance_between(before, before, 0, 1), "");
+}
+
+TEST(Disturbance, HalfOfThePeakIsALostCore) {
+  EXPECT_EQ(lost_peak(0.1, 0.2), "the cores gave 50 % of their peak");
+  EXPECT_EQ(lost_peak(0.17, 0.2), "");
+  EXPECT_EQ(lost_peak(0.2, 0.2), "");
+  EXPECT_EQ(lost_peak(0, 0.2), "");  // a record without a peak
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,54 @@
+// The rate of a job is what all processes did over the time that they took together.
+#include "moehill/quiet/yardstick.h"
+
+#include <gtest/gtest.h>
+
+namespace moehill {
+namespace {
+
+TEST(RateTogether, IsTheWorkOfAllOverTheUnionOfTheirTimes) {
+  EXPECT_DOUBLE_EQ(rate_together({{8, 1, 3}}), 4);
+  EXPECT_DOUBLE_EQ(rate_together({{8, 1, 3}, {8, 1, 3}}), 8);  // side by side
+  EXPECT_DOUBLE_EQ(rate_together({{8, 1, 3}, {8, 3, 5}}), 4);  // in turns on one core
+  EXPECT_DOUBLE_EQ(rate_together({{8, 1, 3}, {8, 2, 4}}), 16 / 3.0);
+}
+
+TEST(RateTogether, LeavesOutWhoHadNoPart) {
+  EXPECT_DOUBLE_EQ(rate_together({{8, 1, 3}, {0, 0, 0}}), 4);
+  EXPECT_EQ(rate_together({{0, 0, 0}}), 0);
+  EXPECT_EQ(rate_together({}), 0);
+}
+
+TEST(PeaksOfAPoint, AreThoseOfItsDtype) {
+  const Peaks peaks{{"fma", 1, 1}, {"dot", 2, 2}, {}};
+  EXPECT_EQ(peaks.of(DType::f32).instruction, "fma");
+  EXPECT_EQ(peaks.of(DType::bf16).instruction, "dot");
+}
+
+TEST(Yardstick, NamesTheInstructionsAndKeepsTheBestAndTheMedian) {
+  Yardstick yardstick({});
+  yardstick.watch({2});
+  EXPECT_EQ(yardstick.peaks({2}).f32.best, 0);  // nothing measured
+  for (int i = 0; i < 3; ++i) yardstick.measure_peaks();
+  const Peaks peaks = yardstick.peaks({2});
+  EXPECT_EQ(peaks.f32.instruction, peak_kernels().front().instruction);
+  EXPECT_GT(peaks.f32.typical, 0);
+  EXPECT_GE(peaks.f32.best, peaks.f32.typical);
+  EXPECT_GE(peaks.bf16.best, peaks.f32.best);  // f32's loop is one of bf16's
+  EXPECT_EQ(peaks.read.median, 0);
+  EXPECT_EQ(yardstick.peaks({1}).f32.best, 0);  // not watched
+}
+
+TEST(Yardstick, ReadsSeveralTimesAndTellsTheSpread) {
+  Yardstick yardstick({});
+  yardstick.watch({1});
+  yardstick.measure_bandwidth();
+  const ReadBandwidth read = yardstick.peaks({1}).read;
+  EXPECT_GT(read.min, 0);
+  EXPECT_GE(read.median, read.min);
+  EXPECT_GT(read.max, read.min);
+  EXPECT_GE(read.max, read.median);
+}
+
+}  // namespace
+}  // namespace moehill

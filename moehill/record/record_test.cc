@@ -1,0 +1,211 @@
+// Records: the keys of schema moehill/1 in their order, and no throughput without a passed check.
+#include "moehill/record/record.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "moehill/record/record_fixture.h"
+
+namespace moehill {
+namespace {
+
+std::vector<std::string> keys(const nlohmann::ordered_json& json) {
+  std::vector<std::string> names;
+  for (const auto& item : json.items()) names.push_back(item.key());
+  return names;
+}
+
+TEST(Record, GoldenKeys) {
+  const auto record = make_record({}, made_up_command(), 1);
+  EXPECT_EQ(keys(record), (std::vector<std::string>{"schema",
+                                                    "command",
+                                                    "time_utc",
+                                                    "process",
+                                                    "seq",
+                                                    "config",
+                                                    "tuned",
+                                                    "layout",
+                                                    "timed_region",
+                                                    "caches",
+                                                    "time_s",
+                                                    "tflops",
+                                                    "tflops_executed",
+                                                    "tflops_per_device",
+                                                    "tokens_per_s",
+                                                    "peak",
+                                                    "stages",
+                                                    "runs",
+                                                    "load",
+                                                    "balance",
+                                                    "skew",
+                                                    "capacity",
+                                                    "comm",
+                                                    "overlap",
+                                                    "memory",
+                                                    "check",
+                                                    "hash",
+                                                    "env",
+                                                    "prediction",
+                                                    "schedule"}));
+  EXPECT_EQ(keys(record["config"]), (std::vector<std::string>{"preset",
+                                                              "tokens",
+                                                              "hidden",
+                                                              "mlp_dim",
+                                                              "experts",
+                                                              "topk",
+                                                              "shared_expert_dim",
+                                                              "dtype",
+                                                              "shared_fused",
+                                                              "bench_pass",
+                                                              "backend",
+                                                              "impl",
+                                                              "routing_pack_strategy",
+                                                              "queue_mode",
+                                                              "remat_mode",
+                                                              "capacity_factor",
+                                                              "capacity_policy",
+                                                              "router_grad",
+                                                              "route_in_step",
+                                                              "renormalize_topk",
+                                                              "expert_by_expert",
+                                                              "blocks",
+                                                              "distribution",
+                                                              "run_alpha",
+                                                              "run_noise_scale",
+                                                              "distribution_devices",
+                                                              "parallel_mode",
+                                                              "ep_path",
+                                                              "shared_placement",
+                                                              "ring_split",
+                                                              "devices",
+                                                              "threads_per_device",
+                                                              "mesh",
+                                                              "stage_timing",
+                                                              "iters",
+                                                              "warmup",
+                                                              "min_time",
+                                                              "ci_target",
+                                                              "seed",
+                                                              "check"}));
+  EXPECT_EQ(keys(record["layout"]),
+            (std::vector<std::string>{"devices", "threads_per_device", "cores", "mesh", "nodes", "cpus"}));
+  EXPECT_EQ(keys(record["time_s"]), (std::vector<std::string>{"median", "ci_lo", "ci_hi", "coverage", "min",
+                                                              "max", "n", "samples", "cpu_s"}));
+  EXPECT_EQ(record["time_s"]["cpu_s"], (std::vector<double>{0.19, 0.17}));
+  EXPECT_EQ(keys(record["peak"]),
+            (std::vector<std::string>{"dtype", "instruction", "tflops_measured", "tflops_typical", "fraction",
+                                      "tflops_f32", "tflops_bf16", "instruction_f32", "instruction_bf16",
+                                      "read_gbps"}));
+  EXPECT_EQ(keys(record["stages"]),
+            (std::vector<std::string>{"forward", "backward", "unaccounted_s", "too_much_unaccounted",
+                                      "step_s", "devices", "slowest_device", "busy_max_over_mean"}));
+  EXPECT_EQ(record["stages"]["devices"].size(), 2u);
+  EXPECT_EQ(keys(record["stages"]["devices"][0]), (std::vector<std::string>{"busy_s", "wait_s"}));
+  EXPECT_EQ(keys(record["comm"]),
+            (std::vector<std::string>{"sent_bytes", "received_bytes", "dispatch_bytes", "combine_bytes",
+                                      "gradient_bytes", "metadata_bytes", "lower_bound_bytes", "flight_s",
+                                      "progress_calls"}));
+  EXPECT_EQ(keys(record["env"]),
+            (std::vector<std::string>{"build", "compiler", "flags", "cpu", "caches", "cores", "mpi", "kernel",
+                                      "system", "load_average"}));
+  EXPECT_EQ(record["schema"], "moehill/1");
+  EXPECT_EQ(record["seq"], 1);
+}
+
+TEST(Record, FiguresFollowTheFormulas) {
+  const auto record = make_record({}, made_up_command(), 1);
+  const double flops = 3 * (6.0 * 1000 * 2 * 100 * 50 + 6.0 * 1000 * 100 * 30);
+  EXPECT_DOUBLE_EQ(record["tflops"], flops / 0.2 / 1e12);
+  EXPECT_DOUBLE_EQ(record["tflops_per_device"], flops / 0.2 / 1e12 / 2);
+  EXPECT_DOUBLE_EQ(record["tflops_executed"], 1e9 / 0.2 / 1e12);
+  EXPECT_DOUBLE_EQ(record["tokens_per_s"], 5000);
+  EXPECT_DOUBLE_EQ(record["peak"]["fraction"], 1e9 / 0.2 / 2e11);
+  EXPECT_DOUBLE_EQ(record["stages"]["forward"]["up"], 0.12);
+  EXPECT_DOUBLE_EQ(record["stages"]["backward"]["w2_grad"], 0.06);
+  EXPECT_NEAR(record["stages"]["unaccounted_s"], 0.02, 1e-12);
+  EXPECT_DOUBLE_EQ(record["stages"]["step_s"], 0.2);
+  EXPECT_EQ(record["comm"]["dispatch_bytes"], 60);
+  EXPECT_EQ(record["comm"]["combine_bytes"], 50);
+  EXPECT_EQ(record["comm"]["gradient_bytes"], 20);
+  EXPECT_EQ(record["comm"]["metadata_bytes"], 10);
+}
+
+TEST(Record, DroppedAssignmentsDoNotCount) {
+  CommandResult command = made_up_command();
+  command.points[0].num_dropped = 500;
+  const double flops = 3 * (6.0 * 1500 * 100 * 50 + 6.0 * 1000 * 100 * 30);
+  EXPECT_DOUBLE_EQ(make_record({}, command, 0)["tflops"], flops / 0.1 / 1e12);
+}
+
+TEST(Record, NoThroughputWithoutAPassedCheck) {
+  for (const char* status : {"failed", "mistrusted", "off"}) {
+    CommandResult command = made_up_command();
+    command.points[0].check.status = status;
+    const auto record = make_record({}, command, 0);
+    for (const char* key : {"tflops", "tflops_executed", "tflops_per_device", "tokens_per_s"}) {
+      EXPECT_TRUE(record[key].is_null()) << status << " " << key;
+    }
+    EXPECT_TRUE(record["peak"]["fraction"].is_null());
+    EXPECT_EQ(record["check"]["status"], status);
+    EXPECT_TRUE(compare_modes(command.points, 0).empty()) << status;
+  }
+}
+
+// 1e9 FLOPs in 0.2 s; the made-up peak of bf16 is 2e11 FLOP/s, the fastest pass of reading 22 GB/s.
+TEST(Record, FiguresAboveThePeaksAreImpossible) {
+  PointResult result = made_up_command().points[1];
+  EXPECT_EQ(impossible_figure(result, 1e6), "");
+  result.executed_flops = 0.2 * 1.06 * 2e11;
+  EXPECT_NE(impossible_figure(result, 1e6).find("GF/s is more than 105 %"), std::string::npos);
+  result.executed_flops = 1e9;
+  result.operand_bytes = 0.2 * 1.26 * 22e9 + 1e6;
+  EXPECT_NE(impossible_figure(result, 1e6).find("its operands were read at"), std::string::npos);
+  EXPECT_EQ(impossible_figure(result, 1e11), "") << "they may be in a cache";
+  result.check.status = "failed";
+  EXPECT_EQ(impossible_figure(result, 1e6), "") << "no figure";
+}
+
+TEST(Record, NotTimedAndNotANumberAreNull) {
+  CommandResult command = made_up_command();
+  command.points[0].samples.clear();
+  command.points[0].stage_samples.clear();
+  command.points[0].check.status = "failed";
+  command.points[0].check.forward_rel_err = std::numeric_limits<double>::quiet_NaN();
+  command.points[0].load.cv = std::numeric_limits<double>::infinity();
+  const auto record = make_record({}, command, 0);
+  EXPECT_TRUE(record["time_s"]["median"].is_null());
+  EXPECT_EQ(record["time_s"]["n"], 0);
+  EXPECT_TRUE(record["check"]["forward_rel_err"].is_null());
+  EXPECT_TRUE(record["load"]["cv"].is_null());
+}
+
+TEST(Record, OneLineEachAndTheComparisonWithTheEp) {
+  const std::string lines = record_lines({}, made_up_command());
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 2);
+  const auto none = nlohmann::json::parse(lines.substr(0, lines.find('\n')));
+  const auto ep = nlohmann::json::parse(lines.substr(lines.find('\n') + 1));
+  EXPECT_FALSE(none.contains("comparison"));
+  EXPECT_NEAR(ep["comparison"]["ratio"], 0.5, 1e-12);
+  EXPECT_EQ(ep["comparison"]["verdict"], "slower");
+  EXPECT_EQ(ep["comparison"]["with_seq"], 0);
+  EXPECT_EQ(ep["comparison"]["coverage"], 0.95);
+  EXPECT_EQ(ep["time_s"]["coverage"], 0.9375);
+  EXPECT_EQ(ep["process"], none["process"]);
+}
+
+TEST(Record, TwoRoundsHaveNoIntervalAndNoVerdict) {
+  CommandResult command = made_up_command();
+  for (PointResult& point : command.points) point.samples.resize(2);
+  const std::string lines = record_lines({}, command);
+  const auto ep = nlohmann::json::parse(lines.substr(lines.find('\n') + 1));
+  for (const char* part : {"time_s", "comparison"}) {
+    for (const char* key : {"ci_lo", "ci_hi", "coverage"})
+      EXPECT_TRUE(ep[part][key].is_null()) << part << key;
+  }
+  EXPECT_EQ(ep["comparison"]["verdict"], "cannot tell");
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,127 @@
+#include "moehill/tune/block_tuner.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "moehill/base/error.h"
+#include "moehill/bench/comparison.h"
+
+namespace moehill {
+namespace {
+
+constexpr int64_t kFirstRounds = 3, kMinConfirming = 5, kMaxConfirming = 15, kMaxSecond = 8;
+
+size_t fastest_of(const std::vector<TunedCandidate>& all, const std::vector<size_t>& in) {
+  return *std::min_element(in.begin(), in.end(), [&](size_t a, size_t b) {
+    return median_of(all[a].samples) < median_of(all[b].samples);
+  });
+}
+
+// One phase over the sets `in`; those whose result is wrong leave.
+void run_phase(std::vector<TunedCandidate>& all, std::vector<size_t>& in, int64_t rounds,
+               const MeasureBlocks& measure) {
+  std::vector<BlockSizes> sets;
+  for (const size_t i : in) sets.push_back(all[i].blocks);
+  const std::vector<std::vector<double>> samples = measure(sets, rounds);
+  std::vector<size_t> left;
+  for (size_t j = 0; j < in.size(); ++j) {
+    TunedCandidate& candidate = all[in[j]];
+    candidate.samples.insert(candidate.samples.end(), samples[j].begin(), samples[j].end());
+    if (samples[j].empty()) {
+      candidate.fate = "check failed";
+    } else {
+      left.push_back(in[j]);
+    }
+  }
+  in = left;
+}
+
+void drop_those_behind(std::vector<TunedCandidate>& all, std::vector<size_t>& in, uint32_t seed) {
+  const size_t best = fastest_of(all, in);
+  std::vector<size_t> left;
+  for (const size_t i : in) {
+    const bool behind = i != 0 && i != best &&
+                        judge(ratio_of_rounds(all[best].samples, all[i].samples, seed)) == Verdict::slower;
+    if (behind) {
+      all[i].fate = fmt::format("dropped after {} rounds", all[i].samples.size());
+    } else {
+      left.push_back(i);
+    }
+  }
+  in = left;
+}
+
+}  // namespace
+
+Ratio ratio_of_rounds(const std::vector<double>& a, const std::vector<double>& b, uint32_t seed) {
+  Series first, second;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    first.rounds.push_back(static_cast<int64_t>(i));
+    first.costs.push_back(a[i]);
+    second.costs.push_back(b[i]);
+  }
+  second.rounds = first.rounds;
+  return compare_speed(first, second, seed);
+}
+
+TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_candidates) {
+  const double steps = budget_seconds / step_seconds;
+  const double smallest = 2 * 2 * (kUntimedSteps + kMinConfirming) * 2;  // the last phase has a quarter
+  if (steps < smallest) {
+    throw input_error(
+        "--budget", fmt::format("{:.3g} s, where a step takes about {:.3g} s", budget_seconds, step_seconds),
+        fmt::format("{:.0f} s and more for this problem", std::ceil(smallest * step_seconds)),
+        "give it more time, or choose fewer --tokens");
+  }
+  TunerBudget budget;
+  budget.first = kFirstRounds;
+  budget.num_candidates = std::clamp<size_t>(
+      static_cast<size_t>(steps / 2 / static_cast<double>(kUntimedSteps + kFirstRounds)), 2, num_candidates);
+  budget.last =
+      std::clamp<int64_t>(static_cast<int64_t>(steps / 8) - kUntimedSteps, kMinConfirming, kMaxConfirming);
+  budget.second = std::clamp<int64_t>(
+      static_cast<int64_t>(steps / 4 / static_cast<double>((budget.num_candidates + 1) / 2)) - kUntimedSteps,
+      2, kMaxSecond);
+  return budget;
+}
+
+TunerResult tune(const std::vector<BlockSizes>& sets, const TunerBudget& budget, const MeasureBlocks& measure,
+                 uint32_t seed) {
+  TunerResult result;
+  std::vector<size_t> in;
+  for (size_t i = 0; i < sets.size(); ++i) {
+    result.candidates.push_back({sets[i], "not the fastest", {}});
+    in.push_back(i);
+  }
+  std::vector<TunedCandidate>& all = result.candidates;
+  run_phase(all, in, budget.first, measure);
+  if (in.empty() || in.front() != 0) {
+    if (!all.empty()) all[0].fate = "check failed";
+    return result;
+  }
+  drop_those_behind(all, in, seed);
+  if (in.size() > 1) run_phase(all, in, budget.second, measure);
+  if (in.empty() || in.front() != 0) return result;  // the default's fate says why
+  const size_t best = fastest_of(all, in);
+  all[0].fate = "default";
+  if (best == 0) return result;
+  const auto last = measure({all[0].blocks, all[best].blocks}, budget.last);
+  if (last[0].empty() || last[1].empty()) {
+    all[last[0].empty() ? 0 : best].fate = "check failed";
+    return result;
+  }
+  const Ratio gain = ratio_of_rounds(last[0], last[1], seed);
+  if (judge(gain) != Verdict::faster) {
+    all[best].fate = fmt::format("best so far, not confirmed: {:.3f}{} over {} new rounds", gain.ratio,
+                                 interval_text(gain.interval, "{:.3f}"), gain.n);
+    return result;
+  }
+  all[best].fate = "confirmed";
+  result.winner = best;
+  result.gain = gain;
+  return result;
+}
+
+}  // namespace moehill

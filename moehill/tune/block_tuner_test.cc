@@ -1,0 +1,94 @@
+// The winner rule on planted timings: noise leaves the default, a real gain wins, a wrong result never does.
+#include "moehill/tune/block_tuner.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+std::vector<BlockSizes> sets(size_t n) {
+  std::vector<BlockSizes> all(n);
+  for (size_t i = 1; i < n; ++i) all[i].bt = all[i].btc = static_cast<int64_t>(288 - i);
+  return all;
+}
+
+// A machine on which set i takes seconds[i], by i of sets(), with noise of a few percent.
+MeasureBlocks machine(std::vector<double> seconds, uint32_t seed, double noise = 0.03) {
+  return [=, random = std::mt19937(seed)](const std::vector<BlockSizes>& asked, int64_t rounds) mutable {
+    std::normal_distribution<double> factor(1, noise);
+    std::vector<std::vector<double>> samples(asked.size());
+    for (int64_t r = 0; r < rounds; ++r) {
+      for (size_t j = 0; j < asked.size(); ++j) {
+        const size_t i = static_cast<size_t>(288 - asked[j].bt);
+        if (seconds[i] > 0) samples[j].push_back(seconds[i] * factor(random));
+      }
+    }
+    return samples;
+  };
+}
+
+TEST(BlockTuner, NoiseLeavesTheDefault) {
+  int others = 0;
+  for (uint32_t seed = 0; seed < 40; ++seed) {
+    if (tune(sets(10), {3, 4, 9, 10}, machine(std::vector<double>(10, 1.0), seed), 0).winner != 0) ++others;
+  }
+  EXPECT_LE(others, 4);  // 5 % of 40 are expected
+}
+
+TEST(BlockTuner, ARealGainWinsAndIsQuotedFromRoundsOfItsOwn) {
+  int found = 0;
+  for (uint32_t seed = 0; seed < 20; ++seed) {
+    const TunerResult result = tune(sets(4), {3, 4, 9, 4}, machine({1.0, 1.3, 0.85, 1.0}, seed), 0);
+    if (result.winner != 2) continue;
+    ++found;
+    EXPECT_EQ(result.gain.n, 9);
+    EXPECT_NEAR(result.gain.ratio, 1 / 0.85, 0.1);
+    EXPECT_EQ(result.candidates[2].fate, "confirmed");
+    EXPECT_EQ(result.candidates[1].fate.rfind("dropped", 0), 0u) << result.candidates[1].fate;
+  }
+  EXPECT_GE(found, 19);
+}
+
+TEST(BlockTuner, AWrongResultLeavesHoweverFastItIs) {
+  const TunerResult result = tune(sets(3), {3, 3, 5, 3}, machine({1.0, 0, 1.0}, 1), 0);
+  EXPECT_EQ(result.candidates[1].fate, "check failed");
+  EXPECT_NE(result.winner, 1u);
+}
+
+TEST(BlockTuner, AWrongResultInTheLastPhaseDoesNotWin) {
+  const MeasureBlocks right = machine({1.0, 0.5}, 1);
+  int phase = 0;
+  const MeasureBlocks measure = [&](const std::vector<BlockSizes>& some, int64_t rounds) {
+    std::vector<std::vector<double>> samples = right(some, rounds);
+    if (++phase == 3) samples[1].clear();
+    return samples;
+  };
+  const TunerResult result = tune(sets(2), {3, 3, 5, 2}, measure, 0);
+  EXPECT_EQ(phase, 3);
+  EXPECT_EQ(result.winner, 0u);
+  EXPECT_EQ(result.candidates[1].fate, "check failed");
+}
+
+TEST(BlockTuner, AWrongDefaultEndsIt) {
+  const TunerResult result = tune(sets(2), {3, 3, 5, 2}, machine({0, 1.0}, 1), 0);
+  EXPECT_EQ(result.candidates[0].fate, "check failed");
+  EXPECT_EQ(result.winner, 0u);
+}
+
+TEST(TunerBudget, FitsTheTime) {
+  for (const double step : {0.01, 0.1, 1.0}) {
+    const TunerBudget b = plan_budget(120, step, 13);
+    const double first = static_cast<double>(b.num_candidates) * static_cast<double>(kUntimedSteps + b.first);
+    EXPECT_LE((first + static_cast<double>(2 * (kUntimedSteps + b.last))) * step, 120 * 1.01) << step;
+    EXPECT_GE(b.last, 5);
+  }
+  EXPECT_EQ(plan_budget(60, 0.01, 13).num_candidates, 13u);
+  EXPECT_THROW(plan_budget(60, 10, 13), InputError);
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,214 @@
+#include "moehill/tune/tuned_table.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cctype>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <stdexcept>
+
+#include "moehill/base/error.h"
+#include "moehill/predict/prediction.h"
+#include "moehill/probe/probe_file.h"
+#include "moehill/routing/statistics.h"
+
+namespace moehill {
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr const char* kSchema = "moehill/tuned-1";
+
+// In tuned/*.json of the source, joined at build time (CMakeLists.txt).
+constexpr const char* kShipped =
+#include "shipped_tuned.inc"
+    ;
+
+InputError not_a_table(const std::string& path, const std::string& reason) {
+  return input_error("--table", path + " (" + reason + ")", "a table written by moehill tune, or no file",
+                     "remove it, or name another by --table");
+}
+
+BlockSizes blocks_in(const std::string& text, const std::string& path) {
+  try {
+    return parse_blocks(text);
+  } catch (const InputError& error) {
+    throw not_a_table(path, error.what());
+  }
+}
+
+// Tables from before coverages were kept hold intervals of 95 %.
+Ratio gain_in(const Json& e) {
+  Ratio gain{e.at("gain"), e.at("rounds"), {}};
+  if (gain.n >= kMinRounds)
+    gain.interval = {e.at("gain_lo"), e.at("gain_hi"), e.value("gain_coverage", kCoverage)};
+  return gain;
+}
+
+TunedTable parse(const std::string& text, const std::string& path) {
+  try {
+    const Json json = Json::parse(text);
+    if (json.at("schema") != kSchema) throw not_a_table(path, "another schema");
+    TunedTable table;
+    for (const auto& [key, e] : json.at("entries").items()) {
+      TunedEntry entry;
+      entry.blocks = blocks_in(e.at("blocks"), path);
+      entry.gain = gain_in(e);
+      entry.cpu = e.at("cpu");
+      entry.kernels = e.at("kernels");
+      entry.time_utc = e.at("time_utc");
+      table[key] = entry;
+    }
+    return table;
+  } catch (const nlohmann::json::exception& error) {
+    throw not_a_table(path, error.what());
+  }
+}
+
+std::string text_of(const TunedTable& table) {
+  Json entries = Json::object();
+  for (const auto& [key, e] : table) {
+    const auto& interval = e.gain.interval;
+    entries[key] = {{"blocks", to_string(e.blocks)},
+                    {"gain", e.gain.ratio},
+                    {"gain_lo", interval ? Json(interval->lo) : Json(nullptr)},
+                    {"gain_hi", interval ? Json(interval->hi) : Json(nullptr)},
+                    {"gain_coverage", interval ? Json(interval->coverage) : Json(nullptr)},
+                    {"rounds", e.gain.n},
+                    {"cpu", e.cpu},
+                    {"kernels", e.kernels},
+                    {"time_utc", e.time_utc}};
+  }
+  return Json{{"schema", kSchema}, {"entries", entries}}.dump(1, ' ', false, Json::error_handler_t::replace) +
+         "\n";
+}
+
+// Held until it goes; the system lets go of it when the process dies.
+class FileLock {
+ public:
+  explicit FileLock(const std::string& path) : file_(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+    if (file_ < 0 || flock(file_, LOCK_EX) != 0)
+      throw std::runtime_error(fmt::format("cannot lock {}: {}", path, std::strerror(errno)));
+  }
+  ~FileLock() { close(file_); }
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  int file_;
+};
+
+void write_through(const std::string& path, const std::string& text) {
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  size_t done = 0;
+  while (file >= 0 && done < text.size()) {
+    const ssize_t n = write(file, text.data() + done, text.size() - done);
+    if (n <= 0) break;
+    done += static_cast<size_t>(n);
+  }
+  const bool whole = file >= 0 && done == text.size() && fsync(file) == 0;
+  const int error = errno;
+  if (file >= 0) close(file);
+  if (!whole) throw std::runtime_error(fmt::format("cannot write {}: {}", path, std::strerror(error)));
+}
+
+std::string skew_bucket(double max_over_mean) {
+  return max_over_mean < 1.5 ? "even" : max_over_mean < 4 ? "skewed" : "hot";
+}
+
+bool has_blocks(const RunConfig& config) { return config.block.backend == Backend::gmm; }
+
+}  // namespace
+
+std::string tuned_key(const RunConfig& config, const Routing& routing) {
+  const MoeShape& s = config.shape;
+  const BlockOptions& b = config.block;
+  const int64_t experts = (s.experts + config.num_devices - 1) / config.num_devices;
+  const double rows = static_cast<double>(s.assignments()) / s.experts;
+  std::string key = fmt::format(
+      "{} {} {} H={} M={} S={}{} E/P={} k={} rows=2^{} {} remat={} capacity={} {}", name_of(b.pass),
+      name_of(b.impl), dtype_name(s.dtype), s.hidden, s.mlp_dim, s.shared_dim, b.shared_fused ? "fused" : "",
+      experts, s.topk, std::lround(std::log2(rows)), skew_bucket(max_over_mean(expert_load(routing))),
+      name_of(b.remat), name_of(b.capacity.policy), name_of(config.mode));
+  if (config.mode == ParallelMode::ep) key += fmt::format("/{}", name_of(config.path));
+  if (b.expert_by_expert) key += " one-by-one";
+  return key + fmt::format(" {}x{}", config.num_devices, config.threads_per_device);
+}
+
+std::string default_tuned_file(const Environment& environment) {
+  if (const char* file = std::getenv("MOEHILL_TUNED"); file != nullptr && *file != '\0') return file;
+  std::string name;
+  for (const char c : environment.topology.cpu_model)
+    name += std::isalnum(static_cast<unsigned char>(c)) != 0
+                ? static_cast<char>(std::tolower(static_cast<unsigned char>(c)))
+                : '-';
+  return data_file("tuned/" + name + ".json");
+}
+
+TunedTable read_tuned(const std::string& path) {
+  std::error_code ignored;
+  if (path.empty() || !std::filesystem::exists(path, ignored)) return {};
+  std::ifstream file(path, std::ios::binary);
+  if (!file || std::filesystem::is_directory(path, ignored)) throw not_a_table(path, "cannot be read");
+  return parse({std::istreambuf_iterator<char>(file), {}}, path);
+}
+
+TunedTable shipped_tuned() { return parse(kShipped, "the table of this program"); }
+
+void keep_tuned(const std::string& path, const std::string& key, const TunedEntry& entry) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  if (!folder.empty()) std::filesystem::create_directories(folder);
+  const FileLock lock(path + ".lock");
+  TunedTable table = read_tuned(path);
+  table[key] = entry;
+  write_through(path + ".new", text_of(table));
+  std::filesystem::rename(path + ".new", path);
+}
+
+TunedLookup look_up(const TunedTable& table, const std::string& key, const Environment& environment) {
+  const auto found = table.find(key);
+  if (found == table.end()) return {};
+  const TunedEntry& entry = found->second;
+  if (entry.cpu != environment.topology.cpu_model)
+    return {"stale", fmt::format("found on {}, this is {}", entry.cpu, environment.topology.cpu_model), {}};
+  if (entry.kernels != environment.kernels_id)
+    return {"stale",
+            fmt::format("found with kernels {}, these are {}", entry.kernels, environment.kernels_id),
+            {}};
+  return {"hit", "", entry.blocks};
+}
+
+std::string apply_tuned(const BenchOptions& options, const Environment& environment,
+                        std::vector<Point>& points) {
+  const char* asked = std::getenv("MOEHILL_TUNED");
+  const bool off = options.table == "auto" && asked != nullptr && std::string(asked) == "off";
+  if (options.table == "off" || options.blocks_given || off) return "";
+  TunedTable table =
+      options.table == "auto" ? read_tuned(default_tuned_file(environment)) : read_tuned(options.table);
+  if (options.table == "auto") table.merge(shipped_tuned());
+  std::set<std::string> lines;
+  for (Point& point : points) {
+    if (!has_blocks(point.config)) continue;
+    const Routing routing = routing_of(point.config.shape, point.distribution, options.seed);
+    const TunedLookup found = look_up(table, tuned_key(point.config, routing), environment);
+    point.tuned = found.status;
+    if (found.status == "hit") point.config.block.blocks = found.blocks;
+    lines.insert(found.status == "hit"     ? fmt::format("{}: hit, {}", point.label, to_string(found.blocks))
+                 : found.status == "stale" ? fmt::format("{}: stale, {}", point.label, found.why)
+                                           : std::string("miss"));
+  }
+  std::string text;
+  for (const std::string& line : lines) text += "tuned: " + line + "\n";
+  return text;
+}
+
+}  // namespace moehill

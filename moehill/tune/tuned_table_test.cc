@@ -1,0 +1,184 @@
+// The table outlives kills and other tuners, names what is wrong with a file, and never offers what other
+// kernels found.
+#include "moehill/tune/tuned_table.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "moehill/base/error.h"
+#include "moehill/predict/prediction.h"
+
+namespace moehill {
+namespace {
+
+namespace fs = std::filesystem;
+
+class TunedFile : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::path(testing::TempDir()) / ("tuned-" + std::to_string(getpid()));
+    fs::remove_all(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  std::string file() const { return (folder_ / "sub" / "cpu.json").string(); }
+
+  fs::path folder_;
+};
+
+Environment environment() {
+  Environment e;
+  e.topology.cpu_model = "A CPU";
+  e.kernels_id = "k1";
+  return e;
+}
+
+TunedEntry entry(int64_t bt) {
+  TunedEntry e;
+  e.blocks.bt = e.blocks.btc = bt;
+  e.gain = {1.25, 7, Interval{1.1, 1.3, 0.95}};
+  e.cpu = "A CPU";
+  e.kernels = "k1";
+  e.time_utc = "2026-02-09T13:40:00Z";
+  return e;
+}
+
+std::string key_of(const RunConfig& config, DistributionOptions distribution = {}) {
+  return tuned_key(config, routing_of(config.shape, distribution, 0));
+}
+
+RunConfig config() {
+  RunConfig c;
+  c.shape = {256, 64, 32, 8, 2, 0, DType::bf16};
+  c.threads_per_device = 2;
+  return c;
+}
+
+TEST(TunedKey, EveryPartOfTheProblemIsInIt) {
+  const RunConfig base = config();
+  std::vector<RunConfig> others(13, base);
+  others[0].shape.hidden = 128;
+  others[1].shape.mlp_dim = 48;
+  others[2].shape.experts = 16;
+  others[3].shape.topk = 3;
+  others[4].shape.shared_dim = 8;
+  others[5].shape.dtype = DType::f32;
+  others[6].shape.tokens = 1024;
+  others[7].threads_per_device = 1;
+  others[8].block.pass = base.block.pass == Pass::forward ? Pass::forward_backward : Pass::forward;
+  others[9].block.impl = base.block.impl == Impl::baseline ? Impl::fused_w13 : Impl::baseline;
+  others[10].mode = ParallelMode::dp;
+  others[10].num_devices = 2;
+  others[11].mode = ParallelMode::ep;
+  others[11].num_devices = 2;
+  others[12] = others[11];
+  others[12].path = EpPath::fused;
+  std::set<std::string> keys = {key_of(base)};
+  for (size_t i = 0; i < others.size(); ++i) EXPECT_TRUE(keys.insert(key_of(others[i])).second) << i;
+}
+
+TEST(TunedKey, ALittleMoreOfTheSameIsTheSame) {
+  RunConfig more = config();
+  more.shape.tokens = 270;
+  EXPECT_EQ(key_of(config()), key_of(more));
+}
+
+TEST(TunedKey, AHotExpertIsAnotherProblem) {
+  RunConfig c = config();
+  c.shape.experts = 16;
+  DistributionOptions hot;
+  hot.kind = Distribution::hot_experts;
+  hot.num_hot = 1;
+  hot.hot_share = 0.45;
+  EXPECT_NE(key_of(c), key_of(c, hot));
+}
+
+TEST_F(TunedFile, ComesBackAsItWasKept) {
+  keep_tuned(file(), "a", entry(64));
+  keep_tuned(file(), "b", entry(96));
+  keep_tuned(file(), "a", entry(128));
+  const TunedTable table = read_tuned(file());
+  ASSERT_EQ(table.size(), 2u);
+  EXPECT_EQ(table.at("a").blocks, entry(128).blocks);
+  EXPECT_EQ(table.at("b").gain.interval->lo, 1.1);
+  EXPECT_EQ(table.at("b").gain.interval->coverage, 0.95);
+  EXPECT_EQ(table.at("b").gain.n, 7);
+}
+
+TEST_F(TunedFile, AFolderIsRefused) { EXPECT_THROW(read_tuned(testing::TempDir()), InputError); }
+
+TEST_F(TunedFile, NoFileIsAnEmptyTable) { EXPECT_TRUE(read_tuned(file()).empty()); }
+
+TEST_F(TunedFile, WhatIsNoTableIsRefusedWithItsName) {
+  fs::create_directories(fs::path(file()).parent_path());
+  for (const char* text :
+       {"", "{", "{\"schema\": \"moehill/tuned-9\", \"entries\": {}}",
+        "{\"schema\": \"moehill/tuned-1\", \"entries\": {\"a\": {\"blocks\": 5}}}",
+        "{\"schema\": \"moehill/tuned-1\", \"entries\": {\"a\": {\"blocks\": \"bt=0\"}}}"}) {
+    std::ofstream(file()) << text;
+    try {
+      read_tuned(file());
+      FAIL() << text;
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find(file()), std::string::npos) << error.what();
+    }
+    EXPECT_THROW(keep_tuned(file(), "a", entry(64)), InputError);
+  }
+}
+
+TEST(TunedLookup, HitStaleAndMiss) {
+  const TunedTable table = {{"a", entry(64)}};
+  EXPECT_EQ(look_up(table, "a", environment()).status, "hit");
+  EXPECT_EQ(look_up(table, "a", environment()).blocks, entry(64).blocks);
+  EXPECT_EQ(look_up(table, "b", environment()).status, "miss");
+  Environment other = environment();
+  other.kernels_id = "k2";
+  EXPECT_EQ(look_up(table, "a", other).status, "stale");
+  EXPECT_EQ(look_up(table, "a", other).blocks, BlockSizes{});
+  other = environment();
+  other.topology.cpu_model = "Another";
+  EXPECT_EQ(look_up(table, "a", other).status, "stale");
+}
+
+TEST(TunedLookup, WhatComesAlongIsATable) { EXPECT_NO_THROW(shipped_tuned()); }
+
+// Children that keep entries of their own until they are killed or done.
+pid_t keeper(const std::string& file, const std::string& name, int count) {
+  const pid_t child = fork();
+  if (child != 0) return child;
+  for (int i = 0; i < count; ++i) keep_tuned(file, name + std::to_string(i), entry(64 + i));
+  _exit(0);
+}
+
+TEST_F(TunedFile, TwoTunersLoseNothing) {
+  const pid_t a = keeper(file(), "a", 20), b = keeper(file(), "b", 20);
+  for (const pid_t child : {a, b}) {
+    int status = -1;
+    waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_EQ(read_tuned(file()).size(), 40u);
+}
+
+TEST_F(TunedFile, AKillLeavesATable) {
+  keep_tuned(file(), "first", entry(64));
+  for (int i = 0; i < 20; ++i) {
+    const pid_t child = keeper(file(), "round" + std::to_string(i) + "-", 100000);
+    usleep(static_cast<useconds_t>(3000 + 1700 * i));
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    TunedTable table;
+    ASSERT_NO_THROW(table = read_tuned(file())) << i;
+    EXPECT_EQ(table.count("first"), 1u);
+  }
+  keep_tuned(file(), "last", entry(64));
+  EXPECT_EQ(read_tuned(file()).count("last"), 1u);
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,253 @@
+// The corpus of random shapes, its runs, and the figures of the model's error.
+#include "moehill/validate/validation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "moehill/base/rng.h"
+#include "moehill/base/table.h"
+#include "moehill/bench/statistics.h"
+#include "moehill/machine/clock.h"
+#include "moehill/machine/topology.h"
+#include "moehill/measure/results.h"
+#include "moehill/measure/stage_listener.h"
+#include "moehill/parallel/work_problem.h"
+#include "moehill/predict/prediction.h"
+#include "moehill/quiet/cold_caches.h"
+#include "moehill/quiet/core_watch.h"
+
+namespace moehill {
+namespace {
+
+constexpr uint32_t kCorpusSeed = 20260209;
+constexpr size_t kRounds = 31;
+constexpr double kPatience_s = 1;  // of a shape, with cores that other work takes
+
+std::vector<RunConfig> spreads_of(const MoeShape& shape, int num_cores) {
+  std::vector<RunConfig> configs;
+  RunConfig config{.shape = shape};
+  config.threads_per_device = num_cores;
+  configs.push_back(config);
+  if (num_cores == 1) return configs;
+  config.num_devices = num_cores;
+  config.threads_per_device = 1;
+  config.mode = ParallelMode::dp;
+  configs.push_back(config);
+  config.mode = ParallelMode::ep;
+  for (const EpPath path :
+       {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs, EpPath::ragged_a2a, EpPath::fused}) {
+    config.path = path;
+    configs.push_back(config);
+  }
+  return configs;
+}
+
+// Stages of the device with the most work outside of the collectives.
+std::vector<double> busiest(const DeviceStages& stages) {
+  const auto busy = [&](size_t d) { return DeviceSeconds{stages.seconds(d)}.busy(); };
+  size_t most = 0;
+  for (size_t d = 1; d < stages.size(); ++d) {
+    if (busy(d) > busy(most)) most = d;
+  }
+  return stages.seconds(most);
+}
+
+// A spread's steps, round by round.
+struct SpreadTimer {
+  std::unique_ptr<Run> run;
+  DeviceStages stages;
+  std::vector<double> step_s = std::vector<double>(kRounds);
+  std::vector<std::vector<double>> stage_s = std::vector<std::vector<double>>(kRounds);
+
+  explicit SpreadTimer(std::unique_ptr<Run> the_run)
+      : run(std::move(the_run)), stages(run->config().num_devices, seconds) {
+    run->step({});  // touches all memory
+  }
+  // Takes the place of what the round was before, if it is run again.
+  void step(size_t round) {
+    stages.restart();
+    run->rouse();
+    const double begin = seconds();
+    run->step(stages.listeners());
+    step_s[round] = seconds() - begin;
+    stage_s[round] = busiest(stages);
+  }
+  // The round in the middle by its time.
+  size_t median_round() const {
+    std::vector<size_t> order(step_s.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    const auto middle = order.begin() + static_cast<std::ptrdiff_t>(order.size() / 2);
+    std::nth_element(order.begin(), middle, order.end(),
+                     [&](size_t a, size_t b) { return step_s[a] < step_s[b]; });
+    return *middle;
+  }
+  double half_s(size_t first_round) const {
+    std::vector<double> half;
+    for (size_t round = first_round; round < step_s.size(); round += 2) half.push_back(step_s[round]);
+    return median_of(half);
+  }
+};
+
+ValidatedShape run_shape(const MoeShape& shape, uint32_t corpus, const std::vector<RunConfig>& configs,
+                         const Expect& expect, const std::vector<int>& cpus, CoreWatch& watch,
+                         ColdCores& cold) {
+  RunFactory factory({}, kCorpusSeed + corpus, cpus);
+  ValidatedShape result{shape, {}};
+  std::vector<std::unique_ptr<SpreadTimer>> timers;
+  for (const RunConfig& config : configs)
+    timers.push_back(std::make_unique<SpreadTimer>(factory.make(config)));
+  for (size_t round = 0; round < kRounds; ++round) {
+    watch.run([&] {
+      for (const auto& timer : timers) {
+        cold();
+        timer->step(round);
+      }
+    });
+  }
+  for (const auto& timer : timers) {
+    const Expected expected = expect(timer->run->config(), timer->run->routing());
+    const size_t median = timer->median_round();
+    result.spreads.push_back({timer->run->config(),
+                              expected.seconds,
+                              timer->step_s[median],
+                              expected.stages,
+                              timer->stage_s[median],
+                              {timer->half_s(0), timer->half_s(1)}});
+  }
+  return result;
+}
+
+double percentile(std::vector<double> values, double share) {
+  std::sort(values.begin(), values.end());
+  const double rank = std::ceil(share * static_cast<double>(values.size()));  // nearest rank
+  return values[static_cast<size_t>(std::max(rank, 1.0)) - 1];
+}
+
+// Whether the spread that `pick_by` calls the fastest is within 3 % of the fastest by `judge_by`.
+template <typename PickBy, typename JudgeBy>
+bool is_good_pick(const std::vector<ValidatedSpread>& spreads, PickBy pick_by, JudgeBy judge_by) {
+  const auto pick = std::ranges::min_element(spreads, {}, pick_by);
+  const auto best = std::ranges::min_element(spreads, {}, judge_by);
+  return judge_by(*pick) <= 1.03 * judge_by(*best);
+}
+
+}  // namespace
+
+MoeShape validation_shape(int i, uint32_t corpus) {
+  uint64_t index = static_cast<uint64_t>(i) * 16;
+  const auto pick = [&](std::initializer_list<int64_t> values) {
+    const double u = random_uniform(kCorpusSeed + corpus, Stream::kSampleRows, index++);
+    return *(values.begin() + static_cast<int64_t>(u * static_cast<double>(values.size())));
+  };
+  MoeShape shape;
+  shape.hidden = pick({256, 384, 512, 640, 1024, 1536});
+  shape.mlp_dim = pick({128, 192, 320, 512, 768});
+  shape.experts = static_cast<int>(pick({4, 8, 16, 32, 64}));
+  shape.topk = static_cast<int>(std::min<int64_t>(pick({1, 2, 4, 8}), shape.experts));
+  shape.shared_dim = pick({0, 0, 256, 512});
+  shape.dtype = pick({0, 1, 1}) == 0 ? DType::f32 : DType::bf16;
+  const double flops = 1e9 * std::pow(8.0, random_uniform(kCorpusSeed + corpus, Stream::kSampleRows, index));
+  shape.tokens = 1;
+  const double per_token = model_flops(shape, Pass::forward_backward, shape.topk);
+  shape.tokens = std::clamp<int64_t>(static_cast<int64_t>(flops / per_token), 16, 4096);
+  return shape;
+}
+
+std::vector<ValidatedShape> run_shapes(int num_shapes, uint32_t corpus, const SpreadsOf& spreads,
+                                       const Expect& expect) {
+  const Topology topology = detect_topology();
+  CoreWatch watch(topology.core_cpus, kPatience_s * num_shapes);
+  ColdCores cold(topology);
+  std::vector<ValidatedShape> shapes;
+  for (int i = 0; i < num_shapes; ++i) {
+    const MoeShape shape = validation_shape(i, corpus);
+    shapes.push_back(run_shape(shape, corpus, spreads(shape), expect, topology.core_cpus, watch, cold));
+  }
+  return shapes;
+}
+
+std::vector<ValidatedShape> validate_model(int num_shapes, uint32_t corpus, const Hardware& hardware) {
+  const int num_cores = static_cast<int>(core_cpus().size());
+  return run_shapes(
+      num_shapes, corpus, [&](const MoeShape& shape) { return spreads_of(shape, num_cores); },
+      [&](const RunConfig& config, const Routing& routing) {
+        const Prediction prediction = predict_run(config, routing, hardware);
+        return Expected{prediction.time_s, prediction.stages};
+      });
+}
+
+ValidationFigures validation_figures(const std::vector<ValidatedShape>& shapes) {
+  std::vector<double> errors;
+  int good_picks = 0, good_measured_picks = 0;
+  for (const ValidatedShape& shape : shapes) {
+    for (const ValidatedSpread& spread : shape.spreads) errors.push_back(std::abs(spread.error()));
+    const auto predicted = [](const ValidatedSpread& spread) { return spread.predicted_s; };
+    const auto measured = [](const ValidatedSpread& spread) { return spread.measured_s; };
+    good_picks += is_good_pick(shape.spreads, predicted, measured) ? 1 : 0;
+    for (const size_t half : {0, 1}) {
+      const auto here = [half](const ValidatedSpread& spread) { return spread.half_s[half]; };
+      const auto there = [half](const ValidatedSpread& spread) { return spread.half_s[1 - half]; };
+      good_measured_picks += is_good_pick(shape.spreads, here, there) ? 1 : 0;
+    }
+  }
+  const double num_shapes = static_cast<double>(shapes.size());
+  return {percentile(errors, 0.5),         percentile(errors, 0.9),
+          good_picks / num_shapes,         good_measured_picks / (2 * num_shapes),
+          static_cast<int>(errors.size()), static_cast<int>(shapes.size())};
+}
+
+std::string validation_report(const std::vector<ValidatedShape>& shapes) {
+  std::vector<std::vector<std::string>> rows;
+  for (const ValidatedShape& shape : shapes) {
+    for (const ValidatedSpread& spread : shape.spreads) {
+      rows.push_back({to_string(shape.shape), name_of(spread_of(spread.config)),
+                      fmt::format("{:.2f}", 1e3 * spread.predicted_s),
+                      fmt::format("{:.2f}", 1e3 * spread.measured_s),
+                      fmt::format("{:+.1f}", 100 * spread.error())});
+    }
+  }
+  const ValidationFigures f = validation_figures(shapes);
+  return format_table({"shape", "spread", "predicted ms", "measured ms", "error %"}, rows) +
+         fmt::format(
+             "{} shapes by spreads: median error {:.1f} %, 90th percentile {:.1f} %\n"
+             "the spread picked is within 3 % of the best in {:.0f} % of {} shapes; one picked by half of "
+             "the "
+             "rounds is within 3 % of the other half's best in {:.0f} %\n",
+             f.num_spreads, 100 * f.median_error, 100 * f.p90_error, 100 * f.picks_within_3_percent,
+             f.num_shapes, 100 * f.measured_picks_within_3_percent);
+}
+
+std::string validation_records(const std::vector<ValidatedShape>& shapes, uint32_t corpus) {
+  using Json = nlohmann::ordered_json;
+  std::string lines;
+  for (const ValidatedShape& shape : shapes) {
+    for (const ValidatedSpread& spread : shape.spreads) {
+      Json stages = Json::object();
+      for (const StagePrediction& stage : spread.predicted_stages)
+        stages[stage.stage]["predicted_s"] = stage.seconds();
+      for (size_t i = 0; i < spread.measured_stages.size(); ++i) {
+        if (spread.measured_stages[i] > 0)
+          stages[name_of(static_cast<Stage>(i))]["measured_s"] = spread.measured_stages[i];
+      }
+      const Json record = {{"schema", "moehill/1"},
+                           {"command", "predict"},
+                           {"corpus", corpus},
+                           {"shape", to_string(shape.shape)},
+                           {"spread", name_of(spread_of(spread.config))},
+                           {"devices", spread.config.num_devices},
+                           {"units_per_device", spread.config.threads_per_device},
+                           {"time_s", spread.predicted_s},
+                           {"measured_s", spread.measured_s},
+                           {"stages", stages}};
+      lines += record.dump() + "\n";
+    }
+  }
+  return lines;
+}
+
+}  // namespace moehill

@@ -1,0 +1,36 @@
+// The corpus of shapes, and the figures of the model's error.
+#include "moehill/validate/validation.h"
+
+#include <gtest/gtest.h>
+
+namespace moehill {
+namespace {
+
+TEST(Validation, ShapesAreAFunctionOfTheirNumber) {
+  for (int i = 0; i < 100; ++i) {
+    const MoeShape shape = validation_shape(i);
+    EXPECT_EQ(shape, validation_shape(i));
+    EXPECT_LE(shape.topk, shape.experts);
+    EXPECT_GE(shape.tokens, 16);
+  }
+  EXPECT_NE(validation_shape(0), validation_shape(1));
+  EXPECT_NE(validation_shape(0, 1), validation_shape(0));
+}
+
+TEST(Validation, FiguresByHand) {
+  const RunConfig config;
+  // The first shape's pick is its best; the second's is 10 % slower than its best. Its halves disagree, and
+  // the one's best is 5 % slower in the other, the other's 2 % in the one.
+  const std::vector<ValidatedShape> shapes = {
+      {{}, {{config, 1.1, 1.0, {}, {}, {1.0, 1.1}}, {config, 1.9, 2.0, {}, {}, {2.0, 2.1}}}},
+      {{}, {{config, 1.0, 1.1, {}, {}, {1.0, 1.05}}, {config, 1.5, 1.0, {}, {}, {1.02, 1.0}}}}};
+  const ValidationFigures f = validation_figures(shapes);
+  EXPECT_EQ(f.num_spreads, 4);
+  EXPECT_NEAR(f.median_error, 1 - 1 / 1.1, 1e-12);  // of 5, 9.1, 10 and 50 %
+  EXPECT_NEAR(f.p90_error, 0.5, 1e-12);
+  EXPECT_EQ(f.picks_within_3_percent, 0.5);
+  EXPECT_EQ(f.measured_picks_within_3_percent, 0.75);
+}
+
+}  // namespace
+}  // namespace moehill
