@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/cli/bench_options.h"
 
 namespace moehill {
 namespace {

@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/cli/simulate_options.h"
 #include "moehill/cli/simulate_report.h"
 
 namespace moehill {
