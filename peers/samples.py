@@ -1,0 +1,144 @@
+"""What ./compare makes of its samples: whose turn it is, medians, intervals, ratios, the table.
+
+A sample is one contender's time of one case in one round:
+    {"run", "round", "case", "contender", "seconds", "flops", ...}
+Rounds are paired: a ratio is taken within a round, where both contenders met the same state of the machine.
+"""
+import json
+import math
+import statistics
+
+OURS = "moehill"
+COVERAGE = 0.95
+
+
+def turn(names, round_number):
+    """The contenders in the order of this round: each is first in its turn, so that none always follows the same one."""
+    first = round_number % len(names)
+    return names[first:] + names[:first]
+
+
+def interval(values):
+    """(low, high, coverage) of the median by order statistics, at least 95 % where there are six values; None below three."""
+    ordered = sorted(values)
+    n = len(ordered)
+    if n < 3:
+        return None
+
+    def coverage(k):  # of the k-th smallest to the k-th largest, k from 1
+        return 1 - 2 * sum(math.comb(n, i) for i in range(k)) / 2 ** n
+
+    k = max([k for k in range(1, n // 2 + 1) if coverage(k) >= COVERAGE], default=1)
+    return ordered[k - 1], ordered[n - k], coverage(k)
+
+
+def by_round(samples):
+    """(run, round) -> seconds. A round measured twice is an error: its two samples would be paired at random."""
+    seconds = {}
+    for sample in samples:
+        key = sample["run"], sample["round"]
+        if key in seconds:
+            raise ValueError(f"{sample['case']}: two samples of {sample['contender']} in round {key[1]} of run {key[0]}")
+        seconds[key] = sample["seconds"]
+    return seconds
+
+
+def ratios(theirs, ours):
+    """Their time over ours in each round that both have."""
+    theirs, ours = by_round(theirs), by_round(ours)
+    return [theirs[key] / ours[key] for key in theirs if key in ours]
+
+
+def faster(ratio_samples, peer):
+    """Who is faster, where the interval of the ratio leaves no doubt."""
+    range_ = interval(ratio_samples)
+    if range_ is None:
+        return "cannot tell"
+    low, high, _ = range_
+    return OURS if low > 1 else peer if high < 1 else "neither"
+
+
+def spread(values, digits):
+    """Median [low, high], the interval only where there is one."""
+    text = f"{statistics.median(values):.{digits}f}"
+    range_ = interval(values)
+    return text if range_ is None else f"{text} [{range_[0]:.{digits}f}, {range_[1]:.{digits}f}]"
+
+
+def digits_of(milliseconds):
+    return 0 if milliseconds >= 1000 else 1 if milliseconds >= 20 else 2
+
+
+def milliseconds(samples):
+    values = [1e3 * sample["seconds"] for sample in samples]
+    return spread(values, digits_of(statistics.median(values)))
+
+
+def rate(samples):
+    """GF/s by the FLOPs that both have to do."""
+    return f"{statistics.median(sample['flops'] / sample['seconds'] / 1e9 for sample in samples):.1f}"
+
+
+def deviation(samples):
+    """The largest deviation that any of the runs found, with the tensor's name."""
+    found = {}
+    for sample in samples:
+        for name, value in sample["deviation"].items():
+            found[name] = max(value, found.get(name, 0))
+    if not found:
+        return "-"
+    worst = max(found, key=found.get)
+    return f"{found[worst]:.1e} ({worst})"
+
+
+def group(samples):
+    """case -> contender -> samples, both in order of appearance."""
+    cases = {}
+    for sample in samples:
+        cases.setdefault(sample["case"], {}).setdefault(sample["contender"], []).append(sample)
+    return cases
+
+
+HEADER = ("case", "moehill ms", "GF/s", "peer", "ms", "GF/s", "times as fast", "rounds", "faster", "deviation")
+
+
+def table(samples):
+    """Markdown, a line for each case and peer. The ratio is the peer's time over moehill's."""
+    lines = [HEADER, ("---",) * len(HEADER)]
+    for case, contenders in group(samples).items():
+        ours = contenders.get(OURS)
+        for peer, theirs in contenders.items():
+            if peer == OURS or not ours:
+                continue
+            pairs = ratios(theirs, ours)
+            if pairs:
+                lines.append((case, milliseconds(ours), rate(ours), peer, milliseconds(theirs), rate(theirs),
+                              spread(pairs, 2), str(len(pairs)), faster(pairs, peer), deviation(theirs)))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def about(samples):
+    """CPU, threads, and each contender with its version and instructions, once each."""
+    lines = {}
+    for sample in samples:
+        lines.setdefault(f"CPU: {sample['cpu']}; {sample['threads']} threads", None)
+    for sample in samples:
+        lines.setdefault(f"{sample['contender']}: {sample['version']}; {sample['instructions']}", None)
+    return "\n".join("- " + line for line in lines)
+
+
+def read(path):
+    """The samples of a file of JSON lines. ValueError says which line is none."""
+    samples = []
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                sample = json.loads(line)
+                missing = {"run", "round", "case", "contender", "seconds", "flops", "deviation", "version", "instructions",
+                           "cpu", "threads"} - set(sample)
+            except (json.JSONDecodeError, TypeError) as error:
+                raise ValueError(f"{path}:{number}: not a sample of peers/compare: {error}") from None
+            if missing:
+                raise ValueError(f"{path}:{number}: not a sample of peers/compare: no {', '.join(sorted(missing))}")
+            samples.append(sample)
+    return samples
