@@ -73,16 +73,26 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual(samples.faster([0.9, 1.2, 1.3], "p"), "neither")
         self.assertEqual(samples.faster([2.0, 2.0], "p"), "cannot tell")
 
-    def test_table_says_where_the_peer_wins(self):
-        taken = [sample(name, s, i) for name, s in (("moehill", 0.010), ("fast", 0.005), ("slow", 0.020)) for i in range(3)]
-        lines = samples.table(taken).splitlines()
-        self.assertEqual(lines[2], "| c | 10.00 [10.00, 10.00] | 100.0 | fast | 5.00 [5.00, 5.00] | 200.0 | 0.50 [0.50, 0.50] | 3 "
-                                   "| fast | 1.0e-03 (y) |")
-        self.assertIn("| slow | 20.0 [20.0, 20.0] | 50.0 | 2.00 [2.00, 2.00] | 3 | moehill |", lines[3])
+    def test_table_says_where_a_peer_wins_and_where_none_can_be_told(self):
+        taken = [sample(name, s, i, case="k/t/c") for name, s in (("moehill", 0.010), ("fast", 0.005), ("slow", 0.020))
+                 for i in range(3)]
+        self.assertEqual(samples.table(taken).splitlines()[2],
+                         "| c | 3 | 10.00 [10.00, 10.00] | 100.0 | 5.00 [5.00, 5.00], 0.50 [0.50, 0.50] "
+                         "| 20.0 [20.0, 20.0], 2.00 [2.00, 2.00] | **fast** | 1.0e-03 (slow, y) |")
+        self.assertEqual(samples.fastest({"slow": [2, 2, 2]}), "moehill")
+        self.assertEqual(samples.fastest({"slow": [2, 2, 2], "same": [0.9, 1, 1.1]}), "moehill or same")
 
-    def test_table_quotes_the_largest_deviation(self):
-        taken = [sample("p", 1, 0), sample("p", 1, 1, deviation={"y": 1e-4, "dx": 2e-2})]
-        self.assertEqual(samples.deviation(taken), "2.0e-02 (dx)")
+    def test_cases_of_other_peers_stand_in_tables_of_their_own(self):
+        taken = [sample(name, 1, 0, case=case) for case in ("a/x/1", "b/x/1") for name in ("moehill", "only " + case[0])]
+        first, second = samples.table(taken).split("\n\n")
+        self.assertIn("only a", first)
+        self.assertNotIn("only b", first)
+        self.assertIn("only b", second)
+
+    def test_table_quotes_the_largest_deviation_of_a_peer(self):
+        taken = {"p": [sample("p", 1, 0), sample("p", 1, 1, deviation={"y": 1e-4, "dx": 2e-2})],
+                 "moehill": [sample("moehill", 1, 0, deviation={"y": 0.5})]}
+        self.assertEqual(samples.deviation(taken), "2.0e-02 (p, dx)")
 
 
 def write_npy(path, shape, code, values):
@@ -174,7 +184,7 @@ class Command(unittest.TestCase):
         first = [s["contender"] for s in taken if s["case"].endswith("top2")][:4]
         self.assertEqual(first, ["moehill", "PyTorch 9.8", "PyTorch 9.8", "moehill"])
         self.assertEqual({s["flops"] for s in taken}, {18 * 5 * 24 * (k * 16 + 8) for k in (2,)})
-        self.assertIn("| step/f32/forward_backward/5/top2 |", done.stdout)
+        self.assertIn("| forward_backward/5/top2 | 3 |", done.stdout)
         self.assertIn("9.8.7", done.stdout)
         self.assertEqual(self.compare("--table", self.root / "s.jsonl").stdout, done.stdout)
 

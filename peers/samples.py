@@ -79,16 +79,23 @@ def rate(samples):
     return f"{statistics.median(sample['flops'] / sample['seconds'] / 1e9 for sample in samples):.1f}"
 
 
-def deviation(samples):
-    """The largest deviation that any of the runs found, with the tensor's name."""
-    found = {}
-    for sample in samples:
-        for name, value in sample["deviation"].items():
-            found[name] = max(value, found.get(name, 0))
+def deviation(contenders):
+    """The largest deviation of a peer in any run, whose and of what."""
+    found = [(value, peer, name) for peer, taken in contenders.items() if peer != OURS for sample in taken
+             for name, value in sample["deviation"].items()]
     if not found:
         return "-"
-    worst = max(found, key=found.get)
-    return f"{found[worst]:.1e} ({worst})"
+    value, peer, name = max(found)
+    return f"{value:.1e} ({peer}, {name})"
+
+
+def fastest(ratios_of):
+    """Peers that are faster, else moehill, with those that it cannot be told from."""
+    verdicts = {peer: faster(values, peer) for peer, values in ratios_of.items()}
+    winners = [peer for peer, verdict in verdicts.items() if verdict == peer]
+    if winners:
+        return f"**{', '.join(winners)}**"
+    return " or ".join([OURS] + [peer for peer, verdict in verdicts.items() if verdict != OURS])
 
 
 def group(samples):
@@ -99,22 +106,30 @@ def group(samples):
     return cases
 
 
-HEADER = ("case", "moehill ms", "GF/s", "peer", "ms", "GF/s", "times as fast", "rounds", "faster", "deviation")
+def line(case, contenders, peers):
+    """A case: our time, each peer's with its ratio to ours, who is fastest, the largest deviation of a peer."""
+    ours = contenders[OURS]
+    pairs = {peer: ratios(contenders[peer], ours) for peer in peers if peer in contenders}
+    pairs = {peer: values for peer, values in pairs.items() if values}
+    theirs = [f"{milliseconds(contenders[peer])}, {spread(pairs[peer], 2)}" if peer in pairs else "-" for peer in peers]
+    rounds = "/".join(sorted({str(len(values)) for values in pairs.values()}, key=int))
+    return (case, rounds, milliseconds(ours), rate(ours), *theirs, fastest(pairs), deviation(contenders))
 
 
 def table(samples):
-    """Markdown, a line for each case and peer. The ratio is the peer's time over moehill's."""
-    lines = [HEADER, ("---",) * len(HEADER)]
+    """Markdown, a table for each kind and type, a line for each case. A ratio is the peer's time over moehill's."""
+    kinds = {}
     for case, contenders in group(samples).items():
-        ours = contenders.get(OURS)
-        for peer, theirs in contenders.items():
-            if peer == OURS or not ours:
-                continue
-            pairs = ratios(theirs, ours)
-            if pairs:
-                lines.append((case, milliseconds(ours), rate(ours), peer, milliseconds(theirs), rate(theirs),
-                              spread(pairs, 2), str(len(pairs)), faster(pairs, peer), deviation(theirs)))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        if OURS in contenders:
+            kinds.setdefault("/".join(case.split("/")[:2]), {})[case] = contenders
+    tables = []
+    for kind, cases in kinds.items():
+        peers = list(dict.fromkeys(peer for contenders in cases.values() for peer in contenders if peer != OURS))
+        header = (kind, "rounds", "moehill ms", "GF/s", *(f"{peer} ms, ratio" for peer in peers), "fastest", "largest deviation")
+        lines = [header, ("---",) * len(header)]
+        lines += [line(case[len(kind) + 1:], contenders, peers) for case, contenders in cases.items()]
+        tables.append("\n".join("| " + " | ".join(cells) + " |" for cells in lines))
+    return "\n\n".join(tables)
 
 
 def about(samples):
