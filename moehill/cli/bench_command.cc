@@ -1,6 +1,8 @@
 // `moehill bench`: resolve, refuse what cannot be, check, time, report.
 #include <fmt/format.h>
 
+#include <sstream>
+
 #include "moehill/cli/block_command.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/terminal_report.h"
@@ -21,7 +23,7 @@ int64_t measured_tokens(const BenchOptions& options, const Topology& topology) {
   const MachineSpeed speed = measure_speed(topology, num_threads);
   const auto points_of = [&](int64_t tokens) {
     BenchOptions sized = options;
-    sized.tokens = tokens;
+    sized.shape.tokens = tokens;
     return expand_points(sized, num_cores);
   };
   const double usable = 0.9 * static_cast<double>(available_memory_bytes());
@@ -32,22 +34,26 @@ void resolve_tokens(BenchOptions& options, const Job& job, const Topology& topol
   if (!options.tokens_auto) return;
   std::string chosen;
   job.on_root([&] { chosen = std::to_string(measured_tokens(options, topology)); });
-  options.tokens = std::stoll(job.from_root(chosen));
+  options.shape.tokens = std::stoll(job.from_root(chosen));
   say(options, job,
-      fmt::format("--tokens auto: {} tokens, for two minutes at the measured peak\n", options.tokens));
+      fmt::format("--tokens auto: {} tokens, for two minutes at the measured peak\n", options.shape.tokens));
 }
 
 // The first process predicts and chooses; the others take its paths.
 BenchPredictions predict_everywhere(const BenchOptions& options, const Environment& environment,
                                     const Job& job, std::vector<Point>& points) {
   BenchPredictions predictions;
-  std::string paths;
+  std::string spreads;
   job.on_root([&] {
     predictions = predict_points(options, environment, points);
-    for (const Point& point : points) paths += static_cast<char>('a' + static_cast<int>(point.config.path));
+    for (const Point& point : points) spreads += std::string(name_of(point.config.spread)) + "\n";
   });
-  paths = job.from_root(paths);
-  for (size_t i = 0; i < points.size(); ++i) points[i].config.path = static_cast<EpPath>(paths[i] - 'a');
+  std::istringstream chosen(job.from_root(spreads));
+  for (Point& point : points) {
+    std::string name;
+    chosen >> name;
+    point.config.spread = value_named<Spread>(name).value();
+  }
   return predictions;
 }
 

@@ -172,12 +172,12 @@ TEST(BenchOptions, NeutralValuesAreNoErrors) {
 TEST(BenchOptions, DefaultsOfTheContract) {
   const BenchOptions o = *parse_bench_options({});
   EXPECT_EQ(o.impls, std::vector<Impl>{Impl::fused_w13});
-  EXPECT_EQ(o.backend, Backend::gmm);
-  EXPECT_EQ(o.pack, PackStrategy::counting_sort);
-  EXPECT_EQ(o.prequeue, std::vector<bool>{false});
-  EXPECT_EQ(o.pass, Pass::forward_backward);
+  EXPECT_EQ(o.block.backend, Backend::gmm);
+  EXPECT_EQ(o.block.pack, PackStrategy::counting_sort);
+  EXPECT_EQ(o.queue_modes, std::vector<QueueMode>{QueueMode::full});
+  EXPECT_EQ(o.block.pass, Pass::forward_backward);
   EXPECT_EQ(o.modes, std::vector<ParallelMode>{ParallelMode::none});
-  EXPECT_EQ(o.dtype, DType::bf16);
+  EXPECT_EQ(o.shape.dtype, DType::bf16);
   EXPECT_EQ(o.schedule.iters, 5);
   EXPECT_EQ(o.schedule.warmup, 1);
   EXPECT_EQ(o.seed, 0u);
@@ -188,16 +188,17 @@ TEST(BenchOptions, DefaultsOfTheContract) {
 
 TEST(BenchOptions, PresetFillsWhatSingleOptionsDoNotSay) {
   const BenchOptions o = *parse_bench_options(words("--mlp-dim 100 --preset mixtral-8x7b --topk 1"));
-  EXPECT_EQ(o.hidden, 4096);
-  EXPECT_EQ(o.mlp_dim, 100);
-  EXPECT_EQ(o.experts, 8);
-  EXPECT_EQ(o.topk, 1);
-  EXPECT_EQ(o.shared_dim, 0);
+  EXPECT_EQ(o.shape.hidden, 4096);
+  EXPECT_EQ(o.shape.mlp_dim, 100);
+  EXPECT_EQ(o.shape.experts, 8);
+  EXPECT_EQ(o.shape.topk, 1);
+  EXPECT_EQ(o.shape.shared_dim, 0);
 }
 
 TEST(BenchOptions, PresetsAreTheModels) {
   const BenchOptions o = *parse_bench_options(words("--preset qwen1.5-moe-a2.7b"));
-  EXPECT_EQ((std::vector<int64_t>{o.hidden, o.mlp_dim, o.experts, o.topk, o.shared_dim}),
+  EXPECT_EQ((std::vector<int64_t>{o.shape.hidden, o.shape.mlp_dim, o.shape.experts, o.shape.topk,
+                                  o.shape.shared_dim}),
             (std::vector<int64_t>{2048, 1408, 60, 4, 5632}));
   for (const Preset& preset : presets()) {
     EXPECT_LE(preset.topk, preset.experts) << preset.name;

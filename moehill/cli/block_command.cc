@@ -133,7 +133,7 @@ Environment adopt_environment(BenchOptions& options, const Job& job) {
   if (job.session() != nullptr) {
     environment.mpi = job.session()->library();
     environment.num_nodes = job.session()->num_nodes();
-    if (!options.split_rows) options.split_rows = environment.num_nodes > 1;
+    if (!options.split_rows) options.split_rows = environment.num_nodes > 1 ? Switch::on : Switch::off;
   }
   return environment;
 }

@@ -11,7 +11,6 @@
 #include "moehill/base/table.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/check_grid.h"
-#include "moehill/cli/choice_names.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/flag_effects.h"
 #include "moehill/machine/clock.h"
@@ -38,7 +37,7 @@ std::optional<CheckOptions> parse_check_options(const std::vector<std::string>& 
       "moehill check", "Compares every form of the block with the double-precision one on small odd shapes.",
       {"moehill check", "moehill check --quick", "moehill check --devices 3 --threads-per-device 2 --quick"});
   set.integer("--devices", &options.devices, 0, 64, "devices P of the ep paths; 0: 2, or one a process");
-  set.choice("--mesh", &mesh, mesh_names(), "where they live: in this process, or in those of a launcher");
+  declare_mesh(set, &mesh);
   set.integer("--threads-per-device", &options.threads, 1, 64, "threads of a device");
   set.flag("--quick", &options.grid.quick, "about an eighth of the cases");
   set.integer("--case", &options.single_case, -1, 1 << 20, "this case alone, by its number; -1: all");
@@ -141,7 +140,7 @@ class GridRunner {
   double compare_with_none(const GridCase& grid_case, const Run& run) {
     if (grid_case.config.shape.dtype != DType::f32) return 0;
     std::vector<float> y = copy_rows(run.tensors().y);
-    if (grid_case.config.mode == ParallelMode::none) {
+    if (grid_case.config.spread == Spread::none) {
       none_output_ = std::move(y);
       none_combination_ = grid_case.combination;
       return 0;
@@ -190,7 +189,7 @@ std::vector<GridCase> chosen_cases(const CheckOptions& options) {
   const GridCase chosen = *found;
   std::erase_if(cases, [&](const GridCase& c) {
     return c.combination != chosen.combination ||
-           (c.number != chosen.number && c.config.mode != ParallelMode::none);
+           (c.number != chosen.number && c.config.spread != Spread::none);
   });
   return cases;
 }

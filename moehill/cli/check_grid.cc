@@ -21,28 +21,28 @@ constexpr Capacity kCapacities[] = {
     {CapacityPolicy::none, 0}, {CapacityPolicy::drop, 1.0}, {CapacityPolicy::pad, 1.25}};
 constexpr DType kDTypes[] = {DType::f32, DType::bf16};
 // Mode 0 is none, mode kNumPaths + 1 is dp, those between are the paths of ep.
-constexpr int kNumPaths = static_cast<int>(EpPath::fused) + 1;
+constexpr int kNumPaths = static_cast<int>(std::size(kEpPaths));
 constexpr int kNumModes = kNumPaths + 2;
 constexpr uint32_t kQuickShare = 8;
 
-enum class Spread { random, three_experts, one_expert };
+enum class Load { random, three_experts, one_expert };
 
 struct Problem {
   const char* name;
   MoeShape shape;
-  Spread spread = Spread::random;
+  Load load = Load::random;
   int min_devices = 1;
 };
 
 // No dimension a multiple of anything.
 const Problem kOdd = {"odd shape", {37, 45, 27, 7, 3, 19}};
 const Problem kAwkward[] = {
-    {"empty experts", {37, 45, 27, 7, 3, 19}, Spread::three_experts},
-    {"all on one expert", {37, 45, 27, 7, 1, 19}, Spread::one_expert},
+    {"empty experts", {37, 45, 27, 7, 3, 19}, Load::three_experts},
+    {"all on one expert", {37, 45, 27, 7, 1, 19}, Load::one_expert},
     {"topk = experts", {13, 33, 19, 5, 5, 0}},
     {"one token", {1, 45, 27, 7, 3, 19}},
-    {"two experts", {23, 29, 17, 2, 2, 11}, Spread::random, 3},
-    {"two tokens", {2, 21, 13, 5, 2, 9}, Spread::random, 3},
+    {"two experts", {23, 29, 17, 2, 2, 11}, Load::random, 3},
+    {"two tokens", {2, 21, 13, 5, 2, 9}, Load::random, 3},
 };
 
 // Everything on experts 1, 2, 5 in turn, or on expert 3; gate values uneven.
@@ -51,7 +51,7 @@ Routing handmade_routing(const Problem& problem) {
   Routing routing{problem.shape.tokens, problem.shape.experts, problem.shape.topk, {}, {}};
   for (int64_t t = 0; t < routing.num_tokens; ++t) {
     for (int j = 0; j < routing.topk; ++j) {
-      routing.expert.push_back(problem.spread == Spread::one_expert ? 3 : kThree[(t + j) % 3]);
+      routing.expert.push_back(problem.load == Load::one_expert ? 3 : kThree[(t + j) % 3]);
       const int total = routing.topk * (routing.topk + 1) / 2;
       routing.weight.push_back(static_cast<float>(routing.topk - j) / static_cast<float>(total));
     }
@@ -75,10 +75,11 @@ class GridBuilder {
       grid_case.number = number_;
       grid_case.combination = static_cast<int>(combination_);
       grid_case.config = config_of(problem, dtype, block, mode, draw);
-      grid_case.group = per_mode ? fmt::format("{}, {}, {}", part, mode_name(mode), dtype_name(dtype)) : part;
-      if (problem.spread != Spread::random) grid_case.routing = handmade_routing(problem);
+      grid_case.group =
+          per_mode ? fmt::format("{}, {}, {}", part, name_of(spread_at(mode)), dtype_name(dtype)) : part;
+      if (problem.load != Load::random) grid_case.routing = handmade_routing(problem);
       grid_case.leaves_experts_empty =
-          problem.spread != Spread::random || problem.shape.assignments() < 3 * problem.shape.experts;
+          problem.load != Load::random || problem.shape.assignments() < 3 * problem.shape.experts;
       cases_.push_back(grid_case);
     }
     ++combination_;
@@ -92,13 +93,9 @@ class GridBuilder {
   std::vector<GridCase> take() { return std::move(cases_); }
 
  private:
-  static ParallelMode mode_of(int mode) {
-    return mode == 0 ? ParallelMode::none : mode > kNumPaths ? ParallelMode::dp : ParallelMode::ep;
-  }
-  static EpPath path_of(int mode) { return static_cast<EpPath>(std::clamp(mode, 1, kNumPaths) - 1); }
-  static const char* mode_name(int mode) {
-    const ParallelMode parallel = mode_of(mode);
-    return parallel == ParallelMode::ep ? name_of(path_of(mode)) : name_of(parallel);
+  static Spread spread_at(int mode) {
+    if (mode == 0) return Spread::none;
+    return mode > kNumPaths ? Spread::dp : kEpPaths[mode - 1];
   }
 
   RunConfig config_of(const Problem& problem, DType dtype, const BlockOptions& block, int mode,
@@ -111,14 +108,11 @@ class GridBuilder {
     config.block = block;
     config.block.shared_fused = problem.shape.shared_dim > 0 && (draw >> 8) % 2 == 1;
     config.block.router_grad = block.pass == Pass::forward_backward && (draw >> 9) % 2 == 1;
-    config.mode = mode_of(mode);
-    config.path = path_of(mode);
+    config.spread = spread_at(mode);
     if ((draw >> 10) % 2 == 1 && !shards_tokens(config))
       config.shared_placement = SharedPlacement::replicated;
-    config.split_rows =
-        config.mode == ParallelMode::ep && config.path == EpPath::ring_ag_rs && (draw >> 11) % 2 == 1;
-    if (config.mode == ParallelMode::ep && config.path == EpPath::fused)
-      config.num_waves = static_cast<int>((draw >> 12) % 4);
+    config.split_rows = config.spread == Spread::ring_ag_rs && (draw >> 11) % 2 == 1;
+    if (config.spread == Spread::fused) config.num_waves = static_cast<int>((draw >> 12) % 4);
     if (options_.several_processes && mode != 0) config.ranks_per_node = static_cast<int>((draw >> 14) % 3);
     config.num_devices = mode == 0 ? 1 : devices;
     config.threads_per_device =
@@ -212,8 +206,8 @@ int64_t full_product_size() {
 std::string to_string(const GridCase& grid_case) {
   const RunConfig& c = grid_case.config;
   const BlockOptions& b = c.block;
-  std::string path = c.mode == ParallelMode::ep ? name_of(c.path) : name_of(c.mode);
-  if (c.mode == ParallelMode::ep && !shards_tokens(c)) path += std::string(" ") + name_of(c.shared_placement);
+  std::string path = name_of(c.spread);
+  if (is_ep(c.spread) && !shards_tokens(c)) path += std::string(" ") + name_of(c.shared_placement);
   if (c.split_rows) path += " split";
   if (c.num_waves > 0) path += fmt::format(" waves={}", c.num_waves);
   if (c.ranks_per_node > 0) path += fmt::format(" ranks_per_node={}", c.ranks_per_node);

@@ -11,8 +11,7 @@ namespace {
 TEST(CheckGrid, HoldsEveryChoiceUnderEveryPath) {
   std::set<std::string> seen;
   for (const GridCase& c : make_grid({})) {
-    const std::string path =
-        c.config.mode == ParallelMode::ep ? name_of(c.config.path) : name_of(c.config.mode);
+    const std::string path = name_of(c.config.spread);
     const BlockOptions& b = c.config.block;
     for (const char* choice :
          {name_of(b.impl), name_of(b.backend), name_of(b.pack), name_of(b.remat), name_of(b.capacity.policy),
@@ -41,10 +40,10 @@ TEST(CheckGrid, CombinationsComeAsNoneThenPaths) {
     const std::vector<GridCase> cases = make_grid({.quick = quick});
     ASSERT_EQ(cases.size() % 7, 0u);
     for (size_t i = 0; i < cases.size(); i += 7) {
-      EXPECT_EQ(cases[i].config.mode, ParallelMode::none);
+      EXPECT_EQ(cases[i].config.spread, Spread::none);
       for (size_t j = i + 1; j < i + 7; ++j) {
         EXPECT_EQ(cases[j].combination, cases[i].combination);
-        EXPECT_NE(cases[j].config.mode, ParallelMode::none);
+        EXPECT_NE(cases[j].config.spread, Spread::none);
         EXPECT_EQ(cases[j].config.block.impl, cases[i].config.block.impl);
       }
     }

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "moehill/base/error.h"
-#include "moehill/cli/choice_names.h"
 
 namespace moehill {
 namespace {
@@ -20,8 +19,8 @@ bool holds(const std::vector<E>& values, E value) {
 
 std::vector<Rule> device_rules(const BenchOptions& o, const std::function<bool(const std::string&)>& given) {
   const bool ep = holds(o.modes, ParallelMode::ep);
-  const EpPath path = o.ep_path.value_or(EpPath::compact_psum);
-  const bool psum = path == EpPath::compact_psum || path == EpPath::dense_masked;
+  const Spread path = o.ep_path.value_or(Spread::compact_psum);
+  const bool psum = is_psum(path);
   const std::string only_ep = "nothing but --parallel-mode ep or both";
   const std::string ask_ep = "add --parallel-mode ep or leave it out";
   return {
@@ -30,10 +29,10 @@ std::vector<Rule> device_rules(const BenchOptions& o, const std::function<bool(c
        "add --parallel-mode ep or leave it out"},
       {!ep && o.ep_path.has_value(), "--ep-path", "it without --parallel-mode ep", only_ep, ask_ep},
       {!(ep && psum) && o.shared_placement != SharedPlacement::sliced, "--shared-placement",
-       ep ? "it with --ep-path " + std::string(name_of(*o.ep_path)) : "it without --parallel-mode ep",
+       ep ? "it with --ep-path " + std::string(name_of(path)) : "it without --parallel-mode ep",
        "nothing but the psum paths, since the others shard the shared expert's tokens anyway",
        "leave it out, or choose --parallel-mode ep with --ep-path compact_psum"},
-      {!(ep && o.ep_path == EpPath::ring_ag_rs) && o.split_rows.has_value(), "--ring-split",
+      {!(ep && o.ep_path == Spread::ring_ag_rs) && o.split_rows.has_value(), "--ring-split",
        "it without --ep-path ring_ag_rs", "nothing but --parallel-mode ep or both with --ep-path ring_ag_rs",
        "leave it out"},
       {!ep && given("--none-threads") && (o.devices > 1 || o.threads_per_device > 0), "--none-threads",
@@ -42,33 +41,34 @@ std::vector<Rule> device_rules(const BenchOptions& o, const std::function<bool(c
       {!holds(o.modes, ParallelMode::none) && given("--none-threads"), "--none-threads",
        "it without a point of --parallel-mode none", "nothing but --parallel-mode none or both",
        "set the threads of ep by --threads-per-device"},
-      {o.shared_dim == 0 && o.shared_placement != SharedPlacement::sliced, "--shared-placement",
+      {o.shape.shared_dim == 0 && o.shared_placement != SharedPlacement::sliced, "--shared-placement",
        "it without a shared expert", "nothing but --shared-expert-dim above 0", "leave it out"},
   };
 }
 
 std::vector<Rule> block_rules(const BenchOptions& o) {
-  const bool forward = o.pass == Pass::forward;
+  const bool forward = o.block.pass == Pass::forward;
   return {
-      {o.shared_fused && o.shared_dim == 0, "--shared-fused", "it without a shared expert",
+      {o.block.shared_fused && o.shape.shared_dim == 0, "--shared-fused", "it without a shared expert",
        "nothing but --shared-expert-dim above 0", "leave it out"},
       {o.check == CheckMode::off && o.check_seed.has_value(), "--check-seed", "it with --check off",
        "nothing but --check sample or full", "leave one of the two out"},
-      {o.backend != Backend::gmm && !(o.blocks == BlockSizes{}), "--blocks", "it with --backend ragged_dot",
-       "nothing but gmm, whose blocks they are", "leave it out"},
-      {o.router_grad && forward, "--router-grad", "it with --bench-pass forward",
+      {o.block.backend != Backend::gmm && !(o.block.blocks == BlockSizes{}), "--blocks",
+       "it with --backend ragged_dot", "nothing but gmm, whose blocks they are", "leave it out"},
+      {o.block.router_grad && forward, "--router-grad", "it with --bench-pass forward",
        "nothing but forward_backward", "add --bench-pass forward_backward or leave it out"},
-      {o.remat != Remat::none && forward, "--remat-mode",
-       std::string(name_of(o.remat)) + " with --bench-pass forward",
+      {o.block.remat != Remat::none && forward, "--remat-mode",
+       std::string(name_of(o.block.remat)) + " with --bench-pass forward",
        "none, since a forward pass alone keeps nothing", "add --bench-pass forward_backward or leave it out"},
-      {holds(o.prequeue, true) && !forward, "--queue-mode", "prequeue with --bench-pass forward_backward",
+      {holds(o.queue_modes, QueueMode::prequeue) && !forward, "--queue-mode",
+       "prequeue with --bench-pass forward_backward",
        "full, since a training step routes anew and prequeue would change nothing",
        "add --bench-pass forward or --queue-mode full"},
-      {o.capacity.policy == CapacityPolicy::none && o.capacity.factor > 0, "--capacity-factor",
+      {o.block.capacity.policy == CapacityPolicy::none && o.block.capacity.factor > 0, "--capacity-factor",
        "it with --capacity-policy none", "nothing but --capacity-policy drop or pad",
        "add one of these or leave it out"},
-      {o.capacity.policy != CapacityPolicy::none && o.capacity.factor <= 0, "--capacity-policy",
-       std::string(name_of(o.capacity.policy)) + " without a capacity", "a --capacity-factor above 0",
+      {o.block.capacity.policy != CapacityPolicy::none && o.block.capacity.factor <= 0, "--capacity-policy",
+       std::string(name_of(o.block.capacity.policy)) + " without a capacity", "a --capacity-factor above 0",
        "add for example --capacity-factor 1.25"},
   };
 }

@@ -91,7 +91,7 @@ void Measurement::prepare_point(LivePoint& live) {
 void Measurement::make_ready(const LivePoint& live) {
   live.run->poison();
   const Range devices = live.run->local_devices();
-  const bool shared = job_.is_root() && live.result.point.config.mode != ParallelMode::none;
+  const bool shared = job_.is_root() && live.result.point.config.spread != Spread::none;
   const int64_t num_shares = devices.size() * (shared ? job_.processes_of_a_node() : 1);
   live.run->on_teams([&](int device, ThreadTeam& team) {
     cold_->read(team, static_cast<int>(device - devices.begin), static_cast<int>(num_shares));
@@ -167,7 +167,7 @@ void Measurement::describe(LivePoint& live) {
   result.traffic = run.traffic();
   result.moved_bytes = run.moved_bytes();
   result.lower_bound_bytes =
-      config.mode == ParallelMode::dp
+      config.spread == Spread::dp
           ? data_parallel_lower_bound_bytes(config.shape, config.block.pass, config.num_devices)
           : comm_lower_bound_bytes(run.tensors(), config.block.pass, config.num_devices);
   if (!options_.trace_dir.empty()) {

@@ -1,5 +1,5 @@
 #include "moehill/cli/mesh_options.h"
-#include "moehill/cli/choice_names.h"
+#include "moehill/cli/bench_options.h"
 
 #include "moehill/base/error.h"
 #include "moehill/cli/option_set.h"
@@ -19,20 +19,16 @@ OptionSet mesh_option_set(MeshOptions& o) {
   set.integer("--factor", &o.factor, 2, 1024, "from one size to the next");
   set.integer("--iters", &o.iters, 1, 100'000, "timed calls of each size");
   set.integer("--warmup", &o.warmup, 0, 100'000, "calls of each size before them");
-  set.choice("--check", &o.check, std::vector<Named<bool>>{{"0", false}, {"1", true}},
-             "compare every element; without it there is no bandwidth");
-  const auto named = [](Collective c) { return Named<Collective>{name_of(c), c}; };
-  set.choices("--collective", &o.collectives,
-              std::vector<Named<Collective>>{named(Collective::all_reduce), named(Collective::reduce_scatter),
-                                             named(Collective::all_gather), named(Collective::all_to_all)},
-              {"all"}, "what to call");
-  set.choice("--dtype", &o.dtype, std::vector<Named<DType>>{{"f32", DType::f32}, {"bf16", DType::bf16}},
-             "type of the elements; sums are f32");
+  set.custom("--check", "0|1", "1", "compare every element; without it there is no bandwidth",
+             [&o](const std::string& text) {
+               o.check = parse_choice("--check", text, {"0", "1"}) == 1;
+             });
+  set.choices("--collective", &o.collectives, {"all"}, "what to call");
+  set.choice("--dtype", &o.dtype, "type of the elements; sums are f32");
   set.integer("--devices", &o.devices, 0, 1024, "P; 0: as many as the cores are enough for");
   set.integer("--threads-per-device", &o.threads_per_device, 0, 1024,
               "threads of a device; 0: fill the cores");
-  set.choice("--mesh", &o.mesh, mesh_names(),
-             "where the devices live: in this process, or one in each process of mpirun or srun");
+  declare_mesh(set, &o.mesh);
   set.text("--json", &o.json, "FILE",
            "one record a line of the table; - is standard output, the table then goes to standard error");
   set.shorten("--min-bytes", 'b');

@@ -21,12 +21,6 @@ void OptionSet::custom(const std::string& name, const std::string& range, const 
   entries_.push_back({name, range, default_text, help, std::move(set), nullptr, {}, {}});
 }
 
-void OptionSet::integer(const std::string& name, int64_t* value, int64_t lo, int64_t hi,
-                        const std::string& help) {
-  custom(name, fmt::format("{}..{}", lo, hi), std::to_string(*value), help,
-         [=](const std::string& text) { *value = parse_integer(name, text, lo, hi); });
-}
-
 void OptionSet::size(const std::string& name, int64_t* bytes, int64_t lo, int64_t hi,
                      const std::string& help) {
   custom(name, fmt::format("{}..{}", size_text(lo), size_text(hi)), size_text(*bytes), help,

@@ -1,22 +1,19 @@
 // OptionSet: the options of one subcommand, each declared once with its name, default, help and range.
 #pragma once
 
+#include <algorithm>
+#include <concepts>
 #include <cstdint>
 #include <functional>
-#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "moehill/base/fields.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/words.h"
 
 namespace moehill {
-
-// A value with its name on the command line.
-template <typename E>
-struct Named {
-  std::string name;
-  E value;
-};
 
 // The variable that an option is bound to holds its default when it is declared, and the resolved value after
 // parse().
@@ -25,7 +22,11 @@ class OptionSet {
   // command: "moehill bench". examples: whole command lines that work.
   OptionSet(std::string command, std::string summary, std::vector<std::string> examples);
 
-  void integer(const std::string& name, int64_t* value, int64_t lo, int64_t hi, const std::string& help);
+  template <std::integral T>
+  void integer(const std::string& name, T* value, int64_t lo, int64_t hi, const std::string& help) {
+    custom(name, std::to_string(lo) + ".." + std::to_string(hi), std::to_string(*value), help,
+           [=](const std::string& text) { *value = static_cast<T>(parse_integer(name, text, lo, hi)); });
+  }
   void size(const std::string& name, int64_t* bytes, int64_t lo, int64_t hi, const std::string& help);
   void number(const std::string& name, double* value, double lo, double hi, const std::string& help);
   void integer_list(const std::string& name, std::vector<int64_t>* values, int64_t lo, int64_t hi,
@@ -37,33 +38,44 @@ class OptionSet {
   void custom(const std::string& name, const std::string& range, const std::string& default_text,
               const std::string& help, std::function<void(const std::string&)> set);
 
-  // One of `names`, whose first entry that equals *value is the default.
-  template <typename E>
-  void choice(const std::string& name, E* value, const std::vector<Named<E>>& names,
-              const std::string& help) {
-    std::string default_text;
-    for (const Named<E>& named : names) {
-      if (named.value == *value && default_text.empty()) default_text = named.name;
-    }
-    choose(name, names_of(names), default_text, help, [=](size_t i) { *value = names[i].value; });
+  // One of the enum's words from `first` on.
+  template <HasWords E>
+  void choice(const std::string& name, E* value, const std::string& help, E first = E{}) {
+    const size_t begin = static_cast<size_t>(first);
+    choose(name, words_of<E>(begin), name_of(*value), help,
+           [=](size_t i) { *value = static_cast<E>(begin + i); });
   }
 
-  // One of `names` or, by one of the words in `every` ("both", "all"), each of them in turn.
-  template <typename E>
-  void choices(const std::string& name, std::vector<E>* values, const std::vector<Named<E>>& names,
-               const std::vector<std::string>& every, const std::string& help) {
-    std::vector<std::string> words = names_of(names);
-    words.insert(words.end(), every.begin(), every.end());
-    std::string default_text;
-    for (const Named<E>& named : names) {
-      if (named.value == values->front() && default_text.empty()) default_text = named.name;
-    }
-    choose(name, words, default_text, help, [=](size_t i) {
-      values->clear();
-      for (size_t j = 0; j < names.size(); ++j) {
-        if (i >= names.size() || i == j) values->push_back(names[j].value);
-      }
+  // The same, or `auto`, which leaves the choice to the program.
+  template <HasWords E>
+  void auto_choice(const std::string& name, std::optional<E>* value, const std::string& help, E first = E{}) {
+    const size_t begin = static_cast<size_t>(first);
+    std::vector<std::string> names = words_of<E>(begin);
+    names.insert(names.begin(), "auto");
+    choose(name, names, "auto", help, [=](size_t i) {
+      *value = i == 0 ? std::nullopt : std::optional<E>(static_cast<E>(begin + i - 1));
     });
+  }
+
+  // One of the enum's words or, by one of the words in `several` ("both", "all"), those of `all` in turn.
+  template <HasWords E>
+  void choices(const std::string& name, std::vector<E>* values, const std::vector<std::string>& several,
+               const std::string& help, const std::vector<E>& all = every<E>()) {
+    std::vector<std::string> names = words_of<E>(0);
+    names.insert(names.end(), several.begin(), several.end());
+    choose(name, names, name_of(values->front()), help,
+           [=](size_t i) { *values = i < kNumWords<E> ? std::vector<E>{static_cast<E>(i)} : all; });
+  }
+
+  void text_choice(const std::string& name, std::string* value, const std::vector<std::string>& names,
+                   const std::string& help) {
+    choose(name, names, *value, help, [=](size_t i) { *value = names[i]; });
+  }
+
+  // Declares those fields of a struct (base/fields.h) that are named: its members are the options' variables.
+  template <typename Struct>
+  void fields(Struct* value, const std::vector<std::string_view>& names) {
+    Struct::fields(*value, Declarer{*this, names});
   }
 
   void shorten(const std::string& name, char letter);  // --min-bytes may be written -b
@@ -83,11 +95,37 @@ class OptionSet {
     std::vector<std::string> raw;  // as given
   };
 
-  template <typename E>
-  static std::vector<std::string> names_of(const std::vector<Named<E>>& names) {
-    std::vector<std::string> result;
-    for (const Named<E>& named : names) result.push_back(named.name);
-    return result;
+  struct Declarer {
+    OptionSet& set;
+    const std::vector<std::string_view>& names;
+    template <typename T>
+    void operator()(const Field& field, T& value) const {
+      if (std::find(names.begin(), names.end(), field.name) == names.end()) return;
+      const std::string option = option_name(field.name);
+      if constexpr (HasWords<T>) {
+        set.choice(option, &value, field.help);
+      } else if constexpr (std::is_same_v<T, bool>) {
+        set.flag(option, &value, field.help);
+      } else if constexpr (std::is_integral_v<T>) {
+        set.integer(option, &value, static_cast<int64_t>(field.lo), static_cast<int64_t>(field.hi),
+                    field.help);
+      } else if constexpr (std::is_floating_point_v<T>) {
+        set.number(option, &value, field.lo, field.hi, field.help);
+      }
+    }
+    template <typename T>
+    void operator()(const Field&, Told<T>) const {}
+  };
+
+  template <HasWords E>
+  static std::vector<E> every() {
+    const auto all = all_values<E>();
+    return {all.begin(), all.end()};
+  }
+  template <HasWords E>
+  static std::vector<std::string> words_of(size_t begin) {
+    const auto all = words(E{});
+    return {all.begin() + static_cast<ptrdiff_t>(begin), all.end()};
   }
   void choose(const std::string& name, const std::vector<std::string>& names, const std::string& default_text,
               const std::string& help, std::function<void(size_t)> set);

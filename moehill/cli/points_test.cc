@@ -32,7 +32,7 @@ TEST(Points, NoneAndEpOfEqualSettingsAreNeighbours) {
   std::set<std::string> labels;
   for (size_t i = 0; i < points.size(); i += 2) {
     EXPECT_TRUE(differ_in_mode_only(points[i], points[i + 1]));
-    EXPECT_EQ(points[i].config.mode, ParallelMode::none);
+    EXPECT_EQ(points[i].config.spread, Spread::none);
     EXPECT_TRUE(i == 0 || !differ_in_mode_only(points[i - 1], points[i]));
   }
   for (const Point& point : points) {
@@ -68,7 +68,7 @@ TEST(Points, EveryOptionReachesTheConfig) {
   EXPECT_EQ(b.capacity.policy, CapacityPolicy::pad);
   EXPECT_EQ(b.capacity.factor, 1.5);
   EXPECT_TRUE(b.shared_fused && b.router_grad && !b.prequeue);
-  EXPECT_EQ(p.config.path, EpPath::dense_masked);
+  EXPECT_EQ(p.config.spread, Spread::dense_masked);
   EXPECT_EQ(p.config.shared_placement, SharedPlacement::replicated);
   EXPECT_EQ(p.config.num_devices, 3);
   EXPECT_EQ(p.config.threads_per_device, 2);

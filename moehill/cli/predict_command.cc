@@ -76,11 +76,11 @@ struct Expectation {
 Json to_json(const Expectation& e, const Hardware& hardware) {
   Json stages = Json::object();
   for (const StagePrediction& stage : e.prediction.stages) {
-    stages[stage.stage] = {{"time_s", stage.seconds()},     {"gemm_s", stage.gemm_s},
-                           {"rows_s", stage.rows_s},        {"link_s", stage.link_s},
-                           {"wait_s", stage.wait_s},        {"overhead_s", stage.overhead_s},
-                           {"flops", stage.flops},          {"memory_bytes", stage.memory_bytes},
-                           {"link_bytes", stage.link_bytes}};
+    stages[name_of(stage.stage)] = {{"time_s", stage.seconds()},     {"gemm_s", stage.gemm_s},
+                                    {"rows_s", stage.rows_s},        {"link_s", stage.link_s},
+                                    {"wait_s", stage.wait_s},        {"overhead_s", stage.overhead_s},
+                                    {"flops", stage.flops},          {"memory_bytes", stage.memory_bytes},
+                                    {"link_bytes", stage.link_bytes}};
   }
   return {{"schema", "moehill/1"},
           {"command", "predict"},
@@ -88,7 +88,7 @@ Json to_json(const Expectation& e, const Hardware& hardware) {
           {"peak_flops", hardware.peak(e.config.shape.dtype)},
           {"peak_instruction", hardware.instruction(e.config.shape.dtype)},
           {"shape", to_string(e.config.shape)},
-          {"spread", name_of(spread_of(e.config))},
+          {"spread", name_of(e.config.spread)},
           {"devices", e.config.num_devices},
           {"units_per_device", e.config.threads_per_device},
           {"time_s", e.prediction.time_s},
@@ -102,7 +102,7 @@ std::string stage_table(const Prediction& p) {
   std::vector<std::vector<std::string>> rows;
   const auto ms = [](double s) { return fmt::format("{:.3f}", 1e3 * s); };
   for (const StagePrediction& s : p.stages) {
-    rows.push_back({s.stage, ms(s.seconds()), fmt::format("{:.1f}", 100 * s.seconds() / p.time_s),
+    rows.push_back({name_of(s.stage), ms(s.seconds()), fmt::format("{:.1f}", 100 * s.seconds() / p.time_s),
                     ms(s.gemm_s), ms(s.rows_s), ms(s.link_s), ms(s.wait_s),
                     fmt::format("{:.3f}", s.flops / 1e9), fmt::format("{:.2f}", s.memory_bytes / 1e6),
                     fmt::format("{:.2f}", s.link_bytes / 1e6)});
@@ -116,12 +116,11 @@ std::string spread_table(const std::vector<Expectation>& expected) {
   const double best = expected.front().prediction.time_s;
   for (const Expectation& e : expected) {
     const Prediction& p = e.prediction;
-    rows.push_back({name_of(spread_of(e.config)),
-                    fmt::format("{}x{}", e.config.num_devices, e.config.threads_per_device),
-                    fmt::format("{:.3f}", 1e3 * p.time_s), fmt::format("{:.2f}", p.time_s / best),
-                    fmt::format("{:.2f}", p.flops / p.time_s / 1e12),
-                    fmt::format("{:.2f}", p.sent_bytes / 1e6),
-                    fmt::format("{:.2f}", p.memory_bytes / (1 << 30))});
+    rows.push_back(
+        {name_of(e.config.spread), fmt::format("{}x{}", e.config.num_devices, e.config.threads_per_device),
+         fmt::format("{:.3f}", 1e3 * p.time_s), fmt::format("{:.2f}", p.time_s / best),
+         fmt::format("{:.2f}", p.flops / p.time_s / 1e12), fmt::format("{:.2f}", p.sent_bytes / 1e6),
+         fmt::format("{:.2f}", p.memory_bytes / (1 << 30))});
   }
   return format_table({"spread", "devices", "ms", "of the best", "TF/s", "sent MB", "GiB a device"}, rows);
 }
@@ -135,7 +134,7 @@ std::vector<Expectation> expect_all(const PredictOptions& o, const Hardware& har
   }
   RunConfig config = predicted_config(o, hardware, ParallelMode::ep);
   for (const RankedPath& ranked : rank_paths(config, routing, hardware)) {
-    config.path = ranked.path;
+    config.spread = ranked.path;
     all.push_back({config, ranked.prediction});
   }
   std::stable_sort(all.begin(), all.end(), [](const Expectation& a, const Expectation& b) {
@@ -150,7 +149,7 @@ std::vector<Expectation> expect_modes(const PredictOptions& o, const Hardware& h
   for (const ParallelMode mode : o.bench.modes) {
     RunConfig config = predicted_config(o, hardware, mode);
     if (mode == ParallelMode::ep && !o.bench.ep_path)
-      config.path = rank_paths(config, routing, hardware).front().path;
+      config.spread = rank_paths(config, routing, hardware).front().path;
     expected.push_back({config, predict_run(config, routing, hardware)});
   }
   return expected;
@@ -159,25 +158,25 @@ std::vector<Expectation> expect_modes(const PredictOptions& o, const Hardware& h
 // A line a number of tokens, a column a top-k: the fastest spread and by how much it beats the best of the
 // other two of none, dp and ep.
 std::string crossover_table(PredictOptions o, const Hardware& hardware) {
-  const std::vector<int64_t> topks = {1, 2, 4, 8};
+  const std::vector<int> topks = {1, 2, 4, 8};
   std::vector<std::string> header = {"tokens"};
-  for (const int64_t k : topks) header.push_back(fmt::format("top-{}", k));
+  for (const int k : topks) header.push_back(fmt::format("top-{}", k));
   std::vector<std::vector<std::string>> rows;
   for (int64_t tokens = 64; tokens <= 16384; tokens *= 4) {
     std::vector<std::string> row = {std::to_string(tokens)};
-    for (const int64_t k : topks) {
-      if (k > o.bench.experts) {
+    for (const int k : topks) {
+      if (k > o.bench.shape.experts) {
         row.push_back("-");
         continue;
       }
-      o.bench.tokens = tokens;
-      o.bench.topk = k;
+      o.bench.shape.tokens = tokens;
+      o.bench.shape.topk = k;
       const MoeShape shape = predicted_config(o, hardware, ParallelMode::none).shape;
       const std::vector<Expectation> all = expect_all(o, hardware, predicted_routing(o, shape, hardware));
       const auto rival = std::find_if(all.begin(), all.end(), [&](const Expectation& e) {
-        return e.config.mode != all.front().config.mode;
+        return mode_of(e.config.spread) != mode_of(all.front().config.spread);
       });
-      row.push_back(fmt::format("{} x{:.2f}", name_of(spread_of(all.front().config)),
+      row.push_back(fmt::format("{} x{:.2f}", name_of(all.front().config.spread),
                                 rival->prediction.time_s / all.front().prediction.time_s));
     }
     rows.push_back(row);
@@ -249,8 +248,8 @@ int predict_command(const std::vector<std::string>& args) {
                       spread_table(expected));
   if (!options.compare_paths) {
     for (const Expectation& e : expected)
-      text += fmt::format("\n{} (the slowest device)\n{}", name_of(spread_of(e.config)),
-                          stage_table(e.prediction));
+      text +=
+          fmt::format("\n{} (the slowest device)\n{}", name_of(e.config.spread), stage_table(e.prediction));
   }
   print_and_write(options, hardware, expected, text);
   return kExitDone;

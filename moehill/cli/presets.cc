@@ -15,4 +15,10 @@ const std::vector<Preset>& presets() {
   return table;
 }
 
+void declare_preset(OptionSet& set, std::string* preset) {
+  std::vector<std::string> names;
+  for (const Preset& known : presets()) names.push_back(known.name);
+  set.text_choice("--preset", preset, names, "block of a known model; single options override it");
+}
+
 }  // namespace moehill

@@ -90,7 +90,7 @@ std::string gemm_table(const Hardware& h, int cores) {
 std::string collective_table(const Hardware& h) {
   std::vector<std::vector<std::string>> rows;
   for (const CollectiveCurve& curve : h.collectives) {
-    rows.push_back({curve.op, dtype_name(curve.dtype), std::to_string(curve.devices),
+    rows.push_back({name_of(curve.op), dtype_name(curve.dtype), std::to_string(curve.devices),
                     fmt::format("{:.1f}", 1e6 * curve.seconds.front()),
                     fmt::format("{:.2f}", curve.bytes.back() / curve.seconds.back() / 1e9)});
   }

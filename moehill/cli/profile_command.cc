@@ -55,7 +55,7 @@ std::string device_table(const CommandResult& command) {
 
 // What a step has inside the clock, where that differs between the paths.
 std::string region_note(const ProfileOptions& options) {
-  if (options.bench.pass == Pass::forward) return "router in every step\n";
+  if (options.bench.block.pass == Pass::forward) return "router in every step\n";
   return "router in every step; ref_dp and staged_dp end with the all-reduce of all weight gradients\n";
 }
 
@@ -67,7 +67,7 @@ int profile_command(const std::vector<std::string>& args, const Job& job) {
   const auto& [options, environment, plain_points] = *prepared;
   if (options.explain_blocks) {
     say(options.bench, job,
-        explain_blocks(options.bench.blocks, plain_points.front().config.shape, environment.topology));
+        explain_blocks(options.bench.block.blocks, plain_points.front().config.shape, environment.topology));
     return kExitDone;
   }
   Yardstick yardstick(environment.topology.core_cpus, job, first_own_cpu(job, options.bench));

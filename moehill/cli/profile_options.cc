@@ -2,31 +2,20 @@
 
 #include <fmt/format.h>
 
-#include <limits>
-
 #include "moehill/base/error.h"
-#include "moehill/cli/choice_names.h"
 #include "moehill/cli/flag_effects.h"
 
 namespace moehill {
 namespace {
 
-constexpr int64_t kMaxDim = std::numeric_limits<int32_t>::max();
-
 // The pipelined path of expert parallelism.
-constexpr EpPath kFusedPath = EpPath::fused;
+constexpr Spread kFusedPath = Spread::fused;
 
 void declare_problem(OptionSet& set, ProfileOptions& o) {
   BenchOptions& b = o.bench;
-  set.integer("--tokens", &b.tokens, 1, kMaxDim, "tokens T, sharded over the devices");
-  set.integer("--hidden", &b.hidden, 1, kMaxDim, "model width H");
-  set.integer("--mlp-dim", &b.mlp_dim, 1, kMaxDim, "width M of an expert");
-  set.integer("--experts", &b.experts, 1, 65536, "experts E");
-  set.integer("--topk", &b.topk, 1, 1024, "experts per token k");
+  set.fields(&b.shape, {"tokens", "hidden", "mlp_dim", "experts", "topk", "dtype"});
   set.integer_list("--topk-list", &b.topk_list, 1, 1024, "several k, the paths for each");
-  set.flag("--renormalize-topk", &o.renormalize_topk, "gate values of a token add up to 1");
-  set.choice("--dtype", &b.dtype, dtype_names(), "storage; accumulation is f32");
-  set.choice("--bench-pass", &b.pass, pass_names(), "what a step is");
+  set.fields(&b.block, {"renormalize_topk", "bench_pass"});
 }
 
 void declare_paths(OptionSet& set, ProfileOptions& o) {
@@ -37,24 +26,13 @@ void declare_paths(OptionSet& set, ProfileOptions& o) {
   declare_blocks_options(set, b);
   set.flag("--explain-blocks", &o.explain_blocks,
            "what the blocks need beside the caches of this machine; runs nothing");
-  const auto count = [&](const std::string& name, int64_t* value, const std::string& help) {
-    set.custom(name, "1..1024", "by the cores", help,
-               [=](const std::string& text) { *value = parse_integer(name, text, 1, 1024); });
-  };
-  count("--devices", &b.devices, "devices P");
-  count("--threads-per-device", &b.threads_per_device, "threads N of a device");
-  set.choice("--mesh", &b.mesh, mesh_names(), "where the devices live");
+  declare_layout(set, b, "by the cores");
+  declare_mesh(set, &b.mesh);
 }
 
 void declare_measuring(OptionSet& set, ProfileOptions& o) {
   BenchOptions& b = o.bench;
-  set.integer("--iters", &b.schedule.iters, 1, 100000, "timed rounds");
-  set.integer("--warmup", &b.schedule.warmup, 0, 100000, "rounds before them");
-  set.custom("--seed", "0..4294967295", "0", "seed of every random value", [&b](const std::string& text) {
-    b.seed = static_cast<uint32_t>(parse_integer("--seed", text, 0, 4294967295));
-  });
-  set.choice("--check", &b.check, check_names(),
-             "against the double-precision block; a failed check has no throughput");
+  set.fields(&b, {"iters", "warmup", "seed", "check"});
   set.flag("--profile", &o.profile, "seconds and share of every stage");
   set.flag("--overlap", &b.overlap,
            "computation and communication of each path alone too, and how much of one the other hides");
@@ -80,9 +58,7 @@ Point path_point(const ProfileOptions& o, const Point& base, const std::string& 
   Point point = base;
   BlockOptions& block = point.config.block;
   block.route_in_step = true;
-  block.renormalize_topk = o.renormalize_topk;
-  point.config.mode = path == "fused_ep" ? ParallelMode::ep : ParallelMode::dp;
-  if (path == "fused_ep") point.config.path = kFusedPath;
+  point.config.spread = path == "fused_ep" ? kFusedPath : Spread::dp;
   if (path == "ref_dp") {
     block.backend = Backend::ragged_dot;
     block.blocks = {};
@@ -113,12 +89,12 @@ OptionSet profile_option_set(ProfileOptions& options) {
 std::optional<ProfileOptions> parse_profile_options(const std::vector<std::string>& args) {
   ProfileOptions options;
   BenchOptions& bench = options.bench;
-  bench.tokens = 8192;
-  bench.mlp_dim = 2048;
-  bench.experts = 64;
-  bench.topk = 2;
-  bench.shared_dim = 0;
-  bench.pass = Pass::forward;
+  bench.shape.tokens = 8192;
+  bench.shape.mlp_dim = 2048;
+  bench.shape.experts = 64;
+  bench.shape.topk = 2;
+  bench.shape.shared_dim = 0;
+  bench.block.pass = Pass::forward;
   bench.schedule.iters = 3;
   bench.modes = {ParallelMode::ep};
   bench.ep_path = kFusedPath;

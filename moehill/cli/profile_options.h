@@ -11,8 +11,7 @@
 namespace moehill {
 
 struct ProfileOptions {
-  BenchOptions bench;  // those that both commands have
-  bool renormalize_topk = false;
+  BenchOptions bench;            // those that both commands have
   bool staged_dp = false;        // the staged path besides the other two
   bool staged_parallel = false;  // it spreads (expert, block) units over its team
   bool profile = false;          // stages of each path

@@ -16,6 +16,9 @@ namespace moehill {
 namespace {
 
 enum class Format { html, csv, jsonl, markdown, google_benchmark, junit };
+constexpr auto words(Format) {
+  return std::array{"html", "csv", "jsonl", "markdown", "google-benchmark", "junit"};
+}
 
 struct ReportOptions {
   std::string database, output, published;
@@ -29,14 +32,7 @@ OptionSet report_option_set(ReportOptions& o) {
       {"moehill report --db moehill.sqlite -o report.html", "moehill report --format csv -o results.csv",
        "moehill report --format google-benchmark --db moehill.sqlite -o results.json"});
   set.text("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");
-  set.choice("--format", &o.format,
-             std::vector<Named<Format>>{{"html", Format::html},
-                                        {"csv", Format::csv},
-                                        {"jsonl", Format::jsonl},
-                                        {"markdown", Format::markdown},
-                                        {"google-benchmark", Format::google_benchmark},
-                                        {"junit", Format::junit}},
-             "of the output");
+  set.choice("--format", &o.format, "of the output");
   set.text("--output", &o.output, "FILE",
            "where to; - is standard output; default: report.html for html, else -");
   set.shorten("--output", 'o');

@@ -14,9 +14,9 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/predict_options.h"
 #include "moehill/cli/presets.h"
-#include "moehill/cli/recorded_step.h"
 #include "moehill/model/roofline.h"
 #include "moehill/parallel/work_problem.h"
+#include "moehill/record/recorded_step.h"
 
 namespace moehill {
 namespace {
@@ -67,8 +67,8 @@ std::vector<RecordedStep> steps_of_options(const RooflineOptions& o, const Hardw
     step.config = predicted_config(o.point, hardware, mode);
     step.routing = predicted_routing(o.point, step.config.shape, hardware);
     if (mode == ParallelMode::ep && !o.point.bench.ep_path)
-      step.config.path = rank_paths(step.config, step.routing, hardware).front().path;
-    step.label = fmt::format("{} {}", to_string(step.config.shape), name_of(spread_of(step.config)));
+      step.config.spread = rank_paths(step.config, step.routing, hardware).front().path;
+    step.label = fmt::format("{} {}", to_string(step.config.shape), name_of(step.config.spread));
     step.time_s = o.time_s;
     step.comm_s = o.comm_s;
     steps.push_back(step);
@@ -111,7 +111,7 @@ std::string communication_lines(const RecordedStep& step, const Roofline& r, con
   text += fmt::format(
       "\nby the plan of {}: the busiest device sends {:.1f} MiB; at {:.1f} GB/s each way that takes {:.3f} "
       "ms",
-      name_of(spread_of(c)), r.sent_bytes / kMiB, link / 1e9, 1e3 * r.sent_bytes / link);
+      name_of(c.spread), r.sent_bytes / kMiB, link / 1e9, 1e3 * r.sent_bytes / link);
   if (comm_s > 0)
     text += fmt::format("; over the {:.3f} ms in communication {:.2f} GB/s", 1e3 * comm_s,
                         r.sent_bytes / comm_s / 1e9);

@@ -11,7 +11,7 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/simulate_options.h"
 #include "moehill/cli/simulate_report.h"
-#include "moehill/cli/simulate_validation.h"
+#include "moehill/validate/simulate_validation.h"
 
 namespace moehill {
 namespace {
@@ -36,10 +36,10 @@ std::vector<Spread> paths_of(const SimulateOptions& o) {
 
 void refuse_impossible_sizes(const SimulateOptions& o, const Hardware& hardware) {
   for (const int size : sizes_of(o)) {
-    make_cluster(hardware, size, o.dtype);
+    make_cluster(hardware, size, o.shape.dtype);
     DistributionOptions distribution = o.distribution;
     distribution.devices = size;
-    refuse_impossible(distribution, static_cast<int>(o.experts), static_cast<int>(o.topk));
+    refuse_impossible(distribution, static_cast<int>(o.shape.experts), static_cast<int>(o.shape.topk));
     if (o.tokens_at(size) < size) {
       throw input_error("--tokens", std::to_string(o.tokens_at(size)), fmt::format("one a device, {}", size),
                         "choose more tokens");
@@ -109,12 +109,10 @@ int simulate_command(const std::vector<std::string>& args) {
   refuse_impossible_sizes(*options, hardware);
   if (!options->json.empty() && options->json != "-") require_writable_file("--json", options->json);
   std::FILE* table = options->json == "-" ? stderr : stdout;
-  fmt::print(
-      table,
-      "a step {} of tokens={} hidden={} mlp_dim={} experts={} topk={} shared={} {} on {} devices of {}\n",
-      name_of(options->pass), options->tokens_at(options->devices), options->hidden, options->mlp_dim,
-      options->experts, options->topk, options->shared_dim, dtype_name(options->dtype), options->devices,
-      hardware.name);
+  MoeShape shape = options->shape;
+  shape.tokens = options->tokens_at(options->devices);
+  fmt::print(table, "a step {} of {} on {} devices of {}\n", name_of(options->pass), to_string(shape),
+             options->devices, hardware.name);
   std::fflush(table);
   const std::vector<SimulatedStep> steps = simulate_all(*options, hardware);
   write_records(*options, steps);

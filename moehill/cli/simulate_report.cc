@@ -5,13 +5,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "moehill/base/json_fields.h"
 #include "moehill/base/table.h"
-#include "moehill/cli/choice_names.h"
 
 namespace moehill {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr size_t kLinksShown = 5, kLinksRecorded = 32;
 
@@ -84,22 +82,19 @@ std::string link_lines(const SimulatedStep& step) {
 }
 
 Json config_json(const SimulateOptions& o, const SimulatedStep& step) {
-  return {{"preset", o.preset.empty() ? Json(nullptr) : Json(o.preset)},
-          {"tokens", step.tokens},
-          {"hidden", o.hidden},
-          {"mlp_dim", o.mlp_dim},
-          {"experts", o.experts},
-          {"topk", o.topk},
-          {"shared_expert_dim", o.shared_dim},
-          {"dtype", dtype_name(o.dtype)},
-          {"bench_pass", name_of(o.pass)},
-          {"distribution", to_string(o.distribution)},
-          {"ep_path", name_of(step.path)},
-          {"devices", step.num_devices},
-          {"hardware", o.hardware},
-          {"scaling", name_of(o.scaling)},
-          {"exact_devices", o.exact_devices},
-          {"seed", o.seed}};
+  MoeShape shape = o.shape;
+  shape.tokens = step.tokens;
+  Json json = {{"preset", o.preset.empty() ? Json(nullptr) : Json(o.preset)}};
+  write_fields(json, shape);
+  json.update(Json{{"bench_pass", name_of(o.pass)},
+                   {"distribution", to_string(o.distribution)},
+                   {"ep_path", name_of(step.path)},
+                   {"devices", step.num_devices},
+                   {"hardware", o.hardware},
+                   {"scaling", name_of(o.scaling)},
+                   {"exact_devices", o.exact_devices},
+                   {"seed", o.seed}});
+  return json;
 }
 
 Json stages_json(const SimulatedStep& step) {
@@ -134,10 +129,6 @@ Json links_json(const SimulatedStep& step) {
 }
 
 }  // namespace
-
-std::string name_of(Scaling scaling) {
-  return scaling == Scaling::none ? "none" : scaling == Scaling::weak ? "weak" : "strong";
-}
 
 CriticalSeconds critical_seconds(const SimulatedStep& step) {
   CriticalSeconds seconds;

@@ -9,8 +9,6 @@
 
 namespace moehill {
 
-std::string name_of(Scaling);
-
 // Stages with their share of the critical path, the path itself, and the fullest links.
 std::string step_report(const SimulatedStep& step);
 // One line a path, with a bar of its time.

@@ -18,7 +18,7 @@ namespace {
 // change.
 StoredJson point_options(const BenchOptions& options, const Point& point) {
   StoredJson config = config_json(options, point);
-  if (!options.ep_path && point.config.mode == ParallelMode::ep) config["ep_path"] = "auto";
+  if (!options.ep_path && is_ep(point.config.spread)) config["ep_path"] = "auto";
   return config;
 }
 
@@ -66,7 +66,7 @@ ResolvedPoint resolved_point(const BenchOptions& options, const std::vector<Poin
                              RunPredictor& predictor) {
   ResolvedPoint resolved;
   resolved.options = options_json(options, points);
-  resolved.tokens = options.tokens;
+  resolved.tokens = options.shape.tokens;
   // For every parallel mode, since one device takes the cores of all of them.
   resolved.devices = resolve_layout(options, num_cores).num_devices;
   resolved.seconds = predictor.run_seconds(options, points);

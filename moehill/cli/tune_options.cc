@@ -3,7 +3,6 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
-#include "moehill/cli/choice_names.h"
 #include "moehill/cli/flag_effects.h"
 #include "moehill/cli/presets.h"
 #include "moehill/experiments/plan.h"
@@ -36,10 +35,8 @@ std::optional<TuneOptions> parse_tune_options(const std::vector<std::string>& ar
        "--budget 2s --candidates \"bt=64;bt=128,bf=64\" --table tuned.json"});
   declare_shape(set, b);
   declare_routing(set, b);
-  set.choice("--bench-pass", &b.pass, pass_names(), "what a step is");
-  set.choices("--impl", &b.impls, impl_names(), {}, "form of the block");
-  set.choice("--remat-mode", &b.remat, remat_names(),
-             "what the backward pass computes again instead of keeping");
+  set.fields(&b.block, {"bench_pass", "remat_mode"});
+  set.choices("--impl", &b.impls, {}, "form of the block");
   declare_devices(set, b);
   set.custom("--budget", "TIME", "60s", "of timed steps, for each problem: 30s, 5m",
              [&o](const std::string& text) { o.budget_s = parse_duration("--budget", text); });
@@ -47,9 +44,7 @@ std::optional<TuneOptions> parse_tune_options(const std::vector<std::string>& ar
              "these and the default alone: sets as --blocks has them, with ; between",
              [&o](const std::string& text) { o.candidates = parse_candidates(text); });
   set.text("--table", &o.table, "FILE", "where the winner is kept; by default in this user's data folder");
-  set.custom("--seed", "0..4294967295", "0", "seed of every random value", [&b](const std::string& text) {
-    b.seed = static_cast<uint32_t>(parse_integer("--seed", text, 0, 4294967295));
-  });
+  set.fields(&b, {"seed"});
   if (!set.parse(args)) return std::nullopt;
   apply_preset(set, b);
   if (b.tokens_auto)

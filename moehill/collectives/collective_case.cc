@@ -38,20 +38,6 @@ void fill(T* data, int64_t n, int rank, ThreadTeam& team) {
 
 }  // namespace
 
-const char* name_of(Collective collective) {
-  switch (collective) {
-    case Collective::all_reduce:
-      return "all_reduce";
-    case Collective::reduce_scatter:
-      return "reduce_scatter";
-    case Collective::all_gather:
-      return "all_gather";
-    case Collective::all_to_all:
-      return "all_to_all";
-  }
-  return "";
-}
-
 double bus_factor(Collective collective, int num_ranks) {
   const double share_of_others = (num_ranks - 1.0) / num_ranks;
   return collective == Collective::all_reduce ? 2 * share_of_others : share_of_others;

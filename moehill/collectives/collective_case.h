@@ -4,12 +4,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "moehill/mesh/collective.h"
 #include "moehill/mesh/group.h"
 
 namespace moehill {
-
-enum class Collective { all_reduce, reduce_scatter, all_gather, all_to_all };
-const char* name_of(Collective collective);
 
 // What a link carries over what algbw counts, as in PERFORMANCE.md of nccl-tests: 2 (P - 1) / P for
 // all_reduce, (P - 1) / P for the others.

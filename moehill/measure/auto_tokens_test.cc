@@ -8,7 +8,7 @@ namespace {
 
 std::vector<Point> main_job(int64_t tokens) {
   BenchOptions options;
-  options.tokens = tokens;
+  options.shape.tokens = tokens;
   options.topk_list = {2, 8};
   options.modes = {ParallelMode::none, ParallelMode::ep};
   return expand_points(options, 2);

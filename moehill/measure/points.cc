@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "moehill/base/error.h"
+#include "moehill/routing/topk.h"
 
 namespace moehill {
 namespace {
@@ -24,28 +25,21 @@ void refuse_product(const std::string& what, std::initializer_list<int64_t> fact
                     "choose smaller dimensions");
 }
 
-void refuse_topk(int64_t topk, int64_t experts) {
-  if (topk <= experts) return;
-  throw input_error("--topk", std::to_string(topk), fmt::format("1 to {}, the number of experts", experts),
-                    fmt::format("use --topk {} or --experts {}", experts, topk));
-}
-
 struct Axes {
   int64_t topk;
   DistributionOptions distribution;
-  bool prequeue;
+  QueueMode queue;
   Impl impl;
   ParallelMode mode;
 };
 
 std::vector<Axes> product_of_axes(const BenchOptions& o) {
   std::vector<Axes> product;
-  for (const int64_t topk : o.topk_list.empty() ? std::vector<int64_t>{o.topk} : o.topk_list) {
+  for (const int64_t topk : o.topk_list.empty() ? std::vector<int64_t>{o.shape.topk} : o.topk_list) {
     for (const DistributionOptions& distribution : o.distributions) {
-      for (const bool prequeue : o.prequeue) {
+      for (const QueueMode queue : o.queue_modes) {
         for (const Impl impl : o.impls) {
-          for (const ParallelMode mode : o.modes)
-            product.push_back({topk, distribution, prequeue, impl, mode});
+          for (const ParallelMode mode : o.modes) product.push_back({topk, distribution, queue, impl, mode});
         }
       }
     }
@@ -55,17 +49,17 @@ std::vector<Axes> product_of_axes(const BenchOptions& o) {
 
 RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layout) {
   RunConfig config;
-  config.shape = {o.tokens,     o.hidden, o.mlp_dim, static_cast<int>(o.experts), static_cast<int>(axes.topk),
-                  o.shared_dim, o.dtype};
-  config.block = {o.backend,  axes.impl,      o.remat,       o.pass,       o.pack,
-                  o.capacity, o.shared_fused, o.router_grad, axes.prequeue};
-  config.block.blocks = o.blocks;
-  config.mode = axes.mode;
-  config.path = o.ep_path.value_or(EpPath::compact_psum);  // auto, as long as nothing better is known to pick
+  config.shape = o.shape;
+  config.shape.topk = static_cast<int>(axes.topk);
+  config.block = o.block;
+  config.block.impl = axes.impl;
+  config.block.prequeue = axes.queue == QueueMode::prequeue;
+  config.spread = spread_of(
+      axes.mode,
+      o.ep_path.value_or(Spread::compact_psum));  // auto, as long as nothing better is known to pick
   config.shared_placement = o.shared_placement;
-  config.split_rows =
-      config.mode == ParallelMode::ep && config.path == EpPath::ring_ag_rs && o.split_rows.value_or(false);
-  const bool spread = axes.mode != ParallelMode::none;
+  config.split_rows = config.spread == Spread::ring_ag_rs && o.split_rows == Switch::on;
+  const bool spread = config.spread != Spread::none;
   config.num_devices = spread ? layout.num_devices : 1;
   config.threads_per_device = spread ? layout.threads_per_device : layout.none_threads;
   return config;
@@ -75,7 +69,7 @@ std::string label_of(const BenchOptions& o, const Axes& axes) {
   std::string label;
   if (o.topk_list.size() > 1) label += fmt::format("topk={} ", axes.topk);
   if (o.distributions.size() > 1) label += fmt::format("{} ", to_string(axes.distribution));
-  if (o.prequeue.size() > 1) label += axes.prequeue ? "prequeue " : "full ";
+  if (o.queue_modes.size() > 1) label += fmt::format("{} ", name_of(axes.queue));
   if (o.impls.size() > 1) label += fmt::format("{} ", name_of(axes.impl));
   return label + name_of(axes.mode);
 }
@@ -87,10 +81,6 @@ std::string folder_of(std::string label) {
 }
 
 }  // namespace
-
-const char* name_of(CheckMode mode) {
-  return mode == CheckMode::off ? "off" : mode == CheckMode::sample ? "sample" : "full";
-}
 
 Layout resolve_layout(const BenchOptions& o, int num_cores) {
   int64_t devices = o.devices, threads = o.threads_per_device;
@@ -127,6 +117,12 @@ void adopt_job(const Job& job, int num_cores, std::string& mesh, int64_t& device
   if (threads_per_device == 0) threads_per_device = std::max(1, num_cores / ranks_per_node);
 }
 
+void refuse_topk(int64_t topk, int64_t experts) {
+  if (topk <= experts) return;
+  throw input_error("--topk", std::to_string(topk), fmt::format("1 to {}, the number of experts", experts),
+                    fmt::format("use --topk {} or --experts {}", experts, topk));
+}
+
 void refuse_overflow(const MoeShape& s, const Capacity& capacity) {
   refuse_product("tokens * topk", {s.tokens, s.topk}, kMaxRows);
   refuse_product("tokens * experts", {s.tokens, s.experts}, kMaxElements);
@@ -148,10 +144,10 @@ std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
   const Layout layout = resolve_layout(options, num_cores);
   std::vector<Point> points;
   for (const Axes& axes : product_of_axes(options)) {
-    refuse_topk(axes.topk, options.experts);
+    refuse_topk(axes.topk, options.shape.experts);
     Point point;
     point.config = config_of(options, axes, layout);
-    refuse_overflow(point.config.shape, options.capacity);
+    refuse_overflow(point.config.shape, options.block.capacity);
     point.distribution = axes.distribution;
     point.distribution.run_alpha = options.run_alpha;
     point.distribution.run_noise_scale = options.run_noise_scale;
@@ -165,9 +161,14 @@ std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
 }
 
 bool differ_in_mode_only(const Point& a, const Point& b) {
-  return a.config.mode != b.config.mode && a.config.shape == b.config.shape &&
+  return mode_of(a.config.spread) != mode_of(b.config.spread) && a.config.shape == b.config.shape &&
          a.distribution == b.distribution && a.config.block.prequeue == b.config.block.prequeue &&
          a.config.block.impl == b.config.block.impl;
+}
+
+Routing routing_of(const MoeShape& shape, const DistributionOptions& distribution, uint32_t seed) {
+  return route_topk(make_logits(distribution, shape.tokens, shape.experts, shape.topk, seed), shape.tokens,
+                    shape.experts, shape.topk);
 }
 
 }  // namespace moehill

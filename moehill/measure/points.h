@@ -37,10 +37,16 @@ void adopt_job(const Job& job, int num_cores, std::string& mesh, int64_t& device
 // and for shapes whose products overflow.
 std::vector<Point> expand_points(const BenchOptions& options, int num_cores);
 
+// Throws InputError for k above E.
+void refuse_topk(int64_t topk, int64_t experts);
+
 // Throws InputError where a product of dimensions leaves what indices and buffers can hold.
 void refuse_overflow(const MoeShape& shape, const Capacity& capacity);
 
 // Whether two points differ in nothing but the parallel mode and its layout.
 bool differ_in_mode_only(const Point& a, const Point& b);
+
+// The routing that runs of this shape see.
+Routing routing_of(const MoeShape& shape, const DistributionOptions& distribution, uint32_t seed);
 
 }  // namespace moehill

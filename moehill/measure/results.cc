@@ -97,8 +97,7 @@ std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, ui
   for (size_t i = 0; i < points.size(); ++i) {
     for (size_t j = 0; j < points.size(); ++j) {
       const PointResult &none = points[i], &ep = points[j];
-      const bool pair =
-          none.point.config.mode == ParallelMode::none && differ_in_mode_only(none.point, ep.point);
+      const bool pair = none.point.config.spread == Spread::none && differ_in_mode_only(none.point, ep.point);
       if (!pair || !none.trusted() || !ep.trusted()) continue;
       comparisons.push_back({i, j, speed_ratio(none.samples, ep.samples, seed)});
     }

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "moehill/bench/stage_clock.h"
+#include "moehill/block/stages.h"
 #include "moehill/measure/device_events.h"
-#include "moehill/moe/stages.h"
 
 namespace moehill {
 

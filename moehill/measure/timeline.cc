@@ -24,7 +24,7 @@ bool exchanges(Stage stage) {
 
 const StageWork* work_of(const PointResult& result, size_t device, Stage stage) {
   for (const StageWork& work : result.work[device].stages) {
-    if (work.stage == name_of(stage)) return &work;
+    if (work.stage == stage) return &work;
   }
   return nullptr;
 }
@@ -40,7 +40,7 @@ void add_experts(const PointResult& result, size_t device, const StageWork& work
   PlanCounts counts;
   counts.experts = static_cast<int>(config.shape.experts);
   counts.num_devices = config.num_devices;
-  const Range experts = own_experts(spread_of(config), counts, static_cast<int>(device));
+  const Range experts = own_experts(config.spread, counts, static_cast<int>(device));
   facts.emplace_back("expert", fmt::format("{}-{}", experts.begin, experts.end - 1));
   facts.emplace_back("rows", std::accumulate(all.group_rows.begin(), all.group_rows.end(), int64_t{0}));
 }
@@ -106,7 +106,7 @@ std::optional<StageSlices> find(const TraceDevice& device, size_t from, Stage st
 
 bool only_all_to_all(const StageWork& work) {
   return std::all_of(work.links.begin(), work.links.end(),
-                     [](const LinkWork& link) { return link.op == LinkOp::all_to_all; });
+                     [](const LinkWork& link) { return link.op == Collective::all_to_all; });
 }
 
 // Rows that `from` sends to `to` in a stage of rows that travel to their experts, or back from them.

@@ -8,28 +8,6 @@
 namespace moehill {
 namespace {
 
-const char* name_of(CallKind kind) {
-  switch (kind) {
-    case CallKind::barrier:
-      return "barrier";
-    case CallKind::all_reduce:
-      return "all_reduce";
-    case CallKind::reduce_scatter:
-      return "reduce_scatter";
-    case CallKind::all_gather:
-      return "all_gather";
-    case CallKind::all_to_all:
-      return "all_to_all";
-    case CallKind::exchange_memory:
-      return "exchange_memory";
-    case CallKind::common_memory:
-      return "common_memory";
-    case CallKind::finished:
-      return "the end of its program";
-  }
-  return "?";
-}
-
 std::string describe(const Call& call) {
   std::string text = name_of(call.kind);
   if (call.kind == CallKind::all_reduce) {
@@ -62,22 +40,19 @@ int64_t count_at(std::span<const int64_t> offsets, int rank) {
 }  // namespace
 
 Call call_of(const Started& started) {
-  switch (started.kind) {
-    case Started::Kind::all_to_all:
-      return {.kind = CallKind::all_to_all,
-              .element_bytes = started.element_bytes,
-              .offsets = started.send_offsets,
-              .receive_offsets = started.receive_offsets,
-              .input = started.input};
-    case Started::Kind::reduce_scatter:
-      return {.kind = CallKind::reduce_scatter,
-              .input_dtype = started.input_dtype,
-              .output_dtype = started.output_dtype,
-              .offsets = started.send_offsets,
-              .input = started.input};
-    case Started::Kind::all_gather:
-    case Started::Kind::none:
-      break;
+  if (started.kind == Collective::all_to_all) {
+    return {.kind = CallKind::all_to_all,
+            .element_bytes = started.element_bytes,
+            .offsets = started.send_offsets,
+            .receive_offsets = started.receive_offsets,
+            .input = started.input};
+  }
+  if (started.kind == Collective::reduce_scatter) {
+    return {.kind = CallKind::reduce_scatter,
+            .input_dtype = started.input_dtype,
+            .output_dtype = started.output_dtype,
+            .offsets = started.send_offsets,
+            .input = started.input};
   }
   return {.kind = CallKind::all_gather,
           .element_bytes = started.element_bytes,

@@ -10,17 +10,6 @@
 
 namespace moehill {
 
-enum class CallKind {
-  barrier,
-  all_reduce,
-  reduce_scatter,
-  all_gather,
-  all_to_all,
-  exchange_memory,
-  common_memory,
-  finished
-};
-
 // On lines of its own: peers read it while its owner's neighbours write theirs.
 struct alignas(64) Call {
   CallKind kind = CallKind::barrier;

@@ -11,7 +11,7 @@ void Group::start_all_gather(const void* input, std::span<const int64_t> offsets
                              void* output) {
   require_idle("all_gather");
   check_offsets("all_gather", offsets, size());
-  started_ = {.kind = Started::Kind::all_gather,
+  started_ = {.kind = Collective::all_gather,
               .input = input,
               .output = output,
               .receive_offsets = offsets,
@@ -23,7 +23,7 @@ void Group::start_all_to_all(const void* input, std::span<const int64_t> send_of
   require_idle("all_to_all");
   check_offsets("all_to_all", send_offsets, size());
   check_offsets("all_to_all", receive_offsets, size());
-  started_ = {.kind = Started::Kind::all_to_all,
+  started_ = {.kind = Collective::all_to_all,
               .input = input,
               .send_offsets = send_offsets,
               .output = output,
@@ -35,7 +35,7 @@ void Group::start_reduce_scatter(const void* input, DType input_dtype, std::span
                                  void* output, DType output_dtype) {
   require_idle("reduce_scatter");
   check_offsets("reduce_scatter", offsets, size());
-  started_ = {.kind = Started::Kind::reduce_scatter,
+  started_ = {.kind = Collective::reduce_scatter,
               .input = input,
               .send_offsets = offsets,
               .output = output,
@@ -70,12 +70,12 @@ void Group::answer(int part) {
 void Group::finish_round_trip() { finish(); }
 
 void Group::require_idle(const char* call) const {
-  MOEHILL_CHECK(started_.kind == Started::Kind::none, "{} on rank {} before finish() of {}", call, rank(),
+  MOEHILL_CHECK(started_.kind == std::nullopt, "{} on rank {} before finish() of {}", call, rank(),
                 started_.name());
 }
 
 Started Group::take_started() {
-  MOEHILL_CHECK(started_.kind != Started::Kind::none, "finish() on rank {} without a start", rank());
+  MOEHILL_CHECK(started_.kind != std::nullopt, "finish() on rank {} without a start", rank());
   return std::exchange(started_, {});
 }
 

@@ -2,16 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
+#include "moehill/mesh/collective.h"
 #include "moehill/tensor/dtype.h"
 
 namespace moehill {
 
 struct Started {
-  enum class Kind { none, all_gather, all_to_all, reduce_scatter };
-
-  Kind kind = Kind::none;
+  std::optional<Collective> kind = {};  // not all_reduce; none: nothing is started
   const void* input = nullptr;
   std::span<const int64_t> send_offsets = {};  // [ranks + 1]; not of all_gather
   void* output = nullptr;
@@ -19,10 +19,7 @@ struct Started {
   size_t element_bytes = 0;
   DType input_dtype = DType::f32, output_dtype = DType::f32;  // reduce_scatter only
 
-  const char* name() const {
-    if (kind == Kind::reduce_scatter) return "reduce_scatter";
-    return kind == Kind::all_gather ? "all_gather" : "all_to_all";
-  }
+  const char* name() const { return name_of(kind.value()); }
 };
 
 }  // namespace moehill

@@ -65,18 +65,17 @@ FlightWaits waits_of(const WavePass& pass, std::span<const double> shares, doubl
 }
 
 // As parallel/ragged_path.cc and gather_path.cc have them, which are on a higher floor.
-std::vector<Meanwhile> work_meanwhile(const WorkProblem& problem, std::string_view stage) {
-  const bool sharded = problem.spread == Spread::ring_ag_rs || problem.spread == Spread::ragged_a2a ||
-                       problem.spread == Spread::fused;
-  if (!sharded) return {};
+std::vector<Meanwhile> work_meanwhile(const WorkProblem& problem, Stage stage) {
+  if (!is_ep(problem.spread) || is_psum(problem.spread)) return {};
   const bool splits = goes_in_waves(problem);
   std::vector<Meanwhile> work;
-  if (stage == "dispatch" && splits) work = {{"up", true}};
-  if (stage == "dispatch" && !splits) work = {{"shared", false}};
-  if (stage == "reduce" && splits) work = {{"down", true}, {"shared", false}};
-  if (stage == "dispatch_grad") work = {{"shared_grad", false}};
-  if (stage == "dispatch_grad" && splits) work.push_back({"down_grad", true});
-  if (stage == "reduce_grad" && !problem.recompute) work = {{"w2_grad", false}, {"w13_grad", false}};
+  if (stage == Stage::dispatch && splits) work = {{Stage::up, true}};
+  if (stage == Stage::dispatch && !splits) work = {{Stage::shared, false}};
+  if (stage == Stage::reduce && splits) work = {{Stage::down, true}, {Stage::shared, false}};
+  if (stage == Stage::dispatch_grad) work = {{Stage::shared_grad, false}};
+  if (stage == Stage::dispatch_grad && splits) work.push_back({Stage::down_grad, true});
+  if (stage == Stage::reduce_grad && !problem.recompute)
+    work = {{Stage::w2_grad, false}, {Stage::w13_grad, false}};
   return work;
 }
 

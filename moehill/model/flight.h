@@ -2,7 +2,6 @@
 #pragma once
 
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "moehill/model/work.h"
@@ -11,7 +10,7 @@ namespace moehill {
 
 // Products of a stage that run meanwhile: all of them, or those of the own tokens' rows.
 struct Meanwhile {
-  const char* stage;
+  Stage stage;
   bool own_rows;
 };
 
@@ -19,7 +18,7 @@ struct Meanwhile {
 // the units themselves copy.
 bool rows_fly(const WorkProblem& problem, const ClusterTopology& topology, bool is_chip, int num_devices);
 // What covers the rows of a stage; empty: nothing.
-std::vector<Meanwhile> work_meanwhile(const WorkProblem& problem, std::string_view stage);
+std::vector<Meanwhile> work_meanwhile(const WorkProblem& problem, Stage stage);
 
 // `fused` in waves of experts: the products of a pass that fills the flights of its rows and sums. In forward
 // the first product is `up`, in backward `down_grad`; own rows' may go ahead of a wave that has not landed.
@@ -35,15 +34,18 @@ struct WavePass {
 bool goes_in_waves(const WorkProblem& problem);
 template <typename Seconds>
 WavePass wave_pass(bool backward, double own_part, const Seconds& seconds_of) {
-  const auto own = [&](const char* stage) { return own_part * seconds_of(stage); };
-  const auto rest = [&](const char* stage) { return (1 - own_part) * seconds_of(stage); };
-  if (!backward) return {0, own("up"), rest("up"), own("down"), rest("down"), seconds_of("shared"), true};
-  return {seconds_of("shared_grad"),
-          own("down_grad"),
-          rest("down_grad"),
-          own("up_grad"),
-          rest("up_grad"),
-          seconds_of("w2_grad") + seconds_of("w13_grad"),
+  const auto own = [&](Stage stage) { return own_part * seconds_of(stage); };
+  const auto rest = [&](Stage stage) { return (1 - own_part) * seconds_of(stage); };
+  if (!backward)
+    return {
+        0,   own(Stage::up), rest(Stage::up), own(Stage::down), rest(Stage::down), seconds_of(Stage::shared),
+        true};
+  return {seconds_of(Stage::shared_grad),
+          own(Stage::down_grad),
+          rest(Stage::down_grad),
+          own(Stage::up_grad),
+          rest(Stage::up_grad),
+          seconds_of(Stage::w2_grad) + seconds_of(Stage::w13_grad),
           false};
 }
 

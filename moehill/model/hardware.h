@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "moehill/mesh/collective.h"
 #include "moehill/tensor/dtype.h"
 
 namespace moehill {
@@ -51,7 +52,7 @@ struct ClusterTopology {
 // Measured time of a collective among the devices of a node by the bytes that a device sends (or receives,
 // whichever is more), rising. Where there is none, the levels' latency and bandwidth stand in.
 struct CollectiveCurve {
-  std::string op;  // all_reduce, reduce_scatter, all_gather, all_to_all
+  Collective op = Collective::all_reduce;
   int devices = 1;
   std::vector<double> bytes, seconds;
   DType dtype = DType::f32;  // of the values that are summed

@@ -188,13 +188,12 @@ GemmCurve read_curve(Section section) {
   return curve;
 }
 
-std::string read_op(Section& section) {
+Collective read_op(Section& section) {
   const std::string op = section.text("op");
-  std::vector<std::string> names;
-  for (int i = 0; i < kNumLinkOps; ++i) names.push_back(name_of(static_cast<LinkOp>(i)));
-  if (std::find(names.begin(), names.end(), op) == names.end())
-    section.refuse("op", "\"" + op + "\"", fmt::format("{}", fmt::join(names, ", ")));
-  return op;
+  const std::optional<Collective> named = value_named<Collective>(op);
+  if (!named)
+    section.refuse("op", "\"" + op + "\"", fmt::format("{}", fmt::join(words(Collective::all_reduce), ", ")));
+  return *named;
 }
 
 CollectiveCurve read_collective(Section section) {
@@ -390,9 +389,9 @@ std::string hardware_toml(const Hardware& h, const std::vector<std::string>& com
       h.start_s, h.stage_s);
   for (const GemmCurve& curve : h.gemm) text += curve_text(curve);
   for (const CollectiveCurve& c : h.collectives) {
-    text +=
-        fmt::format("\n[[collective]]\nop = {}\ndtype = \"{}\"\ndevices = {}\nbytes = {}\nseconds = {}\n",
-                    quote(c.op), dtype_name(c.dtype), c.devices, list_text(c.bytes), list_text(c.seconds));
+    text += fmt::format("\n[[collective]]\nop = {}\ndtype = \"{}\"\ndevices = {}\nbytes = {}\nseconds = {}\n",
+                        quote(name_of(c.op)), dtype_name(c.dtype), c.devices, list_text(c.bytes),
+                        list_text(c.seconds));
   }
   return text;
 }

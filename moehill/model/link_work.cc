@@ -26,17 +26,17 @@ class Links {
     Traffic traffic;
     count_reduce_scatter(traffic, counts_.num_devices, own, n, in);
     count_all_gather(traffic, counts_.num_devices, own, n, out);
-    add(LinkOp::all_reduce, traffic, in);
+    add(Collective::all_reduce, traffic, in);
   }
   void reduce_scatter(int64_t own, int64_t n, size_t bytes) {
     Traffic traffic;
     count_reduce_scatter(traffic, counts_.num_devices, own, n, bytes);
-    add(LinkOp::reduce_scatter, traffic, bytes);
+    add(Collective::reduce_scatter, traffic, bytes);
   }
   void all_gather(int64_t own, int64_t n, size_t bytes) {
     Traffic traffic;
     count_all_gather(traffic, counts_.num_devices, own, n, bytes);
-    add(LinkOp::all_gather, traffic);
+    add(Collective::all_gather, traffic);
   }
   // Rows by the routing: out to their experts, or back.
   void exchange(bool back, size_t row_bytes) {
@@ -47,8 +47,8 @@ class Links {
       in += counts_.pair_rows(other, device_);
     }
     if (back) std::swap(out, in);
-    links_.push_back(
-        {LinkOp::all_to_all, out * static_cast<int64_t>(row_bytes), in * static_cast<int64_t>(row_bytes)});
+    links_.push_back({Collective::all_to_all, out * static_cast<int64_t>(row_bytes),
+                      in * static_cast<int64_t>(row_bytes)});
   }
   // The rows of tokens that were asked for last.
   void mark_rows() {
@@ -89,7 +89,7 @@ class Links {
   const PlanCounts& counts_;
 
  private:
-  void add(LinkOp op, const Traffic& traffic, size_t value_bytes = kF32) {
+  void add(Collective op, const Traffic& traffic, size_t value_bytes = kF32) {
     links_.push_back({op, static_cast<int64_t>(traffic.sent_bytes),
                       static_cast<int64_t>(traffic.received_bytes),
                       value_bytes == kF32 ? DType::f32 : DType::bf16});

@@ -28,10 +28,10 @@ double interpolate(const std::vector<double>& xs, const std::vector<double>& ys,
 }
 
 // The measured curve of a collective; null where there is none.
-const CollectiveCurve* measured_curve(const Hardware& hardware, LinkOp op, int num_devices, DType dtype) {
+const CollectiveCurve* measured_curve(const Hardware& hardware, Collective op, int num_devices, DType dtype) {
   const CollectiveCurve* measured = nullptr;
   for (const CollectiveCurve& curve : hardware.collectives) {
-    if (curve.op != name_of(op) || curve.devices != num_devices) continue;
+    if (curve.op != op || curve.devices != num_devices) continue;
     if (measured == nullptr || curve.dtype == dtype) measured = &curve;
   }
   return measured;
@@ -106,7 +106,6 @@ StagePrediction stage_time(const WorkProblem& p, const Hardware& h, const Device
                            const StageWork& stage, int units, int num_devices) {
   StagePrediction t;
   t.stage = stage.stage;
-  t.backward = stage.backward;
   t.flops = stage.flops;
   t.memory_bytes = stage.memory_bytes();
   const WorkSeconds work = work_seconds(p, h, device, stage, units, num_devices);
@@ -157,14 +156,14 @@ DeviceTime merge(const std::vector<DeviceTime>& devices, size_t slowest) {
 // The same of a pass of `fused`, whose rows and sums go in waves.
 void hide_waves(const WorkProblem& problem, bool backward, DeviceTime& device) {
   std::vector<StagePrediction>& stages = device.stages;
-  const auto index = [&](std::string_view name) {
+  const auto index = [&](Stage name) {
     const auto at = [&](const StagePrediction& stage) { return stage.stage == name; };
     return static_cast<size_t>(std::find_if(stages.begin(), stages.end(), at) - stages.begin());
   };
-  const size_t out = index(backward ? "dispatch_grad" : "dispatch"),
-               back = index(backward ? "reduce_grad" : "reduce");
+  const size_t out = index(backward ? Stage::dispatch_grad : Stage::dispatch),
+               back = index(backward ? Stage::reduce_grad : Stage::reduce);
   const double rows_s = device.flight_s[out], sums_s = device.flight_s[back];
-  const WavePass pass = wave_pass(backward, device.own_part, [&](const char* name) {
+  const WavePass pass = wave_pass(backward, device.own_part, [&](Stage name) {
     const size_t i = index(name);
     return i < stages.size() ? stages[i].gemm_s : 0;
   });
@@ -230,7 +229,7 @@ double memory_rate(const Hardware& hardware, int busy_units) {
   return std::min(hardware.memory_bytes_per_s, hardware.node_memory_bytes_per_s / std::max(1, busy_units));
 }
 
-double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_devices, DType dtype) {
+double link_seconds(const Hardware& hardware, Collective op, double bytes, int num_devices, DType dtype) {
   const ClusterTopology& topology = hardware.topology;
   if (num_devices == 1) return 0;
   if (const CollectiveCurve* measured = measured_curve(hardware, op, num_devices, dtype)) {
@@ -238,18 +237,18 @@ double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_d
                       : interpolate(measured->bytes, measured->seconds, bytes, 0, 1);
   }
   const int in_node = std::min(num_devices, topology.devices_per_node);
-  const double steps = (op == LinkOp::all_reduce ? 2 : 1) * std::ceil(std::log2(num_devices));
+  const double steps = (op == Collective::all_reduce ? 2 : 1) * std::ceil(std::log2(num_devices));
   const LinkLevel& inner = topology.levels.front();
   if (num_devices <= topology.devices_per_node || topology.levels.size() == 1)
     return steps * inner.latency_s + bytes / inner.bytes_per_s;
   const LinkLevel& outer = topology.levels[1];
   // Rings leave a node once; rows by the routing go to all devices alike.
   const double leaving =
-      op == LinkOp::all_to_all ? bytes * in_node * (num_devices - in_node) / (num_devices - 1) : bytes;
+      op == Collective::all_to_all ? bytes * in_node * (num_devices - in_node) / (num_devices - 1) : bytes;
   return steps * outer.latency_s + std::max(bytes / inner.bytes_per_s, leaving / outer.bytes_per_s);
 }
 
-double link_rate(const Hardware& hardware, LinkOp op, int num_devices, DType dtype) {
+double link_rate(const Hardware& hardware, Collective op, int num_devices, DType dtype) {
   const ClusterTopology& topology = hardware.topology;
   const bool far = num_devices > topology.devices_per_node && topology.levels.size() > 1;
   double rate = topology.levels[far ? 1 : 0].bytes_per_s;

@@ -16,8 +16,7 @@ const char* name_of(Bound);
 
 // Seconds of a stage on the slowest device, by what they are spent on.
 struct StagePrediction {
-  std::string stage;
-  bool backward = false;
+  Stage stage = Stage::plan;
   double gemm_s = 0;      // products
   double rows_s = 0;      // row operations and the plan
   double link_s = 0;      // collectives
@@ -49,12 +48,12 @@ double gemm_fraction(const Hardware& hardware, DType dtype, GemmDirection direct
                      int64_t n, int units = 1, bool one_group = false);
 
 // Seconds of one collective among num_devices devices; dtype: of values that are summed.
-double link_seconds(const Hardware& hardware, LinkOp op, double bytes, int num_devices,
+double link_seconds(const Hardware& hardware, Collective op, double bytes, int num_devices,
                     DType dtype = DType::f32);
 
 // B/s that link_seconds() never exceeds: of the level that joins the devices or, if that is more, of the
 // measured collective.
-double link_rate(const Hardware& hardware, LinkOp op, int num_devices, DType dtype = DType::f32);
+double link_rate(const Hardware& hardware, Collective op, int num_devices, DType dtype = DType::f32);
 
 // B/s that one of `busy_units` units at work in a node has from memory.
 double memory_rate(const Hardware& hardware, int busy_units);

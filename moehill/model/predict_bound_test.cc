@@ -41,7 +41,7 @@ WorkProblem drawn_problem(Dice& dice, int num_devices) {
   p.mlp_dim = static_cast<int64_t>(dice.between(1, 4096));
   p.shared_dim = dice.coin() ? 0 : static_cast<int64_t>(dice.between(1, 4096));
   p.dtype = dice.coin() ? DType::bf16 : DType::f32;
-  p.spread = num_devices == 1 ? Spread::none : static_cast<Spread>(dice.upto(kNumSpreads - 1));
+  p.spread = num_devices == 1 ? Spread::none : static_cast<Spread>(dice.upto(kNumWords<Spread> - 1));
   p.backward = dice.coin();
   p.fused_w13 = dice.upto(4) > 1;
   p.shared_fused = dice.coin();
@@ -119,7 +119,8 @@ TEST(Predict, OfFewTokensIsBoundByMemory) {
     const PlanCounts counts = count_plan(routing, {}, 1);
     for (const StagePrediction& stage : predict(problem, counts, h, h.units_per_device).stages) {
       const double memory = memory_rate(h, h.units_per_device) * h.units_per_device;
-      EXPECT_GE(stage.seconds(), stage.memory_bytes / memory * (1 - 1e-9)) << tokens << " " << stage.stage;
+      EXPECT_GE(stage.seconds(), stage.memory_bytes / memory * (1 - 1e-9))
+          << tokens << " " << name_of(stage.stage);
     }
   }
 }

@@ -27,7 +27,7 @@ double link_seconds_at_rate(const Hardware& h, const StageWork& work, int num_de
 StageBound bound_of(const WorkProblem& p, const Hardware& h, const StageWork& work, int units,
                     int num_devices) {
   StageBound b;
-  b.stage = work.stage;
+  b.stage = name_of(work.stage);
   b.flops = work.flops;
   b.memory_bytes = work.memory_bytes();
   b.link_bytes = to_double(std::max(work.sent_bytes(), work.received_bytes()));

@@ -123,8 +123,8 @@ TEST(Predict, StagesAddUpToTheStepAndOneDeviceWaitsForNobody) {
   double sum = 0;
   for (const StagePrediction& stage : p.stages) {
     sum += stage.seconds();
-    EXPECT_EQ(stage.wait_s, 0) << stage.stage;
-    EXPECT_EQ(stage.link_s, 0) << stage.stage;
+    EXPECT_EQ(stage.wait_s, 0) << name_of(stage.stage);
+    EXPECT_EQ(stage.link_s, 0) << name_of(stage.stage);
   }
   EXPECT_DOUBLE_EQ(p.time_s, sum);
 }
@@ -148,14 +148,15 @@ TEST(Predict, FusedMovesWhatRaggedMovesAndHidesMoreOfIt) {
   EXPECT_EQ(fused.sent_bytes, ragged.sent_bytes + rows_between_devices * 4);
   EXPECT_GT(fused.hidden_s, ragged.hidden_s);
   EXPECT_NEAR(fused.time_s + fused.hidden_s, ragged.time_s + ragged.hidden_s, 1e-2 * ragged.time_s);
-  const auto stage = [&](const std::string& name) {
+  const auto stage = [&](Stage name) {
     return *std::find_if(fused.stages.begin(), fused.stages.end(),
                          [&](const StagePrediction& s) { return s.stage == name; });
   };
-  EXPECT_DOUBLE_EQ(stage("dispatch").hidden_s,
-                   std::min(stage("dispatch").link_s, stage("up").gemm_s / 16));  // own rows: a 16th
-  EXPECT_LE(stage("reduce_grad").hidden_s, stage("w2_grad").gemm_s + stage("w13_grad").gemm_s);
-  EXPECT_EQ(stage("plan").hidden_s, 0);
+  EXPECT_DOUBLE_EQ(
+      stage(Stage::dispatch).hidden_s,
+      std::min(stage(Stage::dispatch).link_s, stage(Stage::up).gemm_s / 16));  // own rows: a 16th
+  EXPECT_LE(stage(Stage::reduce_grad).hidden_s, stage(Stage::w2_grad).gemm_s + stage(Stage::w13_grad).gemm_s);
+  EXPECT_EQ(stage(Stage::plan).hidden_s, 0);
 }
 
 // The devices' own cores do what there is to copy.

@@ -12,21 +12,16 @@ namespace {
 
 double to_double(int64_t n) { return static_cast<double>(n); }
 
-bool shards_tokens(Spread spread) {
-  return spread == Spread::dp || spread == Spread::ring_ag_rs || spread == Spread::ragged_a2a ||
-         spread == Spread::fused;
-}
-
 // The stages of an MLP: a routed expert's have one each, the shared expert's one in all.
-struct MlpStageNames {
-  const char *up, *act, *down, *down_grad, *act_grad, *w2_grad, *up_grad, *w13_grad;
+struct MlpStages {
+  Stage up, act, down, down_grad, act_grad, w2_grad, up_grad, w13_grad;
 };
-constexpr MlpStageNames kRouted{"up",       "act",     "down",    "down_grad",
-                                "act_grad", "w2_grad", "up_grad", "w13_grad"};
-constexpr MlpStageNames kShared{"shared",      "shared",      "shared",      "shared_grad",
-                                "shared_grad", "shared_grad", "shared_grad", "shared_grad"};
-constexpr MlpStageNames kRecompute{"recompute", "recompute", "recompute", "recompute",
-                                   "recompute", "recompute", "recompute", "recompute"};
+constexpr MlpStages kRouted{Stage::up,       Stage::act,     Stage::down,    Stage::down_grad,
+                            Stage::act_grad, Stage::w2_grad, Stage::up_grad, Stage::w13_grad};
+constexpr MlpStages kShared{Stage::shared,      Stage::shared,      Stage::shared,      Stage::shared_grad,
+                            Stage::shared_grad, Stage::shared_grad, Stage::shared_grad, Stage::shared_grad};
+constexpr MlpStages kRecompute{Stage::recompute, Stage::recompute, Stage::recompute, Stage::recompute,
+                               Stage::recompute, Stage::recompute, Stage::recompute, Stage::recompute};
 
 // One MLP of `rows` rows over `groups` weight matrices, `busy` of which have rows.
 struct Mlp {
@@ -101,14 +96,11 @@ class BlockWork {
     return rows;
   }
   double bytes(int64_t rows, int64_t columns) const { return b_ * to_double(rows) * to_double(columns); }
-  bool sums_are_f32() const {
-    return p_.spread == Spread::compact_psum || p_.spread == Spread::dense_masked ||
-           p_.spread == Spread::ring_ag_rs;
-  }
-  bool exchanges_rows() const { return p_.spread == Spread::ragged_a2a || p_.spread == Spread::fused; }
+  bool sums_are_f32() const { return is_psum(p_.spread) || p_.spread == Spread::ring_ag_rs; }
+  bool exchanges_rows() const { return routes_rows(p_.spread); }
 
   // ---- products
-  void gemm(const char* stage, GemmDirection direction, const Mlp& mlp, int64_t k, int64_t n,
+  void gemm(Stage stage, GemmDirection direction, const Mlp& mlp, int64_t k, int64_t n,
             double extra_bytes = 0) {
     StageWork& work = list_.at(stage);
     const int64_t columns = n == p_.hidden || !is_gate_up(mlp, n) ? n : 2 * mlp.width;
@@ -122,7 +114,7 @@ class BlockWork {
   int up_products(const Mlp& mlp) const { return mlp.fused ? 1 : 2; }
   int64_t up_width(const Mlp& mlp) const { return mlp.fused ? gate_up_columns(mlp.width) : mlp.width; }
 
-  void up(const MlpStageNames& names, const Mlp& mlp, bool keep_products) {
+  void up(const MlpStages& names, const Mlp& mlp, bool keep_products) {
     // Fused, the products are written only if backward needs them, and h besides.
     for (int i = 0; i < up_products(mlp); ++i) {
       const double h = mlp.fused ? bytes(mlp.rows, mlp.width) : 0;
@@ -132,12 +124,12 @@ class BlockWork {
     if (!mlp.fused) list_.at(names.act).rows.swiglu += 3 * bytes(mlp.rows, mlp.width);
   }
 
-  void mlp_forward(const MlpStageNames& names, const Mlp& mlp) {
+  void mlp_forward(const MlpStages& names, const Mlp& mlp) {
     up(names, mlp, p_.backward && !p_.recompute);
     gemm(names.down, GemmDirection::forward, mlp, mlp.width, p_.hidden);
   }
 
-  void mlp_backward(const MlpStageNames& names, const Mlp& mlp) {
+  void mlp_backward(const MlpStages& names, const Mlp& mlp) {
     gemm(names.down_grad, GemmDirection::input_grad, mlp, mlp.width, p_.hidden);
     list_.at(names.act_grad).rows.swiglu += 6 * bytes(mlp.rows, mlp.width);  // gate, up, dh in and out
     gemm(names.w2_grad, GemmDirection::weight_grad, mlp, mlp.width, p_.hidden);
@@ -148,7 +140,7 @@ class BlockWork {
   }
 
   // Rows of H summed over each token's choices; `base` as in the combine of the block.
-  void combine(const char* stage, bool base) {
+  void combine(Stage stage, bool base) {
     const double out = to_double(combined_tokens()) * to_double(p_.hidden) * (sums_are_f32() ? 4 : b_);
     double& moved = list_.at(stage).rows.combine;
     moved += bytes(routed_.rows, p_.hidden) + out * (base ? 2 : 1);
@@ -156,7 +148,7 @@ class BlockWork {
   }
 
   // Sums that a sliced shared expert has only some rows of are zeroed elsewhere first.
-  void zero_rest(const char* stage) {
+  void zero_rest(Stage stage) {
     const bool sliced = sums_are_f32() && !p_.shared_replicated && p_.shared_dim > 0;
     if (sliced)
       list_.at(stage).rows.zero += 4 * to_double(counts_.tokens - work_.shared_rows) * to_double(p_.hidden);
@@ -168,63 +160,63 @@ class BlockWork {
   // ---- passes
   void forward() {
     if (!p_.prequeue || exchanges_rows() || p_.spread == Spread::ring_ag_rs) plan();
-    exchange("dispatch");
-    pack("pack");
+    exchange(Stage::dispatch);
+    pack(Stage::pack);
     if (p_.shared_dim > 0) mlp_forward(kShared, shared_);
-    zero_rest("up");
+    zero_rest(Stage::up);
     mlp_forward(kRouted, routed_);
-    combine("combine", combines_onto_shared());
-    if (exchanges_rows()) return_rows("reduce");
-    list_.add_links("reduce", forward_links(p_, counts_, device_));
-    if (sums_are_f32() && p_.shared_replicated && p_.shared_dim > 0) add_replicated("reduce");
+    combine(Stage::combine, combines_onto_shared());
+    if (exchanges_rows()) return_rows(Stage::reduce);
+    list_.add_links(Stage::reduce, forward_links(p_, counts_, device_));
+    if (sums_are_f32() && p_.shared_replicated && p_.shared_dim > 0) add_replicated(Stage::reduce);
   }
 
   void backward() {
-    exchange("dispatch_grad");
-    pack("pack_grad");
+    exchange(Stage::dispatch_grad);
+    pack(Stage::pack_grad);
     if (p_.recompute && p_.shared_dim > 0) up(kRecompute, shared_, true);
     if (p_.shared_dim > 0) mlp_backward(kShared, shared_);
     if (p_.recompute) up(kRecompute, routed_, true);
     if (!p_.dx_over_outputs && !p_.preweight)
-      list_.at("combine_grad").rows.gather += 2 * bytes(routed_.rows, p_.hidden);
+      list_.at(Stage::combine_grad).rows.gather += 2 * bytes(routed_.rows, p_.hidden);
     mlp_backward(kRouted, routed_);
-    combine("combine_grad", combines_onto_shared());
-    zero_rest("down_grad");
+    combine(Stage::combine_grad, combines_onto_shared());
+    zero_rest(Stage::down_grad);
     if (p_.router_grad) {  // by one device
       const int64_t tokens = device_ == 0 ? counts_.tokens : 0;
-      list_.at("router_grad").rows.zero += 4 * to_double(tokens) * counts_.experts;
+      list_.at(Stage::router_grad).rows.zero += 4 * to_double(tokens) * counts_.experts;
     }
-    if (exchanges_rows()) return_rows("reduce_grad");
-    list_.add_links("reduce_grad", backward_links(p_, counts_, device_));
-    if (sums_are_f32() && p_.shared_replicated && p_.shared_dim > 0) add_replicated("reduce_grad");
+    if (exchanges_rows()) return_rows(Stage::reduce_grad);
+    list_.add_links(Stage::reduce_grad, backward_links(p_, counts_, device_));
+    if (sums_are_f32() && p_.shared_replicated && p_.shared_dim > 0) add_replicated(Stage::reduce_grad);
   }
 
   void plan() {
-    StageWork& plan = list_.at("plan");
+    StageWork& plan = list_.at(Stage::plan);
     plan.assignments = p_.spread == Spread::dp ? own_tokens(p_.spread, counts_, device_).size() * counts_.topk
                                                : counts_.tokens * counts_.topk;
-    list_.add_links("plan", plan_links(p_, counts_, device_));
+    list_.add_links(Stage::plan, plan_links(p_, counts_, device_));
   }
 
   // Rows to the devices of their experts: packed by destination first where they go by the routing.
-  void exchange(const char* stage) {
+  void exchange(Stage stage) {
     if (p_.spread == Spread::ring_ag_rs || exchanges_rows()) list_.at(stage);
     if (exchanges_rows() && !p_.in_place) list_.at(stage).rows.gather += 2 * bytes(sent_rows(), p_.hidden);
     list_.add_links(stage, dispatch_links(p_, counts_, device_));
   }
 
-  void pack(const char* stage) {
+  void pack(Stage stage) {
     if (p_.packs_rows) list_.at(stage).rows.gather += 2 * bytes(routed_.rows, p_.hidden);
   }
 
   // What comes back is summed at the tokens' device.
-  void return_rows(const char* stage) {
+  void return_rows(Stage stage) {
     const int64_t own = own_tokens(p_.spread, counts_, device_).size();
     list_.at(stage).rows.combine += bytes(sent_rows() + own * (p_.shared_dim > 0 ? 2 : 1), p_.hidden);
   }
 
   // The sum and what every device computed alone.
-  void add_replicated(const char* stage) {
+  void add_replicated(Stage stage) {
     list_.at(stage).rows.combine += to_double(counts_.tokens) * to_double(p_.hidden) * (4 + 2 * b_);
   }
 
@@ -256,17 +248,6 @@ class BlockWork {
 };
 
 }  // namespace
-
-const char* name_of(Spread spread) {
-  constexpr const char* kNames[kNumSpreads] = {"none",       "dp",         "compact_psum", "dense_masked",
-                                               "ring_ag_rs", "ragged_a2a", "fused"};
-  return kNames[static_cast<int>(spread)];
-}
-
-const char* name_of(LinkOp op) {
-  constexpr const char* kNames[kNumLinkOps] = {"all_reduce", "reduce_scatter", "all_gather", "all_to_all"};
-  return kNames[static_cast<int>(op)];
-}
 
 MlpElements mlp_elements(int64_t hidden, int64_t width, DType dtype, bool fused) {
   if (width == 0) return {};

@@ -7,15 +7,13 @@
 #include <vector>
 
 #include "moehill/base/partition.h"
+#include "moehill/block/spread.h"
+#include "moehill/block/stages.h"
+#include "moehill/mesh/collective.h"
 #include "moehill/model/hardware.h"
 #include "moehill/model/plan_counts.h"
 
 namespace moehill {
-
-// How the block is spread over devices; the names are those of the parallel modes and paths.
-enum class Spread { none, dp, compact_psum, dense_masked, ring_ag_rs, ragged_a2a, fused };
-inline constexpr int kNumSpreads = 7;
-const char* name_of(Spread);
 
 // What must be known of a run beside its plan's counts.
 struct WorkProblem {
@@ -45,13 +43,9 @@ struct GemmWork {
   bool shared = false;
 };
 
-enum class LinkOp { all_reduce, reduce_scatter, all_gather, all_to_all };
-inline constexpr int kNumLinkOps = 4;
-const char* name_of(LinkOp);
-
 // One collective as mesh/traffic.h counts it.
 struct LinkWork {
-  LinkOp op = LinkOp::all_reduce;
+  Collective op = Collective::all_reduce;
   int64_t sent_bytes = 0, received_bytes = 0;
   DType dtype = DType::f32;  // of values that are summed
   bool in_place = false;     // read where it lies: devices meet, and nothing is copied
@@ -65,8 +59,7 @@ struct RowBytes {
 };
 
 struct StageWork {
-  std::string stage;  // its name in a record
-  bool backward = false;
+  Stage stage = Stage::plan;
   double flops = 0;       // multiplied; padding, masked rows and recomputation included
   double gemm_bytes = 0;  // operands read once and results written once, if no cache held any
   RowBytes rows;

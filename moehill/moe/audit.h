@@ -18,9 +18,9 @@
 #include <string>
 #include <vector>
 
+#include "moehill/block/options.h"
 #include "moehill/moe/dense.h"
 #include "moehill/moe/deviation.h"
-#include "moehill/moe/options.h"
 #include "moehill/moe/tensors.h"
 
 namespace moehill {

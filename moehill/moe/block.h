@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "moehill/block/options.h"
 #include "moehill/kernels/grouped_gemm.h"
 #include "moehill/moe/mlp.h"
-#include "moehill/moe/options.h"
 #include "moehill/moe/scratch.h"
 #include "moehill/routing/plan.h"
 #include "moehill/tensor/memory_visitor.h"

@@ -5,13 +5,14 @@
 #include <map>
 #include <string>
 
-#include "moehill/moe/options.h"
+#include "moehill/block/options.h"
 #include "moehill/moe/row_comparison.h"
 #include "moehill/moe/tensors.h"
 
 namespace moehill {
 
 enum class CheckMode { off, sample, full };
+constexpr auto words(CheckMode) { return std::array{"off", "sample", "full"}; }
 
 // status: passed, failed, mistrusted, off (contract).
 //

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "moehill/moe/shape.h"
+#include "moehill/block/shape.h"
 
 namespace moehill {
 namespace {

@@ -4,9 +4,9 @@
 //   h = silu(x W1) * (x W3), o = h W2, over groups of rows with a weight matrix each.
 #pragma once
 
+#include "moehill/block/stages.h"
 #include "moehill/kernels/grouped_gemm.h"
 #include "moehill/kernels/swiglu.h"
-#include "moehill/moe/stages.h"
 #include "moehill/tensor/memory_visitor.h"
 
 namespace moehill {

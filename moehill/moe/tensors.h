@@ -2,7 +2,7 @@
 // checked.
 #pragma once
 
-#include "moehill/moe/shape.h"
+#include "moehill/block/shape.h"
 #include "moehill/routing/plan.h"
 #include "moehill/tensor/weight_stack.h"
 

@@ -16,9 +16,6 @@
 namespace moehill {
 namespace {
 
-constexpr EpPath kPaths[] = {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs,
-                             EpPath::ragged_a2a, EpPath::fused};
-
 // In (-1, 1), another one for every `what` and i.
 double value(uint32_t what, int64_t i) {
   return 2 * random_uniform(what, Stream::kSampleRows, static_cast<uint64_t>(i)) - 1;
@@ -135,25 +132,18 @@ constexpr double kRounding = 2e-7;  // of f32 sums, against the sum of the absol
 std::vector<RunConfig> configs_of(const MoeShape& shape, int devices) {
   std::vector<RunConfig> configs;
   if (devices == 1) configs.push_back({.shape = shape});
-  configs.push_back({.shape = shape, .mode = ParallelMode::dp, .num_devices = devices});
-  for (const EpPath path : kPaths)
-    configs.push_back({.shape = shape, .mode = ParallelMode::ep, .path = path, .num_devices = devices});
-  configs.push_back({.shape = shape,
-                     .mode = ParallelMode::ep,
-                     .path = EpPath::ring_ag_rs,
-                     .split_rows = true,
-                     .num_devices = devices});
-  configs.push_back({.shape = shape,
-                     .mode = ParallelMode::ep,
-                     .path = EpPath::fused,
-                     .num_waves = 3,
-                     .num_devices = devices});
+  configs.push_back({.shape = shape, .spread = Spread::dp, .num_devices = devices});
+  for (const Spread path : kEpPaths)
+    configs.push_back({.shape = shape, .spread = path, .num_devices = devices});
+  configs.push_back(
+      {.shape = shape, .spread = Spread::ring_ag_rs, .split_rows = true, .num_devices = devices});
+  configs.push_back({.shape = shape, .spread = Spread::fused, .num_waves = 3, .num_devices = devices});
   return configs;
 }
 
 std::string to_text(const RunConfig& c, const char* what) {
-  return fmt::format("{} {} {} on {} devices{} {} waves, {}", to_string(c.shape), name_of(c.mode),
-                     name_of(c.path), c.num_devices, c.split_rows ? " split" : "", c.num_waves, what);
+  return fmt::format("{} {} on {} devices{} {} waves, {}", to_string(c.shape), name_of(c.spread),
+                     c.num_devices, c.split_rows ? " split" : "", c.num_waves, what);
 }
 
 // Odd sizes, experts that nobody chooses (skew), more devices than experts or tokens; gate values and 1.

@@ -24,7 +24,7 @@ int64_t expected_rows(const RunConfig& config, const BlockShare& share) {
     return experts * capacity_rows(capacity, shape.assignments(), shape.experts);
   }
   const int64_t assignments =
-      config.mode == ParallelMode::dp ? shape.assignments() / config.num_devices : shape.assignments();
+      config.spread == Spread::dp ? shape.assignments() / config.num_devices : shape.assignments();
   return assignments * experts / shape.experts;
 }
 
@@ -49,14 +49,14 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
   const bool backward = config.block.pass == Pass::forward_backward;
   const double rows = matrix_bytes(shape.tokens, shape.hidden, shape.dtype);
   const double sums = matrix_bytes(shape.tokens, shape.hidden, DType::f32);
-  if (config.mode == ParallelMode::none) return 0;
-  if (config.mode == ParallelMode::dp) {
+  if (config.spread == Spread::none) return 0;
+  if (config.spread == Spread::dp) {
     const WeightKey key = weight_key(config);
     if (!backward || rank == 0) return 0;
     return shared_gradient_bytes(config) +
            mlp_bytes(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
   }
-  if (config.path == EpPath::ring_ag_rs) {
+  if (config.spread == Spread::ring_ag_rs) {
     const double gathered = num_processes == 1 ? 0 : backward ? 2 * rows : rows;
     return sums + gathered + (backward ? shared_gradient_bytes(config) : 0);
   }
@@ -65,7 +65,7 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
         static_cast<double>(shape.hidden) * static_cast<double>(dtype_bytes(shape.dtype));
     // Partial sums, and unless rows are read where they are: rows sent, sums that come back, and x and dy
     // received, as many.
-    const bool in_place = config.path == EpPath::fused && num_processes == 1;
+    const bool in_place = config.spread == Spread::fused && num_processes == 1;
     const double kinds = in_place ? 1 : backward ? 5 : 4;
     return expected_sent_rows(config, rank) * row_bytes * kinds +
            (backward ? shared_gradient_bytes(config) : 0);
@@ -97,7 +97,7 @@ struct Copies {
 
 Copies copies_of(const RunConfig& config, int num_processes) {
   Copies copies;
-  if (config.mode == ParallelMode::none) return copies;
+  if (config.spread == Spread::none) return copies;
   for (int rank = 1; rank < num_processes; ++rank) {
     const BlockShare share = block_share(config, rank);
     copies.experts += static_cast<double>(share.expert_end - share.expert_begin) / config.shape.experts;

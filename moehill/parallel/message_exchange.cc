@@ -24,7 +24,7 @@ class MessageExchange final : public RowExchange {
     own_x_ = inputs.x.slice_rows(own.begin, own.end);
     own_y_ = inputs.y.slice_rows(own.begin, own.end);
     rank_ = static_cast<size_t>(inputs.rank);
-    own_first_ = inputs.config.path == EpPath::fused;
+    own_first_ = inputs.config.spread == Spread::fused;
     sent_ = {group, RaggedRoute::max_sent(inputs.config, inputs.rank), shape.hidden, shape.dtype};
     returned_ = {group, sent_.view.rows, shape.hidden, shape.dtype};
     x_ = {group, shape.tokens, shape.hidden, shape.dtype};

@@ -69,14 +69,14 @@ Range result_tokens(const RunConfig& config, int rank) {
 BlockShare block_share(const RunConfig& config, int rank) {
   const MoeShape& shape = config.shape;
   const Range own = share(shape.tokens, rank, config.num_devices);
-  if (config.mode == ParallelMode::none) return {0, shape.experts, {0, shape.tokens}, PlanScope::local};
-  if (config.mode == ParallelMode::dp) return {0, shape.experts, {0, own.size()}, PlanScope::local};
+  if (config.spread == Spread::none) return {0, shape.experts, {0, shape.tokens}, PlanScope::local};
+  if (config.spread == Spread::dp) return {0, shape.experts, {0, own.size()}, PlanScope::local};
   const Range experts = share(shape.experts, rank, config.num_devices);
   BlockShare block{static_cast<int>(experts.begin), static_cast<int>(experts.end), own, PlanScope::local};
   if (routes_rows(config)) block.shared_tokens = {0, own.size()};
   if (shards_tokens(config)) return block;
   if (config.shared_placement == SharedPlacement::replicated) block.shared_tokens = {0, shape.tokens};
-  if (config.path == EpPath::dense_masked) block.scope = PlanScope::masked;
+  if (config.spread == Spread::dense_masked) block.scope = PlanScope::masked;
   return block;
 }
 
@@ -85,15 +85,15 @@ BlockShare block_share(const RunConfig& config, int rank) {
 MoeShape block_shape(const RunConfig& config, int rank) {
   MoeShape shape = config.shape;
   const bool ragged = routes_rows(config);
-  if (config.mode == ParallelMode::dp) shape.tokens = share(shape.tokens, rank, config.num_devices).size();
-  if (config.mode == ParallelMode::dp || ragged) ++shape.experts;
+  if (config.spread == Spread::dp) shape.tokens = share(shape.tokens, rank, config.num_devices).size();
+  if (config.spread == Spread::dp || ragged) ++shape.experts;
   return shape;
 }
 
 BlockOptions block_options(const RunConfig& config) {
   BlockOptions options = config.block;
   const bool ragged = routes_rows(config);
-  if (config.mode != ParallelMode::dp && !ragged) return options;
+  if (config.spread != Spread::dp && !ragged) return options;
   // Dropping goes by the order of all tokens, so it happens before rows are sent; the capacity itself is that
   // of the whole problem.
   if (options.capacity.policy == CapacityPolicy::drop) options.capacity = {};
@@ -104,16 +104,18 @@ BlockOptions block_options(const RunConfig& config) {
 }
 
 std::unique_ptr<ParallelPath> make_path(const PathInputs& inputs) {
-  if (inputs.config.mode == ParallelMode::none) return make_single_path(inputs);
-  if (inputs.config.mode == ParallelMode::dp) return make_data_parallel_path(inputs);
-  switch (inputs.config.path) {
-    case EpPath::compact_psum:
-    case EpPath::dense_masked:
+  switch (inputs.config.spread) {
+    case Spread::none:
+      return make_single_path(inputs);
+    case Spread::dp:
+      return make_data_parallel_path(inputs);
+    case Spread::compact_psum:
+    case Spread::dense_masked:
       return make_psum_path(inputs);
-    case EpPath::ring_ag_rs:
+    case Spread::ring_ag_rs:
       return make_gather_path(inputs);
-    case EpPath::ragged_a2a:
-    case EpPath::fused:
+    case Spread::ragged_a2a:
+    case Spread::fused:
       return make_ragged_path(inputs);
   }
   return nullptr;

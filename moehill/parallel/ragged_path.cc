@@ -35,7 +35,7 @@ class RaggedPath final : public ParallelPath {
 
   void prepare(Group& group) override {
     const RunConfig& config = inputs_.config;
-    const bool fused = config.path == EpPath::fused;
+    const bool fused = config.spread == Spread::fused;
     if (fused && config.num_waves == 0) exchange_ = make_direct_exchange(inputs_, route_, group);
     if (exchange_ == nullptr) {
       int num_waves = 1;
@@ -142,7 +142,7 @@ class RaggedPath final : public ParallelPath {
 
   // Whether products of the own rows fill the flights of the others'.
   bool splits() const {
-    return inputs_.config.path == EpPath::fused && !exchange_->in_place() && block_.has_split_form();
+    return inputs_.config.spread == Spread::fused && !exchange_->in_place() && block_.has_split_form();
   }
 
   void forward_shared(ThreadTeam& team, StageListener* listener) {

@@ -21,7 +21,7 @@ RaggedRoute::RaggedRoute(const RunConfig& config, const Routing& routing, int ra
       rank_(rank),
       num_own_(result_tokens(config, rank).size()),
       num_tokens_(config.shape.tokens),
-      sends_tokens_(config.path == EpPath::fused),
+      sends_tokens_(config.spread == Spread::fused),
       own_(config, routing, result_tokens(config, rank)) {
   device_of_.resize(idx(config.shape.experts));
   for (int d = 0; d < num_devices_; ++d) {

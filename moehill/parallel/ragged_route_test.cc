@@ -15,8 +15,7 @@ namespace {
 
 TEST(RaggedRoute, NothingOutlivesItsSpoiling) {
   RunConfig config{.shape = {30, 8, 8, 6, 2, 0, DType::f32}};
-  config.mode = ParallelMode::ep;
-  config.path = EpPath::fused;
+  config.spread = Spread::fused;
   config.num_devices = 3;
   config.block.capacity = {CapacityPolicy::drop, 0.8};
   const std::vector<float> logits = make_logits({}, 30, 6, 2, 1);

@@ -58,9 +58,9 @@ RunConfig draw_config(Draws& draw) {
   if (draw.between(0, 3) == 0)
     block.capacity = {draw.heads() ? CapacityPolicy::drop : CapacityPolicy::pad,
                       0.25 * static_cast<double>(draw.between(2, 6))};
-  config.mode = draw.choice<ParallelMode>(2);
-  if (config.mode != ParallelMode::none) config.num_devices = static_cast<int>(draw.between(1, 4));
-  if (config.mode == ParallelMode::ep) config.path = draw.choice<EpPath>(static_cast<int>(EpPath::fused));
+  config.spread = spread_of(draw.choice<ParallelMode>(2), Spread::compact_psum);
+  if (config.spread != Spread::none) config.num_devices = static_cast<int>(draw.between(1, 4));
+  if (is_ep(config.spread)) config.spread = kEpPaths[draw.between(0, std::ssize(kEpPaths) - 1)];
   config.threads_per_device = static_cast<int>(draw.between(1, 2));
   return config;
 }
@@ -76,8 +76,8 @@ DistributionOptions draw_distribution(Draws& draw) {
 std::string description(const RunConfig& config, int64_t run) {
   return "run " + std::to_string(run) + ": " + to_string(config.shape) + " " + name_of(config.block.impl) +
          " " + name_of(config.block.backend) + " " + name_of(config.block.remat) + " " +
-         name_of(config.mode) + " " + name_of(config.path) + " " + name_of(config.block.capacity.policy) +
-         " devices " + std::to_string(config.num_devices);
+         std::string(name_of(config.spread)) + " " + name_of(config.block.capacity.policy) + " devices " +
+         std::to_string(config.num_devices);
 }
 
 TEST(RandomRuns, ThatAreRightPassBothChecks) {

@@ -22,7 +22,7 @@ class Parts {
   }
 
   void add_experts(const MlpWeights& gradient) {
-    const bool ep = config_.mode == ParallelMode::ep;
+    const bool ep = is_ep(config_.spread);
     for (const auto& [tensor, stack] : named(gradient, "dw13", "dw1", {"dw3", "dw2"})) {
       if (stack->data == nullptr) continue;
       Range experts = root({0, stack->num_groups});
@@ -64,7 +64,7 @@ class Parts {
 }  // namespace
 
 bool shards_shared_gradient(const RunConfig& config) {
-  return config.mode == ParallelMode::ep &&
+  return is_ep(config.spread) &&
          (shards_tokens(config) || config.shared_placement == SharedPlacement::sliced);
 }
 

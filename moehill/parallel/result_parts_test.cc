@@ -46,7 +46,7 @@ void expect_cover(const RunConfig& config) {
       total += part.bytes.size();
     }
   }
-  EXPECT_EQ(total, total_bytes(t)) << name_of(config.mode) << " " << name_of(config.path);
+  EXPECT_EQ(total, total_bytes(t)) << name_of(config.spread);
 }
 
 TEST(ResultParts, CoverEverythingOnce) {
@@ -56,13 +56,11 @@ TEST(ResultParts, CoverEverythingOnce) {
     expect_cover(config);
     for (const int devices : {1, 2, 3, 7, 13}) {
       config.num_devices = devices;
-      config.mode = ParallelMode::dp;
+      config.spread = Spread::dp;
       expect_cover(config);
-      config.mode = ParallelMode::ep;
-      for (const EpPath path : {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs,
-                                EpPath::ragged_a2a, EpPath::fused}) {
+      for (const Spread path : kEpPaths) {
         for (const auto placement : {SharedPlacement::sliced, SharedPlacement::replicated}) {
-          config.path = path;
+          config.spread = path;
           config.shared_placement = placement;
           expect_cover(config);
         }
@@ -72,7 +70,7 @@ TEST(ResultParts, CoverEverythingOnce) {
 }
 
 TEST(ResultParts, AreAsManyOnEveryRank) {
-  RunConfig config{.shape = kShape, .mode = ParallelMode::ep, .path = EpPath::ragged_a2a, .num_devices = 3};
+  RunConfig config{.shape = kShape, .spread = Spread::ragged_a2a, .num_devices = 3};
   const Tensors t(config);
   for (int rank = 0; rank < 9; ++rank)
     EXPECT_EQ(result_parts(config, t.results, rank).size(), result_parts(config, t.results, 0).size());

@@ -7,8 +7,7 @@ namespace moehill {
 namespace {
 
 int waves(MoeShape shape, int devices) {
-  return default_waves(
-      {.shape = shape, .mode = ParallelMode::ep, .path = EpPath::fused, .num_devices = devices});
+  return default_waves({.shape = shape, .spread = Spread::fused, .num_devices = devices});
 }
 
 TEST(DefaultWaves, AreWorthAMessage) {

@@ -7,52 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "moehill/block/run_config.h"
+#include "moehill/block/stages.h"
 #include "moehill/mesh/session.h"
-#include "moehill/moe/options.h"
-#include "moehill/moe/stages.h"
 #include "moehill/moe/tensors.h"
 #include "moehill/routing/distribution.h"
 
 namespace moehill {
-
-enum class ParallelMode { none, dp, ep };
-enum class EpPath { compact_psum, dense_masked, ring_ag_rs, ragged_a2a, fused };
-enum class SharedPlacement {
-  sliced,
-  replicated
-};  // each device its slice of the tokens, or all tokens on every device
-
-const char* name_of(ParallelMode);
-const char* name_of(EpPath);
-const char* name_of(SharedPlacement);
-
-struct RunConfig {
-  MoeShape shape{};
-  BlockOptions block{};
-  ParallelMode mode = ParallelMode::none;
-  EpPath path = EpPath::compact_psum;                          // ep only
-  SharedPlacement shared_placement = SharedPlacement::sliced;  // of the psum paths only
-  bool split_rows = false;  // ring_ag_rs: products of the own tokens' rows apart, while others travel
-  // fused: into how many waves each device cuts its experts where rows go by messages. 0: default_waves() to
-  // other nodes, else one; more: so many, and by messages on every mesh.
-  int num_waves = 0;
-  int ranks_per_node =
-      0;  // for tests, of several processes: as if a node held no more; 0: the nodes as they are
-  int num_devices = 1;  // 1 with mode none
-  int threads_per_device = 1;
-};
-
-// Whether tokens' rows go to the devices of their experts and to no others.
-inline bool routes_rows(const RunConfig& config) {
-  return config.mode == ParallelMode::ep &&
-         (config.path == EpPath::ragged_a2a || config.path == EpPath::fused);
-}
-
-// Whether each device has its own tokens and nobody else's.
-inline bool shards_tokens(const RunConfig& config) {
-  return config.mode == ParallelMode::dp ||
-         (config.mode == ParallelMode::ep && config.path == EpPath::ring_ag_rs) || routes_rows(config);
-}
 
 // Bytes that a run needs, by part; the printed parts of a refusal.
 struct MemoryPart {

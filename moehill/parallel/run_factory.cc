@@ -348,7 +348,7 @@ struct RunFactory::State {
   bool is_first_process() const { return session == nullptr || session->rank() == 0; }
 
   std::shared_ptr<Mesh> mesh(const RunConfig& config) {
-    const bool processes = session != nullptr && config.mode != ParallelMode::none;
+    const bool processes = session != nullptr && config.spread != Spread::none;
     if (!processes && !is_first_process()) return nullptr;
     const int threads = config.threads_per_device;
     for (const KnownMesh& known : meshes) {

@@ -33,20 +33,17 @@ namespace {
 
 constexpr MoeShape kOdd{37, 45, 27, 7, 3, 19, DType::f32};
 
-constexpr EpPath kPaths[] = {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs,
-                             EpPath::ragged_a2a, EpPath::fused};
-constexpr EpPath kShardingPaths[] = {EpPath::ring_ag_rs, EpPath::ragged_a2a, EpPath::fused};
+constexpr Spread kShardingPaths[] = {Spread::ring_ag_rs, Spread::ragged_a2a, Spread::fused};
 
 RunConfig dp(RunConfig config, int devices) {
-  config.mode = ParallelMode::dp;
+  config.spread = Spread::dp;
   config.num_devices = devices;
   return config;
 }
 
-RunConfig ep(RunConfig config, int devices, EpPath path) {
-  config.mode = ParallelMode::ep;
+RunConfig ep(RunConfig config, int devices, Spread path) {
   config.num_devices = devices;
-  config.path = path;
+  config.spread = path;
   return config;
 }
 
@@ -107,8 +104,8 @@ TEST_F(RunTest, EveryImplAndBackend) {
           const std::string what =
               fmt::format("{} {} {} {}", dtype_name(dtype), name_of(backend), name_of(impl), name_of(remat));
           expect_right(config, what + " none");
-          expect_right(ep(config, 3, EpPath::compact_psum), what + " compact_psum");
-          for (EpPath path : kShardingPaths) expect_right(ep(config, 3, path), what + " " + name_of(path));
+          expect_right(ep(config, 3, Spread::compact_psum), what + " compact_psum");
+          for (Spread path : kShardingPaths) expect_right(ep(config, 3, path), what + " " + name_of(path));
           expect_right(dp(config, 3), what + " dp");
         }
       }
@@ -118,7 +115,7 @@ TEST_F(RunTest, EveryImplAndBackend) {
 
 TEST_F(RunTest, EveryPathPlacementAndCapacity) {
   for (CapacityPolicy policy : {CapacityPolicy::none, CapacityPolicy::drop, CapacityPolicy::pad}) {
-    for (EpPath path : {EpPath::compact_psum, EpPath::dense_masked}) {
+    for (Spread path : {Spread::compact_psum, Spread::dense_masked}) {
       for (SharedPlacement placement : {SharedPlacement::sliced, SharedPlacement::replicated}) {
         for (int devices : {1, 2, 4, 9}) {  // more devices than the 7 experts too
           RunConfig config = ep({.shape = kOdd, .shared_placement = placement}, devices, path);
@@ -132,7 +129,7 @@ TEST_F(RunTest, EveryPathPlacementAndCapacity) {
       RunConfig config{.shape = kOdd};
       config.block.capacity = {policy, policy == CapacityPolicy::none ? 0 : 0.75};
       const std::string what = fmt::format("{} P={}", name_of(policy), devices);
-      for (EpPath path : kShardingPaths)
+      for (Spread path : kShardingPaths)
         expect_right(ep(config, devices, path), fmt::format("{} {}", name_of(path), what));
       expect_right(dp(config, devices), "dp " + what);
     }
@@ -145,7 +142,7 @@ TEST_F(RunTest, ShapesAtTheEdge) {
         MoeShape{9, 33, 17, 5, 5, 0, DType::f32}, MoeShape{3, 16, 16, 40, 1, 8, DType::bf16}}) {
     RunConfig config{.shape = shape};
     expect_right(config, to_string(shape));
-    for (EpPath path : kPaths) expect_right(ep(config, 3, path), to_string(shape) + " " + name_of(path));
+    for (Spread path : kEpPaths) expect_right(ep(config, 3, path), to_string(shape) + " " + name_of(path));
     expect_right(dp(config, 3), to_string(shape) + " dp");
   }
 }
@@ -158,7 +155,7 @@ TEST_F(RunTest, ForwardAloneAndPrequeue) {
       config.block.pass = Pass::forward;
       config.block.prequeue = prequeue;
       expect_right(config, "none");
-      for (EpPath path : kPaths) expect_right(ep(config, 2, path), name_of(path));
+      for (Spread path : kEpPaths) expect_right(ep(config, 2, path), name_of(path));
       expect_right(dp(config, 2), "dp");
     }
   }
@@ -181,13 +178,12 @@ TEST_F(RunTest, PathsAgreeWithNoneInF32) {
   double scale = 0;
   for (double v : none) scale = std::max(scale, std::abs(v));
   std::vector<RunConfig> others = {dp(config, 3)};
-  for (EpPath path : kPaths) others.push_back(ep(config, 3, path));
+  for (Spread path : kEpPaths) others.push_back(ep(config, 3, path));
   for (const RunConfig& other_config : others) {
     step_and_check(other_config);
     const std::vector<double> other = snapshot(*run_);
     for (size_t i = 0; i < none.size(); ++i) {
-      ASSERT_NEAR(none[i], other[i], 2e-6 * scale)
-          << name_of(other_config.mode) << " " << name_of(other_config.path) << " " << i;
+      ASSERT_NEAR(none[i], other[i], 2e-6 * scale) << name_of(other_config.spread) << " " << i;
     }
   }
 }
@@ -207,9 +203,9 @@ TEST_F(RunTest, SameBitsForAnyThreadCountAndEveryTime) {
 
 TEST_F(RunTest, AStepAllocatesNothing) {
   std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 2)};
-  for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
-  configs.push_back(ep({.shape = kOdd, .split_rows = true}, 2, EpPath::ring_ag_rs));
-  configs.push_back(ep({.shape = kOdd, .num_waves = 3}, 2, EpPath::fused));
+  for (Spread path : kEpPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
+  configs.push_back(ep({.shape = kOdd, .split_rows = true}, 2, Spread::ring_ag_rs));
+  configs.push_back(ep({.shape = kOdd, .num_waves = 3}, 2, Spread::fused));
   for (RunConfig config : configs) {
     for (Remat remat : {Remat::none, Remat::expert_mlp}) {
       config.block.capacity = {CapacityPolicy::drop, 0.75};
@@ -221,8 +217,7 @@ TEST_F(RunTest, AStepAllocatesNothing) {
       const size_t before = num_news.load(), buffers = Buffer::num_allocations();
       run->rouse();
       run->step(nobody);
-      EXPECT_EQ(num_news.load(), before)
-          << name_of(config.mode) << " " << name_of(config.path) << " " << name_of(remat);
+      EXPECT_EQ(num_news.load(), before) << name_of(config.spread) << " " << name_of(remat);
       EXPECT_EQ(Buffer::num_allocations(), buffers);
     }
   }
@@ -231,7 +226,7 @@ TEST_F(RunTest, AStepAllocatesNothing) {
 // A timed step is held to the checked one by these hashes: every tensor of every device, copies too.
 TEST_F(RunTest, TheHashesAreOfAllResults) {
   std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 2)};
-  for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
+  for (Spread path : kEpPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
   for (RunConfig config : configs) {
     config.block.router_grad = true;
     run_ = factory_.make(config);
@@ -240,7 +235,7 @@ TEST_F(RunTest, TheHashesAreOfAllResults) {
     const BlockTensors t = run_->tensors();
     const auto expect_seen = [&](const char* tensor, const std::function<void(float)>& add) {
       add(1);
-      EXPECT_NE(run_->result_hashes(), results) << tensor << " " << name_of(config.path);
+      EXPECT_NE(run_->result_hashes(), results) << tensor << " " << name_of(config.spread);
       add(-1);
       run_->step({});
       EXPECT_EQ(run_->result_hashes(), results) << tensor;
@@ -259,7 +254,7 @@ TEST_F(RunTest, TheHashesAreOfAllResults) {
     expect_seen("dp", [&](float d) { const_cast<float*>(t.dp)[110] += d; });
     expect_seen("dlogits", [&](float d) { const_cast<float*>(t.dlogits)[258] += d; });
     const std::vector<uint64_t> replicas = run_->replica_hashes();
-    for (const uint64_t hash : replicas) EXPECT_EQ(hash, replicas.front()) << name_of(config.path);
+    for (const uint64_t hash : replicas) EXPECT_EQ(hash, replicas.front()) << name_of(config.spread);
   }
 }
 
@@ -267,9 +262,9 @@ TEST_F(RunTest, TheHashesAreOfAllResults) {
 // finds NaN, so a whole step gives the same bits again and nothing less does.
 TEST_F(RunTest, AStepMakesAllOfItsWorkSpaceAnew) {
   std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 3)};
-  for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 3, path));
-  configs.push_back(ep({.shape = kOdd, .split_rows = true}, 3, EpPath::ring_ag_rs));
-  configs.push_back(ep({.shape = kOdd, .num_waves = 3}, 3, EpPath::fused));
+  for (Spread path : kEpPaths) configs.push_back(ep({.shape = kOdd}, 3, path));
+  configs.push_back(ep({.shape = kOdd, .split_rows = true}, 3, Spread::ring_ag_rs));
+  configs.push_back(ep({.shape = kOdd, .num_waves = 3}, 3, Spread::fused));
   for (RunConfig config : configs) {
     for (const Impl impl : {Impl::baseline, Impl::fused_w13, Impl::preweight, Impl::fast}) {
       for (const Remat remat : {Remat::none, Remat::expert_mlp, Remat::combine}) {
@@ -285,9 +280,8 @@ TEST_F(RunTest, AStepMakesAllOfItsWorkSpaceAnew) {
           run_->poison();
           EXPECT_NE(run_->result_hashes(), results);
           run_->step({});
-          EXPECT_EQ(run_->result_hashes(), results)
-              << name_of(config.mode) << " " << name_of(config.path) << " " << name_of(impl) << " "
-              << name_of(remat) << " " << name_of(backend);
+          EXPECT_EQ(run_->result_hashes(), results) << name_of(config.spread) << " " << name_of(impl) << " "
+                                                    << name_of(remat) << " " << name_of(backend);
         }
       }
     }
@@ -297,16 +291,16 @@ TEST_F(RunTest, AStepMakesAllOfItsWorkSpaceAnew) {
 // The order of the sums is fixed, whatever arrives first.
 TEST_F(RunTest, SameBitsInTenSteps) {
   std::vector<RunConfig> configs = {dp({.shape = kOdd}, 3)};
-  for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 3, path));
-  configs.push_back(ep({.shape = kOdd, .split_rows = true}, 3, EpPath::ring_ag_rs));
-  configs.push_back(ep({.shape = kOdd, .num_waves = 3}, 3, EpPath::fused));
+  for (Spread path : kEpPaths) configs.push_back(ep({.shape = kOdd}, 3, path));
+  configs.push_back(ep({.shape = kOdd, .split_rows = true}, 3, Spread::ring_ag_rs));
+  configs.push_back(ep({.shape = kOdd, .num_waves = 3}, 3, Spread::fused));
   for (const RunConfig& config : configs) {
     run_ = factory_.make(config);
     run_->step({});
     const auto results = run_->result_hashes();
     for (int i = 0; i < 9; ++i) {
       run_->step({});
-      ASSERT_EQ(run_->result_hashes(), results) << name_of(config.mode) << " " << name_of(config.path);
+      ASSERT_EQ(run_->result_hashes(), results) << name_of(config.spread);
     }
   }
 }
@@ -319,7 +313,7 @@ TEST_F(RunTest, SplitRowsChangeNoBit) {
     for (const CapacityPolicy policy : {CapacityPolicy::none, CapacityPolicy::drop, CapacityPolicy::pad}) {
       for (const Impl impl : {Impl::fused_w13, Impl::fused_w13_preweight, Impl::baseline}) {
         for (const int devices : {1, 2, 3, 9}) {
-          RunConfig config = ep({.shape = shape, .threads_per_device = 2}, devices, EpPath::ring_ag_rs);
+          RunConfig config = ep({.shape = shape, .threads_per_device = 2}, devices, Spread::ring_ag_rs);
           config.block.impl = impl;
           config.block.capacity = {policy, policy == CapacityPolicy::none ? 0 : 0.75};
           const std::string what =
@@ -346,7 +340,7 @@ TEST_F(RunTest, WavesChangeNoBit) {
     for (const CapacityPolicy policy : {CapacityPolicy::none, CapacityPolicy::drop, CapacityPolicy::pad}) {
       for (const Impl impl : {Impl::fused_w13, Impl::fused_w13_preweight}) {
         for (const int devices : {1, 3, 9}) {
-          RunConfig config = ep({.shape = shape, .threads_per_device = 2}, devices, EpPath::fused);
+          RunConfig config = ep({.shape = shape, .threads_per_device = 2}, devices, Spread::fused);
           config.block.impl = impl;
           config.block.remat = impl == Impl::fused_w13 ? Remat::none : Remat::combine;
           config.block.capacity = {policy, policy == CapacityPolicy::none ? 0 : 0.75};
@@ -378,7 +372,7 @@ TEST_F(RunTest, WavesWithNothingToDo) {
       }
       routing.weight.assign(routing.expert.size(), 0.5f);
       for (const int devices : {2, 3}) {
-        RunConfig config = ep({.shape = shape}, devices, EpPath::fused);
+        RunConfig config = ep({.shape = shape}, devices, Spread::fused);
         run_ = factory_.make(config, routing);
         run_->step({});
         const uint64_t hash = all_results_hash();
@@ -408,9 +402,9 @@ TEST_F(RunTest, RematLowersPredictedMemory) {
 
 // Where devices share an address space no row of x or dy is copied on the path that reads them in place.
 TEST_F(RunTest, RowsReadInPlaceTakeNoMemory) {
-  const RunConfig sent = ep({.shape = {4096, 512, 256, 8, 4, 0, DType::bf16}}, 2, EpPath::ragged_a2a);
+  const RunConfig sent = ep({.shape = {4096, 512, 256, 8, 4, 0, DType::bf16}}, 2, Spread::ragged_a2a);
   RunConfig read = sent;
-  read.path = EpPath::fused;
+  read.spread = Spread::fused;
   const auto bytes = [](const RunConfig& config, int num_processes) {
     double total = 0;
     for (const MemoryPart& part : predict_memory({config}, num_processes)) total += part.bytes;
@@ -430,7 +424,7 @@ TEST_F(RunTest, RoutesInTheStep) {
     expect_right(config, "none");
     for (const int devices : {2, 3}) {
       expect_right(dp(config, devices), "dp");
-      for (const EpPath path : kShardingPaths) expect_right(ep(config, devices, path), name_of(path));
+      for (const Spread path : kShardingPaths) expect_right(ep(config, devices, path), name_of(path));
     }
     double largest = 0;
     for (int64_t t = 0; t < kOdd.tokens; ++t) {
@@ -446,7 +440,7 @@ TEST_F(RunTest, RoutesInTheStep) {
 TEST_F(RunTest, RefusesARouterInTheStepWhereItCannotBe) {
   RunConfig config{.shape = kOdd};
   config.block.route_in_step = true;
-  EXPECT_THROW(factory_.make(ep(config, 2, EpPath::compact_psum)), InputError);
+  EXPECT_THROW(factory_.make(ep(config, 2, Spread::compact_psum)), InputError);
   config.block.router_grad = true;
   EXPECT_THROW(factory_.make(config), InputError);
 }

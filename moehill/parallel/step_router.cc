@@ -13,7 +13,7 @@ void refuse_route_in_step(const RunConfig& config) {
   if (!block.route_in_step) return;
   const std::string what = "the router in the step";
   if (config.num_devices > 1 && !shards_tokens(config)) {
-    throw input_error(what, name_of(config.path), "a path that shards the tokens",
+    throw input_error(what, name_of(config.spread), "a path that shards the tokens",
                       "choose another --ep-path");
   }
   if (block.prequeue) {

@@ -14,10 +14,8 @@ constexpr int64_t kChoices = 3 * (4 + 4);           // expert ids and gate value
 
 class TrafficTest : public testing::TestWithParam<int> {
  protected:
-  std::vector<Traffic> traffic(ParallelMode mode, EpPath path, Pass pass, int64_t shared_dim = 0,
-                               int num_waves = 0) {
-    RunConfig config{
-        .shape = kShape, .mode = mode, .path = path, .num_waves = num_waves, .num_devices = num_devices()};
+  std::vector<Traffic> traffic(Spread spread, Pass pass, int64_t shared_dim = 0, int num_waves = 0) {
+    RunConfig config{.shape = kShape, .spread = spread, .num_waves = num_waves, .num_devices = num_devices()};
     config.shape.shared_dim = shared_dim;
     config.block.pass = pass;
     run_ = factory_.make(config);
@@ -29,7 +27,6 @@ class TrafficTest : public testing::TestWithParam<int> {
     EXPECT_EQ(moved, sent);
     return run_->traffic();
   }
-  std::vector<Traffic> ep(EpPath path, Pass pass) { return traffic(ParallelMode::ep, path, pass); }
 
   int num_devices() const { return GetParam(); }
   int64_t others() const { return num_devices() - 1; }
@@ -69,7 +66,7 @@ void expect_bytes(const Traffic& traffic, int64_t sent, int64_t received, int ra
 // A rank's slice of a sum is cut at cache lines, so the total is what the formula gives: 2 (P-1)/P T rows a
 // device, of which the first half are f32 partial sums.
 TEST_P(TrafficTest, PsumIsAnAllReduce) {
-  const std::vector<Traffic> forward = ep(EpPath::compact_psum, Pass::forward);
+  const std::vector<Traffic> forward = traffic(Spread::compact_psum, Pass::forward);
   int64_t sent = 0, received = 0;
   for (const Traffic& t : forward) {
     sent += static_cast<int64_t>(t.sent_bytes);
@@ -80,8 +77,8 @@ TEST_P(TrafficTest, PsumIsAnAllReduce) {
 }
 
 TEST_P(TrafficTest, RingIsAnAllGatherAndAReduceScatter) {
-  const std::vector<Traffic> forward = ep(EpPath::ring_ag_rs, Pass::forward);
-  const std::vector<Traffic> both = ep(EpPath::ring_ag_rs, Pass::forward_backward);
+  const std::vector<Traffic> forward = traffic(Spread::ring_ag_rs, Pass::forward);
+  const std::vector<Traffic> both = traffic(Spread::ring_ag_rs, Pass::forward_backward);
   const int64_t dp = 3 * 4;  // bytes of a token's gradients of the gate values
   for (int r = 0; r < num_devices(); ++r) {
     const int64_t mine = own(r), rest = kShape.tokens - mine;
@@ -96,8 +93,8 @@ TEST_P(TrafficTest, RingIsAnAllGatherAndAReduceScatter) {
 }
 
 TEST_P(TrafficTest, FusedReadsWhatRaggedMovesAndNamesEachToken) {
-  const std::vector<Traffic> ragged = ep(EpPath::ragged_a2a, Pass::forward_backward);
-  const std::vector<Traffic> fused = ep(EpPath::fused, Pass::forward_backward);
+  const std::vector<Traffic> ragged = traffic(Spread::ragged_a2a, Pass::forward_backward);
+  const std::vector<Traffic> fused = traffic(Spread::fused, Pass::forward_backward);
   for (int r = 0; r < num_devices(); ++r) {
     const Traffic& t = ragged[static_cast<size_t>(r)];
     expect_bytes(fused[static_cast<size_t>(r)], static_cast<int64_t>(t.sent_bytes) + 4 * pairs_sent(r),
@@ -108,10 +105,10 @@ TEST_P(TrafficTest, FusedReadsWhatRaggedMovesAndNamesEachToken) {
 // A row goes once, with the first wave that needs it, and its sum returns once.
 TEST_P(TrafficTest, WavesMoveNoByteMore) {
   for (const Pass pass : {Pass::forward, Pass::forward_backward}) {
-    const std::vector<Traffic> in_place = ep(EpPath::fused, pass);
+    const std::vector<Traffic> in_place = traffic(Spread::fused, pass);
     const auto moves = run_->moved_bytes();
     for (const int num_waves : {1, 2, 5}) {
-      const std::vector<Traffic> waves = traffic(ParallelMode::ep, EpPath::fused, pass, 0, num_waves);
+      const std::vector<Traffic> waves = traffic(Spread::fused, pass, 0, num_waves);
       EXPECT_EQ(run_->moved_bytes(), moves);
       for (int r = 0; r < num_devices(); ++r) {
         const Traffic& t = in_place[static_cast<size_t>(r)];
@@ -123,8 +120,8 @@ TEST_P(TrafficTest, WavesMoveNoByteMore) {
 }
 
 TEST_P(TrafficTest, RaggedMovesATokenOnceADevice) {
-  const std::vector<Traffic> forward = ep(EpPath::ragged_a2a, Pass::forward);
-  const std::vector<Traffic> both = ep(EpPath::ragged_a2a, Pass::forward_backward);
+  const std::vector<Traffic> forward = traffic(Spread::ragged_a2a, Pass::forward);
+  const std::vector<Traffic> both = traffic(Spread::ragged_a2a, Pass::forward_backward);
   for (int r = 0; r < num_devices(); ++r) {
     const int64_t out = pairs_sent(r), in = pairs_received(r), counts = others() * num_devices() * 8;
     const int64_t sent = out * (kRow + kChoices) + in * kRow + counts;
@@ -139,12 +136,12 @@ TEST_P(TrafficTest, RaggedMovesATokenOnceADevice) {
 // Nothing forward; backward every weight gradient, panels padded to 16 columns and to pairs of rows, gate-up
 // to pairs of 8.
 TEST_P(TrafficTest, DataParallelReducesAllGradients) {
-  for (const Traffic& t : traffic(ParallelMode::dp, {}, Pass::forward)) {
+  for (const Traffic& t : traffic(Spread::dp, Pass::forward)) {
     EXPECT_EQ(t.sent_bytes, 0u);
     EXPECT_EQ(t.received_bytes, 0u);
   }
   int64_t sent = 0;
-  for (const Traffic& t : traffic(ParallelMode::dp, {}, Pass::forward_backward))
+  for (const Traffic& t : traffic(Spread::dp, Pass::forward_backward))
     sent += static_cast<int64_t>(t.sent_bytes);
   const int64_t elements = 7 * (46 * 64 + 28 * 48);  // 27 + 27 columns in 4 panels, 45 columns in 3
   EXPECT_EQ(sent, others() * elements * (2 + 2));
@@ -153,8 +150,7 @@ TEST_P(TrafficTest, DataParallelReducesAllGradients) {
 TEST_P(TrafficTest, SharedGradientsAreReducedOnce) {
   const auto total = [&](int64_t shared_dim) {
     int64_t sent = 0;
-    for (const Traffic& t :
-         traffic(ParallelMode::ep, EpPath::ragged_a2a, Pass::forward_backward, shared_dim)) {
+    for (const Traffic& t : traffic(Spread::ragged_a2a, Pass::forward_backward, shared_dim)) {
       sent += static_cast<int64_t>(t.sent_bytes);
     }
     return sent;

@@ -6,7 +6,6 @@
 
 namespace moehill {
 
-Spread spread_of(const RunConfig& config);
 WorkProblem work_problem(const RunConfig& config);
 
 }  // namespace moehill

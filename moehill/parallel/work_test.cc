@@ -4,8 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "moehill/model/stage_list.h"
-#include "moehill/moe/stages.h"
+#include "moehill/block/stages.h"
 #include "moehill/parallel/work_problem.h"
 
 namespace moehill {
@@ -40,9 +39,9 @@ class WorkTest : public testing::TestWithParam<int> {
  protected:
   void expect_equal(RunConfig config, const Variant& variant) {
     variant.apply(config);
-    const bool psum = !shards_tokens(config) && config.mode == ParallelMode::ep;
+    const bool psum = !shards_tokens(config) && is_ep(config.spread);
     if (config.shared_placement == SharedPlacement::replicated && !psum) return;
-    SCOPED_TRACE(std::string(name_of(config.mode)) + " " + name_of(config.path) + " " + variant.name);
+    SCOPED_TRACE(std::string(name_of(config.spread)) + " " + variant.name);
     const auto run = factory_.make(config);
     run->step({});
     run->collect();
@@ -66,25 +65,16 @@ TEST_P(WorkTest, BytesAndFlopsAreThoseOfTheRun) {
     RunConfig config{.shape = {37, 45, 27, 7, 3, 0, DType::bf16}};
     if (GetParam() == 1) expect_equal(config, variant);
     config.num_devices = GetParam();
-    config.mode = ParallelMode::dp;
+    config.spread = Spread::dp;
     expect_equal(config, variant);
-    config.mode = ParallelMode::ep;
-    for (const EpPath path : {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs,
-                              EpPath::ragged_a2a, EpPath::fused}) {
-      config.path = path;
+    for (const Spread path : kEpPaths) {
+      config.spread = path;
       expect_equal(config, variant);
     }
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, WorkTest, testing::Values(1, 2, 3, 9));
-
-TEST(Work, StageNamesAreThoseOfTheBlock) {
-  ASSERT_EQ(kStageNames.size(), static_cast<size_t>(kNumStages));
-  for (int i = 0; i < kNumStages; ++i)
-    EXPECT_STREQ(kStageNames[static_cast<size_t>(i)], name_of(static_cast<Stage>(i)));
-  EXPECT_EQ(kFirstBackwardStageName, static_cast<size_t>(kFirstBackwardStage));
-}
 
 TEST(Work, PairsAndLoadsOfASmallRouting) {
   // Four tokens on two devices, four experts of which device 0 has 0 and 1.

@@ -110,11 +110,11 @@ std::vector<ScoredRun> scored_runs(const BenchOptions& options, const CommandRes
   std::vector<ScoredRun> runs;
   for (const PointResult& point : command.points) {
     const RunConfig& config = point.point.config;
-    if (config.mode != ParallelMode::ep || config.num_devices == 1 || !point.prediction || !point.timed() ||
+    if (!is_ep(config.spread) || config.num_devices == 1 || !point.prediction || !point.timed() ||
         point.check.status == "failed")
       continue;
     runs.push_back({command.time_utc, command.environment.build, command.environment.topology.cpu_model,
-                    problem_of(options, point.point), name_of(config.path), !options.ep_path,
+                    problem_of(options, point.point), name_of(config.spread), !options.ep_path,
                     static_cast<int>(candidate_paths(config).size()), point.prediction->time_s,
                     median_of(point.samples)});
   }

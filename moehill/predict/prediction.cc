@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "moehill/parallel/work_problem.h"
-#include "moehill/routing/topk.h"
 
 namespace moehill {
 namespace {
@@ -36,11 +35,6 @@ ProbedHardware probed_hardware(const Environment& environment, const std::string
   return {probe->hardware, stale.empty() ? "" : "the probe is stale: " + stale};
 }
 
-Routing routing_of(const MoeShape& shape, const DistributionOptions& distribution, uint32_t seed) {
-  return route_topk(make_logits(distribution, shape.tokens, shape.experts, shape.topk, seed), shape.tokens,
-                    shape.experts, shape.topk);
-}
-
 std::string unpredictable(const RunConfig& config) {
   if (config.block.backend != Backend::gmm) return "the probe has no speeds of the backend ragged_dot";
   if (config.block.prequeue) return "the model has no prequeued rows";
@@ -57,19 +51,18 @@ Prediction predict_run(const RunConfig& config, const Routing& routing, const Ha
   return predict(problem, counts, hardware, config.threads_per_device);
 }
 
-std::vector<EpPath> candidate_paths(const RunConfig& config) {
-  std::vector<EpPath> paths = {EpPath::compact_psum, EpPath::dense_masked};
+std::vector<Spread> candidate_paths(const RunConfig& config) {
+  std::vector<Spread> paths = {Spread::compact_psum, Spread::dense_masked};
   if (config.shared_placement == SharedPlacement::replicated) return paths;  // the others have no such form
-  paths.insert(paths.end(), {EpPath::ring_ag_rs, EpPath::ragged_a2a, EpPath::fused});
+  paths.insert(paths.end(), {Spread::ring_ag_rs, Spread::ragged_a2a, Spread::fused});
   return paths;
 }
 
 std::vector<RankedPath> rank_paths(RunConfig config, const Routing& routing, const Hardware& hardware,
                                    DeviceMemory memory) {
-  config.mode = ParallelMode::ep;
   std::vector<RankedPath> ranked;
-  for (const EpPath path : candidate_paths(config)) {
-    config.path = path;
+  for (const Spread path : candidate_paths(config)) {
+    config.spread = path;
     ranked.push_back({path, predict_run(config, routing, hardware, memory)});
   }
   std::stable_sort(ranked.begin(), ranked.end(), [](const RankedPath& a, const RankedPath& b) {
@@ -85,10 +78,10 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
   const ProbedHardware probed = probed_hardware(environment);
   const bool choose = !options.ep_path.has_value();
   const DeviceMemory memory = options.mesh == "mpi" ? DeviceMemory::apart : DeviceMemory::shared;
-  const auto is_ep = [](const Point& point) { return point.config.mode == ParallelMode::ep; };
+  const auto has_path = [](const Point& point) { return is_ep(point.config.spread); };
   if (!probed.hardware || environment.num_nodes > 1) {
     const std::string why = probed.hardware ? "the probe knows one node alone" : probed.note;
-    if (choose && std::any_of(points.begin(), points.end(), is_ep))
+    if (choose && std::any_of(points.begin(), points.end(), has_path))
       result.text = "--ep-path auto: compact_psum, since " + why + "\n";
     return result;
   }
@@ -96,13 +89,13 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
     Point& point = points[i];
     const std::string why = unpredictable(point.config);
     if (!why.empty()) {
-      if (choose && is_ep(point)) result.text += "--ep-path auto: compact_psum, since " + why + "\n";
+      if (choose && has_path(point)) result.text += "--ep-path auto: compact_psum, since " + why + "\n";
       continue;
     }
     const Routing routing = routing_of(point.config.shape, point.distribution, options.seed);
-    if (choose && is_ep(point)) {
+    if (choose && has_path(point)) {
       const std::vector<RankedPath> ranked = rank_paths(point.config, routing, *probed.hardware, memory);
-      point.config.path = ranked.front().path;
+      point.config.spread = ranked.front().path;
       result.text += choice_line(point.label, ranked);
     }
     result.points[i] = predict_run(point.config, routing, *probed.hardware, memory);

@@ -20,9 +20,6 @@ struct ProbedHardware {
 ProbedHardware probed_hardware(const Environment& environment,
                                const std::string& file = default_probe_file());
 
-// The routing that runs of this shape see.
-Routing routing_of(const MoeShape& shape, const DistributionOptions& distribution, uint32_t seed);
-
 // Why the model has nothing to say of a run; empty: it has.
 std::string unpredictable(const RunConfig& config);
 // `memory`: whether the devices of a node are threads of one process, which `fused` makes use of, or
@@ -32,11 +29,11 @@ Prediction predict_run(const RunConfig& config, const Routing& routing, const Ha
                        DeviceMemory memory = DeviceMemory::shared);
 
 // The paths of expert parallelism that this configuration allows.
-std::vector<EpPath> candidate_paths(const RunConfig& config);
+std::vector<Spread> candidate_paths(const RunConfig& config);
 
 // The same with their predictions, the best first.
 struct RankedPath {
-  EpPath path;
+  Spread path;
   Prediction prediction;
 };
 std::vector<RankedPath> rank_paths(RunConfig config, const Routing& routing, const Hardware& hardware,

@@ -83,11 +83,11 @@ TEST(ProbedHardware, OfAnotherBuildIsUsedWithANoteAndOfAnotherMachineIsNot) {
 
 TEST(RankPaths, MaskedRowsAreLastAndTheOrderIsByTime) {
   const RunConfig config{
-      .shape = {512, 256, 128, 16, 2, 0, DType::bf16}, .mode = ParallelMode::ep, .num_devices = 4};
+      .shape = {512, 256, 128, 16, 2, 0, DType::bf16}, .spread = Spread::compact_psum, .num_devices = 4};
   const Routing routing = routing_of(config.shape, {}, 0);
   const std::vector<RankedPath> ranked = rank_paths(config, routing, load_hardware("epyc-cluster"));
   ASSERT_EQ(ranked.size(), 5u);
-  EXPECT_EQ(ranked.back().path, EpPath::dense_masked);
+  EXPECT_EQ(ranked.back().path, Spread::dense_masked);
   for (size_t i = 1; i < ranked.size(); ++i)
     EXPECT_LE(ranked[i - 1].prediction.time_s, ranked[i].prediction.time_s);
 }

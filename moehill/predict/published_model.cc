@@ -102,7 +102,7 @@ class PublishedStep {
     // The original's expert parallelism packs on the host before the clock, and has the shared expert
     // everywhere.
     p.prequeue = row_.parallel_mode == "ep";
-    p.shared_replicated = p.spread == Spread::compact_psum || p.spread == Spread::dense_masked;
+    p.shared_replicated = is_psum(p.spread);
     return p;
   }
 
@@ -112,7 +112,7 @@ class PublishedStep {
     for (const StagePrediction& stage : predict(problem(), counts, h_, 1).stages) {
       s.products += stage.gemm_s;
       s.rows += stage.overhead_s + stage.wait_s;
-      const bool is_sum = sums && (stage.stage == "reduce" || stage.stage == "reduce_grad");
+      const bool is_sum = sums && (stage.stage == Stage::reduce || stage.stage == Stage::reduce_grad);
       if (!is_sum) s.rows += stage.rows_s;
     }
     if (sums) s.links = sum_seconds();
@@ -169,7 +169,7 @@ class PublishedStep {
              (assignments + tokens) * row_bytes / rate(h_.rows.combine);
     double remote = 0;
     for (int to = 1; to < chips_; ++to) remote += static_cast<double>(counts.pair_rows(0, to));
-    s.links = link_seconds(h_, LinkOp::all_to_all, 2 * remote * row_bytes, chips_);
+    s.links = link_seconds(h_, Collective::all_to_all, 2 * remote * row_bytes, chips_);
     if (with_defects_) s.copied = 2 * 2.0 / 3.0 * local_weights / h_.memory_bytes_per_s;
     return s;
   }

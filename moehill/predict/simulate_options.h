@@ -4,22 +4,21 @@
 #include <cstdint>
 #include <string>
 
-#include "moehill/model/work.h"
-#include "moehill/moe/options.h"
-#include "moehill/moe/shape.h"
+#include "moehill/block/shape.h"
+#include "moehill/block/spread.h"
 #include "moehill/routing/distribution_options.h"
 
 namespace moehill {
 
 enum class Scaling { none, weak, strong };
+constexpr auto words(Scaling) { return std::array{"none", "weak", "strong"}; }
 
 struct SimulateOptions {
   std::string hardware = "epyc-cluster";
   int64_t devices = 64;
   std::string preset;
-  int64_t tokens = 0, tokens_per_device = 1024;  // tokens 0: devices times tokens_per_device
-  int64_t hidden = 2048, mlp_dim = 1408, experts = 60, topk = 4, shared_dim = 5632;
-  DType dtype = DType::bf16;
+  MoeShape shape{0, 2048, 1408, 60, 4, 5632};  // tokens 0: devices times tokens_per_device
+  int64_t tokens_per_device = 1024;
   Pass pass = Pass::forward_backward;
   DistributionOptions distribution;
   Spread path = Spread::ragged_a2a;
@@ -32,7 +31,7 @@ struct SimulateOptions {
   std::string record;    // of runs that are simulated
 
   int64_t tokens_at(int64_t num_devices) const {
-    if (tokens > 0) return tokens;
+    if (shape.tokens > 0) return shape.tokens;
     return tokens_per_device * (scaling == Scaling::weak ? num_devices : devices);
   }
 };

@@ -4,7 +4,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/machine/topology.h"
-#include "moehill/parallel/route_waves.h"
+#include "moehill/parallel/work_problem.h"
 #include "moehill/routing/route_tokens.h"
 #include "moehill/simulation/program_builder.h"
 
@@ -20,21 +20,10 @@ Routing first_tokens(const Routing& routing, int64_t num_tokens) {
 }
 
 WorkProblem problem_of(const SimulateOptions& o, Spread path, int64_t tokens, int num_devices) {
-  WorkProblem problem;
-  problem.hidden = o.hidden;
-  problem.mlp_dim = o.mlp_dim;
-  problem.shared_dim = o.shared_dim;
-  problem.dtype = o.dtype;
-  problem.spread = path;
-  problem.backward = o.pass == Pass::forward_backward;
-  if (path == Spread::fused) {
-    const MoeShape shape{
-        tokens,       o.hidden, o.mlp_dim, static_cast<int>(o.experts), static_cast<int>(o.topk),
-        o.shared_dim, o.dtype};
-    problem.num_waves = default_waves(
-        {.shape = shape, .mode = ParallelMode::ep, .path = EpPath::fused, .num_devices = num_devices});
-  }
-  return problem;
+  RunConfig config{.shape = o.shape, .spread = path, .num_devices = num_devices};
+  config.shape.tokens = tokens;
+  config.block.pass = o.pass;
+  return work_problem(config);
 }
 
 void describe_routing(const SimulateOptions& o, const Routing& routing, int num_devices,
@@ -58,8 +47,8 @@ Routing RoutingSource::route(int64_t num_tokens, int64_t most_tokens, int num_de
   if (!by_devices && most_.num_tokens >= num_tokens) return first_tokens(most_, num_tokens);
   ThreadTeam team(std::max(1, detect_topology().num_cores));
   const auto make = [&](int64_t count) {
-    return route_tokens(distribution, count, static_cast<int>(options_.experts),
-                        static_cast<int>(options_.topk), options_.seed, team);
+    return route_tokens(distribution, count, options_.shape.experts, options_.shape.topk, options_.seed,
+                        team);
   };
   if (by_devices) return make(num_tokens);
   most_ = make(std::max(num_tokens, most_tokens));
@@ -72,7 +61,7 @@ SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hard
   step.path = num_devices == 1 ? Spread::none : path;
   step.num_devices = num_devices;
   step.tokens = routing.num_tokens;
-  step.cluster = make_cluster(hardware, num_devices, options.dtype);
+  step.cluster = make_cluster(hardware, num_devices, options.shape.dtype);
   describe_routing(options, routing, num_devices, &step);
   const PlanCounts counts = count_plan(routing, Capacity{}, num_devices);
   const WorkProblem problem = problem_of(options, step.path, step.tokens, num_devices);
@@ -81,10 +70,9 @@ SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hard
     const double weights = work.weight_bytes * (problem.backward ? 2 : 1);  // and their gradients
     step.memory_bytes = std::max(step.memory_bytes, weights + work.activation_bytes);
   }
-  const double per_token = 6.0 * static_cast<double>(options.hidden) *
-                           (static_cast<double>(options.topk) * static_cast<double>(options.mlp_dim) +
-                            static_cast<double>(options.shared_dim));
-  step.flops = static_cast<double>(step.tokens) * per_token * (problem.backward ? 3 : 1);
+  MoeShape shape = options.shape;
+  shape.tokens = step.tokens;
+  step.flops = model_flops(shape, options.pass, shape.assignments());
   step.program = build_program(problem, counts, hardware);
   step.simulation =
       simulate(step.cluster, step.program, {.exact_devices = static_cast<int>(options.exact_devices)});

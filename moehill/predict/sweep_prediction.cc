@@ -48,7 +48,7 @@ std::string RunPredictor::source() const {
 double RunPredictor::step_seconds(const BenchOptions& options, const Point& point) {
   if (!probed_.hardware || !unpredictable(point.config).empty()) return estimate_step_seconds(point, speed_);
   const Routing& routed = routing(point, options.seed);
-  if (point.config.mode == ParallelMode::ep && !options.ep_path)
+  if (is_ep(point.config.spread) && !options.ep_path)
     return rank_paths(point.config, routed, *probed_.hardware).front().prediction.time_s;
   return predict_run(point.config, routed, *probed_.hardware).time_s;
 }

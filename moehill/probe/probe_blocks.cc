@@ -54,7 +54,7 @@ std::vector<RunConfig> layouts_of(const MoeShape& shape, int cores, bool every_l
   config.threads_per_device = cores;
   std::vector<RunConfig> layouts = {config};
   if (!every_layout || cores == 1 || shape.experts < cores) return layouts;
-  config.mode = ParallelMode::ep;
+  config.spread = Spread::compact_psum;
   config.num_devices = cores;
   config.threads_per_device = 1;
   layouts.push_back(config);
@@ -134,7 +134,7 @@ TimedBlock time_block(const MoeShape& shape, const Cores& cores) {
 
 const StageWork& work_of(const DeviceWork& device, Stage stage) {
   for (const StageWork& work : device.stages) {
-    if (work.stage == name_of(stage)) return work;
+    if (work.stage == stage) return work;
   }
   MOEHILL_CHECK(false, "no stage {}", name_of(stage));
 }
@@ -222,7 +222,7 @@ void add_fixed_costs(const Cores& cores, Hardware& h) {
   const double first_s = seconds_of(timed, Stage::plan);
   double num_stages = 0;
   for (const StageWork& stage : timed.work.front().stages) {
-    if (stage.stage != name_of(Stage::plan))
+    if (stage.stage != Stage::plan)
       num_stages += static_cast<double>(std::max<size_t>(1, stage.gemms.size()));
   }
   h.stage_s = (timed.step_s - first_s) / num_stages;

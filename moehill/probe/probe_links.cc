@@ -32,7 +32,7 @@ double barrier_seconds(Mesh& mesh, CoreWatch& watch) {
 void keep_best(const std::vector<CollectiveResult>& results, int devices,
                std::vector<CollectiveCurve>& curves) {
   for (const CollectiveResult& result : results) {
-    const std::string op = name_of(result.collective);
+    const Collective op = result.collective;
     auto curve = std::find_if(curves.begin(), curves.end(), [&](const CollectiveCurve& c) {
       return c.op == op && c.devices == devices && c.dtype == result.dtype;
     });
@@ -70,7 +70,7 @@ std::vector<MeshOptions> collective_options(int64_t max_bytes, const Topology& t
   return {f32, bf16};
 }
 
-const CollectiveCurve* find_curve(const std::vector<CollectiveCurve>& curves, const std::string& op) {
+const CollectiveCurve* find_curve(const std::vector<CollectiveCurve>& curves, Collective op) {
   const auto found = std::find_if(curves.begin(), curves.end(),
                                   [&](const CollectiveCurve& curve) { return curve.op == op; });
   return found == curves.end() ? nullptr : &*found;
@@ -102,13 +102,13 @@ void measure_thread_links(const Topology& topology, int64_t max_bytes, CoreWatch
 void use_thread_links(int num_cores, Hardware& h) {
   h.topology.devices_per_node = num_cores;
   const CollectiveCurve* curve =
-      find_curve(h.collectives, "all_to_all");  // none: one core, nobody to talk to
+      find_curve(h.collectives, Collective::all_to_all);  // none: one core, nobody to talk to
   h.topology.levels = {curve == nullptr ? LinkLevel{"shared memory", 1e-6, h.memory_bytes_per_s / 2}
                                         : level_of("shared memory", *curve)};
 }
 
 LinkLevel JobLinks::network() const {
-  const CollectiveCurve* curve = find_curve(collectives, "all_to_all");
+  const CollectiveCurve* curve = find_curve(collectives, Collective::all_to_all);
   MOEHILL_CHECK(curve != nullptr, "a job of {} without links", num_processes);
   // A curve's bytes are what one device sends to all others; those of a node send to the other nodes' alike.
   const double others = num_processes - 1, away = num_processes - devices_per_node();

@@ -19,7 +19,7 @@ InstructionPeak peak_of(const char* instruction, const std::vector<double>& samp
 }  // namespace
 
 PointThreads threads_of(const RunConfig& config, const Job& job) {
-  const bool alone = config.mode == ParallelMode::none;
+  const bool alone = config.spread == Spread::none;
   const bool one_device = job.session() != nullptr || alone;
   return {one_device ? config.threads_per_device : config.num_devices * config.threads_per_device,
           alone && job.num_processes() > 1};

@@ -6,8 +6,6 @@
 namespace moehill {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 Json number_if(bool exists, double value) { return exists ? number(value) : Json(nullptr); }
 // ci_lo, ci_hi and their coverage; null without an interval.
@@ -18,66 +16,16 @@ void add_interval(Json& json, const std::optional<Interval>& interval) {
 }
 Json hex(uint64_t value) { return fmt::format("{:016x}", value); }
 
-void add_shape(Json& json, const BenchOptions& o, const MoeShape& s) {
-  json["preset"] = o.preset.empty() ? Json(nullptr) : Json(o.preset);
-  json["tokens"] = s.tokens;
-  json["hidden"] = s.hidden;
-  json["mlp_dim"] = s.mlp_dim;
-  json["experts"] = s.experts;
-  json["topk"] = s.topk;
-  json["shared_expert_dim"] = s.shared_dim;
-  json["dtype"] = dtype_name(s.dtype);
-}
-
-void add_block(Json& json, const BlockOptions& b) {
-  json["shared_fused"] = b.shared_fused;
-  json["bench_pass"] = name_of(b.pass);
-  json["backend"] = name_of(b.backend);
-  json["impl"] = name_of(b.impl);
-  json["routing_pack_strategy"] = name_of(b.pack);
-  json["queue_mode"] = b.prequeue ? "prequeue" : "full";
-  json["remat_mode"] = name_of(b.remat);
-  json["capacity_factor"] = b.capacity.factor;
-  json["capacity_policy"] = name_of(b.capacity.policy);
-  json["router_grad"] = b.router_grad;
-  json["route_in_step"] = b.route_in_step;
-  json["renormalize_topk"] = b.renormalize_topk;
-  json["expert_by_expert"] = b.expert_by_expert;
-  json["blocks"] = b.backend == Backend::gmm ? Json(to_string(b.blocks)) : Json(nullptr);
-}
-
 }  // namespace
 
 Json config_json(const BenchOptions& o, const Point& point) {
-  const RunConfig& config = point.config;
-  const bool ep = config.mode == ParallelMode::ep;
   Json json;
-  add_shape(json, o, config.shape);
-  add_block(json, config.block);
-  const bool runs = point.distribution.kind == Distribution::runs;
-  const bool counts_devices = point.distribution.kind == Distribution::hot_device ||
-                              point.distribution.kind == Distribution::balanced;
-  json["distribution"] = to_string(point.distribution);
-  json["run_alpha"] = number_if(runs, point.distribution.run_alpha);
-  json["run_noise_scale"] = number_if(runs, point.distribution.run_noise_scale);
-  json["distribution_devices"] = counts_devices ? Json(point.distribution.devices) : Json(nullptr);
-  json["parallel_mode"] = name_of(config.mode);
-  json["ep_path"] = ep ? Json(name_of(config.path)) : Json(nullptr);
-  json["shared_placement"] = ep && !shards_tokens(config) && config.shape.shared_dim > 0
-                                 ? Json(name_of(config.shared_placement))
-                                 : Json(nullptr);
-  json["ring_split"] =
-      ep && config.path == EpPath::ring_ag_rs ? Json(config.split_rows ? "on" : "off") : Json(nullptr);
-  json["devices"] = config.num_devices;
-  json["threads_per_device"] = config.threads_per_device;
-  json["mesh"] = o.mesh;
-  json["stage_timing"] = o.stage_timing;
-  json["iters"] = o.schedule.iters;
-  json["warmup"] = o.schedule.warmup;
-  json["min_time"] = o.schedule.min_time;
-  json["ci_target"] = o.schedule.ci_target;
-  json["seed"] = o.seed;
-  json["check"] = name_of(o.check);
+  json["preset"] = o.preset.empty() ? Json(nullptr) : Json(o.preset);
+  write_fields(json, point.config.shape);
+  write_fields(json, point.config.block);
+  write_fields(json, point.distribution);
+  write_fields(json, point.config);
+  write_fields(json, o);
   return json;
 }
 
@@ -289,7 +237,8 @@ namespace {
 Json prediction_json(const PointResult& result, bool process_a_device) {
   if (!result.prediction) return nullptr;
   Json stages = Json::object();
-  for (const StagePrediction& stage : result.prediction->stages) stages[stage.stage] = stage.seconds();
+  for (const StagePrediction& stage : result.prediction->stages)
+    stages[name_of(stage.stage)] = stage.seconds();
   double memory = 0;
   const RunConfig& config = result.point.config;
   for (const MemoryPart& part : predict_memory({config}, process_a_device ? config.num_devices : 1))

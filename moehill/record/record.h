@@ -1,8 +1,7 @@
 // Records: a point's result as one JSON object of schema `moehill/1`.
 #pragma once
 
-#include <nlohmann/json.hpp>
-
+#include "moehill/base/json_fields.h"
 #include "moehill/measure/results.h"
 
 namespace moehill {

@@ -5,13 +5,13 @@
 
 namespace moehill {
 
-inline PointResult made_up_result(ParallelMode mode, double median) {
+inline PointResult made_up_result(Spread spread, double median) {
   PointResult r;
   r.point.config.shape = {1000, 100, 50, 10, 2, 30, DType::bf16};
-  r.point.config.mode = mode;
-  r.point.config.num_devices = mode == ParallelMode::ep ? 2 : 1;
-  r.point.config.threads_per_device = mode == ParallelMode::ep ? 1 : 2;
-  r.point.label = name_of(mode);
+  r.point.config.spread = spread;
+  r.point.config.num_devices = is_ep(spread) ? 2 : 1;
+  r.point.config.threads_per_device = is_ep(spread) ? 1 : 2;
+  r.point.label = name_of(mode_of(spread));
   r.timed_region = {"plan", "up", "down"};
   r.samples = {0.98 * median, median, 1.01 * median, median, 0.99 * median};
   r.cpu_seconds = {0.95 * median, 0.85 * median};
@@ -27,7 +27,7 @@ inline PointResult made_up_result(ParallelMode mode, double median) {
   r.check.forward_rel_err = 1e-3;
   r.check.grad_rel_err = {{"dw1", 2e-3}, {"dx", 1e-3}};
   r.check.worst_row = "dw1 expert 3 row 17: 2.0e-03";
-  r.plan_hash = mode == ParallelMode::ep ? 7 : 5;
+  r.plan_hash = is_ep(spread) ? 7 : 5;
   r.peaks = {{"fma", 1e11, 9e10}, {"dot", 2e11, 1.8e11}, {2e10, 1.9e10, 2.2e10}};
   return r;
 }
@@ -36,7 +36,7 @@ inline CommandResult made_up_command() {
   CommandResult command;
   command.time_utc = "2026-02-09T13:40:00Z";
   command.stop_reason = "iters";
-  command.points = {made_up_result(ParallelMode::none, 0.1), made_up_result(ParallelMode::ep, 0.2)};
+  command.points = {made_up_result(Spread::none, 0.1), made_up_result(Spread::compact_psum, 0.2)};
   return command;
 }
 

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "moehill/base/fields.h"
+
 namespace moehill {
 
 enum class Distribution { random, runs, zipf, hot_experts, hot_device, balanced };
@@ -20,6 +22,9 @@ struct DistributionOptions {
   int devices = 1;       // hot_device, balanced: the P that the experts are shared by
 
   bool operator==(const DistributionOptions&) const = default;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit);
 };
 
 // "random", "zipf:1.2", "hot-experts:4,0.5": as the command line has it.
@@ -32,5 +37,19 @@ std::vector<DistributionOptions> parse_distributions(const std::string& text);
 // Throws InputError for a parameter out of its range, and for a property that no routing of this E and k can
 // have: hot experts that a token would have to choose twice, or a balance over devices that do not divide E.
 void refuse_impossible(const DistributionOptions& options, int num_experts, int topk);
+
+template <typename Self, typename Visit>
+void DistributionOptions::fields(Self& self, Visit&& visit) {
+  const bool runs = self.kind == Distribution::runs;
+  const bool counts_devices = self.kind == Distribution::hot_device || self.kind == Distribution::balanced;
+  std::string text = to_string(self);
+  visit(Field{"distribution"}, Told{text});
+  if constexpr (!std::is_const_v<Self>) self = parse_distributions(text).front();
+  visit(Field{"run_alpha", "runs: persistence; runs last about 1/(1-alpha) tokens", 0, 0.999999, runs},
+        self.run_alpha);
+  visit(Field{"run_noise_scale", "runs: deviation of the logits below the run's +6", 0, 1e6, runs},
+        self.run_noise_scale);
+  visit(Field{"distribution_devices", "", 1, 1024, counts_devices}, self.devices);
+}
 
 }  // namespace moehill

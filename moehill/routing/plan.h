@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "moehill/base/words.h"
 #include "moehill/machine/thread_team.h"
 
 namespace moehill {
@@ -29,8 +30,12 @@ enum class PackStrategy {
   expert_score_sort,  // by expert, within an expert by falling gate value, ties by assignment
   counting_sort,      // histogram, prefix, scatter; parallel and stable
 };
+constexpr auto words(PackStrategy) {
+  return std::array{"argsort", "tuple_sort", "expert_score_sort", "counting_sort"};
+}
 
 enum class CapacityPolicy { none, drop, pad };
+constexpr auto words(CapacityPolicy) { return std::array{"none", "drop", "pad"}; }
 
 struct Capacity {
   CapacityPolicy policy = CapacityPolicy::none;

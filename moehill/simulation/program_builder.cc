@@ -3,20 +3,17 @@
 
 #include <cmath>
 #include <map>
-#include <string>
-#include <string_view>
 
 #include "moehill/base/error.h"
 #include "moehill/base/partition.h"
 #include "moehill/model/flight.h"
 #include "moehill/model/predict.h"
-#include "moehill/model/stage_list.h"
 
 namespace moehill {
 namespace {
 
-bool is_return(std::string_view stage) { return stage == "reduce" || stage == "reduce_grad"; }
-bool is_dispatch(std::string_view stage) { return stage == "dispatch" || stage == "dispatch_grad"; }
+bool is_return(Stage stage) { return stage == Stage::reduce || stage == Stage::reduce_grad; }
+bool is_dispatch(Stage stage) { return stage == Stage::dispatch || stage == Stage::dispatch_grad; }
 
 class ProgramBuilder {
  public:
@@ -28,16 +25,16 @@ class ProgramBuilder {
   StepProgram make() {
     if (rows_fly(problem_, hardware_.topology, hardware_.is_chip(), num())) {
       in_waves_ = goes_in_waves(problem_) && problem_.num_waves > 1;
-      for (const char* name : kStageNames) in_waves_ ? cover_waves(name) : cover(name);
+      for (const Stage stage : all_values<Stage>()) in_waves_ ? cover_waves(stage) : cover(stage);
     }
-    for (const char* name : kStageNames) add_stage(name);
+    for (const Stage stage : all_values<Stage>()) add_stage(stage);
     return std::move(program_);
   }
 
  private:
   int num() const { return counts_.num_devices; }
 
-  const StageWork* find(int device, std::string_view name) const {
+  const StageWork* find(int device, Stage name) const {
     for (const StageWork& stage : work_[static_cast<size_t>(device)].stages) {
       if (stage.stage == name) return &stage;
     }
@@ -50,7 +47,7 @@ class ProgramBuilder {
   }
 
   // Moves products that run while rows fly from their stage to the flight.
-  void cover(const std::string& flight) {
+  void cover(Stage flight) {
     for (int d = 0; d < num(); ++d) {
       const size_t device = static_cast<size_t>(d);
       if (find(d, flight) == nullptr) continue;
@@ -66,15 +63,15 @@ class ProgramBuilder {
 
   // The same of a pass in waves: step s of waves + 2 has the rows of wave s on the link, the sums of wave s -
   // 2, and the products of wave s - 1 in between.
-  void cover_waves(const std::string& dispatch) {
+  void cover_waves(Stage dispatch) {
     if (!is_dispatch(dispatch)) return;
-    const bool backward = dispatch == "dispatch_grad";
+    const bool backward = dispatch == Stage::dispatch_grad;
     const size_t num_waves = static_cast<size_t>(problem_.num_waves);
     std::vector<std::vector<double>>& steps = wave_work_[dispatch];
     steps.assign(num_waves + 2, std::vector<double>(static_cast<size_t>(num())));
     for (int d = 0; d < num(); ++d) {
       const size_t device = static_cast<size_t>(d);
-      const WavePass pass = wave_pass(backward, work_[device].own_part, [&](const char* name) {
+      const WavePass pass = wave_pass(backward, work_[device].own_part, [&](Stage name) {
         const StageWork* stage = find(d, name);
         if (stage == nullptr) return 0.0;
         return seconds_by_device(moved_, name)[device] = work_at(d, *stage).gemm;
@@ -89,7 +86,7 @@ class ProgramBuilder {
   }
 
   // Bytes of the rows in flight of a stage.
-  ByteMatrix flying_bytes(const std::string& name) const {
+  ByteMatrix flying_bytes(Stage name) const {
     ByteMatrix bytes(num());
     for (int d = 0; d < num(); ++d) {
       const StageWork* stage = find(d, name);
@@ -121,9 +118,9 @@ class ProgramBuilder {
     part += cut(end) - cut(begin);
   }
 
-  void add_waves(const std::string& dispatch) {
-    const bool backward = dispatch == "dispatch_grad";
-    const std::string reduce = backward ? "reduce_grad" : "reduce";
+  void add_waves(Stage dispatch) {
+    const bool backward = dispatch == Stage::dispatch_grad;
+    const Stage reduce = backward ? Stage::reduce_grad : Stage::reduce;
     const ByteMatrix rows = flying_bytes(dispatch), sums = flying_bytes(reduce);
     const std::vector<std::vector<double>> before = parts_before_waves();
     const std::vector<std::vector<double>>& steps = wave_work_[dispatch];
@@ -143,19 +140,18 @@ class ProgramBuilder {
       }
       std::vector<ByteMatrix> messages;
       if (bytes.total() > 0) messages.push_back(bytes);
-      program_.stages.push_back({s < num_waves ? dispatch : reduce, backward, steps[s], messages});
+      program_.stages.push_back({name_of(s < num_waves ? dispatch : reduce), backward, steps[s], messages});
     }
   }
 
-  void add_stage(const std::string& name) {
+  void add_stage(Stage name) {
     std::vector<double> seconds(static_cast<size_t>(num()), 0.0);
     ByteMatrix flying(num()), bytes(num());
-    bool exists = false, backward = false;
+    bool exists = false;
     for (int d = 0; d < num(); ++d) {
       const StageWork* stage = find(d, name);
       if (stage == nullptr) continue;
       exists = true;
-      backward = stage->backward;
       seconds[static_cast<size_t>(d)] =
           work_at(d, *stage).total() - seconds_by_device(moved_, name)[static_cast<size_t>(d)];
       for (const LinkWork& link : stage->links) {
@@ -165,7 +161,7 @@ class ProgramBuilder {
     }
     if (!exists) return;
     const auto add = [&](const std::vector<double>& work, const std::vector<ByteMatrix>& messages) {
-      program_.stages.push_back({name, backward, work, messages});
+      program_.stages.push_back({name_of(name), is_backward(name), work, messages});
     };
     if (is_dispatch(name)) add(seconds, {});
     if (is_dispatch(name) && in_waves_) add_waves(name);
@@ -182,21 +178,21 @@ class ProgramBuilder {
 
   void add_messages(const LinkWork& link, int device, bool back, ByteMatrix& bytes) const {
     if (num() == 1) return;
-    const int64_t row_bytes = link.op == LinkOp::all_to_all ? bytes_of_row(link, device, back) : 0;
+    const int64_t row_bytes = link.op == Collective::all_to_all ? bytes_of_row(link, device, back) : 0;
     int i = 0;
     for (int other = 0; other < num(); ++other) {
       if (other == device) continue;
       switch (link.op) {
-        case LinkOp::all_gather:
+        case Collective::all_gather:
           bytes.at(device, other) += link.sent_bytes / (num() - 1);
           break;
-        case LinkOp::reduce_scatter:
+        case Collective::reduce_scatter:
           bytes.at(other, device) += link.received_bytes / (num() - 1);
           break;
-        case LinkOp::all_reduce:
+        case Collective::all_reduce:
           bytes.at(device, other) += share(link.sent_bytes, i++, num() - 1).size();
           break;
-        case LinkOp::all_to_all:
+        case Collective::all_to_all:
           bytes.at(device, other) += row_bytes * rows(device, other, back);
           break;
       }
@@ -216,8 +212,7 @@ class ProgramBuilder {
     return link.sent_bytes / sum;
   }
 
-  std::vector<double>& seconds_by_device(std::map<std::string, std::vector<double>>& stages,
-                                         const std::string& name) const {
+  std::vector<double>& seconds_by_device(std::map<Stage, std::vector<double>>& stages, Stage name) const {
     std::vector<double>& seconds = stages[name];
     seconds.resize(static_cast<size_t>(num()), 0.0);
     return seconds;
@@ -227,9 +222,9 @@ class ProgramBuilder {
   const PlanCounts& counts_;
   const Hardware& hardware_;
   std::vector<DeviceWork> work_;
-  std::map<std::string, std::vector<double>> under_, moved_;  // [P] seconds by flight; by stage
+  std::map<Stage, std::vector<double>> under_, moved_;  // [P] seconds by flight; by stage
   bool in_waves_ = false;
-  std::map<std::string, std::vector<std::vector<double>>> wave_work_;  // [waves + 2][P] seconds by dispatch
+  std::map<Stage, std::vector<std::vector<double>>> wave_work_;  // [waves + 2][P] seconds by dispatch
   StepProgram program_;
 };
 

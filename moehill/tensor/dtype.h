@@ -1,16 +1,20 @@
 // Storage types: f32 and bf16. Arithmetic is always f32; bf16 is rounded to nearest, ties to even.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+
+#include "moehill/base/words.h"
 
 namespace moehill {
 
 enum class DType { f32, bf16 };
 
 inline size_t dtype_bytes(DType dtype) { return dtype == DType::f32 ? 4 : 2; }
-inline const char* dtype_name(DType dtype) { return dtype == DType::f32 ? "f32" : "bf16"; }
+constexpr auto words(DType) { return std::array{"f32", "bf16"}; }
+inline const char* dtype_name(DType dtype) { return name_of(dtype); }
 
 struct bf16 {
   uint16_t bits = 0;

@@ -3,9 +3,9 @@
 
 #include <string>
 
+#include "moehill/block/shape.h"
 #include "moehill/kernels/block_sizes.h"
 #include "moehill/machine/topology.h"
-#include "moehill/moe/shape.h"
 
 namespace moehill {
 

@@ -138,8 +138,8 @@ std::string tuned_key(const RunConfig& config, const Routing& routing) {
       "{} {} {} H={} M={} S={}{} E/P={} k={} rows=2^{} {} remat={} capacity={} {}", name_of(b.pass),
       name_of(b.impl), dtype_name(s.dtype), s.hidden, s.mlp_dim, s.shared_dim, b.shared_fused ? "fused" : "",
       experts, s.topk, std::lround(std::log2(rows)), skew_bucket(max_over_mean(expert_load(routing))),
-      name_of(b.remat), name_of(b.capacity.policy), name_of(config.mode));
-  if (config.mode == ParallelMode::ep) key += fmt::format("/{}", name_of(config.path));
+      name_of(b.remat), name_of(b.capacity.policy), name_of(mode_of(config.spread)));
+  if (is_ep(config.spread)) key += fmt::format("/{}", name_of(config.spread));
   if (b.expert_by_expert) key += " one-by-one";
   return key + fmt::format(" {}x{}", config.num_devices, config.threads_per_device);
 }

@@ -72,12 +72,12 @@ TEST(TunedKey, EveryPartOfTheProblemIsInIt) {
   others[7].threads_per_device = 1;
   others[8].block.pass = base.block.pass == Pass::forward ? Pass::forward_backward : Pass::forward;
   others[9].block.impl = base.block.impl == Impl::baseline ? Impl::fused_w13 : Impl::baseline;
-  others[10].mode = ParallelMode::dp;
+  others[10].spread = Spread::dp;
   others[10].num_devices = 2;
-  others[11].mode = ParallelMode::ep;
+  others[11].spread = Spread::compact_psum;
   others[11].num_devices = 2;
   others[12] = others[11];
-  others[12].path = EpPath::fused;
+  others[12].spread = Spread::fused;
   std::set<std::string> keys = {key_of(base)};
   for (size_t i = 0; i < others.size(); ++i) EXPECT_TRUE(keys.insert(key_of(others[i])).second) << i;
 }

@@ -36,12 +36,10 @@ std::vector<RunConfig> spreads_of(const MoeShape& shape, int num_cores) {
   if (num_cores == 1) return configs;
   config.num_devices = num_cores;
   config.threads_per_device = 1;
-  config.mode = ParallelMode::dp;
+  config.spread = Spread::dp;
   configs.push_back(config);
-  config.mode = ParallelMode::ep;
-  for (const EpPath path :
-       {EpPath::compact_psum, EpPath::dense_masked, EpPath::ring_ag_rs, EpPath::ragged_a2a, EpPath::fused}) {
-    config.path = path;
+  for (const Spread path : kEpPaths) {
+    config.spread = path;
     configs.push_back(config);
   }
   return configs;
@@ -205,7 +203,7 @@ std::string validation_report(const std::vector<ValidatedShape>& shapes) {
   std::vector<std::vector<std::string>> rows;
   for (const ValidatedShape& shape : shapes) {
     for (const ValidatedSpread& spread : shape.spreads) {
-      rows.push_back({to_string(shape.shape), name_of(spread_of(spread.config)),
+      rows.push_back({to_string(shape.shape), name_of(spread.config.spread),
                       fmt::format("{:.2f}", 1e3 * spread.predicted_s),
                       fmt::format("{:.2f}", 1e3 * spread.measured_s),
                       fmt::format("{:+.1f}", 100 * spread.error())});
@@ -229,7 +227,7 @@ std::string validation_records(const std::vector<ValidatedShape>& shapes, uint32
     for (const ValidatedSpread& spread : shape.spreads) {
       Json stages = Json::object();
       for (const StagePrediction& stage : spread.predicted_stages)
-        stages[stage.stage]["predicted_s"] = stage.seconds();
+        stages[name_of(stage.stage)]["predicted_s"] = stage.seconds();
       for (size_t i = 0; i < spread.measured_stages.size(); ++i) {
         if (spread.measured_stages[i] > 0)
           stages[name_of(static_cast<Stage>(i))]["measured_s"] = spread.measured_stages[i];
@@ -238,7 +236,7 @@ std::string validation_records(const std::vector<ValidatedShape>& shapes, uint32
                            {"command", "predict"},
                            {"corpus", corpus},
                            {"shape", to_string(shape.shape)},
-                           {"spread", name_of(spread_of(spread.config))},
+                           {"spread", name_of(spread.config.spread)},
                            {"devices", spread.config.num_devices},
                            {"units_per_device", spread.config.threads_per_device},
                            {"time_s", spread.predicted_s},

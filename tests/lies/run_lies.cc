@@ -244,7 +244,7 @@ class SpoiltOperands {
  public:
   SpoiltOperands(const BlockTensors& tensors, const RunConfig& config, Range devices) : t_(tensors) {
     // Experts that all devices hold are spoilt once: exchanged twice is not exchanged.
-    const bool apart = config.mode == ParallelMode::ep;
+    const bool apart = is_ep(config.spread);
     for (int64_t rank = devices.begin;
          rank < (apart ? devices.end : std::min(devices.begin + 1, devices.end)); ++rank)
       spoil(config, static_cast<int>(rank));

@@ -53,9 +53,9 @@ void LibraryGroup::reduce_slices(const Started& call) {
 
 void LibraryGroup::finish() {
   const Started call = take_started();
-  if (call.kind == Started::Kind::reduce_scatter) return reduce_slices(call);
+  if (call.kind == Collective::reduce_scatter) return reduce_slices(call);
   set_counts(call.receive_offsets, call.element_bytes, receive_counts_, receive_places_);
-  if (call.kind == Started::Kind::all_gather) {
+  if (call.kind == Collective::all_gather) {
     check_mpi("MPI_Allgatherv",
               MPI_Allgatherv(call.input, receive_counts_[static_cast<size_t>(rank_)], MPI_BYTE, call.output,
                              receive_counts_.data(), receive_places_.data(), MPI_BYTE, comm_.get()));

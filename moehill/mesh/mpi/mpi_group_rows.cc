@@ -28,7 +28,7 @@ Rows rows_at(const void* array, std::span<const int64_t> offsets, int r, size_t 
 
 // What rank `from` sends to rank `to`.
 Rows sent(const Started& call, int from, int to) {
-  if (call.kind == Started::Kind::all_to_all) {
+  if (call.kind == Collective::all_to_all) {
     return rows_at(call.input, call.send_offsets, to, call.element_bytes);
   }
   const Rows rows = rows_at(call.output, call.receive_offsets, from, call.element_bytes);
@@ -40,7 +40,7 @@ Rows received(const Started& call, int from) {
 }
 
 size_t input_bytes(const Started& call, int rank) {
-  if (call.kind == Started::Kind::all_gather) return sent(call, rank, rank).bytes;
+  if (call.kind == Collective::all_gather) return sent(call, rank, rank).bytes;
   return static_cast<size_t>(call.send_offsets.back()) * call.element_bytes;
 }
 
@@ -117,9 +117,9 @@ void MpiGroup::land() {
 void MpiGroup::finish() {
   const Started call = take_started();
   land();
-  const bool to_all = call.kind == Started::Kind::all_to_all;
+  const bool to_all = call.kind == Collective::all_to_all;
   meet(call_of(call), input_bytes(call, rank_), 0);
-  if (call.kind == Started::Kind::reduce_scatter) return reduce_slices(call);
+  if (call.kind == Collective::reduce_scatter) return reduce_slices(call);
   move_local_rows(call);
   agree();
   messages_.finish(call.name());
@@ -164,7 +164,7 @@ void MpiGroup::await(int part) {
   land();
   if (!std::exchange(trip_agreed_, true)) {
     const RoundTrip& t = trip();
-    move_trip_rows({.kind = Started::Kind::all_to_all,
+    move_trip_rows({.kind = Collective::all_to_all,
                     .input = t.sent,
                     .send_offsets = t.send_offsets,
                     .output = t.received,
@@ -184,7 +184,7 @@ void MpiGroup::finish_round_trip() {
   if (!travels_in_parts(trip())) return Group::finish_round_trip();
   land();
   const RoundTrip& t = trip();
-  move_trip_rows({.kind = Started::Kind::all_to_all,
+  move_trip_rows({.kind = Collective::all_to_all,
                   .input = t.answer,
                   .send_offsets = t.receive_offsets,
                   .output = t.answered,
@@ -226,7 +226,7 @@ const void* MpiGroup::source_of(const Started& call, int from) const {
   const Rows in = received(call, from);
   if (from == rank_) return sent(call, rank_, rank_).begin;
   if (in.bytes == 0 || input_by_message(from, in.bytes)) return in.begin;
-  if (call.kind == Started::Kind::all_gather) return input_of(from);
+  if (call.kind == Collective::all_gather) return input_of(from);
   const Call& peer = meeting_.calls[static_cast<size_t>(local_of_[static_cast<size_t>(from)])];
   return input_of(from) + static_cast<size_t>(peer.offsets[static_cast<size_t>(rank_)]) * call.element_bytes;
 }

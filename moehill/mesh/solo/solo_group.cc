@@ -20,10 +20,10 @@ void SoloGroup::all_reduce(const void* input, DType input_dtype, void* output, D
 // What the device sends to itself lies in its place of `input` and of `output` alike, so rows are one copy.
 void SoloGroup::finish() {
   const Started call = take_started();
-  if (call.kind == Started::Kind::reduce_scatter) {
+  if (call.kind == Collective::reduce_scatter) {
     return all_reduce(call.input, call.input_dtype, call.output, call.output_dtype, call.send_offsets[1]);
   }
-  if (call.kind == Started::Kind::all_to_all && call.send_offsets[1] != call.receive_offsets[1]) {
+  if (call.kind == Collective::all_to_all && call.send_offsets[1] != call.receive_offsets[1]) {
     throw CollectiveError(count_disagreement(0, call.send_offsets[1], 0, call.receive_offsets[1]));
   }
   team_copy(team_, {{&call.input, 1}, call.receive_offsets, call.element_bytes, call.output});

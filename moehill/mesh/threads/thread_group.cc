@@ -96,8 +96,8 @@ void ThreadGroup::reduce_slices(const Started& call) {
 
 void ThreadGroup::finish() {
   const Started call = take_started();
-  if (call.kind == Started::Kind::reduce_scatter) return reduce_slices(call);
-  call.kind == Started::Kind::all_gather ? all_gather_rows(call) : all_to_all_rows(call);
+  if (call.kind == Collective::reduce_scatter) return reduce_slices(call);
+  call.kind == Collective::all_gather ? all_gather_rows(call) : all_to_all_rows(call);
 }
 
 void ThreadGroup::all_gather_rows(const Started& call) {

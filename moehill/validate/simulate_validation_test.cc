@@ -1,5 +1,5 @@
 // Simulated steps beside measured ones.
-#include "moehill/cli/simulate_validation.h"
+#include "moehill/validate/simulate_validation.h"
 
 #include <gtest/gtest.h>
 
@@ -31,7 +31,8 @@ TEST(SharedCores, NodesOfAClusterAreLeftAlone) {
 }
 
 TEST(SimulatedRuns, TheReportGivesErrorsByDevices) {
-  RunConfig two{.shape = {64, 64, 64, 4, 2, 0, DType::bf16}, .mode = ParallelMode::ep, .num_devices = 2};
+  RunConfig two{
+      .shape = {64, 64, 64, 4, 2, 0, DType::bf16}, .spread = Spread::compact_psum, .num_devices = 2};
   RunConfig four = two;
   four.num_devices = 4;
   const std::string text = simulated_runs_report({{two, 1.1, 1.0}, {four, 0.5, 1.0}}, two_cores());

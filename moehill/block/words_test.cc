@@ -3,8 +3,8 @@
 #include <set>
 #include <string>
 
-#include "moehill/moe/options.h"
-#include "moehill/moe/stages.h"
+#include "moehill/block/options.h"
+#include "moehill/block/stages.h"
 
 namespace moehill {
 namespace {

@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include "moehill/base/words.h"
+
 namespace moehill {
 
 enum class Stage {
@@ -29,9 +31,18 @@ enum class Stage {
   router_grad,    // dlogits
   reduce_grad,    // collectives of the backward pass
 };
-inline constexpr int kNumStages = 22;
+constexpr auto words(Stage) {
+  return std::array{"router",        "plan",       "dispatch",  "pack",         "up",
+                    "act",           "down",       "combine",   "shared",       "reduce",
+                    "dispatch_grad", "recompute",  "pack_grad", "down_grad",    "act_grad",
+                    "w2_grad",       "up_grad",    "w13_grad",  "combine_grad", "shared_grad",
+                    "router_grad",   "reduce_grad"};
+}
+static_assert(words(Stage::router).size() == static_cast<size_t>(Stage::reduce_grad) + 1);
+
+inline constexpr int kNumStages = static_cast<int>(kNumWords<Stage>);
 inline constexpr int kFirstBackwardStage = static_cast<int>(Stage::dispatch_grad);
-const char* name_of(Stage);
+inline bool is_backward(Stage stage) { return stage >= Stage::dispatch_grad; }
 
 // One per device; called by the device's leading thread when a stage begins. A stage ends where the next
 // begins; `finish` ends the last. A stage may be entered several times in a step: its times add up.

@@ -1,4 +1,4 @@
-#include "moehill/moe/shape.h"
+#include "moehill/block/shape.h"
 
 #include <fmt/format.h>
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "moehill/base/fields.h"
 #include "moehill/tensor/dtype.h"
 
 namespace moehill {
@@ -19,11 +20,24 @@ struct MoeShape {
 
   int64_t assignments() const { return tokens * topk; }  // A
   bool operator==(const MoeShape&) const = default;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit(Field{"tokens", "tokens T", 1, kMaxDimension}, self.tokens);
+    visit(Field{"hidden", "model width H", 1, kMaxDimension}, self.hidden);
+    visit(Field{"mlp_dim", "width M of a routed expert", 1, kMaxDimension}, self.mlp_dim);
+    visit(Field{"experts", "routed experts E", 1, 65536}, self.experts);
+    visit(Field{"topk", "experts per token k", 1, 1024}, self.topk);
+    visit(Field{"shared_expert_dim", "width S of the shared expert; 0: none", 0, kMaxDimension},
+          self.shared_dim);
+    visit(Field{"dtype", "storage; accumulation is f32"}, self.dtype);
+  }
 };
 
 std::string to_string(const MoeShape& shape);
 
 enum class Pass { forward, forward_backward };
+constexpr auto words(Pass) { return std::array{"forward", "forward_backward"}; }
 
 // FLOPs of the model (contract): forward 6 T k H M + 6 T H S, forward_backward three times that.
 // `num_assignments` is T k less the assignments dropped by capacity.

@@ -1,4 +1,4 @@
-#include "moehill/cli/simulate_validation.h"
+#include "moehill/validate/simulate_validation.h"
 
 #include <fmt/format.h>
 
@@ -9,9 +9,9 @@
 #include "moehill/base/error.h"
 #include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
-#include "moehill/cli/recorded_step.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/predict/prediction.h"
+#include "moehill/record/recorded_step.h"
 #include "moehill/simulation/engine.h"
 #include "moehill/simulation/program_builder.h"
 #include "moehill/validate/validation.h"
@@ -24,11 +24,10 @@ constexpr int kDevices[] = {2, 4};
 std::vector<RunConfig> spreads_on(const MoeShape& shape, int num_devices) {
   RunConfig config{.shape = shape};
   config.num_devices = num_devices;
-  config.mode = ParallelMode::dp;
+  config.spread = Spread::dp;
   std::vector<RunConfig> spreads = {config};
-  config.mode = ParallelMode::ep;
-  for (const EpPath path : {EpPath::compact_psum, EpPath::ring_ag_rs, EpPath::ragged_a2a, EpPath::fused}) {
-    config.path = path;
+  for (const Spread path : {Spread::compact_psum, Spread::ring_ag_rs, Spread::ragged_a2a, Spread::fused}) {
+    config.spread = path;
     spreads.push_back(config);
   }
   return spreads;
@@ -117,7 +116,7 @@ std::string simulated_runs_report(const std::vector<SimulatedRun>& runs, const H
   std::map<int, std::vector<SimulatedRun>> by_devices;
   for (const SimulatedRun& run : runs) {
     by_devices[run.config.num_devices].push_back(run);
-    rows.push_back({to_string(run.config.shape), name_of(spread_of(run.config)),
+    rows.push_back({to_string(run.config.shape), name_of(run.config.spread),
                     fmt::format("{}x{}", run.config.num_devices, run.config.threads_per_device),
                     fmt::format("{:.2f}", 1e3 * run.simulated_s), fmt::format("{:.2f}", 1e3 * run.measured_s),
                     fmt::format("{:+.1f}", 100 * run.error())});

@@ -1,0 +1,45 @@
+// Words: the names of an enum's values, written once beside the enum; options, records and tables take them
+// from there.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+
+namespace moehill {
+
+// An enum whose values count from 0 has words where words(E) beside it returns them in that order:
+//   enum class Pass { forward, forward_backward };
+//   constexpr auto words(Pass) { return std::array{"forward", "forward_backward"}; }
+template <typename E>
+concept HasWords = std::is_enum_v<E> && requires(E value) {
+  words(value).size();
+};
+
+template <HasWords E>
+inline constexpr size_t kNumWords = words(E{}).size();
+
+// Throws std::out_of_range for what is no value of the enum.
+template <HasWords E>
+constexpr const char* name_of(E value) {
+  return words(value).at(static_cast<size_t>(value));
+}
+
+template <HasWords E>
+constexpr std::array<E, kNumWords<E>> all_values() {
+  std::array<E, kNumWords<E>> values{};
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<E>(i);
+  return values;
+}
+
+template <HasWords E>
+constexpr std::optional<E> value_named(std::string_view name) {
+  for (const E value : all_values<E>()) {
+    if (name == name_of(value)) return value;
+  }
+  return std::nullopt;
+}
+
+}  // namespace moehill

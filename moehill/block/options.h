@@ -1,0 +1,79 @@
+// How the block is computed: the choices of one run, each a small enum that flows down by value.
+#pragma once
+
+#include <string>
+
+#include "moehill/block/shape.h"
+#include "moehill/kernels/block_sizes.h"
+#include "moehill/routing/plan.h"
+
+namespace moehill {
+
+enum class Backend { gmm, ragged_dot };
+constexpr auto words(Backend) { return std::array{"gmm", "ragged_dot"}; }
+
+enum class Impl { baseline, fused_w13, preweight, fused_w13_preweight, scatter, fast };
+constexpr auto words(Impl) {
+  return std::array{"baseline", "fused_w13", "preweight", "fused_w13_preweight", "scatter", "fast"};
+}
+
+enum class Remat { none, expert_mlp, combine };
+constexpr auto words(Remat) { return std::array{"none", "expert_mlp", "combine"}; }
+
+enum class QueueMode { full, prequeue };
+constexpr auto words(QueueMode) { return std::array{"full", "prequeue"}; }
+
+// What an impl is made of.
+inline bool has_fused_w13(Impl impl) {
+  return impl == Impl::fused_w13 || impl == Impl::fused_w13_preweight || impl == Impl::fast;
+}
+inline bool has_preweight(Impl impl) { return impl == Impl::preweight || impl == Impl::fused_w13_preweight; }
+inline bool has_scatter(Impl impl) { return impl == Impl::scatter || impl == Impl::fast; }
+
+// What of a step is done; results are those of the whole alone.
+enum class StepPart { whole, computation, communication };
+constexpr auto words(StepPart) { return std::array{"whole", "computation", "communication"}; }
+
+struct BlockOptions {
+  Backend backend = Backend::gmm;
+  Impl impl = Impl::fused_w13;
+  Remat remat = Remat::none;
+  Pass pass = Pass::forward_backward;
+  PackStrategy pack = PackStrategy::counting_sort;
+  Capacity capacity;
+  bool shared_fused = false;
+  bool router_grad = false;
+  bool prequeue = false;          // plan (and packed rows) made before the clock starts; forward only
+  bool route_in_step = false;     // each step begins with the router, on each device for its own tokens
+  bool renormalize_topk = false;  // with route_in_step: gate values of a token add up to 1
+  BlockSizes blocks{};            // of backend gmm
+  StepPart part = StepPart::whole;
+  bool expert_by_expert = false;  // one expert's rows at a time go through the MLP, not all together
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit(Field{"shared_fused", "one product with S1|S3 instead of two"}, self.shared_fused);
+    visit(Field{"bench_pass", "what a step is"}, self.pass);
+    visit(Field{"backend", "gmm: own grouped GEMM; ragged_dot: CBLAS, one call a group"}, self.backend);
+    visit(Field{"impl", "form of the block; both and all: each of them"}, self.impl);
+    visit(Field{"routing_pack_strategy", "how the assignments are brought into expert order"}, self.pack);
+    QueueMode queue = self.prequeue ? QueueMode::prequeue : QueueMode::full;
+    visit(Field{"queue_mode"}, Told{queue});
+    if constexpr (!std::is_const_v<Self>) self.prequeue = queue == QueueMode::prequeue;
+    visit(Field{"remat_mode", "what the backward pass computes again instead of keeping"}, self.remat);
+    visit(Field{"capacity_factor", "capacity C = ceil(factor * T * k / E) rows an expert", 0, 1e6},
+          self.capacity.factor);
+    visit(
+        Field{"capacity_policy", "drop: assignments past C are left out; pad: every expert computes C rows"},
+        self.capacity.policy);
+    visit(Field{"router_grad", "carry dp on through the softmax to the logits"}, self.router_grad);
+    visit(Field{"route_in_step"}, self.route_in_step);
+    visit(Field{"renormalize_topk", "gate values of a token add up to 1"}, self.renormalize_topk);
+    visit(Field{"expert_by_expert"}, self.expert_by_expert);
+    std::string sizes = to_string(self.blocks);
+    visit(Field{"blocks", "", 0, 0, self.backend == Backend::gmm}, Told{sizes});
+    if constexpr (!std::is_const_v<Self>) self.blocks = parse_blocks(sizes);
+  }
+};
+
+}  // namespace moehill

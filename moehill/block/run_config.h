@@ -1,0 +1,50 @@
+// RunConfig: one point's problem, how its block is computed, and on which devices.
+#pragma once
+
+#include "moehill/block/options.h"
+#include "moehill/block/spread.h"
+
+namespace moehill {
+
+enum class Switch { off, on };
+constexpr auto words(Switch) { return std::array{"off", "on"}; }
+
+struct RunConfig {
+  MoeShape shape{};
+  BlockOptions block{};
+  Spread spread = Spread::none;
+  SharedPlacement shared_placement = SharedPlacement::sliced;  // of the psum paths only
+  bool split_rows = false;  // ring_ag_rs: products of the own tokens' rows apart, while others travel
+  // fused: into how many waves each device cuts its experts where rows go by messages. 0: default_waves() to
+  // other nodes, else one; more: so many, and by messages on every mesh.
+  int num_waves = 0;
+  int ranks_per_node =
+      0;  // for tests, of several processes: as if a node held no more; 0: the nodes as they are
+  int num_devices = 1;  // 1 with none
+  int threads_per_device = 1;
+
+  // Those of its own; shape and block have theirs.
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    ParallelMode mode = mode_of(self.spread);
+    Spread path = is_ep(self.spread) ? self.spread : Spread::compact_psum;
+    visit(Field{"parallel_mode"}, Told{mode});
+    visit(Field{"ep_path", "", 0, 0, is_ep(self.spread)}, Told{path});
+    if constexpr (!std::is_const_v<Self>) self.spread = spread_of(mode, path);
+    visit(Field{"shared_placement",
+                "ep by psum: the shared expert on each device's slice of the tokens, or on all of them "
+                "everywhere",
+                0, 0, is_psum(self.spread) && self.shape.shared_dim > 0},
+          self.shared_placement);
+    Switch split = self.split_rows ? Switch::on : Switch::off;
+    visit(Field{"ring_split", "", 0, 0, self.spread == Spread::ring_ag_rs}, Told{split});
+    if constexpr (!std::is_const_v<Self>) self.split_rows = split == Switch::on;
+    visit(Field{"devices", "", 1, 1024}, self.num_devices);
+    visit(Field{"threads_per_device", "", 1, 1024}, self.threads_per_device);
+  }
+};
+
+inline bool routes_rows(const RunConfig& config) { return routes_rows(config.spread); }
+inline bool shards_tokens(const RunConfig& config) { return shards_tokens(config.spread); }
+
+}  // namespace moehill

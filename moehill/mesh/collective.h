@@ -1,0 +1,33 @@
+// Collective: what devices do together, in the words of options, records, hardware files and errors.
+#pragma once
+
+#include "moehill/base/words.h"
+
+namespace moehill {
+
+enum class Collective { all_reduce, reduce_scatter, all_gather, all_to_all };
+constexpr auto words(Collective) {
+  return std::array{"all_reduce", "reduce_scatter", "all_gather", "all_to_all"};
+}
+
+// What a rank may be at when its peers meet it: a collective (the same values), or one of the calls beside
+// them.
+enum class CallKind {
+  all_reduce,
+  reduce_scatter,
+  all_gather,
+  all_to_all,
+  barrier,
+  exchange_memory,
+  common_memory,
+  finished,
+};
+constexpr auto words(CallKind) {
+  constexpr auto first = words(Collective::all_reduce);
+  return std::array{first[0],  first[1],          first[2],        first[3],
+                    "barrier", "exchange_memory", "common_memory", "the end of its program"};
+}
+constexpr CallKind kind_of(Collective collective) { return static_cast<CallKind>(collective); }
+static_assert(kind_of(Collective::all_to_all) == CallKind::all_to_all);
+
+}  // namespace moehill

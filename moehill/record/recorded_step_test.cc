@@ -1,0 +1,119 @@
+// Records: the step that a record describes has the routing that was measured.
+#include "moehill/record/recorded_step.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "moehill/base/error.h"
+#include "moehill/measure/points.h"
+#include "moehill/record/record.h"
+
+namespace moehill {
+namespace {
+
+BenchOptions small_options() {
+  BenchOptions options;
+  options.shape = {96, 32, 16, 8, 2, 0, DType::bf16};
+  options.seed = 7;
+  return options;
+}
+
+Json record_of(const BenchOptions& options, const Point& point) {
+  return {{"command", "bench"},
+          {"config", config_json(options, point)},
+          {"layout",
+           {{"devices", point.config.num_devices}, {"threads_per_device", point.config.threads_per_device}}},
+          {"time_s", {{"median", 0.5}}},
+          {"peak", {{"tflops_measured", nullptr}, {"read_gbps", nullptr}}},
+          {"stages", {{"forward", Json::object()}, {"backward", Json::object()}}}};
+}
+
+// Of `none`, the devices that a distribution is hot or balanced over are not those of its own layout.
+TEST(RecordedStep, HasTheRoutingOfTheRecord) {
+  const std::string path = testing::TempDir() + "recorded_step.jsonl";
+  for (const char* distribution : {"runs", "hot-device:0.7", "balanced", "zipf:1.1"}) {
+    BenchOptions options = small_options();
+    options.distributions = parse_distributions(distribution);
+    options.modes = {ParallelMode::none, ParallelMode::ep};
+    options.devices = 4;
+    const std::vector<Point> points = expand_points(options, 4);
+    std::ofstream file(path);
+    for (const Point& point : points) file << record_of(options, point).dump() << "\n";
+    file.close();
+    const std::vector<RecordedStep> steps = steps_of_records(path);
+    ASSERT_EQ(steps.size(), points.size()) << distribution;
+    for (size_t i = 0; i < steps.size(); ++i) {
+      const Routing measured = routing_of(points[i].config.shape, points[i].distribution, options.seed);
+      EXPECT_EQ(steps[i].routing.expert, measured.expert) << distribution << ", " << points[i].label;
+      EXPECT_EQ(steps[i].config.num_devices, points[i].config.num_devices) << distribution;
+    }
+  }
+  std::filesystem::remove(path);
+}
+
+TEST(RecordedStep, HasThePeakOfItsDtypeWithItsInstructionAndTheBandwidth) {
+  const std::string path = testing::TempDir() + "recorded_peak.jsonl";
+  const BenchOptions options = small_options();
+  Json record = record_of(options, expand_points(options, 2).front());
+  const auto read = [&] {
+    std::ofstream(path) << record.dump() << "\n";
+    return steps_of_records(path).front();
+  };
+  record["peak"] = {{"dtype", "bf16"},
+                    {"instruction", "dot"},
+                    {"tflops_measured", 1.5},
+                    {"read_gbps", {{"median", 40}, {"min", 38}, {"max", 44}}}};
+  EXPECT_EQ(read().peak_flops, 1.5e12);
+  EXPECT_EQ(read().instruction, "dot");
+  EXPECT_EQ(read().read_bytes_per_s, 40e9);
+  record["peak"] = {{"tflops_measured", 1.5}, {"read_gbps", 41}};  // before 2026-11-28
+  EXPECT_EQ(read().peak_flops, 1.5e12);
+  EXPECT_EQ(read().instruction, "");
+  EXPECT_EQ(read().read_bytes_per_s, 41e9);
+  std::filesystem::remove(path);
+}
+
+TEST(RecordedStep, HasEveryOptionOfThePoint) {
+  const std::string path = testing::TempDir() + "recorded_options.jsonl";
+  BenchOptions options = small_options();
+  options.modes = {ParallelMode::ep};
+  options.devices = 2;
+  options.shape.shared_dim = 5;
+  options.block.capacity = {CapacityPolicy::pad, 1.5};
+  options.block.blocks.bt = 64;
+  options.block.pass = Pass::forward;
+  options.block.router_grad = options.block.shared_fused = true;
+  options.impls = {Impl::scatter};
+  options.queue_modes = {QueueMode::prequeue};
+  options.shared_placement = SharedPlacement::replicated;
+  for (const Spread spread : kEpPaths) {
+    options.ep_path = spread;
+    options.split_rows = spread == Spread::ring_ag_rs ? Switch::on : Switch::off;
+    const Point point = expand_points(options, 2).front();
+    std::ofstream(path) << record_of(options, point).dump() << "\n";
+    Json was = config_json(options, point), is;
+    Point again = point;
+    again.config = steps_of_records(path).front().config;
+    is = config_json(options, again);
+    EXPECT_EQ(was, is) << name_of(spread);
+  }
+  std::filesystem::remove(path);
+}
+
+TEST(RecordedStep, RefusesWhatIsNoPoint) {
+  const std::string path = testing::TempDir() + "recorded_bad.jsonl";
+  const BenchOptions options = small_options();
+  for (const auto& [field, value] :
+       {std::pair<std::string, Json>{"topk", 9}, {"impl", "faster"}, {"tokens", "many"}}) {
+    Json record = record_of(options, expand_points(options, 2).front());
+    record["config"][field] = value;
+    std::ofstream(path) << record.dump() << "\n";
+    EXPECT_THROW(steps_of_records(path), InputError) << field;
+  }
+  std::filesystem::remove(path);
+}
+
+}  // namespace
+}  // namespace moehill
