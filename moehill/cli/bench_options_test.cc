@@ -71,7 +71,7 @@ const BadLine kBadLines[] = {
     {"--topk 2 --topk-list 2,8", {"--topk", "beside --topk-list"}},
     {"--preset qwen1.5", {"--preset", "qwen3-30b-a3b"}},
     {"--preset mixtral-8x7", {"did you mean --preset mixtral-8x7b?"}},
-    {"--dtype f16", {"--dtype", "bf16, f32"}},
+    {"--dtype f16", {"--dtype", "f32, bf16"}},
     {"--impl fused", {"--impl", "fused_w13"}},
     {"--backend blas", {"--backend", "gmm, ragged_dot"}},
     {"--distribution zipf", {"--distribution", "random, runs, both"}},

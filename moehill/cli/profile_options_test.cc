@@ -22,7 +22,7 @@ TEST(ProfileOptions, PathsOfEachTopk) {
     EXPECT_EQ(points[i].path, paths[i]);
     EXPECT_EQ(config.shape.topk, i < 3 ? 1 : 2);
     EXPECT_TRUE(config.block.route_in_step && config.block.renormalize_topk && shards_tokens(config));
-    is_ep(EXPECT_EQ(config.spread), paths[i] == "fused_ep");
+    EXPECT_EQ(is_ep(config.spread), paths[i] == "fused_ep");
     EXPECT_EQ(config.block.backend == Backend::ragged_dot, paths[i] == "ref_dp");
     EXPECT_EQ(config.block.expert_by_expert, paths[i] == "staged_dp");
   }

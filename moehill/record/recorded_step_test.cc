@@ -82,7 +82,7 @@ TEST(RecordedStep, HasEveryOptionOfThePoint) {
   options.devices = 2;
   options.shape.shared_dim = 5;
   options.block.capacity = {CapacityPolicy::pad, 1.5};
-  options.block.blocks.bt = 64;
+  options.block.blocks = parse_blocks("bt=64");
   options.block.pass = Pass::forward;
   options.block.router_grad = options.block.shared_fused = true;
   options.impls = {Impl::scatter};
