@@ -133,12 +133,16 @@ def table(samples):
 
 
 def about(samples):
-    """CPU, threads, and each contender with its version and instructions, once each."""
-    lines = {}
+    """CPU, threads, measured peaks, and each contender with its version and instructions, once each."""
+    lines, peaks = {}, {}
     for sample in samples:
         lines.setdefault(f"CPU: {sample['cpu']}; {sample['threads']} threads", None)
     for sample in samples:
         lines.setdefault(f"{sample['contender']}: {sample['version']}; {sample['instructions']}", None)
+        if sample.get("peak_gflops"):
+            peaks.setdefault(sample["case"].split("/")[1], []).append(sample["peak_gflops"])
+    for dtype, values in peaks.items():
+        lines[f"peak of {dtype}: {statistics.median(values):.1f} GF/s"] = None
     return "\n".join("- " + line for line in lines)
 
 
