@@ -81,6 +81,7 @@ class Arithmetic(unittest.TestCase):
                          "| 20.0 [20.0, 20.0], 2.00 [2.00, 2.00] | **fast** | 1.0e-03 (slow, y) |")
         self.assertEqual(samples.fastest({"slow": [2, 2, 2]}), "moehill")
         self.assertEqual(samples.fastest({"slow": [2, 2, 2], "same": [0.9, 1, 1.1]}), "moehill or same")
+        self.assertEqual(samples.fastest({"slow": [2, 2, 2], "few": [2, 2]}), "cannot tell")
 
     def test_cases_of_other_peers_stand_in_tables_of_their_own(self):
         taken = [sample(name, 1, 0, case=case) for case in ("a/x/1", "b/x/1") for name in ("moehill", "only " + case[0])]

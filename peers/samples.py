@@ -90,11 +90,13 @@ def deviation(contenders):
 
 
 def fastest(ratios_of):
-    """Peers that are faster, else moehill, with those that it cannot be told from."""
+    """Peers that are faster, else moehill, with those that it cannot be told from; rounds too few for an interval tell nothing."""
     verdicts = {peer: faster(values, peer) for peer, values in ratios_of.items()}
     winners = [peer for peer, verdict in verdicts.items() if verdict == peer]
     if winners:
         return f"**{', '.join(winners)}**"
+    if "cannot tell" in verdicts.values():
+        return "cannot tell"
     return " or ".join([OURS] + [peer for peer, verdict in verdicts.items() if verdict != OURS])
 
 
