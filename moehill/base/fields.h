@@ -16,7 +16,8 @@ struct Field {
   const char* name;  // in a record; an option has - for _
   const char* help = "";
   double lo = 0, hi = 0;  // of a number
-  bool applies = true;    // a record has null where the field means nothing
+  bool applies = true;    // a record has null where the field means nothing,
+  bool present = true;    // and leaves it out where it is not even asked for
 };
 
 // A value that fields() makes of members and takes back after the visit: text in a record, no option's
@@ -27,6 +28,22 @@ struct Told {
 };
 template <typename T>
 Told(T&) -> Told<T>;
+
+// Names and members in turn, for those of which there is no more to say.
+template <typename Visit, typename T, typename... Rest>
+void visit_all(Visit& visit, const char* name, T& value, Rest&&... rest) {
+  visit(Field{name}, value);
+  if constexpr (sizeof...(rest) > 0) visit_all(visit, rest...);
+}
+
+struct AnyField {
+  template <typename T>
+  void operator()(const Field&, T&&) const {}
+};
+template <typename T>
+concept HasFields = requires(const T& value) {
+  T::fields(value, AnyField{});
+};
 
 inline constexpr double kMaxDimension = 2147483647;  // of a shape; indices have 32 bits
 inline constexpr double kMaxSeed = 4294967295;

@@ -32,9 +32,9 @@ int64_t measured_tokens(const BenchOptions& options, const Topology& topology) {
 
 void resolve_tokens(BenchOptions& options, const Job& job, const Topology& topology) {
   if (!options.tokens_auto) return;
-  std::string chosen;
-  job.on_root([&] { chosen = std::to_string(measured_tokens(options, topology)); });
-  options.shape.tokens = std::stoll(job.from_root(chosen));
+  double chosen = 0;
+  job.on_root([&] { chosen = static_cast<double>(measured_tokens(options, topology)); });
+  options.shape.tokens = static_cast<int64_t>(job.largest(chosen));
   say(options, job,
       fmt::format("--tokens auto: {} tokens, for two minutes at the measured peak\n", options.shape.tokens));
 }
@@ -99,7 +99,7 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
     if (!failure.empty()) say(options, job, failure + "\n");
     status = exit_status(command);
   });
-  return std::stoi(job.from_root(std::to_string(status)));
+  return static_cast<int>(job.largest(status));
 }
 
 }  // namespace moehill

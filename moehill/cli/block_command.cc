@@ -15,8 +15,8 @@
 #include "moehill/cli/measurement.h"
 #include "moehill/cli/terminal_report.h"
 #include "moehill/machine/memory.h"
+#include "moehill/measure/make_record.h"
 #include "moehill/measure/timeline.h"
-#include "moehill/record/record.h"
 #include "moehill/tune/tuned_table.h"
 
 namespace moehill {
@@ -107,7 +107,8 @@ void write_traces(const BenchOptions& options, const CommandResult& command) {
 
 void write_records(const BenchOptions& options, const CommandResult& command) {
   if (options.json.empty()) return;
-  const std::string lines = record_lines(options, command);
+  std::string lines;
+  for (const Record& record : make_records(options, command)) lines += record_line(record);
   if (options.json != "-") return write_text_file(options.json, lines);
   const bool written = std::fputs(lines.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
   if (!written) throw std::runtime_error("cannot write the records to standard output");

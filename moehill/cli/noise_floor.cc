@@ -9,6 +9,7 @@
 #include "moehill/bench/schedule.h"
 #include "moehill/experiments/child.h"
 #include "moehill/quiet/environment.h"
+#include "moehill/record/record.h"
 #include "moehill/report/results_view.h"
 
 namespace moehill {
@@ -19,7 +20,7 @@ constexpr double kLimitSeconds = 600;  // of one run
 StoredJson record_of(const ChildResult& child) {
   const StoredJson record = StoredJson::parse(child.output, nullptr, false);
   if (child.end == ChildEnd::exited && child.status == 0 && record.is_object() &&
-      number_at(record, "/tflops"))
+      part_of<Figure>(record, "tflops"))
     return record;
   throw std::runtime_error(fmt::format("a run of the noise floor gave no single figure (status {}): {}",
                                        child.status,

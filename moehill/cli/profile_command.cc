@@ -89,7 +89,7 @@ int profile_command(const std::vector<std::string>& args, const Job& job) {
             ratio_lines(command, options.bench.seed));
     status = exit_status(command);
   });
-  return std::stoi(job.from_root(std::to_string(status)));
+  return static_cast<int>(job.largest(status));
 }
 
 }  // namespace moehill

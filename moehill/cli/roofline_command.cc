@@ -14,9 +14,9 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/predict_options.h"
 #include "moehill/cli/presets.h"
+#include "moehill/measure/recorded_step.h"
 #include "moehill/model/roofline.h"
 #include "moehill/parallel/work_problem.h"
-#include "moehill/record/recorded_step.h"
 
 namespace moehill {
 namespace {

@@ -7,9 +7,9 @@
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/profile_options.h"
 #include "moehill/machine/process_identity.h"
+#include "moehill/measure/make_record.h"
 #include "moehill/measure/memory_check.h"
 #include "moehill/mesh/job.h"
-#include "moehill/record/record.h"
 
 namespace moehill {
 namespace {
@@ -17,7 +17,7 @@ namespace {
 // A path that the run chooses by itself stays `auto` here: which one it takes depends on a probe that may
 // change.
 StoredJson point_options(const BenchOptions& options, const Point& point) {
-  StoredJson config = config_json(options, point);
+  StoredJson config = json_of(recorded_config(options, point));
   if (!options.ep_path && is_ep(point.config.spread)) config["ep_path"] = "auto";
   return config;
 }
@@ -118,7 +118,7 @@ SweepHost make_sweep_host(const Environment& environment, const RunPredictor& pr
   host.build = environment.build + ", " + environment.compiler + ", " + environment.flags;
   host.machine =
       environment.topology.cpu_model + ", " + std::to_string(num_cores) + " cores, " + environment.kernel;
-  host.provenance = environment_record(environment);
+  host.provenance = json_of(recorded_environment(environment));
   host.provenance.erase("load_average");  // every record has its own
   host.provenance["host"] = this_process().host;
   host.provenance["pinning"] = environment.topology.core_cpus;

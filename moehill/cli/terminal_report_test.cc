@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "moehill/record/record_fixture.h"
+#include "moehill/measure/results_fixture.h"
 
 namespace moehill {
 namespace {

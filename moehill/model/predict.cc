@@ -14,8 +14,6 @@
 namespace moehill {
 namespace {
 
-double to_double(int64_t n) { return static_cast<double>(n); }
-
 // y(x) through the points on logarithms; below the first point `slope_below` on logarithms, above the last
 // `slope_above`.
 double interpolate(const std::vector<double>& xs, const std::vector<double>& ys, double x, double slope_below,

@@ -8,8 +8,6 @@
 namespace moehill {
 namespace {
 
-double to_double(int64_t n) { return static_cast<double>(n); }
-
 // Seconds on the links without any latency: sent bytes or received ones, whichever take longer. What is read
 // where it lies takes none. in_flight: of rows alone.
 double link_seconds_at_rate(const Hardware& h, const StageWork& work, int num_devices, bool in_flight) {

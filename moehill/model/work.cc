@@ -10,8 +10,6 @@
 namespace moehill {
 namespace {
 
-double to_double(int64_t n) { return static_cast<double>(n); }
-
 // The stages of an MLP: a routed expert's have one each, the shared expert's one in all.
 struct MlpStages {
   Stage up, act, down, down_grad, act_grad, w2_grad, up_grad, w13_grad;

@@ -15,6 +15,8 @@
 
 namespace moehill {
 
+inline double to_double(int64_t n) { return static_cast<double>(n); }
+
 // What must be known of a run beside its plan's counts.
 struct WorkProblem {
   int64_t hidden = 0, mlp_dim = 0, shared_dim = 0;

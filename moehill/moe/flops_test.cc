@@ -54,7 +54,7 @@ MoeShape shape_of(const Row& row) {
 
 TEST(ModelFlops, AgreeWithTheReferenceLogbook) {
   int num_compared = 0;
-  for (const Row& row : read_csv(MOEHILL_SOURCE_DIR "/tests/data/reference_logbook.csv")) {
+  for (const Row& row : read_csv(MOEHILL_SOURCE_DIR "/reference/tpu_v5p_logbook.csv")) {
     if (row.at("tflops").empty() || row.at("tokens_per_s").empty()) continue;
     const MoeShape shape = shape_of(row);
     ASSERT_TRUE(row.at("pass") == "forward" || row.at("pass") == "forward_backward") << row.at("pass");

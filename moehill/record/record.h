@@ -1,19 +1,423 @@
-// Records: a point's result as one JSON object of schema `moehill/1`.
+// Record: what a run gives of one point, in the order and under the names of schema `moehill/1`
+// (docs/metrics.md).
+//
+// Whoever measures fills it (measure/make_record.h); its JSON is what files and databases hold, and whoever
+// reads a record reads this struct. What does not exist (no check passed, not timed, not measured) has no
+// value: null in JSON, never NaN.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "moehill/base/json_fields.h"
-#include "moehill/measure/results.h"
+#include "moehill/bench/schedule.h"
+#include "moehill/bench/statistics.h"
+#include "moehill/block/run_config.h"
+#include "moehill/moe/check.h"
+#include "moehill/routing/distribution_options.h"
+#include "moehill/routing/skew.h"
+#include "moehill/routing/statistics.h"
 
 namespace moehill {
 
-// What does not exist (no check passed, not timed, not measured) is null, never NaN.
-nlohmann::ordered_json make_record(const BenchOptions& options, const CommandResult& result, size_t index);
+using Figure = std::optional<double>;
+using Words = std::optional<std::string>;
 
-// Two parts of it: every option of a point, resolved; the machine and the build.
-nlohmann::ordered_json config_json(const BenchOptions& options, const Point& point);
-nlohmann::ordered_json environment_record(const Environment& environment);
+// How points are measured, for a command as a whole.
+struct MeasuringOptions {
+  std::string mesh = "auto";  // a point's is resolved: threads or mpi
+  bool stage_timing = false;
+  ScheduleOptions schedule;
+  uint32_t seed = 0;
+  CheckMode check = CheckMode::sample;
 
-// All records, one a line; the ep of a pair also carries its `comparison`.
-std::string record_lines(const BenchOptions& options, const CommandResult& result);
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit(Field{"mesh", "where the devices live: in this process, or one in each process of mpirun or srun"},
+          self.mesh);
+    visit(Field{"stage_timing", "seconds and share of every stage"}, self.stage_timing);
+    visit(Field{"iters", "timed rounds, at least", 1, 100000}, self.schedule.iters);
+    visit(Field{"warmup", "rounds before them", 0, 100000}, self.schedule.warmup);
+    visit(Field{"min_time", "go on until every point has this many seconds of samples", 0, 86400},
+          self.schedule.min_time);
+    visit(Field{"ci_target", "go on until every median's interval is within this share; 0: off", 0, 1},
+          self.schedule.ci_target);
+    visit(Field{"seed", "seed of every random value", 0, kMaxSeed}, self.seed);
+    visit(Field{"check",
+                "all rows of all results against a block computed apart; a failed check has no throughput"},
+          self.check);
+  }
+};
+
+// Every option of a point, resolved.
+struct RecordedConfig {
+  Words preset;
+  RunConfig run;
+  DistributionOptions distribution;
+  MeasuringOptions measuring;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit(Field{"preset"}, self.preset);
+    MoeShape::fields(self.run.shape, visit);
+    BlockOptions::fields(self.run.block, visit);
+    DistributionOptions::fields(self.distribution, visit);
+    RunConfig::fields(self.run, visit);
+    MeasuringOptions::fields(self.measuring, visit);
+  }
+};
+
+struct RecordedProcess {
+  std::string id;
+  double started_s = 0;  // Unix time
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "id", self.id, "started_s", self.started_s);
+  }
+};
+
+struct RecordedLayout {
+  int devices = 1, threads_per_device = 1, cores = 1;
+  std::string mesh;
+  int nodes = 1;
+  std::optional<std::vector<std::vector<int>>> cpus;  // [device]; none where threads are not pinned
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "devices", self.devices, "threads_per_device", self.threads_per_device, "cores",
+              self.cores, "mesh", self.mesh, "nodes", self.nodes, "cpus", self.cpus);
+  }
+};
+
+struct RecordedInterval {
+  Figure lo, hi, coverage;
+
+  RecordedInterval() = default;
+  RecordedInterval(const std::optional<Interval>& interval) {
+    if (interval) lo = interval->lo, hi = interval->hi, coverage = interval->coverage;
+  }
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "ci_lo", self.lo, "ci_hi", self.hi, "coverage", self.coverage);
+  }
+};
+
+// Seconds.
+struct RecordedTimes {
+  Figure median;
+  RecordedInterval interval;
+  Figure min, max;
+  int64_t n = 0;
+  std::vector<double> samples;  // by round
+  std::vector<double> cpu_s;    // of a step, by process
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit(Field{"median"}, self.median);
+    RecordedInterval::fields(self.interval, visit);
+    visit_all(visit, "min", self.min, "max", self.max, "n", self.n, "samples", self.samples, "cpu_s",
+              self.cpu_s);
+  }
+};
+
+struct RecordedBandwidth {
+  Figure median, min, max;  // GB/s of the passes
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "median", self.median, "min", self.min, "max", self.max);
+  }
+};
+// In records before 2026-11-28 one number.
+inline void take_json(const char*, const Json& json, RecordedBandwidth& value) {
+  if (json.is_null()) return;
+  if (json.is_number()) {
+    value.median = json.get<double>();
+  } else {
+    read_fields(json, value);
+  }
+}
+
+// TF/s. The point's own peak first, then those of both dtypes.
+struct RecordedPeak {
+  DType dtype = DType::bf16;
+  Words instruction;
+  Figure tflops_measured, tflops_typical, fraction, tflops_f32, tflops_bf16;
+  Words instruction_f32, instruction_bf16;
+  RecordedBandwidth read_gbps;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "dtype", self.dtype, "instruction", self.instruction, "tflops_measured",
+              self.tflops_measured, "tflops_typical", self.tflops_typical, "fraction", self.fraction,
+              "tflops_f32", self.tflops_f32, "tflops_bf16", self.tflops_bf16, "instruction_f32",
+              self.instruction_f32, "instruction_bf16", self.instruction_bf16, "read_gbps", self.read_gbps);
+  }
+};
+
+struct RecordedStages {
+  struct Device {
+    double busy_s = 0, wait_s = 0;
+
+    template <typename Self, typename Visit>
+    static void fields(Self& self, Visit&& visit) {
+      visit_all(visit, "busy_s", self.busy_s, "wait_s", self.wait_s);
+    }
+  };
+  NamedNumbers forward, backward;  // seconds by stage
+  Figure unaccounted_s;
+  std::optional<bool> too_much_unaccounted;
+  // Of stages that were timed; else not there.
+  Figure step_s;
+  std::optional<std::vector<Device>> devices;
+  std::optional<int64_t> slowest_device;
+  Figure busy_max_over_mean;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    const auto timed = [](const char* name, const auto& value) {
+      return Field{.name = name, .present = value.has_value()};
+    };
+    visit_all(visit, "forward", self.forward, "backward", self.backward, "unaccounted_s", self.unaccounted_s,
+              "too_much_unaccounted", self.too_much_unaccounted);
+    visit(timed("step_s", self.step_s), self.step_s);
+    visit(timed("devices", self.devices), self.devices);
+    visit(timed("slowest_device", self.slowest_device), self.slowest_device);
+    visit(timed("busy_max_over_mean", self.busy_max_over_mean), self.busy_max_over_mean);
+  }
+};
+
+struct RecordedBalance {
+  double expert_max_over_mean = 0, device_max_over_mean = 0;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "expert_max_over_mean", self.expert_max_over_mean, "device_max_over_mean",
+              self.device_max_over_mean);
+  }
+};
+
+struct RecordedCapacity {
+  CapacityPolicy policy = CapacityPolicy::none;
+  Figure factor;
+  std::optional<int64_t> cap;
+  int64_t num_dropped = 0;
+  double drop_fraction = 0;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "policy", self.policy, "factor", self.factor, "cap", self.cap, "num_dropped",
+              self.num_dropped, "drop_fraction", self.drop_fraction);
+  }
+};
+
+struct RecordedTraffic {
+  std::vector<uint64_t> sent_bytes, received_bytes;  // by device
+  uint64_t dispatch_bytes = 0, combine_bytes = 0, gradient_bytes = 0, metadata_bytes = 0;
+  int64_t lower_bound_bytes = 0;
+  std::vector<double> flight_s;         // by device
+  std::vector<int64_t> progress_calls;  // by device
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "sent_bytes", self.sent_bytes, "received_bytes", self.received_bytes, "dispatch_bytes",
+              self.dispatch_bytes, "combine_bytes", self.combine_bytes, "gradient_bytes", self.gradient_bytes,
+              "metadata_bytes", self.metadata_bytes, "lower_bound_bytes", self.lower_bound_bytes, "flight_s",
+              self.flight_s, "progress_calls", self.progress_calls);
+  }
+};
+
+struct RecordedOverlap {
+  double computation_s = 0, communication_s = 0, both_s = 0, hidden = 0;
+  RecordedInterval interval;
+  int64_t n = 0;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "computation_s", self.computation_s, "communication_s", self.communication_s, "both_s",
+              self.both_s, "hidden", self.hidden);
+    RecordedInterval::fields(self.interval, visit);
+    visit(Field{"n"}, self.n);
+  }
+};
+
+struct RecordedMemory {
+  double predicted_bytes = 0, peak_rss_bytes = 0;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "predicted_bytes", self.predicted_bytes, "peak_rss_bytes", self.peak_rss_bytes);
+  }
+};
+
+struct RecordedCheck {
+  std::string status = "off";
+  Figure forward_rel_err;
+  NamedNumbers grad_rel_err;
+  Words worst_row, reason;
+  CheckMode mode = CheckMode::sample;
+  Words what;
+  std::optional<int64_t> rows, sampled_rows;
+  Words how, timed_steps;
+  std::optional<uint32_t> seed;
+  Figure worst_bounds;
+  Words worst_number;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "status", self.status, "forward_rel_err", self.forward_rel_err, "grad_rel_err",
+              self.grad_rel_err, "worst_row", self.worst_row, "reason", self.reason, "mode", self.mode,
+              "what", self.what, "rows", self.rows, "sampled_rows", self.sampled_rows, "how", self.how,
+              "timed_steps", self.timed_steps, "seed", self.seed, "worst_bounds", self.worst_bounds,
+              "worst_number", self.worst_number);
+  }
+};
+
+struct RecordedHashes {
+  std::string plan, output;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "plan", self.plan, "output", self.output);
+  }
+};
+
+// The machine and the build.
+struct RecordedEnvironment {
+  struct Caches {
+    int64_t l1d_bytes = 0, l2_bytes = 0, l3_bytes = 0, num_l3 = 0;
+
+    template <typename Self, typename Visit>
+    static void fields(Self& self, Visit&& visit) {
+      visit_all(visit, "l1d_bytes", self.l1d_bytes, "l2_bytes", self.l2_bytes, "l3_bytes", self.l3_bytes,
+                "num_l3", self.num_l3);
+    }
+  };
+  std::string build, compiler, flags, cpu;
+  Caches caches;
+  int cores = 1;
+  Words mpi;
+  std::string kernel, system;
+  Figure load_average;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "build", self.build, "compiler", self.compiler, "flags", self.flags, "cpu", self.cpu,
+              "caches", self.caches, "cores", self.cores, "mpi", self.mpi, "kernel", self.kernel, "system",
+              self.system, "load_average", self.load_average);
+  }
+};
+
+struct RecordedPrediction {
+  double time_s = 0;
+  NamedNumbers stages;  // seconds
+  double memory_bytes = 0;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "time_s", self.time_s, "stages", self.stages, "memory_bytes", self.memory_bytes);
+  }
+};
+
+struct RecordedSchedule {
+  std::string stop_reason;
+  std::vector<std::vector<int>> order;  // [round] the points as they were run
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "stop_reason", self.stop_reason, "order", self.order);
+  }
+};
+
+// With another point of the same rounds.
+struct RecordedComparison {
+  int64_t with_seq = 0;
+  double ratio = 0;
+  RecordedInterval interval;
+  int64_t n = 0;
+  std::string verdict;
+  std::string with_path;  // of `profile`; else empty and not there
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "with_seq", self.with_seq, "ratio", self.ratio);
+    RecordedInterval::fields(self.interval, visit);
+    visit_all(visit, "n", self.n, "verdict", self.verdict);
+    visit(Field{.name = "with_path", .present = !self.with_path.empty()}, self.with_path);
+  }
+};
+
+struct Record {
+  std::string schema = "moehill/1", command;
+  std::string path;  // of `profile`: ref_dp, staged_dp, fused_ep; else empty and not there
+  std::string time_utc;
+  RecordedProcess process;
+  int64_t seq = 0;
+  RecordedConfig config;
+  std::string tuned = "off";
+  RecordedLayout layout;
+  std::vector<std::string> timed_region;
+  std::string caches;
+  RecordedTimes time_s;
+  Figure tflops, tflops_executed, tflops_per_device, tokens_per_s;
+  RecordedPeak peak;
+  RecordedStages stages;
+  RunStatistics runs;
+  LoadStatistics load;
+  RecordedBalance balance;
+  std::vector<SkewProperty> skew;
+  RecordedCapacity capacity;
+  RecordedTraffic comm;
+  std::optional<RecordedOverlap> overlap;
+  RecordedMemory memory;
+  RecordedCheck check;
+  RecordedHashes hash;
+  RecordedEnvironment env;
+  std::optional<RecordedPrediction> prediction;
+  RecordedSchedule schedule;
+  std::optional<RecordedComparison> comparison;  // of an ep with its none
+  std::vector<RecordedComparison> comparisons;   // of `profile`: fused_ep with the other paths
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "schema", self.schema, "command", self.command);
+    visit(Field{.name = "path", .present = !self.path.empty()}, self.path);
+    visit_all(visit, "time_utc", self.time_utc, "process", self.process, "seq", self.seq, "config",
+              self.config, "tuned", self.tuned, "layout", self.layout, "timed_region", self.timed_region,
+              "caches", self.caches, "time_s", self.time_s, "tflops", self.tflops, "tflops_executed",
+              self.tflops_executed, "tflops_per_device", self.tflops_per_device, "tokens_per_s",
+              self.tokens_per_s, "peak", self.peak, "stages", self.stages, "runs", self.runs, "load",
+              self.load, "balance", self.balance, "skew", self.skew, "capacity", self.capacity, "comm",
+              self.comm, "overlap", self.overlap, "memory", self.memory, "check", self.check, "hash",
+              self.hash, "env", self.env, "prediction", self.prediction, "schedule", self.schedule);
+    visit(Field{.name = "comparison", .present = self.comparison.has_value()}, self.comparison);
+    visit(Field{.name = "comparisons", .present = !self.comparisons.empty()}, self.comparisons);
+  }
+};
+
+// What JSON says of a part of a record; as it is by default where that is nothing, or something else.
+template <typename Part>
+Part part_from(const Json& json) {
+  try {
+    Part part{};
+    take_json("", json, part);
+    return part;
+  } catch (const nlohmann::json::exception&) {
+  } catch (const InputError&) {
+  }
+  return {};
+}
+template <typename Part>
+Part part_of(const Json& record, const char* name) {
+  const auto found = record.find(name);
+  return found == record.end() ? Part{} : part_from<Part>(*found);
+}
+
+// One line.
+std::string record_line(const Record& record);
 
 }  // namespace moehill

@@ -9,6 +9,8 @@
 #include "moehill/report/markdown.h"
 #include "moehill/store/expectation.h"
 
+#include "moehill/record/record.h"
+
 namespace moehill {
 namespace {
 
@@ -97,8 +99,8 @@ void add_predictions(const ExperimentView& view, std::vector<std::string>& lines
   std::vector<double> ratios;
   for (const ResultRow& row : view.rows) {
     if (!row.timed()) continue;
-    if (const auto predicted = number_at(row.measured->first, "/prediction/time_s"))
-      ratios.push_back(*predicted / median_of(row.measured->seconds));
+    if (const auto predicted = part_of<std::optional<RecordedPrediction>>(row.measured->first, "prediction"))
+      ratios.push_back(predicted->time_s / median_of(row.measured->seconds));
   }
   if (ratios.empty()) return;
   const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());

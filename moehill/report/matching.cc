@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/record/record.h"
 #include "moehill/store/expectation.h"
 
 namespace moehill {
@@ -34,11 +35,11 @@ std::string label_of(const StoredJson& record) {
 
 // Cost a sample. tflops is that of the median; without a passed check there is none.
 std::vector<double> costs_of(const StoredJson& record) {
-  const auto tflops = number_at(record, "/tflops"), median = number_at(record, "/time_s/median");
+  const Figure tflops = part_of<Figure>(record, "tflops");
+  const auto times = part_of<RecordedTimes>(record, "time_s");
   std::vector<double> costs;
-  if (!tflops || !median || *tflops <= 0 || *median <= 0) return costs;
-  for (const StoredJson& sample : record["time_s"].value("samples", StoredJson::array()))
-    costs.push_back(sample.get<double>() / (*tflops * *median));
+  if (!tflops || !times.median || *tflops <= 0 || *times.median <= 0) return costs;
+  for (const double sample : times.samples) costs.push_back(sample / (*tflops * *times.median));
   return costs;
 }
 
@@ -62,7 +63,8 @@ void add_process(ComparedResult& result, const std::string& id, int64_t round, c
   const auto same = [&](const ComparedProcess& process) { return process.id == id; };
   auto process = std::find_if(result.processes.begin(), result.processes.end(), same);
   if (process == result.processes.end()) {
-    result.processes.push_back({id, number_at(record, "/process/started_s"), round, {}});
+    const auto measured_by = part_of<std::optional<RecordedProcess>>(record, "process");
+    result.processes.push_back({id, measured_by ? Figure(measured_by->started_s) : Figure(), round, {}});
     process = result.processes.end() - 1;
   }
   process->samples.insert(process->samples.end(), costs.begin(), costs.end());

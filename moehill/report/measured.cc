@@ -2,42 +2,38 @@
 
 #include <algorithm>
 
+#include "moehill/record/record.h"
+
 namespace moehill {
 namespace {
 
-std::optional<double> median_at(const std::vector<const StoredJson*>& records, const std::string& pointer) {
-  std::vector<double> values;
-  for (const StoredJson* record : records) {
-    if (const auto value = number_at(*record, pointer)) values.push_back(*value);
-  }
+std::optional<double> median_if_any(const std::vector<double>& values) {
   return values.empty() ? std::nullopt : std::optional(median_of(values));
 }
 
-std::string path_of(const StoredJson& record) {
-  const auto path = record.find("path");
-  return path != record.end() && path->is_string() ? path->get<std::string>() : std::string();
-}
+std::string path_of(const StoredJson& record) { return part_of<std::string>(record, "path"); }
 
 Measured measure_path(const std::vector<StoredRecord>& records, const std::string& path) {
   Measured measured;
   measured.path = path;
-  std::vector<const StoredJson*> own;
+  std::vector<double> peaks, rates;
   for (const StoredRecord& record : records) {
     if (path_of(record.json) != path) continue;
-    own.push_back(&record.json);
+    if (measured.first.is_null()) measured.first = record.json;
     measured.disturbed += record.disturbed ? 1 : 0;
-    const auto seconds = number_at(record.json, "/time_s/median"), tflops = number_at(record.json, "/tflops");
+    const auto peak = part_of<RecordedPeak>(record.json, "peak");
+    if (peak.tflops_measured) peaks.push_back(*peak.tflops_measured);
+    if (peak.read_gbps.median) rates.push_back(*peak.read_gbps.median);
+    const Figure seconds = part_of<RecordedTimes>(record.json, "time_s").median;
+    const Figure tflops = part_of<Figure>(record.json, "tflops");
     if (!seconds || !tflops || *tflops <= 0) continue;
     measured.rounds.push_back(record.round);
     measured.seconds.push_back(*seconds);
     measured.tflops.push_back(*tflops);
-    measured.tokens_per_s.push_back(number_at(record.json, "/tokens_per_s").value_or(0));
+    measured.tokens_per_s.push_back(part_of<double>(record.json, "tokens_per_s"));
   }
-  measured.first = *own.front();
-  measured.peak_tflops = median_at(own, "/peak/tflops_measured");
-  measured.read_gbps = median_at(own, "/peak/read_gbps/median");
-  if (!measured.read_gbps)
-    measured.read_gbps = median_at(own, "/peak/read_gbps");  // records before 2026-11-28
+  measured.peak_tflops = median_if_any(peaks);
+  measured.read_gbps = median_if_any(rates);
   return measured;
 }
 
@@ -49,10 +45,9 @@ int64_t num_agreeing(const StoredJson& a, const StoredJson& b) {
 
 }  // namespace
 
-std::optional<double> number_at(const StoredJson& json, const std::string& pointer) {
+StoredJson at_or_null(const StoredJson& json, const std::string& pointer) {
   const StoredJson::json_pointer where(pointer);
-  if (!json.contains(where) || !json.at(where).is_number()) return std::nullopt;
-  return json.at(where).get<double>();
+  return json.contains(where) ? json.at(where) : StoredJson(nullptr);
 }
 
 std::vector<Measured> measure(const std::vector<StoredRecord>& records) {

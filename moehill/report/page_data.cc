@@ -1,5 +1,6 @@
 #include "moehill/report/page_data.h"
 
+#include "moehill/record/record.h"
 #include "moehill/report/results_view.h"
 
 namespace moehill {
@@ -7,11 +8,6 @@ namespace {
 
 StoredJson or_null(const std::optional<double>& value) {
   return value ? StoredJson(*value) : StoredJson(nullptr);
-}
-
-StoredJson at_or_null(const StoredJson& json, const std::string& pointer) {
-  const StoredJson::json_pointer where(pointer);
-  return json.contains(where) ? json.at(where) : StoredJson(nullptr);
 }
 
 void add_interval(StoredJson& json, const std::string& name, const std::optional<Interval>& interval) {
@@ -41,9 +37,9 @@ StoredJson published_json(const ExperimentView& view, const ResultRow& row) {
 }
 
 StoredJson prediction_json(const Measured& m) {
-  const auto predicted = number_at(m.first, "/prediction/time_s");
+  const auto predicted = part_of<std::optional<RecordedPrediction>>(m.first, "prediction");
   if (!predicted || m.seconds.empty()) return nullptr;
-  return {{"seconds", *predicted}, {"over_measured", *predicted / median_of(m.seconds)}};
+  return {{"seconds", predicted->time_s}, {"over_measured", predicted->time_s / median_of(m.seconds)}};
 }
 
 StoredJson result_json(const Measured& m) {
@@ -122,15 +118,17 @@ StoredJson first_environment(const std::vector<ExperimentView>& views) {
 }  // namespace
 
 StoredJson least_intensity(const StoredJson& config) {
-  const auto size = [&](const char* name) { return number_at(config, std::string("/") + name); };
-  const auto T = size("tokens"), H = size("hidden"), M = size("mlp_dim"), E = size("experts"),
-             k = size("topk"), S = size("shared_expert_dim");
-  if (!T || !H || !M || !E || !k || !S) return nullptr;
-  const bool training = at_or_null(config, "/bench_pass") != "forward";
-  const double element_bytes = at_or_null(config, "/dtype") == "f32" ? 4 : 2;
-  const double weights = 3 * *H * (*E * *M + *S), rows = *T * *H;
-  const double flops = 6 * rows * (*k * *M + *S) * (training ? 3 : 1);
-  return flops / (element_bytes * (training ? 3 * weights + 5 * rows : weights + 2 * rows));
+  const auto shape = part_from<MoeShape>(config);
+  const auto block = part_from<BlockOptions>(config);
+  if (shape.assignments() == 0 || shape.hidden == 0 || shape.mlp_dim == 0 || shape.experts == 0)
+    return nullptr;
+  const bool training = block.pass != Pass::forward;
+  const double elements =
+      static_cast<double>(3 * shape.hidden * (shape.experts * shape.mlp_dim + shape.shared_dim));
+  const double rows = static_cast<double>(shape.tokens * shape.hidden);
+  const double bytes = static_cast<double>(dtype_bytes(shape.dtype)) *
+                       (training ? 3 * elements + 5 * rows : elements + 2 * rows);
+  return model_flops(shape, block.pass, shape.assignments()) / bytes;
 }
 
 StoredJson page_data(Store& store, const std::vector<PublishedRow>& published) {

@@ -7,11 +7,6 @@
 namespace moehill {
 namespace {
 
-StoredJson at_or_null(const StoredJson& json, const std::string& pointer) {
-  const StoredJson::json_pointer where(pointer);
-  return json.contains(where) ? json.at(where) : StoredJson(nullptr);
-}
-
 // These options decide how a step is computed and timed; the rest say how often.
 StoredJson computed_config(const StoredJson& record) {
   StoredJson config = at_or_null(record, "/config");

@@ -14,6 +14,12 @@ struct SkewProperty {
   std::string name;
   double asked = 0, achieved = 0, lo = 0, hi = 0;
   bool met() const { return achieved >= lo && achieved <= hi; }
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "property", self.name, "asked", self.asked, "achieved", self.achieved, "lo", self.lo,
+              "hi", self.hi);
+  }
 };
 
 // zipf: zipf_exponent, fitted by maximum likelihood to the first choices. hot_*: hot_share of all

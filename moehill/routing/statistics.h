@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "moehill/base/fields.h"
 #include "moehill/routing/plan.h"
 
 namespace moehill {
@@ -13,6 +14,11 @@ struct RunStatistics {
   int64_t num = 0;
   double mean = 0, p95 = 0;  // p95: nearest rank
   int64_t max = 0;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "num", self.num, "mean", self.mean, "p95", self.p95, "max", self.max);
+  }
 };
 RunStatistics run_statistics(const Routing& routing);
 
@@ -20,6 +26,11 @@ RunStatistics run_statistics(const Routing& routing);
 struct LoadStatistics {
   int64_t min = 0, max = 0;
   double std = 0, cv = 0;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "min", self.min, "max", self.max, "std", self.std, "cv", self.cv);
+  }
 };
 std::vector<int64_t> expert_load(const Routing& routing);
 LoadStatistics load_statistics(const std::vector<int64_t>& load);

@@ -226,12 +226,14 @@ void Journal::finish(const Claim& claim, const AttemptResult& result) {
   transaction.commit();
 }
 
-void Journal::add_record(const Claim& claim, int64_t seq, const StoredJson& json) {
+// Samples are rows of their own; Store::records() puts them back into their record.
+void Journal::add_record(const Claim& claim, int64_t seq, StoredJson json) {
+  StoredJson samples = StoredJson::array();
+  if (json.contains(kSamples)) std::swap(samples, json.at(kSamples));
   Statement(database_, "INSERT INTO record(attempt_id, point_id, round, seq, json) VALUES(?, ?, ?, ?, ?)")
       .bind(claim.attempt_id, claim.point_id, claim.round, seq, json_text(json))
       .run();
   const int64_t record_id = database_.last_insert_id();
-  const auto samples = json.value(StoredJson::json_pointer("/time_s/samples"), StoredJson::array());
   Statement insert(database_, "INSERT INTO sample(record_id, idx, seconds) VALUES(?, ?, ?)");
   for (size_t i = 0; i < samples.size(); ++i) {
     if (samples[i].is_number())

@@ -66,7 +66,7 @@ class Journal {
   bool may_repeat(int64_t point_id, int64_t round);
   bool has_given_up(int64_t point_id);
   bool supersedes(const Claim& claim, const AttemptResult& result);
-  void add_record(const Claim& claim, int64_t seq, const StoredJson& json);
+  void add_record(const Claim& claim, int64_t seq, StoredJson json);
   void refresh_state(int64_t point_id);
 
   Database& database_;

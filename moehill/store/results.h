@@ -12,6 +12,9 @@ namespace moehill {
 
 using StoredJson = nlohmann::ordered_json;
 
+// Where a record has its samples, which the database keeps apart.
+inline const StoredJson::json_pointer kSamples("/time_s/samples");
+
 // On one line; what is not UTF-8 becomes U+FFFD, since a JSON text has to be.
 std::string json_text(const StoredJson& json);
 

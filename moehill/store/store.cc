@@ -138,7 +138,7 @@ std::vector<StoredRecord> Store::records(int64_t point_id) {
       database_,
       "SELECT r.id, r.attempt_id, r.point_id, r.round, r.seq, a.disturbed, r.json FROM record r "
       "JOIN attempt a ON a.id = r.attempt_id WHERE r.point_id = ? AND a.counts = 1 ORDER BY r.round, r.seq");
-  return read_all<StoredRecord>(statement.bind(point_id), [](const Statement& row) {
+  auto records = read_all<StoredRecord>(statement.bind(point_id), [](const Statement& row) {
     return StoredRecord{row.integer(0),
                         row.integer(1),
                         row.integer(2),
@@ -147,6 +147,16 @@ std::vector<StoredRecord> Store::records(int64_t point_id) {
                         row.integer(5) != 0,
                         StoredJson::parse(row.text(6))};
   });
+  for (StoredRecord& record : records) add_samples(record);
+  return records;
+}
+
+// Databases before 2026-11-28 have them in the record too.
+void Store::add_samples(StoredRecord& record) {
+  if (!record.json.contains(kSamples) || !record.json.at(kSamples).empty()) return;
+  Statement statement(database_, "SELECT seconds FROM sample WHERE record_id = ? ORDER BY idx");
+  statement.bind(record.id);
+  while (statement.step()) record.json.at(kSamples).push_back(statement.real(0));
 }
 
 std::vector<StoredNote> Store::notes(int64_t experiment_id) {

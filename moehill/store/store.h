@@ -33,6 +33,7 @@ class Store {
  private:
   friend class Journal;
   Store(const std::string& path, Access access);
+  void add_samples(StoredRecord& record);
   Database database_;
 };
 

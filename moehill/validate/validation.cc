@@ -221,7 +221,6 @@ std::string validation_report(const std::vector<ValidatedShape>& shapes) {
 }
 
 std::string validation_records(const std::vector<ValidatedShape>& shapes, uint32_t corpus) {
-  using Json = nlohmann::ordered_json;
   std::string lines;
   for (const ValidatedShape& shape : shapes) {
     for (const ValidatedSpread& spread : shape.spreads) {

@@ -1,24 +1,34 @@
 // Records: the keys of schema moehill/1 in their order, and no throughput without a passed check.
-#include "moehill/record/record.h"
+#include "moehill/measure/make_record.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <limits>
 
-#include "moehill/record/record_fixture.h"
+#include "moehill/measure/results_fixture.h"
 
 namespace moehill {
 namespace {
 
-std::vector<std::string> keys(const nlohmann::ordered_json& json) {
+Json record_json(const BenchOptions& options, const CommandResult& command, size_t index) {
+  return json_of(make_record(options, command, index));
+}
+
+std::string lines_of(const CommandResult& command) {
+  std::string lines;
+  for (const Record& record : make_records({}, command)) lines += record_line(record);
+  return lines;
+}
+
+std::vector<std::string> keys(const Json& json) {
   std::vector<std::string> names;
   for (const auto& item : json.items()) names.push_back(item.key());
   return names;
 }
 
 TEST(Record, GoldenKeys) {
-  const auto record = make_record({}, made_up_command(), 1);
+  const auto record = record_json({}, made_up_command(), 1);
   EXPECT_EQ(keys(record), (std::vector<std::string>{"schema",
                                                     "command",
                                                     "time_utc",
@@ -115,7 +125,7 @@ TEST(Record, GoldenKeys) {
 }
 
 TEST(Record, FiguresFollowTheFormulas) {
-  const auto record = make_record({}, made_up_command(), 1);
+  const auto record = record_json({}, made_up_command(), 1);
   const double flops = 3 * (6.0 * 1000 * 2 * 100 * 50 + 6.0 * 1000 * 100 * 30);
   EXPECT_DOUBLE_EQ(record["tflops"], flops / 0.2 / 1e12);
   EXPECT_DOUBLE_EQ(record["tflops_per_device"], flops / 0.2 / 1e12 / 2);
@@ -136,14 +146,14 @@ TEST(Record, DroppedAssignmentsDoNotCount) {
   CommandResult command = made_up_command();
   command.points[0].num_dropped = 500;
   const double flops = 3 * (6.0 * 1500 * 100 * 50 + 6.0 * 1000 * 100 * 30);
-  EXPECT_DOUBLE_EQ(make_record({}, command, 0)["tflops"], flops / 0.1 / 1e12);
+  EXPECT_DOUBLE_EQ(record_json({}, command, 0)["tflops"], flops / 0.1 / 1e12);
 }
 
 TEST(Record, NoThroughputWithoutAPassedCheck) {
   for (const char* status : {"failed", "mistrusted", "off"}) {
     CommandResult command = made_up_command();
     command.points[0].check.status = status;
-    const auto record = make_record({}, command, 0);
+    const auto record = record_json({}, command, 0);
     for (const char* key : {"tflops", "tflops_executed", "tflops_per_device", "tokens_per_s"}) {
       EXPECT_TRUE(record[key].is_null()) << status << " " << key;
     }
@@ -174,7 +184,7 @@ TEST(Record, NotTimedAndNotANumberAreNull) {
   command.points[0].check.status = "failed";
   command.points[0].check.forward_rel_err = std::numeric_limits<double>::quiet_NaN();
   command.points[0].load.cv = std::numeric_limits<double>::infinity();
-  const auto record = make_record({}, command, 0);
+  const auto record = record_json({}, command, 0);
   EXPECT_TRUE(record["time_s"]["median"].is_null());
   EXPECT_EQ(record["time_s"]["n"], 0);
   EXPECT_TRUE(record["check"]["forward_rel_err"].is_null());
@@ -182,7 +192,7 @@ TEST(Record, NotTimedAndNotANumberAreNull) {
 }
 
 TEST(Record, OneLineEachAndTheComparisonWithTheEp) {
-  const std::string lines = record_lines({}, made_up_command());
+  const std::string lines = lines_of(made_up_command());
   EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 2);
   const auto none = nlohmann::json::parse(lines.substr(0, lines.find('\n')));
   const auto ep = nlohmann::json::parse(lines.substr(lines.find('\n') + 1));
@@ -198,13 +208,33 @@ TEST(Record, OneLineEachAndTheComparisonWithTheEp) {
 TEST(Record, TwoRoundsHaveNoIntervalAndNoVerdict) {
   CommandResult command = made_up_command();
   for (PointResult& point : command.points) point.samples.resize(2);
-  const std::string lines = record_lines({}, command);
+  const std::string lines = lines_of(command);
   const auto ep = nlohmann::json::parse(lines.substr(lines.find('\n') + 1));
   for (const char* part : {"time_s", "comparison"}) {
     for (const char* key : {"ci_lo", "ci_hi", "coverage"})
       EXPECT_TRUE(ep[part][key].is_null()) << part << key;
   }
   EXPECT_EQ(ep["comparison"]["verdict"], "cannot tell");
+}
+
+TEST(Record, ReadsBackWhatWasWritten) {
+  CommandResult command = made_up_command();
+  command.points[1].overlap = Overlap{0.1, 0.05, 0.12, {0.6, 0.5, 0.7, 3, Interval{0.5, 0.7, 0.75}}};
+  command.points[1].prediction = Prediction{.time_s = 0.19, .stages = {{.stage = Stage::up, .gemm_s = 0.1}}};
+  command.points[1].cpus = {0, 1};
+  for (const Record& record : make_records({}, command)) {
+    const Json json = Json::parse(record_line(record));
+    Record again;
+    read_fields(json, again);
+    EXPECT_EQ(json_of(again), json);
+  }
+}
+
+TEST(Record, BandwidthOfBefore20261128WasOneNumber) {
+  Record record;
+  read_fields(Json::parse(R"({"peak": {"read_gbps": 41}})"), record);
+  EXPECT_EQ(record.peak.read_gbps.median, 41);
+  EXPECT_FALSE(record.peak.read_gbps.min.has_value());
 }
 
 }  // namespace

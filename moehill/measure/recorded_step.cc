@@ -1,5 +1,5 @@
 // From a record back to the configuration and routing that it is of.
-#include "moehill/record/recorded_step.h"
+#include "moehill/measure/recorded_step.h"
 
 #include <fmt/format.h>
 
@@ -7,34 +7,25 @@
 #include <iostream>
 
 #include "moehill/base/error.h"
-#include "moehill/base/json_fields.h"
 #include "moehill/measure/points.h"
+#include "moehill/record/record.h"
 
 namespace moehill {
 namespace {
 
-RecordedStep step_of_record(const Json& record) {
-  const Json& config = record.at("config");
+RecordedStep step_of(const Record& record) {
   RecordedStep step;
-  read_fields(config, step.config.shape);
-  read_fields(config, step.config.block);
-  read_fields(config, step.config);
-  DistributionOptions distribution;
-  read_fields(config, distribution);
+  step.config = record.config.run;
   refuse_topk(step.config.shape.topk, step.config.shape.experts);
   refuse_overflow(step.config.shape, step.config.block.capacity);
   step.label = fmt::format("{} {}", to_string(step.config.shape), name_of(step.config.spread));
-  step.routing = routing_of(step.config.shape, distribution, config.at("seed").get<uint32_t>());
-  if (record.at("time_s").at("median").is_number()) step.time_s = record["time_s"]["median"];
-  const Json& peak = record.at("peak");
-  if (peak.at("tflops_measured").is_number()) step.peak_flops = 1e12 * peak["tflops_measured"].get<double>();
-  if (peak.contains("instruction") && peak["instruction"].is_string()) step.instruction = peak["instruction"];
-  const Json& read = peak.at("read_gbps");  // a number in records before 2026-11-28
-  const Json& gigabytes = read.is_object() ? read.at("median") : read;
-  if (gigabytes.is_number()) step.read_bytes_per_s = 1e9 * gigabytes.get<double>();
-  for (const char* pass : {"forward", "backward"}) {
-    for (const auto& [stage, seconds] : record.at("stages").at(pass).items())
-      step.stages.push_back({stage, seconds});
+  step.routing = routing_of(step.config.shape, record.config.distribution, record.config.measuring.seed);
+  step.time_s = record.time_s.median.value_or(0);
+  step.peak_flops = 1e12 * record.peak.tflops_measured.value_or(0);
+  step.instruction = record.peak.instruction.value_or("");
+  step.read_bytes_per_s = 1e9 * record.peak.read_gbps.median.value_or(0);
+  for (const NamedNumbers* stages : {&record.stages.forward, &record.stages.backward}) {
+    for (const auto& [stage, seconds] : *stages) step.stages.push_back({stage, seconds});
   }
   return step;
 }
@@ -55,9 +46,11 @@ std::vector<RecordedStep> steps_of_records(const std::string& path) {
     ++line_number;
     if (line.empty()) continue;
     try {
-      const Json record = Json::parse(line);
-      if (record.value("command", "") != "bench") continue;
-      steps.push_back(step_of_record(record));
+      const Json json = Json::parse(line);
+      if (json.value("command", "") != "bench") continue;
+      Record record;
+      read_fields(json, record);
+      steps.push_back(step_of(record));
     } catch (const nlohmann::json::exception& error) {
       throw input_error("--record", fmt::format("{}:{} ({})", path, line_number, error.what()),
                         "records of moehill bench", "write them by moehill bench --json");

@@ -1,5 +1,5 @@
 // Records: the step that a record describes has the routing that was measured.
-#include "moehill/record/recorded_step.h"
+#include "moehill/measure/recorded_step.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 #include <fstream>
 
 #include "moehill/base/error.h"
+#include "moehill/measure/make_record.h"
 #include "moehill/measure/points.h"
-#include "moehill/record/record.h"
 
 namespace moehill {
 namespace {
@@ -22,7 +22,7 @@ BenchOptions small_options() {
 
 Json record_of(const BenchOptions& options, const Point& point) {
   return {{"command", "bench"},
-          {"config", config_json(options, point)},
+          {"config", json_of(recorded_config(options, point))},
           {"layout",
            {{"devices", point.config.num_devices}, {"threads_per_device", point.config.threads_per_device}}},
           {"time_s", {{"median", 0.5}}},
@@ -93,10 +93,10 @@ TEST(RecordedStep, HasEveryOptionOfThePoint) {
     options.split_rows = spread == Spread::ring_ag_rs ? Switch::on : Switch::off;
     const Point point = expand_points(options, 2).front();
     std::ofstream(path) << record_of(options, point).dump() << "\n";
-    Json was = config_json(options, point), is;
+    Json was = json_of(recorded_config(options, point)), is;
     Point again = point;
     again.config = steps_of_records(path).front().config;
-    is = config_json(options, again);
+    is = json_of(recorded_config(options, again));
     EXPECT_EQ(was, is) << name_of(spread);
   }
   std::filesystem::remove(path);

@@ -1,0 +1,222 @@
+// From what was measured to the record of it.
+#include "moehill/measure/make_record.h"
+
+#include <algorithm>
+
+namespace moehill {
+namespace {
+
+std::string hex(uint64_t value) { return fmt::format("{:016x}", value); }
+Figure figure_if(bool exists, double value) { return exists ? Figure(value) : Figure(); }
+Words words_if_any(const std::string& text) { return text.empty() ? Words() : Words(text); }
+
+RecordedLayout layout_of(const BenchOptions& o, const PointResult& result, const Environment& environment) {
+  const RunConfig& config = result.point.config;
+  RecordedLayout layout;
+  layout.devices = config.num_devices;
+  layout.threads_per_device = config.threads_per_device;
+  layout.cores = std::min(config.num_devices * config.threads_per_device, environment.topology.num_cores);
+  layout.mesh = o.mesh;
+  layout.nodes = environment.num_nodes;
+  if (!result.cpus.empty()) layout.cpus.emplace();
+  for (auto at = result.cpus.begin(); at != result.cpus.end(); at += config.threads_per_device)
+    layout.cpus->emplace_back(at, at + config.threads_per_device);
+  return layout;
+}
+
+RecordedTimes times_of(const PointResult& result) {
+  const bool timed = result.timed();
+  const Summary s = timed ? summarize(result.samples) : Summary{};
+  return {figure_if(timed, s.median), s.interval, figure_if(timed, s.min),
+          figure_if(timed, s.max),    s.n,        result.samples,
+          result.cpu_seconds};
+}
+
+RecordedPeak peak_of(const PointResult& result) {
+  const Peaks& peaks = result.peaks;
+  const InstructionPeak& own = result.peak();
+  const auto teraflops = [](const InstructionPeak& peak) {
+    return figure_if(peak.best > 0, peak.best / 1e12);
+  };
+  const auto instruction = [](const InstructionPeak& peak) {
+    return peak.best > 0 ? Words(peak.instruction) : Words();
+  };
+  const auto gigabytes = [&](double rate) { return figure_if(peaks.read.median > 0, rate / 1e9); };
+  const bool ok = own.best > 0 && result.trusted();
+  return {.dtype = result.point.config.shape.dtype,
+          .instruction = instruction(own),
+          .tflops_measured = teraflops(own),
+          .tflops_typical = figure_if(own.best > 0, own.typical / 1e12),
+          .fraction = ok ? Figure(peak_fraction(result)) : Figure(),
+          .tflops_f32 = teraflops(peaks.f32),
+          .tflops_bf16 = teraflops(peaks.bf16),
+          .instruction_f32 = instruction(peaks.f32),
+          .instruction_bf16 = instruction(peaks.bf16),
+          .read_gbps = {gigabytes(peaks.read.median), gigabytes(peaks.read.min), gigabytes(peaks.read.max)}};
+}
+
+void add_throughput(Record& record, const PointResult& result) {
+  if (!result.trusted()) return;
+  record.tflops = model_flops_per_s(result) / 1e12;
+  record.tflops_executed = executed_flops_per_s(result) / 1e12;
+  record.tflops_per_device = *record.tflops / result.point.config.num_devices;
+  record.tokens_per_s = tokens_per_s(result);
+}
+
+RecordedStages stages_of(const PointResult& result) {
+  RecordedStages recorded;
+  if (result.stage_samples.empty()) return recorded;
+  const StageSeconds stages = stages_of_median(result);
+  for (const Stage stage : all_values<Stage>()) {
+    const double seconds = stages.seconds[static_cast<size_t>(stage)];
+    if (seconds > 0)
+      (is_backward(stage) ? recorded.backward : recorded.forward).emplace_back(name_of(stage), seconds);
+  }
+  recorded.unaccounted_s = stages.unaccounted;
+  recorded.too_much_unaccounted = stages.too_much_unaccounted();
+  recorded.step_s = stages.step;
+  recorded.devices.emplace();
+  for (const DeviceSeconds& device : stages.devices)
+    recorded.devices->push_back({device.busy(), device.wait});
+  recorded.slowest_device = static_cast<int64_t>(stages.slowest);
+  recorded.busy_max_over_mean = stages.busy_max_over_mean;
+  return recorded;
+}
+
+RecordedCapacity capacity_of(const PointResult& result) {
+  const RunConfig& config = result.point.config;
+  const Capacity& capacity = config.block.capacity;
+  RecordedCapacity recorded;
+  recorded.policy = capacity.policy;
+  if (capacity.policy != CapacityPolicy::none) {
+    recorded.factor = capacity.factor;
+    recorded.cap = result.capacity_rows;
+  }
+  recorded.num_dropped = result.num_dropped;
+  recorded.drop_fraction =
+      static_cast<double>(result.num_dropped) / static_cast<double>(config.shape.assignments());
+  return recorded;
+}
+
+RecordedTraffic traffic_of(const PointResult& result) {
+  RecordedTraffic recorded;
+  for (const Traffic& traffic : result.traffic) {
+    recorded.sent_bytes.push_back(traffic.sent_bytes);
+    recorded.received_bytes.push_back(traffic.received_bytes);
+    recorded.flight_s.push_back(traffic.flight_seconds);
+    recorded.progress_calls.push_back(traffic.progress_calls);
+  }
+  const auto moved = [&](Move move) { return result.moved_bytes[static_cast<size_t>(move)]; };
+  recorded.dispatch_bytes = moved(Move::dispatch);
+  recorded.combine_bytes = moved(Move::combine);
+  recorded.gradient_bytes = moved(Move::gradients);
+  recorded.metadata_bytes = moved(Move::metadata);
+  recorded.lower_bound_bytes = result.lower_bound_bytes;
+  return recorded;
+}
+
+RecordedCheck check_of(const BenchOptions& o, const PointResult& result) {
+  const CheckResult& check = result.check;
+  RecordedCheck recorded;
+  recorded.status = check.status;
+  for (const auto& [name, error] : check.grad_rel_err) recorded.grad_rel_err.emplace_back(name, error);
+  recorded.worst_row = words_if_any(check.worst_row);
+  recorded.reason = words_if_any(check.reason);
+  recorded.mode = o.check;
+  recorded.what = words_if_any(check.what);
+  recorded.how = words_if_any(check.how);
+  if (result.trusted()) recorded.timed_steps = kTimedStepCheck;
+  recorded.worst_number = words_if_any(check.worst_number);
+  if (check.status != "passed" && check.status != "failed") return recorded;
+  recorded.forward_rel_err = check.forward_rel_err;
+  recorded.rows = check.num_rows;
+  recorded.sampled_rows = check.num_sampled_rows;
+  recorded.seed = check.seed;
+  recorded.worst_bounds = check.worst_bounds;
+  return recorded;
+}
+
+// Memory: that of this point alone.
+std::optional<RecordedPrediction> prediction_of(const PointResult& result, bool process_a_device) {
+  if (!result.prediction) return std::nullopt;
+  RecordedPrediction recorded;
+  recorded.time_s = result.prediction->time_s;
+  for (const StagePrediction& stage : result.prediction->stages)
+    recorded.stages.emplace_back(name_of(stage.stage), stage.seconds());
+  const RunConfig& config = result.point.config;
+  for (const MemoryPart& part : predict_memory({config}, process_a_device ? config.num_devices : 1))
+    recorded.memory_bytes += part.bytes;
+  return recorded;
+}
+
+RecordedComparison comparison_of(const Comparison& c, const std::string& with_path = "") {
+  return {static_cast<int64_t>(c.none), c.ratio.ratio, c.ratio.interval, c.ratio.n,
+          name_of(judge(c.ratio)),      with_path};
+}
+
+}  // namespace
+
+RecordedConfig recorded_config(const BenchOptions& o, const Point& point) {
+  return {words_if_any(o.preset), point.config, point.distribution, o};
+}
+
+RecordedEnvironment recorded_environment(const Environment& e) {
+  const Topology& t = e.topology;
+  return {.build = e.build,
+          .compiler = e.compiler,
+          .flags = e.flags,
+          .cpu = t.cpu_model,
+          .caches = {t.l1d_bytes, t.l2_bytes, t.l3_bytes, t.num_l3},
+          .cores = t.num_cores,
+          .mpi = words_if_any(e.mpi),
+          .kernel = e.kernel,
+          .system = e.system,
+          .load_average = figure_if(e.load_average >= 0, e.load_average)};
+}
+
+Record make_record(const BenchOptions& options, const CommandResult& command, size_t index) {
+  const PointResult& result = command.points[index];
+  Record record;
+  record.command = command.command;
+  record.path = result.point.path;
+  record.time_utc = command.time_utc;
+  record.process = {hex(command.process_id), command.started_s};
+  record.seq = static_cast<int64_t>(index);
+  record.config = recorded_config(options, result.point);
+  record.tuned = result.point.tuned;
+  record.layout = layout_of(options, result, command.environment);
+  record.timed_region = result.timed_region;
+  record.caches = command.cache_state;
+  record.time_s = times_of(result);
+  add_throughput(record, result);
+  record.peak = peak_of(result);
+  record.stages = stages_of(result);
+  record.runs = result.runs;
+  record.load = result.load;
+  record.balance = {result.expert_max_over_mean, result.device_max_over_mean};
+  record.skew = result.skew;
+  record.capacity = capacity_of(result);
+  record.comm = traffic_of(result);
+  if (const std::optional<Overlap>& o = result.overlap)
+    record.overlap = {o->computation,   o->communication,   o->both,
+                      o->hidden.median, o->hidden.interval, o->hidden.n};
+  record.memory = {command.predicted_bytes, command.peak_rss_bytes};
+  record.check = check_of(options, result);
+  record.hash = {hex(result.plan_hash), hex(result.output_hash)};
+  record.env = recorded_environment(command.environment);
+  record.prediction = prediction_of(result, options.mesh == "mpi");
+  record.schedule = {command.stop_reason, command.order};
+  return record;
+}
+
+std::vector<Record> make_records(const BenchOptions& options, const CommandResult& command) {
+  std::vector<Record> records;
+  for (size_t i = 0; i < command.points.size(); ++i) records.push_back(make_record(options, command, i));
+  for (const Comparison& c : compare_modes(command.points, options.seed))
+    records[c.ep].comparison = comparison_of(c);
+  for (const Comparison& c : compare_paths(command.points, options.seed))
+    records[c.ep].comparisons.push_back(comparison_of(c, command.points[c.none].point.path));
+  return records;
+}
+
+}  // namespace moehill

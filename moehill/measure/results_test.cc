@@ -1,0 +1,100 @@
+// Figures of made-up results, by hand.
+#include "moehill/measure/results.h"
+
+#include <gtest/gtest.h>
+
+#include "moehill/measure/results_fixture.h"
+
+namespace moehill {
+namespace {
+
+std::vector<double> stages_with(Stage stage, double seconds) {
+  std::vector<double> stages(kNumStages);
+  stages[static_cast<size_t>(stage)] = seconds;
+  return stages;
+}
+
+TEST(DeviceSeconds, BusyIsWithoutTheStagesThatExchangeRows) {
+  DeviceSeconds device{stages_with(Stage::up, 3), 0.5};
+  for (const Stage stage : {Stage::dispatch, Stage::reduce, Stage::dispatch_grad, Stage::reduce_grad})
+    device.stages[static_cast<size_t>(stage)] = 7;
+  EXPECT_DOUBLE_EQ(device.busy(), 3);
+}
+
+TEST(Figures, AreByTheMedian) {
+  const PointResult result = made_up_result(Spread::none, 0.5);
+  const double flops = 3 * (6.0 * 2000 * 100 * 50 + 6.0 * 1000 * 100 * 30);
+  EXPECT_DOUBLE_EQ(model_flops_per_s(result), flops / 0.5);
+  EXPECT_DOUBLE_EQ(executed_flops_per_s(result), 2e9);
+  EXPECT_DOUBLE_EQ(tokens_per_s(result), 2000);
+  EXPECT_DOUBLE_EQ(peak_fraction(result), 2e9 / 2e11);  // of bf16's
+}
+
+TEST(StagesOfMedian, AreThoseOfTheNearestStepsBusiestDevice) {
+  PointResult result = made_up_result(Spread::compact_psum, 1);
+  result.samples = {5, 1, 4, 9, 6};  // the median is that of the first round
+  result.stage_samples.assign(5, std::vector<DeviceSeconds>(2, {stages_with(Stage::up, 0.1), 0}));
+  result.stage_samples[0] = {{stages_with(Stage::up, 2), 0.5}, {stages_with(Stage::down, 4), 0.25}};
+  const StageSeconds stages = stages_of_median(result);
+  EXPECT_EQ(stages.step, 5);
+  EXPECT_EQ(stages.slowest, 1u);
+  EXPECT_EQ(stages.seconds[static_cast<size_t>(Stage::down)], 4);
+  EXPECT_DOUBLE_EQ(stages.unaccounted, 1);
+  EXPECT_TRUE(stages.too_much_unaccounted());  // a fifth of the step
+  EXPECT_DOUBLE_EQ(stages.busy_max_over_mean, 4 / 3.0);
+}
+
+TEST(CompareModes, PairsTrustedPointsThatDifferInNothingElse) {
+  CommandResult command = made_up_command();
+  command.points.push_back(made_up_result(Spread::compact_psum, 0.3));
+  command.points.back().point.config.shape.topk = 4;  // another problem
+  const std::vector<Comparison> pairs = compare_modes(command.points, 0);
+  ASSERT_EQ(pairs.size(), 1u);
+  EXPECT_EQ(pairs[0].none, 0u);
+  EXPECT_EQ(pairs[0].ep, 1u);
+  EXPECT_NEAR(pairs[0].ratio.ratio, 0.5, 1e-12);
+  command.points[0].check.status = "failed";
+  EXPECT_TRUE(compare_modes(command.points, 0).empty());
+}
+
+TEST(ComparePaths, PairsFusedWithTheOthersOfItsShape) {
+  CommandResult command = made_up_command();
+  command.points.push_back(command.points[0]);
+  const char* paths[] = {"ref_dp", "fused_ep", "staged_dp"};
+  for (size_t i = 0; i < 3; ++i) command.points[i].point.path = paths[i];
+  command.points[2].point.config.shape.tokens = 7;
+  const std::vector<Comparison> pairs = compare_paths(command.points, 0);
+  ASSERT_EQ(pairs.size(), 1u);
+  EXPECT_EQ(pairs[0].none, 0u);
+  EXPECT_EQ(pairs[0].ep, 1u);
+}
+
+TEST(TakeOverlaps, PartsBecomeTheirPointsFigure) {
+  CommandResult command;
+  command.points = {made_up_result(Spread::none, 0.1), made_up_result(Spread::fused, 0.2),
+                    made_up_result(Spread::fused, 0.15), made_up_result(Spread::fused, 0.1)};
+  command.points[2].point.config.block.part = StepPart::computation;
+  command.points[3].point.config.block.part = StepPart::communication;
+  take_overlaps(command);
+  ASSERT_EQ(command.points.size(), 2u);
+  EXPECT_FALSE(command.points[0].overlap);
+  ASSERT_TRUE(command.points[1].overlap);
+  EXPECT_DOUBLE_EQ(command.points[1].overlap->both, 0.2);
+  EXPECT_NEAR(command.points[1].overlap->hidden.median, (0.15 + 0.1 - 0.2) / 0.1, 1e-12);
+}
+
+TEST(ImpossibleFigure, IsAbovePeakOrMemory) {
+  PointResult result = made_up_result(Spread::none, 1);
+  EXPECT_EQ(impossible_figure(result, 0), "");
+  result.executed_flops = 1.06 * result.peak().best;
+  EXPECT_NE(impossible_figure(result, 0).find("dot"), std::string::npos);
+  result.executed_flops = 1;
+  result.operand_bytes = 1.3 * result.peaks.read.max;
+  EXPECT_NE(impossible_figure(result, 0).find("GB/s of memory"), std::string::npos);
+  EXPECT_EQ(impossible_figure(result, result.operand_bytes), "");  // they may all have been in caches
+  result.check.status = "failed";
+  EXPECT_EQ(impossible_figure(result, 0), "");  // there is no figure
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,90 @@
+// A command's view of its processes: alone, and as one rank whose peers' answers are made up.
+#include "moehill/mesh/job.h"
+
+#include <gtest/gtest.h>
+
+namespace moehill {
+namespace {
+
+// Rank 0 of three. The others answer what they are told to.
+class MadeUpSession : public Session {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 3; }
+  int num_nodes() const override { return 2; }
+  std::string library() const override { return "none"; }
+  std::unique_ptr<Mesh> make_mesh(const MpiMeshOptions&) override { return nullptr; }
+  std::unique_ptr<Group> make_library_group(ThreadTeam&) override { return nullptr; }
+  std::string broadcast(const std::string& text) override { return text; }
+  std::vector<std::string> gather(const std::string& text) override {
+    std::vector<std::string> texts = {text};
+    texts.insert(texts.end(), others.begin(), others.end());
+    return texts;
+  }
+  std::vector<double> share(double value) override { return {value, values[0], values[1]}; }
+  void gather_bytes(const void*, Range, void*) override {}
+  std::vector<ClockReading> read_clocks() override { return std::vector<ClockReading>(3); }
+  void wait_quietly(Naps::Duration) override { ++num_waits; }
+  void start_together() override {}
+  [[noreturn]] void fail(const std::string&, int) noexcept override { std::abort(); }
+
+  std::vector<std::string> others = {"", ""};
+  double values[2] = {0, 0};
+  int num_waits = 0;
+};
+
+std::string error_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const AgreedInputError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Job, OfOneProcessNeedsNobody) {
+  const Job job;
+  EXPECT_TRUE(job.is_root());
+  EXPECT_EQ(job.num_processes(), 1);
+  EXPECT_EQ(job.from_root("text"), "text");
+  EXPECT_EQ(job.largest(3), 3);
+  EXPECT_EQ(job.sum(3), 3);
+  EXPECT_EQ(job.gather({1, 2}), (std::vector<std::vector<double>>{{1, 2}}));
+  EXPECT_EQ(job.together([] { return 7; }), 7);
+  job.require_same({"--tokens", "5"}, "build");
+  EXPECT_THROW(job.together([]() -> int { throw InputError("bad"); }), InputError);
+}
+
+TEST(Job, ReducesOverAllProcesses) {
+  MadeUpSession session;
+  session.values[0] = 5;
+  session.values[1] = -2;
+  const Job job(&session);
+  EXPECT_EQ(job.largest(3), 5);
+  EXPECT_EQ(job.sum(3), 6);
+  EXPECT_EQ(job.processes_of_a_node(), 2);  // three on two nodes
+  job.on_root([&] { EXPECT_EQ(session.num_waits, 0); });
+  EXPECT_EQ(session.num_waits, 1);  // the others have gone on from here
+}
+
+TEST(Job, BadInputOfAnotherProcessIsThrownHereWithItsRank) {
+  MadeUpSession session;
+  session.others = {"", "no such file"};
+  const Job job(&session);
+  EXPECT_EQ(error_of([&] { job.together([] { return 1; }); }), "no such file (on rank 2)");
+  session.others = {"bad", "bad"};  // all the same: no rank to name
+  EXPECT_EQ(error_of([&] { job.together([]() -> int { throw InputError("bad"); }); }), "bad");
+}
+
+TEST(Job, NamesTheOptionThatDiffers) {
+  MadeUpSession session;
+  session.others = {"build b\n--tokens 5", "build b\n--tokens 6"};
+  const Job job(&session);
+  const std::string error = error_of([&] { job.require_same({"--tokens", "5"}, "b"); });
+  EXPECT_NE(error.find("--tokens 5 on rank 0, --tokens 6 on rank 2"), std::string::npos) << error;
+  session.others[1] = session.others[0];
+  EXPECT_EQ(error_of([&] { job.require_same({"--tokens=5"}, "b"); }), "");
+}
+
+}  // namespace
+}  // namespace moehill

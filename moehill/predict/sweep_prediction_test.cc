@@ -1,0 +1,63 @@
+// Seconds of a run before it is run: by the model where there is hardware for it, else from a measured peak.
+#include "moehill/predict/sweep_prediction.h"
+
+#include <gtest/gtest.h>
+
+namespace moehill {
+namespace {
+
+Point small_point() {
+  Point point;
+  point.config.shape = {256, 256, 128, 8, 2, 0, DType::bf16};
+  return point;
+}
+
+constexpr MachineSpeed kSpeed{1e11, 2e10};
+
+TEST(RunPredictor, TakesTheMeasuredPeakWithoutAProbe) {
+  RunPredictor predictor({std::nullopt, "nobody measured"}, kSpeed);
+  EXPECT_NE(predictor.source().find("nobody measured"), std::string::npos);
+  BenchOptions options;
+  const Point point = small_point();
+  options.schedule.iters = 1;
+  const double few = predictor.run_seconds(options, {point});
+  options.schedule.iters = 11;
+  EXPECT_NEAR(predictor.run_seconds(options, {point}) - few, 10 * estimate_step_seconds(point, kSpeed), 1e-9);
+  options.schedule.min_time = 100;
+  EXPECT_EQ(predictor.run_seconds(options, {point, point}), 200);
+}
+
+TEST(RunPredictor, TakesTheModelWhereThereIsHardware) {
+  const Hardware hardware = load_hardware("epyc-2-core");
+  RunPredictor predictor({hardware, ""}, kSpeed);
+  EXPECT_NE(predictor.source().find("by the model"), std::string::npos);
+  BenchOptions options;
+  const Point point = small_point();
+  options.schedule.iters = 1;
+  const double few = predictor.run_seconds(options, {point});
+  options.schedule.iters = 2;
+  const Routing routing = routing_of(point.config.shape, point.distribution, 0);
+  const double step = predict_run(point.config, routing, hardware).time_s;
+  EXPECT_NEAR(predictor.run_seconds(options, {point}) - few, step, 1e-9);
+}
+
+TEST(RunPredictor, TakesTheBestPathWhereNoneIsGiven) {
+  const Hardware hardware = load_hardware("epyc-2-core");
+  RunPredictor predictor({hardware, ""}, kSpeed);
+  BenchOptions any, masked;
+  masked.ep_path = Spread::dense_masked;
+  Point point = small_point();
+  point.config.spread = Spread::dense_masked;
+  point.config.num_devices = 2;
+  EXPECT_LT(predictor.run_seconds(any, {point}), predictor.run_seconds(masked, {point}));
+}
+
+TEST(RunPredictor, FallsBackWhereTheModelHasNothingToSay) {
+  RunPredictor by_model({load_hardware("epyc-2-core"), ""}, kSpeed), by_peak({std::nullopt, ""}, kSpeed);
+  Point point = small_point();
+  point.config.block.backend = Backend::ragged_dot;
+  EXPECT_EQ(by_model.run_seconds({}, {point}), by_peak.run_seconds({}, {point}));
+}
+
+}  // namespace
+}  // namespace moehill
