@@ -28,6 +28,8 @@ void amx_part(const TileCall<uint32_t, uint32_t>& call, bool stream) {
   if constexpr (kWide) move_sums<Ops, 1, true>(call);
   if constexpr (kTall) move_sums<Ops, 2, true>(call);
   if constexpr (kTall && kWide) move_sums<Ops, 3, true>(call);
+  const char* ahead = static_cast<const char*>(call.ahead.at);
+  int64_t run = call.ahead.run;
   for (int64_t d = 0; d < call.depth; d += steps) {
     const uint32_t* a = call.a + d * kAmxRows;
     const uint32_t* b = call.b + d * 16;
@@ -35,6 +37,14 @@ void amx_part(const TileCall<uint32_t, uint32_t>& call, bool stream) {
       for (int64_t i = 0; i < steps * 16; i += 16) {
         prefetch_stream(b + i);
         if (kWide) prefetch_stream(b + call.b_stride + i);
+      }
+    } else {
+      for (int64_t i = 0; i < steps; ++i) {
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += call.ahead.step;
+        if (--run > 0) continue;
+        ahead += call.ahead.jump;
+        run = call.ahead.run;
       }
     }
     Ops::template load<4>(a);
@@ -78,6 +88,7 @@ void amx_sums(const TileCall<uint32_t, uint32_t>& call, bool stream) {
   if (call.depth == whole) return;
   part.a += whole * kAmxRows;
   part.b += whole * 16;
+  part.ahead = {call.b};
   part.depth = call.depth - whole;
   amx_part<Ops>(part, stream);
 }

@@ -38,6 +38,7 @@ std::vector<float> run(AmxTile tile, const Operands& operands, Call call, bool s
   call.a = operands.a.data();
   call.b = operands.b.data();
   call.c = c.data();
+  call.ahead = {call.b, 24, 3, -40};
   tile(call, stream);
   return c;
 }

@@ -29,9 +29,10 @@ struct BlockSizes {
 
 // The same sizes as one of the two ways sees them.
 struct ProductBlocks {
-  int64_t rows, call_rows;    // packed together; meeting one block of B
-  int64_t depth, call_depth;  // packed together; of a tile call (half of it where B is transposed first)
-  int64_t unit_panels;        // columns / 16
+  int64_t rows, call_rows;  // packed together; meeting one block of B
+  int64_t depth,
+      call_depth;  // packed together; of a tile call (half of it where single values are transposed first)
+  int64_t unit_panels;  // columns / 16
   int64_t pass_panels;
 };
 ProductBlocks blocks_of(const BlockSizes& sizes, Product product);

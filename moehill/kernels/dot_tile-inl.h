@@ -6,12 +6,14 @@
 // bf16 pairs.
 #pragma once
 
+#include <algorithm>
+
 #include "moehill/kernels/dot_tile.h"
 
 namespace moehill {
 
 // Loads sums or begins them, and adds the products.
-template <class Ops, int kRows, int kPanels, bool kStream>
+template <class Ops, int kRows, int kPanels, Fetch kFetch>
 [[gnu::always_inline]] inline void add_products(const DotCall& call,
                                                 typename Ops::Sums (&sum)[kRows][kPanels]) {
 #pragma GCC unroll 12
@@ -22,20 +24,29 @@ template <class Ops, int kRows, int kPanels, bool kStream>
   }
   const uint32_t* a = call.a;
   const uint32_t* b = call.b;
-  const int64_t b_stride = call.b_stride;
+  const int64_t b_stride = call.b_stride, ahead_step = call.ahead.step;
+  const char* ahead = static_cast<const char*>(call.ahead.at);
+  const int64_t run = kFetch == Fetch::ahead ? call.ahead.run : call.depth;
+  for (int64_t left = call.depth; left > 0; left -= run, ahead += call.ahead.jump) {
 #pragma GCC unroll 4
-  for (int64_t d = call.depth; d > 0; --d, a += kDotRows, b += 16) {
-    typename Ops::Words row[kPanels];
+    for (int64_t d = std::min(left, run); d > 0; --d, a += kRows, b += 16) {
+      if constexpr (kFetch == Fetch::ahead) {
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += ahead_step;
+      }
+      typename Ops::Words row[kPanels];
 #pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p) {
-      if constexpr (kStream) prefetch_stream(b + p * b_stride);
-      row[p] = Ops::load_words(b + p * b_stride);
-    }
+      for (int p = 0; p < kPanels; ++p) {
+        if constexpr (kFetch == Fetch::stream && kRows > kRowsOfPlainStream)
+          prefetch_stream(b + p * b_stride);
+        row[p] = Ops::load_words(b + p * b_stride);
+      }
 #pragma GCC unroll 12
-    for (int i = 0; i < kRows; ++i) {
-      const typename Ops::Words factor = Ops::broadcast(a[i]);
+      for (int i = 0; i < kRows; ++i) {
+        const typename Ops::Words factor = Ops::broadcast(a[i]);
 #pragma GCC unroll 2
-      for (int p = 0; p < kPanels; ++p) sum[i][p] = Ops::dot(sum[i][p], factor, row[p]);
+        for (int p = 0; p < kPanels; ++p) sum[i][p] = Ops::dot(sum[i][p], factor, row[p]);
+      }
     }
   }
 }
@@ -43,7 +54,7 @@ template <class Ops, int kRows, int kPanels, bool kStream>
 template <class Ops, int kRows, int kPanels, bool kStream>
 [[gnu::noinline]] void dot_sums(const DotCall& call) {
   typename Ops::Sums sum[kRows][kPanels];
-  add_products<Ops, kRows, kPanels, kStream>(call, sum);
+  add_products<Ops, kRows, kPanels, kStream ? Fetch::stream : Fetch::ahead>(call, sum);
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
@@ -54,7 +65,7 @@ template <class Ops, int kRows, int kPanels, bool kStream>
 template <class Ops, int kRows, int kPanels>
 [[gnu::noinline]] void dot_gradient(const DotCall& call, const GradientPlace& place) {
   typename Ops::Sums sum[kRows][kPanels];
-  add_products<Ops, kRows, kPanels, false>(call, sum);
+  add_products<Ops, kRows, kPanels, Fetch::nothing>(call, sum);
 #pragma GCC unroll 6
   for (int i = 0; i < kRows; i += 2) {
 #pragma GCC unroll 2

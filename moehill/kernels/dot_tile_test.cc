@@ -54,6 +54,7 @@ std::vector<float> run(const DotTile* tile, const Operands& operands, DotCall ca
   call.a = operands.a.data();
   call.b = operands.b.data();
   call.c = c.data();
+  call.ahead = {call.b, 24, 3, -40};
   tile->sums(call, stream);
   return c;
 }
@@ -112,7 +113,7 @@ TEST(DotTile, SumsWhatItShouldAndNothingElse) {
           float& sum = expected[static_cast<size_t>(p * call.c_stride + r * 16 + c)];
           if (!call.accumulate) sum = 0;
           for (int64_t d = 0; d < call.depth; ++d) {
-            sum = emulated_dot(sum, operands.a[static_cast<size_t>(d * kDotRows + r)],
+            sum = emulated_dot(sum, operands.a[static_cast<size_t>(d * call.rows + r)],
                                operands.b[static_cast<size_t>(p * call.b_stride + d * 16 + c)]);
           }
         }

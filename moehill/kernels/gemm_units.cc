@@ -5,63 +5,75 @@
 namespace moehill {
 namespace {
 
-// With 12 units a thread the wait at the end is about a 24th of a thread's work at worst, and less since
-// small units come last.
-constexpr int64_t kUnitsPerThread = 12;
-constexpr int64_t kMinUnitsPerThread = 2;
+// A unit is at most this part of a thread's share of what is left.
+constexpr int64_t kPartOfShare = 2;
+
+// Fewer rows take as long, since the weights then come no faster.
+constexpr int64_t kStreamedRows = 8;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int64_t cost(const GemmUnit& unit) {
-  return (unit.row_end - unit.row_begin + 1) * (unit.panel_end - unit.panel_begin);
-}
+// Work of a panel.
+int64_t cost(const GemmUnit& block) { return std::max(kStreamedRows, block.row_end - block.row_begin); }
 
 }  // namespace
 
 UnitQueue::UnitQueue(const GemmLimits& limits, int64_t max_block_rows) {
   const int64_t row_blocks = limits.max_groups + limits.max_rows / std::max<int64_t>(1, max_block_rows);
   const int64_t panels = ceil_div(limits.max_depth, kPanelWidth);
+  blocks_.reserve(static_cast<size_t>(row_blocks));
   units_.reserve(static_cast<size_t>(row_blocks * ceil_div(panels, kMinUnitPanels)));
+}
+
+// Largest first.
+void UnitQueue::list_blocks(const GroupRows& groups, const UnitCut& cut) {
+  blocks_.clear();
+  for (int64_t g = 0; g < groups.size(); ++g) {
+    const int64_t rows = groups[g].size();
+    if (rows == 0 && !cut.keep_empty) continue;
+    const int64_t num_blocks = cut.max_rows > 0 ? std::max<int64_t>(1, ceil_div(rows, cut.max_rows)) : 1;
+    for (int64_t i = 0; i < num_blocks; ++i) {
+      const Range block = share(rows, i, num_blocks);
+      blocks_.push_back({static_cast<int32_t>(g), groups[g].begin + block.begin, groups[g].begin + block.end,
+                         0, static_cast<int32_t>(cut.num_panels)});
+    }
+  }
+  std::sort(blocks_.begin(), blocks_.end(), [](const GemmUnit& a, const GemmUnit& b) {
+    const int64_t rows_a = a.row_end - a.row_begin, rows_b = b.row_end - b.row_begin;
+    return rows_a != rows_b     ? rows_a > rows_b
+           : a.group != b.group ? a.group < b.group
+                                : a.row_begin < b.row_begin;
+  });
 }
 
 void UnitQueue::fill(const GroupRows& groups, const UnitCut& cut, int num_threads) {
   units_.clear();
   next_.store(0, std::memory_order_relaxed);
-  const int64_t all_rows = std::max<int64_t>(1, groups.num_rows());
-  const auto splits_for = [&](int64_t rows, int64_t units_per_thread) {
-    if (num_threads == 1) return int64_t{1};
-    const int64_t all = all_rows * cut.num_panels;
-    return ceil_div(rows * cut.num_panels, std::max<int64_t>(1, all / (units_per_thread * num_threads)));
-  };
-  for (int64_t g = 0; g < groups.size(); ++g) {
-    const int64_t rows = groups[g].size();
-    if (rows == 0 && !cut.keep_empty) continue;
-    const int64_t row_blocks = cut.max_rows > 0 ? std::max<int64_t>(1, ceil_div(rows, cut.max_rows)) : 1;
-    const int64_t max_panels = rows > cut.tall_rows ? cut.max_panels_tall : cut.max_panels;
-    for (int64_t rb = 0; rb < row_blocks; ++rb) {
-      const Range block = share(rows, rb, row_blocks);
-      const int64_t wanted =
-          std::min(splits_for(block.size(), kUnitsPerThread), cut.num_panels / cut.min_panels);
-      int64_t splits = std::max(wanted, splits_for(block.size(), kMinUnitsPerThread));
-      splits = std::min(splits, std::max<int64_t>(1, cut.num_panels / kMinUnitPanels));
+  list_blocks(groups, cut);
+  int64_t left = 0;
+  for (const GemmUnit& block : blocks_) left += cost(block) * cut.num_panels;
+  const int64_t parts = kPartOfShare * num_threads, largest = left / parts;
+  for (const GemmUnit& block : blocks_) {
+    const bool tall = block.row_end - block.row_begin > cut.tall_rows;
+    const int64_t max_panels = tall ? cut.max_panels_tall : cut.max_panels;
+    const int64_t min_panels =
+        std::clamp(largest / cost(block), kMinUnitPanels, std::max(kMinUnitPanels, cut.min_panels));
+    for (int64_t panel = 0; panel < cut.num_panels;) {
+      const int64_t rest = cut.num_panels - panel;
+      const int64_t least = ceil_div(rest, std::max<int64_t>(1, rest / min_panels));
+      const int64_t wanted = num_threads == 1 ? rest : left / parts / cost(block);
+      int64_t panels = std::min(rest, std::max(least, wanted));
       // Cut between pairs of panels, since some tiles span two.
-      const int64_t pairs = ceil_div(cut.num_panels, 2);
-      const int64_t fewest =
-          max_panels < cut.num_panels ? ceil_div(pairs, std::max<int64_t>(1, max_panels / 2)) : 1;
-      splits = std::max(splits, fewest);
-      for (int64_t i = 0; i < splits; ++i) {
-        const Range part = share(pairs, i, splits);
-        units_.push_back({static_cast<int32_t>(g), groups[g].begin + block.begin, groups[g].begin + block.end,
-                          static_cast<int32_t>(2 * part.begin),
-                          static_cast<int32_t>(std::min(2 * part.end, cut.num_panels))});
-      }
+      panels = round_up(panels, 2);
+      if (rest - panels < min_panels) panels = rest;
+      if (panels > max_panels) panels = std::max<int64_t>(2, max_panels / 2 * 2);
+      units_.push_back(block);
+      units_.back().panel_begin = static_cast<int32_t>(panel);
+      units_.back().panel_end = static_cast<int32_t>(panel + panels);
+      left -= cost(block) * panels;
+      panel += panels;
     }
   }
-  std::sort(units_.begin(), units_.end(), [](const GemmUnit& a, const GemmUnit& b) {
-    const int64_t cost_a = cost(a), cost_b = cost(b);
-    if (cost_a != cost_b) return cost_a > cost_b;
-    return a.row_begin != b.row_begin ? a.row_begin < b.row_begin : a.panel_begin < b.panel_begin;
-  });
 }
 
 }  // namespace moehill

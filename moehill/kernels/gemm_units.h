@@ -17,12 +17,11 @@ struct GemmUnit {
 };
 
 // Fewer columns a unit never pay for packing its rows.
-inline constexpr int64_t kMinUnitPanels = 8;
+inline constexpr int64_t kMinUnitPanels = 4;
 
 // How to cut: rows of a group into blocks of at most max_rows (0: never), columns into blocks of at most
-// max_panels, or max_panels_tall in groups of more than tall_rows rows. min_panels: the cut gets
-// finer than that only where threads would be idle. keep_empty:
-// empty groups get units too.
+// max_panels, or max_panels_tall in groups of more than tall_rows rows. min_panels: the cut gets finer than
+// that only where threads would be idle. keep_empty: empty groups get units too.
 struct UnitCut {
   int64_t num_panels;
   int64_t max_rows;
@@ -33,16 +32,17 @@ struct UnitCut {
   bool keep_empty = false;
 };
 
-// A queue of units, costliest first, so that the threads finish together. What a unit computes does not
-// depend on how the work was cut, so neither do the results.
+// A queue of units, the largest first and each a part of what is left, so that few units are packed and the
+// threads finish together. What a unit computes does not depend on how the work was cut, so neither do the
+// results.
 class UnitQueue {
  public:
   UnitQueue(const GemmLimits& limits, int64_t max_block_rows);
 
-  // Cuts the groups; finer than asked if there would be fewer than about kUnitsPerThread units a thread.
   void fill(const GroupRows& groups, const UnitCut& cut, int num_threads);
 
   int64_t num_units() const { return static_cast<int64_t>(units_.size()); }
+  const std::vector<GemmUnit>& units() const { return units_; }
 
   // The next unit, or null when the queue is empty. Thread-safe.
   const GemmUnit* take() {
@@ -51,6 +51,9 @@ class UnitQueue {
   }
 
  private:
+  void list_blocks(const GroupRows& groups, const UnitCut& cut);
+
+  std::vector<GemmUnit> blocks_;  // of rows, all columns
   std::vector<GemmUnit> units_;
   std::atomic<size_t> next_{0};
 };

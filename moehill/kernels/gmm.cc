@@ -66,12 +66,14 @@ void forward_pairs(const Kernel& kernel, UnitQueue& queue, const RowSource& a, c
   }
 }
 
-// Tile calls half as deep, since the source of a block of B passes through L1 too while it is transposed.
+// Tile calls of single values are half as deep, since the source of a block of B passes through L1 too while
+// it is transposed.
 template <class Kernel, typename Out, bool kAdd>
 void input_grad_to(const Kernel& kernel, UnitQueue& queue, const RowSource& dc, const WeightView& w,
                    const ProductBlocks& sizes, const MatView& da, GmmScratch& scratch) {
   using T = typename Kernel::T;
-  const int64_t call = std::min(round_up(sizes.call_depth / 2, kPanelWidth * Kernel::kDepth), sizes.depth);
+  const int64_t call =
+      std::min(round_up(sizes.call_depth * Kernel::kDepth / 2, kPanelWidth * Kernel::kDepth), sizes.depth);
   const UnitDepth depth{w.n, packed_depth<Kernel>(w.n), sizes.depth, call};
   const StoreTiles<Out, kAdd> output{da, dc.scale};
   while (const GemmUnit* unit = queue.take()) {
@@ -230,7 +232,7 @@ class Gmm final : public GroupedGemm {
                 {.num_panels = dw.num_panels(),
                  .max_rows = 0,
                  .max_panels = dw.num_panels(),
-                 .tall_rows = kGradRows,
+                 .tall_rows = kGradRowsOfNarrowUnits,
                  .max_panels_tall = kMaxGradPanelsDeep,
                  .min_panels = kMinGradPanels,
                  .keep_empty = true},

@@ -38,6 +38,18 @@ struct UnitDepth {
   int64_t values, all, packed, call;
 };
 
+// Strips of a unit and rows of each, the last perhaps with fewer. As equal as they can be, since a tile of
+// one row loads as much of B as one of 12; but tiles of AMX have 16 rows, whatever they are used for.
+template <class Kernel>
+struct UnitStrips {
+  explicit UnitStrips(const GemmUnit& unit) {
+    const int64_t rows = unit.row_end - unit.row_begin;
+    count = (rows + Kernel::kRows - 1) / Kernel::kRows;
+    if (Kernel::kBlock == 1 && count > 0) height = (rows + count - 1) / count;
+  }
+  int64_t count, height = Kernel::kRows;
+};
+
 // Packs the unit's rows from depth k0 on, in chunks of a tile call's depth: chunk c begins at
 // chunk_stride * c, its strip s at s * kRows * (words of the chunk's depth).
 template <class Kernel>
@@ -48,11 +60,12 @@ void pack_rows(const RowSource& source, const GemmUnit& unit, const UnitDepth& d
   scratch.num_packed += (unit.row_end - unit.row_begin) * packed;
   auto* out = reinterpret_cast<typename Kernel::Word*>(scratch.a);
   const T* rows[Kernel::kRows];
-  for (int64_t r = unit.row_begin, s = 0; r < unit.row_end; r += Kernel::kRows, ++s) {
+  const int64_t height = UnitStrips<Kernel>(unit).height;
+  for (int64_t r = unit.row_begin, s = 0; r < unit.row_end; r += height, ++s) {
     for (int64_t c = 0; c * depth.call < packed; ++c) {
       const int64_t part = std::min(depth.call, packed - c * depth.call), begin = k0 + c * depth.call;
       strip_rows<Kernel::kRows, T>(source, r, unit.row_end, begin, scratch.zeros, rows);
-      const int num_rows = static_cast<int>(std::min<int64_t>(Kernel::kRows, unit.row_end - r));
+      const int num_rows = static_cast<int>(std::min(height, unit.row_end - r));
       const StripDepth strip{std::min(part, depth.values - begin), part};
       auto* to = out + c * chunk_stride + s * strip_words<Kernel>(part / Kernel::kDepth);
       if constexpr (Kernel::kBlock == 1) {
@@ -71,6 +84,27 @@ HWY_INLINE void prefetch_part(const void* p, int64_t bytes, int64_t s, int64_t p
     __builtin_prefetch(at + i, 0, 2);
 }
 
+// Pieces of memory of `bytes` each, `stride` bytes apart.
+struct Pieces {
+  const void* first;
+  int64_t count, bytes, stride;
+};
+
+// Part s of `parts` of the pieces, spread over the steps of a tile's call.
+HWY_INLINE Ahead part_ahead(const Pieces& pieces, int64_t s, int64_t parts, int64_t steps) {
+  const char* first = static_cast<const char*>(pieces.first);
+  const int64_t piece = pieces.count * s / parts;
+  if (parts >= pieces.count) {  // part i of the n that share a piece
+    const auto begin = [&](int64_t p) { return (p * parts + pieces.count - 1) / pieces.count; };
+    const int64_t i = s - begin(piece), n = begin(piece + 1) - begin(piece);
+    return {first + piece * pieces.stride + pieces.bytes * i / n, (pieces.bytes - 1) / (n * steps) + 1};
+  }
+  const int64_t count = pieces.count * (s + 1) / parts - piece;
+  const int64_t step = count * pieces.bytes / std::max<int64_t>(1, steps - count) + 1;
+  const int64_t run = (pieces.bytes + step - 1) / step;
+  return {first + piece * pieces.stride, step, run, pieces.stride - run * step};
+}
+
 // A block of B: `depth` of the product from k0 on, `panels` times 16 columns of the result.
 struct BlockPlace {
   int64_t panel, panels, k0, depth;
@@ -86,7 +120,7 @@ struct Block {
 // Blocks of B for the forward product: the panels themselves.
 template <typename T>
 struct PanelBlocks {
-  static constexpr bool kStream = false;
+  static constexpr bool kPanels = true, kStream = false;
   const T* group;
   int64_t panel_rows;
 
@@ -100,6 +134,11 @@ struct PanelBlocks {
                     place.depth * kPanelWidth * static_cast<int64_t>(sizeof(T)), s, parts);
     }
   }
+  Ahead ahead(const BlockPlace& place, int64_t s, int64_t parts, int64_t steps) const {
+    constexpr int64_t kRowBytes = kPanelWidth * static_cast<int64_t>(sizeof(T));
+    return part_ahead({at(place), place.panels, place.depth * kRowBytes, panel_rows * kRowBytes}, s, parts,
+                      steps);
+  }
 };
 
 // These blocks serve few strips of rows: a panel is one stream, which the tile prefetches.
@@ -109,20 +148,16 @@ struct StreamedBlocks : PanelBlocks<T> {
   void prefetch(const BlockPlace&, int64_t, int64_t) const {}
 };
 
-// These are the panels as words of pairs, for the dot tile.
-struct PairBlocks {
-  static constexpr bool kStream = true;
-  PanelBlocks<bf16> panels;
-
+// These are the panels as words of pairs, for dot and AMX tiles.
+struct PairBlocks : PanelBlocks<bf16> {
   Block<uint32_t> block(const BlockPlace& place, float*) const {
-    return {reinterpret_cast<const uint32_t*>(panels.at(place)), panels.panel_rows * kPanelWidth / 2};
+    return {reinterpret_cast<const uint32_t*>(at(place)), panel_rows * kPanelWidth / 2};
   }
-  void prefetch(const BlockPlace&, int64_t, int64_t) const {}
 };
 
 // The same from bf16 panels, widened first.
 struct WidenedBlocks {
-  static constexpr bool kStream = false;
+  static constexpr bool kPanels = false, kStream = false;
   PanelBlocks<bf16> panels;
 
   Block<float> block(const BlockPlace& place, float* out) const {
@@ -146,7 +181,7 @@ struct WidenedBlocks {
 // weights, and depth runs over their columns, 16 at a time.
 template <class Kernel>
 struct TransposedBlocks {
-  static constexpr bool kStream = false;
+  static constexpr bool kPanels = false, kStream = false;
   using T = typename Kernel::T;
   using Word = typename Kernel::Word;
   const T* group;
@@ -179,6 +214,12 @@ struct TransposedBlocks {
     const int64_t bytes = place.panels * kPanelWidth * kPanelWidth * static_cast<int64_t>(sizeof(T));
     for (int64_t i = squares * s / parts; i < squares * (s + 1) / parts; ++i)
       prefetch_part(at(place.panel, place.k0 + i * kPanelWidth), bytes, 0, 1);
+  }
+  Ahead ahead(const BlockPlace& place, int64_t s, int64_t parts, int64_t steps) const {
+    constexpr int64_t kRowBytes = kPanelWidth * static_cast<int64_t>(sizeof(T));
+    return part_ahead({at(place.panel, place.k0), (place.depth + kPanelWidth - 1) / kPanelWidth,
+                       place.panels * kPanelWidth * kRowBytes, panel_rows * kRowBytes},
+                      s, parts, steps);
   }
 };
 
@@ -252,17 +293,39 @@ HWY_INLINE BlockPlace next_block(const GemmUnit& unit, const BlockPlace& place, 
   return {first, std::min(place.panels, unit.panel_end - first), 0, std::min(depth.call, depth.all)};
 }
 
+// Panels that one tile reads side by side. A unit of one strip, which reads each panel once, takes them one
+// after the other, so that what it asks for ahead is next in memory too.
+template <class Kernel, class Blocks>
+HWY_INLINE int64_t panels_of_tile(int64_t strips) {
+  return Blocks::kPanels && Kernel::kAsksAhead && strips == 1 ? 1 : Kernel::kPanels;
+}
+
+// The call of strip s, which also asks for its part of the next block.
+template <class Kernel, class Blocks, class Call>
+HWY_INLINE void multiply_strip(const Kernel& kernel, const Blocks& blocks, const BlockPlace& next, int64_t s,
+                               int64_t strips, Call call) {
+  if constexpr (Kernel::kAsksAhead && !std::is_same_v<Blocks, WidenedBlocks>) {
+    if (Blocks::kPanels && strips == 1) return kernel.template multiply<true>(call);
+    call.ahead = blocks.ahead(next, s, strips, call.depth);
+    kernel.template multiply<false>(call);
+  } else {
+    blocks.prefetch(next, s, strips);
+    kernel.template multiply<Blocks::kStream>(call);
+  }
+}
+
 // One unit: packed rows times its panels.
 template <class Kernel, class Blocks, class Output>
 HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const RowSource& a,
                                const UnitDepth& depth, const ProductBlocks& sizes, const Blocks& blocks,
                                const Output& output, GmmScratch& scratch) {
-  constexpr int kRows = Kernel::kRows, kPanels = Kernel::kPanels;
-  const int64_t strips = (unit.row_end - unit.row_begin + kRows - 1) / kRows;
+  constexpr int kRows = Kernel::kRows;
+  const auto [strips, height] = UnitStrips<Kernel>(unit);
   const int64_t call_strips = (sizes.call_rows + kRows - 1) / kRows;
   const int64_t chunk_stride = strips * kRows * depth.call / Kernel::kDepth + 16;
   const int64_t tile_floats = kRows * kPanelWidth;
   const bool deep = depth.all > depth.packed;
+  const int64_t tile_panels = panels_of_tile<Kernel, Blocks>(strips);
   for (int64_t base = 0; base < depth.all; base += depth.packed) {
     const int64_t packed = std::min(depth.packed, depth.all - base);
     pack_rows<Kernel>(a, unit, depth, base, chunk_stride, scratch);
@@ -276,19 +339,19 @@ HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const
         const bool last = base + k + part == depth.all;
         const auto* strips_a =
             reinterpret_cast<const typename Kernel::Word*>(scratch.a) + k / depth.call * chunk_stride;
-        for (int64_t call = 0; call < strips; call += call_strips) {
-          const int64_t call_end = std::min(strips, call + call_strips);
-          for (int64_t panel = pass; panel < pass_end; panel += kPanels) {
-            const BlockPlace place{panel, std::min<int64_t>(kPanels, pass_end - panel), base + k, part};
+        for (int64_t call_begin = 0; call_begin < strips; call_begin += call_strips) {
+          const int64_t call_end = std::min(strips, call_begin + call_strips);
+          for (int64_t panel = pass; panel < pass_end; panel += tile_panels) {
+            const BlockPlace place{panel, std::min(tile_panels, pass_end - panel), base + k, part};
             const BlockPlace next = next_block(unit, place, pass, pass_end, depth);
             const auto b = blocks.block(place, scratch.b);
             ++scratch.num_blocks;
-            for (int64_t s = call; s < call_end; ++s) {
-              const int64_t row = unit.row_begin + s * kRows;
-              const int num_rows = static_cast<int>(std::min<int64_t>(kRows, unit.row_end - row));
+            for (int64_t s = call_begin; s < call_end; ++s) {
+              const int64_t row = unit.row_begin + s * height;
+              const int num_rows = static_cast<int>(std::min(height, unit.row_end - row));
               float* tile = sums + ((panel - pass) * strips + s) * tile_floats;
-              blocks.prefetch(next, s, strips);
-              kernel.template multiply<Blocks::kStream>(
+              multiply_strip(
+                  kernel, blocks, next, s, strips,
                   TileCall{num_rows, static_cast<int>(place.panels), strips_a + s * words, b.data, b.stride,
                            part / Kernel::kDepth, tile, strips * tile_floats, base + k > 0});
               if (!last) continue;

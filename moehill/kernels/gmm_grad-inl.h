@@ -40,17 +40,18 @@ HWY_INLINE int64_t num_steps(Range rows) {
   return (rows.size() + Kernel::kDepth - 1) / Kernel::kDepth;
 }
 
-// Columns [begin, end) of A as strips: strip s, step d at a + s * strip_stride + d * kRows.
+// Columns [begin, end) of A as strips: strip s, step d at a + s * strip_stride + d * (columns of the strip).
 template <class Kernel>
 void pack_columns_a(const RowSource& source, Range rows, Range columns, int64_t strip_stride,
                     GmmScratch& scratch) {
   const typename Kernel::T* pointers[Kernel::kDepth];
   for (int64_t d = 0; d < num_steps<Kernel>(rows); ++d) {
     step_rows<Kernel>(source, rows, d, scratch.zeros, pointers);
-    auto* out = reinterpret_cast<typename Kernel::Word*>(scratch.a) + d * Kernel::kRows;
+    auto* out = reinterpret_cast<typename Kernel::Word*>(scratch.a);
     for (auto& pointer : pointers) pointer += columns.begin;
     for (int64_t k = columns.begin; k < columns.end; k += Kernel::kRows, out += strip_stride) {
-      pack_columns<Kernel::kRows>(pointers, columns.end - k, out);
+      const int width = static_cast<int>(std::min<int64_t>(Kernel::kRows, columns.end - k));
+      pack_columns<Kernel::kRows>(pointers, columns.end - k, width, out + d * width);
       for (auto& pointer : pointers) pointer += Kernel::kRows;
     }
   }
@@ -69,7 +70,7 @@ void pack_blocks_a(const RowSource& source, Range rows, Range columns, int64_t s
       for (int i = 0; i < kBlock; ++i) {
         step_rows<Kernel>(source, rows, d + i, scratch.zeros, pointers);
         for (auto& pointer : pointers) pointer += k;
-        pack_columns<kRows>(pointers, columns.end - k, words + i * kRows);
+        pack_columns<kRows>(pointers, columns.end - k, kRows, words + i * kRows);
       }
       transpose_words<kBlock, kRows>(words, out);
     }
@@ -86,7 +87,7 @@ void pack_columns_b(const RowSource& source, Range rows, const GemmUnit& unit, G
     auto* out = reinterpret_cast<typename Kernel::Word*>(scratch.b) + d * kPanelWidth;
     for (auto& pointer : pointers) pointer += unit.panel_begin * kPanelWidth;
     for (int64_t p = unit.panel_begin; p < unit.panel_end; ++p, out += steps * kPanelWidth) {
-      pack_columns<kPanelWidth>(pointers, source.matrix.cols - p * kPanelWidth, out);
+      pack_columns<kPanelWidth>(pointers, source.matrix.cols - p * kPanelWidth, kPanelWidth, out);
       for (auto& pointer : pointers) pointer += kPanelWidth;
     }
   }
@@ -136,7 +137,7 @@ HWY_NOINLINE void grad_columns(const Kernel& kernel, const GemmUnit& unit, Range
           for (int64_t d = 0; d < steps; d += kCallSteps) {
             const TileCall call{num_k,
                                 panels,
-                                packed_a + s * strip_stride + d * kRows,
+                                packed_a + s * strip_stride + d * (Kernel::kBlock == 1 ? num_k : kRows),
                                 packed_b + p * panel_stride + d * kPanelWidth,
                                 panel_stride,
                                 std::min(kCallSteps, steps - d),

@@ -55,21 +55,23 @@ HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<bf16
 }
 
 // T: what operands and weights are stored as. Word: what they are packed to, kDepth values of the depth. A
-// strip has kBlock steps of a row, then those of the next row, and after kRows rows the next kBlock steps.
+// strip has kBlock steps of a row, then those of the next row, and after all its rows the next kBlock steps.
+// kAsksAhead: its tiles ask for what comes after.
 template <typename Stored>
 struct VectorKernel {
   using T = Stored;
   using Word = float;
   static constexpr int kRows = kTileRows, kPanels = kTilePanels, kDepth = 1, kBlock = 1;
+  static constexpr bool kAsksAhead = kTileAsksAhead;
 
   template <bool kStream, typename B>
   HWY_INLINE void multiply(const TileCall<float, B>& call) const {
-    tile_rows<kStream>(call);
+    tile_rows<kStream ? Fetch::stream : Fetch::ahead>(call);
   }
 
   // The product, and its sums as rows of a gradient.
   HWY_INLINE void gradient(const TileCall<float, float>& call, const GradientRows<T>& rows) const {
-    tile_rows<false>(call);
+    tile_rows<Fetch::nothing>(call);
     for (int p = 0; p < call.panels; ++p) store_gradient(call.c + p * call.c_stride, p, rows);
   }
 };
@@ -78,6 +80,7 @@ struct DotKernel {
   using T = bf16;
   using Word = uint32_t;
   static constexpr int kRows = kDotRows, kPanels = kDotPanels, kDepth = 2, kBlock = 1;
+  static constexpr bool kAsksAhead = true;
 
   const DotTile& tile;
 
@@ -96,6 +99,7 @@ struct AmxKernel {
   using T = bf16;
   using Word = uint32_t;
   static constexpr int kRows = kAmxRows, kPanels = kAmxPanels, kDepth = 2, kBlock = kAmxSteps;
+  static constexpr bool kAsksAhead = true;
 
   AmxTile tile;
 

@@ -28,6 +28,9 @@ inline constexpr int64_t kGradStripBytes = 192 << 10;
 // = 6 MB of sums, which with 2 MB of packed strips lie in L3). Every unit packs its rows of A anew, which
 // with 16 panels a unit took 15 % of the time.
 inline constexpr int64_t kTallGradRows = 256;
+// Groups of more rows have units of at most kMaxGradPanelsDeep panels too, since the packed panels of wider
+// ones pass by L2.
+inline constexpr int64_t kGradRowsOfNarrowUnits = 256;
 inline constexpr int64_t kMaxGradPanelsDeep = 44;
 inline constexpr int64_t kMinGradPanels = 40;
 

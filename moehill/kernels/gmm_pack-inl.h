@@ -71,11 +71,12 @@ struct StripDepth {
   int64_t values, packed;
 };
 
-// Strip for a product over the columns of `rows`: out[d * kRows + i] = word d of row i. Of kRows rows the
-// first kGroups vectors of kPart are packed. Writes up to kPart words past its end (the next strip, or slack,
-// is written later).
+// Strip for a product over the columns of `rows`: out[d * num_rows + i] = word d of row i, of which kGroups
+// vectors of kPart are packed. Writes up to 2 kPart words past the end of a step, which the next step, the
+// next strip or nobody writes later.
 template <int kRows, int kGroups, typename Word, typename T>
-HWY_INLINE void pack_groups(const T* const* rows, const StripDepth& depth, Word* HWY_RESTRICT out) {
+HWY_INLINE void pack_groups(const T* const* rows, int num_rows, const StripDepth& depth,
+                            Word* HWY_RESTRICT out) {
   constexpr int kPerLane = 4 / sizeof(T);
   constexpr bool kPairs = std::is_same_v<Word, uint32_t>;
   int64_t k = 0;
@@ -88,36 +89,36 @@ HWY_INLINE void pack_groups(const T* const* rows, const StripDepth& depth, Word*
       load_transposed(row, v + g * kPart);
     }
     for (int j = 0; j < kPart; ++j) {
-      uint32_t* to = reinterpret_cast<uint32_t*>(out) + (kPairs ? k / 2 + j : k + j * kPerLane) * kRows;
+      uint32_t* to = reinterpret_cast<uint32_t*>(out) + (kPairs ? k / 2 + j : k + j * kPerLane) * num_rows;
       for (int g = 0; g < kGroups; ++g) {
         const VU words = v[g * kPart + j];
         hn::StoreU(kPairs || kPerLane == 1 ? words : low_half(words), DU(), to + g * kPart);
       }
       if constexpr (!kPairs && kPerLane == 2) {
         for (int g = 0; g < kGroups; ++g)
-          hn::StoreU(high_half(v[g * kPart + j]), DU(), to + kRows + g * kPart);
+          hn::StoreU(high_half(v[g * kPart + j]), DU(), to + num_rows + g * kPart);
       }
     }
   }
   for (; k < depth.packed; k += kPairs ? 2 : 1) {
-    for (int i = 0; i < kRows; ++i) {
+    for (int i = 0; i < num_rows; ++i) {
       const T first = k < depth.values ? rows[i][k] : T{};
       if constexpr (kPairs) {
-        out[k / 2 * kRows + i] = pair_of(first, k + 1 < depth.values ? rows[i][k + 1] : T{});
+        out[k / 2 * num_rows + i] = pair_of(first, k + 1 < depth.values ? rows[i][k + 1] : T{});
       } else {
-        out[k * kRows + i] = to_f32(first);
+        out[k * num_rows + i] = to_f32(first);
       }
     }
   }
 }
 
-// This packs num_rows rows; nothing is promised about the places of the others.
+// This packs num_rows rows, kRows at most.
 template <int kRows, typename Word, typename T>
 HWY_INLINE void pack_strip_transposed(const T* const* rows, int num_rows, const StripDepth& depth,
                                       Word* HWY_RESTRICT out) {
   constexpr int kGroups = (kRows + kPart - 1) / kPart;
-  if (kGroups > 1 && num_rows <= kPart) return pack_groups<kRows, 1>(rows, depth, out);
-  pack_groups<kRows, kGroups>(rows, depth, out);
+  if (kGroups > 1 && num_rows <= kPart) return pack_groups<kRows, 1>(rows, num_rows, depth, out);
+  pack_groups<kRows, kGroups>(rows, num_rows, depth, out);
 }
 
 // This puts kBlock steps of a row side by side. The last block is filled up with zeros.
@@ -136,9 +137,10 @@ HWY_INLINE void pack_strip_blocks(const bf16* const* rows, int num_rows, const S
 }
 
 // Part of a strip (kWidth columns) or a panel row (16) for a product over rows: out[i] = column i of the row,
-// or of two rows as a pair. `columns` exist.
+// or of two rows as a pair, of which `words` are wanted and `columns` exist, the others zero. Writes up to
+// kPart words past its end.
 template <int kWidth, typename Word, typename T>
-HWY_INLINE void pack_columns(const T* const* rows, int64_t columns, Word* HWY_RESTRICT out) {
+HWY_INLINE void pack_columns(const T* const* rows, int64_t columns, int words, Word* HWY_RESTRICT out) {
   constexpr int kGroups = (kWidth + kPart - 1) / kPart;
   constexpr bool kPairs = std::is_same_v<Word, uint32_t>;
   if (columns >= kGroups * kPart) {
@@ -154,7 +156,7 @@ HWY_INLINE void pack_columns(const T* const* rows, int64_t columns, Word* HWY_RE
       }
     }
   } else {
-    for (int i = 0; i < kWidth; ++i) {
+    for (int i = 0; i < words; ++i) {
       const T first = i < columns ? rows[0][i] : T{};
       if constexpr (kPairs) {
         out[i] = pair_of(first, i < columns ? rows[1][i] : T{});

@@ -16,6 +16,9 @@
 
 #include <hwy/highway.h>
 
+#include <algorithm>
+#include <type_traits>
+
 #include "moehill/kernels/tile_call.h"
 #include "moehill/tensor/weight_stack.h"
 
@@ -60,10 +63,16 @@ struct PanelStrides {
   int64_t b, c;
 };
 
-// c (+)= a b, of kRows x kPanels * 16. The depth of bf16 panels is even.
-template <int kRows, int kPanels, bool kStream, typename B>
+// Whether a tile asks for what comes after, step by step. Those of smaller vectors have no registers for
+// that.
+inline constexpr bool kTileAsksAhead = kLanes == 16;
+struct NothingAhead {};
+
+// c (+)= a b, of kRows x kPanels * 16. ahead: const Ahead*, or NothingAhead. The depth of bf16 panels is
+// even.
+template <int kRows, int kPanels, Fetch kFetch, typename B, class Next>
 HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const B* HWY_RESTRICT b, PanelStrides stride,
-                       int64_t depth, float* HWY_RESTRICT c, bool accumulate) {
+                       int64_t depth, float* HWY_RESTRICT c, bool accumulate, Next ahead) {
   const DF df;
   constexpr int kVectors = kPanels * kTileVectors;
   VF sum[kRows][kVectors];
@@ -75,27 +84,40 @@ HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const B* HWY_RESTRICT b, Pan
       sum[i][v] = accumulate ? hn::Load(df, from) : hn::Zero(df);
     }
   }
+  constexpr bool kAsks = kTileAsksAhead && kFetch == Fetch::ahead;
+  const char* next = nullptr;
+  if constexpr (kAsks) next = static_cast<const char*>(ahead->at);
+  for (int64_t k = 0; k < depth;) {
+    int64_t end = depth;
+    if constexpr (kAsks) end = std::min(depth - k, ahead->run) + k;
 #pragma GCC unroll 4
-  for (int64_t k = 0; k < depth; k += kRowsOfLoad<B>) {
-    if constexpr (kStream) {
+    for (; k < end; k += kRowsOfLoad<B>) {
+      if constexpr (kAsks) {
+        __builtin_prefetch(next, 0, 2);
+        next += ahead->step * kRowsOfLoad<B>;
+      } else if constexpr (kTileAsksAhead && kFetch == Fetch::stream) {
 #pragma GCC unroll 2
-      for (int p = 0; p < kPanels; ++p)
-        __builtin_prefetch(reinterpret_cast<const char*>(b + p * stride.b + k * 16) + kStreamAhead);
-    }
+        for (int p = 0; p < kPanels && kRows > kRowsOfPlainStream; ++p)
+          prefetch_stream(b + p * stride.b + k * 16);
+      } else if constexpr (kFetch == Fetch::stream) {
+        __builtin_prefetch(reinterpret_cast<const char*>(b + k * 16) + kStreamAhead);
+      }
 #pragma GCC unroll 2
-    for (int half = 0; half < kRowsOfLoad<B>; ++half) {
-      const B* from = half == 0 ? b + k * 16 : same_place(b + k * 16);
-      VF row[kVectors];
+      for (int half = 0; half < kRowsOfLoad<B>; ++half) {
+        const B* from = half == 0 ? b + k * 16 : same_place(b + k * 16);
+        VF row[kVectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v)
-        row[v] = load_panel_row(from + v / kTileVectors * stride.b, v % kTileVectors, half);
+        for (int v = 0; v < kVectors; ++v)
+          row[v] = load_panel_row(from + v / kTileVectors * stride.b, v % kTileVectors, half);
 #pragma GCC unroll 12
-      for (int i = 0; i < kRows; ++i) {
-        const VF factor = hn::Set(df, a[(k + half) * kTileRows + i]);
+        for (int i = 0; i < kRows; ++i) {
+          const VF factor = hn::Set(df, a[(k + half) * kRows + i]);
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) sum[i][v] = hn::MulAdd(factor, row[v], sum[i][v]);
+          for (int v = 0; v < kVectors; ++v) sum[i][v] = hn::MulAdd(factor, row[v], sum[i][v]);
+        }
       }
     }
+    if constexpr (kAsks) next += ahead->jump;
   }
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
@@ -107,15 +129,23 @@ HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const B* HWY_RESTRICT b, Pan
 }
 
 // This multiplies 1 to kTileRows rows by 1 to kTilePanels panels.
-template <bool kStream, typename B, int kRows = kTileRows>
+template <Fetch kFetch, typename B, int kRows = kTileRows>
 HWY_INLINE void tile_rows(const TileCall<float, B>& call) {
   if (call.rows == kRows) {
     const PanelStrides stride{call.b_stride, call.c_stride};
+    const auto ahead = [&] {
+      if constexpr (kTileAsksAhead) {
+        return &call.ahead;
+      } else {
+        return NothingAhead();
+      }
+    }();
     if (kTilePanels == 1 || call.panels == 1)
-      return tile<kRows, 1, kStream>(call.a, call.b, stride, call.depth, call.c, call.accumulate);
-    return tile<kRows, kTilePanels, kStream>(call.a, call.b, stride, call.depth, call.c, call.accumulate);
+      return tile<kRows, 1, kFetch>(call.a, call.b, stride, call.depth, call.c, call.accumulate, ahead);
+    return tile<kRows, kTilePanels, kFetch>(call.a, call.b, stride, call.depth, call.c, call.accumulate,
+                                            ahead);
   }
-  if constexpr (kRows > 1) tile_rows<kStream, B, kRows - 1>(call);
+  if constexpr (kRows > 1) tile_rows<kFetch, B, kRows - 1>(call);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -217,9 +217,10 @@ std::string case_name(const testing::TestParamInfo<Case>& tested) {
 
 // Kernels and types to test: only bf16 is multiplied in more than one way.
 std::vector<std::pair<Kernels, DType>> ways() {
-  return {{Kernels::best, DType::f32},       {Kernels::best, DType::bf16},
-          {Kernels::widened, DType::bf16},   {Kernels::emulated_dot, DType::bf16},
-          {Kernels::ragged_dot, DType::f32}, {Kernels::ragged_dot, DType::bf16}};
+  return {{Kernels::best, DType::f32},          {Kernels::best, DType::bf16},
+          {Kernels::widened, DType::bf16},      {Kernels::emulated_dot, DType::bf16},
+          {Kernels::emulated_amx, DType::bf16}, {Kernels::ragged_dot, DType::f32},
+          {Kernels::ragged_dot, DType::bf16}};
 }
 
 std::vector<Case> fused_cases() {
@@ -250,6 +251,7 @@ std::vector<Case> cases() {
     all.push_back({kernels, dtype, 2, 2065, 33, {29, 170}});     // gradients of two ranges of columns of A
     all.push_back({kernels, dtype, 2, 1024, 40, {5, 0, 20}});
     all.push_back({kernels, dtype, 2, 23, 4200, {7}});
+    all.push_back({kernels, dtype, 2, 70, 100, {4, 5, 12, 13, 25, 37, 145, 150}});  // around whole strips
   }
   return all;
 }

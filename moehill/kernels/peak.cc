@@ -39,7 +39,8 @@ double tile_rounds(int64_t rounds, float* work) {
   const float* a = work + kSums;
   const float* b = a + kDepth * kTileRows;
   for (int64_t r = 0; r < rounds; ++r)
-    tile_rows<false, float>({kTileRows, kTilePanels, a, b, kDepth * 16, kDepth, work, kTileRows * 16, true});
+    tile_rows<Fetch::nothing, float>(
+        {kTileRows, kTilePanels, a, b, kDepth * 16, kDepth, work, kTileRows * 16, true});
   return 2.0 * static_cast<double>(kSums * kDepth * rounds);
 }
 

@@ -5,9 +5,18 @@
 
 namespace moehill {
 
-// c (+)= a b. Step d of the depth: the strip has row i at a[d * R + i] where R are the rows of a full tile,
-// and panel p its 16 columns at b + p * b_stride + d * 16. Sums of panel p lie at c + p * c_stride,
-// [rows][16].
+// Lines that a tile asks for into L2 while it multiplies, one in each step: at `at`, which moves on by `step`
+// bytes, and by `jump` more after every `run` steps.
+struct Ahead {
+  const void* at = nullptr;
+  int64_t step = 0, run = INT64_MAX, jump = 0;
+};
+
+// What a tile asks for while it multiplies: nothing, its own panels further on, or what TileCall::ahead says.
+enum class Fetch { nothing, stream, ahead };
+
+// c (+)= a b. Step d of the depth: the strip has row i at a[d * rows + i], and panel p its 16 columns at b +
+// p * b_stride + d * 16. Sums of panel p lie at c + p * c_stride, [rows][16].
 template <typename A, typename B>
 struct TileCall {
   int rows, panels;
@@ -17,11 +26,14 @@ struct TileCall {
   float* c;
   int64_t c_stride;
   bool accumulate;
+  Ahead ahead{b};
 };
 
-// Bytes that a tile which streams its panels from memory asks for ahead of its loads: into L1 alone, or far
-// ahead into L2, which has twice as many lines under way, and then into L1.
-inline constexpr int64_t kStreamAhead = 8192, kStreamAheadL2 = 16384, kStreamAheadL1 = 2048;
+// Bytes that a tile which streams its panels from memory asks for ahead of its loads: into L1 alone, with up
+// to 8 lanes, or far ahead into L2, which has twice as many lines under way, and then into L1.
+inline constexpr int64_t kStreamAhead = 8192, kStreamAheadL2 = 16384, kStreamAheadL1 = 1024;
+// Tiles of so few rows leave a stream to the CPU's own prefetching, which more requests would slow down.
+inline constexpr int kRowsOfPlainStream = 4;
 
 inline void prefetch_stream(const void* p) {
   __builtin_prefetch(static_cast<const char*>(p) + kStreamAheadL2, 0, 2);
