@@ -71,8 +71,24 @@ struct VectorKernel {
 
   // The product, and its sums as rows of a gradient.
   HWY_INLINE void gradient(const TileCall<float, float>& call, const GradientRows<T>& rows) const {
+    if constexpr (std::is_same_v<T, float>) {
+      if (!call.accumulate) return gradient_in_place(call, rows);
+    }
     tile_rows<Fetch::nothing>(call);
     for (int p = 0; p < call.panels; ++p) store_gradient(call.c + p * call.c_stride, p, rows);
+  }
+
+ private:
+  // Sums of f32 lie in a gradient as they do in a tile.
+  HWY_INLINE void gradient_in_place(TileCall<float, float> call, const GradientRows<T>& rows) const {
+    call.c = rows.panel + rows.k.begin * kPanelWidth;
+    call.c_stride = rows.stride;
+    tile_rows<Fetch::nothing>(call);
+    if (rows.scale == 1) return;
+    for (int p = 0; p < call.panels; ++p) {
+      float* row = call.c + p * call.c_stride;
+      for (int i = 0; i < call.rows; ++i, row += kPanelWidth) store_panel_row(row, rows.scale, row);
+    }
   }
 };
 

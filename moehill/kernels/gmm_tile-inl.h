@@ -123,7 +123,7 @@ HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const B* HWY_RESTRICT b, Pan
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      hn::Store(sum[i][v], df, c + v / kTileVectors * stride.c + i * 16 + v % kTileVectors * kLanes);
+      hn::StoreU(sum[i][v], df, c + v / kTileVectors * stride.c + i * 16 + v % kTileVectors * kLanes);
     }
   }
 }
