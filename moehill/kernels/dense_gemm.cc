@@ -32,41 +32,34 @@ void call_blas(const BlasCall<double>& p) {
 }
 
 template <typename T>
-void product(ThreadTeam& team, DenseForm form, DenseView<const T> a, DenseView<const T> b, DenseView<T> c,
-             bool add) {
+void product(DenseForm form, DenseView<const T> a, DenseView<const T> b, DenseView<T> c, bool add) {
   const int64_t depth = form == DenseForm::atb ? a.rows : a.cols;
   MOEHILL_CHECK((form == DenseForm::abt ? b.cols : b.rows) == depth, "a product over {} and {}", depth,
                 form == DenseForm::abt ? b.cols : b.rows);
   if (c.rows == 0 || c.cols == 0) return;
-  const bool by_rows = c.rows >= c.cols;
-  team.parallel_for(by_rows ? c.rows : c.cols, [&](int64_t begin, int64_t end) {
-    keep_blas_on_this_thread();
-    const Range rows = by_rows ? Range{begin, end} : Range{0, c.rows};
-    const Range cols = by_rows ? Range{0, c.cols} : Range{begin, end};
-    call_blas(BlasCall<T>{form, static_cast<int>(rows.size()), static_cast<int>(cols.size()),
-                          static_cast<int>(depth),
-                          a.data + rows.begin * (form == DenseForm::atb ? 1 : a.cols),
-                          b.data + cols.begin * (form == DenseForm::abt ? b.cols : 1),
-                          c.data + rows.begin * c.cols + cols.begin, static_cast<int>(a.cols),
-                          static_cast<int>(b.cols), static_cast<int>(c.cols), add ? T{1} : T{0}});
-  });
+  keep_blas_on_this_thread();
+  call_blas(BlasCall<T>{form, static_cast<int>(c.rows), static_cast<int>(c.cols), static_cast<int>(depth),
+                        a.data, b.data, c.data, static_cast<int>(a.cols), static_cast<int>(b.cols),
+                        static_cast<int>(c.cols), add ? T{1} : T{0}});
 }
 
 }  // namespace
 
 void dense_gemm(ThreadTeam& team, const MatView& a, const MatView& b, const MatView& c) {
-  product<float>(team, DenseForm::ab, {a.row<float>(0), a.rows, a.cols}, {b.row<float>(0), b.rows, b.cols},
-                 {c.row<float>(0), c.rows, c.cols}, false);
+  team.parallel_for(c.rows, [&](int64_t begin, int64_t end) {
+    product<float>(DenseForm::ab, {a.row<float>(begin), end - begin, a.cols},
+                   {b.row<float>(0), b.rows, b.cols}, {c.row<float>(begin), end - begin, c.cols}, false);
+  });
 }
 
-void dense_product(ThreadTeam& team, DenseForm form, DenseView<const float> a, DenseView<const float> b,
-                   DenseView<float> c, bool add) {
-  product<float>(team, form, a, b, c, add);
+void dense_product(DenseForm form, DenseView<const float> a, DenseView<const float> b, DenseView<float> c,
+                   bool add) {
+  product<float>(form, a, b, c, add);
 }
 
-void dense_product(ThreadTeam& team, DenseForm form, DenseView<const double> a, DenseView<const double> b,
-                   DenseView<double> c, bool add) {
-  product<double>(team, form, a, b, c, add);
+void dense_product(DenseForm form, DenseView<const double> a, DenseView<const double> b, DenseView<double> c,
+                   bool add) {
+  product<double>(form, a, b, c, add);
 }
 
 }  // namespace moehill

@@ -25,10 +25,10 @@ enum class DenseForm {
   abt,  // c [m, n] = a [m, k] b [n, k]^T
 };
 
-// One product. With `add` it is added to c. The threads share the longer side of c, one BLAS call each.
-void dense_product(ThreadTeam& team, DenseForm form, DenseView<const float> a, DenseView<const float> b,
-                   DenseView<float> c, bool add = false);
-void dense_product(ThreadTeam& team, DenseForm form, DenseView<const double> a, DenseView<const double> b,
-                   DenseView<double> c, bool add = false);
+// One product by one BLAS call of the calling thread. With `add` it is added to c.
+void dense_product(DenseForm form, DenseView<const float> a, DenseView<const float> b, DenseView<float> c,
+                   bool add);
+void dense_product(DenseForm form, DenseView<const double> a, DenseView<const double> b, DenseView<double> c,
+                   bool add);
 
 }  // namespace moehill

@@ -132,6 +132,7 @@ RecordedCheck check_of(const BenchOptions& o, const PointResult& result) {
   recorded.rows = check.num_rows;
   recorded.sampled_rows = check.num_sampled_rows;
   recorded.seed = check.seed;
+  recorded.time_s = check.seconds;
   recorded.worst_bounds = check.worst_bounds;
   return recorded;
 }

@@ -35,9 +35,11 @@ std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, 
   }
   static const double cold_bytes = static_cast<double>(cold_cache_bytes(detect_topology()));
   MemoryPart checking{"the check", 0};
-  for (const Point& point : points)
-    checking.bytes =
-        std::max(checking.bytes, check_bytes(point.config.shape, point.config.block.pass, check));
+  for (const Point& point : points) {
+    const RunConfig& run = point.config;
+    const int num_threads = run.num_devices * run.threads_per_device;
+    checking.bytes = std::max(checking.bytes, check_bytes(run.shape, run.block.pass, check, num_threads));
+  }
   sum.push_back(checking);
   sum.push_back({"to empty the caches", cold_bytes});
   return sum;

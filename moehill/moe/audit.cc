@@ -2,19 +2,21 @@
 
 #include <fmt/format.h>
 
-#include <numeric>
+#include <atomic>
+#include <deque>
+#include <optional>
 #include <utility>
 
-#include "moehill/moe/audit_products.h"
-#include "moehill/moe/audit_rows.h"
+#include "moehill/moe/audit_strip.h"
+#include "moehill/moe/expert_columns.h"
 #include "moehill/moe/tensor_numbers.h"
 
 namespace moehill {
 namespace {
 
-constexpr int64_t kChunkRows = 512;    // of an expert at a time: enough for a product, little memory
 constexpr int64_t kMaxBlock = 64;      // columns of a block
 constexpr int64_t kBlocksOfARow = 32;  // narrow rows have narrower blocks
+constexpr int64_t kNarrowStrip = 64, kWideStrip = 256;
 
 // A sum with its variance.
 struct Estimate {
@@ -30,8 +32,22 @@ std::string block_name(const Projection& p, int64_t block) {
 }
 
 Projection projection(int64_t n, const AuditOptions& options) {
-  const int64_t width = std::clamp<int64_t>(n / kBlocksOfARow, 1, kMaxBlock);
+  int64_t width = std::clamp<int64_t>(n / kBlocksOfARow, 1, kMaxBlock);
+  if (width > kGateUpWidth) width -= width % kGateUpWidth;  // a strip begins where a panel's part begins
   return {n, options.exact ? 1 : width, options.seed};
+}
+
+// Columns of a strip of an expert with `rows` rows: whole blocks, and a multiple of a panel's part, as
+// read_part() wants. Of few rows the weights' stream is the time, so a strip stays in a core's cache; with
+// many rows reading them again for each strip is. With exact blocks a row's relative error needs the whole
+// row.
+int64_t strip_columns(const Projection& p, int64_t rows, const AuditOptions& options) {
+  if (options.exact) return p.num_columns();
+  const int64_t unit = p.block % kGateUpWidth == 0 ? p.block : p.block * kGateUpWidth;
+  const int64_t aim = rows <= kFewRows ? kNarrowStrip : kWideStrip;
+  const int64_t num_strips = (p.num_columns() + aim - 1) / aim;
+  const int64_t columns = (p.num_columns() + num_strips - 1) / num_strips;
+  return (columns + unit - 1) / unit * unit;
 }
 
 template <typename F>
@@ -46,6 +62,8 @@ class Audit {
         units_(shape_.dtype),
         dy_scale_(2.0 / (static_cast<double>(shape_.tokens) * static_cast<double>(shape_.hidden))),
         by_hidden_(projection(shape_.hidden, options)),
+        context_{tensors, backward, options.exact, options.seed, units_, dy_scale_, by_hidden_},
+        auditors_(static_cast<size_t>(team.size())),
         y_(shape_.tokens, by_hidden_.num_blocks()) {
     if (!backward) return;
     dx_ = Estimate(shape_.tokens, by_hidden_.num_blocks());
@@ -54,10 +72,11 @@ class Audit {
 
   AuditResult run() {
     sort_assignments();
+    if (backward_) square_loss_gradient();
     TensorNumbers w1 = numbers("dw1"), w2 = numbers("dw2"), w3 = numbers("dw3");
-    for (int e = 0; e < shape_.experts; ++e) audit_expert(e, w1, w2, w3);
+    for (size_t begin = 0; begin < assignments_.size();) begin = audit_group(begin, {&w1, &w2, &w3});
     TensorNumbers s1 = numbers("ds1"), s2 = numbers("ds2"), s3 = numbers("ds3");
-    if (shape_.shared_dim > 0) audit_expert(kSharedExpert, s1, s2, s3);
+    if (shape_.shared_dim > 0) audit_shared({&s1, &s2, &s3});
     compare_tokens();
     if (backward_) {
       for (TensorNumbers* n : {&w1, &w2, &w3}) result_.tensors.push_back(n->finish());
@@ -69,6 +88,11 @@ class Audit {
   }
 
  private:
+  // The gradients of W1, W2, W3 or of the shared expert's.
+  struct GradientNumbers {
+    TensorNumbers *n1, *n2, *n3;
+  };
+
   static TensorNumbers numbers(const std::string& name) {
     return TensorNumbers(name, RowComparison::kUsualFloor);
   }
@@ -85,11 +109,7 @@ class Audit {
       of.choice.push_back(static_cast<int>(a % routing.topk));
       of.gate.push_back(static_cast<double>(routing.weight[i]));
     }
-    shared_.token = indices_up_to(shape_.tokens);
-    shared_.choice.assign(shared_.token.size(), 0);
-    shared_.gate.assign(shared_.token.size(), 1.0);
     for (AuditAssignments& of : assignments_) scale_gates(of);
-    scale_gates(shared_);
   }
 
   // Relative to the largest one: squares of small gate values would leave the range of F.
@@ -99,323 +119,157 @@ class Audit {
     for (double& gate : of.gate) gate /= of.largest_gate;
   }
 
-  void read_weights(int expert) {
-    const bool shared = expert == kSharedExpert;
-    const int64_t group = shared ? 0 : expert;
-    read_matrix(team_, shared ? t_.weights.s1 : t_.weights.w1, group, w_.w1);
-    read_matrix(team_, shared ? t_.weights.s3 : t_.weights.w3, group, w_.w3);
-    read_matrix(team_, shared ? t_.weights.s2 : t_.weights.w2, group, w_.w2);
-    project(team_, by_hidden_, w_.w2, w_.w2_blocks);
-    norms_of_columns(w_.w1, w_.norm1);
-    norms_of_columns(w_.w3, w_.norm3);
-    if (!backward_) return;
-    project_rows(team_, by_hidden_, w_.w1, w_.w1_blocks);
-    project_rows(team_, by_hidden_, w_.w3, w_.w3_blocks);
-    w_.norm2.resize(static_cast<size_t>(w_.w2.rows));
-    team_.parallel_for(w_.w2.rows, [&](int64_t begin, int64_t end) {
-      for (int64_t m = begin; m < end; ++m)
-        w_.norm2[static_cast<size_t>(m)] = norm_squared(w_.w2.row(m), w_.w2.cols);
-    });
-  }
-
-  void norms_of_columns(const Dense<F>& w, std::vector<F>& norms) {
-    norms.assign(static_cast<size_t>(w.cols), F{0});
-    team_.parallel_for(w.cols, [&](int64_t begin, int64_t end) {
-      for (int64_t r = 0; r < w.rows; ++r) {
-        const F* row = w.row(r);
-        for (int64_t c = begin; c < end; ++c) norms[static_cast<size_t>(c)] += row[c] * row[c];
+  void square_loss_gradient() {
+    dy_squares_ = Dense<double>(shape_.tokens, by_hidden_.num_blocks());
+    team_.parallel_for(shape_.tokens, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        for (int64_t b = 0; b < by_hidden_.num_blocks(); ++b) {
+          const Range columns = by_hidden_.columns_of(b);
+          double sum = 0;
+          for (int64_t c = columns.begin; c < columns.end; ++c) {
+            const double dy = static_cast<double>(t_.y.at(t, c));
+            sum += dy * dy;
+          }
+          dy_squares_.row(t)[b] = sum / static_cast<double>(columns.size());
+        }
       }
     });
   }
 
-  void audit_expert(int expert, TensorNumbers& n1, TensorNumbers& n2, TensorNumbers& n3) {
-    const AuditAssignments& of =
-        expert == kSharedExpert ? shared_ : assignments_[static_cast<size_t>(expert)];
-    const int64_t width = expert == kSharedExpert ? shape_.shared_dim : shape_.mlp_dim;
-    by_width_ = projection(width, options_);
-    if (backward_) {
-      dw1_ = dw3_ = Estimate(shape_.hidden, by_width_.num_blocks());
-      dw2_ = Estimate(width, by_hidden_.num_blocks());
+  // Experts from `begin` on until they have as many rows as there are tokens: their strips keep all threads
+  // at work. Returns where the next group begins.
+  size_t audit_group(size_t begin, const GradientNumbers& numbers) {
+    std::deque<AuditExpert<F>> group;
+    size_t end = begin;
+    for (int64_t rows = 0; end < assignments_.size() && (end == begin || rows < shape_.tokens); ++end) {
+      rows += assignments_[end].size();
+      add_expert(static_cast<int>(end), shape_.mlp_dim, assignments_[end], group);
     }
-    if (of.size() > 0) read_weights(expert);
-    for (int64_t begin = 0; begin < of.size(); begin += kChunkRows)
-      audit_chunk(of, {begin, std::min(of.size(), begin + kChunkRows)}, expert == kSharedExpert);
-    if (!backward_) return;
-    const bool shared = expert == kSharedExpert;
-    const BlockWeights& g = t_.gradients;
-    compare_gradient(shared ? g.s1 : g.w1, expert, by_width_, dw1_, n1);
-    compare_gradient(shared ? g.s3 : g.w3, expert, by_width_, dw3_, n3);
-    compare_gradient(shared ? g.s2 : g.w2, expert, by_hidden_, dw2_, n2);
+    audit_experts(group, numbers);
+    return end;
   }
 
-  void audit_chunk(const AuditAssignments& of, Range chunk, bool shared) {
-    const int64_t n = chunk.size(), width = w_.w1.cols;
-    rows_.reshape(n, shape_.hidden, width, backward_);
-    team_.parallel_for(n, [&](int64_t begin, int64_t end) {
-      for (int64_t a = begin; a < end; ++a) read_operands(of, chunk.begin + a, a);
-    });
-    multiply(team_, DenseForm::ab, rows_.x, w_.w1, rows_.gate);
-    multiply(team_, DenseForm::ab, rows_.x, w_.w3, rows_.up);
-    hold(DenseForm::ab, rows_.x, w_.w1, w_.norm1, rows_.gate);
-    hold(DenseForm::ab, rows_.x, w_.w3, w_.norm3, rows_.up);
-    if (backward_) {
-      multiply(team_, DenseForm::abt, rows_.dy, w_.w2, rows_.dh);
-      hold(DenseForm::abt, rows_.dy, w_.w2, w_.norm2, rows_.dh);
+  void audit_shared(const GradientNumbers& numbers) {
+    AuditAssignments all;
+    all.token = indices_up_to(shape_.tokens);
+    all.choice.assign(all.token.size(), 0);
+    all.gate.assign(all.token.size(), 1.0);
+    scale_gates(all);
+    std::deque<AuditExpert<F>> group;
+    add_expert(kSharedExpert, shape_.shared_dim, all, group);
+    audit_experts(group, numbers);
+  }
+
+  void add_expert(int number, int64_t width, const AuditAssignments& rows,
+                  std::deque<AuditExpert<F>>& group) {
+    AuditExpert<F>& expert = group.emplace_back(rows);
+    expert.expert = number;
+    expert.by_width = projection(width, options_);
+    const int64_t n = rows.size(), blocks = by_hidden_.num_blocks();
+    expert.out.reshape(n, blocks);
+    if (!backward_) return;
+    expert.dx.reshape(n, blocks);
+    for (std::vector<double>* sum : {&expert.dp, &expert.dp_var}) sum->assign(static_cast<size_t>(n), 0);
+    for (GradientAudit* d : {&expert.d1, &expert.d3})
+      d->of_block.resize(static_cast<size_t>(expert.by_width.num_blocks()));
+    expert.d2.of_block.resize(static_cast<size_t>(blocks));
+  }
+
+  // The strips of the experts of a group, shared out to the threads as they get free.
+  void audit_experts(std::deque<AuditExpert<F>>& group, const GradientNumbers& numbers) {
+    std::vector<std::pair<AuditExpert<F>*, Range>> strips;
+    for (AuditExpert<F>& expert : group) {
+      const int64_t width = expert.by_width.num_columns(),
+                    step = strip_columns(expert.by_width, expert.rows.size(), options_);
+      if (expert.rows.size() == 0 && !backward_) continue;
+      for (int64_t begin = 0; begin < width; begin += step)
+        strips.push_back({&expert, {begin, std::min(width, begin + step)}});
     }
-    team_.parallel_for(n, [&](int64_t begin, int64_t end) {
-      for (int64_t a = begin; a < end; ++a) {
-        activate_row(units_, w_, a, rows_);
-        if (backward_) activate_row_backward(units_, w_, a, rows_);
-      }
+    std::atomic<size_t> next{0};
+    team_.run([&](int member) {
+      std::optional<StripAuditor<F>>& auditor = auditors_[static_cast<size_t>(member)];
+      if (!auditor) auditor.emplace(context_);
+      for (size_t i = next++; i < strips.size(); i = next++) auditor->run(*strips[i].first, strips[i].second);
     });
-    add_outputs(of, chunk, shared);
-    if (!backward_) return;
-    add_input_gradients(of, chunk);
-    add_weight_gradients(of);
-  }
-
-  // Row a of the chunk is assignment i of the expert.
-  void read_operands(const AuditAssignments& of, int64_t i, int64_t a) {
-    const int64_t token = of.token[static_cast<size_t>(i)];
-    std::vector<float> row(static_cast<size_t>(shape_.hidden));
-    const auto read = [&](const MatView& from, Dense<F>& to, std::vector<F>& norm) {
-      read_row(from, token, row.data());
-      std::copy(row.begin(), row.end(), to.row(a));
-      norm[static_cast<size_t>(a)] = norm_squared(to.row(a), to.cols);
-    };
-    read(t_.x, rows_.x, rows_.x_norm);
-    rows_.gate_value[static_cast<size_t>(a)] = static_cast<F>(of.gate[static_cast<size_t>(i)]);
-    if (backward_) read(t_.y, rows_.dy, rows_.dy_norm);
-  }
-
-  // A product c of OpenBLAS by c r = a (b r) in double, all of its rows. `norms` are b's, squared.
-  void hold(DenseForm form, const Dense<F>& a, const Dense<F>& b, const std::vector<F>& norms,
-            const Dense<F>& c) {
-    const Projection r(c.cols, options_.exact ? 2 : c.cols, options_.seed + 1);
-    std::vector<double> br(static_cast<size_t>(a.cols));
-    const double b_norm = std::accumulate(norms.begin(), norms.end(), 0.0);
-    team_.parallel_for(a.cols, [&](int64_t begin, int64_t end) {
-      if (form == DenseForm::ab) {
-        for (int64_t k = begin; k < end; ++k)
-          br[static_cast<size_t>(k)] = dot(r.weight.data(), b.row(k), b.cols);
-        return;
-      }
-      for (int64_t n = 0; n < b.rows; ++n) {
-        const double weight = static_cast<double>(r.weight[static_cast<size_t>(n)]);
-        for (int64_t k = begin; k < end; ++k)
-          br[static_cast<size_t>(k)] += weight * static_cast<double>(b.row(n)[k]);
-      }
-    });
-    const double unit = sizeof(F) == sizeof(float) ? 0x1p-24 : 0x1p-53;
-    std::vector<uint8_t> wrong(static_cast<size_t>(a.rows));
-    team_.parallel_for(a.rows, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const double deviation = dot(r.weight.data(), c.row(i), c.cols) - dot(a.row(i), br.data(), a.cols);
-        const double norm = dot(a.row(i), a.row(i), a.cols);
-        // The two projections are sums in double themselves, of c.cols and of a.cols terms.
-        const double sums = 0x1p-53 * std::sqrt(static_cast<double>(a.cols + c.cols));
-        const double bound = 2 * kMaxBounds * (unit + sums) * std::sqrt(norm * b_norm);
-        wrong[static_cast<size_t>(i)] = !(std::abs(deviation) <= bound);
-      }
-    });
-    for (const uint8_t w : wrong) result_.reference_holds = result_.reference_holds && w == 0;
-  }
-
-  // Projects o = h W2: its sums, the part of their variance that comes from h, and the squares of o, [rows,
-  // blocks].
-  void project_outputs() {
-    multiply(team_, DenseForm::ab, rows_.h, w_.w2_blocks.sum, out_);
-    square(team_, w_.w2_blocks.sum, squared_weights_);
-    multiply(team_, DenseForm::ab, rows_.h_var, squared_weights_, out_var_);
-    square(team_, rows_.h, squared_);
-    multiply(team_, DenseForm::ab, squared_, w_.w2_blocks.squares, out_squares_);
-    enlarge_squares(out_, out_squares_);
-  }
-
-  // The sum of squares of products is what a row's squares are on average; where signs conspire the row is
-  // larger, and its projections show that.
-  static void enlarge_squares(const Dense<F>& sums, Dense<F>& squares) {
-    for (int64_t a = 0; a < sums.rows; ++a) {
-      const F mean = norm_squared(sums.row(a), sums.cols) / static_cast<F>(sums.cols);
-      for (int64_t b = 0; b < sums.cols; ++b) {
-        const F own = sums.row(a)[b] * sums.row(a)[b];
-        squares.row(a)[b] = std::max({squares.row(a)[b], mean, own});
-      }
+    for (AuditExpert<F>& expert : group) {
+      result_.reference_holds = result_.reference_holds && expert.products_hold;
+      add_outputs(expert);
+      if (!backward_) continue;
+      add_input_gradients(expert);
+      judge_gradient(expert, expert.d1, shape_.hidden, expert.by_width, *numbers.n1);
+      judge_gradient(expert, expert.d2, expert.by_width.num_columns(), by_hidden_, *numbers.n2);
+      judge_gradient(expert, expert.d3, shape_.hidden, expert.by_width, *numbers.n3);
     }
   }
 
-  void add_outputs(const AuditAssignments& of, Range chunk, bool shared) {
-    project_outputs();
+  void add_outputs(AuditExpert<F>& expert) {
+    expert.out.enlarge_squares();
     // An expert's row, and a device's partial sum, may be stored on the way.
-    const double rounding = 2 * units_.store + units_.sum * static_cast<double>(rows_.h.cols);
-    for (int64_t a = 0; a < chunk.size(); ++a) {
-      const size_t i = static_cast<size_t>(chunk.begin + a);
-      const int64_t token = of.token[i];
-      const double p = of.gate[i] * of.largest_gate;
-      for (int64_t b = 0; b < out_.cols; ++b) {
-        y_.value.row(token)[b] += p * static_cast<double>(out_.row(a)[b]);
-        y_.variance.row(token)[b] += p * p *
-                                     (static_cast<double>(out_var_.row(a)[b]) +
-                                      rounding * static_cast<double>(out_squares_.row(a)[b]));
-      }
-      if (!backward_ || shared) continue;
-      dp_.value.row(token)[of.choice[i]] = rows_.dp[static_cast<size_t>(a)];
-      dp_.variance.row(token)[of.choice[i]] = rows_.dp_var[static_cast<size_t>(a)] + output_part_of_dp(a);
+    const double width = static_cast<double>(expert.by_width.num_columns());
+    const double rounding = 2 * units_.store + units_.sum * (width + by_hidden_.num_roundings());
+    const std::vector<double>& gate = expert.rows.gate;
+    for (int64_t a = 0; a < expert.rows.size(); ++a) {
+      const size_t i = static_cast<size_t>(a);
+      add_row(expert.out, a, gate[i] * expert.rows.largest_gate, rounding, expert.rows.token[i], y_);
+      if (!backward_ || expert.expert == kSharedExpert) continue;
+      dp_.value.row(expert.rows.token[i])[expert.rows.choice[i]] = expert.dp[i];
+      dp_.variance.row(expert.rows.token[i])[expert.rows.choice[i]] =
+          expert.dp_var[i] + output_part_of_dp(expert, a);
+    }
+  }
+
+  // sum's row of `token` += factor times row a.
+  static void add_row(const ProjectedRows<F>& rows, int64_t a, double factor, double rounding, int64_t token,
+                      Estimate& sum) {
+    double *value = sum.value.row(token), *variance = sum.variance.row(token);
+    for (int64_t b = 0; b < rows.sum.cols; ++b) {
+      value[b] += factor * static_cast<double>(rows.sum.row(a)[b]);
+      variance[b] += factor * factor *
+                     (static_cast<double>(rows.variance.row(a)[b]) +
+                      rounding * static_cast<double>(rows.squares.row(a)[b]));
     }
   }
 
   // dp = <dy, o> where o and dy are rounded, and o is a sum over the expert's width.
-  double output_part_of_dp(int64_t a) const {
-    const double rounding = 4 * units_.store + units_.sum * static_cast<double>(shape_.hidden + rows_.h.cols);
+  double output_part_of_dp(const AuditExpert<F>& expert, int64_t a) {
+    const double terms = static_cast<double>(shape_.hidden + expert.by_width.num_columns());
+    const double rounding = 4 * units_.store + units_.sum * terms;
+    const int64_t token = expert.rows.token[static_cast<size_t>(a)];
     double sum = 0;
-    for (int64_t b = 0; b < by_hidden_.num_blocks(); ++b) {
-      const Range columns = by_hidden_.columns_of(b);
-      const double mean = static_cast<double>(norm_squared(rows_.dy.row(a) + columns.begin, columns.size())) /
-                          static_cast<double>(columns.size());
-      sum += mean * static_cast<double>(out_squares_.row(a)[b]);
-    }
+    for (int64_t b = 0; b < by_hidden_.num_blocks(); ++b)
+      sum += dy_squares_.row(token)[b] * static_cast<double>(expert.out.squares.row(a)[b]);
     return rounding * sum;
   }
 
-  // dx row = dgate W1^T + dup W3^T.
-  void add_input_gradients(const AuditAssignments& of, Range chunk) {
-    multiply(team_, DenseForm::abt, rows_.dgate, w_.w1_blocks.sum, out_);
-    multiply(team_, DenseForm::abt, rows_.dup, w_.w3_blocks.sum, out_, true);
-    square(team_, w_.w1_blocks.sum, squared_weights_);
-    multiply(team_, DenseForm::abt, rows_.dgate_var, squared_weights_, out_var_);
-    square(team_, w_.w3_blocks.sum, squared_weights_);
-    multiply(team_, DenseForm::abt, rows_.dup_var, squared_weights_, out_var_, true);
-    square(team_, rows_.dgate, squared_);
-    multiply(team_, DenseForm::abt, squared_, w_.w1_blocks.squares, out_squares_);
-    square(team_, rows_.dup, squared_);
-    multiply(team_, DenseForm::abt, squared_, w_.w3_blocks.squares, out_squares_, true);
-    enlarge_squares(out_, out_squares_);
+  void add_input_gradients(AuditExpert<F>& expert) {
+    expert.dx.enlarge_squares();
     // A row may be stored after the first of two products, after the second, and in a partial sum.
-    const double rounding = 3 * units_.store + units_.sum * 2 * static_cast<double>(rows_.h.cols);
-    const double scale = of.largest_gate;
-    for (int64_t a = 0; a < chunk.size(); ++a) {
-      const int64_t token = of.token[static_cast<size_t>(chunk.begin + a)];
-      for (int64_t b = 0; b < out_.cols; ++b) {
-        dx_.value.row(token)[b] += scale * static_cast<double>(out_.row(a)[b]);
-        dx_.variance.row(token)[b] += scale * scale *
-                                      (static_cast<double>(out_var_.row(a)[b]) +
-                                       rounding * static_cast<double>(out_squares_.row(a)[b]));
-      }
-    }
+    const double width = static_cast<double>(expert.by_width.num_columns());
+    const double rounding = 3 * units_.store + units_.sum * 2 * (width + by_hidden_.num_roundings());
+    for (int64_t a = 0; a < expert.rows.size(); ++a)
+      add_row(expert.dx, a, expert.rows.largest_gate, rounding, expert.rows.token[static_cast<size_t>(a)],
+              dx_);
   }
 
-  // Adds this chunk's part: dW1 += x^T dgate, dW3 += x^T dup, dW2 += (p h)^T dy.
-  void add_weight_gradients(const AuditAssignments& of) {
-    const double n = static_cast<double>(of.size());
-    square(team_, rows_.x, squared_);
-    add_up_gradient(rows_.dgate, rows_.dgate_var, n, dw1_);
-    add_up_gradient(rows_.dup, rows_.dup_var, n, dw3_);
-    scale_hidden();
-    project(team_, by_hidden_, rows_.dy, blocks_);
-    multiply(team_, DenseForm::atb, rows_.h, blocks_.sum, part_);
-    accumulate(part_, dw2_.value);
-    square(team_, blocks_.sum, blocks_.sum);
-    multiply(team_, DenseForm::atb, rows_.h_var, blocks_.sum, part_);
-    accumulate(part_, dw2_.variance);
-    // dy, p h and a device's partial sum may be stored.
-    const F rounding = static_cast<F>(3 * units_.store + units_.sum * n);
-    for (F& q : blocks_.squares.values) q *= rounding;
-    square(team_, rows_.h, squared_);
-    multiply(team_, DenseForm::atb, squared_, blocks_.squares, part_);
-    accumulate(part_, dw2_.variance);
-  }
-
-  // h becomes p h.
-  void scale_hidden() {
-    team_.parallel_for(rows_.h.rows, [&](int64_t begin, int64_t end) {
-      for (int64_t a = begin; a < end; ++a) {
-        const F p = rows_.gate_value[static_cast<size_t>(a)];
-        for (int64_t m = 0; m < rows_.h.cols; ++m) {
-          rows_.h.row(a)[m] *= p;
-          rows_.h_var.row(a)[m] *= p * p;
-        }
-      }
-    });
-  }
-
-  // `squared_` holds the squares of x.
-  void add_up_gradient(const Dense<F>& gradient, const Dense<F>& variance, double n, Estimate& sum) {
-    project(team_, by_width_, gradient, blocks_);
-    const F rounding = static_cast<F>(units_.store + units_.sum * n);
-    team_.parallel_for(gradient.rows, [&](int64_t begin, int64_t end) {
-      for (int64_t a = begin; a < end; ++a) {
-        F* squares = blocks_.squares.row(a);
-        for (int64_t b = 0; b < by_width_.num_blocks(); ++b) {
-          const Range columns = by_width_.columns_of(b);
-          F own = 0;
-          for (int64_t m = columns.begin; m < columns.end; ++m) {
-            const F w = static_cast<F>(by_width_.weight[static_cast<size_t>(m)]);
-            own += w * w * variance.row(a)[m];
-          }
-          squares[b] = rounding * squares[b] + own;
-        }
-      }
-    });
-    multiply(team_, DenseForm::atb, rows_.x, blocks_.sum, part_);
-    accumulate(part_, sum.value);
-    multiply(team_, DenseForm::atb, squared_, blocks_.squares, part_);
-    accumulate(part_, sum.variance);
-  }
-
-  // What is below the normal numbers of the storage type may be rounded to them or flushed to zero; in units
-  // of dy = y.
-  double subnormal_variance() const {
-    const double smallest = 0x1p-126 * 64 / dy_scale_;
-    return smallest * smallest;
-  }
-
-  void compare_gradient(const LogicalWeights& gradient, int expert, const Projection& p, Estimate& reference,
-                        TensorNumbers& numbers) {
-    const int64_t group = expert == kSharedExpert ? 0 : expert;
-    const AuditAssignments& of =
-        expert == kSharedExpert ? shared_ : assignments_[static_cast<size_t>(expert)];
-    const double unit = of.largest_gate;
-    // A value is stored, and a sum that grows from term to term is rounded at its own size each time.
-    const double rounding = 2 * units_.store + units_.sum * static_cast<double>(of.size());
-    MatrixDeviations deviations(gradient.rows(), p.num_blocks());
-    std::vector<std::vector<float>> actual(options_.exact ? deviations.of_row.size() : 0);
-    team_.parallel_for(gradient.rows(), [&](int64_t begin, int64_t end) {
-      std::vector<float> row(static_cast<size_t>(gradient.num_columns));
-      std::vector<double> sum(static_cast<size_t>(p.num_blocks())), squares(sum.size());
-      std::vector<Deviations> of_block(sum.size());
-      for (int64_t r = begin; r < end; ++r) {
-        read_row(gradient, group, r, row.data());
-        p.project_row(row.data(), sum.data(), squares.data());
-        for (int64_t b = 0; b < p.num_blocks(); ++b) {
-          const size_t i = static_cast<size_t>(b);
-          double& value = reference.value.row(r)[b];
-          value *= unit;
-          double variance =
-              unit * unit * reference.variance.row(r)[b] + rounding * squares[i] / (dy_scale_ * dy_scale_);
-          if (of.size() > 0) variance += subnormal_variance();
-          deviations.add(r, b, sum[i] / dy_scale_ - value, variance, of_block);
-        }
-        if (options_.exact) actual[static_cast<size_t>(r)] = row;
-      }
-      deviations.add_blocks(of_block);
-    });
-    numbers.set_rows_per_expert(gradient.rows());
-    for (const double value : reference.value.values) numbers.saw_reference(value);
-    const std::string name = expert == kSharedExpert ? "the shared expert" : fmt::format("expert {}", expert);
+  void judge_gradient(const AuditExpert<F>& expert, const GradientAudit& audit, int64_t num_rows,
+                      const Projection& p, TensorNumbers& numbers) {
+    numbers.set_rows_per_expert(num_rows);
+    if (audit.non_zero_reference) numbers.saw_reference(1);
+    const bool shared = expert.expert == kSharedExpert;
+    const std::string name = shared ? "the shared expert" : fmt::format("expert {}", expert.expert);
     const auto where = [&](int64_t row, int64_t block) {
       return fmt::format("{} row {} {}", name, row, block_name(p, block));
     };
+    const int64_t n = expert.rows.size();
+    Deviations all;
+    for (const Deviations& block : audit.of_block) all.add(block);
     // A sum over n tokens has the rank n: its rows share the errors of n rows, and its columns likewise.
-    numbers.add_group(deviations.all(), of.size() * std::min(gradient.rows(), p.num_blocks()), name, where);
+    numbers.add_group(all, n * std::min(num_rows, p.num_blocks()), name, where);
     for (int64_t b = 0; b < p.num_blocks(); ++b) {
-      numbers.judge(deviations.of_block[static_cast<size_t>(b)], of.size(),
-                    fmt::format("{} {}", name, block_name(p, b)), where);
+      numbers.judge(audit.of_block[static_cast<size_t>(b)], n, fmt::format("{} {}", name, block_name(p, b)),
+                    where);
     }
-    for (int64_t r = 0; options_.exact && r < gradient.rows(); ++r) {
-      for (double& value : reference.value.row_mutable(r)) value *= dy_scale_;
-      numbers.relative().add_row(group * gradient.rows() + r, actual[static_cast<size_t>(r)],
-                                 reference.value.row_span(r));
-    }
+    numbers.relative().add_rows(audit.relative, shared ? 0 : expert.expert * num_rows);
   }
 
   // y and dx [T, H]; `scale` turns a stored value into the reference's units.
@@ -425,16 +279,17 @@ class Audit {
     MatrixDeviations deviations(stored.rows, by_hidden_.num_blocks());
     row_variance.assign(deviations.of_row.size(), 0);
     team_.parallel_for(stored.rows, [&](int64_t begin, int64_t end) {
-      std::vector<float> row(static_cast<size_t>(stored.cols));
+      std::vector<double> row(static_cast<size_t>(stored.cols));
       std::vector<double> sum(static_cast<size_t>(by_hidden_.num_blocks())), squares(sum.size());
       std::vector<Deviations> of_block(sum.size());
       for (int64_t t = begin; t < end; ++t) {
-        read_row(stored, t, row.data());
+        for (int64_t c = 0; c < stored.cols; ++c)
+          row[static_cast<size_t>(c)] = static_cast<double>(stored.at(t, c));
         by_hidden_.project_row(row.data(), sum.data(), squares.data());
         for (int64_t b = 0; b < by_hidden_.num_blocks(); ++b) {
           const size_t i = static_cast<size_t>(b);
           double variance = reference.variance.row(t)[b] + 2 * units_.store * scale * scale * squares[i];
-          if (variance > 0) variance += subnormal_variance();
+          if (variance > 0) variance += context_.subnormal_variance();
           deviations.add(t, b, scale * sum[i] - reference.value.row(t)[b], variance, of_block);
           row_variance[static_cast<size_t>(t)] += variance / (scale * scale);
         }
@@ -501,7 +356,7 @@ class Audit {
       for (int64_t j = 0; j < n; ++j) {
         const double value = static_cast<double>(stored[t * n + j]) / dy_scale_;
         double variance = reference.variance.row(t)[j];
-        if (variance > 0) variance += growth * value * value + subnormal_variance();
+        if (variance > 0) variance += growth * value * value + context_.subnormal_variance();
         of_token[static_cast<size_t>(t)].add(t, j, value - reference.value.row(t)[j], variance);
       }
     }
@@ -549,17 +404,12 @@ class Audit {
   const ErrorUnits units_;
   const double dy_scale_;
   const Projection by_hidden_;
-  Projection by_width_;
-  std::vector<AuditAssignments> assignments_;  // [E]
-  AuditAssignments shared_;
-  AuditWeights<F> w_;
-  AuditRows<F> rows_;
-  Estimate y_, dx_;     // [T, blocks of H]; dx in units of dy = y
-  Estimate dp_;         // [T, k], likewise
-  Estimate dw1_, dw3_;  // [H, blocks of M] of one expert, likewise
-  Estimate dw2_;        // [M, blocks of H]
-  Dense<F> out_, out_var_, out_squares_, squared_, squared_weights_, part_;
-  Projected<F> blocks_;
+  const AuditContext context_;
+  std::vector<std::optional<StripAuditor<F>>> auditors_;  // of each thread
+  std::vector<AuditAssignments> assignments_;             // [E]
+  Estimate y_, dx_;                                       // [T, blocks of H]; dx in units of dy = y
+  Estimate dp_;                                           // [T, k], likewise
+  Dense<double> dy_squares_;                              // [T, blocks of H]: mean squares, likewise
   AuditResult result_;
 };
 
@@ -568,26 +418,32 @@ class Audit {
 AuditResult audit_block(const BlockTensors& tensors, Pass pass, const AuditOptions& options,
                         ThreadTeam& team) {
   const bool backward = pass == Pass::forward_backward;
-  if (tensors.shape.dtype == DType::bf16 && !options.exact)
-    return Audit<float>(tensors, backward, options, team).run();
+  if (!options.exact) return Audit<float>(tensors, backward, options, team).run();
   return Audit<double>(tensors, backward, options, team).run();
 }
 
-double audit_bytes(const MoeShape& shape, Pass pass, bool exact) {
+double audit_bytes(const MoeShape& shape, Pass pass, bool exact, int num_threads) {
   const bool backward = pass == Pass::forward_backward;
-  const double value = shape.dtype == DType::bf16 && !exact ? 4 : 8;
-  const double hidden = static_cast<double>(shape.hidden), tokens = static_cast<double>(shape.tokens);
-  const double width = static_cast<double>(std::max(shape.mlp_dim, shape.shared_dim));
   const AuditOptions options{exact, 0};
+  const double value = exact ? 8 : 4;
+  const double hidden = static_cast<double>(shape.hidden), tokens = static_cast<double>(shape.tokens);
+  const Projection by_width = projection(std::max(shape.mlp_dim, shape.shared_dim), options);
   const double blocks = static_cast<double>(projection(shape.hidden, options).num_blocks());
-  const double width_blocks =
-      static_cast<double>(projection(std::max(shape.mlp_dim, shape.shared_dim), options).num_blocks());
-  const double weights = value * 3 * (hidden * width + (backward ? 2 : 1) * 2 * blocks * width);
-  const double rows = value * static_cast<double>(std::min(kChunkRows, shape.tokens)) *
-                      ((backward ? 3 : 1) * hidden + (backward ? 10 : 5) * width);
-  const double sums = 8 * 2 * tokens * (backward ? 2 * blocks + shape.topk : blocks);
-  const double gradients = backward ? 8 * 2 * (2 * hidden * width_blocks + width * blocks) : 0;
-  return weights + rows + sums + gradients;
+  const double strip =
+      static_cast<double>(std::min(strip_columns(by_width, kChunkRows, options), by_width.num_columns()));
+  const double strip_blocks = strip / static_cast<double>(by_width.block);
+  const double chunk = std::min(static_cast<double>(kChunkRows), tokens);
+  // Of a thread: weights with their projections, rows, and the gradients of a strip.
+  const double weights = value * strip * (3 * hidden + (backward ? 10 : 6) * blocks);
+  const double rows =
+      value * chunk * ((backward ? 3 : 1) * hidden + (backward ? 11 : 5) * strip + 3 * blocks);
+  const double gradients =
+      backward ? (value + 16) * (2 * hidden * strip_blocks + strip * blocks) + value * hidden * strip : 0;
+  // Of a group of experts, which has the rows of up to two times the tokens; then of all tokens.
+  const double group = 2 * tokens * blocks * value * (backward ? 6 : 3);
+  const double sums = 8 * tokens * (backward ? 5 * blocks + 2 * shape.topk : 2 * blocks);
+  const double assignments = 24 * tokens * (shape.topk + 2);
+  return num_threads * (weights + rows + gradients) + group + sums + assignments;
 }
 
 }  // namespace moehill

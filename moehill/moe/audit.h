@@ -3,8 +3,9 @@
 // combine of ours, only the operands and the stored results.
 //
 // For each expert the three products that SwiGLU needs element by element (x W1, x W3, dy W2^T) are made by
-// OpenBLAS, and each is itself held by a random projection in double. All other products are compared through
-// projections (moe/projection.h), which makes them cheap: C = A B is compared as C r with A (B r).
+// OpenBLAS (of few rows by plain loops), and each is itself held by a random projection in double. All other
+// products are compared through projections (moe/projection.h), which makes them cheap: C = A B is compared
+// as C r with A (B r). Experts are audited in strips of their columns (moe/audit_strip.h).
 //
 // Beside each number stands its variance by rounding-error analysis (moe/deviation.h), carried through the
 // stages with these bounds, u being the unit round-off of the storage type, v that of f32:
@@ -26,7 +27,8 @@
 namespace moehill {
 
 struct AuditOptions {
-  // Blocks of one column and products in double: every element by itself. Else blocks of up to 64 columns.
+  // Blocks of one column and products in double: every element by itself. Else blocks of up to 64 columns and
+  // products in f32, whose own roundings the bounds contain.
   bool exact = false;
   uint32_t seed = 0;  // of the projections' weights
 };
@@ -52,7 +54,7 @@ struct AuditResult {
 AuditResult audit_block(const BlockTensors& tensors, Pass pass, const AuditOptions& options,
                         ThreadTeam& team);
 
-// Bytes that an audit takes besides the tensors.
-double audit_bytes(const MoeShape& shape, Pass pass, bool exact);
+// Bytes that an audit by so many threads takes besides the tensors.
+double audit_bytes(const MoeShape& shape, Pass pass, bool exact, int num_threads);
 
 }  // namespace moehill

@@ -1,5 +1,5 @@
 // The element-by-element part of the audit: what SwiGLU makes of the products of some rows of one expert,
-// with the variance of each value. F is float where bf16 is audited, else double.
+// with the variance of each value. F is float, or double where every element is compared by itself.
 #pragma once
 
 #include <cmath>
@@ -73,66 +73,42 @@ struct Silu {
   }
 };
 
-template <typename F>
-F norm_squared(const F* row, int64_t n) {
-  F lane[8] = {}, sum = 0;  // interleaved, as in dot()
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    for (int64_t l = 0; l < 8; ++l) lane[l] += row[i + l] * row[i + l];
-  }
-  for (; i < n; ++i) sum += row[i] * row[i];
-  for (const F s : lane) sum += s;
-  return sum;
-}
-
-// h and its variance in row a, from gate and up.
-template <typename F>
+// Row a: h and its variance from gate and up; with `kBackward` also dp, dgate and dup from dh, with theirs.
+template <bool kBackward, typename F>
 void activate_row(const ErrorUnits& units, const AuditWeights<F>& w, int64_t a, AuditRows<F>& rows) {
-  const F store = static_cast<F>(units.store);
-  const F sum = static_cast<F>(units.sum) * rows.x_norm[static_cast<size_t>(a)];
-  const F function = store + 16 * static_cast<F>(0x1p-48);
-  const F *gate = rows.gate.row(a), *up = rows.up.row(a);
-  F *h = rows.h.row(a), *h_var = rows.h_var.row(a);
-  for (int64_t m = 0; m < rows.h.cols; ++m) {
-    const size_t i = static_cast<size_t>(m);
-    const Silu<F> silu(gate[m]);
-    const F gate_var = sum * w.norm1[i] + store * gate[m] * gate[m];
-    const F up_var = sum * w.norm3[i] + store * up[m] * up[m];
-    h[m] = silu.value * up[m];
-    const F by_gate = silu.first * up[m];
-    h_var[m] = by_gate * by_gate * gate_var + silu.value * silu.value * up_var + function * h[m] * h[m];
-  }
-}
-
-// dp, dgate and dup of row a with their variances, from gate, up, h and dh.
-template <typename F>
-void activate_row_backward(const ErrorUnits& units, const AuditWeights<F>& w, int64_t a, AuditRows<F>& rows) {
   const size_t at = static_cast<size_t>(a);
-  const F store = static_cast<F>(units.store);
-  const F x_sum = static_cast<F>(units.sum) * rows.x_norm[at];
+  const F store = static_cast<F>(units.store), sum = static_cast<F>(units.sum);
+  const F function = store + 16 * static_cast<F>(0x1p-48);
+  const F x_sum = sum * rows.x_norm[at], p = rows.gate_value[at];
   // dy is rounded too; its errors meet every row of W2 alike, hence 4 for 1.
-  const F dy_sum = (static_cast<F>(units.sum) + 4 * store / static_cast<F>(rows.dy.cols)) * rows.dy_norm[at];
-  const F p = rows.gate_value[at];
-  const F *gate = rows.gate.row(a), *up = rows.up.row(a), *h = rows.h.row(a), *h_var = rows.h_var.row(a);
-  const F* dh_row = rows.dh.row(a);
+  const F dy_sum = kBackward ? (sum + 4 * store / static_cast<F>(rows.dy.cols)) * rows.dy_norm[at] : F{0};
+  const F *gate = rows.gate.row(a), *up = rows.up.row(a), *dh_row = kBackward ? rows.dh.row(a) : nullptr;
+  F *h = rows.h.row(a), *h_var = rows.h_var.row(a);
   double dp = 0, dp_var = 0;
   for (int64_t m = 0; m < rows.h.cols; ++m) {
     const size_t i = static_cast<size_t>(m);
     const Silu<F> silu(gate[m]);
     const F gate_var = x_sum * w.norm1[i] + store * gate[m] * gate[m];
     const F up_var = x_sum * w.norm3[i] + store * up[m] * up[m];
-    const F raw_var = dy_sum * w.norm2[i] + store * dh_row[m] * dh_row[m];
-    dp += static_cast<double>(h[m]) * dh_row[m];
-    dp_var += h_var[m] * dh_row[m] * dh_row[m] + h[m] * h[m] * raw_var;
-    const F dh = p * dh_row[m], dh_var = p * p * raw_var;
-    const F by_up = dh * silu.first, by_gate = dh * up[m] * silu.second, slope = up[m] * silu.first;
-    const F dgate = slope * dh, dup = silu.value * dh;
-    rows.dgate.row(a)[m] = dgate;
-    rows.dup.row(a)[m] = dup;
-    rows.dgate_var.row(a)[m] = slope * slope * dh_var + by_up * by_up * up_var +
-                               by_gate * by_gate * gate_var + store * dgate * dgate;
-    rows.dup_var.row(a)[m] = silu.value * silu.value * dh_var + by_up * by_up * gate_var + store * dup * dup;
+    const F slope = up[m] * silu.first;  // of h by gate
+    h[m] = silu.value * up[m];
+    h_var[m] = slope * slope * gate_var + silu.value * silu.value * up_var + function * h[m] * h[m];
+    if constexpr (kBackward) {
+      const F raw_var = dy_sum * w.norm2[i] + store * dh_row[m] * dh_row[m];
+      dp += static_cast<double>(h[m]) * dh_row[m];
+      dp_var += h_var[m] * dh_row[m] * dh_row[m] + h[m] * h[m] * raw_var;
+      const F dh = p * dh_row[m], dh_var = p * p * raw_var;
+      const F by_up = dh * silu.first, by_gate = dh * up[m] * silu.second;
+      const F dgate = slope * dh, dup = silu.value * dh;
+      rows.dgate.row(a)[m] = dgate;
+      rows.dup.row(a)[m] = dup;
+      rows.dgate_var.row(a)[m] = slope * slope * dh_var + by_up * by_up * up_var +
+                                 by_gate * by_gate * gate_var + store * dgate * dgate;
+      rows.dup_var.row(a)[m] =
+          silu.value * silu.value * dh_var + by_up * by_up * gate_var + store * dup * dup;
+    }
   }
+  if (!kBackward) return;
   rows.dp[at] = dp;
   rows.dp_var[at] = dp_var;
 }

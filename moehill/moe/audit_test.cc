@@ -14,7 +14,7 @@ namespace {
 
 TEST(Projection, OneColumnBlocksAreTheMatrix) {
   const Projection p(3, 1, 7);
-  const float row[] = {1.5f, -2, 0};
+  const double row[] = {1.5, -2, 0};
   double sum[3], squares[3];
   p.project_row(row, sum, squares);
   for (int i = 0; i < 3; ++i) {
@@ -24,7 +24,6 @@ TEST(Projection, OneColumnBlocksAreTheMatrix) {
 }
 
 TEST(Projection, RowsAndColumnsGiveTheSameSums) {
-  ThreadTeam team(2);
   const Projection p(10, 4, 3);
   EXPECT_EQ(p.num_blocks(), 3);
   Dense<double> a(5, 10), transposed(10, 5);
@@ -32,13 +31,15 @@ TEST(Projection, RowsAndColumnsGiveTheSameSums) {
     for (int64_t c = 0; c < 10; ++c) a.row(r)[c] = transposed.row(c)[r] = static_cast<double>(r * r + c);
   }
   Projected<double> by_columns, by_rows;
-  project(team, p, a, by_columns);
-  project_rows(team, p, transposed, by_rows);
+  std::vector<double> norms;
+  project(p, a, by_columns);
+  project_rows(p, transposed, by_rows, norms);
   for (int64_t r = 0; r < 5; ++r) {
     for (int64_t b = 0; b < 3; ++b) {
       EXPECT_NEAR(by_columns.sum.row(r)[b], by_rows.sum.row(b)[r], 1e-12);
       EXPECT_NEAR(by_columns.squares.row(r)[b], by_rows.squares.row(b)[r], 1e-12);
     }
+    EXPECT_NEAR(norms[static_cast<size_t>(r)], dot(a.row(r), a.row(r), 10), 1e-9);
   }
 }
 

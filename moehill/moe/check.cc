@@ -1,5 +1,6 @@
 #include "moehill/moe/check.h"
 
+#include <chrono>
 #include <cmath>
 
 #include "moehill/base/error.h"
@@ -213,6 +214,7 @@ double gradient_limit(DType dtype) { return dtype == DType::f32 ? 2e-5 : 2e-2; }
 CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, uint32_t seed,
                         ThreadTeam& team) {
   if (mode == CheckMode::off) return {};
+  const auto start = std::chrono::steady_clock::now();
   const bool backward = pass == Pass::forward_backward, full = mode == CheckMode::full;
   MOEHILL_CHECK(tensors.routing != nullptr, "a block without routing");
   MOEHILL_CHECK(!backward || tensors.dp != nullptr, "a backward pass without dp");
@@ -236,13 +238,14 @@ CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, 
   result.how = full ? "all rows, every element, against the block in double"
                     : "all rows, by random projections, against a block computed apart; "
                       "rows drawn by the seed against the block in double";
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return verdict.finish();
 }
 
 // The sample's own part is the gradient of the loss in double and, at most, the rows of one expert.
-double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode) {
+double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode, int num_threads) {
   if (mode == CheckMode::off) return 0;
-  const double audit = audit_bytes(shape, pass, mode == CheckMode::full);
+  const double audit = audit_bytes(shape, pass, mode == CheckMode::full, num_threads);
   const double gradient = 8.0 * static_cast<double>(shape.tokens) * static_cast<double>(shape.hidden);
   return audit + (mode == CheckMode::sample && pass == Pass::forward_backward ? 3 * gradient : 0);
 }

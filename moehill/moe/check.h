@@ -44,6 +44,7 @@ struct CheckResult {
   uint32_t seed = 0;             // of the projections and of the sample
   std::string worst_number;      // the largest error in units of its bound: "dx token 3 columns 64 to 127"
   double worst_bounds = 0;       // that error
+  double seconds = 0;            // that the check took
 };
 
 // The contract's figures of accuracy: forward 1e-5 (f32), 1e-2 (bf16); gradients 2e-5, 2e-2. Results whose
@@ -52,7 +53,7 @@ double forward_limit(DType dtype);
 double gradient_limit(DType dtype);
 
 // Both modes audit all rows of all tensors (moe/audit.h). `sample` compares f32 products through random
-// projections, and at least 16 tokens and some experts' gradients with the double-precision block; `full`
+// projections, and 8 tokens and some experts' gradients with the double-precision block; `full`
 // compares every element, in double. `seed` should be another one in each run, so that nobody knows the
 // weights and the rows beforehand. Gradients take dy from the stored y, which is itself checked. Runs on
 // `team`.
@@ -64,6 +65,6 @@ CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, 
                         ThreadTeam& team);
 
 // Bytes that a check takes besides the tensors.
-double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode);
+double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode, int num_threads);
 
 }  // namespace moehill

@@ -9,7 +9,7 @@
 namespace moehill {
 namespace {
 
-constexpr size_t kMinTokens = 16, kSeededTokens = 8, kSeededExperts = 2;
+constexpr size_t kTokens = 8;
 
 constexpr size_t kColumns = 16, kColumnsOfFewTokens = 64;
 constexpr int64_t kManyTokens = 1024;
@@ -56,48 +56,9 @@ std::vector<int> sample_experts(Draws& draws, const std::vector<int64_t>& load) 
     }
   }
   if (!busy.empty()) {
-    const auto lighter = [&](int a, int b) {
-      return load[static_cast<size_t>(a)] < load[static_cast<size_t>(b)];
-    };
-    const auto [smallest, largest] = std::minmax_element(busy.begin(), busy.end(), lighter);
-    chosen.insert({*smallest, *largest});
-    // Few busy experts may be chosen already: the number of draws has an end.
-    const size_t count = chosen.size() + kSeededExperts;
-    for (size_t draw = 0; draw < 16 * kSeededExperts && chosen.size() < count; ++draw)
-      chosen.insert(busy[static_cast<size_t>(draws.below(static_cast<int64_t>(busy.size())))]);
+    chosen.insert(static_cast<int>(std::max_element(load.begin(), load.end()) - load.begin()));
+    chosen.insert(busy[static_cast<size_t>(draws.below(static_cast<int64_t>(busy.size())))]);
   }
-  return {chosen.begin(), chosen.end()};
-}
-
-// First and last token of each chosen expert, and the first token with a dropped assignment.
-void add_group_ends(const BlockTensors& tensors, const std::vector<int>& experts, std::set<int64_t>& tokens) {
-  const Routing& routing = *tensors.routing;
-  std::vector<int64_t> first(static_cast<size_t>(routing.num_experts), -1), last = first;
-  int64_t first_dropped = -1;
-  for (int64_t a = 0; a < tensors.shape.assignments(); ++a) {
-    const int64_t token = a / routing.topk;
-    const size_t e = static_cast<size_t>(routing.expert[static_cast<size_t>(a)]);
-    if (tensors.kept != nullptr && tensors.kept[a] == 0) {
-      if (first_dropped < 0) first_dropped = token;
-      continue;
-    }
-    if (first[e] < 0) first[e] = token;
-    last[e] = token;
-  }
-  if (first_dropped >= 0) tokens.insert(first_dropped);
-  for (const int e : experts) {
-    if (first[static_cast<size_t>(e)] < 0) continue;
-    tokens.insert({first[static_cast<size_t>(e)], last[static_cast<size_t>(e)]});
-  }
-}
-
-std::vector<int64_t> sample_tokens(Draws& draws, const BlockTensors& tensors,
-                                   const std::vector<int>& experts) {
-  const int64_t n = tensors.shape.tokens;
-  if (n == 0) return {};
-  std::set<int64_t> chosen = {0, std::max<int64_t>(0, n / 2 - 1), n / 2, n - 1};
-  add_group_ends(tensors, experts, chosen);
-  fill_up(draws, n, std::max(kMinTokens, chosen.size() + kSeededTokens), chosen);
   return {chosen.begin(), chosen.end()};
 }
 
@@ -120,7 +81,9 @@ CheckSelection select_sample(const BlockTensors& tensors, uint32_t seed) {
   const int64_t largest = load.empty() ? 0 : *std::max_element(load.begin(), load.end());
   sample.columns = sample_columns(draws, tensors.shape.mlp_dim, largest);
   sample.shared_columns = sample_columns(draws, tensors.shape.shared_dim, tensors.shape.tokens);
-  sample.tokens = sample_tokens(draws, tensors, sample.experts);
+  std::set<int64_t> tokens;
+  fill_up(draws, tensors.shape.tokens, kTokens, tokens);
+  sample.tokens = {tokens.begin(), tokens.end()};
   return sample;
 }
 

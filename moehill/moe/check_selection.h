@@ -17,12 +17,10 @@ struct CheckSelection {
 
 CheckSelection select_all(const MoeShape& shape);
 
-// A function of (seed, shape, routing, kept) alone; without repeats, rising.
-// experts: the largest, the smallest that is not empty, two seeded ones that are not empty, and one empty one
-// (whose gradients must be zero) if there is one.
-// columns: the first, the last, and seeded ones: 16 together, 64 where the sums are over at most 1024 tokens.
-// tokens: the first and the last of each half (a device's share ends there), of each chosen expert (a group's
-// rows end there), the first with a dropped assignment, and 8 seeded ones; at least 16 together.
+// What is compared with the double-precision block besides the audit, which sees all rows. It is a function
+// of (seed, shape, routing, kept) alone, without repeats, rising. experts: the largest, a drawn one that is
+// not empty, and one empty one (whose gradients must be zero) if there is one. columns: the first, the last,
+// and drawn ones: 16 together, 64 where the sums are over at most 1024 tokens. tokens: 8 drawn ones.
 CheckSelection select_sample(const BlockTensors& tensors, uint32_t seed);
 
 }  // namespace moehill

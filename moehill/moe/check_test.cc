@@ -365,7 +365,7 @@ TEST(SampleCheck, SeesAGrossFault) {
     EXPECT_NE(result.reason.find(tensor + " "), std::string::npos) << result.reason;
     fixture.store_oracle(team);
   };
-  swap_rows(t.y, 298, 299);  // the last token is always among the sample
+  swap_rows(t.y, 298, 299);
   expect_failure_of("y");
   for (float& dp : fixture.dp()) dp *= 1.1f;
   expect_failure_of("dp");
@@ -387,25 +387,21 @@ TEST(SampleCheck, ChoosesColumnsByTheTokensOfAnExpert) {
   EXPECT_EQ(select_sample(few.tensors(), 3).shared_columns.size(), 64u);
 }
 
-TEST(SampleCheck, ChoosesEndsAndExtremes) {
+TEST(SampleCheck, DrawsTokensAndExpertsBySeed) {
   const MoeShape shape{500, 8, 100, 7, 2, 10, DType::f32};
   const BlockFixture fixture(shape);
   const CheckSelection sample = select_sample(fixture.tensors(), 3);
   const auto has = [](const auto& list, auto value) {
     return std::find(list.begin(), list.end(), value) != list.end();
   };
-  for (const int64_t token : {0, 249, 250, 499}) EXPECT_TRUE(has(sample.tokens, token)) << token;
-  EXPECT_GE(sample.tokens.size(), 16u);
-  EXPECT_LE(sample.tokens.size(), 32u);
+  EXPECT_EQ(sample.tokens.size(), 8u);
   EXPECT_EQ(sample.columns.size(), 64u);
   EXPECT_TRUE(has(sample.columns, 0) && has(sample.columns, 99));
   EXPECT_EQ(sample.shared_columns, indices_up_to(10));
   const std::vector<int64_t> load = computed_load(fixture.tensors());
   EXPECT_TRUE(
       has(sample.experts, static_cast<int>(std::max_element(load.begin(), load.end()) - load.begin())));
-  EXPECT_TRUE(
-      has(sample.experts, static_cast<int>(std::min_element(load.begin(), load.end()) - load.begin())));
-  EXPECT_EQ(sample.experts.size(), 4u);
+  EXPECT_LE(sample.experts.size(), 2u);
   EXPECT_EQ(select_sample(fixture.tensors(), 3).tokens, sample.tokens);
   EXPECT_NE(select_sample(fixture.tensors(), 4).tokens, sample.tokens);
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "moehill/base/error.h"
+#include "moehill/kernels/audit_loops.h"
 #include "moehill/machine/thread_team.h"
 
 namespace moehill {
@@ -50,15 +51,13 @@ void for_tiles(ThreadTeam& team, int64_t rows, int64_t cols, const Body& body) {
 // out[i, n] = sum over j of factor(i, j) * b[j, n].
 template <typename B, typename Factor>
 Dense<double> sum_of_rows(ThreadTeam& team, int64_t rows, const Dense<B>& b, const Factor& factor) {
+  const AuditLoops<B>& loops = audit_loops<B>();
   Dense<double> out(rows, b.cols);
   for_tiles(team, rows, b.cols, [&](Range row_tile, Range col_tile) {
     for (int64_t j = 0; j < b.rows; ++j) {
       const B* source = b.row(j);
-      for (int64_t i = row_tile.begin; i < row_tile.end; ++i) {
-        const double f = factor(i, j);
-        double* target = out.row(i);
-        for (int64_t n = col_tile.begin; n < col_tile.end; ++n) target[n] += f * source[n];
-      }
+      for (int64_t i = row_tile.begin; i < row_tile.end; ++i)
+        loops.add_scaled(factor(i, j), source + col_tile.begin, out.row(i) + col_tile.begin, col_tile.size());
     }
   });
   return out;
@@ -78,23 +77,15 @@ Dense<double> product_at(ThreadTeam& team, const Dense<A>& a, const Dense<B>& b)
   return sum_of_rows(team, a.cols, b, [&](int64_t i, int64_t j) { return a.row(j)[i]; });
 }
 
-// <a, b> over n elements, as eight interleaved sums that a compiler can keep in vectors.
-template <typename A, typename B>
-double dot(const A* a, const B* b, int64_t n) {
-  double lane[8] = {};
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    for (int64_t l = 0; l < 8; ++l) lane[l] += static_cast<double>(a[i + l]) * b[i + l];
-  }
-  double sum = 0;
-  for (; i < n; ++i) sum += static_cast<double>(a[i]) * b[i];
-  for (const double s : lane) sum += s;
-  return sum;
+// <a, b> over n elements.
+template <typename B>
+double dot(const double* a, const B* b, int64_t n) {
+  return audit_loops<B>().dot(a, b, n);
 }
 
 // a [R, K] times b [N, K] transposed.
-template <typename A, typename B>
-Dense<double> product_bt(ThreadTeam& team, const Dense<A>& a, const Dense<B>& b) {
+template <typename B>
+Dense<double> product_bt(ThreadTeam& team, const Dense<double>& a, const Dense<B>& b) {
   MOEHILL_CHECK(a.cols == b.cols, "[{}, {}] times [{}, {}]^T", a.rows, a.cols, b.rows, b.cols);
   Dense<double> out(a.rows, b.rows);
   for_tiles(team, a.rows, b.rows, [&](Range row_tile, Range col_tile) {

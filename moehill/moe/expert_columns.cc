@@ -3,6 +3,8 @@
 #include <array>
 #include <numeric>
 
+#include "moehill/kernels/audit_loops.h"
+
 namespace moehill {
 namespace {
 
@@ -45,23 +47,73 @@ void read_places(const T* data, const RowPlaces& places, int64_t n, float* out) 
   step == 1 ? read_blocks<1>(data, places, n, out) : read_blocks<2>(data, places, n, out);
 }
 
+// Where a block of eight columns stands.
+struct ColumnBlock {
+  int64_t first, row_stride, step;  // elements; rows of pairs (step 2) have the stride of two rows
+};
+
+ColumnBlock column_block(const LogicalWeights& w, int64_t group, int64_t row, int64_t column) {
+  const auto place = [&](int64_t r, int64_t c) { return w.stack.index(group, r, w.column(c)); };
+  const int64_t step = place(row, column + 1) - place(row, column);  // padded columns have a place too
+  return {place(row, column), place(row + (step == 2 ? 2 : 1), column) - place(row, column), step};
+}
+
+template <typename T, typename F>
+void read_column_block(const T* data, const ColumnBlock& block, Range rows, int64_t count, F* out,
+                       int64_t out_stride) {
+  const T* from = data + block.first;
+  for (int64_t r = rows.begin; r < rows.end; ++r, out += out_stride) {
+    const int64_t i = r - rows.begin;
+    const T* row = block.step == 2 ? from + i / 2 * block.row_stride + i % 2 : from + i * block.row_stride;
+    for (int64_t c = 0; c < count; ++c) out[c] = static_cast<F>(to_f32(row[c * block.step]));
+  }
+}
+
+// Two whole blocks side by side in panels of pairs; false: something else, and nothing was read.
+template <typename F>
+bool read_two_blocks(const LogicalWeights& weights, int64_t group, Range rows, int64_t column, F* out,
+                     int64_t stride) {
+  if constexpr (sizeof(F) == sizeof(float)) {
+    const WeightView& stack = weights.stack;
+    if (stack.dtype != DType::bf16 || stack.layout != WeightLayout::panels || rows.size() % 2 != 0)
+      return false;
+    const bf16* data = static_cast<const bf16*>(stack.data);
+    const auto place = [&](int64_t c) { return data + stack.index(group, rows.begin, weights.column(c)); };
+    audit_readers().unpack_pairs(place(column), place(column + kGateUpWidth), rows.size() / 2, out, stride);
+    return true;
+  }
+  return false;
+}
+
+// All of a matrix, each thread some of its blocks of columns.
+void read_whole(const LogicalWeights& weights, int64_t group, ThreadTeam& team, Dense<float>& out) {
+  out.reshape(weights.rows(), weights.num_columns);
+  const int64_t blocks = (weights.num_columns + kGateUpWidth - 1) / kGateUpWidth;
+  team.parallel_for(blocks, [&](int64_t begin, int64_t end) {
+    const Range columns{begin * kGateUpWidth, std::min(end * kGateUpWidth, weights.num_columns)};
+    read_part(weights, group, {0, weights.rows()}, columns, out.values.data() + columns.begin, out.cols);
+  });
+}
+
 // Rows of a logical matrix, each cut to `columns`.
 void read_columns(const LogicalWeights& weights, int64_t group, std::span<const int64_t> columns,
                   ThreadTeam& team, Dense<float>& out) {
-  out.reshape(weights.rows(), static_cast<int64_t>(columns.size()));
+  const int64_t n = static_cast<int64_t>(columns.size());
+  if (n == weights.num_columns) return read_whole(weights, group, team, out);
+  out.reshape(weights.rows(), n);
   team.parallel_for(out.rows, [&](int64_t begin, int64_t end) {
-    std::vector<float> whole(static_cast<size_t>(weights.num_columns));
     for (int64_t r = begin; r < end; ++r) {
-      read_row(weights, group, r, whole.data());
-      for (size_t c = 0; c < columns.size(); ++c) out.row(r)[c] = whole[static_cast<size_t>(columns[c])];
+      for (int64_t c = 0; c < n; ++c) out.row(r)[c] = weights.at(group, r, columns[static_cast<size_t>(c)]);
     }
   });
 }
 
 void read_rows(const LogicalWeights& weights, int64_t group, std::span<const int64_t> rows, ThreadTeam& team,
                Dense<float>& out) {
-  out.reshape(static_cast<int64_t>(rows.size()), weights.num_columns);
-  team.parallel_for(out.rows, [&](int64_t begin, int64_t end) {
+  const int64_t n = static_cast<int64_t>(rows.size());
+  if (n == weights.rows()) return read_whole(weights, group, team, out);
+  out.reshape(n, weights.num_columns);
+  team.parallel_for(n, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) read_row(weights, group, rows[static_cast<size_t>(r)], out.row(r));
   });
 }
@@ -78,12 +130,36 @@ void read_row(const LogicalWeights& weights, int64_t group, int64_t row, float* 
   }
 }
 
+template <typename F>
+void read_part(const LogicalWeights& weights, int64_t group, Range rows, Range columns, F* out,
+               int64_t stride) {
+  MOEHILL_CHECK(rows.begin % kGateUpWidth == 0 && columns.begin % kGateUpWidth == 0,
+                "rows from {}, columns from {}", rows.begin, columns.begin);
+  for (int64_t c = columns.begin; c < columns.end && rows.size() > 0;) {
+    F* to = out + (c - columns.begin);
+    if (c + 2 * kGateUpWidth <= columns.end && read_two_blocks(weights, group, rows, c, to, stride)) {
+      c += 2 * kGateUpWidth;
+      continue;
+    }
+    const ColumnBlock block = column_block(weights, group, rows.begin, c);
+    const int64_t count = std::min(kGateUpWidth, columns.end - c);
+    if (weights.stack.dtype == DType::f32) {
+      read_column_block(static_cast<const float*>(weights.stack.data), block, rows, count, to, stride);
+    } else {
+      read_column_block(static_cast<const bf16*>(weights.stack.data), block, rows, count, to, stride);
+    }
+    c += kGateUpWidth;
+  }
+}
+
+template void read_part(const LogicalWeights&, int64_t, Range, Range, float*, int64_t);
+template void read_part(const LogicalWeights&, int64_t, Range, Range, double*, int64_t);
+
 void read_row(const MatView& matrix, int64_t row, float* out) {
   if (matrix.dtype == DType::f32) {
     std::copy_n(matrix.row<float>(row), matrix.cols, out);
   } else {
-    const bf16* source = matrix.row<bf16>(row);
-    for (int64_t c = 0; c < matrix.cols; ++c) out[c] = to_f32(source[c]);
+    audit_readers().widen(matrix.row<bf16>(row), out, matrix.cols);
   }
 }
 
@@ -94,6 +170,19 @@ void read_expert(const BlockWeights& weights, int expert, std::span<const int64_
   read_columns(shared ? weights.s1 : weights.w1, group, columns, team, out.w1);
   read_columns(shared ? weights.s3 : weights.w3, group, columns, team, out.w3);
   read_rows(shared ? weights.s2 : weights.w2, group, columns, team, out.w2);
+}
+
+void read_expert(const BlockWeights& weights, int expert, Range columns, ExpertColumns& out) {
+  const bool shared = expert == kSharedExpert;
+  const auto read = [&](const LogicalWeights& w, Range rows, Range cols, Dense<float>& to) {
+    to.reshape(rows.size(), cols.size());
+    read_part(w, shared ? 0 : expert, rows, cols, to.values.data(), to.cols);
+  };
+  const LogicalWeights& w2 = shared ? weights.s2 : weights.w2;
+  const Range hidden{0, w2.num_columns};
+  read(shared ? weights.s1 : weights.w1, hidden, columns, out.w1);
+  read(shared ? weights.s3 : weights.w3, hidden, columns, out.w3);
+  read(w2, columns, hidden, out.w2);
 }
 
 std::vector<int64_t> indices_up_to(int64_t n) {

@@ -18,6 +18,12 @@ void read_row(const LogicalWeights& weights, int64_t group, int64_t row, float* 
 // Row `row` into out [cols].
 void read_row(const MatView& matrix, int64_t row, float* out);
 
+// Rows and columns of matrix `group` into rows of `out` that are `stride` apart. It is faster than row by
+// row, since it reads memory as it lies. The ranges begin at multiples of 8. F is float or double.
+template <typename F>
+void read_part(const LogicalWeights& weights, int64_t group, Range rows, Range columns, F* out,
+               int64_t stride);
+
 // The columns m of an expert: they make a SwiGLU expert of that width by themselves, since each of the M
 // intermediate values, and each column's gradient, depends on its own column alone.
 struct ExpertColumns {
@@ -29,6 +35,9 @@ struct ExpertColumns {
 // fresh pages for every expert cost as much as reading it.
 void read_expert(const BlockWeights& weights, int expert, std::span<const int64_t> columns, ThreadTeam& team,
                  ExpertColumns& out);
+
+// Columns [begin, end), which begins at a multiple of 8.
+void read_expert(const BlockWeights& weights, int expert, Range columns, ExpertColumns& out);
 
 // 0, 1, ... n - 1.
 std::vector<int64_t> indices_up_to(int64_t n);

@@ -104,27 +104,58 @@ void add_rows(ThreadTeam& team, const ExpertRows& rows, const Dense<double>& par
   });
 }
 
-// One expert's share of the results of some tokens. `w` is scratch.
-void add_expert(const BlockTensors& tensors, int expert, const ExpertRows& rows, const double* dy,
-                ThreadTeam& team, ExpertColumns& w, TokenResult& result) {
-  const bool shared = expert == kSharedExpert;
-  const std::vector<int64_t> columns =
-      indices_up_to(shared ? tensors.shape.shared_dim : tensors.shape.mlp_dim);
-  read_expert(tensors.weights, expert, columns, team, w);
-  const Activations a = activate(team, inputs_of(tensors.x, rows), w);
-  const Dense<double> out = product(team, a.hidden, w.w2);
-  add_rows(team, rows, out, &rows.gate_value, result.y);
-  if (dy == nullptr) return;
+// What some columns of an expert add to its rows' results.
+struct ExpertPart {
+  Dense<double> out, dx;   // [rows, H]
+  std::vector<double> dp;  // [rows]
+};
+
+ExpertPart part_of_expert(const BlockTensors& tensors, int expert, Range columns, const ExpertRows& rows,
+                          const double* dy) {
+  ThreadTeam alone(1);
+  ExpertColumns w;
+  read_expert(tensors.weights, expert, columns, w);
+  const Activations a = activate(alone, inputs_of(tensors.x, rows), w);
+  ExpertPart part{product(alone, a.hidden, w.w2), {}, {}};
+  if (dy == nullptr) return part;
   const Dense<double> row_dy = output_gradients_of(dy, tensors.shape.hidden, rows);
-  if (!shared) {
-    for (size_t r = 0; r < rows.token.size(); ++r) {
-      const int64_t row = static_cast<int64_t>(r);
-      result.dp.row(rows.place[r])[rows.choice[r]] = dot(row_dy.row(row), out.row(row), out.cols);
+  for (int64_t r = 0; r < rows.size(); ++r)
+    part.dp.push_back(dot(row_dy.row(r), part.out.row(r), row_dy.cols));
+  const ActivationGradients d = activation_gradients(alone, a, w, rows, row_dy);
+  part.dx = product_bt(alone, d.gate, w.w1);
+  const Dense<double> by_up = product_bt(alone, d.up, w.w3);
+  for (size_t i = 0; i < by_up.values.size(); ++i) part.dx.values[i] += by_up.values[i];
+  return part;
+}
+
+void add_part(const ExpertPart& part, bool shared, const ExpertRows& rows, ThreadTeam& team,
+              TokenResult& result) {
+  add_rows(team, rows, part.out, &rows.gate_value, result.y);
+  if (part.dp.empty()) return;
+  add_rows(team, rows, part.dx, nullptr, result.dx);
+  for (size_t r = 0; r < part.dp.size() && !shared; ++r)
+    result.dp.row(rows.place[r])[rows.choice[r]] += part.dp[r];
+}
+
+// One expert's share of the results of some tokens. Each thread takes some of its columns at a time, whose
+// weights stay in the cache; parts are added in the order of the columns.
+void add_expert(const BlockTensors& tensors, int expert, const ExpertRows& rows, const double* dy,
+                ThreadTeam& team, TokenResult& result) {
+  constexpr int64_t kColumns = 64;
+  const bool shared = expert == kSharedExpert;
+  const int64_t width = shared ? tensors.shape.shared_dim : tensors.shape.mlp_dim;
+  for (int64_t first = 0; first < width; first += team.size() * kColumns) {
+    std::vector<ExpertPart> parts(static_cast<size_t>(team.size()));
+    team.run([&](int i) {
+      const int64_t begin = first + i * kColumns;
+      if (begin >= width) return;
+      const Range columns{begin, std::min(width, begin + kColumns)};
+      parts[static_cast<size_t>(i)] = part_of_expert(tensors, expert, columns, rows, dy);
+    });
+    for (const ExpertPart& part : parts) {
+      if (part.out.rows > 0) add_part(part, shared, rows, team, result);
     }
   }
-  const ActivationGradients d = activation_gradients(team, a, w, rows, row_dy);
-  add_rows(team, rows, product_bt(team, d.gate, w.w1), nullptr, result.dx);
-  add_rows(team, rows, product_bt(team, d.up, w.w3), nullptr, result.dx);
 }
 
 // Softmax over a token's choices: dlogit_j = p_j (dp_j - sum_i p_i dp_i); zero for the other experts.
@@ -134,7 +165,7 @@ void softmax_gradients(const Routing& routing, std::span<const int64_t> tokens, 
     const float* p = routing.weight.data() + tokens[i] * routing.topk;
     const int32_t* expert = routing.expert.data() + tokens[i] * routing.topk;
     const double* dp = result.dp.row(row);
-    const double mean = dot(p, dp, routing.topk);
+    const double mean = dot(dp, p, routing.topk);
     for (int j = 0; j < routing.topk; ++j) result.dlogits.row(row)[expert[j]] = p[j] * (dp[j] - mean);
   }
 }
@@ -161,10 +192,9 @@ TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64
     result.dp = Dense<double>(n, shape.topk);
     result.dlogits = Dense<double>(n, shape.experts);
   }
-  ExpertColumns scratch;
   for (int e = shape.shared_dim > 0 ? kSharedExpert : 0; e < shape.experts; ++e) {
     const ExpertRows rows = rows_of(tensors, e, tokens);
-    if (rows.size() > 0) add_expert(tensors, e, rows, dy, team, scratch, result);
+    if (rows.size() > 0) add_expert(tensors, e, rows, dy, team, result);
   }
   if (dy != nullptr) softmax_gradients(*tensors.routing, tokens, result);
   return result;

@@ -9,11 +9,13 @@
 // all change the sum. Blocks of one column with the weight 1 are the matrix itself.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <numeric>
 #include <vector>
 
+#include "moehill/base/partition.h"
 #include "moehill/base/rng.h"
+#include "moehill/kernels/audit_loops.h"
 #include "moehill/moe/dense.h"
 
 namespace moehill {
@@ -31,30 +33,26 @@ struct Projection {
     }
   }
 
+  // Columns [begin, end) alone; `begin` is where a block begins.
+  Projection slice(Range columns) const {
+    Projection part;
+    part.block = block;
+    part.weight.assign(weight.begin() + columns.begin, weight.begin() + columns.end);
+    return part;
+  }
+
   int64_t num_columns() const { return static_cast<int64_t>(weight.size()); }
   int64_t num_blocks() const { return (num_columns() + block - 1) / block; }
   Range columns_of(int64_t b) const { return {b * block, std::min(num_columns(), (b + 1) * block)}; }
 
   // Projects one row [n]. It overwrites sum and squares [blocks].
-  template <typename A, typename F>
-  void project_row(const A* row, F* sum, F* squares) const {
-    for (int64_t b = 0; b < num_blocks(); ++b) {
-      const Range columns = columns_of(b);
-      F s[8] = {}, q[8] = {};  // interleaved, as in dot()
-      const auto add = [&](int64_t j, int64_t lane) {
-        const F term = static_cast<F>(weight[static_cast<size_t>(j)]) * static_cast<F>(row[j]);
-        s[lane] += term;
-        q[lane] += term * term;
-      };
-      int64_t j = columns.begin;
-      for (; j + 8 <= columns.end; j += 8) {
-        for (int64_t lane = 0; lane < 8; ++lane) add(j + lane, lane);
-      }
-      for (; j < columns.end; ++j) add(j, 0);
-      sum[b] = std::accumulate(s, s + 8, F{0});
-      squares[b] = std::accumulate(q, q + 8, F{0});
-    }
+  template <typename F>
+  void project_row(const F* row, F* sum, F* squares) const {
+    audit_loops<F>().project(row, weight.data(), num_columns(), block, sum, squares);
   }
+
+  // Roundings of a sum over a block, which is made in vectors whose lanes add a few terms each.
+  double num_roundings() const { return block == 1 ? 0 : 8; }
 
   int64_t block = 1;
   std::vector<float> weight;  // [n]
@@ -72,34 +70,24 @@ struct Projected {
 
 // a [rows, n] -> [rows, blocks].
 template <typename F>
-void project(ThreadTeam& team, const Projection& p, const Dense<F>& a, Projected<F>& out) {
+void project(const Projection& p, const Dense<F>& a, Projected<F>& out) {
   out.reshape(a.rows, p.num_blocks());
-  team.parallel_for(a.rows, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) p.project_row(a.row(r), out.sum.row(r), out.squares.row(r));
-  });
+  for (int64_t r = 0; r < a.rows; ++r) p.project_row(a.row(r), out.sum.row(r), out.squares.row(r));
 }
 
-// a [n, cols], whose rows are in blocks -> [blocks, cols].
+// a [n, cols], whose rows are in blocks -> [blocks, cols]. norms [cols]: the squares of the norms of a's
+// columns.
 template <typename F>
-void project_rows(ThreadTeam& team, const Projection& p, const Dense<F>& a, Projected<F>& out) {
+void project_rows(const Projection& p, const Dense<F>& a, Projected<F>& out, std::vector<F>& norms) {
+  const AuditLoops<F>& loops = audit_loops<F>();
   out.reshape(p.num_blocks(), a.cols);
-  team.parallel_for(p.num_blocks(), [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      F *sum = out.sum.row(b), *squares = out.squares.row(b);
-      std::fill_n(sum, a.cols, F{0});
-      std::fill_n(squares, a.cols, F{0});
-      const Range rows = p.columns_of(b);
-      for (int64_t j = rows.begin; j < rows.end; ++j) {
-        const F w = static_cast<F>(p.weight[static_cast<size_t>(j)]);
-        const F* source = a.row(j);
-        for (int64_t c = 0; c < a.cols; ++c) {
-          const F term = w * source[c];
-          sum[c] += term;
-          squares[c] += term * term;
-        }
-      }
-    }
-  });
+  for (Dense<F>* m : {&out.sum, &out.squares}) std::fill(m->values.begin(), m->values.end(), F{0});
+  norms.assign(static_cast<size_t>(a.cols), F{0});
+  for (int64_t j = 0; j < a.rows; ++j) {
+    const int64_t b = j / p.block;
+    loops.add_projected_row(a.row(j), static_cast<F>(p.weight[static_cast<size_t>(j)]), a.cols, norms.data(),
+                            out.sum.row(b), out.squares.row(b));
+  }
 }
 
 }  // namespace moehill

@@ -20,6 +20,11 @@ void RowComparison::add_row(int64_t index, std::span<const float> actual, std::s
   rows_.push_back({index, std::sqrt(difference), std::sqrt(norm)});
 }
 
+void RowComparison::add_rows(const RowComparison& other, int64_t first_index) {
+  for (const Row& row : other.rows_)
+    rows_.push_back({first_index + row.index, row.difference, row.reference});
+}
+
 double RowComparison::floor() const {
   std::vector<double> norms;
   for (const Row& row : rows_) {

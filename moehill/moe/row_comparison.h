@@ -25,6 +25,9 @@ class RowComparison {
   // `index` names the row in the result; rows may come in any order and any number.
   void add_row(int64_t index, std::span<const float> actual, std::span<const double> reference);
 
+  // The rows of another comparison, whose indices count from `first_index`.
+  void add_rows(const RowComparison& other, int64_t first_index);
+
   struct Result {
     double rel_err = 0;
     int64_t worst_index = -1;    // -1 without any row

@@ -264,7 +264,7 @@ struct RecordedCheck {
   std::optional<int64_t> rows, sampled_rows;
   Words how, timed_steps;
   std::optional<uint32_t> seed;
-  Figure worst_bounds;
+  Figure time_s, worst_bounds;
   Words worst_number;
 
   template <typename Self, typename Visit>
@@ -272,8 +272,8 @@ struct RecordedCheck {
     visit_all(visit, "status", self.status, "forward_rel_err", self.forward_rel_err, "grad_rel_err",
               self.grad_rel_err, "worst_row", self.worst_row, "reason", self.reason, "mode", self.mode,
               "what", self.what, "rows", self.rows, "sampled_rows", self.sampled_rows, "how", self.how,
-              "timed_steps", self.timed_steps, "seed", self.seed, "worst_bounds", self.worst_bounds,
-              "worst_number", self.worst_number);
+              "timed_steps", self.timed_steps, "seed", self.seed, "time_s", self.time_s, "worst_bounds",
+              self.worst_bounds, "worst_number", self.worst_number);
   }
 };
 

@@ -1,0 +1,354 @@
+#include "moehill/moe/audit_strip.h"
+
+#include <algorithm>
+
+#include "moehill/moe/expert_columns.h"
+
+namespace moehill {
+namespace {
+
+template <typename F>
+void square(const Dense<F>& a, Dense<F>& out) {
+  out.reshape(a.rows, a.cols);
+  for (size_t i = 0; i < a.values.size(); ++i) out.values[i] = a.values[i] * a.values[i];
+}
+
+template <typename F>
+void transpose(const Dense<F>& a, Dense<F>& out) {
+  out.reshape(a.cols, a.rows);
+  for (int64_t r = 0; r < a.rows; ++r) {
+    for (int64_t c = 0; c < a.cols; ++c) out.row(c)[r] = a.row(r)[c];
+  }
+}
+
+// sum += part, elementwise.
+template <typename F, typename Sum>
+void accumulate(const Dense<F>& part, Dense<Sum>& sum, int64_t first_row = 0) {
+  Sum* to = sum.row(first_row);
+  for (size_t i = 0; i < part.values.size(); ++i) to[i] += static_cast<Sum>(part.values[i]);
+}
+
+template <typename F>
+void read_strip(const LogicalWeights& weights, int64_t group, Range rows, Range columns, Dense<F>& out) {
+  out.reshape(rows.size(), columns.size());
+  read_part(weights, group, rows, columns, out.values.data(), out.cols);
+}
+
+}  // namespace
+
+template <typename F>
+void ProjectedRows<F>::add(const ProjectedRows& part, int64_t first_row) {
+  accumulate(part.sum, sum, first_row);
+  accumulate(part.variance, variance, first_row);
+  accumulate(part.squares, squares, first_row);
+}
+
+template <typename F>
+void ProjectedRows<F>::enlarge_squares() {
+  const AuditLoops<F>& loops = audit_loops<F>();
+  for (int64_t r = 0; r < sum.rows; ++r) {
+    const F mean = loops.norm_squared(sum.row(r), sum.cols) / static_cast<F>(sum.cols);
+    for (int64_t b = 0; b < sum.cols; ++b) {
+      const F own = sum.row(r)[b] * sum.row(r)[b];
+      squares.row(r)[b] = std::max({squares.row(r)[b], mean, own});
+    }
+  }
+}
+
+template <typename F>
+void StripAuditor<F>::run(AuditExpert<F>& expert, Range columns) {
+  expert_ = &expert;
+  columns_ = columns;
+  by_strip_ = expert.by_width.slice(columns);
+  const int64_t n = expert.rows.size();
+  if (n > 0) read_weights();
+  if (context_.backward) {
+    const int64_t hidden = context_.by_hidden.num_columns();
+    for (Dense<double>* sum : {&dw13_, &dw13_var_}) *sum = Dense<double>(2 * by_strip_.num_blocks(), hidden);
+    for (Dense<double>* sum : {&dw2_, &dw2_var_})
+      *sum = Dense<double>(columns.size(), context_.by_hidden.num_blocks());
+  }
+  for (int64_t begin = 0; begin < n; begin += kChunkRows)
+    audit_chunk({begin, std::min(n, begin + kChunkRows)});
+  if (context_.backward) compare_gradients();
+}
+
+template <typename F>
+void StripAuditor<F>::read_weights() {
+  const BlockWeights& w = context_.tensors.weights;
+  const bool shared = expert_->expert == kSharedExpert;
+  const int64_t group = shared ? 0 : expert_->expert;
+  const Range hidden{0, context_.by_hidden.num_columns()};
+  read_strip(shared ? w.s1 : w.w1, group, hidden, columns_, w_.w1);
+  read_strip(shared ? w.s3 : w.w3, group, hidden, columns_, w_.w3);
+  read_strip(shared ? w.s2 : w.w2, group, columns_, hidden, w_.w2);
+  if (expert_->rows.size() > kFewRows) {
+    const Projection p(columns_.size(), context_.exact ? 2 : columns_.size(), context_.seed + 1);
+    hold_weights_.assign(p.weight.begin(), p.weight.end());
+    prepare_holding(DenseForm::ab, w_.w1, held1_);
+    prepare_holding(DenseForm::ab, w_.w3, held3_);
+    if (context_.backward) prepare_holding(DenseForm::abt, w_.w2, held2_);
+  }
+  project(context_.by_hidden, w_.w2, w_.w2_blocks);
+  project_rows(context_.by_hidden, w_.w1, w_.w1_blocks, w_.norm1);
+  project_rows(context_.by_hidden, w_.w3, w_.w3_blocks, w_.norm3);
+  if (!context_.backward) return;
+  w_.norm2.resize(static_cast<size_t>(w_.w2.rows));
+  for (int64_t m = 0; m < w_.w2.rows; ++m)
+    w_.norm2[static_cast<size_t>(m)] = loops_.norm_squared(w_.w2.row(m), w_.w2.cols);
+}
+
+template <typename F>
+void StripAuditor<F>::audit_chunk(Range chunk) {
+  rows_.reshape(chunk.size(), context_.by_hidden.num_columns(), columns_.size(), context_.backward);
+  read_rows(chunk);
+  multiply_held(DenseForm::ab, rows_.x, w_.w1, held1_, rows_.gate);
+  multiply_held(DenseForm::ab, rows_.x, w_.w3, held3_, rows_.up);
+  if (context_.backward) multiply_held(DenseForm::abt, rows_.dy, w_.w2, held2_, rows_.dh);
+  for (int64_t a = 0; a < chunk.size(); ++a) {
+    context_.backward ? activate_row<true>(context_.units, w_, a, rows_)
+                      : activate_row<false>(context_.units, w_, a, rows_);
+  }
+  add_outputs(chunk);
+  if (!context_.backward) return;
+  add_input_gradients(chunk);
+  add_weight_gradients();
+}
+
+template <typename F>
+void StripAuditor<F>::read_rows(Range chunk) {
+  const auto read = [&](const MatView& from, int64_t token, F* to) {
+    if constexpr (sizeof(F) == sizeof(float)) {
+      read_row(from, token, to);
+    } else {
+      for (int64_t c = 0; c < from.cols; ++c) to[c] = static_cast<F>(from.at(token, c));
+    }
+    return loops_.norm_squared(to, from.cols);
+  };
+  for (int64_t a = 0; a < chunk.size(); ++a) {
+    const size_t i = static_cast<size_t>(a), assignment = static_cast<size_t>(chunk.begin + a);
+    const int64_t token = expert_->rows.token[assignment];
+    rows_.gate_value[i] = static_cast<F>(expert_->rows.gate[assignment]);
+    rows_.x_norm[i] = read(context_.tensors.x, token, rows_.x.row(a));
+    if (context_.backward) rows_.dy_norm[i] = read(context_.tensors.y, token, rows_.dy.row(a));
+  }
+}
+
+template <typename F>
+void StripAuditor<F>::multiply(DenseForm form, const Dense<F>& a, const Dense<F>& b, Dense<F>& c, bool add) {
+  const int64_t rows = form == DenseForm::atb ? a.cols : a.rows;
+  const int64_t cols = form == DenseForm::abt ? b.rows : b.cols;
+  if (!add) c.reshape(rows, cols);
+  const bool few = std::min(a.rows, form == DenseForm::atb ? a.cols : a.rows) <= kFewRows;
+  if (!few)
+    return dense_product(form, {a.values.data(), a.rows, a.cols}, {b.values.data(), b.rows, b.cols},
+                         DenseView<F>{c.values.data(), rows, cols}, add);
+  if (form == DenseForm::abt && !add)
+    return loops_.product_bt(a.values.data(), b.values.data(), c.values.data(), rows, cols, a.cols);
+  if (!add) std::fill(c.values.begin(), c.values.end(), F{0});
+  const Dense<F>* left = &a;
+  const Dense<F>* right = &b;
+  if (form == DenseForm::atb) {
+    transpose(a, transposed_);
+    left = &transposed_;
+  } else if (form == DenseForm::abt) {
+    transpose(b, transposed_);
+    right = &transposed_;
+  }
+  loops_.add_product(left->values.data(), right->values.data(), c.values.data(), rows, cols, left->cols);
+}
+
+// Projects a factor b of products c = a b: b r.
+template <typename F>
+void StripAuditor<F>::prepare_holding(DenseForm form, const Dense<F>& b, HeldFactor& held) {
+  held.projected.assign(static_cast<size_t>(form == DenseForm::ab ? b.rows : b.cols), 0);
+  if (form == DenseForm::ab) {
+    for (int64_t k = 0; k < b.rows; ++k)
+      held.projected[static_cast<size_t>(k)] = loops_.dot(hold_weights_.data(), b.row(k), b.cols);
+  } else {
+    for (int64_t n = 0; n < b.rows; ++n)
+      loops_.add_scaled(hold_weights_[static_cast<size_t>(n)], b.row(n), held.projected.data(), b.cols);
+  }
+  held.norm = 0;
+  for (int64_t r = 0; r < b.rows; ++r)
+    held.norm += static_cast<double>(loops_.norm_squared(b.row(r), b.cols));
+}
+
+// A product whose elements are looked at one by one. One by BLAS has to hold against its own projection.
+template <typename F>
+void StripAuditor<F>::multiply_held(DenseForm form, const Dense<F>& a, const Dense<F>& b,
+                                    const HeldFactor& held, Dense<F>& c) {
+  multiply(form, a, b, c);
+  if (a.rows <= kFewRows || holds(a, c, held)) return;
+  const std::lock_guard lock(expert_->mutex);
+  expert_->products_hold = false;
+}
+
+// c = a b by c r = a (b r) in double, all of its rows.
+template <typename F>
+bool StripAuditor<F>::holds(const Dense<F>& a, const Dense<F>& c, const HeldFactor& held) {
+  const double unit = sizeof(F) == sizeof(float) ? 0x1p-24 : 0x1p-53;
+  // The two projections are sums in double themselves, of c.cols and of a.cols terms.
+  const double sums = 0x1p-53 * std::sqrt(static_cast<double>(a.cols + c.cols));
+  for (int64_t i = 0; i < a.rows; ++i) {
+    const double deviation = loops_.dot(hold_weights_.data(), c.row(i), c.cols) -
+                             loops_.dot(held.projected.data(), a.row(i), a.cols);
+    const double norm = static_cast<double>(loops_.norm_squared(a.row(i), a.cols));
+    if (!(std::abs(deviation) <= 2 * kMaxBounds * (unit + sums) * std::sqrt(norm * held.norm))) return false;
+  }
+  return true;
+}
+
+// o = h W2, projected, and dp.
+template <typename F>
+void StripAuditor<F>::add_outputs(Range chunk) {
+  multiply(DenseForm::ab, rows_.h, w_.w2_blocks.sum, part_.sum);
+  square(w_.w2_blocks.sum, product_);
+  multiply(DenseForm::ab, rows_.h_var, product_, part_.variance);
+  square(rows_.h, squared_);
+  multiply(DenseForm::ab, squared_, w_.w2_blocks.squares, part_.squares);
+  const std::lock_guard lock(expert_->mutex);
+  expert_->out.add(part_, chunk.begin);
+  for (int64_t a = 0; context_.backward && a < chunk.size(); ++a) {
+    const size_t i = static_cast<size_t>(chunk.begin + a);
+    expert_->dp[i] += rows_.dp[static_cast<size_t>(a)];
+    expert_->dp_var[i] += rows_.dp_var[static_cast<size_t>(a)];
+  }
+}
+
+// dx row = dgate W1^T + dup W3^T, projected.
+template <typename F>
+void StripAuditor<F>::add_input_gradients(Range chunk) {
+  multiply(DenseForm::abt, rows_.dgate, w_.w1_blocks.sum, part_.sum);
+  multiply(DenseForm::abt, rows_.dup, w_.w3_blocks.sum, part_.sum, true);
+  square(w_.w1_blocks.sum, product_);
+  multiply(DenseForm::abt, rows_.dgate_var, product_, part_.variance);
+  square(w_.w3_blocks.sum, product_);
+  multiply(DenseForm::abt, rows_.dup_var, product_, part_.variance, true);
+  square(rows_.dgate, squared_);
+  multiply(DenseForm::abt, squared_, w_.w1_blocks.squares, part_.squares);
+  square(rows_.dup, squared_);
+  multiply(DenseForm::abt, squared_, w_.w3_blocks.squares, part_.squares, true);
+  const std::lock_guard lock(expert_->mutex);
+  expert_->dx.add(part_, chunk.begin);
+}
+
+// The chunk's part: dW1 += x^T dgate, dW3 += x^T dup, dW2 += (p h)^T dy.
+template <typename F>
+void StripAuditor<F>::add_weight_gradients() {
+  const double n = static_cast<double>(expert_->rows.size());
+  for (Dense<F>* blocks : {&gradient_blocks_, &variance_blocks_})
+    blocks->reshape(rows_.x.rows, 2 * by_strip_.num_blocks());
+  project_gradient(rows_.dgate, rows_.dgate_var, 0);
+  project_gradient(rows_.dup, rows_.dup_var, by_strip_.num_blocks());
+  multiply(DenseForm::atb, gradient_blocks_, rows_.x, product_);
+  accumulate(product_, dw13_);
+  square(rows_.x, squared_);
+  multiply(DenseForm::atb, variance_blocks_, squared_, product_);
+  accumulate(product_, dw13_var_);
+
+  for (int64_t a = 0; a < rows_.h.rows; ++a) {  // h becomes p h
+    const F p = rows_.gate_value[static_cast<size_t>(a)];
+    for (int64_t m = 0; m < rows_.h.cols; ++m) {
+      rows_.h.row(a)[m] *= p;
+      rows_.h_var.row(a)[m] *= p * p;
+    }
+  }
+  project(context_.by_hidden, rows_.dy, blocks_);
+  multiply(DenseForm::atb, rows_.h, blocks_.sum, product_);
+  accumulate(product_, dw2_);
+  square(blocks_.sum, blocks_.sum);
+  multiply(DenseForm::atb, rows_.h_var, blocks_.sum, product_);
+  accumulate(product_, dw2_var_);
+  // dy, p h and a device's partial sum may be stored.
+  const F rounding = static_cast<F>(3 * context_.units.store + context_.units.sum * n);
+  for (F& q : blocks_.squares.values) q *= rounding;
+  square(rows_.h, squared_);
+  multiply(DenseForm::atb, squared_, blocks_.squares, product_);
+  accumulate(product_, dw2_var_);
+}
+
+// Blocks [first, ...) of each row: the projection of a gradient and of its variance.
+template <typename F>
+void StripAuditor<F>::project_gradient(const Dense<F>& gradient, const Dense<F>& variance, int64_t first) {
+  const double n = static_cast<double>(expert_->rows.size());
+  const F rounding = static_cast<F>(context_.units.store + context_.units.sum * n);
+  std::vector<F> squares(static_cast<size_t>(by_strip_.num_blocks()));
+  for (int64_t a = 0; a < gradient.rows; ++a) {
+    F* var = variance_blocks_.row(a) + first;
+    by_strip_.project_row(gradient.row(a), gradient_blocks_.row(a) + first, squares.data());
+    loops_.project_variance(variance.row(a), by_strip_.weight.data(), gradient.cols, by_strip_.block, var);
+    for (size_t b = 0; b < squares.size(); ++b) var[b] += rounding * squares[b];
+  }
+}
+
+template <typename F>
+void StripAuditor<F>::compare_gradients() {
+  const BlockWeights& g = context_.tensors.gradients;
+  const bool shared = expert_->expert == kSharedExpert;
+  const Range hidden{0, context_.by_hidden.num_columns()};
+  const int64_t blocks = by_strip_.num_blocks(), first = columns_.begin / by_strip_.block;
+  const auto of_dw13 = [&](int64_t offset) {
+    return [this, offset](int64_t r, int64_t b) {
+      return Number{dw13_.row(offset + b)[r], dw13_var_.row(offset + b)[r]};
+    };
+  };
+  compare_gradient({shared ? g.s1 : g.w1, hidden, columns_, first}, by_strip_, of_dw13(0), expert_->d1);
+  compare_gradient({shared ? g.s3 : g.w3, hidden, columns_, first}, by_strip_, of_dw13(blocks), expert_->d3);
+  compare_gradient(
+      {shared ? g.s2 : g.w2, columns_, hidden, 0}, context_.by_hidden,
+      [this](int64_t r, int64_t b) {
+        return Number{dw2_.row(r)[b], dw2_var_.row(r)[b]};
+      },
+      expert_->d2);
+}
+
+// `reference(row, block)` in units of dy = y and of the largest gate value.
+template <typename F>
+template <typename Reference>
+void StripAuditor<F>::compare_gradient(const StoredPart& stored, const Projection& p,
+                                       const Reference& reference, GradientAudit& audit) {
+  const int64_t group = expert_->expert == kSharedExpert ? 0 : expert_->expert;
+  const double unit = expert_->rows.largest_gate, n = static_cast<double>(expert_->rows.size());
+  // A value is stored, and a sum that grows from term to term is rounded at its own size each time.
+  const double rounding = 2 * context_.units.store + context_.units.sum * (n + p.num_roundings());
+  const double scale = 1 / context_.dy_scale;
+  read_strip(stored.matrix, group, stored.rows, stored.columns, product_);
+  project(p, product_, blocks_);
+  std::vector<Deviations> of_block(static_cast<size_t>(p.num_blocks()));
+  bool non_zero = false;
+  for (int64_t r = 0; r < product_.rows; ++r) {
+    const F *sum = blocks_.sum.row(r), *squares = blocks_.squares.row(r);
+    for (int64_t b = 0; b < p.num_blocks(); ++b) {
+      const Number expected = reference(r, b);
+      const double value = unit * expected.value;
+      double variance =
+          unit * unit * expected.variance + rounding * static_cast<double>(squares[b]) * scale * scale;
+      if (n > 0) variance += context_.subnormal_variance();
+      of_block[static_cast<size_t>(b)].add(stored.rows.begin + r, stored.first_block + b,
+                                           static_cast<double>(sum[b]) * scale - value, variance);
+      non_zero = non_zero || value != 0;
+    }
+  }
+  const std::lock_guard lock(expert_->mutex);
+  for (size_t b = 0; b < of_block.size(); ++b)
+    audit.of_block[static_cast<size_t>(stored.first_block) + b].add(of_block[b]);
+  audit.non_zero_reference = audit.non_zero_reference || non_zero;
+  if (!context_.exact) return;
+  std::vector<float> actual(static_cast<size_t>(product_.cols));
+  std::vector<double> row(actual.size());
+  for (int64_t r = 0; r < product_.rows; ++r) {
+    for (size_t b = 0; b < row.size(); ++b) {
+      actual[b] = static_cast<float>(product_.row(r)[b]);
+      row[b] = unit * context_.dy_scale * reference(r, static_cast<int64_t>(b)).value;
+    }
+    audit.relative.add_row(stored.rows.begin + r, actual, row);
+  }
+}
+
+template struct ProjectedRows<float>;
+template struct ProjectedRows<double>;
+template class StripAuditor<float>;
+template class StripAuditor<double>;
+
+}  // namespace moehill

@@ -1,0 +1,140 @@
+// A strip of an expert for the audit (moe/audit.h): some of its M columns, with all of its tokens. A strip is
+// a SwiGLU expert of its own, so strips are audited by different threads at once, and a strip's weights stay
+// in the cache of its core. Two things alone need the whole expert and are summed over its strips: the rows
+// of outputs and input gradients, and dp.
+//
+// F is float, or double where every element is compared by itself.
+#pragma once
+
+#include <mutex>
+#include <vector>
+
+#include "moehill/kernels/dense_gemm.h"
+#include "moehill/moe/audit_rows.h"
+#include "moehill/moe/deviation.h"
+#include "moehill/moe/row_comparison.h"
+#include "moehill/moe/tensors.h"
+
+namespace moehill {
+
+inline constexpr int64_t kChunkRows = 512;  // of an expert at a time: enough for a product, little memory
+
+// Below that many rows of a product the packing of a BLAS call costs more than the product.
+inline constexpr int64_t kFewRows = 16;
+
+// What all strips share.
+struct AuditContext {
+  const BlockTensors& tensors;
+  bool backward;
+  bool exact;  // blocks of one column
+  uint32_t seed;
+  ErrorUnits units;
+  double dy_scale;  // dy = dy_scale y; the audit's gradients are those of dy = y
+  Projection by_hidden;
+
+  // What is below the normal numbers of the storage type may be rounded to them or flushed to zero; in units
+  // of dy = y.
+  double subnormal_variance() const {
+    const double smallest = 0x1p-126 * 64 / dy_scale;
+    return smallest * smallest;
+  }
+};
+
+// Projected rows: sums, the part of their variance that comes from what they are products of, and their
+// squares.
+template <typename F>
+struct ProjectedRows {
+  Dense<F> sum, variance, squares;  // [rows, blocks of H]
+  void reshape(int64_t rows, int64_t blocks) {
+    for (Dense<F>* m : {&sum, &variance, &squares}) m->reshape(rows, blocks);
+  }
+  void clear() {
+    for (Dense<F>* m : {&sum, &variance, &squares}) std::fill(m->values.begin(), m->values.end(), F{0});
+  }
+  void add(const ProjectedRows& part, int64_t first_row);
+  // The sum of squares of products is what a row's squares are on average; where signs conspire the row is
+  // larger, and its projections show that.
+  void enlarge_squares();
+};
+
+// What the comparison of one stored gradient of one expert found.
+struct GradientAudit {
+  std::vector<Deviations> of_block;
+  bool non_zero_reference = false;
+  // With exact blocks: each row, [M or H].
+  RowComparison relative;
+};
+
+// One expert, or the shared one, and what its strips add up to. Its strips lock `mutex` to add.
+template <typename F>
+struct AuditExpert {
+  explicit AuditExpert(const AuditAssignments& assignments) : rows(assignments) {}
+
+  int expert = 0;     // or kSharedExpert
+  int64_t width = 0;  // M or S
+  const AuditAssignments rows;
+  Projection by_width;
+  ProjectedRows<F> out, dx;        // of each row
+  std::vector<double> dp, dp_var;  // [rows]; the variance but for the rounding of the expert's output
+  GradientAudit d1, d2, d3;
+  bool products_hold = true;
+  std::mutex mutex;
+};
+
+template <typename F>
+class StripAuditor {
+ public:
+  explicit StripAuditor(const AuditContext& context) : context_(context), loops_(audit_loops<F>()) {}
+
+  // Audits columns [begin, end) of the expert: a strip.
+  void run(AuditExpert<F>& expert, Range columns);
+
+ private:
+  void read_weights();
+  void audit_chunk(Range chunk);
+  void read_rows(Range chunk);
+  void multiply(DenseForm form, const Dense<F>& a, const Dense<F>& b, Dense<F>& c, bool add = false);
+  // The factor b of a product c = a b, for the proof that it holds.
+  struct HeldFactor {
+    std::vector<double> projected;  // b r
+    double norm = 0;                // b's, squared
+  };
+  void prepare_holding(DenseForm form, const Dense<F>& b, HeldFactor& held);
+  void multiply_held(DenseForm form, const Dense<F>& a, const Dense<F>& b, const HeldFactor& held,
+                     Dense<F>& c);
+  bool holds(const Dense<F>& a, const Dense<F>& c, const HeldFactor& held);
+  void add_outputs(Range chunk);
+  void add_input_gradients(Range chunk);
+  void add_weight_gradients();
+  void project_gradient(const Dense<F>& gradient, const Dense<F>& variance, int64_t first_block);
+  void compare_gradients();
+  // The strip's part of a stored gradient; `first_block` is the place of its first block of columns.
+  struct StoredPart {
+    const LogicalWeights& matrix;
+    Range rows, columns;
+    int64_t first_block;
+  };
+  struct Number {
+    double value, variance;
+  };
+  template <typename Reference>
+  void compare_gradient(const StoredPart& stored, const Projection& p, const Reference& reference,
+                        GradientAudit& audit);
+
+  const AuditContext& context_;
+  const AuditLoops<F>& loops_;
+  AuditExpert<F>* expert_ = nullptr;
+  Range columns_{};
+  Projection by_strip_;  // the expert's by_width, of these columns
+  AuditWeights<F> w_;
+  AuditRows<F> rows_;
+  ProjectedRows<F> part_;
+  Projected<F> blocks_;
+  Dense<F> squared_, product_, transposed_, gradient_blocks_, variance_blocks_;
+  std::vector<double> hold_weights_;  // r, [strip]
+  HeldFactor held1_, held3_, held2_;
+  // [2 blocks of the strip, H]: dW1 and dW3, transposed; [strip, blocks of H]: dW2. In units of dy = y.
+  Dense<double> dw13_, dw13_var_, dw2_, dw2_var_;
+};
+
+}  // namespace moehill
