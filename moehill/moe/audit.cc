@@ -265,6 +265,7 @@ class Audit {
     for (const Deviations& block : audit.of_block) all.add(block);
     // A sum over n tokens has the rank n: its rows share the errors of n rows, and its columns likewise.
     numbers.add_group(all, n * std::min(num_rows, p.num_blocks()), name, where);
+    numbers.judge_common_factor(all, n * std::min(num_rows, p.num_blocks()), name);
     for (int64_t b = 0; b < p.num_blocks(); ++b) {
       numbers.judge(audit.of_block[static_cast<size_t>(b)], n, fmt::format("{} {}", name, block_name(p, b)),
                     where);
@@ -290,7 +291,8 @@ class Audit {
           const size_t i = static_cast<size_t>(b);
           double variance = reference.variance.row(t)[b] + 2 * units_.store * scale * scale * squares[i];
           if (variance > 0) variance += context_.subnormal_variance();
-          deviations.add(t, b, scale * sum[i] - reference.value.row(t)[b], variance, of_block);
+          const double expected = reference.value.row(t)[b];
+          deviations.add(t, b, scale * sum[i] - expected, variance, expected, of_block);
           row_variance[static_cast<size_t>(t)] += variance / (scale * scale);
         }
       }
@@ -335,6 +337,7 @@ class Audit {
     Deviations all;
     for (const Deviations& d : of_token) all.add(d);
     numbers.judge(all, num_independent * shape_.tokens, "all tokens", where);
+    numbers.judge_common_factor(all, num_independent * shape_.tokens, "all tokens");
   }
 
   void compare_tokens() {
@@ -357,7 +360,8 @@ class Audit {
         const double value = static_cast<double>(stored[t * n + j]) / dy_scale_;
         double variance = reference.variance.row(t)[j];
         if (variance > 0) variance += growth * value * value + context_.subnormal_variance();
-        of_token[static_cast<size_t>(t)].add(t, j, value - reference.value.row(t)[j], variance);
+        const double expected = reference.value.row(t)[j];
+        of_token[static_cast<size_t>(t)].add(t, j, value - expected, variance, expected);
       }
     }
     for (const double value : reference.value.values) numbers.saw_reference(value);

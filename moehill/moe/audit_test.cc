@@ -209,6 +209,38 @@ TEST_P(AuditTest, TwoColumnsOfYExchangedAreSeen) {
   });
 }
 
+// Each element is within the bound of one rounding; together they have a bias.
+TEST_P(AuditTest, YCutOffInPlaceOfRoundedIsSeen) {
+  if (GetParam() == DType::f32) GTEST_SKIP() << "below what f32 sums may be off by";
+  expect_seen("y", [&](const BlockTensors& t) {
+    const OracleResult oracle = run_oracle(t, false, nullptr, team_);
+    for (int64_t r = 0; r < t.y.rows; ++r) {
+      for (int64_t c = 0; c < t.y.cols; ++c) {
+        const float value = static_cast<float>(oracle.y[static_cast<size_t>(r * t.y.cols + c)]);
+        t.y.set(r, c, std::bit_cast<float>(std::bit_cast<uint32_t>(value) & 0xffff0000u));
+      }
+    }
+  });
+}
+
+TEST_P(AuditTest, ASmallCommonFactorIsSeen) {
+  const float factor = GetParam() == DType::f32 ? 1 + 2e-5f : 1.004f;
+  expect_seen("dx", [&](const BlockTensors& t) {
+    for (int64_t r = 0; r < t.dx.rows; ++r) {
+      for (int64_t c = 0; c < t.dx.cols; ++c) t.dx.set(r, c, factor * t.dx.at(r, c));
+    }
+  });
+  expect_seen("dw1", [&](const BlockTensors& t) {
+    for (int64_t r = 0; r < t.gradients.w1.rows(); ++r) {
+      for (int64_t n = 0; n < t.gradients.w1.num_columns; ++n)
+        t.gradients.w1.set(2, r, n, factor * t.gradients.w1.at(2, r, n));
+    }
+  });
+  expect_seen("dp", [&](const BlockTensors&) {
+    for (float& dp : fixture_.dp()) dp *= 1 + 4 * (factor - 1);
+  });
+}
+
 // Half the precision that the type has: y truncated in place of rounded passes no audit.
 TEST_P(AuditTest, YOfFewerBitsIsSeen) {
   const uint32_t mask = GetParam() == DType::f32 ? 0xffffff00u : 0xfff80000u;

@@ -8,6 +8,10 @@
 // uniform within its bound has a third of its square. A small error that all numbers share shows there alone.
 // Numbers may share errors by right, as all rows of a rank-one product do: the caller says how many errors
 // that are independent the group has at least.
+//
+// A common factor 1 + a in many numbers shows in the least-squares estimate of a, by weights 1 / variance.
+// Its own variance is 1 / sum(reference^2 / variance), so a factor far below a single number's error is seen:
+// values that were cut off in place of rounded, or all gradients half a percent too large.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +28,11 @@ inline constexpr double kMaxBounds = 7;
 class Deviations {
  public:
   // `row` and `block` name the number if it is the worst. A variance of zero allows no deviation.
-  void add(int64_t row, int64_t block, double deviation, double variance) {
+  void add(int64_t row, int64_t block, double deviation, double variance, double reference = 0) {
+    if (variance > 0 && std::isfinite(variance) && std::isfinite(deviation)) {
+      along_reference_ += deviation * reference / variance;
+      reference_ += reference * reference / variance;
+    }
     if (deviation == 0 && std::isfinite(variance)) {
       if (variance > 0) ++count_;
       return;
@@ -43,6 +51,8 @@ class Deviations {
   void add(const Deviations& other) {
     count_ += other.count_;
     sum_ += other.sum_;
+    along_reference_ += other.along_reference_;
+    reference_ += other.reference_;
     if (other.worst_ > worst_) {
       worst_ = other.worst_;
       row_ = other.row_;
@@ -54,8 +64,18 @@ class Deviations {
   double mean_square() const { return count_ == 0 ? 0 : sum_ / static_cast<double>(count_); }
   // 1, and for few errors what the worst one of them may have.
   double mean_square_limit(int64_t num_independent) const {
-    const int64_t n = std::max<int64_t>(1, std::min(count_, num_independent));
-    return 1 + (kMaxBounds * kMaxBounds - 1) / std::sqrt(static_cast<double>(n));
+    return 1 + (kMaxBounds * kMaxBounds - 1) / std::sqrt(static_cast<double>(independent(num_independent)));
+  }
+  // The common factor, less 1, and what it may be: twice kMaxBounds roots, since a few large numbers may
+  // weigh most in it. Functions in f32 may err by a few units in one direction.
+  double common_factor() const { return reference_ > 0 ? along_reference_ / reference_ : 0; }
+  double common_factor_limit(int64_t num_independent) const {
+    if (reference_ == 0) return 0;
+    const double shared = static_cast<double>(count_) / static_cast<double>(independent(num_independent));
+    return 2 * kMaxBounds * std::sqrt(shared / reference_) + 16 * 0x1p-24;
+  }
+  bool has_common_factor(int64_t num_independent) const {
+    return std::abs(common_factor()) > common_factor_limit(num_independent);
   }
   bool within_bounds(int64_t num_independent) const {
     return worst() <= kMaxBounds && mean_square() <= mean_square_limit(num_independent);
@@ -65,17 +85,22 @@ class Deviations {
   int64_t block() const { return block_; }
 
  private:
+  int64_t independent(int64_t at_least) const { return std::max<int64_t>(1, std::min(count_, at_least)); }
+
   int64_t count_ = 0, row_ = -1, block_ = -1;
   double sum_ = 0, worst_ = 0;
+  double along_reference_ = 0,
+         reference_ = 0;  // sums of deviation reference / variance, reference^2 / variance
 };
 
 // Deviations of a matrix, by its rows and by its blocks of columns.
 struct MatrixDeviations {
   MatrixDeviations(int64_t rows, int64_t blocks)
       : of_row(static_cast<size_t>(rows)), of_block(static_cast<size_t>(blocks)) {}
-  void add(int64_t row, int64_t block, double deviation, double variance, std::vector<Deviations>& blocks) {
-    of_row[static_cast<size_t>(row)].add(row, block, deviation, variance);
-    blocks[static_cast<size_t>(block)].add(row, block, deviation, variance);
+  void add(int64_t row, int64_t block, double deviation, double variance, double reference,
+           std::vector<Deviations>& blocks) {
+    of_row[static_cast<size_t>(row)].add(row, block, deviation, variance, reference);
+    blocks[static_cast<size_t>(block)].add(row, block, deviation, variance, reference);
   }
   // What one thread found of the blocks.
   void add_blocks(const std::vector<Deviations>& blocks) {
