@@ -30,6 +30,7 @@ enum class Stream : uint32_t {
   kExpertOrder,
   kDeals,
   kProjection,
+  kDecoy,
 };
 
 inline constexpr int kThreefryRotations[8] = {13, 15, 26, 6, 17, 29, 16, 24};

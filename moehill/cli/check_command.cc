@@ -13,6 +13,7 @@
 #include "moehill/cli/check_grid.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/flag_effects.h"
+#include "moehill/cli/replicas.h"
 #include "moehill/machine/clock.h"
 #include "moehill/machine/topology.h"
 #include "moehill/measure/points.h"
@@ -93,8 +94,9 @@ class GridRunner {
     run->poison();
     job_.wait_quietly();  // no device may begin while another one's memory is being poisoned
     run->step({});
+    const bool copies_differ = replicas_differ(*run, job_);
     run->collect();
-    job_.on_root([&] { judge(grid_case, *run); });
+    job_.on_root([&] { judge(grid_case, *run, copies_differ); });
   }
 
   // Lines of the table, then what failed.
@@ -119,12 +121,13 @@ class GridRunner {
   size_t num_failed() const { return failures_.size(); }
 
  private:
-  void judge(const GridCase& grid_case, const Run& run) {
+  void judge(const GridCase& grid_case, const Run& run, bool copies_differ) {
     const RunConfig& config = grid_case.config;
     ThreadTeam& team = teams_.team(threads_of(config, job_));
     const CheckResult check = check_block(run.tensors(), config.block.pass, CheckMode::full, 0, team);
     std::string failure = failure_of(grid_case, check);
     const double path = compare_with_none(grid_case, run);
+    if (failure.empty() && copies_differ) failure = kReplicasDiffer;
     if (failure.empty() && path > kPathLimit) failure = fmt::format("y differs from none's by {:.1e}", path);
     add(grid_case, check, path, failure);
   }

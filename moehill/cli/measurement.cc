@@ -8,7 +8,9 @@
 #include <thread>
 #include <utility>
 
+#include "moehill/base/rng.h"
 #include "moehill/cli/dump.h"
+#include "moehill/cli/replicas.h"
 #include "moehill/machine/clock.h"
 #include "moehill/measure/comm_bytes.h"
 #include "moehill/moe/oracle.h"
@@ -30,6 +32,11 @@ double operand_bytes(const Run& run) {
 
 std::vector<double> as_doubles(const std::vector<int>& values) { return {values.begin(), values.end()}; }
 
+uint32_t agreed_seed(const BenchOptions& options, const Job& job) {
+  const uint32_t seed = options.check_seed ? *options.check_seed : std::random_device{}();
+  return static_cast<uint32_t>(std::stoul(job.from_root(std::to_string(seed))));
+}
+
 }  // namespace
 
 Measurement::Measurement(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
@@ -38,7 +45,7 @@ Measurement::Measurement(const BenchOptions& options, const std::vector<Point>& 
       job_(job),
       yardstick_(yardstick),
       progress_(std::move(progress)),
-      check_seed_(options.check_seed ? *options.check_seed : std::random_device{}()) {
+      check_seed_(agreed_seed(options, job)) {
   for (const Point& point : points) {
     LivePoint live;
     live.result.point = point;
@@ -77,9 +84,9 @@ void Measurement::prepare_point(LivePoint& live) {
     live.result.cpus.insert(live.result.cpus.end(), cpus.begin(), cpus.end());
   live.run->collect();
   job_.on_root([&] { check(live); });
-  if (replicas_differ(live) && live.result.check.status != "off") {
+  if (replicas_differ(*live.run, job_) && live.result.check.status != "off") {
     live.result.check.status = "failed";
-    live.result.check.reason = "a device's copy of a result differs from the first device's";
+    live.result.check.reason = kReplicasDiffer;
   }
   live.result.check.status = job_.from_root(live.result.check.status);
   hold_operands(live);
@@ -98,16 +105,6 @@ void Measurement::make_ready(const LivePoint& live) {
   });
   job_.wait_quietly(Naps::kShortest);
   if (takes_part(*live.run)) live.run->rouse();
-}
-
-// Results that every device ends with are checked on the first device alone: the others' copies must be
-// equal.
-bool Measurement::replicas_differ(const LivePoint& live) const {
-  const std::vector<uint64_t> hashes = live.run->replica_hashes();
-  const std::string first = job_.from_root(hashes.empty() ? "" : std::to_string(hashes.front()));
-  const bool differ =
-      std::any_of(hashes.begin(), hashes.end(), [&](uint64_t hash) { return std::to_string(hash) != first; });
-  return job_.largest(differ ? 1 : 0) > 0;
 }
 
 // A step that changed x, a weight or the routing would be checked against what it made of them.
@@ -195,7 +192,32 @@ std::vector<DeviceSeconds> Measurement::device_seconds(const LivePoint& live) co
   return devices;
 }
 
+// All other steps have the same input, so one that copies what it kept of an earlier one passes them. This
+// one is told apart by nothing but x, which is restored afterwards.
+void Measurement::step_on_other_tokens(LivePoint& live) {
+  if (live.result.check.status == "off") return;
+  live.run->negate_x();
+  make_ready(live);
+  live.step();
+  job_.wait_quietly();
+  live.stages->restart();
+  live.run->collect();
+  std::string fault;
+  job_.on_root([&] {
+    const RunConfig& config = live.result.point.config;
+    ThreadTeam& team = yardstick_.team(threads_of(config, job_));
+    fault = gross_error(live.run->tensors(), config.block.pass, check_seed_, team);
+  });
+  fault = job_.from_root(fault);
+  if (fault.empty() && replicas_differ(*live.run, job_)) fault = kReplicasDiffer;
+  live.run->negate_x();
+  if (fault.empty() || live.result.check.status == "failed") return;
+  live.result.check.status = "failed";
+  live.result.check.reason = "a step on other tokens, among the timed ones: " + fault;
+}
+
 void Measurement::before_sample(LivePoint& live) {
+  if (std::ssize(live.cpu_samples) == live.decoy_at) step_on_other_tokens(live);
   make_ready(live);
   cpu_begin_ = process_cpu_seconds();
 }
@@ -257,9 +279,12 @@ void Measurement::time(CommandResult* command) {
   std::vector<std::function<void()>> steps;
   for (LivePoint& live : points_) {
     if (live.result.check.status == "failed") continue;
-    timed.push_back(&live);
     const auto listeners = clocked ? live.stages->listeners() : std::vector<StageListener*>{};
-    steps.push_back([run = live.run.get(), listeners] { run->step(listeners); });
+    live.step = [run = live.run.get(), listeners] { run->step(listeners); };
+    live.decoy_at = options_.schedule.warmup +
+                    threefry(check_seed_, Stream::kDecoy, timed.size())[0] % options_.schedule.iters;
+    timed.push_back(&live);
+    steps.push_back(live.step);
   }
   ScheduleHooks hooks;
   hooks.before_sample = [&](int i) { before_sample(*timed[i]); };

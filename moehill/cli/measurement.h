@@ -31,8 +31,9 @@ class Measurement {
 
   // Times the points whose check has not failed. Before every step all of its results and its work space are
   // overwritten with NaN, then the caches are emptied; after it every bit of every result is compared with
-  // what the checked step left, by hash. A point that leaves anything else fails its check and loses its
-  // samples.
+  // what the checked step left, by hash. Before a timed step that is drawn by chance each point makes another
+  // one, not timed, on other tokens, and that is checked: a step that only copies results which it kept is
+  // wrong there. A point that fails loses its samples.
   void time(CommandResult* command);
 
   std::vector<PointResult> take_results();
@@ -46,16 +47,18 @@ class Measurement {
     std::unique_ptr<DeviceStages> stages;
     std::vector<Run::ResultHash> checked;  // what the checked step left in this process
     uint64_t operands = 0;                 // their hash before the first step
+    std::function<void()> step;            // as it is timed
+    int64_t decoy_at = 0;                  // the sample that the step on other tokens comes before
     double last_sample = 0;                // seconds
     std::vector<double> cpu_samples;       // seconds of this process, warm-up included
   };
 
   void prepare_point(LivePoint& live);
   void make_ready(const LivePoint& live);
-  bool replicas_differ(const LivePoint& live) const;
   void hold_operands(LivePoint& live);
   void hold_to_checked(LivePoint& live);
   void describe(LivePoint& live);
+  void step_on_other_tokens(LivePoint& live);
   void before_sample(LivePoint& live);
   double agree(LivePoint& live, double elapsed);
   void after_sample(LivePoint& live);

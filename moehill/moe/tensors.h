@@ -23,7 +23,11 @@ struct BlockTensors {
   const Routing* routing = nullptr;
   const int32_t* kept =
       nullptr;  // [T, k] 1 if the assignment is computed, 0 if dropped by capacity; null: all kept
-  MatView y;    // [T, H]
+  // Where the router is a part of the step, else null: its logits [T, E], and whether its gate values are the
+  // softmax over the chosen experts alone.
+  const float* logits = nullptr;
+  bool renormalized = false;
+  MatView y;  // [T, H]
   // With Pass::forward_backward only:
   MatView dx;  // [T, H]
   BlockWeights gradients;

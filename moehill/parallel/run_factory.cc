@@ -31,6 +31,15 @@ uint64_t hash_rows(const MatView& m, uint64_t hash = kFnvStart) {
   return hash;
 }
 
+// The sign is the highest bit of an element, in its last byte.
+void flip_signs(ThreadTeam& team, void* data, size_t bytes, DType dtype) {
+  const size_t size = dtype_bytes(dtype);
+  team.parallel_for(static_cast<int64_t>(bytes / size), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      static_cast<unsigned char*>(data)[(static_cast<size_t>(i) + 1) * size - 1] ^= 0x80;
+  });
+}
+
 // What is said of one device after a step.
 struct DeviceFigures {
   Traffic traffic;
@@ -70,9 +79,7 @@ class BlockRun final : public Run {
     stepped_.resize(paths_.size());
     step_ = [this](Group& group) { step_device(group); };
     on_devices([this](Group& group) { path_of(group).prepare(group); });
-    if (config().block.prequeue) {
-      on_devices([this](Group& group) { path_of(group).make_plan(group, nullptr); });
-    }
+    prequeue();
   }
 
   void step(const std::vector<StageListener*>& listeners) override {
@@ -150,6 +157,16 @@ class BlockRun final : public Run {
     return hash;
   }
 
+  void negate_x() override {
+    on_devices([this](Group& group) {
+      if (group.rank() != local_.begin) return;
+      const Range rows = parts_.tokens->filled;
+      const MatView x = parts_.tokens->x.view().slice_rows(rows.begin, rows.end);
+      visit_matrix(x, [&](void* data, size_t bytes) { flip_signs(group.team(), data, bytes, x.dtype); });
+    });
+    prequeue();
+  }
+
   std::vector<uint64_t> replica_hashes() override {
     std::vector<uint64_t> of_device(paths_.size(), kFnvStart);
     on_devices([&](Group& group) {
@@ -183,6 +200,8 @@ class BlockRun final : public Run {
     t.weights = logical_weights(parts_.weights->experts.view, parts_.weights->shared.view, t.shape);
     t.routing = parts_.routing.get();
     t.kept = config().block.capacity.policy == CapacityPolicy::none ? nullptr : kept_.data();
+    if (router_) t.logits = router_->logits().data();
+    t.renormalized = config().block.renormalize_topk;
     t.y = parts_.tokens->y;
     if (config().block.pass == Pass::forward) return t;
     t.dx = parts_.tokens->dx;
@@ -228,6 +247,12 @@ class BlockRun final : public Run {
   }
 
  private:
+  // The plan, and rows of x with it, that are made before the clock starts.
+  void prequeue() {
+    if (!config().block.prequeue) return;
+    on_devices([this](Group& group) { path_of(group).make_plan(group, nullptr); });
+  }
+
   std::unique_ptr<ParallelPath> make_device_path(int rank) {
     PathInputs inputs;
     inputs.config = config();

@@ -258,6 +258,38 @@ TEST_F(RunTest, TheHashesAreOfAllResults) {
   }
 }
 
+// A step that copies what an earlier one left is found out by it: the results of -x are others, and right.
+TEST_F(RunTest, OtherTokensAreAnotherProblemAndTheOldOnesComeBack) {
+  std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 2)};
+  for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
+  for (RunConfig config : configs) {
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      config.shape.dtype = dtype;
+      run_ = factory_.make(config);
+      run_->step({});
+      const auto results = run_->result_hashes();
+      const uint64_t operands = run_->operand_hash();
+      const float value = run_->tensors().x.at(36, 44);
+      run_->negate_x();
+      EXPECT_EQ(run_->tensors().x.at(36, 44), -value);
+      run_->step({});
+      run_->collect();
+      ThreadTeam team(1);
+      const CheckResult check = check_block(run_->tensors(), config.block.pass, CheckMode::full, 0, team);
+      EXPECT_EQ(check.status, "passed") << name_of(config.path) << " " << check.reason;
+      const auto others = run_->result_hashes();
+      for (size_t i = 0; i < results.size(); ++i) {
+        const bool is_one = results[i].tensor.ends_with("device 0");  // others may have no part of a result
+        EXPECT_TRUE(!is_one || others[i].hash != results[i].hash) << results[i].tensor;
+      }
+      run_->negate_x();
+      EXPECT_EQ(run_->operand_hash(), operands);
+      run_->step({});
+      EXPECT_EQ(run_->result_hashes(), results);
+    }
+  }
+}
+
 // A stage that is left out would find what the step before has left in the work space; after poison() it
 // finds NaN, so a whole step gives the same bits again and nothing less does.
 TEST_F(RunTest, AStepMakesAllOfItsWorkSpaceAnew) {
@@ -422,6 +454,10 @@ TEST_F(RunTest, RoutesInTheStep) {
     config.block.route_in_step = true;
     config.block.renormalize_topk = renormalize;
     expect_right(config, "none");
+    BlockTensors wrong = run_->tensors();
+    wrong.renormalized = !renormalize;
+    ThreadTeam team(1);
+    EXPECT_EQ(check_block(wrong, config.block.pass, CheckMode::full, 0, team).status, "failed");
     for (const int devices : {2, 3}) {
       expect_right(dp(config, devices), "dp");
       for (const Spread path : kShardingPaths) expect_right(ep(config, devices, path), name_of(path));

@@ -24,6 +24,7 @@ class StepRouter {
   // NaN in the gate values of these tokens, so that a step that does not route them shows.
   void poison(Range tokens);
   const Routing& routing() const { return routing_; }
+  const std::vector<float>& logits() const { return logits_; }
 
  private:
   std::vector<float> logits_;

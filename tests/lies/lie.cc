@@ -68,10 +68,7 @@ std::map<const ThreadTeam*, int> rank_of_team;
 
 }  // namespace
 
-void real_begin_step(ParallelPath* path, Group& group)
-    REAL("_ZN7moehill12ParallelPath10begin_stepERNS_5GroupE");
-void lying_begin_step(ParallelPath* path, Group& group)
-    LYING("_ZN7moehill12ParallelPath10begin_stepERNS_5GroupE");
+SEAM("_ZN7moehill12ParallelPath10begin_stepERNS_5GroupE", void, begin_step, ParallelPath* path, Group& group);
 
 // The real function's argument tells which device a team works for.
 void lying_begin_step(ParallelPath* path, Group& group) {

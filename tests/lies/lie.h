@@ -1,13 +1,36 @@
-// The kit of lies: a program with the main, the libraries and the commands of `moehill`, in which one chosen
-// thing goes wrong. The linker puts a wrapper before functions that rooms call across their borders (`ld
-// --wrap`), so the shipped sources know nothing of this.
+// The kit of lies: `moehill_lies` is `moehill` with one chosen thing going wrong. `run` tells every lie
+// through the commands, and each has to end in `failed`.
 //
-// How to add a lie: define a `Lie` with its name and what it does in the file of its seam (run_lies.cc: whole
-// steps, results, operands; mlp_lies.cc: products and stages; plan_lies.cc: plans and gate values;
-// mesh_lies.cc: sums and copies between devices), ask `told()` in the wrapper, and do the wrong thing where
-// it says so. Then add a row to the table in `run`, which says where the lie means something; a lie without
-// a row fails the kit. A new seam is a pair of declarations, one with REAL and one with LYING; CMake reads
-// the symbols from these lines. It must be called from another file than the one that defines it.
+// How a lie is planted. `moehill_lies` has the main, the libraries and the commands of `moehill`, and these
+// files. They wrap functions that one room calls in another, by the linker's `--wrap`: a call of the function
+// goes to `lying_NAME` here, which may call the function itself as `real_NAME`. The shipped sources know
+// nothing of this. A pair of these is a seam, and SEAM declares it:
+//
+//   SEAM("_ZN7moehill8team_sumERNS_10ThreadTeamERKNS_6SumJobE", void, sum, ThreadTeam&, const SumJob&);
+//
+//   const Lie reduce_left_out("reduce_left_out", "sums over devices are not made");
+//
+//   void lying_sum(ThreadTeam& team, const SumJob& job) {
+//     if (reduce_left_out.told_on(team)) return;
+//     real_sum(team, job);
+//   }
+//
+// The string is the function's name as the linker knows it (`nm libmoehill_mesh.a | grep team_sum`). A method
+// gets the object as its first argument, a pointer. CMake reads the names out of these lines and hands them
+// to the linker, which refuses one that does not exist. A call within the file that defines the function is
+// not wrapped.
+//
+// How to add a lie.
+// 1. Find its seam: run_lies.cc has whole steps, results and operands (a Run around the real one);
+// mlp_lies.cc
+//    products and stages; plan_lies.cc plans and gate values; mesh_lies.cc sums and copies between devices.
+// 2. Define a `Lie` there with its name and what it does. In the wrapper ask `told()`, or `told_on(team)` if
+// a
+//    device lies for itself, and do the wrong thing where it says so. It is asked where the lie makes a
+//    difference and nowhere else, since what was told and passes the check is an error.
+// 3. Add a row to the table in `run`, which says where the lie means something: commands, paths, steps. A lie
+//    without a row fails the kit.
+// 4. `tests/lies/run BINARY_OF_LIES BINARY --only NAME --long` tells it with 20 seeds.
 //
 // The environment chooses the lie:
 //
@@ -23,8 +46,9 @@
 
 #include "moehill/machine/thread_team.h"
 
-#define REAL(symbol) asm("__real_" symbol)
-#define LYING(symbol) asm("__wrap_" symbol)
+#define SEAM(symbol, result, name, ...)                  \
+  result real_##name(__VA_ARGS__) asm("__real_" symbol); \
+  result lying_##name(__VA_ARGS__) asm("__wrap_" symbol)
 
 namespace moehill {
 

@@ -20,7 +20,7 @@ const Lie peer_copy_wrong("peer_copy_wrong", "one bit of the last device's copy 
 const Lie copy_loses_row("copy_loses_row", "the last row that comes from the last peer is zero");
 const Lie copy_left_out("copy_left_out", "rows from the peers are not copied");
 
-constexpr int64_t kLostElements = 8;
+constexpr int64_t kLostElements = 64;  // two rows of a panel, since one may be padding
 constexpr size_t kMetadataBytes = 32;  // elements up to this are choices and counts, which are agreed on
 
 bool moves_rows(const CopyJob& job) { return job.sources.size() > 1 && job.element_bytes > kMetadataBytes; }
@@ -52,8 +52,7 @@ std::vector<char> constant_input(const SumJob& job, float value) {
 
 }  // namespace
 
-void real_sum(ThreadTeam&, const SumJob&) REAL("_ZN7moehill8team_sumERNS_10ThreadTeamERKNS_6SumJobE");
-void lying_sum(ThreadTeam&, const SumJob&) LYING("_ZN7moehill8team_sumERNS_10ThreadTeamERKNS_6SumJobE");
+SEAM("_ZN7moehill8team_sumERNS_10ThreadTeamERKNS_6SumJobE", void, sum, ThreadTeam&, const SumJob&);
 
 void lying_sum(ThreadTeam& team, const SumJob& job) {
   if (job.n == 0 || job.inputs.size() < 2) return real_sum(team, job);
@@ -81,8 +80,7 @@ void lying_sum(ThreadTeam& team, const SumJob& job) {
   static_cast<char*>(job.outputs.back())[first] ^= 1;
 }
 
-void real_copy(ThreadTeam&, const CopyJob&) REAL("_ZN7moehill9team_copyERNS_10ThreadTeamERKNS_7CopyJobE");
-void lying_copy(ThreadTeam&, const CopyJob&) LYING("_ZN7moehill9team_copyERNS_10ThreadTeamERKNS_7CopyJobE");
+SEAM("_ZN7moehill9team_copyERNS_10ThreadTeamERKNS_7CopyJobE", void, copy, ThreadTeam&, const CopyJob&);
 
 void lying_copy(ThreadTeam& team, const CopyJob& job) {
   if (!moves_rows(job)) return real_copy(team, job);

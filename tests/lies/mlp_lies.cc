@@ -25,6 +25,12 @@ const Lie recompute_left_out("recompute_left_out", "what backward makes again is
 const Lie pack_left_out("pack_left_out", "rows are not packed");
 const Lie dp_dots_left_out("dp_dots_left_out", "the inner products of dp are left out");
 const Lie router_left_out("router_left_out", "the router in the step is left out");
+const Lie router_choices_exchanged("router_choices_exchanged",
+                                   "the router gives a token's best expert the gate value of the second");
+const Lie router_softmax_of_others(
+    "router_softmax_of_others",
+    "the router takes the softmax over all experts for that over the chosen, or "
+    "the other way round");
 const Lie router_grad_left_out("router_grad_left_out", "the gradient of the logits is left out");
 const Lie no_backward("no_backward", "no backward pass");
 
@@ -85,16 +91,11 @@ void scale_rows(const MatView& rows, float factor) {
 
 }  // namespace
 
-void real_up(const MlpContext&, const GroupRows&, const RowSource&, const MlpWeights&, const MlpBuffers&,
-             bool, const float*)
-    REAL(
-        "_ZN7moehill6mlp_upERKNS_10MlpContextERKNS_9GroupRowsERKNS_9RowSourceERKNS_10MlpWeightsERKNS_"
-        "10MlpBuffersEbPKf");
-void lying_up(const MlpContext&, const GroupRows&, const RowSource&, const MlpWeights&, const MlpBuffers&,
-              bool, const float*)
-    LYING(
-        "_ZN7moehill6mlp_upERKNS_10MlpContextERKNS_9GroupRowsERKNS_9RowSourceERKNS_10MlpWeightsERKNS_"
-        "10MlpBuffersEbPKf");
+SEAM(
+    "_ZN7moehill6mlp_upERKNS_10MlpContextERKNS_9GroupRowsERKNS_9RowSourceERKNS_10MlpWeightsERKNS_"
+    "10MlpBuffersEbPKf",
+    void, up, const MlpContext&, const GroupRows&, const RowSource&, const MlpWeights&, const MlpBuffers&,
+    bool, const float*);
 
 void lying_up(const MlpContext& context, const GroupRows& groups, const RowSource& x, const MlpWeights& w,
               const MlpBuffers& buffers, bool keep_products, const float* row_scale) {
@@ -107,10 +108,8 @@ void lying_up(const MlpContext& context, const GroupRows& groups, const RowSourc
   real_up(context, shorter ? fewer.rows() : groups, x, w, buffers, keep_products, row_scale);
 }
 
-void real_down(const MlpContext&, const GroupRows&, const MlpWeights&, const MatView&, const MatView&)
-    REAL("_ZN7moehill8mlp_downERKNS_10MlpContextERKNS_9GroupRowsERKNS_10MlpWeightsERKNS_7MatViewESB_");
-void lying_down(const MlpContext&, const GroupRows&, const MlpWeights&, const MatView&, const MatView&)
-    LYING("_ZN7moehill8mlp_downERKNS_10MlpContextERKNS_9GroupRowsERKNS_10MlpWeightsERKNS_7MatViewESB_");
+SEAM("_ZN7moehill8mlp_downERKNS_10MlpContextERKNS_9GroupRowsERKNS_10MlpWeightsERKNS_7MatViewESB_", void, down,
+     const MlpContext&, const GroupRows&, const MlpWeights&, const MatView&, const MatView&);
 
 void lying_down(const MlpContext& context, const GroupRows& groups, const MlpWeights& w, const MatView& h,
                 const MatView& out) {
@@ -122,16 +121,11 @@ void lying_down(const MlpContext& context, const GroupRows& groups, const MlpWei
   if (shared_counted_twice.told_on(context.team)) scale_rows(out, 2);
 }
 
-void real_down_grad(const MlpContext&, const GroupRows&, const MlpBackward&, const MlpWeights&,
-                    const MlpBuffers&)
-    REAL(
-        "_ZN7moehill13mlp_down_gradERKNS_10MlpContextERKNS_9GroupRowsERKNS_11MlpBackwardERKNS_"
-        "10MlpWeightsERKNS_10MlpBuffersE");
-void lying_down_grad(const MlpContext&, const GroupRows&, const MlpBackward&, const MlpWeights&,
-                     const MlpBuffers&)
-    LYING(
-        "_ZN7moehill13mlp_down_gradERKNS_10MlpContextERKNS_9GroupRowsERKNS_11MlpBackwardERKNS_"
-        "10MlpWeightsERKNS_10MlpBuffersE");
+SEAM(
+    "_ZN7moehill13mlp_down_gradERKNS_10MlpContextERKNS_9GroupRowsERKNS_11MlpBackwardERKNS_10MlpWeightsERKNS_"
+    "10MlpBuffersE",
+    void, down_grad, const MlpContext&, const GroupRows&, const MlpBackward&, const MlpWeights&,
+    const MlpBuffers&);
 
 void lying_down_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
                      const MlpWeights& w, const MlpBuffers& buffers) {
@@ -140,16 +134,11 @@ void lying_down_grad(const MlpContext& context, const GroupRows& groups, const M
   real_down_grad(context, groups, b, w, buffers);
 }
 
-void real_input_grad(const MlpContext&, const GroupRows&, const MlpBackward&, const MlpWeights&,
-                     const MlpBuffers&)
-    REAL(
-        "_ZN7moehill14mlp_input_gradERKNS_10MlpContextERKNS_9GroupRowsERKNS_11MlpBackwardERKNS_"
-        "10MlpWeightsERKNS_10MlpBuffersE");
-void lying_input_grad(const MlpContext&, const GroupRows&, const MlpBackward&, const MlpWeights&,
-                      const MlpBuffers&)
-    LYING(
-        "_ZN7moehill14mlp_input_gradERKNS_10MlpContextERKNS_9GroupRowsERKNS_11MlpBackwardERKNS_"
-        "10MlpWeightsERKNS_10MlpBuffersE");
+SEAM(
+    "_ZN7moehill14mlp_input_gradERKNS_10MlpContextERKNS_9GroupRowsERKNS_11MlpBackwardERKNS_10MlpWeightsERKNS_"
+    "10MlpBuffersE",
+    void, input_grad, const MlpContext&, const GroupRows&, const MlpBackward&, const MlpWeights&,
+    const MlpBuffers&);
 
 void lying_input_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
                       const MlpWeights& w, const MlpBuffers& buffers) {
@@ -162,7 +151,9 @@ void lying_input_grad(const MlpContext& context, const GroupRows& groups, const 
   if (b.p != nullptr && backward_row_lost.told_on(context.team)) {
     p.assign(b.p, b.p + b.dx.rows);
     for (int64_t g = 0; g < groups.size(); ++g) {
-      if (groups[g].size() > 0) p[static_cast<size_t>(groups[g].end - 1)] = 0;
+      int64_t last = groups[g].end - 1;
+      while (last >= groups[g].begin && p[static_cast<size_t>(last)] == 0) --last;  // padding
+      if (last >= groups[g].begin) p[static_cast<size_t>(last)] = 0;
     }
     spoilt.p = p.data();
   }
@@ -171,16 +162,11 @@ void lying_input_grad(const MlpContext& context, const GroupRows& groups, const 
     scale_rows(b.dx.slice_rows(groups[0].begin, groups[0].end), 0);
 }
 
-void real_weight_grad(const MlpContext&, const GroupRows&, const MlpBackward&, const MlpBuffers&,
-                      const MlpWeights&)
-    REAL(
-        "_ZN7moehill15mlp_weight_gradERKNS_10MlpContextERKNS_9GroupRowsERKNS_11MlpBackwardERKNS_"
-        "10MlpBuffersERKNS_10MlpWeightsE");
-void lying_weight_grad(const MlpContext&, const GroupRows&, const MlpBackward&, const MlpBuffers&,
-                       const MlpWeights&)
-    LYING(
-        "_ZN7moehill15mlp_weight_gradERKNS_10MlpContextERKNS_9GroupRowsERKNS_11MlpBackwardERKNS_"
-        "10MlpBuffersERKNS_10MlpWeightsE");
+SEAM(
+    "_ZN7moehill15mlp_weight_gradERKNS_10MlpContextERKNS_9GroupRowsERKNS_11MlpBackwardERKNS_"
+    "10MlpBuffersERKNS_10MlpWeightsE",
+    void, weight_grad, const MlpContext&, const GroupRows&, const MlpBackward&, const MlpBuffers&,
+    const MlpWeights&);
 
 void lying_weight_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
                        const MlpBuffers& buffers, const MlpWeights& dw) {
@@ -198,74 +184,66 @@ void lying_weight_grad(const MlpContext& context, const GroupRows& groups, const
   real_weight_grad(context, shorter ? fewer.rows() : groups, b, buffers, written);
 }
 
-void real_swiglu_forward(ThreadTeam&, const GateUpView&, const float*, const MatView&)
-    REAL("_ZN7moehill14swiglu_forwardERNS_10ThreadTeamERKNS_10GateUpViewEPKfRKNS_7MatViewE");
-void lying_swiglu_forward(ThreadTeam&, const GateUpView&, const float*, const MatView&)
-    LYING("_ZN7moehill14swiglu_forwardERNS_10ThreadTeamERKNS_10GateUpViewEPKfRKNS_7MatViewE");
+SEAM("_ZN7moehill14swiglu_forwardERNS_10ThreadTeamERKNS_10GateUpViewEPKfRKNS_7MatViewE", void, swiglu_forward,
+     ThreadTeam&, const GateUpView&, const float*, const MatView&);
 
 void lying_swiglu_forward(ThreadTeam& team, const GateUpView& in, const float* row_scale, const MatView& h) {
   if (!act_left_out.told_on(team)) real_swiglu_forward(team, in, row_scale, h);
 }
 
-void real_swiglu_backward(ThreadTeam&, const GateUpView&, const MatView&, const float*, float*,
-                          const int32_t*)
-    REAL("_ZN7moehill15swiglu_backwardERNS_10ThreadTeamERKNS_10GateUpViewERKNS_7MatViewEPKfPfPKi");
-void lying_swiglu_backward(ThreadTeam&, const GateUpView&, const MatView&, const float*, float*,
-                           const int32_t*)
-    LYING("_ZN7moehill15swiglu_backwardERNS_10ThreadTeamERKNS_10GateUpViewERKNS_7MatViewEPKfPfPKi");
+SEAM("_ZN7moehill15swiglu_backwardERNS_10ThreadTeamERKNS_10GateUpViewERKNS_7MatViewEPKfPfPKi", void,
+     swiglu_backward, ThreadTeam&, const GateUpView&, const MatView&, const float*, float*, const int32_t*);
 
 void lying_swiglu_backward(ThreadTeam& team, const GateUpView& in_out, const MatView& dh, const float* p,
                            float* dp, const int32_t* dp_index) {
   if (!act_grad_left_out.told_on(team)) real_swiglu_backward(team, in_out, dh, p, dp, dp_index);
 }
 
-void real_gather_rows(ThreadTeam&, const RowSource&, const MatView&)
-    REAL("_ZN7moehill11gather_rowsERNS_10ThreadTeamERKNS_9RowSourceERKNS_7MatViewE");
-void lying_gather_rows(ThreadTeam&, const RowSource&, const MatView&)
-    LYING("_ZN7moehill11gather_rowsERNS_10ThreadTeamERKNS_9RowSourceERKNS_7MatViewE");
+SEAM("_ZN7moehill11gather_rowsERNS_10ThreadTeamERKNS_9RowSourceERKNS_7MatViewE", void, gather_rows,
+     ThreadTeam&, const RowSource&, const MatView&);
 
 void lying_gather_rows(ThreadTeam& team, const RowSource& source, const MatView& out) {
   if (!pack_left_out.told_on(team)) real_gather_rows(team, source, out);
 }
 
-void real_row_dots(ThreadTeam&, const RowDots&, int64_t, float*)
-    REAL("_ZN7moehill8row_dotsERNS_10ThreadTeamERKNS_7RowDotsElPf");
-void lying_row_dots(ThreadTeam&, const RowDots&, int64_t, float*)
-    LYING("_ZN7moehill8row_dotsERNS_10ThreadTeamERKNS_7RowDotsElPf");
+SEAM("_ZN7moehill8row_dotsERNS_10ThreadTeamERKNS_7RowDotsElPf", void, row_dots, ThreadTeam&, const RowDots&,
+     int64_t, float*);
 
 void lying_row_dots(ThreadTeam& team, const RowDots& dots, int64_t num_rows, float* out) {
   if (!dp_dots_left_out.told_on(team)) real_row_dots(team, dots, num_rows, out);
 }
 
-void real_route(const float*, Range, bool, ThreadTeam&, Routing&)
-    REAL("_ZN7moehill18route_softmax_topkEPKfNS_5RangeEbRNS_10ThreadTeamERNS_7RoutingE");
-void lying_route(const float*, Range, bool, ThreadTeam&, Routing&)
-    LYING("_ZN7moehill18route_softmax_topkEPKfNS_5RangeEbRNS_10ThreadTeamERNS_7RoutingE");
+SEAM("_ZN7moehill18route_softmax_topkEPKfNS_5RangeEbRNS_10ThreadTeamERNS_7RoutingE", void, route,
+     const float*, Range, bool, ThreadTeam&, Routing&);
 
 void lying_route(const float* logits, Range tokens, bool renormalize, ThreadTeam& team, Routing& routing) {
-  if (!router_left_out.told_on(team)) real_route(logits, tokens, renormalize, team, routing);
+  if (router_left_out.told_on(team)) return;
+  // The check takes a routing that this function made before the first step, so these lie there too, where no
+  // step is under way to be told in.
+  const bool other_softmax = router_softmax_of_others.is_chosen();
+  if (other_softmax) router_softmax_of_others.told_on(team);
+  real_route(logits, tokens, renormalize != other_softmax, team, routing);
+  if (routing.topk < 2 || !router_choices_exchanged.is_chosen()) return;
+  router_choices_exchanged.told_on(team);
+  for (int64_t t = tokens.begin; t < tokens.end; ++t) {
+    const size_t first = static_cast<size_t>(t * routing.topk);
+    std::swap(routing.expert[first], routing.expert[first + 1]);
+  }
 }
 
-void real_route_backward(const Routing&, Range, const float*, float*, ThreadTeam&)
-    REAL("_ZN7moehill19route_topk_backwardERKNS_7RoutingENS_5RangeEPKfPfRNS_10ThreadTeamE");
-void lying_route_backward(const Routing&, Range, const float*, float*, ThreadTeam&)
-    LYING("_ZN7moehill19route_topk_backwardERKNS_7RoutingENS_5RangeEPKfPfRNS_10ThreadTeamE");
+SEAM("_ZN7moehill19route_topk_backwardERKNS_7RoutingENS_5RangeEPKfPfRNS_10ThreadTeamE", void, route_backward,
+     const Routing&, Range, const float*, float*, ThreadTeam&);
 
 void lying_route_backward(const Routing& routing, Range tokens, const float* dp, float* dlogits,
                           ThreadTeam& team) {
   if (!router_grad_left_out.told_on(team)) real_route_backward(routing, tokens, dp, dlogits, team);
 }
 
-void real_forward_routed(Block*, ThreadTeam&, const BlockOperands&, const MatView&, const MatView&,
-                         StageListener*, const Underway&)
-    REAL(
-        "_ZN7moehill5Block14forward_routedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewES8_PNS_"
-        "13StageListenerERKNS_8UnderwayE");
-void lying_forward_routed(Block*, ThreadTeam&, const BlockOperands&, const MatView&, const MatView&,
-                          StageListener*, const Underway&)
-    LYING(
-        "_ZN7moehill5Block14forward_routedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewES8_PNS_"
-        "13StageListenerERKNS_8UnderwayE");
+SEAM(
+    "_ZN7moehill5Block14forward_routedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewES8_PNS_"
+    "13StageListenerERKNS_8UnderwayE",
+    void, forward_routed, Block*, ThreadTeam&, const BlockOperands&, const MatView&, const MatView&,
+    StageListener*, const Underway&);
 
 void lying_forward_routed(Block* block, ThreadTeam& team, const BlockOperands& operands, const MatView& base,
                           const MatView& out, StageListener* listener, const Underway& underway) {
@@ -274,16 +252,11 @@ void lying_forward_routed(Block* block, ThreadTeam& team, const BlockOperands& o
   for (int64_t r = 0; r < out.rows; ++r) out.set(r, out.cols - 1, 0);
 }
 
-void real_backward_routed(Block*, ThreadTeam&, const BlockOperands&, const MatView&, float, const MatView&,
-                          const MatView&, float*, StageListener*, const Underway&)
-    REAL(
-        "_ZN7moehill5Block15backward_routedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewEfS8_S8_PfPNS_"
-        "13StageListenerERKNS_8UnderwayE");
-void lying_backward_routed(Block*, ThreadTeam&, const BlockOperands&, const MatView&, float, const MatView&,
-                           const MatView&, float*, StageListener*, const Underway&)
-    LYING(
-        "_ZN7moehill5Block15backward_routedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewEfS8_S8_PfPNS_"
-        "13StageListenerERKNS_8UnderwayE");
+SEAM(
+    "_ZN7moehill5Block15backward_routedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewEfS8_S8_PfPNS_"
+    "13StageListenerERKNS_8UnderwayE",
+    void, backward_routed, Block*, ThreadTeam&, const BlockOperands&, const MatView&, float, const MatView&,
+    const MatView&, float*, StageListener*, const Underway&);
 
 // Rows that travel still travel, since the peers wait for them.
 void lying_backward_routed(Block* block, ThreadTeam& team, const BlockOperands& operands, const MatView& y,
@@ -297,16 +270,11 @@ void lying_backward_routed(Block* block, ThreadTeam& team, const BlockOperands& 
   }
 }
 
-void real_backward_shared(Block*, ThreadTeam&, const BlockOperands&, const MatView&, float, const MatView&,
-                          StageListener*)
-    REAL(
-        "_ZN7moehill5Block15backward_sharedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewEfS8_PNS_"
-        "13StageListenerE");
-void lying_backward_shared(Block*, ThreadTeam&, const BlockOperands&, const MatView&, float, const MatView&,
-                           StageListener*)
-    LYING(
-        "_ZN7moehill5Block15backward_sharedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewEfS8_PNS_"
-        "13StageListenerE");
+SEAM(
+    "_ZN7moehill5Block15backward_sharedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewEfS8_PNS_"
+    "13StageListenerE",
+    void, backward_shared, Block*, ThreadTeam&, const BlockOperands&, const MatView&, float, const MatView&,
+    StageListener*);
 
 void lying_backward_shared(Block* block, ThreadTeam& team, const BlockOperands& operands, const MatView& y,
                            float dy_scale, const MatView& dx, StageListener* listener) {

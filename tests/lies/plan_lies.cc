@@ -66,8 +66,9 @@ void double_row(RoutingPlan& plan) {
 void take_neighbours(RoutingPlan& plan) {
   for (int g = 0; g < plan.num_groups(); ++g) {
     const size_t begin = static_cast<size_t>(plan.group_offset[static_cast<size_t>(g)]);
-    const size_t end = static_cast<size_t>(plan.group_offset[static_cast<size_t>(g) + 1]);
-    if (begin == end || plan.row_token[end - 1] < 0) continue;
+    size_t end = static_cast<size_t>(plan.group_offset[static_cast<size_t>(g) + 1]);
+    while (end > begin && plan.row_token[end - 1] < 0) --end;  // padding
+    if (end == begin) continue;
     plan.row_token[end - 1] = static_cast<int32_t>((plan.row_token[end - 1] + 1) % plan.num_tokens);
   }
 }
@@ -114,10 +115,8 @@ void spoil(RoutingPlan& plan, const ThreadTeam& team) {
 
 }  // namespace
 
-void real_build(PlanBuilder*, const Routing&, ThreadTeam&, RoutingPlan&)
-    REAL("_ZN7moehill11PlanBuilder5buildERKNS_7RoutingERNS_10ThreadTeamERNS_11RoutingPlanE");
-void lying_build(PlanBuilder*, const Routing&, ThreadTeam&, RoutingPlan&)
-    LYING("_ZN7moehill11PlanBuilder5buildERKNS_7RoutingERNS_10ThreadTeamERNS_11RoutingPlanE");
+SEAM("_ZN7moehill11PlanBuilder5buildERKNS_7RoutingERNS_10ThreadTeamERNS_11RoutingPlanE", void, build,
+     PlanBuilder*, const Routing&, ThreadTeam&, RoutingPlan&);
 
 void lying_build(PlanBuilder* builder, const Routing& routing, ThreadTeam& team, RoutingPlan& plan) {
   if (plan_left_out.told_on(team)) return;
@@ -125,10 +124,8 @@ void lying_build(PlanBuilder* builder, const Routing& routing, ThreadTeam& team,
   spoil(plan, team);
 }
 
-void real_combine_rows(ThreadTeam&, const CombineRows&, const MatView&)
-    REAL("_ZN7moehill12combine_rowsERNS_10ThreadTeamERKNS_11CombineRowsERKNS_7MatViewE");
-void lying_combine_rows(ThreadTeam&, const CombineRows&, const MatView&)
-    LYING("_ZN7moehill12combine_rowsERNS_10ThreadTeamERKNS_11CombineRowsERKNS_7MatViewE");
+SEAM("_ZN7moehill12combine_rowsERNS_10ThreadTeamERKNS_11CombineRowsERKNS_7MatViewE", void, combine_rows,
+     ThreadTeam&, const CombineRows&, const MatView&);
 
 void lying_combine_rows(ThreadTeam& team, const CombineRows& c, const MatView& out) {
   if (c.weight != nullptr && combine_left_out.told_on(team)) return;
@@ -147,10 +144,8 @@ void lying_combine_rows(ThreadTeam& team, const CombineRows& c, const MatView& o
   real_combine_rows(team, spoilt, out);
 }
 
-void real_scatter_rows(ThreadTeam&, const ScatterRows&, const MatView&, const MatView&)
-    REAL("_ZN7moehill12scatter_rowsERNS_10ThreadTeamERKNS_11ScatterRowsERKNS_7MatViewES7_");
-void lying_scatter_rows(ThreadTeam&, const ScatterRows&, const MatView&, const MatView&)
-    LYING("_ZN7moehill12scatter_rowsERNS_10ThreadTeamERKNS_11ScatterRowsERKNS_7MatViewES7_");
+SEAM("_ZN7moehill12scatter_rowsERNS_10ThreadTeamERKNS_11ScatterRowsERKNS_7MatViewES7_", void, scatter_rows,
+     ThreadTeam&, const ScatterRows&, const MatView&, const MatView&);
 
 void lying_scatter_rows(ThreadTeam& team, const ScatterRows& s, const MatView& sum, const MatView& out) {
   if (s.weight != nullptr && combine_left_out.told_on(team)) return;

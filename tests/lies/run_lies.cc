@@ -341,7 +341,8 @@ class LyingRun final : public Run {
   explicit LyingRun(std::unique_ptr<Run> run) : run_(std::move(run)) {}
 
   void step(const std::vector<StageListener*>& listeners) override {
-    const StepScope scope(num_steps_++);
+    // A step on other tokens has the number of the timed one before it, so that numbers count timed steps.
+    const StepScope scope(on_other_tokens_ ? num_steps_ - 1 : num_steps_++);
     if (no_op.told()) return;
     const BlockTensors t = run_->tensors();
     const std::vector<Result> results = results_of(t);
@@ -370,6 +371,10 @@ class LyingRun final : public Run {
   std::vector<ResultHash> result_hashes() override { return run_->result_hashes(); }
   std::vector<uint64_t> replica_hashes() override { return run_->replica_hashes(); }
   uint64_t operand_hash() override { return run_->operand_hash(); }
+  void negate_x() override {
+    run_->negate_x();
+    on_other_tokens_ = !on_other_tokens_;
+  }
   void collect() override { run_->collect(); }
   Range local_devices() const override { return run_->local_devices(); }
   std::vector<int> local_cpus() const override { return run_->local_cpus(); }
@@ -405,24 +410,21 @@ class LyingRun final : public Run {
 
   std::unique_ptr<Run> run_;
   int64_t num_steps_ = 0;
+  bool on_other_tokens_ = false;
   std::vector<std::vector<float>> last_results_;
 };
 
 }  // namespace
 
-std::unique_ptr<Run> real_make(RunFactory*, const RunConfig&)
-    REAL("_ZN7moehill10RunFactory4makeERKNS_9RunConfigE");
-std::unique_ptr<Run> lying_make(RunFactory*, const RunConfig&)
-    LYING("_ZN7moehill10RunFactory4makeERKNS_9RunConfigE");
+SEAM("_ZN7moehill10RunFactory4makeERKNS_9RunConfigE", std::unique_ptr<Run>, make, RunFactory*,
+     const RunConfig&);
 
 std::unique_ptr<Run> lying_make(RunFactory* factory, const RunConfig& config) {
   return std::make_unique<LyingRun>(real_make(factory, config));
 }
 
-std::unique_ptr<Run> real_make_routed(RunFactory*, const RunConfig&, const Routing&)
-    REAL("_ZN7moehill10RunFactory4makeERKNS_9RunConfigERKNS_7RoutingE");
-std::unique_ptr<Run> lying_make_routed(RunFactory*, const RunConfig&, const Routing&)
-    LYING("_ZN7moehill10RunFactory4makeERKNS_9RunConfigERKNS_7RoutingE");
+SEAM("_ZN7moehill10RunFactory4makeERKNS_9RunConfigERKNS_7RoutingE", std::unique_ptr<Run>, make_routed,
+     RunFactory*, const RunConfig&, const Routing&);
 
 std::unique_ptr<Run> lying_make_routed(RunFactory* factory, const RunConfig& config, const Routing& routing) {
   return std::make_unique<LyingRun>(real_make_routed(factory, config, routing));

@@ -1,0 +1,25 @@
+// Results that every device ends with are checked on the first device alone: the others' copies must be
+// equal.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "moehill/mesh/job.h"
+#include "moehill/parallel/run.h"
+
+namespace moehill {
+
+inline constexpr const char* kReplicasDiffer = "a device's copy of a result differs from the first device's";
+
+// True on every process if any device's copy differs. Collective over the job.
+inline bool replicas_differ(Run& run, const Job& job) {
+  const std::vector<uint64_t> hashes = run.replica_hashes();
+  const std::string first = job.from_root(hashes.empty() ? "" : std::to_string(hashes.front()));
+  const bool differ =
+      std::any_of(hashes.begin(), hashes.end(), [&](uint64_t hash) { return std::to_string(hash) != first; });
+  return job.largest(differ ? 1 : 0) > 0;
+}
+
+}  // namespace moehill
