@@ -261,7 +261,7 @@ TEST_F(RunTest, TheHashesAreOfAllResults) {
 // A step that copies what an earlier one left is found out by it: the results of -x are others, and right.
 TEST_F(RunTest, OtherTokensAreAnotherProblemAndTheOldOnesComeBack) {
   std::vector<RunConfig> configs = {{.shape = kOdd}, dp({.shape = kOdd}, 2)};
-  for (EpPath path : kPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
+  for (Spread path : kEpPaths) configs.push_back(ep({.shape = kOdd}, 2, path));
   for (RunConfig config : configs) {
     for (const DType dtype : {DType::f32, DType::bf16}) {
       config.shape.dtype = dtype;
