@@ -276,7 +276,7 @@ TEST_F(RunTest, OtherTokensAreAnotherProblemAndTheOldOnesComeBack) {
       run_->collect();
       ThreadTeam team(1);
       const CheckResult check = check_block(run_->tensors(), config.block.pass, CheckMode::full, 0, team);
-      EXPECT_EQ(check.status, "passed") << name_of(config.path) << " " << check.reason;
+      EXPECT_EQ(check.status, "passed") << name_of(config.spread) << " " << check.reason;
       const auto others = run_->result_hashes();
       for (size_t i = 0; i < results.size(); ++i) {
         const bool is_one = results[i].tensor.ends_with("device 0");  // others may have no part of a result
