@@ -6,13 +6,13 @@
 namespace moehill {
 namespace {
 
-CollectiveCurve curve(const char* op, int devices, double seconds) {
+CollectiveCurve curve(Collective op, int devices, double seconds) {
   return {op, devices, {1e3, 1e9}, {seconds, seconds + 1}, DType::f32};
 }
 
 Hardware two_cores() {
   Hardware h = load_hardware("epyc-2-core");
-  h.collectives = {curve("all_to_all", 2, 1e-6), curve("all_reduce", 4, 1e-6)};
+  h.collectives = {curve(Collective::all_to_all, 2, 1e-6), curve(Collective::all_reduce, 4, 1e-6)};
   use_thread_links(4, h);
   return h;
 }
@@ -30,7 +30,7 @@ TEST(ProbeLinks, WithoutAJobTheThreadsStay) {
 
 TEST(ProbeLinks, AJobOnOneNodeReplacesTheCurvesOfItsSize) {
   Hardware h = two_cores();
-  use_job_links({2, 1, {curve("all_to_all", 2, 5e-6)}}, h);
+  use_job_links({2, 1, {curve(Collective::all_to_all, 2, 5e-6)}}, h);
   ASSERT_EQ(h.collectives.size(), 2u);
   EXPECT_EQ(h.collectives[0].devices, 4);
   EXPECT_DOUBLE_EQ(h.collectives[1].seconds.front(), 5e-6);
@@ -40,7 +40,7 @@ TEST(ProbeLinks, AJobOnOneNodeReplacesTheCurvesOfItsSize) {
 // 6 processes on 2 nodes: of what a device sends to 5 others three fifths leave the node, for 3 devices.
 TEST(ProbeLinks, NodesBecomeALevelAndTheFileIsReadAgain) {
   Hardware h = two_cores();
-  use_job_links({6, 2, {curve("all_to_all", 6, 2e-5)}}, h);
+  use_job_links({6, 2, {curve(Collective::all_to_all, 6, 2e-5)}}, h);
   EXPECT_EQ(h.topology.devices_per_node, 3);
   ASSERT_EQ(h.topology.levels.size(), 2u);
   EXPECT_DOUBLE_EQ(h.topology.levels[1].latency_s, 2e-5);
