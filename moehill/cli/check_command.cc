@@ -10,7 +10,6 @@
 #include "moehill/base/error.h"
 #include "moehill/base/table.h"
 #include "moehill/cli/bench_options.h"
-#include "moehill/cli/check_grid.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/flag_effects.h"
 #include "moehill/cli/replicas.h"
@@ -18,6 +17,7 @@
 #include "moehill/machine/topology.h"
 #include "moehill/measure/points.h"
 #include "moehill/quiet/yardstick.h"
+#include "moehill/verify/check_grid.h"
 
 namespace moehill {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include "moehill/cli/npy.h"
+#include "moehill/verify/npy.h"
 
 namespace moehill {
 namespace {

@@ -1,5 +1,5 @@
 // .npy files byte for byte against what NumPy's own writer produces.
-#include "moehill/cli/npy.h"
+#include "moehill/verify/npy.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "moehill/cli/npy.h"
+#include "moehill/verify/npy.h"
 
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
 // The grid holds every choice and keeps the cases of a combination together.
-#include "moehill/cli/check_grid.h"
+#include "moehill/verify/check_grid.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "moehill/cli/check_grid.h"
+#include "moehill/verify/check_grid.h"
 
 #include <fmt/format.h>
 
