@@ -111,7 +111,7 @@ CREATE TABLE noise_floor(
   json TEXT NOT NULL CHECK(json_type(json) = 'object')) STRICT;
 )sql";
 
-// The views are for people and scripts; docs/design.md says what their columns mean.
+// The views are for people and scripts; docs/decisions.md says what their columns mean.
 constexpr const char* kViews = R"sql(
 CREATE VIEW result AS
 SELECT e.name AS experiment, p.label AS label, r.round AS round, r.seq AS seq, a.disturbed AS disturbed,
