@@ -12,10 +12,10 @@
 #include "moehill/base/output_paths.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/commands.h"
-#include "moehill/cli/measurement.h"
 #include "moehill/cli/terminal_report.h"
 #include "moehill/machine/memory.h"
 #include "moehill/measure/make_record.h"
+#include "moehill/measure/measurement.h"
 #include "moehill/measure/timeline.h"
 #include "moehill/tune/tuned_table.h"
 

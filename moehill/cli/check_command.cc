@@ -12,10 +12,10 @@
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/flag_effects.h"
-#include "moehill/cli/replicas.h"
 #include "moehill/machine/clock.h"
 #include "moehill/machine/topology.h"
 #include "moehill/measure/points.h"
+#include "moehill/measure/replicas.h"
 #include "moehill/quiet/yardstick.h"
 #include "moehill/verify/check_grid.h"
 

@@ -1,4 +1,4 @@
-#include "moehill/cli/dump.h"
+#include "moehill/verify/dump.h"
 
 #include <filesystem>
 

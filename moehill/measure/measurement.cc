@@ -1,4 +1,4 @@
-#include "moehill/cli/measurement.h"
+#include "moehill/measure/measurement.h"
 
 #include <fmt/format.h>
 
@@ -9,12 +9,12 @@
 #include <utility>
 
 #include "moehill/base/rng.h"
-#include "moehill/cli/dump.h"
-#include "moehill/cli/replicas.h"
 #include "moehill/machine/clock.h"
 #include "moehill/measure/comm_bytes.h"
+#include "moehill/measure/replicas.h"
 #include "moehill/moe/oracle.h"
 #include "moehill/parallel/work_problem.h"
+#include "moehill/verify/dump.h"
 
 namespace moehill {
 namespace {
@@ -40,11 +40,12 @@ uint32_t agreed_seed(const BenchOptions& options, const Job& job) {
 }  // namespace
 
 Measurement::Measurement(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
-                         Yardstick& yardstick, Progress progress)
+                         Yardstick& yardstick, Progress progress, std::function<double()> clock)
     : options_(options),
       job_(job),
       yardstick_(yardstick),
       progress_(std::move(progress)),
+      clock_(std::move(clock)),
       check_seed_(agreed_seed(options, job)) {
   for (const Point& point : points) {
     LivePoint live;
@@ -73,7 +74,7 @@ void Measurement::prepare_point(LivePoint& live) {
                                            job_.session());
   }
   live.run = factory->make(point.config);
-  live.stages = std::make_unique<DeviceStages>(static_cast<int>(live.run->local_devices().size()), seconds);
+  live.stages = std::make_unique<DeviceStages>(static_cast<int>(live.run->local_devices().size()), clock_);
   live.operands = live.run->operand_hash();
   make_ready(live);
   live.run->step(live.stages->listeners());
@@ -287,6 +288,7 @@ void Measurement::time(CommandResult* command) {
     steps.push_back(live.step);
   }
   ScheduleHooks hooks;
+  hooks.clock = clock_;
   hooks.before_sample = [&](int i) { before_sample(*timed[i]); };
   hooks.agreed = [&](int i, double elapsed) { return agree(*timed[i], elapsed); };
   hooks.after_sample = [&](int i) { after_sample(*timed[i]); };

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "moehill/machine/clock.h"
 #include "moehill/measure/results.h"
 #include "moehill/measure/stage_listener.h"
 #include "moehill/mesh/job.h"
@@ -20,10 +21,10 @@ class Measurement {
  public:
   using Progress = std::function<void(const std::string&)>;
 
-  // All points with their runs are resident until the measurement ends. Every method is collective over the
-  // job; the results are complete on its root.
+  // clock: seconds of any start. All points with their runs are resident until the measurement ends. Every
+  // method is collective over the job; the results are complete on its root.
   Measurement(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
-              Yardstick& yardstick, Progress progress);
+              Yardstick& yardstick, Progress progress, std::function<double()> clock = seconds);
 
   // Makes every run, steps it once with clocked stages, and checks (and dumps) what that step left, before
   // another run of the same operands overwrites it.
@@ -72,6 +73,7 @@ class Measurement {
   const Job& job_;
   Yardstick& yardstick_;
   Progress progress_;
+  std::function<double()> clock_;
   std::map<Distribution, std::unique_ptr<RunFactory>> factories_;
   std::unique_ptr<ColdMemory> cold_;
   const uint32_t check_seed_;

@@ -1,0 +1,97 @@
+// Points measured by a made-up clock, which goes on by a second whenever it is read.
+#include "moehill/measure/measurement.h"
+
+#include <gtest/gtest.h>
+
+namespace moehill {
+namespace {
+
+BenchOptions small_options() {
+  BenchOptions options;
+  options.shape = {24, 16, 8, 4, 2, 8, DType::f32};
+  options.modes = {ParallelMode::none, ParallelMode::ep};
+  options.devices = 2;
+  options.threads_per_device = 1;
+  options.schedule.warmup = 1;
+  options.schedule.iters = 3;
+  options.mesh = "threads";
+  return options;
+}
+
+struct Measured {
+  CommandResult command;
+  std::vector<std::string> progress;
+};
+
+Measured measure_points(const BenchOptions& options, const std::vector<Point>& points) {
+  Measured measured;
+  const Job job;
+  Yardstick yardstick({});
+  double now = 0;
+  Measurement measurement(
+      options, points, job, yardstick, [&](const std::string& text) { measured.progress.push_back(text); },
+      [&] { return now += 1; });
+  measurement.prepare();
+  measurement.time(&measured.command);
+  measured.command.points = measurement.take_results();
+  return measured;
+}
+
+TEST(Measurement, ChecksEveryPointAndTakesASampleARound) {
+  const BenchOptions options = small_options();
+  const Measured measured = measure_points(options, expand_points(options, 2));
+  ASSERT_EQ(measured.command.points.size(), 2u);
+  for (const PointResult& result : measured.command.points) {
+    EXPECT_EQ(result.check.status, "passed") << result.point.label << ": " << result.check.reason;
+    EXPECT_EQ(result.samples, (std::vector<double>{1, 1, 1}));
+    EXPECT_TRUE(result.trusted());
+    EXPECT_EQ(result.cpu_seconds.size(), 1u);
+    EXPECT_TRUE(result.stage_samples.empty());  // nobody asked for them
+    EXPECT_NE(std::find(result.timed_region.begin(), result.timed_region.end(), "up"),
+              result.timed_region.end());
+    EXPECT_DOUBLE_EQ(tokens_per_s(result), 24);
+  }
+  EXPECT_EQ(measured.command.points[0].output_hash == 0, false);
+  EXPECT_EQ(measured.command.order.size(), 3u);
+  EXPECT_EQ(measured.command.stop_reason, "iters");
+  EXPECT_EQ(measured.progress.front(), "checking 1 of 2: none");
+  EXPECT_EQ(measured.progress.back(), "round 3 of 3");
+}
+
+TEST(Measurement, StagesAreOfTheTimedRoundsAlone) {
+  BenchOptions options = small_options();
+  options.stage_timing = true;
+  const Measured measured = measure_points(options, expand_points(options, 2));
+  for (const PointResult& result : measured.command.points) {
+    ASSERT_EQ(result.stage_samples.size(), result.samples.size());
+    EXPECT_EQ(result.stage_samples[0].size(), static_cast<size_t>(result.point.config.num_devices));
+    EXPECT_GT(result.stage_samples[0][0].stages[static_cast<size_t>(Stage::up)], 0);
+  }
+}
+
+TEST(Measurement, WithoutACheckThereIsASampleAndNoFigure) {
+  BenchOptions options = small_options();
+  options.modes = {ParallelMode::none};
+  options.check = CheckMode::off;
+  const Measured measured = measure_points(options, expand_points(options, 2));
+  EXPECT_EQ(measured.command.points[0].check.status, "off");
+  EXPECT_EQ(measured.command.points[0].samples.size(), 3u);
+  EXPECT_FALSE(measured.command.points[0].trusted());
+}
+
+TEST(Measurement, KeepsTheEventsOfTheLastStepsForATrace) {
+  BenchOptions options = small_options();
+  options.modes = {ParallelMode::ep};
+  options.ep_path = Spread::ragged_a2a;
+  options.trace_dir = "traces";  // nothing is written here
+  options.trace_steps = 2;
+  const Measured measured = measure_points(options, expand_points(options, 2));
+  const PointResult& result = measured.command.points[0];
+  ASSERT_EQ(result.events.size(), 2u);
+  EXPECT_EQ(result.events[0].size(), 2u);  // devices
+  EXPECT_EQ(result.work.size(), 2u);
+  EXPECT_EQ(result.pair_rows.size(), 4u);
+}
+
+}  // namespace
+}  // namespace moehill
