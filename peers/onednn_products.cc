@@ -44,7 +44,7 @@ class Matrix {
     return value;
   }
 
-  // So many rows from `first` on, as a matrix or as its transpose.
+  // A view of `rows` rows from `first` on, as a matrix or as its transpose.
   memory view(const dnnl::engine& engine, int64_t first, int64_t rows, bool transposed = false) {
     const memory::dims dims = transposed ? memory::dims{columns_, rows} : memory::dims{rows, columns_};
     const memory::dims strides = transposed ? memory::dims{1, columns_} : memory::dims{columns_, 1};

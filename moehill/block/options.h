@@ -23,14 +23,15 @@ constexpr auto words(Remat) { return std::array{"none", "expert_mlp", "combine"}
 enum class QueueMode { full, prequeue };
 constexpr auto words(QueueMode) { return std::array{"full", "prequeue"}; }
 
-// What an impl is made of.
+// An impl is a name for a choice of these three properties.
 inline bool has_fused_w13(Impl impl) {
   return impl == Impl::fused_w13 || impl == Impl::fused_w13_preweight || impl == Impl::fast;
 }
 inline bool has_preweight(Impl impl) { return impl == Impl::preweight || impl == Impl::fused_w13_preweight; }
 inline bool has_scatter(Impl impl) { return impl == Impl::scatter || impl == Impl::fast; }
 
-// What of a step is done; results are those of the whole alone.
+// `computation` and `communication` leave out the other half of a step, for measuring overlap. Only `whole`
+// gives results.
 enum class StepPart { whole, computation, communication };
 constexpr auto words(StepPart) { return std::array{"whole", "computation", "communication"}; }
 

@@ -45,7 +45,7 @@ constexpr Spread spread_of(ParallelMode mode, Spread path) {
   return mode == ParallelMode::ep ? path : static_cast<Spread>(mode);
 }
 
-// Of the psum paths: each device has the shared expert for its slice of the tokens, or for all of them.
+// The psum paths compute the shared expert on each device for its slice of the tokens, or for all tokens.
 enum class SharedPlacement { sliced, replicated };
 constexpr auto words(SharedPlacement) { return std::array{"sliced", "replicated"}; }
 

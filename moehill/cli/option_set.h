@@ -46,7 +46,7 @@ class OptionSet {
            [=](size_t i) { *value = static_cast<E>(begin + i); });
   }
 
-  // The same, or `auto`, which leaves the choice to the program.
+  // A choice that may also be `auto`, which leaves it to the program.
   template <HasWords E>
   void auto_choice(const std::string& name, std::optional<E>* value, const std::string& help, E first = E{}) {
     const size_t begin = static_cast<size_t>(first);

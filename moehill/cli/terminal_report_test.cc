@@ -1,4 +1,4 @@
-// What is said before the runs and after them.
+// The terminal report says what will run, and then what came out.
 #include "moehill/cli/terminal_report.h"
 
 #include <gtest/gtest.h>
@@ -42,7 +42,7 @@ TEST(TerminalReport, TableAndVerdict) {
   EXPECT_NE(stage_tables(command).find("w2_grad"), std::string::npos);
 }
 
-// With one device ep still has its sums to make, which none does not have.
+// On one device `ep` still makes sums over devices, and `none` has none to make.
 TEST(TerminalReport, EpOnOneDeviceIsJudgedLikeAnyOther) {
   CommandResult command = made_up_command();
   PointResult& ep = command.points[1];

@@ -1,4 +1,4 @@
-// What `moehill mesh` measures, and the probe with it.
+// Collectives timed by size: the measurement behind `moehill mesh` and the probe.
 #pragma once
 
 #include <string>
@@ -13,9 +13,9 @@ struct MeshOptions {
   int64_t iters = 20, warmup = 5;
   bool check = true;
   bool copies = true;  // the copy beside the collectives, which takes longer than most of them
-  // Of other data that each device reads before each call, before it writes the input anew: a stage before a
-  // collective leaves caches so (not with `check`, since signs change). 0: buffers stay where the last call
-  // left them.
+  // Each device reads so many bytes of other data before each call and then writes the input anew, since the
+  // stage before a collective leaves the caches so. `check` does not do it, since signs change. 0: buffers
+  // stay where the last call left them.
   int64_t cold_bytes = 0;
   std::vector<Collective> collectives = {Collective::all_reduce};
   DType dtype = DType::f32;

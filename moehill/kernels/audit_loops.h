@@ -32,7 +32,7 @@ struct AuditLoops {
   void (*add_projected_row)(const F* row, F weight, int64_t n, F* norms, F* sum, F* squares);
 };
 
-// What reading bf16 takes.
+// Loops that turn bf16 into f32.
 struct AuditReaders {
   // Row [n].
   void (*widen)(const bf16* row, float* out, int64_t n);

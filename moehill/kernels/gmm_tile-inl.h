@@ -63,8 +63,7 @@ struct PanelStrides {
   int64_t b, c;
 };
 
-// Whether a tile asks for what comes after, step by step. Those of smaller vectors have no registers for
-// that.
+// Tiles of 16 lanes prefetch the next block, a line a step. Smaller vectors have no register left for it.
 inline constexpr bool kTileAsksAhead = kLanes == 16;
 struct NothingAhead {};
 

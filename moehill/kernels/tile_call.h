@@ -12,7 +12,7 @@ struct Ahead {
   int64_t step = 0, run = INT64_MAX, jump = 0;
 };
 
-// What a tile asks for while it multiplies: nothing, its own panels further on, or what TileCall::ahead says.
+// A tile prefetches nothing while it multiplies, its own panels further on, or the memory of TileCall::ahead.
 enum class Fetch { nothing, stream, ahead };
 
 // c (+)= a b. Step d of the depth: the strip has row i at a[d * rows + i], and panel p its 16 columns at b +

@@ -1,4 +1,4 @@
-// What a command that measures blocks asks for: the axes of its points and how they are measured.
+// Options of the commands that measure blocks: the axes of their points, and how points are measured.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace moehill {
 
-// As given, with defaults filled in; `points.h` makes the points of it. The default shape is the block of
-// qwen1.5-moe-a2.7b.
+// The options as given, with defaults filled in; `points.h` makes the points of them. The default shape is
+// the block of qwen1.5-moe-a2.7b.
 struct BenchOptions : MeasuringOptions {
   std::string preset;
   MoeShape shape{4096, 2048, 1408, 60, 4, 5632};

@@ -1,4 +1,4 @@
-// From what was measured to the record of it.
+// Fills a record from the results of a command.
 #include "moehill/measure/make_record.h"
 
 #include <algorithm>

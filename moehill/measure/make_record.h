@@ -8,9 +8,9 @@
 
 namespace moehill {
 
-// Of every point; the ep of a pair also carries its comparison.
+// One record for each point. The ep point of a pair also carries its comparison.
 std::vector<Record> make_records(const BenchOptions& options, const CommandResult& command);
-// Of one, without it.
+// The record of one point, without a comparison.
 Record make_record(const BenchOptions& options, const CommandResult& command, size_t index);
 
 // Two parts of it: every option of a point, resolved; the machine and the build.

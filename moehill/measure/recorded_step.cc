@@ -1,4 +1,4 @@
-// From a record back to the configuration and routing that it is of.
+// Reads the configuration and the routing of a step back from its record.
 #include "moehill/measure/recorded_step.h"
 
 #include <fmt/format.h>

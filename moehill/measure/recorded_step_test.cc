@@ -30,7 +30,7 @@ Json record_of(const BenchOptions& options, const Point& point) {
           {"stages", {{"forward", Json::object()}, {"backward", Json::object()}}}};
 }
 
-// Of `none`, the devices that a distribution is hot or balanced over are not those of its own layout.
+// `none` has one device, but its distribution may be hot or balanced over more.
 TEST(RecordedStep, HasTheRoutingOfTheRecord) {
   const std::string path = testing::TempDir() + "recorded_step.jsonl";
   for (const char* distribution : {"runs", "hot-device:0.7", "balanced", "zipf:1.1"}) {

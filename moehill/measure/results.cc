@@ -92,31 +92,35 @@ StageSeconds stages_of_median(const PointResult& result) {
   return stages;
 }
 
-std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, uint32_t seed) {
+namespace {
+
+// Compares the speeds of all trusted points (i, j) with is_pair(i, j).
+template <typename IsPair>
+std::vector<Comparison> compare_pairs(const std::vector<PointResult>& points, uint32_t seed,
+                                      const IsPair& is_pair) {
   std::vector<Comparison> comparisons;
   for (size_t i = 0; i < points.size(); ++i) {
     for (size_t j = 0; j < points.size(); ++j) {
-      const PointResult &none = points[i], &ep = points[j];
-      const bool pair = none.point.config.spread == Spread::none && differ_in_mode_only(none.point, ep.point);
-      if (!pair || !none.trusted() || !ep.trusted()) continue;
-      comparisons.push_back({i, j, speed_ratio(none.samples, ep.samples, seed)});
+      const PointResult &a = points[i], &b = points[j];
+      if (i == j || !is_pair(a.point, b.point) || !a.trusted() || !b.trusted()) continue;
+      comparisons.push_back({i, j, speed_ratio(a.samples, b.samples, seed)});
     }
   }
   return comparisons;
 }
 
+}  // namespace
+
+std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, uint32_t seed) {
+  return compare_pairs(points, seed, [](const Point& none, const Point& ep) {
+    return none.config.spread == Spread::none && differ_in_mode_only(none, ep);
+  });
+}
+
 std::vector<Comparison> compare_paths(const std::vector<PointResult>& points, uint32_t seed) {
-  std::vector<Comparison> comparisons;
-  for (size_t i = 0; i < points.size(); ++i) {
-    for (size_t j = 0; j < points.size(); ++j) {
-      const PointResult &other = points[i], &fused = points[j];
-      const bool pair = i != j && fused.point.path == "fused_ep" && !other.point.path.empty() &&
-                        other.point.config.shape == fused.point.config.shape;
-      if (!pair || !other.trusted() || !fused.trusted()) continue;
-      comparisons.push_back({i, j, speed_ratio(other.samples, fused.samples, seed)});
-    }
-  }
-  return comparisons;
+  return compare_pairs(points, seed, [](const Point& other, const Point& fused) {
+    return fused.path == "fused_ep" && !other.path.empty() && other.config.shape == fused.config.shape;
+  });
 }
 
 std::string disagreement_text(const Comparison& comparison, const std::vector<PointResult>& points) {

@@ -10,8 +10,8 @@ constexpr auto words(Collective) {
   return std::array{"all_reduce", "reduce_scatter", "all_gather", "all_to_all"};
 }
 
-// What a rank may be at when its peers meet it: a collective (the same values), or one of the calls beside
-// them.
+// A rank may be in one of these calls when its peers meet it: a collective (with the value that it has in
+// Collective), or a call beside them.
 enum class CallKind {
   all_reduce,
   reduce_scatter,

@@ -437,13 +437,13 @@ double audit_bytes(const MoeShape& shape, Pass pass, bool exact, int num_threads
       static_cast<double>(std::min(strip_columns(by_width, kChunkRows, options), by_width.num_columns()));
   const double strip_blocks = strip / static_cast<double>(by_width.block);
   const double chunk = std::min(static_cast<double>(kChunkRows), tokens);
-  // Of a thread: weights with their projections, rows, and the gradients of a strip.
+  // Each thread has weights with their projections, rows, and the gradients of a strip.
   const double weights = value * strip * (3 * hidden + (backward ? 10 : 6) * blocks);
   const double rows =
       value * chunk * ((backward ? 3 : 1) * hidden + (backward ? 11 : 5) * strip + 3 * blocks);
   const double gradients =
       backward ? (value + 16) * (2 * hidden * strip_blocks + strip * blocks) + value * hidden * strip : 0;
-  // Of a group of experts, which has the rows of up to two times the tokens; then of all tokens.
+  // A group of experts has at most twice as many rows as there are tokens. `sums` are over all tokens.
   const double group = 2 * tokens * blocks * value * (backward ? 6 : 3);
   const double sums = 8 * tokens * (backward ? 5 * blocks + 2 * shape.topk : 2 * blocks);
   const double assignments = 24 * tokens * (shape.topk + 2);

@@ -22,7 +22,7 @@ inline constexpr int64_t kChunkRows = 512;  // of an expert at a time: enough fo
 // Below that many rows of a product the packing of a BLAS call costs more than the product.
 inline constexpr int64_t kFewRows = 16;
 
-// What all strips share.
+// The parts of an audit that all of its strips share.
 struct AuditContext {
   const BlockTensors& tensors;
   bool backward;
@@ -32,8 +32,8 @@ struct AuditContext {
   double dy_scale;  // dy = dy_scale y; the audit's gradients are those of dy = y
   Projection by_hidden;
 
-  // What is below the normal numbers of the storage type may be rounded to them or flushed to zero; in units
-  // of dy = y.
+  // A value below the normal numbers of the storage type may be rounded or flushed to zero. In units of dy =
+  // y.
   double subnormal_variance() const {
     const double smallest = 0x1p-126 * 64 / dy_scale;
     return smallest * smallest;
@@ -57,11 +57,11 @@ struct ProjectedRows {
   void enlarge_squares();
 };
 
-// What the comparison of one stored gradient of one expert found.
+// The findings for one stored gradient of one expert.
 struct GradientAudit {
   std::vector<Deviations> of_block;
   bool non_zero_reference = false;
-  // With exact blocks: each row, [M or H].
+  // Rows [M or H], filled where blocks are exact.
   RowComparison relative;
 };
 

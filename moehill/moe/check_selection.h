@@ -17,10 +17,10 @@ struct CheckSelection {
 
 CheckSelection select_all(const MoeShape& shape);
 
-// What is compared with the double-precision block besides the audit, which sees all rows. It is a function
-// of (seed, shape, routing, kept) alone, without repeats, rising. experts: the largest, a drawn one that is
-// not empty, and one empty one (whose gradients must be zero) if there is one. columns: the first, the last,
-// and drawn ones: 16 together, 64 where the sums are over at most 1024 tokens. tokens: 8 drawn ones.
+// Draws what is compared with the double-precision block; all rows are the audit's part. The lists depend on
+// (seed, shape, routing, kept) alone, rise, and repeat nothing. experts: the largest, a drawn one that is not
+// empty, and one empty one (whose gradients must be zero) if there is one. columns: the first, the last, and
+// drawn ones: 16 together, 64 where the sums are over at most 1024 tokens. tokens: 8 drawn ones.
 CheckSelection select_sample(const BlockTensors& tensors, uint32_t seed);
 
 }  // namespace moehill

@@ -47,7 +47,7 @@ void read_places(const T* data, const RowPlaces& places, int64_t n, float* out) 
   step == 1 ? read_blocks<1>(data, places, n, out) : read_blocks<2>(data, places, n, out);
 }
 
-// Where a block of eight columns stands.
+// The place of a block of eight columns in memory.
 struct ColumnBlock {
   int64_t first, row_stride, step;  // elements; rows of pairs (step 2) have the stride of two rows
 };

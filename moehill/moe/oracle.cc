@@ -104,7 +104,7 @@ void add_rows(ThreadTeam& team, const ExpertRows& rows, const Dense<double>& par
   });
 }
 
-// What some columns of an expert add to its rows' results.
+// The share of some columns of an expert in the results of its rows.
 struct ExpertPart {
   Dense<double> out, dx;   // [rows, H]
   std::vector<double> dp;  // [rows]

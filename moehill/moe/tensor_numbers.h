@@ -40,7 +40,7 @@ class TensorNumbers {
                           audit_.tensor, name, group.count(), group.mean_square(),
                           group.mean_square_limit(num_independent));
   }
-  // For large groups: few numbers say little of a common factor.
+  // Only large groups are judged so, since few numbers say little of a common factor.
   void judge_common_factor(const Deviations& group, int64_t num_independent, const std::string& name) {
     if (!group.has_common_factor(num_independent) || !audit_.failure.empty()) return;
     audit_.failure = fmt::format(

@@ -23,7 +23,7 @@ struct BlockTensors {
   const Routing* routing = nullptr;
   const int32_t* kept =
       nullptr;  // [T, k] 1 if the assignment is computed, 0 if dropped by capacity; null: all kept
-  // Where the router is a part of the step, else null: its logits [T, E], and whether its gate values are the
+  // Logits [T, E] of the router that is a part of the step, else null. `renormalized`: gate values are the
   // softmax over the chosen experts alone.
   const float* logits = nullptr;
   bool renormalized = false;

@@ -90,8 +90,8 @@ class Run {
   virtual std::vector<ResultHash> result_hashes() = 0;
   // The hash of x, the weights and the routing as this process holds them. No step may change them.
   virtual uint64_t operand_hash() = 0;
-  // The same run on other tokens: x changes its sign. A second call restores it. No device of the job may be
-  // in a step.
+  // Changes the sign of all of x, which makes other tokens of it; a second call restores x. No device of the
+  // job may be in a step.
   virtual void negate_x() = 0;
   // One hash for each device of this process, over the results of which every device has a copy. They are
   // equal on all devices.

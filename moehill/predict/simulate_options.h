@@ -1,4 +1,4 @@
-// What `moehill simulate` asks for.
+// Options of `moehill simulate`.
 #pragma once
 
 #include <cstdint>

@@ -132,7 +132,7 @@ struct RecordedBandwidth {
     visit_all(visit, "median", self.median, "min", self.min, "max", self.max);
   }
 };
-// In records before 2026-11-28 one number.
+// Records before 2026-11-28 hold one number here.
 inline void take_json(const char*, const Json& json, RecordedBandwidth& value) {
   if (json.is_null()) return;
   if (json.is_number()) {
@@ -171,7 +171,7 @@ struct RecordedStages {
   NamedNumbers forward, backward;  // seconds by stage
   Figure unaccounted_s;
   std::optional<bool> too_much_unaccounted;
-  // Of stages that were timed; else not there.
+  // Absent unless stages were timed.
   Figure step_s;
   std::optional<std::vector<Device>> devices;
   std::optional<int64_t> slowest_device;
@@ -333,7 +333,7 @@ struct RecordedSchedule {
   }
 };
 
-// With another point of the same rounds.
+// A comparison with another point of the same rounds.
 struct RecordedComparison {
   int64_t with_seq = 0;
   double ratio = 0;
@@ -399,7 +399,7 @@ struct Record {
   }
 };
 
-// What JSON says of a part of a record; as it is by default where that is nothing, or something else.
+// Reads a part of a record. A part that is missing or of another form keeps its default.
 template <typename Part>
 Part part_from(const Json& json) {
   try {

@@ -31,7 +31,7 @@ Summary tflops_summary(const Measured& measured);
 // Null for a baseline itself, and where there is none.
 const StoredPoint* baseline_of(const std::vector<StoredPoint>& points, const StoredPoint& point);
 
-// What is at a JSON pointer; null where there is nothing.
+// The value at a JSON pointer; null if there is none.
 StoredJson at_or_null(const StoredJson& json, const std::string& pointer);
 
 }  // namespace moehill

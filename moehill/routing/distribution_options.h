@@ -30,8 +30,9 @@ struct DistributionOptions {
 // "random", "zipf:1.2", "hot-experts:4,0.5": as the command line has it.
 std::string to_string(const DistributionOptions& options);
 
-// Of a text as to_string() makes it: one distribution, or random and runs for `both`. Parameters that belong
-// to the whole command (run_alpha, run_noise_scale, devices) keep their defaults. Throws InputError.
+// Parses a text that to_string() made into one distribution, or into random and runs for `both`. Parameters
+// that belong to the whole command (run_alpha, run_noise_scale, devices) keep their defaults. Throws
+// InputError.
 std::vector<DistributionOptions> parse_distributions(const std::string& text);
 
 // Throws InputError for a parameter out of its range, and for a property that no routing of this E and k can

@@ -12,7 +12,7 @@ namespace moehill {
 
 using StoredJson = nlohmann::ordered_json;
 
-// Where a record has its samples, which the database keeps apart.
+// The place of a record's samples, which the database keeps apart.
 inline const StoredJson::json_pointer kSamples("/time_s/samples");
 
 // On one line; what is not UTF-8 becomes U+FFFD, since a JSON text has to be.
