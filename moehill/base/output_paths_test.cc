@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
@@ -17,7 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 fs::path fresh_folder() {
-  const fs::path folder = fs::path(::testing::TempDir()) / "moehill_output_paths_test";
+  const fs::path folder =
+      fs::path(::testing::TempDir()) / ("moehill_output_paths_" + std::to_string(getpid()));
   fs::remove_all(folder);
   fs::create_directories(folder);
   return folder;

@@ -29,7 +29,7 @@ double estimate_step_seconds(const Point& point, const MachineSpeed& speed) {
 double estimate_seconds(const std::vector<Point>& points, int64_t num_rounds, const MachineSpeed& speed) {
   double seconds = 0;
   for (const Point& point : points) {
-    const double steps = static_cast<double>(num_rounds + 1);  // one more step is checked
+    const double steps = static_cast<double>(num_rounds + kUntimedSteps);
     seconds += kCheckSecondsPerPoint + estimate_step_seconds(point, speed) * steps;
   }
   return seconds;

@@ -7,6 +7,10 @@
 
 namespace moehill {
 
+// What a point takes besides its rounds, in steps: the checked step, the one on other tokens, and a check of
+// each, which takes one and a half steps at many tokens.
+inline constexpr int64_t kUntimedSteps = 5;
+
 // What is known of the machine: FLOP/s and B/s of all the cores together.
 struct MachineSpeed {
   double flops, bytes_per_s;

@@ -132,8 +132,6 @@ void Measurement::check(LivePoint& live) {
   ThreadTeam& team = yardstick_.team(threads_of(point.config, job_));
   const CheckMode mode = point.config.block.part == StepPart::whole ? options_.check : CheckMode::off;
   live.result.check = check_block(live.run->tensors(), point.config.block.pass, mode, check_seed_, team);
-  if (live.result.check.status != "off")
-    live.checked_parts = hash_parts(live.run->tensors(), point.config.block.pass, team);
   describe(live);
   if (options_.dump.empty()) return;
   const std::string folder = points_.size() == 1 ? options_.dump : options_.dump + "/" + point.folder;
@@ -209,9 +207,9 @@ void Measurement::step_on_other_tokens(LivePoint& live) {
   job_.on_root([&] {
     const RunConfig& config = live.result.point.config;
     ThreadTeam& team = yardstick_.team(threads_of(config, job_));
-    const BlockTensors tensors = live.run->tensors();
-    fault = equal_part(live.checked_parts, hash_parts(tensors, config.block.pass, team));
-    if (fault.empty()) fault = gross_error(tensors, config.block.pass, check_seed_, team);
+    const CheckResult check =
+        check_block(live.run->tensors(), config.block.pass, CheckMode::sample, check_seed_, team);
+    if (check.status == "failed") fault = check.reason;
   });
   fault = job_.from_root(fault);
   if (fault.empty() && replicas_differ(*live.run, job_)) fault = kReplicasDiffer;

@@ -12,7 +12,6 @@
 #include "moehill/measure/results.h"
 #include "moehill/measure/stage_listener.h"
 #include "moehill/mesh/job.h"
-#include "moehill/moe/part_hashes.h"
 #include "moehill/quiet/cold_caches.h"
 #include "moehill/quiet/yardstick.h"
 
@@ -47,13 +46,12 @@ class Measurement {
     PointResult result;
     std::unique_ptr<Run> run;
     std::unique_ptr<DeviceStages> stages;
-    std::vector<Run::ResultHash> checked;   // what the checked step left in this process
-    std::vector<PartHashes> checked_parts;  // likewise of all processes, on the root
-    uint64_t operands = 0;                  // their hash before the first step
-    std::function<void()> step;             // as it is timed
-    int64_t decoy_at = 0;                   // the sample that the step on other tokens comes before
-    double last_sample = 0;                 // seconds
-    std::vector<double> cpu_samples;        // seconds of this process, warm-up included
+    std::vector<Run::ResultHash> checked;  // what the checked step left in this process
+    uint64_t operands = 0;                 // their hash before the first step
+    std::function<void()> step;            // as it is timed
+    int64_t decoy_at = 0;                  // the sample that the step on other tokens comes before
+    double last_sample = 0;                // seconds
+    std::vector<double> cpu_samples;       // seconds of this process, warm-up included
   };
 
   void prepare_point(LivePoint& live);

@@ -2,6 +2,7 @@
 #include "moehill/measure/recorded_step.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -32,7 +33,7 @@ Json record_of(const BenchOptions& options, const Point& point) {
 
 // `none` has one device, but its distribution may be hot or balanced over more.
 TEST(RecordedStep, HasTheRoutingOfTheRecord) {
-  const std::string path = testing::TempDir() + "recorded_step.jsonl";
+  const std::string path = testing::TempDir() + std::to_string(getpid()) + "recorded_step.jsonl";
   for (const char* distribution : {"runs", "hot-device:0.7", "balanced", "zipf:1.1"}) {
     BenchOptions options = small_options();
     options.distributions = parse_distributions(distribution);
@@ -54,7 +55,7 @@ TEST(RecordedStep, HasTheRoutingOfTheRecord) {
 }
 
 TEST(RecordedStep, HasThePeakOfItsDtypeWithItsInstructionAndTheBandwidth) {
-  const std::string path = testing::TempDir() + "recorded_peak.jsonl";
+  const std::string path = testing::TempDir() + std::to_string(getpid()) + "recorded_peak.jsonl";
   const BenchOptions options = small_options();
   Json record = record_of(options, expand_points(options, 2).front());
   const auto read = [&] {
@@ -76,7 +77,7 @@ TEST(RecordedStep, HasThePeakOfItsDtypeWithItsInstructionAndTheBandwidth) {
 }
 
 TEST(RecordedStep, HasEveryOptionOfThePoint) {
-  const std::string path = testing::TempDir() + "recorded_options.jsonl";
+  const std::string path = testing::TempDir() + std::to_string(getpid()) + "recorded_options.jsonl";
   BenchOptions options = small_options();
   options.modes = {ParallelMode::ep};
   options.devices = 2;
@@ -103,7 +104,7 @@ TEST(RecordedStep, HasEveryOptionOfThePoint) {
 }
 
 TEST(RecordedStep, RefusesWhatIsNoPoint) {
-  const std::string path = testing::TempDir() + "recorded_bad.jsonl";
+  const std::string path = testing::TempDir() + std::to_string(getpid()) + "recorded_bad.jsonl";
   const BenchOptions options = small_options();
   for (const auto& [field, value] :
        {std::pair<std::string, Json>{"topk", 9}, {"impl", "faster"}, {"tokens", "many"}}) {

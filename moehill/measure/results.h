@@ -63,8 +63,7 @@ struct PointResult {
 
 // How each timed step is held to the checked one.
 inline constexpr const char* kTimedStepCheck =
-    "every bit of every result equals the checked step's; drawn rows of a step among them on other tokens "
-    "are right";
+    "every bit of every result equals the checked step's; a step among them on other tokens was checked, too";
 
 struct CommandResult {
   std::string command = "bench";

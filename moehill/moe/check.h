@@ -64,10 +64,6 @@ double gradient_limit(DType dtype);
 CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, uint32_t seed,
                         ThreadTeam& team);
 
-// A drawn row of a result that is off by a fifth of itself against the double-precision block, in words;
-// empty: none. It costs a small part of a check, and tells results of other operands apart.
-std::string gross_error(const BlockTensors& tensors, Pass pass, uint32_t seed, ThreadTeam& team);
-
 // Bytes that a check takes besides the tensors.
 double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode, int num_threads);
 

@@ -2,6 +2,7 @@
 #include "moehill/predict/pick_score.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -17,7 +18,7 @@ ScoredRun run_of(const std::string& problem, const std::string& path, bool taken
 }
 
 std::string fresh_file(const std::string& name) {
-  const std::string path = ::testing::TempDir() + "moehill_" + name + ".jsonl";
+  const std::string path = ::testing::TempDir() + std::to_string(getpid()) + "moehill_" + name + ".jsonl";
   std::filesystem::remove(path);
   return path;
 }

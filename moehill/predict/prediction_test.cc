@@ -2,6 +2,7 @@
 #include "moehill/predict/prediction.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -31,7 +32,9 @@ Environment environment_of(const Probe& probe) {
   return environment;
 }
 
-std::string file_of(const std::string& name) { return ::testing::TempDir() + "moehill_" + name + ".json"; }
+std::string file_of(const std::string& name) {
+  return ::testing::TempDir() + std::to_string(getpid()) + "moehill_" + name + ".json";
+}
 
 TEST(ProbeFile, ReadsBackWhatWasWritten) {
   const std::string path = file_of("probe_round_trip");

@@ -29,7 +29,7 @@ MachineSpeed measure_speed(const Topology& topology, int num_threads) {
 
 double RunPredictor::run_seconds(const BenchOptions& options, const std::vector<Point>& points) {
   const ScheduleOptions& schedule = options.schedule;
-  const double steps = static_cast<double>(schedule.warmup + schedule.iters + 1);  // one more is checked
+  const double steps = static_cast<double>(schedule.warmup + schedule.iters + kUntimedSteps);
   double seconds = kStartSeconds;
   for (const Point& point : points) {
     const double passes = point.config.block.pass == Pass::forward ? 1 : 2;

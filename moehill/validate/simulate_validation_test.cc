@@ -2,6 +2,7 @@
 #include "moehill/validate/simulate_validation.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -42,7 +43,7 @@ TEST(SimulatedRuns, TheReportGivesErrorsByDevices) {
 }
 
 TEST(SimulatedRuns, RecordsWithoutStepsOfSeveralDevicesAreRefused) {
-  const std::string file = ::testing::TempDir() + "moehill_no_steps.json";
+  const std::string file = ::testing::TempDir() + std::to_string(getpid()) + "moehill_no_steps.json";
   std::ofstream(file) << "{\"command\": \"kernels\"}\n";
   EXPECT_THROW(simulate_records(file, two_cores()), InputError);
   EXPECT_THROW(simulate_records(file + ".absent", two_cores()), InputError);
