@@ -168,9 +168,8 @@ void hold_rows(const std::string& tensor, const RowComparison& rows, const std::
   }
 }
 
-// Rows drawn by the seed against the double-precision block; those of y and dx are held to the audit's
-// variances, where there is an audit.
-void check_sample(const BlockTensors& tensors, const AuditResult* audit, const CheckSelection& selection,
+// Rows drawn by the seed against the double-precision block.
+void check_sample(const BlockTensors& tensors, const AuditResult& audit, const CheckSelection& selection,
                   const double* dy, ThreadTeam& team, Verdict& verdict) {
   const TokenResult reference = run_oracle_tokens(tensors, selection.tokens, dy, team);
   const RowComparison y = compare_tokens(selection.tokens, tensors.y, reference.y);
