@@ -12,13 +12,30 @@
 #include "moehill/base/suggest.h"
 
 namespace moehill {
+namespace {
+
+struct Argument {
+  std::string name;
+  std::optional<std::string> value;
+};
+
+// "--name", "--name=value", or "-n", "-nvalue", "-n=value".
+Argument split_argument(const std::string& text) {
+  if (text.size() > 2 && text[0] == '-' && text[1] != '-')
+    return {text.substr(0, 2), text.substr(text[2] == '=' ? 3 : 2)};
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos) return {text, std::nullopt};
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+}  // namespace
 
 OptionSet::OptionSet(std::string command, std::string summary, std::vector<std::string> examples)
     : command_(std::move(command)), summary_(std::move(summary)), examples_(std::move(examples)) {}
 
 void OptionSet::custom(const std::string& name, const std::string& range, const std::string& default_text,
                        const std::string& help, std::function<void(const std::string&)> set) {
-  entries_.push_back({name, range, default_text, help, std::move(set), nullptr, {}, {}});
+  entries_.push_back({name, range, default_text, help, std::move(set), nullptr, {}, std::nullopt});
 }
 
 void OptionSet::size(const std::string& name, int64_t* bytes, int64_t lo, int64_t hi,
@@ -49,7 +66,7 @@ void OptionSet::text(const std::string& name, std::string* value, const std::str
 }
 
 void OptionSet::flag(const std::string& name, bool* value, const std::string& help) {
-  entries_.push_back({name, "", "", help, nullptr, value, {}, {}});
+  entries_.push_back({name, "", "", help, nullptr, value, {}, std::nullopt});
 }
 
 void OptionSet::choose(const std::string& name, const std::vector<std::string>& names,
@@ -69,7 +86,7 @@ bool OptionSet::given(const std::string& name) const {
   const auto found =
       std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.name == name; });
   MOEHILL_CHECK(found != entries_.end(), "no option {}", name);
-  return !found->raw.empty();
+  return found->raw.has_value();
 }
 
 std::vector<std::string> OptionSet::names() const {
@@ -95,56 +112,69 @@ void OptionSet::refuse_unknown(const std::string& argument) const {
       nearest.empty() ? fmt::format("see {} --help", command_) : fmt::format("did you mean {}?", nearest));
 }
 
-// CLI11 would take the next option, or after `--tokens=` the next argument, as the value.
-void OptionSet::refuse_missing_values(const std::vector<std::string>& args) const {
-  for (size_t i = 0; i < args.size(); ++i) {
-    for (const Entry& entry : entries_) {
-      const bool bare = args[i] == entry.name || (!entry.short_name.empty() && args[i] == entry.short_name);
-      if (entry.flag != nullptr || (!bare && args[i] != entry.name + "=")) continue;
-      if (!bare || i + 1 == args.size() || is_name(args[i + 1])) {
-        throw input_error(entry.name, "no value", entry.range,
-                          fmt::format("write the value after {}", entry.name));
-      }
-    }
+OptionSet::Entry& OptionSet::entry_of(const std::string& argument) {
+  const std::string name = split_argument(argument).name;
+  const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) {
+    return name == e.name || (!e.short_name.empty() && name == e.short_name);
+  });
+  if (found == entries_.end()) refuse_unknown(argument);
+  return *found;
+}
+
+std::string OptionSet::take_value(const Entry& entry, const std::vector<std::string>& args,
+                                  size_t& position) const {
+  const std::optional<std::string> joined = split_argument(args[position]).value;
+  if (entry.flag != nullptr) {
+    if (!joined) return "";
+    throw input_error(entry.name, quoted(*joined), "no value, since it is a flag",
+                      fmt::format("write {} alone, or leave it out", entry.name));
   }
+  if (joined && !joined->empty()) return *joined;
+  // The next option is no value, nor is what follows `--tokens=`.
+  if (joined || position + 1 == args.size() || is_name(args[position + 1])) {
+    throw input_error(entry.name, "no value", entry.range,
+                      fmt::format("write the value after {}", entry.name));
+  }
+  return args[++position];
+}
+
+std::string OptionSet::help() const {
+  CLI::App app(summary_, command_);
+  app.footer(fmt::format("Examples:\n  {}", fmt::join(examples_, "\n  ")));
+  app.get_formatter()->column_width(34);
+  for (const Entry& entry : entries_) {
+    const std::string names = entry.short_name.empty() ? entry.name : entry.short_name + "," + entry.name;
+    if (entry.flag != nullptr) {
+      app.add_flag(names, entry.help);
+      continue;
+    }
+    app.add_option(
+           names, [](const CLI::results_t&) { return true; }, entry.help)
+        ->type_name(entry.range)
+        ->default_str(entry.default_text)
+        ->expected(1);
+  }
+  return app.help();
 }
 
 bool OptionSet::parse(const std::vector<std::string>& args) {
-  CLI::App app(summary_, command_);
-  app.allow_extras();
-  app.footer(fmt::format("Examples:\n  {}", fmt::join(examples_, "\n  ")));
-  app.get_formatter()->column_width(34);
-  for (Entry& entry : entries_) {
-    const auto remember = [&entry](const CLI::results_t& results) {
-      entry.raw = results;
-      return true;
-    };
-    const std::string names = entry.short_name.empty() ? entry.name : entry.short_name + "," + entry.name;
-    CLI::Option* option = entry.flag != nullptr
-                              ? app.add_flag_function(
-                                    names, [&entry](int64_t) { entry.raw = {""}; }, entry.help)
-                              : app.add_option(names, remember, entry.help);
-    if (entry.flag == nullptr) {
-      option->take_last()->type_name(entry.range)->default_str(entry.default_text)->expected(1);
-      if (entry.default_text.empty()) option->default_str("");
-    }
-  }
-  refuse_missing_values(args);
-  try {
-    app.parse(std::vector<std::string>(args.rbegin(), args.rend()));
-  } catch (const CLI::CallForHelp&) {
-    std::fputs(app.help().c_str(), stdout);
+  const auto is_help = [](const std::string& arg) { return arg == "--help" || arg == "-h"; };
+  if (std::any_of(args.begin(), args.end(), is_help)) {
+    std::fputs(help().c_str(), stdout);
     return false;
-  } catch (const CLI::ParseError& error) {
-    throw InputError(fmt::format("{}: {}; see {} --help", command_, error.what(), command_));
   }
-  if (app.remaining_size() > 0) refuse_unknown(app.remaining().front());
-  for (Entry& entry : entries_) {
-    if (entry.raw.empty()) continue;
+  for (size_t i = 0; i < args.size(); ++i) {
+    Entry& entry = entry_of(args[i]);
+    const bool twice = entry.raw.has_value();
+    entry.raw = take_value(entry, args, i);
+    if (twice) throw input_error(entry.name, "it twice", "it once", "leave one of them out");
+  }
+  for (const Entry& entry : entries_) {
+    if (!entry.raw) continue;
     if (entry.flag != nullptr) {
       *entry.flag = true;
     } else {
-      entry.set(entry.raw.back());
+      entry.set(*entry.raw);
     }
   }
   return true;

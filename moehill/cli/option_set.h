@@ -80,7 +80,8 @@ class OptionSet {
 
   void shorten(const std::string& name, char letter);  // --min-bytes may be written -b
 
-  // Arguments after the subcommand. Returns false after printing help. Throws InputError.
+  // Takes the arguments after the subcommand. Returns false after printing help. Throws InputError for an
+  // unknown option, one given twice, a flag with a value, another option without one, and a bad value.
   bool parse(const std::vector<std::string>& args);
 
   bool given(const std::string& name) const;
@@ -91,8 +92,8 @@ class OptionSet {
     std::string name, range, default_text, help;
     std::function<void(const std::string&)> set;
     bool* flag = nullptr;
-    std::string short_name;        // "-b", or empty
-    std::vector<std::string> raw;  // as given
+    std::string short_name;          // "-b", or empty
+    std::optional<std::string> raw;  // the value as given; empty of a flag
   };
 
   struct Declarer {
@@ -131,7 +132,10 @@ class OptionSet {
               const std::string& help, std::function<void(size_t)> set);
   bool is_name(const std::string& argument) const;
   [[noreturn]] void refuse_unknown(const std::string& argument) const;
-  void refuse_missing_values(const std::vector<std::string>& args) const;
+  Entry& entry_of(const std::string& argument);
+  // The value of the option at `position`, which moves on if the value is the next argument.
+  std::string take_value(const Entry& entry, const std::vector<std::string>& args, size_t& position) const;
+  std::string help() const;
 
   std::string command_, summary_;
   std::vector<std::string> examples_;

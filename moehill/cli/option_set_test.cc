@@ -1,4 +1,5 @@
-// Short names of options: they mean the same, and a value is not taken from the next option.
+// Options as they are written: short names mean the same, a value is not taken from the next option, a flag
+// has none, and nothing is given twice.
 #include "moehill/cli/option_set.h"
 
 #include <gtest/gtest.h>
@@ -10,6 +11,7 @@ namespace {
 
 struct Values {
   int64_t bytes = 8, iters = 5;
+  bool quick = false;
 };
 
 Values parsed(const std::vector<std::string>& args) {
@@ -17,6 +19,7 @@ Values parsed(const std::vector<std::string>& args) {
   OptionSet set("moehill test", "", {});
   set.size("--min-bytes", &values.bytes, 1, int64_t{1} << 30, "");
   set.integer("--iters", &values.iters, 1, 100, "");
+  set.flag("--quick", &values.quick, "");
   set.shorten("--min-bytes", 'b');
   set.shorten("--iters", 'n');
   set.parse(args);
@@ -36,12 +39,12 @@ TEST(OptionSet, ShortAndLongNamesMeanTheSame) {
   for (const std::vector<std::string>& args :
        std::vector<std::vector<std::string>>{{"-b", "64K", "-n", "7"},
                                              {"--min-bytes", "64K", "--iters", "7"},
-                                             {"--min-bytes=64K", "-n", "7"}}) {
+                                             {"--min-bytes=64K", "-n", "7"},
+                                             {"-b64K", "-n=7"}}) {
     EXPECT_EQ(parsed(args).bytes, 65536);
     EXPECT_EQ(parsed(args).iters, 7);
   }
   EXPECT_EQ(parsed({}).bytes, 8);
-  EXPECT_EQ(parsed({"-n", "3", "--iters", "4"}).iters, 4);  // the last one counts
 }
 
 TEST(OptionSet, AShortNameNeedsAValueOfItsOwn) {
@@ -55,6 +58,26 @@ TEST(OptionSet, AShortNameNeedsAValueOfItsOwn) {
 TEST(OptionSet, ErrorsNameTheLongOption) {
   EXPECT_NE(refusal({"-n", "x"}).find("--iters: got 'x'"), std::string::npos) << refusal({"-n", "x"});
   EXPECT_NE(refusal({"-q", "5"}).find("unknown option"), std::string::npos) << refusal({"-q", "5"});
+}
+
+TEST(OptionSet, AFlagHasNoValue) {
+  EXPECT_TRUE(parsed({"--quick"}).quick);
+  EXPECT_FALSE(parsed({}).quick);
+  for (const char* value : {"0", "1", "true", "false", "abc", ""}) {
+    EXPECT_EQ(refusal({std::string("--quick=") + value}),
+              fmt::format("--quick: got '{}', allowed: no value, since it is a flag; write --quick alone, or "
+                          "leave it out",
+                          value));
+  }
+  EXPECT_NE(refusal({"--quick", "0"}).find("stray argument: got '0'"), std::string::npos);
+}
+
+TEST(OptionSet, NothingIsGivenTwice) {
+  for (const std::vector<std::string>& args :
+       std::vector<std::vector<std::string>>{{"-n", "3", "--iters", "4"}, {"-n", "3", "-n3"}}) {
+    EXPECT_EQ(refusal(args), "--iters: got it twice, allowed: it once; leave one of them out");
+  }
+  EXPECT_NE(refusal({"--quick", "--quick"}).find("--quick: got it twice"), std::string::npos);
 }
 
 }  // namespace
