@@ -81,18 +81,26 @@ double parse_number(const std::string& option, const std::string& text, double l
   return value;
 }
 
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(separator, begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
 std::vector<int64_t> parse_integer_list(const std::string& option, const std::string& text, int64_t lo,
                                         int64_t hi) {
   std::vector<int64_t> values;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t comma = std::min(text.find(',', begin), text.size());
-    const int64_t value = parse_integer(option, text.substr(begin, comma - begin), lo, hi);
+  for (const std::string& part : split(text, ',')) {
+    const int64_t value = parse_integer(option, part, lo, hi);
     if (std::find(values.begin(), values.end(), value) != values.end()) {
       throw input_error(option, quoted(text), "each value once",
                         fmt::format("leave out the second {}", value));
     }
     values.push_back(value);
-    begin = comma + 1;
   }
   return values;
 }

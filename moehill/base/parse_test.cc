@@ -1,4 +1,4 @@
-// Sizes in bytes: what is read, what is refused, and the text of a size.
+// Sizes in bytes: what is read, what is refused, and the text of a size. Parts of a text.
 #include "moehill/base/parse.h"
 
 #include <gtest/gtest.h>
@@ -19,6 +19,13 @@ TEST(ParseSize, ReadsDigitsWithOrWithoutASuffix) {
   EXPECT_EQ(parsed("1M"), 1 << 20);
   EXPECT_EQ(parsed("3g"), int64_t{3} << 30);
   EXPECT_EQ(parsed("1024G"), kTiB);
+}
+
+TEST(Split, KeepsEmptyParts) {
+  using Parts = std::vector<std::string>;
+  EXPECT_EQ(split("a,,b,", ','), (Parts{"a", "", "b", ""}));
+  EXPECT_EQ(split("a", ','), Parts{"a"});
+  EXPECT_EQ(split("", ','), Parts{""});
 }
 
 TEST(ParseSize, RefusesEverythingElse) {

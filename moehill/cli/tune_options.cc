@@ -1,8 +1,7 @@
 #include "moehill/cli/tune_options.h"
 
-#include <sstream>
-
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
 #include "moehill/cli/flag_effects.h"
 #include "moehill/cli/presets.h"
 #include "moehill/experiments/plan.h"
@@ -12,11 +11,12 @@ namespace {
 
 std::vector<BlockSizes> parse_candidates(const std::string& text) {
   std::vector<BlockSizes> candidates = {BlockSizes{}};
-  std::istringstream sets(text);
-  for (std::string set; std::getline(sets, set, ';');) candidates.push_back(parse_blocks(set));
-  if (candidates.size() < 2)
-    throw input_error("--candidates", "none", "sets as --blocks has them, with ; between",
-                      "write for example --candidates \"bt=64;bf=1024\"");
+  for (const std::string& set : split(text, ';')) {
+    if (set.empty())
+      throw input_error("--candidates", quoted(text), "sets as --blocks has them, with ; between",
+                        "write for example --candidates \"bt=64;bf=1024\"");
+    candidates.push_back(parse_blocks(set));
+  }
   return candidates;
 }
 

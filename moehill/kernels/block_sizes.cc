@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <limits>
 #include <set>
-#include <sstream>
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
@@ -95,15 +94,14 @@ void refuse_illegal_blocks(const BlockSizes& s) {
 BlockSizes parse_blocks(const std::string& text) {
   BlockSizes blocks;
   std::set<std::string> given;
-  std::istringstream items(text);
-  for (std::string item; std::getline(items, item, ',');) {
+  for (const std::string& item : split(text, ',')) {
     const size_t equals = item.find('=');
     const std::string name = item.substr(0, equals);
     const auto& fields = block_size_fields();
     const auto field =
         std::find_if(fields.begin(), fields.end(), [&](const BlockSizeField& f) { return name == f.name; });
     if (field == fields.end() || equals == std::string::npos) {
-      throw input_error("--blocks", item, "bt, bf, bd1, bd2, btc, bfc, bd1c, bd2c, each with =SIZE",
+      throw input_error("--blocks", quoted(item), "bt, bf, bd1, bd2, btc, bfc, bd1c, bd2c, each with =SIZE",
                         "write for example --blocks bt=64,bf=1024");
     }
     blocks.*field->value =
@@ -111,8 +109,6 @@ BlockSizes parse_blocks(const std::string& text) {
     if (!given.insert(name).second)
       throw input_error("--blocks", name + " twice", "each size once", "leave one of them out");
   }
-  if (given.empty())
-    throw input_error("--blocks", "no size", "one at least", "write for example --blocks bt=64,bf=1024");
   const auto fit = [&](const char* name, int64_t& part, int64_t whole) {
     if (given.count(name) == 0) part = std::min(part, whole);
   };

@@ -7,9 +7,9 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
-#include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
 #include "moehill/record/record.h"
 #include "moehill/store/expectation.h"
 
@@ -239,13 +239,6 @@ MatchedPair compare_pair(const ResultSet& set_a, const ComparedResult& a, const 
   return pair;
 }
 
-std::vector<std::string> split_at_commas(const std::string& text) {
-  std::vector<std::string> parts;
-  std::istringstream stream(text);
-  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
-  return parts;
-}
-
 bool is_cannot_tell(const MatchedPair& pair) { return pair.verdict == name_of(Verdict::cannot_tell); }
 
 std::string pair_label(const MatchedPair& pair) {
@@ -256,7 +249,15 @@ std::string missing_text(const MissingFigure& missing) {
   return fmt::format("{}: no figure in {}, {}", missing.label, missing.of_baseline ? "A" : "B", missing.why);
 }
 
-void require_file(const std::string& path) {
+InputError bad_source(const std::string& got, const std::string& remedy) {
+  return input_error("moehill compare", got,
+                     "files of records with a comma between them, DATABASE, DATABASE:EXPERIMENT or "
+                     "DATABASE:EXPERIMENT/POINT",
+                     remedy);
+}
+
+void require_file(const std::string& path, const std::string& source) {
+  if (path.empty()) throw bad_source(quoted(source), "name a file on each side of a comma");
   if (std::filesystem::is_regular_file(path)) return;
   throw input_error("moehill compare",
                     path + (std::filesystem::exists(path) ? " (not a file)" : " (no such file)"),
@@ -275,9 +276,13 @@ ResultSet read_results(const std::string& source) {
     experiment.resize(slash);
   }
   const std::vector<std::string> files =
-      std::filesystem::exists(path) ? std::vector<std::string>{path} : split_at_commas(path);
-  for (const std::string& file : files) require_file(file);
+      std::filesystem::exists(path) ? std::vector<std::string>{path} : split(path, ',');
+  for (const std::string& file : files) require_file(file, source);
   const bool database = files.size() == 1 && is_database(path);
+  if (!whole && !database)
+    throw bad_source(quoted(source), "leave " + quoted(source.substr(colon)) + " out, behind records");
+  if (!whole && (experiment.empty() || source.back() == '/'))
+    throw bad_source(quoted(source), "name an experiment or point, or leave the : or / out");
   const ResultSet set = database ? read_database(path, experiment, point) : read_record_files(source, files);
   if (set.results.empty())
     throw input_error("moehill compare", source + ", which has no results", "a set with at least one",

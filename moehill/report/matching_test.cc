@@ -86,6 +86,13 @@ TEST_F(MatchingTest, ARecordGivenTwiceIsNoSecondProcess) {
   EXPECT_EQ(both.num_repeated, 0);
 }
 
+TEST_F(MatchingTest, NothingBehindRecordsIsIgnored) {
+  const std::string a = write_runs("a", 1.0, 1.0, "gmm");
+  EXPECT_FALSE(read_results(a).results.empty());
+  for (const std::string& source : {a + ":nonsense", a + ":", a + ",", "," + a, a + ",," + a, std::string()})
+    EXPECT_THROW(read_results(source), InputError) << source;
+}
+
 TEST_F(MatchingTest, WhatStandsOnBothSidesCountsForNeither) {
   std::vector<StoredJson> old, more;
   for (int i = 0; i < 6; ++i) old.push_back(record("old" + std::to_string(i), i, 1.0 + 0.01 * i));
@@ -183,6 +190,8 @@ TEST_F(MatchingTest, PointsOfOneExperimentArePaired) {
   EXPECT_EQ(match_results(a, a).pairs[0].verdict, "identical configuration");
   EXPECT_THROW(read_results(path + ":nothing"), InputError);
   EXPECT_THROW(read_results(folder_.file("none.jsonl")), InputError);
+  for (const char* end : {":", ":/", ":ep_vs_none/"})
+    EXPECT_THROW(read_results(path + end), InputError) << end;
   try {
     read_results(std::filesystem::path(path).parent_path().string());
     ADD_FAILURE() << "accepted";

@@ -109,13 +109,7 @@ std::vector<DistributionOptions> parse_distributions(const std::string& text) {
   }
   const size_t colon = text.find(':');
   if (colon == std::string::npos) refuse(text);
-  std::vector<std::string> values;
-  for (size_t begin = colon + 1; begin <= text.size();) {
-    const size_t comma = std::min(text.find(',', begin), text.size());
-    values.push_back(text.substr(begin, comma - begin));
-    begin = comma + 1;
-  }
-  return {parse_with_values(text, text.substr(0, colon), values)};
+  return {parse_with_values(text, text.substr(0, colon), split(text.substr(colon + 1), ','))};
 }
 
 }  // namespace moehill
