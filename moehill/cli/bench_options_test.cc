@@ -46,6 +46,8 @@ const BadLine kBadLines[] = {
     {"--tokens=", {"--tokens", "no value"}},
     {"--tokens= 5", {"--tokens", "no value"}},
     {"--tokens --hidden 5", {"--tokens", "no value"}},
+    {"--tokens 64 --tokens 128", {"--tokens", "twice", "leave one of them out"}},
+    {"--shared-fused=0", {"--shared-fused", "'0'", "flag"}},
     {"--tokens 8x", {"--tokens", "'8x'", "an integer from 1 to 2147483647", "digits"}},
     {"--tokens x8", {"'x8'"}},
     {"--tokens -1", {"'-1'"}},
@@ -64,6 +66,7 @@ const BadLine kBadLines[] = {
     {"--topk 61", {"--topk", "got 61", "60, the number of experts"}},
     {"--topk-list 2,61", {"--topk", "got 61"}},
     {"--topk-list 2,,8", {"--topk-list", "''"}},
+    {"--blocks bt=64,", {"--blocks", "''", "bt=64,bf=1024"}},
     {"--blocks bt=x", {"--blocks bt", "digits alone, such as 1"}},
     {"--blocks bt=64,bt=128", {"--blocks", "bt twice"}},
     {"--topk-list 2,8,", {"--topk-list"}},
@@ -162,9 +165,9 @@ TEST(BenchOptions, NeutralValuesAreNoErrors) {
         "--capacity-factor 0", "--shared-expert-dim 0", "--parallel-mode none --devices 1",
         "--bench-pass forward --remat-mode none --queue-mode both", "--mesh threads",
         "--shared-placement sliced", "--tokens=64 --check=off", "--parallel-mode both --none-threads 3",
-        "--tokens 64 --tokens 128", "--distribution zipf:1.2", "--distribution balanced --devices 4",
-        "--distribution hot-experts:4,0.5", "--distribution hot-device:0.9 --devices 2",
-        "--distribution both --run-alpha 0.5", "--tokens auto"}) {
+        "--distribution zipf:1.2", "--distribution balanced --devices 4", "--distribution hot-experts:4,0.5",
+        "--distribution hot-device:0.9 --devices 2", "--distribution both --run-alpha 0.5",
+        "--tokens auto"}) {
     EXPECT_EQ(outcome(words(line)), "accepted") << line;
   }
 }

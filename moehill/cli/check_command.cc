@@ -43,6 +43,8 @@ std::optional<CheckOptions> parse_check_options(const std::vector<std::string>& 
   set.flag("--quick", &options.grid.quick, "about an eighth of the cases");
   set.integer("--case", &options.single_case, -1, 1 << 20, "this case alone, by its number; -1: all");
   if (!set.parse(args)) return std::nullopt;
+  if (options.grid.quick && options.single_case >= 0)
+    throw input_error("--quick", "it with --case", "one of the two", "leave --quick out");
   adopt_job(job, 1, mesh, options.devices, options.threads);
   if (options.devices == 0) options.devices = 2;
   options.grid.fixed_devices = options.grid.several_processes = job.session() != nullptr;

@@ -11,7 +11,6 @@
 #include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/predict_options.h"
-#include "moehill/cli/presets.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/predict/pick_score.h"
 #include "moehill/predict/published_model.h"
@@ -34,6 +33,12 @@ void refuse_contradictions(const OptionSet& set, const PredictOptions& o) {
   if (num_kinds == 1 && (set.given("--parallel-mode") || set.given("--ep-path")))
     throw input_error("--parallel-mode, --ep-path", "one of them beside a comparison of all", "none of them",
                       "leave it out");
+  for (const char* name : {"--tokens", "--topk", "--json"}) {
+    if (o.crossover && set.given(name))
+      throw input_error(name, "it with --crossover",
+                        "it without, since that is one table over tokens and top-k",
+                        "leave one of the two out");
+  }
   if (!o.published && !o.score && o.validate == 0) return;
   for (const std::string& name : set.names()) {
     const bool used = name == "--published" || name == "--score" || name == "--validate" ||
@@ -59,11 +64,8 @@ bool parse_predict_options(const std::vector<std::string>& args, PredictOptions&
   set.text("--json", &o.json, "FILE",
            "the predictions, one a line; - is standard output, the table then goes to standard error");
   if (!set.parse(args)) return false;
-  apply_preset(set, o.bench);
   refuse_contradictions(set, o);
-  if (o.bench.distributions.size() > 1)
-    throw input_error("--distribution", "several", "one", "predict them one by one");
-  if (!set.given("--parallel-mode") && set.given("--ep-path")) o.bench.modes = {ParallelMode::ep};
+  resolve_point(set, o);
   return true;
 }
 
@@ -237,7 +239,7 @@ int predict_command(const std::vector<std::string>& args) {
   if (options.crossover) {
     text += fmt::format("the fastest of none, dp and ep on {}, and its lead over the next mode\n{}",
                         hardware.name, crossover_table(options, hardware));
-    print_and_write(options, hardware, {}, text);
+    fmt::print("{}", text);
     return kExitDone;
   }
   const MoeShape shape = predicted_config(options, hardware, ParallelMode::none).shape;

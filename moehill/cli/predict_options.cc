@@ -1,7 +1,10 @@
 // Options of a point that is not run.
 #include "moehill/cli/predict_options.h"
 
+#include <algorithm>
+
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
 #include "moehill/cli/presets.h"
 
 namespace moehill {
@@ -17,6 +20,20 @@ void declare_point(OptionSet& set, PredictOptions& options) {
   set.fields(&o, {"seed"});
   set.text("--hardware", &options.hardware, "NAME", "probe: this machine; a shipped file's name, or a path");
   set.text("--probe", &options.probe, "FILE", "the probe's file");
+}
+
+void resolve_point(const OptionSet& set, PredictOptions& options) {
+  BenchOptions& o = options.bench;
+  apply_preset(set, o);
+  if (o.distributions.size() > 1)
+    throw input_error("--distribution", "several", "one", "look at them one by one");
+  if (!set.given("--parallel-mode") && set.given("--ep-path")) o.modes = {ParallelMode::ep};
+  if (o.ep_path && std::find(o.modes.begin(), o.modes.end(), ParallelMode::ep) == o.modes.end())
+    throw input_error("--ep-path", "it without --parallel-mode ep", "nothing but --parallel-mode ep or both",
+                      "add --parallel-mode ep or leave it out");
+  if (set.given("--probe") && options.hardware != "probe")
+    throw input_error("--probe", "it with --hardware " + moehill::quoted(options.hardware),
+                      "nothing but --hardware probe, whose file it is", "leave one of the two out");
 }
 
 ChosenHardware choose_hardware(const PredictOptions& options) {

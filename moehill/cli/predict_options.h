@@ -19,6 +19,10 @@ struct PredictOptions {
 
 // Shape, pass, mode, path, layout and hardware, for any command that speaks of a point.
 void declare_point(OptionSet& set, PredictOptions& options);
+// Takes the preset, and the mode that --ep-path alone implies. Throws InputError for several distributions
+// and for options of declare_point() that change nothing.
+void resolve_point(const OptionSet& set, PredictOptions& options);
+
 // Hardware by --hardware, with units (cores or chips) a device and the note of a stale probe.
 struct ChosenHardware {
   Hardware hardware;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "moehill/base/error.h"
 #include "moehill/cli/flag_effects.h"
 
@@ -47,6 +49,12 @@ void refuse_useless_flags(const OptionSet& set, const ProfileOptions& o) {
                          const std::string& remedy) {
     if (broken) throw input_error(option, got, "nothing of it here", remedy);
   };
+  const std::vector<std::string> explained = {"--explain-blocks", "--blocks", "--hidden", "--mlp-dim"};
+  for (const std::string& name : set.names()) {
+    const bool used = std::find(explained.begin(), explained.end(), name) != explained.end();
+    refuse(o.explain_blocks && set.given(name) && !used, name, "it with --explain-blocks, which runs nothing",
+           "leave one of the two out");
+  }
   refuse(o.staged_parallel && !o.staged_dp, "--staged-parallel", "it without --staged-dp", "add --staged-dp");
   refuse(set.given("--trace-steps") && o.bench.trace_dir.empty(), "--trace-steps", "it without --trace-dir",
          "add --trace-dir DIR");

@@ -33,6 +33,9 @@ TEST(ProfileOptions, PathsOfEachTopk) {
 TEST(ProfileOptions, RefusesFlagsWithoutEffect) {
   EXPECT_THROW(parse_profile_options({"--staged-parallel"}), InputError);
   EXPECT_THROW(parse_profile_options({"--trace-steps", "2"}), InputError);
+  EXPECT_THROW(parse_profile_options({"--explain-blocks", "--json", "-"}), InputError);
+  EXPECT_THROW(parse_profile_options({"--explain-blocks", "--table", "off"}), InputError);
+  EXPECT_NO_THROW(parse_profile_options({"--explain-blocks", "--hidden", "64", "--blocks", "bt=64"}));
   EXPECT_THROW(parse_profile_options({"--topk", "2", "--topk-list", "1,2"}), InputError);
 }
 
@@ -44,7 +47,8 @@ TEST(Blocks, ThoseNotGivenAreTheDefaultsCutToTheirBlock) {
 }
 
 TEST(Blocks, RefusesWhatItDoesNotKnowAndWhatIsIllegal) {
-  for (const char* text : {"", "bt", "bt=", "bt=64,bt=128", "bq=4", "bt=64,btc=65", "bd1=100", "bt=-1"})
+  for (const char* text :
+       {"", "bt", "bt=", "bt=64,", ",bt=64", "bt=64,bt=128", "bq=4", "bt=64,btc=65", "bd1=100", "bt=-1"})
     EXPECT_THROW(parse_blocks(text), InputError) << text;
 }
 

@@ -13,7 +13,6 @@
 #include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/predict_options.h"
-#include "moehill/cli/presets.h"
 #include "moehill/measure/recorded_step.h"
 #include "moehill/model/roofline.h"
 #include "moehill/parallel/work_problem.h"
@@ -28,6 +27,20 @@ struct RooflineOptions {
   std::string record;
   double time_s = 0, comm_s = 0;
 };
+
+// Measured seconds are those of one step, and communication is a part of them.
+void refuse_useless_times(const RooflineOptions& o) {
+  const std::vector<ParallelMode>& modes = o.point.bench.modes;
+  if ((o.time_s > 0 || o.comm_s > 0) && modes.size() > 1)
+    throw input_error("--time-s, --comm-s", "one of them with --parallel-mode both", "one step",
+                      "look at none and ep one by one");
+  if (o.comm_s > 0 && modes.front() == ParallelMode::none)
+    throw input_error("--comm-s", "it with --parallel-mode none", "nothing but --parallel-mode ep or dp",
+                      "add one of these or leave it out");
+  if (o.comm_s > o.time_s && o.time_s > 0)
+    throw input_error("--comm-s", fmt::format("{:g}", o.comm_s),
+                      fmt::format("at most --time-s, {:g}", o.time_s), "give the part of the step");
+}
 
 bool parse_roofline_options(const std::vector<std::string>& args, RooflineOptions& o) {
   OptionSet set("moehill roofline",
@@ -45,7 +58,7 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
   set.text("--json", &o.point.json, "FILE",
            "one line a step; - is standard output, the table then goes to standard error");
   if (!set.parse(args)) return false;
-  apply_preset(set, o.point.bench);
+  resolve_point(set, o.point);
   if (!o.record.empty()) {
     for (const char* shape :
          {"--preset", "--tokens", "--hidden", "--mlp-dim", "--experts", "--topk", "--shared-expert-dim",
@@ -55,8 +68,7 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
         throw input_error(shape, "it beside --record", "what the record says", "leave it out");
     }
   }
-  if (o.point.bench.distributions.size() > 1)
-    throw input_error("--distribution", "several", "one", "look at them one by one");
+  refuse_useless_times(o);
   return true;
 }
 
