@@ -18,8 +18,8 @@ struct Series {
   std::vector<double> costs;    // by `rounds`
 };
 
-// How much faster `b` is than `a`, by speed_ratio() over the rounds that both have. Without any their rounds
-// are compared as processes. Of at least one sample each.
+// Says how much faster `b` is than `a`, by speed_ratio() over the rounds that both have. Series without a
+// common round are compared as processes are. Each series needs one sample at least.
 Ratio compare_speed(const Series& a, const Series& b, uint32_t seed);
 
 // ProcessCost is one process's word on a thing: the median of its samples, and when it began (Unix time,
@@ -32,7 +32,7 @@ struct ProcessCost {
 // Fewer processes a side have no interval.
 inline constexpr int64_t kMinProcesses = 5;
 
-// How much faster `b` is than `a` where nothing was interleaved: the ratio of the geometric means over
+// Says how much faster `b` is than `a` where nothing was interleaved: the ratio of the geometric means over
 // processes. Its interval is Welch's t on the logarithms, with v(1/n + s) as a side's variance in place of
 // v/n. s is what the sides are apart in time: |2u - 1|, u the share of pairs of processes of which that of a
 // began first; 0 where they took turns, 1 where all of one side came first, and where a time is not known.
@@ -50,8 +50,8 @@ Verdict judge(const Ratio& ratio, std::optional<double> floor);
 // The verdict's name; for `cannot tell` with what is missing: "cannot tell: 2 rounds, at least 3 needed".
 std::string verdict_words(const Ratio& ratio, std::optional<double> floor);
 
-// Of an A/A pair: the |log ratio| that a comparison over `rounds` rounds stays below in 19 of 20 cases, by
-// resampling `rounds` pairs 2000 times. At least kFewRounds pairs.
+// The noise floor of one point measured twice a round (a, b): the |log ratio| that a comparison over `rounds`
+// rounds stays below in 19 of 20 cases, by resampling `rounds` pairs 2000 times. It needs kFewRounds pairs.
 double noise_floor(std::span<const double> a, std::span<const double> b, int64_t rounds, uint32_t seed);
 
 // "+3.1 % [95 %: +2.0..+4.2]"; without an interval "+3.1 %".

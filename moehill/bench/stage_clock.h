@@ -24,7 +24,7 @@ class StageClock {
   void enter(int stage);
   void finish();
 
-  // Since restart(): seconds and visits per stage, and the intervals in order.
+  // These count since restart(): seconds and visits per stage, and the intervals in order.
   const std::vector<double>& seconds() const { return seconds_; }
   const std::vector<int>& visits() const { return visits_; }
   const std::vector<StageInterval>& intervals() const { return intervals_; }

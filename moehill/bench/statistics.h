@@ -29,16 +29,17 @@ struct Summary {
   std::optional<Interval> interval;  // none below kMinRounds
 };
 
-// Where half of the bursts that measure a peak stay below this share of the best, others use the cores too.
+// Other programs use the cores, too, where half of the bursts that measure a peak stay below this share of
+// the best.
 inline constexpr double kPeakShare = 0.8;
 
-// Of at least one sample.
+// Both need one sample at least.
 double median_of(std::vector<double> samples);
 Summary summarize(std::span<const double> samples);
 
-// How much faster one thing is than another: above 1 it is. Of interleaved series (`paired`) the median over
-// rounds of the rounds' own ratios, so not the ratio of the two medians; else compare_processes()
-// (bench/comparison.h).
+// The speed of one thing over another's: above 1 it is the faster one. Interleaved series (`paired`) have the
+// median of the rounds' own ratios, which is not the ratio of the two medians; others have that of
+// compare_processes() (bench/comparison.h).
 struct Ratio {
   double ratio = 1;
   int64_t n = 0;                     // rounds, or processes of the side that has fewer
@@ -61,9 +62,9 @@ double student_quantile(double degrees);
 
 enum class Verdict { faster, slower, within_noise, inconclusive, cannot_tell };
 
-// Without an interval `cannot tell`. Differences below kNegligible are never called a result; an interval
-// that holds 1 says `within noise` only if it excludes differences of kResolved, and is else too wide to say
-// anything.
+// The verdict without an interval is `cannot tell`. Differences below kNegligible are never called a result;
+// an interval that holds 1 says `within noise` only if it excludes differences of kResolved, and is else too
+// wide to say anything.
 inline constexpr double kNegligible = 0.01;
 inline constexpr double kResolved = 0.05;
 Verdict judge(const Ratio& ratio);

@@ -1,4 +1,4 @@
-// How the block is computed: the choices of one run, each a small enum that flows down by value.
+// Options of the block: how one run computes it, each choice a small enum that flows down by value.
 #pragma once
 
 #include <string>

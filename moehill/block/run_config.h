@@ -23,7 +23,7 @@ struct RunConfig {
   int num_devices = 1;  // 1 with none
   int threads_per_device = 1;
 
-  // Those of its own; shape and block have theirs.
+  // These are the fields of its own; shape and block have theirs.
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     ParallelMode mode = mode_of(self.spread);

@@ -1,4 +1,4 @@
-// What `bench` and `profile` have in common: points in, checked and timed, results written out.
+// The part that `bench` and `profile` have in common: points in, checked and timed, results written out.
 #pragma once
 
 #include <string>
@@ -20,7 +20,7 @@ Environment adopt_environment(BenchOptions& options, const Job& job);
 // Throws InputError where --json, --dump or --trace-dir cannot be written.
 void require_writable_outputs(const BenchOptions& options);
 
-// Which of its node's CPUs is the first of this process's device.
+// The first CPU of this process's device, counted among those of its node.
 int64_t first_own_cpu(const Job& job, const BenchOptions& options);
 
 // Refuses points that do not fit into memory, describes them (and says `note`), checks and times them.
@@ -29,11 +29,11 @@ CommandResult run_points(const BenchOptions& options, const std::vector<Point>& 
                          const Environment& environment, const Job& job, Yardstick& yardstick,
                          const std::string& note = "");
 
-// Tuned blocks for the points (cli/tuned_table.h), the same in every process; a line for eyes.
+// Tuned blocks for the points (tune/tuned_table.h), the same in every process; a line for eyes.
 std::string adopt_tuned(const BenchOptions& options, const Environment& environment, const Job& job,
                         std::vector<Point>& points);
 
-// Traces and records.
+// Writes the traces and the records.
 void write_outputs(const BenchOptions& options, const CommandResult& command);
 
 int exit_status(const CommandResult& command);

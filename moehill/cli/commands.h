@@ -15,15 +15,15 @@ inline constexpr int kExitRegression = 4;
 inline constexpr int kExitRunFailed = 5;
 inline constexpr int kExitInterrupted = 75;  // and can be resumed
 
-// Those that run on the processes of a job; all of them return the same status.
+// These run on all processes of a job, which return the same status.
 int bench_command(const std::vector<std::string>& args, const Job& job);
 int check_command(const std::vector<std::string>& args, const Job& job);
-int compare_command(const std::vector<std::string>& args);
-int logbook_command(const std::vector<std::string>& args);
 int profile_command(const std::vector<std::string>& args, const Job& job);
 int mesh_command(const std::vector<std::string>& args, const Job& job);
 int probe_command(const std::vector<std::string>& args, const Job& job);
 
+int compare_command(const std::vector<std::string>& args);
+int logbook_command(const std::vector<std::string>& args);
 int simulate_command(const std::vector<std::string>& args);
 int kernels_command(const std::vector<std::string>& args);
 int tune_command(const std::vector<std::string>& args);

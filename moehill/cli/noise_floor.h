@@ -19,7 +19,7 @@ inline constexpr const char* kFloorPoint =
 std::optional<StoredNoiseFloor> measure_noise_floor(const std::vector<std::string>& arguments,
                                                     int64_t rounds);
 
-// What it found, in a line.
+// Describes the noise floor in a line.
 std::string noise_floor_text(const StoredNoiseFloor& floor);
 
 }  // namespace moehill

@@ -23,7 +23,7 @@ OptionSet profile_option_set(ProfileOptions& options);
 // Parses and refuses flags without effect. Returns nothing when help was printed.
 std::optional<ProfileOptions> parse_profile_options(const std::vector<std::string>& args);
 
-// For each top-k: ref_dp, staged_dp where it was asked for, fused_ep.
+// Makes three points for each top-k: ref_dp, staged_dp where it was asked for, and fused_ep.
 std::vector<Point> expand_profile_points(const ProfileOptions& options, int num_cores);
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// What `moehill simulate` says: tables and bars for a terminal, and records.
+// The report of `moehill simulate`: tables and bars for a terminal, and records.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -24,7 +24,7 @@ struct CriticalSeconds {
 };
 CriticalSeconds critical_seconds(const SimulatedStep& step);
 
-// Of a size against the smallest one: weak, tokens/s a device; strong, tokens/s a device too.
+// Tokens/s a device of a size over that of the smallest one, for weak and for strong scaling.
 double scaling_efficiency(const SimulatedStep& step, const SimulatedStep& smallest);
 
 }  // namespace moehill

@@ -1,4 +1,5 @@
-// What `moehill bench` says on the terminal: the table of points, their stages, and the verdicts in words.
+// The report of `moehill bench` on the terminal: the table of points, their stages, and the verdicts in
+// words.
 #pragma once
 
 #include <string>
@@ -17,13 +18,14 @@ std::string describe_command(const std::vector<Point>& points, const Environment
 // and beside a none the ratio of speed that verdict_lines() judges.
 std::string result_table(const CommandResult& result, uint32_t seed);
 
-// Of each point whose parts were timed alone; empty without any.
+// One line for each point whose parts were timed alone; empty without any.
 std::string overlap_lines(const CommandResult& result);
 
-// What skewed distributions promise and what they gave; empty for random and runs.
+// One line for each skewed distribution: its promise and what it gave; empty for random and runs.
 std::string routing_lines(const CommandResult& result);
 
-// Per point the seconds and shares of its stages on the slowest device; empty unless stages were timed.
+// A table for each point: seconds and shares of its stages on the slowest device. Empty unless stages were
+// timed.
 std::string stage_tables(const CommandResult& result);
 
 // One sentence for every pair of a none and the ep that differs from it in nothing else.

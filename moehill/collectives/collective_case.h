@@ -9,8 +9,8 @@
 
 namespace moehill {
 
-// What a link carries over what algbw counts, as in PERFORMANCE.md of nccl-tests: 2 (P - 1) / P for
-// all_reduce, (P - 1) / P for the others.
+// The bytes that a link carries over those that algbw counts, as in PERFORMANCE.md of nccl-tests: 2 (P - 1) /
+// P for all_reduce, (P - 1) / P for the others.
 double bus_factor(Collective collective, int num_ranks);
 
 // Bytes that all ranks together read and write, over the bytes of the size, where ranks share memory and

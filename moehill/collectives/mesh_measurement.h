@@ -23,7 +23,7 @@ struct CollectiveResult {
       {};  // of the library's own collective, in turn with ours; empty: none
 
   double bytes() const { return static_cast<double>(n) * static_cast<double>(dtype_bytes(dtype)); }
-  // Only what was checked, had no wrong element, and was timed has a bandwidth.
+  // A size has a bandwidth only if it was checked, had no wrong element, and was timed.
   bool trusted() const { return num_wrong == 0 && !samples.empty(); }
   // B/s, by the median time (docs/metrics.md).
   double algorithm_bandwidth() const;
@@ -44,7 +44,7 @@ struct MeshResult {
 using LibraryGroupMaker = std::function<std::unique_ptr<Group>(ThreadTeam&)>;
 MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGroupMaker& library = {});
 
-// What measure_mesh() allocates on all of `num_devices` devices.
+// Predicts what measure_mesh() allocates on all of `num_devices` devices.
 std::vector<MemoryPart> predict_mesh_memory(const MeshOptions& options, int num_devices);
 
 }  // namespace moehill

@@ -37,7 +37,7 @@ struct DriverOptions {
 // the others go on; StoreError leaves everything that was stored before.
 SweepOutcome run_sweep(Store& store, SweepPlan& plan, const SweepHost& host, const DriverOptions& options);
 
-// What became of an attempt, by how its process ended and what it said: "done", "failed", "timeout",
+// Says what became of an attempt, by how its process ended and what it said: "done", "failed", "timeout",
 // "out_of_memory", "rank_lost", "interrupted".
 struct ChildResult;
 std::string classify(const ChildResult& child, size_t num_records, bool launched,

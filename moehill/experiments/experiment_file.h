@@ -26,7 +26,7 @@ struct ExperimentFile {
   int64_t rounds = 5, retries = 1;
   double timeout_s = 600;
   bool interleave = true;
-  // Where an option stands in the file: "file.toml:12:3".
+  // Each option with its place in the file, "file.toml:12:3".
   std::vector<std::pair<std::string, std::string>> places;
 
   std::vector<std::string> axis_names() const;

@@ -10,7 +10,7 @@
 
 namespace moehill {
 
-// How the file's sizes are changed.
+// Changes of the file's sizes.
 struct Sizing {
   double factor = 1;   // of every point's tokens
   int64_t rounds = 0;  // 0: the file's
@@ -23,7 +23,7 @@ struct SweepPlan {
   std::vector<int64_t> devices, tokens;  // [point]
   bool interleave = true;
 
-  // Of all rounds of all points; 0 where nothing is predicted.
+  // The sum over all rounds of all points; 0 where nothing is predicted.
   double predicted_seconds() const;
 };
 

@@ -25,18 +25,18 @@ class TomlReader {
   // Keys in the order of the file; the library keeps them sorted.
   std::vector<toml::key> ordered_keys(const toml::table& table) const;
 
-  // Absent: what `value` was before.
+  // Each read() leaves `value` as it was if the key is absent.
   void read(const toml::table& table, const std::string& key, std::string* value) const;
   void read(const toml::table& table, const std::string& key, int64_t* value, int64_t lo, int64_t hi) const;
   void read(const toml::table& table, const std::string& key, double* value, double lo, double hi) const;
   void read(const toml::table& table, const std::string& key, bool* value) const;
-  // Null if absent.
+  // These return null if the key is absent.
   const toml::table* subtable(const toml::table& table, const std::string& key) const;
   const toml::array* array(const toml::table& table, const std::string& key) const;
 
   // A string, an integer, a finite number or a boolean.
   StoredJson scalar(const toml::node& node) const;
-  // The same, or an array of at least one of them.
+  // One such value, or an array of at least one of them.
   StoredJson scalar_or_array(const toml::node& node) const;
 
  private:

@@ -7,10 +7,11 @@
 
 namespace moehill {
 
-// From so many bytes read and written by one device on, results are out of its caches anyway.
+// Results are out of a device's caches anyway from so many bytes on that it reads and writes.
 inline constexpr int64_t kPastCachesBytes = int64_t{32} << 20;
 
-// As std::memcpy; whoever synchronises with this thread afterwards sees the bytes.
+// Copies as std::memcpy does, past the caches; whoever synchronises with this thread afterwards sees the
+// bytes.
 void copy_past_caches(void* to, const void* from, size_t bytes);
 
 }  // namespace moehill

@@ -18,7 +18,7 @@ struct ProcessIdentity {
 
 ProcessIdentity this_process();
 
-// Of a process on another host nothing can be seen: `unknown`.
+// A process on another host is `unknown`, since nothing can be seen of it.
 enum class Liveness { alive, dead, unknown };
 Liveness liveness_of(const ProcessIdentity& process);
 

@@ -44,10 +44,10 @@ class ThreadTeam {
   // member. One run at a time: not from inside a task, not from two threads at once. Allocates nothing.
   void run(TaskRef task);
 
-  // What member 0 does now and then in the middle of long tasks, because something else wants to be moved on;
-  // empty: nothing. Not from inside a task.
+  // Sets what member 0 does now and then in the middle of long tasks, because something else wants to be
+  // moved on; empty: nothing. It must not be called from inside a task.
   void set_poll(std::function<void()> poll) { poll_ = std::move(poll); }
-  // For a task's member 0.
+  // Member 0 of a task calls this now and then.
   void poll() const {
     if (poll_) poll_();
   }

@@ -7,16 +7,16 @@
 
 namespace moehill {
 
-// What a point takes besides its rounds, in steps: the checked step, the one on other tokens, and a check of
+// The time of a point besides its rounds, in steps: the checked step, the one on other tokens, and a check of
 // each, which takes one and a half steps at many tokens.
 inline constexpr int64_t kUntimedSteps = 5;
 
-// What is known of the machine: FLOP/s and B/s of all the cores together.
+// The speed of all the cores together: FLOP/s and B/s.
 struct MachineSpeed {
   double flops, bytes_per_s;
 };
 
-// Of one step: 60 % of the peak and four sweeps over the weights.
+// Estimates one step at 60 % of the peak, with four sweeps over the weights.
 double estimate_step_seconds(const Point& point, const MachineSpeed& speed);
 
 // Seconds that checking and timing `points` may take, with margin.

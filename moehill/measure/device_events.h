@@ -22,9 +22,9 @@ struct DeviceEvents {
 
 using StepEvents = std::vector<DeviceEvents>;  // [device]
 
-// What all processes' devices did in the same steps, on the first process and by its clock: [step][device],
-// devices by rank. Elsewhere empty. Collective; every process gives as many steps. before, after: the clocks
-// of all, read around the steps.
+// Gathers the events of all processes' devices in the same steps on the first process, by its clock:
+// [step][device], devices by rank. The others get nothing. Collective; every process gives as many steps.
+// before, after: the clocks of all, read around the steps.
 std::vector<StepEvents> gather_events(const Job& job, const std::vector<StepEvents>& local,
                                       const std::vector<ClockReading>& before,
                                       const std::vector<ClockReading>& after);

@@ -43,7 +43,7 @@ void refuse_topk(int64_t topk, int64_t experts);
 // Throws InputError where a product of dimensions leaves what indices and buffers can hold.
 void refuse_overflow(const MoeShape& shape, const Capacity& capacity);
 
-// Whether two points differ in nothing but the parallel mode and its layout.
+// True if two points differ in nothing but the parallel mode and its layout.
 bool differ_in_mode_only(const Point& a, const Point& b);
 
 // The routing that runs of this shape see.

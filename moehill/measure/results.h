@@ -61,7 +61,7 @@ struct PointResult {
   bool trusted() const { return timed() && check.status == "passed"; }
 };
 
-// How each timed step is held to the checked one.
+// Tells in a record how each timed step is held to the checked one.
 inline constexpr const char* kTimedStepCheck =
     "every bit of every result equals the checked step's; a step among them on other tokens was checked, too";
 
@@ -119,7 +119,7 @@ struct Comparison {
 };
 std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, uint32_t seed);
 
-// Of `profile`: for each fused_ep the other paths of the same top-k, `none` being the other path.
+// Compares each fused_ep of `profile` with the other paths of the same top-k; `none` is the other path.
 std::vector<Comparison> compare_paths(const std::vector<PointResult>& points, uint32_t seed);
 
 // "; the medians order the other way" where those of the two points do.

@@ -56,11 +56,11 @@ class DeviceStages {
     for (const auto& device : devices_) device->restart();
   }
 
-  // Of the device at `i`: seconds per stage since restart().
+  // Seconds per stage of the device at `i`, since restart().
   const std::vector<double>& seconds(size_t i) const { return devices_[i]->clock().seconds(); }
   size_t size() const { return devices_.size(); }
 
-  // Whether any device entered the stage.
+  // True if any device entered the stage.
   bool entered(int stage) const {
     return std::any_of(devices_.begin(), devices_.end(),
                        [&](const auto& device) { return device->clock().visits()[stage] > 0; });

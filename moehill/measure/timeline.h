@@ -6,10 +6,12 @@
 
 namespace moehill {
 
-// Of a result with events. clock_uncertainty: seconds by which the clocks of two devices may differ.
+// Makes the trace of a result with events. clock_uncertainty: seconds by which the clocks of two devices may
+// differ.
 Trace make_timeline(const PointResult& result, double clock_uncertainty);
 
-// What keeping events costs a step: those of the device with the most, times what one takes here and now.
+// The time that keeping events costs a step: the events of the device with the most, times what one takes
+// here and now.
 struct TimelineCost {
   size_t num_events = 0;
   double seconds = 0;

@@ -10,7 +10,7 @@
 
 namespace moehill {
 
-// On lines of its own: peers read it while its owner's neighbours write theirs.
+// A call lies on cache lines of its own: peers read it while its owner's neighbours write theirs.
 struct alignas(64) Call {
   CallKind kind = CallKind::barrier;
   DType input_dtype = DType::f32;

@@ -29,7 +29,7 @@ struct MeshMaker {
 };
 inline std::ostream& operator<<(std::ostream& out, const MeshMaker& maker) { return out << maker.name; }
 
-// How a collective is called: on whose memory, and at once or in split phase.
+// A way to call a collective: on whose memory, and at once or in split phase.
 struct How {
   bool exchange_input = false;  // in exchange memory, not in ordinary memory of this process
   bool exchange_output = false;
@@ -98,7 +98,7 @@ class GuardedArray {
   unsigned char* start_;
 };
 
-// In (-1, 1), of all 24 bits of an f32, so that any other order of additions shows.
+// Values in (-1, 1) with all 24 bits of an f32, so that any other order of additions shows.
 inline float test_value(int rank, int64_t i) {
   uint32_t x = static_cast<uint32_t>(i) * 0x9e3779b1u + static_cast<uint32_t>(rank + 1) * 0x85ebca77u;
   x = (x ^ (x >> 15)) * 0x2c1b3c6du;

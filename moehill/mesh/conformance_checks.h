@@ -23,7 +23,7 @@ inline uint64_t hash_of(const GuardedArray& array) {
   return hash;
 }
 
-// What a path does between a start and its finish.
+// Does what a path does between a start and its finish: it uses the team.
 inline void use_the_team(Group& group) {
   std::vector<int> seen(static_cast<size_t>(group.team().size()));
   group.team().run([&](int i) { seen[static_cast<size_t>(i)] = 1; });
@@ -142,8 +142,8 @@ inline void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t sca
   EXPECT_EQ(num_wrong, 0);
 }
 
-// Of n rows of a pair, where part `part` begins: parts grow, so that the first are empty where n is small;
-// the answers' shrink.
+// The first of part `part` among the n rows of a pair: parts grow, so that the first are empty where n is
+// small; the answers' shrink.
 inline int64_t cut_at(int64_t n, int num_parts, int part, bool answers) {
   const int64_t p = answers ? num_parts - part : part, all = int64_t{num_parts} * num_parts;
   return answers ? n - n * p * p / all : n * p * p / all;

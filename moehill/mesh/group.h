@@ -22,13 +22,13 @@ struct Traffic {
   uint64_t received_bytes = 0;
   // Seconds until all peers (on MPI: those of the node) had come to the collectives: waiting, not moving.
   double wait_seconds = 0;
-  // Of messages that travelled while the team worked: how long, and how often they were moved on meanwhile.
+  // Messages that travelled while the team worked: how long, and how often they were moved on meanwhile.
   double flight_seconds = 0;
   int64_t progress_calls = 0;
 };
 
-// By what the rows of the farthest peer come: its memory at the same addresses as here, memory of the node at
-// others, or messages, which travel while the team works on something else.
+// The way that the rows of the farthest peer come: its memory at the same addresses as here, memory of the
+// node at others, or messages, which travel while the team works on something else.
 enum class Reach { addresses, node, messages };
 
 // One device's handle. All methods are collective: every rank calls them in the same order, from the device's
@@ -73,10 +73,10 @@ class Group {
     finish();
   }
 
-  // These in split phase: a start may already move rows between nodes, and returns without waiting for
-  // anybody; finish() completes it. Until then the memory of all arguments, offsets included, must stay as it
-  // is, but for a rank's own part of what it reduces, which is read by finish() alone; and no other method of
-  // the group may be called (an invariant). The team is free for other work.
+  // Three of these collectives in split phase: a start may already move rows between nodes, and returns
+  // without waiting for anybody; finish() completes it. Until then the memory of all arguments, offsets
+  // included, must stay as it is, but for a rank's own part of what it reduces, which is read by finish()
+  // alone; and no other method of the group may be called (an invariant). The team is free for other work.
   virtual void start_all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
                                 void* output);
   virtual void start_all_to_all(const void* input, std::span<const int64_t> send_offsets, void* output,
@@ -90,7 +90,7 @@ class Group {
   // last, finish_round_trip(); no other method in between. Memory stays as it is until the end, but for the
   // answers before their answer().
   virtual void start_round_trip(const RoundTrip& trip);
-  // Whether await(part) would return at once. Not collective.
+  // True if await(part) would return at once. Not collective.
   virtual bool has_landed(int) { return false; }
   // Returns when the parts up to this one are there, and so are those of the ranks of this node, all of them.
   virtual void await(int part);
@@ -112,22 +112,22 @@ class Group {
   virtual void count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
                            size_t element_bytes) = 0;
 
-  // Who is told of every wait that Traffic sums up, when it is over (seconds of machine/clock.h); empty:
+  // Sets who is told of every wait that Traffic sums up, when it is over (seconds of machine/clock.h); empty:
   // nobody.
   void report_waits_to(std::function<void(double begin, double end)> listener) {
     wait_listener_ = std::move(listener);
   }
 
-  // As mesh/traffic.h counts; barrier() counts nothing.
+  // Bytes as mesh/traffic.h counts them; barrier() counts nothing.
   virtual Traffic traffic() const = 0;
 
   // The invariant of the split phase: nothing is in flight when `call` begins.
   void require_idle(const char* call) const;
-  // After a failed run: what was started will not be finished.
+  // Forgets what was started, which will not be finished after a failed run.
   void abandon() { started_ = {}; }
 
  protected:
-  // What finish() has to do; nothing is in flight afterwards, whatever becomes of it.
+  // Returns what finish() has to do; nothing is in flight afterwards, whatever becomes of it.
   Started take_started();
   const Started& started() const { return started_; }
   const RoundTrip& trip() const { return trip_; }

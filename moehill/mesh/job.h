@@ -26,7 +26,7 @@ class Job {
   Session* session() const { return session_; }
   bool is_root() const { return session_ == nullptr || session_->rank() == 0; }  // who prints and writes
   int num_processes() const { return session_ == nullptr ? 1 : session_->size(); }
-  // At most, if the job fills its nodes.
+  // The most processes of a node, if the job fills its nodes.
   int processes_of_a_node() const {
     return session_ == nullptr ? 1 : (session_->size() + session_->num_nodes() - 1) / session_->num_nodes();
   }
@@ -54,15 +54,15 @@ class Job {
   void on_root(const std::function<void()>& work) const;
   // The first process's text, everywhere.
   std::string from_root(const std::string& text) const;
-  // Until all processes are here; leaves the cores to those that work. All go on some naps apart.
+  // Waits until all processes are here, and leaves the cores to those that work. All go on some naps apart.
   void wait_quietly(Naps::Duration longest_nap = Naps::kLongest) const;
-  // After wait_quietly(): all go on at one moment.
+  // Lets all processes go on at one moment, after wait_quietly().
   void start_together() const;
   double largest(double value) const;
   double sum(double value) const;
-  // On the first process the values of all, by rank; elsewhere none.
+  // Returns the values of all processes by rank on the first process, and nothing on the others.
   std::vector<std::vector<double>> gather(const std::vector<double>& values) const;
-  // On the first process the clocks of all, by rank; elsewhere none.
+  // Returns the clocks of all processes by rank on the first process, and nothing on the others.
   std::vector<ClockReading> read_clocks() const;
 
  private:

@@ -20,11 +20,11 @@ using EnvironmentReader = std::function<const char*(const char* name)>;
 Launcher launched_by(const EnvironmentReader& variable);
 Launcher launched_by();
 
-// How many processes the launcher says it started; 0 where it does not say.
+// The number of processes that the launcher says it started; 0 where it does not say.
 int launched_processes(const EnvironmentReader& variable);
 int launched_processes();
 
-// What to tell the user of Launcher::other_mpi.
+// The message to the user under Launcher::other_mpi.
 inline constexpr const char* kOtherMpi =
     "started by another MPI's launcher; this build is for Open MPI: start it with Open MPI's mpirun";
 

@@ -7,8 +7,9 @@
 
 namespace moehill {
 
-// Of the rows to (from) each rank, part p is [cuts[r * (num_parts + 1) + p], cuts[r * (num_parts + 1) + p +
-// 1]) of the array. Parts may be empty; how the answers are cut has nothing to do with how the rows were.
+// Rows and answers of a round trip in parts. Part p of the rows to (from) rank r is [cuts[r * (num_parts + 1)
+// + p], cuts[r * (num_parts + 1) + p + 1]) of the array. Parts may be empty; how the answers are cut has
+// nothing to do with how the rows were.
 struct RoundTrip {
   int num_parts = 1;  // the same on all ranks
   size_t row_bytes = 0;

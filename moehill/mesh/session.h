@@ -18,7 +18,7 @@ struct MpiMeshOptions {
   // Logical CPUs of this node in the order of use (machine/topology.h). The processes of a node share them by
   // their order; their threads are unpinned if there are not enough.
   std::vector<int> node_cpus = {};
-  // For tests: as if a node held this many ranks at most. 0: the nodes as they are.
+  // Tests set this: nodes are taken to hold so many ranks at most. 0: the nodes as they are.
   int ranks_per_node = 0;
   // Longer messages are cut, since MPI counts in int.
   size_t piece_bytes = size_t{1} << 30;
@@ -40,13 +40,13 @@ class Session {
   // The mesh of all processes, device r on rank r. It must go before the session does.
   virtual std::unique_ptr<Mesh> make_mesh(const MpiMeshOptions& options) = 0;
 
-  // The same collectives by the library's own calls, to compare ours with; it refuses what they cannot do
-  // (sums in bf16, counts past int). It must go before the session; `team` must outlive it.
+  // A group whose collectives are the library's own calls, to compare ours with; it refuses what they cannot
+  // do (sums in bf16, counts past int). It must go before the session; `team` must outlive it.
   virtual std::unique_ptr<Group> make_library_group(ThreadTeam& team) = 0;
 
   // Rank 0's text on every rank.
   virtual std::string broadcast(const std::string& text) = 0;
-  // On rank 0 the texts of all ranks by rank; elsewhere none.
+  // Returns the texts of all ranks by rank on rank 0, and nothing on the others.
   virtual std::vector<std::string> gather(const std::string& text) = 0;
   // The values of all ranks by rank, on every rank.
   virtual std::vector<double> share(double value) = 0;
@@ -54,8 +54,8 @@ class Session {
   // overlap. `whole` is read on rank 0 alone, whose own part may lie there already.
   virtual void gather_bytes(const void* part, Range place, void* whole) = 0;
 
-  // On rank 0 the readings of all ranks by rank (its own is exact); elsewhere none. The best of many messages
-  // there and back: half of its time is the uncertainty.
+  // Returns the readings of all ranks by rank on rank 0 (its own is exact), and nothing on the others. Each
+  // is the best of many messages there and back: half of its time is the uncertainty.
   virtual std::vector<ClockReading> read_clocks() = 0;
 
   // A barrier, which the ranks leave some naps of at most `longest_nap` apart.
@@ -64,7 +64,7 @@ class Session {
   // spins for long.
   virtual void start_together() = 0;
 
-  // Not collective: ends the whole job within seconds, with `message`, the rank and its host on standard
+  // Ends the whole job (not collective) within seconds, with `message`, the rank and its host on standard
   // error. The exit status of the launcher is `exit_status` as far as it passes that on, and never 0.
   [[noreturn]] virtual void fail(const std::string& message, int exit_status) noexcept = 0;
 };

@@ -1,5 +1,5 @@
-// What each collective would move over a network, by the cheapest way that has the same result: the yardstick
-// of every backend, so that their figures can be compared.
+// The bytes that each collective would move over a network, by the cheapest way that has the same result: the
+// yardstick of every backend, so that their figures can be compared.
 #pragma once
 
 #include <cstdint>

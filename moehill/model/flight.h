@@ -14,10 +14,10 @@ struct Meanwhile {
   bool own_rows;
 };
 
-// Whether rows travel without the devices' units: between nodes, and between chips. Within a node of cores
+// True if rows travel without the devices' units: between nodes, and between chips. Within a node of cores
 // the units themselves copy.
 bool rows_fly(const WorkProblem& problem, const ClusterTopology& topology, bool is_chip, int num_devices);
-// What covers the rows of a stage; empty: nothing.
+// The products that cover the rows of a stage; empty: none.
 std::vector<Meanwhile> work_meanwhile(const WorkProblem& problem, Stage stage);
 
 // `fused` in waves of experts: the products of a pass that fills the flights of its rows and sums. In forward
@@ -30,8 +30,9 @@ struct WavePass {
   bool keeps_last_own = false;             // the last wave's own rows wait until its sums have left
 };
 
-// Whether a pass goes as a WavePass does; seconds_of(stage) are its products'.
+// True if a pass goes as a WavePass does.
 bool goes_in_waves(const WorkProblem& problem);
+// The products of such a pass; seconds_of(stage) are those of a stage's products.
 template <typename Seconds>
 WavePass wave_pass(bool backward, double own_part, const Seconds& seconds_of) {
   const auto own = [&](Stage stage) { return own_part * seconds_of(stage); };

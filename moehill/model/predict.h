@@ -9,7 +9,7 @@
 
 namespace moehill {
 
-// What holds a stage, or a step, back.
+// The cause that holds a stage, or a step, back.
 enum class Bound { compute, memory, link, imbalance, overhead };
 inline constexpr int kNumBounds = 5;
 const char* name_of(Bound);

@@ -17,7 +17,7 @@ namespace moehill {
 
 inline double to_double(int64_t n) { return static_cast<double>(n); }
 
-// What must be known of a run beside its plan's counts.
+// The facts of a run that its work depends on, beside its plan's counts.
 struct WorkProblem {
   int64_t hidden = 0, mlp_dim = 0, shared_dim = 0;
   DType dtype = DType::bf16;
@@ -54,7 +54,7 @@ struct LinkWork {
   bool in_flight = false;    // rows of tokens: begun, and waited for after other work (model/flight.h)
 };
 
-// What rows beside the products read and write, by kind of operation.
+// Bytes that row operations beside the products read and write, by kind of operation.
 struct RowBytes {
   double gather = 0, combine = 0, swiglu = 0, zero = 0;
   double total() const { return gather + combine + swiglu + zero; }
@@ -90,7 +90,7 @@ struct DeviceWork {
 
 // Work of one device, [0, counts.num_devices).
 DeviceWork device_work(const WorkProblem& problem, const PlanCounts& counts, int device);
-// Of all of them. Memory is O(P * stages).
+// Work of all devices. It takes memory O(P * stages).
 std::vector<DeviceWork> all_work(const WorkProblem& problem, const PlanCounts& counts);
 
 // Elements of an MLP's stored weights: columns padded to whole panels of 16, gate and up to pairs of 8, rows

@@ -17,7 +17,7 @@ namespace moehill {
 class RowComparison {
  public:
   static constexpr double kUsualFloor = 1e-3;
-  // For dp, whose rows are differences of large terms and may be small by cancellation.
+  // The floor of dp, whose rows are differences of large terms and may be small by cancellation.
   static constexpr double kMedianFloor = 1;
 
   explicit RowComparison(double floor_share = kUsualFloor) : floor_share_(floor_share) {}

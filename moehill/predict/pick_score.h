@@ -27,7 +27,7 @@ std::vector<ScoredRun> scored_runs(const BenchOptions& options, const CommandRes
 // Adds a line a run, in one write, so that runs at the same time do not mix theirs. A file that cannot be
 // written is no error of a bench: returns why, or nothing.
 std::string append_scores(const std::vector<ScoredRun>& runs, const std::string& file);
-// No file: no runs. Throws InputError for a file that is none of ours.
+// Returns no runs where there is no file. Throws InputError for a file that is none of ours.
 std::vector<ScoredRun> read_scores(const std::string& file);
 
 struct Score {
@@ -37,7 +37,7 @@ struct Score {
   int num_judged = 0;  // problems of these where every candidate was measured, here or before
   int num_within = 0;  // of which the path taken is within 3 % of the best
 };
-// Of a problem and path the median of its runs counts.
+// Scores problems; of several runs of a problem and path their median counts.
 Score score_of(const std::vector<ScoredRun>& runs);
 std::string score_report(const std::vector<ScoredRun>& runs);
 

@@ -11,7 +11,7 @@
 
 namespace moehill {
 
-// What the model reads for this machine. `note` says why there is nothing, or what to know of it.
+// The hardware that the model reads for this machine. `note` says why there is none, or what to know of it.
 struct ProbedHardware {
   std::optional<Hardware> hardware;
   std::string note;
@@ -20,10 +20,10 @@ struct ProbedHardware {
 ProbedHardware probed_hardware(const Environment& environment,
                                const std::string& file = default_probe_file());
 
-// Why the model has nothing to say of a run; empty: it has.
+// Says why the model has nothing to tell of a run; empty: it has.
 std::string unpredictable(const RunConfig& config);
-// `memory`: whether the devices of a node are threads of one process, which `fused` makes use of, or
-// processes.
+// Devices of a node are threads of one process (`shared`), which `fused` makes use of, or processes
+// (`apart`).
 enum class DeviceMemory { shared, apart };
 Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware,
                        DeviceMemory memory = DeviceMemory::shared);
@@ -31,7 +31,7 @@ Prediction predict_run(const RunConfig& config, const Routing& routing, const Ha
 // The paths of expert parallelism that this configuration allows.
 std::vector<Spread> candidate_paths(const RunConfig& config);
 
-// The same with their predictions, the best first.
+// A candidate path with its prediction; rank_paths() gives the best first.
 struct RankedPath {
   Spread path;
   Prediction prediction;

@@ -1,4 +1,4 @@
-// What the model makes of the published rows of the reference logbook: each predicted with what is known to
+// The published rows of the reference logbook by the model: each predicted with what is known to
 // be wrong with its measurement, and the order of every two compared with the published one.
 #pragma once
 

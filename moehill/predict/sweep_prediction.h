@@ -20,11 +20,12 @@ class RunPredictor {
   RunPredictor(ProbedHardware probed, const MachineSpeed& speed)
       : probed_(std::move(probed)), speed_(speed) {}
 
-  // From the start of `moehill bench` to its end: the steps, and what happens before them: random operands of
-  // this size and the double-precision check. A point of ep without a path in `options` takes the best.
+  // Seconds from the start of `moehill bench` to its end: the steps, and what happens before them: random
+  // operands of this size and the double-precision check. A point of ep without a path in `options` takes the
+  // best.
   double run_seconds(const BenchOptions& options, const std::vector<Point>& points);
 
-  // Whether the model or the peak says it, and why.
+  // Says whether predictions come from the model or the peak, and why.
   std::string source() const;
 
  private:

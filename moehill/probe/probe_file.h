@@ -18,10 +18,10 @@ std::string data_file(const std::string& name);
 void write_probe(const Probe& probe, const std::string& path);
 // Throws InputError for a file that is none.
 Probe read_probe(const std::string& path);
-// Nothing where there is no file.
+// Returns nothing where there is no file.
 std::optional<Probe> find_probe(const std::string& path = default_probe_file());
 
-// Why the probe no longer describes what this program would run on; empty: it does.
+// Says why the probe no longer describes what this program would run on; empty: it does.
 std::string stale_reason(const Probe& probe, const Environment& environment);
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// What the probe measures of links: collectives among devices of one thread each, in this process and, under
+// Links as the probe measures them: collectives among devices of one thread each, in this process and, under
 // a launcher, among the processes of the job.
 #pragma once
 
@@ -20,15 +20,15 @@ void measure_thread_links(const Topology& topology, int64_t max_bytes, CoreWatch
 // Fills h.topology from them: the devices of one node.
 void use_thread_links(int num_cores, Hardware& h);
 
-// The same collectives among the processes of a job, one device each.
+// Collectives among the processes of a job, one device each.
 struct JobLinks {
   int num_processes = 1, num_nodes = 1;
   std::vector<CollectiveCurve> collectives;
 
   // The largest node's.
   int devices_per_node() const { return (num_processes + num_nodes - 1) / num_nodes; }
-  // Between nodes, from all_to_all: latency of its smallest size, and what leaves a node over the time that
-  // its largest takes longer.
+  // The level between nodes, from all_to_all: latency of its smallest size, and what leaves a node over the
+  // time that its largest takes longer.
   LinkLevel network() const;
 };
 

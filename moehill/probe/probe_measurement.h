@@ -42,7 +42,7 @@ struct Probe {
   Hardware hardware;                // what the model reads
 };
 
-// By one process alone; `progress` is told what is measured next.
+// Measures the machine, by one process alone; `progress` is told what is measured next.
 Probe measure_probe(const Environment& environment, const JobLinks& job_links,
                     const std::function<void(const std::string&)>& progress);
 

@@ -13,15 +13,16 @@ struct MachineTimes {
   int num_cpus = 1;
 };
 MachineTimes machine_times();
-// As in /proc/stat.
+// Reads a text like that of /proc/stat.
 MachineTimes parse_machine_times(const std::string& proc_stat, double ticks_per_second);
 
 // Shares of one CPU: more than this beside a measurement is a disturbance. The measured process waits for its
 // slowest thread, so it is one CPU that counts and not the whole machine.
 inline constexpr double kOtherShare = 0.10, kStolenShare = 0.02;
 
-// Between two readings, of which `own_cpu_seconds` were the measured child's. In words ("other work took 0.8
-// CPUs"); empty if it was left alone. `load` is the load average before it, told beside the rest.
+// Describes the disturbance between two readings, of which `own_cpu_seconds` were the measured child's, in
+// words ("other work took 0.8 CPUs"); empty if it was left alone. `load` is the load average before it, told
+// beside the rest.
 std::string disturbance_between(const MachineTimes& before, const MachineTimes& after, double own_cpu_seconds,
                                 double load);
 

@@ -66,7 +66,7 @@ class Yardstick {
   void measure_bandwidth();
   void measure_tile();  // of this process alone
 
-  // On the first process.
+  // These are complete on the first process alone.
   Peaks peaks(PointThreads threads) const;
   double tile_flops(int num_threads) const;
 
@@ -90,7 +90,7 @@ class Yardstick {
   std::map<PointThreads, Samples> measured_;
 };
 
-// With the calling thread on the team's first CPU.
+// Calls `measure` with the calling thread on the team's first CPU.
 template <typename Measure>
 auto measure_pinned(ThreadTeam& team, const Measure& measure) {
   const std::vector<int>& cpus = team.cpus();

@@ -26,7 +26,7 @@ namespace moehill {
 using Figure = std::optional<double>;
 using Words = std::optional<std::string>;
 
-// How points are measured, for a command as a whole.
+// Options of measuring, for a command as a whole.
 struct MeasuringOptions {
   std::string mesh = "auto";  // a point's is resolved: threads or mpi
   bool stage_timing = false;

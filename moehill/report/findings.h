@@ -8,8 +8,9 @@
 
 namespace moehill {
 
-// Who wins over which baseline and by how much; each expectation with its ratio and interval; what is within
-// noise; what failed or was disturbed; agreement with the published trend; the original's known defect.
+// Sentences on the results: who wins over which baseline and by how much; each expectation with its ratio and
+// interval; what is within noise; what failed or was disturbed; agreement with the published trend; the
+// original's known defect.
 std::vector<std::string> findings(const ExperimentView& view);
 
 // One line a pair of points that the expectation speaks of. Exposed for tests.

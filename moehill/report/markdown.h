@@ -6,7 +6,7 @@
 
 namespace moehill {
 
-// On one line; characters that mean something in Markdown or HTML are escaped.
+// Puts a text on one line; characters that mean something in Markdown or HTML are escaped.
 std::string markdown_text(const std::string& text);
 
 // A code span that shows `text` as it is, on one line; also inside a table.

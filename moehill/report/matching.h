@@ -69,7 +69,7 @@ std::vector<std::string> regressions(const Matching& matching, double tolerance)
 
 // These cannot be judged: pairs without an interval, baselines without a figure, results without a check.
 std::vector<std::string> unjudged(const Matching& matching);
-// How to get what unjudged() lacks; empty where it lacks nothing.
+// Says how to get what unjudged() lacks; empty where it lacks nothing.
 std::string remedy_of(const Matching& matching);
 
 }  // namespace moehill

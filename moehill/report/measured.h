@@ -21,7 +21,7 @@ struct Measured {
   std::optional<double> peak_tflops, read_gbps;       // medians over the rounds
 };
 
-// In the order of the records' first appearance.
+// Measures each path, in the order of the records' first appearance.
 std::vector<Measured> measure(const std::vector<StoredRecord>& records);
 
 // Median of TF/s over the rounds, of which each is a process of its own, and its interval.

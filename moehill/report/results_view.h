@@ -35,7 +35,7 @@ struct ExperimentView {
   std::string change(const ResultRow& row) const;
 };
 
-// By the time when they were started, oldest first.
+// Loads all experiments in the order in which they were started.
 std::vector<ExperimentView> load_views(Store& store, const std::vector<PublishedRow>& published);
 
 // Cost by round: seconds for 1e12 FLOPs of the model, so that unlike sizes compare.

@@ -1,4 +1,4 @@
-// Which distribution of router logits, with its parameters, and what of it cannot be.
+// The distribution of router logits with its parameters, and the refusal of impossible ones.
 #pragma once
 
 #include <cstdint>

@@ -47,7 +47,7 @@ struct Capacity {
 // Throws InputError for a factor that is not positive, or so large that C does not fit a row number (int32).
 int64_t capacity_rows(const Capacity& capacity, int64_t num_assignments, int num_experts);
 
-// What a device makes of the experts it does not hold.
+// Says what a plan holds of the experts that are not the device's own.
 enum class PlanScope {
   local,   // rows of experts [expert_begin, expert_end) only
   masked,  // all kept assignments: those of other experts follow as one more group at the end (dense_masked)
@@ -99,7 +99,8 @@ class PlanBuilder {
   size_t workspace_bytes() const;
 
  private:
-  // Where a share of the tokens begins among the kept assignments of the held experts, and of the others.
+  // The place where a share of the tokens begins among the kept assignments of the held experts, and of the
+  // others.
   struct Part {
     int64_t kept_begin = 0, other_begin = 0;
   };

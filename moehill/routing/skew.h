@@ -1,4 +1,4 @@
-// What a distribution promises of a routing, and whether a routing keeps it.
+// The promise of a distribution about a routing, and whether a routing keeps it.
 #pragma once
 
 #include <string>

@@ -19,7 +19,7 @@ struct Cluster {
   int devices_per_node = 1;
   double device_flops = 1;  // FLOP/s that a second of work stands for
   LinkSpeed inside;         // a device's own way to the others of its node; the latency of a message
-  // Of a node's connection, and of the links above it. In a fat tree and a dragonfly a message crosses two of
+  // A node's connection, and the links above it. In a fat tree and a dragonfly a message crosses two of
   // each at most, so a link has half of the level's latency; in a torus every hop has all of it.
   LinkSpeed network, upper;
   std::vector<int> dims;  // as in the hardware file; empty: by the number of nodes

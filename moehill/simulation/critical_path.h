@@ -16,8 +16,8 @@ struct PathPiece {
   double begin = 0, end = 0;
 };
 
-// From the device that ends last backwards. Work leads to the device's stage before; an exchange, where all
-// devices meet, to the device that began it last.
+// Follows the step back from the device that ends last. Work leads to the device's stage before; an exchange,
+// where all devices meet, to the device that began it last.
 std::vector<PathPiece> critical_path(const StepProgram& program, const Simulation& simulation);
 
 }  // namespace moehill

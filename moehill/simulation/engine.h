@@ -15,7 +15,7 @@ struct TimeSpan {
   double begin = 0, end = 0;  // seconds
 };
 
-// What crossed a link in the whole step.
+// The bytes that crossed a link in the whole step.
 struct LinkLoad {
   std::string name;
   int64_t bytes = 0;
@@ -31,9 +31,9 @@ struct Simulation {
   int group = 1;  // devices whose messages were aggregated
 };
 
-// How an exchange is simulated. It starts when all devices have begun the stage, as the collectives of a mesh
-// do. Device d sends its messages to d + 1, d + 2, ... (the pairwise exchange of MPI libraries), one after
-// the other; the stage ends on a device when it has sent and received everything.
+// An exchange as it is simulated. It starts when all devices have begun the stage, as the collectives of a
+// mesh do. Device d sends its messages to d + 1, d + 2, ... (the pairwise exchange of MPI libraries), one
+// after the other; the stage ends on a device when it has sent and received everything.
 //
 // With more than `exact_devices` devices, consecutive ones form groups: messages between two groups are one
 // flow of all their bytes, and a stage ends for no member before its group has received everything. What a

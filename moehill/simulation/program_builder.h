@@ -1,4 +1,5 @@
-// From a plan to a program: the work of every device and the messages between them, as the model counts them.
+// Makes a program of a plan: the work of every device and the messages between them, as the model counts
+// them.
 #pragma once
 
 #include "moehill/model/predict.h"

@@ -31,7 +31,7 @@ Expectation parse_expectation(const std::string& text);
 
 bool is_met(const Expectation& expectation, double ratio);
 
-// Whether every one of `wanted` is so in `axes` (StoredPoint::axes); numbers are compared as numbers.
+// True if every one of `wanted` is so in `axes` (StoredPoint::axes); numbers are compared as numbers.
 bool matches(const std::vector<AxisValue>& wanted, const StoredJson& axes);
 
 // The text of an axis value as an expectation would name it: 8, ep, true.

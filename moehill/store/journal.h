@@ -16,7 +16,7 @@ struct Claim {
   bool repeat = false;  // of a round whose result was disturbed
 };
 
-// What became of asking for a run of a point in a round.
+// The answer to asking for a run of a point in a round.
 enum class ClaimState {
   claimed,
   settled,       // has its result

@@ -1,4 +1,4 @@
-// What a results database holds, as plain structs: experiments, points, attempts, records, notes, noise
+// The content of a results database as plain structs: experiments, points, attempts, records, notes, noise
 // floors.
 #pragma once
 
@@ -15,7 +15,7 @@ using StoredJson = nlohmann::ordered_json;
 // The place of a record's samples, which the database keeps apart.
 inline const StoredJson::json_pointer kSamples("/time_s/samples");
 
-// On one line; what is not UTF-8 becomes U+FFFD, since a JSON text has to be.
+// Writes JSON on one line; what is not UTF-8 becomes U+FFFD, since a JSON text has to be.
 std::string json_text(const StoredJson& json);
 
 // One question: an experiment file, as it was last started.
@@ -77,7 +77,7 @@ struct StoredNote {
   std::string time_utc, text;
 };
 
-// What an A/A comparison called different at most: |log ratio| below `floor` is noise on this machine.
+// The largest difference that an A/A comparison saw: |log ratio| below `floor` is noise on this machine.
 struct StoredNoiseFloor {
   int64_t id = 0;
   std::string time_utc, machine, build;

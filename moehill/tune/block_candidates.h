@@ -7,7 +7,7 @@
 
 namespace moehill {
 
-// What a thread of a grouped GEMM works on.
+// The part of a grouped GEMM that a thread works on.
 struct BlockProblem {
   MoeShape shape;
   double group_rows = 0;  // mean rows of an expert on a device

@@ -1,4 +1,4 @@
-// What block sizes need of each cache, beside the caches that there are.
+// The need of block sizes for each cache, beside the caches that there are.
 #pragma once
 
 #include <string>

@@ -34,7 +34,7 @@ using MeasureBlocks =
 // Steps that each set takes in each phase besides its timed ones: the checked step, its check, the warm-up.
 inline constexpr int64_t kUntimedSteps = 4;
 
-// How many rounds each phase has for what a budget of steps allows.
+// The number of rounds of each phase that a budget of steps allows.
 struct TunerBudget {
   int64_t first = 3, second = 3, last = 5;
   size_t num_candidates = 2;

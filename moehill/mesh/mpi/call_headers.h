@@ -24,7 +24,8 @@ class CallHeaders {
   // Waits for what the others tell. Throws CollectiveError if a call differs from the one posted; every rank
   // whose check() ends then throws.
   void check();
-  // After a check() that threw: whether the call of `rank`, one of the others, was the one posted.
+  // True if the call of `rank`, one of the others, was the one posted; to be asked after a check() that
+  // threw.
   bool agrees(int rank) const;
 
  private:

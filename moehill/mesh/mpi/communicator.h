@@ -12,7 +12,7 @@ class Communicator {
   static Communicator duplicate_of(MPI_Comm comm);
   // The processes of `comm` that share memory with this one, in the order of `comm`.
   static Communicator node_of(MPI_Comm comm);
-  // Those that give the same colour.
+  // The processes that give the same colour.
   static Communicator part_of(MPI_Comm comm, int colour);
 
   ~Communicator();
@@ -22,8 +22,8 @@ class Communicator {
   MPI_Comm get() const { return comm_; }
   int rank() const;
   int size() const;
-  // Never freed: messages that nobody will receive are on their way, and a later communicator would get its
-  // context and them. On all of its processes.
+  // Keeps it from being freed: messages that nobody will receive are on their way, and a later communicator
+  // would get its context and them. All of its processes call this.
   void keep() { kept_ = true; }
 
  private:

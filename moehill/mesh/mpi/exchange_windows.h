@@ -20,9 +20,9 @@ class ExchangeWindows {
   // all ranks are given back.
   std::shared_ptr<void> make(size_t bytes);
 
-  // Nowhere unless all `bytes` lie in memory of this rank that make() gave.
+  // The place of this memory; nowhere unless all `bytes` lie in memory of this rank that make() gave.
   Place locate(const void* memory, size_t bytes) const;
-  // The same memory of rank `local_rank` in the address space of this process; null for nowhere.
+  // The address in this process of a place in the memory of rank `local_rank`; null for nowhere.
   char* address(int local_rank, Place place) const;
 
  private:

@@ -9,7 +9,7 @@ inline constexpr int kHeaderTag = 0;
 inline constexpr int kFirstRowsTag = 1;     // of messages that belong to no announced call
 inline constexpr int kNumRowsTags = 32766;  // MPI allows 32767 tags at least
 
-// Of a message that the other side never matches. Errors are not looked at: this follows one.
+// Gives up a message that the other side never matches. Errors are not looked at: this follows one.
 inline void abandon_request(MPI_Request& request, bool is_receive) {
   if (request == MPI_REQUEST_NULL) return;
   if (!is_receive) {

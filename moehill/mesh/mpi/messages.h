@@ -13,14 +13,14 @@ namespace moehill {
 // order. An empty message is a message: it tells the receiver that there is nothing.
 class Messages {
  public:
-  // Cut into pieces of at most `piece_bytes`, which must fit an int.
+  // Messages are cut into pieces of at most `piece_bytes`, which must fit an int.
   Messages(MPI_Comm comm, size_t piece_bytes) : comm_(comm), piece_bytes_(piece_bytes) {}
 
   // Start and return; the memory must stay until finish(). Allocate nothing once there was a step as large.
   void send(const void* from, size_t bytes, int to);
   void receive(void* to, size_t bytes, int from);
 
-  // Whether finish() would return at once.
+  // True if finish() would return at once.
   bool are_done();
   // Waits for all of them. Throws CollectiveError, naming `collective`, if a rank sent another number of
   // bytes than was expected of it; what arrived is undefined then.
@@ -31,7 +31,7 @@ class Messages {
   void abandon() {
     abandon([](int) { return false; });
   }
-  // Of the messages from now on.
+  // Sets the tag of the messages from now on.
   void use_tag(int tag) { tag_ = tag; }
 
  private:

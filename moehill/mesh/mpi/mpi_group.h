@@ -53,12 +53,12 @@ class MpiGroup final : public Group {
                    size_t element_bytes) override;
   Traffic traffic() const override { return traffic_; }
 
-  // Where this rank's program ends: a peer of the node that is elsewhere is a disagreement.
+  // Says that this rank's program ends here: a peer of the node that is elsewhere is a disagreement.
   void end_program();
 
  private:
   bool is_local(int rank) const { return local_of_[static_cast<size_t>(rank)] >= 0; }
-  // Of a rank of this node, in the address space of this process, as it was published at the meeting.
+  // Memory of a rank of this node, in the address space of this process, as it was published at the meeting.
   char* input_of(int rank) const;
   char* output_of(int rank) const;
   bool input_by_message(int rank, size_t bytes) const;
@@ -72,7 +72,8 @@ class MpiGroup final : public Group {
   void meet(const Call& call, size_t input_bytes, size_t output_bytes);
   void agree();
   void gather_at(const Call& call);
-  // Of `input` cut by `offsets`: the peers' elements of this rank's slice, and what this rank has of theirs.
+  // Slices of `input` cut by `offsets`: peers send their elements of this rank's slice, and get its elements
+  // of theirs.
   struct Slices {
     const char* input;
     std::span<const int64_t> offsets;

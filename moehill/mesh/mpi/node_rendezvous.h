@@ -21,16 +21,16 @@ struct Place {
 
 class NodeRendezvous {
  public:
-  // What the ranks of the node passed, in their order; the pointers in `calls` hold only for their owners,
-  // the places say where the peers reach them.
+  // The arguments that the ranks of the node passed, in their order. The pointers in `calls` hold only for
+  // their owners; the places say where the peers reach the same memory.
   struct Meeting {
     std::span<const Call> calls;
     std::span<const Place> inputs, outputs;
   };
 
-  // Of the shared memory for so many ranks on the node and in all.
+  // Bytes of the shared memory for so many ranks on the node and in all.
   static size_t memory_bytes(int num_local, int num_ranks);
-  // Once, before any rank meets.
+  // Prepares the memory; called once, before any rank meets.
   static void prepare(void* memory);
 
   // `memory`: 64-byte aligned, prepared. `num_spins`: of a wait before it gives its core to others. `idle` is

@@ -17,7 +17,7 @@ class SharedWindow {
   SharedWindow(const SharedWindow&) = delete;
   SharedWindow& operator=(const SharedWindow&) = delete;
 
-  // Where this process sees the part of process `local_rank` of the node, and how long it is.
+  // The part of process `local_rank` of the node as this process sees it, and its length.
   char* part(int local_rank) const { return parts_[static_cast<size_t>(local_rank)].begin; }
   size_t bytes(int local_rank) const { return parts_[static_cast<size_t>(local_rank)].bytes; }
 

@@ -26,7 +26,7 @@ class TripMessages {
   // Both wait, and throw CollectiveError if a rank sent another number of bytes than was expected of it.
   void await(int part);
   void finish();
-  // After an error: waits for nothing.
+  // Gives up after an error, and waits for nothing.
   void abandon();
 
  private:

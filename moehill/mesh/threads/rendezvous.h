@@ -28,7 +28,7 @@ class Rendezvous {
   // Waits for all ranks. Throws CollectiveError on all ranks if one of them reported a disagreement.
   void part();
 
-  // Between meet() and part(): something that only one rank sees.
+  // Reports something that only one rank sees, between meet() and part().
   void report(std::string disagreement);
 
   // Lets every rank that waits now or later throw PeerFailed, until reset(), which needs all ranks outside.
