@@ -22,7 +22,7 @@ struct ScheduleOptions {
 
 struct ScheduleHooks {
   std::function<double()> clock = seconds;  // of any start
-  // Outside the clock, warm-up included; null: nothing.
+  // Is called before each sample, warm-up included, outside the clock; null: nothing.
   std::function<void(int point)> before_sample;
   std::function<double(int point, double seconds)>
       agreed;  // what several processes make of this one's sample

@@ -51,7 +51,7 @@ class StageListener {
   virtual ~StageListener() = default;
   virtual void enter(Stage) = 0;
   virtual void finish() = 0;
-  // Somebody else's work was waited for, seconds of machine/clock.h; told when it is over.
+  // Tells of a wait for somebody else's work when it is over, in seconds of machine/clock.h.
   virtual void waited(double /*begin*/, double /*end*/) {}
 };
 

@@ -31,10 +31,10 @@ std::string stage_tables(const CommandResult& result);
 // One sentence for every pair of a none and the ep that differs from it in nothing else.
 std::string verdict_lines(const CommandResult& result, uint32_t seed);
 
-// Predicted against measured time of the points that have both.
+// The predicted beside the measured time of the points that have both.
 std::string prediction_lines(const CommandResult& result);
 
-// Why points have failed or are mistrusted, one sentence each.
+// Says why points have failed or are mistrusted, one sentence each.
 std::string check_lines(const CommandResult& result);
 
 }  // namespace moehill

@@ -21,7 +21,7 @@ double memory_factor(Collective collective, int num_ranks);
 // additions shows, rounded to the type. The same for any collective and size.
 void fill_collective_input(void* data, DType dtype, int64_t n, int rank, ThreadTeam& team);
 
-// NaN in both types.
+// Fills the memory with NaN of the type.
 void poison(void* data, DType dtype, int64_t n, ThreadTeam& team);
 
 class CollectiveCase {
@@ -34,11 +34,11 @@ class CollectiveCase {
   int64_t input_elements() const { return input_elements_; }
   int64_t output_elements() const;
 
-  // Allocates nothing.
+  // Calls the collective; allocates nothing.
   void call(Group& group, const void* input, void* output) const;
 
-  // Elements of `output` that differ from what the inputs of fill_collective_input() must give, sums in rank
-  // order in f32, rounded once.
+  // Counts the elements of `output` that differ from what the inputs of fill_collective_input() must give,
+  // sums in rank order in f32, rounded once.
   int64_t count_wrong(const void* output, ThreadTeam& team) const;
 
  private:

@@ -16,11 +16,11 @@ struct Overlap {
   double computation = 0, communication = 0, both = 0;
   Summary hidden;
 };
-// Series of the same rounds, of at least one.
+// Takes series of the same rounds, of one at least.
 Overlap overlap_of(std::span<const double> computation, std::span<const double> communication,
                    std::span<const double> both);
 
-// Behind each point of several devices the two parts of it alone.
+// Puts behind each point of several devices the two parts of it alone.
 std::vector<Point> with_parts(const std::vector<Point>& points);
 
 std::string overlap_line(const std::string& label, const Overlap& overlap);

@@ -16,7 +16,7 @@ struct RecordedStep {
   RunConfig config;
   Routing routing;
   double time_s = 0, comm_s = 0;
-  // Measured beside it on all its cores, the peak for its dtype; 0: the hardware's.
+  // Figures measured beside the step on all its cores, the peak for its dtype; 0: the hardware's are taken.
   double peak_flops = 0, read_bytes_per_s = 0;
   std::string instruction;  // of the peak; empty: not named
   std::vector<StageMeasurement> stages;

@@ -89,10 +89,10 @@ double executed_flops_per_s(const PointResult& result);
 double tokens_per_s(const PointResult& result);
 double peak_fraction(const PointResult& result);
 
-// Why no machine with these peaks can have taken the median; empty where it can. More FLOP/s than kMostOfPeak
-// of the type's own instruction peak; or operands, but for `cache_bytes` of them, read faster than
-// kMostOfRead of the fastest pass of the read bandwidth, which on a shared machine is higher at one moment
-// than at another.
+// Says why no machine with these peaks can have taken the median; empty where it can. A figure is impossible
+// with more FLOP/s than kMostOfPeak of the type's own instruction peak, or with operands, but for
+// `cache_bytes` of them, read faster than kMostOfRead of the fastest pass of the read bandwidth, which on a
+// shared machine is higher at one moment than at another.
 inline constexpr double kMostOfPeak = 1.05, kMostOfRead = 1.25;
 std::string impossible_figure(const PointResult& result, double cache_bytes);
 
@@ -104,7 +104,7 @@ struct StageSeconds {
   std::vector<double> seconds;  // [kNumStages]
   double step = 0;
   double unaccounted = 0;
-  // Above 5 % of the step: time that no stage explains.
+  // True if more than 5 % of the step is time that no stage explains.
   bool too_much_unaccounted() const { return unaccounted > kMostUnaccounted * step; }
   size_t slowest = 0;
   double busy_max_over_mean = 1;  // over the devices

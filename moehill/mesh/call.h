@@ -26,11 +26,11 @@ struct alignas(64) Call {
 
 Call call_of(const Started& started);
 
-// Empty if all calls go together as far as every rank passes the same. If any two differ, every rank sees one
-// that differs from its own, calls[own].
+// Returns an empty text if all calls go together as far as every rank passes the same. If any two differ,
+// every rank sees one that differs from its own, calls[own].
 std::string find_disagreement(std::span<const Call> calls, size_t own);
 
-// all_to_all: empty if every rank of `calls` expects what every other one sends to it.
+// Returns an empty text if, at an all_to_all, every rank of `calls` expects what every other one sends to it.
 std::string find_count_disagreement(std::span<const Call> calls);
 std::string count_disagreement(int from, int64_t sent, int to, int64_t expected);
 

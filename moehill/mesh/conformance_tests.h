@@ -12,7 +12,7 @@ class MeshConformance : public testing::TestWithParam<MeshMaker> {
 };
 
 inline constexpr DType kDTypes[] = {DType::f32, DType::bf16};
-// Around a line of 64 bytes, around a block of partial sums for a few ranks and threads, and zero.
+// Counts around a line of 64 bytes, around a block of partial sums for a few ranks and threads, and zero.
 inline constexpr int64_t kCounts[] = {0, 1, 31, 32, 33, 127, 1000, 4097, 20011};
 inline constexpr int64_t kLargeCount = (int64_t{3} << 18) + 5;  // 3 MiB of f32
 
@@ -185,7 +185,7 @@ TEST_P(MeshConformance, RowsOnExchangeMemory) {
   });
 }
 
-// Some ranks have theirs, some not; what one collective may do at once it has to do piece by piece.
+// Some ranks have exchange memory, some not; what one collective may do at once it has to do piece by piece.
 TEST_P(MeshConformance, EachRankChoosesItsMemory) {
   run_([](Group& group) {
     constexpr int64_t kN = 5000;

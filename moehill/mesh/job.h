@@ -35,7 +35,7 @@ class Job {
   // names the first that differs.
   void require_same(const std::vector<std::string>& args, const std::string& build) const;
 
-  // `work` in every process. Bad input that any of them finds is thrown in all of them.
+  // Runs `work` in every process. Bad input that any of them finds is thrown in all of them.
   template <typename Work>
   auto together(Work&& work) const -> decltype(work()) {
     std::optional<decltype(work())> result;
@@ -50,7 +50,7 @@ class Job {
     return std::move(*result);
   }
 
-  // `work` in the first process, while the others leave their cores to it.
+  // Runs `work` in the first process, while the others leave their cores to it.
   void on_root(const std::function<void()>& work) const;
   // The first process's text, everywhere.
   std::string from_root(const std::string& text) const;

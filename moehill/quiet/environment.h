@@ -24,11 +24,11 @@ Environment detect_environment();
 
 std::string build_name();  // version, build type, revision
 
-// "2026-02-09T13:40:00Z".
+// The time as "2026-02-09T13:40:00Z".
 std::string utc_now();
 double unix_seconds();
 
-// Drawn by the system, so that no two processes anywhere have the same.
+// A number drawn by the system, so that no two processes anywhere have the same.
 uint64_t random_id();
 
 }  // namespace moehill

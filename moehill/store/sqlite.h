@@ -18,7 +18,7 @@ class StoreError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Another process has it.
+// Another process holds the database.
 class StoreBusy : public StoreError {
  public:
   using StoreError::StoreError;
@@ -41,7 +41,7 @@ class Database {
   struct Close {
     void operator()(sqlite3* connection) const;
   };
-  // InputError for a file that is no database, else StoreError.
+  // Throws InputError for a file that is no database, else StoreError.
   [[noreturn]] void fail(int code, const std::string& doing) const;
 
   std::string path_;

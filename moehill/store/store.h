@@ -11,7 +11,7 @@ namespace moehill {
 
 class Store {
  public:
-  // InputError for a file that is missing, is not a database of moehill, or is of a newer version.
+  // Throws InputError for a file that is missing, is not a database of moehill, or is of a newer version.
   // Adding notes or a noise floor needs Access::read_write.
   static Store open_existing(const std::string& path, Access access = Access::read_only);
   static Store open_or_create(const std::string& path);

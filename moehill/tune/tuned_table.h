@@ -28,7 +28,8 @@ using TunedTable = std::map<std::string, TunedEntry>;  // by key
 // folder; empty where there is no home.
 std::string default_tuned_file(const Environment& environment);
 
-// Empty where there is no such file. Throws InputError, with the file and a remedy, for one that is no table.
+// Returns an empty table where there is no such file. Throws InputError, with the file and a remedy, for one
+// that is no table.
 TunedTable read_tuned(const std::string& path);
 // The entries that come with this program.
 TunedTable shipped_tuned();
