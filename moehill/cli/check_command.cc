@@ -87,8 +87,9 @@ double rows_apart(const std::vector<float>& values, const std::vector<float>& re
 
 class GridRunner {
  public:
-  GridRunner(const Job& job, std::vector<int> cpus)
-      : job_(job), teams_(cpus), factory_({}, 0, cpus, job.session()) {}
+  // layout: options that a single case needs besides its number.
+  GridRunner(const Job& job, std::vector<int> cpus, std::string layout)
+      : job_(job), layout_(std::move(layout)), teams_(cpus), factory_({}, 0, cpus, job.session()) {}
 
   void run(const GridCase& grid_case) {
     const RunConfig& config = grid_case.config;
@@ -165,11 +166,13 @@ class GridRunner {
     group.path = std::max(group.path, path / kPathLimit);
     if (failure.empty()) return;
     ++group.num_failed;
-    failures_.push_back(fmt::format("case {} ({}): {}\n  again: moehill check --case {}\n", grid_case.number,
-                                    to_string(grid_case), failure, grid_case.number));
+    failures_.push_back(fmt::format("case {} ({}): {}\n  again: moehill check --case {}{}\n",
+                                    grid_case.number, to_string(grid_case), failure, grid_case.number,
+                                    layout_));
   }
 
   const Job& job_;
+  std::string layout_;
   Yardstick teams_;
   RunFactory factory_;
   std::map<std::string, GroupResult> groups_;
@@ -178,6 +181,14 @@ class GridRunner {
   std::vector<float> none_output_;
   int none_combination_ = -1;
 };
+
+// The layout, as options where it is not that of a check without any.
+std::string layout_options(const CheckOptions& options) {
+  std::string text;
+  if (options.devices != 2) text += fmt::format(" --devices {}", options.devices);
+  if (options.threads != 1) text += fmt::format(" --threads-per-device {}", options.threads);
+  return text;
+}
 
 // All of them, or the one asked for with the none of its combination before it.
 std::vector<GridCase> chosen_cases(const CheckOptions& options) {
@@ -206,7 +217,7 @@ int check_command(const std::vector<std::string>& args, const Job& job) {
   if (!options) return kExitDone;
   const double start = seconds();
   const std::vector<GridCase> cases = job.together([&] { return chosen_cases(*options); });
-  GridRunner runner(job, core_cpus());
+  GridRunner runner(job, core_cpus(), layout_options(*options));
   for (const GridCase& grid_case : cases) runner.run(grid_case);
   if (job.is_root()) {
     fmt::print("{}", runner.report());
