@@ -1,0 +1,68 @@
+#include "moehill/base/strict_json.h"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <vector>
+
+#include "moehill/base/error.h"
+#include "moehill/base/parse.h"
+
+namespace moehill {
+namespace {
+
+constexpr int kMaxDepth = 32;
+
+// Sees what the library has read before it builds anything of it. Objects and arrays that are open are
+// counted here, since the library's own count is off by one between keys and values.
+class Guard {
+ public:
+  explicit Guard(const JsonSource& source) : source_(source) {}
+
+  bool operator()(int, nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
+    using Event = nlohmann::json::parse_event_t;
+    if (event == Event::object_start || event == Event::array_start) open();
+    if (event == Event::object_end || event == Event::array_end) names_.pop_back();
+    if (event == Event::key) take_name(parsed.get_ref<const std::string&>());
+    return true;
+  }
+
+ private:
+  void open() {
+    names_.emplace_back();
+    if (names_.size() <= kMaxDepth) return;
+    throw input_error(source_.what, fmt::format("objects nested more than {} deep", kMaxDepth),
+                      fmt::format("at most {} levels", kMaxDepth), source_.remedy);
+  }
+  void take_name(const std::string& name) {
+    if (names_.back().insert(name).second) return;
+    throw input_error(source_.what, quoted(name) + " twice in one object", "each name once", source_.remedy);
+  }
+
+  const JsonSource& source_;
+  std::vector<std::set<std::string>> names_;  // of the objects that are open; an array has none
+};
+
+}  // namespace
+
+nlohmann::json parse_strict_json(std::string_view text, const JsonSource& source) {
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos || text[first] != '{') {
+    const std::string got =
+        first == std::string_view::npos ? "nothing" : quoted(std::string(text.substr(first, 8)));
+    throw input_error(source.what, got, "a JSON object, which begins with {", source.remedy);
+  }
+  if (text.find('\0') != std::string_view::npos)
+    throw input_error(source.what, "a NUL character", "JSON text", source.remedy);
+  try {
+    return nlohmann::json::parse(text.begin(), text.end(), Guard(source));
+  } catch (const nlohmann::json::exception& error) {
+    const std::string message = error.what();
+    // Without the library's own number of the error, "[json.exception.parse_error.101] ".
+    const size_t begin = message.find("] ");
+    throw input_error(source.what, quoted(message.substr(begin == std::string::npos ? 0 : begin + 2)),
+                      "valid JSON", source.remedy);
+  }
+}
+
+}  // namespace moehill

@@ -1,0 +1,21 @@
+// JSON from files that somebody else wrote: parsed so that nothing in it can harm whoever reads it.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace moehill {
+
+// Where a text comes from, for errors.
+struct JsonSource {
+  std::string what;    // "--weights a/model.safetensors: header"
+  std::string remedy;  // "download the file again"
+};
+
+// An object, nested at most 32 deep, no name twice in one object, in UTF-8, nothing before or after it but
+// blanks. The library alone takes the last of two equal names, stops at a NUL as at the end, and copies and
+// prints by recursion, which deep nesting turns into an overflow of the stack. Throws InputError.
+nlohmann::json parse_strict_json(std::string_view text, const JsonSource& source);
+
+}  // namespace moehill

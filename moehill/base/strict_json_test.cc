@@ -1,0 +1,55 @@
+#include "moehill/base/strict_json.h"
+
+#include <gtest/gtest.h>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+nlohmann::json parse(const std::string& text) { return parse_strict_json(text, {"file", "write it anew"}); }
+
+std::string refusal(const std::string& text) {
+  try {
+    parse(text);
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+std::string nested(int depth) {
+  std::string text;
+  for (int i = 0; i < depth; ++i) text += R"({"a":)";
+  return text + "1" + std::string(static_cast<size_t>(depth), '}');
+}
+
+TEST(StrictJson, ReadsAnObject) {
+  const nlohmann::json json = parse(R"( {"a": [1, {"a": -2.5}], "b": {"a": "ü", "c": {}}, "c": null} )");
+  EXPECT_EQ(json["a"][1]["a"], -2.5);
+  EXPECT_EQ(json["b"]["a"], "ü");
+  EXPECT_EQ(parse(nested(32)).size(), 1u);
+}
+
+TEST(StrictJson, RefusesWhatTheLibraryAloneTakes) {
+  EXPECT_NE(refusal(R"({"a": 1, "b": 2, "a": 3})").find("'a' twice in one object"), std::string::npos);
+  EXPECT_NE(refusal(R"({"x": [{"a": {"b": 1}, "c": [], "a": 3}]})").find("'a' twice"), std::string::npos);
+  EXPECT_NE(refusal(std::string("{\"a\": 1}\0more", 13)).find("NUL"), std::string::npos);
+  EXPECT_NE(refusal(nested(33)).find("more than 32 deep"), std::string::npos);
+  EXPECT_NE(refusal("{\"a\":" + std::string(1 << 20, '[')).find("more than 32 deep"), std::string::npos);
+}
+
+TEST(StrictJson, SaysWhatIsWrongInOneLine) {
+  for (const std::string text :
+       {"", "  ", "[1]", "7", "{", "{\"a\": }", "{\"a\": 1} x", "{\"a\": nan}", "{\"a\": \"\xff\"}",
+        "{\"a\": 01}", "{a: 1}", "{\"a\": 1,}", "{\"a\": \"\\ud800\"}", "\xef\xbb\xbf{}", "/**/{}"}) {
+    const std::string error = refusal(text);
+    EXPECT_EQ(error.find("file: got "), 0u) << text << ": " << error;
+    EXPECT_NE(error.find("allowed: "), std::string::npos) << error;
+    EXPECT_NE(error.find("; write it anew"), std::string::npos) << error;
+    EXPECT_EQ(error.find('\n'), std::string::npos) << error;
+  }
+}
+
+}  // namespace
+}  // namespace moehill
