@@ -128,8 +128,9 @@ void refuse_useless_table(const BenchOptions& o) {
     throw input_error("--table", "it with --backend ragged_dot", "nothing but gmm, whose blocks it has",
                       "leave it out");
   if (o.table != "off" && !std::filesystem::exists(o.table))
-    throw input_error("--table", o.table + " (no such file)", "auto, off, or a table written by moehill tune",
-                      "make it: moehill tune --table " + o.table);
+    throw input_error("--table", moehill::quoted(o.table) + " (no such file)",
+                      "auto, off, or a table written by moehill tune",
+                      "make it by moehill tune --table FILE");
 }
 
 OptionSet bench_option_set(BenchOptions& options) {

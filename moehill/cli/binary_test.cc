@@ -64,38 +64,45 @@ TEST(Binary, BadInputIsOneLineAndStatusTwo) {
   const fs::path folder = fresh_folder();
   const std::string json =
       " --json " + (folder / "x.jsonl").string() + " --dump " + (folder / "dump").string();
-  for (const std::string arguments : {"",
-                                      "bnech",
-                                      "tune --budget 0s",
-                                      "sweep x.toml",
-                                      "bench --token 5",
-                                      "bench --tokens 8x",
-                                      "bench --topk 61",
-                                      "bench --mesh mpi",
-                                      "bench --queue-mode prequeue",
-                                      "bench --tokens 2000000 --hidden 100000 --mlp-dim 100000 --experts 60",
-                                      "check --case 99999",
-                                      "predict --parallel-mode none --ep-path fused",
-                                      "predict --probe x --hardware tpu-v5p",
-                                      "predict --crossover --tokens 64",
-                                      "roofline --parallel-mode dp --ep-path fused",
-                                      "roofline --hardware tpu-v5p --probe x",
-                                      "roofline --hardware tpu-v5p --parallel-mode both --time-s 1",
-                                      "roofline --hardware tpu-v5p --comm-s 1",
-                                      "roofline --hardware tpu-v5p --parallel-mode ep --comm-s 2 --time-s 1",
-                                      "check --quick --case 3",
-                                      "check --quick=1",
-                                      "tune --candidates 'bt=64;'",
-                                      "profile --explain-blocks --iters 3",
-                                      "bench --json /nowhere/x.jsonl",
-                                      "bench --dump /nowhere/x/y",
-                                      "bench --trace-dir /dev/null"}) {
+  const std::string long_name = "bench --table " + std::string(5000, 'a');
+  for (const std::string& arguments :
+       std::vector<std::string>{"",
+                                "bnech",
+                                "tune --budget 0s",
+                                "sweep x.toml",
+                                "bench --token 5",
+                                "bench --tokens 8x",
+                                "bench --topk 61",
+                                "bench --mesh mpi",
+                                "bench --queue-mode prequeue",
+                                "bench --tokens 2000000 --hidden 100000 --mlp-dim 100000 --experts 60",
+                                "check --case 99999",
+                                "predict --parallel-mode none --ep-path fused",
+                                "predict --probe x --hardware tpu-v5p",
+                                "predict --crossover --tokens 64",
+                                "roofline --parallel-mode dp --ep-path fused",
+                                "roofline --hardware tpu-v5p --probe x",
+                                "roofline --hardware tpu-v5p --parallel-mode both --time-s 1",
+                                "roofline --hardware tpu-v5p --comm-s 1",
+                                "roofline --hardware tpu-v5p --parallel-mode ep --comm-s 2 --time-s 1",
+                                "check --quick --case 3",
+                                "check --quick=1",
+                                "compare --point x y",
+                                "bench --table '\033[31m'",
+                                long_name,
+                                "tune --candidates 'bt=64;'",
+                                "profile --explain-blocks --iters 3",
+                                "bench --json /nowhere/x.jsonl",
+                                "bench --dump /nowhere/x/y",
+                                "bench --trace-dir /dev/null"}) {
     const bool with_output = arguments.rfind("bench --t", 0) == 0 || arguments.rfind("bench --q", 0) == 0;
     const Outcome outcome = run(arguments + (with_output ? json : ""));
     EXPECT_EQ(outcome.status, 2) << arguments;
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << arguments << "\n"
                                                                            << outcome.err;
     EXPECT_EQ(outcome.out, "") << arguments;
+    EXPECT_EQ(outcome.err.find('\033'), std::string::npos) << arguments;
+    EXPECT_LT(outcome.err.size(), 700u) << outcome.err;
     EXPECT_NE(outcome.err.find("allowed: "), std::string::npos) << outcome.err;
   }
   EXPECT_TRUE(fs::is_empty(folder));

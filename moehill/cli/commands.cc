@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <new>
 
 #include "moehill/base/error.h"
@@ -104,9 +105,12 @@ int dispatch(const std::vector<std::string>& args, const Job& job) {
   });
 }
 
+// One line, without what a terminal would obey: a message may quote files and options.
 void print_error(const std::string& message) {
   std::string line = message;
   std::replace(line.begin(), line.end(), '\n', ' ');
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+  std::replace_if(line.begin(), line.end(), is_control, '?');
   std::fprintf(stderr, "moehill: %s\n", line.c_str());
 }
 
@@ -147,6 +151,13 @@ int run_in(const Job& job, const std::vector<std::string>& args) {
     return kExitBadInput;
   } catch (const InputError& error) {
     return fail(kExitBadInput, error.what(), job);
+  } catch (const std::filesystem::filesystem_error& error) {
+    if (error.code() != std::errc::filename_too_long) return fail(kExitRunFailed, error.what(), job);
+    return fail(kExitBadInput,
+                input_error("a path", quoted(error.path1().string()), "names that the system takes",
+                            "choose a shorter one")
+                    .what(),
+                job);
   } catch (const std::bad_alloc&) {
     return fail(kExitRunFailed,
                 "the system refused memory that was predicted to be there; choose fewer --tokens", job);

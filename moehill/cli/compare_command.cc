@@ -10,6 +10,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/output_paths.h"
+#include "moehill/base/parse.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/noise_floor.h"
@@ -53,7 +54,8 @@ OptionSet compare_option_set(CompareOptions& o) {
 double parse_tolerance(const std::string& text) {
   if (text.empty()) return 0;
   const bool percent = text.back() == '%';
-  if (!percent) throw input_error("--tolerance", text, "a number with %, such as 3%", "write the % sign");
+  if (!percent)
+    throw input_error("--tolerance", quoted(text), "a number with %, such as 3%", "write the % sign");
   return parse_number("--tolerance", text.substr(0, text.size() - 1), 0, 99) / 100;
 }
 
@@ -140,7 +142,7 @@ int store_noise_floor(const CompareOptions& o) {
   const std::vector<std::string> arguments = arguments_of_point(o.point);
   const std::optional<BenchOptions> point = parse_bench_options(arguments);  // refuses before anything runs
   if (!point || !point->json.empty())
-    throw input_error("--point", o.point, "options of one run of bench", "leave out help and json");
+    throw input_error("--point", quoted(o.point), "options of one run of bench", "leave out help and json");
   Store store = Store::open_or_create(database_path(o.database));
   const std::optional<StoredNoiseFloor> floor = measure_noise_floor(arguments, o.rounds);
   if (!floor) return kExitInterrupted;

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
 #include "moehill/cli/option_set.h"
 #include "moehill/cli/presets.h"
 
@@ -30,7 +31,8 @@ OptionSet simulate_option_set(SimulateOptions& o) {
              "distribution of the router's logits", [&o](const std::string& text) {
                const std::vector<DistributionOptions> parsed = parse_distributions(text);
                if (parsed.size() > 1) {
-                 throw input_error("--distribution", text, "one distribution", "simulate them one by one");
+                 throw input_error("--distribution", quoted(text), "one distribution",
+                                   "simulate them one by one");
                }
                o.distribution = parsed.front();
              });

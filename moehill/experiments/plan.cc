@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
 #include "moehill/experiments/matrix.h"
 
 namespace moehill {
@@ -178,7 +179,7 @@ double parse_duration(const std::string& option, const std::string& text) {
   const double unit = stop + 1 != end ? 0 : *stop == 's' ? 1 : *stop == 'm' ? 60 : *stop == 'h' ? 3600 : 0;
   const double seconds = value * unit;
   if (error != std::errc() || !(seconds >= 1 && seconds <= 30 * 86400.0))
-    throw input_error(option, "'" + text + "'", "a time from 1s to 720h",
+    throw input_error(option, quoted(text), "a time from 1s to 720h",
                       "write such as " + option + " 90s, 10m or 2h");
   return seconds;
 }
