@@ -79,6 +79,7 @@ TEST(Binary, BadInputIsOneLineAndStatusTwo) {
                                 "check --case 99999",
                                 "predict --parallel-mode none --ep-path fused",
                                 "predict --probe x --hardware tpu-v5p",
+                                "predict --probe /",
                                 "predict --crossover --tokens 64",
                                 "roofline --parallel-mode dp --ep-path fused",
                                 "roofline --hardware tpu-v5p --probe x",

@@ -76,7 +76,8 @@ void write_probe(const Probe& probe, const std::string& path) {
 
 Probe read_probe(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw not_a_probe(path, "cannot be read");
+  std::error_code ignored;
+  if (!file || std::filesystem::is_directory(path, ignored)) throw not_a_probe(path, "cannot be read");
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   try {
     const Json json = Json::parse(text);
