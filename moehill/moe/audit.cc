@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <cmath>
 #include <deque>
 #include <optional>
 #include <utility>
@@ -71,8 +72,11 @@ class Audit {
   }
 
   AuditResult run() {
+    if (backward_) {
+      measure_loss_gradient();
+      square_loss_gradient();
+    }
     sort_assignments();
-    if (backward_) square_loss_gradient();
     TensorNumbers w1 = numbers("dw1"), w2 = numbers("dw2"), w3 = numbers("dw3");
     for (size_t begin = 0; begin < assignments_.size();) begin = audit_group(begin, {&w1, &w2, &w3});
     TensorNumbers s1 = numbers("ds1"), s2 = numbers("ds2"), s3 = numbers("ds3");
@@ -100,6 +104,7 @@ class Audit {
   // Lists the assignments of each expert in the order of the tokens.
   void sort_assignments() {
     assignments_.resize(static_cast<size_t>(shape_.experts));
+    reached_.assign(static_cast<size_t>(shape_.tokens), shape_.shared_dim > 0 ? 1 : 0);
     const Routing& routing = *t_.routing;
     for (int64_t a = 0; a < shape_.assignments(); ++a) {
       const size_t i = static_cast<size_t>(a);
@@ -108,15 +113,34 @@ class Audit {
       of.token.push_back(a / routing.topk);
       of.choice.push_back(static_cast<int>(a % routing.topk));
       of.gate.push_back(static_cast<double>(routing.weight[i]));
+      reached_[static_cast<size_t>(a / routing.topk)] = 1;
     }
-    for (AuditAssignments& of : assignments_) scale_gates(of);
+    for (AuditAssignments& of : assignments_) share_out(of);
   }
 
-  // Relative to the largest one: squares of small gate values would leave the range of F.
-  static void scale_gates(AuditAssignments& of) {
-    for (const double gate : of.gate) of.largest_gate = std::max(of.largest_gate, std::abs(gate));
-    if (of.largest_gate == 0) of.largest_gate = 1;
-    for (double& gate : of.gate) gate /= of.largest_gate;
+  void share_out(AuditAssignments& of) const {
+    double largest = 0;
+    for (size_t a = 0; a < of.token.size(); ++a) {
+      of.dy_size.push_back(backward_ ? dy_size_[static_cast<size_t>(of.token[a])] : 1);
+      of.share.push_back(of.gate[a] * of.dy_size[a]);
+      largest = std::max(largest, std::abs(of.share[a]));
+    }
+    if (largest > 0) of.unit = largest;
+    for (double& share : of.share) share /= of.unit;
+  }
+
+  // The size of a token's dy: the power of two below its largest element, 1 where there is none.
+  void measure_loss_gradient() {
+    dy_size_.assign(static_cast<size_t>(shape_.tokens), 1);
+    team_.parallel_for(shape_.tokens, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        double largest = 0;
+        for (int64_t c = 0; c < shape_.hidden; ++c)
+          largest = std::max(largest, std::abs(static_cast<double>(t_.y.at(t, c))));
+        if (largest > 0 && std::isfinite(largest))
+          dy_size_[static_cast<size_t>(t)] = std::ldexp(1, std::ilogb(largest));
+      }
+    });
   }
 
   void square_loss_gradient() {
@@ -154,7 +178,7 @@ class Audit {
     all.token = indices_up_to(shape_.tokens);
     all.choice.assign(all.token.size(), 0);
     all.gate.assign(all.token.size(), 1.0);
-    scale_gates(all);
+    share_out(all);
     std::deque<AuditExpert<F>> group;
     add_expert(kSharedExpert, shape_.shared_dim, all, group);
     audit_experts(group, numbers);
@@ -207,10 +231,9 @@ class Audit {
     // An expert's row, and a device's partial sum, may be stored on the way.
     const double width = static_cast<double>(expert.by_width.num_columns());
     const double rounding = 2 * units_.store + units_.sum * (width + by_hidden_.num_roundings());
-    const std::vector<double>& gate = expert.rows.gate;
     for (int64_t a = 0; a < expert.rows.size(); ++a) {
       const size_t i = static_cast<size_t>(a);
-      add_row(expert.out, a, gate[i] * expert.rows.largest_gate, rounding, expert.rows.token[i], y_);
+      add_row(expert.out, a, expert.rows.gate[i], rounding, expert.rows.token[i], y_);
       if (!backward_ || expert.expert == kSharedExpert) continue;
       dp_.value.row(expert.rows.token[i])[expert.rows.choice[i]] = expert.dp[i];
       dp_.variance.row(expert.rows.token[i])[expert.rows.choice[i]] =
@@ -246,9 +269,11 @@ class Audit {
     // A row may be stored after the first of two products, after the second, and in a partial sum.
     const double width = static_cast<double>(expert.by_width.num_columns());
     const double rounding = 3 * units_.store + units_.sum * 2 * (width + by_hidden_.num_roundings());
-    for (int64_t a = 0; a < expert.rows.size(); ++a)
-      add_row(expert.dx, a, expert.rows.largest_gate, rounding, expert.rows.token[static_cast<size_t>(a)],
+    for (int64_t a = 0; a < expert.rows.size(); ++a) {
+      const size_t i = static_cast<size_t>(a);
+      add_row(expert.dx, a, expert.rows.gate[i] * expert.rows.dy_size[i], rounding, expert.rows.token[i],
               dx_);
+    }
   }
 
   void judge_gradient(const AuditExpert<F>& expert, const GradientAudit& audit, int64_t num_rows,
@@ -290,7 +315,7 @@ class Audit {
         for (int64_t b = 0; b < by_hidden_.num_blocks(); ++b) {
           const size_t i = static_cast<size_t>(b);
           double variance = reference.variance.row(t)[b] + 2 * units_.store * scale * scale * squares[i];
-          if (variance > 0) variance += context_.subnormal_variance();
+          if (reached_[static_cast<size_t>(t)] != 0) variance += context_.subnormal_variance();
           const double expected = reference.value.row(t)[b];
           deviations.add(t, b, scale * sum[i] - expected, variance, expected, of_block);
           row_variance[static_cast<size_t>(t)] += variance / (scale * scale);
@@ -414,6 +439,8 @@ class Audit {
   Estimate y_, dx_;                                       // [T, blocks of H]; dx in units of dy = y
   Estimate dp_;                                           // [T, k], likewise
   Dense<double> dy_squares_;                              // [T, blocks of H]: mean squares, likewise
+  std::vector<double> dy_size_;                           // [T]
+  std::vector<char> reached_;                             // [T]: an expert computes something for the token
   AuditResult result_;
 };
 
@@ -446,7 +473,7 @@ double audit_bytes(const MoeShape& shape, Pass pass, bool exact, int num_threads
   // A group of experts has at most twice as many rows as there are tokens. `sums` are over all tokens.
   const double group = 2 * tokens * blocks * value * (backward ? 6 : 3);
   const double sums = 8 * tokens * (backward ? 5 * blocks + 2 * shape.topk : 2 * blocks);
-  const double assignments = 24 * tokens * (shape.topk + 2);
+  const double assignments = 40 * tokens * (shape.topk + 2);
   return num_threads * (weights + rows + gradients) + group + sums + assignments;
 }
 

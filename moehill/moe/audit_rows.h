@@ -26,33 +26,37 @@ struct AuditWeights {
   std::vector<F> norm1, norm3, norm2;  // [M] squares of the norms of columns of W1, W3 and of rows of W2
 };
 
-// Rows a of one expert: tokens, choices, gate values relative to the largest of the expert.
+// Rows a of one expert. What a row has of a weight gradient is proportional to its gate value and to the size
+// of its token's dy; both may be so small that their squares leave the range of F. So they are apart from
+// the rows: `share` is their product relative to the largest one of the expert, which is `unit`.
 struct AuditAssignments {
   std::vector<int64_t> token;
   std::vector<int> choice;
   std::vector<double> gate;
-  double largest_gate = 0;
+  std::vector<double> dy_size;  // a power of two
+  std::vector<double> share;
+  double unit = 1;
 
   int64_t size() const { return static_cast<int64_t>(token.size()); }
 };
 
-// Values of a chunk of an expert's rows, [rows, ...]. Gradients are those of dy = y, relative to the largest
-// gate value.
+// Values of a chunk of an expert's rows, [rows, ...]. Gradients are those of dy = y over its size, without
+// the gate value.
 template <typename F>
 struct AuditRows {
   Dense<F> x, dy;                  // [rows, H]
   std::vector<F> x_norm, dy_norm;  // [rows], squares
   Dense<F> gate, up;               // [rows, M]: x W1, x W3
   Dense<F> h, h_var;
-  Dense<F> dh;  // dy W2^T, without the gate value
+  Dense<F> dh;  // dy W2^T
   Dense<F> dgate, dgate_var, dup, dup_var;
-  std::vector<F> gate_value;       // [rows]
+  std::vector<F> share;            // [rows]
   std::vector<double> dp, dp_var;  // [rows]; the variance but for the rounding of the expert's output
 
   void reshape(int64_t rows, int64_t hidden, int64_t width, bool backward) {
     for (Dense<F>* m : {&gate, &up, &h, &h_var}) m->reshape(rows, width);
     x.reshape(rows, hidden);
-    for (std::vector<F>* v : {&x_norm, &dy_norm, &gate_value}) v->resize(static_cast<size_t>(rows));
+    for (std::vector<F>* v : {&x_norm, &dy_norm, &share}) v->resize(static_cast<size_t>(rows));
     if (!backward) return;
     dy.reshape(rows, hidden);
     for (Dense<F>* m : {&dh, &dgate, &dgate_var, &dup, &dup_var}) m->reshape(rows, width);
@@ -79,7 +83,7 @@ void activate_row(const ErrorUnits& units, const AuditWeights<F>& w, int64_t a, 
   const size_t at = static_cast<size_t>(a);
   const F store = static_cast<F>(units.store), sum = static_cast<F>(units.sum);
   const F function = store + 16 * static_cast<F>(0x1p-48);
-  const F x_sum = sum * rows.x_norm[at], p = rows.gate_value[at];
+  const F x_sum = sum * rows.x_norm[at];
   // dy is rounded too; its errors meet every row of W2 alike, hence 4 for 1.
   const F dy_sum = kBackward ? (sum + 4 * store / static_cast<F>(rows.dy.cols)) * rows.dy_norm[at] : F{0};
   const F *gate = rows.gate.row(a), *up = rows.up.row(a), *dh_row = kBackward ? rows.dh.row(a) : nullptr;
@@ -94,10 +98,9 @@ void activate_row(const ErrorUnits& units, const AuditWeights<F>& w, int64_t a, 
     h[m] = silu.value * up[m];
     h_var[m] = slope * slope * gate_var + silu.value * silu.value * up_var + function * h[m] * h[m];
     if constexpr (kBackward) {
-      const F raw_var = dy_sum * w.norm2[i] + store * dh_row[m] * dh_row[m];
-      dp += static_cast<double>(h[m]) * dh_row[m];
-      dp_var += h_var[m] * dh_row[m] * dh_row[m] + h[m] * h[m] * raw_var;
-      const F dh = p * dh_row[m], dh_var = p * p * raw_var;
+      const F dh = dh_row[m], dh_var = dy_sum * w.norm2[i] + store * dh * dh;
+      dp += static_cast<double>(h[m]) * dh;
+      dp_var += h_var[m] * dh * dh + h[m] * h[m] * dh_var;
       const F by_up = dh * silu.first, by_gate = dh * up[m] * silu.second;
       const F dgate = slope * dh, dup = silu.value * dh;
       rows.dgate.row(a)[m] = dgate;

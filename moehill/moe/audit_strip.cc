@@ -117,20 +117,23 @@ void StripAuditor<F>::audit_chunk(Range chunk) {
 
 template <typename F>
 void StripAuditor<F>::read_rows(Range chunk) {
-  const auto read = [&](const MatView& from, int64_t token, F* to) {
+  const auto read = [&](const MatView& from, int64_t token, F* to, double factor) {
     if constexpr (sizeof(F) == sizeof(float)) {
       read_row(from, token, to);
     } else {
       for (int64_t c = 0; c < from.cols; ++c) to[c] = static_cast<F>(from.at(token, c));
     }
+    for (int64_t c = 0; factor != 1 && c < from.cols; ++c) to[c] = static_cast<F>(factor * to[c]);
     return loops_.norm_squared(to, from.cols);
   };
   for (int64_t a = 0; a < chunk.size(); ++a) {
     const size_t i = static_cast<size_t>(a), assignment = static_cast<size_t>(chunk.begin + a);
     const int64_t token = expert_->rows.token[assignment];
-    rows_.gate_value[i] = static_cast<F>(expert_->rows.gate[assignment]);
-    rows_.x_norm[i] = read(context_.tensors.x, token, rows_.x.row(a));
-    if (context_.backward) rows_.dy_norm[i] = read(context_.tensors.y, token, rows_.dy.row(a));
+    rows_.x_norm[i] = read(context_.tensors.x, token, rows_.x.row(a), 1);
+    if (!context_.backward) continue;
+    rows_.share[i] = static_cast<F>(expert_->rows.share[assignment]);
+    rows_.dy_norm[i] =
+        read(context_.tensors.y, token, rows_.dy.row(a), 1 / expert_->rows.dy_size[assignment]);
   }
 }
 
@@ -211,8 +214,9 @@ void StripAuditor<F>::add_outputs(Range chunk) {
   expert_->out.add(part_, chunk.begin);
   for (int64_t a = 0; context_.backward && a < chunk.size(); ++a) {
     const size_t i = static_cast<size_t>(chunk.begin + a);
-    expert_->dp[i] += rows_.dp[static_cast<size_t>(a)];
-    expert_->dp_var[i] += rows_.dp_var[static_cast<size_t>(a)];
+    const double size = expert_->rows.dy_size[i];
+    expert_->dp[i] += size * rows_.dp[static_cast<size_t>(a)];
+    expert_->dp_var[i] += size * size * rows_.dp_var[static_cast<size_t>(a)];
   }
 }
 
@@ -247,11 +251,11 @@ void StripAuditor<F>::add_weight_gradients() {
   multiply(DenseForm::atb, variance_blocks_, squared_, product_);
   accumulate(product_, dw13_var_);
 
-  for (int64_t a = 0; a < rows_.h.rows; ++a) {  // h becomes p h
-    const F p = rows_.gate_value[static_cast<size_t>(a)];
+  for (int64_t a = 0; a < rows_.h.rows; ++a) {  // h becomes its share
+    const F share = rows_.share[static_cast<size_t>(a)];
     for (int64_t m = 0; m < rows_.h.cols; ++m) {
-      rows_.h.row(a)[m] *= p;
-      rows_.h_var.row(a)[m] *= p * p;
+      rows_.h.row(a)[m] *= share;
+      rows_.h_var.row(a)[m] *= share * share;
     }
   }
   project(context_.by_hidden, rows_.dy, blocks_);
@@ -268,17 +272,21 @@ void StripAuditor<F>::add_weight_gradients() {
   accumulate(product_, dw2_var_);
 }
 
-// Blocks [first, ...) of each row: the projection of a gradient and of its variance.
+// Blocks [first, ...) of each row: its share of the projection of a gradient and of its variance.
 template <typename F>
 void StripAuditor<F>::project_gradient(const Dense<F>& gradient, const Dense<F>& variance, int64_t first) {
   const double n = static_cast<double>(expert_->rows.size());
   const F rounding = static_cast<F>(context_.units.store + context_.units.sum * n);
   std::vector<F> squares(static_cast<size_t>(by_strip_.num_blocks()));
   for (int64_t a = 0; a < gradient.rows; ++a) {
-    F* var = variance_blocks_.row(a) + first;
-    by_strip_.project_row(gradient.row(a), gradient_blocks_.row(a) + first, squares.data());
+    F *sum = gradient_blocks_.row(a) + first, *var = variance_blocks_.row(a) + first;
+    by_strip_.project_row(gradient.row(a), sum, squares.data());
     loops_.project_variance(variance.row(a), by_strip_.weight.data(), gradient.cols, by_strip_.block, var);
-    for (size_t b = 0; b < squares.size(); ++b) var[b] += rounding * squares[b];
+    const F share = rows_.share[static_cast<size_t>(a)];
+    for (size_t b = 0; b < squares.size(); ++b) {
+      sum[b] *= share;
+      var[b] = share * share * (var[b] + rounding * squares[b]);
+    }
   }
 }
 
@@ -303,13 +311,13 @@ void StripAuditor<F>::compare_gradients() {
       expert_->d2);
 }
 
-// `reference(row, block)` in units of dy = y and of the largest gate value.
+// `reference(row, block)` in units of dy = y and of the rows' `unit`.
 template <typename F>
 template <typename Reference>
 void StripAuditor<F>::compare_gradient(const StoredPart& stored, const Projection& p,
                                        const Reference& reference, GradientAudit& audit) {
   const int64_t group = expert_->expert == kSharedExpert ? 0 : expert_->expert;
-  const double unit = expert_->rows.largest_gate, n = static_cast<double>(expert_->rows.size());
+  const double unit = expert_->rows.unit, n = static_cast<double>(expert_->rows.size());
   // A value is stored, and a sum that grows from term to term is rounded at its own size each time.
   const double rounding = 2 * context_.units.store + context_.units.sum * (n + p.num_roundings());
   const double scale = 1 / context_.dy_scale;

@@ -241,6 +241,25 @@ TEST_P(AuditTest, ASmallCommonFactorIsSeen) {
   });
 }
 
+// Where a capacity drops a token's large choices, its y and with it its gradients are as small as the gate
+// value that is left, and its dx as small as the square of that.
+TEST_P(AuditTest, TokensWithTinyGateValuesAreJudgedLikeOthers) {
+  MoeShape shape = wide_shape(GetParam());
+  shape.shared_dim = 0;
+  BlockFixture tiny(shape);
+  const float gates[] = {1, 1e-14f, 1e-20f, 1e-30f, 1e-42f};
+  std::vector<float>& weight = tiny.routing().weight;
+  for (size_t a = 0; a < weight.size(); ++a) weight[a] *= gates[a / 2 % 5];
+  tiny.store_oracle(team_);
+  for (uint32_t seed = 0; seed < kSeeds; ++seed) EXPECT_EQ(failure_of(tiny, team_, seed), "");
+  EXPECT_EQ(failure_of(tiny, team_, 0, true), "");
+  const MatView dx = tiny.tensors().dx;
+  const float factor = 1 + 5 * static_cast<float>(unit());
+  for (int64_t c = 0; c < dx.cols; ++c) dx.set(1, c, factor * dx.at(1, c));
+  for (uint32_t seed = 0; seed < kSeeds; ++seed)
+    EXPECT_EQ(failure_of(tiny, team_, seed).rfind("dx token 1 ", 0), 0u) << seed;
+}
+
 // Half the precision that the type has: y truncated in place of rounded passes no audit.
 TEST_P(AuditTest, YOfFewerBitsIsSeen) {
   const uint32_t mask = GetParam() == DType::f32 ? 0xffffff00u : 0xfff80000u;
