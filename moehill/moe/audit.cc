@@ -315,7 +315,7 @@ class Audit {
         for (int64_t b = 0; b < by_hidden_.num_blocks(); ++b) {
           const size_t i = static_cast<size_t>(b);
           double variance = reference.variance.row(t)[b] + 2 * units_.store * scale * scale * squares[i];
-          if (reached_[static_cast<size_t>(t)] != 0) variance += context_.subnormal_variance();
+          if (reached_[static_cast<size_t>(t)] != 0) variance += context_.subnormal_variance(scale);
           const double expected = reference.value.row(t)[b];
           deviations.add(t, b, scale * sum[i] - expected, variance, expected, of_block);
           row_variance[static_cast<size_t>(t)] += variance / (scale * scale);
@@ -384,7 +384,7 @@ class Audit {
       for (int64_t j = 0; j < n; ++j) {
         const double value = static_cast<double>(stored[t * n + j]) / dy_scale_;
         double variance = reference.variance.row(t)[j];
-        if (variance > 0) variance += growth * value * value + context_.subnormal_variance();
+        if (variance > 0) variance += growth * value * value + context_.subnormal_variance(1 / dy_scale_);
         const double expected = reference.value.row(t)[j];
         of_token[static_cast<size_t>(t)].add(t, j, value - expected, variance, expected);
       }

@@ -332,7 +332,7 @@ void StripAuditor<F>::compare_gradient(const StoredPart& stored, const Projectio
       const double value = unit * expected.value;
       double variance =
           unit * unit * expected.variance + rounding * static_cast<double>(squares[b]) * scale * scale;
-      if (n > 0) variance += context_.subnormal_variance();
+      if (n > 0) variance += context_.subnormal_variance(scale);
       of_block[static_cast<size_t>(b)].add(stored.rows.begin + r, stored.first_block + b,
                                            static_cast<double>(sum[b]) * scale - value, variance, value);
       non_zero = non_zero || value != 0;

@@ -32,10 +32,10 @@ struct AuditContext {
   double dy_scale;  // dy = dy_scale y; the audit's gradients are those of dy = y
   Projection by_hidden;
 
-  // A value below the normal numbers of the storage type may be rounded or flushed to zero. In units of dy =
-  // y.
-  double subnormal_variance() const {
-    const double smallest = 0x1p-126 * 64 / dy_scale;
+  // A value below the normal numbers of the storage type may be rounded or flushed to zero. `scale` turns a
+  // stored value into the units that are asked for.
+  static double subnormal_variance(double scale) {
+    const double smallest = 0x1p-126 * 64 * scale;
     return smallest * smallest;
   }
 };
