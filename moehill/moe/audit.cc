@@ -72,10 +72,7 @@ class Audit {
   }
 
   AuditResult run() {
-    if (backward_) {
-      measure_loss_gradient();
-      square_loss_gradient();
-    }
+    if (backward_) measure_loss_gradient();
     sort_assignments();
     TensorNumbers w1 = numbers("dw1"), w2 = numbers("dw2"), w3 = numbers("dw3");
     for (size_t begin = 0; begin < assignments_.size();) begin = audit_group(begin, {&w1, &w2, &w3});
@@ -129,33 +126,25 @@ class Audit {
     for (double& share : of.share) share /= of.unit;
   }
 
-  // The size of a token's dy: the power of two below its largest element, 1 where there is none.
+  // The size of a token's dy is the power of two below its largest element, 1 where there is none.
   void measure_loss_gradient() {
+    dy_squares_ = Dense<double>(shape_.tokens, by_hidden_.num_blocks());
     dy_size_.assign(static_cast<size_t>(shape_.tokens), 1);
     team_.parallel_for(shape_.tokens, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         double largest = 0;
-        for (int64_t c = 0; c < shape_.hidden; ++c)
-          largest = std::max(largest, std::abs(static_cast<double>(t_.y.at(t, c))));
-        if (largest > 0 && std::isfinite(largest))
-          dy_size_[static_cast<size_t>(t)] = std::ldexp(1, std::ilogb(largest));
-      }
-    });
-  }
-
-  void square_loss_gradient() {
-    dy_squares_ = Dense<double>(shape_.tokens, by_hidden_.num_blocks());
-    team_.parallel_for(shape_.tokens, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
         for (int64_t b = 0; b < by_hidden_.num_blocks(); ++b) {
           const Range columns = by_hidden_.columns_of(b);
           double sum = 0;
           for (int64_t c = columns.begin; c < columns.end; ++c) {
             const double dy = static_cast<double>(t_.y.at(t, c));
             sum += dy * dy;
+            largest = std::max(largest, std::abs(dy));
           }
           dy_squares_.row(t)[b] = sum / static_cast<double>(columns.size());
         }
+        if (largest > 0 && std::isfinite(largest))
+          dy_size_[static_cast<size_t>(t)] = std::ldexp(1, std::ilogb(largest));
       }
     });
   }
