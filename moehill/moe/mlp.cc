@@ -27,17 +27,17 @@ GateUpView MlpBuffers::gate_up(bool fused) const {
   return fused ? interleaved_gate_up(gate, h.cols) : separate_gate_up(gate, up);
 }
 
-void mlp_up(const MlpContext& context, const GroupRows& groups, const RowSource& x, const MlpWeights& w,
-            const MlpBuffers& buffers, bool keep_products, const float* row_scale) {
+void mlp_up(const MlpContext& context, const GroupRows& groups, const MlpForward& f, const MlpWeights& w,
+            const MlpBuffers& buffers) {
   enter(context.listener, context.stages.up);
   if (w.fused && context.gemm.gathers_and_fuses()) {
-    const MatView products = keep_products ? buffers.gate : MatView{};
-    return context.gemm.forward(context.team, groups, x, w.up[0], {products, true, buffers.h, row_scale});
+    const MatView products = f.keep_products ? buffers.gate : MatView{};
+    return context.gemm.forward(context.team, groups, f.x, w.up[0], {products, true, buffers.h, f.row_scale});
   }
-  context.gemm.forward(context.team, groups, x, w.up[0], {buffers.gate});
-  if (!w.fused) context.gemm.forward(context.team, groups, x, w.up[1], {buffers.up});
+  context.gemm.forward(context.team, groups, f.x, w.up[0], {buffers.gate});
+  if (!w.fused) context.gemm.forward(context.team, groups, f.x, w.up[1], {buffers.up});
   enter(context.listener, context.stages.act);
-  swiglu_forward(context.team, buffers.gate_up(w.fused), row_scale, buffers.h);
+  swiglu_forward(context.team, buffers.gate_up(w.fused), f.row_scale, buffers.h);
 }
 
 void mlp_down(const MlpContext& context, const GroupRows& groups, const MlpWeights& w, const MatView& h,

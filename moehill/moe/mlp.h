@@ -57,9 +57,14 @@ struct MlpContext {
   MlpStages stages = kRoutedStages;
 };
 
-// h from x; the products too if keep_products (backward needs them). row_scale [rows] (null: 1) multiplies h.
-void mlp_up(const MlpContext& context, const GroupRows& groups, const RowSource& x, const MlpWeights& w,
-            const MlpBuffers& buffers, bool keep_products, const float* row_scale);
+// h from x.
+struct MlpForward {
+  RowSource x;
+  const float* row_scale = nullptr;  // [rows] multiplies h; null: 1
+  bool keep_products = false;        // leaves gate and up in the buffers, for backward
+};
+void mlp_up(const MlpContext& context, const GroupRows& groups, const MlpForward& f, const MlpWeights& w,
+            const MlpBuffers& buffers);
 
 // out [rows, H] = h W2.
 void mlp_down(const MlpContext& context, const GroupRows& groups, const MlpWeights& w, const MatView& h,
@@ -68,8 +73,8 @@ void mlp_down(const MlpContext& context, const GroupRows& groups, const MlpWeigh
 // Backward from dy (rows of the output's gradient, before the gate value), three calls in this order: dh in
 // the place of h; dx and dp, which overwrite the gate and up of the buffers; the weights' gradients.
 struct MlpBackward {
-  RowSource x;
-  RowSource dy;
+  RowSource x{};
+  RowSource dy{};
   const float* p = nullptr;           // gate values of the rows; null: 1
   float* dp = nullptr;                // [T k], null: not wanted from here
   const int32_t* dp_index = nullptr;  // [rows] where in dp

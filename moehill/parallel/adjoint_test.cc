@@ -109,10 +109,7 @@ class LinearBlock {
     inputs.x = tokens_->x;
     inputs.y = tokens_->y;
     inputs.dx = tokens_->dx;
-    inputs.experts = weights_->experts.view;
-    inputs.experts_grad = weights_->experts_grad.view;
-    inputs.shared = weights_->shared.view;
-    inputs.shared_grad = weights_->shared_grad.view;
+    inputs.weights = weights_->views();
     inputs.dp = dp_.data();
     return inputs;
   }

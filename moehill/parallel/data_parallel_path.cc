@@ -11,21 +11,19 @@ namespace {
 class DataParallelPath final : public ParallelPath {
  public:
   explicit DataParallelPath(const PathInputs& inputs)
-      : ParallelPath(inputs, block_shape(inputs.config, inputs.rank), block_options(inputs.config),
-                     block_share(inputs.config, inputs.rank)),
+      : ParallelPath(inputs),
         own_(result_tokens(inputs.config, inputs.rank)),
         assignments_(inputs.config, *inputs.routing, own_) {
     const MoeShape& shape = inputs.config.shape;
     routing_ = {own_.size(), shape.experts + 1, shape.topk, {}, {}};
     routing_.expert.resize(static_cast<size_t>(assignments_.size()));
     routing_.weight.resize(routing_.expert.size());
-    operands_.x = inputs.x.slice_rows(own_.begin, own_.end);
     if (!backward_too() || inputs.rank == 0) return;  // the first device's gradients are the run's own
     const WeightKey key = weight_key(inputs.config);
     experts_grad_ = make_mlp(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
     shared_grad_ = make_mlp(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
-    operands_.experts_grad = experts_grad_.view;
-    operands_.shared_grad = shared_grad_.view;
+    weights_.routed_grad = experts_grad_.view;
+    weights_.shared_grad = shared_grad_.view;
   }
 
   void make_plan(Group& group, StageListener* listener) override {
@@ -38,9 +36,9 @@ class DataParallelPath final : public ParallelPath {
       routing_.weight[static_cast<size_t>(i)] = assignments_.weight(i);
     }
     block_.make_plan(group.team(), routing_);
-    if (!block_.packs_rows()) return;
+    if (!block_.spec().packs_rows()) return;
     enter(listener, Stage::pack);
-    block_.pack_rows(group.team(), operands_.x);
+    block_.pack_rows(group.team(), x_);
   }
 
   void forward(Group& group, StageListener* listener) override {
@@ -51,12 +49,12 @@ class DataParallelPath final : public ParallelPath {
     if (own_.size() > 0) {
       backward_alone(group.team(), dy_scale, inputs_.dp + own_.begin * inputs_.config.shape.topk, listener);
     } else {
-      clear(operands_.experts_grad);  // of the sum that the last step left there
-      clear(operands_.shared_grad);
+      clear(weights_.routed_grad);  // of the sum that the last step left there
+      clear(weights_.shared_grad);
     }
     enter(listener, Stage::reduce_grad);
-    sum(group, operands_.experts_grad);
-    sum(group, operands_.shared_grad);
+    sum(group, weights_.routed_grad);
+    sum(group, weights_.shared_grad);
     count_sent(group, Move::gradients);
   }
 
@@ -69,8 +67,8 @@ class DataParallelPath final : public ParallelPath {
 
   void visit_replicas(const MemoryVisitor& visit) override {
     if (!backward_too()) return;
-    operands_.experts_grad.visit(visit);
-    operands_.shared_grad.visit(visit);
+    weights_.routed_grad.visit(visit);
+    weights_.shared_grad.visit(visit);
   }
 
  private:

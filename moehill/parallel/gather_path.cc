@@ -16,10 +16,7 @@ namespace {
 class GatherPath final : public ParallelPath {
  public:
   explicit GatherPath(const PathInputs& inputs)
-      : ParallelPath(inputs, block_shape(inputs.config, inputs.rank), block_options(inputs.config),
-                     block_share(inputs.config, inputs.rank)),
-        own_(result_tokens(inputs.config, inputs.rank)),
-        routing_(*inputs.routing) {
+      : ParallelPath(inputs), own_(result_tokens(inputs.config, inputs.rank)), routing_(*inputs.routing) {
     const MoeShape& shape = inputs.config.shape;
     for (int r = 0; r <= inputs.config.num_devices; ++r) {
       const int64_t begin =
@@ -33,7 +30,7 @@ class GatherPath final : public ParallelPath {
     dp_.resize(static_cast<size_t>(shape.assignments()));
     if (shape.shared_dim == 0) return;
     shared_gradient_.emplace(inputs);
-    operands_.shared_grad = shared_gradient_->part();
+    weights_.shared_grad = shared_gradient_->part();
   }
 
   void prepare(Group& group) override {
@@ -58,14 +55,20 @@ class GatherPath final : public ParallelPath {
     ThreadTeam& team = group.team();
     enter(listener, Stage::dispatch);
     start_gather(group, inputs_.x, all_x_);
-    if (block_.has_shared()) block_.forward_shared(team, operands_, own_partial(), listener);
-    if (block_.packs_rows()) {
+    BlockPass pass = forward_pass(team, listener);
+    pass.out = own_partial();
+    if (has_shared()) block_.forward_shared(pass);
+    if (block_.spec().packs_rows()) {
       finish_gather(group, Stage::dispatch, listener);
       enter(listener, Stage::pack);
       block_.pack_rows(team, all_x_);
     }
-    const Transfer transfer(*this, group, listener, Stage::dispatch, Stage::reduce, y_);
-    block_.forward_routed(team, routed_operands(), base(team), partial_, listener, transfer);
+    Transfer transfer(*this, group, listener, Stage::dispatch, Stage::reduce, y_);
+    pass.x = all_x_;
+    pass.base = base(team);
+    pass.out = partial_;
+    pass.transfer = &transfer;
+    block_.forward_routed(pass);
     finish_reduce(group, Stage::reduce, listener);
   }
 
@@ -73,12 +76,18 @@ class GatherPath final : public ParallelPath {
     ThreadTeam& team = group.team();
     enter(listener, Stage::dispatch_grad);
     start_gather(group, inputs_.y, all_y_);
-    if (block_.has_shared())
-      block_.backward_shared(team, operands_, inputs_.y, dy_scale, own_partial(), listener);
+    BlockPass pass = backward_pass(team, dy_scale, listener);
+    pass.out = own_partial();
+    pass.dp = dp_.data();
+    if (has_shared()) block_.backward_shared(pass);
     std::fill(dp_.begin(), dp_.end(), 0.0f);
-    const Transfer transfer(*this, group, listener, Stage::dispatch_grad, Stage::reduce_grad, dx_);
-    block_.backward_routed(team, routed_operands(), all_y_, dy_scale, base(team), partial_, dp_.data(),
-                           listener, transfer);
+    Transfer transfer(*this, group, listener, Stage::dispatch_grad, Stage::reduce_grad, dx_);
+    pass.x = all_x_;
+    pass.y = all_y_;
+    pass.base = base(team);
+    pass.out = partial_;
+    pass.transfer = &transfer;
+    block_.backward_routed(pass);
     finish_reduce(group, Stage::reduce_grad, listener);
     const int64_t first = choice_offsets_[static_cast<size_t>(group.rank())];
     group.reduce_scatter(dp_.data(), DType::f32, choice_offsets_, inputs_.dp + first, DType::f32);
@@ -93,7 +102,7 @@ class GatherPath final : public ParallelPath {
     visit_vector(dp_, spoil);
     if (!inputs_.config.block.prequeue) spoil_routing(routing_, spoil);
     // A device without tokens of its own never writes its part, which stays zero.
-    if (shared_gradient_ && block_.has_shared()) shared_gradient_->spoil_work_space(spoil);
+    if (shared_gradient_ && has_shared()) shared_gradient_->spoil_work_space(spoil);
     if (in_place_) return;
     if (!inputs_.config.block.prequeue) visit_matrix(all_x_, spoil);
     visit_matrix(all_y_, spoil);
@@ -101,7 +110,7 @@ class GatherPath final : public ParallelPath {
 
  private:
   // The rest of a gather, and a reduction that starts as soon as the peers' sums are complete.
-  struct Transfer final : Underway {
+  struct Transfer final : RowTransfer {
     Transfer(GatherPath& path_of_device, Group& its_group, StageListener* its_listener, Stage gathers,
              Stage reduces, const MatView& output)
         : path(path_of_device),
@@ -116,8 +125,8 @@ class GatherPath final : public ParallelPath {
       others[0] = {0, own.begin};
       others[1] = {own.end, path.inputs_.config.shape.tokens};
     }
-    void arrive(int) const override { path.finish_gather(group, arrival, listener); }
-    void leave(int) const override {
+    void arrive(int) override { path.finish_gather(group, arrival, listener); }
+    void leave(int) override {
       enter(listener, reduction);
       const MatView& partial = path.partial_;
       group.start_reduce_scatter(partial.data, DType::f32, path.value_offsets_, out.data, out.dtype);
@@ -168,11 +177,6 @@ class GatherPath final : public ParallelPath {
     count_sent(group, Move::combine);
   }
 
-  BlockOperands routed_operands() const {
-    BlockOperands operands = operands_;
-    operands.x = all_x_;
-    return operands;
-  }
   MatView own_partial() const { return partial_.slice_rows(own_.begin, own_.end); }
   size_t row_bytes() const { return static_cast<size_t>(all_x_.cols) * dtype_bytes(all_x_.dtype); }
 

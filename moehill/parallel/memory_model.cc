@@ -79,11 +79,10 @@ double run_bytes(const RunConfig& config, int num_processes) {
   const MoeShape& shape = config.shape;
   double bytes = 0;
   for (int rank = 0; rank < config.num_devices; ++rank) {
-    const BlockShare share = block_share(config, rank);
-    const int64_t rows = expected_rows(config, share);
-    const int64_t wave = std::max<int64_t>(rows / 8, shape.assignments() / shape.experts);
-    bytes += Block::scratch_bytes(block_shape(config, rank), block_options(config), share,
-                                  config.threads_per_device, rows, wave);
+    const BlockSpec spec = block_spec(config, rank);
+    const int64_t rows = expected_rows(config, spec.share);
+    const int64_t portion = std::max<int64_t>(rows / 8, shape.assignments() / shape.experts);
+    bytes += BlockScratch::bytes(spec, rows, portion);
     bytes += path_bytes(config, rank, num_processes);
   }
   return bytes;

@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "moehill/moe/mlp.h"
+#include "moehill/moe/block.h"
 #include "moehill/moe/tensors.h"
 #include "moehill/parallel/run.h"
 
@@ -39,6 +39,8 @@ struct WeightOperands {
   WeightKey key;
   OwnedMlp experts, experts_grad, shared, shared_grad;
   Range filled{};
+
+  ExpertWeights views() const { return {experts.view, experts_grad.view, shared.view, shared_grad.view}; }
 };
 
 // Tensors of the tokens; rows are tight, since they move between devices as one block.

@@ -4,15 +4,13 @@
 
 namespace moehill {
 
-ParallelPath::ParallelPath(const PathInputs& inputs, const MoeShape& shape, const BlockOptions& options,
-                           const BlockShare& share)
-    : inputs_(inputs), block_(shape, options, share, inputs.config.threads_per_device) {
-  operands_.x = inputs.x;
-  operands_.experts = inputs.experts.slice_groups(share.expert_begin, share.expert_end);
-  operands_.experts_grad = inputs.experts_grad.slice_groups(share.expert_begin, share.expert_end);
-  operands_.shared = inputs.shared;
-  operands_.shared_grad = inputs.shared_grad;
+ParallelPath::ParallelPath(const PathInputs& inputs)
+    : inputs_(inputs), block_(block_spec(inputs.config, inputs.rank)), weights_(inputs.weights) {
+  const BlockShare& share = block_.spec().share;
+  weights_.routed = weights_.routed.slice_groups(share.expert_begin, share.expert_end);
+  weights_.routed_grad = weights_.routed_grad.slice_groups(share.expert_begin, share.expert_end);
   const Range tokens = result_tokens(inputs.config, inputs.rank);
+  x_ = inputs.x.slice_rows(tokens.begin, tokens.end);
   y_ = inputs.y.slice_rows(tokens.begin, tokens.end);
   dx_ = inputs.dx.slice_rows(tokens.begin, tokens.end);
 }
@@ -31,28 +29,29 @@ void ParallelPath::count_sent(Group& group, Move move) {
 void ParallelPath::make_plan(Group& group, StageListener* listener) {
   enter(listener, Stage::plan);
   block_.make_plan(group.team(), *inputs_.routing);
-  if (!block_.packs_rows()) return;
+  if (!block_.spec().packs_rows()) return;
   enter(listener, Stage::pack);
-  block_.pack_rows(group.team(), operands_.x);
+  block_.pack_rows(group.team(), x_);
 }
 
 void ParallelPath::forward_alone(ThreadTeam& team, StageListener* listener) {
-  MatView base;
-  if (block_.has_shared()) {
-    block_.forward_shared(team, operands_, y_, listener);
-    base = y_;
+  BlockPass pass = forward_pass(team, listener);
+  if (has_shared()) {
+    block_.forward_shared(pass);
+    pass.base = y_;
   }
-  block_.forward_routed(team, operands_, base, y_, listener);
+  block_.forward_routed(pass);
 }
 
 void ParallelPath::backward_alone(ThreadTeam& team, float dy_scale, float* dp, StageListener* listener) {
   std::fill_n(dp, y_.rows * inputs_.config.shape.topk, 0.0f);
-  MatView base;
-  if (block_.has_shared()) {
-    block_.backward_shared(team, operands_, y_, dy_scale, dx_, listener);
-    base = dx_;
+  BlockPass pass = backward_pass(team, dy_scale, listener);
+  pass.dp = dp;
+  if (has_shared()) {
+    block_.backward_shared(pass);
+    pass.base = dx_;
   }
-  block_.backward_routed(team, operands_, y_, dy_scale, base, dx_, dp, listener);
+  block_.backward_routed(pass);
 }
 
 MatView ParallelPath::only_rows(ThreadTeam& team, const MatView& sums, Range kept) {
@@ -73,34 +72,26 @@ BlockShare block_share(const RunConfig& config, int rank) {
   if (config.spread == Spread::dp) return {0, shape.experts, {0, own.size()}, PlanScope::local};
   const Range experts = share(shape.experts, rank, config.num_devices);
   BlockShare block{static_cast<int>(experts.begin), static_cast<int>(experts.end), own, PlanScope::local};
-  if (routes_rows(config)) block.shared_tokens = {0, own.size()};
+  if (shards_tokens(config)) block.shared_tokens = {0, own.size()};
   if (shards_tokens(config)) return block;
   if (config.shared_placement == SharedPlacement::replicated) block.shared_tokens = {0, shape.tokens};
   if (config.spread == Spread::dense_masked) block.scope = PlanScope::masked;
   return block;
 }
 
-// Where a device's block sees a part of the assignments, those that it does not get (dropped, or sent
-// elsewhere) belong to one more expert, which nobody holds.
-MoeShape block_shape(const RunConfig& config, int rank) {
-  MoeShape shape = config.shape;
-  const bool ragged = routes_rows(config);
-  if (config.spread == Spread::dp) shape.tokens = share(shape.tokens, rank, config.num_devices).size();
-  if (config.spread == Spread::dp || ragged) ++shape.experts;
-  return shape;
-}
-
-BlockOptions block_options(const RunConfig& config) {
-  BlockOptions options = config.block;
-  const bool ragged = routes_rows(config);
-  if (config.spread != Spread::dp && !ragged) return options;
-  // Dropping goes by the order of all tokens, so it happens before rows are sent; the capacity itself is that
-  // of the whole problem.
-  if (options.capacity.policy == CapacityPolicy::drop) options.capacity = {};
-  if (options.capacity.policy == CapacityPolicy::pad) {
-    options.capacity.rows = capacity_rows(options.capacity, config.shape.assignments(), config.shape.experts);
-  }
-  return options;
+// A block that sees a part of the assignments gives those that it does not get (dropped, or sent elsewhere)
+// to one more expert, which nobody holds. Dropping goes by the order of all tokens, so it happens before; the
+// capacity itself is that of the whole problem.
+BlockSpec block_spec(const RunConfig& config, int rank) {
+  BlockSpec spec{config.shape, config.block, block_share(config, rank), config.threads_per_device};
+  if (config.spread != Spread::dp && !routes_rows(config)) return spec;
+  if (config.spread == Spread::dp) spec.shape.tokens = result_tokens(config, rank).size();
+  ++spec.shape.experts;
+  Capacity& capacity = spec.options.capacity;
+  if (capacity.policy == CapacityPolicy::drop) capacity = {};
+  if (capacity.policy == CapacityPolicy::pad)
+    capacity.rows = capacity_rows(capacity, config.shape.assignments(), config.shape.experts);
+  return spec;
 }
 
 std::unique_ptr<ParallelPath> make_path(const PathInputs& inputs) {

@@ -19,10 +19,9 @@ struct PathInputs {
   int rank = 0;
   // Of all tokens. A path that shards the tokens reads those of its own alone and is told of the others.
   const Routing* routing = nullptr;
-  MatView x, y, dx;  // [T, H]; y and dx are the results
-  MlpWeights experts, experts_grad;
-  MlpWeights shared, shared_grad;
-  float* dp = nullptr;  // [T k], a result
+  MatView x, y, dx;       // [T, H]; y and dx are the results
+  ExpertWeights weights;  // of all experts; the gradients are results
+  float* dp = nullptr;    // [T k], a result
 };
 
 // Which tokens' results a device has when a step is over.
@@ -30,6 +29,7 @@ Range result_tokens(const RunConfig& config, int rank);
 
 class ParallelPath {
  public:
+  explicit ParallelPath(const PathInputs& inputs);
   virtual ~ParallelPath() = default;
   // SPMD: every device calls these on its own object with its own group. dy_scale = 2 / (T H).
   // Once, before the first step: memory that is shared with the peers.
@@ -46,32 +46,39 @@ class ParallelPath {
   // devices. The first device's are the run's own. Nothing where each device has its own part.
   virtual void visit_replicas(const MemoryVisitor&) {}
 
-  Block& block() { return block_; }
   const Block& block() const { return block_; }
-  const BlockOperands& operands() const { return operands_; }
   const std::array<uint64_t, kNumMoves>& sent_bytes() const { return sent_bytes_; }  // of the last step
   // This device's results: [T, H], or the rows of its own tokens.
   const MatView& y() const { return y_; }
   const MatView& dx() const { return dx_; }
 
  protected:
-  // `shape` is the problem of this device's block, where that is not the whole one.
-  ParallelPath(const PathInputs& inputs, const MoeShape& shape, const BlockOptions& options,
-               const BlockShare& share);
   // What was sent since the last call, or since the step began, was this.
   void count_sent(Group& group, Move move);
-  // The whole block for the tokens of y_ and dx_, nothing exchanged; dp has one element for each of their
+  // The whole block for the tokens of x_, nothing exchanged; dp has one element for each of their
   // assignments.
   void forward_alone(ThreadTeam& team, StageListener* listener);
   void backward_alone(ThreadTeam& team, float dy_scale, float* dp, StageListener* listener);
   // `sums` with the rows outside `kept` set to zero.
   static MatView only_rows(ThreadTeam& team, const MatView& sums, Range kept);
-  bool backward_too() const { return inputs_.config.block.pass == Pass::forward_backward; }
+  // Passes over x_, to y_ and to dx_.
+  BlockPass forward_pass(ThreadTeam& team, StageListener* listener) const {
+    return {.team = team, .weights = weights_, .listener = listener, .x = x_, .out = y_};
+  }
+  BlockPass backward_pass(ThreadTeam& team, float dy_scale, StageListener* listener) const {
+    BlockPass pass = forward_pass(team, listener);
+    pass.out = dx_;
+    pass.y = y_;
+    pass.dy_scale = dy_scale;
+    return pass;
+  }
+  bool has_shared() const { return block_.spec().has_shared(); }
+  bool backward_too() const { return block_.spec().has_backward(); }
 
   PathInputs inputs_;
   Block block_;
-  BlockOperands operands_{};
-  MatView y_{}, dx_{};
+  ExpertWeights weights_;     // this device's
+  MatView x_{}, y_{}, dx_{};  // [T, H], or the rows of the device's own tokens
 
  private:
   std::array<uint64_t, kNumMoves> sent_bytes_{};
@@ -86,10 +93,9 @@ inline void spoil_routing(Routing& routing, const MemoryVisitor& spoil) {
   visit_vector(routing.weight, spoil);
 }
 
-// What device `rank` of the run does of the block, and the shape that its block has.
+// The block of device `rank`: what it does of the whole one.
 BlockShare block_share(const RunConfig& config, int rank);
-MoeShape block_shape(const RunConfig& config, int rank);
-BlockOptions block_options(const RunConfig& config);
+BlockSpec block_spec(const RunConfig& config, int rank);
 
 std::unique_ptr<ParallelPath> make_path(const PathInputs& inputs);
 

@@ -17,8 +17,7 @@ namespace {
 class PsumPath final : public ParallelPath {
  public:
   explicit PsumPath(const PathInputs& inputs)
-      : ParallelPath(inputs, block_shape(inputs.config, inputs.rank), block_options(inputs.config),
-                     block_share(inputs.config, inputs.rank)),
+      : ParallelPath(inputs),
         sliced_(inputs.config.shared_placement == SharedPlacement::sliced),
         dp_sum_(inputs.dp) {
     const MoeShape& shape = inputs.config.shape;
@@ -26,42 +25,34 @@ class PsumPath final : public ParallelPath {
     dp_.resize(static_cast<size_t>(shape.assignments()));
     if (backward_too() && shape.shared_dim > 0 && (sliced_ || inputs.rank > 0)) {
       shared_gradient_.emplace(inputs);
-      operands_.shared_grad = shared_gradient_->part();
+      weights_.shared_grad = shared_gradient_->part();
     }
     if (inputs.rank > 0) keep_own_results(shape);
   }
 
   void forward(Group& group, StageListener* listener) override {
-    const MatView& partial = partial_.view();
-    MatView base;
-    if (block_.has_shared()) {
-      const Range tokens = block_.share().shared_tokens;
-      const MatView out = sliced_ ? partial.slice_rows(tokens.begin, tokens.end) : y_;
-      block_.forward_shared(group.team(), operands_, out, listener);
-    }
-    if (sliced_ && inputs_.config.shape.shared_dim > 0)
-      base = only_rows(group.team(), partial, block_.share().shared_tokens);
-    block_.forward_routed(group.team(), operands_, base, partial, listener);
+    BlockPass pass = forward_pass(group.team(), listener);
+    pass.out = shared_out(y_);
+    if (has_shared()) block_.forward_shared(pass);
+    pass.base = base(group.team());
+    pass.out = partial_;
+    block_.forward_routed(pass);
     enter(listener, Stage::reduce);
-    reduce(group, block_.has_shared() && !sliced_, y_);
+    reduce(group, has_shared() && !sliced_, y_);
     count_sent(group, Move::combine);
   }
 
   void backward(Group& group, float dy_scale, StageListener* listener) override {
-    const MatView& partial = partial_.view();
-    ThreadTeam& team = group.team();
-    MatView base;
-    if (block_.has_shared()) {
-      const Range tokens = block_.share().shared_tokens;
-      const MatView dx = sliced_ ? partial.slice_rows(tokens.begin, tokens.end) : dx_;
-      block_.backward_shared(team, operands_, y_, dy_scale, dx, listener);
-    }
-    if (sliced_ && inputs_.config.shape.shared_dim > 0)
-      base = only_rows(team, partial, block_.share().shared_tokens);
+    BlockPass pass = backward_pass(group.team(), dy_scale, listener);
+    pass.out = shared_out(dx_);
+    pass.dp = dp_.data();
+    if (has_shared()) block_.backward_shared(pass);
+    pass.base = base(group.team());
+    pass.out = partial_;
     std::fill(dp_.begin(), dp_.end(), 0.0f);
-    block_.backward_routed(team, operands_, y_, dy_scale, base, partial, dp_.data(), listener);
+    block_.backward_routed(pass);
     enter(listener, Stage::reduce_grad);
-    reduce(group, block_.has_shared() && !sliced_, dx_);
+    reduce(group, has_shared() && !sliced_, dx_);
     count_sent(group, Move::combine);
     group.all_reduce(dp_.data(), DType::f32, dp_sum_, DType::f32, static_cast<int64_t>(dp_.size()));
     count_sent(group, Move::metadata);
@@ -74,7 +65,7 @@ class PsumPath final : public ParallelPath {
     visit_matrix(partial_, spoil);
     visit_vector(dp_, spoil);
     // A device without tokens of its own never writes its part, which stays zero.
-    if (shared_gradient_ && block_.has_shared()) shared_gradient_->spoil_work_space(spoil);
+    if (shared_gradient_ && has_shared()) shared_gradient_->spoil_work_space(spoil);
   }
 
   void visit_replicas(const MemoryVisitor& visit) override {
@@ -82,7 +73,7 @@ class PsumPath final : public ParallelPath {
     if (!backward_too()) return;
     visit_matrix(dx_, visit);
     visit(dp_sum_, dp_.size() * sizeof(float));
-    if (!sliced_) operands_.shared_grad.visit(visit);
+    if (!sliced_) weights_.shared_grad.visit(visit);
   }
 
  private:
@@ -94,6 +85,18 @@ class PsumPath final : public ParallelPath {
     y_ = own_y_;
     dx_ = own_dx_;
     dp_sum_ = own_dp_.data();
+  }
+
+  // Where the shared expert's rows go: into the partial sums, or where the sum of all devices is added to
+  // them.
+  MatView shared_out(const MatView& out) const {
+    const Range tokens = block_.spec().share.shared_tokens;
+    return sliced_ ? partial_.view().slice_rows(tokens.begin, tokens.end) : out;
+  }
+  // What the routed experts' sums are added to.
+  MatView base(ThreadTeam& team) const {
+    if (!sliced_ || inputs_.config.shape.shared_dim == 0) return {};
+    return only_rows(team, partial_, block_.spec().share.shared_tokens);
   }
 
   // out = sum over devices of the partial sums, plus what `out` holds if `add`.

@@ -19,18 +19,16 @@ namespace {
 class RaggedPath final : public ParallelPath {
  public:
   explicit RaggedPath(const PathInputs& inputs)
-      : ParallelPath(inputs, block_shape(inputs.config, inputs.rank), block_options(inputs.config),
-                     block_share(inputs.config, inputs.rank)),
+      : ParallelPath(inputs),
         own_(result_tokens(inputs.config, inputs.rank)),
         route_(inputs.config, *inputs.routing, inputs.rank) {
     const MoeShape& shape = inputs.config.shape;
-    operands_.x = inputs.x.slice_rows(own_.begin, own_.end);
     if (!backward_too()) return;
     partial_dp_.resize(static_cast<size_t>(shape.assignments()));
     returned_dp_.resize(static_cast<size_t>(RaggedRoute::max_sent(inputs.config, inputs.rank) * shape.topk));
     if (shape.shared_dim == 0) return;
     shared_gradient_.emplace(inputs);
-    operands_.shared_grad = shared_gradient_->part();
+    weights_.shared_grad = shared_gradient_->part();
   }
 
   void prepare(Group& group) override {
@@ -39,8 +37,9 @@ class RaggedPath final : public ParallelPath {
     if (fused && config.num_waves == 0) exchange_ = make_direct_exchange(inputs_, route_, group);
     if (exchange_ == nullptr) {
       int num_waves = 1;
-      if (fused && block_.has_split_form() && config.num_waves > 0) num_waves = config.num_waves;
-      if (fused && block_.has_split_form() && config.num_waves == 0 && group.reach() == Reach::messages)
+      if (fused && block_.spec().can_split_rows() && config.num_waves > 0) num_waves = config.num_waves;
+      if (fused && block_.spec().can_split_rows() && config.num_waves == 0 &&
+          group.reach() == Reach::messages)
         num_waves = default_waves(config);
       exchange_ = make_message_exchange(inputs_, route_, group, num_waves);
     }
@@ -59,28 +58,35 @@ class RaggedPath final : public ParallelPath {
     ThreadTeam& team = group.team();
     enter(listener, Stage::dispatch);
     exchange_->start_x(group);
-    if (!splits()) forward_shared(team, listener);
-    const BlockOperands operands = received_operands();
-    const Transfer transfer(*this, group, listener, Stage::dispatch, Stage::reduce);
-    if (block_.packs_rows()) {
+    BlockPass pass = forward_pass(team, listener);
+    if (has_shared() && !splits()) block_.forward_shared(pass);
+    Transfer transfer(*this, group, listener, Stage::dispatch, Stage::reduce);
+    if (block_.spec().packs_rows()) {
       transfer.arrive(transfer.num_waves() - 1);
       enter(listener, Stage::pack);
-      block_.pack_rows(team, operands.x);
+      block_.pack_rows(team, exchange_->x());
     }
-    block_.forward_routed(team, operands, {}, exchange_->partial(), listener, transfer);
-    if (splits()) forward_shared(team, listener);
+    pass.x = exchange_->x();
+    pass.out = exchange_->partial();
+    pass.transfer = &transfer;
+    block_.forward_routed(pass);
+    if (has_shared() && splits()) block_.forward_shared(forward_pass(team, listener));
     combine(group, y_, Stage::reduce, listener);
   }
 
   void backward(Group& group, float dy_scale, StageListener* listener) override {
-    ThreadTeam& team = group.team();
     enter(listener, Stage::dispatch_grad);
     exchange_->start_y(group);
-    if (block_.has_shared()) block_.backward_shared(team, operands_, y_, dy_scale, dx_, listener);
+    BlockPass pass = backward_pass(group.team(), dy_scale, listener);
+    if (has_shared()) block_.backward_shared(pass);
     std::fill(partial_dp_.begin(), partial_dp_.end(), 0.0f);
-    const Transfer transfer(*this, group, listener, Stage::dispatch_grad, Stage::reduce_grad);
-    block_.backward_routed(team, received_operands(), exchange_->y(), dy_scale, {}, exchange_->partial(),
-                           partial_dp_.data(), listener, transfer);
+    Transfer transfer(*this, group, listener, Stage::dispatch_grad, Stage::reduce_grad);
+    pass.x = exchange_->x();
+    pass.y = exchange_->y();
+    pass.out = exchange_->partial();
+    pass.dp = partial_dp_.data();
+    pass.transfer = &transfer;
+    block_.backward_routed(pass);
     combine(group, dx_, Stage::reduce_grad, listener);
     return_dp(group);
     count_sent(group, Move::metadata);
@@ -98,12 +104,12 @@ class RaggedPath final : public ParallelPath {
     visit_vector(partial_dp_, spoil);
     visit_vector(returned_dp_, spoil);
     // A device without tokens of its own never writes its part, which stays zero.
-    if (shared_gradient_ && block_.has_shared()) shared_gradient_->spoil_work_space(spoil);
+    if (shared_gradient_ && has_shared()) shared_gradient_->spoil_work_space(spoil);
   }
 
  private:
   // The rest of a dispatch, and a combine that starts as soon as the peers' sums are complete.
-  struct Transfer final : Underway {
+  struct Transfer final : RowTransfer {
     Transfer(RaggedPath& path_of_device, Group& its_group, StageListener* its_listener, Stage dispatches,
              Stage combines)
         : path(path_of_device),
@@ -119,17 +125,17 @@ class RaggedPath final : public ParallelPath {
       token_of = waves->answer_token();
       leaving = waves->answers();
     }
-    bool has_arrived(int wave) const override {
+    bool has_arrived(int wave) override {
       return wave < num_arrived || path.exchange_->has_landed(group, wave);
     }
-    void arrive(int wave) const override {
+    void arrive(int wave) override {
       if (wave < num_arrived) return;
       num_arrived = wave + 1;
       enter(listener, arrival);
       path.exchange_->land(group, wave);
       path.count_sent(group, Move::dispatch);
     }
-    void leave(int wave) const override {
+    void leave(int wave) override {
       enter(listener, departure);
       path.exchange_->answer(group, wave);
     }
@@ -137,28 +143,18 @@ class RaggedPath final : public ParallelPath {
     Group& group;
     StageListener* listener;
     Stage arrival, departure;
-    mutable int num_arrived = 0;
+    int num_arrived = 0;
   };
 
   // Whether products of the own rows fill the flights of the others'.
   bool splits() const {
-    return inputs_.config.spread == Spread::fused && !exchange_->in_place() && block_.has_split_form();
-  }
-
-  void forward_shared(ThreadTeam& team, StageListener* listener) {
-    if (block_.has_shared()) block_.forward_shared(team, operands_, y_, listener);
-  }
-
-  BlockOperands received_operands() const {
-    BlockOperands operands = operands_;
-    operands.x = exchange_->x();
-    return operands;
+    return inputs_.config.spread == Spread::fused && !exchange_->in_place() && block_.spec().can_split_rows();
   }
 
   // The adjoint of a dispatch: the shared expert's part is in `out` already.
   void combine(Group& group, const MatView& out, Stage stage, StageListener* listener) {
     enter(listener, stage);
-    exchange_->finish_combine(group, block_.has_shared() ? out : MatView{}, out);
+    exchange_->finish_combine(group, has_shared() ? out : MatView{}, out);
     count_sent(group, Move::combine);
   }
 

@@ -261,10 +261,7 @@ class BlockRun final : public Run {
     inputs.x = parts_.tokens->x;
     inputs.y = parts_.tokens->y;
     inputs.dx = parts_.tokens->dx;
-    inputs.experts = parts_.weights->experts.view;
-    inputs.experts_grad = parts_.weights->experts_grad.view;
-    inputs.shared = parts_.weights->shared.view;
-    inputs.shared_grad = parts_.weights->shared_grad.view;
+    inputs.weights = parts_.weights->views();
     inputs.dp = dp_.data();
     return make_path(inputs);
   }

@@ -3,7 +3,7 @@
 namespace moehill {
 
 SharedGradient::SharedGradient(const PathInputs& inputs)
-    : sum_(inputs.shared_grad), offsets_(static_cast<size_t>(inputs.config.num_devices) + 1) {
+    : sum_(inputs.weights.shared_grad), offsets_(static_cast<size_t>(inputs.config.num_devices) + 1) {
   const WeightKey key = weight_key(inputs.config);
   part_ = make_mlp(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
 }

@@ -6,9 +6,7 @@ namespace {
 
 class SinglePath final : public ParallelPath {
  public:
-  explicit SinglePath(const PathInputs& inputs)
-      : ParallelPath(inputs, block_shape(inputs.config, 0), block_options(inputs.config),
-                     block_share(inputs.config, 0)) {}
+  using ParallelPath::ParallelPath;
 
   void forward(Group& group, StageListener* listener) override { forward_alone(group.team(), listener); }
   void backward(Group& group, float dy_scale, StageListener* listener) override {

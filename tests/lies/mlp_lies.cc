@@ -92,20 +92,19 @@ void scale_rows(const MatView& rows, float factor) {
 }  // namespace
 
 SEAM(
-    "_ZN7moehill6mlp_upERKNS_10MlpContextERKNS_9GroupRowsERKNS_9RowSourceERKNS_10MlpWeightsERKNS_"
-    "10MlpBuffersEbPKf",
-    void, up, const MlpContext&, const GroupRows&, const RowSource&, const MlpWeights&, const MlpBuffers&,
-    bool, const float*);
+    "_ZN7moehill6mlp_upERKNS_10MlpContextERKNS_9GroupRowsERKNS_10MlpForwardERKNS_10MlpWeightsERKNS_"
+    "10MlpBuffersE",
+    void, up, const MlpContext&, const GroupRows&, const MlpForward&, const MlpWeights&, const MlpBuffers&);
 
-void lying_up(const MlpContext& context, const GroupRows& groups, const RowSource& x, const MlpWeights& w,
-              const MlpBuffers& buffers, bool keep_products, const float* row_scale) {
+void lying_up(const MlpContext& context, const GroupRows& groups, const MlpForward& f, const MlpWeights& w,
+              const MlpBuffers& buffers) {
   const bool routed = context.stages.up == Stage::up;
   if (routed && up_left_out.told_on(context.team)) return;
   if (context.stages.up == Stage::recompute && recompute_left_out.told_on(context.team)) return;
   if (is_shared(context) && shared_stages_left_out.told_on(context.team)) return;
   const ShortGroups fewer(groups);
   const bool shorter = routed && last_row_not_multiplied.told_on(context.team);
-  real_up(context, shorter ? fewer.rows() : groups, x, w, buffers, keep_products, row_scale);
+  real_up(context, shorter ? fewer.rows() : groups, f, w, buffers);
 }
 
 SEAM("_ZN7moehill8mlp_downERKNS_10MlpContextERKNS_9GroupRowsERKNS_10MlpWeightsERKNS_7MatViewESB_", void, down,
@@ -239,46 +238,30 @@ void lying_route_backward(const Routing& routing, Range tokens, const float* dp,
   if (!router_grad_left_out.told_on(team)) real_route_backward(routing, tokens, dp, dlogits, team);
 }
 
-SEAM(
-    "_ZN7moehill5Block14forward_routedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewES8_PNS_"
-    "13StageListenerERKNS_8UnderwayE",
-    void, forward_routed, Block*, ThreadTeam&, const BlockOperands&, const MatView&, const MatView&,
-    StageListener*, const Underway&);
+SEAM("_ZN7moehill5Block14forward_routedERKNS_9BlockPassE", void, forward_routed, Block*, const BlockPass&);
 
-void lying_forward_routed(Block* block, ThreadTeam& team, const BlockOperands& operands, const MatView& base,
-                          const MatView& out, StageListener* listener, const Underway& underway) {
-  real_forward_routed(block, team, operands, base, out, listener, underway);
-  if (!tail_column_lost.told_on(team)) return;
-  for (int64_t r = 0; r < out.rows; ++r) out.set(r, out.cols - 1, 0);
+void lying_forward_routed(Block* block, const BlockPass& pass) {
+  real_forward_routed(block, pass);
+  if (!tail_column_lost.told_on(pass.team)) return;
+  for (int64_t r = 0; r < pass.out.rows; ++r) pass.out.set(r, pass.out.cols - 1, 0);
 }
 
-SEAM(
-    "_ZN7moehill5Block15backward_routedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewEfS8_S8_PfPNS_"
-    "13StageListenerERKNS_8UnderwayE",
-    void, backward_routed, Block*, ThreadTeam&, const BlockOperands&, const MatView&, float, const MatView&,
-    const MatView&, float*, StageListener*, const Underway&);
+SEAM("_ZN7moehill5Block15backward_routedERKNS_9BlockPassE", void, backward_routed, Block*, const BlockPass&);
 
 // Rows that travel still travel, since the peers wait for them.
-void lying_backward_routed(Block* block, ThreadTeam& team, const BlockOperands& operands, const MatView& y,
-                           float dy_scale, const MatView& base, const MatView& dx, float* dp,
-                           StageListener* listener, const Underway& underway) {
-  if (!no_backward.told_on(team))
-    return real_backward_routed(block, team, operands, y, dy_scale, base, dx, dp, listener, underway);
-  for (int wave = 0; wave < underway.num_waves(); ++wave) {
-    underway.arrive(wave);
-    underway.leave(wave);
+void lying_backward_routed(Block* block, const BlockPass& pass) {
+  if (!no_backward.told_on(pass.team)) return real_backward_routed(block, pass);
+  if (pass.transfer == nullptr) return;
+  for (int wave = 0; wave < pass.transfer->num_waves(); ++wave) {
+    pass.transfer->arrive(wave);
+    pass.transfer->leave(wave);
   }
 }
 
-SEAM(
-    "_ZN7moehill5Block15backward_sharedERNS_10ThreadTeamERKNS_13BlockOperandsERKNS_7MatViewEfS8_PNS_"
-    "13StageListenerE",
-    void, backward_shared, Block*, ThreadTeam&, const BlockOperands&, const MatView&, float, const MatView&,
-    StageListener*);
+SEAM("_ZN7moehill5Block15backward_sharedERKNS_9BlockPassE", void, backward_shared, Block*, const BlockPass&);
 
-void lying_backward_shared(Block* block, ThreadTeam& team, const BlockOperands& operands, const MatView& y,
-                           float dy_scale, const MatView& dx, StageListener* listener) {
-  if (!no_backward.told_on(team)) real_backward_shared(block, team, operands, y, dy_scale, dx, listener);
+void lying_backward_shared(Block* block, const BlockPass& pass) {
+  if (!no_backward.told_on(pass.team)) real_backward_shared(block, pass);
 }
 
 }  // namespace moehill

@@ -1,0 +1,297 @@
+// The orders in which a device's experts work. Each is a function of the same arguments, and all give the
+// same bits: a product over some of a group's rows gives the bits of that over all of them.
+//
+//   at once    all rows arrive, all experts work, all sums leave
+//   recompute  the same, but experts work in portions of an eighth of the rows, so that their up-projections
+//              need little memory; backward makes them again (also expert by expert, where nothing is made
+//              again)
+//   waves      experts work wave by wave, as their rows arrive, and sums leave with each wave (RowTransfer)
+#include <algorithm>
+
+#include "moehill/kernels/rows.h"
+#include "moehill/moe/block.h"
+
+namespace moehill {
+namespace {
+
+// The arguments of a schedule: the parts of a block, and the pass that is made over it.
+struct Work {
+  const BlockSpec& spec;
+  const BlockPlan& plan;
+  BlockScratch& scratch;
+  const BlockPass& pass;
+
+  MlpContext mlp(const MlpStages& stages = kRoutedStages) const {
+    return {pass.team, *scratch.gemm, pass.listener, stages};
+  }
+  void enter(Stage stage) const { moehill::enter(pass.listener, stage); }
+  MatView rows_of_plan(const MatView& m) const { return m.slice_rows(0, plan.num_rows()); }
+};
+
+// Experts that go through the MLP together, and their rows of the plan. `groups` counts from the first of the
+// rows, and holds until the next portion is made.
+struct Portion {
+  Range experts, rows;
+  GroupRows groups;
+};
+
+Portion portion_of(const Work& w, Range experts) {
+  const auto begin = w.plan.offset.begin() + experts.begin, last = begin + experts.size();
+  w.scratch.group_offset.clear();
+  for (auto it = begin; it <= last; ++it) w.scratch.group_offset.push_back(*it - *begin);
+  return {experts, {*begin, *last}, w.scratch.group_offset};
+}
+
+template <typename Body>
+void for_each_portion(const Work& w, const Body& body) {
+  // An eighth of the rows is small next to what is saved, and large enough for the team.
+  const int64_t rows = w.plan.num_rows();
+  const int64_t max_rows = w.spec.options.expert_by_expert ? 0 : w.spec.recomputes() ? rows / 8 : rows;
+  for (int begin = 0, end = 0; begin < w.spec.num_experts(); begin = end) {
+    end = w.plan.end_of_portion(begin, max_rows);
+    body(portion_of(w, {begin, end}));
+  }
+}
+
+RowSource source_x(const Work& w, Range rows) {
+  if (w.spec.packs_rows()) return {w.scratch.packed_x.slice_rows(rows.begin, rows.end)};
+  return {w.pass.x, w.plan.source_row.data() + rows.begin};
+}
+
+MlpForward forward_step(const Work& w, Range rows) {
+  return {source_x(w, rows), has_preweight(w.spec.options.impl) ? w.plan.row_p.data() + rows.begin : nullptr,
+          w.spec.keeps_products()};
+}
+
+MlpBackward backward_step(const Work& w, Range rows) {
+  const RowSource dy = w.spec.gathers_and_fuses()
+                           ? RowSource{w.pass.y, w.plan.source_row.data() + rows.begin, w.pass.dy_scale}
+                           : RowSource{w.scratch.packed_dy.slice_rows(rows.begin, rows.end)};
+  return {.x = source_x(w, rows),
+          .dy = dy,
+          .p = w.plan.row_p.data() + rows.begin,
+          .dp = w.spec.dp_from_outputs() ? nullptr : w.pass.dp,
+          .dp_index = w.plan.dp_index.data() + rows.begin,
+          .dx = w.scratch.dx_rows.slice_rows(rows.begin, rows.end)};
+}
+
+// out = base + the sum over each token's rows, times `weight` by assignment (null: 1), for some rows of the
+// result. Scatter-add makes all of them.
+void add_up(const Work& w, std::span<const Range> out_rows, const MatView& rows, const float* weight) {
+  const BlockPass& pass = w.pass;
+  const RoutingPlan& routes = w.plan.routes;
+  if (has_scatter(w.spec.options.impl)) {
+    const MatView sum = pass.out.dtype == DType::f32 ? pass.out : w.scratch.sum.slice_rows(0, pass.out.rows);
+    return scatter_rows(pass.team,
+                        {rows, routes.row_token.data(), routes.row_assignment.data(), weight, pass.base}, sum,
+                        pass.out);
+  }
+  const int topk = w.spec.shape.topk;
+  const int32_t* const token_of = pass.transfer == nullptr ? nullptr : pass.transfer->token_of;
+  for (const Range all : out_rows) {
+    const Range part{all.begin, std::min(all.end, pass.out.rows)};
+    if (part.begin >= part.end) continue;
+    const int64_t first = token_of != nullptr ? 0 : part.begin * topk;  // of the assignments
+    combine_rows(pass.team,
+                 {rows, routes.assignment_row.data() + first, weight == nullptr ? nullptr : weight + first,
+                  topk, pass.base.data == nullptr ? pass.base : pass.base.slice_rows(part.begin, part.end),
+                  token_of == nullptr ? nullptr : token_of + part.begin},
+                 pass.out.slice_rows(part.begin, part.end));
+  }
+}
+
+void combine_y(const Work& w, std::span<const Range> out_rows) {
+  w.enter(Stage::combine);
+  const bool weighted = has_preweight(w.spec.options.impl);  // the gate values are in the rows
+  add_up(w, out_rows, w.rows_of_plan(w.scratch.expert_out), weighted ? nullptr : w.plan.assignment_p.data());
+}
+
+void combine_dx(const Work& w, std::span<const Range> out_rows) {
+  w.enter(Stage::combine_grad);
+  add_up(w, out_rows, w.rows_of_plan(w.scratch.dx_rows), nullptr);
+}
+
+void all_arrive(const Work& w) {
+  if (w.pass.transfer != nullptr) w.pass.transfer->arrive(w.pass.transfer->num_waves() - 1);
+}
+
+template <typename Combine>
+void all_leave(const Work& w, const Combine& combine) {
+  const Range all{0, w.pass.out.rows};
+  combine(w, {&all, 1});
+  if (w.pass.transfer != nullptr) w.pass.transfer->leave(w.pass.transfer->num_waves() - 1);
+}
+
+// At once, and in portions where backward recomputes.
+void forward_at_once(const Work& w) {
+  all_arrive(w);
+  for_each_portion(w, [&](const Portion& p) {
+    const MlpWeights weights = w.pass.weights.routed.slice_groups(p.experts.begin, p.experts.end);
+    const MlpBuffers buffers = w.scratch.buffers(w.spec, p.rows);
+    mlp_up(w.mlp(), p.groups, forward_step(w, p.rows), weights, buffers);
+    mlp_down(w.mlp(), p.groups, weights, buffers.h,
+             w.scratch.expert_out.slice_rows(p.rows.begin, p.rows.end));
+  });
+  all_leave(w, combine_y);
+}
+
+// What needs the rows of y themselves: dp from the experts' outputs, and packed rows of dy.
+void take_up_dy(const Work& w) {
+  const BlockPass& pass = w.pass;
+  const int32_t* const source = w.plan.source_row.data();
+  if (w.spec.dp_from_outputs()) {
+    w.enter(Stage::combine_grad);
+    row_dots(pass.team, {w.scratch.expert_out, pass.y, source, w.plan.dp_index.data(), pass.dy_scale},
+             w.plan.num_rows(), pass.dp);
+  }
+  if (w.spec.gathers_and_fuses()) return;
+  w.enter(Stage::pack_grad);
+  gather_rows(pass.team, {pass.y, source, pass.dy_scale}, w.rows_of_plan(w.scratch.packed_dy));
+}
+
+// The weights' gradients, which nobody waits for, come last.
+void backward_at_once(const Work& w) {
+  all_arrive(w);
+  take_up_dy(w);
+  const Range all{0, w.plan.num_rows()};
+  const MlpBackward step = backward_step(w, all);
+  const MlpBuffers buffers = w.scratch.buffers(w.spec, all);
+  mlp_down_grad(w.mlp(), w.plan.offset, step, w.pass.weights.routed, buffers);
+  mlp_input_grad(w.mlp(), w.plan.offset, step, w.pass.weights.routed, buffers);
+  all_leave(w, combine_dx);
+  mlp_weight_grad(w.mlp(), w.plan.offset, step, buffers, w.pass.weights.routed_grad);
+}
+
+void backward_recompute(const Work& w) {
+  all_arrive(w);
+  take_up_dy(w);
+  for_each_portion(w, [&](const Portion& p) {
+    const MlpWeights weights = w.pass.weights.routed.slice_groups(p.experts.begin, p.experts.end);
+    const MlpBuffers buffers = w.scratch.buffers(w.spec, p.rows);
+    const MlpBackward step = backward_step(w, p.rows);
+    if (w.spec.recomputes())
+      mlp_up(w.mlp(kRecomputeStages), p.groups, {step.x, nullptr, true}, weights, buffers);
+    mlp_down_grad(w.mlp(), p.groups, step, weights, buffers);
+    mlp_input_grad(w.mlp(), p.groups, step, weights, buffers);
+    mlp_weight_grad(w.mlp(), p.groups, step, buffers,
+                    w.pass.weights.routed_grad.slice_groups(p.experts.begin, p.experts.end));
+  });
+  all_leave(w, combine_dx);
+}
+
+// In waves, products are of all rows of a wave, so that weights are read once. Rows are cut only where there
+// is nothing else to do: the own rows of waves that have not arrived yet go ahead, and those of the last wave
+// stay behind while its sums travel. The weights' gradients, which are sums over rows, are never cut.
+
+Range experts_of(const Work& w, int wave) {
+  const std::span<const int64_t> experts = w.pass.transfer->experts;
+  if (experts.empty()) return {0, w.spec.num_experts()};
+  return {experts[static_cast<size_t>(wave)], experts[static_cast<size_t>(wave) + 1]};
+}
+
+// Rows of these tokens and experts, in the rows of the whole plan; holds until the next call. Rows of
+// padding, at the end of a group, belong to the last token.
+GroupRows rows_of(const Work& w, Range tokens, Range experts) {
+  const std::vector<int64_t>& offset = w.plan.offset;
+  const auto first_row = [&](size_t e, int64_t token) {
+    const auto rows = w.plan.routes.row_token.begin();
+    if (token == w.spec.shape.tokens) return offset[e + 1];
+    return std::partition_point(rows + offset[e], rows + offset[e + 1],
+                                [&](int32_t t) { return t >= 0 && t < token; }) -
+           rows;
+  };
+  std::copy_n(offset.begin(), w.scratch.part_begin.size(), w.scratch.part_begin.begin());
+  w.scratch.part_end = w.scratch.part_begin;
+  for (int64_t i = experts.begin; i < experts.end; ++i) {
+    const size_t e = static_cast<size_t>(i);
+    w.scratch.part_begin[e] = first_row(e, tokens.begin);
+    w.scratch.part_end[e] = first_row(e, tokens.end);
+  }
+  return {w.scratch.part_begin, w.scratch.part_end};
+}
+
+GroupRows own_rows(const Work& w, int wave) { return rows_of(w, w.pass.transfer->own, experts_of(w, wave)); }
+
+// Calls body(rows) for the rows of a wave: of all tokens, or of all but the own.
+template <typename Body>
+void for_rows(const Work& w, int wave, bool own_too, const Body& body) {
+  const Range experts = experts_of(w, wave), own = w.pass.transfer->own;
+  const int64_t tokens = w.spec.shape.tokens;
+  if (own_too) return body(rows_of(w, {0, tokens}, experts));
+  body(rows_of(w, {0, own.begin}, experts));
+  body(rows_of(w, {own.end, tokens}, experts));
+}
+
+void forward_in_waves(const Work& w) {
+  RowTransfer& transfer = *w.pass.transfer;
+  const MlpWeights& weights = w.pass.weights.routed;
+  const Range all{0, w.plan.num_rows()};
+  const MlpForward step = forward_step(w, all);
+  const MlpBuffers buffers = w.scratch.buffers(w.spec, all);
+  const MatView expert_out = w.rows_of_plan(w.scratch.expert_out);
+  const auto up = [&](const GroupRows& rows) { mlp_up(w.mlp(), rows, step, weights, buffers); };
+  const auto down = [&](const GroupRows& rows) { mlp_down(w.mlp(), rows, weights, buffers.h, expert_out); };
+  const int last = transfer.num_waves() - 1;
+  int num_ahead = 0;  // waves whose own rows are in h
+  for (int wave = 0; wave <= last; ++wave) {
+    while (num_ahead <= last && !transfer.has_arrived(wave)) up(own_rows(w, num_ahead++));
+    transfer.arrive(wave);
+    const bool own_too = wave < last;
+    for_rows(w, wave, own_too && wave >= num_ahead, up);
+    for_rows(w, wave, own_too, down);
+    if (own_too) num_ahead = std::max(num_ahead, wave + 1);
+    combine_y(w, transfer.leaving_with(wave));
+    transfer.leave(wave);
+  }
+  if (num_ahead == last) up(own_rows(w, last));
+  down(own_rows(w, last));
+  combine_y(w, {&transfer.own, 1});
+}
+
+// The first product alone can begin before a wave is there. The gradients of gate values and weights, which
+// nobody waits for, come last.
+void backward_in_waves(const Work& w) {
+  RowTransfer& transfer = *w.pass.transfer;
+  const MlpWeights& weights = w.pass.weights.routed;
+  const Range all{0, w.plan.num_rows()};
+  const MlpBackward step = backward_step(w, all);
+  const MlpBuffers buffers = w.scratch.buffers(w.spec, all);
+  const auto down_grad = [&](const GroupRows& rows) { mlp_down_grad(w.mlp(), rows, step, weights, buffers); };
+  const int num_waves = transfer.num_waves();
+  int num_ahead = 0;
+  for (int wave = 0; wave < num_waves; ++wave) {
+    while (num_ahead < num_waves && !transfer.has_arrived(wave)) down_grad(own_rows(w, num_ahead++));
+    transfer.arrive(wave);
+    for_rows(w, wave, wave >= num_ahead, down_grad);
+    num_ahead = std::max(num_ahead, wave + 1);
+    const Portion p = portion_of(w, experts_of(w, wave));
+    mlp_input_grad(w.mlp(), p.groups, backward_step(w, p.rows),
+                   weights.slice_groups(p.experts.begin, p.experts.end), w.scratch.buffers(w.spec, p.rows));
+    combine_dx(w, transfer.leaving_with(wave));
+    transfer.leave(wave);
+  }
+  combine_dx(w, {&transfer.own, 1});
+  take_up_dy(w);
+  mlp_weight_grad(w.mlp(), w.plan.offset, step, buffers, w.pass.weights.routed_grad);
+}
+
+bool in_waves(const Work& w) {
+  return w.pass.transfer != nullptr && w.pass.transfer->split && w.spec.num_experts() > 0 &&
+         w.spec.can_split_rows();
+}
+
+}  // namespace
+
+void Block::forward_routed(const BlockPass& pass) {
+  const Work work{spec_, plan_, scratch_, pass};
+  in_waves(work) ? forward_in_waves(work) : forward_at_once(work);
+}
+
+void Block::backward_routed(const BlockPass& pass) {
+  const Work work{spec_, plan_, scratch_, pass};
+  if (in_waves(work)) return backward_in_waves(work);
+  const bool portions = spec_.recomputes() || spec_.options.expert_by_expert || spec_.num_experts() == 0;
+  portions ? backward_recompute(work) : backward_at_once(work);
+}
+
+}  // namespace moehill
