@@ -2,8 +2,8 @@
 // travels forward; backward ends with an all-reduce of all weight gradients.
 #include <cstring>
 
-#include "moehill/parallel/own_assignments.h"
 #include "moehill/parallel/path.h"
+#include "moehill/parallel/row_route.h"
 
 namespace moehill {
 namespace {

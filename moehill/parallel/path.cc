@@ -3,6 +3,19 @@
 #include "moehill/kernels/rows.h"
 
 namespace moehill {
+namespace {
+
+// `none`: one device does all the work.
+class SinglePath final : public ParallelPath {
+ public:
+  using ParallelPath::ParallelPath;
+  void forward(Group& group, StageListener* listener) override { forward_alone(group.team(), listener); }
+  void backward(Group& group, float dy_scale, StageListener* listener) override {
+    backward_alone(group.team(), dy_scale, inputs_.dp, listener);
+  }
+};
+
+}  // namespace
 
 ParallelPath::ParallelPath(const PathInputs& inputs)
     : inputs_(inputs), block_(block_spec(inputs.config, inputs.rank)), weights_(inputs.weights) {
@@ -94,20 +107,39 @@ BlockSpec block_spec(const RunConfig& config, int rank) {
   return spec;
 }
 
+SharedGradient::SharedGradient(const PathInputs& inputs)
+    : sum_(inputs.weights.shared_grad), offsets_(static_cast<size_t>(inputs.config.num_devices) + 1) {
+  const WeightKey key = weight_key(inputs.config);
+  part_ = make_mlp(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
+}
+
+void SharedGradient::reduce(Group& group) {
+  const WeightView* parts[] = {&part_.view.up[0], &part_.view.up[1], &part_.view.down};
+  const WeightView* sums[] = {&sum_.up[0], &sum_.up[1], &sum_.down};
+  for (int i = 0; i < 3; ++i) {
+    if (sums[i]->data == nullptr) continue;
+    for (int r = 0; r <= group.size(); ++r)
+      offsets_[static_cast<size_t>(r)] = sums[i]->group_elements() * r / group.size();
+    const int64_t begin = offsets_[static_cast<size_t>(group.rank())];
+    char* output =
+        static_cast<char*>(sums[i]->data) + static_cast<size_t>(begin) * dtype_bytes(sums[i]->dtype);
+    group.reduce_scatter(parts[i]->data, parts[i]->dtype, offsets_, output, sums[i]->dtype);
+  }
+}
+
 std::unique_ptr<ParallelPath> make_path(const PathInputs& inputs) {
   switch (inputs.config.spread) {
     case Spread::none:
-      return make_single_path(inputs);
+      return std::make_unique<SinglePath>(inputs);
     case Spread::dp:
       return make_data_parallel_path(inputs);
     case Spread::compact_psum:
     case Spread::dense_masked:
       return make_psum_path(inputs);
     case Spread::ring_ag_rs:
-      return make_gather_path(inputs);
     case Spread::ragged_a2a:
     case Spread::fused:
-      return make_ragged_path(inputs);
+      return make_sharded_path(inputs);
   }
   return nullptr;
 }

@@ -1,5 +1,5 @@
-// ParallelPath: one device's part of a way to spread the block over devices. A path is a file and one line of
-// make_path().
+// ParallelPath: one device's part of a way to spread the block over devices. A path is a class and one line
+// of make_path(). `none` is in path.cc, the others have a file each.
 #pragma once
 
 #include <array>
@@ -85,6 +85,22 @@ class ParallelPath {
   uint64_t counted_bytes_ = 0;
 };
 
+// The shared expert's weight gradients where every device has a part of them: its own tokens'. The sum over
+// devices is left sharded: each device ends with the range of elements that it would update, in the run's own
+// gradients.
+class SharedGradient {
+ public:
+  explicit SharedGradient(const PathInputs& inputs);
+  const MlpWeights& part() const { return part_.view; }
+  void reduce(Group& group);
+  void spoil_work_space(const MemoryVisitor& spoil) const { part_.view.visit(spoil); }
+
+ private:
+  OwnedMlp part_;
+  MlpWeights sum_;
+  std::vector<int64_t> offsets_;  // [P + 1]
+};
+
 // This spoils a device's copy of the others' routing: gate values become NaN, expert ids those of another,
 // valid routing.
 inline void spoil_routing(Routing& routing, const MemoryVisitor& spoil) {
@@ -99,10 +115,8 @@ BlockSpec block_spec(const RunConfig& config, int rank);
 
 std::unique_ptr<ParallelPath> make_path(const PathInputs& inputs);
 
-std::unique_ptr<ParallelPath> make_single_path(const PathInputs& inputs);
 std::unique_ptr<ParallelPath> make_psum_path(const PathInputs& inputs);
-std::unique_ptr<ParallelPath> make_gather_path(const PathInputs& inputs);
-std::unique_ptr<ParallelPath> make_ragged_path(const PathInputs& inputs);
+std::unique_ptr<ParallelPath> make_sharded_path(const PathInputs& inputs);
 std::unique_ptr<ParallelPath> make_data_parallel_path(const PathInputs& inputs);
 
 }  // namespace moehill

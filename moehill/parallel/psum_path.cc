@@ -9,7 +9,7 @@
 #include <optional>
 
 #include "moehill/kernels/rows.h"
-#include "moehill/parallel/shared_gradient.h"
+#include "moehill/parallel/path.h"
 
 namespace moehill {
 namespace {

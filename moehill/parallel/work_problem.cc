@@ -1,7 +1,7 @@
 // A run's configuration in the words of the model.
 #include "moehill/parallel/work_problem.h"
 
-#include "moehill/parallel/route_waves.h"
+#include "moehill/parallel/row_route.h"
 
 namespace moehill {
 

@@ -1,0 +1,321 @@
+#include "moehill/parallel/row_exchange.h"
+
+#include "moehill/kernels/rows.h"
+#include "moehill/parallel/row_route.h"
+
+namespace moehill {
+namespace {
+
+// Rows [rows, H] in memory that the peers of the node reach.
+struct ExchangeRows {
+  ExchangeRows() = default;
+  ExchangeRows(Group& group, int64_t rows, int64_t cols, DType dtype)
+      : memory(group.exchange_memory(static_cast<size_t>(rows * cols) * dtype_bytes(dtype))),
+        view{memory.get(), dtype, rows, cols, cols} {}
+
+  std::shared_ptr<void> memory;
+  MatView view{};
+};
+
+size_t row_bytes(const MoeShape& shape) {
+  return static_cast<size_t>(shape.hidden) * dtype_bytes(shape.dtype);
+}
+
+// `ring_ag_rs`: x and y of all tokens are gathered on all devices, and f32 partial sums of all tokens are
+// reduced and scattered: (P-1) T/P rows of H a device each way, whatever the routing. Where devices share an
+// address space nothing is gathered: rows are read where they are.
+class GatherExchange final : public RowExchange {
+ public:
+  GatherExchange(const PathInputs& inputs, Group& group)
+      : inputs_(inputs),
+        own_(result_tokens(inputs.config, inputs.rank)),
+        in_place_(group.reach() == Reach::addresses),
+        routing_(*inputs.routing),
+        others_{{0, own_.begin}, {own_.end, inputs.config.shape.tokens}} {
+    const MoeShape& shape = inputs.config.shape;
+    for (int r = 0; r <= group.size(); ++r) {
+      const int64_t begin = r < group.size() ? result_tokens(inputs.config, r).begin : shape.tokens;
+      token_offsets_.push_back(begin);
+      value_offsets_.push_back(begin * shape.hidden);
+      choice_offsets_.push_back(begin * shape.topk);
+      copy_offsets_.push_back(r * own_.size());
+    }
+    partial_ = {group, shape.tokens, shape.hidden, DType::f32};
+    if (in_place_) return;
+    x_ = {group, shape.tokens, shape.hidden, shape.dtype};
+    if (inputs.config.block.pass == Pass::forward_backward)
+      y_ = {group, shape.tokens, shape.hidden, shape.dtype};
+  }
+
+  const Routing& make_route(Group& group) override {
+    const size_t first = static_cast<size_t>(choice_offsets_[static_cast<size_t>(group.rank())]);
+    const Routing& all = *inputs_.routing;
+    group.all_gather(all.expert.data() + first, choice_offsets_, sizeof(int32_t), routing_.expert.data());
+    group.all_gather(all.weight.data() + first, choice_offsets_, sizeof(float), routing_.weight.data());
+    return routing_;
+  }
+  void describe(RowTransfer& transfer) const override {
+    transfer.own = own_;
+    transfer.split = inputs_.config.split_rows;
+    transfer.leaving = others_;
+  }
+
+  void start_x(Group& group) override { start(group, inputs_.x, x_.view); }
+  void start_y(Group& group) override { start(group, inputs_.y, y_.view); }
+  // All rows of the peers are written before any of them reads here, and read before any is written again:
+  // other collectives lie between.
+  void land(Group& group, int) override {
+    if (!in_place_) return group.finish();
+    group.barrier();
+    group.count_reads(copy_offsets_, token_offsets_, row_bytes(inputs_.config.shape));
+  }
+  MatView x() const override { return in_place_ ? inputs_.x : x_.view; }
+  MatView y() const override { return in_place_ ? inputs_.y : y_.view; }
+  MatView partial() const override { return partial_.view; }
+  MatView own_partial() const override { return partial_.view.slice_rows(own_.begin, own_.end); }
+  void answer(Group& group, int, const MatView& out) override {
+    group.start_reduce_scatter(partial_.view.data, DType::f32, value_offsets_, out.data, out.dtype);
+  }
+  void finish(Group& group, const MatView&, const MatView&) override { group.finish(); }
+  void return_dp(Group& group, float* partial, float* dp) override {
+    group.reduce_scatter(partial, DType::f32, choice_offsets_, dp, DType::f32);
+  }
+
+  void spoil(const MemoryVisitor& visit, bool route_too) override {
+    visit_matrix(partial_.view, visit);
+    visit_matrix(y_.view, visit);
+    if (!route_too) return;
+    visit_matrix(x_.view, visit);
+    spoil_routing(routing_, visit);
+  }
+
+ private:
+  void start(Group& group, const MatView& resident, const MatView& all) {
+    if (in_place_) return;
+    const MatView place = all.slice_rows(own_.begin, own_.end);
+    gather_rows(group.team(), {resident.slice_rows(own_.begin, own_.end)}, place);
+    group.start_all_gather(place.data, token_offsets_, row_bytes(inputs_.config.shape), all.data);
+  }
+
+  const PathInputs inputs_;
+  const Range own_;
+  const bool in_place_;
+  Routing routing_;  // as gathered
+  const Range others_[2];
+  std::vector<int64_t> token_offsets_, value_offsets_, choice_offsets_;  // [P + 1]: tokens, x H, x k
+  std::vector<int64_t> copy_offsets_;  // [P + 1] of the own rows, once a device
+  ExchangeRows x_, y_;                 // [T, H]; none in place
+  ExchangeRows partial_;               // [T, H] f32
+};
+
+// What `ragged_a2a` and `fused` have in common: a token's row goes once to every device that holds one of its
+// experts; that device sums the rows of its experts before it returns one row, and the token's device adds
+// what comes back, in the order of devices. Moves as many rows as the routing needs and no more.
+class RoutedExchange : public RowExchange {
+ public:
+  explicit RoutedExchange(const PathInputs& inputs)
+      : inputs_(inputs), route_(inputs.config, *inputs.routing, inputs.rank) {
+    if (inputs.config.block.pass != Pass::forward_backward) return;
+    returned_dp_.resize(
+        static_cast<size_t>(RaggedRoute::max_sent(inputs.config, inputs.rank) * inputs.config.shape.topk));
+  }
+
+  const Routing& make_route(Group& group) override {
+    route_.make(group);
+    make_index();
+    return route_.received();
+  }
+
+  void return_dp(Group& group, float* partial, float* dp) override {
+    const int topk = inputs_.config.shape.topk;
+    group.all_to_all(partial, route_.receive_offsets(), returned_dp_.data(), route_.send_offsets(),
+                     static_cast<size_t>(topk) * sizeof(float));
+    const OwnAssignments& own = route_.own();
+    for (int64_t i = 0; i < own.size(); ++i) {
+      const int64_t row = route_.row_at_device()[i / topk * group.size() + route_.device_of(own.expert(i))];
+      dp[i] = own.kept(i) ? returned_dp_[static_cast<size_t>(row * topk + i % topk)] : 0.0f;
+    }
+  }
+
+  void spoil(const MemoryVisitor& visit, bool route_too) override {
+    visit_vector(returned_dp_, visit);
+    if (route_too) route_.spoil(visit);
+  }
+
+ protected:
+  virtual void make_index() = 0;  // after the route of a step was made
+
+  const PathInputs inputs_;
+  RaggedRoute route_;
+
+ private:
+  std::vector<float> returned_dp_;  // [rows sent, k]
+};
+
+// `fused` where devices share an address space: experts read x and y in their owners' memory, and owners the
+// partial sums in the experts'.
+//
+// Two barriers a pass keep this safe. That of land(): y is complete on all devices, and nobody reads the
+// partial sums of the pass before. That of finish(): the partial sums are complete, and nobody reads y.
+class DirectExchange final : public RoutedExchange {
+ public:
+  DirectExchange(const PathInputs& inputs, std::shared_ptr<void> memory)
+      : RoutedExchange(inputs), memory_(std::move(memory)) {
+    const MoeShape& shape = inputs.config.shape;
+    all_partial_ = {memory_.get(), shape.dtype, shape.tokens * inputs.config.num_devices, shape.hidden,
+                    shape.hidden};
+    num_own_ = result_tokens(inputs.config, inputs.rank).size();
+    partial_row_.resize(static_cast<size_t>(num_own_ * inputs.config.num_devices));
+  }
+
+  const int32_t* row_of_token() const override { return route_.received_token(); }
+
+  void land(Group& group, int) override {
+    group.barrier();
+    group.count_reads(route_.send_offsets(), route_.receive_offsets(), row_bytes(inputs_.config.shape));
+  }
+  MatView x() const override { return inputs_.x; }
+  MatView y() const override { return inputs_.y; }
+  MatView partial() const override {
+    const int64_t begin = inputs_.rank * inputs_.config.shape.tokens;
+    return all_partial_.slice_rows(begin, begin + route_.num_received());
+  }
+  void finish(Group& group, const MatView& base, const MatView& out) override {
+    group.barrier();
+    combine_rows(group.team(), {all_partial_, partial_row_.data(), nullptr, group.size(), base}, out);
+    group.count_reads(route_.receive_offsets(), route_.send_offsets(), row_bytes(inputs_.config.shape));
+  }
+
+  void spoil(const MemoryVisitor& visit, bool route_too) override {
+    visit_matrix(partial(), visit);
+    if (route_too) visit_vector(partial_row_, visit);
+    RoutedExchange::spoil(visit, route_too);
+  }
+
+ private:
+  void make_index() override {
+    const int devices = inputs_.config.num_devices;
+    for (int d = 0; d < devices; ++d) {
+      const int64_t shift = d * inputs_.config.shape.tokens + route_.place_at(d) -
+                            route_.send_offsets()[static_cast<size_t>(d)];
+      for (int64_t t = 0; t < num_own_; ++t) {
+        const int64_t i = t * devices + d;
+        const int32_t row = route_.row_at_device()[i];
+        partial_row_[static_cast<size_t>(i)] = row < 0 ? -1 : static_cast<int32_t>(row + shift);
+      }
+    }
+  }
+
+  std::shared_ptr<void> memory_;
+  MatView all_partial_{};  // [P T, H]; device d's from row d T
+  int64_t num_own_ = 0;
+  std::vector<int32_t> partial_row_;  // [n, P] the row of an own token's partial sum from a device, or -1
+};
+
+// Rows by round trips: packed once on the sender, one copy or message to the receiver, and so back. With
+// `fused` the own rows are there from the start, and to other nodes rows travel in waves of experts.
+class MessageExchange final : public RoutedExchange {
+ public:
+  MessageExchange(const PathInputs& inputs, const BlockSpec& spec, Group& group)
+      : RoutedExchange(inputs),
+        fused_(inputs.config.spread == Spread::fused),
+        splits_(fused_ && spec.can_split_rows()),
+        rank_(static_cast<size_t>(inputs.rank)),
+        waves_(inputs.config, route_, inputs.rank, splits_ ? num_waves(inputs.config, group) : 1) {
+    const MoeShape& shape = inputs.config.shape;
+    const Range own = result_tokens(inputs.config, inputs.rank);
+    own_x_ = inputs.x.slice_rows(own.begin, own.end);
+    own_y_ = inputs.y.slice_rows(own.begin, own.end);
+    sent_ = {group, RaggedRoute::max_sent(inputs.config, inputs.rank), shape.hidden, shape.dtype};
+    returned_ = {group, sent_.view.rows, shape.hidden, shape.dtype};
+    x_ = {group, shape.tokens, shape.hidden, shape.dtype};
+    partial_ = {group, shape.tokens, shape.hidden, shape.dtype};
+    if (spec.has_backward()) y_ = {group, shape.tokens, shape.hidden, shape.dtype};
+  }
+
+  const int32_t* row_of_token() const override { return waves_.received_row(); }
+  void describe(RowTransfer& transfer) const override {
+    transfer.own = own_rows();
+    transfer.split = splits_;
+    transfer.experts = waves_.experts();
+    transfer.token_of = waves_.answer_token();
+    transfer.leaving = waves_.answers();
+  }
+
+  void start_x(Group& group) override { start(group, own_x_, x_.view); }
+  void start_y(Group& group) override { start(group, own_y_, y_.view); }
+  bool has_landed(Group& group, int wave) override { return group.has_landed(wave); }
+  void land(Group& group, int wave) override { group.await(wave); }
+  MatView x() const override { return received(x_); }
+  MatView y() const override { return received(y_); }
+  MatView partial() const override { return received(partial_); }
+  void answer(Group& group, int wave, const MatView&) override { group.answer(wave); }
+  void finish(Group& group, const MatView& base, const MatView& out) override {
+    group.finish_round_trip();
+    combine_rows(group.team(), {sent(returned_), waves_.answered_row(), nullptr, group.size(), base}, out);
+  }
+
+  void spoil(const MemoryVisitor& visit, bool route_too) override {
+    for (const ExchangeRows* rows : {&sent_, &returned_}) visit_matrix(sent(*rows), visit);
+    for (const ExchangeRows* rows : {&x_, &y_, &partial_}) {
+      if (rows->memory != nullptr) visit_matrix(received(*rows), visit);
+    }
+    if (route_too) waves_.spoil(visit);
+    RoutedExchange::spoil(visit, route_too);
+  }
+
+ private:
+  static int num_waves(const RunConfig& config, const Group& group) {
+    if (config.num_waves > 0) return config.num_waves;
+    return group.reach() == Reach::messages ? default_waves(config) : 1;
+  }
+
+  void make_index() override { waves_.make(); }
+  MatView sent(const ExchangeRows& rows) const { return rows.view.slice_rows(0, route_.num_sent()); }
+  MatView received(const ExchangeRows& rows) const { return rows.view.slice_rows(0, route_.num_received()); }
+  Range own_rows() const { return {route_.receive_offsets()[rank_], route_.receive_offsets()[rank_ + 1]}; }
+
+  void start(Group& group, const MatView& own, const MatView& all) {
+    gather_rows(group.team(), {own, waves_.sent_token()}, sent(sent_));
+    if (fused_) {
+      const Range rows = own_rows();
+      gather_rows(group.team(), {own, waves_.sent_token() + route_.send_offsets()[rank_]},
+                  all.slice_rows(rows.begin, rows.end));
+    }
+    group.start_round_trip({.num_parts = waves_.num_waves(),
+                            .row_bytes = row_bytes(inputs_.config.shape),
+                            .send_offsets = route_.send_offsets(),
+                            .receive_offsets = route_.receive_offsets(),
+                            .sent = sent_.view.data,
+                            .received = all.data,
+                            .answer = partial_.view.data,
+                            .answered = returned_.view.data,
+                            .sent_cuts = waves_.sent_cuts(),
+                            .received_cuts = waves_.received_cuts(),
+                            .answer_cuts = waves_.answer_cuts(),
+                            .answered_cuts = waves_.answered_cuts()});
+  }
+
+  const bool fused_, splits_;
+  const size_t rank_;
+  RouteWaves waves_;
+  MatView own_x_{}, own_y_{};
+  ExchangeRows sent_, returned_;  // [rows sent, H]
+  ExchangeRows x_, y_;            // [rows received, H]; y of backward
+  ExchangeRows partial_;          // [rows received, H] this device's part of y, then of dx
+};
+
+}  // namespace
+
+std::unique_ptr<RowExchange> make_exchange(const PathInputs& inputs, const BlockSpec& spec, Group& group) {
+  const RunConfig& config = inputs.config;
+  if (config.spread == Spread::ring_ag_rs) return std::make_unique<GatherExchange>(inputs, group);
+  if (config.spread == Spread::fused && config.num_waves == 0) {
+    const size_t rows = static_cast<size_t>(config.shape.tokens) * static_cast<size_t>(group.size());
+    std::shared_ptr<void> memory = group.common_memory(rows * row_bytes(config.shape));
+    if (memory != nullptr) return std::make_unique<DirectExchange>(inputs, std::move(memory));
+  }
+  return std::make_unique<MessageExchange>(inputs, spec, group);
+}
+
+}  // namespace moehill

@@ -1,0 +1,282 @@
+#include "moehill/parallel/row_route.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "moehill/parallel/path.h"
+
+namespace moehill {
+namespace {
+
+// 256 KiB take 2 ms at 1 Gbit/s, where the team looks after messages about every millisecond.
+constexpr double kPartBytes = 256 << 10;
+constexpr double kMaxWaves = 8;
+
+size_t idx(int64_t i) { return static_cast<size_t>(i); }
+
+}  // namespace
+
+OwnAssignments::OwnAssignments(const RunConfig& config, const Routing& routing, Range tokens)
+    : routing_(&routing), begin_(tokens.begin * routing.topk), size_(tokens.size() * routing.topk) {
+  const Capacity& capacity = config.block.capacity;
+  if (capacity.policy == CapacityPolicy::none) return;
+  capacity_rows_ = capacity_rows(capacity, config.shape.assignments(), config.shape.experts);
+  kept_.resize(static_cast<size_t>(size_));
+  count_.resize(static_cast<size_t>(routing.num_experts));
+  counts_.resize(count_.size() * static_cast<size_t>(config.num_devices));
+  for (int r = 0; r <= config.num_devices; ++r) offsets_.push_back(r * int64_t{routing.num_experts});
+}
+
+void OwnAssignments::drop(Group& group) {
+  if (count_.empty()) return;
+  std::fill(count_.begin(), count_.end(), 0);
+  for (int64_t i = 0; i < size_; ++i) ++count_[static_cast<size_t>(expert(i))];
+  group.all_gather(count_.data(), offsets_, sizeof(int32_t), counts_.data());
+  std::fill(count_.begin(), count_.end(), 0);
+  for (int r = 0; r < group.rank(); ++r) {
+    for (size_t e = 0; e < count_.size(); ++e)
+      count_[e] += counts_[static_cast<size_t>(r) * count_.size() + e];
+  }
+  for (int64_t i = 0; i < size_; ++i)
+    kept_[static_cast<size_t>(i)] = count_[static_cast<size_t>(expert(i))]++ < capacity_rows_;
+}
+
+void OwnAssignments::spoil() {
+  std::fill(kept_.begin(), kept_.end(), 0);
+  std::fill(counts_.begin(), counts_.end(), 0);
+}
+
+int64_t RaggedRoute::max_sent(const RunConfig& config, int rank) {
+  const int64_t devices = std::min({config.num_devices, config.shape.topk, config.shape.experts});
+  return result_tokens(config, rank).size() * devices;
+}
+
+RaggedRoute::RaggedRoute(const RunConfig& config, const Routing& routing, int rank)
+    : num_devices_(config.num_devices),
+      topk_(config.shape.topk),
+      nobody_(config.shape.experts),
+      rank_(rank),
+      num_own_(result_tokens(config, rank).size()),
+      num_tokens_(config.shape.tokens),
+      sends_tokens_(config.spread == Spread::fused),
+      own_(config, routing, result_tokens(config, rank)) {
+  device_of_.resize(idx(config.shape.experts));
+  for (int d = 0; d < num_devices_; ++d) {
+    const Range experts = share(config.shape.experts, d, num_devices_);
+    std::fill(device_of_.begin() + experts.begin, device_of_.begin() + experts.end, d);
+  }
+  count_.resize(idx(num_devices_));
+  counts_.resize(idx(num_devices_) * idx(num_devices_));
+  for (int r = 0; r <= num_devices_; ++r) count_offsets_.push_back(r * num_devices_);
+  send_offsets_.resize(idx(num_devices_) + 1);
+  receive_offsets_.resize(idx(num_devices_) + 1);
+  const size_t max_rows = idx(max_sent(config, rank));
+  sent_token_.resize(max_rows);
+  sent_choice_.resize(max_rows * idx(topk_));
+  row_at_device_.resize(idx(num_own_ * num_devices_));
+  received_ = {config.shape.tokens, config.shape.experts + 1, topk_, {}, {}};
+  received_.expert.resize(idx(config.shape.assignments()));
+  received_.weight.resize(received_.expert.size());
+  received_choice_.resize(received_.expert.size());
+  if (sends_tokens_) received_token_.resize(idx(config.shape.tokens));
+}
+
+void RaggedRoute::spoil(const MemoryVisitor& visit) {
+  for (std::vector<int32_t>* of : {&sent_token_, &row_at_device_, &received_token_}) visit_vector(*of, visit);
+  // Expert ids are those of somebody, since a plan refuses others.
+  for (std::vector<Choice>* choices : {&sent_choice_, &received_choice_})
+    std::fill(choices->begin(), choices->end(), Choice{0, std::numeric_limits<float>::quiet_NaN()});
+  std::fill(counts_.begin(), counts_.end(), 0);
+  own_.spoil();
+  spoil_routing(received_, visit);
+}
+
+void RaggedRoute::make(Group& group) {
+  own_.drop(group);
+  place_rows();
+  exchange_counts(group);
+  exchange_choices(group);
+  if (sends_tokens_) exchange_tokens(group);
+}
+
+int64_t RaggedRoute::place_at(int device) const {
+  int64_t rows = 0;
+  for (int r = 0; r < rank_; ++r) rows += counts_[idx(r) * idx(num_devices_) + idx(device)];
+  return rows;
+}
+
+// Counts first, since rows are ordered by device.
+void RaggedRoute::place_rows() {
+  std::fill(row_at_device_.begin(), row_at_device_.end(), -1);
+  std::fill(count_.begin(), count_.end(), 0);
+  for (int64_t i = 0; i < own_.size(); ++i) {
+    if (!own_.kept(i)) continue;
+    const int device = device_of(own_.expert(i));
+    int32_t& row = row_at_device_[idx(i / topk_ * num_devices_ + device)];
+    if (row < 0) row = static_cast<int32_t>(count_[idx(device)]++);
+  }
+  send_offsets_[0] = 0;
+  for (int d = 0; d < num_devices_; ++d) send_offsets_[idx(d) + 1] = send_offsets_[idx(d)] + count_[idx(d)];
+  std::fill_n(sent_choice_.begin(), num_sent() * topk_, Choice{nobody_, 0});
+  for (int64_t t = 0; t < num_own_; ++t) {
+    for (int d = 0; d < num_devices_; ++d) {
+      int32_t& row = row_at_device_[idx(t * num_devices_ + d)];
+      if (row < 0) continue;
+      row += static_cast<int32_t>(send_offsets_[idx(d)]);
+      sent_token_[idx(row)] = static_cast<int32_t>(t);
+    }
+    for (int64_t i = t * topk_; i < (t + 1) * topk_; ++i) {
+      if (!own_.kept(i)) continue;
+      const int64_t row = row_at_device_[idx(t * num_devices_ + device_of(own_.expert(i)))];
+      sent_choice_[idx(row * topk_ + i % topk_)] = {own_.expert(i), own_.weight(i)};
+    }
+  }
+}
+
+void RaggedRoute::exchange_counts(Group& group) {
+  group.all_gather(count_.data(), count_offsets_, sizeof(int64_t), counts_.data());
+  receive_offsets_[0] = 0;
+  for (int r = 0; r < num_devices_; ++r) {
+    const int64_t rows = counts_[idx(r) * idx(num_devices_) + idx(group.rank())];
+    receive_offsets_[idx(r) + 1] = receive_offsets_[idx(r)] + rows;
+  }
+}
+
+// A sender names tokens by their places among its own.
+void RaggedRoute::exchange_tokens(Group& group) {
+  group.all_to_all(sent_token_.data(), send_offsets_, received_token_.data(), receive_offsets_,
+                   sizeof(int32_t));
+  for (int r = 0; r < num_devices_; ++r) {
+    const int32_t first = static_cast<int32_t>(share(num_tokens_, r, num_devices_).begin);
+    for (int64_t i = receive_offsets_[idx(r)]; i < receive_offsets_[idx(r) + 1]; ++i)
+      received_token_[idx(i)] += first;
+  }
+}
+
+void RaggedRoute::exchange_choices(Group& group) {
+  group.all_to_all(sent_choice_.data(), send_offsets_, received_choice_.data(), receive_offsets_,
+                   sizeof(Choice) * idx(topk_));
+  const int64_t num_choices = num_received() * topk_;
+  group.team().parallel_for(static_cast<int64_t>(received_.expert.size()), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Choice choice = i < num_choices ? received_choice_[idx(i)] : Choice{nobody_, 0};
+      received_.expert[idx(i)] = choice.expert;
+      received_.weight[idx(i)] = choice.weight;
+    }
+  });
+}
+
+int default_waves(const RunConfig& config) {
+  const MoeShape& shape = config.shape;
+  const double devices = config.num_devices;
+  const double rows =
+      static_cast<double>(shape.tokens) / devices * (1 - std::pow(1 - 1 / devices, shape.topk));
+  const double bytes =
+      rows * static_cast<double>(shape.hidden) * static_cast<double>(dtype_bytes(shape.dtype));
+  const double experts = std::ceil(shape.experts / devices);
+  return static_cast<int>(std::clamp(bytes / kPartBytes, 1.0, std::min(kMaxWaves, experts)));
+}
+
+RouteWaves::RouteWaves(const RunConfig& config, const RaggedRoute& route, int rank, int num_waves)
+    : route_(route),
+      num_waves_(num_waves),
+      num_devices_(config.num_devices),
+      rank_(rank),
+      topk_(config.shape.topk),
+      num_own_(result_tokens(config, rank).size()),
+      wave_of_(idx(config.shape.experts + 1), -1),
+      answers_(idx(num_waves) * idx(num_devices_ - 1)),
+      next_(idx(num_waves)) {
+  for (int d = 0; d < num_devices_; ++d) {
+    const Range experts = share(config.shape.experts, d, num_devices_);
+    for (int w = 0; w < num_waves; ++w) {
+      const Range wave = share(experts.size(), w, num_waves);
+      std::fill_n(wave_of_.begin() + experts.begin + wave.begin, wave.size(), w);
+      if (d == rank) experts_.push_back(wave.begin);
+    }
+    if (d == rank) experts_.push_back(experts.size());
+  }
+  const size_t sent = idx(RaggedRoute::max_sent(config, rank)), received = idx(config.shape.tokens);
+  for (Order* order : {&sent_, &answered_, &received_, &answer_}) {
+    order->cuts.resize(idx(num_devices_) * idx(num_waves + 1));
+    order->place.resize(order == &sent_ || order == &answered_ ? sent : received);
+  }
+  sent_token_.resize(sent);
+  answer_token_.resize(received);
+  answered_row_.resize(idx(num_own_ * num_devices_));
+}
+
+int RouteWaves::first_wave(const RaggedRoute::Choice* choices) const {
+  int first = num_waves_ - 1;
+  for (int j = 0; j < topk_; ++j) {
+    const int wave = wave_of_[idx(choices[j].expert)];
+    if (wave >= 0) first = std::min(first, wave);
+  }
+  return first;
+}
+
+int RouteWaves::last_wave(const RaggedRoute::Choice* choices) const {
+  int last = 0;
+  for (int j = 0; j < topk_; ++j) last = std::max(last, wave_of_[idx(choices[j].expert)]);
+  return last;
+}
+
+// Stable, and for each device by itself.
+template <typename WaveOf>
+void RouteWaves::sort(Order& order, const std::vector<int64_t>& offsets, const WaveOf& wave_of) {
+  for (int d = 0; d < num_devices_; ++d) {
+    const Range rows{offsets[idx(d)], offsets[idx(d) + 1]};
+    int64_t* const cuts = order.cuts.data() + idx(d) * idx(num_waves_ + 1);
+    std::fill_n(cuts, num_waves_ + 1, int64_t{0});
+    cuts[0] = rows.begin;
+    if (is_one()) {
+      cuts[1] = rows.end;
+      continue;
+    }
+    for (int64_t i = rows.begin; i < rows.end; ++i) ++cuts[wave_of(i) + 1];
+    for (int w = 0; w < num_waves_; ++w) cuts[w + 1] += cuts[w];
+    std::copy_n(cuts, num_waves_, next_.begin());
+    for (int64_t i = rows.begin; i < rows.end; ++i)
+      order.place[idx(i)] = static_cast<int32_t>(next_[idx(wave_of(i))]++);
+  }
+}
+
+void RouteWaves::make() {
+  const auto sent = [&](int64_t i) { return route_.sent_choices() + i * topk_; };
+  const auto received = [&](int64_t i) { return route_.received_choices() + i * topk_; };
+  sort(sent_, route_.send_offsets(), [&](int64_t i) { return first_wave(sent(i)); });
+  sort(received_, route_.receive_offsets(), [&](int64_t i) { return first_wave(received(i)); });
+  sort(answer_, route_.receive_offsets(), [&](int64_t i) { return last_wave(received(i)); });
+  sort(answered_, route_.send_offsets(), [&](int64_t i) { return last_wave(sent(i)); });
+  list_answers();
+  if (is_one()) return;
+  for (int64_t i = 0; i < route_.num_sent(); ++i)
+    sent_token_[idx(sent_.place[idx(i)])] = route_.sent_token()[i];
+  for (int64_t i = 0; i < route_.num_received(); ++i)
+    answer_token_[idx(answer_.place[idx(i)])] = static_cast<int32_t>(i);
+  for (int64_t i = 0; i < num_own_ * num_devices_; ++i) {
+    const int32_t row = route_.row_at_device()[i];
+    answered_row_[idx(i)] = row < 0 ? -1 : answered_.place[idx(row)];
+  }
+}
+
+void RouteWaves::spoil(const MemoryVisitor& visit) {
+  for (Order* order : {&sent_, &received_, &answer_, &answered_}) {
+    std::fill(order->cuts.begin(), order->cuts.end(), 0);
+    visit_vector(order->place, visit);
+  }
+  for (std::vector<int32_t>* of : {&sent_token_, &answer_token_, &answered_row_}) visit_vector(*of, visit);
+  std::fill(answers_.begin(), answers_.end(), Range{});
+}
+
+void RouteWaves::list_answers() {
+  for (int w = 0; w < num_waves_; ++w) {
+    for (int d = 0, i = 0; d < num_devices_; ++d) {
+      const int64_t* const cut = answer_.cuts.data() + idx(d) * idx(num_waves_ + 1) + idx(w);
+      if (d != rank_) answers_[idx(w) * idx(num_devices_ - 1) + idx(i++)] = {cut[0], cut[1]};
+    }
+  }
+}
+
+}  // namespace moehill
