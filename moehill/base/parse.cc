@@ -13,7 +13,6 @@
 namespace moehill {
 namespace {
 
-constexpr size_t kMaxQuoted = 60;
 constexpr char kSizeSuffixes[] = {'K', 'M', 'G'};
 
 // The power of two that a suffix stands for; -1: not a suffix.
@@ -27,12 +26,12 @@ int suffix_shift(char suffix) {
 
 }  // namespace
 
-std::string quoted(const std::string& text) {
-  std::string shown = text.substr(0, kMaxQuoted);
+std::string quoted(const std::string& text, size_t most) {
+  std::string shown = text.substr(0, most);
   for (char& c : shown) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   }
-  return "'" + shown + (text.size() > kMaxQuoted ? "...'" : "'");
+  return "'" + shown + (text.size() > most ? "...'" : "'");
 }
 
 int64_t parse_integer(const std::string& option, const std::string& text, int64_t lo, int64_t hi) {

@@ -32,7 +32,7 @@ std::vector<int64_t> parse_integer_list(const std::string& option, const std::st
 size_t parse_choice(const std::string& option, const std::string& text,
                     const std::vector<std::string>& names);
 
-// Text in quotes, cut after 60 characters, control characters shown as '?'.
-std::string quoted(const std::string& text);
+// Text in quotes, cut after so many characters, control characters shown as '?'.
+std::string quoted(const std::string& text, size_t most = 60);
 
 }  // namespace moehill

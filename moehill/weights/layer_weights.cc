@@ -1,0 +1,166 @@
+#include "moehill/weights/layer_weights.h"
+
+#include <algorithm>
+#include <array>
+
+#include "moehill/base/error.h"
+#include "moehill/base/parse.h"
+#include "moehill/machine/clock.h"
+#include "moehill/tensor/content_hash.h"
+#include "moehill/weights/fill.h"
+
+namespace moehill {
+namespace {
+
+// Bytes of the file that an expert has, each once.
+std::vector<std::span<const std::byte>> pieces_of(const MlpSource& mlp) {
+  std::vector<std::span<const std::byte>> pieces;
+  for (const SourceMatrix* matrix : {&mlp.gate, &mlp.up, &mlp.down}) {
+    for (const std::span<const std::byte> bytes : {matrix->bytes, matrix->scales.bytes}) {
+      const bool known = std::any_of(pieces.begin(), pieces.end(),
+                                     [&](const auto& piece) { return piece.data() == bytes.data(); });
+      if (!bytes.empty() && !known) pieces.push_back(bytes);
+    }
+  }
+  return pieces;
+}
+
+uint64_t combine(uint64_t a, uint64_t b) { return (a ^ b) * 1099511628211u; }  // FNV-1a's step
+
+std::string with_star(std::string name, const std::string& before) {
+  const size_t end = name.find('.', before.size());
+  return end == std::string::npos ? name : before + "*" + name.substr(end);
+}
+
+}  // namespace
+
+LayerWeights::LayerWeights(const std::string& path, std::optional<int64_t> layer, const LayerShape& shape)
+    : checkpoint_(path), names_(find_layer(checkpoint_, layer)) {
+  MatrixReader reader(checkpoint_);
+  const Dimension hidden{shape.hidden, "--hidden"};
+  read_experts(reader, shape);
+  read_router(reader, {shape.experts, "--experts"}, hidden);
+  read_shared(reader, hidden, shape.shared_dim);
+  const std::set<std::string> unused = unused_names(checkpoint_, names_, reader.used());
+  unused_.assign(unused.begin(), unused.end());
+  hashes_.resize(experts_.size() + 1);
+}
+
+void LayerWeights::read_experts(MatrixReader& reader, const LayerShape& shape) {
+  const Dimension hidden{shape.hidden, "--hidden"}, width{shape.mlp_dim, "--mlp-dim"};
+  for (const StackNames& stacks :
+       {StackNames{names_.of_block("experts.gate_up_proj"), names_.of_block("experts.down_proj")},
+        StackNames{names_.of_block("input_linear"), names_.of_block("output_linear")}}) {
+    if (!reader.has(stacks.gate_up)) continue;
+    experts_ = reader.stacks(stacks, {shape.experts, "--experts"}, hidden, width);
+    return;
+  }
+  require_experts(shape.experts);
+  for (int64_t e = 0; e < shape.experts; ++e) {
+    const std::string base = names_.of_block(fmt::format("experts.{}.", e));
+    const std::optional<MlpSource> mlp = reader.mlp(base, hidden, width);
+    if (!mlp)
+      throw input_error(fmt::format("--weights {}: {}", checkpoint_.path(), quoted(base, 120)),
+                        "none of the known matrices", "gate_proj, up_proj and down_proj, or w1, w3 and w2",
+                        "name another model");
+    experts_.push_back(*mlp);
+  }
+}
+
+void LayerWeights::require_experts(int64_t wanted) {
+  const std::set<int64_t> numbers = expert_numbers(checkpoint_, names_);
+  const std::string what =
+      fmt::format("--weights {}: {}", checkpoint_.path(), quoted(names_.of_block("experts"), 120));
+  const int64_t found = std::ssize(numbers);
+  for (int64_t e = 0; e < found; ++e) {
+    if (numbers.count(e) == 0)
+      throw input_error(what, fmt::format("{} experts, and none of number {}", found, e), "experts from 0 on",
+                        "download the model anew");
+  }
+  if (found != wanted)
+    throw input_error(what, fmt::format("{} experts", found), fmt::format("{}, by --experts", wanted),
+                      found > 0 ? fmt::format("use --experts {}", found) : "name another model");
+}
+
+void LayerWeights::read_router(MatrixReader& reader, Dimension experts, Dimension hidden) {
+  for (const char* name : {"gate", "router", "gate.wg", "router.layer", "router.proj"}) {
+    const std::string base = names_.of_block(name);
+    if (!reader.has(base)) continue;
+    router_ = reader.matrix(base, experts, hidden);
+    return;
+  }
+}
+
+void LayerWeights::read_shared(MatrixReader& reader, Dimension hidden, int64_t width) {
+  std::vector<std::string> bases;
+  for (const char* name : {"shared_expert.", "shared_experts.", "shared_mlp."})
+    bases.push_back(names_.of_block(name));
+  bases.push_back(names_.prefix + "shared_mlp.");  // of Granite
+  for (const std::string& base : bases) {
+    bool found = false;
+    checkpoint_.visit_names(base, [&](const std::string&) { found = true; });
+    if (!found) continue;
+    shared_ = reader.mlp(base, hidden, {width, "--shared-expert-dim"});
+    if (shared_) return;
+  }
+  if (width > 0)
+    throw input_error(
+        "--shared-expert-dim", std::to_string(width),
+        fmt::format("0, since layer {} of {} has no shared expert", names_.layer, checkpoint_.path()),
+        "use --shared-expert-dim 0");
+}
+
+std::string LayerWeights::form() const {
+  const std::string before = names_.of_block("experts.");
+  const std::string& name = experts_.front().gate.name;
+  const bool numbered = experts_.size() > 1 && experts_[1].gate.name != name;
+  return numbered ? with_star(name, before) : name;
+}
+
+void LayerWeights::fill_experts(ThreadTeam& team, Range range, const LayerTargets& targets) {
+  for (int64_t e = range.begin; e < range.end; ++e) {
+    if (e + 1 < range.end) {
+      for (const auto& piece : pieces_of(experts_[static_cast<size_t>(e) + 1])) prefetch_pages(piece);
+    }
+    hashes_[static_cast<size_t>(e)] = load(team, experts_[static_cast<size_t>(e)], targets, e - range.begin);
+  }
+}
+
+void LayerWeights::fill_shared(ThreadTeam& team, const LayerTargets& targets) {
+  MOEHILL_CHECK(shared_.has_value(), "no shared expert to fill");
+  hashes_.back() = load(team, *shared_, targets, 0);
+}
+
+// Hashes what it reads and fills from it while it is in the caches.
+uint64_t LayerWeights::load(ThreadTeam& team, const MlpSource& mlp, const LayerTargets& targets,
+                            int64_t group) {
+  const double begin = seconds();
+  uint64_t hash = 1;
+  const auto pieces = pieces_of(mlp);
+  for (const auto& piece : pieces) {
+    hash = combine(hash, content_hash(team, piece.data(), piece.size()));
+    figures_.bytes += static_cast<double>(piece.size());
+  }
+  const std::array tasks = {FillTask{&mlp.gate, targets.w1, group}, FillTask{&mlp.up, targets.w3, group},
+                            FillTask{&mlp.down, targets.w2, group}};
+  figures_.rounding = std::max(figures_.rounding, static_cast<double>(fill_weights(team, tasks)));
+  for (const auto& piece : pieces) release_pages(piece);
+  figures_.seconds += seconds() - begin;
+  return hash;
+}
+
+std::optional<std::vector<float>> LayerWeights::router() const {
+  if (!router_) return std::nullopt;
+  const int64_t rows = router_->rows.count, columns = router_->columns.count;
+  std::vector<float> values(static_cast<size_t>(rows * columns));
+  for (int64_t r = 0; r < rows; ++r) decode_row(*router_, r, 0, columns, values.data() + r * columns);
+  return values;
+}
+
+uint64_t LayerWeights::hash() const {
+  uint64_t all = 1;
+  for (const uint64_t hash : hashes_) all = combine(all, hash);
+  return all;
+}
+
+}  // namespace moehill

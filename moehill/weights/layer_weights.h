@@ -1,0 +1,77 @@
+// One layer's experts, shared expert and router in a checkpoint, and their way into the stacks of a run.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "moehill/base/partition.h"
+#include "moehill/machine/thread_team.h"
+#include "moehill/tensor/weight_stack.h"
+#include "moehill/weights/layer_names.h"
+#include "moehill/weights/matrix_reader.h"
+
+namespace moehill {
+
+// What a block asks for.
+struct LayerShape {
+  int64_t hidden = 0, mlp_dim = 0;
+  int experts = 0;
+  int64_t shared_dim = 0;  // 0: no shared expert
+};
+
+// W1, W3 [groups][H, M], W2 [groups][M, H] of a stack.
+struct LayerTargets {
+  LogicalWeights w1, w3, w2;
+};
+
+// What loading has cost so far.
+struct LoadFigures {
+  double bytes = 0;  // read of the files
+  double seconds = 0;
+  double rounding = 0;  // the largest error of rounding to the stacks' type, as a share of a value
+};
+
+class LayerWeights {
+ public:
+  // Opens the files and finds every tensor; reads none. layer: none is the first with experts. Throws
+  // InputError.
+  LayerWeights(const std::string& path, std::optional<int64_t> layer, const LayerShape& shape);
+
+  // Fill one group of the targets for each expert of the range, or the one of the shared expert. Throw
+  // InputError.
+  void fill_experts(ThreadTeam& team, Range experts, const LayerTargets& targets);
+  void fill_shared(ThreadTeam& team, const LayerTargets& targets);
+
+  int64_t layer() const { return names_.layer; }
+  Encoding encoding() const { return experts_.front().gate.encoding; }
+  std::string form()
+      const;  // name and shape of what has the gates: "model.layers.0.mlp.experts.*.gate_proj.weight"
+  // Tensors of the block that no run uses yet, such as biases, the number of an expert as a *.
+  const std::vector<std::string>& unused() const { return unused_; }
+  // The router's weights [E, H]; none where the checkpoint has no such name.
+  std::optional<std::vector<float>> router() const;
+  // A hash of the stored bytes of all experts and the shared one, whatever files they are in. All have been
+  // filled.
+  uint64_t hash() const;
+  const LoadFigures& figures() const { return figures_; }
+
+ private:
+  void read_experts(MatrixReader& reader, const LayerShape& shape);
+  void require_experts(int64_t wanted);
+  void read_router(MatrixReader& reader, Dimension experts, Dimension hidden);
+  void read_shared(MatrixReader& reader, Dimension hidden, int64_t width);
+  uint64_t load(ThreadTeam& team, const MlpSource& mlp, const LayerTargets& targets, int64_t group);
+
+  Checkpoint checkpoint_;
+  LayerNames names_;
+  std::vector<MlpSource> experts_;
+  std::optional<MlpSource> shared_;
+  std::optional<SourceMatrix> router_;
+  std::vector<std::string> unused_;
+  std::vector<uint64_t> hashes_;  // [E + 1] of the experts and the shared one, once filled
+  LoadFigures figures_;
+};
+
+}  // namespace moehill

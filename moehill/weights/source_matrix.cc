@@ -1,0 +1,145 @@
+#include "moehill/weights/source_matrix.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+// Files are read where they lie, which need not be a multiple of anything.
+template <typename T>
+T read(const std::byte* at) {
+  T value;
+  std::memcpy(&value, at, sizeof(T));
+  return value;
+}
+
+float from_bf16_bits(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+
+// The fields are moved to those of f32; the difference of the exponents' biases is multiplied in, which is
+// right for values below the normal ones too.
+float from_f16_bits(uint16_t bits) {
+  const uint32_t sign = (bits & 0x8000u) << 16, magnitude = bits & 0x7fffu;
+  const float value = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
+  const uint32_t finite = sign | std::bit_cast<uint32_t>(value);
+  return std::bit_cast<float>(magnitude >= 0x7c00u ? sign | 0x7f800000u | magnitude << 13 : finite);
+}
+
+float from_f8_bits(uint8_t bits) {
+  const uint32_t sign = (bits & 0x80u) << 24, magnitude = bits & 0x7fu;
+  const float value = std::bit_cast<float>(magnitude << 20) * 0x1p120f;
+  const uint32_t finite = sign | std::bit_cast<uint32_t>(value);
+  return std::bit_cast<float>(magnitude == 0x7fu ? 0x7fc00000u : finite);
+}
+
+constexpr float kE2m1[16] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+
+float scale_at(const Scales& scales, int64_t row, int64_t column) {
+  const int64_t i = row / scales.block_rows * scales.row_stride + column / scales.block_columns;
+  const std::byte* data = scales.bytes.data();
+  switch (scales.type) {
+    case Scales::Type::f32:
+      return read<float>(data + 4 * i);
+    case Scales::Type::bf16:
+      return from_bf16_bits(read<uint16_t>(data + 2 * i));
+    case Scales::Type::e8m0: {
+      const int exponent = std::to_integer<int>(data[i]);
+      return exponent == 255 ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0f, exponent - 127);
+    }
+    case Scales::Type::none:
+      break;
+  }
+  return 1;
+}
+
+template <typename Bits, typename Convert>
+void decode_plain(const std::byte* row, const Slice& columns, int64_t begin, int64_t count, float* out,
+                  const Convert& convert) {
+  if (columns.step == 1) {
+    const std::byte* from = row + columns.at(begin) * static_cast<int64_t>(sizeof(Bits));
+    for (int64_t i = 0; i < count; ++i)
+      out[i] = convert(read<Bits>(from + i * static_cast<int64_t>(sizeof(Bits))));
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i)
+    out[i] = convert(read<Bits>(row + columns.at(begin + i) * static_cast<int64_t>(sizeof(Bits))));
+}
+
+template <typename Convert>
+void decode_nibbles(const std::byte* row, int64_t begin, int64_t count, float* out, const Convert& convert) {
+  for (int64_t i = 0; i < count; ++i) {
+    const int byte = std::to_integer<int>(row[(begin + i) / 2]);
+    out[i] = convert((begin + i) % 2 == 0 ? byte & 15 : byte >> 4);
+  }
+}
+
+void multiply_by_scales(const SourceMatrix& m, int64_t row, int64_t begin, int64_t count, float* out) {
+  const int64_t stored_row = m.rows.at(row);
+  for (int64_t i = 0; i < count;) {
+    const int64_t column = m.columns.at(begin + i);
+    const float scale = scale_at(m.scales, stored_row, column);
+    // As far as the scale reaches.
+    const int64_t left = m.scales.block_columns - column % m.scales.block_columns;
+    const int64_t end = std::min(count, i + (left + m.columns.step - 1) / m.columns.step);
+    for (; i < end; ++i) out[i] *= scale;
+  }
+}
+
+}  // namespace
+
+int64_t row_bytes(Encoding encoding, int64_t columns) {
+  switch (encoding) {
+    case Encoding::f32:
+      return 4 * columns;
+    case Encoding::bf16:
+    case Encoding::f16:
+      return 2 * columns;
+    case Encoding::f8_e4m3:
+      return columns;
+    case Encoding::mxfp4:
+    case Encoding::int4:
+      break;
+  }
+  return columns / 2;
+}
+
+void decode_row(const SourceMatrix& m, int64_t row, int64_t begin, int64_t count, float* out) {
+  const std::byte* data = m.bytes.data() + m.rows.at(row) * row_bytes(m.encoding, m.stored_columns);
+  switch (m.encoding) {
+    case Encoding::f32:
+      decode_plain<float>(data, m.columns, begin, count, out, [](float value) { return value; });
+      break;
+    case Encoding::bf16:
+      decode_plain<uint16_t>(data, m.columns, begin, count, out, from_bf16_bits);
+      break;
+    case Encoding::f16:
+      decode_plain<uint16_t>(data, m.columns, begin, count, out, from_f16_bits);
+      break;
+    case Encoding::f8_e4m3:
+      decode_plain<uint8_t>(data, m.columns, begin, count, out, from_f8_bits);
+      break;
+    case Encoding::mxfp4:
+      decode_nibbles(data, begin, count, out, [](int nibble) { return kE2m1[nibble]; });
+      break;
+    case Encoding::int4:
+      decode_nibbles(data, begin, count, out, [](int nibble) { return static_cast<float>(nibble - 8); });
+      break;
+  }
+  if (m.scales.type != Scales::Type::none) multiply_by_scales(m, row, begin, count, out);
+}
+
+void copy_bf16_row(const SourceMatrix& m, int64_t row, int64_t begin, int64_t count, uint16_t* out) {
+  const std::byte* data = m.bytes.data() + m.rows.at(row) * row_bytes(m.encoding, m.stored_columns);
+  if (m.columns.step == 1) {
+    std::memcpy(out, data + 2 * m.columns.at(begin), 2 * static_cast<size_t>(count));
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) out[i] = read<uint16_t>(data + 2 * m.columns.at(begin + i));
+}
+
+}  // namespace moehill
