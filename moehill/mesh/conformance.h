@@ -14,7 +14,6 @@
 #include <string>
 #include <vector>
 
-#include "moehill/mesh/exchange_buffer.h"
 #include "moehill/mesh/group.h"
 #include "moehill/mesh/line_share.h"
 

@@ -1,6 +1,7 @@
 // The bodies of the conformance suite's checks, one collective each. Included by conformance.h.
 #pragma once
 
+#include "moehill/base/hash.h"
 #include "moehill/mesh/conformance.h"
 
 namespace moehill {
@@ -16,9 +17,9 @@ void expect_traffic(Group& group, int64_t sent, int64_t received, const Collecti
 }
 
 inline uint64_t hash_of(const GuardedArray& array) {
-  uint64_t hash = 14695981039346656037u;
+  uint64_t hash = kFnvStart;
   for (int64_t i = 0; i < array.size(); ++i) {
-    hash = (hash ^ std::bit_cast<uint32_t>(array.at(i))) * 1099511628211u;
+    hash = fnv1a(hash, std::bit_cast<uint32_t>(array.at(i)));
   }
   return hash;
 }

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "moehill/base/error.h"
-#include "moehill/mesh/arguments.h"
+#include "moehill/mesh/call.h"
 
 namespace moehill {
 

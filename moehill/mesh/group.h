@@ -9,9 +9,8 @@
 #include <utility>
 
 #include "moehill/machine/thread_team.h"
-#include "moehill/mesh/round_trip.h"
-#include "moehill/mesh/started.h"
-#include "moehill/tensor/matrix.h"
+#include "moehill/mesh/call.h"
+#include "moehill/tensor/buffer.h"
 
 namespace moehill {
 
@@ -143,5 +142,11 @@ class Group {
   bool trip_landed_ = false;
   std::function<void(double, double)> wait_listener_;
 };
+
+// Exchange memory where all peers share one address space: any memory will do.
+inline std::shared_ptr<void> make_exchange_buffer(size_t bytes) {
+  const auto buffer = std::make_shared<Buffer>(bytes);
+  return {buffer, buffer->data()};
+}
 
 }  // namespace moehill

@@ -4,8 +4,7 @@
 #include <vector>
 
 #include "moehill/machine/past_caches.h"
-#include "moehill/mesh/copy.h"
-#include "moehill/mesh/sum.h"
+#include "moehill/mesh/jobs.h"
 
 namespace moehill {
 namespace {

@@ -4,8 +4,7 @@
 #include <cstring>
 #include <vector>
 
-#include "moehill/mesh/copy.h"
-#include "moehill/mesh/sum.h"
+#include "moehill/mesh/jobs.h"
 #include "tests/lies/lie.h"
 
 namespace moehill {

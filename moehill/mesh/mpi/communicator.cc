@@ -1,9 +1,22 @@
 #include "moehill/mesh/mpi/communicator.h"
 
+#include <fmt/format.h>
+
 #include <exception>
+#include <string>
 #include <utility>
 
 namespace moehill {
+
+void check_mpi(const char* call, int code) {
+  if (code == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING] = "";
+  int length = 0, rank = -1;
+  if (MPI_Error_string(code, text, &length) != MPI_SUCCESS) length = 0;
+  (void)MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  throw MpiError(
+      fmt::format("{} failed on rank {}: {}", call, rank, std::string(text, static_cast<size_t>(length))));
+}
 
 Communicator Communicator::duplicate_of(MPI_Comm comm) {
   MPI_Comm copy = MPI_COMM_NULL;

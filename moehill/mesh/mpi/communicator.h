@@ -1,9 +1,21 @@
-// Communicator: a set of processes with a context of its own, freed with its owner.
+// MPI as this room uses it: the one wrapper of its calls, and Communicator, a set of processes with a context
+// of its own.
 #pragma once
 
-#include "moehill/mesh/mpi/mpi_call.h"
+#include <mpi.h>
+
+#include <stdexcept>
 
 namespace moehill {
+
+class MpiError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// check_mpi("MPI_Send", MPI_Send(...)): throws MpiError with the call, this process's rank in the job and
+// MPI's text. The communicators and windows of this room return codes (MPI_ERRORS_RETURN).
+void check_mpi(const char* call, int code);
 
 // Made and destroyed by all of its processes together. One that goes while an exception unwinds is left to
 // the end of the job, since to free it would be to wait for the others. Error handlers are inherited.

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "moehill/mesh/errors.h"
-#include "moehill/mesh/exchange_buffer.h"
+#include "moehill/mesh/group.h"
 
 namespace moehill {
 namespace {

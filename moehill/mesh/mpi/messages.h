@@ -1,13 +1,32 @@
-// Messages: bytes between ranks, many at once, of any length.
+// Messages between ranks: bytes of any length, many at once (Messages); the headers by which ranks of
+// different nodes tell each other of the call that they are at (CallHeaders); the parts of a round trip
+// (TripMessages).
 #pragma once
 
 #include <cstddef>
 #include <functional>
+#include <span>
 #include <vector>
 
-#include "moehill/mesh/mpi/message_tags.h"
+#include "moehill/mesh/call.h"
+#include "moehill/mesh/mpi/communicator.h"
 
 namespace moehill {
+
+inline constexpr int kHeaderTag = 0;
+inline constexpr int kFirstRowsTag = 1;     // of messages that belong to no announced call
+inline constexpr int kNumRowsTags = 32766;  // MPI allows 32767 tags at least
+
+// Gives up a message that the other side never matches. Errors are not looked at: this follows one.
+inline void abandon_request(MPI_Request& request, bool is_receive) {
+  if (request == MPI_REQUEST_NULL) return;
+  if (!is_receive) {
+    (void)MPI_Request_free(&request);
+    return;
+  }
+  (void)MPI_Cancel(&request);
+  (void)MPI_Wait(&request, MPI_STATUS_IGNORE);
+}
 
 // Messages between two ranks arrive in the order in which they were sent and are matched to receives in that
 // order. An empty message is a message: it tells the receiver that there is nothing.
@@ -50,6 +69,85 @@ class Messages {
   std::vector<Expected> expected_;  // [requests]
   std::vector<MPI_Status> statuses_;
   std::vector<int> codes_;
+};
+
+// Calls that do not go together end in an error and not in a wait, as ranks tell each other of them.
+// One message a call and pair of ranks: the i-th of a pair is of the i-th call of both, so no number is sent.
+class CallHeaders {
+ public:
+  // `others`: the ranks of other nodes.
+  CallHeaders(MPI_Comm comm, std::vector<int> others, int num_ranks);
+  ~CallHeaders() { drop(); }
+  CallHeaders(const CallHeaders&) = delete;
+  CallHeaders& operator=(const CallHeaders&) = delete;
+
+  // Tells all others of the call and returns the tag of its rows; its offsets are copied. Calls that do not
+  // go together have different tags, so that their rows are not taken for each other's.
+  int post(const Call& call);
+  // Waits for what the others tell. Throws CollectiveError if a call differs from the one posted; every rank
+  // whose check() ends then throws.
+  void check();
+  // True if the call of `rank`, one of the others, was the one posted; to be asked after a check() that
+  // threw.
+  bool agrees(int rank) const;
+
+ private:
+  struct Header;
+  char* header(size_t i) { return memory_.data() + i * header_bytes_; }
+  void write(const Call& call);
+  int tag();
+  Call read(size_t i);
+  void drop();
+
+  MPI_Comm comm_;
+  std::vector<int> others_;
+  size_t num_offsets_, header_bytes_;
+  std::vector<char> memory_;           // [1 + others] headers, the own one first
+  std::vector<MPI_Request> requests_;  // [2 * others] receives, then sends
+  std::vector<Call> calls_;            // [1 + others]
+};
+
+// What a round trip sends to and receives from other nodes, part by part.
+//
+// All receives are posted at the start. Sends are not: MPI shares a link among all messages under way, so
+// that of many parts none would be there before the last. A few are under way at a time, in their order, the
+// rows before the answers.
+class TripMessages {
+ public:
+  // `others`: the ranks of other nodes, in the order in which they are sent to.
+  TripMessages(MPI_Comm comm, size_t piece_bytes, std::vector<int> others)
+      : comm_(comm), piece_bytes_(piece_bytes), others_(std::move(others)) {}
+
+  // The arguments' memory stays until finish().
+  void start(const RoundTrip& trip, int tag);
+  void answer(int part);  // the parts up to this one may be answered
+  // Sends what may go now. Called again and again while anything is in flight; nothing to do otherwise.
+  void advance();
+  bool has_landed(int part);
+  // Both wait, and throw CollectiveError if a rank sent another number of bytes than was expected of it.
+  void await(int part);
+  void finish();
+  // Gives up after an error, and waits for nothing.
+  void abandon();
+
+ private:
+  // Rows of part `part` to or from `rank`.
+  struct Place {
+    char* begin;
+    size_t bytes;
+  };
+  Place place(const void* rows, std::span<const int64_t> cuts, int rank, int part) const;
+  void post(int send);
+  template <typename Condition>
+  void advance_until(const Condition& condition);
+
+  MPI_Comm comm_;
+  size_t piece_bytes_;
+  std::vector<int> others_;
+  RoundTrip trip_;
+  std::vector<Messages> coming_, going_;               // [2 num_parts]: the rows' parts, then the answers'
+  int num_ready_ = 0, num_posted_ = 0, num_gone_ = 0;  // of going_
+  int limit_ = 0;                                      // of those under way
 };
 
 }  // namespace moehill

@@ -13,8 +13,8 @@
 #include "moehill/machine/topology.h"
 #include "moehill/mesh/conformance.h"
 #include "moehill/mesh/errors.h"
-#include "moehill/mesh/mpi/mpi_call.h"
-#include "moehill/mesh/mpi/shared_window.h"
+#include "moehill/mesh/mpi/communicator.h"
+#include "moehill/mesh/mpi/exchange_windows.h"
 #include "moehill/mesh/session.h"
 
 namespace moehill {

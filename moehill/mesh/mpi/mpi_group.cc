@@ -5,11 +5,10 @@
 
 #include "moehill/base/error.h"
 #include "moehill/machine/spin_wait.h"
-#include "moehill/mesh/arguments.h"
-#include "moehill/mesh/copy.h"
+#include "moehill/mesh/call.h"
 #include "moehill/mesh/errors.h"
+#include "moehill/mesh/jobs.h"
 #include "moehill/mesh/line_share.h"
-#include "moehill/mesh/sum.h"
 #include "moehill/mesh/traffic.h"
 
 namespace moehill {

@@ -10,12 +10,10 @@
 #include <vector>
 
 #include "moehill/mesh/group.h"
-#include "moehill/mesh/mpi/call_headers.h"
 #include "moehill/mesh/mpi/communicator.h"
 #include "moehill/mesh/mpi/exchange_windows.h"
 #include "moehill/mesh/mpi/messages.h"
 #include "moehill/mesh/mpi/node_rendezvous.h"
-#include "moehill/mesh/mpi/trip_messages.h"
 #include "moehill/tensor/buffer.h"
 
 namespace moehill {

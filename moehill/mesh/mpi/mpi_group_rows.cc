@@ -2,11 +2,11 @@
 // for them.
 #include <cstring>
 
-#include "moehill/mesh/copy.h"
+#include "moehill/mesh/jobs.h"
 #include "moehill/mesh/mpi/mpi_group.h"
 
 #include "moehill/machine/clock.h"
-#include "moehill/mesh/arguments.h"
+#include "moehill/mesh/call.h"
 #include "moehill/mesh/traffic.h"
 
 namespace moehill {

@@ -1,11 +1,9 @@
 #include "moehill/mesh/solo/solo_group.h"
 
-#include "moehill/mesh/arguments.h"
 #include "moehill/mesh/call.h"
-#include "moehill/mesh/copy.h"
 #include "moehill/mesh/errors.h"
-#include "moehill/mesh/exchange_buffer.h"
-#include "moehill/mesh/sum.h"
+#include "moehill/mesh/group.h"
+#include "moehill/mesh/jobs.h"
 
 namespace moehill {
 

@@ -1,11 +1,10 @@
 #include "moehill/mesh/threads/thread_group.h"
 
 #include "moehill/machine/clock.h"
-#include "moehill/mesh/arguments.h"
-#include "moehill/mesh/copy.h"
-#include "moehill/mesh/exchange_buffer.h"
+#include "moehill/mesh/call.h"
+#include "moehill/mesh/group.h"
+#include "moehill/mesh/jobs.h"
 #include "moehill/mesh/line_share.h"
-#include "moehill/mesh/sum.h"
 #include "moehill/mesh/traffic.h"
 
 namespace moehill {

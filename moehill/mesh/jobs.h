@@ -1,4 +1,5 @@
-// Sums over ranks in rank order: the arithmetic of all_reduce and reduce_scatter.
+// The work of a rank's team at a collective: sums over ranks in rank order (all_reduce, reduce_scatter), and
+// copies of segments from many places into one array (all_gather, all_to_all).
 #pragma once
 
 #include <cstdint>
@@ -23,5 +24,15 @@ struct SumJob {
 };
 
 void team_sum(ThreadTeam& team, const SumJob& job);
+
+// Elements [offsets[r], offsets[r + 1]) of `output` come from sources[r]; one already in its place stays.
+struct CopyJob {
+  std::span<const void* const> sources;  // [ranks]
+  std::span<const int64_t> offsets;      // [ranks + 1]
+  size_t element_bytes = 1;
+  void* output = nullptr;
+};
+
+void team_copy(ThreadTeam& team, const CopyJob& job);
 
 }  // namespace moehill

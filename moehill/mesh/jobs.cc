@@ -1,4 +1,4 @@
-#include "moehill/mesh/sum.h"
+#include "moehill/mesh/jobs.h"
 
 #include <algorithm>
 #include <cstring>
@@ -66,6 +66,22 @@ void sum_all(ThreadTeam& team, const SumJob& job) {
   });
 }
 
+// Every thread takes its share of every segment: one segment that is in place already, or much longer than
+// the others, leaves nobody idle.
+void copy_share(const CopyJob& job, bool past_caches, int64_t i, int64_t num_shares) {
+  const int64_t element_bytes = static_cast<int64_t>(job.element_bytes);
+  for (size_t r = 0; r < job.sources.size(); ++r) {
+    const Range segment{job.offsets[r] * element_bytes, job.offsets[r + 1] * element_bytes};
+    const Range part = line_share(segment, i, num_shares, kLineBytes);
+    if (part.size() == 0) continue;
+    char* const to = static_cast<char*>(job.output) + part.begin;
+    const char* const from = static_cast<const char*>(job.sources[r]) + (part.begin - segment.begin);
+    if (from == to) continue;
+    const size_t bytes = static_cast<size_t>(part.size());
+    past_caches ? copy_past_caches(to, from, bytes) : void(std::memcpy(to, from, bytes));
+  }
+}
+
 }  // namespace
 
 void team_sum(ThreadTeam& team, const SumJob& job) {
@@ -76,6 +92,13 @@ void team_sum(ThreadTeam& team, const SumJob& job) {
   } else {
     to_f32_output ? sum_all<bf16, float>(team, job) : sum_all<bf16, bf16>(team, job);
   }
+}
+
+void team_copy(ThreadTeam& team, const CopyJob& job) {
+  if (job.offsets.back() == job.offsets.front()) return;
+  const int64_t bytes = (job.offsets.back() - job.offsets.front()) * static_cast<int64_t>(job.element_bytes);
+  const bool past_caches = 2 * bytes >= kPastCachesBytes;
+  team.run([&](int i) { copy_share(job, past_caches, i, team.size()); });
 }
 
 }  // namespace moehill
