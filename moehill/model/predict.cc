@@ -75,7 +75,7 @@ double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& dev
       }
       const double flops = 2 * to_double(rows) * to_double(gemm.k) * to_double(gemm.n);
       const double fraction =
-          gemm_fraction(hardware, dtype, gemm.direction, to_double(rows), gemm.k, gemm.n, units, one_group);
+          gemm_fraction(hardware, {dtype, gemm.direction, to_double(rows), gemm.k, gemm.n, units, one_group});
       seconds += flops / (peak * fraction);
     };
     if (gemm.shared) {
@@ -197,27 +197,26 @@ const char* name_of(Bound bound) {
   return kNames[static_cast<int>(bound)];
 }
 
-double gemm_fraction(const Hardware& hardware, DType dtype, GemmDirection direction, double rows, int64_t k,
-                     int64_t n, int units, bool one_group) {
+double gemm_fraction(const Hardware& hardware, const GemmQuery& query) {
   const bool any = std::any_of(hardware.gemm.begin(), hardware.gemm.end(),
-                               [&](const GemmCurve& curve) { return curve.dtype == dtype; });
+                               [&](const GemmCurve& curve) { return curve.dtype == query.dtype; });
   using Layout = std::pair<double, bool>;  // how far from the asked one: units, then groups
   const auto other_layout = [&](const GemmCurve& curve) -> Layout {
-    return {curve.units == 0 ? 0 : std::abs(std::log(to_double(units) / to_double(curve.units))),
-            curve.one_group != one_group};
+    return {curve.units == 0 ? 0 : std::abs(std::log(to_double(query.units) / to_double(curve.units))),
+            curve.one_group != query.one_group};
   };
   Layout nearest{std::numeric_limits<double>::infinity(), true};
   for (const GemmCurve& curve : hardware.gemm) {
-    if (!any || curve.dtype == dtype) nearest = std::min(nearest, other_layout(curve));
+    if (!any || curve.dtype == query.dtype) nearest = std::min(nearest, other_layout(curve));
   }
   double sum = 0, weights = 0;
   for (const GemmCurve& curve : hardware.gemm) {
-    if ((any && curve.dtype != dtype) || other_layout(curve) > nearest) continue;
-    const double dk = std::log(to_double(k) / to_double(curve.k));
-    const double dn = std::log(to_double(n) / to_double(curve.n));
+    if ((any && curve.dtype != query.dtype) || other_layout(curve) > nearest) continue;
+    const double dk = std::log(to_double(query.k) / to_double(curve.k));
+    const double dn = std::log(to_double(query.n) / to_double(curve.n));
     const double weight = 1 / (dk * dk + dn * dn + 1e-3);
-    const std::vector<double>& fraction = curve.fraction[static_cast<int>(direction)];
-    sum += weight * std::log(interpolate(curve.rows, fraction, rows, 1, 0));
+    const std::vector<double>& fraction = curve.fraction[static_cast<int>(query.direction)];
+    sum += weight * std::log(interpolate(curve.rows, fraction, query.rows, 1, 0));
     weights += weight;
   }
   return std::exp(sum / weights);

@@ -40,12 +40,20 @@ struct Prediction {
 // units: of each device (cores, or chips). Takes all P devices as at work at once.
 Prediction predict(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware, int units);
 
-// Fraction of a unit's peak that a grouped product with `rows` rows in a group has on a device of so many
-// units: between the curves' points on logarithms, between curves by inverse squared distance in (log k, log
-// n). Curves count that were measured on devices of the nearest number of units, and of those the ones of a
-// single group for a product of one group, if there are any.
-double gemm_fraction(const Hardware& hardware, DType dtype, GemmDirection direction, double rows, int64_t k,
-                     int64_t n, int units = 1, bool one_group = false);
+// A grouped product on a device of so many units.
+struct GemmQuery {
+  DType dtype;
+  GemmDirection direction;
+  double rows;   // of a group
+  int64_t k, n;  // of the matrices
+  int units = 1;
+  bool one_group = false;
+};
+
+// Fraction of a unit's peak that the product has: between the curves' points on logarithms, between curves by
+// inverse squared distance in (log k, log n). Curves count that were measured on devices of the nearest
+// number of units, and of those the ones of a single group for a product of one group, if there are any.
+double gemm_fraction(const Hardware& hardware, const GemmQuery& query);
 
 // Seconds of one collective among num_devices devices; dtype: of values that are summed.
 double link_seconds(const Hardware& hardware, Collective op, double bytes, int num_devices,

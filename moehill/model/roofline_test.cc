@@ -90,7 +90,7 @@ TEST(Predict, EfficiencyIsInterpolatedBetweenMeasuredPoints) {
   Hardware h = machine();
   h.gemm = {{DType::bf16, 64, 64, {1, 100}, {{0.01, 1}, {0.01, 1}, {0.01, 1}}}};
   const auto fraction = [&](double rows) {
-    return gemm_fraction(h, DType::bf16, GemmDirection::forward, rows, 64, 64);
+    return gemm_fraction(h, {DType::bf16, GemmDirection::forward, rows, 64, 64});
   };
   EXPECT_NEAR(fraction(10), 0.1, 1e-12);
   EXPECT_NEAR(fraction(0.5), 0.005, 1e-12);
@@ -103,7 +103,7 @@ TEST(Predict, ASingleGroupHasACurveOfItsOwnWhereOneWasMeasured) {
   GemmCurve one{DType::bf16, 64, 64, {1}, {{0.25}, {0.25}, {0.25}}, 2};
   one.one_group = true;
   const auto fraction = [&](int units, bool one_group) {
-    return gemm_fraction(h, DType::bf16, GemmDirection::forward, 8, 64, 64, units, one_group);
+    return gemm_fraction(h, {DType::bf16, GemmDirection::forward, 8, 64, 64, units, one_group});
   };
   h.gemm = {several};
   EXPECT_NEAR(fraction(2, true), 0.5, 1e-12);

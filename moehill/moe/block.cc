@@ -35,9 +35,9 @@ GemmLimits gemm_limits(const BlockSpec& spec, int64_t rows) {
 }  // namespace
 
 BlockPlan::BlockPlan(const BlockSpec& spec)
-    : builder(spec.shape.tokens, spec.shape.experts, spec.shape.topk, spec.share.expert_begin,
-              spec.share.expert_end, spec.options.pack, spec.options.capacity, spec.share.scope,
-              spec.num_threads),
+    : builder({spec.shape.tokens, spec.shape.experts, spec.shape.topk, spec.share.expert_begin,
+               spec.share.expert_end, spec.options.pack, spec.options.capacity, spec.share.scope,
+               spec.num_threads}),
       routes(builder.make_plan()),
       offset(idx(spec.num_experts()) + 1),
       source_row(idx(builder.max_rows())),

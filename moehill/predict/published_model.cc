@@ -157,7 +157,7 @@ class PublishedStep {
     const double passes = tokens / block, experts = static_cast<double>(shape_.experts) / chips_;
     const auto product = [&](int64_t k, int64_t n) {
       const double flops = 2 * rows * static_cast<double>(k) * static_cast<double>(n) * experts * passes;
-      return flops / (h_.peak_bf16 * gemm_fraction(h_, DType::bf16, GemmDirection::forward, rows, k, n));
+      return flops / (h_.peak_bf16 * gemm_fraction(h_, {DType::bf16, GemmDirection::forward, rows, k, n}));
     };
     PublishedSeconds s;
     const double local_weights = experts * expert_weight_bytes();

@@ -6,17 +6,18 @@
 #include <type_traits>
 
 #include "moehill/base/error.h"
+#include "moehill/base/hash.h"
 
 namespace moehill {
 namespace {
 
-// FNV-1a, 64 bits (Fowler, Noll, Vo; RFC 9923), over the bytes of integers, low byte first on any machine.
-class Fnv1a {
+// Over the bytes of integers, low byte first on any machine.
+class PlanHash {
  public:
   template <typename T>
   void add(T value) {
     uint64_t bits = static_cast<std::make_unsigned_t<T>>(value);
-    for (size_t i = 0; i < sizeof(T); ++i, bits >>= 8) hash_ = (hash_ ^ (bits & 0xff)) * 0x100000001b3;
+    for (size_t i = 0; i < sizeof(T); ++i, bits >>= 8) hash_ = fnv1a(hash_, bits & 0xff);
   }
   // The length goes in too, so that no element can pass from one array to the next unnoticed.
   template <typename T>
@@ -27,7 +28,7 @@ class Fnv1a {
   uint64_t hash() const { return hash_; }
 
  private:
-  uint64_t hash_ = 0xcbf29ce484222325;
+  uint64_t hash_ = kFnvStart;
 };
 
 }  // namespace
@@ -53,7 +54,7 @@ std::vector<int32_t> kept_assignments(const Routing& routing, const Capacity& ca
 }
 
 uint64_t plan_hash(const RoutingPlan& plan) {
-  Fnv1a fnv;
+  PlanHash fnv;
   fnv.add(plan.num_tokens);
   for (const int value : {plan.num_experts, plan.topk, plan.expert_begin, plan.expert_end}) fnv.add(value);
   fnv.add_array(plan.group_offset);

@@ -74,6 +74,18 @@ struct RoutingPlan {
 // kept. [T * k]. Which ones are dropped does not depend on the pack strategy.
 std::vector<int32_t> kept_assignments(const Routing& routing, const Capacity& capacity);
 
+// What plans are made for.
+struct PlanSpec {
+  int64_t num_tokens = 0;
+  int num_experts = 1, topk = 1;
+  int expert_begin = 0, expert_end = 0;  // experts that the plans hold
+  PackStrategy strategy = PackStrategy::counting_sort;
+  Capacity capacity{};
+  PlanScope scope = PlanScope::local;
+  // Shares that the tokens are cut into, best the size of the team that builds; plans do not depend on it.
+  int num_threads = 1;
+};
+
 // Makes plans of one shape; owns the work space.
 //
 // Every strategy first counts the assignments per (share of the tokens, expert), which gives group offsets
@@ -82,10 +94,7 @@ std::vector<int32_t> kept_assignments(const Routing& routing, const Capacity& ca
 // the rows in parallel.
 class PlanBuilder {
  public:
-  // num_threads: shares that the tokens are cut into, best the size of the team that builds; the plan does
-  // not depend on it.
-  PlanBuilder(int64_t num_tokens, int num_experts, int topk, int expert_begin, int expert_end,
-              PackStrategy strategy, Capacity capacity, PlanScope scope, int num_threads);
+  explicit PlanBuilder(const PlanSpec& spec);
 
   // Fills `plan`, made by make_plan(). The same plan for any team size. Allocates nothing, except with
   // argsort, whose std::stable_sort takes a buffer. Throws InputError when an expert id is outside [0,
@@ -105,8 +114,8 @@ class PlanBuilder {
     int64_t kept_begin = 0, other_begin = 0;
   };
 
-  bool holds(int expert) const { return expert >= expert_begin_ && expert < expert_end_; }
-  int num_held() const { return expert_end_ - expert_begin_; }
+  bool holds(int expert) const { return expert >= spec_.expert_begin && expert < spec_.expert_end; }
+  int num_held() const { return spec_.expert_end - spec_.expert_begin; }
   int32_t* ranks_of(int part) { return ranks_.data() + part * rank_stride_; }
   void count(const Routing& routing, ThreadTeam& team);
   void lay_out(RoutingPlan& plan);
@@ -118,12 +127,7 @@ class PlanBuilder {
   void place_keys(ThreadTeam& team, RoutingPlan& plan) const;
   void mark_padding(ThreadTeam& team, RoutingPlan& plan) const;
 
-  int64_t num_tokens_;
-  int num_experts_, topk_, expert_begin_, expert_end_;
-  PackStrategy strategy_;
-  Capacity capacity_;
-  PlanScope scope_;
-  int num_parts_;
+  const PlanSpec spec_;
   int64_t capacity_rows_ = 0, max_rows_ = 0;
   int64_t rank_stride_ = 0;  // int32 per part in ranks_: E rounded up to whole cache lines
   // [parts][rank_stride]: first the count per expert of each part, then the rank within its expert of the

@@ -36,7 +36,7 @@ namespace {
 // Allocations of the first and the next builds, over routings whose plans differ in their number of rows.
 int64_t allocations_of_builds(PackStrategy strategy, Capacity capacity, PlanScope scope) {
   ThreadTeam team(3);
-  PlanBuilder builder(500, 16, 4, 3, 9, strategy, capacity, scope, 3);
+  PlanBuilder builder({500, 16, 4, 3, 9, strategy, capacity, scope, 3});
   const Routing routings[] = {random_routing(500, 16, 4, 5, 1), random_routing(500, 16, 4, 0, 2),
                               random_routing(500, 16, 4, 1, 3)};
   RoutingPlan plan = builder.make_plan();

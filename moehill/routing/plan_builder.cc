@@ -31,56 +31,49 @@ InputError bad_expert(int32_t expert, int64_t token, int num_experts) {
 
 }  // namespace
 
-PlanBuilder::PlanBuilder(int64_t num_tokens, int num_experts, int topk, int expert_begin, int expert_end,
-                         PackStrategy strategy, Capacity capacity, PlanScope scope, int num_threads)
-    : num_tokens_(num_tokens),
-      num_experts_(num_experts),
-      topk_(topk),
-      expert_begin_(expert_begin),
-      expert_end_(expert_end),
-      strategy_(strategy),
-      capacity_(capacity),
-      scope_(scope),
-      num_parts_(num_threads) {
-  MOEHILL_CHECK(num_tokens >= 0 && num_experts >= 1 && topk >= 1 && topk <= num_experts && num_threads >= 1,
-                "plan of {} tokens, {} experts, top {}, {} threads", num_tokens, num_experts, topk,
-                num_threads);
-  MOEHILL_CHECK(0 <= expert_begin && expert_begin <= expert_end && expert_end <= num_experts,
-                "experts [{}, {}) of {}", expert_begin, expert_end, num_experts);
+PlanBuilder::PlanBuilder(const PlanSpec& spec) : spec_(spec) {
+  MOEHILL_CHECK(spec.num_tokens >= 0 && spec.num_experts >= 1 && spec.topk >= 1 &&
+                    spec.topk <= spec.num_experts && spec.num_threads >= 1,
+                "plan of {} tokens, {} experts, top {}, {} threads", spec.num_tokens, spec.num_experts,
+                spec.topk, spec.num_threads);
+  MOEHILL_CHECK(
+      0 <= spec.expert_begin && spec.expert_begin <= spec.expert_end && spec.expert_end <= spec.num_experts,
+      "experts [{}, {}) of {}", spec.expert_begin, spec.expert_end, spec.num_experts);
   constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
-  MOEHILL_CHECK(num_tokens <= kMaxInt32 / topk, "{} tokens x top {} do not fit int32", num_tokens, topk);
-  const int64_t num_assignments = num_tokens * topk;
-  capacity_rows_ = capacity_rows(capacity, num_assignments, num_experts);
+  MOEHILL_CHECK(spec.num_tokens <= kMaxInt32 / spec.topk, "{} tokens x top {} do not fit int32",
+                spec.num_tokens, spec.topk);
+  const int64_t num_assignments = spec.num_tokens * spec.topk;
+  capacity_rows_ = capacity_rows(spec.capacity, num_assignments, spec.num_experts);
   const int64_t max_keys = std::min(num_assignments, num_held() * capacity_rows_);
-  const int64_t max_others = std::min(num_assignments, (num_experts - num_held()) * capacity_rows_);
-  if (capacity.policy == CapacityPolicy::pad) {
-    max_rows_ = num_held() * capacity_rows_ + (scope == PlanScope::masked ? max_others : 0);
+  const int64_t max_others = std::min(num_assignments, (spec.num_experts - num_held()) * capacity_rows_);
+  if (spec.capacity.policy == CapacityPolicy::pad) {
+    max_rows_ = num_held() * capacity_rows_ + (spec.scope == PlanScope::masked ? max_others : 0);
   } else {
-    max_rows_ = scope == PlanScope::masked ? std::min(num_assignments, max_keys + max_others) : max_keys;
+    max_rows_ = spec.scope == PlanScope::masked ? std::min(num_assignments, max_keys + max_others) : max_keys;
   }
   MOEHILL_CHECK(max_rows_ <= kMaxInt32, "{} rows do not fit int32", max_rows_);
 
-  rank_stride_ = (num_experts + kIntsPerCacheLine - 1) / kIntsPerCacheLine * kIntsPerCacheLine;
-  ranks_.resize(idx(num_parts_ * rank_stride_));
-  load_.resize(idx(num_experts));
+  rank_stride_ = (spec.num_experts + kIntsPerCacheLine - 1) / kIntsPerCacheLine * kIntsPerCacheLine;
+  ranks_.resize(idx(spec_.num_threads * rank_stride_));
+  load_.resize(idx(spec.num_experts));
   key_begin_.resize(idx(num_held() + 1));
-  parts_.resize(idx(num_parts_));
-  if (strategy == PackStrategy::argsort || strategy == PackStrategy::expert_score_sort)
+  parts_.resize(idx(spec_.num_threads));
+  if (spec.strategy == PackStrategy::argsort || spec.strategy == PackStrategy::expert_score_sort)
     keys_.resize(idx(max_keys));
-  if (strategy == PackStrategy::tuple_sort) tuple_keys_.resize(idx(max_keys));
+  if (spec.strategy == PackStrategy::tuple_sort) tuple_keys_.resize(idx(max_keys));
 }
 
 RoutingPlan PlanBuilder::make_plan() const {
   RoutingPlan plan;
-  plan.num_tokens = num_tokens_;
-  plan.num_experts = num_experts_;
-  plan.topk = topk_;
-  plan.expert_begin = expert_begin_;
-  plan.expert_end = expert_end_;
-  plan.group_offset.assign(idx(num_held() + (scope_ == PlanScope::masked ? 2 : 1)), 0);
+  plan.num_tokens = spec_.num_tokens;
+  plan.num_experts = spec_.num_experts;
+  plan.topk = spec_.topk;
+  plan.expert_begin = spec_.expert_begin;
+  plan.expert_end = spec_.expert_end;
+  plan.group_offset.assign(idx(num_held() + (spec_.scope == PlanScope::masked ? 2 : 1)), 0);
   plan.row_token.reserve(idx(max_rows_));
   plan.row_assignment.reserve(idx(max_rows_));
-  plan.assignment_row.assign(idx(num_tokens_ * topk_), -1);
+  plan.assignment_row.assign(idx(spec_.num_tokens * spec_.topk), -1);
   return plan;
 }
 
@@ -90,37 +83,38 @@ size_t PlanBuilder::workspace_bytes() const {
 }
 
 void PlanBuilder::build(const Routing& routing, ThreadTeam& team, RoutingPlan& plan) {
-  MOEHILL_CHECK(
-      routing.num_tokens == num_tokens_ && routing.num_experts == num_experts_ && routing.topk == topk_,
-      "routing [{}, {}] over {} experts, builder [{}, {}] over {}", routing.num_tokens, routing.topk,
-      routing.num_experts, num_tokens_, topk_, num_experts_);
+  MOEHILL_CHECK(routing.num_tokens == spec_.num_tokens && routing.num_experts == spec_.num_experts &&
+                    routing.topk == spec_.topk,
+                "routing [{}, {}] over {} experts, builder [{}, {}] over {}", routing.num_tokens,
+                routing.topk, routing.num_experts, spec_.num_tokens, spec_.topk, spec_.num_experts);
   MOEHILL_CHECK(
       routing.expert.size() == plan.assignment_row.size() && routing.weight.size() == routing.expert.size(),
       "{} expert ids and {} gate values for {} assignments", routing.expert.size(), routing.weight.size(),
       plan.assignment_row.size());
-  MOEHILL_CHECK(plan.expert_begin == expert_begin_ && plan.expert_end == expert_end_,
+  MOEHILL_CHECK(plan.expert_begin == spec_.expert_begin && plan.expert_end == spec_.expert_end,
                 "the plan is not one of this builder's");
   count(routing, team);
   lay_out(plan);
-  if (strategy_ == PackStrategy::counting_sort) {
+  if (spec_.strategy == PackStrategy::counting_sort) {
     scatter(routing, team, plan);
   } else {
     gather_keys(routing, team, plan);
     sort_keys(routing);
     place_keys(team, plan);
   }
-  if (capacity_.policy == CapacityPolicy::pad) mark_padding(team, plan);
+  if (spec_.capacity.policy == CapacityPolicy::pad) mark_padding(team, plan);
 }
 
 void PlanBuilder::count(const Routing& routing, ThreadTeam& team) {
-  team.parallel_for(num_parts_, [&](int64_t part_begin, int64_t part_end) {
+  team.parallel_for(spec_.num_threads, [&](int64_t part_begin, int64_t part_end) {
     for (int64_t part = part_begin; part < part_end; ++part) {
-      const Range tokens = share(num_tokens_, part, num_parts_);
+      const Range tokens = share(spec_.num_tokens, part, spec_.num_threads);
       int32_t* counts = ranks_of(static_cast<int>(part));
-      std::fill_n(counts, num_experts_, 0);
-      for (int64_t a = tokens.begin * topk_; a < tokens.end * topk_; ++a) {
+      std::fill_n(counts, spec_.num_experts, 0);
+      for (int64_t a = tokens.begin * spec_.topk; a < tokens.end * spec_.topk; ++a) {
         const int32_t expert = routing.expert[idx(a)];
-        if (expert < 0 || expert >= num_experts_) throw bad_expert(expert, a / topk_, num_experts_);
+        if (expert < 0 || expert >= spec_.num_experts)
+          throw bad_expert(expert, a / spec_.topk, spec_.num_experts);
         ++counts[expert];
       }
     }
@@ -132,10 +126,10 @@ void PlanBuilder::count(const Routing& routing, ThreadTeam& team) {
 void PlanBuilder::lay_out(RoutingPlan& plan) {
   std::fill(load_.begin(), load_.end(), 0);
   int64_t num_kept = 0, num_others = 0;
-  for (int part = 0; part < num_parts_; ++part) {
+  for (int part = 0; part < spec_.num_threads; ++part) {
     parts_[idx(part)] = {num_kept, num_others};
     int32_t* ranks = ranks_of(part);
-    for (int e = 0; e < num_experts_; ++e) {
+    for (int e = 0; e < spec_.num_experts; ++e) {
       const int64_t begin = load_[idx(e)], end = begin + ranks[e];
       (holds(e) ? num_kept : num_others) += std::min(end, capacity_rows_) - std::min(begin, capacity_rows_);
       ranks[e] = static_cast<int32_t>(begin);
@@ -145,13 +139,14 @@ void PlanBuilder::lay_out(RoutingPlan& plan) {
   plan.num_dropped = 0;
   plan.group_offset[0] = key_begin_[0] = 0;
   for (int g = 0; g < num_held(); ++g) {
-    const int64_t load = load_[idx(expert_begin_ + g)], kept = std::min(load, capacity_rows_);
+    const int64_t load = load_[idx(spec_.expert_begin + g)], kept = std::min(load, capacity_rows_);
     plan.num_dropped += load - kept;
     key_begin_[idx(g + 1)] = key_begin_[idx(g)] + kept;
     plan.group_offset[idx(g + 1)] =
-        plan.group_offset[idx(g)] + (capacity_.policy == CapacityPolicy::pad ? capacity_rows_ : kept);
+        plan.group_offset[idx(g)] + (spec_.capacity.policy == CapacityPolicy::pad ? capacity_rows_ : kept);
   }
-  if (scope_ == PlanScope::masked) plan.group_offset.back() = plan.group_offset[idx(num_held())] + num_others;
+  if (spec_.scope == PlanScope::masked)
+    plan.group_offset.back() = plan.group_offset[idx(num_held())] + num_others;
   plan.row_token.resize(idx(plan.num_rows()));
   plan.row_assignment.resize(idx(plan.num_rows()));
 }
@@ -161,18 +156,18 @@ void PlanBuilder::lay_out(RoutingPlan& plan) {
 // row.
 template <typename OnKept>
 void PlanBuilder::walk(const Routing& routing, int part, RoutingPlan& plan, const OnKept& on_kept) {
-  const Range tokens = share(num_tokens_, part, num_parts_);
+  const Range tokens = share(spec_.num_tokens, part, spec_.num_threads);
   int32_t* ranks = ranks_of(part);
   int64_t other_row = plan.group_offset[idx(num_held())] + parts_[idx(part)].other_begin;
-  int64_t a = tokens.begin * topk_;
+  int64_t a = tokens.begin * spec_.topk;
   for (int64_t t = tokens.begin; t < tokens.end; ++t) {
-    for (int j = 0; j < topk_; ++j, ++a) {
+    for (int j = 0; j < spec_.topk; ++j, ++a) {
       const int32_t expert = routing.expert[idx(a)];
       const int32_t rank = ranks[expert]++;
       const bool is_kept = rank < capacity_rows_;
       if (is_kept && holds(expert)) {
         on_kept(a, t, expert, rank);
-      } else if (is_kept && scope_ == PlanScope::masked) {
+      } else if (is_kept && spec_.scope == PlanScope::masked) {
         place(plan, a, t, other_row++);
       } else {
         plan.assignment_row[idx(a)] = -1;
@@ -182,22 +177,22 @@ void PlanBuilder::walk(const Routing& routing, int part, RoutingPlan& plan, cons
 }
 
 void PlanBuilder::scatter(const Routing& routing, ThreadTeam& team, RoutingPlan& plan) {
-  team.parallel_for(num_parts_, [&](int64_t part_begin, int64_t part_end) {
+  team.parallel_for(spec_.num_threads, [&](int64_t part_begin, int64_t part_end) {
     for (int64_t part = part_begin; part < part_end; ++part) {
       walk(routing, static_cast<int>(part), plan, [&](int64_t a, int64_t t, int32_t expert, int32_t rank) {
-        place(plan, a, t, plan.group_offset[idx(expert - expert_begin_)] + rank);
+        place(plan, a, t, plan.group_offset[idx(expert - spec_.expert_begin)] + rank);
       });
     }
   });
 }
 
 void PlanBuilder::gather_keys(const Routing& routing, ThreadTeam& team, RoutingPlan& plan) {
-  team.parallel_for(num_parts_, [&](int64_t part_begin, int64_t part_end) {
+  team.parallel_for(spec_.num_threads, [&](int64_t part_begin, int64_t part_end) {
     for (int64_t part = part_begin; part < part_end; ++part) {
       int64_t next = parts_[idx(part)].kept_begin;
       walk(routing, static_cast<int>(part), plan, [&](int64_t a, int64_t, int32_t expert, int32_t) {
         const int32_t assignment = static_cast<int32_t>(a);
-        if (strategy_ == PackStrategy::tuple_sort) {
+        if (spec_.strategy == PackStrategy::tuple_sort) {
           tuple_keys_[idx(next++)] = {expert, assignment};
         } else {
           keys_[idx(next++)] = assignment;
@@ -210,9 +205,9 @@ void PlanBuilder::gather_keys(const Routing& routing, ThreadTeam& team, RoutingP
 void PlanBuilder::sort_keys(const Routing& routing) {
   const int64_t num_keys = key_begin_.back();
   const auto expert_of = [&](int32_t a) { return routing.expert[idx(a)]; };
-  if (strategy_ == PackStrategy::tuple_sort) {
+  if (spec_.strategy == PackStrategy::tuple_sort) {
     std::sort(tuple_keys_.begin(), tuple_keys_.begin() + num_keys);
-  } else if (strategy_ == PackStrategy::argsort) {
+  } else if (spec_.strategy == PackStrategy::argsort) {
     std::stable_sort(keys_.begin(), keys_.begin() + num_keys,
                      [&](int32_t a, int32_t b) { return expert_of(a) < expert_of(b); });
   } else {
@@ -232,8 +227,9 @@ void PlanBuilder::place_keys(ThreadTeam& team, RoutingPlan& plan) const {
       const int64_t first = key_begin_[idx(g)];
       const int64_t last = std::min(end, key_begin_[idx(g + 1)]);
       for (int64_t i = std::max(begin, first); i < last; ++i) {
-        const int32_t a = strategy_ == PackStrategy::tuple_sort ? tuple_keys_[idx(i)].second : keys_[idx(i)];
-        place(plan, a, a / topk_, plan.group_offset[idx(g)] + i - first);
+        const int32_t a =
+            spec_.strategy == PackStrategy::tuple_sort ? tuple_keys_[idx(i)].second : keys_[idx(i)];
+        place(plan, a, a / spec_.topk, plan.group_offset[idx(g)] + i - first);
       }
     }
   });

@@ -109,7 +109,7 @@ TEST(PlanBuilder, RefusesExpertOutOfRange) {
 // A builder whose build() threw makes the right plan the next time.
 TEST(PlanBuilder, RecoversFromBadInput) {
   ThreadTeam team(2);
-  PlanBuilder builder(4, 4, 2, 0, 4, PackStrategy::counting_sort, {}, PlanScope::local, 2);
+  PlanBuilder builder({4, 4, 2, 0, 4, PackStrategy::counting_sort, {}, PlanScope::local, 2});
   RoutingPlan plan = builder.make_plan();
   Routing bad = hand_routing();
   bad.expert[7] = 99;
@@ -123,7 +123,7 @@ TEST(PlanBuilder, PlansAreReused) {
   ThreadTeam team(2);
   for (const CapacityPolicy policy : {CapacityPolicy::none, CapacityPolicy::drop, CapacityPolicy::pad}) {
     const Capacity capacity{policy, 1.2};
-    PlanBuilder builder(50, 7, 3, 1, 4, PackStrategy::counting_sort, capacity, PlanScope::local, 2);
+    PlanBuilder builder({50, 7, 3, 1, 4, PackStrategy::counting_sort, capacity, PlanScope::local, 2});
     RoutingPlan plan = builder.make_plan();
     for (const double skew : {0.0, 6.0, 1.0}) {
       const Routing routing = random_routing(50, 7, 3, skew, 11);
@@ -143,7 +143,7 @@ TEST(PlanBuilder, ScoreSortStandsNaN) {
 
 TEST(PlanBuilderDeathTest, ShapesThatDoNotFit) {
   const auto make = [](int64_t tokens, int experts, int topk, int begin, int end, Capacity capacity) {
-    PlanBuilder(tokens, experts, topk, begin, end, PackStrategy::tuple_sort, capacity, PlanScope::local, 1);
+    PlanBuilder({tokens, experts, topk, begin, end, PackStrategy::tuple_sort, capacity, PlanScope::local, 1});
   };
   EXPECT_DEATH(make(int64_t{1} << 30, 8, 2, 0, 8, {}), "do not fit int32");
   EXPECT_DEATH(make(1 << 20, 64, 8, 0, 64, {CapacityPolicy::pad, 1000}), "do not fit int32");
@@ -226,8 +226,8 @@ void expect_all_builders_agree(const Routing& routing, int begin, int end, Capac
     uint64_t first_hash = 0;
     for (const int num_threads : {1, 2, 3, 5}) {
       SCOPED_TRACE(fmt::format("strategy {}, {} threads", static_cast<int>(strategy), num_threads));
-      PlanBuilder builder(routing.num_tokens, routing.num_experts, routing.topk, begin, end, strategy,
-                          capacity, scope, num_threads);
+      PlanBuilder builder({routing.num_tokens, routing.num_experts, routing.topk, begin, end, strategy,
+                           capacity, scope, num_threads});
       RoutingPlan plan = builder.make_plan();
       ThreadTeam team(num_threads);
       builder.build(routing, team, plan);
@@ -286,7 +286,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, PlanProperty,
 
 TEST(PlanBuilder, WorkspaceIsThatOfTheStrategy) {
   const auto bytes = [](PackStrategy strategy, int begin, int end) {
-    return PlanBuilder(1000, 16, 4, begin, end, strategy, {}, PlanScope::local, 2).workspace_bytes();
+    return PlanBuilder({1000, 16, 4, begin, end, strategy, {}, PlanScope::local, 2}).workspace_bytes();
   };
   const size_t keys = 4000 * sizeof(int32_t), counting = bytes(PackStrategy::counting_sort, 0, 16);
   EXPECT_GE(counting, 2 * 16 * sizeof(int32_t));

@@ -41,8 +41,8 @@ inline RoutingPlan build_plan(const Routing& routing, int expert_begin, int expe
                               Capacity capacity = {}, PlanScope scope = PlanScope::local,
                               int num_threads = 1) {
   ThreadTeam team(num_threads);
-  PlanBuilder builder(routing.num_tokens, routing.num_experts, routing.topk, expert_begin, expert_end,
-                      strategy, capacity, scope, num_threads);
+  PlanBuilder builder({routing.num_tokens, routing.num_experts, routing.topk, expert_begin, expert_end,
+                       strategy, capacity, scope, num_threads});
   RoutingPlan plan = builder.make_plan();
   builder.build(routing, team, plan);
   return plan;
