@@ -4,15 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <map>
-#include <memory>
 
 #include "moehill/bench/statistics.h"
-#include "moehill/machine/clock.h"
-#include "moehill/measure/stage_listener.h"
 #include "moehill/parallel/work_problem.h"
-#include "moehill/quiet/cold_caches.h"
 
 namespace moehill {
 namespace {
@@ -40,14 +35,6 @@ const std::vector<BlockSize>& block_sizes() {
   return sizes;
 }
 
-// One device or several, whose stages are added up: what all of them did in the seconds of all.
-struct TimedBlock {
-  std::vector<DeviceWork> work;  // [devices]
-  std::vector<double> stage_s;   // [kNumStages] median of the steps on each device, added up
-  double step_s = 0;
-  int units = 1;  // of a device
-};
-
 // One device with all cores; and, for products, a device a core, which share the experts.
 std::vector<RunConfig> layouts_of(const MoeShape& shape, int cores, bool every_layout) {
   RunConfig config{.shape = shape};
@@ -61,69 +48,16 @@ std::vector<RunConfig> layouts_of(const MoeShape& shape, int cores, bool every_l
   return layouts;
 }
 
-// A run and the stages of its steps.
-struct BlockTimer {
-  std::unique_ptr<Run> run;
-  std::unique_ptr<DeviceStages> stages;
-  std::vector<double> step_s;                             // [steps]
-  std::vector<std::vector<std::vector<double>>> stage_s;  // [device][kNumStages][steps]
-
-  explicit BlockTimer(std::unique_ptr<Run> the_run)
-      : run(std::move(the_run)), stages(std::make_unique<DeviceStages>(run->config().num_devices, seconds)) {
-    const double begin = seconds();
-    run->step({});  // touches all memory
-    step_s.resize(seconds() - begin > kLong_s ? kLongSteps : kSteps);
-    stage_s.assign(stages->size(),
-                   std::vector<std::vector<double>>(kNumStages, std::vector<double>(step_s.size())));
-  }
-
-  // Takes the place of what step i was before, if it is run again.
-  void step(size_t i) {
-    stages->restart();
-    run->rouse();
-    const double begin = seconds();
-    run->step(stages->listeners());
-    step_s[i] = seconds() - begin;
-    for (size_t d = 0; d < stage_s.size(); ++d) {
-      for (size_t s = 0; s < static_cast<size_t>(kNumStages); ++s) stage_s[d][s][i] = stages->seconds(d)[s];
-    }
-  }
-
-  TimedBlock result() const {
-    const RunConfig& config = run->config();
-    const PlanCounts counts = count_plan(run->routing(), {}, config.num_devices);
-    TimedBlock timed{all_work(work_problem(config), counts), std::vector<double>(kNumStages, 0.0),
-                     median_of(step_s), config.threads_per_device};
-    for (const auto& device : stage_s) {
-      for (size_t s = 0; s < device.size(); ++s) timed.stage_s[s] += median_of(device[s]);
-    }
-    return timed;
-  }
-};
-
-// The cores that blocks run on, what tells whether they were all there, and what empties their caches.
-struct Cores {
-  const std::vector<int>& cpus;
-  CoreWatch& watch;
-  ColdCores& cold;
-};
-
 std::vector<TimedBlock> time_blocks(const MoeShape& shape, const Cores& cores, RunFactory& factory,
                                     bool every_layout) {
-  std::vector<BlockTimer> timers;
-  for (const RunConfig& config : layouts_of(shape, static_cast<int>(cores.cpus.size()), every_layout))
-    timers.emplace_back(factory.make(config));
-  for (size_t i = 0; i < kSteps; ++i) {
-    cores.watch.run([&] {
-      for (BlockTimer& timer : timers) {
-        if (i >= timer.step_s.size()) continue;
-        cores.cold();
-        timer.step(i);
-      }
-    });
+  std::vector<StepTimer> timers;
+  for (const RunConfig& config : layouts_of(shape, static_cast<int>(cores.cpus.size()), every_layout)) {
+    StepTimer& timer = timers.emplace_back(factory.make(config), kSteps);
+    if (timer.first_s > kLong_s) timer.step_s.resize(kLongSteps);
   }
+  time_in_turn(timers, cores);
   std::vector<TimedBlock> timed;
-  for (const BlockTimer& timer : timers) timed.push_back(timer.result());
+  for (const StepTimer& timer : timers) timed.push_back(timed_block(timer));
   return timed;
 }
 
@@ -153,16 +87,6 @@ double unit_rate(const TimedBlock& timed, Stage stage) {
 constexpr Stage kProducts[2][kNumGemmDirections] = {{Stage::up, Stage::up_grad, Stage::w13_grad},
                                                     {Stage::down, Stage::down_grad, Stage::w2_grad}};
 
-void add_point(const TimedBlock& timed, int product, int64_t rows, double peak, GemmCurve& curve) {
-  curve.rows.push_back(static_cast<double>(rows));
-  const GemmWork& gemm = work_of(timed, kProducts[product][0]).gemms.front();
-  curve.k = gemm.k;
-  curve.n = gemm.n;
-  for (int d = 0; d < kNumGemmDirections; ++d)
-    // At most 1: beyond, the peak was disturbed when it was measured, and no prediction passes it.
-    curve.fraction[d].push_back(std::min(1.0, unit_rate(timed, kProducts[product][d]) / peak));
-}
-
 // Curves of all layouts from blocks with these rows a group and experts_of(rows) of them. Groups are even,
 // as the model takes each group by its own rows.
 template <typename Experts>
@@ -170,23 +94,22 @@ void add_curves(const BlockSize& size, const std::vector<int64_t>& rows_of_group
                 DType dtype, const Cores& cores, Hardware& h) {
   // One for all rows: weights take longer to make than steps.
   RunFactory factory({.kind = Distribution::balanced}, 1, cores.cpus);
-  std::map<std::pair<int, int>, GemmCurve> curves;  // by units of a device, and by product
+  std::map<int, std::array<GemmCurve, 2>> curves;  // by units of a device: of both products
   for (const int64_t rows : rows_of_groups) {
     const int64_t experts = experts_of(rows);
     const int topk = static_cast<int>(std::min<int64_t>(2, experts));
     const MoeShape shape{
         rows * experts / topk, size.hidden, size.mlp_dim, static_cast<int>(experts), topk, 0, dtype};
     for (const TimedBlock& timed : time_blocks(shape, cores, factory, experts > 1)) {
-      for (int c = 0; c < 2; ++c) {
-        GemmCurve& curve = curves[{timed.units, c}];
+      for (GemmCurve& curve : curves[timed.units]) {
         curve.dtype = dtype;
         curve.units = timed.units;
         curve.one_group = experts == 1;
-        add_point(timed, c, rows, h.peak(dtype), curve);
       }
+      add_points(timed, static_cast<double>(rows), h, curves[timed.units]);
     }
   }
-  for (const auto& [key, curve] : curves) h.gemm.push_back(curve);
+  for (const auto& [units, pair] : curves) h.gemm.insert(h.gemm.end(), pair.begin(), pair.end());
 }
 
 void add_curves(const BlockSize& size, DType dtype, const Cores& cores, Hardware& h) {
@@ -200,10 +123,41 @@ void add_curves(const BlockSize& size, DType dtype, const Cores& cores, Hardware
         size, size.rows_of_one, [](int64_t) { return 1; }, dtype, cores, h);
 }
 
-// Row operations on 16,384 rows of 1,024 values, 32 MiB: beyond the caches of most machines.
-void add_row_rates(const Cores& cores, Hardware& h) {
-  const TimedBlock timed = time_block({4096, 1024, 256, 32, 4, 0, DType::bf16}, cores);
-  const double threads = static_cast<double>(cores.cpus.size());
+}  // namespace
+
+TimedBlock timed_block(const StepTimer& timer) {
+  const RunConfig& config = timer.run().config();
+  TimedBlock timed;
+  timed.work = all_work(work_problem(config), count_plan(timer.run().routing(), {}, config.num_devices));
+  timed.stage_s.resize(kNumStages);
+  timed.step_s = median_of(timer.step_s);
+  timed.units = config.threads_per_device;
+  std::vector<double> steps(timer.step_s.size());
+  for (size_t d = 0; d < timer.stage_s.front().size(); ++d) {
+    for (size_t s = 0; s < timed.stage_s.size(); ++s) {
+      for (size_t i = 0; i < steps.size(); ++i) steps[i] = timer.stage_s[i][d][s];
+      timed.stage_s[s] += median_of(steps);
+    }
+  }
+  return timed;
+}
+
+void add_points(const TimedBlock& timed, double rows, Hardware& h, std::array<GemmCurve, 2>& curves) {
+  for (int product = 0; product < 2; ++product) {
+    GemmCurve& curve = curves[static_cast<size_t>(product)];
+    curve.rows.push_back(rows);
+    const GemmWork& gemm = work_of(timed, kProducts[product][0]).gemms.front();
+    curve.k = gemm.k;
+    curve.n = gemm.n;
+    for (int d = 0; d < kNumGemmDirections; ++d)
+      // At most 1: beyond, the peak was disturbed when it was measured, and no prediction passes it.
+      curve.fraction[d].push_back(
+          std::min(1.0, unit_rate(timed, kProducts[product][d]) / h.peak(curve.dtype)));
+  }
+}
+
+void set_row_rates(const TimedBlock& timed, Hardware& h) {
+  const double threads = timed.units;
   h.rows.combine = work_of(timed, Stage::combine).rows.combine / seconds_of(timed, Stage::combine) / threads;
   h.rows.swiglu = work_of(timed, Stage::act_grad).rows.swiglu / seconds_of(timed, Stage::act_grad) / threads;
   // This stage is inner products of gathered rows, then a combine.
@@ -217,8 +171,7 @@ void add_row_rates(const Cores& cores, Hardware& h) {
 
 // A block with next to no work has next to nothing but the fixed cost of its products and rows, and in its
 // first stage the threads wake up.
-void add_fixed_costs(const Cores& cores, Hardware& h) {
-  const TimedBlock timed = time_block({8, 16, 16, 2, 1, 0, DType::bf16}, cores);
+void set_fixed_costs(const TimedBlock& timed, Hardware& h) {
   const double first_s = seconds_of(timed, Stage::plan);
   double num_stages = 0;
   for (const StageWork& stage : timed.work.front().stages) {
@@ -229,15 +182,14 @@ void add_fixed_costs(const Cores& cores, Hardware& h) {
   h.start_s = std::max(0.0, first_s - h.stage_s);
 }
 
-}  // namespace
-
 void probe_blocks(const Topology& topology, CoreWatch& watch, Hardware& h,
                   const std::function<void(const std::string&)>& progress) {
   ColdCores cold(topology);
   const Cores cores{topology.core_cpus, watch, cold};
   progress("row operations");
-  add_row_rates(cores, h);
-  add_fixed_costs(cores, h);
+  // 16,384 rows of 1,024 values, 32 MiB: beyond the caches of most machines.
+  set_row_rates(time_block({4096, 1024, 256, 32, 4, 0, DType::bf16}, cores), h);
+  set_fixed_costs(time_block({8, 16, 16, 2, 1, 0, DType::bf16}, cores), h);
   for (const DType dtype : {DType::bf16, DType::f32}) {
     for (const BlockSize& size : block_sizes()) {
       progress(fmt::format("products of {} {} x {}", dtype_name(dtype), size.hidden, size.mlp_dim));

@@ -1,16 +1,36 @@
 // Steps of calibration blocks with their stages clocked: speeds of products by rows a group, and of the row
-// operations.
+// operations. What is measured is a TimedBlock; what follows from it is a function of it alone.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "moehill/machine/topology.h"
+#include "moehill/measure/step_timer.h"
 #include "moehill/model/hardware.h"
-#include "moehill/quiet/core_watch.h"
+#include "moehill/model/work.h"
 
 namespace moehill {
+
+// What one device or several did in a step, and the seconds of its stages. Several devices' stages are added
+// up: what all of them did in the seconds of all.
+struct TimedBlock {
+  std::vector<DeviceWork> work;  // [devices]
+  std::vector<double> stage_s;   // [kNumStages] median of the steps on each device, added up
+  double step_s = 0;             // median
+  int units = 1;                 // of a device
+};
+TimedBlock timed_block(const StepTimer& timer);
+
+// Adds the speeds of the block's products with `rows` a group to the curves of its up- and down-projections,
+// as shares of h's peak.
+void add_points(const TimedBlock& timed, double rows, Hardware& h, std::array<GemmCurve, 2>& curves);
+// Row operations, and the plan: from a block with many rows on all cores.
+void set_row_rates(const TimedBlock& timed, Hardware& h);
+// Fixed costs: from a block with next to no work.
+void set_fixed_costs(const TimedBlock& timed, Hardware& h);
 
 // Fills h.gemm, h.rows, h.plan_s_per_assignment, h.start_s and h.stage_s; h.peak_* must be there. One device
 // with a thread on each core.

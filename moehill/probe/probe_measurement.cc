@@ -19,21 +19,17 @@ namespace {
 
 constexpr double kPatience_s = 15;  // with cores that other work takes
 
-ReadBandwidth best_read(ThreadTeam& team, ThreadTeam& owner, int64_t bytes, CoreWatch& watch) {
-  constexpr int kPasses = 5;
+constexpr size_t kPasses = 5;
+
+ReadBandwidth measure_read(ThreadTeam& team, ThreadTeam& owner, int64_t bytes, CoreWatch& watch) {
   const ReadMemory memory(owner, bytes);
   std::vector<double> all;
-  ReadBandwidth best;
-  best.median = watch.best_of([&] {
-    std::vector<double> passes;
-    for (int i = 0; i < kPasses; ++i) passes.push_back(memory.read(team).rate());
-    all.insert(all.end(), passes.begin(), passes.end());
-    return median_of(passes);
-  });
-  const auto [min, max] = std::minmax_element(all.begin(), all.end());
-  best.min = *min;
-  best.max = *max;
-  return best;
+  for (int i = 0; i < 3; ++i) {
+    watch.run([&] {
+      for (size_t pass = 0; pass < kPasses; ++pass) all.push_back(memory.read(team).rate());
+    });
+  }
+  return best_read(all, kPasses);
 }
 
 int64_t bytes_to_read(const Topology& topology) {
@@ -46,14 +42,13 @@ void measure_bandwidth(Yardstick& yardstick, const Topology& topology, CoreWatch
        threads = threads < cores ? std::min(2 * threads, cores) : cores + 1) {
     ThreadTeam& team = yardstick.team({threads});
     const ReadBandwidth read = measure_pinned(
-        team, [&](ThreadTeam&) { return best_read(team, team, bytes_to_read(topology), watch); });
+        team, [&](ThreadTeam&) { return measure_read(team, team, bytes_to_read(topology), watch); });
     const double copy = watch.best_of(
         [&] { return measure_pinned(team, [](ThreadTeam& t) { return measure_copy_bandwidth(t); }); });
     probe.bandwidth.push_back({threads, read, copy});
   }
 }
 
-// The peak is that of the fastest instruction on all cores; f32's serve bf16 too.
 void measure_peaks(Yardstick& yardstick, int cores, CoreWatch& watch, Probe& probe) {
   for (const PeakKernel& kernel : peak_kernels()) {
     const auto rate = [&](int threads) {
@@ -62,17 +57,8 @@ void measure_peaks(Yardstick& yardstick, int cores, CoreWatch& watch, Probe& pro
                               [&](ThreadTeam& team) { return measure_peak(team, kernel); });
       });
     };
-    const double one = rate(1), all = rate(cores);
-    if (kernel.dtype == DType::f32 && all > probe.f32_all) {
-      probe.f32_one = one;
-      probe.f32_all = all;
-      probe.hardware.f32_instruction = kernel.instruction;
-    }
-    if (all > probe.bf16_all) {
-      probe.bf16_one = one;
-      probe.bf16_all = all;
-      probe.hardware.bf16_instruction = kernel.instruction;
-    }
+    const double one = rate(1);
+    take_peak(kernel, one, rate(cores), probe);
   }
 }
 
@@ -94,13 +80,37 @@ void measure_numa_pairs(const Topology& topology, CoreWatch& watch, Probe& probe
       const PinScope pinned(teams[c]->cpus().front());
       const double copy = watch.best_of([&] { return measure_copy_bandwidth(*teams[c], *teams[m]); });
       probe.numa.push_back({static_cast<int>(c), static_cast<int>(m),
-                            best_read(*teams[c], *teams[m], bytes_to_read(topology), watch).median, copy});
+                            measure_read(*teams[c], *teams[m], bytes_to_read(topology), watch).median, copy});
     }
   }
 }
 
-void describe(const Environment& environment, Probe& probe) {
-  const Topology& topology = environment.topology;
+}  // namespace
+
+void take_peak(const PeakKernel& kernel, double one, double all, Probe& probe) {
+  if (kernel.dtype == DType::f32 && all > probe.f32_all) {
+    probe.f32_one = one;
+    probe.f32_all = all;
+    probe.hardware.f32_instruction = kernel.instruction;
+  }
+  if (all > probe.bf16_all) {
+    probe.bf16_one = one;
+    probe.bf16_all = all;
+    probe.hardware.bf16_instruction = kernel.instruction;
+  }
+}
+
+ReadBandwidth best_read(const std::vector<double>& passes, size_t passes_of_one) {
+  const auto [min, max] = std::ranges::minmax_element(passes);
+  ReadBandwidth best{0, *min, *max};
+  for (auto first = passes.begin(); first != passes.end();
+       first += static_cast<std::ptrdiff_t>(passes_of_one))
+    best.median =
+        std::max(best.median, median_of({first, first + static_cast<std::ptrdiff_t>(passes_of_one)}));
+  return best;
+}
+
+void describe_hardware(const Topology& topology, Probe& probe) {
   Hardware& h = probe.hardware;
   h.name = "this-machine";
   h.source = "moehill probe on " + topology.cpu_model + ", " + probe.time_utc;
@@ -120,8 +130,6 @@ void describe(const Environment& environment, Probe& probe) {
     if (sizes[i] > 0) h.caches.push_back({kNames[i], sizes[i], sharers});
   }
 }
-
-}  // namespace
 
 Probe measure_probe(const Environment& environment, const JobLinks& job_links,
                     const std::function<void(const std::string&)>& progress) {
@@ -145,7 +153,7 @@ Probe measure_probe(const Environment& environment, const JobLinks& job_links,
   probe.tile_all = rate(cores, measure_tile_peak);
   measure_bandwidth(yardstick, topology, watch, probe);
   measure_numa_pairs(topology, watch, probe);
-  describe(environment, probe);
+  describe_hardware(topology, probe);
   Hardware& hardware = probe.hardware;
   const auto collectives = [&](int64_t max_bytes) {
     progress("collectives");

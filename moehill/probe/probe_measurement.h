@@ -42,6 +42,14 @@ struct Probe {
   Hardware hardware;                // what the model reads
 };
 
+// What of the probe follows from its measurements. A peak is that of the fastest instruction on all cores,
+// one and all being FLOP/s of a core and of all; f32's serve bf16 too.
+void take_peak(const PeakKernel& kernel, double one, double all, Probe& probe);
+// The spread of all passes, and the best of the medians of `passes_of_one` after each other.
+ReadBandwidth best_read(const std::vector<double>& passes, size_t passes_of_one);
+// Names, peaks, bandwidths and caches of probe.hardware.
+void describe_hardware(const Topology& topology, Probe& probe);
+
 // Measures the machine, by one process alone; `progress` is told what is measured next.
 Probe measure_probe(const Environment& environment, const JobLinks& job_links,
                     const std::function<void(const std::string&)>& progress);

@@ -5,21 +5,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "moehill/base/rng.h"
 #include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
-#include "moehill/machine/clock.h"
 #include "moehill/machine/topology.h"
 #include "moehill/measure/results.h"
-#include "moehill/measure/stage_listener.h"
+#include "moehill/measure/step_timer.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/predict/prediction.h"
-#include "moehill/quiet/cold_caches.h"
-#include "moehill/quiet/core_watch.h"
 
 namespace moehill {
 namespace {
@@ -46,76 +42,44 @@ std::vector<RunConfig> spreads_of(const MoeShape& shape, int num_cores) {
 }
 
 // Stages of the device with the most work outside of the collectives.
-std::vector<double> busiest(const DeviceStages& stages) {
-  const auto busy = [&](size_t d) { return DeviceSeconds{stages.seconds(d)}.busy(); };
-  size_t most = 0;
-  for (size_t d = 1; d < stages.size(); ++d) {
-    if (busy(d) > busy(most)) most = d;
-  }
-  return stages.seconds(most);
+const std::vector<double>& busiest(const std::vector<std::vector<double>>& devices) {
+  const auto busy = [](const std::vector<double>& stages) { return DeviceSeconds{stages}.busy(); };
+  return *std::ranges::max_element(devices, {}, busy);
 }
 
-// A spread's steps, round by round.
-struct SpreadTimer {
-  std::unique_ptr<Run> run;
-  DeviceStages stages;
-  std::vector<double> step_s = std::vector<double>(kRounds);
-  std::vector<std::vector<double>> stage_s = std::vector<std::vector<double>>(kRounds);
+// The round in the middle by its time.
+size_t median_round(const std::vector<double>& step_s) {
+  std::vector<size_t> order(step_s.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  const auto middle = order.begin() + static_cast<std::ptrdiff_t>(order.size() / 2);
+  std::nth_element(order.begin(), middle, order.end(),
+                   [&](size_t a, size_t b) { return step_s[a] < step_s[b]; });
+  return *middle;
+}
 
-  explicit SpreadTimer(std::unique_ptr<Run> the_run)
-      : run(std::move(the_run)), stages(run->config().num_devices, seconds) {
-    run->step({});  // touches all memory
-  }
-  // Takes the place of what the round was before, if it is run again.
-  void step(size_t round) {
-    stages.restart();
-    run->rouse();
-    const double begin = seconds();
-    run->step(stages.listeners());
-    step_s[round] = seconds() - begin;
-    stage_s[round] = busiest(stages);
-  }
-  // The round in the middle by its time.
-  size_t median_round() const {
-    std::vector<size_t> order(step_s.size());
-    std::iota(order.begin(), order.end(), size_t{0});
-    const auto middle = order.begin() + static_cast<std::ptrdiff_t>(order.size() / 2);
-    std::nth_element(order.begin(), middle, order.end(),
-                     [&](size_t a, size_t b) { return step_s[a] < step_s[b]; });
-    return *middle;
-  }
-  double half_s(size_t first_round) const {
-    std::vector<double> half;
-    for (size_t round = first_round; round < step_s.size(); round += 2) half.push_back(step_s[round]);
-    return median_of(half);
-  }
-};
+// The median of every second round.
+double half_s(const std::vector<double>& step_s, size_t first_round) {
+  std::vector<double> half;
+  for (size_t round = first_round; round < step_s.size(); round += 2) half.push_back(step_s[round]);
+  return median_of(half);
+}
 
 ValidatedShape run_shape(const MoeShape& shape, uint32_t corpus, const std::vector<RunConfig>& configs,
-                         const Expect& expect, const std::vector<int>& cpus, CoreWatch& watch,
-                         ColdCores& cold) {
-  RunFactory factory({}, kCorpusSeed + corpus, cpus);
+                         const Expect& expect, const Cores& cores) {
+  RunFactory factory({}, kCorpusSeed + corpus, cores.cpus);
   ValidatedShape result{shape, {}};
-  std::vector<std::unique_ptr<SpreadTimer>> timers;
-  for (const RunConfig& config : configs)
-    timers.push_back(std::make_unique<SpreadTimer>(factory.make(config)));
-  for (size_t round = 0; round < kRounds; ++round) {
-    watch.run([&] {
-      for (const auto& timer : timers) {
-        cold();
-        timer->step(round);
-      }
-    });
-  }
-  for (const auto& timer : timers) {
-    const Expected expected = expect(timer->run->config(), timer->run->routing());
-    const size_t median = timer->median_round();
-    result.spreads.push_back({timer->run->config(),
+  std::vector<StepTimer> timers;
+  for (const RunConfig& config : configs) timers.emplace_back(factory.make(config), kRounds);
+  time_in_turn(timers, cores);
+  for (const StepTimer& timer : timers) {
+    const Expected expected = expect(timer.run().config(), timer.run().routing());
+    const size_t median = median_round(timer.step_s);
+    result.spreads.push_back({timer.run().config(),
                               expected.seconds,
-                              timer->step_s[median],
+                              timer.step_s[median],
                               expected.stages,
-                              timer->stage_s[median],
-                              {timer->half_s(0), timer->half_s(1)}});
+                              busiest(timer.stage_s[median]),
+                              {half_s(timer.step_s, 0), half_s(timer.step_s, 1)}});
   }
   return result;
 }
@@ -164,7 +128,7 @@ std::vector<ValidatedShape> run_shapes(int num_shapes, uint32_t corpus, const Sp
   std::vector<ValidatedShape> shapes;
   for (int i = 0; i < num_shapes; ++i) {
     const MoeShape shape = validation_shape(i, corpus);
-    shapes.push_back(run_shape(shape, corpus, spreads(shape), expect, topology.core_cpus, watch, cold));
+    shapes.push_back(run_shape(shape, corpus, spreads(shape), expect, {topology.core_cpus, watch, cold}));
   }
   return shapes;
 }

@@ -1,0 +1,75 @@
+// StepTimer: steps of a run with their stages clocked, for those who time a few steps of many runs (probe,
+// validate). Points of a benchmark are timed by Measurement.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "moehill/machine/clock.h"
+#include "moehill/measure/stage_listener.h"
+#include "moehill/parallel/run.h"
+#include "moehill/quiet/cold_caches.h"
+#include "moehill/quiet/core_watch.h"
+
+namespace moehill {
+
+class StepTimer {
+ public:
+  // Makes one step, which touches all memory.
+  StepTimer(std::unique_ptr<Run> run, size_t num_steps, const std::function<double()>& clock = seconds)
+      : step_s(num_steps),
+        stage_s(num_steps),
+        run_(std::move(run)),
+        clock_(clock),
+        stages_(run_->config().num_devices, clock) {
+    const double begin = clock_();
+    run_->step({});
+    first_s = clock_() - begin;
+  }
+
+  // Times step i; it takes the place of what step i was before, if it is run again.
+  void step(size_t i) {
+    stages_.restart();
+    run_->rouse();
+    const double begin = clock_();
+    run_->step(stages_.listeners());
+    step_s[i] = clock_() - begin;
+    stage_s[i].clear();
+    for (size_t d = 0; d < stages_.size(); ++d) stage_s[i].push_back(stages_.seconds(d));
+  }
+  const Run& run() const { return *run_; }
+
+  double first_s = 0;                                     // of the step that touched all memory
+  std::vector<double> step_s;                             // [steps]
+  std::vector<std::vector<std::vector<double>>> stage_s;  // [steps][devices][kNumStages]
+
+ private:
+  std::unique_ptr<Run> run_;
+  std::function<double()> clock_;
+  DeviceStages stages_;
+};
+
+// The cores that runs are timed on, what tells whether they were all there, and what empties their caches.
+struct Cores {
+  const std::vector<int>& cpus;
+  CoreWatch& watch;
+  ColdCores& cold;
+};
+
+// Times all steps of all timers in turn, a round at a time; every step begins with cold caches, and a round
+// in which not all cores were at hand is run again.
+inline void time_in_turn(std::vector<StepTimer>& timers, const Cores& cores) {
+  size_t num_rounds = 0;
+  for (const StepTimer& timer : timers) num_rounds = std::max(num_rounds, timer.step_s.size());
+  for (size_t i = 0; i < num_rounds; ++i) {
+    cores.watch.run([&] {
+      for (StepTimer& timer : timers) {
+        if (i >= timer.step_s.size()) continue;
+        cores.cold();
+        timer.step(i);
+      }
+    });
+  }
+}
+
+}  // namespace moehill
