@@ -30,4 +30,6 @@ std::string format_table(const std::vector<std::string>& header,
   return text;
 }
 
+std::string gib(double bytes) { return fmt::format("{:.2f} GiB", bytes / (1 << 30)); }
+
 }  // namespace moehill

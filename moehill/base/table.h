@@ -11,4 +11,7 @@ namespace moehill {
 std::string format_table(const std::vector<std::string>& header,
                          const std::vector<std::vector<std::string>>& rows);
 
+// "1.50 GiB".
+std::string gib(double bytes);
+
 }  // namespace moehill

@@ -5,21 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/cli/command_fixture.h"
 #include "moehill/cli/presets.h"
 #include "moehill/measure/points.h"
 
 namespace moehill {
 namespace {
-
-std::vector<std::string> words(const std::string& line) {
-  std::istringstream stream(line);
-  std::vector<std::string> result;
-  for (std::string word; stream >> word;) result.push_back(word);
-  return result;
-}
 
 // Parse and expand on a machine of 4 cores; the refusal, or "accepted".
 std::string outcome(const std::vector<std::string>& args) {

@@ -1,7 +1,6 @@
 #include "moehill/cli/block_command.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -12,6 +11,7 @@
 #include "moehill/base/output_paths.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/commands.h"
+#include "moehill/cli/output.h"
 #include "moehill/cli/terminal_report.h"
 #include "moehill/machine/memory.h"
 #include "moehill/measure/make_record.h"
@@ -23,15 +23,7 @@ namespace moehill {
 namespace {
 
 // Where the table goes: standard output, or standard error when the records have standard output.
-std::FILE* table_stream(const BenchOptions& options) { return options.json == "-" ? stderr : stdout; }
-
 // One line on standard error that is overwritten, and only for eyes.
-void show_progress(const std::string& text) {
-  if (isatty(STDERR_FILENO) != 1) return;
-  std::fprintf(stderr, "\r\033[K%s", text.c_str());
-  std::fflush(stderr);
-}
-
 // The bytes that may be in caches although they were emptied.
 double cache_bytes() {
   const Topology t = detect_topology();
@@ -100,8 +92,9 @@ void write_traces(const BenchOptions& options, const CommandResult& command) {
     const std::string file = options.trace_dir + "/" + result.point.folder + ".json";
     write_text_file(file, chrome_trace(make_timeline(result, command.clock_uncertainty)));
     const TimelineCost cost = timeline_cost(result);
-    fmt::print(table_stream(options), "timeline {}: {} events a step and device, {:.1f} us, {:.2g} % of it\n",
-               file, cost.num_events, 1e6 * cost.seconds, 100 * cost.seconds / median_of(result.samples));
+    fmt::print(table_stream(options.json),
+               "timeline {}: {} events a step and device, {:.1f} us, {:.2g} % of it\n", file, cost.num_events,
+               1e6 * cost.seconds, 100 * cost.seconds / median_of(result.samples));
   }
 }
 
@@ -109,21 +102,19 @@ void write_records(const BenchOptions& options, const CommandResult& command) {
   if (options.json.empty()) return;
   std::string lines;
   for (const Record& record : make_records(options, command)) lines += record_line(record);
-  if (options.json != "-") return write_text_file(options.json, lines);
-  const bool written = std::fputs(lines.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
-  if (!written) throw std::runtime_error("cannot write the records to standard output");
+  write_json_lines(options.json, lines);
 }
 
 }  // namespace
 
 void say(const BenchOptions& options, const Job& job, const std::string& text) {
   if (!job.is_root()) return;
-  std::fputs(text.c_str(), table_stream(options));
-  std::fflush(table_stream(options));
+  std::fputs(text.c_str(), table_stream(options.json));
+  std::fflush(table_stream(options.json));
 }
 
 void require_writable_outputs(const BenchOptions& options) {
-  if (!options.json.empty() && options.json != "-") require_writable_file("--json", options.json);
+  require_writable_json(options.json);
   if (!options.dump.empty()) require_writable_folder("--dump", options.dump);
   if (!options.trace_dir.empty()) require_writable_folder("--trace-dir", options.trace_dir);
 }

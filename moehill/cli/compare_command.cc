@@ -9,12 +9,12 @@
 #include <stdexcept>
 
 #include "moehill/base/error.h"
-#include "moehill/base/output_paths.h"
 #include "moehill/base/parse.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/noise_floor.h"
 #include "moehill/cli/option_set.h"
+#include "moehill/cli/output.h"
 #include "moehill/report/matching.h"
 
 namespace moehill {
@@ -94,9 +94,7 @@ std::optional<CompareOptions> parse_compare_options(const std::vector<std::strin
 void write_json(const std::string& path, const std::vector<MatchedPair>& pairs) {
   std::string lines;
   for (const MatchedPair& pair : pairs) lines += json_text(pair_json(pair)) + "\n";
-  if (path != "-") return write_text_file(path, lines);
-  if (std::fputs(lines.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
-    throw std::runtime_error("cannot write the comparisons to standard output");
+  write_json_lines(path, lines);
 }
 
 std::string repeated_lines(const ResultSet& a, const ResultSet& b) {
@@ -169,7 +167,7 @@ int compare_command(const std::vector<std::string>& args) {
   if (!o->baseline.empty()) lost = regressions(matching, tolerance);
   if (o->json != "-") std::fputs((repeated_lines(a, b) + matching_table(matching)).c_str(), stdout);
   refuse_undecided(*o, matching, lost);
-  if (!o->json.empty() && o->json != "-") require_writable_file("--json", o->json);
+  require_writable_json(o->json);
   if (!o->json.empty()) write_json(o->json, matching.pairs);
   for (const std::string& line : lost) std::fprintf(stderr, "regression: %s\n", line.c_str());
   return lost.empty() ? kExitDone : kExitRegression;

@@ -1,25 +1,13 @@
 // The program comparing: the statuses that a gate in CI relies on, and the noise floor from an A/A run.
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
-
+#include "moehill/cli/command_fixture.h"
 #include "moehill/store/store.h"
 
 namespace moehill {
 namespace {
 
-class CompareCommand : public testing::Test {
+class CompareCommand : public CommandFixture {
  protected:
-  CompareCommand() : folder_(testing::TempDir() + "moehill_compare_" + std::to_string(getpid())) {
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-  }
-  ~CompareCommand() override { std::filesystem::remove_all(folder_); }
+  CompareCommand() : CommandFixture("compare") {}
 
   // Processes of one point, `factor` times as slow as a second, with 0.1 % between them.
   void write(const std::string& name, const std::string& build, double factor, int num_processes = 10,
@@ -39,19 +27,6 @@ class CompareCommand : public testing::Test {
       file << json_text(record) << "\n";
     }
   }
-  std::string read(const std::string& name) const {
-    std::stringstream text;
-    text << std::ifstream(folder_ + "/" + name).rdbuf();
-    return text.str();
-  }
-  int run(const std::string& arguments) const {
-    const std::string line =
-        "cd " + folder_ + " && " MOEHILL_BINARY " compare " + arguments + " >out 2>err </dev/null";
-    const int raw = std::system(line.c_str());
-    return WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
-  }
-
-  std::string folder_;
 };
 
 TEST_F(CompareCommand, ARegressionIsStatusFourAndTheTolerancePasses) {

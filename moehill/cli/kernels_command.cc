@@ -6,13 +6,13 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "moehill/base/output_paths.h"
 #include "moehill/base/rng.h"
 #include "moehill/base/table.h"
 #include "moehill/bench/schedule.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
+#include "moehill/cli/output.h"
 #include "moehill/kernels/dense_gemm.h"
 #include "moehill/kernels/grouped_gemm.h"
 #include "moehill/kernels/random_fill.h"
@@ -210,8 +210,7 @@ std::string records_of(const std::vector<KernelResult>& results, const Peaks& pe
 int kernels_command(const std::vector<std::string>& args) {
   KernelOptions options;
   if (!parse_kernel_options(args, options)) return kExitDone;
-  const bool json_to_stdout = options.json == "-";
-  if (!options.json.empty() && !json_to_stdout) require_writable_file("--json", options.json);
+  require_writable_json(options.json);
   for (DType dtype : options.dtypes) {
     for (int64_t mean_rows : options.rows) {
       refuse_too_much_memory(case_memory(options, dtype, mean_rows), available_memory_bytes(),
@@ -229,16 +228,12 @@ int kernels_command(const std::vector<std::string>& args) {
   }
   const Peaks peaks = yardstick.peaks({threads});
   fmt::print(
-      json_to_stdout ? stderr : stdout,
+      table_stream(options.json),
       "{}peak bf16 {:.1f} GF/s ({}), f32 {:.1f} GF/s ({}) on {} threads; kernels {}, f32 register tile with "
       "operands in L1 {:.1f}; medians of {} interleaved rounds; dense: OpenBLAS f32, same FLOPs\n",
       table_of(results, peaks), peaks.bf16.best / 1e9, peaks.bf16.instruction, peaks.f32.best / 1e9,
       peaks.f32.instruction, threads, simd_target(), yardstick.tile_flops(threads) / 1e9, options.iters);
-  if (json_to_stdout) {
-    fmt::print("{}", records_of(results, peaks));
-  } else if (!options.json.empty()) {
-    write_text_file(options.json, records_of(results, peaks));
-  }
+  write_json_lines(options.json, records_of(results, peaks));
   return kExitDone;
 }
 

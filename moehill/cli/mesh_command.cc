@@ -4,10 +4,10 @@
 #include <cstdio>
 #include <memory>
 
-#include "moehill/base/output_paths.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/mesh_options.h"
+#include "moehill/cli/output.h"
 #include "moehill/collectives/mesh_report.h"
 #include "moehill/machine/memory.h"
 #include "moehill/measure/memory_check.h"
@@ -46,15 +46,9 @@ int run_on(Mesh& mesh, const MeshOptions& options, const Job& job, const Environ
   const MeshResult result = measure_mesh(mesh, options, library);
   const int status = num_failed(result) == 0 ? kExitDone : kExitCheckFailed;
   if (mesh.local_devices().begin > 0) return status;
-  const bool json_to_stdout = options.json == "-";
-  fmt::print(json_to_stdout ? stderr : stdout, "{}{}{}", mesh_header(options, result), mesh_table(result),
+  fmt::print(table_stream(options.json), "{}{}{}", mesh_header(options, result), mesh_table(result),
              mesh_closing(result));
-  const std::string records = mesh_records(options, result, environment, time_utc);
-  if (json_to_stdout) {
-    fmt::print("{}", records);
-  } else if (!options.json.empty()) {
-    write_text_file(options.json, records);
-  }
+  write_json_lines(options.json, mesh_records(options, result, environment, time_utc));
   return status;
 }
 
@@ -67,8 +61,7 @@ int mesh_command(const std::vector<std::string>& args, const Job& job) {
     std::optional<MeshOptions> parsed = parse_mesh_options(args);
     if (!parsed) return parsed;
     adopt_job(job, environment.topology.num_cores, parsed->mesh, parsed->devices, parsed->threads_per_device);
-    if (job.is_root() && !parsed->json.empty() && parsed->json != "-")
-      require_writable_file("--json", parsed->json);
+    if (job.is_root()) require_writable_json(parsed->json);
     layout = layout_of(*parsed, environment.topology.num_cores);
     refuse_too_much_memory(predict_mesh_memory(*parsed, layout.num_devices), available_memory_bytes(),
                            "choose a smaller --max-bytes or fewer --devices");

@@ -9,16 +9,10 @@
 
 #include "moehill/base/error.h"
 #include "moehill/cli/bench_options.h"
+#include "moehill/cli/command_fixture.h"
 
 namespace moehill {
 namespace {
-
-std::vector<std::string> words(const std::string& line) {
-  std::istringstream stream(line);
-  std::vector<std::string> result;
-  for (std::string word; stream >> word;) result.push_back(word);
-  return result;
-}
 
 std::vector<Point> points_of(const std::string& line, int num_cores = 4) {
   return expand_points(*parse_bench_options(words(line)), num_cores);

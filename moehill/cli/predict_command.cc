@@ -7,9 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "moehill/base/error.h"
-#include "moehill/base/output_paths.h"
 #include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
+#include "moehill/cli/output.h"
 #include "moehill/cli/predict_options.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/predict/pick_score.h"
@@ -187,12 +187,8 @@ std::string crossover_table(PredictOptions o, const Hardware& hardware) {
 }
 
 void print_and_write(const PredictOptions& o, const std::string& lines, const std::string& text) {
-  fmt::print(o.json == "-" ? stderr : stdout, "{}", text);
-  if (o.json == "-") {
-    fmt::print("{}", lines);
-  } else if (!o.json.empty()) {
-    write_text_file(o.json, lines);
-  }
+  fmt::print(table_stream(o.json), "{}", text);
+  write_json_lines(o.json, lines);
 }
 
 void print_and_write(const PredictOptions& o, const Hardware& hardware,
@@ -223,7 +219,7 @@ void validate(const PredictOptions& o, const Hardware& hardware, const std::stri
 int predict_command(const std::vector<std::string>& args) {
   PredictOptions options;
   if (!parse_predict_options(args, options)) return kExitDone;
-  if (!options.json.empty() && options.json != "-") require_writable_file("--json", options.json);
+  require_writable_json(options.json);
   if (options.published || options.score) {
     fmt::print("{}",
                options.score ? score_report(read_scores(default_score_file())) : published_text(options));

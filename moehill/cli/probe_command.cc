@@ -1,6 +1,5 @@
 // `moehill probe`: measures this machine for the model, and keeps that.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -11,6 +10,7 @@
 #include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
+#include "moehill/cli/output.h"
 #include "moehill/machine/memory.h"
 #include "moehill/measure/memory_check.h"
 #include "moehill/probe/probe_file.h"
@@ -136,12 +136,6 @@ std::string describe(const Probe& probe) {
       numa_table(probe), gemm_table(h, probe.cores), collective_table(h), levels_line(probe),
       h.rows.gather / 1e9, h.rows.combine / 1e9, h.rows.swiglu / 1e9, 1e9 * h.plan_s_per_assignment,
       1e6 * h.barrier_s, 1e6 * h.start_s, 1e6 * h.stage_s);
-}
-
-void show_progress(const std::string& text) {
-  if (isatty(STDERR_FILENO) != 1) return;
-  std::fprintf(stderr, "\r\033[K%s", text.c_str());
-  std::fflush(stderr);
 }
 
 Probe find_or_refuse(const std::string& path) {

@@ -9,9 +9,9 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
-#include "moehill/base/output_paths.h"
 #include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
+#include "moehill/cli/output.h"
 #include "moehill/cli/predict_options.h"
 #include "moehill/measure/recorded_step.h"
 #include "moehill/model/roofline.h"
@@ -161,7 +161,7 @@ int roofline_command(const std::vector<std::string>& args) {
   RooflineOptions options;
   if (!parse_roofline_options(args, options)) return kExitDone;
   const std::string& json = options.point.json;
-  if (!json.empty() && json != "-") require_writable_file("--json", json);
+  require_writable_json(json);
   const ChosenHardware chosen = choose_hardware(options.point);
   const std::vector<RecordedStep> steps =
       options.record.empty() ? steps_of_options(options, chosen.hardware) : steps_of_records(options.record);
@@ -192,12 +192,8 @@ int roofline_command(const std::vector<std::string>& args) {
                  .dump() +
              "\n";
   }
-  fmt::print(json == "-" ? stderr : stdout, "{}", text);
-  if (json == "-") {
-    fmt::print("{}", lines);
-  } else if (!json.empty()) {
-    write_text_file(json, lines);
-  }
+  fmt::print(table_stream(json), "{}", text);
+  write_json_lines(json, lines);
   return kExitDone;
 }
 

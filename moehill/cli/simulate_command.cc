@@ -1,14 +1,13 @@
 // `moehill simulate`: a step on a cluster that is not here.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <stdexcept>
 
 #include "moehill/base/error.h"
-#include "moehill/base/output_paths.h"
 #include "moehill/cli/commands.h"
+#include "moehill/cli/output.h"
 #include "moehill/cli/simulate_options.h"
 #include "moehill/cli/simulate_report.h"
 #include "moehill/validate/simulate_validation.h"
@@ -47,12 +46,6 @@ void refuse_impossible_sizes(const SimulateOptions& o, const Hardware& hardware)
   }
 }
 
-void show_progress(const std::string& text) {
-  if (isatty(STDERR_FILENO) != 1) return;
-  std::fprintf(stderr, "\r\033[K%s", text.c_str());
-  std::fflush(stderr);
-}
-
 std::vector<SimulatedStep> simulate_all(const SimulateOptions& o, const Hardware& hardware) {
   std::vector<SimulatedStep> steps;
   RoutingSource source(o);
@@ -82,14 +75,11 @@ std::string report_of(const SimulateOptions& o, const std::vector<SimulatedStep>
 }
 
 void write_records(const SimulateOptions& o, const std::vector<SimulatedStep>& steps) {
-  if (o.json.empty()) return;
   std::string lines;
   for (size_t i = 0; i < steps.size(); ++i) {
     lines += simulation_record(o, steps[i], static_cast<int>(i)).dump() + "\n";
   }
-  if (o.json != "-") return write_text_file(o.json, lines);
-  const bool written = std::fputs(lines.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
-  if (!written) throw std::runtime_error("cannot write the records to standard output");
+  write_json_lines(o.json, lines);
 }
 
 }  // namespace
@@ -107,8 +97,8 @@ int simulate_command(const std::vector<std::string>& args) {
     return kExitDone;
   }
   refuse_impossible_sizes(*options, hardware);
-  if (!options->json.empty() && options->json != "-") require_writable_file("--json", options->json);
-  std::FILE* table = options->json == "-" ? stderr : stdout;
+  require_writable_json(options->json);
+  std::FILE* table = table_stream(options->json);
   MoeShape shape = options->shape;
   shape.tokens = options->tokens_at(options->devices);
   fmt::print(table, "a step {} of {} on {} devices of {}\n", name_of(options->pass), to_string(shape),

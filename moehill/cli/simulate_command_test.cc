@@ -4,18 +4,12 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/cli/command_fixture.h"
 #include "moehill/cli/simulate_options.h"
 #include "moehill/cli/simulate_report.h"
 
 namespace moehill {
 namespace {
-
-std::vector<std::string> words(const std::string& line) {
-  std::vector<std::string> result;
-  std::istringstream stream(line);
-  for (std::string word; stream >> word;) result.push_back(word);
-  return result;
-}
 
 std::string outcome(const std::string& line) {
   try {

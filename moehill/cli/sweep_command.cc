@@ -101,8 +101,6 @@ std::string label_of(const StoredPoint& point) {
   return printable(point.label) + (point.is_baseline ? " (baseline)" : "");
 }
 
-std::string gib(double bytes) { return fmt::format("{:.2f} GiB", bytes / (1 << 30)); }
-
 void list_points(const SweepPlan& plan, const std::string& source) {
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < plan.points.size(); ++i) {

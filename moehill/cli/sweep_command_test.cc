@@ -1,14 +1,7 @@
 // The program sweeping: an experiment of four tiny points from its file to its rows, and what it refuses.
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <array>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
 
+#include "moehill/cli/command_fixture.h"
 #include "moehill/store/store.h"
 
 namespace moehill {
@@ -16,11 +9,9 @@ namespace {
 
 constexpr const char* kHostile = "</script><img src=x onerror=alert(1)>'; DROP TABLE runs;--";
 
-class SweepCommand : public testing::Test {
+class SweepCommand : public CommandFixture {
  protected:
-  SweepCommand() : folder_(testing::TempDir() + "moehill_sweep_" + std::to_string(getpid())) {
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
+  SweepCommand() : CommandFixture("sweep") {
     write("q.toml", std::string("title = \"") + kHostile + R"("
 expect = ["ratio(parallel_mode = ep, parallel_mode = none) >= 1.0 at topk = 2"]
 baseline = { parallel_mode = "none" }
@@ -38,25 +29,11 @@ topk = [1, 2]
 rounds = 2
 )");
   }
-  ~SweepCommand() override { std::filesystem::remove_all(folder_); }
 
   void write(const std::string& name, const std::string& text) const {
     std::ofstream(folder_ + "/" + name) << text;
   }
-  std::string read(const std::string& name) const {
-    std::stringstream text;
-    text << std::ifstream(folder_ + "/" + name).rdbuf();
-    return text.str();
-  }
-  int run(const std::string& arguments) const {
-    const std::string line =
-        "cd " + folder_ + " && " MOEHILL_BINARY " sweep " + arguments + " >out 2>err </dev/null";
-    const int raw = std::system(line.c_str());
-    return WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
-  }
   bool exists(const std::string& name) const { return std::filesystem::exists(folder_ + "/" + name); }
-
-  std::string folder_;
 };
 
 TEST_F(SweepCommand, FromTheFileToTheRowsAndNotTwice) {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "moehill/base/error.h"
+#include "moehill/base/hash.h"
 #include "moehill/base/parse.h"
 #include "moehill/experiments/matrix.h"
 
@@ -14,10 +15,10 @@ namespace {
 constexpr double kEnoughTokens = 256, kFewTokens = 64;
 constexpr int64_t kEnoughRounds = 3;
 
-// FNV-1a; twice with different starts for 128 bits. Not against malice, only against chance.
+// Twice with different starts for 128 bits.
 uint64_t hash_text(const std::string& text, uint64_t start) {
   uint64_t hash = start;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  for (const char c : text) hash = fnv1a(hash, static_cast<unsigned char>(c));
   return hash;
 }
 
@@ -112,8 +113,7 @@ std::vector<Candidate> candidates(double most_tokens, int64_t rounds) {
 std::string identity_of(const ExperimentFile& file, const SweepHost& host, const StoredJson& options) {
   const std::string text =
       json_text(StoredJson::array({file.command, file.launcher, host.build, host.machine, options}));
-  return fmt::format("{:016x}{:016x}", hash_text(text, 0xcbf29ce484222325u),
-                     hash_text(text, 0x84222325cbf29ce4u));
+  return fmt::format("{:016x}{:016x}", hash_text(text, kFnvStart), hash_text(text, 0x84222325cbf29ce4u));
 }
 
 double SweepPlan::predicted_seconds() const {

@@ -6,14 +6,13 @@
 #include <map>
 
 #include "moehill/base/error.h"
+#include "moehill/base/table.h"
 #include "moehill/quiet/cold_caches.h"
 
 namespace moehill {
 namespace {
 
 constexpr double kUsableShare = 0.9;
-
-std::string gib(double bytes) { return fmt::format("{:.2f} GiB", bytes / (1 << 30)); }
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "moehill/base/hash.h"
 #include "moehill/machine/naps.h"
 #include "moehill/mesh/mute_group.h"
 #include "moehill/mesh/threads/thread_mesh.h"
@@ -17,15 +18,12 @@
 namespace moehill {
 namespace {
 
-constexpr uint64_t kFnvPrime = 1099511628211u;
-constexpr uint64_t kFnvStart = 14695981039346656037u;
-
 uint64_t hash_rows(const MatView& m, uint64_t hash = kFnvStart) {
   for (int64_t r = 0; r < m.rows; ++r) {
     for (int64_t c = 0; c < m.cols; ++c) {
       const uint32_t bits =
           m.dtype == DType::f32 ? std::bit_cast<uint32_t>(m.row<float>(r)[c]) : m.row<bf16>(r)[c].bits;
-      hash = (hash ^ bits) * kFnvPrime;
+      hash = fnv1a(hash, bits);
     }
   }
   return hash;
@@ -144,7 +142,7 @@ class BlockRun final : public Run {
     on_devices([&](Group& group) {
       if (group.rank() != local_.begin) return;
       const MemoryVisitor add = [&](void* data, size_t bytes) {
-        hash = (hash ^ content_hash(group.team(), data, bytes)) * kFnvPrime;
+        hash = fnv1a(hash, content_hash(group.team(), data, bytes));
       };
       const Range rows = parts_.tokens->filled, experts = parts_.weights->filled;
       visit_matrix(parts_.tokens->x.view().slice_rows(rows.begin, rows.end), add);
@@ -171,9 +169,8 @@ class BlockRun final : public Run {
     std::vector<uint64_t> of_device(paths_.size(), kFnvStart);
     on_devices([&](Group& group) {
       uint64_t& hash = of_device[local_index(group)];
-      path_of(group).visit_replicas([&](void* data, size_t bytes) {
-        hash = (hash ^ content_hash(group.team(), data, bytes)) * kFnvPrime;
-      });
+      path_of(group).visit_replicas(
+          [&](void* data, size_t bytes) { hash = fnv1a(hash, content_hash(group.team(), data, bytes)); });
     });
     return of_device;
   }
@@ -216,7 +213,7 @@ class BlockRun final : public Run {
   const RunConfig& config() const override { return parts_.config; }
   uint64_t plan_hash() const override {
     uint64_t hash = kFnvStart;
-    for (const DeviceFigures& device : figures_) hash = (hash ^ device.plan_hash) * kFnvPrime;
+    for (const DeviceFigures& device : figures_) hash = fnv1a(hash, device.plan_hash);
     return hash;
   }
   uint64_t output_hash() const override { return hash_rows(parts_.tokens->y); }

@@ -12,6 +12,7 @@
 #include <new>
 
 #include "moehill/base/error.h"
+#include "moehill/base/hash.h"
 #include "moehill/moe/check.h"
 #include "moehill/tensor/buffer.h"
 
@@ -67,7 +68,7 @@ class RunTest : public testing::Test {
   uint64_t all_results_hash() const {
     const BlockTensors t = run_->tensors();
     uint64_t hash = run_->output_hash();
-    const auto add = [&](double value) { hash = (hash ^ std::bit_cast<uint64_t>(value)) * 0x100000001b3u; };
+    const auto add = [&](double value) { hash = fnv1a(hash, std::bit_cast<uint64_t>(value)); };
     for (int64_t r = 0; r < t.dx.rows; ++r) {
       for (int64_t c = 0; c < t.dx.cols; ++c) add(t.dx.at(r, c));
     }

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
 #include "moehill/store/expectation.h"
 
 namespace moehill {
@@ -16,18 +17,6 @@ constexpr const char* kHeader =
     "section,parallel_mode,hidden,mlp_dim,experts,topk,shared,tokens,pass,extra,tflops,tokens_per_s";
 constexpr size_t kNumColumns = 12;
 constexpr const char* kBlocks = "blocks: ";
-
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts(1);
-  for (const char c : text) {
-    if (c == separator) {
-      parts.emplace_back();
-    } else {
-      parts.back() += c;
-    }
-  }
-  return parts;
-}
 
 template <typename T>
 std::optional<T> number(const std::string& text) {

@@ -1,0 +1,20 @@
+// Where the words of a command go: records of --json to a file or, for "-", to standard output; its tables
+// then to standard error; progress to a terminal that somebody watches.
+#pragma once
+
+#include <cstdio>
+#include <string>
+
+namespace moehill {
+
+inline std::FILE* table_stream(const std::string& json) { return json == "-" ? stderr : stdout; }
+
+// Throws InputError when the file cannot be written; nothing to do for "" and "-".
+void require_writable_json(const std::string& json);
+// Writes lines of JSON; nothing to do for "". Throws std::runtime_error where they cannot be written.
+void write_json_lines(const std::string& json, const std::string& lines);
+
+// Takes the place of the line that was there before.
+void show_progress(const std::string& text);
+
+}  // namespace moehill
