@@ -1,6 +1,5 @@
 #include "moehill/cli/bench_options.h"
 
-#include <cstdlib>
 #include <filesystem>
 
 #include "moehill/base/error.h"

@@ -4,8 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 #include "moehill/base/error.h"
 #include "moehill/cli/command_fixture.h"
 #include "moehill/cli/presets.h"

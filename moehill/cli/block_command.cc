@@ -2,11 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <sstream>
-#include <stdexcept>
 
 #include "moehill/base/output_paths.h"
 #include "moehill/bench/statistics.h"

@@ -14,7 +14,6 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
-#include "moehill/base/suggest.h"
 #include "moehill/kernels/simd.h"
 #include "moehill/mesh/launcher.h"
 #include "moehill/quiet/environment.h"

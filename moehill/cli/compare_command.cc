@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <sstream>
-#include <stdexcept>
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"

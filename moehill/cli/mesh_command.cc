@@ -1,7 +1,6 @@
 // `moehill mesh`: the collectives of a mesh by size, checked and timed in the manner of nccl-tests.
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <memory>
 
 #include "moehill/cli/bench_options.h"

@@ -5,7 +5,6 @@
 
 #include <fstream>
 #include <set>
-#include <sstream>
 
 #include "moehill/base/error.h"
 #include "moehill/cli/bench_options.h"

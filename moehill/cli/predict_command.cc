@@ -11,7 +11,6 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/predict_options.h"
-#include "moehill/parallel/work_problem.h"
 #include "moehill/predict/pick_score.h"
 #include "moehill/predict/published_model.h"
 #include "moehill/validate/validation.h"

@@ -1,7 +1,6 @@
 // `moehill probe`: measures this machine for the model, and keeps that.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 

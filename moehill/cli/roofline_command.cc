@@ -2,11 +2,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "moehill/base/error.h"
 #include "moehill/base/table.h"

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <stdexcept>
 
 #include "moehill/base/error.h"
 #include "moehill/cli/commands.h"

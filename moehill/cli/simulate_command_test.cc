@@ -1,8 +1,6 @@
 // `moehill simulate` from its options on.
 #include <gtest/gtest.h>
 
-#include <sstream>
-
 #include "moehill/base/error.h"
 #include "moehill/cli/command_fixture.h"
 #include "moehill/cli/simulate_options.h"

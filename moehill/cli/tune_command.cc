@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "moehill/base/error.h"
 #include "moehill/base/table.h"
@@ -14,7 +13,6 @@
 #include "moehill/kernels/grouped_gemm.h"
 #include "moehill/machine/memory.h"
 #include "moehill/measure/memory_check.h"
-#include "moehill/parallel/work_problem.h"
 #include "moehill/predict/prediction.h"
 #include "moehill/tune/block_candidates.h"
 #include "moehill/tune/block_tuner.h"

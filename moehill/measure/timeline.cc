@@ -9,7 +9,6 @@
 
 #include "moehill/machine/clock.h"
 #include "moehill/measure/stage_listener.h"
-#include "moehill/parallel/work_problem.h"
 
 namespace moehill {
 namespace {

@@ -11,7 +11,6 @@
 #include "moehill/parallel/result_parts.h"
 #include "moehill/parallel/step_router.h"
 #include "moehill/routing/skew.h"
-#include "moehill/routing/statistics.h"
 #include "moehill/routing/topk.h"
 #include "moehill/tensor/content_hash.h"
 

@@ -14,7 +14,6 @@
 #include "moehill/machine/topology.h"
 #include "moehill/measure/results.h"
 #include "moehill/measure/step_timer.h"
-#include "moehill/parallel/work_problem.h"
 #include "moehill/predict/prediction.h"
 
 namespace moehill {

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <limits>
 #include <map>
-#include <memory>
 
 #include "moehill/simulation/child_process.h"
 #include "moehill/simulation/message_plan.h"
