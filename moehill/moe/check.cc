@@ -122,10 +122,12 @@ struct ExpertComparison {
   RowComparison w1, w2, w3;
   ExpertColumns actual;  // scratch
 
-  // `number`: the expert's place in the tensor.
-  void add(const BlockTensors& tensors, int expert, int64_t number, std::span<const int64_t> columns,
-           int64_t width, const double* dy, ThreadTeam& team) {
+  void add(const BlockTensors& tensors, int expert, std::span<const int64_t> columns, const double* dy,
+           ThreadTeam& team) {
+    const bool shared = expert == kSharedExpert;
     const int64_t hidden = tensors.shape.hidden;
+    const int64_t width = shared ? tensors.shape.shared_dim : tensors.shape.mlp_dim;
+    const int64_t number = shared ? 0 : expert;  // the expert's place in the tensor
     const std::vector<int64_t> all_rows = indices_up_to(hidden);
     const ExpertGradients reference = run_oracle_expert(tensors, expert, columns, dy, team);
     read_expert(tensors.gradients, expert, columns, team, actual);
@@ -144,13 +146,13 @@ void check_weight_gradients(const BlockTensors& tensors, const CheckSelection& s
     };
   };
   ExpertComparison routed;
-  for (const int e : selection.experts) routed.add(tensors, e, e, selection.columns, shape.mlp_dim, dy, team);
+  for (const int e : selection.experts) routed.add(tensors, e, selection.columns, dy, team);
   verdict.add_accuracy("dw1", routed.w1, label(shape.hidden));
   verdict.add_accuracy("dw2", routed.w2, label(shape.mlp_dim));
   verdict.add_accuracy("dw3", routed.w3, label(shape.hidden));
   if (shape.shared_dim == 0) return;
   ExpertComparison shared;
-  shared.add(tensors, kSharedExpert, 0, selection.shared_columns, shape.shared_dim, dy, team);
+  shared.add(tensors, kSharedExpert, selection.shared_columns, dy, team);
   verdict.add_accuracy("ds1", shared.w1, shared_label);
   verdict.add_accuracy("ds2", shared.w2, shared_label);
   verdict.add_accuracy("ds3", shared.w3, shared_label);
