@@ -7,6 +7,7 @@
 
 #include "moehill/model/predict.h"
 #include "moehill/model/roofline.h"
+#include "moehill/predict/prediction.h"
 
 namespace moehill {
 namespace {
