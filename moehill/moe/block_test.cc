@@ -107,8 +107,8 @@ class BlockWaves : public testing::Test {
     }
     for (WeightStack* stack : {&up_, &down_}) {
       const WeightView view = *stack;
-      for (int64_t i = 0; i < view.bytes() / 4; ++i)
-        static_cast<float*>(view.data)[i] = value(Stream::kW1, i);
+      const int64_t n = static_cast<int64_t>(view.bytes() / sizeof(float));
+      for (int64_t i = 0; i < n; ++i) static_cast<float*>(view.data)[i] = value(Stream::kW1, i);
     }
     std::vector<float> logits(kTokens * kExperts);
     for (size_t i = 0; i < logits.size(); ++i) logits[i] = value(Stream::kLogits, static_cast<int64_t>(i));
