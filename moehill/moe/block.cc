@@ -59,7 +59,7 @@ void BlockPlan::make(ThreadTeam& team, const Routing& routing, const int32_t* ro
       row_p[idx(r)] = assignment < 0 ? 0.0f : routing.weight[idx(assignment)];
     }
   });
-  team.parallel_for(static_cast<int64_t>(assignment_p.size()), [&](int64_t begin, int64_t end) {
+  team.parallel_for(static_cast<int64_t>(routes.assignment_row.size()), [&](int64_t begin, int64_t end) {
     for (int64_t a = begin; a < end; ++a) {
       const int32_t row = routes.assignment_row[idx(a)];
       assignment_p[idx(a)] = row >= 0 && row < kept_rows ? routing.weight[idx(a)] : 0.0f;
@@ -134,7 +134,20 @@ double BlockScratch::bytes(const BlockSpec& spec, int64_t rows, int64_t portion_
   return static_cast<double>(measure.peak_bytes() + gemm) + static_cast<double>(plan);
 }
 
-Block::Block(const BlockSpec& spec) : spec_(spec), plan_(spec), scratch_(spec, plan_.builder.max_rows()) {}
+Block::Block(const BlockSpec& spec)
+    : spec_(spec),
+      max_tokens_(spec.shape.tokens),
+      max_shared_tokens_(spec.share.shared_tokens.size()),
+      plan_(spec),
+      scratch_(spec, plan_.builder.max_rows()) {}
+
+void Block::set_tokens(int64_t tokens, Range shared_tokens) {
+  MOEHILL_CHECK(tokens <= max_tokens_ && shared_tokens.size() <= max_shared_tokens_,
+                "{} tokens, {} of the shared expert", tokens, shared_tokens.size());
+  spec_.shape.tokens = tokens;
+  spec_.share.shared_tokens = shared_tokens;
+  scratch_.shared_offset[1] = shared_tokens.size();
+}
 
 void Block::pack_rows(ThreadTeam& team, const MatView& x) {
   if (!spec_.packs_rows()) return;

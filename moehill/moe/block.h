@@ -149,6 +149,9 @@ class Block {
  public:
   explicit Block(const BlockSpec& spec);
 
+  // The next plans are of so many tokens, at most those of the spec; which of them the shared expert has
+  // here.
+  void set_tokens(int64_t tokens, Range shared_tokens);
   // Token t's rows of x and y are rows[t] of what passes are given, in all plans from now on.
   void read_rows_at(const int32_t* rows) { rows_at_ = rows; }
   void make_plan(ThreadTeam& team, const Routing& routing) { plan_.make(team, routing, rows_at_); }
@@ -173,6 +176,7 @@ class Block {
 
  private:
   BlockSpec spec_;
+  int64_t max_tokens_, max_shared_tokens_;
   BlockPlan plan_;
   BlockScratch scratch_;
   const int32_t* rows_at_ = nullptr;  // [T]

@@ -1,7 +1,5 @@
 // `dp`: tokens sharded, experts replicated. Every device does the whole block for its own tokens and nothing
 // travels forward; backward ends with an all-reduce of all weight gradients.
-#include <cstring>
-
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/row_route.h"
 
@@ -11,14 +9,12 @@ namespace {
 class DataParallelPath final : public ParallelPath {
  public:
   explicit DataParallelPath(const PathInputs& inputs)
-      : ParallelPath(inputs),
-        own_(result_tokens(inputs.config, inputs.rank)),
-        assignments_(inputs.config, *inputs.routing, own_) {
+      : ParallelPath(inputs), own_(own_tokens()), assignments_(inputs.config, *inputs.routing, own_) {
     const MoeShape& shape = inputs.config.shape;
     routing_ = {own_.size(), shape.experts + 1, shape.topk, {}, {}};
-    routing_.expert.resize(static_cast<size_t>(assignments_.size()));
-    routing_.weight.resize(routing_.expert.size());
-    if (!backward_too() || inputs.rank == 0) return;  // the first device's gradients are the run's own
+    take_tokens();
+    // The first device's gradients are the run's own.
+    if (!backward_too() || inputs.rank == 0 || inputs.own_results) return;
     const WeightKey key = weight_key(inputs.config);
     experts_grad_ = make_mlp(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
     shared_grad_ = make_mlp(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
@@ -72,10 +68,13 @@ class DataParallelPath final : public ParallelPath {
   }
 
  private:
-  static void clear(const MlpWeights& gradient) {
-    for (const WeightView* part : {&gradient.up[0], &gradient.up[1], &gradient.down}) {
-      if (part->data != nullptr) std::memset(part->data, 0, static_cast<size_t>(part->bytes()));
-    }
+  void take_tokens() override {
+    own_ = own_tokens();
+    assignments_.bind(*inputs_.routing, own_);
+    routing_.num_tokens = own_.size();
+    routing_.expert.resize(static_cast<size_t>(assignments_.size()));
+    routing_.weight.resize(routing_.expert.size());
+    block_.set_tokens(own_.size(), {0, own_.size()});
   }
 
   static void sum(Group& group, const MlpWeights& gradient) {

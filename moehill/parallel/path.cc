@@ -1,5 +1,7 @@
 #include "moehill/parallel/path.h"
 
+#include <cstring>
+
 #include "moehill/kernels/rows.h"
 
 namespace moehill {
@@ -8,11 +10,14 @@ namespace {
 // `none`: one device does all the work.
 class SinglePath final : public ParallelPath {
  public:
-  using ParallelPath::ParallelPath;
+  explicit SinglePath(const PathInputs& inputs) : ParallelPath(inputs) { take_tokens(); }
   void forward(Group& group, StageListener* listener) override { forward_alone(group.team(), listener); }
   void backward(Group& group, float dy_scale, StageListener* listener) override {
     backward_alone(group.team(), dy_scale, inputs_.dp, listener);
   }
+
+ private:
+  void take_tokens() override { block_.set_tokens(num_tokens(), {0, num_tokens()}); }
 };
 
 }  // namespace
@@ -22,10 +27,43 @@ ParallelPath::ParallelPath(const PathInputs& inputs)
   const BlockShare& share = block_.spec().share;
   weights_.routed = weights_.routed.slice_groups(share.expert_begin, share.expert_end);
   weights_.routed_grad = weights_.routed_grad.slice_groups(share.expert_begin, share.expert_end);
-  const Range tokens = result_tokens(inputs.config, inputs.rank);
-  x_ = inputs.x.slice_rows(tokens.begin, tokens.end);
-  y_ = inputs.y.slice_rows(tokens.begin, tokens.end);
-  dx_ = inputs.dx.slice_rows(tokens.begin, tokens.end);
+  token_offsets_.resize(static_cast<size_t>(inputs.config.num_devices) + 1);
+  take_inputs();
+}
+
+void ParallelPath::take_inputs() {
+  const RunConfig& config = inputs_.config;
+  const bool evenly = inputs_.token_offsets.empty();
+  for (int r = 0; r <= config.num_devices; ++r) {
+    token_offsets_[idx(r)] =
+        evenly ? config.shape.tokens * r / config.num_devices : inputs_.token_offsets[idx(r)];
+  }
+  inputs_.token_offsets = token_offsets_;
+  const Range tokens = shards_tokens(config) ? own_tokens() : Range{0, num_tokens()};
+  x_ = inputs_.x.slice_rows(tokens.begin, tokens.end);
+  y_ = inputs_.y.slice_rows(tokens.begin, tokens.end);
+  dx_ = inputs_.dx.slice_rows(tokens.begin, tokens.end);
+  dy_ = read_dy(inputs_).slice_rows(tokens.begin, tokens.end);
+}
+
+void ParallelPath::bind(const PathInputs& inputs) {
+  inputs_.routing = inputs.routing;
+  inputs_.token_offsets = inputs.token_offsets;
+  inputs_.x = inputs.x;
+  inputs_.y = inputs.y;
+  inputs_.dx = inputs.dx;
+  inputs_.dy = inputs.dy;
+  inputs_.dp = inputs.dp;
+  take_inputs();
+  take_tokens();
+  // Without tokens for the shared expert nothing writes its gradient, which an earlier step may have left.
+  if (backward_too() && inputs_.config.shape.shared_dim > 0 && !has_shared()) clear(weights_.shared_grad);
+}
+
+void ParallelPath::clear(const MlpWeights& gradient) {
+  for (const WeightView* part : {&gradient.up[0], &gradient.up[1], &gradient.down}) {
+    if (part->data != nullptr) std::memset(part->data, 0, part->bytes());
+  }
 }
 
 void ParallelPath::begin_step(Group& group) {

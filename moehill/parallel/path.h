@@ -4,6 +4,8 @@
 
 #include <array>
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "moehill/mesh/group.h"
 #include "moehill/moe/block.h"
@@ -13,24 +15,37 @@
 namespace moehill {
 
 // What the run lends to a device's path: resident before the clock starts, and the same memory for all
-// devices.
+// devices unless `own_results` is set.
 struct PathInputs {
-  RunConfig config{};
+  RunConfig config{};  // shape.tokens: the most that a step has, cut evenly
   int rank = 0;
+  bool own_results = false;  // y, dx, dp and the gradients are this device's alone
+  // [P + 1] where each device's tokens begin in a step; empty: cut evenly.
+  std::span<const int64_t> token_offsets{};
   // Of all tokens. A path that shards the tokens reads those of its own alone and is told of the others.
   const Routing* routing = nullptr;
   MatView x, y, dx;       // [T, H]; y and dx are the results
+  MatView dy{};           // [T, H] the gradient of y, over dy_scale; without data it is y
   ExpertWeights weights;  // of all experts; the gradients are results
   float* dp = nullptr;    // [T k], a result
 };
 
-// Which tokens' results a device has when a step is over.
+// [T, H] what backward reads.
+inline const MatView& read_dy(const PathInputs& inputs) {
+  return inputs.dy.data == nullptr ? inputs.y : inputs.dy;
+}
+
+// Which tokens' results a device has when a step of the most tokens is over.
 Range result_tokens(const RunConfig& config, int rank);
 
 class ParallelPath {
  public:
   explicit ParallelPath(const PathInputs& inputs);
   virtual ~ParallelPath() = default;
+  // From the next plan on: other tokens, of which there may be fewer, and other memory for them and their
+  // results. Weights stay what they were. Allocates nothing.
+  void bind(const PathInputs& inputs);
+
   // SPMD: every device calls these on its own object with its own group. dy_scale = 2 / (T H).
   // Once, before the first step: memory that is shared with the peers.
   virtual void prepare(Group&) {}
@@ -53,12 +68,20 @@ class ParallelPath {
   const MatView& dx() const { return dx_; }
 
  protected:
+  // What a path derives from its inputs for a step; after construction and in bind().
+  virtual void take_tokens() = 0;
+  Range own_tokens() const {
+    return {token_offsets_[idx(inputs_.rank)], token_offsets_[idx(inputs_.rank) + 1]};
+  }
+  int64_t num_tokens() const { return token_offsets_.back(); }
+  int64_t num_assignments() const { return num_tokens() * inputs_.config.shape.topk; }
   // What was sent since the last call, or since the step began, was this.
   void count_sent(Group& group, Move move);
   // The whole block for the tokens of x_, nothing exchanged; dp has one element for each of their
   // assignments.
   void forward_alone(ThreadTeam& team, StageListener* listener);
   void backward_alone(ThreadTeam& team, float dy_scale, float* dp, StageListener* listener);
+  static void clear(const MlpWeights& gradient);
   // `sums` with the rows outside `kept` set to zero.
   static MatView only_rows(ThreadTeam& team, const MatView& sums, Range kept);
   // Passes over x_, to y_ and to dx_.
@@ -68,7 +91,7 @@ class ParallelPath {
   BlockPass backward_pass(ThreadTeam& team, float dy_scale, StageListener* listener) const {
     BlockPass pass = forward_pass(team, listener);
     pass.out = dx_;
-    pass.y = y_;
+    pass.y = dy_;
     pass.dy_scale = dy_scale;
     return pass;
   }
@@ -79,8 +102,12 @@ class ParallelPath {
   Block block_;
   ExpertWeights weights_;     // this device's
   MatView x_{}, y_{}, dx_{};  // [T, H], or the rows of the device's own tokens
+  MatView dy_{};              // the rows of y_, as backward reads them
 
  private:
+  static size_t idx(int rank) { return static_cast<size_t>(rank); }
+  void take_inputs();
+  std::vector<int64_t> token_offsets_;  // [P + 1]
   std::array<uint64_t, kNumMoves> sent_bytes_{};
   uint64_t counted_bytes_ = 0;
 };

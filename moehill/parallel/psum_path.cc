@@ -17,17 +17,16 @@ namespace {
 class PsumPath final : public ParallelPath {
  public:
   explicit PsumPath(const PathInputs& inputs)
-      : ParallelPath(inputs),
-        sliced_(inputs.config.shared_placement == SharedPlacement::sliced),
-        dp_sum_(inputs.dp) {
+      : ParallelPath(inputs), sliced_(inputs.config.shared_placement == SharedPlacement::sliced) {
     const MoeShape& shape = inputs.config.shape;
-    partial_ = Matrix::tight(shape.tokens, shape.hidden, DType::f32);
+    memory_ = Matrix::tight(shape.tokens, shape.hidden, DType::f32);
     dp_.resize(static_cast<size_t>(shape.assignments()));
     if (backward_too() && shape.shared_dim > 0 && (sliced_ || inputs.rank > 0)) {
       shared_gradient_.emplace(inputs);
       weights_.shared_grad = shared_gradient_->part();
     }
-    if (inputs.rank > 0) keep_own_results(shape);
+    if (keeps_own_results()) make_own_results(shape);
+    take_tokens();
   }
 
   void forward(Group& group, StageListener* listener) override {
@@ -54,7 +53,7 @@ class PsumPath final : public ParallelPath {
     enter(listener, Stage::reduce_grad);
     reduce(group, has_shared() && !sliced_, dx_);
     count_sent(group, Move::combine);
-    group.all_reduce(dp_.data(), DType::f32, dp_sum_, DType::f32, static_cast<int64_t>(dp_.size()));
+    group.all_reduce(dp_.data(), DType::f32, dp_sum_, DType::f32, num_assignments());
     count_sent(group, Move::metadata);
     if (sliced_ && shared_gradient_) shared_gradient_->reduce(group);
     count_sent(group, Move::gradients);
@@ -72,18 +71,27 @@ class PsumPath final : public ParallelPath {
     visit_matrix(y_, visit);
     if (!backward_too()) return;
     visit_matrix(dx_, visit);
-    visit(dp_sum_, dp_.size() * sizeof(float));
+    visit(dp_sum_, static_cast<size_t>(num_assignments()) * sizeof(float));
     if (!sliced_) weights_.shared_grad.visit(visit);
   }
 
  private:
   // Every device ends with all results; rank 0's are the run's own.
-  void keep_own_results(const MoeShape& shape) {
+  bool keeps_own_results() const { return inputs_.rank > 0 && !inputs_.own_results; }
+  void make_own_results(const MoeShape& shape) {
     own_y_ = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
     own_dx_ = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
     own_dp_.resize(dp_.size());
-    y_ = own_y_;
-    dx_ = own_dx_;
+  }
+
+  void take_tokens() override {
+    partial_ = memory_.view().slice_rows(0, num_tokens());
+    dp_sum_ = inputs_.dp;
+    block_.set_tokens(num_tokens(), sliced_ ? own_tokens() : Range{0, num_tokens()});
+    if (!keeps_own_results()) return;
+    y_ = own_y_.view().slice_rows(0, num_tokens());
+    dx_ = own_dx_.view().slice_rows(0, num_tokens());
+    if (inputs_.dy.data == nullptr) dy_ = y_;
     dp_sum_ = own_dp_.data();
   }
 
@@ -91,7 +99,7 @@ class PsumPath final : public ParallelPath {
   // them.
   MatView shared_out(const MatView& out) const {
     const Range tokens = block_.spec().share.shared_tokens;
-    return sliced_ ? partial_.view().slice_rows(tokens.begin, tokens.end) : out;
+    return sliced_ ? partial_.slice_rows(tokens.begin, tokens.end) : out;
   }
   // What the routed experts' sums are added to.
   MatView base(ThreadTeam& team) const {
@@ -101,17 +109,18 @@ class PsumPath final : public ParallelPath {
 
   // out = sum over devices of the partial sums, plus what `out` holds if `add`.
   void reduce(Group& group, bool add, const MatView& out) {
-    const MatView& partial = partial_.view();
+    const MatView& partial = partial_;
     const MatView& sum = add ? partial : out;
     group.all_reduce(partial.data, DType::f32, sum.data, sum.dtype, partial.rows * partial.cols);
     if (add) add_rows(group.team(), partial, out);
   }
 
   bool sliced_;
-  Matrix partial_{};                // [T, H] f32: this device's part of a sum over devices
+  Matrix memory_{};                 // of partial_, for the most tokens
+  MatView partial_{};               // [T, H] f32: this device's part of a sum over devices
   Matrix own_y_{}, own_dx_{};       // [T, H], on devices other than the first
   std::vector<float> dp_, own_dp_;  // [T k] this device's part; the sum, on devices other than the first
-  float* dp_sum_;
+  float* dp_sum_ = nullptr;
   std::optional<SharedGradient> shared_gradient_;
 };
 

@@ -27,24 +27,35 @@ size_t row_bytes(const MoeShape& shape) {
 class GatherExchange final : public RowExchange {
  public:
   GatherExchange(const PathInputs& inputs, Group& group)
-      : inputs_(inputs),
-        own_(result_tokens(inputs.config, inputs.rank)),
-        in_place_(group.reach() == Reach::addresses),
-        routing_(*inputs.routing),
-        others_{{0, own_.begin}, {own_.end, inputs.config.shape.tokens}} {
+      : inputs_(inputs), in_place_(group.reach() == Reach::addresses), routing_(*inputs.routing) {
     const MoeShape& shape = inputs.config.shape;
-    for (int r = 0; r <= group.size(); ++r) {
-      const int64_t begin = r < group.size() ? result_tokens(inputs.config, r).begin : shape.tokens;
-      token_offsets_.push_back(begin);
-      value_offsets_.push_back(begin * shape.hidden);
-      choice_offsets_.push_back(begin * shape.topk);
-      copy_offsets_.push_back(r * own_.size());
-    }
+    for (std::vector<int64_t>* offsets : {&value_offsets_, &choice_offsets_, &copy_offsets_})
+      offsets->resize(inputs.token_offsets.size());
+    routing_.expert.reserve(static_cast<size_t>(shape.assignments()));
+    routing_.weight.reserve(static_cast<size_t>(shape.assignments()));
+    take_tokens();
     partial_ = {group, shape.tokens, shape.hidden, DType::f32};
     if (in_place_) return;
     x_ = {group, shape.tokens, shape.hidden, shape.dtype};
     if (inputs.config.block.pass == Pass::forward_backward)
       y_ = {group, shape.tokens, shape.hidden, shape.dtype};
+  }
+
+  void take_tokens() override {
+    const MoeShape& shape = inputs_.config.shape;
+    const std::span<const int64_t> begin = inputs_.token_offsets;
+    const size_t rank = static_cast<size_t>(inputs_.rank);
+    own_ = {begin[rank], begin[rank + 1]};
+    others_[0] = {0, own_.begin};
+    others_[1] = {own_.end, begin.back()};
+    for (size_t r = 0; r < begin.size(); ++r) {
+      value_offsets_[r] = begin[r] * shape.hidden;
+      choice_offsets_[r] = begin[r] * shape.topk;
+      copy_offsets_[r] = static_cast<int64_t>(r) * own_.size();
+    }
+    routing_.num_tokens = begin.back();
+    routing_.expert.resize(static_cast<size_t>(choice_offsets_.back()));
+    routing_.weight.resize(static_cast<size_t>(choice_offsets_.back()));
   }
 
   const Routing& make_route(Group& group) override {
@@ -61,17 +72,17 @@ class GatherExchange final : public RowExchange {
   }
 
   void start_x(Group& group) override { start(group, inputs_.x, x_.view); }
-  void start_y(Group& group) override { start(group, inputs_.y, y_.view); }
+  void start_y(Group& group) override { start(group, read_dy(inputs_), y_.view); }
   // All rows of the peers are written before any of them reads here, and read before any is written again:
   // other collectives lie between.
   void land(Group& group, int) override {
     if (!in_place_) return group.finish();
     group.barrier();
-    group.count_reads(copy_offsets_, token_offsets_, row_bytes(inputs_.config.shape));
+    group.count_reads(copy_offsets_, inputs_.token_offsets, row_bytes(inputs_.config.shape));
   }
-  MatView x() const override { return in_place_ ? inputs_.x : x_.view; }
-  MatView y() const override { return in_place_ ? inputs_.y : y_.view; }
-  MatView partial() const override { return partial_.view; }
+  MatView x() const override { return in_place_ ? inputs_.x : of_step(x_); }
+  MatView y() const override { return in_place_ ? read_dy(inputs_) : of_step(y_); }
+  MatView partial() const override { return of_step(partial_); }
   MatView own_partial() const override { return partial_.view.slice_rows(own_.begin, own_.end); }
   void answer(Group& group, int, const MatView& out) override {
     group.start_reduce_scatter(partial_.view.data, DType::f32, value_offsets_, out.data, out.dtype);
@@ -90,22 +101,22 @@ class GatherExchange final : public RowExchange {
   }
 
  private:
+  MatView of_step(const ExchangeRows& rows) const { return rows.view.slice_rows(0, routing_.num_tokens); }
   void start(Group& group, const MatView& resident, const MatView& all) {
     if (in_place_) return;
     const MatView place = all.slice_rows(own_.begin, own_.end);
     gather_rows(group.team(), {resident.slice_rows(own_.begin, own_.end)}, place);
-    group.start_all_gather(place.data, token_offsets_, row_bytes(inputs_.config.shape), all.data);
+    group.start_all_gather(place.data, inputs_.token_offsets, row_bytes(inputs_.config.shape), all.data);
   }
 
-  const PathInputs inputs_;
-  const Range own_;
+  const PathInputs& inputs_;
   const bool in_place_;
   Routing routing_;  // as gathered
-  const Range others_[2];
-  std::vector<int64_t> token_offsets_, value_offsets_, choice_offsets_;  // [P + 1]: tokens, x H, x k
-  std::vector<int64_t> copy_offsets_;  // [P + 1] of the own rows, once a device
-  ExchangeRows x_, y_;                 // [T, H]; none in place
-  ExchangeRows partial_;               // [T, H] f32
+  Range own_, others_[2];
+  std::vector<int64_t> value_offsets_, choice_offsets_;  // [P + 1]: tokens x H, x k
+  std::vector<int64_t> copy_offsets_;                    // [P + 1] of the own rows, once a device
+  ExchangeRows x_, y_;                                   // [T, H]; none in place
+  ExchangeRows partial_;                                 // [T, H] f32
 };
 
 // What `ragged_a2a` and `fused` have in common: a token's row goes once to every device that holds one of its
@@ -115,11 +126,13 @@ class RoutedExchange : public RowExchange {
  public:
   explicit RoutedExchange(const PathInputs& inputs)
       : inputs_(inputs), route_(inputs.config, *inputs.routing, inputs.rank) {
+    RoutedExchange::take_tokens();
     if (inputs.config.block.pass != Pass::forward_backward) return;
     returned_dp_.resize(
         static_cast<size_t>(RaggedRoute::max_sent(inputs.config, inputs.rank) * inputs.config.shape.topk));
   }
 
+  void take_tokens() override { route_.bind(*inputs_.routing, inputs_.token_offsets); }
   const Routing& make_route(Group& group) override {
     route_.make(group);
     make_index();
@@ -132,8 +145,10 @@ class RoutedExchange : public RowExchange {
                      static_cast<size_t>(topk) * sizeof(float));
     const OwnAssignments& own = route_.own();
     for (int64_t i = 0; i < own.size(); ++i) {
+      dp[i] = 0;
+      if (!own.kept(i)) continue;
       const int64_t row = route_.row_at_device()[i / topk * group.size() + route_.device_of(own.expert(i))];
-      dp[i] = own.kept(i) ? returned_dp_[static_cast<size_t>(row * topk + i % topk)] : 0.0f;
+      dp[i] = returned_dp_[static_cast<size_t>(row * topk + i % topk)];
     }
   }
 
@@ -145,7 +160,7 @@ class RoutedExchange : public RowExchange {
  protected:
   virtual void make_index() = 0;  // after the route of a step was made
 
-  const PathInputs inputs_;
+  const PathInputs& inputs_;
   RaggedRoute route_;
 
  private:
@@ -164,8 +179,8 @@ class DirectExchange final : public RoutedExchange {
     const MoeShape& shape = inputs.config.shape;
     all_partial_ = {memory_.get(), shape.dtype, shape.tokens * inputs.config.num_devices, shape.hidden,
                     shape.hidden};
-    num_own_ = result_tokens(inputs.config, inputs.rank).size();
-    partial_row_.resize(static_cast<size_t>(num_own_ * inputs.config.num_devices));
+    const int64_t max_own = result_tokens(inputs.config, inputs.rank).size();
+    partial_row_.resize(static_cast<size_t>(max_own * inputs.config.num_devices));
   }
 
   const int32_t* row_of_token() const override { return route_.received_token(); }
@@ -175,7 +190,7 @@ class DirectExchange final : public RoutedExchange {
     group.count_reads(route_.send_offsets(), route_.receive_offsets(), row_bytes(inputs_.config.shape));
   }
   MatView x() const override { return inputs_.x; }
-  MatView y() const override { return inputs_.y; }
+  MatView y() const override { return read_dy(inputs_); }
   MatView partial() const override {
     const int64_t begin = inputs_.rank * inputs_.config.shape.tokens;
     return all_partial_.slice_rows(begin, begin + route_.num_received());
@@ -195,10 +210,11 @@ class DirectExchange final : public RoutedExchange {
  private:
   void make_index() override {
     const int devices = inputs_.config.num_devices;
+    const int64_t num_own = route_.own().size() / inputs_.config.shape.topk;
     for (int d = 0; d < devices; ++d) {
       const int64_t shift = d * inputs_.config.shape.tokens + route_.place_at(d) -
                             route_.send_offsets()[static_cast<size_t>(d)];
-      for (int64_t t = 0; t < num_own_; ++t) {
+      for (int64_t t = 0; t < num_own; ++t) {
         const int64_t i = t * devices + d;
         const int32_t row = route_.row_at_device()[i];
         partial_row_[static_cast<size_t>(i)] = row < 0 ? -1 : static_cast<int32_t>(row + shift);
@@ -207,8 +223,7 @@ class DirectExchange final : public RoutedExchange {
   }
 
   std::shared_ptr<void> memory_;
-  MatView all_partial_{};  // [P T, H]; device d's from row d T
-  int64_t num_own_ = 0;
+  MatView all_partial_{};             // [P T, H]; device d's from row d T
   std::vector<int32_t> partial_row_;  // [n, P] the row of an own token's partial sum from a device, or -1
 };
 
@@ -223,9 +238,6 @@ class MessageExchange final : public RoutedExchange {
         rank_(static_cast<size_t>(inputs.rank)),
         waves_(inputs.config, route_, inputs.rank, splits_ ? num_waves(inputs.config, group) : 1) {
     const MoeShape& shape = inputs.config.shape;
-    const Range own = result_tokens(inputs.config, inputs.rank);
-    own_x_ = inputs.x.slice_rows(own.begin, own.end);
-    own_y_ = inputs.y.slice_rows(own.begin, own.end);
     sent_ = {group, RaggedRoute::max_sent(inputs.config, inputs.rank), shape.hidden, shape.dtype};
     returned_ = {group, sent_.view.rows, shape.hidden, shape.dtype};
     x_ = {group, shape.tokens, shape.hidden, shape.dtype};
@@ -242,8 +254,8 @@ class MessageExchange final : public RoutedExchange {
     transfer.leaving = waves_.answers();
   }
 
-  void start_x(Group& group) override { start(group, own_x_, x_.view); }
-  void start_y(Group& group) override { start(group, own_y_, y_.view); }
+  void start_x(Group& group) override { start(group, own_rows_of(inputs_.x), x_.view); }
+  void start_y(Group& group) override { start(group, own_rows_of(read_dy(inputs_)), y_.view); }
   bool has_landed(Group& group, int wave) override { return group.has_landed(wave); }
   void land(Group& group, int wave) override { group.await(wave); }
   MatView x() const override { return received(x_); }
@@ -271,6 +283,9 @@ class MessageExchange final : public RoutedExchange {
   }
 
   void make_index() override { waves_.make(); }
+  MatView own_rows_of(const MatView& all) const {
+    return all.slice_rows(inputs_.token_offsets[rank_], inputs_.token_offsets[rank_ + 1]);
+  }
   MatView sent(const ExchangeRows& rows) const { return rows.view.slice_rows(0, route_.num_sent()); }
   MatView received(const ExchangeRows& rows) const { return rows.view.slice_rows(0, route_.num_received()); }
   Range own_rows() const { return {route_.receive_offsets()[rank_], route_.receive_offsets()[rank_ + 1]}; }
@@ -299,7 +314,6 @@ class MessageExchange final : public RoutedExchange {
   const bool fused_, splits_;
   const size_t rank_;
   RouteWaves waves_;
-  MatView own_x_{}, own_y_{};
   ExchangeRows sent_, returned_;  // [rows sent, H]
   ExchangeRows x_, y_;            // [rows received, H]; y of backward
   ExchangeRows partial_;          // [rows received, H] this device's part of y, then of dx

@@ -28,18 +28,28 @@ OwnAssignments::OwnAssignments(const RunConfig& config, const Routing& routing, 
   for (int r = 0; r <= config.num_devices; ++r) offsets_.push_back(r * int64_t{routing.num_experts});
 }
 
+void OwnAssignments::bind(const Routing& routing, Range tokens) {
+  routing_ = &routing;
+  begin_ = tokens.begin * routing.topk;
+  size_ = tokens.size() * routing.topk;
+}
+
 void OwnAssignments::drop(Group& group) {
   if (count_.empty()) return;
   std::fill(count_.begin(), count_.end(), 0);
-  for (int64_t i = 0; i < size_; ++i) ++count_[static_cast<size_t>(expert(i))];
+  for (int64_t i = 0; i < size_; ++i) {
+    if (expert(i) != kNoExpert) ++count_[static_cast<size_t>(expert(i))];
+  }
   group.all_gather(count_.data(), offsets_, sizeof(int32_t), counts_.data());
   std::fill(count_.begin(), count_.end(), 0);
   for (int r = 0; r < group.rank(); ++r) {
     for (size_t e = 0; e < count_.size(); ++e)
       count_[e] += counts_[static_cast<size_t>(r) * count_.size() + e];
   }
-  for (int64_t i = 0; i < size_; ++i)
-    kept_[static_cast<size_t>(i)] = count_[static_cast<size_t>(expert(i))]++ < capacity_rows_;
+  for (int64_t i = 0; i < size_; ++i) {
+    kept_[static_cast<size_t>(i)] =
+        expert(i) != kNoExpert && count_[static_cast<size_t>(expert(i))]++ < capacity_rows_;
+  }
 }
 
 void OwnAssignments::spoil() {
@@ -57,8 +67,6 @@ RaggedRoute::RaggedRoute(const RunConfig& config, const Routing& routing, int ra
       topk_(config.shape.topk),
       nobody_(config.shape.experts),
       rank_(rank),
-      num_own_(result_tokens(config, rank).size()),
-      num_tokens_(config.shape.tokens),
       sends_tokens_(config.spread == Spread::fused),
       own_(config, routing, result_tokens(config, rank)) {
   device_of_.resize(idx(config.shape.experts));
@@ -74,12 +82,22 @@ RaggedRoute::RaggedRoute(const RunConfig& config, const Routing& routing, int ra
   const size_t max_rows = idx(max_sent(config, rank));
   sent_token_.resize(max_rows);
   sent_choice_.resize(max_rows * idx(topk_));
-  row_at_device_.resize(idx(num_own_ * num_devices_));
+  row_at_device_.resize(idx(result_tokens(config, rank).size() * num_devices_));
   received_ = {config.shape.tokens, config.shape.experts + 1, topk_, {}, {}};
   received_.expert.resize(idx(config.shape.assignments()));
   received_.weight.resize(received_.expert.size());
   received_choice_.resize(received_.expert.size());
   if (sends_tokens_) received_token_.resize(idx(config.shape.tokens));
+}
+
+void RaggedRoute::bind(const Routing& routing, std::span<const int64_t> token_offsets) {
+  token_offsets_ = token_offsets;
+  const Range own{token_offsets[idx(rank_)], token_offsets[idx(rank_) + 1]};
+  num_own_ = own.size();
+  own_.bind(routing, own);
+  received_.num_tokens = token_offsets.back();
+  received_.expert.resize(idx(received_.num_tokens * topk_));
+  received_.weight.resize(received_.expert.size());
 }
 
 void RaggedRoute::spoil(const MemoryVisitor& visit) {
@@ -148,7 +166,7 @@ void RaggedRoute::exchange_tokens(Group& group) {
   group.all_to_all(sent_token_.data(), send_offsets_, received_token_.data(), receive_offsets_,
                    sizeof(int32_t));
   for (int r = 0; r < num_devices_; ++r) {
-    const int32_t first = static_cast<int32_t>(share(num_tokens_, r, num_devices_).begin);
+    const int32_t first = static_cast<int32_t>(token_offsets_[idx(r)]);
     for (int64_t i = receive_offsets_[idx(r)]; i < receive_offsets_[idx(r) + 1]; ++i)
       received_token_[idx(i)] += first;
   }
@@ -184,7 +202,6 @@ RouteWaves::RouteWaves(const RunConfig& config, const RaggedRoute& route, int ra
       num_devices_(config.num_devices),
       rank_(rank),
       topk_(config.shape.topk),
-      num_own_(result_tokens(config, rank).size()),
       wave_of_(idx(config.shape.experts + 1), -1),
       answers_(idx(num_waves) * idx(num_devices_ - 1)),
       next_(idx(num_waves)) {
@@ -204,7 +221,7 @@ RouteWaves::RouteWaves(const RunConfig& config, const RaggedRoute& route, int ra
   }
   sent_token_.resize(sent);
   answer_token_.resize(received);
-  answered_row_.resize(idx(num_own_ * num_devices_));
+  answered_row_.resize(idx(result_tokens(config, rank).size() * num_devices_));
 }
 
 int RouteWaves::first_wave(const RaggedRoute::Choice* choices) const {
@@ -255,7 +272,8 @@ void RouteWaves::make() {
     sent_token_[idx(sent_.place[idx(i)])] = route_.sent_token()[i];
   for (int64_t i = 0; i < route_.num_received(); ++i)
     answer_token_[idx(answer_.place[idx(i)])] = static_cast<int32_t>(i);
-  for (int64_t i = 0; i < num_own_ * num_devices_; ++i) {
+  const int64_t num_own = route_.own().size() / topk_;
+  for (int64_t i = 0; i < num_own * num_devices_; ++i) {
     const int32_t row = route_.row_at_device()[i];
     answered_row_[idx(i)] = row < 0 ? -1 : answered_.place[idx(row)];
   }

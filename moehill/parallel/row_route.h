@@ -17,6 +17,8 @@ namespace moehill {
 class OwnAssignments {
  public:
   OwnAssignments(const RunConfig& config, const Routing& routing, Range tokens);
+  // Of another routing, for which there may be fewer tokens.
+  void bind(const Routing& routing, Range tokens);
 
   // Collective where the capacity drops: assignments are dropped in the order of all tokens, so a device must
   // know how many of each expert the devices before it have. Sends E counts a device.
@@ -27,7 +29,9 @@ class OwnAssignments {
   int64_t size() const { return size_; }
   int32_t expert(int64_t i) const { return routing_->expert[static_cast<size_t>(begin_ + i)]; }
   float weight(int64_t i) const { return routing_->weight[static_cast<size_t>(begin_ + i)]; }
-  bool kept(int64_t i) const { return kept_.empty() || kept_[static_cast<size_t>(i)] != 0; }
+  bool kept(int64_t i) const {
+    return expert(i) != kNoExpert && (kept_.empty() || kept_[static_cast<size_t>(i)] != 0);
+  }
 
  private:
   const Routing* routing_;
@@ -49,6 +53,9 @@ class RaggedRoute {
   };
 
   RaggedRoute(const RunConfig& config, const Routing& routing, int rank);
+  // Before the first make(), and for another routing. token_offsets [P + 1]: each device's tokens, at most as
+  // many as the config's.
+  void bind(const Routing& routing, std::span<const int64_t> token_offsets);
 
   // Collective: exchanges counts (P numbers a device), expert ids and gate values (8 k bytes a row).
   void make(Group& group);
@@ -85,7 +92,8 @@ class RaggedRoute {
   void exchange_tokens(Group& group);
 
   int num_devices_, topk_, nobody_, rank_;
-  int64_t num_own_, num_tokens_;
+  int64_t num_own_ = 0;
+  std::span<const int64_t> token_offsets_;
   bool sends_tokens_;
   OwnAssignments own_;
   std::vector<int32_t> device_of_;  // [E]
@@ -148,7 +156,6 @@ class RouteWaves {
 
   const RaggedRoute& route_;
   int num_waves_, num_devices_, rank_, topk_;
-  int64_t num_own_;
   std::vector<int64_t> experts_;
   std::vector<int> wave_of_;  // [E + 1] of an expert among its device's; -1 of nobody's
   Order sent_, received_, answer_, answered_;

@@ -25,6 +25,8 @@ TEST(RaggedRoute, NothingOutlivesItsSpoiling) {
   ThreadMesh mesh(3, 1, {});
   mesh.run([&](Group& group) {
     RaggedRoute route(config, routing, group.rank());
+    const std::vector<int64_t> offsets{0, 10, 20, 30};
+    route.bind(routing, offsets);
     RouteWaves waves(config, route, group.rank(), 2);
     route.make(group);
     waves.make();

@@ -14,6 +14,7 @@ namespace {
 class ShardedPath final : public ParallelPath {
  public:
   explicit ShardedPath(const PathInputs& inputs) : ParallelPath(inputs) {
+    take_tokens();
     if (!backward_too()) return;
     partial_dp_.resize(static_cast<size_t>(inputs.config.shape.assignments()));
     if (inputs.config.shape.shared_dim == 0) return;
@@ -61,7 +62,8 @@ class ShardedPath final : public ParallelPath {
     routed.dp = partial_dp_.data();
     block_.backward_routed(routed);
     transfer.finish();
-    exchange_->return_dp(group, partial_dp_.data(), inputs_.dp + own().begin * inputs_.config.shape.topk);
+    exchange_->return_dp(group, partial_dp_.data(),
+                         inputs_.dp + own_tokens().begin * inputs_.config.shape.topk);
     count_sent(group, Move::metadata);
     if (shared_gradient_) shared_gradient_->reduce(group);
     count_sent(group, Move::gradients);
@@ -76,6 +78,11 @@ class ShardedPath final : public ParallelPath {
   }
 
  private:
+  void take_tokens() override {
+    block_.set_tokens(num_tokens(), {0, own_tokens().size()});
+    if (exchange_ != nullptr) exchange_->take_tokens();
+  }
+
   // The rows of one pass on their way, from a start to finish().
   struct Transfer final : RowTransfer {
     Transfer(ShardedPath& path_of_device, Group& its_group, StageListener* its_listener, bool is_backward)
@@ -118,7 +125,6 @@ class ShardedPath final : public ParallelPath {
 
   // Whether the partial sums have the shared expert's rows among them.
   bool sums_shared() const { return exchange_->own_partial().data != nullptr; }
-  Range own() const { return result_tokens(inputs_.config, inputs_.rank); }
 
   // The pass over the rows that this device receives.
   BlockPass over_received(BlockPass pass, Transfer& transfer) const {
@@ -126,7 +132,7 @@ class ShardedPath final : public ParallelPath {
     pass.out = exchange_->partial();
     pass.transfer = &transfer;
     if (sums_shared() && inputs_.config.shape.shared_dim > 0)
-      pass.base = only_rows(pass.team, pass.out, own());
+      pass.base = only_rows(pass.team, pass.out, own_tokens());
     return pass;
   }
 

@@ -26,7 +26,7 @@ void refuse_route_in_step(const RunConfig& config) {
 
 StepRouter::StepRouter(std::vector<float> logits, const Routing& expected, bool renormalize)
     : logits_(std::move(logits)), renormalize_(renormalize), routing_(expected) {
-  std::fill(routing_.expert.begin(), routing_.expert.end(), -1);  // the plan builder refuses it
+  std::fill(routing_.expert.begin(), routing_.expert.end(), kNoExpert - 1);  // the plan builder refuses it
   std::fill(routing_.weight.begin(), routing_.weight.end(), 0.0f);
 }
 

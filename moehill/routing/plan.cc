@@ -49,7 +49,10 @@ std::vector<int32_t> kept_assignments(const Routing& routing, const Capacity& ca
       capacity_rows(capacity, static_cast<int64_t>(routing.expert.size()), routing.num_experts);
   std::vector<int64_t> count(static_cast<size_t>(routing.num_experts), 0);
   std::vector<int32_t> kept(routing.expert.size());
-  for (size_t a = 0; a < kept.size(); ++a) kept[a] = count[static_cast<size_t>(routing.expert[a])]++ < limit;
+  for (size_t a = 0; a < kept.size(); ++a) {
+    const int32_t expert = routing.expert[a];
+    kept[a] = expert != kNoExpert && count[static_cast<size_t>(expert)]++ < limit;
+  }
   return kept;
 }
 

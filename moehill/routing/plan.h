@@ -15,12 +15,15 @@
 
 namespace moehill {
 
+// An expert id of an assignment that goes to nobody: it has no row and adds nothing.
+inline constexpr int32_t kNoExpert = -1;
+
 // The router's decision: token t's j-th choice is expert[t * topk + j] with gate value weight[t * topk + j].
 struct Routing {
   int64_t num_tokens = 0;
   int num_experts = 0;
   int topk = 0;
-  std::vector<int32_t> expert;  // [T, k], distinct within a token
+  std::vector<int32_t> expert;  // [T, k], distinct within a token, or kNoExpert
   std::vector<float> weight;    // [T, k]
 };
 
@@ -76,7 +79,7 @@ std::vector<int32_t> kept_assignments(const Routing& routing, const Capacity& ca
 
 // What plans are made for.
 struct PlanSpec {
-  int64_t num_tokens = 0;
+  int64_t num_tokens = 0;  // at most
   int num_experts = 1, topk = 1;
   int expert_begin = 0, expert_end = 0;  // experts that the plans hold
   PackStrategy strategy = PackStrategy::counting_sort;
@@ -97,8 +100,8 @@ class PlanBuilder {
   explicit PlanBuilder(const PlanSpec& spec);
 
   // Fills `plan`, made by make_plan(). The same plan for any team size. Allocates nothing, except with
-  // argsort, whose std::stable_sort takes a buffer. Throws InputError when an expert id is outside [0,
-  // num_experts).
+  // argsort, whose std::stable_sort takes a buffer. Throws InputError when an expert id is neither in [0,
+  // num_experts) nor kNoExpert.
   void build(const Routing& routing, ThreadTeam& team, RoutingPlan& plan);
   RoutingPlan make_plan() const;  // sized for the largest plan, empty
 
@@ -117,6 +120,7 @@ class PlanBuilder {
   bool holds(int expert) const { return expert >= spec_.expert_begin && expert < spec_.expert_end; }
   int num_held() const { return spec_.expert_end - spec_.expert_begin; }
   int32_t* ranks_of(int part) { return ranks_.data() + part * rank_stride_; }
+  void take_num_tokens(int64_t num_tokens, RoutingPlan& plan);
   void count(const Routing& routing, ThreadTeam& team);
   void lay_out(RoutingPlan& plan);
   template <typename OnKept>
@@ -127,7 +131,8 @@ class PlanBuilder {
   void place_keys(ThreadTeam& team, RoutingPlan& plan) const;
   void mark_padding(ThreadTeam& team, RoutingPlan& plan) const;
 
-  const PlanSpec spec_;
+  PlanSpec spec_;  // num_tokens: those of the plan that is built
+  int64_t max_tokens_;
   int64_t capacity_rows_ = 0, max_rows_ = 0;
   int64_t rank_stride_ = 0;  // int32 per part in ranks_: E rounded up to whole cache lines
   // [parts][rank_stride]: first the count per expert of each part, then the rank within its expert of the

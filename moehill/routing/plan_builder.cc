@@ -31,7 +31,7 @@ InputError bad_expert(int32_t expert, int64_t token, int num_experts) {
 
 }  // namespace
 
-PlanBuilder::PlanBuilder(const PlanSpec& spec) : spec_(spec) {
+PlanBuilder::PlanBuilder(const PlanSpec& spec) : spec_(spec), max_tokens_(spec.num_tokens) {
   MOEHILL_CHECK(spec.num_tokens >= 0 && spec.num_experts >= 1 && spec.topk >= 1 &&
                     spec.topk <= spec.num_experts && spec.num_threads >= 1,
                 "plan of {} tokens, {} experts, top {}, {} threads", spec.num_tokens, spec.num_experts,
@@ -83,10 +83,11 @@ size_t PlanBuilder::workspace_bytes() const {
 }
 
 void PlanBuilder::build(const Routing& routing, ThreadTeam& team, RoutingPlan& plan) {
-  MOEHILL_CHECK(routing.num_tokens == spec_.num_tokens && routing.num_experts == spec_.num_experts &&
+  MOEHILL_CHECK(routing.num_tokens <= max_tokens_ && routing.num_experts == spec_.num_experts &&
                     routing.topk == spec_.topk,
                 "routing [{}, {}] over {} experts, builder [{}, {}] over {}", routing.num_tokens,
-                routing.topk, routing.num_experts, spec_.num_tokens, spec_.topk, spec_.num_experts);
+                routing.topk, routing.num_experts, max_tokens_, spec_.topk, spec_.num_experts);
+  take_num_tokens(routing.num_tokens, plan);
   MOEHILL_CHECK(
       routing.expert.size() == plan.assignment_row.size() && routing.weight.size() == routing.expert.size(),
       "{} expert ids and {} gate values for {} assignments", routing.expert.size(), routing.weight.size(),
@@ -105,6 +106,14 @@ void PlanBuilder::build(const Routing& routing, ThreadTeam& team, RoutingPlan& p
   if (spec_.capacity.policy == CapacityPolicy::pad) mark_padding(team, plan);
 }
 
+void PlanBuilder::take_num_tokens(int64_t num_tokens, RoutingPlan& plan) {
+  plan.num_tokens = num_tokens;
+  plan.assignment_row.resize(idx(num_tokens * spec_.topk));
+  if (num_tokens == spec_.num_tokens) return;
+  spec_.num_tokens = num_tokens;
+  capacity_rows_ = capacity_rows(spec_.capacity, num_tokens * spec_.topk, spec_.num_experts);
+}
+
 void PlanBuilder::count(const Routing& routing, ThreadTeam& team) {
   team.parallel_for(spec_.num_threads, [&](int64_t part_begin, int64_t part_end) {
     for (int64_t part = part_begin; part < part_end; ++part) {
@@ -113,6 +122,7 @@ void PlanBuilder::count(const Routing& routing, ThreadTeam& team) {
       std::fill_n(counts, spec_.num_experts, 0);
       for (int64_t a = tokens.begin * spec_.topk; a < tokens.end * spec_.topk; ++a) {
         const int32_t expert = routing.expert[idx(a)];
+        if (expert == kNoExpert) continue;
         if (expert < 0 || expert >= spec_.num_experts)
           throw bad_expert(expert, a / spec_.topk, spec_.num_experts);
         ++counts[expert];
@@ -163,8 +173,9 @@ void PlanBuilder::walk(const Routing& routing, int part, RoutingPlan& plan, cons
   for (int64_t t = tokens.begin; t < tokens.end; ++t) {
     for (int j = 0; j < spec_.topk; ++j, ++a) {
       const int32_t expert = routing.expert[idx(a)];
-      const int32_t rank = ranks[expert]++;
-      const bool is_kept = rank < capacity_rows_;
+      const bool is_somebodys = expert != kNoExpert;
+      const int32_t rank = is_somebodys ? ranks[expert]++ : 0;
+      const bool is_kept = is_somebodys && rank < capacity_rows_;
       if (is_kept && holds(expert)) {
         on_kept(a, t, expert, rank);
       } else if (is_kept && spec_.scope == PlanScope::masked) {

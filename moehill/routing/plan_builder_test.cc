@@ -90,7 +90,7 @@ TEST(PlanBuilder, HoldsNoExpert) {
 }
 
 TEST(PlanBuilder, RefusesExpertOutOfRange) {
-  for (const int32_t bad : {-1, 4, std::numeric_limits<int32_t>::min()}) {
+  for (const int32_t bad : {-2, 4, std::numeric_limits<int32_t>::min()}) {
     Routing routing = hand_routing();
     routing.expert[5] = bad;
     for (const PackStrategy strategy : kStrategies) {
@@ -135,6 +135,38 @@ TEST(PlanBuilder, PlansAreReused) {
 }
 
 // Gate values that are NaN must not send the sort out of its array.
+TEST(PlanBuilder, AssignmentsOfNobodyHaveNoRow) {
+  Routing routing = hand_routing();
+  routing.expert[3] = routing.expert[4] = routing.expert[5] = kNoExpert;
+  for (const PackStrategy strategy : kStrategies) {
+    for (const PlanScope scope : {PlanScope::local, PlanScope::masked}) {
+      const RoutingPlan plan = build_plan(routing, 0, 2, strategy, {}, scope, 2);
+      EXPECT_EQ(plan.group_offset, scope == PlanScope::local ? (Offsets{0, 2, 3}) : (Offsets{0, 2, 3, 5}));
+      EXPECT_EQ(plan.assignment_row[3], -1);
+      EXPECT_EQ(plan.assignment_row[4], -1);
+      EXPECT_EQ(plan_defect(plan, routing), "");
+    }
+  }
+}
+
+TEST(PlanBuilder, FewerTokensGiveThePlanOfABuilderOfTheirOwn) {
+  const Routing all = random_routing(37, 5, 3, 1, 3);
+  for (const PackStrategy strategy : kStrategies) {
+    ThreadTeam team(2);
+    PlanBuilder builder({37, 5, 3, 1, 4, strategy, {CapacityPolicy::drop, 1.1}, PlanScope::local, 2});
+    RoutingPlan plan = builder.make_plan();
+    for (const int64_t tokens : {37, 12, 0, 1, 37}) {
+      Routing some = all;
+      some.num_tokens = tokens;
+      some.expert.resize(static_cast<size_t>(tokens * 3));
+      some.weight.resize(some.expert.size());
+      builder.build(some, team, plan);
+      const RoutingPlan own = build_plan(some, 1, 4, strategy, {CapacityPolicy::drop, 1.1});
+      EXPECT_EQ(plan_hash(plan), plan_hash(own)) << tokens;
+    }
+  }
+}
+
 TEST(PlanBuilder, ScoreSortStandsNaN) {
   Routing routing = random_routing(300, 3, 2, 0, 5);
   for (size_t a = 0; a < routing.weight.size(); a += 3) routing.weight[a] = std::nanf("");

@@ -130,9 +130,10 @@ class PlanCheck {
     int64_t num_dropped = 0;
     for (int64_t a = 0; a < num_assignments(); ++a) {
       const int expert = routing_.expert[idx(a)];
+      const bool is_kept = plan_.assignment_row[idx(a)] >= 0;
+      if (expert == kNoExpert && !is_kept) continue;
       if (expert < 0 || expert >= plan_.num_experts)
         return fmt::format("assignment {} is of expert {}", a, expert);
-      const bool is_kept = plan_.assignment_row[idx(a)] >= 0;
       if (!holds(expert) && !is_masked()) continue;
       if (is_kept && dropped[idx(expert)] > 0) {
         return fmt::format("assignment {} of expert {} is kept after an earlier one was dropped", a, expert);
