@@ -54,7 +54,7 @@ std::vector<std::string> available_names() {
 std::string usage() {
   std::string text =
       "moehill: Mixture-of-Experts blocks under expert parallelism, verified and timed\n"
-      "Usage: moehill COMMAND [OPTIONS]; moehill COMMAND --help\n";
+      "Usage: moehill COMMAND [OPTIONS]; moehill COMMAND --help; moehill --version\n";
   for (const Subcommand& command : kSubcommands) {
     text += fmt::format("  {:<9} {}\n", command.name, command.help);
   }
@@ -63,6 +63,16 @@ std::string usage() {
          "  moehill check --quick\n"
          "  moehill bench --tokens 256 --topk-list 2,8 --parallel-mode both\n"
          "  moehill bench --help\n";
+}
+
+// What the program was built with, and what it runs on.
+std::string version() {
+  const Environment environment = detect_environment();
+  return fmt::format(
+      "moehill {}\ncompiler: {}\nflags: {}\nMPI: {}\nSimGrid: {}\nSIMD targets of this CPU: {}\nkernels: "
+      "{}\n",
+      environment.build, environment.compiler, environment.flags, MOEHILL_HAS_MPI, MOEHILL_HAS_SIMGRID,
+      fmt::join(simd_targets(), ", "), environment.kernels_id);
 }
 
 bool asks_for_help(const std::vector<std::string>& args) {
@@ -93,6 +103,10 @@ int dispatch(const std::vector<std::string>& args, const Job& job) {
   }
   if (args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
     if (job.is_root()) std::fputs(usage().c_str(), stdout);
+    return kExitDone;
+  }
+  if (args[0] == "--version") {
+    if (job.is_root()) std::fputs(version().c_str(), stdout);
     return kExitDone;
   }
   for (const Subcommand& command : kSubcommands) {

@@ -51,6 +51,7 @@ class SpoilingGroup final : public Group {
 // Device 1 spoils.
 class SpoilingMesh final : public Mesh {
  public:
+  ThreadTeam& team(int device) override { return inner_.team(device); }
   explicit SpoilingMesh(int bad_call) : bad_call_(bad_call) {}
   int num_devices() const override { return inner_.num_devices(); }
   int threads_per_device() const override { return inner_.threads_per_device(); }

@@ -14,10 +14,12 @@ namespace moehill {
 
 // A mesh with one device a process.
 struct MpiMeshOptions {
-  int threads_per_device = 1;
+  int threads_per_device = 1;  // 0: as many as there are CPUs, shared out
   // Logical CPUs of this node in the order of use (machine/topology.h). The processes of a node share them by
-  // their order; their threads are unpinned if there are not enough.
+  // their order, unless their launcher gave each some of its own; threads are unpinned if there are not
+  // enough.
   std::vector<int> node_cpus = {};
+  bool pins_threads = true;
   // Tests set this: nodes are taken to hold so many ranks at most. 0: the nodes as they are.
   int ranks_per_node = 0;
   // Longer messages are cut, since MPI counts in int.
@@ -74,5 +76,11 @@ class Session {
 // session that goes while an exception unwinds ends the job, since the others may wait for this rank. Throws
 // InputError in a build without MPI.
 std::unique_ptr<Session> open_mpi_session();
+
+// A mesh over a communicator of a program that has started MPI itself: `comm` is the address of its MPI_Comm
+// of `comm_bytes` bytes. Collective over it, as is the destructor, which leaves everything to the end of the
+// process once MPI is finalized. Throws InputError in a build without MPI, for what is no communicator of
+// this build's MPI, and where MPI has not been started with the threads that the mesh needs.
+std::unique_ptr<Mesh> make_mesh_of(const void* comm, size_t comm_bytes, const MpiMeshOptions& options);
 
 }  // namespace moehill

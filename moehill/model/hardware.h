@@ -98,8 +98,8 @@ struct Hardware {
 
 // Throws InputError with file, line and the key for what is missing, unknown or out of range.
 Hardware read_hardware_text(const std::string& toml, const std::string& name_of_source);
-// A path, or the name of a shipped file (in MOEHILL_HARDWARE, then hardware/ of the current folder, then the
-// source folder of the build).
+// A path, or a name: of a file in the folder MOEHILL_HARDWARE, then in hardware/ of the current folder, then
+// of one that comes with the program.
 Hardware load_hardware(const std::string& name_or_path);
 // TOML that read_hardware_text() reads back as the same; `comments` stand at the top, one a line.
 std::string hardware_toml(const Hardware& hardware, const std::vector<std::string>& comments);

@@ -16,6 +16,11 @@
 namespace moehill {
 namespace {
 
+// [name, text] of the files in hardware/.
+constexpr std::pair<const char*, const char*> kShipped[] = {
+#include "shipped_hardware.inc"
+};
+
 constexpr const char* kKinds[] = {"node", "fat-tree", "torus", "dragonfly"};
 
 // Limits of a figure, ends included, are wide enough for ten times any machine that exists, and narrow enough
@@ -344,8 +349,7 @@ Hardware load_hardware(const std::string& name_or_path) {
   namespace fs = std::filesystem;
   const char* folder = std::getenv("MOEHILL_HARDWARE");
   std::vector<fs::path> places = {name_or_path};
-  for (const fs::path& place : {fs::path(folder == nullptr ? "hardware" : folder), fs::path("hardware"),
-                                fs::path(MOEHILL_HARDWARE_DIR)})
+  for (const fs::path& place : {fs::path(folder == nullptr ? "hardware" : folder), fs::path("hardware")})
     places.push_back(place / (name_or_path + ".toml"));
   for (const fs::path& path : places) {
     std::error_code ignored;
@@ -354,10 +358,10 @@ Hardware load_hardware(const std::string& name_or_path) {
     return read_hardware_text({std::istreambuf_iterator<char>(file), {}}, path.string());
   }
   std::vector<std::string> shipped;
-  std::error_code none;
-  for (const auto& entry : fs::directory_iterator(MOEHILL_HARDWARE_DIR, none))
-    if (entry.path().extension() == ".toml") shipped.push_back(entry.path().stem().string());
-  std::sort(shipped.begin(), shipped.end());
+  for (const auto& [name, text] : kShipped) {
+    if (name == name_or_path) return read_hardware_text(text, std::string("the shipped ") + name);
+    shipped.push_back(name);
+  }
   throw input_error("--hardware", "\"" + name_or_path + "\"",
                     fmt::format("a file, or one of {}", fmt::join(shipped, ", ")),
                     "write one of this machine by moehill probe --as-hardware FILE");

@@ -13,6 +13,10 @@
 namespace moehill {
 namespace {
 
+constexpr std::pair<const char*, const char*> kShipped[] = {
+#include "shipped_published.inc"
+};
+
 constexpr const char* kHeader =
     "section,parallel_mode,hidden,mlp_dim,experts,topk,shared,tokens,pass,extra,tflops,tokens_per_s";
 constexpr size_t kNumColumns = 12;
@@ -120,14 +124,13 @@ std::vector<PublishedRow> parse_published(const std::string& text, const std::st
 }
 
 std::vector<PublishedRow> read_published(const std::string& path) {
-  const std::string name = path.empty() ? MOEHILL_PUBLISHED : path;
-  std::ifstream file(name, std::ios::binary);
+  if (path.empty()) return parse_published(kShipped[0].second, kShipped[0].first);
+  std::ifstream file(path, std::ios::binary);
   if (!file) {
-    if (path.empty()) return {};
     throw input_error("--published", path + " (cannot be read)", "a CSV file of published numbers",
                       "name another file, or leave the option out");
   }
-  return parse_published({std::istreambuf_iterator<char>(file), {}}, name);
+  return parse_published({std::istreambuf_iterator<char>(file), {}}, path);
 }
 
 const PublishedRow* find_published(const std::vector<PublishedRow>& rows, const std::string& section,

@@ -21,8 +21,8 @@ struct PublishedRow {
   std::optional<double> tflops, tokens_per_s;
 };
 
-// Reads the file that the build names where `path` is empty, and returns no rows where that is gone. Throws
-// InputError for a named file that is missing or has other columns.
+// Reads the reference's numbers, which come with the program, where `path` is empty. Throws InputError for a
+// named file that is missing or has other columns.
 std::vector<PublishedRow> read_published(const std::string& path);
 std::vector<PublishedRow> parse_published(const std::string& text, const std::string& name);
 

@@ -28,10 +28,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 constexpr const char* kSchema = "moehill/tuned-1";
 
-// In tuned/*.json of the source, joined at build time (CMakeLists.txt).
-constexpr const char* kShipped =
+// hardware/tuned.json.
+constexpr std::pair<const char*, const char*> kShipped[] = {
 #include "shipped_tuned.inc"
-    ;
+};
 
 InputError not_a_table(const std::string& path, const std::string& reason) {
   return input_error("--table", path + " (" + reason + ")", "a table written by moehill tune, or no file",
@@ -162,7 +162,7 @@ TunedTable read_tuned(const std::string& path) {
   return parse({std::istreambuf_iterator<char>(file), {}}, path);
 }
 
-TunedTable shipped_tuned() { return parse(kShipped, "the table of this program"); }
+TunedTable shipped_tuned() { return parse(kShipped[0].second, "the table of this program"); }
 
 void keep_tuned(const std::string& path, const std::string& key, const TunedEntry& entry) {
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();

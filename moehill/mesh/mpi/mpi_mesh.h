@@ -12,14 +12,14 @@ namespace moehill {
 
 class MpiMesh final : public Mesh {
  public:
-  // Collective over `comm`, as is the destructor; the mesh must go before the session.
+  // Collective over `comm`, as is the destructor; the mesh must go before MPI does.
   MpiMesh(MPI_Comm comm, const MpiMeshOptions& options);
 
   int num_devices() const override { return group_->size(); }
   int threads_per_device() const override { return team_->size(); }
   Range local_devices() const override { return {group_->rank(), group_->rank() + 1}; }
   std::vector<int> local_cpus() const override { return team_->cpus(); }
-  ThreadTeam& team() { return *team_; }
+  ThreadTeam& team(int) override { return *team_; }
 
   // The calling thread leads the device of this process. After an exception other ranks may wait for this
   // one, for ever: end the job by Session::fail().

@@ -5,10 +5,16 @@
 
 namespace moehill {
 
-std::unique_ptr<Session> open_mpi_session() {
-  throw InputError(
-      "MPI: this moehill was built without MPI; use the threads mesh, or install an MPI and configure with "
-      "-DMOEHILL_MPI=ON");
-}
+namespace {
+
+constexpr const char* kNoMpi =
+    "MPI: this moehill was built without MPI; use the threads mesh, or install an MPI and configure with "
+    "-DMOEHILL_MPI=ON";
+
+}  // namespace
+
+std::unique_ptr<Session> open_mpi_session() { throw InputError(kNoMpi); }
+
+std::unique_ptr<Mesh> make_mesh_of(const void*, size_t, const MpiMeshOptions&) { throw InputError(kNoMpi); }
 
 }  // namespace moehill

@@ -20,7 +20,7 @@ class ThreadMesh final : public Mesh {
   int threads_per_device() const override;
   Range local_devices() const override { return {0, num_devices()}; }
   std::vector<int> local_cpus() const override;
-  ThreadTeam& team(int device);
+  ThreadTeam& team(int device) override;
 
   // The calling thread leads device 0. An exception on one device makes the collectives of the others throw
   // too, so that nobody is left waiting; the first one is rethrown here and the mesh is usable again.

@@ -1,0 +1,338 @@
+// moehill in C++20: a Mixture-of-Experts block on the cores of one process or of an MPI job. All is inline
+// over the C interface (moehill.h), which documents shapes, memory, threads and MPI; here objects free
+// themselves and errors are exceptions.
+//
+//   moehill::Context context({.devices = 2});
+//   moehill::Block block(context, {.hidden = 2048, .mlp_dim = 1408, .experts = 60, .topk = 4,
+//                                  .max_tokens = 512});
+//   block.load_experts(0, 60, {.gate_up = w13, .down = w2, .dtype = moehill::DType::f32});
+//   block.plan(tokens, ids, gates);
+//   block.forward(x, y);
+//   block.backward(x, dy, dx, d_gates);
+//   block.store_expert_gradients(0, 60, {.gate_up = dw13, .down = dw2});
+//
+// Objects can be moved and not copied; one that was moved from may only be destroyed or assigned to. The last
+// object of a context over MPI goes in all processes together.
+#ifndef MOEHILL_MOEHILL_HPP
+#define MOEHILL_MOEHILL_HPP
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "moehill/moehill.h"
+
+namespace moehill {
+// The library has names of its own in moehill; those of the interface are told apart by this one.
+inline namespace v0 {
+
+enum class Status {
+  invalid_argument = MOEHILL_INVALID_ARGUMENT,
+  wrong_order = MOEHILL_WRONG_ORDER,
+  out_of_memory = MOEHILL_OUT_OF_MEMORY,
+  unsupported = MOEHILL_UNSUPPORTED,
+  peer_failed = MOEHILL_PEER_FAILED,
+  forked = MOEHILL_FORKED,
+  broken = MOEHILL_BROKEN,
+  internal = MOEHILL_INTERNAL
+};
+
+class Error : public std::runtime_error {
+ public:
+  Error(Status status, const std::string& message) : std::runtime_error(message), status_(status) {}
+  Status status() const { return status_; }
+
+ private:
+  Status status_;
+};
+
+inline void require(moehill_status status) {
+  if (status != MOEHILL_OK) throw Error(static_cast<Status>(status), moehill_last_error());
+}
+
+enum class DType { f32 = MOEHILL_F32, bf16 = MOEHILL_BF16 };
+enum class Pinning { off = MOEHILL_PINNING_OFF, cores = MOEHILL_PINNING_CORES };
+enum class Order { out_in = MOEHILL_OUT_IN, in_out = MOEHILL_IN_OUT };
+enum class Path {
+  automatic = MOEHILL_PATH_AUTO,
+  data_parallel = MOEHILL_PATH_DATA_PARALLEL,
+  compact_psum = MOEHILL_PATH_COMPACT_PSUM,
+  dense_masked = MOEHILL_PATH_DENSE_MASKED,
+  ring_ag_rs = MOEHILL_PATH_RING_AG_RS,
+  ragged_a2a = MOEHILL_PATH_RAGGED_A2A,
+  fused = MOEHILL_PATH_FUSED
+};
+enum class Recompute {
+  none = MOEHILL_RECOMPUTE_NONE,
+  combine = MOEHILL_RECOMPUTE_COMBINE,
+  expert_mlp = MOEHILL_RECOMPUTE_EXPERT_MLP
+};
+
+struct ContextOptions {
+  int devices = 1;
+  int threads_per_device = 0;  // 0: this process's cores, shared out
+  Pinning pinning = Pinning::off;
+
+  // No thread is made: the one that calls does all the work.
+  static ContextOptions callers_thread() { return {1, 1, Pinning::off}; }
+};
+
+template <auto destroy>
+struct Destroyer {
+  template <typename Handle>
+  void operator()(Handle* handle) const {
+    destroy(handle);
+  }
+};
+
+class Context {
+ public:
+  explicit Context(const ContextOptions& options = {}) : Context(options, nullptr, 0) {}
+  // One device a process of `comm`, an MPI_Comm of the MPI that moehill was built with. Collective.
+  template <typename MpiComm>
+  static Context mpi(const MpiComm& comm, const ContextOptions& options = {}) {
+    return Context(options, &comm, sizeof comm);
+  }
+
+  int num_devices() const { return info().devices; }
+  int threads_per_device() const { return info().threads_per_device; }
+  int rank() const { return info().rank; }
+  int num_processes() const { return info().processes; }
+  bool is_pinned() const { return info().is_pinned != 0; }
+  moehill_context* handle() const { return handle_.get(); }
+
+ private:
+  Context(const ContextOptions& options, const void* comm, size_t comm_size) {
+    moehill_context_options o;
+    moehill_context_options_init(&o);
+    o.devices = options.devices;
+    o.threads_per_device = options.threads_per_device;
+    o.pinning = static_cast<int32_t>(options.pinning);
+    o.mpi_comm = comm;
+    o.mpi_comm_size = comm_size;
+    moehill_context* made = nullptr;
+    require(moehill_context_create(&o, &made));
+    handle_.reset(made);
+  }
+  moehill_context_info info() const {
+    moehill_context_info info{};
+    info.struct_size = sizeof info;
+    require(moehill_context_get_info(handle_.get(), &info));
+    return info;
+  }
+  std::unique_ptr<moehill_context, Destroyer<moehill_context_destroy>> handle_;
+};
+
+struct BlockDesc {
+  int64_t hidden = 0;      // H
+  int64_t mlp_dim = 0;     // M
+  int experts = 0;         // E
+  int topk = 0;            // k
+  int64_t shared_dim = 0;  // S; 0: no shared expert
+  int64_t max_tokens = 0;  // of a process in a step
+  DType dtype = DType::bf16;
+  bool training = true;  // false: forward alone
+  Path path = Path::automatic;
+  Recompute recompute = Recompute::none;
+
+  moehill_block_desc c() const {
+    moehill_block_desc d;
+    moehill_block_desc_init(&d);
+    d.hidden = hidden;
+    d.mlp_dim = mlp_dim;
+    d.experts = experts;
+    d.topk = topk;
+    d.shared_dim = shared_dim;
+    d.max_tokens = max_tokens;
+    d.dtype = static_cast<int32_t>(dtype);
+    d.training = training ? 1 : 0;
+    d.path = static_cast<int32_t>(path);
+    d.recompute = static_cast<int32_t>(recompute);
+    return d;
+  }
+};
+
+// Either gate_up, or gate and up; null: not given.
+struct Weights {
+  const void *gate = nullptr, *up = nullptr, *gate_up = nullptr, *down = nullptr;
+  DType dtype = DType::f32;
+  Order order = Order::out_in;
+
+  moehill_weights c() const {
+    return {gate, up, gate_up, down, static_cast<int32_t>(dtype), static_cast<int32_t>(order)};
+  }
+};
+
+struct Gradients {
+  void *gate = nullptr, *up = nullptr, *gate_up = nullptr, *down = nullptr;
+  DType dtype = DType::f32;
+  Order order = Order::out_in;
+  bool accumulate = false;
+
+  moehill_gradients c() const {
+    return {gate,
+            up,
+            gate_up,
+            down,
+            static_cast<int32_t>(dtype),
+            static_cast<int32_t>(order),
+            accumulate ? 1 : 0};
+  }
+};
+
+struct Suggestion {
+  Path path = Path::automatic;
+  double seconds = 0;                  // predicted
+  std::array<double, 7> seconds_of{};  // by Path; 0: not considered
+};
+
+inline Suggestion suggest(const Context& context, const BlockDesc& desc, int64_t tokens,
+                          const char* hardware = nullptr) {
+  moehill_suggestion s{};
+  s.struct_size = sizeof s;
+  const moehill_block_desc d = desc.c();
+  require(moehill_suggest(context.handle(), &d, tokens, hardware, &s));
+  Suggestion suggestion{static_cast<Path>(s.path), s.seconds, {}};
+  for (size_t i = 0; i < suggestion.seconds_of.size(); ++i) suggestion.seconds_of[i] = s.seconds_of[i];
+  return suggestion;
+}
+
+class Block {
+ public:
+  Block(const Context& context, const BlockDesc& desc) {
+    const moehill_block_desc d = desc.c();
+    moehill_block* made = nullptr;
+    require(moehill_block_create(context.handle(), &d, &made));
+    handle_.reset(made);
+  }
+
+  Path path() const { return static_cast<Path>(info().path); }
+  bool tokens_are_replicated() const { return info().tokens_are_replicated != 0; }
+  int first_expert() const { return info().first_expert; }
+  int num_experts() const { return info().num_experts; }
+  int64_t weight_bytes() const { return info().weight_bytes; }
+  int64_t gradient_bytes() const { return info().gradient_bytes; }
+  int64_t work_bytes() const { return info().work_bytes; }
+  int64_t bytes() const {
+    const moehill_block_info i = info();
+    return i.weight_bytes + i.gradient_bytes + i.work_bytes;
+  }
+
+  void load_experts(int first, int count, const Weights& weights) {
+    const moehill_weights w = weights.c();
+    require(moehill_block_load_experts(handle_.get(), first, count, &w));
+  }
+  void load_shared(const Weights& weights) {
+    const moehill_weights w = weights.c();
+    require(moehill_block_load_shared(handle_.get(), &w));
+  }
+  void store_experts(int first, int count, const Gradients& weights) {
+    const moehill_gradients w = weights.c();
+    require(moehill_block_store_experts(handle_.get(), first, count, &w));
+  }
+  void store_expert_gradients(int first, int count, const Gradients& gradients) {
+    const moehill_gradients g = gradients.c();
+    require(moehill_block_store_expert_gradients(handle_.get(), first, count, &g));
+  }
+  void store_shared_gradients(const Gradients& gradients) {
+    const moehill_gradients g = gradients.c();
+    require(moehill_block_store_shared_gradients(handle_.get(), &g));
+  }
+
+  void plan(int64_t tokens, const int32_t* expert_ids, const float* gates) {
+    require(moehill_block_plan(handle_.get(), tokens, expert_ids, gates));
+  }
+  void forward(const void* x, void* y) { require(moehill_block_forward(handle_.get(), x, y)); }
+  void backward(const void* x, const void* dy, void* dx, float* d_gates = nullptr) {
+    require(moehill_block_backward(handle_.get(), x, dy, dx, d_gates));
+  }
+  moehill_block* handle() const { return handle_.get(); }
+
+ private:
+  moehill_block_info info() const {
+    moehill_block_info info{};
+    info.struct_size = sizeof info;
+    require(moehill_block_get_info(handle_.get(), &info));
+    return info;
+  }
+  std::unique_ptr<moehill_block, Destroyer<moehill_block_destroy>> handle_;
+};
+
+// Rows of tokens to experts of your own, and back.
+class Exchange {
+ public:
+  Exchange(const Context& context, const BlockDesc& desc) {
+    const moehill_block_desc d = desc.c();
+    moehill_exchange* made = nullptr;
+    require(moehill_exchange_create(context.handle(), &d, &made));
+    handle_.reset(made);
+    require(moehill_exchange_get_experts(made, &first_expert_, &num_experts_));
+    offsets_.resize(static_cast<size_t>(num_experts_) + 1);
+  }
+
+  int first_expert() const { return first_expert_; }
+  int num_experts() const { return num_experts_; }
+  // [num_experts + 1] of the last plan.
+  const std::vector<int64_t>& offsets() const { return offsets_; }
+  int64_t num_rows() const { return offsets_.back(); }
+
+  void plan(int64_t tokens, const int32_t* expert_ids, const float* gates) {
+    int64_t num_rows = 0;
+    require(moehill_exchange_plan(handle_.get(), tokens, expert_ids, gates, &num_rows, offsets_.data()));
+  }
+  void dispatch(const void* x, void* rows) { require(moehill_exchange_dispatch(handle_.get(), x, rows)); }
+  void combine(const void* rows, void* y) { require(moehill_exchange_combine(handle_.get(), rows, y)); }
+  void combine_backward(const void* dy, const void* rows, void* d_rows, float* d_gates = nullptr) {
+    require(moehill_exchange_combine_backward(handle_.get(), dy, rows, d_rows, d_gates));
+  }
+  void dispatch_backward(const void* d_rows, void* dx) {
+    require(moehill_exchange_dispatch_backward(handle_.get(), d_rows, dx));
+  }
+
+ private:
+  std::unique_ptr<moehill_exchange, Destroyer<moehill_exchange_destroy>> handle_;
+  int32_t first_expert_ = 0, num_experts_ = 0;
+  std::vector<int64_t> offsets_;
+};
+
+// G packed matrices [K, N], and the grouped products with them.
+class Stack {
+ public:
+  using Rows = moehill_rows;
+  Stack(const Context& context, int groups, int64_t k, int64_t n, DType dtype) {
+    moehill_stack* made = nullptr;
+    require(moehill_stack_create(context.handle(), groups, k, n, static_cast<moehill_dtype>(dtype), &made));
+    handle_.reset(made);
+  }
+  void load(int first, int count, const void* data, DType dtype, Order order) {
+    require(moehill_stack_load(handle_.get(), first, count, data, static_cast<moehill_dtype>(dtype),
+                               static_cast<moehill_order>(order)));
+  }
+  void store(int first, int count, void* data, DType dtype, Order order) const {
+    require(moehill_stack_store(handle_.get(), first, count, data, static_cast<moehill_dtype>(dtype),
+                                static_cast<moehill_order>(order)));
+  }
+  // C = A W_g.
+  void forward(const int64_t* offsets, const Rows& a, void* c) const {
+    require(moehill_gemm_forward(handle_.get(), offsets, &a, c));
+  }
+  // dA = dC W_g^T.
+  void input_grad(const int64_t* offsets, const Rows& dc, void* da) const {
+    require(moehill_gemm_input_grad(handle_.get(), offsets, &dc, da));
+  }
+  // This stack becomes A_g^T dC_g.
+  void take_weight_grad(const int64_t* offsets, const Rows& a, const Rows& dc) {
+    require(moehill_gemm_weight_grad(handle_.get(), offsets, &a, &dc));
+  }
+
+ private:
+  std::unique_ptr<moehill_stack, Destroyer<moehill_stack_destroy>> handle_;
+};
+
+}  // namespace v0
+}  // namespace moehill
+
+#endif

@@ -1,0 +1,11 @@
+/* The version of the interface that a program was compiled with; moehill_version() tells that of the library
+ * which it runs with. The so-version changes with the major number. */
+#ifndef MOEHILL_VERSION_H
+#define MOEHILL_VERSION_H
+
+#define MOEHILL_VERSION_MAJOR 0
+#define MOEHILL_VERSION_MINOR 1
+#define MOEHILL_VERSION_PATCH 0
+#define MOEHILL_VERSION "0.1.0"
+
+#endif

@@ -1,0 +1,293 @@
+#include "moehill/api/block_object.h"
+
+#include <algorithm>
+
+#include "moehill/api/expert_weights.h"
+#include "moehill/api/suggest.h"
+#include "moehill/base/error.h"
+#include "moehill/parallel/result_parts.h"
+
+namespace moehill {
+namespace {
+
+// Where row 0 would be if `first` rows of so many bytes lay before `data`. Nobody reads them: they are other
+// processes'.
+void* before(const void* data, int64_t first, int64_t row_bytes) {
+  if (data == nullptr) return nullptr;
+  return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(data) -
+                                 static_cast<uintptr_t>(first * row_bytes));
+}
+
+// The stacks of all experts, of which there is memory for those from `first` on.
+MlpWeights among_all(MlpWeights local, int64_t first, int64_t num_experts) {
+  for (WeightView* view : {&local.up[0], &local.up[1], &local.down}) {
+    const int64_t bytes = view->group_elements() * static_cast<int64_t>(dtype_bytes(view->dtype));
+    view->data = before(view->data, first, bytes);
+    view->num_groups = num_experts;
+  }
+  return local;
+}
+
+}  // namespace
+
+BlockObject::BlockObject(std::shared_ptr<Context> context, const moehill_block_desc* given)
+    : context_(std::move(context)) {
+  const auto check = [&] {
+    moehill_block_desc desc = complete(given);
+    if (desc.path == MOEHILL_PATH_AUTO) desc.path = suggest(*context_, desc, desc.max_tokens, nullptr).path;
+    allocate(desc);
+    return fingerprint(desc);
+  };
+  context_->collective({.entry = Entry::create_block,
+                        .check = check,
+                        .agreed = [&] { require_equal_values(*context_, "the block's description"); },
+                        .on_device = [&](Group& group) { path_of(group).prepare(group); }});
+}
+
+Range BlockObject::experts_of(int device) const {
+  const BlockShare share = block_share(config_, device);
+  return {share.expert_begin, share.expert_end};
+}
+
+void BlockObject::allocate(const moehill_block_desc& desc) {
+  config_ = run_config(desc, *context_);
+  tokens_.max = desc.max_tokens;
+  tokens_.offsets = even_offsets(config_.shape.tokens, config_.num_devices);
+  const Range devices = context_->local_devices();
+  local_experts_ = {experts_of(static_cast<int>(devices.begin)).begin,
+                    experts_of(static_cast<int>(devices.end) - 1).end};
+  const WeightKey key = weight_key(config_);
+  const auto make = [&](int64_t groups, int64_t width, bool fused) {
+    return make_mlp(key.layout, groups, key.hidden, width, key.dtype, fused);
+  };
+  experts_ = make(local_experts_.size(), key.mlp_dim, key.fused);
+  shared_ = make(1, key.shared_dim, key.shared_fused);
+  if (trains()) {
+    experts_grad_ = make(local_experts_.size(), key.mlp_dim, key.fused);
+    shared_grad_ = make(1, key.shared_dim, key.shared_fused);
+    d_gates_.resize(static_cast<size_t>(tokens_.max * desc.topk));
+  }
+  routing_ = {config_.shape.tokens, desc.experts, desc.topk, {}, {}};
+  routing_.expert.resize(static_cast<size_t>(config_.shape.assignments()));
+  routing_.weight.resize(routing_.expert.size());
+  for (int64_t d = devices.begin; d < devices.end; ++d)
+    paths_.push_back(make_path(inputs(static_cast<int>(d), {})));
+}
+
+ParallelPath& BlockObject::path_of(const Group& group) {
+  return *paths_[static_cast<size_t>(group.rank() - context_->local_devices().begin)];
+}
+
+PathInputs BlockObject::inputs(int device, const Tensors& tensors) {
+  const MoeShape& shape = config_.shape;
+  const auto view = [&](const void* data) {
+    const int64_t row_bytes = shape.hidden * static_cast<int64_t>(dtype_bytes(shape.dtype));
+    return MatView{before(data, tokens_.first, row_bytes), shape.dtype, tokens_.offsets.back(), shape.hidden,
+                   shape.hidden};
+  };
+  PathInputs inputs;
+  inputs.config = config_;
+  inputs.rank = device;
+  inputs.own_results = context_->spans_processes();
+  inputs.token_offsets = tokens_.offsets;
+  inputs.routing = &routing_;
+  inputs.x = view(tensors.x);
+  inputs.y = view(tensors.y);
+  inputs.dy = view(tensors.dy);
+  inputs.dx = view(tensors.dx);
+  float* const d_gates = tensors.d_gates != nullptr ? tensors.d_gates : d_gates_.data();
+  inputs.dp = static_cast<float*>(before(d_gates, tokens_.first * shape.topk, sizeof(float)));
+  inputs.weights = {among_all(experts_.view, local_experts_.begin, shape.experts),
+                    among_all(experts_grad_.view, local_experts_.begin, shape.experts), shared_.view,
+                    shared_grad_.view};
+  return inputs;
+}
+
+void BlockObject::plan(const OwnRouting& own) {
+  const auto check = [&] {
+    state_ = State::unplanned;
+    require_legal(own, config_.shape, tokens_.max);
+    return own.tokens;
+  };
+  const auto agreed = [&] {
+    take_token_counts(*context_, own.tokens, replicates_tokens(config_, *context_), tokens_);
+    take_routing(own, tokens_, routing_);
+  };
+  context_->collective({.entry = Entry::plan,
+                        .check = check,
+                        .agreed = agreed,
+                        .on_device =
+                            [&](Group& group) {
+                              ParallelPath& path = path_of(group);
+                              path.bind(inputs(group.rank(), {}));
+                              path.begin_step(group);
+                              path.make_plan(group, nullptr);
+                            },
+                        .done = [&] { state_ = State::planned; }});
+}
+
+NamedTensor BlockObject::tensor(const char* name, const void* data) const {
+  const int64_t row_bytes = config_.shape.hidden * static_cast<int64_t>(dtype_bytes(config_.shape.dtype));
+  return {name, data, tokens_.own * row_bytes};
+}
+
+void BlockObject::forward(const void* x, void* y) {
+  const auto check = [&] {
+    if (state_ == State::unplanned)
+      throw Failure(MOEHILL_WRONG_ORDER,
+                    "forward: got no plan since the last error, allowed: after a plan; "
+                    "call moehill_block_plan first");
+    require_memory({tensor("x", x)}, {tensor("y", y)}, dtype_bytes(config_.shape.dtype));
+    return int64_t{0};
+  };
+  context_->collective({.entry = Entry::forward,
+                        .check = check,
+                        .agreed = [&] { state_ = State::planned; },
+                        .on_device =
+                            [&](Group& group) {
+                              ParallelPath& path = path_of(group);
+                              path.bind(inputs(group.rank(), {.x = x, .y = y}));
+                              path.forward(group, nullptr);
+                            },
+                        .done = [&] { state_ = State::forwarded; }});
+}
+
+void BlockObject::backward(const void* x, const void* dy, void* dx, float* d_gates) {
+  const auto check = [&] {
+    if (!trains()) {
+      throw Failure(
+          MOEHILL_WRONG_ORDER,
+          "backward: got a block made for forward alone, allowed: one with training = 1; make such a "
+          "block");
+    }
+    if (state_ != State::forwarded) {
+      throw Failure(MOEHILL_WRONG_ORDER,
+                    "backward: got no forward since the last plan, backward or error, allowed: once after a "
+                    "forward; call moehill_block_forward first");
+    }
+    require_memory({tensor("x", x), tensor("dy", dy)}, {tensor("dx", dx)}, dtype_bytes(config_.shape.dtype));
+    return int64_t{0};
+  };
+  const auto agreed = [&] {
+    state_ = State::planned;
+    has_gradients_ = false;
+  };
+  context_->collective({.entry = Entry::backward,
+                        .check = check,
+                        .agreed = agreed,
+                        .on_device =
+                            [&](Group& group) {
+                              ParallelPath& path = path_of(group);
+                              path.bind(inputs(group.rank(), {x, nullptr, dy, dx, d_gates}));
+                              path.backward(group, 1.0f, nullptr);
+                            },
+                        .done = [&] { has_gradients_ = true; }});
+}
+
+moehill_block_info BlockObject::info() const {
+  moehill_block_info info{};
+  info.path = moehill::path_of(config_.spread);
+  info.tokens_are_replicated = replicates_tokens(config_, *context_) ? 1 : 0;
+  info.first_expert = static_cast<int32_t>(local_experts_.begin);
+  info.num_experts = static_cast<int32_t>(local_experts_.size());
+  info.weight_bytes = static_cast<int64_t>(stored_bytes(experts_.view) + stored_bytes(shared_.view));
+  info.gradient_bytes =
+      static_cast<int64_t>(stored_bytes(experts_grad_.view) + stored_bytes(shared_grad_.view));
+  const Range devices = context_->local_devices();
+  for (int64_t d = devices.begin; d < devices.end; ++d)
+    info.work_bytes += work_bytes(config_, static_cast<int>(d), context_->num_processes());
+  return info;
+}
+
+void BlockObject::require_experts(int first, int count) const {
+  if (count >= 0 && first >= local_experts_.begin && int64_t{first} + count <= local_experts_.end) return;
+  throw invalid("experts", fmt::format("{} from {} on", count, first),
+                fmt::format("those of this process, {} to {}", local_experts_.begin, local_experts_.end - 1),
+                "ask moehill_block_get_info for them");
+}
+
+// Each device writes its own experts, whose pages then lie near it.
+void BlockObject::load_experts(int first, int count, const moehill_weights& weights) {
+  require_experts(first, count);
+  const HostExperts host(weights, config_.shape.hidden, config_.shape.mlp_dim);
+  context_->local([&](int device, ThreadTeam& team) {
+    const Range own = is_first_to_hold(device) ? experts_of(device) : Range{};
+    const int64_t begin = std::max<int64_t>(first, own.begin),
+                  end = std::min<int64_t>(first + count, own.end);
+    if (begin >= end) return;
+    host.load(team, begin - first,
+              experts_.view.slice_groups(begin - local_experts_.begin, end - local_experts_.begin));
+  });
+}
+
+// Devices that all have all experts read the same memory.
+bool BlockObject::is_first_to_hold(int device) const {
+  return is_ep(config_.spread) || device == context_->local_devices().begin;
+}
+
+void BlockObject::require_shared() const {
+  if (config_.shape.shared_dim > 0) return;
+  throw invalid("the shared expert", "a block without", "one with shared_dim above 0", "leave it out");
+}
+
+void BlockObject::load_shared(const moehill_weights& weights) {
+  require_shared();
+  const HostExperts host(weights, config_.shape.hidden, config_.shape.shared_dim);
+  context_->on_first([&](ThreadTeam& team) { host.load(team, 0, shared_.view); });
+}
+
+void BlockObject::store(const OwnedMlp& from, int first, int count, const moehill_gradients& to) {
+  require_experts(first, count);
+  const HostExperts host(to, config_.shape.hidden, config_.shape.mlp_dim);
+  const int64_t begin = first - local_experts_.begin;
+  context_->on_first([&](ThreadTeam& team) {
+    if (&from == &experts_grad_) require_gradients();
+    host.store(team, 0, from.view.slice_groups(begin, begin + count), to.accumulate != 0);
+  });
+}
+
+void BlockObject::store_experts(int first, int count, const moehill_gradients& weights) {
+  store(experts_, first, count, weights);
+}
+
+void BlockObject::require_gradients() const {
+  if (has_gradients_) return;
+  throw Failure(MOEHILL_WRONG_ORDER,
+                "gradients: got no backward that went well, allowed: after one; call moehill_block_backward "
+                "first");
+}
+
+void BlockObject::store_expert_gradients(int first, int count, const moehill_gradients& gradients) {
+  store(experts_grad_, first, count, gradients);
+}
+
+// Each process has the sum of a range of elements. Tensors of the threads mesh are whole already.
+void BlockObject::gather_shared_gradients(Group& group) {
+  if (!context_->spans_processes() || !shards_shared_gradient(config_)) return;
+  for (const WeightView* stack :
+       {&shared_grad_.view.up[0], &shared_grad_.view.up[1], &shared_grad_.view.down}) {
+    if (stack->data == nullptr) continue;
+    const std::vector<int64_t> offsets = even_offsets(stack->group_elements(), group.size());
+    const size_t element = dtype_bytes(stack->dtype);
+    char* const data = static_cast<char*>(stack->data);
+    group.all_gather(data + static_cast<size_t>(offsets[static_cast<size_t>(group.rank())]) * element,
+                     offsets, element, data);
+  }
+}
+
+void BlockObject::store_shared_gradients(const moehill_gradients& gradients) {
+  std::optional<HostExperts> host;
+  const auto check = [&] {
+    require_shared();
+    require_gradients();
+    host.emplace(gradients, config_.shape.hidden, config_.shape.shared_dim);
+    return int64_t{0};
+  };
+  context_->collective({.entry = Entry::store_shared, .check = check, .on_device = [&](Group& group) {
+                          gather_shared_gradients(group);
+                          if (group.rank() == context_->local_devices().begin)
+                            host->store(group.team(), 0, shared_grad_.view, gradients.accumulate != 0);
+                        }});
+}
+
+}  // namespace moehill

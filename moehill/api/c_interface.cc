@@ -1,0 +1,279 @@
+// The functions of include/moehill/moehill.h: handles around the objects of this room, and exceptions turned
+// into statuses. No exception leaves this file.
+#include <algorithm>
+#include <cstring>
+
+#include "moehill/api/block_object.h"
+#include "moehill/api/exchange_object.h"
+#include "moehill/api/stack_object.h"
+#include "moehill/api/suggest.h"
+#include "moehill/base/error.h"
+
+using moehill::guard;
+using moehill::null_argument;
+
+struct moehill_context {
+  std::shared_ptr<moehill::Context> context;
+};
+struct moehill_block {
+  moehill::BlockObject object;
+};
+struct moehill_exchange {
+  moehill::ExchangeObject object;
+};
+struct moehill_stack {
+  moehill::StackObject object;
+};
+
+namespace {
+
+template <typename Handle>
+Handle& require(Handle* handle, const char* what) {
+  if (handle == nullptr) throw null_argument(what);
+  return *handle;
+}
+
+moehill::BlockObject& block_of(moehill_block* block) { return require(block, "the block").object; }
+
+moehill::ExchangeObject& exchange_of(moehill_exchange* exchange) {
+  return require(exchange, "the exchange").object;
+}
+
+// Fills as much of the caller's struct as it knows of.
+template <typename Info>
+void give(const Info& info, Info* out) {
+  if (out == nullptr) throw null_argument("the struct to fill");
+  if (out->struct_size < sizeof(size_t) || out->struct_size > sizeof(Info)) {
+    throw moehill::invalid("struct_size", fmt::format("{}", out->struct_size),
+                           fmt::format("{} to {}", sizeof(size_t), sizeof(Info)),
+                           "set it to the struct's size");
+  }
+  const size_t size = out->struct_size;
+  std::memcpy(out, &info, size);
+  out->struct_size = size;
+}
+
+moehill_context_options complete(const moehill_context_options* options) {
+  moehill_context_options full;
+  moehill_context_options_init(&full);
+  if (options == nullptr) return full;
+  if (options->struct_size < offsetof(moehill_context_options, mpi_comm) ||
+      options->struct_size > sizeof full) {
+    throw moehill::invalid("struct_size of the context's options", fmt::format("{}", options->struct_size),
+                           fmt::format("up to {}", sizeof full), "call moehill_context_options_init first");
+  }
+  std::memcpy(&full, options, options->struct_size);
+  return full;
+}
+
+// Makes an object and gives its handle, which is null after an error.
+template <typename Handle, typename Make>
+moehill_status make_handle(Handle** out, const Make& make) {
+  return guard([&] {
+    if (out == nullptr) throw null_argument("the place for the handle");
+    *out = nullptr;
+    *out = make();
+  });
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* moehill_last_error(void) { return moehill::last_error(); }
+const char* moehill_version(void) { return MOEHILL_VERSION; }
+
+const char* moehill_status_name(moehill_status status) {
+  switch (status) {
+    case MOEHILL_OK:
+      return "ok";
+    case MOEHILL_INVALID_ARGUMENT:
+      return "invalid argument";
+    case MOEHILL_WRONG_ORDER:
+      return "wrong order";
+    case MOEHILL_OUT_OF_MEMORY:
+      return "out of memory";
+    case MOEHILL_UNSUPPORTED:
+      return "unsupported";
+    case MOEHILL_PEER_FAILED:
+      return "peer failed";
+    case MOEHILL_FORKED:
+      return "forked";
+    case MOEHILL_BROKEN:
+      return "broken";
+    case MOEHILL_INTERNAL:
+      return "internal";
+  }
+  return "unknown status";
+}
+
+void moehill_context_options_init(moehill_context_options* options) {
+  if (options == nullptr) return;
+  *options = {};
+  options->struct_size = sizeof *options;
+  options->devices = 1;
+}
+
+moehill_status moehill_context_create(const moehill_context_options* options, moehill_context** context) {
+  return make_handle(
+      context, [&] { return new moehill_context{std::make_shared<moehill::Context>(complete(options))}; });
+}
+
+void moehill_context_destroy(moehill_context* context) { delete context; }
+
+moehill_status moehill_context_get_info(const moehill_context* context, moehill_context_info* info) {
+  return guard([&] {
+    const moehill::Context& c = *require(context, "the context").context;
+    give({0, c.num_devices(), c.threads_per_device(), c.rank(), c.num_processes(), c.is_pinned() ? 1 : 0},
+         info);
+  });
+}
+
+void moehill_block_desc_init(moehill_block_desc* desc) {
+  if (desc == nullptr) return;
+  *desc = {};
+  desc->struct_size = sizeof *desc;
+  desc->dtype = MOEHILL_BF16;
+  desc->training = 1;
+}
+
+moehill_status moehill_block_create(moehill_context* context, const moehill_block_desc* desc,
+                                    moehill_block** block) {
+  return make_handle(block, [&] {
+    return new moehill_block{{require(context, "the context").context, desc}};
+  });
+}
+
+void moehill_block_destroy(moehill_block* block) { delete block; }
+
+moehill_status moehill_block_get_info(const moehill_block* block, moehill_block_info* info) {
+  return guard([&] { give(require(block, "the block").object.info(), info); });
+}
+
+moehill_status moehill_block_load_experts(moehill_block* block, int32_t first, int32_t count,
+                                          const moehill_weights* weights) {
+  return guard([&] { block_of(block).load_experts(first, count, require(weights, "weights")); });
+}
+
+moehill_status moehill_block_load_shared(moehill_block* block, const moehill_weights* weights) {
+  return guard([&] { block_of(block).load_shared(require(weights, "weights")); });
+}
+
+moehill_status moehill_block_store_experts(moehill_block* block, int32_t first, int32_t count,
+                                           const moehill_gradients* weights) {
+  return guard([&] { block_of(block).store_experts(first, count, require(weights, "weights")); });
+}
+
+moehill_status moehill_block_store_expert_gradients(moehill_block* block, int32_t first, int32_t count,
+                                                    const moehill_gradients* gradients) {
+  return guard(
+      [&] { block_of(block).store_expert_gradients(first, count, require(gradients, "gradients")); });
+}
+
+moehill_status moehill_block_store_shared_gradients(moehill_block* block,
+                                                    const moehill_gradients* gradients) {
+  return guard([&] { block_of(block).store_shared_gradients(require(gradients, "gradients")); });
+}
+
+moehill_status moehill_block_plan(moehill_block* block, int64_t tokens, const int32_t* expert_ids,
+                                  const float* gates) {
+  return guard([&] { block_of(block).plan({tokens, expert_ids, gates}); });
+}
+
+moehill_status moehill_block_forward(moehill_block* block, const void* x, void* y) {
+  return guard([&] { block_of(block).forward(x, y); });
+}
+
+moehill_status moehill_block_backward(moehill_block* block, const void* x, const void* dy, void* dx,
+                                      float* d_gates) {
+  return guard([&] { block_of(block).backward(x, dy, dx, d_gates); });
+}
+
+moehill_status moehill_suggest(const moehill_context* context, const moehill_block_desc* desc, int64_t tokens,
+                               const char* hardware, moehill_suggestion* suggestion) {
+  return guard([&] {
+    const moehill::Context& c = *require(context, "the context").context;
+    give(moehill::suggest(c, moehill::complete(desc), tokens, hardware), suggestion);
+  });
+}
+
+moehill_status moehill_exchange_create(moehill_context* context, const moehill_block_desc* desc,
+                                       moehill_exchange** exchange) {
+  return make_handle(exchange, [&] {
+    return new moehill_exchange{{require(context, "the context").context, desc}};
+  });
+}
+
+void moehill_exchange_destroy(moehill_exchange* exchange) { delete exchange; }
+
+moehill_status moehill_exchange_get_experts(const moehill_exchange* exchange, int32_t* first_expert,
+                                            int32_t* num_experts) {
+  return guard([&] {
+    const moehill::Range experts = require(exchange, "the exchange").object.experts();
+    require(first_expert, "first_expert") = static_cast<int32_t>(experts.begin);
+    require(num_experts, "num_experts") = static_cast<int32_t>(experts.size());
+  });
+}
+
+moehill_status moehill_exchange_plan(moehill_exchange* exchange, int64_t tokens, const int32_t* expert_ids,
+                                     const float* gates, int64_t* num_rows, int64_t* offsets) {
+  return guard([&] {
+    const int64_t rows = exchange_of(exchange).plan({tokens, expert_ids, gates}, offsets);
+    require(num_rows, "num_rows") = rows;
+  });
+}
+
+moehill_status moehill_exchange_dispatch(moehill_exchange* exchange, const void* x, void* rows) {
+  return guard([&] { exchange_of(exchange).dispatch(x, rows); });
+}
+
+moehill_status moehill_exchange_combine(moehill_exchange* exchange, const void* rows, void* y) {
+  return guard([&] { exchange_of(exchange).combine(rows, y); });
+}
+
+moehill_status moehill_exchange_combine_backward(moehill_exchange* exchange, const void* dy, const void* rows,
+                                                 void* d_rows, float* d_gates) {
+  return guard([&] { exchange_of(exchange).combine_backward(dy, rows, d_rows, d_gates); });
+}
+
+moehill_status moehill_exchange_dispatch_backward(moehill_exchange* exchange, const void* d_rows, void* dx) {
+  return guard([&] { exchange_of(exchange).dispatch_backward(d_rows, dx); });
+}
+
+moehill_status moehill_stack_create(moehill_context* context, int32_t groups, int64_t k, int64_t n,
+                                    moehill_dtype dtype, moehill_stack** stack) {
+  return make_handle(stack, [&] {
+    return new moehill_stack{
+        {require(context, "the context").context, groups, k, n, moehill::dtype_named(dtype, "dtype")}};
+  });
+}
+
+void moehill_stack_destroy(moehill_stack* stack) { delete stack; }
+
+moehill_status moehill_stack_load(moehill_stack* stack, int32_t first, int32_t count, const void* data,
+                                  moehill_dtype dtype, moehill_order order) {
+  return guard([&] { require(stack, "the stack").object.load(first, count, data, dtype, order); });
+}
+
+moehill_status moehill_stack_store(const moehill_stack* stack, int32_t first, int32_t count, void* data,
+                                   moehill_dtype dtype, moehill_order order) {
+  return guard([&] { require(stack, "the stack").object.store(first, count, data, dtype, order); });
+}
+
+moehill_status moehill_gemm_forward(const moehill_stack* weights, const int64_t* offsets,
+                                    const moehill_rows* a, void* c) {
+  return guard([&] { require(weights, "weights").object.forward(offsets, require(a, "a"), c); });
+}
+
+moehill_status moehill_gemm_input_grad(const moehill_stack* weights, const int64_t* offsets,
+                                       const moehill_rows* dc, void* da) {
+  return guard([&] { require(weights, "weights").object.input_grad(offsets, require(dc, "dc"), da); });
+}
+
+moehill_status moehill_gemm_weight_grad(moehill_stack* gradient, const int64_t* offsets,
+                                        const moehill_rows* a, const moehill_rows* dc) {
+  return guard(
+      [&] { require(gradient, "gradient").object.weight_grad(offsets, require(a, "a"), require(dc, "dc")); });
+}
+
+}  // extern "C"

@@ -1,0 +1,170 @@
+#include "moehill/api/context.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "moehill/base/error.h"
+#include "moehill/machine/pinning.h"
+#include "moehill/machine/topology.h"
+#include "moehill/mesh/session.h"
+#include "moehill/mesh/threads/thread_mesh.h"
+
+namespace moehill {
+namespace {
+
+constexpr std::array kEntryNames = {"moehill_block_create",
+                                    "moehill_block_plan",
+                                    "moehill_block_forward",
+                                    "moehill_block_backward",
+                                    "moehill_block_store_shared_gradients",
+                                    "moehill_exchange_create",
+                                    "moehill_exchange_plan",
+                                    "moehill_exchange_dispatch",
+                                    "moehill_exchange_combine",
+                                    "moehill_exchange_combine_backward",
+                                    "moehill_exchange_dispatch_backward"};
+
+void require_legal(const moehill_context_options& options) {
+  if (options.devices < 1 || options.devices > 1024)
+    throw invalid("devices", fmt::format("{}", options.devices), "1 to 1024", "take 1 for all cores as one");
+  if (options.threads_per_device < 0 || options.threads_per_device > 1024) {
+    throw invalid("threads_per_device", fmt::format("{}", options.threads_per_device), "0 to 1024",
+                  "take 0 for the cores of this process");
+  }
+  if (options.pinning != MOEHILL_PINNING_OFF && options.pinning != MOEHILL_PINNING_CORES) {
+    throw invalid("pinning", fmt::format("{}", options.pinning), "MOEHILL_PINNING_OFF, MOEHILL_PINNING_CORES",
+                  "take one of them");
+  }
+  if (options.mpi_comm != nullptr && options.devices != 1) {
+    throw invalid("devices", fmt::format("{} with an MPI communicator", options.devices),
+                  "1, one device a process", "start more processes");
+  }
+}
+
+std::unique_ptr<Mesh> make_mesh(const moehill_context_options& options) {
+  const bool pins = options.pinning == MOEHILL_PINNING_CORES;
+  std::vector<int> cpus = core_cpus();
+  if (options.mpi_comm != nullptr) {
+    return make_mesh_of(
+        options.mpi_comm, options.mpi_comm_size,
+        {.threads_per_device = options.threads_per_device, .node_cpus = cpus, .pins_threads = pins});
+  }
+  const int num_cpus = static_cast<int>(cpus.size());
+  const int threads =
+      options.threads_per_device > 0 ? options.threads_per_device : std::max(1, num_cpus / options.devices);
+  const size_t total = static_cast<size_t>(threads) * static_cast<size_t>(options.devices);
+  if (!pins || total > cpus.size()) {
+    cpus.clear();
+  } else {
+    cpus.resize(total);
+  }
+  return std::make_unique<ThreadMesh>(options.devices, threads, cpus);
+}
+
+std::optional<Failure> failure_of(FunctionRef<void()> work) {
+  try {
+    work();
+    return std::nullopt;
+  } catch (...) {
+    return current_failure();
+  }
+}
+
+}  // namespace
+
+const char* name_of(Entry entry) { return kEntryNames.at(static_cast<size_t>(entry)); }
+
+Context::Context(const moehill_context_options& options) : process_(getpid()) {
+  require_legal(options);
+  mesh_ = make_mesh(options);
+  spans_processes_ = options.mpi_comm != nullptr;
+  local_ = mesh_->local_devices();
+  words_.resize(2 * static_cast<size_t>(num_processes()));
+  for (int r = 0; r <= num_processes(); ++r) word_offsets_.push_back(2 * r);
+}
+
+void Context::require_usable() const {
+  if (getpid() != process_) {
+    throw Failure(
+        MOEHILL_FORKED,
+        fmt::format("context: got a call in process {}, allowed: in process {} that made it; after a "
+                    "fork make a context of your own",
+                    getpid(), process_));
+  }
+  if (broken_) {
+    throw Failure(MOEHILL_BROKEN,
+                  "context: a call before this one failed in the middle of an exchange, and other processes "
+                  "may wait for this one; end the job");
+  }
+}
+
+// Rank by rank: the entry and the status of its check, and the value.
+std::optional<Failure> Context::agree(Group& group, const Call& call, int64_t value,
+                                      const std::optional<Failure>& own) {
+  const int64_t own_entry = static_cast<int64_t>(call.entry);
+  const int64_t word[2] = {own_entry << 8 | (own ? own->status() : MOEHILL_OK), value};
+  group.all_gather(word, word_offsets_, sizeof(int64_t), words_.data());
+  if (own) return own;
+  for (int r = 0; r < num_processes(); ++r) {
+    const int64_t entry = words_[2 * static_cast<size_t>(r)] >> 8,
+                  status = words_[2 * static_cast<size_t>(r)] & 0xff;
+    if (entry != own_entry) {
+      return Failure(MOEHILL_WRONG_ORDER,
+                     fmt::format("{}: process {} calls {} meanwhile; all processes must make the same calls",
+                                 name_of(call.entry), r, name_of(static_cast<Entry>(entry))));
+    }
+    if (status != MOEHILL_OK) {
+      return Failure(MOEHILL_PEER_FAILED,
+                     fmt::format("{}: process {} made an error ({}), nothing was done", name_of(call.entry),
+                                 r, moehill_status_name(static_cast<moehill_status>(status))));
+    }
+  }
+  return std::nullopt;
+}
+
+void Context::collective(const Call& call) {
+  const std::lock_guard turn(mutex_);
+  require_usable();
+  if (!spans_processes_) {
+    words_[1] = call.check();
+    call.agreed();
+    mesh_->run(call.on_device);
+    return call.done();
+  }
+  int64_t value = 0;
+  std::optional<Failure> failure = failure_of([&] { value = call.check(); });
+  try {
+    const auto on_device = [&](Group& group) {
+      failure = agree(group, call, value, failure);
+      if (!failure) failure = failure_of(call.agreed);
+      if (!failure) call.on_device(group);
+    };
+    mesh_->run(FunctionRef<void(Group&)>(on_device));
+  } catch (...) {
+    broken_ = true;
+    throw;
+  }
+  if (failure) throw *failure;
+  call.done();
+}
+
+void Context::local(FunctionRef<void(int, ThreadTeam&)> work) {
+  if (spans_processes_)
+    return on_first([&](ThreadTeam& team) { work(static_cast<int>(local_.begin), team); });
+  const std::lock_guard turn(mutex_);
+  require_usable();
+  mesh_->run([&](Group& group) { work(group.rank(), group.team()); });
+}
+
+void Context::on_first(FunctionRef<void(ThreadTeam&)> work) {
+  const std::lock_guard turn(mutex_);
+  require_usable();
+  ThreadTeam& team = mesh_->team(static_cast<int>(local_.begin));
+  std::optional<PinScope> pin;
+  if (!team.cpus().empty()) pin.emplace(team.cpus()[0]);
+  work(team);
+}
+
+}  // namespace moehill

@@ -1,0 +1,249 @@
+#include "moehill/api/exchange_object.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "moehill/kernels/rows.h"
+#include "moehill/parallel/path.h"
+
+namespace moehill {
+namespace {
+
+size_t idx(int64_t i) { return static_cast<size_t>(i); }
+
+template <typename T>
+void scale_rows(ThreadTeam& team, const MatView& source, const RoutingPlan& plan, const float* weight,
+                const MatView& out) {
+  team.parallel_for(out.rows, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const float p = weight[plan.row_assignment[idx(r)]];
+      const T* const from = source.row<T>(plan.row_token[idx(r)]);
+      T* const to = out.row<T>(r);
+      for (int64_t c = 0; c < out.cols; ++c) to[c] = from_f32<T>(p * to_f32(from[c]));
+    }
+  });
+}
+
+}  // namespace
+
+// One device's part: the route, and the plan of the rows that it receives.
+struct ExchangeObject::Device {
+  Device(const RunConfig& config, const Routing& routing, int rank)
+      : route(config, routing, rank),
+        share(block_share(config, rank)),
+        builder({config.shape.tokens,
+                 config.shape.experts + 1,
+                 config.shape.topk,
+                 share.expert_begin,
+                 share.expert_end,
+                 PackStrategy::counting_sort,
+                 {},
+                 PlanScope::local,
+                 config.threads_per_device}),
+        plan(builder.make_plan()),
+        max_sent(RaggedRoute::max_sent(config, rank)),
+        dp(idx(config.shape.assignments())),
+        returned_dp(idx(max_sent * config.shape.topk)) {}
+
+  void prepare(const MoeShape& shape, Group& group) {
+    const auto make = [&](int64_t rows) {
+      const MatView view{nullptr, shape.dtype, rows, shape.hidden, shape.hidden};
+      memory.push_back(group.exchange_memory(idx(rows * shape.hidden) * dtype_bytes(shape.dtype)));
+      return MatView{memory.back().get(), view.dtype, view.rows, view.cols, view.stride};
+    };
+    sent = make(max_sent);
+    received = make(shape.tokens);
+  }
+
+  void make_plan(Group& group) {
+    route.make(group);
+    builder.build(route.received(), group.team(), plan);
+  }
+
+  size_t row_bytes() const { return idx(sent.cols) * dtype_bytes(sent.dtype); }
+
+  // Rows of own tokens reach `received`.
+  void send(Group& group, const MatView& own) {
+    gather_rows(group.team(), {own, route.sent_token()}, sent.slice_rows(0, route.num_sent()));
+    group.all_to_all(sent.data, route.send_offsets(), received.data, route.receive_offsets(), row_bytes());
+  }
+
+  // The sums of `rows` over the experts here, and then over devices.
+  void sum(Group& group, const MatView& rows, const float* weight, const MatView& out) {
+    const MatView partial = received.slice_rows(0, route.num_received());
+    combine_rows(group.team(), {rows, plan.assignment_row.data(), weight, plan.topk}, partial);
+    group.all_to_all(received.data, route.receive_offsets(), sent.data, route.send_offsets(), row_bytes());
+    combine_rows(group.team(),
+                 {sent.slice_rows(0, route.num_sent()), route.row_at_device(), nullptr, group.size()}, out);
+  }
+
+  // <dy, rows> of each choice, back where the tokens are: d_gates [own tokens, k].
+  void return_dots(Group& group, const MatView& rows, float* d_gates) {
+    std::fill_n(dp.begin(), route.num_received() * plan.topk, 0.0f);
+    row_dots(group.team(), {rows, received, plan.row_token.data(), plan.row_assignment.data(), 1}, rows.rows,
+             dp.data());
+    group.all_to_all(dp.data(), route.receive_offsets(), returned_dp.data(), route.send_offsets(),
+                     idx(plan.topk) * sizeof(float));
+    const OwnAssignments& own = route.own();
+    for (int64_t i = 0; i < own.size(); ++i) {
+      d_gates[i] = 0;
+      if (!own.kept(i)) continue;
+      const int64_t row =
+          route.row_at_device()[i / plan.topk * group.size() + route.device_of(own.expert(i))];
+      d_gates[i] = returned_dp[idx(row * plan.topk + i % plan.topk)];
+    }
+  }
+
+  RaggedRoute route;
+  BlockShare share;
+  PlanBuilder builder;
+  RoutingPlan plan;
+  int64_t max_sent;
+  int64_t first_row = 0;  // of its rows among those of the process
+  std::vector<std::shared_ptr<void>> memory;
+  MatView sent{}, received{};
+  std::vector<float> dp, returned_dp;  // [received, k], [sent, k]
+};
+
+ExchangeObject::ExchangeObject(std::shared_ptr<Context> context, const moehill_block_desc* given)
+    : context_(std::move(context)) {
+  const auto check = [&] {
+    const moehill_block_desc desc = complete_for_exchange(given);
+    allocate(desc);
+    return fingerprint(desc);
+  };
+  context_->collective({.entry = Entry::create_exchange,
+                        .check = check,
+                        .agreed = [&] { require_equal_values(*context_, "the exchange's description"); },
+                        .on_device = [&](Group& group) { device_of(group).prepare(config_.shape, group); }});
+}
+
+void ExchangeObject::allocate(const moehill_block_desc& desc) {
+  config_ = run_config(desc, *context_);
+  config_.spread = Spread::ragged_a2a;  // of one device too
+  tokens_.max = desc.max_tokens;
+  tokens_.offsets = even_offsets(config_.shape.tokens, config_.num_devices);
+  routing_ = {config_.shape.tokens, desc.experts, desc.topk, {}, {}};
+  routing_.expert.resize(idx(config_.shape.assignments()));
+  routing_.weight.resize(routing_.expert.size());
+  const Range devices = context_->local_devices();
+  for (int64_t d = devices.begin; d < devices.end; ++d)
+    devices_.push_back(std::make_shared<Device>(config_, routing_, static_cast<int>(d)));
+  experts_ = {devices_.front()->share.expert_begin, devices_.back()->share.expert_end};
+}
+
+ExchangeObject::Device& ExchangeObject::device_of(const Group& group) {
+  return *devices_[idx(group.rank() - context_->local_devices().begin)];
+}
+
+MatView ExchangeObject::tokens_view(const void* data, const Group& group) const {
+  const MoeShape& shape = config_.shape;
+  const MatView all{const_cast<void*>(data), shape.dtype, tokens_.own, shape.hidden, shape.hidden};
+  const int64_t first = tokens_.offsets[idx(group.rank())] - tokens_.first;
+  return all.slice_rows(first, tokens_.offsets[idx(group.rank()) + 1] - tokens_.first);
+}
+
+MatView ExchangeObject::rows_view(const void* data, const Device& device) const {
+  const MoeShape& shape = config_.shape;
+  const MatView all{const_cast<void*>(data), shape.dtype, num_rows_, shape.hidden, shape.hidden};
+  return all.slice_rows(device.first_row, device.first_row + device.plan.num_rows());
+}
+
+int64_t ExchangeObject::plan(const OwnRouting& own, int64_t* offsets) {
+  const auto check = [&] {
+    is_planned_ = false;
+    require_legal(own, config_.shape, tokens_.max);
+    return own.tokens;
+  };
+  const auto agreed = [&] {
+    take_token_counts(*context_, own.tokens, false, tokens_);
+    take_routing(own, tokens_, routing_);
+  };
+  int64_t num_rows = 0;
+  context_->collective({.entry = Entry::exchange_plan,
+                        .check = check,
+                        .agreed = agreed,
+                        .on_device =
+                            [&](Group& group) {
+                              device_of(group).route.bind(routing_, tokens_.offsets);
+                              device_of(group).make_plan(group);
+                            },
+                        .done = [&] { num_rows = take_rows(offsets); }});
+  return num_rows;
+}
+
+// Where the rows of each device and expert begin among those of the process.
+int64_t ExchangeObject::take_rows(int64_t* offsets) {
+  num_rows_ = 0;
+  for (const std::shared_ptr<Device>& device : devices_) {
+    device->first_row = num_rows_;
+    const int64_t first = device->share.expert_begin - experts_.begin;
+    const int64_t count = device->share.expert_end - device->share.expert_begin;
+    for (int64_t e = 0; e < count && offsets != nullptr; ++e)
+      offsets[first + e] = num_rows_ + device->plan.group_offset[idx(e)];
+    num_rows_ += device->plan.num_rows();
+  }
+  if (offsets != nullptr) offsets[experts_.size()] = num_rows_;
+  is_planned_ = true;
+  return num_rows_;
+}
+
+NamedTensor ExchangeObject::tensor(const char* name, const void* data, int64_t rows) const {
+  return {name, data, rows * config_.shape.hidden * static_cast<int64_t>(dtype_bytes(config_.shape.dtype))};
+}
+
+void ExchangeObject::call(Entry entry, std::initializer_list<NamedTensor> read, const NamedTensor& written,
+                          FunctionRef<void(Group&, Device&)> on_device) {
+  const auto check = [&] {
+    if (!is_planned_) {
+      throw Failure(MOEHILL_WRONG_ORDER,
+                    "exchange: got no plan since the last error, allowed: after a plan; call "
+                    "moehill_exchange_plan first");
+    }
+    require_memory(read, {written}, dtype_bytes(config_.shape.dtype));
+    return int64_t{0};
+  };
+  context_->collective({.entry = entry, .check = check, .on_device = [&](Group& group) {
+                          on_device(group, device_of(group));
+                        }});
+}
+
+void ExchangeObject::dispatch(const void* x, void* rows) {
+  call(Entry::dispatch, {tensor("x", x, tokens_.own)}, tensor("rows", rows, num_rows_),
+       [&](Group& group, Device& device) {
+         device.send(group, tokens_view(x, group));
+         gather_rows(group.team(), {device.received, device.plan.row_token.data()}, rows_view(rows, device));
+       });
+}
+
+void ExchangeObject::combine(const void* rows, void* y) {
+  call(Entry::combine, {tensor("rows", rows, num_rows_)}, tensor("y", y, tokens_.own),
+       [&](Group& group, Device& device) {
+         device.sum(group, rows_view(rows, device), device.route.received().weight.data(),
+                    tokens_view(y, group));
+       });
+}
+
+void ExchangeObject::combine_backward(const void* dy, const void* rows, void* d_rows, float* d_gates) {
+  call(Entry::combine_backward, {tensor("dy", dy, tokens_.own), tensor("rows", rows, num_rows_)},
+       tensor("d_rows", d_rows, num_rows_), [&](Group& group, Device& device) {
+         device.send(group, tokens_view(dy, group));
+         const MatView out = rows_view(d_rows, device);
+         const float* const weight = device.route.received().weight.data();
+         if (d_gates != nullptr) {
+           const int64_t first = tokens_.offsets[idx(group.rank())] - tokens_.first;
+           device.return_dots(group, rows_view(rows, device), d_gates + first * device.plan.topk);
+         }
+         const auto scale = out.dtype == DType::f32 ? scale_rows<float> : scale_rows<bf16>;
+         scale(group.team(), device.received, device.plan, weight, out);
+       });
+}
+
+void ExchangeObject::dispatch_backward(const void* d_rows, void* dx) {
+  call(Entry::dispatch_backward, {tensor("d_rows", d_rows, num_rows_)}, tensor("dx", dx, tokens_.own),
+       [&](Group& group, Device& device) {
+         device.sum(group, rows_view(d_rows, device), nullptr, tokens_view(dx, group));
+       });
+}
+
+}  // namespace moehill

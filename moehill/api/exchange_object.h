@@ -1,0 +1,52 @@
+// ExchangeObject: rows of tokens to the processes of their experts and back, for experts of the caller's own.
+//
+// A token's row goes once to every device that holds one of its experts (RaggedRoute), is copied there for
+// each of them in the order of experts, and what comes back is summed on the way: dispatch and combine are
+// each other's gradients, but for the gate values.
+#pragma once
+
+#include <vector>
+
+#include "moehill/api/description.h"
+#include "moehill/api/step_tokens.h"
+#include "moehill/parallel/row_route.h"
+
+namespace moehill {
+
+class ExchangeObject {
+ public:
+  // Collective.
+  ExchangeObject(std::shared_ptr<Context> context, const moehill_block_desc* given);
+
+  Range experts() const { return experts_; }
+  // offsets [experts + 1] or null. Returns the number of rows.
+  int64_t plan(const OwnRouting& own, int64_t* offsets);
+  void dispatch(const void* x, void* rows);
+  void combine(const void* rows, void* y);
+  void combine_backward(const void* dy, const void* rows, void* d_rows, float* d_gates);
+  void dispatch_backward(const void* d_rows, void* dx);
+
+ private:
+  struct Device;
+
+  void allocate(const moehill_block_desc& desc);
+  Device& device_of(const Group& group);
+  int64_t take_rows(int64_t* offsets);
+  MatView tokens_view(const void* data, const Group& group) const;
+  MatView rows_view(const void* data, const Device& device) const;
+  NamedTensor tensor(const char* name, const void* data, int64_t rows) const;  // [rows, H]
+  // What the entries that need a plan have in common.
+  void call(Entry entry, std::initializer_list<NamedTensor> read, const NamedTensor& written,
+            FunctionRef<void(Group&, Device&)> on_device);
+
+  std::shared_ptr<Context> context_;
+  RunConfig config_;
+  Range experts_;  // of this process
+  StepTokens tokens_;
+  Routing routing_;
+  int64_t num_rows_ = 0;
+  bool is_planned_ = false;
+  std::vector<std::shared_ptr<Device>> devices_;  // of this process
+};
+
+}  // namespace moehill

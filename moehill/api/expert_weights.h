@@ -1,0 +1,36 @@
+// Weights of experts in the caller's memory: which of the four pointers hold what, and in which order.
+#pragma once
+
+#include "moehill/api/failure.h"
+#include "moehill/api/host_matrix.h"
+#include "moehill/block/run_config.h"
+#include "moehill/moe/mlp.h"
+
+namespace moehill {
+
+class HostExperts {
+ public:
+  // Of experts [hidden, width]. Throws Failure for pointers that do not go together, and unknown types or
+  // orders.
+  HostExperts(const moehill_weights& weights, int64_t hidden, int64_t width);
+  HostExperts(const moehill_gradients& gradients, int64_t hidden, int64_t width);
+
+  // The caller's experts from `first` on become those of `stacks`, as many as these have; and back. What the
+  // caller gave no pointer for is left as it is.
+  void load(ThreadTeam& team, int64_t first, const MlpWeights& stacks) const;
+  void store(ThreadTeam& team, int64_t first, const MlpWeights& stacks, bool accumulate) const;
+
+ private:
+  template <typename Move>
+  void for_each(int64_t first, const MlpWeights& stacks, const Move& move) const;
+
+  int64_t width_;
+  HostMatrices gate_, up_, down_;
+};
+
+// As they are stored.
+size_t stored_bytes(const MlpWeights& weights);
+// Most bytes of a device's work space: plan, rows between the products, what its path keeps.
+int64_t work_bytes(const RunConfig& config, int device, int num_processes);
+
+}  // namespace moehill

@@ -1,0 +1,53 @@
+#include "moehill/api/failure.h"
+
+#include <new>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+std::string& message_of_thread() {
+  thread_local std::string message;
+  return message;
+}
+
+}  // namespace
+
+Failure invalid(const std::string& what, const std::string& got, const std::string& allowed,
+                const std::string& remedy) {
+  return {MOEHILL_INVALID_ARGUMENT, input_error(what, got, allowed, remedy).what()};
+}
+
+Failure null_argument(const char* what) { return invalid(what, "null", "an address", "pass one"); }
+
+Failure current_failure() {
+  try {
+    throw;
+  } catch (const Failure& failure) {
+    return failure;
+  } catch (const InputError& error) {
+    return {MOEHILL_INVALID_ARGUMENT, error.what()};
+  } catch (const std::bad_alloc&) {
+    return {MOEHILL_OUT_OF_MEMORY,
+            "memory: the system has not as much as was asked for; take fewer tokens, or more processes"};
+  } catch (const std::exception& error) {
+    return {MOEHILL_INTERNAL, error.what()};
+  } catch (...) {
+    return {MOEHILL_INTERNAL, "an exception of an unknown type"};
+  }
+}
+
+moehill_status report_current_failure() noexcept {
+  const Failure failure = current_failure();
+  try {
+    message_of_thread() = failure.what();
+  } catch (...) {
+    message_of_thread().clear();  // there was no memory for the text
+  }
+  return failure.status();
+}
+
+const char* last_error() { return message_of_thread().c_str(); }
+
+}  // namespace moehill

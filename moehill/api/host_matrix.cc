@@ -1,0 +1,91 @@
+#include "moehill/api/host_matrix.h"
+
+#include <algorithm>
+
+namespace moehill {
+namespace {
+
+constexpr int64_t kColumns = 8;    // of a unit of work, all in one panel
+constexpr int64_t kTileRows = 64;  // a tile of them fits L1 in either order
+
+// How one column of a stack lies in memory: row r at first + row_step * r or, in pairs, so that rows 2 i and
+// 2 i + 1 are neighbours.
+struct Column {
+  int64_t first, row_step;
+  bool in_pairs;
+  int64_t at(int64_t row) const {
+    return in_pairs ? first + (row & ~int64_t{1}) * row_step + (row & 1) : first + row * row_step;
+  }
+};
+
+Column column_of(const WeightView& stack, int64_t group, int64_t column) {
+  const bool panels = stack.layout == WeightLayout::panels;
+  return {stack.index(group, 0, column), panels ? kPanelWidth : stack.n,
+          panels && stack.dtype == DType::bf16};
+}
+
+// Calls move(place in the host's memory, place in the stack's) for all elements, tile by tile, on the team.
+template <typename Move>
+void for_each_element(ThreadTeam& team, const HostMatrices& host, const LogicalWeights& stack,
+                      const Move& move) {
+  const int64_t units = (stack.num_columns + kColumns - 1) / kColumns;
+  team.parallel_for(stack.stack.num_groups * units, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t group = i / units, first = i % units * kColumns;
+      const int64_t last = std::min(stack.num_columns, first + kColumns);
+      for (int64_t row = 0; row < stack.rows(); row += kTileRows) {
+        for (int64_t n = first; n < last; ++n) {
+          const Column column = column_of(stack.stack, group, stack.column(n));
+          const int64_t from = group * host.group_step + n * host.column_step;
+          for (int64_t r = row; r < std::min(stack.rows(), row + kTileRows); ++r)
+            move(from + r * host.row_step, column.at(r));
+        }
+      }
+    }
+  });
+}
+
+template <typename Host, typename Stack>
+void load(ThreadTeam& team, const HostMatrices& host, const LogicalWeights& stack) {
+  const Host* const from = static_cast<const Host*>(host.data);
+  Stack* const to = static_cast<Stack*>(stack.stack.data);
+  for_each_element(team, host, stack, [=](int64_t i, int64_t j) {
+    if constexpr (std::is_same_v<Host, Stack>) {
+      to[j] = from[i];
+    } else {
+      to[j] = from_f32<Stack>(to_f32(from[i]));
+    }
+  });
+}
+
+template <typename Host, typename Stack>
+void store(ThreadTeam& team, const LogicalWeights& stack, const HostMatrices& host, bool accumulate) {
+  const Stack* const from = static_cast<const Stack*>(stack.stack.data);
+  Host* const to = static_cast<Host*>(host.data);
+  for_each_element(team, host, stack, [=](int64_t i, int64_t j) {
+    to[i] = from_f32<Host>(to_f32(from[j]) + (accumulate ? to_f32(to[i]) : 0.0f));
+  });
+}
+
+}  // namespace
+
+HostMatrices host_matrices(void* data, DType dtype, int64_t k, int64_t n, bool is_transposed) {
+  return {data, dtype, k * n, is_transposed ? 1 : n, is_transposed ? k : 1};
+}
+
+void load_stack(ThreadTeam& team, const HostMatrices& host, const LogicalWeights& stack) {
+  const bool wide = host.dtype == DType::f32;
+  if (stack.stack.dtype == DType::f32)
+    return wide ? load<float, float>(team, host, stack) : load<bf16, float>(team, host, stack);
+  wide ? load<float, bf16>(team, host, stack) : load<bf16, bf16>(team, host, stack);
+}
+
+void store_stack(ThreadTeam& team, const LogicalWeights& stack, const HostMatrices& host, bool accumulate) {
+  const bool wide = host.dtype == DType::f32;
+  if (stack.stack.dtype == DType::f32)
+    return wide ? store<float, float>(team, stack, host, accumulate)
+                : store<bf16, float>(team, stack, host, accumulate);
+  wide ? store<float, bf16>(team, stack, host, accumulate) : store<bf16, bf16>(team, stack, host, accumulate);
+}
+
+}  // namespace moehill

@@ -1,0 +1,256 @@
+// What the interface says to a caller who makes a mistake: a status and a sentence, and the objects go on.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "moehill/api/block_fixture.h"
+
+namespace moehill_test {
+namespace {
+
+using namespace moehill;
+
+const BlockDesc kDesc{.hidden = 20,
+                      .mlp_dim = 11,
+                      .experts = 5,
+                      .topk = 3,
+                      .shared_dim = 9,
+                      .max_tokens = 13,
+                      .dtype = DType::f32,
+                      .path = Path::fused};
+
+Context two_devices() { return Context({.devices = 2, .threads_per_device = 1}); }
+
+// Expects an error of this status whose sentence has `part`, and speaks of no command line.
+template <typename Body>
+void expect_error(Status status, const std::string& part, const Body& body) {
+  try {
+    body();
+    ADD_FAILURE() << "no error; expected " << part;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), status) << error.what();
+    const std::string text = error.what();
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+    EXPECT_EQ(text.find("--"), std::string::npos) << text;
+  }
+}
+
+TEST(Misuse, DescriptionsOutOfRange) {
+  const Context context = two_devices();
+  const auto expect = [&](const std::string& part, auto change) {
+    BlockDesc desc = kDesc;
+    change(desc);
+    expect_error(Status::invalid_argument, part, [&] { Block block(context, desc); });
+    if (part != "mlp_dim" && part != "shared_dim" && part != "path" && part != "recompute")
+      expect_error(Status::invalid_argument, part, [&] { Exchange exchange(context, desc); });
+  };
+  expect("hidden", [](BlockDesc& d) { d.hidden = 0; });
+  expect("mlp_dim", [](BlockDesc& d) { d.mlp_dim = -3; });
+  expect("experts", [](BlockDesc& d) { d.experts = 0; });
+  expect("topk", [](BlockDesc& d) { d.topk = 6; });
+  expect("shared_dim", [](BlockDesc& d) { d.shared_dim = -1; });
+  expect("max_tokens", [](BlockDesc& d) { d.max_tokens = 0; });
+  expect("max_tokens", [](BlockDesc& d) { d.max_tokens = 2147483000; });
+  expect("dtype", [](BlockDesc& d) { d.dtype = static_cast<DType>(2); });
+  expect("path", [](BlockDesc& d) { d.path = static_cast<Path>(9); });
+  expect("recompute", [](BlockDesc& d) { d.recompute = static_cast<Recompute>(3); });
+}
+
+TEST(Misuse, ContextsOutOfRange) {
+  expect_error(Status::invalid_argument, "devices", [] { Context context({.devices = 0}); });
+  expect_error(Status::invalid_argument, "threads_per_device",
+               [] { Context context({.threads_per_device = -1}); });
+  expect_error(Status::invalid_argument, "pinning",
+               [] { Context context({.pinning = static_cast<Pinning>(5)}); });
+}
+
+TEST(Misuse, StructsThatWereNotInitialised) {
+  moehill_context* context = nullptr;
+  moehill_context_options options{};
+  EXPECT_EQ(moehill_context_create(&options, &context), MOEHILL_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(moehill_last_error()).find("moehill_context_options_init"), std::string::npos);
+  ASSERT_EQ(moehill_context_create(nullptr, &context), MOEHILL_OK);
+  moehill_block_desc desc{};
+  moehill_block* block = nullptr;
+  EXPECT_EQ(moehill_block_create(context, &desc, &block), MOEHILL_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(moehill_last_error()).find("moehill_block_desc_init"), std::string::npos);
+  moehill_context_info info{};
+  EXPECT_EQ(moehill_context_get_info(context, &info), MOEHILL_INVALID_ARGUMENT);
+  moehill_context_destroy(context);
+}
+
+TEST(Misuse, NullHandlesAndPointers) {
+  EXPECT_EQ(moehill_context_create(nullptr, nullptr), MOEHILL_INVALID_ARGUMENT);
+  moehill_block* block = nullptr;
+  EXPECT_EQ(moehill_block_create(nullptr, nullptr, &block), MOEHILL_INVALID_ARGUMENT);
+  EXPECT_EQ(moehill_block_plan(nullptr, 0, nullptr, nullptr), MOEHILL_INVALID_ARGUMENT);
+  EXPECT_EQ(moehill_block_forward(nullptr, nullptr, nullptr), MOEHILL_INVALID_ARGUMENT);
+  EXPECT_EQ(moehill_block_backward(nullptr, nullptr, nullptr, nullptr, nullptr), MOEHILL_INVALID_ARGUMENT);
+  EXPECT_EQ(moehill_block_load_experts(nullptr, 0, 1, nullptr), MOEHILL_INVALID_ARGUMENT);
+  EXPECT_EQ(moehill_exchange_dispatch(nullptr, nullptr, nullptr), MOEHILL_INVALID_ARGUMENT);
+  EXPECT_EQ(moehill_gemm_forward(nullptr, nullptr, nullptr, nullptr), MOEHILL_INVALID_ARGUMENT);
+  moehill_block_destroy(nullptr);
+  moehill_context_destroy(nullptr);
+  moehill_exchange_destroy(nullptr);
+  moehill_stack_destroy(nullptr);
+}
+
+TEST(Misuse, TheBlockGoesOnAfterEachError) {
+  const Context context = two_devices();
+  Pair pair(context, kDesc, 3);
+  const Tokens t = random_tokens(kDesc, 13, 4);
+  plain::Tensor y(t.x.size(), false), dx(t.x.size(), false);
+  Block& block = pair.block;
+  const auto plan = [&] { block.plan(13, t.ids.data(), t.gates.data()); };
+  const auto forward = [&] { block.forward(t.x.data(), y.data()); };
+  const auto backward = [&] { block.backward(t.x.data(), t.dy.data(), dx.data()); };
+  const auto step = [&] { pair.expect_step(t, 1e-5, 2e-5); };
+
+  expect_error(Status::wrong_order, "moehill_block_plan", forward);
+  expect_error(Status::wrong_order, "moehill_block_forward", backward);
+  expect_error(Status::wrong_order, "backward",
+               [&] { block.store_expert_gradients(0, 5, {.down = y.data()}); });
+  step();
+  expect_error(Status::wrong_order, "once after", backward);
+  step();
+  expect_error(Status::invalid_argument, "0 to 13", [&] { block.plan(14, t.ids.data(), t.gates.data()); });
+  expect_error(Status::wrong_order, "plan", forward);  // the plan of before is gone
+  expect_error(Status::invalid_argument, "tokens", [&] { block.plan(-1, t.ids.data(), t.gates.data()); });
+  expect_error(Status::invalid_argument, "expert_ids", [&] { block.plan(13, nullptr, t.gates.data()); });
+  expect_error(Status::invalid_argument, "gates", [&] { block.plan(13, t.ids.data(), nullptr); });
+  for (const int32_t bad : {5, -2}) {
+    std::vector<int32_t> ids = t.ids;
+    ids[4] = bad;
+    expect_error(Status::invalid_argument, "for token 1",
+                 [&] { block.plan(13, ids.data(), t.gates.data()); });
+  }
+  step();
+  plan();
+  expect_error(Status::invalid_argument, "x: got null", [&] { block.forward(nullptr, y.data()); });
+  expect_error(Status::invalid_argument, "y: got null", [&] { block.forward(t.x.data(), nullptr); });
+  expect_error(Status::invalid_argument, "overlaps", [&] { block.forward(y.data(), y.data()); });
+  expect_error(Status::invalid_argument, "multiple of 4",
+               [&] { block.forward(static_cast<const char*>(t.x.data()) + 2, y.data()); });
+  forward();
+  expect_error(Status::invalid_argument, "dy: got null",
+               [&] { block.backward(t.x.data(), nullptr, dx.data()); });
+  expect_error(Status::invalid_argument, "overlaps",
+               [&] { block.backward(t.x.data(), dx.data(), dx.data()); });
+  backward();  // nothing was done by the two before
+  step();
+}
+
+TEST(Misuse, WeightsThatDoNotFit) {
+  const Context context = two_devices();
+  Pair pair(context, kDesc, 3);
+  std::vector<float> w(3000);
+  Block& block = pair.block;
+  const auto load = [&](int first, int count, Weights weights) {
+    return [&block, first, count, weights] { block.load_experts(first, count, weights); };
+  };
+  expect_error(Status::invalid_argument, "0 to 4", load(4, 2, {.down = w.data()}));
+  expect_error(Status::invalid_argument, "0 to 4", load(-1, 1, {.down = w.data()}));
+  expect_error(Status::invalid_argument, "0 to 4", load(0, -1, {.down = w.data()}));
+  expect_error(Status::invalid_argument, "null", load(0, 1, {}));
+  expect_error(Status::invalid_argument, "gate_up alone",
+               load(0, 1, {.gate = w.data(), .gate_up = w.data()}));
+  expect_error(Status::invalid_argument, "dtype",
+               load(0, 1, {.down = w.data(), .dtype = static_cast<DType>(7)}));
+  expect_error(Status::invalid_argument, "order",
+               load(0, 1, {.down = w.data(), .order = static_cast<Order>(7)}));
+  BlockDesc desc = kDesc;
+  desc.shared_dim = 0;
+  Block without(context, desc);
+  expect_error(Status::invalid_argument, "shared expert", [&] { without.load_shared({.down = w.data()}); });
+  pair.expect_step(random_tokens(kDesc, 13, 4), 1e-5, 2e-5);
+}
+
+TEST(Misuse, BackwardOfABlockForForwardAlone) {
+  BlockDesc desc = kDesc;
+  desc.training = false;
+  Pair pair(two_devices(), desc, 3);
+  const Tokens t = random_tokens(desc, 13, 4);
+  plain::Tensor dx(t.x.size(), false);
+  pair.expect_step(t, 1e-5, 2e-5);
+  expect_error(Status::wrong_order, "training",
+               [&] { pair.block.backward(t.x.data(), t.dy.data(), dx.data()); });
+}
+
+TEST(Misuse, AForkedChildIsTold) {
+  const Context context = two_devices();
+  Pair pair(context, kDesc, 3);
+  const Tokens t = random_tokens(kDesc, 13, 4);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const moehill_status status = moehill_block_plan(pair.block.handle(), 13, t.ids.data(), t.gates.data());
+    const bool said = std::string(moehill_last_error()).find("fork") != std::string::npos;
+    _exit(status == MOEHILL_FORKED && said ? 0 : 1);
+  }
+  int ended = 0;
+  ASSERT_EQ(waitpid(child, &ended, 0), child);
+  EXPECT_TRUE(WIFEXITED(ended) && WEXITSTATUS(ended) == 0);
+  pair.expect_step(t, 1e-5, 2e-5);
+}
+
+TEST(Misuse, ErrorsAreOfTheirThread) {
+  EXPECT_EQ(moehill_block_forward(nullptr, nullptr, nullptr), MOEHILL_INVALID_ARGUMENT);
+  const std::string here = moehill_last_error();
+  EXPECT_NE(here, "");
+  std::thread([] {
+    EXPECT_EQ(std::string(moehill_last_error()), "");
+    EXPECT_EQ(moehill_gemm_forward(nullptr, nullptr, nullptr, nullptr), MOEHILL_INVALID_ARGUMENT);
+  }).join();
+  EXPECT_EQ(here, moehill_last_error());
+}
+
+// Threads of the caller: each with a context of its own, all with one, and two with one block.
+TEST(Threads, WorkAtOnceOnContextsOfTheirOwn) {
+  std::vector<std::thread> threads;
+  for (uint32_t i = 0; i < 3; ++i) {
+    threads.emplace_back([i] {
+      const Context context = i == 0 ? Context(ContextOptions::callers_thread()) : two_devices();
+      Pair pair(context, kDesc, i);
+      for (uint32_t step = 0; step < 5; ++step)
+        pair.expect_step(random_tokens(kDesc, 13 - step, step), 1e-5, 2e-5);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST(Threads, TakeTurnsOnOneContext) {
+  const Context context = two_devices();
+  std::vector<std::thread> threads;
+  for (uint32_t i = 0; i < 3; ++i) {
+    threads.emplace_back([i, &context] {
+      Pair pair(context, kDesc, i);
+      for (uint32_t step = 0; step < 5; ++step)
+        pair.expect_step(random_tokens(kDesc, 13 - step, step), 1e-5, 2e-5);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST(Threads, OneBlockServesTwoForwardAlone) {
+  const Context context = two_devices();
+  Pair pair(context, kDesc, 3);
+  const Tokens t = random_tokens(kDesc, 13, 4);
+  const plain::Values expected = pair.moe.run(13, t.x.values(), t.ids, t.gates, nullptr).y;
+  pair.block.plan(13, t.ids.data(), t.gates.data());
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&] {
+      for (int step = 0; step < 20; ++step) {
+        plain::Tensor y(t.x.size(), false);
+        pair.block.forward(t.x.data(), y.data());
+        EXPECT_LE(plain::difference(y.values(), expected), 1e-5);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace
+}  // namespace moehill_test

@@ -1,0 +1,130 @@
+#include "moehill/api/stack_object.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "moehill/api/description.h"
+#include "moehill/api/host_matrix.h"
+#include "moehill/api/step_tokens.h"
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
+
+void require_between(const char* what, int64_t got, int64_t lo, int64_t hi) {
+  if (got >= lo && got <= hi) return;
+  throw invalid(what, fmt::format("{}", got), fmt::format("{} to {}", lo, hi), "give a size within these");
+}
+
+}  // namespace
+
+StackObject::StackObject(std::shared_ptr<Context> context, int groups, int64_t k, int64_t n, DType dtype)
+    : context_(std::move(context)) {
+  require_between("groups", groups, 1, 65536);
+  require_between("k", k, 1, kMaxInt32);
+  require_between("n", n, 1, kMaxInt32);
+  stack_ = WeightStack(WeightLayout::panels, groups, k, n, dtype);
+}
+
+LogicalWeights StackObject::matrices(int first, int count) const {
+  const WeightView& all = stack_.view();
+  if (first < 0 || count < 0 || int64_t{first} + count > all.num_groups) {
+    throw invalid("matrices", fmt::format("{} from {} on", count, first),
+                  fmt::format("0 to {}", all.num_groups - 1), "name some of the stack");
+  }
+  return {all.slice_groups(first, first + count), LogicalWeights::Part::all, all.n};
+}
+
+void StackObject::load(int first, int count, const void* data, int32_t dtype, int32_t order) {
+  const LogicalWeights to = matrices(first, count);
+  if (data == nullptr) throw null_argument("data");
+  const HostMatrices from = host_matrices(const_cast<void*>(data), dtype_named(dtype, "dtype of the data"),
+                                          to.stack.k, to.stack.n, order == MOEHILL_OUT_IN);
+  context_->on_first([&](ThreadTeam& team) { load_stack(team, from, to); });
+}
+
+void StackObject::store(int first, int count, void* data, int32_t dtype, int32_t order) const {
+  const LogicalWeights from = matrices(first, count);
+  if (data == nullptr) throw null_argument("data");
+  const HostMatrices to = host_matrices(data, dtype_named(dtype, "dtype of the data"), from.stack.k,
+                                        from.stack.n, order == MOEHILL_OUT_IN);
+  context_->on_first([&](ThreadTeam& team) { store_stack(team, from, to, false); });
+}
+
+int64_t StackObject::require_offsets(const int64_t* offsets) const {
+  if (offsets == nullptr) throw null_argument("offsets");
+  const int64_t groups = stack_.view().num_groups;
+  for (int64_t g = 0; g < groups; ++g) {
+    if (offsets[0] == 0 && offsets[g] <= offsets[g + 1] && offsets[g + 1] <= kMaxInt32) continue;
+    throw invalid("offsets", fmt::format("{} to {} for group {}", offsets[g], offsets[g + 1], g),
+                  "offsets that begin at 0, never fall and stay below 2^31",
+                  "give the first row of each group");
+  }
+  return offsets[groups];
+}
+
+RowSource StackObject::source(const moehill_rows& rows, int64_t num_wanted, int64_t columns,
+                              const char* what) const {
+  const DType dtype = stack_.view().dtype;
+  require_memory({{what, rows.data, num_wanted}}, {}, dtype_bytes(dtype));
+  if (rows.index == nullptr && rows.num_rows < num_wanted) {
+    throw invalid(what, fmt::format("{} rows", rows.num_rows),
+                  fmt::format("{}, those of all groups", num_wanted), "pass an index, or more rows");
+  }
+  for (int64_t i = 0; i < num_wanted && rows.index != nullptr; ++i) {
+    if (rows.index[i] >= -1 && rows.index[i] < rows.num_rows) continue;
+    throw invalid(what, fmt::format("row {} at {}", rows.index[i], i),
+                  fmt::format("-1 to {}", rows.num_rows - 1), "check the index");
+  }
+  return {{const_cast<void*>(rows.data), dtype, rows.num_rows, columns, columns}, rows.index};
+}
+
+MatView StackObject::result(void* data, int64_t rows, int64_t columns, const char* what) const {
+  const DType dtype = stack_.view().dtype;
+  require_memory({}, {{what, data, rows}}, dtype_bytes(dtype));
+  return {data, dtype, rows, columns, columns};
+}
+
+GroupedGemm& StackObject::gemm(int64_t rows) const {
+  if (gemm_ != nullptr && rows <= max_rows_) return *gemm_;
+  const WeightView& w = stack_.view();
+  max_rows_ = std::max({int64_t{1}, rows, 2 * max_rows_});
+  GemmLimits limits;
+  limits.max_groups = static_cast<int>(w.num_groups);
+  limits.max_rows = max_rows_;
+  limits.max_depth = std::max(w.k, w.n);
+  limits.max_matrix = w.k * w.n;
+  limits.num_threads = context_->threads_per_device();
+  gemm_ = make_gmm(limits);
+  return *gemm_;
+}
+
+void StackObject::forward(const int64_t* offsets, const moehill_rows& a, void* c) const {
+  const WeightView& w = stack_.view();
+  const int64_t rows = require_offsets(offsets);
+  const RowSource from = source(a, rows, w.k, "a");
+  const MatView to = result(c, rows, w.n, "c");
+  const GroupRows groups(std::span(offsets, static_cast<size_t>(w.num_groups) + 1));
+  context_->on_first([&](ThreadTeam& team) { gemm(rows).forward(team, groups, from, w, {to}); });
+}
+
+void StackObject::input_grad(const int64_t* offsets, const moehill_rows& dc, void* da) const {
+  const WeightView& w = stack_.view();
+  const int64_t rows = require_offsets(offsets);
+  const RowSource from = source(dc, rows, w.n, "dc");
+  const MatView to = result(da, rows, w.k, "da");
+  const GroupRows groups(std::span(offsets, static_cast<size_t>(w.num_groups) + 1));
+  context_->on_first([&](ThreadTeam& team) { gemm(rows).input_grad(team, groups, from, w, to, false); });
+}
+
+void StackObject::weight_grad(const int64_t* offsets, const moehill_rows& a, const moehill_rows& dc) {
+  const WeightView& w = stack_.view();
+  const int64_t rows = require_offsets(offsets);
+  const RowSource left = source(a, rows, w.k, "a"), right = source(dc, rows, w.n, "dc");
+  const GroupRows groups(std::span(offsets, static_cast<size_t>(w.num_groups) + 1));
+  context_->on_first([&](ThreadTeam& team) { gemm(rows).weight_grad(team, groups, left, right, w); });
+}
+
+}  // namespace moehill

@@ -1,0 +1,36 @@
+// StackObject: packed matrices of the interface and the grouped products with them, on the first device.
+#pragma once
+
+#include <memory>
+
+#include "moehill/api/context.h"
+#include "moehill/kernels/grouped_gemm.h"
+
+namespace moehill {
+
+class StackObject {
+ public:
+  StackObject(std::shared_ptr<Context> context, int groups, int64_t k, int64_t n, DType dtype);
+
+  void load(int first, int count, const void* data, int32_t dtype, int32_t order);
+  void store(int first, int count, void* data, int32_t dtype, int32_t order) const;
+  void forward(const int64_t* offsets, const moehill_rows& a, void* c) const;
+  void input_grad(const int64_t* offsets, const moehill_rows& dc, void* da) const;
+  void weight_grad(const int64_t* offsets, const moehill_rows& a, const moehill_rows& dc);
+
+ private:
+  LogicalWeights matrices(int first, int count) const;
+  // Rows of all groups.
+  int64_t require_offsets(const int64_t* offsets) const;
+  RowSource source(const moehill_rows& rows, int64_t num_wanted, int64_t columns, const char* what) const;
+  MatView result(void* data, int64_t rows, int64_t columns, const char* what) const;
+  // Work space for so many rows, made anew when more come.
+  GroupedGemm& gemm(int64_t rows) const;
+
+  std::shared_ptr<Context> context_;
+  WeightStack stack_;
+  mutable std::unique_ptr<GroupedGemm> gemm_;
+  mutable int64_t max_rows_ = 0;
+};
+
+}  // namespace moehill

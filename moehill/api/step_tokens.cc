@@ -1,0 +1,91 @@
+#include "moehill/api/step_tokens.h"
+
+#include <algorithm>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+
+std::vector<int64_t> even_offsets(int64_t n, int parts) {
+  std::vector<int64_t> offsets;
+  for (int i = 0; i <= parts; ++i) offsets.push_back(n * i / parts);
+  return offsets;
+}
+
+void require_legal(const OwnRouting& own, const MoeShape& shape, int64_t max) {
+  if (own.tokens < 0 || own.tokens > max) {
+    throw invalid("tokens", fmt::format("{}", own.tokens),
+                  fmt::format("0 to {}, the max_tokens of the object", max), "make the object for more");
+  }
+  if (own.tokens == 0) return;
+  if (own.expert_ids == nullptr) throw null_argument("expert_ids");
+  if (own.gates == nullptr) throw null_argument("gates");
+  for (int64_t i = 0; i < own.tokens * shape.topk; ++i) {
+    if (own.expert_ids[i] >= kNoExpert && own.expert_ids[i] < shape.experts) continue;
+    throw invalid("expert_ids", fmt::format("{} for token {}", own.expert_ids[i], i / shape.topk),
+                  fmt::format("0 to {}, or -1 for nobody", shape.experts - 1), "check the router");
+  }
+}
+
+void require_equal_values(const Context& context, const char* what) {
+  for (int r = 1; r < context.num_processes(); ++r) {
+    if (context.value_of(r) == context.value_of(0)) continue;
+    throw invalid(what, fmt::format("another one in process {} than in process 0", r),
+                  "the same in all processes", "pass the same");
+  }
+}
+
+void take_token_counts(const Context& context, int64_t own, bool is_replicated, StepTokens& tokens) {
+  if (is_replicated) require_equal_values(context, "tokens that every process has");
+  tokens.own = own;
+  tokens.first = 0;
+  if (is_replicated || !context.spans_processes()) {
+    const int64_t parts = context.num_devices();
+    for (int64_t d = 0; d <= parts; ++d) tokens.offsets[static_cast<size_t>(d)] = own * d / parts;
+    return;
+  }
+  for (int r = 0; r < context.num_processes(); ++r)
+    tokens.offsets[static_cast<size_t>(r) + 1] = tokens.offsets[static_cast<size_t>(r)] + context.value_of(r);
+  tokens.first = tokens.offsets[static_cast<size_t>(context.rank())];
+}
+
+void take_routing(const OwnRouting& own, const StepTokens& tokens, Routing& routing) {
+  routing.num_tokens = tokens.offsets.back();
+  routing.expert.resize(static_cast<size_t>(routing.num_tokens * routing.topk));
+  routing.weight.resize(routing.expert.size());
+  std::copy_n(own.expert_ids, own.tokens * routing.topk,
+              routing.expert.begin() + tokens.first * routing.topk);
+  std::copy_n(own.gates, own.tokens * routing.topk, routing.weight.begin() + tokens.first * routing.topk);
+}
+
+namespace {
+
+bool overlap(const NamedTensor& a, const NamedTensor& b) {
+  const uintptr_t first = reinterpret_cast<uintptr_t>(a.data), second = reinterpret_cast<uintptr_t>(b.data);
+  return first < second + static_cast<uintptr_t>(b.bytes) && second < first + static_cast<uintptr_t>(a.bytes);
+}
+
+void require_aligned(const NamedTensor& tensor, size_t element_bytes) {
+  if (tensor.bytes == 0) return;
+  if (tensor.data == nullptr) throw null_argument(tensor.name);
+  if (reinterpret_cast<uintptr_t>(tensor.data) % element_bytes == 0) return;
+  throw invalid(tensor.name, fmt::format("the address {}", tensor.data),
+                fmt::format("a multiple of {}, the size of an element", element_bytes), "align it");
+}
+
+}  // namespace
+
+void require_memory(std::initializer_list<NamedTensor> read, std::initializer_list<NamedTensor> written,
+                    size_t element_bytes) {
+  for (const NamedTensor& tensor : read) require_aligned(tensor, element_bytes);
+  for (const NamedTensor& result : written) {
+    require_aligned(result, element_bytes);
+    for (const NamedTensor& tensor : read) {
+      if (tensor.bytes == 0 || result.bytes == 0 || !overlap(result, tensor)) continue;
+      throw invalid(result.name, fmt::format("memory that overlaps {}", tensor.name), "memory of its own",
+                    "allocate one more tensor");
+    }
+  }
+}
+
+}  // namespace moehill

@@ -1,0 +1,74 @@
+#include "moehill/api/suggest.h"
+
+#include <algorithm>
+
+#include "moehill/base/error.h"
+#include "moehill/model/predict.h"
+#include "moehill/parallel/work_problem.h"
+#include "moehill/routing/distribution.h"
+#include "moehill/routing/topk.h"
+
+namespace moehill {
+namespace {
+
+constexpr const char* kDefaultHardware =
+    "epyc-2-core";  // from MOEHILL_HARDWARE, if that has one of this name
+constexpr uint32_t kSeed = 1;
+constexpr int64_t kMaxLogits = int64_t{1}
+                               << 22;  // of the tokens that are routed for it: more say nothing new
+
+// The devices are of one node unless the file says how nodes are joined.
+Hardware hardware_for(const char* name, int num_devices) {
+  Hardware hardware = load_hardware(name != nullptr ? name : kDefaultHardware);
+  ClusterTopology& topology = hardware.topology;
+  if (topology.kind == TopologyKind::node) topology.devices_per_node = std::max(num_devices, 1);
+  return hardware;
+}
+
+double seconds_of(RunConfig config, const Context& context, const Hardware& hardware,
+                  const PlanCounts& counts) {
+  WorkProblem problem = work_problem(config);
+  problem.in_place =
+      !context.spans_processes() && (config.spread == Spread::fused || config.spread == Spread::ring_ag_rs);
+  if (!context.spans_processes()) problem.num_waves = 1;
+  return predict(problem, counts, hardware, config.threads_per_device).time_s;
+}
+
+}  // namespace
+
+moehill_suggestion suggest(const Context& context, const moehill_block_desc& desc, int64_t tokens,
+                           const char* hardware) {
+  if (tokens < 1 || tokens > desc.max_tokens) {
+    throw invalid("tokens", fmt::format("{}", tokens), fmt::format("1 to {}, max_tokens", desc.max_tokens),
+                  "give the usual number");
+  }
+  moehill_suggestion suggestion{};
+  if (context.num_devices() == 1) {
+    suggestion.path = MOEHILL_PATH_DATA_PARALLEL;
+    return suggestion;
+  }
+  // The same for all paths that leave each process its own tokens.
+  moehill_block_desc point = desc;
+  point.path = MOEHILL_PATH_FUSED;
+  const int64_t most = kMaxLogits / desc.experts / context.num_processes();
+  point.max_tokens = std::min(tokens, std::max<int64_t>(1, most));
+  const double scale = static_cast<double>(tokens) / static_cast<double>(point.max_tokens);
+  const MoeShape shape = run_config(point, context).shape;
+  const Routing routing = route_topk(make_logits({}, shape.tokens, shape.experts, shape.topk, kSeed),
+                                     shape.tokens, shape.experts, shape.topk);
+  const PlanCounts counts = count_plan(routing, {}, context.num_devices());
+  const Hardware machine = hardware_for(hardware, context.num_devices());
+  for (int32_t path = MOEHILL_PATH_COMPACT_PSUM; path <= MOEHILL_PATH_FUSED; ++path) {
+    point.path = path;
+    const RunConfig config = run_config(point, context);
+    if (path == MOEHILL_PATH_DENSE_MASKED || replicates_tokens(config, context)) continue;
+    const double seconds = scale * seconds_of(config, context, machine, counts);
+    suggestion.seconds_of[path] = seconds;
+    if (suggestion.path != MOEHILL_PATH_AUTO && seconds >= suggestion.seconds) continue;
+    suggestion.path = path;
+    suggestion.seconds = seconds;
+  }
+  return suggestion;
+}
+
+}  // namespace moehill

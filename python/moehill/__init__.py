@@ -1,0 +1,251 @@
+"""A Mixture-of-Experts block on the cores of one process or of an MPI job, for NumPy arrays.
+
+    context = moehill.Context(devices=2)
+    block = moehill.Block(context, hidden=64, mlp_dim=32, experts=8, topk=2, max_tokens=128, dtype="f32")
+    block.load_experts(gate_up=gate_up, down=down)      # [E, 2M, H] and [E, H, M], as torch.nn.Linear keeps them
+    block.plan(ids, gates)                              # [T, k] int32 (-1: nobody) and float32
+    y = block.forward(x)
+    dx, d_gates = block.backward(x, dy)
+    d_gate_up, d_down = block.expert_gradients()
+
+Arrays are used where they lie and never copied: they must be C-contiguous and of the right type, float32 or, for
+bf16, uint16 or ml_dtypes.bfloat16; whatever speaks DLPack is taken too. moehill.torch has the same for PyTorch.
+Shapes, threads, MPI and errors are those of moehill/moehill.h.
+"""
+import ctypes as c
+
+import numpy as np
+
+from . import _c
+from ._c import Error
+
+__all__ = ["Block", "Context", "Error", "Exchange", "suggest", "version"]
+
+
+def version():
+    return _c.library.moehill_version().decode()
+
+
+def _word(words, value, what):
+    if value not in words:
+        raise Error(_c.INVALID_ARGUMENT, f"{what}: got {value!r}, allowed: {', '.join(words)}; choose one of these")
+    return words[value]
+
+
+def _array(value, what, kinds, shape):
+    """The array itself; an error where it would have to be copied."""
+    if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack__"):
+        value = np.from_dlpack(value)
+    if not isinstance(value, np.ndarray):
+        raise Error(_c.INVALID_ARGUMENT, f"{what}: got {type(value).__name__}, allowed: a NumPy array; convert it")
+    if value.dtype.name not in kinds or not value.flags.c_contiguous or value.shape != tuple(shape):
+        raise Error(_c.INVALID_ARGUMENT,
+                    f"{what}: got {value.dtype.name} {value.shape}{'' if value.flags.c_contiguous else ' with gaps'}, "
+                    f"allowed: {' or '.join(kinds)} {tuple(shape)} without gaps; use numpy.ascontiguousarray")
+    return value
+
+
+def _kinds(dtype):
+    return ("float32",) if dtype == _c.F32 else ("uint16", "bfloat16")
+
+
+def _dtype_of(arrays, what):
+    kinds = {a.dtype.name for a in arrays if a is not None}
+    if kinds == {"float32"}:
+        return _c.F32
+    if kinds and kinds <= {"uint16", "bfloat16"}:
+        return _c.BF16
+    raise Error(_c.INVALID_ARGUMENT, f"{what}: got {', '.join(sorted(kinds)) or 'none'}, allowed: float32, or uint16 and "
+                "bfloat16 for bf16; convert them")
+
+
+class _Handle:
+    """Owns a handle of the library."""
+
+    def __init__(self, kind, *arguments):
+        self._kind = kind
+        self._handle = c.c_void_p()
+        _c.call(kind + "_create", *arguments, c.byref(self._handle))
+
+    def __del__(self):
+        if getattr(self, "_handle", None) and _c is not None:
+            getattr(_c.library, f"moehill_{self._kind}_destroy")(self._handle)
+            self._handle = None
+
+
+class Context(_Handle):
+    """The devices of this process: threads, or with mpi_comm (of mpi4py) one device a process."""
+
+    def __init__(self, devices=1, threads_per_device=0, pinning=False, mpi_comm=None):
+        options = _c.ContextOptions()
+        _c.library.moehill_context_options_init(c.byref(options))
+        options.devices, options.threads_per_device, options.pinning = devices, threads_per_device, int(pinning)
+        if mpi_comm is not None:
+            from mpi4py import MPI
+            options.mpi_comm, options.mpi_comm_size = MPI._addressof(mpi_comm), MPI._sizeof(MPI.Comm)
+        super().__init__("context", c.byref(options))
+        info = _c.ContextInfo(c.sizeof(_c.ContextInfo))
+        _c.call("context_get_info", self._handle, c.byref(info))
+        self.devices, self.threads_per_device = info.devices, info.threads_per_device
+        self.rank, self.processes = info.rank, info.processes
+
+
+def _desc(hidden, mlp_dim, experts, topk, max_tokens, shared_dim=0, dtype="bf16", training=True, path="auto",
+          recompute="none"):
+    desc = _c.BlockDesc()
+    _c.library.moehill_block_desc_init(c.byref(desc))
+    desc.hidden, desc.mlp_dim, desc.experts, desc.topk = hidden, mlp_dim, experts, topk
+    desc.max_tokens, desc.shared_dim, desc.training = max_tokens, shared_dim, int(training)
+    desc.dtype = _word({"f32": _c.F32, "bf16": _c.BF16}, dtype, "dtype")
+    desc.path = _word(_c.PATHS, path, "path")
+    desc.recompute = _word(_c.RECOMPUTES, recompute, "recompute")
+    return desc
+
+
+def suggest(context, tokens, hardware=None, **sizes):
+    """(path, predicted seconds of a step, {path: seconds}) for a block of these sizes, as moehill_suggest."""
+    desc = _desc(**sizes)
+    suggestion = _c.Suggestion(c.sizeof(_c.Suggestion))
+    name = None if hardware is None else str(hardware).encode()
+    _c.call("suggest", context._handle, c.byref(desc), tokens, name, c.byref(suggestion))
+    names = {number: name for name, number in _c.PATHS.items()}
+    seconds = {names[i]: s for i, s in enumerate(suggestion.seconds_of) if s > 0}
+    return names[suggestion.path], suggestion.seconds, seconds
+
+
+def _plan_arrays(ids, gates, topk):
+    ids = _array(ids, "expert ids", ("int32",), (len(ids), topk))
+    return ids, _array(gates, "gates", ("float32",), ids.shape)
+
+
+class Block(_Handle):
+    """One block. All arrays of tokens are [T, H], those of choices [T, k]."""
+
+    def __init__(self, context, **sizes):
+        self._desc = _desc(**sizes)
+        super().__init__("block", context._handle, c.byref(self._desc))
+        info = _c.BlockInfo(c.sizeof(_c.BlockInfo))
+        _c.call("block_get_info", self._handle, c.byref(info))
+        self.first_expert, self.num_experts = info.first_expert, info.num_experts
+        self.path = {number: name for name, number in _c.PATHS.items()}[info.path]
+        self.tokens_are_replicated = bool(info.tokens_are_replicated)
+        self.bytes = info.weight_bytes + info.gradient_bytes + info.work_bytes
+        self._tokens = 0
+
+    def _weights(self, arrays, count, width, order, kind, *more):
+        h, both = self._desc.hidden, 2 * width
+        shapes = {"gate": (width, h), "up": (width, h), "gate_up": (both, h), "down": (h, width)}
+        if _word(_c.ORDERS, order, "order") == 1:
+            shapes = {name: shape[::-1] for name, shape in shapes.items()}
+        dtype = _dtype_of(arrays.values(), "the weights' types")
+        struct = kind(dtype=dtype, order=_c.ORDERS[order])
+        for name, array in arrays.items():
+            if array is None:
+                continue
+            _array(array, name, _kinds(dtype), ((count,) if count else ()) + shapes[name])
+            setattr(struct, name, array.ctypes.data)
+        return struct
+
+    def load_experts(self, first=None, gate_up=None, down=None, gate=None, up=None, order="out_in"):
+        """Weights of experts from `first` on (default: the first of this process), a leading axis of experts."""
+        arrays = {"gate": gate, "up": up, "gate_up": gate_up, "down": down}
+        count = next(len(a) for a in arrays.values() if a is not None)
+        struct = self._weights(arrays, count, self._desc.mlp_dim, order, _c.Weights)
+        first = self.first_expert if first is None else first
+        _c.call("block_load_experts", self._handle, first, count, c.byref(struct))
+
+    def load_shared(self, gate_up=None, down=None, gate=None, up=None, order="out_in"):
+        arrays = {"gate": gate, "up": up, "gate_up": gate_up, "down": down}
+        struct = self._weights(arrays, 0, self._desc.shared_dim, order, _c.Weights)
+        _c.call("block_load_shared", self._handle, c.byref(struct))
+
+    def expert_gradients(self):
+        """(d_gate_up [E, 2M, H], d_down [E, H, M]) of this process's experts, float32."""
+        n, h, m = self.num_experts, self._desc.hidden, self._desc.mlp_dim
+        gate_up, down = np.empty((n, 2 * m, h), np.float32), np.empty((n, h, m), np.float32)
+        struct = _c.Gradients(gate_up=gate_up.ctypes.data, down=down.ctypes.data, dtype=_c.F32)
+        _c.call("block_store_expert_gradients", self._handle, self.first_expert, n, c.byref(struct))
+        return gate_up, down
+
+    def shared_gradients(self):
+        h, s = self._desc.hidden, self._desc.shared_dim
+        gate_up, down = np.empty((2 * s, h), np.float32), np.empty((h, s), np.float32)
+        struct = _c.Gradients(gate_up=gate_up.ctypes.data, down=down.ctypes.data, dtype=_c.F32)
+        _c.call("block_store_shared_gradients", self._handle, c.byref(struct))
+        return gate_up, down
+
+    def plan(self, ids, gates):
+        ids, gates = _plan_arrays(ids, gates, self._desc.topk)
+        self._tokens = len(ids)
+        _c.call("block_plan", self._handle, len(ids), ids.ctypes.data, gates.ctypes.data)
+
+    def _rows(self, array, what):
+        return _array(array, what, _kinds(self._desc.dtype), (self._tokens, self._desc.hidden))
+
+    def forward(self, x, out=None):
+        x = self._rows(x, "x")
+        out = np.empty_like(x) if out is None else self._rows(out, "out")
+        _c.call("block_forward", self._handle, x.ctypes.data, out.ctypes.data)
+        return out
+
+    def backward(self, x, dy, dx=None, d_gates=None):
+        """(dx, d_gates); x as it was passed to forward."""
+        x, dy = self._rows(x, "x"), self._rows(dy, "dy")
+        dx = np.empty_like(x) if dx is None else self._rows(dx, "dx")
+        shape = (self._tokens, self._desc.topk)
+        d_gates = np.empty(shape, np.float32) if d_gates is None else _array(d_gates, "d_gates", ("float32",), shape)
+        _c.call("block_backward", self._handle, x.ctypes.data, dy.ctypes.data, dx.ctypes.data, d_gates.ctypes.data)
+        return dx, d_gates
+
+
+class Exchange(_Handle):
+    """Rows of tokens to experts of your own, and back."""
+
+    def __init__(self, context, hidden, experts, topk, max_tokens, dtype="bf16"):
+        self._desc = _desc(hidden, 1, experts, topk, max_tokens, dtype=dtype)
+        super().__init__("exchange", context._handle, c.byref(self._desc))
+        first, count = c.c_int32(), c.c_int32()
+        _c.call("exchange_get_experts", self._handle, c.byref(first), c.byref(count))
+        self.first_expert, self.num_experts = first.value, count.value
+        self.offsets = np.zeros(count.value + 1, np.int64)  # rows of expert i: offsets[i] to offsets[i + 1]
+        self._tokens = 0
+
+    def plan(self, ids, gates):
+        """Returns the number of rows that come to the experts of this process."""
+        ids, gates = _plan_arrays(ids, gates, self._desc.topk)
+        self._tokens, rows = len(ids), c.c_int64()
+        _c.call("exchange_plan", self._handle, len(ids), ids.ctypes.data, gates.ctypes.data, c.byref(rows),
+                self.offsets.ctypes.data)
+        return rows.value
+
+    def _new(self, like, rows):
+        return np.empty((rows, self._desc.hidden), like.dtype)
+
+    def _checked(self, array, what, rows):
+        return _array(array, what, _kinds(self._desc.dtype), (rows, self._desc.hidden))
+
+    def dispatch(self, x):
+        x = self._checked(x, "x", self._tokens)
+        rows = self._new(x, int(self.offsets[-1]))
+        _c.call("exchange_dispatch", self._handle, x.ctypes.data, rows.ctypes.data)
+        return rows
+
+    def combine(self, rows):
+        rows = self._checked(rows, "rows", int(self.offsets[-1]))
+        y = self._new(rows, self._tokens)
+        _c.call("exchange_combine", self._handle, rows.ctypes.data, y.ctypes.data)
+        return y
+
+    def combine_backward(self, dy, rows):
+        """(d_rows, d_gates)."""
+        dy, rows = self._checked(dy, "dy", self._tokens), self._checked(rows, "rows", int(self.offsets[-1]))
+        d_rows, d_gates = np.empty_like(rows), np.empty((self._tokens, self._desc.topk), np.float32)
+        _c.call("exchange_combine_backward", self._handle, dy.ctypes.data, rows.ctypes.data, d_rows.ctypes.data,
+                d_gates.ctypes.data)
+        return d_rows, d_gates
+
+    def dispatch_backward(self, d_rows):
+        d_rows = self._checked(d_rows, "d_rows", int(self.offsets[-1]))
+        dx = self._new(d_rows, self._tokens)
+        _c.call("exchange_dispatch_backward", self._handle, d_rows.ctypes.data, dx.ctypes.data)
+        return dx

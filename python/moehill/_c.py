@@ -1,0 +1,104 @@
+"""The C interface (moehill/moehill.h) by ctypes, which gives up Python's lock during every call."""
+import ctypes as c
+import glob
+import os
+import pathlib
+
+OK, INVALID_ARGUMENT, WRONG_ORDER, OUT_OF_MEMORY, UNSUPPORTED, PEER_FAILED, FORKED, BROKEN, INTERNAL = range(9)
+F32, BF16 = 0, 1
+ORDERS = {"out_in": 0, "in_out": 1}
+PATHS = {"auto": 0, "data_parallel": 1, "compact_psum": 2, "dense_masked": 3, "ring_ag_rs": 4, "ragged_a2a": 5, "fused": 6}
+RECOMPUTES = {"none": 0, "combine": 1, "expert_mlp": 2}
+
+
+class Error(RuntimeError):
+    """What went wrong, what was got, what is allowed, and the remedy; status is a moehill_status."""
+
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status = status
+
+
+class ContextOptions(c.Structure):
+    _fields_ = [("struct_size", c.c_size_t), ("devices", c.c_int32), ("threads_per_device", c.c_int32),
+                ("pinning", c.c_int32), ("mpi_comm", c.c_void_p), ("mpi_comm_size", c.c_size_t)]
+
+
+class ContextInfo(c.Structure):
+    _fields_ = [("struct_size", c.c_size_t), ("devices", c.c_int32), ("threads_per_device", c.c_int32),
+                ("rank", c.c_int32), ("processes", c.c_int32), ("is_pinned", c.c_int32)]
+
+
+class BlockDesc(c.Structure):
+    _fields_ = [("struct_size", c.c_size_t), ("hidden", c.c_int64), ("mlp_dim", c.c_int64), ("experts", c.c_int32),
+                ("topk", c.c_int32), ("shared_dim", c.c_int64), ("max_tokens", c.c_int64), ("dtype", c.c_int32),
+                ("training", c.c_int32), ("path", c.c_int32), ("recompute", c.c_int32)]
+
+
+class BlockInfo(c.Structure):
+    _fields_ = [("struct_size", c.c_size_t), ("path", c.c_int32), ("tokens_are_replicated", c.c_int32),
+                ("first_expert", c.c_int32), ("num_experts", c.c_int32), ("weight_bytes", c.c_int64),
+                ("gradient_bytes", c.c_int64), ("work_bytes", c.c_int64)]
+
+
+class Suggestion(c.Structure):
+    _fields_ = [("struct_size", c.c_size_t), ("path", c.c_int32), ("seconds", c.c_double), ("seconds_of", c.c_double * 7)]
+
+
+class Weights(c.Structure):
+    _fields_ = [("gate", c.c_void_p), ("up", c.c_void_p), ("gate_up", c.c_void_p), ("down", c.c_void_p),
+                ("dtype", c.c_int32), ("order", c.c_int32)]
+
+
+class Gradients(c.Structure):
+    _fields_ = Weights._fields_ + [("accumulate", c.c_int32)]
+
+
+def _library_paths():
+    """Of the environment, then of the installation that this file is part of (PREFIX/share/moehill/python/moehill)."""
+    if "MOEHILL_LIBRARY" in os.environ:
+        return [os.environ["MOEHILL_LIBRARY"]]
+    here = pathlib.Path(__file__).resolve()
+    prefix = here.parents[4] if len(here.parents) > 4 else here.parent
+    found = [path for folder in ("lib", "lib/*", "lib64") for path in glob.glob(str(prefix / folder / "libmoehill.so.0"))]
+    return found + ["libmoehill.so.0"]
+
+
+def _load():
+    errors = []
+    for path in _library_paths():
+        try:
+            return c.CDLL(path)
+        except OSError as error:
+            errors.append(str(error))
+    raise ImportError("moehill: the library libmoehill.so.0 cannot be loaded (" + "; ".join(errors) +
+                      "); install it, or name it in MOEHILL_LIBRARY")
+
+
+library = _load()
+library.moehill_last_error.restype = c.c_char_p
+library.moehill_version.restype = c.c_char_p
+_p, _i32, _i64 = c.c_void_p, c.c_int32, c.c_int64
+for _name, _arguments in {
+        "context_create": [_p, _p], "context_get_info": [_p, _p],
+        "block_create": [_p, _p, _p], "block_get_info": [_p, _p],
+        "suggest": [_p, _p, _i64, c.c_char_p, _p],
+        "block_load_experts": [_p, _i32, _i32, _p], "block_load_shared": [_p, _p],
+        "block_store_experts": [_p, _i32, _i32, _p], "block_store_expert_gradients": [_p, _i32, _i32, _p],
+        "block_store_shared_gradients": [_p, _p],
+        "block_plan": [_p, _i64, _p, _p], "block_forward": [_p, _p, _p], "block_backward": [_p, _p, _p, _p, _p],
+        "exchange_create": [_p, _p, _p], "exchange_get_experts": [_p, _p, _p],
+        "exchange_plan": [_p, _i64, _p, _p, _p, _p], "exchange_dispatch": [_p, _p, _p],
+        "exchange_combine": [_p, _p, _p], "exchange_combine_backward": [_p, _p, _p, _p, _p],
+        "exchange_dispatch_backward": [_p, _p, _p]}.items():
+    _function = getattr(library, "moehill_" + _name)
+    _function.argtypes, _function.restype = _arguments, c.c_int
+for _name in ("context_options_init", "block_desc_init", "context_destroy", "block_destroy", "exchange_destroy"):
+    _function = getattr(library, "moehill_" + _name)
+    _function.argtypes, _function.restype = [_p], None
+
+
+def call(name, *arguments):
+    status = getattr(library, "moehill_" + name)(*arguments)
+    if status != OK:
+        raise Error(status, library.moehill_last_error().decode())

@@ -1,0 +1,198 @@
+"""moehill for NumPy: against plain loops, without copies, with clear errors, and off Python's lock."""
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import unittest
+
+import numpy as np
+
+import moehill
+
+SIZES = dict(hidden=20, mlp_dim=12, experts=5, topk=2, max_tokens=30, shared_dim=7, dtype="f32")
+
+
+def silu(a):
+    return a / (1 + np.exp(-a))
+
+
+def plain(x, ids, gates, gate_up, down, shared):
+    y = np.zeros(x.shape)
+    mlp = lambda row, w13, w2: w2 @ (silu(w13[:len(w13) // 2] @ row) * (w13[len(w13) // 2:] @ row))
+    for t, row in enumerate(x.astype(np.float64)):
+        for e, p in zip(ids[t], gates[t]):
+            if e >= 0:
+                y[t] += p * mlp(row, gate_up[e], down[e])
+        y[t] += mlp(row, *shared)
+    return y
+
+
+def to_bf16(a):
+    bits = np.ascontiguousarray(a, np.float32).view(np.uint32)
+    return ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def from_bf16(a):
+    return (a.astype(np.uint32) << 16).view(np.float32)
+
+
+class Data:
+    def __init__(self, tokens=30):
+        r = np.random.default_rng(1)
+        f32 = lambda *shape: (r.standard_normal(shape) / 3).astype(np.float32)
+        self.gate_up, self.down, self.shared = f32(5, 24, 20), f32(5, 20, 12), (f32(14, 20), f32(20, 7))
+        self.x, self.dy, self.gates = f32(tokens, 20), f32(tokens, 20), f32(tokens, 2)
+        self.ids = r.integers(-1, 5, (tokens, 2)).astype(np.int32)
+        self.y = plain(self.x, self.ids, self.gates, self.gate_up, self.down, self.shared)
+
+    def block(self, context, **sizes):
+        block = moehill.Block(context, **{**SIZES, **sizes})
+        block.load_experts(gate_up=self.gate_up, down=self.down)
+        block.load_shared(*self.shared)
+        return block
+
+
+class BlockTest(unittest.TestCase):
+    def test_equals_plain_loops(self):
+        d = Data()
+        for devices in (1, 2):
+            block = d.block(moehill.Context(devices=devices, threads_per_device=1))
+            block.plan(d.ids, d.gates)
+            np.testing.assert_allclose(block.forward(d.x), d.y, atol=1e-5)
+            dx, d_gates = block.backward(d.x, d.dy)
+            # The directional derivative of <dy, y> by differences in double.
+            step, direction = 1e-6, np.random.default_rng(2).standard_normal(d.x.shape)
+            shifted = [plain(d.x + s * step * direction, d.ids, d.gates, d.gate_up, d.down, d.shared) for s in (1, -1)]
+            expected = np.sum(d.dy * (shifted[0] - shifted[1])) / (2 * step)
+            self.assertAlmostEqual(np.sum(dx * direction), expected, delta=1e-3 * abs(expected) + 1e-3)
+            self.assertTrue(np.all(d_gates[d.ids < 0] == 0))
+            d_gate_up, d_down = block.expert_gradients()
+            more = d.down + step * np.ones_like(d.down, np.float64)
+            by_down = np.sum(d.dy * (plain(d.x, d.ids, d.gates, d.gate_up, more, d.shared) - d.y)) / step
+            self.assertAlmostEqual(np.sum(d_down), by_down, delta=1e-3 * abs(by_down) + 1e-2)
+            self.assertEqual(d_gate_up.shape, (5, 24, 20))
+            self.assertEqual(block.shared_gradients()[0].shape, (14, 20))
+
+    def test_bf16_is_uint16(self):
+        d = Data()
+        block = d.block(moehill.Context(threads_per_device=1), dtype="bf16")
+        block.plan(d.ids, d.gates)
+        y = block.forward(to_bf16(d.x))
+        self.assertEqual(y.dtype, np.uint16)
+        np.testing.assert_allclose(from_bf16(y), d.y, atol=0.05)
+
+    def test_results_go_where_they_are_wanted(self):
+        d = Data()
+        block = d.block(moehill.Context(threads_per_device=1))
+        block.plan(d.ids, d.gates)
+        out = np.empty_like(d.x)
+        self.assertIs(block.forward(d.x, out), out)
+        np.testing.assert_allclose(out, d.y, atol=1e-5)
+
+    def test_says_what_is_wrong(self):
+        d = Data()
+        block = d.block(moehill.Context(threads_per_device=1))
+        for part, call in {"plan": lambda: block.forward(np.empty((0, 20), np.float32)),
+                           "float32": lambda: block.plan(d.ids, d.gates.astype(np.float64)),
+                           "without gaps": lambda: block.plan(d.ids, np.asfortranarray(d.gates)),
+                           "int32": lambda: block.plan(d.ids.astype(np.int64), d.gates),
+                           "max_tokens": lambda: block.plan(np.zeros((31, 2), np.int32), np.zeros((31, 2), np.float32)),
+                           "0 to 4": lambda: block.load_experts(first=3, down=d.down),
+                           "out_in": lambda: block.load_experts(down=d.down, order="rows"),
+                           "hidden": lambda: moehill.Block(moehill.Context(), **{**SIZES, "hidden": 0}),
+                           "fused": lambda: moehill.Block(moehill.Context(), path="best", **SIZES)}.items():
+            with self.assertRaises(moehill.Error) as caught:
+                call()
+            self.assertIn(part, str(caught.exception))
+
+    def test_weights_in_the_other_order(self):
+        d = Data()
+        block = moehill.Block(moehill.Context(threads_per_device=1), **SIZES)
+        turned = [np.ascontiguousarray(w.transpose(0, 2, 1)) for w in (d.gate_up, d.down)]
+        block.load_experts(gate_up=turned[0], down=turned[1], order="in_out")
+        block.load_shared(*d.shared)
+        block.plan(d.ids, d.gates)
+        np.testing.assert_allclose(block.forward(d.x), d.y, atol=1e-5)
+
+    def test_suggests_a_path(self):
+        path, seconds, by_path = moehill.suggest(moehill.Context(devices=2, threads_per_device=1), 30, **SIZES)
+        self.assertEqual(by_path[path], seconds)
+        self.assertEqual(seconds, min(by_path.values()))
+
+
+class ExchangeTest(unittest.TestCase):
+    def test_goes_there_and_back(self):
+        d = Data()
+        for devices in (1, 2):
+            exchange = moehill.Exchange(moehill.Context(devices=devices, threads_per_device=1), 20, 5, 2, 30, dtype="f32")
+            rows = exchange.plan(d.ids, d.gates)
+            self.assertEqual(rows, np.sum(d.ids >= 0))
+            there = exchange.dispatch(d.x)
+            y = exchange.combine(there)
+            weight = np.where(d.ids >= 0, d.gates, 0).sum(1, keepdims=True)
+            np.testing.assert_allclose(y, weight * d.x, atol=1e-5)
+            d_rows, d_gates = exchange.combine_backward(d.dy, there)
+            np.testing.assert_allclose(exchange.dispatch_backward(d_rows), weight * d.dy, atol=1e-5)
+            np.testing.assert_allclose(d_gates, np.where(d.ids >= 0, np.sum(d.x * d.dy, 1, keepdims=True), 0), atol=1e-4)
+
+
+def use_in_child(block, x, results):
+    try:
+        block.forward(x)
+        results.put("no error")
+    except moehill.Error as error:
+        results.put(str(error))
+
+
+class ProcessTest(unittest.TestCase):
+    def test_a_forked_worker_is_told(self):
+        d = Data()
+        block = d.block(moehill.Context(devices=2, threads_per_device=1))
+        block.plan(d.ids, d.gates)
+        fork = multiprocessing.get_context("fork")
+        results = fork.Queue()
+        child = fork.Process(target=use_in_child, args=(block, d.x, results))
+        child.start()
+        self.assertIn("after a fork", results.get(timeout=60))
+        child.join(60)
+        self.assertEqual(child.exitcode, 0)
+        np.testing.assert_allclose(block.forward(d.x), d.y, atol=1e-5)
+
+    def test_other_threads_run_meanwhile(self):
+        block = moehill.Block(moehill.Context(threads_per_device=1), hidden=256, mlp_dim=512, experts=4, topk=2,
+                              max_tokens=2048, dtype="f32", training=False)
+        x = np.ones((2048, 256), np.float32)
+        block.plan(np.tile(np.int32([0, 1]), (2048, 1)), np.ones((2048, 2), np.float32))
+        count, stop = [0], threading.Event()
+
+        def work():
+            while not stop.is_set():
+                count[0] += 1
+                time.sleep(0)
+
+        other = threading.Thread(target=work)
+        other.start()
+        block.forward(x)
+        before = count[0]
+        block.forward(x)
+        after = count[0]
+        stop.set()
+        other.join()
+        self.assertGreater(after, before + 10)
+
+    def test_control_c_works(self):
+        d = Data()
+        block = d.block(moehill.Context(devices=2, threads_per_device=1))
+        block.plan(d.ids, d.gates)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with self.assertRaises(KeyboardInterrupt):
+            end = time.time() + 60
+            while time.time() < end:
+                block.forward(d.x)
+        np.testing.assert_allclose(block.forward(d.x), d.y, atol=1e-5)
+
+
+if __name__ == "__main__":
+    unittest.main()

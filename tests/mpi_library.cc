@@ -1,0 +1,243 @@
+// The public interface over a communicator of the program's own: every path with tokens of each process's
+// own, against the plain block of all tokens; and errors of one process that all of them hear of.
+#include <mpi.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "examples/plain_moe.h"
+#include "moehill/moehill.hpp"
+
+namespace {
+
+using namespace moehill;
+
+int rank = 0, size = 1, failures = 0;
+
+void expect(bool holds, const char* what, int detail = 0) {
+  if (holds) return;
+  ++failures;
+  std::fprintf(stderr, "rank %d of %d: %s does not hold (%d)\n", rank, size, what, detail);
+}
+
+struct Tokens {
+  plain::Values x, dy;
+  std::vector<int32_t> ids;
+  std::vector<float> gates;
+};
+
+// Of all processes, on each of them.
+Tokens make_tokens(const BlockDesc& d, int64_t count, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, 1);
+  Tokens t;
+  const auto draw = [&](plain::Values& v) {
+    for (int64_t i = 0; i < count * d.hidden; ++i) v.push_back(static_cast<double>(normal(random)));
+  };
+  draw(t.x);
+  draw(t.dy);
+  for (int64_t i = 0; i < count * d.topk; ++i) {
+    t.ids.push_back(random() % 7 == 0 ? -1
+                                      : static_cast<int32_t>(random() % static_cast<uint32_t>(d.experts)));
+    t.gates.push_back(normal(random));
+  }
+  return t;
+}
+
+std::vector<float> narrow(const plain::Values& v, int64_t begin, int64_t end) {
+  std::vector<float> part;
+  for (int64_t i = begin; i < end; ++i) part.push_back(static_cast<float>(v[static_cast<size_t>(i)]));
+  return part;
+}
+
+bool are_near(const std::vector<float>& got, const plain::Values& expected, int64_t begin) {
+  const plain::Values part(expected.begin() + begin,
+                           expected.begin() + begin + static_cast<int64_t>(got.size()));
+  plain::Values wide;
+  for (const float g : got) wide.push_back(static_cast<double>(g));
+  double scale = 1e-3;
+  for (const double e : expected) scale = std::max(scale, std::fabs(e));
+  for (size_t i = 0; i < wide.size(); ++i) {
+    if (!(std::fabs(wide[i] - part[i]) <= 3e-5 * scale)) return false;
+  }
+  return true;
+}
+
+plain::Moe make_moe(const BlockDesc& d) {
+  plain::Moe moe;
+  moe.sizes = {d.hidden, d.mlp_dim, d.experts, d.topk, d.shared_dim};
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal(0, 0.25f);
+  const auto draw = [&](int64_t n) {
+    plain::Values v;
+    for (int64_t i = 0; i < n; ++i) v.push_back(static_cast<double>(normal(random)));
+    return v;
+  };
+  const auto mlp = [&](int64_t width) {
+    return plain::Mlp{draw(width * d.hidden), draw(width * d.hidden), draw(width * d.hidden)};
+  };
+  for (int e = 0; e < d.experts; ++e) moe.experts.push_back(mlp(d.mlp_dim));
+  moe.shared = mlp(d.shared_dim);
+  return moe;
+}
+
+void load(Block& block, const plain::Moe& moe) {
+  const auto weights = [](const plain::Mlp& m, auto&& use) {
+    const int64_t n = static_cast<int64_t>(m.gate.size());
+    const std::vector<float> gate = narrow(m.gate, 0, n), up = narrow(m.up, 0, n),
+                             down = narrow(m.down, 0, n);
+    use(Weights{.gate = gate.data(), .up = up.data(), .down = down.data()});
+  };
+  for (int e = block.first_expert(); e < block.first_expert() + block.num_experts(); ++e)
+    weights(moe.experts[static_cast<size_t>(e)], [&](const Weights& w) { block.load_experts(e, 1, w); });
+  weights(moe.shared, [&](const Weights& w) { block.load_shared(w); });
+}
+
+void expect_mlp(const plain::Mlp& expected, const char* what, auto&& store) {
+  std::vector<float> gate(expected.gate.size()), up(gate.size()), down(gate.size());
+  store(Gradients{.gate = gate.data(), .up = up.data(), .down = down.data()});
+  expect(are_near(gate, expected.gate, 0) && are_near(up, expected.up, 0) && are_near(down, expected.down, 0),
+         what);
+}
+
+// `offsets`: where the tokens of each process begin.
+void check_step(Block& block, const plain::Moe& moe, const BlockDesc& d,
+                const std::vector<int64_t>& offsets) {
+  const int64_t all = offsets.back();
+  const Tokens t = make_tokens(d, all, static_cast<uint32_t>(all) + 3);
+  const plain::Result expected = moe.run(all, t.x, t.ids, t.gates, &t.dy);
+  const bool replicated = block.tokens_are_replicated();
+  const int64_t begin = replicated ? 0 : offsets[static_cast<size_t>(rank)];
+  const int64_t count = (replicated ? all : offsets[static_cast<size_t>(rank) + 1]) - begin;
+  const std::vector<float> x = narrow(t.x, begin * d.hidden, (begin + count) * d.hidden);
+  const std::vector<float> dy = narrow(t.dy, begin * d.hidden, (begin + count) * d.hidden);
+  std::vector<float> y(x.size()), dx(x.size()), d_gates(static_cast<size_t>(count * d.topk));
+  block.plan(count, t.ids.data() + begin * d.topk, t.gates.data() + begin * d.topk);
+  block.forward(x.data(), y.data());
+  block.backward(x.data(), dy.data(), dx.data(), d_gates.data());
+  const int path = static_cast<int>(block.path());
+  expect(are_near(y, expected.y, begin * d.hidden), "y", path);
+  expect(are_near(dx, expected.dx, begin * d.hidden), "dx", path);
+  expect(are_near(d_gates, expected.d_gates, begin * d.topk), "d_gates", path);
+  for (int e = block.first_expert(); e < block.first_expert() + block.num_experts(); ++e) {
+    expect_mlp(expected.d_experts[static_cast<size_t>(e)], "gradient of an expert",
+               [&](const Gradients& g) { block.store_expert_gradients(e, 1, g); });
+  }
+  expect_mlp(expected.d_shared, "gradient of the shared expert",
+             [&](const Gradients& g) { block.store_shared_gradients(g); });
+}
+
+std::vector<int64_t> offsets_of(const std::vector<int64_t>& counts) {
+  std::vector<int64_t> offsets = {0};
+  for (int r = 0; r < size; ++r)
+    offsets.push_back(offsets.back() + counts[static_cast<size_t>(r) % counts.size()]);
+  return offsets;
+}
+
+void check_paths(const Context& context) {
+  BlockDesc d{.hidden = 12,
+              .mlp_dim = 9,
+              .experts = 5,
+              .topk = 3,
+              .shared_dim = 7,
+              .max_tokens = 11,
+              .dtype = DType::f32};
+  const plain::Moe moe = make_moe(d);
+  for (const Path path : {Path::automatic, Path::data_parallel, Path::compact_psum, Path::dense_masked,
+                          Path::ring_ag_rs, Path::ragged_a2a, Path::fused}) {
+    d.path = path;
+    d.max_tokens = path == Path::compact_psum || path == Path::dense_masked ? 11 * size : 11;
+    Block block(context, d);
+    expect(block.path() != Path::automatic, "a path");
+    load(block, moe);
+    for (const std::vector<int64_t>& counts : {std::vector<int64_t>{11, 3, 0}, {0, 5}, {0}, {4, 11, 7}})
+      check_step(block, moe, d, offsets_of(counts));
+  }
+}
+
+template <typename Body>
+bool fails_with(Status status, const Body& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    if (error.status() == status) return true;
+    std::fprintf(stderr, "rank %d: status %d: %s\n", rank, static_cast<int>(error.status()), error.what());
+  }
+  return false;
+}
+
+// A mistake of the last process; the others hear of it, nobody waits, and the block goes on.
+void check_mistakes(const Context& context) {
+  if (size == 1) return;
+  BlockDesc d{.hidden = 12,
+              .mlp_dim = 9,
+              .experts = 5,
+              .topk = 3,
+              .shared_dim = 7,
+              .max_tokens = 11,
+              .dtype = DType::f32,
+              .path = Path::fused};
+  const plain::Moe moe = make_moe(d);
+  const bool errs = rank == size - 1;
+  const Status heard = errs ? Status::invalid_argument : Status::peer_failed;
+  BlockDesc other = d;
+  if (errs) other.hidden = -1;
+  expect(fails_with(heard, [&] { Block block(context, other); }), "a bad description is heard of");
+  other.hidden = errs ? 13 : 12;
+  expect(fails_with(Status::invalid_argument, [&] { Block block(context, other); }), "descriptions differ");
+  Block block(context, d);
+  load(block, moe);
+  const std::vector<int32_t> ids(33, errs ? 5 : 1);
+  const std::vector<float> gates(33, 1), x(132, 1);
+  std::vector<float> y(132);
+  expect(fails_with(heard, [&] { block.plan(11, ids.data(), gates.data()); }), "bad ids are heard of");
+  expect(fails_with(Status::wrong_order, [&] { block.forward(x.data(), y.data()); }), "no plan");
+  const std::vector<int32_t> good(33, 1);
+  block.plan(11, good.data(), gates.data());
+  expect(fails_with(heard, [&] { block.forward(errs ? nullptr : x.data(), y.data()); }), "null is heard of");
+  block.forward(x.data(), y.data());
+  std::vector<float> dx(132);
+  expect(fails_with(Status::wrong_order,
+                    [&] {
+                      errs ? block.plan(11, good.data(), gates.data())
+                           : block.backward(x.data(), y.data(), dx.data());
+                    }),
+         "different calls");
+  check_step(block, moe, d, offsets_of({3, 11}));
+}
+
+}  // namespace
+
+int main() {
+  int level = 0;
+  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level);
+  // Not MPI_COMM_WORLD itself: in the other order of ranks.
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm comm = MPI_COMM_NULL;
+  MPI_Comm_split(MPI_COMM_WORLD, 0, -rank, &comm);
+  MPI_Comm_rank(comm, &rank);
+  MPI_Comm_size(comm, &size);
+  {
+    const Context context = Context::mpi(comm, {.threads_per_device = 1});
+    expect(context.rank() == rank && context.num_processes() == size && context.num_devices() == size,
+           "the context's rank");
+    check_paths(context);
+    check_mistakes(context);
+    const Context second = Context::mpi(MPI_COMM_SELF, {.threads_per_device = 2});
+    BlockDesc d{.hidden = 12,
+                .mlp_dim = 9,
+                .experts = 5,
+                .topk = 3,
+                .shared_dim = 7,
+                .max_tokens = 11,
+                .dtype = DType::f32};
+    Block alone(second, d);
+    expect(alone.num_experts() == 5, "a context of one process has all experts");
+  }
+  MPI_Comm_free(&comm);
+  int all = 0;
+  MPI_Allreduce(&failures, &all, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+  MPI_Finalize();
+  return all == 0 ? 0 : 1;
+}
