@@ -62,6 +62,11 @@ struct EmulatedDotOps {
     for (uint32_t& lane : v.lane) lane = word;
     return v;
   }
+  static Words broadcast_two(const uint32_t* words) {
+    Words v;
+    for (int i = 0; i < 16; ++i) v.lane[i] = words[i % 2];
+    return v;
+  }
   static Sums dot(Sums sums, const Words& a, const Words& b) {
     for (int i = 0; i < 16; ++i) sums.lane[i] = emulated_dot(sums.lane[i], a.lane[i], b.lane[i]);
     return sums;

@@ -2,8 +2,8 @@
 // emulation. Include where the compiler may use these instructions.
 //
 // Ops: Sums and Words, each a panel row of 16 lanes; zero(), load_sums(), store_sums(), load_words(),
-// store_words(), broadcast() of a word, dot(sums, a, b), and rounded(low, high, scale): both times scale, as
-// bf16 pairs.
+// store_words(), broadcast() of a word, broadcast_two() of two that take turns, dot(sums, a, b), and
+// rounded(low, high, scale): both times scale, as bf16 pairs.
 #pragma once
 
 #include <algorithm>
@@ -95,7 +95,41 @@ void any_dot_gradient(const DotCall& call, const GradientPlace& place) {
   if constexpr (kRows > 1) any_dot_gradient<Ops, kRows - 1>(call, place);
 }
 
+template <class Ops, int kCopies>
+[[gnu::noinline]] void dot_flipped(const FlippedCall<uint32_t>& call) {
+  constexpr int kHeight = 16 / kCopies;
+  const uint32_t* squares = call.squares;
+  float* sums = call.sums;
+  const char* ahead = call.ahead;
+  for (int q = 0; q < call.count; ++q, squares += 128, sums += kHeight * 16) {
+    typename Ops::Sums sum[kHeight];
+#pragma GCC unroll 16
+    for (int i = 0; i < kHeight; ++i) sum[i] = call.accumulate ? Ops::load_sums(sums + i * 16) : Ops::zero();
+    const uint32_t* weights = squares;
+    const uint32_t* rows = call.rows;
+    for (int d = 0; d < call.steps; ++d, weights += 2, rows += 16, ahead += 64) {
+      __builtin_prefetch(ahead, 0, 2);
+      const typename Ops::Words row = Ops::load_words(rows);
+#pragma GCC unroll 16
+      for (int i = 0; i < kHeight; ++i) {
+        if constexpr (kCopies == 2) {
+          sum[i] = Ops::dot(sum[i], Ops::broadcast_two(weights + i * 16), row);
+        } else {
+          sum[i] = Ops::dot(sum[i], Ops::broadcast(weights[i / 2 * 16 + i % 2]), row);
+        }
+      }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kHeight; ++i) Ops::store_sums(sums + i * 16, sum[i]);
+  }
+}
+
 template <class Ops>
-inline constexpr DotTile kDotTileOf{any_dot_sums<Ops>, any_dot_gradient<Ops>};
+void any_dot_flipped(const FlippedCall<uint32_t>& call) {
+  call.shape.copies == 2 ? dot_flipped<Ops, 2>(call) : dot_flipped<Ops, 1>(call);
+}
+
+template <class Ops>
+inline constexpr DotTile kDotTileOf{any_dot_sums<Ops>, any_dot_gradient<Ops>, any_dot_flipped<Ops>};
 
 }  // namespace moehill

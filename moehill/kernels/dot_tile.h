@@ -6,6 +6,7 @@
 #pragma once
 
 #include "moehill/kernels/amx_tile.h"
+#include "moehill/kernels/flipped_call.h"
 
 namespace moehill {
 
@@ -25,7 +26,8 @@ struct GradientPlace {
 struct DotTile {
   void (*sums)(const DotCall& call, bool stream);  // stream: the panels come from memory
   void (*gradient)(const DotCall& call,
-                   const GradientPlace& place);  // call.c is read if `accumulate`, and not written
+                   const GradientPlace& place);        // call.c is read if `accumulate`, and not written
+  void (*flipped)(const FlippedCall<uint32_t>& call);  // of a width of 16
 };
 
 // The first tile that is not null multiplies bf16 pairs; without either bf16 is widened to f32.

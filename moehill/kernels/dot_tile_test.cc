@@ -140,6 +140,63 @@ TEST(DotTile, TheCpusInstructionGivesTheSameBits) {
   });
 }
 
+// Flipped products of one and two copies of each row, over squares and parts of their depth.
+template <typename Body>
+void for_all_flipped_calls(const Body& body) {
+  for (const int copies : {1, 2}) {
+    for (const int steps : {1, 5, 8}) {
+      for (const bool accumulate : {false, true}) {
+        body(FlippedCall<uint32_t>{nullptr, 2, {16, copies}, nullptr, steps, nullptr, accumulate, nullptr},
+             fmt::format("{} copies {} steps {}", copies, steps, accumulate));
+      }
+    }
+  }
+}
+
+TEST(DotTile, FlippedSumsAreOfRowsOfTheWeightsByRows) {
+  for_all_flipped_calls([](FlippedCall<uint32_t> call, const std::string& what) {
+    const Operands operands(40, false, 7);
+    std::vector<float> got(600, 9), expected = got;
+    call.squares = operands.b.data();
+    call.ahead = reinterpret_cast<const char*>(call.squares);
+    call.rows = operands.a.data();
+    call.sums = got.data();
+    const int sums = num_sums(call.shape);
+    for (int i = 0; i < call.count * sums; ++i) {
+      const int square = i / sums, lane = i % 16, vector = i % sums / 16;
+      const int k = vector * call.shape.copies + lane % call.shape.copies;
+      EXPECT_EQ(sum_place(call.shape, k, lane / call.shape.copies), i % sums);
+      float& sum = expected[static_cast<size_t>(i)];
+      if (!call.accumulate) sum = 0;
+      for (int d = 0; d < call.steps; ++d) {
+        sum = emulated_dot(sum, operands.b[static_cast<size_t>(square * 128 + k / 2 * 16 + k % 2 + 2 * d)],
+                           operands.a[static_cast<size_t>(d * 16 + lane)]);
+      }
+    }
+    kEmulatedDotTile->flipped(call);
+    expect_same_bits(got, expected, what);
+  });
+}
+
+TEST(DotTile, TheCpusFlippedProductsHaveTheSameBits) {
+  const DotTile* tile = avx512_dot_tile();
+  if (tile == nullptr) GTEST_SKIP() << "this CPU or system has no AVX512_BF16";
+  for_all_flipped_calls([&](FlippedCall<uint32_t> call, const std::string& what) {
+    for (const bool wild : {false, true}) {
+      const Operands operands(40, wild, 9);
+      std::vector<float> emulated(600, 9), got = emulated;
+      call.squares = operands.b.data();
+      call.ahead = reinterpret_cast<const char*>(call.squares);
+      call.rows = operands.a.data();
+      call.sums = emulated.data();
+      kEmulatedDotTile->flipped(call);
+      call.sums = got.data();
+      tile->flipped(call);
+      expect_same_bits(got, emulated, what);
+    }
+  });
+}
+
 TEST(DotTile, AGradientIsTheSumsTimesAFactorInPairsOfRows) {
   for_all_calls([](const DotCall& call, const std::string& what) {
     const Operands operands(call.depth, false, 5);

@@ -7,6 +7,7 @@
 // After foreach_target:
 #include <hwy/highway.h>
 
+#include "moehill/kernels/gmm_flipped-inl.h"
 #include "moehill/kernels/gmm_forward-inl.h"
 #include "moehill/kernels/gmm_grad-inl.h"
 #include "moehill/kernels/simd.h"
@@ -78,6 +79,12 @@ void input_grad_to(const Kernel& kernel, UnitQueue& queue, const RowSource& dc, 
   const StoreTiles<Out, kAdd> output{da, dc.scale};
   while (const GemmUnit* unit = queue.take()) {
     const T* group = static_cast<const T*>(w.data) + unit->group * w.group_elements();
+    if constexpr (Kernel::kFlippedRows > 0) {
+      if (unit->row_end - unit->row_begin <= Kernel::kFlippedRows) {
+        flipped_unit(kernel, *unit, dc, w.n, PanelBlocks<T>{group, w.panel_rows()}, output, scratch);
+        continue;
+      }
+    }
     columns_unit(kernel, *unit, dc, depth, sizes, TransposedBlocks<Kernel>{group, w.panel_rows()}, output,
                  scratch);
   }
@@ -178,9 +185,11 @@ ScratchSizes scratch_sizes(const GemmLimits& limits) {
       rows * kPanelWidth * std::max(pass_panels, deep ? std::min(panels, kMaxPanelsDeep) : 0);
   const int64_t grad_c =
       deep_grad ? (grad_columns + kMaxTileRows) * kPanelWidth * std::min(panels, kMaxGradPanelsDeep) : 0;
-  ScratchSizes sizes{std::max(columns_a, grad_a), std::max(2 * call_depth * kPanelWidth, grad_b),
-                     std::max({columns_c, grad_c, kMaxTileRows * 2 * kPanelWidth}),
-                     limits.max_depth + kPanelWidth};
+  const int64_t flipped_a = (limits.max_depth + 1) * kFlippedWidth;
+  const int64_t squares = kFlippedSquares * kPanelWidth * kPanelWidth;
+  ScratchSizes sizes{
+      std::max({columns_a, grad_a, flipped_a}), std::max({2 * call_depth * kPanelWidth, grad_b, squares}),
+      std::max({columns_c, grad_c, kMaxTileRows * 2 * kPanelWidth, squares}), limits.max_depth + kPanelWidth};
   for (int64_t* n : {&sizes.a, &sizes.b, &sizes.c, &sizes.zeros})
     *n = round_up(*n + kLineFloats, kLineFloats);
   return sizes;

@@ -162,15 +162,8 @@ struct WidenedBlocks {
 
   Block<float> block(const BlockPlace& place, float* out) const {
     for (int64_t p = 0; p < place.panels; ++p) {
-      const bf16* from = panels.at(place) + p * panels.panel_rows * kPanelWidth;
-      float* to = out + p * place.depth * kPanelWidth;
-      for (int64_t i = 0; i < place.depth * kPanelWidth; i += 2 * kPanelWidth) {
-        for (int half = 0; half < 2; ++half) {
-          for (int v = 0; v < kTileVectors; ++v) {
-            hn::Store(load_panel_row(from + i, v, half), DF(), to + i + half * kPanelWidth + v * kLanes);
-          }
-        }
-      }
+      widen_rows(panels.at(place) + p * panels.panel_rows * kPanelWidth, place.depth,
+                 out + p * place.depth * kPanelWidth);
     }
     return {out, place.depth * kPanelWidth};
   }

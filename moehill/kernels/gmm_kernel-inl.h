@@ -9,6 +9,7 @@
 #endif
 
 #include "moehill/kernels/dot_tile.h"
+#include "moehill/kernels/gmm_model.h"
 #include "moehill/kernels/gmm_pack-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -69,6 +70,15 @@ struct VectorKernel {
     tile_rows<kStream ? Fetch::stream : Fetch::ahead>(call);
   }
 
+  static constexpr int64_t kFlippedRows = kFlippedLanes;
+  static FlippedShape flipped_shape(int64_t num_rows) { return {num_rows <= 8 ? 8 : kFlippedLanes, 1}; }
+
+  HWY_INLINE void flipped(const FlippedCall<float>& call) const {
+    constexpr int kStepsOfLine = 4 / sizeof(T);
+    if (call.shape.width == 8) return flipped_tile<8, kStepsOfLine>(call);
+    flipped_tile<kFlippedLanes, kStepsOfLine>(call);
+  }
+
   // The product, and its sums as rows of a gradient.
   HWY_INLINE void gradient(const TileCall<float, float>& call, const GradientRows<T>& rows) const {
     if constexpr (std::is_same_v<T, float>) {
@@ -105,6 +115,11 @@ struct DotKernel {
     tile.sums(call, kStream);
   }
 
+  static constexpr int64_t kFlippedRows = kFlippedWidth;
+  static FlippedShape flipped_shape(int64_t num_rows) { return {kFlippedWidth, num_rows <= 8 ? 2 : 1}; }
+
+  HWY_INLINE void flipped(const FlippedCall<uint32_t>& call) const { tile.flipped(call); }
+
   HWY_INLINE void gradient(const DotCall& call, const GradientRows<bf16>& rows) const {
     uint32_t* out = reinterpret_cast<uint32_t*>(rows.panel + rows.k.begin * kPanelWidth);
     tile.gradient(call, {out, rows.stride / 2, rows.scale});
@@ -116,6 +131,7 @@ struct AmxKernel {
   using Word = uint32_t;
   static constexpr int kRows = kAmxRows, kPanels = kAmxPanels, kDepth = 2, kBlock = kAmxSteps;
   static constexpr bool kAsksAhead = true;
+  static constexpr int64_t kFlippedRows = 0;  // tiles of AMX broadcast nothing
 
   AmxTile tile;
 

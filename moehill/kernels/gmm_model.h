@@ -16,6 +16,11 @@ inline constexpr int64_t kPairDepth = 2;
 // Panels of one unit when partial sums of the unit are kept: 288 rows x 16 x 64 f32 = 2 MiB.
 inline constexpr int64_t kMaxPanelsDeep = 64;
 
+// The input gradient of few rows: lanes of its tile at most, and squares of 16 x 16 weights that are read
+// from a panel before those of the next one, 16 KiB of f32. Their sums, 16 KiB at most, stay in L1.
+inline constexpr int kFlippedWidth = 16;
+inline constexpr int64_t kFlippedSquares = 16;
+
 // Weight gradient: rows (the depth of this product) of one register-tile call. L1 holds one block of B (256 x
 // 16 f32) and two strips of A (256 x 6 f32): 256 x (64 + 2 x 24) B = 28 KiB.
 inline constexpr int64_t kCallDepth = 256;

@@ -201,6 +201,38 @@ HWY_INLINE void store_transposed(VU pairs, int row, int column, float* out) {
   hn::StoreU(hn::BitCast(DP(), high_half(pairs)), DP(), out + (column + 1) * 16 + row);
 }
 
+// Two neighbouring words, which are the 2 x 2 values of two rows and two columns, transposed.
+template <class V, class D = hn::DFromV<V>>
+HWY_INLINE V exchanged(V words) {
+  const hn::Repartition<uint8_t, D> d8;
+  alignas(16) static constexpr uint8_t kMiddle[16] = {0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15};
+  return BitCast(D(), TableLookupBytes(BitCast(d8, words), LoadDup128(d8, kMiddle)));
+}
+
+// The same for all words of some pairs of panel rows, a multiple of 16.
+template <class D = hn::RebindToUnsigned<DF>>
+HWY_INLINE void exchange_middle_halves(const uint32_t* words, int64_t count, uint32_t* HWY_RESTRICT out) {
+  if constexpr (kLanes == 1) {
+    for (int64_t i = 0; i < count; i += 2) {
+      out[i] = (words[i] & 0xffffu) | words[i + 1] << 16;
+      out[i + 1] = words[i] >> 16 | (words[i + 1] & 0xffff0000u);
+    }
+  } else {
+    for (int64_t i = 0; i < count; i += kLanes)
+      hn::StoreU(exchanged(hn::LoadU(D(), words + i)), D(), out + i);
+  }
+}
+
+// Rows of a bf16 panel as f32, an even number of them.
+HWY_INLINE void widen_rows(const bf16* rows, int64_t num_rows, float* HWY_RESTRICT out) {
+  for (int64_t i = 0; i < num_rows * kPanelWidth; i += 2 * kPanelWidth) {
+    for (int half = 0; half < 2; ++half) {
+      for (int v = 0; v < kTileVectors; ++v)
+        hn::Store(load_panel_row(rows + i, v, half), DF(), out + i + half * kPanelWidth + v * kLanes);
+    }
+  }
+}
+
 template <typename Word, class D = DU>
 HWY_INLINE void transpose_block(const bf16* block, Word* HWY_RESTRICT out) {
   const D d;
@@ -215,10 +247,6 @@ HWY_INLINE void transpose_block(const bf16* block, Word* HWY_RESTRICT out) {
     }
   } else {
     const hn::Repartition<uint64_t, D> d64;
-    const hn::Repartition<uint8_t, D> d8;
-    alignas(16) static constexpr uint8_t kMiddle[16] = {0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15};
-    const auto middle = LoadDup128(d8, kMiddle);
-    const auto exchanged = [&](auto v) { return BitCast(d, TableLookupBytes(BitCast(d8, v), middle)); };
     for (int p = 0; p < 8; p += kPart / 2) {
       for (int c = 0; c < 16; c += 4) {
         const auto row = [&](int i) { return words + (p + i) * 16 + c; };
@@ -232,8 +260,8 @@ HWY_INLINE void transpose_block(const bf16* block, Word* HWY_RESTRICT out) {
           odd = hn::LoadU(d, row(1));
         }
         const auto a = BitCast(d64, even), b = BitCast(d64, odd);
-        store_transposed(exchanged(InterleaveLower(d64, a, b)), 2 * p, c, out);
-        store_transposed(exchanged(InterleaveUpper(d64, a, b)), 2 * p, c + 2, out);
+        store_transposed(exchanged(BitCast(d, InterleaveLower(d64, a, b))), 2 * p, c, out);
+        store_transposed(exchanged(BitCast(d, InterleaveUpper(d64, a, b))), 2 * p, c + 2, out);
       }
     }
   }
@@ -253,6 +281,17 @@ HWY_INLINE void store_panel_row(const float* tile_row, float scale, float* out) 
     hn::StoreU(hn::Mul(hn::Set(DP(), scale), hn::LoadU(DP(), tile_row + c)), DP(), out + c);
 }
 
+// The lower halves of `low` and the upper halves of `high`.
+template <class V>
+HWY_INLINE V halves_of(V low, V high) {
+  if constexpr (kPart == 1) {
+    return hn::Or(hn::And(low, hn::Set(DU(), 0xffffu)), hn::And(high, hn::Set(DU(), 0xffff0000u)));
+  } else {
+    const hn::Repartition<uint16_t, hn::DFromV<V>> du16;
+    return BitCast(hn::DFromV<V>(), OddEven(BitCast(du16, high), BitCast(du16, low)));
+  }
+}
+
 // Two rows of a tile, the same, into the pairs of a bf16 panel.
 HWY_INLINE void store_panel_pair(const float* even_row, const float* odd_row, float scale, bf16* out) {
   const DU du;
@@ -260,8 +299,7 @@ HWY_INLINE void store_panel_pair(const float* even_row, const float* odd_row, fl
   for (int c = 0; c < 16; c += kPart) {
     const auto even = round_bits(hn::Mul(factor, hn::LoadU(DP(), even_row + c)));
     const auto odd = round_bits(hn::Mul(factor, hn::LoadU(DP(), odd_row + c)));
-    hn::StoreU(hn::Or(hn::ShiftRight<16>(even), hn::And(odd, hn::Set(du, 0xffff0000u))), du,
-               reinterpret_cast<uint32_t*>(out) + c);
+    hn::StoreU(halves_of(hn::ShiftRight<16>(even), odd), du, reinterpret_cast<uint32_t*>(out) + c);
   }
 }
 

@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "moehill/kernels/flipped_call.h"
 #include "moehill/kernels/tile_call.h"
 #include "moehill/tensor/weight_stack.h"
 
@@ -145,6 +146,41 @@ HWY_INLINE void tile_rows(const TileCall<float, B>& call) {
                                             ahead);
   }
   if constexpr (kRows > 1) tile_rows<kFetch, B, kRows - 1>(call);
+}
+
+// The most rows of the other operand in a flipped product: one a lane. Vectors of 4 lanes take part in none.
+inline constexpr int kFlippedLanes = kLanes >= 8 ? kLanes : 0;
+
+// sums (+)= squares times rows of kWidth lanes, kHeight rows of a square at a time. A line of what comes
+// ahead is asked for every kStepsOfLine steps.
+template <int kWidth, int kStepsOfLine>
+HWY_NOINLINE void flipped_tile(const FlippedCall<float>& call) {
+  const hn::FixedTag<float, kWidth> d;
+  constexpr int kHeight = kLanes == 16 ? 16 : 8;
+  const float* squares = call.squares;
+  float* sums = call.sums;
+  const char* ahead = call.ahead;
+  for (int q = 0; q < call.count; ++q, squares += 256) {
+    for (int k = 0; k < 16; k += kHeight, sums += kHeight * kWidth) {
+      hn::Vec<decltype(d)> sum[kHeight];
+#pragma GCC unroll 16
+      for (int i = 0; i < kHeight; ++i)
+        sum[i] = call.accumulate ? hn::LoadU(d, sums + i * kWidth) : hn::Zero(d);
+      const float* weights = squares + k * 16;
+      const float* rows = call.rows;
+      for (int n = 0; n < call.steps; ++n, ++weights, rows += kWidth) {
+        if (k == 0) {
+          __builtin_prefetch(ahead, 0, 2);
+          ahead += 64 / kStepsOfLine;
+        }
+        const auto row = hn::LoadU(d, rows);
+#pragma GCC unroll 16
+        for (int i = 0; i < kHeight; ++i) sum[i] = hn::MulAdd(hn::Set(d, weights[i * 16]), row, sum[i]);
+      }
+#pragma GCC unroll 16
+      for (int i = 0; i < kHeight; ++i) hn::StoreU(sum[i], d, sums + i * kWidth);
+    }
+  }
 }
 
 }  // namespace HWY_NAMESPACE

@@ -256,6 +256,36 @@ std::vector<Case> cases() {
   return all;
 }
 
+// Few rows are multiplied in another way than many, which changes no bit of them.
+TEST(FewRows, InputGradOfARowDoesNotDependOnHowManyThereAre) {
+  constexpr int64_t kRows = 40, kHidden = 301, kWidth = 75;
+  ThreadTeam team(2);
+  for (const auto& [kernels, dtype] : ways()) {
+    if (kernels == Kernels::ragged_dot) continue;
+    const Matrix dc = random_matrix(kRows, kWidth, dtype, 2),
+                 values = random_matrix(kHidden, kWidth, dtype, 3);
+    WeightStack w(WeightLayout::panels, 1, kHidden, kWidth, dtype);
+    for (int64_t k = 0; k < kHidden; ++k) {
+      for (int64_t n = 0; n < kWidth; ++n) w.view().set(0, k, n, values.view().at(k, n));
+    }
+    const std::unique_ptr<GroupedGemm> gemm =
+        make_kernels(kernels, {1, kRows, kHidden, kHidden * kWidth, team.size()});
+    Matrix all(kRows, kHidden, DType::f32);
+    gemm->input_grad(team, std::vector<int64_t>{0, kRows}, {dc}, w, all, false);
+    for (const int64_t rows : {1, 3, 8, 9, 16, 17}) {
+      Matrix few(rows, kHidden, DType::f32);
+      gemm->input_grad(team, std::vector<int64_t>{0, rows}, {dc}, w, few, false);
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t k = 0; k < kHidden; ++k) {
+          ASSERT_EQ(few.view().at(r, k), all.view().at(r, k))
+              << kKernelNames[static_cast<int>(kernels)] << " " << dtype_name(dtype) << ", row " << r
+              << " of " << rows << ", column " << k;
+        }
+      }
+    }
+  }
+}
+
 // The CPU's dot instruction and its emulation, in all three directions, bit for bit.
 TEST(DotKernels, TheCpusInstructionAndItsEmulationAgree) {
   if (avx512_dot_tile() == nullptr) GTEST_SKIP() << "this CPU or system has no AVX512_BF16";

@@ -4,6 +4,8 @@
 
 #include <immintrin.h>
 
+#include <cstring>
+
 #include "moehill/kernels/instructions.h"
 
 #pragma GCC push_options
@@ -23,6 +25,11 @@ struct Avx512Ops {
   static void store_words(uint32_t* p, Words v) { _mm512_storeu_si512(p, v); }
   static Words load_words(const uint32_t* p) { return _mm512_loadu_si512(p); }
   static Words broadcast(uint32_t word) { return _mm512_set1_epi32(static_cast<int>(word)); }
+  static Words broadcast_two(const uint32_t* words) {
+    long long both;
+    std::memcpy(&both, words, sizeof(both));
+    return _mm512_set1_epi64(both);
+  }
   static Sums dot(Sums sums, Words a, Words b) {
     return _mm512_dpbf16_ps(sums, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
   }
