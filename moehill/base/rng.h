@@ -31,6 +31,10 @@ enum class Stream : uint32_t {
   kDeals,
   kProjection,
   kDecoy,
+  kRouterBias,
+  kExpertScale,
+  kHashTable,
+  kTokenIds,
 };
 
 inline constexpr int kThreefryRotations[8] = {13, 15, 26, 6, 17, 29, 16, 24};

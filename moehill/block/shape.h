@@ -5,6 +5,7 @@
 #include <string>
 
 #include "moehill/base/fields.h"
+#include "moehill/routing/router_rule.h"
 #include "moehill/tensor/dtype.h"
 
 namespace moehill {
@@ -17,6 +18,7 @@ struct MoeShape {
   int topk = 0;            // k
   int64_t shared_dim = 0;  // S, width of the shared expert; 0: none
   DType dtype = DType::bf16;
+  RouterRule router{};
 
   int64_t assignments() const { return tokens * topk; }  // A
   bool operator==(const MoeShape&) const = default;
@@ -31,10 +33,17 @@ struct MoeShape {
     visit(Field{"shared_expert_dim", "width S of the shared expert; 0: none", 0, kMaxDimension},
           self.shared_dim);
     visit(Field{"dtype", "storage; accumulation is f32"}, self.dtype);
+    std::string rule = to_string(self.router);
+    visit(Field{"router"}, Told{rule});
+    if constexpr (!std::is_const_v<Self>) self.router = parse_router_rule(rule);
   }
 };
 
 std::string to_string(const MoeShape& shape);
+
+// Throws InputError for what a router may ask of a block and the block does not do: zero experts, and gate
+// values that multiply an expert's input.
+void refuse_unbuilt(const RouterRule& router);
 
 enum class Pass { forward, forward_backward };
 constexpr auto words(Pass) { return std::array{"forward", "forward_backward"}; }

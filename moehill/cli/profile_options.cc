@@ -66,6 +66,9 @@ Point path_point(const ProfileOptions& o, const Point& base, const std::string& 
   Point point = base;
   BlockOptions& block = point.config.block;
   block.route_in_step = true;
+  RouterRule& router = point.config.shape.router;
+  router.score = RouterScore::softmax;
+  router.normalized = block.renormalize_topk;
   point.config.spread = path == "fused_ep" ? kFusedPath : Spread::dp;
   if (path == "ref_dp") {
     block.backend = Backend::ragged_dot;

@@ -67,6 +67,7 @@ TEST(Record, GoldenKeys) {
                                                               "topk",
                                                               "shared_expert_dim",
                                                               "dtype",
+                                                              "router",
                                                               "shared_fused",
                                                               "bench_pass",
                                                               "backend",

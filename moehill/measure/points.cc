@@ -7,7 +7,8 @@
 #include <limits>
 
 #include "moehill/base/error.h"
-#include "moehill/routing/topk.h"
+#include "moehill/parallel/step_router.h"
+#include "moehill/routing/router.h"
 
 namespace moehill {
 namespace {
@@ -147,7 +148,10 @@ std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
     refuse_topk(axes.topk, options.shape.experts);
     Point point;
     point.config = config_of(options, axes, layout);
+    refuse_unbuilt(point.config.shape.router);
+    refuse_impossible(point.config.shape.router, point.config.shape.experts, point.config.shape.topk);
     refuse_overflow(point.config.shape, options.block.capacity);
+    refuse_route_in_step(point.config);
     point.distribution = axes.distribution;
     point.distribution.run_alpha = options.run_alpha;
     point.distribution.run_noise_scale = options.run_noise_scale;
@@ -167,8 +171,10 @@ bool differ_in_mode_only(const Point& a, const Point& b) {
 }
 
 Routing routing_of(const MoeShape& shape, const DistributionOptions& distribution, uint32_t seed) {
-  return route_topk(make_logits(distribution, shape.tokens, shape.experts, shape.topk, seed), shape.tokens,
-                    shape.experts, shape.topk);
+  const int num = num_logits(shape.router, shape.experts);
+  return route_all(make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed),
+                   make_logits(distribution, shape.tokens, num, shape.topk, seed), shape.tokens, num,
+                   shape.topk);
 }
 
 }  // namespace moehill

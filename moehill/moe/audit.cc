@@ -10,6 +10,7 @@
 
 #include "moehill/moe/audit_strip.h"
 #include "moehill/moe/expert_columns.h"
+#include "moehill/moe/router_reference.h"
 #include "moehill/moe/tensor_numbers.h"
 
 namespace moehill {
@@ -388,28 +389,26 @@ class Audit {
     return numbers.finish();
   }
 
-  // Softmax over a token's choices: dlogit_j = p_j (dp_j - sum_i p_i dp_i).
+  // Through the slopes of the gate values; f32 may round each of their terms.
   Estimate logit_gradients() const {
-    Estimate d(shape_.tokens, shape_.experts);
     const Routing& routing = *t_.routing;
+    Estimate d(shape_.tokens, routing.num_experts);
+    const double units = 2 * 0x1p-24 * static_cast<double>(routing.topk + 1);
+    std::vector<double> terms(static_cast<size_t>(routing.num_experts));
     for (int64_t t = 0; t < shape_.tokens; ++t) {
-      const float* p = routing.weight.data() + t * routing.topk;
-      const double *dp = dp_.value.row(t), *var = dp_.variance.row(t);
-      double mean = 0, mean_var = 0, terms = 0;
-      for (int j = 0; j < routing.topk; ++j) {
-        const double gate = static_cast<double>(p[j]);
-        mean += gate * dp[j];
-        mean_var += gate * gate * var[j];
-        terms += gate * std::abs(dp[j]);
+      const auto slopes = gate_slopes(t_.router, t_.logits, routing, t);
+      std::fill(terms.begin(), terms.end(), 0);
+      double *value = d.value.row(t), *variance = d.variance.row(t);
+      for (int64_t j = 0; j < slopes.value.rows; ++j) {
+        const double dp = dp_.value.row(t)[j], var = dp_.variance.row(t)[j];
+        const double *slope = slopes.value.row(j), *size = slopes.size.row(j);
+        for (size_t e = 0; e < terms.size(); ++e) {
+          value[e] += slope[e] * dp;
+          variance[e] += slope[e] * slope[e] * var;
+          terms[e] += size[e] * std::abs(dp);
+        }
       }
-      for (int j = 0; j < routing.topk; ++j) {
-        const double gate = static_cast<double>(p[j]);
-        const int32_t e = routing.expert[static_cast<size_t>(t * routing.topk + j)];
-        const double sum_of_terms = std::abs(dp[j]) + static_cast<double>(routing.topk) * terms;
-        d.value.row(t)[e] = gate * (dp[j] - mean);
-        d.variance.row(t)[e] =
-            gate * gate * ((1 - 2 * gate) * var[j] + mean_var + 4 * 0x1p-48 * sum_of_terms * sum_of_terms);
-      }
+      for (size_t e = 0; e < terms.size(); ++e) variance[e] += units * units * terms[e] * terms[e];
     }
     return d;
   }

@@ -227,8 +227,8 @@ CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, 
     verdict.add(tensor, tensor.tensor == "dlogits" && tensors.shape.topk == 1);
     if (full) verdict.take_accuracy(tensor.tensor, tensor.rel_err, tensor.worst_row);
   }
-  if (tensors.logits != nullptr) {
-    const std::string fault = router_fault(tensors.logits, tensors.renormalized, *tensors.routing, team);
+  if (tensors.router != nullptr) {
+    const std::string fault = router_fault(*tensors.router, tensors.logits, *tensors.routing, team);
     if (!fault.empty()) verdict.fail(fault);
   }
   if (!audit.reference_holds)
@@ -245,7 +245,7 @@ CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, 
   result.how = full ? "all rows, every element, against the block in double"
                     : "all rows, by random projections, against a block computed apart; "
                       "rows drawn by the seed against the block in double";
-  if (tensors.logits != nullptr) result.how += "; the router's choices and gate values against its logits";
+  if (tensors.router != nullptr) result.how += "; the router's choices and gate values against its logits";
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return verdict.finish();
 }

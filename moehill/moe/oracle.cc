@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "moehill/moe/router_reference.h"
+
 namespace moehill {
 namespace {
 
@@ -158,15 +160,14 @@ void add_expert(const BlockTensors& tensors, int expert, const ExpertRows& rows,
   }
 }
 
-// Softmax over a token's choices: dlogit_j = p_j (dp_j - sum_i p_i dp_i); zero for the other experts.
-void softmax_gradients(const Routing& routing, std::span<const int64_t> tokens, TokenResult& result) {
+void logit_gradients(const BlockTensors& tensors, std::span<const int64_t> tokens, TokenResult& result) {
   for (size_t i = 0; i < tokens.size(); ++i) {
     const int64_t row = static_cast<int64_t>(i);
-    const float* p = routing.weight.data() + tokens[i] * routing.topk;
-    const int32_t* expert = routing.expert.data() + tokens[i] * routing.topk;
-    const double* dp = result.dp.row(row);
-    const double mean = dot(dp, p, routing.topk);
-    for (int j = 0; j < routing.topk; ++j) result.dlogits.row(row)[expert[j]] = p[j] * (dp[j] - mean);
+    const auto slopes = gate_slopes(tensors.router, tensors.logits, *tensors.routing, tokens[i]);
+    for (int64_t j = 0; j < slopes.value.rows; ++j) {
+      for (int64_t e = 0; e < slopes.value.cols; ++e)
+        result.dlogits.row(row)[e] += slopes.value.row(j)[e] * result.dp.row(row)[j];
+    }
   }
 }
 
@@ -196,7 +197,7 @@ TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64
     const ExpertRows rows = rows_of(tensors, e, tokens);
     if (rows.size() > 0) add_expert(tensors, e, rows, dy, team, result);
   }
-  if (dy != nullptr) softmax_gradients(*tensors.routing, tokens, result);
+  if (dy != nullptr) logit_gradients(tensors, tokens, result);
   return result;
 }
 

@@ -18,8 +18,8 @@
 namespace moehill {
 
 // All results in double, row-major: y, dx [T, H]; dw1, dw3 [E, H, M]; dw2 [E, M, H]; ds1, ds3 [H, S]; ds2
-// [S, H]; dp [T, k]; dlogits [T, E], the gradient of the router's logits when the gate values are their
-// softmax over a token's choices. A dropped assignment contributes nothing and has dp = 0.
+// [S, H]; dp [T, k]; dlogits [T, E], the gradient of the router's logits through the
+// gate values, the choices held. A dropped assignment contributes nothing and has dp = 0.
 struct OracleResult {
   std::vector<double> y, dx, dw1, dw2, dw3, ds1, ds2, ds3, dp, dlogits;
 };

@@ -3,81 +3,166 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <span>
 
+#include "moehill/moe/router_reference.h"
+
 namespace moehill {
 namespace {
 
-constexpr double kUnit = 0x1p-24;       // of rounding, f32
-constexpr double kSmallest = 0x1p-126;  // a gate value below it may have any error of that size
+// What a candidate is ranked by, and what equal candidates have equal.
+struct Rank {
+  Bounded key;
+  std::array<float, 4> same;  // logits and biases that made it
+  int64_t id;
 
-struct TokenRoute {
-  std::span<const float> logits;    // [E]
-  std::span<const int32_t> chosen;  // [k]
-  std::span<const float> weights;   // [k]
-
-  double logit(size_t e) const { return logits[e]; }
-  bool comes_before(size_t a, size_t b) const {
-    return logit(a) > logit(b) || (logit(a) == logit(b) && a < b);
+  bool surely_before(const Rank& other) const {
+    if (same == other.same) return id < other.id;
+    return key.value - other.key.value > key.error + other.key.error;
   }
 };
 
-std::string choice_fault(const TokenRoute& route) {
-  for (size_t j = 0; j < route.chosen.size(); ++j) {
-    const int32_t e = route.chosen[j];
-    if (e < 0 || e >= std::ssize(route.logits)) return fmt::format("there is no expert {}", e);
-    if (j > 0 && !route.comes_before(static_cast<size_t>(route.chosen[j - 1]), static_cast<size_t>(e)))
-      return fmt::format("choice {} does not come before choice {}", j - 1, j);
+class TokenCheck {
+ public:
+  TokenCheck(const Router& router, const float* logits, const Routing& routing, int64_t token)
+      : router_(router),
+        token_(token),
+        logits_(logits + token * routing.num_experts, static_cast<size_t>(routing.num_experts)),
+        chosen_(routing.expert.data() + token * routing.topk, static_cast<size_t>(routing.topk)),
+        weights_(routing.weight.data() + token * routing.topk, chosen_.size()),
+        reference_(router, logits_) {
+    if (router.rule.groups > 1) count_groups();
   }
-  for (size_t e = 0; e < route.logits.size(); ++e) {
-    const bool chosen = std::find(route.chosen.begin(), route.chosen.end(), e) != route.chosen.end();
-    if (!chosen && route.comes_before(e, static_cast<size_t>(route.chosen.back())))
-      return fmt::format("expert {} is left out", e);
-  }
-  return "";
-}
 
-// The errors of a gate value in f32: its own exponent and those of the sum's terms are rounded, each by the
-// unit times its size, and a sum of n terms, two exponentials and a quotient by n + 8 units at most.
-std::string weight_fault(const TokenRoute& route, bool renormalized) {
-  const double largest = route.logit(static_cast<size_t>(route.chosen.front()));
-  double sum = 0, gaps = 0;
-  const auto add = [&](size_t e) {
-    const double gap = route.logit(e) - largest, term = std::exp(gap);
-    sum += term;
-    if (term > 0) gaps -= gap * term;
+  std::string fault() const {
+    for (size_t j = 0; j < chosen_.size(); ++j) {
+      if (chosen_[j] < 0 || chosen_[j] >= std::ssize(logits_))
+        return fmt::format("there is no expert {}", chosen_[j]);
+      if (std::find(chosen_.begin(), chosen_.begin() + static_cast<ptrdiff_t>(j), chosen_[j]) !=
+          chosen_.begin() + static_cast<ptrdiff_t>(j))
+        return fmt::format("expert {} is chosen twice", chosen_[j]);
+    }
+    const std::string fault = router_.rule.hash_ids > 0 ? table_fault() : choice_fault();
+    return fault.empty() ? weight_fault() : fault;
+  }
+
+ private:
+  Rank rank_of(size_t e) const {
+    const float bias = router_.bias.empty() ? 0 : router_.bias[e];
+    return {reference_.key(e), {logits_[e], bias, 0, 0}, static_cast<int64_t>(e)};
+  }
+
+  std::string table_fault() const {
+    const auto id = static_cast<size_t>(router_.id_of_token[static_cast<size_t>(token_)]);
+    for (size_t j = 0; j < chosen_.size(); ++j) {
+      const int32_t right = router_.experts_of_id[id * chosen_.size() + j];
+      if (chosen_[j] != right)
+        return fmt::format("choice {} is expert {}, the table has {}", j, chosen_[j], right);
+    }
+    return "";
+  }
+
+  std::string choice_fault() const {
+    const std::string fault = group_fault();
+    if (!fault.empty()) return fault;
+    for (size_t j = 1; j < chosen_.size(); ++j) {
+      if (rank_of(static_cast<size_t>(chosen_[j]))
+              .surely_before(rank_of(static_cast<size_t>(chosen_[j - 1]))))
+        return fmt::format("choice {} does not come before choice {}", j - 1, j);
+    }
+    const Rank last = rank_of(static_cast<size_t>(chosen_.back()));
+    for (size_t e = 0; e < logits_.size(); ++e) {
+      const bool chosen = std::find(chosen_.begin(), chosen_.end(), e) != chosen_.end();
+      if (!chosen && surely_kept(group_of(e)) && rank_of(e).surely_before(last))
+        return fmt::format("expert {} is left out", e);
+    }
+    return "";
+  }
+
+  size_t group_size() const { return logits_.size() / static_cast<size_t>(router_.rule.groups); }
+  size_t group_of(size_t e) const { return e / group_size(); }
+
+  Rank rank_of_group(size_t g) const {
+    const size_t begin = g * group_size();
+    size_t best = begin, second = logits_.size();
+    for (size_t e = begin + 1; e < begin + group_size(); ++e) {
+      const double key = reference_.key(e).value;
+      if (key > reference_.key(best).value) {
+        second = best;
+        best = e;
+      } else if (second == logits_.size() || key > reference_.key(second).value) {
+        second = e;
+      }
+    }
+    Rank rank = rank_of(best);
+    rank.id = static_cast<int64_t>(g);
+    if (!router_.rule.best_two) return rank;
+    const Rank other = rank_of(second);
+    rank.key.value += other.key.value;
+    rank.key.error += other.key.error + 0x1p-24 * std::abs(rank.key.value);
+    rank.same[2] = other.same[0];
+    rank.same[3] = other.same[1];
+    return rank;
+  }
+
+  void count_groups() {
+    std::vector<Rank> ranks;
+    for (size_t g = 0; g < static_cast<size_t>(router_.rule.groups); ++g) ranks.push_back(rank_of_group(g));
+    for (const Rank& own : ranks) {
+      GroupsBefore before;
+      for (const Rank& other : ranks) {
+        if (other.id == own.id) continue;
+        before.surely += other.surely_before(own);
+        before.maybe += !own.surely_before(other);
+      }
+      before_.push_back(before);
+    }
+  }
+  bool surely_kept(size_t g) const { return before_.empty() || before_[g].maybe < router_.rule.kept_groups; }
+
+  std::string group_fault() const {
+    if (before_.empty()) return "";
+    std::vector<size_t> used;
+    for (const int32_t e : chosen_) {
+      const size_t g = group_of(static_cast<size_t>(e));
+      if (before_[g].surely >= router_.rule.kept_groups)
+        return fmt::format("expert {} is chosen, of group {} that is not kept", e, g);
+      if (std::find(used.begin(), used.end(), g) == used.end()) used.push_back(g);
+    }
+    if (std::ssize(used) <= router_.rule.kept_groups) return "";
+    return fmt::format("experts of {} groups are chosen, {} are kept", used.size(), router_.rule.kept_groups);
+  }
+
+  std::string weight_fault() const {
+    const std::vector<Bounded> right = reference_.gate_values(chosen_);
+    for (size_t j = 0; j < right.size(); ++j) {
+      if (std::abs(static_cast<double>(weights_[j]) - right[j].value) <= right[j].error) continue;
+      return fmt::format("gate value {} is {:g}, {:g} in double", j, weights_[j], right[j].value);
+    }
+    return "";
+  }
+
+  const Router& router_;
+  const int64_t token_;
+  const std::span<const float> logits_;    // [L]
+  const std::span<const int32_t> chosen_;  // [k]
+  const std::span<const float> weights_;   // [k]
+  const RouterReference reference_;
+  // How many groups come before each, and how many may; empty without groups.
+  struct GroupsBefore {
+    int surely = 0, maybe = 0;
   };
-  if (renormalized) {
-    for (const int32_t e : route.chosen) add(static_cast<size_t>(e));
-  } else {
-    for (size_t e = 0; e < route.logits.size(); ++e) add(e);
-  }
-  const double num_terms = static_cast<double>(renormalized ? route.chosen.size() : route.logits.size());
-  for (size_t j = 0; j < route.chosen.size(); ++j) {
-    const double gap = route.logit(static_cast<size_t>(route.chosen[j])) - largest;
-    const double right = std::exp(gap) / sum;
-    const double units = num_terms + 8 + gaps / sum + (right > 0 ? -gap : 0);
-    const double error = std::abs(route.weights[j] - right);
-    if (error <= kUnit * units * right + kSmallest) continue;
-    return fmt::format("gate value {} is {:g}, {:g} in double", j, route.weights[j], right);
-  }
-  return "";
-}
+  std::vector<GroupsBefore> before_;
+};
 
 }  // namespace
 
-std::string router_fault(const float* logits, bool renormalized, const Routing& routing, ThreadTeam& team) {
-  const size_t experts = static_cast<size_t>(routing.num_experts), topk = static_cast<size_t>(routing.topk);
-  const auto fault_of = [&](int64_t token) {
-    const size_t t = static_cast<size_t>(token);
-    const TokenRoute route{{logits + t * experts, experts},
-                           {routing.expert.data() + t * topk, topk},
-                           {routing.weight.data() + t * topk, topk}};
-    const std::string fault = choice_fault(route);
-    return fault.empty() ? weight_fault(route, renormalized) : fault;
-  };
+std::string router_fault(const Router& router, const float* logits, const Routing& routing,
+                         ThreadTeam& team) {
+  const auto fault_of = [&](int64_t token) { return TokenCheck(router, logits, routing, token).fault(); };
   std::atomic<int64_t> first{routing.num_tokens};
   team.parallel_for(routing.num_tokens, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {

@@ -1,4 +1,5 @@
-// The check of the router has to pass the router of `profile` and to fail every fault planted in its result.
+// The check of the router has to pass every router that there is and to fail every fault planted in its
+// result.
 #include "moehill/moe/router_check.h"
 
 #include <gtest/gtest.h>
@@ -6,54 +7,80 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <utility>
 #include <vector>
 
 #include "moehill/base/rng.h"
-#include "moehill/routing/topk.h"
+#include "moehill/moe/router_reference.h"
+#include "moehill/routing/router_families.h"
 
 namespace moehill {
 namespace {
 
 struct Routed {
+  Router router;
   std::vector<float> logits;
   Routing routing;
+
+  void route_again() {
+    ThreadTeam team(1);
+    route(router, logits.data(), {0, routing.num_tokens}, team, routing);
+  }
+};
+
+struct Sizes {
+  int64_t tokens = 50;
+  int experts = 12, topk = 3;
 };
 
 // coarse: logits are multiples of a half, so that many of a token are equal.
-Routed route(int64_t tokens, int experts, int topk, bool renormalize, bool coarse, float scale = 3) {
-  Routed routed{{}, {tokens, experts, topk, {}, {}}};
-  for (int64_t i = 0; i < tokens * experts; ++i) {
-    const float value = scale * (2 * static_cast<float>(random_uniform(7, Stream::kLogits, i)) - 1);
+Routed route_by(const std::string& text, Sizes sizes, bool coarse = false, float scale = 3) {
+  const RouterRule rule = parse_router_rule(text);
+  const int num = num_logits(rule, sizes.experts);
+  Routed routed{make_router(rule, sizes.tokens, sizes.experts, sizes.topk, 5),
+                {},
+                {sizes.tokens, num, sizes.topk, {}, {}}};
+  for (int64_t i = 0; i < sizes.tokens * num; ++i) {
+    const float value =
+        scale * (2 * static_cast<float>(random_uniform(7, Stream::kLogits, static_cast<uint64_t>(i))) - 1);
     routed.logits.push_back(coarse ? std::round(2 * value) / 2 : value);
   }
-  routed.routing.expert.resize(static_cast<size_t>(tokens * topk));
+  routed.routing.expert.resize(static_cast<size_t>(sizes.tokens * sizes.topk));
   routed.routing.weight.resize(routed.routing.expert.size());
-  ThreadTeam team(1);
-  route_softmax_topk(routed.logits.data(), {0, tokens}, renormalize, team, routed.routing);
+  routed.route_again();
   return routed;
 }
 
-std::string fault_of(const Routed& routed, bool renormalized = false) {
+std::string fault_of(const Routed& routed) {
   ThreadTeam team(2);
-  return router_fault(routed.logits.data(), renormalized, routed.routing, team);
+  return router_fault(routed.router, routed.logits.data(), routed.routing, team);
 }
 
-TEST(RouterCheck, WhatTheRouterDoesPasses) {
-  for (const bool renormalize : {false, true}) {
+TEST(RouterCheck, WhatTheRoutersDoPasses) {
+  for (const RouterFamily& family : kRouterFamilies) {
     for (const bool coarse : {false, true}) {
-      for (const auto& [experts, topk] : {std::pair<int, int>{1, 1}, {7, 3}, {9, 9}, {256, 8}}) {
+      for (const Sizes& sizes : {Sizes{50, 12, 3}, Sizes{50, 8, 4}, Sizes{50, 256, 8}}) {
         for (const float scale : {0.1f, 3.0f, 90.0f})
-          EXPECT_EQ(fault_of(route(50, experts, topk, renormalize, coarse, scale), renormalize), "")
-              << experts;
+          EXPECT_EQ(fault_of(route_by(family.rule, sizes, coarse, scale)), "")
+              << family.models << ", " << sizes.experts << " experts, logits to " << scale;
       }
     }
   }
-  Routed routed = route(1, 3, 2, false, false);
-  routed.logits = {1, -std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()};
-  ThreadTeam team(1);
-  route_softmax_topk(routed.logits.data(), {0, 1}, false, team, routed.routing);
-  EXPECT_EQ(fault_of(routed), "");
+  for (const char* rule : {"softmax", "softmax,normalized", "sigmoid"}) {
+    EXPECT_EQ(fault_of(route_by(rule, {50, 1, 1})), "");
+    EXPECT_EQ(fault_of(route_by(rule, {50, 9, 9})), "");
+  }
+}
+
+TEST(RouterCheck, WhatIsExcludedByItsLogitPasses) {
+  const float out = -std::numeric_limits<float>::infinity();
+  for (const char* rule : {"softmax", "softmax,normalized", "chosen-softmax", "sigmoid,bias,normalized"}) {
+    Routed routed = route_by(rule, {1, 3, 2});
+    routed.logits = {1, out, out};
+    routed.route_again();
+    EXPECT_EQ(fault_of(routed), "") << rule;
+  }
 }
 
 TEST(RouterCheck, EveryPlantedFaultIsSeen) {
@@ -65,27 +92,100 @@ TEST(RouterCheck, EveryPlantedFaultIsSeen) {
       {"a gate value off by 1e-5", [](Routing& r) { r.weight[8] *= 1 + 1e-5f; }},
       {"a gate value that is no number", [](Routing& r) { r.weight[0] = std::nanf(""); }},
       {"a gate value of zero", [](Routing& r) { r.weight.back() = 0; }},
+      {"the factor left out of a token",
+       [](Routing& r) { r.weight[3] *= 0.5f, r.weight[4] *= 0.5f, r.weight[5] *= 0.5f; }},
   };
-  for (const auto& [name, plant] : faults) {
-    Routed routed = route(20, 7, 3, false, false);
-    plant(routed.routing);
-    EXPECT_NE(fault_of(routed), "") << name;
+  for (const RouterFamily& family : kRouterFamilies) {
+    for (const auto& [name, plant] : faults) {
+      Routed routed = route_by(family.rule, {20, 12, 3});
+      plant(routed.routing);
+      EXPECT_NE(fault_of(routed), "") << family.models << ": " << name;
+    }
+  }
+}
+
+// A router that leaves a part of its rule out.
+TEST(RouterCheck, AnotherRuleIsSeen) {
+  for (const auto& [rule, other] : std::vector<std::pair<const char*, const char*>>{
+           {"softmax", "softmax,normalized"},
+           {"softmax,normalized", "softmax"},
+           {"sigmoid,bias,normalized", "sigmoid,normalized"},
+           {"sigmoid,normalized,factor:2.5", "sigmoid,normalized"},
+           {"sigmoid,groups:4/2,normalized", "sigmoid,normalized"},
+           {"sigmoid,groups:4/2,normalized", "sigmoid,groups-max:4/2,normalized"},
+           {"sigmoid,groups:4/2,normalized", "sigmoid,groups:4/3,normalized"},
+           {"sqrt-softplus,normalized", "sigmoid,normalized"},
+           {"sqrt-softplus,hash:50", "sqrt-softplus"},
+           {"softmax,normalized,expert-scale", "softmax,normalized"},
+           {"chosen-softmax", "softmax"},
+       }) {
+    Routed right = route_by(rule, {200, 12, 3});
+    EXPECT_EQ(fault_of(right), "") << rule;
+    const Routed wrong = route_by(other, {200, 12, 3});
+    right.routing = wrong.routing;
+    EXPECT_NE(fault_of(right), "") << rule << " by " << other;
   }
 }
 
 TEST(RouterCheck, TheWrongOfTwoEqualLogitsIsSeen) {
-  Routed routed = route(1, 4, 2, false, false);
-  routed.logits = {1, 2, 1, 0};
-  ThreadTeam team(1);
-  route_softmax_topk(routed.logits.data(), {0, 1}, false, team, routed.routing);
-  EXPECT_EQ(fault_of(routed), "");
-  routed.routing.expert[1] = 2;  // gate values stay right
-  EXPECT_EQ(fault_of(routed), "the router's token 0: expert 0 is left out");
+  for (const char* rule : {"softmax", "sigmoid,groups:2/2", "chosen-softmax"}) {
+    Routed routed = route_by(rule, {1, 4, 2});
+    routed.logits = {1, 2, 1, 0};
+    routed.route_again();
+    EXPECT_EQ(fault_of(routed), "");
+    routed.routing.expert[1] = 2;  // gate values stay right
+    EXPECT_EQ(fault_of(routed), "the router's token 0: expert 0 is left out") << rule;
+  }
 }
 
-TEST(RouterCheck, TheSoftmaxOverTheWrongExpertsIsSeen) {
-  EXPECT_NE(fault_of(route(20, 7, 3, true, false), false), "");
-  EXPECT_NE(fault_of(route(20, 7, 3, false, false), true), "");
+TEST(RouterCheck, TheWrongOfTwoEqualGroupsIsSeen) {
+  Routed routed = route_by("sigmoid,groups:2/1", {1, 4, 2});
+  routed.logits = {1, 2, 2, 1};
+  routed.route_again();
+  EXPECT_EQ(routed.routing.expert, (std::vector<int32_t>{1, 0}));
+  EXPECT_EQ(fault_of(routed), "");
+  routed.routing.expert = {2, 3};
+  EXPECT_EQ(fault_of(routed), "the router's token 0: expert 2 is chosen, of group 1 that is not kept");
+}
+
+// Slopes are those of the gate values of the reference itself, by central differences of a router's f32
+// logits.
+TEST(RouterReference, HasTheSlopesOfItsGateValues) {
+  for (const RouterFamily& family : kRouterFamilies) {
+    Routed routed = route_by(family.rule, {4, 12, 3});
+    for (float& logit : routed.logits) logit = std::round(logit * 0x1p12f) * 0x1p-12f;
+    routed.route_again();
+    const size_t num = static_cast<size_t>(routed.routing.num_experts);
+    for (int64_t t = 0; t < 4; ++t) {
+      const std::span<const int32_t> chosen{routed.routing.expert.data() + t * 3, 3};
+      const auto slopes = gate_slopes(&routed.router, routed.logits.data(), routed.routing, t).value;
+      for (size_t e = 0; e < num; ++e) {
+        const auto values_at = [&](float step) {
+          std::vector<float> row(routed.logits.begin() + t * static_cast<int64_t>(num),
+                                 routed.logits.begin() + (t + 1) * static_cast<int64_t>(num));
+          row[e] += step;
+          return RouterReference(routed.router, row).gate_values(chosen);
+        };
+        const auto above = values_at(0x1p-12f), below = values_at(-0x1p-12f);
+        for (int64_t j = 0; j < 3; ++j) {
+          const size_t i = static_cast<size_t>(j);
+          EXPECT_NEAR(slopes.row(j)[e], (above[i].value - below[i].value) * 0x1p11,
+                      1e-6 * routed.router.rule.factor)
+              << family.models << ", token " << t << ", choice " << j << ", logit " << e;
+        }
+      }
+    }
+  }
+}
+
+TEST(RouterReference, WithoutARouterTakesTheSoftmaxOverTheChosen) {
+  const Routed routed = route_by("chosen-softmax", {9, 7, 3});
+  for (int64_t t = 0; t < 9; ++t) {
+    const auto with = gate_slopes(&routed.router, routed.logits.data(), routed.routing, t);
+    const auto without = gate_slopes(nullptr, nullptr, routed.routing, t);
+    for (size_t i = 0; i < with.value.values.size(); ++i)
+      EXPECT_NEAR(with.value.values[i], without.value.values[i], 1e-6);
+  }
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "moehill/block/shape.h"
-#include "moehill/routing/plan.h"
+#include "moehill/routing/router.h"
 #include "moehill/tensor/weight_stack.h"
 
 namespace moehill {
@@ -23,10 +23,10 @@ struct BlockTensors {
   const Routing* routing = nullptr;
   const int32_t* kept =
       nullptr;  // [T, k] 1 if the assignment is computed, 0 if dropped by capacity; null: all kept
-  // Logits [T, E] of the router that is a part of the step, else null. `renormalized`: gate values are the
-  // softmax over the chosen experts alone.
+  // The router and its logits [T, L]; both null where `routing` is taken as it is, with gate values of the
+  // softmax over the chosen.
+  const Router* router = nullptr;
   const float* logits = nullptr;
-  bool renormalized = false;
   MatView y;  // [T, H]
   // With Pass::forward_backward only:
   MatView dx;  // [T, H]

@@ -10,8 +10,8 @@
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/result_parts.h"
 #include "moehill/parallel/step_router.h"
+#include "moehill/routing/router.h"
 #include "moehill/routing/skew.h"
-#include "moehill/routing/topk.h"
 #include "moehill/tensor/content_hash.h"
 
 namespace moehill {
@@ -45,6 +45,14 @@ struct DeviceFigures {
   double executed_flops = 0;
 };
 
+// A routing, and what made it where somebody asks again: the step, the gradient of the logits, or the check
+// of a router that is not the contract's.
+struct Routed {
+  std::shared_ptr<const Routing> routing;
+  std::shared_ptr<const Router> router;              // null: nobody asks
+  std::shared_ptr<const std::vector<float>> logits;  // [T, L] with it
+};
+
 // Everything a run holds for longer than a step.
 struct RunParts {
   RunConfig config;
@@ -52,8 +60,7 @@ struct RunParts {
   std::shared_ptr<Mesh> mesh;  // null where this process has no device
   std::shared_ptr<WeightOperands> weights;
   std::shared_ptr<TokenOperands> tokens;
-  std::shared_ptr<const Routing> routing;
-  std::vector<float> logits;  // [T, E], where the step begins with the router
+  Routed routed;
 };
 
 class BlockRun final : public Run {
@@ -61,15 +68,14 @@ class BlockRun final : public Run {
   explicit BlockRun(RunParts parts)
       : parts_(std::move(parts)),
         dp_(static_cast<size_t>(config().shape.assignments())),
-        kept_(kept_assignments(*parts_.routing, config().block.capacity)),
+        kept_(kept_assignments(routing(), config().block.capacity)),
         local_(parts_.mesh == nullptr ? Range{} : parts_.mesh->local_devices()),
         figures_(static_cast<size_t>(config().num_devices)) {
     if (config().block.router_grad) {
       dlogits_.resize(static_cast<size_t>(config().shape.tokens * config().shape.experts));
     }
     if (config().block.route_in_step) {
-      router_ = std::make_unique<StepRouter>(std::move(parts_.logits), *parts_.routing,
-                                             config().block.renormalize_topk);
+      router_ = std::make_unique<StepRouter>(*parts_.routed.router, *parts_.routed.logits, routing());
     }
     for (int64_t rank = local_.begin; rank < local_.end; ++rank)
       paths_.push_back(make_device_path(static_cast<int>(rank)));
@@ -147,9 +153,9 @@ class BlockRun final : public Run {
       visit_matrix(parts_.tokens->x.view().slice_rows(rows.begin, rows.end), add);
       parts_.weights->experts.view.slice_groups(experts.begin, experts.end).visit(add);
       parts_.weights->shared.view.visit(add);
-      Routing routing = *parts_.routing;
-      visit_vector(routing.expert, add);
-      visit_vector(routing.weight, add);
+      Routing copy = routing();
+      visit_vector(copy.expert, add);
+      visit_vector(copy.weight, add);
     });
     return hash;
   }
@@ -194,10 +200,10 @@ class BlockRun final : public Run {
     t.shape = config().shape;
     t.x = parts_.tokens->x;
     t.weights = logical_weights(parts_.weights->experts.view, parts_.weights->shared.view, t.shape);
-    t.routing = parts_.routing.get();
+    t.routing = &routing();
     t.kept = config().block.capacity.policy == CapacityPolicy::none ? nullptr : kept_.data();
-    if (router_) t.logits = router_->logits().data();
-    t.renormalized = config().block.renormalize_topk;
+    t.router = parts_.routed.router.get();
+    if (t.router != nullptr) t.logits = parts_.routed.logits->data();
     t.y = parts_.tokens->y;
     if (config().block.pass == Pass::forward) return t;
     t.dx = parts_.tokens->dx;
@@ -208,7 +214,7 @@ class BlockRun final : public Run {
     return t;
   }
 
-  const Routing& routing() const override { return *parts_.routing; }
+  const Routing& routing() const override { return *parts_.routed.routing; }
   const RunConfig& config() const override { return parts_.config; }
   uint64_t plan_hash() const override {
     uint64_t hash = kFnvStart;
@@ -253,7 +259,7 @@ class BlockRun final : public Run {
     PathInputs inputs;
     inputs.config = config();
     inputs.rank = rank;
-    inputs.routing = router_ ? &router_->routing() : parts_.routing.get();
+    inputs.routing = router_ ? &router_->routing() : &routing();
     inputs.x = parts_.tokens->x;
     inputs.y = parts_.tokens->y;
     inputs.dx = parts_.tokens->dx;
@@ -330,8 +336,11 @@ class BlockRun final : public Run {
   void finish_backward(Group& group, StageListener* listener) {
     if (dlogits_.empty() || (group.rank() > 0 && !shards_tokens(config()))) return;
     enter(listener, Stage::router_grad);
-    route_topk_backward(*parts_.routing, result_tokens(config(), group.rank()), dp_.data(), dlogits_.data(),
-                        group.team());
+    static const Router contract;
+    const Routed& routed = parts_.routed;
+    route_backward(routed.router ? *routed.router : contract, routed.router ? routed.logits->data() : nullptr,
+                   router_ ? router_->routing() : routing(), result_tokens(config(), group.rank()),
+                   dp_.data(), dlogits_.data(), group.team());
   }
 
   RunParts parts_;
@@ -355,7 +364,11 @@ struct RunFactory::State {
   Session* session;
   std::vector<std::shared_ptr<WeightOperands>> weights;
   std::vector<std::shared_ptr<TokenOperands>> tokens;
-  std::vector<std::shared_ptr<const Routing>> routings;
+  struct KnownRouting {
+    RouterRule rule;
+    Routed routed;
+  };
+  std::vector<KnownRouting> routings;
   struct KnownMesh {
     bool processes;
     int ranks_per_node;
@@ -408,32 +421,29 @@ struct RunFactory::State {
     fill_tokens(*parts.tokens, rows, seed, team);
   }
 
-  std::shared_ptr<const Routing> routing(const MoeShape& shape) {
-    for (const auto& r : routings) {
-      if (r->num_tokens == shape.tokens && r->num_experts == shape.experts && r->topk == shape.topk) return r;
-    }
-    const std::vector<float> logits =
-        make_logits(distribution, shape.tokens, shape.experts, shape.topk, seed);
-    routings.push_back(
-        std::make_shared<const Routing>(route_topk(logits, shape.tokens, shape.experts, shape.topk)));
-    require_properties(distribution, *routings.back(), seed);
-    return routings.back();
-  }
-
-  // The routing that the steps of such a run will make, and the logits they make it from.
-  std::unique_ptr<Run> make_routed_in_step(const RunConfig& config) {
-    refuse_route_in_step(config);
+  Routed routed(const RunConfig& config) {
     const MoeShape& shape = config.shape;
-    std::vector<float> logits = make_logits(distribution, shape.tokens, shape.experts, shape.topk, seed);
-    auto expected = std::make_shared<Routing>(*routing(shape));
-    ThreadTeam team(1);
-    route_softmax_topk(logits.data(), {0, shape.tokens}, config.block.renormalize_topk, team, *expected);
-    return make(config, std::move(expected), std::move(logits));
+    const bool kept = config.block.route_in_step || !(shape.router == RouterRule{});
+    for (const auto& [rule, routed] : routings) {
+      const Routing& r = *routed.routing;
+      if (r.num_tokens == shape.tokens && r.num_experts == num_logits(rule, shape.experts) &&
+          r.topk == shape.topk && rule == shape.router && (routed.router != nullptr) == kept)
+        return routed;
+    }
+    const int num = num_logits(shape.router, shape.experts);
+    auto logits = std::make_shared<const std::vector<float>>(
+        make_logits(distribution, shape.tokens, num, shape.topk, seed));
+    auto router = std::make_shared<const Router>(
+        make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed));
+    auto made = std::make_shared<const Routing>(route_all(*router, *logits, shape.tokens, num, shape.topk));
+    require_properties(distribution, *made, seed);
+    Routed routed{std::move(made), nullptr, nullptr};
+    if (kept) routed.router = std::move(router), routed.logits = std::move(logits);
+    return routings.emplace_back(shape.router, std::move(routed)).routed;
   }
 
-  std::unique_ptr<Run> make(const RunConfig& config, std::shared_ptr<const Routing> routing,
-                            std::vector<float> logits = {}) {
-    RunParts parts{config, session, mesh(config), nullptr, nullptr, std::move(routing), std::move(logits)};
+  std::unique_ptr<Run> make(const RunConfig& config, Routed routed) {
+    RunParts parts{config, session, mesh(config), nullptr, nullptr, std::move(routed)};
     ThreadTeam filler(std::max(1, static_cast<int>(cpus.size())));
     const WeightKey key = weight_key(config);
     for (const auto& w : weights) {
@@ -459,13 +469,15 @@ RunFactory::RunFactory(DistributionOptions distribution, uint32_t seed, std::vec
 RunFactory::~RunFactory() = default;
 
 std::unique_ptr<Run> RunFactory::make(const RunConfig& config) {
-  if (config.block.route_in_step) return state_->make_routed_in_step(config);
-  return state_->make(config, state_->routing(config.shape));
+  refuse_unbuilt(config.shape.router);
+  refuse_route_in_step(config);
+  return state_->make(config, state_->routed(config));
 }
 
 std::unique_ptr<Run> RunFactory::make(const RunConfig& config, const Routing& routing) {
-  MOEHILL_CHECK(!config.block.route_in_step, "a routing given to a run that routes by itself");
-  return state_->make(config, std::make_shared<const Routing>(routing));
+  MOEHILL_CHECK(!config.block.route_in_step && config.shape.router == RouterRule{},
+                "a routing given to a run that routes by itself");
+  return state_->make(config, {std::make_shared<const Routing>(routing), nullptr, nullptr});
 }
 
 }  // namespace moehill

@@ -4,7 +4,6 @@
 #include <limits>
 
 #include "moehill/base/error.h"
-#include "moehill/routing/topk.h"
 
 namespace moehill {
 
@@ -19,13 +18,10 @@ void refuse_route_in_step(const RunConfig& config) {
   if (block.prequeue) {
     throw input_error(what, "it with a prequeued plan", "--queue-mode full", "choose one of the two");
   }
-  if (block.router_grad) {
-    throw input_error(what, "it with --router-grad", "no gradient of the logits", "choose one of the two");
-  }
 }
 
-StepRouter::StepRouter(std::vector<float> logits, const Routing& expected, bool renormalize)
-    : logits_(std::move(logits)), renormalize_(renormalize), routing_(expected) {
+StepRouter::StepRouter(const Router& router, const std::vector<float>& logits, const Routing& expected)
+    : router_(router), logits_(logits), routing_(expected) {
   std::fill(routing_.expert.begin(), routing_.expert.end(), kNoExpert - 1);  // the plan builder refuses it
   std::fill(routing_.weight.begin(), routing_.weight.end(), 0.0f);
 }
@@ -37,7 +33,7 @@ void StepRouter::poison(Range tokens) {
 }
 
 void StepRouter::route(Range tokens, ThreadTeam& team) {
-  route_softmax_topk(logits_.data(), tokens, renormalize_, team, routing_);
+  moehill::route(router_, logits_.data(), tokens, team, routing_);
 }
 
 }  // namespace moehill

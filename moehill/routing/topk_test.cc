@@ -1,4 +1,4 @@
-// Top-k: order, ties, bad logits, gate values and their gradient.
+// Top-k: order, ties, bad logits and gate values.
 #include "moehill/routing/topk.h"
 
 #include <gtest/gtest.h>
@@ -87,71 +87,6 @@ TEST(RouteTopk, NamesTokenAndExpertOfABadLogit) {
 
 TEST(RouteTopk, RefusesTopkOutOfRange) {
   for (const int topk : {-1, 0, 4}) EXPECT_THROW(route_topk({1, 2, 3}, 1, 3, topk), InputError) << topk;
-}
-
-// Against central differences of sum_j dp_j p_j in double.
-TEST(RouteTopkBackward, IsTheGradientOfTheGateValues) {
-  constexpr int kTokens = 5, kExperts = 7, kTopk = 3;
-  const std::vector<float> logits = make_logits({}, kTokens, kExperts, kTopk, 4);
-  const std::vector<float> dp = make_logits({}, kTokens, kTopk, 1, 5);
-  const Routing routing = route_topk(logits, kTokens, kExperts, kTopk);
-  const auto loss = [&](size_t moved, double step) {
-    double total = 0;
-    for (size_t t = 0; t < kTokens; ++t) {
-      double sum = 0, weighted = 0;
-      for (size_t j = t * kTopk; j < (t + 1) * kTopk; ++j) {
-        const size_t at = t * kExperts + static_cast<size_t>(routing.expert[j]);
-        const double p = std::exp(logits[at] + (at == moved ? step : 0));
-        sum += p;
-        weighted += p * dp[j];
-      }
-      total += weighted / sum;
-    }
-    return total;
-  };
-  for (const int num_threads : {1, 3}) {
-    ThreadTeam team(num_threads);
-    std::vector<float> dlogits(kTokens * kExperts, std::nanf(""));  // every element is to be written
-    route_topk_backward(routing, {0, kTokens}, dp.data(), dlogits.data(), team);
-    for (size_t i = 0; i < dlogits.size(); ++i) {
-      EXPECT_NEAR(dlogits[i], (loss(i, 1e-5) - loss(i, -1e-5)) / 2e-5, 1e-6) << "logit " << i;
-    }
-  }
-}
-
-TEST(RouteSoftmaxTopk, TakesTheSoftmaxOverAllExperts) {
-  constexpr int kTokens = 9, kExperts = 7, kTopk = 3;
-  const std::vector<float> logits = make_logits({}, kTokens, kExperts, kTopk, 4);
-  const Routing over_chosen = route_topk(logits, kTokens, kExperts, kTopk);
-  for (const int num_threads : {1, 2}) {
-    ThreadTeam team(num_threads);
-    Routing all = over_chosen, renormalized = over_chosen;
-    for (Routing* routing : {&all, &renormalized}) {
-      std::fill(routing->expert.begin(), routing->expert.end(), -1);
-      std::fill(routing->weight.begin(), routing->weight.end(), std::nanf(""));
-    }
-    route_softmax_topk(logits.data(), {0, kTokens}, false, team, all);
-    route_softmax_topk(logits.data(), {0, kTokens}, true, team, renormalized);
-    EXPECT_EQ(all.expert, over_chosen.expert);
-    EXPECT_EQ(renormalized.expert, over_chosen.expert);
-    for (size_t i = 0; i < all.weight.size(); ++i) {
-      const size_t t = i / kTopk;
-      double sum = 0;
-      for (size_t e = 0; e < kExperts; ++e) sum += std::exp(logits[t * kExperts + e]);
-      EXPECT_NEAR(all.weight[i], std::exp(logits[t * kExperts + static_cast<size_t>(all.expert[i])]) / sum,
-                  1e-6);
-      EXPECT_NEAR(renormalized.weight[i], over_chosen.weight[i], 1e-6);
-    }
-  }
-}
-
-TEST(RouteSoftmaxTopk, RoutesTheTokensAskedForAlone) {
-  const std::vector<float> logits = make_logits({}, 6, 4, 2, 4);
-  Routing routing = route_topk(logits, 6, 4, 2);
-  std::fill(routing.expert.begin(), routing.expert.end(), -1);
-  ThreadTeam team(1);
-  route_softmax_topk(logits.data(), {2, 4}, false, team, routing);
-  for (size_t i = 0; i < routing.expert.size(); ++i) EXPECT_EQ(routing.expert[i] < 0, i / 2 < 2 || i / 2 > 3);
 }
 
 }  // namespace

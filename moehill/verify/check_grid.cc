@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "moehill/base/rng.h"
+#include "moehill/routing/router_families.h"
 
 namespace moehill {
 namespace {
@@ -109,6 +110,7 @@ class GridBuilder {
     config.block.shared_fused = problem.shape.shared_dim > 0 && (draw >> 8) % 2 == 1;
     config.block.router_grad = block.pass == Pass::forward_backward && (draw >> 9) % 2 == 1;
     config.spread = spread_at(mode);
+    config.block.route_in_step = block.route_in_step && (mode == 0 || shards_tokens(config));
     if ((draw >> 10) % 2 == 1 && !shards_tokens(config))
       config.shared_placement = SharedPlacement::replicated;
     config.split_rows = config.spread == Spread::ring_ag_rs && (draw >> 11) % 2 == 1;
@@ -187,6 +189,21 @@ void add_awkward(GridBuilder& grid) {
   }
 }
 
+// Every router that the block has, before the clock and in the step.
+void add_routers(GridBuilder& grid) {
+  for (const RouterFamily& family : kRouterFamilies) {
+    Problem problem{"routers", {37, 45, 27, 12, 3, 19}};
+    problem.shape.router = parse_router_rule(family.rule);
+    if (problem.shape.router.zero_experts > 0 || problem.shape.router.input_weighted) continue;
+    for (const bool in_step : {false, true}) {
+      BlockOptions block{.impl = grid.vary(kImpls, 1), .capacity = grid.vary(kCapacities, 2)};
+      block.backend = grid.vary(kBackends, 3);
+      block.route_in_step = in_step;
+      grid.add(problem.name, problem, grid.vary(kDTypes, 4), block, false);
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<GridCase> make_grid(const GridOptions& options) {
@@ -195,6 +212,7 @@ std::vector<GridCase> make_grid(const GridOptions& options) {
   add_packs(grid);
   add_forward(grid);
   add_awkward(grid);
+  add_routers(grid);
   return grid.take();
 }
 
@@ -210,6 +228,8 @@ std::string to_string(const GridCase& grid_case) {
   if (is_ep(c.spread) && !shards_tokens(c)) path += std::string(" ") + name_of(c.shared_placement);
   if (c.split_rows) path += " split";
   if (c.num_waves > 0) path += fmt::format(" waves={}", c.num_waves);
+  if (!(c.shape.router == RouterRule{})) path += " router=" + to_string(c.shape.router);
+  if (b.route_in_step) path += " in-step";
   if (c.ranks_per_node > 0) path += fmt::format(" ranks_per_node={}", c.ranks_per_node);
   return fmt::format("{} {} {} {} remat={} pack={} capacity={}{}{}{} {} {}x{}", to_string(c.shape),
                      name_of(b.pass), name_of(b.backend), name_of(b.impl), name_of(b.remat), name_of(b.pack),

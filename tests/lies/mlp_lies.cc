@@ -6,7 +6,7 @@
 #include "moehill/kernels/rows.h"
 #include "moehill/kernels/swiglu.h"
 #include "moehill/moe/block.h"
-#include "moehill/routing/topk.h"
+#include "moehill/routing/router.h"
 #include "tests/lies/lie.h"
 
 namespace moehill {
@@ -212,16 +212,19 @@ void lying_row_dots(ThreadTeam& team, const RowDots& dots, int64_t num_rows, flo
   if (!dp_dots_left_out.told_on(team)) real_row_dots(team, dots, num_rows, out);
 }
 
-SEAM("_ZN7moehill18route_softmax_topkEPKfNS_5RangeEbRNS_10ThreadTeamERNS_7RoutingE", void, route,
-     const float*, Range, bool, ThreadTeam&, Routing&);
+SEAM("_ZN7moehill5routeERKNS_6RouterEPKfNS_5RangeERNS_10ThreadTeamERNS_7RoutingE", void, route, const Router&,
+     const float*, Range, ThreadTeam&, Routing&);
 
-void lying_route(const float* logits, Range tokens, bool renormalize, ThreadTeam& team, Routing& routing) {
+void lying_route(const Router& router, const float* logits, Range tokens, ThreadTeam& team,
+                 Routing& routing) {
   if (router_left_out.told_on(team)) return;
   // The check takes a routing that this function made before the first step, so these lie there too, where no
   // step is under way to be told in.
   const bool other_softmax = router_softmax_of_others.is_chosen();
   if (other_softmax) router_softmax_of_others.told_on(team);
-  real_route(logits, tokens, renormalize != other_softmax, team, routing);
+  Router told = router;
+  told.rule.normalized = router.rule.normalized != other_softmax;
+  real_route(told, logits, tokens, team, routing);
   if (routing.topk < 2 || !router_choices_exchanged.is_chosen()) return;
   router_choices_exchanged.told_on(team);
   for (int64_t t = tokens.begin; t < tokens.end; ++t) {
@@ -230,12 +233,13 @@ void lying_route(const float* logits, Range tokens, bool renormalize, ThreadTeam
   }
 }
 
-SEAM("_ZN7moehill19route_topk_backwardERKNS_7RoutingENS_5RangeEPKfPfRNS_10ThreadTeamE", void, route_backward,
-     const Routing&, Range, const float*, float*, ThreadTeam&);
+SEAM("_ZN7moehill14route_backwardERKNS_6RouterEPKfRKNS_7RoutingENS_5RangeES4_PfRNS_10ThreadTeamE", void,
+     route_backward, const Router&, const float*, const Routing&, Range, const float*, float*, ThreadTeam&);
 
-void lying_route_backward(const Routing& routing, Range tokens, const float* dp, float* dlogits,
-                          ThreadTeam& team) {
-  if (!router_grad_left_out.told_on(team)) real_route_backward(routing, tokens, dp, dlogits, team);
+void lying_route_backward(const Router& router, const float* logits, const Routing& routing, Range tokens,
+                          const float* dp, float* dlogits, ThreadTeam& team) {
+  if (!router_grad_left_out.told_on(team))
+    real_route_backward(router, logits, routing, tokens, dp, dlogits, team);
 }
 
 SEAM("_ZN7moehill5Block14forward_routedERKNS_9BlockPassE", void, forward_routed, Block*, const BlockPass&);

@@ -1,0 +1,290 @@
+#include "moehill/routing/router.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "moehill/base/error.h"
+#include "moehill/base/rng.h"
+
+namespace moehill {
+namespace {
+
+constexpr double kBiasDeviation = 0.02;  // of a score at logit 0
+constexpr double kScaleDeviation = 0.1;
+
+// A score of f32 or double: the same formulas make gate values and, in double, their gradient.
+template <typename F>
+struct Scores {
+  RouterScore kind;
+  F largest = 0, sum = 1;  // of the softmax: its largest logit, and the sum of exp(z - largest)
+
+  F of(F z) const {
+    switch (kind) {
+      case RouterScore::sigmoid:
+        return 1 / (1 + std::exp(-z));
+      case RouterScore::sqrt_softplus:
+        return std::sqrt(std::max(z, F{0}) + std::log1p(std::exp(-std::abs(z))));
+      default:
+        return std::exp(z - largest) / sum;
+    }
+  }
+  // d score / d logit; for a softmax with the sum held.
+  F slope(F z) const {
+    const F s = of(z);
+    if (kind == RouterScore::sigmoid) return s * (1 - s);
+    if (kind == RouterScore::sqrt_softplus) return s > 0 ? 1 / (1 + std::exp(-z)) / (2 * s) : F{0};
+    return s;
+  }
+};
+
+// Over all logits of a token.
+template <typename F>
+Scores<F> scores_of(RouterScore kind, const float* logits, int num) {
+  Scores<F> scores{kind};
+  if (kind != RouterScore::softmax) return scores;
+  scores.largest = static_cast<F>(*std::max_element(logits, logits + num));
+  scores.sum = 0;
+  for (int e = 0; e < num; ++e) scores.sum += std::exp(static_cast<F>(logits[e]) - scores.largest);
+  return scores;
+}
+
+InputError bad_logit(float logit, int64_t token, int64_t expert) {
+  return input_error("router logits", fmt::format("{} for token {}, expert {}", logit, token, expert),
+                     "numbers, the largest of a token finite", "check what made the logits");
+}
+
+void refuse_bad_logits(RouterScore kind, int64_t token, const float* logits, int num) {
+  int largest = 0;
+  for (int e = 0; e < num; ++e) {
+    if (std::isnan(logits[e])) throw bad_logit(logits[e], token, e);
+    if (logits[e] > logits[largest]) largest = e;
+  }
+  const bool softmax = kind == RouterScore::softmax || kind == RouterScore::chosen_softmax;
+  if (std::isinf(logits[largest]) && (softmax || logits[largest] > 0))
+    throw bad_logit(logits[largest], token, largest);
+}
+
+// What the experts of a token are chosen by.
+struct Keys {
+  const Router& router;
+  const float* logits;
+  Scores<float> scores;
+  bool by_scores;
+
+  float of(int e) const {
+    if (!by_scores) return logits[e];
+    const float score = scores.of(logits[e]);
+    return router.bias.empty() ? score : score + router.bias[static_cast<size_t>(e)];
+  }
+};
+
+// The best so far of candidates that come in rising order, so that an equal key stays behind the one of the
+// lower id. Insertion: few moves, as few are kept of many.
+struct Best {
+  int32_t* id;
+  float* key;
+  int most, num = 0;
+
+  void offer(int32_t candidate, float its_key) {
+    if (num == most && !(its_key > key[most - 1])) return;
+    int place = num < most ? num++ : most - 1;
+    for (; place > 0 && its_key > key[place - 1]; --place) {
+      id[place] = id[place - 1];
+      key[place] = key[place - 1];
+    }
+    id[place] = candidate;
+    key[place] = its_key;
+  }
+};
+
+void keep_groups(const RouterRule& rule, const Keys& keys, int num, bool* kept) {
+  const int size = num / rule.groups;
+  int32_t ids[kMostGroups];
+  float ranks[kMostGroups];
+  Best best{ids, ranks, rule.kept_groups};
+  for (int g = 0; g < rule.groups; ++g) {
+    int32_t of_group[2] = {};
+    float two[2] = {};
+    Best top{of_group, two, rule.best_two ? 2 : 1};
+    for (int e = g * size; e < (g + 1) * size; ++e) top.offer(e, keys.of(e));
+    best.offer(g, rule.best_two ? two[0] + two[1] : two[0]);
+    kept[g] = false;
+  }
+  for (int i = 0; i < best.num; ++i) kept[ids[i]] = true;
+}
+
+void choose(const RouterRule& rule, const Keys& keys, int num, std::span<int32_t> chosen) {
+  float key[kMostChoices];
+  Best best{chosen.data(), key, static_cast<int>(chosen.size())};
+  bool kept[kMostGroups] = {true};
+  if (rule.groups > 1) keep_groups(rule, keys, num, kept);
+  const int size = num / rule.groups;
+  for (int g = 0; g < rule.groups; ++g) {
+    for (int e = g * size; kept[g] && e < (g + 1) * size; ++e) best.offer(e, keys.of(e));
+  }
+}
+
+float scale_of(const Router& router, int32_t e) {
+  return router.expert_scale.empty() ? 1.0f : router.expert_scale[static_cast<size_t>(e)];
+}
+
+void gate_values(const Router& router, const float* logits, Scores<float> scores,
+                 std::span<const int32_t> chosen, float* weight) {
+  const RouterRule& rule = router.rule;
+  if (rule.score == RouterScore::chosen_softmax) {
+    scores.largest = logits[chosen[0]];
+    for (const int32_t e : chosen) scores.largest = std::max(scores.largest, logits[e]);
+  }
+  float sum = 0;
+  for (size_t j = 0; j < chosen.size(); ++j) sum += weight[j] = scores.of(logits[chosen[j]]);
+  if (rule.normalized) sum = std::max(sum, static_cast<float>(rule.least_sum));
+  const bool divides = rule.normalized || rule.score == RouterScore::chosen_softmax;
+  const float factor = static_cast<float>(rule.factor);
+  for (size_t j = 0; j < chosen.size(); ++j) {
+    if (divides) weight[j] /= sum;
+    weight[j] *= factor * scale_of(router, chosen[j]);
+  }
+}
+
+// dlogits of one token, in double. With c_j = factor scale_j and s the scores, the gate values are
+//   p_j = c_j s_j / D, D = 1 or max(sum of the chosen s, least_sum)
+// so ds_j = (c_j dp_j - m) / D with m = sum_i c_i dp_i s_i / D where D is that sum, else 0. A softmax over
+// all gives dlogit_e = s_e (ds_e - sum_i s_i ds_i), with ds_e = 0 for what is not chosen; else ds_j s'(z_j).
+void token_backward(const Router& router, const float* logits, std::span<const int32_t> chosen,
+                    const float* dp, std::span<float> dlogits) {
+  const RouterRule& rule = router.rule;
+  const auto scores = scores_of<double>(rule.score, logits, static_cast<int>(dlogits.size()));
+  double sum = 0, weighted = 0;
+  for (size_t j = 0; j < chosen.size(); ++j) {
+    const double s = scores.of(static_cast<double>(logits[chosen[j]]));
+    sum += s;
+    weighted += s * rule.factor * static_cast<double>(scale_of(router, chosen[j])) * dp[j];
+  }
+  const bool through_sum = rule.normalized && sum >= rule.least_sum;
+  const double divisor = rule.normalized ? std::max(sum, rule.least_sum) : 1;
+  const double common = through_sum ? weighted / divisor : 0;
+  double ds[kMostChoices], mean = 0;
+  for (size_t j = 0; j < chosen.size(); ++j) {
+    const double scale = rule.factor * static_cast<double>(scale_of(router, chosen[j]));
+    ds[j] = (scale * dp[j] - common) / divisor;
+    mean += scores.of(static_cast<double>(logits[chosen[j]])) * ds[j];
+  }
+  const bool softmax = rule.score == RouterScore::softmax;
+  if (softmax) {
+    for (size_t e = 0; e < dlogits.size(); ++e)
+      dlogits[e] = static_cast<float>(-mean * scores.of(static_cast<double>(logits[e])));
+  } else {
+    std::fill(dlogits.begin(), dlogits.end(), 0.0f);
+  }
+  for (size_t j = 0; j < chosen.size(); ++j) {
+    const double slope = scores.slope(static_cast<double>(logits[chosen[j]]));
+    dlogits[static_cast<size_t>(chosen[j])] = static_cast<float>(slope * (softmax ? ds[j] - mean : ds[j]));
+  }
+}
+
+// The softmax over the chosen has all it needs in its gate values p_j = c_j q_j, q the softmax:
+// dlogit_j = p_j dp_j - q_j sum_i p_i dp_i.
+void token_backward_of_chosen(const Router& router, std::span<const int32_t> chosen, const float* weight,
+                              const float* dp, std::span<float> dlogits) {
+  double sum = 0;
+  for (size_t j = 0; j < chosen.size(); ++j) sum += static_cast<double>(weight[j]) * dp[j];
+  std::fill(dlogits.begin(), dlogits.end(), 0.0f);
+  for (size_t j = 0; j < chosen.size(); ++j) {
+    const double scale = router.rule.factor * static_cast<double>(scale_of(router, chosen[j]));
+    const double p = static_cast<double>(weight[j]);
+    dlogits[static_cast<size_t>(chosen[j])] = static_cast<float>(p * (dp[j] - sum / scale));
+  }
+}
+
+std::vector<float> normals(size_t num, uint32_t seed, Stream stream, double mean, double deviation) {
+  std::vector<float> values(num);
+  for (size_t i = 0; i < num; ++i)
+    values[i] = static_cast<float>(mean + deviation * random_normal(seed, stream, i));
+  return values;
+}
+
+// Each id's experts are drawn without replacement: draw j is the u-th of those that are left.
+std::vector<int32_t> hash_table(const RouterRule& rule, int num_experts, int topk, uint32_t seed) {
+  std::vector<int32_t> table(static_cast<size_t>(rule.hash_ids * topk)), taken;
+  for (int64_t id = 0; id < rule.hash_ids; ++id) {
+    int32_t* row = table.data() + id * topk;
+    for (int j = 0; j < topk; ++j) {
+      const double u = random_uniform(seed, Stream::kHashTable, static_cast<uint64_t>(id * topk + j));
+      auto expert = static_cast<int32_t>(u * (num_experts - j));
+      taken.assign(row, row + j);
+      std::sort(taken.begin(), taken.end());
+      for (const int32_t t : taken) expert += expert >= t;
+      row[j] = expert;
+    }
+  }
+  return table;
+}
+
+}  // namespace
+
+Router make_router(const RouterRule& rule, int64_t num_tokens, int num_experts, int topk, uint32_t seed) {
+  refuse_impossible(rule, num_experts, topk);
+  Router router{rule, {}, {}, {}, {}};
+  const size_t num = static_cast<size_t>(num_logits(rule, num_experts));
+  if (rule.bias) {
+    const double score = rule.score == RouterScore::softmax ? 1 / static_cast<double>(num) : 0.5;
+    router.bias = normals(num, seed, Stream::kRouterBias, 0, kBiasDeviation * score);
+  }
+  if (rule.expert_scale) router.expert_scale = normals(num, seed, Stream::kExpertScale, 1, kScaleDeviation);
+  if (rule.hash_ids == 0) return router;
+  router.experts_of_id = hash_table(rule, num_experts, topk, seed);
+  for (int64_t t = 0; t < num_tokens; ++t) {
+    const double u = random_uniform(seed, Stream::kTokenIds, static_cast<uint64_t>(t));
+    router.id_of_token.push_back(static_cast<int32_t>(u * static_cast<double>(rule.hash_ids)));
+  }
+  return router;
+}
+
+void route_token(const Router& router, int64_t token, std::span<const float> row, std::span<int32_t> chosen,
+                 float* weight) {
+  const RouterRule& rule = router.rule;
+  const float* logits = row.data();
+  const int num = static_cast<int>(row.size());
+  refuse_bad_logits(rule.score, token, logits, num);
+  const Scores<float> scores = scores_of<float>(rule.score, logits, num);
+  if (rule.hash_ids > 0) {
+    const auto id = static_cast<size_t>(router.id_of_token[static_cast<size_t>(token)]);
+    std::copy_n(router.experts_of_id.begin() + static_cast<ptrdiff_t>(id * chosen.size()), chosen.size(),
+                chosen.begin());
+  } else {
+    choose(rule, {router, logits, scores, rule.bias || rule.groups > 1}, num, chosen);
+  }
+  gate_values(router, logits, scores, chosen, weight);
+}
+
+void route(const Router& router, const float* logits, Range tokens, ThreadTeam& team, Routing& routing) {
+  const size_t topk = static_cast<size_t>(routing.topk), num = static_cast<size_t>(routing.num_experts);
+  MOEHILL_CHECK(routing.topk <= kMostChoices && router.rule.groups <= kMostGroups, "{} choices of {} groups",
+                topk, router.rule.groups);
+  team.parallel_for(tokens.size(), [&](int64_t begin, int64_t end) {
+    for (int64_t t = tokens.begin + begin; t < tokens.begin + end; ++t) {
+      const size_t first = static_cast<size_t>(t) * topk;
+      route_token(router, t, {logits + static_cast<size_t>(t) * num, num},
+                  {routing.expert.data() + first, topk}, routing.weight.data() + first);
+    }
+  });
+}
+
+void route_backward(const Router& router, const float* logits, const Routing& routing, Range tokens,
+                    const float* dp, float* dlogits, ThreadTeam& team) {
+  const size_t topk = static_cast<size_t>(routing.topk), num = static_cast<size_t>(routing.num_experts);
+  team.parallel_for(tokens.size(), [&](int64_t begin, int64_t end) {
+    for (int64_t token = tokens.begin + begin; token < tokens.begin + end; ++token) {
+      const size_t t = static_cast<size_t>(token);
+      const std::span<const int32_t> chosen{routing.expert.data() + t * topk, topk};
+      const std::span<float> row{dlogits + t * num, num};
+      if (router.rule.score == RouterScore::chosen_softmax) {
+        token_backward_of_chosen(router, chosen, routing.weight.data() + t * topk, dp + t * topk, row);
+      } else {
+        token_backward(router, logits + t * num, chosen, dp + t * topk, row);
+      }
+    }
+  });
+}
+
+}  // namespace moehill

@@ -1,0 +1,159 @@
+#include "moehill/routing/router_rule.h"
+
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#include "moehill/base/error.h"
+#include "moehill/base/parse.h"
+
+namespace moehill {
+namespace {
+
+const std::string kOption = "--router";
+
+// A word of a rule after its score: "bias", or "factor:2.5" with a value behind a colon.
+struct Word {
+  const char* name;
+  const char* value;  // what stands behind the colon, in words; null: nothing, "": it may be left out
+  std::function<void(RouterRule&, const std::string&)> set;
+};
+
+void set_groups(RouterRule& rule, const std::string& text, bool best_two) {
+  const std::vector<std::string> parts = split(text, '/');
+  if (parts.size() != 2) {
+    throw input_error(kOption, "groups " + quoted(text), "GROUPS/KEPT", "give both, for example groups:8/4");
+  }
+  rule.groups = static_cast<int>(parse_integer(kOption + " groups", parts[0], 2, kMostGroups));
+  rule.kept_groups = static_cast<int>(parse_integer(kOption + " kept groups", parts[1], 1, rule.groups));
+  rule.best_two = best_two;
+}
+
+const std::vector<Word>& words_of_a_rule() {
+  static const std::vector<Word> words = {
+      {"bias", nullptr, [](RouterRule& r, const std::string&) { r.bias = true; }},
+      {"groups", "GROUPS/KEPT", [](RouterRule& r, const std::string& v) { set_groups(r, v, true); }},
+      {"groups-max", "GROUPS/KEPT", [](RouterRule& r, const std::string& v) { set_groups(r, v, false); }},
+      {"normalized", "",
+       [](RouterRule& r, const std::string& v) {
+         r.normalized = true;
+         if (!v.empty()) r.least_sum = parse_number(kOption + " normalized", v, 1e-30, 1);
+       }},
+      {"factor", "F",
+       [](RouterRule& r, const std::string& v) {
+         r.factor = parse_number(kOption + " factor", v, 1e-6, 1e6);
+       }},
+      {"expert-scale", nullptr, [](RouterRule& r, const std::string&) { r.expert_scale = true; }},
+      {"zero", "N",
+       [](RouterRule& r, const std::string& v) {
+         r.zero_experts = static_cast<int>(parse_integer(kOption + " zero", v, 1, 65536));
+       }},
+      {"input-weighted", nullptr, [](RouterRule& r, const std::string&) { r.input_weighted = true; }},
+      {"hash", "IDS",
+       [](RouterRule& r, const std::string& v) {
+         r.hash_ids = parse_integer(kOption + " hash", v, 1, 1 << 24);
+       }},
+  };
+  return words;
+}
+
+std::string allowed_words() {
+  std::string allowed = fmt::format("{}", fmt::join(words(RouterScore{}), ", ")) + ", then any of ";
+  for (const Word& word : words_of_a_rule()) {
+    if (word.name != words_of_a_rule().front().name) allowed += ", ";
+    allowed += word.name;
+    if (word.value != nullptr)
+      allowed += *word.value == '\0' ? "[:LEAST_SUM]" : ":" + std::string(word.value);
+  }
+  return allowed;
+}
+
+void take_word(RouterRule& rule, const std::string& text, std::vector<std::string>& taken) {
+  const size_t colon = text.find(':');
+  const std::string name = text.substr(0, colon);
+  const std::vector<Word>& known = words_of_a_rule();
+  const auto word = std::find_if(known.begin(), known.end(), [&](const Word& w) { return name == w.name; });
+  const bool has_value = colon != std::string::npos && colon + 1 < text.size();
+  if (word == known.end() || (colon != std::string::npos && (word->value == nullptr || !has_value)) ||
+      (!has_value && word->value != nullptr && *word->value != '\0')) {
+    throw input_error(kOption, quoted(text), allowed_words(), "correct the word or leave it out");
+  }
+  const std::string kind = name == "groups-max" ? "groups" : name;
+  if (std::find(taken.begin(), taken.end(), kind) != taken.end())
+    throw input_error(kOption, kind + " twice", "it once", "leave one of them out");
+  taken.push_back(kind);
+  word->set(rule, has_value ? text.substr(colon + 1) : "");
+}
+
+void refuse_contradictions(const RouterRule& rule) {
+  const bool of_chosen = rule.score == RouterScore::chosen_softmax;
+  const auto refuse = [](bool broken, const std::string& got, const std::string& remedy) {
+    if (broken)
+      throw input_error(kOption, got, "words that go together, for example sigmoid,bias,normalized", remedy);
+  };
+  refuse(of_chosen && rule.bias, "chosen-softmax with bias: there are no scores to add it to",
+         "use softmax,bias");
+  refuse(of_chosen && rule.groups > 1, "chosen-softmax with groups: there are no scores to rank them by",
+         "use softmax with groups");
+  refuse(of_chosen && rule.normalized, "chosen-softmax with normalized: it always is", "leave it out");
+  refuse(rule.hash_ids > 0 && (rule.bias || rule.groups > 1),
+         "hash with bias or groups, which choose nothing beside a table", "leave them out");
+}
+
+}  // namespace
+
+std::string to_string(const RouterRule& rule) {
+  std::string text = name_of(rule.score);
+  const RouterRule plain;
+  if (rule.bias) text += ",bias";
+  if (rule.groups > 1)
+    text += fmt::format(",groups{}:{}/{}", rule.best_two ? "" : "-max", rule.groups, rule.kept_groups);
+  if (rule.normalized) text += ",normalized";
+  if (rule.normalized && rule.least_sum != plain.least_sum) text += fmt::format(":{:g}", rule.least_sum);
+  if (rule.factor != plain.factor) text += fmt::format(",factor:{}", rule.factor);
+  if (rule.expert_scale) text += ",expert-scale";
+  if (rule.zero_experts > 0) text += fmt::format(",zero:{}", rule.zero_experts);
+  if (rule.input_weighted) text += ",input-weighted";
+  if (rule.hash_ids > 0) text += fmt::format(",hash:{}", rule.hash_ids);
+  return text;
+}
+
+RouterRule parse_router_rule(const std::string& text) {
+  const std::vector<std::string> parts = split(text, ',');
+  const std::optional<RouterScore> score = value_named<RouterScore>(parts.front());
+  if (!score) {
+    throw input_error(kOption, quoted(parts.front()), allowed_words(),
+                      "begin with the score, for example sigmoid,bias,normalized");
+  }
+  RouterRule rule;
+  rule.score = *score;
+  std::vector<std::string> taken;
+  for (size_t i = 1; i < parts.size(); ++i) take_word(rule, parts[i], taken);
+  refuse_contradictions(rule);
+  return rule;
+}
+
+void refuse_impossible(const RouterRule& rule, int num_experts, int topk) {
+  const int choices = num_logits(rule, num_experts);
+  if (topk < 1 || topk > choices) {
+    throw input_error("--topk", fmt::format("{}", topk),
+                      fmt::format("1 to {} (the number of experts{})", choices,
+                                  rule.zero_experts > 0 ? ", zero ones too" : ""),
+                      "use fewer choices or more experts");
+  }
+  if (rule.groups == 1) return;
+  const int size = choices / rule.groups;
+  if (choices % rule.groups != 0 || size < (rule.best_two ? 2 : 1)) {
+    throw input_error(kOption, fmt::format("{} groups of {} experts", rule.groups, choices),
+                      rule.best_two ? "groups of one size, two experts or more" : "groups of one size",
+                      "choose --experts, a multiple of the groups");
+  }
+  if (topk > size * rule.kept_groups) {
+    throw input_error(
+        "--topk", fmt::format("{}", topk),
+        fmt::format("1 to {} (the experts of {} kept groups)", size * rule.kept_groups, rule.kept_groups),
+        "use fewer choices or keep more groups");
+  }
+}
+
+}  // namespace moehill

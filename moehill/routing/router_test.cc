@@ -1,0 +1,275 @@
+// Routers of the known models: choices against a plain sort, gate values and gradients in double.
+#include "moehill/routing/router.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "moehill/base/error.h"
+#include "moehill/routing/distribution.h"
+#include "moehill/routing/router_families.h"
+
+namespace moehill {
+namespace {
+
+constexpr int kTokens = 40, kExperts = 12, kTopk = 3;
+
+struct Routed {
+  Router router;
+  std::vector<float> logits;
+  Routing routing;
+  int num() const { return routing.num_experts; }
+  const float* row(int64_t t) const { return logits.data() + t * num(); }
+};
+
+Routed routed_by(const std::string& text, bool coarse = false, int threads = 1) {
+  const RouterRule rule = parse_router_rule(text);
+  const int num = num_logits(rule, kExperts);
+  Routed r{make_router(rule, kTokens, kExperts, kTopk, 3),
+           make_logits({}, kTokens, num, 1, 4),
+           {kTokens, num, kTopk, {}, {}}};
+  for (float& logit : r.logits) logit = coarse ? std::round(2 * logit) / 2 : 3 * logit;
+  r.routing.expert.assign(kTokens * kTopk, -1);
+  r.routing.weight.assign(kTokens * kTopk, std::nanf(""));
+  ThreadTeam team(threads);
+  route(r.router, r.logits.data(), {0, kTokens}, team, r.routing);
+  return r;
+}
+
+double score_of(RouterScore kind, double z) {
+  if (kind == RouterScore::sigmoid) return 1 / (1 + std::exp(-z));
+  return kind == RouterScore::sqrt_softplus ? std::sqrt(std::log(1 + std::exp(z))) : std::exp(z);
+}
+
+// Gate values of one token in double, from the definition; `chosen` stays as it is.
+std::vector<double> gate_values(const Router& router, const std::vector<double>& z, const int32_t* chosen) {
+  const RouterRule& rule = router.rule;
+  double all = 1;
+  if (rule.score == RouterScore::softmax) {
+    all = 0;
+    for (const double logit : z) all += std::exp(logit);
+  }
+  std::vector<double> s;
+  for (int j = 0; j < kTopk; ++j) s.push_back(score_of(rule.score, z[static_cast<size_t>(chosen[j])]) / all);
+  const double sum = std::accumulate(s.begin(), s.end(), 0.0);
+  const bool divides = rule.normalized || rule.score == RouterScore::chosen_softmax;
+  for (size_t j = 0; j < s.size(); ++j) {
+    if (divides) s[j] /= sum;
+    s[j] *= rule.factor;
+    if (rule.expert_scale) s[j] *= static_cast<double>(router.expert_scale[static_cast<size_t>(chosen[j])]);
+  }
+  return s;
+}
+
+std::vector<double> row_in_double(const Routed& r, int64_t t) { return {r.row(t), r.row(t) + r.num()}; }
+
+TEST(Router, GateValuesAreThoseOfTheDefinition) {
+  for (const RouterFamily& family : kRouterFamilies) {
+    const Routed r = routed_by(family.rule);
+    for (int64_t t = 0; t < kTokens; ++t) {
+      const std::vector<double> right =
+          gate_values(r.router, row_in_double(r, t), r.routing.expert.data() + t * kTopk);
+      for (size_t j = 0; j < kTopk; ++j) {
+        EXPECT_NEAR(r.routing.weight[static_cast<size_t>(t) * kTopk + j] / right[j], 1, 3e-6)
+            << family.models << ", token " << t;
+      }
+    }
+  }
+}
+
+// The choice as a sort of keys, groups by a sort of theirs; ties to the lower id by stability.
+std::vector<int32_t> sorted_choice(const Routed& r, int64_t t) {
+  const RouterRule& rule = r.router.rule;
+  const size_t num = static_cast<size_t>(r.num()), groups = static_cast<size_t>(rule.groups);
+  const std::vector<double> z = row_in_double(r, t);
+  float sum = 0;
+  const float largest = *std::max_element(r.row(t), r.row(t) + num);
+  for (size_t e = 0; e < num; ++e) sum += std::exp(r.row(t)[e] - largest);
+  std::vector<float> key(r.row(t), r.row(t) + num);
+  for (size_t e = 0; e < num && (rule.bias || groups > 1); ++e) {
+    const float logit = key[e];
+    key[e] = static_cast<float>(score_of(rule.score, z[e]));
+    if (rule.score == RouterScore::softmax) key[e] = std::exp(logit - largest) / sum;
+    if (rule.bias) key[e] += r.router.bias[e];
+  }
+  const size_t size = num / groups;
+  std::vector<std::pair<float, size_t>> rank;
+  for (size_t g = 0; g < groups; ++g) {
+    std::vector<float> of_group(key.begin() + static_cast<ptrdiff_t>(g * size),
+                                key.begin() + static_cast<ptrdiff_t>((g + 1) * size));
+    std::sort(of_group.rbegin(), of_group.rend());
+    rank.push_back({rule.best_two && groups > 1 ? of_group[0] + of_group[1] : of_group[0], g});
+  }
+  std::stable_sort(rank.begin(), rank.end(), [](auto a, auto b) { return a.first > b.first; });
+  rank.resize(static_cast<size_t>(rule.kept_groups));
+  std::vector<int32_t> order;
+  for (size_t e = 0; e < num; ++e) {
+    if (std::any_of(rank.begin(), rank.end(), [&](auto kept) { return kept.second == e / size; }))
+      order.push_back(static_cast<int32_t>(e));
+  }
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    return key[static_cast<size_t>(a)] > key[static_cast<size_t>(b)];
+  });
+  order.resize(kTopk);
+  return order;
+}
+
+TEST(Router, ChoosesTheLargestKeysOfTheBestGroups) {
+  for (const RouterFamily& family : kRouterFamilies) {
+    for (const bool coarse : {false, true}) {  // coarse logits have many ties
+      Routed r = routed_by(family.rule, coarse);
+      if (r.router.rule.hash_ids > 0) continue;
+      int same = 0;
+      for (int64_t t = 0; t < kTokens; ++t) {
+        const auto first = r.routing.expert.begin() + t * kTopk;
+        same += std::vector<int32_t>(first, first + kTopk) == sorted_choice(r, t);
+      }
+      // A sigmoid in double, rounded, may be the neighbour of one in f32.
+      EXPECT_GE(same, kTokens - (r.router.rule.score == RouterScore::softmax ? 0 : 1)) << family.models;
+    }
+  }
+}
+
+TEST(Router, TiesGoToTheLowerExpertAndToTheLowerGroup) {
+  ThreadTeam team(1);
+  const auto chosen = [&](const std::string& rule, std::vector<float> logits, int topk) {
+    const int num = static_cast<int>(logits.size());
+    Routing routing{1, num, topk, std::vector<int32_t>(static_cast<size_t>(topk)),
+                    std::vector<float>(static_cast<size_t>(topk))};
+    Router router{parse_router_rule(rule), {}, {}, {}, {}};
+    if (router.rule.bias) router.bias.assign(logits.size(), 0);
+    route(router, logits.data(), {0, 1}, team, routing);
+    return routing.expert;
+  };
+  using Experts = std::vector<int32_t>;
+  EXPECT_EQ(chosen("sigmoid,bias", {1, 1, 1, 1}, 2), (Experts{0, 1}));
+  EXPECT_EQ(chosen("sigmoid,bias", {40, 41, 1, 42}, 2), (Experts{0, 1}));  // all three scores are 1 in f32
+  EXPECT_EQ(chosen("sigmoid,groups:3/2", {0, 2, 1, 1, 2, 0}, 3), (Experts{1, 2, 3}));
+  EXPECT_EQ(chosen("sigmoid,groups:2/1", {3, -9, 2, 2}, 2), (Experts{2, 3}));
+  EXPECT_EQ(chosen("softmax,groups-max:2/1", {3, -9, 2, 2}, 2), (Experts{0, 1}));
+}
+
+TEST(Router, ABiasChoosesAndLeavesTheGateValueAlone) {
+  ThreadTeam team(1);
+  const std::vector<float> logits = {0, 1, 2, 3};
+  Routing routing{1, 4, 1, {-1}, {0}};
+  Router router{parse_router_rule("sigmoid,bias,factor:2"), {9, 0, 0, 0}, {}, {}, {}};
+  route(router, logits.data(), {0, 1}, team, routing);
+  EXPECT_EQ(routing.expert[0], 0);
+  EXPECT_FLOAT_EQ(routing.weight[0], 1.0f);  // 2 sigmoid(0)
+}
+
+TEST(Router, AHashTableChoosesByTheTokensId) {
+  const Routed r = routed_by("sqrt-softplus,normalized,factor:1.5,hash:50");
+  EXPECT_EQ(r.router.experts_of_id.size(), 50u * kTopk);
+  for (size_t id = 0; id < 50; ++id) {
+    std::vector<int32_t> row(r.router.experts_of_id.begin() + static_cast<ptrdiff_t>(id * kTopk),
+                             r.router.experts_of_id.begin() + static_cast<ptrdiff_t>((id + 1) * kTopk));
+    std::sort(row.begin(), row.end());
+    EXPECT_TRUE(std::adjacent_find(row.begin(), row.end()) == row.end() && row.front() >= 0 &&
+                row.back() < kExperts);
+  }
+  for (size_t t = 0; t < kTokens; ++t) {
+    const auto id = static_cast<size_t>(r.router.id_of_token[t]);
+    ASSERT_LT(id, 50u);
+    for (size_t j = 0; j < kTopk; ++j)
+      EXPECT_EQ(r.routing.expert[t * kTopk + j], r.router.experts_of_id[id * kTopk + j]);
+  }
+}
+
+TEST(Router, RoutesTheTokensAskedForAlone) {
+  Routed r = routed_by("sigmoid,bias,normalized");
+  const Routing whole = r.routing;
+  std::fill(r.routing.expert.begin(), r.routing.expert.end(), -1);
+  ThreadTeam team(3);
+  route(r.router, r.logits.data(), {7, 19}, team, r.routing);
+  for (size_t i = 0; i < whole.expert.size(); ++i)
+    EXPECT_EQ(r.routing.expert[i], i / kTopk >= 7 && i / kTopk < 19 ? whole.expert[i] : -1);
+}
+
+TEST(Router, IsTheSameForAnyTeam) {
+  for (const RouterFamily& family : kRouterFamilies) {
+    const Routed one = routed_by(family.rule), three = routed_by(family.rule, false, 3);
+    EXPECT_EQ(one.routing.expert, three.routing.expert) << family.models;
+    EXPECT_EQ(one.routing.weight, three.routing.weight) << family.models;
+  }
+}
+
+TEST(Router, FarLogitsHaveGateValuesThatAreNumbers) {
+  ThreadTeam team(1);
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const RouterFamily& family : kRouterFamilies) {
+    const RouterRule rule = parse_router_rule(family.rule);
+    const int num = num_logits(rule, kExperts);
+    const Router router = make_router(rule, 1, kExperts, kTopk, 3);
+    for (const float far : {1e30f, -1e30f, -infinity}) {
+      std::vector<float> logits(static_cast<size_t>(num), far);
+      logits[0] = 1;
+      Routing routing{1, num, kTopk, std::vector<int32_t>(kTopk), std::vector<float>(kTopk)};
+      route(router, logits.data(), {0, 1}, team, routing);
+      std::vector<float> dlogits(static_cast<size_t>(num));
+      route_backward(router, logits.data(), routing, {0, 1}, std::vector<float>{1, 2, 3}.data(),
+                     dlogits.data(), team);
+      for (const float value : routing.weight)
+        EXPECT_TRUE(std::isfinite(value)) << family.models << " at " << far;
+      for (const float value : dlogits) EXPECT_TRUE(std::isfinite(value)) << family.models << " at " << far;
+    }
+  }
+}
+
+TEST(Router, RefusesLogitsThatAreNoNumbers) {
+  const Router router = make_router(parse_router_rule("sigmoid,bias"), 1, 4, 2, 0);
+  std::vector<int32_t> chosen(2);
+  std::vector<float> weight(2);
+  const auto try_with = [&](float bad) {
+    const std::vector<float> logits = {1, 2, bad, 0};
+    route_token(router, 5, logits, chosen, weight.data());
+  };
+  EXPECT_THROW(try_with(std::nanf("")), InputError);
+  EXPECT_THROW(try_with(std::numeric_limits<float>::infinity()), InputError);
+  EXPECT_NO_THROW(try_with(-std::numeric_limits<float>::infinity()));
+}
+
+// Against central differences of sum_j dp_j p_j in double, with the choices held.
+TEST(RouteBackward, IsTheGradientOfTheGateValues) {
+  const std::vector<float> dp = make_logits({}, kTokens, kTopk, 1, 5);
+  for (const RouterFamily& family : kRouterFamilies) {
+    const Routed r = routed_by(family.rule);
+    for (const int num_threads : {1, 3}) {
+      ThreadTeam team(num_threads);
+      std::vector<float> dlogits(r.logits.size(), std::nanf(""));  // every element is to be written
+      route_backward(r.router, r.logits.data(), r.routing, {0, kTokens}, dp.data(), dlogits.data(), team);
+      for (int64_t t = 0; t < kTokens; ++t) {
+        const auto loss = [&](size_t moved, double step) {
+          std::vector<double> z = row_in_double(r, t);
+          z[moved] += step;
+          const std::vector<double> p = gate_values(r.router, z, r.routing.expert.data() + t * kTopk);
+          double sum = 0;
+          for (size_t j = 0; j < kTopk; ++j) sum += p[j] * dp[static_cast<size_t>(t) * kTopk + j];
+          return sum;
+        };
+        for (size_t e = 0; e < static_cast<size_t>(r.num()); ++e) {
+          const double slope = (loss(e, 1e-5) - loss(e, -1e-5)) / 2e-5;
+          EXPECT_NEAR(dlogits[static_cast<size_t>(t * r.num()) + e], slope, 2e-6 * r.router.rule.factor)
+              << family.models << ", token " << t << ", logit " << e;
+        }
+      }
+    }
+  }
+}
+
+TEST(RouteBackward, OfTheSoftmaxOverTheChosenNeedsNoLogits) {
+  const Routed r = routed_by("chosen-softmax");
+  const std::vector<float> dp(kTokens * kTopk, 0.5f);
+  std::vector<float> with(r.logits.size()), without(r.logits.size(), 1);
+  ThreadTeam team(1);
+  route_backward(r.router, r.logits.data(), r.routing, {0, kTokens}, dp.data(), with.data(), team);
+  route_backward(r.router, nullptr, r.routing, {0, kTokens}, dp.data(), without.data(), team);
+  EXPECT_EQ(with, without);
+}
+
+}  // namespace
+}  // namespace moehill
