@@ -80,6 +80,7 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
   BenchOptions& options = prepared->options;
   const Topology& topology = prepared->environment.topology;
   Yardstick yardstick(topology.core_cpus, job, first_own_cpu(job, options));
+  for (const std::string& note : options.model_notes) say(options, job, "model: " + note + "\n");
   resolve_tokens(options, job, topology);
   std::vector<Point> points = expand_points(options, topology.num_cores);
   const BenchPredictions predictions = predict_everywhere(options, prepared->environment, job, points);

@@ -1,8 +1,11 @@
 #include "moehill/cli/bench_options.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
 #include "moehill/cli/flag_effects.h"
 #include "moehill/cli/presets.h"
 
@@ -53,6 +56,20 @@ void declare_distribution(OptionSet& set, std::vector<DistributionOptions>* dist
              to_string(distributions->front()),
              "router's logits; S exponent, F share of all assignments on N experts or on device 0",
              [=](const std::string& text) { *distributions = parse_distributions(text); });
+}
+
+void declare_router(OptionSet& set, BenchOptions& o) {
+  set.custom(
+      "--router", "SCORE[,WORD..][,in-step]", to_string(o.shape.router),
+      "how choices and gate values come of the logits, docs/metrics.md; in-step: as a part of each step",
+      [&o](const std::string& text) {
+        std::vector<std::string> parts = split(text, ',');
+        const auto in_step = std::find(parts.begin(), parts.end(), "in-step");
+        o.block.route_in_step = in_step != parts.end();
+        if (o.block.route_in_step) parts.erase(in_step);
+        o.router_given = !(parts.empty() && o.block.route_in_step);
+        if (o.router_given) o.shape.router = parse_router_rule(fmt::format("{}", fmt::join(parts, ",")));
+      });
 }
 
 void declare_routing(OptionSet& set, BenchOptions& o) {
@@ -119,6 +136,15 @@ void declare_blocks_options(OptionSet& set, BenchOptions& o) {
            "blocks found by moehill tune; auto: this user's, then those that come along");
 }
 
+void apply_model(const OptionSet& set, BenchOptions& o) {
+  const std::optional<ModelBlock> block = chosen_model(o.preset, o.config, o.layer);
+  if (!block) return;
+  take_shape(set, *block, o.shape);
+  if (!o.router_given) o.shape.router = block->shape.router;
+  o.model_notes = block->assumed;
+  if (!block->left_out.empty()) o.model_notes.push_back("without " + left_out_words(*block));
+}
+
 void refuse_useless_table(const BenchOptions& o) {
   if (o.table == "auto") return;
   if (o.blocks_given)
@@ -140,6 +166,8 @@ OptionSet bench_option_set(BenchOptions& options) {
                  "--shared-expert-dim 0 --impl all "
                  "--json -"});
   declare_shape(set, options);
+  declare_config(set, &options.config, &options.layer);
+  declare_router(set, options);
   declare_routing(set, options);
   declare_block(set, options);
   declare_devices(set, options);
@@ -151,7 +179,7 @@ std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& 
   BenchOptions options;
   OptionSet set = bench_option_set(options);
   if (!set.parse(args)) return std::nullopt;
-  apply_preset(set, options);
+  apply_model(set, options);
   refuse_useless_table(options);
   refuse_flags_without_effect(options, [&](const std::string& name) { return set.given(name); });
   return options;

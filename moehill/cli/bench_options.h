@@ -6,12 +6,16 @@
 #include <vector>
 
 #include "moehill/cli/option_set.h"
+#include "moehill/cli/presets.h"
 #include "moehill/measure/bench_options.h"
 
 namespace moehill {
 
 // Declares every option, bound to `options`, which must outlive the set.
 OptionSet bench_option_set(BenchOptions& options);
+
+// Shape and router of --preset or --config, but for what was given by its own option.
+void apply_model(const OptionSet& set, BenchOptions& options);
 
 // Parts of it that other commands have too.
 void declare_shape(OptionSet& set, BenchOptions& options);

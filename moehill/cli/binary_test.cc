@@ -226,6 +226,38 @@ TEST(Binary, DumpAndTraceAreFilesOfTheirKind) {
   EXPECT_TRUE(nlohmann::json::parse(contents(folder / "trace" / "none.json")).contains("traceEvents"));
 }
 
+// A model's own configuration, with its router in the step and its gradient; whatever is wrong with it is bad
+// input.
+TEST(Binary, ABlockOfAConfigIsMeasuredWithItsRouter) {
+  const fs::path folder = fresh_folder();
+  const std::string good = (folder / "config.json").string(), bad = (folder / "bad.json").string();
+  std::ofstream(good) << R"({"model_type": "deepseek_v3", "hidden_size": 32, "intermediate_size": 64,
+      "moe_intermediate_size": 24, "n_routed_experts": 16, "n_shared_experts": 1, "num_experts_per_tok": 4,
+      "num_hidden_layers": 4, "first_k_dense_replace": 1, "n_group": 4, "topk_group": 2, "norm_topk_prob": true,
+      "routed_scaling_factor": 2.5, "scoring_func": "sigmoid", "topk_method": "noaux_tc", "hidden_act": "silu"})";
+  const std::string bench =
+      "bench --tokens 48 --iters 1 --check full --json - --router-grad --config " + good;
+  for (const std::string& more :
+       {"", " --router in-step", " --parallel-mode ep --devices 2 --router in-step --ep-path fused"}) {
+    const Outcome outcome = run(bench + more);
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+    const nlohmann::json record = records(outcome.out).at(0);
+    EXPECT_EQ(record["config"]["router"], "sigmoid,bias,groups:4/2,normalized,factor:2.5");
+    EXPECT_EQ(record["config"]["experts"], 16);
+    EXPECT_EQ(record["config"]["shared_expert_dim"], 24);
+    EXPECT_EQ(record["check"]["status"], "passed") << record["check"].dump();
+  }
+  std::ofstream(bad) << R"({"hidden_size": 32, "num_experts": 4})";
+  const std::string json = (folder / "x.jsonl").string();
+  for (const std::string& arguments : {"bench --config " + bad, "bench --config " + good + " --layer 0",
+                                       "models --config " + bad, "bench --config " + json}) {
+    const Outcome outcome = run(arguments + " --json " + json);
+    EXPECT_EQ(outcome.status, 2) << arguments;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_FALSE(fs::exists(json)) << arguments;
+  }
+}
+
 TEST(Binary, UncheckedHasNoThroughput) {
   const std::vector<nlohmann::json> lines = records(run(std::string(kTiny) + "--check off --json -").out);
   ASSERT_EQ(lines.size(), 1u);

@@ -32,6 +32,7 @@ constexpr Subcommand kSubcommands[] = {
     {"bench", "check, then time a Mixture-of-Experts block", nullptr, bench_command},
     {"check", "the correctness grid", nullptr, check_command},
     {"kernels", "the grouped GEMM alone, beside its yardsticks", kernels_command},
+    {"models", "the blocks of known models, or of one config.json", models_command},
     {"mesh", "the collectives by size, beside a streaming copy", nullptr, mesh_command},
     {"profile", "overlap paths ref_dp, staged_dp, fused_ep", nullptr, profile_command},
     {"tune", "block sizes for a shape, measured and kept", tune_command},

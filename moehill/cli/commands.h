@@ -25,6 +25,7 @@ int probe_command(const std::vector<std::string>& args, const Job& job);
 int compare_command(const std::vector<std::string>& args);
 int logbook_command(const std::vector<std::string>& args);
 int simulate_command(const std::vector<std::string>& args);
+int models_command(const std::vector<std::string>& args);
 int kernels_command(const std::vector<std::string>& args);
 int tune_command(const std::vector<std::string>& args);
 int sweep_command(const std::vector<std::string>& args);

@@ -1,24 +1,45 @@
 #include "moehill/cli/presets.h"
 
+#include "moehill/base/error.h"
+#include "moehill/base/parse.h"
+
 namespace moehill {
 
-const std::vector<Preset>& presets() {
-  static const std::vector<Preset> table = {
-      {"qwen1.5-moe-a2.7b", 2048, 1408, 60, 4, 5632}, {"qwen2-57b-a14b", 3584, 2560, 64, 8, 20480},
-      {"qwen3-30b-a3b", 2048, 768, 128, 8, 0},        {"qwen3-235b-a22b", 4096, 1536, 128, 8, 0},
-      {"mixtral-8x7b", 4096, 14336, 8, 2, 0},         {"mixtral-8x22b", 6144, 16384, 8, 2, 0},
-      {"olmoe-1b-7b", 2048, 1024, 64, 8, 0},          {"deepseek-moe-16b", 2048, 1408, 64, 6, 2816},
-      {"deepseek-v2-lite", 2048, 1408, 64, 6, 2816},  {"deepseek-v2", 5120, 1536, 160, 6, 3072},
-      {"deepseek-v3", 7168, 2048, 256, 8, 2048},      {"gpt-oss-20b", 2880, 2880, 32, 4, 0},
-      {"gpt-oss-120b", 2880, 2880, 128, 4, 0},        {"phi-3.5-moe", 4096, 6400, 16, 2, 0},
-  };
-  return table;
+void declare_preset(OptionSet& set, std::string* preset) {
+  set.custom("--preset", "NAME", preset->empty() ? "none" : *preset,
+             "block of a known model, as moehill models lists them; single options override it",
+             [=](const std::string& text) {
+               parse_choice("--preset", text, preset_names());
+               *preset = text;
+             });
 }
 
-void declare_preset(OptionSet& set, std::string* preset) {
-  std::vector<std::string> names;
-  for (const Preset& known : presets()) names.push_back(known.name);
-  set.text_choice("--preset", preset, names, "block of a known model; single options override it");
+void declare_config(OptionSet& set, std::string* config, std::optional<int64_t>* layer) {
+  set.text("--config", config, "FILE", "block of a model by its config.json; single options override it");
+  set.custom("--layer", "0..9999", "the first with experts", "which layer of --config",
+             [=](const std::string& text) { *layer = parse_integer("--layer", text, 0, 9999); });
+}
+
+std::optional<ModelBlock> chosen_model(const std::string& preset, const std::string& config,
+                                       std::optional<int64_t> layer) {
+  if (layer && config.empty())
+    throw input_error("--layer", "it without --config", "nothing but --config, whose layer it is",
+                      "leave it out");
+  if (!preset.empty() && !config.empty())
+    throw input_error("--config", "it beside --preset", "one of the two", "leave one of them out");
+  if (!config.empty()) return load_model_block(config, layer);
+  if (preset.empty()) return std::nullopt;
+  const Preset known = load_preset(preset);
+  refuse_left_out(known);
+  return known.block;
+}
+
+void take_shape(const OptionSet& set, const ModelBlock& block, MoeShape& shape) {
+  if (!set.given("--hidden")) shape.hidden = block.shape.hidden;
+  if (!set.given("--mlp-dim")) shape.mlp_dim = block.shape.mlp_dim;
+  if (!set.given("--experts")) shape.experts = block.shape.experts;
+  if (!set.given("--topk")) shape.topk = block.shape.topk;
+  if (!set.given("--shared-expert-dim")) shape.shared_dim = block.shape.shared_dim;
 }
 
 }  // namespace moehill

@@ -1,38 +1,24 @@
-// Presets: the MoE block of known models by name.
+// --preset and --config: a known model's block, or that of a config.json, as options of a command.
 #pragma once
 
-#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "moehill/catalog/presets.h"
 #include "moehill/cli/option_set.h"
 
 namespace moehill {
 
-struct Preset {
-  std::string name;
-  int64_t hidden, mlp_dim;
-  int experts, topk;
-  int64_t shared_dim;
-};
-
-// hidden_size, moe_intermediate_size, number of routed experts, experts per token, and the total width of the
-// shared experts of each model's published config.json.
-const std::vector<Preset>& presets();
-
 void declare_preset(OptionSet& set, std::string* preset);
+void declare_config(OptionSet& set, std::string* config, std::optional<int64_t>* layer);
 
-// The shape of the preset that `o` names, but for what was given by its own option.
-template <typename Options>
-void apply_preset(const OptionSet& set, Options& o) {
-  for (const Preset& preset : presets()) {
-    if (preset.name != o.preset) continue;
-    if (!set.given("--hidden")) o.shape.hidden = preset.hidden;
-    if (!set.given("--mlp-dim")) o.shape.mlp_dim = preset.mlp_dim;
-    if (!set.given("--experts")) o.shape.experts = preset.experts;
-    if (!set.given("--topk")) o.shape.topk = preset.topk;
-    if (!set.given("--shared-expert-dim")) o.shape.shared_dim = preset.shared_dim;
-  }
-}
+// The block that was asked for by --preset or --config; nothing where neither was. Throws InputError for
+// both, for --layer alone, and for what a block here does not have.
+std::optional<ModelBlock> chosen_model(const std::string& preset, const std::string& config = "",
+                                       std::optional<int64_t> layer = {});
+
+// The shape of that block, but for what was given by its own option.
+void take_shape(const OptionSet& set, const ModelBlock& block, MoeShape& shape);
 
 }  // namespace moehill

@@ -95,7 +95,7 @@ std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::str
   SimulateOptions o;
   OptionSet set = simulate_option_set(o);
   if (!set.parse(args)) return std::nullopt;
-  apply_preset(set, o);
+  if (const auto block = chosen_model(o.preset)) take_shape(set, *block, o.shape);
   if (o.validate > 0 || !o.record.empty()) {
     refuse_shape_of_runs(set, o);
     if (!set.given("--hardware")) o.hardware = "probe";

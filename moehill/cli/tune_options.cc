@@ -46,7 +46,7 @@ std::optional<TuneOptions> parse_tune_options(const std::vector<std::string>& ar
   set.text("--table", &o.table, "FILE", "where the winner is kept; by default in this user's data folder");
   set.fields(&b, {"seed"});
   if (!set.parse(args)) return std::nullopt;
-  apply_preset(set, b);
+  apply_model(set, b);
   if (b.tokens_auto)
     throw input_error("--tokens", "auto", "a number, since the rows of an expert are part of the problem",
                       "choose one");

@@ -14,8 +14,11 @@ namespace moehill {
 // The options as given, with defaults filled in; `points.h` makes the points of them. The default shape is
 // the block of qwen1.5-moe-a2.7b.
 struct BenchOptions : MeasuringOptions {
-  std::string preset;
+  std::string preset, config;            // a known model, or a model's config.json
+  std::optional<int64_t> layer;          // of config
+  std::vector<std::string> model_notes;  // what a model's block is run without, and what was assumed of it
   MoeShape shape{4096, 2048, 1408, 60, 4, 5632};
+  bool router_given = false;       // by --router, and not by a preset
   bool tokens_auto = false;        // --tokens auto: chosen from the measured peak, see auto_tokens.h
   std::vector<int64_t> topk_list;  // empty: topk alone
   std::vector<DistributionOptions> distributions = {{}};

@@ -1,0 +1,239 @@
+#include "moehill/catalog/families.h"
+
+#include <algorithm>
+#include <map>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+constexpr int64_t kMostWidth = 1 << 24;
+
+// softmax over all experts; the keys say whether it is normalised.
+Family softmax_family(bool normalized, bool shared_gate = false) {
+  return {.known = true, .normalized = normalized, .shared_gate = shared_gate};
+}
+
+// softmax over the chosen; the experts have the width of a dense layer in other families.
+Family mixtral_family() {
+  return {.known = true, .score = RouterScore::chosen_softmax, .width_is_intermediate = true};
+}
+
+// Chosen by score and bias, then normalised: DeepSeek-V3 and what followed it.
+Family sigmoid_family() {
+  return {.known = true, .score = RouterScore::sigmoid, .bias = true, .normalized = true};
+}
+
+Family with_intermediate_width(Family family) {
+  family.width_is_intermediate = true;
+  return family;
+}
+
+// Sources: the families' code in transformers (modeling_*.py) and the released configurations, as of
+// 2026-09.
+std::map<std::string, Family> make_families() {
+  std::map<std::string, Family> families;
+  const auto add = [&](std::initializer_list<const char*> names, const Family& family) {
+    for (const char* name : names) families[name] = family;
+  };
+  add({"qwen2_moe"}, softmax_family(false, true));
+  add({"qwen3_moe", "qwen3_vl_moe_text", "qwen3_omni_moe_text"}, softmax_family(false));
+  add({"qwen3_next", "qwen3_5_moe_text", "qwen3_5_moe"}, softmax_family(true, true));
+  add({"olmoe", "jamba", "flex_olmo"}, with_intermediate_width(softmax_family(false)));
+  add({"deepseek", "deepseek_v2"}, softmax_family(false));
+  add({"hunyuan_v1_moe"}, softmax_family(true));
+  add({"mixtral", "granitemoe", "granitemoeshared", "granitemoehybrid"}, mixtral_family());
+  add({"deepseek_v3", "deepseek_v32", "kimi_k2", "kimi_linear", "glm4_moe", "glm4_moe_lite", "glm_moe_dsa",
+       "dots1", "mimo_v2_flash", "step3p5", "step3p7"},
+      sigmoid_family());
+  add({"minimax_m2"}, with_intermediate_width(sigmoid_family()));
+
+  Family v4 = sigmoid_family();
+  v4.score = RouterScore::sqrt_softplus;
+  add({"deepseek_v4"}, v4);
+  Family minimax_m3 = sigmoid_family();
+  minimax_m3.activation = Activation::swiglu_oai;
+  add({"minimax_m3"}, minimax_m3);
+  Family gpt_oss = mixtral_family();
+  gpt_oss.activation = Activation::swiglu_oai;
+  gpt_oss.alpha = 1.702;
+  gpt_oss.biases = true;
+  add({"gpt_oss"}, gpt_oss);
+  Family phi = mixtral_family();
+  phi.unbuilt_router = "sparsemixer: two softmaxes over masked logits";
+  add({"phimoe"}, phi);
+  Family llama4{.known = true,
+                .score = RouterScore::sigmoid,
+                .width_is_intermediate = true,
+                .shared = SharedWidth::expert_width,
+                .input_weighted = true};
+  add({"llama4_text", "llama4"}, llama4);
+  Family gemma4 = softmax_family(true);
+  gemma4.scaled_experts = true;
+  gemma4.activation = Activation::gelu_tanh;
+  add({"gemma4_text"}, gemma4);
+  Family nemotron = sigmoid_family();
+  nemotron.activation = Activation::relu2;
+  nemotron.ungated = true;
+  add({"nemotron_h"}, nemotron);
+  Family ernie = softmax_family(true);
+  ernie.bias = true;
+  ernie.least_sum = 1e-12;
+  add({"ernie4_5_moe"}, ernie);
+  Family longcat = softmax_family(false);
+  longcat.bias = true;
+  add({"longcat_flash"}, longcat);
+  return families;
+}
+
+void leave_out(ModelBlock& block, const std::string& key, const std::string& value, const std::string& what) {
+  block.left_out.push_back({key, value, what});
+}
+
+RouterScore score_named(const ConfigKeys& keys, const std::string& key, RouterScore otherwise) {
+  const std::string name = keys.text_or(key, "");
+  if (name == "softmax" || name.empty()) return name.empty() ? otherwise : RouterScore::softmax;
+  if (name == "sigmoid") return RouterScore::sigmoid;
+  if (name == "sqrtsoftplus") return RouterScore::sqrt_softplus;
+  keys.refuse(key, "softmax, sigmoid or sqrtsoftplus");
+}
+
+void read_groups(const ConfigKeys& keys, RouterRule& router) {
+  const std::string groups = keys.first_of({"n_group", "num_expert_group"});
+  const std::string kept = keys.first_of({"topk_group"});
+  if (groups.empty()) return;
+  const auto count = static_cast<int>(keys.integer(groups, 1, kMostGroups));
+  const auto kept_count = static_cast<int>(kept.empty() ? 1 : keys.integer(kept, 1, count));
+  if (keys.text_or("topk_method", "") == "greedy" || count == 1) return;
+  router.groups = count;
+  router.kept_groups = kept_count;
+  router.best_two = router.score != RouterScore::softmax;  // DeepSeek-V2 takes a group's best
+}
+
+bool chooses_with_bias(const ConfigKeys& keys, const Family& family, const std::string& method) {
+  const std::string key =
+      keys.first_of({"use_routing_bias", "use_moe_router_bias", "moe_router_enable_expert_bias"});
+  if (!key.empty()) return keys.flag_or(key, true);
+  return method.empty() ? family.bias : method == "noaux_tc";
+}
+
+}  // namespace
+
+Family family_of(const std::string& model_type) {
+  static const std::map<std::string, Family> families = make_families();
+  const auto found = families.find(model_type);
+  return found == families.end() ? Family{} : found->second;
+}
+
+std::string Family::width_key(const ConfigKeys& keys) const {
+  if (width_is_intermediate) return "intermediate_size";
+  const std::string key =
+      keys.first_of({"moe_intermediate_size", "expert_ffn_hidden_size", "moe_ffn_hidden_size"});
+  if (!key.empty()) return key;
+  if (known) return "moe_intermediate_size";  // which is missing, and the reader says so
+  return "intermediate_size";
+}
+
+int64_t Family::shared_width(const ConfigKeys& keys, int64_t layer, int64_t mlp_dim) const {
+  if (shared == SharedWidth::none) return 0;
+  if (shared == SharedWidth::expert_width) return mlp_dim;
+  const std::string number = keys.first_of(
+      {"n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts"});
+  const int64_t count = number.empty() ? 1 : keys.integer_at(number, layer, 0, 1024);
+  // Keys of one shared expert's width, and of the width of all together.
+  const std::string each = keys.first_of({"moe_shared_expert_intermediate_size"});
+  const std::string all =
+      keys.first_of({"shared_expert_intermediate_size", "share_expert_dim", "shared_intermediate_size"});
+  if (count == 0) return 0;
+  if (!all.empty()) return keys.integer(all, 0, kMostWidth);
+  if (!each.empty()) return keys.integer(each, 0, kMostWidth) * count;
+  return number.empty() ? 0 : count * mlp_dim;
+}
+
+void read_router(const ConfigKeys& keys, const Family& family, ModelBlock& block, bool hashed) {
+  RouterRule& router = block.shape.router;
+  const std::string score = keys.first_of(
+      {"scoring_func", "moe_router_activation_func", "router_score_function", "score_function"});
+  router.score = score.empty() ? family.score : score_named(keys, score, family.score);
+  if (!family.known && score.empty())
+    block.assumed.push_back("no key says how the router scores: a softmax over all experts");
+  const std::string method = keys.text_or("topk_method", "");
+  router.bias = chooses_with_bias(keys, family, method);
+  const std::string normalizes = keys.first_of({"norm_topk_prob", "moe_renormalize", "norm_expert_weight"});
+  const bool of_chosen = router.score == RouterScore::chosen_softmax;
+  router.normalized = !of_chosen && keys.flag_or(normalizes.empty() ? "norm_topk_prob" : normalizes,
+                                                 family.known ? family.normalized : true);
+  if (!family.known && normalizes.empty())
+    block.assumed.push_back("no key says whether gate values are normalised: they are");
+  router.least_sum = router.normalized ? family.least_sum : RouterRule{}.least_sum;
+  const std::string factor =
+      keys.first_of({"routed_scaling_factor", "moe_router_scaling_factor", "router_scaling_factor"});
+  if (!factor.empty()) router.factor = keys.number_or(factor, 1, 1e-6, 1e6);
+  read_groups(keys, router);
+  keys.has("use_grouped_topk");  // says what the numbers of groups say
+  router.expert_scale = family.scaled_experts;
+  const int64_t zero = keys.integer_or("zero_expert_num", 0, 0, 65536);
+  router.zero_experts = static_cast<int>(zero);
+  if (zero > 0 && keys.text_or("zero_expert_type", "identity") != "identity")
+    keys.refuse("zero_expert_type", "identity");
+  router.input_weighted = family.input_weighted;
+  if (hashed) {
+    router.hash_ids = keys.integer("vocab_size", 1, 1 << 24);
+    router.bias = false;
+    router.groups = router.kept_groups = 1;
+  }
+  if (zero > 0) leave_out(block, "zero_expert_num", std::to_string(zero), "choices that are no experts");
+  if (router.input_weighted)
+    leave_out(block, "model_type", block.model_type, "gate values that multiply an expert's input");
+  if (family.unbuilt_router != nullptr)
+    leave_out(block, "model_type", block.model_type, family.unbuilt_router);
+}
+
+void read_expert_form(const ConfigKeys& keys, const Family& family, ModelBlock& block) {
+  ExpertForm& form = block.form;
+  const std::string act = keys.first_of({"mlp_hidden_act", "hidden_act", "hidden_activation"});
+  const std::string name = act.empty() ? "silu" : keys.text_or(act, "silu");
+  form.activation = family.activation;
+  if (name == "situ") form.activation = Activation::situ;
+  if (name == "swigluoai") form.activation = Activation::swiglu_oai;
+  if (name == "relu2") form.activation = Activation::relu2;
+  if (name == "gelu_pytorch_tanh") form.activation = Activation::gelu_tanh;
+  const bool named = name == name_of(form.activation) || name == "situ" || name == "swigluoai" ||
+                     name == "swish" || name == "gelu_pytorch_tanh" ||
+                     (name == "silu" && form.activation == Activation::swiglu_oai);
+  if (!named) leave_out(block, act, name, "an activation that is not known");
+  form.limit = keys.number_or("swiglu_limit", 0, 0, 1e9);
+  form.alpha =
+      keys.number_or("swiglu_alpha", form.activation == Activation::swiglu_oai ? family.alpha : 0, 0, 1e3);
+  if (form.activation == Activation::situ) {
+    form.beta = keys.number_or("activation_situ_beta", 0, 1e-6, 1e6);
+    form.linear_beta = keys.number_or("activation_situ_linear_beta", 0, 1e-6, 1e6);
+  }
+  form.gated = !family.ungated;
+  form.biases = family.biases || keys.flag_or("mlp_bias", false) || keys.flag_or("moe_bias", false);
+  const std::string latent = keys.first_of({"routed_expert_hidden_size", "moe_latent_size"});
+  keys.has("latent_moe_use_norm");  // a norm between the experts and the way back to the model's width
+  if (!latent.empty()) form.latent = keys.integer(latent, 1, kMostWidth);
+  if (form.latent == block.shape.hidden) form.latent = 0;
+  form.shared_gate = family.shared_gate && block.shape.shared_dim > 0;
+  if (family.scaled_experts) form.parallel_mlp = keys.integer("intermediate_size", 1, kMostWidth);
+
+  const auto built = [&](bool is_built, const std::string& key, const std::string& value,
+                         const std::string& what) {
+    if (!is_built) leave_out(block, key, value, what);
+  };
+  built(form.activation == Activation::silu, act.empty() ? "model_type" : act, name,
+        fmt::format("experts with {}{}", name_of(form.activation),
+                    form.gated ? "" : ", without a second up matrix"));
+  built(form.limit == 0, "swiglu_limit", fmt::format("{:g}", form.limit), "clamped SwiGLU");
+  built(!form.biases, keys.has("mlp_bias") ? "mlp_bias" : "model_type", block.model_type,
+        "experts with biases");
+  built(form.latent == 0, latent, std::to_string(form.latent), "experts of another width than the model's");
+  built(!form.shared_gate, keys.first_of({"shared_expert_intermediate_size", "model_type"}),
+        std::to_string(block.shape.shared_dim), "a shared expert behind a sigmoid gate");
+  built(form.parallel_mlp == 0, "intermediate_size", std::to_string(form.parallel_mlp),
+        "a dense MLP beside the experts");
+}
+
+}  // namespace moehill

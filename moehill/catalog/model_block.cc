@@ -1,0 +1,180 @@
+#include "moehill/catalog/model_block.h"
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+
+#include "moehill/base/error.h"
+#include "moehill/base/parse.h"
+#include "moehill/catalog/families.h"
+#include "moehill/catalog/layers.h"
+
+namespace moehill {
+namespace {
+
+constexpr int64_t kMostDimension = 1 << 24;
+constexpr int64_t kMostBytes = 8 << 20;  // of a config.json
+
+const std::vector<std::string> kExperts = {"num_experts", "num_local_experts", "n_routed_experts",
+                                           "moe_num_experts", "num_moe_experts"};
+const std::vector<std::string> kChoices = {"num_experts_per_tok",
+                                           "num_experts_per_token",
+                                           "experts_per_token",
+                                           "top_k_experts",
+                                           "moe_topk",
+                                           "moe_k",
+                                           "moe_top_k"};
+
+std::string source_of(const std::string& path) { return "--config " + quoted(path); }
+
+std::string dense_width_key(const ConfigKeys& keys) {
+  return keys.first_of(
+      {"dense_intermediate_size", "intermediate_size_mlp", "ffn_hidden_size", "intermediate_size"});
+}
+
+std::string dense_words(const ConfigKeys& keys) {
+  const std::string width = dense_width_key(keys);
+  if (width.empty() || keys.integers(width, 1, kMostDimension)) return "";
+  return fmt::format(", whose feed-forward width is {}", keys.integer(width, 1, kMostDimension));
+}
+
+// Throws for a model without experts.
+std::string experts_key(const ConfigKeys& keys) {
+  const std::string key = keys.first_of(kExperts);
+  const bool listed = !key.empty() && keys.integers(key, 0, 65536).has_value();
+  const bool switched_off = !keys.flag_or("enable_moe_block", true);
+  if (!key.empty() && !switched_off && (listed || keys.integer(key, 0, 65536) > 0)) return key;
+  throw input_error(keys.source(),
+                    fmt::format("a dense model ({}){}", keys.text_or("model_type", "without model_type"),
+                                dense_words(keys)),
+                    fmt::format("a model with experts, that is with one of {}", fmt::join(kExperts, ", ")),
+                    "give the config.json of a Mixture-of-Experts model");
+}
+
+int64_t choose_layer(const ConfigKeys& keys, const std::vector<bool>& with, int64_t first_routed,
+                     std::optional<int64_t> layer) {
+  std::vector<int64_t> moe;
+  for (size_t i = 0; i < with.size(); ++i) {
+    if (with[i]) moe.push_back(static_cast<int64_t>(i));
+  }
+  if (moe.empty()) {
+    throw input_error(keys.source(), "a model without a layer that has experts", "at least one",
+                      "correct the keys that say which layers have experts");
+  }
+  const std::string allowed =
+      fmt::format("a layer with experts, {} from {} to {}", moe.size(), moe.front(), moe.back());
+  if (layer && (*layer < 0 || *layer >= std::ssize(with)))
+    throw input_error("--layer", fmt::format("{}, of {} layers", *layer, with.size()), allowed,
+                      "choose one of them");
+  if (layer && !with[static_cast<size_t>(*layer)])
+    throw input_error("--layer", fmt::format("{}, which is a dense layer{}", *layer, dense_words(keys)),
+                      allowed, "choose one of them, or leave --layer out");
+  if (layer) return *layer;
+  const auto routed = std::find_if(moe.begin(), moe.end(), [&](int64_t i) { return i >= first_routed; });
+  return routed == moe.end() ? moe.front() : *routed;
+}
+
+void read_shape(const ConfigKeys& keys, const Family& family, ModelBlock& block) {
+  MoeShape& shape = block.shape;
+  const int64_t layer = block.layer;
+  shape.hidden = keys.integer("hidden_size", 1, kMostDimension);
+  const std::string experts = experts_key(keys);
+  shape.experts = static_cast<int>(keys.integer_at(experts, layer, 1, 65536));
+  const std::string choices = keys.first_of(kChoices);
+  if (choices.empty()) keys.refuse(kChoices.front(), "the experts of a token, 1 to 1024", "add it");
+  shape.topk = static_cast<int>(keys.integer_at(choices, layer, 1, 1024));
+  const std::string width = family.width_key(keys);
+  if (!family.known && width == "intermediate_size")
+    block.assumed.push_back("no key is of the experts' width alone: it is intermediate_size");
+  shape.mlp_dim = keys.integer_at(width, layer, 1, kMostDimension);
+  shape.shared_dim = family.shared_width(keys, layer, shape.mlp_dim);
+}
+
+}  // namespace
+
+ModelBlock read_model_block(const ConfigKeys& keys, std::optional<int64_t> layer) {
+  ModelBlock block;
+  block.model_type = keys.text_or("model_type", "");
+  experts_key(keys);
+  const Family family = family_of(block.model_type);
+  const std::vector<bool> with = layers_with_experts(keys);
+  block.num_layers = std::ssize(with);
+  block.num_moe_layers = std::count(with.begin(), with.end(), true);
+  const int64_t hash_layers = keys.integer_or("num_hash_layers", 0, 0, block.num_layers);
+  block.layer = choose_layer(keys, with, hash_layers, layer);
+  if (!family.known) {
+    block.assumed.push_back(fmt::format("model_type {} is not known: the block is read by its keys",
+                                        block.model_type.empty() ? "(none)" : block.model_type));
+  }
+  read_shape(keys, family, block);
+  read_router(keys, family, block, block.layer < hash_layers);
+  read_expert_form(keys, family, block);
+  refuse_impossible(block.shape.router, block.shape.experts, block.shape.topk);
+  for (const std::string& key : keys.unused())
+    block.assumed.push_back(fmt::format("{} is not known and taken to change nothing in the block", key));
+  return block;
+}
+
+void refuse_left_out(const ModelBlock& block, const std::string& source) {
+  if (block.left_out.empty()) return;
+  const LeftOut& first = block.left_out.front();
+  const MoeShape& s = block.shape;
+  throw input_error(
+      fmt::format("{}: {}", source, first.key),
+      fmt::format("{} ({}), which is not supported yet", first.value, first.what),
+      "a block of SwiGLU experts without biases, whose gate values multiply their outputs",
+      fmt::format(
+          "for the shape alone: --hidden {} --mlp-dim {} --experts {} --topk {} --shared-expert-dim {}",
+          s.hidden, s.mlp_dim, s.experts, s.topk, s.shared_dim));
+}
+
+ModelBlock describe_model_block(const std::string& path, std::optional<int64_t> layer) {
+  const std::string source = source_of(path);
+  std::ifstream file(path, std::ios::binary);
+  std::string text;
+  const bool opened = static_cast<bool>(file);
+  if (opened) {
+    char buffer[1 << 16];
+    while (std::ssize(text) <= kMostBytes && (file.read(buffer, sizeof buffer) || file.gcount() > 0))
+      text.append(buffer, static_cast<size_t>(file.gcount()));
+  }
+  if (!opened || file.bad())
+    throw input_error(source, "a file that cannot be read", "a model's config.json", "check the path");
+  if (std::ssize(text) > kMostBytes)
+    throw input_error(source, "more than 8 MiB", "a model's config.json", "check the path");
+  return read_model_block(ConfigKeys(text, source), layer);
+}
+
+ModelBlock load_model_block(const std::string& path, std::optional<int64_t> layer) {
+  const ModelBlock block = describe_model_block(path, layer);
+  refuse_left_out(block, source_of(path));
+  return block;
+}
+
+double weight_bytes(const ModelBlock& block, double bytes) {
+  const MoeShape& s = block.shape;
+  const ExpertForm& form = block.form;
+  const auto size = [](int64_t n) { return static_cast<double>(n); };
+  const double rows = size(form.latent > 0 ? form.latent : s.hidden), matrices = form.gated ? 3 : 2;
+  double weights = s.experts * matrices * rows * size(s.mlp_dim);
+  if (form.biases) weights += s.experts * (size(s.mlp_dim) * (matrices - 1) + rows);
+  if (form.latent > 0) weights += 2 * size(s.hidden) * rows;
+  weights += matrices * size(s.hidden) * size(s.shared_dim) + (form.shared_gate ? size(s.hidden) : 0);
+  weights += 3 * size(s.hidden) * size(form.parallel_mlp);
+  weights += size(s.hidden) * num_logits(s.router, s.experts);
+  return weights * bytes;
+}
+
+double flops_per_token(const ModelBlock& block) {
+  const MoeShape& s = block.shape;
+  const ExpertForm& form = block.form;
+  const auto size = [](int64_t n) { return static_cast<double>(n); };
+  const double rows = size(form.latent > 0 ? form.latent : s.hidden), matrices = form.gated ? 3 : 2;
+  // Of k choices among experts and zero experts, as many are real as there are of these.
+  const double real = s.topk * size(s.experts) / num_logits(s.router, s.experts);
+  return 2 * matrices * (real * rows * size(s.mlp_dim) + size(s.hidden) * size(s.shared_dim)) +
+         (form.latent > 0 ? 4 * size(s.hidden) * rows : 0) + 6 * size(s.hidden) * size(form.parallel_mlp) +
+         2 * size(s.hidden) * num_logits(s.router, s.experts);
+}
+
+}  // namespace moehill

@@ -1,0 +1,94 @@
+#include "moehill/catalog/presets.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "moehill/base/error.h"
+#include "moehill/base/parse.h"
+#include "moehill/base/strict_json.h"
+
+namespace moehill {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<fs::path> folders() {
+  std::vector<fs::path> folders;
+  if (const char* own = std::getenv("MOEHILL_MODELS")) folders.emplace_back(own);
+  folders.emplace_back(MOEHILL_MODELS_DIR);
+  return folders;
+}
+
+}  // namespace
+
+std::vector<std::string> preset_names() {
+  std::vector<std::string> names;
+  for (const fs::path& folder : folders()) {
+    std::error_code none;
+    for (const auto& entry : fs::directory_iterator(folder, none)) {
+      if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
+    }
+  }
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
+Preset read_preset(const std::string& text, const std::string& name) {
+  const std::string source = "preset " + name;
+  const nlohmann::json json = parse_strict_json(text, {source, "correct the file"});
+  const auto refuse = [&](const std::string& got) {
+    throw input_error(source, got, R"({"source": "..", "config": {..}, "left_out": [key, ..]})",
+                      "correct the file");
+  };
+  for (const auto& [key, value] : json.items()) {
+    if (key != "source" && key != "config" && key != "left_out") refuse("the key " + quoted(key));
+  }
+  if (!json.contains("source") || !json["source"].is_string()) refuse("no source");
+  if (!json.contains("config") || !json["config"].is_object()) refuse("no config");
+  const nlohmann::json left_out = json.value("left_out", nlohmann::json::array());
+  if (!left_out.is_array()) refuse("a left_out that is no list");
+  Preset preset{name, json["source"].get<std::string>(),
+                read_model_block(ConfigKeys(json["config"], source), std::nullopt), false};
+  std::vector<std::string> named, missing;
+  for (const nlohmann::json& key : left_out) {
+    if (!key.is_string()) refuse("a left_out that names no keys");
+    named.push_back(key.get<std::string>());
+  }
+  for (const LeftOut& part : preset.block.left_out) missing.push_back(part.key);
+  for (std::vector<std::string>* keys : {&named, &missing}) {
+    std::sort(keys->begin(), keys->end());
+    keys->erase(std::unique(keys->begin(), keys->end()), keys->end());
+  }
+  if (!named.empty() && named != missing)
+    refuse(fmt::format("left_out of {}, where the block leaves out {}", fmt::join(named, ", "),
+                       fmt::join(missing, ", ")));
+  preset.runs_without_left_out = !named.empty();
+  return preset;
+}
+
+Preset load_preset(const std::string& name) {
+  const std::vector<std::string> names = preset_names();
+  parse_choice("--preset", name, names);
+  for (const fs::path& folder : folders()) {
+    std::ifstream file(folder / (name + ".json"), std::ios::binary);
+    if (file) return read_preset({std::istreambuf_iterator<char>(file), {}}, name);
+  }
+  throw input_error("--preset", quoted(name), "a file that can be read", "check its folder");
+}
+
+void refuse_left_out(const Preset& preset) {
+  if (!preset.runs_without_left_out) refuse_left_out(preset.block, "--preset " + preset.name);
+}
+
+std::string left_out_words(const ModelBlock& block) {
+  std::vector<std::string> words;
+  for (const LeftOut& part : block.left_out)
+    words.push_back(fmt::format("{} ({} {})", part.what, part.key, part.value));
+  return fmt::format("{}", fmt::join(words, ", "));
+}
+
+}  // namespace moehill

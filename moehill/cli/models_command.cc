@@ -1,0 +1,117 @@
+// `moehill models`: the blocks of known models, or of one configuration.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <optional>
+
+#include "moehill/base/error.h"
+#include "moehill/base/json_fields.h"
+#include "moehill/base/output_paths.h"
+#include "moehill/base/parse.h"
+#include "moehill/base/table.h"
+#include "moehill/catalog/presets.h"
+#include "moehill/cli/commands.h"
+#include "moehill/cli/option_set.h"
+
+namespace moehill {
+namespace {
+
+constexpr double kBf16 = 2;
+
+std::string gigabytes(double bytes) { return fmt::format("{:.3g} GB", bytes * 1e-9); }
+
+std::vector<std::string> row_of(const std::string& name, const ModelBlock& block) {
+  const MoeShape& s = block.shape;
+  const auto number = [](auto value) { return fmt::format("{}", value); };
+  return {name,
+          number(s.hidden),
+          number(s.mlp_dim),
+          number(s.experts),
+          number(s.topk),
+          number(s.shared_dim),
+          fmt::format("{}/{}", block.num_moe_layers, block.num_layers),
+          to_string(s.router),
+          to_string(block.form),
+          gigabytes(weight_bytes(block, kBf16)),
+          fmt::format("{:.4g}", flops_per_token(block) * 1e-6),
+          block.left_out.empty() ? "yes" : "in part"};
+}
+
+Json json_of_block(const std::string& name, const std::string& source, const ModelBlock& block) {
+  Json json = {{"schema", "moehill/1"}, {"command", "models"}, {"name", name}, {"source", source}};
+  json["model_type"] = block.model_type;
+  json["hidden"] = block.shape.hidden;
+  json["mlp_dim"] = block.shape.mlp_dim;
+  json["experts"] = block.shape.experts;
+  json["topk"] = block.shape.topk;
+  json["shared_expert_dim"] = block.shape.shared_dim;
+  json["router"] = to_string(block.shape.router);
+  json["expert_form"] = to_string(block.form);
+  json["layers"] = block.num_layers;
+  json["moe_layers"] = block.num_moe_layers;
+  json["layer"] = block.layer;
+  json["weight_bytes"] = weight_bytes(block, kBf16);
+  json["flops_per_token"] = flops_per_token(block);
+  json["left_out"] = Json::array();
+  for (const LeftOut& part : block.left_out)
+    json["left_out"].push_back({{"key", part.key}, {"value", part.value}, {"what", part.what}});
+  json["assumed"] = block.assumed;
+  return json;
+}
+
+void print_notes(const std::string& name, const ModelBlock& block) {
+  if (!block.left_out.empty()) fmt::print("{}: not supported yet: {}\n", name, left_out_words(block));
+  for (const std::string& sentence : block.assumed) fmt::print("{}: {}\n", name, sentence);
+}
+
+}  // namespace
+
+int models_command(const std::vector<std::string>& args) {
+  std::string config, json;
+  int64_t layer = -1;
+  OptionSet set(
+      "moehill models", "The Mixture-of-Experts blocks of known models, or of one config.json.",
+      {"moehill models", "moehill models --json -", "moehill models --json models.jsonl"});
+  set.text("--config", &config, "FILE", "a model's config.json instead of the known models");
+  set.custom("--layer", "0..9999", "the first with experts", "which layer of --config",
+             [&](const std::string& text) { layer = parse_integer("--layer", text, 0, 9999); });
+  set.text("--json", &json, "FILE", "one record a model; - is standard output, without the table");
+  if (!set.parse(args)) return kExitDone;
+  if (config.empty() && set.given("--layer"))
+    throw input_error("--layer", "it without --config", "it beside --config", "add --config FILE");
+  if (!json.empty() && json != "-") require_writable_file("--json", json);
+  std::vector<std::pair<std::string, ModelBlock>> blocks;
+  std::vector<std::string> sources;
+  if (config.empty()) {
+    for (const std::string& name : preset_names()) {
+      const Preset preset = load_preset(name);
+      blocks.emplace_back(name, preset.block);
+      sources.push_back(preset.source);
+    }
+  } else {
+    const auto chosen = layer < 0 ? std::nullopt : std::optional<int64_t>(layer);
+    blocks.emplace_back(config, describe_model_block(config, chosen));
+    sources.push_back(config);
+  }
+  if (!json.empty()) {
+    std::string lines;
+    for (size_t i = 0; i < blocks.size(); ++i)
+      lines += json_of_block(blocks[i].first, sources[i], blocks[i].second).dump() + "\n";
+    if (json == "-") {
+      fmt::print("{}", lines);
+      return kExitDone;
+    }
+    write_text_file(json, lines);
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [name, block] : blocks) rows.push_back(row_of(name, block));
+  fmt::print("{}", format_table({"model", "hidden", "mlp", "experts", "top-k", "shared", "MoE layers",
+                                 "router", "expert form", "weights", "MFLOP/token", "supported"},
+                                rows));
+  fmt::print(
+      "weights: experts, shared expert and router of one layer in bf16; MFLOP/token: its forward pass\n");
+  for (const auto& [name, block] : blocks) print_notes(name, block);
+  return kExitDone;
+}
+
+}  // namespace moehill
