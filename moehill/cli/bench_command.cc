@@ -8,6 +8,7 @@
 #include "moehill/cli/terminal_report.h"
 #include "moehill/machine/memory.h"
 #include "moehill/measure/auto_tokens.h"
+#include "moehill/measure/loading.h"
 #include "moehill/predict/pick_score.h"
 #include "moehill/predict/prediction.h"
 #include "moehill/predict/sweep_prediction.h"
@@ -68,6 +69,7 @@ std::optional<Prepared> prepare(const std::vector<std::string>& args, const Job&
   if (!options) return std::nullopt;
   const Environment environment = adopt_environment(*options, job);
   if (!options->tokens_auto) expand_points(*options, environment.topology.num_cores);
+  open_weights(*options);
   if (job.is_root()) require_writable_outputs(*options);
   return Prepared{*options, environment};
 }
@@ -94,8 +96,8 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
     write_outputs(options, command);
     say(options, job,
         result_table(command, options.seed) + overlap_lines(command) + routing_lines(command) +
-            stage_tables(command) + check_lines(command) + verdict_lines(command, options.seed) +
-            prediction_lines(command));
+            loading_line(options) + stage_tables(command) + check_lines(command) +
+            verdict_lines(command, options.seed) + prediction_lines(command));
     const std::string failure = append_scores(scored_runs(options, command), default_score_file());
     if (!failure.empty()) say(options, job, failure + "\n");
     status = exit_status(command);

@@ -1,7 +1,6 @@
 #include "moehill/cli/bench_options.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 
 #include "moehill/base/error.h"
@@ -49,6 +48,13 @@ void declare_shape(OptionSet& set, BenchOptions& o) {
   set.fields(&o.shape, {"hidden", "mlp_dim", "experts", "topk", "shared_expert_dim", "dtype"});
   set.integer_list("--topk-list", &o.topk_list, 1, 1024, "several k, one point each");
   set.fields(&o.block, {"shared_fused"});
+}
+
+void declare_weights(OptionSet& set, BenchOptions& o) {
+  set.text("--weights", &o.source.path, "DIR|FILE",
+           "a model's weights in place of random ones: .safetensors, its index, or the folder of them");
+  set.custom("--layer", "0..1000000", "the first with experts", "layer of --weights, and of --config",
+             [&o](const std::string& text) { o.source.layer = parse_integer("--layer", text, 0, 1000000); });
 }
 
 void declare_distribution(OptionSet& set, std::vector<DistributionOptions>* distributions) {
@@ -137,7 +143,7 @@ void declare_blocks_options(OptionSet& set, BenchOptions& o) {
 }
 
 void apply_model(const OptionSet& set, BenchOptions& o) {
-  const std::optional<ModelBlock> block = chosen_model(o.preset, o.config, o.layer);
+  const std::optional<ModelBlock> block = chosen_model(o.preset, o.config, o.source.layer);
   if (!block) return;
   take_shape(set, *block, o.shape);
   if (!o.router_given) o.shape.router = block->shape.router;
@@ -158,6 +164,12 @@ void refuse_useless_table(const BenchOptions& o) {
                       "make it by moehill tune --table FILE");
 }
 
+void refuse_layer_alone(const BenchOptions& o) {
+  if (o.source.layer && o.source.path.empty() && o.config.empty())
+    throw input_error("--layer", "it without --weights or --config", "nothing but these, whose layer it is",
+                      "add --weights DIR or leave it out");
+}
+
 OptionSet bench_option_set(BenchOptions& options) {
   OptionSet set("moehill bench", "Checks, then times a MoE block: one point or several, interleaved.",
                 {"moehill bench --preset olmoe-1b-7b --tokens 256 --bench-pass forward",
@@ -166,7 +178,8 @@ OptionSet bench_option_set(BenchOptions& options) {
                  "--shared-expert-dim 0 --impl all "
                  "--json -"});
   declare_shape(set, options);
-  declare_config(set, &options.config, &options.layer);
+  declare_config(set, &options.config);
+  declare_weights(set, options);
   declare_router(set, options);
   declare_routing(set, options);
   declare_block(set, options);
@@ -181,6 +194,7 @@ std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& 
   if (!set.parse(args)) return std::nullopt;
   apply_model(set, options);
   refuse_useless_table(options);
+  refuse_layer_alone(options);
   refuse_flags_without_effect(options, [&](const std::string& name) { return set.given(name); });
   return options;
 }

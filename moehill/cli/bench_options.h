@@ -19,6 +19,7 @@ void apply_model(const OptionSet& set, BenchOptions& options);
 
 // Parts of it that other commands have too.
 void declare_shape(OptionSet& set, BenchOptions& options);
+void declare_weights(OptionSet& set, BenchOptions& options);  // of a model, and their layer
 void declare_distribution(OptionSet& set, std::vector<DistributionOptions>* distributions);
 void declare_routing(OptionSet& set, BenchOptions& options);
 void declare_devices(OptionSet& set, BenchOptions& options);
@@ -30,6 +31,9 @@ void declare_mesh(OptionSet& set, std::string* mesh);
 // Parses, applies the preset and refuses contradictions and flags without effect. Returns nothing when help
 // was printed.
 std::optional<BenchOptions> parse_bench_options(const std::vector<std::string>& args);
+
+// Throws InputError for --layer without --weights and --config.
+void refuse_layer_alone(const BenchOptions& options);
 
 // --blocks and --table.
 void declare_blocks_options(OptionSet& set, BenchOptions& options);

@@ -14,17 +14,12 @@ void declare_preset(OptionSet& set, std::string* preset) {
              });
 }
 
-void declare_config(OptionSet& set, std::string* config, std::optional<int64_t>* layer) {
+void declare_config(OptionSet& set, std::string* config) {
   set.text("--config", config, "FILE", "block of a model by its config.json; single options override it");
-  set.custom("--layer", "0..9999", "the first with experts", "which layer of --config",
-             [=](const std::string& text) { *layer = parse_integer("--layer", text, 0, 9999); });
 }
 
 std::optional<ModelBlock> chosen_model(const std::string& preset, const std::string& config,
                                        std::optional<int64_t> layer) {
-  if (layer && config.empty())
-    throw input_error("--layer", "it without --config", "nothing but --config, whose layer it is",
-                      "leave it out");
   if (!preset.empty() && !config.empty())
     throw input_error("--config", "it beside --preset", "one of the two", "leave one of them out");
   if (!config.empty()) return load_model_block(config, layer);

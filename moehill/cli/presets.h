@@ -11,10 +11,10 @@
 namespace moehill {
 
 void declare_preset(OptionSet& set, std::string* preset);
-void declare_config(OptionSet& set, std::string* config, std::optional<int64_t>* layer);
+void declare_config(OptionSet& set, std::string* config);
 
 // The block that was asked for by --preset or --config; nothing where neither was. Throws InputError for
-// both, for --layer alone, and for what a block here does not have.
+// both, and for what a block here does not have. `layer` is of `config`.
 std::optional<ModelBlock> chosen_model(const std::string& preset, const std::string& config = "",
                                        std::optional<int64_t> layer = {});
 

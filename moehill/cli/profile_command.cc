@@ -7,6 +7,7 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/profile_options.h"
 #include "moehill/cli/terminal_report.h"
+#include "moehill/measure/loading.h"
 #include "moehill/predict/prediction.h"
 #include "moehill/tune/block_report.h"
 
@@ -24,6 +25,7 @@ std::optional<Prepared> prepare(const std::vector<std::string>& args, const Job&
   if (!options) return std::nullopt;
   Prepared prepared{*options, adopt_environment(options->bench, job), {}};
   prepared.options = *options;  // with the job's layout
+  open_weights(prepared.options.bench);
   prepared.points = expand_profile_points(*options, prepared.environment.topology.num_cores);
   if (job.is_root()) require_writable_outputs(options->bench);
   return prepared;
@@ -85,8 +87,8 @@ int profile_command(const std::vector<std::string>& args, const Job& job) {
     write_outputs(options.bench, command);
     say(options.bench, job,
         result_table(command, options.bench.seed) + overlap_lines(command) + region_note(options) +
-            device_table(command) + stage_tables(command) + check_lines(command) +
-            ratio_lines(command, options.bench.seed));
+            device_table(command) + loading_line(options.bench) + stage_tables(command) +
+            check_lines(command) + ratio_lines(command, options.bench.seed));
     status = exit_status(command);
   });
   return static_cast<int>(job.largest(status));

@@ -17,6 +17,7 @@ void declare_problem(OptionSet& set, ProfileOptions& o) {
   BenchOptions& b = o.bench;
   set.fields(&b.shape, {"tokens", "hidden", "mlp_dim", "experts", "topk", "dtype"});
   set.integer_list("--topk-list", &b.topk_list, 1, 1024, "several k, the paths for each");
+  declare_weights(set, b);
   set.fields(&b.block, {"renormalize_topk", "bench_pass"});
 }
 
@@ -113,6 +114,7 @@ std::optional<ProfileOptions> parse_profile_options(const std::vector<std::strin
   if (!set.parse(args)) return std::nullopt;
   refuse_useless_flags(set, options);
   refuse_useless_table(bench);
+  refuse_layer_alone(bench);
   bench.stage_timing = options.profile;
   return options;
 }

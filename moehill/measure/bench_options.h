@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "moehill/parallel/run.h"
 #include "moehill/record/record.h"
+#include "moehill/weights/layer_weights.h"
 
 namespace moehill {
 
@@ -15,7 +17,6 @@ namespace moehill {
 // the block of qwen1.5-moe-a2.7b.
 struct BenchOptions : MeasuringOptions {
   std::string preset, config;            // a known model, or a model's config.json
-  std::optional<int64_t> layer;          // of config
   std::vector<std::string> model_notes;  // what a model's block is run without, and what was assumed of it
   MoeShape shape{4096, 2048, 1408, 60, 4, 5632};
   bool router_given = false;       // by --router, and not by a preset
@@ -35,6 +36,8 @@ struct BenchOptions : MeasuringOptions {
   bool overlap = false;  // computation and communication alone beside each step of several devices
   std::optional<uint32_t>
       check_seed;  // of the check's projections and drawn rows; none: drawn anew in each run
+  WeightSource source;
+  std::shared_ptr<LayerWeights> layer_weights;  // of that source, once opened (loading.h)
   std::string json, dump, trace_dir;
   bool blocks_given = false;   // by --blocks; else a tuned table may have others
   std::string table = "auto";  // of tuned blocks: auto, off, or a file

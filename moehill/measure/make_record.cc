@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "moehill/measure/loading.h"
+
 namespace moehill {
 namespace {
 
@@ -158,7 +160,7 @@ RecordedComparison comparison_of(const Comparison& c, const std::string& with_pa
 }  // namespace
 
 RecordedConfig recorded_config(const BenchOptions& o, const Point& point) {
-  return {words_if_any(o.preset), point.config, point.distribution, o};
+  return {words_if_any(o.preset), point.config, point.distribution, o, o.source};
 }
 
 RecordedEnvironment recorded_environment(const Environment& e) {
@@ -203,7 +205,11 @@ Record make_record(const BenchOptions& options, const CommandResult& command, si
                       o->hidden.median, o->hidden.interval, o->hidden.n};
   record.memory = {command.predicted_bytes, command.peak_rss_bytes};
   record.check = check_of(options, result);
-  record.hash = {hex(result.plan_hash), hex(result.output_hash)};
+  record.hash = {hex(result.plan_hash), hex(result.output_hash), ""};
+  if (options.layer_weights != nullptr) {
+    record.hash.weights = hex(options.layer_weights->hash());
+    record.loading = loading_of(*options.layer_weights);
+  }
   record.env = recorded_environment(command.environment);
   record.prediction = prediction_of(result, options.mesh == "mpi");
   record.schedule = {command.stop_reason, command.order};

@@ -71,7 +71,7 @@ void Measurement::prepare_point(LivePoint& live) {
   std::unique_ptr<RunFactory>& factory = factories_[point.distribution.kind];
   if (factory == nullptr) {
     factory = std::make_unique<RunFactory>(point.distribution, options_.seed, yardstick_.node_cpus(),
-                                           job_.session());
+                                           job_.session(), options_.layer_weights);
   }
   live.run = factory->make(point.config);
   live.stages = std::make_unique<DeviceStages>(static_cast<int>(live.run->local_devices().size()), clock_);

@@ -73,7 +73,7 @@ BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared
   return weights;
 }
 
-std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, uint32_t seed, ThreadTeam& team) {
+std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, WeightOrigin origin, ThreadTeam& team) {
   auto w = std::make_shared<WeightOperands>();
   w->key = key;
   w->experts = make_mlp(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
@@ -83,22 +83,27 @@ std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, uint32_t seed
   if (key.shared_dim == 0) return w;
   LogicalWeights w1, w3, w2;
   set_logical(w->shared.view, key.shared_dim, w1, w3, w2);
-  fill_normal(team, seed, Stream::kS1, deviation(key.hidden), w1, 0);
-  fill_normal(team, seed, Stream::kS3, deviation(key.hidden), w3, 0);
-  fill_normal(team, seed, Stream::kS2, deviation(key.shared_dim), w2, 0);
+  if (origin.layer != nullptr) {
+    origin.layer->fill_shared(team, {w1, w3, w2});
+    return w;
+  }
+  fill_normal(team, origin.seed, Stream::kS1, deviation(key.hidden), w1, 0);
+  fill_normal(team, origin.seed, Stream::kS3, deviation(key.hidden), w3, 0);
+  fill_normal(team, origin.seed, Stream::kS2, deviation(key.shared_dim), w2, 0);
   return w;
 }
 
-void fill_experts(WeightOperands& weights, Range experts, uint32_t seed, ThreadTeam& team) {
+void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, ThreadTeam& team) {
   if (holds(weights.filled, experts)) return;
   weights.filled = hull(weights.filled, experts);
   const WeightKey& key = weights.key;
   const int64_t first = weights.filled.begin;
   LogicalWeights w1, w3, w2;
   set_logical(weights.experts.view.slice_groups(first, weights.filled.end), key.mlp_dim, w1, w3, w2);
-  fill_normal(team, seed, Stream::kW1, deviation(key.hidden), w1, first);
-  fill_normal(team, seed, Stream::kW3, deviation(key.hidden), w3, first);
-  fill_normal(team, seed, Stream::kW2, deviation(key.mlp_dim), w2, first);
+  if (origin.layer != nullptr) return origin.layer->fill_experts(team, weights.filled, {w1, w3, w2});
+  fill_normal(team, origin.seed, Stream::kW1, deviation(key.hidden), w1, first);
+  fill_normal(team, origin.seed, Stream::kW3, deviation(key.hidden), w3, first);
+  fill_normal(team, origin.seed, Stream::kW2, deviation(key.mlp_dim), w2, first);
 }
 
 std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape) {

@@ -1,5 +1,5 @@
-// Operands: x, routing, weights and gradients, made once from a seed and shared by the runs that agree on
-// them.
+// Operands: x, routing, weights and gradients, made once from a seed or a model's files and shared by the
+// runs that agree on them.
 #pragma once
 
 #include <memory>
@@ -7,6 +7,7 @@
 #include "moehill/moe/block.h"
 #include "moehill/moe/tensors.h"
 #include "moehill/parallel/run.h"
+#include "moehill/weights/layer_weights.h"
 
 namespace moehill {
 
@@ -56,11 +57,18 @@ void set_logical(const MlpWeights& mlp, int64_t width, LogicalWeights& w1, Logic
                  LogicalWeights& w2);
 BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared, const MoeShape& shape);
 
+// What weights are filled with: random numbers, or the layer of a model.
+struct WeightOrigin {
+  WeightOrigin(uint32_t from_seed, LayerWeights* from_layer = nullptr) : seed(from_seed), layer(from_layer) {}
+  uint32_t seed;
+  LayerWeights* layer;
+};
+
 // The shared expert is filled, the others are not yet.
-std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, uint32_t seed, ThreadTeam& team);
+std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, WeightOrigin origin, ThreadTeam& team);
 std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape);
 // What lies between two filled ranges is filled too.
-void fill_experts(WeightOperands& weights, Range experts, uint32_t seed, ThreadTeam& team);
+void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, ThreadTeam& team);
 void fill_tokens(TokenOperands& tokens, Range rows, uint32_t seed, ThreadTeam& team);
 
 }  // namespace moehill

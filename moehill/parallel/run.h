@@ -15,6 +15,8 @@
 
 namespace moehill {
 
+class LayerWeights;
+
 // Bytes that a run needs, by part; the printed parts of a refusal.
 struct MemoryPart {
   std::string name;
@@ -30,8 +32,9 @@ class RunFactory {
   // cpus: the logical CPUs to use, in order; a layout with more threads than cpus is left unpinned. session:
   // the devices of dp and ep are its processes, that of none is in the first one; null: all are in this
   // process. make() and what a run has are then collective, and the factory must go before the session.
+  // layer: weights of a model in place of random ones.
   RunFactory(DistributionOptions distribution, uint32_t seed, std::vector<int> cpus,
-             Session* session = nullptr);
+             Session* session = nullptr, std::shared_ptr<LayerWeights> layer = nullptr);
   ~RunFactory();
   std::unique_ptr<class Run> make(const RunConfig& config);
   // With this routing in place of the distribution's (tokens, experts and topk must be the shape's).

@@ -362,6 +362,7 @@ struct RunFactory::State {
   uint32_t seed;
   std::vector<int> cpus;
   Session* session;
+  std::shared_ptr<LayerWeights> layer;  // null: random weights
   std::vector<std::shared_ptr<WeightOperands>> weights;
   std::vector<std::shared_ptr<TokenOperands>> tokens;
   struct KnownRouting {
@@ -417,7 +418,7 @@ struct RunFactory::State {
       experts = {share.expert_begin, share.expert_end};
       rows = result_tokens(config, session->rank());
     }
-    fill_experts(*parts.weights, experts, seed, team);
+    fill_experts(*parts.weights, experts, {seed, layer.get()}, team);
     fill_tokens(*parts.tokens, rows, seed, team);
   }
 
@@ -449,7 +450,8 @@ struct RunFactory::State {
     for (const auto& w : weights) {
       if (w->key == key) parts.weights = w;
     }
-    if (parts.weights == nullptr) parts.weights = weights.emplace_back(make_weights(key, seed, filler));
+    if (parts.weights == nullptr)
+      parts.weights = weights.emplace_back(make_weights(key, {seed, layer.get()}, filler));
     for (const auto& t : tokens) {
       if (t->tokens == config.shape.tokens && t->hidden == config.shape.hidden &&
           t->dtype == config.shape.dtype) {
@@ -464,8 +466,9 @@ struct RunFactory::State {
 };
 
 RunFactory::RunFactory(DistributionOptions distribution, uint32_t seed, std::vector<int> cpus,
-                       Session* session)
-    : state_(std::make_unique<State>(State{distribution, seed, std::move(cpus), session, {}, {}, {}, {}})) {}
+                       Session* session, std::shared_ptr<LayerWeights> layer)
+    : state_(std::make_unique<State>(
+          State{distribution, seed, std::move(cpus), session, std::move(layer), {}, {}, {}, {}})) {}
 RunFactory::~RunFactory() = default;
 
 std::unique_ptr<Run> RunFactory::make(const RunConfig& config) {

@@ -52,12 +52,25 @@ struct MeasuringOptions {
   }
 };
 
+// Where weights come from, as the options say it.
+struct WeightSource {
+  std::string path;              // a .safetensors file, an index or a folder; empty: they are random
+  std::optional<int64_t> layer;  // none: the first that has experts
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit(Field{.name = "weights", .present = !self.path.empty()}, self.path);
+    visit(Field{.name = "layer", .present = self.layer.has_value()}, self.layer);
+  }
+};
+
 // Every option of a point, resolved.
 struct RecordedConfig {
   Words preset;
   RunConfig run;
   DistributionOptions distribution;
   MeasuringOptions measuring;
+  WeightSource source;
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -67,6 +80,7 @@ struct RecordedConfig {
     DistributionOptions::fields(self.distribution, visit);
     RunConfig::fields(self.run, visit);
     MeasuringOptions::fields(self.measuring, visit);
+    WeightSource::fields(self.source, visit);
   }
 };
 
@@ -279,10 +293,29 @@ struct RecordedCheck {
 
 struct RecordedHashes {
   std::string plan, output;
+  std::string weights;  // of a model's files; else empty and not there
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit_all(visit, "plan", self.plan, "output", self.output);
+    visit(Field{.name = "weights", .present = !self.weights.empty()}, self.weights);
+  }
+};
+
+// What was read of a model's files, by the first process.
+struct RecordedLoading {
+  int64_t layer = 0;
+  std::string tensors;  // of the gates: "model.layers.0.mlp.experts.*.gate_proj.weight"
+  std::string encoding;
+  std::vector<std::string> unused;  // tensors of the block that the step has no place for
+  double bytes = 0, time_s = 0, gbps = 0;
+  double rounding = 0;  // the largest error of rounding to the run's type, as a share of a value
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "layer", self.layer, "tensors", self.tensors, "encoding", self.encoding, "unused",
+              self.unused, "bytes", self.bytes, "time_s", self.time_s, "gbps", self.gbps, "rounding",
+              self.rounding);
   }
 };
 
@@ -376,6 +409,7 @@ struct Record {
   RecordedMemory memory;
   RecordedCheck check;
   RecordedHashes hash;
+  std::optional<RecordedLoading> loading;  // with weights of a model; else not there
   RecordedEnvironment env;
   std::optional<RecordedPrediction> prediction;
   RecordedSchedule schedule;
@@ -393,7 +427,9 @@ struct Record {
               self.tokens_per_s, "peak", self.peak, "stages", self.stages, "runs", self.runs, "load",
               self.load, "balance", self.balance, "skew", self.skew, "capacity", self.capacity, "comm",
               self.comm, "overlap", self.overlap, "memory", self.memory, "check", self.check, "hash",
-              self.hash, "env", self.env, "prediction", self.prediction, "schedule", self.schedule);
+              self.hash);
+    visit(Field{.name = "loading", .present = self.loading.has_value()}, self.loading);
+    visit_all(visit, "env", self.env, "prediction", self.prediction, "schedule", self.schedule);
     visit(Field{.name = "comparison", .present = self.comparison.has_value()}, self.comparison);
     visit(Field{.name = "comparisons", .present = !self.comparisons.empty()}, self.comparisons);
   }
