@@ -35,6 +35,9 @@ enum class Stream : uint32_t {
   kExpertScale,
   kHashTable,
   kTokenIds,
+  kPopularity = 32,
+  kGammaNormal,
+  kSteps,
 };
 
 inline constexpr int kThreefryRotations[8] = {13, 15, 26, 6, 17, 29, 16, 24};

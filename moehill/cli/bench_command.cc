@@ -12,6 +12,7 @@
 #include "moehill/predict/pick_score.h"
 #include "moehill/predict/prediction.h"
 #include "moehill/predict/sweep_prediction.h"
+#include "moehill/routing/trace.h"
 
 namespace moehill {
 namespace {
@@ -98,6 +99,8 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
         result_table(command, options.seed) + overlap_lines(command) + routing_lines(command) +
             loading_line(options) + stage_tables(command) + check_lines(command) +
             verdict_lines(command, options.seed) + prediction_lines(command));
+    if (!options.save_routing.empty())
+      say(options, job, fmt::format("routing saved: --distribution {}\n", replay_text(options.save_routing)));
     const std::string failure = append_scores(scored_runs(options, command), default_score_file());
     if (!failure.empty()) say(options, job, failure + "\n");
     status = exit_status(command);

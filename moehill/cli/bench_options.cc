@@ -31,6 +31,9 @@ void declare_measurement(OptionSet& set, BenchOptions& o) {
   set.text("--json", &o.json, "FILE",
            "one record per line; - is standard output, the table then goes to standard error");
   set.text("--dump", &o.dump, "DIR", "all tensors as .npy; a folder per point when there are several");
+  set.text(
+      "--save-routing", &o.save_routing, "FILE",
+      "the routing of the run, for --distribution trace: JSON lines, or .npy with FILE.gates.npy beside it");
   set.text("--trace-dir", &o.trace_dir, "DIR", "Chrome trace JSON of one step per point (ui.perfetto.dev)");
 }
 
@@ -58,9 +61,8 @@ void declare_weights(OptionSet& set, BenchOptions& o) {
 }
 
 void declare_distribution(OptionSet& set, std::vector<DistributionOptions>* distributions) {
-  set.custom("--distribution", "random|runs|both|balanced|zipf:S|hot-experts:N,F|hot-device:F",
-             to_string(distributions->front()),
-             "router's logits; S exponent, F share of all assignments on N experts or on device 0",
+  set.custom("--distribution", kDistributionForms, to_string(distributions->front()),
+             "router's logits, or a trace to replay; docs/metrics.md",
              [=](const std::string& text) { *distributions = parse_distributions(text); });
 }
 

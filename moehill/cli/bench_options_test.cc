@@ -67,7 +67,7 @@ const BadLine kBadLines[] = {
     {"--preset kimi-k3", {"hidden_act", "situ", "not supported yet", "--hidden 7168"}},
     {"--preset olmoe-1b-7b --config c.json", {"--config", "beside --preset"}},
     {"--config /nonexistent/c.json", {"--config '/nonexistent/c.json'", "cannot be read"}},
-    {"--layer 3", {"--layer", "without --config"}},
+    {"--layer 3", {"--layer", "without --weights or --config"}},
     {"--router softmx", {"--router", "'softmx'", "chosen-softmax, softmax, sigmoid"}},
     {"--router sigmoid,groups:7/2", {"--router", "7 groups of 60 experts"}},
     {"--router sigmoid,groups:30/1 --topk 4", {"--topk", "1 to 2 (the experts of 1 kept groups)"}},

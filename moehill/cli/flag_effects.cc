@@ -1,8 +1,10 @@
 #include "moehill/cli/flag_effects.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
 
 namespace moehill {
 namespace {
@@ -76,12 +78,30 @@ std::vector<Rule> block_rules(const BenchOptions& o) {
 std::vector<Rule> routing_rules(const BenchOptions& o, const std::function<bool(const std::string&)>& given) {
   const bool runs = std::any_of(o.distributions.begin(), o.distributions.end(),
                                 [](const DistributionOptions& d) { return d.kind == Distribution::runs; });
+  const bool trace = o.distributions.front().kind == Distribution::trace;
+  const bool several = o.distributions.size() > 1 || o.topk_list.size() > 1;
+  const bool saves = !o.save_routing.empty();
+  const std::string extension = std::filesystem::path(o.save_routing).extension();
+  std::error_code ignored;
   const std::string without = "it with --distribution " + to_string(o.distributions.front());
   const std::string only_runs = "nothing but --distribution runs or both",
                     ask_runs = "add one of these or leave it out";
   return {
       {!runs && given("--run-alpha"), "--run-alpha", without, only_runs, ask_runs},
       {!runs && given("--run-noise-scale"), "--run-noise-scale", without, only_runs, ask_runs},
+      {trace && o.tokens_auto, "--tokens", "auto with a trace", "a number, of tokens that the trace has",
+       "give the number"},
+      {trace && o.block.router_grad, "--router-grad", "it with a trace", "a router with logits",
+       "leave it out"},
+      {trace && given("--router"), "--router", "it with a trace",
+       "no --router: a trace has choices and gate values", "leave it out"},
+      {saves && several, "--save-routing", "it with several routings", "one --topk and one --distribution",
+       "save them one by one"},
+      {saves && extension != ".npy" && extension != ".jsonl", "--save-routing", quoted(o.save_routing),
+       "a name that ends in .jsonl or .npy", "add one of these"},
+      {saves && trace &&
+           std::filesystem::equivalent(o.save_routing, o.distributions.front().trace.file, ignored),
+       "--save-routing", "the trace that is replayed", "another file", "choose another name"},
       {given("--topk") && given("--topk-list"), "--topk", "it beside --topk-list", "one of the two",
        "leave --topk out"},
   };

@@ -27,8 +27,9 @@ OptionSet simulate_option_set(SimulateOptions& o) {
   set.integer("--tokens-per-device", &o.tokens_per_device, 1, kMaxDim, "T / P");
   set.fields(&o.shape, {"hidden", "mlp_dim", "experts", "topk", "shared_expert_dim", "dtype"});
   set.choice("--bench-pass", &o.pass, "what a step is");
-  set.custom("--distribution", "random|runs|balanced|zipf:S|hot-experts:N,F|hot-device:F", "random",
-             "distribution of the router's logits", [&o](const std::string& text) {
+  set.custom("--distribution", kDistributionForms, "random",
+             "one distribution of the router's logits, or a trace to replay; docs/metrics.md",
+             [&o](const std::string& text) {
                const std::vector<DistributionOptions> parsed = parse_distributions(text);
                if (parsed.size() > 1) {
                  throw input_error("--distribution", quoted(text), "one distribution",

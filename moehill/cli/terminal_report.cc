@@ -136,6 +136,19 @@ std::string peak_lines(const PointResult& result, const std::string& kernels) {
   return text;
 }
 
+// For a routing that promises nothing and is not the usual one either.
+std::string balance_line(const PointResult& point) {
+  const DistributionOptions& distribution = point.point.distribution;
+  const bool usual = distribution.kind == Distribution::random || distribution.kind == Distribution::runs;
+  if (usual || !point.skew.empty()) return "";
+  std::string text = fmt::format(
+      "{}: {}; {} to {} assignments an expert, largest load over mean {:.3f} (experts), {:.3f} (devices)",
+      point.point.label, to_string(distribution), point.load.min, point.load.max, point.expert_max_over_mean,
+      point.device_max_over_mean);
+  if (point.num_unassigned > 0) text += fmt::format("; {} assignments of nobody", point.num_unassigned);
+  return text + "\n";
+}
+
 }  // namespace
 
 std::string describe_command(const std::vector<Point>& points, const Environment& environment,
@@ -183,6 +196,7 @@ std::string overlap_lines(const CommandResult& result) {
 std::string routing_lines(const CommandResult& result) {
   std::string text;
   for (const PointResult& point : result.points) {
+    text += balance_line(point);
     for (const SkewProperty& p : point.skew) {
       text += fmt::format(
           "{}: {} {:.4g}, asked {:.4g}; largest load over mean {:.3f} (experts), {:.3f} (devices)\n",

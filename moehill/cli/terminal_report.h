@@ -21,7 +21,8 @@ std::string result_table(const CommandResult& result, uint32_t seed);
 // One line for each point whose parts were timed alone; empty without any.
 std::string overlap_lines(const CommandResult& result);
 
-// One line for each skewed distribution: its promise and what it gave; empty for random and runs.
+// One line for each skewed distribution or trace: its promise or its balance, and what it gave; empty for
+// random and runs.
 std::string routing_lines(const CommandResult& result);
 
 // A table for each point: seconds and shares of its stages on the slowest device. Empty unless stages were

@@ -38,7 +38,7 @@ struct BenchOptions : MeasuringOptions {
       check_seed;  // of the check's projections and drawn rows; none: drawn anew in each run
   WeightSource source;
   std::shared_ptr<LayerWeights> layer_weights;  // of that source, once opened (loading.h)
-  std::string json, dump, trace_dir;
+  std::string json, dump, trace_dir, save_routing;
   bool blocks_given = false;   // by --blocks; else a tuned table may have others
   std::string table = "auto";  // of tuned blocks: auto, off, or a file
   int64_t trace_steps = 1;     // the last ones, in a trace

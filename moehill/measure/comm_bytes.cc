@@ -27,9 +27,10 @@ int64_t comm_lower_bound_bytes(const BlockTensors& tensors, Pass pass, int num_d
   int64_t num_rows = 0;
   for (int64_t t = 0; t < routing.num_tokens; ++t) {
     for (int64_t a = t * routing.topk; a < (t + 1) * routing.topk; ++a) {
-      const int device = expert_owner[routing.expert[a]];
       const bool kept = tensors.kept == nullptr || tensors.kept[a] != 0;
-      if (!kept || device == token_owner[t] || last_token[device] == t) continue;
+      if (!kept) continue;
+      const int device = expert_owner[routing.expert[a]];
+      if (device == token_owner[t] || last_token[device] == t) continue;
       last_token[device] = t;
       ++num_rows;
     }

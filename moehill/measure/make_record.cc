@@ -95,6 +95,7 @@ RecordedCapacity capacity_of(const PointResult& result) {
     recorded.cap = result.capacity_rows;
   }
   recorded.num_dropped = result.num_dropped;
+  recorded.num_unassigned = result.num_unassigned;
   recorded.drop_fraction =
       static_cast<double>(result.num_dropped) / static_cast<double>(config.shape.assignments());
   return recorded;

@@ -14,6 +14,7 @@
 #include "moehill/measure/replicas.h"
 #include "moehill/moe/oracle.h"
 #include "moehill/parallel/work_problem.h"
+#include "moehill/routing/trace.h"
 #include "moehill/verify/dump.h"
 
 namespace moehill {
@@ -133,6 +134,7 @@ void Measurement::check(LivePoint& live) {
   const CheckMode mode = point.config.block.part == StepPart::whole ? options_.check : CheckMode::off;
   live.result.check = check_block(live.run->tensors(), point.config.block.pass, mode, check_seed_, team);
   describe(live);
+  if (!options_.save_routing.empty()) write_trace(options_.save_routing, live.run->routing());
   if (options_.dump.empty()) return;
   const std::string folder = points_.size() == 1 ? options_.dump : options_.dump + "/" + point.folder;
   dump_block(live.run->tensors(), point.config.block.pass, folder);
@@ -161,6 +163,7 @@ void Measurement::describe(LivePoint& live) {
   result.operand_bytes = operand_bytes(run);
   result.capacity_rows = run.capacity_rows();
   result.num_dropped = run.num_dropped();
+  result.num_unassigned = num_unassigned(run.routing());
   result.executed_flops = run.executed_flops();
   result.traffic = run.traffic();
   result.moved_bytes = run.moved_bytes();

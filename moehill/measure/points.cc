@@ -9,6 +9,7 @@
 #include "moehill/base/error.h"
 #include "moehill/parallel/step_router.h"
 #include "moehill/routing/router.h"
+#include "moehill/routing/trace.h"
 
 namespace moehill {
 namespace {
@@ -157,6 +158,8 @@ std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
     point.distribution.run_noise_scale = options.run_noise_scale;
     point.distribution.devices = layout.num_devices;
     refuse_impossible(point.distribution, point.config.shape.experts, point.config.shape.topk);
+    if (point.distribution.kind == Distribution::trace)
+      routing_of(point.config.shape, point.distribution, options.seed);  // for what it refuses
     point.label = label_of(options, axes);
     point.folder = folder_of(point.label);
     points.push_back(point);
@@ -171,6 +174,8 @@ bool differ_in_mode_only(const Point& a, const Point& b) {
 }
 
 Routing routing_of(const MoeShape& shape, const DistributionOptions& distribution, uint32_t seed) {
+  if (distribution.kind == Distribution::trace)
+    return read_trace(distribution.trace, shape.tokens, shape.experts, shape.topk);
   const int num = num_logits(shape.router, shape.experts);
   return route_all(make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed),
                    make_logits(distribution, shape.tokens, num, shape.topk, seed), shape.tokens, num,

@@ -39,7 +39,7 @@ void take_overlaps(CommandResult& command) {
 
 double model_flops_per_s(const PointResult& result) {
   const RunConfig& config = result.point.config;
-  const int64_t computed = config.shape.assignments() - result.num_dropped;
+  const int64_t computed = config.shape.assignments() - result.num_dropped - result.num_unassigned;
   return model_flops(config.shape, config.block.pass, computed) / median_seconds(result);
 }
 

@@ -40,7 +40,7 @@ struct PointResult {
   LoadStatistics load;
   std::vector<SkewProperty> skew;  // what a skewed distribution promises
   double expert_max_over_mean = 0, device_max_over_mean = 0;
-  int64_t capacity_rows = 0, num_dropped = 0;
+  int64_t capacity_rows = 0, num_dropped = 0, num_unassigned = 0;
   double executed_flops = 0;
   std::vector<Traffic> traffic;                   // of one step, per device
   std::array<uint64_t, kNumMoves> moved_bytes{};  // of one step, all devices

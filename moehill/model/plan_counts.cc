@@ -39,6 +39,7 @@ PlanCounts count_plan(const Routing& routing, const Capacity& capacity, int num_
   for (int64_t t = 0; t < routing.num_tokens; ++t) {
     const size_t from = static_cast<size_t>(token_owner[static_cast<size_t>(t)]);
     for (int64_t a = t * routing.topk; a < (t + 1) * routing.topk; ++a) {
+      if (routing.expert[static_cast<size_t>(a)] == kNoExpert) continue;
       const size_t e = static_cast<size_t>(routing.expert[static_cast<size_t>(a)]);
       // The first C assignments of each expert in token order are kept.
       if (capacity.policy != CapacityPolicy::none && counts.kept[e] >= counts.capacity_rows) continue;

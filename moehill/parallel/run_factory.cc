@@ -12,6 +12,7 @@
 #include "moehill/parallel/step_router.h"
 #include "moehill/routing/router.h"
 #include "moehill/routing/skew.h"
+#include "moehill/routing/trace.h"
 #include "moehill/tensor/content_hash.h"
 
 namespace moehill {
@@ -201,7 +202,7 @@ class BlockRun final : public Run {
     t.x = parts_.tokens->x;
     t.weights = logical_weights(parts_.weights->experts.view, parts_.weights->shared.view, t.shape);
     t.routing = &routing();
-    t.kept = config().block.capacity.policy == CapacityPolicy::none ? nullptr : kept_.data();
+    t.kept = computes_all() ? nullptr : kept_.data();
     t.router = parts_.routed.router.get();
     if (t.router != nullptr) t.logits = parts_.routed.logits->data();
     t.y = parts_.tokens->y;
@@ -223,7 +224,7 @@ class BlockRun final : public Run {
   }
   uint64_t output_hash() const override { return hash_rows(parts_.tokens->y); }
   int64_t num_dropped() const override {
-    return static_cast<int64_t>(std::count(kept_.begin(), kept_.end(), 0));
+    return std::count(kept_.begin(), kept_.end(), 0) - num_unassigned(routing());
   }
   int64_t capacity_rows() const override {
     const Capacity& capacity = config().block.capacity;
@@ -249,6 +250,10 @@ class BlockRun final : public Run {
   }
 
  private:
+  bool computes_all() const {
+    return config().block.capacity.policy == CapacityPolicy::none && num_unassigned(routing()) == 0;
+  }
+
   // The plan, and rows of x with it, that are made before the clock starts.
   void prequeue() {
     if (!config().block.prequeue) return;
@@ -424,12 +429,20 @@ struct RunFactory::State {
 
   Routed routed(const RunConfig& config) {
     const MoeShape& shape = config.shape;
-    const bool kept = config.block.route_in_step || !(shape.router == RouterRule{});
+    const bool replayed =
+        distribution.kind == Distribution::trace;  // choices and gate values are the trace's
+    const bool kept = !replayed && (config.block.route_in_step || !(shape.router == RouterRule{}));
     for (const auto& [rule, routed] : routings) {
       const Routing& r = *routed.routing;
       if (r.num_tokens == shape.tokens && r.num_experts == num_logits(rule, shape.experts) &&
           r.topk == shape.topk && rule == shape.router && (routed.router != nullptr) == kept)
         return routed;
+    }
+    if (replayed) {
+      auto trace = std::make_shared<const Routing>(
+          read_trace(distribution.trace, shape.tokens, shape.experts, shape.topk));
+      require_properties(distribution, *trace, seed);
+      return routings.emplace_back(shape.router, Routed{std::move(trace), nullptr, nullptr}).routed;
     }
     const int num = num_logits(shape.router, shape.experts);
     auto logits = std::make_shared<const std::vector<float>>(

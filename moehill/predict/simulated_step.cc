@@ -72,7 +72,7 @@ SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hard
   }
   MoeShape shape = options.shape;
   shape.tokens = step.tokens;
-  step.flops = model_flops(shape, options.pass, shape.assignments());
+  step.flops = model_flops(shape, options.pass, counts.num_kept);
   step.program = build_program(problem, counts, hardware);
   step.simulation =
       simulate(step.cluster, step.program, {.exact_devices = static_cast<int>(options.exact_devices)});

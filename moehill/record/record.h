@@ -221,11 +221,13 @@ struct RecordedCapacity {
   std::optional<int64_t> cap;
   int64_t num_dropped = 0;
   double drop_fraction = 0;
+  int64_t num_unassigned = 0;  // of nobody, in a trace
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit_all(visit, "policy", self.policy, "factor", self.factor, "cap", self.cap, "num_dropped",
               self.num_dropped, "drop_fraction", self.drop_fraction);
+    visit(Field{.name = "num_unassigned", .present = self.num_unassigned > 0}, self.num_unassigned);
   }
 };
 

@@ -9,6 +9,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/partition.h"
 #include "moehill/base/rng.h"
+#include "moehill/routing/workloads.h"
 
 namespace moehill {
 namespace {
@@ -61,13 +62,6 @@ void raise_largest(float* logits, const std::vector<char>& is_hot, char hot, int
 
 }  // namespace
 
-std::vector<int32_t> expert_order(int num_experts, uint32_t seed) {
-  std::vector<int32_t> order(static_cast<size_t>(num_experts));
-  std::iota(order.begin(), order.end(), 0);
-  shuffle(order, seed, Stream::kExpertOrder, 0);
-  return order;
-}
-
 std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_experts, uint32_t seed) {
   if (options.kind == Distribution::hot_device) {
     std::vector<int32_t> first(static_cast<size_t>(share(num_experts, 0, options.devices).end));
@@ -81,19 +75,14 @@ std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_exp
 }
 
 LogitStream::LogitStream(const DistributionOptions& options, int num_experts, int topk, uint32_t seed)
-    : options_(options), num_experts_(num_experts), topk_(topk), seed_(seed) {
+    : options_(options), num_experts_(num_experts), topk_(topk), seed_(seed_of_step(options, seed)) {
+  MOEHILL_CHECK(options.kind != Distribution::trace, "logits of a trace");
   refuse_impossible(options, num_experts, topk);
+  log_popularity_ = log_popularity(options, num_experts, seed);
+  is_favoured_ = favoured_experts(options, num_experts, topk, seed);
   const size_t num = static_cast<size_t>(num_experts);
   if (options.kind == Distribution::runs) load_.assign(num, 0);
   if (options.kind == Distribution::balanced) deck_.resize(num), deck_next_ = num;
-  if (options.kind == Distribution::zipf) {
-    log_weight_.resize(num);
-    const std::vector<int32_t> order = expert_order(num_experts, seed);
-    for (size_t rank = 0; rank < num; ++rank) {
-      log_weight_[static_cast<size_t>(order[rank])] =
-          -options.zipf_exponent * std::log(static_cast<double>(rank + 1));
-    }
-  }
   if (has_hot_experts(options)) {
     is_hot_.assign(num, 0);
     for (const int32_t e : hot_experts(options, num_experts, seed)) is_hot_[static_cast<size_t>(e)] = 1;
@@ -141,6 +130,12 @@ void LogitStream::choose(float* logits) {
     raise_largest(logits, is_hot_, 1, num_hot);
     raise_largest(logits, is_hot_, 0, topk_ - num_hot);
   }
+  if (options_.kind == Distribution::workload && options_.workload == 0) {
+    for (int64_t a = token_ * topk_; a < (token_ + 1) * topk_; ++a) logits[a % num_experts_] += kChosenLogit;
+  }
+  if (!is_favoured_.empty() && is_favoured(options_, token_)) {
+    for (size_t e = 0; e < is_favoured_.size(); ++e) logits[e] += is_favoured_[e] != 0 ? kChosenLogit : 0;
+  }
   if (options_.kind == Distribution::balanced) {
     const auto chosen = std::make_unique<bool[]>(static_cast<size_t>(num_experts_));
     deal(chosen.get());
@@ -166,10 +161,10 @@ void LogitStream::next(int64_t num_tokens, std::vector<float>& logits) {
     const uint64_t first = static_cast<uint64_t>(token_) * static_cast<uint64_t>(num_experts_);
     for (int e = 0; e < num_experts_; ++e) {
       const uint64_t index = first + static_cast<uint64_t>(e);
-      row[e] = options_.kind == Distribution::zipf
-                   ? static_cast<float>(log_weight_[static_cast<size_t>(e)] -
-                                        std::log(-std::log(random_uniform(seed_, Stream::kLogits, index))))
-                   : static_cast<float>(scale * random_normal(seed_, Stream::kLogits, index));
+      row[e] = log_popularity_.empty()
+                   ? static_cast<float>(scale * random_normal(seed_, Stream::kLogits, index))
+                   : static_cast<float>(log_popularity_[static_cast<size_t>(e)] -
+                                        std::log(-std::log(random_uniform(seed_, Stream::kLogits, index))));
     }
     if (options_.kind == Distribution::runs) row[preferred_expert()] += kRunLogit;
     choose(row);

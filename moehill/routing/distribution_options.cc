@@ -37,8 +37,8 @@ void refuse_bad_share(const DistributionOptions& o, int64_t num_hot, int num_exp
       "choose another share, more hot experts or a smaller --topk");
 }
 
-const char* const kAllowed =
-    "random, runs, both, balanced, zipf:EXPONENT, hot-experts:NUMBER,SHARE, hot-device:SHARE";
+constexpr double kMostAlpha = 1e6, kLeastAlpha = 1e-3;
+constexpr int64_t kMostSteps = 1000000000;
 
 DistributionOptions of_kind(Distribution kind) {
   DistributionOptions options;
@@ -47,24 +47,67 @@ DistributionOptions of_kind(Distribution kind) {
 }
 
 [[noreturn]] void refuse(const std::string& text) {
-  throw input_error("--distribution", quoted(text), kAllowed, "for example zipf:1.2 or hot-experts:4,0.5");
+  throw input_error("--distribution", quoted(text), kDistributionForms,
+                    "for example zipf:1.2 or hot-experts:4,0.5");
 }
 
-DistributionOptions parse_with_values(const std::string& text, const std::string& kind,
-                                      const std::vector<std::string>& values) {
-  const std::string option = "--distribution " + kind;
-  if (kind == "zipf" && values.size() == 1) {
-    DistributionOptions zipf = of_kind(Distribution::zipf);
-    zipf.zipf_exponent = parse_number(option, values[0], 0, 10);
-    return zipf;
-  }
-  const bool device = kind == "hot-device";
-  if (!device && kind != "hot-experts") refuse(text);
-  if (values.size() != (device ? 1u : 2u)) refuse(text);
-  DistributionOptions hot = of_kind(device ? Distribution::hot_device : Distribution::hot_experts);
-  if (!device) hot.num_hot = parse_integer(option, values[0], 1, 65536);
+// N,F of hot-experts and k-hot, F alone of hot-device.
+void parse_hot(const std::string& option, const std::vector<std::string>& values, DistributionOptions& hot) {
+  if (values.size() == 2) hot.num_hot = parse_integer(option, values[0], 1, 65536);
   hot.hot_share = parse_number(option, values.back(), 0, 1);
-  return hot;
+}
+
+void parse_popularity(const std::string& option, const std::vector<std::string>& values,
+                      DistributionOptions& options) {
+  options.alpha = parse_number(option, values[0], kLeastAlpha, kMostAlpha);
+  if (options.kind == Distribution::dirichlet) return;
+  options.period = parse_integer(option, values[1], 1, kMostSteps);
+  options.step = parse_integer(option, values[2], 0, kMostSteps);
+}
+
+DistributionOptions parse_with_values(const std::string& text, const std::string& name,
+                                      const std::vector<std::string>& values) {
+  struct Form {
+    const char* name;
+    Distribution kind;
+    size_t num_values;
+  };
+  static constexpr Form kForms[] = {{"zipf", Distribution::zipf, 1},
+                                    {"hot-experts", Distribution::hot_experts, 2},
+                                    {"hot-device", Distribution::hot_device, 1},
+                                    {"k-hot", Distribution::k_hot, 2},
+                                    {"dirichlet", Distribution::dirichlet, 1},
+                                    {"drift", Distribution::drift, 3}};
+  const auto form =
+      std::find_if(std::begin(kForms), std::end(kForms), [&](const Form& f) { return name == f.name; });
+  if (form == std::end(kForms) || values.size() != form->num_values) refuse(text);
+  DistributionOptions options = of_kind(form->kind);
+  const std::string option = "--distribution " + name;
+  if (form->kind == Distribution::zipf) {
+    options.zipf_exponent = parse_number(option, values[0], 0, 10);
+  } else if (form->kind == Distribution::dirichlet || form->kind == Distribution::drift) {
+    parse_popularity(option, values, options);
+  } else {
+    parse_hot(option, values, options);
+  }
+  return options;
+}
+
+bool is_workload_name(const std::string& text) {
+  return text.size() >= 2 && text[0] == 'W' && text[1] >= '0' && text[1] <= '7' &&
+         (text.size() == 2 || text[2] == ':');
+}
+
+DistributionOptions parse_workload(const std::string& text) {
+  DistributionOptions options = of_kind(Distribution::workload);
+  options.workload = text[1] - '0';
+  if (options.workload == 4)
+    throw input_error("--distribution", "W4, whose devices have unequal numbers of tokens",
+                      "W0 to W3 and W5 to W7, since devices have equal shares of the tokens here",
+                      "replay a trace whose missing tokens have -1 in all slots");
+  if (text.size() > 2)
+    options.step = parse_integer("--distribution " + text.substr(0, 2), text.substr(3), 0, kMostSteps);
+  return options;
 }
 
 }  // namespace
@@ -83,6 +126,16 @@ std::string to_string(const DistributionOptions& o) {
       return fmt::format("hot-device:{}", o.hot_share);
     case Distribution::balanced:
       return "balanced";
+    case Distribution::k_hot:
+      return fmt::format("k-hot:{},{}", o.num_hot, o.hot_share);
+    case Distribution::dirichlet:
+      return fmt::format("dirichlet:{}", o.alpha);
+    case Distribution::drift:
+      return fmt::format("drift:{},{},{}", o.alpha, o.period, o.step);
+    case Distribution::workload:
+      return o.step == 0 ? fmt::format("W{}", o.workload) : fmt::format("W{}:{}", o.workload, o.step);
+    case Distribution::trace:
+      return "trace:" + to_string(o.trace);
   }
   return "";
 }
@@ -98,6 +151,16 @@ void refuse_impossible(const DistributionOptions& o, int num_experts, int topk) 
     throw input_error(option, fmt::format("{} experts over {} devices", num_experts, o.devices),
                       "devices that divide the experts", "choose other --devices or --experts");
   }
+  if (o.kind == Distribution::k_hot && (o.num_hot < topk || o.num_hot > num_experts)) {
+    throw input_error(option, fmt::format("{} hot experts", o.num_hot),
+                      fmt::format("{} to {}: a hot token's choices are all hot", topk, num_experts),
+                      "choose another number, or a smaller --topk");
+  }
+  if (o.kind == Distribution::workload && o.workload == 5 && topk > num_experts - num_experts / 2) {
+    throw input_error(option, fmt::format("top-k {}", topk),
+                      fmt::format("1 to {}, half of the experts", num_experts - num_experts / 2),
+                      "choose a smaller --topk");
+  }
   if (o.kind == Distribution::hot_experts) refuse_bad_share(o, o.num_hot, num_experts, topk);
   if (o.kind == Distribution::hot_device) refuse_bad_share(o, num_experts / o.devices, num_experts, topk);
 }
@@ -107,8 +170,14 @@ std::vector<DistributionOptions> parse_distributions(const std::string& text) {
   for (const Distribution kind : {Distribution::random, Distribution::runs, Distribution::balanced}) {
     if (text == to_string(of_kind(kind))) return {of_kind(kind)};
   }
+  if (is_workload_name(text)) return {parse_workload(text)};
   const size_t colon = text.find(':');
   if (colon == std::string::npos) refuse(text);
+  if (text.substr(0, colon) == "trace") {
+    DistributionOptions options = of_kind(Distribution::trace);
+    options.trace = parse_trace_selection(text.substr(colon + 1));
+    return {options};
+  }
   return {parse_with_values(text, text.substr(0, colon), split(text.substr(colon + 1), ','))};
 }
 

@@ -6,10 +6,23 @@
 #include <vector>
 
 #include "moehill/base/fields.h"
+#include "moehill/routing/trace_selection.h"
 
 namespace moehill {
 
-enum class Distribution { random, runs, zipf, hot_experts, hot_device, balanced };
+enum class Distribution {
+  random,
+  runs,
+  zipf,
+  hot_experts,
+  hot_device,
+  balanced,
+  k_hot,
+  dirichlet,
+  drift,
+  workload,  // W0 to W7
+  trace,     // recorded: there are no logits
+};
 
 struct DistributionOptions {
   Distribution kind = Distribution::random;
@@ -17,9 +30,14 @@ struct DistributionOptions {
       0.98;  // run lengths are geometric with p = clamp(1 / max(2, 1 / (1 - alpha)), 0.01, 0.9)
   double run_noise_scale = 0.35;  // standard deviation of the logits below the +6 of the run's expert
   double zipf_exponent = 0;
-  int64_t num_hot = 0;   // hot_experts: how many
-  double hot_share = 0;  // hot_experts, hot_device: their share of all assignments
-  int devices = 1;       // hot_device, balanced: the P that the experts are shared by
+  int64_t num_hot = 0;   // hot_experts, k_hot: how many
+  double hot_share = 0;  // hot_experts, hot_device: their share of all assignments; k_hot: of all tokens
+  double alpha = 0;      // dirichlet, drift: of the popularity of each expert
+  int64_t period = 1;    // drift: steps from one popularity to the next
+  int64_t step = 0;      // drift, W0 to W7: whose routing it is
+  int workload = 0;      // 0 to 7
+  TraceSelection trace;
+  int devices = 1;  // hot_device, balanced: the P that the experts are shared by
 
   bool operator==(const DistributionOptions&) const = default;
 
@@ -27,8 +45,13 @@ struct DistributionOptions {
   static void fields(Self& self, Visit&& visit);
 };
 
-// "random", "zipf:1.2", "hot-experts:4,0.5": as the command line has it.
+// "random", "zipf:1.2", "hot-experts:4,0.5", "W6:3": as the command line has it.
 std::string to_string(const DistributionOptions& options);
+
+// What the command line takes.
+inline constexpr const char* kDistributionForms =
+    "random|runs|both|balanced|zipf:S|hot-experts:N,F|hot-device:F|k-hot:N,F|dirichlet:A|drift:A,PERIOD,STEP|"
+    "W0..W7[:STEP]|trace:FILE[,layer=L][,step=S][,gates=FILE]";
 
 // Parses a text that to_string() made into one distribution, or into random and runs for `both`. Parameters
 // that belong to the whole command (run_alpha, run_noise_scale, devices) keep their defaults. Throws

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "moehill/routing/topk.h"
+#include "moehill/routing/trace.h"
 
 namespace moehill {
 namespace {
@@ -14,6 +15,7 @@ constexpr int64_t kBlockTokens = 1024;
 
 Routing route_tokens(const DistributionOptions& options, int64_t num_tokens, int num_experts, int topk,
                      uint32_t seed, ThreadTeam& team) {
+  if (options.kind == Distribution::trace) return read_trace(options.trace, num_tokens, num_experts, topk);
   refuse_impossible(options, num_experts, topk);
   Routing routing{num_tokens, num_experts, topk, {}, {}};
   routing.expert.resize(static_cast<size_t>(num_tokens * topk));

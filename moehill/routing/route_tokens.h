@@ -7,7 +7,8 @@
 
 namespace moehill {
 
-// Returns what route_topk() makes of make_logits() of the same arguments. The team shares the tokens.
+// Returns what route_topk() makes of make_logits() of the same arguments, or what read_trace() has. The team
+// shares the tokens. Throws InputError as they do.
 Routing route_tokens(const DistributionOptions& options, int64_t num_tokens, int num_experts, int topk,
                      uint32_t seed, ThreadTeam& team);
 

@@ -90,6 +90,14 @@ std::vector<SkewProperty> skew_properties(const DistributionOptions& options, co
     case Distribution::hot_experts:
     case Distribution::hot_device:
       return {hot_property(options, routing, seed)};
+    case Distribution::workload:
+      if (options.workload != 0) return {};
+      return {spread_property("expert_load_spread", expert_load(routing), 1)};
+    case Distribution::k_hot:
+    case Distribution::dirichlet:
+    case Distribution::drift:
+    case Distribution::trace:
+      return {};
     case Distribution::balanced:
       break;
   }

@@ -23,8 +23,9 @@ struct SkewProperty {
 };
 
 // zipf: zipf_exponent, fitted by maximum likelihood to the first choices. hot_*: hot_share of all
-// assignments. balanced: expert_load_spread and device_load_spread, the largest load less the smallest. None
-// for random and runs. Formulas and ranges: docs/metrics.md. The routing has at least one token.
+// assignments. balanced: expert_load_spread and device_load_spread, the largest load less the smallest. W0:
+// expert_load_spread. None for the others. Formulas and ranges: docs/metrics.md. The routing has at least one
+// token.
 std::vector<SkewProperty> skew_properties(const DistributionOptions& options, const Routing& routing,
                                           uint32_t seed);
 

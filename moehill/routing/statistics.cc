@@ -21,7 +21,7 @@ double mean_of(const std::vector<int64_t>& values) {
 
 std::vector<int64_t> run_lengths(const Routing& routing) {
   std::vector<int64_t> lengths;
-  int32_t previous = -1;
+  int32_t previous = kNoExpert - 1;
   for (int64_t t = 0; t < routing.num_tokens; ++t) {
     const int32_t first = routing.expert[static_cast<size_t>(t * routing.topk)];
     if (first != previous) lengths.push_back(0);
@@ -44,8 +44,14 @@ RunStatistics run_statistics(const Routing& routing) {
 
 std::vector<int64_t> expert_load(const Routing& routing) {
   std::vector<int64_t> load(static_cast<size_t>(routing.num_experts), 0);
-  for (const int32_t expert : routing.expert) ++load[static_cast<size_t>(expert)];
+  for (const int32_t expert : routing.expert) {
+    if (expert != kNoExpert) ++load[static_cast<size_t>(expert)];
+  }
   return load;
+}
+
+int64_t num_unassigned(const Routing& routing) {
+  return std::count(routing.expert.begin(), routing.expert.end(), kNoExpert);
 }
 
 LoadStatistics load_statistics(const std::vector<int64_t>& load) {

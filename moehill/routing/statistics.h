@@ -33,6 +33,7 @@ struct LoadStatistics {
   }
 };
 std::vector<int64_t> expert_load(const Routing& routing);
+int64_t num_unassigned(const Routing& routing);  // assignments of nobody
 LoadStatistics load_statistics(const std::vector<int64_t>& load);
 
 // Largest load over mean load; 0 without any load.

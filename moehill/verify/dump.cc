@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include "moehill/verify/npy.h"
+#include "moehill/base/npy.h"
 
 namespace moehill {
 namespace {

@@ -1,5 +1,5 @@
 // .npy files byte for byte against what NumPy's own writer produces.
-#include "moehill/verify/npy.h"
+#include "moehill/base/npy.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-#include "moehill/verify/npy.h"
+#include "moehill/base/npy.h"
 
 #include <fmt/format.h>
 

@@ -1,0 +1,63 @@
+#include "moehill/routing/trace_selection.h"
+
+#include <limits>
+
+#include "moehill/base/error.h"
+#include "moehill/base/parse.h"
+
+namespace moehill {
+namespace {
+
+const char* const kOption = "--distribution trace";
+
+[[noreturn]] void refuse(const std::string& got) {
+  throw input_error(kOption, got, "FILE, then any of ,layer=L ,step=S ,gates=FILE, each once",
+                    "for example trace:routing.jsonl,layer=3,step=0");
+}
+
+void take_number(const std::string& word, const std::string& text, std::optional<int64_t>& number) {
+  if (number) refuse(word + " twice");
+  number = parse_integer(std::string(kOption) + " " + word, text, 0, std::numeric_limits<int32_t>::max());
+}
+
+// True for "layer=3": a word of the selection and what it is set to.
+bool take_part(const std::string& part, TraceSelection& selection) {
+  const size_t equals = part.find('=');
+  if (equals == std::string::npos) return false;
+  const std::string word = part.substr(0, equals), text = part.substr(equals + 1);
+  if (word == "layer") {
+    take_number(word, text, selection.layer);
+  } else if (word == "step") {
+    take_number(word, text, selection.step);
+  } else if (word == "gates") {
+    if (!selection.gates.empty() || text.empty()) refuse("gates twice, or without a file");
+    selection.gates = text;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string to_string(const TraceSelection& selection) {
+  std::string text = selection.file;
+  if (selection.layer) text += fmt::format(",layer={}", *selection.layer);
+  if (selection.step) text += fmt::format(",step={}", *selection.step);
+  if (!selection.gates.empty()) text += ",gates=" + selection.gates;
+  return text;
+}
+
+TraceSelection parse_trace_selection(const std::string& text) {
+  TraceSelection selection;
+  std::string rest = text;
+  for (size_t comma = rest.rfind(','); comma != std::string::npos; comma = rest.rfind(',')) {
+    if (!take_part(rest.substr(comma + 1), selection)) break;
+    rest.resize(comma);
+  }
+  if (rest.empty()) refuse("no file in " + quoted(text));
+  selection.file = rest;
+  return selection;
+}
+
+}  // namespace moehill
