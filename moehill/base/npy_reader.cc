@@ -1,5 +1,6 @@
 #include "moehill/base/npy_reader.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -140,7 +141,7 @@ std::ifstream open_regular_file(const std::string& what, const std::string& path
                              : is_regular                           ? std::strerror(errno)
                              : std::filesystem::exists(path, error) ? "no regular file"
                                                                     : "no such file";
-  throw input_error(what, quoted(path) + " (" + reason + ")", "a file that can be read", remedy);
+  throw input_error(what, moehill::quoted(path) + " (" + reason + ")", "a file that can be read", remedy);
 }
 
 void NpyReader::refuse(const std::string& got, const std::string& allowed, const std::string& remedy) const {
@@ -180,7 +181,7 @@ NpyReader::NpyReader(const std::string& what, const std::string& path)
 void NpyReader::parse_header(const std::string& text) {
   const std::optional<Header> header = header_of(text);
   if (!header)
-    refuse("the header " + quoted(text),
+    refuse("the header " + moehill::quoted(text),
            "a dictionary of descr, fortran_order and shape, of one number each element", kSaveAgain);
   if (*header->fortran_order) refuse("an array in Fortran order", "C order", kSaveAgain);
   descr_ = *header->descr;
@@ -193,8 +194,8 @@ void NpyReader::parse_header(const std::string& text) {
     bytes_ = kind[1] - '0';
     return;
   }
-  refuse("elements of type " + quoted(descr_), "little-endian i1, u1, i2, u2, i4, u4, i8, u8, f4 or f8",
-         kSaveAgain);
+  refuse("elements of type " + moehill::quoted(descr_),
+         "little-endian i1, u1, i2, u2, i4, u4, i8, u8, f4 or f8", kSaveAgain);
 }
 
 template <typename Element, typename Value>

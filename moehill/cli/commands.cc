@@ -40,6 +40,7 @@ constexpr Subcommand kSubcommands[] = {
     {"roofline", "what bounds each stage of a step", roofline_command},
     {"predict", "what the model expects of a shape, stage by stage", predict_command},
     {"simulate", "scale beyond this machine", simulate_command},
+    {"balance", "what placing experts by their load gains and costs", balance_command},
     {"sweep", "runs the points of an experiment file and keeps every result", sweep_command},
     {"compare", "two sets of results, and a gate for regressions", compare_command},
     {"report", "results as a page, or for other programs", report_command},

@@ -97,8 +97,8 @@ std::vector<Rule> routing_rules(const BenchOptions& o, const std::function<bool(
        "no --router: a trace has choices and gate values", "leave it out"},
       {saves && several, "--save-routing", "it with several routings", "one --topk and one --distribution",
        "save them one by one"},
-      {saves && extension != ".npy" && extension != ".jsonl", "--save-routing", quoted(o.save_routing),
-       "a name that ends in .jsonl or .npy", "add one of these"},
+      {saves && extension != ".npy" && extension != ".jsonl", "--save-routing",
+       moehill::quoted(o.save_routing), "a name that ends in .jsonl or .npy", "add one of these"},
       {saves && trace &&
            std::filesystem::equivalent(o.save_routing, o.distributions.front().trace.file, ignored),
        "--save-routing", "the trace that is replayed", "another file", "choose another name"},

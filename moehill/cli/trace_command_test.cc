@@ -1,62 +1,41 @@
-// Traces on the command line: saved at two devices and replayed at others, refused with status 2 and nothing
-// left.
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
+// Traces and placements on the command line: saved at two devices and replayed at others, refused with status
+// 2 and nothing left.
+#include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
+
+#include "moehill/cli/command_fixture.h"
 
 namespace moehill {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string contents(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-class TraceCommand : public ::testing::Test {
+class TraceCommand : public CommandFixture {
  protected:
-  TraceCommand() {
-    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::path(::testing::TempDir()) / ("moehill_trace_" + std::to_string(getpid()) + test->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  ~TraceCommand() override { fs::remove_all(folder_); }
+  TraceCommand() : CommandFixture("bench") {}
 
-  // Status; the output is in out_ and err_.
-  int run(const std::string& arguments) {
-    const std::string line =
-        "cd " + folder_.string() + " && " MOEHILL_BINARY " " + arguments + " >.out 2>.err </dev/null";
-    const int raw = std::system(line.c_str());
-    out_ = contents(folder_ / ".out"), err_ = contents(folder_ / ".err");
-    fs::remove(folder_ / ".out"), fs::remove(folder_ / ".err");
-    return WIFEXITED(raw) ? WEXITSTATUS(raw) : 128;
-  }
-  nlohmann::json record() const { return nlohmann::json::parse(contents(folder_ / "r.jsonl")); }
+  nlohmann::json record() const { return nlohmann::json::parse(read("r.jsonl")); }
   std::vector<float> array(const std::string& name) const {
-    const std::string bytes = contents(folder_ / name);
+    const std::string bytes = read(name);
     std::vector<float> values((bytes.size() - 128) / 4);
     std::memcpy(values.data(), bytes.data() + 128, values.size() * 4);
     return values;
   }
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(folder_ + "/" + name, std::ios::binary) << text;
+  }
+};
 
-  fs::path folder_;
-  std::string out_, err_;
+class BalanceCommand : public CommandFixture {
+ protected:
+  BalanceCommand() : CommandFixture("balance") {}
 };
 
 const std::string kBlock =
-    "bench --tokens 45 --hidden 32 --mlp-dim 24 --experts 12 --topk 3 --shared-expert-dim 16 --dtype f32 "
-    "--iters 1 "
-    "--warmup 0 --threads-per-device 1 --check full --json r.jsonl ";
+    "--tokens 45 --hidden 32 --mlp-dim 24 --experts 12 --topk 3 --shared-expert-dim 16 --dtype f32 "
+    "--iters 1 --warmup 0 --threads-per-device 1 --check full --json r.jsonl ";
 
 TEST_F(TraceCommand, SavedAtTwoDevicesIsReplayedAtOthers) {
   for (const std::string name : {"t.jsonl", "t.npy"}) {
@@ -65,8 +44,8 @@ TEST_F(TraceCommand, SavedAtTwoDevicesIsReplayedAtOthers) {
                   "--save-routing " +
                   name),
               0)
-        << err_;
-    EXPECT_NE(out_.find("routing saved: --distribution trace:t."), std::string::npos) << out_;
+        << read("err");
+    EXPECT_NE(read("out").find("routing saved: --distribution trace:t."), std::string::npos) << read("out");
     const std::string hash = record()["hash"]["output"];
     const nlohmann::json load = record()["load"];
     const std::string trace = name == "t.npy" ? "t.npy,gates=t.gates.npy " : name + " ";
@@ -75,17 +54,17 @@ TEST_F(TraceCommand, SavedAtTwoDevicesIsReplayedAtOthers) {
       ASSERT_EQ(run(kBlock + "--parallel-mode ep --ep-path fused --devices " + devices +
                     " --dump other --distribution trace:" + trace),
                 0)
-          << err_;
+          << read("err");
       EXPECT_EQ(record()["check"]["status"], "passed");
       EXPECT_EQ(record()["load"], load) << devices;
-      EXPECT_EQ(contents(folder_ / "other/topk_idx.npy"), contents(folder_ / "two/topk_idx.npy"));
-      EXPECT_EQ(contents(folder_ / "other/topk_weights.npy"), contents(folder_ / "two/topk_weights.npy"));
+      EXPECT_EQ(read("other/topk_idx.npy"), read("two/topk_idx.npy"));
+      EXPECT_EQ(read("other/topk_weights.npy"), read("two/topk_weights.npy"));
       if (devices == "2") EXPECT_EQ(record()["hash"]["output"], hash);
       const std::vector<float> again = array("other/y.npy");
       ASSERT_EQ(again.size(), y.size());
       for (size_t i = 0; i < y.size(); ++i)
         ASSERT_NEAR(again[i], y[i], 2e-5 * (1 + std::abs(y[i]))) << devices;
-      EXPECT_NE(out_.find("largest load over mean"), std::string::npos) << out_;
+      EXPECT_NE(read("out").find("largest load over mean"), std::string::npos) << read("out");
     }
   }
 }
@@ -97,8 +76,7 @@ TEST_F(TraceCommand, AssignmentsOfNobodyArePassedOverByEveryPath) {
     ids += std::string(t > 0 ? "," : "") + "[" + (t % 3 == 0 ? "-1" : std::to_string(a)) + "," +
            (t % 5 == 0 ? "-1" : std::to_string(b)) + ",-1]";
   }
-  std::ofstream(folder_ / "t.jsonl") << R"({"step":7,"layer":2,"rank":0,"topk":3,"top_indices":[)" << ids
-                                     << "]}\n";
+  write("t.jsonl", R"({"step":7,"layer":2,"rank":0,"topk":3,"top_indices":[)" + ids + "]}\n");
   for (const std::string spread :
        {"none", "dp", "ep --ep-path dense_masked", "ep --ep-path compact_psum", "ep --ep-path ring_ag_rs",
         "ep --ep-path ragged_a2a", "ep --ep-path fused"}) {
@@ -107,7 +85,7 @@ TEST_F(TraceCommand, AssignmentsOfNobodyArePassedOverByEveryPath) {
                                        " --capacity-policy pad --capacity-factor 0.4"}) {
       ASSERT_EQ(run(kBlock + "--distribution trace:t.jsonl --parallel-mode " + spread + devices + capacity),
                 0)
-          << spread << capacity << err_ << out_;
+          << spread << capacity << read("err") << read("out");
       EXPECT_EQ(record()["check"]["status"], "passed") << spread << capacity;
       EXPECT_EQ(record()["capacity"]["num_unassigned"], 45 + 15 + 9);
       EXPECT_EQ(record()["capacity"]["num_dropped"] == 0, capacity.empty()) << spread << capacity;
@@ -116,45 +94,74 @@ TEST_F(TraceCommand, AssignmentsOfNobodyArePassedOverByEveryPath) {
 }
 
 TEST_F(TraceCommand, BadTracesEndWithStatusTwoAndLeaveNothing) {
-  std::ofstream(folder_ / "t.jsonl")
-      << R"({"step":0,"layer":2,"rank":0,"topk":3,"top_indices":[[0,1,2],[3,4,12]]})";
-  std::ofstream(folder_ / "t.pt", std::ios::binary) << std::string("PK\x03\x04\0\0", 6);
-  const auto listing = [&] {
-    std::vector<std::string> names;
-    for (const auto& entry : fs::recursive_directory_iterator(folder_))
-      names.push_back(entry.path().string());
-    return names.size();
+  write("t.jsonl", R"({"step":0,"layer":2,"rank":0,"topk":3,"top_indices":[[0,1,2],[3,4,12]]})");
+  write("g.jsonl", R"({"step":0,"layer":2,"rank":0,"topk":3,"top_indices":[[0,1,2],[3,4,11]]})");
+  write("t.pt", std::string("PK\x03\x04\0\0", 6));
+  const auto num_files = [&] {
+    return std::distance(fs::recursive_directory_iterator(folder_), fs::recursive_directory_iterator());
   };
-  const size_t before = listing();
+  run("--distribution none");  // for the files of what it says
+  const auto before = num_files();
   for (const std::string arguments :
        {"--distribution trace:t.jsonl", "--distribution trace:t.jsonl --tokens 2",
-        "--distribution trace:t.pt", "--distribution trace:none.npy",
-        "--distribution trace:", "--distribution trace:t.jsonl --tokens auto",
-        "--distribution trace:t.jsonl --router-grad", "--distribution trace:t.jsonl,layer=1",
-        "--save-routing x.csv", "--save-routing x/y.npy", "--save-routing x.npy --topk-list 1,2",
-        "--save-routing x.npy --distribution both", "--distribution trace:t.jsonl --save-routing ./t.jsonl",
-        "--distribution W4", "--distribution k-hot:2,0.5"}) {
+        "--distribution trace:t.pt", "--distribution trace:none.npy", "--distribution trace:",
+        "--distribution trace:g.jsonl --tokens auto", "--distribution trace:g.jsonl --tokens 2 --router-grad",
+        "--distribution trace:g.jsonl,layer=1 --tokens 2", "--save-routing x.csv", "--save-routing x/y.npy",
+        "--save-routing x.npy --topk-list 1,2", "--save-routing x.npy --distribution both",
+        "--distribution trace:g.jsonl --tokens 2 --save-routing ./g.jsonl", "--distribution W4",
+        "--distribution k-hot:2,0.5"}) {
     std::string block = kBlock;
     if (arguments.find("--tokens") != std::string::npos) block.replace(block.find("--tokens 45 "), 12, "");
     if (arguments.find("--topk-list") != std::string::npos) block.replace(block.find("--topk 3 "), 9, "");
-    EXPECT_EQ(run(block + arguments), 2) << arguments << out_;
-    EXPECT_NE(err_.find("allowed"), std::string::npos) << err_;
-    EXPECT_EQ(listing(), before) << arguments;
+    EXPECT_EQ(run(block + arguments), 2) << arguments << read("out");
+    EXPECT_NE(read("err").find("allowed"), std::string::npos) << read("err");
+    EXPECT_EQ(num_files(), before) << arguments;
   }
 }
 
-TEST_F(TraceCommand, ShippedTraceIsReplayedAndSimulated) {
-  const std::string trace = MOEHILL_SOURCE_DIR "/traces/dirichlet-9.08.jsonl";
-  const std::string shape =
-      " --tokens 2048 --hidden 16 --mlp-dim 16 --experts 64 --topk 4 --shared-expert-dim 0 ";
-  ASSERT_EQ(run("bench --dtype f32 --iters 1 --json r.jsonl" + shape + "--distribution trace:" + trace), 0)
-      << err_;
+const std::string kTrace = MOEHILL_SOURCE_DIR "/experiments/routing/dirichlet-9.08.jsonl";
+const std::string kShapeOfTrace =
+    "--tokens 2048 --hidden 16 --mlp-dim 16 --experts 64 --topk 4 --shared-expert-dim 0 --json r.jsonl ";
+
+TEST_F(TraceCommand, ShippedTraceIsOfItsDistribution) {
+  ASSERT_EQ(run(kShapeOfTrace + "--iters 1 --distribution trace:" + kTrace), 0) << read("err");
   const nlohmann::json replayed = record();
-  ASSERT_EQ(run("bench --dtype f32 --iters 1 --json r.jsonl" + shape + "--distribution dirichlet:9.08"), 0)
-      << err_;
-  EXPECT_EQ(record()["load"], replayed["load"]) << "made by this distribution";
+  ASSERT_EQ(run(kShapeOfTrace + "--iters 1 --distribution dirichlet:9.08"), 0) << read("err");
+  EXPECT_EQ(record()["load"], replayed["load"]);
   EXPECT_EQ(record()["hash"]["output"], replayed["hash"]["output"]);
-  EXPECT_EQ(run("simulate --devices 8" + shape + "--json r.jsonl --distribution trace:" + trace), 0) << err_;
+}
+
+TEST_F(BalanceCommand, SaysWhatPlacementsGainAndCost) {
+  ASSERT_EQ(run("--hardware epyc-cluster --devices 8 --copies 8 " + kShapeOfTrace +
+                "--distribution trace:" + kTrace),
+            0)
+      << read("err");
+  EXPECT_NE(read("out").find("the most to expect"), std::string::npos) << "fitted on what it is tried on";
+  std::vector<nlohmann::json> outcomes;
+  std::istringstream lines(read("r.jsonl"));
+  for (std::string line; std::getline(lines, line);) outcomes.push_back(nlohmann::json::parse(line));
+  ASSERT_EQ(outcomes.size(), 3u);
+  EXPECT_EQ(outcomes[0]["placement"], "contiguous");
+  EXPECT_EQ(outcomes[0]["moved_bytes"], 0);
+  EXPECT_TRUE(outcomes[0]["break_even_steps"].is_null());
+  EXPECT_LT(outcomes[1]["device_max_over_mean"], outcomes[0]["device_max_over_mean"]);
+  EXPECT_LE(outcomes[2]["device_max_over_mean"], outcomes[0]["device_max_over_mean"]);
+  EXPECT_EQ(outcomes[1]["moved_bytes"], 3 * 16 * 16 * 2 * outcomes[1]["moved_experts"].get<int>());
+  EXPECT_LT(outcomes[2]["expert_max_over_mean"], outcomes[0]["expert_max_over_mean"]);
+}
+
+TEST_F(BalanceCommand, RefusesPlacementsThatCannotBe) {
+  const std::string shape = "--hardware epyc-cluster --experts 12 --topk 2 --tokens 64 ";
+  for (const std::string arguments :
+       {"--devices 1", "--devices 4 --copies 37", "--devices 4 --nodes 2", "--devices 4 --nodes 3 --groups 6",
+        "--devices 4 --nodes 2 --groups 5", "--devices 4 --distribution both", "--devices 4 --fit both",
+        "--devices 4 --parallel-mode none", "--devices 4 --fit trace:none.npy"}) {
+    EXPECT_EQ(run(shape + "--json r.jsonl " + arguments), 2) << arguments << read("out");
+    EXPECT_NE(read("err").find("allowed"), std::string::npos) << read("err");
+    EXPECT_FALSE(fs::exists(folder_ + "/r.jsonl")) << arguments;
+  }
+  EXPECT_EQ(run(shape + "--devices 4 --nodes 2 --groups 6 --fit drift:1,10,0 --distribution drift:1,10,5"), 0)
+      << read("err");
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "moehill/parallel/step_router.h"
 #include "moehill/routing/router.h"
 #include "moehill/routing/skew.h"
+#include "moehill/routing/statistics.h"
 #include "moehill/routing/trace.h"
 #include "moehill/tensor/content_hash.h"
 

@@ -36,7 +36,7 @@ struct DistributionOptions {
   int64_t period = 1;    // drift: steps from one popularity to the next
   int64_t step = 0;      // drift, W0 to W7: whose routing it is
   int workload = 0;      // 0 to 7
-  TraceSelection trace;
+  TraceSelection trace{};
   int devices = 1;  // hot_device, balanced: the P that the experts are shared by
 
   bool operator==(const DistributionOptions&) const = default;

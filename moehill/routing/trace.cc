@@ -7,7 +7,6 @@
 #include "moehill/base/npy.h"
 #include "moehill/base/npy_reader.h"
 #include "moehill/base/output_paths.h"
-#include "moehill/base/parse.h"
 #include "moehill/routing/trace_reading.h"
 
 namespace moehill {

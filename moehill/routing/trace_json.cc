@@ -1,4 +1,6 @@
 // Traces in JSON lines, as Megatron-LM records them.
+#include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -67,7 +69,8 @@ class JsonTrace {
   int64_t integer(const json& record, const char* name, int64_t lo, int64_t hi) const {
     const auto found = record.find(name);
     if (found == record.end()) refuse(std::string("no ") + name, "step, layer, rank, topk and top_indices");
-    if (!found->is_number_integer()) refuse(fmt::format("{} {}", name, quoted(found->dump())), "an integer");
+    if (!found->is_number_integer())
+      refuse(fmt::format("{} {}", name, moehill::quoted(found->dump())), "an integer");
     const int64_t value = found->get<int64_t>();
     const bool is_huge = found->is_number_unsigned() && value < 0;
     if (is_huge || value < lo || value > hi)
@@ -124,17 +127,20 @@ class JsonTrace {
   }
   void require_row(const json& row, const char* name) const {
     if (row.is_array() && row.size() == static_cast<size_t>(request_.topk)) return;
-    refuse(fmt::format("{} with {}", name, quoted(row.dump())),
+    refuse(fmt::format("{} with {}", name, moehill::quoted(row.dump())),
            fmt::format("rows of {}, the topk", request_.topk));
   }
   int64_t id_of(const json& id) const {
-    if (!id.is_number_integer()) refuse("the expert id " + quoted(id.dump()), "an integer");
+    if (!id.is_number_integer()) refuse("the expert id " + moehill::quoted(id.dump()), "an integer");
     return id.is_number_unsigned() ? static_cast<int64_t>(std::min<uint64_t>(id.get<uint64_t>(), INT64_MAX))
                                    : id.get<int64_t>();
   }
   float gate_of(const json& gate) const {
-    if (!gate.is_number()) refuse("the gate value " + quoted(gate.dump()), "a number");
-    return gate.get<float>();
+    if (!gate.is_number()) refuse("the gate value " + moehill::quoted(gate.dump()), "a number");
+    const double value = gate.get<double>();
+    if (std::abs(value) > std::numeric_limits<float>::max())
+      refuse("the gate value " + moehill::quoted(gate.dump()), "an f32");
+    return static_cast<float>(value);
   }
 
   void refuse_several() const {

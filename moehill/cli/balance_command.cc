@@ -1,0 +1,216 @@
+// `moehill balance`: what placing experts by their load gains, what moving their weights costs, and after how
+// many steps it pays.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "moehill/base/error.h"
+#include "moehill/base/parse.h"
+#include "moehill/base/table.h"
+#include "moehill/cli/commands.h"
+#include "moehill/cli/output.h"
+#include "moehill/cli/predict_options.h"
+#include "moehill/routing/placement.h"
+#include "moehill/routing/statistics.h"
+
+namespace moehill {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct BalanceOptions {
+  PredictOptions point;
+  std::optional<DistributionOptions> fit;
+  int64_t copies = 0, nodes = 1, groups = 0;
+};
+
+struct Candidate {
+  std::string name;
+  Placement placement;
+};
+
+// A placement with what comes of it.
+struct Outcome {
+  std::string name;
+  double expert_max_over_mean = 0, device_max_over_mean = 0;
+  double step_s = 0;
+  int64_t moved_experts = 0;  // received by all devices
+  double moved_bytes = 0, move_s = 0;
+  // Steps after which it is worth its cost; none if it gains nothing.
+  std::optional<double> break_even(const Outcome& before) const {
+    const double gain = before.step_s - step_s;
+    return gain > 0 ? std::optional(move_s / gain) : std::nullopt;
+  }
+};
+
+bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions& o) {
+  OptionSet set(
+      "moehill balance",
+      "What placing experts by their load gains, what it costs, and after how many steps it pays.",
+      {"moehill balance --hardware epyc-cluster --devices 8 --experts 64 --topk 4 --distribution dirichlet:1",
+       "moehill balance --hardware h100-node --preset olmoe-1b-7b --copies 8 --fit drift:2,100,0 "
+       "--distribution drift:2,100,50",
+       "moehill balance --hardware epyc-cluster --devices 16 --nodes 4 --groups 8 --experts 64 --topk 2 "
+       "--distribution zipf:1"});
+  o.point.bench.modes = {ParallelMode::ep};
+  o.point.bench.ep_path = Spread::fused;
+  declare_point(set, o.point);
+  set.custom("--fit", kDistributionForms, "--distribution",
+             "the routing that placements are made for; --distribution is the one they are tried on",
+             [&o](const std::string& text) {
+               const std::vector<DistributionOptions> parsed = parse_distributions(text);
+               if (parsed.size() > 1)
+                 throw input_error("--fit", moehill::quoted(text), "one distribution", "choose one of them");
+               o.fit = parsed.front();
+             });
+  set.integer("--copies", &o.copies, 0, 65536, "more places, for copies of the busiest experts");
+  set.integer("--nodes", &o.nodes, 1, 1024, "hierarchical: nodes that groups of experts stay on");
+  set.integer("--groups", &o.groups, 1, 65536, "hierarchical: groups of neighbouring experts");
+  set.text("--json", &o.point.json, "FILE",
+           "the outcomes, one a line; - is standard output, the table then goes to standard error");
+  if (!set.parse(args)) return false;
+  resolve_point(set, o.point);
+  if (set.given("--parallel-mode"))
+    throw input_error("--parallel-mode", "it", "nothing of it here, where it is ep", "leave it out");
+  if (set.given("--groups") != set.given("--nodes"))
+    throw input_error("--nodes, --groups", "one of them", "both, or none", "add the other");
+  return true;
+}
+
+// Throws InputError where the placements that are asked for cannot be made of this shape.
+void refuse_impossible(const BalanceOptions& o, const RunConfig& config) {
+  const int64_t experts = config.shape.experts, devices = config.num_devices;
+  if (devices < 2)
+    throw input_error("--devices", std::to_string(devices), "2 or more", "say how many share the experts");
+  if (o.copies > experts * (devices - 1))
+    throw input_error("--copies", std::to_string(o.copies),
+                      fmt::format("0 to {}, an expert at most once a device", experts * (devices - 1)),
+                      "choose fewer");
+  if (o.groups == 0) return;
+  if (o.groups % o.nodes != 0 || devices % o.nodes != 0 || experts % o.groups != 0 || experts % devices != 0)
+    throw input_error(
+        "--nodes, --groups",
+        fmt::format("{} nodes, {} groups, {} devices, {} experts", o.nodes, o.groups, devices, experts),
+        "nodes that divide groups and devices, groups and devices that divide the experts", "choose others");
+}
+
+std::vector<Candidate> candidates(const BalanceOptions& o, const RunConfig& config, const Routing& fit) {
+  const std::vector<int64_t> load = expert_load(fit);
+  const int devices = config.num_devices;
+  std::vector<Candidate> all = {{"contiguous", contiguous_placement(config.shape.experts)},
+                                {"greedy", greedy_placement(load, devices)}};
+  if (o.groups > 0)
+    all.push_back({"hierarchical", hierarchical_placement(load, devices, static_cast<int>(o.nodes),
+                                                          static_cast<int>(o.groups))});
+  if (o.copies > 0)
+    all.push_back({fmt::format("greedy, {} copies", o.copies),
+                   greedy_placement(load, devices, static_cast<int>(o.copies))});
+  return all;
+}
+
+// Weights go once, without their gradients; the busiest receiver holds all others up.
+void add_cost(const RunConfig& config, const Hardware& hardware, const Placement& from, const Placement& to,
+              Outcome& outcome) {
+  const std::vector<int64_t> received = received_experts(from, to, config.num_devices);
+  const double expert_bytes = 3.0 * static_cast<double>(config.shape.hidden * config.shape.mlp_dim) *
+                              static_cast<double>(dtype_bytes(config.shape.dtype));
+  for (const int64_t n : received) outcome.moved_experts += n;
+  outcome.moved_bytes = static_cast<double>(outcome.moved_experts) * expert_bytes;
+  const double busiest =
+      static_cast<double>(*std::max_element(received.begin(), received.end())) * expert_bytes;
+  if (busiest > 0)
+    outcome.move_s = link_seconds(hardware, Collective::all_to_all, busiest, config.num_devices);
+}
+
+Outcome try_out(const Candidate& candidate, const Placement& from, RunConfig config, const Routing& routing,
+                const Hardware& hardware) {
+  Outcome outcome;
+  outcome.name = candidate.name;
+  add_cost(config, hardware, from, candidate.placement, outcome);
+  const Routing placed = place(routing, candidate.placement);
+  const std::vector<int64_t> load = expert_load(placed);
+  outcome.expert_max_over_mean = max_over_mean(load);
+  outcome.device_max_over_mean = max_over_mean(device_load(load, config.num_devices));
+  config.shape.experts = placed.num_experts;
+  outcome.step_s = predict_run(config, placed, hardware).time_s;
+  return outcome;
+}
+
+std::string outcome_table(const std::vector<Outcome>& outcomes) {
+  std::vector<std::vector<std::string>> rows;
+  const Outcome& before = outcomes.front();
+  for (const Outcome& o : outcomes) {
+    const std::optional<double> pays = o.break_even(before);
+    rows.push_back({o.name, fmt::format("{:.3f}", o.device_max_over_mean),
+                    fmt::format("{:.3f}", 1e3 * o.step_s), fmt::format("{:.2f}", before.step_s / o.step_s),
+                    std::to_string(o.moved_experts), fmt::format("{:.2f}", o.moved_bytes / 1e6),
+                    fmt::format("{:.3f}", 1e3 * o.move_s),
+                    pays            ? fmt::format("{:.0f}", std::ceil(*pays))
+                    : &o == &before ? ""
+                                    : "never"});
+  }
+  return format_table({"placement", "max over mean", "ms a step", "speed", "experts moved", "MB",
+                       "ms to move", "pays after steps"},
+                      rows);
+}
+
+std::string lines_of(const BalanceOptions& o, const RunConfig& config, const Hardware& hardware,
+                     const std::vector<Outcome>& outcomes) {
+  std::string lines;
+  const DistributionOptions& tried = o.point.bench.distributions.front();
+  for (const Outcome& outcome : outcomes) {
+    const std::optional<double> pays = outcome.break_even(outcomes.front());
+    const Json json = {{"schema", "moehill/1"},
+                       {"command", "balance"},
+                       {"hardware", hardware.name},
+                       {"shape", to_string(config.shape)},
+                       {"spread", name_of(config.spread)},
+                       {"devices", config.num_devices},
+                       {"distribution", to_string(tried)},
+                       {"fit", to_string(o.fit.value_or(tried))},
+                       {"placement", outcome.name},
+                       {"expert_max_over_mean", outcome.expert_max_over_mean},
+                       {"device_max_over_mean", outcome.device_max_over_mean},
+                       {"time_s", outcome.step_s},
+                       {"moved_experts", outcome.moved_experts},
+                       {"moved_bytes", outcome.moved_bytes},
+                       {"move_s", outcome.move_s},
+                       {"break_even_steps", pays ? Json(*pays) : Json(nullptr)}};
+    lines += json.dump() + "\n";
+  }
+  return lines;
+}
+
+}  // namespace
+
+int balance_command(const std::vector<std::string>& args) {
+  BalanceOptions o;
+  if (!parse_balance_options(args, o)) return kExitDone;
+  const std::string& file = o.point.json;
+  require_writable_json(file);
+  const ChosenHardware chosen = choose_hardware(o.point);
+  const Hardware& hardware = chosen.hardware;
+  const RunConfig config = predicted_config(o.point, hardware, ParallelMode::ep);
+  refuse_impossible(o, config);
+  const Routing routing = predicted_routing(o.point, config.shape, hardware);
+  PredictOptions fitted = o.point;
+  if (o.fit) fitted.bench.distributions = {*o.fit};
+  const Routing fit = o.fit ? predicted_routing(fitted, config.shape, hardware) : routing;
+  const std::vector<Candidate> all = candidates(o, config, fit);
+  std::vector<Outcome> outcomes;
+  for (const Candidate& candidate : all)
+    outcomes.push_back(try_out(candidate, all.front().placement, config, routing, hardware));
+  std::FILE* table = table_stream(file);
+  if (!chosen.note.empty()) fmt::print(table, "{}\n", chosen.note);
+  fmt::print(table, "{} by {} on {} devices of {}; predicted{}\n{}", to_string(config.shape),
+             name_of(config.spread), config.num_devices, hardware.name,
+             o.fit ? ", on other routing than it was made for"
+                   : ", on the routing it was made for: the most to expect",
+             outcome_table(outcomes));
+  write_json_lines(file, lines_of(o, config, hardware, outcomes));
+  return kExitDone;
+}
+
+}  // namespace moehill

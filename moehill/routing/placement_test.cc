@@ -1,0 +1,96 @@
+// Placements: every expert has a place, copies are on different devices, and loads come out as by hand.
+#include "moehill/routing/placement.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <set>
+
+#include "moehill/base/partition.h"
+#include "moehill/routing/statistics.h"
+#include "moehill/routing/test_routings.h"
+
+namespace moehill {
+namespace {
+
+using Loads = std::vector<int64_t>;
+
+std::vector<int64_t> device_loads(const Loads& load, const Placement& placement, int num_devices) {
+  Loads of_places;
+  for (const int32_t e : placement.expert) {
+    const auto copies = std::count(placement.expert.begin(), placement.expert.end(), e);
+    of_places.push_back(load[static_cast<size_t>(e)] / copies);
+  }
+  return device_load(of_places, num_devices);
+}
+
+TEST(Placement, GreedyByHand) {
+  const Loads load = {80, 60, 50, 30, 20, 10};
+  EXPECT_EQ(device_load(load, 2), (Loads{190, 60}));
+  // 80 | 60 ; 80 | 110 ; 110 | 110 ; 130 | 110, full on the left ; 130 | 120
+  EXPECT_EQ(greedy_placement(load, 2).expert, (std::vector<int32_t>{0, 3, 4, 1, 2, 5}));
+  EXPECT_EQ(device_loads(load, greedy_placement(load, 2), 2), (Loads{130, 120}));
+}
+
+TEST(Placement, EveryExpertHasAPlaceAndCopiesAreApart) {
+  for (uint32_t seed = 0; seed < 20; ++seed) {
+    const int num_devices = 2 + static_cast<int>(seed % 4), num_copies = static_cast<int>(seed % 7);
+    const Routing routing = random_routing(200, 13, 3, 2, seed);
+    const Loads load = expert_load(routing);
+    const Placement placement = greedy_placement(load, num_devices, num_copies);
+    ASSERT_EQ(placement.num_places(), 13 + num_copies);
+    for (int d = 0; d < num_devices; ++d) {
+      const Range places = share(placement.num_places(), d, num_devices);
+      const std::set<int32_t> distinct(placement.expert.begin() + places.begin,
+                                       placement.expert.begin() + places.end);
+      EXPECT_EQ(std::ssize(distinct), places.size()) << seed << ": an expert twice on device " << d;
+    }
+    for (int32_t e = 0; e < 13; ++e)
+      EXPECT_GE(std::count(placement.expert.begin(), placement.expert.end(), e), 1) << seed;
+  }
+}
+
+TEST(Placement, CopiesGoToTheBusiest) {
+  const Placement placement = greedy_placement({100, 10, 10, 10}, 4, 2);
+  EXPECT_EQ(std::count(placement.expert.begin(), placement.expert.end(), 0), 3);
+  const Placement all = greedy_placement({100, 1}, 2, 2);  // two on each of two devices
+  EXPECT_EQ(all.expert, (std::vector<int32_t>{0, 1, 0, 1}));
+}
+
+TEST(Placement, HierarchicalKeepsGroupsOnANode) {
+  const Loads load = {9, 9, 1, 1, 8, 2, 7, 7};  // groups of two: 18, 2, 10, 14
+  const Placement placement = hierarchical_placement(load, 4, 2, 4);
+  const std::set<int32_t> first(placement.expert.begin(), placement.expert.begin() + 4);
+  EXPECT_EQ(first, (std::set<int32_t>{0, 1, 2, 3}));
+  EXPECT_EQ(device_loads(load, placement, 4), (Loads{10, 10, 10, 14}));
+}
+
+TEST(Placement, RoutingUnderItHasTheSameExperts) {
+  const Routing routing = random_routing(100, 9, 3, 1, 4);
+  const Placement placement = greedy_placement(expert_load(routing), 3, 4);
+  Routing placed = place(routing, placement);
+  EXPECT_EQ(placed.num_experts, 13);
+  EXPECT_EQ(placed.weight, routing.weight);
+  Loads of_places(13, 0);
+  for (size_t a = 0; a < routing.expert.size(); ++a) {
+    ++of_places[static_cast<size_t>(placed.expert[a])];
+    ASSERT_EQ(placement.expert[static_cast<size_t>(placed.expert[a])], routing.expert[a]);
+  }
+  for (size_t p = 0; p < 13; ++p) {  // copies take turns
+    for (size_t q = 0; q < 13; ++q) {
+      if (placement.expert[p] == placement.expert[q]) EXPECT_LE(std::abs(of_places[p] - of_places[q]), 1);
+    }
+  }
+  EXPECT_EQ(place(routing, contiguous_placement(9)).expert, routing.expert);
+}
+
+TEST(Placement, WhatIsReceivedIsWhatWasNotThere) {
+  const Placement from = contiguous_placement(4);
+  EXPECT_EQ(received_experts(from, from, 2), (Loads{0, 0}));
+  EXPECT_EQ(received_experts(from, Placement{{0, 3, 1, 2}}, 2), (Loads{1, 1}));
+  EXPECT_EQ(received_experts(from, Placement{{0, 1, 2, 0, 2, 3}}, 2), (Loads{1, 1}));
+}
+
+}  // namespace
+}  // namespace moehill
