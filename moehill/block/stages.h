@@ -4,6 +4,7 @@
 #include <array>
 
 #include "moehill/base/words.h"
+#include "moehill/machine/thread_team.h"
 
 namespace moehill {
 
@@ -49,6 +50,8 @@ inline bool is_backward(Stage stage) { return stage >= Stage::dispatch_grad; }
 class StageListener {
  public:
   virtual ~StageListener() = default;
+  // A step begins on this team, whose hand-overs can be counted by stage.
+  virtual void begin(const ThreadTeam&) {}
   virtual void enter(Stage) = 0;
   virtual void finish() = 0;
   // Tells of a wait for somebody else's work when it is over, in seconds of machine/clock.h.

@@ -75,18 +75,20 @@ std::string unaccounted_line(const StageSeconds& stages) {
 std::string stage_table(const PointResult& result) {
   const StageSeconds stages = stages_of_median(result);
   std::vector<std::vector<std::string>> rows;
-  const auto add = [&](const std::string& pass, const std::string& name, double stage_seconds) {
+  const auto add = [&](const std::string& pass, const std::string& name, double stage_seconds,
+                       const std::string& hand_overs) {
     rows.push_back({name, pass, fmt::format("{:.2f}", 1e3 * stage_seconds),
-                    fmt::format("{:.1f}", 100 * stage_seconds / stages.step)});
+                    fmt::format("{:.1f}", 100 * stage_seconds / stages.step), hand_overs});
   };
   for (int i = 0; i < kNumStages; ++i) {
     if (stages.seconds[i] <= 0) continue;
-    add(i < kFirstBackwardStage ? "forward" : "backward", name_of(static_cast<Stage>(i)), stages.seconds[i]);
+    add(i < kFirstBackwardStage ? "forward" : "backward", name_of(static_cast<Stage>(i)), stages.seconds[i],
+        fmt::format("{:.0f}", stages.hand_overs[static_cast<size_t>(i)]));
   }
-  add("", "unaccounted", stages.unaccounted);
+  add("", "unaccounted", stages.unaccounted, "");
   return fmt::format("\nstages of {} (slowest device, the step of {:.2f} ms)\n", result.point.label,
                      1e3 * stages.step) +
-         format_table({"stage", "pass", "ms", "% of step"}, rows) + unaccounted_line(stages) +
+         format_table({"stage", "pass", "ms", "% of step", "hand-overs"}, rows) + unaccounted_line(stages) +
          device_lines(stages);
 }
 

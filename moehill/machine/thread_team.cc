@@ -37,6 +37,7 @@ void ThreadTeam::run(TaskRef task) {
   if (num_threads_ == 1) return task(0);
   MOEHILL_CHECK(task_ == nullptr, "a team runs one task at a time, from one thread");
   task_ = &task;
+  ++num_hand_overs_;
   num_pending_.store(static_cast<uint32_t>(num_threads_ - 1), std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();

@@ -39,6 +39,8 @@ class ThreadTeam {
   int size() const { return num_threads_; }
   const std::vector<int>& cpus() const { return cpus_; }
   void pin_caller() const;
+  // Tasks handed to the other threads so far; for the thread that calls run().
+  int64_t num_hand_overs() const { return num_hand_overs_; }
 
   // Calls task(i) for i in [0, size) at once and returns when all are done. Rethrows the first exception of a
   // member. One run at a time: not from inside a task, not from two threads at once. Allocates nothing.
@@ -70,6 +72,7 @@ class ThreadTeam {
   std::vector<int> cpus_;
   const int num_spins_;  // of a wait before it sleeps
   const TaskRef* task_ = nullptr;
+  int64_t num_hand_overs_ = 0;
   std::function<void()> poll_;
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<uint32_t> num_pending_{0};

@@ -69,10 +69,12 @@ RecordedStages stages_of(const PointResult& result) {
   RecordedStages recorded;
   if (result.stage_samples.empty()) return recorded;
   const StageSeconds stages = stages_of_median(result);
+  NamedNumbers& hand_overs = recorded.hand_overs.emplace();
   for (const Stage stage : all_values<Stage>()) {
     const double seconds = stages.seconds[static_cast<size_t>(stage)];
-    if (seconds > 0)
-      (is_backward(stage) ? recorded.backward : recorded.forward).emplace_back(name_of(stage), seconds);
+    if (seconds <= 0) continue;
+    (is_backward(stage) ? recorded.backward : recorded.forward).emplace_back(name_of(stage), seconds);
+    hand_overs.emplace_back(name_of(stage), stages.hand_overs[static_cast<size_t>(stage)]);
   }
   recorded.unaccounted_s = stages.unaccounted;
   recorded.too_much_unaccounted = stages.too_much_unaccounted();

@@ -109,9 +109,10 @@ TEST(Record, GoldenKeys) {
             (std::vector<std::string>{"dtype", "instruction", "tflops_measured", "tflops_typical", "fraction",
                                       "tflops_f32", "tflops_bf16", "instruction_f32", "instruction_bf16",
                                       "read_gbps"}));
-  EXPECT_EQ(keys(record["stages"]),
-            (std::vector<std::string>{"forward", "backward", "unaccounted_s", "too_much_unaccounted",
-                                      "step_s", "devices", "slowest_device", "busy_max_over_mean"}));
+  EXPECT_EQ(
+      keys(record["stages"]),
+      (std::vector<std::string>{"forward", "backward", "unaccounted_s", "too_much_unaccounted", "hand_overs",
+                                "step_s", "devices", "slowest_device", "busy_max_over_mean"}));
   EXPECT_EQ(record["stages"]["devices"].size(), 2u);
   EXPECT_EQ(keys(record["stages"]["devices"][0]), (std::vector<std::string>{"busy_s", "wait_s"}));
   EXPECT_EQ(keys(record["comm"]),
@@ -137,6 +138,7 @@ TEST(Record, FiguresFollowTheFormulas) {
   EXPECT_DOUBLE_EQ(record["stages"]["backward"]["w2_grad"], 0.06);
   EXPECT_NEAR(record["stages"]["unaccounted_s"], 0.02, 1e-12);
   EXPECT_DOUBLE_EQ(record["stages"]["step_s"], 0.2);
+  EXPECT_EQ(record["stages"]["hand_overs"], (nlohmann::json{{"up", 1}, {"w2_grad", 2}}));
   EXPECT_EQ(record["comm"]["dispatch_bytes"], 60);
   EXPECT_EQ(record["comm"]["combine_bytes"], 50);
   EXPECT_EQ(record["comm"]["gradient_bytes"], 20);

@@ -181,17 +181,21 @@ void Measurement::describe(LivePoint& live) {
 }
 
 std::vector<DeviceSeconds> Measurement::device_seconds(const LivePoint& live) const {
-  std::vector<double> local;  // of each device of this process: its stages, then its wait
+  std::vector<double> local;  // of each device of this process: its wait, its stages, their hand-overs
   const std::vector<Traffic> traffic = live.run->traffic();
   for (size_t i = 0; i < live.stages->size(); ++i) {
     const std::vector<double>& stages = live.stages->seconds(i);
-    local.insert(local.end(), stages.begin(), stages.end());
+    const auto& hand_overs = live.stages->hand_overs(i);
     local.push_back(traffic[static_cast<size_t>(live.run->local_devices().begin) + i].wait_seconds);
+    local.insert(local.end(), stages.begin(), stages.end());
+    local.insert(local.end(), hand_overs.begin(), hand_overs.end());
   }
   std::vector<DeviceSeconds> devices;
   for (const std::vector<double>& values : job_.gather(local)) {
-    for (auto at = values.begin(); at != values.end(); at += kNumStages + 1)
-      devices.push_back({{at, at + kNumStages}, at[kNumStages]});
+    for (auto at = values.begin(); at != values.end(); at += 2 * kNumStages + 1) {
+      const auto stages = at + 1, hand_overs = stages + kNumStages;
+      devices.push_back({{stages, hand_overs}, *at, {hand_overs, hand_overs + kNumStages}});
+    }
   }
   return devices;
 }

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 namespace moehill {
 namespace {
 
@@ -67,6 +69,36 @@ TEST(Measurement, StagesAreOfTheTimedRoundsAlone) {
     EXPECT_EQ(result.stage_samples[0].size(), static_cast<size_t>(result.point.config.num_devices));
     EXPECT_GT(result.stage_samples[0][0].stages[static_cast<size_t>(Stage::up)], 0);
   }
+}
+
+// A product of all experts is one hand-over of the team, however many of them have rows.
+TEST(Measurement, FewTokensHandOverOnceForEachProduct) {
+  BenchOptions options = small_options();
+  options.shape = {3, 16, 8, 4, 2, 8, DType::bf16};
+  options.modes = {ParallelMode::none};
+  options.devices = 1;
+  options.threads_per_device = 2;
+  options.stage_timing = true;
+  const Measured measured = measure_points(options, expand_points(options, 2));
+  ASSERT_EQ(measured.command.points.size(), 1u);
+  std::map<std::string, double> counted;
+  const StageSeconds stages = stages_of_median(measured.command.points[0]);
+  for (const Stage stage : all_values<Stage>()) {
+    if (stages.seconds[static_cast<size_t>(stage)] > 0)
+      counted[name_of(stage)] = stages.hand_overs[static_cast<size_t>(stage)];
+  }
+  EXPECT_EQ(counted, (std::map<std::string, double>{{"plan", 4},
+                                                    {"up", 1},
+                                                    {"down", 1},
+                                                    {"combine", 1},
+                                                    {"shared", 4},
+                                                    {"down_grad", 1},
+                                                    {"act_grad", 1},
+                                                    {"w2_grad", 1},
+                                                    {"up_grad", 1},
+                                                    {"w13_grad", 1},
+                                                    {"combine_grad", 2},
+                                                    {"shared_grad", 7}}));
 }
 
 TEST(Measurement, WithoutACheckThereIsASampleAndNoFigure) {

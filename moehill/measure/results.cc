@@ -86,6 +86,7 @@ StageSeconds stages_of_median(const PointResult& result) {
   const DeviceSeconds& slowest = stages.devices[stages.slowest];
   if (sum > 0) stages.busy_max_over_mean = slowest.busy() * static_cast<double>(stages.devices.size()) / sum;
   stages.seconds = slowest.stages;
+  stages.hand_overs = slowest.hand_overs;
   stages.step = result.samples[nearest];
   stages.unaccounted = stages.step - total(stages.seconds);
   return stages;

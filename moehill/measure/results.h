@@ -23,6 +23,7 @@ namespace moehill {
 struct DeviceSeconds {
   std::vector<double> stages;  // [kNumStages]
   double wait = 0;             // of these in collectives, until its peers had come
+  std::vector<double> hand_overs = std::vector<double>(kNumStages);  // of its team
 
   double busy() const;  // without the stages in which it exchanges rows, where it waits for the slowest
 };
@@ -101,7 +102,8 @@ inline constexpr double kMostUnaccounted = 0.05;  // of a step
 // The step that is nearest to the median: its own time, the stages of the device that the others waited for,
 // what they leave of that time, and all devices.
 struct StageSeconds {
-  std::vector<double> seconds;  // [kNumStages]
+  std::vector<double> seconds;     // [kNumStages]
+  std::vector<double> hand_overs;  // [kNumStages]
   double step = 0;
   double unaccounted = 0;
   // True if more than 5 % of the step is time that no stage explains.

@@ -18,7 +18,11 @@ inline PointResult made_up_result(Spread spread, double median) {
   std::vector<double> stages(kNumStages);
   stages[static_cast<int>(Stage::up)] = 0.6 * median;
   stages[static_cast<int>(Stage::w2_grad)] = 0.3 * median;
-  r.stage_samples.assign(5, std::vector<DeviceSeconds>(r.point.config.num_devices, {stages, 0.01}));
+  std::vector<double> hand_overs(kNumStages);
+  hand_overs[static_cast<int>(Stage::up)] = 1;
+  hand_overs[static_cast<int>(Stage::w2_grad)] = 2;
+  r.stage_samples.assign(5,
+                         std::vector<DeviceSeconds>(r.point.config.num_devices, {stages, 0.01, hand_overs}));
   r.executed_flops = 1e9;
   r.traffic.assign(r.point.config.num_devices, {70, 80});
   r.moved_bytes = {60, 50, 20, 10};

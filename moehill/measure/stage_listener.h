@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -16,8 +17,17 @@ class ClockedStages : public StageListener {
   explicit ClockedStages(std::function<double()> clock) : clock_(kNumStages, std::move(clock)) {
     waits_.reserve(kKeptWaits);
   }
-  void enter(Stage stage) override { clock_.enter(static_cast<int>(stage)); }
-  void finish() override { clock_.finish(); }
+  void begin(const ThreadTeam& team) override { team_ = &team; }
+  void enter(Stage stage) override {
+    count_hand_overs();
+    counted_ = &hand_overs_[static_cast<size_t>(stage)];
+    clock_.enter(static_cast<int>(stage));
+  }
+  void finish() override {
+    clock_.finish();
+    count_hand_overs();
+    counted_ = nullptr;
+  }
   void waited(double begin, double end) override {
     if (waits_.size() < kKeptWaits) {
       waits_.push_back({begin, end});
@@ -27,15 +37,30 @@ class ClockedStages : public StageListener {
   }
   void restart() {
     clock_.restart();
+    hand_overs_.fill(0);
     waits_.clear();
     num_dropped_ = 0;
   }
   const StageClock& clock() const { return clock_; }
+  // Of the team, by stage, since restart().
+  const std::array<int64_t, kNumStages>& hand_overs() const { return hand_overs_; }
   DeviceEvents events() const { return {clock_.intervals(), waits_, clock_.num_dropped() + num_dropped_}; }
 
  private:
+  // Those since the last call belong to the stage that was entered then.
+  void count_hand_overs() {
+    if (team_ == nullptr) return;
+    const int64_t now = team_->num_hand_overs();
+    if (counted_ != nullptr) *counted_ += now - hand_overs_before_;
+    hand_overs_before_ = now;
+  }
+
   static constexpr size_t kKeptWaits = 4096;
   StageClock clock_;
+  const ThreadTeam* team_ = nullptr;
+  std::array<int64_t, kNumStages> hand_overs_{};
+  int64_t* counted_ = nullptr;  // of the stage that runs
+  int64_t hand_overs_before_ = 0;
   std::vector<Wait> waits_;
   int64_t num_dropped_ = 0;
 };
@@ -58,6 +83,7 @@ class DeviceStages {
 
   // Seconds per stage of the device at `i`, since restart().
   const std::vector<double>& seconds(size_t i) const { return devices_[i]->clock().seconds(); }
+  const std::array<int64_t, kNumStages>& hand_overs(size_t i) const { return devices_[i]->hand_overs(); }
   size_t size() const { return devices_.size(); }
 
   // True if any device entered the stage.

@@ -28,6 +28,33 @@ TEST(DeviceStages, KeepEachDevicesSecondsByTheClockTheyAreGiven) {
   EXPECT_FALSE(stages.entered(static_cast<int>(Stage::combine)));
 }
 
+TEST(DeviceStages, CountTheHandOversOfEachStageAndNoOthers) {
+  DeviceStages stages(1, [] { return 0.0; });
+  ThreadTeam team(2);
+  StageListener& listener = *stages.listeners()[0];
+  const auto hand_over = [&] { team.run([](int) {}); };
+  hand_over();  // before the step
+  listener.begin(team);
+  listener.enter(Stage::plan);
+  listener.enter(Stage::up);
+  hand_over();
+  listener.enter(Stage::shared);
+  hand_over();
+  hand_over();
+  listener.enter(Stage::up);
+  hand_over();
+  listener.finish();
+  hand_over();  // between two steps
+  listener.begin(team);
+  listener.enter(Stage::plan);
+  listener.finish();
+  EXPECT_EQ(stages.hand_overs(0)[static_cast<size_t>(Stage::plan)], 0);
+  EXPECT_EQ(stages.hand_overs(0)[static_cast<size_t>(Stage::up)], 2);
+  EXPECT_EQ(stages.hand_overs(0)[static_cast<size_t>(Stage::shared)], 2);
+  stages.restart();
+  EXPECT_EQ(stages.hand_overs(0)[static_cast<size_t>(Stage::up)], 0);
+}
+
 TEST(DeviceStages, RestartForgetsStepAndWaits) {
   double now = 0;
   DeviceStages stages(1, [&] { return now; });

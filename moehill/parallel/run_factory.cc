@@ -315,6 +315,7 @@ class BlockRun final : public Run {
     group.report_waits_to({});
     if (listener != nullptr) {
       group.report_waits_to([listener](double begin, double end) { listener->waited(begin, end); });
+      listener->begin(group.team());
     }
     path.begin_step(group);
     if (router_) {

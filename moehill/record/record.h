@@ -182,7 +182,8 @@ struct RecordedStages {
       visit_all(visit, "busy_s", self.busy_s, "wait_s", self.wait_s);
     }
   };
-  NamedNumbers forward, backward;  // seconds by stage
+  NamedNumbers forward, backward;          // seconds by stage
+  std::optional<NamedNumbers> hand_overs;  // of the slowest device's team, by stage
   Figure unaccounted_s;
   std::optional<bool> too_much_unaccounted;
   // Absent unless stages were timed.
@@ -198,6 +199,7 @@ struct RecordedStages {
     };
     visit_all(visit, "forward", self.forward, "backward", self.backward, "unaccounted_s", self.unaccounted_s,
               "too_much_unaccounted", self.too_much_unaccounted);
+    visit(timed("hand_overs", self.hand_overs), self.hand_overs);
     visit(timed("step_s", self.step_s), self.step_s);
     visit(timed("devices", self.devices), self.devices);
     visit(timed("slowest_device", self.slowest_device), self.slowest_device);
