@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <utility>
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
@@ -15,22 +16,25 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<fs::path> folders() {
-  std::vector<fs::path> folders;
-  if (const char* own = std::getenv("MOEHILL_MODELS")) folders.emplace_back(own);
-  folders.emplace_back(MOEHILL_MODELS_DIR);
-  return folders;
+// [name, text] of the files in models/.
+constexpr std::pair<const char*, const char*> kShipped[] = {
+#include "shipped_models.inc"
+};
+
+// The user's own presets, which come before the shipped ones; empty: none.
+fs::path own_folder() {
+  const char* own = std::getenv("MOEHILL_MODELS");
+  return own == nullptr ? "" : own;
 }
 
 }  // namespace
 
 std::vector<std::string> preset_names() {
   std::vector<std::string> names;
-  for (const fs::path& folder : folders()) {
-    std::error_code none;
-    for (const auto& entry : fs::directory_iterator(folder, none)) {
-      if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
-    }
+  for (const auto& [name, text] : kShipped) names.emplace_back(name);
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(own_folder(), none)) {
+    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
   }
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
@@ -73,9 +77,12 @@ Preset read_preset(const std::string& text, const std::string& name) {
 Preset load_preset(const std::string& name) {
   const std::vector<std::string> names = preset_names();
   parse_choice("--preset", name, names);
-  for (const fs::path& folder : folders()) {
-    std::ifstream file(folder / (name + ".json"), std::ios::binary);
+  if (!own_folder().empty()) {
+    std::ifstream file(own_folder() / (name + ".json"), std::ios::binary);
     if (file) return read_preset({std::istreambuf_iterator<char>(file), {}}, name);
+  }
+  for (const auto& [shipped, text] : kShipped) {
+    if (name == shipped) return read_preset(text, name);
   }
   throw input_error("--preset", quoted(name), "a file that can be read", "check its folder");
 }
