@@ -6,12 +6,12 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/json_fields.h"
-#include "moehill/base/output_paths.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/table.h"
 #include "moehill/catalog/presets.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
+#include "moehill/cli/output.h"
 
 namespace moehill {
 namespace {
@@ -69,9 +69,8 @@ void print_notes(const std::string& name, const ModelBlock& block) {
 int models_command(const std::vector<std::string>& args) {
   std::string config, json;
   int64_t layer = -1;
-  OptionSet set(
-      "moehill models", "The Mixture-of-Experts blocks of known models, or of one config.json.",
-      {"moehill models", "moehill models --json -", "moehill models --json models.jsonl"});
+  OptionSet set("moehill models", "The Mixture-of-Experts blocks of known models, or of one config.json.",
+                {"moehill models", "moehill models --json -", "moehill models --json models.jsonl"});
   set.text("--config", &config, "FILE", "a model's config.json instead of the known models");
   set.custom("--layer", "0..9999", "the first with experts", "which layer of --config",
              [&](const std::string& text) { layer = parse_integer("--layer", text, 0, 9999); });
@@ -79,7 +78,7 @@ int models_command(const std::vector<std::string>& args) {
   if (!set.parse(args)) return kExitDone;
   if (config.empty() && set.given("--layer"))
     throw input_error("--layer", "it without --config", "it beside --config", "add --config FILE");
-  if (!json.empty() && json != "-") require_writable_file("--json", json);
+  require_writable_json(json);
   std::vector<std::pair<std::string, ModelBlock>> blocks;
   std::vector<std::string> sources;
   if (config.empty()) {
@@ -97,11 +96,8 @@ int models_command(const std::vector<std::string>& args) {
     std::string lines;
     for (size_t i = 0; i < blocks.size(); ++i)
       lines += json_of_block(blocks[i].first, sources[i], blocks[i].second).dump() + "\n";
-    if (json == "-") {
-      fmt::print("{}", lines);
-      return kExitDone;
-    }
-    write_text_file(json, lines);
+    write_json_lines(json, lines);
+    if (json == "-") return kExitDone;
   }
   std::vector<std::vector<std::string>> rows;
   for (const auto& [name, block] : blocks) rows.push_back(row_of(name, block));

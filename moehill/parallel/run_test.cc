@@ -14,6 +14,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/hash.h"
 #include "moehill/moe/check.h"
+#include "moehill/routing/router_families.h"
 #include "moehill/tensor/buffer.h"
 
 namespace {
@@ -449,28 +450,29 @@ TEST_F(RunTest, RowsReadInPlaceTakeNoMemory) {
   EXPECT_NEAR(bytes(sent, 2) - bytes(read, 2), 0, 1);
 }
 
-TEST_F(RunTest, RoutesInTheStep) {
-  for (const bool renormalize : {false, true}) {
-    RunConfig config{.shape = kOdd, .threads_per_device = 2};
+// Every router that the block has, with the gradient of its logits, before the clock and in the step.
+TEST_F(RunTest, RoutesByEveryRuleAndInTheStep) {
+  for (const RouterFamily& family : kRouterFamilies) {
+    RunConfig config{.shape = {37, 45, 27, 12, 3, 19, DType::f32}, .threads_per_device = 2};
+    RouterRule& rule = config.shape.router = parse_router_rule(family.rule);
+    if (rule.zero_experts > 0 || rule.input_weighted) {
+      EXPECT_THROW(factory_.make(config), InputError) << family.models;
+      continue;
+    }
+    config.block.router_grad = true;
+    expect_right(config, "none");
     config.block.route_in_step = true;
-    config.block.renormalize_topk = renormalize;
     expect_right(config, "none");
     BlockTensors wrong = run_->tensors();
-    wrong.renormalized = !renormalize;
+    Router other = *wrong.router;
+    other.rule.factor *= 1.5;
+    other.rule.normalized = other.rule.score != RouterScore::chosen_softmax && !other.rule.normalized;
+    wrong.router = &other;
     ThreadTeam team(1);
-    EXPECT_EQ(check_block(wrong, config.block.pass, CheckMode::full, 0, team).status, "failed");
-    for (const int devices : {2, 3}) {
-      expect_right(dp(config, devices), "dp");
-      for (const Spread path : kShardingPaths) expect_right(ep(config, devices, path), name_of(path));
-    }
-    double largest = 0;
-    for (int64_t t = 0; t < kOdd.tokens; ++t) {
-      double sum = 0;
-      for (int j = 0; j < kOdd.topk; ++j)
-        sum += run_->routing().weight[static_cast<size_t>(t * kOdd.topk + j)];
-      largest = std::max(largest, std::abs(sum - 1));
-    }
-    EXPECT_EQ(largest < 1e-5, renormalize);
+    EXPECT_EQ(check_block(wrong, config.block.pass, CheckMode::full, 0, team).status, "failed")
+        << family.models;
+    expect_right(dp(config, 2), "dp");
+    for (const Spread path : kShardingPaths) expect_right(ep(config, 3, path), name_of(path));
   }
 }
 
