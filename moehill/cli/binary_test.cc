@@ -237,7 +237,7 @@ TEST(Binary, ABlockOfAConfigIsMeasuredWithItsRouter) {
       "routed_scaling_factor": 2.5, "scoring_func": "sigmoid", "topk_method": "noaux_tc", "hidden_act": "silu"})";
   const std::string bench =
       "bench --tokens 48 --iters 1 --check full --json - --router-grad --config " + good;
-  for (const std::string& more :
+  for (const std::string more :
        {"", " --router in-step", " --parallel-mode ep --devices 2 --router in-step --ep-path fused"}) {
     const Outcome outcome = run(bench + more);
     ASSERT_EQ(outcome.status, 0) << outcome.err;
