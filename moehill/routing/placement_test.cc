@@ -79,7 +79,9 @@ TEST(Placement, RoutingUnderItHasTheSameExperts) {
   }
   for (size_t p = 0; p < 13; ++p) {  // copies take turns
     for (size_t q = 0; q < 13; ++q) {
-      if (placement.expert[p] == placement.expert[q]) EXPECT_LE(std::abs(of_places[p] - of_places[q]), 1);
+      if (placement.expert[p] == placement.expert[q]) {
+        EXPECT_LE(std::abs(of_places[p] - of_places[q]), 1);
+      }
     }
   }
   EXPECT_EQ(place(routing, contiguous_placement(9)).expert, routing.expert);
