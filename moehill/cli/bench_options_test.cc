@@ -78,7 +78,7 @@ const BadLine kBadLines[] = {
     {"--dtype f16", {"--dtype", "f32, bf16"}},
     {"--impl fused", {"--impl", "fused_w13"}},
     {"--backend blas", {"--backend", "gmm, ragged_dot"}},
-    {"--distribution zipf", {"--distribution", "random, runs, both"}},
+    {"--distribution zipf", {"--distribution", "random|runs|both"}},
     {"--distribution zipf:", {"--distribution zipf", "''"}},
     {"--distribution zipf:11", {"--distribution zipf", "'11'"}},
     {"--distribution zipf:1,2", {"zipf:1.2"}},

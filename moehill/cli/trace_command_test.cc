@@ -40,7 +40,7 @@ const std::string kBlock =
 TEST_F(TraceCommand, SavedAtTwoDevicesIsReplayedAtOthers) {
   for (const std::string name : {"t.jsonl", "t.npy"}) {
     ASSERT_EQ(run(kBlock +
-                  "--distribution dirichlet:0.5 --parallel-mode ep --ep-path fused --devices 2 --dump two "
+                  "--distribution dirichlet:9 --parallel-mode ep --ep-path fused --devices 2 --dump two "
                   "--save-routing " +
                   name),
               0)

@@ -156,6 +156,7 @@ RouterReference::Slopes gate_slopes(const Router* router, const float* logits, c
   const float* p = routing.weight.data() + first;
   for (size_t j = 0; j < topk; ++j) {
     for (size_t i = 0; i < topk; ++i) {
+      if (chosen[j] == kNoExpert || chosen[i] == kNoExpert) continue;
       const double gate = static_cast<double>(p[j]), other = static_cast<double>(p[i]);
       slopes.value.row(static_cast<int64_t>(j))[chosen[i]] = gate * ((i == j) - other);
       slopes.size.row(static_cast<int64_t>(j))[chosen[i]] = gate * ((i == j) + other);

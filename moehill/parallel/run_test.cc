@@ -480,7 +480,7 @@ TEST_F(RunTest, RefusesARouterInTheStepWhereItCannotBe) {
   RunConfig config{.shape = kOdd};
   config.block.route_in_step = true;
   EXPECT_THROW(factory_.make(ep(config, 2, Spread::compact_psum)), InputError);
-  config.block.router_grad = true;
+  config.block.prequeue = true;
   EXPECT_THROW(factory_.make(config), InputError);
 }
 

@@ -1,6 +1,5 @@
 // Traces in JSON lines, as Megatron-LM records them.
 #include <cmath>
-#include <limits>
 #include <map>
 #include <set>
 
@@ -14,6 +13,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr double kPastFloat = 0x1.ffffffp127;  // from here on a number is rounded to an infinite f32
 constexpr size_t kMaxLine = size_t{64} << 20;
 const char* const kRemedy =
     "record it by Megatron-LM's --moe-routing-trace-path or by moehill bench --save-routing";
@@ -138,8 +138,7 @@ class JsonTrace {
   float gate_of(const json& gate) const {
     if (!gate.is_number()) refuse("the gate value " + moehill::quoted(gate.dump()), "a number");
     const double value = gate.get<double>();
-    if (std::abs(value) > std::numeric_limits<float>::max())
-      refuse("the gate value " + moehill::quoted(gate.dump()), "an f32");
+    if (std::abs(value) >= kPastFloat) refuse("the gate value " + moehill::quoted(gate.dump()), "an f32");
     return static_cast<float>(value);
   }
 
