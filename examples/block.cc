@@ -37,7 +37,7 @@ bool run(const Job& job) {
               block.first_expert(), block.first_expert() + block.num_experts() - 1,
               static_cast<long long>(block.bytes()));
 
-  // As torch.nn.Linear keeps them, gate and up in one: [E, 2M, H] and [E, H, M].
+  // These lie as torch.nn.Linear keeps weights, gate and up in one: [E, 2M, H] and [E, H, M].
   std::mt19937 random(1);
   const std::vector<float> gate_up = normal(random, E * 2 * M * H, 0.125f),
                            down = normal(random, E * H * M, 0.125f);

@@ -43,7 +43,8 @@ class BlockObject {
   Range experts_of(int device) const;
   bool is_first_to_hold(int device) const;
   ParallelPath& path_of(const Group& group);
-  // What a device's path is given: views of all tokens, of which this process has memory for its own alone.
+  // Makes the views that a device's path is given. They span the tokens of all processes; only the rows of
+  // this process have memory behind them.
   PathInputs inputs(int device, const Tensors& tensors);
 
   void require_experts(int first, int count) const;

@@ -13,7 +13,8 @@
 
 namespace moehill {
 
-// What is called, so that processes that call different things at once are told so.
+// The entry that a process has called. Processes compare it, so that two that call different entries at once
+// are told so.
 enum class Entry {
   create_block,
   plan,
@@ -69,7 +70,8 @@ class Context {
     // fails in all of them before anything has been exchanged. It returns something that every process is
     // told of the others.
     FunctionRef<int64_t()> check;
-    // What follows from the values of the processes, once a process. It throws in all of them or in none.
+    // Works with the values of all processes and is called once in each. It throws in all processes or in
+    // none.
     FunctionRef<void()> agreed = kNothing;
     FunctionRef<void(Group&)> on_device;
     FunctionRef<void()> done = kNothing;  // once a process, if nothing went wrong
@@ -81,7 +83,7 @@ class Context {
 
   // Work that needs no peer, on each device of this process at once, when its turn has come.
   void local(FunctionRef<void(int device, ThreadTeam& team)> work);
-  // The same on the first device alone.
+  // Runs `work` on the first device alone.
   void on_first(FunctionRef<void(ThreadTeam& team)> work);
 
  private:

@@ -8,7 +8,7 @@ namespace moehill {
 
 // The caller's struct, of which it may know fewer members than this library, over the defaults.
 moehill_block_desc complete(const moehill_block_desc* desc);
-// What an exchange of rows reads of it.
+// These fields are all that an exchange of rows uses of the description.
 moehill_block_desc complete_for_exchange(const moehill_block_desc* desc);
 // A number that differs, as far as can be told, where descriptions differ.
 int64_t fingerprint(const moehill_block_desc& desc);
@@ -20,7 +20,7 @@ Spread spread_of(int32_t path, int num_devices);
 moehill_path path_of(Spread spread);
 DType dtype_named(int32_t dtype, const char* what);
 
-// Whether all processes pass the same tokens.
+// True if all processes pass the same tokens.
 inline bool replicates_tokens(const RunConfig& config, const Context& context) {
   return context.num_processes() > 1 && !shards_tokens(config);
 }

@@ -35,7 +35,8 @@ class ExchangeObject {
   MatView tokens_view(const void* data, const Group& group) const;
   MatView rows_view(const void* data, const Device& device) const;
   NamedTensor tensor(const char* name, const void* data, int64_t rows) const;  // [rows, H]
-  // What the entries that need a plan have in common.
+  // Runs an entry that needs a plan: refuses it before the first plan, checks its tensors, and works on each
+  // device.
   void call(Entry entry, std::initializer_list<NamedTensor> read, const NamedTensor& written,
             FunctionRef<void(Group&, Device&)> on_device);
 

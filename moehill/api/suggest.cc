@@ -47,7 +47,7 @@ moehill_suggestion suggest(const Context& context, const moehill_block_desc& des
     suggestion.path = MOEHILL_PATH_DATA_PARALLEL;
     return suggestion;
   }
-  // The same for all paths that leave each process its own tokens.
+  // One answer holds for all paths that leave each process its own tokens.
   moehill_block_desc point = desc;
   point.path = MOEHILL_PATH_FUSED;
   const int64_t most = kMaxLogits / desc.experts / context.num_processes();

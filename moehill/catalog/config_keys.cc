@@ -43,7 +43,7 @@ nlohmann::json language_part(nlohmann::json whole, const std::string& source) {
   return whole;
 }
 
-// What an unknown key has in its name when it may say something of a block with experts.
+// Words in the name of an unknown key that may say something of a block with experts.
 constexpr const char* kTelling[] = {"expert", "moe",  "router", "routing", "swiglu",
                                     "situ",   "topk", "latent", "gate_"};
 // Keys that are about training, serving or attention, and change nothing in a block.

@@ -25,7 +25,7 @@ class ConfigKeys {
 
   int64_t integer(const std::string& key, int64_t lo, int64_t hi) const;
   int64_t integer_or(const std::string& key, int64_t fallback, int64_t lo, int64_t hi) const;
-  // Of a layer, where a key has a list with a value for each.
+  // Values of one layer, where a key has a list with a value for each layer.
   int64_t integer_at(const std::string& key, int64_t layer, int64_t lo, int64_t hi) const;
   double number_or(const std::string& key, double fallback, double lo, double hi) const;
   bool flag_or(const std::string& key, bool fallback) const;

@@ -7,7 +7,7 @@
 
 namespace moehill {
 
-// Where the total width of the shared experts is.
+// Says which keys have the total width of the shared experts.
 enum class SharedWidth { by_keys, none, expert_width };
 
 struct Family {

@@ -33,7 +33,7 @@ struct ModelBlock {
 // What the block here does not have is left to the caller, in `left_out`.
 ModelBlock read_model_block(const ConfigKeys& keys, std::optional<int64_t> layer);
 
-// The same of a file, for `--config`.
+// Reads the block from a file, for `--config`.
 ModelBlock describe_model_block(const std::string& path, std::optional<int64_t> layer);
 // Throws InputError for what is left out, too.
 ModelBlock load_model_block(const std::string& path, std::optional<int64_t> layer);
@@ -43,7 +43,7 @@ void refuse_left_out(const ModelBlock& block, const std::string& source);
 
 // Bytes of the experts', the shared expert's and the router's weights of the one layer, `bytes` each.
 double weight_bytes(const ModelBlock& block, double bytes);
-// Of a token in the forward pass of the layer, as the model computes it: products alone.
+// Counts the products alone of a token's forward pass through the layer, as the model computes it.
 double flops_per_token(const ModelBlock& block);
 
 }  // namespace moehill

@@ -19,7 +19,8 @@ class Mesh {
   // Logical CPUs of their threads, device by device; empty where they are not pinned.
   virtual std::vector<int> local_cpus() const = 0;
 
-  // Of a device of this process, for work that needs no peer. The caller leads it, while no run() is on.
+  // The team of a device of this process, for work that needs no peer. The caller leads it, while no run() is
+  // on.
   virtual ThreadTeam& team(int device) = 0;
 
   // Calls device_main(group) on every device of this process at once (SPMD); the calling thread leads the

@@ -116,7 +116,7 @@ StagePrediction stage_time(const WorkProblem& p, const Hardware& h, const Device
   return t;
 }
 
-// By its own work.
+// Each device counts its own work.
 size_t slowest_of(const std::vector<DeviceTime>& devices) {
   const size_t num_stages = devices.front().stages.size();
   size_t slowest = 0;

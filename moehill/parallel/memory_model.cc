@@ -43,7 +43,7 @@ double shared_gradient_bytes(const RunConfig& config) {
              : mlp_bytes(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
 }
 
-// What a device's path keeps beside its block.
+// Bytes that a device's path keeps beside its block.
 double path_bytes(const RunConfig& config, int rank, int num_processes) {
   const MoeShape& shape = config.shape;
   const bool backward = config.block.pass == Pass::forward_backward;

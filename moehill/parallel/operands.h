@@ -67,7 +67,7 @@ struct WeightOrigin {
 // The shared expert is filled, the others are not yet.
 std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, WeightOrigin origin, ThreadTeam& team);
 std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape);
-// What lies between two filled ranges is filled too.
+// Rows between two filled ranges are filled, too.
 void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, ThreadTeam& team);
 void fill_tokens(TokenOperands& tokens, Range rows, uint32_t seed, ThreadTeam& team);
 

@@ -22,7 +22,8 @@ struct PathInputs {
   bool own_results = false;  // y, dx, dp and the gradients are this device's alone
   // [P + 1] where each device's tokens begin in a step; empty: cut evenly.
   std::span<const int64_t> token_offsets{};
-  // Of all tokens. A path that shards the tokens reads those of its own alone and is told of the others.
+  // These are of all tokens. A path that shards the tokens reads those of its own alone and is told of the
+  // others.
   const Routing* routing = nullptr;
   MatView x, y, dx;       // [T, H]; y and dx are the results
   MatView dy{};           // [T, H] the gradient of y, over dy_scale; without data it is y
@@ -42,8 +43,8 @@ class ParallelPath {
  public:
   explicit ParallelPath(const PathInputs& inputs);
   virtual ~ParallelPath() = default;
-  // From the next plan on: other tokens, of which there may be fewer, and other memory for them and their
-  // results. Weights stay what they were. Allocates nothing.
+  // Binds the path, from the next plan on, to other tokens, of which there may be fewer, and other memory for
+  // them and their results. Weights stay what they were. Allocates nothing.
   void bind(const PathInputs& inputs);
 
   // SPMD: every device calls these on its own object with its own group. dy_scale = 2 / (T H).
@@ -68,14 +69,14 @@ class ParallelPath {
   const MatView& dx() const { return dx_; }
 
  protected:
-  // What a path derives from its inputs for a step; after construction and in bind().
+  // Derives from the inputs what a step needs; called after construction and in bind().
   virtual void take_tokens() = 0;
   Range own_tokens() const {
     return {token_offsets_[idx(inputs_.rank)], token_offsets_[idx(inputs_.rank) + 1]};
   }
   int64_t num_tokens() const { return token_offsets_.back(); }
   int64_t num_assignments() const { return num_tokens() * inputs_.config.shape.topk; }
-  // What was sent since the last call, or since the step began, was this.
+  // Names what was sent since the last call, or since the step began.
   void count_sent(Group& group, Move move);
   // The whole block for the tokens of x_, nothing exchanged; dp has one element for each of their
   // assignments.

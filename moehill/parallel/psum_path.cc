@@ -101,7 +101,7 @@ class PsumPath final : public ParallelPath {
     const Range tokens = block_.spec().share.shared_tokens;
     return sliced_ ? partial_.slice_rows(tokens.begin, tokens.end) : out;
   }
-  // What the routed experts' sums are added to.
+  // The routed experts' sums are added to this.
   MatView base(ThreadTeam& team) const {
     if (!sliced_ || inputs_.config.shape.shared_dim == 0) return {};
     return only_rows(team, partial_, block_.spec().share.shared_tokens);

@@ -27,7 +27,7 @@ struct ResultPart {
 // parts of all ranks cover every tensor and do not overlap.
 std::vector<ResultPart> result_parts(const RunConfig& config, const ResultTensors& results, int rank);
 
-// Whether the shared expert's weight gradients end as a share of the elements per device.
+// True if the shared expert's weight gradients end as a share of the elements per device.
 bool shards_shared_gradient(const RunConfig& config);
 
 }  // namespace moehill

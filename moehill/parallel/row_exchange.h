@@ -31,7 +31,7 @@ class RowExchange {
   virtual bool has_landed(Group&, int /*wave*/) { return false; }
   // Returns when the rows of the waves up to this are there.
   virtual void land(Group& group, int wave) = 0;
-  // What the experts read.
+  // The rows that the experts read.
   virtual MatView x() const = 0;
   virtual MatView y() const = 0;
   // [received, H] where the device's partial sums go.

@@ -17,7 +17,7 @@ namespace moehill {
 class OwnAssignments {
  public:
   OwnAssignments(const RunConfig& config, const Routing& routing, Range tokens);
-  // Of another routing, for which there may be fewer tokens.
+  // Takes another routing, for which there may be fewer tokens.
   void bind(const Routing& routing, Range tokens);
 
   // Collective where the capacity drops: assignments are dropped in the order of all tokens, so a device must
@@ -77,7 +77,7 @@ class RaggedRoute {
   const Routing& received() const { return received_; }
   // [received] token of a received row, counted over all devices; `fused` only.
   const int32_t* received_token() const { return received_token_.data(); }
-  // Where the own rows begin among those that `device` receives.
+  // The own rows begin here among those that `device` receives.
   int64_t place_at(int device) const;
   int device_of(int expert) const { return device_of_[static_cast<size_t>(expert)]; }
   const OwnAssignments& own() const { return own_; }
@@ -150,7 +150,7 @@ class RouteWaves {
   template <typename WaveOf>
   void sort(Order& order, const std::vector<int64_t>& offsets, const WaveOf& wave_of);
   void list_answers();
-  // Of a row with these k choices.
+  // Answers for a row with these k choices.
   int first_wave(const RaggedRoute::Choice* choices) const;
   int last_wave(const RaggedRoute::Choice* choices) const;
 

@@ -37,7 +37,8 @@ class RunFactory {
              Session* session = nullptr, std::shared_ptr<LayerWeights> layer = nullptr);
   ~RunFactory();
   std::unique_ptr<class Run> make(const RunConfig& config);
-  // With this routing in place of the distribution's (tokens, experts and topk must be the shape's).
+  // Makes a run with this routing in place of the distribution's (tokens, experts and topk must be the
+  // shape's).
   std::unique_ptr<class Run> make(const RunConfig& config, const Routing& routing);
 
  private:

@@ -290,7 +290,7 @@ class BlockRun final : public Run {
             dlogits_.empty() ? nullptr : dlogits_.data()};
   }
 
-  // Of a device of this process.
+  // Takes a device of this process.
   DeviceFigures figures_of(int64_t rank) const {
     const ParallelPath& path = *paths_[static_cast<size_t>(rank - local_.begin)];
     return {figures_[static_cast<size_t>(rank)].traffic, path.sent_bytes(),

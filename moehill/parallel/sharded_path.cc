@@ -123,7 +123,7 @@ class ShardedPath final : public ParallelPath {
     int num_arrived = 0;
   };
 
-  // Whether the partial sums have the shared expert's rows among them.
+  // True if the partial sums have the shared expert's rows among them.
   bool sums_shared() const { return exchange_->own_partial().data != nullptr; }
 
   // The pass over the rows that this device receives.

@@ -52,7 +52,7 @@ struct MeasuringOptions {
   }
 };
 
-// Where weights come from, as the options say it.
+// The source of the weights, as the options say it.
 struct WeightSource {
   std::string path;              // a .safetensors file, an index or a folder; empty: they are random
   std::optional<int64_t> layer;  // none: the first that has experts
@@ -306,7 +306,7 @@ struct RecordedHashes {
   }
 };
 
-// What was read of a model's files, by the first process.
+// The first process's account of what it read of a model's files.
 struct RecordedLoading {
   int64_t layer = 0;
   std::string tensors;  // of the gates: "model.layers.0.mlp.experts.*.gate_proj.weight"

@@ -18,7 +18,7 @@
 
 namespace moehill {
 
-// What each loss is multiplied by; 0: it is left out.
+// Each loss is multiplied by its factor; a loss with factor 0 is left out.
 struct BalanceLoss {
   double balance = 0, sequence = 0, z = 0;
   int64_t sequence_tokens = 0;  // T of a sequence; it divides the tokens

@@ -78,7 +78,7 @@ std::vector<int64_t> shares_of(int64_t n, int num_shares) {
   return sizes;
 }
 
-// How many copies each expert has.
+// Counts the copies of each expert.
 std::vector<int> copies_of(const std::vector<int64_t>& load, int num_devices, int num_copies) {
   std::vector<int> copies(load.size(), 1);
   const auto each = [&](size_t e) {

@@ -77,7 +77,7 @@ struct RoutingPlan {
 // kept. [T * k]. Which ones are dropped does not depend on the pack strategy.
 std::vector<int32_t> kept_assignments(const Routing& routing, const Capacity& capacity);
 
-// What plans are made for.
+// The sizes and options that plans are made for.
 struct PlanSpec {
   int64_t num_tokens = 0;  // at most
   int num_experts = 1, topk = 1;

@@ -64,7 +64,7 @@ void refuse_bad_logits(RouterScore kind, int64_t token, const float* logits, int
     throw bad_logit(logits[largest], token, largest);
 }
 
-// What the experts of a token are chosen by.
+// The experts of a token are chosen by these keys.
 struct Keys {
   const Router& router;
   const float* logits;

@@ -32,7 +32,7 @@ Router make_router(const RouterRule& rule, int64_t num_tokens, int num_experts, 
 void route_token(const Router& router, int64_t token, std::span<const float> logits,
                  std::span<int32_t> chosen, float* weight);
 
-// The same for the rows of `tokens` of logits [T, L]; `routing` has its sizes, with num_experts = L.
+// Routes the rows of `tokens` of logits [T, L] likewise; `routing` has its sizes, with num_experts = L.
 void route(const Router& router, const float* logits, Range tokens, ThreadTeam& team, Routing& routing);
 
 // All tokens of logits [T, L], on one thread. Throws as route_token() does.

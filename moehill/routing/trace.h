@@ -33,7 +33,7 @@ Routing read_trace(const TraceSelection& selection, int64_t num_tokens, int num_
 void write_trace(const std::string& path, const Routing& routing);
 std::string gates_file_of(const std::string& path);  // "a/x.npy": "a/x.gates.npy"
 bool is_npy_name(const std::string& path);
-// What --distribution has to say to replay it.
+// The text that --distribution takes to replay it.
 std::string replay_text(const std::string& path);
 
 }  // namespace moehill

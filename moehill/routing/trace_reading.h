@@ -10,7 +10,7 @@ namespace moehill {
 
 inline constexpr const char* kTraceOption = "--distribution trace";
 
-// What is asked for of a trace: its sizes are the shape's.
+// The part of a trace that is asked for; its sizes are the shape's.
 struct TraceRequest {
   const TraceSelection& selection;
   int64_t num_tokens;

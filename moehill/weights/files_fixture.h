@@ -9,7 +9,7 @@
 
 namespace moehill::testing_models {
 
-// Of this test alone, empty.
+// An empty folder of this test alone.
 inline fs::path fresh_folder(const std::string& part = "") {
   const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
   const fs::path folder = fs::path(::testing::TempDir()) /

@@ -14,7 +14,7 @@
 
 namespace moehill {
 
-// What a block asks for.
+// Sizes and experts that a block asks for.
 struct LayerShape {
   int64_t hidden = 0, mlp_dim = 0;
   int experts = 0;
@@ -26,7 +26,7 @@ struct LayerTargets {
   LogicalWeights w1, w3, w2;
 };
 
-// What loading has cost so far.
+// Cost of loading so far.
 struct LoadFigures {
   double bytes = 0;  // read of the files
   double seconds = 0;

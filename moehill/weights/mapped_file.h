@@ -25,7 +25,7 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
-// What is read next of a mapped file, and what is not read again soon.
+// Tells the system which part of a mapped file is read next, and which is not read again soon.
 void prefetch_pages(std::span<const std::byte> bytes);
 void release_pages(std::span<const std::byte> bytes);
 

@@ -196,7 +196,7 @@ class Encoder {
   std::mt19937 random_;
 };
 
-// How a family names and lays out its tensors.
+// A family's way to name and lay out its tensors.
 enum class Family {
   qwen,         // mlp.experts.E.gate_proj.weight, a shared expert with a gate
   mixtral,      // block_sparse_moe.experts.E.w1.weight

@@ -47,7 +47,8 @@ class ExchangeWindows {
 
   // The place of this memory; nowhere unless all `bytes` lie in memory of this rank that make() gave.
   Place locate(const void* memory, size_t bytes) const;
-  // The address in this process of a place in the memory of rank `local_rank`; null for nowhere.
+  // The address, in this process, of a place in the memory of rank `local_rank`; null where locate() found no
+  // place.
   char* address(int local_rank, Place place) const;
 
  private:

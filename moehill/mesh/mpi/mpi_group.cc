@@ -108,13 +108,13 @@ char* MpiGroup::output_of(int rank) const {
   return windows_.address(l, meeting_.outputs[static_cast<size_t>(l)]);
 }
 
-// Whether `bytes` of `rank`'s input reach its peers of this node, and all ranks of other nodes, by a message.
+// True if `bytes` of `rank`'s input reach its peers of this node, and all ranks of other nodes, by a message.
 bool MpiGroup::input_by_message(int rank, size_t bytes) const {
   const int l = local_of_[static_cast<size_t>(rank)];
   return l < 0 || (bytes > 0 && !meeting_.inputs[static_cast<size_t>(l)].reachable());
 }
 
-// Whether `bytes` get to the output of `rank` by a message.
+// True if `bytes` get to the output of `rank` by a message.
 bool MpiGroup::output_by_message(int rank, size_t bytes) const {
   const int l = local_of_[static_cast<size_t>(rank)];
   return l < 0 || (bytes > 0 && !meeting_.outputs[static_cast<size_t>(l)].reachable());

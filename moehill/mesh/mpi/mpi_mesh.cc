@@ -10,7 +10,7 @@
 namespace moehill {
 namespace {
 
-// Whether all processes of a node name the same CPUs, which they then share.
+// True if all processes of a node name the same CPUs, which they then share.
 bool are_shared(MPI_Comm node, const std::vector<int>& cpus) {
   int64_t sum = 0;
   for (const int cpu : cpus) sum = (sum * 1021 + cpu) % (int64_t{1} << 48);
