@@ -64,15 +64,6 @@ std::vector<int> sample_experts(Draws& draws, const std::vector<int64_t>& load) 
 
 }  // namespace
 
-CheckSelection select_all(const MoeShape& shape) {
-  CheckSelection all;
-  all.tokens = indices_up_to(shape.tokens);
-  for (int e = 0; e < shape.experts; ++e) all.experts.push_back(e);
-  all.columns = indices_up_to(shape.mlp_dim);
-  all.shared_columns = indices_up_to(shape.shared_dim);
-  return all;
-}
-
 CheckSelection select_sample(const BlockTensors& tensors, uint32_t seed) {
   Draws draws(seed);
   CheckSelection sample;

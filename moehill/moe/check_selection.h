@@ -1,4 +1,4 @@
-// What a check looks at: all of the block, or a sample that takes seconds at any size.
+// The rows that a check compares with the double-precision block: a sample, which takes seconds at any size.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,6 @@ struct CheckSelection {
   std::vector<int64_t> columns;         // of M: columns of dW1, dW3, rows of dW2
   std::vector<int64_t> shared_columns;  // of S
 };
-
-CheckSelection select_all(const MoeShape& shape);
 
 // Draws what is compared with the double-precision block; all rows are the audit's part. The lists depend on
 // (seed, shape, routing, kept) alone, rise, and repeat nothing. experts: the largest, a drawn one that is not
