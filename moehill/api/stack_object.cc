@@ -116,7 +116,7 @@ void StackObject::input_grad(const int64_t* offsets, const moehill_rows& dc, voi
   const RowSource from = source(dc, rows, w.n, "dc");
   const MatView to = result(da, rows, w.k, "da");
   const GroupRows groups(std::span(offsets, static_cast<size_t>(w.num_groups) + 1));
-  context_->on_first([&](ThreadTeam& team) { gemm(rows).input_grad(team, groups, from, w, to, false); });
+  context_->on_first([&](ThreadTeam& team) { gemm(rows).input_grad(team, groups, from, w, {to}); });
 }
 
 void StackObject::weight_grad(const int64_t* offsets, const moehill_rows& a, const moehill_rows& dc) {

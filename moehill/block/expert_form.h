@@ -5,18 +5,9 @@
 #include <cstdint>
 #include <string>
 
-#include "moehill/base/words.h"
+#include "moehill/kernels/activation.h"
 
 namespace moehill {
-
-// With g = x W1 and u = x W3, limits where they are not 0:
-//   silu        silu(min(g, limit)) clamp(u, -limit, limit)
-//   swiglu_oai  with g and u clamped likewise: g sigmoid(alpha g) (u + 1)
-//   gelu_tanh   gelu(g) u, gelu in its approximation by tanh
-//   relu2       max(g, 0)^2, or times u where there is a W3
-//   situ        beta tanh(g / beta) sigmoid(g) linear_beta tanh(u / linear_beta)
-enum class Activation { silu, swiglu_oai, gelu_tanh, relu2, situ };
-constexpr auto words(Activation) { return std::array{"silu", "swiglu-oai", "gelu-tanh", "relu2", "situ"}; }
 
 struct ExpertForm {
   Activation activation = Activation::silu;

@@ -123,7 +123,7 @@ class KernelCase {
       GroupedGemm* gemm = gemm_[i].get();
       const RowSource x{x_, i == 0 ? index_.data() : nullptr};
       all.push_back([=, this] { gemm->forward(team_, offset_, x, w_[i], {c_}); });
-      all.push_back([=, this] { gemm->input_grad(team_, offset_, {dc_}, w_[i], dx_, false); });
+      all.push_back([=, this] { gemm->input_grad(team_, offset_, {dc_}, w_[i], {dx_}); });
       all.push_back([=, this] { gemm->weight_grad(team_, offset_, x, {dc_}, dw_[i]); });
     }
     all.push_back([this] { dense_gemm(team_, dense_a_, dense_b_, dense_c_); });

@@ -58,8 +58,8 @@ Outcome compute(const BlockSizes& blocks, DType dtype, int num_threads) {
   fill(x, 9);
   gemm->forward(team, kOffset, {x}, up.view(), {h}, Product::to_width);
   gemm->forward(team, kOffset, {h}, down.view(), {y}, Product::to_hidden);
-  gemm->input_grad(team, kOffset, {y}, down.view(), dh, false, Product::to_width);
-  gemm->input_grad(team, kOffset, {dh}, up.view(), dx, false, Product::to_hidden);
+  gemm->input_grad(team, kOffset, {y}, down.view(), {dh}, Product::to_width);
+  gemm->input_grad(team, kOffset, {dh}, up.view(), {dx}, Product::to_hidden);
   Outcome outcome{{}, gemm->counts()};
   for (const Matrix* m : {&h, &y, &dh, &dx}) append(*m, outcome.values);
   return outcome;

@@ -54,24 +54,29 @@ template <class Ops, int kRows, int kPanels, Fetch kFetch>
 template <class Ops, int kRows, int kPanels, bool kStream>
 [[gnu::noinline]] void dot_sums(const DotCall& call) {
   typename Ops::Sums sum[kRows][kPanels];
+  float* const c = call.c;  // a copy, since a store of a vector may alias the call
+  const int64_t c_stride = call.c_stride;
   add_products<Ops, kRows, kPanels, kStream ? Fetch::stream : Fetch::ahead>(call, sum);
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p) Ops::store_sums(call.c + p * call.c_stride + i * 16, sum[i][p]);
+    for (int p = 0; p < kPanels; ++p) Ops::store_sums(c + p * c_stride + i * 16, sum[i][p]);
   }
 }
 
 template <class Ops, int kRows, int kPanels>
 [[gnu::noinline]] void dot_gradient(const DotCall& call, const GradientPlace& place) {
   typename Ops::Sums sum[kRows][kPanels];
+  uint32_t* const out = place.out;
+  const int64_t stride = place.stride;
+  const float scale = place.scale;
   add_products<Ops, kRows, kPanels, Fetch::nothing>(call, sum);
 #pragma GCC unroll 6
   for (int i = 0; i < kRows; i += 2) {
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p) {
       const typename Ops::Sums second = i + 1 < kRows ? sum[i + 1 < kRows ? i + 1 : i][p] : Ops::zero();
-      Ops::store_words(place.out + p * place.stride + i * 8, Ops::rounded(sum[i][p], second, place.scale));
+      Ops::store_words(out + p * stride + i * 8, Ops::rounded(sum[i][p], second, scale));
     }
   }
 }

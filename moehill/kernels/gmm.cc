@@ -7,6 +7,7 @@
 // After foreach_target:
 #include <hwy/highway.h>
 
+#include "moehill/kernels/gmm_epilogue-inl.h"
 #include "moehill/kernels/gmm_flipped-inl.h"
 #include "moehill/kernels/gmm_forward-inl.h"
 #include "moehill/kernels/gmm_grad-inl.h"
@@ -16,129 +17,85 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
-// Outputs may be f32 where the operands are bf16: partial sums that others add to.
-template <class Kernel, class Blocks>
-void forward_unit(const Kernel& kernel, const GemmUnit& unit, const RowSource& a, const UnitDepth& depth,
-                  const ProductBlocks& sizes, const Blocks& blocks, const ForwardOutput& out,
-                  GmmScratch& scratch) {
-  const auto compute = [&](const auto& output) {
-    columns_unit(kernel, unit, a, depth, sizes, blocks, output, scratch);
-  };
-  if (out.swiglu) {
-    compute(SwigluTiles<typename Kernel::T>{out, a.scale});
-  } else if (out.c.dtype == DType::f32) {
-    compute(StoreTiles<float, false>{out.c, a.scale});
+// Blocks of B as the kernel wants them. few: of a unit of few strips, which reads a panel as one stream.
+template <class Kernel, class Body>
+HWY_INLINE void with_forward_blocks(const PanelBlocks<typename Kernel::T>& panels, bool few,
+                                    const Body& body) {
+  using T = typename Kernel::T;
+  if constexpr (Kernel::kDepth == 2) {
+    body(PairBlocks{panels});
+  } else if (few) {
+    body(StreamedBlocks<T>{panels});
+  } else if constexpr (sizeof(T) == 2) {
+    body(WidenedBlocks{panels});
   } else {
-    compute(StoreTiles<bf16, false>{out.c, a.scale});
-  }
-}
-
-template <typename T>
-void forward_typed(UnitQueue& queue, const RowSource& a, const WeightView& w, const ProductBlocks& sizes,
-                   const ForwardOutput& out, GmmScratch& scratch) {
-  const VectorKernel<T> kernel;
-  const int64_t all = packed_depth<VectorKernel<T>>(w.k);
-  const UnitDepth stream{w.k, all, sizes.depth, sizes.depth};
-  const UnitDepth calls{w.k, all, sizes.depth, sizes.call_depth / kTilePanels};
-  while (const GemmUnit* unit = queue.take()) {
-    const T* group = static_cast<const T*>(w.data) + unit->group * w.group_elements();
-    const PanelBlocks<T> panels{group, w.panel_rows()};
-    if (unit->row_end - unit->row_begin <= kFewStrips * kTileRows) {
-      forward_unit(kernel, *unit, a, stream, sizes, StreamedBlocks<T>{panels}, out, scratch);
-    } else if constexpr (sizeof(T) == 2) {
-      forward_unit(kernel, *unit, a, calls, sizes, WidenedBlocks{panels}, out, scratch);
-    } else {
-      forward_unit(kernel, *unit, a, calls, sizes, panels, out, scratch);
-    }
+    body(panels);
   }
 }
 
 template <class Kernel>
-void forward_pairs(const Kernel& kernel, UnitQueue& queue, const RowSource& a, const WeightView& w,
-                   const ProductBlocks& sizes, const ForwardOutput& out, GmmScratch& scratch) {
-  const int64_t all = packed_depth<Kernel>(w.k);
-  const UnitDepth stream{w.k, all, sizes.depth, sizes.depth};
-  const UnitDepth calls{w.k, all, sizes.depth, std::min(sizes.depth, kPairDepth * sizes.call_depth)};
+void forward_by(const Kernel& kernel, UnitQueue& queue, const ColumnsProduct& product, GmmScratch& scratch) {
+  using T = typename Kernel::T;
+  const UnitDepth stream = unit_depth<Kernel>(product, product.sizes.depth),
+                  calls = unit_depth<Kernel>(product, Kernel::call_depth(product.sizes.call_depth));
   while (const GemmUnit* unit = queue.take()) {
     const bool few = unit->row_end - unit->row_begin <= kFewStrips * Kernel::kRows;
-    const bf16* group = static_cast<const bf16*>(w.data) + unit->group * w.group_elements();
-    forward_unit(kernel, *unit, a, few ? stream : calls, sizes, PairBlocks{{group, w.panel_rows()}}, out,
-                 scratch);
+    const PanelBlocks<T> panels{group_panels<T>(product.weights, unit->group), product.weights.panel_rows()};
+    with_forward_blocks<Kernel>(panels, few, [&](const auto& blocks) {
+      columns_unit(kernel, *unit, product, few ? stream : calls, blocks, scratch);
+    });
   }
 }
 
 // Tile calls of single values are half as deep, since the source of a block of B passes through L1 too while
 // it is transposed.
-template <class Kernel, typename Out, bool kAdd>
-void input_grad_to(const Kernel& kernel, UnitQueue& queue, const RowSource& dc, const WeightView& w,
-                   const ProductBlocks& sizes, const MatView& da, GmmScratch& scratch) {
+template <class Kernel>
+void input_grad_by(const Kernel& kernel, UnitQueue& queue, const ColumnsProduct& product,
+                   GmmScratch& scratch) {
   using T = typename Kernel::T;
-  const int64_t call =
-      std::min(round_up(sizes.call_depth * Kernel::kDepth / 2, kPanelWidth * Kernel::kDepth), sizes.depth);
-  const UnitDepth depth{w.n, packed_depth<Kernel>(w.n), sizes.depth, call};
-  const StoreTiles<Out, kAdd> output{da, dc.scale};
+  const int64_t call = product.sizes.call_depth * Kernel::kDepth / 2;
+  const UnitDepth depth = unit_depth<Kernel>(product, round_up(call, kPanelWidth * Kernel::kDepth));
   while (const GemmUnit* unit = queue.take()) {
-    const T* group = static_cast<const T*>(w.data) + unit->group * w.group_elements();
     if constexpr (Kernel::kFlippedRows > 0) {
       if (unit->row_end - unit->row_begin <= Kernel::kFlippedRows) {
-        flipped_unit(kernel, *unit, dc, w.n, PanelBlocks<T>{group, w.panel_rows()}, output, scratch);
+        flipped_unit(kernel, *unit, product, scratch);
         continue;
       }
     }
-    columns_unit(kernel, *unit, dc, depth, sizes, TransposedBlocks<Kernel>{group, w.panel_rows()}, output,
-                 scratch);
+    const TransposedBlocks<Kernel> blocks{group_panels<T>(product.weights, unit->group),
+                                          product.weights.panel_rows()};
+    columns_unit(kernel, *unit, product, depth, blocks, scratch);
   }
-}
-
-template <class Kernel>
-void input_grad_by(const Kernel& kernel, UnitQueue& queue, const RowSource& dc, const WeightView& w,
-                   const ProductBlocks& sizes, const MatView& da, bool accumulate, GmmScratch& scratch) {
-  if (da.dtype == DType::f32) {
-    return accumulate ? input_grad_to<Kernel, float, true>(kernel, queue, dc, w, sizes, da, scratch)
-                      : input_grad_to<Kernel, float, false>(kernel, queue, dc, w, sizes, da, scratch);
-  }
-  accumulate ? input_grad_to<Kernel, bf16, true>(kernel, queue, dc, w, sizes, da, scratch)
-             : input_grad_to<Kernel, bf16, false>(kernel, queue, dc, w, sizes, da, scratch);
 }
 
 int tile_rows_of_target() { return kTileRows; }
 
-// Calls body(kernel) with what multiplies bf16.
+// Calls body(kernel) with what multiplies operands of this type.
 template <class Body>
-void with_bf16_kernel(const PairTiles& tiles, const Body& body) {
+void with_kernel(DType dtype, const PairTiles& tiles, const Body& body) {
+  if (dtype == DType::f32) return body(VectorKernel<float>{});
   if (tiles.amx != nullptr) return body(AmxKernel{tiles.amx});
   if (tiles.dot != nullptr) return body(DotKernel{*tiles.dot});
   body(VectorKernel<bf16>{});
 }
 
-void forward_units(const PairTiles& tiles, UnitQueue& queue, const RowSource& a, const WeightView& w,
-                   const ProductBlocks& sizes, const ForwardOutput& out, GmmScratch& scratch) {
-  if (w.dtype == DType::f32) return forward_typed<float>(queue, a, w, sizes, out, scratch);
-  with_bf16_kernel(tiles, [&](const auto& kernel) {
-    if constexpr (std::is_same_v<decltype(kernel), const VectorKernel<bf16>&>) {
-      forward_typed<bf16>(queue, a, w, sizes, out, scratch);
-    } else {
-      forward_pairs(kernel, queue, a, w, sizes, out, scratch);
-    }
+void forward_units(const PairTiles& tiles, UnitQueue& queue, const ColumnsProduct& product,
+                   GmmScratch& scratch) {
+  with_kernel(product.weights.dtype, tiles,
+              [&](const auto& kernel) { forward_by(kernel, queue, product, scratch); });
+}
+
+void input_grad_units(const PairTiles& tiles, UnitQueue& queue, const ColumnsProduct& product,
+                      GmmScratch& scratch) {
+  with_kernel(product.weights.dtype, tiles,
+              [&](const auto& kernel) { input_grad_by(kernel, queue, product, scratch); });
+}
+
+void weight_grad_units(const PairTiles& tiles, UnitQueue& queue, const RowsProduct& product,
+                       GmmScratch& scratch) {
+  with_kernel(product.dw.dtype, tiles, [&](const auto& kernel) {
+    while (const GemmUnit* unit = queue.take()) grad_unit(kernel, *unit, product, scratch);
   });
-}
-
-void input_grad_units(const PairTiles& tiles, UnitQueue& queue, const RowSource& dc, const WeightView& w,
-                      const ProductBlocks& sizes, const MatView& da, bool accumulate, GmmScratch& scratch) {
-  const auto compute = [&](const auto& kernel) {
-    input_grad_by(kernel, queue, dc, w, sizes, da, accumulate, scratch);
-  };
-  if (w.dtype == DType::f32) return compute(VectorKernel<float>{});
-  with_bf16_kernel(tiles, compute);
-}
-
-void weight_grad_units(const PairTiles& tiles, UnitQueue& queue, const RowSource& a, const RowSource& dc,
-                       const WeightView& dw, GmmScratch& scratch) {
-  const auto compute = [&](const auto& kernel) {
-    while (const GemmUnit* unit = queue.take()) grad_unit(kernel, *unit, a, dc, dw, scratch);
-  };
-  if (dw.dtype == DType::f32) return compute(VectorKernel<float>{});
-  with_bf16_kernel(tiles, compute);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -152,6 +109,8 @@ namespace moehill {
 namespace {
 
 HWY_EXPORT(tile_rows_of_target);
+HWY_EXPORT(forward_epilogue);
+HWY_EXPORT(input_grad_epilogue);
 HWY_EXPORT(forward_units);
 HWY_EXPORT(input_grad_units);
 HWY_EXPORT(weight_grad_units);
@@ -214,22 +173,21 @@ class Gmm final : public GroupedGemm {
 
   void forward(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const WeightView& w,
                const ForwardOutput& out, Product product) override {
-    const ProductBlocks sizes = blocks_of(limits_.blocks, product);
-    scratch_.front().polling = &team;
-    fill_queue(team, groups, w, w.num_panels(), w.k, sizes);
+    const ColumnsProduct operands{a, w, w.k, blocks_of(limits_.blocks, product),
+                                  HWY_DYNAMIC_DISPATCH(forward_epilogue)(out, a.scale)};
+    fill_queue(team, groups, operands, w.num_panels());
     team.run([&](int i) {
-      HWY_DYNAMIC_DISPATCH(forward_units)(tiles_, queue_, a, w, sizes, out, scratch_[static_cast<size_t>(i)]);
+      HWY_DYNAMIC_DISPATCH(forward_units)(tiles_, queue_, operands, scratch_[static_cast<size_t>(i)]);
     });
   }
 
   void input_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& dc, const WeightView& w,
-                  const MatView& da, bool accumulate, Product product) override {
-    const ProductBlocks sizes = blocks_of(limits_.blocks, product);
-    scratch_.front().polling = &team;
-    fill_queue(team, groups, w, (w.k + kPanelWidth - 1) / kPanelWidth, w.n, sizes);
+                  const InputGradOutput& out, Product product) override {
+    const ColumnsProduct operands{dc, w, w.n, blocks_of(limits_.blocks, product),
+                                  HWY_DYNAMIC_DISPATCH(input_grad_epilogue)(out, dc.scale)};
+    fill_queue(team, groups, operands, (w.k + kPanelWidth - 1) / kPanelWidth);
     team.run([&](int i) {
-      HWY_DYNAMIC_DISPATCH(input_grad_units)
-      (tiles_, queue_, dc, w, sizes, da, accumulate, scratch_[static_cast<size_t>(i)]);
+      HWY_DYNAMIC_DISPATCH(input_grad_units)(tiles_, queue_, operands, scratch_[static_cast<size_t>(i)]);
     });
   }
 
@@ -246,8 +204,9 @@ class Gmm final : public GroupedGemm {
                  .min_panels = kMinGradPanels,
                  .keep_empty = true},
                 team.size());
+    const RowsProduct operands{a, dc, dw};
     team.run([&](int i) {
-      HWY_DYNAMIC_DISPATCH(weight_grad_units)(tiles_, queue_, a, dc, dw, scratch_[static_cast<size_t>(i)]);
+      HWY_DYNAMIC_DISPATCH(weight_grad_units)(tiles_, queue_, operands, scratch_[static_cast<size_t>(i)]);
     });
   }
 
@@ -261,12 +220,14 @@ class Gmm final : public GroupedGemm {
   }
 
  private:
-  void fill_queue(const ThreadTeam& team, const GroupRows& groups, const WeightView& w, int64_t panels,
-                  int64_t depth, const ProductBlocks& sizes) {
-    check(team, groups, w);
+  void fill_queue(const ThreadTeam& team, const GroupRows& groups, const ColumnsProduct& operands,
+                  int64_t panels) {
+    const ProductBlocks& sizes = operands.sizes;
+    check(team, groups, operands.weights);
+    scratch_.front().polling = &team;
     // Where partial sums of a unit are kept, its panels are limited by their room.
     const int64_t max_panels =
-        depth > sizes.depth ? std::min(kMaxPanelsDeep, sizes.unit_panels) : sizes.unit_panels;
+        operands.depth > sizes.depth ? std::min(kMaxPanelsDeep, sizes.unit_panels) : sizes.unit_panels;
     queue_.fill(groups, {.num_panels = panels, .max_rows = sizes.rows, .max_panels = max_panels},
                 team.size());
     num_units_ += queue_.num_units();

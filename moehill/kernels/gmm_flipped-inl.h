@@ -59,32 +59,31 @@ void pack_flipped_rows(const RowSource& source, const GemmUnit& unit, const Flip
 }
 
 // The sums of squares from `square` on, to their rows and columns.
-template <class Output>
 HWY_INLINE void finish_squares(const float* sums, const FlippedShape& shape, const GemmUnit& unit,
-                               Range squares, const Output& output) {
+                               Range squares, const Epilogue& epilogue) {
   const int num_rows = static_cast<int>(unit.row_end - unit.row_begin);
   alignas(64) float tile[kFlippedWidth * kPanelWidth];
   for (int64_t q = squares.begin; q < squares.end; ++q, sums += num_sums(shape)) {
     for (int r = 0; r < num_rows; ++r) {
       for (int k = 0; k < kPanelWidth; ++k) tile[r * kPanelWidth + k] = sums[sum_place(shape, k, r)];
     }
-    output.finish(tile, unit.row_begin, num_rows, q);
+    epilogue({tile, unit.row_begin, num_rows, q});
   }
 }
 
-// One unit: rows [16 panel_begin, 16 panel_end) of the weights times its rows of dC, which have `depth`
-// columns.
-template <class Kernel, class Output>
-HWY_NOINLINE void flipped_unit(const Kernel& kernel, const GemmUnit& unit, const RowSource& dc, int64_t depth,
-                               const PanelBlocks<typename Kernel::T>& weights, const Output& output,
+// One unit: rows [16 panel_begin, 16 panel_end) of the weights times its rows of dC.
+template <class Kernel>
+HWY_NOINLINE void flipped_unit(const Kernel& kernel, const GemmUnit& unit, const ColumnsProduct& product,
                                GmmScratch& scratch) {
+  using T = typename Kernel::T;
   using Word = typename Kernel::Word;
   constexpr int64_t kSteps = kPanelWidth / Kernel::kDepth;
+  const PanelBlocks<T> weights{group_panels<T>(product.weights, unit.group), product.weights.panel_rows()};
   const FlippedShape shape = Kernel::flipped_shape(unit.row_end - unit.row_begin);
-  pack_flipped_rows<Kernel>(dc, unit, shape, depth, scratch);
+  pack_flipped_rows<Kernel>(product.rows, unit, shape, product.depth, scratch);
   const Word* rows = reinterpret_cast<const Word*>(scratch.a);
-  const int64_t steps = packed_depth<Kernel>(depth) / Kernel::kDepth;
-  const int64_t panels = (depth + kPanelWidth - 1) / kPanelWidth;
+  const int64_t steps = packed_depth<Kernel>(product.depth) / Kernel::kDepth;
+  const int64_t panels = (product.depth + kPanelWidth - 1) / kPanelWidth;
   const auto at = [&](int64_t square, int64_t panel) {
     return weights.at({panel, 1, square * kPanelWidth, kPanelWidth});
   };
@@ -99,7 +98,7 @@ HWY_NOINLINE void flipped_unit(const Kernel& kernel, const GemmUnit& unit, const
                       scratch.c, p > 0, reinterpret_cast<const char*>(next)});
       ++scratch.num_blocks;
     }
-    finish_squares(scratch.c, shape, unit, {q, end}, output);
+    finish_squares(scratch.c, shape, unit, {q, end}, product.epilogue);
   }
 }
 

@@ -1,6 +1,6 @@
 // Units of work of our grouped GEMM for the products over columns: forward and input gradient. They differ in
-// where a block of B comes from (a weight panel as it lies, or its transpose) and in what happens to a
-// finished tile. Include inside HWY_NAMESPACE, once a target.
+// where a block of B comes from (a weight panel as it lies, or its transpose) and in their epilogue. Include
+// inside HWY_NAMESPACE, once a target.
 
 #if defined(MOEHILL_GMM_FORWARD_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_FORWARD_INL_H
@@ -14,8 +14,8 @@
 #include "moehill/kernels/gmm_kernel-inl.h"
 #include "moehill/kernels/gmm_model.h"
 #include "moehill/kernels/gmm_pack-inl.h"
+#include "moehill/kernels/gmm_product.h"
 #include "moehill/kernels/gmm_scratch.h"
-#include "moehill/kernels/swiglu-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace moehill {
@@ -37,6 +37,11 @@ HWY_INLINE void strip_rows(const RowSource& source, int64_t row, int64_t row_end
 struct UnitDepth {
   int64_t values, all, packed, call;
 };
+template <class Kernel>
+UnitDepth unit_depth(const ColumnsProduct& product, int64_t call) {
+  return {product.depth, packed_depth<Kernel>(product.depth), product.sizes.depth,
+          std::min(call, product.sizes.depth)};
+}
 
 // Strips of a unit and rows of each, the last perhaps with fewer. As equal as they can be, since a tile of
 // one row loads as much of B as one of 12; but tiles of AMX have 16 rows, whatever they are used for.
@@ -216,63 +221,6 @@ struct TransposedBlocks {
   }
 };
 
-// Tiles, times `scale`, to a row-major matrix.
-template <typename T, bool kAdd>
-struct StoreTiles {
-  MatView c;
-  float scale;
-
-  HWY_INLINE void finish(const float* tile, int64_t row, int num_rows, int64_t panel) const {
-    const int64_t column = panel * kPanelWidth;
-    const int64_t columns = std::min(kPanelWidth, c.cols - column);
-    for (int i = 0; i < num_rows; ++i) {
-      T* out = c.row<T>(row + i) + column;
-      const float* in = tile + i * kPanelWidth;
-      if (columns == kPanelWidth) {
-        for (int j = 0; j < 16; j += kPart) {
-          VP v = hn::Mul(hn::Set(DP(), scale), hn::LoadU(DP(), in + j));
-          if (kAdd) v = hn::Add(v, load_part(out + j));
-          store_part(v, out + j);
-        }
-      } else {
-        for (int64_t j = 0; j < columns; ++j)
-          out[j] = from_f32<T>(kAdd ? scale * in[j] + to_f32(out[j]) : scale * in[j]);
-      }
-    }
-  }
-};
-
-// Tiles of a gate-up product: 8 results of SwiGLU a row, and the products themselves where someone keeps
-// them.
-template <typename T>
-struct SwigluTiles {
-  ForwardOutput out;
-  float scale;
-
-  HWY_INLINE void finish(const float* tile, int64_t row, int num_rows, int64_t panel) const {
-    const int64_t m = panel * kGateUpWidth;
-    const int64_t columns = std::min(kGateUpWidth, out.h.cols - m);
-    alignas(64) float result[kGateUpWidth];
-    for (int i = 0; i < num_rows; ++i) {
-      const float* in = tile + i * kPanelWidth;
-      const auto sums = [&](int j) { return hn::Mul(hn::Set(DP(), scale), hn::LoadU(DP(), in + j)); };
-      const VP factor = hn::Set(DP(), out.row_scale == nullptr ? 1.0f : out.row_scale[row + i]);
-      for (int j = 0; j < kGateUpWidth; j += kPart)
-        hn::StoreU(hn::Mul(factor, swiglu(sums(j), sums(j + kGateUpWidth))), DP(), result + j);
-      T* h = out.h.row<T>(row + i) + m;
-      if (columns == kGateUpWidth) {
-        for (int j = 0; j < kGateUpWidth; j += kPart) store_part(hn::LoadU(DP(), result + j), h + j);
-      } else {
-        for (int64_t j = 0; j < columns; ++j) h[j] = from_f32<T>(result[j]);
-      }
-      if (out.c.data != nullptr) {
-        T* c = out.c.row<T>(row + i) + panel * kPanelWidth;
-        for (int j = 0; j < 16; j += kPart) store_part(sums(j), c + j);
-      }
-    }
-  }
-};
-
 // The block after `place` in the order of columns_unit(): panels of the pass, then depth, then the next pass.
 // Past the end of the unit it is the unit's first block, which costs nothing to ask for.
 HWY_INLINE BlockPlace next_block(const GemmUnit& unit, const BlockPlace& place, int64_t pass,
@@ -308,23 +256,22 @@ HWY_INLINE void multiply_strip(const Kernel& kernel, const Blocks& blocks, const
 }
 
 // One unit: packed rows times its panels.
-template <class Kernel, class Blocks, class Output>
-HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const RowSource& a,
-                               const UnitDepth& depth, const ProductBlocks& sizes, const Blocks& blocks,
-                               const Output& output, GmmScratch& scratch) {
+template <class Kernel, class Blocks>
+HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const ColumnsProduct& product,
+                               const UnitDepth& depth, const Blocks& blocks, GmmScratch& scratch) {
   constexpr int kRows = Kernel::kRows;
   const auto [strips, height] = UnitStrips<Kernel>(unit);
-  const int64_t call_strips = (sizes.call_rows + kRows - 1) / kRows;
+  const int64_t call_strips = (product.sizes.call_rows + kRows - 1) / kRows;
   const int64_t chunk_stride = strips * kRows * depth.call / Kernel::kDepth + 16;
   const int64_t tile_floats = kRows * kPanelWidth;
   const bool deep = depth.all > depth.packed;
   const int64_t tile_panels = panels_of_tile<Kernel, Blocks>(strips);
   for (int64_t base = 0; base < depth.all; base += depth.packed) {
     const int64_t packed = std::min(depth.packed, depth.all - base);
-    pack_rows<Kernel>(a, unit, depth, base, chunk_stride, scratch);
-    for (int64_t pass = unit.panel_begin; pass < unit.panel_end; pass += sizes.pass_panels) {
+    pack_rows<Kernel>(product.rows, unit, depth, base, chunk_stride, scratch);
+    for (int64_t pass = unit.panel_begin; pass < unit.panel_end; pass += product.sizes.pass_panels) {
       scratch.poll();
-      const int64_t pass_end = std::min<int64_t>(unit.panel_end, pass + sizes.pass_panels);
+      const int64_t pass_end = std::min<int64_t>(unit.panel_end, pass + product.sizes.pass_panels);
       float* sums = scratch.c + (deep ? (pass - unit.panel_begin) * strips * tile_floats : 0);
       for (int64_t k = 0; k < packed; k += depth.call) {
         const int64_t part = std::min(depth.call, packed - k);
@@ -349,7 +296,7 @@ HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const
                            part / Kernel::kDepth, tile, strips * tile_floats, base + k > 0});
               if (!last) continue;
               for (int64_t p = 0; p < place.panels; ++p)
-                output.finish(tile + p * strips * tile_floats, row, num_rows, panel + p);
+                product.epilogue({tile + p * strips * tile_floats, row, num_rows, panel + p});
             }
           }
         }

@@ -12,6 +12,7 @@
 #include "moehill/kernels/gmm_kernel-inl.h"
 #include "moehill/kernels/gmm_model.h"
 #include "moehill/kernels/gmm_pack-inl.h"
+#include "moehill/kernels/gmm_product.h"
 #include "moehill/kernels/gmm_scratch.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -77,9 +78,19 @@ void pack_blocks_a(const RowSource& source, Range rows, Range columns, int64_t s
   }
 }
 
+template <class Kernel>
+HWY_INLINE void pack_a(const RowSource& source, Range rows, Range columns, int64_t strip_stride,
+                       GmmScratch& scratch) {
+  if constexpr (Kernel::kBlock == 1) {
+    pack_columns_a<Kernel>(source, rows, columns, strip_stride, scratch);
+  } else {
+    pack_blocks_a<Kernel>(source, rows, columns, strip_stride, scratch);
+  }
+}
+
 // Panels of dC: panel p (from panel_begin), step d at b + (p * steps + d) * 16.
 template <class Kernel>
-void pack_columns_b(const RowSource& source, Range rows, const GemmUnit& unit, GmmScratch& scratch) {
+void pack_b(const RowSource& source, Range rows, const GemmUnit& unit, GmmScratch& scratch) {
   const typename Kernel::T* pointers[Kernel::kDepth];
   const int64_t steps = num_steps<Kernel>(rows);
   for (int64_t d = 0; d < steps; ++d) {
@@ -93,31 +104,44 @@ void pack_columns_b(const RowSource& source, Range rows, const GemmUnit& unit, G
   }
 }
 
+// The sums of one tile over `call.depth` packed steps, in calls of kCallSteps. finish: they are complete, and
+// go to the gradient.
+template <class Kernel, class Call>
+HWY_INLINE void grad_tile(const Kernel& kernel, Call call, bool finish,
+                          const GradientRows<typename Kernel::T>& rows) {
+  constexpr int64_t kCallSteps = kCallDepth * Kernel::kDepth / Kernel::kPanels;
+  const int64_t step_words = Kernel::kBlock == 1 ? call.rows : Kernel::kRows;
+  for (int64_t left = call.depth; left > 0; left -= kCallSteps) {
+    call.depth = std::min(kCallSteps, left);
+    if (finish && left <= kCallSteps) return kernel.gradient(call, rows);
+    kernel.template multiply<false>(call);
+    call.a += kCallSteps * step_words;
+    call.b += kCallSteps * kPanelWidth;
+    call.accumulate = true;
+  }
+}
+
 // One unit for columns [k.begin, k.end) of A: rows of the gradient's panels. k.begin is even.
 template <class Kernel>
-HWY_NOINLINE void grad_columns(const Kernel& kernel, const GemmUnit& unit, Range k, const RowSource& a,
-                               const RowSource& dc, const WeightView& dw, GmmScratch& scratch) {
+HWY_NOINLINE void grad_columns(const Kernel& kernel, const GemmUnit& unit, Range k,
+                               const RowsProduct& product, GmmScratch& scratch) {
   using T = typename Kernel::T;
   using Word = typename Kernel::Word;
   constexpr int kRows = Kernel::kRows, kPanels = Kernel::kPanels;
-  constexpr int64_t kCallSteps = kCallDepth * Kernel::kDepth / kPanels;
   const int64_t tile_floats = kRows * kPanelWidth;
   const int64_t strips = (k.size() + kRows - 1) / kRows;
   const bool tall = unit.row_end - unit.row_begin > kGradRows;
   const int64_t block_rows = tall ? kTallGradRows : kGradRows;
-  T* group = static_cast<T*>(dw.data) + unit.group * dw.group_elements();
-  const int64_t gradient_stride = dw.panel_rows() * kPanelWidth;
+  const int64_t tile_stride = tall ? strips * tile_floats : tile_floats;
+  T* group = group_panels<T>(product.dw, unit.group);
+  const int64_t gradient_stride = product.dw.panel_rows() * kPanelWidth;
   alignas(64) float half[kPanels * kPanelWidth];
   for (int64_t begin = unit.row_begin; begin < unit.row_end; begin += block_rows) {
     const Range rows{begin, std::min(begin + block_rows, unit.row_end)};
     const int64_t steps = num_steps<Kernel>(rows);
     const int64_t strip_stride = strip_words<Kernel>(steps) + 16, panel_stride = steps * kPanelWidth;
-    if constexpr (Kernel::kBlock == 1) {
-      pack_columns_a<Kernel>(a, rows, k, strip_stride, scratch);
-    } else {
-      pack_blocks_a<Kernel>(a, rows, k, strip_stride, scratch);
-    }
-    pack_columns_b<Kernel>(dc, rows, unit, scratch);
+    pack_a<Kernel>(product.a, rows, k, strip_stride, scratch);
+    pack_b<Kernel>(product.dc, rows, unit, scratch);
     const Word *packed_a = reinterpret_cast<const Word*>(scratch.a),
                *packed_b = reinterpret_cast<const Word*>(scratch.b);
     // Even, so that no pass ends within a pair of rows.
@@ -131,26 +155,14 @@ HWY_NOINLINE void grad_columns(const Kernel& kernel, const GemmUnit& unit, Range
         for (int64_t s = pass; s < pass_end; ++s) {
           const int64_t k0 = k.begin + s * kRows;
           const Range strip_k{k0, std::min(k0 + kRows, k.end)};
-          const int num_k = static_cast<int>(strip_k.size());
-          float* tile = scratch.c + (tall ? (p * strips + s) * tile_floats : 0);
-          const int64_t tile_stride = tall ? strips * tile_floats : tile_floats;
-          for (int64_t d = 0; d < steps; d += kCallSteps) {
-            const TileCall call{num_k,
-                                panels,
-                                packed_a + s * strip_stride + d * (Kernel::kBlock == 1 ? num_k : kRows),
-                                packed_b + p * panel_stride + d * kPanelWidth,
-                                panel_stride,
-                                std::min(kCallSteps, steps - d),
-                                tile,
-                                tile_stride,
-                                begin > unit.row_begin || d > 0};
-            if (rows.end < unit.row_end || d + kCallSteps < steps) {
-              kernel.template multiply<false>(call);
-            } else {
-              kernel.gradient(call, {strip_k, dw.k, group + panel * gradient_stride, gradient_stride,
-                                     a.scale * dc.scale, half});
-            }
-          }
+          float* sums = scratch.c + (tall ? (p * strips + s) * tile_floats : 0);
+          grad_tile(kernel,
+                    TileCall{static_cast<int>(strip_k.size()), panels, packed_a + s * strip_stride,
+                             packed_b + p * panel_stride, panel_stride, steps, sums, tile_stride,
+                             begin > unit.row_begin},
+                    rows.end == unit.row_end,
+                    {strip_k, product.dw.k, group + panel * gradient_stride, gradient_stride,
+                     product.a.scale * product.dc.scale, half});
         }
       }
     }
@@ -160,18 +172,17 @@ HWY_NOINLINE void grad_columns(const Kernel& kernel, const GemmUnit& unit, Range
 // One unit: panels [panel_begin, panel_end) of one group's gradient, over all rows of the group; zero without
 // rows.
 template <class Kernel>
-void grad_unit(const Kernel& kernel, const GemmUnit& unit, const RowSource& a, const RowSource& dc,
-               const WeightView& dw, GmmScratch& scratch) {
+void grad_unit(const Kernel& kernel, const GemmUnit& unit, const RowsProduct& product, GmmScratch& scratch) {
   using T = typename Kernel::T;
   if (unit.row_begin == unit.row_end) {
-    T* group = static_cast<T*>(dw.data) + unit.group * dw.group_elements();
-    const int64_t panel = dw.panel_rows() * kPanelWidth;
+    T* group = group_panels<T>(product.dw, unit.group);
+    const int64_t panel = product.dw.panel_rows() * kPanelWidth;
     std::fill(group + unit.panel_begin * panel, group + unit.panel_end * panel, T{});
     return;
   }
   constexpr int64_t kColumns = kGradColumns / (2 * Kernel::kRows) * 2 * Kernel::kRows;
-  for (int64_t k = 0; k < dw.k; k += kColumns)
-    grad_columns(kernel, unit, {k, std::min(k + kColumns, dw.k)}, a, dc, dw, scratch);
+  for (int64_t k = 0; k < product.dw.k; k += kColumns)
+    grad_columns(kernel, unit, {k, std::min(k + kColumns, product.dw.k)}, product, scratch);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -57,13 +57,14 @@ HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<bf16
 
 // T: what operands and weights are stored as. Word: what they are packed to, kDepth values of the depth. A
 // strip has kBlock steps of a row, then those of the next row, and after all its rows the next kBlock steps.
-// kAsksAhead: its tiles ask for what comes after.
+// kAsksAhead: its tiles ask for what comes after. call_depth(): of a forward tile call, by the block sizes'.
 template <typename Stored>
 struct VectorKernel {
   using T = Stored;
   using Word = float;
   static constexpr int kRows = kTileRows, kPanels = kTilePanels, kDepth = 1, kBlock = 1;
   static constexpr bool kAsksAhead = kTileAsksAhead;
+  static int64_t call_depth(int64_t depth) { return depth / kPanels; }
 
   template <bool kStream, typename B>
   HWY_INLINE void multiply(const TileCall<float, B>& call) const {
@@ -107,6 +108,7 @@ struct DotKernel {
   using Word = uint32_t;
   static constexpr int kRows = kDotRows, kPanels = kDotPanels, kDepth = 2, kBlock = 1;
   static constexpr bool kAsksAhead = true;
+  static int64_t call_depth(int64_t depth) { return kPairDepth * depth; }
 
   const DotTile& tile;
 
@@ -131,6 +133,7 @@ struct AmxKernel {
   using Word = uint32_t;
   static constexpr int kRows = kAmxRows, kPanels = kAmxPanels, kDepth = 2, kBlock = kAmxSteps;
   static constexpr bool kAsksAhead = true;
+  static int64_t call_depth(int64_t depth) { return kPairDepth * depth; }
   static constexpr int64_t kFlippedRows = 0;  // tiles of AMX broadcast nothing
 
   AmxTile tile;

@@ -13,9 +13,11 @@
 #include <concepts>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "moehill/base/partition.h"
+#include "moehill/kernels/activation.h"
 #include "moehill/kernels/block_sizes.h"
 #include "moehill/kernels/dot_tile.h"
 #include "moehill/machine/thread_team.h"
@@ -35,11 +37,16 @@ struct RowSource {
 struct ForwardOutput {
   // Plain: c [rows, N].
   MatView c{};
-  // With swiglu (W is a gate-up stack of M results): h [rows, M] = silu(gate) * up * row_scale; c, if it has
-  // data, receives the products [rows, gate_up_columns(M)], which backward needs.
-  bool swiglu = false;
+  // With an activation f (W is a gate-up stack of M results): h [rows, M] = f(gate, up) * row_scale; c, if it
+  // has data, receives the products [rows, gate_up_columns(M)], which backward needs.
+  std::optional<Activation> activation{};
   MatView h{};
   const float* row_scale = nullptr;  // [rows], null: 1
+};
+
+struct InputGradOutput {
+  MatView da;
+  bool accumulate = false;  // dA += instead of =
 };
 
 // What the block sizes have made of the work so far: forward and input gradient, all threads.
@@ -78,14 +85,14 @@ class GroupedGemm {
   virtual ~GroupedGemm() = default;
   virtual WeightLayout layout() const = 0;
   // Whether RowSource::index is read while packing (else the caller passes packed rows) and
-  // ForwardOutput::swiglu is possible.
+  // ForwardOutput::activation is possible.
   virtual bool gathers_and_fuses() const = 0;
 
+  // product: which block sizes hold; the result is the same.
   virtual void forward(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const WeightView& w,
                        const ForwardOutput& out, Product product = Product::to_width) = 0;
-  // accumulate: dA += instead of =. product: which block sizes hold; the result is the same.
   virtual void input_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& dc, const WeightView& w,
-                          const MatView& da, bool accumulate, Product product = Product::to_hidden) = 0;
+                          const InputGradOutput& out, Product product = Product::to_hidden) = 0;
   virtual void weight_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const RowSource& dc,
                            const WeightView& dw) = 0;
   virtual GemmCounts counts() const { return {}; }

@@ -126,7 +126,7 @@ TEST_P(GroupedGemmTest, InputGradAccumulates) {
   const Matrix dc = random_matrix(rows(), p_.n, p_.dtype, 2);
   Matrix da(rows(), p_.k, p_.dtype);
   for (int pass = 1; pass <= 2; ++pass) {
-    gemm_->input_grad(team_, offset_, {dc, nullptr, 0.5f}, w_, da, pass == 2);
+    gemm_->input_grad(team_, offset_, {dc, nullptr, 0.5f}, w_, {da, pass == 2});
     for (int64_t r = 0; r < rows(); ++r) {
       for (int64_t k = 0; k < p_.k; ++k) {
         double sum = 0, magnitude = 0;
@@ -186,7 +186,7 @@ TEST_P(FusedSwigluTest, MatchesItsProducts) {
   Matrix gu(rows(), p_.n, DType::f32), h(rows(), m, p_.dtype), kept(rows(), p_.n, p_.dtype);
   std::vector<float> scale(static_cast<size_t>(rows()));
   for (size_t i = 0; i < scale.size(); ++i) scale[i] = 0.25f * static_cast<float>(i % 5);
-  gemm_->forward(team_, offset_, {x}, w_, {kept, true, h, scale.data()});
+  gemm_->forward(team_, offset_, {x}, w_, {kept, Activation::silu, h, scale.data()});
   for (int64_t r = 0; r < rows(); ++r) {
     for (int64_t j = 0; j < m; ++j) {
       double g = 0, u = 0, magnitude = 0;
@@ -271,10 +271,10 @@ TEST(FewRows, InputGradOfARowDoesNotDependOnHowManyThereAre) {
     const std::unique_ptr<GroupedGemm> gemm =
         make_kernels(kernels, {1, kRows, kHidden, kHidden * kWidth, team.size()});
     Matrix all(kRows, kHidden, DType::f32);
-    gemm->input_grad(team, std::vector<int64_t>{0, kRows}, {dc}, w, all, false);
+    gemm->input_grad(team, std::vector<int64_t>{0, kRows}, {dc}, w, {all});
     for (const int64_t rows : {1, 3, 8, 9, 16, 17}) {
       Matrix few(rows, kHidden, DType::f32);
-      gemm->input_grad(team, std::vector<int64_t>{0, rows}, {dc}, w, few, false);
+      gemm->input_grad(team, std::vector<int64_t>{0, rows}, {dc}, w, {few});
       for (int64_t r = 0; r < rows; ++r) {
         for (int64_t k = 0; k < kHidden; ++k) {
           ASSERT_EQ(few.view().at(r, k), all.view().at(r, k))
@@ -309,7 +309,7 @@ TEST(DotKernels, TheCpusInstructionAndItsEmulationAgree) {
     Matrix c(200, kColumns, DType::f32), dx(200, kDepth, DType::f32);
     WeightStack dw(WeightLayout::panels, 3, kDepth, kColumns, DType::bf16);
     gemm->forward(team, offset, {x}, w, {c});
-    gemm->input_grad(team, offset, {dc}, w, dx, false);
+    gemm->input_grad(team, offset, {dc}, w, {dx});
     gemm->weight_grad(team, offset, {x}, {dc}, dw);
     std::vector<float>& all = results.emplace_back();
     for (int64_t r = 0; r < 200; ++r) {

@@ -11,7 +11,7 @@ class NoGemm final : public GroupedGemm {
   bool gathers_and_fuses() const override { return like_->gathers_and_fuses(); }
   void forward(ThreadTeam&, const GroupRows&, const RowSource&, const WeightView&, const ForwardOutput&,
                Product) override {}
-  void input_grad(ThreadTeam&, const GroupRows&, const RowSource&, const WeightView&, const MatView&, bool,
+  void input_grad(ThreadTeam&, const GroupRows&, const RowSource&, const WeightView&, const InputGradOutput&,
                   Product) override {}
   void weight_grad(ThreadTeam&, const GroupRows&, const RowSource&, const RowSource&,
                    const WeightView&) override {}

@@ -50,27 +50,26 @@ class RaggedDot final : public GroupedGemm {
   void forward(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const WeightView& w,
                const ForwardOutput& out, Product) override {
     check(a, w);
-    MOEHILL_CHECK(!out.swiglu, "ragged_dot has no fused SwiGLU");
+    MOEHILL_CHECK(!out.activation, "ragged_dot has no fused activation");
     run_units(team, groups, w.n, kMaxCallRows, false, [&](const GemmUnit& unit, Range columns, Scratch& s) {
       const Range rows{unit.row_begin, unit.row_end};
       const float* pa = widen_rows(a.matrix.slice_rows(rows.begin, rows.end), {0, w.k}, a.scale, s.a);
       const float* pw = widen_rows(group_matrix(w, unit.group), columns, 1, s.w);
-      sgemm(CblasNoTrans, CblasNoTrans, rows.size(), columns.size(), w.k, pa, w.k, pw, columns.size(), 0,
-            s.c);
+      sgemm({rows.size(), columns.size(), w.k, {pa}, {pw}, s.c});
       narrow_rows(s.c, out.c.slice_rows(rows.begin, rows.end), columns, false);
     });
   }
 
   void input_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& dc, const WeightView& w,
-                  const MatView& da, bool accumulate, Product) override {
+                  const InputGradOutput& out, Product) override {
     check(dc, w);
     run_units(team, groups, w.k, kMaxCallRows, false, [&](const GemmUnit& unit, Range columns, Scratch& s) {
       const Range rows{unit.row_begin, unit.row_end};
       const float* pc = widen_rows(dc.matrix.slice_rows(rows.begin, rows.end), {0, w.n}, dc.scale, s.a);
       const float* pw =
           widen_rows(group_matrix(w, unit.group).slice_rows(columns.begin, columns.end), {0, w.n}, 1, s.w);
-      sgemm(CblasNoTrans, CblasTrans, rows.size(), columns.size(), w.n, pc, w.n, pw, w.n, 0, s.c);
-      narrow_rows(s.c, da.slice_rows(rows.begin, rows.end), columns, accumulate);
+      sgemm({rows.size(), columns.size(), w.n, {pc}, {pw, CblasTrans}, s.c});
+      narrow_rows(s.c, out.da.slice_rows(rows.begin, rows.end), columns, out.accumulate);
     });
   }
 
@@ -84,8 +83,7 @@ class RaggedDot final : public GroupedGemm {
         const Range rows{begin, std::min(begin + kMaxCallRows, unit.row_end)};
         const float* pa = widen_rows(a.matrix.slice_rows(rows.begin, rows.end), {0, dw.k}, a.scale, s.a);
         const float* pc = widen_rows(dc.matrix.slice_rows(rows.begin, rows.end), columns, dc.scale, s.w);
-        sgemm(CblasTrans, CblasNoTrans, dw.k, columns.size(), rows.size(), pa, dw.k, pc, columns.size(), 1,
-              s.c);
+        sgemm({dw.k, columns.size(), rows.size(), {pa, CblasTrans}, {pc}, s.c, true});
       }
       narrow_rows(s.c, group_matrix(dw, unit.group), columns, false);
     });
@@ -122,11 +120,22 @@ class RaggedDot final : public GroupedGemm {
             w.dtype, w.k, w.n, w.n};
   }
 
-  // C [m, n] = op(A) op(B) + beta C, row-major; lda and ldb are row lengths as stored.
-  static void sgemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int64_t m, int64_t n, int64_t k, const float* a,
-                    int64_t lda, const float* b, int64_t ldb, float beta, float* c) {
-    cblas_sgemm(CblasRowMajor, ta, tb, static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), 1, a,
-                static_cast<int>(lda), b, static_cast<int>(ldb), beta, c, static_cast<int>(n));
+  struct Factor {
+    const float* values;
+    CBLAS_TRANSPOSE op = CblasNoTrans;
+  };
+  // C [m, n] = op(A) [m, k] op(B) [k, n], or += of it; row-major, without gaps between rows.
+  struct MatrixProduct {
+    int64_t m, n, k;
+    Factor a, b;
+    float* c;
+    bool accumulate = false;
+  };
+  static void sgemm(const MatrixProduct& p) {
+    const int m = static_cast<int>(p.m), n = static_cast<int>(p.n), k = static_cast<int>(p.k);
+    const int lda = p.a.op == CblasNoTrans ? k : m, ldb = p.b.op == CblasNoTrans ? n : k;
+    cblas_sgemm(CblasRowMajor, p.a.op, p.b.op, m, n, k, 1, p.a.values, lda, p.b.values, ldb,
+                p.accumulate ? 1 : 0, p.c, n);
   }
 
   GemmLimits limits_;

@@ -35,7 +35,7 @@ inline constexpr int64_t kStreamAhead = 8192, kStreamAheadL2 = 16384, kStreamAhe
 // Tiles of so few rows leave a stream to the CPU's own prefetching, which more requests would slow down.
 inline constexpr int kRowsOfPlainStream = 4;
 
-inline void prefetch_stream(const void* p) {
+[[gnu::always_inline]] inline void prefetch_stream(const void* p) {
   __builtin_prefetch(static_cast<const char*>(p) + kStreamAheadL2, 0, 2);
   __builtin_prefetch(static_cast<const char*>(p) + kStreamAheadL1, 0, 3);
 }

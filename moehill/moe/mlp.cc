@@ -32,12 +32,13 @@ void mlp_up(const MlpContext& context, const GroupRows& groups, const MlpForward
   enter(context.listener, context.stages.up);
   if (w.fused && context.gemm.gathers_and_fuses()) {
     const MatView products = f.keep_products ? buffers.gate : MatView{};
-    return context.gemm.forward(context.team, groups, f.x, w.up[0], {products, true, buffers.h, f.row_scale});
+    return context.gemm.forward(context.team, groups, f.x, w.up[0],
+                                {products, Activation::silu, buffers.h, f.row_scale});
   }
   context.gemm.forward(context.team, groups, f.x, w.up[0], {buffers.gate});
   if (!w.fused) context.gemm.forward(context.team, groups, f.x, w.up[1], {buffers.up});
   enter(context.listener, context.stages.act);
-  swiglu_forward(context.team, buffers.gate_up(w.fused), f.row_scale, buffers.h);
+  activation_forward(context.team, Activation::silu, buffers.gate_up(w.fused), f.row_scale, buffers.h);
 }
 
 void mlp_down(const MlpContext& context, const GroupRows& groups, const MlpWeights& w, const MatView& h,
@@ -49,17 +50,17 @@ void mlp_down(const MlpContext& context, const GroupRows& groups, const MlpWeigh
 void mlp_down_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
                    const MlpWeights& w, const MlpBuffers& buffers) {
   enter(context.listener, context.stages.down_grad);
-  context.gemm.input_grad(context.team, groups, b.dy, w.down, buffers.h, false, Product::to_width);
+  context.gemm.input_grad(context.team, groups, b.dy, w.down, {buffers.h}, Product::to_width);
 }
 
 void mlp_input_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
                     const MlpWeights& w, const MlpBuffers& buffers) {
   ThreadTeam& team = context.team;
   enter(context.listener, context.stages.act_grad);
-  swiglu_backward(team, buffers.gate_up(w.fused), buffers.h, b.p, b.dp, b.dp_index);
+  activation_backward(team, Activation::silu, buffers.gate_up(w.fused), buffers.h, {b.p, b.dp, b.dp_index});
   enter(context.listener, context.stages.up_grad);
-  context.gemm.input_grad(team, groups, {buffers.gate}, w.up[0], b.dx, false);
-  if (!w.fused) context.gemm.input_grad(team, groups, {buffers.up}, w.up[1], b.dx, true);
+  context.gemm.input_grad(team, groups, {buffers.gate}, w.up[0], {b.dx});
+  if (!w.fused) context.gemm.input_grad(team, groups, {buffers.up}, w.up[1], {b.dx, true});
 }
 
 void mlp_weight_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,

@@ -6,7 +6,6 @@
 
 #include "moehill/block/stages.h"
 #include "moehill/kernels/grouped_gemm.h"
-#include "moehill/kernels/swiglu.h"
 #include "moehill/tensor/memory_visitor.h"
 
 namespace moehill {

@@ -345,9 +345,10 @@ class BlockRun final : public Run {
     enter(listener, Stage::router_grad);
     static const Router contract;
     const Routed& routed = parts_.routed;
-    route_backward(routed.router ? *routed.router : contract, routed.router ? routed.logits->data() : nullptr,
-                   router_ ? router_->routing() : routing(), result_tokens(config(), group.rank()),
-                   dp_.data(), dlogits_.data(), group.team());
+    const RouterGradient gradient{routed.router ? routed.logits->data() : nullptr,
+                                  router_ ? router_->routing() : routing(), dp_.data(), dlogits_.data()};
+    route_backward(routed.router ? *routed.router : contract, gradient, result_tokens(config(), group.rank()),
+                   group.team());
   }
 
   RunParts parts_;

@@ -26,7 +26,7 @@ Routing hand_routing() {
 }
 
 TEST(PlanBuilder, AllExpertsByHand) {
-  const RoutingPlan plan = build_plan(hand_routing(), 0, 4, PackStrategy::counting_sort);
+  const RoutingPlan plan = build_plan(hand_routing(), {0, 4}, PackStrategy::counting_sort);
   EXPECT_EQ(plan.group_offset, (Offsets{0, 4, 6, 8, 8}));
   EXPECT_EQ(plan.row_assignment, (Rows{0, 3, 5, 6, 1, 4, 2, 7}));
   EXPECT_EQ(plan.row_token, (Rows{0, 1, 2, 3, 0, 2, 1, 3}));
@@ -35,14 +35,14 @@ TEST(PlanBuilder, AllExpertsByHand) {
 }
 
 TEST(PlanBuilder, ScoreSortByHand) {
-  const RoutingPlan plan = build_plan(hand_routing(), 0, 4, PackStrategy::expert_score_sort);
+  const RoutingPlan plan = build_plan(hand_routing(), {0, 4}, PackStrategy::expert_score_sort);
   EXPECT_EQ(plan.group_offset, (Offsets{0, 4, 6, 8, 8}));
   EXPECT_EQ(plan.row_assignment, (Rows{5, 0, 6, 3, 1, 4, 2, 7}));  // 0 and 6 have equal gate values
 }
 
 TEST(PlanBuilder, LocalDropByHand) {
   const Capacity capacity{CapacityPolicy::drop, 1.5};  // C = 3
-  const RoutingPlan plan = build_plan(hand_routing(), 0, 2, PackStrategy::counting_sort, capacity);
+  const RoutingPlan plan = build_plan(hand_routing(), {0, 2}, PackStrategy::counting_sort, capacity);
   EXPECT_EQ(plan.group_offset, (Offsets{0, 3, 5}));
   EXPECT_EQ(plan.row_assignment, (Rows{0, 3, 5, 1, 4}));
   EXPECT_EQ(plan.assignment_row, (Rows{0, 3, -1, 1, 4, 2, -1, -1}));
@@ -51,14 +51,14 @@ TEST(PlanBuilder, LocalDropByHand) {
 
 TEST(PlanBuilder, ScoreSortDropsByTokenOrderAndThenSorts) {
   const Capacity capacity{CapacityPolicy::drop, 1.0};  // C = 2
-  const RoutingPlan plan = build_plan(hand_routing(), 0, 1, PackStrategy::expert_score_sort, capacity);
+  const RoutingPlan plan = build_plan(hand_routing(), {0, 1}, PackStrategy::expert_score_sort, capacity);
   EXPECT_EQ(plan.row_assignment, (Rows{0, 3}));  // 5 has the largest gate value and comes too late
   EXPECT_EQ(plan.num_dropped, 2);
 }
 
 TEST(PlanBuilder, PadByHand) {
   const Capacity capacity{CapacityPolicy::pad, 1.5};  // C = 3
-  const RoutingPlan plan = build_plan(hand_routing(), 0, 2, PackStrategy::counting_sort, capacity);
+  const RoutingPlan plan = build_plan(hand_routing(), {0, 2}, PackStrategy::counting_sort, capacity);
   EXPECT_EQ(plan.group_offset, (Offsets{0, 3, 6}));
   EXPECT_EQ(plan.row_assignment, (Rows{0, 3, 5, 1, 4, -1}));
   EXPECT_EQ(plan.row_token, (Rows{0, 1, 2, 0, 2, -1}));
@@ -68,7 +68,7 @@ TEST(PlanBuilder, PadByHand) {
 TEST(PlanBuilder, MaskedByHand) {
   const Capacity capacity{CapacityPolicy::drop, 1.5};  // C = 3
   const RoutingPlan plan =
-      build_plan(hand_routing(), 1, 2, PackStrategy::counting_sort, capacity, PlanScope::masked);
+      build_plan(hand_routing(), {1, 2}, PackStrategy::counting_sort, capacity, PlanScope::masked);
   EXPECT_EQ(plan.group_offset, (Offsets{0, 2, 7}));
   EXPECT_EQ(plan.row_assignment, (Rows{1, 4, 0, 2, 3, 5, 7}));  // 6 is expert 0's fourth
   EXPECT_EQ(plan.num_dropped, 0);                               // of the held expert
@@ -77,14 +77,14 @@ TEST(PlanBuilder, MaskedByHand) {
 TEST(PlanBuilder, MaskedPadPadsHeldExpertsOnly) {
   const Capacity capacity{CapacityPolicy::pad, 1.5};
   const RoutingPlan plan =
-      build_plan(hand_routing(), 1, 2, PackStrategy::tuple_sort, capacity, PlanScope::masked);
+      build_plan(hand_routing(), {1, 2}, PackStrategy::tuple_sort, capacity, PlanScope::masked);
   EXPECT_EQ(plan.group_offset, (Offsets{0, 3, 8}));
   EXPECT_EQ(plan.row_assignment, (Rows{1, 4, -1, 0, 2, 3, 5, 7}));
 }
 
 TEST(PlanBuilder, HoldsNoExpert) {
-  EXPECT_EQ(build_plan(hand_routing(), 2, 2, PackStrategy::argsort).group_offset, (Offsets{0}));
-  const RoutingPlan masked = build_plan(hand_routing(), 2, 2, PackStrategy::argsort, {}, PlanScope::masked);
+  EXPECT_EQ(build_plan(hand_routing(), {2, 2}, PackStrategy::argsort).group_offset, (Offsets{0}));
+  const RoutingPlan masked = build_plan(hand_routing(), {2, 2}, PackStrategy::argsort, {}, PlanScope::masked);
   EXPECT_EQ(masked.group_offset, (Offsets{0, 8}));
   EXPECT_EQ(masked.row_assignment, (Rows{0, 1, 2, 3, 4, 5, 6, 7}));
 }
@@ -95,7 +95,7 @@ TEST(PlanBuilder, RefusesExpertOutOfRange) {
     routing.expert[5] = bad;
     for (const PackStrategy strategy : kStrategies) {
       try {
-        build_plan(routing, 0, 4, strategy, {}, PlanScope::local, 3);
+        build_plan(routing, {0, 4}, strategy, {}, PlanScope::local, 3);
         FAIL() << "expert " << bad << " accepted";
       } catch (const InputError& error) {
         EXPECT_NE(std::string(error.what()).find(fmt::format("expert {} for token 2", bad)),
@@ -115,7 +115,7 @@ TEST(PlanBuilder, RecoversFromBadInput) {
   bad.expert[7] = 99;
   EXPECT_THROW(builder.build(bad, team, plan), InputError);
   builder.build(hand_routing(), team, plan);
-  EXPECT_EQ(plan_hash(plan), plan_hash(build_plan(hand_routing(), 0, 4, PackStrategy::argsort)));
+  EXPECT_EQ(plan_hash(plan), plan_hash(build_plan(hand_routing(), {0, 4}, PackStrategy::argsort)));
 }
 
 // A plan made again over an older, larger or smaller one has nothing left of it.
@@ -128,7 +128,7 @@ TEST(PlanBuilder, PlansAreReused) {
     for (const double skew : {0.0, 6.0, 1.0}) {
       const Routing routing = random_routing(50, 7, 3, skew, 11);
       builder.build(routing, team, plan);
-      const RoutingPlan fresh = build_plan(routing, 1, 4, PackStrategy::argsort, capacity);
+      const RoutingPlan fresh = build_plan(routing, {1, 4}, PackStrategy::argsort, capacity);
       EXPECT_EQ(plan_hash(plan), plan_hash(fresh));
     }
   }
@@ -140,7 +140,7 @@ TEST(PlanBuilder, AssignmentsOfNobodyHaveNoRow) {
   routing.expert[3] = routing.expert[4] = routing.expert[5] = kNoExpert;
   for (const PackStrategy strategy : kStrategies) {
     for (const PlanScope scope : {PlanScope::local, PlanScope::masked}) {
-      const RoutingPlan plan = build_plan(routing, 0, 2, strategy, {}, scope, 2);
+      const RoutingPlan plan = build_plan(routing, {0, 2}, strategy, {}, scope, 2);
       EXPECT_EQ(plan.group_offset, scope == PlanScope::local ? (Offsets{0, 2, 3}) : (Offsets{0, 2, 3, 5}));
       EXPECT_EQ(plan.assignment_row[3], -1);
       EXPECT_EQ(plan.assignment_row[4], -1);
@@ -161,7 +161,7 @@ TEST(PlanBuilder, FewerTokensGiveThePlanOfABuilderOfTheirOwn) {
       some.expert.resize(static_cast<size_t>(tokens * 3));
       some.weight.resize(some.expert.size());
       builder.build(some, team, plan);
-      const RoutingPlan own = build_plan(some, 1, 4, strategy, {CapacityPolicy::drop, 1.1});
+      const RoutingPlan own = build_plan(some, {1, 4}, strategy, {CapacityPolicy::drop, 1.1});
       EXPECT_EQ(plan_hash(plan), plan_hash(own)) << tokens;
     }
   }
@@ -170,7 +170,7 @@ TEST(PlanBuilder, FewerTokensGiveThePlanOfABuilderOfTheirOwn) {
 TEST(PlanBuilder, ScoreSortStandsNaN) {
   Routing routing = random_routing(300, 3, 2, 0, 5);
   for (size_t a = 0; a < routing.weight.size(); a += 3) routing.weight[a] = std::nanf("");
-  EXPECT_EQ(plan_defect(build_plan(routing, 0, 3, PackStrategy::expert_score_sort), routing), "");
+  EXPECT_EQ(plan_defect(build_plan(routing, {0, 3}, PackStrategy::expert_score_sort), routing), "");
 }
 
 TEST(PlanBuilderDeathTest, ShapesThatDoNotFit) {

@@ -40,7 +40,7 @@ class PlantedFault : public testing::TestWithParam<Fault> {};
 
 // Plan of experts [0, 3), rows {0, 3, 5, 6 | 1, 4 | 2, 7}.
 TEST_P(PlantedFault, IsFound) {
-  RoutingPlan plan = build_plan(routing(), 0, 3, PackStrategy::counting_sort);
+  RoutingPlan plan = build_plan(routing(), {0, 3}, PackStrategy::counting_sort);
   ASSERT_EQ(plan_defect(plan, routing()), "");
   GetParam().plant(plan);
   EXPECT_NE(plan_defect(plan, routing()).find(GetParam().words), std::string::npos)
@@ -100,7 +100,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(PlanDefect, PaddingOfTheWrongGroup) {
   // The reference's fault: all padding counted to the first group. C = 3.
   const Capacity capacity{CapacityPolicy::pad, 1.5};
-  RoutingPlan plan = build_plan(routing(), 1, 3, PackStrategy::counting_sort, capacity);
+  RoutingPlan plan = build_plan(routing(), {1, 3}, PackStrategy::counting_sort, capacity);
   ASSERT_EQ(plan_defect(plan, routing(), &capacity), "");
   ++plan.group_offset[1];
   EXPECT_NE(plan_defect(plan, routing()), "");
@@ -108,18 +108,18 @@ TEST(PlanDefect, PaddingOfTheWrongGroup) {
 
 TEST(PlanDefect, CapacityKnownFindsMore) {
   const Capacity two{CapacityPolicy::drop, 1.0}, three{CapacityPolicy::drop, 1.5}, none{};
-  const RoutingPlan plan = build_plan(routing(), 0, 4, PackStrategy::counting_sort, two);
+  const RoutingPlan plan = build_plan(routing(), {0, 4}, PackStrategy::counting_sort, two);
   EXPECT_EQ(plan_defect(plan, routing()), "");
   EXPECT_EQ(plan_defect(plan, routing(), &two), "");
   EXPECT_NE(plan_defect(plan, routing(), &three), "");
   EXPECT_NE(plan_defect(plan, routing(), &none), "");
   const Capacity pad{CapacityPolicy::pad, 1.0};
   EXPECT_NE(plan_defect(plan, routing(), &pad), "");
-  EXPECT_NE(plan_defect(build_plan(routing(), 0, 4, PackStrategy::argsort, pad), routing(), &two), "");
+  EXPECT_NE(plan_defect(build_plan(routing(), {0, 4}, PackStrategy::argsort, pad), routing(), &two), "");
 }
 
 TEST(PlanDefect, MaskedGroup) {
-  RoutingPlan plan = build_plan(routing(), 1, 2, PackStrategy::counting_sort, {}, PlanScope::masked);
+  RoutingPlan plan = build_plan(routing(), {1, 2}, PackStrategy::counting_sort, {}, PlanScope::masked);
   ASSERT_EQ(plan_defect(plan, routing()), "");
   RoutingPlan swapped = plan, lost = plan;
   swap_rows(swapped, 3, 4);

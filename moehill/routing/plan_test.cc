@@ -40,9 +40,9 @@ TEST(KeptAssignments, FirstOnesOfEachExpertInTokenOrder) {
 
 TEST(PlanHash, EqualPlansEqualHashesAndEveryFieldCounts) {
   const Routing routing = random_routing(20, 6, 2, 0.5, 3);
-  const RoutingPlan plan = build_plan(routing, 1, 5, PackStrategy::counting_sort);
+  const RoutingPlan plan = build_plan(routing, {1, 5}, PackStrategy::counting_sort);
   EXPECT_EQ(plan_hash(plan),
-            plan_hash(build_plan(routing, 1, 5, PackStrategy::argsort, {}, PlanScope::local, 3)));
+            plan_hash(build_plan(routing, {1, 5}, PackStrategy::argsort, {}, PlanScope::local, 3)));
   const std::vector<std::function<void(RoutingPlan&)>> changes = {
       [](RoutingPlan& p) { ++p.num_tokens; },
       [](RoutingPlan& p) { ++p.num_experts; },

@@ -270,18 +270,19 @@ void route(const Router& router, const float* logits, Range tokens, ThreadTeam& 
   });
 }
 
-void route_backward(const Router& router, const float* logits, const Routing& routing, Range tokens,
-                    const float* dp, float* dlogits, ThreadTeam& team) {
+void route_backward(const Router& router, const RouterGradient& gradient, Range tokens, ThreadTeam& team) {
+  const Routing& routing = gradient.routing;
   const size_t topk = static_cast<size_t>(routing.topk), num = static_cast<size_t>(routing.num_experts);
   team.parallel_for(tokens.size(), [&](int64_t begin, int64_t end) {
     for (int64_t token = tokens.begin + begin; token < tokens.begin + end; ++token) {
       const size_t t = static_cast<size_t>(token);
       const std::span<const int32_t> chosen{routing.expert.data() + t * topk, topk};
-      const std::span<float> row{dlogits + t * num, num};
+      const std::span<float> row{gradient.dlogits + t * num, num};
+      const float* dp = gradient.dp + t * topk;
       if (router.rule.score == RouterScore::chosen_softmax) {
-        token_backward_of_chosen(router, chosen, routing.weight.data() + t * topk, dp + t * topk, row);
+        token_backward_of_chosen(router, chosen, routing.weight.data() + t * topk, dp, row);
       } else {
-        token_backward(router, logits + t * num, chosen, dp + t * topk, row);
+        token_backward(router, gradient.logits + t * num, chosen, dp, row);
       }
     }
   });

@@ -39,10 +39,15 @@ void route(const Router& router, const float* logits, Range tokens, ThreadTeam& 
 Routing route_all(const Router& router, const std::vector<float>& logits, int64_t num_tokens, int num_logits,
                   int topk);
 
-// Gradient of the logits [T, L] from dp [T, k], that of the gate values. Writes every element of these
-// tokens' rows. In double, since its terms nearly cancel, and rounded once. `logits` may be null with
+// The gradient dlogits [T, L] from dp [T, k], that of the gate values. `logits` may be null with
 // chosen_softmax, which has all it needs in the gate values.
-void route_backward(const Router& router, const float* logits, const Routing& routing, Range tokens,
-                    const float* dp, float* dlogits, ThreadTeam& team);
+struct RouterGradient {
+  const float* logits;
+  const Routing& routing;
+  const float* dp;
+  float* dlogits;
+};
+// Writes every element of these tokens' rows. In double, since its terms nearly cancel, and rounded once.
+void route_backward(const Router& router, const RouterGradient& gradient, Range tokens, ThreadTeam& team);
 
 }  // namespace moehill

@@ -211,8 +211,8 @@ TEST(Router, FarLogitsHaveGateValuesThatAreNumbers) {
       Routing routing{1, num, kTopk, std::vector<int32_t>(kTopk), std::vector<float>(kTopk)};
       route(router, logits.data(), {0, 1}, team, routing);
       std::vector<float> dlogits(static_cast<size_t>(num));
-      route_backward(router, logits.data(), routing, {0, 1}, std::vector<float>{1, 2, 3}.data(),
-                     dlogits.data(), team);
+      route_backward(router, {logits.data(), routing, std::vector<float>{1, 2, 3}.data(), dlogits.data()},
+                     {0, 1}, team);
       for (const float value : routing.weight)
         EXPECT_TRUE(std::isfinite(value)) << family.models << " at " << far;
       for (const float value : dlogits) EXPECT_TRUE(std::isfinite(value)) << family.models << " at " << far;
@@ -241,7 +241,7 @@ TEST(RouteBackward, IsTheGradientOfTheGateValues) {
     for (const int num_threads : {1, 3}) {
       ThreadTeam team(num_threads);
       std::vector<float> dlogits(r.logits.size(), std::nanf(""));  // every element is to be written
-      route_backward(r.router, r.logits.data(), r.routing, {0, kTokens}, dp.data(), dlogits.data(), team);
+      route_backward(r.router, {r.logits.data(), r.routing, dp.data(), dlogits.data()}, {0, kTokens}, team);
       for (int64_t t = 0; t < kTokens; ++t) {
         const auto loss = [&](size_t moved, double step) {
           std::vector<double> z = row_in_double(r, t);
@@ -266,8 +266,8 @@ TEST(RouteBackward, OfTheSoftmaxOverTheChosenNeedsNoLogits) {
   const std::vector<float> dp(kTokens * kTopk, 0.5f);
   std::vector<float> with(r.logits.size()), without(r.logits.size(), 1);
   ThreadTeam team(1);
-  route_backward(r.router, r.logits.data(), r.routing, {0, kTokens}, dp.data(), with.data(), team);
-  route_backward(r.router, nullptr, r.routing, {0, kTokens}, dp.data(), without.data(), team);
+  route_backward(r.router, {r.logits.data(), r.routing, dp.data(), with.data()}, {0, kTokens}, team);
+  route_backward(r.router, {nullptr, r.routing, dp.data(), without.data()}, {0, kTokens}, team);
   EXPECT_EQ(with, without);
 }
 

@@ -37,12 +37,12 @@ inline Routing random_routing(int64_t num_tokens, int num_experts, int topk, dou
   return routing_of(num_experts, topk, std::move(expert));
 }
 
-inline RoutingPlan build_plan(const Routing& routing, int expert_begin, int expert_end, PackStrategy strategy,
+inline RoutingPlan build_plan(const Routing& routing, Range experts, PackStrategy strategy,
                               Capacity capacity = {}, PlanScope scope = PlanScope::local,
                               int num_threads = 1) {
   ThreadTeam team(num_threads);
-  PlanBuilder builder({routing.num_tokens, routing.num_experts, routing.topk, expert_begin, expert_end,
-                       strategy, capacity, scope, num_threads});
+  PlanBuilder builder({routing.num_tokens, routing.num_experts, routing.topk, static_cast<int>(experts.begin),
+                       static_cast<int>(experts.end), strategy, capacity, scope, num_threads});
   RoutingPlan plan = builder.make_plan();
   builder.build(routing, team, plan);
   return plan;

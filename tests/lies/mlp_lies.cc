@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "moehill/kernels/activation.h"
 #include "moehill/kernels/rows.h"
-#include "moehill/kernels/swiglu.h"
 #include "moehill/moe/block.h"
 #include "moehill/routing/router.h"
 #include "tests/lies/lie.h"
@@ -183,19 +183,22 @@ void lying_weight_grad(const MlpContext& context, const GroupRows& groups, const
   real_weight_grad(context, shorter ? fewer.rows() : groups, b, buffers, written);
 }
 
-SEAM("_ZN7moehill14swiglu_forwardERNS_10ThreadTeamERKNS_10GateUpViewEPKfRKNS_7MatViewE", void, swiglu_forward,
-     ThreadTeam&, const GateUpView&, const float*, const MatView&);
+SEAM("_ZN7moehill18activation_forwardERNS_10ThreadTeamENS_10ActivationERKNS_10GateUpViewEPKfRKNS_7MatViewE",
+     void, activation_forward, ThreadTeam&, Activation, const GateUpView&, const float*, const MatView&);
 
-void lying_swiglu_forward(ThreadTeam& team, const GateUpView& in, const float* row_scale, const MatView& h) {
-  if (!act_left_out.told_on(team)) real_swiglu_forward(team, in, row_scale, h);
+void lying_activation_forward(ThreadTeam& team, Activation activation, const GateUpView& in,
+                              const float* row_scale, const MatView& h) {
+  if (!act_left_out.told_on(team)) real_activation_forward(team, activation, in, row_scale, h);
 }
 
-SEAM("_ZN7moehill15swiglu_backwardERNS_10ThreadTeamERKNS_10GateUpViewERKNS_7MatViewEPKfPfPKi", void,
-     swiglu_backward, ThreadTeam&, const GateUpView&, const MatView&, const float*, float*, const int32_t*);
+SEAM(
+    "_ZN7moehill19activation_backwardERNS_10ThreadTeamENS_10ActivationERKNS_10GateUpViewERKNS_"
+    "7MatViewERKNS_10GateValuesE",
+    void, activation_backward, ThreadTeam&, Activation, const GateUpView&, const MatView&, const GateValues&);
 
-void lying_swiglu_backward(ThreadTeam& team, const GateUpView& in_out, const MatView& dh, const float* p,
-                           float* dp, const int32_t* dp_index) {
-  if (!act_grad_left_out.told_on(team)) real_swiglu_backward(team, in_out, dh, p, dp, dp_index);
+void lying_activation_backward(ThreadTeam& team, Activation activation, const GateUpView& in_out,
+                               const MatView& dh, const GateValues& values) {
+  if (!act_grad_left_out.told_on(team)) real_activation_backward(team, activation, in_out, dh, values);
 }
 
 SEAM("_ZN7moehill11gather_rowsERNS_10ThreadTeamERKNS_9RowSourceERKNS_7MatViewE", void, gather_rows,
@@ -233,13 +236,12 @@ void lying_route(const Router& router, const float* logits, Range tokens, Thread
   }
 }
 
-SEAM("_ZN7moehill14route_backwardERKNS_6RouterEPKfRKNS_7RoutingENS_5RangeES4_PfRNS_10ThreadTeamE", void,
-     route_backward, const Router&, const float*, const Routing&, Range, const float*, float*, ThreadTeam&);
+SEAM("_ZN7moehill14route_backwardERKNS_6RouterERKNS_14RouterGradientENS_5RangeERNS_10ThreadTeamE", void,
+     route_backward, const Router&, const RouterGradient&, Range, ThreadTeam&);
 
-void lying_route_backward(const Router& router, const float* logits, const Routing& routing, Range tokens,
-                          const float* dp, float* dlogits, ThreadTeam& team) {
-  if (!router_grad_left_out.told_on(team))
-    real_route_backward(router, logits, routing, tokens, dp, dlogits, team);
+void lying_route_backward(const Router& router, const RouterGradient& gradient, Range tokens,
+                          ThreadTeam& team) {
+  if (!router_grad_left_out.told_on(team)) real_route_backward(router, gradient, tokens, team);
 }
 
 SEAM("_ZN7moehill5Block14forward_routedERKNS_9BlockPassE", void, forward_routed, Block*, const BlockPass&);

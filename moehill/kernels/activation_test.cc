@@ -1,5 +1,5 @@
 // SwiGLU where the sigmoid is 0 or 1 in f32: activations of real models go there.
-#include "moehill/kernels/swiglu.h"
+#include "moehill/kernels/activation.h"
 
 #include <gtest/gtest.h>
 
@@ -21,8 +21,8 @@ TEST(SwiGlu, HoldsFarFromZero) {
   }
   ThreadTeam team(1);
   const GateUpView both = separate_gate_up(gate, up);
-  swiglu_forward(team, both, nullptr, h);
-  swiglu_backward(team, both, dh, nullptr, nullptr, nullptr);
+  activation_forward(team, Activation::silu, both, nullptr, h);
+  activation_backward(team, Activation::silu, both, dh, {});
   for (int64_t m = 0; m < kWidth; ++m) {
     const double g = static_cast<double>(gates[m]), s = 1 / (1 + std::exp(-g));
     const auto expect = [&](const Matrix& actual, double right) {

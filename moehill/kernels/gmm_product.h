@@ -1,0 +1,51 @@
+// The operands of one call of our grouped GEMM, as every unit of it sees them.
+#pragma once
+
+#include <cstdint>
+
+#include "moehill/kernels/block_sizes.h"
+#include "moehill/kernels/grouped_gemm.h"
+
+namespace moehill {
+
+// Sums [num_rows][16] of a register tile: rows from `row` on, columns of `panel` of the result.
+struct FinishedTile {
+  const float* sums;
+  int64_t row;
+  int num_rows;
+  int64_t panel;
+};
+
+// What becomes of finished tiles: `finish` stores them, adds them or applies an activation, and is chosen
+// once a call. A call through a pointer for a tile costs nothing beside its product, and units need not be
+// compiled once for each.
+struct Epilogue {
+  void (*finish)(const Epilogue& epilogue, const FinishedTile& tile);
+  ForwardOutput out;  // of an input gradient: c
+  float scale;        // of the sums
+
+  void operator()(const FinishedTile& tile) const { finish(*this, tile); }
+};
+
+// A product over columns: forward or input gradient.
+struct ColumnsProduct {
+  RowSource rows;
+  WeightView weights;
+  int64_t depth;  // columns of `rows`
+  ProductBlocks sizes;
+  Epilogue epilogue;
+};
+
+// A product over rows: the weight gradient dw = a^T dc.
+struct RowsProduct {
+  RowSource a, dc;
+  WeightView dw;
+};
+
+// The group's matrix of a stack in panels.
+template <typename T>
+T* group_panels(const WeightView& weights, int64_t group) {
+  return static_cast<T*>(weights.data) + group * weights.group_elements();
+}
+
+}  // namespace moehill
