@@ -70,6 +70,8 @@ void input_grad_by(const Kernel& kernel, UnitQueue& queue, const ColumnsProduct&
 
 int tile_rows_of_target() { return kTileRows; }
 
+int64_t grad_rows_of_narrow_units() { return kTilePanels == 1 ? kGradRows : kGradRowsOfNarrowUnits; }
+
 // Calls body(kernel) with what multiplies operands of this type.
 template <class Body>
 void with_kernel(DType dtype, const PairTiles& tiles, const Body& body) {
@@ -109,6 +111,7 @@ namespace moehill {
 namespace {
 
 HWY_EXPORT(tile_rows_of_target);
+HWY_EXPORT(grad_rows_of_narrow_units);
 HWY_EXPORT(forward_epilogue);
 HWY_EXPORT(input_grad_epilogue);
 HWY_EXPORT(forward_units);
@@ -199,7 +202,7 @@ class Gmm final : public GroupedGemm {
                 {.num_panels = dw.num_panels(),
                  .max_rows = 0,
                  .max_panels = dw.num_panels(),
-                 .tall_rows = kGradRowsOfNarrowUnits,
+                 .tall_rows = HWY_DYNAMIC_DISPATCH(grad_rows_of_narrow_units)(),
                  .max_panels_tall = kMaxGradPanelsDeep,
                  .min_panels = kMinGradPanels,
                  .keep_empty = true},
