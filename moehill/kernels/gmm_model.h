@@ -34,8 +34,8 @@ inline constexpr int64_t kGradStripBytes = 192 << 10;
 // with 16 panels a unit took 15 % of the time.
 inline constexpr int64_t kTallGradRows = 256;
 // Groups of more rows have units of at most kMaxGradPanelsDeep panels too, since the packed panels of wider
-// ones pass by L2. Only tiles of two panels gain by it: with tiles of one, packing A anew for each unit took 6 %
-// at 273 rows.
+// ones pass by L2. Only tiles of two panels gain by it: with tiles of one, packing A anew for each unit took
+// 6 % at 273 rows.
 inline constexpr int64_t kGradRowsOfNarrowUnits = 256;
 inline constexpr int64_t kMaxGradPanelsDeep = 44;
 inline constexpr int64_t kMinGradPanels = 40;
