@@ -50,7 +50,7 @@ void refuse_impossible_figures(CommandResult& command) {
   for (PointResult& result : command.points) {
     const std::string why = impossible_figure(result, cache_bytes());
     if (why.empty()) continue;
-    result.check.status = "failed";
+    result.check.status = CheckStatus::failed;
     result.check.reason = "impossible: " + why;
     result.samples.clear();
     result.stage_samples.clear();
@@ -178,7 +178,7 @@ void write_outputs(const BenchOptions& options, const CommandResult& command) {
 
 int exit_status(const CommandResult& command) {
   for (const PointResult& result : command.points) {
-    if (result.check.status == "failed") return kExitCheckFailed;
+    if (result.check.status == CheckStatus::failed) return kExitCheckFailed;
   }
   return kExitDone;
 }

@@ -134,9 +134,10 @@ class GridRunner {
   }
 
   static std::string failure_of(const GridCase& grid_case, const CheckResult& check) {
-    if (check.status == "passed" || (check.status == "mistrusted" && grid_case.leaves_experts_empty))
+    if (check.status == CheckStatus::passed ||
+        (check.status == CheckStatus::mistrusted && grid_case.leaves_experts_empty))
       return "";
-    return check.status + ": " +
+    return name_of(check.status) + std::string(": ") +
            (check.reason.empty() ? check.worst_row : check.reason + "; " + check.worst_row);
   }
 

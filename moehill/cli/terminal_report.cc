@@ -42,7 +42,7 @@ std::vector<std::string> result_row(const PointResult& result, const Unit& unit)
   } else {
     row.insert(row.end(), 3, "-");
   }
-  row.push_back(result.check.status);
+  row.push_back(name_of(result.check.status));
   return row;
 }
 
@@ -240,7 +240,7 @@ std::string prediction_lines(const CommandResult& result) {
 std::string passed_lines(const CommandResult& result) {
   std::map<std::string, const CheckResult*> worst_of;
   for (const PointResult& point : result.points) {
-    if (point.check.status != "passed") continue;
+    if (point.check.status != CheckStatus::passed) continue;
     const CheckResult*& worst =
         worst_of[fmt::format("check passed: {}: {}", point.check.what, point.check.how)];
     if (worst == nullptr || point.check.worst_bounds > worst->worst_bounds) worst = &point.check;
@@ -256,9 +256,9 @@ std::string check_lines(const CommandResult& result) {
   std::string text = passed_lines(result);
   for (const PointResult& point : result.points) {
     const CheckResult& check = point.check;
-    if (check.status == "passed") continue;
-    text += fmt::format("{}: check {}{}{}; no throughput is given\n", point.point.label, check.status,
-                        check.reason.empty() ? "" : ", " + check.reason,
+    if (check.status == CheckStatus::passed) continue;
+    text += fmt::format("{}: check {}{}{}; no throughput is given\n", point.point.label,
+                        name_of(check.status), check.reason.empty() ? "" : ", " + check.reason,
                         check.worst_row.empty() ? "" : " (largest rel_err: " + check.worst_row + ")");
   }
   return text;

@@ -65,7 +65,7 @@ TEST(TerminalReport, TableAndVerdictHaveOneRatioAndSayWhereTheMediansDiffer) {
 
 TEST(TerminalReport, FailedCheckSaysWhyAndShowsNoFigure) {
   CommandResult command = made_up_command();
-  command.points[1].check.status = "failed";
+  command.points[1].check.status = CheckStatus::failed;
   command.points[1].check.reason = "y over its limit";
   command.points[1].samples.clear();
   EXPECT_NE(check_lines(command).find("ep: check failed, y over its limit"), std::string::npos);

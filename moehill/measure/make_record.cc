@@ -132,7 +132,7 @@ RecordedCheck check_of(const BenchOptions& o, const PointResult& result) {
   recorded.how = words_if_any(check.how);
   if (result.trusted()) recorded.timed_steps = kTimedStepCheck;
   recorded.worst_number = words_if_any(check.worst_number);
-  if (check.status != "passed" && check.status != "failed") return recorded;
+  if (check.status != CheckStatus::passed && check.status != CheckStatus::failed) return recorded;
   recorded.forward_rel_err = check.forward_rel_err;
   recorded.rows = check.num_rows;
   recorded.sampled_rows = check.num_sampled_rows;

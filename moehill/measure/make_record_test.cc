@@ -153,9 +153,10 @@ TEST(Record, DroppedAssignmentsDoNotCount) {
 }
 
 TEST(Record, NoThroughputWithoutAPassedCheck) {
-  for (const char* status : {"failed", "mistrusted", "off"}) {
+  for (const CheckStatus wanted : {CheckStatus::failed, CheckStatus::mistrusted, CheckStatus::off}) {
+    const char* status = name_of(wanted);
     CommandResult command = made_up_command();
-    command.points[0].check.status = status;
+    command.points[0].check.status = wanted;
     const auto record = record_json({}, command, 0);
     for (const char* key : {"tflops", "tflops_executed", "tflops_per_device", "tokens_per_s"}) {
       EXPECT_TRUE(record[key].is_null()) << status << " " << key;
@@ -176,7 +177,7 @@ TEST(Record, FiguresAboveThePeaksAreImpossible) {
   result.operand_bytes = 0.2 * 1.26 * 22e9 + 1e6;
   EXPECT_NE(impossible_figure(result, 1e6).find("its operands were read at"), std::string::npos);
   EXPECT_EQ(impossible_figure(result, 1e11), "") << "they may be in a cache";
-  result.check.status = "failed";
+  result.check.status = CheckStatus::failed;
   EXPECT_EQ(impossible_figure(result, 1e6), "") << "no figure";
 }
 
@@ -184,7 +185,7 @@ TEST(Record, NotTimedAndNotANumberAreNull) {
   CommandResult command = made_up_command();
   command.points[0].samples.clear();
   command.points[0].stage_samples.clear();
-  command.points[0].check.status = "failed";
+  command.points[0].check.status = CheckStatus::failed;
   command.points[0].check.forward_rel_err = std::numeric_limits<double>::quiet_NaN();
   command.points[0].load.cv = std::numeric_limits<double>::infinity();
   const auto record = record_json({}, command, 0);

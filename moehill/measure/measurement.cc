@@ -86,8 +86,8 @@ void Measurement::prepare_point(LivePoint& live) {
     live.result.cpus.insert(live.result.cpus.end(), cpus.begin(), cpus.end());
   live.run->collect();
   job_.on_root([&] { check(live); });
-  if (replicas_differ(*live.run, job_) && live.result.check.status != "off") {
-    live.result.check.status = "failed";
+  if (replicas_differ(*live.run, job_) && live.result.check.status != CheckStatus::off) {
+    live.result.check.status = CheckStatus::failed;
     live.result.check.reason = kReplicasDiffer;
   }
   live.result.check.status = job_.from_root(live.result.check.status);
@@ -112,9 +112,9 @@ void Measurement::make_ready(const LivePoint& live) {
 // A step that changed x, a weight or the routing would be checked against what it made of them.
 void Measurement::hold_operands(LivePoint& live) {
   if (job_.largest(live.run->operand_hash() != live.operands ? 1 : 0) == 0 ||
-      live.result.check.status == "off")
+      live.result.check.status == CheckStatus::off)
     return;
-  live.result.check.status = "failed";
+  live.result.check.status = CheckStatus::failed;
   live.result.check.reason = "a step changed x, a weight or the routing";
 }
 
@@ -122,8 +122,9 @@ void Measurement::hold_operands(LivePoint& live) {
 void Measurement::hold_to_checked(LivePoint& live) {
   const std::vector<Run::ResultHash> hashes = live.run->result_hashes();
   const auto [other, checked] = std::mismatch(hashes.begin(), hashes.end(), live.checked.begin());
-  if (job_.largest(other != hashes.end() ? 1 : 0) == 0 || live.result.check.status == "off") return;
-  live.result.check.status = "failed";
+  if (job_.largest(other != hashes.end() ? 1 : 0) == 0 || live.result.check.status == CheckStatus::off)
+    return;
+  live.result.check.status = CheckStatus::failed;
   live.result.check.reason = fmt::format("a timed step left other bits than the checked one{}",
                                          other == hashes.end() ? "" : ", first in " + other->tensor);
 }
@@ -203,7 +204,7 @@ std::vector<DeviceSeconds> Measurement::device_seconds(const LivePoint& live) co
 // All other steps have the same input, so one that copies what it kept of an earlier one passes them. This
 // one is told apart by nothing but x, which is restored afterwards.
 void Measurement::step_on_other_tokens(LivePoint& live) {
-  if (live.result.check.status == "off") return;
+  if (live.result.check.status == CheckStatus::off) return;
   live.run->negate_x();
   make_ready(live);
   live.step();
@@ -216,13 +217,13 @@ void Measurement::step_on_other_tokens(LivePoint& live) {
     ThreadTeam& team = yardstick_.team(threads_of(config, job_));
     const CheckResult check =
         check_block(live.run->tensors(), config.block.pass, CheckMode::sample, check_seed_, team);
-    if (check.status == "failed") fault = check.reason;
+    if (check.status == CheckStatus::failed) fault = check.reason;
   });
   fault = job_.from_root(fault);
   if (fault.empty() && replicas_differ(*live.run, job_)) fault = kReplicasDiffer;
   live.run->negate_x();
-  if (fault.empty() || live.result.check.status == "failed") return;
-  live.result.check.status = "failed";
+  if (fault.empty() || live.result.check.status == CheckStatus::failed) return;
+  live.result.check.status = CheckStatus::failed;
   live.result.check.reason = "a step on other tokens, among the timed ones: " + fault;
 }
 
@@ -288,7 +289,7 @@ void Measurement::time(CommandResult* command) {
   std::vector<LivePoint*> timed;
   std::vector<std::function<void()>> steps;
   for (LivePoint& live : points_) {
-    if (live.result.check.status == "failed") continue;
+    if (live.result.check.status == CheckStatus::failed) continue;
     const auto listeners = clocked ? live.stages->listeners() : std::vector<StageListener*>{};
     live.step = [run = live.run.get(), listeners] { run->step(listeners); };
     live.decoy_at = options_.schedule.warmup +
@@ -310,7 +311,7 @@ void Measurement::time(CommandResult* command) {
   for (size_t i = 0; i < timed.size(); ++i) {
     PointResult& result = timed[i]->result;
     hold_operands(*timed[i]);
-    if (result.check.status == "failed") {
+    if (result.check.status == CheckStatus::failed) {
       result.stage_samples.clear();
       continue;
     }

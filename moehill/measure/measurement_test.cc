@@ -44,7 +44,7 @@ TEST(Measurement, ChecksEveryPointAndTakesASampleARound) {
   const Measured measured = measure_points(options, expand_points(options, 2));
   ASSERT_EQ(measured.command.points.size(), 2u);
   for (const PointResult& result : measured.command.points) {
-    EXPECT_EQ(result.check.status, "passed") << result.point.label << ": " << result.check.reason;
+    EXPECT_EQ(result.check.status, CheckStatus::passed) << result.point.label << ": " << result.check.reason;
     EXPECT_EQ(result.samples, (std::vector<double>{1, 1, 1}));
     EXPECT_TRUE(result.trusted());
     EXPECT_EQ(result.cpu_seconds.size(), 1u);
@@ -106,7 +106,7 @@ TEST(Measurement, WithoutACheckThereIsASampleAndNoFigure) {
   options.modes = {ParallelMode::none};
   options.check = CheckMode::off;
   const Measured measured = measure_points(options, expand_points(options, 2));
-  EXPECT_EQ(measured.command.points[0].check.status, "off");
+  EXPECT_EQ(measured.command.points[0].check.status, CheckStatus::off);
   EXPECT_EQ(measured.command.points[0].samples.size(), 3u);
   EXPECT_FALSE(measured.command.points[0].trusted());
 }

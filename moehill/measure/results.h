@@ -59,7 +59,7 @@ struct PointResult {
   const InstructionPeak& peak() const { return peaks.of(point.config.shape.dtype); }
   bool timed() const { return !samples.empty(); }
   // A figure of throughput exists only for what was timed and has passed the check.
-  bool trusted() const { return timed() && check.status == "passed"; }
+  bool trusted() const { return timed() && check.status == CheckStatus::passed; }
 };
 
 // Tells in a record how each timed step is held to the checked one.

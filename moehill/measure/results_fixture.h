@@ -27,7 +27,7 @@ inline PointResult made_up_result(Spread spread, double median) {
   r.traffic.assign(r.point.config.num_devices, {70, 80});
   r.moved_bytes = {60, 50, 20, 10};
   r.lower_bound_bytes = 60;
-  r.check.status = "passed";
+  r.check.status = CheckStatus::passed;
   r.check.forward_rel_err = 1e-3;
   r.check.grad_rel_err = {{"dw1", 2e-3}, {"dx", 1e-3}};
   r.check.worst_row = "dw1 expert 3 row 17: 2.0e-03";

@@ -53,7 +53,7 @@ TEST(CompareModes, PairsTrustedPointsThatDifferInNothingElse) {
   EXPECT_EQ(pairs[0].none, 0u);
   EXPECT_EQ(pairs[0].ep, 1u);
   EXPECT_NEAR(pairs[0].ratio.ratio, 0.5, 1e-12);
-  command.points[0].check.status = "failed";
+  command.points[0].check.status = CheckStatus::failed;
   EXPECT_TRUE(compare_modes(command.points, 0).empty());
 }
 
@@ -92,7 +92,7 @@ TEST(ImpossibleFigure, IsAbovePeakOrMemory) {
   result.operand_bytes = 1.3 * result.peaks.read.max;
   EXPECT_NE(impossible_figure(result, 0).find("GB/s of memory"), std::string::npos);
   EXPECT_EQ(impossible_figure(result, result.operand_bytes), "");  // they may all have been in caches
-  result.check.status = "failed";
+  result.check.status = CheckStatus::failed;
   EXPECT_EQ(impossible_figure(result, 0), "");  // there is no figure
 }
 

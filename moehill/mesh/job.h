@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "moehill/base/error.h"
+#include "moehill/base/words.h"
 #include "moehill/mesh/session.h"
 
 namespace moehill {
@@ -54,6 +55,11 @@ class Job {
   void on_root(const std::function<void()>& work) const;
   // The first process's text, everywhere.
   std::string from_root(const std::string& text) const;
+  // The first process's word, everywhere.
+  template <HasWords E>
+  E from_root(E value) const {
+    return value_named<E>(from_root(std::string(name_of(value)))).value();
+  }
   // Waits until all processes are here, and leaves the cores to those that work. All go on some naps apart.
   void wait_quietly(Naps::Duration longest_nap = Naps::kLongest) const;
   // Lets all processes go on at one moment, after wait_quietly().

@@ -55,7 +55,9 @@ class Verdict {
 
   CheckResult finish() {
     result_.numbers_ok = !failed_;
-    result_.status = failed_ ? "failed" : mistrusted_ ? "mistrusted" : "passed";
+    result_.status = failed_       ? CheckStatus::failed
+                     : mistrusted_ ? CheckStatus::mistrusted
+                                   : CheckStatus::passed;
     result_.reason = failed_ ? failures_ : doubts_;
     return result_;
   }

@@ -14,8 +14,9 @@ namespace moehill {
 enum class CheckMode { off, sample, full };
 constexpr auto words(CheckMode) { return std::array{"off", "sample", "full"}; }
 
-// status: passed, failed, mistrusted, off (contract).
-//
+enum class CheckStatus { off, passed, failed, mistrusted };
+constexpr auto words(CheckStatus) { return std::array{"off", "passed", "failed", "mistrusted"}; }
+
 // The verdict is by rounding-error analysis (moe/audit.h): a number may be off by kMaxBounds roots of its
 // variance, and the mean square of many numbers by their variance. So a right result whose terms cancel does
 // not fail, and a wrong one does not hide in the norm of its row.
@@ -26,7 +27,7 @@ constexpr auto words(CheckMode) { return std::array{"off", "sample", "full"}; }
 // Rows: y, dx: a token's H values; dp: its k; dlogits: its E; dw1, dw3, ds1, ds3: (expert, h) over the
 // columns compared; dw2, ds2: (expert, m) over H.
 struct CheckResult {
-  std::string status = "off";
+  CheckStatus status = CheckStatus::off;
   // Every comparison is within its limit. True for passed; also for mistrusted: what there was to compare is
   // right, so that someone who expects empty experts may accept it.
   bool numbers_ok = false;

@@ -224,7 +224,7 @@ TEST_P(Faults, AreSeenWhereTheyAre) {
   fixture.store_oracle(team);
   fault.plant(fixture, fixture.tensors(), team);
   const CheckResult result = check(fixture, team);
-  EXPECT_EQ(result.status, "failed");
+  EXPECT_EQ(result.status, CheckStatus::failed);
   EXPECT_FALSE(result.numbers_ok);
   EXPECT_NE(result.reason.find(fault.tensor + " "), std::string::npos) << result.reason;
   const double rel_err = fault.tensor == "y" ? result.forward_rel_err : result.grad_rel_err.at(fault.tensor);
@@ -247,7 +247,7 @@ TEST_P(Layouts, OfTheRightResultsPass) {
     fixture.store_oracle(team);
     for (const CheckMode mode : {CheckMode::full, CheckMode::sample}) {
       const CheckResult result = check(fixture, team, mode);
-      EXPECT_EQ(result.status, "passed") << result.reason;
+      EXPECT_EQ(result.status, CheckStatus::passed) << result.reason;
       EXPECT_TRUE(result.numbers_ok);
       EXPECT_EQ(result.grad_rel_err.size(), shared_dim > 0 ? 9u : 6u);
       EXPECT_GT(result.forward_rel_err, 0);
@@ -264,15 +264,15 @@ TEST(Check, TruncationInF32IsSeen) {
   const MatView y = fixture.tensors().y;
   for (int64_t c = 0; c < y.cols; ++c)
     y.set(8, c, std::bit_cast<float>(std::bit_cast<uint32_t>(y.at(8, c)) & 0xfffff000u));
-  EXPECT_EQ(check(fixture, team).status, "failed");
+  EXPECT_EQ(check(fixture, team).status, CheckStatus::failed);
   EXPECT_EQ(check(fixture, team).worst_row.substr(0, 10), "y token 8:");
 }
 
 TEST(Check, OffLooksAtNothing) {
   ThreadTeam team(1);
   BlockFixture fixture(odd_shape(DType::f32));
-  EXPECT_EQ(check(fixture, team, CheckMode::off).status, "off");
-  EXPECT_EQ(check(fixture, team).status, "failed");
+  EXPECT_EQ(check(fixture, team, CheckMode::off).status, CheckStatus::off);
+  EXPECT_EQ(check(fixture, team).status, CheckStatus::failed);
 }
 
 TEST(Check, ForwardLooksAtYAlone) {
@@ -281,7 +281,7 @@ TEST(Check, ForwardLooksAtYAlone) {
   fixture.store_oracle(team);
   scale_row(fixture.tensors().dx, 0, 7);
   const CheckResult result = check(fixture, team, CheckMode::full, Pass::forward);
-  EXPECT_EQ(result.status, "passed") << result.reason;
+  EXPECT_EQ(result.status, CheckStatus::passed) << result.reason;
   EXPECT_TRUE(result.grad_rel_err.empty());
 }
 
@@ -291,11 +291,11 @@ TEST(Check, MistrustsIdleExpertsOnAFullCheckOnly) {
   BlockFixture fixture({3, 8, 9, 6, 1, 5, DType::f32});
   fixture.store_oracle(team);
   const CheckResult full = check(fixture, team);
-  EXPECT_EQ(full.status, "mistrusted");
+  EXPECT_EQ(full.status, CheckStatus::mistrusted);
   EXPECT_TRUE(full.numbers_ok);
   EXPECT_FALSE(full.zero_reference);
   EXPECT_NE(full.reason.find("no assignment"), std::string::npos) << full.reason;
-  EXPECT_EQ(check(fixture, team, CheckMode::sample).status, "passed");
+  EXPECT_EQ(check(fixture, team, CheckMode::sample).status, CheckStatus::passed);
 }
 
 TEST(Check, GradientsOfIdleExpertsMustBeZero) {
@@ -307,7 +307,7 @@ TEST(Check, GradientsOfIdleExpertsMustBeZero) {
   fixture.tensors().gradients.w3.set(idle, 0, 0, 1e-30f);
   for (const CheckMode mode : {CheckMode::full, CheckMode::sample}) {
     const CheckResult result = check(fixture, team, mode);
-    EXPECT_EQ(result.status, "failed");
+    EXPECT_EQ(result.status, CheckStatus::failed);
     EXPECT_EQ(result.worst_row, fmt::format("dw3 expert {} row 0: inf", idle));
   }
 }
@@ -320,7 +320,7 @@ TEST(Check, MistrustsAZeroReference) {
   fixture.store_oracle(team);
   for (const CheckMode mode : {CheckMode::full, CheckMode::sample}) {
     const CheckResult result = check(fixture, team, mode);
-    EXPECT_EQ(result.status, "mistrusted");
+    EXPECT_EQ(result.status, CheckStatus::mistrusted);
     EXPECT_TRUE(result.zero_reference);
     EXPECT_NE(result.reason.find("reference of y is zero"), std::string::npos) << result.reason;
   }
@@ -330,9 +330,9 @@ TEST(Check, OneChoiceHasNoGradientOfItsLogits) {
   ThreadTeam team(1);
   BlockFixture fixture({64, 8, 9, 3, 1, 0, DType::f32});
   fixture.store_oracle(team);
-  EXPECT_EQ(check(fixture, team).status, "passed") << check(fixture, team).reason;
+  EXPECT_EQ(check(fixture, team).status, CheckStatus::passed) << check(fixture, team).reason;
   fixture.dlogits()[4] = 1e-9f;
-  EXPECT_EQ(check(fixture, team).status, "failed");
+  EXPECT_EQ(check(fixture, team).status, CheckStatus::failed);
 }
 
 TEST(Check, DroppedAssignmentsCountForNothing) {
@@ -345,12 +345,12 @@ TEST(Check, DroppedAssignmentsCountForNothing) {
   fixture.kept()[12] = fixture.kept()[14] = fixture.kept()[15] = 0;
   fixture.store_oracle(team);
   EXPECT_EQ(fixture.tensors().y.at(7, 0), 0);
-  EXPECT_EQ(check(fixture, team).status, "passed") << check(fixture, team).reason;
+  EXPECT_EQ(check(fixture, team).status, CheckStatus::passed) << check(fixture, team).reason;
   fixture.dp()[12] = 1e-6f;
-  EXPECT_EQ(check(fixture, team).status, "failed");
+  EXPECT_EQ(check(fixture, team).status, CheckStatus::failed);
   fixture.dp()[12] = 0;
   fixture.kept()[12] = 1;
-  EXPECT_EQ(check(fixture, team).status, "failed");
+  EXPECT_EQ(check(fixture, team).status, CheckStatus::failed);
 }
 
 TEST(SampleCheck, SeesAGrossFault) {
@@ -358,10 +358,10 @@ TEST(SampleCheck, SeesAGrossFault) {
   BlockFixture fixture({300, 40, 70, 9, 3, 50, DType::bf16});
   fixture.store_oracle(team);
   const BlockTensors t = fixture.tensors();
-  ASSERT_EQ(check(fixture, team, CheckMode::sample).status, "passed");
+  ASSERT_EQ(check(fixture, team, CheckMode::sample).status, CheckStatus::passed);
   const auto expect_failure_of = [&](const std::string& tensor) {
     const CheckResult result = check(fixture, team, CheckMode::sample);
-    EXPECT_EQ(result.status, "failed") << tensor;
+    EXPECT_EQ(result.status, CheckStatus::failed) << tensor;
     EXPECT_NE(result.reason.find(tensor + " "), std::string::npos) << result.reason;
     fixture.store_oracle(team);
   };

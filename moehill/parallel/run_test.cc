@@ -278,7 +278,7 @@ TEST_F(RunTest, OtherTokensAreAnotherProblemAndTheOldOnesComeBack) {
       run_->collect();
       ThreadTeam team(1);
       const CheckResult check = check_block(run_->tensors(), config.block.pass, CheckMode::full, 0, team);
-      EXPECT_EQ(check.status, "passed") << name_of(config.spread) << " " << check.reason;
+      EXPECT_EQ(check.status, CheckStatus::passed) << name_of(config.spread) << " " << check.reason;
       const auto others = run_->result_hashes();
       for (size_t i = 0; i < results.size(); ++i) {
         const bool is_one = results[i].tensor.ends_with("device 0");  // others may have no part of a result
@@ -469,7 +469,7 @@ TEST_F(RunTest, RoutesByEveryRuleAndInTheStep) {
     other.rule.normalized = other.rule.score != RouterScore::chosen_softmax && !other.rule.normalized;
     wrong.router = &other;
     ThreadTeam team(1);
-    EXPECT_EQ(check_block(wrong, config.block.pass, CheckMode::full, 0, team).status, "failed")
+    EXPECT_EQ(check_block(wrong, config.block.pass, CheckMode::full, 0, team).status, CheckStatus::failed)
         << family.models;
     expect_right(dp(config, 2), "dp");
     for (const Spread path : kShardingPaths) expect_right(ep(config, 3, path), name_of(path));

@@ -111,7 +111,7 @@ std::vector<ScoredRun> scored_runs(const BenchOptions& options, const CommandRes
   for (const PointResult& point : command.points) {
     const RunConfig& config = point.point.config;
     if (!is_ep(config.spread) || config.num_devices == 1 || !point.prediction || !point.timed() ||
-        point.check.status == "failed")
+        point.check.status == CheckStatus::failed)
       continue;
     runs.push_back({command.time_utc, command.environment.build, command.environment.topology.cpu_model,
                     problem_of(options, point.point), name_of(config.spread), !options.ep_path,

@@ -273,7 +273,7 @@ struct RecordedMemory {
 };
 
 struct RecordedCheck {
-  std::string status = "off";
+  CheckStatus status = CheckStatus::off;
   Figure forward_rel_err;
   NamedNumbers grad_rel_err;
   Words worst_row, reason;
@@ -455,6 +455,11 @@ template <typename Part>
 Part part_of(const Json& record, const char* name) {
   const auto found = record.find(name);
   return found == record.end() ? Part{} : part_from<Part>(*found);
+}
+
+// The status of a record's check, if it has one.
+inline std::optional<CheckStatus> check_status_of(const Json& record) {
+  return part_of<std::optional<CheckStatus>>(part_of<Json>(record, "check"), "status");
 }
 
 // One line.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "moehill/record/record.h"
 #include "moehill/report/exports.h"
 
 namespace moehill {
@@ -100,10 +101,8 @@ struct JunitCounts {
 
 std::string failed_check(Store& store, const StoredPoint& point) {
   for (const StoredRecord& record : store.records(point.id)) {
-    const StoredJson check = record.json.value("check", StoredJson::object());
-    if (check.value("status", "") != "failed") continue;
-    return check.contains("reason") && check["reason"].is_string() ? check["reason"].get<std::string>()
-                                                                   : std::string("the check failed");
+    if (check_status_of(record.json) != CheckStatus::failed) continue;
+    return part_of<Words>(part_of<Json>(record.json, "check"), "reason").value_or("the check failed");
   }
   return "";
 }

@@ -49,8 +49,9 @@ std::string text_at(const StoredJson& record, const char* pointer) {
 }
 
 std::string why_no_figure(const StoredJson& record) {
-  const std::string check = text_at(record, "/check/status");
-  return check.empty() || check == "passed" ? "it was not timed" : "its check is " + check;
+  const auto check = check_status_of(record);
+  return !check || *check == CheckStatus::passed ? "it was not timed"
+                                                 : fmt::format("its check is {}", name_of(*check));
 }
 
 // Adds what `record` says to the process that measured it.
