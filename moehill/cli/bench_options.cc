@@ -100,9 +100,9 @@ void declare_layout(OptionSet& set, BenchOptions& o, const std::string& otherwis
   count("--threads-per-device", &o.threads_per_device, "ep, dp: threads (cores, or chips) N of a device");
 }
 
-void declare_mesh(OptionSet& set, std::string* mesh) {
-  set.text_choice("--mesh", mesh, {"auto", "threads", "mpi"},
-                  "where the devices live: in this process, or one in each process of mpirun or srun");
+void declare_mesh(OptionSet& set, MeshKind* mesh) {
+  set.choice("--mesh", mesh,
+             "where the devices live: in this process, or one in each process of mpirun or srun");
 }
 
 void declare_spread(OptionSet& set, BenchOptions& o) {

@@ -26,7 +26,7 @@ void declare_devices(OptionSet& set, BenchOptions& options);
 void declare_spread(OptionSet& set, BenchOptions& options);  // mode and path
 // --devices and --threads-per-device, which are `otherwise` where they are not given.
 void declare_layout(OptionSet& set, BenchOptions& options, const std::string& otherwise);
-void declare_mesh(OptionSet& set, std::string* mesh);
+void declare_mesh(OptionSet& set, MeshKind* mesh);
 
 // Parses, applies the preset and refuses contradictions and flags without effect. Returns nothing when help
 // was printed.

@@ -31,7 +31,7 @@ struct CheckOptions {
 // Two devices of one thread, where neither the options nor the job says otherwise.
 std::optional<CheckOptions> parse_check_options(const std::vector<std::string>& args, const Job& job) {
   CheckOptions options;
-  std::string mesh = "auto";
+  MeshKind mesh = MeshKind::automatic;
   OptionSet set(
       "moehill check", "Compares every form of the block with the double-precision one on small odd shapes.",
       {"moehill check", "moehill check --quick", "moehill check --devices 3 --threads-per-device 2 --quick"});

@@ -67,11 +67,6 @@ class OptionSet {
            [=](size_t i) { *values = i < kNumWords<E> ? std::vector<E>{static_cast<E>(i)} : all; });
   }
 
-  void text_choice(const std::string& name, std::string* value, const std::vector<std::string>& names,
-                   const std::string& help) {
-    choose(name, names, *value, help, [=](size_t i) { *value = names[i]; });
-  }
-
   // Declares those fields of a struct (base/fields.h) that are named: its members are the options' variables.
   template <typename Struct>
   void fields(Struct* value, const std::vector<std::string_view>& names) {

@@ -58,7 +58,7 @@ void adopt_sweep(BenchOptions& options, bool launched, int num_cores) {
     throw input_error("--tokens", "auto", "a number, so that a point says what it is",
                       "use moehill sweep --budget");
   }
-  if (launched && options.mesh == "auto") options.mesh = "mpi";
+  if (launched && options.mesh == MeshKind::automatic) options.mesh = MeshKind::mpi;
   if (!launched) adopt_job(Job(), num_cores, options.mesh, options.devices, options.threads_per_device);
 }
 

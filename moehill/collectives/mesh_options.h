@@ -20,7 +20,7 @@ struct MeshOptions {
   std::vector<Collective> collectives = {Collective::all_reduce};
   DType dtype = DType::f32;
   int64_t devices = 0, threads_per_device = 0;  // 0: from the cores
-  std::string mesh = "auto";                    // resolved by adopt_job()
+  MeshKind mesh = MeshKind::automatic;          // resolved by adopt_job()
   std::string json;
 };
 

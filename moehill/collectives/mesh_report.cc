@@ -39,7 +39,7 @@ Json config_json(const MeshOptions& o, const CollectiveResult& r) {
           {"iters", o.iters},
           {"warmup", o.warmup},
           {"check", o.check ? 1 : 0},
-          {"mesh", o.mesh}};
+          {"mesh", name_of(o.mesh)}};
 }
 
 Json layout_json(const MeshOptions& o, const MeshResult& result, const Environment& environment) {
@@ -47,7 +47,7 @@ Json layout_json(const MeshOptions& o, const MeshResult& result, const Environme
   return {{"devices", result.num_devices},
           {"threads_per_device", result.threads_per_device},
           {"cores", std::min(num_threads, environment.topology.num_cores)},
-          {"mesh", o.mesh},
+          {"mesh", name_of(o.mesh)},
           {"nodes", environment.num_nodes}};
 }
 
@@ -68,7 +68,7 @@ std::string mesh_header(const MeshOptions& options, const MeshResult& result) {
   return fmt::format(
       "mesh {}, {} devices of {} threads; medians of {} calls after {} of warm-up, slowest device of each\n"
       "streaming copy of the same threads: {:.2f} GB/s read and written\n",
-      options.mesh, result.num_devices, result.threads_per_device, options.iters, options.warmup,
+      name_of(options.mesh), result.num_devices, result.threads_per_device, options.iters, options.warmup,
       result.copy_bytes_per_s / 1e9);
 }
 

@@ -48,7 +48,7 @@ TEST(MeshReport, TableHasTheFiguresOfEachSize) {
 
 TEST(MeshReport, HeaderSaysMeshDevicesThreadsAndCopyBandwidth) {
   MeshOptions options;
-  options.mesh = "threads";
+  options.mesh = MeshKind::threads;
   const std::string header = mesh_header(options, made_up());
   for (const char* part : {"mesh threads", "4 devices of 2 threads", "20 calls after 5", "64.00 GB/s"}) {
     EXPECT_NE(header.find(part), std::string::npos) << header;

@@ -214,7 +214,7 @@ Record make_record(const BenchOptions& options, const CommandResult& command, si
     record.loading = loading_of(*options.layer_weights);
   }
   record.env = recorded_environment(command.environment);
-  record.prediction = prediction_of(result, options.mesh == "mpi");
+  record.prediction = prediction_of(result, options.mesh == MeshKind::mpi);
   record.schedule = {command.stop_reason, command.order};
   return record;
 }

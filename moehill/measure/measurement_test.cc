@@ -16,7 +16,7 @@ BenchOptions small_options() {
   options.threads_per_device = 1;
   options.schedule.warmup = 1;
   options.schedule.iters = 3;
-  options.mesh = "threads";
+  options.mesh = MeshKind::threads;
   return options;
 }
 

@@ -98,12 +98,11 @@ Layout resolve_layout(const BenchOptions& o, int num_cores) {
   return {static_cast<int>(devices), static_cast<int>(threads), static_cast<int>(none_threads)};
 }
 
-void adopt_job(const Job& job, int num_cores, std::string& mesh, int64_t& devices,
-               int64_t& threads_per_device) {
+void adopt_job(const Job& job, int num_cores, MeshKind& mesh, int64_t& devices, int64_t& threads_per_device) {
   const Session* session = job.session();
-  const std::string fitting = session == nullptr ? "threads" : "mpi";
-  if (mesh != "auto" && mesh != fitting) {
-    throw input_error("--mesh", mesh,
+  const MeshKind fitting = session == nullptr ? MeshKind::threads : MeshKind::mpi;
+  if (mesh != MeshKind::automatic && mesh != fitting) {
+    throw input_error("--mesh", name_of(mesh),
                       session == nullptr ? "threads, in one process" : "mpi, under a launcher",
                       session == nullptr ? "start it by mpirun -n P, or leave --mesh out"
                                          : "leave --mesh out, or start it without the launcher");

@@ -1,9 +1,13 @@
-// Collective: what devices do together, in the words of options, records, hardware files and errors.
+// Words of the mesh: where its devices live and what they do together, as options, records, hardware files
+// and errors name it.
 #pragma once
 
 #include "moehill/base/words.h"
 
 namespace moehill {
+
+enum class MeshKind { automatic, threads, mpi };
+constexpr auto words(MeshKind) { return std::array{"auto", "threads", "mpi"}; }
 
 enum class Collective { all_reduce, reduce_scatter, all_gather, all_to_all };
 constexpr auto words(Collective) {

@@ -33,7 +33,7 @@ std::string problem_of(const BenchOptions& options, const Point& point) {
   if (c.block.capacity.policy != CapacityPolicy::none)
     text += fmt::format(" {} {}", name_of(c.block.capacity.policy), c.block.capacity.factor);
   if (c.shared_placement == SharedPlacement::replicated) text += " replicated";
-  return text + (options.mesh == "mpi" ? " mpi" : "");
+  return text + (options.mesh == MeshKind::mpi ? " mpi" : "");
 }
 
 std::string line_of(const ScoredRun& run) {

@@ -77,7 +77,7 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
   result.points.resize(points.size());
   const ProbedHardware probed = probed_hardware(environment);
   const bool choose = !options.ep_path.has_value();
-  const DeviceMemory memory = options.mesh == "mpi" ? DeviceMemory::apart : DeviceMemory::shared;
+  const DeviceMemory memory = options.mesh == MeshKind::mpi ? DeviceMemory::apart : DeviceMemory::shared;
   const auto has_path = [](const Point& point) { return is_ep(point.config.spread); };
   if (!probed.hardware || environment.num_nodes > 1) {
     const std::string why = probed.hardware ? "the probe knows one node alone" : probed.note;

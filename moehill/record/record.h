@@ -16,6 +16,7 @@
 #include "moehill/bench/schedule.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/block/run_config.h"
+#include "moehill/mesh/collective.h"
 #include "moehill/moe/check.h"
 #include "moehill/routing/distribution_options.h"
 #include "moehill/routing/skew.h"
@@ -28,7 +29,7 @@ using Words = std::optional<std::string>;
 
 // Options of measuring, for a command as a whole.
 struct MeasuringOptions {
-  std::string mesh = "auto";  // a point's is resolved: threads or mpi
+  MeshKind mesh = MeshKind::automatic;  // a point's is resolved: threads or mpi
   bool stage_timing = false;
   ScheduleOptions schedule;
   uint32_t seed = 0;
@@ -96,7 +97,7 @@ struct RecordedProcess {
 
 struct RecordedLayout {
   int devices = 1, threads_per_device = 1, cores = 1;
-  std::string mesh;
+  MeshKind mesh = MeshKind::automatic;
   int nodes = 1;
   std::optional<std::vector<std::vector<int>>> cpus;  // [device]; none where threads are not pinned
 
