@@ -23,6 +23,11 @@ constexpr auto words(Remat) { return std::array{"none", "expert_mlp", "combine"}
 enum class QueueMode { full, prequeue };
 constexpr auto words(QueueMode) { return std::array{"full", "prequeue"}; }
 
+// What a table of tuned block sizes had for a problem: nothing was asked; its blocks are used; nothing;
+// blocks by other kernels or for another CPU, which are not used.
+enum class Tuned { off, hit, miss, stale };
+constexpr auto words(Tuned) { return std::array{"off", "hit", "miss", "stale"}; }
+
 // An impl is a name for a choice of these three properties.
 inline bool has_fused_w13(Impl impl) {
   return impl == Impl::fused_w13 || impl == Impl::fused_w13_preweight || impl == Impl::fast;

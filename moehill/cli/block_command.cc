@@ -145,12 +145,13 @@ std::string adopt_tuned(const BenchOptions& options, const Environment& environm
   job.on_root([&] {
     text = apply_tuned(options, environment, points);
     for (const Point& point : points)
-      found += fmt::format("{} {}\n", point.tuned, to_string(point.config.block.blocks));
+      found += fmt::format("{} {}\n", name_of(point.tuned), to_string(point.config.block.blocks));
   });
   std::istringstream lines(job.from_root(found));
   for (Point& point : points) {
-    std::string blocks;
-    lines >> point.tuned >> blocks;
+    std::string tuned, blocks;
+    lines >> tuned >> blocks;
+    point.tuned = value_named<Tuned>(tuned).value();
     point.config.block.blocks = parse_blocks(blocks);
   }
   return text;

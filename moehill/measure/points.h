@@ -12,10 +12,10 @@ namespace moehill {
 struct Point {
   RunConfig config;
   DistributionOptions distribution;
-  std::string label;          // what sets it apart from the others: "topk=8 ep"
-  std::string path;           // of `profile`: ref_dp, staged_dp, fused_ep; else empty
-  std::string tuned = "off";  // hit, miss or stale where a table of tuned blocks was asked
-  std::string folder;         // the same for a file name: "topk-8_ep"
+  std::string label;   // what sets it apart from the others: "topk=8 ep"
+  std::string folder;  // the same for a file name: "topk-8_ep"
+  std::string path;    // of `profile`: ref_dp, staged_dp, fused_ep; else empty
+  Tuned tuned = Tuned::off;
 };
 
 // P devices of N threads for ep, one device of `none_threads` for none. Not given: one thread a core and as

@@ -396,7 +396,7 @@ struct Record {
   RecordedProcess process;
   int64_t seq = 0;
   RecordedConfig config;
-  std::string tuned = "off";
+  Tuned tuned = Tuned::off;
   RecordedLayout layout;
   std::vector<std::string> timed_region;
   std::string caches;

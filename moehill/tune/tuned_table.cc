@@ -179,12 +179,13 @@ TunedLookup look_up(const TunedTable& table, const std::string& key, const Envir
   if (found == table.end()) return {};
   const TunedEntry& entry = found->second;
   if (entry.cpu != environment.topology.cpu_model)
-    return {"stale", fmt::format("found on {}, this is {}", entry.cpu, environment.topology.cpu_model), {}};
+    return {
+        Tuned::stale, fmt::format("found on {}, this is {}", entry.cpu, environment.topology.cpu_model), {}};
   if (entry.kernels != environment.kernels_id)
-    return {"stale",
+    return {Tuned::stale,
             fmt::format("found with kernels {}, these are {}", entry.kernels, environment.kernels_id),
             {}};
-  return {"hit", "", entry.blocks};
+  return {Tuned::hit, "", entry.blocks};
 }
 
 std::string apply_tuned(const BenchOptions& options, const Environment& environment,
@@ -201,10 +202,10 @@ std::string apply_tuned(const BenchOptions& options, const Environment& environm
     const Routing routing = routing_of(point.config.shape, point.distribution, options.seed);
     const TunedLookup found = look_up(table, tuned_key(point.config, routing), environment);
     point.tuned = found.status;
-    if (found.status == "hit") point.config.block.blocks = found.blocks;
-    lines.insert(found.status == "hit"     ? fmt::format("{}: hit, {}", point.label, to_string(found.blocks))
-                 : found.status == "stale" ? fmt::format("{}: stale, {}", point.label, found.why)
-                                           : std::string("miss"));
+    if (found.status == Tuned::hit) point.config.block.blocks = found.blocks;
+    const std::string more = found.status == Tuned::hit ? to_string(found.blocks) : found.why;
+    const std::string name = name_of(found.status);
+    lines.insert(found.status == Tuned::miss ? name : fmt::format("{}: {}, {}", point.label, name, more));
   }
   std::string text;
   for (const std::string& line : lines) text += "tuned: " + line + "\n";

@@ -39,10 +39,10 @@ TunedTable shipped_tuned();
 // std::runtime_error if it cannot be written.
 void keep_tuned(const std::string& path, const std::string& key, const TunedEntry& entry);
 
-// hit: `blocks` is what the table has. stale: it has something, by other kernels or for another CPU, which is
-// not used. miss: it has nothing.
+// hit: `blocks` is what the table has. stale: `why` says in which way.
 struct TunedLookup {
-  std::string status = "miss", why;
+  Tuned status = Tuned::miss;
+  std::string why;
   BlockSizes blocks{};
 };
 TunedLookup look_up(const TunedTable& table, const std::string& key, const Environment& environment);

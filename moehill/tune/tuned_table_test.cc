@@ -133,16 +133,16 @@ TEST_F(TunedFile, WhatIsNoTableIsRefusedWithItsName) {
 
 TEST(TunedLookup, HitStaleAndMiss) {
   const TunedTable table = {{"a", entry(64)}};
-  EXPECT_EQ(look_up(table, "a", environment()).status, "hit");
+  EXPECT_EQ(look_up(table, "a", environment()).status, Tuned::hit);
   EXPECT_EQ(look_up(table, "a", environment()).blocks, entry(64).blocks);
-  EXPECT_EQ(look_up(table, "b", environment()).status, "miss");
+  EXPECT_EQ(look_up(table, "b", environment()).status, Tuned::miss);
   Environment other = environment();
   other.kernels_id = "k2";
-  EXPECT_EQ(look_up(table, "a", other).status, "stale");
+  EXPECT_EQ(look_up(table, "a", other).status, Tuned::stale);
   EXPECT_EQ(look_up(table, "a", other).blocks, BlockSizes{});
   other = environment();
   other.topology.cpu_model = "Another";
-  EXPECT_EQ(look_up(table, "a", other).status, "stale");
+  EXPECT_EQ(look_up(table, "a", other).status, Tuned::stale);
 }
 
 TEST(TunedLookup, WhatComesAlongIsATable) { EXPECT_NO_THROW(shipped_tuned()); }
