@@ -68,7 +68,9 @@ StoredJson record_of(const StoredJson& axes, const std::string& path, int64_t ro
       {"median", seconds}, {"ci_lo", 0.98 * seconds}, {"ci_hi", 1.02 * seconds}, {"samples", {seconds}}};
   json["tflops"] = tflops;
   json["tokens_per_s"] = tokens / seconds;
-  json["peak"] = {{"tflops_measured", 0.09}, {"fraction", tflops / 0.09}, {"read_gbps", {{"median", 21.5}, {"min", 20.0}, {"max", 22.0}}}};
+  json["peak"] = {{"tflops_measured", 0.09},
+                  {"fraction", tflops / 0.09},
+                  {"read_gbps", {{"median", 21.5}, {"min", 20.0}, {"max", 22.0}}}};
   json["stages"] = axes.contains("distribution") ? stages_of(seconds) : StoredJson::object();
   json["balance"] = {{"expert_max_over_mean", 1.4}, {"device_max_over_mean", 1 + 0.02 * topk}};
   json["check"] = {{"status", "passed"}};
@@ -98,12 +100,12 @@ std::vector<moehill::StoredPoint> points_of(const Story& story) {
 moehill::AttemptResult result_of(const Story& story, const StoredJson& axes, int64_t round) {
   moehill::AttemptResult result;
   if (axes.value("distribution", "") == "hopeless") {
-    result.state = "failed";
+    result.state = RunState::failed;
     result.exit_status = 3;
     result.output_tail = "check failed: <b>worst row</b> of dw1";
     return result;
   }
-  result.state = "done";
+  result.state = RunState::done;
   const std::vector<std::string> paths = story.command == "profile"
                                              ? std::vector<std::string>{"ref_dp", "staged_dp", "fused_ep"}
                                              : std::vector<std::string>{""};

@@ -63,22 +63,22 @@ void refuse_useless_flags(const OptionSet& set, const ProfileOptions& o) {
          "leave --topk out");
 }
 
-Point path_point(const ProfileOptions& o, const Point& base, const std::string& path) {
+Point path_point(const ProfileOptions& o, const Point& base, ProfilePath path) {
   Point point = base;
   BlockOptions& block = point.config.block;
   block.route_in_step = true;
   RouterRule& router = point.config.shape.router;
   router.score = RouterScore::softmax;
   router.normalized = block.renormalize_topk;
-  point.config.spread = path == "fused_ep" ? kFusedPath : Spread::dp;
-  if (path == "ref_dp") {
+  point.config.spread = path == ProfilePath::fused_ep ? kFusedPath : Spread::dp;
+  if (path == ProfilePath::ref_dp) {
     block.backend = Backend::ragged_dot;
     block.blocks = {};
   }
-  block.expert_by_expert = path == "staged_dp" && !o.staged_parallel;
+  block.expert_by_expert = path == ProfilePath::staged_dp && !o.staged_parallel;
   point.path = path;
-  point.label = fmt::format("topk={} {}", point.config.shape.topk, path);
-  point.folder = fmt::format("topk-{}_{}", point.config.shape.topk, path);
+  point.label = fmt::format("topk={} {}", point.config.shape.topk, name_of(path));
+  point.folder = fmt::format("topk-{}_{}", point.config.shape.topk, name_of(path));
   return point;
 }
 
@@ -122,9 +122,9 @@ std::optional<ProfileOptions> parse_profile_options(const std::vector<std::strin
 std::vector<Point> expand_profile_points(const ProfileOptions& options, int num_cores) {
   std::vector<Point> points;
   for (const Point& base : expand_points(options.bench, num_cores)) {
-    points.push_back(path_point(options, base, "ref_dp"));
-    if (options.staged_dp) points.push_back(path_point(options, base, "staged_dp"));
-    points.push_back(path_point(options, base, "fused_ep"));
+    points.push_back(path_point(options, base, ProfilePath::ref_dp));
+    if (options.staged_dp) points.push_back(path_point(options, base, ProfilePath::staged_dp));
+    points.push_back(path_point(options, base, ProfilePath::fused_ep));
   }
   return points;
 }

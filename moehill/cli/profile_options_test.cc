@@ -14,17 +14,17 @@ std::vector<Point> points_of(const std::vector<std::string>& args) {
 
 TEST(ProfileOptions, PathsOfEachTopk) {
   const std::vector<Point> points = points_of({"--topk-list", "1,2", "--staged-dp", "--renormalize-topk"});
-  const std::vector<std::string> paths = {"ref_dp", "staged_dp", "fused_ep",
-                                          "ref_dp", "staged_dp", "fused_ep"};
+  using enum ProfilePath;
+  const std::vector<ProfilePath> paths = {ref_dp, staged_dp, fused_ep, ref_dp, staged_dp, fused_ep};
   ASSERT_EQ(points.size(), paths.size());
   for (size_t i = 0; i < points.size(); ++i) {
     const RunConfig& config = points[i].config;
     EXPECT_EQ(points[i].path, paths[i]);
     EXPECT_EQ(config.shape.topk, i < 3 ? 1 : 2);
     EXPECT_TRUE(config.block.route_in_step && config.block.renormalize_topk && shards_tokens(config));
-    EXPECT_EQ(is_ep(config.spread), paths[i] == "fused_ep");
-    EXPECT_EQ(config.block.backend == Backend::ragged_dot, paths[i] == "ref_dp");
-    EXPECT_EQ(config.block.expert_by_expert, paths[i] == "staged_dp");
+    EXPECT_EQ(is_ep(config.spread), paths[i] == fused_ep);
+    EXPECT_EQ(config.block.backend == Backend::ragged_dot, paths[i] == ref_dp);
+    EXPECT_EQ(config.block.expert_by_expert, paths[i] == staged_dp);
   }
   EXPECT_EQ(points_of({}).size(), 2u);
   EXPECT_FALSE(points_of({"--staged-dp", "--staged-parallel"})[1].config.block.expert_by_expert);

@@ -146,11 +146,12 @@ void print_results(Store& store, const std::string& name) {
   std::vector<std::vector<std::string>> rows;
   for (const StoredPoint& point : store.points(experiment->id)) {
     const std::vector<Measured> all = measure(store.records(point.id));
-    if (all.empty()) rows.push_back({label_of(point), point.state, "0", "-", "-"});
+    if (all.empty()) rows.push_back({label_of(point), name_of(point.state), "0", "-", "-"});
     for (const Measured& measured : all) {
       const bool timed = !measured.tflops.empty();
-      rows.push_back({(measured.path.empty() ? "" : measured.path + " ") + label_of(point), point.state,
-                      std::to_string(measured.rounds.size()),
+      rows.push_back({(measured.path == ProfilePath::none ? "" : name_of(measured.path) + std::string(" ")) +
+                          label_of(point),
+                      point.state, std::to_string(measured.rounds.size()),
                       timed ? fmt::format("{:.2f}", 1e3 * median_of(measured.seconds)) : "-",
                       timed ? fmt::format("{:.1f}", 1e3 * median_of(measured.tflops)) : "-"});
     }

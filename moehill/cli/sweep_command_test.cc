@@ -44,7 +44,7 @@ TEST_F(SweepCommand, FromTheFileToTheRowsAndNotTwice) {
   ASSERT_TRUE(experiment.has_value());
   EXPECT_EQ(experiment->title, kHostile);
   for (const StoredPoint& point : store.points(experiment->id)) {
-    EXPECT_EQ(point.state, "done");
+    EXPECT_EQ(point.state, RunState::done);
     EXPECT_EQ(point.is_baseline, point.axes["parallel_mode"] == "none");
     const std::vector<StoredRecord> records = store.records(point.id);
     ASSERT_EQ(records.size(), 2u);  // one a round

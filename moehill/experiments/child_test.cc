@@ -87,16 +87,16 @@ TEST(Child, EveryEndHasItsState) {
     child.error_tail = tail;
     return classify(child, records, launched, oom);
   };
-  EXPECT_EQ(state(ChildEnd::exited, 0, "", false, false, 1), "done");
-  EXPECT_EQ(state(ChildEnd::exited, 0, ""), "failed");
-  EXPECT_EQ(state(ChildEnd::exited, 3, "", false, false, 1), "failed");
-  EXPECT_EQ(state(ChildEnd::timed_out, 137, ""), "timeout");
-  EXPECT_EQ(state(ChildEnd::stopped, 137, ""), "interrupted");
-  EXPECT_EQ(state(ChildEnd::signalled, 137, ""), "failed");
-  EXPECT_EQ(state(ChildEnd::signalled, 137, "", false, true), "out_of_memory");
-  EXPECT_EQ(state(ChildEnd::exited, 2, "moehill: predicted memory: got 9 GiB"), "out_of_memory");
-  EXPECT_EQ(state(ChildEnd::exited, 137, "mpirun noticed that process rank 1", true), "rank_lost");
-  EXPECT_EQ(state(ChildEnd::exited, 137, "mpirun noticed that process rank 1"), "failed");
+  EXPECT_EQ(state(ChildEnd::exited, 0, "", false, false, 1), RunState::done);
+  EXPECT_EQ(state(ChildEnd::exited, 0, ""), RunState::failed);
+  EXPECT_EQ(state(ChildEnd::exited, 3, "", false, false, 1), RunState::failed);
+  EXPECT_EQ(state(ChildEnd::timed_out, 137, ""), RunState::timeout);
+  EXPECT_EQ(state(ChildEnd::stopped, 137, ""), RunState::interrupted);
+  EXPECT_EQ(state(ChildEnd::signalled, 137, ""), RunState::failed);
+  EXPECT_EQ(state(ChildEnd::signalled, 137, "", false, true), RunState::out_of_memory);
+  EXPECT_EQ(state(ChildEnd::exited, 2, "moehill: predicted memory: got 9 GiB"), RunState::out_of_memory);
+  EXPECT_EQ(state(ChildEnd::exited, 137, "mpirun noticed that process rank 1", true), RunState::rank_lost);
+  EXPECT_EQ(state(ChildEnd::exited, 137, "mpirun noticed that process rank 1"), RunState::failed);
 }
 
 }  // namespace

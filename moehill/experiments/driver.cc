@@ -185,8 +185,8 @@ class Driver {
   }
 
   static std::string describe(const StoredPoint& point, const Claim& claim, const AttemptResult& result) {
-    std::string text = fmt::format("{} round {}: {} in {:.1f} s", point.label, claim.round + 1, result.state,
-                                   result.seconds);
+    std::string text = fmt::format("{} round {}: {} in {:.1f} s", point.label, claim.round + 1,
+                                   name_of(result.state), result.seconds);
     for (const StoredJson& record : result.records) {
       text += number_text(record, "/time_s/median", ", {:.2f} ms", 1e3);
       text += number_text(record, "/tflops", " {:.1f} GF/s", 1e3);
@@ -199,8 +199,7 @@ class Driver {
     SweepCounts& counts = outcome_.counts;
     counts.points = counts.done = counts.failed = counts.disturbed = remaining_ = 0;
     for (const StoredPoint& point : store_.points(experiment_id_)) {
-      const bool given_up = point.state == "failed" || point.state == "timeout" ||
-                            point.state == "out_of_memory" || point.state == "rank_lost";
+      const bool given_up = has_failed(point.state);
       int64_t settled = 0;
       for (const StoredAttempt& attempt : store_.attempts(point.id)) {
         if (!attempt.counts) continue;
@@ -208,7 +207,7 @@ class Driver {
         counts.disturbed += attempt.disturbed ? 1 : 0;
       }
       ++counts.points;
-      counts.done += point.state == "done" ? 1 : 0;
+      counts.done += point.state == RunState::done ? 1 : 0;
       counts.failed += given_up ? 1 : 0;
       if (!given_up) remaining_ += std::max<int64_t>(0, plan_.experiment.rounds - settled);
     }
@@ -243,21 +242,22 @@ class Driver {
 
 }  // namespace
 
-std::string classify(const ChildResult& child, size_t num_records, bool launched,
-                     bool kernel_killed_for_memory) {
+RunState classify(const ChildResult& child, size_t num_records, bool launched,
+                  bool kernel_killed_for_memory) {
   const std::string& tail = child.error_tail;
-  if (child.end == ChildEnd::stopped) return "interrupted";
-  if (child.end == ChildEnd::timed_out) return "timeout";
-  if (child.end == ChildEnd::exited && child.status == 0) return num_records > 0 ? "done" : "failed";
+  if (child.end == ChildEnd::stopped) return RunState::interrupted;
+  if (child.end == ChildEnd::timed_out) return RunState::timeout;
+  if (child.end == ChildEnd::exited && child.status == 0)
+    return num_records > 0 ? RunState::done : RunState::failed;
   const bool killed = child.status == 128 + SIGKILL;
   if ((killed && kernel_killed_for_memory) || says(tail, "the system refused memory") ||
       says(tail, "predicted memory: got"))
-    return "out_of_memory";
+    return RunState::out_of_memory;
   // What mpirun and srun say when a process of theirs goes.
   if (launched && (says(tail, "noticed that process rank") || says(tail, "lost communication with") ||
                    (says(tail, "srun: error") && says(tail, "Killed"))))
-    return "rank_lost";
-  return "failed";
+    return RunState::rank_lost;
+  return RunState::failed;
 }
 
 SweepOutcome run_sweep(Store& store, SweepPlan& plan, const SweepHost& host, const DriverOptions& options) {

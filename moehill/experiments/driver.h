@@ -37,10 +37,8 @@ struct DriverOptions {
 // the others go on; StoreError leaves everything that was stored before.
 SweepOutcome run_sweep(Store& store, SweepPlan& plan, const SweepHost& host, const DriverOptions& options);
 
-// Says what became of an attempt, by how its process ended and what it said: "done", "failed", "timeout",
-// "out_of_memory", "rank_lost", "interrupted".
+// Says what became of an attempt, by how its process ended and what it said.
 struct ChildResult;
-std::string classify(const ChildResult& child, size_t num_records, bool launched,
-                     bool kernel_killed_for_memory);
+RunState classify(const ChildResult& child, size_t num_records, bool launched, bool kernel_killed_for_memory);
 
 }  // namespace moehill

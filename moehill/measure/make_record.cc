@@ -155,7 +155,7 @@ std::optional<RecordedPrediction> prediction_of(const PointResult& result, bool 
   return recorded;
 }
 
-RecordedComparison comparison_of(const Comparison& c, const std::string& with_path = "") {
+RecordedComparison comparison_of(const Comparison& c, ProfilePath with_path = ProfilePath::none) {
   return {static_cast<int64_t>(c.none), c.ratio.ratio, c.ratio.interval, c.ratio.n,
           name_of(judge(c.ratio)),      with_path};
 }

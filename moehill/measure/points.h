@@ -14,7 +14,7 @@ struct Point {
   DistributionOptions distribution;
   std::string label;   // what sets it apart from the others: "topk=8 ep"
   std::string folder;  // the same for a file name: "topk-8_ep"
-  std::string path;    // of `profile`: ref_dp, staged_dp, fused_ep; else empty
+  ProfilePath path = ProfilePath::none;
   Tuned tuned = Tuned::off;
 };
 

@@ -119,7 +119,8 @@ std::vector<Comparison> compare_modes(const std::vector<PointResult>& points, ui
 
 std::vector<Comparison> compare_paths(const std::vector<PointResult>& points, uint32_t seed) {
   return compare_pairs(points, seed, [](const Point& other, const Point& fused) {
-    return fused.path == "fused_ep" && !other.path.empty() && other.config.shape == fused.config.shape;
+    return fused.path == ProfilePath::fused_ep && other.path != ProfilePath::none &&
+           other.config.shape == fused.config.shape;
   });
 }
 

@@ -60,7 +60,7 @@ TEST(CompareModes, PairsTrustedPointsThatDifferInNothingElse) {
 TEST(ComparePaths, PairsFusedWithTheOthersOfItsShape) {
   CommandResult command = made_up_command();
   command.points.push_back(command.points[0]);
-  const char* paths[] = {"ref_dp", "fused_ep", "staged_dp"};
+  const ProfilePath paths[] = {ProfilePath::ref_dp, ProfilePath::fused_ep, ProfilePath::staged_dp};
   for (size_t i = 0; i < 3; ++i) command.points[i].point.path = paths[i];
   command.points[2].point.config.shape.tokens = 7;
   const std::vector<Comparison> pairs = compare_paths(command.points, 0);

@@ -27,6 +27,10 @@ namespace moehill {
 using Figure = std::optional<double>;
 using Words = std::optional<std::string>;
 
+// The ways to spread a block that `moehill profile` compares; other commands have none.
+enum class ProfilePath { none, ref_dp, staged_dp, fused_ep };
+constexpr auto words(ProfilePath) { return std::array{"", "ref_dp", "staged_dp", "fused_ep"}; }
+
 // Options of measuring, for a command as a whole.
 struct MeasuringOptions {
   MeshKind mesh = MeshKind::automatic;  // a point's is resolved: threads or mpi
@@ -378,20 +382,20 @@ struct RecordedComparison {
   RecordedInterval interval;
   int64_t n = 0;
   std::string verdict;
-  std::string with_path;  // of `profile`; else empty and not there
+  ProfilePath with_path = ProfilePath::none;
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit_all(visit, "with_seq", self.with_seq, "ratio", self.ratio);
     RecordedInterval::fields(self.interval, visit);
     visit_all(visit, "n", self.n, "verdict", self.verdict);
-    visit(Field{.name = "with_path", .present = !self.with_path.empty()}, self.with_path);
+    visit(Field{.name = "with_path", .present = self.with_path != ProfilePath::none}, self.with_path);
   }
 };
 
 struct Record {
   std::string schema = "moehill/1", command;
-  std::string path;  // of `profile`: ref_dp, staged_dp, fused_ep; else empty and not there
+  ProfilePath path = ProfilePath::none;
   std::string time_utc;
   RecordedProcess process;
   int64_t seq = 0;
@@ -424,7 +428,7 @@ struct Record {
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit_all(visit, "schema", self.schema, "command", self.command);
-    visit(Field{.name = "path", .present = !self.path.empty()}, self.path);
+    visit(Field{.name = "path", .present = self.path != ProfilePath::none}, self.path);
     visit_all(visit, "time_utc", self.time_utc, "process", self.process, "seq", self.seq, "config",
               self.config, "tuned", self.tuned, "layout", self.layout, "timed_region", self.timed_region,
               "caches", self.caches, "time_s", self.time_s, "tflops", self.tflops, "tflops_executed",

@@ -30,8 +30,9 @@ void put_interval(const std::optional<Interval>& interval, std::string* ends, st
 
 std::string csv_line(const ExperimentView& view, const ResultRow& row) {
   const StoredPoint& point = view.points[row.point];
-  std::vector<std::string> cells = {view.experiment.name, point.label, row.measured ? row.measured->path : "",
-                                    point.state, json_text(point.axes)};
+  std::vector<std::string> cells = {view.experiment.name, point.label,
+                                    row.measured ? name_of(row.measured->path) : "", name_of(point.state),
+                                    json_text(point.axes)};
   cells.resize(20);
   if (row.timed()) {
     const Summary tflops = tflops_summary(*row.measured);
@@ -56,8 +57,9 @@ std::string csv_line(const ExperimentView& view, const ResultRow& row) {
 std::vector<std::string> markdown_cells(const ExperimentView& view, const ResultRow& row) {
   std::vector<std::string> cells = {markdown_code(view.label(row)), "", "", "", "", "", ""};
   if (!row.timed()) {
-    cells[6] = view.points[row.point].state == "done" ? "no figure without a passed check"
-                                                      : markdown_text(view.points[row.point].state);
+    cells[6] = view.points[row.point].state == RunState::done
+                   ? "no figure without a passed check"
+                   : markdown_text(name_of(view.points[row.point].state));
     return cells;
   }
   const Summary tflops = tflops_summary(*row.measured);

@@ -120,12 +120,12 @@ std::string junit_case(Store& store, const StoredExperiment& experiment, const S
   if (!check.empty()) {
     ++counts.failures;
     outcome = fmt::format("<failure message=\"{}\"/>", xml(check));
-  } else if (point.state == "pending" || point.state == "running") {
+  } else if (point.state == RunState::pending || point.state == RunState::running) {
     ++counts.skipped;
-    outcome = fmt::format("<skipped message=\"{}\"/>", point.state);
-  } else if (point.state != "done") {
+    outcome = fmt::format("<skipped message=\"{}\"/>", name_of(point.state));
+  } else if (point.state != RunState::done) {
     ++counts.errors;
-    outcome = fmt::format("<error message=\"{}\">{}</error>", point.state, xml(tail));
+    outcome = fmt::format("<error message=\"{}\">{}</error>", name_of(point.state), xml(tail));
   }
   return fmt::format("    <testcase classname=\"{}\" name=\"{}\" time=\"{:.3f}\">{}</testcase>\n",
                      xml(experiment.name), xml(point.label), seconds, outcome);

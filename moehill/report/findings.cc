@@ -84,9 +84,9 @@ void add_undecided(const ExperimentView& view, std::vector<std::string>& lines) 
 
 void add_troubles(const ExperimentView& view, std::vector<std::string>& lines) {
   for (const StoredPoint& point : view.points) {
-    if (point.state != "done")
+    if (point.state != RunState::done)
       lines.push_back(
-          fmt::format("{} is not done: {}", markdown_code(point.label), markdown_text(point.state)));
+          fmt::format("{} is not done: {}", markdown_code(point.label), markdown_text(name_of(point.state))));
   }
   int64_t disturbed = 0;
   for (const ResultRow& row : view.rows) disturbed += row.measured ? row.measured->disturbed : 0;

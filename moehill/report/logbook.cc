@@ -102,7 +102,7 @@ std::string matrix(const std::vector<ExperimentView>& views) {
   std::vector<std::vector<std::string>> rows;
   for (const ExperimentView& view : views) {
     int64_t done = 0;
-    for (const StoredPoint& point : view.points) done += point.state == "done" ? 1 : 0;
+    for (const StoredPoint& point : view.points) done += point.state == RunState::done ? 1 : 0;
     rows.push_back({markdown_code(view.experiment.name), axes_text(view),
                     fmt::format("{} of {}", done, view.points.size()),
                     std::to_string(view.experiment.rounds)});

@@ -125,7 +125,7 @@ ResultSet read_database(const std::string& path, const std::string& experiment, 
       ComparedResult result{view.label(row), row.measured->first, {}, ""};
       for (const StoredRecord& record : store.records(stored.id)) {
         const std::string id = text_at(record.json, "/process/id");
-        if (text_at(record.json, "/path") == row.measured->path)
+        if (part_of<ProfilePath>(record.json, "path") == row.measured->path)
           add_process(result, id.empty() ? fmt::format("{} {}", path, record.attempt_id) : id, record.round,
                       record.json);
       }

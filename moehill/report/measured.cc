@@ -11,9 +11,9 @@ std::optional<double> median_if_any(const std::vector<double>& values) {
   return values.empty() ? std::nullopt : std::optional(median_of(values));
 }
 
-std::string path_of(const StoredJson& record) { return part_of<std::string>(record, "path"); }
+ProfilePath path_of(const StoredJson& record) { return part_of<ProfilePath>(record, "path"); }
 
-Measured measure_path(const std::vector<StoredRecord>& records, const std::string& path) {
+Measured measure_path(const std::vector<StoredRecord>& records, ProfilePath path) {
   Measured measured;
   measured.path = path;
   std::vector<double> peaks, rates;
@@ -51,13 +51,13 @@ StoredJson at_or_null(const StoredJson& json, const std::string& pointer) {
 }
 
 std::vector<Measured> measure(const std::vector<StoredRecord>& records) {
-  std::vector<std::string> paths;
+  std::vector<ProfilePath> paths;
   for (const StoredRecord& record : records) {
-    const std::string path = path_of(record.json);
+    const ProfilePath path = path_of(record.json);
     if (std::find(paths.begin(), paths.end(), path) == paths.end()) paths.push_back(path);
   }
   std::vector<Measured> all;
-  for (const std::string& path : paths) all.push_back(measure_path(records, path));
+  for (const ProfilePath path : paths) all.push_back(measure_path(records, path));
   return all;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "moehill/bench/statistics.h"
+#include "moehill/record/record.h"
 #include "moehill/store/store.h"
 
 namespace moehill {
@@ -13,7 +14,7 @@ namespace moehill {
 // All figures of one (point, path). Series are by round; a round without a trusted figure is left out of
 // them.
 struct Measured {
-  std::string path;  // of records of `profile`, else empty
+  ProfilePath path = ProfilePath::none;
   StoredJson first;  // the record of the first round: config, layout, stages, balance
   std::vector<int64_t> rounds;
   std::vector<double> seconds, tflops, tokens_per_s;  // by `rounds`

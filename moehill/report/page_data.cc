@@ -45,7 +45,7 @@ StoredJson prediction_json(const Measured& m) {
 StoredJson result_json(const Measured& m) {
   const bool timed = !m.tflops.empty();
   const Summary tflops = tflops_summary(m);
-  StoredJson json = {{"path", m.path}, {"rounds", m.rounds.size()}, {"disturbed", m.disturbed}};
+  StoredJson json = {{"path", name_of(m.path)}, {"rounds", m.rounds.size()}, {"disturbed", m.disturbed}};
   json["tflops"] = timed ? StoredJson(tflops.median) : StoredJson(nullptr);
   add_interval(json, "tflops_", tflops.interval);
   json["tokens_per_s"] = timed ? StoredJson(median_of(m.tokens_per_s)) : StoredJson(nullptr);
@@ -68,7 +68,7 @@ StoredJson point_json(Store& store, const ExperimentView& view, size_t index) {
   const StoredPoint& point = view.points[index];
   StoredJson json = {{"label", point.label},
                      {"axes", point.axes},
-                     {"state", point.state},
+                     {"state", name_of(point.state)},
                      {"is_baseline", point.is_baseline},
                      {"results", StoredJson::array()}};
   for (const ResultRow& row : view.rows) {
@@ -78,7 +78,7 @@ StoredJson point_json(Store& store, const ExperimentView& view, size_t index) {
     result["published"] = published_json(view, row);
     json["results"].push_back(result);
   }
-  if (point.state != "done") {
+  if (point.state != RunState::done) {
     const std::vector<StoredAttempt> attempts = store.attempts(point.id);
     if (!attempts.empty()) json["output_tail"] = attempts.back().output_tail;
   }

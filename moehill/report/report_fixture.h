@@ -75,9 +75,9 @@ inline void fill_replayed(Store& store, const StoredExperiment& experiment) {
   for (int64_t round = 0; round < experiment.rounds; ++round) {
     for (size_t i = 0; i < points.size(); ++i) {
       AttemptResult result;
-      result.state = i + 1 == points.size() ? "failed" : "done";
-      result.output_tail = result.state == "failed" ? "it <broke>" : "";
-      if (result.state == "done") {
+      result.state = i + 1 == points.size() ? RunState::failed : RunState::done;
+      result.output_tail = result.state == RunState::failed ? "it <broke>" : "";
+      if (result.state == RunState::done) {
         const std::string mode = points[i].axes["parallel_mode"];
         const double seconds =
             (mode == "ep" ? 1.3 : 1.0) * (1 + 0.001 * static_cast<double>((round + 3 * i) % 4));

@@ -23,8 +23,8 @@ std::vector<ResultRow> rows_of(Store& store, const std::vector<StoredPoint>& poi
     if (all.empty()) rows.push_back({i, std::nullopt, {}, {}, "", {}});
     for (const Measured& measured : all) {
       ResultRow row{i, measured, {}, {}, "", {}};
-      if (const PublishedRow* found =
-              find_published(published, section, at_or_null(measured.first, "/config"), measured.path))
+      if (const PublishedRow* found = find_published(
+              published, section, at_or_null(measured.first, "/config"), name_of(measured.path)))
         row.published = *found;
       rows.push_back(row);
     }
@@ -35,15 +35,15 @@ std::vector<ResultRow> rows_of(Store& store, const std::vector<StoredPoint>& poi
 // A row is compared with that of the baseline point on the same path. Paths of `profile` are compared with
 // staged_dp of their own point, unless the experiment names a baseline.
 std::optional<size_t> baseline_row(const ExperimentView& view, const ResultRow& row) {
-  const std::string path = row.measured->path;
-  const bool beside_staged = !path.empty() && view.experiment.baseline.empty();
+  const ProfilePath path = row.measured->path;
+  const bool beside_staged = path != ProfilePath::none && view.experiment.baseline.empty();
   const StoredPoint* other =
       beside_staged ? &view.points[row.point] : baseline_of(view.points, view.points[row.point]);
-  if (other == nullptr || (beside_staged && path == "staged_dp")) return std::nullopt;
+  if (other == nullptr || (beside_staged && path == ProfilePath::staged_dp)) return std::nullopt;
   for (size_t i = 0; i < view.rows.size(); ++i) {
     const ResultRow& candidate = view.rows[i];
     if (&view.points[candidate.point] == other && candidate.timed() &&
-        candidate.measured->path == (beside_staged ? "staged_dp" : path))
+        candidate.measured->path == (beside_staged ? ProfilePath::staged_dp : path))
       return i;
   }
   return std::nullopt;
@@ -63,7 +63,7 @@ void compare_rows(ExperimentView& view) {
 }  // namespace
 
 std::string ExperimentView::label(const ResultRow& row) const {
-  const std::string path = row.measured ? row.measured->path : "";
+  const std::string path = row.measured ? name_of(row.measured->path) : "";
   return path.empty() ? points[row.point].label : fmt::format("{} {}", path, points[row.point].label);
 }
 

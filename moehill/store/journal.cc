@@ -196,7 +196,7 @@ ClaimAnswer Journal::claim(int64_t point_id, int64_t round, double limit_seconds
 }
 
 bool Journal::supersedes(const Claim& claim, const AttemptResult& result) {
-  if (result.state != "done") return false;
+  if (result.state != RunState::done) return false;
   Statement counting(database_,
                      "SELECT disturbed FROM attempt WHERE point_id = ? AND round = ? AND counts = 1");
   if (!counting.bind(claim.point_id, claim.round).step()) return true;
@@ -215,8 +215,8 @@ void Journal::finish(const Claim& claim, const AttemptResult& result) {
             "UPDATE attempt SET state = ?, counts = ?, seconds = ?, exit_status = ?, output_tail = ?, "
             "disturbed = ?, "
             "disturbance = ? WHERE id = ? AND state = 'running'")
-      .bind(result.state, counts, result.seconds, result.exit_status, result.output_tail, result.disturbed,
-            result.disturbance, claim.attempt_id)
+      .bind(name_of(result.state), counts, result.seconds, result.exit_status, result.output_tail,
+            result.disturbed, result.disturbance, claim.attempt_id)
       .run();
   // Somebody took this process for dead, as on another host after the deadline: theirs counts then.
   if (database_.changed_rows() == 0) return;
@@ -252,18 +252,18 @@ void Journal::refresh_state(int64_t point_id) {
       "FROM point p JOIN experiment e ON e.id = p.experiment_id WHERE p.id = ?");
   if (!query.bind(point_id).step()) return;
   const int64_t rounds = query.integer(0), running = query.integer(1), counting = query.integer(2);
-  const std::string last = query.text(3);
-  std::string state = last == "interrupted" ? "interrupted" : "pending";
+  const std::string interrupted = name_of(RunState::interrupted);
+  std::string state = query.text(3) == interrupted ? interrupted : name_of(RunState::pending);
   if (running > 0) {
-    state = "running";
+    state = name_of(RunState::running);
   } else if (counting >= rounds) {
-    state = "done";
+    state = name_of(RunState::done);
   } else if (has_given_up(point_id)) {
     Statement failure(
         database_,
         std::string("SELECT state FROM attempt WHERE point_id = ? AND forgiven = 0 AND state IN ") +
             kFailures + " ORDER BY id DESC");
-    state = failure.bind(point_id).step() ? failure.text(0) : "failed";
+    state = failure.bind(point_id).step() ? failure.text(0) : name_of(RunState::failed);
   }
   Statement(database_, "UPDATE point SET state = ? WHERE id = ?").bind(state, point_id).run();
 }

@@ -31,7 +31,7 @@ struct ClaimAnswer {
 
 // Figures of one finished attempt.
 struct AttemptResult {
-  std::string state;  // done, failed, timeout, out_of_memory, rank_lost, interrupted
+  RunState state = RunState::failed;
   double seconds = 0;
   int64_t exit_status = 0;
   std::string output_tail;

@@ -12,9 +12,9 @@ class JournalTest : public testing::Test {
   JournalTest() : store_(Store::open_or_create(folder_.file("a.sqlite"))) {}
 
   Journal journal(const ProcessIdentity& owner = this_process()) { return {store_, owner, {{"build", "b"}}}; }
-  std::string state(int64_t experiment_id, size_t i) { return store_.points(experiment_id)[i].state; }
+  RunState state(int64_t experiment_id, size_t i) { return store_.points(experiment_id)[i].state; }
 
-  AttemptResult ended(const std::string& state) {
+  AttemptResult ended(RunState state) {
     AttemptResult result;
     result.state = state;
     result.exit_status = 5;
@@ -31,37 +31,37 @@ TEST_F(JournalTest, APointIsDoneWithAResultForEveryRound) {
   Journal j = journal();
   const int64_t id = j.save_plan(small_experiment(2, 0), points_);
   for (int64_t round = 0; round < 2; ++round) {
-    EXPECT_EQ(state(id, 0), "pending");
+    EXPECT_EQ(state(id, 0), RunState::pending);
     const ClaimAnswer answer = j.claim(points_[0].id, round, 60);
     ASSERT_EQ(answer.state, ClaimState::claimed);
-    EXPECT_EQ(state(id, 0), "running");
+    EXPECT_EQ(state(id, 0), RunState::running);
     j.finish(answer.claim, done_in(1));
     EXPECT_EQ(j.claim(points_[0].id, round, 60).state, ClaimState::settled);
   }
-  EXPECT_EQ(state(id, 0), "done");
-  EXPECT_EQ(state(id, 1), "pending");
+  EXPECT_EQ(state(id, 0), RunState::done);
+  EXPECT_EQ(state(id, 1), RunState::pending);
 }
 
 TEST_F(JournalTest, RetriesAreBoundedAndForgivenOnRequest) {
   Journal j = journal();
   const int64_t id = j.save_plan(small_experiment(3, 1), points_);
-  for (int i = 0; i < 2; ++i) j.finish(j.claim(points_[0].id, 0, 60).claim, ended("timeout"));
+  for (int i = 0; i < 2; ++i) j.finish(j.claim(points_[0].id, 0, 60).claim, ended(RunState::timeout));
   EXPECT_EQ(j.claim(points_[0].id, 0, 60).state, ClaimState::given_up);
   EXPECT_EQ(j.claim(points_[0].id, 1, 60).state, ClaimState::given_up);
-  EXPECT_EQ(state(id, 0), "timeout");
+  EXPECT_EQ(state(id, 0), RunState::timeout);
   EXPECT_EQ(store_.attempts(points_[0].id)[0].output_tail, "why");
   EXPECT_EQ(j.claim(points_[1].id, 0, 60).state, ClaimState::claimed);
   j.forgive_failures(id);
-  EXPECT_EQ(state(id, 0), "pending");
+  EXPECT_EQ(state(id, 0), RunState::pending);
 }
 
 TEST_F(JournalTest, AnInterruptedAttemptIsNoFailure) {
   Journal j = journal();
   const int64_t id = j.save_plan(small_experiment(1, 0), points_);
-  for (int i = 0; i < 5; ++i) j.finish(j.claim(points_[0].id, 0, 60).claim, ended("interrupted"));
-  EXPECT_EQ(state(id, 0), "interrupted");
+  for (int i = 0; i < 5; ++i) j.finish(j.claim(points_[0].id, 0, 60).claim, ended(RunState::interrupted));
+  EXPECT_EQ(state(id, 0), RunState::interrupted);
   j.finish(j.claim(points_[0].id, 0, 60).claim, done_in(1));
-  EXPECT_EQ(state(id, 0), "done");
+  EXPECT_EQ(state(id, 0), RunState::done);
 }
 
 TEST_F(JournalTest, DisturbedRoundsAreRepeatedOnceAndAQuarterInAll) {
@@ -104,8 +104,8 @@ TEST_F(JournalTest, WhatADeadOwnerHeldIsFree) {
   now.finish(taken.claim, done_in(1));
   ASSERT_EQ(store_.records(points_[0].id).size(), 1u);
   EXPECT_EQ(store_.records(points_[0].id)[0].json["time_s"]["median"], 1.0);
-  EXPECT_EQ(store_.attempts(points_[0].id)[0].state, "interrupted");
-  EXPECT_EQ(state(id, 0), "done");
+  EXPECT_EQ(store_.attempts(points_[0].id)[0].state, RunState::interrupted);
+  EXPECT_EQ(state(id, 0), RunState::done);
 }
 
 TEST_F(JournalTest, AnOwnerOnAnotherHostHasUntilItsDeadline) {
@@ -137,12 +137,12 @@ TEST_F(JournalTest, AnEditedPlanKeepsWhatStillBelongs) {
   std::vector<StoredPoint> edited = two_points();
   edited[1].identity = "another build";
   EXPECT_EQ(j.save_plan(small_experiment(1, 0), edited), id);
-  EXPECT_EQ(state(id, 0), "done");
-  EXPECT_EQ(state(id, 1), "pending");
+  EXPECT_EQ(state(id, 0), RunState::done);
+  EXPECT_EQ(state(id, 1), RunState::pending);
   EXPECT_EQ(store_.points(id).size(), 2u);
   EXPECT_EQ(store_.old_points(id).size(), 1u);
   j.save_plan(small_experiment(2, 0), edited);  // one more round wanted
-  EXPECT_EQ(state(id, 0), "pending");
+  EXPECT_EQ(state(id, 0), RunState::pending);
 }
 
 }  // namespace

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "moehill/base/words.h"
+
 namespace moehill {
 
 using StoredJson = nlohmann::ordered_json;
@@ -37,7 +39,18 @@ struct StoredExperiment {
   std::string created_utc;
 };
 
-// pending, running, done, failed, timeout, out_of_memory, rank_lost, interrupted.
+// What has become of a point, or of one attempt at it, which is never `pending`. A database has it as text.
+enum class RunState { pending, running, done, failed, timeout, out_of_memory, rank_lost, interrupted };
+constexpr auto words(RunState) {
+  return std::array{"pending", "running",       "done",      "failed",
+                    "timeout", "out_of_memory", "rank_lost", "interrupted"};
+}
+// True if no attempt follows unless somebody asks for it.
+constexpr bool has_failed(RunState state) {
+  return state == RunState::failed || state == RunState::timeout || state == RunState::out_of_memory ||
+         state == RunState::rank_lost;
+}
+
 struct StoredPoint {
   int64_t id = 0, experiment_id = 0;
   std::string identity;                       // hash of resolved options, build and machine
@@ -46,7 +59,7 @@ struct StoredPoint {
   StoredJson options = StoredJson::object();  // resolved, as in a record's config
   StoredJson axes = StoredJson::object();     // the axes' values alone
   std::vector<std::string> arguments;         // of the command, without its name
-  std::string state = "pending";
+  RunState state = RunState::pending;
   bool is_baseline = false;
   bool is_current = true;  // belongs to the experiment as it was last started
   std::optional<double> predicted_seconds, predicted_bytes;
@@ -55,7 +68,7 @@ struct StoredPoint {
 // One run of one point: a child process.
 struct StoredAttempt {
   int64_t id = 0, point_id = 0, round = 0;
-  std::string state;
+  RunState state = RunState::running;
   bool counts = false;  // its records are this round's result; at most one attempt of a round
   std::string started_utc;
   double seconds = 0;

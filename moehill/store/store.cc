@@ -41,6 +41,12 @@ StoredExperiment read_experiment(const Statement& row) {
   return e;
 }
 
+RunState state_named(const std::string& name) {
+  const std::optional<RunState> state = value_named<RunState>(name);
+  if (!state) throw StoreError(fmt::format("the state {} of a run is none that this program knows", name));
+  return *state;
+}
+
 StoredPoint read_point(const Statement& row) {
   StoredPoint p;
   p.id = row.integer(0);
@@ -51,7 +57,7 @@ StoredPoint read_point(const Statement& row) {
   p.options = StoredJson::parse(row.text(5));
   p.axes = StoredJson::parse(row.text(6));
   p.arguments = StoredJson::parse(row.text(7)).get<std::vector<std::string>>();
-  p.state = row.text(8);
+  p.state = state_named(row.text(8));
   p.is_baseline = row.integer(9) != 0;
   p.is_current = row.integer(10) != 0;
   p.predicted_seconds = row.optional_real(11);
@@ -64,7 +70,7 @@ StoredAttempt read_attempt(const Statement& row) {
   a.id = row.integer(0);
   a.point_id = row.integer(1);
   a.round = row.integer(2);
-  a.state = row.text(3);
+  a.state = state_named(row.text(3));
   a.counts = row.integer(4) != 0;
   a.started_utc = row.text(5);
   a.seconds = row.real(6);

@@ -64,7 +64,7 @@ inline StoredJson small_record(double seconds) {
 
 inline AttemptResult done_in(double seconds) {
   AttemptResult result;
-  result.state = "done";
+  result.state = RunState::done;
   result.seconds = seconds;
   result.records = {small_record(seconds)};
   return result;
