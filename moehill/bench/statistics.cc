@@ -136,22 +136,6 @@ Verdict judge(const Ratio& ratio) {
   return ratio.ratio > 1 ? Verdict::faster : Verdict::slower;
 }
 
-const char* name_of(Verdict verdict) {
-  switch (verdict) {
-    case Verdict::faster:
-      return "faster";
-    case Verdict::slower:
-      return "slower";
-    case Verdict::within_noise:
-      return "within noise";
-    case Verdict::inconclusive:
-      return "inconclusive";
-    case Verdict::cannot_tell:
-      return "cannot tell";
-  }
-  return "?";
-}
-
 std::string interval_text(const std::optional<Interval>& interval, const char* number, double unit) {
   if (!interval) return "";
   const auto text = [&](double value) { return fmt::format(fmt::runtime(number), value * unit); };

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "moehill/base/words.h"
+
 namespace moehill {
 
 // Holds the true value with a probability of at least `coverage`.
@@ -60,7 +62,13 @@ Ratio speed_ratio(std::span<const double> a, std::span<const double> b, uint32_t
 // Student's t, 97.5 %: what |t| stays below in 19 of 20 cases. From 2 degrees of freedom on, within 1 %.
 double student_quantile(double degrees);
 
-enum class Verdict { faster, slower, within_noise, inconclusive, cannot_tell };
+// `identical`: of records that differ in nothing, whose ratio is noise by construction; judge() knows of
+// ratios alone and never says so.
+enum class Verdict { faster, slower, within_noise, inconclusive, cannot_tell, identical };
+constexpr auto words(Verdict) {
+  return std::array{"faster",       "slower",      "within noise",
+                    "inconclusive", "cannot tell", "identical configuration"};
+}
 
 // The verdict without an interval is `cannot tell`. Differences below kNegligible are never called a result;
 // an interval that holds 1 says `within noise` only if it excludes differences of kResolved, and is else too
@@ -68,7 +76,6 @@ enum class Verdict { faster, slower, within_noise, inconclusive, cannot_tell };
 inline constexpr double kNegligible = 0.01;
 inline constexpr double kResolved = 0.05;
 Verdict judge(const Ratio& ratio);
-const char* name_of(Verdict verdict);
 
 // " [95 %: 1.02..1.31]", the numbers by `number`; empty without an interval.
 std::string interval_text(const std::optional<Interval>& interval, const char* number, double unit = 1);

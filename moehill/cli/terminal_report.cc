@@ -113,6 +113,8 @@ std::string verdict_sentence(const Comparison& c, const std::vector<PointResult>
       return fmt::format("{}: inconclusive, raise --iters or quiet the machine; {}\n", what, figures);
     case Verdict::cannot_tell:
       return fmt::format("{}: {}; {}\n", what, verdict_words(c.ratio, std::nullopt), figures);
+    case Verdict::identical:
+      break;  // is said of records, never of a ratio
   }
   return "";
 }

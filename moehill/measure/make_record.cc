@@ -156,8 +156,8 @@ std::optional<RecordedPrediction> prediction_of(const PointResult& result, bool 
 }
 
 RecordedComparison comparison_of(const Comparison& c, ProfilePath with_path = ProfilePath::none) {
-  return {static_cast<int64_t>(c.none), c.ratio.ratio, c.ratio.interval, c.ratio.n,
-          name_of(judge(c.ratio)),      with_path};
+  return {
+      static_cast<int64_t>(c.none), c.ratio.ratio, c.ratio.interval, c.ratio.n, judge(c.ratio), with_path};
 }
 
 }  // namespace

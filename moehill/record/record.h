@@ -381,7 +381,7 @@ struct RecordedComparison {
   double ratio = 0;
   RecordedInterval interval;
   int64_t n = 0;
-  std::string verdict;
+  Verdict verdict = Verdict::cannot_tell;
   ProfilePath with_path = ProfilePath::none;
 
   template <typename Self, typename Visit>

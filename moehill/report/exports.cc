@@ -47,7 +47,7 @@ std::string csv_line(const ExperimentView& view, const ResultRow& row) {
     cells[12] = view.label(view.rows[*row.baseline]);
     cells[13] = number(row.against->ratio);
     put_interval(row.against->interval, &cells[14], &cells[19]);
-    cells[16] = row.verdict;
+    cells[16] = name_of(*row.verdict);
   }
   if (row.published) cells[17] = number(*row.published->tflops);
   for (std::string& cell : cells) cell = csv_cell(cell);

@@ -29,7 +29,7 @@ TEST_F(Exports, RowsStandBesideBaselineAndPublishedNumber) {
   ASSERT_TRUE(view.rows[1].against.has_value());
   EXPECT_TRUE(view.rows[1].against->paired);
   EXPECT_NEAR(view.rows[1].against->ratio, 1 / 1.3, 0.005);
-  EXPECT_EQ(view.rows[1].verdict, "slower");
+  EXPECT_EQ(view.rows[1].verdict, Verdict::slower);
   ASSERT_TRUE(view.rows[0].published && view.rows[1].published);
   EXPECT_EQ(*view.rows[0].published->tflops, 192.868);
   EXPECT_EQ(*view.rows[1].published->tflops, 143.985);
@@ -38,9 +38,9 @@ TEST_F(Exports, RowsStandBesideBaselineAndPublishedNumber) {
 
 TEST_F(Exports, TheFloorOfTheMachineDecides) {
   store_.add_noise_floor({0, "t", "another CPU, 2 cores, AVX2", "b", 20, 0.9, StoredJson::object()});
-  EXPECT_EQ(views()[0].rows[1].verdict, "slower");
+  EXPECT_EQ(views()[0].rows[1].verdict, Verdict::slower);
   store_.add_noise_floor({0, "t", "a CPU, 2 cores, AVX2", "b", 20, 0.5, StoredJson::object()});
-  EXPECT_EQ(views()[0].rows[1].verdict, "within noise");
+  EXPECT_EQ(views()[0].rows[1].verdict, Verdict::within_noise);
 }
 
 TEST_F(Exports, CsvHasALineForEveryPoint) {
@@ -162,7 +162,7 @@ TEST_F(Exports, TwoRoundsHaveNoIntervalsAnywhere) {
   const std::vector<ExperimentView> all = views();
   const ExperimentView& view = all[0].experiment.name == "two" ? all[0] : all[1];
   ASSERT_TRUE(view.rows[1].against.has_value());
-  EXPECT_EQ(view.rows[1].verdict, "cannot tell");
+  EXPECT_EQ(view.rows[1].verdict, Verdict::cannot_tell);
   const std::string table = result_table_markdown(view);
   EXPECT_NE(table.find("cannot tell: 2 rounds, at least 3 needed"), std::string::npos) << table;
   EXPECT_EQ(table.find(".."), std::string::npos) << table;

@@ -14,7 +14,6 @@
 namespace moehill {
 namespace {
 
-constexpr const char* kIdentical = "identical configuration";
 constexpr double kNoTrend = 0.01;  // published changes below it have no direction
 
 double median_tflops(const ResultRow& row) { return median_of(row.measured->tflops); }
@@ -22,7 +21,7 @@ double median_tflops(const ResultRow& row) { return median_of(row.measured->tflo
 // The axes of a row's point, and `path` as one of them.
 StoredJson axes_of(const ExperimentView& view, const ResultRow& row) {
   StoredJson axes = view.points[row.point].axes;
-  if (row.measured && !row.measured->path.empty()) axes["path"] = row.measured->path;
+  if (row.measured && row.measured->path != ProfilePath::none) axes["path"] = name_of(row.measured->path);
   return axes;
 }
 
@@ -35,7 +34,7 @@ std::string winner_line(const ExperimentView& view, size_t baseline) {
   const ResultRow* best = nullptr;
   double most = 1;  // the baseline's own
   for (const ResultRow& row : view.rows) {
-    if (row.baseline != baseline || row.verdict == kIdentical || row.against->ratio <= most) continue;
+    if (row.baseline != baseline || row.verdict == Verdict::identical || row.against->ratio <= most) continue;
     best = &row;
     most = row.against->ratio;
   }
@@ -43,7 +42,7 @@ std::string winner_line(const ExperimentView& view, size_t baseline) {
   if (best == nullptr)
     return fmt::format("{}: no point is faster than this baseline ({:.4g} TF/s)", base,
                        median_tflops(view.rows[baseline]));
-  if (best->verdict != "faster")
+  if (best->verdict != Verdict::faster)
     return fmt::format("{}: no point is ahead of this baseline beyond noise; the fastest is {} ({})", base,
                        markdown_code(view.label(*best)), view.change(*best));
   return fmt::format("{} wins with {:.4g} TF/s, {} over {}", markdown_code(view.label(*best)),
@@ -69,13 +68,14 @@ void add_winners(const ExperimentView& view, std::vector<std::string>& lines) {
 }
 
 void add_undecided(const ExperimentView& view, std::vector<std::string>& lines) {
-  for (const std::string verdict : {"within noise", "inconclusive", "cannot tell", kIdentical}) {
+  for (const Verdict verdict :
+       {Verdict::within_noise, Verdict::inconclusive, Verdict::cannot_tell, Verdict::identical}) {
     std::vector<std::string> labels;
     for (const ResultRow& row : view.rows) {
       if (row.verdict == verdict) labels.push_back(markdown_code(view.label(row)));
     }
     if (!labels.empty())
-      lines.push_back(fmt::format("Against the baseline {}: {}", verdict, fmt::join(labels, ", ")));
+      lines.push_back(fmt::format("Against the baseline {}: {}", name_of(verdict), fmt::join(labels, ", ")));
   }
   if (view.floor)
     lines.push_back(fmt::format("Noise floor of this machine over {} rounds: {:.2f} %",
@@ -112,8 +112,8 @@ void add_predictions(const ExperimentView& view, std::vector<std::string>& lines
 int direction(double change) { return change > kNoTrend ? 1 : change < -kNoTrend ? -1 : 0; }
 
 std::string trend_text(const ResultRow& row, double published_ratio) {
-  if (row.verdict == "inconclusive" || row.verdict == "cannot tell") return "undecided here";
-  const int here = row.verdict == "faster" ? 1 : row.verdict == "slower" ? -1 : 0;
+  if (row.verdict == Verdict::inconclusive || row.verdict == Verdict::cannot_tell) return "undecided here";
+  const int here = row.verdict == Verdict::faster ? 1 : row.verdict == Verdict::slower ? -1 : 0;
   return here == direction(published_ratio - 1) ? "the trend agrees" : "the trend differs";
 }
 

@@ -122,7 +122,7 @@ ResultSet read_database(const std::string& path, const std::string& experiment, 
     for (const ResultRow& row : view.rows) {
       const StoredPoint& stored = view.points[row.point];
       if (!row.measured || (!point.empty() && stored.label != point)) continue;
-      ComparedResult result{view.label(row), row.measured->first, {}, ""};
+      ComparedResult result{view.label(row), row.measured->first, {}, {}};
       for (const StoredRecord& record : store.records(stored.id)) {
         const std::string id = text_at(record.json, "/process/id");
         if (part_of<ProfilePath>(record.json, "path") == row.measured->path)
@@ -231,16 +231,16 @@ Ratio ratio_of_pair(const ResultSet& set_a, const ComparedResult& a, const Resul
 
 MatchedPair compare_pair(const ResultSet& set_a, const ComparedResult& a, const ResultSet& set_b,
                          const ComparedResult& b) {
-  MatchedPair pair{a.label, b.label, ratio_of_pair(set_a, a, set_b, b), {}, ""};
+  MatchedPair pair{a.label, b.label, ratio_of_pair(set_a, a, set_b, b), {}, {}};
   const StoredJson env = a.record.value("env", StoredJson::object());
   pair.floor = floor_of(set_a.floors, env, pair.ratio.n);
   if (!pair.floor) pair.floor = floor_of(set_b.floors, env, pair.ratio.n);
-  pair.verdict = pair.ratio.paired ? verdict_text(a.record, b.record, pair.ratio, pair.floor)
-                                   : name_of(judge(pair.ratio, pair.floor));
+  pair.verdict = pair.ratio.paired ? verdict_of(a.record, b.record, pair.ratio, pair.floor)
+                                   : judge(pair.ratio, pair.floor);
   return pair;
 }
 
-bool is_cannot_tell(const MatchedPair& pair) { return pair.verdict == name_of(Verdict::cannot_tell); }
+bool is_cannot_tell(const MatchedPair& pair) { return pair.verdict == Verdict::cannot_tell; }
 
 std::string pair_label(const MatchedPair& pair) {
   return pair.label_a == pair.label_b ? pair.label_a : fmt::format("{} -> {}", pair.label_a, pair.label_b);
@@ -332,7 +332,7 @@ StoredJson pair_json(const MatchedPair& pair) {
           {"n", pair.ratio.n},
           {"paired", pair.ratio.paired},
           {"noise_floor", pair.floor ? StoredJson(*pair.floor) : StoredJson(nullptr)},
-          {"verdict", pair.verdict}};
+          {"verdict", name_of(pair.verdict)}};
 }
 
 std::string matching_table(const Matching& matching) {
@@ -340,7 +340,8 @@ std::string matching_table(const Matching& matching) {
                          ? std::string("no option tells A and B apart\n")
                          : fmt::format("A and B differ in {}\n", fmt::join(matching.differing, ", "));
   for (const MatchedPair& pair : matching.pairs) {
-    const std::string verdict = is_cannot_tell(pair) ? verdict_words(pair.ratio, pair.floor) : pair.verdict;
+    const std::string verdict =
+        is_cannot_tell(pair) ? verdict_words(pair.ratio, pair.floor) : name_of(pair.verdict);
     text += fmt::format("{:<44} {:>32}  {}{}\n", pair_label(pair),
                         pair.ratio.n > 0 ? change_text(pair.ratio) : "", verdict,
                         pair.ratio.paired ? "" : " (not interleaved)");
@@ -357,7 +358,7 @@ std::string matching_table(const Matching& matching) {
 std::vector<std::string> regressions(const Matching& matching, double tolerance) {
   std::vector<std::string> lines;
   for (const MatchedPair& pair : matching.pairs) {
-    if (pair.verdict == name_of(Verdict::slower) && pair.ratio.ratio < 1 - tolerance)
+    if (pair.verdict == Verdict::slower && pair.ratio.ratio < 1 - tolerance)
       lines.push_back(fmt::format("{}: {}", pair.label_b, change_text(pair.ratio)));
   }
   for (const MissingFigure& missing : matching.missing) {

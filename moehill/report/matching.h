@@ -41,7 +41,7 @@ struct MatchedPair {
   std::string label_a, label_b;
   Ratio ratio;  // of b over a
   std::optional<double> floor;
-  std::string verdict;
+  Verdict verdict = Verdict::cannot_tell;
 };
 // A pair of which the first set has no figure, or a record of the second has none.
 struct MissingFigure {

@@ -53,8 +53,8 @@ TEST_F(MatchingTest, FilesMatchByOptionsButForWhatTellsThemApart) {
   ASSERT_EQ(matching.pairs.size(), 4u);
   EXPECT_FALSE(matching.pairs[0].ratio.paired);
   EXPECT_EQ(matching.pairs[0].ratio.n, 5);
-  EXPECT_EQ(matching.pairs[0].verdict, "within noise");
-  EXPECT_EQ(matching.pairs[1].verdict, "slower");
+  EXPECT_EQ(matching.pairs[0].verdict, Verdict::within_noise);
+  EXPECT_EQ(matching.pairs[1].verdict, Verdict::slower);
   EXPECT_EQ(regressions(matching, 0.03).size(), 2u);
   EXPECT_TRUE(regressions(matching, 0.3).empty());
   EXPECT_TRUE(unjudged(matching).empty());
@@ -67,7 +67,7 @@ TEST_F(MatchingTest, FilesMatchByOptionsButForWhatTellsThemApart) {
 TEST_F(MatchingTest, FewerThanFiveProcessesASideCannotBeTold) {
   const Matching matching = match(write_runs("a", 1.0, 1.0, "gmm", 5), write_runs("b", 10.0, 10.0, "gmm", 4));
   ASSERT_EQ(matching.pairs.size(), 4u);
-  EXPECT_EQ(matching.pairs[0].verdict, "cannot tell");
+  EXPECT_EQ(matching.pairs[0].verdict, Verdict::cannot_tell);
   EXPECT_TRUE(pair_json(matching.pairs[0])["ci_lo"].is_null());
   EXPECT_NE(matching_table(matching).find("cannot tell: 4 processes, at least 5 needed (not interleaved)"),
             std::string::npos)
@@ -99,7 +99,7 @@ TEST_F(MatchingTest, WhatStandsOnBothSidesCountsForNeither) {
   more = old;
   for (int i = 0; i < 3; ++i) more.push_back(record("new" + std::to_string(i), 10 + i, 10.0));
   const Matching matching = match(write("a", old), write("b", more));
-  EXPECT_EQ(matching.pairs[0].verdict, "cannot tell");
+  EXPECT_EQ(matching.pairs[0].verdict, Verdict::cannot_tell);
   EXPECT_EQ(matching.pairs[0].ratio.n, 0);
 }
 
@@ -116,10 +116,10 @@ TEST_F(MatchingTest, WhatTheSameProcessesMeasuredIsPaired) {
   ASSERT_EQ(by_process.pairs.size(), 1u);
   EXPECT_TRUE(by_process.pairs[0].ratio.paired);
   EXPECT_EQ(by_process.pairs[0].ratio.n, 3);
-  EXPECT_EQ(by_process.pairs[0].verdict, "faster");
+  EXPECT_EQ(by_process.pairs[0].verdict, Verdict::faster);
   const Matching by_sample = match(write("a", {none[0]}), write("b", {ep[0]}));
   EXPECT_EQ(by_sample.pairs[0].ratio.n, 3);
-  EXPECT_EQ(by_sample.pairs[0].verdict, "faster");
+  EXPECT_EQ(by_sample.pairs[0].verdict, Verdict::faster);
 }
 
 // Records of before they named their process.
@@ -186,8 +186,8 @@ TEST_F(MatchingTest, PointsOfOneExperimentArePaired) {
   ASSERT_EQ(matching.pairs.size(), 1u);
   EXPECT_TRUE(matching.pairs[0].ratio.paired);
   EXPECT_EQ(matching.pairs[0].ratio.n, 8);
-  EXPECT_EQ(matching.pairs[0].verdict, "slower");
-  EXPECT_EQ(match_results(a, a).pairs[0].verdict, "identical configuration");
+  EXPECT_EQ(matching.pairs[0].verdict, Verdict::slower);
+  EXPECT_EQ(match_results(a, a).pairs[0].verdict, Verdict::identical);
   EXPECT_THROW(read_results(path + ":nothing"), InputError);
   EXPECT_THROW(read_results(folder_.file("none.jsonl")), InputError);
   for (const char* end : {":", ":/", ":ep_vs_none/"})

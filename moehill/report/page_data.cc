@@ -19,7 +19,7 @@ void add_interval(StoredJson& json, const std::string& name, const std::optional
 StoredJson ratio_json(const ExperimentView& view, const ResultRow& row) {
   if (!row.against) return nullptr;
   StoredJson json = {{"value", row.against->ratio},
-                     {"verdict", row.verdict},
+                     {"verdict", name_of(*row.verdict)},
                      {"words", view.change(row)},
                      {"with", view.label(view.rows[*row.baseline])}};
   add_interval(json, "", row.against->interval);

@@ -56,7 +56,7 @@ void compare_rows(ExperimentView& view) {
     if (!row.baseline) continue;
     const Measured& base = *view.rows[*row.baseline].measured;
     row.against = compare_speed(series_of(base), series_of(*row.measured), 0);
-    row.verdict = verdict_text(base.first, row.measured->first, *row.against, view.floor);
+    row.verdict = verdict_of(base.first, row.measured->first, *row.against, view.floor);
   }
 }
 
@@ -69,8 +69,8 @@ std::string ExperimentView::label(const ResultRow& row) const {
 
 std::string ExperimentView::change(const ResultRow& row) const {
   const Ratio& ratio = *row.against;
-  const bool cannot_tell = row.verdict == name_of(Verdict::cannot_tell);
-  const std::string verdict = cannot_tell ? verdict_words(ratio, floor) : row.verdict;
+  const bool cannot_tell = row.verdict == Verdict::cannot_tell;
+  const std::string verdict = cannot_tell ? verdict_words(ratio, floor) : name_of(*row.verdict);
   const auto median_cost = [](const ResultRow& of) { return median_of(series_of(*of.measured).costs); };
   return fmt::format("{}, {}{}", change_text(ratio), verdict,
                      disagreement_text(ratio, median_cost(rows[*row.baseline]), median_cost(row)));
@@ -112,9 +112,9 @@ bool identical_records(const StoredJson& a, const StoredJson& b) {
   return computed_config(a) == computed_config(b);
 }
 
-std::string verdict_text(const StoredJson& record_a, const StoredJson& record_b, const Ratio& ratio,
-                         std::optional<double> floor) {
-  return identical_records(record_a, record_b) ? "identical configuration" : name_of(judge(ratio, floor));
+Verdict verdict_of(const StoredJson& record_a, const StoredJson& record_b, const Ratio& ratio,
+                   std::optional<double> floor) {
+  return identical_records(record_a, record_b) ? Verdict::identical : judge(ratio, floor);
 }
 
 std::string machine_name(const StoredJson& env) {

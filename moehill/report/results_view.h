@@ -17,7 +17,7 @@ struct ResultRow {
   std::optional<Measured> measured;  // of one path; none: no record that counts
   std::optional<size_t> baseline;    // the row that it is compared with
   std::optional<Ratio> against;      // speed over the baseline's
-  std::string verdict;               // of `against`; empty without one
+  std::optional<Verdict> verdict;    // of `against`
   std::optional<PublishedRow> published;
 
   bool timed() const { return measured && !measured->tflops.empty(); }
@@ -42,13 +42,13 @@ std::vector<ExperimentView> load_views(Store& store, const std::vector<Published
 Series series_of(const Measured& measured);
 
 // Records are identical if options (but for how often was measured), plan, stages in the clock, kernels,
-// build, CPU and layout are the same: their ratio is noise by construction. Options decide the path, so that
+// build, CPU and layout are the same. Options decide the path, so that
 // two paths are never identical.
 bool identical_records(const StoredJson& a, const StoredJson& b);
 
-// "identical configuration", or the name of judge(ratio, floor).
-std::string verdict_text(const StoredJson& record_a, const StoredJson& record_b, const Ratio& ratio,
-                         std::optional<double> floor);
+// judge(ratio, floor), but for identical records.
+Verdict verdict_of(const StoredJson& record_a, const StoredJson& record_b, const Ratio& ratio,
+                   std::optional<double> floor);
 
 // "CPU, 8 cores, AVX2": the machine of a record's env, and of a noise floor.
 std::string machine_name(const StoredJson& env);
