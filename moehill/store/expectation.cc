@@ -29,7 +29,7 @@ class Parser {
     expect('(');
     split(conditions(), result);
     expect(')');
-    result.op = comparison();
+    result.relation = relation();
     const std::optional<double> threshold = as_number(word());
     if (!threshold) refuse("a number");
     result.threshold = *threshold;
@@ -109,9 +109,14 @@ class Parser {
     result.denominator.assign(second, list.end());
   }
 
-  std::string comparison() {
-    for (const char* op : {">", "<"}) {
-      if (take(*op)) return take('=') ? std::string(op) + "=" : op;
+  // The longer words come first.
+  Relation relation() {
+    skip_blanks();
+    for (const Relation relation : all_values<Relation>()) {
+      const std::string_view name = name_of(relation);
+      if (text_.compare(position_, name.size(), name) != 0) continue;
+      position_ += name.size();
+      return relation;
     }
     refuse(">=, <=, > or <");
   }
@@ -125,9 +130,17 @@ class Parser {
 Expectation parse_expectation(const std::string& text) { return Parser(text).parse(); }
 
 bool is_met(const Expectation& expectation, double ratio) {
-  if (expectation.op == ">=") return ratio >= expectation.threshold;
-  if (expectation.op == "<=") return ratio <= expectation.threshold;
-  return expectation.op == ">" ? ratio > expectation.threshold : ratio < expectation.threshold;
+  switch (expectation.relation) {
+    case Relation::at_least:
+      return ratio >= expectation.threshold;
+    case Relation::at_most:
+      return ratio <= expectation.threshold;
+    case Relation::above:
+      return ratio > expectation.threshold;
+    case Relation::below:
+      return ratio < expectation.threshold;
+  }
+  return false;
 }
 
 bool matches(const std::vector<AxisValue>& wanted, const StoredJson& axes) {

@@ -17,12 +17,15 @@ struct AxisValue {
 // ratio(AXIS = VALUE[, AXIS = VALUE ...], AXIS = VALUE[, ...]) OP NUMBER [at AXIS = VALUE[, ...]]
 //
 // The ratio of two points' median throughput (tflops; of every such pair of points that agree in the other
-// axes). The denominator begins where the first axis is named again. OP is one of >= <= > <. A value with
+// axes). The denominator begins where the first axis is named again. OP is a word of Relation. A value with
 // blanks, commas or parentheses stands in single or double quotes. Besides the axes, `path` names a record of
 // `profile`.
+enum class Relation { at_least, at_most, above, below };
+constexpr auto words(Relation) { return std::array{">=", "<=", ">", "<"}; }
+
 struct Expectation {
   std::vector<AxisValue> numerator, denominator, at;
-  std::string op;
+  Relation relation = Relation::at_least;
   double threshold = 0;
 };
 

@@ -13,7 +13,7 @@ TEST(Expectation, ReadsTheFormOfTheContract) {
   EXPECT_EQ(e.numerator, (std::vector<AxisValue>{{"parallel_mode", "ep"}}));
   EXPECT_EQ(e.denominator, (std::vector<AxisValue>{{"parallel_mode", "none"}}));
   EXPECT_EQ(e.at, (std::vector<AxisValue>{{"topk", "8"}}));
-  EXPECT_EQ(e.op, ">=");
+  EXPECT_EQ(e.relation, Relation::at_least);
   EXPECT_EQ(e.threshold, 1.0);
 }
 
@@ -22,7 +22,7 @@ TEST(Expectation, TheDenominatorBeginsWhereTheFirstAxisReturns) {
   EXPECT_EQ(e.numerator, (std::vector<AxisValue>{{"a", "1"}, {"b", "x"}}));
   EXPECT_EQ(e.denominator, (std::vector<AxisValue>{{"a", "2"}, {"b", "y, (z)"}}));
   EXPECT_EQ(e.at, (std::vector<AxisValue>{{"c", "d e"}, {"f", "0.5"}}));
-  EXPECT_EQ(e.op, "<");
+  EXPECT_EQ(e.relation, Relation::below);
   EXPECT_EQ(e.threshold, -0.25);
 }
 
