@@ -69,9 +69,12 @@ struct CacheLevel {
   int units = 1;  // that share it
 };
 
+enum class HardwareUnit { core, chip };
+constexpr auto words(HardwareUnit) { return std::array{"core", "chip"}; }
+
 struct Hardware {
   std::string name, source;
-  std::string unit = "core";                      // or "chip"
+  HardwareUnit unit = HardwareUnit::core;
   int units_per_device = 1;                       // unless the run says otherwise
   double peak_f32 = 0, peak_bf16 = 0;             // FLOP/s of a unit
   std::string f32_instruction, bf16_instruction;  // that reach them; empty: not named
@@ -93,7 +96,7 @@ struct Hardware {
   const std::string& instruction(DType dtype) const {
     return dtype == DType::f32 ? f32_instruction : bf16_instruction;
   }
-  bool is_chip() const { return unit == "chip"; }
+  bool is_chip() const { return unit == HardwareUnit::chip; }
 };
 
 // Throws InputError with file, line and the key for what is missing, unknown or out of range.

@@ -321,8 +321,10 @@ Hardware read_hardware_text(const std::string& text, const std::string& name_of_
   Hardware h;
   h.name = root.text("name");
   h.source = root.text("source");
-  h.unit = root.text("unit", "core");
-  if (h.unit != "core" && h.unit != "chip") root.refuse("unit", h.unit, "core or chip");
+  const std::string unit = root.text("unit", name_of(HardwareUnit::core));
+  const auto known_unit = value_named<HardwareUnit>(unit);
+  if (!known_unit) root.refuse("unit", unit, "core or chip");
+  h.unit = *known_unit;
   h.units_per_device = root.count("units_per_device", 1);
   Section peak = root.table("peak_flops");
   h.peak_f32 = peak.number("f32", kFlops);
@@ -371,7 +373,7 @@ std::string hardware_toml(const Hardware& h, const std::vector<std::string>& com
   std::string text;
   for (const std::string& comment : comments) text += "# " + comment + "\n";
   text += fmt::format("name = {}\nsource = {}\nunit = {}\nunits_per_device = {}\nefficiency_source = {}\n",
-                      quote(h.name), quote(h.source), quote(h.unit), h.units_per_device,
+                      quote(h.name), quote(h.source), quote(name_of(h.unit)), h.units_per_device,
                       quote(h.efficiency_source));
   text += fmt::format("\n[peak_flops]\nf32 = {:.6g}\nbf16 = {:.6g}\n", h.peak_f32, h.peak_bf16);
   for (const DType dtype : {DType::f32, DType::bf16}) {

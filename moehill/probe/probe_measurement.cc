@@ -115,7 +115,7 @@ void describe_hardware(const Topology& topology, Probe& probe) {
   h.name = "this-machine";
   h.source = "moehill probe on " + topology.cpu_model + ", " + probe.time_utc;
   h.efficiency_source = "steps of calibration blocks, stage by stage, the median of three or five";
-  h.unit = "core";
+  h.unit = HardwareUnit::core;
   h.peak_f32 = probe.f32_all / topology.num_cores;
   h.peak_bf16 = probe.bf16_all / topology.num_cores;
   h.memory_bytes_per_s = probe.bandwidth.front().read.median;
