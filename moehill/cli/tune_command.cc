@@ -85,7 +85,7 @@ std::string candidate_table(const TunerResult& result, uint32_t seed) {
         {set_name(c.blocks, i), timed ? fmt::format("{:.2f}", 1e3 * median_of(c.samples)) : "-",
          std::to_string(c.samples.size()),
          timed ? fmt::format("{:.3f}{}", ratio.ratio, interval_text(ratio.interval, "{:.3f}")) : "-",
-         c.fate + disagreement});
+         fate_text(c) + disagreement});
   }
   return format_table({"blocks", "ms", "rounds", "speed to default", "what became of it"}, rows);
 }
@@ -116,7 +116,7 @@ class ProblemTuner {
         [&](const std::vector<BlockSizes>& some, int64_t rounds) { return measure(base, some, rounds); },
         options_.bench.seed);
     say(options_.bench, {}, candidate_table(result, options_.bench.seed));
-    if (result.candidates[0].fate == "check failed") return false;
+    if (result.candidates[0].fate == Fate::check_failed) return false;
     const std::string key = keep(base, result);
     say(options_.bench, {}, outcome_line(result) + fmt::format("kept for {}\nin {}\n", key, path()));
     return true;

@@ -30,7 +30,7 @@ void run_phase(std::vector<TunedCandidate>& all, std::vector<size_t>& in, int64_
     TunedCandidate& candidate = all[in[j]];
     candidate.samples.insert(candidate.samples.end(), samples[j].begin(), samples[j].end());
     if (samples[j].empty()) {
-      candidate.fate = "check failed";
+      candidate.fate = Fate::check_failed;
     } else {
       left.push_back(in[j]);
     }
@@ -45,7 +45,7 @@ void drop_those_behind(std::vector<TunedCandidate>& all, std::vector<size_t>& in
     const bool behind = i != 0 && i != best &&
                         judge(ratio_of_rounds(all[best].samples, all[i].samples, seed)) == Verdict::slower;
     if (behind) {
-      all[i].fate = fmt::format("dropped after {} rounds", all[i].samples.size());
+      all[i].fate = Fate::dropped;
     } else {
       left.push_back(i);
     }
@@ -54,6 +54,20 @@ void drop_those_behind(std::vector<TunedCandidate>& all, std::vector<size_t>& in
 }
 
 }  // namespace
+
+std::string fate_text(const TunedCandidate& candidate) {
+  const std::string name = name_of(candidate.fate);
+  const Ratio& gain = candidate.unconfirmed;
+  switch (candidate.fate) {
+    case Fate::dropped:
+      return fmt::format("{} after {} rounds", name, candidate.samples.size());
+    case Fate::not_confirmed:
+      return fmt::format("{}: {:.3f}{} over {} new rounds", name, gain.ratio,
+                         interval_text(gain.interval, "{:.3f}"), gain.n);
+    default:
+      return name;
+  }
+}
 
 Ratio ratio_of_rounds(const std::vector<double>& a, const std::vector<double>& b, uint32_t seed) {
   Series first, second;
@@ -92,33 +106,33 @@ TunerResult tune(const std::vector<BlockSizes>& sets, const TunerBudget& budget,
   TunerResult result;
   std::vector<size_t> in;
   for (size_t i = 0; i < sets.size(); ++i) {
-    result.candidates.push_back({sets[i], "not the fastest", {}});
+    result.candidates.push_back({.blocks = sets[i]});
     in.push_back(i);
   }
   std::vector<TunedCandidate>& all = result.candidates;
   run_phase(all, in, budget.first, measure);
   if (in.empty() || in.front() != 0) {
-    if (!all.empty()) all[0].fate = "check failed";
+    if (!all.empty()) all[0].fate = Fate::check_failed;
     return result;
   }
   drop_those_behind(all, in, seed);
   if (in.size() > 1) run_phase(all, in, budget.second, measure);
   if (in.empty() || in.front() != 0) return result;  // the default's fate says why
   const size_t best = fastest_of(all, in);
-  all[0].fate = "default";
+  all[0].fate = Fate::standard;
   if (best == 0) return result;
   const auto last = measure({all[0].blocks, all[best].blocks}, budget.last);
   if (last[0].empty() || last[1].empty()) {
-    all[last[0].empty() ? 0 : best].fate = "check failed";
+    all[last[0].empty() ? 0 : best].fate = Fate::check_failed;
     return result;
   }
   const Ratio gain = ratio_of_rounds(last[0], last[1], seed);
   if (judge(gain) != Verdict::faster) {
-    all[best].fate = fmt::format("best so far, not confirmed: {:.3f}{} over {} new rounds", gain.ratio,
-                                 interval_text(gain.interval, "{:.3f}"), gain.n);
+    all[best].fate = Fate::not_confirmed;
+    all[best].unconfirmed = gain;
     return result;
   }
-  all[best].fate = "confirmed";
+  all[best].fate = Fate::confirmed;
   result.winner = best;
   result.gain = gain;
   return result;

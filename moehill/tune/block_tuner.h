@@ -11,9 +11,17 @@
 
 namespace moehill {
 
+// `standard`: it is the default set. not_confirmed: it was the best until new rounds.
+enum class Fate { not_fastest, standard, dropped, check_failed, not_confirmed, confirmed };
+constexpr auto words(Fate) {
+  return std::array{"not the fastest", "default", "dropped", "check failed", "best so far, not confirmed",
+                    "confirmed"};
+}
+
 struct TunedCandidate {
   BlockSizes blocks;
-  std::string fate;  // "fastest", "default", "dropped after N rounds", "not confirmed", "check failed", ...
+  Fate fate = Fate::not_fastest;
+  Ratio unconfirmed{};  // of a best that new rounds did not confirm: its speed to the default's in them
   std::vector<double> samples;  // seconds, of the rounds that chose
 };
 
@@ -22,6 +30,9 @@ struct TunerResult {
   size_t winner = 0;
   Ratio gain;  // of the winner's speed to the default's, in rounds of their own; 1 if that is the default
 };
+
+// The fate in words, with the rounds and the ratio that it rests on.
+std::string fate_text(const TunedCandidate& candidate);
 
 // Speed of b to that of a over the rounds that both have.
 Ratio ratio_of_rounds(const std::vector<double>& a, const std::vector<double>& b, uint32_t seed);

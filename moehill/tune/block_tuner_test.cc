@@ -47,15 +47,16 @@ TEST(BlockTuner, ARealGainWinsAndIsQuotedFromRoundsOfItsOwn) {
     ++found;
     EXPECT_EQ(result.gain.n, 9);
     EXPECT_NEAR(result.gain.ratio, 1 / 0.85, 0.1);
-    EXPECT_EQ(result.candidates[2].fate, "confirmed");
-    EXPECT_EQ(result.candidates[1].fate.rfind("dropped", 0), 0u) << result.candidates[1].fate;
+    EXPECT_EQ(result.candidates[2].fate, Fate::confirmed);
+    EXPECT_EQ(fate_text(result.candidates[1]).rfind("dropped after ", 0), 0u)
+        << fate_text(result.candidates[1]);
   }
   EXPECT_GE(found, 19);
 }
 
 TEST(BlockTuner, AWrongResultLeavesHoweverFastItIs) {
   const TunerResult result = tune(sets(3), {3, 3, 5, 3}, machine({1.0, 0, 1.0}, 1), 0);
-  EXPECT_EQ(result.candidates[1].fate, "check failed");
+  EXPECT_EQ(result.candidates[1].fate, Fate::check_failed);
   EXPECT_NE(result.winner, 1u);
 }
 
@@ -70,12 +71,12 @@ TEST(BlockTuner, AWrongResultInTheLastPhaseDoesNotWin) {
   const TunerResult result = tune(sets(2), {3, 3, 5, 2}, measure, 0);
   EXPECT_EQ(phase, 3);
   EXPECT_EQ(result.winner, 0u);
-  EXPECT_EQ(result.candidates[1].fate, "check failed");
+  EXPECT_EQ(result.candidates[1].fate, Fate::check_failed);
 }
 
 TEST(BlockTuner, AWrongDefaultEndsIt) {
   const TunerResult result = tune(sets(2), {3, 3, 5, 2}, machine({0, 1.0}, 1), 0);
-  EXPECT_EQ(result.candidates[0].fate, "check failed");
+  EXPECT_EQ(result.candidates[0].fate, Fate::check_failed);
   EXPECT_EQ(result.winner, 0u);
 }
 
