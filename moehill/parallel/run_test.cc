@@ -61,7 +61,7 @@ class RunTest : public testing::Test {
   }
   void expect_right(const RunConfig& config, const std::string& what) {
     const CheckResult result = step_and_check(config);
-    EXPECT_TRUE(result.numbers_ok) << what << ": " << result.status << ", " << result.reason << ", "
+    EXPECT_TRUE(result.numbers_ok) << what << ": " << name_of(result.status) << ", " << result.reason << ", "
                                    << result.worst_row;
   }
 
