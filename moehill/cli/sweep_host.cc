@@ -75,15 +75,13 @@ ResolvedPoint resolved_point(const BenchOptions& options, const std::vector<Poin
 }
 
 // As the command itself resolves it.
-ResolvedPoint resolve_command(const std::string& command, bool launched,
-                              const std::vector<std::string>& arguments, int num_cores,
-                              RunPredictor& predictor) {
-  if (command == "profile") {
+ResolvedPoint resolve_command(SweptCommand command, bool launched, const std::vector<std::string>& arguments,
+                              int num_cores, RunPredictor& predictor) {
+  if (command == SweptCommand::profile) {
     ProfileOptions options = required(parse_profile_options(arguments));
     adopt_sweep(options.bench, launched, num_cores);
     return resolved_point(options.bench, expand_profile_points(options, num_cores), num_cores, predictor);
   }
-  MOEHILL_CHECK(command == "bench", "no command {}", command);
   BenchOptions options = required(parse_bench_options(arguments));
   adopt_sweep(options, launched, num_cores);
   return resolved_point(options, expand_points(options, num_cores), num_cores, predictor);
@@ -91,12 +89,11 @@ ResolvedPoint resolve_command(const std::string& command, bool launched,
 
 }  // namespace
 
-std::vector<std::string> sweep_option_names(const std::string& command) {
+std::vector<std::string> sweep_option_names(SweptCommand command) {
   BenchOptions bench;
   ProfileOptions profile;
-  std::vector<std::string> names;
-  if (command == "bench") names = bench_option_set(bench).names();
-  if (command == "profile") names = profile_option_set(profile).names();
+  std::vector<std::string> names =
+      command == SweptCommand::bench ? bench_option_set(bench).names() : profile_option_set(profile).names();
   for (std::string& name : names) {
     name.erase(0, 2);
     std::replace(name.begin(), name.end(), '-', '_');
@@ -110,7 +107,7 @@ SweepHost make_sweep_host(const Environment& environment, const RunPredictor& pr
   // Shared, since it remembers a routing and functions are copied.
   const auto own = std::make_shared<RunPredictor>(predictor);
   host.prediction_source = own->source();
-  host.resolve = [num_cores, own](const std::string& command, bool launched,
+  host.resolve = [num_cores, own](SweptCommand command, bool launched,
                                   const std::vector<std::string>& arguments) {
     return resolve_command(command, launched, arguments, num_cores, *own);
   };

@@ -12,7 +12,7 @@ namespace moehill {
 
 // Names of a command's options with _ for -, as an experiment file writes them; none for a command
 // that no sweep can run.
-std::vector<std::string> sweep_option_names(const std::string& command);
+std::vector<std::string> sweep_option_names(SweptCommand command);
 
 SweepHost make_sweep_host(const Environment& environment, const RunPredictor& predictor);
 

@@ -46,12 +46,15 @@ class Reader {
     toml_.read(root, "hypothesis", &file_.hypothesis);
     toml_.read(root, "next_action", &file_.next_action);
     toml_.read(root, "launcher", &file_.launcher);
-    toml_.read(root, "command", &file_.command);
-    options_ = options_of(file_.command);
-    if (options_.empty()) {
-      toml_.refuse(root.get("command")->source(), "command is '" + file_.command + "'",
+    std::string command = name_of(file_.command);
+    toml_.read(root, "command", &command);
+    const auto known = value_named<SweptCommand>(command);
+    if (!known) {
+      toml_.refuse(root.get("command")->source(), "command is '" + command + "'",
                    "a command that a sweep can run: bench, profile", "leave it out for bench");
     }
+    file_.command = *known;
+    options_ = options_of(*known);
     for (const std::string& name : kDriversOptions) std::erase(options_, name);
     if (const toml::table* measure = toml_.subtable(root, "measure")) {
       toml_.allow_keys(*measure, "[measure]", {"rounds", "timeout_s", "retries", "interleave"});
@@ -199,7 +202,7 @@ class Reader {
     const std::vector<std::string> axes = file_.axis_names();
     for (const auto* list : {&expectation.numerator, &expectation.denominator, &expectation.at}) {
       for (const AxisValue& condition : *list) {
-        if (condition.axis == "path" && file_.command == "profile") continue;
+        if (condition.axis == "path" && file_.command == SweptCommand::profile) continue;
         if (std::find(axes.begin(), axes.end(), condition.axis) == axes.end()) {
           const std::string nearest = nearest_name(condition.axis, axes);
           throw input_error(place, "expect names '" + condition.axis + "'",

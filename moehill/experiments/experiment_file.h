@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "moehill/base/words.h"
 #include "moehill/store/results.h"
 
 namespace moehill {
@@ -14,10 +15,13 @@ struct AxisGroup {
   std::vector<std::vector<StoredJson>> values;  // [step][name]
 };
 
+enum class SweptCommand { bench, profile };
+constexpr auto words(SweptCommand) { return std::array{"bench", "profile"}; }
+
 struct ExperimentFile {
   std::string name, path, toml;
   std::string title, hypothesis, next_action, launcher, reference_section, reference_defect;
-  std::string command = "bench";
+  SweptCommand command = SweptCommand::bench;
   std::vector<std::string> expect;
   StoredJson baseline = StoredJson::object();
   StoredJson fixed = StoredJson::object();  // option, _ for -: value
@@ -36,7 +40,7 @@ struct ExperimentFile {
 // `options_of`: the names of a command's options, such as parallel_mode. Throws InputError with line and
 // column for TOML that cannot be read, unknown keys (with the nearest known one), values of the wrong type,
 // axes that stand twice, and baselines, exclusions and expectations that name no axis or no value of it.
-using OptionNames = std::vector<std::string> (*)(const std::string& command);
+using OptionNames = std::vector<std::string> (*)(SweptCommand command);
 ExperimentFile parse_experiment(const std::string& path, const std::string& toml, OptionNames options_of);
 ExperimentFile read_experiment(const std::string& path, OptionNames options_of);
 

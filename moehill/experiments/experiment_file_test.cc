@@ -8,8 +8,7 @@
 namespace moehill {
 namespace {
 
-std::vector<std::string> known_options(const std::string& command) {
-  if (command != "bench") return {};
+std::vector<std::string> known_options(SweptCommand) {
   return {"tokens", "topk", "experts", "parallel_mode", "stage_timing", "capacity_factor", "hidden", "json"};
 }
 

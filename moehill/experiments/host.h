@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "moehill/store/results.h"
+#include "moehill/experiments/experiment_file.h"
 
 namespace moehill {
 
@@ -19,8 +19,7 @@ struct ResolvedPoint {
 
 struct SweepHost {
   // Throws InputError for what the command would refuse. `launched`: a launcher starts its processes.
-  std::function<ResolvedPoint(const std::string& command, bool launched,
-                              const std::vector<std::string>& arguments)>
+  std::function<ResolvedPoint(SweptCommand command, bool launched, const std::vector<std::string>& arguments)>
       resolve;
   std::string program;            // runs "program COMMAND ARGUMENTS --json -"
   std::string build;              // identity of the program,

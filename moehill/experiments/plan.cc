@@ -61,7 +61,7 @@ StoredExperiment experiment_of(const ExperimentFile& file, const Sizing& sizing)
   e.expect = file.expect;
   e.next_action = file.next_action;
   e.baseline = file.baseline;
-  e.command = file.command;
+  e.command = name_of(file.command);
   e.launcher = file.launcher;
   e.reference_section = file.reference_section;
   e.reference_defect = file.reference_defect;
@@ -112,7 +112,7 @@ std::vector<Candidate> candidates(double most_tokens, int64_t rounds) {
 
 std::string identity_of(const ExperimentFile& file, const SweepHost& host, const StoredJson& options) {
   const std::string text =
-      json_text(StoredJson::array({file.command, file.launcher, host.build, host.machine, options}));
+      json_text(StoredJson::array({name_of(file.command), file.launcher, host.build, host.machine, options}));
   return fmt::format("{:016x}{:016x}", hash_text(text, kFnvStart), hash_text(text, 0x84222325cbf29ce4u));
 }
 

@@ -7,14 +7,14 @@
 namespace moehill {
 namespace {
 
-std::vector<std::string> known_options(const std::string&) { return {"tokens", "topk", "seed"}; }
+std::vector<std::string> known_options(SweptCommand) { return {"tokens", "topk", "seed"}; }
 
 // A command that takes a millisecond a token, and 2 s besides; the default is 4096 tokens.
 SweepHost host() {
   SweepHost host;
   host.build = "build";
   host.machine = "machine";
-  host.resolve = [](const std::string&, bool, const std::vector<std::string>& arguments) {
+  host.resolve = [](SweptCommand, bool, const std::vector<std::string>& arguments) {
     ResolvedPoint resolved;
     resolved.tokens = 4096;
     resolved.options["--tokens"] = 4096;
