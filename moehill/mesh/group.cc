@@ -1,11 +1,47 @@
 #include "moehill/mesh/group.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <utility>
 
 #include "moehill/base/error.h"
-#include "moehill/mesh/call.h"
+#include "moehill/mesh/errors.h"
 
 namespace moehill {
+namespace {
+
+std::string describe(const Call& call) {
+  std::string text = name_of(call.kind);
+  if (call.kind == CallKind::all_reduce) {
+    text += fmt::format(" of {} elements {} to {}", call.n, dtype_name(call.input_dtype),
+                        dtype_name(call.output_dtype));
+  } else if (call.kind == CallKind::reduce_scatter) {
+    text += fmt::format(" {} to {}, offsets {}", dtype_name(call.input_dtype), dtype_name(call.output_dtype),
+                        fmt::join(call.offsets, " "));
+  } else if (call.kind == CallKind::all_gather) {
+    text += fmt::format(" of {} byte elements, offsets {}", call.element_bytes, fmt::join(call.offsets, " "));
+  } else if (call.kind == CallKind::all_to_all) {
+    text += fmt::format(" of {} byte elements", call.element_bytes);
+  }
+  return text;
+}
+
+// all_to_all is the one whose offsets differ between ranks.
+bool alike(const Call& a, const Call& b) {
+  return a.kind == b.kind && a.input_dtype == b.input_dtype && a.output_dtype == b.output_dtype &&
+         a.n == b.n && a.element_bytes == b.element_bytes &&
+         (a.kind == CallKind::all_to_all ||
+          std::equal(a.offsets.begin(), a.offsets.end(), b.offsets.begin(), b.offsets.end()));
+}
+
+int64_t count_at(std::span<const int64_t> offsets, int rank) {
+  const size_t r = static_cast<size_t>(rank);
+  return offsets[r + 1] - offsets[r];
+}
+
+}  // namespace
 
 void Group::start_all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
                              void* output) {
@@ -77,6 +113,70 @@ void Group::require_idle(const char* call) const {
 Started Group::take_started() {
   MOEHILL_CHECK(started_.kind != std::nullopt, "finish() on rank {} without a start", rank());
   return std::exchange(started_, {});
+}
+
+Call call_of(const Started& started) {
+  if (started.kind == Collective::all_to_all) {
+    return {.kind = CallKind::all_to_all,
+            .element_bytes = started.element_bytes,
+            .offsets = started.send_offsets,
+            .receive_offsets = started.receive_offsets,
+            .input = started.input};
+  }
+  if (started.kind == Collective::reduce_scatter) {
+    return {.kind = CallKind::reduce_scatter,
+            .input_dtype = started.input_dtype,
+            .output_dtype = started.output_dtype,
+            .offsets = started.send_offsets,
+            .input = started.input};
+  }
+  return {.kind = CallKind::all_gather,
+          .element_bytes = started.element_bytes,
+          .offsets = started.receive_offsets,
+          .input = started.input};
+}
+
+std::string find_disagreement(std::span<const Call> calls, size_t own) {
+  for (const Call& call : calls) {
+    if (alike(calls[own], call)) continue;
+    const bool own_first = calls[own].rank < call.rank;
+    const Call& low = own_first ? calls[own] : call;
+    const Call& high = own_first ? call : calls[own];
+    return fmt::format("the devices disagree: rank {} is at {}, rank {} is at {}", low.rank, describe(low),
+                       high.rank, describe(high));
+  }
+  return {};
+}
+
+std::string find_count_disagreement(std::span<const Call> calls) {
+  for (const Call& from : calls) {
+    for (const Call& to : calls) {
+      const int64_t sent = count_at(from.offsets, to.rank);
+      const int64_t expected = count_at(to.receive_offsets, from.rank);
+      if (sent != expected) return count_disagreement(from.rank, sent, to.rank, expected);
+    }
+  }
+  return {};
+}
+
+std::string count_disagreement(int from, int64_t sent, int to, int64_t expected) {
+  return fmt::format("all_to_all: rank {} sends {} elements to rank {}, which expects {}", from, sent, to,
+                     expected);
+}
+
+void check_offsets(const char* collective, std::span<const int64_t> offsets, int num_ranks) {
+  if (static_cast<int>(offsets.size()) != num_ranks + 1) {
+    throw CollectiveError(fmt::format("{}: got {} offsets for {} ranks, allowed: one more than ranks",
+                                      collective, offsets.size(), num_ranks));
+  }
+  if (offsets.front() != 0 || !std::is_sorted(offsets.begin(), offsets.end())) {
+    throw CollectiveError(fmt::format("{}: offsets must start at 0 and never fall, got {} to {}", collective,
+                                      offsets.front(), offsets.back()));
+  }
+}
+
+void check_count(const char* collective, int64_t n) {
+  if (n < 0) throw CollectiveError(fmt::format("{}: got {} elements, allowed: 0 or more", collective, n));
 }
 
 }  // namespace moehill

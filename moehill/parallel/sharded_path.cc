@@ -4,12 +4,384 @@
 //
 // While rows are in flight the shared expert works on the device's own tokens, and so do the routed experts
 // where the transfer says so (RowTransfer::split); partial sums of dx travel during the weights' gradients.
+#include <memory>
 #include <optional>
 
-#include "moehill/parallel/row_exchange.h"
+#include "moehill/kernels/rows.h"
+#include "moehill/parallel/path.h"
+#include "moehill/parallel/row_route.h"
 
 namespace moehill {
 namespace {
+
+// How rows of tokens reach the devices of their experts, and partial sums return. One for each of ring_ag_rs,
+// ragged_a2a and fused; a pass over any of them is the same (ShardedPath).
+//
+// All methods are collective but has_landed(). A pass is start_x() or start_y(), any work that does not touch
+// the partial sums, land() wave by wave or some at once, answer() likewise, finish(). What a device's block
+// calls tokens are the rows that it receives.
+class RowExchange {
+ public:
+  virtual ~RowExchange() = default;
+
+  // After the path's inputs have changed, which it reads as they are at each call.
+  virtual void take_tokens() = 0;
+  // Makes this step's routes. Returns what the device's block plans from.
+  virtual const Routing& make_route(Group& group) = 0;
+  // [received] where in x() and y() the row of a received token is; null: in their order.
+  virtual const int32_t* row_of_token() const { return nullptr; }
+  // Tells a pass of the waves in which rows travel, and of own rows that a start leaves in x() and y().
+  virtual void describe(RowTransfer&) const {}
+
+  virtual void start_x(Group&) {}
+  virtual void start_y(Group&) {}
+  // True if land(wave) would return at once.
+  virtual bool has_landed(Group&, int /*wave*/) { return false; }
+  // Returns when the rows of the waves up to this are there.
+  virtual void land(Group& group, int wave) = 0;
+  // The rows that the experts read.
+  virtual MatView x() const = 0;
+  virtual MatView y() const = 0;
+  // [received, H] where the device's partial sums go.
+  virtual MatView partial() const = 0;
+  // The part of partial() that is of the own tokens, where the shared expert's rows have to be before the
+  // routed experts'. Without data: they have a place of their own, and finish() adds them.
+  virtual MatView own_partial() const { return {}; }
+  // The partial sums of the waves up to this are complete, but for the own tokens'; out as in finish().
+  virtual void answer(Group&, int /*wave*/, const MatView& /*out*/) {}
+  // out [own tokens, H] = base + the partial sums of all devices.
+  virtual void finish(Group& group, const MatView& base, const MatView& out) = 0;
+  // Brings the gradients of gate values, partial [received, k], to their tokens' devices: dp [own tokens, k].
+  virtual void return_dp(Group& group, float* partial, float* dp) = 0;
+
+  // Spoils what a step leaves and the next one must make again: rows, and with `route_too` what make_route()
+  // makes.
+  virtual void spoil(const MemoryVisitor& visit, bool route_too) = 0;
+};
+
+// Rows [rows, H] in memory that the peers of the node reach.
+struct ExchangeRows {
+  ExchangeRows() = default;
+  ExchangeRows(Group& group, int64_t rows, int64_t cols, DType dtype)
+      : memory(group.exchange_memory(static_cast<size_t>(rows * cols) * dtype_bytes(dtype))),
+        view{memory.get(), dtype, rows, cols, cols} {}
+
+  std::shared_ptr<void> memory;
+  MatView view{};
+};
+
+size_t row_bytes(const MoeShape& shape) {
+  return static_cast<size_t>(shape.hidden) * dtype_bytes(shape.dtype);
+}
+
+// `ring_ag_rs`: x and y of all tokens are gathered on all devices, and f32 partial sums of all tokens are
+// reduced and scattered: (P-1) T/P rows of H a device each way, whatever the routing. Where devices share an
+// address space nothing is gathered: rows are read where they are.
+class GatherExchange final : public RowExchange {
+ public:
+  GatherExchange(const PathInputs& inputs, Group& group)
+      : inputs_(inputs), in_place_(group.reach() == Reach::addresses), routing_(*inputs.routing) {
+    const MoeShape& shape = inputs.config.shape;
+    for (std::vector<int64_t>* offsets : {&value_offsets_, &choice_offsets_, &copy_offsets_})
+      offsets->resize(inputs.token_offsets.size());
+    routing_.expert.reserve(static_cast<size_t>(shape.assignments()));
+    routing_.weight.reserve(static_cast<size_t>(shape.assignments()));
+    take_tokens();
+    partial_ = {group, shape.tokens, shape.hidden, DType::f32};
+    if (in_place_) return;
+    x_ = {group, shape.tokens, shape.hidden, shape.dtype};
+    if (inputs.config.block.pass == Pass::forward_backward)
+      y_ = {group, shape.tokens, shape.hidden, shape.dtype};
+  }
+
+  void take_tokens() override {
+    const MoeShape& shape = inputs_.config.shape;
+    const std::span<const int64_t> begin = inputs_.token_offsets;
+    const size_t rank = static_cast<size_t>(inputs_.rank);
+    own_ = {begin[rank], begin[rank + 1]};
+    others_[0] = {0, own_.begin};
+    others_[1] = {own_.end, begin.back()};
+    for (size_t r = 0; r < begin.size(); ++r) {
+      value_offsets_[r] = begin[r] * shape.hidden;
+      choice_offsets_[r] = begin[r] * shape.topk;
+      copy_offsets_[r] = static_cast<int64_t>(r) * own_.size();
+    }
+    routing_.num_tokens = begin.back();
+    routing_.expert.resize(static_cast<size_t>(choice_offsets_.back()));
+    routing_.weight.resize(static_cast<size_t>(choice_offsets_.back()));
+  }
+
+  const Routing& make_route(Group& group) override {
+    const size_t first = static_cast<size_t>(choice_offsets_[static_cast<size_t>(group.rank())]);
+    const Routing& all = *inputs_.routing;
+    group.all_gather(all.expert.data() + first, choice_offsets_, sizeof(int32_t), routing_.expert.data());
+    group.all_gather(all.weight.data() + first, choice_offsets_, sizeof(float), routing_.weight.data());
+    return routing_;
+  }
+  void describe(RowTransfer& transfer) const override {
+    transfer.own = own_;
+    transfer.split = inputs_.config.split_rows;
+    transfer.leaving = others_;
+  }
+
+  void start_x(Group& group) override { start(group, inputs_.x, x_.view); }
+  void start_y(Group& group) override { start(group, read_dy(inputs_), y_.view); }
+  // All rows of the peers are written before any of them reads here, and read before any is written again:
+  // other collectives lie between.
+  void land(Group& group, int) override {
+    if (!in_place_) return group.finish();
+    group.barrier();
+    group.count_reads(copy_offsets_, inputs_.token_offsets, row_bytes(inputs_.config.shape));
+  }
+  MatView x() const override { return in_place_ ? inputs_.x : of_step(x_); }
+  MatView y() const override { return in_place_ ? read_dy(inputs_) : of_step(y_); }
+  MatView partial() const override { return of_step(partial_); }
+  MatView own_partial() const override { return partial_.view.slice_rows(own_.begin, own_.end); }
+  void answer(Group& group, int, const MatView& out) override {
+    group.start_reduce_scatter(partial_.view.data, DType::f32, value_offsets_, out.data, out.dtype);
+  }
+  void finish(Group& group, const MatView&, const MatView&) override { group.finish(); }
+  void return_dp(Group& group, float* partial, float* dp) override {
+    group.reduce_scatter(partial, DType::f32, choice_offsets_, dp, DType::f32);
+  }
+
+  void spoil(const MemoryVisitor& visit, bool route_too) override {
+    visit_matrix(partial_.view, visit);
+    visit_matrix(y_.view, visit);
+    if (!route_too) return;
+    visit_matrix(x_.view, visit);
+    spoil_routing(routing_, visit);
+  }
+
+ private:
+  MatView of_step(const ExchangeRows& rows) const { return rows.view.slice_rows(0, routing_.num_tokens); }
+  void start(Group& group, const MatView& resident, const MatView& all) {
+    if (in_place_) return;
+    const MatView place = all.slice_rows(own_.begin, own_.end);
+    gather_rows(group.team(), {resident.slice_rows(own_.begin, own_.end)}, place);
+    group.start_all_gather(place.data, inputs_.token_offsets, row_bytes(inputs_.config.shape), all.data);
+  }
+
+  const PathInputs& inputs_;
+  const bool in_place_;
+  Routing routing_;  // as gathered
+  Range own_, others_[2];
+  std::vector<int64_t> value_offsets_, choice_offsets_;  // [P + 1]: tokens x H, x k
+  std::vector<int64_t> copy_offsets_;                    // [P + 1] of the own rows, once a device
+  ExchangeRows x_, y_;                                   // [T, H]; none in place
+  ExchangeRows partial_;                                 // [T, H] f32
+};
+
+// What `ragged_a2a` and `fused` have in common: a token's row goes once to every device that holds one of its
+// experts; that device sums the rows of its experts before it returns one row, and the token's device adds
+// what comes back, in the order of devices. Moves as many rows as the routing needs and no more.
+class RoutedExchange : public RowExchange {
+ public:
+  explicit RoutedExchange(const PathInputs& inputs)
+      : inputs_(inputs), route_(inputs.config, *inputs.routing, inputs.rank) {
+    RoutedExchange::take_tokens();
+    if (inputs.config.block.pass != Pass::forward_backward) return;
+    returned_dp_.resize(
+        static_cast<size_t>(RaggedRoute::max_sent(inputs.config, inputs.rank) * inputs.config.shape.topk));
+  }
+
+  void take_tokens() override { route_.bind(*inputs_.routing, inputs_.token_offsets); }
+  const Routing& make_route(Group& group) override {
+    route_.make(group);
+    make_index();
+    return route_.received();
+  }
+
+  void return_dp(Group& group, float* partial, float* dp) override {
+    const int topk = inputs_.config.shape.topk;
+    group.all_to_all(partial, route_.receive_offsets(), returned_dp_.data(), route_.send_offsets(),
+                     static_cast<size_t>(topk) * sizeof(float));
+    const OwnAssignments& own = route_.own();
+    for (int64_t i = 0; i < own.size(); ++i) {
+      dp[i] = 0;
+      if (!own.kept(i)) continue;
+      const int64_t row = route_.row_at_device()[i / topk * group.size() + route_.device_of(own.expert(i))];
+      dp[i] = returned_dp_[static_cast<size_t>(row * topk + i % topk)];
+    }
+  }
+
+  void spoil(const MemoryVisitor& visit, bool route_too) override {
+    visit_vector(returned_dp_, visit);
+    if (route_too) route_.spoil(visit);
+  }
+
+ protected:
+  virtual void make_index() = 0;  // after the route of a step was made
+
+  const PathInputs& inputs_;
+  RaggedRoute route_;
+
+ private:
+  std::vector<float> returned_dp_;  // [rows sent, k]
+};
+
+// `fused` where devices share an address space: experts read x and y in their owners' memory, and owners the
+// partial sums in the experts'.
+//
+// Two barriers a pass keep this safe. That of land(): y is complete on all devices, and nobody reads the
+// partial sums of the pass before. That of finish(): the partial sums are complete, and nobody reads y.
+class DirectExchange final : public RoutedExchange {
+ public:
+  DirectExchange(const PathInputs& inputs, std::shared_ptr<void> memory)
+      : RoutedExchange(inputs), memory_(std::move(memory)) {
+    const MoeShape& shape = inputs.config.shape;
+    all_partial_ = {memory_.get(), shape.dtype, shape.tokens * inputs.config.num_devices, shape.hidden,
+                    shape.hidden};
+    const int64_t max_own = result_tokens(inputs.config, inputs.rank).size();
+    partial_row_.resize(static_cast<size_t>(max_own * inputs.config.num_devices));
+  }
+
+  const int32_t* row_of_token() const override { return route_.received_token(); }
+
+  void land(Group& group, int) override {
+    group.barrier();
+    group.count_reads(route_.send_offsets(), route_.receive_offsets(), row_bytes(inputs_.config.shape));
+  }
+  MatView x() const override { return inputs_.x; }
+  MatView y() const override { return read_dy(inputs_); }
+  MatView partial() const override {
+    const int64_t begin = inputs_.rank * inputs_.config.shape.tokens;
+    return all_partial_.slice_rows(begin, begin + route_.num_received());
+  }
+  void finish(Group& group, const MatView& base, const MatView& out) override {
+    group.barrier();
+    combine_rows(group.team(), {all_partial_, partial_row_.data(), nullptr, group.size(), base}, out);
+    group.count_reads(route_.receive_offsets(), route_.send_offsets(), row_bytes(inputs_.config.shape));
+  }
+
+  void spoil(const MemoryVisitor& visit, bool route_too) override {
+    visit_matrix(partial(), visit);
+    if (route_too) visit_vector(partial_row_, visit);
+    RoutedExchange::spoil(visit, route_too);
+  }
+
+ private:
+  void make_index() override {
+    const int devices = inputs_.config.num_devices;
+    const int64_t num_own = route_.own().size() / inputs_.config.shape.topk;
+    for (int d = 0; d < devices; ++d) {
+      const int64_t shift = d * inputs_.config.shape.tokens + route_.place_at(d) -
+                            route_.send_offsets()[static_cast<size_t>(d)];
+      for (int64_t t = 0; t < num_own; ++t) {
+        const int64_t i = t * devices + d;
+        const int32_t row = route_.row_at_device()[i];
+        partial_row_[static_cast<size_t>(i)] = row < 0 ? -1 : static_cast<int32_t>(row + shift);
+      }
+    }
+  }
+
+  std::shared_ptr<void> memory_;
+  MatView all_partial_{};             // [P T, H]; device d's from row d T
+  std::vector<int32_t> partial_row_;  // [n, P] the row of an own token's partial sum from a device, or -1
+};
+
+// Rows by round trips: packed once on the sender, one copy or message to the receiver, and so back. With
+// `fused` the own rows are there from the start, and to other nodes rows travel in waves of experts.
+class MessageExchange final : public RoutedExchange {
+ public:
+  MessageExchange(const PathInputs& inputs, const BlockSpec& spec, Group& group)
+      : RoutedExchange(inputs),
+        fused_(inputs.config.spread == Spread::fused),
+        splits_(fused_ && spec.can_split_rows()),
+        rank_(static_cast<size_t>(inputs.rank)),
+        waves_(inputs.config, route_, inputs.rank, splits_ ? num_waves(inputs.config, group) : 1) {
+    const MoeShape& shape = inputs.config.shape;
+    sent_ = {group, RaggedRoute::max_sent(inputs.config, inputs.rank), shape.hidden, shape.dtype};
+    returned_ = {group, sent_.view.rows, shape.hidden, shape.dtype};
+    x_ = {group, shape.tokens, shape.hidden, shape.dtype};
+    partial_ = {group, shape.tokens, shape.hidden, shape.dtype};
+    if (spec.has_backward()) y_ = {group, shape.tokens, shape.hidden, shape.dtype};
+  }
+
+  const int32_t* row_of_token() const override { return waves_.received_row(); }
+  void describe(RowTransfer& transfer) const override {
+    transfer.own = own_rows();
+    transfer.split = splits_;
+    transfer.experts = waves_.experts();
+    transfer.token_of = waves_.answer_token();
+    transfer.leaving = waves_.answers();
+  }
+
+  void start_x(Group& group) override { start(group, own_rows_of(inputs_.x), x_.view); }
+  void start_y(Group& group) override { start(group, own_rows_of(read_dy(inputs_)), y_.view); }
+  bool has_landed(Group& group, int wave) override { return group.has_landed(wave); }
+  void land(Group& group, int wave) override { group.await(wave); }
+  MatView x() const override { return received(x_); }
+  MatView y() const override { return received(y_); }
+  MatView partial() const override { return received(partial_); }
+  void answer(Group& group, int wave, const MatView&) override { group.answer(wave); }
+  void finish(Group& group, const MatView& base, const MatView& out) override {
+    group.finish_round_trip();
+    combine_rows(group.team(), {sent(returned_), waves_.answered_row(), nullptr, group.size(), base}, out);
+  }
+
+  void spoil(const MemoryVisitor& visit, bool route_too) override {
+    for (const ExchangeRows* rows : {&sent_, &returned_}) visit_matrix(sent(*rows), visit);
+    for (const ExchangeRows* rows : {&x_, &y_, &partial_}) {
+      if (rows->memory != nullptr) visit_matrix(received(*rows), visit);
+    }
+    if (route_too) waves_.spoil(visit);
+    RoutedExchange::spoil(visit, route_too);
+  }
+
+ private:
+  static int num_waves(const RunConfig& config, const Group& group) {
+    if (config.num_waves > 0) return config.num_waves;
+    return group.reach() == Reach::messages ? default_waves(config) : 1;
+  }
+
+  void make_index() override { waves_.make(); }
+  MatView own_rows_of(const MatView& all) const {
+    return all.slice_rows(inputs_.token_offsets[rank_], inputs_.token_offsets[rank_ + 1]);
+  }
+  MatView sent(const ExchangeRows& rows) const { return rows.view.slice_rows(0, route_.num_sent()); }
+  MatView received(const ExchangeRows& rows) const { return rows.view.slice_rows(0, route_.num_received()); }
+  Range own_rows() const { return {route_.receive_offsets()[rank_], route_.receive_offsets()[rank_ + 1]}; }
+
+  void start(Group& group, const MatView& own, const MatView& all) {
+    gather_rows(group.team(), {own, waves_.sent_token()}, sent(sent_));
+    if (fused_) {
+      const Range rows = own_rows();
+      gather_rows(group.team(), {own, waves_.sent_token() + route_.send_offsets()[rank_]},
+                  all.slice_rows(rows.begin, rows.end));
+    }
+    group.start_round_trip({.num_parts = waves_.num_waves(),
+                            .row_bytes = row_bytes(inputs_.config.shape),
+                            .send_offsets = route_.send_offsets(),
+                            .receive_offsets = route_.receive_offsets(),
+                            .sent = sent_.view.data,
+                            .received = all.data,
+                            .answer = partial_.view.data,
+                            .answered = returned_.view.data,
+                            .sent_cuts = waves_.sent_cuts(),
+                            .received_cuts = waves_.received_cuts(),
+                            .answer_cuts = waves_.answer_cuts(),
+                            .answered_cuts = waves_.answered_cuts()});
+  }
+
+  const bool fused_, splits_;
+  const size_t rank_;
+  RouteWaves waves_;
+  ExchangeRows sent_, returned_;  // [rows sent, H]
+  ExchangeRows x_, y_;            // [rows received, H]; y of backward
+  ExchangeRows partial_;          // [rows received, H] this device's part of y, then of dx
+};
+
+std::unique_ptr<RowExchange> make_exchange(const PathInputs& inputs, const BlockSpec& spec, Group& group) {
+  const RunConfig& config = inputs.config;
+  if (config.spread == Spread::ring_ag_rs) return std::make_unique<GatherExchange>(inputs, group);
+  if (config.spread == Spread::fused && config.num_waves == 0) {
+    const size_t rows = static_cast<size_t>(config.shape.tokens) * static_cast<size_t>(group.size());
+    std::shared_ptr<void> memory = group.common_memory(rows * row_bytes(config.shape));
+    if (memory != nullptr) return std::make_unique<DirectExchange>(inputs, std::move(memory));
+  }
+  return std::make_unique<MessageExchange>(inputs, spec, group);
+}
 
 class ShardedPath final : public ParallelPath {
  public:

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "moehill/mesh/call.h"
+#include "moehill/mesh/group.h"
 #include "moehill/mesh/mpi/communicator.h"
 
 namespace moehill {

@@ -1,6 +1,5 @@
 #include "moehill/mesh/solo/solo_group.h"
 
-#include "moehill/mesh/call.h"
 #include "moehill/mesh/errors.h"
 #include "moehill/mesh/group.h"
 #include "moehill/mesh/jobs.h"

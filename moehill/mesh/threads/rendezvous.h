@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "moehill/mesh/call.h"
 #include "moehill/mesh/errors.h"
+#include "moehill/mesh/group.h"
 
 namespace moehill {
 

@@ -1,7 +1,6 @@
 #include "moehill/mesh/threads/thread_group.h"
 
 #include "moehill/machine/clock.h"
-#include "moehill/mesh/call.h"
 #include "moehill/mesh/group.h"
 #include "moehill/mesh/jobs.h"
 #include "moehill/mesh/line_share.h"
