@@ -27,7 +27,7 @@ struct Tokens {
   std::vector<float> gates;
 };
 
-// Of all processes, on each of them.
+// Returns the tokens of all processes, on each of them.
 Tokens make_tokens(const BlockDesc& d, int64_t count, uint32_t seed) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal(0, 1);

@@ -7,7 +7,7 @@
 
 namespace moehill {
 
-// Where a text comes from, for errors.
+// Names the source of a text in errors.
 struct JsonSource {
   std::string what;    // "--weights a/model.safetensors: header"
   std::string remedy;  // "download the file again"

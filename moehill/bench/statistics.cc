@@ -42,7 +42,7 @@ Cut median_cut(int64_t n) {
   return cut;
 }
 
-// Of the median, by the percentile bootstrap.
+// The interval of the median by the percentile bootstrap.
 Interval bootstrap_interval(const std::vector<double>& values, uint32_t seed) {
   std::vector<double> medians(kNumResamples), resample(values.size());
   uint64_t counter = 0;

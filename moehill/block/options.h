@@ -23,8 +23,8 @@ constexpr auto words(Remat) { return std::array{"none", "expert_mlp", "combine"}
 enum class QueueMode { full, prequeue };
 constexpr auto words(QueueMode) { return std::array{"full", "prequeue"}; }
 
-// What a table of tuned block sizes had for a problem: nothing was asked; its blocks are used; nothing;
-// blocks by other kernels or for another CPU, which are not used.
+// A table of tuned block sizes was not asked; it had blocks, which are used; it had none; it had some of
+// other kernels or for another CPU, which are not used.
 enum class Tuned { off, hit, miss, stale };
 constexpr auto words(Tuned) { return std::array{"off", "hit", "miss", "stale"}; }
 

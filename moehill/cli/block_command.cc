@@ -21,8 +21,6 @@
 namespace moehill {
 namespace {
 
-// Where the table goes: standard output, or standard error when the records have standard output.
-// One line on standard error that is overwritten, and only for eyes.
 // The bytes that may be in caches although they were emptied.
 double cache_bytes() {
   const Topology t = detect_topology();

@@ -141,7 +141,8 @@ class GridRunner {
            (check.reason.empty() ? check.worst_row : check.reason + "; " + check.worst_row);
   }
 
-  // Of an f32 run under ep; 0 where there is nothing to compare. Remembers the output of none.
+  // Returns how far y of an f32 run under ep is from that of `none`, whose output it remembers; 0 where there
+  // is nothing to compare.
   double compare_with_none(const GridCase& grid_case, const Run& run) {
     if (grid_case.config.shape.dtype != DType::f32) return 0;
     std::vector<float> y = copy_rows(run.tensors().y);

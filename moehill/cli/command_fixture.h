@@ -1,4 +1,4 @@
-// What tests of commands have in common: words of a line, and a folder of their own to run the program in.
+// Tests of commands share this: words of a line, and a folder of their own to run the program in.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -67,7 +67,7 @@ std::string usage() {
          "  moehill bench --help\n";
 }
 
-// What the program was built with, and what it runs on.
+// Says what the program was built with, and what it runs on.
 std::string version() {
   const Environment environment = detect_environment();
   return fmt::format(
@@ -129,7 +129,7 @@ void print_error(const std::string& message) {
   std::fprintf(stderr, "moehill: %s\n", line.c_str());
 }
 
-// What ends one process alone ends the job, since the others may wait for it.
+// Ends the whole job, since the other processes may wait for this one.
 int fail(int status, const std::string& message, const Job& job) {
   if (job.num_processes() > 1) job.session()->fail(message, status);
   print_error(message);

@@ -66,7 +66,7 @@ int64_t num_groups(const KernelOptions& o, int64_t mean_rows) {
   return std::clamp(o.max_rows / mean_rows, std::min<int64_t>(2, o.groups), o.groups);
 }
 
-// Of one case, as KernelCase holds them; the cases come one after the other.
+// The parts that KernelCase holds. One case is in memory at a time.
 std::vector<MemoryPart> case_memory(const KernelOptions& o, DType dtype, int64_t mean_rows) {
   const double groups = static_cast<double>(num_groups(o, mean_rows)),
                size = static_cast<double>(dtype_bytes(dtype));

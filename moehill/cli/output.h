@@ -1,5 +1,5 @@
-// Where the words of a command go: records of --json to a file or, for "-", to standard output; its tables
-// then to standard error; progress to a terminal that somebody watches.
+// Output of commands: records of --json go to a file or, for "-", to standard output; tables then go to
+// standard error; progress goes to a terminal that somebody watches.
 #pragma once
 
 #include <cstdio>

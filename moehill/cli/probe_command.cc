@@ -109,7 +109,7 @@ std::string levels_line(const Probe& probe) {
   return text + "\n";
 }
 
-// What ran while not all cores were at hand.
+// Says which measurements ran while not all cores were at hand.
 std::string repetitions(const Probe& probe) {
   std::string text = fmt::format("{} measurements run again for cores that were away", probe.repeated);
   if (probe.disturbed > 0)

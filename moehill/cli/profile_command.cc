@@ -55,7 +55,7 @@ std::string device_table(const CommandResult& command) {
   return "\nper device\n" + format_table({"path", "GF/s", "tokens/s"}, rows);
 }
 
-// What a step has inside the clock, where that differs between the paths.
+// Says what a step has inside the clock, where that differs between the paths.
 std::string region_note(const ProfileOptions& options) {
   if (options.bench.block.pass == Pass::forward) return "router in every step\n";
   return "router in every step; ref_dp and staged_dp end with the all-reduce of all weight gradients\n";

@@ -14,7 +14,7 @@
 namespace moehill {
 namespace {
 
-// From the largest to the smallest, so that tokens are routed once.
+// Returns the largest first, so that tokens are routed once.
 std::vector<int> sizes_of(const SimulateOptions& o) {
   std::vector<int> sizes = {static_cast<int>(o.devices)};
   if (o.scaling == Scaling::none) return sizes;

@@ -53,7 +53,7 @@ OptionSet simulate_option_set(SimulateOptions& o) {
   return set;
 }
 
-// What is compared with runs says itself what is run.
+// Refuses options of the shape where the runs to compare with have a shape already.
 void refuse_shape_of_runs(const OptionSet& set, const SimulateOptions& o) {
   if (o.validate > 0 && !o.record.empty())
     throw input_error("--validate", "it beside --record", "one of the two", "leave one out");

@@ -24,7 +24,7 @@ std::string kind_of(const ProgramStage& stage) {
   return "work";
 }
 
-// Of a stage over the devices.
+// Seconds of one stage over the devices.
 struct StageFigures {
   double mean_s = 0, max_s = 0, critical_s = 0;
 };

@@ -64,8 +64,8 @@ std::optional<SweepOptions> parse_sweep_options(const std::vector<std::string>& 
   return options;
 }
 
-// What the sizes were chosen for: the same request for the same file, build and machine gets the same sizes
-// again, so that a sweep can be resumed although the machine's speed never measures quite the same.
+// The request that sizes are chosen for. One request for one file, build and machine gets one choice, so that
+// a sweep can be resumed although the machine's speed never measures quite the same.
 StoredJson sizing_request(const SweepOptions& options, const SweepHost& host) {
   return {{"budget", options.budget}, {"build", host.build}, {"machine", host.machine}};
 }

@@ -52,7 +52,7 @@ Options required(const std::optional<Options>& options) {
   return *options;
 }
 
-// What a launcher adds is known beforehand: one device a process.
+// Fills in what a launcher will add, which is known beforehand: one device a process.
 void adopt_sweep(BenchOptions& options, bool launched, int num_cores) {
   if (options.tokens_auto) {
     throw input_error("--tokens", "auto", "a number, so that a point says what it is",

@@ -51,7 +51,7 @@ double copy_bandwidth(Group& group) {
   return static_cast<double>(rates.size()) * *std::min_element(rates.begin(), rates.end());
 }
 
-// What one device does; its peers do the same at the same time.
+// One device's part; its peers do the same at the same time.
 class Device {
  public:
   Device(Group& group, const MeshOptions& options, const LibraryGroupMaker& library)

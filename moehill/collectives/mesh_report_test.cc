@@ -1,4 +1,4 @@
-// What `moehill mesh` prints and records of made-up measurements.
+// `moehill mesh` prints and records made-up measurements.
 #include "moehill/collectives/mesh_report.h"
 
 #include <gtest/gtest.h>

@@ -70,7 +70,7 @@ class Driver {
       const bool first = !repeats_;
       again = (plan_.interleave ? pass_by_rounds() : pass_by_points()) || first;
       repeats_ = true;
-      // What is left runs in another sweep; it may die and leave it to us.
+      // Another sweep runs the rest; it may die and leave it to us.
       if (again && !first && !claimed_some_ && stop_.wait(1)) outcome_.end = SweepEnd::interrupted;
     }
     count();
@@ -253,7 +253,7 @@ RunState classify(const ChildResult& child, size_t num_records, bool launched,
   if ((killed && kernel_killed_for_memory) || says(tail, "the system refused memory") ||
       says(tail, "predicted memory: got"))
     return RunState::out_of_memory;
-  // What mpirun and srun say when a process of theirs goes.
+  // mpirun and srun say this when a process of theirs goes.
   if (launched && (says(tail, "noticed that process rank") || says(tail, "lost communication with") ||
                    (says(tail, "srun: error") && says(tail, "Killed"))))
     return RunState::rank_lost;

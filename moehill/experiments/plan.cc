@@ -90,7 +90,7 @@ struct Candidate {
   int64_t rounds;
 };
 
-// From the best to the cheapest, see fit_budget().
+// Returns the best first and the cheapest last, see fit_budget().
 std::vector<Candidate> candidates(double most_tokens, int64_t rounds) {
   std::vector<double> factors;
   for (double factor = 1; most_tokens * factor >= kFewTokens || factor == 1; factor /= 2) {

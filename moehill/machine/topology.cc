@@ -24,7 +24,8 @@ HwlocTopology load(unsigned long flags) {
   return topology;
 }
 
-// Where the system names no cores (some virtual machines) each logical CPU counts as one.
+// Returns the first logical CPU of each core; all of them where the system names no cores (some virtual
+// machines).
 std::vector<int> one_cpu_per_core(hwloc_topology_t topology) {
   const bool has_cores = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_CORE) > 0;
   const hwloc_obj_type_t type = has_cores ? HWLOC_OBJ_CORE : HWLOC_OBJ_PU;

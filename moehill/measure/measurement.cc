@@ -150,7 +150,7 @@ std::vector<std::string> Measurement::entered_stages(const DeviceStages& stages)
   return names;
 }
 
-// What is known of a run once it has stepped, apart from its time.
+// Notes what is known of a run once it has stepped, apart from its time.
 void Measurement::describe(LivePoint& live) {
   PointResult& result = live.result;
   const Run& run = *live.run;
@@ -270,7 +270,7 @@ std::vector<double> Measurement::cpu_seconds(const LivePoint& live) const {
   return processes;
 }
 
-// What this process's devices did becomes what all of them did.
+// Adds the other processes' devices to what this process's devices did.
 void Measurement::gather_traces(const std::vector<ClockReading>& before, CommandResult* command) {
   const std::vector<ClockReading> after = job_.read_clocks();
   for (const std::vector<ClockReading>* readings : {&before, &after}) {

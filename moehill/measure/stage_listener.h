@@ -42,7 +42,7 @@ class ClockedStages : public StageListener {
     num_dropped_ = 0;
   }
   const StageClock& clock() const { return clock_; }
-  // Of the team, by stage, since restart().
+  // The team's hand-overs by stage since restart().
   const std::array<int64_t, kNumStages>& hand_overs() const { return hand_overs_; }
   DeviceEvents events() const { return {clock_.intervals(), waits_, clock_.num_dropped() + num_dropped_}; }
 

@@ -44,7 +44,7 @@ void add_experts(const PointResult& result, size_t device, const StageWork& work
   facts.emplace_back("rows", std::accumulate(all.group_rows.begin(), all.group_rows.end(), int64_t{0}));
 }
 
-// Of a stage whose slices last `seconds` together.
+// Returns the figures of a stage whose slices last `seconds` together.
 TraceFacts arguments_of(const PointResult& result, size_t device, Stage stage, double seconds,
                         int64_t num_slices) {
   TraceFacts facts;
@@ -135,8 +135,8 @@ void add_flows(const PointResult& result, Stage stage, const std::vector<size_t>
   }
 }
 
-// Of one event: the best of some batches of both kinds, a wait with the two readings of the clock that it
-// has.
+// Returns what one event costs: the best of some batches of both kinds, a wait with the two readings of the
+// clock that it has.
 double event_seconds() {
   constexpr int kBatches = 20, kPairs = 500;
   ClockedStages stages(seconds);

@@ -104,7 +104,7 @@ class Section {
     return {*table_[key].as_table(), file_, path_ + key + "."};
   }
 
-  // Of the keys that nobody has asked for.
+  // Refuses the keys that nobody has asked for.
   void finish() const {
     for (const auto& [key, node] : table_) {
       const std::string name(key.str());

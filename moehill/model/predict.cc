@@ -150,7 +150,7 @@ DeviceTime merge(const std::vector<DeviceTime>& devices, size_t slowest) {
   return merged;
 }
 
-// The same of a pass of `fused`, whose rows and sums go in waves.
+// Does so for a pass of `fused`, whose rows and sums go in waves.
 void hide_waves(const WorkProblem& problem, bool backward, DeviceTime& device) {
   std::vector<StagePrediction>& stages = device.stages;
   const auto index = [&](Stage name) {
@@ -170,7 +170,7 @@ void hide_waves(const WorkProblem& problem, bool backward, DeviceTime& device) {
   stages[back].hidden_s = std::max(0.0, sums_s - waits.sums);
 }
 
-// Of each stage's rows in flight what the products hide that run meanwhile.
+// Takes from each stage of rows in flight what is hidden by the products that run meanwhile.
 void hide_flights(const WorkProblem& problem, DeviceTime& device) {
   std::vector<StagePrediction>& stages = device.stages;
   if (goes_in_waves(problem)) {

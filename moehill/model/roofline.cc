@@ -40,7 +40,7 @@ StageBound bound_of(const WorkProblem& p, const Hardware& h, const StageWork& wo
 double largest(const StageBound& b) { return std::max({b.compute_s, b.memory_s, b.link_s, b.overhead_s}); }
 
 Bound binding(const StageBound& b) {
-  // Where most of the bound is one device's surplus over the mean, balance is what would help.
+  // One device's surplus over the mean is most of the bound, so balance would help.
   if (b.imbalance_s > 0.5 * b.bound_s) return Bound::imbalance;
   const std::pair<double, Bound> times[] = {{b.compute_s, Bound::compute},
                                             {b.memory_s, Bound::memory},

@@ -23,7 +23,7 @@ TEST(LogbookCommunication, ReproducesTheLogbooksInputs) {
   }
 }
 
-// What the logbook divides by is the whole step; at the links' bandwidth its bytes take 1.3 % of its fastest.
+// The logbook divides by the whole step; at the links' bandwidth its bytes take 1.3 % of its fastest.
 TEST(LogbookCommunication, LinksOfTheHardwareAreNotWhatBindsIt) {
   const Hardware h = load_hardware("tpu-v5p");
   const LogbookCommunication c = logbook_communication(32768, 2048, DType::bf16, 4, true);

@@ -207,7 +207,7 @@ class BlockWork {
     if (p_.packs_rows) list_.at(stage).rows.gather += 2 * bytes(routed_.rows, p_.hidden);
   }
 
-  // What comes back is summed at the tokens' device.
+  // The tokens' device sums the rows that come back.
   void return_rows(Stage stage) {
     const int64_t own = own_tokens(p_.spread, counts_, device_).size();
     list_.at(stage).rows.combine += bytes(sent_rows() + own * (p_.shared_dim > 0 ? 2 : 1), p_.hidden);

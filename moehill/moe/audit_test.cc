@@ -241,8 +241,8 @@ TEST_P(AuditTest, ASmallCommonFactorIsSeen) {
   });
 }
 
-// Where a capacity drops a token's large choices, its y and with it its gradients are as small as the gate
-// value that is left, and its dx as small as the square of that.
+// A capacity may drop a token's large choices. Its y, and with it its gradients, are then as small as the
+// gate value that is left, and its dx is as small as the square of that.
 TEST_P(AuditTest, TokensWithTinyGateValuesAreJudgedLikeOthers) {
   MoeShape shape = wide_shape(GetParam());
   shape.shared_dim = 0;

@@ -97,7 +97,7 @@ BlockScratch::BlockScratch(const BlockSpec& spec, int64_t max_rows)
   lay_out(memory_, spec, max_rows, max_rows);
 }
 
-// What is kept from forward to backward, by remat mode:
+// Forward keeps for backward, by remat mode:
 //   none        products and expert outputs; dx rows have a place of their own
 //   combine     products; dx rows lie over the expert outputs, and dp comes from <dh, h>
 //   expert_mlp  expert outputs; products exist for one portion of experts at a time, over the shared expert's

@@ -17,7 +17,7 @@
 
 namespace moehill {
 
-// What this device does of the block.
+// This device's share of the block.
 struct BlockShare {
   int expert_begin = 0, expert_end = 0;
   Range shared_tokens;  // tokens whose shared expert is computed here
@@ -118,8 +118,8 @@ struct BlockPlan {
   std::vector<float> assignment_p;  // [T k] gate value; 0 for assignments of others' experts
 };
 
-// What lies between the products of a step, cut out of one buffer, and the work space of the products. It is
-// laid out for the most rows that a plan can have; pages that no plan touches take no memory.
+// The rows between the products of a step, cut out of one buffer, and the work space of the products. They
+// are laid out for the most rows that a plan can have; pages that no plan touches take no memory.
 struct BlockScratch {
   BlockScratch() = default;
   BlockScratch(const BlockSpec& spec, int64_t max_rows);

@@ -135,7 +135,7 @@ void forward_at_once(const Work& w) {
   all_leave(w, combine_y);
 }
 
-// What needs the rows of y themselves: dp from the experts' outputs, and packed rows of dy.
+// Makes what needs the rows of y themselves: dp from the experts' outputs, and packed rows of dy.
 void take_up_dy(const Work& w) {
   const BlockPass& pass = w.pass;
   const int32_t* const source = w.plan.source_row.data();

@@ -34,7 +34,7 @@ void fill_up(Draws& draws, int64_t n, size_t count, std::set<int64_t>& chosen) {
   while (chosen.size() < count) chosen.insert(draws.below(n));
 }
 
-// Of n. A row of a gradient is compared over these columns alone, and a short row can be small by
+// Draws some of n columns. A row of a gradient is compared over these alone, and a short row can be small by
 // cancellation where all of it is not: with the rounding of bf16 products and 18 to 32 tokens the worst of
 // 10,000 rows is wrong by 0.4 % over 2048 columns, 0.8 % over 64 and 1.3 % over 16 (once 2.1 %). Sums over
 // many tokens do not vary so.

@@ -146,7 +146,7 @@ std::vector<PlantedFault> faults_of_weight_gradients() {
        [](F&, const T& t, ThreadTeam&) { swap_matrices(t.gradients.w2, t.gradients.w2, 0, 1); }},
       {"Dw2Transposed", "dw2",
        [](F&, const T& t, ThreadTeam&) {
-         // Of the square part: dW2 is [19, 20].
+         // The square part is meant: dW2 is [19, 20].
          for (int64_t r = 0; r < 19; ++r) {
            for (int64_t n = 0; n < r; ++n) {
              const float value = t.gradients.w2.at(3, r, n);

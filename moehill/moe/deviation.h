@@ -102,7 +102,7 @@ struct MatrixDeviations {
     of_row[static_cast<size_t>(row)].add(row, block, deviation, variance, reference);
     blocks[static_cast<size_t>(block)].add(row, block, deviation, variance, reference);
   }
-  // What one thread found of the blocks.
+  // Adds what one thread found of the blocks.
   void add_blocks(const std::vector<Deviations>& blocks) {
     const std::lock_guard lock(mutex);
     for (size_t b = 0; b < of_block.size(); ++b) of_block[b].add(blocks[b]);

@@ -8,8 +8,8 @@
 namespace moehill {
 namespace {
 
-// Where the elements of a logical row stand: columns repeat in blocks of `width` at a constant distance, so
-// an element is at first + block * stride + offset[c], and no element needs a division.
+// The places of a logical row's elements. Columns repeat in blocks of `width` at a constant distance, so an
+// element is at first + block * stride + offset[c], and no element needs a division.
 struct RowPlaces {
   RowPlaces(const LogicalWeights& w, int64_t group, int64_t row)
       : width(w.part == LogicalWeights::Part::all ? kPanelWidth : kGateUpWidth) {

@@ -133,7 +133,8 @@ TEST(OracleGradients, AreTheSlopesOfTheKeptAssignments) {
   expect_gradients_are_slopes(fixture, team);
 }
 
-// With dp held, the slopes of sum_j dp_j p_j(logits), p the softmax over the chosen.
+// The gradients of the logits are the slopes of sum_j dp_j p_j(logits) with dp held; p is the softmax over
+// the chosen.
 TEST(OracleGradients, OfTheLogitsAreTheSlopesThroughTheSoftmax) {
   ThreadTeam team(1);
   BlockFixture fixture(kTiny);

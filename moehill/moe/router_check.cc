@@ -13,7 +13,7 @@
 namespace moehill {
 namespace {
 
-// What a candidate is ranked by, and what equal candidates have equal.
+// A candidate is ranked by this; equal candidates have it equal.
 struct Rank {
   Bounded key;
   std::array<float, 4> same;  // logits and biases that made it
@@ -151,7 +151,7 @@ class TokenCheck {
   const std::span<const int32_t> chosen_;  // [k]
   const std::span<const float> weights_;   // [k]
   const RouterReference reference_;
-  // How many groups come before each, and how many may; empty without groups.
+  // The number of groups that come before each, surely and maybe; empty without groups.
   struct GroupsBefore {
     int surely = 0, maybe = 0;
   };

@@ -10,7 +10,7 @@ constexpr double kUnit = 0x1p-24;       // of rounding, f32
 constexpr double kSmallest = 0x1p-126;  // what is below it may have any error of that size
 // An exponential that f32 has not, below 2^-149, is this under the root.
 constexpr double kSmallestRoot = 0x1p-74;
-// Of an exponential, a logarithm, a root, a quotient and the sum between them, in units.
+// The error of an exponential, a logarithm, a root, a quotient and the sum between them, in units.
 constexpr double kScoreUnits = 12;
 
 double logistic(double z) { return z < 0 ? std::exp(z) / (1 + std::exp(z)) : 1 / (1 + std::exp(-z)); }
@@ -101,7 +101,7 @@ std::vector<Bounded> RouterReference::gate_values(std::span<const int32_t> chose
   return values;
 }
 
-// With scores s: p_j = c_j s_j / D, D = 1 or max(S, least_sum) with S the sum of the chosen, so
+// Scores s give p_j = c_j s_j / D, D = 1 or max(S, least_sum) with S the sum of the chosen, so
 //   dp_j / ds_i = c_j ([i = j] - s_j / S [D = S]) / D,
 // and ds_i / dz_e = s_i ([i = e] - s_e) of the softmax, else [i = e] s'(z_e). The softmax over the chosen is
 // S = D with s = exp(z), whose slope is itself.

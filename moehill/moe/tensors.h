@@ -28,7 +28,7 @@ struct BlockTensors {
   const Router* router = nullptr;
   const float* logits = nullptr;
   MatView y;  // [T, H]
-  // With Pass::forward_backward only:
+  // These exist with Pass::forward_backward only.
   MatView dx;  // [T, H]
   BlockWeights gradients;
   const float* dp = nullptr;       // [T, k]; zero for a dropped assignment

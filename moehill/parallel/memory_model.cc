@@ -88,7 +88,7 @@ double run_bytes(const RunConfig& config, int num_processes) {
   return bytes;
 }
 
-// What the processes after the first hold of the experts' weights and of x and its results, as a multiple of
+// Copies of the experts' weights and of x and its results in the processes after the first, as a multiple of
 // the whole: the most that one of the runs needs.
 struct Copies {
   double experts = 0, shared = 0, tokens = 0;

@@ -11,7 +11,7 @@
 
 namespace moehill {
 
-// How weights are stored; runs that agree share them.
+// The form in which weights are stored; runs that agree in it share them.
 struct WeightKey {
   int64_t hidden, mlp_dim;
   int experts;
@@ -57,7 +57,7 @@ void set_logical(const MlpWeights& mlp, int64_t width, LogicalWeights& w1, Logic
                  LogicalWeights& w2);
 BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared, const MoeShape& shape);
 
-// What weights are filled with: random numbers, or the layer of a model.
+// The content of the weights: random numbers, or the layer of a model.
 struct WeightOrigin {
   WeightOrigin(uint32_t from_seed, LayerWeights* from_layer = nullptr) : seed(from_seed), layer(from_layer) {}
   uint32_t seed;

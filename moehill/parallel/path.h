@@ -14,7 +14,7 @@
 
 namespace moehill {
 
-// What the run lends to a device's path: resident before the clock starts, and the same memory for all
+// The run lends this to a device's path. It is resident before the clock starts, and the same memory for all
 // devices unless `own_results` is set.
 struct PathInputs {
   RunConfig config{};  // shape.tokens: the most that a step has, cut evenly

@@ -95,8 +95,8 @@ class PsumPath final : public ParallelPath {
     dp_sum_ = own_dp_.data();
   }
 
-  // Where the shared expert's rows go: into the partial sums, or where the sum of all devices is added to
-  // them.
+  // Returns the place of the shared expert's rows: the partial sums, or the output, to which the sum of all
+  // devices is added.
   MatView shared_out(const MatView& out) const {
     const Range tokens = block_.spec().share.shared_tokens;
     return sliced_ ? partial_.slice_rows(tokens.begin, tokens.end) : out;

@@ -1,4 +1,4 @@
-// Where rows of tokens go on the paths that route them: which assignments a device's tokens have
+// Routes of rows on the paths that send tokens to their experts: which assignments a device's tokens have
 // (OwnAssignments), which rows it therefore sends and receives (RaggedRoute), and in what order they travel
 // where devices take their experts in waves (RouteWaves).
 #pragma once

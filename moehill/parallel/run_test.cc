@@ -65,7 +65,7 @@ class RunTest : public testing::Test {
                                    << result.worst_row;
   }
 
-  // Of y, dx and all gradients.
+  // Hashes y, dx and all gradients.
   uint64_t all_results_hash() const {
     const BlockTensors t = run_->tensors();
     uint64_t hash = run_->output_hash();
@@ -434,7 +434,7 @@ TEST_F(RunTest, RematLowersPredictedMemory) {
   EXPECT_LT(bytes[2], bytes[0] - 4096.0 * 4 * 3 * 256 * 2 * 0.7);
 }
 
-// Where devices share an address space no row of x or dy is copied on the path that reads them in place.
+// Devices that share an address space read rows of x and dy in place, so no copy takes memory.
 TEST_F(RunTest, RowsReadInPlaceTakeNoMemory) {
   const RunConfig sent = ep({.shape = {4096, 512, 256, 8, 4, 0, DType::bf16}}, 2, Spread::ragged_a2a);
   RunConfig read = sent;

@@ -14,8 +14,8 @@
 namespace moehill {
 namespace {
 
-// How rows of tokens reach the devices of their experts, and partial sums return. One for each of ring_ag_rs,
-// ragged_a2a and fused; a pass over any of them is the same (ShardedPath).
+// Brings rows of tokens to the devices of their experts, and partial sums back. There is one for each of
+// ring_ag_rs, ragged_a2a and fused; a pass over any of them is the same (ShardedPath).
 //
 // All methods are collective but has_landed(). A pass is start_x() or start_y(), any work that does not touch
 // the partial sums, land() wave by wave or some at once, answer() likewise, finish(). What a device's block
@@ -172,8 +172,8 @@ class GatherExchange final : public RowExchange {
   ExchangeRows partial_;                                 // [T, H] f32
 };
 
-// What `ragged_a2a` and `fused` have in common: a token's row goes once to every device that holds one of its
-// experts; that device sums the rows of its experts before it returns one row, and the token's device adds
+// `ragged_a2a` and `fused` share this: a token's row goes once to every device that holds one of its experts;
+// that device sums the rows of its experts before it returns one row, and the token's device adds
 // what comes back, in the order of devices. Moves as many rows as the routing needs and no more.
 class RoutedExchange : public RowExchange {
  public:

@@ -1,4 +1,4 @@
-// What each path moves, by hand from its formula: per device and direction, in bytes.
+// Each path moves what its formula says by hand: per device and direction, in bytes.
 #include <gtest/gtest.h>
 
 #include <set>

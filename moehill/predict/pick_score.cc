@@ -59,7 +59,7 @@ ScoredRun run_of(const Json& json) {
 
 double error_of(const ScoredRun& run) { return run.predicted_s / run.measured_s - 1; }
 
-// Of one problem on one machine: the times of each path, and how many there are to choose from.
+// One problem on one machine: the times of each path, and how many there are to choose from.
 struct Problem {
   std::map<std::string, std::vector<double>> seconds;
   std::vector<std::string> taken;

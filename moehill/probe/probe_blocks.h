@@ -14,8 +14,8 @@
 
 namespace moehill {
 
-// What one device or several did in a step, and the seconds of its stages. Several devices' stages are added
-// up: what all of them did in the seconds of all.
+// The work of one device or several in a step, and the seconds of its stages. Several devices are added up:
+// the work of all in the seconds of all.
 struct TimedBlock {
   std::vector<DeviceWork> work;  // [devices]
   std::vector<double> stage_s;   // [kNumStages] median of the steps on each device, added up

@@ -1,4 +1,4 @@
-// What the probe makes of a block's stages, from made-up seconds.
+// The probe takes its rates from a block's stages; seconds are made up here.
 #include "moehill/probe/probe_blocks.h"
 
 #include <gtest/gtest.h>

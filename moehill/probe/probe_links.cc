@@ -50,9 +50,8 @@ void keep_best(const std::vector<CollectiveResult>& results, int devices,
   }
 }
 
-// What the model asks for: sums of both types, and copies. The largest size leaves the caches of most
-// machines, as gradients do.
-// `devices`: of this node, which take its caches together.
+// Returns the collectives that the model asks for: sums of both types, and copies. The largest size leaves
+// the caches of most machines, as gradients do. The `devices` of this node take its caches together.
 std::vector<MeshOptions> collective_options(int64_t max_bytes, const Topology& topology, int devices) {
   MeshOptions f32;
   f32.min_bytes = 1024;

@@ -42,7 +42,7 @@ struct Probe {
   Hardware hardware;                // what the model reads
 };
 
-// What of the probe follows from its measurements. A peak is that of the fastest instruction on all cores,
+// Takes over what follows from measurements. A peak is that of the fastest instruction on all cores,
 // one and all being FLOP/s of a core and of all; f32's serve bf16 too.
 void take_peak(const PeakKernel& kernel, double one, double all, Probe& probe);
 // The spread of all passes, and the best of the medians of `passes_of_one` after each other.

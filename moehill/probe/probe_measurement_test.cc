@@ -1,4 +1,4 @@
-// What the probe makes of its measurements, from made-up samples.
+// The probe takes its figures from measurements; samples are made up here.
 #include "moehill/probe/probe_measurement.h"
 
 #include <gtest/gtest.h>

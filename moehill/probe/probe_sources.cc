@@ -50,7 +50,7 @@ constexpr Source kSources[] = {
     {"collective", "seconds", "the median of eight calls; on threads the smaller of two such up to 1 MiB"},
 };
 
-// Of "key = figure", the key; empty for other lines.
+// Returns the key of "key = figure"; empty for other lines.
 std::string_view key_of(std::string_view line) {
   const size_t equals = line.find(" = ");
   if (equals == std::string_view::npos) return {};

@@ -94,7 +94,7 @@ void add_troubles(const ExperimentView& view, std::vector<std::string>& lines) {
     lines.push_back(fmt::format("{} results were disturbed by other work on the machine", disturbed));
 }
 
-// How far the model is from what it predicted: seconds predicted over seconds measured, by point.
+// Says how far the model's predictions are off: seconds predicted over seconds measured, by point.
 void add_predictions(const ExperimentView& view, std::vector<std::string>& lines) {
   std::vector<double> ratios;
   for (const ResultRow& row : view.rows) {
@@ -141,7 +141,7 @@ void add_published(const ExperimentView& view, std::vector<std::string>& lines) 
                     markdown_text(view.experiment.reference_defect));
 }
 
-// Whether an axis moves with the named ones, as in a [[zip]]: points that agree in those agree in it.
+// True if an axis moves with the named ones, as in a [[zip]]: points that agree in those agree in it.
 bool moves_along(const ExperimentView& view, const std::string& axis, const std::vector<AxisValue>& named) {
   const auto agree = [&](const StoredJson& a, const StoredJson& b) {
     return std::all_of(named.begin(), named.end(), [&](const AxisValue& value) {

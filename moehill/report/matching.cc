@@ -192,7 +192,7 @@ bool has_process(const ComparedResult& result, const std::string& id) {
                      [&](const ComparedProcess& process) { return process.id == id; });
 }
 
-// Where the same processes measured both, they interleaved them.
+// True if one set of processes measured both; they interleaved them then.
 bool same_processes(const ComparedResult& a, const ComparedResult& b) {
   const auto in_b = [&](const ComparedProcess& process) { return has_process(b, process.id); };
   return a.processes.size() == b.processes.size() &&

@@ -2,7 +2,7 @@
 
 #include "moehill/base/error.h"
 
-// Of the assembler file that the build makes (CMakeLists.txt).
+// The build makes an assembler file with these (CMakeLists.txt).
 extern "C" {
 extern const char moehill_page_begin[];
 extern const char moehill_page_end[];

@@ -105,7 +105,7 @@ StoredJson experiment_json(Store& store, const ExperimentView& view) {
   return json;
 }
 
-// Of the first record that has one: the machine and build of the page's head.
+// Returns the environment of the first record that has one: machine and build of the page's head.
 StoredJson first_environment(const std::vector<ExperimentView>& views) {
   for (const ExperimentView& view : views) {
     for (const ResultRow& row : view.rows) {

@@ -67,7 +67,7 @@ std::string text_at(const StoredJson& config, const std::string& key) {
   return found == config.end() || found->is_null() ? std::string() : value_text(*found);
 }
 
-// What the original called compact is every path but the masked one.
+// The original called every path but the masked one compact.
 bool same_ep(const std::string& published, const std::string& own) {
   const bool masked = published.rfind("dense_masked", 0) == 0;
   return own.empty() || masked == (own == "dense_masked");

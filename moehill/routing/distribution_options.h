@@ -48,7 +48,7 @@ struct DistributionOptions {
 // "random", "zipf:1.2", "hot-experts:4,0.5", "W6:3": as the command line has it.
 std::string to_string(const DistributionOptions& options);
 
-// What the command line takes.
+// The command line takes these forms.
 inline constexpr const char* kDistributionForms =
     "random|runs|both|balanced|zipf:S|hot-experts:N,F|hot-device:F|k-hot:N,F|dirichlet:A|drift:A,PERIOD,STEP|"
     "W0..W7[:STEP]|trace:FILE[,layer=L][,step=S][,gates=FILE]";

@@ -25,10 +25,10 @@ Placement contiguous_placement(int num_experts);
 // expert.
 Placement greedy_placement(const std::vector<int64_t>& load, int num_devices, int num_copies = 0);
 
-// The same in two steps: num_groups groups of neighbouring experts to the nodes, by falling load, equally
-// many to each; then the experts of each node to its devices. A token whose groups are limited meets as few
-// nodes as before. num_nodes divides both num_groups and num_devices, num_groups and num_devices divide the
-// experts.
+// Places experts in two steps: num_groups groups of neighbouring experts to the nodes, by falling load,
+// equally many to each; then the experts of each node to its devices. A token whose groups are limited meets
+// as few nodes as before. num_nodes divides both num_groups and num_devices, num_groups and num_devices
+// divide the experts.
 Placement hierarchical_placement(const std::vector<int64_t>& load, int num_devices, int num_nodes,
                                  int num_groups);
 

@@ -232,7 +232,8 @@ void expect_equal(const RoutingPlan& got, const RoutingPlan& expected) {
   EXPECT_EQ(plan_hash(got), plan_hash(expected));
 }
 
-// The same assignments per group, each group by falling gate value and then by assignment.
+// Both plans have the same assignments in each group; `plan` orders them by falling gate value and then by
+// assignment.
 void expect_score_order(const RoutingPlan& plan, const RoutingPlan& stable, const Routing& routing) {
   EXPECT_EQ(plan.group_offset, stable.group_offset);
   EXPECT_EQ(plan.num_dropped, stable.num_dropped);

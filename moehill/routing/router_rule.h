@@ -10,14 +10,14 @@ namespace moehill {
 
 inline constexpr int kMostGroups = 256, kMostChoices = 1024;
 
-// What a logit z becomes. `chosen_softmax` is the softmax over a token's chosen experts alone, so that there
+// The score of a logit z. `chosen_softmax` is the softmax over a token's chosen experts alone, so that there
 // is no score of the others; sqrt_softplus is sqrt(ln(1 + e^z)).
 enum class RouterScore { chosen_softmax, softmax, sigmoid, sqrt_softplus };
 constexpr auto words(RouterScore) {
   return std::array{"chosen-softmax", "softmax", "sigmoid", "sqrt-softplus"};
 }
 
-// With s the scores of a token's E experts and b the selection bias, all in f32:
+// Let s be the scores of a token's E experts and b the selection bias, all in f32.
 //   key    = s + b with a bias or with groups, else the logit, whose order is that of s
 //   choice = the k largest keys, ties to the lower id. With groups only experts of the `kept_groups` best
 //            groups (ties likewise); a group's rank is by the sum of its best two keys, or by its best key.

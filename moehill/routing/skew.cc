@@ -1,4 +1,4 @@
-// What a distribution promises of a routing, and whether a routing keeps it.
+// A distribution promises properties of a routing; this judges whether a routing keeps them.
 #include "moehill/routing/skew.h"
 
 #include <algorithm>
@@ -17,7 +17,7 @@ struct Moments {
   double mean, variance;
 };
 
-// Of ln(rank) under p(rank) proportional to rank^-exponent, rank = 1..num.
+// Returns the moments of ln(rank) under p(rank) proportional to rank^-exponent, rank = 1..num.
 Moments log_rank_moments(int num, double exponent) {
   double sum = 0, first = 0, second = 0;
   for (int rank = 1; rank <= num; ++rank) {

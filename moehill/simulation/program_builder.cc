@@ -1,4 +1,4 @@
-// From a plan to a program.
+// Makes a program of a plan.
 #include "moehill/simulation/program_builder.h"
 
 #include <cmath>
@@ -61,7 +61,7 @@ class ProgramBuilder {
     }
   }
 
-  // The same of a pass in waves: step s of waves + 2 has the rows of wave s on the link, the sums of wave s -
+  // Covers a pass in waves: step s of waves + 2 has the rows of wave s on the link, the sums of wave s -
   // 2, and the products of wave s - 1 in between.
   void cover_waves(Stage dispatch) {
     if (!is_dispatch(dispatch)) return;
@@ -98,8 +98,8 @@ class ProgramBuilder {
     return bytes;
   }
 
-  // Of each device's rows, by the experts that want them, the part that the waves before wave w have; [waves
-  // + 1] to 1.
+  // Returns the part of each device's rows, by the experts that want them, that the waves before wave w have;
+  // [waves + 1] up to 1.
   std::vector<std::vector<double>> parts_before_waves() const {
     std::vector<std::vector<double>> parts;
     for (int d = 0; d < num(); ++d) {

@@ -82,7 +82,7 @@ TEST(ProgramBuilder, WavesMoveTheSameBytesAndDoTheSameWork) {
   }
 }
 
-// What is done while rows fly is moved, and neither lost nor done twice.
+// Work that is done while rows fly is moved, and neither lost nor done twice.
 TEST(ProgramBuilder, FlightsHoldWorkThatIsNotInItsStage) {
   const PlanCounts counts = counts_of(12);  // of nodes of 8
   const StepProgram far = build_program(problem_of(Spread::fused), counts, hardware());

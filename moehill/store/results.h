@@ -39,7 +39,7 @@ struct StoredExperiment {
   std::string created_utc;
 };
 
-// What has become of a point, or of one attempt at it, which is never `pending`. A database has it as text.
+// The state of a point, or of one attempt at it, which is never `pending`. A database has it as text.
 enum class RunState { pending, running, done, failed, timeout, out_of_memory, rank_lost, interrupted };
 constexpr auto words(RunState) {
   return std::array{"pending", "running",       "done",      "failed",

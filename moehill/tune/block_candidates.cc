@@ -16,7 +16,7 @@ constexpr int64_t kSums = sizeof(float);
 
 double pieces(double whole, int64_t part) { return std::ceil(whole / static_cast<double>(part)); }
 
-// Of rows [R, depth] times a matrix [depth, columns].
+// Returns the cost of rows [R, depth] times a matrix [depth, columns].
 double product_cost(const ProductBlocks& b, double depth, double columns, const BlockProblem& problem) {
   const Topology& topology = problem.topology;
   const double rows = problem.group_rows, panels = columns / kPanelWidth;
@@ -40,7 +40,7 @@ double product_cost(const ProductBlocks& b, double depth, double columns, const 
   return weights + packing + packed + tiles + partial + calls;
 }
 
-// The same set as the shape sees it: no block beyond the matrix.
+// Returns the set as the shape sees it: no block reaches beyond the matrix.
 BlockSizes clipped(BlockSizes s, const MoeShape& shape) {
   const auto up_to = [](int64_t size, int64_t n, int64_t step) {
     return std::min(size, (n + step - 1) / step * step);

@@ -89,7 +89,7 @@ double percentile(std::vector<double> values, double share) {
   return values[static_cast<size_t>(std::max(rank, 1.0)) - 1];
 }
 
-// Whether the spread that `pick_by` calls the fastest is within 3 % of the fastest by `judge_by`.
+// True if the spread that `pick_by` calls the fastest is within 3 % of the fastest by `judge_by`.
 template <typename PickBy, typename JudgeBy>
 bool is_good_pick(const std::vector<ValidatedSpread>& spreads, PickBy pick_by, JudgeBy judge_by) {
   const auto pick = std::ranges::min_element(spreads, {}, pick_by);

@@ -1,4 +1,4 @@
-// Where the tensors of a layer are: what stands before their names, and which experts there are.
+// Names of a layer's tensors: what stands before them, and which experts there are.
 #pragma once
 
 #include <cstdint>

@@ -19,7 +19,7 @@
 namespace moehill {
 namespace {
 
-// Where files are mapped, for the handler of SIGBUS, which may neither lock nor allocate.
+// The mapped files, for the handler of SIGBUS, which may neither lock nor allocate.
 struct Mapping {
   std::atomic<const std::byte*> begin{nullptr};
   std::atomic<size_t> size{0};

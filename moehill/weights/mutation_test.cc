@@ -48,7 +48,7 @@ class Damage {
  public:
   explicit Damage(uint32_t seed) : random_(seed) {}
 
-  // Of the header mostly, since that is where a file lies.
+  // Most bytes are of the header, since that is where a file lies.
   void to_bytes(std::string& file) {
     uint64_t header = 0;
     std::memcpy(&header, file.data(), std::min<size_t>(8, file.size()));
@@ -84,7 +84,7 @@ class Damage {
     }
   }
 
-  // The same header with one value of another kind, and its length as it has to be.
+  // Gives one value of the header another kind, and the header its length.
   void to_header(std::string& file) {
     uint64_t length = 0;
     std::memcpy(&length, file.data(), 8);

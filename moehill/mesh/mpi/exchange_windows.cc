@@ -30,8 +30,8 @@ void* SharedWindow::allocate(MPI_Comm node, size_t bytes) {
   return memory;
 }
 
-// Where a part is aligned in one address space it is not in another, so each process says how far its part
-// begins after its memory.
+// A place that is aligned in one address space is not aligned in another, so each process says how far its
+// part begins after its memory.
 SharedWindow::SharedWindow(MPI_Comm node, size_t bytes, size_t alignment) {
   const uintptr_t memory = reinterpret_cast<uintptr_t>(allocate(node, bytes + alignment));
   const size_t skip = (alignment - memory % alignment) % alignment;

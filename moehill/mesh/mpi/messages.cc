@@ -244,7 +244,7 @@ void TripMessages::post(int send) {
   }
 }
 
-// Where all that was under way has gone before this looked, the link has stood idle: the next time more is.
+// If every posted send finished before this call, the link was idle; the limit on sends in flight grows.
 void TripMessages::advance() {
   if (num_posted_ == num_ready_) return;
   while (num_gone_ < num_posted_ && going_[static_cast<size_t>(num_gone_)].are_done()) ++num_gone_;

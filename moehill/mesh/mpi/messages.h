@@ -107,7 +107,7 @@ class CallHeaders {
   std::vector<Call> calls_;            // [1 + others]
 };
 
-// What a round trip sends to and receives from other nodes, part by part.
+// The messages of a round trip to and from other nodes, part by part.
 //
 // All receives are posted at the start. Sends are not: MPI shares a link among all messages under way, so
 // that of many parts none would be there before the last. A few are under way at a time, in their order, the

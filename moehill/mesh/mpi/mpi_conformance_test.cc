@@ -69,7 +69,7 @@ TEST(MpiMesh, RanksOfANodeShareItsCpus) {
   EXPECT_EQ(core_cpus(), cpus);
 }
 
-// What one rank passes differs from the others'; all are told the same, before any of them leaves.
+// One rank passes something else than the others; all are told the same, before any of them leaves.
 void expect_all_told(const std::string& part, const std::function<void(Group&)>& collective) {
   const auto mesh = session().make_mesh({});
   for (int round = 0; round < 5; ++round) {
@@ -196,7 +196,7 @@ void call_collective(Group& group, int which, int64_t n) {
   }
 }
 
-// What a rank is told when the ranks from `first_other` on are at another call than those before.
+// Returns what a rank is told when the ranks from `first_other` on are at another call than those before.
 std::string told_at_different_calls(const MpiMeshOptions& options, int low, int high, int first_other,
                                     int64_t n) {
   const auto mesh = session().make_mesh(options);

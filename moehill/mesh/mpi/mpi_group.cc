@@ -41,7 +41,7 @@ Rows rows_at(const void* array, std::span<const int64_t> offsets, int r, size_t 
           static_cast<size_t>(end - first) * element_bytes};
 }
 
-// What rank `from` sends to rank `to`.
+// Returns the rows that rank `from` sends to rank `to`.
 Rows sent(const Started& call, int from, int to) {
   if (call.kind == Collective::all_to_all) {
     return rows_at(call.input, call.send_offsets, to, call.element_bytes);
@@ -285,14 +285,14 @@ void MpiGroup::reduce_slices(const Started& call) {
   count_reduce_scatter(traffic_, size_, own, offsets.back(), call.element_bytes);
 }
 
-// From here on: collectives that move rows as they are, all_gather and all_to_all in split phase, and the
-// memory for them.
+// Collectives that move rows as they are (all_gather and all_to_all in split phase) and the memory for them
+// follow.
 
 std::shared_ptr<void> MpiGroup::exchange_memory(size_t bytes) {
   require_idle("exchange_memory");
   gather_at({.kind = CallKind::exchange_memory});
   std::shared_ptr<void> memory = windows_.make(bytes);
-  // By the team, which places the pages so.
+  // The team touches the pages first, which places them near its cores.
   team_.parallel_for(static_cast<int64_t>(bytes), [&](int64_t begin, int64_t end) {
     std::memset(static_cast<char*>(memory.get()) + begin, 0, static_cast<size_t>(end - begin));
   });
@@ -447,7 +447,7 @@ void MpiGroup::move_trip_rows(const Started& way) {
   count_all_to_all(traffic_, rank_, way.send_offsets, way.receive_offsets, way.element_bytes);
 }
 
-// What comes by a message is in its place already, as far as the copy is concerned.
+// Copies the rows that this rank reaches in its peers' memory. Rows that come by a message need no copy.
 void MpiGroup::move_local_rows(const Started& call) {
   for (int i = 1; i < size_; ++i) {
     if (!is_local(other(i))) continue;
@@ -463,7 +463,7 @@ void MpiGroup::move_local_rows(const Started& call) {
   team_copy(team_, {inputs_, call.receive_offsets, call.element_bytes, call.output});
 }
 
-// Where the rows of rank `from` are.
+// Returns the place from which the rows of rank `from` are copied.
 const void* MpiGroup::source_of(const Started& call, int from) const {
   const Rows in = received(call, from);
   if (from == rank_) return sent(call, rank_, rank_).begin;

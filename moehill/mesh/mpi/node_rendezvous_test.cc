@@ -46,7 +46,7 @@ TEST_F(NodeRendezvousTest, EachSeesWhatAllPublished) {
       const Call call{
           .kind = CallKind::all_to_all, .rank = 4 + l, .offsets = sends, .receive_offsets = receives};
       const auto meeting = rendezvous.meet(call, {l, static_cast<uint64_t>(step)}, {});
-      // What was published is a copy.
+      // The rendezvous has published a copy.
       sends.assign(sends.size(), -1);
       for (int other = 0; other < kRanks; ++other) {
         const size_t o = static_cast<size_t>(other);
