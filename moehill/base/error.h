@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -19,6 +21,13 @@ class InputError : public std::runtime_error {
 // "--topk: got 9, allowed 1 to 8 (the number of experts); use --topk 8 or more experts".
 InputError input_error(const std::string& what, const std::string& got, const std::string& allowed,
                        const std::string& remedy);
+
+// For messages, which say "nan" and never "-nan": the sign of a NaN is an accident of the operation that made
+// it.
+template <typename Float>
+Float unsigned_nan(Float value) {
+  return std::isnan(value) ? std::numeric_limits<Float>::quiet_NaN() : value;
+}
 
 [[noreturn]] void check_failed(const char* condition, const char* file, int line, const std::string& message);
 

@@ -168,7 +168,7 @@ void hold_rows(const std::string& tensor, const RowComparison& rows, const std::
     if (row.difference <= bound) continue;
     return verdict.fail(
         fmt::format("{} {} is off by {:.1e} against the double-precision block, {:.1e} allowed", tensor,
-                    token_label(row.index), row.difference, bound));
+                    token_label(row.index), unsigned_nan(row.difference), bound));
   }
 }
 

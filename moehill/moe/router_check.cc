@@ -140,7 +140,8 @@ class TokenCheck {
     const std::vector<Bounded> right = reference_.gate_values(chosen_);
     for (size_t j = 0; j < right.size(); ++j) {
       if (std::abs(static_cast<double>(weights_[j]) - right[j].value) <= right[j].error) continue;
-      return fmt::format("gate value {} is {:g}, {:g} in double", j, weights_[j], right[j].value);
+      return fmt::format("gate value {} is {:g}, {:g} in double", j, unsigned_nan(weights_[j]),
+                         right[j].value);
     }
     return "";
   }

@@ -49,7 +49,8 @@ Scores<F> scores_of(RouterScore kind, const float* logits, int num) {
 }
 
 InputError bad_logit(float logit, int64_t token, int64_t expert) {
-  return input_error("router logits", fmt::format("{} for token {}, expert {}", logit, token, expert),
+  return input_error("router logits",
+                     fmt::format("{} for token {}, expert {}", unsigned_nan(logit), token, expert),
                      "numbers, the largest of a token finite", "check what made the logits");
 }
 

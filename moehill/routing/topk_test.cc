@@ -78,9 +78,9 @@ void expect_refused(float bad, size_t at, const std::string& words) {
 }
 
 TEST(RouteTopk, NamesTokenAndExpertOfABadLogit) {
-  expect_refused(std::nanf(""), 9, "token 2, expert 1");
+  expect_refused(std::nanf(""), 9, "got nan for token 2, expert 1");
   expect_refused(std::nanf(""), 0, "token 0, expert 0");
-  expect_refused(-std::nanf(""), 11, "token 2, expert 3");
+  expect_refused(-std::nanf(""), 11, "got nan for token 2, expert 3");
   expect_refused(kInfinity, 6, "token 1, expert 2");
   EXPECT_THROW(route_topk({-kInfinity, -kInfinity}, 1, 2, 1), InputError);
 }

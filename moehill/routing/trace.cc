@@ -63,7 +63,8 @@ void TraceTokens::add_gates(const float* gates) {
     if (ids[j] == kNoExpert) continue;
     weight[j] = gates != nullptr ? gates[j] : 1 / static_cast<float>(num_experts);
     if (!std::isfinite(weight[j]))
-      throw input_error(kTraceOption, fmt::format("gate value {} of token {}", weight[j], next_),
+      throw input_error(kTraceOption,
+                        fmt::format("gate value {} of token {}", unsigned_nan(weight[j]), next_),
                         "finite numbers", "record it again, or leave its gate values out");
   }
 }
