@@ -3,19 +3,20 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/folder_fixture.h"
 #include "moehill/base/npy.h"
 
 namespace moehill {
 namespace {
 
 std::string path_of(const std::string& name) {
-  return ::testing::TempDir() + std::to_string(getpid()) + "_npy_reader_" + name;
+  static const TemporaryFolder folder;
+  return folder.file(name);
 }
 
 std::string write(const std::string& bytes) {
@@ -129,7 +130,7 @@ TEST(NpyReader, RefusesWhatItCannotRead) {
 TEST(NpyReader, OpensRegularFilesAlone) {
   EXPECT_NE(refusal("/nonexistent/x.npy").find("(No such file"), std::string::npos)
       << refusal("/nonexistent/x.npy");
-  EXPECT_NE(refusal(::testing::TempDir()).find("no regular file"), std::string::npos);
+  EXPECT_NE(refusal(fresh_folder()).find("no regular file"), std::string::npos);
   EXPECT_NE(refusal("/dev/zero").find("no regular file"), std::string::npos);
   const std::string fifo = path_of("fifo");
   ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);

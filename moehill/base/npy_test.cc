@@ -2,12 +2,13 @@
 #include "moehill/base/npy.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
+
+#include "moehill/base/folder_fixture.h"
 
 namespace moehill {
 namespace {
@@ -18,7 +19,8 @@ std::string contents(const std::string& path) {
 }
 
 TEST(Npy, FloatRows) {
-  const std::string path = ::testing::TempDir() + std::to_string(getpid()) + "moehill_npy_test_f4.npy";
+  const TemporaryFolder folder;
+  const std::string path = folder.file("f4.npy");
   write_npy(path, {2, 1, 3}, [](int64_t row, std::span<float> values) {
     for (size_t i = 0; i < values.size(); ++i)
       values[i] = static_cast<float>(10 * row) + static_cast<float>(i);
@@ -34,7 +36,8 @@ TEST(Npy, FloatRows) {
 }
 
 TEST(Npy, Integers) {
-  const std::string path = ::testing::TempDir() + std::to_string(getpid()) + "moehill_npy_test_i4.npy";
+  const TemporaryFolder folder;
+  const std::string path = folder.file("i4.npy");
   const std::vector<int32_t> values = {1, -2, 3};
   write_npy(path, {3}, values);
   const std::string bytes = contents(path);

@@ -3,26 +3,18 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
 #include <stdexcept>
 
 #include "moehill/base/error.h"
+#include "moehill/base/folder_fixture.h"
 
 namespace moehill {
 namespace {
 
 namespace fs = std::filesystem;
-
-fs::path fresh_folder() {
-  const fs::path folder =
-      fs::path(::testing::TempDir()) / ("moehill_output_paths_" + std::to_string(getpid()));
-  fs::remove_all(folder);
-  fs::create_directories(folder);
-  return folder;
-}
 
 TEST(OutputPaths, NewFilesAndFoldersLeaveNoTrace) {
   const fs::path folder = fresh_folder();

@@ -3,11 +3,11 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "moehill/base/error.h"
+#include "moehill/base/folder_fixture.h"
 
 namespace moehill {
 namespace {
@@ -382,12 +382,12 @@ TEST(ModelBlock, FilesThatCannotBeReadAreRefused) {
   EXPECT_THROW(load_model_block("/nonexistent/config.json", {}), InputError);
   EXPECT_THROW(load_model_block("/", {}), InputError);
   EXPECT_THROW(load_model_block("", {}), InputError);
-  const std::string path = testing::TempDir() + "moehill_config_test.json";
+  const TemporaryFolder folder;
+  const std::string path = folder.file("config.json");
   std::ofstream(path) << qwen3().dump();
   EXPECT_EQ(sizes_of(load_model_block(path, {})), (Sizes{64, 24, 16, 4, 0}));
   std::ofstream(path) << std::string(9 << 20, ' ') << qwen3().dump();
   EXPECT_THROW(load_model_block(path, {}), InputError);
-  std::remove(path.c_str());
 }
 
 }  // namespace

@@ -1,53 +1,20 @@
 // The program itself: exit statuses, one-line errors, nothing written on bad input, and the lines of the
 // reference logbook.
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <sstream>
+
+#include "moehill/cli/command_fixture.h"
 
 namespace moehill {
 namespace {
 
 namespace fs = std::filesystem;
 
-struct Outcome {
-  int status = -1;
-  std::string out, err;
-};
-
-std::string contents(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-// A folder of this test alone, empty.
-fs::path fresh_folder() {
-  const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-  const fs::path folder = fs::path(::testing::TempDir()) /
-                          (std::string("moehill_") + test->test_suite_name() + "_" + test->name());
-  fs::remove_all(folder);
-  fs::create_directories(folder);
-  return folder;
-}
-
 Outcome run(const std::string& arguments, const std::string& environment = "",
             const std::string& redirection = "") {
-  const fs::path folder = fs::path(::testing::TempDir()) / ("moehill_run_" + std::to_string(getpid()));
-  fs::create_directories(folder);
-  const std::string out = (folder / "out").string(), err = (folder / "err").string();
-  const std::string line = environment + " " MOEHILL_BINARY " " + arguments + " >" + out + " 2>" + err +
-                           " </dev/null " + redirection;
-  const int raw = std::system(line.c_str());
-  return {WIFEXITED(raw) ? WEXITSTATUS(raw) : 128, contents(out), contents(err)};
+  static const fs::path folder = fresh_folder();
+  return run_program(folder, arguments, environment, redirection);
 }
 
 const char* const kTiny =

@@ -1,12 +1,12 @@
 // `moehill mesh` from its arguments to its status, table and records.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "moehill/base/folder_fixture.h"
 #include "moehill/cli/commands.h"
 
 namespace moehill {
@@ -59,7 +59,8 @@ TEST(MeshCommand, OneDeviceHasNoBus) {
 }
 
 TEST(MeshCommand, BadInputIsOneLineAndStatusTwo) {
-  const std::string json = testing::TempDir() + std::to_string(getpid()) + "moehill_mesh_not_written.jsonl";
+  const TemporaryFolder folder;
+  const std::string json = folder.file("not_written.jsonl");
   for (const char* line :
        {"-b 2", "-e 4x", "-b 1M -e 1K", "-f 1", "-c 2", "--mesh mpi", "--collective gather",
         "--devices 64 --threads-per-device 64", "-e 1024G", "-q 5", "stray"}) {

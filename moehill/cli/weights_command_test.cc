@@ -1,12 +1,7 @@
 // --weights from end to end: models written as files, benched and checked by the program; bad files refused.
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <iterator>
-#include <sstream>
 
+#include "moehill/cli/command_fixture.h"
 #include "moehill/weights/files_fixture.h"
 
 namespace moehill {
@@ -14,23 +9,6 @@ namespace {
 
 using namespace testing_models;
 using nlohmann::json;
-
-struct Outcome {
-  int status = -1;
-  std::string out, err;
-};
-
-std::string contents(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-Outcome run(const fs::path& folder, const std::string& arguments) {
-  const std::string out = (folder / "out").string(), err = (folder / "err").string();
-  const int raw =
-      std::system((MOEHILL_BINARY " " + arguments + " >" + out + " 2>" + err + " </dev/null").c_str());
-  return {WIFEXITED(raw) ? WEXITSTATUS(raw) : 128, contents(out), contents(err)};
-}
 
 std::string options_of(const ModelShape& s) {
   return fmt::format(
@@ -95,9 +73,9 @@ TEST(WeightsCommand, ModelsInTwoShardsAreBenchedAndChecked) {
     fs::create_directory(model_folder);
     const Model model = make_model(c.family, c.shape, c.encoding);
     write_shards(model_folder, model.tensors, 2);
-    const Outcome outcome =
-        run(folder, options_of(c.shape) + c.options + " --weights " + model_folder.string() + " --json " +
-                        (folder / "r.jsonl").string() + " --dump " + (folder / "dump").string());
+    const Outcome outcome = run_program(
+        folder, options_of(c.shape) + c.options + " --weights " + model_folder.string() + " --json " +
+                    (folder / "r.jsonl").string() + " --dump " + (folder / "dump").string());
     ASSERT_EQ(outcome.status, 0) << outcome.err;
     const json record = json::parse(contents(folder / "r.jsonl"));
     EXPECT_EQ(record["check"]["status"], "passed");
@@ -116,8 +94,8 @@ TEST(WeightsCommand, BfloatRunsStateTheErrorOfRounding) {
   const ModelShape shape{160, 136, 4, 0};
   write_file(folder / "m.safetensors",
              safetensors(make_model(Family::deepseek, shape, Encoding::f8_e4m3).tensors));
-  const Outcome outcome = run(folder, options_of(shape) + "--parallel-mode both --weights " +
-                                          (folder / "m.safetensors").string() + " --json -");
+  const Outcome outcome = run_program(folder, options_of(shape) + "--parallel-mode both --weights " +
+                                                  (folder / "m.safetensors").string() + " --json -");
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   std::istringstream lines(outcome.out);
   int num_records = 0;
@@ -135,16 +113,16 @@ TEST(WeightsCommand, ProfileReadsThemToo) {
   const fs::path folder = fresh_folder();
   const ModelShape shape{64, 96, 4, 0};
   write_shards(folder, make_model(Family::gpt_oss, shape, Encoding::mxfp4).tensors, 2);
-  const Outcome outcome =
-      run(folder, "profile --tokens 24 --topk 2 --iters 1 --hidden 64 --mlp-dim 96 --experts 4 --weights " +
-                      folder.string() + " --json -");
+  const Outcome outcome = run_program(
+      folder, "profile --tokens 24 --topk 2 --iters 1 --hidden 64 --mlp-dim 96 --experts 4 --weights " +
+                  folder.string() + " --json -");
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_EQ(json::parse(outcome.out.substr(0, outcome.out.find('\n')))["loading"]["encoding"], "mxfp4");
 }
 
 TEST(WeightsCommand, ARunWithoutThemHasNothingOfThemInItsRecord) {
   const fs::path folder = fresh_folder();
-  const Outcome outcome = run(folder, options_of({32, 32, 4, 0}) + "--json -");
+  const Outcome outcome = run_program(folder, options_of({32, 32, 4, 0}) + "--json -");
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   const json record = json::parse(outcome.out);
   EXPECT_FALSE(record.contains("loading"));
@@ -160,9 +138,9 @@ TEST(WeightsCommand, EveryBadFileIsOneLineAndStatusTwoAndLeavesNothing) {
     fs::create_directories(results);
     const fs::path path = bad.write(files);
     const Outcome outcome =
-        run(folder, options_of({kBadShape.hidden, kBadShape.mlp_dim, kBadShape.experts, 0}) + "--weights '" +
-                        path.string() + "' --json " + (results / "r.jsonl").string() + " --dump " +
-                        (results / "dump").string());
+        run_program(folder, options_of({kBadShape.hidden, kBadShape.mlp_dim, kBadShape.experts, 0}) +
+                                "--weights '" + path.string() + "' --json " + (results / "r.jsonl").string() +
+                                " --dump " + (results / "dump").string());
     EXPECT_EQ(outcome.status, 2) << bad.name << ": " << outcome.err;
     EXPECT_EQ(outcome.err.find("moehill: "), 0u) << bad.name << ": " << outcome.err;
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << bad.name << ": " << outcome.err;
@@ -175,13 +153,13 @@ TEST(WeightsCommand, ALayerAloneAndAnotherShapeAreRefused) {
   const fs::path folder = fresh_folder();
   write_file(folder / "m.safetensors", safetensors(bad_base().tensors));
   const std::string path = " --weights " + (folder / "m.safetensors").string();
-  const Outcome alone = run(folder, options_of({32, 32, 2, 0}) + "--layer 3");
+  const Outcome alone = run_program(folder, options_of({32, 32, 2, 0}) + "--layer 3");
   EXPECT_EQ(alone.status, 2);
   EXPECT_NE(alone.err.find("--layer: got it without --weights"), std::string::npos) << alone.err;
-  const Outcome other = run(folder, options_of({64, 32, 2, 0}) + path);
+  const Outcome other = run_program(folder, options_of({64, 32, 2, 0}) + path);
   EXPECT_EQ(other.status, 2);
   EXPECT_NE(other.err.find("use --mlp-dim 32 --hidden 32"), std::string::npos) << other.err;
-  const Outcome layer = run(folder, options_of({32, 32, 2, 0}) + path + " --layer 9");
+  const Outcome layer = run_program(folder, options_of({32, 32, 2, 0}) + path + " --layer 9");
   EXPECT_EQ(layer.status, 2);
   EXPECT_NE(layer.err.find("--layer: got 9, allowed: a layer with experts: 0;"), std::string::npos)
       << layer.err;

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <limits>
 
+#include "moehill/base/folder_fixture.h"
 #include "moehill/machine/clock.h"
 
 namespace moehill {
@@ -20,17 +21,15 @@ constexpr size_t kBlock = size_t{64} << 20;
 // A made-up /sys/fs/cgroup.
 class Cgroup : public testing::Test {
  protected:
-  Cgroup() : mount_(testing::TempDir() + "moehill_cgroup_" + std::to_string(getpid())) {}
-  ~Cgroup() override { std::filesystem::remove_all(mount_); }
   void write(const std::string& file, const std::string& text) {
-    const std::filesystem::path path = std::filesystem::path(mount_) / file;
+    const std::filesystem::path path = mount_.file(file);
     std::filesystem::create_directories(path.parent_path());
     std::ofstream(path) << text;
   }
   int64_t headroom(const std::string& proc_cgroup) const {
-    return cgroup_headroom_bytes(proc_cgroup, mount_);
+    return cgroup_headroom_bytes(proc_cgroup, mount_.path());
   }
-  std::string mount_;
+  const TemporaryFolder mount_;
 };
 
 TEST_F(Cgroup, NothingThereLimitsNothing) {

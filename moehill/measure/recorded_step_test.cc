@@ -2,12 +2,11 @@
 #include "moehill/measure/recorded_step.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/folder_fixture.h"
 #include "moehill/measure/make_record.h"
 #include "moehill/measure/points.h"
 
@@ -33,7 +32,8 @@ Json record_of(const BenchOptions& options, const Point& point) {
 
 // `none` has one device, but its distribution may be hot or balanced over more.
 TEST(RecordedStep, HasTheRoutingOfTheRecord) {
-  const std::string path = testing::TempDir() + std::to_string(getpid()) + "recorded_step.jsonl";
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_step.jsonl");
   for (const char* distribution : {"runs", "hot-device:0.7", "balanced", "zipf:1.1"}) {
     BenchOptions options = small_options();
     options.distributions = parse_distributions(distribution);
@@ -51,11 +51,11 @@ TEST(RecordedStep, HasTheRoutingOfTheRecord) {
       EXPECT_EQ(steps[i].config.num_devices, points[i].config.num_devices) << distribution;
     }
   }
-  std::filesystem::remove(path);
 }
 
 TEST(RecordedStep, HasThePeakOfItsDtypeWithItsInstructionAndTheBandwidth) {
-  const std::string path = testing::TempDir() + std::to_string(getpid()) + "recorded_peak.jsonl";
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_peak.jsonl");
   const BenchOptions options = small_options();
   Json record = record_of(options, expand_points(options, 2).front());
   const auto read = [&] {
@@ -73,11 +73,11 @@ TEST(RecordedStep, HasThePeakOfItsDtypeWithItsInstructionAndTheBandwidth) {
   EXPECT_EQ(read().peak_flops, 1.5e12);
   EXPECT_EQ(read().instruction, "");
   EXPECT_EQ(read().read_bytes_per_s, 41e9);
-  std::filesystem::remove(path);
 }
 
 TEST(RecordedStep, HasEveryOptionOfThePoint) {
-  const std::string path = testing::TempDir() + std::to_string(getpid()) + "recorded_options.jsonl";
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_options.jsonl");
   BenchOptions options = small_options();
   options.modes = {ParallelMode::ep};
   options.devices = 2;
@@ -100,11 +100,11 @@ TEST(RecordedStep, HasEveryOptionOfThePoint) {
     is = json_of(recorded_config(options, again));
     EXPECT_EQ(was, is) << name_of(spread);
   }
-  std::filesystem::remove(path);
 }
 
 TEST(RecordedStep, RefusesWhatIsNoPoint) {
-  const std::string path = testing::TempDir() + std::to_string(getpid()) + "recorded_bad.jsonl";
+  const TemporaryFolder folder;
+  const std::string path = folder.file("recorded_bad.jsonl");
   const BenchOptions options = small_options();
   for (const auto& [field, value] :
        {std::pair<std::string, Json>{"topk", 9}, {"impl", "faster"}, {"tokens", "many"}}) {
@@ -113,7 +113,6 @@ TEST(RecordedStep, RefusesWhatIsNoPoint) {
     std::ofstream(path) << record.dump() << "\n";
     EXPECT_THROW(steps_of_records(path), InputError) << field;
   }
-  std::filesystem::remove(path);
 }
 
 }  // namespace

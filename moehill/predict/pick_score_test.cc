@@ -2,12 +2,12 @@
 #include "moehill/predict/pick_score.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/folder_fixture.h"
 
 namespace moehill {
 namespace {
@@ -17,14 +17,9 @@ ScoredRun run_of(const std::string& problem, const std::string& path, bool taken
   return {"2026-02-09T00:00:00Z", "1", "a CPU", problem, path, taken, 2, predicted, measured};
 }
 
-std::string fresh_file(const std::string& name) {
-  const std::string path = ::testing::TempDir() + std::to_string(getpid()) + "moehill_" + name + ".jsonl";
-  std::filesystem::remove(path);
-  return path;
-}
-
 TEST(PickScore, KeepsRunsInTheOrderTheyCame) {
-  const std::string file = fresh_file("score");
+  const TemporaryFolder folder;
+  const std::string file = folder.file("score.jsonl");
   EXPECT_TRUE(read_scores(file).empty());
   EXPECT_EQ(append_scores({run_of("a", "fused", true, 1, 2)}, file), "");
   EXPECT_EQ(append_scores({run_of("b", "ragged_a2a", false, 3, 4)}, file), "");
@@ -42,7 +37,8 @@ TEST(PickScore, AFileThatCannotBeWrittenIsSaid) {
 }
 
 TEST(PickScore, RefusesAFileOfSomethingElse) {
-  const std::string file = fresh_file("no_score");
+  const TemporaryFolder folder;
+  const std::string file = folder.file("no_score.jsonl");
   std::ofstream(file) << "not a score\n";
   EXPECT_THROW(read_scores(file), InputError);
 }

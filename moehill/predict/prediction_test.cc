@@ -2,12 +2,12 @@
 #include "moehill/predict/prediction.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/folder_fixture.h"
 
 namespace moehill {
 namespace {
@@ -33,7 +33,8 @@ Environment environment_of(const Probe& probe) {
 }
 
 std::string file_of(const std::string& name) {
-  return ::testing::TempDir() + std::to_string(getpid()) + "moehill_" + name + ".json";
+  static const TemporaryFolder folder;
+  return folder.file(name + ".json");
 }
 
 TEST(ProbeFile, ReadsBackWhatWasWritten) {

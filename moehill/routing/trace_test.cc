@@ -3,13 +3,13 @@
 #include "moehill/routing/trace.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/folder_fixture.h"
 #include "moehill/base/npy.h"
 #include "moehill/routing/distribution.h"
 #include "moehill/routing/topk.h"
@@ -18,7 +18,8 @@ namespace moehill {
 namespace {
 
 std::string path_of(const std::string& name) {
-  return ::testing::TempDir() + std::to_string(getpid()) + "_trace_" + name;
+  static const TemporaryFolder folder;
+  return folder.file(name);
 }
 
 std::string write(const std::string& name, const std::string& text) {
@@ -225,7 +226,7 @@ TEST(Trace, SaysHowOtherKindsOfFilesAreConverted) {
   EXPECT_NE(refusal(write("a.parquet", "PAR1")).find("read_parquet"), std::string::npos);
   EXPECT_NE(refusal("/nonexistent").find("No such file"), std::string::npos);
   EXPECT_NE(refusal("/dev/zero").find("no regular file"), std::string::npos);
-  EXPECT_NE(refusal(::testing::TempDir()).find("no regular file"), std::string::npos);
+  EXPECT_NE(refusal(fresh_folder()).find("no regular file"), std::string::npos);
 }
 
 TEST(Trace, LeavesNoPartOfAFile) {

@@ -12,6 +12,7 @@
 #include <set>
 
 #include "moehill/base/error.h"
+#include "moehill/base/folder_fixture.h"
 #include "moehill/predict/prediction.h"
 
 namespace moehill {
@@ -21,14 +22,9 @@ namespace fs = std::filesystem;
 
 class TunedFile : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) / ("tuned-" + std::to_string(getpid()));
-    fs::remove_all(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-  std::string file() const { return (folder_ / "sub" / "cpu.json").string(); }
+  std::string file() const { return folder_.file("sub/cpu.json"); }
 
-  fs::path folder_;
+  const TemporaryFolder folder_;
 };
 
 Environment environment() {
@@ -110,7 +106,7 @@ TEST_F(TunedFile, ComesBackAsItWasKept) {
   EXPECT_EQ(table.at("b").gain.n, 7);
 }
 
-TEST_F(TunedFile, AFolderIsRefused) { EXPECT_THROW(read_tuned(testing::TempDir()), InputError); }
+TEST_F(TunedFile, AFolderIsRefused) { EXPECT_THROW(read_tuned(folder_.path()), InputError); }
 
 TEST_F(TunedFile, NoFileIsAnEmptyTable) { EXPECT_TRUE(read_tuned(file()).empty()); }
 

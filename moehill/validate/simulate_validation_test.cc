@@ -2,11 +2,11 @@
 #include "moehill/validate/simulate_validation.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <fstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/folder_fixture.h"
 
 namespace moehill {
 namespace {
@@ -42,7 +42,8 @@ TEST(SimulatedRuns, TheReportGivesErrorsByDevices) {
 }
 
 TEST(SimulatedRuns, RecordsWithoutStepsOfSeveralDevicesAreRefused) {
-  const std::string file = ::testing::TempDir() + std::to_string(getpid()) + "moehill_no_steps.json";
+  const TemporaryFolder folder;
+  const std::string file = folder.file("no_steps.json");
   std::ofstream(file) << "{\"command\": \"kernels\"}\n";
   EXPECT_THROW(simulate_records(file, two_cores()), InputError);
   EXPECT_THROW(simulate_records(file + ".absent", two_cores()), InputError);

@@ -1,23 +1,13 @@
-// Folders and expectations of the tests that read files.
+// Expectations of the tests that read files.
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "moehill/base/error.h"
+#include "moehill/base/folder_fixture.h"
 #include "moehill/weights/bad_files_fixture.h"
 
 namespace moehill::testing_models {
-
-// An empty folder of this test alone.
-inline fs::path fresh_folder(const std::string& part = "") {
-  const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-  const fs::path folder = fs::path(::testing::TempDir()) /
-                          ("moehill_" + std::string(test->test_suite_name()) + "_" + test->name() + part);
-  fs::remove_all(folder);
-  fs::create_directories(folder);
-  return folder;
-}
 
 // An error of input in one line, with what, got, allowed and remedy.
 inline void expect_message(const BadFile& bad, const std::string& message) {

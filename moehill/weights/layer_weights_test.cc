@@ -197,7 +197,7 @@ uint64_t hash_of(const fs::path& path, const ModelShape& s) {
 TEST(LayerWeights, TheHashIsOfTheWeightsAndNotOfTheirFiles) {
   const ModelShape s{32, 32, 2, 0};
   Model model = bad_base();
-  const fs::path one = fresh_folder(), shards = fresh_folder("shards"), other = fresh_folder("other");
+  const fs::path one = fresh_folder(), shards = fresh_folder(), other = fresh_folder();
   write_file(one / "a.safetensors", safetensors(model.tensors));
   write_shards(shards, model.tensors, 3);
   EXPECT_EQ(hash_of(one, s), hash_of(shards, s));

@@ -74,7 +74,7 @@ TEST(SafetensorsDeathTest, AFileCutOffWhileItIsReadEndsInOneLineAndStatusTwo) {
 
 TEST(Checkpoint, FindsTensorsInOneFileInShardsAndByTheirIndex) {
   const Model model = bad_base();
-  const fs::path one = fresh_folder(), shards = fresh_folder("shards");
+  const fs::path one = fresh_folder(), shards = fresh_folder();
   write_file(one / "any name.safetensors", safetensors(model.tensors));
   write_shards(shards, model.tensors, 3);
   for (const fs::path& path :
@@ -92,7 +92,7 @@ TEST(Checkpoint, FindsTensorsInOneFileInShardsAndByTheirIndex) {
 
 // As in the cache of Hugging Face.
 TEST(Checkpoint, AShardMayBeALinkToAnotherFolder) {
-  const fs::path blobs = fresh_folder("blobs"), snapshot = fresh_folder("snapshot");
+  const fs::path blobs = fresh_folder(), snapshot = fresh_folder();
   const Model model = bad_base();
   write_shards(snapshot, model.tensors, 2);
   for (const char* name : {"model-0.safetensors", "model-1.safetensors"}) {

@@ -1,0 +1,45 @@
+// Folders of tests. Tests write nowhere else (tools/check_layers), so that nothing of them stays behind.
+#pragma once
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <string>
+#include <system_error>
+
+namespace moehill {
+
+// An empty folder, which is gone with the object.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "moehill-test-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr)
+      throw std::filesystem::filesystem_error(name, std::error_code(errno, std::generic_category()));
+    path_ = name;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::string file(const std::string& name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+// An empty folder, which is gone when the test program ends.
+inline std::filesystem::path fresh_folder() {
+  static const TemporaryFolder all;
+  static int number = 0;
+  const std::filesystem::path folder = all.path() / std::to_string(number++);
+  std::filesystem::create_directory(folder);
+  return folder;
+}
+
+}  // namespace moehill
