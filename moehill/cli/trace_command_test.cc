@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "moehill/cli/command_fixture.h"
+#include "moehill/routing/test_routings.h"
 
 namespace moehill {
 namespace {
@@ -71,27 +72,16 @@ TEST_F(TraceCommand, SavedAtTwoDevicesIsReplayedAtOthers) {
   }
 }
 
-TEST_F(TraceCommand, AssignmentsOfNobodyArePassedOverByEveryPath) {
-  std::string ids;
-  for (int t = 0; t < 45; ++t) {
-    const int a = t * 7 % 12, b = (t * 7 + 5) % 12;
-    ids += std::string(t > 0 ? "," : "") + "[" + (t % 3 == 0 ? "-1" : std::to_string(a)) + "," +
-           (t % 5 == 0 ? "-1" : std::to_string(b)) + ",-1]";
-  }
-  write("t.jsonl", R"({"step":7,"layer":2,"rank":0,"topk":3,"top_indices":[)" + ids + "]}\n");
-  for (const std::string spread :
-       {"none", "dp", "ep --ep-path dense_masked", "ep --ep-path compact_psum", "ep --ep-path ring_ag_rs",
-        "ep --ep-path ragged_a2a", "ep --ep-path fused"}) {
-    const std::string devices = spread == "none" ? " " : " --devices 3 ";
-    for (const std::string capacity : {"", " --capacity-policy drop --capacity-factor 0.4",
-                                       " --capacity-policy pad --capacity-factor 0.4"}) {
-      ASSERT_EQ(run(kBlock + "--distribution trace:t.jsonl --parallel-mode " + spread + devices + capacity),
-                0)
-          << spread << capacity << read("err") << read("out");
-      EXPECT_EQ(record()["check"]["status"], "passed") << spread << capacity;
-      EXPECT_EQ(record()["capacity"]["num_unassigned"], 45 + 15 + 9);
-      EXPECT_EQ(record()["capacity"]["num_dropped"] == 0, capacity.empty()) << spread << capacity;
-    }
+// Every path and capacity is in measure/measurement_test.cc.
+TEST_F(TraceCommand, AssignmentsOfNobodyArePassedOver) {
+  write("t.jsonl", trace_with_nobodys());
+  const std::string drop = " --capacity-policy drop --capacity-factor 0.4";
+  for (const std::string spread : {std::string("none"), "ep --devices 3 --ep-path fused" + drop}) {
+    ASSERT_EQ(run(kBlock + "--distribution trace:t.jsonl --parallel-mode " + spread), 0)
+        << spread << read("err") << read("out");
+    EXPECT_EQ(record()["check"]["status"], "passed") << spread;
+    EXPECT_EQ(record()["capacity"]["num_unassigned"], kNobodys);
+    EXPECT_EQ(record()["capacity"]["num_dropped"] == 0, spread == "none") << spread;
   }
 }
 

@@ -3,7 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <map>
+
+#include "moehill/base/folder_fixture.h"
+#include "moehill/routing/test_routings.h"
 
 namespace moehill {
 namespace {
@@ -99,6 +103,30 @@ TEST(Measurement, FewTokensHandOverOnceForEachProduct) {
                                                     {"w13_grad", 1},
                                                     {"combine_grad", 2},
                                                     {"shared_grad", 7}}));
+}
+
+TEST(Measurement, AssignmentsOfNobodyArePassedOverByEveryPath) {
+  const TemporaryFolder folder;
+  std::ofstream(folder.file("t.jsonl")) << trace_with_nobodys();
+  BenchOptions options = small_options();
+  options.shape = {45, 32, 24, 12, 3, 16, DType::f32};
+  options.distributions = parse_distributions("trace:" + folder.file("t.jsonl"));
+  options.devices = 3;
+  options.check = CheckMode::full;
+  options.schedule.iters = 1;
+  for (const Spread spread : all_values<Spread>()) {
+    options.modes = {mode_of(spread)};
+    if (is_ep(spread)) options.ep_path = spread;
+    for (const CapacityPolicy policy : all_values<CapacityPolicy>()) {
+      options.block.capacity = {policy, policy == CapacityPolicy::none ? 0 : 0.4};
+      const Measured measured = measure_points(options, expand_points(options, 3));
+      const PointResult& result = measured.command.points.at(0);
+      const std::string what = fmt::format("{} {}", name_of(spread), name_of(policy));
+      EXPECT_EQ(result.check.status, CheckStatus::passed) << what << ": " << result.check.reason;
+      EXPECT_EQ(result.num_unassigned, kNobodys) << what;
+      EXPECT_EQ(result.num_dropped == 0, policy == CapacityPolicy::none) << what;
+    }
+  }
 }
 
 TEST(Measurement, WithoutACheckThereIsASampleAndNoFigure) {

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <cstdint>
 #include <numeric>
+#include <string>
 #include <vector>
 
+#include "moehill/base/error.h"
 #include "moehill/base/rng.h"
 #include "moehill/routing/plan.h"
 
@@ -35,6 +37,18 @@ inline Routing random_routing(int64_t num_tokens, int num_experts, int topk, dou
     }
   }
   return routing_of(num_experts, topk, std::move(expert));
+}
+
+// A trace of 45 tokens and their top 3 of 12 experts. The third choice of every token, the first of every
+// third and the second of every fifth are nobody's.
+inline constexpr int64_t kNobodys = 45 + 15 + 9;
+inline std::string trace_with_nobodys() {
+  std::string ids;
+  for (int t = 0; t < 45; ++t) {
+    const int a = t % 3 == 0 ? -1 : t * 7 % 12, b = t % 5 == 0 ? -1 : (t * 7 + 5) % 12;
+    ids += fmt::format("{}[{},{},-1]", t > 0 ? "," : "", a, b);
+  }
+  return fmt::format("{{\"step\":7,\"layer\":2,\"rank\":0,\"topk\":3,\"top_indices\":[{}]}}\n", ids);
 }
 
 inline RoutingPlan build_plan(const Routing& routing, Range experts, PackStrategy strategy,
