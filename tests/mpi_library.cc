@@ -212,7 +212,7 @@ void check_mistakes(const Context& context) {
 int main() {
   int level = 0;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level);
-  // Not MPI_COMM_WORLD itself: in the other order of ranks.
+  // The communicator is not MPI_COMM_WORLD itself: it has the other order of ranks.
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm comm = MPI_COMM_NULL;
   MPI_Comm_split(MPI_COMM_WORLD, 0, -rank, &comm);

@@ -30,7 +30,7 @@ TEST(Uniform, NeverReachesItsEnds) {
   EXPECT_GT(uniform_from_bits(0), 0.0);
   EXPECT_LT(uniform_from_bits(0xffffffff), 1.0);
   EXPECT_EQ(uniform_from_bits(0) + uniform_from_bits(0xffffffff), 1.0);
-  // Also as f32, where a value of 1 would make log(1 - u) infinite.
+  // This holds as f32 too, where a value of 1 would make log(1 - u) infinite.
   EXPECT_GT(static_cast<float>(uniform_from_bits(0)), 0.0f);
   EXPECT_LT(static_cast<float>(uniform_from_bits(0xffffffff)), 1.0f);
 }

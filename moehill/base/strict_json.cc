@@ -58,7 +58,7 @@ nlohmann::json parse_strict_json(std::string_view text, const JsonSource& source
     return nlohmann::json::parse(text.begin(), text.end(), Guard(source));
   } catch (const nlohmann::json::exception& error) {
     const std::string message = error.what();
-    // Without the library's own number of the error, "[json.exception.parse_error.101] ".
+    // Leaves out the library's own number of the error, "[json.exception.parse_error.101] ".
     const size_t begin = message.find("] ");
     throw input_error(source.what, quoted(message.substr(begin == std::string::npos ? 0 : begin + 2)),
                       "valid JSON", source.remedy);

@@ -56,7 +56,7 @@ int count_different(int64_t rounds, double slower, int times, std::optional<doub
   return different;
 }
 
-// At any number of rounds that a sweep may have, with the floor known and without.
+// This holds at any number of rounds that a sweep may have, with the floor known and without.
 TEST(Comparison, EqualThingsAreRarelyCalledDifferent) {
   const double floor = floor_of_machine();
   for (const int64_t rounds : {3, 5, 6, 7, 10, 20}) {

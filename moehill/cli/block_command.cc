@@ -27,8 +27,8 @@ double cache_bytes() {
   return static_cast<double>(t.num_cores * t.l2_bytes + t.num_l3 * t.l3_bytes);
 }
 
-// After the runs, and more often where a figure is above the yardsticks: on a shared machine they may have
-// been taken in a worse moment than the steps.
+// Measures once more after the runs, and more often where a figure is above the yardsticks: on a shared
+// machine they may have been taken in a worse moment than the steps.
 void measure_yardsticks_again(const Job& job, Yardstick& yardstick, CommandResult& command) {
   constexpr int kAttempts = 5;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -63,7 +63,7 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
   command.started_s = unix_seconds();
   for (const Point& point : points) yardstick.watch(threads_of(point.config, job));
   yardstick.measure_peaks();
-  // Before and after, since its memory must not count as the runs' peak.
+  // Bandwidth is measured before and after, since its memory must not count as the runs' peak.
   yardstick.measure_bandwidth();
   reset_peak_rss();
   {

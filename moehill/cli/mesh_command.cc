@@ -35,8 +35,8 @@ std::unique_ptr<Mesh> make_mesh(const Job& job, const Layout& layout, const std:
   return std::make_unique<ThreadMesh>(layout.num_devices, layout.threads_per_device, cpus);
 }
 
-// On every process of the mesh; the one with device 0 prints and writes. Returns the exit status, the same
-// everywhere.
+// Runs on every process of the mesh; the one with device 0 prints and writes. Returns the exit status, the
+// same everywhere.
 int run_on(Mesh& mesh, const MeshOptions& options, const Job& job, const Environment& environment) {
   const std::string time_utc = utc_now();
   LibraryGroupMaker library;

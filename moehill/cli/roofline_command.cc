@@ -101,7 +101,7 @@ std::string stage_table(const Roofline& r) {
                       rows);
 }
 
-// As the logbook counts, and what a better definition gives.
+// Gives the communication as the logbook counts it, and by a better definition.
 std::string communication_lines(const RecordedStep& step, const Roofline& r, const Hardware& h) {
   const RunConfig& c = step.config;
   if (c.num_devices == 1) return "";

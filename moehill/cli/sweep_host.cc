@@ -67,14 +67,14 @@ ResolvedPoint resolved_point(const BenchOptions& options, const std::vector<Poin
   ResolvedPoint resolved;
   resolved.options = options_json(options, points);
   resolved.tokens = options.shape.tokens;
-  // For every parallel mode, since one device takes the cores of all of them.
+  // The devices are those of every parallel mode, since one device takes the cores of all of them.
   resolved.devices = resolve_layout(options, num_cores).num_devices;
   resolved.seconds = predictor.run_seconds(options, points);
   resolved.bytes = total_bytes(predict_points_memory(points));
   return resolved;
 }
 
-// As the command itself resolves it.
+// Resolves the arguments as the command itself does.
 ResolvedPoint resolve_command(SweptCommand command, bool launched, const std::vector<std::string>& arguments,
                               int num_cores, RunPredictor& predictor) {
   if (command == SweptCommand::profile) {

@@ -119,7 +119,7 @@ std::string verdict_sentence(const Comparison& c, const std::vector<PointResult>
   return "";
 }
 
-// Both peaks with their instructions, beside the target that the kernels are compiled for.
+// Gives both peaks with their instructions, beside the target that the kernels are compiled for.
 std::string peak_lines(const PointResult& result, const std::string& kernels) {
   const InstructionPeak& own = result.peak();
   if (own.best <= 0) return "";
@@ -140,7 +140,7 @@ std::string peak_lines(const PointResult& result, const std::string& kernels) {
   return text;
 }
 
-// For a routing that promises nothing and is not the usual one either.
+// Says how loads are spread where a routing promises nothing and is not the usual one either.
 std::string balance_line(const PointResult& point) {
   const DistributionOptions& distribution = point.point.distribution;
   const bool usual = distribution.kind == Distribution::random || distribution.kind == Distribution::runs;

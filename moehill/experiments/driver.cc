@@ -161,7 +161,7 @@ class Driver {
     show(last_, true);
   }
 
-  // Against the rounds of the point that this process has run.
+  // Compares with the rounds of the point that this process has run.
   std::string lost_peak_of(size_t i, const std::vector<StoredJson>& records) {
     const auto peak = [&](const char* key) {
       const StoredJson::json_pointer where(key);
@@ -175,7 +175,7 @@ class Driver {
 
   std::vector<std::string> command_line(size_t i) const {
     std::string program = host_.program;
-    // Under a launcher it would name the launcher.
+    // /proc/self/exe would name the launcher, if there is one.
     if (!plan_.experiment.launcher.empty() && program == "/proc/self/exe")
       program = std::filesystem::read_symlink(program);
     std::vector<std::string> arguments = {program, plan_.experiment.command};

@@ -61,7 +61,7 @@ class DriverTest : public testing::Test {
     return run_sweep(store, p, host_, options);
   }
 
-  // As a process of its own; its exit status is 0, or 5 for an error of the store.
+  // Starts a process of its own; its exit status is 0, or 5 for an error of the store.
   pid_t start_sweep(rlim_t file_limit = RLIM_INFINITY) {
     const pid_t pid = fork();
     if (pid != 0) return pid;

@@ -13,7 +13,7 @@ namespace {
 using HwlocTopology =
     std::unique_ptr<std::remove_pointer_t<hwloc_topology_t>, decltype(&hwloc_topology_destroy)>;
 
-// Only what is allowed: the cpuset by hwloc's default, the affinity mask by
+// Loads only what is allowed: the cpuset by hwloc's default, the affinity mask by
 // HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING.
 HwlocTopology load(unsigned long flags) {
   hwloc_topology_t raw = nullptr;

@@ -11,7 +11,7 @@ namespace moehill {
 // InputError.
 void open_weights(BenchOptions& options);
 
-// After every run is made.
+// Call it after every run is made.
 RecordedLoading loading_of(const LayerWeights& weights);
 
 // A line for eyes; empty without a source.

@@ -118,7 +118,7 @@ void Measurement::hold_operands(LivePoint& live) {
   live.result.check.reason = "a step changed x, a weight or the routing";
 }
 
-// After a timed step: every bit of every result.
+// Compares every bit of every result after a timed step.
 void Measurement::hold_to_checked(LivePoint& live) {
   const std::vector<Run::ResultHash> hashes = live.run->result_hashes();
   const auto [other, checked] = std::mismatch(hashes.begin(), hashes.end(), live.checked.begin());

@@ -35,7 +35,7 @@ std::vector<double> shares_of_waves(int num_waves, double experts_of_row) {
   return shares;
 }
 
-// As moe/block_schedules.cc has it. The link takes all rows before the first sum.
+// The order is that of moe/block_schedules.cc. The link takes all rows before the first sum.
 FlightWaits waits_of(const WavePass& pass, std::span<const double> shares, double rows_s, double sums_s) {
   const int num_waves = static_cast<int>(shares.size());
   const double part = 1.0 / num_waves;
@@ -64,7 +64,7 @@ FlightWaits waits_of(const WavePass& pass, std::span<const double> shares, doubl
   return waits;
 }
 
-// As parallel/sharded_path.cc has them, which is on a higher floor.
+// The stages are those of parallel/sharded_path.cc, which is on a higher floor.
 std::vector<Meanwhile> work_meanwhile(const WorkProblem& problem, Stage stage) {
   if (!is_ep(problem.spread) || is_psum(problem.spread)) return {};
   const bool splits = goes_in_waves(problem);

@@ -122,7 +122,7 @@ void all_leave(const Work& w, const Combine& combine) {
   if (w.pass.transfer != nullptr) w.pass.transfer->leave(w.pass.transfer->num_waves() - 1);
 }
 
-// At once, and in portions where backward recomputes.
+// All experts work at once, or in portions where backward recomputes.
 void forward_at_once(const Work& w) {
   all_arrive(w);
   for_each_portion(w, [&](const Portion& p) {

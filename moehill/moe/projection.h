@@ -58,7 +58,7 @@ struct Projection {
   std::vector<float> weight;  // [n]
 };
 
-// Both figures of a matrix.
+// Returns both figures of a matrix.
 template <typename F>
 struct Projected {
   Dense<F> sum, squares;

@@ -16,7 +16,7 @@
 namespace moehill {
 namespace {
 
-// In (-1, 1), another one for every `what` and i.
+// Returns a value in (-1, 1), another one for every `what` and i.
 double value(uint32_t what, int64_t i) {
   return 2 * random_uniform(what, Stream::kSampleRows, static_cast<uint64_t>(i)) - 1;
 }

@@ -53,8 +53,8 @@ class RaggedRoute {
   };
 
   RaggedRoute(const RunConfig& config, const Routing& routing, int rank);
-  // Before the first make(), and for another routing. token_offsets [P + 1]: each device's tokens, at most as
-  // many as the config's.
+  // Call it before the first make(), and for another routing. token_offsets [P + 1]: each device's tokens, at
+  // most as many as the config's.
   void bind(const Routing& routing, std::span<const int64_t> token_offsets);
 
   // Collective: exchanges counts (P numbers a device), expert ids and gate values (8 k bytes a row).

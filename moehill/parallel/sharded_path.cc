@@ -24,7 +24,7 @@ class RowExchange {
  public:
   virtual ~RowExchange() = default;
 
-  // After the path's inputs have changed, which it reads as they are at each call.
+  // Follows a change of the path's inputs, which it reads as they are at each call.
   virtual void take_tokens() = 0;
   // Makes this step's routes. Returns what the device's block plans from.
   virtual const Routing& make_route(Group& group) = 0;

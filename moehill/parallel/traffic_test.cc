@@ -133,8 +133,8 @@ TEST_P(TrafficTest, RaggedMovesATokenOnceADevice) {
   }
 }
 
-// Nothing forward; backward every weight gradient, panels padded to 16 columns and to pairs of rows, gate-up
-// to pairs of 8.
+// Forward moves nothing, backward every weight gradient, panels padded to 16 columns and to pairs of rows,
+// gate-up to pairs of 8.
 TEST_P(TrafficTest, DataParallelReducesAllGradients) {
   for (const Traffic& t : traffic(Spread::dp, Pass::forward)) {
     EXPECT_EQ(t.sent_bytes, 0u);

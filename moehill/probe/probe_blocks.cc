@@ -150,7 +150,8 @@ void add_points(const TimedBlock& timed, double rows, Hardware& h, std::array<Ge
     curve.k = gemm.k;
     curve.n = gemm.n;
     for (int d = 0; d < kNumGemmDirections; ++d)
-      // At most 1: beyond, the peak was disturbed when it was measured, and no prediction passes it.
+      // The fraction is at most 1: beyond, the peak was disturbed when it was measured, and no prediction
+      // passes it.
       curve.fraction[d].push_back(
           std::min(1.0, unit_rate(timed, kProducts[product][d]) / h.peak(curve.dtype)));
   }

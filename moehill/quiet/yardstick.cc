@@ -55,7 +55,7 @@ ThreadTeam& Yardstick::team(PointThreads threads) {
   return *team;
 }
 
-// Between hosts alone: the processes of one share its clock.
+// Clocks differ between hosts alone: the processes of one share its clock.
 std::vector<ClockReading> Yardstick::read_clocks() const {
   const bool several = job_.session() != nullptr && job_.session()->num_nodes() > 1;
   return several ? job_.read_clocks() : std::vector<ClockReading>(static_cast<size_t>(job_.num_processes()));

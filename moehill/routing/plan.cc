@@ -11,7 +11,7 @@
 namespace moehill {
 namespace {
 
-// Over the bytes of integers, low byte first on any machine.
+// Hashes the bytes of integers, low byte first on any machine.
 class PlanHash {
  public:
   template <typename T>

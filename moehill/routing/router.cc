@@ -37,7 +37,7 @@ struct Scores {
   }
 };
 
-// Over all logits of a token.
+// Returns the scores over all logits of a token.
 template <typename F>
 Scores<F> scores_of(RouterScore kind, const float* logits, int num) {
   Scores<F> scores{kind};

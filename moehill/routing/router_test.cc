@@ -233,7 +233,7 @@ TEST(Router, RefusesLogitsThatAreNoNumbers) {
   EXPECT_NO_THROW(try_with(-std::numeric_limits<float>::infinity()));
 }
 
-// Against central differences of sum_j dp_j p_j in double, with the choices held.
+// The reference is central differences of sum_j dp_j p_j in double, with the choices held.
 TEST(RouteBackward, IsTheGradientOfTheGateValues) {
   const std::vector<float> dp = make_logits({}, kTokens, kTopk, 1, 5);
   for (const RouterFamily& family : kRouterFamilies) {

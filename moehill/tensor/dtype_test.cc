@@ -55,7 +55,7 @@ TEST(Bf16, EveryNumberSurvivesTheRoundTrip) {
   }
 }
 
-// Against the definition: no other bf16 is nearer, and of two equally near ones the even one is taken.
+// The definition says: no other bf16 is nearer, and of two equally near ones the even one is taken.
 TEST(Bf16, AgreesWithTheDefinitionOnASweep) {
   for (uint64_t step = 0x00000123; step < 0x7f000000; step += 0x00034567) {
     const uint32_t bits = static_cast<uint32_t>(step);

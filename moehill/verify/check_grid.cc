@@ -35,7 +35,7 @@ struct Problem {
   int min_devices = 1;
 };
 
-// No dimension a multiple of anything.
+// No dimension is a multiple of anything.
 const Problem kOdd = {"odd shape", {37, 45, 27, 7, 3, 19}};
 const Problem kAwkward[] = {
     {"empty experts", {37, 45, 27, 7, 3, 19}, Load::three_experts},

@@ -36,8 +36,8 @@ bool all_finite(const uint16_t* values, int64_t count) {
   return finite;
 }
 
-// To nearest, ties to even; what is not finite stays so. Returns the larger of `worst` and the largest share
-// of error.
+// Rounds to nearest, ties to even; what is not finite stays so. Returns the larger of `worst` and the largest
+// share of error.
 float round_values(const float* values, int64_t count, uint16_t* out, float worst) {
   for (int64_t i = 0; i < count; ++i) {
     const uint32_t bits = std::bit_cast<uint32_t>(values[i]);

@@ -53,7 +53,7 @@ inline void write_file(const std::filesystem::path& path, const std::string& byt
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
-// In `num_shards` files with an index.
+// Writes `num_shards` files with an index.
 inline void write_shards(const std::filesystem::path& folder, const Tensors& tensors, size_t num_shards) {
   std::vector<Tensors> shards(num_shards);
   nlohmann::json map;
@@ -269,7 +269,7 @@ class ModelWriter {
     model_.tensors[prefix_ + name] = std::move(tensor);
   }
 
-  // Under the names of the family.
+  // Puts it under the names of the family.
   void put_matrix(const std::string& base, EncodedMatrix m) {
     const bool four_bits = m.codes.dtype == "U8";
     if (family_ == Family::kimi_int4 && four_bits) {

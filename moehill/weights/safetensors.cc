@@ -138,7 +138,7 @@ struct Placed {
   const std::string* name;
 };
 
-// In the order of memory each begins where the one before it ends. An empty one may share its place.
+// Each tensor, in the order of memory, begins where the one before it ends. An empty one may share its place.
 void refuse_gaps(const std::string& path, std::vector<Placed> placed, uint64_t num_bytes) {
   std::sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) {
     return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);

@@ -90,7 +90,7 @@ TEST(Checkpoint, FindsTensorsInOneFileInShardsAndByTheirIndex) {
   }
 }
 
-// As in the cache of Hugging Face.
+// The cache of Hugging Face is laid out so.
 TEST(Checkpoint, AShardMayBeALinkToAnotherFolder) {
   const fs::path blobs = fresh_folder(), snapshot = fresh_folder();
   const Model model = bad_base();

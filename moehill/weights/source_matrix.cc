@@ -83,7 +83,7 @@ void multiply_by_scales(const SourceMatrix& m, int64_t row, int64_t begin, int64
   for (int64_t i = 0; i < count;) {
     const int64_t column = m.columns.at(begin + i);
     const float scale = scale_at(m.scales, stored_row, column);
-    // As far as the scale reaches.
+    // One scale reaches so far.
     const int64_t left = m.scales.block_columns - column % m.scales.block_columns;
     const int64_t end = std::min(count, i + (left + m.columns.step - 1) / m.columns.step);
     for (; i < end; ++i) out[i] *= scale;

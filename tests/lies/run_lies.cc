@@ -128,7 +128,7 @@ void swap_rows(const Result& result, int64_t group, int64_t a, int64_t b) {
 
 float zero(float) { return 0; }
 
-// In the checked step the lowest bit of the exponent, since what is below may be rounding; later the lowest
+// The checked step gets the lowest bit of the exponent, since what is below may be rounding; later the lowest
 // bit of all.
 float with_other_bit(float value, DType dtype) {
   const int lowest = dtype == DType::f32 ? 0 : 16;

@@ -46,7 +46,7 @@ class CallersMesh final : public Mesh {
       : comm_(std::make_unique<Communicator>(std::move(comm))),
         mesh_(std::make_unique<MpiMesh>(comm_->get(), options)) {}
 
-  // To free communicators and windows would be an error once MPI is finalized.
+  // MPI must not be finalized yet: freeing communicators and windows would be an error then.
   ~CallersMesh() override {
     int finalized = 0;
     if (MPI_Finalized(&finalized) == MPI_SUCCESS && finalized == 0) return;

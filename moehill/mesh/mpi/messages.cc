@@ -108,7 +108,7 @@ void Messages::check(const char* collective, const Expected& expected, const MPI
                                     expected.bytes));
 }
 
-// In front of the offsets, which follow it.
+// The header stands in front of the offsets, which follow it.
 struct CallHeaders::Header {
   int32_t kind, input_dtype, output_dtype, rank;
   int64_t n, element_bytes, num_offsets;
@@ -200,7 +200,7 @@ bool CallHeaders::agrees(int rank) const {
   return find_disagreement(pair, 0).empty();
 }
 
-// After a failure elsewhere: nothing may be written to this memory any more.
+// Call it after a failure elsewhere: nothing may be written to this memory any more.
 void CallHeaders::drop() {
   for (size_t i = 0; i < requests_.size(); ++i) abandon_request(requests_[i], i < others_.size());
 }

@@ -202,7 +202,7 @@ void MpiGroup::post_slices(const Slices& slices, bool local) {
   }
 }
 
-// After the other nodes' were posted: inputs_[r] = rank r's elements of this rank's slice.
+// Sets inputs_[r] to rank r's elements of this rank's slice. Those of other nodes were posted before.
 void MpiGroup::collect_slices(const char* collective, const Slices& slices) {
   const Range own = bytes_of(slices.offsets, rank_, slices.element_bytes);
   inputs_[static_cast<size_t>(rank_)] = length(own) == 0 ? nullptr : slices.input + own.begin;

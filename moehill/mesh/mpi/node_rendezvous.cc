@@ -15,8 +15,8 @@ namespace moehill {
 namespace {
 
 constexpr size_t kLine = 64;
-// After the spins: as many turns given to others that may have no core of their own, then sleeps. A wait that
-// is this long is measured in milliseconds.
+// A rank that has spun in vain gives so many turns to others, which may have no core of their own, then
+// sleeps. A wait that is this long is measured in milliseconds.
 constexpr int kYields = 1000;
 constexpr auto kSleep = std::chrono::microseconds(50);
 
@@ -30,7 +30,7 @@ struct NodeRendezvous::Header {
   alignas(kLine) std::atomic<uint32_t> num_arrived{0};
 };
 
-// In front of the offsets, which follow it.
+// A slot stands in front of the offsets, which follow it.
 struct NodeRendezvous::Slot {
   Call call;
   Place input, output;
