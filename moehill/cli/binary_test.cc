@@ -42,7 +42,7 @@ TEST(Binary, BadInputIsOneLineAndStatusTwo) {
                                 "bench --topk 61",
                                 "bench --mesh mpi",
                                 "bench --queue-mode prequeue",
-                                "bench --tokens 2000000 --hidden 100000 --mlp-dim 100000 --experts 60",
+                                "bench --tokens 20000 --hidden 100000 --mlp-dim 100000 --experts 60",
                                 "check --case 99999",
                                 "predict --parallel-mode none --ep-path fused",
                                 "predict --probe x --hardware tpu-v5p",
@@ -115,7 +115,7 @@ TEST(Binary, KernelsRecordsHoldEveryLineOfTheTable) {
 }
 
 TEST(Binary, RefusesMoreMemoryThanThereIsWithTheParts) {
-  const Outcome outcome = run("bench --tokens 200000 --hidden 100000 --mlp-dim 100000 --experts 60");
+  const Outcome outcome = run("bench --tokens 20000 --hidden 100000 --mlp-dim 100000 --experts 60");
   EXPECT_EQ(outcome.status, 2);
   EXPECT_NE(outcome.err.find("predicted memory: got "), std::string::npos) << outcome.err;
   EXPECT_NE(outcome.err.find("90 % of the"), std::string::npos) << outcome.err;
