@@ -140,8 +140,12 @@ void declare_blocks_options(OptionSet& set, BenchOptions& o) {
         o.block.blocks = parse_blocks(text);
         o.blocks_given = true;
       });
-  set.text("--table", &o.table, "auto|off|FILE",
-           "blocks found by moehill tune; auto: this user's, then those that come along");
+  set.custom("--table", "auto|off|FILE", "auto",
+             "blocks found by moehill tune; auto: this user's, then those that come along",
+             [&o](const std::string& text) {
+               o.table = value_named<TableChoice>(text).value_or(TableChoice::file);
+               o.table_file = text;
+             });
 }
 
 void apply_model(const OptionSet& set, BenchOptions& o) {
@@ -154,14 +158,14 @@ void apply_model(const OptionSet& set, BenchOptions& o) {
 }
 
 void refuse_useless_table(const BenchOptions& o) {
-  if (o.table == "auto") return;
+  if (o.table == TableChoice::automatic) return;
   if (o.blocks_given)
     throw input_error("--table", "it beside --blocks", "one of the two", "leave --table out");
   if (o.block.backend != Backend::gmm)
     throw input_error("--table", "it with --backend ragged_dot", "nothing but gmm, whose blocks it has",
                       "leave it out");
-  if (o.table != "off" && !std::filesystem::exists(o.table))
-    throw input_error("--table", moehill::quoted(o.table) + " (no such file)",
+  if (o.table == TableChoice::file && !std::filesystem::exists(o.table_file))
+    throw input_error("--table", moehill::quoted(o.table_file) + " (no such file)",
                       "auto, off, or a table written by moehill tune",
                       "make it by moehill tune --table FILE");
 }

@@ -25,7 +25,7 @@ std::vector<BlockSizes> parse_candidates(const std::string& text) {
 std::optional<TuneOptions> parse_tune_options(const std::vector<std::string>& args) {
   TuneOptions o;
   BenchOptions& b = o.bench;
-  b.table = "off";
+  b.table = TableChoice::off;
   OptionSet set(
       "moehill tune", "Measures block sizes of the grouped GEMM for a problem and keeps the best.",
       {"moehill tune --preset olmoe-1b-7b --tokens 256 --bench-pass forward --budget 30s",

@@ -13,6 +13,10 @@
 
 namespace moehill {
 
+// automatic: this user's table of tuned blocks, then the one that comes with the program.
+enum class TableChoice { automatic, off, file };
+constexpr auto words(TableChoice) { return std::array{"auto", "off", "FILE"}; }
+
 // The options as given, with defaults filled in; `points.h` makes the points of them. The default shape is
 // the block of qwen1.5-moe-a2.7b.
 struct BenchOptions : MeasuringOptions {
@@ -39,9 +43,10 @@ struct BenchOptions : MeasuringOptions {
   WeightSource source;
   std::shared_ptr<LayerWeights> layer_weights;  // of that source, once opened (loading.h)
   std::string json, dump, trace_dir, save_routing;
-  bool blocks_given = false;   // by --blocks; else a tuned table may have others
-  std::string table = "auto";  // of tuned blocks: auto, off, or a file
-  int64_t trace_steps = 1;     // the last ones, in a trace
+  bool blocks_given = false;                   // by --blocks; else a tuned table may have others
+  TableChoice table = TableChoice::automatic;  // of tuned blocks
+  std::string table_file;                      // of that choice
+  int64_t trace_steps = 1;                     // the last ones, in a trace
 };
 
 }  // namespace moehill

@@ -191,11 +191,11 @@ TunedLookup look_up(const TunedTable& table, const std::string& key, const Envir
 std::string apply_tuned(const BenchOptions& options, const Environment& environment,
                         std::vector<Point>& points) {
   const char* asked = std::getenv("MOEHILL_TUNED");
-  const bool off = options.table == "auto" && asked != nullptr && std::string(asked) == "off";
-  if (options.table == "off" || options.blocks_given || off) return "";
-  TunedTable table =
-      options.table == "auto" ? read_tuned(default_tuned_file(environment)) : read_tuned(options.table);
-  if (options.table == "auto") table.merge(shipped_tuned());
+  const bool automatic = options.table == TableChoice::automatic;
+  const bool off = automatic && asked != nullptr && std::string(asked) == name_of(TableChoice::off);
+  if (options.table == TableChoice::off || options.blocks_given || off) return "";
+  TunedTable table = read_tuned(automatic ? default_tuned_file(environment) : options.table_file);
+  if (automatic) table.merge(shipped_tuned());
   std::set<std::string> lines;
   for (Point& point : points) {
     if (!has_blocks(point.config)) continue;
