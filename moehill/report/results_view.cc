@@ -20,9 +20,9 @@ std::vector<ResultRow> rows_of(Store& store, const std::vector<StoredPoint>& poi
   std::vector<ResultRow> rows;
   for (size_t i = 0; i < points.size(); ++i) {
     const std::vector<Measured> all = measure(store.records(points[i].id));
-    if (all.empty()) rows.push_back({i, std::nullopt, {}, {}, "", {}});
+    if (all.empty()) rows.push_back({i, std::nullopt, {}, {}, {}, {}});
     for (const Measured& measured : all) {
-      ResultRow row{i, measured, {}, {}, "", {}};
+      ResultRow row{i, measured, {}, {}, {}, {}};
       if (const PublishedRow* found = find_published(
               published, section, at_or_null(measured.first, "/config"), name_of(measured.path)))
         row.published = *found;
