@@ -22,7 +22,7 @@ struct TunedCandidate {
   BlockSizes blocks;
   Fate fate = Fate::not_fastest;
   Ratio unconfirmed{};  // of a best that new rounds did not confirm: its speed to the default's in them
-  std::vector<double> samples;  // seconds, of the rounds that chose
+  std::vector<double> samples{};  // seconds, of the rounds that chose
 };
 
 struct TunerResult {
