@@ -14,32 +14,14 @@
 namespace moehill {
 namespace {
 
-DistributionOptions zipf(double exponent) {
-  DistributionOptions o;
-  o.kind = Distribution::zipf;
-  o.zipf_exponent = exponent;
-  return o;
-}
+DistributionOptions zipf(double exponent) { return {.kind = Distribution::zipf, .zipf_exponent = exponent}; }
 DistributionOptions hot(int64_t num, double share) {
-  DistributionOptions o;
-  o.kind = Distribution::hot_experts;
-  o.num_hot = num;
-  o.hot_share = share;
-  return o;
+  return {.kind = Distribution::hot_experts, .num_hot = num, .hot_share = share};
 }
 DistributionOptions hot_device(int devices, double share) {
-  DistributionOptions o;
-  o.kind = Distribution::hot_device;
-  o.devices = devices;
-  o.hot_share = share;
-  return o;
+  return {.kind = Distribution::hot_device, .hot_share = share, .devices = devices};
 }
-DistributionOptions balanced(int devices = 1) {
-  DistributionOptions o;
-  o.kind = Distribution::balanced;
-  o.devices = devices;
-  return o;
-}
+DistributionOptions balanced(int devices = 1) { return {.kind = Distribution::balanced, .devices = devices}; }
 
 Routing route(const DistributionOptions& o, int64_t tokens, int experts, int topk, uint32_t seed = 0) {
   return route_topk(make_logits(o, tokens, experts, topk, seed), tokens, experts, topk);
