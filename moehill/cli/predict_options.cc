@@ -76,9 +76,9 @@ Routing predicted_routing(const PredictOptions& options, const MoeShape& shape, 
 
 std::string peak_line(const Hardware& h, DType dtype) {
   const std::string& instruction = h.instruction(dtype);
-  return fmt::format("a {}: {} {:.1f} GF/s{}; a node's memory {:.1f} GB/s\n", h.unit, dtype_name(dtype),
-                     h.peak(dtype) / 1e9, instruction.empty() ? "" : " (" + instruction + ")",
-                     h.node_memory_bytes_per_s / 1e9);
+  return fmt::format("a {}: {} {:.1f} GF/s{}; a node's memory {:.1f} GB/s\n", name_of(h.unit),
+                     dtype_name(dtype), h.peak(dtype) / 1e9,
+                     instruction.empty() ? "" : " (" + instruction + ")", h.node_memory_bytes_per_s / 1e9);
 }
 
 }  // namespace moehill

@@ -151,7 +151,7 @@ void print_results(Store& store, const std::string& name) {
       const bool timed = !measured.tflops.empty();
       rows.push_back({(measured.path == ProfilePath::none ? "" : name_of(measured.path) + std::string(" ")) +
                           label_of(point),
-                      point.state, std::to_string(measured.rounds.size()),
+                      name_of(point.state), std::to_string(measured.rounds.size()),
                       timed ? fmt::format("{:.2f}", 1e3 * median_of(measured.seconds)) : "-",
                       timed ? fmt::format("{:.1f}", 1e3 * median_of(measured.tflops)) : "-"});
     }

@@ -29,7 +29,7 @@ StoredJson options_json(const BenchOptions& options, const std::vector<Point>& p
   std::vector<StoredJson> all;
   for (const Point& point : points) {
     all.push_back(point_options(options, point));
-    if (!point.path.empty()) all.back()["path"] = point.path;
+    if (point.path != ProfilePath::none) all.back()["path"] = name_of(point.path);
   }
   const StoredJson first = shared;
   for (const auto& [name, value] : first.items()) {
