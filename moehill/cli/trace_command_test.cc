@@ -79,7 +79,7 @@ TEST_F(TraceCommand, SavedAtTwoDevicesIsReplayedAtOthers) {
 TEST_F(TraceCommand, AssignmentsOfNobodyArePassedOver) {
   write("t.jsonl", trace_with_nobodys());
   const std::string drop = " --capacity-policy drop --capacity-factor 0.4";
-  for (const std::string spread : {std::string("none"), "ep --devices 3 --ep-path fused" + drop}) {
+  for (const std::string& spread : {std::string("none"), "ep --devices 3 --ep-path fused" + drop}) {
     ASSERT_EQ(run(kBlock + "--distribution trace:t.jsonl --parallel-mode " + spread), 0)
         << spread << read("err") << read("out");
     EXPECT_EQ(record()["check"]["status"], "passed") << spread;
