@@ -100,12 +100,12 @@ std::vector<moehill::StoredPoint> points_of(const Story& story) {
 moehill::AttemptResult result_of(const Story& story, const StoredJson& axes, int64_t round) {
   moehill::AttemptResult result;
   if (axes.value("distribution", "") == "hopeless") {
-    result.state = RunState::failed;
+    result.state = moehill::RunState::failed;
     result.exit_status = 3;
     result.output_tail = "check failed: <b>worst row</b> of dw1";
     return result;
   }
-  result.state = RunState::done;
+  result.state = moehill::RunState::done;
   const std::vector<std::string> paths = story.command == "profile"
                                              ? std::vector<std::string>{"ref_dp", "staged_dp", "fused_ep"}
                                              : std::vector<std::string>{""};
