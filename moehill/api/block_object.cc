@@ -8,27 +8,6 @@
 #include "moehill/parallel/result_parts.h"
 
 namespace moehill {
-namespace {
-
-// Where row 0 would be if `first` rows of so many bytes lay before `data`. Nobody reads them: they are other
-// processes'.
-void* before(const void* data, int64_t first, int64_t row_bytes) {
-  if (data == nullptr) return nullptr;
-  return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(data) -
-                                 static_cast<uintptr_t>(first * row_bytes));
-}
-
-// The stacks of all experts, of which there is memory for those from `first` on.
-MlpWeights among_all(MlpWeights local, int64_t first, int64_t num_experts) {
-  for (WeightView* view : {&local.up[0], &local.up[1], &local.down}) {
-    const int64_t bytes = view->group_elements() * static_cast<int64_t>(dtype_bytes(view->dtype));
-    view->data = before(view->data, first, bytes);
-    view->num_groups = num_experts;
-  }
-  return local;
-}
-
-}  // namespace
 
 BlockObject::BlockObject(std::shared_ptr<Context> context, const moehill_block_desc* given)
     : context_(std::move(context)) {
@@ -44,6 +23,13 @@ BlockObject::BlockObject(std::shared_ptr<Context> context, const moehill_block_d
                         .on_device = [&](Group& group) { path_of(group).prepare(group); }});
 }
 
+BlockObject::BlockObject(std::shared_ptr<Context> context, const LentParts& lent)
+    : context_(std::move(context)), config_(lent.config), weights_(lent.weights), routing_(lent.routing) {
+  tokens_.max = tokens_.own = config_.shape.tokens;
+  make_paths(lent.memory);
+  on_devices([](Group& group, ParallelPath& path) { path.prepare(group); });
+}
+
 Range BlockObject::experts_of(int device) const {
   const BlockShare share = block_share(config_, device);
   return {share.expert_begin, share.expert_end};
@@ -51,34 +37,38 @@ Range BlockObject::experts_of(int device) const {
 
 void BlockObject::allocate(const moehill_block_desc& desc) {
   config_ = run_config(desc, *context_);
-  tokens_.max = desc.max_tokens;
-  tokens_.offsets = even_offsets(config_.shape.tokens, config_.num_devices);
   const Range devices = context_->local_devices();
   local_experts_ = {experts_of(static_cast<int>(devices.begin)).begin,
                     experts_of(static_cast<int>(devices.end) - 1).end};
-  const WeightKey key = weight_key(config_);
-  const auto make = [&](int64_t groups, int64_t width, bool fused) {
-    return make_mlp(key.layout, groups, key.hidden, width, key.dtype, fused);
-  };
-  experts_ = make(local_experts_.size(), key.mlp_dim, key.fused);
-  shared_ = make(1, key.shared_dim, key.shared_fused);
-  if (trains()) {
-    experts_grad_ = make(local_experts_.size(), key.mlp_dim, key.fused);
-    shared_grad_ = make(1, key.shared_dim, key.shared_fused);
-    d_gates_.resize(static_cast<size_t>(tokens_.max * desc.topk));
-  }
-  routing_ = {config_.shape.tokens, desc.experts, desc.topk, {}, {}};
-  routing_.expert.resize(static_cast<size_t>(config_.shape.assignments()));
-  routing_.weight.resize(routing_.expert.size());
+  weights_ = make_weights(weight_key(config_), local_experts_, trains());
+  tokens_.max = desc.max_tokens;
+  if (trains()) d_gates_.resize(static_cast<size_t>(tokens_.max * desc.topk));
+  own_routing_ = {config_.shape.tokens, desc.experts, desc.topk, {}, {}};
+  own_routing_.expert.resize(static_cast<size_t>(config_.shape.assignments()));
+  own_routing_.weight.resize(own_routing_.expert.size());
+  make_paths({});
+}
+
+void BlockObject::make_paths(const PassMemory& memory) {
+  tokens_.offsets = even_offsets(config_.shape.tokens, config_.num_devices);
+  const Range devices = context_->local_devices();
   for (int64_t d = devices.begin; d < devices.end; ++d)
-    paths_.push_back(make_path(inputs(static_cast<int>(d), {})));
+    paths_.push_back(make_path(inputs(static_cast<int>(d), memory)));
+}
+
+void BlockObject::on_devices(FunctionRef<void(Group&, ParallelPath&)> work) {
+  context_->on_devices([&](Group& group) { work(group, path_of(group)); });
+}
+
+const ParallelPath& BlockObject::path_of(int device) const {
+  return *paths_[static_cast<size_t>(device - context_->local_devices().begin)];
 }
 
 ParallelPath& BlockObject::path_of(const Group& group) {
   return *paths_[static_cast<size_t>(group.rank() - context_->local_devices().begin)];
 }
 
-PathInputs BlockObject::inputs(int device, const Tensors& tensors) {
+PathInputs BlockObject::inputs(int device, const PassMemory& memory) {
   const MoeShape& shape = config_.shape;
   const auto view = [&](const void* data) {
     const int64_t row_bytes = shape.hidden * static_cast<int64_t>(dtype_bytes(shape.dtype));
@@ -90,16 +80,14 @@ PathInputs BlockObject::inputs(int device, const Tensors& tensors) {
   inputs.rank = device;
   inputs.own_results = context_->spans_processes();
   inputs.token_offsets = tokens_.offsets;
-  inputs.routing = &routing_;
-  inputs.x = view(tensors.x);
-  inputs.y = view(tensors.y);
-  inputs.dy = view(tensors.dy);
-  inputs.dx = view(tensors.dx);
-  float* const d_gates = tensors.d_gates != nullptr ? tensors.d_gates : d_gates_.data();
+  inputs.routing = routing_;
+  inputs.x = view(memory.x);
+  inputs.y = view(memory.y);
+  inputs.dy = view(memory.dy);
+  inputs.dx = view(memory.dx);
+  float* const d_gates = memory.d_gates != nullptr ? memory.d_gates : d_gates_.data();
   inputs.dp = static_cast<float*>(before(d_gates, tokens_.first * shape.topk, sizeof(float)));
-  inputs.weights = {among_all(experts_.view, local_experts_.begin, shape.experts),
-                    among_all(experts_grad_.view, local_experts_.begin, shape.experts), shared_.view,
-                    shared_grad_.view};
+  inputs.weights = weights_->views();
   return inputs;
 }
 
@@ -111,7 +99,7 @@ void BlockObject::plan(const OwnRouting& own) {
   };
   const auto agreed = [&] {
     take_token_counts(*context_, own.tokens, replicates_tokens(config_, *context_), tokens_);
-    take_routing(own, tokens_, routing_);
+    take_routing(own, tokens_, own_routing_);
   };
   context_->collective({.entry = Entry::plan,
                         .check = check,
@@ -190,9 +178,10 @@ moehill_block_info BlockObject::info() const {
   info.tokens_are_replicated = replicates_tokens(config_, *context_) ? 1 : 0;
   info.first_expert = static_cast<int32_t>(local_experts_.begin);
   info.num_experts = static_cast<int32_t>(local_experts_.size());
-  info.weight_bytes = static_cast<int64_t>(stored_bytes(experts_.view) + stored_bytes(shared_.view));
+  const WeightOperands& w = *weights_;
+  info.weight_bytes = static_cast<int64_t>(stored_bytes(w.experts.view) + stored_bytes(w.shared.view));
   info.gradient_bytes =
-      static_cast<int64_t>(stored_bytes(experts_grad_.view) + stored_bytes(shared_grad_.view));
+      static_cast<int64_t>(stored_bytes(w.experts_grad.view) + stored_bytes(w.shared_grad.view));
   const Range devices = context_->local_devices();
   for (int64_t d = devices.begin; d < devices.end; ++d)
     info.work_bytes += work_bytes(config_, static_cast<int>(d), context_->num_processes());
@@ -216,7 +205,7 @@ void BlockObject::load_experts(int first, int count, const moehill_weights& weig
                   end = std::min<int64_t>(first + count, own.end);
     if (begin >= end) return;
     host.load(team, begin - first,
-              experts_.view.slice_groups(begin - local_experts_.begin, end - local_experts_.begin));
+              weights_->experts.view.slice_groups(begin - local_experts_.begin, end - local_experts_.begin));
   });
 }
 
@@ -233,21 +222,21 @@ void BlockObject::require_shared() const {
 void BlockObject::load_shared(const moehill_weights& weights) {
   require_shared();
   const HostExperts host(weights, config_.shape.hidden, config_.shape.shared_dim);
-  context_->on_first([&](ThreadTeam& team) { host.load(team, 0, shared_.view); });
+  context_->on_first([&](ThreadTeam& team) { host.load(team, 0, weights_->shared.view); });
 }
 
-void BlockObject::store(const OwnedMlp& from, int first, int count, const moehill_gradients& to) {
+void BlockObject::store(const MlpWeights& from, int first, int count, const moehill_gradients& to) {
   require_experts(first, count);
   const HostExperts host(to, config_.shape.hidden, config_.shape.mlp_dim);
   const int64_t begin = first - local_experts_.begin;
   context_->on_first([&](ThreadTeam& team) {
-    if (&from == &experts_grad_) require_gradients();
-    host.store(team, 0, from.view.slice_groups(begin, begin + count), to.accumulate != 0);
+    if (&from == &weights_->experts_grad.view) require_gradients();
+    host.store(team, 0, from.slice_groups(begin, begin + count), to.accumulate != 0);
   });
 }
 
 void BlockObject::store_experts(int first, int count, const moehill_gradients& weights) {
-  store(experts_, first, count, weights);
+  store(weights_->experts.view, first, count, weights);
 }
 
 void BlockObject::require_gradients() const {
@@ -258,14 +247,14 @@ void BlockObject::require_gradients() const {
 }
 
 void BlockObject::store_expert_gradients(int first, int count, const moehill_gradients& gradients) {
-  store(experts_grad_, first, count, gradients);
+  store(weights_->experts_grad.view, first, count, gradients);
 }
 
 // Each process has the sum of a range of elements. Tensors of the threads mesh are whole already.
 void BlockObject::gather_shared_gradients(Group& group) {
   if (!context_->spans_processes() || !shards_shared_gradient(config_)) return;
-  for (const WeightView* stack :
-       {&shared_grad_.view.up[0], &shared_grad_.view.up[1], &shared_grad_.view.down}) {
+  const MlpWeights& gradient = weights_->shared_grad.view;
+  for (const WeightView* stack : {&gradient.up[0], &gradient.up[1], &gradient.down}) {
     if (stack->data == nullptr) continue;
     const std::vector<int64_t> offsets = even_offsets(stack->group_elements(), group.size());
     const size_t element = dtype_bytes(stack->dtype);
@@ -286,7 +275,8 @@ void BlockObject::store_shared_gradients(const moehill_gradients& gradients) {
   context_->collective({.entry = Entry::store_shared, .check = check, .on_device = [&](Group& group) {
                           gather_shared_gradients(group);
                           if (group.rank() == context_->local_devices().begin)
-                            host->store(group.team(), 0, shared_grad_.view, gradients.accumulate != 0);
+                            host->store(group.team(), 0, weights_->shared_grad.view,
+                                        gradients.accumulate != 0);
                         }});
 }
 

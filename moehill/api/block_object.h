@@ -11,10 +11,30 @@
 
 namespace moehill {
 
+// The memory of a pass: rows of this process's tokens.
+struct PassMemory {
+  const void* x = nullptr;
+  void* y = nullptr;
+  const void* dy = nullptr;  // null: y, over dy_scale
+  void* dx = nullptr;
+  float* d_gates = nullptr;  // null: not wanted
+};
+
+// For measuring (moehill/api/measuring.h): what a point lends to its block, in place of what a description
+// says and the block would have of its own. It outlives the block.
+struct LentParts {
+  RunConfig config;  // any of the house, not only those that a description can say
+  std::shared_ptr<WeightOperands> weights;
+  const Routing* routing = nullptr;  // of all tokens
+  PassMemory memory;                 // of all tokens
+};
+
 class BlockObject {
  public:
   // Collective.
   BlockObject(std::shared_ptr<Context> context, const moehill_block_desc* given);
+  BlockObject(std::shared_ptr<Context> context, const LentParts& lent);
+  BlockObject(const BlockObject&) = delete;
 
   moehill_block_info info() const;
   void load_experts(int first, int count, const moehill_weights& weights);
@@ -27,40 +47,40 @@ class BlockObject {
   void forward(const void* x, void* y);
   void backward(const void* x, const void* dy, void* dx, float* d_gates);
 
+  // For measuring: `work` on all devices with the path that plan(), forward() and backward() take there.
+  // Collective; the caller answers for arguments and order.
+  void on_devices(FunctionRef<void(Group&, ParallelPath&)> work);
+  const ParallelPath& path_of(int device) const;
+
  private:
   enum class State { unplanned, planned, forwarded };
-  // The caller's memory of a pass, of this process's tokens.
-  struct Tensors {
-    const void* x = nullptr;
-    void* y = nullptr;
-    const void* dy = nullptr;
-    void* dx = nullptr;
-    float* d_gates = nullptr;
-  };
 
   void allocate(const moehill_block_desc& desc);
+  // With tokens cut evenly, in this memory until the next bind().
+  void make_paths(const PassMemory& memory);
   bool trains() const { return config_.block.pass == Pass::forward_backward; }
   Range experts_of(int device) const;
   bool is_first_to_hold(int device) const;
   ParallelPath& path_of(const Group& group);
   // Makes the views that a device's path is given. They span the tokens of all processes; only the rows of
   // this process have memory behind them.
-  PathInputs inputs(int device, const Tensors& tensors);
+  PathInputs inputs(int device, const PassMemory& memory);
 
   void require_experts(int first, int count) const;
   void require_shared() const;
   void require_gradients() const;
   NamedTensor tensor(const char* name, const void* data) const;  // [own tokens, H]
-  void store(const OwnedMlp& from, int first, int count, const moehill_gradients& to);
+  void store(const MlpWeights& from, int first, int count, const moehill_gradients& to);
   void gather_shared_gradients(Group& group);
 
   std::shared_ptr<Context> context_;
   RunConfig config_;
   Range local_experts_;
-  OwnedMlp experts_, experts_grad_, shared_, shared_grad_;  // of local_experts_
-  std::vector<float> d_gates_;                              // [max tokens, k] where the caller wants none
+  std::shared_ptr<WeightOperands> weights_;
+  std::vector<float> d_gates_;  // [max tokens, k] where the caller wants none
   StepTokens tokens_;
-  Routing routing_;  // of all tokens; this process's are set
+  Routing own_routing_;  // of all tokens; this process's are set
+  const Routing* routing_ = &own_routing_;
   State state_ = State::unplanned;
   bool has_gradients_ = false;
   std::vector<std::unique_ptr<ParallelPath>> paths_;  // of the local devices

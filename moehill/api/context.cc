@@ -44,6 +44,7 @@ void require_legal(const moehill_context_options& options) {
 }
 
 std::unique_ptr<Mesh> make_mesh(const moehill_context_options& options) {
+  require_legal(options);
   const bool pins = options.pinning == MOEHILL_PINNING_CORES;
   std::vector<int> cpus = core_cpus();
   if (options.mpi_comm != nullptr) {
@@ -76,11 +77,14 @@ std::optional<Failure> failure_of(FunctionRef<void()> work) {
 
 const char* name_of(Entry entry) { return kEntryNames.at(static_cast<size_t>(entry)); }
 
-Context::Context(const moehill_context_options& options) : process_(getpid()) {
-  require_legal(options);
-  mesh_ = make_mesh(options);
-  spans_processes_ = options.mpi_comm != nullptr;
-  local_ = mesh_->local_devices();
+Context::Context(const moehill_context_options& options)
+    : Context(make_mesh(options), options.mpi_comm != nullptr) {}
+
+Context::Context(std::unique_ptr<Mesh> mesh, bool spans_processes)
+    : process_(getpid()),
+      mesh_(std::move(mesh)),
+      spans_processes_(spans_processes),
+      local_(mesh_->local_devices()) {
   words_.resize(2 * static_cast<size_t>(num_processes()));
   for (int r = 0; r <= num_processes(); ++r) word_offsets_.push_back(2 * r);
 }
@@ -156,6 +160,12 @@ void Context::local(FunctionRef<void(int, ThreadTeam&)> work) {
   const std::lock_guard turn(mutex_);
   require_usable();
   mesh_->run([&](Group& group) { work(group.rank(), group.team()); });
+}
+
+void Context::on_devices(FunctionRef<void(Group&)> work) {
+  const std::lock_guard turn(mutex_);
+  require_usable();
+  mesh_->run(work);
 }
 
 void Context::on_first(FunctionRef<void(ThreadTeam&)> work) {

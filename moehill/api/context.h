@@ -54,6 +54,9 @@ class Context {
  public:
   // Collective over the processes of options.mpi_comm.
   explicit Context(const moehill_context_options& options);
+  // For measuring (moehill/api/measuring.h): devices that somebody else made, each in a process of its own if
+  // `spans_processes`.
+  Context(std::unique_ptr<Mesh> mesh, bool spans_processes);
 
   int num_devices() const { return mesh_->num_devices(); }
   int threads_per_device() const { return mesh_->threads_per_device(); }
@@ -61,7 +64,8 @@ class Context {
   bool spans_processes() const { return spans_processes_; }
   int num_processes() const { return spans_processes_ ? num_devices() : 1; }
   int rank() const { return spans_processes_ ? static_cast<int>(local_.begin) : 0; }
-  bool is_pinned() const { return !mesh_->local_cpus().empty(); }
+  std::vector<int> local_cpus() const { return mesh_->local_cpus(); }
+  bool is_pinned() const { return !local_cpus().empty(); }
 
   // A collective call.
   struct Call {
@@ -83,6 +87,9 @@ class Context {
 
   // Work that needs no peer, on each device of this process at once, when its turn has come.
   void local(FunctionRef<void(int device, ThreadTeam& team)> work);
+  // For measuring: work on all devices, with no agreement before it, since the processes know that they call
+  // the same.
+  void on_devices(FunctionRef<void(Group&)> work);
   // Runs `work` on the first device alone.
   void on_first(FunctionRef<void(ThreadTeam& team)> work);
 

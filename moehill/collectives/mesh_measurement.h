@@ -7,7 +7,7 @@
 
 #include "moehill/collectives/mesh_options.h"
 #include "moehill/mesh/mesh.h"
-#include "moehill/parallel/run.h"
+#include "moehill/parallel/memory_model.h"
 
 namespace moehill {
 

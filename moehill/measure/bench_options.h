@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "moehill/parallel/run.h"
 #include "moehill/record/record.h"
+#include "moehill/routing/distribution.h"
 #include "moehill/weights/layer_weights.h"
 
 namespace moehill {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "moehill/measure/loading.h"
+#include "moehill/parallel/memory_model.h"
 
 namespace moehill {
 namespace {

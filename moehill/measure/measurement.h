@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "moehill/api/measuring.h"
 #include "moehill/machine/clock.h"
 #include "moehill/measure/results.h"
 #include "moehill/measure/stage_listener.h"

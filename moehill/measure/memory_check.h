@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "moehill/measure/points.h"
+#include "moehill/parallel/memory_model.h"
 
 namespace moehill {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "moehill/block/run_config.h"
 #include "moehill/model/roofline.h"
-#include "moehill/parallel/run.h"
 
 namespace moehill {
 

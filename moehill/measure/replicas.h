@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "moehill/api/measuring.h"
 #include "moehill/mesh/job.h"
-#include "moehill/parallel/run.h"
 
 namespace moehill {
 

@@ -5,9 +5,9 @@
 #include <memory>
 #include <vector>
 
+#include "moehill/api/measuring.h"
 #include "moehill/machine/clock.h"
 #include "moehill/measure/stage_listener.h"
-#include "moehill/parallel/run.h"
 #include "moehill/quiet/cold_caches.h"
 #include "moehill/quiet/core_watch.h"
 

@@ -42,7 +42,8 @@ class LinearBlock {
       : config_(config), routing_(routing), mesh_(config.num_devices, config.threads_per_device) {
     const MoeShape& shape = config.shape;
     ThreadTeam team(1);
-    weights_ = make_weights(weight_key(config), 1, team);
+    weights_ = make_weights(weight_key(config), {0, shape.experts}, true);
+    fill_shared(*weights_, 1, team);
     fill_experts(*weights_, {0, shape.experts}, 1, team);
     const BlockWeights w = logical_weights(weights_->experts.view, weights_->shared.view, shape);
     set_linear(w.w1, w.w3, w.w2, shape.experts);

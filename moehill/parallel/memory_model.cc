@@ -1,4 +1,5 @@
-// Predicted memory of a set of runs: the same lay-out code that allocates, asked for its size.
+#include "moehill/parallel/memory_model.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -52,7 +53,7 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
   if (config.spread == Spread::none) return 0;
   if (config.spread == Spread::dp) {
     const WeightKey key = weight_key(config);
-    if (!backward || rank == 0) return 0;
+    if (!backward || rank == 0 || num_processes > 1) return 0;
     return shared_gradient_bytes(config) +
            mlp_bytes(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
   }
@@ -71,7 +72,7 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
            (backward ? shared_gradient_bytes(config) : 0);
   }
   const bool sliced = config.shared_placement == SharedPlacement::sliced;
-  const double own_results = rank > 0 ? (backward ? 2 : 1) * rows : 0;
+  const double own_results = rank > 0 && num_processes == 1 ? (backward ? 2 : 1) * rows : 0;
   return sums + own_results + (backward && (sliced || rank > 0) ? shared_gradient_bytes(config) : 0);
 }
 

@@ -73,24 +73,46 @@ BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared
   return weights;
 }
 
-std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, WeightOrigin origin, ThreadTeam& team) {
+void* before(const void* data, int64_t first, int64_t row_bytes) {
+  if (data == nullptr) return nullptr;
+  return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(data) -
+                                 static_cast<uintptr_t>(first * row_bytes));
+}
+
+std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, Range held, bool with_gradients) {
   auto w = std::make_shared<WeightOperands>();
   w->key = key;
-  w->experts = make_mlp(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
-  w->experts_grad = make_mlp(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
-  w->shared = make_mlp(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
-  w->shared_grad = make_mlp(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
-  if (key.shared_dim == 0) return w;
+  w->held = held;
+  const auto make = [&](OwnedMlp& experts, OwnedMlp& shared) {
+    experts = make_mlp(key.layout, held.size(), key.hidden, key.mlp_dim, key.dtype, key.fused);
+    shared = make_mlp(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
+  };
+  make(w->experts, w->shared);
+  if (with_gradients) make(w->experts_grad, w->shared_grad);
+  return w;
+}
+
+ExpertWeights WeightOperands::views() const {
+  const auto among_all = [this](MlpWeights mlp) {
+    for (WeightView* view : {&mlp.up[0], &mlp.up[1], &mlp.down}) {
+      const int64_t bytes = view->group_elements() * static_cast<int64_t>(dtype_bytes(view->dtype));
+      view->data = before(view->data, held.begin, bytes);
+      view->num_groups = key.experts;
+    }
+    return mlp;
+  };
+  return {among_all(experts.view), among_all(experts_grad.view), shared.view, shared_grad.view};
+}
+
+void fill_shared(const WeightOperands& weights, WeightOrigin origin, ThreadTeam& team) {
+  const WeightKey& key = weights.key;
+  if (key.shared_dim == 0) return;
   LogicalWeights w1, w3, w2;
-  set_logical(w->shared.view, key.shared_dim, w1, w3, w2);
-  if (origin.layer != nullptr) {
-    origin.layer->fill_shared(team, {w1, w3, w2});
-    return w;
-  }
+  set_logical(weights.shared.view, key.shared_dim, w1, w3, w2);
+  if (origin.layer != nullptr) return origin.layer->fill_shared(team, {w1, w3, w2});
   fill_normal(team, origin.seed, Stream::kS1, deviation(key.hidden), w1, 0);
   fill_normal(team, origin.seed, Stream::kS3, deviation(key.hidden), w3, 0);
   fill_normal(team, origin.seed, Stream::kS2, deviation(key.shared_dim), w2, 0);
-  return w;
 }
 
 void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, ThreadTeam& team) {

@@ -1,12 +1,12 @@
-// Operands: x, routing, weights and gradients, made once from a seed or a model's files and shared by the
-// runs that agree on them.
+// Operands: weights and gradients as a block reads and writes them, and what the harness makes of a seed or
+// of a model's files: x and weights, shared by the points that agree on them.
 #pragma once
 
 #include <memory>
 
+#include "moehill/block/run_config.h"
 #include "moehill/moe/block.h"
 #include "moehill/moe/tensors.h"
-#include "moehill/parallel/run.h"
 #include "moehill/weights/layer_weights.h"
 
 namespace moehill {
@@ -34,14 +34,16 @@ OwnedMlp make_mlp(WeightLayout layout, int64_t num_groups, int64_t hidden, int64
 double mlp_bytes(WeightLayout layout, int64_t num_groups, int64_t hidden, int64_t width, DType dtype,
                  bool fused);
 
-// Memory for all experts, of which those outside `filled` are untouched pages: a process that has one device
-// fills that one's.
+// The weights and gradients of the experts `held`. The harness holds all of them in each process, of which
+// those outside `filled` are untouched pages: a process that has one device fills that one's.
 struct WeightOperands {
   WeightKey key;
+  Range held;
   OwnedMlp experts, experts_grad, shared, shared_grad;
   Range filled{};
 
-  ExpertWeights views() const { return {experts.view, experts_grad.view, shared.view, shared_grad.view}; }
+  // These are stacks of all experts, of which there is memory for those held.
+  ExpertWeights views() const;
 };
 
 // Tensors of the tokens; rows are tight, since they move between devices as one block.
@@ -64,9 +66,12 @@ struct WeightOrigin {
   LayerWeights* layer;
 };
 
-// The shared expert is filled, the others are not yet.
-std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, WeightOrigin origin, ThreadTeam& team);
+// Zeros everywhere.
+std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, Range held, bool with_gradients);
+// Where row 0 would be if `first` rows of so many bytes lay before `data`. Nobody may read them.
+void* before(const void* data, int64_t first, int64_t row_bytes);
 std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape);
+void fill_shared(const WeightOperands& weights, WeightOrigin origin, ThreadTeam& team);
 // Rows between two filled ranges are filled, too.
 void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, ThreadTeam& team);
 void fill_tokens(TokenOperands& tokens, Range rows, uint32_t seed, ThreadTeam& team);

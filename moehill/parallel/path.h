@@ -9,8 +9,8 @@
 
 #include "moehill/mesh/group.h"
 #include "moehill/moe/block.h"
+#include "moehill/parallel/moves.h"
 #include "moehill/parallel/operands.h"
-#include "moehill/parallel/run.h"
 
 namespace moehill {
 

@@ -3,8 +3,8 @@
 
 #include <vector>
 
+#include "moehill/block/run_config.h"
 #include "moehill/moe/mlp.h"
-#include "moehill/parallel/run.h"
 
 namespace moehill {
 

@@ -14,10 +14,9 @@ namespace {
 constexpr MoeShape kShape{11, 21, 13, 5, 2, 9, DType::bf16};
 
 struct Tensors {
-  explicit Tensors(const RunConfig& config) : weights(make_weights(weight_key(config), 0, team)) {
+  explicit Tensors(const RunConfig& config) : weights(make_weights(weight_key(config), {0, 5}, true)) {
     results = {y, dx, weights->experts_grad.view, weights->shared_grad.view, dp.data(), dlogits.data()};
   }
-  ThreadTeam team{1};
   Matrix y = Matrix::tight(11, 21, DType::bf16), dx = Matrix::tight(11, 21, DType::bf16);
   std::vector<float> dp = std::vector<float>(11 * 2), dlogits = std::vector<float>(11 * 5);
   std::shared_ptr<WeightOperands> weights;

@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "moehill/block/run_config.h"
 #include "moehill/mesh/group.h"
-#include "moehill/parallel/run.h"
 #include "moehill/tensor/memory_visitor.h"
 
 namespace moehill {

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "moehill/mesh/threads/thread_mesh.h"
+#include "moehill/routing/distribution.h"
 #include "moehill/routing/topk.h"
 
 namespace moehill {

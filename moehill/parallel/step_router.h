@@ -3,7 +3,8 @@
 
 #include <vector>
 
-#include "moehill/parallel/run.h"
+#include "moehill/block/run_config.h"
+#include "moehill/routing/router.h"
 
 namespace moehill {
 

@@ -1,8 +1,8 @@
 // A run's configuration in the words of the model.
 #pragma once
 
+#include "moehill/block/run_config.h"
 #include "moehill/model/work.h"
-#include "moehill/parallel/run.h"
 
 namespace moehill {
 

@@ -11,11 +11,11 @@
 #include <utility>
 #include <vector>
 
+#include "moehill/block/run_config.h"
 #include "moehill/kernels/peak.h"
 #include "moehill/machine/pinning.h"
 #include "moehill/machine/thread_team.h"
 #include "moehill/mesh/job.h"
-#include "moehill/parallel/run.h"
 
 namespace moehill {
 

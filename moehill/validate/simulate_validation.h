@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "moehill/block/run_config.h"
 #include "moehill/model/hardware.h"
-#include "moehill/parallel/run.h"
 
 namespace moehill {
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "moehill/block/run_config.h"
 #include "moehill/model/predict.h"
-#include "moehill/parallel/run.h"
 
 namespace moehill {
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "moehill/parallel/run.h"
+#include "moehill/block/run_config.h"
 
 namespace moehill {
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "moehill/api/measuring.h"
 #include "moehill/parallel/path.h"
 #include "tests/lies/lie.h"
 

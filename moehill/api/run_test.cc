@@ -1,6 +1,6 @@
 // One conformance suite over everything a run can be: every implementation, backend, remat mode, capacity
 // policy and path against the oracle on odd shapes, and paths against `none`.
-#include "moehill/parallel/run.h"
+#include "moehill/api/measuring.h"
 
 #include <gtest/gtest.h>
 
@@ -14,6 +14,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/hash.h"
 #include "moehill/moe/check.h"
+#include "moehill/parallel/memory_model.h"
 #include "moehill/routing/router_families.h"
 #include "moehill/tensor/buffer.h"
 

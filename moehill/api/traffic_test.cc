@@ -3,7 +3,7 @@
 
 #include <set>
 
-#include "moehill/parallel/run.h"
+#include "moehill/api/measuring.h"
 
 namespace moehill {
 namespace {

@@ -4,10 +4,10 @@
 
 #include <cstdlib>
 
+#include "moehill/api/measuring.h"
 #include "moehill/base/rng.h"
 #include "moehill/moe/check.h"
 #include "moehill/moe/deviation.h"
-#include "moehill/parallel/run.h"
 
 namespace moehill {
 namespace {

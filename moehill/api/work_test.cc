@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "moehill/api/measuring.h"
 #include "moehill/block/stages.h"
 #include "moehill/parallel/work_problem.h"
 

@@ -1,4 +1,13 @@
-// A run: one point's block on its devices, everything resident, ready to be stepped by someone with a clock.
+// What only measuring needs of the library's interface: an inner header, for the harness and its tests.
+//
+// A run is a point's block, which is the one of moehill/moehill.h (BlockObject on a Context), everything
+// resident, ready to be stepped by someone with a clock. A caller is not offered what comes on top: every
+// option of the house in place of those of a description; operands from a seed, shared between runs; the
+// router in the step; stages told to a listener; half a step; results spoilt before a step and hashed after.
+//
+// A step is what moehill_block_plan, _forward and _backward do on the devices, in one go and on the same
+// paths. What these do before that is not in it: arguments are checked and, over MPI, agreed on by a small
+// all-gather a call, and the caller's routing is copied.
 #pragma once
 
 #include <array>
@@ -11,20 +20,12 @@
 #include "moehill/block/stages.h"
 #include "moehill/mesh/session.h"
 #include "moehill/moe/tensors.h"
+#include "moehill/parallel/moves.h"
 #include "moehill/routing/distribution.h"
 
 namespace moehill {
 
 class LayerWeights;
-
-// Bytes that a run needs, by part; the printed parts of a refusal.
-struct MemoryPart {
-  std::string name;
-  double bytes;
-};
-// `runs`: all points that are resident at once; equal operands are counted once. With num_processes > 1 each
-// device is a process, which holds what its device needs of the operands; the first one holds all of them.
-std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs, int num_processes = 1);
 
 // Makes runs that share operands where shape and storage agree, and meshes where the layout agrees.
 class RunFactory {
@@ -45,15 +46,6 @@ class RunFactory {
   struct State;
   std::unique_ptr<State> state_;
 };
-
-// What the bytes that travel are.
-enum class Move {
-  dispatch,   // rows of x and dy to the devices of their experts
-  combine,    // rows of partial sums of y and dx
-  gradients,  // of weights
-  metadata,   // expert ids, gate values and their gradients, counts
-};
-inline constexpr int kNumMoves = 4;
 
 class Run {
  public:
