@@ -19,7 +19,7 @@ import numpy as np
 from . import _c
 from ._c import Error
 
-__all__ = ["Block", "Context", "Error", "Exchange", "suggest", "version"]
+__all__ = ["Block", "Context", "Error", "Exchange", "Stack", "suggest", "version"]
 
 
 def version():
@@ -249,3 +249,63 @@ class Exchange(_Handle):
         dx = self._new(d_rows, self._tokens)
         _c.call("exchange_dispatch_backward", self._handle, d_rows.ctypes.data, dx.ctypes.data)
         return dx
+
+
+class Stack(_Handle):
+    """G matrices [K, N], packed, and the grouped products with them. offsets [G + 1] int64: group g has rows offsets[g] to
+    offsets[g + 1] of the operands. index [R] int32, where given: row i of an operand is its row index[i], zeros for -1."""
+
+    def __init__(self, context, groups, k, n, dtype="bf16"):
+        self._dtype = _word({"f32": _c.F32, "bf16": _c.BF16}, dtype, "dtype")
+        super().__init__("stack", context._handle, groups, k, n, self._dtype)
+        self._groups, self._k, self._n = groups, k, n
+
+    def _matrices(self, array, order):
+        shape = (self._k, self._n) if _word(_c.ORDERS, order, "order") else (self._n, self._k)
+        dtype = _dtype_of([array], "the matrices' type")
+        return _array(array, "matrices", _kinds(dtype), (len(array), *shape)), dtype
+
+    def load(self, matrices, first=0, order="in_out"):
+        """[count, K, N], or [count, N, K] with order "out_in"."""
+        matrices, dtype = self._matrices(matrices, order)
+        _c.call("stack_load", self._handle, first, len(matrices), matrices.ctypes.data, dtype, _c.ORDERS[order])
+
+    def store(self, first=0, count=None, order="in_out"):
+        """[count, K, N] float32; without count all from `first` on."""
+        count = self._groups - first if count is None else count
+        shape = (self._k, self._n) if _word(_c.ORDERS, order, "order") else (self._n, self._k)
+        matrices = np.empty((max(count, 0), *shape), np.float32)
+        _c.call("stack_store", self._handle, first, count, matrices.ctypes.data, _c.F32, _c.ORDERS[order])
+        return matrices
+
+    def _rows(self, array, index, what, columns):
+        array = _array(array, what, _kinds(self._dtype), (len(array), columns))
+        if index is not None:
+            index = _array(index, f"index of {what}", ("int32",), (self._num_rows,))
+        return _c.Rows(array.ctypes.data, len(array), None if index is None else index.ctypes.data)
+
+    def _offsets(self, offsets):
+        offsets = _array(offsets, "offsets", ("int64",), (self._groups + 1,))
+        self._num_rows = max(int(offsets[-1]), 0)
+        return offsets.ctypes.data
+
+    def forward(self, offsets, a, index=None):
+        """c [R, N] = A_g W_g."""
+        return self._product("gemm_forward", offsets, (a, index, "a", self._k), self._n)
+
+    def input_grad(self, offsets, dc, index=None):
+        """da [R, K] = dC_g W_g^T."""
+        return self._product("gemm_input_grad", offsets, (dc, index, "dc", self._n), self._k)
+
+    def _product(self, name, offsets, operand, columns):
+        offsets = self._offsets(offsets)
+        rows = self._rows(*operand)
+        out = np.empty((self._num_rows, columns), operand[0].dtype)
+        _c.call(name, self._handle, offsets, c.byref(rows), out.ctypes.data)
+        return out
+
+    def take_weight_grad(self, offsets, a, dc, a_index=None, dc_index=None):
+        """This stack becomes A_g^T dC_g, zeros for a group without rows."""
+        offsets = self._offsets(offsets)
+        left, right = self._rows(a, a_index, "a", self._k), self._rows(dc, dc_index, "dc", self._n)
+        _c.call("gemm_weight_grad", self._handle, offsets, c.byref(left), c.byref(right))

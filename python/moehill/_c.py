@@ -54,6 +54,10 @@ class Gradients(c.Structure):
     _fields_ = Weights._fields_ + [("accumulate", c.c_int32)]
 
 
+class Rows(c.Structure):
+    _fields_ = [("data", c.c_void_p), ("num_rows", c.c_int64), ("index", c.c_void_p)]
+
+
 def _library_paths():
     """Of the environment, then of the installation that this file is part of (PREFIX/share/moehill/python/moehill)."""
     if "MOEHILL_LIBRARY" in os.environ:
@@ -90,10 +94,14 @@ for _name, _arguments in {
         "exchange_create": [_p, _p, _p], "exchange_get_experts": [_p, _p, _p],
         "exchange_plan": [_p, _i64, _p, _p, _p, _p], "exchange_dispatch": [_p, _p, _p],
         "exchange_combine": [_p, _p, _p], "exchange_combine_backward": [_p, _p, _p, _p, _p],
-        "exchange_dispatch_backward": [_p, _p, _p]}.items():
+        "exchange_dispatch_backward": [_p, _p, _p],
+        "stack_create": [_p, _i32, _i64, _i64, _i32, _p], "stack_load": [_p, _i32, _i32, _p, _i32, _i32],
+        "stack_store": [_p, _i32, _i32, _p, _i32, _i32], "gemm_forward": [_p, _p, _p, _p],
+        "gemm_input_grad": [_p, _p, _p, _p], "gemm_weight_grad": [_p, _p, _p, _p]}.items():
     _function = getattr(library, "moehill_" + _name)
     _function.argtypes, _function.restype = _arguments, c.c_int
-for _name in ("context_options_init", "block_desc_init", "context_destroy", "block_destroy", "exchange_destroy"):
+for _name in ("context_options_init", "block_desc_init", "context_destroy", "block_destroy", "exchange_destroy",
+              "stack_destroy"):
     _function = getattr(library, "moehill_" + _name)
     _function.argtypes, _function.restype = [_p], None
 

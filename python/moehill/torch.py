@@ -5,7 +5,9 @@
     layer = moehill.torch.Experts.replacing(model.mlp.experts)            # for the experts of a Hugging Face model
 
 x [T, H]; expert_ids [T, k], where -1 and E mean nobody's; gates [T, k]; gate_up [E, 2M, H] with gate rows first and
-down [E, H, M], as torch.nn.Linear keeps them. Weights are packed for the kernels when they have changed.
+down [E, H, M], as torch.nn.Linear keeps them. Weights are packed for the kernels again when another tensor comes, when an
+operation in place has changed them, and after each backward that made their gradients. A change behind PyTorch's back
+(through .data or NumPy, without a backward before it) needs `layer.reload()`.
 """
 import ctypes as c
 import os
@@ -39,7 +41,7 @@ class _Layer:
     def __init__(self, context):
         self.context = context
         self.block = None
-        self.key = self.loaded = None
+        self.key = self.loaded = None  # loaded: the weights that the block has, _Seen
         self.step = 0  # of the forward whose state the block has
 
     def prepare(self, x, topk, gate_up, down, training):
@@ -54,11 +56,11 @@ class _Layer:
             self.block = Block(self.context, hidden=hidden, mlp_dim=both // 2, experts=experts, topk=topk,
                                max_tokens=self.max_tokens, dtype=_DTYPES[x.dtype], training=self.training)
             self.key = key
-        versions = (gate_up.data_ptr(), gate_up._version, down.data_ptr(), down._version)
-        if self.loaded != versions:
-            weights = _c.Weights(gate_up=gate_up.data_ptr(), down=down.data_ptr(), dtype=_type(gate_up), order=0)
+        if not (self.loaded and self.loaded[0].still_is(gate_up) and self.loaded[1].still_is(down)):
+            dense = gate_up.contiguous(), down.contiguous()
+            weights = _c.Weights(gate_up=dense[0].data_ptr(), down=dense[1].data_ptr(), dtype=_type(gate_up), order=0)
             _c.call("block_load_experts", self.block._handle, 0, experts, c.byref(weights))
-            self.loaded = versions
+            self.loaded = _Seen(gate_up), _Seen(down)
 
     def forward(self, x, ids, gates, gate_up, down, training):
         self.prepare(x, ids.shape[1], gate_up, down, training)
@@ -75,10 +77,23 @@ class _Layer:
         return dx, d_gates
 
     def weight_gradients(self, gate_up, down):
-        d_gate_up, d_down = torch.empty_like(gate_up), torch.empty_like(down)
+        d_gate_up, d_down = (torch.empty(t.shape, dtype=t.dtype) for t in (gate_up, down))
         struct = _c.Gradients(gate_up=d_gate_up.data_ptr(), down=d_down.data_ptr(), dtype=_type(gate_up), order=0)
         _c.call("block_store_expert_gradients", self.block._handle, 0, gate_up.shape[0], c.byref(struct))
+        self.loaded = None  # an optimizer may now change the weights by their .data, which no version tells
         return d_gate_up, d_down
+
+
+class _Seen:
+    """Which tensor it was, where its data lay, and in which version."""
+
+    def __init__(self, tensor):
+        self.tensor, self.place = weakref.ref(tensor), tensor.data_ptr()
+        self.version = None if tensor.is_inference() else tensor._version  # those of inference mode count none
+
+    def still_is(self, tensor):
+        return (self.tensor() is tensor and self.place == tensor.data_ptr() and self.version is not None
+                and self.version == tensor._version)
 
 
 def _type(tensor):
@@ -154,7 +169,7 @@ def experts(x, expert_ids, gates, gate_up, down, layer=None):
     num_experts = gate_up.shape[0]
     ids = torch.where(expert_ids == num_experts, torch.full_like(expert_ids, -1), expert_ids).to(torch.int32).contiguous()
     training = torch.is_grad_enabled() and any(t.requires_grad for t in (x, gates, gate_up, down))
-    return _Function.apply(x.contiguous(), gates, gate_up.contiguous(), down.contiguous(), ids, layer, training)
+    return _Function.apply(x.contiguous(), gates, gate_up, down, ids, layer, training)
 
 
 class Experts(torch.nn.Module):
@@ -206,6 +221,11 @@ class Experts(torch.nn.Module):
             gate_up = torch.stack([torch.cat([getattr(m, gate).weight, getattr(m, up).weight]) for m in modules])
             downs = torch.stack([getattr(m, down).weight for m in modules])
         return cls(gate_up, downs, context)
+
+    def reload(self):
+        """The next forward reads the weights anew."""
+        if self._layer is not None:
+            self._layer.loaded = None
 
     def forward(self, hidden_states, top_k_index, top_k_weights):
         if self._layer is None:

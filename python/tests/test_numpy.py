@@ -53,6 +53,40 @@ class Data:
         return block
 
 
+class StackTest(unittest.TestCase):
+    def test_products_are_those_of_numpy(self):
+        r = np.random.default_rng(2)
+        f32 = lambda *shape: r.standard_normal(shape).astype(np.float32)
+        offsets, w, a, index = np.array([0, 3, 3, 8], np.int64), f32(3, 9, 11), f32(5, 9), np.array([4, -1, 0, 1, 1, 2, 3, 4], np.int32)
+        rows = np.where(index[:, None] >= 0, a[index], 0)
+        group = np.repeat(np.arange(3), np.diff(offsets))
+        context = moehill.Context(threads_per_device=2)
+        for order, given in (("in_out", w), ("out_in", np.ascontiguousarray(w.swapaxes(1, 2)))):
+            stack = moehill.Stack(context, 3, 9, 11, dtype="f32")
+            stack.load(given, order=order)
+            np.testing.assert_array_equal(stack.store(order=order), given)
+            np.testing.assert_allclose(stack.forward(offsets, a, index), np.einsum("rk,rkn->rn", rows, w[group]), atol=1e-5)
+            dc = f32(8, 11)
+            np.testing.assert_allclose(stack.input_grad(offsets, dc), np.einsum("rn,rkn->rk", dc, w[group]), atol=1e-5)
+            stack.take_weight_grad(offsets, a, dc, a_index=index)
+            expected = [rows[group == g].T @ dc[group == g] for g in range(3)]
+            np.testing.assert_allclose(stack.store(), expected, atol=1e-5)
+
+    def test_says_what_does_not_fit(self):
+        stack = moehill.Stack(moehill.Context(threads_per_device=1), 2, 9, 11, dtype="f32")
+        offsets, a = np.array([0, 1, 3], np.int64), np.ones((3, 9), np.float32)
+        for part, call in {"offsets": lambda: stack.forward(offsets[:2], a), "a: got": lambda: stack.forward(offsets, a[:, :8]),
+                           "2 rows": lambda: stack.forward(offsets, a[:2]),
+                           "index": lambda: stack.forward(offsets, a, np.zeros(2, np.int32)),
+                           "row 3": lambda: stack.forward(offsets, a, np.array([0, 1, 3], np.int32)),
+                           "never fall": lambda: stack.forward(np.array([0, 4, 3], np.int64), a),
+                           "0 to 1": lambda: stack.store(1, 2), "without gaps": lambda: stack.load(np.ones((2, 11, 9), np.float32)),
+                           "none": lambda: stack.load(None)}.items():
+            with self.assertRaises(moehill.Error) as caught:
+                call()
+            self.assertIn(part, str(caught.exception))
+
+
 class BlockTest(unittest.TestCase):
     def test_equals_plain_loops(self):
         d = Data()

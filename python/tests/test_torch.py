@@ -81,6 +81,46 @@ class OperatorTest(unittest.TestCase):
         for a, b in zip(*losses):
             self.assertAlmostEqual(a, b, delta=1e-4 * b)
 
+    def test_reads_the_weights_as_they_are_now(self):
+        x, ids, gates, gate_up, down = data()
+        expect = lambda u, d: torch.testing.assert_close(mt.experts(x, ids, gates, u, d), loop(x, ids, gates, u, d),
+                                                         atol=1e-5, rtol=1e-5)
+        expect(gate_up, down)
+        with torch.no_grad():
+            down.mul_(2)
+        expect(gate_up, down)
+        mt.experts(x, ids, gates, gate_up, down).sum().backward()
+        down.data -= 0.5 * down.grad  # not counted as a version
+        expect(gate_up, down)
+        turned = torch.nn.Parameter(gate_up.detach().transpose(1, 2).contiguous()).transpose(1, 2)  # with gaps
+        for factor in (1, 3):
+            with torch.no_grad():
+                turned.mul_(factor)
+            expect(turned, down)
+        module = mt.Experts(gate_up, down)
+        for seed in range(3):  # another parameter, perhaps where the one before lay
+            module.down_proj = nn.Parameter(torch.randn(down.shape, generator=torch.Generator().manual_seed(seed)))
+            torch.testing.assert_close(module(x, ids, gates), loop(x, ids, gates, gate_up, module.down_proj), atol=1e-4, rtol=1e-4)
+        module.down_proj.data.zero_()
+        module.reload()
+        self.assertEqual(module(x, ids, gates).abs().max().item(), 0)
+        with torch.inference_mode():
+            fixed = (gate_up + 0, down + 0)
+            expect(*fixed)
+            fixed[1].mul_(2)
+            expect(*fixed)
+
+    def test_packs_weights_once_while_they_stay(self):
+        x, ids, gates, gate_up, down = data()
+        layer, calls, call = mt.Experts(gate_up, down), [], mt._c.call
+        mt._c.call = lambda name, *a: (calls.append(name), call(name, *a))
+        try:
+            for _ in range(3):
+                layer(x, ids, gates)
+        finally:
+            mt._c.call = call
+        self.assertEqual(calls.count("block_load_experts"), 1)
+
     def test_refuses_what_does_not_fit(self):
         x, ids, gates, gate_up, down = data()
         for part, call in {"float32 or bfloat16": lambda: mt.experts(x.double(), ids, gates, gate_up, down),
