@@ -63,11 +63,11 @@ install(FILES ${CMAKE_BINARY_DIR}/generated/moehill.pc DESTINATION ${CMAKE_INSTA
 
 # The manual and the shell's completion, from what the program says of its options.
 set(manual ${CMAKE_BINARY_DIR}/manual)
-add_custom_command(OUTPUT ${manual}/moehill.1 ${manual}/moehill.bash
+add_custom_command(OUTPUT ${manual}/moehill.1.gz ${manual}/moehill.bash
                    COMMAND ${CMAKE_SOURCE_DIR}/tools/make_manual $<TARGET_FILE:moehill> ${manual}
                    DEPENDS moehill ${CMAKE_SOURCE_DIR}/tools/make_manual VERBATIM)
-add_custom_target(manual ALL DEPENDS ${manual}/moehill.1 ${manual}/moehill.bash)
-install(FILES ${manual}/moehill.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT program)
+add_custom_target(manual ALL DEPENDS ${manual}/moehill.1.gz ${manual}/moehill.bash)
+install(FILES ${manual}/moehill.1.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT program)
 install(FILES ${manual}/moehill.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT program
         RENAME moehill)
 
@@ -80,6 +80,14 @@ set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Mixture-of-Experts blocks under expert pa
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION science)
+set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
+    "A library for programs in C++, C, Python and PyTorch that run the experts of a model, forward and backward,
+on threads or on the processes of an MPI job; and the program moehill, which checks, measures and predicts such
+blocks.")
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+# shlibdeps says libopenblas0, which any build of OpenBLAS provides.
+set(CPACK_DEBIAN_PACKAGE_DEPENDS libopenblas0-openmp)
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "python3-numpy, python3-mpi4py, libopenmpi-dev")
 set(CPACK_STRIP_FILES ON)
 include(CPack)

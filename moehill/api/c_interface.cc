@@ -16,12 +16,15 @@ struct moehill_context {
   std::shared_ptr<moehill::Context> context;
 };
 struct moehill_block {
+  std::shared_ptr<moehill::Context> context;
   moehill::BlockObject object;
 };
 struct moehill_exchange {
+  std::shared_ptr<moehill::Context> context;
   moehill::ExchangeObject object;
 };
 struct moehill_stack {
+  std::shared_ptr<moehill::Context> context;
   moehill::StackObject object;
 };
 
@@ -76,6 +79,17 @@ moehill_status make_handle(Handle** out, const Make& make) {
   });
 }
 
+// A forked child has none of the threads that its parent's objects would wait for, and no place in the
+// parent's job: it leaves them to the end of the process.
+template <typename Handle>
+void destroy(Handle* handle) {
+  if (handle != nullptr && handle->context->is_of_this_process()) delete handle;
+}
+
+const std::shared_ptr<moehill::Context>& context_of(moehill_context* context) {
+  return require(context, "the context").context;
+}
+
 }  // namespace
 
 extern "C" {
@@ -119,7 +133,7 @@ moehill_status moehill_context_create(const moehill_context_options* options, mo
       context, [&] { return new moehill_context{std::make_shared<moehill::Context>(complete(options))}; });
 }
 
-void moehill_context_destroy(moehill_context* context) { delete context; }
+void moehill_context_destroy(moehill_context* context) { destroy(context); }
 
 moehill_status moehill_context_get_info(const moehill_context* context, moehill_context_info* info) {
   return guard([&] {
@@ -140,11 +154,11 @@ void moehill_block_desc_init(moehill_block_desc* desc) {
 moehill_status moehill_block_create(moehill_context* context, const moehill_block_desc* desc,
                                     moehill_block** block) {
   return make_handle(block, [&] {
-    return new moehill_block{{require(context, "the context").context, desc}};
+    return new moehill_block{context_of(context), {context_of(context), desc}};
   });
 }
 
-void moehill_block_destroy(moehill_block* block) { delete block; }
+void moehill_block_destroy(moehill_block* block) { destroy(block); }
 
 moehill_status moehill_block_get_info(const moehill_block* block, moehill_block_info* info) {
   return guard([&] { give(require(block, "the block").object.info(), info); });
@@ -200,11 +214,11 @@ moehill_status moehill_suggest(const moehill_context* context, const moehill_blo
 moehill_status moehill_exchange_create(moehill_context* context, const moehill_block_desc* desc,
                                        moehill_exchange** exchange) {
   return make_handle(exchange, [&] {
-    return new moehill_exchange{{require(context, "the context").context, desc}};
+    return new moehill_exchange{context_of(context), {context_of(context), desc}};
   });
 }
 
-void moehill_exchange_destroy(moehill_exchange* exchange) { delete exchange; }
+void moehill_exchange_destroy(moehill_exchange* exchange) { destroy(exchange); }
 
 moehill_status moehill_exchange_get_experts(const moehill_exchange* exchange, int32_t* first_expert,
                                             int32_t* num_experts) {
@@ -243,12 +257,12 @@ moehill_status moehill_exchange_dispatch_backward(moehill_exchange* exchange, co
 moehill_status moehill_stack_create(moehill_context* context, int32_t groups, int64_t k, int64_t n,
                                     moehill_dtype dtype, moehill_stack** stack) {
   return make_handle(stack, [&] {
-    return new moehill_stack{
-        {require(context, "the context").context, groups, k, n, moehill::dtype_named(dtype, "dtype")}};
+    return new moehill_stack{context_of(context),
+                             {context_of(context), groups, k, n, moehill::dtype_named(dtype, "dtype")}};
   });
 }
 
-void moehill_stack_destroy(moehill_stack* stack) { delete stack; }
+void moehill_stack_destroy(moehill_stack* stack) { destroy(stack); }
 
 moehill_status moehill_stack_load(moehill_stack* stack, int32_t first, int32_t count, const void* data,
                                   moehill_dtype dtype, moehill_order order) {

@@ -89,8 +89,10 @@ Context::Context(std::unique_ptr<Mesh> mesh, bool spans_processes)
   for (int r = 0; r <= num_processes(); ++r) word_offsets_.push_back(2 * r);
 }
 
+bool Context::is_of_this_process() const { return getpid() == process_; }
+
 void Context::require_usable() const {
-  if (getpid() != process_) {
+  if (!is_of_this_process()) {
     throw Failure(
         MOEHILL_FORKED,
         fmt::format("context: got a call in process {}, allowed: in process {} that made it; after a "

@@ -65,6 +65,7 @@ class Context {
   int num_processes() const { return spans_processes_ ? num_devices() : 1; }
   int rank() const { return spans_processes_ ? static_cast<int>(local_.begin) : 0; }
   std::vector<int> local_cpus() const { return mesh_->local_cpus(); }
+  bool is_of_this_process() const;  // false in a forked child
   bool is_pinned() const { return !local_cpus().empty(); }
 
   // A collective call.

@@ -59,6 +59,11 @@ DType dtype_named(int32_t dtype, const char* what) {
   throw invalid(what, fmt::format("{}", dtype), "MOEHILL_F32, MOEHILL_BF16", "take one of them");
 }
 
+bool is_out_in(int32_t order) {
+  if (order == MOEHILL_OUT_IN || order == MOEHILL_IN_OUT) return order == MOEHILL_OUT_IN;
+  throw invalid("order", fmt::format("{}", order), "MOEHILL_OUT_IN, MOEHILL_IN_OUT", "take one of them");
+}
+
 Spread spread_of(int32_t path, int num_devices) {
   if (num_devices == 1) return Spread::none;
   return static_cast<Spread>(path);
@@ -96,6 +101,12 @@ int64_t fingerprint(const moehill_block_desc& d) {
   return static_cast<int64_t>(hash);
 }
 
+void require_countable(std::initializer_list<double> factors) {
+  double elements = 1;
+  for (const double factor : factors) elements *= factor;
+  if (elements > 0x1p50) throw out_of_memory();
+}
+
 // Each device may have as many tokens as an even cut of the most gives it.
 RunConfig run_config(const moehill_block_desc& d, const Context& context) {
   RunConfig config;
@@ -109,6 +120,10 @@ RunConfig run_config(const moehill_block_desc& d, const Context& context) {
         fmt::format("{} tokens of all processes, since rows are numbered in 32 bits", kMaxInt32 / d.topk),
         "cut the step into several");
   }
+  const double widest = static_cast<double>(std::max({d.hidden, 2 * d.mlp_dim, 2 * d.shared_dim}));
+  require_countable({static_cast<double>(tokens) * d.topk, widest});
+  require_countable(
+      {static_cast<double>(d.hidden), static_cast<double>(std::max(d.experts * d.mlp_dim, d.shared_dim)), 3});
   config.shape = {
       tokens, d.hidden, d.mlp_dim, d.experts, d.topk, d.shared_dim, dtype_named(d.dtype, "dtype")};
   config.block.pass = d.training == 1 ? Pass::forward_backward : Pass::forward;

@@ -1,6 +1,7 @@
 #include "moehill/api/expert_weights.h"
 
 #include "moehill/api/description.h"
+#include "moehill/api/step_tokens.h"
 #include "moehill/base/error.h"
 #include "moehill/parallel/path.h"
 
@@ -9,7 +10,7 @@ namespace {
 
 // Gate and up in one: [2 M, H] with gate rows first, or [H, 2 M] with gate columns first.
 HostMatrices part_of_both(const moehill_gradients& w, int64_t hidden, int64_t width, bool is_up) {
-  const bool is_transposed = w.order == MOEHILL_OUT_IN;
+  const bool is_transposed = is_out_in(w.order);
   HostMatrices part = host_matrices(w.gate_up, dtype_named(w.dtype, "dtype of the weights"), hidden,
                                     2 * width, is_transposed);
   if (!is_up || part.data == nullptr) return part;
@@ -18,10 +19,9 @@ HostMatrices part_of_both(const moehill_gradients& w, int64_t hidden, int64_t wi
   return part;
 }
 
+int64_t given(const void* data) { return data == nullptr ? 0 : 1; }
+
 void require_legal(const moehill_gradients& w) {
-  if (w.order != MOEHILL_OUT_IN && w.order != MOEHILL_IN_OUT)
-    throw invalid("order of the weights", fmt::format("{}", w.order), "MOEHILL_OUT_IN, MOEHILL_IN_OUT",
-                  "take one");
   if (w.gate_up != nullptr && (w.gate != nullptr || w.up != nullptr)) {
     throw invalid("weights", "gate_up and one of gate and up", "gate_up alone, or gate and up",
                   "set the others to null");
@@ -30,6 +30,12 @@ void require_legal(const moehill_gradients& w) {
     throw invalid("accumulate", fmt::format("{}", w.accumulate), "0 or 1", "0 overwrites, 1 adds");
   if (w.gate == nullptr && w.up == nullptr && w.gate_up == nullptr && w.down == nullptr)
     throw null_argument("each of gate, up, gate_up and down");
+  require_memory({},
+                 {{"gate", w.gate, given(w.gate)},
+                  {"up", w.up, given(w.up)},
+                  {"gate_up", w.gate_up, given(w.gate_up)},
+                  {"down", w.down, given(w.down)}},
+                 dtype_bytes(dtype_named(w.dtype, "dtype of the weights")));
 }
 
 moehill_gradients as_gradients(const moehill_weights& w) {
@@ -54,7 +60,7 @@ HostExperts::HostExperts(const moehill_weights& weights, int64_t hidden, int64_t
 HostExperts::HostExperts(const moehill_gradients& w, int64_t hidden, int64_t width) : width_(width) {
   require_legal(w);
   const DType dtype = dtype_named(w.dtype, "dtype of the weights");
-  const bool is_transposed = w.order == MOEHILL_OUT_IN;
+  const bool is_transposed = is_out_in(w.order);
   if (w.gate_up != nullptr) {
     gate_ = part_of_both(w, hidden, width, false);
     up_ = part_of_both(w, hidden, width, true);

@@ -1,6 +1,7 @@
 #include "moehill/api/failure.h"
 
 #include <new>
+#include <system_error>
 
 #include "moehill/base/error.h"
 
@@ -19,6 +20,11 @@ Failure invalid(const std::string& what, const std::string& got, const std::stri
   return {MOEHILL_INVALID_ARGUMENT, input_error(what, got, allowed, remedy).what()};
 }
 
+Failure out_of_memory() {
+  return {MOEHILL_OUT_OF_MEMORY,
+          "memory: the system has not as much as was asked for; take fewer tokens, or more processes"};
+}
+
 Failure null_argument(const char* what) { return invalid(what, "null", "an address", "pass one"); }
 
 Failure current_failure() {
@@ -29,8 +35,11 @@ Failure current_failure() {
   } catch (const InputError& error) {
     return {MOEHILL_INVALID_ARGUMENT, error.what()};
   } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  } catch (const std::system_error& error) {
+    if (error.code() != std::errc::resource_unavailable_try_again) return {MOEHILL_INTERNAL, error.what()};
     return {MOEHILL_OUT_OF_MEMORY,
-            "memory: the system has not as much as was asked for; take fewer tokens, or more processes"};
+            "threads: the system starts no more of them; take fewer devices, or fewer threads_per_device"};
   } catch (const std::exception& error) {
     return {MOEHILL_INTERNAL, error.what()};
   } catch (...) {

@@ -22,6 +22,7 @@ class Failure : public std::runtime_error {
 Failure invalid(const std::string& what, const std::string& got, const std::string& allowed,
                 const std::string& remedy);
 Failure null_argument(const char* what);
+Failure out_of_memory();
 
 // The failure that stands for whatever was thrown. Call it in a catch block.
 Failure current_failure();

@@ -178,6 +178,91 @@ TEST(Misuse, BackwardOfABlockForForwardAlone) {
                [&] { pair.block.backward(t.x.data(), t.dy.data(), dx.data()); });
 }
 
+TEST(Misuse, SizesThatNoMemoryHas) {
+  const Context context = two_devices();
+  const auto expect = [&](auto change) {
+    BlockDesc desc = kDesc;
+    change(desc);
+    expect_error(Status::out_of_memory, "memory", [&] { Block block(context, desc); });
+  };
+  expect([](BlockDesc& d) { d.hidden = d.mlp_dim = 2147483647; });
+  expect([](BlockDesc& d) { d.hidden = d.shared_dim = 2147483647; });
+  expect([](BlockDesc& d) { d.hidden = 2147483647, d.max_tokens = 700000000; });
+  expect_error(Status::out_of_memory, "memory",
+               [&] { Stack stack(context, 65536, 2147483647, 2147483647, DType::bf16); });
+  expect_error(Status::out_of_memory, "memory", [&] {
+    Exchange exchange(context, {.hidden = 2147483647, .experts = 5, .topk = 3, .max_tokens = 700000000});
+  });
+}
+
+TEST(Misuse, MemoryOfWeightsThatIsNotAligned) {
+  const Context context = two_devices();
+  Pair pair(context, kDesc, 3);
+  std::vector<float> w(3000);
+  const void* const odd = reinterpret_cast<const char*>(w.data()) + 2;
+  expect_error(Status::invalid_argument, "down: got", [&] { pair.block.load_experts(0, 1, {.down = odd}); });
+  Stack stack(context, 1, 9, 11, DType::f32);
+  expect_error(Status::invalid_argument, "data: got",
+               [&] { stack.load(0, 1, odd, DType::f32, Order::in_out); });
+}
+
+TEST(Misuse, HardwareThatNobodyKnows) {
+  const Context context = two_devices();
+  expect_error(Status::invalid_argument, "hardware: got", [&] { suggest(context, kDesc, 13, "no such"); });
+}
+
+// What is not a number stays with its token, and is not read at all where nobody's choice has it.
+TEST(Misuse, NotANumberStaysWithItsToken) {
+  const Context context = two_devices();
+  for (const Path path : {Path::compact_psum, Path::ring_ag_rs, Path::ragged_a2a, Path::fused}) {
+    BlockDesc desc = kDesc;
+    desc.path = path;
+    Pair pair(context, desc, 3);
+    Tokens t = random_tokens(desc, 13, 4);
+    t.ids[5] = -1;  // of token 1
+    t.gates[5] = NAN;
+    pair.block.plan(13, t.ids.data(), t.gates.data());
+    plain::Tensor y(t.x.size(), false), spoilt(t.x.size(), false);
+    pair.block.forward(t.x.data(), y.data());
+    for (size_t i = 0; i < y.size(); ++i) EXPECT_TRUE(std::isfinite(y.at(i)));
+    t.x.set(7 * 20 + 3, NAN);
+    pair.block.forward(t.x.data(), spoilt.data());
+    for (size_t i = 0; i < y.size(); ++i) {
+      const bool same = i / 20 == 7 ? std::isnan(spoilt.at(i)) : spoilt.at(i) == y.at(i);
+      EXPECT_TRUE(same) << i;
+    }
+  }
+}
+
+// A child destroys what it inherited without waiting for threads that it has not, and makes objects of its
+// own.
+TEST(Misuse, AForkedChildDestroysWhatItInherited) {
+  const pid_t child = [] {
+    std::optional<Context> context(two_devices());
+    std::optional<Pair> pair;
+    pair.emplace(*context, kDesc, 3);
+    std::optional<Exchange> exchange;
+    exchange.emplace(*context, kDesc);
+    std::optional<Stack> stack;
+    stack.emplace(*context, 1, 9, 11, DType::f32);
+    pair->expect_step(random_tokens(kDesc, 13, 4), 1e-5, 2e-5);
+    const pid_t forked = fork();
+    if (forked != 0) return forked;
+    alarm(60);
+    context.reset();
+    pair.reset();
+    exchange.reset();
+    stack.reset();
+    Pair own(two_devices(), kDesc, 3);
+    own.expect_step(random_tokens(kDesc, 13, 4), 1e-5, 2e-5);
+    _exit(testing::Test::HasFailure() ? 1 : 0);
+  }();
+  ASSERT_GT(child, 0);
+  int ended = 0;
+  ASSERT_EQ(waitpid(child, &ended, 0), child);
+  EXPECT_TRUE(WIFEXITED(ended) && WEXITSTATUS(ended) == 0);
+}
+
 TEST(Misuse, AForkedChildIsTold) {
   const Context context = two_devices();
   Pair pair(context, kDesc, 3);

@@ -25,6 +25,7 @@ StackObject::StackObject(std::shared_ptr<Context> context, int groups, int64_t k
   require_between("groups", groups, 1, 65536);
   require_between("k", k, 1, kMaxInt32);
   require_between("n", n, 1, kMaxInt32);
+  require_countable({static_cast<double>(groups), static_cast<double>(k), static_cast<double>(n)});
   stack_ = WeightStack(WeightLayout::panels, groups, k, n, dtype);
 }
 
@@ -37,19 +38,22 @@ LogicalWeights StackObject::matrices(int first, int count) const {
   return {all.slice_groups(first, first + count), LogicalWeights::Part::all, all.n};
 }
 
+// All matrices of a call, in the caller's memory.
+HostMatrices StackObject::host(void* data, int32_t dtype, int32_t order) const {
+  const DType type = dtype_named(dtype, "dtype of the data");
+  require_memory({}, {{"data", data, 1}}, dtype_bytes(type));
+  return host_matrices(data, type, stack_.view().k, stack_.view().n, is_out_in(order));
+}
+
 void StackObject::load(int first, int count, const void* data, int32_t dtype, int32_t order) {
   const LogicalWeights to = matrices(first, count);
-  if (data == nullptr) throw null_argument("data");
-  const HostMatrices from = host_matrices(const_cast<void*>(data), dtype_named(dtype, "dtype of the data"),
-                                          to.stack.k, to.stack.n, order == MOEHILL_OUT_IN);
+  const HostMatrices from = host(const_cast<void*>(data), dtype, order);
   context_->on_first([&](ThreadTeam& team) { load_stack(team, from, to); });
 }
 
 void StackObject::store(int first, int count, void* data, int32_t dtype, int32_t order) const {
   const LogicalWeights from = matrices(first, count);
-  if (data == nullptr) throw null_argument("data");
-  const HostMatrices to = host_matrices(data, dtype_named(dtype, "dtype of the data"), from.stack.k,
-                                        from.stack.n, order == MOEHILL_OUT_IN);
+  const HostMatrices to = host(data, dtype, order);
   context_->on_first([&](ThreadTeam& team) { store_stack(team, from, to, false); });
 }
 
@@ -67,8 +71,7 @@ int64_t StackObject::require_offsets(const int64_t* offsets) const {
 
 RowSource StackObject::source(const moehill_rows& rows, int64_t num_wanted, int64_t columns,
                               const char* what) const {
-  const DType dtype = stack_.view().dtype;
-  require_memory({{what, rows.data, num_wanted}}, {}, dtype_bytes(dtype));
+  require_between(what, rows.num_rows, 0, kMaxInt32);
   if (rows.index == nullptr && rows.num_rows < num_wanted) {
     throw invalid(what, fmt::format("{} rows", rows.num_rows),
                   fmt::format("{}, those of all groups", num_wanted), "pass an index, or more rows");
@@ -78,13 +81,11 @@ RowSource StackObject::source(const moehill_rows& rows, int64_t num_wanted, int6
     throw invalid(what, fmt::format("row {} at {}", rows.index[i], i),
                   fmt::format("-1 to {}", rows.num_rows - 1), "check the index");
   }
-  return {{const_cast<void*>(rows.data), dtype, rows.num_rows, columns, columns}, rows.index};
+  return {{const_cast<void*>(rows.data), stack_.view().dtype, rows.num_rows, columns, columns}, rows.index};
 }
 
-MatView StackObject::result(void* data, int64_t rows, int64_t columns, const char* what) const {
-  const DType dtype = stack_.view().dtype;
-  require_memory({}, {{what, data, rows}}, dtype_bytes(dtype));
-  return {data, dtype, rows, columns, columns};
+NamedTensor StackObject::tensor(const char* what, const MatView& m) const {
+  return {what, m.data, m.rows * m.cols * static_cast<int64_t>(dtype_bytes(m.dtype))};
 }
 
 GroupedGemm& StackObject::gemm(int64_t rows) const {
@@ -105,7 +106,8 @@ void StackObject::forward(const int64_t* offsets, const moehill_rows& a, void* c
   const WeightView& w = stack_.view();
   const int64_t rows = require_offsets(offsets);
   const RowSource from = source(a, rows, w.k, "a");
-  const MatView to = result(c, rows, w.n, "c");
+  const MatView to{c, w.dtype, rows, w.n, w.n};
+  require_memory({tensor("a", from.matrix)}, {tensor("c", to)}, dtype_bytes(w.dtype));
   const GroupRows groups(std::span(offsets, static_cast<size_t>(w.num_groups) + 1));
   context_->on_first([&](ThreadTeam& team) { gemm(rows).forward(team, groups, from, w, {to}); });
 }
@@ -114,7 +116,8 @@ void StackObject::input_grad(const int64_t* offsets, const moehill_rows& dc, voi
   const WeightView& w = stack_.view();
   const int64_t rows = require_offsets(offsets);
   const RowSource from = source(dc, rows, w.n, "dc");
-  const MatView to = result(da, rows, w.k, "da");
+  const MatView to{da, w.dtype, rows, w.k, w.k};
+  require_memory({tensor("dc", from.matrix)}, {tensor("da", to)}, dtype_bytes(w.dtype));
   const GroupRows groups(std::span(offsets, static_cast<size_t>(w.num_groups) + 1));
   context_->on_first([&](ThreadTeam& team) { gemm(rows).input_grad(team, groups, from, w, {to}); });
 }
@@ -123,6 +126,7 @@ void StackObject::weight_grad(const int64_t* offsets, const moehill_rows& a, con
   const WeightView& w = stack_.view();
   const int64_t rows = require_offsets(offsets);
   const RowSource left = source(a, rows, w.k, "a"), right = source(dc, rows, w.n, "dc");
+  require_memory({tensor("a", left.matrix), tensor("dc", right.matrix)}, {}, dtype_bytes(w.dtype));
   const GroupRows groups(std::span(offsets, static_cast<size_t>(w.num_groups) + 1));
   context_->on_first([&](ThreadTeam& team) { gemm(rows).weight_grad(team, groups, left, right, w); });
 }

@@ -4,6 +4,8 @@
 #include <memory>
 
 #include "moehill/api/context.h"
+#include "moehill/api/host_matrix.h"
+#include "moehill/api/step_tokens.h"
 #include "moehill/kernels/grouped_gemm.h"
 
 namespace moehill {
@@ -20,10 +22,11 @@ class StackObject {
 
  private:
   LogicalWeights matrices(int first, int count) const;
+  HostMatrices host(void* data, int32_t dtype, int32_t order) const;
   // Rows of all groups.
   int64_t require_offsets(const int64_t* offsets) const;
   RowSource source(const moehill_rows& rows, int64_t num_wanted, int64_t columns, const char* what) const;
-  MatView result(void* data, int64_t rows, int64_t columns, const char* what) const;
+  NamedTensor tensor(const char* what, const MatView& m) const;
   // Work space for so many rows, made anew when more come.
   GroupedGemm& gemm(int64_t rows) const;
 

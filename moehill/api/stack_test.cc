@@ -111,7 +111,10 @@ TEST(Stack, SaysWhatDoesNotFit) {
   EXPECT_THROW(forward({0, 1, 2}, {nullptr, 4, nullptr})(), Error);
   const std::vector<int32_t> bad = {0, 4};
   EXPECT_THROW(forward({0, 1, 2}, {a.data(), 4, bad.data()})(), Error);
+  EXPECT_THROW(forward({0, 1, 2}, {a.data(), -4, nullptr})(), Error);
+  EXPECT_THROW(forward({0, 1, 2}, {c.data(), 4, nullptr})(), Error);  // read and written
   EXPECT_THROW(stack.load(1, 2, a.data(), DType::f32, Order::in_out), Error);
+  EXPECT_THROW(stack.load(0, 2, a.data(), DType::f32, static_cast<Order>(7)), Error);
   forward({0, 2, 4}, {a.data(), 4, nullptr})();
 }
 

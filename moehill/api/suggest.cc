@@ -19,7 +19,7 @@ constexpr int64_t kMaxLogits = int64_t{1}
 
 // The devices are of one node unless the file says how nodes are joined.
 Hardware hardware_for(const char* name, int num_devices) {
-  Hardware hardware = load_hardware(name != nullptr ? name : kDefaultHardware);
+  Hardware hardware = load_hardware(name != nullptr ? name : kDefaultHardware, "hardware");
   ClusterTopology& topology = hardware.topology;
   if (topology.kind == TopologyKind::node) topology.devices_per_node = std::max(num_devices, 1);
   return hardware;

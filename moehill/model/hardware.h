@@ -103,7 +103,7 @@ struct Hardware {
 Hardware read_hardware_text(const std::string& toml, const std::string& name_of_source);
 // A path, or a name: of a file in the folder MOEHILL_HARDWARE, then in hardware/ of the current folder, then
 // of one that comes with the program.
-Hardware load_hardware(const std::string& name_or_path);
+Hardware load_hardware(const std::string& name_or_path, const char* what = "--hardware");
 // TOML that read_hardware_text() reads back as the same; `comments` stand at the top, one a line.
 std::string hardware_toml(const Hardware& hardware, const std::vector<std::string>& comments);
 

@@ -347,7 +347,7 @@ Hardware read_hardware_text(const std::string& text, const std::string& name_of_
   return h;
 }
 
-Hardware load_hardware(const std::string& name_or_path) {
+Hardware load_hardware(const std::string& name_or_path, const char* what) {
   namespace fs = std::filesystem;
   const char* folder = std::getenv("MOEHILL_HARDWARE");
   std::vector<fs::path> places = {name_or_path};
@@ -364,9 +364,9 @@ Hardware load_hardware(const std::string& name_or_path) {
     if (name == name_or_path) return read_hardware_text(text, std::string("the shipped ") + name);
     shipped.push_back(name);
   }
-  throw input_error("--hardware", "\"" + name_or_path + "\"",
+  throw input_error(what, "\"" + name_or_path + "\"",
                     fmt::format("a file, or one of {}", fmt::join(shipped, ", ")),
-                    "write one of this machine by moehill probe --as-hardware FILE");
+                    "write one of this machine by moehill probe");
 }
 
 std::string hardware_toml(const Hardware& h, const std::vector<std::string>& comments) {

@@ -79,7 +79,8 @@ class Context(_Handle):
     def __init__(self, devices=1, threads_per_device=0, pinning=False, mpi_comm=None):
         options = _c.ContextOptions()
         _c.library.moehill_context_options_init(c.byref(options))
-        options.devices, options.threads_per_device, options.pinning = devices, threads_per_device, int(pinning)
+        options.devices, options.pinning = _c.fitting(devices, "devices"), int(bool(pinning))
+        options.threads_per_device = _c.fitting(threads_per_device, "threads_per_device")
         if mpi_comm is not None:
             from mpi4py import MPI
             options.mpi_comm, options.mpi_comm_size = MPI._addressof(mpi_comm), MPI._sizeof(MPI.Comm)
@@ -94,8 +95,9 @@ def _desc(hidden, mlp_dim, experts, topk, max_tokens, shared_dim=0, dtype="bf16"
           recompute="none"):
     desc = _c.BlockDesc()
     _c.library.moehill_block_desc_init(c.byref(desc))
-    desc.hidden, desc.mlp_dim, desc.experts, desc.topk = hidden, mlp_dim, experts, topk
-    desc.max_tokens, desc.shared_dim, desc.training = max_tokens, shared_dim, int(training)
+    for name, value in (("hidden", hidden), ("mlp_dim", mlp_dim), ("max_tokens", max_tokens), ("shared_dim", shared_dim)):
+        setattr(desc, name, _c.fitting(value, name, 64))
+    desc.experts, desc.topk, desc.training = _c.fitting(experts, "experts"), _c.fitting(topk, "topk"), int(bool(training))
     desc.dtype = _word({"f32": _c.F32, "bf16": _c.BF16}, dtype, "dtype")
     desc.path = _word(_c.PATHS, path, "path")
     desc.recompute = _word(_c.RECOMPUTES, recompute, "recompute")

@@ -1,6 +1,7 @@
 """The C interface (moehill/moehill.h) by ctypes, which gives up Python's lock during every call."""
 import ctypes as c
 import glob
+import operator
 import os
 import pathlib
 
@@ -58,6 +59,14 @@ class Rows(c.Structure):
     _fields_ = [("data", c.c_void_p), ("num_rows", c.c_int64), ("index", c.c_void_p)]
 
 
+def fitting(value, what, bits=32):
+    """The number, an error where it needs more bits."""
+    number = operator.index(value)
+    if not -(1 << bits - 1) <= number < 1 << bits - 1:
+        raise Error(INVALID_ARGUMENT, f"{what}: got {number}, allowed: a number of {bits} bits; check it")
+    return number
+
+
 def _library_paths():
     """Of the environment, then of the installation that this file is part of (PREFIX/share/moehill/python/moehill)."""
     if "MOEHILL_LIBRARY" in os.environ:
@@ -83,6 +92,7 @@ library = _load()
 library.moehill_last_error.restype = c.c_char_p
 library.moehill_version.restype = c.c_char_p
 _p, _i32, _i64 = c.c_void_p, c.c_int32, c.c_int64
+_BITS = {_i32: 32, _i64: 64}
 for _name, _arguments in {
         "context_create": [_p, _p], "context_get_info": [_p, _p],
         "block_create": [_p, _p, _p], "block_get_info": [_p, _p],
@@ -107,6 +117,10 @@ for _name in ("context_options_init", "block_desc_init", "context_destroy", "blo
 
 
 def call(name, *arguments):
+    """Numbers that do not fit their C types are errors, which ctypes would cut."""
+    for argument, kind in zip(arguments, getattr(library, "moehill_" + name).argtypes):
+        if isinstance(argument, int) and kind in _BITS:
+            fitting(argument, name, _BITS[kind])
     status = getattr(library, "moehill_" + name)(*arguments)
     if status != OK:
         raise Error(status, library.moehill_last_error().decode())
