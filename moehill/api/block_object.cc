@@ -254,7 +254,7 @@ void BlockObject::store_expert_gradients(int first, int count, const moehill_gra
 void BlockObject::gather_shared_gradients(Group& group) {
   if (!context_->spans_processes() || !shards_shared_gradient(config_)) return;
   const MlpWeights& gradient = weights_->shared_grad.view;
-  for (const WeightView* stack : {&gradient.up[0], &gradient.up[1], &gradient.down}) {
+  for (const WeightView* stack : gradient.parts()) {
     if (stack->data == nullptr) continue;
     const std::vector<int64_t> offsets = even_offsets(stack->group_elements(), group.size());
     const size_t element = dtype_bytes(stack->dtype);

@@ -99,7 +99,7 @@ void HostExperts::store(ThreadTeam& team, int64_t first, const MlpWeights& stack
 
 size_t stored_bytes(const MlpWeights& weights) {
   size_t bytes = 0;
-  for (const WeightView* stack : {&weights.up[0], &weights.up[1], &weights.down})
+  for (const WeightView* stack : weights.parts())
     if (stack->data != nullptr) bytes += stack->bytes();
   return bytes;
 }
@@ -124,7 +124,7 @@ int64_t work_bytes(const RunConfig& config, int device, int num_processes) {
   }
   if (config.spread == Spread::dp && trains && num_processes == 1 && device > 0) {
     const WeightKey key = weight_key(config);
-    bytes += mlp_bytes(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
+    bytes += mlp_bytes(key.expert_storage());
   }
   const double integers =
       4.0 * static_cast<double>(tokens * shape.topk) * 8;  // routing, gates, orders of rows

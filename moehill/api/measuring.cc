@@ -140,7 +140,7 @@ RunFactory::RunFactory(DistributionOptions distribution, uint32_t seed, std::vec
 RunFactory::~RunFactory() = default;
 
 std::unique_ptr<Run> RunFactory::make(const RunConfig& config) {
-  refuse_unbuilt(config.shape.router);
+  refuse_unbuilt(config);
   refuse_route_in_step(config);
   return state_->make(config, state_->routed(config));
 }

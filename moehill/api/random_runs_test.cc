@@ -41,7 +41,13 @@ MoeShape draw_shape(Draws& draw) {
   shape.topk = static_cast<int>(draw.between(1, std::min(shape.experts, 8)));
   shape.shared_dim = draw.heads() ? 0 : draw.between(1, 70);
   shape.dtype = draw.heads() ? DType::f32 : DType::bf16;
+  const int64_t form = draw.between(0, 2 * std::ssize(kExpertForms) - 1);  // half of them plain SwiGLU
+  if (form < std::ssize(kExpertForms)) shape.form = parse_expert_form(kExpertForms[form]);
   return shape;
+}
+
+bool may_be_input_weighted(const RunConfig& config) {
+  return !config.shape.form.biases && !has_preweight(config.block.impl);
 }
 
 RunConfig draw_config(Draws& draw) {
@@ -58,6 +64,10 @@ RunConfig draw_config(Draws& draw) {
   if (draw.between(0, 3) == 0)
     block.capacity = {draw.heads() ? CapacityPolicy::drop : CapacityPolicy::pad,
                       0.25 * static_cast<double>(draw.between(2, 6))};
+  if (draw.between(0, 3) == 0 && may_be_input_weighted(config)) {
+    config.shape.router = parse_router_rule("sigmoid,input-weighted");
+    block.router_grad = false;  // in f32 a sigmoid's s (1 - s) has no digits left where s is nearly 1
+  }
   config.spread = spread_of(draw.choice<ParallelMode>(2), Spread::compact_psum);
   if (config.spread != Spread::none) config.num_devices = static_cast<int>(draw.between(1, 4));
   if (is_ep(config.spread)) config.spread = kEpPaths[draw.between(0, std::ssize(kEpPaths) - 1)];
@@ -74,8 +84,9 @@ DistributionOptions draw_distribution(Draws& draw) {
 }
 
 std::string description(const RunConfig& config, int64_t run) {
-  return "run " + std::to_string(run) + ": " + to_string(config.shape) + " " + name_of(config.block.impl) +
-         " " + name_of(config.block.backend) + " " + name_of(config.block.remat) + " " +
+  return "run " + std::to_string(run) + ": " + to_string(config.shape) + " " + to_string(config.shape.form) +
+         " " + to_string(config.shape.router) + " " + name_of(config.block.impl) + " " +
+         name_of(config.block.backend) + " " + name_of(config.block.remat) + " " +
          std::string(name_of(config.spread)) + " " + name_of(config.block.capacity.policy) + " devices " +
          std::to_string(config.num_devices);
 }

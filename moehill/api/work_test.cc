@@ -16,6 +16,8 @@ struct Variant {
   void (*apply)(RunConfig&);
 };
 
+Activation ungated() { return {.function = ActivationFunction::relu2, .gated = false}; }
+
 const Variant kVariants[] = {
     {"plain", [](RunConfig&) {}},
     {"forward", [](RunConfig& c) { c.block.pass = Pass::forward; }},
@@ -33,6 +35,16 @@ const Variant kVariants[] = {
        c.block.capacity = {CapacityPolicy::pad, 1.2};
      }},
     {"recompute", [](RunConfig& c) { c.block.remat = Remat::expert_mlp, c.shape.shared_dim = 19; }},
+    {"ungated", [](RunConfig& c) { c.shape.shared_dim = 19, c.shape.form.activation = ungated(); }},
+    {"ungated_apart",
+     [](RunConfig& c) {
+       c.shape.shared_dim = 19, c.shape.form.activation = ungated(), c.block.impl = Impl::baseline;
+       c.block.remat = Remat::expert_mlp;
+     }},
+    {"biases", [](RunConfig& c) { c.shape.form.biases = true; }},
+    {"ungated_biases", [](RunConfig& c) { c.shape.form.biases = true, c.shape.form.activation = ungated(); }},
+    {"shared_gate", [](RunConfig& c) { c.shape.shared_dim = 19, c.shape.form.shared_gate = true; }},
+    {"input_weighted", [](RunConfig& c) { c.shape.router.input_weighted = true; }},
     {"f32", [](RunConfig& c) { c.shape.dtype = DType::f32; }},
 };
 

@@ -38,6 +38,10 @@ enum class Stream : uint32_t {
   kPopularity = 32,
   kGammaNormal,
   kSteps,
+  kB1,
+  kB2,
+  kB3,
+  kSharedGate,
 };
 
 inline constexpr int kThreefryRotations[8] = {13, 15, 26, 6, 17, 29, 16, 24};

@@ -44,6 +44,9 @@ struct RunConfig {
   }
 };
 
+// Throws InputError for what a block does not do, and for choices that contradict each other.
+void refuse_unbuilt(const RunConfig& config);
+
 inline bool routes_rows(const RunConfig& config) { return routes_rows(config.spread); }
 inline bool shards_tokens(const RunConfig& config) { return shards_tokens(config.spread); }
 

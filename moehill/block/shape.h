@@ -5,6 +5,7 @@
 #include <string>
 
 #include "moehill/base/fields.h"
+#include "moehill/block/expert_form.h"
 #include "moehill/routing/router_rule.h"
 #include "moehill/tensor/dtype.h"
 
@@ -19,8 +20,19 @@ struct MoeShape {
   int64_t shared_dim = 0;  // S, width of the shared expert; 0: none
   DType dtype = DType::bf16;
   RouterRule router{};
+  ExpertForm form{};
 
   int64_t assignments() const { return tokens * topk; }  // A
+  // Elements of the weights of an expert, of the shared one, and of all.
+  int64_t expert_weights() const {
+    const int64_t biases = form.biases ? (form.num_matrices() - 1) * mlp_dim + hidden : 0;
+    return form.num_matrices() * hidden * mlp_dim + biases;
+  }
+  int64_t shared_weights() const {
+    const int64_t gate = form.shared_gate && shared_dim > 0 ? hidden : 0;
+    return form.num_matrices() * hidden * shared_dim + gate;
+  }
+  int64_t weights() const { return experts * expert_weights() + shared_weights(); }
   bool operator==(const MoeShape&) const = default;
 
   template <typename Self, typename Visit>
@@ -36,19 +48,22 @@ struct MoeShape {
     std::string rule = to_string(self.router);
     visit(Field{"router"}, Told{rule});
     if constexpr (!std::is_const_v<Self>) self.router = parse_router_rule(rule);
+    std::string form = to_string(self.form);
+    visit(Field{"expert_form"}, Told{form});
+    if constexpr (!std::is_const_v<Self>) self.form = parse_expert_form(form);
   }
 };
 
 std::string to_string(const MoeShape& shape);
 
-// Throws InputError for what a router may ask of a block and the block does not do: zero experts, and gate
-// values that multiply an expert's input.
+// Throws InputError for what a router may ask of a block and the block does not do: zero experts.
 void refuse_unbuilt(const RouterRule& router);
 
 enum class Pass { forward, forward_backward };
 constexpr auto words(Pass) { return std::array{"forward", "forward_backward"}; }
 
-// FLOPs of the model (contract): forward 6 T k H M + 6 T H S, forward_backward three times that.
+// FLOPs of the model (contract): forward 6 T k H M + 6 T H S, 4 for 6 where experts are not gated;
+// forward_backward three times that.
 // `num_assignments` is T k less the assignments dropped by capacity.
 double model_flops(const MoeShape& shape, Pass pass, int64_t num_assignments);
 

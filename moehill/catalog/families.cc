@@ -9,6 +9,7 @@ namespace moehill {
 namespace {
 
 constexpr int64_t kMostWidth = 1 << 24;
+constexpr double kOpenAiAlpha = 1.702;  // of swiglu-oai in gpt-oss's code, which no key says
 
 // softmax over all experts; the keys say whether it is normalised.
 Family softmax_family(bool normalized, bool shared_gate = false) {
@@ -53,11 +54,10 @@ std::map<std::string, Family> make_families() {
   v4.score = RouterScore::sqrt_softplus;
   add({"deepseek_v4"}, v4);
   Family minimax_m3 = sigmoid_family();
-  minimax_m3.activation = Activation::swiglu_oai;
+  minimax_m3.activation = ActivationFunction::swiglu_oai;
   add({"minimax_m3"}, minimax_m3);
   Family gpt_oss = mixtral_family();
-  gpt_oss.activation = Activation::swiglu_oai;
-  gpt_oss.alpha = 1.702;
+  gpt_oss.activation = ActivationFunction::swiglu_oai;
   gpt_oss.biases = true;
   add({"gpt_oss"}, gpt_oss);
   Family phi = mixtral_family();
@@ -71,10 +71,10 @@ std::map<std::string, Family> make_families() {
   add({"llama4_text", "llama4"}, llama4);
   Family gemma4 = softmax_family(true);
   gemma4.scaled_experts = true;
-  gemma4.activation = Activation::gelu_tanh;
+  gemma4.activation = ActivationFunction::gelu_tanh;
   add({"gemma4_text"}, gemma4);
   Family nemotron = sigmoid_family();
-  nemotron.activation = Activation::relu2;
+  nemotron.activation = ActivationFunction::relu2;
   nemotron.ungated = true;
   add({"nemotron_h"}, nemotron);
   Family ernie = softmax_family(true);
@@ -184,33 +184,51 @@ void read_router(const ConfigKeys& keys, const Family& family, ModelBlock& block
     router.groups = router.kept_groups = 1;
   }
   if (zero > 0) leave_out(block, "zero_expert_num", std::to_string(zero), "choices that are no experts");
-  if (router.input_weighted)
-    leave_out(block, "model_type", block.model_type, "gate values that multiply an expert's input");
   if (family.unbuilt_router != nullptr)
     leave_out(block, "model_type", block.model_type, family.unbuilt_router);
 }
 
+namespace {
+
+// The activation by the name that a key gives it, or by the family; what is not known is left out.
+Activation read_activation(const ConfigKeys& keys, const Family& family, ModelBlock& block) {
+  using F = ActivationFunction;
+  static const std::map<std::string, F> kNames = {{"silu", F::silu},
+                                                  {"swish", F::silu},
+                                                  {"swigluoai", F::swiglu_oai},
+                                                  {"gelu_pytorch_tanh", F::gelu_tanh},
+                                                  {"gelu_new", F::gelu_tanh},
+                                                  {"relu2", F::relu2},
+                                                  {"situ", F::situ}};
+  const std::string key = keys.first_of({"mlp_hidden_act", "hidden_act", "hidden_activation"});
+  const std::string name = key.empty() ? "" : keys.text_or(key, "");
+  const auto named = kNames.find(name);
+  if (!name.empty() && named == kNames.end()) leave_out(block, key, name, "an activation that is not known");
+  Activation a;
+  a.function = named == kNames.end() ? family.activation : named->second;
+  // gpt-oss calls its own silu.
+  if (a.function == F::silu && family.activation == F::swiglu_oai) a.function = F::swiglu_oai;
+  a.gated = !family.ungated;
+  if (!a.gated && a.function != F::relu2) leave_out(block, key, name, "experts without a second up matrix");
+  const bool clamps = a.function == F::silu || a.function == F::swiglu_oai;
+  a.limit = keys.number_or("swiglu_limit", 0, 0, 1e9);
+  if (a.limit > 0 && !clamps) leave_out(block, "swiglu_limit", fmt::format("{}", a.limit), "it with " + name);
+  if (a.function == F::swiglu_oai) a.alpha = keys.number_or("swiglu_alpha", kOpenAiAlpha, 1e-3, 1e3);
+  if (a.function != F::situ) return a;
+  const auto number = [&](const char* of) {
+    if (!keys.has(of)) keys.refuse(of, "a number above 0, which situ needs", "add it");
+    return keys.number_or(of, 0, 1e-6, 1e6);
+  };
+  a.beta = number("activation_situ_beta");
+  a.linear_beta = number("activation_situ_linear_beta");
+  return a;
+}
+
+}  // namespace
+
 void read_expert_form(const ConfigKeys& keys, const Family& family, ModelBlock& block) {
-  ExpertForm& form = block.form;
-  const std::string act = keys.first_of({"mlp_hidden_act", "hidden_act", "hidden_activation"});
-  const std::string name = act.empty() ? "silu" : keys.text_or(act, "silu");
-  form.activation = family.activation;
-  if (name == "situ") form.activation = Activation::situ;
-  if (name == "swigluoai") form.activation = Activation::swiglu_oai;
-  if (name == "relu2") form.activation = Activation::relu2;
-  if (name == "gelu_pytorch_tanh") form.activation = Activation::gelu_tanh;
-  const bool named = name == name_of(form.activation) || name == "situ" || name == "swigluoai" ||
-                     name == "swish" || name == "gelu_pytorch_tanh" ||
-                     (name == "silu" && form.activation == Activation::swiglu_oai);
-  if (!named) leave_out(block, act, name, "an activation that is not known");
-  form.limit = keys.number_or("swiglu_limit", 0, 0, 1e9);
-  form.alpha =
-      keys.number_or("swiglu_alpha", form.activation == Activation::swiglu_oai ? family.alpha : 0, 0, 1e3);
-  if (form.activation == Activation::situ) {
-    form.beta = keys.number_or("activation_situ_beta", 0, 1e-6, 1e6);
-    form.linear_beta = keys.number_or("activation_situ_linear_beta", 0, 1e-6, 1e6);
-  }
-  form.gated = !family.ungated;
+  ExpertForm& form = block.shape.form;
+  form.activation = read_activation(keys, family, block);
   form.biases = family.biases || keys.flag_or("mlp_bias", false) || keys.flag_or("moe_bias", false);
   const std::string latent = keys.first_of({"routed_expert_hidden_size", "moe_latent_size"});
   keys.has("latent_moe_use_norm");  // a norm between the experts and the way back to the model's width
@@ -223,15 +241,9 @@ void read_expert_form(const ConfigKeys& keys, const Family& family, ModelBlock& 
                          const std::string& what) {
     if (!is_built) leave_out(block, key, value, what);
   };
-  built(form.activation == Activation::silu, act.empty() ? "model_type" : act, name,
-        fmt::format("experts with {}{}", name_of(form.activation),
-                    form.gated ? "" : ", without a second up matrix"));
-  built(form.limit == 0, "swiglu_limit", fmt::format("{:g}", form.limit), "clamped SwiGLU");
-  built(!form.biases, keys.has("mlp_bias") ? "mlp_bias" : "model_type", block.model_type,
-        "experts with biases");
+  built(!form.biases || block.shape.shared_dim == 0, keys.has("mlp_bias") ? "mlp_bias" : "model_type",
+        block.model_type, "biases of a shared expert");
   built(form.latent == 0, latent, std::to_string(form.latent), "experts of another width than the model's");
-  built(!form.shared_gate, keys.first_of({"shared_expert_intermediate_size", "model_type"}),
-        std::to_string(block.shape.shared_dim), "a shared expert behind a sigmoid gate");
   built(form.parallel_mlp == 0, "intermediate_size", std::to_string(form.parallel_mlp),
         "a dense MLP beside the experts");
 }

@@ -21,9 +21,8 @@ struct Family {
   bool shared_gate = false;
   bool scaled_experts = false, input_weighted = false;
   const char* unbuilt_router = nullptr;  // a router that is none of RouterRule's
-  Activation activation = Activation::silu;
+  ActivationFunction activation = ActivationFunction::silu;
   bool ungated = false, biases = false;
-  double alpha = 0;
 
   std::string width_key(const ConfigKeys& keys) const;
   int64_t shared_width(const ConfigKeys& keys, int64_t layer, int64_t mlp_dim) const;

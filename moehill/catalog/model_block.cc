@@ -122,7 +122,7 @@ void refuse_left_out(const ModelBlock& block, const std::string& source) {
   throw input_error(
       fmt::format("{}: {}", source, first.key),
       fmt::format("{} ({}), which is not supported yet", first.value, first.what),
-      "a block of SwiGLU experts without biases, whose gate values multiply their outputs",
+      "a block of experts that see rows of the model's width, and of one shared expert",
       fmt::format(
           "for the shape alone: --hidden {} --mlp-dim {} --experts {} --topk {} --shared-expert-dim {}",
           s.hidden, s.mlp_dim, s.experts, s.topk, s.shared_dim));
@@ -153,9 +153,9 @@ ModelBlock load_model_block(const std::string& path, std::optional<int64_t> laye
 
 double weight_bytes(const ModelBlock& block, double bytes) {
   const MoeShape& s = block.shape;
-  const ExpertForm& form = block.form;
+  const ExpertForm& form = block.shape.form;
   const auto size = [](int64_t n) { return static_cast<double>(n); };
-  const double rows = size(form.latent > 0 ? form.latent : s.hidden), matrices = form.gated ? 3 : 2;
+  const double rows = size(form.latent > 0 ? form.latent : s.hidden), matrices = form.num_matrices();
   double weights = s.experts * matrices * rows * size(s.mlp_dim);
   if (form.biases) weights += s.experts * (size(s.mlp_dim) * (matrices - 1) + rows);
   if (form.latent > 0) weights += 2 * size(s.hidden) * rows;
@@ -167,9 +167,9 @@ double weight_bytes(const ModelBlock& block, double bytes) {
 
 double flops_per_token(const ModelBlock& block) {
   const MoeShape& s = block.shape;
-  const ExpertForm& form = block.form;
+  const ExpertForm& form = block.shape.form;
   const auto size = [](int64_t n) { return static_cast<double>(n); };
-  const double rows = size(form.latent > 0 ? form.latent : s.hidden), matrices = form.gated ? 3 : 2;
+  const double rows = size(form.latent > 0 ? form.latent : s.hidden), matrices = form.num_matrices();
   // Of k choices among experts and zero experts, as many are real as there are of these.
   const double real = s.topk * size(s.experts) / num_logits(s.router, s.experts);
   return 2 * matrices * (real * rows * size(s.mlp_dim) + size(s.hidden) * size(s.shared_dim)) +

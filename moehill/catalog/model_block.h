@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "moehill/block/expert_form.h"
 #include "moehill/block/shape.h"
 #include "moehill/catalog/config_keys.h"
 
@@ -22,8 +21,7 @@ struct ModelBlock {
   std::string model_type;
   int64_t num_layers = 0, layer = 0;  // of a layer with experts
   int64_t num_moe_layers = 0;
-  MoeShape shape{};  // with the router; tokens and dtype are not a model's
-  ExpertForm form{};
+  MoeShape shape{};  // with router and expert form; tokens and dtype are not a model's
   std::vector<LeftOut> left_out;
   std::vector<std::string> assumed;  // sentences: what the keys do not say
 };

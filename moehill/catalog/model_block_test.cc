@@ -225,32 +225,44 @@ TEST(ModelBlock, ADenseModelAndADenseLayerAreCalledSo) {
   EXPECT_NE(refusal(deepseek3().dump(), 6).find("of 6 layers"), std::string::npos);
 }
 
+TEST(ModelBlock, HasTheActivationOfTheKeys) {
+  const auto form = [](const Json& json) { return to_string(read(json).shape.form); };
+  EXPECT_EQ(form(qwen3()), "silu");
+  EXPECT_EQ(form(with(qwen3(), {{"swiglu_limit", 10.0}})), "silu,limit:10");
+  EXPECT_EQ(form(with(qwen3(), {{"hidden_act", "gelu_pytorch_tanh"}})), "gelu-tanh");
+  EXPECT_EQ(form(with(qwen3(), {{"hidden_act", "relu2"}})), "relu2");
+  EXPECT_EQ(form(with(qwen3(), {{"hidden_act", "swigluoai"}})), "swiglu-oai,alpha:1.702");
+  EXPECT_EQ(form(with(mixtral(), {{"model_type", "gpt_oss"}, {"swiglu_limit", 7.0}})),
+            "swiglu-oai,limit:7,alpha:1.702,biases");
+  EXPECT_EQ(form(with(deepseek3(), {{"model_type", "nemotron_h"}, {"mlp_hidden_act", "relu2"}})),
+            "relu2,ungated");
+  EXPECT_EQ(form(with(qwen3(), {{"mlp_bias", true}})), "silu,biases");
+  EXPECT_EQ(form(with(qwen3(), {{"model_type", "qwen2_moe"}, {"shared_expert_intermediate_size", 96}})),
+            "silu,shared-gate");
+  EXPECT_TRUE(read(with(mixtral(), {{"model_type", "llama4_text"}})).shape.router.input_weighted);
+  const Json situ = with(qwen3(), {{"hidden_act", "situ"}, {"activation_situ_beta", 4}});
+  EXPECT_EQ(form(with(situ, {{"activation_situ_linear_beta", 25}})), "situ,beta:4,linear-beta:25");
+  EXPECT_NE(refusal(situ.dump()).find("activation_situ_linear_beta"), std::string::npos);
+}
+
 struct Unbuilt {
   Json json;
   std::string key;
 };
 
 TEST(ModelBlock, WhatIsNotSupportedIsNamedByItsKey) {
-  const Json oss = with(mixtral(), {{"model_type", "gpt_oss"}, {"swiglu_limit", 7.0}});
-  const Json gated = with(qwen3(), {{"model_type", "qwen2_moe"}, {"shared_expert_intermediate_size", 96}});
   const Json gemma = with(qwen3(), {{"model_type", "gemma4_text"}, {"hidden_act", "gelu_pytorch_tanh"}});
   const std::vector<Unbuilt> cases = {
-      {oss, "hidden_act"},
-      {gated, "shared_expert_intermediate_size"},
-      {with(qwen3(), {{"swiglu_limit", 10.0}}), "swiglu_limit"},
+      {with(qwen3(), {{"swiglu_limit", 10.0}, {"hidden_act", "relu2"}}), "swiglu_limit"},
       {with(qwen3(), {{"hidden_act", "gelu"}}), "hidden_act"},
       {with(qwen3(), {{"hidden_act", "relu"}}), "hidden_act"},
-      {with(qwen3(), {{"mlp_bias", true}}), "mlp_bias"},
+      {with(deepseek3(), {{"mlp_bias", true}}), "mlp_bias"},
       {with(qwen3(), {{"moe_latent_size", 32}}), "moe_latent_size"},
       {with(qwen3(), {{"routed_expert_hidden_size", 32}}), "routed_expert_hidden_size"},
       {with(qwen3(), {{"zero_expert_num", 4}}), "zero_expert_num"},
       {with(mixtral(), {{"model_type", "phimoe"}}), "model_type"},
-      {with(mixtral(), {{"model_type", "llama4_text"}}), "model_type"},
-      {with(deepseek3(), {{"model_type", "nemotron_h"}, {"mlp_hidden_act", "relu2"}}), "mlp_hidden_act"},
-      {gemma, "hidden_act"},
-      {with(deepseek3(),
-            {{"hidden_act", "situ"}, {"activation_situ_beta", 4}, {"activation_situ_linear_beta", 25}}),
-       "hidden_act"},
+      {with(deepseek3(), {{"model_type", "nemotron_h"}, {"mlp_hidden_act", "silu"}}), "mlp_hidden_act"},
+      {gemma, "intermediate_size"},
   };
   for (const Unbuilt& unbuilt : cases) {
     const std::string message = refusal(unbuilt.json.dump());

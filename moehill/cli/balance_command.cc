@@ -114,7 +114,7 @@ std::vector<Candidate> candidates(const BalanceOptions& o, const RunConfig& conf
 void add_cost(const RunConfig& config, const Hardware& hardware, const Placement& from, const Placement& to,
               Outcome& outcome) {
   const std::vector<int64_t> received = received_experts(from, to, config.num_devices);
-  const double expert_bytes = 3.0 * static_cast<double>(config.shape.hidden * config.shape.mlp_dim) *
+  const double expert_bytes = static_cast<double>(config.shape.expert_weights()) *
                               static_cast<double>(dtype_bytes(config.shape.dtype));
   for (const int64_t n : received) outcome.moved_experts += n;
   outcome.moved_bytes = static_cast<double>(outcome.moved_experts) * expert_bytes;

@@ -49,6 +49,7 @@ void declare_shape(OptionSet& set, BenchOptions& o) {
                  o.shape.tokens = parse_integer("--tokens", text, 1, static_cast<int64_t>(kMaxDimension));
              });
   set.fields(&o.shape, {"hidden", "mlp_dim", "experts", "topk", "shared_expert_dim", "dtype"});
+  declare_expert_form(set, &o.shape.form);
   set.integer_list("--topk-list", &o.topk_list, 1, 1024, "several k, one point each");
   set.fields(&o.block, {"shared_fused"});
 }

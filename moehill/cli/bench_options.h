@@ -14,7 +14,7 @@ namespace moehill {
 // Declares every option, bound to `options`, which must outlive the set.
 OptionSet bench_option_set(BenchOptions& options);
 
-// Shape and router of --preset or --config, but for what was given by its own option.
+// Shape, router and expert form of --preset or --config, but for what was given by its own option.
 void apply_model(const OptionSet& set, BenchOptions& options);
 
 // Parts of it that other commands have too.

@@ -64,7 +64,7 @@ const BadLine kBadLines[] = {
     {"--topk-list 2,2", {"second 2"}},
     {"--topk 2 --topk-list 2,8", {"--topk", "beside --topk-list"}},
     {"--preset qwen1.5", {"--preset", "qwen3-30b-a3b"}},
-    {"--preset kimi-k3", {"hidden_act", "situ", "not supported yet", "--hidden 7168"}},
+    {"--preset kimi-k3", {"routed_expert_hidden_size", "not supported yet", "--hidden 7168"}},
     {"--preset olmoe-1b-7b --config c.json", {"--config", "beside --preset"}},
     {"--config /nonexistent/c.json", {"--config '/nonexistent/c.json'", "cannot be read"}},
     {"--layer 3", {"--layer", "without --weights or --config"}},
@@ -72,7 +72,8 @@ const BadLine kBadLines[] = {
     {"--router sigmoid,groups:7/2", {"--router", "7 groups of 60 experts"}},
     {"--router sigmoid,groups:30/1 --topk 4", {"--topk", "1 to 2 (the experts of 1 kept groups)"}},
     {"--router softmax,zero:4", {"--router", "zero:4", "not supported yet"}},
-    {"--router sigmoid,input-weighted", {"--router", "input-weighted", "not supported yet"}},
+    {"--router sigmoid,input-weighted --impl preweight", {"--impl", "preweight", "input-weighted"}},
+    {"--router sigmoid,input-weighted --expert-form silu,biases", {"--expert-form", "input-weighted"}},
     {"--router in-step --parallel-mode ep --ep-path compact_psum", {"compact_psum", "shards the tokens"}},
     {"--preset mixtral-8x7", {"did you mean --preset mixtral-8x7b?"}},
     {"--dtype f16", {"--dtype", "f32, bf16"}},
@@ -209,9 +210,32 @@ TEST(BenchOptions, TheRouterIsThePresetsUnlessItIsGiven) {
   EXPECT_EQ(router("--preset deepseek-v3 --router in-step"), "sigmoid,bias,groups:8/4,normalized,factor:2.5");
   EXPECT_TRUE(parse_bench_options(words("--router sigmoid,in-step"))->block.route_in_step);
   EXPECT_FALSE(parse_bench_options(words("--router sigmoid"))->block.route_in_step);
-  const BenchOptions oss = *parse_bench_options(words("--preset gpt-oss-20b"));
-  ASSERT_EQ(oss.model_notes.size(), 1u);
-  EXPECT_NE(oss.model_notes[0].find("clamped SwiGLU"), std::string::npos);
+  const BenchOptions phi = *parse_bench_options(words("--preset phi-3.5-moe"));
+  ASSERT_EQ(phi.model_notes.size(), 1u);
+  EXPECT_NE(phi.model_notes[0].find("sparsemixer"), std::string::npos);
+}
+
+TEST(BenchOptions, TheExpertFormIsThePresetsUnlessItIsGiven) {
+  const auto form = [](const std::string& line) {
+    return to_string(parse_bench_options(words(line))->shape.form);
+  };
+  EXPECT_EQ(form(""), "silu");
+  EXPECT_EQ(form("--expert-form gelu-tanh"), "gelu-tanh");
+  EXPECT_EQ(form("--preset gpt-oss-20b"), "swiglu-oai,limit:7,alpha:1.702,biases");
+  EXPECT_EQ(form("--preset gpt-oss-20b --expert-form silu"), "silu");
+  EXPECT_EQ(form("--preset qwen1.5-moe-a2.7b"), "silu,shared-gate");
+  EXPECT_EQ(form("--preset qwen1.5-moe-a2.7b --shared-expert-dim 0"), "silu");
+  EXPECT_EQ(form("--preset nemotron-3-nano"), "relu2,ungated");
+}
+
+TEST(BenchOptions, RefusesExpertFormsThatAreNone) {
+  for (const char* line :
+       {"--expert-form silly", "--expert-form silu,ungated", "--expert-form silu,latent:64",
+        "--expert-form silu,parallel-mlp:64", "--expert-form silu,shared-gate --shared-expert-dim 0"}) {
+    const std::string ends = outcome(words(line));
+    EXPECT_NE(ends.find("--expert-form"), std::string::npos) << line << ": " << ends;
+    EXPECT_NE(ends.find("allowed"), std::string::npos) << line << ": " << ends;
+  }
 }
 
 TEST(BenchOptions, PresetsAreTheModels) {

@@ -53,6 +53,9 @@ std::vector<Rule> block_rules(const BenchOptions& o) {
   return {
       {o.block.shared_fused && o.shape.shared_dim == 0, "--shared-fused", "it without a shared expert",
        "nothing but --shared-expert-dim above 0", "leave it out"},
+      {o.shape.form.shared_gate && o.shape.shared_dim == 0, "--expert-form",
+       "shared-gate without a shared expert", "nothing but --shared-expert-dim above 0",
+       "leave shared-gate out"},
       {o.check == CheckMode::off && o.check_seed.has_value(), "--check-seed", "it with --check off",
        "nothing but --check sample or full", "leave one of the two out"},
       {o.block.backend != Backend::gmm && !(o.block.blocks == BlockSizes{}), "--blocks",

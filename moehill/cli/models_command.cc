@@ -31,7 +31,7 @@ std::vector<std::string> row_of(const std::string& name, const ModelBlock& block
           number(s.shared_dim),
           fmt::format("{}/{}", block.num_moe_layers, block.num_layers),
           to_string(s.router),
-          to_string(block.form),
+          to_string(block.shape.form),
           gigabytes(weight_bytes(block, kBf16)),
           fmt::format("{:.4g}", flops_per_token(block) * 1e-6),
           block.left_out.empty() ? "yes" : "in part"};
@@ -46,7 +46,7 @@ Json json_of_block(const std::string& name, const std::string& source, const Mod
   json["topk"] = block.shape.topk;
   json["shared_expert_dim"] = block.shape.shared_dim;
   json["router"] = to_string(block.shape.router);
-  json["expert_form"] = to_string(block.form);
+  json["expert_form"] = to_string(block.shape.form);
   json["layers"] = block.num_layers;
   json["moe_layers"] = block.num_moe_layers;
   json["layer"] = block.layer;

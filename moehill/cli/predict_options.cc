@@ -13,6 +13,7 @@ void declare_point(OptionSet& set, PredictOptions& options) {
   BenchOptions& o = options.bench;
   declare_preset(set, &o.preset);
   set.fields(&o.shape, {"tokens", "hidden", "mlp_dim", "experts", "topk", "shared_expert_dim", "dtype"});
+  declare_expert_form(set, &o.shape.form);
   declare_distribution(set, &o.distributions);
   set.fields(&o.block, {"bench_pass"});
   declare_spread(set, o);

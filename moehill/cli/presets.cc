@@ -18,6 +18,14 @@ void declare_config(OptionSet& set, std::string* config) {
   set.text("--config", config, "FILE", "block of a model by its config.json; single options override it");
 }
 
+void declare_expert_form(OptionSet& set, ExpertForm* form) {
+  set.custom("--expert-form", "ACTIVATION[,WORD..]", to_string(*form),
+             "what an expert computes of a row, docs/metrics.md", [=](const std::string& text) {
+               *form = parse_expert_form(text);
+               refuse_unbuilt(*form);
+             });
+}
+
 std::optional<ModelBlock> chosen_model(const std::string& preset, const std::string& config,
                                        std::optional<int64_t> layer) {
   if (!preset.empty() && !config.empty())
@@ -35,6 +43,9 @@ void take_shape(const OptionSet& set, const ModelBlock& block, MoeShape& shape) 
   if (!set.given("--experts")) shape.experts = block.shape.experts;
   if (!set.given("--topk")) shape.topk = block.shape.topk;
   if (!set.given("--shared-expert-dim")) shape.shared_dim = block.shape.shared_dim;
+  if (set.given("--expert-form")) return;
+  shape.form = built_part(block.shape.form);
+  if (shape.shared_dim == 0) shape.form.shared_gate = false;
 }
 
 }  // namespace moehill

@@ -26,6 +26,7 @@ OptionSet simulate_option_set(SimulateOptions& o) {
   set.integer("--tokens", &o.shape.tokens, 0, kMaxDim, "tokens T of all devices; 0: by --tokens-per-device");
   set.integer("--tokens-per-device", &o.tokens_per_device, 1, kMaxDim, "T / P");
   set.fields(&o.shape, {"hidden", "mlp_dim", "experts", "topk", "shared_expert_dim", "dtype"});
+  declare_expert_form(set, &o.shape.form);
   set.choice("--bench-pass", &o.pass, "what a step is");
   set.custom("--distribution", kDistributionForms, "random",
              "one distribution of the router's logits, or a trace to replay; docs/metrics.md",

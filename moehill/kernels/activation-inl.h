@@ -1,7 +1,7 @@
 // Activations on vectors, forward and backward. Include inside HWY_NAMESPACE, once a target.
 //
-// An activation is a functor: f(g, u), and f.slopes(g, u). with_activation() is the one place that knows them
-// all; epilogues and stages are loops over a functor.
+// An activation is a functor of its constants: f(g, u), and f.slopes(g, u); one that is not gated looks at no
+// u. with_activation() is the one place that knows them all; epilogues and stages are loops over a functor.
 
 #if defined(MOEHILL_ACTIVATION_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_ACTIVATION_INL_H
@@ -11,6 +11,8 @@
 #endif
 
 #include <hwy/contrib/math/math-inl.h>
+
+#include <cmath>
 
 #include "moehill/kernels/activation.h"
 #include "moehill/kernels/convert-inl.h"
@@ -26,6 +28,17 @@ HWY_INLINE VP sigmoid(VP g) {
   return hn::Div(one, hn::Add(one, hn::Exp(d, hn::Min(hn::Neg(g), hn::Set(d, 104.0f)))));
 }
 
+// 1 / (1 + e) with e = exp(-g), and 1 - that without cancellation; 0 and 1 at the ends of the range.
+struct Logistic {
+  VP s, rest;
+  explicit HWY_INLINE Logistic(VP g) {
+    const VP one = hn::Set(DP(), 1.0f);
+    const VP e = hn::Exp(DP(), hn::Min(hn::Neg(g), hn::Set(DP(), 87.0f)));
+    s = hn::Div(one, hn::Add(one, e));
+    rest = hn::Mul(e, s);
+  }
+};
+
 // h and its derivatives by g and u.
 struct Slopes {
   VP h, by_gate, by_up;
@@ -33,6 +46,8 @@ struct Slopes {
 
 // silu(g) u.
 struct Silu {
+  static constexpr bool kGated = true;
+  explicit HWY_INLINE Silu(const Activation&) {}
   HWY_INLINE VP operator()(VP g, VP u) const { return hn::Mul(hn::Mul(g, sigmoid(g)), u); }
   HWY_INLINE Slopes slopes(VP g, VP u) const {
     const VP one = hn::Set(DP(), 1.0f), s = sigmoid(g), silu = hn::Mul(g, s);
@@ -41,15 +56,110 @@ struct Silu {
   }
 };
 
+// g sigmoid(alpha g) (u + shift) with g at most `limit` and u within it. A NaN stays one, since Min and Max
+// of x86 return their second operand then.
+struct ClampedSwish {
+  static constexpr bool kGated = true;
+  explicit HWY_INLINE ClampedSwish(const Activation& a)
+      : limit(hn::Set(DP(), a.limit > 0 ? static_cast<float>(a.limit) : HUGE_VALF)),
+        alpha(hn::Set(DP(), a.function == ActivationFunction::silu ? 1.0f : static_cast<float>(a.alpha))),
+        shift(hn::Set(DP(), a.function == ActivationFunction::silu ? 0.0f : 1.0f)) {}
+  HWY_INLINE VP gate(VP g) const { return hn::Min(limit, g); }
+  HWY_INLINE VP up(VP u) const { return hn::Add(hn::Max(hn::Neg(limit), hn::Min(limit, u)), shift); }
+  HWY_INLINE VP operator()(VP g, VP u) const {
+    const VP x = gate(g);
+    return hn::Mul(hn::Mul(x, sigmoid(hn::Mul(alpha, x))), up(u));
+  }
+  HWY_INLINE Slopes slopes(VP g, VP u) const {
+    const VP one = hn::Set(DP(), 1.0f), x = gate(g), y = up(u), s = sigmoid(hn::Mul(alpha, x));
+    const VP swish = hn::Mul(x, s);
+    const VP slope = hn::MulAdd(hn::Mul(hn::Mul(s, hn::Sub(one, s)), alpha), x, s);
+    return {hn::Mul(swish, y), hn::IfThenElseZero(hn::Le(g, limit), hn::Mul(y, slope)),
+            hn::IfThenElseZero(hn::Le(hn::Abs(u), limit), swish)};
+  }
+  VP limit, alpha, shift;
+};
+
+// gelu(g) u by tanh, as g sigmoid(k (g + c g^3)) u. Beyond g^2 = 10^4 the sigmoid is 0 or 1.
+struct GeluTanh {
+  static constexpr bool kGated = true;
+  explicit HWY_INLINE GeluTanh(const Activation&) {}
+  static constexpr float kK = 1.5957691216057308f, kKc = 0.071354816272600249f;  // sqrt(8/pi), times 0.044715
+  HWY_INLINE VP square(VP g) const { return hn::Min(hn::Set(DP(), 1e4f), hn::Mul(g, g)); }
+  HWY_INLINE VP logistic(VP g) const {
+    return sigmoid(hn::Mul(g, hn::MulAdd(square(g), hn::Set(DP(), kKc), hn::Set(DP(), kK))));
+  }
+  HWY_INLINE VP operator()(VP g, VP u) const { return hn::Mul(hn::Mul(g, logistic(g)), u); }
+  HWY_INLINE Slopes slopes(VP g, VP u) const {
+    const VP s = logistic(g), gelu = hn::Mul(g, s);
+    const VP inner = hn::MulAdd(square(g), hn::Set(DP(), 3 * kKc), hn::Set(DP(), kK));
+    const VP slope = hn::MulAdd(hn::Mul(hn::Mul(s, hn::Sub(hn::Set(DP(), 1.0f), s)), inner), g, s);
+    return {hn::Mul(gelu, u), hn::Mul(u, slope), gelu};
+  }
+};
+
+// max(g, 0)^2 u, or without u.
+template <bool kWithUp>
+struct Relu2 {
+  static constexpr bool kGated = kWithUp;
+  explicit HWY_INLINE Relu2(const Activation&) {}
+  HWY_INLINE VP operator()(VP g, VP u) const {
+    const VP r = hn::Max(hn::Zero(DP()), g), square = hn::Mul(r, r);
+    return kWithUp ? hn::Mul(square, u) : square;
+  }
+  HWY_INLINE Slopes slopes(VP g, VP u) const {
+    const VP r = hn::Max(hn::Zero(DP()), g), square = hn::Mul(r, r), twice = hn::Add(r, r);
+    return kWithUp ? Slopes{hn::Mul(square, u), hn::Mul(u, twice), square} : Slopes{square, twice, square};
+  }
+};
+
+// beta tanh(g / beta) sigmoid(g) linear_beta tanh(u / linear_beta).
+struct Situ {
+  static constexpr bool kGated = true;
+  // beta tanh(x / beta) and its derivative, which is small without cancellation.
+  struct Saturation {
+    explicit HWY_INLINE Saturation(double b)
+        : beta(hn::Set(DP(), static_cast<float>(b))), inverse(hn::Set(DP(), static_cast<float>(1 / b))) {}
+    HWY_INLINE VP value(VP x) const { return hn::Mul(beta, hn::Tanh(DP(), hn::Mul(x, inverse))); }
+    HWY_INLINE VP slope(VP x) const {
+      const VP one = hn::Set(DP(), 1.0f);
+      const VP away = hn::Min(hn::Mul(hn::Abs(x), hn::Add(inverse, inverse)), hn::Set(DP(), 87.0f));
+      const VP q = hn::Exp(DP(), hn::Neg(away)), sum = hn::Add(one, q);
+      return hn::Div(hn::Mul(hn::Set(DP(), 4.0f), q), hn::Mul(sum, sum));
+    }
+    VP beta, inverse;
+  };
+  explicit HWY_INLINE Situ(const Activation& a) : gate(a.beta), up(a.linear_beta) {}
+  HWY_INLINE VP operator()(VP g, VP u) const {
+    return hn::Mul(hn::Mul(gate.value(g), sigmoid(g)), up.value(u));
+  }
+  HWY_INLINE Slopes slopes(VP g, VP u) const {
+    const Logistic of_gate(g);
+    const VP value = gate.value(g), b = up.value(u), a = hn::Mul(value, of_gate.s);
+    const VP slope = hn::Mul(of_gate.s, hn::MulAdd(value, of_gate.rest, gate.slope(g)));
+    return {hn::Mul(a, b), hn::Mul(b, slope), hn::Mul(a, up.slope(u))};
+  }
+  Saturation gate, up;
+};
+
 // Returns body(functor).
 template <class Body>
-HWY_INLINE auto with_activation(Activation activation, const Body& body) {
-  switch (activation) {
-    case Activation::silu:
-      return body(Silu());
-    default:
-      no_kernel_for(activation);
+HWY_INLINE auto with_activation(const Activation& a, const Body& body) {
+  switch (a.function) {
+    case ActivationFunction::silu:
+      if (a.limit > 0) return body(ClampedSwish(a));
+      return body(Silu(a));
+    case ActivationFunction::swiglu_oai:
+      return body(ClampedSwish(a));
+    case ActivationFunction::gelu_tanh:
+      return body(GeluTanh(a));
+    case ActivationFunction::relu2:
+      if (!a.gated) return body(Relu2<false>(a));
+      return body(Relu2<true>(a));
+    case ActivationFunction::situ:
+      break;
   }
+  return body(Situ(a));
 }
 
 }  // namespace HWY_NAMESPACE

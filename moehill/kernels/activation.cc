@@ -34,12 +34,12 @@ template <typename T, class F>
 void forward_rows(const F& f, const GateUpView& in, const float* row_scale, const MatView& h, Range rows) {
   for (int64_t r = rows.begin; r < rows.end; ++r) {
     const T* gate = in.gate.row<const T>(r);
-    const T* up = in.up.row<const T>(r);
+    const T* up = F::kGated ? in.up.row<const T>(r) : nullptr;
     T* out = h.row<T>(r);
     const VP factor = hn::Set(DP(), row_scale == nullptr ? 1.0f : row_scale[r]);
     for (int64_t m = 0; m < in.mlp_dim; m += kPart) {
       const int64_t at = block_offset(m, in.block_stride), count = in.mlp_dim - m;
-      const VP g = load_some(gate + at, count), u = load_some(up + at, count);
+      const VP g = load_some(gate + at, count), u = F::kGated ? load_some(up + at, count) : g;
       store_some(hn::Mul(factor, f(g, u)), out + m, count);
     }
   }
@@ -49,19 +49,19 @@ void forward_rows(const F& f, const GateUpView& in, const float* row_scale, cons
 template <typename T, class F>
 float backward_row(const F& f, const GateUpView& view, const MatView& grad, int64_t r, float p) {
   T* HWY_RESTRICT gate = view.gate.row<T>(r);
-  T* HWY_RESTRICT up = view.up.row<T>(r);
+  T* HWY_RESTRICT up = F::kGated ? view.up.row<T>(r) : nullptr;
   T* HWY_RESTRICT dh = grad.row<T>(r);
   const VP factor = hn::Set(DP(), p);
   VP dot = hn::Zero(DP());
   for (int64_t m = 0; m < view.mlp_dim; m += kPart) {
     const int64_t at = block_offset(m, view.block_stride), count = view.mlp_dim - m;
-    const VP g = load_some(gate + at, count), u = load_some(up + at, count),
-             upstream = load_some(dh + m, count);
+    const VP g = load_some(gate + at, count), u = F::kGated ? load_some(up + at, count) : g;
+    const VP upstream = load_some(dh + m, count);
     const Slopes slopes = f.slopes(g, u);
     dot = hn::MulAdd(upstream, slopes.h, dot);
     const VP weighted = hn::Mul(factor, upstream);
     store_some(hn::Mul(weighted, slopes.by_gate), gate + at, count);
-    store_some(hn::Mul(weighted, slopes.by_up), up + at, count);
+    if (F::kGated) store_some(hn::Mul(weighted, slopes.by_up), up + at, count);
     store_some(hn::Mul(factor, slopes.h), dh + m, count);
   }
   return hn::GetLane(hn::SumOfLanes(DP(), dot));
@@ -76,15 +76,15 @@ void backward_rows(const F& f, const GateUpView& view, const MatView& dh, const 
   }
 }
 
-void forward_range(Activation activation, const GateUpView& in, const float* row_scale, const MatView& h,
-                   Range rows) {
+void forward_range(const Activation& activation, const GateUpView& in, const float* row_scale,
+                   const MatView& h, Range rows) {
   with_activation(activation, [&](const auto& f) {
     h.dtype == DType::f32 ? forward_rows<float>(f, in, row_scale, h, rows)
                           : forward_rows<bf16>(f, in, row_scale, h, rows);
   });
 }
 
-void backward_range(Activation activation, const GateUpView& view, const MatView& dh,
+void backward_range(const Activation& activation, const GateUpView& view, const MatView& dh,
                     const GateValues& values, Range rows) {
   with_activation(activation, [&](const auto& f) {
     dh.dtype == DType::f32 ? backward_rows<float>(f, view, dh, values, rows)
@@ -97,17 +97,10 @@ void backward_range(Activation activation, const GateUpView& view, const MatView
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include <cstdlib>
-
 namespace moehill {
 
 HWY_EXPORT(forward_range);
 HWY_EXPORT(backward_range);
-
-void no_kernel_for(Activation activation) {
-  MOEHILL_CHECK(false, "the kernels have no {}", name_of(activation));
-  std::abort();
-}
 
 GateUpView separate_gate_up(const MatView& gate, const MatView& up) {
   return {gate, up, gate.cols, kGateUpWidth};
@@ -120,18 +113,21 @@ GateUpView interleaved_gate_up(const MatView& gate_up, int64_t mlp_dim) {
 }
 
 GateUpView slice_rows(const GateUpView& view, int64_t begin, int64_t end) {
-  return {view.gate.slice_rows(begin, end), view.up.slice_rows(begin, end), view.mlp_dim, view.block_stride};
+  GateUpView part = view;
+  part.gate = view.gate.slice_rows(begin, end);
+  if (view.up.data != nullptr) part.up = view.up.slice_rows(begin, end);
+  return part;
 }
 
-void activation_forward(ThreadTeam& team, Activation activation, const GateUpView& in, const float* row_scale,
-                        const MatView& h) {
+void activation_forward(ThreadTeam& team, const Activation& activation, const GateUpView& in,
+                        const float* row_scale, const MatView& h) {
   team.parallel_for(h.rows, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(forward_range)(activation, in, row_scale, h, Range{begin, end});
   });
 }
 
-void activation_backward(ThreadTeam& team, Activation activation, const GateUpView& in_out, const MatView& dh,
-                         const GateValues& values) {
+void activation_backward(ThreadTeam& team, const Activation& activation, const GateUpView& in_out,
+                         const MatView& dh, const GateValues& values) {
   team.parallel_for(dh.rows, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(backward_range)(activation, in_out, dh, values, Range{begin, end});
   });

@@ -1,4 +1,5 @@
-// Activations of an expert, and as stages of their own, forward and backward: h = f(gate, up).
+// Activation: what an expert makes of its first products, h = f(x W1, x W3). A value, and its stages of their
+// own, forward and backward.
 #pragma once
 
 #include <array>
@@ -10,17 +11,29 @@
 
 namespace moehill {
 
-// With g = x W1 and u = x W3, limits where they are not 0:
-//   silu        silu(min(g, limit)) clamp(u, -limit, limit)
-//   swiglu_oai  with g and u clamped likewise: g sigmoid(alpha g) (u + 1)
-//   gelu_tanh   gelu(g) u, gelu in its approximation by tanh
-//   relu2       max(g, 0)^2, or times u where there is a W3
+// With g = x W1 and u = x W3, or u = 1 where the activation is not gated:
+//   silu        silu(g) u
+//   swiglu_oai  g sigmoid(alpha g) (u + 1)
+//   gelu_tanh   gelu(g) u, gelu in its approximation by tanh: g sigmoid(sqrt(8/pi) (g + 0.044715 g^3))
+//   relu2       max(g, 0)^2 u
 //   situ        beta tanh(g / beta) sigmoid(g) linear_beta tanh(u / linear_beta)
-enum class Activation { silu, swiglu_oai, gelu_tanh, relu2, situ };
-constexpr auto words(Activation) { return std::array{"silu", "swiglu-oai", "gelu-tanh", "relu2", "situ"}; }
-[[noreturn]] void no_kernel_for(Activation activation);
+// With a limit above 0 silu and swiglu_oai take min(g, limit) and u clamped to [-limit, limit] in their
+// place; the derivative at a limit is that inside.
+enum class ActivationFunction { silu, swiglu_oai, gelu_tanh, relu2, situ };
+constexpr auto words(ActivationFunction) {
+  return std::array{"silu", "swiglu-oai", "gelu-tanh", "relu2", "situ"};
+}
 
-// gate and up [rows, M], either two matrices or the 8-column blocks of one gate-up matrix.
+struct Activation {
+  ActivationFunction function = ActivationFunction::silu;
+  bool gated = true;                 // there is a W3
+  double limit = 0, alpha = 0;       // of silu and swiglu_oai; alpha of swiglu_oai alone
+  double beta = 0, linear_beta = 0;  // of situ
+
+  bool operator==(const Activation&) const = default;
+};
+
+// gate and up [rows, M], either two matrices or the 8-column blocks of one gate-up matrix; or gate alone.
 struct GateUpView {
   MatView gate;
   MatView up;
@@ -32,8 +45,8 @@ GateUpView interleaved_gate_up(const MatView& gate_up, int64_t mlp_dim);
 GateUpView slice_rows(const GateUpView& view, int64_t begin, int64_t end);
 
 // h [rows, M] = f(gate, up) * row_scale (null: 1).
-void activation_forward(ThreadTeam& team, Activation activation, const GateUpView& in, const float* row_scale,
-                        const MatView& h);
+void activation_forward(ThreadTeam& team, const Activation& activation, const GateUpView& in,
+                        const float* row_scale, const MatView& h);
 
 // Gate values of rows, and where their gradients go.
 struct GateValues {
@@ -46,7 +59,7 @@ struct GateValues {
 //   dp[dp_index[r]] = <dh_r, h_r>
 //   gate <- p dh df/dgate, up <- p dh df/dup
 //   dh <- p h                                 (the operand of dW2)
-void activation_backward(ThreadTeam& team, Activation activation, const GateUpView& in_out, const MatView& dh,
-                         const GateValues& values);
+void activation_backward(ThreadTeam& team, const Activation& activation, const GateUpView& in_out,
+                         const MatView& dh, const GateValues& values);
 
 }  // namespace moehill

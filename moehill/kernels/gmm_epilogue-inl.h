@@ -42,43 +42,106 @@ void store_tile(const Epilogue& epilogue, const FinishedTile& tile) {
   }
 }
 
-// Tiles of a gate-up product: 8 results of the activation a row, and the products themselves where someone
-// keeps them.
-template <typename T, class F>
-void activate_tile(const Epilogue& epilogue, const FinishedTile& tile) {
+// `count` of the values at `in`, of a whole tile's row or fewer.
+template <typename T>
+HWY_INLINE void store_columns(const float* in, int64_t count, int64_t width, T* out) {
+  if (count == width) {
+    for (int64_t j = 0; j < width; j += kPart) store_part(hn::LoadU(DP(), in + j), out + j);
+  } else {
+    for (int64_t j = 0; j < count; ++j) out[j] = from_f32<T>(in[j]);
+  }
+}
+
+// What is done to the sums of a tile: rows may have factors, groups vectors.
+class TileSums {
+ public:
+  TileSums(const Epilogue& epilogue, const FinishedTile& tile, int64_t gate_columns) : epilogue_(epilogue) {
+    const ForwardOutput& out = epilogue.out;
+    if (out.bias.data == nullptr) return;
+    const int64_t column = tile.panel * gate_columns;
+    left_ = vector_of(out.bias, tile.group) + column;
+    right_ = gate_columns == kPanelWidth ? left_ + kGateUpWidth : vector_of(out.up_bias, tile.group) + column;
+  }
+  // Values [j, j + kPart) of a row at `in`, whose vector is taken times `bias_factor`.
+  HWY_INLINE VP at(const float* in, int64_t row, int j, float bias_factor = 1) const {
+    const float* by_row = epilogue_.out.product_scale;
+    const VP factor = hn::Set(DP(), by_row == nullptr ? epilogue_.scale : epilogue_.scale * by_row[row]);
+    const float* bias = j < kGateUpWidth ? left_ + j : right_ + (j - kGateUpWidth);
+    return hn::MulAdd(factor, hn::LoadU(DP(), in + j),
+                      hn::Mul(hn::Set(DP(), bias_factor), hn::LoadU(DP(), bias)));
+  }
+
+ private:
+  const Epilogue& epilogue_;
+  alignas(64) float none_[kPanelWidth] = {};
+  const float *left_ = none_, *right_ = none_ + kGateUpWidth;
+};
+
+// Tiles whose rows have factors, or groups vectors, and no activation.
+template <typename T>
+void store_tile_with_vectors(const Epilogue& epilogue, const FinishedTile& tile) {
   const ForwardOutput& out = epilogue.out;
-  const F f;
-  const int64_t m = tile.panel * kGateUpWidth;
-  const int64_t columns = std::min(kGateUpWidth, out.h.cols - m);
-  alignas(64) float result[kGateUpWidth];
+  const TileSums sums(epilogue, tile, kPanelWidth);
+  const int64_t column = tile.panel * kPanelWidth;
+  alignas(64) float result[kPanelWidth];
+  for (int i = 0; i < tile.num_rows; ++i) {
+    const int64_t row = tile.row + i;
+    const float bias_factor = out.row_scale == nullptr ? 1.0f : out.row_scale[row];
+    for (int j = 0; j < kPanelWidth; j += kPart)
+      hn::StoreU(sums.at(tile.sums + i * kPanelWidth, row, j, bias_factor), DP(), result + j);
+    store_columns(result, std::min(kPanelWidth, out.c.cols - column), kPanelWidth,
+                  out.c.row<T>(row) + column);
+  }
+}
+
+// Tiles of a gate-up product: 8 results of the activation a row, or 16 of a product with gates alone; and the
+// products themselves where someone keeps them.
+template <typename T, class F, bool kPlain>
+void activate_tile(const Epilogue& epilogue, const FinishedTile& tile) {
+  constexpr int64_t kWidth = F::kGated ? kGateUpWidth : kPanelWidth;
+  const ForwardOutput& out = epilogue.out;
+  const F f(*out.activation);
+  const TileSums with_vectors(epilogue, tile, kWidth);
+  const int64_t m = tile.panel * kWidth;
+  const int64_t columns = std::min(kWidth, out.h.cols - m);
+  alignas(64) float result[kPanelWidth];
   for (int i = 0; i < tile.num_rows; ++i) {
     const int64_t row = tile.row + i;
     const float* in = tile.sums + i * kPanelWidth;
+    const auto sums = [&](int64_t j) {
+      return kPlain ? scaled(epilogue, in + j) : with_vectors.at(in, row, static_cast<int>(j));
+    };
     const VP factor = hn::Set(DP(), out.row_scale == nullptr ? 1.0f : out.row_scale[row]);
-    for (int j = 0; j < kGateUpWidth; j += kPart) {
-      const VP gate = scaled(epilogue, in + j), up = scaled(epilogue, in + j + kGateUpWidth);
+    for (int j = 0; j < kWidth; j += kPart) {
+      const VP gate = sums(j), up = F::kGated ? sums(j + kGateUpWidth) : gate;
       hn::StoreU(hn::Mul(factor, f(gate, up)), DP(), result + j);
     }
-    T* h = out.h.row<T>(row) + m;
-    if (columns == kGateUpWidth) {
-      for (int j = 0; j < kGateUpWidth; j += kPart) store_part(hn::LoadU(DP(), result + j), h + j);
-    } else {
-      for (int64_t j = 0; j < columns; ++j) h[j] = from_f32<T>(result[j]);
-    }
-    if (out.c.data != nullptr) {
-      T* c = out.c.row<T>(row) + tile.panel * kPanelWidth;
-      for (int j = 0; j < kPanelWidth; j += kPart) store_part(scaled(epilogue, in + j), c + j);
-    }
+    store_columns(result, columns, kWidth, out.h.row<T>(row) + m);
+    if (out.c.data == nullptr) continue;
+    for (int j = 0; j < kPanelWidth; j += kPart) hn::StoreU(sums(j), DP(), result + j);
+    store_columns(result, F::kGated ? kPanelWidth : columns, kPanelWidth,
+                  out.c.row<T>(row) + tile.panel * kPanelWidth);
   }
+}
+
+template <typename T, class F>
+auto activating(const ForwardOutput& out) {
+  return out.is_plain() ? activate_tile<T, F, true> : activate_tile<T, F, false>;
+}
+
+template <typename T>
+auto storing(const ForwardOutput& out) {
+  return out.is_plain() ? store_tile<T, false> : store_tile_with_vectors<T>;
 }
 
 // Results may be f32 where the operands are bf16: partial sums that others add to.
 Epilogue forward_epilogue(const ForwardOutput& out, float scale) {
   if (!out.activation)
-    return {out.c.dtype == DType::f32 ? store_tile<float, false> : store_tile<bf16, false>, out, scale};
+    return {out.c.dtype == DType::f32 ? storing<float>(out) : storing<bf16>(out), out, scale};
   return with_activation(*out.activation, [&](const auto& f) {
     using F = std::decay_t<decltype(f)>;
-    return Epilogue{out.h.dtype == DType::f32 ? activate_tile<float, F> : activate_tile<bf16, F>, out, scale};
+    return Epilogue{out.h.dtype == DType::f32 ? activating<float, F>(out) : activating<bf16, F>(out), out,
+                    scale};
   });
 }
 

@@ -67,7 +67,7 @@ HWY_INLINE void finish_squares(const float* sums, const FlippedShape& shape, con
     for (int r = 0; r < num_rows; ++r) {
       for (int k = 0; k < kPanelWidth; ++k) tile[r * kPanelWidth + k] = sums[sum_place(shape, k, r)];
     }
-    epilogue({tile, unit.row_begin, num_rows, q});
+    epilogue({tile, unit.group, unit.row_begin, num_rows, q});
   }
 }
 

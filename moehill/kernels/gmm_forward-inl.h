@@ -296,7 +296,7 @@ HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const
                            part / Kernel::kDepth, tile, strips * tile_floats, base + k > 0});
               if (!last) continue;
               for (int64_t p = 0; p < place.panels; ++p)
-                product.epilogue({tile + p * strips * tile_floats, row, num_rows, panel + p});
+                product.epilogue({tile + p * strips * tile_floats, unit.group, row, num_rows, panel + p});
             }
           }
         }

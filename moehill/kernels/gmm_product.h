@@ -8,10 +8,10 @@
 
 namespace moehill {
 
-// Sums [num_rows][16] of a register tile: rows from `row` on, columns of `panel` of the result.
+// Sums [num_rows][16] of a register tile: rows of a group from `row` on, columns of `panel` of the result.
 struct FinishedTile {
   const float* sums;
-  int64_t row;
+  int64_t group, row;
   int num_rows;
   int64_t panel;
 };

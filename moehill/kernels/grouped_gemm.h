@@ -37,11 +37,17 @@ struct RowSource {
 struct ForwardOutput {
   // Plain: c [rows, N].
   MatView c{};
-  // With an activation f (W is a gate-up stack of M results): h [rows, M] = f(gate, up) * row_scale; c, if it
-  // has data, receives the products [rows, gate_up_columns(M)], which backward needs.
+  // With an activation f (W is a gate-up stack of M results, or [K, M] where f is not gated): h [rows, M] =
+  // f(gate, up) * row_scale; c, if it has data, receives the products [rows, N], which backward needs.
   std::optional<Activation> activation{};
   MatView h{};
   const float* row_scale = nullptr;  // [rows], null: 1
+  // What becomes of the products first: times `product_scale`, then vectors [groups][1, N] are added, those
+  // of the gates and of the ups with a gated activation. Without an activation a vector is taken times
+  // row_scale.
+  const float* product_scale = nullptr;  // [rows], null: 1
+  WeightView bias{}, up_bias{};          // without data: nothing
+  bool is_plain() const { return product_scale == nullptr && bias.data == nullptr; }
 };
 
 struct InputGradOutput {

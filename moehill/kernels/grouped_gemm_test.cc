@@ -178,7 +178,112 @@ TEST_P(GroupedGemmTest, WeightGradOfEveryGroup) {
   }
 }
 
+// Vectors of groups [1, N] and factors of rows, as experts have them.
+struct Extras {
+  Extras(int64_t groups, int64_t n, int64_t rows, uint32_t seed)
+      : stack(WeightLayout::row_major, groups, 1, vector_columns(n), DType::f32) {
+    for (int64_t g = 0; g < groups; ++g) {
+      for (int64_t i = 0; i < n; ++i) {
+        const uint64_t at = static_cast<uint64_t>(g * n + i);
+        stack.view().set(g, 0, i, static_cast<float>(random_normal(seed, Stream::kB1, at)));
+      }
+    }
+    for (int64_t r = 0; r < rows; ++r) factor.push_back(0.5f + 0.25f * static_cast<float>(r % 5));
+  }
+  double bias(int64_t g, int64_t i) const { return static_cast<double>(stack.view().at(g, 0, i)); }
+  double of_row(int64_t r) const { return static_cast<double>(factor[static_cast<size_t>(r)]); }
+
+  WeightStack stack;
+  std::vector<float> factor;
+};
+
+TEST_P(GroupedGemmTest, ForwardScalesRowsAndAddsVectors) {
+  const Matrix x = random_matrix(rows(), p_.k, p_.dtype, 4);
+  const Extras products(w_.view().num_groups, p_.n, rows(), 1), vectors(1, 1, rows() + 3, 2);
+  Matrix c(rows(), p_.n, p_.dtype);
+  // The factors of vectors are others than those of products.
+  const float* bias_factor = vectors.factor.data() + 3;
+  gemm_->forward(
+      team_, offset_, {x}, w_,
+      {.c = c, .row_scale = bias_factor, .product_scale = products.factor.data(), .bias = products.stack});
+  for (int64_t r = 0; r < rows(); ++r) {
+    for (int64_t n = 0; n < p_.n; ++n) {
+      const int64_t g = group_of(r);
+      double sum = vectors.of_row(r + 3) * products.bias(g, n), magnitude = std::abs(sum);
+      for (int64_t k = 0; k < p_.k; ++k) {
+        const double product = products.of_row(r) * double{x.view().at(r, k)} * w_.view().at(g, k, n);
+        sum += product;
+        magnitude += std::abs(product);
+      }
+      ASSERT_NEAR(c.view().at(r, n), sum, limit(p_.k, magnitude)) << "row " << r << " column " << n;
+    }
+  }
+}
+
 class FusedSwigluTest : public GroupedGemmTest {};
+
+TEST_P(FusedSwigluTest, ScalesProductsAndAddsVectorsFirst) {
+  const int64_t m = p_.n / 2 - 3, groups = w_.view().num_groups;
+  const Matrix x = random_matrix(rows(), p_.k, p_.dtype, 5);
+  Matrix h(rows(), m, p_.dtype), kept(rows(), p_.n, p_.dtype);
+  const Extras gates(groups, m, rows(), 1), ups(groups, m, 0, 2);
+  gemm_->forward(team_, offset_, {x}, w_,
+                 {.c = kept,
+                  .activation = Activation{},
+                  .h = h,
+                  .product_scale = gates.factor.data(),
+                  .bias = gates.stack,
+                  .up_bias = ups.stack});
+  for (int64_t r = 0; r < rows(); ++r) {
+    for (int64_t j = 0; j < m; ++j) {
+      const int64_t group = group_of(r);
+      double g = 0, u = 0, magnitude = 2;
+      for (int64_t k = 0; k < p_.k; ++k) {
+        const double scaled = gates.of_row(r) * double{x.view().at(r, k)};
+        g += scaled * w_.view().at(group, k, gate_column(j));
+        u += scaled * w_.view().at(group, k, up_column(j));
+        magnitude += std::abs(scaled);
+      }
+      g += gates.bias(group, j);
+      u += ups.bias(group, j);
+      const double expected = g / (1 + std::exp(-g)) * u;
+      ASSERT_NEAR(h.view().at(r, j), expected, limit(p_.k, 8 * magnitude + 4 * std::abs(expected)))
+          << r << " " << j;
+      ASSERT_NEAR(kept.view().at(r, gate_column(j)), g, limit(p_.k, 4 * magnitude)) << r << " " << j;
+      ASSERT_NEAR(kept.view().at(r, up_column(j)), u, limit(p_.k, 4 * magnitude)) << r << " " << j;
+    }
+  }
+}
+
+// All columns are gates: 16 results of a tile, with and without a vector.
+TEST_P(FusedSwigluTest, AnActivationWithoutUpsHasAResultForEachColumn) {
+  const Matrix x = random_matrix(rows(), p_.k, p_.dtype, 5);
+  const Activation relu2{.function = ActivationFunction::relu2, .gated = false};
+  const Extras gates(w_.view().num_groups, p_.n, rows(), 1);
+  for (const bool biased : {false, true}) {
+    Matrix h(rows(), p_.n, p_.dtype), kept(rows(), p_.n, p_.dtype);
+    gemm_->forward(team_, offset_, {x}, w_,
+                   {.c = kept,
+                    .activation = relu2,
+                    .h = h,
+                    .row_scale = gates.factor.data(),
+                    .bias = biased ? gates.stack.view() : WeightView{}});
+    for (int64_t r = 0; r < rows(); ++r) {
+      for (int64_t j = 0; j < p_.n; ++j) {
+        double g = biased ? gates.bias(group_of(r), j) : 0, magnitude = 2;
+        for (int64_t k = 0; k < p_.k; ++k) {
+          g += double{x.view().at(r, k)} * w_.view().at(group_of(r), k, j);
+          magnitude += std::abs(double{x.view().at(r, k)});
+        }
+        const double expected = gates.of_row(r) * (g > 0 ? g * g : 0);
+        const double slope = 2 * std::abs(g) + 1;
+        ASSERT_NEAR(h.view().at(r, j), expected, limit(p_.k, 4 * slope * magnitude + 4 * expected))
+            << r << " " << j;
+        ASSERT_NEAR(kept.view().at(r, j), g, limit(p_.k, 4 * magnitude)) << r << " " << j;
+      }
+    }
+  }
+}
 
 TEST_P(FusedSwigluTest, MatchesItsProducts) {
   const int64_t m = p_.n / 2 - 3;  // columns past M in the last panel
@@ -186,7 +291,7 @@ TEST_P(FusedSwigluTest, MatchesItsProducts) {
   Matrix gu(rows(), p_.n, DType::f32), h(rows(), m, p_.dtype), kept(rows(), p_.n, p_.dtype);
   std::vector<float> scale(static_cast<size_t>(rows()));
   for (size_t i = 0; i < scale.size(); ++i) scale[i] = 0.25f * static_cast<float>(i % 5);
-  gemm_->forward(team_, offset_, {x}, w_, {kept, Activation::silu, h, scale.data()});
+  gemm_->forward(team_, offset_, {x}, w_, {kept, Activation{}, h, scale.data()});
   for (int64_t r = 0; r < rows(); ++r) {
     for (int64_t j = 0; j < m; ++j) {
       double g = 0, u = 0, magnitude = 0;

@@ -56,6 +56,7 @@ class RaggedDot final : public GroupedGemm {
       const float* pa = widen_rows(a.matrix.slice_rows(rows.begin, rows.end), {0, w.k}, a.scale, s.a);
       const float* pw = widen_rows(group_matrix(w, unit.group), columns, 1, s.w);
       sgemm({rows.size(), columns.size(), w.k, {pa}, {pw}, s.c});
+      if (!out.is_plain()) add_vectors(out, unit, columns, s.c);
       narrow_rows(s.c, out.c.slice_rows(rows.begin, rows.end), columns, false);
     });
   }
@@ -113,6 +114,26 @@ class RaggedDot final : public GroupedGemm {
         body(*unit, range, scratch_[static_cast<size_t>(i)]);
       }
     });
+  }
+
+  // Element of a group's vector that belongs to a column of the products. With up_bias the columns are those
+  // of a gate-up stack.
+  static float vector_at(const ForwardOutput& out, int64_t group, int64_t column) {
+    if (out.bias.data == nullptr) return 0;
+    if (out.up_bias.data == nullptr) return vector_of(out.bias, group)[column];
+    const int64_t m = column / kPanelWidth * kGateUpWidth + column % kGateUpWidth;
+    const bool is_gate = column % kPanelWidth < kGateUpWidth;
+    return vector_of(is_gate ? out.bias : out.up_bias, group)[m];
+  }
+
+  // The products of a unit times the factors of their rows, and the vector of its group.
+  static void add_vectors(const ForwardOutput& out, const GemmUnit& unit, Range columns, float* c) {
+    for (int64_t r = unit.row_begin; r < unit.row_end; ++r, c += columns.size()) {
+      const float factor = out.product_scale == nullptr ? 1.0f : out.product_scale[r];
+      const float of_vector = out.row_scale == nullptr ? 1.0f : out.row_scale[r];
+      for (int64_t i = 0; i < columns.size(); ++i)
+        c[i] = factor * c[i] + of_vector * vector_at(out, unit.group, columns.begin + i);
+    }
   }
 
   static MatView group_matrix(const WeightView& w, int64_t group) {

@@ -168,9 +168,10 @@ template <typename T>
 void dots_typed(const RowDots& dots, Range rows, float* out) {
   const DP d;
   for (int64_t r = rows.begin; r < rows.end; ++r) {
-    if (dots.out_index[r] < 0 || dots.index_b[r] < 0) continue;
+    const int64_t of_b = dots.index_b == nullptr ? r : dots.index_b[r];
+    if (dots.out_index[r] < 0 || of_b < 0) continue;
     const T* a = dots.a.row<const T>(r);
-    const T* b = dots.b.row<const T>(dots.index_b[r]);
+    const T* b = dots.b.row<const T>(of_b);
     VP sum = hn::Zero(d);
     int64_t i = 0;
     for (; i + kPart <= dots.a.cols; i += kPart) sum = hn::MulAdd(load_part(a + i), load_part(b + i), sum);

@@ -54,7 +54,7 @@ void zero_rows(ThreadTeam& team, const MatView& out);
 struct RowDots {
   MatView a;
   MatView b;
-  const int32_t* index_b = nullptr;
+  const int32_t* index_b = nullptr;  // null: r
   const int32_t* out_index = nullptr;
   float scale = 1;
 };

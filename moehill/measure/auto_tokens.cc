@@ -12,10 +12,7 @@ constexpr double kWeightSweeps = 4;          // forward, backward for dx, writin
 constexpr double kCheckSecondsPerPoint = 3;  // --check sample
 
 double weight_bytes(const MoeShape& s) {
-  const double hidden = static_cast<double>(s.hidden);
-  const double elements =
-      3 * hidden * (s.experts * static_cast<double>(s.mlp_dim) + static_cast<double>(s.shared_dim));
-  return elements * static_cast<double>(dtype_bytes(s.dtype));
+  return static_cast<double>(s.weights()) * static_cast<double>(dtype_bytes(s.dtype));
 }
 
 }  // namespace

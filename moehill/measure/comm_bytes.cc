@@ -41,8 +41,7 @@ int64_t comm_lower_bound_bytes(const BlockTensors& tensors, Pass pass, int num_d
 
 int64_t data_parallel_lower_bound_bytes(const MoeShape& shape, Pass pass, int num_devices) {
   if (pass == Pass::forward) return 0;
-  const int64_t weights = 3 * shape.hidden * (shape.experts * shape.mlp_dim + shape.shared_dim);
-  return 2 * (num_devices - 1) * weights * static_cast<int64_t>(dtype_bytes(shape.dtype));
+  return 2 * (num_devices - 1) * shape.weights() * static_cast<int64_t>(dtype_bytes(shape.dtype));
 }
 
 }  // namespace moehill

@@ -68,6 +68,7 @@ TEST(Record, GoldenKeys) {
                                                               "shared_expert_dim",
                                                               "dtype",
                                                               "router",
+                                                              "expert_form",
                                                               "shared_fused",
                                                               "bench_pass",
                                                               "backend",

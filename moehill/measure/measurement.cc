@@ -27,7 +27,7 @@ double operand_bytes(const Run& run) {
   const MoeShape& s = run.config().shape;
   const std::vector<int64_t> load = computed_load(run.tensors());
   const int64_t busy = std::count_if(load.begin(), load.end(), [](int64_t n) { return n > 0; });
-  const int64_t elements = 3 * s.hidden * (busy * s.mlp_dim + s.shared_dim) + s.tokens * s.hidden;
+  const int64_t elements = busy * s.expert_weights() + s.shared_weights() + s.tokens * s.hidden;
   return static_cast<double>(elements) * static_cast<double>(dtype_bytes(s.dtype));
 }
 

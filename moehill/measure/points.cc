@@ -148,7 +148,7 @@ std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
     refuse_topk(axes.topk, options.shape.experts);
     Point point;
     point.config = config_of(options, axes, layout);
-    refuse_unbuilt(point.config.shape.router);
+    refuse_unbuilt(point.config);
     refuse_impossible(point.config.shape.router, point.config.shape.experts, point.config.shape.topk);
     refuse_overflow(point.config.shape, options.block.capacity);
     refuse_route_in_step(point.config);

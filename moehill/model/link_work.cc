@@ -62,21 +62,25 @@ class Links {
     all_gather(counts_.experts, int64_t{counts_.experts} * counts_.num_devices, kInt32);
   }
   void shared_gradient() {
-    const MlpElements elements = mlp_elements(p_.hidden, p_.shared_dim, p_.dtype, p_.shared_fused);
+    const MlpElements elements = shared_elements(p_);
     for (const int64_t n : {elements.up[0], elements.up[1], elements.down}) {
       if (n > 0) reduce_scatter(share(n, device_, counts_.num_devices).size(), n, b_);
     }
+    for (const int64_t n : elements.vectors)
+      reduce_scatter(share(n, device_, counts_.num_devices).size(), n, kF32);
   }
   // `dp`: every stack of weights, experts' and shared.
   void all_gradients() {
-    const MlpElements experts = mlp_elements(p_.hidden, p_.mlp_dim, p_.dtype, p_.fused_w13);
-    const MlpElements shared = mlp_elements(p_.hidden, p_.shared_dim, p_.dtype, p_.shared_fused);
+    const MlpElements experts = expert_elements(p_);
+    const MlpElements shared = shared_elements(p_);
     for (const int64_t n : {experts.up[0], experts.up[1], experts.down}) {
       if (n > 0) all_reduce(n * counts_.experts, b_, b_);
     }
     for (const int64_t n : {shared.up[0], shared.up[1], shared.down}) {
       if (n > 0) all_reduce(n, b_, b_);
     }
+    for (const int64_t n : experts.vectors) all_reduce(n * counts_.experts, kF32, kF32);
+    for (const int64_t n : shared.vectors) all_reduce(n, kF32, kF32);
   }
   void psum_rows() {
     const bool to_f32 = p_.shared_replicated && p_.shared_dim > 0;

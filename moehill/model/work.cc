@@ -27,14 +27,23 @@ struct Mlp {
   bool fused, shared;
 };
 
+MlpElements mlp_elements(const WorkProblem& p, int64_t width, bool fused) {
+  if (width == 0) return {};
+  const int64_t up_columns = round_up(fused && p.gated ? gate_up_columns(width) : width, kPanelWidth);
+  const int64_t up = stored_panel_rows(p.hidden, p.dtype) * up_columns;
+  return {{up, fused || !p.gated ? 0 : up},
+          stored_panel_rows(width, p.dtype) * round_up(p.hidden, kPanelWidth),
+          {}};
+}
+
 class BlockWork {
  public:
   BlockWork(const WorkProblem& p, const PlanCounts& counts, int device)
       : p_(p), counts_(counts), device_(device), b_(to_double(static_cast<int64_t>(dtype_bytes(p.dtype)))) {
     find_rows();
     work_.weight_bytes =
-        b_ * to_double(routed_.groups * mlp_elements(p.hidden, p.mlp_dim, p.dtype, p.fused_w13).total() +
-                       mlp_elements(p.hidden, p.shared_dim, p.dtype, p.shared_fused).total());
+        b_ * to_double(routed_.groups * expert_elements(p).total() + shared_elements(p).total()) +
+        4 * to_double(routed_.groups * expert_elements(p).all_vectors() + shared_elements(p).all_vectors());
   }
 
   DeviceWork make() {
@@ -108,9 +117,15 @@ class BlockWork {
                        bytes(groups * stored_panel_rows(k, p_.dtype), round_up(n, kPanelWidth)) + extra_bytes;
     work.gemms.push_back({direction, k, n, mlp.shared});
   }
-  static bool is_gate_up(const Mlp& mlp, int64_t n) { return mlp.fused && n == gate_up_columns(mlp.width); }
-  int up_products(const Mlp& mlp) const { return mlp.fused ? 1 : 2; }
-  int64_t up_width(const Mlp& mlp) const { return mlp.fused ? gate_up_columns(mlp.width) : mlp.width; }
+  bool is_gate_up(const Mlp& mlp, int64_t n) const {
+    return mlp.fused && p_.gated && n == gate_up_columns(mlp.width);
+  }
+  int up_products(const Mlp& mlp) const { return mlp.fused || !p_.gated ? 1 : 2; }
+  int64_t up_width(const Mlp& mlp) const {
+    return mlp.fused && p_.gated ? gate_up_columns(mlp.width) : mlp.width;
+  }
+  // Gate and up of a row, or gate alone.
+  int gates() const { return p_.gated ? 2 : 1; }
 
   void up(const MlpStages& names, const Mlp& mlp, bool keep_products) {
     // Fused, the products are written only if backward needs them, and h besides.
@@ -119,22 +134,40 @@ class BlockWork {
       const double unwritten = mlp.fused && !keep_products ? bytes(mlp.rows, up_width(mlp)) : 0;
       gemm(names.up, GemmDirection::forward, mlp, p_.hidden, up_width(mlp), h - unwritten);
     }
-    if (!mlp.fused) list_.at(names.act).rows.swiglu += 3 * bytes(mlp.rows, mlp.width);
+    if (!mlp.fused) list_.at(names.act).rows.swiglu += (gates() + 1) * bytes(mlp.rows, mlp.width);
   }
 
   void mlp_forward(const MlpStages& names, const Mlp& mlp) {
+    if (mlp.shared && p_.shared_gate) list_.at(names.up).rows.gather += bytes(mlp.rows, p_.hidden);
     up(names, mlp, p_.backward && !p_.recompute);
     gemm(names.down, GemmDirection::forward, mlp, mlp.width, p_.hidden);
   }
 
   void mlp_backward(const MlpStages& names, const Mlp& mlp) {
     gemm(names.down_grad, GemmDirection::input_grad, mlp, mlp.width, p_.hidden);
-    list_.at(names.act_grad).rows.swiglu += 6 * bytes(mlp.rows, mlp.width);  // gate, up, dh in and out
+    // Gate, up and dh, in and out.
+    list_.at(names.act_grad).rows.swiglu += 2 * (gates() + 1) * bytes(mlp.rows, mlp.width);
     gemm(names.w2_grad, GemmDirection::weight_grad, mlp, mlp.width, p_.hidden);
     for (int i = 0; i < up_products(mlp); ++i)
       gemm(names.up_grad, GemmDirection::input_grad, mlp, p_.hidden, up_width(mlp));
     for (int i = 0; i < up_products(mlp); ++i)
       gemm(names.w13_grad, GemmDirection::weight_grad, mlp, p_.hidden, up_width(mlp));
+    if (!mlp.shared) vector_gradients(names, mlp);
+    // x w once more, and dx in and out.
+    if (mlp.shared && p_.shared_gate) list_.at(names.w13_grad).rows.gather += 3 * bytes(mlp.rows, p_.hidden);
+  }
+
+  // What biases, and gate values of inputs, read and write beside the products.
+  void vector_gradients(const MlpStages& names, const Mlp& mlp) {
+    if (p_.biases) {
+      list_.at(names.w2_grad).rows.gather += bytes(mlp.rows, p_.hidden);
+      list_.at(names.w13_grad).rows.gather += gates() * bytes(mlp.rows, mlp.width);
+      if (p_.dx_over_outputs || p_.preweight)
+        list_.at(names.act_grad).rows.gather += bytes(mlp.rows, p_.hidden);  // dp
+    }
+    if (p_.input_weighted)
+      list_.at(names.up_grad).rows.gather +=
+          2 * bytes(mlp.rows, p_.hidden) + 2 * gates() * bytes(mlp.rows, mlp.width);
   }
 
   // Rows of H summed over each token's choices; `base` as in the combine of the block.
@@ -175,7 +208,7 @@ class BlockWork {
     if (p_.recompute && p_.shared_dim > 0) up(kRecompute, shared_, true);
     if (p_.shared_dim > 0) mlp_backward(kShared, shared_);
     if (p_.recompute) up(kRecompute, routed_, true);
-    if (!p_.dx_over_outputs && !p_.preweight)
+    if (!p_.dx_over_outputs && !p_.preweight && !p_.input_weighted)
       list_.at(Stage::combine_grad).rows.gather += 2 * bytes(routed_.rows, p_.hidden);
     mlp_backward(kRouted, routed_);
     combine(Stage::combine_grad, combines_onto_shared());
@@ -222,10 +255,10 @@ class BlockWork {
   double activations() const {
     const int64_t tokens = own_tokens(p_.spread, counts_, device_).size();
     const int64_t outputs = p_.backward && !p_.dx_over_outputs ? 2 : 1;
-    const int64_t products = p_.recompute ? 0 : (p_.backward || !p_.fused_w13 ? 3 : 1);
+    const int64_t products = p_.recompute ? 0 : (p_.backward || !p_.fused_w13 ? gates() + 1 : 1);
     double total = bytes(tokens, p_.hidden) * (p_.backward ? 3 : 2);
     total += bytes(routed_.rows, outputs * p_.hidden + products * p_.mlp_dim);
-    total += bytes(shared_.rows, (p_.backward || !p_.shared_fused ? 3 : 1) * p_.shared_dim);
+    total += bytes(shared_.rows, (p_.backward || !p_.shared_fused ? gates() + 1 : 1) * p_.shared_dim);
     if (sums_are_f32()) total += 4 * to_double(counts_.tokens) * to_double(p_.hidden);
     if (p_.spread == Spread::ring_ag_rs && !p_.in_place)
       total += bytes(counts_.tokens, p_.hidden) * (p_.backward ? 2 : 1);
@@ -247,11 +280,18 @@ class BlockWork {
 
 }  // namespace
 
-MlpElements mlp_elements(int64_t hidden, int64_t width, DType dtype, bool fused) {
-  if (width == 0) return {};
-  const int64_t up_columns = round_up(fused ? gate_up_columns(width) : width, kPanelWidth);
-  const int64_t up = stored_panel_rows(hidden, dtype) * up_columns;
-  return {{up, fused ? 0 : up}, stored_panel_rows(width, dtype) * round_up(hidden, kPanelWidth)};
+MlpElements expert_elements(const WorkProblem& p) {
+  MlpElements elements = mlp_elements(p, p.mlp_dim, p.fused_w13);
+  if (!p.biases) return elements;
+  elements.vectors.assign(p.gated ? 2 : 1, vector_columns(p.mlp_dim));
+  elements.vectors.push_back(vector_columns(p.hidden));
+  return elements;
+}
+
+MlpElements shared_elements(const WorkProblem& p) {
+  MlpElements elements = mlp_elements(p, p.shared_dim, p.shared_fused);
+  if (p.shared_gate && p.shared_dim > 0) elements.vectors.push_back(vector_columns(p.hidden));
+  return elements;
 }
 
 Range own_tokens(Spread spread, const PlanCounts& counts, int device) {

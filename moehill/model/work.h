@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,11 @@ struct WorkProblem {
   DType dtype = DType::bf16;
   Spread spread = Spread::none;
   bool backward = true;          // forward and backward, else forward alone
-  bool fused_w13 = true;         // one product with W1|W3, SwiGLU in its epilogue
+  bool gated = true;             // experts have a W3
+  bool biases = false;           // of the experts
+  bool shared_gate = false;      // of the shared expert
+  bool input_weighted = false;   // gate values multiply inputs
+  bool fused_w13 = true;         // one product with W1|W3, or W1 alone, the activation in its epilogue
   bool shared_fused = false;     // the same for the shared expert
   bool preweight = false;        // gate value before W2
   bool scatter = false;          // combine by scatter-add
@@ -96,10 +101,13 @@ std::vector<DeviceWork> all_work(const WorkProblem& problem, const PlanCounts& c
 // Elements of an MLP's stored weights: columns padded to whole panels of 16, gate and up to pairs of 8, rows
 // in bf16 to pairs.
 struct MlpElements {
-  int64_t up[2] = {0, 0}, down = 0;  // up[1] is 0 where gate and up are one matrix
+  int64_t up[2] = {0, 0}, down = 0;  // up[1] is 0 where gate and up are one matrix, or there is no W3
+  std::vector<int64_t> vectors;      // of f32
   int64_t total() const { return up[0] + up[1] + down; }
+  int64_t all_vectors() const { return std::accumulate(vectors.begin(), vectors.end(), int64_t{0}); }
 };
-MlpElements mlp_elements(int64_t hidden, int64_t width, DType dtype, bool fused);
+MlpElements expert_elements(const WorkProblem& problem);
+MlpElements shared_elements(const WorkProblem& problem);
 
 // Tokens whose results, and experts whose weights, device `d` has.
 Range own_tokens(Spread spread, const PlanCounts& counts, int device);

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "moehill/moe/audit_sizes.h"
 #include "moehill/moe/audit_strip.h"
 #include "moehill/moe/expert_columns.h"
 #include "moehill/moe/router_reference.h"
@@ -15,10 +16,6 @@
 
 namespace moehill {
 namespace {
-
-constexpr int64_t kMaxBlock = 64;      // columns of a block
-constexpr int64_t kBlocksOfARow = 32;  // narrow rows have narrower blocks
-constexpr int64_t kNarrowStrip = 64, kWideStrip = 256;
 
 // A sum with its variance.
 struct Estimate {
@@ -33,25 +30,6 @@ std::string block_name(const Projection& p, int64_t block) {
                              : fmt::format("columns {} to {}", columns.begin, columns.end - 1);
 }
 
-Projection projection(int64_t n, const AuditOptions& options) {
-  int64_t width = std::clamp<int64_t>(n / kBlocksOfARow, 1, kMaxBlock);
-  if (width > kGateUpWidth) width -= width % kGateUpWidth;  // a strip begins where a panel's part begins
-  return {n, options.exact ? 1 : width, options.seed};
-}
-
-// Columns of a strip of an expert with `rows` rows: whole blocks, and a multiple of a panel's part, as
-// read_part() wants. Of few rows the weights' stream is the time, so a strip stays in a core's cache; with
-// many rows reading them again for each strip is. With exact blocks a row's relative error needs the whole
-// row.
-int64_t strip_columns(const Projection& p, int64_t rows, const AuditOptions& options) {
-  if (options.exact) return p.num_columns();
-  const int64_t unit = p.block % kGateUpWidth == 0 ? p.block : p.block * kGateUpWidth;
-  const int64_t aim = rows <= kFewRows ? kNarrowStrip : kWideStrip;
-  const int64_t num_strips = (p.num_columns() + aim - 1) / aim;
-  const int64_t columns = (p.num_columns() + num_strips - 1) / num_strips;
-  return (columns + unit - 1) / unit * unit;
-}
-
 template <typename F>
 class Audit {
  public:
@@ -63,7 +41,7 @@ class Audit {
         team_(team),
         units_(shape_.dtype),
         dy_scale_(2.0 / (static_cast<double>(shape_.tokens) * static_cast<double>(shape_.hidden))),
-        by_hidden_(projection(shape_.hidden, options)),
+        by_hidden_(audit_projection(shape_.hidden, options)),
         context_{tensors, backward, options.exact, options.seed, units_, dy_scale_, by_hidden_},
         auditors_(static_cast<size_t>(team.size())),
         y_(shape_.tokens, by_hidden_.num_blocks()) {
@@ -76,15 +54,22 @@ class Audit {
     if (backward_) measure_loss_gradient();
     sort_assignments();
     TensorNumbers w1 = numbers("dw1"), w2 = numbers("dw2"), w3 = numbers("dw3");
-    for (size_t begin = 0; begin < assignments_.size();) begin = audit_group(begin, {&w1, &w2, &w3});
-    TensorNumbers s1 = numbers("ds1"), s2 = numbers("ds2"), s3 = numbers("ds3");
-    if (shape_.shared_dim > 0) audit_shared({&s1, &s2, &s3});
+    TensorNumbers b1 = numbers("db1"), b2 = numbers("db2"), b3 = numbers("db3");
+    for (size_t begin = 0; begin < assignments_.size();)
+      begin = audit_group(begin, {&w1, &w2, &w3, &b1, &b2, &b3});
+    TensorNumbers s1 = numbers("ds1"), s2 = numbers("ds2"), s3 = numbers("ds3"), sg = numbers("dsg");
+    if (shape_.shared_dim > 0) audit_shared({&s1, &s2, &s3, nullptr, nullptr, nullptr}, sg);
     compare_tokens();
     if (backward_) {
-      for (TensorNumbers* n : {&w1, &w2, &w3}) result_.tensors.push_back(n->finish());
-      if (shape_.shared_dim > 0) {
-        for (TensorNumbers* n : {&s1, &s2, &s3}) result_.tensors.push_back(n->finish());
-      }
+      const bool gated = shape_.form.activation.gated;
+      const auto finish = [&](TensorNumbers& n, bool there) {
+        if (there) result_.tensors.push_back(n.finish());
+      };
+      finish(w1, true), finish(w2, true), finish(w3, gated);
+      for (TensorNumbers* n : {&b1, &b2, &b3}) finish(*n, shape_.form.biases && (gated || n != &b3));
+      const bool shared = shape_.shared_dim > 0;
+      finish(s1, shared), finish(s2, shared), finish(s3, shared && gated);
+      finish(sg, shared && shape_.form.shared_gate);
     }
     return std::move(result_);
   }
@@ -93,6 +78,7 @@ class Audit {
   // The gradients of W1, W2, W3 or of the shared expert's.
   struct GradientNumbers {
     TensorNumbers *n1, *n2, *n3;
+    TensorNumbers *b1, *b2, *b3;  // of biases
   };
 
   static TensorNumbers numbers(const std::string& name) {
@@ -110,7 +96,9 @@ class Audit {
       AuditAssignments& of = assignments_[static_cast<size_t>(routing.expert[i])];
       of.token.push_back(a / routing.topk);
       of.choice.push_back(static_cast<int>(a % routing.topk));
-      of.gate.push_back(static_cast<double>(routing.weight[i]));
+      const double p = static_cast<double>(routing.weight[i]);
+      of.gate.push_back(shape_.router.input_weighted ? 1 : p);
+      of.in.push_back(shape_.router.input_weighted ? p : 1);
       reached_[static_cast<size_t>(a / routing.topk)] = 1;
     }
     for (AuditAssignments& of : assignments_) share_out(of);
@@ -163,22 +151,97 @@ class Audit {
     return end;
   }
 
-  void audit_shared(const GradientNumbers& numbers) {
+  void audit_shared(const GradientNumbers& numbers, TensorNumbers& gate_numbers) {
     AuditAssignments all;
     all.token = indices_up_to(shape_.tokens);
     all.choice.assign(all.token.size(), 0);
     all.gate.assign(all.token.size(), 1.0);
+    all.in = all.gate;
+    if (shape_.form.shared_gate) make_shared_gate(all);
     share_out(all);
     std::deque<AuditExpert<F>> group;
     add_expert(kSharedExpert, shape_.shared_dim, all, group);
     audit_experts(group, numbers);
+    if (shape_.form.shared_gate && backward_) audit_shared_gate(group.front(), gate_numbers);
+  }
+
+  // Gate values s(z) of the shared expert, z = x sg in double; ours is a sum in f32.
+  void make_shared_gate(AuditAssignments& all) const {
+    std::vector<double> w;
+    double w_norm = 0;
+    for (int64_t h = 0; h < shape_.hidden; ++h) {
+      w.push_back(static_cast<double>(t_.weights.sg.at(0, 0, h)));
+      w_norm += w.back() * w.back();
+    }
+    std::vector<float> x(w.size());
+    for (int64_t t = 0; t < shape_.tokens; ++t) {
+      read_row(t_.x, t, x.data());
+      double z = 0, norm = 0;
+      for (size_t h = 0; h < w.size(); ++h) {
+        z += w[h] * static_cast<double>(x[h]);
+        norm += static_cast<double>(x[h]) * static_cast<double>(x[h]);
+      }
+      const double s = 1 / (1 + std::exp(-z));
+      all.gate[static_cast<size_t>(t)] = s;
+      const double variance = (1 - s) * (1 - s) * units_.sum * norm * w_norm + 64 * 0x1p-48;
+      all.gate_variance = std::max(all.gate_variance, variance);
+    }
+  }
+
+  // dz = ds s (1 - s) of each token: dx += dz sg, dsg = sum of dz x.
+  void audit_shared_gate(AuditExpert<F>& expert, TensorNumbers& numbers) {
+    const int64_t n = shape_.tokens, blocks = by_hidden_.num_blocks();
+    std::vector<double> row(static_cast<size_t>(shape_.hidden)), sum(static_cast<size_t>(blocks)),
+        squares(sum.size()), gate(sum.size()), value(sum.size()), variance(sum.size());
+    for (size_t h = 0; h < row.size(); ++h)
+      row[h] = static_cast<double>(t_.weights.sg.at(0, 0, static_cast<int64_t>(h)));
+    by_hidden_.project_row(row.data(), gate.data(), squares.data());
+    for (int64_t t = 0; t < n; ++t) {
+      const size_t i = static_cast<size_t>(t);
+      const double s = expert.rows.gate[i], slope = s * (1 - s), dz = slope * expert.dp[i];
+      const double dz_var = slope * slope * (expert.dp_var[i] + output_part_of_dp(expert, t)) +
+                            dz * dz * (4 * expert.rows.gate_variance + 4 * 0x1p-48 / (slope * slope));
+      for (size_t h = 0; h < row.size(); ++h)
+        row[h] = static_cast<double>(t_.x.at(t, static_cast<int64_t>(h)));
+      by_hidden_.project_row(row.data(), sum.data(), squares.data());
+      for (size_t b = 0; b < sum.size(); ++b) {
+        dx_.value.row(t)[b] += dz * gate[b];
+        dx_.variance.row(t)[b] += dz_var * gate[b] * gate[b];
+        value[b] += dz * sum[b];
+        variance[b] += dz_var * sum[b] * sum[b] +
+                       (units_.store + units_.sum * static_cast<double>(n)) * dz * dz * squares[b];
+      }
+    }
+    for (size_t h = 0; h < row.size(); ++h)
+      row[h] = static_cast<double>(t_.gradients.sg.at(0, 0, static_cast<int64_t>(h))) / dy_scale_;
+    by_hidden_.project_row(row.data(), sum.data(), squares.data());
+    Deviations all;
+    const double rounding =
+        2 * units_.store + units_.sum * (static_cast<double>(n) + by_hidden_.num_roundings());
+    for (int64_t b = 0; b < blocks; ++b) {
+      const size_t i = static_cast<size_t>(b);
+      all.add(0, b, sum[i] - value[i],
+              variance[i] + rounding * squares[i] + context_.subnormal_variance(1 / dy_scale_), value[i]);
+      numbers.saw_reference(value[i]);
+    }
+    numbers.set_rows_per_expert(1);
+    numbers.add_group(all, std::min(n, blocks), "the shared expert's gate",
+                      [&](int64_t, int64_t block) { return block_name(by_hidden_, block); });
+    if (!options_.exact) return;
+    std::vector<float> actual;
+    for (double& v : row) {
+      v *= dy_scale_;
+      actual.push_back(static_cast<float>(v));
+    }
+    for (double& v : value) v *= dy_scale_;
+    numbers.relative().add_row(0, actual, value);
   }
 
   void add_expert(int number, int64_t width, const AuditAssignments& rows,
                   std::deque<AuditExpert<F>>& group) {
     AuditExpert<F>& expert = group.emplace_back(rows);
     expert.expert = number;
-    expert.by_width = projection(width, options_);
+    expert.by_width = audit_projection(width, options_);
     const int64_t n = rows.size(), blocks = by_hidden_.num_blocks();
     expert.out.reshape(n, blocks);
     if (!backward_) return;
@@ -187,6 +250,8 @@ class Audit {
     for (GradientAudit* d : {&expert.d1, &expert.d3})
       d->of_block.resize(static_cast<size_t>(expert.by_width.num_blocks()));
     expert.d2.of_block.resize(static_cast<size_t>(blocks));
+    expert.b1.of_block = expert.b3.of_block = expert.d1.of_block;
+    expert.b2.of_block = expert.d2.of_block;
   }
 
   // The strips of the experts of a group, shared out to the threads as they get free.
@@ -212,22 +277,49 @@ class Audit {
       add_input_gradients(expert);
       judge_gradient(expert, expert.d1, shape_.hidden, expert.by_width, *numbers.n1);
       judge_gradient(expert, expert.d2, expert.by_width.num_columns(), by_hidden_, *numbers.n2);
-      judge_gradient(expert, expert.d3, shape_.hidden, expert.by_width, *numbers.n3);
+      const bool gated = shape_.form.activation.gated;
+      if (gated) judge_gradient(expert, expert.d3, shape_.hidden, expert.by_width, *numbers.n3);
+      if (numbers.b1 == nullptr || !shape_.form.biases) continue;
+      judge_gradient(expert, expert.b1, 1, expert.by_width, *numbers.b1);
+      judge_gradient(expert, expert.b2, 1, by_hidden_, *numbers.b2);
+      if (gated) judge_gradient(expert, expert.b3, 1, expert.by_width, *numbers.b3);
+    }
+  }
+
+  // The bias b2 of each output, and of dp = <dy, o>.
+  void add_output_bias(AuditExpert<F>& expert) {
+    const LogicalWeights& b2 = t_.weights.b2;
+    std::vector<F> bias(static_cast<size_t>(shape_.hidden)),
+        sum(static_cast<size_t>(by_hidden_.num_blocks())), squares(sum.size());
+    for (int64_t h = 0; h < shape_.hidden; ++h)
+      bias[static_cast<size_t>(h)] = static_cast<F>(b2.at(expert.expert, 0, h));
+    by_hidden_.project_row(bias.data(), sum.data(), squares.data());
+    for (int64_t a = 0; a < expert.rows.size(); ++a) {
+      for (size_t b = 0; b < sum.size(); ++b) {
+        expert.out.sum.row(a)[b] += sum[b];
+        expert.out.squares.row(a)[b] += squares[b];
+      }
+      for (int64_t h = 0; backward_ && h < shape_.hidden; ++h)
+        expert.dp[static_cast<size_t>(a)] +=
+            static_cast<double>(t_.y.at(expert.rows.token[static_cast<size_t>(a)], h)) *
+            static_cast<double>(bias[static_cast<size_t>(h)]);
     }
   }
 
   void add_outputs(AuditExpert<F>& expert) {
+    if (shape_.form.biases && expert.expert != kSharedExpert) add_output_bias(expert);
     expert.out.enlarge_squares();
     // An expert's row, and a device's partial sum, may be stored on the way.
     const double width = static_cast<double>(expert.by_width.num_columns());
-    const double rounding = 2 * units_.store + units_.sum * (width + by_hidden_.num_roundings());
+    const double rounding =
+        2 * units_.store + units_.sum * (width + by_hidden_.num_roundings()) + expert.rows.gate_variance;
     for (int64_t a = 0; a < expert.rows.size(); ++a) {
       const size_t i = static_cast<size_t>(a);
       add_row(expert.out, a, expert.rows.gate[i], rounding, expert.rows.token[i], y_);
       if (!backward_ || expert.expert == kSharedExpert) continue;
       dp_.value.row(expert.rows.token[i])[expert.rows.choice[i]] = expert.dp[i];
-      dp_.variance.row(expert.rows.token[i])[expert.rows.choice[i]] =
-          expert.dp_var[i] + output_part_of_dp(expert, a);
+      const double of_outputs = shape_.router.input_weighted ? 0 : output_part_of_dp(expert, a);
+      dp_.variance.row(expert.rows.token[i])[expert.rows.choice[i]] = expert.dp_var[i] + of_outputs;
     }
   }
 
@@ -254,15 +346,38 @@ class Audit {
     return rounding * sum;
   }
 
+  // dp = <dx, x> where the row of dx is rounded, and is a sum over the expert's width.
+  double input_part_of_dp(const AuditExpert<F>& expert, int64_t a) const {
+    const size_t i = static_cast<size_t>(a);
+    const double terms = static_cast<double>(shape_.hidden + 2 * expert.by_width.num_columns());
+    const double size = expert.rows.dy_size[i], rounding = 3 * units_.store + units_.sum * terms;
+    double sum = 0;
+    for (int64_t b = 0; b < by_hidden_.num_blocks(); ++b) {
+      const Range columns = by_hidden_.columns_of(b);
+      double x_squares = 0;
+      for (int64_t c = columns.begin; c < columns.end; ++c) {
+        const double x = static_cast<double>(t_.x.at(expert.rows.token[i], c));
+        x_squares += x * x;
+      }
+      sum +=
+          x_squares / static_cast<double>(columns.size()) * static_cast<double>(expert.dx.squares.row(a)[b]);
+    }
+    return rounding * size * size * sum;
+  }
+
   void add_input_gradients(AuditExpert<F>& expert) {
     expert.dx.enlarge_squares();
     // A row may be stored after the first of two products, after the second, and in a partial sum.
     const double width = static_cast<double>(expert.by_width.num_columns());
-    const double rounding = 3 * units_.store + units_.sum * 2 * (width + by_hidden_.num_roundings());
+    const double rounding =
+        3 * units_.store + units_.sum * 2 * (width + by_hidden_.num_roundings()) + expert.rows.gate_variance;
+    const bool of_inputs = shape_.router.input_weighted && expert.expert != kSharedExpert;
     for (int64_t a = 0; a < expert.rows.size(); ++a) {
       const size_t i = static_cast<size_t>(a);
-      add_row(expert.dx, a, expert.rows.gate[i] * expert.rows.dy_size[i], rounding, expert.rows.token[i],
-              dx_);
+      const double factor = expert.rows.gate[i] * expert.rows.in[i] * expert.rows.dy_size[i];
+      add_row(expert.dx, a, factor, rounding, expert.rows.token[i], dx_);
+      if (of_inputs)
+        dp_.variance.row(expert.rows.token[i])[expert.rows.choice[i]] += input_part_of_dp(expert, a);
     }
   }
 
@@ -439,30 +554,6 @@ AuditResult audit_block(const BlockTensors& tensors, Pass pass, const AuditOptio
   const bool backward = pass == Pass::forward_backward;
   if (!options.exact) return Audit<float>(tensors, backward, options, team).run();
   return Audit<double>(tensors, backward, options, team).run();
-}
-
-double audit_bytes(const MoeShape& shape, Pass pass, bool exact, int num_threads) {
-  const bool backward = pass == Pass::forward_backward;
-  const AuditOptions options{exact, 0};
-  const double value = exact ? 8 : 4;
-  const double hidden = static_cast<double>(shape.hidden), tokens = static_cast<double>(shape.tokens);
-  const Projection by_width = projection(std::max(shape.mlp_dim, shape.shared_dim), options);
-  const double blocks = static_cast<double>(projection(shape.hidden, options).num_blocks());
-  const double strip =
-      static_cast<double>(std::min(strip_columns(by_width, kChunkRows, options), by_width.num_columns()));
-  const double strip_blocks = strip / static_cast<double>(by_width.block);
-  const double chunk = std::min(static_cast<double>(kChunkRows), tokens);
-  // Each thread has weights with their projections, rows, and the gradients of a strip.
-  const double weights = value * strip * (3 * hidden + (backward ? 10 : 6) * blocks);
-  const double rows =
-      value * chunk * ((backward ? 3 : 1) * hidden + (backward ? 11 : 5) * strip + 3 * blocks);
-  const double gradients =
-      backward ? (value + 16) * (2 * hidden * strip_blocks + strip * blocks) + value * hidden * strip : 0;
-  // A group of experts has at most twice as many rows as there are tokens. `sums` are over all tokens.
-  const double group = 2 * tokens * blocks * value * (backward ? 6 : 3);
-  const double sums = 8 * tokens * (backward ? 5 * blocks + 2 * shape.topk : 2 * blocks);
-  const double assignments = 40 * tokens * (shape.topk + 2);
-  return num_threads * (weights + rows + gradients) + group + sums + assignments;
 }
 
 }  // namespace moehill

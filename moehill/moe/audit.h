@@ -2,7 +2,7 @@
 // the block computed once more by other means. Nothing of what is audited is used: no plan, no kernel, no
 // combine of ours, only the operands and the stored results.
 //
-// For each expert the three products that SwiGLU needs element by element (x W1, x W3, dy W2^T) are made by
+// For each expert the products that the activation needs element by element (x W1, x W3, dy W2^T) are made by
 // OpenBLAS (of few rows by plain loops), and each is itself held by a random projection in double. All other
 // products are compared through projections (moe/projection.h), which makes them cheap: C = A B is compared
 // as C r with A (B r). Experts are audited in strips of their columns (moe/audit_strip.h).
@@ -11,7 +11,9 @@
 // stages with these bounds, u being the unit round-off of the storage type, v that of f32:
 //   a stored value a                       u |a|
 //   a sum of n products a_i b_i in f32     v sqrt(n) |a| |b| (Euclidean norms)
-//   h = silu(g) u                          silu'(g) u dg + silu(g) du, and 4 v |h| for the function itself
+//   h = a(g) b(u)                          a'(g) b(u) dg + a(g) b'(u) du, and 4 v |h| for the function itself
+// Where dg may carry g over a limit, at which a' jumps, dg counts with the larger slope and a' may be off by
+// the jump.
 // What may be rounded is taken as rounded, in whatever order an implementation sums.
 #pragma once
 
@@ -34,7 +36,7 @@ struct AuditOptions {
 };
 
 struct TensorAudit {
-  std::string tensor;           // y, dx, dw1, dw2, dw3, ds1, ds2, ds3, dp, dlogits
+  std::string tensor;           // y, dx, dw1, dw2, dw3, db1, db2, db3, ds1, ds2, ds3, dsg, dp, dlogits
   Deviations numbers;           // of the whole tensor
   bool zero_reference = false;  // every reference is zero: there was nothing to compare with
   std::string worst;            // where the worst number is, in words

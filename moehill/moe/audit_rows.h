@@ -1,9 +1,10 @@
-// The element-by-element part of the audit: what SwiGLU makes of the products of some rows of one expert,
-// with the variance of each value. F is float, or double where every element is compared by itself.
+// The element-by-element part of the audit: what the activation makes of the products of some rows of one
+// expert, with the variance of each value. F is float, or double where every element is compared by itself.
 #pragma once
 
 #include <cmath>
 
+#include "moehill/moe/activation_reference.h"
 #include "moehill/moe/projection.h"
 
 namespace moehill {
@@ -24,6 +25,7 @@ struct AuditWeights {
   Projected<F> w1_blocks, w3_blocks;   // [blocks of H, M]
   Projected<F> w2_blocks;              // [M, blocks of H]
   std::vector<F> norm1, norm3, norm2;  // [M] squares of the norms of columns of W1, W3 and of rows of W2
+  std::vector<F> bias1, bias3;         // [M], or empty
 };
 
 // Rows a of one expert. What a row has of a weight gradient is proportional to its gate value and to the size
@@ -32,8 +34,10 @@ struct AuditWeights {
 struct AuditAssignments {
   std::vector<int64_t> token;
   std::vector<int> choice;
-  std::vector<double> gate;
+  std::vector<double> gate;     // of the output
+  std::vector<double> in;       // multiplies the input
   std::vector<double> dy_size;  // a power of two
+  double gate_variance = 0;     // of a gate value that the block makes itself, relative; the largest
   std::vector<double> share;
   double unit = 1;
 
@@ -50,13 +54,13 @@ struct AuditRows {
   Dense<F> h, h_var;
   Dense<F> dh;  // dy W2^T
   Dense<F> dgate, dgate_var, dup, dup_var;
-  std::vector<F> share;            // [rows]
+  std::vector<F> share, in;        // [rows]
   std::vector<double> dp, dp_var;  // [rows]; the variance but for the rounding of the expert's output
 
   void reshape(int64_t rows, int64_t hidden, int64_t width, bool backward) {
     for (Dense<F>* m : {&gate, &up, &h, &h_var}) m->reshape(rows, width);
     x.reshape(rows, hidden);
-    for (std::vector<F>* v : {&x_norm, &dy_norm, &share}) v->resize(static_cast<size_t>(rows));
+    for (std::vector<F>* v : {&x_norm, &dy_norm, &share, &in}) v->resize(static_cast<size_t>(rows));
     if (!backward) return;
     dy.reshape(rows, hidden);
     for (Dense<F>* m : {&dh, &dgate, &dgate_var, &dup, &dup_var}) m->reshape(rows, width);
@@ -65,50 +69,104 @@ struct AuditRows {
   }
 };
 
-// silu(g) = g s, with the derivatives of first and second order.
+// A gradient of the gates or the ups, as a part of <dx, x> where dx is that of p x.
 template <typename F>
-struct Silu {
-  F value, first, second;
-  explicit Silu(F g) {
-    const F s = 1 / (1 + std::exp(-g));
-    value = g * s;
-    first = s * (1 + g * (1 - s));
-    second = s * (1 - s) * (2 + g * (1 - 2 * s));
+struct InputGradient {
+  F value;
+  F by_dh, by_own;  // the factors of dh, and of the second derivative, in it
+  F second, jump;   // of its factor of h
+  F product;        // of x with the column
+  F norm;           // the column's, squared
+};
+
+// The variance of such a part, for a p with this square. In double, since squares of what a tiny p multiplies
+// leave the range of float.
+struct ProductErrors {
+  double p_square, sum, store;  // sum: of a product with a column of norm 1
+
+  template <typename F>
+  double of_product(const InputGradient<F>& d) const {
+    return p_square * (sum * d.norm + store * square(d.product));
   }
+  template <typename F>
+  double of_dot(const InputGradient<F>& d, const InputGradient<F>& other, F across, F dh_var) const {
+    const double variance = square(d.by_dh) * dh_var + square(across) * of_product(other) +
+                            square(d.by_own) * (square(d.second) * of_product(d) + square(d.jump)) +
+                            store * square(d.value);
+    return variance * square(d.product) + sum * d.norm * square(d.value);
+  }
+  template <typename F>
+  static double square(F value) {
+    return static_cast<double>(value) * static_cast<double>(value);
+  }
+};
+
+// The figures of a row with which activate_row() begins.
+struct RowMode {
+  const Activation& activation;
+  bool of_inputs;  // dp is of what the input is multiplied by
 };
 
 // Row a: h and its variance from gate and up; with `kBackward` also dp, dgate and dup from dh, with theirs.
 template <bool kBackward, typename F>
-void activate_row(const ErrorUnits& units, const AuditWeights<F>& w, int64_t a, AuditRows<F>& rows) {
+void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeights<F>& w, int64_t a,
+                  AuditRows<F>& rows) {
   const size_t at = static_cast<size_t>(a);
   const F store = static_cast<F>(units.store), sum = static_cast<F>(units.sum);
   const F function = store + 16 * static_cast<F>(0x1p-48);
-  const F x_sum = sum * rows.x_norm[at];
+  const Activation& activation = mode.activation;
+  const F in = rows.in[at], x_sum = sum * in * in * rows.x_norm[at];
   // dy is rounded too; its errors meet every row of W2 alike, hence 4 for 1.
   const F dy_sum = kBackward ? (sum + 4 * store / static_cast<F>(rows.dy.cols)) * rows.dy_norm[at] : F{0};
+  const bool gated = activation.gated, jumps = has_jumps(activation);
+  const F rounding = std::sqrt(store);
+  // A product may be off by its rounding, at most twice the typical one, and by its sum.
+  const auto reach = [&](F value, F sum_variance) {
+    return jumps ? 2 * rounding * std::abs(value) + 8 * std::sqrt(sum_variance) : F{0};
+  };
   const F *gate = rows.gate.row(a), *up = rows.up.row(a), *dh_row = kBackward ? rows.dh.row(a) : nullptr;
   F *h = rows.h.row(a), *h_var = rows.h_var.row(a);
   double dp = 0, dp_var = 0;
   for (int64_t m = 0; m < rows.h.cols; ++m) {
     const size_t i = static_cast<size_t>(m);
-    const Silu<F> silu(gate[m]);
-    const F gate_var = x_sum * w.norm1[i] + store * gate[m] * gate[m];
-    const F up_var = x_sum * w.norm3[i] + store * up[m] * up[m];
-    const F slope = up[m] * silu.first;  // of h by gate
-    h[m] = silu.value * up[m];
-    h_var[m] = slope * slope * gate_var + silu.value * silu.value * up_var + function * h[m] * h[m];
+    const F g = in * gate[m] + (w.bias1.empty() ? F{0} : w.bias1[i]);
+    const F u = gated ? in * up[m] + (w.bias3.empty() ? F{0} : w.bias3[i]) : F{0};
+    const F gate_sum = x_sum * w.norm1[i], up_sum = gated ? x_sum * w.norm3[i] : F{0};
+    const NearFactor<F> by_gate = near_gate_factor(activation, g, reach(g, gate_sum));
+    const NearFactor<F> by_up = near_up_factor(activation, u, reach(u, up_sum));
+    const F gate_var = gate_sum + store * g * g, up_var = up_sum + store * u * u;
+    const F slope = by_up.value * by_gate.slope, up_slope = by_gate.value * by_up.slope;  // of h
+    h[m] = by_gate.value * by_up.value;
+    h_var[m] = slope * slope * gate_var + up_slope * up_slope * up_var + function * h[m] * h[m];
     if constexpr (kBackward) {
       const F dh = dh_row[m], dh_var = dy_sum * w.norm2[i] + store * dh * dh;
-      dp += static_cast<double>(h[m]) * dh;
-      dp_var += h_var[m] * dh * dh + h[m] * h[m] * dh_var;
-      const F by_up = dh * silu.first, by_gate = dh * up[m] * silu.second;
-      const F dgate = slope * dh, dup = silu.value * dh;
+      if (!mode.of_inputs) {
+        dp += static_cast<double>(h[m]) * dh;
+        dp_var += h_var[m] * dh * dh + h[m] * h[m] * dh_var;
+      }
+      const F across = dh * by_gate.slope * by_up.slope;
+      const F by_value = dh * by_up.value, by_gate_value = dh * by_gate.value;
+      const F dgate = by_value * by_gate.first, dup = by_gate_value * by_up.first;
       rows.dgate.row(a)[m] = dgate;
       rows.dup.row(a)[m] = dup;
-      rows.dgate_var.row(a)[m] = slope * slope * dh_var + by_up * by_up * up_var +
-                                 by_gate * by_gate * gate_var + store * dgate * dgate;
+      rows.dgate_var.row(a)[m] =
+          slope * slope * dh_var + across * across * up_var +
+          by_value * by_value * (by_gate.second * by_gate.second * gate_var + by_gate.jump * by_gate.jump) +
+          store * dgate * dgate;
       rows.dup_var.row(a)[m] =
-          silu.value * silu.value * dh_var + by_up * by_up * gate_var + store * dup * dup;
+          up_slope * up_slope * dh_var + across * across * gate_var +
+          by_gate_value * by_gate_value * (by_up.second * by_up.second * up_var + by_up.jump * by_up.jump) +
+          store * dup * dup;
+      if (mode.of_inputs) {
+        const InputGradient<F> of_gate{dgate,        slope,   by_value,  by_gate.second,
+                                       by_gate.jump, gate[m], w.norm1[i]};
+        const F x_u = gated ? up[m] : F{0}, norm3 = gated ? w.norm3[i] : F{0};
+        const InputGradient<F> of_up{dup, up_slope, by_gate_value, by_up.second, by_up.jump, x_u, norm3};
+        const ProductErrors errors{static_cast<double>(in) * in, sum * rows.x_norm[at], store};
+        dp += static_cast<double>(dgate) * gate[m] + static_cast<double>(dup) * x_u;
+        dp_var +=
+            errors.of_dot(of_gate, of_up, across, dh_var) + errors.of_dot(of_up, of_gate, across, dh_var);
+      }
     }
   }
   if (!kBackward) return;

@@ -56,6 +56,11 @@ void ProjectedRows<F>::enlarge_squares() {
 }
 
 template <typename F>
+bool StripAuditor<F>::is_shared() const {
+  return expert_->expert == kSharedExpert;
+}
+
+template <typename F>
 void StripAuditor<F>::run(AuditExpert<F>& expert, Range columns) {
   expert_ = &expert;
   columns_ = columns;
@@ -67,6 +72,8 @@ void StripAuditor<F>::run(AuditExpert<F>& expert, Range columns) {
     for (Dense<double>* sum : {&dw13_, &dw13_var_}) *sum = Dense<double>(2 * by_strip_.num_blocks(), hidden);
     for (Dense<double>* sum : {&dw2_, &dw2_var_})
       *sum = Dense<double>(columns.size(), context_.by_hidden.num_blocks());
+    for (Dense<double>* sum : {&db13_, &db13_var_}) *sum = Dense<double>(2 * by_strip_.num_blocks(), 1);
+    for (Dense<double>* sum : {&db2_, &db2_var_}) *sum = Dense<double>(1, context_.by_hidden.num_blocks());
   }
   for (int64_t begin = 0; begin < n; begin += kChunkRows)
     audit_chunk({begin, std::min(n, begin + kChunkRows)});
@@ -76,22 +83,29 @@ void StripAuditor<F>::run(AuditExpert<F>& expert, Range columns) {
 template <typename F>
 void StripAuditor<F>::read_weights() {
   const BlockWeights& w = context_.tensors.weights;
-  const bool shared = expert_->expert == kSharedExpert;
+  const bool shared = is_shared();
   const int64_t group = shared ? 0 : expert_->expert;
   const Range hidden{0, context_.by_hidden.num_columns()};
+  const auto read_bias = [&](const LogicalWeights& from, std::vector<F>& to) {
+    to.clear();
+    for (int64_t m = columns_.begin; has_biases() && from.rows() > 0 && m < columns_.end; ++m)
+      to.push_back(static_cast<F>(from.at(group, 0, m)));
+  };
+  read_bias(w.b1, w_.bias1);
+  read_bias(w.b3, w_.bias3);
   read_strip(shared ? w.s1 : w.w1, group, hidden, columns_, w_.w1);
-  read_strip(shared ? w.s3 : w.w3, group, hidden, columns_, w_.w3);
+  if (gated()) read_strip(shared ? w.s3 : w.w3, group, hidden, columns_, w_.w3);
   read_strip(shared ? w.s2 : w.w2, group, columns_, hidden, w_.w2);
   if (expert_->rows.size() > kFewRows) {
     const Projection p(columns_.size(), context_.exact ? 2 : columns_.size(), context_.seed + 1);
     hold_weights_.assign(p.weight.begin(), p.weight.end());
     prepare_holding(DenseForm::ab, w_.w1, held1_);
-    prepare_holding(DenseForm::ab, w_.w3, held3_);
+    if (gated()) prepare_holding(DenseForm::ab, w_.w3, held3_);
     if (context_.backward) prepare_holding(DenseForm::abt, w_.w2, held2_);
   }
   project(context_.by_hidden, w_.w2, w_.w2_blocks);
   project_rows(context_.by_hidden, w_.w1, w_.w1_blocks, w_.norm1);
-  project_rows(context_.by_hidden, w_.w3, w_.w3_blocks, w_.norm3);
+  if (gated()) project_rows(context_.by_hidden, w_.w3, w_.w3_blocks, w_.norm3);
   if (!context_.backward) return;
   w_.norm2.resize(static_cast<size_t>(w_.w2.rows));
   for (int64_t m = 0; m < w_.w2.rows; ++m)
@@ -103,11 +117,12 @@ void StripAuditor<F>::audit_chunk(Range chunk) {
   rows_.reshape(chunk.size(), context_.by_hidden.num_columns(), columns_.size(), context_.backward);
   read_rows(chunk);
   multiply_held(DenseForm::ab, rows_.x, w_.w1, held1_, rows_.gate);
-  multiply_held(DenseForm::ab, rows_.x, w_.w3, held3_, rows_.up);
+  if (gated()) multiply_held(DenseForm::ab, rows_.x, w_.w3, held3_, rows_.up);
   if (context_.backward) multiply_held(DenseForm::abt, rows_.dy, w_.w2, held2_, rows_.dh);
+  const RowMode mode{activation(), context_.tensors.shape.router.input_weighted && !is_shared()};
   for (int64_t a = 0; a < chunk.size(); ++a) {
-    context_.backward ? activate_row<true>(context_.units, w_, a, rows_)
-                      : activate_row<false>(context_.units, w_, a, rows_);
+    context_.backward ? activate_row<true>(mode, context_.units, w_, a, rows_)
+                      : activate_row<false>(mode, context_.units, w_, a, rows_);
   }
   add_outputs(chunk);
   if (!context_.backward) return;
@@ -130,6 +145,7 @@ void StripAuditor<F>::read_rows(Range chunk) {
     const size_t i = static_cast<size_t>(a), assignment = static_cast<size_t>(chunk.begin + a);
     const int64_t token = expert_->rows.token[assignment];
     rows_.x_norm[i] = read(context_.tensors.x, token, rows_.x.row(a), 1);
+    rows_.in[i] = static_cast<F>(expert_->rows.in[assignment]);
     if (!context_.backward) continue;
     rows_.share[i] = static_cast<F>(expert_->rows.share[assignment]);
     rows_.dy_norm[i] =
@@ -224,15 +240,17 @@ void StripAuditor<F>::add_outputs(Range chunk) {
 template <typename F>
 void StripAuditor<F>::add_input_gradients(Range chunk) {
   multiply(DenseForm::abt, rows_.dgate, w_.w1_blocks.sum, part_.sum);
-  multiply(DenseForm::abt, rows_.dup, w_.w3_blocks.sum, part_.sum, true);
   square(w_.w1_blocks.sum, product_);
   multiply(DenseForm::abt, rows_.dgate_var, product_, part_.variance);
-  square(w_.w3_blocks.sum, product_);
-  multiply(DenseForm::abt, rows_.dup_var, product_, part_.variance, true);
   square(rows_.dgate, squared_);
   multiply(DenseForm::abt, squared_, w_.w1_blocks.squares, part_.squares);
-  square(rows_.dup, squared_);
-  multiply(DenseForm::abt, squared_, w_.w3_blocks.squares, part_.squares, true);
+  if (gated()) {
+    multiply(DenseForm::abt, rows_.dup, w_.w3_blocks.sum, part_.sum, true);
+    square(w_.w3_blocks.sum, product_);
+    multiply(DenseForm::abt, rows_.dup_var, product_, part_.variance, true);
+    square(rows_.dup, squared_);
+    multiply(DenseForm::abt, squared_, w_.w3_blocks.squares, part_.squares, true);
+  }
   const std::lock_guard lock(expert_->mutex);
   expert_->dx.add(part_, chunk.begin);
 }
@@ -245,6 +263,7 @@ void StripAuditor<F>::add_weight_gradients() {
     blocks->reshape(rows_.x.rows, 2 * by_strip_.num_blocks());
   project_gradient(rows_.dgate, rows_.dgate_var, 0);
   project_gradient(rows_.dup, rows_.dup_var, by_strip_.num_blocks());
+  if (has_biases()) add_bias_gradients();
   multiply(DenseForm::atb, gradient_blocks_, rows_.x, product_);
   accumulate(product_, dw13_);
   square(rows_.x, squared_);
@@ -259,14 +278,24 @@ void StripAuditor<F>::add_weight_gradients() {
     }
   }
   project(context_.by_hidden, rows_.dy, blocks_);
+  // dy, p h and a device's partial sum may be stored.
+  const F rounding = static_cast<F>(3 * context_.units.store + context_.units.sum * n);
+  if (has_biases() && columns_.begin == 0) {  // db2 += p dy
+    for (int64_t a = 0; a < rows_.h.rows; ++a) {
+      const double share = static_cast<double>(rows_.share[static_cast<size_t>(a)]);
+      for (int64_t b = 0; b < blocks_.sum.cols; ++b) {
+        db2_.row(0)[b] += share * static_cast<double>(blocks_.sum.row(a)[b]);
+        db2_var_.row(0)[b] += share * share * static_cast<double>(rounding * blocks_.squares.row(a)[b]);
+      }
+    }
+  }
   multiply(DenseForm::atb, rows_.h, blocks_.sum, product_);
   accumulate(product_, dw2_);
   square(blocks_.sum, blocks_.sum);
   multiply(DenseForm::atb, rows_.h_var, blocks_.sum, product_);
   accumulate(product_, dw2_var_);
-  // dy, p h and a device's partial sum may be stored.
-  const F rounding = static_cast<F>(3 * context_.units.store + context_.units.sum * n);
-  for (F& q : blocks_.squares.values) q *= rounding;
+  const F gate_rounding = rounding + static_cast<F>(expert_->rows.gate_variance);
+  for (F& q : blocks_.squares.values) q *= gate_rounding;
   square(rows_.h, squared_);
   multiply(DenseForm::atb, squared_, blocks_.squares, product_);
   accumulate(product_, dw2_var_);
@@ -277,15 +306,27 @@ template <typename F>
 void StripAuditor<F>::project_gradient(const Dense<F>& gradient, const Dense<F>& variance, int64_t first) {
   const double n = static_cast<double>(expert_->rows.size());
   const F rounding = static_cast<F>(context_.units.store + context_.units.sum * n);
+  const F gate_variance = static_cast<F>(expert_->rows.gate_variance);
   std::vector<F> squares(static_cast<size_t>(by_strip_.num_blocks()));
   for (int64_t a = 0; a < gradient.rows; ++a) {
     F *sum = gradient_blocks_.row(a) + first, *var = variance_blocks_.row(a) + first;
     by_strip_.project_row(gradient.row(a), sum, squares.data());
     loops_.project_variance(variance.row(a), by_strip_.weight.data(), gradient.cols, by_strip_.block, var);
-    const F share = rows_.share[static_cast<size_t>(a)];
+    const F share = rows_.share[static_cast<size_t>(a)] * rows_.in[static_cast<size_t>(a)];
     for (size_t b = 0; b < squares.size(); ++b) {
+      var[b] = share * share * (var[b] + rounding * squares[b] + gate_variance * sum[b] * sum[b]);
       sum[b] *= share;
-      var[b] = share * share * (var[b] + rounding * squares[b]);
+    }
+  }
+}
+
+// db1 += dgate, db3 += dup, from what project_gradient() left.
+template <typename F>
+void StripAuditor<F>::add_bias_gradients() {
+  for (int64_t a = 0; a < gradient_blocks_.rows; ++a) {
+    for (int64_t b = 0; b < gradient_blocks_.cols; ++b) {
+      db13_.row(b)[0] += static_cast<double>(gradient_blocks_.row(a)[b]);
+      db13_var_.row(b)[0] += static_cast<double>(variance_blocks_.row(a)[b]);
     }
   }
 }
@@ -302,13 +343,30 @@ void StripAuditor<F>::compare_gradients() {
     };
   };
   compare_gradient({shared ? g.s1 : g.w1, hidden, columns_, first}, by_strip_, of_dw13(0), expert_->d1);
-  compare_gradient({shared ? g.s3 : g.w3, hidden, columns_, first}, by_strip_, of_dw13(blocks), expert_->d3);
+  if (gated())
+    compare_gradient({shared ? g.s3 : g.w3, hidden, columns_, first}, by_strip_, of_dw13(blocks),
+                     expert_->d3);
   compare_gradient(
       {shared ? g.s2 : g.w2, columns_, hidden, 0}, context_.by_hidden,
       [this](int64_t r, int64_t b) {
         return Number{dw2_.row(r)[b], dw2_var_.row(r)[b]};
       },
       expert_->d2);
+  if (!has_biases()) return;
+  const auto of_db13 = [&](int64_t offset) {
+    return [this, offset](int64_t, int64_t b) {
+      return Number{db13_.row(offset + b)[0], db13_var_.row(offset + b)[0]};
+    };
+  };
+  compare_gradient({g.b1, {0, 1}, columns_, first}, by_strip_, of_db13(0), expert_->b1);
+  if (gated()) compare_gradient({g.b3, {0, 1}, columns_, first}, by_strip_, of_db13(blocks), expert_->b3);
+  if (columns_.begin > 0) return;
+  compare_gradient(
+      {g.b2, {0, 1}, hidden, 0}, context_.by_hidden,
+      [this](int64_t, int64_t b) {
+        return Number{db2_.row(0)[b], db2_var_.row(0)[b]};
+      },
+      expert_->b2);
 }
 
 // `reference(row, block)` in units of dy = y and of the rows' `unit`.

@@ -1,5 +1,5 @@
 // A strip of an expert for the audit (moe/audit.h): some of its M columns, with all of its tokens. A strip is
-// a SwiGLU expert of its own, so strips are audited by different threads at once, and a strip's weights stay
+// an expert of its own, so strips are audited by different threads at once, and a strip's weights stay
 // in the cache of its core. Two things alone need the whole expert and are summed over its strips: the rows
 // of outputs and input gradients, and dp.
 //
@@ -77,6 +77,7 @@ struct AuditExpert {
   ProjectedRows<F> out, dx;        // of each row
   std::vector<double> dp, dp_var;  // [rows]; the variance but for the rounding of the expert's output
   GradientAudit d1, d2, d3;
+  GradientAudit b1, b2, b3;  // of the biases, where there are
   bool products_hold = true;
   std::mutex mutex;
 };
@@ -90,6 +91,11 @@ class StripAuditor {
   void run(AuditExpert<F>& expert, Range columns);
 
  private:
+  const Activation& activation() const { return context_.tensors.shape.form.activation; }
+  bool gated() const { return activation().gated; }
+  bool is_shared() const;
+  bool has_biases() const { return context_.tensors.shape.form.biases && !is_shared(); }
+  void add_bias_gradients();
   void read_weights();
   void audit_chunk(Range chunk);
   void read_rows(Range chunk);
@@ -135,6 +141,7 @@ class StripAuditor {
   HeldFactor held1_, held3_, held2_;
   // [2 blocks of the strip, H]: dW1 and dW3, transposed; [strip, blocks of H]: dW2. In units of dy = y.
   Dense<double> dw13_, dw13_var_, dw2_, dw2_var_;
+  Dense<double> db13_, db13_var_, db2_, db2_var_;  // [2 blocks of the strip, 1]; [1, blocks of H]: biases
 };
 
 }  // namespace moehill

@@ -124,6 +124,94 @@ TEST_P(AuditTest, RightResultsPassWithEverySeed) {
   EXPECT_EQ(failure_of(fixture_, team_, 0, true), "");
 }
 
+// The limits are where many values are.
+constexpr const char* kForms[] = {"silu",      "silu,limit:0.5", "swiglu-oai,limit:0.5",
+                                  "gelu-tanh", "relu2",          "situ,beta:1,linear-beta:2"};
+
+TEST_P(AuditTest, RightResultsOfEveryExpertFormPass) {
+  for (const char* form : kExpertForms) {
+    MoeShape shape = wide_shape(GetParam());
+    shape.form = parse_expert_form(form);
+    BlockFixture fixture(shape);
+    fixture.store_oracle(team_);
+    for (uint32_t seed = 0; seed < 5; ++seed) EXPECT_EQ(failure_of(fixture, team_, seed), "") << form;
+    EXPECT_EQ(failure_of(fixture, team_, 0, true), "") << form;
+  }
+}
+
+// Vectors beside the products, and gate values of inputs, left out in y or in a gradient.
+TEST_P(AuditTest, AVectorThatIsLeftOutIsSeen) {
+  const auto clear = [](const LogicalWeights& v, int64_t group) {
+    for (int64_t n = 0; n < v.num_columns; ++n) v.set(group, 0, n, 0);
+  };
+  struct Case {
+    const char *form, *tensor;
+    std::function<const LogicalWeights&(const BlockWeights&)> of;
+  };
+  const std::vector<Case> cases = {
+      {"silu,biases", "db1", [](const BlockWeights& w) -> const LogicalWeights& { return w.b1; }},
+      {"silu,biases", "db2", [](const BlockWeights& w) -> const LogicalWeights& { return w.b2; }},
+      {"silu,biases", "db3", [](const BlockWeights& w) -> const LogicalWeights& { return w.b3; }},
+      {"silu,shared-gate", "dsg", [](const BlockWeights& w) -> const LogicalWeights& { return w.sg; }}};
+  for (const Case& c : cases) {
+    MoeShape shape = wide_shape(GetParam());
+    shape.form = parse_expert_form(c.form);
+    BlockFixture fixture(shape);
+    const BlockTensors t = fixture.tensors();
+    fixture.store_oracle(team_);
+    EXPECT_EQ(failure_of(fixture, team_, 1), "") << c.form;
+    clear(c.of(t.gradients), 0);  // the gradient
+    EXPECT_EQ(failure_of(fixture, team_, 1).rfind(c.tensor, 0), 0u) << c.tensor;
+    // The vector itself in y: the results are of other operands than the audit reads.
+    const LogicalWeights& vector = c.of(t.weights);
+    const float value = vector.at(0, 0, 5);
+    vector.set(0, 0, 5, value + 1);
+    fixture.store_oracle(team_);
+    vector.set(0, 0, 5, value);
+    EXPECT_EQ(failure_of(fixture, team_, 1).rfind("y ", 0), 0u) << c.tensor;
+  }
+}
+
+TEST_P(AuditTest, GateValuesOfOutputsForThoseOfInputsAreSeen) {
+  MoeShape shape = wide_shape(GetParam());
+  shape.router.input_weighted = true;
+  BlockFixture fixture(shape);
+  fixture.store_oracle(team_);
+  for (uint32_t seed = 0; seed < 5; ++seed) EXPECT_EQ(failure_of(fixture, team_, seed), "");
+  EXPECT_EQ(failure_of(fixture, team_, 0, true), "");
+  fixture.set_input_weighted(false);
+  fixture.store_gradients(team_);
+  fixture.set_input_weighted(true);
+  EXPECT_EQ(failure_of(fixture, team_, 1).rfind("dx ", 0), 0u);
+  fixture.set_input_weighted(false);
+  fixture.store_output(team_);
+  fixture.set_input_weighted(true);
+  EXPECT_EQ(failure_of(fixture, team_, 1).rfind("y ", 0), 0u);
+}
+
+// An activation, or a limit, in the place of another one: in y, and in the gradients alone.
+TEST_P(AuditTest, AnotherActivationIsSeen) {
+  for (const char* form : kForms) {
+    for (const char* wrong : kForms) {
+      if (form == wrong) continue;
+      MoeShape shape = wide_shape(GetParam());
+      shape.form = parse_expert_form(form);
+      const Activation right = shape.form.activation, other = parse_expert_form(wrong).activation;
+      BlockFixture fixture(shape);
+      fixture.set_activation(other);
+      fixture.store_output(team_);
+      fixture.set_activation(right);
+      fixture.store_gradients(team_);
+      EXPECT_EQ(failure_of(fixture, team_, 1).rfind("y ", 0), 0u) << wrong << " for " << form;
+      fixture.store_output(team_);
+      fixture.set_activation(other);
+      fixture.store_gradients(team_);
+      fixture.set_activation(right);
+      EXPECT_EQ(failure_of(fixture, team_, 1).rfind("dx ", 0), 0u) << wrong << " for " << form;
+    }
+  }
+}
+
 // A typical element of each tensor is 0.1 to 1 of its row's norm over sqrt(columns); lost altogether.
 TEST_P(AuditTest, OneElementOfAMatrixIsSeen) {
   const auto lose = [](const LogicalWeights& w, int64_t group) {

@@ -1,7 +1,10 @@
 #include "moehill/moe/block.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
+#include "moehill/kernels/row_vectors.h"
 #include "moehill/kernels/rows.h"
 
 namespace moehill {
@@ -9,13 +12,20 @@ namespace {
 
 size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
-MlpBuffers lay_out_mlp(Scratch& memory, int64_t rows, int64_t width, bool fused, bool products, DType dtype) {
+// What lies between the products of an MLP.
+struct MlpRows {
+  int64_t rows, width;
+  bool fused, products;  // gate and up as one product; they are kept
+};
+
+MlpBuffers lay_out_mlp(Scratch& memory, const MoeShape& shape, const MlpRows& r) {
+  const bool gated = shape.form.activation.gated, both = r.fused && gated;
   MlpBuffers buffers;
-  if (products) {
-    buffers.gate = memory.matrix(rows, fused ? gate_up_columns(width) : width, dtype);
-    if (!fused) buffers.up = memory.matrix(rows, width, dtype);
+  if (r.products) {
+    buffers.gate = memory.matrix(r.rows, both ? gate_up_columns(r.width) : r.width, shape.dtype);
+    if (gated && !both) buffers.up = memory.matrix(r.rows, r.width, shape.dtype);
   }
-  buffers.h = memory.matrix(rows, width, dtype);
+  buffers.h = memory.matrix(r.rows, r.width, shape.dtype);
   return buffers;
 }
 
@@ -88,6 +98,12 @@ BlockScratch::BlockScratch(const BlockSpec& spec, int64_t max_rows)
       part_end(part_begin.size()),
       shared_offset{0, spec.share.shared_tokens.size()} {
   group_offset.reserve(part_begin.size() + 1);
+  if (spec.has_shared_gate()) {
+    shared_p.resize(idx(spec.share.shared_tokens.size()));
+    shared_dp.resize(shared_p.size());
+    shared_index.resize(shared_p.size());
+    std::iota(shared_index.begin(), shared_index.end(), 0);
+  }
   const GemmLimits limits = gemm_limits(spec, max_rows);
   gemm = spec.options.backend == Backend::gmm ? make_gmm(limits) : make_ragged_dot(limits);
   if (spec.options.part == StepPart::communication) gemm = make_no_gemm(std::move(gemm));
@@ -115,12 +131,14 @@ void BlockScratch::lay_out(Scratch& memory, const BlockSpec& spec, int64_t rows,
 
   const bool fused = has_fused_w13(options.impl), shared_fused = options.shared_fused;
   const size_t mark = memory.mark();
-  routed = lay_out_mlp(memory, spec.recomputes() ? portion_rows : rows, shape.mlp_dim, fused,
-                       backward || ragged || !fused, dtype);
+  routed = lay_out_mlp(
+      memory, shape,
+      {spec.recomputes() ? portion_rows : rows, shape.mlp_dim, fused, backward || ragged || !fused});
   if (spec.recomputes()) memory.rewind(mark);
   if (shape.shared_dim > 0) {
-    shared = lay_out_mlp(memory, spec.share.shared_tokens.size(), shape.shared_dim, shared_fused,
-                         backward || ragged || !shared_fused, dtype);
+    shared = lay_out_mlp(memory, shape,
+                         {spec.share.shared_tokens.size(), shape.shared_dim, shared_fused,
+                          backward || ragged || !shared_fused});
   }
 }
 
@@ -157,18 +175,29 @@ void Block::pack_rows(ThreadTeam& team, const MatView& x) {
 void Block::forward_shared(const BlockPass& pass) {
   const Range tokens = spec_.share.shared_tokens;
   const MlpContext context{pass.team, *scratch_.gemm, pass.listener, kSharedStages};
-  const MlpForward step{{pass.x.slice_rows(tokens.begin, tokens.end)}, nullptr, spec_.keeps_products()};
-  mlp_up(context, scratch_.shared_offset, step, pass.weights.shared, scratch_.shared);
-  mlp_down(context, scratch_.shared_offset, pass.weights.shared, scratch_.shared.h, pass.out);
+  const MlpWeights& weights = pass.weights.shared;
+  MlpForward step{{pass.x.slice_rows(tokens.begin, tokens.end)}, nullptr, spec_.keeps_products()};
+  enter(context.listener, context.stages.up);
+  if (spec_.has_shared_gate()) {
+    make_shared_gate(pass);
+    step.row_scale = scratch_.shared_p.data();
+  }
+  mlp_up(context, scratch_.shared_offset, step, weights, scratch_.shared);
+  mlp_down(context, scratch_.shared_offset, {scratch_.shared.h, pass.out}, weights);
 }
 
 void Block::backward_shared(const BlockPass& pass) {
   const Range tokens = spec_.share.shared_tokens;
   const MlpContext context{pass.team, *scratch_.gemm, pass.listener, kSharedStages};
   const MlpWeights& weights = pass.weights.shared;
-  const MlpBackward step{.x = {pass.x.slice_rows(tokens.begin, tokens.end)},
-                         .dy = {pass.y.slice_rows(tokens.begin, tokens.end), nullptr, pass.dy_scale},
-                         .dx = pass.out};
+  MlpBackward step{.x = {pass.x.slice_rows(tokens.begin, tokens.end)},
+                   .dy = {pass.y.slice_rows(tokens.begin, tokens.end), nullptr, pass.dy_scale},
+                   .dx = pass.out};
+  if (spec_.has_shared_gate()) {
+    step.p = scratch_.shared_p.data();
+    step.dp = scratch_.shared_dp.data();
+    step.dp_index = scratch_.shared_index.data();
+  }
   if (spec_.recomputes()) {
     mlp_up({pass.team, *scratch_.gemm, pass.listener, kRecomputeStages}, scratch_.shared_offset,
            {step.x, nullptr, true}, weights, scratch_.shared);
@@ -176,6 +205,28 @@ void Block::backward_shared(const BlockPass& pass) {
   mlp_down_grad(context, scratch_.shared_offset, step, weights, scratch_.shared);
   mlp_input_grad(context, scratch_.shared_offset, step, weights, scratch_.shared);
   mlp_weight_grad(context, scratch_.shared_offset, step, scratch_.shared, pass.weights.shared_grad);
+  if (spec_.has_shared_gate()) backward_shared_gate(pass, step.x);
+}
+
+// p = sigmoid(x w), the gate value of the shared expert.
+void Block::make_shared_gate(const BlockPass& pass) {
+  const Range tokens = spec_.share.shared_tokens;
+  std::vector<float>& p = scratch_.shared_p;
+  const int64_t n = tokens.size();
+  std::fill_n(p.begin(), n, 0.0f);
+  add_vector_dots(pass.team, scratch_.shared_offset,
+                  {{pass.x.slice_rows(tokens.begin, tokens.end)}, pass.weights.shared.row_gate}, p.data());
+  for (int64_t t = 0; t < n; ++t) p[idx(t)] = 1 / (1 + std::exp(-p[idx(t)]));
+}
+
+// dz = dp p (1 - p): dx += dz w, dw = x^T dz.
+void Block::backward_shared_gate(const BlockPass& pass, const RowSource& x) {
+  std::vector<float>& dz = scratch_.shared_dp;
+  for (int64_t t = 0; t < spec_.share.shared_tokens.size(); ++t)
+    dz[idx(t)] *= scratch_.shared_p[idx(t)] * (1 - scratch_.shared_p[idx(t)]);
+  add_outer(pass.team, dz.data(), pass.weights.shared.row_gate, pass.out);
+  sum_rows(pass.team, scratch_.shared_offset, {x, dz.data(), spec_.shape.hidden},
+           pass.weights.shared_grad.row_gate);
 }
 
 void Block::spoil_work_space(const MemoryVisitor& spoil) {
@@ -197,6 +248,7 @@ void Block::spoil_work_space(const MemoryVisitor& spoil) {
     visit_rows(*m, buffer_rows);
   for (const MatView* m : {&scratch_.sum, &scratch_.shared.gate, &scratch_.shared.up, &scratch_.shared.h})
     visit_matrix(*m, spoil);
+  for (std::vector<float>* v : {&scratch_.shared_p, &scratch_.shared_dp}) visit_vector(*v, spoil);
   if (spec_.options.prequeue) return;
   visit_rows(scratch_.packed_x, rows);
   plan_.visit(spoil);
@@ -206,8 +258,10 @@ double Block::executed_flops() const {
   const MoeShape& shape = spec_.shape;
   const int64_t products =
       shape.mlp_dim * plan_.num_rows() + shape.shared_dim * spec_.share.shared_tokens.size();
-  const double passes = !spec_.has_backward() ? 1.0 : spec_.recomputes() ? 3.0 + 2.0 / 3.0 : 3.0;
-  return 6.0 * static_cast<double>(shape.hidden) * static_cast<double>(products) * passes;
+  const int matrices = shape.form.num_matrices();
+  // Products of a row with a matrix; those before the activation may be made again.
+  const int made = !spec_.has_backward() ? matrices : 3 * matrices + (spec_.recomputes() ? matrices - 1 : 0);
+  return 2.0 * static_cast<double>(shape.hidden) * static_cast<double>(products) * made;
 }
 
 }  // namespace moehill

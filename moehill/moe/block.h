@@ -39,8 +39,14 @@ struct BlockSpec {
   // The backend reads rows by an index while it packs them, and applies SwiGLU to finished tiles.
   bool gathers_and_fuses() const { return options.backend == Backend::gmm; }
   bool packs_rows() const { return !gathers_and_fuses() || options.prequeue; }
-  // dp comes from dy and the experts' outputs; else from dh and h, in which the gate value may be already.
-  bool dp_from_outputs() const { return options.remat != Remat::combine && !has_preweight(options.impl); }
+  // Gate values multiply the experts' inputs, not their outputs.
+  bool input_weighted() const { return shape.router.input_weighted; }
+  bool has_shared_gate() const { return shape.form.shared_gate && has_shared(); }
+  // dp comes from dy and the experts' outputs; else from dh and h, in which the gate value may be already, or
+  // from dx and x.
+  bool dp_from_outputs() const {
+    return options.remat != Remat::combine && !has_preweight(options.impl) && !input_weighted();
+  }
   // Rows of some tokens and experts can be told from the rest and multiplied apart. Scatter-add has no order
   // of tokens, and neither have rows sorted by gate value.
   bool can_split_rows() const {
@@ -139,6 +145,9 @@ struct BlockScratch {
   std::vector<int64_t> group_offset;          // [experts + 1] of a portion
   std::vector<int64_t> part_begin, part_end;  // [experts] some rows of each
   std::vector<int64_t> shared_offset;         // [2] one group of all shared tokens
+  // [shared tokens], where the shared expert has a gate: its values, their gradients, and 0, 1, 2 ...
+  std::vector<float> shared_p, shared_dp;
+  std::vector<int32_t> shared_index;
 
  private:
   void lay_out(Scratch& memory, const BlockSpec& spec, int64_t rows, int64_t portion_rows);
@@ -175,6 +184,9 @@ class Block {
   void spoil_work_space(const MemoryVisitor& spoil);
 
  private:
+  void make_shared_gate(const BlockPass& pass);
+  void backward_shared_gate(const BlockPass& pass, const RowSource& x);
+
   BlockSpec spec_;
   int64_t max_tokens_, max_shared_tokens_;
   BlockPlan plan_;

@@ -15,24 +15,31 @@ namespace moehill {
 struct FixtureLayout {
   WeightLayout layout = WeightLayout::panels;
   bool gate_up = true;  // W1 and W3 in one stack, S1 and S3 too
+  bool gated = true;    // there is a W3; a BlockFixture takes it from its shape
 };
 
 // Weight stacks of one expert kind, and how the matrices lie in them.
 struct FixtureStacks {
   FixtureStacks() = default;
   FixtureStacks(FixtureLayout how, int64_t groups, int64_t hidden, int64_t width, DType dtype) {
-    const int64_t up_columns = how.gate_up ? gate_up_columns(width) : width;
-    up[0] = WeightStack(how.layout, groups, hidden, up_columns, dtype);
-    if (!how.gate_up) up[1] = WeightStack(how.layout, groups, hidden, width, dtype);
+    const bool both = how.gate_up && how.gated;
+    up[0] = WeightStack(how.layout, groups, hidden, both ? gate_up_columns(width) : width, dtype);
+    if (!both && how.gated) up[1] = WeightStack(how.layout, groups, hidden, width, dtype);
     down = WeightStack(how.layout, groups, width, hidden, dtype);
     using Part = LogicalWeights::Part;
-    w1 = {up[0], how.gate_up ? Part::gate : Part::all, width};
-    w3 = {up[how.gate_up ? 0 : 1], how.gate_up ? Part::up : Part::all, width};
+    w1 = {up[0], both ? Part::gate : Part::all, width};
+    if (how.gated) w3 = {up[both ? 0 : 1], both ? Part::up : Part::all, width};
     w2 = {down, Part::all, hidden};
   }
   WeightStack up[2], down;
   LogicalWeights w1, w3, w2;
 };
+
+// Vectors [groups][1, n].
+inline LogicalWeights vectors_of(WeightStack& owner, int64_t groups, int64_t n) {
+  owner = WeightStack(WeightLayout::row_major, groups, 1, vector_columns(n), DType::f32);
+  return {owner, LogicalWeights::Part::all, n};
+}
 
 class BlockFixture {
  public:
@@ -46,8 +53,14 @@ class BlockFixture {
         logits_(dlogits_.size()) {
     make_stacks(how, routed_, shared_);
     make_stacks(how, routed_gradients_, shared_gradients_);
+    make_vectors(vector_stacks_, vectors_);
+    make_vectors(vector_gradient_stacks_, vector_gradients_);
     fill(x_.view(), seed);
     const double hidden = static_cast<double>(shape.hidden);
+    fill(vectors_.b1, Stream::kB1, 4, seed);
+    fill(vectors_.b3, Stream::kB3, 4, seed);
+    fill(vectors_.b2, Stream::kB2, 4, seed);
+    fill(vectors_.sg, Stream::kSharedGate, hidden, seed);
     fill(routed_.w1, Stream::kW1, hidden, seed);
     fill(routed_.w3, Stream::kW3, hidden, seed);
     fill(routed_.w2, Stream::kW2, static_cast<double>(shape.mlp_dim), seed);
@@ -65,12 +78,12 @@ class BlockFixture {
     BlockTensors t;
     t.shape = shape_;
     t.x = x_;
-    t.weights = weights_of(routed_, shared_);
+    t.weights = weights_of(routed_, shared_, vectors_);
     t.routing = &routing_;
     t.kept = kept_.empty() ? nullptr : kept_.data();
     t.y = y_;
     t.dx = dx_;
-    t.gradients = weights_of(routed_gradients_, shared_gradients_);
+    t.gradients = weights_of(routed_gradients_, shared_gradients_, vector_gradients_);
     t.dp = dp_.data();
     t.dlogits = dlogits_.data();
     return t;
@@ -78,13 +91,21 @@ class BlockFixture {
 
   // Stores the oracle's y, then the oracle's gradients for that stored y, all rounded to the storage type.
   void store_oracle(ThreadTeam& team) {
+    store_output(team);
+    store_gradients(team);
+  }
+  void store_output(ThreadTeam& team) { store(run_oracle(tensors(), false, nullptr, team).y, y_.view()); }
+  void store_gradients(ThreadTeam& team) {
     const BlockTensors t = tensors();
-    store(run_oracle(t, false, nullptr, team).y, t.y);
     const OracleResult result = run_oracle(t, true, stored_loss_gradient().data(), team);
     store(result.dx, t.dx);
     store(result.dw1, t.gradients.w1);
     store(result.dw2, t.gradients.w2);
     store(result.dw3, t.gradients.w3);
+    store(result.db1, t.gradients.b1);
+    store(result.db3, t.gradients.b3);
+    store(result.db2, t.gradients.b2);
+    store(result.dsg, t.gradients.sg);
     if (shape_.shared_dim > 0) {
       store(result.ds1, t.gradients.s1);
       store(result.ds2, t.gradients.s2);
@@ -106,6 +127,9 @@ class BlockFixture {
   }
 
   const MoeShape& shape() const { return shape_; }
+  // What the oracle computes from now on. What tensors there are is settled.
+  void set_activation(const Activation& activation) { shape_.form.activation = activation; }
+  void set_input_weighted(bool input_weighted) { shape_.router.input_weighted = input_weighted; }
   Routing& routing() { return routing_; }
   std::vector<float>& logits() { return logits_; }    // what the routing was made of
   std::vector<int32_t>& kept() { return kept_; }      // empty: all kept
@@ -114,12 +138,27 @@ class BlockFixture {
 
  private:
   void make_stacks(FixtureLayout how, FixtureStacks& routed, FixtureStacks& shared) const {
+    how.gated = shape_.form.activation.gated;
     routed = FixtureStacks(how, shape_.experts, shape_.hidden, shape_.mlp_dim, shape_.dtype);
     if (shape_.shared_dim > 0) shared = FixtureStacks(how, 1, shape_.hidden, shape_.shared_dim, shape_.dtype);
   }
 
-  static BlockWeights weights_of(const FixtureStacks& routed, const FixtureStacks& shared) {
-    return {routed.w1, routed.w3, routed.w2, shared.w1, shared.w3, shared.w2};
+  void make_vectors(WeightStack (&stacks)[4], BlockWeights& v) const {
+    const MoeShape& s = shape_;
+    if (s.form.biases) {
+      v.b1 = vectors_of(stacks[0], s.experts, s.mlp_dim);
+      if (s.form.activation.gated) v.b3 = vectors_of(stacks[1], s.experts, s.mlp_dim);
+      v.b2 = vectors_of(stacks[2], s.experts, s.hidden);
+    }
+    if (s.form.shared_gate && s.shared_dim > 0) v.sg = vectors_of(stacks[3], 1, s.hidden);
+  }
+
+  // `vectors`: has these alone.
+  static BlockWeights weights_of(const FixtureStacks& routed, const FixtureStacks& shared,
+                                 BlockWeights vectors) {
+    vectors.w1 = routed.w1, vectors.w3 = routed.w3, vectors.w2 = routed.w2;
+    vectors.s1 = shared.w1, vectors.s3 = shared.w3, vectors.s2 = shared.w2;
+    return vectors;
   }
 
   static void fill(const MatView& m, uint32_t seed) {
@@ -164,6 +203,8 @@ class BlockFixture {
   MoeShape shape_;
   Matrix x_, y_, dx_;
   FixtureStacks routed_, shared_, routed_gradients_, shared_gradients_;
+  WeightStack vector_stacks_[4], vector_gradient_stacks_[4];
+  BlockWeights vectors_, vector_gradients_;
   std::vector<float> dp_, dlogits_, logits_;
   std::vector<int32_t> kept_;
   Routing routing_;

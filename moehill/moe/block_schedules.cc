@@ -59,20 +59,24 @@ RowSource source_x(const Work& w, Range rows) {
 }
 
 MlpForward forward_step(const Work& w, Range rows) {
-  return {source_x(w, rows), has_preweight(w.spec.options.impl) ? w.plan.row_p.data() + rows.begin : nullptr,
-          w.spec.keeps_products()};
+  const float* p = w.plan.row_p.data() + rows.begin;
+  return {source_x(w, rows), has_preweight(w.spec.options.impl) ? p : nullptr, w.spec.keeps_products(),
+          w.spec.input_weighted() ? p : nullptr};
 }
 
 MlpBackward backward_step(const Work& w, Range rows) {
   const RowSource dy = w.spec.gathers_and_fuses()
                            ? RowSource{w.pass.y, w.plan.source_row.data() + rows.begin, w.pass.dy_scale}
                            : RowSource{w.scratch.packed_dy.slice_rows(rows.begin, rows.end)};
+  const float* p = w.plan.row_p.data() + rows.begin;
+  const bool of_inputs = w.spec.input_weighted();
   return {.x = source_x(w, rows),
           .dy = dy,
-          .p = w.plan.row_p.data() + rows.begin,
+          .p = of_inputs ? nullptr : p,
           .dp = w.spec.dp_from_outputs() ? nullptr : w.pass.dp,
           .dp_index = w.plan.dp_index.data() + rows.begin,
-          .dx = w.scratch.dx_rows.slice_rows(rows.begin, rows.end)};
+          .dx = w.scratch.dx_rows.slice_rows(rows.begin, rows.end),
+          .x_scale = of_inputs ? p : nullptr};
 }
 
 // out = base + the sum over each token's rows, times `weight` by assignment (null: 1), for some rows of the
@@ -102,13 +106,15 @@ void add_up(const Work& w, std::span<const Range> out_rows, const MatView& rows,
 
 void combine_y(const Work& w, std::span<const Range> out_rows) {
   w.enter(Stage::combine);
-  const bool weighted = has_preweight(w.spec.options.impl);  // the gate values are in the rows
+  // The gate values may be in the rows.
+  const bool weighted = has_preweight(w.spec.options.impl) || w.spec.input_weighted();
   add_up(w, out_rows, w.rows_of_plan(w.scratch.expert_out), weighted ? nullptr : w.plan.assignment_p.data());
 }
 
 void combine_dx(const Work& w, std::span<const Range> out_rows) {
   w.enter(Stage::combine_grad);
-  add_up(w, out_rows, w.rows_of_plan(w.scratch.dx_rows), nullptr);
+  add_up(w, out_rows, w.rows_of_plan(w.scratch.dx_rows),
+         w.spec.input_weighted() ? w.plan.assignment_p.data() : nullptr);
 }
 
 void all_arrive(const Work& w) {
@@ -128,9 +134,10 @@ void forward_at_once(const Work& w) {
   for_each_portion(w, [&](const Portion& p) {
     const MlpWeights weights = w.pass.weights.routed.slice_groups(p.experts.begin, p.experts.end);
     const MlpBuffers buffers = w.scratch.buffers(w.spec, p.rows);
-    mlp_up(w.mlp(), p.groups, forward_step(w, p.rows), weights, buffers);
-    mlp_down(w.mlp(), p.groups, weights, buffers.h,
-             w.scratch.expert_out.slice_rows(p.rows.begin, p.rows.end));
+    const MlpForward step = forward_step(w, p.rows);
+    mlp_up(w.mlp(), p.groups, step, weights, buffers);
+    mlp_down(w.mlp(), p.groups,
+             {buffers.h, w.scratch.expert_out.slice_rows(p.rows.begin, p.rows.end), step.row_scale}, weights);
   });
   all_leave(w, combine_y);
 }
@@ -170,7 +177,7 @@ void backward_recompute(const Work& w) {
     const MlpBuffers buffers = w.scratch.buffers(w.spec, p.rows);
     const MlpBackward step = backward_step(w, p.rows);
     if (w.spec.recomputes())
-      mlp_up(w.mlp(kRecomputeStages), p.groups, {step.x, nullptr, true}, weights, buffers);
+      mlp_up(w.mlp(kRecomputeStages), p.groups, {step.x, nullptr, true, step.x_scale}, weights, buffers);
     mlp_down_grad(w.mlp(), p.groups, step, weights, buffers);
     mlp_input_grad(w.mlp(), p.groups, step, weights, buffers);
     mlp_weight_grad(w.mlp(), p.groups, step, buffers,
@@ -230,7 +237,9 @@ void forward_in_waves(const Work& w) {
   const MlpBuffers buffers = w.scratch.buffers(w.spec, all);
   const MatView expert_out = w.rows_of_plan(w.scratch.expert_out);
   const auto up = [&](const GroupRows& rows) { mlp_up(w.mlp(), rows, step, weights, buffers); };
-  const auto down = [&](const GroupRows& rows) { mlp_down(w.mlp(), rows, weights, buffers.h, expert_out); };
+  const auto down = [&](const GroupRows& rows) {
+    mlp_down(w.mlp(), rows, {buffers.h, expert_out, step.row_scale}, weights);
+  };
   const int last = transfer.num_waves() - 1;
   int num_ahead = 0;  // waves whose own rows are in h
   for (int wave = 0; wave <= last; ++wave) {

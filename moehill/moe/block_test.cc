@@ -113,8 +113,11 @@ class BlockWaves : public testing::Test {
     std::vector<float> logits(kTokens * kExperts);
     for (size_t i = 0; i < logits.size(); ++i) logits[i] = value(Stream::kLogits, static_cast<int64_t>(i));
     routing_ = route_topk(logits, kTokens, kExperts, kTopk);
-    weights_.routed = {.fused = true, .up = {up_, {}}, .down = down_};
-    weights_.routed_grad = {.fused = true, .up = {up_grad_, {}}, .down = down_grad_};
+    weights_.routed.fused = weights_.routed_grad.fused = true;
+    weights_.routed.up[0] = up_;
+    weights_.routed.down = down_;
+    weights_.routed_grad.up[0] = up_grad_;
+    weights_.routed_grad.down = down_grad_;
     block_.make_plan(team_, routing_);
   }
 

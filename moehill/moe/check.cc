@@ -121,7 +121,7 @@ void compare_rows(const Dense<float>& actual, const Dense<double>& reference, in
 
 // Comparisons of the three gradients of one expert or of several.
 struct ExpertComparison {
-  RowComparison w1, w2, w3;
+  RowComparison w1, w2, w3, b1, b2, b3;
   ExpertColumns actual;  // scratch
 
   void add(const BlockTensors& tensors, int expert, std::span<const int64_t> columns, const double* dy,
@@ -134,8 +134,12 @@ struct ExpertComparison {
     const ExpertGradients reference = run_oracle_expert(tensors, expert, columns, dy, team);
     read_expert(tensors.gradients, expert, columns, team, actual);
     compare_rows(actual.w1, reference.dw1, number * hidden, all_rows, w1);
-    compare_rows(actual.w3, reference.dw3, number * hidden, all_rows, w3);
+    if (reference.dw3.rows > 0) compare_rows(actual.w3, reference.dw3, number * hidden, all_rows, w3);
     compare_rows(actual.w2, reference.dw2, number * width, columns, w2);
+    const std::vector<int64_t> only{0};
+    if (reference.db1.rows > 0) compare_rows(actual.b1, reference.db1, number, only, b1);
+    if (reference.db3.rows > 0) compare_rows(actual.b3, reference.db3, number, only, b3);
+    if (reference.db2.rows > 0) compare_rows(actual.b2, reference.db2, number, only, b2);
   }
 };
 
@@ -151,13 +155,19 @@ void check_weight_gradients(const BlockTensors& tensors, const CheckSelection& s
   for (const int e : selection.experts) routed.add(tensors, e, selection.columns, dy, team);
   verdict.add_accuracy("dw1", routed.w1, label(shape.hidden));
   verdict.add_accuracy("dw2", routed.w2, label(shape.mlp_dim));
-  verdict.add_accuracy("dw3", routed.w3, label(shape.hidden));
+  const bool gated = shape.form.activation.gated;
+  if (gated) verdict.add_accuracy("dw3", routed.w3, label(shape.hidden));
+  if (shape.form.biases) {
+    verdict.add_accuracy("db1", routed.b1, label(1));
+    verdict.add_accuracy("db2", routed.b2, label(1));
+    if (gated) verdict.add_accuracy("db3", routed.b3, label(1));
+  }
   if (shape.shared_dim == 0) return;
   ExpertComparison shared;
   shared.add(tensors, kSharedExpert, selection.shared_columns, dy, team);
   verdict.add_accuracy("ds1", shared.w1, shared_label);
   verdict.add_accuracy("ds2", shared.w2, shared_label);
-  verdict.add_accuracy("ds3", shared.w3, shared_label);
+  if (gated) verdict.add_accuracy("ds3", shared.w3, shared_label);
 }
 
 // The norm of a sampled row's error against the variance that the audit gives the row.
@@ -193,8 +203,10 @@ void check_sample(const BlockTensors& tensors, const AuditResult& audit, const C
 // Rows of all results together.
 int64_t num_result_rows(const MoeShape& shape, bool backward, bool logits) {
   if (!backward) return shape.tokens;
-  const int64_t weights = shape.experts * (2 * shape.hidden + shape.mlp_dim) +
-                          (shape.shared_dim > 0 ? 2 * shape.hidden + shape.shared_dim : 0);
+  const int64_t up_rows = (shape.form.num_matrices() - 1) * shape.hidden;
+  const int64_t biases = shape.form.biases ? shape.form.num_matrices() : 0, gate = shape.form.shared_gate;
+  const int64_t weights = shape.experts * (up_rows + shape.mlp_dim + biases) +
+                          (shape.shared_dim > 0 ? up_rows + shape.shared_dim + gate : 0);
   return (logits ? 4 : 3) * shape.tokens + weights;
 }
 

@@ -99,6 +99,7 @@ void read_whole(const LogicalWeights& weights, int64_t group, ThreadTeam& team, 
 void read_columns(const LogicalWeights& weights, int64_t group, std::span<const int64_t> columns,
                   ThreadTeam& team, Dense<float>& out) {
   const int64_t n = static_cast<int64_t>(columns.size());
+  if (weights.rows() == 0) return out.reshape(0, 0);  // no W3
   if (n == weights.num_columns) return read_whole(weights, group, team, out);
   out.reshape(weights.rows(), n);
   team.parallel_for(out.rows, [&](int64_t begin, int64_t end) {
@@ -116,6 +117,23 @@ void read_rows(const LogicalWeights& weights, int64_t group, std::span<const int
   team.parallel_for(n, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) read_row(weights, group, rows[static_cast<size_t>(r)], out.row(r));
   });
+}
+
+// A vector of `group`, or some of it.
+template <typename Columns>
+void read_vector(const LogicalWeights& weights, int64_t group, const Columns& columns, Dense<float>& out) {
+  if (weights.rows() == 0) return out.reshape(0, 0);
+  out.reshape(1, static_cast<int64_t>(columns.size()));
+  for (size_t i = 0; i < columns.size(); ++i) out.values[i] = weights.at(group, 0, columns[i]);
+}
+
+void read_biases(const BlockWeights& weights, int expert, std::span<const int64_t> columns,
+                 ExpertColumns& out) {
+  const LogicalWeights none;
+  const bool routed = expert != kSharedExpert, first = !columns.empty() && columns.front() == 0;
+  read_vector(routed ? weights.b1 : none, expert, columns, out.b1);
+  read_vector(routed ? weights.b3 : none, expert, columns, out.b3);
+  read_vector(routed && first ? weights.b2 : none, expert, indices_up_to(weights.b2.num_columns), out.b2);
 }
 
 }  // namespace
@@ -170,11 +188,13 @@ void read_expert(const BlockWeights& weights, int expert, std::span<const int64_
   read_columns(shared ? weights.s1 : weights.w1, group, columns, team, out.w1);
   read_columns(shared ? weights.s3 : weights.w3, group, columns, team, out.w3);
   read_rows(shared ? weights.s2 : weights.w2, group, columns, team, out.w2);
+  read_biases(weights, expert, columns, out);
 }
 
 void read_expert(const BlockWeights& weights, int expert, Range columns, ExpertColumns& out) {
   const bool shared = expert == kSharedExpert;
   const auto read = [&](const LogicalWeights& w, Range rows, Range cols, Dense<float>& to) {
+    if (w.rows() == 0) return to.reshape(0, 0);  // no W3
     to.reshape(rows.size(), cols.size());
     read_part(w, shared ? 0 : expert, rows, cols, to.values.data(), to.cols);
   };
@@ -183,6 +203,9 @@ void read_expert(const BlockWeights& weights, int expert, Range columns, ExpertC
   read(shared ? weights.s1 : weights.w1, hidden, columns, out.w1);
   read(shared ? weights.s3 : weights.w3, hidden, columns, out.w3);
   read(w2, columns, hidden, out.w2);
+  std::vector<int64_t> all = indices_up_to(columns.size());
+  for (int64_t& column : all) column += columns.begin;
+  read_biases(weights, expert, all, out);
 }
 
 std::vector<int64_t> indices_up_to(int64_t n) {

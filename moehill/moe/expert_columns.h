@@ -24,11 +24,13 @@ template <typename F>
 void read_part(const LogicalWeights& weights, int64_t group, Range rows, Range columns, F* out,
                int64_t stride);
 
-// The columns m of an expert: they make a SwiGLU expert of that width by themselves, since each of the M
+// The columns m of an expert: they make an expert of that width by themselves, since each of the M
 // intermediate values, and each column's gradient, depends on its own column alone.
 struct ExpertColumns {
-  Dense<float> w1, w3;  // [H, columns]
+  Dense<float> w1, w3;  // [H, columns]; no W3 is [0, 0]
   Dense<float> w2;      // [columns, H]
+  // [1, columns] and [1, H], where experts have biases. b2 is of the columns that begin with the first one.
+  Dense<float> b1, b3, b2;
 };
 
 // `weights` may as well be gradients; `expert` may be kSharedExpert. Memory that `out` has is used again:

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "moehill/moe/activation_reference.h"
 #include "moehill/moe/router_reference.h"
 
 namespace moehill {
@@ -12,16 +13,27 @@ struct ExpertRows {
   std::vector<int64_t> place;  // of the row's token in the list of tokens
   std::vector<int64_t> token;
   std::vector<int> choice;         // j, which of the token's choices; 0 for the shared expert
-  std::vector<double> gate_value;  // 1 for the shared expert
+  std::vector<double> gate_value;  // of the output
+  std::vector<double> in;          // multiplies the input
 
   int64_t size() const { return static_cast<int64_t>(token.size()); }
-  void add(int64_t p, int64_t t, int j, double value) {
+  void add(int64_t p, int64_t t, int j, double value, bool of_input) {
     place.push_back(p);
     token.push_back(t);
     choice.push_back(j);
-    gate_value.push_back(value);
+    gate_value.push_back(of_input ? 1 : value);
+    in.push_back(of_input ? value : 1);
   }
 };
+
+// The value of the shared expert's gate.
+double shared_gate_value(const BlockTensors& tensors, int64_t token) {
+  if (!tensors.shape.form.shared_gate) return 1;
+  double z = 0;
+  for (int64_t h = 0; h < tensors.shape.hidden; ++h)
+    z += static_cast<double>(tensors.x.at(token, h)) * static_cast<double>(tensors.weights.sg.at(0, 0, h));
+  return 1 / (1 + std::exp(-z));
+}
 
 ExpertRows rows_of(const BlockTensors& tensors, int expert, std::span<const int64_t> tokens) {
   ExpertRows rows;
@@ -29,23 +41,46 @@ ExpertRows rows_of(const BlockTensors& tensors, int expert, std::span<const int6
   for (size_t i = 0; i < tokens.size(); ++i) {
     const int64_t t = tokens[i];
     if (expert == kSharedExpert) {
-      rows.add(static_cast<int64_t>(i), t, 0, 1.0);
+      rows.add(static_cast<int64_t>(i), t, 0, shared_gate_value(tensors, t), false);
       continue;
     }
     for (int j = 0; j < routing->topk; ++j) {
       const size_t a = static_cast<size_t>(t * routing->topk + j);
       const bool computed = tensors.kept == nullptr || tensors.kept[a] != 0;
       if (routing->expert[a] == expert && computed)
-        rows.add(static_cast<int64_t>(i), t, j, static_cast<double>(routing->weight[a]));
+        rows.add(static_cast<int64_t>(i), t, j, static_cast<double>(routing->weight[a]),
+                 tensors.shape.router.input_weighted);
     }
   }
   return rows;
 }
 
-Dense<float> inputs_of(const MatView& x, const ExpertRows& rows) {
-  Dense<float> out(rows.size(), x.cols);
-  for (int64_t r = 0; r < rows.size(); ++r) read_row(x, rows.token[static_cast<size_t>(r)], out.row(r));
+Dense<double> inputs_of(const MatView& x, const ExpertRows& rows) {
+  Dense<double> out(rows.size(), x.cols);
+  std::vector<float> row(static_cast<size_t>(x.cols));
+  for (int64_t r = 0; r < rows.size(); ++r) {
+    read_row(x, rows.token[static_cast<size_t>(r)], row.data());
+    for (int64_t c = 0; c < x.cols; ++c)
+      out.row(r)[c] = rows.in[static_cast<size_t>(r)] * static_cast<double>(row[static_cast<size_t>(c)]);
+  }
   return out;
+}
+
+// Adds the one row of `bias`, if there is one, to each row.
+void add_bias(const Dense<float>& bias, Dense<double>& rows) {
+  for (int64_t r = 0; bias.rows > 0 && r < rows.rows; ++r) {
+    for (int64_t c = 0; c < rows.cols; ++c) rows.row(r)[c] += static_cast<double>(bias.row(0)[c]);
+  }
+}
+
+// The sum of the rows, each times its factor (null: 1), [1, columns].
+Dense<double> sum_of(const Dense<double>& rows, const std::vector<double>* factor) {
+  Dense<double> sum(1, rows.cols);
+  for (int64_t r = 0; r < rows.rows; ++r) {
+    const double f = factor == nullptr ? 1 : (*factor)[static_cast<size_t>(r)];
+    for (int64_t c = 0; c < rows.cols; ++c) sum.row(0)[c] += f * rows.row(r)[c];
+  }
+  return sum;
 }
 
 Dense<double> output_gradients_of(const double* dy, int64_t hidden, const ExpertRows& rows) {
@@ -55,20 +90,24 @@ Dense<double> output_gradients_of(const double* dy, int64_t hidden, const Expert
   return out;
 }
 
-double logistic(double g) { return 1.0 / (1.0 + std::exp(-g)); }
-double silu(double g) { return g * logistic(g); }
-double silu_derivative(double g) { return logistic(g) * (1.0 + g * (1.0 - logistic(g))); }
-
-// g, u and h of an expert's rows, [rows, columns].
+// g, u and h of an expert's rows, [rows, columns]; no u where the activation is not gated.
 struct Activations {
   Dense<double> gate, up, hidden;
+
+  Factor<double> a(const Activation& f, size_t i) const { return gate_factor(f, gate.values[i]); }
+  Factor<double> b(const Activation& f, size_t i) const { return up_factor(f, f.gated ? up.values[i] : 0.0); }
 };
 
-Activations activate(ThreadTeam& team, const Dense<float>& x, const ExpertColumns& w) {
-  Activations a{product(team, x, w.w1), product(team, x, w.w3), Dense<double>(x.rows, w.w1.cols)};
+Activations activate(ThreadTeam& team, const Activation& f, const Dense<double>& x, const ExpertColumns& w) {
+  Activations a{product(team, x, w.w1), {}, Dense<double>(x.rows, w.w1.cols)};
+  add_bias(w.b1, a.gate);
+  if (f.gated) {
+    a.up = product(team, x, w.w3);
+    add_bias(w.b3, a.up);
+  }
   team.parallel_for(x.rows * w.w1.cols, [&](int64_t begin, int64_t end) {
     for (size_t i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
-      a.hidden.values[i] = silu(a.gate.values[i]) * a.up.values[i];
+      a.hidden.values[i] = a.a(f, i).value * a.b(f, i).value;
   });
   return a;
 }
@@ -78,16 +117,18 @@ struct ActivationGradients {
   Dense<double> gate, up;
 };
 
-ActivationGradients activation_gradients(ThreadTeam& team, const Activations& a, const ExpertColumns& w,
-                                         const ExpertRows& rows, const Dense<double>& dy) {
+ActivationGradients activation_gradients(ThreadTeam& team, const Activation& f, const Activations& a,
+                                         const ExpertColumns& w, const ExpertRows& rows,
+                                         const Dense<double>& dy) {
   ActivationGradients d{product_bt(team, dy, w.w2), Dense<double>(dy.rows, w.w2.rows)};
   team.parallel_for(dy.rows, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       for (int64_t m = 0; m < w.w2.rows; ++m) {
-        const double gate = a.gate.row(r)[m], up = a.up.row(r)[m];
-        const double dhidden = rows.gate_value[static_cast<size_t>(r)] * d.gate.row(r)[m];
-        d.gate.row(r)[m] = dhidden * up * silu_derivative(gate);
-        d.up.row(r)[m] = dhidden * silu(gate);
+        const size_t i = static_cast<size_t>(r * w.w2.rows + m);
+        const Factor<double> by_gate = a.a(f, i), by_up = a.b(f, i);
+        const double dhidden = rows.gate_value[static_cast<size_t>(r)] * d.gate.values[i];
+        d.gate.values[i] = dhidden * by_gate.first * by_up.value;
+        d.up.values[i] = dhidden * by_gate.value * by_up.first;
       }
     }
   });
@@ -117,17 +158,41 @@ ExpertPart part_of_expert(const BlockTensors& tensors, int expert, Range columns
   ThreadTeam alone(1);
   ExpertColumns w;
   read_expert(tensors.weights, expert, columns, w);
-  const Activations a = activate(alone, inputs_of(tensors.x, rows), w);
+  const Activation& f = tensors.shape.form.activation;
+  const Activations a = activate(alone, f, inputs_of(tensors.x, rows), w);
   ExpertPart part{product(alone, a.hidden, w.w2), {}, {}};
+  add_bias(w.b2, part.out);
   if (dy == nullptr) return part;
   const Dense<double> row_dy = output_gradients_of(dy, tensors.shape.hidden, rows);
   for (int64_t r = 0; r < rows.size(); ++r)
     part.dp.push_back(dot(row_dy.row(r), part.out.row(r), row_dy.cols));
-  const ActivationGradients d = activation_gradients(alone, a, w, rows, row_dy);
+  const ActivationGradients d = activation_gradients(alone, f, a, w, rows, row_dy);
   part.dx = product_bt(alone, d.gate, w.w1);
-  const Dense<double> by_up = product_bt(alone, d.up, w.w3);
-  for (size_t i = 0; i < by_up.values.size(); ++i) part.dx.values[i] += by_up.values[i];
+  if (f.gated) {
+    const Dense<double> by_up = product_bt(alone, d.up, w.w3);
+    for (size_t i = 0; i < by_up.values.size(); ++i) part.dx.values[i] += by_up.values[i];
+  }
+  if (expert == kSharedExpert || !tensors.shape.router.input_weighted) return part;
+  std::vector<float> x(static_cast<size_t>(tensors.shape.hidden));
+  for (size_t i = 0; i < part.dp.size(); ++i) {
+    double* dx = part.dx.row(static_cast<int64_t>(i));
+    read_row(tensors.x, rows.token[i], x.data());
+    part.dp[i] = dot(dx, x.data(), part.dx.cols);
+    for (int64_t c = 0; c < part.dx.cols; ++c) dx[c] *= rows.in[i];
+  }
   return part;
+}
+
+// The shared expert's gate: its gradient is summed over parts of the expert, and so is what it adds to dx.
+void add_gate_part(const BlockTensors& tensors, const ExpertPart& part, const ExpertRows& rows,
+                   TokenResult& result) {
+  for (size_t r = 0; r < part.dp.size(); ++r) {
+    const double s = rows.gate_value[r], dz = part.dp[r] * s * (1 - s);
+    result.dgate.row(rows.place[r])[0] += dz;
+    double* dx = result.dx.row(rows.place[r]);
+    for (int64_t h = 0; h < result.dx.cols; ++h)
+      dx[h] += dz * static_cast<double>(tensors.weights.sg.at(0, 0, h));
+  }
 }
 
 void add_part(const ExpertPart& part, bool shared, const ExpertRows& rows, ThreadTeam& team,
@@ -155,7 +220,9 @@ void add_expert(const BlockTensors& tensors, int expert, const ExpertRows& rows,
       parts[static_cast<size_t>(i)] = part_of_expert(tensors, expert, columns, rows, dy);
     });
     for (const ExpertPart& part : parts) {
-      if (part.out.rows > 0) add_part(part, shared, rows, team, result);
+      if (part.out.rows == 0) continue;
+      add_part(part, shared, rows, team, result);
+      if (shared && tensors.shape.form.shared_gate) add_gate_part(tensors, part, rows, result);
     }
   }
 }
@@ -169,6 +236,14 @@ void logit_gradients(const BlockTensors& tensors, std::span<const int64_t> token
         result.dlogits.row(row)[e] += slopes.value.row(j)[e] * result.dp.row(row)[j];
     }
   }
+}
+
+Dense<double> all_inputs(const BlockTensors& tensors) {
+  Dense<double> x(tensors.shape.tokens, tensors.shape.hidden);
+  for (int64_t t = 0; t < x.rows; ++t) {
+    for (int64_t h = 0; h < x.cols; ++h) x.row(t)[h] = static_cast<double>(tensors.x.at(t, h));
+  }
+  return x;
 }
 
 std::vector<double> loss_gradient(const std::vector<double>& y) {
@@ -187,10 +262,11 @@ TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64
                               ThreadTeam& team) {
   const MoeShape& shape = tensors.shape;
   const int64_t n = static_cast<int64_t>(tokens.size());
-  TokenResult result{Dense<double>(n, shape.hidden), {}, {}, {}};
+  TokenResult result{Dense<double>(n, shape.hidden), {}, {}, {}, {}};
   if (dy != nullptr) {
     result.dx = Dense<double>(n, shape.hidden);
     result.dp = Dense<double>(n, shape.topk);
+    result.dgate = Dense<double>(n, 1);
     result.dlogits = Dense<double>(n, shape.experts);
   }
   for (int e = shape.shared_dim > 0 ? kSharedExpert : 0; e < shape.experts; ++e) {
@@ -206,14 +282,25 @@ ExpertGradients run_oracle_expert(const BlockTensors& tensors, int expert, std::
   const ExpertRows rows = rows_of(tensors, expert, indices_up_to(tensors.shape.tokens));
   ExpertColumns w;
   read_expert(tensors.weights, expert, columns, team, w);
-  const Dense<float> x = inputs_of(tensors.x, rows);
+  const Dense<double> x = inputs_of(tensors.x, rows);
   const Dense<double> row_dy = output_gradients_of(dy, tensors.shape.hidden, rows);
-  Activations a = activate(team, x, w);
-  const ActivationGradients d = activation_gradients(team, a, w, rows, row_dy);
+  const Activation& f = tensors.shape.form.activation;
+  Activations a = activate(team, f, x, w);
+  const ActivationGradients d = activation_gradients(team, f, a, w, rows, row_dy);
   for (int64_t r = 0; r < rows.size(); ++r) {
     for (int64_t m = 0; m < a.hidden.cols; ++m) a.hidden.row(r)[m] *= rows.gate_value[static_cast<size_t>(r)];
   }
-  return {product_at(team, x, d.gate), product_at(team, x, d.up), product_at(team, a.hidden, row_dy)};
+  ExpertGradients result{product_at(team, x, d.gate),
+                         f.gated ? product_at(team, x, d.up) : Dense<double>{},
+                         product_at(team, a.hidden, row_dy),
+                         {},
+                         {},
+                         {}};
+  if (w.b1.rows == 0) return result;
+  result.db1 = sum_of(d.gate, nullptr);
+  if (f.gated) result.db3 = sum_of(d.up, nullptr);
+  result.db2 = sum_of(row_dy, &rows.gate_value);
+  return result;
 }
 
 OracleResult run_oracle(const BlockTensors& tensors, bool backward, const double* dy_override,
@@ -231,12 +318,17 @@ OracleResult run_oracle(const BlockTensors& tensors, bool backward, const double
   result.dx = std::move(tokens.dx.values);
   result.dp = std::move(tokens.dp.values);
   result.dlogits = std::move(tokens.dlogits.values);
+  if (shape.form.shared_gate && shape.shared_dim > 0)
+    result.dsg = product_at(team, tokens.dgate, all_inputs(tensors)).values;
   const std::vector<int64_t> columns = indices_up_to(shape.mlp_dim);
   for (int e = 0; e < shape.experts; ++e) {
     const ExpertGradients d = run_oracle_expert(tensors, e, columns, dy, team);
     append(d.dw1, result.dw1);
     append(d.dw3, result.dw3);
     append(d.dw2, result.dw2);
+    append(d.db1, result.db1);
+    append(d.db3, result.db3);
+    append(d.db2, result.db2);
   }
   if (shape.shared_dim > 0) {
     ExpertGradients d = run_oracle_expert(tensors, kSharedExpert, indices_up_to(shape.shared_dim), dy, team);

@@ -1,10 +1,14 @@
 // The oracle: the block in double precision, one expert at a time, written for reading.
 //
 // Formulas: contract, 'The block'. For a row x of an expert with gate value p:
-//   g = x W1, u = x W3, h = silu(g) u, out = h W2, y += p out
-//   dp = <dy, out>, dh = p dy W2^T, dg = dh u silu'(g), du = dh silu(g), dx += dg W1^T + du W3^T
+//   g = x W1, u = x W3, h = a(g) b(u), out = h W2, y += p out
+//   dp = <dy, out>, dh = p dy W2^T, dg = dh a'(g) b(u), du = dh a(g) b'(u), dx += dg W1^T + du W3^T
 //   dW1 += x^T dg, dW3 += x^T du, dW2 += (p h)^T dy
-// silu(g) = g s(g) with the logistic s; silu'(g) = s(g) (1 + g (1 - s(g))).
+// With biases g += b1, u += b3, out += b2, and db1 += dg, db3 += du, db2 += p dy. Where gate values multiply
+// inputs, p x stands for x and 1 for p above, dp = <dx, x> and dx counts p times. The shared expert's p is 1,
+// or with a gate s(z), z = x sg; then dz = dp s(z) (1 - s(z)), dx += dz sg, dsg += dz x. a and b are the
+// activation's factors, silu(g) and u for SwiGLU (moe/activation_reference.h). Without a W3, u and what
+// follows of it are not there, and b = 1.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +22,11 @@
 namespace moehill {
 
 // All results in double, row-major: y, dx [T, H]; dw1, dw3 [E, H, M]; dw2 [E, M, H]; ds1, ds3 [H, S]; ds2
-// [S, H]; dp [T, k]; dlogits [T, E], the gradient of the router's logits through the
-// gate values, the choices held. A dropped assignment contributes nothing and has dp = 0.
+// [S, H]; dw3 and ds3 are empty without a W3; dp [T, k]; dlogits [T, E], the gradient of the router's logits
+// through the gate values, the choices held. A dropped assignment contributes nothing and has dp = 0.
 struct OracleResult {
   std::vector<double> y, dx, dw1, dw2, dw3, ds1, ds2, ds3, dp, dlogits;
+  std::vector<double> db1, db2, db3, dsg;  // [E, M], db2 [E, H], [H]; empty without these vectors
 };
 
 // Inputs are read from `tensors` (x, weights, routing, kept); its results are not looked at.
@@ -34,6 +39,7 @@ OracleResult run_oracle(const BlockTensors& tensors, bool backward, const double
 // null: y only.
 struct TokenResult {
   Dense<double> y, dx, dp, dlogits;
+  Dense<double> dgate;  // [tokens, 1], of z of the shared expert's gate
 };
 TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> tokens, const double* dy,
                               ThreadTeam& team);
@@ -42,6 +48,8 @@ TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64
 struct ExpertGradients {
   Dense<double> dw1, dw3;  // [H, columns]
   Dense<double> dw2;       // [columns, H]
+  Dense<double> db1, db3;  // [1, columns], where there are biases
+  Dense<double> db2;       // [1, H]
 };
 ExpertGradients run_oracle_expert(const BlockTensors& tensors, int expert, std::span<const int64_t> columns,
                                   const double* dy, ThreadTeam& team);

@@ -83,8 +83,9 @@ void expect_gradients_are_slopes(BlockFixture& fixture, ThreadTeam& team) {
   const BlockTensors tensors = fixture.tensors();
   const BlockWeights& w = tensors.weights;
   for (const auto& cells :
-       {cells_of(tensors.x), cells_of(w.w1), cells_of(w.w2), cells_of(w.w3), cells_of(w.s1), cells_of(w.s2),
-        cells_of(w.s3), cells_of(fixture.routing().weight)}) {
+       {cells_of(w.b1), cells_of(w.b2), cells_of(w.b3), cells_of(w.sg), cells_of(tensors.x), cells_of(w.w1),
+        cells_of(w.w2), cells_of(w.w3), cells_of(w.s1), cells_of(w.s2), cells_of(w.s3),
+        cells_of(fixture.routing().weight)}) {
     for (const Cell& cell : cells) cell.set(std::round(cell.get() * 0x1p12f) * 0x1p-12f);
   }
   const OracleResult gradient = run_oracle(tensors, true, nullptr, team);
@@ -98,15 +99,22 @@ void expect_gradients_are_slopes(BlockFixture& fixture, ThreadTeam& team) {
                            const std::vector<Cell>& cells) {
     EXPECT_LT(relative_error(values, differences(cells, loss)), 1e-6) << name;
   };
+  const bool gated = tensors.shape.form.activation.gated;
   compare("dx", gradient.dx, cells_of(tensors.x));
   compare("dw1", gradient.dw1, cells_of(w.w1));
   compare("dw2", gradient.dw2, cells_of(w.w2));
-  compare("dw3", gradient.dw3, cells_of(w.w3));
+  if (gated) compare("dw3", gradient.dw3, cells_of(w.w3));
   compare("dp", gradient.dp, cells_of(fixture.routing().weight));
+  if (tensors.shape.form.biases) {
+    compare("db1", gradient.db1, cells_of(w.b1));
+    compare("db2", gradient.db2, cells_of(w.b2));
+    if (gated) compare("db3", gradient.db3, cells_of(w.b3));
+  }
+  if (tensors.shape.form.shared_gate) compare("dsg", gradient.dsg, cells_of(w.sg));
   if (tensors.shape.shared_dim == 0) return;
   compare("ds1", gradient.ds1, cells_of(w.s1));
   compare("ds2", gradient.ds2, cells_of(w.s2));
-  compare("ds3", gradient.ds3, cells_of(w.s3));
+  if (gated) compare("ds3", gradient.ds3, cells_of(w.s3));
 }
 
 TEST(OracleGradients, AreTheSlopesOfTheLoss) {
@@ -119,6 +127,29 @@ TEST(OracleGradients, AreTheSlopesWithoutSharedExpertInPlainLayout) {
   ThreadTeam team(1);
   BlockFixture fixture({3, 5, 17, 3, 3, 0, DType::f32}, {WeightLayout::row_major, false}, 7);
   expect_gradients_are_slopes(fixture, team);
+}
+
+// No g or u of this block is so near a limit, or relu2's 0, that a step would cross it.
+TEST(OracleGradients, AreTheSlopesForEveryExpertForm) {
+  ThreadTeam team(1);
+  for (const char* form : {"silu,limit:0.6", "swiglu-oai", "swiglu-oai,limit:0.6,alpha:1.5", "gelu-tanh",
+                           "relu2", "relu2,ungated", "situ", "situ,beta:1,linear-beta:0.75", "silu,biases",
+                           "relu2,ungated,biases", "silu,shared-gate", "gelu-tanh,biases,shared-gate"}) {
+    SCOPED_TRACE(form);
+    BlockFixture fixture({3, 5, 7, 3, 2, 4, DType::f32, {}, parse_expert_form(form)});
+    expect_gradients_are_slopes(fixture, team);
+  }
+}
+
+TEST(OracleGradients, AreTheSlopesWhereGateValuesMultiplyInputs) {
+  ThreadTeam team(1);
+  for (const char* form : {"silu", "relu2,ungated", "silu,shared-gate"}) {
+    SCOPED_TRACE(form);
+    MoeShape shape{3, 5, 7, 3, 2, 4, DType::f32, {}, parse_expert_form(form)};
+    shape.router.input_weighted = true;
+    BlockFixture fixture(shape);
+    expect_gradients_are_slopes(fixture, team);
+  }
 }
 
 TEST(OracleGradients, AreTheSlopesOfTheKeptAssignments) {

@@ -9,10 +9,12 @@
 namespace moehill {
 
 // W1, W3 [E][H, M], W2 [E][M, H]; S1, S3 [1][H, S], S2 [1][S, H] (rows() == 0 when the shape has no shared
-// expert). The gradients have the same form.
+// expert, nor W3 and S3 where the activation is not gated). The gradients have the same form.
 struct BlockWeights {
   LogicalWeights w1, w3, w2;
   LogicalWeights s1, s3, s2;
+  LogicalWeights b1, b3, b2;  // [E][1, M], b2 [E][1, H]: biases of the experts
+  LogicalWeights sg;          // [1][1, H]: of the shared expert's gate
 };
 
 // Inputs and results of one step. dy = 2 y / (T H) is never stored.

@@ -16,8 +16,8 @@ class DataParallelPath final : public ParallelPath {
     // The first device's gradients are the run's own.
     if (!backward_too() || inputs.rank == 0 || inputs.own_results) return;
     const WeightKey key = weight_key(inputs.config);
-    experts_grad_ = make_mlp(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
-    shared_grad_ = make_mlp(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
+    experts_grad_ = make_mlp(key.expert_storage());
+    shared_grad_ = make_mlp(key.shared_storage());
     weights_.routed_grad = experts_grad_.view;
     weights_.shared_grad = shared_grad_.view;
   }
@@ -78,7 +78,7 @@ class DataParallelPath final : public ParallelPath {
   }
 
   static void sum(Group& group, const MlpWeights& gradient) {
-    for (const WeightView* part : {&gradient.up[0], &gradient.up[1], &gradient.down}) {
+    for (const WeightView* part : gradient.parts()) {
       if (part->data == nullptr) continue;
       group.all_reduce(part->data, part->dtype, part->data, part->dtype,
                        part->num_groups * part->group_elements());

@@ -39,9 +39,7 @@ double expected_sent_rows(const RunConfig& config, int rank) {
 
 double shared_gradient_bytes(const RunConfig& config) {
   const WeightKey key = weight_key(config);
-  return key.shared_dim == 0
-             ? 0
-             : mlp_bytes(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
+  return key.shared_dim == 0 ? 0 : mlp_bytes(key.shared_storage());
 }
 
 // Bytes that a device's path keeps beside its block.
@@ -54,8 +52,7 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
   if (config.spread == Spread::dp) {
     const WeightKey key = weight_key(config);
     if (!backward || rank == 0 || num_processes > 1) return 0;
-    return shared_gradient_bytes(config) +
-           mlp_bytes(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
+    return shared_gradient_bytes(config) + mlp_bytes(key.expert_storage());
   }
   if (config.spread == Spread::ring_ag_rs) {
     const double gathered = num_processes == 1 ? 0 : backward ? 2 * rows : rows;
@@ -109,11 +106,9 @@ Copies copies_of(const RunConfig& config, int num_processes) {
 }
 
 double weight_bytes(const WeightKey& key, const Copies& copies) {
-  double bytes = (1 + copies.experts) *
-                 mlp_bytes(key.layout, key.experts, key.hidden, key.mlp_dim, key.dtype, key.fused);
+  double bytes = (1 + copies.experts) * mlp_bytes(key.expert_storage());
   if (key.shared_dim > 0) {
-    bytes += (1 + copies.shared) *
-             mlp_bytes(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
+    bytes += (1 + copies.shared) * mlp_bytes(key.shared_storage());
   }
   return bytes;
 }

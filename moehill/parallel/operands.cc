@@ -8,7 +8,9 @@
 namespace moehill {
 namespace {
 
-int64_t up_columns(int64_t width, bool fused) { return fused ? gate_up_columns(width) : width; }
+int64_t up_columns(const MlpStorage& s) { return s.gate_up() ? gate_up_columns(s.width) : s.width; }
+
+constexpr float kBiasDeviation = 0.5f;
 
 float deviation(int64_t fan_in) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(fan_in))); }
 
@@ -34,42 +36,73 @@ WeightKey weight_key(const RunConfig& config) {
           shape.dtype,
           layout,
           has_fused_w13(config.block.impl),
-          config.block.shared_fused};
+          config.block.shared_fused,
+          shape.form};
 }
 
-OwnedMlp make_mlp(WeightLayout layout, int64_t num_groups, int64_t hidden, int64_t width, DType dtype,
-                  bool fused) {
+OwnedMlp make_mlp(const MlpStorage& s) {
   OwnedMlp mlp;
-  mlp.view.fused = fused;
-  if (width == 0) return mlp;
-  mlp.up[0] = WeightStack(layout, num_groups, hidden, up_columns(width, fused), dtype);
-  if (!fused) mlp.up[1] = WeightStack(layout, num_groups, hidden, width, dtype);
-  mlp.down = WeightStack(layout, num_groups, width, hidden, dtype);
+  mlp.view.fused = s.fused;
+  mlp.view.activation = s.activation;
+  if (s.width == 0) return mlp;
+  mlp.up[0] = WeightStack(s.layout, s.num_groups, s.hidden, up_columns(s), s.dtype);
+  if (s.activation.gated && !s.fused)
+    mlp.up[1] = WeightStack(s.layout, s.num_groups, s.hidden, s.width, s.dtype);
+  mlp.down = WeightStack(s.layout, s.num_groups, s.width, s.hidden, s.dtype);
+  const auto vectors = [&](int64_t n) {
+    return WeightStack(WeightLayout::row_major, s.num_groups, 1, vector_columns(n), DType::f32);
+  };
+  if (s.biases) {
+    mlp.up_bias[0] = vectors(s.width);
+    if (s.activation.gated) mlp.up_bias[1] = vectors(s.width);
+    mlp.down_bias = vectors(s.hidden);
+  }
+  if (s.row_gate) mlp.row_gate = vectors(s.hidden);
+  for (int i = 0; i < 2; ++i) mlp.view.up_bias[i] = mlp.up_bias[i].view();
+  mlp.view.down_bias = mlp.down_bias.view();
+  mlp.view.row_gate = mlp.row_gate.view();
   mlp.view.up[0] = mlp.up[0].view();
   mlp.view.up[1] = mlp.up[1].view();
   mlp.view.down = mlp.down.view();
   return mlp;
 }
 
-double mlp_bytes(WeightLayout layout, int64_t num_groups, int64_t hidden, int64_t width, DType dtype,
-                 bool fused) {
-  const WeightView up{nullptr, dtype, layout, num_groups, hidden, up_columns(width, fused)};
-  const WeightView down{nullptr, dtype, layout, num_groups, width, hidden};
-  return static_cast<double>(up.bytes() * (fused ? 1 : 2) + down.bytes());
+double mlp_bytes(const MlpStorage& s) {
+  const WeightView up{nullptr, s.dtype, s.layout, s.num_groups, s.hidden, up_columns(s)};
+  const WeightView down{nullptr, s.dtype, s.layout, s.num_groups, s.width, s.hidden};
+  int64_t vectors = 0;
+  if (s.biases) vectors += (s.activation.gated ? 2 : 1) * vector_columns(s.width) + vector_columns(s.hidden);
+  if (s.row_gate) vectors += vector_columns(s.hidden);
+  return static_cast<double>(up.bytes() * (s.fused || !s.activation.gated ? 1 : 2) + down.bytes()) +
+         4 * static_cast<double>(s.num_groups * vectors);
 }
 
 void set_logical(const MlpWeights& mlp, int64_t width, LogicalWeights& w1, LogicalWeights& w3,
                  LogicalWeights& w2) {
   using Part = LogicalWeights::Part;
-  w1 = {mlp.up[0], mlp.fused ? Part::gate : Part::all, width};
-  w3 = {mlp.fused ? mlp.up[0] : mlp.up[1], mlp.fused ? Part::up : Part::all, width};
+  const bool both = mlp.gate_up();
+  w1 = {mlp.up[0], both ? Part::gate : Part::all, width};
+  w3 = mlp.activation.gated ? LogicalWeights{mlp.up[both ? 0 : 1], both ? Part::up : Part::all, width}
+                            : LogicalWeights{};
   w2 = {mlp.down, Part::all, mlp.down.n};
+}
+
+void set_vectors(const MlpWeights& experts, const MlpWeights& shared, BlockWeights& weights) {
+  const auto all = [](const WeightView& stack, int64_t n) {
+    return stack.data == nullptr ? LogicalWeights{} : LogicalWeights{stack, LogicalWeights::Part::all, n};
+  };
+  const int64_t width = experts.down.k, hidden = experts.down.n;
+  weights.b1 = all(experts.up_bias[0], width);
+  weights.b3 = all(experts.up_bias[1], width);
+  weights.b2 = all(experts.down_bias, hidden);
+  weights.sg = all(shared.row_gate, hidden);
 }
 
 BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared, const MoeShape& shape) {
   BlockWeights weights;
   set_logical(experts, shape.mlp_dim, weights.w1, weights.w3, weights.w2);
   if (shape.shared_dim > 0) set_logical(shared, shape.shared_dim, weights.s1, weights.s3, weights.s2);
+  set_vectors(experts, shared, weights);
   return weights;
 }
 
@@ -84,8 +117,10 @@ std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, Range held, b
   w->key = key;
   w->held = held;
   const auto make = [&](OwnedMlp& experts, OwnedMlp& shared) {
-    experts = make_mlp(key.layout, held.size(), key.hidden, key.mlp_dim, key.dtype, key.fused);
-    shared = make_mlp(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
+    MlpStorage storage = key.expert_storage();
+    storage.num_groups = held.size();
+    experts = make_mlp(storage);
+    shared = make_mlp(key.shared_storage());
   };
   make(w->experts, w->shared);
   if (with_gradients) make(w->experts_grad, w->shared_grad);
@@ -94,7 +129,8 @@ std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, Range held, b
 
 ExpertWeights WeightOperands::views() const {
   const auto among_all = [this](MlpWeights mlp) {
-    for (WeightView* view : {&mlp.up[0], &mlp.up[1], &mlp.down}) {
+    for (WeightView* view :
+         {&mlp.up[0], &mlp.up[1], &mlp.down, &mlp.up_bias[0], &mlp.up_bias[1], &mlp.down_bias}) {
       const int64_t bytes = view->group_elements() * static_cast<int64_t>(dtype_bytes(view->dtype));
       view->data = before(view->data, held.begin, bytes);
       view->num_groups = key.experts;
@@ -113,6 +149,10 @@ void fill_shared(const WeightOperands& weights, WeightOrigin origin, ThreadTeam&
   fill_normal(team, origin.seed, Stream::kS1, deviation(key.hidden), w1, 0);
   fill_normal(team, origin.seed, Stream::kS3, deviation(key.hidden), w3, 0);
   fill_normal(team, origin.seed, Stream::kS2, deviation(key.shared_dim), w2, 0);
+  BlockWeights vectors;
+  set_vectors(weights.experts.view, weights.shared.view, vectors);
+  if (key.form.shared_gate)
+    fill_normal(team, origin.seed, Stream::kSharedGate, deviation(key.hidden), vectors.sg, 0);
 }
 
 void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, ThreadTeam& team) {
@@ -126,6 +166,12 @@ void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, T
   fill_normal(team, origin.seed, Stream::kW1, deviation(key.hidden), w1, first);
   fill_normal(team, origin.seed, Stream::kW3, deviation(key.hidden), w3, first);
   fill_normal(team, origin.seed, Stream::kW2, deviation(key.mlp_dim), w2, first);
+  if (!key.form.biases) return;
+  BlockWeights v;
+  set_vectors(weights.experts.view.slice_groups(first, weights.filled.end), weights.shared.view, v);
+  fill_normal(team, origin.seed, Stream::kB1, kBiasDeviation, v.b1, first);
+  if (key.form.activation.gated) fill_normal(team, origin.seed, Stream::kB3, kBiasDeviation, v.b3, first);
+  fill_normal(team, origin.seed, Stream::kB2, kBiasDeviation, v.b2, first);
 }
 
 std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape) {

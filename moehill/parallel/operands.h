@@ -11,6 +11,19 @@
 
 namespace moehill {
 
+// num_groups matrices [hidden, width], of W3 and W1 or of one of them alone, and [width, hidden]; width 0
+// gives an empty set.
+struct MlpStorage {
+  WeightLayout layout;
+  int64_t num_groups, hidden, width;
+  DType dtype;
+  bool fused;
+  Activation activation{};
+  bool biases = false, row_gate = false;
+
+  bool gate_up() const { return fused && activation.gated; }  // W1 and W3 are one matrix
+};
+
 // The form in which weights are stored; runs that agree in it share them.
 struct WeightKey {
   int64_t hidden, mlp_dim;
@@ -19,20 +32,25 @@ struct WeightKey {
   DType dtype;
   WeightLayout layout;
   bool fused, shared_fused;
+  ExpertForm form{};
+
+  MlpStorage expert_storage() const {
+    return {layout, experts, hidden, mlp_dim, dtype, fused, form.activation, form.biases};
+  }
+  MlpStorage shared_storage() const {
+    return {layout, 1, hidden, shared_dim, dtype, shared_fused, form.activation, false, form.shared_gate};
+  }
   bool operator==(const WeightKey&) const = default;
 };
 WeightKey weight_key(const RunConfig& config);
 
 // One set of MLP weights and their owner.
 struct OwnedMlp {
-  WeightStack up[2], down;
+  WeightStack up[2], down, up_bias[2], down_bias, row_gate;
   MlpWeights view;
 };
-// num_groups matrices [hidden, width] and [width, hidden]; width 0 gives an empty set.
-OwnedMlp make_mlp(WeightLayout layout, int64_t num_groups, int64_t hidden, int64_t width, DType dtype,
-                  bool fused);
-double mlp_bytes(WeightLayout layout, int64_t num_groups, int64_t hidden, int64_t width, DType dtype,
-                 bool fused);
+OwnedMlp make_mlp(const MlpStorage& storage);
+double mlp_bytes(const MlpStorage& storage);
 
 // The weights and gradients of the experts `held`. The harness holds all of them in each process, of which
 // those outside `filled` are untouched pages: a process that has one device fills that one's.

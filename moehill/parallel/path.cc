@@ -61,7 +61,7 @@ void ParallelPath::bind(const PathInputs& inputs) {
 }
 
 void ParallelPath::clear(const MlpWeights& gradient) {
-  for (const WeightView* part : {&gradient.up[0], &gradient.up[1], &gradient.down}) {
+  for (const WeightView* part : gradient.parts()) {
     if (part->data != nullptr) std::memset(part->data, 0, part->bytes());
   }
 }
@@ -148,13 +148,12 @@ BlockSpec block_spec(const RunConfig& config, int rank) {
 SharedGradient::SharedGradient(const PathInputs& inputs)
     : sum_(inputs.weights.shared_grad), offsets_(static_cast<size_t>(inputs.config.num_devices) + 1) {
   const WeightKey key = weight_key(inputs.config);
-  part_ = make_mlp(key.layout, 1, key.hidden, key.shared_dim, key.dtype, key.shared_fused);
+  part_ = make_mlp(key.shared_storage());
 }
 
 void SharedGradient::reduce(Group& group) {
-  const WeightView* parts[] = {&part_.view.up[0], &part_.view.up[1], &part_.view.down};
-  const WeightView* sums[] = {&sum_.up[0], &sum_.up[1], &sum_.down};
-  for (int i = 0; i < 3; ++i) {
+  const auto parts = part_.view.parts(), sums = sum_.parts();
+  for (size_t i = 0; i < parts.size(); ++i) {
     if (sums[i]->data == nullptr) continue;
     for (int r = 0; r <= group.size(); ++r)
       offsets_[static_cast<size_t>(r)] = sums[i]->group_elements() * r / group.size();

@@ -23,7 +23,7 @@ class Parts {
 
   void add_experts(const MlpWeights& gradient) {
     const bool ep = is_ep(config_.spread);
-    for (const auto& [tensor, stack] : named(gradient, "dw13", "dw1", {"dw3", "dw2"})) {
+    for (const auto& [tensor, stack] : named(gradient, {"dw13", "dw1", "dw3", "dw2"})) {
       if (stack->data == nullptr) continue;
       Range experts = root({0, stack->num_groups});
       if (ep && has_device()) experts = share(stack->num_groups, rank_, config_.num_devices);
@@ -32,7 +32,7 @@ class Parts {
   }
 
   void add_shared(const MlpWeights& gradient) {
-    for (const auto& [tensor, stack] : named(gradient, "ds13", "ds1", {"ds3", "ds2"})) {
+    for (const auto& [tensor, stack] : named(gradient, {"ds13", "ds1", "ds3", "ds2"})) {
       if (stack->data == nullptr) continue;
       const int64_t n = stack->num_groups * stack->group_elements();
       const bool sharded = shards_shared_gradient(config_) && has_device();
@@ -48,9 +48,15 @@ class Parts {
   Range root(Range all) const { return rank_ == 0 ? all : Range{0, 0}; }
   static int64_t element_bytes(const WeightView& w) { return static_cast<int64_t>(dtype_bytes(w.dtype)); }
   using Named = std::pair<const char*, const WeightView*>;
-  static std::array<Named, 3> named(const MlpWeights& w, const char* both, const char* gate,
-                                    std::array<const char*, 2> rest) {
-    return {Named{w.fused ? both : gate, &w.up[0]}, Named{rest[0], &w.up[1]}, Named{rest[1], &w.down}};
+  // `names`: of both up matrices in one, of W1, W3 and W2.
+  static std::vector<Named> named(const MlpWeights& w, std::array<const char*, 4> names) {
+    return {{w.gate_up() ? names[0] : names[1], &w.up[0]},
+            {names[2], &w.up[1]},
+            {names[3], &w.down},
+            {"db1", &w.up_bias[0]},
+            {"db3", &w.up_bias[1]},
+            {"db2", &w.down_bias},
+            {"dsg", &w.row_gate}};
   }
   void add(const char* tensor, void* whole, Range items, int64_t item_bytes) {
     parts_.push_back({tensor, static_cast<char*>(whole), {items.begin * item_bytes, items.end * item_bytes}});

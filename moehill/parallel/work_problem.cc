@@ -15,6 +15,10 @@ WorkProblem work_problem(const RunConfig& config) {
   problem.dtype = shape.dtype;
   problem.spread = config.spread;
   problem.backward = block.pass == Pass::forward_backward;
+  problem.gated = shape.form.activation.gated;
+  problem.biases = shape.form.biases;
+  problem.shared_gate = shape.form.shared_gate;
+  problem.input_weighted = shape.router.input_weighted;
   problem.fused_w13 = has_fused_w13(block.impl);
   problem.shared_fused = block.shared_fused;
   problem.preweight = has_preweight(block.impl);

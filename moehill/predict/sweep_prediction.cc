@@ -12,8 +12,7 @@ namespace {
 constexpr double kStartSeconds = 1.5, kSetupSecondsPerWeightGb = 3;
 
 double weight_gb(const MoeShape& s) {
-  const double columns = s.experts * static_cast<double>(s.mlp_dim) + static_cast<double>(s.shared_dim);
-  return 3 * static_cast<double>(s.hidden) * columns * static_cast<double>(dtype_bytes(s.dtype)) / 1e9;
+  return static_cast<double>(s.weights()) * static_cast<double>(dtype_bytes(s.dtype)) / 1e9;
 }
 
 }  // namespace

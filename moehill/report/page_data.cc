@@ -123,8 +123,7 @@ StoredJson least_intensity(const StoredJson& config) {
   if (shape.assignments() == 0 || shape.hidden == 0 || shape.mlp_dim == 0 || shape.experts == 0)
     return nullptr;
   const bool training = block.pass != Pass::forward;
-  const double elements =
-      static_cast<double>(3 * shape.hidden * (shape.experts * shape.mlp_dim + shape.shared_dim));
+  const double elements = static_cast<double>(shape.weights());
   const double rows = static_cast<double>(shape.tokens * shape.hidden);
   const double bytes = static_cast<double>(dtype_bytes(shape.dtype)) *
                        (training ? 3 * elements + 5 * rows : elements + 2 * rows);

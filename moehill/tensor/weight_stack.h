@@ -79,6 +79,12 @@ struct WeightView {
   }
 };
 
+// A stack of f32 vectors is [1, n] matrices, row by row, with n rounded up to whole panels.
+inline int64_t vector_columns(int64_t n) { return round_up(n, kPanelWidth); }
+inline float* vector_of(const WeightView& stack, int64_t group) {
+  return static_cast<float*>(stack.data) + group * stack.n;
+}
+
 class WeightStack {
  public:
   WeightStack() = default;

@@ -141,6 +141,7 @@ std::string tuned_key(const RunConfig& config, const Routing& routing) {
       name_of(b.remat), name_of(b.capacity.policy), name_of(mode_of(config.spread)));
   if (is_ep(config.spread)) key += fmt::format("/{}", name_of(config.spread));
   if (b.expert_by_expert) key += " one-by-one";
+  if (!s.form.activation.gated) key += " ungated";
   return key + fmt::format(" {}x{}", config.num_devices, config.threads_per_device);
 }
 

@@ -14,6 +14,7 @@ namespace {
 constexpr Impl kImpls[] = {Impl::baseline, Impl::fused_w13, Impl::preweight, Impl::fused_w13_preweight,
                            Impl::scatter,  Impl::fast};
 constexpr Impl kContrastingImpls[] = {Impl::baseline, Impl::fused_w13_preweight, Impl::fast};
+constexpr Impl kInputWeightedImpls[] = {Impl::baseline, Impl::fused_w13, Impl::scatter, Impl::fast};
 constexpr Backend kBackends[] = {Backend::gmm, Backend::ragged_dot};
 constexpr Remat kRemats[] = {Remat::none, Remat::expert_mlp, Remat::combine};
 constexpr PackStrategy kPacks[] = {PackStrategy::argsort, PackStrategy::tuple_sort,
@@ -194,12 +195,49 @@ void add_routers(GridBuilder& grid) {
   for (const RouterFamily& family : kRouterFamilies) {
     Problem problem{"routers", {37, 45, 27, 12, 3, 19}};
     problem.shape.router = parse_router_rule(family.rule);
-    if (problem.shape.router.zero_experts > 0 || problem.shape.router.input_weighted) continue;
+    if (problem.shape.router.zero_experts > 0) continue;
     for (const bool in_step : {false, true}) {
       BlockOptions block{.impl = grid.vary(kImpls, 1), .capacity = grid.vary(kCapacities, 2)};
+      if (problem.shape.router.input_weighted) block.impl = grid.vary(kInputWeightedImpls, 1);
       block.backend = grid.vary(kBackends, 3);
       block.route_in_step = in_step;
       grid.add(problem.name, problem, grid.vary(kDTypes, 4), block, false);
+    }
+  }
+}
+
+// Gate values that multiply inputs, by every implementation that has them.
+void add_input_weighted(GridBuilder& grid) {
+  Problem problem{"input-weighted", {37, 45, 27, 7, 3, 19}};
+  problem.shape.router = parse_router_rule("sigmoid,input-weighted");
+  for (const char* form : {"silu", "swiglu-oai,limit:0.6", "relu2,ungated"}) {
+    problem.shape.form = parse_expert_form(form);
+    for (const Backend backend : kBackends) {
+      for (const Impl impl : kInputWeightedImpls) {
+        const BlockOptions block{.backend = backend,
+                                 .impl = impl,
+                                 .remat = grid.vary(kRemats, 1),
+                                 .capacity = grid.vary(kCapacities, 2)};
+        grid.add(problem.name, problem, grid.vary(kDTypes, 3), block, false);
+      }
+    }
+  }
+}
+
+// Every expert form but plain SwiGLU, by every implementation.
+void add_expert_forms(GridBuilder& grid) {
+  for (const char* form : kExpertForms) {
+    Problem problem{"expert forms", {37, 45, 27, 7, 3, 19}};
+    problem.shape.form = parse_expert_form(form);
+    if (problem.shape.form == ExpertForm{}) continue;
+    for (const Backend backend : kBackends) {
+      for (const Impl impl : kImpls) {
+        const BlockOptions block{.backend = backend,
+                                 .impl = impl,
+                                 .remat = grid.vary(kRemats, 1),
+                                 .capacity = grid.vary(kCapacities, 2)};
+        grid.add(fmt::format("form {}", form), problem, grid.vary(kDTypes, 3), block, false);
+      }
     }
   }
 }
@@ -213,6 +251,8 @@ std::vector<GridCase> make_grid(const GridOptions& options) {
   add_forward(grid);
   add_awkward(grid);
   add_routers(grid);
+  add_expert_forms(grid);
+  add_input_weighted(grid);
   return grid.take();
 }
 
@@ -230,6 +270,7 @@ std::string to_string(const GridCase& grid_case) {
   if (c.num_waves > 0) path += fmt::format(" waves={}", c.num_waves);
   if (!(c.shape.router == RouterRule{})) path += " router=" + to_string(c.shape.router);
   if (b.route_in_step) path += " in-step";
+  if (!(c.shape.form == ExpertForm{})) path += " form=" + to_string(c.shape.form);
   if (c.ranks_per_node > 0) path += fmt::format(" ranks_per_node={}", c.ranks_per_node);
   return fmt::format("{} {} {} {} remat={} pack={} capacity={}{}{}{} {} {}x{}", to_string(c.shape),
                      name_of(b.pass), name_of(b.backend), name_of(b.impl), name_of(b.remat), name_of(b.pack),

@@ -28,10 +28,10 @@ struct GridCase {
   bool leaves_experts_empty = false;
 };
 
-// Four parts: every form of the block on one odd shape; every pack strategy; forward alone with both queue
-// modes; and the awkward problems (empty experts, all tokens on one expert, k = E, one token, fewer experts
-// or tokens than devices). Choices that a part does not span vary from combination to combination by a hash,
-// so that pairs of choices meet.
+// Every form of the block on one odd shape; every pack strategy; forward alone with both queue modes; the
+// awkward problems (empty experts, all tokens on one expert, k = E, one token, fewer experts or tokens than
+// devices); every router; and every expert form. Choices that a part does not span vary from combination to
+// combination by a hash, so that pairs of choices meet.
 std::vector<GridCase> make_grid(const GridOptions& options);
 
 // Size of the full product on one shape that the grid samples.

@@ -30,6 +30,14 @@ void dump_weights(const std::string& path, const LogicalWeights& weights, bool s
   });
 }
 
+// [G, N], or [1, N] of the gate of the shared expert.
+void dump_vectors(const std::string& path, const LogicalWeights& weights) {
+  if (weights.rows() == 0) return;
+  write_npy(path, {weights.stack.num_groups, weights.num_columns}, [&](int64_t row, std::span<float> values) {
+    for (int64_t c = 0; c < weights.num_columns; ++c) values[c] = weights.at(row, 0, c);
+  });
+}
+
 void dump_all_weights(const std::string& prefix, const BlockWeights& weights) {
   dump_weights(prefix + "w1.npy", weights.w1, false);
   dump_weights(prefix + "w2.npy", weights.w2, false);
@@ -37,6 +45,10 @@ void dump_all_weights(const std::string& prefix, const BlockWeights& weights) {
   dump_weights(prefix + "s1.npy", weights.s1, true);
   dump_weights(prefix + "s2.npy", weights.s2, true);
   dump_weights(prefix + "s3.npy", weights.s3, true);
+  dump_vectors(prefix + "b1.npy", weights.b1);
+  dump_vectors(prefix + "b2.npy", weights.b2);
+  dump_vectors(prefix + "b3.npy", weights.b3);
+  dump_vectors(prefix + "sg.npy", weights.sg);
 }
 
 }  // namespace

@@ -19,6 +19,14 @@ const Lie input_grad_left_out("input_grad_left_out",
                               "SwiGLU's gradient and the product with W1^T, W3^T are left out");
 const Lie act_grad_left_out("act_grad_left_out", "SwiGLU's gradient is left out");
 const Lie act_left_out("act_left_out", "SwiGLU is left out where it is a stage of its own");
+const Lie limit_left_out("limit_left_out", "the experts' activation leaves its limit out");
+const Lie other_activation("other_activation", "the experts' activation is another one");
+const Lie other_activation_grad("other_activation_grad", "backward takes another activation");
+const Lie up_bias_left_out("up_bias_left_out", "the biases of gate and up are left out");
+const Lie down_bias_left_out("down_bias_left_out", "the bias of the experts' output is left out");
+const Lie bias_grad_left_out("bias_grad_left_out", "the gradients of the biases are left out");
+const Lie shared_gate_left_out("shared_gate_left_out", "the gate of the shared expert is left out");
+const Lie input_weight_left_out("input_weight_left_out", "gate values do not multiply the inputs");
 const Lie w2_grad_left_out("w2_grad_left_out", "dW2 is left out");
 const Lie w13_grad_left_out("w13_grad_left_out", "dW1 and dW3 are left out");
 const Lie recompute_left_out("recompute_left_out", "what backward makes again is left out");
@@ -52,6 +60,13 @@ const Lie dw_misses_last_rows("dw_misses_last_rows",
 bool is_routed(const MlpContext& context) { return context.stages.w2_grad == Stage::w2_grad; }
 bool is_shared(const MlpContext& context) {
   return context.stages.up == Stage::shared || context.stages.w2_grad == Stage::shared_grad;
+}
+
+// SwiGLU in the place of another activation.
+MlpWeights with_silu(const MlpWeights& w) {
+  MlpWeights told = w;
+  told.activation = {};
+  return told;
 }
 
 // The rows of each group but for the last one.
@@ -104,20 +119,30 @@ void lying_up(const MlpContext& context, const GroupRows& groups, const MlpForwa
   if (is_shared(context) && shared_stages_left_out.told_on(context.team)) return;
   const ShortGroups fewer(groups);
   const bool shorter = routed && last_row_not_multiplied.told_on(context.team);
-  real_up(context, shorter ? fewer.rows() : groups, f, w, buffers);
+  MlpWeights told = w;
+  if (w.activation.limit > 0 && limit_left_out.told_on(context.team)) told.activation.limit = 0;
+  if (other_activation.told_on(context.team)) told = with_silu(w);
+  if (w.up_bias[0].data != nullptr && up_bias_left_out.told_on(context.team))
+    told.up_bias[0] = told.up_bias[1] = {};
+  MlpForward forward = f;
+  if (is_shared(context) && f.row_scale != nullptr && shared_gate_left_out.told_on(context.team))
+    forward.row_scale = nullptr;
+  if (f.x_scale != nullptr && input_weight_left_out.told_on(context.team)) forward.x_scale = nullptr;
+  real_up(context, shorter ? fewer.rows() : groups, forward, told, buffers);
 }
 
-SEAM("_ZN7moehill8mlp_downERKNS_10MlpContextERKNS_9GroupRowsERKNS_10MlpWeightsERKNS_7MatViewESB_", void, down,
-     const MlpContext&, const GroupRows&, const MlpWeights&, const MatView&, const MatView&);
+SEAM("_ZN7moehill8mlp_downERKNS_10MlpContextERKNS_9GroupRowsERKNS_7MlpDownERKNS_10MlpWeightsE", void, down,
+     const MlpContext&, const GroupRows&, const MlpDown&, const MlpWeights&);
 
-void lying_down(const MlpContext& context, const GroupRows& groups, const MlpWeights& w, const MatView& h,
-                const MatView& out) {
+void lying_down(const MlpContext& context, const GroupRows& groups, const MlpDown& d, const MlpWeights& w) {
   if (is_routed(context) && down_left_out.told_on(context.team)) return;
   if (is_shared(context) && shared_stages_left_out.told_on(context.team)) return;
-  real_down(context, groups, w, h, out);
+  MlpWeights told = w;
+  if (w.down_bias.data != nullptr && down_bias_left_out.told_on(context.team)) told.down_bias = {};
+  real_down(context, groups, d, told);
   if (!is_shared(context)) return;
-  if (shared_left_out.told_on(context.team)) scale_rows(out, 0);
-  if (shared_counted_twice.told_on(context.team)) scale_rows(out, 2);
+  if (shared_left_out.told_on(context.team)) scale_rows(d.out, 0);
+  if (shared_counted_twice.told_on(context.team)) scale_rows(d.out, 2);
 }
 
 SEAM(
@@ -156,7 +181,8 @@ void lying_input_grad(const MlpContext& context, const GroupRows& groups, const 
     }
     spoilt.p = p.data();
   }
-  real_input_grad(context, groups, spoilt, w, buffers);
+  const bool other = other_activation_grad.told_on(context.team);
+  real_input_grad(context, groups, spoilt, other ? with_silu(w) : w, buffers);
   if (groups.size() > 0 && groups[0].size() > 0 && dx_misses_one_expert.told_on(context.team))
     scale_rows(b.dx.slice_rows(groups[0].begin, groups[0].end), 0);
 }
@@ -178,25 +204,29 @@ void lying_weight_grad(const MlpContext& context, const GroupRows& groups, const
     written.up[0] = up[0].view();
     written.up[1] = up[1].view();
   }
+  if (dw.down_bias.data != nullptr && bias_grad_left_out.told_on(context.team))
+    written.up_bias[0] = written.up_bias[1] = written.down_bias = {};
   const ShortGroups fewer(groups);
   const bool shorter = dw_misses_last_rows.told_on(context.team);
   real_weight_grad(context, shorter ? fewer.rows() : groups, b, buffers, written);
 }
 
-SEAM("_ZN7moehill18activation_forwardERNS_10ThreadTeamENS_10ActivationERKNS_10GateUpViewEPKfRKNS_7MatViewE",
-     void, activation_forward, ThreadTeam&, Activation, const GateUpView&, const float*, const MatView&);
+SEAM("_ZN7moehill18activation_forwardERNS_10ThreadTeamERKNS_10ActivationERKNS_10GateUpViewEPKfRKNS_7MatViewE",
+     void, activation_forward, ThreadTeam&, const Activation&, const GateUpView&, const float*,
+     const MatView&);
 
-void lying_activation_forward(ThreadTeam& team, Activation activation, const GateUpView& in,
+void lying_activation_forward(ThreadTeam& team, const Activation& activation, const GateUpView& in,
                               const float* row_scale, const MatView& h) {
   if (!act_left_out.told_on(team)) real_activation_forward(team, activation, in, row_scale, h);
 }
 
 SEAM(
-    "_ZN7moehill19activation_backwardERNS_10ThreadTeamENS_10ActivationERKNS_10GateUpViewERKNS_"
+    "_ZN7moehill19activation_backwardERNS_10ThreadTeamERKNS_10ActivationERKNS_10GateUpViewERKNS_"
     "7MatViewERKNS_10GateValuesE",
-    void, activation_backward, ThreadTeam&, Activation, const GateUpView&, const MatView&, const GateValues&);
+    void, activation_backward, ThreadTeam&, const Activation&, const GateUpView&, const MatView&,
+    const GateValues&);
 
-void lying_activation_backward(ThreadTeam& team, Activation activation, const GateUpView& in_out,
+void lying_activation_backward(ThreadTeam& team, const Activation& activation, const GateUpView& in_out,
                                const MatView& dh, const GateValues& values) {
   if (!act_grad_left_out.told_on(team)) real_activation_backward(team, activation, in_out, dh, values);
 }

@@ -1,0 +1,22 @@
+#include "moehill/block/run_config.h"
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+
+void refuse_unbuilt(const RunConfig& config) {
+  refuse_unbuilt(config.shape.router);
+  refuse_unbuilt(config.shape.form);
+  if (!config.shape.router.input_weighted) return;
+  if (has_preweight(config.block.impl)) {
+    throw input_error("--impl", std::string(name_of(config.block.impl)) + " with --router input-weighted",
+                      "baseline, fused_w13, scatter or fast, since gate values multiply the inputs already",
+                      "choose one of these");
+  }
+  if (config.shape.form.biases) {
+    throw input_error("--expert-form", "biases with --router input-weighted, which is not supported",
+                      "biases where gate values multiply outputs", "leave one of the two out");
+  }
+}
+
+}  // namespace moehill

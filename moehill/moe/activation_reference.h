@@ -1,0 +1,106 @@
+// The activation (kernels/activation.h) as the oracle and the audit compute it, with derivatives: h = a(g)
+// b(u) for each of its functions. F is float or double.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "moehill/kernels/activation.h"
+
+namespace moehill {
+
+// A factor of h at a place, with its derivatives of first and second order.
+template <typename F>
+struct Factor {
+  F value, first, second;
+};
+
+// g s(z) with the logistic s, for a function z of g with the derivatives dz and ddz.
+template <typename F>
+Factor<F> logistic_product(F g, F z, F dz, F ddz) {
+  const F s = 1 / (1 + std::exp(-z)), slope = s * (1 - s);
+  return {g * s, s + g * slope * dz, slope * (2 * dz + g * ((1 - 2 * s) * dz * dz + ddz))};
+}
+
+// a(g) without a limit.
+template <typename F>
+Factor<F> unclamped_gate_factor(const Activation& activation, F g) {
+  switch (activation.function) {
+    case ActivationFunction::silu:
+      return logistic_product<F>(g, g, 1, 0);
+    case ActivationFunction::swiglu_oai: {
+      const F alpha = static_cast<F>(activation.alpha);
+      return logistic_product<F>(g, alpha * g, alpha, 0);
+    }
+    case ActivationFunction::gelu_tanh: {
+      const F k = static_cast<F>(1.5957691216057308);  // sqrt(8 / pi)
+      const F c = static_cast<F>(0.044715);
+      return logistic_product<F>(g, k * (g + c * g * g * g), k * (1 + 3 * c * g * g), k * 6 * c * g);
+    }
+    case ActivationFunction::relu2:
+      return g > 0 ? Factor<F>{g * g, 2 * g, 2} : Factor<F>{0, 0, 0};
+    case ActivationFunction::situ: {
+      const F beta = static_cast<F>(activation.beta), t = std::tanh(g / beta), dt = 1 - t * t;
+      const F s = 1 / (1 + std::exp(-g)), slope = s * (1 - s);
+      return {beta * t * s, dt * s + beta * t * slope,
+              -2 * t * dt / beta * s + 2 * dt * slope + beta * t * slope * (1 - 2 * s)};
+    }
+  }
+  return {};
+}
+
+template <typename F>
+Factor<F> gate_factor(const Activation& activation, F g) {
+  const F limit = static_cast<F>(activation.limit);
+  if (limit == 0 || g <= limit) return unclamped_gate_factor(activation, g);
+  return {unclamped_gate_factor(activation, limit).value, 0, 0};
+}
+
+template <typename F>
+Factor<F> up_factor(const Activation& activation, F u) {
+  if (!activation.gated) return {1, 0, 0};
+  if (activation.function == ActivationFunction::situ) {
+    const F beta = static_cast<F>(activation.linear_beta), t = std::tanh(u / beta);
+    return {beta * t, 1 - t * t, -2 * t * (1 - t * t) / beta};
+  }
+  const F limit = static_cast<F>(activation.limit);
+  const bool inside = limit == 0 || std::abs(u) <= limit;
+  const F clamped = inside ? u : std::copysign(limit, u);
+  return {activation.function == ActivationFunction::swiglu_oai ? clamped + 1 : clamped,
+          static_cast<F>(inside), 0};
+}
+
+// A factor where its argument may be off by `reach`, which may carry it over a place where a derivative
+// jumps.
+template <typename F>
+struct NearFactor : Factor<F> {
+  F slope;     // the first derivative, the larger one beside a jump
+  F jump = 0;  // what the first derivative may be off by, beyond its second one
+};
+
+template <typename F>
+NearFactor<F> near_gate_factor(const Activation& activation, F g, F reach) {
+  NearFactor<F> f{gate_factor(activation, g), 0, 0};
+  if (activation.function == ActivationFunction::relu2 && g + reach > 0) f.second = 2;
+  const F limit = static_cast<F>(activation.limit);
+  f.slope = f.first;
+  if (limit == 0 || std::abs(g - limit) > reach) return f;
+  f.jump = f.slope = gate_factor(activation, limit).first;
+  return f;
+}
+
+template <typename F>
+NearFactor<F> near_up_factor(const Activation& activation, F u, F reach) {
+  NearFactor<F> f{up_factor(activation, u), 0, 0};
+  const F limit = static_cast<F>(activation.limit);
+  f.slope = f.first;
+  if (limit != 0 && std::abs(std::abs(u) - limit) <= reach) f.jump = f.slope = 1;
+  return f;
+}
+
+// Some derivative of the activation jumps somewhere.
+inline bool has_jumps(const Activation& activation) {
+  return activation.limit != 0 || activation.function == ActivationFunction::relu2;
+}
+
+}  // namespace moehill

@@ -1,0 +1,18 @@
+// Sizes of the audit: its projections, its strips, and the memory that it takes.
+#pragma once
+
+#include "moehill/moe/audit.h"
+#include "moehill/moe/projection.h"
+
+namespace moehill {
+
+// Of rows of n columns.
+Projection audit_projection(int64_t n, const AuditOptions& options);
+
+// Columns of a strip of an expert with `rows` rows: whole blocks, and a multiple of a panel's part, as
+// read_part() wants. Of few rows the weights' stream is the time, so a strip stays in a core's cache; with
+// many rows reading them again for each strip is. With exact blocks a row's relative error needs the whole
+// row.
+int64_t strip_columns(const Projection& p, int64_t rows, const AuditOptions& options);
+
+}  // namespace moehill
