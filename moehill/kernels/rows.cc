@@ -251,5 +251,13 @@ void row_dots(ThreadTeam& team, const RowDots& dots, int64_t num_rows, float* ou
   });
 }
 
+void combine_and_dots(ThreadTeam& team, const CombineRows& c, const MatView& out, const RowDots& dots,
+                      int64_t num_rows, float* dots_out) {
+  team.run([&](int i) {
+    HWY_DYNAMIC_DISPATCH(combine_range)(c, out, share(out.rows, i, team.size()));
+    HWY_DYNAMIC_DISPATCH(dots_range)(dots, share(num_rows, i, team.size()), dots_out);
+  });
+}
+
 }  // namespace moehill
 #endif

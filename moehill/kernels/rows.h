@@ -60,4 +60,8 @@ struct RowDots {
 };
 void row_dots(ThreadTeam& team, const RowDots& dots, int64_t num_rows, float* out);
 
+// combine_rows() and row_dots(), which need nothing of each other, in one hand-over of the team.
+void combine_and_dots(ThreadTeam& team, const CombineRows& c, const MatView& out, const RowDots& dots,
+                      int64_t num_rows, float* dots_out);
+
 }  // namespace moehill

@@ -75,7 +75,8 @@ TEST(Measurement, StagesAreOfTheTimedRoundsAlone) {
   }
 }
 
-// A product of all experts is one hand-over of the team, however many of them have rows.
+// A product of all experts is one hand-over of the team, however many of them have rows. A small plan is made
+// by one thread.
 TEST(Measurement, FewTokensHandOverOnceForEachProduct) {
   BenchOptions options = small_options();
   options.shape = {3, 16, 8, 4, 2, 8, DType::bf16};
@@ -91,7 +92,7 @@ TEST(Measurement, FewTokensHandOverOnceForEachProduct) {
     if (stages.seconds[static_cast<size_t>(stage)] > 0)
       counted[name_of(stage)] = stages.hand_overs[static_cast<size_t>(stage)];
   }
-  EXPECT_EQ(counted, (std::map<std::string, double>{{"plan", 4},
+  EXPECT_EQ(counted, (std::map<std::string, double>{{"plan", 0},
                                                     {"up", 1},
                                                     {"down", 1},
                                                     {"combine", 1},
@@ -101,7 +102,7 @@ TEST(Measurement, FewTokensHandOverOnceForEachProduct) {
                                                     {"w2_grad", 1},
                                                     {"up_grad", 1},
                                                     {"w13_grad", 1},
-                                                    {"combine_grad", 2},
+                                                    {"combine_grad", 1},
                                                     {"shared_grad", 7}}));
 }
 

@@ -60,21 +60,23 @@ void BlockPlan::make(ThreadTeam& team, const Routing& routing, const int32_t* ro
   std::copy_n(routes.group_offset.begin(), offset.size(), offset.begin());
   const int64_t kept_rows = offset.back();
   if (offset.size() > 1) offset.back() = routes.num_rows();
-  team.parallel_for(routes.num_rows(), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
+  const auto fill = [&](Range rows, Range assignments) {
+    for (int64_t r = rows.begin; r < rows.end; ++r) {
       const int32_t token = routes.row_token[idx(r)];
       const int32_t assignment = r < kept_rows ? routes.row_assignment[idx(r)] : -1;
       source_row[idx(r)] = rows_at == nullptr || token < 0 ? token : rows_at[token];
       dp_index[idx(r)] = assignment;
       row_p[idx(r)] = assignment < 0 ? 0.0f : routing.weight[idx(assignment)];
     }
-  });
-  team.parallel_for(static_cast<int64_t>(routes.assignment_row.size()), [&](int64_t begin, int64_t end) {
-    for (int64_t a = begin; a < end; ++a) {
+    for (int64_t a = assignments.begin; a < assignments.end; ++a) {
       const int32_t row = routes.assignment_row[idx(a)];
       assignment_p[idx(a)] = row >= 0 && row < kept_rows ? routing.weight[idx(a)] : 0.0f;
     }
-  });
+  };
+  const int64_t num_rows = routes.num_rows();
+  const int64_t num_assignments = static_cast<int64_t>(routes.assignment_row.size());
+  if (num_assignments <= kFewAssignments) return fill({0, num_rows}, {0, num_assignments});
+  team.run([&](int i) { fill(share(num_rows, i, team.size()), share(num_assignments, i, team.size())); });
 }
 
 void BlockPlan::visit(const MemoryVisitor& visitor) {

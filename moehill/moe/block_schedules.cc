@@ -79,8 +79,21 @@ MlpBackward backward_step(const Work& w, Range rows) {
           .x_scale = of_inputs ? p : nullptr};
 }
 
-// out = base + the sum over each token's rows, times `weight` by assignment (null: 1), for some rows of the
-// result. Scatter-add makes all of them.
+// Describes the sums for some rows of the result, with `weight` by assignment (null: 1).
+CombineRows combined(const Work& w, Range part, const MatView& rows, const float* weight) {
+  const BlockPass& pass = w.pass;
+  const int topk = w.spec.shape.topk;
+  const int32_t* const token_of = pass.transfer == nullptr ? nullptr : pass.transfer->token_of;
+  const int64_t first = token_of != nullptr ? 0 : part.begin * topk;  // of the assignments
+  return {rows,
+          w.plan.routes.assignment_row.data() + first,
+          weight == nullptr ? nullptr : weight + first,
+          topk,
+          pass.base.data == nullptr ? pass.base : pass.base.slice_rows(part.begin, part.end),
+          token_of == nullptr ? nullptr : token_of + part.begin};
+}
+
+// out = base + these sums, for some rows of the result. Scatter-add makes all of them.
 void add_up(const Work& w, std::span<const Range> out_rows, const MatView& rows, const float* weight) {
   const BlockPass& pass = w.pass;
   const RoutingPlan& routes = w.plan.routes;
@@ -90,17 +103,10 @@ void add_up(const Work& w, std::span<const Range> out_rows, const MatView& rows,
                         {rows, routes.row_token.data(), routes.row_assignment.data(), weight, pass.base}, sum,
                         pass.out);
   }
-  const int topk = w.spec.shape.topk;
-  const int32_t* const token_of = pass.transfer == nullptr ? nullptr : pass.transfer->token_of;
   for (const Range all : out_rows) {
     const Range part{all.begin, std::min(all.end, pass.out.rows)};
     if (part.begin >= part.end) continue;
-    const int64_t first = token_of != nullptr ? 0 : part.begin * topk;  // of the assignments
-    combine_rows(pass.team,
-                 {rows, routes.assignment_row.data() + first, weight == nullptr ? nullptr : weight + first,
-                  topk, pass.base.data == nullptr ? pass.base : pass.base.slice_rows(part.begin, part.end),
-                  token_of == nullptr ? nullptr : token_of + part.begin},
-                 pass.out.slice_rows(part.begin, part.end));
+    combine_rows(pass.team, combined(w, part, rows, weight), pass.out.slice_rows(part.begin, part.end));
   }
 }
 
@@ -142,36 +148,50 @@ void forward_at_once(const Work& w) {
   all_leave(w, combine_y);
 }
 
-// Makes what needs the rows of y themselves: dp from the experts' outputs, and packed rows of dy.
-void take_up_dy(const Work& w) {
-  const BlockPass& pass = w.pass;
-  const int32_t* const source = w.plan.source_row.data();
-  if (w.spec.dp_from_outputs()) {
-    w.enter(Stage::combine_grad);
-    row_dots(pass.team, {w.scratch.expert_out, pass.y, source, w.plan.dp_index.data(), pass.dy_scale},
-             w.plan.num_rows(), pass.dp);
-  }
+// These need the rows of y themselves: dp from the experts' outputs, and packed rows of dy.
+RowDots dp_dots(const Work& w) {
+  return {w.scratch.expert_out, w.pass.y, w.plan.source_row.data(), w.plan.dp_index.data(), w.pass.dy_scale};
+}
+void make_dp(const Work& w) {
+  if (!w.spec.dp_from_outputs()) return;
+  w.enter(Stage::combine_grad);
+  row_dots(w.pass.team, dp_dots(w), w.plan.num_rows(), w.pass.dp);
+}
+void pack_dy(const Work& w) {
   if (w.spec.gathers_and_fuses()) return;
   w.enter(Stage::pack_grad);
-  gather_rows(pass.team, {pass.y, source, pass.dy_scale}, w.rows_of_plan(w.scratch.packed_dy));
+  gather_rows(w.pass.team, {w.pass.y, w.plan.source_row.data(), w.pass.dy_scale},
+              w.rows_of_plan(w.scratch.packed_dy));
+}
+
+// Combines dx and makes dp at the end of a backward pass, in one hand-over where that can be.
+void combine_dx_and_dp(const Work& w, std::span<const Range> out_rows) {
+  const BlockPass& pass = w.pass;
+  if (!w.spec.dp_from_outputs() || has_scatter(w.spec.options.impl)) {
+    make_dp(w);
+    return combine_dx(w, out_rows);
+  }
+  w.enter(Stage::combine_grad);
+  combine_and_dots(pass.team, combined(w, {0, pass.out.rows}, w.rows_of_plan(w.scratch.dx_rows), nullptr),
+                   pass.out, dp_dots(w), w.plan.num_rows(), pass.dp);
 }
 
 // The weights' gradients, which nobody waits for, come last.
 void backward_at_once(const Work& w) {
   all_arrive(w);
-  take_up_dy(w);
+  pack_dy(w);
   const Range all{0, w.plan.num_rows()};
   const MlpBackward step = backward_step(w, all);
   const MlpBuffers buffers = w.scratch.buffers(w.spec, all);
   mlp_down_grad(w.mlp(), w.plan.offset, step, w.pass.weights.routed, buffers);
   mlp_input_grad(w.mlp(), w.plan.offset, step, w.pass.weights.routed, buffers);
-  all_leave(w, combine_dx);
+  all_leave(w, combine_dx_and_dp);
   mlp_weight_grad(w.mlp(), w.plan.offset, step, buffers, w.pass.weights.routed_grad);
 }
 
 void backward_recompute(const Work& w) {
   all_arrive(w);
-  take_up_dy(w);
+  pack_dy(w);
   for_each_portion(w, [&](const Portion& p) {
     const MlpWeights weights = w.pass.weights.routed.slice_groups(p.experts.begin, p.experts.end);
     const MlpBuffers buffers = w.scratch.buffers(w.spec, p.rows);
@@ -183,7 +203,7 @@ void backward_recompute(const Work& w) {
     mlp_weight_grad(w.mlp(), p.groups, step, buffers,
                     w.pass.weights.routed_grad.slice_groups(p.experts.begin, p.experts.end));
   });
-  all_leave(w, combine_dx);
+  all_leave(w, combine_dx_and_dp);
 }
 
 // In waves, products are of all rows of a wave, so that weights are read once. Rows are cut only where there
@@ -280,7 +300,7 @@ void backward_in_waves(const Work& w) {
     transfer.leave(wave);
   }
   combine_dx(w, {&transfer.own, 1});
-  take_up_dy(w);
+  make_dp(w);
   mlp_weight_grad(w.mlp(), w.plan.offset, step, buffers, w.pass.weights.routed_grad);
 }
 

@@ -89,6 +89,10 @@ struct PlanSpec {
   int num_threads = 1;
 };
 
+// Plans of at most so many assignments are made by the caller alone, in less time than handing their parts
+// over takes.
+inline constexpr int64_t kFewAssignments = 1024;
+
 // Makes plans of one shape; owns the work space.
 //
 // Every strategy first counts the assignments per (share of the tokens, expert), which gives group offsets
@@ -121,6 +125,9 @@ class PlanBuilder {
   int num_held() const { return spec_.expert_end - spec_.expert_begin; }
   int32_t* ranks_of(int part) { return ranks_.data() + part * rank_stride_; }
   void take_num_tokens(int64_t num_tokens, RoutingPlan& plan);
+  // Calls body(begin, end) for shares of [0, n), or for all of it.
+  template <typename Body>
+  void for_shares(ThreadTeam& team, int64_t n, const Body& body) const;
   void count(const Routing& routing, ThreadTeam& team);
   void lay_out(RoutingPlan& plan);
   template <typename OnKept>

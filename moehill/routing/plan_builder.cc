@@ -114,8 +114,14 @@ void PlanBuilder::take_num_tokens(int64_t num_tokens, RoutingPlan& plan) {
   capacity_rows_ = capacity_rows(spec_.capacity, num_tokens * spec_.topk, spec_.num_experts);
 }
 
+template <typename Body>
+void PlanBuilder::for_shares(ThreadTeam& team, int64_t n, const Body& body) const {
+  if (spec_.num_tokens * spec_.topk > kFewAssignments) return team.parallel_for(n, body);
+  if (n > 0) body(int64_t{0}, n);
+}
+
 void PlanBuilder::count(const Routing& routing, ThreadTeam& team) {
-  team.parallel_for(spec_.num_threads, [&](int64_t part_begin, int64_t part_end) {
+  for_shares(team, spec_.num_threads, [&](int64_t part_begin, int64_t part_end) {
     for (int64_t part = part_begin; part < part_end; ++part) {
       const Range tokens = share(spec_.num_tokens, part, spec_.num_threads);
       int32_t* counts = ranks_of(static_cast<int>(part));
@@ -188,7 +194,7 @@ void PlanBuilder::walk(const Routing& routing, int part, RoutingPlan& plan, cons
 }
 
 void PlanBuilder::scatter(const Routing& routing, ThreadTeam& team, RoutingPlan& plan) {
-  team.parallel_for(spec_.num_threads, [&](int64_t part_begin, int64_t part_end) {
+  for_shares(team, spec_.num_threads, [&](int64_t part_begin, int64_t part_end) {
     for (int64_t part = part_begin; part < part_end; ++part) {
       walk(routing, static_cast<int>(part), plan, [&](int64_t a, int64_t t, int32_t expert, int32_t rank) {
         place(plan, a, t, plan.group_offset[idx(expert - spec_.expert_begin)] + rank);
@@ -198,7 +204,7 @@ void PlanBuilder::scatter(const Routing& routing, ThreadTeam& team, RoutingPlan&
 }
 
 void PlanBuilder::gather_keys(const Routing& routing, ThreadTeam& team, RoutingPlan& plan) {
-  team.parallel_for(spec_.num_threads, [&](int64_t part_begin, int64_t part_end) {
+  for_shares(team, spec_.num_threads, [&](int64_t part_begin, int64_t part_end) {
     for (int64_t part = part_begin; part < part_end; ++part) {
       int64_t next = parts_[idx(part)].kept_begin;
       walk(routing, static_cast<int>(part), plan, [&](int64_t a, int64_t, int32_t expert, int32_t) {
@@ -233,7 +239,7 @@ void PlanBuilder::sort_keys(const Routing& routing) {
 
 // Sorted keys are dense; the rows of a group begin at its offset, which padding moves on.
 void PlanBuilder::place_keys(ThreadTeam& team, RoutingPlan& plan) const {
-  team.parallel_for(key_begin_.back(), [&](int64_t begin, int64_t end) {
+  for_shares(team, key_begin_.back(), [&](int64_t begin, int64_t end) {
     for (int g = 0; g < num_held(); ++g) {
       const int64_t first = key_begin_[idx(g)];
       const int64_t last = std::min(end, key_begin_[idx(g + 1)]);
@@ -247,7 +253,7 @@ void PlanBuilder::place_keys(ThreadTeam& team, RoutingPlan& plan) const {
 }
 
 void PlanBuilder::mark_padding(ThreadTeam& team, RoutingPlan& plan) const {
-  team.parallel_for(num_held(), [&](int64_t begin, int64_t end) {
+  for_shares(team, num_held(), [&](int64_t begin, int64_t end) {
     for (int64_t g = begin; g < end; ++g) {
       const int64_t num_kept = key_begin_[idx(g + 1)] - key_begin_[idx(g)];
       for (int64_t row = plan.group_offset[idx(g)] + num_kept; row < plan.group_offset[idx(g + 1)]; ++row) {

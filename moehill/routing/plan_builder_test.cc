@@ -118,6 +118,21 @@ TEST(PlanBuilder, RecoversFromBadInput) {
   EXPECT_EQ(plan_hash(plan), plan_hash(build_plan(hand_routing(), {0, 4}, PackStrategy::argsort)));
 }
 
+// Plans of more assignments than one thread makes alone.
+TEST(PlanBuilder, LargePlansDoNotDependOnTheTeam) {
+  const Routing routing = random_routing(701, 7, 3, 1, 5);
+  ASSERT_GT(701 * 3, kFewAssignments);
+  for (const PackStrategy strategy : kStrategies) {
+    for (const CapacityPolicy policy : {CapacityPolicy::none, CapacityPolicy::drop, CapacityPolicy::pad}) {
+      const Capacity capacity{policy, 1.2};
+      const RoutingPlan one = build_plan(routing, {1, 5}, strategy, capacity, PlanScope::masked, 1);
+      EXPECT_EQ(plan_defect(one, routing, &capacity), "");
+      EXPECT_EQ(plan_hash(one),
+                plan_hash(build_plan(routing, {1, 5}, strategy, capacity, PlanScope::masked, 3)));
+    }
+  }
+}
+
 // A plan made again over an older, larger or smaller one has nothing left of it.
 TEST(PlanBuilder, PlansAreReused) {
   ThreadTeam team(2);
