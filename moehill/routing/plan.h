@@ -89,9 +89,8 @@ struct PlanSpec {
   int num_threads = 1;
 };
 
-// Plans of at most so many assignments are made by the caller alone, in less time than handing their parts
-// over takes.
-inline constexpr int64_t kFewAssignments = 1024;
+// Plans of at most so many assignments are made by the caller alone, in a few microseconds.
+inline constexpr int64_t kFewAssignments = 512;
 
 // Makes plans of one shape; owns the work space.
 //
