@@ -10,6 +10,8 @@
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/result_parts.h"
 #include "moehill/parallel/step_router.h"
+#include "moehill/routing/capacity_limiter.h"
+#include "moehill/routing/placement.h"
 #include "moehill/routing/statistics.h"
 #include "moehill/tensor/content_hash.h"
 
@@ -49,9 +51,16 @@ class BlockRun final : public Run {
   explicit BlockRun(RunParts parts)
       : parts_(std::move(parts)),
         dp_(static_cast<size_t>(config().shape.assignments())),
-        kept_(kept_assignments(routing(), config().block.capacity)),
+        kept_(routing().expert.size()),
+        placed_(over_places(config())),
+        placed_routing_(config().placement.empty() ? routing() : place(routing(), {config().placement})),
+        computed_(apply_capacity(placed_routing_, config().block.capacity)),
         local_(parts_.context == nullptr ? Range{} : parts_.context->local_devices()),
         figures_(static_cast<size_t>(config().num_devices)) {
+    note_kept();
+    place_of_.resize(config().placement.empty() ? 0 : static_cast<size_t>(config().shape.experts));
+    for (size_t p = config().placement.size(); p-- > 0;)
+      place_of_[static_cast<size_t>(config().placement[p])] = static_cast<int32_t>(p);
     if (config().block.router_grad) {
       dlogits_.resize(static_cast<size_t>(config().shape.tokens * config().shape.experts));
     }
@@ -59,6 +68,10 @@ class BlockRun final : public Run {
       router_ = std::make_unique<StepRouter>(*parts_.routed.router, *parts_.routed.logits, routing());
     }
     stepped_.resize(static_cast<size_t>(local_.size()));
+    const BalanceLoss& loss = config().block.balance_loss;
+    loss_counts_.resize(stepped_.size());
+    for (std::vector<float>& counts : loss_counts_)
+      counts.resize(static_cast<size_t>(num_windows(loss, config().shape.tokens) * config().shape.experts));
     if (parts_.context != nullptr) block_ = std::make_unique<BlockObject>(parts_.context, lent_parts());
     prequeue();
   }
@@ -157,6 +170,20 @@ class BlockRun final : public Run {
     return of_device;
   }
 
+  bool copies_differ() const override {
+    const std::vector<int32_t> home = home_places({config().placement});
+    const MlpWeights& gradients = parts_.weights->experts_grad.view;
+    for (const WeightView* part : gradients.parts()) {
+      const size_t bytes = static_cast<size_t>(part->group_elements()) * dtype_bytes(part->dtype);
+      const auto* data = static_cast<const char*>(part->data);
+      for (size_t p = 0; data != nullptr && p < home.size(); ++p) {
+        if (std::memcmp(data + p * bytes, data + static_cast<size_t>(home[p]) * bytes, bytes) != 0)
+          return true;
+      }
+    }
+    return false;
+  }
+
   void collect() override {
     for (int64_t rank = local_.begin; rank < local_.end; ++rank)
       figures_[static_cast<size_t>(rank)] = figures_of(rank);
@@ -176,8 +203,9 @@ class BlockRun final : public Run {
     BlockTensors t;
     t.shape = config().shape;
     t.x = parts_.tokens->x;
-    t.weights = logical_weights(parts_.weights->experts.view, parts_.weights->shared.view, t.shape);
-    t.routing = &routing();
+    const int32_t* places = place_of_.empty() ? nullptr : place_of_.data();
+    t.weights = logical_weights(parts_.weights->experts.view, parts_.weights->shared.view, t.shape, places);
+    t.routing = config().block.capacity.spares > 0 ? &computed_ : &routing();
     t.kept = computes_all() ? nullptr : kept_.data();
     t.router = parts_.routed.router.get();
     if (t.router != nullptr) t.logits = parts_.routed.logits->data();
@@ -185,12 +213,14 @@ class BlockRun final : public Run {
     if (config().block.pass == Pass::forward) return t;
     t.dx = parts_.tokens->dx;
     t.gradients =
-        logical_weights(parts_.weights->experts_grad.view, parts_.weights->shared_grad.view, t.shape);
+        logical_weights(parts_.weights->experts_grad.view, parts_.weights->shared_grad.view, t.shape, places);
     t.dp = dp_.data();
     t.dlogits = dlogits_.empty() ? nullptr : dlogits_.data();
+    t.balance_loss = config().block.balance_loss.empty() ? nullptr : &config().block.balance_loss;
     return t;
   }
 
+  const Routing& placed_routing() const override { return placed_routing_; }
   const Routing& routing() const override { return *parts_.routed.routing; }
   const RunConfig& config() const override { return parts_.config; }
   uint64_t plan_hash() const override {
@@ -199,6 +229,11 @@ class BlockRun final : public Run {
     return hash;
   }
   uint64_t output_hash() const override { return hash_rows(parts_.tokens->y); }
+  int64_t num_spilled() const override {
+    int64_t num = 0;
+    for (size_t a = 0; a < kept_.size(); ++a) num += computed_.expert[a] != placed_routing_.expert[a];
+    return num;
+  }
   int64_t num_dropped() const override {
     return std::count(kept_.begin(), kept_.end(), 0) - num_unassigned(routing());
   }
@@ -226,6 +261,14 @@ class BlockRun final : public Run {
   }
 
  private:
+  // An assignment that is dropped stays its expert's in computed_.
+  void note_kept() {
+    for (size_t a = 0; a < kept_.size(); ++a) {
+      int32_t& expert = computed_.expert[a];
+      kept_[a] = expert != kNoExpert;
+      if (kept_[a] == 0) expert = placed_routing_.expert[a];
+    }
+  }
   bool computes_all() const {
     return config().block.capacity.policy == CapacityPolicy::none && num_unassigned(routing()) == 0;
   }
@@ -238,9 +281,9 @@ class BlockRun final : public Run {
 
   LentParts lent_parts() {
     const TokenOperands& tokens = *parts_.tokens;
-    return {config(),
+    return {placed_,
             parts_.weights,
-            router_ ? &router_->routing() : &routing(),
+            router_ ? &router_->routing() : &placed_routing_,
             {tokens.x.view().data, tokens.y.view().data, nullptr, tokens.dx.view().data, dp_.data()}};
   }
 
@@ -297,7 +340,7 @@ class BlockRun final : public Run {
       const float dy_scale =
           static_cast<float>(2.0 / (static_cast<double>(shape.tokens) * static_cast<double>(shape.hidden)));
       path.backward(group, dy_scale, listener);
-      finish_backward(group, listener);
+      finish_backward(group, path, listener);
     }
     if (listener != nullptr) listener->finish();
     const Traffic after = group.traffic();
@@ -308,7 +351,7 @@ class BlockRun final : public Run {
   }
 
   // The router's gradient is made where its tokens are: it is tokens x experts, next to nothing.
-  void finish_backward(Group& group, StageListener* listener) {
+  void finish_backward(Group& group, ParallelPath& path, StageListener* listener) {
     if (dlogits_.empty() || (group.rank() > 0 && !shards_tokens(config()))) return;
     enter(listener, Stage::router_grad);
     static const Router contract;
@@ -317,11 +360,32 @@ class BlockRun final : public Run {
                                   router_ ? router_->routing() : routing(), dp_.data(), dlogits_.data()};
     route_backward(routed.router ? *routed.router : contract, gradient, result_tokens(config(), group.rank()),
                    group.team());
+    if (!config().block.balance_loss.empty()) add_loss(group, path);
+  }
+
+  // Devices count the choices of their own tokens. The sums are of integers, so they are exact in f32.
+  void add_loss(Group& group, ParallelPath& path) {
+    const BalanceLoss& loss = config().block.balance_loss;
+    const Routing& choices = router_ ? router_->routing() : routing();
+    const Range tokens = result_tokens(config(), group.rank());
+    std::vector<float>& counts = loss_counts_[local_index(group)];
+    count_choices(loss, choices, tokens, counts.data());
+    if (shards_tokens(config())) {
+      group.all_reduce(counts.data(), DType::f32, counts.data(), DType::f32, std::ssize(counts));
+      path.count_sent(group, Move::metadata);
+    }
+    add_balance_gradient({loss, parts_.routed.logits->data(), choices, counts.data(), dlogits_.data()},
+                         tokens, group.team());
   }
 
   RunParts parts_;
   std::vector<float> dp_, dlogits_;
+  std::vector<std::vector<float>> loss_counts_;  // of each local device: choices by window and expert
   std::vector<int32_t> kept_;
+  RunConfig placed_;  // with places for experts, as the devices have it
+  Routing placed_routing_;
+  std::vector<int32_t> place_of_;       // [E] the first place of each expert; empty without a placement
+  Routing computed_;                    // with those experts that spilled assignments went to
   Range local_;                         // devices of this process
   std::vector<DeviceFigures> figures_;  // [P]; those of the local ones, and after collect() of all
   std::unique_ptr<StepRouter> router_;  // null: routed before the clock starts

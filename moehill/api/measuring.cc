@@ -69,10 +69,10 @@ struct RunFactory::State {
 
   // What this process's devices read of the operands; the first process has all, for the check.
   void fill(const RunConfig& config, const RunParts& parts, ThreadTeam& team) const {
-    Range experts{0, config.shape.experts}, rows{0, config.shape.tokens};
+    Range experts{0, over_places(config).shape.experts}, rows{0, config.shape.tokens};
     if (!is_first_process()) {
       if (parts.context == nullptr) return;
-      const BlockShare share = block_share(config, session->rank());
+      const BlockShare share = block_share(over_places(config), session->rank());
       experts = {share.expert_begin, share.expert_end};
       rows = result_tokens(config, session->rank());
     }
@@ -84,11 +84,14 @@ struct RunFactory::State {
     const MoeShape& shape = config.shape;
     const bool replayed =
         distribution.kind == Distribution::trace;  // choices and gate values are the trace's
-    const bool kept = !replayed && (config.block.route_in_step || !(shape.router == RouterRule{}));
+    const bool kept = !replayed && (config.block.route_in_step || !(shape.router == RouterRule{}) ||
+                                    !config.block.balance_loss.empty());
+    const int spares = config.block.capacity.spares;
     for (const auto& [rule, routed] : routings) {
       const Routing& r = *routed.routing;
       if (r.num_tokens == shape.tokens && r.num_experts == num_logits(rule, shape.experts) &&
-          r.topk == shape.topk && rule == shape.router && (routed.router != nullptr) == kept)
+          r.topk == shape.topk && r.num_spares() == spares && rule == shape.router &&
+          (routed.router != nullptr) == kept)
         return routed;
     }
     if (replayed) {
@@ -102,7 +105,8 @@ struct RunFactory::State {
         make_logits(distribution, shape.tokens, num, shape.topk, seed));
     auto router = std::make_shared<const Router>(
         make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed));
-    auto made = std::make_shared<const Routing>(route_all(*router, *logits, shape.tokens, num, shape.topk));
+    auto made =
+        std::make_shared<const Routing>(route_all(*router, *logits, shape.tokens, num, shape.topk, spares));
     require_properties(distribution, *made, seed);
     Routed routed{std::move(made), nullptr, nullptr};
     if (kept) routed.router = std::move(router), routed.logits = std::move(logits);

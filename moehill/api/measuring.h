@@ -76,6 +76,9 @@ class Run {
   // storage, so they hold until another run of the same factory steps.
   virtual BlockTensors tensors() const = 0;
   virtual const Routing& routing() const = 0;
+  // The routing among the places that the experts have on the devices: of over_places(config()). The same as
+  // routing() without a placement.
+  virtual const Routing& placed_routing() const = 0;
 
   // Hashes of all bits of every result that this process's devices hold after a step: own parts and copies.
   struct ResultHash {
@@ -93,10 +96,14 @@ class Run {
   // equal on all devices.
   virtual std::vector<uint64_t> replica_hashes() = 0;
 
+  // True if copies of an expert ended with different gradients. After collect().
+  virtual bool copies_differ() const = 0;
+
   virtual const RunConfig& config() const = 0;
   virtual uint64_t plan_hash() const = 0;            // over the plans of all devices
   virtual uint64_t output_hash() const = 0;          // over the bits of y
   virtual int64_t num_dropped() const = 0;           // assignments past the capacity
+  virtual int64_t num_spilled() const = 0;           // that went to a next choice
   virtual int64_t capacity_rows() const = 0;         // C; 0 with policy none
   virtual double executed_flops() const = 0;         // padding, masked rows and recomputation included
   virtual std::vector<Traffic> traffic() const = 0;  // of the last step, per device

@@ -7,6 +7,7 @@
 #include "moehill/api/measuring.h"
 #include "moehill/block/stages.h"
 #include "moehill/parallel/work_problem.h"
+#include "moehill/routing/placement.h"
 
 namespace moehill {
 namespace {
@@ -29,6 +30,33 @@ const Variant kVariants[] = {
     {"drop",
      [](RunConfig& c) {
        c.block.capacity = {CapacityPolicy::drop, 0.8};
+     }},
+    {"drop by gate",
+     [](RunConfig& c) {
+       c.block.capacity = {.policy = CapacityPolicy::drop, .factor = 0.8, .order = CapacityOrder::gate};
+     }},
+    {"drop, pooled",
+     [](RunConfig& c) { c.block.capacity = {.policy = CapacityPolicy::drop, .factor = 0.8, .pool = 3}; }},
+    {"drop by source",
+     [](RunConfig& c) {
+       c.block.capacity = {.policy = CapacityPolicy::drop, .factor = 0.8, .sources = c.num_devices};
+     }},
+    {"spill",
+     [](RunConfig& c) { c.block.capacity = {.policy = CapacityPolicy::drop, .factor = 0.8, .spares = 2}; }},
+    {"balance loss",
+     [](RunConfig& c) {
+       c.block.router_grad = true;
+       c.block.balance_loss = parse_balance_loss("balance=0.1,sequence=0.1:37,z=0.01");
+     }},
+    {"placed",
+     [](RunConfig& c) {
+       if (is_ep(c.spread)) c.placement = {6, 0, 3, 1, 5, 2, 4};
+     }},
+    {"placed with copies",
+     [](RunConfig& c) {
+       if (is_ep(c.spread))
+         c.placement =
+             greedy_placement({9, 1, 5, 2, 8, 1, 3}, c.num_devices, c.num_devices > 1 ? 4 : 0).expert;
      }},
     {"pad",
      [](RunConfig& c) {
@@ -58,8 +86,8 @@ class WorkTest : public testing::TestWithParam<int> {
     const auto run = factory_.make(config);
     run->step({});
     run->collect();
-    const PlanCounts counts = count_plan(run->routing(), config.block.capacity, config.num_devices);
-    const std::vector<DeviceWork> work = all_work(work_problem(config), counts);
+    const PlanCounts counts = count_plan(run->placed_routing(), config.block.capacity, config.num_devices);
+    const std::vector<DeviceWork> work = all_work(work_problem(over_places(config)), counts);
     const std::vector<Traffic> traffic = run->traffic();
     double flops = 0;
     for (size_t d = 0; d < work.size(); ++d) {

@@ -5,6 +5,7 @@
 
 #include "moehill/block/shape.h"
 #include "moehill/kernels/block_sizes.h"
+#include "moehill/routing/balance_loss.h"
 #include "moehill/routing/plan.h"
 
 namespace moehill {
@@ -46,9 +47,10 @@ struct BlockOptions {
   Remat remat = Remat::none;
   Pass pass = Pass::forward_backward;
   PackStrategy pack = PackStrategy::counting_sort;
-  Capacity capacity;
+  Capacity capacity{};
   bool shared_fused = false;
   bool router_grad = false;
+  BalanceLoss balance_loss{};     // adds its gradient to that of the logits; with router_grad
   bool prequeue = false;          // plan (and packed rows) made before the clock starts; forward only
   bool route_in_step = false;     // each step begins with the router, on each device for its own tokens
   bool renormalize_topk = false;  // with route_in_step: gate values of a token add up to 1
@@ -72,7 +74,22 @@ struct BlockOptions {
     visit(
         Field{"capacity_policy", "drop: assignments past C are left out; pad: every expert computes C rows"},
         self.capacity.policy);
+    const bool drops = self.capacity.policy == CapacityPolicy::drop;
+    const auto laboratory = [&](const char* name, const char* help, double lo, double hi) {
+      return Field{name, help, lo, hi, drops, !self.capacity.is_plain()};
+    };
+    visit(laboratory("capacity_order", "drop: which assignments a full expert keeps", 0, 0),
+          self.capacity.order);
+    visit(laboratory("capacity_pool", "drop: so many neighbouring experts share their rows", 1, 65536),
+          self.capacity.pool);
+    visit(laboratory("capacity_sources", "drop: shares of the tokens, each with rows of its own", 1, 1024),
+          self.capacity.sources);
+    visit(laboratory("capacity_spares", "drop: next choices of a token that overflow goes to", 0, 64),
+          self.capacity.spares);
     visit(Field{"router_grad", "carry dp on through the softmax to the logits"}, self.router_grad);
+    std::string loss = to_string(self.balance_loss);
+    visit(Field{.name = "balance_loss", .present = !self.balance_loss.empty()}, Told{loss});
+    if constexpr (!std::is_const_v<Self>) self.balance_loss = parse_balance_loss(loss);
     visit(Field{"route_in_step"}, self.route_in_step);
     visit(Field{"renormalize_topk", "gate values of a token add up to 1"}, self.renormalize_topk);
     visit(Field{"expert_by_expert"}, self.expert_by_expert);

@@ -1,6 +1,8 @@
 // RunConfig: one point's problem, how its block is computed, and on which devices.
 #pragma once
 
+#include <vector>
+
 #include "moehill/block/options.h"
 #include "moehill/block/spread.h"
 
@@ -20,6 +22,9 @@ struct RunConfig {
   int num_waves = 0;
   int ranks_per_node =
       0;  // for tests, of several processes: as if a node held no more; 0: the nodes as they are
+  // ep: [places] the expert of each place, of which devices have contiguous shares (routing/placement.h).
+  // Empty: expert e at place e.
+  std::vector<int32_t> placement{};
   int num_devices = 1;  // 1 with none
   int threads_per_device = 1;
 
@@ -39,10 +44,17 @@ struct RunConfig {
     Switch split = self.split_rows ? Switch::on : Switch::off;
     visit(Field{"ring_split", "", 0, 0, self.spread == Spread::ring_ag_rs}, Told{split});
     if constexpr (!std::is_const_v<Self>) self.split_rows = split == Switch::on;
+    visit(Field{.name = "placement", .present = !self.placement.empty()}, self.placement);
     visit(Field{"devices", "", 1, 1024}, self.num_devices);
     visit(Field{"threads_per_device", "", 1, 1024}, self.threads_per_device);
   }
 };
+
+// The same with places for experts, each of which has weights, rows and gradients of its own.
+inline RunConfig over_places(RunConfig config) {
+  if (!config.placement.empty()) config.shape.experts = static_cast<int>(config.placement.size());
+  return config;
+}
 
 // Throws InputError for what a block does not do, and for choices that contradict each other.
 void refuse_unbuilt(const RunConfig& config);

@@ -7,12 +7,16 @@
 #include <nlohmann/json.hpp>
 
 #include "moehill/base/error.h"
+#include "moehill/base/output_paths.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/predict_options.h"
+#include "moehill/routing/balance_loss.h"
+#include "moehill/routing/distribution.h"
 #include "moehill/routing/placement.h"
+#include "moehill/routing/router.h"
 #include "moehill/routing/statistics.h"
 
 namespace moehill {
@@ -24,6 +28,9 @@ struct BalanceOptions {
   PredictOptions point;
   std::optional<DistributionOptions> fit;
   int64_t copies = 0, nodes = 1, groups = 0;
+  int64_t bias_updates = 0;
+  double bias_rate = 0.001;
+  std::string save_placement;
 };
 
 struct Candidate {
@@ -68,6 +75,12 @@ bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions&
   set.integer("--copies", &o.copies, 0, 65536, "more places, for copies of the busiest experts");
   set.integer("--nodes", &o.nodes, 1, 1024, "hierarchical: nodes that groups of experts stay on");
   set.integer("--groups", &o.groups, 1, 65536, "hierarchical: groups of neighbouring experts");
+  declare_router(set, o.point.bench);
+  set.integer("--bias-updates", &o.bias_updates, 0, 100000,
+              "updates of the router's bias towards equal loads, instead of a placement");
+  set.number("--bias-rate", &o.bias_rate, 1e-9, 1, "of each update");
+  set.text("--save-placement", &o.save_placement, "FILE",
+           "the placement with the fastest step, for bench --placement");
   set.text("--json", &o.point.json, "FILE",
            "the outcomes, one a line; - is standard output, the table then goes to standard error");
   if (!set.parse(args)) return false;
@@ -88,6 +101,14 @@ void refuse_impossible(const BalanceOptions& o, const RunConfig& config) {
     throw input_error("--copies", std::to_string(o.copies),
                       fmt::format("0 to {}, an expert at most once a device", experts * (devices - 1)),
                       "choose fewer");
+  const bool has_trace = o.point.bench.distributions.front().kind == Distribution::trace ||
+                         (o.fit && o.fit->kind == Distribution::trace);
+  if (o.bias_updates > 0 && (!config.shape.router.bias || has_trace))
+    throw input_error("--bias-updates", has_trace ? "it with a trace" : "a router without a bias",
+                      "a --router or --preset with a bias, and logits",
+                      "for example --router sigmoid,bias,normalized");
+  if (o.point.bench.block.route_in_step)
+    throw input_error("--router", "in-step", "a rule alone, since nothing runs here", "leave it out");
   if (o.groups == 0) return;
   if (o.groups % o.nodes != 0 || devices % o.nodes != 0 || experts % o.groups != 0 || experts % devices != 0)
     throw input_error(
@@ -108,6 +129,22 @@ std::vector<Candidate> candidates(const BalanceOptions& o, const RunConfig& conf
     all.push_back({fmt::format("greedy, {} copies", o.copies),
                    greedy_placement(load, devices, static_cast<int>(o.copies))});
   return all;
+}
+
+// The routing after updates of the router's bias on that of the fit.
+Routing biased_routing(const BalanceOptions& o, const MoeShape& shape, const DistributionOptions& fit) {
+  const uint32_t seed = o.point.bench.seed;
+  const auto logits = [&](const DistributionOptions& distribution) {
+    return make_logits(distribution, shape.tokens, shape.experts, shape.topk, seed);
+  };
+  const auto route = [&](const Router& router, const std::vector<float>& z) {
+    return route_all(router, z, shape.tokens, shape.experts, shape.topk);
+  };
+  Router router = make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed);
+  const std::vector<float> fitted = logits(fit);
+  for (int64_t n = 0; n < o.bias_updates; ++n)
+    update_bias(expert_load(route(router, fitted)), o.bias_rate, router.bias);
+  return route(router, logits(o.point.bench.distributions.front()));
 }
 
 // Weights go once, without their gradients; the busiest receiver holds all others up.
@@ -133,8 +170,8 @@ Outcome try_out(const Candidate& candidate, const Placement& from, RunConfig con
   const std::vector<int64_t> load = expert_load(placed);
   outcome.expert_max_over_mean = max_over_mean(load);
   outcome.device_max_over_mean = max_over_mean(device_load(load, config.num_devices));
-  config.shape.experts = placed.num_experts;
-  outcome.step_s = predict_run(config, placed, hardware).time_s;
+  config.placement = candidate.placement.expert;
+  outcome.step_s = predict_run(config, routing, hardware).time_s;
   return outcome;
 }
 
@@ -190,6 +227,7 @@ int balance_command(const std::vector<std::string>& args) {
   if (!parse_balance_options(args, o)) return kExitDone;
   const std::string& file = o.point.json;
   require_writable_json(file);
+  if (!o.save_placement.empty()) require_writable_file("--save-placement", o.save_placement);
   const ChosenHardware chosen = choose_hardware(o.point);
   const Hardware& hardware = chosen.hardware;
   const RunConfig config = predicted_config(o.point, hardware, ParallelMode::ep);
@@ -198,10 +236,17 @@ int balance_command(const std::vector<std::string>& args) {
   PredictOptions fitted = o.point;
   if (o.fit) fitted.bench.distributions = {*o.fit};
   const Routing fit = o.fit ? predicted_routing(fitted, config.shape, hardware) : routing;
-  const std::vector<Candidate> all = candidates(o, config, fit);
+  std::vector<Candidate> all = candidates(o, config, fit);
   std::vector<Outcome> outcomes;
   for (const Candidate& candidate : all)
     outcomes.push_back(try_out(candidate, all.front().placement, config, routing, hardware));
+  if (o.bias_updates > 0) {
+    const Candidate unmoved{fmt::format("bias, {} updates", o.bias_updates), all.front().placement};
+    const DistributionOptions& fit_options = fitted.bench.distributions.front();
+    outcomes.push_back(
+        try_out(unmoved, unmoved.placement, config, biased_routing(o, config.shape, fit_options), hardware));
+    all.push_back(unmoved);
+  }
   std::FILE* table = table_stream(file);
   if (!chosen.note.empty()) fmt::print(table, "{}\n", chosen.note);
   fmt::print(table, "{} by {} on {} devices of {}; predicted{}\n{}", to_string(config.shape),
@@ -210,6 +255,11 @@ int balance_command(const std::vector<std::string>& args) {
                    : ", on the routing it was made for: the most to expect",
              outcome_table(outcomes));
   write_json_lines(file, lines_of(o, config, hardware, outcomes));
+  if (o.save_placement.empty()) return kExitDone;
+  const auto best = std::min_element(outcomes.begin(), outcomes.end(),
+                                     [](const Outcome& a, const Outcome& b) { return a.step_s < b.step_s; });
+  write_placement(o.save_placement, all[static_cast<size_t>(best - outcomes.begin())].placement);
+  fmt::print(table, "{} is in {}\n", best->name, o.save_placement);
   return kExitDone;
 }
 

@@ -7,6 +7,7 @@
 #include "moehill/base/parse.h"
 #include "moehill/cli/flag_effects.h"
 #include "moehill/cli/presets.h"
+#include "moehill/routing/placement.h"
 
 namespace moehill {
 namespace {
@@ -15,6 +16,9 @@ void declare_block(OptionSet& set, BenchOptions& o) {
   set.fields(&o.block, {"bench_pass", "backend"});
   set.choices("--impl", &o.impls, {"both", "all"}, "form of the block; both and all: each of them");
   set.fields(&o.block, {"remat_mode", "router_grad"});
+  set.custom("--balance-loss", kBalanceLossForms, "none",
+             "auxiliary losses of the router, whose gradients go to the logits' (--router-grad)",
+             [&o](const std::string& text) { o.block.balance_loss = parse_balance_loss(text); });
   declare_blocks_options(set, o);
 }
 
@@ -89,7 +93,8 @@ void declare_routing(OptionSet& set, BenchOptions& o) {
              "runs: deviation of the logits below the run's +6");
   set.choices("--queue-mode", &o.queue_modes, {"both"},
               "prequeue: plan and packed rows made before the clock starts (forward only)");
-  set.fields(&o.block, {"routing_pack_strategy", "capacity_factor", "capacity_policy"});
+  set.fields(&o.block, {"routing_pack_strategy", "capacity_factor", "capacity_policy", "capacity_order",
+                        "capacity_pool", "capacity_sources", "capacity_spares"});
 }
 
 void declare_layout(OptionSet& set, BenchOptions& o, const std::string& otherwise) {
@@ -122,6 +127,14 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
   set.choice(
       "--shared-placement", &o.shared_placement,
       "ep by psum: the shared expert on each device's slice of the tokens, or on all of them everywhere");
+  set.custom(
+      "--placement", kPlacementForms, "by number",
+      "ep: which device has which experts, and copies of the busiest; fitted to the point's own routing, "
+      "or from a file of moehill balance",
+      [&o](const std::string& text) {
+        parse_placement(text);  // for what it refuses
+        o.placement = text;
+      });
   set.auto_choice(
       "--ring-split", &o.split_rows,
       "ep by ring_ag_rs: products of a device's own rows while others travel; auto: between nodes");

@@ -20,6 +20,7 @@ void apply_model(const OptionSet& set, BenchOptions& options);
 // Parts of it that other commands have too.
 void declare_shape(OptionSet& set, BenchOptions& options);
 void declare_weights(OptionSet& set, BenchOptions& options);  // of a model, and their layer
+void declare_router(OptionSet& set, BenchOptions& options);
 void declare_distribution(OptionSet& set, std::vector<DistributionOptions>* distributions);
 void declare_routing(OptionSet& set, BenchOptions& options);
 void declare_devices(OptionSet& set, BenchOptions& options);

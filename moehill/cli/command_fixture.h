@@ -56,7 +56,8 @@ class CommandFixture : public testing::Test {
   }
 
   const TemporaryFolder place_;
-  const std::string command_, folder_ = place_.path();
+  std::string command_;
+  const std::string folder_ = place_.path();
 };
 
 }  // namespace moehill

@@ -30,6 +30,7 @@ std::vector<Rule> device_rules(const BenchOptions& o, const std::function<bool(c
        "it with --parallel-mode none", "nothing but several devices",
        "add --parallel-mode ep or leave it out"},
       {!ep && o.ep_path.has_value(), "--ep-path", "it without --parallel-mode ep", only_ep, ask_ep},
+      {!ep && !o.placement.empty(), "--placement", "it without --parallel-mode ep", only_ep, ask_ep},
       {!(ep && psum) && o.shared_placement != SharedPlacement::sliced, "--shared-placement",
        ep ? "it with --ep-path " + std::string(name_of(path)) : "it without --parallel-mode ep",
        "nothing but the psum paths, since the others shard the shared expert's tokens anyway",
@@ -62,6 +63,8 @@ std::vector<Rule> block_rules(const BenchOptions& o) {
        "it with --backend ragged_dot", "nothing but gmm, whose blocks they are", "leave it out"},
       {o.block.router_grad && forward, "--router-grad", "it with --bench-pass forward",
        "nothing but forward_backward", "add --bench-pass forward_backward or leave it out"},
+      {!o.block.balance_loss.empty() && !o.block.router_grad, "--balance-loss", "it without --router-grad",
+       "nothing but --router-grad, to whose gradient it adds", "add --router-grad or leave it out"},
       {o.block.remat != Remat::none && forward, "--remat-mode",
        std::string(name_of(o.block.remat)) + " with --bench-pass forward",
        "none, since a forward pass alone keeps nothing", "add --bench-pass forward_backward or leave it out"},
@@ -75,6 +78,10 @@ std::vector<Rule> block_rules(const BenchOptions& o) {
       {o.block.capacity.policy != CapacityPolicy::none && o.block.capacity.factor <= 0, "--capacity-policy",
        std::string(name_of(o.block.capacity.policy)) + " without a capacity", "a --capacity-factor above 0",
        "add for example --capacity-factor 1.25"},
+      {o.block.capacity.policy != CapacityPolicy::drop && !o.block.capacity.is_plain(),
+       "--capacity-order, -pool, -sources, -spares",
+       "one with --capacity-policy " + std::string(name_of(o.block.capacity.policy)),
+       "nothing but --capacity-policy drop", "add it or leave the option out"},
   };
 }
 

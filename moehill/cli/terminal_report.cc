@@ -46,6 +46,18 @@ std::vector<std::string> result_row(const PointResult& result, const Unit& unit)
   return row;
 }
 
+// tokens/s less what the capacity dropped, where it dropped anything.
+void add_drop_adjusted(const std::vector<PointResult>& points, std::vector<std::string>& header,
+                       std::vector<std::vector<std::string>>& rows) {
+  if (std::none_of(points.begin(), points.end(), [](const PointResult& p) { return p.num_dropped > 0; }))
+    return;
+  header.push_back("drop-adjusted tokens/s");
+  for (size_t i = 0; i < rows.size(); ++i) {
+    rows[i].push_back(points[i].trusted() ? fmt::format("{:.0f}", drop_adjusted_tokens_per_s(points[i]))
+                                          : "-");
+  }
+}
+
 // The verdicts' own ratios, since those of the medians may differ from them.
 void add_ratios(const std::vector<Comparison>& comparisons, std::vector<std::string>& header,
                 std::vector<std::vector<std::string>>& rows) {
@@ -64,6 +76,20 @@ std::string device_lines(const StageSeconds& stages) {
                         1e3 * stages.devices[i].busy(), 1e3 * stages.devices[i].wait);
   }
   return text + "\n";
+}
+
+// The largest waits, as many as explain most of them.
+std::string wait_lines(const StageSeconds& stages) {
+  constexpr size_t kShown = 6;
+  if (stages.waits.empty()) return "";
+  std::vector<std::vector<std::string>> rows;
+  for (const WaitEntry& e : stages.waits) {
+    if (rows.size() == kShown) break;
+    rows.push_back({std::to_string(e.device), name_of(e.stage), std::to_string(e.other), name_of(e.busy_in),
+                    fmt::format("{:.2f}", 1e3 * e.seconds)});
+  }
+  return format_table({"device", "waits in", "for", "which is in", "ms"}, rows) +
+         culprit_sentence(stages.waits) + "\n";
 }
 
 std::string unaccounted_line(const StageSeconds& stages) {
@@ -89,7 +115,7 @@ std::string stage_table(const PointResult& result) {
   return fmt::format("\nstages of {} (slowest device, the step of {:.2f} ms)\n", result.point.label,
                      1e3 * stages.step) +
          format_table({"stage", "pass", "ms", "% of step", "hand-overs"}, rows) + unaccounted_line(stages) +
-         device_lines(stages);
+         device_lines(stages) + wait_lines(stages);
 }
 
 std::string verdict_sentence(const Comparison& c, const std::vector<PointResult>& points) {
@@ -153,6 +179,20 @@ std::string balance_line(const PointResult& point) {
   return text + "\n";
 }
 
+// What the capacity did, and what room it leaves a buffer.
+std::string capacity_line(const PointResult& point) {
+  const Capacity& capacity = point.point.config.block.capacity;
+  if (capacity.policy == CapacityPolicy::none) return "";
+  const double assignments = static_cast<double>(point.point.config.shape.assignments());
+  std::string text = fmt::format("{}: capacity of {} rows an expert; {} assignments dropped ({:.2f} %)",
+                                 point.point.label, point.capacity_rows, point.num_dropped,
+                                 100 * static_cast<double>(point.num_dropped) / assignments);
+  if (capacity.spares > 0) text += fmt::format(", {} spilled", point.num_spilled);
+  if (point.recv_factor > 0)
+    text += fmt::format("; recv_factor {:.3f}, assign_factor {:.3f}", point.recv_factor, point.assign_factor);
+  return text + "\n";
+}
+
 }  // namespace
 
 std::string describe_command(const std::vector<Point>& points, const Environment& environment,
@@ -174,6 +214,7 @@ std::string result_table(const CommandResult& result, uint32_t seed) {
   for (const PointResult& point : result.points) rows.push_back(result_row(point, unit));
   std::vector<std::string> header = {"point",     "devices", "ms median [interval]", unit.name, "tokens/s",
                                      "% of peak", "check"};
+  add_drop_adjusted(result.points, header, rows);
   add_ratios(compare_modes(result.points, seed), header, rows);
   return format_table(header, rows) + peak_lines(result.points.front(), result.environment.kernel);
 }
@@ -200,7 +241,7 @@ std::string overlap_lines(const CommandResult& result) {
 std::string routing_lines(const CommandResult& result) {
   std::string text;
   for (const PointResult& point : result.points) {
-    text += balance_line(point);
+    text += balance_line(point) + capacity_line(point);
     for (const SkewProperty& p : point.skew) {
       text += fmt::format(
           "{}: {} {:.4g}, asked {:.4g}; largest load over mean {:.3f} (experts), {:.3f} (devices)\n",

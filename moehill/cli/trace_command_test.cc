@@ -145,12 +145,49 @@ TEST_F(BalanceCommand, SaysWhatPlacementsGainAndCost) {
   EXPECT_LT(outcomes[2]["expert_max_over_mean"], outcomes[0]["expert_max_over_mean"]);
 }
 
+TEST_F(BalanceCommand, BiasUpdatesBalanceTheLoad) {
+  ASSERT_EQ(
+      run("--hardware epyc-cluster --devices 4 --experts 16 --topk 2 --tokens 1024 --router "
+          "sigmoid,bias,normalized --distribution zipf:1 --bias-updates 200 --bias-rate 0.01 --json r.jsonl"),
+      0)
+      << read("err");
+  std::vector<nlohmann::json> outcomes;
+  std::istringstream lines(read("r.jsonl"));
+  for (std::string line; std::getline(lines, line);) outcomes.push_back(nlohmann::json::parse(line));
+  ASSERT_EQ(outcomes.size(), 3u);
+  EXPECT_EQ(outcomes[2]["placement"], "bias, 200 updates");
+  EXPECT_EQ(outcomes[2]["moved_experts"], 0);
+  EXPECT_GT(outcomes[0]["expert_max_over_mean"], 2);
+  EXPECT_LT(outcomes[2]["expert_max_over_mean"], 1.2);
+}
+
+// The way from a prediction to a measurement: saved, and placed by it.
+TEST_F(BalanceCommand, WhatItSavesIsPlacedByBench) {
+  const std::string shape =
+      "--tokens 64 --hidden 32 --mlp-dim 24 --experts 12 --topk 3 --shared-expert-dim 0 --devices 2 "
+      "--distribution zipf:1 --json r.jsonl ";
+  ASSERT_EQ(run("--hardware epyc-cluster --copies 4 --save-placement p.json " + shape), 0) << read("err");
+  command_ = "bench";
+  for (const std::string placement : {"p.json", "greedy", "greedy:3", "hierarchical:2,6"}) {
+    ASSERT_EQ(
+        run("--parallel-mode ep --ep-path fused --iters 1 --threads-per-device 1 --check full --placement " +
+            placement + " " + shape),
+        0)
+        << placement << read("err") << read("out");
+    const auto record = nlohmann::json::parse(read("r.jsonl"));
+    EXPECT_EQ(record["check"]["status"], "passed") << placement;
+    EXPECT_GE(record["config"]["placement"].size(), 12u) << placement;
+  }
+}
+
 TEST_F(BalanceCommand, RefusesPlacementsThatCannotBe) {
   const std::string shape = "--hardware epyc-cluster --experts 12 --topk 2 --tokens 64 ";
   for (const std::string arguments :
        {"--devices 1", "--devices 4 --copies 37", "--devices 4 --nodes 2", "--devices 4 --nodes 3 --groups 6",
         "--devices 4 --nodes 2 --groups 5", "--devices 4 --distribution both", "--devices 4 --fit both",
-        "--devices 4 --parallel-mode none", "--devices 4 --fit trace:none.npy"}) {
+        "--devices 4 --parallel-mode none", "--devices 4 --bias-updates 5",
+        "--devices 4 --router sigmoid,bias,in-step", "--devices 4 --save-placement none/p.json",
+        "--devices 4 --fit trace:none.npy"}) {
     EXPECT_EQ(run(shape + "--json r.jsonl " + arguments), 2) << arguments << read("out");
     EXPECT_NE(read("err").find("allowed"), std::string::npos) << read("err");
     EXPECT_FALSE(fs::exists(folder_ + "/r.jsonl")) << arguments;

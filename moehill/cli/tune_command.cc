@@ -141,7 +141,8 @@ class ProblemTuner {
   }
 
   std::string keep(const Point& base, const TunerResult& result) {
-    const Routing routing = routing_of(base.config.shape, base.distribution, options_.bench.seed);
+    const Routing routing = routing_of(base.config.shape, base.distribution, options_.bench.seed,
+                                       base.config.block.capacity.spares);
     const std::string key = tuned_key(base.config, routing);
     keep_tuned(path(), key,
                {result.candidates[result.winner].blocks, result.gain, environment_.topology.cpu_model,

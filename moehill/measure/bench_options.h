@@ -35,6 +35,7 @@ struct BenchOptions : MeasuringOptions {
   std::vector<ParallelMode> modes = {ParallelMode::none};
   std::optional<Spread> ep_path;  // empty: auto
   SharedPlacement shared_placement = SharedPlacement::sliced;
+  std::string placement;                                          // ep: as --placement has it; or empty
   std::optional<Switch> split_rows;                               // empty: auto, see block_command.h
   int64_t devices = 0, threads_per_device = 0, none_threads = 0;  // 0: from the cores, see points.h
   bool overlap = false;  // computation and communication alone beside each step of several devices

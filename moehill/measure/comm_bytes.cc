@@ -19,8 +19,8 @@ std::vector<int> owners(int64_t n, int num_devices) {
 
 }  // namespace
 
-int64_t comm_lower_bound_bytes(const BlockTensors& tensors, Pass pass, int num_devices) {
-  const Routing& routing = *tensors.routing;
+int64_t comm_lower_bound_bytes(const BlockTensors& tensors, const Routing& routing, Pass pass,
+                               int num_devices) {
   const std::vector<int> token_owner = owners(routing.num_tokens, num_devices);
   const std::vector<int> expert_owner = owners(routing.num_experts, num_devices);
   std::vector<int64_t> last_token(num_devices, -1);

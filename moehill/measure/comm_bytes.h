@@ -5,11 +5,13 @@
 
 namespace moehill {
 
-// The least bytes that expert parallelism can move, all devices together; 0 with one device. Tokens and
+// The least bytes that expert parallelism can move, all devices together; 0 with one device. Tokens and the
+// places of the experts, among which the routing is, lie in contiguous shares. Tokens and
 // experts lie in contiguous shares over P devices: each token's row of H values must reach every other device
 // that holds one of its kept experts, and one row of partial sums must come back; a backward pass does the
 // same with gradients.
-int64_t comm_lower_bound_bytes(const BlockTensors& tensors, Pass pass, int num_devices);
+int64_t comm_lower_bound_bytes(const BlockTensors& tensors, const Routing& placed, Pass pass,
+                               int num_devices);
 
 // The least bytes of data parallelism, with tokens in shares and all weights on every device: an all-reduce
 // of the weights' gradients, 2 (P - 1) times their bytes; nothing forward.

@@ -13,12 +13,12 @@ TEST(CommBytes, CountsDistinctRemoteDevicesOfATokensKeptExperts) {
   tensors.shape = {4, 10, 3, 4, 2, 0, DType::bf16};
   tensors.routing = &routing;
   // token 0: none; token 1: device 1 once; token 2: device 0 once; token 3: none.
-  EXPECT_EQ(comm_lower_bound_bytes(tensors, Pass::forward, 2), 2 * 20 * 2);
-  EXPECT_EQ(comm_lower_bound_bytes(tensors, Pass::forward_backward, 2), 2 * 20 * 4);
-  EXPECT_EQ(comm_lower_bound_bytes(tensors, Pass::forward, 1), 0);
+  EXPECT_EQ(comm_lower_bound_bytes(tensors, routing, Pass::forward, 2), 2 * 20 * 2);
+  EXPECT_EQ(comm_lower_bound_bytes(tensors, routing, Pass::forward_backward, 2), 2 * 20 * 4);
+  EXPECT_EQ(comm_lower_bound_bytes(tensors, routing, Pass::forward, 1), 0);
   const std::vector<int32_t> kept = {1, 1, 0, 0, 1, 1, 1, 1};
   tensors.kept = kept.data();
-  EXPECT_EQ(comm_lower_bound_bytes(tensors, Pass::forward, 2), 1 * 20 * 2) << "token 1 is dropped";
+  EXPECT_EQ(comm_lower_bound_bytes(tensors, routing, Pass::forward, 2), 1 * 20 * 2) << "token 1 is dropped";
 }
 
 TEST(CommBytes, DataParallelSumsEveryGradientOnce) {

@@ -64,6 +64,7 @@ void add_throughput(Record& record, const PointResult& result) {
   record.tflops_executed = executed_flops_per_s(result) / 1e12;
   record.tflops_per_device = *record.tflops / result.point.config.num_devices;
   record.tokens_per_s = tokens_per_s(result);
+  record.drop_adjusted_tokens_per_s = drop_adjusted_tokens_per_s(result);
 }
 
 RecordedStages stages_of(const PointResult& result) {
@@ -83,6 +84,9 @@ RecordedStages stages_of(const PointResult& result) {
   recorded.devices.emplace();
   for (const DeviceSeconds& device : stages.devices)
     recorded.devices->push_back({device.busy(), device.wait});
+  if (!stages.waits.empty()) recorded.waited_for = culprit_sentence(stages.waits);
+  for (const WaitEntry& e : stages.waits)
+    recorded.waits.push_back({name_of(e.stage), e.device, e.other, name_of(e.busy_in), e.seconds});
   recorded.slowest_device = static_cast<int64_t>(stages.slowest);
   recorded.busy_max_over_mean = stages.busy_max_over_mean;
   return recorded;
@@ -98,7 +102,10 @@ RecordedCapacity capacity_of(const PointResult& result) {
     recorded.cap = result.capacity_rows;
   }
   recorded.num_dropped = result.num_dropped;
+  recorded.num_spilled = result.num_spilled;
   recorded.num_unassigned = result.num_unassigned;
+  recorded.recv_factor = figure_if(result.recv_factor > 0, result.recv_factor);
+  recorded.assign_factor = figure_if(result.assign_factor > 0, result.assign_factor);
   recorded.drop_fraction =
       static_cast<double>(result.num_dropped) / static_cast<double>(config.shape.assignments());
   return recorded;

@@ -44,6 +44,7 @@ TEST(Record, GoldenKeys) {
                                                     "tflops_executed",
                                                     "tflops_per_device",
                                                     "tokens_per_s",
+                                                    "drop_adjusted_tokens_per_s",
                                                     "peak",
                                                     "stages",
                                                     "runs",
@@ -150,7 +151,10 @@ TEST(Record, DroppedAssignmentsDoNotCount) {
   CommandResult command = made_up_command();
   command.points[0].num_dropped = 500;
   const double flops = 3 * (6.0 * 1500 * 100 * 50 + 6.0 * 1000 * 100 * 30);
-  EXPECT_DOUBLE_EQ(record_json({}, command, 0)["tflops"], flops / 0.1 / 1e12);
+  const auto record = record_json({}, command, 0);
+  EXPECT_DOUBLE_EQ(record["tflops"], flops / 0.1 / 1e12);
+  EXPECT_DOUBLE_EQ(record["tokens_per_s"], 10000);
+  EXPECT_DOUBLE_EQ(record["drop_adjusted_tokens_per_s"], 7500);
 }
 
 TEST(Record, NoThroughputWithoutAPassedCheck) {
@@ -159,7 +163,8 @@ TEST(Record, NoThroughputWithoutAPassedCheck) {
     CommandResult command = made_up_command();
     command.points[0].check.status = wanted;
     const auto record = record_json({}, command, 0);
-    for (const char* key : {"tflops", "tflops_executed", "tflops_per_device", "tokens_per_s"}) {
+    for (const char* key :
+         {"tflops", "tflops_executed", "tflops_per_device", "tokens_per_s", "drop_adjusted_tokens_per_s"}) {
       EXPECT_TRUE(record[key].is_null()) << status << " " << key;
     }
     EXPECT_TRUE(record["peak"]["fraction"].is_null());

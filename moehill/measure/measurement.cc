@@ -31,7 +31,19 @@ double operand_bytes(const Run& run) {
   return static_cast<double>(elements) * static_cast<double>(dtype_bytes(s.dtype));
 }
 
+bool has_gradients(const RunConfig& config) { return config.block.pass == Pass::forward_backward; }
+
 std::vector<double> as_doubles(const std::vector<int>& values) { return {values.begin(), values.end()}; }
+
+void add_buffer_factors(const PlanCounts& counts, PointResult& result) {
+  std::vector<int64_t> received, computed;
+  for (int d = 0; d < counts.num_devices; ++d) {
+    received.push_back(counts.rows_received(d));
+    computed.push_back(counts.rows_computed(d));
+  }
+  result.recv_factor = max_over_mean(received);
+  result.assign_factor = max_over_mean(computed);
+}
 
 uint32_t agreed_seed(const BenchOptions& options, const Job& job) {
   const uint32_t seed = options.check_seed ? *options.check_seed : std::random_device{}();
@@ -134,6 +146,10 @@ void Measurement::check(LivePoint& live) {
   ThreadTeam& team = yardstick_.team(threads_of(point.config, job_));
   const CheckMode mode = point.config.block.part == StepPart::whole ? options_.check : CheckMode::off;
   live.result.check = check_block(live.run->tensors(), point.config.block.pass, mode, check_seed_, team);
+  if (mode != CheckMode::off && has_gradients(point.config) && live.run->copies_differ()) {
+    live.result.check.status = CheckStatus::failed;
+    live.result.check.reason = kCopiesDiffer;
+  }
   describe(live);
   if (!options_.save_routing.empty()) write_trace(options_.save_routing, live.run->routing());
   if (options_.dump.empty()) return;
@@ -160,10 +176,12 @@ void Measurement::describe(LivePoint& live) {
   result.load = load_statistics(load);
   result.skew = skew_properties(result.point.distribution, run.routing(), options_.seed);
   result.expert_max_over_mean = max_over_mean(load);
-  result.device_max_over_mean = max_over_mean(device_load(load, config.num_devices));
+  result.device_max_over_mean =
+      max_over_mean(device_load(expert_load(run.placed_routing()), config.num_devices));
   result.operand_bytes = operand_bytes(run);
   result.capacity_rows = run.capacity_rows();
   result.num_dropped = run.num_dropped();
+  result.num_spilled = run.num_spilled();
   result.num_unassigned = num_unassigned(run.routing());
   result.executed_flops = run.executed_flops();
   result.traffic = run.traffic();
@@ -171,10 +189,12 @@ void Measurement::describe(LivePoint& live) {
   result.lower_bound_bytes =
       config.spread == Spread::dp
           ? data_parallel_lower_bound_bytes(config.shape, config.block.pass, config.num_devices)
-          : comm_lower_bound_bytes(run.tensors(), config.block.pass, config.num_devices);
+          : comm_lower_bound_bytes(run.tensors(), run.placed_routing(), config.block.pass,
+                                   config.num_devices);
+  const PlanCounts counts = count_plan(run.placed_routing(), config.block.capacity, config.num_devices);
+  if (is_ep(config.spread)) add_buffer_factors(counts, result);
   if (!options_.trace_dir.empty()) {
-    const PlanCounts counts = count_plan(run.routing(), config.block.capacity, config.num_devices);
-    result.work = all_work(work_problem(config), counts);
+    result.work = all_work(work_problem(over_places(config)), counts);
     result.pair_rows = counts.pairs;
   }
   result.plan_hash = run.plan_hash();
@@ -201,6 +221,15 @@ std::vector<DeviceSeconds> Measurement::device_seconds(const LivePoint& live) co
   return devices;
 }
 
+// Processes of one node have one clock. Collective.
+std::vector<WaitEntry> Measurement::waits_of_step(const LivePoint& live) const {
+  const bool has_one_node = job_.session() == nullptr || job_.session()->num_nodes() == 1;
+  if (live.result.point.config.num_devices == 1 || !has_one_node) return {};
+  const std::vector<ClockReading> clocks(static_cast<size_t>(job_.num_processes()));
+  const std::vector<StepEvents> steps = gather_events(job_, {live.stages->events()}, clocks, clocks);
+  return steps.empty() ? std::vector<WaitEntry>{} : wait_entries(steps.front());
+}
+
 // All other steps have the same input, so one that copies what it kept of an earlier one passes them. This
 // one is told apart by nothing but x, which is restored afterwards.
 void Measurement::step_on_other_tokens(LivePoint& live) {
@@ -218,6 +247,7 @@ void Measurement::step_on_other_tokens(LivePoint& live) {
     const CheckResult check =
         check_block(live.run->tensors(), config.block.pass, CheckMode::sample, check_seed_, team);
     if (check.status == CheckStatus::failed) fault = check.reason;
+    if (fault.empty() && has_gradients(config) && live.run->copies_differ()) fault = kCopiesDiffer;
   });
   fault = job_.from_root(fault);
   if (fault.empty() && replicas_differ(*live.run, job_)) fault = kReplicasDiffer;
@@ -251,7 +281,10 @@ void Measurement::after_sample(LivePoint& live) {
   PointResult& result = live.result;
   job_.wait_quietly();
   hold_to_checked(live);
-  if (options_.stage_timing) result.stage_samples.push_back(device_seconds(live));
+  if (options_.stage_timing) {
+    result.stage_samples.push_back(device_seconds(live));
+    result.wait_samples.push_back(waits_of_step(live));
+  }
   if (!options_.trace_dir.empty()) {
     result.events.push_back(live.stages->events());
     if (std::ssize(result.events) > options_.trace_steps) result.events.erase(result.events.begin());
@@ -313,14 +346,16 @@ void Measurement::time(CommandResult* command) {
     hold_operands(*timed[i]);
     if (result.check.status == CheckStatus::failed) {
       result.stage_samples.clear();
+      result.wait_samples.clear();
       continue;
     }
     result.samples = std::move(schedule.samples[i]);
     result.cpu_seconds = cpu_seconds(*timed[i]);
-    const size_t num_warmup =
-        result.stage_samples.empty() ? 0 : result.stage_samples.size() - result.samples.size();
-    result.stage_samples.erase(result.stage_samples.begin(),
-                               result.stage_samples.begin() + static_cast<int64_t>(num_warmup));
+    const auto without_warmup = [num_timed = std::ssize(result.samples)](auto& samples) {
+      samples.erase(samples.begin(), samples.end() - std::min(num_timed, std::ssize(samples)));
+    };
+    without_warmup(result.stage_samples);
+    without_warmup(result.wait_samples);
   }
   command->order = schedule.order;
   command->stop_reason = schedule.stop_reason;

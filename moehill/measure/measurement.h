@@ -68,6 +68,7 @@ class Measurement {
   void gather_traces(const std::vector<ClockReading>& before, CommandResult* command);
   std::vector<std::string> entered_stages(const DeviceStages& stages) const;
   std::vector<double> cpu_seconds(const LivePoint& live) const;
+  std::vector<WaitEntry> waits_of_step(const LivePoint& live) const;
   std::vector<DeviceSeconds> device_seconds(const LivePoint& live) const;
 
   const BenchOptions& options_;

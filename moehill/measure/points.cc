@@ -8,7 +8,9 @@
 
 #include "moehill/base/error.h"
 #include "moehill/parallel/step_router.h"
+#include "moehill/routing/placement.h"
 #include "moehill/routing/router.h"
+#include "moehill/routing/statistics.h"
 #include "moehill/routing/trace.h"
 
 namespace moehill {
@@ -141,6 +143,52 @@ void refuse_overflow(const MoeShape& s, const Capacity& capacity) {
   }
 }
 
+void refuse_capacity(const RunConfig& config, const DistributionOptions& distribution) {
+  const Capacity& capacity = config.block.capacity;
+  const MoeShape& shape = config.shape;
+  const auto refuse = [](const char* option, int got, const std::string& allowed) {
+    throw input_error(option, std::to_string(got), allowed, "choose another, or leave the option out");
+  };
+  if (capacity.pool > shape.experts)
+    refuse("--capacity-pool", capacity.pool, fmt::format("1 to {}, the number of experts", shape.experts));
+  if (capacity.sources > shape.tokens)
+    refuse("--capacity-sources", capacity.sources, fmt::format("1 to {}, the tokens", shape.tokens));
+  if (capacity.sources > 1 && shards_tokens(config) && capacity.sources != config.num_devices)
+    refuse("--capacity-sources", capacity.sources,
+           fmt::format("1 or {}, the devices, on a path that shards the tokens", config.num_devices));
+  if (capacity.spares == 0) return;
+  if (capacity.spares > shape.experts - shape.topk)
+    refuse("--capacity-spares", capacity.spares,
+           fmt::format("0 to {}, the experts that a token does not choose", shape.experts - shape.topk));
+  if (distribution.kind == Distribution::trace || !(shape.router == RouterRule{}) ||
+      config.block.route_in_step || config.block.router_grad)
+    refuse("--capacity-spares", capacity.spares,
+           "0 with a trace, which has no next choices, with --router and with --router-grad");
+}
+
+// For the load of the point's own routing.
+void place_experts(const BenchOptions& options, Point& point) {
+  RunConfig& config = point.config;
+  if (options.placement.empty() || !is_ep(config.spread)) return;
+  if (config.block.route_in_step)
+    throw input_error("--placement", "it with --router in-step", "a router before the step", "leave one out");
+  const PlacementRule rule = parse_placement(options.placement);
+  Placement placement;
+  if (rule.kind == PlacementRule::file) {
+    placement = read_placement(rule.path);
+  } else {
+    const Routing routing = routing_of(config.shape, point.distribution, options.seed);
+    placement = make_placement(rule, expert_load(routing), config.num_devices);
+  }
+  require_placement("--placement", placement, config.shape.experts, config.num_devices);
+  const Capacity& capacity = config.block.capacity;
+  if (capacity.spares > 0 || (num_copies(placement) > 0 && capacity.policy != CapacityPolicy::none))
+    throw input_error("--placement",
+                      capacity.spares > 0 ? "it with --capacity-spares" : "copies with a capacity",
+                      "no copies with a capacity, and no --capacity-spares", "leave one of the two out");
+  config.placement = placement.expert;
+}
+
 std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
   const Layout layout = resolve_layout(options, num_cores);
   std::vector<Point> points;
@@ -152,6 +200,8 @@ std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
     refuse_impossible(point.config.shape.router, point.config.shape.experts, point.config.shape.topk);
     refuse_overflow(point.config.shape, options.block.capacity);
     refuse_route_in_step(point.config);
+    refuse_capacity(point.config, axes.distribution);
+    refuse_impossible(point.config.block.balance_loss, point.config.shape.tokens);
     point.distribution = axes.distribution;
     point.distribution.run_alpha = options.run_alpha;
     point.distribution.run_noise_scale = options.run_noise_scale;
@@ -159,6 +209,7 @@ std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
     refuse_impossible(point.distribution, point.config.shape.experts, point.config.shape.topk);
     if (point.distribution.kind == Distribution::trace)
       routing_of(point.config.shape, point.distribution, options.seed);  // for what it refuses
+    place_experts(options, point);
     point.label = label_of(options, axes);
     point.folder = folder_of(point.label);
     points.push_back(point);
@@ -172,13 +223,14 @@ bool differ_in_mode_only(const Point& a, const Point& b) {
          a.config.block.impl == b.config.block.impl;
 }
 
-Routing routing_of(const MoeShape& shape, const DistributionOptions& distribution, uint32_t seed) {
+Routing routing_of(const MoeShape& shape, const DistributionOptions& distribution, uint32_t seed,
+                   int num_spares) {
   if (distribution.kind == Distribution::trace)
     return read_trace(distribution.trace, shape.tokens, shape.experts, shape.topk);
   const int num = num_logits(shape.router, shape.experts);
   return route_all(make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed),
                    make_logits(distribution, shape.tokens, num, shape.topk, seed), shape.tokens, num,
-                   shape.topk);
+                   shape.topk, num_spares);
 }
 
 }  // namespace moehill

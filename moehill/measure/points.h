@@ -45,7 +45,8 @@ void refuse_overflow(const MoeShape& shape, const Capacity& capacity);
 // True if two points differ in nothing but the parallel mode and its layout.
 bool differ_in_mode_only(const Point& a, const Point& b);
 
-// The routing that runs of this shape see.
-Routing routing_of(const MoeShape& shape, const DistributionOptions& distribution, uint32_t seed);
+// The routing that runs of this shape see, with the spares of their capacity.
+Routing routing_of(const MoeShape& shape, const DistributionOptions& distribution, uint32_t seed,
+                   int num_spares = 0);
 
 }  // namespace moehill

@@ -9,6 +9,7 @@
 #include "moehill/base/error.h"
 #include "moehill/measure/points.h"
 #include "moehill/record/record.h"
+#include "moehill/routing/placement.h"
 
 namespace moehill {
 namespace {
@@ -19,7 +20,14 @@ RecordedStep step_of(const Record& record) {
   refuse_topk(step.config.shape.topk, step.config.shape.experts);
   refuse_overflow(step.config.shape, step.config.block.capacity);
   step.label = fmt::format("{} {}", to_string(step.config.shape), name_of(step.config.spread));
-  step.routing = routing_of(step.config.shape, record.config.distribution, record.config.measuring.seed);
+  step.routing = routing_of(step.config.shape, record.config.distribution, record.config.measuring.seed,
+                            step.config.block.capacity.spares);
+  if (!step.config.placement.empty()) {
+    require_placement("--record", {step.config.placement}, step.config.shape.experts,
+                      step.config.num_devices);
+    step.routing = place(step.routing, {step.config.placement});
+    step.config = over_places(step.config);
+  }
   step.time_s = record.time_s.median.value_or(0);
   step.peak_flops = 1e12 * record.peak.tflops_measured.value_or(0);
   step.instruction = record.peak.instruction.value_or("");

@@ -13,6 +13,8 @@ namespace moehill {
 
 inline constexpr const char* kReplicasDiffer = "a device's copy of a result differs from the first device's";
 
+inline constexpr const char* kCopiesDiffer = "copies of an expert ended with different gradients";
+
 // True on every process if any device's copy differs. Collective over the job.
 inline bool replicas_differ(Run& run, const Job& job) {
   const std::vector<uint64_t> hashes = run.replica_hashes();

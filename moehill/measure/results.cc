@@ -51,6 +51,12 @@ double tokens_per_s(const PointResult& result) {
   return static_cast<double>(result.point.config.shape.tokens) / median_seconds(result);
 }
 
+double drop_adjusted_tokens_per_s(const PointResult& result) {
+  const double dropped =
+      static_cast<double>(result.num_dropped) / static_cast<double>(result.point.config.shape.assignments());
+  return tokens_per_s(result) * (1 - dropped);
+}
+
 double peak_fraction(const PointResult& result) { return executed_flops_per_s(result) / result.peak().best; }
 
 std::string impossible_figure(const PointResult& result, double cache_bytes) {
@@ -78,6 +84,7 @@ StageSeconds stages_of_median(const PointResult& result) {
   }
   StageSeconds stages;
   stages.devices = result.stage_samples[nearest];
+  if (!result.wait_samples.empty()) stages.waits = result.wait_samples[nearest];
   double sum = 0;
   for (size_t i = 0; i < stages.devices.size(); ++i) {
     sum += stages.devices[i].busy();

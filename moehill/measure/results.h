@@ -11,6 +11,7 @@
 #include "moehill/measure/device_events.h"
 #include "moehill/measure/overlap.h"
 #include "moehill/measure/points.h"
+#include "moehill/measure/wait_matrix.h"
 #include "moehill/mesh/traffic.h"
 #include "moehill/model/predict.h"
 #include "moehill/parallel/moves.h"
@@ -36,6 +37,7 @@ struct PointResult {
   std::vector<double> samples;                            // seconds per round; empty: not timed
   std::vector<double> cpu_seconds;                        // of a step, by process
   std::vector<std::vector<DeviceSeconds>> stage_samples;  // [round][device]; empty: not asked for
+  std::vector<std::vector<WaitEntry>> wait_samples;       // [round]; empty: not asked for, or several nodes
   std::vector<StepEvents> events;                         // of the last steps, when asked for
   std::vector<DeviceWork> work;                           // by device, when asked for
   std::vector<int64_t> pair_rows;                         // [P, P] as PlanCounts has them, when asked for
@@ -43,7 +45,10 @@ struct PointResult {
   LoadStatistics load;
   std::vector<SkewProperty> skew;  // what a skewed distribution promises
   double expert_max_over_mean = 0, device_max_over_mean = 0;
-  int64_t capacity_rows = 0, num_dropped = 0, num_unassigned = 0;
+  int64_t capacity_rows = 0, num_dropped = 0, num_spilled = 0, num_unassigned = 0;
+  // Rows that the device with most receives, and assignments that it computes, over the mean: what a buffer
+  // needs for them. 0 on one device.
+  double recv_factor = 0, assign_factor = 0;
   double executed_flops = 0;
   std::vector<Traffic> traffic;                   // of one step, per device
   std::array<uint64_t, kNumMoves> moved_bytes{};  // of one step, all devices
@@ -86,10 +91,11 @@ struct CommandResult {
 void take_overlaps(CommandResult& command);
 
 // Figures of a timed point (docs/metrics.md). FLOP/s by the model's FLOPs, less dropped assignments; by what
-// was executed; tokens/s.
+// was executed; tokens/s, and these times the share of the assignments that the capacity leaves.
 double model_flops_per_s(const PointResult& result);
 double executed_flops_per_s(const PointResult& result);
 double tokens_per_s(const PointResult& result);
+double drop_adjusted_tokens_per_s(const PointResult& result);
 double peak_fraction(const PointResult& result);
 
 // Says why no machine with these peaks can have taken the median; empty where it can. A figure is impossible
@@ -113,6 +119,7 @@ struct StageSeconds {
   size_t slowest = 0;
   double busy_max_over_mean = 1;  // over the devices
   std::vector<DeviceSeconds> devices;
+  std::vector<WaitEntry> waits;
 };
 StageSeconds stages_of_median(const PointResult& result);
 

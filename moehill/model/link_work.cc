@@ -56,10 +56,38 @@ class Links {
     mark_flight();
   }
   void mark_flight() { links_.back().in_flight = true; }
-  // Counts of own assignments by expert, where the capacity must know those of the devices before.
-  void drop_counts() {
-    if (counts_.capacity_rows == 0) return;
-    all_gather(counts_.experts, int64_t{counts_.experts} * counts_.num_devices, kInt32);
+  // What the capacity must know of the other devices' assignments: counts of those before by pool, or all.
+  void drop() {
+    const Capacity& capacity = counts_.capacity;
+    if (counts_.capacity_rows == 0 || capacity.sources > 1) return;
+    const int64_t pools = capacity.num_pools(counts_.experts);
+    if (!capacity.needs_choices()) return all_gather(pools, pools * counts_.num_devices, kInt32);
+    choices();
+  }
+  void choices() {
+    const int64_t own = tokens().size() * counts_.topk, all = counts_.tokens * counts_.topk;
+    const int spares = counts_.capacity.spares;
+    all_gather(own, all, kInt32);  // expert ids
+    all_gather(own, all, kF32);    // gate values
+    if (spares > 0) all_gather(tokens().size() * spares, counts_.tokens * spares, kInt32);
+  }
+  // Experts' gradients to their homes, and the sums back.
+  void copy_gradients() {
+    if (p_.copies.empty()) return;
+    const MlpElements elements = expert_elements(p_);
+    const int64_t bytes = elements.total() * static_cast<int64_t>(b_) +
+                          elements.all_vectors() * static_cast<int64_t>(kF32);
+    const auto copies = [&](int from, int to) {
+      return p_.copies[static_cast<size_t>(from) * static_cast<size_t>(counts_.num_devices) +
+                       static_cast<size_t>(to)];
+    };
+    int64_t out = 0, in = 0;
+    for (int other = 0; other < counts_.num_devices; ++other) {
+      out += copies(device_, other);
+      in += copies(other, device_);
+    }
+    links_.push_back({Collective::all_to_all, out * bytes, in * bytes});
+    links_.push_back({Collective::all_to_all, in * bytes, out * bytes});
   }
   void shared_gradient() {
     const MlpElements elements = shared_elements(p_);
@@ -109,12 +137,8 @@ class Links {
 std::vector<LinkWork> plan_links(const WorkProblem& problem, const PlanCounts& counts, int device) {
   Links links(problem, counts, device);
   if (links.alone()) return {};
-  const int64_t own = links.tokens().size() * counts.topk, all = counts.tokens * counts.topk;
-  if (links.is_ring()) {
-    links.all_gather(own, all, kInt32);  // expert ids
-    links.all_gather(own, all, kF32);    // gate values
-  }
-  if (problem.spread == Spread::dp || links.is_ragged()) links.drop_counts();
+  if (links.is_ring()) links.choices();
+  if (problem.spread == Spread::dp || links.is_ragged()) links.drop();
   if (links.is_ragged()) {
     links.all_gather(counts.num_devices, int64_t{counts.num_devices} * counts.num_devices, kInt64);
     links.exchange(false, static_cast<size_t>(counts.topk) * (kInt32 + kF32));
@@ -153,20 +177,25 @@ std::vector<LinkWork> backward_links(const WorkProblem& problem, const PlanCount
   if (links.is_psum()) {
     links.psum_rows();
     links.all_reduce(all, kF32, kF32);  // dp
+    links.copy_gradients();
     if (!problem.shared_replicated) links.shared_gradient();
   }
   if (links.is_ring()) {
     links.reduce_scatter(own * problem.hidden, counts.tokens * problem.hidden, kF32);
     links.mark_flight();
     links.reduce_scatter(own * counts.topk, all, kF32);  // dp
+    links.copy_gradients();
     links.shared_gradient();
   }
   if (links.is_ragged()) {
     links.exchange(true, links.row_bytes());
     links.mark_rows();
     links.exchange(true, static_cast<size_t>(counts.topk) * kF32);  // dp
+    links.copy_gradients();
     links.shared_gradient();
   }
+  if (shards_tokens(problem.spread) && problem.loss_counts > 0)
+    links.all_reduce(problem.loss_counts, kF32, kF32);
   return links.take();
 }
 

@@ -2,8 +2,10 @@
 #include "moehill/model/plan_counts.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "moehill/base/partition.h"
+#include "moehill/routing/capacity_limiter.h"
 
 namespace moehill {
 namespace {
@@ -20,13 +22,26 @@ std::vector<int32_t> owners(int64_t n, int num_devices) {
 
 }  // namespace
 
-PlanCounts count_plan(const Routing& routing, const Capacity& capacity, int num_devices) {
+int64_t PlanCounts::rows_received(int device) const {
+  int64_t rows = 0;
+  for (int from = 0; from < num_devices; ++from) rows += pair_rows(from, device);
+  return rows;
+}
+
+int64_t PlanCounts::rows_computed(int device) const {
+  const Range own = share(experts, device, num_devices);
+  return std::accumulate(kept.begin() + own.begin, kept.begin() + own.end, int64_t{0});
+}
+
+PlanCounts count_plan(const Routing& before, const Capacity& capacity, int num_devices) {
+  const Routing routing = apply_capacity(before, capacity);
   const size_t experts = static_cast<size_t>(routing.num_experts), devices = static_cast<size_t>(num_devices);
   PlanCounts counts;
   counts.tokens = routing.num_tokens;
   counts.experts = routing.num_experts;
   counts.topk = routing.topk;
   counts.num_devices = num_devices;
+  counts.capacity = capacity;
   counts.pads = capacity.policy == CapacityPolicy::pad;
   if (capacity.policy != CapacityPolicy::none)
     counts.capacity_rows = capacity_rows(capacity, routing.num_tokens * routing.topk, routing.num_experts);
@@ -41,8 +56,6 @@ PlanCounts count_plan(const Routing& routing, const Capacity& capacity, int num_
     for (int64_t a = t * routing.topk; a < (t + 1) * routing.topk; ++a) {
       if (routing.expert[static_cast<size_t>(a)] == kNoExpert) continue;
       const size_t e = static_cast<size_t>(routing.expert[static_cast<size_t>(a)]);
-      // The first C assignments of each expert in token order are kept.
-      if (capacity.policy != CapacityPolicy::none && counts.kept[e] >= counts.capacity_rows) continue;
       ++counts.num_kept;
       ++counts.kept[e];
       ++counts.local_kept[from * experts + e];

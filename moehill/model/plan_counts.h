@@ -11,15 +11,18 @@ namespace moehill {
 struct PlanCounts {
   int64_t tokens = 0;
   int experts = 0, topk = 0, num_devices = 1;
-  int64_t num_kept = 0;             // assignments that the capacity leaves
-  int64_t capacity_rows = 0;        // C; 0 without a capacity
-  bool pads = false;                // every expert computes C rows
+  int64_t num_kept = 0;       // assignments that the capacity leaves
+  int64_t capacity_rows = 0;  // C; 0 without a capacity
+  bool pads = false;          // every expert computes C rows
+  Capacity capacity{};
   std::vector<int64_t> kept;        // [E] kept assignments of an expert
   std::vector<int64_t> local_kept;  // [P, E] the same among the tokens of device p
   // [P, P] rows that the tokens of device `from` send to device `to`: its tokens with a kept expert there,
   // each once.
   std::vector<int64_t> pairs;
 
+  int64_t rows_received(int device) const;  // of tokens, each once; the device's own among them
+  int64_t rows_computed(int device) const;  // assignments to the device's experts
   int64_t rows_of_expert(int e) const { return pads ? capacity_rows : kept[static_cast<size_t>(e)]; }
   int64_t local_rows(int device, int e) const {
     const size_t i = static_cast<size_t>(device) * static_cast<size_t>(experts) + static_cast<size_t>(e);

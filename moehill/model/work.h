@@ -39,6 +39,8 @@ struct WorkProblem {
   int num_waves = 1;             // `fused` between nodes: of each device's experts
   bool in_place = false;  // `fused` and `ring_ag_rs` where devices share an address space: no row is copied
   bool router_grad = false;
+  int64_t loss_counts = 0;         // numbers that a balance loss adds up over devices that shard the tokens
+  std::vector<int64_t> copies{};   // [P, P] gradients of experts that a device sends to their home; or empty
   bool shared_replicated = false;  // psum paths: the shared expert on all tokens everywhere
 };
 

@@ -509,7 +509,8 @@ class Audit {
     const Routing& routing = *t_.routing;
     Estimate d(shape_.tokens, routing.num_experts);
     const double units = 2 * 0x1p-24 * static_cast<double>(routing.topk + 1);
-    std::vector<double> terms(static_cast<size_t>(routing.num_experts));
+    std::vector<double> terms(static_cast<size_t>(routing.num_experts)), of_loss;
+    if (t_.balance_loss != nullptr) of_loss = balance_gradient(*t_.balance_loss, t_.logits, routing);
     for (int64_t t = 0; t < shape_.tokens; ++t) {
       const auto slopes = gate_slopes(t_.router, t_.logits, routing, t);
       std::fill(terms.begin(), terms.end(), 0);
@@ -522,6 +523,11 @@ class Audit {
           variance[e] += slope[e] * slope[e] * var;
           terms[e] += size[e] * std::abs(dp);
         }
+      }
+      for (size_t e = 0; !of_loss.empty() && e < terms.size(); ++e) {
+        const double loss = of_loss[static_cast<size_t>(t) * terms.size() + e] / dy_scale_;
+        value[e] += loss;
+        terms[e] += std::abs(loss);
       }
       for (size_t e = 0; e < terms.size(); ++e) variance[e] += units * units * terms[e] * terms[e];
     }

@@ -13,7 +13,7 @@ namespace {
 struct RowPlaces {
   RowPlaces(const LogicalWeights& w, int64_t group, int64_t row)
       : width(w.part == LogicalWeights::Part::all ? kPanelWidth : kGateUpWidth) {
-    const auto place = [&](int64_t n) { return w.stack.index(group, row, w.column(n)); };
+    const auto place = [&](int64_t n) { return w.index(group, row, n); };
     first = place(0);
     stride = place(width) - first;
     for (int64_t c = 0; c < width; ++c) offset[static_cast<size_t>(c)] = place(c) - first;
@@ -53,7 +53,7 @@ struct ColumnBlock {
 };
 
 ColumnBlock column_block(const LogicalWeights& w, int64_t group, int64_t row, int64_t column) {
-  const auto place = [&](int64_t r, int64_t c) { return w.stack.index(group, r, w.column(c)); };
+  const auto place = [&](int64_t r, int64_t c) { return w.index(group, r, c); };
   const int64_t step = place(row, column + 1) - place(row, column);  // padded columns have a place too
   return {place(row, column), place(row + (step == 2 ? 2 : 1), column) - place(row, column), step};
 }
@@ -78,7 +78,7 @@ bool read_two_blocks(const LogicalWeights& weights, int64_t group, Range rows, i
     if (stack.dtype != DType::bf16 || stack.layout != WeightLayout::panels || rows.size() % 2 != 0)
       return false;
     const bf16* data = static_cast<const bf16*>(stack.data);
-    const auto place = [&](int64_t c) { return data + stack.index(group, rows.begin, weights.column(c)); };
+    const auto place = [&](int64_t c) { return data + weights.index(group, rows.begin, c); };
     audit_readers().unpack_pairs(place(column), place(column + kGateUpWidth), rows.size() / 2, out, stride);
     return true;
   }

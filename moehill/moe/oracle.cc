@@ -227,7 +227,13 @@ void add_expert(const BlockTensors& tensors, int expert, const ExpertRows& rows,
   }
 }
 
+std::vector<double> balance_gradient(const BlockTensors& tensors) {
+  if (tensors.balance_loss == nullptr) return {};
+  return balance_gradient(*tensors.balance_loss, tensors.logits, *tensors.routing);
+}
+
 void logit_gradients(const BlockTensors& tensors, std::span<const int64_t> tokens, TokenResult& result) {
+  const std::vector<double> of_loss = balance_gradient(tensors);
   for (size_t i = 0; i < tokens.size(); ++i) {
     const int64_t row = static_cast<int64_t>(i);
     const auto slopes = gate_slopes(tensors.router, tensors.logits, *tensors.routing, tokens[i]);
@@ -235,6 +241,8 @@ void logit_gradients(const BlockTensors& tensors, std::span<const int64_t> token
       for (int64_t e = 0; e < slopes.value.cols; ++e)
         result.dlogits.row(row)[e] += slopes.value.row(j)[e] * result.dp.row(row)[j];
     }
+    for (int64_t e = 0; !of_loss.empty() && e < slopes.value.cols; ++e)
+      result.dlogits.row(row)[e] += of_loss[static_cast<size_t>(tokens[i] * slopes.value.cols + e)];
   }
 }
 

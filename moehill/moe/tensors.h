@@ -3,6 +3,7 @@
 #pragma once
 
 #include "moehill/block/shape.h"
+#include "moehill/routing/balance_loss.h"
 #include "moehill/routing/router.h"
 #include "moehill/tensor/weight_stack.h"
 
@@ -29,6 +30,8 @@ struct BlockTensors {
   // softmax over the chosen.
   const Router* router = nullptr;
   const float* logits = nullptr;
+  // Added to the gradient of the logits, which are there with it; null: none.
+  const BalanceLoss* balance_loss = nullptr;
   MatView y;  // [T, H]
   // These exist with Pass::forward_backward only.
   MatView dx;  // [T, H]

@@ -115,7 +115,9 @@ double weight_bytes(const WeightKey& key, const Copies& copies) {
 
 }  // namespace
 
-std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs, int num_processes) {
+std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& given, int num_processes) {
+  std::vector<RunConfig> runs;
+  for (const RunConfig& config : given) runs.push_back(over_places(config));
   Copies copies;
   for (const RunConfig& config : runs) {
     const Copies c = copies_of(config, num_processes);

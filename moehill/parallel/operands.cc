@@ -31,13 +31,14 @@ WeightKey weight_key(const RunConfig& config) {
       config.block.backend == Backend::gmm ? WeightLayout::panels : WeightLayout::row_major;
   return {shape.hidden,
           shape.mlp_dim,
-          shape.experts,
+          over_places(config).shape.experts,
           shape.shared_dim,
           shape.dtype,
           layout,
           has_fused_w13(config.block.impl),
           config.block.shared_fused,
-          shape.form};
+          shape.form,
+          config.placement};
 }
 
 OwnedMlp make_mlp(const MlpStorage& s) {
@@ -98,11 +99,14 @@ void set_vectors(const MlpWeights& experts, const MlpWeights& shared, BlockWeigh
   weights.sg = all(shared.row_gate, hidden);
 }
 
-BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared, const MoeShape& shape) {
+BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared, const MoeShape& shape,
+                             const int32_t* place_of) {
   BlockWeights weights;
   set_logical(experts, shape.mlp_dim, weights.w1, weights.w3, weights.w2);
+  weights.w1.place_of = weights.w2.place_of = weights.w3.place_of = place_of;
   if (shape.shared_dim > 0) set_logical(shared, shape.shared_dim, weights.s1, weights.s3, weights.s2);
   set_vectors(experts, shared, weights);
+  weights.b1.place_of = weights.b2.place_of = weights.b3.place_of = place_of;
   return weights;
 }
 
@@ -155,23 +159,36 @@ void fill_shared(const WeightOperands& weights, WeightOrigin origin, ThreadTeam&
     fill_normal(team, origin.seed, Stream::kSharedGate, deviation(key.hidden), vectors.sg, 0);
 }
 
-void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, ThreadTeam& team) {
-  if (holds(weights.filled, experts)) return;
-  weights.filled = hull(weights.filled, experts);
+namespace {
+
+// These places get the weights of as many experts from `first` on.
+void fill_places(WeightOperands& weights, Range places, int64_t first, WeightOrigin origin,
+                 ThreadTeam& team) {
   const WeightKey& key = weights.key;
-  const int64_t first = weights.filled.begin;
   LogicalWeights w1, w3, w2;
-  set_logical(weights.experts.view.slice_groups(first, weights.filled.end), key.mlp_dim, w1, w3, w2);
-  if (origin.layer != nullptr) return origin.layer->fill_experts(team, weights.filled, {w1, w3, w2});
+  set_logical(weights.experts.view.slice_groups(places.begin, places.end), key.mlp_dim, w1, w3, w2);
+  if (origin.layer != nullptr)
+    return origin.layer->fill_experts(team, {first, first + places.size()}, {w1, w3, w2});
   fill_normal(team, origin.seed, Stream::kW1, deviation(key.hidden), w1, first);
   fill_normal(team, origin.seed, Stream::kW3, deviation(key.hidden), w3, first);
   fill_normal(team, origin.seed, Stream::kW2, deviation(key.mlp_dim), w2, first);
   if (!key.form.biases) return;
   BlockWeights v;
-  set_vectors(weights.experts.view.slice_groups(first, weights.filled.end), weights.shared.view, v);
+  set_vectors(weights.experts.view.slice_groups(places.begin, places.end), weights.shared.view, v);
   fill_normal(team, origin.seed, Stream::kB1, kBiasDeviation, v.b1, first);
   if (key.form.activation.gated) fill_normal(team, origin.seed, Stream::kB3, kBiasDeviation, v.b3, first);
   fill_normal(team, origin.seed, Stream::kB2, kBiasDeviation, v.b2, first);
+}
+
+}  // namespace
+
+void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, ThreadTeam& team) {
+  if (holds(weights.filled, experts)) return;
+  weights.filled = hull(weights.filled, experts);
+  const std::vector<int32_t>& placement = weights.key.placement;
+  if (placement.empty()) return fill_places(weights, weights.filled, weights.filled.begin, origin, team);
+  for (int64_t p = weights.filled.begin; p < weights.filled.end; ++p)
+    fill_places(weights, {p, p + 1}, placement[static_cast<size_t>(p)], origin, team);
 }
 
 std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape) {

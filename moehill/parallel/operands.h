@@ -24,7 +24,7 @@ struct MlpStorage {
   bool gate_up() const { return fused && activation.gated; }  // W1 and W3 are one matrix
 };
 
-// The form in which weights are stored; runs that agree in it share them.
+// The form in which weights are stored; runs that agree in it share them. Experts are places here.
 struct WeightKey {
   int64_t hidden, mlp_dim;
   int experts;
@@ -33,6 +33,7 @@ struct WeightKey {
   WeightLayout layout;
   bool fused, shared_fused;
   ExpertForm form{};
+  std::vector<int32_t> placement{};  // [experts] whose weights each has; empty: its own
 
   MlpStorage expert_storage() const {
     return {layout, experts, hidden, mlp_dim, dtype, fused, form.activation, form.biases};
@@ -75,7 +76,9 @@ struct TokenOperands {
 // Logical matrices of a set of weights.
 void set_logical(const MlpWeights& mlp, int64_t width, LogicalWeights& w1, LogicalWeights& w3,
                  LogicalWeights& w2);
-BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared, const MoeShape& shape);
+// place_of: [E] as in LogicalWeights.
+BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared, const MoeShape& shape,
+                             const int32_t* place_of = nullptr);
 
 // The content of the weights: random numbers, or the layer of a model.
 struct WeightOrigin {

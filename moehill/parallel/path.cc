@@ -28,6 +28,13 @@ ParallelPath::ParallelPath(const PathInputs& inputs)
   weights_.routed = weights_.routed.slice_groups(share.expert_begin, share.expert_end);
   weights_.routed_grad = weights_.routed_grad.slice_groups(share.expert_begin, share.expert_end);
   token_offsets_.resize(static_cast<size_t>(inputs.config.num_devices) + 1);
+  const MoeShape& shape = inputs.config.shape;
+  const Capacity& capacity = inputs.config.block.capacity;
+  if (!capacity.is_plain() && (!shards_tokens(inputs.config) || inputs.config.spread == Spread::ring_ag_rs))
+    limiter_.emplace(capacity, shape.tokens, shape.experts, shape.topk);
+  const Placement placement{inputs.config.placement};
+  if (backward_too() && num_copies(placement) > 0)
+    copies_.emplace(placement, inputs.weights.routed_grad, inputs.rank, inputs.config.num_devices);
   take_inputs();
 }
 
@@ -79,10 +86,27 @@ void ParallelPath::count_sent(Group& group, Move move) {
 
 void ParallelPath::make_plan(Group& group, StageListener* listener) {
   enter(listener, Stage::plan);
-  block_.make_plan(group.team(), *inputs_.routing);
+  block_.make_plan(group.team(), limited(*inputs_.routing));
   if (!block_.spec().packs_rows()) return;
   enter(listener, Stage::pack);
   block_.pack_rows(group.team(), x_);
+}
+
+const Routing& ParallelPath::limited(const Routing& routing) {
+  if (!limiter_) return routing;
+  const MoeShape& shape = inputs_.config.shape;
+  return limiter_->apply(routing, {0, routing.num_tokens},
+                         capacity_rows(inputs_.config.block.capacity, num_assignments(), shape.experts));
+}
+
+void ParallelPath::sum_copies(Group& group) {
+  if (copies_) copies_->sum(group);
+}
+
+void ParallelPath::spoil_work_space(const MemoryVisitor& spoil) {
+  if (copies_) copies_->spoil(spoil);
+  block_.spoil_work_space(spoil);
+  if (limiter_ && !inputs_.config.block.prequeue) limiter_->spoil();
 }
 
 void ParallelPath::forward_alone(ThreadTeam& team, StageListener* listener) {
@@ -135,6 +159,7 @@ BlockShare block_share(const RunConfig& config, int rank) {
 // capacity itself is that of the whole problem.
 BlockSpec block_spec(const RunConfig& config, int rank) {
   BlockSpec spec{config.shape, config.block, block_share(config, rank), config.threads_per_device};
+  if (!config.block.capacity.is_plain()) spec.options.capacity = {};
   if (config.spread != Spread::dp && !routes_rows(config)) return spec;
   if (config.spread == Spread::dp) spec.shape.tokens = result_tokens(config, rank).size();
   ++spec.shape.experts;

@@ -4,13 +4,16 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "moehill/mesh/group.h"
 #include "moehill/moe/block.h"
+#include "moehill/parallel/copy_gradients.h"
 #include "moehill/parallel/moves.h"
 #include "moehill/parallel/operands.h"
+#include "moehill/routing/capacity_limiter.h"
 
 namespace moehill {
 
@@ -57,11 +60,13 @@ class ParallelPath {
 
   // Spoils what a step leaves in its work space and the next one must make anew, as
   // Block::spoil_work_space().
-  virtual void spoil_work_space(const MemoryVisitor& spoil) { block_.spoil_work_space(spoil); }
+  virtual void spoil_work_space(const MemoryVisitor& spoil);
   // Results that every device ends with: this device's copy, tensor by tensor in the same order on all
   // devices. The first device's are the run's own. Nothing where each device has its own part.
   virtual void visit_replicas(const MemoryVisitor&) {}
 
+  // Names what was sent since the last call, or since the step began.
+  void count_sent(Group& group, Move move);
   const Block& block() const { return block_; }
   const std::array<uint64_t, kNumMoves>& sent_bytes() const { return sent_bytes_; }  // of the last step
   // This device's results: [T, H], or the rows of its own tokens.
@@ -76,12 +81,14 @@ class ParallelPath {
   }
   int64_t num_tokens() const { return token_offsets_.back(); }
   int64_t num_assignments() const { return num_tokens() * inputs_.config.shape.topk; }
-  // Names what was sent since the last call, or since the step began.
-  void count_sent(Group& group, Move move);
   // The whole block for the tokens of x_, nothing exchanged; dp has one element for each of their
   // assignments.
   void forward_alone(ThreadTeam& team, StageListener* listener);
   void backward_alone(ThreadTeam& team, float dy_scale, float* dp, StageListener* listener);
+  // At the end of backward: gradients of experts that other devices have copies of.
+  void sum_copies(Group& group);
+  // The routing of all tokens under the capacity, where the block's plan does not see to that by itself.
+  const Routing& limited(const Routing& routing);
   static void clear(const MlpWeights& gradient);
   // `sums` with the rows outside `kept` set to zero.
   static MatView only_rows(ThreadTeam& team, const MatView& sums, Range kept);
@@ -107,6 +114,8 @@ class ParallelPath {
 
  private:
   static size_t idx(int rank) { return static_cast<size_t>(rank); }
+  std::optional<CapacityLimiter> limiter_;
+  std::optional<CopyGradients> copies_;
   void take_inputs();
   std::vector<int64_t> token_offsets_;  // [P + 1]
   std::array<uint64_t, kNumMoves> sent_bytes_{};

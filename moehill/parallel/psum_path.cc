@@ -55,6 +55,7 @@ class PsumPath final : public ParallelPath {
     count_sent(group, Move::combine);
     group.all_reduce(dp_.data(), DType::f32, dp_sum_, DType::f32, num_assignments());
     count_sent(group, Move::metadata);
+    sum_copies(group);
     if (sliced_ && shared_gradient_) shared_gradient_->reduce(group);
     count_sent(group, Move::gradients);
   }

@@ -18,43 +18,90 @@ size_t idx(int64_t i) { return static_cast<size_t>(i); }
 }  // namespace
 
 OwnAssignments::OwnAssignments(const RunConfig& config, const Routing& routing, Range tokens)
-    : routing_(&routing), begin_(tokens.begin * routing.topk), size_(tokens.size() * routing.topk) {
-  const Capacity& capacity = config.block.capacity;
-  if (capacity.policy == CapacityPolicy::none) return;
-  capacity_rows_ = capacity_rows(capacity, config.shape.assignments(), config.shape.experts);
+    : capacity_(config.block.capacity) {
+  bind(routing, tokens);
+  if (capacity_.policy == CapacityPolicy::none) return;
+  const MoeShape& shape = config.shape;
+  capacity_rows_ = capacity_rows(capacity_, shape.assignments(), shape.experts);
+  const bool is_own_source = capacity_.sources > 1;
+  MOEHILL_CHECK(!is_own_source || capacity_.sources == config.num_devices, "{} sources on {} devices",
+                capacity_.sources, config.num_devices);
+  if (is_own_source || capacity_.needs_choices()) {
+    Capacity of_source = capacity_;
+    of_source.sources = 1;
+    limiter_.emplace(of_source, is_own_source ? tokens.size() : shape.tokens, shape.experts, shape.topk);
+    if (is_own_source) return;
+    all_ = {shape.tokens, shape.experts, shape.topk, {}, {}};
+    all_.expert.resize(static_cast<size_t>(shape.assignments()));
+    all_.weight.resize(all_.expert.size());
+    all_.spare.resize(static_cast<size_t>(shape.tokens * capacity_.spares));
+    for (int r = 0; r <= config.num_devices; ++r) {
+      const int64_t first = share(shape.tokens, r, config.num_devices).begin;
+      choice_offsets_.push_back(first * shape.topk);
+      spare_offsets_.push_back(first * capacity_.spares);
+    }
+    return;
+  }
+  const int pools = capacity_.num_pools(shape.experts);
   kept_.resize(static_cast<size_t>(size_));
-  count_.resize(static_cast<size_t>(routing.num_experts));
+  count_.resize(static_cast<size_t>(pools));
   counts_.resize(count_.size() * static_cast<size_t>(config.num_devices));
-  for (int r = 0; r <= config.num_devices; ++r) offsets_.push_back(r * int64_t{routing.num_experts});
+  for (int r = 0; r <= config.num_devices; ++r) offsets_.push_back(r * int64_t{pools});
 }
 
 void OwnAssignments::bind(const Routing& routing, Range tokens) {
-  routing_ = &routing;
-  begin_ = tokens.begin * routing.topk;
+  routing_ = decided_ = &routing;
+  begin_ = decided_begin_ = tokens.begin * routing.topk;
   size_ = tokens.size() * routing.topk;
 }
 
 void OwnAssignments::drop(Group& group) {
-  if (count_.empty()) return;
+  if (!count_.empty()) drop_by_counts(group);
+  if (!limiter_) return;
+  const bool is_all = !all_.expert.empty();
+  const int64_t topk = routing_->topk;
+  const Range own{begin_ / topk, (begin_ + size_) / topk};
+  decided_ = is_all ? &limiter_->apply(gather_all(group), {0, all_.num_tokens}, capacity_rows_)
+                    : &limiter_->apply(*routing_, own, capacity_rows_);
+  decided_begin_ = is_all ? begin_ : 0;
+}
+
+void OwnAssignments::drop_by_counts(Group& group) {
+  const auto count = [&](int64_t i) -> int32_t& {
+    return count_[static_cast<size_t>(expert(i) / capacity_.pool)];
+  };
   std::fill(count_.begin(), count_.end(), 0);
   for (int64_t i = 0; i < size_; ++i) {
-    if (expert(i) != kNoExpert) ++count_[static_cast<size_t>(expert(i))];
+    if (expert(i) != kNoExpert) ++count(i);
   }
   group.all_gather(count_.data(), offsets_, sizeof(int32_t), counts_.data());
   std::fill(count_.begin(), count_.end(), 0);
   for (int r = 0; r < group.rank(); ++r) {
-    for (size_t e = 0; e < count_.size(); ++e)
-      count_[e] += counts_[static_cast<size_t>(r) * count_.size() + e];
+    for (size_t p = 0; p < count_.size(); ++p)
+      count_[p] += counts_[static_cast<size_t>(r) * count_.size() + p];
   }
   for (int64_t i = 0; i < size_; ++i) {
     kept_[static_cast<size_t>(i)] =
-        expert(i) != kNoExpert && count_[static_cast<size_t>(expert(i))]++ < capacity_rows_;
+        expert(i) != kNoExpert &&
+        count(i)++ < pool_rows(capacity_, capacity_rows_, expert(i) / capacity_.pool, routing_->num_experts);
   }
+}
+
+const Routing& OwnAssignments::gather_all(Group& group) {
+  group.all_gather(routing_->expert.data() + begin_, choice_offsets_, sizeof(int32_t), all_.expert.data());
+  group.all_gather(routing_->weight.data() + begin_, choice_offsets_, sizeof(float), all_.weight.data());
+  if (capacity_.spares > 0) {
+    const int64_t first = begin_ / routing_->topk * capacity_.spares;
+    group.all_gather(routing_->spare.data() + first, spare_offsets_, sizeof(int32_t), all_.spare.data());
+  }
+  return all_;
 }
 
 void OwnAssignments::spoil() {
   std::fill(kept_.begin(), kept_.end(), 0);
   std::fill(counts_.begin(), counts_.end(), 0);
+  if (limiter_) limiter_->spoil();
+  std::fill(all_.expert.begin(), all_.expert.end(), kNoExpert);
 }
 
 int64_t RaggedRoute::max_sent(const RunConfig& config, int rank) {
@@ -152,6 +199,7 @@ void RaggedRoute::place_rows() {
   }
 }
 
+// A device receives a token once at most, so its buffers have a row for each.
 void RaggedRoute::exchange_counts(Group& group) {
   group.all_gather(count_.data(), count_offsets_, sizeof(int64_t), counts_.data());
   receive_offsets_[0] = 0;
@@ -159,6 +207,8 @@ void RaggedRoute::exchange_counts(Group& group) {
     const int64_t rows = counts_[idx(r) * idx(num_devices_) + idx(group.rank())];
     receive_offsets_[idx(r) + 1] = receive_offsets_[idx(r)] + rows;
   }
+  MOEHILL_CHECK(num_received() <= token_offsets_.back(), "{} rows received, of {} tokens", num_received(),
+                token_offsets_.back());
 }
 
 // A sender names tokens by their places among its own.

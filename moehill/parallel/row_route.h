@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "moehill/block/run_config.h"
 #include "moehill/mesh/group.h"
+#include "moehill/routing/capacity_limiter.h"
 #include "moehill/tensor/memory_visitor.h"
 
 namespace moehill {
@@ -20,25 +22,37 @@ class OwnAssignments {
   // Takes another routing, for which there may be fewer tokens.
   void bind(const Routing& routing, Range tokens);
 
-  // Collective where the capacity drops: assignments are dropped in the order of all tokens, so a device must
-  // know how many of each expert the devices before it have. Sends E counts a device.
+  // Collective where the capacity drops across devices. In the order of positions a device must know how
+  // many of each pool the devices before it have: sends a count a pool. By gate value, and for spilling, it
+  // must know all choices: sends 8 bytes an assignment, and 4 a spare. With sources of its own it sends
+  // nothing.
   void drop(Group& group);
   // Spoils what drop() makes: nothing is kept, and nobody has assignments.
   void spoil();
 
   int64_t size() const { return size_; }
-  int32_t expert(int64_t i) const { return routing_->expert[static_cast<size_t>(begin_ + i)]; }
+  int32_t expert(int64_t i) const { return decided_->expert[static_cast<size_t>(decided_begin_ + i)]; }
   float weight(int64_t i) const { return routing_->weight[static_cast<size_t>(begin_ + i)]; }
   bool kept(int64_t i) const {
     return expert(i) != kNoExpert && (kept_.empty() || kept_[static_cast<size_t>(i)] != 0);
   }
 
  private:
+  void drop_by_counts(Group& group);
+  const Routing& gather_all(Group& group);
+
   const Routing* routing_;
-  int64_t begin_, size_, capacity_rows_ = 0;
+  int64_t begin_, size_;
+  const Routing* decided_;  // under the capacity, where a limiter decides; else routing_
+  int64_t decided_begin_;
+  Capacity capacity_;
+  int64_t capacity_rows_ = 0;
   std::vector<char> kept_;               // empty: all
-  std::vector<int32_t> count_, counts_;  // [E] of the own tokens, then running; [P, E] of all devices
-  std::vector<int64_t> offsets_;         // [P + 1] times E
+  std::vector<int32_t> count_, counts_;  // [pools] of the own tokens, then running; [P, pools] of all devices
+  std::vector<int64_t> offsets_;         // [P + 1] times what a device sends
+  std::optional<CapacityLimiter> limiter_;
+  Routing all_;                                          // of all devices, where their choices are needed
+  std::vector<int64_t> choice_offsets_, spare_offsets_;  // [P + 1] in all_
 };
 
 // Which rows go where: made once a step from the router's decision. A token is sent once to every device that

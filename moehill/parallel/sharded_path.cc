@@ -82,10 +82,11 @@ class GatherExchange final : public RowExchange {
   GatherExchange(const PathInputs& inputs, Group& group)
       : inputs_(inputs), in_place_(group.reach() == Reach::addresses), routing_(*inputs.routing) {
     const MoeShape& shape = inputs.config.shape;
-    for (std::vector<int64_t>* offsets : {&value_offsets_, &choice_offsets_, &copy_offsets_})
+    for (std::vector<int64_t>* offsets : {&value_offsets_, &choice_offsets_, &copy_offsets_, &spare_offsets_})
       offsets->resize(inputs.token_offsets.size());
     routing_.expert.reserve(static_cast<size_t>(shape.assignments()));
     routing_.weight.reserve(static_cast<size_t>(shape.assignments()));
+    routing_.spare.reserve(static_cast<size_t>(shape.tokens * num_spares()));
     take_tokens();
     partial_ = {group, shape.tokens, shape.hidden, DType::f32};
     if (in_place_) return;
@@ -104,11 +105,13 @@ class GatherExchange final : public RowExchange {
     for (size_t r = 0; r < begin.size(); ++r) {
       value_offsets_[r] = begin[r] * shape.hidden;
       choice_offsets_[r] = begin[r] * shape.topk;
+      spare_offsets_[r] = begin[r] * num_spares();
       copy_offsets_[r] = static_cast<int64_t>(r) * own_.size();
     }
     routing_.num_tokens = begin.back();
     routing_.expert.resize(static_cast<size_t>(choice_offsets_.back()));
     routing_.weight.resize(static_cast<size_t>(choice_offsets_.back()));
+    routing_.spare.resize(static_cast<size_t>(spare_offsets_.back()));
   }
 
   const Routing& make_route(Group& group) override {
@@ -116,6 +119,9 @@ class GatherExchange final : public RowExchange {
     const Routing& all = *inputs_.routing;
     group.all_gather(all.expert.data() + first, choice_offsets_, sizeof(int32_t), routing_.expert.data());
     group.all_gather(all.weight.data() + first, choice_offsets_, sizeof(float), routing_.weight.data());
+    if (num_spares() == 0) return routing_;
+    const size_t first_spare = static_cast<size_t>(spare_offsets_[static_cast<size_t>(group.rank())]);
+    group.all_gather(all.spare.data() + first_spare, spare_offsets_, sizeof(int32_t), routing_.spare.data());
     return routing_;
   }
   void describe(RowTransfer& transfer) const override {
@@ -154,6 +160,7 @@ class GatherExchange final : public RowExchange {
   }
 
  private:
+  int num_spares() const { return inputs_.config.block.capacity.spares; }
   MatView of_step(const ExchangeRows& rows) const { return rows.view.slice_rows(0, routing_.num_tokens); }
   void start(Group& group, const MatView& resident, const MatView& all) {
     if (in_place_) return;
@@ -166,10 +173,10 @@ class GatherExchange final : public RowExchange {
   const bool in_place_;
   Routing routing_;  // as gathered
   Range own_, others_[2];
-  std::vector<int64_t> value_offsets_, choice_offsets_;  // [P + 1]: tokens x H, x k
-  std::vector<int64_t> copy_offsets_;                    // [P + 1] of the own rows, once a device
-  ExchangeRows x_, y_;                                   // [T, H]; none in place
-  ExchangeRows partial_;                                 // [T, H] f32
+  std::vector<int64_t> value_offsets_, choice_offsets_, spare_offsets_;  // [P + 1]: tokens x H, x k, x spares
+  std::vector<int64_t> copy_offsets_;  // [P + 1] of the own rows, once a device
+  ExchangeRows x_, y_;                 // [T, H]; none in place
+  ExchangeRows partial_;               // [T, H] f32
 };
 
 // `ragged_a2a` and `fused` share this: a token's row goes once to every device that holds one of its experts;
@@ -403,7 +410,7 @@ class ShardedPath final : public ParallelPath {
     enter(listener, Stage::plan);
     const Routing& received = exchange_->make_route(group);
     count_sent(group, Move::metadata);
-    block_.make_plan(group.team(), received);
+    block_.make_plan(group.team(), limited(received));
   }
 
   void forward(Group& group, StageListener* listener) override {
@@ -437,6 +444,7 @@ class ShardedPath final : public ParallelPath {
     exchange_->return_dp(group, partial_dp_.data(),
                          inputs_.dp + own_tokens().begin * inputs_.config.shape.topk);
     count_sent(group, Move::metadata);
+    sum_copies(group);
     if (shared_gradient_) shared_gradient_->reduce(group);
     count_sent(group, Move::gradients);
   }

@@ -2,6 +2,7 @@
 #include "moehill/parallel/work_problem.h"
 
 #include "moehill/parallel/row_route.h"
+#include "moehill/routing/placement.h"
 
 namespace moehill {
 
@@ -32,6 +33,9 @@ WorkProblem work_problem(const RunConfig& config) {
     problem.num_waves = config.num_waves > 0 ? config.num_waves : default_waves(config);
   problem.shared_replicated =
       is_psum(config.spread) && config.shared_placement == SharedPlacement::replicated;
+  problem.loss_counts = num_windows(block.balance_loss, shape.tokens) * shape.experts;
+  const Placement placement{config.placement};
+  if (num_copies(placement) > 0) problem.copies = copies_by_device(placement, config.num_devices);
   return problem;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "moehill/parallel/work_problem.h"
+#include "moehill/routing/placement.h"
 
 namespace moehill {
 namespace {
@@ -43,8 +44,11 @@ std::string unpredictable(const RunConfig& config) {
 
 Prediction predict_run(const RunConfig& config, const Routing& routing, const Hardware& hardware,
                        DeviceMemory memory) {
-  const PlanCounts counts = count_plan(routing, config.block.capacity, config.num_devices);
-  WorkProblem problem = work_problem(config);
+  const RunConfig placed = over_places(config);
+  const PlanCounts counts =
+      count_plan(config.placement.empty() ? routing : place(routing, {config.placement}),
+                 config.block.capacity, config.num_devices);
+  WorkProblem problem = work_problem(placed);
   const bool reads_in_place = problem.spread == Spread::fused || problem.spread == Spread::ring_ag_rs;
   problem.in_place = reads_in_place && memory == DeviceMemory::shared && !hardware.is_chip() &&
                      config.num_devices <= hardware.topology.devices_per_node;
@@ -92,7 +96,8 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
       if (choose && has_path(point)) result.text += "--ep-path auto: compact_psum, since " + why + "\n";
       continue;
     }
-    const Routing routing = routing_of(point.config.shape, point.distribution, options.seed);
+    const Routing routing =
+        routing_of(point.config.shape, point.distribution, options.seed, point.config.block.capacity.spares);
     if (choose && has_path(point)) {
       const std::vector<RankedPath> ranked = rank_paths(point.config, routing, *probed.hardware, memory);
       point.config.spread = ranked.front().path;

@@ -54,8 +54,9 @@ double RunPredictor::step_seconds(const BenchOptions& options, const Point& poin
 
 const Routing& RunPredictor::routing(const Point& point, uint32_t seed) {
   const std::pair<MoeShape, DistributionOptions> wanted = {point.config.shape, point.distribution};
-  if (!routing_ || !(wanted == routed_) || seed != seed_) {
-    routing_ = routing_of(point.config.shape, point.distribution, seed);
+  const int spares = point.config.block.capacity.spares;
+  if (!routing_ || !(wanted == routed_) || seed != seed_ || routing_->num_spares() != spares) {
+    routing_ = routing_of(point.config.shape, point.distribution, seed, spares);
     routed_ = wanted;
     seed_ = seed;
   }

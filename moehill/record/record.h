@@ -187,6 +187,18 @@ struct RecordedStages {
       visit_all(visit, "busy_s", self.busy_s, "wait_s", self.wait_s);
     }
   };
+  struct Wait {
+    std::string stage;  // of the device that waits
+    int64_t device = 0, other = 0;
+    std::string busy_in;  // the stage of the other
+    double wait_s = 0;
+
+    template <typename Self, typename Visit>
+    static void fields(Self& self, Visit&& visit) {
+      visit_all(visit, "stage", self.stage, "device", self.device, "for", self.other, "busy_in", self.busy_in,
+                "wait_s", self.wait_s);
+    }
+  };
   NamedNumbers forward, backward;          // seconds by stage
   std::optional<NamedNumbers> hand_overs;  // of the slowest device's team, by stage
   Figure unaccounted_s;
@@ -196,6 +208,8 @@ struct RecordedStages {
   std::optional<std::vector<Device>> devices;
   std::optional<int64_t> slowest_device;
   Figure busy_max_over_mean;
+  std::vector<Wait> waits;  // of devices for each other, the largest first
+  std::string waited_for;   // names the one that was waited for most
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -209,6 +223,8 @@ struct RecordedStages {
     visit(timed("devices", self.devices), self.devices);
     visit(timed("slowest_device", self.slowest_device), self.slowest_device);
     visit(timed("busy_max_over_mean", self.busy_max_over_mean), self.busy_max_over_mean);
+    visit(Field{.name = "waits", .present = !self.waits.empty()}, self.waits);
+    visit(Field{.name = "waited_for", .present = !self.waited_for.empty()}, self.waited_for);
   }
 };
 
@@ -228,12 +244,17 @@ struct RecordedCapacity {
   std::optional<int64_t> cap;
   int64_t num_dropped = 0;
   double drop_fraction = 0;
-  int64_t num_unassigned = 0;  // of nobody, in a trace
+  int64_t num_spilled = 0;            // to a next choice
+  int64_t num_unassigned = 0;         // of nobody, in a trace
+  Figure recv_factor, assign_factor;  // of ep
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit_all(visit, "policy", self.policy, "factor", self.factor, "cap", self.cap, "num_dropped",
               self.num_dropped, "drop_fraction", self.drop_fraction);
+    visit(Field{.name = "num_spilled", .present = self.num_spilled > 0}, self.num_spilled);
+    visit(Field{.name = "recv_factor", .present = self.recv_factor.has_value()}, self.recv_factor);
+    visit(Field{.name = "assign_factor", .present = self.assign_factor.has_value()}, self.assign_factor);
     visit(Field{.name = "num_unassigned", .present = self.num_unassigned > 0}, self.num_unassigned);
   }
 };
@@ -405,7 +426,7 @@ struct Record {
   std::vector<std::string> timed_region;
   std::string caches;
   RecordedTimes time_s;
-  Figure tflops, tflops_executed, tflops_per_device, tokens_per_s;
+  Figure tflops, tflops_executed, tflops_per_device, tokens_per_s, drop_adjusted_tokens_per_s;
   RecordedPeak peak;
   RecordedStages stages;
   RunStatistics runs;
@@ -433,10 +454,10 @@ struct Record {
               self.config, "tuned", self.tuned, "layout", self.layout, "timed_region", self.timed_region,
               "caches", self.caches, "time_s", self.time_s, "tflops", self.tflops, "tflops_executed",
               self.tflops_executed, "tflops_per_device", self.tflops_per_device, "tokens_per_s",
-              self.tokens_per_s, "peak", self.peak, "stages", self.stages, "runs", self.runs, "load",
-              self.load, "balance", self.balance, "skew", self.skew, "capacity", self.capacity, "comm",
-              self.comm, "overlap", self.overlap, "memory", self.memory, "check", self.check, "hash",
-              self.hash);
+              self.tokens_per_s, "drop_adjusted_tokens_per_s", self.drop_adjusted_tokens_per_s, "peak",
+              self.peak, "stages", self.stages, "runs", self.runs, "load", self.load, "balance", self.balance,
+              "skew", self.skew, "capacity", self.capacity, "comm", self.comm, "overlap", self.overlap,
+              "memory", self.memory, "check", self.check, "hash", self.hash);
     visit(Field{.name = "loading", .present = self.loading.has_value()}, self.loading);
     visit_all(visit, "env", self.env, "prediction", self.prediction, "schedule", self.schedule);
     visit(Field{.name = "comparison", .present = self.comparison.has_value()}, self.comparison);

@@ -49,6 +49,10 @@ StoredJson result_json(const Measured& m) {
   json["tflops"] = timed ? StoredJson(tflops.median) : StoredJson(nullptr);
   add_interval(json, "tflops_", tflops.interval);
   json["tokens_per_s"] = timed ? StoredJson(median_of(m.tokens_per_s)) : StoredJson(nullptr);
+  const auto capacity = part_of<RecordedCapacity>(m.first, "capacity");
+  json["drop_adjusted_tokens_per_s"] =
+      timed && capacity.num_dropped > 0 ? StoredJson(median_of(m.tokens_per_s) * (1 - capacity.drop_fraction))
+                                        : StoredJson(nullptr);
   json["seconds"] = timed ? StoredJson(median_of(m.seconds)) : StoredJson(nullptr);
   json["fraction"] = at_or_null(m.first, "/peak/fraction");
   json["peak_tflops"] = or_null(m.peak_tflops);

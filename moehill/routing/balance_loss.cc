@@ -1,10 +1,13 @@
 #include "moehill/routing/balance_loss.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <algorithm>
 #include <cmath>
-#include <string>
+#include <numeric>
 
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
 
 namespace moehill {
 namespace {
@@ -24,7 +27,7 @@ struct Scores {
   }
 };
 
-std::vector<int64_t> count_choices(const Routing& routing, Range tokens) {
+std::vector<int64_t> choices_of(const Routing& routing, Range tokens) {
   std::vector<int64_t> count(static_cast<size_t>(routing.num_experts), 0);
   for (int64_t a = tokens.begin * routing.topk; a < tokens.end * routing.topk; ++a) {
     const int32_t expert = routing.expert[static_cast<size_t>(a)];
@@ -43,9 +46,7 @@ std::vector<Windows> windows_of(const BalanceLoss& loss, int64_t num_tokens) {
   std::vector<Windows> windows;
   if (loss.balance != 0) windows.push_back({loss.balance, num_tokens});
   if (loss.sequence == 0) return windows;
-  if (loss.sequence_tokens < 1 || num_tokens % loss.sequence_tokens != 0)
-    throw input_error("sequences", std::to_string(loss.sequence_tokens) + " tokens",
-                      fmt::format("a divisor of the {} tokens", num_tokens), "choose one");
+  refuse_impossible(loss, num_tokens);
   windows.push_back({loss.sequence, loss.sequence_tokens});
   return windows;
 }
@@ -71,7 +72,7 @@ double balance_loss(const BalanceLoss& loss, const float* logits, const Routing&
   for (const Windows& windows : windows_of(loss, routing.num_tokens)) {
     const double factor = factor_of(routing, windows.length);
     for (int64_t first = 0; first < routing.num_tokens; first += windows.length) {
-      const std::vector<int64_t> count = count_choices(routing, {first, first + windows.length});
+      const std::vector<int64_t> count = choices_of(routing, {first, first + windows.length});
       for (int64_t t = first; t < first + windows.length; ++t) {
         scores.take(logits + t * routing.num_experts, routing.num_experts);
         sum += windows.coefficient / num_tokens * weighted(count, scores, factor);
@@ -85,30 +86,143 @@ double balance_loss(const BalanceLoss& loss, const float* logits, const Routing&
   return sum;
 }
 
-void add_balance_gradient(const BalanceLoss& loss, const float* logits, const Routing& routing, Range tokens,
-                          float* dlogits) {
+std::vector<double> balance_gradient(const BalanceLoss& loss, const float* logits, const Routing& routing) {
+  const size_t experts = static_cast<size_t>(routing.num_experts);
   const double num_tokens = static_cast<double>(routing.num_tokens);
-  const std::vector<Windows> all_windows = windows_of(loss, routing.num_tokens);
-  std::vector<std::vector<int64_t>> counts(all_windows.size());
+  std::vector<double> gradient(static_cast<size_t>(routing.num_tokens) * experts, 0);
   Scores scores;
-  std::vector<double> gradient(static_cast<size_t>(routing.num_experts));
-  for (int64_t t = tokens.begin; t < tokens.end; ++t) {
-    scores.take(logits + t * routing.num_experts, routing.num_experts);
-    for (size_t e = 0; e < gradient.size(); ++e)
-      gradient[e] = 2 * loss.z / num_tokens * scores.log_sum * scores.s[e];
-    for (size_t w = 0; w < all_windows.size(); ++w) {
-      const auto [coefficient, length] = all_windows[w];
-      const int64_t first = t / length * length;
-      if (t == first || counts[w].empty()) counts[w] = count_choices(routing, {first, first + length});
-      const double factor = factor_of(routing, length), mean = weighted(counts[w], scores, factor);
-      for (size_t e = 0; e < gradient.size(); ++e) {
-        gradient[e] +=
-            coefficient / num_tokens * scores.s[e] * (factor * static_cast<double>(counts[w][e]) - mean);
+  for (const Windows& windows : windows_of(loss, routing.num_tokens)) {
+    const double factor = factor_of(routing, windows.length);
+    for (int64_t first = 0; first < routing.num_tokens; first += windows.length) {
+      const std::vector<int64_t> count = choices_of(routing, {first, first + windows.length});
+      for (int64_t t = first; t < first + windows.length; ++t) {
+        scores.take(logits + t * routing.num_experts, routing.num_experts);
+        const double mean = weighted(count, scores, factor);
+        for (size_t e = 0; e < experts; ++e)
+          gradient[static_cast<size_t>(t) * experts + e] += windows.coefficient / num_tokens * scores.s[e] *
+                                                            (factor * static_cast<double>(count[e]) - mean);
       }
     }
-    float* row = dlogits + t * routing.num_experts;
-    for (size_t e = 0; e < gradient.size(); ++e) row[e] += static_cast<float>(gradient[e]);
   }
+  for (int64_t t = 0; loss.z != 0 && t < routing.num_tokens; ++t) {
+    scores.take(logits + t * routing.num_experts, routing.num_experts);
+    for (size_t e = 0; e < experts; ++e)
+      gradient[static_cast<size_t>(t) * experts + e] +=
+          2 * loss.z / num_tokens * scores.log_sum * scores.s[e];
+  }
+  return gradient;
+}
+
+void refuse_impossible(const BalanceLoss& loss, int64_t num_tokens) {
+  if (loss.sequence == 0 || (loss.sequence_tokens >= 1 && num_tokens % loss.sequence_tokens == 0)) return;
+  throw input_error("--balance-loss", fmt::format("sequences of {} tokens", loss.sequence_tokens),
+                    fmt::format("a divisor of the {} tokens", num_tokens), "choose one");
+}
+
+int64_t num_windows(const BalanceLoss& loss, int64_t num_tokens) {
+  return (loss.balance != 0 ? 1 : 0) + (loss.sequence != 0 ? num_tokens / loss.sequence_tokens : 0);
+}
+
+void count_choices(const BalanceLoss& loss, const Routing& routing, Range tokens, float* counts) {
+  const int64_t experts = routing.num_experts, of_sequences = loss.balance != 0 ? experts : 0;
+  std::fill_n(counts, num_windows(loss, routing.num_tokens) * experts, 0.0f);
+  for (int64_t t = tokens.begin; t < tokens.end; ++t) {
+    for (int64_t a = t * routing.topk; a < (t + 1) * routing.topk; ++a) {
+      const int32_t expert = routing.expert[static_cast<size_t>(a)];
+      if (expert == kNoExpert) continue;
+      if (loss.balance != 0) ++counts[expert];
+      if (loss.sequence != 0) ++counts[of_sequences + t / loss.sequence_tokens * experts + expert];
+    }
+  }
+}
+
+namespace {
+
+// One window's part of a token's gradient: s_e (slope_e - mean) with slope_e = factor n_e.
+struct WindowSlopes {
+  const float* count;
+  double factor, mean = 0;
+};
+
+// One token's gradient. Its scores are made anew where they are needed, since there is no room for them.
+void add_token_gradient(const BalanceGradient& gradient, int64_t token) {
+  const auto& [loss, all_logits, routing, counts, dlogits] = gradient;
+  const int experts = routing.num_experts;
+  const double num_tokens = static_cast<double>(routing.num_tokens);
+  const float* logits = all_logits + token * experts;
+  float* row = dlogits + token * experts;
+  const double largest = *std::max_element(logits, logits + experts);
+  double sum = 0;
+  for (int e = 0; e < experts; ++e) sum += std::exp(logits[e] - largest);
+  const auto score = [&](int e) { return std::exp(logits[e] - largest) / sum; };
+  WindowSlopes windows[2];
+  int num = 0;
+  if (loss.balance != 0)
+    windows[num++] = {counts, loss.balance / num_tokens * factor_of(routing, routing.num_tokens)};
+  if (loss.sequence != 0) {
+    const int64_t window = token / loss.sequence_tokens + (loss.balance != 0 ? 1 : 0);
+    windows[num++] = {counts + window * experts,
+                      loss.sequence / num_tokens * factor_of(routing, loss.sequence_tokens)};
+  }
+  for (int w = 0; w < num; ++w) {
+    for (int e = 0; e < experts; ++e)
+      windows[w].mean += windows[w].factor * static_cast<double>(windows[w].count[e]) * score(e);
+  }
+  const double z_slope = 2 * loss.z / num_tokens * (largest + std::log(sum));
+  for (int e = 0; e < experts; ++e) {
+    double slope = z_slope;
+    for (int w = 0; w < num; ++w)
+      slope += windows[w].factor * static_cast<double>(windows[w].count[e]) - windows[w].mean;
+    row[e] = static_cast<float>(static_cast<double>(row[e]) + score(e) * slope);
+  }
+}
+
+}  // namespace
+
+void add_balance_gradient(const BalanceGradient& gradient, Range tokens, ThreadTeam& team) {
+  team.parallel_for(tokens.size(), [&](int64_t begin, int64_t end) {
+    for (int64_t t = tokens.begin + begin; t < tokens.begin + end; ++t) add_token_gradient(gradient, t);
+  });
+}
+
+void update_bias(const std::vector<int64_t>& load, double rate, std::vector<float>& bias) {
+  const double mean = static_cast<double>(std::accumulate(load.begin(), load.end(), int64_t{0})) /
+                      static_cast<double>(load.size());
+  for (size_t e = 0; e < load.size(); ++e) {
+    const double n = static_cast<double>(load[e]);
+    bias[e] += static_cast<float>(n < mean ? rate : n > mean ? -rate : 0);
+  }
+}
+
+BalanceLoss parse_balance_loss(const std::string& text) {
+  BalanceLoss loss;
+  if (text == "none") return loss;
+  for (const std::string& part : split(text, ',')) {
+    const std::vector<std::string> sides = split(part, '=');
+    const auto refuse = [&] {
+      return input_error("--balance-loss", moehill::quoted(part), kBalanceLossForms, "try balance=0.01");
+    };
+    if (sides.size() != 2) throw refuse();
+    std::vector<std::string> values = split(sides[1], ':');
+    double* const factor = sides[0] == "balance"    ? &loss.balance
+                           : sides[0] == "sequence" ? &loss.sequence
+                           : sides[0] == "z"        ? &loss.z
+                                                    : nullptr;
+    if (factor == nullptr || *factor != 0 || values.size() != (factor == &loss.sequence ? 2u : 1u))
+      throw refuse();
+    *factor = parse_number("--balance-loss " + sides[0], values[0], 1e-12, 1e6);
+    if (factor == &loss.sequence)
+      loss.sequence_tokens = parse_integer("--balance-loss sequence: tokens", values[1], 1, 1 << 30);
+  }
+  return loss;
+}
+
+std::string to_string(const BalanceLoss& loss) {
+  std::vector<std::string> parts;
+  if (loss.balance != 0) parts.push_back(fmt::format("balance={}", loss.balance));
+  if (loss.sequence != 0) parts.push_back(fmt::format("sequence={}:{}", loss.sequence, loss.sequence_tokens));
+  if (loss.z != 0) parts.push_back(fmt::format("z={}", loss.z));
+  return parts.empty() ? "none" : fmt::format("{}", fmt::join(parts, ","));
 }
 
 }  // namespace moehill

@@ -36,15 +36,42 @@ TEST(BalanceLoss, ByHand) {
   EXPECT_NEAR(balance_loss(pairs, turns.data(), routing_of_logits(turns, 4, 1)), 2, 1e-12);
 }
 
+// By the step's function; the tokens of each share are counted apart, and the counts added up in f32.
+std::vector<float> gradient_of(const BalanceLoss& loss, const std::vector<float>& logits,
+                               const Routing& routing, int num_shares, int num_threads) {
+  std::vector<float> gradient(logits.size(), 0.25f);
+  std::vector<float> counts(static_cast<size_t>(num_windows(loss, routing.num_tokens) * routing.num_experts)),
+      sum(counts.size(), 0);
+  for (int d = 0; d < num_shares; ++d) {
+    count_choices(loss, routing, share(routing.num_tokens, d, num_shares), counts.data());
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += counts[i];
+  }
+  ThreadTeam team(num_threads);
+  for (int d = num_shares - 1; d >= 0; --d)
+    add_balance_gradient({loss, logits.data(), routing, sum.data(), gradient.data()},
+                         share(routing.num_tokens, d, num_shares), team);
+  return gradient;
+}
+
+TEST(BalanceLoss, GradientsAreThoseInDouble) {
+  const std::vector<float> logits = make_logits({}, 12, 7, 3, 4);
+  Routing routing = routing_of_logits(logits, 7, 3);
+  routing.expert[5] = kNoExpert;
+  for (const BalanceLoss& loss : {kBalance, kZ, kSequence, kAll}) {
+    const std::vector<float> got = gradient_of(loss, logits, routing, 1, 1);
+    const std::vector<double> expected = balance_gradient(loss, logits.data(), routing);
+    for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], 0.25 + expected[i], 1e-7) << i;
+  }
+}
+
 TEST(BalanceLoss, GradientsAreThoseOfFiniteDifferences) {
   std::vector<float> logits = make_logits({}, 12, 7, 3, 4);
   Routing routing = routing_of_logits(logits, 7, 3);
   routing.expert[5] = kNoExpert;
   for (const BalanceLoss& loss : {kBalance, kZ, kSequence, kAll}) {
-    std::vector<float> gradient(logits.size(), 0);
-    add_balance_gradient(loss, logits.data(), routing, {0, 12}, gradient.data());
+    const std::vector<double> gradient = balance_gradient(loss, logits.data(), routing);
     double largest = 0;
-    for (const float g : gradient) largest = std::max(largest, std::abs(static_cast<double>(g)));
+    for (const double g : gradient) largest = std::max(largest, std::abs(g));
     for (size_t i = 0; i < logits.size(); ++i) {
       const float before = logits[i], step = 1.0f / 256;
       logits[i] = before + step;
@@ -60,14 +87,24 @@ TEST(BalanceLoss, GradientsAreThoseOfFiniteDifferences) {
 TEST(BalanceLoss, GradientsDoNotDependOnTheSplit) {
   const std::vector<float> logits = make_logits({}, 24, 10, 4, 9);
   const Routing routing = routing_of_logits(logits, 10, 4);
-  std::vector<float> whole(logits.size(), 0.25f);
-  add_balance_gradient(kAll, logits.data(), routing, {0, 24}, whole.data());
-  for (const int devices : {2, 3, 4, 5, 7, 24}) {  // most cut sequences
-    std::vector<float> parts(logits.size(), 0.25f);
-    for (int d = devices - 1; d >= 0; --d)
-      add_balance_gradient(kAll, logits.data(), routing, share(24, d, devices), parts.data());
-    EXPECT_EQ(parts, whole) << devices;
-  }
+  const std::vector<float> whole = gradient_of(kAll, logits, routing, 1, 1);
+  for (const int devices : {2, 3, 4, 5, 7, 24})  // most cut sequences
+    EXPECT_EQ(gradient_of(kAll, logits, routing, devices, 2), whole) << devices;
+}
+
+TEST(BalanceLoss, WordsThereAndBack) {
+  EXPECT_EQ(parse_balance_loss(to_string(kAll)), kAll);
+  EXPECT_EQ(parse_balance_loss(to_string(BalanceLoss{})), BalanceLoss{});
+  for (const char* bad : {"", "aux=1", "balance", "balance=", "balance=x", "balance=nan", "balance=0",
+                          "balance=-1", "balance=1,balance=1", "sequence=1", "sequence=1:0", "sequence=1:2:3",
+                          "z=1:2", "z=1,", "balance=inf"})
+    EXPECT_THROW(parse_balance_loss(bad), InputError) << bad;
+}
+
+TEST(UpdateBias, GoesTowardsTheMeanLoad) {
+  std::vector<float> bias = {0, 0, 0.5f, 0};
+  update_bias({4, 0, 2, 2}, 0.25, bias);
+  EXPECT_EQ(bias, (std::vector<float>{-0.25f, 0.25f, 0.5f, 0}));
 }
 
 TEST(BalanceLoss, RefusesSequencesThatDoNotDivideTheTokens) {

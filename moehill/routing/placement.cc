@@ -1,11 +1,16 @@
 #include "moehill/routing/placement.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
 
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
 #include "moehill/base/partition.h"
+#include "moehill/base/strict_json.h"
 
 namespace moehill {
 namespace {
@@ -162,6 +167,138 @@ Routing place(const Routing& routing, const Placement& placement) {
     next[e] = (next[e] + 1) % places[e].size();
   }
   return placed;
+}
+
+std::vector<int32_t> home_places(const Placement& placement) {
+  std::vector<int32_t> home(placement.expert.size());
+  for (size_t p = 0; p < home.size(); ++p) {
+    const auto first = std::find(placement.expert.begin(), placement.expert.end(), placement.expert[p]);
+    home[p] = static_cast<int32_t>(first - placement.expert.begin());
+  }
+  return home;
+}
+
+int num_copies(const Placement& placement) {
+  const std::set<int32_t> experts(placement.expert.begin(), placement.expert.end());
+  return placement.num_places() - static_cast<int>(experts.size());
+}
+
+std::vector<int64_t> copies_by_device(const Placement& placement, int num_devices) {
+  std::vector<size_t> device;
+  for (int d = 0; d < num_devices; ++d)
+    device.resize(static_cast<size_t>(share(placement.num_places(), d, num_devices).end),
+                  static_cast<size_t>(d));
+  std::vector<int64_t> copies(static_cast<size_t>(num_devices) * static_cast<size_t>(num_devices));
+  const std::vector<int32_t> home = home_places(placement);
+  for (size_t p = 0; p < home.size(); ++p) {
+    const size_t to = device[static_cast<size_t>(home[p])];
+    if (device[p] != to) ++copies[device[p] * static_cast<size_t>(num_devices) + to];
+  }
+  return copies;
+}
+
+void require_placement(const std::string& what, const Placement& placement, int num_experts,
+                       int num_devices) {
+  const auto refuse = [&](const std::string& got, const std::string& allowed) {
+    throw input_error(what, got, allowed, "make it by moehill balance for this shape");
+  };
+  if (placement.num_places() < num_experts)
+    refuse(fmt::format("{} places", placement.num_places()), fmt::format("{} or more", num_experts));
+  std::set<int32_t> somewhere;
+  for (int p = 0; p < placement.num_places(); ++p) {
+    const int32_t expert = placement.expert[static_cast<size_t>(p)];
+    if (expert < 0 || expert >= num_experts)
+      refuse(fmt::format("expert {} at place {}", expert, p), fmt::format("0 to {}", num_experts - 1));
+    somewhere.insert(expert);
+  }
+  for (int32_t e = 0; e < num_experts; ++e) {
+    if (!somewhere.contains(e)) refuse(fmt::format("no place for expert {}", e), "a place for each expert");
+  }
+  for (int d = 0; d < num_devices; ++d) {
+    const Range places = share(placement.num_places(), d, num_devices);
+    std::set<int32_t> here;
+    for (int64_t p = places.begin; p < places.end; ++p) {
+      const int32_t expert = placement.expert[static_cast<size_t>(p)];
+      if (!here.insert(expert).second)
+        refuse(fmt::format("expert {} twice on device {} of {}", expert, d, num_devices),
+               "an expert at most once on a device");
+    }
+  }
+}
+
+PlacementRule parse_placement(const std::string& text) {
+  const std::vector<std::string> parts = split(text, ':');
+  PlacementRule rule;
+  if (parts.front() == "greedy" && parts.size() <= 2) {
+    rule.kind = PlacementRule::greedy;
+    if (parts.size() == 2)
+      rule.copies = static_cast<int>(parse_integer("--placement greedy", parts[1], 0, 65536));
+  } else if (parts.front() == "hierarchical") {
+    rule.kind = PlacementRule::hierarchical;
+    const std::vector<std::string> sizes =
+        parts.size() == 2 ? split(parts[1], ',') : std::vector<std::string>{};
+    if (sizes.size() != 2)
+      throw input_error("--placement", moehill::quoted(text), kPlacementForms, "say nodes and groups");
+    rule.nodes = static_cast<int>(parse_integer("--placement hierarchical: nodes", sizes[0], 1, 1024));
+    rule.groups = static_cast<int>(parse_integer("--placement hierarchical: groups", sizes[1], 1, 65536));
+  } else if (text.empty()) {
+    throw input_error("--placement", "nothing", kPlacementForms, "choose one");
+  } else {
+    rule.path = text;
+  }
+  return rule;
+}
+
+Placement make_placement(const PlacementRule& rule, const std::vector<int64_t>& load, int num_devices) {
+  const int64_t experts = std::ssize(load);
+  if (rule.kind == PlacementRule::greedy) {
+    if (rule.copies > experts * (num_devices - 1))
+      throw input_error("--placement", fmt::format("{} copies", rule.copies),
+                        fmt::format("0 to {}, an expert at most once a device", experts * (num_devices - 1)),
+                        "choose fewer");
+    return greedy_placement(load, num_devices, rule.copies);
+  }
+  if (rule.groups % rule.nodes != 0 || num_devices % rule.nodes != 0 || experts % rule.groups != 0 ||
+      experts % num_devices != 0)
+    throw input_error("--placement",
+                      fmt::format("{} nodes, {} groups, {} devices, {} experts", rule.nodes, rule.groups,
+                                  num_devices, experts),
+                      "nodes that divide groups and devices, groups and devices that divide the experts",
+                      "choose others");
+  return hierarchical_placement(load, num_devices, rule.nodes, rule.groups);
+}
+
+Placement read_placement(const std::string& path) {
+  constexpr size_t kMostBytes = 16 << 20;
+  const auto refuse = [&](const std::string& got) -> InputError {
+    return input_error("--placement", moehill::quoted(path) + ": " + got,
+                       R"({"placement": [expert of place 0, expert of place 1, ...]})",
+                       "make it by moehill balance --save-placement FILE");
+  };
+  std::ifstream file(path, std::ios::binary);
+  std::string text(kMostBytes + 1, ' ');
+  if (!file || std::filesystem::is_directory(path)) throw refuse("no such file");
+  text.resize(static_cast<size_t>(file.read(text.data(), std::ssize(text)).gcount()));
+  if (text.size() > kMostBytes) throw refuse("more than 16 MiB");
+  const nlohmann::json json =
+      parse_strict_json(text, {"--placement " + moehill::quoted(path), "make it by moehill balance"});
+  if (json.size() != 1 || !json.contains("placement") || !json["placement"].is_array())
+    throw refuse("another form");
+  constexpr size_t kMost = 1 << 20;
+  Placement placement;
+  for (const nlohmann::json& id : json["placement"]) {
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > int64_t{kMost} ||
+        placement.expert.size() == kMost)
+      throw refuse("place " + std::to_string(placement.expert.size()) + " has " + id.dump());
+    placement.expert.push_back(id.get<int32_t>());
+  }
+  return placement;
+}
+
+void write_placement(const std::string& path, const Placement& placement) {
+  std::ofstream file(path);
+  file << nlohmann::json{{"placement", placement.expert}}.dump() << "\n";
+  if (!file.flush()) throw std::runtime_error("cannot write " + path);
 }
 
 std::vector<int64_t> received_experts(const Placement& from, const Placement& to, int num_devices) {

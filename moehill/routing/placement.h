@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "moehill/routing/plan.h"
@@ -34,6 +35,32 @@ Placement hierarchical_placement(const std::vector<int64_t>& load, int num_devic
 
 // The routing among places. The copies of an expert take its tokens in turn.
 Routing place(const Routing& routing, const Placement& placement);
+
+// [places] the first place of each place's expert.
+std::vector<int32_t> home_places(const Placement& placement);
+int num_copies(const Placement& placement);  // places that are no homes
+
+// [P, P] how many places of device `from` have their home on another device `to`: gradients that go there.
+std::vector<int64_t> copies_by_device(const Placement& placement, int num_devices);
+
+// Throws InputError, with `what` as its subject, for a placement that is none of so many experts on so many
+// devices: an id out of range, an expert nowhere, one twice on a device, fewer places than devices.
+void require_placement(const std::string& what, const Placement& placement, int num_experts, int num_devices);
+// How a placement is made; docs/metrics.md.
+struct PlacementRule {
+  enum Kind { file, greedy, hierarchical } kind = file;
+  std::string path;
+  int copies = 0, nodes = 1, groups = 1;
+};
+inline constexpr const char* kPlacementForms = "FILE|greedy[:COPIES]|hierarchical:NODES,GROUPS";
+// Throws InputError in the name of --placement.
+PlacementRule parse_placement(const std::string& text);
+// By a rule that is no file. Throws InputError where there is none by it for these.
+Placement make_placement(const PlacementRule& rule, const std::vector<int64_t>& load, int num_devices);
+
+// A file {"placement": [expert of place 0, ...]}; throws InputError for what is not.
+Placement read_placement(const std::string& path);
+void write_placement(const std::string& path, const Placement& placement);
 
 // Experts whose weights each device has under `to` and not under `from`: what it receives. [devices]
 std::vector<int64_t> received_experts(const Placement& from, const Placement& to, int num_devices);

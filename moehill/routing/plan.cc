@@ -1,11 +1,8 @@
-// Facts about a routing and a plan that need no builder: capacity, the kept assignments, the hash.
+// The hash of a plan.
 #include "moehill/routing/plan.h"
 
-#include <cmath>
-#include <limits>
 #include <type_traits>
 
-#include "moehill/base/error.h"
 #include "moehill/base/hash.h"
 
 namespace moehill {
@@ -32,29 +29,6 @@ class PlanHash {
 };
 
 }  // namespace
-
-int64_t capacity_rows(const Capacity& capacity, int64_t num_assignments, int num_experts) {
-  if (capacity.policy == CapacityPolicy::none) return num_assignments;
-  if (capacity.rows > 0) return capacity.rows;
-  const double rows = std::ceil(capacity.factor * static_cast<double>(num_assignments) / num_experts);
-  if (!(capacity.factor > 0) || !(rows <= std::numeric_limits<int32_t>::max())) {
-    throw input_error("--capacity-factor", fmt::format("{}", capacity.factor),
-                      "above 0, with fewer than 2^31 rows per expert", "try 1.25");
-  }
-  return static_cast<int64_t>(rows);
-}
-
-std::vector<int32_t> kept_assignments(const Routing& routing, const Capacity& capacity) {
-  const int64_t limit =
-      capacity_rows(capacity, static_cast<int64_t>(routing.expert.size()), routing.num_experts);
-  std::vector<int64_t> count(static_cast<size_t>(routing.num_experts), 0);
-  std::vector<int32_t> kept(routing.expert.size());
-  for (size_t a = 0; a < kept.size(); ++a) {
-    const int32_t expert = routing.expert[a];
-    kept[a] = expert != kNoExpert && count[static_cast<size_t>(expert)]++ < limit;
-  }
-  return kept;
-}
 
 uint64_t plan_hash(const RoutingPlan& plan) {
   PlanHash fnv;

@@ -12,6 +12,7 @@
 
 #include "moehill/base/words.h"
 #include "moehill/machine/thread_team.h"
+#include "moehill/routing/capacity.h"
 
 namespace moehill {
 
@@ -25,6 +26,9 @@ struct Routing {
   int topk = 0;
   std::vector<int32_t> expert;  // [T, k], distinct within a token, or kNoExpert
   std::vector<float> weight;    // [T, k]
+  // [T, spares] what the token would choose next, best first; empty where nobody asked.
+  std::vector<int32_t> spare{};
+  int num_spares() const { return num_tokens == 0 ? 0 : static_cast<int>(std::ssize(spare) / num_tokens); }
 };
 
 enum class PackStrategy {
@@ -36,19 +40,6 @@ enum class PackStrategy {
 constexpr auto words(PackStrategy) {
   return std::array{"argsort", "tuple_sort", "expert_score_sort", "counting_sort"};
 }
-
-enum class CapacityPolicy { none, drop, pad };
-constexpr auto words(CapacityPolicy) { return std::array{"none", "drop", "pad"}; }
-
-struct Capacity {
-  CapacityPolicy policy = CapacityPolicy::none;
-  double factor = 0;  // C = ceil(factor * T * k / E) rows per expert; unused with `none`
-  int64_t rows = 0;   // C itself, where a plan is of a part of the assignments; 0: by the factor
-};
-
-// Rows per expert under a capacity policy; for `none` the largest possible, num_assignments.
-// Throws InputError for a factor that is not positive, or so large that C does not fit a row number (int32).
-int64_t capacity_rows(const Capacity& capacity, int64_t num_assignments, int num_experts);
 
 // Says what a plan holds of the experts that are not the device's own.
 enum class PlanScope {
@@ -72,10 +63,6 @@ struct RoutingPlan {
   int num_groups() const { return static_cast<int>(group_offset.size()) - 1; }
   int64_t num_rows() const { return group_offset.empty() ? 0 : group_offset.back(); }
 };
-
-// 1 for an assignment that is computed, 0 for one dropped: the first C of each expert in token order are
-// kept. [T * k]. Which ones are dropped does not depend on the pack strategy.
-std::vector<int32_t> kept_assignments(const Routing& routing, const Capacity& capacity);
 
 // The sizes and options that plans are made for.
 struct PlanSpec {

@@ -39,6 +39,7 @@ PlanBuilder::PlanBuilder(const PlanSpec& spec) : spec_(spec), max_tokens_(spec.n
   MOEHILL_CHECK(
       0 <= spec.expert_begin && spec.expert_begin <= spec.expert_end && spec.expert_end <= spec.num_experts,
       "experts [{}, {}) of {}", spec.expert_begin, spec.expert_end, spec.num_experts);
+  MOEHILL_CHECK(spec.capacity.is_plain(), "a capacity that is CapacityLimiter's");
   constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
   MOEHILL_CHECK(spec.num_tokens <= kMaxInt32 / spec.topk, "{} tokens x top {} do not fit int32",
                 spec.num_tokens, spec.topk);

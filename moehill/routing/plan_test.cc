@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "moehill/base/error.h"
+#include "moehill/routing/capacity_limiter.h"
 #include "moehill/routing/test_routings.h"
 
 namespace moehill {

@@ -35,9 +35,9 @@ void route_token(const Router& router, int64_t token, std::span<const float> log
 // Routes the rows of `tokens` of logits [T, L] likewise; `routing` has its sizes, with num_experts = L.
 void route(const Router& router, const float* logits, Range tokens, ThreadTeam& team, Routing& routing);
 
-// All tokens of logits [T, L], on one thread. Throws as route_token() does.
+// All tokens of logits [T, L], on one thread, with this many spares. Throws as route_token() does.
 Routing route_all(const Router& router, const std::vector<float>& logits, int64_t num_tokens, int num_logits,
-                  int topk);
+                  int topk, int num_spares = 0);
 
 // The gradient dlogits [T, L] from dp [T, k], that of the gate values. `logits` may be null with
 // chosen_softmax, which has all it needs in the gate values.

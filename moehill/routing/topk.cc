@@ -6,7 +6,7 @@
 namespace moehill {
 
 Routing route_all(const Router& router, const std::vector<float>& logits, int64_t num_tokens, int num_logits,
-                  int topk) {
+                  int topk, int num_spares) {
   MOEHILL_CHECK(static_cast<int64_t>(logits.size()) == num_tokens * num_logits,
                 "{} logits for {} tokens x {} experts", logits.size(), num_tokens, num_logits);
   Routing routing{num_tokens, num_logits, topk, {}, {}};
@@ -14,6 +14,11 @@ Routing route_all(const Router& router, const std::vector<float>& logits, int64_
   routing.weight.resize(routing.expert.size());
   ThreadTeam alone(1);
   route(router, logits.data(), {0, num_tokens}, alone, routing);
+  if (num_spares == 0) return routing;
+  const int num_ranked = topk + num_spares;
+  const Routing ranked = route_all(router, logits, num_tokens, num_logits, num_ranked);
+  for (auto token = ranked.expert.begin(); token != ranked.expert.end(); token += num_ranked)
+    routing.spare.insert(routing.spare.end(), token + topk, token + num_ranked);
   return routing;
 }
 

@@ -105,15 +105,20 @@ struct LogicalWeights {
   enum class Part { all, gate, up };
   WeightView stack;
   Part part = Part::all;
-  int64_t num_columns = 0;  // logical: M for a gate or up part
+  int64_t num_columns = 0;            // logical: M for a gate or up part
+  const int32_t* place_of = nullptr;  // [groups] where a group is in the stack; null: in its order
 
+  int64_t place(int64_t group) const { return place_of == nullptr ? group : place_of[group]; }
+  int64_t index(int64_t group, int64_t row, int64_t n) const {
+    return stack.index(place(group), row, column(n));
+  }
   int64_t rows() const { return stack.k; }
   int64_t column(int64_t n) const {
     return part == Part::all ? n : part == Part::gate ? gate_column(n) : up_column(n);
   }
-  float at(int64_t group, int64_t row, int64_t n) const { return stack.at(group, row, column(n)); }
+  float at(int64_t group, int64_t row, int64_t n) const { return stack.at(place(group), row, column(n)); }
   void set(int64_t group, int64_t row, int64_t n, float value) const {
-    stack.set(group, row, column(n), value);
+    stack.set(place(group), row, column(n), value);
   }
 };
 

@@ -200,7 +200,8 @@ std::string apply_tuned(const BenchOptions& options, const Environment& environm
   std::set<std::string> lines;
   for (Point& point : points) {
     if (!has_blocks(point.config)) continue;
-    const Routing routing = routing_of(point.config.shape, point.distribution, options.seed);
+    const Routing routing =
+        routing_of(point.config.shape, point.distribution, options.seed, point.config.block.capacity.spares);
     const TunedLookup found = look_up(table, tuned_key(point.config, routing), environment);
     point.tuned = found.status;
     if (found.status == Tuned::hit) point.config.block.blocks = found.blocks;

@@ -19,36 +19,36 @@ void dump_array(const std::string& path, const float* data, int64_t rows, int64_
   });
 }
 
-// [G, K, N], or [K, N] of the one matrix of a shared expert.
-void dump_weights(const std::string& path, const LogicalWeights& weights, bool shared) {
+// [E, K, N], or [K, N] of the one matrix of a shared expert, whose num_experts is 0.
+void dump_weights(const std::string& path, const LogicalWeights& weights, int num_experts) {
   const int64_t k = weights.rows(), n = weights.num_columns;
   if (k == 0 || n == 0) return;
-  std::vector<int64_t> shape = {weights.stack.num_groups, k, n};
-  if (shared) shape.erase(shape.begin());
+  std::vector<int64_t> shape = {num_experts, k, n};
+  if (num_experts == 0) shape.erase(shape.begin());
   write_npy(path, shape, [&](int64_t row, std::span<float> values) {
     for (int64_t c = 0; c < n; ++c) values[c] = weights.at(row / k, row % k, c);
   });
 }
 
 // [G, N], or [1, N] of the gate of the shared expert.
-void dump_vectors(const std::string& path, const LogicalWeights& weights) {
+void dump_vectors(const std::string& path, const LogicalWeights& weights, int64_t num_groups) {
   if (weights.rows() == 0) return;
-  write_npy(path, {weights.stack.num_groups, weights.num_columns}, [&](int64_t row, std::span<float> values) {
+  write_npy(path, {num_groups, weights.num_columns}, [&](int64_t row, std::span<float> values) {
     for (int64_t c = 0; c < weights.num_columns; ++c) values[c] = weights.at(row, 0, c);
   });
 }
 
-void dump_all_weights(const std::string& prefix, const BlockWeights& weights) {
-  dump_weights(prefix + "w1.npy", weights.w1, false);
-  dump_weights(prefix + "w2.npy", weights.w2, false);
-  dump_weights(prefix + "w3.npy", weights.w3, false);
-  dump_weights(prefix + "s1.npy", weights.s1, true);
-  dump_weights(prefix + "s2.npy", weights.s2, true);
-  dump_weights(prefix + "s3.npy", weights.s3, true);
-  dump_vectors(prefix + "b1.npy", weights.b1);
-  dump_vectors(prefix + "b2.npy", weights.b2);
-  dump_vectors(prefix + "b3.npy", weights.b3);
-  dump_vectors(prefix + "sg.npy", weights.sg);
+void dump_all_weights(const std::string& prefix, const BlockWeights& weights, int num_experts) {
+  dump_weights(prefix + "w1.npy", weights.w1, num_experts);
+  dump_weights(prefix + "w2.npy", weights.w2, num_experts);
+  dump_weights(prefix + "w3.npy", weights.w3, num_experts);
+  dump_weights(prefix + "s1.npy", weights.s1, 0);
+  dump_weights(prefix + "s2.npy", weights.s2, 0);
+  dump_weights(prefix + "s3.npy", weights.s3, 0);
+  dump_vectors(prefix + "b1.npy", weights.b1, num_experts);
+  dump_vectors(prefix + "b2.npy", weights.b2, num_experts);
+  dump_vectors(prefix + "b3.npy", weights.b3, num_experts);
+  dump_vectors(prefix + "sg.npy", weights.sg, 1);
 }
 
 }  // namespace
@@ -58,13 +58,13 @@ void dump_block(const BlockTensors& tensors, Pass pass, const std::string& folde
   const std::string at = folder + "/";
   const int64_t num_tokens = tensors.shape.tokens, topk = tensors.shape.topk;
   dump_matrix(at + "x.npy", tensors.x);
-  dump_all_weights(at, tensors.weights);
+  dump_all_weights(at, tensors.weights, tensors.shape.experts);
   write_npy(at + "topk_idx.npy", {num_tokens, topk}, tensors.routing->expert);
   dump_array(at + "topk_weights.npy", tensors.routing->weight.data(), num_tokens, topk);
   dump_matrix(at + "y.npy", tensors.y);
   if (pass == Pass::forward) return;
   dump_matrix(at + "dx.npy", tensors.dx);
-  dump_all_weights(at + "d", tensors.gradients);
+  dump_all_weights(at + "d", tensors.gradients, tensors.shape.experts);
   dump_array(at + "dp.npy", tensors.dp, num_tokens, topk);
   if (tensors.dlogits != nullptr)
     dump_array(at + "dlogits.npy", tensors.dlogits, num_tokens, tensors.shape.experts);

@@ -27,6 +27,12 @@ function failures(experiment) {
     element('summary', {}, point.label + ': ' + point.state.replaceAll('_', ' ')), element('pre', {}, point.output_tail)));
 }
 
+// Who was waited for, of the points with timed stages.
+function waits(rows) {
+  return rows.filter((row) => row.stages && row.stages.waited_for)
+    .map((row) => element('p', {}, row.label + ' ' + row.mode + ': ' + row.stages.waited_for));
+}
+
 function experiment_section({experiment, rows}, i) {
   return element('section', {id: 'experiment-' + i, class: 'experiment'},
     element('h3', {}, experiment.title),
@@ -37,6 +43,7 @@ function experiment_section({experiment, rows}, i) {
       fact('Replays', experiment.section),
       fact('Defect of the original', experiment.defect),
       fact('Notes', experiment.notes.map((note) => element('p', {}, note.text))),
+      fact('Waits', waits(rows)),
       fact('Next', experiment.next_action)),
     results_table(experiment, rows), failures(experiment));
 }

@@ -29,6 +29,7 @@ function row_of(experiment, point, result) {
     hi: result.tflops_hi,
     coverage: result.tflops_coverage,
     tokens_per_s: result.tokens_per_s,
+    drop_adjusted: result.drop_adjusted_tokens_per_s,
     seconds: result.seconds,
     fraction: result.fraction,
     rounds: result.rounds,

@@ -38,6 +38,7 @@ function figure_columns(rows) {
     {head: 'interval', of: (row) => row.lo, number: true, title: 'Of the median, with its coverage',
       show: (row) => (known(row.lo) ? figure(row.lo) + '\u2009–\u2009' + figure(row.hi) + ' (' + percent(row.coverage) + ')' : '–')},
     number('tokens/s', (row) => row.tokens_per_s, figure),
+    any((row) => row.drop_adjusted) && number('drop-adjusted', (row) => row.drop_adjusted, figure, 'tokens/s times the share of the assignments that the capacity leaves'),
     number('time', (row) => row.seconds, duration, 'Median step'),
     any((row) => row.fraction) && number('of peak', (row) => row.fraction, percent, 'Of the FLOP/s measured on the same cores'),
     any((row) => row.ratio) && number('ratio', (row) => row.ratio, times, 'Throughput over that of the baseline: the median of the rounds\' own ratios, not the ratio of the medians'),

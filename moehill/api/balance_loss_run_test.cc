@@ -1,0 +1,84 @@
+// Balance losses in the step: right by the check, and the same bits at any number of devices.
+#include <gtest/gtest.h>
+
+#include "moehill/api/measuring.h"
+#include "moehill/moe/check.h"
+
+namespace moehill {
+namespace {
+
+RunConfig config_of(Spread spread, int devices, bool in_step) {
+  RunConfig config{.shape = {36, 45, 27, 7, 3, 0, DType::f32}};
+  config.spread = spread;
+  config.num_devices = devices;
+  config.block.router_grad = true;
+  config.block.route_in_step = in_step;
+  config.block.balance_loss = parse_balance_loss("balance=0.02,sequence=0.01:4,z=0.001");
+  return config;
+}
+
+class BalanceLossRunTest : public testing::Test {
+ protected:
+  std::unique_ptr<moehill::Run> step(const RunConfig& config) {
+    std::unique_ptr<moehill::Run> run = factory_.make(config);
+    for (int i = 0; i < 2; ++i) {
+      run->poison();
+      run->step({});
+    }
+    run->collect();
+    return run;
+  }
+  CheckResult check(const BlockTensors& tensors, CheckMode mode) {
+    ThreadTeam team(1);
+    return check_block(tensors, Pass::forward_backward, mode, 3, team);
+  }
+  RunFactory factory_{{}, 5, {}};
+};
+
+TEST_F(BalanceLossRunTest, IsInTheGradientOfTheLogits) {
+  for (const bool in_step : {false, true}) {
+    for (const int devices : {1, 2, 3, 4}) {
+      std::vector<Spread> paths = {Spread::none};
+      if (devices > 1) paths = {Spread::dp, Spread::ring_ag_rs, Spread::ragged_a2a, Spread::fused};
+      if (devices > 1 && !in_step) paths.push_back(Spread::compact_psum);
+      for (const Spread path : paths) {
+        const auto run = step(config_of(path, devices, in_step));
+        for (const CheckMode mode : {CheckMode::full, CheckMode::sample}) {
+          const CheckResult result = check(run->tensors(), mode);
+          EXPECT_TRUE(result.numbers_ok) << name_of(path) << " P=" << devices << ": " << result.reason;
+        }
+      }
+    }
+  }
+}
+
+// Planted faults: without the loss, and with half of one.
+TEST_F(BalanceLossRunTest, TheCheckSeesALossThatIsLeftOut) {
+  const auto run = step(config_of(Spread::fused, 2, true));
+  BlockTensors tensors = run->tensors();
+  for (const char* claimed : {"none", "balance=0.01,sequence=0.01:4,z=0.001",
+                              "balance=0.02,sequence=0.01:6,z=0.001", "balance=0.02,sequence=0.01:4"}) {
+    const BalanceLoss loss = parse_balance_loss(claimed);
+    tensors.balance_loss = loss.empty() ? nullptr : &loss;
+    EXPECT_FALSE(check(tensors, CheckMode::full).numbers_ok) << claimed;
+    EXPECT_FALSE(check(tensors, CheckMode::sample).numbers_ok) << claimed;
+  }
+}
+
+// The gate values' part of dlogits is the same on every path where dp is; the loss's part is the difference
+// between a step with it and one without.
+TEST_F(BalanceLossRunTest, TheSameBitsAtAnyNumberOfDevices) {
+  const auto dlogits_of = [&](int devices, bool with_loss) {
+    RunConfig config = config_of(devices == 1 ? Spread::none : Spread::dp, devices, true);
+    if (!with_loss) config.block.balance_loss = {};
+    const auto run = step(config);
+    const float* data = run->tensors().dlogits;
+    return std::vector<float>(data, data + 36 * 7);
+  };
+  const std::vector<float> one = dlogits_of(1, true);
+  EXPECT_NE(one, dlogits_of(1, false));
+  for (const int devices : {2, 3, 4}) EXPECT_EQ(dlogits_of(devices, true), one) << devices;
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,102 @@
+// Every rule of capacity under every path: right by the check, and the check sees each other rule's drops.
+#include <gtest/gtest.h>
+
+#include "moehill/api/measuring.h"
+#include "moehill/moe/check.h"
+#include "moehill/routing/capacity_limiter.h"
+
+namespace moehill {
+namespace {
+
+constexpr MoeShape kOdd{37, 45, 27, 7, 3, 0, DType::f32};
+
+struct Rule {
+  const char* name;
+  Capacity capacity;
+};
+// sources 0: as many as devices.
+const Rule kRules[] = {
+    {"position", {}},
+    {"gate", {.order = CapacityOrder::gate}},
+    {"pool", {.pool = 3}},
+    {"pool by gate", {.order = CapacityOrder::gate, .pool = 2}},
+    {"source", {.sources = 0}},
+    {"source, pool by gate", {.order = CapacityOrder::gate, .pool = 2, .sources = 0}},
+    {"spill", {.spares = 2}},
+    {"spill by gate", {.order = CapacityOrder::gate, .spares = 3}},
+    {"spill in a source", {.sources = 0, .spares = 2}},
+};
+
+RunConfig config_of(const Rule& rule, Spread spread, int devices) {
+  RunConfig config{.shape = kOdd};
+  config.spread = spread;
+  config.num_devices = devices;
+  config.block.capacity = rule.capacity;
+  config.block.capacity.policy = CapacityPolicy::drop;
+  config.block.capacity.factor = 0.75;
+  if (rule.capacity.sources == 0) config.block.capacity.sources = devices;
+  return config;
+}
+
+class CapacityTest : public testing::Test {
+ protected:
+  std::unique_ptr<moehill::Run> step(const RunConfig& config) {
+    std::unique_ptr<moehill::Run> run = factory_.make(config);
+    for (int i = 0; i < 2; ++i) {
+      run->poison();
+      run->step({});
+    }
+    run->collect();
+    return run;
+  }
+  CheckResult check(const BlockTensors& tensors) {
+    ThreadTeam team(1);
+    return check_block(tensors, Pass::forward_backward, CheckMode::full, 0, team);
+  }
+  RunFactory factory_{{}, 5, {}};
+};
+
+TEST_F(CapacityTest, EveryRuleUnderEveryPath) {
+  for (const Rule& rule : kRules) {
+    std::vector<RunConfig> configs = {config_of(rule, Spread::none, 1)};
+    for (const int devices : {2, 3, 4, 9}) {
+      configs.push_back(config_of(rule, Spread::dp, devices));
+      for (const Spread path : kEpPaths) configs.push_back(config_of(rule, path, devices));
+    }
+    for (const RunConfig& config : configs) {
+      const auto run = step(config);
+      const CheckResult result = check(run->tensors());
+      EXPECT_TRUE(result.numbers_ok) << rule.name << " " << name_of(config.spread) << " on "
+                                     << config.num_devices << ": " << result.reason;
+      EXPECT_GT(run->num_dropped() + run->num_spilled(), 0) << rule.name;
+      EXPECT_EQ(run->num_spilled() > 0, config.block.capacity.spares > 0) << rule.name;
+    }
+  }
+}
+
+// The planted fault of each rule: a step that follows another one.
+TEST_F(CapacityTest, TheCheckSeesEachOtherRule) {
+  const auto configured = [](const Rule& rule) { return config_of(rule, Spread::ragged_a2a, 3); };
+  for (const Rule& stepped : kRules) {
+    const auto run = step(configured(stepped));
+    for (const Rule& claimed : kRules) {
+      const Capacity capacity = configured(claimed).block.capacity;
+      Routing routing = factory_.make(configured(claimed))->routing();
+      const Routing limited = apply_capacity(routing, capacity);
+      const std::vector<int32_t> kept = kept_assignments(routing, capacity);
+      BlockTensors tensors = run->tensors();
+      bool is_same = true;
+      for (size_t a = 0; a < kept.size(); ++a) {
+        if (kept[a] != 0) routing.expert[a] = limited.expert[a];
+        is_same &= kept[a] == tensors.kept[a] && routing.expert[a] == tensors.routing->expert[a];
+      }
+      EXPECT_EQ(is_same, &stepped == &claimed) << stepped.name << " as " << claimed.name;
+      tensors.kept = kept.data();
+      tensors.routing = &routing;
+      EXPECT_EQ(check(tensors).numbers_ok, &stepped == &claimed) << stepped.name << " as " << claimed.name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,113 @@
+// Experts placed by hand, with and without copies: right by the check on every path, and a planted fault.
+#include <gtest/gtest.h>
+
+#include "moehill/api/measuring.h"
+#include "moehill/moe/check.h"
+#include "moehill/routing/placement.h"
+#include "moehill/routing/statistics.h"
+
+namespace moehill {
+namespace {
+
+constexpr MoeShape kOdd{37, 45, 27, 7, 3, 19, DType::f32};
+
+class PlacementRunTest : public testing::Test {
+ protected:
+  std::unique_ptr<moehill::Run> step(const RunConfig& config) {
+    std::unique_ptr<moehill::Run> run = factory_.make(config);
+    for (int i = 0; i < 2; ++i) {
+      run->poison();
+      run->step({});
+    }
+    run->collect();
+    return run;
+  }
+  static RunConfig config_of(Spread spread, int devices, DType dtype, std::vector<int32_t> placement) {
+    RunConfig config{.shape = kOdd};
+    config.shape.dtype = dtype;
+    config.spread = spread;
+    config.num_devices = devices;
+    config.placement = std::move(placement);
+    config.block.router_grad = true;
+    return config;
+  }
+  static CheckResult check(const moehill::Run& run) {
+    ThreadTeam team(1);
+    return check_block(run.tensors(), Pass::forward_backward, CheckMode::full, 0, team);
+  }
+  RunFactory factory_{{}, 5, {}};
+};
+
+TEST_F(PlacementRunTest, AnyOrderAndAnyCopiesAreRight) {
+  const std::vector<int64_t> load = {9, 1, 5, 2, 8, 1, 3};
+  for (const int devices : {2, 3, 4}) {
+    for (const int copies : {0, 1, 5, 7 * (devices - 1)}) {
+      for (const Spread path : kEpPaths) {
+        for (const DType dtype : {DType::f32, DType::bf16}) {
+          const auto run =
+              step(config_of(path, devices, dtype, greedy_placement(load, devices, copies).expert));
+          const CheckResult result = check(*run);
+          EXPECT_TRUE(result.numbers_ok) << name_of(path) << " P=" << devices << " copies " << copies << " "
+                                         << name_of(dtype) << ": " << result.reason;
+          EXPECT_FALSE(run->copies_differ());
+        }
+      }
+    }
+  }
+}
+
+// An expert's copies on all devices have all weights and gradients that one place had: f32 sums of the same
+// terms.
+TEST_F(PlacementRunTest, TheSameStepAsWithoutAPlacement) {
+  const auto plain = step(config_of(Spread::ragged_a2a, 3, DType::f32, {}));
+  std::vector<float> y;
+  for (int64_t t = 0; t < kOdd.tokens; ++t) {
+    for (int64_t h = 0; h < kOdd.hidden; ++h) y.push_back(plain->tensors().y.at(t, h));
+  }
+  const auto placed = step(
+      config_of(Spread::ragged_a2a, 3, DType::f32, greedy_placement({9, 1, 5, 2, 8, 1, 3}, 3, 5).expert));
+  EXPECT_EQ(placed->routing().expert, plain->routing().expert);
+  size_t i = 0;
+  for (int64_t t = 0; t < kOdd.tokens; ++t) {
+    for (int64_t h = 0; h < kOdd.hidden; ++h) EXPECT_NEAR(placed->tensors().y.at(t, h), y[i++], 1e-5);
+  }
+}
+
+TEST_F(PlacementRunTest, CopiesShareTheLoad) {
+  const auto run =
+      step(config_of(Spread::fused, 2, DType::f32, greedy_placement({100, 1, 1, 1, 1, 1, 1}, 2, 1).expert));
+  const std::vector<int64_t> load = expert_load(run->routing()), placed = expert_load(run->placed_routing());
+  std::vector<int64_t> of_expert_0;
+  for (size_t p = 0; p < placed.size(); ++p) {
+    if (run->config().placement[p] == 0) of_expert_0.push_back(placed[p]);
+  }
+  ASSERT_EQ(of_expert_0.size(), 2u);
+  EXPECT_EQ(of_expert_0[0] + of_expert_0[1], load[0]);
+  EXPECT_LE(std::abs(of_expert_0[0] - of_expert_0[1]), 1);
+}
+
+// Planted faults: the weights of another expert at a place, and a copy's gradient that was not summed.
+TEST_F(PlacementRunTest, TheCheckSeesAWrongPlaceAndAWrongSum) {
+  const std::vector<int32_t> placement = greedy_placement({9, 1, 5, 2, 8, 1, 3}, 2, 2).expert;
+  const auto run = step(config_of(Spread::fused, 2, DType::f32, placement));
+  BlockTensors tensors = run->tensors();
+  std::vector<int32_t> places(tensors.weights.w1.place_of, tensors.weights.w1.place_of + kOdd.experts);
+  std::swap(places[0], places[1]);
+  tensors.weights.w1.place_of = places.data();
+  ThreadTeam team(1);
+  EXPECT_EQ(check_block(tensors, Pass::forward_backward, CheckMode::full, 0, team).status,
+            CheckStatus::failed);
+
+  ASSERT_FALSE(run->copies_differ());
+  for (size_t p = 0; p < placement.size(); ++p) {
+    if (home_places({placement})[p] == static_cast<int32_t>(p)) continue;
+    LogicalWeights dw2 = run->tensors().gradients.w2;
+    dw2.place_of = nullptr;
+    dw2.set(static_cast<int64_t>(p), 0, 0, dw2.at(static_cast<int64_t>(p), 0, 0) + 1);
+    EXPECT_TRUE(run->copies_differ());
+    dw2.set(static_cast<int64_t>(p), 0, 0, dw2.at(static_cast<int64_t>(p), 0, 0) - 1);
+  }
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,192 @@
+// A corpus of bad traces, placements and balancing options: each ends with status 2, says what is allowed,
+// and leaves nothing.
+#include <cmath>
+#include <cstring>
+
+#include "moehill/base/npy.h"
+#include "moehill/cli/command_fixture.h"
+
+namespace moehill {
+namespace {
+
+namespace fs = std::filesystem;
+
+class BadRouting : public CommandFixture {
+ protected:
+  BadRouting() : CommandFixture("bench") {}
+
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(folder_ + "/" + name, std::ios::binary) << text;
+  }
+  void expect_refused(const std::string& arguments, const std::string& what) {
+    const auto num_files = [&] {
+      return std::distance(fs::recursive_directory_iterator(folder_), fs::recursive_directory_iterator());
+    };
+    run("--distribution none");  // for the files of what it says
+    const auto before = num_files();
+    EXPECT_EQ(
+        run("--tokens 2 --hidden 16 --mlp-dim 16 --experts 8 --topk 2 --shared-expert-dim 0 --json r.jsonl "
+            "--save-routing saved.npy --dump dumped --iters 1 --threads-per-device 1 " +
+            arguments),
+        2)
+        << what << read("out");
+    EXPECT_NE(read("err").find("allowed"), std::string::npos) << what << ": " << read("err");
+    EXPECT_EQ(num_files(), before) << what;
+    ++num_refused_;
+  }
+  int num_refused_ = 0;
+};
+
+std::string line(const std::string& ids, const std::string& more = "") {
+  return R"({"step": 0, "layer": 0, "rank": 0, "topk": 2, "top_indices": )" + ids + more + "}\n";
+}
+
+TEST_F(BadRouting, Traces) {
+  const std::string good = "[[0, 1], [2, 3]]";
+  const std::vector<std::string> bad = {"",
+                                        "\n",
+                                        "[]",
+                                        "7",
+                                        "{",
+                                        "{}",
+                                        "null",
+                                        "layer,expert\n0,3\n",
+                                        std::string(200, '['),
+                                        good,
+                                        line("[[0, 1], [2, 8]]"),
+                                        line("[[0, 1], [2, -2]]"),
+                                        line("[[0, 0], [2, 3]]"),
+                                        line("[[0, 1.0], [2, 3]]"),
+                                        line("[[0, \"1\"], [2, 3]]"),
+                                        line("[[0, null], [2, 3]]"),
+                                        line("[[0, 18446744073709551615], [2, 3]]"),
+                                        line("[[0, 1e400], [2, 3]]"),
+                                        line("[[0], [2, 3]]"),
+                                        line("[[0, 1, 2], [2, 3]]"),
+                                        line("[0, 1]"),
+                                        line("{}"),
+                                        line("[]"),
+                                        line("[[0, 1]]"),
+                                        line(good, R"(, "topk": 2)"),
+                                        line(good) + line(good),
+                                        line(good) + "x",
+                                        line(good, R"(, "num_tokens": 3)"),
+                                        line(good, R"(, "gate_values": [[0.5, 0.5]])"),
+                                        line(good, R"(, "gate_values": 1)"),
+                                        line(good, R"(, "gate_values": [[0.5, 0.5], [0.5, NaN]])"),
+                                        line(good, R"(, "gate_values": [[0.5, 0.5], [0.5, Infinity]])"),
+                                        line(good, R"(, "gate_values": [[0.5, 0.5], [0.5, 1e39]])"),
+                                        line(good, R"(, "gate_values": [[0.5, 0.5], [0.5, null]])"),
+                                        R"({"step": 0, "layer": 0, "rank": 0, "topk": 2})",
+                                        std::string("PK\x03\x04\0\0", 6),
+                                        "\x80\x04\x95",
+                                        "\x1f\x8b\x08",
+                                        "\xff\xfe{}"};
+  for (const std::string& text : bad) {
+    write("t.jsonl", text);
+    expect_refused("--distribution trace:t.jsonl", text.substr(0, 100));
+  }
+  EXPECT_GE(num_refused_, 38);
+}
+
+// The token whose gate value or id is no good is named.
+TEST_F(BadRouting, NamesTheToken) {
+  write("t.jsonl", line("[[0, 1], [2, 3]]", R"(, "gate_values": [[0.5, 0.5], [0.5, 1e39]])"));
+  expect_refused("--distribution trace:t.jsonl", "infinite");
+  EXPECT_NE(read("err").find("token 1"), std::string::npos) << read("err");
+  for (const float value : {std::nanf(""), HUGE_VALF, -HUGE_VALF}) {
+    write_npy(folder_ + "/t.npy", {2, 2}, std::vector<int32_t>{0, 1, 2, 3});
+    write_npy(folder_ + "/g.npy", {2, 2}, [&](int64_t row, std::span<float> values) {
+      values[0] = 0.5f;
+      values[1] = row == 1 ? value : 0.5f;
+    });
+    expect_refused("--distribution trace:t.npy,gates=g.npy", "a gate value");
+    EXPECT_NE(read("err").find("of token 1"), std::string::npos) << read("err");
+  }
+}
+
+TEST_F(BadRouting, Placements) {
+  const std::vector<std::string> bad = {"",
+                                        "{",
+                                        "{}",
+                                        "[]",
+                                        "null",
+                                        "7",
+                                        "[0,1,2,3,4,5,6,7]",
+                                        R"({"placement": {}})",
+                                        R"({"placement": null})",
+                                        R"({"placement": "0,1,2,3,4,5,6,7"})",
+                                        R"({"placement": []})",
+                                        R"({"placement": [0]})",
+                                        R"({"placement": [0,1,2,3,4,5,6]})",
+                                        R"({"placement": [0,1,2,3,4,5,6,8]})",
+                                        R"({"placement": [0,1,2,3,4,5,6,-1]})",
+                                        R"({"placement": [0,1,2,3,4,5,6,6]})",
+                                        R"({"placement": [0,1,2,3,4,5,6,7.0]})",
+                                        R"({"placement": [0,1,2,3,4,5,6,"7"]})",
+                                        R"({"placement": [0,1,2,3,4,5,6,null]})",
+                                        R"({"placement": [0,1,2,3,4,5,6,[7]]})",
+                                        R"({"placement": [0,1,2,3,4,5,6,18446744073709551615]})",
+                                        R"({"placement": [0,1,2,3,4,5,6,1e400]})",
+                                        R"({"placement": [0,1,2,3,4,5,6,99999999999999999999]})",
+                                        R"({"placement": [0,0,1,2,3,4,5,6,7,7]})",
+                                        R"({"placement": [0,1,2,3,4,5,6,7], "placement": [0,1,2,3,4,5,6,7]})",
+                                        R"({"placement": [0,1,2,3,4,5,6,7], "more": 1})",
+                                        R"({"Placement": [0,1,2,3,4,5,6,7]})",
+                                        R"({"placement": [0,1,2,3,4,5,6,7]} x)",
+                                        std::string("{\"placement\": [0]}\0", 19),
+                                        "\xff\xfe",
+                                        std::string(300, '['),
+                                        std::string("PK\x03\x04\0\0", 6)};
+  for (const std::string& text : bad) {
+    write("p.json", text);
+    expect_refused("--parallel-mode ep --devices 2 --placement p.json", text.substr(0, 100));
+  }
+  write("p.json", R"({"placement": [7,1,2,3,4,5,6,0,7,0]})");  // places 0 to 4 and 5 to 9
+  expect_refused("--parallel-mode ep --devices 2 --placement p.json", "expert 0 twice on device 1");
+  EXPECT_NE(read("err").find("device 1"), std::string::npos) << read("err");
+  EXPECT_GE(num_refused_, 33);
+}
+
+TEST_F(BadRouting, Options) {
+  write("p.json", R"({"placement": [7,1,2,3,4,5,6,0]})");
+  for (const std::string arguments :
+       {"--placement p.json",
+        "--parallel-mode dp --devices 2 --placement greedy",
+        "--parallel-mode ep --devices 2 "
+        "--placement none.json",
+        "--parallel-mode ep --devices 2 --placement .",
+        "--parallel-mode ep --devices 2 --placement greedy:9",
+        "--parallel-mode ep --devices 2 --placement greedy:x",
+        "--parallel-mode ep --devices 2 --placement greedy:-1",
+        "--parallel-mode ep --devices 2 --placement hierarchical",
+        "--parallel-mode ep --devices 2 --placement hierarchical:2",
+        "--parallel-mode ep --devices 2 --placement "
+        "hierarchical:3,6",
+        "--parallel-mode ep --devices 2 --placement hierarchical:2,3",
+        "--parallel-mode ep --devices 2 --placement greedy:2 --capacity-policy drop --capacity-factor 1",
+        "--parallel-mode ep --devices 2 --ep-path fused --placement greedy --router in-step",
+        "--capacity-order gate",
+        "--capacity-pool 2",
+        "--capacity-sources 2",
+        "--capacity-spares 1",
+        "--capacity-policy pad --capacity-factor 1 --capacity-order gate",
+        "--capacity-policy drop --capacity-factor 1 --capacity-pool 0",
+        "--capacity-policy drop --capacity-factor 1 --capacity-pool 9",
+        "--capacity-policy drop --capacity-factor 1 --capacity-sources 3",
+        "--capacity-policy drop --capacity-factor 1 --capacity-spares 7",
+        "--capacity-policy drop --capacity-factor 1 --capacity-spares 1 --router-grad",
+        "--capacity-policy drop --capacity-factor nan",
+        "--capacity-policy drop --capacity-factor -1",
+        "--balance-loss balance=0.1",
+        "--router-grad --balance-loss aux=1",
+        "--router-grad --balance-loss balance=nan",
+        "--router-grad --balance-loss sequence=0.1",
+        "--router-grad --balance-loss sequence=0.1:3",
+        "--router-grad --balance-loss z=inf",
+        "--router-grad --bench-pass forward --balance-loss z=1"})
+    expect_refused(arguments, arguments);
+}
+
+}  // namespace
+}  // namespace moehill

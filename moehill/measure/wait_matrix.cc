@@ -1,0 +1,106 @@
+#include "moehill/measure/wait_matrix.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+namespace moehill {
+namespace {
+
+// The stage of a device at a moment; the one before it where it is between two.
+Stage stage_at(const DeviceEvents& device, double time) {
+  Stage stage{};
+  for (const StageInterval& interval : device.stages) {
+    if (interval.begin > time) break;
+    stage = static_cast<Stage>(interval.stage);
+  }
+  return stage;
+}
+
+class Waits {
+ public:
+  void add(Stage stage, int device, int other, Stage busy_in, double seconds) {
+    if (seconds > 0) seconds_[{stage, device, other, busy_in}] += seconds;
+  }
+  // One device's wait for another, which came at `came`.
+  void add_wait(const StepEvents& events, int device, const Wait& wait, int other, double came) {
+    const DeviceEvents& culprit = events[static_cast<size_t>(other)];
+    const Stage stage = stage_at(events[static_cast<size_t>(device)], wait.begin);
+    double rest = wait.end - wait.begin;
+    for (const StageInterval& busy : culprit.stages) {
+      const double overlap = std::min(busy.end, came) - std::max(busy.begin, wait.begin);
+      if (overlap <= 0) continue;
+      add(stage, device, other, static_cast<Stage>(busy.stage), overlap);
+      rest -= overlap;
+    }
+    add(stage, device, other, stage_at(culprit, came), rest);
+  }
+  std::vector<WaitEntry> take() const {
+    std::vector<WaitEntry> entries;
+    for (const auto& [key, seconds] : seconds_) {
+      const auto [stage, device, other, busy_in] = key;
+      entries.push_back({stage, device, other, busy_in, seconds});
+    }
+    std::stable_sort(entries.begin(), entries.end(),
+                     [](const WaitEntry& a, const WaitEntry& b) { return a.seconds > b.seconds; });
+    return entries;
+  }
+
+ private:
+  std::map<std::tuple<Stage, int, int, Stage>, double> seconds_;
+};
+
+// The key with the largest sum, and that sum.
+template <typename Key>
+std::pair<Key, double> largest(const std::map<Key, double>& sums) {
+  const auto at = std::max_element(sums.begin(), sums.end(),
+                                   [](const auto& a, const auto& b) { return a.second < b.second; });
+  return {at->first, at->second};
+}
+
+}  // namespace
+
+std::vector<WaitEntry> wait_entries(const StepEvents& events) {
+  Waits waits;
+  for (const DeviceEvents& device : events) {
+    if (device.num_dropped > 0 || device.waits.size() != events.front().waits.size()) return {};
+  }
+  for (size_t n = 0; !events.empty() && n < events.front().waits.size(); ++n) {
+    size_t last = 0;
+    for (size_t d = 1; d < events.size(); ++d) {
+      if (events[d].waits[n].begin > events[last].waits[n].begin) last = d;
+    }
+    for (size_t d = 0; d < events.size(); ++d) {
+      if (d != last)
+        waits.add_wait(events, static_cast<int>(d), events[d].waits[n], static_cast<int>(last),
+                       events[last].waits[n].begin);
+    }
+  }
+  return waits.take();
+}
+
+std::string culprit_sentence(const std::vector<WaitEntry>& entries) {
+  std::map<int, double> by_culprit;
+  double sum = 0;
+  for (const WaitEntry& e : entries) {
+    by_culprit[e.other] += e.seconds;
+    sum += e.seconds;
+  }
+  if (sum <= 0) return "";
+  const auto [culprit, for_it] = largest(by_culprit);
+  std::map<Stage, double> by_work, by_stage;
+  for (const WaitEntry& e : entries) {
+    if (e.other != culprit) continue;
+    by_work[e.busy_in] += e.seconds;
+    by_stage[e.stage] += e.seconds;
+  }
+  const auto [work, in_work] = largest(by_work);
+  return fmt::format(
+      "Device {} is waited for most: {:.2f} of {:.2f} ms that devices wait for each other, {:.2f} of them "
+      "while it is in {}; the others wait in {}.",
+      culprit, 1e3 * for_it, 1e3 * sum, 1e3 * in_work, name_of(work), name_of(largest(by_stage).first));
+}
+
+}  // namespace moehill

@@ -1,0 +1,32 @@
+// Wait matrix: who waited for whom in a step, in which stage, and what the one waited for was doing.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "moehill/block/stages.h"
+#include "moehill/measure/device_events.h"
+
+namespace moehill {
+
+// What `device` waited for `other` while it was itself in `stage` and `other` in `busy_in`.
+struct WaitEntry {
+  Stage stage{};
+  int device = 0, other = 0;
+  Stage busy_in{};
+  double seconds = 0;
+  bool operator==(const WaitEntry&) const = default;
+};
+
+// Devices meet in the same order, so the n-th waits of all belong together, and the device that began its own
+// last is the one that the others waited for. What remains of a wait after that one had come (until a
+// sleeping thread runs again) counts as its stage at that moment. The largest come first. Nothing where
+// devices have different numbers of waits: they did not all meet each other, or some waits were not kept.
+// The events' times are of one clock.
+std::vector<WaitEntry> wait_entries(const StepEvents& events);
+
+// Names the device that was waited for most, and what it did meanwhile; ends in a full stop. Empty without
+// waits.
+std::string culprit_sentence(const std::vector<WaitEntry>& entries);
+
+}  // namespace moehill
