@@ -75,8 +75,8 @@ class Links {
   void copy_gradients() {
     if (p_.copies.empty()) return;
     const MlpElements elements = expert_elements(p_);
-    const int64_t bytes = elements.total() * static_cast<int64_t>(b_) +
-                          elements.all_vectors() * static_cast<int64_t>(kF32);
+    const int64_t bytes =
+        elements.total() * static_cast<int64_t>(b_) + elements.all_vectors() * static_cast<int64_t>(kF32);
     const auto copies = [&](int from, int to) {
       return p_.copies[static_cast<size_t>(from) * static_cast<size_t>(counts_.num_devices) +
                        static_cast<size_t>(to)];

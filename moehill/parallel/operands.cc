@@ -29,16 +29,9 @@ WeightKey weight_key(const RunConfig& config) {
   const MoeShape& shape = config.shape;
   const WeightLayout layout =
       config.block.backend == Backend::gmm ? WeightLayout::panels : WeightLayout::row_major;
-  return {shape.hidden,
-          shape.mlp_dim,
-          over_places(config).shape.experts,
-          shape.shared_dim,
-          shape.dtype,
-          layout,
-          has_fused_w13(config.block.impl),
-          config.block.shared_fused,
-          shape.form,
-          config.placement};
+  return {shape.hidden, shape.mlp_dim,   over_places(config).shape.experts, shape.shared_dim,
+          shape.dtype,  layout,          has_fused_w13(config.block.impl),  config.block.shared_fused,
+          shape.form,   config.placement};
 }
 
 OwnedMlp make_mlp(const MlpStorage& s) {
