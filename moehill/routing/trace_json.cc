@@ -101,7 +101,7 @@ class JsonTrace {
     const json& rows = array_of(record, "top_indices");
     for (const json& row : rows) {
       require_row(row, "top_indices");
-      for (const json& id : row) part.ids.push_back(id_of(id));
+      for (const json& id : row) part.ids.push_back(id_of(id, part.ids.size()));
     }
     if (record.contains("num_tokens") &&
         integer(record, "num_tokens", 0, 2147483647) != static_cast<int64_t>(rows.size()))
@@ -111,7 +111,7 @@ class JsonTrace {
     const json& gate_rows = array_of(record, "gate_values");
     for (const json& row : gate_rows) {
       require_row(row, "gate_values");
-      for (const json& gate : row) part.gates.push_back(gate_of(gate));
+      for (const json& gate : row) part.gates.push_back(gate_of(gate, part.gates.size()));
     }
     if (part.gates.size() != part.ids.size())
       refuse(fmt::format("{} rows of gate_values, {} of top_indices", gate_rows.size(), rows.size()),
@@ -130,15 +130,20 @@ class JsonTrace {
     refuse(fmt::format("{} with {}", name, moehill::quoted(row.dump())),
            fmt::format("rows of {}, the topk", request_.topk));
   }
-  int64_t id_of(const json& id) const {
-    if (!id.is_number_integer()) refuse("the expert id " + moehill::quoted(id.dump()), "an integer");
+  // Names the token of this rank that an assignment belongs to.
+  std::string of_token(const json& value, size_t assignment) const {
+    return fmt::format("{} of token {}", moehill::quoted(value.dump()),
+                       assignment / static_cast<size_t>(request_.topk));
+  }
+  int64_t id_of(const json& id, size_t assignment) const {
+    if (!id.is_number_integer()) refuse("the expert id " + of_token(id, assignment), "an integer");
     return id.is_number_unsigned() ? static_cast<int64_t>(std::min<uint64_t>(id.get<uint64_t>(), INT64_MAX))
                                    : id.get<int64_t>();
   }
-  float gate_of(const json& gate) const {
-    if (!gate.is_number()) refuse("the gate value " + moehill::quoted(gate.dump()), "a number");
+  float gate_of(const json& gate, size_t assignment) const {
+    if (!gate.is_number()) refuse("the gate value " + of_token(gate, assignment), "a number");
     const double value = gate.get<double>();
-    if (std::abs(value) >= kPastFloat) refuse("the gate value " + moehill::quoted(gate.dump()), "an f32");
+    if (std::abs(value) >= kPastFloat) refuse("the gate value " + of_token(gate, assignment), "an f32");
     return static_cast<float>(value);
   }
 

@@ -249,10 +249,11 @@ SEAM("_ZN7moehill16combine_and_dotsERNS_10ThreadTeamERKNS_11CombineRowsERKNS_7Ma
      void, combine_and_dots, ThreadTeam&, const CombineRows&, const MatView&, const RowDots&, int64_t,
      float*);
 
+// Apart, so that lies about either are told here too.
 void lying_combine_and_dots(ThreadTeam& team, const CombineRows& c, const MatView& out, const RowDots& dots,
                             int64_t num_rows, float* dots_out) {
-  if (dp_dots_left_out.told_on(team)) return combine_rows(team, c, out);
-  real_combine_and_dots(team, c, out, dots, num_rows, dots_out);
+  combine_rows(team, c, out);
+  row_dots(team, dots, num_rows, dots_out);
 }
 
 SEAM("_ZN7moehill5routeERKNS_6RouterEPKfNS_5RangeERNS_10ThreadTeamERNS_7RoutingE", void, route, const Router&,

@@ -381,10 +381,13 @@ class LyingRun final : public Run {
   std::vector<int> local_cpus() const override { return run_->local_cpus(); }
   BlockTensors tensors() const override { return run_->tensors(); }
   const Routing& routing() const override { return run_->routing(); }
+  const Routing& placed_routing() const override { return run_->placed_routing(); }
+  bool copies_differ() const override { return run_->copies_differ(); }
   const RunConfig& config() const override { return run_->config(); }
   uint64_t plan_hash() const override { return run_->plan_hash(); }
   uint64_t output_hash() const override { return run_->output_hash(); }
   int64_t num_dropped() const override { return run_->num_dropped(); }
+  int64_t num_spilled() const override { return run_->num_spilled(); }
   int64_t capacity_rows() const override { return run_->capacity_rows(); }
   double executed_flops() const override { return run_->executed_flops(); }
   std::vector<Traffic> traffic() const override { return run_->traffic(); }
