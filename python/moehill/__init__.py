@@ -38,6 +38,9 @@ def _array(value, what, kinds, shape):
         value = np.from_dlpack(value)
     if not isinstance(value, np.ndarray):
         raise Error(_c.INVALID_ARGUMENT, f"{what}: got {type(value).__name__}, allowed: a NumPy array; convert it")
+    if not value.dtype.isnative:
+        raise Error(_c.INVALID_ARGUMENT,
+                    f"{what}: got {value.dtype.str}, allowed: this machine's order of bytes; use astype")
     if value.dtype.name not in kinds or not value.flags.c_contiguous or value.shape != tuple(shape):
         raise Error(_c.INVALID_ARGUMENT,
                     f"{what}: got {value.dtype.name} {value.shape}{'' if value.flags.c_contiguous else ' with gaps'}, "
@@ -59,8 +62,17 @@ def _dtype_of(arrays, what):
                 "bfloat16 for bf16; convert them")
 
 
+def _writable(array, what):
+    if not array.flags.writeable:
+        raise Error(_c.INVALID_ARGUMENT, f"{what}: got a read-only array, allowed: one that can be written; copy it")
+    return array
+
+
 class _Handle:
     """Owns a handle of the library."""
+
+    def __reduce__(self):  # for copy and pickle
+        raise Error(_c.INVALID_ARGUMENT, f"{type(self).__name__}: got a copy of one, allowed: the object itself; make another one")
 
     def __init__(self, kind, *arguments):
         self._kind = kind
@@ -186,16 +198,19 @@ class Block(_Handle):
 
     def forward(self, x, out=None):
         x = self._rows(x, "x")
-        out = np.empty_like(x) if out is None else self._rows(out, "out")
+        out = np.empty_like(x) if out is None else _writable(self._rows(out, "out"), "out")
         _c.call("block_forward", self._handle, x.ctypes.data, out.ctypes.data)
         return out
 
     def backward(self, x, dy, dx=None, d_gates=None):
         """(dx, d_gates); x as it was passed to forward."""
         x, dy = self._rows(x, "x"), self._rows(dy, "dy")
-        dx = np.empty_like(x) if dx is None else self._rows(dx, "dx")
+        dx = np.empty_like(x) if dx is None else _writable(self._rows(dx, "dx"), "dx")
         shape = (self._tokens, self._desc.topk)
-        d_gates = np.empty(shape, np.float32) if d_gates is None else _array(d_gates, "d_gates", ("float32",), shape)
+        if d_gates is None:
+            d_gates = np.empty(shape, np.float32)
+        else:
+            d_gates = _writable(_array(d_gates, "d_gates", ("float32",), shape), "d_gates")
         _c.call("block_backward", self._handle, x.ctypes.data, dy.ctypes.data, dx.ctypes.data, d_gates.ctypes.data)
         return dx, d_gates
 

@@ -11,6 +11,7 @@ operation in place has changed them, and after each backward that made their gra
 """
 import ctypes as c
 import os
+import threading
 import weakref
 
 import torch
@@ -36,10 +37,15 @@ def _refuse(what, got, allowed, remedy):
 
 
 class _Layer:
-    """A block for one pair of weights: made for as many tokens as have come, loaded when the weights have changed."""
+    """A block for one pair of weights: made for as many tokens as have come, loaded when the weights have changed.
+    Whoever calls it holds `lock`, since a step is several calls of the library."""
 
     def __init__(self, context):
+        if context.processes > 1:
+            _refuse("context", f"one of {context.processes} processes", "a context of one process, whose weights are all "
+                    "here", "use moehill.Block over MPI")
         self.context = context
+        self.lock = threading.RLock()
         self.block = None
         self.key = self.loaded = None  # loaded: the weights that the block has, _Seen
         self.step = 0  # of the forward whose state the block has
@@ -52,7 +58,7 @@ class _Layer:
             self.max_tokens = max(x.shape[0], 2 * self.max_tokens if same and x.shape[0] > self.max_tokens else 1,
                                   self.max_tokens if same else 1)
             self.training = training or (same and self.training)
-            self.block = self.loaded = None  # before the next one is made
+            self.block = self.loaded = self.key = None  # before the next one is made
             self.block = Block(self.context, hidden=hidden, mlp_dim=both // 2, experts=experts, topk=topk,
                                max_tokens=self.max_tokens, dtype=_DTYPES[x.dtype], training=self.training)
             self.key = key
@@ -106,8 +112,9 @@ class _Function(torch.autograd.Function):
         ctx.layer = layer
         ctx.gates_dtype = gates.dtype
         gates = gates.float().contiguous()
-        y = layer.forward(x, ids, gates, gate_up, down, training)
-        ctx.step = layer.step
+        with layer.lock:
+            y = layer.forward(x, ids, gates, gate_up, down, training)
+            ctx.step = layer.step
         ctx.save_for_backward(x, gates, gate_up, down, ids)
         return y
 
@@ -116,13 +123,14 @@ class _Function(torch.autograd.Function):
     def backward(ctx, dy):
         x, gates, gate_up, down, ids = ctx.saved_tensors
         layer = ctx.layer
-        if layer.step != ctx.step:  # another forward came between, so what this one kept is made again
-            layer.forward(x, ids, gates, gate_up, down, True)
-        dx, d_gates = layer.backward(x, dy.to(x.dtype).contiguous(), gates)
         wanted = ctx.needs_input_grad
         d_gate_up = d_down = None
-        if wanted[2] or wanted[3]:
-            d_gate_up, d_down = layer.weight_gradients(gate_up, down)
+        with layer.lock:
+            if layer.step != ctx.step:  # another forward came between, so what this one kept is made again
+                layer.forward(x, ids, gates, gate_up, down, True)
+            dx, d_gates = layer.backward(x, dy.to(x.dtype).contiguous(), gates)
+            if wanted[2] or wanted[3]:
+                d_gate_up, d_down = layer.weight_gradients(gate_up, down)
         return (dx if wanted[0] else None, d_gates.to(ctx.gates_dtype) if wanted[1] else None,
                 d_gate_up if wanted[2] else None, d_down if wanted[3] else None, None, None, None)
 
@@ -141,6 +149,10 @@ def _require(x, ids, gates, gate_up, down):
         _refuse("down", f"{tuple(down.shape)}", f"[E, H, M] = {(experts, hidden, both // 2)}", "transpose it if it is [E, M, H]")
     if x.dim() != 2 or x.shape[1] != hidden:
         _refuse("x", f"{tuple(x.shape)}", f"[T, {hidden}]", "flatten the tokens")
+    if ids.dtype not in (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64):
+        _refuse("expert_ids", f"{ids.dtype}", "integers", "convert them")
+    if ids.numel() and not (-1 <= int(ids.min()) and int(ids.max()) <= experts):
+        _refuse("expert_ids", f"{int(ids.min())} to {int(ids.max())}", f"-1 to {experts}", "check the router")
     if ids.dim() != 2 or ids.shape != gates.shape or ids.shape[0] != x.shape[0]:
         _refuse("expert_ids and gates", f"{tuple(ids.shape)} and {tuple(gates.shape)}", f"[{x.shape[0]}, k] both", "check the router")
 
@@ -167,7 +179,8 @@ def experts(x, expert_ids, gates, gate_up, down, layer=None):
     _require(x, expert_ids, gates, gate_up, down)
     layer = _layer_of(gate_up) if layer is None else layer
     num_experts = gate_up.shape[0]
-    ids = torch.where(expert_ids == num_experts, torch.full_like(expert_ids, -1), expert_ids).to(torch.int32).contiguous()
+    ids = expert_ids.to(torch.int32)
+    ids = torch.where(ids == num_experts, torch.full_like(ids, -1), ids).contiguous()
     training = torch.is_grad_enabled() and any(t.requires_grad for t in (x, gates, gate_up, down))
     return _Function.apply(x.contiguous(), gates, gate_up, down, ids, layer, training)
 

@@ -1,6 +1,8 @@
 """moehill for NumPy: against plain loops, without copies, with clear errors, and off Python's lock."""
+import copy
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -123,6 +125,24 @@ class BlockTest(unittest.TestCase):
         out = np.empty_like(d.x)
         self.assertIs(block.forward(d.x, out), out)
         np.testing.assert_allclose(out, d.y, atol=1e-5)
+
+    def test_no_bytes_of_another_order_and_nothing_to_read_only(self):
+        data = Data()
+        block, x = data.block(moehill.Context(threads_per_device=1)), data.x
+        block.plan(data.ids, data.gates)
+        with self.assertRaisesRegex(moehill.Error, "order of bytes"):
+            block.forward(x.astype(">f4"))
+        out = np.zeros_like(x)
+        out.flags.writeable = False
+        with self.assertRaisesRegex(moehill.Error, "read-only"):
+            block.forward(x, out)
+        self.assertEqual(np.abs(out).max(), 0)
+
+    def test_objects_are_not_copied(self):
+        block = Data().block(moehill.Context(threads_per_device=1))
+        for make in (copy.copy, copy.deepcopy, pickle.dumps):
+            with self.assertRaisesRegex(moehill.Error, "make another one"):
+                make(block)
 
     def test_says_what_is_wrong(self):
         d = Data()

@@ -1,5 +1,6 @@
 """moehill for PyTorch: outputs and gradients of a plain loop, in f32 and bf16, and what it refuses."""
 import copy
+import threading
 import types
 import unittest
 
@@ -121,13 +122,48 @@ class OperatorTest(unittest.TestCase):
             mt._c.call = call
         self.assertEqual(calls.count("block_load_experts"), 1)
 
+    def test_one_layer_serves_several_threads(self):
+        x, ids, gates, gate_up, down = (t.detach() for t in data(tokens=30))
+        layer = mt.Experts(gate_up, down)
+        parts = [slice(0, 30), slice(0, 3)]  # each thread has a number of tokens of its own
+        with torch.no_grad():
+            expected = [loop(x[p], ids[p], gates[p], gate_up, down) for p in parts]
+        worst = [0.0, 0.0]
+
+        def work(i):
+            with torch.no_grad():
+                for _ in range(100):
+                    y = layer(x[parts[i]], ids[parts[i]], gates[parts[i]])
+                    worst[i] = max(worst[i], (y - expected[i]).abs().max().item())
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertLess(max(worst), 1e-4)
+
+    def test_goes_on_after_a_block_that_could_not_be_made(self):
+        x, ids, gates, gate_up, down = (t.detach() for t in data(tokens=30))
+        layer = mt.Experts(gate_up, down)
+        with self.assertRaises(moehill.Error):
+            layer(x, ids.repeat(1, 4), gates.repeat(1, 4))  # more choices than experts
+        with torch.no_grad():
+            self.assertLess((layer(x, ids, gates) - loop(x, ids, gates, gate_up, down)).abs().max().item(), 1e-4)
+
+    def test_refuses_ids_that_no_expert_has(self):
+        x, ids, gates, gate_up, down = data()
+        for bad in (ids + 2**32, ids.float(), ids > 2, torch.full_like(ids, 6), torch.full_like(ids, -2)):
+            with self.assertRaisesRegex(moehill.Error, "expert_ids.*allowed"):
+                mt.experts(x, bad, gates, gate_up, down)
+
     def test_refuses_what_does_not_fit(self):
         x, ids, gates, gate_up, down = data()
         for part, call in {"float32 or bfloat16": lambda: mt.experts(x.double(), ids, gates, gate_up, down),
                            "transpose": lambda: mt.experts(x, ids, gates, gate_up, down.transpose(1, 2)),
                            "flatten": lambda: mt.experts(x.unsqueeze(0), ids, gates, gate_up, down),
                            "router": lambda: mt.experts(x, ids[:, :1], gates, gate_up, down),
-                           "0 to 4": lambda: mt.experts(x, ids + 1, gates, gate_up, down)}.items():
+                           "-1 to 5": lambda: mt.experts(x, ids + 1, gates, gate_up, down)}.items():
             with self.assertRaises(moehill.Error) as caught:
                 call()
             self.assertIn(part, str(caught.exception))
