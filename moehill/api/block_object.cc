@@ -149,9 +149,10 @@ void BlockObject::backward(const void* x, const void* dy, void* dx, float* d_gat
           "block");
     }
     if (state_ != State::forwarded) {
-      throw Failure(MOEHILL_WRONG_ORDER,
-                    "backward: got no forward since the last plan, backward or error, allowed: once after a "
-                    "forward; call moehill_block_forward first");
+      throw Failure(
+          MOEHILL_WRONG_ORDER,
+          "backward: got no forward since the last plan, load of weights or backward, allowed: once after "
+          "a forward with the same weights; call moehill_block_forward first");
     }
     require_memory({tensor("x", x), tensor("dy", dy)}, {tensor("dx", dx)}, dtype_bytes(config_.shape.dtype));
     return int64_t{0};
@@ -200,6 +201,7 @@ void BlockObject::load_experts(int first, int count, const moehill_weights& weig
   require_experts(first, count);
   const HostExperts host(weights, config_.shape.hidden, config_.shape.mlp_dim);
   context_->local([&](int device, ThreadTeam& team) {
+    if (device == context_->local_devices().begin) forget_forward();
     const Range own = is_first_to_hold(device) ? experts_of(device) : Range{};
     const int64_t begin = std::max<int64_t>(first, own.begin),
                   end = std::min<int64_t>(first + count, own.end);
@@ -207,6 +209,10 @@ void BlockObject::load_experts(int first, int count, const moehill_weights& weig
     host.load(team, begin - first,
               weights_->experts.view.slice_groups(begin - local_experts_.begin, end - local_experts_.begin));
   });
+}
+
+void BlockObject::forget_forward() {
+  if (state_ == State::forwarded) state_ = State::planned;
 }
 
 // Devices that all have all experts read the same memory.
@@ -222,7 +228,10 @@ void BlockObject::require_shared() const {
 void BlockObject::load_shared(const moehill_weights& weights) {
   require_shared();
   const HostExperts host(weights, config_.shape.hidden, config_.shape.shared_dim);
-  context_->on_first([&](ThreadTeam& team) { host.load(team, 0, weights_->shared.view); });
+  context_->on_first([&](ThreadTeam& team) {
+    forget_forward();
+    host.load(team, 0, weights_->shared.view);
+  });
 }
 
 void BlockObject::store(const MlpWeights& from, int first, int count, const moehill_gradients& to) {

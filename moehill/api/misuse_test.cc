@@ -142,6 +142,25 @@ TEST(Misuse, TheBlockGoesOnAfterEachError) {
   step();
 }
 
+// What forward kept was made with the weights of before.
+TEST(Misuse, WeightsLoadedBetweenForwardAndBackward) {
+  const Context context = two_devices();
+  Pair pair(context, kDesc, 3);
+  Block& block = pair.block;
+  const Tokens t = random_tokens(kDesc, 13, 4);
+  plain::Tensor y(t.x.size(), false), dx(t.x.size(), false);
+  const auto backward = [&] { block.backward(t.x.data(), t.dy.data(), dx.data()); };
+  block.plan(13, t.ids.data(), t.gates.data());
+  for (const bool loads_shared : {false, true}) {
+    block.forward(t.x.data(), y.data());
+    loads_shared ? block.load_shared({.down = pair.shared.down.data()})
+                 : block.load_experts(4, 1, {.down = pair.experts.down.data()});
+    expect_error(Status::wrong_order, "load of weights", backward);
+    block.forward(t.x.data(), y.data());
+    backward();
+  }
+}
+
 TEST(Misuse, WeightsThatDoNotFit) {
   const Context context = two_devices();
   Pair pair(context, kDesc, 3);
