@@ -114,9 +114,8 @@ void BlockObject::plan(const OwnRouting& own) {
                         .done = [&] { state_ = State::planned; }});
 }
 
-NamedTensor BlockObject::tensor(const char* name, const void* data) const {
-  const int64_t row_bytes = config_.shape.hidden * static_cast<int64_t>(dtype_bytes(config_.shape.dtype));
-  return {name, data, tokens_.own * row_bytes};
+NamedTensor BlockObject::rows(const char* name, const void* data) const {
+  return {name, data, tokens_.own * config_.shape.hidden, dtype_bytes(config_.shape.dtype)};
 }
 
 void BlockObject::forward(const void* x, void* y) {
@@ -125,7 +124,7 @@ void BlockObject::forward(const void* x, void* y) {
       throw Failure(MOEHILL_WRONG_ORDER,
                     "forward: got no plan since the last error, allowed: after a plan; "
                     "call moehill_block_plan first");
-    require_memory({tensor("x", x)}, {tensor("y", y)}, dtype_bytes(config_.shape.dtype));
+    require_memory({rows("x", x)}, {rows("y", y)});
     return int64_t{0};
   };
   context_->collective({.entry = Entry::forward,
@@ -154,7 +153,9 @@ void BlockObject::backward(const void* x, const void* dy, void* dx, float* d_gat
           "backward: got no forward since the last plan, load of weights or backward, allowed: once after "
           "a forward with the same weights; call moehill_block_forward first");
     }
-    require_memory({tensor("x", x), tensor("dy", dy)}, {tensor("dx", dx)}, dtype_bytes(config_.shape.dtype));
+    const int64_t choices = d_gates == nullptr ? 0 : tokens_.own * config_.shape.topk;
+    require_memory({rows("x", x), rows("dy", dy)},
+                   {rows("dx", dx), {"d_gates", d_gates, choices, sizeof(float)}});
     return int64_t{0};
   };
   const auto agreed = [&] {
@@ -199,7 +200,7 @@ void BlockObject::require_experts(int first, int count) const {
 // Each device writes its own experts, whose pages then lie near it.
 void BlockObject::load_experts(int first, int count, const moehill_weights& weights) {
   require_experts(first, count);
-  const HostExperts host(weights, config_.shape.hidden, config_.shape.mlp_dim);
+  const HostExperts host(weights, {count, config_.shape.hidden, config_.shape.mlp_dim});
   context_->local([&](int device, ThreadTeam& team) {
     if (device == context_->local_devices().begin) forget_forward();
     const Range own = is_first_to_hold(device) ? experts_of(device) : Range{};
@@ -227,7 +228,7 @@ void BlockObject::require_shared() const {
 
 void BlockObject::load_shared(const moehill_weights& weights) {
   require_shared();
-  const HostExperts host(weights, config_.shape.hidden, config_.shape.shared_dim);
+  const HostExperts host(weights, {1, config_.shape.hidden, config_.shape.shared_dim});
   context_->on_first([&](ThreadTeam& team) {
     forget_forward();
     host.load(team, 0, weights_->shared.view);
@@ -236,7 +237,7 @@ void BlockObject::load_shared(const moehill_weights& weights) {
 
 void BlockObject::store(const MlpWeights& from, int first, int count, const moehill_gradients& to) {
   require_experts(first, count);
-  const HostExperts host(to, config_.shape.hidden, config_.shape.mlp_dim);
+  const HostExperts host(to, {count, config_.shape.hidden, config_.shape.mlp_dim});
   const int64_t begin = first - local_experts_.begin;
   context_->on_first([&](ThreadTeam& team) {
     if (&from == &weights_->experts_grad.view) require_gradients();
@@ -278,7 +279,7 @@ void BlockObject::store_shared_gradients(const moehill_gradients& gradients) {
   const auto check = [&] {
     require_shared();
     require_gradients();
-    host.emplace(gradients, config_.shape.hidden, config_.shape.shared_dim);
+    host.emplace(gradients, HostExperts::Shape{1, config_.shape.hidden, config_.shape.shared_dim});
     return int64_t{0};
   };
   context_->collective({.entry = Entry::store_shared, .check = check, .on_device = [&](Group& group) {

@@ -71,7 +71,7 @@ class BlockObject {
   void require_gradients() const;
   // What forward kept belongs to the weights of before. Call it with the context's turn.
   void forget_forward();
-  NamedTensor tensor(const char* name, const void* data) const;  // [own tokens, H]
+  NamedTensor rows(const char* name, const void* data) const;  // [own tokens, H]
   void store(const MlpWeights& from, int first, int count, const moehill_gradients& to);
   void gather_shared_gradients(Group& group);
 

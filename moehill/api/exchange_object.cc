@@ -189,10 +189,11 @@ int64_t ExchangeObject::take_rows(int64_t* offsets) {
 }
 
 NamedTensor ExchangeObject::tensor(const char* name, const void* data, int64_t rows) const {
-  return {name, data, rows * config_.shape.hidden * static_cast<int64_t>(dtype_bytes(config_.shape.dtype))};
+  return {name, data, rows * config_.shape.hidden, dtype_bytes(config_.shape.dtype)};
 }
 
-void ExchangeObject::call(Entry entry, std::initializer_list<NamedTensor> read, const NamedTensor& written,
+void ExchangeObject::call(Entry entry, std::initializer_list<NamedTensor> read,
+                          std::initializer_list<NamedTensor> written,
                           FunctionRef<void(Group&, Device&)> on_device) {
   const auto check = [&] {
     if (!is_planned_) {
@@ -200,7 +201,7 @@ void ExchangeObject::call(Entry entry, std::initializer_list<NamedTensor> read, 
                     "exchange: got no plan since the last error, allowed: after a plan; call "
                     "moehill_exchange_plan first");
     }
-    require_memory(read, {written}, dtype_bytes(config_.shape.dtype));
+    require_memory(read, written);
     return int64_t{0};
   };
   context_->collective({.entry = entry, .check = check, .on_device = [&](Group& group) {
@@ -209,7 +210,7 @@ void ExchangeObject::call(Entry entry, std::initializer_list<NamedTensor> read, 
 }
 
 void ExchangeObject::dispatch(const void* x, void* rows) {
-  call(Entry::dispatch, {tensor("x", x, tokens_.own)}, tensor("rows", rows, num_rows_),
+  call(Entry::dispatch, {tensor("x", x, tokens_.own)}, {tensor("rows", rows, num_rows_)},
        [&](Group& group, Device& device) {
          device.send(group, tokens_view(x, group));
          gather_rows(group.team(), {device.received, device.plan.row_token.data()}, rows_view(rows, device));
@@ -217,7 +218,7 @@ void ExchangeObject::dispatch(const void* x, void* rows) {
 }
 
 void ExchangeObject::combine(const void* rows, void* y) {
-  call(Entry::combine, {tensor("rows", rows, num_rows_)}, tensor("y", y, tokens_.own),
+  call(Entry::combine, {tensor("rows", rows, num_rows_)}, {tensor("y", y, tokens_.own)},
        [&](Group& group, Device& device) {
          device.sum(group, rows_view(rows, device), device.route.received().weight.data(),
                     tokens_view(y, group));
@@ -225,8 +226,10 @@ void ExchangeObject::combine(const void* rows, void* y) {
 }
 
 void ExchangeObject::combine_backward(const void* dy, const void* rows, void* d_rows, float* d_gates) {
+  const int64_t choices = d_gates == nullptr ? 0 : tokens_.own * config_.shape.topk;
   call(Entry::combine_backward, {tensor("dy", dy, tokens_.own), tensor("rows", rows, num_rows_)},
-       tensor("d_rows", d_rows, num_rows_), [&](Group& group, Device& device) {
+       {tensor("d_rows", d_rows, num_rows_), {"d_gates", d_gates, choices, sizeof(float)}},
+       [&](Group& group, Device& device) {
          device.send(group, tokens_view(dy, group));
          const MatView out = rows_view(d_rows, device);
          const float* const weight = device.route.received().weight.data();
@@ -240,7 +243,7 @@ void ExchangeObject::combine_backward(const void* dy, const void* rows, void* d_
 }
 
 void ExchangeObject::dispatch_backward(const void* d_rows, void* dx) {
-  call(Entry::dispatch_backward, {tensor("d_rows", d_rows, num_rows_)}, tensor("dx", dx, tokens_.own),
+  call(Entry::dispatch_backward, {tensor("d_rows", d_rows, num_rows_)}, {tensor("dx", dx, tokens_.own)},
        [&](Group& group, Device& device) {
          device.sum(group, rows_view(d_rows, device), nullptr, tokens_view(dx, group));
        });

@@ -37,7 +37,7 @@ class ExchangeObject {
   NamedTensor tensor(const char* name, const void* data, int64_t rows) const;  // [rows, H]
   // Runs an entry that needs a plan: refuses it before the first plan, checks its tensors, and works on each
   // device.
-  void call(Entry entry, std::initializer_list<NamedTensor> read, const NamedTensor& written,
+  void call(Entry entry, std::initializer_list<NamedTensor> read, std::initializer_list<NamedTensor> written,
             FunctionRef<void(Group&, Device&)> on_device);
 
   std::shared_ptr<Context> context_;

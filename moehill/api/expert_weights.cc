@@ -19,23 +19,23 @@ HostMatrices part_of_both(const moehill_gradients& w, int64_t hidden, int64_t wi
   return part;
 }
 
-int64_t given(const void* data) { return data == nullptr ? 0 : 1; }
-
-void require_legal(const moehill_gradients& w) {
+void require_legal(const moehill_gradients& w, const HostExperts::Shape& shape, bool is_written) {
   if (w.gate_up != nullptr && (w.gate != nullptr || w.up != nullptr)) {
     throw invalid("weights", "gate_up and one of gate and up", "gate_up alone, or gate and up",
                   "set the others to null");
   }
   if (w.accumulate != 0 && w.accumulate != 1)
     throw invalid("accumulate", fmt::format("{}", w.accumulate), "0 or 1", "0 overwrites, 1 adds");
-  if (w.gate == nullptr && w.up == nullptr && w.gate_up == nullptr && w.down == nullptr)
+  if (w.gate == nullptr && w.up == nullptr && w.gate_up == nullptr && w.down == nullptr && shape.count > 0)
     throw null_argument("each of gate, up, gate_up and down");
-  require_memory({},
-                 {{"gate", w.gate, given(w.gate)},
-                  {"up", w.up, given(w.up)},
-                  {"gate_up", w.gate_up, given(w.gate_up)},
-                  {"down", w.down, given(w.down)}},
-                 dtype_bytes(dtype_named(w.dtype, "dtype of the weights")));
+  const size_t bytes = dtype_bytes(dtype_named(w.dtype, "dtype of the weights"));
+  const auto tensor = [&](const char* name, const void* data, int64_t widths) {
+    const int64_t elements = widths * shape.count * shape.hidden * shape.width;
+    return NamedTensor{name, data, data == nullptr ? 0 : elements, bytes};
+  };
+  const NamedTensor gate = tensor("gate", w.gate, 1), up = tensor("up", w.up, 1),
+                    gate_up = tensor("gate_up", w.gate_up, 2), down = tensor("down", w.down, 1);
+  is_written ? require_memory({}, {gate, up, gate_up, down}) : require_memory({gate, up, gate_up, down}, {});
 }
 
 moehill_gradients as_gradients(const moehill_weights& w) {
@@ -54,11 +54,16 @@ double matrix_bytes(int64_t rows, int64_t cols, DType dtype) {
 
 }  // namespace
 
-HostExperts::HostExperts(const moehill_weights& weights, int64_t hidden, int64_t width)
-    : HostExperts(as_gradients(weights), hidden, width) {}
+HostExperts::HostExperts(const moehill_weights& weights, const Shape& shape)
+    : HostExperts(as_gradients(weights), shape, false) {}
 
-HostExperts::HostExperts(const moehill_gradients& w, int64_t hidden, int64_t width) : width_(width) {
-  require_legal(w);
+HostExperts::HostExperts(const moehill_gradients& gradients, const Shape& shape)
+    : HostExperts(gradients, shape, true) {}
+
+HostExperts::HostExperts(const moehill_gradients& w, const Shape& shape, bool is_written)
+    : width_(shape.width) {
+  require_legal(w, shape, is_written);
+  const int64_t hidden = shape.hidden, width = shape.width;
   const DType dtype = dtype_named(w.dtype, "dtype of the weights");
   const bool is_transposed = is_out_in(w.order);
   if (w.gate_up != nullptr) {

@@ -10,10 +10,13 @@ namespace moehill {
 
 class HostExperts {
  public:
-  // Of experts [hidden, width]. Throws Failure for pointers that do not go together, and unknown types or
-  // orders.
-  HostExperts(const moehill_weights& weights, int64_t hidden, int64_t width);
-  HostExperts(const moehill_gradients& gradients, int64_t hidden, int64_t width);
+  struct Shape {
+    int64_t count, hidden, width;
+  };
+  // Throws Failure for pointers that do not go together, memory that cannot be used, and unknown types or
+  // orders. Weights are read, gradients are written.
+  HostExperts(const moehill_weights& weights, const Shape& shape);
+  HostExperts(const moehill_gradients& gradients, const Shape& shape);
 
   // The caller's experts from `first` on become those of `stacks`, as many as these have; and back. What the
   // caller gave no pointer for is left as it is.
@@ -21,6 +24,7 @@ class HostExperts {
   void store(ThreadTeam& team, int64_t first, const MlpWeights& stacks, bool accumulate) const;
 
  private:
+  HostExperts(const moehill_gradients& given, const Shape& shape, bool is_written);
   template <typename Move>
   void for_each(int64_t first, const MlpWeights& stacks, const Move& move) const;
 

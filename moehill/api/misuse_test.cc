@@ -161,6 +161,45 @@ TEST(Misuse, WeightsLoadedBetweenForwardAndBackward) {
   }
 }
 
+TEST(Misuse, ResultsThatOverlap) {
+  const Context context = two_devices();
+  Pair pair(context, kDesc, 3);
+  Block& block = pair.block;
+  const Tokens t = random_tokens(kDesc, 13, 4);
+  std::vector<float> x(260), dy(260), y(260), dx(260), w(1320);
+  block.plan(13, t.ids.data(), t.gates.data());
+  block.forward(x.data(), y.data());
+  for (float* const d_gates : {x.data() + 259, dy.data(), dx.data() + 200}) {
+    expect_error(Status::invalid_argument, "d_gates: got memory that overlaps",
+                 [&] { block.backward(x.data(), dy.data(), dx.data(), d_gates); });
+  }
+  const auto store = [&](Gradients to) {
+    expect_error(Status::invalid_argument, "overlaps", [&] { block.store_experts(1, 2, to); });
+  };
+  store({.gate_up = w.data(), .down = w.data() + 879});  // two experts of [22, 20]
+  store({.gate = w.data(), .up = w.data() + 439});       // of [11, 20]
+  block.store_experts(1, 2, {.gate_up = w.data(), .down = w.data() + 880});
+  Exchange exchange(context, kDesc);
+  exchange.plan(13, t.ids.data(), t.gates.data());
+  std::vector<float> rows(static_cast<size_t>(exchange.num_rows() * 20)), d_rows(rows.size());
+  expect_error(Status::invalid_argument, "d_gates: got memory that overlaps d_rows",
+               [&] { exchange.combine_backward(dy.data(), rows.data(), d_rows.data(), d_rows.data()); });
+}
+
+// A process may have no experts, and then no memory for their weights.
+TEST(Misuse, NothingNeedsNoMemory) {
+  const Context context = two_devices();
+  Pair pair(context, kDesc, 3);
+  pair.block.load_experts(2, 0, {});
+  pair.block.store_experts(2, 0, {});
+  pair.expect_step(random_tokens(kDesc, 13, 4), 1e-5, 2e-5);
+  pair.block.store_expert_gradients(2, 0, {});
+  Stack stack(context, 2, 9, 11, DType::f32);
+  stack.load(1, 0, nullptr, DType::f32, Order::in_out);
+  stack.store(1, 0, nullptr, DType::f32, Order::in_out);
+  pair.block.plan(0, nullptr, nullptr);
+}
+
 TEST(Misuse, WeightsThatDoNotFit) {
   const Context context = two_devices();
   Pair pair(context, kDesc, 3);
@@ -223,6 +262,14 @@ TEST(Misuse, MemoryOfWeightsThatIsNotAligned) {
   Stack stack(context, 1, 9, 11, DType::f32);
   expect_error(Status::invalid_argument, "data: got",
                [&] { stack.load(0, 1, odd, DType::f32, Order::in_out); });
+  expect_error(Status::invalid_argument, "expert_ids: got the address",
+               [&] { pair.block.plan(1, static_cast<const int32_t*>(odd), w.data()); });
+  expect_error(Status::invalid_argument, "gates: got the address",
+               [&] { pair.block.plan(1, std::vector<int32_t>(3).data(), static_cast<const float*>(odd)); });
+  const int64_t offsets[] = {0, 1};
+  expect_error(Status::invalid_argument, "index: got the address", [&] {
+    stack.forward(offsets, {w.data(), 1, static_cast<const int32_t*>(odd)}, w.data() + 9);
+  });
 }
 
 TEST(Misuse, HardwareThatNobodyKnows) {

@@ -39,27 +39,27 @@ LogicalWeights StackObject::matrices(int first, int count) const {
 }
 
 // All matrices of a call, in the caller's memory.
-HostMatrices StackObject::host(void* data, int32_t dtype, int32_t order) const {
+HostMatrices StackObject::host(void* data, int count, int32_t dtype, int32_t order) const {
   const DType type = dtype_named(dtype, "dtype of the data");
-  require_memory({}, {{"data", data, 1}}, dtype_bytes(type));
+  require_memory({{"data", data, count * stack_.view().k * stack_.view().n, dtype_bytes(type)}}, {});
   return host_matrices(data, type, stack_.view().k, stack_.view().n, is_out_in(order));
 }
 
 void StackObject::load(int first, int count, const void* data, int32_t dtype, int32_t order) {
   const LogicalWeights to = matrices(first, count);
-  const HostMatrices from = host(const_cast<void*>(data), dtype, order);
+  const HostMatrices from = host(const_cast<void*>(data), count, dtype, order);
   context_->on_first([&](ThreadTeam& team) { load_stack(team, from, to); });
 }
 
 void StackObject::store(int first, int count, void* data, int32_t dtype, int32_t order) const {
   const LogicalWeights from = matrices(first, count);
-  const HostMatrices to = host(data, dtype, order);
+  const HostMatrices to = host(data, count, dtype, order);
   context_->on_first([&](ThreadTeam& team) { store_stack(team, from, to, false); });
 }
 
 int64_t StackObject::require_offsets(const int64_t* offsets) const {
-  if (offsets == nullptr) throw null_argument("offsets");
   const int64_t groups = stack_.view().num_groups;
+  require_memory({{"offsets", offsets, groups + 1, sizeof(int64_t)}}, {});
   for (int64_t g = 0; g < groups; ++g) {
     if (offsets[0] == 0 && offsets[g] <= offsets[g + 1] && offsets[g + 1] <= kMaxInt32) continue;
     throw invalid("offsets", fmt::format("{} to {} for group {}", offsets[g], offsets[g + 1], g),
@@ -76,6 +76,7 @@ RowSource StackObject::source(const moehill_rows& rows, int64_t num_wanted, int6
     throw invalid(what, fmt::format("{} rows", rows.num_rows),
                   fmt::format("{}, those of all groups", num_wanted), "pass an index, or more rows");
   }
+  require_memory({{"index", rows.index, rows.index == nullptr ? 0 : num_wanted, sizeof(int32_t)}}, {});
   for (int64_t i = 0; i < num_wanted && rows.index != nullptr; ++i) {
     if (rows.index[i] >= -1 && rows.index[i] < rows.num_rows) continue;
     throw invalid(what, fmt::format("row {} at {}", rows.index[i], i),
@@ -85,7 +86,7 @@ RowSource StackObject::source(const moehill_rows& rows, int64_t num_wanted, int6
 }
 
 NamedTensor StackObject::tensor(const char* what, const MatView& m) const {
-  return {what, m.data, m.rows * m.cols * static_cast<int64_t>(dtype_bytes(m.dtype))};
+  return {what, m.data, m.rows * m.cols, dtype_bytes(m.dtype)};
 }
 
 GroupedGemm& StackObject::gemm(int64_t rows) const {
@@ -107,7 +108,7 @@ void StackObject::forward(const int64_t* offsets, const moehill_rows& a, void* c
   const int64_t rows = require_offsets(offsets);
   const RowSource from = source(a, rows, w.k, "a");
   const MatView to{c, w.dtype, rows, w.n, w.n};
-  require_memory({tensor("a", from.matrix)}, {tensor("c", to)}, dtype_bytes(w.dtype));
+  require_memory({tensor("a", from.matrix)}, {tensor("c", to)});
   const GroupRows groups(std::span(offsets, static_cast<size_t>(w.num_groups) + 1));
   context_->on_first([&](ThreadTeam& team) { gemm(rows).forward(team, groups, from, w, {to}); });
 }
@@ -117,7 +118,7 @@ void StackObject::input_grad(const int64_t* offsets, const moehill_rows& dc, voi
   const int64_t rows = require_offsets(offsets);
   const RowSource from = source(dc, rows, w.n, "dc");
   const MatView to{da, w.dtype, rows, w.k, w.k};
-  require_memory({tensor("dc", from.matrix)}, {tensor("da", to)}, dtype_bytes(w.dtype));
+  require_memory({tensor("dc", from.matrix)}, {tensor("da", to)});
   const GroupRows groups(std::span(offsets, static_cast<size_t>(w.num_groups) + 1));
   context_->on_first([&](ThreadTeam& team) { gemm(rows).input_grad(team, groups, from, w, {to}); });
 }
@@ -126,7 +127,7 @@ void StackObject::weight_grad(const int64_t* offsets, const moehill_rows& a, con
   const WeightView& w = stack_.view();
   const int64_t rows = require_offsets(offsets);
   const RowSource left = source(a, rows, w.k, "a"), right = source(dc, rows, w.n, "dc");
-  require_memory({tensor("a", left.matrix), tensor("dc", right.matrix)}, {}, dtype_bytes(w.dtype));
+  require_memory({tensor("a", left.matrix), tensor("dc", right.matrix)}, {});
   const GroupRows groups(std::span(offsets, static_cast<size_t>(w.num_groups) + 1));
   context_->on_first([&](ThreadTeam& team) { gemm(rows).weight_grad(team, groups, left, right, w); });
 }

@@ -22,7 +22,7 @@ class StackObject {
 
  private:
   LogicalWeights matrices(int first, int count) const;
-  HostMatrices host(void* data, int32_t dtype, int32_t order) const;
+  HostMatrices host(void* data, int count, int32_t dtype, int32_t order) const;
   // Rows of all groups.
   int64_t require_offsets(const int64_t* offsets) const;
   RowSource source(const moehill_rows& rows, int64_t num_wanted, int64_t columns, const char* what) const;

@@ -17,10 +17,11 @@ void require_legal(const OwnRouting& own, const MoeShape& shape, int64_t max) {
     throw invalid("tokens", fmt::format("{}", own.tokens),
                   fmt::format("0 to {}, the max_tokens of the object", max), "make the object for more");
   }
-  if (own.tokens == 0) return;
-  if (own.expert_ids == nullptr) throw null_argument("expert_ids");
-  if (own.gates == nullptr) throw null_argument("gates");
-  for (int64_t i = 0; i < own.tokens * shape.topk; ++i) {
+  const int64_t choices = own.tokens * shape.topk;
+  require_memory({{"expert_ids", own.expert_ids, choices, sizeof(int32_t)},
+                  {"gates", own.gates, choices, sizeof(float)}},
+                 {});
+  for (int64_t i = 0; i < choices; ++i) {
     if (own.expert_ids[i] >= kNoExpert && own.expert_ids[i] < shape.experts) continue;
     throw invalid("expert_ids", fmt::format("{} for token {}", own.expert_ids[i], i / shape.topk),
                   fmt::format("0 to {}, or -1 for nobody", shape.experts - 1), "check the router");
@@ -62,29 +63,31 @@ namespace {
 
 bool overlap(const NamedTensor& a, const NamedTensor& b) {
   const uintptr_t first = reinterpret_cast<uintptr_t>(a.data), second = reinterpret_cast<uintptr_t>(b.data);
-  return first < second + static_cast<uintptr_t>(b.bytes) && second < first + static_cast<uintptr_t>(a.bytes);
+  return a.elements > 0 && b.elements > 0 && first < second + b.bytes() && second < first + a.bytes();
 }
 
-void require_aligned(const NamedTensor& tensor, size_t element_bytes) {
-  if (tensor.bytes == 0) return;
+void require_aligned(const NamedTensor& tensor) {
+  if (tensor.elements == 0) return;
   if (tensor.data == nullptr) throw null_argument(tensor.name);
-  if (reinterpret_cast<uintptr_t>(tensor.data) % element_bytes == 0) return;
+  if (reinterpret_cast<uintptr_t>(tensor.data) % tensor.element_bytes == 0) return;
   throw invalid(tensor.name, fmt::format("the address {}", tensor.data),
-                fmt::format("a multiple of {}, the size of an element", element_bytes), "align it");
+                fmt::format("a multiple of {}, the size of an element", tensor.element_bytes), "align it");
+}
+
+void require_apart(const NamedTensor& result, const NamedTensor& other) {
+  if (!overlap(result, other)) return;
+  throw invalid(result.name, fmt::format("memory that overlaps {}", other.name), "memory of its own",
+                "allocate one more tensor");
 }
 
 }  // namespace
 
-void require_memory(std::initializer_list<NamedTensor> read, std::initializer_list<NamedTensor> written,
-                    size_t element_bytes) {
-  for (const NamedTensor& tensor : read) require_aligned(tensor, element_bytes);
-  for (const NamedTensor& result : written) {
-    require_aligned(result, element_bytes);
-    for (const NamedTensor& tensor : read) {
-      if (tensor.bytes == 0 || result.bytes == 0 || !overlap(result, tensor)) continue;
-      throw invalid(result.name, fmt::format("memory that overlaps {}", tensor.name), "memory of its own",
-                    "allocate one more tensor");
-    }
+void require_memory(std::initializer_list<NamedTensor> read, std::initializer_list<NamedTensor> written) {
+  for (const NamedTensor& tensor : read) require_aligned(tensor);
+  for (const NamedTensor* result = written.begin(); result != written.end(); ++result) {
+    require_aligned(*result);
+    for (const NamedTensor& tensor : read) require_apart(*result, tensor);
+    for (const NamedTensor* other = written.begin(); other != result; ++other) require_apart(*result, *other);
   }
 }
 

@@ -27,7 +27,7 @@ struct OwnRouting {
 // n cut evenly into so many parts: [parts + 1].
 std::vector<int64_t> even_offsets(int64_t n, int parts);
 
-// Throws Failure for more tokens than `max`, ids outside [-1, E) and null for some.
+// Throws Failure for more tokens than `max`, ids outside [-1, E) and memory that cannot be read.
 void require_legal(const OwnRouting& own, const MoeShape& shape, int64_t max);
 
 // By the values of the running call, which are the processes' numbers of tokens. With `is_replicated` all
@@ -39,15 +39,16 @@ void take_routing(const OwnRouting& own, const StepTokens& tokens, Routing& rout
 // Throws Failure unless the values of the running call are all equal.
 void require_equal_values(const Context& context, const char* what);
 
-// Memory of the caller; without bytes it may be anything.
+// Memory of the caller; without elements it may be anything, null too.
 struct NamedTensor {
   const char* name;
   const void* data;
-  int64_t bytes;
+  int64_t elements;
+  size_t element_bytes;
+  uintptr_t bytes() const { return static_cast<uintptr_t>(elements) * element_bytes; }
 };
 // Throws Failure for null, for memory that is not aligned to its elements, and for a written tensor that
-// overlaps a read one.
-void require_memory(std::initializer_list<NamedTensor> read, std::initializer_list<NamedTensor> written,
-                    size_t element_bytes);
+// overlaps another one.
+void require_memory(std::initializer_list<NamedTensor> read, std::initializer_list<NamedTensor> written);
 
 }  // namespace moehill
