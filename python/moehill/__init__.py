@@ -9,7 +9,8 @@
     d_gate_up, d_down = block.expert_gradients()
 
 Arrays are used where they lie and never copied: they must be C-contiguous and of the right type, float32 or, for
-bf16, uint16 or ml_dtypes.bfloat16; whatever speaks DLPack is taken too. moehill.torch has the same for PyTorch.
+bf16, uint16 or ml_dtypes.bfloat16; whatever speaks DLPack is taken
+too, for results only where NumPy may write to it. moehill.torch has the same for PyTorch.
 Shapes, threads, MPI and errors are those of moehill/moehill.h.
 """
 import ctypes as c
@@ -35,7 +36,11 @@ def _word(words, value, what):
 def _array(value, what, kinds, shape):
     """The array itself; an error where it would have to be copied."""
     if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack__"):
-        value = np.from_dlpack(value)
+        try:
+            value = np.from_dlpack(value)
+        except Exception as error:
+            raise Error(_c.INVALID_ARGUMENT, f"{what}: got a {type(value).__name__} that DLPack does not hand over ({error}), "
+                        "allowed: a dense one on the CPU; convert it") from error
     if not isinstance(value, np.ndarray):
         raise Error(_c.INVALID_ARGUMENT, f"{what}: got {type(value).__name__}, allowed: a NumPy array; convert it")
     if not value.dtype.isnative:
@@ -48,12 +53,20 @@ def _array(value, what, kinds, shape):
     return value
 
 
+def _length(array, what):
+    """Of the leading axis."""
+    shape = getattr(array, "shape", ())
+    if not shape:
+        raise Error(_c.INVALID_ARGUMENT, f"{what}: got {type(array).__name__} without axes, allowed: a NumPy array; convert it")
+    return shape[0]
+
+
 def _kinds(dtype):
     return ("float32",) if dtype == _c.F32 else ("uint16", "bfloat16")
 
 
 def _dtype_of(arrays, what):
-    kinds = {a.dtype.name for a in arrays if a is not None}
+    kinds = {str(getattr(a, "dtype", type(a).__name__)).replace("torch.", "") for a in arrays if a is not None}
     if kinds == {"float32"}:
         return _c.F32
     if kinds and kinds <= {"uint16", "bfloat16"}:
@@ -103,6 +116,12 @@ class Context(_Handle):
         self.rank, self.processes = info.rank, info.processes
 
 
+def _handle_of(context):
+    if not isinstance(context, Context):
+        raise Error(_c.INVALID_ARGUMENT, f"context: got {type(context).__name__}, allowed: a Context; make one")
+    return context._handle
+
+
 def _desc(hidden, mlp_dim, experts, topk, max_tokens, shared_dim=0, dtype="bf16", training=True, path="auto",
           recompute="none"):
     desc = _c.BlockDesc()
@@ -121,14 +140,14 @@ def suggest(context, tokens, hardware=None, **sizes):
     desc = _desc(**sizes)
     suggestion = _c.Suggestion(c.sizeof(_c.Suggestion))
     name = None if hardware is None else str(hardware).encode()
-    _c.call("suggest", context._handle, c.byref(desc), tokens, name, c.byref(suggestion))
+    _c.call("suggest", _handle_of(context), c.byref(desc), tokens, name, c.byref(suggestion))
     names = {number: name for name, number in _c.PATHS.items()}
     seconds = {names[i]: s for i, s in enumerate(suggestion.seconds_of) if s > 0}
     return names[suggestion.path], suggestion.seconds, seconds
 
 
 def _plan_arrays(ids, gates, topk):
-    ids = _array(ids, "expert ids", ("int32",), (len(ids), topk))
+    ids = _array(ids, "expert ids", ("int32",), (_length(ids, "expert ids"), topk))
     return ids, _array(gates, "gates", ("float32",), ids.shape)
 
 
@@ -137,14 +156,14 @@ class Block(_Handle):
 
     def __init__(self, context, **sizes):
         self._desc = _desc(**sizes)
-        super().__init__("block", context._handle, c.byref(self._desc))
+        super().__init__("block", _handle_of(context), c.byref(self._desc))
         info = _c.BlockInfo(c.sizeof(_c.BlockInfo))
         _c.call("block_get_info", self._handle, c.byref(info))
         self.first_expert, self.num_experts = info.first_expert, info.num_experts
         self.path = {number: name for name, number in _c.PATHS.items()}[info.path]
         self.tokens_are_replicated = bool(info.tokens_are_replicated)
         self.bytes = info.weight_bytes + info.gradient_bytes + info.work_bytes
-        self._tokens = 0
+        self._tokens = None  # of the plan
 
     def _weights(self, arrays, count, width, order, kind, *more):
         h, both = self._desc.hidden, 2 * width
@@ -156,21 +175,21 @@ class Block(_Handle):
         for name, array in arrays.items():
             if array is None:
                 continue
-            _array(array, name, _kinds(dtype), ((count,) if count else ()) + shapes[name])
+            _array(array, name, _kinds(dtype), (() if count is None else (count,)) + shapes[name])
             setattr(struct, name, array.ctypes.data)
         return struct
 
     def load_experts(self, first=None, gate_up=None, down=None, gate=None, up=None, order="out_in"):
         """Weights of experts from `first` on (default: the first of this process), a leading axis of experts."""
         arrays = {"gate": gate, "up": up, "gate_up": gate_up, "down": down}
-        count = next(len(a) for a in arrays.values() if a is not None)
+        count = next((_length(a, name) for name, a in arrays.items() if a is not None), 0)
         struct = self._weights(arrays, count, self._desc.mlp_dim, order, _c.Weights)
         first = self.first_expert if first is None else first
         _c.call("block_load_experts", self._handle, first, count, c.byref(struct))
 
     def load_shared(self, gate_up=None, down=None, gate=None, up=None, order="out_in"):
         arrays = {"gate": gate, "up": up, "gate_up": gate_up, "down": down}
-        struct = self._weights(arrays, 0, self._desc.shared_dim, order, _c.Weights)
+        struct = self._weights(arrays, None, self._desc.shared_dim, order, _c.Weights)
         _c.call("block_load_shared", self._handle, c.byref(struct))
 
     def expert_gradients(self):
@@ -190,11 +209,13 @@ class Block(_Handle):
 
     def plan(self, ids, gates):
         ids, gates = _plan_arrays(ids, gates, self._desc.topk)
-        self._tokens = len(ids)
+        self._tokens = None
         _c.call("block_plan", self._handle, len(ids), ids.ctypes.data, gates.ctypes.data)
+        self._tokens = len(ids)
 
     def _rows(self, array, what):
-        return _array(array, what, _kinds(self._desc.dtype), (self._tokens, self._desc.hidden))
+        rows = _length(array, what) if self._tokens is None else self._tokens  # without a plan the library refuses
+        return _array(array, what, _kinds(self._desc.dtype), (rows, self._desc.hidden))
 
     def forward(self, x, out=None):
         x = self._rows(x, "x")
@@ -206,7 +227,7 @@ class Block(_Handle):
         """(dx, d_gates); x as it was passed to forward."""
         x, dy = self._rows(x, "x"), self._rows(dy, "dy")
         dx = np.empty_like(x) if dx is None else _writable(self._rows(dx, "dx"), "dx")
-        shape = (self._tokens, self._desc.topk)
+        shape = (len(x), self._desc.topk)
         if d_gates is None:
             d_gates = np.empty(shape, np.float32)
         else:
@@ -220,25 +241,27 @@ class Exchange(_Handle):
 
     def __init__(self, context, hidden, experts, topk, max_tokens, dtype="bf16"):
         self._desc = _desc(hidden, 1, experts, topk, max_tokens, dtype=dtype)
-        super().__init__("exchange", context._handle, c.byref(self._desc))
+        super().__init__("exchange", _handle_of(context), c.byref(self._desc))
         first, count = c.c_int32(), c.c_int32()
         _c.call("exchange_get_experts", self._handle, c.byref(first), c.byref(count))
         self.first_expert, self.num_experts = first.value, count.value
         self.offsets = np.zeros(count.value + 1, np.int64)  # rows of expert i: offsets[i] to offsets[i + 1]
-        self._tokens = 0
+        self._tokens = None  # of the plan
 
     def plan(self, ids, gates):
         """Returns the number of rows that come to the experts of this process."""
         ids, gates = _plan_arrays(ids, gates, self._desc.topk)
-        self._tokens, rows = len(ids), c.c_int64()
+        self._tokens, rows = None, c.c_int64()
         _c.call("exchange_plan", self._handle, len(ids), ids.ctypes.data, gates.ctypes.data, c.byref(rows),
                 self.offsets.ctypes.data)
+        self._tokens = len(ids)
         return rows.value
 
     def _new(self, like, rows):
         return np.empty((rows, self._desc.hidden), like.dtype)
 
     def _checked(self, array, what, rows):
+        rows = _length(array, what) if self._tokens is None else rows  # without a plan the library refuses
         return _array(array, what, _kinds(self._desc.dtype), (rows, self._desc.hidden))
 
     def dispatch(self, x):
@@ -249,21 +272,21 @@ class Exchange(_Handle):
 
     def combine(self, rows):
         rows = self._checked(rows, "rows", int(self.offsets[-1]))
-        y = self._new(rows, self._tokens)
+        y = self._new(rows, self._tokens or 0)
         _c.call("exchange_combine", self._handle, rows.ctypes.data, y.ctypes.data)
         return y
 
     def combine_backward(self, dy, rows):
         """(d_rows, d_gates)."""
         dy, rows = self._checked(dy, "dy", self._tokens), self._checked(rows, "rows", int(self.offsets[-1]))
-        d_rows, d_gates = np.empty_like(rows), np.empty((self._tokens, self._desc.topk), np.float32)
+        d_rows, d_gates = np.empty_like(rows), np.empty((len(dy), self._desc.topk), np.float32)
         _c.call("exchange_combine_backward", self._handle, dy.ctypes.data, rows.ctypes.data, d_rows.ctypes.data,
                 d_gates.ctypes.data)
         return d_rows, d_gates
 
     def dispatch_backward(self, d_rows):
         d_rows = self._checked(d_rows, "d_rows", int(self.offsets[-1]))
-        dx = self._new(d_rows, self._tokens)
+        dx = self._new(d_rows, self._tokens or 0)
         _c.call("exchange_dispatch_backward", self._handle, d_rows.ctypes.data, dx.ctypes.data)
         return dx
 
@@ -274,13 +297,13 @@ class Stack(_Handle):
 
     def __init__(self, context, groups, k, n, dtype="bf16"):
         self._dtype = _word({"f32": _c.F32, "bf16": _c.BF16}, dtype, "dtype")
-        super().__init__("stack", context._handle, groups, k, n, self._dtype)
+        super().__init__("stack", _handle_of(context), groups, k, n, self._dtype)
         self._groups, self._k, self._n = groups, k, n
 
     def _matrices(self, array, order):
         shape = (self._k, self._n) if _word(_c.ORDERS, order, "order") else (self._n, self._k)
         dtype = _dtype_of([array], "the matrices' type")
-        return _array(array, "matrices", _kinds(dtype), (len(array), *shape)), dtype
+        return _array(array, "matrices", _kinds(dtype), (_length(array, "matrices"), *shape)), dtype
 
     def load(self, matrices, first=0, order="in_out"):
         """[count, K, N], or [count, N, K] with order "out_in"."""
@@ -296,14 +319,14 @@ class Stack(_Handle):
         return matrices
 
     def _rows(self, array, index, what, columns):
-        array = _array(array, what, _kinds(self._dtype), (len(array), columns))
+        array = _array(array, what, _kinds(self._dtype), (_length(array, what), columns))
         if index is not None:
             index = _array(index, f"index of {what}", ("int32",), (self._num_rows,))
-        return _c.Rows(array.ctypes.data, len(array), None if index is None else index.ctypes.data)
+        return _c.Rows(array.ctypes.data, len(array), None if index is None else index.ctypes.data), array.dtype
 
     def _offsets(self, offsets):
         offsets = _array(offsets, "offsets", ("int64",), (self._groups + 1,))
-        self._num_rows = max(int(offsets[-1]), 0)
+        self._num_rows = int(offsets[-1]) if 0 <= offsets[-1] < 1 << 31 else 0  # the library refuses the others
         return offsets.ctypes.data
 
     def forward(self, offsets, a, index=None):
@@ -316,13 +339,13 @@ class Stack(_Handle):
 
     def _product(self, name, offsets, operand, columns):
         offsets = self._offsets(offsets)
-        rows = self._rows(*operand)
-        out = np.empty((self._num_rows, columns), operand[0].dtype)
+        rows, dtype = self._rows(*operand)
+        out = np.empty((self._num_rows, columns), dtype)
         _c.call(name, self._handle, offsets, c.byref(rows), out.ctypes.data)
         return out
 
     def take_weight_grad(self, offsets, a, dc, a_index=None, dc_index=None):
         """This stack becomes A_g^T dC_g, zeros for a group without rows."""
         offsets = self._offsets(offsets)
-        left, right = self._rows(a, a_index, "a", self._k), self._rows(dc, dc_index, "dc", self._n)
+        (left, _), (right, _) = self._rows(a, a_index, "a", self._k), self._rows(dc, dc_index, "dc", self._n)
         _c.call("gemm_weight_grad", self._handle, offsets, c.byref(left), c.byref(right))

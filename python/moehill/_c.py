@@ -60,8 +60,11 @@ class Rows(c.Structure):
 
 
 def fitting(value, what, bits=32):
-    """The number, an error where it needs more bits."""
-    number = operator.index(value)
+    """The number, an error where it is no integer or needs more bits."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise Error(INVALID_ARGUMENT, f"{what}: got {value!r}, allowed: an integer; convert it") from None
     if not -(1 << bits - 1) <= number < 1 << bits - 1:
         raise Error(INVALID_ARGUMENT, f"{what}: got {number}, allowed: a number of {bits} bits; check it")
     return number
@@ -118,9 +121,9 @@ for _name in ("context_options_init", "block_desc_init", "context_destroy", "blo
 
 def call(name, *arguments):
     """Numbers that do not fit their C types are errors, which ctypes would cut."""
-    for argument, kind in zip(arguments, getattr(library, "moehill_" + name).argtypes):
-        if isinstance(argument, int) and kind in _BITS:
-            fitting(argument, name, _BITS[kind])
-    status = getattr(library, "moehill_" + name)(*arguments)
+    function = getattr(library, "moehill_" + name)
+    fits = [fitting(a, f"argument {i} of moehill_{name}", _BITS[kind]) if kind in _BITS else a
+            for i, (a, kind) in enumerate(zip(arguments, function.argtypes), 1)]
+    status = function(*fits)
     if status != OK:
         raise Error(status, library.moehill_last_error().decode())

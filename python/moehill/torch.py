@@ -137,6 +137,8 @@ class _Function(torch.autograd.Function):
 
 def _require(x, ids, gates, gate_up, down):
     for name, t in {"x": x, "gates": gates, "gate_up": gate_up, "down": down, "expert_ids": ids}.items():
+        if not isinstance(t, torch.Tensor) or t.layout != torch.strided:
+            _refuse(name, getattr(t, "layout", type(t).__name__), "a dense tensor", "convert it")
         if t.device.type != "cpu":
             _refuse(name, f"a tensor on {t.device}", "tensors on the CPU", "move it")
     if x.dtype not in _DTYPES or gate_up.dtype != x.dtype or down.dtype != x.dtype:

@@ -169,6 +169,46 @@ class BlockTest(unittest.TestCase):
         block.plan(d.ids, d.gates)
         np.testing.assert_allclose(block.forward(d.x), d.y, atol=1e-5)
 
+    def test_no_experts_are_no_error(self):
+        block = Data().block(moehill.Context(threads_per_device=1))
+        block.load_experts(5, gate_up=np.empty((0, 24, 20), np.float32), down=np.empty((0, 20, 12), np.float32))
+        with self.assertRaisesRegex(moehill.Error, r"down: got .*allowed: float32 \(0, 20, 12\)"):
+            block.load_experts(5, gate_up=np.empty((0, 24, 20), np.float32), down=np.empty((0, 20, 13), np.float32))
+
+    def test_says_what_is_no_array_number_or_object(self):
+        d = Data()
+        context = moehill.Context(threads_per_device=1)
+        block, stack = d.block(context), moehill.Stack(context, 2, 9, 11, dtype="f32")
+        exchange = moehill.Exchange(context, 20, 5, 2, 30, dtype="f32")
+
+        class NoCpu:
+            shape = (30, 20)
+
+            def __dlpack__(self, **_):
+                raise BufferError("on another device")
+
+        offsets, a = np.array([0, 1, 1 << 40], np.int64), np.ones((3, 9), np.float32)
+        for status, part, call in ((1, "weights' types: got none", block.load_experts),
+                                   (1, "gate_up: got float without axes", lambda: block.load_experts(gate_up=1.0)),
+                                   (1, "got list", lambda: block.load_shared(gate_up=[[1.0]])),
+                                   (1, "expert ids: got int", lambda: block.plan(3, d.gates)),
+                                   (1, "a: got float", lambda: stack.forward(offsets, 1.0)),
+                                   (1, "matrices: got float32 without axes", lambda: stack.load(np.float32(1))),
+                                   (1, "got 1.0, allowed: an integer", lambda: block.load_experts(1.0, down=d.down)),
+                                   (1, "hidden: got 'a'", lambda: moehill.Block(context, **{**SIZES, "hidden": "a"})),
+                                   (1, "context: got NoneType", lambda: moehill.Block(None, **SIZES)),
+                                   (1, "context: got int", lambda: moehill.suggest(3, 30, **SIZES)),
+                                   (1, "stay below", lambda: stack.forward(offsets, a)),
+                                   (2, "moehill_exchange_plan first", lambda: exchange.dispatch(d.x)),
+                                   (2, "moehill_exchange_plan first", lambda: exchange.combine_backward(d.x, d.x)),
+                                   (2, "moehill_block_plan first", lambda: block.forward(d.x)),
+                                   (2, "moehill_block_forward first", lambda: block.backward(d.x, d.dy)),
+                                   (1, "x: got a NoCpu.*on another device", lambda: block.forward(NoCpu()))):
+            with self.assertRaisesRegex(moehill.Error, part) as caught:
+                call()
+            self.assertEqual(caught.exception.status, status)
+        self.assertEqual(block.load_experts(np.int64(0), down=d.down), None)  # an integer of NumPy
+
     def test_suggests_a_path(self):
         path, seconds, by_path = moehill.suggest(moehill.Context(devices=2, threads_per_device=1), 30, **SIZES)
         self.assertEqual(by_path[path], seconds)

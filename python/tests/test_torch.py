@@ -161,6 +161,8 @@ class OperatorTest(unittest.TestCase):
         x, ids, gates, gate_up, down = data()
         for part, call in {"float32 or bfloat16": lambda: mt.experts(x.double(), ids, gates, gate_up, down),
                            "transpose": lambda: mt.experts(x, ids, gates, gate_up, down.transpose(1, 2)),
+                           "dense": lambda: mt.experts(x.detach().to_sparse(), ids, gates, gate_up, down),
+                           "x: got list": lambda: mt.experts([1.0], ids, gates, gate_up, down),
                            "flatten": lambda: mt.experts(x.unsqueeze(0), ids, gates, gate_up, down),
                            "router": lambda: mt.experts(x, ids[:, :1], gates, gate_up, down),
                            "-1 to 5": lambda: mt.experts(x, ids + 1, gates, gate_up, down)}.items():
@@ -180,6 +182,13 @@ class Stub(nn.Module):
 
     def forward(self, hidden_states, top_k_index, top_k_weights):
         return loop(hidden_states, top_k_index, top_k_weights, self.gate_up_proj, self.down_proj)
+
+
+class DlpackTest(unittest.TestCase):
+    def test_a_stack_takes_tensors(self):
+        stack = moehill.Stack(moehill.Context(threads_per_device=1), 1, 3, 2, dtype="f32")
+        stack.load(torch.ones(1, 3, 2))
+        self.assertEqual(stack.forward(torch.tensor([0, 4]), torch.ones(4, 3)).tolist(), [[3, 3]] * 4)
 
 
 class ModuleTest(unittest.TestCase):
