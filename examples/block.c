@@ -72,7 +72,7 @@ int main(int argc, char** argv) {
   const float one = 1;
   for (int32_t e = info.first_expert; e < info.first_expert + info.num_experts; ++e) {
     const float up = (float)(e + 1);
-    const moehill_weights weights = {&one, &up, NULL, &one, MOEHILL_F32, MOEHILL_OUT_IN};
+    const moehill_weights weights = {.struct_size = sizeof weights, .gate = &one, .up = &up, .down = &one};
     require(moehill_block_load_experts(block, e, 1, &weights));
   }
   const int ok = step(block);

@@ -9,6 +9,10 @@
  * x, y and their gradients are of the block's type (bf16 as the upper half of an f32, uint16_t); gate values
  * are f32, expert ids int32_t. Sums are f32, rounded to nearest even where they are stored.
  *
+ * Structs begin with struct_size, the size that the caller's header gives them, so that a later library can
+ * add members at their end. Functions *_init set it together with the defaults; elsewhere the caller sets it
+ * to sizeof, and what else is not set must be zero.
+ *
  * Errors: every function returns a status; what went wrong is in moehill_last_error() of the same thread.
  * Results are undefined after an error, objects stay usable unless the status is MOEHILL_BROKEN. Nothing
  * ends the program but a broken invariant of the library.
@@ -70,7 +74,7 @@ typedef enum moehill_pinning {
  *
  * devices 1, threads_per_device 1: no thread is made, all work is done by the thread that calls. */
 typedef struct moehill_context_options {
-  size_t struct_size;         /* set by moehill_context_options_init */
+  size_t struct_size;
   int32_t devices;            /* 1; with mpi_comm only 1 */
   int32_t threads_per_device; /* 0: this process's cores, shared out */
   int32_t pinning;            /* moehill_pinning; MOEHILL_PINNING_OFF */
@@ -80,7 +84,10 @@ typedef struct moehill_context_options {
   size_t mpi_comm_size;
 } moehill_context_options;
 
-MOEHILL_API void moehill_context_options_init(moehill_context_options* options);
+MOEHILL_API void moehill_context_options_init_sized(moehill_context_options* options, size_t struct_size);
+static inline void moehill_context_options_init(moehill_context_options* options) {
+  moehill_context_options_init_sized(options, sizeof(moehill_context_options));
+}
 /* Collective over mpi_comm. options null: the defaults. */
 MOEHILL_API moehill_status moehill_context_create(const moehill_context_options* options,
                                                   moehill_context** context);
@@ -88,8 +95,8 @@ MOEHILL_API moehill_status moehill_context_create(const moehill_context_options*
 MOEHILL_API void moehill_context_destroy(moehill_context* context);
 
 typedef struct moehill_context_info {
-  size_t struct_size; /* set by the caller */
-  int32_t devices;    /* of all processes */
+  size_t struct_size;
+  int32_t devices; /* of all processes */
   int32_t threads_per_device;
   int32_t rank, processes;
   int32_t is_pinned;
@@ -120,7 +127,7 @@ typedef enum moehill_recompute {
 } moehill_recompute;
 
 typedef struct moehill_block_desc {
-  size_t struct_size; /* set by moehill_block_desc_init */
+  size_t struct_size;
   int64_t hidden;     /* H */
   int64_t mlp_dim;    /* M */
   int32_t experts;    /* E */
@@ -133,10 +140,13 @@ typedef struct moehill_block_desc {
   int32_t recompute;  /* moehill_recompute; MOEHILL_RECOMPUTE_NONE */
 } moehill_block_desc;
 
-MOEHILL_API void moehill_block_desc_init(moehill_block_desc* desc);
+MOEHILL_API void moehill_block_desc_init_sized(moehill_block_desc* desc, size_t struct_size);
+static inline void moehill_block_desc_init(moehill_block_desc* desc) {
+  moehill_block_desc_init_sized(desc, sizeof(moehill_block_desc));
+}
 
 typedef struct moehill_suggestion {
-  size_t struct_size;   /* set by the caller */
+  size_t struct_size;
   int32_t path;         /* moehill_path, never AUTO */
   double seconds;       /* predicted for a step of `tokens` tokens a process */
   double seconds_of[7]; /* by moehill_path; 0 for what was not considered */
@@ -158,7 +168,7 @@ MOEHILL_API moehill_status moehill_block_create(moehill_context* context, const 
 MOEHILL_API void moehill_block_destroy(moehill_block* block);
 
 typedef struct moehill_block_info {
-  size_t struct_size;                   /* set by the caller */
+  size_t struct_size;
   int32_t path;                         /* what AUTO became; MOEHILL_PATH_DATA_PARALLEL with one device */
   int32_t tokens_are_replicated;        /* 1: every process passes the same tokens (see moehill_block_plan) */
   int32_t first_expert, num_experts;    /* whose weights this process holds */
@@ -174,6 +184,7 @@ typedef enum moehill_order { MOEHILL_OUT_IN = 0, MOEHILL_IN_OUT = 1 } moehill_or
 
 /* Either gate_up, or gate and up. Null where nothing is to be read. */
 typedef struct moehill_weights {
+  size_t struct_size;
   const void *gate, *up, *gate_up, *down;
   int32_t dtype; /* of this memory; it need not be the block's */
   int32_t order;
@@ -181,6 +192,7 @@ typedef struct moehill_weights {
 
 /* The same to write to. Null where nothing is wanted. */
 typedef struct moehill_gradients {
+  size_t struct_size;
   void *gate, *up, *gate_up, *down;
   int32_t dtype;
   int32_t order;
@@ -262,6 +274,7 @@ MOEHILL_API moehill_status moehill_stack_store(const moehill_stack* stack, int32
 /* Rows of a matrix [num_rows, columns] of the stack's type; row i is index[i]'s, of zeros for -1; index null:
  * row i. */
 typedef struct moehill_rows {
+  size_t struct_size;
   const void* data;
   int64_t num_rows;
   const int32_t* index;

@@ -162,7 +162,8 @@ struct Weights {
   Order order = Order::out_in;
 
   moehill_weights c() const {
-    return {gate, up, gate_up, down, static_cast<int32_t>(dtype), static_cast<int32_t>(order)};
+    return {sizeof(moehill_weights),    gate, up, gate_up, down, static_cast<int32_t>(dtype),
+            static_cast<int32_t>(order)};
   }
 };
 
@@ -173,7 +174,8 @@ struct Gradients {
   bool accumulate = false;
 
   moehill_gradients c() const {
-    return {gate,
+    return {sizeof(moehill_gradients),
+            gate,
             up,
             gate_up,
             down,
@@ -301,7 +303,12 @@ class Exchange {
 // G packed matrices [K, N], and the grouped products with them.
 class Stack {
  public:
-  using Rows = moehill_rows;
+  struct Rows {
+    const void* data = nullptr;
+    int64_t num_rows = 0;
+    const int32_t* index = nullptr;  // null: row i is row i
+    moehill_rows c() const { return {sizeof(moehill_rows), data, num_rows, index}; }
+  };
   Stack(const Context& context, int groups, int64_t k, int64_t n, DType dtype) {
     moehill_stack* made = nullptr;
     require(moehill_stack_create(context.handle(), groups, k, n, static_cast<moehill_dtype>(dtype), &made));
@@ -317,15 +324,18 @@ class Stack {
   }
   // C = A W_g.
   void forward(const int64_t* offsets, const Rows& a, void* c) const {
-    require(moehill_gemm_forward(handle_.get(), offsets, &a, c));
+    const moehill_rows rows = a.c();
+    require(moehill_gemm_forward(handle_.get(), offsets, &rows, c));
   }
   // dA = dC W_g^T.
   void input_grad(const int64_t* offsets, const Rows& dc, void* da) const {
-    require(moehill_gemm_input_grad(handle_.get(), offsets, &dc, da));
+    const moehill_rows rows = dc.c();
+    require(moehill_gemm_input_grad(handle_.get(), offsets, &rows, da));
   }
   // This stack becomes A_g^T dC_g.
   void take_weight_grad(const int64_t* offsets, const Rows& a, const Rows& dc) {
-    require(moehill_gemm_weight_grad(handle_.get(), offsets, &a, &dc));
+    const moehill_rows left = a.c(), right = dc.c();
+    require(moehill_gemm_weight_grad(handle_.get(), offsets, &left, &right));
   }
 
  private:

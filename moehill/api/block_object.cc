@@ -198,7 +198,7 @@ void BlockObject::require_experts(int first, int count) const {
 }
 
 // Each device writes its own experts, whose pages then lie near it.
-void BlockObject::load_experts(int first, int count, const moehill_weights& weights) {
+void BlockObject::load_experts(int first, int count, const moehill_weights* weights) {
   require_experts(first, count);
   const HostExperts host(weights, {count, config_.shape.hidden, config_.shape.mlp_dim});
   context_->local([&](int device, ThreadTeam& team) {
@@ -226,7 +226,7 @@ void BlockObject::require_shared() const {
   throw invalid("the shared expert", "a block without", "one with shared_dim above 0", "leave it out");
 }
 
-void BlockObject::load_shared(const moehill_weights& weights) {
+void BlockObject::load_shared(const moehill_weights* weights) {
   require_shared();
   const HostExperts host(weights, {1, config_.shape.hidden, config_.shape.shared_dim});
   context_->on_first([&](ThreadTeam& team) {
@@ -235,17 +235,17 @@ void BlockObject::load_shared(const moehill_weights& weights) {
   });
 }
 
-void BlockObject::store(const MlpWeights& from, int first, int count, const moehill_gradients& to) {
+void BlockObject::store(const MlpWeights& from, int first, int count, const moehill_gradients* to) {
   require_experts(first, count);
   const HostExperts host(to, {count, config_.shape.hidden, config_.shape.mlp_dim});
   const int64_t begin = first - local_experts_.begin;
   context_->on_first([&](ThreadTeam& team) {
     if (&from == &weights_->experts_grad.view) require_gradients();
-    host.store(team, 0, from.slice_groups(begin, begin + count), to.accumulate != 0);
+    host.store(team, 0, from.slice_groups(begin, begin + count));
   });
 }
 
-void BlockObject::store_experts(int first, int count, const moehill_gradients& weights) {
+void BlockObject::store_experts(int first, int count, const moehill_gradients* weights) {
   store(weights_->experts.view, first, count, weights);
 }
 
@@ -256,7 +256,7 @@ void BlockObject::require_gradients() const {
                 "first");
 }
 
-void BlockObject::store_expert_gradients(int first, int count, const moehill_gradients& gradients) {
+void BlockObject::store_expert_gradients(int first, int count, const moehill_gradients* gradients) {
   store(weights_->experts_grad.view, first, count, gradients);
 }
 
@@ -274,7 +274,7 @@ void BlockObject::gather_shared_gradients(Group& group) {
   }
 }
 
-void BlockObject::store_shared_gradients(const moehill_gradients& gradients) {
+void BlockObject::store_shared_gradients(const moehill_gradients* gradients) {
   std::optional<HostExperts> host;
   const auto check = [&] {
     require_shared();
@@ -285,8 +285,7 @@ void BlockObject::store_shared_gradients(const moehill_gradients& gradients) {
   context_->collective({.entry = Entry::store_shared, .check = check, .on_device = [&](Group& group) {
                           gather_shared_gradients(group);
                           if (group.rank() == context_->local_devices().begin)
-                            host->store(group.team(), 0, weights_->shared_grad.view,
-                                        gradients.accumulate != 0);
+                            host->store(group.team(), 0, weights_->shared_grad.view);
                         }});
 }
 

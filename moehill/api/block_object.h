@@ -37,11 +37,11 @@ class BlockObject {
   BlockObject(const BlockObject&) = delete;
 
   moehill_block_info info() const;
-  void load_experts(int first, int count, const moehill_weights& weights);
-  void load_shared(const moehill_weights& weights);
-  void store_experts(int first, int count, const moehill_gradients& weights);
-  void store_expert_gradients(int first, int count, const moehill_gradients& gradients);
-  void store_shared_gradients(const moehill_gradients& gradients);
+  void load_experts(int first, int count, const moehill_weights* weights);
+  void load_shared(const moehill_weights* weights);
+  void store_experts(int first, int count, const moehill_gradients* weights);
+  void store_expert_gradients(int first, int count, const moehill_gradients* gradients);
+  void store_shared_gradients(const moehill_gradients* gradients);
 
   void plan(const OwnRouting& own);
   void forward(const void* x, void* y);
@@ -72,7 +72,7 @@ class BlockObject {
   // What forward kept belongs to the weights of before. Call it with the context's turn.
   void forget_forward();
   NamedTensor rows(const char* name, const void* data) const;  // [own tokens, H]
-  void store(const MlpWeights& from, int first, int count, const moehill_gradients& to);
+  void store(const MlpWeights& from, int first, int count, const moehill_gradients* to);
   void gather_shared_gradients(Group& group);
 
   std::shared_ptr<Context> context_;

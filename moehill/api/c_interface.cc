@@ -1,13 +1,10 @@
 // The functions of include/moehill/moehill.h: handles around the objects of this room, and exceptions turned
 // into statuses. No exception leaves this file.
-#include <algorithm>
-#include <cstring>
-
 #include "moehill/api/block_object.h"
 #include "moehill/api/exchange_object.h"
+#include "moehill/api/sized_struct.h"
 #include "moehill/api/stack_object.h"
 #include "moehill/api/suggest.h"
-#include "moehill/base/error.h"
 
 using moehill::guard;
 using moehill::null_argument;
@@ -42,31 +39,16 @@ moehill::ExchangeObject& exchange_of(moehill_exchange* exchange) {
   return require(exchange, "the exchange").object;
 }
 
-// Fills as much of the caller's struct as it knows of.
-template <typename Info>
-void give(const Info& info, Info* out) {
-  if (out == nullptr) throw null_argument("the struct to fill");
-  if (out->struct_size < sizeof(size_t) || out->struct_size > sizeof(Info)) {
-    throw moehill::invalid("struct_size", fmt::format("{}", out->struct_size),
-                           fmt::format("{} to {}", sizeof(size_t), sizeof(Info)),
-                           "set it to the struct's size");
-  }
-  const size_t size = out->struct_size;
-  std::memcpy(out, &info, size);
-  out->struct_size = size;
-}
-
 moehill_context_options complete(const moehill_context_options* options) {
   moehill_context_options full;
   moehill_context_options_init(&full);
   if (options == nullptr) return full;
-  if (options->struct_size < offsetof(moehill_context_options, mpi_comm) ||
-      options->struct_size > sizeof full) {
-    throw moehill::invalid("struct_size of the context's options", fmt::format("{}", options->struct_size),
-                           fmt::format("up to {}", sizeof full), "call moehill_context_options_init first");
-  }
-  std::memcpy(&full, options, options->struct_size);
-  return full;
+  return moehill::over_defaults(options, full, "the context's options",
+                                offsetof(moehill_context_options, mpi_comm), "moehill_context_options_init");
+}
+
+moehill_rows complete(const moehill_rows* rows, const char* what) {
+  return moehill::over_defaults(rows, {}, what, offsetof(moehill_rows, index));
 }
 
 // Makes an object and gives its handle, which is null after an error.
@@ -121,11 +103,10 @@ const char* moehill_status_name(moehill_status status) {
   return "unknown status";
 }
 
-void moehill_context_options_init(moehill_context_options* options) {
-  if (options == nullptr) return;
-  *options = {};
-  options->struct_size = sizeof *options;
-  options->devices = 1;
+void moehill_context_options_init_sized(moehill_context_options* options, size_t struct_size) {
+  moehill_context_options defaults{};
+  defaults.devices = 1;
+  moehill::set_defaults(defaults, options, struct_size);
 }
 
 moehill_status moehill_context_create(const moehill_context_options* options, moehill_context** context) {
@@ -138,17 +119,17 @@ void moehill_context_destroy(moehill_context* context) { destroy(context); }
 moehill_status moehill_context_get_info(const moehill_context* context, moehill_context_info* info) {
   return guard([&] {
     const moehill::Context& c = *require(context, "the context").context;
-    give({0, c.num_devices(), c.threads_per_device(), c.rank(), c.num_processes(), c.is_pinned() ? 1 : 0},
-         info);
+    moehill::give(
+        {0, c.num_devices(), c.threads_per_device(), c.rank(), c.num_processes(), c.is_pinned() ? 1 : 0},
+        info);
   });
 }
 
-void moehill_block_desc_init(moehill_block_desc* desc) {
-  if (desc == nullptr) return;
-  *desc = {};
-  desc->struct_size = sizeof *desc;
-  desc->dtype = MOEHILL_BF16;
-  desc->training = 1;
+void moehill_block_desc_init_sized(moehill_block_desc* desc, size_t struct_size) {
+  moehill_block_desc defaults{};
+  defaults.dtype = MOEHILL_BF16;
+  defaults.training = 1;
+  moehill::set_defaults(defaults, desc, struct_size);
 }
 
 moehill_status moehill_block_create(moehill_context* context, const moehill_block_desc* desc,
@@ -161,32 +142,31 @@ moehill_status moehill_block_create(moehill_context* context, const moehill_bloc
 void moehill_block_destroy(moehill_block* block) { destroy(block); }
 
 moehill_status moehill_block_get_info(const moehill_block* block, moehill_block_info* info) {
-  return guard([&] { give(require(block, "the block").object.info(), info); });
+  return guard([&] { moehill::give(require(block, "the block").object.info(), info); });
 }
 
 moehill_status moehill_block_load_experts(moehill_block* block, int32_t first, int32_t count,
                                           const moehill_weights* weights) {
-  return guard([&] { block_of(block).load_experts(first, count, require(weights, "weights")); });
+  return guard([&] { block_of(block).load_experts(first, count, weights); });
 }
 
 moehill_status moehill_block_load_shared(moehill_block* block, const moehill_weights* weights) {
-  return guard([&] { block_of(block).load_shared(require(weights, "weights")); });
+  return guard([&] { block_of(block).load_shared(weights); });
 }
 
 moehill_status moehill_block_store_experts(moehill_block* block, int32_t first, int32_t count,
                                            const moehill_gradients* weights) {
-  return guard([&] { block_of(block).store_experts(first, count, require(weights, "weights")); });
+  return guard([&] { block_of(block).store_experts(first, count, weights); });
 }
 
 moehill_status moehill_block_store_expert_gradients(moehill_block* block, int32_t first, int32_t count,
                                                     const moehill_gradients* gradients) {
-  return guard(
-      [&] { block_of(block).store_expert_gradients(first, count, require(gradients, "gradients")); });
+  return guard([&] { block_of(block).store_expert_gradients(first, count, gradients); });
 }
 
 moehill_status moehill_block_store_shared_gradients(moehill_block* block,
                                                     const moehill_gradients* gradients) {
-  return guard([&] { block_of(block).store_shared_gradients(require(gradients, "gradients")); });
+  return guard([&] { block_of(block).store_shared_gradients(gradients); });
 }
 
 moehill_status moehill_block_plan(moehill_block* block, int64_t tokens, const int32_t* expert_ids,
@@ -207,7 +187,7 @@ moehill_status moehill_suggest(const moehill_context* context, const moehill_blo
                                const char* hardware, moehill_suggestion* suggestion) {
   return guard([&] {
     const moehill::Context& c = *require(context, "the context").context;
-    give(moehill::suggest(c, moehill::complete(desc), tokens, hardware), suggestion);
+    moehill::give(moehill::suggest(c, moehill::complete(desc), tokens, hardware), suggestion);
   });
 }
 
@@ -231,10 +211,7 @@ moehill_status moehill_exchange_get_experts(const moehill_exchange* exchange, in
 
 moehill_status moehill_exchange_plan(moehill_exchange* exchange, int64_t tokens, const int32_t* expert_ids,
                                      const float* gates, int64_t* num_rows, int64_t* offsets) {
-  return guard([&] {
-    const int64_t rows = exchange_of(exchange).plan({tokens, expert_ids, gates}, offsets);
-    require(num_rows, "num_rows") = rows;
-  });
+  return guard([&] { exchange_of(exchange).plan({tokens, expert_ids, gates}, num_rows, offsets); });
 }
 
 moehill_status moehill_exchange_dispatch(moehill_exchange* exchange, const void* x, void* rows) {
@@ -276,18 +253,19 @@ moehill_status moehill_stack_store(const moehill_stack* stack, int32_t first, in
 
 moehill_status moehill_gemm_forward(const moehill_stack* weights, const int64_t* offsets,
                                     const moehill_rows* a, void* c) {
-  return guard([&] { require(weights, "weights").object.forward(offsets, require(a, "a"), c); });
+  return guard([&] { require(weights, "weights").object.forward(offsets, complete(a, "a"), c); });
 }
 
 moehill_status moehill_gemm_input_grad(const moehill_stack* weights, const int64_t* offsets,
                                        const moehill_rows* dc, void* da) {
-  return guard([&] { require(weights, "weights").object.input_grad(offsets, require(dc, "dc"), da); });
+  return guard([&] { require(weights, "weights").object.input_grad(offsets, complete(dc, "dc"), da); });
 }
 
 moehill_status moehill_gemm_weight_grad(moehill_stack* gradient, const int64_t* offsets,
                                         const moehill_rows* a, const moehill_rows* dc) {
-  return guard(
-      [&] { require(gradient, "gradient").object.weight_grad(offsets, require(a, "a"), require(dc, "dc")); });
+  return guard([&] {
+    require(gradient, "gradient").object.weight_grad(offsets, complete(a, "a"), complete(dc, "dc"));
+  });
 }
 
 }  // extern "C"

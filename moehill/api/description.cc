@@ -1,9 +1,8 @@
 #include "moehill/api/description.h"
 
-#include <cstring>
 #include <limits>
 
-#include "moehill/base/error.h"
+#include "moehill/api/sized_struct.h"
 #include "moehill/tensor/weight_stack.h"
 
 namespace moehill {
@@ -31,19 +30,11 @@ void require_legal(const moehill_block_desc& d) {
   (void)dtype_named(d.dtype, "dtype");
 }
 
-// The caller's struct, over the defaults.
-moehill_block_desc over_defaults(const moehill_block_desc* desc) {
-  if (desc == nullptr) throw null_argument("the block's description");
-  if (desc->struct_size < offsetof(moehill_block_desc, dtype) ||
-      desc->struct_size > sizeof(moehill_block_desc)) {
-    throw invalid("struct_size of the block's description", fmt::format("{}", desc->struct_size),
-                  fmt::format("up to {}", sizeof(moehill_block_desc)), "call moehill_block_desc_init first");
-  }
+moehill_block_desc known_members(const moehill_block_desc* desc) {
   moehill_block_desc full;
   moehill_block_desc_init(&full);
-  std::memcpy(&full, desc, desc->struct_size);
-  full.struct_size = sizeof full;
-  return full;
+  return over_defaults(desc, full, "the block's description", offsetof(moehill_block_desc, dtype),
+                       "moehill_block_desc_init");
 }
 
 Remat remat_of(int32_t recompute) {
@@ -76,13 +67,13 @@ static_assert(static_cast<int>(Spread::dp) == MOEHILL_PATH_DATA_PARALLEL &&
               static_cast<int>(Spread::fused) == MOEHILL_PATH_FUSED);
 
 moehill_block_desc complete(const moehill_block_desc* desc) {
-  const moehill_block_desc full = over_defaults(desc);
+  const moehill_block_desc full = known_members(desc);
   require_legal(full);
   return full;
 }
 
 moehill_block_desc complete_for_exchange(const moehill_block_desc* desc) {
-  moehill_block_desc full = over_defaults(desc);
+  moehill_block_desc full = known_members(desc);
   full.mlp_dim = 1;
   full.shared_dim = 0;
   full.training = 1;

@@ -149,17 +149,18 @@ MatView ExchangeObject::rows_view(const void* data, const Device& device) const 
   return all.slice_rows(device.first_row, device.first_row + device.plan.num_rows());
 }
 
-int64_t ExchangeObject::plan(const OwnRouting& own, int64_t* offsets) {
+void ExchangeObject::plan(const OwnRouting& own, int64_t* num_rows, int64_t* offsets) {
   const auto check = [&] {
     is_planned_ = false;
     require_legal(own, config_.shape, tokens_.max);
+    require_memory({}, {{"num_rows", num_rows, 1, sizeof(int64_t)},
+                        {"offsets", offsets, offsets == nullptr ? 0 : experts_.size() + 1, sizeof(int64_t)}});
     return own.tokens;
   };
   const auto agreed = [&] {
     take_token_counts(*context_, own.tokens, false, tokens_);
     take_routing(own, tokens_, routing_);
   };
-  int64_t num_rows = 0;
   context_->collective({.entry = Entry::exchange_plan,
                         .check = check,
                         .agreed = agreed,
@@ -168,12 +169,15 @@ int64_t ExchangeObject::plan(const OwnRouting& own, int64_t* offsets) {
                               device_of(group).route.bind(routing_, tokens_.offsets);
                               device_of(group).make_plan(group);
                             },
-                        .done = [&] { num_rows = take_rows(offsets); }});
-  return num_rows;
+                        .done =
+                            [&] {
+                              take_rows(offsets);
+                              *num_rows = num_rows_;
+                            }});
 }
 
 // Where the rows of each device and expert begin among those of the process.
-int64_t ExchangeObject::take_rows(int64_t* offsets) {
+void ExchangeObject::take_rows(int64_t* offsets) {
   num_rows_ = 0;
   for (const std::shared_ptr<Device>& device : devices_) {
     device->first_row = num_rows_;
@@ -185,7 +189,6 @@ int64_t ExchangeObject::take_rows(int64_t* offsets) {
   }
   if (offsets != nullptr) offsets[experts_.size()] = num_rows_;
   is_planned_ = true;
-  return num_rows_;
 }
 
 NamedTensor ExchangeObject::tensor(const char* name, const void* data, int64_t rows) const {

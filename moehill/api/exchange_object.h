@@ -19,8 +19,8 @@ class ExchangeObject {
   ExchangeObject(std::shared_ptr<Context> context, const moehill_block_desc* given);
 
   Range experts() const { return experts_; }
-  // offsets [experts + 1] or null. Returns the number of rows.
-  int64_t plan(const OwnRouting& own, int64_t* offsets);
+  // offsets [experts + 1] or null.
+  void plan(const OwnRouting& own, int64_t* num_rows, int64_t* offsets);
   void dispatch(const void* x, void* rows);
   void combine(const void* rows, void* y);
   void combine_backward(const void* dy, const void* rows, void* d_rows, float* d_gates);
@@ -31,7 +31,7 @@ class ExchangeObject {
 
   void allocate(const moehill_block_desc& desc);
   Device& device_of(const Group& group);
-  int64_t take_rows(int64_t* offsets);
+  void take_rows(int64_t* offsets);
   MatView tokens_view(const void* data, const Group& group) const;
   MatView rows_view(const void* data, const Device& device) const;
   NamedTensor tensor(const char* name, const void* data, int64_t rows) const;  // [rows, H]

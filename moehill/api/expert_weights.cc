@@ -1,8 +1,8 @@
 #include "moehill/api/expert_weights.h"
 
 #include "moehill/api/description.h"
+#include "moehill/api/sized_struct.h"
 #include "moehill/api/step_tokens.h"
-#include "moehill/base/error.h"
 #include "moehill/parallel/path.h"
 
 namespace moehill {
@@ -38,8 +38,14 @@ void require_legal(const moehill_gradients& w, const HostExperts::Shape& shape, 
   is_written ? require_memory({}, {gate, up, gate_up, down}) : require_memory({gate, up, gate_up, down}, {});
 }
 
-moehill_gradients as_gradients(const moehill_weights& w) {
-  return {const_cast<void*>(w.gate),
+moehill_gradients complete(const moehill_gradients* w) {
+  return over_defaults(w, {}, "gradients", offsetof(moehill_gradients, dtype));
+}
+
+moehill_gradients complete(const moehill_weights* given) {
+  const moehill_weights w = over_defaults(given, {}, "weights", offsetof(moehill_weights, dtype));
+  return {sizeof(moehill_gradients),
+          const_cast<void*>(w.gate),
           const_cast<void*>(w.up),
           const_cast<void*>(w.gate_up),
           const_cast<void*>(w.down),
@@ -54,14 +60,14 @@ double matrix_bytes(int64_t rows, int64_t cols, DType dtype) {
 
 }  // namespace
 
-HostExperts::HostExperts(const moehill_weights& weights, const Shape& shape)
-    : HostExperts(as_gradients(weights), shape, false) {}
+HostExperts::HostExperts(const moehill_weights* weights, const Shape& shape)
+    : HostExperts(complete(weights), shape, false) {}
 
-HostExperts::HostExperts(const moehill_gradients& gradients, const Shape& shape)
-    : HostExperts(gradients, shape, true) {}
+HostExperts::HostExperts(const moehill_gradients* gradients, const Shape& shape)
+    : HostExperts(complete(gradients), shape, true) {}
 
 HostExperts::HostExperts(const moehill_gradients& w, const Shape& shape, bool is_written)
-    : width_(shape.width) {
+    : width_(shape.width), accumulates_(w.accumulate != 0) {
   require_legal(w, shape, is_written);
   const int64_t hidden = shape.hidden, width = shape.width;
   const DType dtype = dtype_named(w.dtype, "dtype of the weights");
@@ -96,9 +102,9 @@ void HostExperts::load(ThreadTeam& team, int64_t first, const MlpWeights& stacks
            [&](const HostMatrices& host, const LogicalWeights& stack) { load_stack(team, host, stack); });
 }
 
-void HostExperts::store(ThreadTeam& team, int64_t first, const MlpWeights& stacks, bool accumulate) const {
+void HostExperts::store(ThreadTeam& team, int64_t first, const MlpWeights& stacks) const {
   for_each(first, stacks, [&](const HostMatrices& host, const LogicalWeights& stack) {
-    store_stack(team, stack, host, accumulate);
+    store_stack(team, stack, host, accumulates_);
   });
 }
 

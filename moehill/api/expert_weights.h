@@ -15,13 +15,13 @@ class HostExperts {
   };
   // Throws Failure for pointers that do not go together, memory that cannot be used, and unknown types or
   // orders. Weights are read, gradients are written.
-  HostExperts(const moehill_weights& weights, const Shape& shape);
-  HostExperts(const moehill_gradients& gradients, const Shape& shape);
+  HostExperts(const moehill_weights* weights, const Shape& shape);
+  HostExperts(const moehill_gradients* gradients, const Shape& shape);
 
   // The caller's experts from `first` on become those of `stacks`, as many as these have; and back. What the
   // caller gave no pointer for is left as it is.
   void load(ThreadTeam& team, int64_t first, const MlpWeights& stacks) const;
-  void store(ThreadTeam& team, int64_t first, const MlpWeights& stacks, bool accumulate) const;
+  void store(ThreadTeam& team, int64_t first, const MlpWeights& stacks) const;
 
  private:
   HostExperts(const moehill_gradients& given, const Shape& shape, bool is_written);
@@ -29,6 +29,7 @@ class HostExperts {
   void for_each(int64_t first, const MlpWeights& stacks, const Move& move) const;
 
   int64_t width_;
+  bool accumulates_;
   HostMatrices gate_, up_, down_;
 };
 

@@ -92,7 +92,8 @@ class CallersBlock {
 
   void load(const Weights& w, bool is_shared) {
     const std::vector<float> gate = values_of(w.w1), up = values_of(w.w3), down = values_of(w.w2);
-    const moehill_weights given{gate.data(), up.data(), nullptr, down.data(), MOEHILL_F32, MOEHILL_IN_OUT};
+    const moehill_weights given{sizeof given, gate.data(), up.data(),     nullptr,
+                                down.data(),  MOEHILL_F32, MOEHILL_IN_OUT};
     expect(is_shared ? moehill_block_load_shared(block_, &given)
                      : moehill_block_load_experts(block_, 0, kShape.experts, &given));
   }
@@ -100,8 +101,8 @@ class CallersBlock {
   void expect_gradients(const Weights& w, bool is_shared) {
     const std::vector<float> gate = values_of(w.w1), up = values_of(w.w3), down = values_of(w.w2);
     std::vector<float> got_gate(gate.size()), got_up(up.size()), got_down(down.size());
-    const moehill_gradients to{got_gate.data(), got_up.data(),  nullptr, got_down.data(),
-                               MOEHILL_F32,     MOEHILL_IN_OUT, 0};
+    const moehill_gradients to{sizeof to,       got_gate.data(), got_up.data(),  nullptr,
+                               got_down.data(), MOEHILL_F32,     MOEHILL_IN_OUT, 0};
     expect(is_shared ? moehill_block_store_shared_gradients(block_, &to)
                      : moehill_block_store_expert_gradients(block_, 0, kShape.experts, &to));
     EXPECT_EQ(got_gate, gate);

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <thread>
 
 #include "moehill/api/block_fixture.h"
@@ -79,6 +80,62 @@ TEST(Misuse, StructsThatWereNotInitialised) {
   moehill_context_info info{};
   EXPECT_EQ(moehill_context_get_info(context, &info), MOEHILL_INVALID_ARGUMENT);
   moehill_context_destroy(context);
+}
+
+TEST(Misuse, OperandsWithoutTheirSize) {
+  const Context context = two_devices();
+  Pair pair(context, kDesc, 3);
+  float one = 1;
+  const int64_t offsets[] = {0, 0};
+  const moehill_weights weights{};
+  const moehill_gradients gradients{};
+  const moehill_rows rows{};
+  expect_error(Status::invalid_argument, "struct_size of weights: got 0, allowed: 40 to 48",
+               [&] { require(moehill_block_load_experts(pair.block.handle(), 0, 1, &weights)); });
+  expect_error(Status::invalid_argument, "struct_size of gradients: got 0, allowed: 40 to 56",
+               [&] { require(moehill_block_store_experts(pair.block.handle(), 0, 1, &gradients)); });
+  moehill_stack* handle = nullptr;
+  require(moehill_stack_create(context.handle(), 1, 1, 1, MOEHILL_F32, &handle));
+  expect_error(Status::invalid_argument, "struct_size of a: got 0, allowed: 24 to 32",
+               [&] { require(moehill_gemm_forward(handle, offsets, &rows, &one)); });
+  moehill_stack_destroy(handle);
+}
+
+// A description followed by other memory of the program, as one that ended at another member would be.
+struct Framed {
+  explicit Framed(size_t size) {
+    std::memset(&desc, 0x55, sizeof desc + sizeof after);
+    moehill_block_desc_init_sized(&desc, size);
+    desc.hidden = desc.mlp_dim = desc.max_tokens = 4;
+    desc.experts = desc.topk = 4;
+  }
+  moehill_block_desc desc;
+  unsigned char after[16];
+};
+
+TEST(Misuse, ProgramsOfOtherVersionsOfTheStructs) {
+  const Context context = two_devices();
+  moehill_block* block = nullptr;
+  Framed older(offsetof(moehill_block_desc, dtype));
+  EXPECT_EQ(older.desc.dtype, 0x55555555);  // not the struct's any more
+  EXPECT_EQ(older.desc.shared_dim, 0);
+  require(moehill_block_create(context.handle(), &older.desc, &block));
+  moehill_block_info info{};
+  info.struct_size = offsetof(moehill_block_info, work_bytes);
+  info.work_bytes = 7;
+  require(moehill_block_get_info(block, &info));
+  EXPECT_EQ(info.weight_bytes, info.gradient_bytes);  // it trains
+  EXPECT_EQ(info.work_bytes, 7);
+  EXPECT_EQ(info.struct_size, offsetof(moehill_block_info, work_bytes));
+  moehill_block_destroy(block);
+
+  Framed newer(sizeof newer.desc + 8);
+  EXPECT_EQ(newer.desc.training, 1);
+  EXPECT_EQ(newer.after[7], 0);
+  EXPECT_EQ(newer.after[8], 0x55);
+  expect_error(Status::invalid_argument, "got 72, allowed: 48 to 64",
+               [&] { require(moehill_block_create(context.handle(), &newer.desc, &block)); });
+  EXPECT_NE(std::string(moehill_last_error()).find("install a newer one"), std::string::npos);
 }
 
 TEST(Misuse, NullHandlesAndPointers) {

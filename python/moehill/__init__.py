@@ -103,14 +103,14 @@ class Context(_Handle):
 
     def __init__(self, devices=1, threads_per_device=0, pinning=False, mpi_comm=None):
         options = _c.ContextOptions()
-        _c.library.moehill_context_options_init(c.byref(options))
+        _c.library.moehill_context_options_init_sized(c.byref(options), c.sizeof(options))
         options.devices, options.pinning = _c.fitting(devices, "devices"), int(bool(pinning))
         options.threads_per_device = _c.fitting(threads_per_device, "threads_per_device")
         if mpi_comm is not None:
             from mpi4py import MPI
             options.mpi_comm, options.mpi_comm_size = MPI._addressof(mpi_comm), MPI._sizeof(MPI.Comm)
         super().__init__("context", c.byref(options))
-        info = _c.ContextInfo(c.sizeof(_c.ContextInfo))
+        info = _c.ContextInfo()
         _c.call("context_get_info", self._handle, c.byref(info))
         self.devices, self.threads_per_device = info.devices, info.threads_per_device
         self.rank, self.processes = info.rank, info.processes
@@ -125,7 +125,7 @@ def _handle_of(context):
 def _desc(hidden, mlp_dim, experts, topk, max_tokens, shared_dim=0, dtype="bf16", training=True, path="auto",
           recompute="none"):
     desc = _c.BlockDesc()
-    _c.library.moehill_block_desc_init(c.byref(desc))
+    _c.library.moehill_block_desc_init_sized(c.byref(desc), c.sizeof(desc))
     for name, value in (("hidden", hidden), ("mlp_dim", mlp_dim), ("max_tokens", max_tokens), ("shared_dim", shared_dim)):
         setattr(desc, name, _c.fitting(value, name, 64))
     desc.experts, desc.topk, desc.training = _c.fitting(experts, "experts"), _c.fitting(topk, "topk"), int(bool(training))
@@ -138,7 +138,7 @@ def _desc(hidden, mlp_dim, experts, topk, max_tokens, shared_dim=0, dtype="bf16"
 def suggest(context, tokens, hardware=None, **sizes):
     """(path, predicted seconds of a step, {path: seconds}) for a block of these sizes, as moehill_suggest."""
     desc = _desc(**sizes)
-    suggestion = _c.Suggestion(c.sizeof(_c.Suggestion))
+    suggestion = _c.Suggestion()
     name = None if hardware is None else str(hardware).encode()
     _c.call("suggest", _handle_of(context), c.byref(desc), tokens, name, c.byref(suggestion))
     names = {number: name for name, number in _c.PATHS.items()}
@@ -157,7 +157,7 @@ class Block(_Handle):
     def __init__(self, context, **sizes):
         self._desc = _desc(**sizes)
         super().__init__("block", _handle_of(context), c.byref(self._desc))
-        info = _c.BlockInfo(c.sizeof(_c.BlockInfo))
+        info = _c.BlockInfo()
         _c.call("block_get_info", self._handle, c.byref(info))
         self.first_expert, self.num_experts = info.first_expert, info.num_experts
         self.path = {number: name for name, number in _c.PATHS.items()}[info.path]
@@ -322,7 +322,7 @@ class Stack(_Handle):
         array = _array(array, what, _kinds(self._dtype), (_length(array, what), columns))
         if index is not None:
             index = _array(index, f"index of {what}", ("int32",), (self._num_rows,))
-        return _c.Rows(array.ctypes.data, len(array), None if index is None else index.ctypes.data), array.dtype
+        return _c.Rows(data=array.ctypes.data, num_rows=len(array), index=None if index is None else index.ctypes.data), array.dtype
 
     def _offsets(self, offsets):
         offsets = _array(offsets, "offsets", ("int64",), (self._groups + 1,))

@@ -20,43 +20,50 @@ class Error(RuntimeError):
         self.status = status
 
 
-class ContextOptions(c.Structure):
+class _Sized(c.Structure):
+    """Begins with its size, by which the library knows how much of it there is."""
+
+    def __init__(self, **members):
+        super().__init__(struct_size=c.sizeof(self), **members)
+
+
+class ContextOptions(_Sized):
     _fields_ = [("struct_size", c.c_size_t), ("devices", c.c_int32), ("threads_per_device", c.c_int32),
                 ("pinning", c.c_int32), ("mpi_comm", c.c_void_p), ("mpi_comm_size", c.c_size_t)]
 
 
-class ContextInfo(c.Structure):
+class ContextInfo(_Sized):
     _fields_ = [("struct_size", c.c_size_t), ("devices", c.c_int32), ("threads_per_device", c.c_int32),
                 ("rank", c.c_int32), ("processes", c.c_int32), ("is_pinned", c.c_int32)]
 
 
-class BlockDesc(c.Structure):
+class BlockDesc(_Sized):
     _fields_ = [("struct_size", c.c_size_t), ("hidden", c.c_int64), ("mlp_dim", c.c_int64), ("experts", c.c_int32),
                 ("topk", c.c_int32), ("shared_dim", c.c_int64), ("max_tokens", c.c_int64), ("dtype", c.c_int32),
                 ("training", c.c_int32), ("path", c.c_int32), ("recompute", c.c_int32)]
 
 
-class BlockInfo(c.Structure):
+class BlockInfo(_Sized):
     _fields_ = [("struct_size", c.c_size_t), ("path", c.c_int32), ("tokens_are_replicated", c.c_int32),
                 ("first_expert", c.c_int32), ("num_experts", c.c_int32), ("weight_bytes", c.c_int64),
                 ("gradient_bytes", c.c_int64), ("work_bytes", c.c_int64)]
 
 
-class Suggestion(c.Structure):
+class Suggestion(_Sized):
     _fields_ = [("struct_size", c.c_size_t), ("path", c.c_int32), ("seconds", c.c_double), ("seconds_of", c.c_double * 7)]
 
 
-class Weights(c.Structure):
-    _fields_ = [("gate", c.c_void_p), ("up", c.c_void_p), ("gate_up", c.c_void_p), ("down", c.c_void_p),
+class Weights(_Sized):
+    _fields_ = [("struct_size", c.c_size_t), ("gate", c.c_void_p), ("up", c.c_void_p), ("gate_up", c.c_void_p), ("down", c.c_void_p),
                 ("dtype", c.c_int32), ("order", c.c_int32)]
 
 
-class Gradients(c.Structure):
+class Gradients(_Sized):
     _fields_ = Weights._fields_ + [("accumulate", c.c_int32)]
 
 
-class Rows(c.Structure):
-    _fields_ = [("data", c.c_void_p), ("num_rows", c.c_int64), ("index", c.c_void_p)]
+class Rows(_Sized):
+    _fields_ = [("struct_size", c.c_size_t), ("data", c.c_void_p), ("num_rows", c.c_int64), ("index", c.c_void_p)]
 
 
 def fitting(value, what, bits=32):
@@ -113,10 +120,11 @@ for _name, _arguments in {
         "gemm_input_grad": [_p, _p, _p, _p], "gemm_weight_grad": [_p, _p, _p, _p]}.items():
     _function = getattr(library, "moehill_" + _name)
     _function.argtypes, _function.restype = _arguments, c.c_int
-for _name in ("context_options_init", "block_desc_init", "context_destroy", "block_destroy", "exchange_destroy",
-              "stack_destroy"):
+for _name, _arguments in {"context_options_init_sized": [_p, c.c_size_t], "block_desc_init_sized": [_p, c.c_size_t],
+                          "context_destroy": [_p], "block_destroy": [_p], "exchange_destroy": [_p],
+                          "stack_destroy": [_p]}.items():
     _function = getattr(library, "moehill_" + _name)
-    _function.argtypes, _function.restype = [_p], None
+    _function.argtypes, _function.restype = _arguments, None
 
 
 def call(name, *arguments):

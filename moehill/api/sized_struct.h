@@ -1,0 +1,54 @@
+// Structs of the interface grow at their end: struct_size says how much of one a program knows. A member that
+// is added lies wholly behind the last version's size, since padding there holds anything.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "moehill/api/failure.h"
+#include "moehill/base/error.h"
+
+namespace moehill {
+
+inline void require_size(const char* what, size_t got, size_t smallest, size_t known, const char* setter) {
+  if (got >= smallest && got <= known) return;
+  throw invalid(fmt::format("struct_size of {}", what), fmt::format("{}", got),
+                fmt::format("{} to {}", smallest, known),
+                got < smallest
+                    ? fmt::format("set it by {}", setter)
+                    : fmt::format("set it by {}; where that was done, the program's header is newer "
+                                  "than this library: install a newer one",
+                                  setter));
+}
+
+// The caller's struct over the library's, which holds the defaults. `smallest`: up to where there are none.
+template <typename Struct>
+Struct over_defaults(const Struct* given, Struct full, const char* what, size_t smallest,
+                     const char* setter = "sizeof") {
+  if (given == nullptr) throw null_argument(what);
+  require_size(what, given->struct_size, smallest, sizeof full, setter);
+  std::memcpy(&full, given, given->struct_size);
+  full.struct_size = sizeof full;
+  return full;
+}
+
+// Fills as much of the caller's struct as it knows of.
+template <typename Info>
+void give(const Info& info, Info* out) {
+  if (out == nullptr) throw null_argument("the struct to fill");
+  const size_t size = out->struct_size;
+  require_size("the struct to fill", size, sizeof(size_t), sizeof info, "sizeof");
+  std::memcpy(out, &info, size);
+  out->struct_size = size;
+}
+
+// The caller's struct is of this size, whatever the library's is.
+template <typename Struct>
+void set_defaults(const Struct& defaults, Struct* out, size_t struct_size) {
+  if (out == nullptr || struct_size < sizeof struct_size) return;
+  std::memset(static_cast<void*>(out), 0, struct_size);
+  std::memcpy(static_cast<void*>(out), &defaults, std::min(struct_size, sizeof defaults));
+  out->struct_size = struct_size;
+}
+
+}  // namespace moehill
