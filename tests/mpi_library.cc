@@ -204,7 +204,65 @@ void check_mistakes(const Context& context) {
                            : block.backward(x.data(), y.data(), dx.data());
                     }),
          "different calls");
+  expect(fails_with(Status::wrong_order,
+                    [&] {
+                      if (!errs) return block.plan(11, good.data(), gates.data());
+                      const Block unmade(context, d);
+                    }),
+         "a block that one process makes");
+  Block twin(context, d);
+  load(twin, moe);
+  expect(fails_with(Status::wrong_order, [&] { (errs ? twin : block).plan(11, good.data(), gates.data()); }),
+         "different blocks");
   check_step(block, moe, d, offsets_of({3, 11}));
+  check_step(twin, moe, d, offsets_of({3, 11}));
+}
+
+void check_exchanges(const Context& context) {
+  if (size == 1) return;
+  const BlockDesc d{.hidden = 12, .experts = 5, .topk = 1, .max_tokens = 4, .dtype = DType::f32};
+  Exchange one(context, d), other(context, d);
+  const std::vector<int32_t> ids(4, 1);
+  const std::vector<float> gates(4, 1), x(48, 2);
+  for (Exchange* exchange : {&one, &other}) exchange->plan(4, ids.data(), gates.data());
+  std::vector<float> rows(static_cast<size_t>(one.num_rows()) * 12), y(48);
+  const auto dispatch = [&](Exchange& exchange) { exchange.dispatch(x.data(), rows.data()); };
+  expect(fails_with(Status::wrong_order, [&] { dispatch(rank == size - 1 ? other : one); }),
+         "different exchanges");
+  dispatch(one);
+  one.combine(rows.data(), y.data());
+  expect(y == x, "an exchange after an error");
+}
+
+// Where every process has all tokens, their routing must be one.
+void check_replicated(const Context& context) {
+  if (size == 1) return;
+  const BlockDesc d{.hidden = 12,
+                    .mlp_dim = 9,
+                    .experts = 5,
+                    .topk = 2,
+                    .shared_dim = 7,
+                    .max_tokens = 4,
+                    .dtype = DType::f32,
+                    .path = Path::compact_psum};
+  const plain::Moe moe = make_moe(d);
+  Block block(context, d);
+  load(block, moe);
+  const int32_t odd = rank == size - 1 ? 1 : 0;
+  const std::vector<int32_t> ids(8, 1);
+  std::vector<int32_t> other_ids = ids;
+  other_ids[7] -= odd;
+  const std::vector<float> gates(8, 1);
+  std::vector<float> other_gates = gates;
+  other_gates[0] -= static_cast<float>(odd);
+  const auto differs = [&](int64_t count, const std::vector<int32_t>& i, const std::vector<float>& g) {
+    expect(fails_with(Status::invalid_argument, [&] { block.plan(count, i.data(), g.data()); }),
+           "another routing", static_cast<int>(count));
+  };
+  differs(4, other_ids, gates);
+  differs(4, ids, other_gates);
+  differs(3 - odd, ids, gates);
+  check_step(block, moe, d, {0, 4});
 }
 
 }  // namespace
@@ -224,6 +282,8 @@ int main() {
            "the context's rank");
     check_paths(context);
     check_mistakes(context);
+    check_exchanges(context);
+    check_replicated(context);
     const Context second = Context::mpi(MPI_COMM_SELF, {.threads_per_device = 2});
     BlockDesc d{.hidden = 12,
                 .mlp_dim = 9,

@@ -20,7 +20,8 @@ BlockObject::BlockObject(std::shared_ptr<Context> context, const moehill_block_d
   context_->collective({.entry = Entry::create_block,
                         .check = check,
                         .agreed = [&] { require_equal_values(*context_, "the block's description"); },
-                        .on_device = [&](Group& group) { path_of(group).prepare(group); }});
+                        .on_device = [&](Group& group) { path_of(group).prepare(group); },
+                        .done = [&] { number_ = context_->number_object(); }});
 }
 
 BlockObject::BlockObject(std::shared_ptr<Context> context, const LentParts& lent)
@@ -92,16 +93,18 @@ PathInputs BlockObject::inputs(int device, const PassMemory& memory) {
 }
 
 void BlockObject::plan(const OwnRouting& own) {
+  const bool is_replicated = replicates_tokens(config_, *context_);
   const auto check = [&] {
     state_ = State::unplanned;
     require_legal(own, config_.shape, tokens_.max);
-    return own.tokens;
+    return is_replicated ? fingerprint(own, config_.shape.topk) : own.tokens;
   };
   const auto agreed = [&] {
-    take_token_counts(*context_, own.tokens, replicates_tokens(config_, *context_), tokens_);
+    take_token_counts(*context_, own.tokens, is_replicated, tokens_);
     take_routing(own, tokens_, own_routing_);
   };
   context_->collective({.entry = Entry::plan,
+                        .object = number_,
                         .check = check,
                         .agreed = agreed,
                         .on_device =
@@ -128,6 +131,7 @@ void BlockObject::forward(const void* x, void* y) {
     return int64_t{0};
   };
   context_->collective({.entry = Entry::forward,
+                        .object = number_,
                         .check = check,
                         .agreed = [&] { state_ = State::planned; },
                         .on_device =
@@ -163,6 +167,7 @@ void BlockObject::backward(const void* x, const void* dy, void* dx, float* d_gat
     has_gradients_ = false;
   };
   context_->collective({.entry = Entry::backward,
+                        .object = number_,
                         .check = check,
                         .agreed = agreed,
                         .on_device =
@@ -282,11 +287,12 @@ void BlockObject::store_shared_gradients(const moehill_gradients* gradients) {
     host.emplace(gradients, HostExperts::Shape{1, config_.shape.hidden, config_.shape.shared_dim});
     return int64_t{0};
   };
-  context_->collective({.entry = Entry::store_shared, .check = check, .on_device = [&](Group& group) {
-                          gather_shared_gradients(group);
-                          if (group.rank() == context_->local_devices().begin)
-                            host->store(group.team(), 0, weights_->shared_grad.view);
-                        }});
+  context_->collective(
+      {.entry = Entry::store_shared, .object = number_, .check = check, .on_device = [&](Group& group) {
+         gather_shared_gradients(group);
+         if (group.rank() == context_->local_devices().begin)
+           host->store(group.team(), 0, weights_->shared_grad.view);
+       }});
 }
 
 }  // namespace moehill

@@ -76,6 +76,7 @@ class BlockObject {
   void gather_shared_gradients(Group& group);
 
   std::shared_ptr<Context> context_;
+  int64_t number_ = 0;  // of the context's objects
   RunConfig config_;
   Range local_experts_;
   std::shared_ptr<WeightOperands> weights_;

@@ -64,6 +64,17 @@ std::unique_ptr<Mesh> make_mesh(const moehill_context_options& options) {
   return std::make_unique<ThreadMesh>(options.devices, threads, cpus);
 }
 
+// What the processes tell each other before a call.
+struct Agreed {
+  int64_t object;
+  Entry entry;
+  moehill_status status;
+  int64_t word() const { return object << 16 | static_cast<int64_t>(entry) << 8 | status; }
+  static Agreed of(int64_t word) {
+    return {word >> 16, static_cast<Entry>(word >> 8 & 0xff), static_cast<moehill_status>(word & 0xff)};
+  }
+};
+
 std::optional<Failure> failure_of(FunctionRef<void()> work) {
   try {
     work();
@@ -106,25 +117,31 @@ void Context::require_usable() const {
   }
 }
 
-// Rank by rank: the entry and the status of its check, and the value.
+// Rank by rank: the object, the entry and the status of its check, and the value.
 std::optional<Failure> Context::agree(Group& group, const Call& call, int64_t value,
                                       const std::optional<Failure>& own) {
-  const int64_t own_entry = static_cast<int64_t>(call.entry);
-  const int64_t word[2] = {own_entry << 8 | (own ? own->status() : MOEHILL_OK), value};
+  const int64_t word[2] = {Agreed{call.object, call.entry, own ? own->status() : MOEHILL_OK}.word(), value};
   group.all_gather(word, word_offsets_, sizeof(int64_t), words_.data());
   if (own) return own;
   for (int r = 0; r < num_processes(); ++r) {
-    const int64_t entry = words_[2 * static_cast<size_t>(r)] >> 8,
-                  status = words_[2 * static_cast<size_t>(r)] & 0xff;
-    if (entry != own_entry) {
+    const Agreed other = Agreed::of(words_[2 * static_cast<size_t>(r)]);
+    if (other.entry != call.entry) {
       return Failure(MOEHILL_WRONG_ORDER,
                      fmt::format("{}: process {} calls {} meanwhile; all processes must make the same calls",
-                                 name_of(call.entry), r, name_of(static_cast<Entry>(entry))));
+                                 name_of(call.entry), r, name_of(other.entry)));
     }
-    if (status != MOEHILL_OK) {
+    if (other.object != call.object) {
+      return Failure(
+          MOEHILL_WRONG_ORDER,
+          fmt::format(
+              "{}: got object {} of the context, and object {} in process {}, in the order in which they "
+              "were made, allowed: the same in all processes; make the same calls everywhere",
+              name_of(call.entry), call.object, other.object, r));
+    }
+    if (other.status != MOEHILL_OK) {
       return Failure(MOEHILL_PEER_FAILED,
                      fmt::format("{}: process {} made an error ({}), nothing was done", name_of(call.entry),
-                                 r, moehill_status_name(static_cast<moehill_status>(status))));
+                                 r, moehill_status_name(other.status)));
     }
   }
   return std::nullopt;
@@ -150,7 +167,7 @@ void Context::collective(const Call& call) {
     mesh_->run(FunctionRef<void(Group&)>(on_device));
   } catch (...) {
     broken_ = true;
-    throw;
+    throw Failure(MOEHILL_BROKEN, current_failure().what());
   }
   if (failure) throw *failure;
   call.done();

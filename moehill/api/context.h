@@ -71,6 +71,7 @@ class Context {
   // A collective call.
   struct Call {
     Entry entry;
+    int64_t object = 0;  // its number, which must be the same in all processes; 0 for one that is being made
     // Sees to the arguments and prepares what is local, by throwing: if it does so in any process the call
     // fails in all of them before anything has been exchanged. It returns something that every process is
     // told of the others.
@@ -83,6 +84,8 @@ class Context {
   };
   // Makes it when its turn has come.
   void collective(const Call& call);
+  // The number of an object that collective() has just made, so in the same order in all processes: from 1.
+  int64_t number_object() { return ++num_objects_; }
   // [processes] the values of the running collective call.
   int64_t value_of(int process) const { return words_[2 * static_cast<size_t>(process) + 1]; }
 
@@ -106,6 +109,7 @@ class Context {
   bool spans_processes_ = false;
   Range local_;
   bool broken_ = false;
+  int64_t num_objects_ = 0;
   std::vector<int64_t> words_, word_offsets_;  // [processes][2] what a call is told of each, [processes + 1]
 };
 

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "moehill/api/sized_struct.h"
+#include "moehill/base/hash.h"
 #include "moehill/tensor/weight_stack.h"
 
 namespace moehill {
@@ -84,11 +85,11 @@ moehill_block_desc complete_for_exchange(const moehill_block_desc* desc) {
 }
 
 int64_t fingerprint(const moehill_block_desc& d) {
-  uint64_t hash = 14695981039346656037u;
+  uint64_t hash = kFnvStart;
   for (const int64_t value :
        {d.hidden, d.mlp_dim, int64_t{d.experts}, int64_t{d.topk}, d.shared_dim, d.max_tokens,
         int64_t{d.dtype}, int64_t{d.training}, int64_t{d.path}, int64_t{d.recompute}})
-    hash = (hash ^ static_cast<uint64_t>(value)) * 1099511628211u;
+    hash = fnv1a(hash, static_cast<uint64_t>(value));
   return static_cast<int64_t>(hash);
 }
 

@@ -115,7 +115,8 @@ ExchangeObject::ExchangeObject(std::shared_ptr<Context> context, const moehill_b
   context_->collective({.entry = Entry::create_exchange,
                         .check = check,
                         .agreed = [&] { require_equal_values(*context_, "the exchange's description"); },
-                        .on_device = [&](Group& group) { device_of(group).prepare(config_.shape, group); }});
+                        .on_device = [&](Group& group) { device_of(group).prepare(config_.shape, group); },
+                        .done = [&] { number_ = context_->number_object(); }});
 }
 
 void ExchangeObject::allocate(const moehill_block_desc& desc) {
@@ -162,6 +163,7 @@ void ExchangeObject::plan(const OwnRouting& own, int64_t* num_rows, int64_t* off
     take_routing(own, tokens_, routing_);
   };
   context_->collective({.entry = Entry::exchange_plan,
+                        .object = number_,
                         .check = check,
                         .agreed = agreed,
                         .on_device =
@@ -207,7 +209,7 @@ void ExchangeObject::call(Entry entry, std::initializer_list<NamedTensor> read,
     require_memory(read, written);
     return int64_t{0};
   };
-  context_->collective({.entry = entry, .check = check, .on_device = [&](Group& group) {
+  context_->collective({.entry = entry, .object = number_, .check = check, .on_device = [&](Group& group) {
                           on_device(group, device_of(group));
                         }});
 }

@@ -41,6 +41,7 @@ class ExchangeObject {
             FunctionRef<void(Group&, Device&)> on_device);
 
   std::shared_ptr<Context> context_;
+  int64_t number_ = 0;  // of the context's objects
   RunConfig config_;
   Range experts_;  // of this process
   StepTokens tokens_;

@@ -1,8 +1,10 @@
 #include "moehill/api/step_tokens.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "moehill/base/error.h"
+#include "moehill/base/hash.h"
 
 namespace moehill {
 
@@ -36,8 +38,17 @@ void require_equal_values(const Context& context, const char* what) {
   }
 }
 
+int64_t fingerprint(const OwnRouting& own, int topk) {
+  uint64_t hash = fnv1a(kFnvStart, static_cast<uint64_t>(own.tokens));
+  for (int64_t i = 0; i < own.tokens * topk; ++i) {
+    const uint64_t id = static_cast<uint32_t>(own.expert_ids[i]);
+    hash = fnv1a(hash, id << 32 | std::bit_cast<uint32_t>(own.gates[i]));
+  }
+  return static_cast<int64_t>(hash);
+}
+
 void take_token_counts(const Context& context, int64_t own, bool is_replicated, StepTokens& tokens) {
-  if (is_replicated) require_equal_values(context, "tokens that every process has");
+  if (is_replicated) require_equal_values(context, "tokens, expert_ids or gates");
   tokens.own = own;
   tokens.first = 0;
   if (is_replicated || !context.spans_processes()) {

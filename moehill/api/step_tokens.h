@@ -30,8 +30,10 @@ std::vector<int64_t> even_offsets(int64_t n, int parts);
 // Throws Failure for more tokens than `max`, ids outside [-1, E) and memory that cannot be read.
 void require_legal(const OwnRouting& own, const MoeShape& shape, int64_t max);
 
-// By the values of the running call, which are the processes' numbers of tokens. With `is_replicated` all
-// must have the same, which every process then has; else throws Failure, in all processes.
+// A number that differs, as far as can be told, where tokens, ids or gates do.
+int64_t fingerprint(const OwnRouting& own, int topk);
+// By the values of the running call, which are the processes' numbers of tokens. With `is_replicated` they
+// are fingerprints, and every process has all tokens; throws Failure, in all processes, where they differ.
 void take_token_counts(const Context& context, int64_t own, bool is_replicated, StepTokens& tokens);
 // The rows of `routing` [all tokens] that are this process's.
 void take_routing(const OwnRouting& own, const StepTokens& tokens, Routing& routing);
