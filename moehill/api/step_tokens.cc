@@ -48,7 +48,7 @@ int64_t fingerprint(const OwnRouting& own, int topk) {
 }
 
 void take_token_counts(const Context& context, int64_t own, bool is_replicated, StepTokens& tokens) {
-  if (is_replicated) require_equal_values(context, "tokens, expert_ids or gates");
+  if (is_replicated) require_equal_values(context, "the routing (tokens, expert_ids, gates)");
   tokens.own = own;
   tokens.first = 0;
   if (is_replicated || !context.spans_processes()) {
