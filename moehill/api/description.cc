@@ -96,7 +96,11 @@ int64_t fingerprint(const moehill_block_desc& d) {
 void require_countable(std::initializer_list<double> factors) {
   double elements = 1;
   for (const double factor : factors) elements *= factor;
-  if (elements > 0x1p50) throw out_of_memory();
+  if (elements <= 0x1p50) return;
+  throw Failure(MOEHILL_OUT_OF_MEMORY,
+                input_error("memory", fmt::format("a tensor of {:.3g} elements", elements),
+                            "up to 2^50 elements", "take smaller sizes")
+                    .what());
 }
 
 // Each device may have as many tokens as an even cut of the most gives it.

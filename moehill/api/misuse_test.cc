@@ -298,8 +298,11 @@ TEST(Misuse, SizesThatNoMemoryHas) {
   const auto expect = [&](auto change) {
     BlockDesc desc = kDesc;
     change(desc);
-    expect_error(Status::out_of_memory, "memory", [&] { Block block(context, desc); });
+    expect_error(Status::out_of_memory, "up to 2^50", [&] { Block block(context, desc); });
   };
+  BlockDesc huge = kDesc;
+  huge.hidden = huge.mlp_dim = 2147483647;
+  expect_error(Status::out_of_memory, "up to 2^50", [&] { suggest(context, huge, 1); });
   expect([](BlockDesc& d) { d.hidden = d.mlp_dim = 2147483647; });
   expect([](BlockDesc& d) { d.hidden = d.shared_dim = 2147483647; });
   expect([](BlockDesc& d) { d.hidden = 2147483647, d.max_tokens = 700000000; });
@@ -330,8 +333,10 @@ TEST(Misuse, MemoryOfWeightsThatIsNotAligned) {
 }
 
 TEST(Misuse, HardwareThatNobodyKnows) {
-  const Context context = two_devices();
-  expect_error(Status::invalid_argument, "hardware: got", [&] { suggest(context, kDesc, 13, "no such"); });
+  for (const int devices : {1, 2}) {
+    const Context context({.devices = devices, .threads_per_device = 1});
+    expect_error(Status::invalid_argument, "hardware: got", [&] { suggest(context, kDesc, 13, "no such"); });
+  }
 }
 
 // What is not a number stays with its token, and is not read at all where nobody's choice has it.

@@ -44,6 +44,7 @@ moehill_suggestion suggest(const Context& context, const moehill_block_desc& des
   }
   moehill_suggestion suggestion{};
   if (context.num_devices() == 1) {
+    if (hardware != nullptr) (void)hardware_for(hardware, 1);  // one that nobody knows is an error here too
     suggestion.path = MOEHILL_PATH_DATA_PARALLEL;
     return suggestion;
   }
