@@ -14,16 +14,20 @@
  * to sizeof, and what else is not set must be zero.
  *
  * Errors: every function returns a status; what went wrong is in moehill_last_error() of the same thread.
- * Results are undefined after an error, objects stay usable unless the status is MOEHILL_BROKEN. Nothing
- * ends the program but a broken invariant of the library.
+ * After an error the memory that the call was to write holds nothing of use. Objects stay usable unless the
+ * status is MOEHILL_BROKEN. A plan that fails leaves its object without one; calls with wrong arguments or in
+ * the wrong order change nothing else, so that plan and forward still hold. Nothing ends the program but a
+ * broken invariant of the library.
  *
  * Threads: objects may be used from any thread. Calls on objects of one context take turns; contexts work at
  * the same time. A process that was forked cannot use the objects of its parent (MOEHILL_FORKED).
  *
  * MPI: functions marked "collective" are called by all processes of the context's communicator in the same
- * order; a wrong argument in one process is an error in all of them. Destroying an object is collective. MPI
- * must have been initialised with MPI_THREAD_FUNNELED at least, calls come from the thread that may call MPI.
- * After MPI_Finalize objects can only be destroyed. */
+ * order on objects that were made by the same calls; a wrong argument in one process is an error in all of
+ * them, before anything is sent. Others do not hear of null for a handle or for its place, nor of wrong
+ * options of a context. Destroying an object is collective. MPI must have been initialised with
+ * MPI_THREAD_FUNNELED at least, calls come from the thread that may call MPI. After MPI_Finalize objects can
+ * only be destroyed. */
 #ifndef MOEHILL_MOEHILL_H
 #define MOEHILL_MOEHILL_H
 
@@ -114,10 +118,13 @@ typedef enum moehill_path {
   MOEHILL_PATH_AUTO = 0,          /* what moehill_suggest says; with one device nothing is spread */
   MOEHILL_PATH_DATA_PARALLEL = 1, /* every device has all experts; gradients are summed over devices */
   MOEHILL_PATH_COMPACT_PSUM = 2,  /* tokens on all devices, one all-reduce a pass */
-  MOEHILL_PATH_DENSE_MASKED = 3,  /* the same with all rows computed everywhere: for comparison */
-  MOEHILL_PATH_RING_AG_RS = 4,    /* all-gather of the tokens' rows, reduce-scatter of the sums */
-  MOEHILL_PATH_RAGGED_A2A = 5,    /* rows to the devices of their experts, by all-to-all */
-  MOEHILL_PATH_FUSED = 6          /* the same, overlapped, and in place between threads */
+  /* COMPACT_PSUM with all rows computed everywhere, those of other devices' experts times 0: for comparison.
+   * What is not a number spreads by them; on other paths it stays with its token and the gradients of the
+   * token's experts. */
+  MOEHILL_PATH_DENSE_MASKED = 3,
+  MOEHILL_PATH_RING_AG_RS = 4, /* all-gather of the tokens' rows, reduce-scatter of the sums */
+  MOEHILL_PATH_RAGGED_A2A = 5, /* rows to the devices of their experts, by all-to-all */
+  MOEHILL_PATH_FUSED = 6       /* the same, overlapped, and in place between threads */
 } moehill_path;
 
 typedef enum moehill_recompute {
@@ -162,7 +169,8 @@ MOEHILL_API moehill_status moehill_suggest(const moehill_context* context, const
 
 typedef struct moehill_block moehill_block;
 
-/* Collective. Allocates all that a step needs; weights are zero. */
+/* Collective. Reserves memory for all that a step needs, whose pages the system gives when they are first
+ * written: for too large a block it may end the program then. Weights are zero. */
 MOEHILL_API moehill_status moehill_block_create(moehill_context* context, const moehill_block_desc* desc,
                                                 moehill_block** block);
 MOEHILL_API void moehill_block_destroy(moehill_block* block);
@@ -199,7 +207,8 @@ typedef struct moehill_gradients {
   int32_t accumulate; /* 1: added to what is there */
 } moehill_gradients;
 
-/* Weights of experts [first, first + count), all of them this process's. Not collective. */
+/* Weights of experts [first, first + count), all of them this process's. Not collective. They may be loaded
+ * at any time, but a backward needs a forward after the last load. With count 0 nothing is read. */
 MOEHILL_API moehill_status moehill_block_load_experts(moehill_block* block, int32_t first, int32_t count,
                                                       const moehill_weights* weights);
 MOEHILL_API moehill_status moehill_block_load_shared(moehill_block* block, const moehill_weights* weights);
@@ -217,14 +226,15 @@ MOEHILL_API moehill_status moehill_block_store_shared_gradients(moehill_block* b
 /* Collective. The routing of the next passes: tokens, from 0 to max_tokens and different in each process;
  * expert_ids [T, k], -1 for a choice that goes to nobody; gates [T, k]. Both are copied. A plan holds for any
  * number of passes, until the next one. Where the block says tokens_are_replicated, every process passes the
- * same tokens and ids, and gets the whole result. */
+ * same tokens, ids and gates, bit for bit, which is checked, and the same x and dy, which is not; each gets
+ * the whole result. */
 MOEHILL_API moehill_status moehill_block_plan(moehill_block* block, int64_t tokens, const int32_t* expert_ids,
                                               const float* gates);
 /* Collective. x [T, H] to y [T, H], which must not overlap. */
 MOEHILL_API moehill_status moehill_block_forward(moehill_block* block, const void* x, void* y);
 /* Collective, once after a forward with the same x, whose values must not have changed. From dy [T, H] to
- * dx [T, H] (it must overlap neither) and d_gates [T, k] (null: not wanted), which is 0 for nobody's choices;
- * gradients of the weights are kept in the block. */
+ * dx [T, H] and d_gates [T, k] (null: not wanted), which is 0 for nobody's choices; neither may overlap x, dy
+ * or the other. Gradients of the weights are kept in the block. */
 MOEHILL_API moehill_status moehill_block_backward(moehill_block* block, const void* x, const void* dy,
                                                   void* dx, float* d_gates);
 
