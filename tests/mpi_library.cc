@@ -234,6 +234,17 @@ void check_exchanges(const Context& context) {
   expect(y == x, "an exchange after an error");
 }
 
+// A process without experts has no memory for their weights.
+void check_few_experts(const Context& context) {
+  Block block(context,
+              {.hidden = 3, .mlp_dim = 2, .experts = 1, .topk = 1, .max_tokens = 1, .dtype = DType::f32});
+  const int first = block.first_expert(), count = block.num_experts();
+  std::vector<float> gate_up(static_cast<size_t>(count * 12), 1), down(static_cast<size_t>(count * 6), 1);
+  block.load_experts(first, count, {.gate_up = gate_up.data(), .down = down.data()});
+  block.store_experts(first, count, {.gate_up = gate_up.data(), .down = down.data()});
+  expect(gate_up == std::vector<float>(gate_up.size(), 1), "weights of a process's experts");
+}
+
 // Where every process has all tokens, their routing must be one.
 void check_replicated(const Context& context) {
   if (size == 1) return;
@@ -283,6 +294,7 @@ int main() {
     check_paths(context);
     check_mistakes(context);
     check_exchanges(context);
+    check_few_experts(context);
     check_replicated(context);
     const Context second = Context::mpi(MPI_COMM_SELF, {.threads_per_device = 2});
     BlockDesc d{.hidden = 12,

@@ -14,6 +14,7 @@ too, for results only where NumPy may write to it. moehill.torch has the same fo
 Shapes, threads, MPI and errors are those of moehill/moehill.h.
 """
 import ctypes as c
+import functools
 
 import numpy as np
 
@@ -81,6 +82,21 @@ def _writable(array, what):
     return array
 
 
+def _collective(name):
+    """For methods that make this call: others hear of an error that is found before it."""
+    def wrap(method):
+        @functools.wraps(method)
+        def call(self, *arguments, **named):
+            try:
+                return method(self, *arguments, **named)
+            except Error as error:
+                if self._processes > 1 and not error.of_library:
+                    _c.refuse(name, self._handle)
+                raise
+        return call
+    return wrap
+
+
 class _Handle:
     """Owns a handle of the library."""
 
@@ -135,6 +151,17 @@ def _desc(hidden, mlp_dim, experts, topk, max_tokens, shared_dim=0, dtype="bf16"
     return desc
 
 
+def _desc_for(context, kind, *sizes, **more):
+    """The description, of whose errors the other processes hear too."""
+    handle = _handle_of(context)
+    try:
+        return _desc(*sizes, **more)
+    except Error:
+        if context.processes > 1:
+            getattr(_c.library, f"moehill_{kind}_create")(handle, None, c.byref(c.c_void_p()))
+        raise
+
+
 def suggest(context, tokens, hardware=None, **sizes):
     """(path, predicted seconds of a step, {path: seconds}) for a block of these sizes, as moehill_suggest."""
     desc = _desc(**sizes)
@@ -155,8 +182,8 @@ class Block(_Handle):
     """One block. All arrays of tokens are [T, H], those of choices [T, k]."""
 
     def __init__(self, context, **sizes):
-        self._desc = _desc(**sizes)
-        super().__init__("block", _handle_of(context), c.byref(self._desc))
+        self._desc, self._processes = _desc_for(context, "block", **sizes), context.processes
+        super().__init__("block", context._handle, c.byref(self._desc))
         info = _c.BlockInfo()
         _c.call("block_get_info", self._handle, c.byref(info))
         self.first_expert, self.num_experts = info.first_expert, info.num_experts
@@ -207,6 +234,7 @@ class Block(_Handle):
         _c.call("block_store_shared_gradients", self._handle, c.byref(struct))
         return gate_up, down
 
+    @_collective("block_plan")
     def plan(self, ids, gates):
         ids, gates = _plan_arrays(ids, gates, self._desc.topk)
         self._tokens = None
@@ -217,12 +245,14 @@ class Block(_Handle):
         rows = _length(array, what) if self._tokens is None else self._tokens  # without a plan the library refuses
         return _array(array, what, _kinds(self._desc.dtype), (rows, self._desc.hidden))
 
+    @_collective("block_forward")
     def forward(self, x, out=None):
         x = self._rows(x, "x")
         out = np.empty_like(x) if out is None else _writable(self._rows(out, "out"), "out")
         _c.call("block_forward", self._handle, x.ctypes.data, out.ctypes.data)
         return out
 
+    @_collective("block_backward")
     def backward(self, x, dy, dx=None, d_gates=None):
         """(dx, d_gates); x as it was passed to forward."""
         x, dy = self._rows(x, "x"), self._rows(dy, "dy")
@@ -240,14 +270,16 @@ class Exchange(_Handle):
     """Rows of tokens to experts of your own, and back."""
 
     def __init__(self, context, hidden, experts, topk, max_tokens, dtype="bf16"):
-        self._desc = _desc(hidden, 1, experts, topk, max_tokens, dtype=dtype)
-        super().__init__("exchange", _handle_of(context), c.byref(self._desc))
+        self._desc = _desc_for(context, "exchange", hidden, 1, experts, topk, max_tokens, dtype=dtype)
+        self._processes = context.processes
+        super().__init__("exchange", context._handle, c.byref(self._desc))
         first, count = c.c_int32(), c.c_int32()
         _c.call("exchange_get_experts", self._handle, c.byref(first), c.byref(count))
         self.first_expert, self.num_experts = first.value, count.value
         self.offsets = np.zeros(count.value + 1, np.int64)  # rows of expert i: offsets[i] to offsets[i + 1]
         self._tokens = None  # of the plan
 
+    @_collective("exchange_plan")
     def plan(self, ids, gates):
         """Returns the number of rows that come to the experts of this process."""
         ids, gates = _plan_arrays(ids, gates, self._desc.topk)
@@ -264,18 +296,21 @@ class Exchange(_Handle):
         rows = _length(array, what) if self._tokens is None else rows  # without a plan the library refuses
         return _array(array, what, _kinds(self._desc.dtype), (rows, self._desc.hidden))
 
+    @_collective("exchange_dispatch")
     def dispatch(self, x):
         x = self._checked(x, "x", self._tokens)
         rows = self._new(x, int(self.offsets[-1]))
         _c.call("exchange_dispatch", self._handle, x.ctypes.data, rows.ctypes.data)
         return rows
 
+    @_collective("exchange_combine")
     def combine(self, rows):
         rows = self._checked(rows, "rows", int(self.offsets[-1]))
         y = self._new(rows, self._tokens or 0)
         _c.call("exchange_combine", self._handle, rows.ctypes.data, y.ctypes.data)
         return y
 
+    @_collective("exchange_combine_backward")
     def combine_backward(self, dy, rows):
         """(d_rows, d_gates)."""
         dy, rows = self._checked(dy, "dy", self._tokens), self._checked(rows, "rows", int(self.offsets[-1]))
@@ -284,6 +319,7 @@ class Exchange(_Handle):
                 d_gates.ctypes.data)
         return d_rows, d_gates
 
+    @_collective("exchange_dispatch_backward")
     def dispatch_backward(self, d_rows):
         d_rows = self._checked(d_rows, "d_rows", int(self.offsets[-1]))
         dx = self._new(d_rows, self._tokens or 0)

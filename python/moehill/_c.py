@@ -15,9 +15,10 @@ RECOMPUTES = {"none": 0, "combine": 1, "expert_mlp": 2}
 class Error(RuntimeError):
     """What went wrong, what was got, what is allowed, and the remedy; status is a moehill_status."""
 
-    def __init__(self, status, message):
+    def __init__(self, status, message, of_library=False):
         super().__init__(message)
         self.status = status
+        self.of_library = of_library  # and not of this package, which checks arrays before the library does
 
 
 class _Sized(c.Structure):
@@ -134,4 +135,11 @@ def call(name, *arguments):
             for i, (a, kind) in enumerate(zip(arguments, function.argtypes), 1)]
     status = function(*fits)
     if status != OK:
-        raise Error(status, library.moehill_last_error().decode())
+        raise Error(status, library.moehill_last_error().decode(), of_library=True)
+
+
+def refuse(name, handle):
+    """Makes a collective call that the library refuses, so that other processes hear of an error and do not wait. (Where this
+    process has no tokens or rows the call may succeed, which does the same for the others.)"""
+    function = getattr(library, "moehill_" + name)
+    function(handle, *(-1 if kind in _BITS else None for kind in function.argtypes[1:]))

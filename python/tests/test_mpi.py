@@ -46,6 +46,27 @@ for comm in (world, world.Split(0, -world.rank)):  # the second in the other ord
         assert False, "bad ids were taken"
     except moehill.Error as error:
         assert error.status == (1 if comm.rank == 0 else 5), error
-    del block, context  # in all processes together
+    # So is one that Python finds before the library does.
+    errs = comm.rank == 0
+    block.plan(ids[own], gates[own])
+    block.forward(x[own])
+    sizes = dict(hidden=H, mlp_dim=M, experts=E, topk=K, max_tokens=7)
+    exchange = moehill.Exchange(context, H, E, K, 7, dtype="f32")
+    for call in (lambda: block.forward(x[own].astype(np.float64 if errs else np.float32)),
+                 lambda: block.backward(x[own], None if errs else dy[own]),
+                 lambda: block.plan(ids[own].astype(np.int64 if errs else np.int32), gates[own]),
+                 lambda: exchange.plan(ids[own], gates[own, :1] if errs else gates[own]),
+                 lambda: moehill.Block(context, **sizes, dtype="f64" if errs else "f32"),
+                 lambda: moehill.Exchange(context, H, E, 1.5 if errs else K, 7)):
+        try:
+            call()
+            assert False, "an error of one process was not heard"
+        except moehill.Error as error:
+            assert error.status == (1 if errs else 5), error
+    # A process may have no expert.
+    few = moehill.Block(context, **{**sizes, "experts": 1, "topk": 1}, dtype="f32")
+    few.load_experts(gate_up=gate_up[:few.num_experts], down=down[:few.num_experts])
+    assert comm.allreduce(few.num_experts) == 1
+    del few, exchange, block, context  # in all processes together
     world.Barrier()
 print(f"rank {world.rank} of {world.size} agrees")
