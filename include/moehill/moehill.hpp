@@ -107,7 +107,8 @@ class Context {
  private:
   Context(const ContextOptions& options, const void* comm, size_t comm_size) {
     moehill_context_options o;
-    moehill_context_options_init(&o);
+    // The function without _sized is static, which code that is inline in C++ may not call.
+    moehill_context_options_init_sized(&o, sizeof o);
     o.devices = options.devices;
     o.threads_per_device = options.threads_per_device;
     o.pinning = static_cast<int32_t>(options.pinning);
@@ -140,7 +141,7 @@ struct BlockDesc {
 
   moehill_block_desc c() const {
     moehill_block_desc d;
-    moehill_block_desc_init(&d);
+    moehill_block_desc_init_sized(&d, sizeof d);
     d.hidden = hidden;
     d.mlp_dim = mlp_dim;
     d.experts = experts;
