@@ -1,8 +1,7 @@
 // Balance losses in the step: right by the check, and the same bits at any number of devices.
 #include <gtest/gtest.h>
 
-#include "moehill/api/measuring.h"
-#include "moehill/moe/check.h"
+#include "moehill/api/run_fixture.h"
 
 namespace moehill {
 namespace {
@@ -17,23 +16,7 @@ RunConfig config_of(Spread spread, int devices, bool in_step) {
   return config;
 }
 
-class BalanceLossRunTest : public testing::Test {
- protected:
-  std::unique_ptr<moehill::Run> step(const RunConfig& config) {
-    std::unique_ptr<moehill::Run> run = factory_.make(config);
-    for (int i = 0; i < 2; ++i) {
-      run->poison();
-      run->step({});
-    }
-    run->collect();
-    return run;
-  }
-  CheckResult check(const BlockTensors& tensors, CheckMode mode) {
-    ThreadTeam team(1);
-    return check_block(tensors, Pass::forward_backward, mode, 3, team);
-  }
-  RunFactory factory_{{}, 5, {}};
-};
+using BalanceLossRunTest = RunFixture;
 
 TEST_F(BalanceLossRunTest, IsInTheGradientOfTheLogits) {
   for (const bool in_step : {false, true}) {

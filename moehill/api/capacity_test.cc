@@ -1,8 +1,7 @@
 // Every rule of capacity under every path: right by the check, and the check sees each other rule's drops.
 #include <gtest/gtest.h>
 
-#include "moehill/api/measuring.h"
-#include "moehill/moe/check.h"
+#include "moehill/api/run_fixture.h"
 #include "moehill/routing/capacity_limiter.h"
 
 namespace moehill {
@@ -38,23 +37,7 @@ RunConfig config_of(const Rule& rule, Spread spread, int devices) {
   return config;
 }
 
-class CapacityTest : public testing::Test {
- protected:
-  std::unique_ptr<moehill::Run> step(const RunConfig& config) {
-    std::unique_ptr<moehill::Run> run = factory_.make(config);
-    for (int i = 0; i < 2; ++i) {
-      run->poison();
-      run->step({});
-    }
-    run->collect();
-    return run;
-  }
-  CheckResult check(const BlockTensors& tensors) {
-    ThreadTeam team(1);
-    return check_block(tensors, Pass::forward_backward, CheckMode::full, 0, team);
-  }
-  RunFactory factory_{{}, 5, {}};
-};
+using CapacityTest = RunFixture;
 
 TEST_F(CapacityTest, EveryRuleUnderEveryPath) {
   for (const Rule& rule : kRules) {

@@ -67,7 +67,7 @@ struct RunFactory::State {
     return std::make_unique<ThreadMesh>(config.num_devices, config.threads_per_device, used);
   }
 
-  // What this process's devices read of the operands; the first process has all, for the check.
+  // Fills the operands that this process's devices read. The first process fills all, for the check.
   void fill(const RunConfig& config, const RunParts& parts, ThreadTeam& team) const {
     Range experts{0, over_places(config).shape.experts}, rows{0, config.shape.tokens};
     if (!is_first_process()) {

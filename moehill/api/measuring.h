@@ -1,4 +1,4 @@
-// What only measuring needs of the library's interface: an inner header, for the harness and its tests.
+// An inner header for the harness and its tests: it has what only measuring needs of the library.
 //
 // A run is a point's block, which is the one of moehill/moehill.h (BlockObject on a Context), everything
 // resident, ready to be stepped by someone with a clock. A caller is not offered what comes on top: every

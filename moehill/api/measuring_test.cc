@@ -55,7 +55,7 @@ std::vector<float> values_of(const LogicalWeights& w) {
   return values;
 }
 
-// As it lies in the memory of a caller.
+// Returns the matrix as a caller keeps it: row-major, in the type of its values.
 plain::Tensor tensor_of(const MatView& m, double factor = 1) {
   plain::Tensor tensor(static_cast<size_t>(m.rows * m.cols), m.dtype == DType::bf16);
   for (int64_t r = 0; r < m.rows; ++r) {

@@ -339,7 +339,8 @@ TEST(Misuse, HardwareThatNobodyKnows) {
   }
 }
 
-// What is not a number stays with its token, and is not read at all where nobody's choice has it.
+// A NaN in x stays in its token's row of y. A NaN among the gate values of choices that are nobody's is not
+// read.
 TEST(Misuse, NotANumberStaysWithItsToken) {
   const Context context = two_devices();
   for (const Path path : {Path::compact_psum, Path::ring_ag_rs, Path::ragged_a2a, Path::fused}) {

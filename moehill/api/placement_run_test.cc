@@ -1,8 +1,7 @@
 // Experts placed by hand, with and without copies: right by the check on every path, and a planted fault.
 #include <gtest/gtest.h>
 
-#include "moehill/api/measuring.h"
-#include "moehill/moe/check.h"
+#include "moehill/api/run_fixture.h"
 #include "moehill/routing/placement.h"
 #include "moehill/routing/statistics.h"
 
@@ -11,17 +10,8 @@ namespace {
 
 constexpr MoeShape kOdd{37, 45, 27, 7, 3, 19, DType::f32};
 
-class PlacementRunTest : public testing::Test {
+class PlacementRunTest : public RunFixture {
  protected:
-  std::unique_ptr<moehill::Run> step(const RunConfig& config) {
-    std::unique_ptr<moehill::Run> run = factory_.make(config);
-    for (int i = 0; i < 2; ++i) {
-      run->poison();
-      run->step({});
-    }
-    run->collect();
-    return run;
-  }
   static RunConfig config_of(Spread spread, int devices, DType dtype, std::vector<int32_t> placement) {
     RunConfig config{.shape = kOdd};
     config.shape.dtype = dtype;
@@ -31,11 +21,6 @@ class PlacementRunTest : public testing::Test {
     config.block.router_grad = true;
     return config;
   }
-  static CheckResult check(const moehill::Run& run) {
-    ThreadTeam team(1);
-    return check_block(run.tensors(), Pass::forward_backward, CheckMode::full, 0, team);
-  }
-  RunFactory factory_{{}, 5, {}};
 };
 
 TEST_F(PlacementRunTest, AnyOrderAndAnyCopiesAreRight) {
@@ -46,7 +31,7 @@ TEST_F(PlacementRunTest, AnyOrderAndAnyCopiesAreRight) {
         for (const DType dtype : {DType::f32, DType::bf16}) {
           const auto run =
               step(config_of(path, devices, dtype, greedy_placement(load, devices, copies).expert));
-          const CheckResult result = check(*run);
+          const CheckResult result = check(run->tensors());
           EXPECT_TRUE(result.numbers_ok) << name_of(path) << " P=" << devices << " copies " << copies << " "
                                          << name_of(dtype) << ": " << result.reason;
           EXPECT_FALSE(run->copies_differ());

@@ -50,7 +50,8 @@ struct RunConfig {
   }
 };
 
-// The same with places for experts, each of which has weights, rows and gradients of its own.
+// Returns the configuration with as many experts as the placement has places. A place has weights, rows and
+// gradients of its own, also where it holds a copy.
 inline RunConfig over_places(RunConfig config) {
   if (!config.placement.empty()) config.shape.experts = static_cast<int>(config.placement.size());
   return config;

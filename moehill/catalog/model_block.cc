@@ -170,7 +170,7 @@ double flops_per_token(const ModelBlock& block) {
   const ExpertForm& form = block.shape.form;
   const auto size = [](int64_t n) { return static_cast<double>(n); };
   const double rows = size(form.latent > 0 ? form.latent : s.hidden), matrices = form.num_matrices();
-  // Of k choices among experts and zero experts, as many are real as there are of these.
+  // A choice is an expert as often as experts are among all that can be chosen; the others are zero experts.
   const double real = s.topk * size(s.experts) / num_logits(s.router, s.experts);
   return 2 * matrices * (real * rows * size(s.mlp_dim) + size(s.hidden) * size(s.shared_dim)) +
          (form.latent > 0 ? 4 * size(s.hidden) * rows : 0) + 6 * size(s.hidden) * size(form.parallel_mlp) +

@@ -28,7 +28,7 @@ struct ModelBlock {
 
 // The block of `layer`, or of the first layer whose experts are chosen by a router. Throws InputError for a
 // key whose value makes no sense, for a dense model or layer (it says so), and for a layer that there is not.
-// What the block here does not have is left to the caller, in `left_out`.
+// `left_out` names the parts of the model that a block of this library does not have.
 ModelBlock read_model_block(const ConfigKeys& keys, std::optional<int64_t> layer);
 
 // Reads the block from a file, for `--config`.

@@ -50,6 +50,9 @@ class CommandFixture : public testing::Test {
   explicit CommandFixture(std::string command) : command_(std::move(command)) {}
 
   std::string read(const std::string& name) const { return contents(place_.file(name)); }
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(folder_ + "/" + name, std::ios::binary) << text;
+  }
   // Returns the exit status; what the program says is in the files `out` and `err`.
   int run(const std::string& arguments) const {
     return run_program(place_.path(), command_ + " " + arguments).status;

@@ -30,9 +30,6 @@ rounds = 2
 )");
   }
 
-  void write(const std::string& name, const std::string& text) const {
-    std::ofstream(folder_ + "/" + name) << text;
-  }
   bool exists(const std::string& name) const { return std::filesystem::exists(folder_ + "/" + name); }
 };
 

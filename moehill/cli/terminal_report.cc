@@ -179,7 +179,7 @@ std::string balance_line(const PointResult& point) {
   return text + "\n";
 }
 
-// What the capacity did, and what room it leaves a buffer.
+// Describes what the capacity dropped and moved, and how large buffers have to be.
 std::string capacity_line(const PointResult& point) {
   const Capacity& capacity = point.point.config.block.capacity;
   if (capacity.policy == CapacityPolicy::none) return "";

@@ -24,9 +24,6 @@ class TraceCommand : public CommandFixture {
     std::memcpy(values.data(), bytes.data() + 128, values.size() * 4);
     return values;
   }
-  void write(const std::string& name, const std::string& text) const {
-    std::ofstream(folder_ + "/" + name, std::ios::binary) << text;
-  }
 };
 
 class BalanceCommand : public CommandFixture {

@@ -1,23 +1,11 @@
 #include "moehill/routing/router_rule.h"
 
-#include <algorithm>
-#include <functional>
-#include <vector>
-
-#include "moehill/base/error.h"
-#include "moehill/base/parse.h"
+#include "moehill/base/word_list.h"
 
 namespace moehill {
 namespace {
 
 const std::string kOption = "--router";
-
-// A word of a rule after its score: "bias", or "factor:2.5" with a value behind a colon.
-struct Word {
-  const char* name;
-  const char* value;  // what stands behind the colon, in words; null: nothing, "": it may be left out
-  std::function<void(RouterRule&, const std::string&)> set;
-};
 
 void set_groups(RouterRule& rule, const std::string& text, bool best_two) {
   const std::vector<std::string> parts = split(text, '/');
@@ -29,60 +17,35 @@ void set_groups(RouterRule& rule, const std::string& text, bool best_two) {
   rule.best_two = best_two;
 }
 
-const std::vector<Word>& words_of_a_rule() {
-  static const std::vector<Word> words = {
-      {"bias", nullptr, [](RouterRule& r, const std::string&) { r.bias = true; }},
-      {"groups", "GROUPS/KEPT", [](RouterRule& r, const std::string& v) { set_groups(r, v, true); }},
-      {"groups-max", "GROUPS/KEPT", [](RouterRule& r, const std::string& v) { set_groups(r, v, false); }},
-      {"normalized", "",
-       [](RouterRule& r, const std::string& v) {
-         r.normalized = true;
-         if (!v.empty()) r.least_sum = parse_number(kOption + " normalized", v, 1e-30, 1);
-       }},
-      {"factor", "F",
-       [](RouterRule& r, const std::string& v) {
-         r.factor = parse_number(kOption + " factor", v, 1e-6, 1e6);
-       }},
-      {"expert-scale", nullptr, [](RouterRule& r, const std::string&) { r.expert_scale = true; }},
-      {"zero", "N",
-       [](RouterRule& r, const std::string& v) {
-         r.zero_experts = static_cast<int>(parse_integer(kOption + " zero", v, 1, 65536));
-       }},
-      {"input-weighted", nullptr, [](RouterRule& r, const std::string&) { r.input_weighted = true; }},
-      {"hash", "IDS",
-       [](RouterRule& r, const std::string& v) {
-         r.hash_ids = parse_integer(kOption + " hash", v, 1, 1 << 24);
-       }},
-  };
+const WordList<RouterScore, RouterRule>& words_of_a_rule() {
+  static const WordList<RouterScore, RouterRule> words(
+      kOption, "sigmoid,bias,normalized", [](RouterRule& r) -> RouterScore& { return r.score; },
+      {
+          {"bias", "", [](RouterRule& r, const std::string&) { r.bias = true; }},
+          {"groups", ":GROUPS/KEPT", [](RouterRule& r, const std::string& v) { set_groups(r, v, true); }},
+          {"groups-max", ":GROUPS/KEPT", [](RouterRule& r, const std::string& v) { set_groups(r, v, false); },
+           "groups"},
+          {"normalized", "[:LEAST_SUM]",
+           [](RouterRule& r, const std::string& v) {
+             r.normalized = true;
+             if (!v.empty()) r.least_sum = parse_number(kOption + " normalized", v, 1e-30, 1);
+           }},
+          {"factor", ":F",
+           [](RouterRule& r, const std::string& v) {
+             r.factor = parse_number(kOption + " factor", v, 1e-6, 1e6);
+           }},
+          {"expert-scale", "", [](RouterRule& r, const std::string&) { r.expert_scale = true; }},
+          {"zero", ":N",
+           [](RouterRule& r, const std::string& v) {
+             r.zero_experts = static_cast<int>(parse_integer(kOption + " zero", v, 1, 65536));
+           }},
+          {"input-weighted", "", [](RouterRule& r, const std::string&) { r.input_weighted = true; }},
+          {"hash", ":IDS",
+           [](RouterRule& r, const std::string& v) {
+             r.hash_ids = parse_integer(kOption + " hash", v, 1, 1 << 24);
+           }},
+      });
   return words;
-}
-
-std::string allowed_words() {
-  std::string allowed = fmt::format("{}", fmt::join(words(RouterScore{}), ", ")) + ", then any of ";
-  for (const Word& word : words_of_a_rule()) {
-    if (word.name != words_of_a_rule().front().name) allowed += ", ";
-    allowed += word.name;
-    if (word.value != nullptr)
-      allowed += *word.value == '\0' ? "[:LEAST_SUM]" : ":" + std::string(word.value);
-  }
-  return allowed;
-}
-
-void take_word(RouterRule& rule, const std::string& text, std::vector<std::string>& taken) {
-  const size_t colon = text.find(':');
-  const std::string name = text.substr(0, colon);
-  const std::vector<Word>& known = words_of_a_rule();
-  const auto word = std::find_if(known.begin(), known.end(), [&](const Word& w) { return name == w.name; });
-  const bool has_value = colon != std::string::npos && colon + 1 < text.size();
-  if (word == known.end() || (colon != std::string::npos && (word->value == nullptr || !has_value)) ||
-      (!has_value && word->value != nullptr && *word->value != '\0')) {
-    throw input_error(kOption, quoted(text), allowed_words(), "correct the word or leave it out");
-  }
-  const std::string kind = name == "groups-max" ? "groups" : name;
-  if (std::find(taken.begin(), taken.end(), kind) != taken.end())
-    throw input_error(kOption, kind + " twice", "it once", "leave one of them out");
-  taken.push_back(kind);
-  word->set(rule, has_value ? text.substr(colon + 1) : "");
 }
 
 void refuse_contradictions(const RouterRule& rule) {
@@ -119,16 +82,7 @@ std::string to_string(const RouterRule& rule) {
 }
 
 RouterRule parse_router_rule(const std::string& text) {
-  const std::vector<std::string> parts = split(text, ',');
-  const std::optional<RouterScore> score = value_named<RouterScore>(parts.front());
-  if (!score) {
-    throw input_error(kOption, quoted(parts.front()), allowed_words(),
-                      "begin with the score, for example sigmoid,bias,normalized");
-  }
-  RouterRule rule;
-  rule.score = *score;
-  std::vector<std::string> taken;
-  for (size_t i = 1; i < parts.size(); ++i) take_word(rule, parts[i], taken);
+  const RouterRule rule = words_of_a_rule().parse(text);
   refuse_contradictions(rule);
   return rule;
 }

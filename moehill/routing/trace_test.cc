@@ -11,6 +11,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/folder_fixture.h"
 #include "moehill/base/npy.h"
+#include "moehill/routing/bad_traces_fixture.h"
 #include "moehill/routing/distribution.h"
 #include "moehill/routing/topk.h"
 
@@ -39,15 +40,6 @@ std::string refusal(const std::string& selection, int64_t tokens = 2, int expert
     return error.what();
   }
   return "accepted";
-}
-
-// A line of Megatron-LM's.
-std::string line(int step, int layer, int rank, const std::string& indices, const std::string& more = "") {
-  return fmt::format(
-      R"({{"step": {}, "stage": "pre_dispatch", "block": "decoder", "layer": {}, "rank": {}, "topk": 2, )"
-      R"("top_indices": {}{}}})"
-      "\n",
-      step, layer, rank, indices, more);
 }
 
 TEST(TraceSelection, IsTextAndBack) {
@@ -122,62 +114,7 @@ TEST(Trace, SaysWhichTokensAndChoicesThereAre) {
 }
 
 TEST(Trace, RefusesBadLines) {
-  const std::string good = "[[0, 1], [2, 3]]";
-  const std::vector<std::string> bad = {
-      "",
-      "\n\n",
-      "[]",
-      "7",
-      "{",
-      "{}",
-      "null",
-      "layer,expert\n0,3\n",
-      std::string(200, '['),
-      good,
-      line(0, 0, 0, "[[0, 1], [2, 8]]"),
-      line(0, 0, 0, "[[0, 1], [2, -2]]"),
-      line(0, 0, 0, "[[0, 0], [2, 3]]"),
-      line(0, 0, 0, "[[0, 1.0], [2, 3]]"),
-      line(0, 0, 0, "[[0, \"1\"], [2, 3]]"),
-      line(0, 0, 0, "[[0, null], [2, 3]]"),
-      line(0, 0, 0, "[[0, 18446744073709551615], [2, 3]]"),
-      line(0, 0, 0, "[[0, 1e400], [2, 3]]"),
-      line(0, 0, 0, "[[0, 99999999999999999999999], [2, 3]]"),
-      line(0, 0, 0, "[[0], [2, 3]]"),
-      line(0, 0, 0, "[[0, 1, 2], [2, 3]]"),
-      line(0, 0, 0, "[0, 1]"),
-      line(0, 0, 0, "{}"),
-      line(0, 0, 0, "[]"),
-      line(0, 0, 0, "[[0, [1]], [2, 3]]"),
-      line(0, 0, 0, good, R"(, "topk": 2)"),
-      line(-1, 0, 0, good),
-      line(0, -1, 0, good),
-      line(0, 0, -1, good),
-      line(0, 0, 0, good) + line(0, 0, 0, good),
-      line(0, 0, 0, good) + line(1, 0, 0, good),
-      line(0, 0, 0, good) + line(0, 1, 0, good),
-      line(0, 0, 0, good) + "x",
-      line(0, 0, 0, good, R"(, "num_tokens": 3)"),
-      line(0, 0, 0, good, R"(, "num_tokens": "2")"),
-      line(0, 0, 0, good, R"(, "gate_values": [[0.5, 0.5]])"),
-      line(0, 0, 0, good, R"(, "gate_values": [[0.5, 0.5], [0.5]])"),
-      line(0, 0, 0, good, R"(, "gate_values": 1)"),
-      line(0, 0, 0, good, R"(, "gate_values": [[0.5, 0.5], [0.5, NaN]])"),
-      line(0, 0, 0, good, R"(, "gate_values": [[0.5, 0.5], [0.5, null]])"),
-      line(0, 0, 0, good, R"(, "gate_values": [[0.5, 0.5], [0.5, 1e39]])"),
-      line(0, 0, 0, good, R"(, "gate_values": [[0.5, 0.5], [0.5, -1e39]])"),
-      R"({"step": 0, "layer": 0, "rank": 0, "topk": 2})",
-      R"({"step": 0, "layer": 0, "rank": 0, "top_indices": [[0, 1]]})",
-      R"({"layer": 0, "rank": 0, "topk": 2, "top_indices": [[0, 1], [2, 3]]})",
-      R"({"step": 0, "layer": 0, "rank": 0, "topk": 2, "block": "mtp", "top_indices": [[0, 1], [2, 3]]})",
-      R"({"step": 1.5, "layer": 0, "rank": 0, "topk": 2, "top_indices": [[0, 1], [2, 3]]})",
-      R"({"step": 18446744073709551615, "layer": 0, "rank": 0, "topk": 2, "top_indices": [[0, 1], [2, 3]]})",
-      R"({"step": 0, "layer": 0, "rank": 0, "topk": 0, "top_indices": [[], []]})",
-      std::string("{\"step\": 0}\0{}", 14),
-      "\xff\xfe{}",
-      std::string((65 << 20), ' '),
-  };
-  for (const std::string& text : bad) {
+  for (const std::string& text : bad_traces()) {
     const std::string error = refusal(write("bad.jsonl", text));
     EXPECT_EQ(error.find("--distribution trace"), 0u) << error << " of " << text.substr(0, 200);
     EXPECT_NE(error.find("allowed"), std::string::npos) << error;

@@ -1,0 +1,33 @@
+// Tests of single runs share this: a run that was stepped, and its check.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "moehill/api/measuring.h"
+#include "moehill/moe/check.h"
+
+namespace moehill {
+
+class RunFixture : public testing::Test {
+ protected:
+  // Steps twice, each time with poisoned results, so that what a step leaves out shows.
+  std::unique_ptr<moehill::Run> step(const RunConfig& config) {
+    std::unique_ptr<moehill::Run> run = factory_.make(config);
+    for (int i = 0; i < 2; ++i) {
+      run->poison();
+      run->step({});
+    }
+    run->collect();
+    return run;
+  }
+  static CheckResult check(const BlockTensors& tensors, CheckMode mode = CheckMode::full) {
+    ThreadTeam team(1);
+    return check_block(tensors, Pass::forward_backward, mode, 3, team);
+  }
+
+  RunFactory factory_{{}, 5, {}};
+};
+
+}  // namespace moehill

@@ -1,0 +1,78 @@
+// Option values that are words between commas: a choice, and then words that change it, some with a value
+// behind a colon.
+//
+//   sigmoid,bias,groups:8/4,normalized
+//   swiglu-oai,limit:7,biases
+#pragma once
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "moehill/base/error.h"
+#include "moehill/base/parse.h"
+#include "moehill/base/words.h"
+
+namespace moehill {
+
+template <class T>
+struct ListWord {
+  const char* name;
+  const char*
+      value;  // as the help shows it: ":X", "[:X]" where it may be left out, "" for a word without one
+  std::function<void(T&, const std::string& value)> set;
+  const char* kind = nullptr;  // only one word of a kind is taken; null: its name
+};
+
+// Reads the values of one option, with a message that lists all words. Choice: the enum of the first word.
+template <class Choice, class T>
+class WordList {
+ public:
+  // choice: the member that the first word sets. example: a whole value.
+  WordList(std::string option, std::string example, Choice& (*choice)(T&), std::vector<ListWord<T>> words)
+      : option_(std::move(option)), example_(std::move(example)), choice_(choice), words_(std::move(words)) {}
+
+  // Throws InputError.
+  T parse(const std::string& text) const {
+    const std::vector<std::string> parts = split(text, ',');
+    const std::optional<Choice> first = value_named<Choice>(parts.front());
+    if (!first) throw input_error(option_, quoted(parts.front()), allowed(), "write for example " + example_);
+    T value;
+    choice_(value) = *first;
+    std::vector<std::string> taken;
+    for (size_t i = 1; i < parts.size(); ++i) take(value, parts[i], taken);
+    return value;
+  }
+
+ private:
+  std::string allowed() const {
+    std::vector<std::string> names;
+    for (const ListWord<T>& word : words_) names.push_back(std::string(word.name) + word.value);
+    return fmt::format("{}, then any of {}", fmt::join(words(Choice{}), ", "), fmt::join(names, ", "));
+  }
+
+  void take(T& value, const std::string& text, std::vector<std::string>& taken) const {
+    const size_t colon = text.find(':');
+    const std::string name = text.substr(0, colon), behind = colon == text.npos ? "" : text.substr(colon + 1);
+    const auto word =
+        std::find_if(words_.begin(), words_.end(), [&](const ListWord<T>& w) { return name == w.name; });
+    const bool known = word != words_.end();
+    if (!known || (colon != text.npos && (behind.empty() || *word->value == '\0')) ||
+        (colon == text.npos && *word->value == ':'))
+      throw input_error(option_, quoted(text), allowed(), "correct the word or leave it out");
+    const std::string kind = word->kind == nullptr ? name : word->kind;
+    if (std::find(taken.begin(), taken.end(), kind) != taken.end())
+      throw input_error(option_, kind + " twice", "it once", "leave one of them out");
+    taken.push_back(kind);
+    word->set(value, behind);
+  }
+
+  std::string option_, example_;
+  Choice& (*choice_)(T&);
+  std::vector<ListWord<T>> words_;
+};
+
+}  // namespace moehill
