@@ -41,6 +41,17 @@ TEST_F(PlacementRunTest, AnyOrderAndAnyCopiesAreRight) {
   }
 }
 
+TEST_F(PlacementRunTest, CopiesOfExpertsWithBiasesAreRight) {
+  for (const Spread path : kEpPaths) {
+    RunConfig config = config_of(path, 3, DType::f32, greedy_placement({9, 1, 5, 2, 8, 1, 3}, 3, 5).expert);
+    config.shape.form = parse_expert_form("swiglu-oai,limit:7,biases");
+    const auto run = step(config);
+    const CheckResult result = check(run->tensors());
+    EXPECT_TRUE(result.numbers_ok) << name_of(path) << ": " << result.reason;
+    EXPECT_FALSE(run->copies_differ()) << name_of(path);
+  }
+}
+
 // An expert's copies on all devices have all weights and gradients that one place had: f32 sums of the same
 // terms.
 TEST_F(PlacementRunTest, TheSameStepAsWithoutAPlacement) {
