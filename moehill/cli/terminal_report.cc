@@ -183,10 +183,9 @@ std::string balance_line(const PointResult& point) {
 std::string capacity_line(const PointResult& point) {
   const Capacity& capacity = point.point.config.block.capacity;
   if (capacity.policy == CapacityPolicy::none) return "";
-  const double assignments = static_cast<double>(point.point.config.shape.assignments());
-  std::string text = fmt::format("{}: capacity of {} rows an expert; {} assignments dropped ({:.2f} %)",
-                                 point.point.label, point.capacity_rows, point.num_dropped,
-                                 100 * static_cast<double>(point.num_dropped) / assignments);
+  std::string text =
+      fmt::format("{}: capacity of {} rows an expert; {} assignments dropped ({:.2f} %)", point.point.label,
+                  point.capacity_rows, point.num_dropped, 100 * drop_fraction(point));
   if (capacity.spares > 0) text += fmt::format(", {} spilled", point.num_spilled);
   if (point.recv_factor > 0)
     text += fmt::format("; recv_factor {:.3f}, assign_factor {:.3f}", point.recv_factor, point.assign_factor);

@@ -106,8 +106,7 @@ RecordedCapacity capacity_of(const PointResult& result) {
   recorded.num_unassigned = result.num_unassigned;
   recorded.recv_factor = figure_if(result.recv_factor > 0, result.recv_factor);
   recorded.assign_factor = figure_if(result.assign_factor > 0, result.assign_factor);
-  recorded.drop_fraction =
-      static_cast<double>(result.num_dropped) / static_cast<double>(config.shape.assignments());
+  recorded.drop_fraction = drop_fraction(result);
   return recorded;
 }
 

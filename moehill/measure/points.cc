@@ -182,6 +182,9 @@ void place_experts(const BenchOptions& options, Point& point) {
   }
   require_placement("--placement", placement, config.shape.experts, config.num_devices);
   const Capacity& capacity = config.block.capacity;
+  if (capacity.pool > 1)
+    throw input_error("--placement", "it with --capacity-pool",
+                      "no pools, which are experts beside each other", "leave one of the two out");
   if (capacity.spares > 0 || (num_copies(placement) > 0 && capacity.policy != CapacityPolicy::none))
     throw input_error("--placement",
                       capacity.spares > 0 ? "it with --capacity-spares" : "copies with a capacity",

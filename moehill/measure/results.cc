@@ -51,10 +51,13 @@ double tokens_per_s(const PointResult& result) {
   return static_cast<double>(result.point.config.shape.tokens) / median_seconds(result);
 }
 
+double drop_fraction(const PointResult& result) {
+  const int64_t asked = result.point.config.shape.assignments() - result.num_unassigned;
+  return asked > 0 ? static_cast<double>(result.num_dropped) / static_cast<double>(asked) : 0;
+}
+
 double drop_adjusted_tokens_per_s(const PointResult& result) {
-  const double dropped =
-      static_cast<double>(result.num_dropped) / static_cast<double>(result.point.config.shape.assignments());
-  return tokens_per_s(result) * (1 - dropped);
+  return tokens_per_s(result) * (1 - drop_fraction(result));
 }
 
 double peak_fraction(const PointResult& result) { return executed_flops_per_s(result) / result.peak().best; }

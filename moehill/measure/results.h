@@ -91,10 +91,12 @@ struct CommandResult {
 void take_overlaps(CommandResult& command);
 
 // Figures of a timed point (docs/metrics.md). FLOP/s by the model's FLOPs, less dropped assignments; by what
-// was executed; tokens/s, and these times the share of the assignments that the capacity leaves.
+// was executed; tokens/s, and these times the share of the assignments that the capacity leaves. Assignments
+// of nobody are none that could be dropped.
 double model_flops_per_s(const PointResult& result);
 double executed_flops_per_s(const PointResult& result);
 double tokens_per_s(const PointResult& result);
+double drop_fraction(const PointResult& result);
 double drop_adjusted_tokens_per_s(const PointResult& result);
 double peak_fraction(const PointResult& result);
 
