@@ -13,8 +13,12 @@ namespace moehill {
 class RunFixture : public testing::Test {
  protected:
   // Steps twice, each time with poisoned results, so that what a step leaves out shows.
-  std::unique_ptr<moehill::Run> step(const RunConfig& config) {
-    std::unique_ptr<moehill::Run> run = factory_.make(config);
+  std::unique_ptr<moehill::Run> step(const RunConfig& config) { return step(factory_.make(config)); }
+  static std::unique_ptr<moehill::Run> step(const RunConfig& config, uint32_t seed,
+                                            const DistributionOptions& distribution = {}) {
+    return step(RunFactory(distribution, seed, {}).make(config));
+  }
+  static std::unique_ptr<moehill::Run> step(std::unique_ptr<moehill::Run> run) {
     for (int i = 0; i < 2; ++i) {
       run->poison();
       run->step({});

@@ -15,10 +15,24 @@ struct Factor {
   F value, first, second;
 };
 
+// d s / d z of the logistic s, without the digits that 1 - s loses near s = 1.
+template <typename F>
+F logistic_slope(F z) {
+  const F e = std::exp(-std::abs(z));
+  return e / ((1 + e) * (1 + e));
+}
+
+// beta tanh(x / beta). Its slope is made without the digits that 1 - tanh^2 loses.
+template <typename F>
+Factor<F> saturation(F beta, F x) {
+  const F t = std::tanh(x / beta), slope = 4 * logistic_slope(2 * x / beta);
+  return {beta * t, slope, -2 * t * slope / beta};
+}
+
 // g s(z) with the logistic s, for a function z of g with the derivatives dz and ddz.
 template <typename F>
 Factor<F> logistic_product(F g, F z, F dz, F ddz) {
-  const F s = 1 / (1 + std::exp(-z)), slope = s * (1 - s);
+  const F s = 1 / (1 + std::exp(-z)), slope = logistic_slope(z);
   return {g * s, s + g * slope * dz, slope * (2 * dz + g * ((1 - 2 * s) * dz * dz + ddz))};
 }
 
@@ -40,10 +54,10 @@ Factor<F> unclamped_gate_factor(const Activation& activation, F g) {
     case ActivationFunction::relu2:
       return g > 0 ? Factor<F>{g * g, 2 * g, 2} : Factor<F>{0, 0, 0};
     case ActivationFunction::situ: {
-      const F beta = static_cast<F>(activation.beta), t = std::tanh(g / beta), dt = 1 - t * t;
-      const F s = 1 / (1 + std::exp(-g)), slope = s * (1 - s);
-      return {beta * t * s, dt * s + beta * t * slope,
-              -2 * t * dt / beta * s + 2 * dt * slope + beta * t * slope * (1 - 2 * s)};
+      const Factor<F> t = saturation(static_cast<F>(activation.beta), g);
+      const F s = 1 / (1 + std::exp(-g)), slope = logistic_slope(g);
+      return {t.value * s, t.first * s + t.value * slope,
+              t.second * s + 2 * t.first * slope + t.value * slope * (1 - 2 * s)};
     }
   }
   return {};
@@ -59,10 +73,8 @@ Factor<F> gate_factor(const Activation& activation, F g) {
 template <typename F>
 Factor<F> up_factor(const Activation& activation, F u) {
   if (!activation.gated) return {1, 0, 0};
-  if (activation.function == ActivationFunction::situ) {
-    const F beta = static_cast<F>(activation.linear_beta), t = std::tanh(u / beta);
-    return {beta * t, 1 - t * t, -2 * t * (1 - t * t) / beta};
-  }
+  if (activation.function == ActivationFunction::situ)
+    return saturation(static_cast<F>(activation.linear_beta), u);
   const F limit = static_cast<F>(activation.limit);
   const bool inside = limit == 0 || std::abs(u) <= limit;
   const F clamped = inside ? u : std::copysign(limit, u);

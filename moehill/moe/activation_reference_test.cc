@@ -74,6 +74,17 @@ TEST(ActivationReference, DerivativesAreSlopes) {
   }
 }
 
+TEST(ActivationReference, SmallSlopesKeepTheirDigitsInFloat) {
+  for (const char* form : {"silu", "swiglu-oai", "gelu-tanh", "situ", "situ,beta:0.25,linear-beta:0.5"}) {
+    const Activation f = activation(form);
+    for (float x = 0.5f; x < 8; x += 0.25f) {
+      const double gate = gate_factor(f, double{x}).first, up = up_factor(f, double{x}).first;
+      EXPECT_NEAR(gate_factor(f, x).first, gate, 1e-5 * std::abs(gate)) << form << " " << x;
+      EXPECT_NEAR(up_factor(f, x).first, up, 1e-5 * std::abs(up)) << form << " " << x;
+    }
+  }
+}
+
 TEST(ActivationReference, KnowsWhereADerivativeJumps) {
   const Activation clamped = activation("silu,limit:2");
   const double inside = gate_factor(activation("silu"), 2.0).first;

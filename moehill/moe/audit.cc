@@ -324,13 +324,13 @@ class Audit {
   }
 
   // sum's row of `token` += factor times row a.
-  static void add_row(const ProjectedRows<F>& rows, int64_t a, double factor, double rounding, int64_t token,
-                      Estimate& sum) {
+  void add_row(const ProjectedRows<F>& rows, int64_t a, double factor, double rounding, int64_t token,
+               Estimate& sum) {
     double *value = sum.value.row(token), *variance = sum.variance.row(token);
     for (int64_t b = 0; b < rows.sum.cols; ++b) {
       value[b] += factor * static_cast<double>(rows.sum.row(a)[b]);
       variance[b] += factor * factor *
-                     (static_cast<double>(rows.variance.row(a)[b]) +
+                     (units_.store * static_cast<double>(rows.variance.row(a)[b]) +
                       rounding * static_cast<double>(rows.squares.row(a)[b]));
     }
   }

@@ -3,19 +3,29 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 
 #include "moehill/moe/activation_reference.h"
 #include "moehill/moe/projection.h"
 
 namespace moehill {
 
-// Squares of unit round-offs and what they are multiplied with.
+// Squares of unit round-offs and what they are multiplied with. Variances that are kept as F are in units of
+// `store`: then they lie in the range of F where the squares of the values do.
 struct ErrorUnits {
   double store;  // u^2 of the storage type
   double sum;    // a sum in f32 has the variance sum * n * |a|^2 |b|^2 / n
   // Two sums are compared, ours and the reference's, which each have v^2; doubled for sums in other orders.
   explicit ErrorUnits(DType dtype) : store(dtype == DType::f32 ? 0x1p-48 : 0x1p-18), sum(4 * 0x1p-48) {}
+
+  // Variances of sums of n terms, in units of `store`.
+  double sums(double n) const { return sum * n / store; }
 };
+
+// The least variance of a value, since squares of small ones leave the range of F. Negligible beside values
+// of size 1, which the rows are scaled to.
+template <typename F>
+inline constexpr F kLeastVariance = std::numeric_limits<F>::min();
 
 // One expert's (or the shared expert's) weights and what the audit derives of them.
 template <typename F>
@@ -79,20 +89,20 @@ struct InputGradient {
   F norm;           // the column's, squared
 };
 
-// The variance of such a part, for a p with this square. In double, since squares of what a tiny p multiplies
-// leave the range of float.
+// The variance of such a part in units of `store`, for a p with this square. In double, since squares of what
+// a tiny p multiplies leave the range of float.
 struct ProductErrors {
-  double p_square, sum, store;  // sum: of a product with a column of norm 1
+  double p_square, sum, store;  // sum: of a product with a column of norm 1, in units of `store`
 
   template <typename F>
   double of_product(const InputGradient<F>& d) const {
-    return p_square * (sum * d.norm + store * square(d.product));
+    return p_square * (sum * d.norm + square(d.product));
   }
   template <typename F>
   double of_dot(const InputGradient<F>& d, const InputGradient<F>& other, F across, F dh_var) const {
     const double variance = square(d.by_dh) * dh_var + square(across) * of_product(other) +
-                            square(d.by_own) * (square(d.second) * of_product(d) + square(d.jump)) +
-                            store * square(d.value);
+                            square(d.by_own) * (square(d.second) * of_product(d) + square(d.jump) / store) +
+                            square(d.value);
     return variance * square(d.product) + sum * d.norm * square(d.value);
   }
   template <typename F>
@@ -112,17 +122,17 @@ template <bool kBackward, typename F>
 void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeights<F>& w, int64_t a,
                   AuditRows<F>& rows) {
   const size_t at = static_cast<size_t>(a);
-  const F store = static_cast<F>(units.store), sum = static_cast<F>(units.sum);
-  const F function = store + 16 * static_cast<F>(0x1p-48);
+  const F store = static_cast<F>(units.store), sum = static_cast<F>(units.sums(1));
+  const F function = 1 + 16 * static_cast<F>(0x1p-48) / store;
   const Activation& activation = mode.activation;
   const F in = rows.in[at], x_sum = sum * in * in * rows.x_norm[at];
   // dy is rounded too; its errors meet every row of W2 alike, hence 4 for 1.
-  const F dy_sum = kBackward ? (sum + 4 * store / static_cast<F>(rows.dy.cols)) * rows.dy_norm[at] : F{0};
+  const F dy_sum = kBackward ? (sum + 4 / static_cast<F>(rows.dy.cols)) * rows.dy_norm[at] : F{0};
   const bool gated = activation.gated, jumps = has_jumps(activation);
   const F rounding = std::sqrt(store);
   // A product may be off by its rounding, at most twice the typical one, and by its sum.
   const auto reach = [&](F value, F sum_variance) {
-    return jumps ? 2 * rounding * std::abs(value) + 8 * std::sqrt(sum_variance) : F{0};
+    return jumps ? rounding * (2 * std::abs(value) + 8 * std::sqrt(sum_variance)) : F{0};
   };
   const F *gate = rows.gate.row(a), *up = rows.up.row(a), *dh_row = kBackward ? rows.dh.row(a) : nullptr;
   F *h = rows.h.row(a), *h_var = rows.h_var.row(a);
@@ -134,15 +144,16 @@ void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeigh
     const F gate_sum = x_sum * w.norm1[i], up_sum = gated ? x_sum * w.norm3[i] : F{0};
     const NearFactor<F> by_gate = near_gate_factor(activation, g, reach(g, gate_sum));
     const NearFactor<F> by_up = near_up_factor(activation, u, reach(u, up_sum));
-    const F gate_var = gate_sum + store * g * g, up_var = up_sum + store * u * u;
+    const F gate_var = gate_sum + g * g, up_var = up_sum + u * u;
     const F slope = by_up.value * by_gate.slope, up_slope = by_gate.value * by_up.slope;  // of h
     h[m] = by_gate.value * by_up.value;
-    h_var[m] = slope * slope * gate_var + up_slope * up_slope * up_var + function * h[m] * h[m];
+    h_var[m] =
+        slope * slope * gate_var + up_slope * up_slope * up_var + function * h[m] * h[m] + kLeastVariance<F>;
     if constexpr (kBackward) {
-      const F dh = dh_row[m], dh_var = dy_sum * w.norm2[i] + store * dh * dh;
+      const F dh = dh_row[m], dh_var = dy_sum * w.norm2[i] + dh * dh;
       if (!mode.of_inputs) {
         dp += static_cast<double>(h[m]) * dh;
-        dp_var += h_var[m] * dh * dh + h[m] * h[m] * dh_var;
+        dp_var += ProductErrors::square(dh) * h_var[m] + ProductErrors::square(h[m]) * dh_var;
       }
       const F across = dh * by_gate.slope * by_up.slope;
       const F by_value = dh * by_up.value, by_gate_value = dh * by_gate.value;
@@ -151,12 +162,13 @@ void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeigh
       rows.dup.row(a)[m] = dup;
       rows.dgate_var.row(a)[m] =
           slope * slope * dh_var + across * across * up_var +
-          by_value * by_value * (by_gate.second * by_gate.second * gate_var + by_gate.jump * by_gate.jump) +
-          store * dgate * dgate;
-      rows.dup_var.row(a)[m] =
-          up_slope * up_slope * dh_var + across * across * gate_var +
-          by_gate_value * by_gate_value * (by_up.second * by_up.second * up_var + by_up.jump * by_up.jump) +
-          store * dup * dup;
+          by_value * by_value *
+              (by_gate.second * by_gate.second * gate_var + by_gate.jump * by_gate.jump / store) +
+          dgate * dgate + kLeastVariance<F>;
+      rows.dup_var.row(a)[m] = up_slope * up_slope * dh_var + across * across * gate_var +
+                               by_gate_value * by_gate_value *
+                                   (by_up.second * by_up.second * up_var + by_up.jump * by_up.jump / store) +
+                               dup * dup + kLeastVariance<F>;
       if (mode.of_inputs) {
         const InputGradient<F> of_gate{dgate,        slope,   by_value,  by_gate.second,
                                        by_gate.jump, gate[m], w.norm1[i]};
@@ -171,7 +183,7 @@ void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeigh
   }
   if (!kBackward) return;
   rows.dp[at] = dp;
-  rows.dp_var[at] = dp_var;
+  rows.dp_var[at] = units.store * dp_var;
 }
 
 }  // namespace moehill

@@ -274,12 +274,13 @@ void StripAuditor<F>::add_weight_gradients() {
     const F share = rows_.share[static_cast<size_t>(a)];
     for (int64_t m = 0; m < rows_.h.cols; ++m) {
       rows_.h.row(a)[m] *= share;
-      rows_.h_var.row(a)[m] *= share * share;
+      F& variance = rows_.h_var.row(a)[m];
+      variance = share * share * variance + kLeastVariance<F>;
     }
   }
   project(context_.by_hidden, rows_.dy, blocks_);
   // dy, p h and a device's partial sum may be stored.
-  const F rounding = static_cast<F>(3 * context_.units.store + context_.units.sum * n);
+  const F rounding = static_cast<F>(3 + context_.units.sums(n));
   if (has_biases() && columns_.begin == 0) {  // db2 += p dy
     for (int64_t a = 0; a < rows_.h.rows; ++a) {
       const double share = static_cast<double>(rows_.share[static_cast<size_t>(a)]);
@@ -294,7 +295,7 @@ void StripAuditor<F>::add_weight_gradients() {
   square(blocks_.sum, blocks_.sum);
   multiply(DenseForm::atb, rows_.h_var, blocks_.sum, product_);
   accumulate(product_, dw2_var_);
-  const F gate_rounding = rounding + static_cast<F>(expert_->rows.gate_variance);
+  const F gate_rounding = rounding + static_cast<F>(expert_->rows.gate_variance / context_.units.store);
   for (F& q : blocks_.squares.values) q *= gate_rounding;
   square(rows_.h, squared_);
   multiply(DenseForm::atb, squared_, blocks_.squares, product_);
@@ -305,8 +306,8 @@ void StripAuditor<F>::add_weight_gradients() {
 template <typename F>
 void StripAuditor<F>::project_gradient(const Dense<F>& gradient, const Dense<F>& variance, int64_t first) {
   const double n = static_cast<double>(expert_->rows.size());
-  const F rounding = static_cast<F>(context_.units.store + context_.units.sum * n);
-  const F gate_variance = static_cast<F>(expert_->rows.gate_variance);
+  const F rounding = static_cast<F>(1 + context_.units.sums(n));
+  const F gate_variance = static_cast<F>(expert_->rows.gate_variance / context_.units.store);
   std::vector<F> squares(static_cast<size_t>(by_strip_.num_blocks()));
   for (int64_t a = 0; a < gradient.rows; ++a) {
     F *sum = gradient_blocks_.row(a) + first, *var = variance_blocks_.row(a) + first;
@@ -314,7 +315,8 @@ void StripAuditor<F>::project_gradient(const Dense<F>& gradient, const Dense<F>&
     loops_.project_variance(variance.row(a), by_strip_.weight.data(), gradient.cols, by_strip_.block, var);
     const F share = rows_.share[static_cast<size_t>(a)] * rows_.in[static_cast<size_t>(a)];
     for (size_t b = 0; b < squares.size(); ++b) {
-      var[b] = share * share * (var[b] + rounding * squares[b] + gate_variance * sum[b] * sum[b]);
+      var[b] = share * share * (var[b] + rounding * squares[b] + gate_variance * sum[b] * sum[b]) +
+               kLeastVariance<F>;
       sum[b] *= share;
     }
   }
@@ -388,8 +390,8 @@ void StripAuditor<F>::compare_gradient(const StoredPart& stored, const Projectio
     for (int64_t b = 0; b < p.num_blocks(); ++b) {
       const Number expected = reference(r, b);
       const double value = unit * expected.value;
-      double variance =
-          unit * unit * expected.variance + rounding * static_cast<double>(squares[b]) * scale * scale;
+      double variance = unit * unit * context_.units.store * expected.variance +
+                        rounding * static_cast<double>(squares[b]) * scale * scale;
       if (n > 0) variance += context_.subnormal_variance(scale);
       of_block[static_cast<size_t>(b)].add(stored.rows.begin + r, stored.first_block + b,
                                            static_cast<double>(sum[b]) * scale - value, variance, value);

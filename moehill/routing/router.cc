@@ -31,7 +31,7 @@ struct Scores {
   // d score / d logit; for a softmax with the sum held.
   F slope(F z) const {
     const F s = of(z);
-    if (kind == RouterScore::sigmoid) return s * (1 - s);
+    if (kind == RouterScore::sigmoid) return s / (1 + std::exp(z));  // 1 - s loses its digits near s = 1
     if (kind == RouterScore::sqrt_softplus) return s > 0 ? 1 / (1 + std::exp(-z)) / (2 * s) : F{0};
     return s;
   }
