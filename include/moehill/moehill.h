@@ -9,6 +9,8 @@
  * x, y and their gradients are of the block's type (bf16 as the upper half of an f32, uint16_t); gate values
  * are f32, expert ids int32_t. Sums are f32, rounded to nearest even where they are stored.
  *
+ * Constants of an enum are passed and kept as int32_t: any number may come, and a wrong one is an error.
+ *
  * Structs begin with struct_size, the size that the caller's header gives them, so that a later library can
  * add members at their end. Functions *_init set it together with the defaults; elsewhere the caller sets it
  * to sizeof, and what else is not set must be zero.
@@ -60,7 +62,7 @@ typedef enum moehill_status {
 
 /* Of the last function of this thread that failed; never null. It holds until the next failure. */
 MOEHILL_API const char* moehill_last_error(void);
-MOEHILL_API const char* moehill_status_name(moehill_status status);
+MOEHILL_API const char* moehill_status_name(int32_t status);
 /* "0.1.0". */
 MOEHILL_API const char* moehill_version(void);
 
@@ -160,9 +162,10 @@ typedef struct moehill_suggestion {
 } moehill_suggestion;
 
 /* The path that the model predicts to be the fastest, for routing without a favourite expert, among those
- * that leave every process its own tokens and results. hardware: a file as `moehill probe --as-hardware`
- * writes it, or the name of one that comes with moehill; null: "epyc-2-core", cores of a server as devices of
- * one node, which ranks paths rather than predicts seconds. desc->path is not read. Not collective. */
+ * that leave every process its own tokens and results. hardware: the name of one that comes with moehill, or
+ * of a file in the folder MOEHILL_HARDWARE, or the path of a file as `moehill probe --as-hardware` writes it;
+ * null: "epyc-2-core", cores of a server as devices of one node, which ranks paths rather than predicts
+ * seconds. desc->path is not read. Not collective. */
 MOEHILL_API moehill_status moehill_suggest(const moehill_context* context, const moehill_block_desc* desc,
                                            int64_t tokens, const char* hardware,
                                            moehill_suggestion* suggestion);
@@ -273,13 +276,13 @@ typedef struct moehill_stack moehill_stack;
 
 /* G matrices [K, N], packed as the products read them; zero at first. */
 MOEHILL_API moehill_status moehill_stack_create(moehill_context* context, int32_t groups, int64_t k,
-                                                int64_t n, moehill_dtype dtype, moehill_stack** stack);
+                                                int64_t n, int32_t dtype, moehill_stack** stack);
 MOEHILL_API void moehill_stack_destroy(moehill_stack* stack);
 /* Matrices [first, first + count), one after the other: IN_OUT [K, N], OUT_IN [N, K]. */
 MOEHILL_API moehill_status moehill_stack_load(moehill_stack* stack, int32_t first, int32_t count,
-                                              const void* data, moehill_dtype dtype, moehill_order order);
+                                              const void* data, int32_t dtype, int32_t order);
 MOEHILL_API moehill_status moehill_stack_store(const moehill_stack* stack, int32_t first, int32_t count,
-                                               void* data, moehill_dtype dtype, moehill_order order);
+                                               void* data, int32_t dtype, int32_t order);
 
 /* Rows of a matrix [num_rows, columns] of the stack's type; row i is index[i]'s, of zeros for -1; index null:
  * row i. */

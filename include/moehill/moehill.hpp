@@ -312,16 +312,16 @@ class Stack {
   };
   Stack(const Context& context, int groups, int64_t k, int64_t n, DType dtype) {
     moehill_stack* made = nullptr;
-    require(moehill_stack_create(context.handle(), groups, k, n, static_cast<moehill_dtype>(dtype), &made));
+    require(moehill_stack_create(context.handle(), groups, k, n, static_cast<int32_t>(dtype), &made));
     handle_.reset(made);
   }
   void load(int first, int count, const void* data, DType dtype, Order order) {
-    require(moehill_stack_load(handle_.get(), first, count, data, static_cast<moehill_dtype>(dtype),
-                               static_cast<moehill_order>(order)));
+    require(moehill_stack_load(handle_.get(), first, count, data, static_cast<int32_t>(dtype),
+                               static_cast<int32_t>(order)));
   }
   void store(int first, int count, void* data, DType dtype, Order order) const {
-    require(moehill_stack_store(handle_.get(), first, count, data, static_cast<moehill_dtype>(dtype),
-                                static_cast<moehill_order>(order)));
+    require(moehill_stack_store(handle_.get(), first, count, data, static_cast<int32_t>(dtype),
+                                static_cast<int32_t>(order)));
   }
   // C = A W_g.
   void forward(const int64_t* offsets, const Rows& a, void* c) const {

@@ -79,7 +79,7 @@ extern "C" {
 const char* moehill_last_error(void) { return moehill::last_error(); }
 const char* moehill_version(void) { return MOEHILL_VERSION; }
 
-const char* moehill_status_name(moehill_status status) {
+const char* moehill_status_name(int32_t status) {
   switch (status) {
     case MOEHILL_OK:
       return "ok";
@@ -232,7 +232,7 @@ moehill_status moehill_exchange_dispatch_backward(moehill_exchange* exchange, co
 }
 
 moehill_status moehill_stack_create(moehill_context* context, int32_t groups, int64_t k, int64_t n,
-                                    moehill_dtype dtype, moehill_stack** stack) {
+                                    int32_t dtype, moehill_stack** stack) {
   return make_handle(stack, [&] {
     return new moehill_stack{context_of(context),
                              {context_of(context), groups, k, n, moehill::dtype_named(dtype, "dtype")}};
@@ -242,12 +242,12 @@ moehill_status moehill_stack_create(moehill_context* context, int32_t groups, in
 void moehill_stack_destroy(moehill_stack* stack) { destroy(stack); }
 
 moehill_status moehill_stack_load(moehill_stack* stack, int32_t first, int32_t count, const void* data,
-                                  moehill_dtype dtype, moehill_order order) {
+                                  int32_t dtype, int32_t order) {
   return guard([&] { require(stack, "the stack").object.load(first, count, data, dtype, order); });
 }
 
 moehill_status moehill_stack_store(const moehill_stack* stack, int32_t first, int32_t count, void* data,
-                                   moehill_dtype dtype, moehill_order order) {
+                                   int32_t dtype, int32_t order) {
   return guard([&] { require(stack, "the stack").object.store(first, count, data, dtype, order); });
 }
 

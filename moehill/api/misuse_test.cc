@@ -332,6 +332,25 @@ TEST(Misuse, MemoryOfWeightsThatIsNotAligned) {
   });
 }
 
+// Numbers that are no constant of an enum: the functions take integers, so that these are no undefined
+// behaviour.
+TEST(Misuse, ConstantsThatNobodyKnows) {
+  const Context context = two_devices();
+  const auto dtype = static_cast<DType>(7);
+  const auto order = static_cast<Order>(-7);
+  std::vector<float> w(99);
+  expect_error(Status::invalid_argument, "dtype: got 7", [&] { Stack stack(context, 1, 9, 11, dtype); });
+  Stack stack(context, 1, 9, 11, DType::f32);
+  const auto load = [&](DType d, Order o) { return [&, d, o] { stack.load(0, 1, w.data(), d, o); }; };
+  const auto store = [&](DType d, Order o) { return [&, d, o] { stack.store(0, 1, w.data(), d, o); }; };
+  expect_error(Status::invalid_argument, "dtype of the data: got 7", load(dtype, Order::in_out));
+  expect_error(Status::invalid_argument, "order: got -7", load(DType::f32, order));
+  expect_error(Status::invalid_argument, "dtype of the data: got 7", store(dtype, Order::in_out));
+  expect_error(Status::invalid_argument, "order: got -7", store(DType::f32, order));
+  EXPECT_STREQ(moehill_status_name(99), "unknown status");
+  EXPECT_STREQ(moehill_status_name(MOEHILL_FORKED), "forked");
+}
+
 TEST(Misuse, HardwareThatNobodyKnows) {
   for (const int devices : {1, 2}) {
     const Context context({.devices = devices, .threads_per_device = 1});

@@ -101,8 +101,9 @@ struct Hardware {
 
 // Throws InputError with file, line and the key for what is missing, unknown or out of range.
 Hardware read_hardware_text(const std::string& toml, const std::string& name_of_source);
-// A path, or a name: of a file in the folder MOEHILL_HARDWARE, then in hardware/ of the current folder, then
-// of one that comes with the program.
+// A name: of a file in the folder MOEHILL_HARDWARE, where that is set, else of one that comes with the
+// program; or a path. What lies in the current folder has no say in what a name means, so that a program is
+// predicted alike wherever it is started.
 Hardware load_hardware(const std::string& name_or_path, const char* what = "--hardware");
 // TOML that read_hardware_text() reads back as the same; `comments` stand at the top, one a line.
 std::string hardware_toml(const Hardware& hardware, const std::vector<std::string>& comments);

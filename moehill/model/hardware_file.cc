@@ -349,23 +349,23 @@ Hardware read_hardware_text(const std::string& text, const std::string& name_of_
 
 Hardware load_hardware(const std::string& name_or_path, const char* what) {
   namespace fs = std::filesystem;
-  const char* folder = std::getenv("MOEHILL_HARDWARE");
-  std::vector<fs::path> places = {name_or_path};
-  for (const fs::path& place : {fs::path(folder == nullptr ? "hardware" : folder), fs::path("hardware")})
-    places.push_back(place / (name_or_path + ".toml"));
-  for (const fs::path& path : places) {
-    std::error_code ignored;
-    if (!fs::is_regular_file(path, ignored)) continue;
+  const auto read_file = [](const fs::path& path) {
     std::ifstream file(path, std::ios::binary);
     return read_hardware_text({std::istreambuf_iterator<char>(file), {}}, path.string());
+  };
+  std::error_code ignored;
+  if (const char* folder = std::getenv("MOEHILL_HARDWARE")) {
+    const fs::path path = fs::path(folder) / (name_or_path + ".toml");
+    if (fs::is_regular_file(path, ignored)) return read_file(path);
   }
   std::vector<std::string> shipped;
   for (const auto& [name, text] : kShipped) {
     if (name == name_or_path) return read_hardware_text(text, std::string("the shipped ") + name);
     shipped.push_back(name);
   }
+  if (fs::is_regular_file(name_or_path, ignored)) return read_file(name_or_path);
   throw input_error(what, "\"" + name_or_path + "\"",
-                    fmt::format("a file, or one of {}", fmt::join(shipped, ", ")),
+                    fmt::format("the path of a file, or one of {}", fmt::join(shipped, ", ")),
                     "write one of this machine by moehill probe");
 }
 

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/folder_fixture.h"
 
 namespace moehill {
 namespace {
@@ -125,6 +126,26 @@ TEST(Hardware, MistakesNameFileLineAndKey) {
     EXPECT_NE(message.find("tpu-v5p"), std::string::npos) << message;
     EXPECT_EQ(message.find("tuned"), std::string::npos) << message;  // a table beside them, no hardware
   }
+}
+
+// A folder that looks like the one of the sources, or a file of a shipped name, does not stand for the
+// shipped hardware; a path to it does.
+TEST(Hardware, NamesDoNotDependOnTheCurrentFolder) {
+  const std::filesystem::path folder = fresh_folder(), old = std::filesystem::current_path();
+  std::filesystem::create_directory(folder / "hardware");
+  for (const char* name : {"hardware/epyc-cluster.toml", "epyc-cluster", "hardware/mine.toml"})
+    std::ofstream(folder / name) << with(kSmall, "\"two\"", "\"mine\"");
+  std::filesystem::current_path(folder);
+  EXPECT_EQ(load_hardware("epyc-cluster").name, "epyc-cluster");
+  EXPECT_EQ(load_hardware("./epyc-cluster").name, "mine");
+  EXPECT_EQ(load_hardware("hardware/epyc-cluster.toml").name, "mine");
+  EXPECT_THROW(load_hardware("mine"), InputError);
+  setenv("MOEHILL_HARDWARE", "hardware", 1);
+  EXPECT_EQ(load_hardware("mine").name, "mine");
+  EXPECT_EQ(load_hardware("epyc-cluster").name, "mine");
+  EXPECT_EQ(load_hardware("tpu-v5p").name, "tpu-v5p");
+  unsetenv("MOEHILL_HARDWARE");
+  std::filesystem::current_path(old);
 }
 
 TEST(Hardware, WithoutAPeakOfBf16ItIsThatOfF32) {
