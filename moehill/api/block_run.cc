@@ -323,7 +323,6 @@ class BlockRun final : public Run {
   void step_all(Group& group, ParallelPath& path, StageListener* listener, bool makes_plan) {
     const size_t rank = static_cast<size_t>(group.rank());
     const Traffic before = group.traffic();
-    group.report_waits_to({});
     if (listener != nullptr) {
       group.report_waits_to([listener](double begin, double end) { listener->waited(begin, end); });
       listener->begin(group.team());
@@ -343,6 +342,7 @@ class BlockRun final : public Run {
       finish_backward(group, path, listener);
     }
     if (listener != nullptr) listener->finish();
+    group.report_waits_to({});  // devices meet between steps too
     const Traffic after = group.traffic();
     figures_[rank].traffic = {
         after.sent_bytes - before.sent_bytes, after.received_bytes - before.received_bytes,

@@ -75,6 +75,47 @@ TEST(Measurement, StagesAreOfTheTimedRoundsAlone) {
   }
 }
 
+// The devices meet before each step as well, where a wait may be as long as the step.
+TEST(Measurement, WaitsAreOfTheStepAlone) {
+  BenchOptions options = small_options();
+  options.modes = {ParallelMode::ep};
+  options.stage_timing = true;
+  for (const Spread path : kEpPaths) {
+    options.ep_path = path;
+    const std::vector<Point> points = expand_points(options, 2);
+    RunFactory factory(points[0].distribution, options.seed, {}, nullptr, nullptr);
+    const std::unique_ptr<moehill::Run> run = factory.make(points[0].config);
+    DeviceStages stages(2, [] { return seconds(); });
+    for (int step = 0; step < 3; ++step) {
+      stages.restart();
+      run->rouse();
+      run->step(stages.listeners());
+      run->rouse();
+      run->collect();
+      const StepEvents events = stages.events();
+      double all = 0, of_last = 0;
+      for (size_t d = 0; d < events.size(); ++d) {
+        double sum = 0;
+        for (const Wait& wait : events[d].waits) {
+          EXPECT_GE(wait.begin, events[d].stages.front().begin) << name_of(path);
+          EXPECT_LE(wait.end, events[d].stages.back().end) << name_of(path);
+          sum += wait.end - wait.begin;
+        }
+        EXPECT_NEAR(sum, run->traffic()[d].wait_seconds, 1e-9) << name_of(path);
+        all += sum;
+      }
+      for (size_t n = 0; n < events[0].waits.size(); ++n) {
+        const Wait &a = events[0].waits[n], &b = events[1].waits[n];
+        const Wait& last = b.begin > a.begin ? b : a;
+        of_last += last.end - last.begin;
+      }
+      double matrix = 0;
+      for (const WaitEntry& e : wait_entries(events)) matrix += e.seconds;
+      EXPECT_NEAR(matrix, all - of_last, 1e-9) << name_of(path);
+    }
+  }
+}
+
 // A product of all experts is one hand-over of the team, however many of them have rows. A small plan is made
 // by one thread.
 TEST(Measurement, FewTokensHandOverOnceForEachProduct) {

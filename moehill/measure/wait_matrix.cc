@@ -9,9 +9,9 @@
 namespace moehill {
 namespace {
 
-// The stage of a device at a moment; the one before it where it is between two.
+// The stage of a device at a moment; the one before it where it is between two, the first before all.
 Stage stage_at(const DeviceEvents& device, double time) {
-  Stage stage{};
+  Stage stage = static_cast<Stage>(device.stages.front().stage);
   for (const StageInterval& interval : device.stages) {
     if (interval.begin > time) break;
     stage = static_cast<Stage>(interval.stage);
@@ -65,7 +65,8 @@ std::pair<Key, double> largest(const std::map<Key, double>& sums) {
 std::vector<WaitEntry> wait_entries(const StepEvents& events) {
   Waits waits;
   for (const DeviceEvents& device : events) {
-    if (device.num_dropped > 0 || device.waits.size() != events.front().waits.size()) return {};
+    if (device.num_dropped > 0 || device.stages.empty() || device.waits.size() != events.front().waits.size())
+      return {};
   }
   for (size_t n = 0; !events.empty() && n < events.front().waits.size(); ++n) {
     size_t last = 0;

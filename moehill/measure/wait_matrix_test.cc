@@ -41,6 +41,12 @@ TEST(WaitMatrix, TheSumIsThatOfAllWaits) {
   EXPECT_DOUBLE_EQ(sum, 4.5 + 3 + 6 + 4.5);
 }
 
+TEST(WaitMatrix, NamesOnlyStagesThatTheDevicesEntered) {
+  const StepEvents events = {{{in(Stage::plan, 2, 3)}, {{0, 1}}, 0}, {{in(Stage::up, 2, 3)}, {{1, 1}}, 0}};
+  EXPECT_EQ(wait_entries(events), (std::vector<WaitEntry>{{Stage::plan, 0, 1, Stage::up, 1}}));
+  EXPECT_TRUE(wait_entries({{{}, {{0, 1}}, 0}, {{}, {{1, 1}}, 0}}).empty());
+}
+
 TEST(WaitMatrix, NothingIsSaidWhereTheMeetingsDoNotMatch) {
   StepEvents events = two_devices();
   events[1].waits.pop_back();
