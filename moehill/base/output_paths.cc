@@ -33,7 +33,40 @@ int try_writing(const std::string& path) {
   return 0;
 }
 
+// The place that writing to `path` would write to: a link may lead to what is not there yet.
+std::filesystem::path place_of(std::filesystem::path path) {
+  constexpr int kMostLinks = 40;  // as the system follows them
+  namespace fs = std::filesystem;
+  std::error_code error;
+  for (int i = 0; i < kMostLinks && fs::is_symlink(path, error); ++i) {
+    const fs::path target = fs::read_symlink(path, error);
+    path = target.is_absolute() ? target : path.parent_path() / target;
+  }
+  const fs::path place = fs::weakly_canonical(fs::absolute(path, error), error);
+  if (error) return path;
+  return place.has_filename() ? place : place.parent_path();
+}
+
+bool is_same_place(const std::string& a, const std::string& b) {
+  std::error_code ignored;
+  return place_of(a) == place_of(b) || std::filesystem::equivalent(a, b, ignored);
+}
+
 }  // namespace
+
+void require_distinct_outputs(const std::vector<NamedPath>& paths) {
+  const auto is_file = [](const NamedPath& p) { return !p.path.empty() && p.path != "-"; };
+  for (size_t i = 0; i < paths.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      const NamedPath &a = paths[j], &b = paths[i];
+      if (!(a.is_output || b.is_output) || !is_file(a) || !is_file(b) || !is_same_place(a.path, b.path))
+        continue;
+      throw input_error(a.option == b.option ? a.option : a.option + ", " + b.option,
+                        fmt::format("{} and {}, which are one", quoted(a.path), quoted(b.path)),
+                        "an output that no other option names", "choose another name for one of them");
+    }
+  }
+}
 
 void require_writable_file(const std::string& option, const std::string& path) {
   const std::string allowed = "a file that can be written";

@@ -51,6 +51,46 @@ TEST(OutputPaths, RefusalsNameOptionAndReason) {
   EXPECT_EQ(message(require_writable_file, "/nowhere/x").rfind("--out: got '/nowhere/x'", 0), 0u);
 }
 
+TEST(OutputPaths, NothingElseMayNameAnOutput) {
+  const fs::path folder = fresh_folder();
+  write_text_file((folder / "file").string(), "");
+  fs::create_directory(folder / "sub");
+  fs::create_symlink("file", folder / "link");
+  fs::create_symlink("new", folder / "to_new");
+  fs::create_symlink(folder / "sub", folder / "to_sub");
+  fs::create_hard_link(folder / "file", folder / "twin");
+  const auto collide = [&](const std::string& a, const std::string& b, bool a_is_output = true) {
+    const auto at = [&](const std::string& name) {
+      return name.empty() || name == "-" ? name : folder.string() + "/" + name;
+    };
+    try {
+      require_distinct_outputs({{"--a", at(a), a_is_output}, {"--in", at("sub/in")}, {"--b", at(b), true}});
+      return false;
+    } catch (const InputError& error) {
+      EXPECT_EQ(std::string(error.what()).rfind("--a, --b: got '", 0), 0u) << error.what();
+      return true;
+    }
+  };
+  for (const auto& [a, b] : {std::pair<std::string, std::string>{"x", "x"},
+                             {"x", "./x"},
+                             {"x", "sub/../x"},
+                             {"x", "nowhere/../x"},
+                             {"x", "x/"},
+                             {"sub", "sub/."},
+                             {"file", "link"},
+                             {"file", "twin"},
+                             {"new", "to_new"},
+                             {"sub/x", "to_sub/x"}}) {
+    EXPECT_TRUE(collide(a, b)) << a << " " << b;
+    EXPECT_TRUE(collide(b, a)) << a << " " << b;
+    EXPECT_TRUE(collide(a, b, false)) << a << " " << b;
+  }
+  for (const auto& [a, b] :
+       {std::pair<std::string, std::string>{"x", "y"}, {"x", "sub/x"}, {"", ""}, {"-", "-"}})
+    EXPECT_FALSE(collide(a, b)) << a << " " << b;
+  require_distinct_outputs({{"--a", "in"}, {"--b", "in"}});  // two may read one file
+}
+
 TEST(OutputPaths, FullDiskIsAnError) { EXPECT_THROW(write_text_file("/dev/full", "x"), std::runtime_error); }
 
 TEST(OutputPaths, AFileThatDoesNotFitLeavesNoPart) {

@@ -79,10 +79,10 @@ bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions&
   set.integer("--bias-updates", &o.bias_updates, 0, 100000,
               "updates of the router's bias towards equal loads, instead of a placement");
   set.number("--bias-rate", &o.bias_rate, 1e-9, 1, "of each update");
-  set.text("--save-placement", &o.save_placement, "FILE",
-           "the placement with the fastest step, for bench --placement");
-  set.text("--json", &o.point.json, "FILE",
-           "the outcomes, one a line; - is standard output, the table then goes to standard error");
+  set.output("--save-placement", &o.save_placement, "FILE",
+             "the placement with the fastest step, for bench --placement");
+  set.output("--json", &o.point.json, "FILE",
+             "the outcomes, one a line; - is standard output, the table then goes to standard error");
   if (!set.parse(args)) return false;
   resolve_point(set, o.point);
   if (set.given("--parallel-mode"))

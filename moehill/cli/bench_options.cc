@@ -8,6 +8,7 @@
 #include "moehill/cli/flag_effects.h"
 #include "moehill/cli/presets.h"
 #include "moehill/routing/placement.h"
+#include "moehill/routing/trace.h"
 
 namespace moehill {
 namespace {
@@ -32,13 +33,14 @@ void declare_measurement(OptionSet& set, BenchOptions& o) {
              "seed of what the check draws, as a record has it", [&o](const std::string& text) {
                o.check_seed = static_cast<uint32_t>(parse_integer("--check-seed", text, 0, 4294967295));
              });
-  set.text("--json", &o.json, "FILE",
-           "one record per line; - is standard output, the table then goes to standard error");
-  set.text("--dump", &o.dump, "DIR", "all tensors as .npy; a folder per point when there are several");
-  set.text(
+  set.output("--json", &o.json, "FILE",
+             "one record per line; - is standard output, the table then goes to standard error");
+  set.output("--dump", &o.dump, "DIR", "all tensors as .npy; a folder per point when there are several");
+  set.output(
       "--save-routing", &o.save_routing, "FILE",
-      "the routing of the run, for --distribution trace: JSON lines, or .npy with FILE.gates.npy beside it");
-  set.text("--trace-dir", &o.trace_dir, "DIR", "Chrome trace JSON of one step per point (ui.perfetto.dev)");
+      "the routing of the run, for --distribution trace: JSON lines, or .npy with FILE.gates.npy beside it",
+      routing_files);
+  set.output("--trace-dir", &o.trace_dir, "DIR", "Chrome trace JSON of one step per point (ui.perfetto.dev)");
 }
 
 }  // namespace
@@ -59,8 +61,8 @@ void declare_shape(OptionSet& set, BenchOptions& o) {
 }
 
 void declare_weights(OptionSet& set, BenchOptions& o) {
-  set.text("--weights", &o.source.path, "DIR|FILE",
-           "a model's weights in place of random ones: .safetensors, its index, or the folder of them");
+  set.input("--weights", &o.source.path, "DIR|FILE",
+            "a model's weights in place of random ones: .safetensors, its index, or the folder of them");
   set.custom("--layer", "0..1000000", "the first with experts", "layer of --weights, and of --config",
              [&o](const std::string& text) { o.source.layer = parse_integer("--layer", text, 0, 1000000); });
 }

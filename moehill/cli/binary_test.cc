@@ -76,6 +76,28 @@ TEST(Binary, BadInputIsOneLineAndStatusTwo) {
   EXPECT_TRUE(fs::is_empty(folder));
 }
 
+TEST(Binary, NoFileIsTheOutputOfTwoOptions) {
+  for (const auto& [options, arguments] : std::vector<std::pair<std::string, std::string>>{
+           {"--json, --save-routing", "bench --json x.npy --save-routing ./x.npy"},
+           {"--json, --save-routing", "bench --save-routing x.npy --json x.gates.npy"},
+           {"--json, --dump", "bench --json x --dump x"},
+           {"--dump, --trace-dir", "bench --dump x --trace-dir x/"},
+           {"--trace-dir, --json", "profile --json x --trace-dir x"},
+           {"--save-placement, --json", "balance --hardware tpu-v5p --json x --save-placement x"},
+           {"--file, --as-hardware", "probe --file x --as-hardware x"},
+           {"--probe, --json", "predict --probe x --json x"},
+           {"--record, --json", "roofline --record x --json x"},
+           {"--record, --json", "simulate --record x --json x"},
+           {"--db, --output", "report --db x -o x"},
+           {"--config, --json", "models --config x --json x"}}) {
+    const fs::path folder = fresh_folder();
+    const Outcome outcome = run_program(folder, arguments);
+    EXPECT_EQ(outcome.status, 2) << arguments;
+    EXPECT_NE(outcome.err.find(options + ": got 'x"), std::string::npos) << arguments << "\n" << outcome.err;
+    EXPECT_EQ(std::distance(fs::directory_iterator(folder), fs::directory_iterator()), 2);  // out and err
+  }
+}
+
 // One of several processes would run the whole command alone.
 TEST(Binary, LostOutputIsAnErrorAndNotInTheRecords) {
   const std::string json = (fresh_folder() / "x.jsonl").string();

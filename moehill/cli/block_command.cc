@@ -113,9 +113,8 @@ void say(const BenchOptions& options, const Job& job, const std::string& text) {
 void require_writable_outputs(const BenchOptions& options) {
   require_writable_json(options.json);
   if (!options.save_routing.empty()) {
-    require_writable_file("--save-routing", options.save_routing);
-    if (is_npy_name(options.save_routing))
-      require_writable_file("--save-routing", gates_file_of(options.save_routing));
+    for (const std::string& file : routing_files(options.save_routing))
+      require_writable_file("--save-routing", file);
   }
   if (!options.dump.empty()) require_writable_folder("--dump", options.dump);
   if (!options.trace_dir.empty()) require_writable_folder("--trace-dir", options.trace_dir);

@@ -38,11 +38,11 @@ OptionSet compare_option_set(CompareOptions& o) {
   set.text("--baseline", &o.baseline, "A",
            "the results to hold B to: the exit status is 4 on a regression, 2 where it cannot be told");
   set.text("--tolerance", &o.tolerance, "PERCENT", "how much slower B may be, for example 3%; default 0%");
-  set.text("--json", &o.json, "FILE", "one comparison a line; - is standard output, without the table");
+  set.output("--json", &o.json, "FILE", "one comparison a line; - is standard output, without the table");
   set.flag(
       "--noise-floor", &o.noise_floor,
       "no comparison: run one point twice a round and store how far equal points differ on this machine");
-  set.text("--db", &o.database, "FILE", "--noise-floor: where; else $MOEHILL_DB, else ./moehill.sqlite");
+  set.output("--db", &o.database, "FILE", "--noise-floor: where; else $MOEHILL_DB, else ./moehill.sqlite");
   set.integer("--rounds", &o.rounds, kFewRounds, 10000, "--noise-floor: pairs of runs");
   set.text(
       "--point", &o.point, "OPTIONS",

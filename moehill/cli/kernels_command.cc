@@ -46,8 +46,8 @@ bool parse_kernel_options(const std::vector<std::string>& args, KernelOptions& o
   set.integer("--iters", &o.iters, 1, 1000, "rounds after one of warm-up");
   set.integer("--seed", &o.seed, 0, UINT32_MAX, "seed of rows and values");
   set.choices("--dtype", &o.dtypes, {"both"}, "storage type", {DType::bf16, DType::f32});
-  set.text("--json", &o.json, "FILE",
-           "one record a line of the table; - is standard output, the table then goes to standard error");
+  set.output("--json", &o.json, "FILE",
+             "one record a line of the table; - is standard output, the table then goes to standard error");
   return set.parse(args);
 }
 

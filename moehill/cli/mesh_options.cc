@@ -29,8 +29,8 @@ OptionSet mesh_option_set(MeshOptions& o) {
   set.integer("--threads-per-device", &o.threads_per_device, 0, 1024,
               "threads of a device; 0: fill the cores");
   declare_mesh(set, &o.mesh);
-  set.text("--json", &o.json, "FILE",
-           "one record a line of the table; - is standard output, the table then goes to standard error");
+  set.output("--json", &o.json, "FILE",
+             "one record a line of the table; - is standard output, the table then goes to standard error");
   set.shorten("--min-bytes", 'b');
   set.shorten("--max-bytes", 'e');
   set.shorten("--factor", 'f');

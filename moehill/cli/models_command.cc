@@ -71,10 +71,10 @@ int models_command(const std::vector<std::string>& args) {
   int64_t layer = -1;
   OptionSet set("moehill models", "The Mixture-of-Experts blocks of known models, or of one config.json.",
                 {"moehill models", "moehill models --json -", "moehill models --json models.jsonl"});
-  set.text("--config", &config, "FILE", "a model's config.json instead of the known models");
+  set.input("--config", &config, "FILE", "a model's config.json instead of the known models");
   set.custom("--layer", "0..9999", "the first with experts", "which layer of --config",
              [&](const std::string& text) { layer = parse_integer("--layer", text, 0, 9999); });
-  set.text("--json", &json, "FILE", "one record a model; - is standard output, without the table");
+  set.output("--json", &json, "FILE", "one record a model; - is standard output, without the table");
   if (!set.parse(args)) return kExitDone;
   if (config.empty() && set.given("--layer"))
     throw input_error("--layer", "it without --config", "it beside --config", "add --config FILE");

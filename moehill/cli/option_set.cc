@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "moehill/base/error.h"
+#include "moehill/base/output_paths.h"
 #include "moehill/base/suggest.h"
 
 namespace moehill {
@@ -63,6 +64,28 @@ void OptionSet::text(const std::string& name, std::string* value, const std::str
       throw input_error(name, "an empty text", placeholder, "leave the option out or name one");
     *value = text;
   });
+}
+
+void OptionSet::input(const std::string& name, std::string* value, const std::string& placeholder,
+                      const std::string& help) {
+  text(name, value, placeholder, help);
+  places_.push_back({name, value, false, nullptr});
+}
+
+void OptionSet::output(const std::string& name, std::string* value, const std::string& placeholder,
+                       const std::string& help, Files files) {
+  text(name, value, placeholder, help);
+  places_.push_back({name, value, true, std::move(files)});
+}
+
+void OptionSet::refuse_shared_outputs() const {
+  std::vector<NamedPath> paths;
+  for (const Place& place : places_) {
+    const std::vector<std::string> files =
+        place.files ? place.files(*place.path) : std::vector<std::string>{*place.path};
+    for (const std::string& file : files) paths.push_back({place.option, file, place.is_output});
+  }
+  require_distinct_outputs(paths);
 }
 
 void OptionSet::flag(const std::string& name, bool* value, const std::string& help) {
@@ -177,6 +200,7 @@ bool OptionSet::parse(const std::vector<std::string>& args) {
       entry.set(*entry.raw);
     }
   }
+  refuse_shared_outputs();
   return true;
 }
 

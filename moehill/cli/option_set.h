@@ -33,6 +33,13 @@ class OptionSet {
                     const std::string& help);
   void text(const std::string& name, std::string* value, const std::string& placeholder,
             const std::string& help);
+  // A text that names a file or folder which the command reads, or writes. parse() throws InputError where an
+  // output is what another option names too. files: all that it writes, where that is not the value itself.
+  void input(const std::string& name, std::string* value, const std::string& placeholder,
+             const std::string& help);
+  using Files = std::function<std::vector<std::string>(const std::string&)>;
+  void output(const std::string& name, std::string* value, const std::string& placeholder,
+              const std::string& help, Files files = nullptr);
   void flag(const std::string& name, bool* value, const std::string& help);
   // Anything else: `set` parses the text and throws InputError.
   void custom(const std::string& name, const std::string& range, const std::string& default_text,
@@ -126,6 +133,7 @@ class OptionSet {
   void choose(const std::string& name, const std::vector<std::string>& names, const std::string& default_text,
               const std::string& help, std::function<void(size_t)> set);
   bool is_name(const std::string& argument) const;
+  void refuse_shared_outputs() const;
   [[noreturn]] void refuse_unknown(const std::string& argument) const;
   Entry& entry_of(const std::string& argument);
   // The value of the option at `position`, which moves on if the value is the next argument.
@@ -135,6 +143,13 @@ class OptionSet {
   std::string command_, summary_;
   std::vector<std::string> examples_;
   std::vector<Entry> entries_;
+  struct Place {
+    std::string option;
+    const std::string* path;
+    bool is_output;
+    Files files;
+  };
+  std::vector<Place> places_;
 };
 
 }  // namespace moehill

@@ -60,8 +60,8 @@ bool parse_predict_options(const std::vector<std::string>& args, PredictOptions&
   set.flag("--published", &o.published,
            "the order of the reference logbook's rows on --hardware, else tpu-v5p");
   set.flag("--score", &o.score, "how well --ep-path auto has done in the runs of bench so far");
-  set.text("--json", &o.json, "FILE",
-           "the predictions, one a line; - is standard output, the table then goes to standard error");
+  set.output("--json", &o.json, "FILE",
+             "the predictions, one a line; - is standard output, the table then goes to standard error");
   if (!set.parse(args)) return false;
   refuse_contradictions(set, o);
   resolve_point(set, o);

@@ -20,7 +20,7 @@ void declare_point(OptionSet& set, PredictOptions& options) {
   declare_layout(set, o, "the hardware's");
   set.fields(&o, {"seed"});
   set.text("--hardware", &options.hardware, "NAME", "probe: this machine; a shipped file's name, or a path");
-  set.text("--probe", &options.probe, "FILE", "the probe's file");
+  set.input("--probe", &options.probe, "FILE", "the probe's file");
 }
 
 void resolve_point(const OptionSet& set, PredictOptions& options) {

@@ -15,7 +15,7 @@ void declare_preset(OptionSet& set, std::string* preset) {
 }
 
 void declare_config(OptionSet& set, std::string* config) {
-  set.text("--config", config, "FILE", "block of a model by its config.json; single options override it");
+  set.input("--config", config, "FILE", "block of a model by its config.json; single options override it");
 }
 
 void declare_expert_form(OptionSet& set, ExpertForm* form) {

@@ -32,9 +32,9 @@ std::optional<ProbeOptions> parse_probe_options(const std::vector<std::string>& 
       "launcher also the links between the processes, one device each.",
       {"moehill probe", "moehill probe --show", "moehill probe --file probe.json --as-hardware this.toml",
        "mpirun -n 2 moehill probe --file job.json"});
-  set.text("--file", &o.file, "FILE", "where the probe is kept");
+  set.output("--file", &o.file, "FILE", "where the probe is kept");
   set.flag("--show", &o.show, "print the probe that is kept, and whether it is stale; measure nothing");
-  set.text("--as-hardware", &o.as_hardware, "FILE", "write a hardware file of this machine besides");
+  set.output("--as-hardware", &o.as_hardware, "FILE", "write a hardware file of this machine besides");
   if (!set.parse(args)) return std::nullopt;
   if (o.file.empty())
     throw input_error("--file", "none", "a file, since there is no home folder", "name one");

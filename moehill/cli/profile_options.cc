@@ -39,10 +39,10 @@ void declare_measuring(OptionSet& set, ProfileOptions& o) {
   set.flag("--profile", &o.profile, "seconds and share of every stage");
   set.flag("--overlap", &b.overlap,
            "computation and communication of each path alone too, and how much of one the other hides");
-  set.text("--trace-dir", &b.trace_dir, "DIR", "Chrome trace JSON, a file a point (ui.perfetto.dev)");
+  set.output("--trace-dir", &b.trace_dir, "DIR", "Chrome trace JSON, a file a point (ui.perfetto.dev)");
   set.integer("--trace-steps", &b.trace_steps, 1, 100, "the last steps that a trace holds");
-  set.text("--json", &b.json, "FILE",
-           "one record per line; - is standard output, the table then goes to standard error");
+  set.output("--json", &b.json, "FILE",
+             "one record per line; - is standard output, the table then goes to standard error");
 }
 
 void refuse_useless_flags(const OptionSet& set, const ProfileOptions& o) {

@@ -31,13 +31,13 @@ OptionSet report_option_set(ReportOptions& o) {
       "Writes the results of sweeps as one HTML page that loads nothing, or for other programs.",
       {"moehill report --db moehill.sqlite -o report.html", "moehill report --format csv -o results.csv",
        "moehill report --format google-benchmark --db moehill.sqlite -o results.json"});
-  set.text("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");
+  set.input("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");
   set.choice("--format", &o.format, "of the output");
-  set.text("--output", &o.output, "FILE",
-           "where to; - is standard output; default: report.html for html, else -");
+  set.output("--output", &o.output, "FILE",
+             "where to; - is standard output; default: report.html for html, else -");
   set.shorten("--output", 'o');
-  set.text("--published", &o.published, "FILE",
-           "published numbers to stand beside; else those of the reference logbook");
+  set.input("--published", &o.published, "FILE",
+            "published numbers to stand beside; else those of the reference logbook");
   return set;
 }
 

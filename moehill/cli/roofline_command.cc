@@ -47,12 +47,12 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
                  "--parallel-mode ep --ep-path compact_psum --time-s 0.050523",
                  "moehill roofline --tokens 1024 --hardware epyc-cluster --parallel-mode ep --json -"});
   declare_point(set, o.point);
-  set.text("--record", &o.record, "FILE",
-           "records of moehill bench --json, best with --stage-timing; - is standard input");
+  set.input("--record", &o.record, "FILE",
+            "records of moehill bench --json, best with --stage-timing; - is standard input");
   set.number("--time-s", &o.time_s, 0, 1e6, "measured seconds of the step; 0: not known");
   set.number("--comm-s", &o.comm_s, 0, 1e6, "of these, in communication; 0: not known");
-  set.text("--json", &o.point.json, "FILE",
-           "one line a step; - is standard output, the table then goes to standard error");
+  set.output("--json", &o.point.json, "FILE",
+             "one line a step; - is standard output, the table then goes to standard error");
   if (!set.parse(args)) return false;
   resolve_point(set, o.point);
   if (!o.record.empty()) {

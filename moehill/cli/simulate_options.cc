@@ -47,10 +47,11 @@ OptionSet simulate_option_set(SimulateOptions& o) {
   set.integer("--seed", &o.seed, 0, 4294967295, "seed of the routing");
   set.integer("--validate", &o.validate, 0, 1000,
               "run so many random shapes here on 2 and 4 devices and compare; --hardware is then the probe");
-  set.text("--record", &o.record, "FILE",
-           "records of moehill bench: simulate their steps on --hardware and compare");
-  set.text("--json", &o.json, "FILE",
-           "one record a simulated path or size; - is standard output, the tables then go to standard error");
+  set.input("--record", &o.record, "FILE",
+            "records of moehill bench: simulate their steps on --hardware and compare");
+  set.output(
+      "--json", &o.json, "FILE",
+      "one record a simulated path or size; - is standard output, the tables then go to standard error");
   return set;
 }
 

@@ -103,6 +103,10 @@ std::string gates_file_of(const std::string& path) {
   return std::filesystem::path(path).replace_extension(".gates.npy").string();
 }
 
+std::vector<std::string> routing_files(const std::string& path) {
+  return is_npy_name(path) ? std::vector{path, gates_file_of(path)} : std::vector{path};
+}
+
 std::string replay_text(const std::string& path) {
   return "trace:" + to_string(TraceSelection{path, {}, {}, is_npy_name(path) ? gates_file_of(path) : ""});
 }
@@ -139,7 +143,7 @@ void write_trace(const std::string& path, const Routing& routing) {
       std::copy_n(routing.weight.begin() + token * routing.topk, routing.topk, values.begin());
     });
   } catch (const std::exception&) {
-    for (const std::string& part : {path, gates_file_of(path)}) {
+    for (const std::string& part : routing_files(path)) {
       std::error_code ignored;
       if (std::filesystem::is_regular_file(part, ignored)) std::filesystem::remove(part, ignored);
     }

@@ -33,6 +33,8 @@ Routing read_trace(const TraceSelection& selection, int64_t num_tokens, int num_
 void write_trace(const std::string& path, const Routing& routing);
 std::string gates_file_of(const std::string& path);  // "a/x.npy": "a/x.gates.npy"
 bool is_npy_name(const std::string& path);
+// The files that write_trace() writes.
+std::vector<std::string> routing_files(const std::string& path);
 // The text that --distribution takes to replay it.
 std::string replay_text(const std::string& path);
 
