@@ -62,7 +62,7 @@ class BlockRun final : public Run {
     for (size_t p = config().placement.size(); p-- > 0;)
       place_of_[static_cast<size_t>(config().placement[p])] = static_cast<int32_t>(p);
     if (config().block.router_grad) {
-      dlogits_.resize(static_cast<size_t>(config().shape.tokens * config().shape.experts));
+      dlogits_.resize(static_cast<size_t>(config().shape.tokens * config().shape.num_logits()));
     }
     if (config().block.route_in_step) {
       router_ = std::make_unique<StepRouter>(*parts_.routed.router, *parts_.routed.logits, routing());

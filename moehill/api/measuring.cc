@@ -89,7 +89,7 @@ struct RunFactory::State {
     const int spares = config.block.capacity.spares;
     for (const auto& [rule, routed] : routings) {
       const Routing& r = *routed.routing;
-      if (r.num_tokens == shape.tokens && r.num_experts == num_logits(rule, shape.experts) &&
+      if (r.num_tokens == shape.tokens && r.num_experts == shape.experts &&
           r.topk == shape.topk && r.num_spares() == spares && rule == shape.router &&
           (routed.router != nullptr) == kept)
         return routed;

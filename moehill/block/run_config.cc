@@ -5,7 +5,10 @@
 namespace moehill {
 
 void refuse_unbuilt(const RunConfig& config) {
-  refuse_unbuilt(config.shape.router);
+  if (config.shape.router.zero_experts > 0 && !config.block.balance_loss.empty()) {
+    throw input_error("--balance-loss", "it with --router zero, whose choices are no experts to balance",
+                      "routers without zero experts", "leave one of the two out");
+  }
   refuse_unbuilt(config.shape.form);
   if (!config.shape.router.input_weighted) return;
   if (has_preweight(config.block.impl)) {

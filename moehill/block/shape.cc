@@ -12,14 +12,6 @@ std::string to_string(const MoeShape& shape) {
                      dtype_name(shape.dtype));
 }
 
-void refuse_unbuilt(const RouterRule& router) {
-  if (router.zero_experts > 0) {
-    throw input_error("--router", fmt::format("zero:{}, which is not supported yet", router.zero_experts),
-                      "routers whose choices are experts",
-                      "leave zero out: the step then has a real expert for each choice");
-  }
-}
-
 double model_flops(const MoeShape& shape, Pass pass, int64_t num_assignments) {
   const double hidden = static_cast<double>(shape.hidden);
   const double each = 2.0 * shape.form.num_matrices();  // FLOPs of a row for each value between the products

@@ -22,7 +22,8 @@ struct MoeShape {
   RouterRule router{};
   ExpertForm form{};
 
-  int64_t assignments() const { return tokens * topk; }  // A
+  int64_t assignments() const { return tokens * topk; }            // A
+  int num_logits() const { return moehill::num_logits(router, experts); }  // L of a token
   // Elements of the weights of an expert, of the shared one, and of all.
   int64_t expert_weights() const {
     const int64_t biases = form.biases ? (form.num_matrices() - 1) * mlp_dim + hidden : 0;
@@ -55,9 +56,6 @@ struct MoeShape {
 };
 
 std::string to_string(const MoeShape& shape);
-
-// Throws InputError for what a router may ask of a block and the block does not do: zero experts.
-void refuse_unbuilt(const RouterRule& router);
 
 enum class Pass { forward, forward_backward };
 constexpr auto words(Pass) { return std::array{"forward", "forward_backward"}; }

@@ -183,7 +183,6 @@ void read_router(const ConfigKeys& keys, const Family& family, ModelBlock& block
     router.bias = false;
     router.groups = router.kept_groups = 1;
   }
-  if (zero > 0) leave_out(block, "zero_expert_num", std::to_string(zero), "choices that are no experts");
   if (family.unbuilt_router != nullptr)
     leave_out(block, "model_type", block.model_type, family.unbuilt_router);
 }

@@ -259,7 +259,6 @@ TEST(ModelBlock, WhatIsNotSupportedIsNamedByItsKey) {
       {with(deepseek3(), {{"mlp_bias", true}}), "mlp_bias"},
       {with(qwen3(), {{"moe_latent_size", 32}}), "moe_latent_size"},
       {with(qwen3(), {{"routed_expert_hidden_size", 32}}), "routed_expert_hidden_size"},
-      {with(qwen3(), {{"zero_expert_num", 4}}), "zero_expert_num"},
       {with(mixtral(), {{"model_type", "phimoe"}}), "model_type"},
       {with(deepseek3(), {{"model_type", "nemotron_h"}, {"mlp_hidden_act", "silu"}}), "mlp_hidden_act"},
       {gemma, "intermediate_size"},

@@ -71,6 +71,7 @@ const Published kPublished[] = {
     {"kimi-k3", {7168, 3072, 896, 16, 6144, 93, 92}, kSigmoid, "situ,beta:4,linear-beta:25,latent:3584"},
     {"llama-4-maverick", {5120, 8192, 128, 1, 8192, 48, 24}, "sigmoid,input-weighted", "silu"},
     {"llama-4-scout", {5120, 8192, 16, 1, 8192, 48, 48}, "sigmoid,input-weighted", "silu"},
+    {"longcat-flash", {6144, 2048, 512, 12, 0, 28, 28}, "softmax,bias,factor:6,zero:256", "silu"},
     {"mimo-v2-flash", {4096, 2048, 256, 8, 0, 48, 47}, kSigmoid, "silu"},
     {"minimax-m2.5", {3072, 1536, 256, 8, 0, 62, 62}, kSigmoid, "silu"},
     {"minimax-m3",
@@ -134,6 +135,8 @@ TEST(Presets, HaveTheWorkAndTheWeightsOfTheirForm) {
   EXPECT_EQ(flops_per_token(block("nemotron-3-nano")), 4.0 * 2688 * (6 * 1856 + 3712) + 2.0 * 2688 * 128);
   const double k3 = 6.0 * 16 * 3584 * 3072 + 6.0 * 7168 * 6144 + 4.0 * 7168 * 3584 + 2.0 * 7168 * 896;
   EXPECT_EQ(flops_per_token(block("kimi-k3")), k3);
+  const double zero = 6.0 * 6144 * 12 * 512 / 768 * 2048 + 2.0 * 6144 * 768;
+  EXPECT_EQ(flops_per_token(block("longcat-flash")), zero);
   const double oss = 32.0 * (3.0 * 2880 * 2880 + 2 * 2880 + 2880) + 2880 * 32;
   EXPECT_EQ(weight_bytes(block("gpt-oss-20b"), 2), 2 * oss);
 }

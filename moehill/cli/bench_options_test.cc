@@ -71,7 +71,6 @@ const BadLine kBadLines[] = {
     {"--router softmx", {"--router", "'softmx'", "chosen-softmax, softmax, sigmoid"}},
     {"--router sigmoid,groups:7/2", {"--router", "7 groups of 60 experts"}},
     {"--router sigmoid,groups:30/1 --topk 4", {"--topk", "1 to 2 (the experts of 1 kept groups)"}},
-    {"--router softmax,zero:4", {"--router", "zero:4", "not supported yet"}},
     {"--router sigmoid,input-weighted --impl preweight", {"--impl", "preweight", "input-weighted"}},
     {"--router sigmoid,input-weighted --expert-form silu,biases", {"--expert-form", "input-weighted"}},
     {"--router in-step --parallel-mode ep --ep-path compact_psum", {"compact_psum", "shards the tokens"}},

@@ -26,7 +26,6 @@ void declare_point(OptionSet& set, PredictOptions& options) {
 void resolve_point(const OptionSet& set, PredictOptions& options) {
   BenchOptions& o = options.bench;
   apply_model(set, o);
-  refuse_unbuilt(o.shape.router);
   if (o.distributions.size() > 1)
     throw input_error("--distribution", "several", "one", "look at them one by one");
   if (!set.given("--parallel-mode") && set.given("--ep-path")) o.modes = {ParallelMode::ep};

@@ -104,6 +104,7 @@ RecordedCapacity capacity_of(const PointResult& result) {
   recorded.num_dropped = result.num_dropped;
   recorded.num_spilled = result.num_spilled;
   recorded.num_unassigned = result.num_unassigned;
+  recorded.num_zero = result.num_zero;
   recorded.recv_factor = figure_if(result.recv_factor > 0, result.recv_factor);
   recorded.assign_factor = figure_if(result.assign_factor > 0, result.assign_factor);
   recorded.drop_fraction = drop_fraction(result);

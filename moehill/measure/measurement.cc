@@ -182,7 +182,8 @@ void Measurement::describe(LivePoint& live) {
   result.capacity_rows = run.capacity_rows();
   result.num_dropped = run.num_dropped();
   result.num_spilled = run.num_spilled();
-  result.num_unassigned = num_unassigned(run.routing());
+  result.num_zero = num_zero_choices(run.routing());
+  result.num_unassigned = num_unassigned(run.routing()) - result.num_zero;
   result.executed_flops = run.executed_flops();
   result.traffic = run.traffic();
   result.moved_bytes = run.moved_bytes();

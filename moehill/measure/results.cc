@@ -39,7 +39,8 @@ void take_overlaps(CommandResult& command) {
 
 double model_flops_per_s(const PointResult& result) {
   const RunConfig& config = result.point.config;
-  const int64_t computed = config.shape.assignments() - result.num_dropped - result.num_unassigned;
+  const int64_t computed =
+      config.shape.assignments() - result.num_dropped - result.num_unassigned - result.num_zero;
   return model_flops(config.shape, config.block.pass, computed) / median_seconds(result);
 }
 

@@ -46,6 +46,7 @@ struct PointResult {
   std::vector<SkewProperty> skew;  // what a skewed distribution promises
   double expert_max_over_mean = 0, device_max_over_mean = 0;
   int64_t capacity_rows = 0, num_dropped = 0, num_spilled = 0, num_unassigned = 0;
+  int64_t num_zero = 0;  // choices of zero experts
   // Rows that the device with most receives, and assignments that it computes, over the mean: what a buffer
   // needs for them. 0 on one device.
   double recv_factor = 0, assign_factor = 0;

@@ -59,6 +59,7 @@ class Audit {
       begin = audit_group(begin, {&w1, &w2, &w3, &b1, &b2, &b3});
     TensorNumbers s1 = numbers("ds1"), s2 = numbers("ds2"), s3 = numbers("ds3"), sg = numbers("dsg");
     if (shape_.shared_dim > 0) audit_shared({&s1, &s2, &s3, nullptr, nullptr, nullptr}, sg);
+    add_zero_experts();
     compare_tokens();
     if (backward_) {
       const bool gated = shape_.form.activation.gated;
@@ -235,6 +236,43 @@ class Audit {
     }
     for (double& v : value) v *= dy_scale_;
     numbers.relative().add_row(0, actual, value);
+  }
+
+  // A choice of a zero expert: y += p x, dx += p dy, dp = <dy, x>. Its sum may be stored on the way.
+  void add_zero_experts() {
+    const Routing& routing = *t_.routing;
+    const double rounding = 2 * units_.store + 4 * units_.sum;
+    ProjectedRows<F> x, dy;
+    for (ProjectedRows<F>* rows : {&x, &dy}) {
+      rows->reshape(1, by_hidden_.num_blocks());
+      rows->clear();
+    }
+    for (size_t a = 0; a < routing.zero.size(); ++a) {
+      if (routing.zero[a] < 0) continue;
+      const int64_t t = static_cast<int64_t>(a) / routing.topk, j = static_cast<int64_t>(a) % routing.topk;
+      const double p = static_cast<double>(routing.weight[a]);
+      reached_[static_cast<size_t>(t)] = 1;
+      const double x_norm = project_token(t_.x, t, x);
+      add_row(x, 0, p, rounding, t, y_);
+      if (!backward_) continue;
+      const double dy_norm = project_token(t_.y, t, dy);
+      add_row(dy, 0, p, rounding, t, dx_);
+      for (int64_t h = 0; h < shape_.hidden; ++h)
+        dp_.value.row(t)[j] += static_cast<double>(t_.x.at(t, h)) * static_cast<double>(t_.y.at(t, h));
+      dp_.variance.row(t)[j] += units_.sum * x_norm * dy_norm;
+    }
+  }
+
+  // Returns the square of the row's norm.
+  double project_token(const MatView& m, int64_t token, ProjectedRows<F>& out) const {
+    std::vector<F> row(static_cast<size_t>(shape_.hidden));
+    double norm = 0;
+    for (size_t h = 0; h < row.size(); ++h) {
+      row[h] = static_cast<F>(m.at(token, static_cast<int64_t>(h)));
+      norm += static_cast<double>(row[h]) * static_cast<double>(row[h]);
+    }
+    by_hidden_.project_row(row.data(), out.sum.row(0), out.squares.row(0));
+    return norm;
   }
 
   void add_expert(int number, int64_t width, const AuditAssignments& rows,
@@ -507,9 +545,9 @@ class Audit {
   // Through the slopes of the gate values; f32 may round each of their terms.
   Estimate logit_gradients() const {
     const Routing& routing = *t_.routing;
-    Estimate d(shape_.tokens, routing.num_experts);
+    Estimate d(shape_.tokens, routing.num_logits());
     const double units = 2 * 0x1p-24 * static_cast<double>(routing.topk + 1);
-    std::vector<double> terms(static_cast<size_t>(routing.num_experts)), of_loss;
+    std::vector<double> terms(static_cast<size_t>(routing.num_logits())), of_loss;
     if (t_.balance_loss != nullptr) of_loss = balance_gradient(*t_.balance_loss, t_.logits, routing);
     for (int64_t t = 0; t < shape_.tokens; ++t) {
       const auto slopes = gate_slopes(t_.router, t_.logits, routing, t);

@@ -227,6 +227,28 @@ void add_expert(const BlockTensors& tensors, int expert, const ExpertRows& rows,
   }
 }
 
+// A choice of a zero expert adds p x to y and p dy to dx; its dp is <dy, x>.
+void add_zero_experts(const BlockTensors& tensors, std::span<const int64_t> tokens, const double* dy,
+                      TokenResult& result) {
+  const Routing& routing = *tensors.routing;
+  const int64_t hidden = tensors.shape.hidden;
+  for (size_t i = 0; i < tokens.size() && !routing.zero.empty(); ++i) {
+    for (int j = 0; j < routing.topk; ++j) {
+      const int64_t row = static_cast<int64_t>(i), t = tokens[i];
+      const size_t a = static_cast<size_t>(t * routing.topk + j);
+      if (routing.zero[a] < 0) continue;
+      const double p = static_cast<double>(routing.weight[a]);
+      for (int64_t h = 0; h < hidden; ++h) {
+        const double x = static_cast<double>(tensors.x.at(t, h));
+        result.y.row(row)[h] += p * x;
+        if (dy == nullptr) continue;
+        result.dx.row(row)[h] += p * dy[t * hidden + h];
+        result.dp.row(row)[j] += dy[t * hidden + h] * x;
+      }
+    }
+  }
+}
+
 std::vector<double> balance_gradient(const BlockTensors& tensors) {
   if (tensors.balance_loss == nullptr) return {};
   return balance_gradient(*tensors.balance_loss, tensors.logits, *tensors.routing);
@@ -275,12 +297,13 @@ TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64
     result.dx = Dense<double>(n, shape.hidden);
     result.dp = Dense<double>(n, shape.topk);
     result.dgate = Dense<double>(n, 1);
-    result.dlogits = Dense<double>(n, shape.experts);
+    result.dlogits = Dense<double>(n, shape.num_logits());
   }
   for (int e = shape.shared_dim > 0 ? kSharedExpert : 0; e < shape.experts; ++e) {
     const ExpertRows rows = rows_of(tensors, e, tokens);
     if (rows.size() > 0) add_expert(tensors, e, rows, dy, team, result);
   }
+  add_zero_experts(tensors, tokens, dy, result);
   if (dy != nullptr) logit_gradients(tensors, tokens, result);
   return result;
 }

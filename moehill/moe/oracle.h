@@ -8,7 +8,7 @@
 // inputs, p x stands for x and 1 for p above, dp = <dx, x> and dx counts p times. The shared expert's p is 1,
 // or with a gate s(z), z = x sg; then dz = dp s(z) (1 - s(z)), dx += dz sg, dsg += dz x. a and b are the
 // activation's factors, silu(g) and u for SwiGLU (moe/activation_reference.h). Without a W3, u and what
-// follows of it are not there, and b = 1.
+// follows of it are not there, and b = 1. A choice of a zero expert is an expert with out = x.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@
 namespace moehill {
 
 // All results in double, row-major: y, dx [T, H]; dw1, dw3 [E, H, M]; dw2 [E, M, H]; ds1, ds3 [H, S]; ds2
-// [S, H]; dw3 and ds3 are empty without a W3; dp [T, k]; dlogits [T, E], the gradient of the router's logits
+// [S, H]; dw3 and ds3 are empty without a W3; dp [T, k]; dlogits [T, L], the gradient of the router's logits
 // through the gate values, the choices held. A dropped assignment contributes nothing and has dp = 0.
 struct OracleResult {
   std::vector<double> y, dx, dw1, dw2, dw3, ds1, ds2, ds3, dp, dlogits;

@@ -30,8 +30,8 @@ class TokenCheck {
   TokenCheck(const Router& router, const float* logits, const Routing& routing, int64_t token)
       : router_(router),
         token_(token),
-        logits_(logits + token * routing.num_experts, static_cast<size_t>(routing.num_experts)),
-        chosen_(routing.expert.data() + token * routing.topk, static_cast<size_t>(routing.topk)),
+        logits_(logits + token * routing.num_logits(), static_cast<size_t>(routing.num_logits())),
+        chosen_(choices_of(routing, token)),
         weights_(routing.weight.data() + token * routing.topk, chosen_.size()),
         reference_(router, logits_) {
     if (router.rule.groups > 1) count_groups();
@@ -149,7 +149,7 @@ class TokenCheck {
   const Router& router_;
   const int64_t token_;
   const std::span<const float> logits_;    // [L]
-  const std::span<const int32_t> chosen_;  // [k]
+  const std::vector<int32_t> chosen_;      // [k]
   const std::span<const float> weights_;   // [k]
   const RouterReference reference_;
   // The number of groups that come before each, surely and maybe; empty without groups.

@@ -145,11 +145,18 @@ RouterReference::Slopes RouterReference::slopes(std::span<const int32_t> chosen)
   return slopes;
 }
 
+std::vector<int32_t> choices_of(const Routing& routing, int64_t token) {
+  std::vector<int32_t> choices;
+  for (int64_t a = token * routing.topk; a < (token + 1) * routing.topk; ++a)
+    choices.push_back(routing.logit_of(static_cast<size_t>(a)));
+  return choices;
+}
+
 RouterReference::Slopes gate_slopes(const Router* router, const float* logits, const Routing& routing,
                                     int64_t token) {
-  const size_t topk = static_cast<size_t>(routing.topk), num = static_cast<size_t>(routing.num_experts);
+  const size_t topk = static_cast<size_t>(routing.topk), num = static_cast<size_t>(routing.num_logits());
   const size_t first = static_cast<size_t>(token) * topk;
-  const std::span<const int32_t> chosen{routing.expert.data() + first, topk};
+  const std::vector<int32_t> chosen = choices_of(routing, token);
   if (router != nullptr)
     return RouterReference(*router, {logits + static_cast<size_t>(token) * num, num}).slopes(chosen);
   RouterReference::Slopes slopes{{routing.topk, routing.num_experts}, {routing.topk, routing.num_experts}};

@@ -39,6 +39,9 @@ class RouterReference {
   std::vector<Bounded> softmax_;  // over all, where scores are that
 };
 
+// The logits of a token's choices, [k]; kNoExpert is nobody's.
+std::vector<int32_t> choices_of(const Routing& routing, int64_t token);
+
 // Slopes of a token's gate values. Without a router, that is with the softmax over the chosen, they come from
 // the gate values alone.
 RouterReference::Slopes gate_slopes(const Router* router, const float* logits, const Routing& routing,

@@ -37,7 +37,7 @@ struct BlockTensors {
   MatView dx;  // [T, H]
   BlockWeights gradients;
   const float* dp = nullptr;       // [T, k]; zero for a dropped assignment
-  const float* dlogits = nullptr;  // [T, E] with router_grad
+  const float* dlogits = nullptr;  // [T, L] with router_grad
 };
 
 }  // namespace moehill

@@ -24,6 +24,7 @@ class DataParallelPath final : public ParallelPath {
 
   void make_plan(Group& group, StageListener* listener) override {
     enter(listener, Stage::plan);
+    take_zero_experts(group.team());
     assignments_.drop(group);
     count_sent(group, Move::metadata);
     const int nobody = inputs_.config.shape.experts;

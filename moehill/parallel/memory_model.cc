@@ -26,7 +26,7 @@ int64_t expected_rows(const RunConfig& config, const BlockShare& share) {
   }
   const int64_t assignments =
       config.spread == Spread::dp ? shape.assignments() / config.num_devices : shape.assignments();
-  return assignments * experts / shape.experts;
+  return assignments * experts / shape.num_logits();  // choices of zero experts have no row
 }
 
 // Rows that a device is expected to send on the ragged path: each token to every device that holds one of its

@@ -32,6 +32,7 @@ ParallelPath::ParallelPath(const PathInputs& inputs)
   const Capacity& capacity = inputs.config.block.capacity;
   if (!capacity.is_plain() && (!shards_tokens(inputs.config) || inputs.config.spread == Spread::ring_ag_rs))
     limiter_.emplace(capacity, shape.tokens, shape.experts, shape.topk);
+  if (shape.router.zero_experts > 0) zero_.emplace(shape.tokens);
   const Placement placement{inputs.config.placement};
   if (backward_too() && num_copies(placement) > 0)
     copies_.emplace(placement, inputs.weights.routed_grad, inputs.rank, inputs.config.num_devices);
@@ -86,6 +87,7 @@ void ParallelPath::count_sent(Group& group, Move move) {
 
 void ParallelPath::make_plan(Group& group, StageListener* listener) {
   enter(listener, Stage::plan);
+  take_zero_experts(group.team());
   block_.make_plan(group.team(), limited(*inputs_.routing));
   if (!block_.spec().packs_rows()) return;
   enter(listener, Stage::pack);
@@ -99,6 +101,37 @@ const Routing& ParallelPath::limited(const Routing& routing) {
                          capacity_rows(inputs_.config.block.capacity, num_assignments(), shape.experts));
 }
 
+void ParallelPath::take_zero_experts(ThreadTeam& team) {
+  if (!zero_) return;
+  zero_->take(*inputs_.routing,
+              shards_tokens(inputs_.config) ? own_tokens() : block_.spec().share.shared_tokens, team);
+}
+
+void ParallelPath::forward_own(const BlockPass& pass) {
+  if (has_shared()) block_.forward_shared(pass);
+  if (!zero_) return;
+  const Range tokens = block_.spec().share.shared_tokens;
+  enter(pass.listener, Stage::combine);
+  zero_->add(pass.team, pass.x.slice_rows(tokens.begin, tokens.end), 1, has_shared() ? pass.out : MatView{},
+             pass.out);
+}
+
+void ParallelPath::backward_own(const BlockPass& pass) {
+  if (has_shared()) block_.backward_shared(pass);
+  if (!zero_) return;
+  const Range tokens = block_.spec().share.shared_tokens;
+  enter(pass.listener, Stage::combine_grad);
+  zero_->add(pass.team, pass.y.slice_rows(tokens.begin, tokens.end), pass.dy_scale,
+             has_shared() ? pass.out : MatView{}, pass.out);
+}
+
+void ParallelPath::make_zero_dp(ThreadTeam& team, float dy_scale, float* dp) {
+  if (!zero_) return;
+  const Range tokens = block_.spec().share.shared_tokens;
+  zero_->make_dp(team, x_.slice_rows(tokens.begin, tokens.end), dy_.slice_rows(tokens.begin, tokens.end),
+                 dy_scale, dp + tokens.begin * inputs_.config.shape.topk);
+}
+
 void ParallelPath::sum_copies(Group& group) {
   if (copies_) copies_->sum(group);
 }
@@ -106,13 +139,15 @@ void ParallelPath::sum_copies(Group& group) {
 void ParallelPath::spoil_work_space(const MemoryVisitor& spoil) {
   if (copies_) copies_->spoil(spoil);
   block_.spoil_work_space(spoil);
-  if (limiter_ && !inputs_.config.block.prequeue) limiter_->spoil();
+  if (inputs_.config.block.prequeue) return;
+  if (limiter_) limiter_->spoil();
+  if (zero_) zero_->spoil(spoil);
 }
 
 void ParallelPath::forward_alone(ThreadTeam& team, StageListener* listener) {
   BlockPass pass = forward_pass(team, listener);
-  if (has_shared()) {
-    block_.forward_shared(pass);
+  if (has_own()) {
+    forward_own(pass);
     pass.base = y_;
   }
   block_.forward_routed(pass);
@@ -122,11 +157,12 @@ void ParallelPath::backward_alone(ThreadTeam& team, float dy_scale, float* dp, S
   std::fill_n(dp, y_.rows * inputs_.config.shape.topk, 0.0f);
   BlockPass pass = backward_pass(team, dy_scale, listener);
   pass.dp = dp;
-  if (has_shared()) {
-    block_.backward_shared(pass);
+  if (has_own()) {
+    backward_own(pass);
     pass.base = dx_;
   }
   block_.backward_routed(pass);
+  make_zero_dp(team, dy_scale, dp);
 }
 
 MatView ParallelPath::only_rows(ThreadTeam& team, const MatView& sums, Range kept) {

@@ -10,6 +10,7 @@
 
 #include "moehill/mesh/group.h"
 #include "moehill/moe/block.h"
+#include "moehill/moe/zero_experts.h"
 #include "moehill/parallel/copy_gradients.h"
 #include "moehill/parallel/moves.h"
 #include "moehill/parallel/operands.h"
@@ -87,6 +88,17 @@ class ParallelPath {
   void backward_alone(ThreadTeam& team, float dy_scale, float* dp, StageListener* listener);
   // At the end of backward: gradients of experts that other devices have copies of.
   void sum_copies(Group& group);
+  // What a token's own device adds to its rows, over the tokens of the shared expert: the shared expert's
+  // rows and the zero experts'. To pass.out [shared tokens, H].
+  void forward_own(const BlockPass& pass);
+  void backward_own(const BlockPass& pass);
+  bool adds_own() const { return inputs_.config.shape.shared_dim > 0 || zero_.has_value(); }
+  bool has_own() const { return adds_own() && block_.spec().share.shared_tokens.size() > 0; }
+  // dp, [k] a row of x_, of the choices of zero experts among the tokens of the shared expert. Call it after
+  // all others of a step are made.
+  void make_zero_dp(ThreadTeam& team, float dy_scale, float* dp);
+  // At the planning of a step.
+  void take_zero_experts(ThreadTeam& team);
   // The routing of all tokens under the capacity, where the block's plan does not see to that by itself.
   const Routing& limited(const Routing& routing);
   static void clear(const MlpWeights& gradient);
@@ -116,6 +128,7 @@ class ParallelPath {
   static size_t idx(int rank) { return static_cast<size_t>(rank); }
   std::optional<CapacityLimiter> limiter_;
   std::optional<CopyGradients> copies_;
+  std::optional<ZeroExperts> zero_;
   void take_inputs();
   std::vector<int64_t> token_offsets_;  // [P + 1]
   std::array<uint64_t, kNumMoves> sent_bytes_{};

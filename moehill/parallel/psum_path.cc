@@ -32,12 +32,12 @@ class PsumPath final : public ParallelPath {
   void forward(Group& group, StageListener* listener) override {
     BlockPass pass = forward_pass(group.team(), listener);
     pass.out = shared_out(y_);
-    if (has_shared()) block_.forward_shared(pass);
+    if (has_own()) forward_own(pass);
     pass.base = base(group.team());
     pass.out = partial_;
     block_.forward_routed(pass);
     enter(listener, Stage::reduce);
-    reduce(group, has_shared() && !sliced_, y_);
+    reduce(group, has_own() && !sliced_, y_);
     count_sent(group, Move::combine);
   }
 
@@ -45,13 +45,14 @@ class PsumPath final : public ParallelPath {
     BlockPass pass = backward_pass(group.team(), dy_scale, listener);
     pass.out = shared_out(dx_);
     pass.dp = dp_.data();
-    if (has_shared()) block_.backward_shared(pass);
+    if (has_own()) backward_own(pass);
     pass.base = base(group.team());
     pass.out = partial_;
     std::fill(dp_.begin(), dp_.end(), 0.0f);
     block_.backward_routed(pass);
+    if (sliced_ || group.rank() == 0) make_zero_dp(group.team(), dy_scale, dp_.data());
     enter(listener, Stage::reduce_grad);
-    reduce(group, has_shared() && !sliced_, dx_);
+    reduce(group, has_own() && !sliced_, dx_);
     count_sent(group, Move::combine);
     group.all_reduce(dp_.data(), DType::f32, dp_sum_, DType::f32, num_assignments());
     count_sent(group, Move::metadata);
@@ -104,7 +105,7 @@ class PsumPath final : public ParallelPath {
   }
   // The routed experts' sums are added to this.
   MatView base(ThreadTeam& team) const {
-    if (!sliced_ || inputs_.config.shape.shared_dim == 0) return {};
+    if (!sliced_ || !adds_own()) return {};
     return only_rows(team, partial_, block_.spec().share.shared_tokens);
   }
 

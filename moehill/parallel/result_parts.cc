@@ -84,7 +84,7 @@ std::vector<ResultPart> result_parts(const RunConfig& config, const ResultTensor
   parts.add_experts(results.experts_grad);
   parts.add_shared(results.shared_grad);
   parts.add_rows("dp", results.dp, shape.topk * static_cast<int64_t>(sizeof(float)));
-  parts.add_rows("dlogits", results.dlogits, shape.experts * static_cast<int64_t>(sizeof(float)));
+  parts.add_rows("dlogits", results.dlogits, shape.num_logits() * static_cast<int64_t>(sizeof(float)));
   return parts.take();
 }
 

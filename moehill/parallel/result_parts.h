@@ -13,7 +13,7 @@ struct ResultTensors {
   MatView y, dx;  // [T, H]; dx and all that follow with a backward pass only
   MlpWeights experts_grad, shared_grad;
   float* dp = nullptr;       // [T, k]
-  float* dlogits = nullptr;  // [T, E] with router_grad
+  float* dlogits = nullptr;  // [T, L] with router_grad
 };
 
 struct ResultPart {

@@ -408,6 +408,7 @@ class ShardedPath final : public ParallelPath {
 
   void make_plan(Group& group, StageListener* listener) override {
     enter(listener, Stage::plan);
+    take_zero_experts(group.team());
     const Routing& received = exchange_->make_route(group);
     count_sent(group, Move::metadata);
     block_.make_plan(group.team(), limited(received));
@@ -419,14 +420,14 @@ class ShardedPath final : public ParallelPath {
     BlockPass shared = forward_pass(team, listener);
     shared.out = transfer.shared_out();
     const bool shared_last = transfer.split && !sums_shared();
-    if (has_shared() && !shared_last) block_.forward_shared(shared);
+    if (has_own() && !shared_last) forward_own(shared);
     if (block_.spec().packs_rows()) {
       transfer.arrive(transfer.num_waves() - 1);
       enter(listener, Stage::pack);
       block_.pack_rows(team, exchange_->x());
     }
     block_.forward_routed(over_received(shared, transfer));
-    if (has_shared() && shared_last) block_.forward_shared(shared);
+    if (has_own() && shared_last) forward_own(shared);
     transfer.finish();
   }
 
@@ -434,15 +435,16 @@ class ShardedPath final : public ParallelPath {
     Transfer transfer(*this, group, listener, true);
     BlockPass shared = backward_pass(group.team(), dy_scale, listener);
     shared.out = transfer.shared_out();
-    if (has_shared()) block_.backward_shared(shared);
+    if (has_own()) backward_own(shared);
     std::fill(partial_dp_.begin(), partial_dp_.end(), 0.0f);
     BlockPass routed = over_received(shared, transfer);
     routed.y = exchange_->y();
     routed.dp = partial_dp_.data();
     block_.backward_routed(routed);
     transfer.finish();
-    exchange_->return_dp(group, partial_dp_.data(),
-                         inputs_.dp + own_tokens().begin * inputs_.config.shape.topk);
+    float* const dp = inputs_.dp + own_tokens().begin * inputs_.config.shape.topk;
+    exchange_->return_dp(group, partial_dp_.data(), dp);
+    make_zero_dp(group.team(), dy_scale, dp);
     count_sent(group, Move::metadata);
     sum_copies(group);
     if (shared_gradient_) shared_gradient_->reduce(group);
@@ -489,7 +491,7 @@ class ShardedPath final : public ParallelPath {
     }
     void finish() {
       enter(listener, backward ? Stage::reduce_grad : Stage::reduce);
-      exchange.finish(group, path.has_shared() && !path.sums_shared() ? out() : MatView{}, out());
+      exchange.finish(group, path.has_own() && !path.sums_shared() ? out() : MatView{}, out());
       path.count_sent(group, Move::combine);
     }
     const MatView& out() const { return backward ? path.dx_ : path.y_; }
@@ -511,7 +513,7 @@ class ShardedPath final : public ParallelPath {
     pass.x = exchange_->x();
     pass.out = exchange_->partial();
     pass.transfer = &transfer;
-    if (sums_shared() && inputs_.config.shape.shared_dim > 0)
+    if (sums_shared() && adds_own())
       pass.base = only_rows(pass.team, pass.out, own_tokens());
     return pass;
   }

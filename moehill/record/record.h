@@ -246,6 +246,7 @@ struct RecordedCapacity {
   double drop_fraction = 0;
   int64_t num_spilled = 0;            // to a next choice
   int64_t num_unassigned = 0;         // of nobody, in a trace
+  int64_t num_zero = 0;               // choices of zero experts
   Figure recv_factor, assign_factor;  // of ep
 
   template <typename Self, typename Visit>
@@ -256,6 +257,7 @@ struct RecordedCapacity {
     visit(Field{.name = "recv_factor", .present = self.recv_factor.has_value()}, self.recv_factor);
     visit(Field{.name = "assign_factor", .present = self.assign_factor.has_value()}, self.assign_factor);
     visit(Field{.name = "num_unassigned", .present = self.num_unassigned > 0}, self.num_unassigned);
+    visit(Field{.name = "num_zero", .present = self.num_zero > 0}, self.num_zero);
   }
 };
 

@@ -28,7 +28,17 @@ struct Routing {
   std::vector<float> weight;    // [T, k]
   // [T, spares] what the token would choose next, best first; empty where nobody asked.
   std::vector<int32_t> spare{};
+  // [T, k] which zero expert a choice is, from 0 on, or -1. Where it is one, expert[] has kNoExpert, so that
+  // it has no row; its gate value multiplies the token itself. Empty without zero experts.
+  std::vector<int32_t> zero{};
+  int num_zero_experts = 0;
+
   int num_spares() const { return num_tokens == 0 ? 0 : static_cast<int>(std::ssize(spare) / num_tokens); }
+  int num_logits() const { return num_experts + num_zero_experts; }
+  // The logit of choice `a`: its expert's, or behind those of the experts a zero expert's; else kNoExpert.
+  int32_t logit_of(size_t a) const {
+    return zero.empty() || zero[a] < 0 ? expert[a] : num_experts + zero[a];
+  }
 };
 
 enum class PackStrategy {

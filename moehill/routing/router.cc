@@ -258,8 +258,23 @@ void route_token(const Router& router, int64_t token, std::span<const float> row
   gate_values(router, logits, scores, chosen, weight);
 }
 
+namespace {
+
+// Tells the zero experts among the choices of a token, which are numbered behind the experts.
+void part_zero_experts(size_t first, Routing& routing) {
+  if (routing.zero.empty()) return;
+  for (size_t a = first; a < first + static_cast<size_t>(routing.topk); ++a) {
+    const int32_t id = routing.expert[a];
+    const bool is_expert = id < routing.num_experts;
+    routing.expert[a] = is_expert ? id : kNoExpert;
+    routing.zero[a] = is_expert ? -1 : id - routing.num_experts;
+  }
+}
+
+}  // namespace
+
 void route(const Router& router, const float* logits, Range tokens, ThreadTeam& team, Routing& routing) {
-  const size_t topk = static_cast<size_t>(routing.topk), num = static_cast<size_t>(routing.num_experts);
+  const size_t topk = static_cast<size_t>(routing.topk), num = static_cast<size_t>(routing.num_logits());
   MOEHILL_CHECK(routing.topk <= kMostChoices && router.rule.groups <= kMostGroups, "{} choices of {} groups",
                 topk, router.rule.groups);
   team.parallel_for(tokens.size(), [&](int64_t begin, int64_t end) {
@@ -267,17 +282,20 @@ void route(const Router& router, const float* logits, Range tokens, ThreadTeam& 
       const size_t first = static_cast<size_t>(t) * topk;
       route_token(router, t, {logits + static_cast<size_t>(t) * num, num},
                   {routing.expert.data() + first, topk}, routing.weight.data() + first);
+      part_zero_experts(first, routing);
     }
   });
 }
 
 void route_backward(const Router& router, const RouterGradient& gradient, Range tokens, ThreadTeam& team) {
   const Routing& routing = gradient.routing;
-  const size_t topk = static_cast<size_t>(routing.topk), num = static_cast<size_t>(routing.num_experts);
+  const size_t topk = static_cast<size_t>(routing.topk), num = static_cast<size_t>(routing.num_logits());
   team.parallel_for(tokens.size(), [&](int64_t begin, int64_t end) {
+    int32_t choices[kMostChoices];
     for (int64_t token = tokens.begin + begin; token < tokens.begin + end; ++token) {
       const size_t t = static_cast<size_t>(token);
-      const std::span<const int32_t> chosen{routing.expert.data() + t * topk, topk};
+      for (size_t j = 0; j < topk; ++j) choices[j] = routing.logit_of(t * topk + j);
+      const std::span<const int32_t> chosen{choices, topk};
       const std::span<float> row{gradient.dlogits + t * num, num};
       const float* dp = gradient.dp + t * topk;
       if (router.rule.score == RouterScore::chosen_softmax) {

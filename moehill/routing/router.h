@@ -32,10 +32,11 @@ Router make_router(const RouterRule& rule, int64_t num_tokens, int num_experts, 
 void route_token(const Router& router, int64_t token, std::span<const float> logits,
                  std::span<int32_t> chosen, float* weight);
 
-// Routes the rows of `tokens` of logits [T, L] likewise; `routing` has its sizes, with num_experts = L.
+// Routes the rows of `tokens` of logits [T, L] likewise; `routing` has its sizes, with num_logits() = L.
 void route(const Router& router, const float* logits, Range tokens, ThreadTeam& team, Routing& routing);
 
-// All tokens of logits [T, L], on one thread, with this many spares. Throws as route_token() does.
+// All tokens of logits [T, L], on one thread, with this many spares. The last logits are the zero experts'.
+// Throws as route_token() does.
 Routing route_all(const Router& router, const std::vector<float>& logits, int64_t num_tokens, int num_logits,
                   int topk, int num_spares = 0);
 

@@ -11,6 +11,7 @@
 #include "moehill/base/error.h"
 #include "moehill/routing/distribution.h"
 #include "moehill/routing/router_families.h"
+#include "moehill/routing/statistics.h"
 
 namespace moehill {
 namespace {
@@ -188,6 +189,31 @@ TEST(Router, RoutesTheTokensAskedForAlone) {
   route(r.router, r.logits.data(), {7, 19}, team, r.routing);
   for (size_t i = 0; i < whole.expert.size(); ++i)
     EXPECT_EQ(r.routing.expert[i], i / kTopk >= 7 && i / kTopk < 19 ? whole.expert[i] : -1);
+}
+
+// Zero experts are numbered behind the experts; a routing has them apart.
+TEST(Router, TellsZeroExpertsFromExperts) {
+  const Routed r = routed_by("softmax,bias,factor:6,zero:4");
+  const Routing parted = route_all(r.router, r.logits, kTokens, r.num(), kTopk);
+  EXPECT_EQ(parted.num_experts, kExperts);
+  EXPECT_EQ(parted.num_logits(), r.num());
+  EXPECT_EQ(parted.weight, r.routing.weight);
+  int64_t num_zero = 0;
+  for (size_t a = 0; a < parted.expert.size(); ++a) {
+    const int32_t id = r.routing.expert[a];
+    num_zero += id >= kExperts;
+    EXPECT_EQ(parted.logit_of(a), id);
+    EXPECT_EQ(parted.expert[a], id < kExperts ? id : kNoExpert);
+    EXPECT_EQ(parted.zero[a], id < kExperts ? -1 : id - kExperts);
+  }
+  EXPECT_GT(num_zero, 0);
+  EXPECT_EQ(num_zero_choices(parted), num_zero);
+  const std::vector<float> dp = make_logits({}, kTokens, kTopk, 1, 5);
+  std::vector<float> whole(r.logits.size()), of_parts(r.logits.size());
+  ThreadTeam team(2);
+  route_backward(r.router, {r.logits.data(), r.routing, dp.data(), whole.data()}, {0, kTokens}, team);
+  route_backward(r.router, {r.logits.data(), parted, dp.data(), of_parts.data()}, {0, kTokens}, team);
+  EXPECT_EQ(whole, of_parts);
 }
 
 TEST(Router, IsTheSameForAnyTeam) {

@@ -54,6 +54,10 @@ int64_t num_unassigned(const Routing& routing) {
   return std::count(routing.expert.begin(), routing.expert.end(), kNoExpert);
 }
 
+int64_t num_zero_choices(const Routing& routing) {
+  return std::count_if(routing.zero.begin(), routing.zero.end(), [](int32_t z) { return z >= 0; });
+}
+
 LoadStatistics load_statistics(const std::vector<int64_t>& load) {
   if (load.empty()) return {};
   const auto [min, max] = std::minmax_element(load.begin(), load.end());

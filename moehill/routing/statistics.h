@@ -33,7 +33,8 @@ struct LoadStatistics {
   }
 };
 std::vector<int64_t> expert_load(const Routing& routing);
-int64_t num_unassigned(const Routing& routing);  // assignments of nobody
+int64_t num_unassigned(const Routing& routing);    // assignments of nobody, those of zero experts too
+int64_t num_zero_choices(const Routing& routing);  // of zero experts
 LoadStatistics load_statistics(const std::vector<int64_t>& load);
 
 // Largest load over mean load; 0 without any load.

@@ -9,9 +9,12 @@ Routing route_all(const Router& router, const std::vector<float>& logits, int64_
                   int topk, int num_spares) {
   MOEHILL_CHECK(static_cast<int64_t>(logits.size()) == num_tokens * num_logits,
                 "{} logits for {} tokens x {} experts", logits.size(), num_tokens, num_logits);
-  Routing routing{num_tokens, num_logits, topk, {}, {}};
+  const int zero_experts = router.rule.zero_experts;
+  Routing routing{num_tokens, num_logits - zero_experts, topk, {}, {}};
   routing.expert.resize(static_cast<size_t>(num_tokens * topk));
   routing.weight.resize(routing.expert.size());
+  routing.num_zero_experts = zero_experts;
+  if (zero_experts > 0) routing.zero.resize(routing.expert.size());
   ThreadTeam alone(1);
   route(router, logits.data(), {0, num_tokens}, alone, routing);
   if (num_spares == 0) return routing;

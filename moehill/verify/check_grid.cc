@@ -195,7 +195,6 @@ void add_routers(GridBuilder& grid) {
   for (const RouterFamily& family : kRouterFamilies) {
     Problem problem{"routers", {37, 45, 27, 12, 3, 19}};
     problem.shape.router = parse_router_rule(family.rule);
-    if (problem.shape.router.zero_experts > 0) continue;
     for (const bool in_step : {false, true}) {
       BlockOptions block{.impl = grid.vary(kImpls, 1), .capacity = grid.vary(kCapacities, 2)};
       if (problem.shape.router.input_weighted) block.impl = grid.vary(kInputWeightedImpls, 1);

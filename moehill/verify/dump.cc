@@ -59,7 +59,10 @@ void dump_block(const BlockTensors& tensors, Pass pass, const std::string& folde
   const int64_t num_tokens = tensors.shape.tokens, topk = tensors.shape.topk;
   dump_matrix(at + "x.npy", tensors.x);
   dump_all_weights(at, tensors.weights, tensors.shape.experts);
-  write_npy(at + "topk_idx.npy", {num_tokens, topk}, tensors.routing->expert);
+  std::vector<int32_t> choices;
+  for (size_t a = 0; a < tensors.routing->expert.size(); ++a)
+    choices.push_back(tensors.routing->logit_of(a));
+  write_npy(at + "topk_idx.npy", {num_tokens, topk}, choices);
   dump_array(at + "topk_weights.npy", tensors.routing->weight.data(), num_tokens, topk);
   dump_matrix(at + "y.npy", tensors.y);
   if (pass == Pass::forward) return;
@@ -67,7 +70,7 @@ void dump_block(const BlockTensors& tensors, Pass pass, const std::string& folde
   dump_all_weights(at + "d", tensors.gradients, tensors.shape.experts);
   dump_array(at + "dp.npy", tensors.dp, num_tokens, topk);
   if (tensors.dlogits != nullptr)
-    dump_array(at + "dlogits.npy", tensors.dlogits, num_tokens, tensors.shape.experts);
+    dump_array(at + "dlogits.npy", tensors.dlogits, num_tokens, tensors.shape.num_logits());
 }
 
 }  // namespace moehill
