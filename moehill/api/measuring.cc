@@ -10,6 +10,7 @@
 #include "moehill/parallel/step_router.h"
 #include "moehill/routing/skew.h"
 #include "moehill/routing/trace.h"
+#include "moehill/weights/layer_weights.h"
 
 namespace moehill {
 
@@ -80,6 +81,17 @@ struct RunFactory::State {
     fill_tokens(*parts.tokens, rows, seed, team);
   }
 
+  // Tables come from the seed, and from the model where it has them.
+  Router router_of(const MoeShape& shape) const {
+    Router router = make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed);
+    if (layer == nullptr) return router;
+    const RouterVectors& model = layer->router_vectors();
+    if (!router.bias.empty() && !model.selection_bias.empty()) router.bias = model.selection_bias;
+    if (!router.expert_scale.empty() && !model.expert_scale.empty())
+      std::copy(model.expert_scale.begin(), model.expert_scale.end(), router.expert_scale.begin());
+    return router;
+  }
+
   Routed routed(const RunConfig& config) {
     const MoeShape& shape = config.shape;
     const bool replayed =
@@ -89,9 +101,8 @@ struct RunFactory::State {
     const int spares = config.block.capacity.spares;
     for (const auto& [rule, routed] : routings) {
       const Routing& r = *routed.routing;
-      if (r.num_tokens == shape.tokens && r.num_experts == shape.experts &&
-          r.topk == shape.topk && r.num_spares() == spares && rule == shape.router &&
-          (routed.router != nullptr) == kept)
+      if (r.num_tokens == shape.tokens && r.num_experts == shape.experts && r.topk == shape.topk &&
+          r.num_spares() == spares && rule == shape.router && (routed.router != nullptr) == kept)
         return routed;
     }
     if (replayed) {
@@ -103,8 +114,7 @@ struct RunFactory::State {
     const int num = num_logits(shape.router, shape.experts);
     auto logits = std::make_shared<const std::vector<float>>(
         make_logits(distribution, shape.tokens, num, shape.topk, seed));
-    auto router = std::make_shared<const Router>(
-        make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed));
+    auto router = std::make_shared<const Router>(router_of(shape));
     auto made =
         std::make_shared<const Routing>(route_all(*router, *logits, shape.tokens, num, shape.topk, spares));
     require_properties(distribution, *made, seed);

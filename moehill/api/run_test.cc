@@ -473,6 +473,41 @@ TEST_F(RunTest, RoutesByEveryRuleAndInTheStep) {
   }
 }
 
+// What zero experts add is a part of y, dx and dp on every path: the check misses it where it is left out.
+TEST_F(RunTest, ZeroExpertsAddTheTokenItself) {
+  RunConfig config{.shape = {37, 45, 27, 12, 3, 0, DType::f32}, .threads_per_device = 2};
+  config.shape.router = parse_router_rule("softmax,bias,factor:6,zero:4");
+  for (const CapacityPolicy policy : {CapacityPolicy::none, CapacityPolicy::drop, CapacityPolicy::pad}) {
+    config.block.capacity = {policy, 1.0};
+    expect_right(config, "none");
+    expect_right(dp(config, 2), "dp");
+    for (const Spread path : kEpPaths) expect_right(ep(config, 3, path), name_of(path));
+    RunConfig replicated = ep(config, 3, Spread::dense_masked);
+    replicated.shared_placement = SharedPlacement::replicated;
+    expect_right(replicated, "replicated");
+  }
+  const BlockTensors right = run_->tensors();
+  ThreadTeam team(1);
+  const auto status = [&](const BlockTensors& t) {
+    return check_block(t, config.block.pass, CheckMode::full, 0, team).status;
+  };
+  const std::vector<int32_t>& zero = right.routing->zero;
+  const size_t a = static_cast<size_t>(
+      std::find_if(zero.begin(), zero.end(), [](int32_t z) { return z >= 0; }) - zero.begin());
+  ASSERT_LT(a, zero.size());
+  BlockTensors wrong = right;
+  wrong.router = nullptr;
+  Routing without = *right.routing;
+  without.zero.clear();
+  wrong.routing = &without;
+  EXPECT_EQ(status(wrong), CheckStatus::failed);
+  wrong = right;
+  std::vector<float> no_dp(right.dp, right.dp + zero.size());
+  no_dp[a] = 0;
+  wrong.dp = no_dp.data();
+  EXPECT_EQ(status(wrong), CheckStatus::failed);
+}
+
 TEST_F(RunTest, RefusesARouterInTheStepWhereItCannotBe) {
   RunConfig config{.shape = kOdd};
   config.block.route_in_step = true;

@@ -22,7 +22,7 @@ struct MoeShape {
   RouterRule router{};
   ExpertForm form{};
 
-  int64_t assignments() const { return tokens * topk; }            // A
+  int64_t assignments() const { return tokens * topk; }                    // A
   int num_logits() const { return moehill::num_logits(router, experts); }  // L of a token
   // Elements of the weights of an expert, of the shared one, and of all.
   int64_t expert_weights() const {

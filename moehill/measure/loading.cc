@@ -3,35 +3,21 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "moehill/base/error.h"
-
 namespace moehill {
-namespace {
-
-// The files' reader knows the three matrices of an expert.
-void refuse_unloaded(const ExpertForm& form) {
-  const std::string word = !form.activation.gated ? "ungated"
-                           : form.biases          ? "biases"
-                           : form.shared_gate     ? "shared-gate"
-                                                  : "";
-  if (word.empty()) return;
-  ExpertForm without = form;
-  without.biases = without.shared_gate = false;
-  if (!form.activation.gated) without = ExpertForm{};
-  throw input_error("--weights", fmt::format("experts with {}, which are not loaded yet", word),
-                    "experts of three matrices without vectors beside them",
-                    fmt::format("use --expert-form {}, or leave --weights out", to_string(without)));
-}
-
-}  // namespace
-
 void open_weights(BenchOptions& options) {
   if (options.source.path.empty()) return;
   const MoeShape& shape = options.shape;
-  refuse_unloaded(shape.form);
-  options.layer_weights = std::make_shared<LayerWeights>(
-      options.source.path, options.source.layer,
-      LayerShape{shape.hidden, shape.mlp_dim, shape.experts, shape.shared_dim});
+  options.layer_weights =
+      std::make_shared<LayerWeights>(options.source.path, options.source.layer,
+                                     LayerShape{shape.hidden,
+                                                shape.mlp_dim,
+                                                shape.experts,
+                                                shape.shared_dim,
+                                                {shape.form.activation.gated, shape.form.biases},
+                                                shape.form.shared_gate,
+                                                shape.router.zero_experts,
+                                                shape.router.bias,
+                                                shape.router.expert_scale});
 }
 
 RecordedLoading loading_of(const LayerWeights& weights) {

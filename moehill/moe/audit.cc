@@ -241,38 +241,31 @@ class Audit {
   // A choice of a zero expert: y += p x, dx += p dy, dp = <dy, x>. Its sum may be stored on the way.
   void add_zero_experts() {
     const Routing& routing = *t_.routing;
-    const double rounding = 2 * units_.store + 4 * units_.sum;
-    ProjectedRows<F> x, dy;
-    for (ProjectedRows<F>* rows : {&x, &dy}) {
-      rows->reshape(1, by_hidden_.num_blocks());
-      rows->clear();
-    }
+    std::vector<double> x, dy;
     for (size_t a = 0; a < routing.zero.size(); ++a) {
       if (routing.zero[a] < 0) continue;
       const int64_t t = static_cast<int64_t>(a) / routing.topk, j = static_cast<int64_t>(a) % routing.topk;
       const double p = static_cast<double>(routing.weight[a]);
       reached_[static_cast<size_t>(t)] = 1;
-      const double x_norm = project_token(t_.x, t, x);
-      add_row(x, 0, p, rounding, t, y_);
+      add_token(t_.x, t, p, x, y_);
       if (!backward_) continue;
-      const double dy_norm = project_token(t_.y, t, dy);
-      add_row(dy, 0, p, rounding, t, dx_);
-      for (int64_t h = 0; h < shape_.hidden; ++h)
-        dp_.value.row(t)[j] += static_cast<double>(t_.x.at(t, h)) * static_cast<double>(t_.y.at(t, h));
-      dp_.variance.row(t)[j] += units_.sum * x_norm * dy_norm;
+      add_token(t_.y, t, p, dy, dx_);
+      dp_.value.row(t)[j] = dot(dy.data(), x.data(), shape_.hidden);
+      dp_.variance.row(t)[j] =
+          units_.sum * dot(x.data(), x.data(), shape_.hidden) * dot(dy.data(), dy.data(), shape_.hidden);
     }
   }
 
-  // Returns the square of the row's norm.
-  double project_token(const MatView& m, int64_t token, ProjectedRows<F>& out) const {
-    std::vector<F> row(static_cast<size_t>(shape_.hidden));
-    double norm = 0;
-    for (size_t h = 0; h < row.size(); ++h) {
-      row[h] = static_cast<F>(m.at(token, static_cast<int64_t>(h)));
-      norm += static_cast<double>(row[h]) * static_cast<double>(row[h]);
+  // sum's row of the token += p times its row of m, which is left in `row`.
+  void add_token(const MatView& m, int64_t token, double p, std::vector<double>& row, Estimate& sum) const {
+    row.clear();
+    for (int64_t h = 0; h < shape_.hidden; ++h) row.push_back(static_cast<double>(m.at(token, h)));
+    std::vector<double> value(static_cast<size_t>(by_hidden_.num_blocks())), squares(value.size());
+    by_hidden_.project_row(row.data(), value.data(), squares.data());
+    for (size_t b = 0; b < value.size(); ++b) {
+      sum.value.row(token)[b] += p * value[b];
+      sum.variance.row(token)[b] += p * p * (2 * units_.store + 4 * units_.sum) * squares[b];
     }
-    by_hidden_.project_row(row.data(), out.sum.row(0), out.squares.row(0));
-    return norm;
   }
 
   void add_expert(int number, int64_t width, const AuditAssignments& rows,

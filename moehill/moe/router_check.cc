@@ -148,9 +148,9 @@ class TokenCheck {
 
   const Router& router_;
   const int64_t token_;
-  const std::span<const float> logits_;    // [L]
-  const std::vector<int32_t> chosen_;      // [k]
-  const std::span<const float> weights_;   // [k]
+  const std::span<const float> logits_;   // [L]
+  const std::vector<int32_t> chosen_;     // [k]
+  const std::span<const float> weights_;  // [k]
   const RouterReference reference_;
   // The number of groups that come before each, surely and maybe; empty without groups.
   struct GroupsBefore {

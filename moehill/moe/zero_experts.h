@@ -1,7 +1,8 @@
-// Zero experts: choices that are no experts. Such a choice adds the token itself, times its gate value, on the
-// device that has the token: it has no row of a plan, no product, and nothing of it travels.
+// Zero experts: choices that are no experts. Such a choice adds the token itself, times its gate value, on
+// the device that has the token: it has no row of a plan, no product, and nothing of it travels.
 //
-//   y += g x, dx += g dy, and dp = <dy, x> for each such choice; g is the sum of a token's gate values of them.
+//   y += g x, dx += g dy, and dp = <dy, x> for each such choice; g is the sum of a token's gate values of
+//   them.
 #pragma once
 
 #include <cstdint>

@@ -142,12 +142,13 @@ void fill_shared(const WeightOperands& weights, WeightOrigin origin, ThreadTeam&
   if (key.shared_dim == 0) return;
   LogicalWeights w1, w3, w2;
   set_logical(weights.shared.view, key.shared_dim, w1, w3, w2);
-  if (origin.layer != nullptr) return origin.layer->fill_shared(team, {w1, w3, w2});
+  BlockWeights vectors;
+  set_vectors(weights.experts.view, weights.shared.view, vectors);
+  if (origin.layer != nullptr)
+    return origin.layer->fill_shared(team, {.w1 = w1, .w3 = w3, .w2 = w2, .row_gate = vectors.sg});
   fill_normal(team, origin.seed, Stream::kS1, deviation(key.hidden), w1, 0);
   fill_normal(team, origin.seed, Stream::kS3, deviation(key.hidden), w3, 0);
   fill_normal(team, origin.seed, Stream::kS2, deviation(key.shared_dim), w2, 0);
-  BlockWeights vectors;
-  set_vectors(weights.experts.view, weights.shared.view, vectors);
   if (key.form.shared_gate)
     fill_normal(team, origin.seed, Stream::kSharedGate, deviation(key.hidden), vectors.sg, 0);
 }
@@ -160,14 +161,16 @@ void fill_places(WeightOperands& weights, Range places, int64_t first, WeightOri
   const WeightKey& key = weights.key;
   LogicalWeights w1, w3, w2;
   set_logical(weights.experts.view.slice_groups(places.begin, places.end), key.mlp_dim, w1, w3, w2);
-  if (origin.layer != nullptr)
-    return origin.layer->fill_experts(team, {first, first + places.size()}, {w1, w3, w2});
+  BlockWeights v;
+  set_vectors(weights.experts.view.slice_groups(places.begin, places.end), weights.shared.view, v);
+  if (origin.layer != nullptr) {
+    return origin.layer->fill_experts(team, {first, first + places.size()},
+                                      {.w1 = w1, .w3 = w3, .w2 = w2, .b1 = v.b1, .b3 = v.b3, .b2 = v.b2});
+  }
   fill_normal(team, origin.seed, Stream::kW1, deviation(key.hidden), w1, first);
   fill_normal(team, origin.seed, Stream::kW3, deviation(key.hidden), w3, first);
   fill_normal(team, origin.seed, Stream::kW2, deviation(key.mlp_dim), w2, first);
   if (!key.form.biases) return;
-  BlockWeights v;
-  set_vectors(weights.experts.view.slice_groups(places.begin, places.end), weights.shared.view, v);
   fill_normal(team, origin.seed, Stream::kB1, kBiasDeviation, v.b1, first);
   if (key.form.activation.gated) fill_normal(team, origin.seed, Stream::kB3, kBiasDeviation, v.b3, first);
   fill_normal(team, origin.seed, Stream::kB2, kBiasDeviation, v.b2, first);

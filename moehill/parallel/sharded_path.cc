@@ -513,8 +513,7 @@ class ShardedPath final : public ParallelPath {
     pass.x = exchange_->x();
     pass.out = exchange_->partial();
     pass.transfer = &transfer;
-    if (sums_shared() && adds_own())
-      pass.base = only_rows(pass.team, pass.out, own_tokens());
+    if (sums_shared() && adds_own()) pass.base = only_rows(pass.team, pass.out, own_tokens());
     return pass;
   }
 

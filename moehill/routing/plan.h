@@ -36,9 +36,7 @@ struct Routing {
   int num_spares() const { return num_tokens == 0 ? 0 : static_cast<int>(std::ssize(spare) / num_tokens); }
   int num_logits() const { return num_experts + num_zero_experts; }
   // The logit of choice `a`: its expert's, or behind those of the experts a zero expert's; else kNoExpert.
-  int32_t logit_of(size_t a) const {
-    return zero.empty() || zero[a] < 0 ? expert[a] : num_experts + zero[a];
-  }
+  int32_t logit_of(size_t a) const { return zero.empty() || zero[a] < 0 ? expert[a] : num_experts + zero[a]; }
 };
 
 enum class PackStrategy {

@@ -51,6 +51,17 @@ void dump_all_weights(const std::string& prefix, const BlockWeights& weights, in
   dump_vectors(prefix + "sg.npy", weights.sg, 1);
 }
 
+void dump_router(const std::string& at, const BlockTensors& tensors) {
+  const Router& router = *tensors.router;
+  const int64_t num_tokens = tensors.shape.tokens, num = tensors.shape.num_logits();
+  dump_array(at + "logits.npy", tensors.logits, num_tokens, num);
+  if (!router.bias.empty()) dump_array(at + "router_bias.npy", router.bias.data(), 1, num);
+  if (!router.expert_scale.empty()) dump_array(at + "router_scale.npy", router.expert_scale.data(), 1, num);
+  if (router.experts_of_id.empty()) return;
+  write_npy(at + "router_table.npy", {router.rule.hash_ids, tensors.shape.topk}, router.experts_of_id);
+  write_npy(at + "router_ids.npy", {num_tokens}, router.id_of_token);
+}
+
 }  // namespace
 
 void dump_block(const BlockTensors& tensors, Pass pass, const std::string& folder) {
@@ -60,10 +71,10 @@ void dump_block(const BlockTensors& tensors, Pass pass, const std::string& folde
   dump_matrix(at + "x.npy", tensors.x);
   dump_all_weights(at, tensors.weights, tensors.shape.experts);
   std::vector<int32_t> choices;
-  for (size_t a = 0; a < tensors.routing->expert.size(); ++a)
-    choices.push_back(tensors.routing->logit_of(a));
+  for (size_t a = 0; a < tensors.routing->expert.size(); ++a) choices.push_back(tensors.routing->logit_of(a));
   write_npy(at + "topk_idx.npy", {num_tokens, topk}, choices);
   dump_array(at + "topk_weights.npy", tensors.routing->weight.data(), num_tokens, topk);
+  if (tensors.router != nullptr) dump_router(at, tensors);
   dump_matrix(at + "y.npy", tensors.y);
   if (pass == Pass::forward) return;
   dump_matrix(at + "dx.npy", tensors.dx);

@@ -7,6 +7,8 @@
 
 namespace moehill {
 
+// With a router its logits, and where it has them router_bias, router_scale, router_table [ids, k] and
+// router_ids [T].
 // x w1 w2 w3 s1 s2 s3 topk_idx topk_weights y and, with a backward pass, dx dw1 dw2 dw3 ds1 ds2 ds3 dp
 // (dlogits with router_grad): f32 of the stored values in the order of the mathematics, int32 for topk_idx,
 // where zero experts are numbered behind the experts.

@@ -172,4 +172,15 @@ float fill_weights(ThreadTeam& team, std::span<const FillTask> tasks) {
   return *std::max_element(worst.begin(), worst.end());
 }
 
+void require_finite(const SourceMatrix& source, std::span<const float> values) {
+  require_finite(source, values.data(), std::ssize(values));
+}
+
+void fill_vector(const SourceMatrix& source, const LogicalWeights& target, int64_t group) {
+  std::vector<float> values(static_cast<size_t>(source.columns.count));
+  decode_row(source, 0, 0, source.columns.count, values.data());
+  require_finite(source, values);
+  for (int64_t n = 0; n < source.columns.count; ++n) target.set(group, 0, n, values[static_cast<size_t>(n)]);
+}
+
 }  // namespace moehill

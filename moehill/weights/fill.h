@@ -20,4 +20,10 @@ struct FillTask {
 // bf16, none into f32 or from bf16. Throws InputError for a value that is not finite there.
 float fill_weights(ThreadTeam& team, std::span<const FillTask> tasks);
 
+// The one row of a source into vector `group` of an f32 stack, exactly; on the calling thread. Throws
+// likewise.
+void fill_vector(const SourceMatrix& source, const LogicalWeights& target, int64_t group);
+// Throws InputError where a value of the source is not finite.
+void require_finite(const SourceMatrix& source, std::span<const float> values);
+
 }  // namespace moehill

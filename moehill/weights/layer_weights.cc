@@ -15,7 +15,8 @@ namespace {
 // Bytes of the file that an expert has, each once.
 std::vector<std::span<const std::byte>> pieces_of(const MlpSource& mlp) {
   std::vector<std::span<const std::byte>> pieces;
-  for (const SourceMatrix* matrix : {&mlp.gate, &mlp.up, &mlp.down}) {
+  for (const SourceMatrix* matrix :
+       {&mlp.gate, &mlp.up, &mlp.down, &mlp.gate_bias, &mlp.up_bias, &mlp.down_bias}) {
     for (const std::span<const std::byte> bytes : {matrix->bytes, matrix->scales.bytes}) {
       const bool known = std::any_of(pieces.begin(), pieces.end(),
                                      [&](const auto& piece) { return piece.data() == bytes.data(); });
@@ -39,8 +40,9 @@ LayerWeights::LayerWeights(const std::string& path, std::optional<int64_t> layer
   MatrixReader reader(checkpoint_);
   const Dimension hidden{shape.hidden, "--hidden"};
   read_experts(reader, shape);
-  read_router(reader, {shape.experts, "--experts"}, hidden);
-  read_shared(reader, hidden, shape.shared_dim);
+  read_router(reader, {shape.experts + shape.zero_experts, "--experts"}, hidden);
+  read_router_vectors(reader, shape);
+  read_shared(reader, shape);
   const std::set<std::string> unused = unused_names(checkpoint_, names_, reader.used());
   unused_.assign(unused.begin(), unused.end());
   hashes_.resize(experts_.size() + 1);
@@ -52,17 +54,19 @@ void LayerWeights::read_experts(MatrixReader& reader, const LayerShape& shape) {
        {StackNames{names_.of_block("experts.gate_up_proj"), names_.of_block("experts.down_proj")},
         StackNames{names_.of_block("input_linear"), names_.of_block("output_linear")}}) {
     if (!reader.has(stacks.gate_up)) continue;
-    experts_ = reader.stacks(stacks, {shape.experts, "--experts"}, hidden, width);
+    experts_ = reader.stacks(stacks, {shape.experts, "--experts"}, hidden, width, shape.form);
     return;
   }
   require_experts(shape.experts);
   for (int64_t e = 0; e < shape.experts; ++e) {
     const std::string base = names_.of_block(fmt::format("experts.{}.", e));
-    const std::optional<MlpSource> mlp = reader.mlp(base, hidden, width);
+    const std::optional<MlpSource> mlp = reader.mlp(base, hidden, width, shape.form);
     if (!mlp)
-      throw input_error(fmt::format("--weights {}: {}", checkpoint_.path(), quoted(base, 120)),
-                        "none of the known matrices", "gate_proj, up_proj and down_proj, or w1, w3 and w2",
-                        "name another model");
+      throw input_error(
+          fmt::format("--weights {}: {}", checkpoint_.path(), quoted(base, 120)),
+          "none of the known matrices",
+          shape.form.gated ? "gate_proj, up_proj and down_proj, or w1, w3 and w2" : "up_proj and down_proj",
+          "name another model");
     experts_.push_back(*mlp);
   }
 }
@@ -83,7 +87,7 @@ void LayerWeights::require_experts(int64_t wanted) {
 }
 
 void LayerWeights::read_router(MatrixReader& reader, Dimension experts, Dimension hidden) {
-  for (const char* name : {"gate", "router", "gate.wg", "router.layer", "router.proj"}) {
+  for (const char* name : {"gate", "router", "gate.wg", "router.layer", "router.proj", "router.classifier"}) {
     const std::string base = names_.of_block(name);
     if (!reader.has(base)) continue;
     router_ = reader.matrix(base, experts, hidden);
@@ -91,7 +95,35 @@ void LayerWeights::read_router(MatrixReader& reader, Dimension experts, Dimensio
   }
 }
 
-void LayerWeights::read_shared(MatrixReader& reader, Dimension hidden, int64_t width) {
+namespace {
+
+std::vector<float> values_of(const SourceMatrix& vector) {
+  std::vector<float> values(static_cast<size_t>(vector.columns.count));
+  decode_row(vector, 0, 0, vector.columns.count, values.data());
+  require_finite(vector, values);
+  return values;
+}
+
+}  // namespace
+
+void LayerWeights::read_router_vectors(MatrixReader& reader, const LayerShape& shape) {
+  for (const char* name : {"gate.e_score_correction_bias", "e_score_correction_bias",
+                           "router.e_score_correction_bias", "moe_statics.e_score_correction_bias"}) {
+    if (!shape.selection_bias || !reader.has_tensor(names_.of_block(name))) continue;
+    router_vectors_.selection_bias =
+        values_of(reader.vector(names_.of_block(name), {shape.experts + shape.zero_experts, "--experts"}));
+    break;
+  }
+  const std::string scale = names_.of_block("router.per_expert_scale");
+  if (shape.expert_scale && reader.has_tensor(scale))
+    router_vectors_.expert_scale = values_of(reader.vector(scale, {shape.experts, "--experts"}));
+}
+
+void LayerWeights::read_shared(MatrixReader& reader, const LayerShape& shape) {
+  const Dimension hidden{shape.hidden, "--hidden"};
+  const int64_t width = shape.shared_dim;
+  if (shape.shared_gate && width > 0)
+    shared_gate_ = reader.matrix(names_.of_block("shared_expert_gate"), {1, "a gate"}, hidden);
   std::vector<std::string> bases;
   for (const char* name : {"shared_expert.", "shared_experts.", "shared_mlp."})
     bases.push_back(names_.of_block(name));
@@ -100,7 +132,7 @@ void LayerWeights::read_shared(MatrixReader& reader, Dimension hidden, int64_t w
     bool found = false;
     checkpoint_.visit_names(base, [&](const std::string&) { found = true; });
     if (!found) continue;
-    shared_ = reader.mlp(base, hidden, {width, "--shared-expert-dim"});
+    shared_ = reader.mlp(base, hidden, {width, "--shared-expert-dim"}, {shape.form.gated, false});
     if (shared_) return;
   }
   if (width > 0)
@@ -129,6 +161,10 @@ void LayerWeights::fill_experts(ThreadTeam& team, Range range, const LayerTarget
 void LayerWeights::fill_shared(ThreadTeam& team, const LayerTargets& targets) {
   MOEHILL_CHECK(shared_.has_value(), "no shared expert to fill");
   hashes_.back() = load(team, *shared_, targets, 0);
+  if (!shared_gate_ || targets.row_gate.stack.data == nullptr) return;
+  fill_vector(*shared_gate_, targets.row_gate, 0);
+  hashes_.back() =
+      combine(hashes_.back(), content_hash(team, shared_gate_->bytes.data(), shared_gate_->bytes.size()));
 }
 
 // Hashes what it reads and fills from it while it is in the caches.
@@ -141,9 +177,12 @@ uint64_t LayerWeights::load(ThreadTeam& team, const MlpSource& mlp, const LayerT
     hash = combine(hash, content_hash(team, piece.data(), piece.size()));
     figures_.bytes += static_cast<double>(piece.size());
   }
-  const std::array tasks = {FillTask{&mlp.gate, targets.w1, group}, FillTask{&mlp.up, targets.w3, group},
-                            FillTask{&mlp.down, targets.w2, group}};
+  std::vector<FillTask> tasks = {{&mlp.gate, targets.w1, group}, {&mlp.down, targets.w2, group}};
+  if (!mlp.up.bytes.empty()) tasks.push_back({&mlp.up, targets.w3, group});
   figures_.rounding = std::max(figures_.rounding, static_cast<double>(fill_weights(team, tasks)));
+  if (!mlp.gate_bias.bytes.empty()) fill_vector(mlp.gate_bias, targets.b1, group);
+  if (!mlp.up_bias.bytes.empty()) fill_vector(mlp.up_bias, targets.b3, group);
+  if (!mlp.down_bias.bytes.empty()) fill_vector(mlp.down_bias, targets.b2, group);
   for (const auto& piece : pieces) release_pages(piece);
   figures_.seconds += seconds() - begin;
   return hash;

@@ -19,11 +19,23 @@ struct LayerShape {
   int64_t hidden = 0, mlp_dim = 0;
   int experts = 0;
   int64_t shared_dim = 0;  // 0: no shared expert
+  MlpForm form{};          // the shared expert has no biases
+  bool shared_gate = false;
+  int zero_experts = 0;                               // which the router has rows of behind the experts'
+  bool selection_bias = false, expert_scale = false;  // of the router: read where the checkpoint has them
 };
 
-// W1, W3 [groups][H, M], W2 [groups][M, H] of a stack.
+// W1, W3 [groups][H, M], W2 [groups][M, H] of a stack and the vectors beside them: biases [groups][1, M], of
+// W2 [groups][1, H], and the gate [1][1, H] of a shared expert. What the experts do not have is empty.
 struct LayerTargets {
   LogicalWeights w1, w3, w2;
+  LogicalWeights b1{}, b3{}, b2{}, row_gate{};
+};
+
+// The vectors of a layer's router; empty what the checkpoint does not have. L: experts and zero experts.
+struct RouterVectors {
+  std::vector<float> selection_bias;  // [L]
+  std::vector<float> expert_scale;    // [E]
 };
 
 // Cost of loading so far.
@@ -50,8 +62,9 @@ class LayerWeights {
       const;  // name and shape of what has the gates: "model.layers.0.mlp.experts.*.gate_proj.weight"
   // Tensors of the block that no run uses yet, such as biases, the number of an expert as a *.
   const std::vector<std::string>& unused() const { return unused_; }
-  // The router's weights [E, H]; none where the checkpoint has no such name.
+  // The router's weights [L, H]; none where the checkpoint has no such name.
   std::optional<std::vector<float>> router() const;
+  const RouterVectors& router_vectors() const { return router_vectors_; }
   // A hash of the stored bytes of all experts and the shared one, whatever files they are in. All have been
   // filled.
   uint64_t hash() const;
@@ -61,14 +74,16 @@ class LayerWeights {
   void read_experts(MatrixReader& reader, const LayerShape& shape);
   void require_experts(int64_t wanted);
   void read_router(MatrixReader& reader, Dimension experts, Dimension hidden);
-  void read_shared(MatrixReader& reader, Dimension hidden, int64_t width);
+  void read_router_vectors(MatrixReader& reader, const LayerShape& shape);
+  void read_shared(MatrixReader& reader, const LayerShape& shape);
   uint64_t load(ThreadTeam& team, const MlpSource& mlp, const LayerTargets& targets, int64_t group);
 
   Checkpoint checkpoint_;
   LayerNames names_;
   std::vector<MlpSource> experts_;
   std::optional<MlpSource> shared_;
-  std::optional<SourceMatrix> router_;
+  std::optional<SourceMatrix> router_, shared_gate_;
+  RouterVectors router_vectors_;
   std::vector<std::string> unused_;
   std::vector<uint64_t> hashes_;  // [E + 1] of the experts and the shared one, once filled
   LoadFigures figures_;

@@ -257,6 +257,103 @@ TEST(LayerWeights, FindsTheRouterAndNamesWhatNoStepUses) {
   EXPECT_TRUE(open(Family::granite, Encoding::bf16, s).unused().empty());
 }
 
+LogicalWeights vectors(WeightStack& owner, int64_t groups, int64_t n) {
+  owner = WeightStack(WeightLayout::row_major, groups, 1, vector_columns(n), DType::f32);
+  return {owner, LogicalWeights::Part::all, n};
+}
+
+// gpt-oss: biases of gate and up in turn.
+TEST(LayerWeights, ReadsBiasesBesideTheirMatrices) {
+  const ModelShape s{64, 96, 3, 0};
+  const Model model = make_model(Family::gpt_oss, s, Encoding::mxfp4);
+  const fs::path folder = fresh_folder();
+  write_shards(folder, model.tensors, 2);
+  LayerShape shape = layer_shape(s);
+  shape.form.biases = true;
+  LayerWeights weights(folder.string(), {}, shape);
+  EXPECT_TRUE(weights.unused().empty());
+  ThreadTeam team(2);
+  Stacks stacks(WeightLayout::panels, DType::bf16, true, 2, s.hidden, s.mlp_dim);
+  WeightStack b1, b3, b2;
+  stacks.targets.b1 = vectors(b1, 2, s.mlp_dim);
+  stacks.targets.b3 = vectors(b3, 2, s.mlp_dim);
+  stacks.targets.b2 = vectors(b2, 2, s.hidden);
+  weights.fill_experts(team, {1, 3}, stacks.targets);
+  const std::vector<double>&both = model.vectors.at("mlp.experts.gate_up_proj_bias"),
+        &down = model.vectors.at("mlp.experts.down_proj_bias");
+  for (int64_t e = 1; e < 3; ++e) {
+    for (int64_t m = 0; m < s.mlp_dim; ++m) {
+      const size_t at = static_cast<size_t>(e * 2 * s.mlp_dim + 2 * m);
+      EXPECT_EQ(stacks.targets.b1.at(e - 1, 0, m), static_cast<float>(both[at]));
+      EXPECT_EQ(stacks.targets.b3.at(e - 1, 0, m), static_cast<float>(both[at + 1]));
+    }
+    for (int64_t h = 0; h < s.hidden; ++h)
+      EXPECT_EQ(stacks.targets.b2.at(e - 1, 0, h),
+                static_cast<float>(down[static_cast<size_t>(e * s.hidden + h)]));
+  }
+}
+
+TEST(LayerWeights, ReadsTheGateOfASharedExpertAndTheBiasOfARouter) {
+  const ModelShape s{64, 32, 3, 16};
+  const fs::path folder = fresh_folder();
+  const Model qwen = make_model(Family::qwen, s, Encoding::bf16);
+  write_file(folder / "a.safetensors", safetensors(qwen.tensors));
+  LayerShape shape = layer_shape(s);
+  shape.shared_gate = shape.selection_bias = true;
+  LayerWeights weights(folder.string(), {}, shape);
+  EXPECT_TRUE(weights.unused().empty());
+  EXPECT_TRUE(weights.router_vectors().selection_bias.empty());
+  ThreadTeam team(2);
+  Stacks stacks(WeightLayout::panels, DType::f32, true, 1, s.hidden, s.shared_dim);
+  WeightStack gate;
+  stacks.targets.row_gate = vectors(gate, 1, s.hidden);
+  weights.fill_shared(team, stacks.targets);
+  for (int64_t h = 0; h < s.hidden; ++h)
+    EXPECT_EQ(stacks.targets.row_gate.at(0, 0, h),
+              static_cast<float>(qwen.vectors.at("mlp.shared_expert_gate.weight")[static_cast<size_t>(h)]));
+
+  const Model deepseek = make_model(Family::deepseek, {160, 136, 4, 40}, Encoding::f8_e4m3);
+  write_file(folder / "a.safetensors", safetensors(deepseek.tensors));
+  shape = layer_shape({160, 136, 4, 40});
+  shape.selection_bias = true;
+  const LayerWeights with_bias(folder.string(), {}, shape);
+  const std::vector<double>& bias = deepseek.vectors.at("mlp.gate.e_score_correction_bias");
+  EXPECT_EQ(with_bias.router_vectors().selection_bias, std::vector<float>(bias.begin(), bias.end()));
+  shape.shared_gate = true;
+  EXPECT_THROW(LayerWeights(folder.string(), {}, shape), InputError);  // it has none
+}
+
+// Nemotron's names, which have no gates.
+TEST(LayerWeights, ReadsExpertsWithoutGates) {
+  const ModelShape s{70, 37, 3, 45};
+  Model model = make_model(Family::qwen, s, Encoding::bf16);
+  Tensors tensors;
+  for (auto& [name, tensor] : model.tensors) {
+    if (name.find("gate_proj") != std::string::npos) continue;
+    std::string to = name;
+    const size_t at = to.find("model.layers.0.mlp.");
+    if (at != std::string::npos) to.replace(at, 19, "backbone.layers.0.mixer.");
+    tensors[to] = tensor;
+  }
+  const fs::path folder = fresh_folder();
+  write_file(folder / "a.safetensors", safetensors(tensors));
+  LayerShape shape = layer_shape(s);
+  EXPECT_THROW(LayerWeights(folder.string(), {}, shape), InputError);
+  shape.form.gated = false;
+  LayerWeights weights(folder.string(), {}, shape);
+  EXPECT_EQ(weights.form(), "backbone.layers.0.mixer.experts.*.up_proj.weight");
+  ThreadTeam team(2);
+  Stacks stacks(WeightLayout::panels, DType::f32, false, s.experts, s.hidden, s.mlp_dim);
+  stacks.targets.w3 = {};
+  weights.fill_experts(team, {0, s.experts}, stacks.targets);
+  for (int e = 0; e < s.experts; ++e) {
+    expect_matrix(stacks.targets.w1, e, model.values[3 * static_cast<size_t>(e) + 1], "up");
+    expect_matrix(stacks.targets.w2, e, model.values[3 * static_cast<size_t>(e) + 2], "down");
+  }
+  write_file(folder / "a.safetensors", safetensors(model.tensors));
+  EXPECT_THROW(LayerWeights(folder.string(), {}, shape), InputError);  // gates beside the ups
+}
+
 TEST(LayerWeights, ANameWithALineBreakIsShownInOneLine) {
   Model model = bad_base();
   model.tensors["model.layers.0.mlp.experts.1.a\nb"] = {"U8", {1}, "x"};

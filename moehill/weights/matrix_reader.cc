@@ -222,8 +222,37 @@ SourceMatrix MatrixReader::matrix(const std::string& base, Dimension outputs, Di
   return found.matrix;
 }
 
-std::optional<MlpSource> MatrixReader::mlp(const std::string& base, Dimension hidden, Dimension width) {
-  if (has(base + "input_linear")) {
+SourceMatrix MatrixReader::vector(const std::string& name, Dimension n) {
+  const StoredTensor& tensor = take(name);
+  const std::optional<Encoding> encoding = encoding_of(tensor.dtype);
+  if (!encoding || *encoding == Encoding::f8_e4m3)
+    refuse(name, "type " + tensor.dtype, "F32, BF16 or F16", "convert it to one of these");
+  using Shape = std::vector<int64_t>;
+  if (tensor.shape != Shape{n.stored()} && tensor.shape != Shape{1, n.stored()})
+    refuse(name, "shape " + shape_text(tensor.shape),
+           fmt::format("{}, by {}", shape_text({n.stored()}), n.option));
+  return {.name = name,
+          .encoding = *encoding,
+          .bytes = tensor.bytes,
+          .stored_columns = n.stored(),
+          .rows = {0, 1, 1},
+          .columns = {0, 1, n.stored()}};
+}
+
+std::optional<MlpSource> MatrixReader::mlp(const std::string& base, Dimension hidden, Dimension width,
+                                           MlpForm form) {
+  if (!form.gated) {
+    if (!has(base + "up_proj")) return std::nullopt;
+    if (has(base + "gate_proj"))
+      refuse(base + "gate_proj", "it beside up_proj", "experts without a gate, by ungated",
+             "leave ungated out of --expert-form");
+    MlpSource mlp{matrix(base + "up_proj", width, hidden), {}, matrix(base + "down_proj", hidden, width)};
+    if (!form.biases) return mlp;
+    mlp.gate_bias = vector(base + "up_proj.bias", width);
+    mlp.down_bias = vector(base + "down_proj.bias", hidden);
+    return mlp;
+  }
+  if (!form.biases && has(base + "input_linear")) {
     const Dimension both{width.size, width.option, 2};
     return expert_of(matrix(base + "input_linear", both, hidden),
                      matrix(base + "output_linear", hidden, width), width.size, false);
@@ -231,8 +260,13 @@ std::optional<MlpSource> MatrixReader::mlp(const std::string& base, Dimension hi
   for (const auto& [gate, up, down] :
        {std::array{"gate_proj", "up_proj", "down_proj"}, std::array{"w1", "w3", "w2"}}) {
     if (!has(base + gate) && !has(base + up) && !has(base + down)) continue;
-    return MlpSource{matrix(base + gate, width, hidden), matrix(base + up, width, hidden),
-                     matrix(base + down, hidden, width)};
+    MlpSource mlp{matrix(base + gate, width, hidden), matrix(base + up, width, hidden),
+                  matrix(base + down, hidden, width)};
+    if (!form.biases) return mlp;
+    mlp.gate_bias = vector(base + gate + ".bias", width);
+    mlp.up_bias = vector(base + up + ".bias", width);
+    mlp.down_bias = vector(base + down + ".bias", hidden);
+    return mlp;
   }
   return std::nullopt;
 }
@@ -255,7 +289,10 @@ void MatrixReader::refuse_form(const StackNames& names, const Stored& gate_up, c
 }
 
 std::vector<MlpSource> MatrixReader::stacks(const StackNames& names, Dimension experts, Dimension hidden,
-                                            Dimension width) {
+                                            Dimension width, MlpForm form) {
+  if (!form.gated)
+    refuse(names.gate_up, "gates and ups in one", "experts without a gate, by ungated",
+           "leave ungated out of --expert-form");
   Stored gate_up = stored(names.gate_up), down = stored(names.down);
   const int64_t num = experts.size, h = hidden.size, m = width.size;
   using Shape = std::vector<int64_t>;
@@ -276,7 +313,39 @@ std::vector<MlpSource> MatrixReader::stacks(const StackNames& names, Dimension e
   std::vector<MlpSource> all;
   for (int64_t e = 0; e < num; ++e)
     all.push_back(expert_of(matrix_of(gate_up.matrix, e, num), matrix_of(down.matrix, e, num), m, in_turn));
+  if (form.biases) add_stacked_biases(names, m, in_turn, all);
   return all;
+}
+
+// [E, 2M] beside the gates and ups, [E, H] beside the downs.
+void MatrixReader::add_stacked_biases(const StackNames& names, int64_t width, bool in_turn,
+                                      std::vector<MlpSource>& all) {
+  const int64_t num = std::ssize(all), hidden = all.front().down.rows.count;
+  const auto stack = [&](const std::string& name, int64_t columns) {
+    const StoredTensor& tensor = take(name);
+    const std::optional<Encoding> encoding = encoding_of(tensor.dtype);
+    if (!encoding || *encoding == Encoding::f8_e4m3)
+      refuse(name, "type " + tensor.dtype, "F32, BF16 or F16", "convert it to one of these");
+    const std::vector<int64_t> wanted = {num, columns};
+    if (tensor.shape != wanted)
+      refuse(name, "shape " + shape_text(tensor.shape), shape_text(wanted) + ", by --experts and the widths");
+    return SourceMatrix{.name = name,
+                        .encoding = *encoding,
+                        .bytes = tensor.bytes,
+                        .stored_columns = columns,
+                        .rows = {0, 1, 1},
+                        .columns = {0, 1, columns}};
+  };
+  const SourceMatrix gates_ups = stack(names.gate_up + "_bias", 2 * width),
+                     downs = stack(names.down + "_bias",
+                                   all.front().down.inputs_first ? all.front().down.columns.count : hidden);
+  for (int64_t e = 0; e < num; ++e) {
+    MlpSource& mlp = all[static_cast<size_t>(e)];
+    mlp.gate_bias = mlp.up_bias = matrix_of(gates_ups, e, num);
+    mlp.gate_bias.columns = {0, in_turn ? 2 : 1, width};
+    mlp.up_bias.columns = {in_turn ? 1 : width, in_turn ? 2 : 1, width};
+    mlp.down_bias = matrix_of(downs, e, num);
+  }
 }
 
 }  // namespace moehill

@@ -20,9 +20,16 @@ struct Dimension {
   int64_t stored() const { return size * times; }
 };
 
-// gate [M, H], up [M, H] and down [H, M] of an expert as they lie in a file.
+// gate [M, H], up [M, H] and down [H, M] of an expert as they lie in a file, and its biases [1, M], [1, M]
+// and [1, H]. One without a gate has its only matrix [M, H] as `gate`. What is not there has no bytes.
 struct MlpSource {
   SourceMatrix gate, up, down;
+  SourceMatrix gate_bias{}, up_bias{}, down_bias{};
+};
+
+// What the experts of a block have.
+struct MlpForm {
+  bool gated = true, biases = false;
 };
 
 // All experts in two tensors.
@@ -38,15 +45,19 @@ class MatrixReader {
   // [outputs, inputs]; base: "model.layers.3.mlp.experts.17.up_proj".
   SourceMatrix matrix(const std::string& base, Dimension outputs, Dimension inputs);
 
-  // The three matrices behind "model.layers.3.mlp.experts.17.", or two where gate and up are one with the
+  // [1, n] of one dimension or two, in a type of plain numbers.
+  SourceMatrix vector(const std::string& name, Dimension n);
+
+  // The matrices behind "model.layers.3.mlp.experts.17.": three, or two where gate and up are one with the
   // rows of gate first; none where the checkpoint has no such name.
-  std::optional<MlpSource> mlp(const std::string& base, Dimension hidden, Dimension width);
+  std::optional<MlpSource> mlp(const std::string& base, Dimension hidden, Dimension width, MlpForm form);
 
   // Experts in [E, 2M, H] and [E, H, M], or in [E, H, 2M] and [E, M, H]. Rows of gate and up come in turn
   // where the experts have biases, which is gpt-oss's form; else those of gate come first.
-  std::vector<MlpSource> stacks(const StackNames& names, Dimension experts, Dimension hidden,
-                                Dimension width);
+  std::vector<MlpSource> stacks(const StackNames& names, Dimension experts, Dimension hidden, Dimension width,
+                                MlpForm form);
 
+  bool has_tensor(const std::string& name) const { return checkpoint_.has(name); }
   bool has(const std::string& base) const;  // by any of the names that a matrix or a stack may have
   const std::set<std::string>& used() const { return used_; }  // every tensor that was read
 
@@ -60,6 +71,7 @@ class MatrixReader {
   Stored plain(const std::string& name, const std::vector<std::string>& scale_names);
   Stored packed(const std::string& base);
   Stored gpt_oss_blocks(const std::string& base);
+  void add_stacked_biases(const StackNames& names, int64_t width, bool in_turn, std::vector<MlpSource>& all);
   void require_shape(const Stored& stored, const std::string& name);
   void add_scales(Stored& stored, const std::string& name);
   void refuse_form(const StackNames& names, const Stored& gate_up, const Stored& down, Dimension experts);

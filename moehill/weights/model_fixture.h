@@ -216,11 +216,13 @@ struct ModelShape {
   int64_t shared_dim = 0;
 };
 
-// values [outputs][inputs] of each matrix: gate, up and down of each expert, then of the shared one.
+// values [outputs][inputs] of each matrix: gate, up and down of each expert, then of the shared one. Vectors
+// by the ends of their names: "_bias" has those of all experts.
 struct Model {
   Tensors tensors;
   int64_t layer = 0;
   std::vector<std::vector<double>> values;
+  std::map<std::string, std::vector<double>> vectors;
 };
 
 class ModelWriter {
@@ -375,7 +377,13 @@ class ModelWriter {
       put(block() + base + "_blocks", codes);
       put(block() + base + "_scales", scales);
     }
-    put(block() + base + "_bias", {"BF16", {1}, std::string(2, '\0')});
+    put_vectors(block() + base + "_bias", {codes.shape[0], codes.shape[1]});
+  }
+
+  void put_vectors(const std::string& name, const std::vector<int64_t>& shape) {
+    EncodedMatrix m = encoder_.matrix(Encoding::bf16, shape[0], shape[1]);
+    model_.vectors[name] = m.values;
+    put(name, m.codes);
   }
 
   // The router, and what no product reads.
@@ -387,9 +395,9 @@ class ModelWriter {
     put("input_layernorm.weight", {"BF16", {3}, std::string(6, '\0')});
     model_.tensors["lm_head.weight"] = {"F32", {1}, std::string(4, '\0')};
     if (family_ == Family::qwen && shape_.shared_dim > 0)
-      put("mlp.shared_expert_gate.weight", {"BF16", {1}, std::string(2, '\0')});
+      put_vectors("mlp.shared_expert_gate.weight", {1, shape_.hidden});
     if (family_ == Family::deepseek) {
-      put("mlp.gate.e_score_correction_bias", {"F32", {1}, std::string(4, '\0')});
+      put_vectors("mlp.gate.e_score_correction_bias", {1, shape_.experts});
       model_.tensors["model.layers.0.mlp.gate_proj.weight"] = {"BF16", {1}, std::string(2, '\0')};
     }
   }
