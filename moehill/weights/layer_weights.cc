@@ -107,8 +107,9 @@ std::vector<float> values_of(const SourceMatrix& vector) {
 }  // namespace
 
 void LayerWeights::read_router_vectors(MatrixReader& reader, const LayerShape& shape) {
-  for (const char* name : {"gate.e_score_correction_bias", "e_score_correction_bias",
-                           "router.e_score_correction_bias", "moe_statics.e_score_correction_bias"}) {
+  for (const char* name :
+       {"gate.e_score_correction_bias", "e_score_correction_bias", "router.e_score_correction_bias",
+        "moe_statics.e_score_correction_bias", "gate.bias"}) {
     if (!shape.selection_bias || !reader.has_tensor(names_.of_block(name))) continue;
     router_vectors_.selection_bias =
         values_of(reader.vector(names_.of_block(name), {shape.experts + shape.zero_experts, "--experts"}));

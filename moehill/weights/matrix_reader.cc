@@ -246,7 +246,9 @@ std::optional<MlpSource> MatrixReader::mlp(const std::string& base, Dimension hi
     if (has(base + "gate_proj"))
       refuse(base + "gate_proj", "it beside up_proj", "experts without a gate, by ungated",
              "leave ungated out of --expert-form");
-    MlpSource mlp{matrix(base + "up_proj", width, hidden), {}, matrix(base + "down_proj", hidden, width)};
+    MlpSource mlp;
+    mlp.gate = matrix(base + "up_proj", width, hidden);
+    mlp.down = matrix(base + "down_proj", hidden, width);
     if (!form.biases) return mlp;
     mlp.gate_bias = vector(base + "up_proj.bias", width);
     mlp.down_bias = vector(base + "down_proj.bias", hidden);
