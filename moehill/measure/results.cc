@@ -53,7 +53,7 @@ double tokens_per_s(const PointResult& result) {
 }
 
 double drop_fraction(const PointResult& result) {
-  const int64_t asked = result.point.config.shape.assignments() - result.num_unassigned;
+  const int64_t asked = result.point.config.shape.assignments() - result.num_unassigned - result.num_zero;
   return asked > 0 ? static_cast<double>(result.num_dropped) / static_cast<double>(asked) : 0;
 }
 
