@@ -109,14 +109,18 @@ void Measurement::prepare_point(LivePoint& live) {
 // The state in which every step of every point begins: results and work space hold NaN, and the caches hold
 // nothing of either, nor of the operands. All processes wait for each other then, and who has no part in the
 // step is asleep while those who have are roused.
-void Measurement::make_ready(const LivePoint& live) {
+void Measurement::make_ready(LivePoint& live) {
   live.run->poison();
   const Range devices = live.run->local_devices();
   const bool shared = job_.is_root() && live.result.point.config.spread != Spread::none;
   const int64_t num_shares = devices.size() * (shared ? job_.processes_of_a_node() : 1);
+  Burst burst{static_cast<double>(cold_->bytes() * devices.size() / std::max<int64_t>(1, num_shares)),
+              seconds()};
   live.run->on_teams([&](int device, ThreadTeam& team) {
     cold_->read(team, static_cast<int>(device - devices.begin), static_cast<int>(num_shares));
   });
+  burst.end = seconds();
+  live.fastest_read = std::max(live.fastest_read, burst.rate());
   job_.wait_quietly(Naps::kShortest);
   if (takes_part(*live.run)) live.run->rouse();
 }
@@ -344,6 +348,7 @@ void Measurement::time(CommandResult* command) {
   if (traced) gather_traces(clocks, command);
   for (size_t i = 0; i < timed.size(); ++i) {
     PointResult& result = timed[i]->result;
+    result.read_before_steps = job_.sum(timed[i]->fastest_read);
     hold_operands(*timed[i]);
     if (result.check.status == CheckStatus::failed) {
       result.stage_samples.clear();

@@ -52,11 +52,12 @@ class Measurement {
     std::function<void()> step;            // as it is timed
     int64_t decoy_at = 0;                  // the sample that the step on other tokens comes before
     double last_sample = 0;                // seconds
+    double fastest_read = 0;               // B/s of this process, while it emptied the caches
     std::vector<double> cpu_samples;       // seconds of this process, warm-up included
   };
 
   void prepare_point(LivePoint& live);
-  void make_ready(const LivePoint& live);
+  void make_ready(LivePoint& live);
   void hold_operands(LivePoint& live);
   void hold_to_checked(LivePoint& live);
   void describe(LivePoint& live);

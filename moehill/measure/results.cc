@@ -70,7 +70,7 @@ std::string impossible_figure(const PointResult& result, double cache_bytes) {
     return fmt::format("{:.4g} GF/s is more than {:.0f} % of the {:.4g} GF/s that {} reaches on its cores",
                        flops / 1e9, 100 * kMostOfPeak, peak / 1e9, result.peak().instruction);
   }
-  const double read = result.peaks.read.max;
+  const double read = std::max(result.peaks.read.max, result.read_before_steps);
   const double rate = (result.operand_bytes - cache_bytes) / median_seconds(result);
   if (read > 0 && rate > kMostOfRead * read) {
     return fmt::format(

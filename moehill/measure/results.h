@@ -54,8 +54,11 @@ struct PointResult {
   std::vector<Traffic> traffic;                   // of one step, per device
   std::array<uint64_t, kNumMoves> moved_bytes{};  // of one step, all devices
   int64_t lower_bound_bytes = 0;
-  double operand_bytes =
-      0;  // weights of the experts that have rows, and x: what a step must read from memory
+  // What a step must read from memory: the weights of the experts that have rows, and x.
+  double operand_bytes = 0;
+  // B/s: the fastest that the caches were emptied before a step by reading other memory. The sum over the
+  // processes of each one's own, so it is never too low.
+  double read_before_steps = 0;
   std::optional<Overlap> overlap;  // where it was asked for
   CheckResult check;
   std::optional<Prediction> prediction;  // where there is a probe of this machine

@@ -92,6 +92,8 @@ TEST(ImpossibleFigure, IsAbovePeakOrMemory) {
   result.operand_bytes = 1.3 * result.peaks.read.max;
   EXPECT_NE(impossible_figure(result, 0).find("GB/s of memory"), std::string::npos);
   EXPECT_EQ(impossible_figure(result, result.operand_bytes), "");  // they may all have been in caches
+  result.read_before_steps = 1.1 * result.peaks.read.max;
+  EXPECT_EQ(impossible_figure(result, 0), "") << "memory was faster while the steps ran";
   result.check.status = CheckStatus::failed;
   EXPECT_EQ(impossible_figure(result, 0), "");  // there is no figure
 }
