@@ -22,8 +22,8 @@ struct MpiMeshOptions {
   bool pins_threads = true;
   // Tests set this: nodes are taken to hold so many ranks at most. 0: the nodes as they are.
   int ranks_per_node = 0;
-  // Longer messages are cut, since MPI counts in int.
-  size_t piece_bytes = size_t{1} << 30;
+  // Longer messages are cut into pieces of this size; 0: what a short trial between two nodes finds quicker.
+  size_t piece_bytes = 0;
 };
 
 // Methods are collective over all processes of the job unless they say otherwise. Who waits in one sleeps,

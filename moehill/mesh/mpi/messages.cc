@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <string>
 
 #include "moehill/base/hash.h"
+#include "moehill/machine/clock.h"
 #include "moehill/mesh/errors.h"
 
 namespace moehill {
@@ -39,16 +41,94 @@ struct Emptied {
 // One waits for the receiver's go-ahead while the other moves.
 constexpr int kFirstLimit = 2;
 
+// Seconds that this rank and `other`, which does the same, take to exchange rows some times: in a row, since
+// the go-ahead for a message may wait behind the one before it.
+double seconds_of_exchanges(MPI_Comm comm, int other, size_t piece_bytes) {
+  constexpr int kExchanges = 4;
+  constexpr size_t kBytes = 512 << 10;
+  const std::vector<char> sent(kBytes);
+  std::vector<char> received(kBytes);
+  Messages messages(comm, piece_bytes);
+  messages.send(nullptr, 0, other);
+  messages.receive(nullptr, 0, other);
+  messages.finish("the trial of messages");  // both begin together
+  const double begin = seconds();
+  for (int i = 0; i < kExchanges; ++i) {
+    messages.receive(received.data(), kBytes, other);
+    messages.send(sent.data(), kBytes, other);
+    messages.finish("the trial of messages");
+  }
+  return seconds() - begin;
+}
+
 }  // namespace
 
+size_t quickest_piece_bytes(MPI_Comm comm, const std::vector<int>& others) {
+  constexpr int kRounds = 3;
+  // Pieces of their own order pay for copies alone, where the library has none to make; whole messages lose
+  // by waiting, which the trial sees now and then.
+  constexpr double kMuchFaster = 0.8;
+  constexpr size_t kSizes[] = {kLargestPieceBytes, kEagerPieceBytes};
+  int rank = 0;
+  check_mpi("MPI_Comm_rank", MPI_Comm_rank(comm, &rank));
+  int partner = others.empty() ? -1 : others.front();
+  check_mpi("MPI_Bcast", MPI_Bcast(&partner, 1, MPI_INT, 0, comm));
+  if (partner < 0) return kLargestPieceBytes;
+  double best[2] = {};
+  for (int round = 0; round < kRounds && (rank == 0 || rank == partner); ++round) {
+    for (size_t i = 0; i < std::size(kSizes); ++i) {
+      const double took = seconds_of_exchanges(comm, rank == 0 ? partner : 0, kSizes[i]);
+      best[i] = round == 0 ? took : std::min(best[i], took);
+    }
+  }
+  int choice = best[0] < kMuchFaster * best[1] ? 0 : 1;
+  check_mpi("MPI_Bcast", MPI_Bcast(&choice, 1, MPI_INT, 0, comm));
+  return kSizes[choice];
+}
+
 void Messages::send(const void* from, size_t bytes, int to) {
-  for_each_piece(bytes, piece_bytes_, [&](size_t begin, size_t length) {
+  outgoing_.push_back({static_cast<const char*>(from), bytes, to});
+  advance(outgoing_.back());
+  skip_sent();
+}
+
+// Statuses and errors are left to finish(), which MPI_Test would take them from.
+bool Messages::is_done(size_t request) {
+  int done = 0;
+  return MPI_Request_get_status(requests_[request], &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || done != 0;
+}
+
+void Messages::advance(Outgoing& message) {
+  while (message.is_left()) {
+    if (message.num_flying == message.flying.size()) {
+      if (!is_done(message.flying.front())) return;
+      std::rotate(message.flying.begin(), message.flying.begin() + 1, message.flying.end());
+      --message.num_flying;
+    }
+    const size_t length = std::min(piece_bytes_, message.bytes);
     MPI_Request request = MPI_REQUEST_NULL;
-    check_mpi("MPI_Isend", MPI_Isend(static_cast<const char*>(from) + begin, static_cast<int>(length),
-                                     MPI_BYTE, to, tag_, comm_, &request));
+    check_mpi("MPI_Isend", MPI_Isend(message.next, static_cast<int>(length), MPI_BYTE, message.rank, tag_,
+                                     comm_, &request));
+    message.flying[message.num_flying++] = requests_.size();
+    message.is_begun = true;
+    message.bytes -= length;
+    if (message.bytes > 0) message.next += length;
     requests_.push_back(request);
-    expected_.push_back({to, false, length});
-  });
+    expected_.push_back({message.rank, false, length});
+  }
+}
+
+void Messages::advance() {
+  for (size_t i = num_sent_; i < outgoing_.size(); ++i) advance(outgoing_[i]);
+  skip_sent();
+}
+
+void Messages::skip_sent() {
+  while (!all_sent() && !outgoing_[num_sent_].is_left()) ++num_sent_;
+}
+
+void Messages::send_all() {
+  for (advance(); !all_sent(); advance()) (void)sched_yield();
 }
 
 void Messages::receive(void* to, size_t bytes, int from) {
@@ -61,29 +141,30 @@ void Messages::receive(void* to, size_t bytes, int from) {
   });
 }
 
-// Statuses and errors are left to finish(), which MPI_Test would take them from.
 bool Messages::are_done() {
-  for (; num_done_ < requests_.size(); ++num_done_) {
-    int done = 0;
-    const int code = MPI_Request_get_status(requests_[num_done_], &done, MPI_STATUS_IGNORE);
-    if (code == MPI_SUCCESS && done == 0) return false;
-  }
-  return true;
+  advance();
+  while (num_done_ < requests_.size() && is_done(num_done_)) ++num_done_;
+  return all_sent() && num_done_ == requests_.size();
 }
 
 // One by one: MPI_Waitall returns at the first bad message and leaves others pending, which would write into
 // memory that the caller gives back after the exception.
 void Messages::finish(const char* collective) {
+  send_all();
   statuses_.resize(requests_.size());
   codes_.resize(requests_.size());
   for (size_t i = 0; i < requests_.size(); ++i) codes_[i] = MPI_Wait(&requests_[i], &statuses_[i]);
   requests_.clear();
-  num_done_ = 0;
+  outgoing_.clear();
+  num_done_ = num_sent_ = 0;
   const Emptied nothing_expected{expected_};
   for (size_t i = 0; i < expected_.size(); ++i) check(collective, expected_[i], statuses_[i], codes_[i]);
 }
 
 void Messages::abandon(const std::function<bool(int)>& agrees) {
+  num_sent_ = 0;
+  std::erase_if(outgoing_, [&](const Outgoing& message) { return !agrees(message.rank); });
+  send_all();
   for (size_t i = 0; i < requests_.size(); ++i) {
     if (agrees(expected_[i].rank)) {
       (void)MPI_Wait(&requests_[i], MPI_STATUS_IGNORE);
@@ -92,7 +173,8 @@ void Messages::abandon(const std::function<bool(int)>& agrees) {
     }
   }
   requests_.clear();
-  num_done_ = 0;
+  outgoing_.clear();
+  num_done_ = num_sent_ = 0;
   expected_.clear();
 }
 
@@ -246,10 +328,15 @@ void TripMessages::post(int send) {
 
 // If every posted send finished before this call, the link was idle; the limit on sends in flight grows.
 void TripMessages::advance() {
+  if (num_posted_ > 0) going_[static_cast<size_t>(num_posted_) - 1].advance();
   if (num_posted_ == num_ready_) return;
   while (num_gone_ < num_posted_ && going_[static_cast<size_t>(num_gone_)].are_done()) ++num_gone_;
   if (num_posted_ > 0 && num_gone_ == num_posted_) limit_ = std::min(2 * limit_, 2 * trip_.num_parts);
-  while (num_posted_ < num_ready_ && num_posted_ - num_gone_ < limit_) post(num_posted_++);
+  const auto may_post = [this] {
+    return num_posted_ < num_ready_ && num_posted_ - num_gone_ < limit_ &&
+           (num_posted_ == 0 || going_[static_cast<size_t>(num_posted_) - 1].all_sent());
+  };
+  while (may_post()) post(num_posted_++);
 }
 
 void TripMessages::answer(int part) {

@@ -71,7 +71,6 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
       num_local_(node_.size()),
       local_rank_(node_.rank()),
       windows_(node_.get()),
-      messages_(comm_.get(), piece_bytes),
       slices_(static_cast<size_t>(size_) + 1),
       inputs_(static_cast<size_t>(size_)) {
   std::vector<int> ranks(static_cast<size_t>(num_local_));
@@ -84,6 +83,8 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
   for (int r = 0; r < size_; ++r) {
     if (!is_local(r)) others.push_back(r);
   }
+  if (piece_bytes == 0) piece_bytes = quickest_piece_bytes(comm_.get(), others);
+  messages_.emplace(comm_.get(), piece_bytes);
   trip_messages_.emplace(comm_.get(), piece_bytes, others);
   headers_.emplace(comm_.get(), std::move(others), size_);
   const size_t bytes = NodeRendezvous::memory_bytes(num_local_, size_);
@@ -97,13 +98,14 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
 void MpiGroup::move_on() {
   int arrived = 0;
   check_mpi("MPI_Iprobe", MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_.get(), &arrived, MPI_STATUS_IGNORE));
+  messages_->advance();
   trip_messages_->advance();
 }
 
 void MpiGroup::announce(const Call& call) {
   Call own = call;
   own.rank = rank_;
-  messages_.use_tag(headers_->post(own));
+  messages_->use_tag(headers_->post(own));
 }
 
 // All ranks of a node are told the same, so each waits until the others have done with its memory.
@@ -111,20 +113,36 @@ void MpiGroup::agree() {
   try {
     headers_->check();
   } catch (const CollectiveError&) {
-    comm_.keep();
-    messages_.abandon([this](int rank) { return headers_->agrees(rank); });
-    trip_messages_->abandon();
+    abandon_messages();
     rendezvous_->part();
     throw;
   }
+}
+
+// The rows between this rank and those of other nodes that are at the same call come and go all the same: the
+// others may wait for them, and the caller's memory is not given back before.
+void MpiGroup::abandon_messages() {
+  comm_.keep();
+  messages_->abandon([this](int rank) { return headers_->agrees(rank); });
+  trip_messages_->abandon();
 }
 
 void MpiGroup::meet(const Call& call, size_t input_bytes, size_t output_bytes) {
   Call own = call;
   own.rank = rank_;
   const double start = seconds();
-  meeting_ = rendezvous_->meet(own, windows_.locate(call.input, input_bytes),
-                               windows_.locate(call.output, output_bytes));
+  try {
+    meeting_ = rendezvous_->meet(own, windows_.locate(call.input, input_bytes),
+                                 windows_.locate(call.output, output_bytes));
+  } catch (const CollectiveError&) {
+    if (num_local_ == size_) throw;
+    try {
+      headers_->check();
+    } catch (const CollectiveError&) {  // the disagreement within the node is what is told
+    }
+    abandon_messages();
+    throw;
+  }
   const double end = seconds();
   traffic_.wait_seconds += end - start;
   report_wait(start, end);
@@ -187,7 +205,7 @@ void MpiGroup::post_slices(const Slices& slices, bool local) {
     const void*& slice = inputs_[static_cast<size_t>(r)];
     if (input_by_message(r, length(own))) {
       char* const place = received + static_cast<size_t>(i - 1) * place_bytes;
-      messages_.receive(place, length(own), r);
+      messages_->receive(place, length(own), r);
       slice = place;
     } else {
       slice = length(own) == 0 ? nullptr : input_of(r) + own.begin;
@@ -198,7 +216,7 @@ void MpiGroup::post_slices(const Slices& slices, bool local) {
     const Range slice = bytes_of(slices.offsets, other(i), slices.element_bytes);
     const bool sends = !local || input_by_message(rank_, length(slice));
     if (sends)
-      messages_.send(length(slice) == 0 ? nullptr : slices.input + slice.begin, length(slice), other(i));
+      messages_->send(length(slice) == 0 ? nullptr : slices.input + slice.begin, length(slice), other(i));
   }
 }
 
@@ -208,7 +226,7 @@ void MpiGroup::collect_slices(const char* collective, const Slices& slices) {
   inputs_[static_cast<size_t>(rank_)] = length(own) == 0 ? nullptr : slices.input + own.begin;
   post_slices(slices, true);
   agree();
-  messages_.finish(collective);
+  messages_->finish(collective);
 }
 
 // Every rank's slice of `output` comes to the ranks that it could not be written to in place.
@@ -220,13 +238,13 @@ void MpiGroup::spread_slices(const char* collective, void* output, std::span<con
     const Range slice = bytes_of(offsets, other(i), element_bytes);
     const bool receives = !is_local(other(i)) || output_by_message(rank_, length(slice));
     if (receives)
-      messages_.receive(length(slice) == 0 ? nullptr : mine + slice.begin, length(slice), other(i));
+      messages_->receive(length(slice) == 0 ? nullptr : mine + slice.begin, length(slice), other(i));
   }
   for (int i = 1; i < size_; ++i) {
     const bool sends = output_by_message(other(i), length(own));
-    if (sends) messages_.send(length(own) == 0 ? nullptr : mine + own.begin, length(own), other(i));
+    if (sends) messages_->send(length(own) == 0 ? nullptr : mine + own.begin, length(own), other(i));
   }
-  messages_.finish(collective);
+  messages_->finish(collective);
 }
 
 // Rank d sums slice d of everybody's input and writes it to the outputs that it reaches; the others get it as
@@ -330,12 +348,12 @@ void MpiGroup::post_to_other_nodes() {
   for (int i = 1; i < size_; ++i) {
     if (is_local(other(i))) continue;
     const Rows in = received(started(), other(i));
-    messages_.receive(in.begin, in.bytes, other(i));
+    messages_->receive(in.begin, in.bytes, other(i));
   }
   for (int i = 1; i < size_; ++i) {
     if (is_local(other(i))) continue;
     const Rows out = sent(started(), rank_, other(i));
-    messages_.send(out.begin, out.bytes, other(i));
+    messages_->send(out.begin, out.bytes, other(i));
   }
   fly();
 }
@@ -364,7 +382,7 @@ void MpiGroup::finish() {
   if (call.kind == Collective::reduce_scatter) return reduce_slices(call);
   move_local_rows(call);
   agree();
-  messages_.finish(call.name());
+  messages_->finish(call.name());
   rendezvous_->part();
   if (to_all)
     return count_all_to_all(traffic_, rank_, call.send_offsets, call.receive_offsets, call.element_bytes);
@@ -391,7 +409,7 @@ void MpiGroup::start_round_trip(const RoundTrip& trip) {
   Call call = call_of_trip();
   call.rank = rank_;
   const int tag = headers_->post(call);
-  messages_.use_tag(tag);
+  messages_->use_tag(tag);
   trip_messages_->start(trip, tag);
   fly();
 }
@@ -442,7 +460,7 @@ void MpiGroup::move_trip_rows(const Started& way) {
   meet(call, input_bytes(way, rank_), 0);
   move_local_rows(way);
   agree();
-  messages_.finish(way.name());
+  messages_->finish(way.name());
   rendezvous_->part();
   count_all_to_all(traffic_, rank_, way.send_offsets, way.receive_offsets, way.element_bytes);
 }
@@ -452,12 +470,12 @@ void MpiGroup::move_local_rows(const Started& call) {
   for (int i = 1; i < size_; ++i) {
     if (!is_local(other(i))) continue;
     const Rows in = received(call, other(i));
-    if (input_by_message(other(i), in.bytes)) messages_.receive(in.begin, in.bytes, other(i));
+    if (input_by_message(other(i), in.bytes)) messages_->receive(in.begin, in.bytes, other(i));
   }
   for (int i = 1; i < size_; ++i) {
     if (!is_local(other(i))) continue;
     const Rows out = sent(call, rank_, other(i));
-    if (input_by_message(rank_, out.bytes)) messages_.send(out.begin, out.bytes, other(i));
+    if (input_by_message(rank_, out.bytes)) messages_->send(out.begin, out.bytes, other(i));
   }
   for (int r = 0; r < size_; ++r) inputs_[static_cast<size_t>(r)] = source_of(call, r);
   team_copy(team_, {inputs_, call.receive_offsets, call.element_bytes, call.output});

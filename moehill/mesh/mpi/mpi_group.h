@@ -24,7 +24,7 @@ namespace moehill {
 class MpiGroup final : public Group {
  public:
   // Collective over `comm`, as is the destructor. `node`: its ranks that share memory with this one, in the
-  // order of `comm`. `team` must outlive the group.
+  // order of `comm`. `team` must outlive the group. piece_bytes: of messages, 0: quickest_piece_bytes().
   MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_bytes);
 
   int rank() const override { return rank_; }
@@ -69,6 +69,7 @@ class MpiGroup final : public Group {
   void announce(const Call& call);
   void meet(const Call& call, size_t input_bytes, size_t output_bytes);
   void agree();
+  void abandon_messages();
   void gather_at(const Call& call);
   // Slices of `input` cut by `offsets`: peers send their elements of this rank's slice, and get its elements
   // of theirs.
@@ -101,7 +102,7 @@ class MpiGroup final : public Group {
   ExchangeWindows windows_;
   std::optional<SharedWindow> meeting_place_;
   std::optional<NodeRendezvous> rendezvous_;
-  Messages messages_;
+  std::optional<Messages> messages_;
   std::optional<TripMessages> trip_messages_;
   bool trip_agreed_ = false;
   std::optional<CallHeaders> headers_;
