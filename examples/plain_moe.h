@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <complex>
 #include <cstdint>
 #include <cstring>
 #include <random>
@@ -72,9 +73,51 @@ struct Sizes {
   int64_t hidden = 1, width = 1, experts = 1, topk = 1, shared = 0;
 };
 
-// One gated MLP, out-in: gate, up [width, hidden], down [hidden, width].
+// What an expert makes of its first products; moehill.h has the formulas.
+struct Form {
+  enum Activation { silu, swiglu_oai, gelu_tanh, relu2, situ } activation = silu;
+  bool gated = true;
+  double limit = 0, alpha = 1.702, beta = 4, linear_beta = 25;
+  bool input_weighted = false;
+};
+
+// h of g and u. Of complex numbers too: with a tiny imaginary part of an argument that of h is the derivative
+// times it, to the last digit.
+template <typename T>
+T activate(const Form& f, T g, T u) {
+  const double pi = 3.14159265358979323846;
+  const auto sigmoid = [](T z) { return 1.0 / (1.0 + std::exp(-z)); };
+  if (f.limit > 0 && std::real(g) > f.limit) g = f.limit;
+  if (f.limit > 0 && std::fabs(std::real(u)) > f.limit) u = std::real(u) > 0 ? f.limit : -f.limit;
+  if (!f.gated) u = 1.0;
+  switch (f.activation) {
+    case Form::silu:
+      return g * sigmoid(g) * u;
+    case Form::swiglu_oai:
+      return g * sigmoid(f.alpha * g) * (u + 1.0);
+    case Form::gelu_tanh:
+      return 0.5 * g * (1.0 + std::tanh(std::sqrt(2 / pi) * (g + 0.044715 * g * g * g))) * u;
+    case Form::relu2:
+      return std::real(g) > 0 ? g * g * u : T(0);
+    case Form::situ:
+      return f.beta * std::tanh(g / f.beta) * sigmoid(g) * f.linear_beta * std::tanh(u / f.linear_beta);
+  }
+  return T(0);
+}
+
+// One MLP, out-in: gate, up [width, hidden], down [hidden, width]; up is empty where it is not gated. The
+// vectors are empty where there are none: biases [width], [width], [hidden], the shared expert's gate
+// [hidden].
 struct Mlp {
   Values gate, up, down;
+  Values gate_bias{}, up_bias{}, down_bias{}, shared_gate{};
+
+  Mlp zeros() const {
+    Mlp z = *this;
+    for (Values* v : {&z.gate, &z.up, &z.down, &z.gate_bias, &z.up_bias, &z.down_bias, &z.shared_gate})
+      std::fill(v->begin(), v->end(), 0.0);
+    return z;
+  }
 };
 
 // dW has the form of W.
@@ -87,6 +130,7 @@ struct Result {
 class Moe {
  public:
   Sizes sizes;
+  Form form{};
   std::vector<Mlp> experts;
   Mlp shared;
 
@@ -98,9 +142,8 @@ class Moe {
     r.y.resize(n(tokens, sizes.hidden));
     r.dx.resize(r.y.size());
     r.d_gates.resize(n(tokens, sizes.topk));
-    for (const Mlp& m : experts)
-      r.d_experts.push_back({Values(m.gate.size()), Values(m.up.size()), Values(m.down.size())});
-    r.d_shared = {Values(shared.gate.size()), Values(shared.up.size()), Values(shared.down.size())};
+    for (const Mlp& m : experts) r.d_experts.push_back(m.zeros());
+    r.d_shared = shared.zeros();
     for (int64_t t = 0; t < tokens; ++t) {
       for (int64_t j = 0; j < sizes.topk; ++j) {
         const size_t i = static_cast<size_t>(t * sizes.topk + j);
@@ -109,49 +152,77 @@ class Moe {
         r.d_gates[i] =
             add(experts[e], sizes.width, x, t, static_cast<double>(gates[i]), dy, r, r.d_experts[e]);
       }
-      if (sizes.shared > 0) (void)add(shared, sizes.shared, x, t, 1.0, dy, r, r.d_shared);
+      if (sizes.shared > 0) add_shared(x, t, dy, r);
     }
     return r;
   }
 
  private:
-  // Adds p times the MLP of row t, and the gradients of that. Returns <dy, o>.
-  double add(const Mlp& m, int64_t width, const Values& x, int64_t t, double p, const Values* dy, Result& r,
-             Mlp& d) const {
+  void add_shared(const Values& x, int64_t t, const Values* dy, Result& r) const {
+    const Values& v = shared.shared_gate;
+    const size_t row = static_cast<size_t>(t * sizes.hidden);
+    double z = 0;
+    for (size_t c = 0; c < v.size(); ++c) z += v[c] * x[row + c];
+    const double p = v.empty() ? 1 : 1 / (1 + std::exp(-z));
+    const double dz = add(shared, sizes.shared, x, t, p, dy, r, r.d_shared, false) * p * (1 - p);
+    for (size_t c = 0; c < v.size() && dy != nullptr; ++c) {
+      r.dx[row + c] += dz * v[c];
+      r.d_shared.shared_gate[c] += dz * x[row + c];
+    }
+  }
+
+  // Adds p times the MLP of row t, or the MLP of p times it, and the gradients of that. Returns that of p.
+  double add(const Mlp& m, int64_t width, const Values& all, int64_t t, double p, const Values* dy, Result& r,
+             Mlp& d, bool routed = true) const {
     const size_t hidden = static_cast<size_t>(sizes.hidden), w = static_cast<size_t>(width);
     const size_t row = static_cast<size_t>(t) * hidden;
-    double dot = 0;
+    const double in = routed && form.input_weighted ? p : 1, out = routed && form.input_weighted ? 1 : p;
+    const auto at = [](const Values& v, size_t i) { return v.empty() ? 0.0 : v[i]; };
+    double dot_out = 0, dot_in = 0;
+    Values x(all.begin() + static_cast<int64_t>(row), all.begin() + static_cast<int64_t>(row + hidden));
+    for (double& value : x) value *= in;
     Values h(w), a(w), b(w);
     for (size_t i = 0; i < w; ++i) {
+      a[i] = at(m.gate_bias, i);
+      b[i] = at(m.up_bias, i);
       for (size_t c = 0; c < hidden; ++c) {
-        a[i] += m.gate[i * hidden + c] * x[row + c];
-        b[i] += m.up[i * hidden + c] * x[row + c];
+        a[i] += m.gate[i * hidden + c] * x[c];
+        if (form.gated) b[i] += m.up[i * hidden + c] * x[c];
       }
-      h[i] = a[i] / (1 + std::exp(-a[i])) * b[i];
+      h[i] = activate(form, a[i], b[i]);
     }
     for (size_t c = 0; c < hidden; ++c) {
-      double o = 0;
+      double o = at(m.down_bias, c);
       for (size_t i = 0; i < w; ++i) o += m.down[c * w + i] * h[i];
-      r.y[row + c] += p * o;
-      if (dy != nullptr) dot += (*dy)[row + c] * o;
+      r.y[row + c] += out * o;
+      if (dy == nullptr) continue;
+      dot_out += (*dy)[row + c] * o;
+      if (!m.down_bias.empty()) d.down_bias[c] += out * (*dy)[row + c];
     }
     if (dy == nullptr) return 0;
     for (size_t i = 0; i < w; ++i) {
       double dh = 0;
       for (size_t c = 0; c < hidden; ++c) {
-        const double g = p * (*dy)[row + c];
+        const double g = out * (*dy)[row + c];
         dh += g * m.down[c * w + i];
         d.down[c * w + i] += g * h[i];
       }
-      const double s = 1 / (1 + std::exp(-a[i]));
-      const double da = dh * b[i] * s * (1 + a[i] * (1 - s)), db = dh * a[i] * s;
+      using Complex = std::complex<double>;
+      const double tiny = 1e-100;
+      const double da = dh * std::imag(activate(form, Complex(a[i], tiny), Complex(b[i]))) / tiny;
+      const double db =
+          form.gated ? dh * std::imag(activate(form, Complex(a[i]), Complex(b[i], tiny))) / tiny : 0;
+      if (!m.gate_bias.empty()) d.gate_bias[i] += da;
+      if (!m.up_bias.empty()) d.up_bias[i] += db;
       for (size_t c = 0; c < hidden; ++c) {
-        d.gate[i * hidden + c] += da * x[row + c];
-        d.up[i * hidden + c] += db * x[row + c];
-        r.dx[row + c] += da * m.gate[i * hidden + c] + db * m.up[i * hidden + c];
+        d.gate[i * hidden + c] += da * x[c];
+        if (form.gated) d.up[i * hidden + c] += db * x[c];
+        const double dx = da * m.gate[i * hidden + c] + (form.gated ? db * m.up[i * hidden + c] : 0);
+        r.dx[row + c] += in * dx;
+        dot_in += dx * all[row + c];
       }
     }
-    return dot;
+    return routed && form.input_weighted ? dot_in : dot_out;
   }
 };
 

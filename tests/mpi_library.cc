@@ -77,17 +77,41 @@ plain::Moe make_moe(const BlockDesc& d) {
   const auto mlp = [&](int64_t width) {
     return plain::Mlp{draw(width * d.hidden), draw(width * d.hidden), draw(width * d.hidden)};
   };
-  for (int e = 0; e < d.experts; ++e) moe.experts.push_back(mlp(d.mlp_dim));
+  moe.form.activation = static_cast<plain::Form::Activation>(d.activation);
+  for (int e = 0; e < d.experts; ++e) {
+    moe.experts.push_back(mlp(d.mlp_dim));
+    if (!d.biases) continue;
+    moe.experts.back().gate_bias = draw(d.mlp_dim);
+    moe.experts.back().up_bias = draw(d.mlp_dim);
+    moe.experts.back().down_bias = draw(d.hidden);
+  }
   moe.shared = mlp(d.shared_dim);
+  if (d.shared_gate) moe.shared.shared_gate = draw(d.hidden);
   return moe;
+}
+
+// Calls use(data, its place in Weights or Gradients) for all that an MLP has.
+template <typename Struct, typename Mlp, typename Use>
+void for_each_tensor(Struct& s, Mlp& mlp, const Use& use) {
+  use(mlp.gate, s.gate);
+  use(mlp.up, s.up);
+  use(mlp.down, s.down);
+  use(mlp.gate_bias, s.gate_bias);
+  use(mlp.up_bias, s.up_bias);
+  use(mlp.down_bias, s.down_bias);
+  use(mlp.shared_gate, s.shared_gate);
 }
 
 void load(Block& block, const plain::Moe& moe) {
   const auto weights = [](const plain::Mlp& m, auto&& use) {
-    const int64_t n = static_cast<int64_t>(m.gate.size());
-    const std::vector<float> gate = narrow(m.gate, 0, n), up = narrow(m.up, 0, n),
-                             down = narrow(m.down, 0, n);
-    use(Weights{.gate = gate.data(), .up = up.data(), .down = down.data()});
+    Weights w;
+    std::vector<std::vector<float>> all;
+    for_each_tensor(w, m, [&](const plain::Values& values, const void*& place) {
+      if (values.empty()) return;
+      all.push_back(narrow(values, 0, static_cast<int64_t>(values.size())));
+      place = all.back().data();
+    });
+    use(w);
   };
   for (int e = block.first_expert(); e < block.first_expert() + block.num_experts(); ++e)
     weights(moe.experts[static_cast<size_t>(e)], [&](const Weights& w) { block.load_experts(e, 1, w); });
@@ -95,10 +119,20 @@ void load(Block& block, const plain::Moe& moe) {
 }
 
 void expect_mlp(const plain::Mlp& expected, const char* what, auto&& store) {
-  std::vector<float> gate(expected.gate.size()), up(gate.size()), down(gate.size());
-  store(Gradients{.gate = gate.data(), .up = up.data(), .down = down.data()});
-  expect(are_near(gate, expected.gate, 0) && are_near(up, expected.up, 0) && are_near(down, expected.down, 0),
-         what);
+  Gradients g;
+  std::vector<std::vector<float>> got;
+  for_each_tensor(g, expected, [&](const plain::Values& values, void*& place) {
+    if (values.empty()) return;
+    got.emplace_back(values.size());
+    place = got.back().data();
+  });
+  store(g);
+  size_t next = 0;
+  for_each_tensor(g, expected, [&](const plain::Values& values, void*&) {
+    if (values.empty()) return;
+    expect(are_near(got[next], values, 0), what, static_cast<int>(next));
+    ++next;
+  });
 }
 
 // `offsets`: where the tokens of each process begin.
@@ -135,7 +169,7 @@ std::vector<int64_t> offsets_of(const std::vector<int64_t>& counts) {
   return offsets;
 }
 
-void check_paths(const Context& context) {
+void check_paths(const Context& context, bool of_another_form) {
   BlockDesc d{.hidden = 12,
               .mlp_dim = 9,
               .experts = 5,
@@ -143,6 +177,10 @@ void check_paths(const Context& context) {
               .shared_dim = 7,
               .max_tokens = 11,
               .dtype = DType::f32};
+  if (of_another_form) {
+    d.activation = Activation::swiglu_oai;
+    d.biases = d.shared_gate = true;
+  }
   const plain::Moe moe = make_moe(d);
   for (const Path path : {Path::automatic, Path::data_parallel, Path::compact_psum, Path::dense_masked,
                           Path::ring_ag_rs, Path::ragged_a2a, Path::fused}) {
@@ -291,7 +329,7 @@ int main() {
     const Context context = Context::mpi(comm, {.threads_per_device = 1});
     expect(context.rank() == rank && context.num_processes() == size && context.num_devices() == size,
            "the context's rank");
-    check_paths(context);
+    for (const bool of_another_form : {false, true}) check_paths(context, of_another_form);
     check_mistakes(context);
     check_exchanges(context);
     check_few_experts(context);

@@ -4,6 +4,8 @@
  *   y_t = sum over t's assignments (e, p) of p * ( silu(x_t W1_e) * (x_t W3_e) ) W2_e
  *         + ( silu(x_t S1) * (x_t S3) ) S2                                     with a shared expert
  *
+ * and other forms of experts: see moehill_activation and the end of moehill_block_desc.
+ *
  * Letters: T tokens of this process, H hidden, M width of an expert, E experts, k choices a token, S width of
  * the shared expert. Tensors are row-major without gaps, in memory of the caller, aligned to their elements.
  * x, y and their gradients are of the block's type (bf16 as the upper half of an f32, uint16_t); gate values
@@ -135,6 +137,21 @@ typedef enum moehill_recompute {
   MOEHILL_RECOMPUTE_EXPERT_MLP = 2 /* nothing between the products is kept; the up-projections run again */
 } moehill_recompute;
 
+/* What an expert makes of its first products g = x W1 and u = x W3, the operand of W2:
+ *   SILU        silu(g) u
+ *   SWIGLU_OAI  g sigmoid(alpha g) (u + 1), as gpt-oss has it
+ *   GELU_TANH   gelu(g) u, gelu in its approximation by tanh
+ *   RELU2       max(g, 0)^2 u
+ *   SITU        beta tanh(g / beta) sigmoid(g) linear_beta tanh(u / linear_beta)
+ * With a limit L above 0, SILU and SWIGLU_OAI take min(g, L) for g and, for u, u clamped to [-L, L]. */
+typedef enum moehill_activation {
+  MOEHILL_SILU = 0,
+  MOEHILL_SWIGLU_OAI = 1,
+  MOEHILL_GELU_TANH = 2,
+  MOEHILL_RELU2 = 3,
+  MOEHILL_SITU = 4
+} moehill_activation;
+
 typedef struct moehill_block_desc {
   size_t struct_size;
   int64_t hidden;     /* H */
@@ -147,6 +164,15 @@ typedef struct moehill_block_desc {
   int32_t training;   /* 1: backward too, 0: forward alone, which needs less memory; 1 */
   int32_t path;       /* moehill_path; MOEHILL_PATH_AUTO */
   int32_t recompute;  /* moehill_recompute; MOEHILL_RECOMPUTE_NONE */
+  /* The form of the experts; an activation is the shared expert's too. */
+  int32_t activation;       /* moehill_activation; MOEHILL_SILU */
+  int32_t gated;            /* 1; 0: there is no W3, and u is 1. Of MOEHILL_RELU2 alone */
+  double limit;             /* of SILU and SWIGLU_OAI; 0: none */
+  double alpha;             /* of SWIGLU_OAI; 0: 1.702 */
+  double beta, linear_beta; /* of SITU; 0: 4 and 25 */
+  int32_t biases;           /* 1: routed experts add a bias to each of their products; 0 */
+  int32_t shared_gate;      /* 1: the shared expert's output is taken times sigmoid(x v); 0 */
+  int32_t input_weighted;   /* 1: gate values multiply an expert's input, not its output; 0. No biases then */
 } moehill_block_desc;
 
 MOEHILL_API void moehill_block_desc_init_sized(moehill_block_desc* desc, size_t struct_size);
@@ -193,12 +219,16 @@ MOEHILL_API moehill_status moehill_block_get_info(const moehill_block* block, mo
  *   IN_OUT (x W):             gate, up [H, M]; gate_up [H, 2M], gate columns first; down [M, H] */
 typedef enum moehill_order { MOEHILL_OUT_IN = 0, MOEHILL_IN_OUT = 1 } moehill_order;
 
-/* Either gate_up, or gate and up. Null where nothing is to be read. */
+/* Either gate_up, or gate and up; gate alone where experts are not gated. Null where nothing is to be read.
+ * Vectors come in the order of the experts too: of a block with biases gate_bias and up_bias [M] or
+ * gate_up_bias [2M], and down_bias [H]; of a shared expert with a gate, shared_gate [H], its v. A block keeps
+ * vectors in f32, whatever its type. */
 typedef struct moehill_weights {
   size_t struct_size;
   const void *gate, *up, *gate_up, *down;
   int32_t dtype; /* of this memory; it need not be the block's */
-  int32_t order;
+  int32_t order; /* of the matrices */
+  const void *gate_bias, *up_bias, *gate_up_bias, *down_bias, *shared_gate;
 } moehill_weights;
 
 /* The same to write to. Null where nothing is wanted. */
@@ -208,6 +238,7 @@ typedef struct moehill_gradients {
   int32_t dtype;
   int32_t order;
   int32_t accumulate; /* 1: added to what is there */
+  void *gate_bias, *up_bias, *gate_up_bias, *down_bias, *shared_gate;
 } moehill_gradients;
 
 /* Weights of experts [first, first + count), all of them this process's. Not collective. They may be loaded
@@ -240,6 +271,63 @@ MOEHILL_API moehill_status moehill_block_forward(moehill_block* block, const voi
  * or the other. Gradients of the weights are kept in the block. */
 MOEHILL_API moehill_status moehill_block_backward(moehill_block* block, const void* x, const void* dy,
                                                   void* dx, float* d_gates);
+
+/* ---- Router: choices and gate values from logits, and back ---- */
+
+/* The score s of a logit z. CHOSEN_SOFTMAX is the softmax over a token's chosen logits alone. */
+typedef enum moehill_score {
+  MOEHILL_SCORE_CHOSEN_SOFTMAX = 0,
+  MOEHILL_SCORE_SOFTMAX = 1,
+  MOEHILL_SCORE_SIGMOID = 2,
+  MOEHILL_SCORE_SQRT_SOFTPLUS = 3 /* sqrt(ln(1 + e^z)) */
+} moehill_score;
+
+/* Of a token with logits [E]:
+ *   key    = s + bias with a bias or with groups, else the logit, whose order is that of s
+ *   choice = the k largest keys, ties to the lower id. With groups, which are of neighbouring experts, only
+ *            of the kept_groups best ones, ties likewise. With a table: the experts of the token's id.
+ *   gate   = factor * scale * s, and with `normalized` divided by max(sum of the chosen s, least_sum)
+ * All in f32 and of one token alone, so that results do not depend on threads or processes. Gradients flow
+ * through the chosen scores: a bias, groups and a table have none. Logits are the caller's x W_g. */
+typedef struct moehill_router_desc {
+  size_t struct_size;
+  int32_t experts;              /* E */
+  int32_t topk;                 /* k */
+  int32_t score;                /* moehill_score; MOEHILL_SCORE_CHOSEN_SOFTMAX */
+  int32_t groups;               /* 1; they are of one size */
+  int32_t kept_groups;          /* 1 */
+  int32_t group_rank;           /* by the sum of a group's best two keys: 2, or by its best: 1; 2 */
+  int32_t normalized;           /* 0, since CHOSEN_SOFTMAX is without it */
+  double least_sum;             /* 1e-20 */
+  double factor;                /* 1 */
+  const float* bias;            /* [E] selection bias, or null. All of these are copied */
+  const float* expert_scale;    /* [E], or null: 1 */
+  const int32_t* experts_of_id; /* [num_ids, k], or null: no table */
+  int64_t num_ids;
+} moehill_router_desc;
+
+MOEHILL_API void moehill_router_desc_init_sized(moehill_router_desc* desc, size_t struct_size);
+static inline void moehill_router_desc_init(moehill_router_desc* desc) {
+  moehill_router_desc_init_sized(desc, sizeof(moehill_router_desc));
+}
+
+typedef struct moehill_router moehill_router;
+
+/* None of these is collective. Routing works on the first device of this process. */
+MOEHILL_API moehill_status moehill_router_create(moehill_context* context, const moehill_router_desc* desc,
+                                                 moehill_router** router);
+MOEHILL_API void moehill_router_destroy(moehill_router* router);
+/* Another bias [E] for a router that was made with one, as balancing without a loss makes it after a step. */
+MOEHILL_API moehill_status moehill_router_set_bias(moehill_router* router, const float* bias);
+/* logits [T, E], and token_ids [T] where there is a table, to expert_ids [T, k] and gates [T, k]. An error
+ * for logits that are not numbers. */
+MOEHILL_API moehill_status moehill_router_route(moehill_router* router, int64_t tokens, const float* logits,
+                                                const int32_t* token_ids, int32_t* expert_ids, float* gates);
+/* d_logits [T, E] from d_gates [T, k] and the router's choices for these logits. For a choice that the caller
+ * has dropped since, d_gates is 0. */
+MOEHILL_API moehill_status moehill_router_backward(moehill_router* router, int64_t tokens,
+                                                   const float* logits, const int32_t* expert_ids,
+                                                   const float* d_gates, float* d_logits);
 
 /* ---- Exchange: rows to experts of your own, and back ---- */
 

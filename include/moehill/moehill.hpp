@@ -71,6 +71,20 @@ enum class Recompute {
   expert_mlp = MOEHILL_RECOMPUTE_EXPERT_MLP
 };
 
+enum class Activation {
+  silu = MOEHILL_SILU,
+  swiglu_oai = MOEHILL_SWIGLU_OAI,
+  gelu_tanh = MOEHILL_GELU_TANH,
+  relu2 = MOEHILL_RELU2,
+  situ = MOEHILL_SITU
+};
+enum class Score {
+  chosen_softmax = MOEHILL_SCORE_CHOSEN_SOFTMAX,
+  softmax = MOEHILL_SCORE_SOFTMAX,
+  sigmoid = MOEHILL_SCORE_SIGMOID,
+  sqrt_softplus = MOEHILL_SCORE_SQRT_SOFTPLUS
+};
+
 struct ContextOptions {
   int devices = 1;
   int threads_per_device = 0;  // 0: this process's cores, shared out
@@ -138,6 +152,14 @@ struct BlockDesc {
   bool training = true;  // false: forward alone
   Path path = Path::automatic;
   Recompute recompute = Recompute::none;
+  Activation activation = Activation::silu;
+  bool gated = true;                 // false: relu2 alone
+  double limit = 0;                  // of silu and swiglu_oai; 0: none
+  double alpha = 0;                  // of swiglu_oai; 0: 1.702
+  double beta = 0, linear_beta = 0;  // of situ; 0: 4 and 25
+  bool biases = false;               // of routed experts
+  bool shared_gate = false;          // of the shared expert
+  bool input_weighted = false;       // gate values multiply inputs
 
   moehill_block_desc c() const {
     moehill_block_desc d;
@@ -152,19 +174,31 @@ struct BlockDesc {
     d.training = training ? 1 : 0;
     d.path = static_cast<int32_t>(path);
     d.recompute = static_cast<int32_t>(recompute);
+    d.activation = static_cast<int32_t>(activation);
+    d.gated = gated ? 1 : 0;
+    d.limit = limit;
+    d.alpha = alpha;
+    d.beta = beta;
+    d.linear_beta = linear_beta;
+    d.biases = biases ? 1 : 0;
+    d.shared_gate = shared_gate ? 1 : 0;
+    d.input_weighted = input_weighted ? 1 : 0;
     return d;
   }
 };
 
-// Either gate_up, or gate and up; null: not given.
+// Either gate_up, or gate and up; null: not given. The vectors are those of blocks that have them.
 struct Weights {
   const void *gate = nullptr, *up = nullptr, *gate_up = nullptr, *down = nullptr;
   DType dtype = DType::f32;
   Order order = Order::out_in;
+  const void *gate_bias = nullptr, *up_bias = nullptr, *gate_up_bias = nullptr, *down_bias = nullptr;
+  const void* shared_gate = nullptr;
 
   moehill_weights c() const {
-    return {sizeof(moehill_weights),    gate, up, gate_up, down, static_cast<int32_t>(dtype),
-            static_cast<int32_t>(order)};
+    return {
+        sizeof(moehill_weights),     gate,      up,      gate_up,      down,      static_cast<int32_t>(dtype),
+        static_cast<int32_t>(order), gate_bias, up_bias, gate_up_bias, down_bias, shared_gate};
   }
 };
 
@@ -173,6 +207,8 @@ struct Gradients {
   DType dtype = DType::f32;
   Order order = Order::out_in;
   bool accumulate = false;
+  void *gate_bias = nullptr, *up_bias = nullptr, *gate_up_bias = nullptr, *down_bias = nullptr;
+  void* shared_gate = nullptr;
 
   moehill_gradients c() const {
     return {sizeof(moehill_gradients),
@@ -182,7 +218,12 @@ struct Gradients {
             down,
             static_cast<int32_t>(dtype),
             static_cast<int32_t>(order),
-            accumulate ? 1 : 0};
+            accumulate ? 1 : 0,
+            gate_bias,
+            up_bias,
+            gate_up_bias,
+            down_bias,
+            shared_gate};
   }
 };
 
@@ -262,6 +303,66 @@ class Block {
     return info;
   }
   std::unique_ptr<moehill_block, Destroyer<moehill_block_destroy>> handle_;
+};
+
+// Null: without. All memory is copied.
+struct RouterDesc {
+  int experts = 0;  // E
+  int topk = 0;     // k
+  Score score = Score::chosen_softmax;
+  int groups = 1, kept_groups = 1;
+  int group_rank = 2;  // best keys of a group that rank it
+  bool normalized = false;
+  double least_sum = 1e-20;
+  double factor = 1;
+  const float* bias = nullptr;             // [E]
+  const float* expert_scale = nullptr;     // [E]
+  const int32_t* experts_of_id = nullptr;  // [num_ids, k]
+  int64_t num_ids = 0;
+
+  moehill_router_desc c() const {
+    moehill_router_desc d;
+    moehill_router_desc_init_sized(&d, sizeof d);
+    d.experts = experts;
+    d.topk = topk;
+    d.score = static_cast<int32_t>(score);
+    d.groups = groups;
+    d.kept_groups = kept_groups;
+    d.group_rank = group_rank;
+    d.normalized = normalized ? 1 : 0;
+    d.least_sum = least_sum;
+    d.factor = factor;
+    d.bias = bias;
+    d.expert_scale = expert_scale;
+    d.experts_of_id = experts_of_id;
+    d.num_ids = num_ids;
+    return d;
+  }
+};
+
+// Choices and gate values from logits, and back.
+class Router {
+ public:
+  Router(const Context& context, const RouterDesc& desc) {
+    const moehill_router_desc d = desc.c();
+    moehill_router* made = nullptr;
+    require(moehill_router_create(context.handle(), &d, &made));
+    handle_.reset(made);
+  }
+
+  void set_bias(const float* bias) { require(moehill_router_set_bias(handle_.get(), bias)); }
+  // token_ids: with a table alone.
+  void route(int64_t tokens, const float* logits, int32_t* expert_ids, float* gates,
+             const int32_t* token_ids = nullptr) {
+    require(moehill_router_route(handle_.get(), tokens, logits, token_ids, expert_ids, gates));
+  }
+  void backward(int64_t tokens, const float* logits, const int32_t* expert_ids, const float* d_gates,
+                float* d_logits) {
+    require(moehill_router_backward(handle_.get(), tokens, logits, expert_ids, d_gates, d_logits));
+  }
+
+ private:
+  std::unique_ptr<moehill_router, Destroyer<moehill_router_destroy>> handle_;
 };
 
 // Rows of tokens to experts of your own, and back.

@@ -15,20 +15,69 @@ inline plain::Sizes sizes_of(const moehill::BlockDesc& d) {
   return {d.hidden, d.mlp_dim, d.experts, d.topk, d.shared_dim};
 }
 
-// One expert's, or several experts' gate_up [E, 2M, H] and down [E, H, M] in the caller's memory.
-struct CallersWeights {
-  CallersWeights(int64_t count, int64_t hidden, int64_t width, bool bf16)
-      : gate_up(static_cast<size_t>(count * 2 * width * hidden), bf16),
-        down(static_cast<size_t>(count * width * hidden), bf16) {}
-  plain::Tensor gate_up, down;
+inline plain::Form form_of(const moehill::BlockDesc& d) {
+  plain::Form form;
+  form.activation = static_cast<plain::Form::Activation>(d.activation);
+  form.gated = d.gated;
+  form.limit = d.limit;
+  form.input_weighted = d.input_weighted;
+  if (d.alpha != 0) form.alpha = d.alpha;
+  if (d.beta != 0) form.beta = d.beta;
+  if (d.linear_beta != 0) form.linear_beta = d.linear_beta;
+  return form;
+}
 
-  plain::Mlp expert(int64_t e, int64_t hidden, int64_t width) const {
-    const plain::Values both = gate_up.values(), all = down.values();
-    const int64_t n = width * hidden;
-    return {{both.begin() + 2 * e * n, both.begin() + (2 * e + 1) * n},
-            {both.begin() + (2 * e + 1) * n, both.begin() + (2 * e + 2) * n},
-            {all.begin() + e * n, all.begin() + (e + 1) * n}};
+// One expert's, or several experts' weights in the caller's memory: gate_up [E, 2M, H], or gate [E, M, H]
+// where they are not gated, and down [E, H, M]; the vectors that the block has.
+struct CallersWeights {
+  CallersWeights(const moehill::BlockDesc& d, bool is_shared, bool bf16)
+      : count(is_shared ? 1 : d.experts),
+        hidden(d.hidden),
+        width(is_shared ? d.shared_dim : d.mlp_dim),
+        gated(d.gated),
+        gate_up(size(gated ? 2 * width : width, hidden), bf16),
+        down(size(width, hidden), bf16) {
+    if (d.biases && !is_shared) {
+      gate_up_bias = {size(gated ? 2 * width : width, 1), bf16};
+      down_bias = {size(hidden, 1), bf16};
+    }
+    if (d.shared_gate && is_shared) shared_gate = {size(hidden, 1), bf16};
   }
+  size_t size(int64_t rows, int64_t columns) const { return static_cast<size_t>(count * rows * columns); }
+
+  // Expert e's, and those that follow.
+  template <typename Struct>
+  Struct from(int64_t e, moehill::DType dtype) {
+    const auto at = [&](plain::Tensor& t) -> char* {
+      const size_t each = t.size() / static_cast<size_t>(count), bytes = dtype == moehill::DType::f32 ? 4 : 2;
+      return t.size() == 0 ? nullptr : static_cast<char*>(t.data()) + static_cast<size_t>(e) * each * bytes;
+    };
+    Struct s;
+    s.dtype = dtype;
+    (gated ? s.gate_up : s.gate) = at(gate_up);
+    (gated ? s.gate_up_bias : s.gate_bias) = at(gate_up_bias);
+    s.down = at(down);
+    s.down_bias = at(down_bias);
+    s.shared_gate = at(shared_gate);
+    return s;
+  }
+
+  plain::Mlp expert(int64_t e) const {
+    const auto part = [&](const plain::Tensor& t, int64_t which, int64_t of) {
+      const plain::Values all = t.values();
+      const int64_t n = static_cast<int64_t>(t.size()) / count / of;
+      const auto first = all.begin() + (e * of + which) * n;
+      return which < of ? plain::Values(first, first + n) : plain::Values();
+    };
+    const int64_t of = gated ? 2 : 1;
+    return {part(gate_up, 0, of),      part(gate_up, 1, of),      part(down, 0, 1),
+            part(gate_up_bias, 0, of), part(gate_up_bias, 1, of), part(down_bias, 0, 1),
+            part(shared_gate, 0, 1)};
+  }
+
+  int64_t count, hidden, width;
+  bool gated;
+  plain::Tensor gate_up, down, gate_up_bias, down_bias, shared_gate;
 };
 
 struct Tokens {
@@ -63,25 +112,22 @@ struct Pair {
       : d(desc),
         bf16(desc.dtype == moehill::DType::bf16),
         block(context, desc),
-        experts(desc.experts, desc.hidden, desc.mlp_dim, bf16),
-        shared(1, desc.hidden, desc.shared_dim, bf16) {
+        experts(desc, false, bf16),
+        shared(desc, true, bf16) {
     std::mt19937 random(seed);
     moe.sizes = sizes_of(desc);
-    for (plain::Tensor* t : {&experts.gate_up, &experts.down, &shared.gate_up, &shared.down})
-      plain::fill(*t, random, 1 / std::sqrt(static_cast<double>(desc.hidden)));
-    for (int e = 0; e < desc.experts; ++e)
-      moe.experts.push_back(experts.expert(e, desc.hidden, desc.mlp_dim));
-    const int first = block.first_expert(), count = block.num_experts();
-    const size_t width = bf16 ? 2 : 4;
-    const auto at = [&](const plain::Tensor& t) {
-      const size_t each = t.size() / static_cast<size_t>(desc.experts);
-      return static_cast<const char*>(t.data()) + static_cast<size_t>(first) * each * width;
-    };
-    block.load_experts(first, count,
-                       {.gate_up = at(experts.gate_up), .down = at(experts.down), .dtype = desc.dtype});
+    moe.form = form_of(desc);
+    for (CallersWeights* w : {&experts, &shared}) {
+      for (plain::Tensor* t : {&w->gate_up, &w->down, &w->shared_gate})
+        plain::fill(*t, random, 1 / std::sqrt(static_cast<double>(desc.hidden)));
+      for (plain::Tensor* t : {&w->gate_up_bias, &w->down_bias}) plain::fill(*t, random, 0.5);
+    }
+    for (int e = 0; e < desc.experts; ++e) moe.experts.push_back(experts.expert(e));
+    const int first = block.first_expert();
+    block.load_experts(first, block.num_experts(), experts.from<moehill::Weights>(first, desc.dtype));
     if (desc.shared_dim == 0) return;
-    moe.shared = shared.expert(0, desc.hidden, desc.shared_dim);
-    block.load_shared({.gate_up = shared.gate_up.data(), .down = shared.down.data(), .dtype = desc.dtype});
+    moe.shared = shared.expert(0);
+    block.load_shared(shared.from<moehill::Weights>(0, desc.dtype));
   }
 
   // Runs a step of both and expects the same, within `tolerance`.
@@ -100,20 +146,27 @@ struct Pair {
   }
 
   void expect_gradients(const plain::Result& expected, double tolerance) {
-    CallersWeights got(d.experts, d.hidden, d.mlp_dim, false);
-    block.store_expert_gradients(0, d.experts, {.gate_up = got.gate_up.data(), .down = got.down.data()});
+    CallersWeights got(d, false, false);
+    block.store_expert_gradients(0, d.experts, got.from<moehill::Gradients>(0, moehill::DType::f32));
     for (int e = 0; e < d.experts; ++e)
-      expect_mlp(got.expert(e, d.hidden, d.mlp_dim), expected.d_experts[static_cast<size_t>(e)], tolerance);
+      expect_mlp(got.expert(e), expected.d_experts[static_cast<size_t>(e)], tolerance);
     if (d.shared_dim == 0) return;
-    CallersWeights s(1, d.hidden, d.shared_dim, false);
-    block.store_shared_gradients({.gate_up = s.gate_up.data(), .down = s.down.data()});
-    expect_mlp(s.expert(0, d.hidden, d.shared_dim), expected.d_shared, tolerance);
+    CallersWeights s(d, true, false);
+    block.store_shared_gradients(s.from<moehill::Gradients>(0, moehill::DType::f32));
+    expect_mlp(s.expert(0), expected.d_shared, tolerance);
   }
 
   static void expect_mlp(const plain::Mlp& got, const plain::Mlp& expected, double tolerance) {
-    EXPECT_LE(plain::difference(got.gate, expected.gate), tolerance);
-    EXPECT_LE(plain::difference(got.up, expected.up), tolerance);
-    EXPECT_LE(plain::difference(got.down, expected.down), tolerance);
+    const auto expect = [&](const char* what, plain::Values plain::Mlp::*part) {
+      EXPECT_LE(plain::difference(got.*part, expected.*part), tolerance) << what;
+    };
+    expect("gate", &plain::Mlp::gate);
+    expect("up", &plain::Mlp::up);
+    expect("down", &plain::Mlp::down);
+    expect("gate_bias", &plain::Mlp::gate_bias);
+    expect("up_bias", &plain::Mlp::up_bias);
+    expect("down_bias", &plain::Mlp::down_bias);
+    expect("shared_gate", &plain::Mlp::shared_gate);
   }
 
   moehill::BlockDesc d;

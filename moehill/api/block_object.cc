@@ -205,7 +205,7 @@ void BlockObject::require_experts(int first, int count) const {
 // Each device writes its own experts, whose pages then lie near it.
 void BlockObject::load_experts(int first, int count, const moehill_weights* weights) {
   require_experts(first, count);
-  const HostExperts host(weights, {count, config_.shape.hidden, config_.shape.mlp_dim});
+  const HostExperts host(weights, HostExperts::routed(config_.shape, count));
   context_->local([&](int device, ThreadTeam& team) {
     if (device == context_->local_devices().begin) forget_forward();
     const Range own = is_first_to_hold(device) ? experts_of(device) : Range{};
@@ -233,7 +233,7 @@ void BlockObject::require_shared() const {
 
 void BlockObject::load_shared(const moehill_weights* weights) {
   require_shared();
-  const HostExperts host(weights, {1, config_.shape.hidden, config_.shape.shared_dim});
+  const HostExperts host(weights, HostExperts::shared(config_.shape));
   context_->on_first([&](ThreadTeam& team) {
     forget_forward();
     host.load(team, 0, weights_->shared.view);
@@ -242,7 +242,7 @@ void BlockObject::load_shared(const moehill_weights* weights) {
 
 void BlockObject::store(const MlpWeights& from, int first, int count, const moehill_gradients* to) {
   require_experts(first, count);
-  const HostExperts host(to, {count, config_.shape.hidden, config_.shape.mlp_dim});
+  const HostExperts host(to, HostExperts::routed(config_.shape, count));
   const int64_t begin = first - local_experts_.begin;
   context_->on_first([&](ThreadTeam& team) {
     if (&from == &weights_->experts_grad.view) require_gradients();
@@ -284,7 +284,7 @@ void BlockObject::store_shared_gradients(const moehill_gradients* gradients) {
   const auto check = [&] {
     require_shared();
     require_gradients();
-    host.emplace(gradients, HostExperts::Shape{1, config_.shape.hidden, config_.shape.shared_dim});
+    host.emplace(gradients, HostExperts::shared(config_.shape));
     return int64_t{0};
   };
   context_->collective(

@@ -2,6 +2,7 @@
 // into statuses. No exception leaves this file.
 #include "moehill/api/block_object.h"
 #include "moehill/api/exchange_object.h"
+#include "moehill/api/router_object.h"
 #include "moehill/api/sized_struct.h"
 #include "moehill/api/stack_object.h"
 #include "moehill/api/suggest.h"
@@ -15,6 +16,10 @@ struct moehill_context {
 struct moehill_block {
   std::shared_ptr<moehill::Context> context;
   moehill::BlockObject object;
+};
+struct moehill_router {
+  std::shared_ptr<moehill::Context> context;
+  moehill::RouterObject object;
 };
 struct moehill_exchange {
   std::shared_ptr<moehill::Context> context;
@@ -34,6 +39,8 @@ Handle& require(Handle* handle, const char* what) {
 }
 
 moehill::BlockObject& block_of(moehill_block* block) { return require(block, "the block").object; }
+
+moehill::RouterObject& router_of(moehill_router* router) { return require(router, "the router").object; }
 
 moehill::ExchangeObject& exchange_of(moehill_exchange* exchange) {
   return require(exchange, "the exchange").object;
@@ -129,6 +136,7 @@ void moehill_block_desc_init_sized(moehill_block_desc* desc, size_t struct_size)
   moehill_block_desc defaults{};
   defaults.dtype = MOEHILL_BF16;
   defaults.training = 1;
+  defaults.gated = 1;
   moehill::set_defaults(defaults, desc, struct_size);
 }
 
@@ -189,6 +197,38 @@ moehill_status moehill_suggest(const moehill_context* context, const moehill_blo
     const moehill::Context& c = *require(context, "the context").context;
     moehill::give(moehill::suggest(c, moehill::complete(desc), tokens, hardware), suggestion);
   });
+}
+
+void moehill_router_desc_init_sized(moehill_router_desc* desc, size_t struct_size) {
+  moehill_router_desc defaults{};
+  defaults.groups = defaults.kept_groups = 1;
+  defaults.group_rank = 2;
+  defaults.least_sum = 1e-20;
+  defaults.factor = 1;
+  moehill::set_defaults(defaults, desc, struct_size);
+}
+
+moehill_status moehill_router_create(moehill_context* context, const moehill_router_desc* desc,
+                                     moehill_router** router) {
+  return make_handle(router, [&] {
+    return new moehill_router{context_of(context), {context_of(context), desc}};
+  });
+}
+
+void moehill_router_destroy(moehill_router* router) { destroy(router); }
+
+moehill_status moehill_router_set_bias(moehill_router* router, const float* bias) {
+  return guard([&] { router_of(router).set_bias(bias); });
+}
+
+moehill_status moehill_router_route(moehill_router* router, int64_t tokens, const float* logits,
+                                    const int32_t* token_ids, int32_t* expert_ids, float* gates) {
+  return guard([&] { router_of(router).route({tokens, logits, token_ids}, expert_ids, gates); });
+}
+
+moehill_status moehill_router_backward(moehill_router* router, int64_t tokens, const float* logits,
+                                       const int32_t* expert_ids, const float* d_gates, float* d_logits) {
+  return guard([&] { router_of(router).backward({tokens, logits, expert_ids, d_gates, d_logits}); });
 }
 
 moehill_status moehill_exchange_create(moehill_context* context, const moehill_block_desc* desc,

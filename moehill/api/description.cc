@@ -1,5 +1,6 @@
 #include "moehill/api/description.h"
 
+#include <bit>
 #include <limits>
 
 #include "moehill/api/sized_struct.h"
@@ -16,6 +17,43 @@ void require_between(const char* what, int64_t got, int64_t lo, int64_t hi, cons
 
 constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
 
+void require_form(const moehill_block_desc& d) {
+  require_between("activation", d.activation, MOEHILL_SILU, MOEHILL_SITU, "take a moehill_activation");
+  for (const auto& [what, value] : {std::pair{"gated", d.gated},
+                                    {"biases", d.biases},
+                                    {"shared_gate", d.shared_gate},
+                                    {"input_weighted", d.input_weighted}})
+    require_between(what, value, 0, 1, "1 or 0");
+  const auto number = [](const char* what, double got, double lo, double hi) {
+    if (got == 0 || (got >= lo && got <= hi)) return;
+    throw invalid(what, fmt::format("{}", got), fmt::format("0, or {} to {}", lo, hi), "0 is the default");
+  };
+  number("limit", d.limit, 1e-6, 1e9);
+  number("alpha", d.alpha, 1e-3, 1e3);
+  number("beta", d.beta, 1e-6, 1e6);
+  number("linear_beta", d.linear_beta, 1e-6, 1e6);
+}
+
+// Members that the activation, or the rest of the block, has no use for.
+void require_together(const moehill_block_desc& d) {
+  const auto refuse = [](bool broken, const char* what, const char* got, const char* allowed,
+                         const char* remedy) {
+    if (broken) throw invalid(what, got, allowed, remedy);
+  };
+  const bool silu = d.activation == MOEHILL_SILU, oai = d.activation == MOEHILL_SWIGLU_OAI,
+             relu2 = d.activation == MOEHILL_RELU2, situ = d.activation == MOEHILL_SITU;
+  refuse(d.limit != 0 && !silu && !oai, "limit", "one", "0 but for MOEHILL_SILU and MOEHILL_SWIGLU_OAI",
+         "leave it out");
+  refuse(d.alpha != 0 && !oai, "alpha", "one", "0 but for MOEHILL_SWIGLU_OAI", "leave it out");
+  refuse(d.beta != 0 && !situ, "beta", "one", "0 but for MOEHILL_SITU", "leave it out");
+  refuse(d.linear_beta != 0 && !situ, "linear_beta", "one", "0 but for MOEHILL_SITU", "leave it out");
+  refuse(d.gated == 0 && !relu2, "gated", "0", "1 but for MOEHILL_RELU2", "take MOEHILL_RELU2, or 1");
+  refuse(d.shared_gate == 1 && d.shared_dim == 0, "shared_gate", "1 without a shared expert",
+         "a shared_dim above 0 with it", "leave it out, or give a shared_dim");
+  refuse(d.input_weighted == 1 && d.biases == 1, "input_weighted", "1 with biases",
+         "one of the two: a bias is no part of the product that is scaled", "leave one out");
+}
+
 void require_legal(const moehill_block_desc& d) {
   const int64_t max = kMaxInt32;
   require_between("hidden", d.hidden, 1, max, "give the width of a token's row");
@@ -29,7 +67,28 @@ void require_legal(const moehill_block_desc& d) {
   require_between("recompute", d.recompute, MOEHILL_RECOMPUTE_NONE, MOEHILL_RECOMPUTE_EXPERT_MLP,
                   "take a moehill_recompute");
   (void)dtype_named(d.dtype, "dtype");
+  require_form(d);
+  require_together(d);
 }
+
+ExpertForm form_of(const moehill_block_desc& d) {
+  const auto given = [](double value, double usual) { return value == 0 ? usual : value; };
+  ExpertForm form;
+  form.activation = {static_cast<ActivationFunction>(d.activation), d.gated == 1, d.limit};
+  if (d.activation == MOEHILL_SWIGLU_OAI) form.activation.alpha = given(d.alpha, 1.702);
+  if (d.activation == MOEHILL_SITU) {
+    form.activation.beta = given(d.beta, 4);
+    form.activation.linear_beta = given(d.linear_beta, 25);
+  }
+  form.biases = d.biases == 1;
+  form.shared_gate = d.shared_gate == 1;
+  return form;
+}
+static_assert(static_cast<int>(ActivationFunction::silu) == MOEHILL_SILU &&
+              static_cast<int>(ActivationFunction::swiglu_oai) == MOEHILL_SWIGLU_OAI &&
+              static_cast<int>(ActivationFunction::gelu_tanh) == MOEHILL_GELU_TANH &&
+              static_cast<int>(ActivationFunction::relu2) == MOEHILL_RELU2 &&
+              static_cast<int>(ActivationFunction::situ) == MOEHILL_SITU);
 
 moehill_block_desc known_members(const moehill_block_desc* desc) {
   moehill_block_desc full;
@@ -74,12 +133,16 @@ moehill_block_desc complete(const moehill_block_desc* desc) {
 }
 
 moehill_block_desc complete_for_exchange(const moehill_block_desc* desc) {
-  moehill_block_desc full = known_members(desc);
+  const moehill_block_desc given = known_members(desc);
+  moehill_block_desc full;
+  moehill_block_desc_init(&full);
+  full.hidden = given.hidden;
   full.mlp_dim = 1;
-  full.shared_dim = 0;
-  full.training = 1;
+  full.experts = given.experts;
+  full.topk = given.topk;
+  full.max_tokens = given.max_tokens;
+  full.dtype = given.dtype;
   full.path = MOEHILL_PATH_RAGGED_A2A;
-  full.recompute = MOEHILL_RECOMPUTE_NONE;
   require_legal(full);
   return full;
 }
@@ -88,8 +151,11 @@ int64_t fingerprint(const moehill_block_desc& d) {
   uint64_t hash = kFnvStart;
   for (const int64_t value :
        {d.hidden, d.mlp_dim, int64_t{d.experts}, int64_t{d.topk}, d.shared_dim, d.max_tokens,
-        int64_t{d.dtype}, int64_t{d.training}, int64_t{d.path}, int64_t{d.recompute}})
+        int64_t{d.dtype}, int64_t{d.training}, int64_t{d.path}, int64_t{d.recompute}, int64_t{d.activation},
+        int64_t{d.gated}, int64_t{d.biases}, int64_t{d.shared_gate}, int64_t{d.input_weighted}})
     hash = fnv1a(hash, static_cast<uint64_t>(value));
+  for (const double value : {d.limit, d.alpha, d.beta, d.linear_beta})
+    hash = fnv1a(hash, std::bit_cast<uint64_t>(value));
   return static_cast<int64_t>(hash);
 }
 
@@ -122,6 +188,8 @@ RunConfig run_config(const moehill_block_desc& d, const Context& context) {
       {static_cast<double>(d.hidden), static_cast<double>(std::max(d.experts * d.mlp_dim, d.shared_dim)), 3});
   config.shape = {
       tokens, d.hidden, d.mlp_dim, d.experts, d.topk, d.shared_dim, dtype_named(d.dtype, "dtype")};
+  config.shape.form = form_of(d);
+  config.shape.router.input_weighted = d.input_weighted == 1;
   config.block.pass = d.training == 1 ? Pass::forward_backward : Pass::forward;
   config.block.remat = remat_of(d.recompute);
   config.num_devices = devices;

@@ -8,34 +8,50 @@
 namespace moehill {
 namespace {
 
-// Gate and up in one: [2 M, H] with gate rows first, or [H, 2 M] with gate columns first.
-HostMatrices part_of_both(const moehill_gradients& w, int64_t hidden, int64_t width, bool is_up) {
-  const bool is_transposed = is_out_in(w.order);
-  HostMatrices part = host_matrices(w.gate_up, dtype_named(w.dtype, "dtype of the weights"), hidden,
-                                    2 * width, is_transposed);
-  if (!is_up || part.data == nullptr) return part;
-  const int64_t elements = is_transposed ? width * hidden : width;
-  part.data = static_cast<char*>(part.data) + elements * static_cast<int64_t>(dtype_bytes(part.dtype));
-  return part;
+// A tensor of the caller's, an expert after the other: `rows` x `columns` of each are as they are multiplied.
+struct Given {
+  const char* name;
+  void* data;
+  int64_t rows, columns;
+  bool is_used;  // the block has such a tensor
+};
+using AllGiven = std::array<Given, 9>;
+
+AllGiven all_given(const moehill_gradients& w, const HostExperts::Shape& s) {
+  return {{{"gate", w.gate, s.hidden, s.width, true},
+           {"up", w.up, s.hidden, s.width, s.gated},
+           {"gate_up", w.gate_up, s.hidden, 2 * s.width, s.gated},
+           {"down", w.down, s.width, s.hidden, true},
+           {"gate_bias", w.gate_bias, 1, s.width, s.biases},
+           {"up_bias", w.up_bias, 1, s.width, s.biases && s.gated},
+           {"gate_up_bias", w.gate_up_bias, 1, 2 * s.width, s.biases && s.gated},
+           {"down_bias", w.down_bias, 1, s.hidden, s.biases},
+           {"shared_gate", w.shared_gate, 1, s.hidden, s.gate}}};
+}
+
+void require_one_way(const char* what, const void* both, const void* one, const void* other) {
+  if (both == nullptr || (one == nullptr && other == nullptr)) return;
+  throw invalid(what, "both in one and one of them apart", "either way", "set the others to null");
 }
 
 void require_legal(const moehill_gradients& w, const HostExperts::Shape& shape, bool is_written) {
-  if (w.gate_up != nullptr && (w.gate != nullptr || w.up != nullptr)) {
-    throw invalid("weights", "gate_up and one of gate and up", "gate_up alone, or gate and up",
-                  "set the others to null");
-  }
+  require_one_way("gate and up", w.gate_up, w.gate, w.up);
+  require_one_way("gate_bias and up_bias", w.gate_up_bias, w.gate_bias, w.up_bias);
   if (w.accumulate != 0 && w.accumulate != 1)
     throw invalid("accumulate", fmt::format("{}", w.accumulate), "0 or 1", "0 overwrites, 1 adds");
-  if (w.gate == nullptr && w.up == nullptr && w.gate_up == nullptr && w.down == nullptr && shape.count > 0)
-    throw null_argument("each of gate, up, gate_up and down");
   const size_t bytes = dtype_bytes(dtype_named(w.dtype, "dtype of the weights"));
-  const auto tensor = [&](const char* name, const void* data, int64_t widths) {
-    const int64_t elements = widths * shape.count * shape.hidden * shape.width;
-    return NamedTensor{name, data, data == nullptr ? 0 : elements, bytes};
-  };
-  const NamedTensor gate = tensor("gate", w.gate, 1), up = tensor("up", w.up, 1),
-                    gate_up = tensor("gate_up", w.gate_up, 2), down = tensor("down", w.down, 1);
-  is_written ? require_memory({}, {gate, up, gate_up, down}) : require_memory({gate, up, gate_up, down}, {});
+  std::vector<NamedTensor> tensors;
+  bool is_nothing = shape.count > 0;
+  for (const Given& g : all_given(w, shape)) {
+    is_nothing = is_nothing && g.data == nullptr;
+    if (g.data != nullptr && !g.is_used) {
+      throw invalid(g.name, "memory", "null, since these experts of the block have none",
+                    "leave it out, or describe the block with it");
+    }
+    tensors.push_back({g.name, g.data, g.data == nullptr ? 0 : shape.count * g.rows * g.columns, bytes});
+  }
+  if (is_nothing) throw null_argument("each of the weights");
+  is_written ? require_memory({}, tensors) : require_memory(tensors, {});
 }
 
 moehill_gradients complete(const moehill_gradients* w) {
@@ -44,14 +60,20 @@ moehill_gradients complete(const moehill_gradients* w) {
 
 moehill_gradients complete(const moehill_weights* given) {
   const moehill_weights w = over_defaults(given, {}, "weights", offsetof(moehill_weights, dtype));
+  const auto place = [](const void* data) { return const_cast<void*>(data); };
   return {sizeof(moehill_gradients),
-          const_cast<void*>(w.gate),
-          const_cast<void*>(w.up),
-          const_cast<void*>(w.gate_up),
-          const_cast<void*>(w.down),
+          place(w.gate),
+          place(w.up),
+          place(w.gate_up),
+          place(w.down),
           w.dtype,
           w.order,
-          0};
+          0,
+          place(w.gate_bias),
+          place(w.up_bias),
+          place(w.gate_up_bias),
+          place(w.down_bias),
+          place(w.shared_gate)};
 }
 
 double matrix_bytes(int64_t rows, int64_t cols, DType dtype) {
@@ -66,35 +88,54 @@ HostExperts::HostExperts(const moehill_weights* weights, const Shape& shape)
 HostExperts::HostExperts(const moehill_gradients* gradients, const Shape& shape)
     : HostExperts(complete(gradients), shape, true) {}
 
+// Gate and up in one are [2 M, H] with gate rows first, or [H, 2 M] with gate columns first.
 HostExperts::HostExperts(const moehill_gradients& w, const Shape& shape, bool is_written)
     : width_(shape.width), accumulates_(w.accumulate != 0) {
   require_legal(w, shape, is_written);
-  const int64_t hidden = shape.hidden, width = shape.width;
   const DType dtype = dtype_named(w.dtype, "dtype of the weights");
   const bool is_transposed = is_out_in(w.order);
-  if (w.gate_up != nullptr) {
-    gate_ = part_of_both(w, hidden, width, false);
-    up_ = part_of_both(w, hidden, width, true);
-  } else {
-    gate_ = host_matrices(w.gate, dtype, hidden, width, is_transposed);
-    up_ = host_matrices(w.up, dtype, hidden, width, is_transposed);
-  }
-  down_ = host_matrices(w.down, dtype, width, hidden, is_transposed);
+  const auto matrices = [&](void* data, int64_t rows, int64_t columns) {
+    return host_matrices(data, dtype, rows, columns, is_transposed);
+  };
+  const auto up_of_both = [&](void* data, int64_t rows) {
+    HostMatrices part = matrices(data, rows, 2 * shape.width);
+    const int64_t elements = shape.width * part.column_step;
+    part.data = static_cast<char*>(data) + elements * static_cast<int64_t>(dtype_bytes(dtype));
+    return part;
+  };
+  const auto pair = [&](size_t i, void* both, void* gate, void* up, int64_t rows) {
+    parts_[i] = both != nullptr ? matrices(both, rows, 2 * shape.width) : matrices(gate, rows, shape.width);
+    parts_[i + 1] = both != nullptr ? up_of_both(both, rows) : matrices(up, rows, shape.width);
+  };
+  pair(0, w.gate_up, w.gate, w.up, shape.hidden);
+  parts_[2] = matrices(w.down, shape.width, shape.hidden);
+  pair(3, w.gate_up_bias, w.gate_bias, w.up_bias, 1);
+  parts_[5] = matrices(w.down_bias, 1, shape.hidden);
+  parts_[6] = matrices(w.shared_gate, 1, shape.hidden);
 }
 
 template <typename Move>
 void HostExperts::for_each(int64_t first, const MlpWeights& stacks, const Move& move) const {
   LogicalWeights w1, w3, w2;
   set_logical(stacks, width_, w1, w3, w2);
-  const auto one = [&](HostMatrices host, const LogicalWeights& stack) {
-    if (host.data == nullptr) return;
+  const auto vectors = [](const WeightView& stack, int64_t n) {
+    return LogicalWeights{stack, LogicalWeights::Part::all, n};
+  };
+  const int64_t hidden = stacks.down.n;
+  const LogicalWeights of[] = {w1,
+                               w3,
+                               w2,
+                               vectors(stacks.up_bias[0], width_),
+                               vectors(stacks.up_bias[1], width_),
+                               vectors(stacks.down_bias, hidden),
+                               vectors(stacks.row_gate, hidden)};
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    HostMatrices host = parts_[i];
+    if (host.data == nullptr) continue;
     host.data = static_cast<char*>(host.data) +
                 first * host.group_step * static_cast<int64_t>(dtype_bytes(host.dtype));
-    move(host, stack);
-  };
-  one(gate_, w1);
-  one(up_, w3);
-  one(down_, w2);
+    move(host, of[i]);
+  }
 }
 
 void HostExperts::load(ThreadTeam& team, int64_t first, const MlpWeights& stacks) const {

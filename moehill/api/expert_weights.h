@@ -1,5 +1,7 @@
-// Weights of experts in the caller's memory: which of the four pointers hold what, and in which order.
+// Weights of experts in the caller's memory: which pointers hold what, and in which order.
 #pragma once
+
+#include <array>
 
 #include "moehill/api/failure.h"
 #include "moehill/api/host_matrix.h"
@@ -10,11 +12,19 @@ namespace moehill {
 
 class HostExperts {
  public:
+  // What a set of weights is of: so many routed experts, or the shared one.
   struct Shape {
     int64_t count, hidden, width;
+    bool gated, biases, gate;  // there is a W3, there are biases, there is the shared expert's gate
   };
-  // Throws Failure for pointers that do not go together, memory that cannot be used, and unknown types or
-  // orders. Weights are read, gradients are written.
+  static Shape routed(const MoeShape& shape, int64_t count) {
+    return {count, shape.hidden, shape.mlp_dim, shape.form.activation.gated, shape.form.biases, false};
+  }
+  static Shape shared(const MoeShape& shape) {
+    return {1, shape.hidden, shape.shared_dim, shape.form.activation.gated, false, shape.form.shared_gate};
+  }
+  // Throws Failure for pointers that do not go together or that the block has no use for, memory that cannot
+  // be used, and unknown types or orders. Weights are read, gradients are written.
   HostExperts(const moehill_weights* weights, const Shape& shape);
   HostExperts(const moehill_gradients* gradients, const Shape& shape);
 
@@ -30,7 +40,8 @@ class HostExperts {
 
   int64_t width_;
   bool accumulates_;
-  HostMatrices gate_, up_, down_;
+  // As for_each() names them: W1, W3, W2, the biases of their products, the shared expert's gate.
+  std::array<HostMatrices, 7> parts_;
 };
 
 // As they are stored.

@@ -93,12 +93,12 @@ void require_apart(const NamedTensor& result, const NamedTensor& other) {
 
 }  // namespace
 
-void require_memory(std::initializer_list<NamedTensor> read, std::initializer_list<NamedTensor> written) {
+void require_memory(std::span<const NamedTensor> read, std::span<const NamedTensor> written) {
   for (const NamedTensor& tensor : read) require_aligned(tensor);
-  for (const NamedTensor* result = written.begin(); result != written.end(); ++result) {
-    require_aligned(*result);
-    for (const NamedTensor& tensor : read) require_apart(*result, tensor);
-    for (const NamedTensor* other = written.begin(); other != result; ++other) require_apart(*result, *other);
+  for (size_t i = 0; i < written.size(); ++i) {
+    require_aligned(written[i]);
+    for (const NamedTensor& tensor : read) require_apart(written[i], tensor);
+    for (size_t j = 0; j < i; ++j) require_apart(written[i], written[j]);
   }
 }
 

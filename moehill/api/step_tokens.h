@@ -2,6 +2,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <span>
 #include <vector>
 
 #include "moehill/api/context.h"
@@ -51,6 +52,11 @@ struct NamedTensor {
 };
 // Throws Failure for null, for memory that is not aligned to its elements, and for a written tensor that
 // overlaps another one.
-void require_memory(std::initializer_list<NamedTensor> read, std::initializer_list<NamedTensor> written);
+void require_memory(std::span<const NamedTensor> read, std::span<const NamedTensor> written);
+// C++20 makes no span of a braced list.
+inline void require_memory(std::initializer_list<NamedTensor> read,
+                           std::initializer_list<NamedTensor> written) {
+  require_memory(std::span(read.begin(), read.size()), std::span(written.begin(), written.size()));
+}
 
 }  // namespace moehill

@@ -287,6 +287,18 @@ void route(const Router& router, const float* logits, Range tokens, ThreadTeam& 
   });
 }
 
+void weigh_choices(const Router& router, const float* logits, ThreadTeam& team, Routing& routing) {
+  const size_t topk = static_cast<size_t>(routing.topk), num = static_cast<size_t>(routing.num_experts);
+  team.parallel_for(routing.num_tokens, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const size_t first = static_cast<size_t>(t) * topk;
+      const float* const row = logits + static_cast<size_t>(t) * num;
+      gate_values(router, row, scores_of<float>(router.rule.score, row, routing.num_experts),
+                  {routing.expert.data() + first, topk}, routing.weight.data() + first);
+    }
+  });
+}
+
 void route_backward(const Router& router, const RouterGradient& gradient, Range tokens, ThreadTeam& team) {
   const Routing& routing = gradient.routing;
   const size_t topk = static_cast<size_t>(routing.topk), num = static_cast<size_t>(routing.num_logits());

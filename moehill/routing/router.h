@@ -40,6 +40,9 @@ void route(const Router& router, const float* logits, Range tokens, ThreadTeam& 
 Routing route_all(const Router& router, const std::vector<float>& logits, int64_t num_tokens, int num_logits,
                   int topk, int num_spares = 0);
 
+// Gate values of the choices that `routing` has already, of all its tokens' logits [T, L].
+void weigh_choices(const Router& router, const float* logits, ThreadTeam& team, Routing& routing);
+
 // The gradient dlogits [T, L] from dp [T, k], that of the gate values. `logits` may be null with
 // chosen_softmax, which has all it needs in the gate values.
 struct RouterGradient {

@@ -8,6 +8,9 @@
     dx, d_gates = block.backward(x, dy)
     d_gate_up, d_down = block.expert_gradients()
 
+Experts of other forms are described as moehill_block_desc has it: Block(..., activation="swiglu_oai", limit=7, biases=True);
+Router makes ids and gates of logits by the rules of today's models.
+
 Arrays are used where they lie and never copied: they must be C-contiguous and of the right type, float32 or, for
 bf16, uint16 or ml_dtypes.bfloat16; whatever speaks DLPack is taken
 too, for results only where NumPy may write to it. moehill.torch has the same for PyTorch.
@@ -21,7 +24,7 @@ import numpy as np
 from . import _c
 from ._c import Error
 
-__all__ = ["Block", "Context", "Error", "Exchange", "Stack", "suggest", "version"]
+__all__ = ["Block", "Context", "Error", "Exchange", "Router", "Stack", "suggest", "version"]
 
 
 def version():
@@ -139,7 +142,7 @@ def _handle_of(context):
 
 
 def _desc(hidden, mlp_dim, experts, topk, max_tokens, shared_dim=0, dtype="bf16", training=True, path="auto",
-          recompute="none"):
+          recompute="none", activation="silu", gated=True, biases=False, shared_gate=False, input_weighted=False, **constants):
     desc = _c.BlockDesc()
     _c.library.moehill_block_desc_init_sized(c.byref(desc), c.sizeof(desc))
     for name, value in (("hidden", hidden), ("mlp_dim", mlp_dim), ("max_tokens", max_tokens), ("shared_dim", shared_dim)):
@@ -148,6 +151,13 @@ def _desc(hidden, mlp_dim, experts, topk, max_tokens, shared_dim=0, dtype="bf16"
     desc.dtype = _word({"f32": _c.F32, "bf16": _c.BF16}, dtype, "dtype")
     desc.path = _word(_c.PATHS, path, "path")
     desc.recompute = _word(_c.RECOMPUTES, recompute, "recompute")
+    desc.activation = _word(_c.ACTIVATIONS, activation, "activation")
+    for name, value in {"gated": gated, "biases": biases, "shared_gate": shared_gate, "input_weighted": input_weighted}.items():
+        setattr(desc, name, int(bool(value)))
+    for name, value in constants.items():
+        if name not in ("limit", "alpha", "beta", "linear_beta"):
+            raise TypeError(f"a block has no {name!r}")
+        setattr(desc, name, _c.number(value, name))
     return desc
 
 
@@ -192,47 +202,55 @@ class Block(_Handle):
         self.bytes = info.weight_bytes + info.gradient_bytes + info.work_bytes
         self._tokens = None  # of the plan
 
-    def _weights(self, arrays, count, width, order, kind, *more):
-        h, both = self._desc.hidden, 2 * width
-        shapes = {"gate": (width, h), "up": (width, h), "gate_up": (both, h), "down": (h, width)}
+    def _shapes(self, width, order="out_in"):
+        h = self._desc.hidden
+        shapes = {"gate": (width, h), "up": (width, h), "gate_up": (2 * width, h), "down": (h, width)}
         if _word(_c.ORDERS, order, "order") == 1:
             shapes = {name: shape[::-1] for name, shape in shapes.items()}
+        return dict(shapes, gate_bias=(width,), up_bias=(width,), gate_up_bias=(2 * width,), down_bias=(h,), shared_gate=(h,))
+
+    def _weights(self, arrays, leading, width, order):
+        shapes = self._shapes(width, order)
         dtype = _dtype_of(arrays.values(), "the weights' types")
-        struct = kind(dtype=dtype, order=_c.ORDERS[order])
+        struct = _c.Weights(dtype=dtype, order=_c.ORDERS[order])
         for name, array in arrays.items():
-            if array is None:
-                continue
-            _array(array, name, _kinds(dtype), (() if count is None else (count,)) + shapes[name])
-            setattr(struct, name, array.ctypes.data)
+            if array is not None:
+                setattr(struct, name, _array(array, name, _kinds(dtype), leading + shapes[name]).ctypes.data)
         return struct
 
-    def load_experts(self, first=None, gate_up=None, down=None, gate=None, up=None, order="out_in"):
+    def load_experts(self, first=None, gate_up=None, down=None, gate=None, up=None, order="out_in", gate_up_bias=None,
+                     down_bias=None, gate_bias=None, up_bias=None):
         """Weights of experts from `first` on (default: the first of this process), a leading axis of experts."""
-        arrays = {"gate": gate, "up": up, "gate_up": gate_up, "down": down}
+        arrays = {"gate": gate, "up": up, "gate_up": gate_up, "down": down, "gate_bias": gate_bias, "up_bias": up_bias,
+                  "gate_up_bias": gate_up_bias, "down_bias": down_bias}
         count = next((_length(a, name) for name, a in arrays.items() if a is not None), 0)
-        struct = self._weights(arrays, count, self._desc.mlp_dim, order, _c.Weights)
+        struct = self._weights(arrays, (count,), self._desc.mlp_dim, order)
         first = self.first_expert if first is None else first
         _c.call("block_load_experts", self._handle, first, count, c.byref(struct))
 
-    def load_shared(self, gate_up=None, down=None, gate=None, up=None, order="out_in"):
-        arrays = {"gate": gate, "up": up, "gate_up": gate_up, "down": down}
-        struct = self._weights(arrays, None, self._desc.shared_dim, order, _c.Weights)
+    def load_shared(self, gate_up=None, down=None, gate=None, up=None, order="out_in", shared_gate=None):
+        arrays = {"gate": gate, "up": up, "gate_up": gate_up, "down": down, "shared_gate": shared_gate}
+        struct = self._weights(arrays, (), self._desc.shared_dim, order)
         _c.call("block_load_shared", self._handle, c.byref(struct))
 
+    def _gradients(self, leading, width, vectors, name, *arguments):
+        """New arrays that the call of this name fills: of gate and up, or gate alone, of down, and of vectors."""
+        first, shapes = "gate_up" if self._desc.gated else "gate", self._shapes(width)
+        arrays = {n: np.empty(leading + shapes[n], np.float32) for n in (first, "down", *(v.replace("first", first) for v in vectors))}
+        struct = _c.Gradients(dtype=_c.F32, **{n: array.ctypes.data for n, array in arrays.items()})
+        _c.call(name, self._handle, *arguments, c.byref(struct))
+        return tuple(arrays.values())
+
     def expert_gradients(self):
-        """(d_gate_up [E, 2M, H], d_down [E, H, M]) of this process's experts, float32."""
-        n, h, m = self.num_experts, self._desc.hidden, self._desc.mlp_dim
-        gate_up, down = np.empty((n, 2 * m, h), np.float32), np.empty((n, h, m), np.float32)
-        struct = _c.Gradients(gate_up=gate_up.ctypes.data, down=down.ctypes.data, dtype=_c.F32)
-        _c.call("block_store_expert_gradients", self._handle, self.first_expert, n, c.byref(struct))
-        return gate_up, down
+        """(d_gate_up [E, 2M, H], d_down [E, H, M]) of this process's experts, float32; with biases (d_gate_up, d_down,
+        d_gate_up_bias, d_down_bias). Where they are not gated d_gate [E, M, H] stands for d_gate_up."""
+        return self._gradients((self.num_experts,), self._desc.mlp_dim, ("first_bias", "down_bias") if self._desc.biases else (),
+                               "block_store_expert_gradients", self.first_expert, self.num_experts)
 
     def shared_gradients(self):
-        h, s = self._desc.hidden, self._desc.shared_dim
-        gate_up, down = np.empty((2 * s, h), np.float32), np.empty((h, s), np.float32)
-        struct = _c.Gradients(gate_up=gate_up.ctypes.data, down=down.ctypes.data, dtype=_c.F32)
-        _c.call("block_store_shared_gradients", self._handle, c.byref(struct))
-        return gate_up, down
+        """(d_gate_up [2S, H], d_down [H, S]), with a gate (..., d_shared_gate [H])."""
+        return self._gradients((), self._desc.shared_dim, ("shared_gate",) if self._desc.shared_gate else (),
+                               "block_store_shared_gradients")
 
     @_collective("block_plan")
     def plan(self, ids, gates):
@@ -264,6 +282,59 @@ class Block(_Handle):
             d_gates = _writable(_array(d_gates, "d_gates", ("float32",), shape), "d_gates")
         _c.call("block_backward", self._handle, x.ctypes.data, dy.ctypes.data, dx.ctypes.data, d_gates.ctypes.data)
         return dx, d_gates
+
+
+class Router(_Handle):
+    """Choices and gate values from logits [T, E] float32, and back, by the rules of moehill_router_desc: score
+    "chosen_softmax", "softmax", "sigmoid" or "sqrt_softplus"; bias and expert_scale [E] float32, experts_of_id [ids, k] int32,
+    which are copied; groups, kept_groups, group_rank, normalized, least_sum, factor."""
+
+    def __init__(self, context, experts, topk, score="chosen_softmax", bias=None, expert_scale=None, experts_of_id=None,
+                 normalized=False, **rule):
+        desc = _c.RouterDesc()
+        _c.library.moehill_router_desc_init_sized(c.byref(desc), c.sizeof(desc))
+        desc.experts, desc.topk = _c.fitting(experts, "experts"), _c.fitting(topk, "topk")
+        desc.score, desc.normalized = _word(_c.SCORES, score, "score"), int(bool(normalized))
+        for name, value in rule.items():
+            if name in ("groups", "kept_groups", "group_rank"):
+                setattr(desc, name, _c.fitting(value, name))
+            elif name in ("least_sum", "factor"):
+                setattr(desc, name, _c.number(value, name))
+            else:
+                raise TypeError(f"a router has no {name!r}")
+        if experts_of_id is not None:
+            desc.num_ids = _length(experts_of_id, "experts_of_id")
+        shapes = {"bias": (experts,), "expert_scale": (experts,), "experts_of_id": (desc.num_ids, topk)}
+        for (name, shape), array in zip(shapes.items(), (bias, expert_scale, experts_of_id)):
+            if array is not None:
+                setattr(desc, name, _array(array, name, ("int32" if name == "experts_of_id" else "float32",), shape).ctypes.data)
+        super().__init__("router", _handle_of(context), c.byref(desc))
+        self._experts, self._topk = experts, topk
+
+    def set_bias(self, bias):
+        _c.call("router_set_bias", self._handle, _array(bias, "bias", ("float32",), (self._experts,)).ctypes.data)
+
+    def _logits(self, logits):
+        return _array(logits, "logits", ("float32",), (_length(logits, "logits"), self._experts))
+
+    def route(self, logits, token_ids=None):
+        """(ids [T, k] int32, gates [T, k]); token_ids [T] int32 where there is a table."""
+        logits = self._logits(logits)
+        ids, gates = np.empty((len(logits), self._topk), np.int32), np.empty((len(logits), self._topk), np.float32)
+        if token_ids is not None:
+            token_ids = _array(token_ids, "token_ids", ("int32",), (len(logits),)).ctypes.data
+        _c.call("router_route", self._handle, len(logits), logits.ctypes.data, token_ids, ids.ctypes.data, gates.ctypes.data)
+        return ids, gates
+
+    def backward(self, logits, ids, d_gates):
+        """d_logits, for the ids that route() gave; d_gates is 0 where a choice was dropped since."""
+        logits = self._logits(logits)
+        ids = _array(ids, "expert ids", ("int32",), (len(logits), self._topk))
+        d_gates = _array(d_gates, "d_gates", ("float32",), ids.shape)
+        d_logits = np.empty_like(logits)
+        _c.call("router_backward", self._handle, len(logits), logits.ctypes.data, ids.ctypes.data, d_gates.ctypes.data,
+                d_logits.ctypes.data)
+        return d_logits
 
 
 class Exchange(_Handle):

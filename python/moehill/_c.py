@@ -10,6 +10,8 @@ F32, BF16 = 0, 1
 ORDERS = {"out_in": 0, "in_out": 1}
 PATHS = {"auto": 0, "data_parallel": 1, "compact_psum": 2, "dense_masked": 3, "ring_ag_rs": 4, "ragged_a2a": 5, "fused": 6}
 RECOMPUTES = {"none": 0, "combine": 1, "expert_mlp": 2}
+ACTIVATIONS = {"silu": 0, "swiglu_oai": 1, "gelu_tanh": 2, "relu2": 3, "situ": 4}
+SCORES = {"chosen_softmax": 0, "softmax": 1, "sigmoid": 2, "sqrt_softplus": 3}
 
 
 class Error(RuntimeError):
@@ -41,7 +43,16 @@ class ContextInfo(_Sized):
 class BlockDesc(_Sized):
     _fields_ = [("struct_size", c.c_size_t), ("hidden", c.c_int64), ("mlp_dim", c.c_int64), ("experts", c.c_int32),
                 ("topk", c.c_int32), ("shared_dim", c.c_int64), ("max_tokens", c.c_int64), ("dtype", c.c_int32),
-                ("training", c.c_int32), ("path", c.c_int32), ("recompute", c.c_int32)]
+                ("training", c.c_int32), ("path", c.c_int32), ("recompute", c.c_int32), ("activation", c.c_int32),
+                ("gated", c.c_int32), ("limit", c.c_double), ("alpha", c.c_double), ("beta", c.c_double),
+                ("linear_beta", c.c_double), ("biases", c.c_int32), ("shared_gate", c.c_int32), ("input_weighted", c.c_int32)]
+
+
+class RouterDesc(_Sized):
+    _fields_ = [("struct_size", c.c_size_t), ("experts", c.c_int32), ("topk", c.c_int32), ("score", c.c_int32),
+                ("groups", c.c_int32), ("kept_groups", c.c_int32), ("group_rank", c.c_int32), ("normalized", c.c_int32),
+                ("least_sum", c.c_double), ("factor", c.c_double), ("bias", c.c_void_p), ("expert_scale", c.c_void_p),
+                ("experts_of_id", c.c_void_p), ("num_ids", c.c_int64)]
 
 
 class BlockInfo(_Sized):
@@ -54,13 +65,17 @@ class Suggestion(_Sized):
     _fields_ = [("struct_size", c.c_size_t), ("path", c.c_int32), ("seconds", c.c_double), ("seconds_of", c.c_double * 7)]
 
 
+_MATRICES = [(name, c.c_void_p) for name in ("gate", "up", "gate_up", "down")]
+_VECTORS = [(name, c.c_void_p) for name in ("gate_bias", "up_bias", "gate_up_bias", "down_bias", "shared_gate")]
+
+
 class Weights(_Sized):
-    _fields_ = [("struct_size", c.c_size_t), ("gate", c.c_void_p), ("up", c.c_void_p), ("gate_up", c.c_void_p), ("down", c.c_void_p),
-                ("dtype", c.c_int32), ("order", c.c_int32)]
+    _fields_ = [("struct_size", c.c_size_t), *_MATRICES, ("dtype", c.c_int32), ("order", c.c_int32), *_VECTORS]
 
 
 class Gradients(_Sized):
-    _fields_ = Weights._fields_ + [("accumulate", c.c_int32)]
+    _fields_ = [("struct_size", c.c_size_t), *_MATRICES, ("dtype", c.c_int32), ("order", c.c_int32), ("accumulate", c.c_int32),
+                *_VECTORS]
 
 
 class Rows(_Sized):
@@ -76,6 +91,14 @@ def fitting(value, what, bits=32):
     if not -(1 << bits - 1) <= number < 1 << bits - 1:
         raise Error(INVALID_ARGUMENT, f"{what}: got {number}, allowed: a number of {bits} bits; check it")
     return number
+
+
+def number(value, what):
+    """The float, an error where it is no number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise Error(INVALID_ARGUMENT, f"{what}: got {value!r}, allowed: a number; convert it") from None
 
 
 def _library_paths():
@@ -112,6 +135,8 @@ for _name, _arguments in {
         "block_store_experts": [_p, _i32, _i32, _p], "block_store_expert_gradients": [_p, _i32, _i32, _p],
         "block_store_shared_gradients": [_p, _p],
         "block_plan": [_p, _i64, _p, _p], "block_forward": [_p, _p, _p], "block_backward": [_p, _p, _p, _p, _p],
+        "router_create": [_p, _p, _p], "router_set_bias": [_p, _p], "router_route": [_p, _i64, _p, _p, _p, _p],
+        "router_backward": [_p, _i64, _p, _p, _p, _p],
         "exchange_create": [_p, _p, _p], "exchange_get_experts": [_p, _p, _p],
         "exchange_plan": [_p, _i64, _p, _p, _p, _p], "exchange_dispatch": [_p, _p, _p],
         "exchange_combine": [_p, _p, _p], "exchange_combine_backward": [_p, _p, _p, _p, _p],
@@ -122,6 +147,7 @@ for _name, _arguments in {
     _function = getattr(library, "moehill_" + _name)
     _function.argtypes, _function.restype = _arguments, c.c_int
 for _name, _arguments in {"context_options_init_sized": [_p, c.c_size_t], "block_desc_init_sized": [_p, c.c_size_t],
+                          "router_desc_init_sized": [_p, c.c_size_t], "router_destroy": [_p],
                           "context_destroy": [_p], "block_destroy": [_p], "exchange_destroy": [_p],
                           "stack_destroy": [_p]}.items():
     _function = getattr(library, "moehill_" + _name)

@@ -3,13 +3,16 @@
     y = moehill.torch.experts(x, expert_ids, gates, gate_up, down)       # with gradients of x, gates and weights
     layer = moehill.torch.Experts(gate_up, down)                          # the same as a module
     layer = moehill.torch.Experts.replacing(model.mlp.experts)            # for the experts of a Hugging Face model
+    ids, gates = moehill.torch.Router(experts, topk, score="sigmoid")(logits)   # with the gradient of the logits
 
 x [T, H]; expert_ids [T, k], where -1 and E mean nobody's; gates [T, k]; gate_up [E, 2M, H] with gate rows first and
-down [E, H, M], as torch.nn.Linear keeps them. Weights are packed for the kernels again when another tensor comes, when an
+down [E, H, M], as torch.nn.Linear keeps them. Form says what experts of other forms are; their biases and a shared expert
+are weights too. Weights are packed for the kernels again when another tensor comes, when an
 operation in place has changed them, and after each backward that made their gradients. A change behind PyTorch's back
 (through .data or NumPy, without a backward before it) needs `layer.reload()`.
 """
 import ctypes as c
+import dataclasses
 import os
 import threading
 import weakref
@@ -17,6 +20,7 @@ import weakref
 import torch
 
 from . import Block, Context, Error, _c
+from . import Router as _Router
 
 _DTYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
 _contexts = {}  # by process, since a forked one needs its own
@@ -36,9 +40,43 @@ def _refuse(what, got, allowed, remedy):
     raise Error(_c.INVALID_ARGUMENT, f"{what}: got {got}, allowed: {allowed}; {remedy}")
 
 
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """What experts compute (moehill_activation) and how their weights lie."""
+    activation: str = "silu"
+    gated: bool = True  # False: gate_up is the gate alone, [E, M, H]
+    limit: float = 0
+    alpha: float = 0
+    beta: float = 0
+    linear_beta: float = 0
+    input_weighted: bool = False
+    transposed: bool = False  # gate_up [E, H, 2M] and down [E, M, H]
+    interleaved: bool = False  # gate and up in turn, not gate first
+
+    def described(self):
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("transposed", "interleaved")}
+
+    def parts(self, name, tensor):
+        """[(the name that the library has for it, a view)] of one of the weights."""
+        if not name.startswith(("gate_up", "shared_gate_up")):
+            return [({"shared_down": "down"}.get(name, name), tensor)]
+        bias = "_bias" if name.endswith("_bias") else ""
+        if not self.gated:
+            return [("gate" + bias, tensor)]
+        if not self.interleaved:
+            return [("gate_up" + bias, tensor)]
+        axis = tensor.dim() - 1 if self.transposed or bias else tensor.dim() - 2
+        pick = lambda i: tensor[(slice(None),) * axis + (slice(i, None, 2),)]
+        return [("gate" + bias, pick(0)), ("up" + bias, pick(1))]
+
+
+_SHARED = ("shared_gate_up", "shared_down", "shared_gate")
+_WEIGHTS = ("gate_up", "down", "gate_up_bias", "down_bias") + _SHARED
+
+
 class _Layer:
-    """A block for one pair of weights: made for as many tokens as have come, loaded when the weights have changed.
-    Whoever calls it holds `lock`, since a step is several calls of the library."""
+    """A block for one set of weights: made for as many tokens as have come, loaded when the weights have changed.
+    Whoever calls it holds `lock`, since a step is several calls of the library. weights: {name: tensor}."""
 
     def __init__(self, context):
         if context.processes > 1:
@@ -47,29 +85,47 @@ class _Layer:
         self.context = context
         self.lock = threading.RLock()
         self.block = None
-        self.key = self.loaded = None  # loaded: the weights that the block has, _Seen
+        self.key = self.loaded = None  # loaded: the weights that the block has, {name: _Seen}
         self.step = 0  # of the forward whose state the block has
 
-    def prepare(self, x, topk, gate_up, down, training):
-        experts, both, hidden = gate_up.shape
-        key = (hidden, both // 2, experts, topk, x.dtype)
+    def prepare(self, x, topk, weights, form, training):
+        experts, down = weights["down"].shape[0], weights["down"]
+        hidden, width = down.shape[:0:-1] if form.transposed else down.shape[1:]
+        shared = weights["shared_down"].shape[0 if form.transposed else 1] if "shared_down" in weights else 0
+        key = (hidden, width, experts, topk, x.dtype, form, shared, tuple(weights))
         if self.key != key or x.shape[0] > self.max_tokens or training > self.training:
             same = self.key == key
             self.max_tokens = max(x.shape[0], 2 * self.max_tokens if same and x.shape[0] > self.max_tokens else 1,
                                   self.max_tokens if same else 1)
             self.training = training or (same and self.training)
             self.block = self.loaded = self.key = None  # before the next one is made
-            self.block = Block(self.context, hidden=hidden, mlp_dim=both // 2, experts=experts, topk=topk,
-                               max_tokens=self.max_tokens, dtype=_DTYPES[x.dtype], training=self.training)
+            self.block = Block(self.context, hidden=hidden, mlp_dim=width, experts=experts, topk=topk, shared_dim=shared,
+                               max_tokens=self.max_tokens, dtype=_DTYPES[x.dtype], training=self.training,
+                               biases="down_bias" in weights, shared_gate="shared_gate" in weights, **form.described())
             self.key = key
-        if not (self.loaded and self.loaded[0].still_is(gate_up) and self.loaded[1].still_is(down)):
-            dense = gate_up.contiguous(), down.contiguous()
-            weights = _c.Weights(gate_up=dense[0].data_ptr(), down=dense[1].data_ptr(), dtype=_type(gate_up), order=0)
-            _c.call("block_load_experts", self.block._handle, 0, experts, c.byref(weights))
-            self.loaded = _Seen(gate_up), _Seen(down)
+        if not (self.loaded and all(self.loaded[name].still_is(t) for name, t in weights.items())):
+            self.transfer("load", weights, form, x.dtype)
+            self.loaded = {name: _Seen(t) for name, t in weights.items()}
 
-    def forward(self, x, ids, gates, gate_up, down, training):
-        self.prepare(x, ids.shape[1], gate_up, down, training)
+    def transfer(self, what, weights, form, dtype):
+        """All weights to the block, or all gradients from it into these tensors."""
+        kind = _c.Weights if what == "load" else _c.Gradients
+        for shared in (False, True):
+            parts = [(n, view, view.contiguous()) for name, t in weights.items() if (name in _SHARED) == shared
+                     for n, view in form.parts(name, t)]
+            if not parts:
+                continue
+            struct = kind(dtype=_c.F32 if dtype == torch.float32 else _c.BF16, order=int(form.transposed),
+                          **{n: dense.data_ptr() for n, _, dense in parts})
+            call = {"load": "block_load_", "store": "block_store_"}[what] + ("shared" if shared else "expert")
+            call += {"load": "" if shared else "s", "store": "_gradients"}[what]
+            _c.call(call, self.block._handle, *(() if shared else (0, weights["down"].shape[0])), c.byref(struct))
+            for _, view, dense in parts:
+                if what == "store" and dense.data_ptr() != view.data_ptr():
+                    view.copy_(dense)
+
+    def forward(self, x, ids, gates, weights, form, training):
+        self.prepare(x, ids.shape[1], weights, form, training)
         y = torch.empty_like(x)
         _c.call("block_plan", self.block._handle, x.shape[0], ids.data_ptr(), gates.data_ptr())
         _c.call("block_forward", self.block._handle, x.data_ptr(), y.data_ptr())
@@ -82,12 +138,11 @@ class _Layer:
         self.step += 1  # the state is used up
         return dx, d_gates
 
-    def weight_gradients(self, gate_up, down):
-        d_gate_up, d_down = (torch.empty(t.shape, dtype=t.dtype) for t in (gate_up, down))
-        struct = _c.Gradients(gate_up=d_gate_up.data_ptr(), down=d_down.data_ptr(), dtype=_type(gate_up), order=0)
-        _c.call("block_store_expert_gradients", self.block._handle, 0, gate_up.shape[0], c.byref(struct))
+    def weight_gradients(self, weights, form, dtype):
+        gradients = {name: torch.empty(t.shape, dtype=t.dtype) for name, t in weights.items()}
+        self.transfer("store", gradients, form, dtype)
         self.loaded = None  # an optimizer may now change the weights by their .data, which no version tells
-        return d_gate_up, d_down
+        return gradients
 
 
 class _Seen:
@@ -102,55 +157,73 @@ class _Seen:
                 and self.version == tensor._version)
 
 
-def _type(tensor):
-    return _c.F32 if tensor.dtype == torch.float32 else _c.BF16
-
-
 class _Function(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, gates, gate_up, down, ids, layer, training):
-        ctx.layer = layer
+    def forward(ctx, x, gates, ids, layer, form, training, names, *weights):
+        ctx.layer, ctx.form, ctx.names = layer, form, names
         ctx.gates_dtype = gates.dtype
         gates = gates.float().contiguous()
         with layer.lock:
-            y = layer.forward(x, ids, gates, gate_up, down, training)
+            y = layer.forward(x, ids, gates, dict(zip(names, weights)), form, training)
             ctx.step = layer.step
-        ctx.save_for_backward(x, gates, gate_up, down, ids)
+        ctx.save_for_backward(x, gates, ids, *weights)
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, dy):
-        x, gates, gate_up, down, ids = ctx.saved_tensors
-        layer = ctx.layer
+        x, gates, ids, *weights = ctx.saved_tensors
+        layer, form, named = ctx.layer, ctx.form, dict(zip(ctx.names, weights))
         wanted = ctx.needs_input_grad
-        d_gate_up = d_down = None
+        gradients = {}
         with layer.lock:
             if layer.step != ctx.step:  # another forward came between, so what this one kept is made again
-                layer.forward(x, ids, gates, gate_up, down, True)
+                layer.forward(x, ids, gates, named, form, True)
             dx, d_gates = layer.backward(x, dy.to(x.dtype).contiguous(), gates)
-            if wanted[2] or wanted[3]:
-                d_gate_up, d_down = layer.weight_gradients(gate_up, down)
-        return (dx if wanted[0] else None, d_gates.to(ctx.gates_dtype) if wanted[1] else None,
-                d_gate_up if wanted[2] else None, d_down if wanted[3] else None, None, None, None)
+            if any(wanted[7:]):
+                gradients = layer.weight_gradients(named, form, x.dtype)
+        return (dx if wanted[0] else None, d_gates.to(ctx.gates_dtype) if wanted[1] else None, None, None, None, None, None,
+                *(gradients[name] if w else None for name, w in zip(ctx.names, wanted[7:])))
 
 
-def _require(x, ids, gates, gate_up, down):
-    for name, t in {"x": x, "gates": gates, "gate_up": gate_up, "down": down, "expert_ids": ids}.items():
+def _require_weights(x, weights, form):
+    down = weights["down"]
+    if down.dim() != 3 or weights["gate_up"].dim() != 3:
+        _refuse("gate_up and down", f"{weights['gate_up'].dim()} and {down.dim()} axes", "three, an expert after the other", "stack them")
+    if ("gate_up_bias" in weights) != ("down_bias" in weights):
+        _refuse("biases", "one of gate_up_bias and down_bias", "both or none", "pass zeros for the other")
+    if ("shared_gate_up" in weights) != ("shared_down" in weights) or ("shared_gate" in weights and "shared_down" not in weights):
+        _refuse("the shared expert", ", ".join(n for n in _SHARED if n in weights), "shared_gate_up and shared_down", "pass both")
+    experts = down.shape[0]
+    hidden, width = down.shape[:0:-1] if form.transposed else down.shape[1:]
+    turned = lambda *shape: shape[::-1] if form.transposed else shape
+    both = 2 if form.gated else 1
+    shapes = {"gate_up": (experts, *turned(both * width, hidden)), "down": (experts, *turned(hidden, width)),
+              "gate_up_bias": (experts, both * width), "down_bias": (experts, hidden)}
+    if "shared_down" in weights and weights["shared_down"].dim() == 2:
+        shared = weights["shared_down"].shape[0 if form.transposed else 1]
+        shapes.update(shared_gate_up=turned(both * shared, hidden), shared_down=turned(hidden, shared), shared_gate=(hidden,))
+    if x.dim() != 2 or x.shape[1] != hidden:
+        _refuse("x", f"{tuple(x.shape)}", f"[T, {hidden}], by down {tuple(down.shape)}",
+                "flatten the tokens, or transpose down if it is the other way round")
+    for name, t in weights.items():
+        if t.dtype != x.dtype:
+            _refuse(f"the types of x and {name}", f"{x.dtype} and {t.dtype}", "float32 or bfloat16, the same for all", "convert them")
+        if tuple(t.shape) != tuple(shapes.get(name, ())):
+            _refuse(name, f"{tuple(t.shape)}", f"{tuple(shapes.get(name, ()))}, by down {tuple(down.shape)}",
+                    "join gate and up, gate first, or say in the form how they lie; transpose what is the other way round")
+
+
+def _require(x, ids, gates, weights, form):
+    for name, t in {"x": x, "gates": gates, "expert_ids": ids, **weights}.items():
         if not isinstance(t, torch.Tensor) or t.layout != torch.strided:
             _refuse(name, getattr(t, "layout", type(t).__name__), "a dense tensor", "convert it")
         if t.device.type != "cpu":
             _refuse(name, f"a tensor on {t.device}", "tensors on the CPU", "move it")
-    if x.dtype not in _DTYPES or gate_up.dtype != x.dtype or down.dtype != x.dtype:
-        _refuse("the types of x, gate_up and down", f"{x.dtype}, {gate_up.dtype}, {down.dtype}",
-                "float32 or bfloat16, the same for all", "convert them")
-    if gate_up.dim() != 3 or gate_up.shape[1] % 2:
-        _refuse("gate_up", f"{tuple(gate_up.shape)}", "[E, 2M, H]", "join gate and up, gate first")
-    experts, both, hidden = gate_up.shape
-    if tuple(down.shape) != (experts, hidden, both // 2):
-        _refuse("down", f"{tuple(down.shape)}", f"[E, H, M] = {(experts, hidden, both // 2)}", "transpose it if it is [E, M, H]")
-    if x.dim() != 2 or x.shape[1] != hidden:
-        _refuse("x", f"{tuple(x.shape)}", f"[T, {hidden}]", "flatten the tokens")
+    if x.dtype not in _DTYPES:
+        _refuse("the type of x", f"{x.dtype}", "float32 or bfloat16", "convert it")
+    _require_weights(x, weights, form)
+    experts = weights["down"].shape[0]
     if ids.dtype not in (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64):
         _refuse("expert_ids", f"{ids.dtype}", "integers", "convert them")
     if ids.numel() and not (-1 <= int(ids.min()) and int(ids.max()) <= experts):
@@ -176,66 +249,112 @@ def _layer_of(tensor):
     return _layers[key][1]
 
 
-def experts(x, expert_ids, gates, gate_up, down, layer=None):
-    """The sum over a token's choices of gate * down(silu(gate_proj(x)) * up_proj(x)); [T, H]."""
-    _require(x, expert_ids, gates, gate_up, down)
+def experts(x, expert_ids, gates, gate_up, down, layer=None, form=Form(), **more):
+    """The sum over a token's choices of gate * down(silu(gate_proj(x)) * up_proj(x)), or as the form says; [T, H].
+    more: gate_up_bias [E, 2M] and down_bias [E, H]; shared_gate_up [2S, H], shared_down [H, S] and shared_gate [H] of a shared
+    expert."""
+    unknown = set(more) - set(_WEIGHTS)
+    if unknown:
+        raise TypeError(f"experts() has no {', '.join(sorted(unknown))}")
+    given = {"gate_up": gate_up, "down": down, **more}
+    weights = {name: given[name] for name in _WEIGHTS if given.get(name) is not None}
+    _require(x, expert_ids, gates, weights, form)
     layer = _layer_of(gate_up) if layer is None else layer
-    num_experts = gate_up.shape[0]
     ids = expert_ids.to(torch.int32)
-    ids = torch.where(ids == num_experts, torch.full_like(ids, -1), ids).contiguous()
-    training = torch.is_grad_enabled() and any(t.requires_grad for t in (x, gates, gate_up, down))
-    return _Function.apply(x.contiguous(), gates, gate_up, down, ids, layer, training)
+    ids = torch.where(ids == down.shape[0], torch.full_like(ids, -1), ids).contiguous()
+    training = torch.is_grad_enabled() and any(t.requires_grad for t in (x, gates, *weights.values()))
+    return _Function.apply(x.contiguous(), gates, ids, layer, form, training, tuple(weights), *weights.values())
+
+
+# What act_fn of a module may compute.
+_ACTIVATIONS = {"silu": torch.nn.functional.silu, "gelu_tanh": lambda g: torch.nn.functional.gelu(g, approximate="tanh"),
+                "relu2": lambda g: torch.relu(g).square()}
+
+
+def _form_of(module):
+    """By the attributes of a module of Hugging Face's; those that say what it has must be understood, all of them."""
+    flag = lambda name, default: bool(getattr(module, name, default))
+    transposed = flag("is_transposed", False) or flag("experts_are_transposed", False)
+    if flag("has_gate", True) is False:
+        _refuse("the experts", "has_gate = False", "True", "leave this layer as it is")
+    clamped = [name for name in ("alpha", "limit", "swiglu_limit") if hasattr(module, name)]
+    if clamped == ["alpha", "limit"]:  # gpt-oss; before it had flags its weights lay in this way too
+        return Form("swiglu_oai", alpha=float(module.alpha), limit=float(module.limit), transposed=flag("is_transposed", True),
+                    interleaved=not flag("is_concatenated", False))
+    if len(clamped) > 1 or clamped == ["alpha"]:
+        _refuse("the experts", f"a clamped or scaled activation ({', '.join(clamped)})", "alpha and limit together, or a limit",
+                "leave this layer as it is")
+    limit = float(getattr(module, clamped[0]) or 0) if clamped else 0.0
+    if not flag("is_concatenated", True):
+        _refuse("the experts", "is_concatenated = False", "True, or the alpha and limit of gpt-oss", "leave this layer as it is")
+    probe = torch.linspace(-9, 9, 64)  # what it computes counts, not what it is called
+    act_fn = getattr(module, "act_fn", _ACTIVATIONS["silu"])
+    for name, function in _ACTIVATIONS.items():
+        if torch.allclose(act_fn(probe), function(probe), atol=1e-6):
+            return Form(name, limit=limit, transposed=transposed)
+    _refuse("the experts", "another act_fn", ", ".join(_ACTIVATIONS), "leave this layer as it is")
 
 
 class Experts(torch.nn.Module):
     """The experts of a layer. Called as the experts of Hugging Face's models: (hidden_states [T, H], top_k_index [T, k],
     top_k_weights [T, k])."""
 
-    def __init__(self, gate_up_proj, down_proj, context=None):
+    def __init__(self, gate_up_proj, down_proj, context=None, form=Form(), gate_up_proj_bias=None, down_proj_bias=None):
         super().__init__()
-        as_parameter = lambda t: t if isinstance(t, torch.nn.Parameter) else torch.nn.Parameter(t)
+        as_parameter = lambda t: t if t is None or isinstance(t, torch.nn.Parameter) else torch.nn.Parameter(t)
         self.gate_up_proj, self.down_proj = as_parameter(gate_up_proj), as_parameter(down_proj)
-        self._context, self._layer = context, None
+        self.gate_up_proj_bias, self.down_proj_bias = as_parameter(gate_up_proj_bias), as_parameter(down_proj_bias)
+        self.form, self._context, self._layer = form, context, None
 
     @classmethod
     def replacing(cls, module, context=None):
-        """For a module with gate_up_proj [E, 2M, H] and down_proj [E, H, M], whose parameters it shares. What it cannot
-        honour it refuses: biases, transposed or interleaved weights, an activation other than SiLU."""
+        """For a module with gate_up_proj and down_proj, and perhaps biases, whose parameters it shares. Its form is found by its
+        attributes and held against the module on a few tokens: what is not the same is refused, never ignored."""
         for name in ("gate_up_proj", "down_proj"):
             if getattr(module, name, None) is None:
                 _refuse("the experts", f"{type(module).__name__} without {name}", "gate_up_proj and down_proj",
                         "use Experts.of_loop for modules of their own")
-        for name in ("gate_up_proj_bias", "down_proj_bias"):
-            if getattr(module, name, None) is not None:
-                _refuse("the experts", f"a bias, {name}", "experts without biases", "leave this layer as it is")
-        for name, allowed in (("has_bias", False), ("is_transposed", False), ("experts_are_transposed", False),
-                              ("is_concatenated", True), ("has_gate", True)):
-            if bool(getattr(module, name, allowed)) != allowed:
-                _refuse("the experts", f"{name} = {getattr(module, name)}", f"{allowed}", "leave this layer as it is")
-        if any(hasattr(module, name) for name in ("alpha", "limit", "swiglu_limit")):
-            _refuse("the experts", "a clamped or scaled activation", "silu(gate) * up", "leave this layer as it is")
-        # What it computes counts, not what it is called.
-        probe = torch.linspace(-9, 9, 2 * module.down_proj.shape[2]).unsqueeze(0)
-        gate, up = probe.chunk(2, dim=-1)
-        silu = torch.nn.functional.silu
-        for name, given, expected in (("act_fn", gate, silu(gate)), ("_apply_gate", probe, silu(gate) * up)):
-            function = getattr(module, name, None)
-            if function is not None and not torch.allclose(function(given), expected, atol=1e-5):
-                _refuse("the experts", f"another {name} than SiLU and a product", "silu(gate) * up, gate rows first",
-                        "leave this layer as it is")
-        return cls(module.gate_up_proj, module.down_proj, context)
+        biases = {name: getattr(module, name, None) for name in ("gate_up_proj_bias", "down_proj_bias")}
+        if bool(getattr(module, "has_bias", False)) and None in biases.values():
+            _refuse("the experts", "has_bias without gate_up_proj_bias and down_proj_bias", "both", "leave this layer as it is")
+        layer = cls(module.gate_up_proj, module.down_proj, context, _form_of(module), **biases)
+        layer._require_same(module)
+        return layer
+
+    def _require_same(self, module):
+        down = self.down_proj
+        random = torch.Generator().manual_seed(0)
+        experts, hidden = down.shape[0], down.shape[2 if self.form.transposed else 1]
+        x = torch.randn(4, hidden, generator=random) * torch.tensor([[1.0], [5.0], [25.0], [125.0]])  # beyond limits too
+        x = x.to(down.dtype)
+        ids = torch.stack([torch.randperm(experts, generator=random)[:min(2, experts)] for _ in range(4)])
+        gates = torch.rand(ids.shape, generator=random).to(down.dtype)
+        with torch.no_grad():
+            got = self(x, ids, gates)
+            try:
+                expected = module(x, ids, gates)
+            except Exception as error:
+                _refuse("the experts", f"{type(module).__name__} that cannot be called with (hidden [T, H], ids [T, k], gates "
+                        f"[T, k]): {error}", "the experts of today's models", "leave this layer as it is")
+        tolerance = 2e-4 if x.dtype == torch.float32 else 0.1
+        size = lambda t: t.float().abs().amax(dim=1)
+        if expected.shape != got.shape or not bool((size(expected - got) <= tolerance * size(expected)).all()):
+            _refuse("the experts", f"{type(module).__name__} that computes something else than {self.form}", "the same",
+                    "leave this layer as it is")
 
     @classmethod
-    def of_loop(cls, modules, gate="gate_proj", up="up_proj", down="down_proj", context=None):
+    def of_loop(cls, modules, gate="gate_proj", up="up_proj", down="down_proj", context=None, form=Form()):
         """Of a list of modules, an expert each, with three torch.nn.Linear of these names; their weights are copied."""
-        for i, module in enumerate(modules):
-            for name in (gate, up, down):
-                if getattr(module, name).bias is not None:
-                    _refuse("the experts", f"a bias in {name} of expert {i}", "experts without biases", "leave this layer as it is")
+        linears = [[getattr(m, name) for name in (gate, up, down)] for m in modules]
+        with_bias = {linear.bias is not None for expert in linears for linear in expert}
+        if len(with_bias) > 1:
+            _refuse("the experts", "biases in some of their products", "in all or none", "leave this layer as it is")
         with torch.no_grad():
-            gate_up = torch.stack([torch.cat([getattr(m, gate).weight, getattr(m, up).weight]) for m in modules])
-            downs = torch.stack([getattr(m, down).weight for m in modules])
-        return cls(gate_up, downs, context)
+            tensors = [torch.stack([torch.cat([g.weight, u.weight]) for g, u, _ in linears]),
+                       torch.stack([d.weight for _, _, d in linears])]
+            biases = [torch.stack([torch.cat([g.bias, u.bias]) for g, u, _ in linears]),
+                      torch.stack([d.bias for _, _, d in linears])] if with_bias == {True} else [None, None]
+        return cls(*tensors, context, form, *biases)
 
     def reload(self):
         """The next forward reads the weights anew."""
@@ -245,9 +364,61 @@ class Experts(torch.nn.Module):
     def forward(self, hidden_states, top_k_index, top_k_weights):
         if self._layer is None:
             self._layer = _Layer(self._context or default_context())
-        return experts(hidden_states, top_k_index, top_k_weights, self.gate_up_proj, self.down_proj, self._layer)
+        return experts(hidden_states, top_k_index, top_k_weights, self.gate_up_proj, self.down_proj, self._layer, self.form,
+                       gate_up_bias=self.gate_up_proj_bias, down_bias=self.down_proj_bias)
 
     def __getstate__(self):  # a copy makes a block of its own
         state = self.__dict__.copy()
         state["_layer"] = None
+        return state
+
+
+class _Route(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, logits, token_ids, router):
+        dense = logits.detach().float().contiguous()
+        ids, gates = router.route(dense.numpy(), None if token_ids is None else token_ids.to(torch.int32).contiguous().numpy())
+        ids, gates = torch.from_numpy(ids), torch.from_numpy(gates)
+        ctx.router, ctx.dtype = router, logits.dtype
+        ctx.save_for_backward(dense, ids)
+        ctx.mark_non_differentiable(ids)
+        return ids, gates
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, _, d_gates):
+        logits, ids = ctx.saved_tensors
+        d_logits = ctx.router.backward(logits.numpy(), ids.numpy(), d_gates.float().contiguous().numpy())
+        return torch.from_numpy(d_logits).to(ctx.dtype), None, None
+
+
+class Router(torch.nn.Module):
+    """Logits [T, E] to (expert_ids [T, k] int32, gates [T, k] float32), with the gradient of the logits; by the rules of
+    moehill.Router. bias and expert_scale are buffers, which may be changed in place between calls, and have no gradient."""
+
+    def __init__(self, experts, topk, bias=None, expert_scale=None, experts_of_id=None, context=None, **rule):
+        super().__init__()
+        self._experts, self._topk, self._rule, self._context = experts, topk, rule, context
+        for name, table in {"bias": bias, "expert_scale": expert_scale, "experts_of_id": experts_of_id}.items():
+            self.register_buffer(name, None if table is None else torch.as_tensor(table))
+        self._made = None  # (the tables as they were, the router)
+
+    def _router(self):
+        tables = {name: t for name, t in self.named_buffers(recurse=False)}
+        if not (self._made and all(seen.still_is(tables[name]) for name, seen in self._made[0].items())):
+            arrays = {name: t.to(torch.int32 if name == "experts_of_id" else torch.float32).contiguous().numpy()
+                      for name, t in tables.items()}
+            self._made = ({name: _Seen(t) for name, t in tables.items()},
+                          _Router(self._context or default_context(), self._experts, self._topk, **arrays, **self._rule))
+        return self._made[1]
+
+    def forward(self, logits, token_ids=None):
+        if not isinstance(logits, torch.Tensor) or logits.dim() != 2 or not logits.is_floating_point():
+            _refuse("logits", f"{getattr(logits, 'dtype', type(logits).__name__)} {tuple(getattr(logits, 'shape', ()))}",
+                    f"numbers [T, {self._experts}]", "flatten the tokens")
+        return _Route.apply(logits, token_ids, self._router())
+
+    def __getstate__(self):  # a copy makes a router of its own
+        state = self.__dict__.copy()
+        state["_made"] = None
         return state

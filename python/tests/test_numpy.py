@@ -55,6 +55,102 @@ class Data:
         return block
 
 
+class FormTest(unittest.TestCase):
+    """Experts with biases that are not gated, and a shared one with a gate; their gradients by finite differences."""
+
+    def test_equals_plain_loops(self):
+        r = np.random.default_rng(3)
+        f32 = lambda *shape: (r.standard_normal(shape) / 3).astype(np.float32)
+        e, t, h, m, s = 3, 11, 20, 12, 7
+        w = {"gate": f32(e, m, h), "down": f32(e, h, m), "gate_bias": f32(e, m), "down_bias": f32(e, h)}
+        shared = {"gate": f32(s, h), "down": f32(h, s), "shared_gate": f32(h)}
+        x, gates = f32(t, h), f32(t, 2)
+        ids = r.integers(-1, e, (t, 2)).astype(np.int32)
+
+        def step(block):
+            block.load_experts(**w)
+            block.load_shared(**shared)
+            block.plan(ids, gates)
+            return block.forward(x)
+
+        def loss():  # of y^2 / 2, in double
+            up = lambda row, w1, b1: np.maximum(w1 @ row + b1, 0) ** 2
+            y = np.zeros(x.shape)
+            for i, row in enumerate(x.astype(np.float64)):
+                for j, p in zip(ids[i], gates[i]):
+                    if j >= 0:
+                        y[i] += p * (w["down"][j] @ up(row, w["gate"][j], w["gate_bias"][j]) + w["down_bias"][j])
+                y[i] += shared["down"] @ up(row, shared["gate"], 0) / (1 + np.exp(-shared["shared_gate"] @ row))
+            return y, (y ** 2).sum() / 2
+
+        block = moehill.Block(moehill.Context(devices=2, threads_per_device=1), hidden=h, mlp_dim=m, experts=e, topk=2, max_tokens=t,
+                              shared_dim=s, dtype="f32", activation="relu2", gated=False, biases=True, shared_gate=True)
+        y = step(block)
+        np.testing.assert_allclose(y, loss()[0], atol=1e-5)
+        block.backward(x, y)
+        experts, one = block.expert_gradients(), block.shared_gradients()
+        self.assertEqual([g.shape for g in experts], [(e, m, h), (e, h, m), (e, m), (e, h)])
+        for name, array, gradient in [(n, w[n], g) for n, g in zip(("gate", "down", "gate_bias", "down_bias"), experts)] + [
+                (n, shared[n], g) for n, g in zip(("gate", "down", "shared_gate"), one)]:
+            place = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
+            kept, sides = array[place], []
+            for d in (1e-2, -1e-2):
+                array[place] = kept + d
+                sides.append(loss()[1])
+            array[place] = kept
+            self.assertLess(abs((sides[0] - sides[1]) / 2e-2 / gradient[place] - 1), 1e-2, name)
+
+    def test_says_what_does_not_fit(self):
+        context = moehill.Context(threads_per_device=1)
+        for part, more in {"activation: got 'tanh'": dict(activation="tanh"), "limit: got -1": dict(limit=-1),
+                           "limit: got 'x'": dict(limit="x"), "alpha": dict(alpha=1), "gated": dict(gated=False)}.items():
+            with self.assertRaisesRegex(moehill.Error, part):
+                moehill.Block(context, **{**SIZES, **more})
+        block = moehill.Block(context, **{**SIZES, "biases": True})
+        with self.assertRaisesRegex(moehill.Error, r"gate_up_bias: got float32 \(5, 12\)"):
+            block.load_experts(gate_up_bias=np.zeros((5, 12), np.float32))
+        with self.assertRaisesRegex(moehill.Error, "shared_gate: got memory"):
+            block.load_shared(shared_gate=np.zeros(20, np.float32))
+
+
+class RouterTest(unittest.TestCase):
+    def test_chooses_weighs_and_differentiates(self):
+        logits = np.random.default_rng(4).standard_normal((9, 6)).astype(np.float32)
+        bias = np.array([0, 0, 5, 0, 0, 0], np.float32)
+        router = moehill.Router(moehill.Context(threads_per_device=2), 6, 2, score="sigmoid", bias=bias, factor=3)
+        ids, gates = router.route(logits)
+        s = 1 / (1 + np.exp(-logits.astype(np.float64)))
+        np.testing.assert_array_equal(ids, np.argsort(-(s + bias), axis=1)[:, :2])
+        self.assertTrue((ids[:, 0] == 2).all())
+        np.testing.assert_allclose(gates, 3 * np.take_along_axis(s, ids, 1), atol=1e-5)
+        d_logits = router.backward(logits, ids, np.ones_like(gates))
+        expected = np.zeros(logits.shape)
+        np.put_along_axis(expected, ids, np.take_along_axis(3 * s * (1 - s), ids, 1), 1)
+        np.testing.assert_allclose(d_logits, expected, atol=1e-5)
+        router.set_bias(np.roll(bias, 1))
+        self.assertTrue((router.route(logits)[0][:, 0] == 3).all())
+        table = np.array([[0, 1], [5, 2]], np.int32)
+        hashed = moehill.Router(moehill.Context(threads_per_device=1), 6, 2, score="softmax", experts_of_id=table)
+        ids, _ = hashed.route(logits, np.arange(9, dtype=np.int32) % 2)
+        np.testing.assert_array_equal(ids, table[np.arange(9) % 2])
+
+    def test_says_what_does_not_fit(self):
+        context, logits = moehill.Context(threads_per_device=1), np.zeros((3, 6), np.float32)
+        router = moehill.Router(context, 6, 2)
+        for part, call in {"score: got 'tanh'": lambda: moehill.Router(context, 6, 2, score="tanh"),
+                           "bias: got": lambda: moehill.Router(context, 6, 2, score="sigmoid", bias=np.zeros(5, np.float32)),
+                           "groups": lambda: moehill.Router(context, 6, 2, score="sigmoid", groups=4),
+                           "factor: got 'x'": lambda: moehill.Router(context, 6, 2, factor="x"),
+                           "logits: got": lambda: router.route(logits[:, :5]),
+                           "expert ids: got": lambda: router.backward(logits, np.zeros((2, 2), np.int32), np.zeros((2, 2), np.float32)),
+                           "expert_ids: got -1": lambda: router.backward(logits, np.full((3, 2), -1, np.int32), np.zeros((3, 2), np.float32)),
+                           "without": lambda: router.set_bias(np.zeros(6, np.float32))}.items():
+            with self.assertRaisesRegex(moehill.Error, part):
+                call()
+        with self.assertRaises(TypeError):
+            moehill.Router(context, 6, 2, temperature=1)
+
+
 class StackTest(unittest.TestCase):
     def test_products_are_those_of_numpy(self):
         r = np.random.default_rng(2)

@@ -1,5 +1,6 @@
 """moehill for PyTorch: outputs and gradients of a plain loop, in f32 and bf16, and what it refuses."""
 import copy
+import dataclasses
 import threading
 import types
 import unittest
@@ -221,18 +222,221 @@ class ModuleTest(unittest.TestCase):
         torch.testing.assert_close(layer(x, ids, gates), expected, atol=1e-5, rtol=1e-5)
 
     def test_refuses_what_it_cannot_honour(self):
-        changes = {"bias": lambda m: setattr(m, "gate_up_proj_bias", nn.Parameter(torch.zeros(5, 24))),
-                   "is_transposed": lambda m: setattr(m, "is_transposed", True),
+        changes = {"without gate_up_proj_bias": lambda m: setattr(m, "has_bias", True),
+                   "both or none": lambda m: setattr(m, "gate_up_proj_bias", nn.Parameter(torch.zeros(5, 24))),
+                   "gate_up: got": lambda m: setattr(m, "is_transposed", True),
                    "is_concatenated": lambda m: setattr(m, "is_concatenated", False),
-                   "clamped": lambda m: setattr(m, "limit", 7.0),
+                   "has_gate": lambda m: setattr(m, "has_gate", False),
+                   "clamped": lambda m: setattr(m, "alpha", 1.7),
+                   "something else": lambda m: setattr(m, "limit", 7.0),
                    "act_fn": lambda m: setattr(m, "act_fn", F.gelu),
-                   "_apply_gate": lambda m: setattr(m, "_apply_gate", lambda g: g[..., ::2] * g[..., 1::2]),
+                   "something else than": lambda m: setattr(m, "forward", lambda x, i, g: 2 * Stub.forward(m, x, i, g)),
+                   "cannot be called": lambda m: setattr(m, "forward", lambda x: x),
                    "down_proj": lambda m: setattr(m, "down_proj", None)}
         for part, change in changes.items():
             stub = Stub()
             change(stub)
             with self.assertRaises(moehill.Error) as caught:
                 mt.Experts.replacing(stub)
+            self.assertIn(part, str(caught.exception))
+
+
+def general_loop(x, ids, gates, w, form):
+    """Experts of any form, with biases and a shared expert where w has them."""
+    turned = lambda t: t.transpose(-1, -2) if form.transposed else t
+    sigmoid = torch.sigmoid
+
+    def mlp(rows, gate_up, down, up_bias=None, down_bias=None):
+        both = F.linear(rows, turned(gate_up), up_bias)
+        if not form.gated:
+            g, u = both, 1
+        else:
+            g, u = (both[..., ::2], both[..., 1::2]) if form.interleaved else both.chunk(2, dim=-1)
+        if form.limit:
+            g, u = g.clamp(max=form.limit), u.clamp(-form.limit, form.limit)
+        h = {"silu": lambda: F.silu(g) * u, "swiglu_oai": lambda: g * sigmoid((form.alpha or 1.702) * g) * (u + 1),
+             "gelu_tanh": lambda: F.gelu(g, approximate="tanh") * u, "relu2": lambda: F.relu(g) ** 2 * u,
+             "situ": lambda: (form.beta or 4) * torch.tanh(g / (form.beta or 4)) * sigmoid(g)
+             * (form.linear_beta or 25) * torch.tanh(u / (form.linear_beta or 25))}[form.activation]()
+        return F.linear(h, turned(down), down_bias)
+
+    y = torch.zeros_like(x)
+    at = lambda name, e: None if w.get(name) is None else w[name][e]
+    for e in range(w["down"].shape[0]):
+        token, choice = torch.where(ids == e)
+        p = gates[token, choice].unsqueeze(-1).to(x.dtype)
+        rows = x[token] * p if form.input_weighted else x[token]
+        o = mlp(rows, w["gate_up"][e], w["down"][e], at("gate_up_bias", e), at("down_bias", e))
+        y = y.index_add(0, token, o if form.input_weighted else o * p)
+    if "shared_down" in w:
+        o = mlp(x, w["shared_gate_up"], w["shared_down"])
+        y = y + (o * sigmoid(x @ w["shared_gate"])[:, None] if "shared_gate" in w else o)
+    return y
+
+
+class FormTest(unittest.TestCase):
+    CASES = [("silu with a limit", mt.Form(limit=0.7), ""),
+             ("gpt-oss", mt.Form("swiglu_oai", alpha=1.702, limit=0.7, transposed=True, interleaved=True), "biases"),
+             ("gpt-oss as nn.Linear would have it", mt.Form("swiglu_oai", interleaved=True), "biases"),
+             ("Gemma", mt.Form("gelu_tanh", transposed=True), "shared"),
+             ("Nemotron", mt.Form("relu2", gated=False), "biases shared gate"),
+             ("Llama 4", mt.Form(input_weighted=True, transposed=True), "shared"),
+             ("Qwen", mt.Form(), "shared gate"),
+             ("Kimi-K3", mt.Form("situ", linear_beta=2), "shared")]
+
+    @staticmethod
+    def weights(form, more, dtype):
+        g = torch.Generator().manual_seed(4)
+        turned = lambda *shape: (*shape[:-2], shape[-1], shape[-2]) if form.transposed else shape
+        f = lambda *shape: (torch.randn(*shape, generator=g) * 0.25).to(dtype)
+        both = 2 if form.gated else 1
+        w = {"gate_up": f(*turned(5, both * 12, 20)), "down": f(*turned(5, 20, 12))}
+        if "biases" in more:
+            w.update(gate_up_bias=f(5, both * 12), down_bias=f(5, 20))
+        if "shared" in more:
+            w.update(shared_gate_up=f(*turned(both * 7, 20)), shared_down=f(*turned(20, 7)))
+        if "gate" in more:
+            w["shared_gate"] = f(20)
+        return w
+
+    def test_equals_the_loop(self):
+        for (name, form, more), dtype in ((case, d) for case in self.CASES for d in (torch.float32, torch.bfloat16)):
+            # A g rounded to bf16 may lie on the other side of a limit, where the slope is another: a limit that few reach.
+            if form.limit and dtype == torch.bfloat16:
+                form = dataclasses.replace(form, limit=4.0)
+            results = []
+            for function in (lambda x, i, p, w: mt.experts(x, i, p, form=form, **w),
+                             lambda x, i, p, w: general_loop(x, i, p, w, form)):
+                x, ids, gates, _, _ = data(dtype)
+                x, gates = x.detach().requires_grad_(), gates.detach().requires_grad_()
+                w = {n: t.requires_grad_() for n, t in self.weights(form, more, dtype).items()}
+                y = function(x, ids, gates, w)
+                (y.float() ** 2).sum().backward()
+                results.append({"y": y.detach(), "dx": x.grad, "d_gates": gates.grad, **{n: t.grad for n, t in w.items()}})
+            tolerance = 3e-5 if dtype == torch.float32 else 6e-2
+            for n, expected in results[1].items():
+                self.assertEqual(results[0][n].dtype, expected.dtype)
+                difference = ((results[0][n].float() - expected.float()).abs().max() / expected.float().abs().max()).item()
+                self.assertLess(difference, tolerance, f"{n}, {name}, {dtype}")
+
+    def test_replaces_experts_of_other_forms(self):
+        x, ids, gates, _, _ = data(seed=5)
+        form = mt.Form("swiglu_oai", alpha=1.702, limit=7.0, transposed=True, interleaved=True)
+        w = self.weights(form, "biases", torch.float32)
+        stub = Stub()
+        stub.act_fn, stub.alpha, stub.limit = None, 1.702, 7.0
+        for name in ("gate_up", "down"):
+            setattr(stub, name + "_proj", nn.Parameter(w[name]))
+            setattr(stub, name + "_proj_bias", nn.Parameter(w[name + "_bias"]))
+        stub.forward = lambda x, i, g: general_loop(x, i, g, w, form)
+        layer = mt.Experts.replacing(stub)  # gpt-oss
+        self.assertEqual(layer.form, form)
+        self.assertEqual(len(layer.state_dict()), 4)
+        torch.testing.assert_close(layer(x, ids, gates), stub(x, ids, gates), atol=1e-5, rtol=1e-5)
+        stub.is_concatenated = True  # which it is not
+        with self.assertRaisesRegex(moehill.Error, "something else"):
+            mt.Experts.replacing(stub)
+        stub = Stub()
+        stub.act_fn = nn.GELU(approximate="tanh")
+        stub.forward = lambda x, i, g: general_loop(x, i, g, {"gate_up": stub.gate_up_proj, "down": stub.down_proj}, mt.Form("gelu_tanh"))
+        self.assertEqual(mt.Experts.replacing(stub).form, mt.Form("gelu_tanh"))
+
+    def test_takes_a_loop_of_experts_with_biases(self):
+        modules = nn.ModuleList()
+        for _ in range(5):
+            m = nn.Module()
+            m.gate_proj, m.up_proj, m.down_proj = nn.Linear(20, 12), nn.Linear(20, 12), nn.Linear(12, 20)
+            modules.append(m)
+        layer = mt.Experts.of_loop(modules, form=mt.Form("gelu_tanh"))
+        x, ids, gates, _, _ = data(seed=6)
+        w = {"gate_up": layer.gate_up_proj, "down": layer.down_proj, "gate_up_bias": layer.gate_up_proj_bias,
+             "down_bias": layer.down_proj_bias}
+        torch.testing.assert_close(layer(x, ids, gates), general_loop(x, ids, gates, w, mt.Form("gelu_tanh")), atol=1e-5, rtol=1e-5)
+        modules[2].up_proj.bias = None
+        with self.assertRaisesRegex(moehill.Error, "all or none"):
+            mt.Experts.of_loop(modules)
+
+    def test_refuses_weights_of_another_form(self):
+        x, ids, gates, gate_up, down = (t.detach() for t in data())
+        for part, more in {"both or none": dict(down_bias=torch.zeros(5, 20)),
+                           "gate_up_bias: got": dict(gate_up_bias=torch.zeros(5, 12), down_bias=torch.zeros(5, 20)),
+                           "the shared expert": dict(shared_gate=torch.zeros(20)),
+                           "shared_gate_up: got": dict(shared_gate_up=torch.zeros(7, 20), shared_down=torch.zeros(20, 7)),
+                           "the types of x and down_bias": dict(gate_up_bias=torch.zeros(5, 24), down_bias=torch.zeros(5, 20).double()),
+                           "limit": dict(form=mt.Form("relu2", limit=7)),
+                           "activation: got 'tanh'": dict(form=mt.Form("tanh")),
+                           "gate_up: got": dict(form=mt.Form("relu2", gated=False))}.items():
+            with self.assertRaises(moehill.Error) as caught:
+                mt.experts(x, ids, gates, gate_up, down, **more)
+            self.assertIn(part, str(caught.exception))
+        with self.assertRaises(TypeError):
+            mt.experts(x, ids, gates, gate_up, down, gate_bias=down)
+
+
+class RouterTest(unittest.TestCase):
+    """Against routers as models of Hugging Face have them, with PyTorch's own gradients."""
+
+    def setUp(self):
+        g = torch.Generator().manual_seed(7)
+        self.logits = torch.randn(33, 12, generator=g)
+        self.bias = torch.randn(12, generator=g) * 0.1
+        self.d_gates = torch.randn(33, 3, generator=g)
+
+    def expect_same(self, router, reference):
+        found = []
+        for function in (router, reference):
+            logits = self.logits.clone().requires_grad_()
+            ids, gates = function(logits)
+            (gates * self.d_gates).sum().backward()
+            found.append((ids.long(), gates.detach(), logits.grad))
+        self.assertTrue(torch.equal(found[0][0], found[1][0]))
+        for a, b in zip(found[0][1:], found[1][1:]):
+            torch.testing.assert_close(a, b, atol=2e-6, rtol=1e-5)
+
+    def test_mixtral(self):
+        def reference(z):
+            top, ids = z.topk(3)
+            return ids, top.softmax(-1)
+        self.expect_same(mt.Router(12, 3), reference)
+
+    def test_qwen3(self):
+        def reference(z):
+            p, ids = z.softmax(-1).topk(3)
+            return ids, p / p.sum(-1, keepdim=True)
+        self.expect_same(mt.Router(12, 3, score="softmax", normalized=True), reference)
+
+    def test_deepseek_v3(self):
+        def reference(z):
+            s = z.sigmoid()
+            keys = (s + self.bias).view(33, 4, 3)
+            kept = torch.zeros(33, 4).scatter(1, keys.topk(2)[0].sum(-1).topk(2)[1], 1)[..., None].expand_as(keys)
+            ids = keys.masked_fill(kept == 0, 0.0).reshape(33, 12).topk(3)[1]
+            p = s.gather(1, ids)
+            return ids, p / (p.sum(-1, keepdim=True) + 1e-20) * 2.5
+        router = mt.Router(12, 3, score="sigmoid", bias=self.bias, groups=4, kept_groups=2, normalized=True, factor=2.5)
+        self.expect_same(router, reference)
+        self.bias.neg_()  # which the router shares
+        self.expect_same(router, reference)
+        self.expect_same(copy.deepcopy(router), reference)
+
+    def test_a_step_with_router_and_experts(self):
+        w = torch.randn(5, 20, generator=torch.Generator().manual_seed(8)) * 0.3
+        router, found = mt.Router(5, 2, score="softmax"), []
+        for function, choose in ((mt.experts, router), (loop, lambda z: z.softmax(-1).topk(2)[::-1])):
+            x, _, _, gate_up, down = data()
+            head, x = w.clone().requires_grad_(), x.detach().requires_grad_()
+            ids, gates = choose(x @ head.T)
+            function(x, ids, gates, gate_up, down).square().sum().backward()
+            found.append((x.grad, head.grad, gate_up.grad))
+        for a, b in zip(*found):
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+    def test_refuses(self):
+        for part, call in {"logits: got": lambda: mt.Router(12, 3)(self.logits[0]), "topk": lambda: mt.Router(12, 13)(self.logits),
+                           "nan for token 0": lambda: mt.Router(12, 3)(self.logits * float("nan")),
+                           "token_ids": lambda: mt.Router(12, 1, score="sigmoid", experts_of_id=[[0], [1]])(self.logits)}.items():
+            with self.assertRaises(moehill.Error) as caught:
+                call()
             self.assertIn(part, str(caught.exception))
 
 

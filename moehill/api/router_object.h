@@ -1,0 +1,44 @@
+// RouterObject: a router of the interface: choices and gate values from the caller's logits, and back.
+#pragma once
+
+#include <memory>
+
+#include "moehill/api/context.h"
+#include "moehill/routing/router.h"
+
+namespace moehill {
+
+class RouterObject {
+ public:
+  RouterObject(std::shared_ptr<Context> context, const moehill_router_desc* given);
+
+  // bias [E].
+  void set_bias(const float* bias);
+  // logits [tokens, E] and, with a table, token_ids [tokens] to expert_ids and gates [tokens, k].
+  struct Tokens {
+    int64_t count = 0;
+    const float* logits = nullptr;
+    const int32_t* token_ids = nullptr;
+  };
+  void route(const Tokens& tokens, int32_t* expert_ids, float* gates);
+  // d_logits [count, E] from d_gates [count, k] and the choices that route() made.
+  struct Gradient {
+    int64_t count = 0;
+    const float* logits = nullptr;
+    const int32_t* expert_ids = nullptr;
+    const float* d_gates = nullptr;
+    float* d_logits = nullptr;
+  };
+  void backward(const Gradient& gradient);
+
+ private:
+  void require_token_ids(const Tokens& tokens) const;
+  void require_choices(const Gradient& gradient) const;
+
+  std::shared_ptr<Context> context_;
+  int experts_ = 0, topk_ = 0;
+  Router router_;
+  Routing routing_;  // of the running call
+};
+
+}  // namespace moehill
