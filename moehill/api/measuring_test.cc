@@ -92,8 +92,13 @@ class CallersBlock {
 
   void load(const Weights& w, bool is_shared) {
     const std::vector<float> gate = values_of(w.w1), up = values_of(w.w3), down = values_of(w.w2);
-    const moehill_weights given{sizeof given, gate.data(), up.data(),     nullptr,
-                                down.data(),  MOEHILL_F32, MOEHILL_IN_OUT};
+    moehill_weights given{};
+    given.struct_size = sizeof given;
+    given.gate = gate.data();
+    given.up = up.data();
+    given.down = down.data();
+    given.dtype = MOEHILL_F32;
+    given.order = MOEHILL_IN_OUT;
     expect(is_shared ? moehill_block_load_shared(block_, &given)
                      : moehill_block_load_experts(block_, 0, kShape.experts, &given));
   }
@@ -101,8 +106,13 @@ class CallersBlock {
   void expect_gradients(const Weights& w, bool is_shared) {
     const std::vector<float> gate = values_of(w.w1), up = values_of(w.w3), down = values_of(w.w2);
     std::vector<float> got_gate(gate.size()), got_up(up.size()), got_down(down.size());
-    const moehill_gradients to{sizeof to,       got_gate.data(), got_up.data(),  nullptr,
-                               got_down.data(), MOEHILL_F32,     MOEHILL_IN_OUT, 0};
+    moehill_gradients to{};
+    to.struct_size = sizeof to;
+    to.gate = got_gate.data();
+    to.up = got_up.data();
+    to.down = got_down.data();
+    to.dtype = MOEHILL_F32;
+    to.order = MOEHILL_IN_OUT;
     expect(is_shared ? moehill_block_store_shared_gradients(block_, &to)
                      : moehill_block_store_expert_gradients(block_, 0, kShape.experts, &to));
     EXPECT_EQ(got_gate, gate);

@@ -233,23 +233,30 @@ class Block(_Handle):
         struct = self._weights(arrays, (), self._desc.shared_dim, order)
         _c.call("block_load_shared", self._handle, c.byref(struct))
 
-    def _gradients(self, leading, width, vectors, name, *arguments):
-        """New arrays that the call of this name fills: of gate and up, or gate alone, of down, and of vectors."""
+    def _gradients(self, out, leading, width, vectors, name, *arguments):
+        """Arrays that the call of this name fills: of gate and up, or gate alone, of down, and of vectors."""
         first, shapes = "gate_up" if self._desc.gated else "gate", self._shapes(width)
-        arrays = {n: np.empty(leading + shapes[n], np.float32) for n in (first, "down", *(v.replace("first", first) for v in vectors))}
-        struct = _c.Gradients(dtype=_c.F32, **{n: array.ctypes.data for n, array in arrays.items()})
+        names = (first, "down", *(v.replace("first", first) for v in vectors))
+        if out is None:
+            out = tuple(np.empty(leading + shapes[n], np.float32) for n in names)
+        if len(out) != len(names):
+            raise Error(_c.INVALID_ARGUMENT, f"out: got {len(out)} arrays, allowed: {', '.join(names)}; pass one for each")
+        dtype = _dtype_of(out, "the gradients' types")
+        arrays = {n: _writable(_array(a, "d_" + n, _kinds(dtype), leading + shapes[n]), "d_" + n) for n, a in zip(names, out)}
+        struct = _c.Gradients(dtype=dtype, **{n: array.ctypes.data for n, array in arrays.items()})
         _c.call(name, self._handle, *arguments, c.byref(struct))
         return tuple(arrays.values())
 
-    def expert_gradients(self):
-        """(d_gate_up [E, 2M, H], d_down [E, H, M]) of this process's experts, float32; with biases (d_gate_up, d_down,
-        d_gate_up_bias, d_down_bias). Where they are not gated d_gate [E, M, H] stands for d_gate_up."""
-        return self._gradients((self.num_experts,), self._desc.mlp_dim, ("first_bias", "down_bias") if self._desc.biases else (),
+    def expert_gradients(self, out=None):
+        """(d_gate_up [E, 2M, H], d_down [E, H, M]) of this process's experts; with biases (d_gate_up, d_down, d_gate_up_bias,
+        d_down_bias). Where they are not gated d_gate [E, M, H] stands for d_gate_up. New arrays of float32, or those of out."""
+        return self._gradients(out, (self.num_experts,), self._desc.mlp_dim, ("first_bias", "down_bias") if self._desc.biases else (),
                                "block_store_expert_gradients", self.first_expert, self.num_experts)
 
-    def shared_gradients(self):
-        """(d_gate_up [2S, H], d_down [H, S]), with a gate (..., d_shared_gate [H])."""
-        return self._gradients((), self._desc.shared_dim, ("shared_gate",) if self._desc.shared_gate else (),
+    @_collective("block_store_shared_gradients")
+    def shared_gradients(self, out=None):
+        """(d_gate_up [2S, H], d_down [H, S]), with a gate (..., d_shared_gate [H]), as expert_gradients()."""
+        return self._gradients(out, (), self._desc.shared_dim, ("shared_gate",) if self._desc.shared_gate else (),
                                "block_store_shared_gradients")
 
     @_collective("block_plan")

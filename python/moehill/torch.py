@@ -17,6 +17,7 @@ import os
 import threading
 import weakref
 
+import numpy as np
 import torch
 
 from . import Block, Context, Error, _c
@@ -74,6 +75,22 @@ _SHARED = ("shared_gate_up", "shared_down", "shared_gate")
 _WEIGHTS = ("gate_up", "down", "gate_up_bias", "down_bias") + _SHARED
 
 
+class _Memory:
+    """Of gradients, which comes back when PyTorch lets go of it, with its pages: the system would take longer to give new ones
+    than the library takes to write them."""
+
+    def __init__(self):
+        self.free = {}  # by bytes
+
+    def empty_like(self, tensor):
+        size = tensor.numel() * tensor.element_size()
+        free = self.free.setdefault(size, [])
+        memory = free.pop() if free else np.empty(size, np.uint8)
+        lent = memory[:]  # the tensor keeps this array until its own end
+        weakref.finalize(lent, free.append, memory).atexit = False
+        return torch.from_numpy(lent).view(tensor.dtype).view(tensor.shape)
+
+
 class _Layer:
     """A block for one set of weights: made for as many tokens as have come, loaded when the weights have changed.
     Whoever calls it holds `lock`, since a step is several calls of the library. weights: {name: tensor}."""
@@ -84,6 +101,7 @@ class _Layer:
                     "here", "use moehill.Block over MPI")
         self.context = context
         self.lock = threading.RLock()
+        self.memory = _Memory()
         self.block = None
         self.key = self.loaded = None  # loaded: the weights that the block has, {name: _Seen}
         self.step = 0  # of the forward whose state the block has
@@ -139,7 +157,7 @@ class _Layer:
         return dx, d_gates
 
     def weight_gradients(self, weights, form, dtype):
-        gradients = {name: torch.empty(t.shape, dtype=t.dtype) for name, t in weights.items()}
+        gradients = {name: self.memory.empty_like(t) for name, t in weights.items()}
         self.transfer("store", gradients, form, dtype)
         self.loaded = None  # an optimizer may now change the weights by their .data, which no version tells
         return gradients
@@ -226,10 +244,20 @@ def _require(x, ids, gates, weights, form):
     experts = weights["down"].shape[0]
     if ids.dtype not in (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64):
         _refuse("expert_ids", f"{ids.dtype}", "integers", "convert them")
-    if ids.numel() and not (-1 <= int(ids.min()) and int(ids.max()) <= experts):
-        _refuse("expert_ids", f"{int(ids.min())} to {int(ids.max())}", f"-1 to {experts}", "check the router")
     if ids.dim() != 2 or ids.shape != gates.shape or ids.shape[0] != x.shape[0]:
         _refuse("expert_ids and gates", f"{tuple(ids.shape)} and {tuple(gates.shape)}", f"[{x.shape[0]}, k] both", "check the router")
+
+
+def _library_ids(ids, experts):
+    """int32, with -1 for E too."""
+    given = ids.numpy()
+    low, high = (given.min(), given.max()) if given.size else (0, 0)
+    if low < -1 or high > experts:
+        _refuse("expert_ids", f"{low} to {high}", f"-1 to {experts}", "check the router")
+    ids = given.astype(np.int32, order="C")
+    if high == experts:
+        ids[ids == experts] = -1
+    return torch.from_numpy(ids)
 
 
 _layers = {}  # id of gate_up: (a weak reference to it, its layer); tensors are compared element by element, not by hash
@@ -260,8 +288,7 @@ def experts(x, expert_ids, gates, gate_up, down, layer=None, form=Form(), **more
     weights = {name: given[name] for name in _WEIGHTS if given.get(name) is not None}
     _require(x, expert_ids, gates, weights, form)
     layer = _layer_of(gate_up) if layer is None else layer
-    ids = expert_ids.to(torch.int32)
-    ids = torch.where(ids == down.shape[0], torch.full_like(ids, -1), ids).contiguous()
+    ids = _library_ids(expert_ids, down.shape[0])
     training = torch.is_grad_enabled() and any(t.requires_grad for t in (x, gates, *weights.values()))
     return _Function.apply(x.contiguous(), gates, ids, layer, form, training, tuple(weights), *weights.values())
 

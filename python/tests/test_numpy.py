@@ -90,6 +90,12 @@ class FormTest(unittest.TestCase):
         block.backward(x, y)
         experts, one = block.expert_gradients(), block.shared_gradients()
         self.assertEqual([g.shape for g in experts], [(e, m, h), (e, h, m), (e, m), (e, h)])
+        out = tuple(np.empty(g.shape, np.uint16) for g in experts)
+        self.assertIs(block.expert_gradients(out)[1], out[1])
+        for narrow, wide in zip(out, experts):
+            np.testing.assert_array_equal(narrow, to_bf16(wide))
+        with self.assertRaisesRegex(moehill.Error, "out: got 2 arrays, allowed: gate, down, gate_bias, down_bias"):
+            block.expert_gradients(out[:2])
         for name, array, gradient in [(n, w[n], g) for n, g in zip(("gate", "down", "gate_bias", "down_bias"), experts)] + [
                 (n, shared[n], g) for n, g in zip(("gate", "down", "shared_gate"), one)]:
             place = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)

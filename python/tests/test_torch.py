@@ -123,6 +123,31 @@ class OperatorTest(unittest.TestCase):
             mt._c.call = call
         self.assertEqual(calls.count("block_load_experts"), 1)
 
+    def test_memory_of_gradients_is_used_again_only_when_nobody_has_it(self):
+        x, ids, gates, gate_up, down = data()
+        gate_up, down = nn.Parameter(gate_up.detach()), nn.Parameter(down.detach())
+        layer = mt.Experts(gate_up, down)
+
+        def step(factor):
+            layer(x, ids, gates).sum().mul(factor).backward()
+            return gate_up.grad.data_ptr()
+
+        first = step(1)
+        kept = gate_up.grad  # of the user
+        expected = kept.clone()
+        gate_up.grad = None
+        second = step(2)
+        self.assertNotEqual(first, second)
+        self.assertTrue(torch.equal(kept, expected))
+        part = kept[1:2]  # a view keeps it too
+        gate_up.grad = kept = None
+        self.assertEqual(step(3), second)
+        self.assertTrue(torch.equal(part, expected[1:2]))
+        part = gate_up.grad = None
+        self.assertIn(step(1), (first, second))
+        step(1)  # is added to what is there
+        torch.testing.assert_close(gate_up.grad, 2 * expected)
+
     def test_one_layer_serves_several_threads(self):
         x, ids, gates, gate_up, down = (t.detach() for t in data(tokens=30))
         layer = mt.Experts(gate_up, down)
