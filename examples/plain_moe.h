@@ -149,6 +149,10 @@ class Moe {
         const size_t i = static_cast<size_t>(t * sizes.topk + j);
         if (ids[i] < 0) continue;
         const size_t e = static_cast<size_t>(ids[i]);
+        if (e >= experts.size()) {  // a zero expert
+          r.d_gates[i] = add_token(x, t, static_cast<double>(gates[i]), dy, r);
+          continue;
+        }
         r.d_gates[i] =
             add(experts[e], sizes.width, x, t, static_cast<double>(gates[i]), dy, r, r.d_experts[e]);
       }
@@ -158,6 +162,19 @@ class Moe {
   }
 
  private:
+  // Adds p times the token itself. Returns the gradient of p.
+  double add_token(const Values& x, int64_t t, double p, const Values* dy, Result& r) const {
+    double dot = 0;
+    for (int64_t c = t * sizes.hidden; c < (t + 1) * sizes.hidden; ++c) {
+      const size_t i = static_cast<size_t>(c);
+      r.y[i] += p * x[i];
+      if (dy == nullptr) continue;
+      r.dx[i] += p * (*dy)[i];
+      dot += x[i] * (*dy)[i];
+    }
+    return dot;
+  }
+
   void add_shared(const Values& x, int64_t t, const Values* dy, Result& r) const {
     const Values& v = shared.shared_gate;
     const size_t row = static_cast<size_t>(t * sizes.hidden);

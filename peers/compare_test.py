@@ -161,6 +161,15 @@ class Command(unittest.TestCase):
         return self.compare("--shape", "24,16,4,8", "--tokens", 5, "--only", "step/f32/forward_backward/*", "--torch",
                             f"{sys.executable} {self.root / 'fake.py'}", "--json", self.root / "s.jsonl", *more)
 
+    def test_the_module_in_the_loops_place_computes_the_same(self):
+        there = subprocess.run(["/usr/bin/python3", "-c", "import torch, numpy"], capture_output=True, check=False).returncode == 0
+        if not there or not (Path(MOEHILL).parent / "libmoehill.so.0").exists():
+            self.skipTest("needs Debian's python3-torch and the shared library")
+        done = self.compare("--shape", "24,16,4,8", "--tokens", 5, "--only", "step/*", "--module", "--rounds", 0)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.count("+ moehill.torch: y"), 8, done.stdout)
+        self.assertEqual(done.stdout.count("ds1"), 3 * 4, done.stdout)  # of all three, in four cases with a backward
+
     def test_a_missing_peer_is_named_with_its_remedy(self):
         self.refused("apt-get install python3-torch", "--only", "step/bf16/forward/1/top2", "--torch", "/no/python")
         self.refused("no include/ggml.h", "--only", "step/bf16/forward/1/top2", "--peers", "onednn", "--ggml", self.root)

@@ -208,6 +208,19 @@ class Torch(StepPeer):
         return [*self.python, PEERS / "torch_moe.py", dtype, weights, self.threads]
 
 
+class TorchModule(Torch):
+    """PyTorch with moehill.torch in its loop's place."""
+
+    def __init__(self, moehill, threads, python):
+        super().__init__(moehill, threads, python)
+        self.name += " + moehill.torch"
+
+    def command(self, dtype, weights):
+        library = Path(self.moehill.binary).resolve().parent / "libmoehill.so.0"
+        paths = f"PYTHONPATH={PEERS.parent / 'python'}", f"MOEHILL_LIBRARY={library}"
+        return ["env", *paths, *super().command(dtype, weights), "--module"]
+
+
 class Ggml(StepPeer):
     name = "ggml"
 

@@ -2,10 +2,11 @@
 """One MoE block in PyTorch, as its users write it: a loop over the experts, autograd, a shared expert.
 
 A worker of ./compare: operands and the results to compare with are those that moehill dumped. WHAT is PASS:FOLDER.
-With --describe it makes one product and ends; ONEDNN_VERBOSE=1 then shows which kernels PyTorch takes.
+With --module moehill.torch stands in the loop's place. With --describe it makes one product and ends; ONEDNN_VERBOSE=1 then shows which kernels PyTorch takes.
 """
 import argparse
 import ctypes
+import dataclasses
 import json
 from pathlib import Path
 
@@ -67,6 +68,9 @@ class Block:
         w1, w3, w2 = expert
         return linear(silu(linear(x, w1)) * linear(x, w3), w2)
 
+    def leaves(self):
+        return [w for mlp in self.experts + [self.shared] for w in mlp]
+
     def forward(self, p):
         y = self.mlp(p.x, self.shared) if self.shared else torch.zeros_like(p.x)
         gate = p.gate.to(self.dtype)
@@ -83,7 +87,7 @@ class Block:
         if bench_pass == "forward":
             with torch.no_grad():
                 return self.forward(p)
-        for leaf in [p.x, p.gate] + [w for mlp in self.experts + [self.shared] for w in mlp]:
+        for leaf in [p.x, p.gate, *self.leaves()]:
             leaf.grad = None
         y = self.forward(p)
         y.backward(y.detach() * (2 / y.numel()))  # of the loss mean(y^2)
@@ -111,6 +115,49 @@ class Block:
         return found
 
 
+class ModuleBlock(Block):
+    """The same parameters through moehill.torch, each kind in one tensor."""
+
+    def __init__(self, weights, dtype):
+        super().__init__(weights, dtype)
+        import moehill
+        import moehill.torch
+        self.operator = moehill.torch.experts
+        # An expert's parameters become parts of these, and so do their gradients.
+        self.stacks = [torch.nn.Parameter(t) for t in (
+            torch.stack([torch.cat([w1.data, w3.data]) for w1, w3, _ in self.experts]),
+            torch.stack([w2.data for _, _, w2 in self.experts]))]
+        if self.shared:
+            s1, s3, s2 = self.shared
+            self.stacks += [torch.nn.Parameter(torch.cat([s1.data, s3.data])), torch.nn.Parameter(s2.data.clone())]
+        self.experts = [Views(self.stacks[0], self.stacks[1], e) for e in range(len(self.experts))]
+        self.shared = Views(*self.stacks[2:]) if self.shared else []
+        self.layer = moehill.torch._Layer(moehill.Context(threads_per_device=torch.get_num_threads()))
+
+    def leaves(self):
+        return self.stacks
+
+    def forward(self, p):
+        names = ("gate_up", "down", "shared_gate_up", "shared_down")
+        return self.operator(p.x, p.chosen, p.gate, layer=self.layer, **dict(zip(names, self.stacks)))
+
+
+class Views:
+    """(W1, W3, W2) of an expert as Block has them, of which only the gradients are read."""
+
+    def __init__(self, gate_up, down, expert=None):
+        self.gate_up, self.down, self.expert = gate_up, down, expert
+
+    def __getitem__(self, place):
+        both, down = (t.grad if self.expert is None else t.grad[self.expert] for t in (self.gate_up, self.down))
+        return Gradient(down if place == 2 else both.chunk(2)[place])
+
+
+@dataclasses.dataclass
+class Gradient:
+    grad: torch.Tensor
+
+
 def describe(dtype):
     a = torch.ones(256, 256, dtype=DTYPES[dtype])
     linear(a, a)
@@ -123,12 +170,13 @@ def main():
     parser.add_argument("weights", nargs="?", type=Path)
     parser.add_argument("threads", nargs="?", type=int)
     parser.add_argument("--describe", action="store_true")
+    parser.add_argument("--module", action="store_true")
     options = parser.parse_args()
     if options.describe:
         describe(options.dtype)
         return
     torch.set_num_threads(options.threads)
-    block = Block(options.weights, DTYPES[options.dtype])
+    block = (ModuleBlock if options.module else Block)(options.weights, DTYPES[options.dtype])
     serve(block.check, block.step)
 
 

@@ -38,8 +38,9 @@ Tokens make_tokens(const BlockDesc& d, int64_t count, uint32_t seed) {
   draw(t.x);
   draw(t.dy);
   for (int64_t i = 0; i < count * d.topk; ++i) {
-    t.ids.push_back(random() % 7 == 0 ? -1
-                                      : static_cast<int32_t>(random() % static_cast<uint32_t>(d.experts)));
+    t.ids.push_back(random() % 7 == 0
+                        ? -1
+                        : static_cast<int32_t>(random() % static_cast<uint32_t>(d.experts + d.zero_experts)));
     t.gates.push_back(normal(random));
   }
   return t;
@@ -180,6 +181,7 @@ void check_paths(const Context& context, bool of_another_form) {
   if (of_another_form) {
     d.activation = Activation::swiglu_oai;
     d.biases = d.shared_gate = true;
+    d.zero_experts = 2;
   }
   const plain::Moe moe = make_moe(d);
   for (const Path path : {Path::automatic, Path::data_parallel, Path::compact_psum, Path::dense_masked,

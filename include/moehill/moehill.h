@@ -173,6 +173,7 @@ typedef struct moehill_block_desc {
   int32_t biases;           /* 1: routed experts add a bias to each of their products; 0 */
   int32_t shared_gate;      /* 1: the shared expert's output is taken times sigmoid(x v); 0 */
   int32_t input_weighted;   /* 1: gate values multiply an expert's input, not its output; 0. No biases then */
+  int32_t zero_experts;     /* Z: ids E to E + Z - 1 add the token itself times the gate value; 0 */
 } moehill_block_desc;
 
 MOEHILL_API void moehill_block_desc_init_sized(moehill_block_desc* desc, size_t struct_size);
@@ -187,7 +188,10 @@ typedef struct moehill_suggestion {
   double seconds_of[7]; /* by moehill_path; 0 for what was not considered */
 } moehill_suggestion;
 
-/* The path that the model predicts to be the fastest, for routing without a favourite expert, among those
+/* Block sizes of the products are not among the choices: the model only orders sets of them, and none that it
+ * proposed was measured to be faster than the default, which blocks take (docs/library.md).
+ *
+ * The path that the model predicts to be the fastest, for routing without a favourite expert, among those
  * that leave every process its own tokens and results. hardware: the name of one that comes with moehill, or
  * of a file in the folder MOEHILL_HARDWARE, or the path of a file as `moehill probe --as-hardware` writes it;
  * null: "epyc-2-core", cores of a server as devices of one node, which ranks paths rather than predicts
@@ -258,10 +262,10 @@ MOEHILL_API moehill_status moehill_block_store_shared_gradients(moehill_block* b
                                                                 const moehill_gradients* gradients);
 
 /* Collective. The routing of the next passes: tokens, from 0 to max_tokens and different in each process;
- * expert_ids [T, k], -1 for a choice that goes to nobody; gates [T, k]. Both are copied. A plan holds for any
- * number of passes, until the next one. Where the block says tokens_are_replicated, every process passes the
- * same tokens, ids and gates, bit for bit, which is checked, and the same x and dy, which is not; each gets
- * the whole result. */
+ * expert_ids [T, k], up to E + zero_experts - 1, -1 for a choice that goes to nobody; gates [T, k]. Both are
+ * copied. A plan holds for any number of passes, until the next one. Where the block says
+ * tokens_are_replicated, every process passes the same tokens, ids and gates, bit for bit, which is checked,
+ * and the same x and dy, which is not; each gets the whole result. */
 MOEHILL_API moehill_status moehill_block_plan(moehill_block* block, int64_t tokens, const int32_t* expert_ids,
                                               const float* gates);
 /* Collective. x [T, H] to y [T, H], which must not overlap. */

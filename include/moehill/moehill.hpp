@@ -160,6 +160,7 @@ struct BlockDesc {
   bool biases = false;               // of routed experts
   bool shared_gate = false;          // of the shared expert
   bool input_weighted = false;       // gate values multiply inputs
+  int zero_experts = 0;              // Z
 
   moehill_block_desc c() const {
     moehill_block_desc d;
@@ -183,6 +184,7 @@ struct BlockDesc {
     d.biases = biases ? 1 : 0;
     d.shared_gate = shared_gate ? 1 : 0;
     d.input_weighted = input_weighted ? 1 : 0;
+    d.zero_experts = zero_experts;
     return d;
   }
 };

@@ -64,10 +64,11 @@ struct CallersWeights {
 
   plain::Mlp expert(int64_t e) const {
     const auto part = [&](const plain::Tensor& t, int64_t which, int64_t of) {
+      if (which >= of) return plain::Values();
       const plain::Values all = t.values();
       const int64_t n = static_cast<int64_t>(t.size()) / count / of;
       const auto first = all.begin() + (e * of + which) * n;
-      return which < of ? plain::Values(first, first + n) : plain::Values();
+      return plain::Values(first, first + n);
     };
     const int64_t of = gated ? 2 : 1;
     return {part(gate_up, 0, of),      part(gate_up, 1, of),      part(down, 0, 1),
@@ -99,7 +100,7 @@ inline Tokens random_tokens(const moehill::BlockDesc& d, int64_t count, uint32_t
   plain::fill(t.x, random, 1);
   plain::fill(t.dy, random, 1);
   for (int64_t i = 0; i < count * d.topk; ++i) {
-    const int32_t id = static_cast<int32_t>(random() % static_cast<uint32_t>(d.experts));
+    const int32_t id = static_cast<int32_t>(random() % static_cast<uint32_t>(d.experts + d.zero_experts));
     const uint32_t kind = static_cast<uint32_t>(random() % 8);
     t.ids.push_back(kind == 0 ? -1 : kind == 1 ? 0 : id);
     t.gates.push_back(static_cast<float>(random() % 1000) / 1000 - 0.2f);

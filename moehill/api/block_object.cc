@@ -47,6 +47,8 @@ void BlockObject::allocate(const moehill_block_desc& desc) {
   own_routing_ = {config_.shape.tokens, desc.experts, desc.topk, {}, {}};
   own_routing_.expert.resize(static_cast<size_t>(config_.shape.assignments()));
   own_routing_.weight.resize(own_routing_.expert.size());
+  own_routing_.num_zero_experts = desc.zero_experts;
+  if (desc.zero_experts > 0) own_routing_.zero.resize(own_routing_.expert.size());
   make_paths({});
 }
 

@@ -88,6 +88,7 @@ constexpr NamedForm kForms[] = {
        d.gated = false;
        d.biases = d.shared_gate = true;
      }},
+    {"zero experts", [](BlockDesc& d) { d.zero_experts = 3; }},
     {"situ", [](BlockDesc& d) { d.activation = Activation::situ, d.linear_beta = 2; }},
     {"swiglu_oai, alpha, shared_gate, input_weighted", [](BlockDesc& d) {
        d.activation = Activation::swiglu_oai;

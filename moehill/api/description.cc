@@ -24,6 +24,7 @@ void require_form(const moehill_block_desc& d) {
                                     {"shared_gate", d.shared_gate},
                                     {"input_weighted", d.input_weighted}})
     require_between(what, value, 0, 1, "1 or 0");
+  require_between("zero_experts", d.zero_experts, 0, 65536, "give the ids behind the experts' that are none");
   const auto number = [](const char* what, double got, double lo, double hi) {
     if (got == 0 || (got >= lo && got <= hi)) return;
     throw invalid(what, fmt::format("{}", got), fmt::format("0, or {} to {}", lo, hi), "0 is the default");
@@ -152,7 +153,8 @@ int64_t fingerprint(const moehill_block_desc& d) {
   for (const int64_t value :
        {d.hidden, d.mlp_dim, int64_t{d.experts}, int64_t{d.topk}, d.shared_dim, d.max_tokens,
         int64_t{d.dtype}, int64_t{d.training}, int64_t{d.path}, int64_t{d.recompute}, int64_t{d.activation},
-        int64_t{d.gated}, int64_t{d.biases}, int64_t{d.shared_gate}, int64_t{d.input_weighted}})
+        int64_t{d.gated}, int64_t{d.biases}, int64_t{d.shared_gate}, int64_t{d.input_weighted},
+        int64_t{d.zero_experts}})
     hash = fnv1a(hash, static_cast<uint64_t>(value));
   for (const double value : {d.limit, d.alpha, d.beta, d.linear_beta})
     hash = fnv1a(hash, std::bit_cast<uint64_t>(value));
@@ -190,6 +192,7 @@ RunConfig run_config(const moehill_block_desc& d, const Context& context) {
       tokens, d.hidden, d.mlp_dim, d.experts, d.topk, d.shared_dim, dtype_named(d.dtype, "dtype")};
   config.shape.form = form_of(d);
   config.shape.router.input_weighted = d.input_weighted == 1;
+  config.shape.router.zero_experts = d.zero_experts;
   config.block.pass = d.training == 1 ? Pass::forward_backward : Pass::forward;
   config.block.remat = remat_of(d.recompute);
   config.num_devices = devices;

@@ -74,6 +74,7 @@ TEST(Misuse, FormsThatContradictThemselves) {
   expect("alpha", [](BlockDesc& d) { d.alpha = 1.7; });
   expect("beta", [](BlockDesc& d) { d.activation = Activation::gelu_tanh, d.beta = 4; });
   expect("linear_beta", [](BlockDesc& d) { d.activation = Activation::swiglu_oai, d.linear_beta = 4; });
+  expect("zero_experts: got -1", [](BlockDesc& d) { d.zero_experts = -1; });
   expect("gated: got 0", [](BlockDesc& d) { d.gated = false; });
   expect("shared_gate", [](BlockDesc& d) { d.shared_gate = true, d.shared_dim = 0; });
   expect("input_weighted", [](BlockDesc& d) { d.input_weighted = d.biases = true; });

@@ -24,9 +24,9 @@ void require_legal(const OwnRouting& own, const MoeShape& shape, int64_t max) {
                   {"gates", own.gates, choices, sizeof(float)}},
                  {});
   for (int64_t i = 0; i < choices; ++i) {
-    if (own.expert_ids[i] >= kNoExpert && own.expert_ids[i] < shape.experts) continue;
+    if (own.expert_ids[i] >= kNoExpert && own.expert_ids[i] < shape.num_logits()) continue;
     throw invalid("expert_ids", fmt::format("{} for token {}", own.expert_ids[i], i / shape.topk),
-                  fmt::format("0 to {}, or -1 for nobody", shape.experts - 1), "check the router");
+                  fmt::format("0 to {}, or -1 for nobody", shape.num_logits() - 1), "check the router");
   }
 }
 
@@ -68,6 +68,13 @@ void take_routing(const OwnRouting& own, const StepTokens& tokens, Routing& rout
   std::copy_n(own.expert_ids, own.tokens * routing.topk,
               routing.expert.begin() + tokens.first * routing.topk);
   std::copy_n(own.gates, own.tokens * routing.topk, routing.weight.begin() + tokens.first * routing.topk);
+  if (routing.num_zero_experts == 0) return;
+  routing.zero.resize(routing.expert.size());
+  for (int64_t i = 0; i < own.tokens * routing.topk; ++i) {
+    const size_t at = static_cast<size_t>(tokens.first * routing.topk + i);
+    routing.zero[at] = std::max(own.expert_ids[i] - routing.num_experts, -1);
+    if (routing.zero[at] >= 0) routing.expert[at] = kNoExpert;
+  }
 }
 
 namespace {

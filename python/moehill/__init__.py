@@ -142,7 +142,8 @@ def _handle_of(context):
 
 
 def _desc(hidden, mlp_dim, experts, topk, max_tokens, shared_dim=0, dtype="bf16", training=True, path="auto",
-          recompute="none", activation="silu", gated=True, biases=False, shared_gate=False, input_weighted=False, **constants):
+          recompute="none", activation="silu", gated=True, biases=False, shared_gate=False, input_weighted=False,
+          zero_experts=0, **constants):
     desc = _c.BlockDesc()
     _c.library.moehill_block_desc_init_sized(c.byref(desc), c.sizeof(desc))
     for name, value in (("hidden", hidden), ("mlp_dim", mlp_dim), ("max_tokens", max_tokens), ("shared_dim", shared_dim)):
@@ -154,6 +155,7 @@ def _desc(hidden, mlp_dim, experts, topk, max_tokens, shared_dim=0, dtype="bf16"
     desc.activation = _word(_c.ACTIVATIONS, activation, "activation")
     for name, value in {"gated": gated, "biases": biases, "shared_gate": shared_gate, "input_weighted": input_weighted}.items():
         setattr(desc, name, int(bool(value)))
+    desc.zero_experts = _c.fitting(zero_experts, "zero_experts")
     for name, value in constants.items():
         if name not in ("limit", "alpha", "beta", "linear_beta"):
             raise TypeError(f"a block has no {name!r}")

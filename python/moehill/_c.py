@@ -45,7 +45,8 @@ class BlockDesc(_Sized):
                 ("topk", c.c_int32), ("shared_dim", c.c_int64), ("max_tokens", c.c_int64), ("dtype", c.c_int32),
                 ("training", c.c_int32), ("path", c.c_int32), ("recompute", c.c_int32), ("activation", c.c_int32),
                 ("gated", c.c_int32), ("limit", c.c_double), ("alpha", c.c_double), ("beta", c.c_double),
-                ("linear_beta", c.c_double), ("biases", c.c_int32), ("shared_gate", c.c_int32), ("input_weighted", c.c_int32)]
+                ("linear_beta", c.c_double), ("biases", c.c_int32), ("shared_gate", c.c_int32), ("input_weighted", c.c_int32),
+                ("zero_experts", c.c_int32)]
 
 
 class RouterDesc(_Sized):

@@ -51,6 +51,7 @@ class Form:
     beta: float = 0
     linear_beta: float = 0
     input_weighted: bool = False
+    zero_experts: int = 0  # Z: ids E to E + Z - 1 add the token itself, and E + Z is nobody's
     transposed: bool = False  # gate_up [E, H, 2M] and down [E, M, H]
     interleaved: bool = False  # gate and up in turn, not gate first
 
@@ -288,7 +289,7 @@ def experts(x, expert_ids, gates, gate_up, down, layer=None, form=Form(), **more
     weights = {name: given[name] for name in _WEIGHTS if given.get(name) is not None}
     _require(x, expert_ids, gates, weights, form)
     layer = _layer_of(gate_up) if layer is None else layer
-    ids = _library_ids(expert_ids, down.shape[0])
+    ids = _library_ids(expert_ids, down.shape[0] + form.zero_experts)
     training = torch.is_grad_enabled() and any(t.requires_grad for t in (x, gates, *weights.values()))
     return _Function.apply(x.contiguous(), gates, ids, layer, form, training, tuple(weights), *weights.values())
 

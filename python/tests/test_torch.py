@@ -293,6 +293,8 @@ def general_loop(x, ids, gates, w, form):
         rows = x[token] * p if form.input_weighted else x[token]
         o = mlp(rows, w["gate_up"][e], w["down"][e], at("gate_up_bias", e), at("down_bias", e))
         y = y.index_add(0, token, o if form.input_weighted else o * p)
+    e = w["down"].shape[0]
+    y = y + x * (gates * ((ids >= e) & (ids < e + form.zero_experts))).sum(1, keepdim=True).to(x.dtype)
     if "shared_down" in w:
         o = mlp(x, w["shared_gate_up"], w["shared_down"])
         y = y + (o * sigmoid(x @ w["shared_gate"])[:, None] if "shared_gate" in w else o)
@@ -307,6 +309,7 @@ class FormTest(unittest.TestCase):
              ("Nemotron", mt.Form("relu2", gated=False), "biases shared gate"),
              ("Llama 4", mt.Form(input_weighted=True, transposed=True), "shared"),
              ("Qwen", mt.Form(), "shared gate"),
+             ("LongCat", mt.Form(zero_experts=2), ""),
              ("Kimi-K3", mt.Form("situ", linear_beta=2), "shared")]
 
     @staticmethod
