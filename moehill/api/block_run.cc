@@ -324,7 +324,7 @@ class BlockRun final : public Run {
     const size_t rank = static_cast<size_t>(group.rank());
     const Traffic before = group.traffic();
     if (listener != nullptr) {
-      group.report_waits_to([listener](double begin, double end) { listener->waited(begin, end); });
+      group.report_waits_to([listener](const Wait& wait) { listener->waited(wait); });
       listener->begin(group.team());
     }
     path.begin_step(group);

@@ -5,6 +5,7 @@
 
 #include "moehill/base/words.h"
 #include "moehill/machine/thread_team.h"
+#include "moehill/machine/wait.h"
 
 namespace moehill {
 
@@ -54,8 +55,8 @@ class StageListener {
   virtual void begin(const ThreadTeam&) {}
   virtual void enter(Stage) = 0;
   virtual void finish() = 0;
-  // Tells of a wait for somebody else's work when it is over, in seconds of machine/clock.h.
-  virtual void waited(double /*begin*/, double /*end*/) {}
+  // Tells of a wait for somebody else's work when it is over.
+  virtual void waited(const Wait&) {}
 };
 
 }  // namespace moehill

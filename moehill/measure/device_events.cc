@@ -11,7 +11,9 @@ void append(std::vector<double>& values, const DeviceEvents& device) {
     values.insert(values.end(), {static_cast<double>(s.stage), s.begin, s.end});
   }
   values.push_back(static_cast<double>(device.waits.size()));
-  for (const Wait& w : device.waits) values.insert(values.end(), {w.begin, w.end});
+  for (const Wait& w : device.waits)
+    values.insert(values.end(),
+                  {w.begin, w.end, w.came, static_cast<double>(w.node), static_cast<double>(w.across)});
   values.push_back(static_cast<double>(device.num_dropped));
 }
 
@@ -34,6 +36,9 @@ class EventReader {
     for (Wait& w : device.waits) {
       w.begin = time();
       w.end = time();
+      w.came = time();
+      w.node = static_cast<int>(value());
+      w.across = value() != 0;
     }
     device.num_dropped = static_cast<int64_t>(value());
     return device;

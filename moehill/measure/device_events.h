@@ -5,14 +5,10 @@
 #include <vector>
 
 #include "moehill/bench/stage_clock.h"
+#include "moehill/machine/wait.h"
 #include "moehill/mesh/job.h"
 
 namespace moehill {
-
-// Seconds of a clock.
-struct Wait {
-  double begin = 0, end = 0;
-};
 
 struct DeviceEvents {
   std::vector<StageInterval> stages;

@@ -28,9 +28,9 @@ class ClockedStages : public StageListener {
     count_hand_overs();
     counted_ = nullptr;
   }
-  void waited(double begin, double end) override {
+  void waited(const Wait& wait) override {
     if (waits_.size() < kKeptWaits) {
-      waits_.push_back({begin, end});
+      waits_.push_back(wait);
     } else {
       ++num_dropped_;
     }

@@ -60,7 +60,7 @@ TEST(DeviceStages, RestartForgetsStepAndWaits) {
   DeviceStages stages(1, [&] { return now; });
   stages.listeners()[0]->enter(Stage::reduce);
   now = 2;
-  stages.listeners()[0]->waited(0.5, 1.5);
+  stages.listeners()[0]->waited({.begin = 0.5, .end = 1.5});
   stages.listeners()[0]->finish();
   const StepEvents events = stages.events();
   ASSERT_EQ(events.size(), 1u);
@@ -76,7 +76,7 @@ TEST(DeviceStages, RestartForgetsStepAndWaits) {
 
 TEST(DeviceStages, CountWhatDoesNotFit) {
   DeviceStages stages(1, [] { return 0.0; });
-  for (int i = 0; i < 5000; ++i) stages.listeners()[0]->waited(0, 1);
+  for (int i = 0; i < 5000; ++i) stages.listeners()[0]->waited({.begin = 0, .end = 1});
   const DeviceEvents events = stages.events()[0];
   EXPECT_EQ(static_cast<int64_t>(events.waits.size()) + events.num_dropped, 5000);
   EXPECT_GT(events.num_dropped, 0);

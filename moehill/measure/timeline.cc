@@ -147,7 +147,7 @@ double event_seconds() {
     for (int i = 0; i < kPairs; ++i) {
       stages.enter(Stage::up);
       const double wait_begin = seconds();
-      stages.waited(wait_begin, seconds());
+      stages.waited({.begin = wait_begin, .end = seconds(), .came = wait_begin});
     }
     best = std::min(best, (seconds() - begin) / (2 * kPairs));
   }

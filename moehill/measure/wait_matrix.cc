@@ -60,6 +60,19 @@ std::pair<Key, double> largest(const std::map<Key, double>& sums) {
   return {at->first, at->second};
 }
 
+// The device that came last of those that device `d` waits for with its n-th wait; -1 where there is none.
+int last_to_come(const StepEvents& events, size_t d, size_t n) {
+  const Wait& own = events[d].waits[n];
+  int last = -1;
+  for (size_t other = 0; other < events.size(); ++other) {
+    const Wait& wait = events[other].waits[n];
+    const bool is_waited_for = own.across ? wait.node != own.node : wait.node == own.node;
+    if (is_waited_for && (last < 0 || wait.came > events[static_cast<size_t>(last)].waits[n].came))
+      last = static_cast<int>(other);
+  }
+  return last;
+}
+
 }  // namespace
 
 std::vector<WaitEntry> wait_entries(const StepEvents& events) {
@@ -69,14 +82,13 @@ std::vector<WaitEntry> wait_entries(const StepEvents& events) {
       return {};
   }
   for (size_t n = 0; !events.empty() && n < events.front().waits.size(); ++n) {
-    size_t last = 0;
-    for (size_t d = 1; d < events.size(); ++d) {
-      if (events[d].waits[n].begin > events[last].waits[n].begin) last = d;
-    }
     for (size_t d = 0; d < events.size(); ++d) {
-      if (d != last)
-        waits.add_wait(events, static_cast<int>(d), events[d].waits[n], static_cast<int>(last),
-                       events[last].waits[n].begin);
+      const Wait& wait = events[d].waits[n];
+      const int last = last_to_come(events, d, n);
+      if (last < 0 || last == static_cast<int>(d)) continue;
+      const double came = events[static_cast<size_t>(last)].waits[n].came;
+      if (wait.across && came <= wait.begin) continue;
+      waits.add_wait(events, static_cast<int>(d), wait, last, came);
     }
   }
   return waits.take();

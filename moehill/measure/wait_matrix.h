@@ -18,11 +18,13 @@ struct WaitEntry {
   bool operator==(const WaitEntry&) const = default;
 };
 
-// Devices meet in the same order, so the n-th waits of all belong together, and the device that began its own
-// last is the one that the others waited for. What remains of a wait after that one had come (until a
-// sleeping thread runs again) counts as its stage at that moment. The largest come first. Nothing where
-// devices have different numbers of waits or one has no stages: they did not all meet each other, or some
-// waits were not kept. The events' times are of one clock.
+// Devices meet in the same order, so the n-th waits of all belong together. In each the devices of a node
+// wait for each other, or for those of the other nodes; of these the one that came last is the one waited
+// for. What remains of a wait after that one had come (until a sleeping thread runs again) counts as its
+// stage at that moment. Between nodes that is only so where it came later than the wait began: else messages
+// were under way, and nobody is to blame. The largest come first. Nothing where devices have different
+// numbers of waits or one has no stages: they did not all meet each other, or some waits were not kept. The
+// events' times are of one clock.
 std::vector<WaitEntry> wait_entries(const StepEvents& events);
 
 // Names the device that was waited for most, and what it did meanwhile; ends in a full stop. Empty without

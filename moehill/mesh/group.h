@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "moehill/machine/thread_team.h"
+#include "moehill/machine/wait.h"
 #include "moehill/mesh/collective.h"
 #include "moehill/tensor/buffer.h"
 #include "moehill/tensor/dtype.h"
@@ -143,11 +144,9 @@ class Group {
   virtual void count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
                            size_t element_bytes) = 0;
 
-  // Sets who is told of every wait that Traffic sums up, when it is over (seconds of machine/clock.h); empty:
-  // nobody.
-  void report_waits_to(std::function<void(double begin, double end)> listener) {
-    wait_listener_ = std::move(listener);
-  }
+  // Sets who is told of every wait for peers when it is over; empty: nobody. Those for the own node are what
+  // Traffic sums up. All ranks have the same waits in the same order.
+  void report_waits_to(std::function<void(const Wait&)> listener) { wait_listener_ = std::move(listener); }
 
   // Bytes as mesh/traffic.h counts them; barrier() counts nothing.
   virtual Traffic traffic() const = 0;
@@ -164,15 +163,15 @@ class Group {
   const RoundTrip& trip() const { return trip_; }
   // Notes the arguments of a round trip.
   void begin_trip(const RoundTrip& trip);
-  void report_wait(double begin, double end) const {
-    if (wait_listener_) wait_listener_(begin, end);
+  void report_wait(const Wait& wait) const {
+    if (wait_listener_) wait_listener_(wait);
   }
 
  private:
   Started started_;
   RoundTrip trip_;
   bool trip_landed_ = false;
-  std::function<void(double, double)> wait_listener_;
+  std::function<void(const Wait&)> wait_listener_;
 };
 
 // Exchange memory where all peers share one address space: any memory will do.

@@ -75,6 +75,7 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
       inputs_(static_cast<size_t>(size_)) {
   std::vector<int> ranks(static_cast<size_t>(num_local_));
   check_mpi("MPI_Allgather", MPI_Allgather(&rank_, 1, MPI_INT, ranks.data(), 1, MPI_INT, node_.get()));
+  node_rank_ = ranks.front();
   for (int l = 0; l < num_local_; ++l) {
     local_of_[static_cast<size_t>(ranks[static_cast<size_t>(l)])] = l;
   }
@@ -105,13 +106,22 @@ void MpiGroup::move_on() {
 void MpiGroup::announce(const Call& call) {
   Call own = call;
   own.rank = rank_;
+  announced_ = seconds();
   messages_->use_tag(headers_->post(own));
+}
+
+// Ends a wait for other nodes that began at `begin`. They wait for this rank until it `came`.
+void MpiGroup::report_wait_across(double begin, double came) const {
+  if (num_local_ < size_)
+    report_wait({.begin = begin, .end = seconds(), .came = came, .node = node_rank_, .across = true});
 }
 
 // All ranks of a node are told the same, so each waits until the others have done with its memory.
 void MpiGroup::agree() {
+  const double start = seconds();
   try {
     headers_->check();
+    report_wait_across(start, announced_);
   } catch (const CollectiveError&) {
     abandon_messages();
     rendezvous_->part();
@@ -145,7 +155,7 @@ void MpiGroup::meet(const Call& call, size_t input_bytes, size_t output_bytes) {
   }
   const double end = seconds();
   traffic_.wait_seconds += end - start;
-  report_wait(start, end);
+  report_wait({.begin = start, .end = end, .came = start, .node = node_rank_});
 }
 
 char* MpiGroup::input_of(int rank) const {
@@ -408,6 +418,7 @@ void MpiGroup::start_round_trip(const RoundTrip& trip) {
   trip_agreed_ = false;
   Call call = call_of_trip();
   call.rank = rank_;
+  announced_ = seconds();
   const int tag = headers_->post(call);
   messages_->use_tag(tag);
   trip_messages_->start(trip, tag);
@@ -437,6 +448,7 @@ void MpiGroup::await(int part) {
 
 void MpiGroup::answer(int part) {
   if (!travels_in_parts(trip())) return Group::answer(part);
+  answered_ = seconds();
   trip_messages_->answer(part);
 }
 
@@ -450,7 +462,9 @@ void MpiGroup::finish_round_trip() {
                   .output = t.answered,
                   .receive_offsets = t.send_offsets,
                   .element_bytes = t.row_bytes});
+  const double start = seconds();
   trip_messages_->finish();
+  report_wait_across(start, answered_);
 }
 
 // One way of a round trip within the node.

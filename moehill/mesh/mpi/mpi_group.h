@@ -70,6 +70,7 @@ class MpiGroup final : public Group {
   void meet(const Call& call, size_t input_bytes, size_t output_bytes);
   void agree();
   void abandon_messages();
+  void report_wait_across(double begin, double came) const;
   void gather_at(const Call& call);
   // Slices of `input` cut by `offsets`: peers send their elements of this rank's slice, and get its elements
   // of theirs.
@@ -99,6 +100,7 @@ class MpiGroup final : public Group {
   ThreadTeam& team_;
   std::vector<int> local_of_;  // [size] the rank in the node, -1 for ranks of other nodes
   int num_local_ = 1, local_rank_ = 0;
+  int node_rank_ = 0;  // the first rank of this node
   ExchangeWindows windows_;
   std::optional<SharedWindow> meeting_place_;
   std::optional<NodeRendezvous> rendezvous_;
@@ -114,6 +116,7 @@ class MpiGroup final : public Group {
   std::vector<void*> outputs_;       // up to num_local_
   Traffic traffic_;
   double flight_begin_ = 0;
+  double announced_ = 0, answered_ = 0;  // when the last call was announced, and the last answers were ready
 };
 
 }  // namespace moehill

@@ -21,7 +21,7 @@ std::span<const Call> ThreadGroup::meet(const Call& call) {
   const std::span<const Call> calls = rendezvous_.meet(rank_, call);
   const double end = seconds();
   traffic_.wait_seconds += end - start;
-  report_wait(start, end);
+  report_wait({.begin = start, .end = end, .came = start});
   return calls;
 }
 
