@@ -96,8 +96,9 @@ struct RunFactory::State {
     const MoeShape& shape = config.shape;
     const bool replayed =
         distribution.kind == Distribution::trace;  // choices and gate values are the trace's
-    const bool kept = !replayed && (config.block.route_in_step || !(shape.router == RouterRule{}) ||
-                                    !config.block.balance_loss.empty());
+    const bool kept =
+        !replayed && !is_ragged(distribution) &&
+        (config.block.route_in_step || !(shape.router == RouterRule{}) || !config.block.balance_loss.empty());
     const int spares = config.block.capacity.spares;
     for (const auto& [rule, routed] : routings) {
       const Routing& r = *routed.routing;
@@ -115,8 +116,8 @@ struct RunFactory::State {
     auto logits = std::make_shared<const std::vector<float>>(
         make_logits(distribution, shape.tokens, num, shape.topk, seed));
     auto router = std::make_shared<const Router>(router_of(shape));
-    auto made =
-        std::make_shared<const Routing>(route_all(*router, *logits, shape.tokens, num, shape.topk, spares));
+    auto made = std::make_shared<Routing>(route_all(*router, *logits, shape.tokens, num, shape.topk, spares));
+    leave_out_tokens(distribution, *made);
     require_properties(distribution, *made, seed);
     Routed routed{std::move(made), nullptr, nullptr};
     if (kept) routed.router = std::move(router), routed.logits = std::move(logits);

@@ -428,6 +428,23 @@ TEST(Misuse, NotANumberStaysWithItsToken) {
   }
 }
 
+TEST(Misuse, GateValuesThatAreNotFiniteAreRefusedWithTheToken) {
+  const Context context = two_devices();
+  Pair pair(context, kDesc, 3);
+  Tokens t = random_tokens(kDesc, 13, 4);
+  const size_t slot = static_cast<size_t>(7 * kDesc.topk + 1);
+  for (const float bad : {NAN, -NAN, HUGE_VALF, -HUGE_VALF}) {
+    t.gates[slot] = bad;
+    expect_error(Status::invalid_argument, "gates: got ",
+                 [&] { pair.block.plan(13, t.ids.data(), t.gates.data()); });
+    try {
+      pair.block.plan(13, t.ids.data(), t.gates.data());
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("for token 7"), std::string::npos) << error.what();
+    }
+  }
+}
+
 // A child destroys what it inherited without waiting for threads that it has not, and makes objects of its
 // own.
 TEST(Misuse, AForkedChildDestroysWhatItInherited) {

@@ -451,6 +451,21 @@ TEST_F(RunTest, RowsReadInPlaceTakeNoMemory) {
   EXPECT_NEAR(bytes(sent, 2) - bytes(read, 2), 0, 1);
 }
 
+// A place has weights, gradients and a gradient that goes home; its home has room for it too.
+TEST_F(RunTest, CopiesOfExpertsAreInTheMemory) {
+  RunConfig config = ep({.shape = {64, 512, 256, 8, 2, 0, DType::bf16}}, 2, Spread::ragged_a2a);
+  const auto work_space = [](const RunConfig& c) { return predict_memory({c}).back().bytes; };
+  config.placement = {0, 1, 2, 3, 4, 5, 6, 7};
+  const double before = work_space(config);
+  config.placement = {0, 1, 2, 3, 4, 0, 5, 6, 7, 1};  // five places a device, two copies
+  const double expert = 3.0 * 512 * 256 * 2;
+  EXPECT_NEAR(work_space(config) - before, 2 * 2 * expert, 0.1 * expert);
+  config.block.pass = Pass::forward;
+  const double forward = work_space(config);
+  config.placement = {0, 1, 2, 3, 4, 5, 6, 7};
+  EXPECT_NEAR(forward, work_space(config), 0.1 * expert) << "no gradients";
+}
+
 // Every router that the block has, with the gradient of its logits, before the clock and in the step.
 TEST_F(RunTest, RoutesByEveryRuleAndInTheStep) {
   for (const RouterFamily& family : kRouterFamilies) {

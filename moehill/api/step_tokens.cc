@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "moehill/base/error.h"
 #include "moehill/base/hash.h"
@@ -24,9 +25,13 @@ void require_legal(const OwnRouting& own, const MoeShape& shape, int64_t max) {
                   {"gates", own.gates, choices, sizeof(float)}},
                  {});
   for (int64_t i = 0; i < choices; ++i) {
-    if (own.expert_ids[i] >= kNoExpert && own.expert_ids[i] < shape.num_logits()) continue;
-    throw invalid("expert_ids", fmt::format("{} for token {}", own.expert_ids[i], i / shape.topk),
-                  fmt::format("0 to {}, or -1 for nobody", shape.num_logits() - 1), "check the router");
+    const int32_t id = own.expert_ids[i];
+    if (id < kNoExpert || id >= shape.num_logits())
+      throw invalid("expert_ids", fmt::format("{} for token {}", id, i / shape.topk),
+                    fmt::format("0 to {}, or -1 for nobody", shape.num_logits() - 1), "check the router");
+    if (id != kNoExpert && !std::isfinite(own.gates[i]))
+      throw invalid("gates", fmt::format("{} for token {}", unsigned_nan(own.gates[i]), i / shape.topk),
+                    "finite numbers", "check the router");
   }
 }
 

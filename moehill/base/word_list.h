@@ -25,6 +25,7 @@ struct ListWord {
       value;  // as the help shows it: ":X", "[:X]" where it may be left out, "" for a word without one
   std::function<void(T&, const std::string& value)> set;
   const char* kind = nullptr;  // only one word of a kind is taken; null: its name
+  bool listed = true;          // by messages; false: read, and refused further on
 };
 
 // Reads the values of one option, with a message that lists all words. Choice: the enum of the first word.
@@ -50,7 +51,9 @@ class WordList {
  private:
   std::string allowed() const {
     std::vector<std::string> names;
-    for (const ListWord<T>& word : words_) names.push_back(std::string(word.name) + word.value);
+    for (const ListWord<T>& word : words_) {
+      if (word.listed) names.push_back(std::string(word.name) + word.value);
+    }
     return fmt::format("{}, then any of {}", fmt::join(words(Choice{}), ", "), fmt::join(names, ", "));
   }
 

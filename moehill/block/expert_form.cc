@@ -20,10 +20,12 @@ const WordList<ActivationFunction, ExpertForm>& words_of_a_form() {
                       f.activation.*member = parse_number(kOption + " " + name, v, lo, hi);
                     }};
   };
-  const auto width = [](const char* name, int64_t ExpertForm::*member) {
-    return FormWord{name, ":N", [=](ExpertForm& f, const std::string& v) {
-                      f.*member = parse_integer(kOption + " " + name, v, 1, kMostWidth);
-                    }};
+  // Models have these words; the block does not do what they ask for (refuse_unbuilt()).
+  const auto unbuilt_width = [](const char* name, int64_t ExpertForm::*member) {
+    const auto set = [=](ExpertForm& f, const std::string& v) {
+      f.*member = parse_integer(kOption + " " + name, v, 1, kMostWidth);
+    };
+    return FormWord{name, ":N", set, nullptr, false};
   };
   static const WordList<ActivationFunction, ExpertForm> words(
       kOption, "swiglu-oai,limit:7",
@@ -35,9 +37,9 @@ const WordList<ActivationFunction, ExpertForm>& words_of_a_form() {
           number("linear-beta", &Activation::linear_beta, 1e-6, 1e6),
           {"ungated", "", [](ExpertForm& f, const std::string&) { f.activation.gated = false; }},
           {"biases", "", [](ExpertForm& f, const std::string&) { f.biases = true; }},
-          width("latent", &ExpertForm::latent),
+          unbuilt_width("latent", &ExpertForm::latent),
           {"shared-gate", "", [](ExpertForm& f, const std::string&) { f.shared_gate = true; }},
-          width("parallel-mlp", &ExpertForm::parallel_mlp),
+          unbuilt_width("parallel-mlp", &ExpertForm::parallel_mlp),
       });
   return words;
 }

@@ -69,7 +69,9 @@ struct BlockOptions {
     visit(Field{"queue_mode"}, Told{queue});
     if constexpr (!std::is_const_v<Self>) self.prequeue = queue == QueueMode::prequeue;
     visit(Field{"remat_mode", "what the backward pass computes again instead of keeping"}, self.remat);
-    visit(Field{"capacity_factor", "capacity C = ceil(factor * T * k / E) rows an expert", 0, 1e6},
+    visit(Field{"capacity_factor",
+                "capacity C = ceil(factor * T * k / (n * E)) rows an expert, n: --capacity-sources, or 1", 0,
+                1e6},
           self.capacity.factor);
     visit(
         Field{"capacity_policy", "drop: assignments past C are left out; pad: every expert computes C rows"},

@@ -12,12 +12,12 @@ void refuse_unbuilt(const RunConfig& config) {
   refuse_unbuilt(config.shape.form);
   if (!config.shape.router.input_weighted) return;
   if (has_preweight(config.block.impl)) {
-    throw input_error("--impl", std::string(name_of(config.block.impl)) + " with --router input-weighted",
+    throw input_error("--impl", std::string(name_of(config.block.impl)) + " with an input-weighted router",
                       "baseline, fused_w13, scatter or fast, since gate values multiply the inputs already",
                       "choose one of these");
   }
   if (config.shape.form.biases) {
-    throw input_error("--expert-form", "biases with --router input-weighted, which is not supported",
+    throw input_error("--expert-form", "biases with an input-weighted router, which is not supported",
                       "biases where gate values multiply outputs", "leave one of the two out");
   }
 }

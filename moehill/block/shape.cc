@@ -7,9 +7,12 @@
 namespace moehill {
 
 std::string to_string(const MoeShape& shape) {
-  return fmt::format("tokens={} hidden={} mlp_dim={} experts={} topk={} shared={} {}", shape.tokens,
-                     shape.hidden, shape.mlp_dim, shape.experts, shape.topk, shape.shared_dim,
-                     dtype_name(shape.dtype));
+  std::string text = fmt::format("tokens={} hidden={} mlp_dim={} experts={} topk={} shared={} {}",
+                                 shape.tokens, shape.hidden, shape.mlp_dim, shape.experts, shape.topk,
+                                 shape.shared_dim, dtype_name(shape.dtype));
+  if (!(shape.form == ExpertForm{})) text += " form=" + to_string(shape.form);
+  if (!(shape.router == RouterRule{})) text += " router=" + to_string(shape.router);
+  return text;
 }
 
 double model_flops(const MoeShape& shape, Pass pass, int64_t num_assignments) {

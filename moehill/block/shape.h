@@ -6,7 +6,7 @@
 
 #include "moehill/base/fields.h"
 #include "moehill/block/expert_form.h"
-#include "moehill/routing/router_rule.h"
+#include "moehill/routing/distribution_options.h"
 #include "moehill/tensor/dtype.h"
 
 namespace moehill {
@@ -48,13 +48,14 @@ struct MoeShape {
     visit(Field{"dtype", "storage; accumulation is f32"}, self.dtype);
     std::string rule = to_string(self.router);
     visit(Field{"router"}, Told{rule});
-    if constexpr (!std::is_const_v<Self>) self.router = parse_router_rule(rule);
+    if constexpr (!std::is_const_v<Self>) self.router = parse_router_text(rule);
     std::string form = to_string(self.form);
     visit(Field{"expert_form"}, Told{form});
     if constexpr (!std::is_const_v<Self>) self.form = parse_expert_form(form);
   }
 };
 
+// With the experts' form and the router's rule where they are not ExpertForm{} and RouterRule{}.
 std::string to_string(const MoeShape& shape);
 
 enum class Pass { forward, forward_backward };

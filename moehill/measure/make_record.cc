@@ -107,6 +107,7 @@ RecordedCapacity capacity_of(const PointResult& result) {
   recorded.num_zero = result.num_zero;
   recorded.recv_factor = figure_if(result.recv_factor > 0, result.recv_factor);
   recorded.assign_factor = figure_if(result.assign_factor > 0, result.assign_factor);
+  recorded.recv_buffer_factor = figure_if(result.recv_buffer_factor > 0, result.recv_buffer_factor);
   recorded.drop_fraction = drop_fraction(result);
   return recorded;
 }
@@ -210,6 +211,7 @@ Record make_record(const BenchOptions& options, const CommandResult& command, si
   record.balance = {result.expert_max_over_mean, result.device_max_over_mean};
   record.skew = result.skew;
   record.capacity = capacity_of(result);
+  record.losses = result.losses;
   record.comm = traffic_of(result);
   if (const std::optional<Overlap>& o = result.overlap)
     record.overlap = {o->computation,   o->communication,   o->both,

@@ -13,6 +13,7 @@
 #include "moehill/measure/comm_bytes.h"
 #include "moehill/measure/replicas.h"
 #include "moehill/moe/oracle.h"
+#include "moehill/parallel/row_route.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/routing/trace.h"
 #include "moehill/verify/dump.h"
@@ -35,14 +36,21 @@ bool has_gradients(const RunConfig& config) { return config.block.pass == Pass::
 
 std::vector<double> as_doubles(const std::vector<int>& values) { return {values.begin(), values.end()}; }
 
-void add_buffer_factors(const PlanCounts& counts, PointResult& result) {
+// config: over places.
+void add_buffer_factors(const RunConfig& config, const PlanCounts& counts, PointResult& result) {
   std::vector<int64_t> received, computed;
+  int64_t largest_buffer = 0;
   for (int d = 0; d < counts.num_devices; ++d) {
     received.push_back(counts.rows_received(d));
     computed.push_back(counts.rows_computed(d));
+    largest_buffer = std::max(largest_buffer, RaggedRoute::max_received(config, d));
   }
   result.recv_factor = max_over_mean(received);
   result.assign_factor = max_over_mean(computed);
+  const int64_t sum = std::accumulate(received.begin(), received.end(), int64_t{0});
+  if (routes_rows(config) && sum > 0)
+    result.recv_buffer_factor =
+        static_cast<double>(largest_buffer) * counts.num_devices / static_cast<double>(sum);
 }
 
 uint32_t agreed_seed(const BenchOptions& options, const Job& job) {
@@ -197,7 +205,9 @@ void Measurement::describe(LivePoint& live) {
           : comm_lower_bound_bytes(run.tensors(), run.placed_routing(), config.block.pass,
                                    config.num_devices);
   const PlanCounts counts = count_plan(run.placed_routing(), config.block.capacity, config.num_devices);
-  if (is_ep(config.spread)) add_buffer_factors(counts, result);
+  if (is_ep(config.spread)) add_buffer_factors(over_places(config), counts, result);
+  const BalanceLoss& loss = config.block.balance_loss;
+  if (!loss.empty()) result.losses = loss_values(loss, run.tensors().logits, run.routing());
   if (!options_.trace_dir.empty()) {
     result.work = all_work(work_problem(over_places(config)), counts);
     result.pair_rows = counts.pairs;
@@ -226,11 +236,14 @@ std::vector<DeviceSeconds> Measurement::device_seconds(const LivePoint& live) co
   return devices;
 }
 
-// Processes of one node have one clock. Collective.
+// Processes of one node have one clock; those of several are read right after the step, from which they
+// hardly drift. Collective.
 std::vector<WaitEntry> Measurement::waits_of_step(const LivePoint& live) const {
   const bool has_one_node = job_.session() == nullptr || job_.session()->num_nodes() == 1;
-  if (live.result.point.config.num_devices == 1 || !has_one_node) return {};
-  const std::vector<ClockReading> clocks(static_cast<size_t>(job_.num_processes()));
+  if (live.result.point.config.num_devices == 1) return {};
+  const std::vector<ClockReading> clocks =
+      has_one_node ? std::vector<ClockReading>(static_cast<size_t>(job_.num_processes()))
+                   : job_.read_clocks();
   const std::vector<StepEvents> steps = gather_events(job_, {live.stages->events()}, clocks, clocks);
   return steps.empty() ? std::vector<WaitEntry>{} : wait_entries(steps.front());
 }

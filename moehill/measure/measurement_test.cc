@@ -147,6 +147,24 @@ TEST(Measurement, FewTokensHandOverOnceForEachProduct) {
                                                     {"shared_grad", 7}}));
 }
 
+// W4 on a device that has a ninth of the tokens, and on one that has five.
+TEST(Measurement, EveryPathTakesRaggedSources) {
+  BenchOptions options = small_options();
+  options.shape = {45, 32, 24, 12, 3, 16, DType::f32};
+  options.distributions = parse_distributions("W4");
+  options.devices = 3;
+  options.check = CheckMode::full;
+  options.schedule.iters = 1;
+  for (const Spread spread : all_values<Spread>()) {
+    options.modes = {mode_of(spread)};
+    if (is_ep(spread)) options.ep_path = spread;
+    const Measured measured = measure_points(options, expand_points(options, 3));
+    const PointResult& result = measured.command.points.at(0);
+    EXPECT_EQ(result.check.status, CheckStatus::passed) << name_of(spread) << ": " << result.check.reason;
+    EXPECT_EQ(result.num_unassigned, 3 * 23) << name_of(spread);
+  }
+}
+
 TEST(Measurement, AssignmentsOfNobodyArePassedOverByEveryPath) {
   const TemporaryFolder folder;
   std::ofstream(folder.file("t.jsonl")) << trace_with_nobodys();

@@ -55,6 +55,7 @@ RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layou
   RunConfig config;
   config.shape = o.shape;
   config.shape.topk = static_cast<int>(axes.topk);
+  config.shape.router = used_router(o.shape.router, axes.distribution);
   config.block = o.block;
   config.block.impl = axes.impl;
   config.block.prequeue = axes.queue == QueueMode::prequeue;
@@ -160,10 +161,11 @@ void refuse_capacity(const RunConfig& config, const DistributionOptions& distrib
   if (capacity.spares > shape.experts - shape.topk)
     refuse("--capacity-spares", capacity.spares,
            fmt::format("0 to {}, the experts that a token does not choose", shape.experts - shape.topk));
-  if (distribution.kind == Distribution::trace || !(shape.router == RouterRule{}) ||
-      config.block.route_in_step || config.block.router_grad)
+  if (distribution.kind == Distribution::trace || is_ragged(distribution) ||
+      !(shape.router == RouterRule{}) || config.block.route_in_step || config.block.router_grad)
     refuse("--capacity-spares", capacity.spares,
-           "0 with a trace, which has no next choices, with --router and with --router-grad");
+           "0 with a trace, which has no next choices, with W4, with a router by --router or --preset, and "
+           "with --router-grad");
 }
 
 // For the load of the point's own routing.
@@ -171,7 +173,9 @@ void place_experts(const BenchOptions& options, Point& point) {
   RunConfig& config = point.config;
   if (options.placement.empty() || !is_ep(config.spread)) return;
   if (config.block.route_in_step)
-    throw input_error("--placement", "it with --router in-step", "a router before the step", "leave one out");
+    throw input_error("--placement", "it with --router in-step",
+                      "a router before the step: one in the step chooses experts, and rows go to places",
+                      "leave one out");
   const PlacementRule rule = parse_placement(options.placement);
   Placement placement;
   if (rule.kind == PlacementRule::file) {
@@ -186,9 +190,11 @@ void place_experts(const BenchOptions& options, Point& point) {
     throw input_error("--placement", "it with --capacity-pool",
                       "no pools, which are experts beside each other", "leave one of the two out");
   if (capacity.spares > 0 || (num_copies(placement) > 0 && capacity.policy != CapacityPolicy::none))
-    throw input_error("--placement",
-                      capacity.spares > 0 ? "it with --capacity-spares" : "copies with a capacity",
-                      "no copies with a capacity, and no --capacity-spares", "leave one of the two out");
+    throw input_error(
+        "--placement", capacity.spares > 0 ? "it with --capacity-spares" : "copies with a capacity",
+        capacity.spares > 0 ? "no spares, which are experts and no places"
+                            : "no copies with a capacity, which an expert has and not its copies",
+        "leave one of the two out");
   config.placement = placement.expert;
 }
 
@@ -231,9 +237,11 @@ Routing routing_of(const MoeShape& shape, const DistributionOptions& distributio
   if (distribution.kind == Distribution::trace)
     return read_trace(distribution.trace, shape.tokens, shape.experts, shape.topk);
   const int num = num_logits(shape.router, shape.experts);
-  return route_all(make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed),
-                   make_logits(distribution, shape.tokens, num, shape.topk, seed), shape.tokens, num,
-                   shape.topk, num_spares);
+  Routing routing = route_all(make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed),
+                              make_logits(distribution, shape.tokens, num, shape.topk, seed), shape.tokens,
+                              num, shape.topk, num_spares);
+  leave_out_tokens(distribution, routing);
+  return routing;
 }
 
 }  // namespace moehill

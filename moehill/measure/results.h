@@ -37,7 +37,7 @@ struct PointResult {
   std::vector<double> samples;                            // seconds per round; empty: not timed
   std::vector<double> cpu_seconds;                        // of a step, by process
   std::vector<std::vector<DeviceSeconds>> stage_samples;  // [round][device]; empty: not asked for
-  std::vector<std::vector<WaitEntry>> wait_samples;       // [round]; empty: not asked for, or several nodes
+  std::vector<std::vector<WaitEntry>> wait_samples;       // [round]; empty: not asked for
   std::vector<StepEvents> events;                         // of the last steps, when asked for
   std::vector<DeviceWork> work;                           // by device, when asked for
   std::vector<int64_t> pair_rows;                         // [P, P] as PlanCounts has them, when asked for
@@ -48,8 +48,9 @@ struct PointResult {
   int64_t capacity_rows = 0, num_dropped = 0, num_spilled = 0, num_unassigned = 0;
   int64_t num_zero = 0;  // choices of zero experts
   // Rows that the device with most receives, and assignments that it computes, over the mean: what a buffer
-  // needs for them. 0 on one device.
-  double recv_factor = 0, assign_factor = 0;
+  // needs for them; and rows that the largest buffer for received rows has. 0 on one device.
+  double recv_factor = 0, assign_factor = 0, recv_buffer_factor = 0;
+  std::vector<std::pair<std::string, double>> losses;  // of a balance loss, as loss_values() has them
   double executed_flops = 0;
   std::vector<Traffic> traffic;                   // of one step, per device
   std::array<uint64_t, kNumMoves> moved_bytes{};  // of one step, all devices

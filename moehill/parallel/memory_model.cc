@@ -5,6 +5,7 @@
 
 #include "moehill/parallel/operands.h"
 #include "moehill/parallel/path.h"
+#include "moehill/routing/placement.h"
 
 namespace moehill {
 namespace {
@@ -42,6 +43,18 @@ double shared_gradient_bytes(const RunConfig& config) {
   return key.shared_dim == 0 ? 0 : mlp_bytes(key.shared_storage());
 }
 
+// Gradients of copies that a device sends to their homes, and those that come to its own homes.
+double copy_bytes(const RunConfig& config, int rank) {
+  const Placement placement{config.placement};
+  if (num_copies(placement) == 0) return 0;
+  const std::vector<int64_t> places = copies_by_device(placement, config.num_devices);
+  int64_t num = 0;
+  for (int other = 0; other < config.num_devices; ++other)
+    num += places[static_cast<size_t>(rank * config.num_devices + other)] +
+           places[static_cast<size_t>(other * config.num_devices + rank)];
+  return static_cast<double>(num) * mlp_bytes(weight_key(config).expert_storage()) / config.shape.experts;
+}
+
 // Bytes that a device's path keeps beside its block.
 double path_bytes(const RunConfig& config, int rank, int num_processes) {
   const MoeShape& shape = config.shape;
@@ -56,7 +69,7 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
   }
   if (config.spread == Spread::ring_ag_rs) {
     const double gathered = num_processes == 1 ? 0 : backward ? 2 * rows : rows;
-    return sums + gathered + (backward ? shared_gradient_bytes(config) : 0);
+    return sums + gathered + (backward ? shared_gradient_bytes(config) + copy_bytes(config, rank) : 0);
   }
   if (routes_rows(config)) {
     const double row_bytes =
@@ -66,11 +79,12 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
     const bool in_place = config.spread == Spread::fused && num_processes == 1;
     const double kinds = in_place ? 1 : backward ? 5 : 4;
     return expected_sent_rows(config, rank) * row_bytes * kinds +
-           (backward ? shared_gradient_bytes(config) : 0);
+           (backward ? shared_gradient_bytes(config) + copy_bytes(config, rank) : 0);
   }
   const bool sliced = config.shared_placement == SharedPlacement::sliced;
   const double own_results = rank > 0 && num_processes == 1 ? (backward ? 2 : 1) * rows : 0;
-  return sums + own_results + (backward && (sliced || rank > 0) ? shared_gradient_bytes(config) : 0);
+  return sums + own_results + (backward ? copy_bytes(config, rank) : 0) +
+         (backward && (sliced || rank > 0) ? shared_gradient_bytes(config) : 0);
 }
 
 double run_bytes(const RunConfig& config, int num_processes) {

@@ -109,11 +109,25 @@ int64_t RaggedRoute::max_sent(const RunConfig& config, int rank) {
   return result_tokens(config, rank).size() * devices;
 }
 
+int64_t RaggedRoute::max_received(const RunConfig& config, int rank) {
+  const MoeShape& shape = config.shape;
+  const Capacity& capacity = config.block.capacity;
+  if (capacity.policy == CapacityPolicy::none) return shape.tokens;
+  const Range own = share(shape.experts, rank, config.num_devices);
+  if (own.size() == 0) return 0;
+  const int64_t rows = capacity_rows(capacity, shape.assignments(), shape.experts);
+  int64_t kept = 0;
+  for (int64_t pool = own.begin / capacity.pool; pool * capacity.pool < own.end; ++pool)
+    kept += capacity.sources * pool_rows(capacity, rows, static_cast<int>(pool), shape.experts);
+  return std::min(shape.tokens, kept);
+}
+
 RaggedRoute::RaggedRoute(const RunConfig& config, const Routing& routing, int rank)
     : num_devices_(config.num_devices),
       topk_(config.shape.topk),
       nobody_(config.shape.experts),
       rank_(rank),
+      max_received_(max_received(config, rank)),
       sends_tokens_(config.spread == Spread::fused),
       own_(config, routing, result_tokens(config, rank)) {
   device_of_.resize(idx(config.shape.experts));
@@ -199,7 +213,6 @@ void RaggedRoute::place_rows() {
   }
 }
 
-// A device receives a token once at most, so its buffers have a row for each.
 void RaggedRoute::exchange_counts(Group& group) {
   group.all_gather(count_.data(), count_offsets_, sizeof(int64_t), counts_.data());
   receive_offsets_[0] = 0;
@@ -207,8 +220,9 @@ void RaggedRoute::exchange_counts(Group& group) {
     const int64_t rows = counts_[idx(r) * idx(num_devices_) + idx(group.rank())];
     receive_offsets_[idx(r) + 1] = receive_offsets_[idx(r)] + rows;
   }
-  MOEHILL_CHECK(num_received() <= token_offsets_.back(), "{} rows received, of {} tokens", num_received(),
-                token_offsets_.back());
+  MOEHILL_CHECK(num_received() <= std::min(max_received_, token_offsets_.back()),
+                "{} rows received, of {} tokens, into a buffer of {}", num_received(), token_offsets_.back(),
+                max_received_);
 }
 
 // A sender names tokens by their places among its own.

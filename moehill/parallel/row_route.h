@@ -96,8 +96,10 @@ class RaggedRoute {
   int device_of(int expert) const { return device_of_[static_cast<size_t>(expert)]; }
   const OwnAssignments& own() const { return own_; }
 
-  // Most rows that a device can send or receive.
+  // Most rows that a device can send or receive, and so what its buffers have: it receives a token once at
+  // most, and with a capacity no more rows than its experts may keep.
   static int64_t max_sent(const RunConfig& config, int rank);
+  static int64_t max_received(const RunConfig& config, int rank);
 
  private:
   void place_rows();
@@ -106,6 +108,7 @@ class RaggedRoute {
   void exchange_tokens(Group& group);
 
   int num_devices_, topk_, nobody_, rank_;
+  int64_t max_received_;
   int64_t num_own_ = 0;
   std::span<const int64_t> token_offsets_;
   bool sends_tokens_;

@@ -54,6 +54,37 @@ TEST(RaggedRoute, NothingOutlivesItsSpoiling) {
   });
 }
 
+// All tokens want the experts of device 0: it has as many rows as its buffer, whatever keeps some out.
+TEST(RaggedRoute, ReceivesNoMoreThanItsBufferHas) {
+  for (const Spread spread : {Spread::ragged_a2a, Spread::fused}) {
+    for (const Capacity& rule :
+         {Capacity{}, Capacity{CapacityPolicy::drop, 0.5}, Capacity{CapacityPolicy::pad, 0.5},
+          Capacity{CapacityPolicy::drop, 0.4, 0, CapacityOrder::gate},
+          Capacity{CapacityPolicy::drop, 0.4, 0, CapacityOrder::position, 4},
+          Capacity{CapacityPolicy::drop, 0.4, 0, CapacityOrder::gate, 3, 3}}) {
+      RunConfig config{.shape = {30, 8, 8, 6, 1, 0, DType::f32}};
+      config.spread = spread;
+      config.num_devices = 3;
+      config.block.capacity = rule;
+      Routing routing{30, 6, 1, std::vector<int32_t>(30), std::vector<float>(30, 0.5f)};
+      for (size_t t = 0; t < 30; ++t) routing.expert[t] = static_cast<int32_t>(t % 2);
+      ThreadMesh mesh(3, 1, {});
+      mesh.run([&](Group& group) {
+        RaggedRoute route(config, routing, group.rank());
+        const std::vector<int64_t> offsets{0, 10, 20, 30};
+        route.bind(routing, offsets);
+        route.make(group);
+        const int64_t most = RaggedRoute::max_received(config, group.rank());
+        EXPECT_EQ(most == 30, rule.policy == CapacityPolicy::none) << most;
+        if (group.rank() == 0 && rule.pool == 1) {
+          EXPECT_EQ(route.num_received(), most);
+        }
+        EXPECT_LE(route.num_received(), most);
+      });
+    }
+  }
+}
+
 int waves(MoeShape shape, int devices) {
   return default_waves({.shape = shape, .spread = Spread::fused, .num_devices = devices});
 }

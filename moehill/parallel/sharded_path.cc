@@ -237,10 +237,17 @@ class DirectExchange final : public RoutedExchange {
   DirectExchange(const PathInputs& inputs, std::shared_ptr<void> memory)
       : RoutedExchange(inputs), memory_(std::move(memory)) {
     const MoeShape& shape = inputs.config.shape;
-    all_partial_ = {memory_.get(), shape.dtype, shape.tokens * inputs.config.num_devices, shape.hidden,
-                    shape.hidden};
+    all_partial_ = {memory_.get(), shape.dtype, partial_begin(inputs.config, inputs.config.num_devices),
+                    shape.hidden, shape.hidden};
     const int64_t max_own = result_tokens(inputs.config, inputs.rank).size();
     partial_row_.resize(static_cast<size_t>(max_own * inputs.config.num_devices));
+  }
+
+  // The partial sums of a device begin here among those of all.
+  static int64_t partial_begin(const RunConfig& config, int device) {
+    int64_t begin = 0;
+    for (int d = 0; d < device; ++d) begin += RaggedRoute::max_received(config, d);
+    return begin;
   }
 
   const int32_t* row_of_token() const override { return route_.received_token(); }
@@ -252,7 +259,7 @@ class DirectExchange final : public RoutedExchange {
   MatView x() const override { return inputs_.x; }
   MatView y() const override { return read_dy(inputs_); }
   MatView partial() const override {
-    const int64_t begin = inputs_.rank * inputs_.config.shape.tokens;
+    const int64_t begin = partial_begin(inputs_.config, inputs_.rank);
     return all_partial_.slice_rows(begin, begin + route_.num_received());
   }
   void finish(Group& group, const MatView& base, const MatView& out) override {
@@ -272,7 +279,7 @@ class DirectExchange final : public RoutedExchange {
     const int devices = inputs_.config.num_devices;
     const int64_t num_own = route_.own().size() / inputs_.config.shape.topk;
     for (int d = 0; d < devices; ++d) {
-      const int64_t shift = d * inputs_.config.shape.tokens + route_.place_at(d) -
+      const int64_t shift = partial_begin(inputs_.config, d) + route_.place_at(d) -
                             route_.send_offsets()[static_cast<size_t>(d)];
       for (int64_t t = 0; t < num_own; ++t) {
         const int64_t i = t * devices + d;
@@ -283,7 +290,7 @@ class DirectExchange final : public RoutedExchange {
   }
 
   std::shared_ptr<void> memory_;
-  MatView all_partial_{};             // [P T, H]; device d's from row d T
+  MatView all_partial_{};             // [rows of all devices, H]; each its own
   std::vector<int32_t> partial_row_;  // [n, P] the row of an own token's partial sum from a device, or -1
 };
 
@@ -300,9 +307,10 @@ class MessageExchange final : public RoutedExchange {
     const MoeShape& shape = inputs.config.shape;
     sent_ = {group, RaggedRoute::max_sent(inputs.config, inputs.rank), shape.hidden, shape.dtype};
     returned_ = {group, sent_.view.rows, shape.hidden, shape.dtype};
-    x_ = {group, shape.tokens, shape.hidden, shape.dtype};
-    partial_ = {group, shape.tokens, shape.hidden, shape.dtype};
-    if (spec.has_backward()) y_ = {group, shape.tokens, shape.hidden, shape.dtype};
+    const int64_t received = RaggedRoute::max_received(inputs.config, inputs.rank);
+    x_ = {group, received, shape.hidden, shape.dtype};
+    partial_ = {group, received, shape.hidden, shape.dtype};
+    if (spec.has_backward()) y_ = {group, received, shape.hidden, shape.dtype};
   }
 
   const int32_t* row_of_token() const override { return waves_.received_row(); }
@@ -383,7 +391,7 @@ std::unique_ptr<RowExchange> make_exchange(const PathInputs& inputs, const Block
   const RunConfig& config = inputs.config;
   if (config.spread == Spread::ring_ag_rs) return std::make_unique<GatherExchange>(inputs, group);
   if (config.spread == Spread::fused && config.num_waves == 0) {
-    const size_t rows = static_cast<size_t>(config.shape.tokens) * static_cast<size_t>(group.size());
+    const auto rows = static_cast<size_t>(DirectExchange::partial_begin(config, group.size()));
     std::shared_ptr<void> memory = group.common_memory(rows * row_bytes(config.shape));
     if (memory != nullptr) return std::make_unique<DirectExchange>(inputs, std::move(memory));
   }

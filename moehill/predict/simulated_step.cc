@@ -43,14 +43,15 @@ void describe_routing(const SimulateOptions& o, const Routing& routing, int num_
 Routing RoutingSource::route(int64_t num_tokens, int64_t most_tokens, int num_devices) {
   DistributionOptions distribution = options_.distribution;
   distribution.devices = num_devices;
-  const bool by_devices = distribution.kind == Distribution::hot_device;
-  if (!by_devices && most_.num_tokens >= num_tokens) return first_tokens(most_, num_tokens);
+  // Where the load hangs on the devices, or which tokens are there on their number, fewer are not the first.
+  const bool is_whole = distribution.kind == Distribution::hot_device || is_ragged(distribution);
+  if (!is_whole && most_.num_tokens >= num_tokens) return first_tokens(most_, num_tokens);
   ThreadTeam team(std::max(1, detect_topology().num_cores));
   const auto make = [&](int64_t count) {
     return route_tokens(distribution, count, options_.shape.experts, options_.shape.topk, options_.seed,
                         team);
   };
-  if (by_devices) return make(num_tokens);
+  if (is_whole) return make(num_tokens);
   most_ = make(std::max(num_tokens, most_tokens));
   return first_tokens(most_, num_tokens);
 }

@@ -80,7 +80,14 @@ struct RecordedConfig {
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit(Field{"preset"}, self.preset);
-    MoeShape::fields(self.run.shape, visit);
+    MoeShape::fields(self.run.shape, [&](const Field& field, auto&& value) {
+      if constexpr (std::is_const_v<Self> &&
+                    std::is_same_v<std::decay_t<decltype(value)>, Told<std::string>>) {
+        std::string text = router_text(self.run.shape.router, self.distribution);
+        if (field.name == std::string_view("router")) return visit(field, Told{text});
+      }
+      visit(field, std::forward<decltype(value)>(value));
+    });
     BlockOptions::fields(self.run.block, visit);
     DistributionOptions::fields(self.distribution, visit);
     RunConfig::fields(self.run, visit);
@@ -244,10 +251,10 @@ struct RecordedCapacity {
   std::optional<int64_t> cap;
   int64_t num_dropped = 0;
   double drop_fraction = 0;
-  int64_t num_spilled = 0;            // to a next choice
-  int64_t num_unassigned = 0;         // of nobody, in a trace
-  int64_t num_zero = 0;               // choices of zero experts
-  Figure recv_factor, assign_factor;  // of ep
+  int64_t num_spilled = 0;                                // to a next choice
+  int64_t num_unassigned = 0;                             // of nobody, in a trace
+  int64_t num_zero = 0;                                   // choices of zero experts
+  Figure recv_factor, assign_factor, recv_buffer_factor;  // of ep
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -256,6 +263,8 @@ struct RecordedCapacity {
     visit(Field{.name = "num_spilled", .present = self.num_spilled > 0}, self.num_spilled);
     visit(Field{.name = "recv_factor", .present = self.recv_factor.has_value()}, self.recv_factor);
     visit(Field{.name = "assign_factor", .present = self.assign_factor.has_value()}, self.assign_factor);
+    visit(Field{.name = "recv_buffer_factor", .present = self.recv_buffer_factor.has_value()},
+          self.recv_buffer_factor);
     visit(Field{.name = "num_unassigned", .present = self.num_unassigned > 0}, self.num_unassigned);
     visit(Field{.name = "num_zero", .present = self.num_zero > 0}, self.num_zero);
   }
@@ -436,6 +445,7 @@ struct Record {
   RecordedBalance balance;
   std::vector<SkewProperty> skew;
   RecordedCapacity capacity;
+  NamedNumbers losses;  // with a balance loss; else empty and not there
   RecordedTraffic comm;
   std::optional<RecordedOverlap> overlap;
   RecordedMemory memory;
@@ -458,8 +468,10 @@ struct Record {
               self.tflops_executed, "tflops_per_device", self.tflops_per_device, "tokens_per_s",
               self.tokens_per_s, "drop_adjusted_tokens_per_s", self.drop_adjusted_tokens_per_s, "peak",
               self.peak, "stages", self.stages, "runs", self.runs, "load", self.load, "balance", self.balance,
-              "skew", self.skew, "capacity", self.capacity, "comm", self.comm, "overlap", self.overlap,
-              "memory", self.memory, "check", self.check, "hash", self.hash);
+              "skew", self.skew, "capacity", self.capacity);
+    visit(Field{.name = "losses", .present = !self.losses.empty()}, self.losses);
+    visit_all(visit, "comm", self.comm, "overlap", self.overlap, "memory", self.memory, "check", self.check,
+              "hash", self.hash);
     visit(Field{.name = "loading", .present = self.loading.has_value()}, self.loading);
     visit_all(visit, "env", self.env, "prediction", self.prediction, "schedule", self.schedule);
     visit(Field{.name = "comparison", .present = self.comparison.has_value()}, self.comparison);

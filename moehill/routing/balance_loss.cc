@@ -86,6 +86,23 @@ double balance_loss(const BalanceLoss& loss, const float* logits, const Routing&
   return sum;
 }
 
+std::vector<std::pair<std::string, double>> loss_values(const BalanceLoss& loss, const float* logits,
+                                                        const Routing& routing) {
+  std::vector<std::pair<std::string, double>> values;
+  const auto add = [&](const char* name, double BalanceLoss::*factor) {
+    if (loss.*factor == 0) return;
+    BalanceLoss alone;
+    alone.sequence_tokens = loss.sequence_tokens;
+    alone.*factor = 1;
+    values.emplace_back(name, balance_loss(alone, logits, routing));
+  };
+  add("balance", &BalanceLoss::balance);
+  add("sequence", &BalanceLoss::sequence);
+  add("z", &BalanceLoss::z);
+  values.emplace_back("sum", balance_loss(loss, logits, routing));
+  return values;
+}
+
 std::vector<double> balance_gradient(const BalanceLoss& loss, const float* logits, const Routing& routing) {
   const size_t experts = static_cast<size_t>(routing.num_experts);
   const double num_tokens = static_cast<double>(routing.num_tokens);
@@ -208,8 +225,9 @@ BalanceLoss parse_balance_loss(const std::string& text) {
                            : sides[0] == "sequence" ? &loss.sequence
                            : sides[0] == "z"        ? &loss.z
                                                     : nullptr;
-    if (factor == nullptr || *factor != 0 || values.size() != (factor == &loss.sequence ? 2u : 1u))
-      throw refuse();
+    if (factor == nullptr || values.size() != (factor == &loss.sequence ? 2u : 1u)) throw refuse();
+    if (*factor != 0)
+      throw input_error("--balance-loss", sides[0] + " twice", "it once", "leave one of them out");
     *factor = parse_number("--balance-loss " + sides[0], values[0], 1e-12, 1e6);
     if (factor == &loss.sequence)
       loss.sequence_tokens = parse_integer("--balance-loss sequence: tokens", values[1], 1, 1 << 30);

@@ -55,6 +55,9 @@ void add_balance_gradient(const BalanceGradient& gradient, Range tokens, ThreadT
 
 // What that is held to, in double and apart from it: the value of the losses, and the whole gradient [T, E].
 double balance_loss(const BalanceLoss& loss, const float* logits, const Routing& routing);
+// Each of the losses that are on by its name and without its factor, then "sum", with the factors.
+std::vector<std::pair<std::string, double>> loss_values(const BalanceLoss& loss, const float* logits,
+                                                        const Routing& routing);
 std::vector<double> balance_gradient(const BalanceLoss& loss, const float* logits, const Routing& routing);
 
 // DeepSeek-V3's balancing without a loss: each expert's bias of the selection goes up by `rate` where it has

@@ -53,6 +53,21 @@ std::vector<float> gradient_of(const BalanceLoss& loss, const std::vector<float>
   return gradient;
 }
 
+TEST(BalanceLoss, ValuesAreWithoutTheirFactorsAndTheSumWithThem) {
+  const std::vector<float> equal(12 * 4, 0.5f);
+  const auto values = loss_values(kAll, equal.data(), routing_of_logits(equal, 4, 2));
+  ASSERT_EQ(values.size(), 4u);
+  const double z = std::pow(0.5 + std::log(4), 2);
+  EXPECT_EQ(values[0].first, "balance");
+  EXPECT_NEAR(values[0].second, 1, 1e-12);
+  EXPECT_EQ(values[1].first, "sequence");
+  EXPECT_NEAR(values[1].second, 1, 1e-12);
+  EXPECT_EQ(values[2].first, "z");
+  EXPECT_NEAR(values[2].second, z, 1e-12);
+  EXPECT_EQ(values[3].first, "sum");
+  EXPECT_NEAR(values[3].second, 0.7 + 0.3 + 0.01 * z, 1e-12);
+}
+
 TEST(BalanceLoss, GradientsAreThoseInDouble) {
   const std::vector<float> logits = make_logits({}, 12, 7, 3, 4);
   Routing routing = routing_of_logits(logits, 7, 3);

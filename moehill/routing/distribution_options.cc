@@ -37,6 +37,8 @@ void refuse_bad_share(const DistributionOptions& o, int64_t num_hot, int num_exp
       "choose another share, more hot experts or a smaller --topk");
 }
 
+const std::string kTraceRouter = "trace";  // where a record names a router
+
 constexpr double kMostAlpha = 1e6, kLeastAlpha = 1e-3;
 constexpr int64_t kMostSteps = 1000000000;
 
@@ -101,10 +103,6 @@ bool is_workload_name(const std::string& text) {
 DistributionOptions parse_workload(const std::string& text) {
   DistributionOptions options = of_kind(Distribution::workload);
   options.workload = text[1] - '0';
-  if (options.workload == 4)
-    throw input_error("--distribution", "W4, whose devices have unequal numbers of tokens",
-                      "W0 to W3 and W5 to W7, since devices have equal shares of the tokens here",
-                      "replay a trace whose missing tokens have -1 in all slots");
   if (text.size() > 2)
     options.step = parse_integer("--distribution " + text.substr(0, 2), text.substr(3), 0, kMostSteps);
   return options;
@@ -179,6 +177,29 @@ std::vector<DistributionOptions> parse_distributions(const std::string& text) {
     return {options};
   }
   return {parse_with_values(text, text.substr(0, colon), split(text.substr(colon + 1), ','))};
+}
+
+bool is_ragged(const DistributionOptions& options) {
+  return options.kind == Distribution::workload && options.workload == 4;
+}
+
+RouterRule used_router(const RouterRule& rule, const DistributionOptions& options) {
+  if (options.kind != Distribution::trace) return rule;
+  RouterRule used;
+  used.input_weighted = rule.input_weighted;
+  return used;
+}
+
+std::string router_text(const RouterRule& rule, const DistributionOptions& options) {
+  std::string text = to_string(used_router(rule, options));
+  if (options.kind == Distribution::trace) text.replace(0, text.find(','), kTraceRouter);
+  return text;
+}
+
+RouterRule parse_router_text(const std::string& text) {
+  const std::string first = text.substr(0, text.find(','));
+  return parse_router_rule(first == kTraceRouter ? name_of(RouterRule{}.score) + text.substr(first.size())
+                                                 : text);
 }
 
 }  // namespace moehill

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "moehill/base/fields.h"
+#include "moehill/routing/router_rule.h"
 #include "moehill/routing/trace_selection.h"
 
 namespace moehill {
@@ -61,6 +62,18 @@ std::vector<DistributionOptions> parse_distributions(const std::string& text);
 // Throws InputError for a parameter out of its range, and for a property that no routing of this E and k can
 // have: hot experts that a token would have to choose twice, or a balance over devices that do not divide E.
 void refuse_impossible(const DistributionOptions& options, int num_experts, int topk);
+
+// W4: some tokens are not there (workloads.h). A router has no say in that, so it is not in the step, and
+// there is no gradient of its logits.
+bool is_ragged(const DistributionOptions& options);
+
+// A trace has choices and gate values already. What it leaves of a router is which side of an expert they
+// multiply; any other distribution leaves all.
+RouterRule used_router(const RouterRule& rule, const DistributionOptions& options);
+// The router as messages and records name it: the rule, or of a trace "trace" and what is left.
+std::string router_text(const RouterRule& rule, const DistributionOptions& options);
+// The rule of such a text. Throws InputError.
+RouterRule parse_router_text(const std::string& text);
 
 template <typename Self, typename Visit>
 void DistributionOptions::fields(Self& self, Visit&& visit) {

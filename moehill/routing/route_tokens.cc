@@ -32,6 +32,7 @@ Routing route_tokens(const DistributionOptions& options, int64_t num_tokens, int
       std::copy(block.weight.begin(), block.weight.end(), routing.weight.begin() + t * topk);
     }
   });
+  leave_out_tokens(options, routing);
   return routing;
 }
 

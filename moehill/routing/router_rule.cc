@@ -44,6 +44,8 @@ const WordList<RouterScore, RouterRule>& words_of_a_rule() {
            [](RouterRule& r, const std::string& v) {
              r.hash_ids = parse_integer(kOption + " hash", v, 1, 1 << 24);
            }},
+          // No part of the rule: where the router runs. --router takes it, and has it in its messages.
+          {kInStep, "", [](RouterRule&, const std::string&) {}},
       });
   return words;
 }
@@ -98,7 +100,7 @@ void refuse_impossible(const RouterRule& rule, int num_experts, int topk) {
   if (rule.groups == 1) return;
   const int size = choices / rule.groups;
   if (choices % rule.groups != 0 || size < (rule.best_two ? 2 : 1)) {
-    throw input_error(kOption, fmt::format("{} groups of {} experts", rule.groups, choices),
+    throw input_error("--router, --preset", fmt::format("{} groups of {} experts", rule.groups, choices),
                       rule.best_two ? "groups of one size, two experts or more" : "groups of one size",
                       "choose --experts, a multiple of the groups");
   }

@@ -76,6 +76,13 @@ SkewProperty spread_property(const std::string& name, const std::vector<int64_t>
   return {name, 0, static_cast<double>(*max - *min), 0, most};
 }
 
+// W4: half of the tokens, but for the one that rounding down leaves out.
+SkewProperty there_property(const Routing& routing) {
+  const double num = static_cast<double>(routing.expert.size());
+  const double there = 1 - static_cast<double>(num_unassigned(routing) - num_zero_choices(routing)) / num;
+  return {"tokens_there", 0.5, there, 0.5 - routing.topk / num, 0.5};
+}
+
 }  // namespace
 
 std::vector<SkewProperty> skew_properties(const DistributionOptions& options, const Routing& routing,
@@ -91,6 +98,7 @@ std::vector<SkewProperty> skew_properties(const DistributionOptions& options, co
     case Distribution::hot_device:
       return {hot_property(options, routing, seed)};
     case Distribution::workload:
+      if (is_ragged(options)) return {there_property(routing)};
       if (options.workload != 0) return {};
       return {spread_property("expert_load_spread", expert_load(routing), 1)};
     case Distribution::k_hot:

@@ -24,8 +24,8 @@ struct SkewProperty {
 
 // zipf: zipf_exponent, fitted by maximum likelihood to the first choices. hot_*: hot_share of all
 // assignments. balanced: expert_load_spread and device_load_spread, the largest load less the smallest. W0:
-// expert_load_spread. None for the others. Formulas and ranges: docs/metrics.md. The routing has at least one
-// token.
+// expert_load_spread. W4: tokens_there, the share that is. None for the others. Formulas and ranges:
+// docs/metrics.md. The routing has at least one token.
 std::vector<SkewProperty> skew_properties(const DistributionOptions& options, const Routing& routing,
                                           uint32_t seed);
 

@@ -73,7 +73,7 @@ Routing TraceTokens::take() {
   if (!complete())
     throw input_error(kTraceOption, fmt::format("{} tokens", next_),
                       fmt::format("at least the {} of --tokens", routing_.num_tokens),
-                      fmt::format("use --tokens {}", std::max<int64_t>(next_, 1)));
+                      next_ > 0 ? fmt::format("use --tokens {}", next_) : "record it again: it is empty");
   return std::move(routing_);
 }
 

@@ -110,6 +110,9 @@ TEST(Trace, SaysWhichTokensAndChoicesThereAre) {
   EXPECT_EQ(refusal(path), "accepted");
   EXPECT_NE(refusal(path, 3).find("use --tokens 2"), std::string::npos) << refusal(path, 3);
   EXPECT_NE(refusal(path, 2, 8, 3).find("use --topk 2"), std::string::npos);
+  const std::string empty = refusal(write("empty.jsonl", line(0, 0, 0, "[]")));
+  EXPECT_NE(empty.find("got 0 tokens"), std::string::npos) << empty;
+  EXPECT_NE(empty.find("; record it again: it is empty"), std::string::npos) << empty;
   EXPECT_NE(refusal(path, 2, 3).find("expert 3 of token 1"), std::string::npos);
 }
 

@@ -55,7 +55,7 @@ void favour(std::vector<char>& favoured, int64_t begin, int64_t width) {
 
 // These are those of benchmarks/moe/token_imbalance in Megatron-LM's pull request 7488.
 std::vector<char> favoured_of_workload(const DistributionOptions& options, int num_experts, int topk) {
-  if (options.workload == 0) return {};
+  if (options.workload == 0 || options.workload == 4) return {};
   std::vector<char> favoured(static_cast<size_t>(num_experts));
   const int64_t hot = std::max(topk, num_experts / 4);
   switch (options.workload) {
@@ -120,6 +120,19 @@ bool is_favoured(const DistributionOptions& options, int64_t token) {
   if (options.workload == 5) return true;
   if (options.workload == 7) return options.step % 4 == 3 && token % 2 == 0;
   return token % 4 != 0;
+}
+
+int64_t tokens_there(int64_t first, int64_t num_tokens) { return first * first / (2 * num_tokens); }
+
+void leave_out_tokens(const DistributionOptions& options, Routing& routing) {
+  if (!is_ragged(options)) return;
+  const int64_t num = routing.num_tokens, topk = routing.topk;
+  for (int64_t t = 0; t < num; ++t) {
+    if (tokens_there(t + 1, num) > tokens_there(t, num)) continue;
+    std::fill_n(routing.expert.begin() + t * topk, topk, kNoExpert);
+    std::fill_n(routing.weight.begin() + t * topk, topk, 0.0f);
+    if (!routing.zero.empty()) std::fill_n(routing.zero.begin() + t * topk, topk, -1);
+  }
 }
 
 uint32_t seed_of_step(const DistributionOptions& options, uint32_t seed) {

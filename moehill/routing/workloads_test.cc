@@ -9,6 +9,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/routing/distribution.h"
+#include "moehill/routing/skew.h"
 #include "moehill/routing/statistics.h"
 #include "moehill/routing/topk.h"
 
@@ -28,13 +29,13 @@ int64_t load_of(const Routing& routing, int begin, int end) {
 
 TEST(Workloads, NamesAreTextAndBack) {
   for (const std::string text : {"k-hot:8,0.9", "dirichlet:9.08", "drift:2.5,10,3", "W0", "W1", "W2", "W3",
-                                 "W5", "W6", "W6:7", "W7:3", "zipf:1.2", "trace:a.npy,layer=3"}) {
+                                 "W4", "W5", "W6", "W6:7", "W7:3", "zipf:1.2", "trace:a.npy,layer=3"}) {
     EXPECT_EQ(to_string(options_of(text)), text);
   }
   for (const std::string text :
-       {"W", "W8", "W4", "W6:", "W6:-1", "W6:x", "W66", "k-hot:8", "k-hot:0,0.5", "k-hot:8,1.5",
-        "dirichlet:0", "dirichlet:-1", "dirichlet:nan", "dirichlet:1,2", "drift:1,0,0", "drift:1,5",
-        "drift:1,5,-1", "trace:", "dirichlet"}) {
+       {"W", "W8", "W6:", "W6:-1", "W6:x", "W66", "k-hot:8", "k-hot:0,0.5", "k-hot:8,1.5", "dirichlet:0",
+        "dirichlet:-1", "dirichlet:nan", "dirichlet:1,2", "drift:1,0,0", "drift:1,5", "drift:1,5,-1",
+        "trace:", "dirichlet"}) {
     EXPECT_THROW(options_of(text), InputError) << text;
   }
 }
@@ -79,6 +80,31 @@ TEST(Workloads, HotSetsHaveThreeQuartersAndTheirShare) {
   EXPECT_NEAR(static_cast<double>(even), 80000 * (0.75 + 0.25 * 0.5), 500);
   EXPECT_EQ(load_of(route("W5", 4000, 16, 2), 0, 8), 0);
   EXPECT_GT(load_of(route("W5", 4000, 16, 8), 8, 9), 0);
+}
+
+// Of four sources the last has seven times the tokens of the first; the experts' loads are even.
+TEST(Workloads, RaggedSourcesHaveTokensAsTheirNumbers) {
+  for (const int64_t tokens : {1, 2, 7, 40000}) {
+    Routing routing = route("W4", tokens, 16, 2, 3);
+    const Routing all = routing;
+    leave_out_tokens(options_of("W4"), routing);
+    for (int64_t source = 0; source < 4 && tokens == 40000; ++source) {
+      const auto begin = routing.expert.begin() + source * 20000;
+      EXPECT_EQ(20000 - std::count(begin, begin + 20000, kNoExpert), 2 * (1250 + 2500 * source));
+    }
+    for (size_t a = 0; a < routing.expert.size(); ++a) {
+      EXPECT_TRUE(routing.expert[a] == kNoExpert || routing.expert[a] == all.expert[a]);
+      EXPECT_EQ(routing.weight[a], routing.expert[a] == kNoExpert ? 0 : all.weight[a]);
+    }
+    EXPECT_EQ(num_unassigned(routing), 2 * (tokens - tokens / 2)) << tokens;
+    require_properties(options_of("W4"), routing, 3);
+    EXPECT_TRUE(tokens < 40000 || max_over_mean(expert_load(routing)) < 1.1);
+  }
+  Routing whole = route("W1", 8, 16, 2);
+  leave_out_tokens(options_of("W1"), whole);
+  EXPECT_EQ(num_unassigned(whole), 0);
+  Routing broken = route("W4", 8, 16, 2);
+  EXPECT_THROW(require_properties(options_of("W4"), broken, 0), InputError) << "nobody left out";
 }
 
 TEST(Workloads, BurstIsTheFourthStep) {

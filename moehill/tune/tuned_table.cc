@@ -121,6 +121,16 @@ void write_through(const std::string& path, const std::string& text) {
   if (!whole) throw std::runtime_error(fmt::format("cannot write {}: {}", path, std::strerror(error)));
 }
 
+// All of it that changes how many rows the experts have.
+std::string capacity_text(const Capacity& c) {
+  std::string text = name_of(c.policy);
+  if (c.policy == CapacityPolicy::none) return text;
+  text += fmt::format(":{}", c.factor);
+  if (!c.is_plain())
+    text += fmt::format(",{},pool:{},sources:{},spares:{}", name_of(c.order), c.pool, c.sources, c.spares);
+  return text;
+}
+
 std::string skew_bucket(double max_over_mean) {
   return max_over_mean < 1.5 ? "even" : max_over_mean < 4 ? "skewed" : "hot";
 }
@@ -130,7 +140,7 @@ bool has_blocks(const RunConfig& config) { return config.block.backend == Backen
 }  // namespace
 
 std::string tuned_key(const RunConfig& config, const Routing& routing) {
-  const MoeShape& s = config.shape;
+  const MoeShape s = over_places(config).shape;
   const BlockOptions& b = config.block;
   const int64_t experts = (s.experts + config.num_devices - 1) / config.num_devices;
   const double rows = static_cast<double>(s.assignments()) / s.experts;
@@ -138,10 +148,11 @@ std::string tuned_key(const RunConfig& config, const Routing& routing) {
       "{} {} {} H={} M={} S={}{} E/P={} k={} rows=2^{} {} remat={} capacity={} {}", name_of(b.pass),
       name_of(b.impl), dtype_name(s.dtype), s.hidden, s.mlp_dim, s.shared_dim, b.shared_fused ? "fused" : "",
       experts, s.topk, std::lround(std::log2(rows)), skew_bucket(max_over_mean(expert_load(routing))),
-      name_of(b.remat), name_of(b.capacity.policy), name_of(mode_of(config.spread)));
+      name_of(b.remat), capacity_text(b.capacity), name_of(mode_of(config.spread)));
   if (is_ep(config.spread)) key += fmt::format("/{}", name_of(config.spread));
   if (b.expert_by_expert) key += " one-by-one";
-  if (!s.form.activation.gated) key += " ungated";
+  if (!(s.form == ExpertForm{})) key += " form=" + to_string(s.form);
+  if (s.router.input_weighted) key += " input-weighted";
   return key + fmt::format(" {}x{}", config.num_devices, config.threads_per_device);
 }
 

@@ -57,7 +57,7 @@ RunConfig config() {
 
 TEST(TunedKey, EveryPartOfTheProblemIsInIt) {
   const RunConfig base = config();
-  std::vector<RunConfig> others(13, base);
+  std::vector<RunConfig> others(23, base);
   others[0].shape.hidden = 128;
   others[1].shape.mlp_dim = 48;
   others[2].shape.experts = 16;
@@ -74,6 +74,20 @@ TEST(TunedKey, EveryPartOfTheProblemIsInIt) {
   others[11].num_devices = 2;
   others[12] = others[11];
   others[12].spread = Spread::fused;
+  for (size_t i = 13; i < 19; ++i) {
+    others[i].block.capacity.policy = CapacityPolicy::drop;
+    others[i].block.capacity.factor = 1.25;
+  }
+  others[14].block.capacity.order = CapacityOrder::gate;
+  others[15].block.capacity.pool = 2;
+  others[16].block.capacity.sources = 2;
+  others[17].block.capacity.spares = 1;
+  others[18].block.capacity.factor = 2.5;
+  others[19].shape.form = parse_expert_form("relu2,ungated");
+  others[20].shape.form = parse_expert_form("swiglu-oai,limit:7,biases");
+  others[21].shape.router.input_weighted = true;
+  others[22] = others[12];
+  others[22].placement = {0, 1, 2, 3, 0, 4, 5, 6, 7, 1};
   std::set<std::string> keys = {key_of(base)};
   for (size_t i = 0; i < others.size(); ++i) EXPECT_TRUE(keys.insert(key_of(others[i])).second) << i;
 }

@@ -267,9 +267,7 @@ std::string to_string(const GridCase& grid_case) {
   if (is_ep(c.spread) && !shards_tokens(c)) path += std::string(" ") + name_of(c.shared_placement);
   if (c.split_rows) path += " split";
   if (c.num_waves > 0) path += fmt::format(" waves={}", c.num_waves);
-  if (!(c.shape.router == RouterRule{})) path += " router=" + to_string(c.shape.router);
   if (b.route_in_step) path += " in-step";
-  if (!(c.shape.form == ExpertForm{})) path += " form=" + to_string(c.shape.form);
   if (c.ranks_per_node > 0) path += fmt::format(" ranks_per_node={}", c.ranks_per_node);
   return fmt::format("{} {} {} {} remat={} pack={} capacity={}{}{}{} {} {}x{}", to_string(c.shape),
                      name_of(b.pass), name_of(b.backend), name_of(b.impl), name_of(b.remat), name_of(b.pack),
