@@ -37,7 +37,11 @@ StoredJson stages_of(double seconds) {
             {"down", 0.1 * seconds},
             {"combine", 0.05 * seconds}}},
           {"backward", {{"combine", 0.1 * seconds}, {"down", 0.2 * seconds}, {"up", 0.28 * seconds}}},
-          {"unaccounted_s", 0.02 * seconds}};
+          {"unaccounted_s", 0.02 * seconds},
+          {"waited_for", "Device 1 is waited for most."},
+          {"waits",
+           {{{"stage", "reduce"}, {"device", 0}, {"for", 1}, {"busy_in", "down"}, {"wait_s", 0.01 * seconds}},
+            {{"stage", "plan"}, {"device", 2}, {"for", 1}, {"busy_in", "up"}, {"wait_s", 0.004 * seconds}}}}};
 }
 
 StoredJson record_of(const StoredJson& axes, const std::string& path, int64_t round) {

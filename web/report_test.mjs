@@ -54,6 +54,9 @@ async function check_charts(page) {
 }
 
 async function check_text(page) {
+  const waits = page.locator('details.waits').first();
+  assert.equal(await waits.locator('tbody tr').count(), 2);
+  assert((await waits.locator('tbody tr').first().textContent()).startsWith('0reduce1down'), 'no wait of device 0 for device 1');
   assert.equal(await page.locator('h3').first().textContent(), hostile);
   assert.equal(await page.locator('img').count(), 0);
   assert((await page.locator('pre').first().textContent()).includes('<b>worst row</b>'));
@@ -66,7 +69,7 @@ async function check_width(page) {
 }
 
 async function check_sorting(page) {
-  const table = page.locator('#experiment-0 table');
+  const table = page.locator('#experiment-0 > .scroll table');
   const column = async () => (await table.locator('tbody tr td:nth-child(3)').allTextContents()).map(Number);
   const head = table.getByRole('button', {name: 'TF/s'});
   await head.click();

@@ -40,6 +40,69 @@ TEST_F(BadRouting, Traces) {
     write("t.jsonl", text);
     expect_refused("--distribution trace:t.jsonl", text.substr(0, 100));
   }
+  EXPECT_GE(num_refused_, 75);
+}
+
+// Returns an .npy file with this header and these bytes behind it.
+std::string npy_file(std::string header, const std::string& data, const std::string& version = "\x01") {
+  header += std::string(117 - header.size(), ' ') + "\n";
+  return "\x93NUMPY" + version + std::string("\0\x76\0", 3) + header + data;
+}
+
+std::string header_of(const std::string& descr, const std::string& shape, const char* fortran = "False") {
+  return "{'descr': '" + descr + "', 'fortran_order': " + fortran + ", 'shape': " + shape + ", }";
+}
+
+std::string bytes_of(const std::vector<int32_t>& ids) {
+  return {reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(int32_t)};
+}
+
+TEST_F(BadRouting, Arrays) {
+  const std::string good = bytes_of({0, 1, 2, 3}), shape = header_of("<i4", "(2, 2)");
+  const std::string cut = npy_file(shape, good).substr(0, 40), start = "\x93NUMPY";
+  for (const std::string& text : {npy_file(header_of("<i4", "(4,)"), good),
+                                  npy_file(header_of("<i4", "()"), good),
+                                  npy_file(header_of("<i4", "(1, 2, 2, 1)"), good),
+                                  npy_file(header_of("<i4", "(4, 1)"), good),
+                                  npy_file(header_of("<i4", "(1, 2)"), good),
+                                  npy_file(header_of("<i4", "(0, 2)"), ""),
+                                  npy_file(header_of("<i4", "(2, 0, 2)"), ""),
+                                  npy_file(header_of("<i4", "(2, 2, 2)"), good + good),
+                                  npy_file(header_of("<i4", "(-2, 2)"), good),
+                                  npy_file(header_of("<i4", "(2.0, 2)"), good),
+                                  npy_file(header_of("<i4", "(4611686018427387904, 4)"), good),
+                                  npy_file(header_of("<i4", "(99999999999999999999, 2)"), good),
+                                  npy_file(header_of("<i4", "(2, 2)", "True"), good),
+                                  npy_file(header_of("<f4", "(2, 2)"), good),
+                                  npy_file(header_of("|O", "(2, 2)"), good),
+                                  npy_file(header_of("<c8", "(2, 2)"), good + good),
+                                  npy_file(header_of("<M8[s]", "(2, 2)"), good + good),
+                                  npy_file(header_of("|S4", "(2, 2)"), good),
+                                  npy_file(header_of("|b1", "(2, 2)"), good),
+                                  npy_file(header_of("<i3", "(2, 2)"), good),
+                                  npy_file("[0, 1]", good),
+                                  npy_file("{}", good),
+                                  npy_file("{'shape': (2, 2), }", good),
+                                  npy_file("{'descr': '<i4', 'shape': (2, 2), 'fortran_order': 0, }", good),
+                                  npy_file("__import__('os').system('true')", good),
+                                  npy_file(shape, good, "\x09"),
+                                  npy_file(shape, good.substr(0, 15)),
+                                  npy_file(shape, ""),
+                                  cut,
+                                  start,
+                                  start + "\x01",
+                                  npy_file(shape, bytes_of({0, 1, 2, 8})),
+                                  npy_file(shape, bytes_of({0, 1, 2, -2})),
+                                  npy_file(shape, bytes_of({0, 1, 3, 3})),
+                                  npy_file(shape, bytes_of({0, 1, 2, -2147483647 - 1}))}) {
+    write("t.npy", text);
+    expect_refused("--distribution trace:t.npy", text.substr(0, 90));
+  }
+  write("t.npy", npy_file(header_of("<i4", "(2, 2, 2)"), good + good));
+  for (const std::string part : {"layer=2", "layer=-1", "step=0", "layer=0,step=0", "layer=0,gates=t.npy",
+                                 "layer=0,gates=none.npy", "layer=0,layer=1"})
+    expect_refused("--distribution trace:t.npy," + part, part);
+  EXPECT_GE(num_refused_, 40);
 }
 
 // The token whose gate value or id is no good is named.

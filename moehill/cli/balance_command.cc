@@ -52,6 +52,43 @@ struct Outcome {
   }
 };
 
+// Runs `work`, whose refusals of a distribution name --distribution, for that of --fit.
+template <typename Work>
+auto in_the_name_of_fit(const Work& work) {
+  try {
+    return work();
+  } catch (const InputError& error) {
+    std::string text = error.what();
+    const std::string option = "--distribution";
+    for (size_t at = text.find(option); at != std::string::npos; at = text.find(option, at))
+      text.replace(at, option.size(), "--fit");
+    throw InputError(text);
+  }
+}
+
+bool uses_a_trace(const BalanceOptions& o) {
+  return o.point.bench.distributions.front().kind == Distribution::trace ||
+         (o.fit && o.fit->kind == Distribution::trace);
+}
+
+// Throws InputError for options that say nothing, or contradict each other.
+void refuse_useless_options(const OptionSet& set, const BalanceOptions& o) {
+  if (set.given("--parallel-mode"))
+    throw input_error("--parallel-mode", "it", "nothing of it here, where it is ep", "leave it out");
+  if (set.given("--groups") != set.given("--nodes"))
+    throw input_error("--nodes, --groups", "one of them", "both, or none", "add the other");
+  if (set.given("--bias-rate") && o.bias_updates == 0)
+    throw input_error("--bias-rate", "it without --bias-updates", "nothing but updates, whose rate it is",
+                      "add --bias-updates N or leave it out");
+  if (o.bias_updates > 0 && !o.save_placement.empty())
+    throw input_error("--save-placement", "it with --bias-updates",
+                      "placements alone: experts stay where they are when a bias moves their load",
+                      "leave one of the two out");
+  if (set.given("--router") && uses_a_trace(o))
+    throw input_error("--router", "it with a trace", "no --router: a trace has choices and gate values",
+                      "leave it out");
+}
+
 bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions& o) {
   OptionSet set(
       "moehill balance",
@@ -67,14 +104,15 @@ bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions&
   set.custom("--fit", kDistributionForms, "--distribution",
              "the routing that placements are made for; --distribution is the one they are tried on",
              [&o](const std::string& text) {
-               const std::vector<DistributionOptions> parsed = parse_distributions(text);
+               const auto parsed = in_the_name_of_fit([&] { return parse_distributions(text); });
                if (parsed.size() > 1)
                  throw input_error("--fit", moehill::quoted(text), "one distribution", "choose one of them");
                o.fit = parsed.front();
              });
   set.integer("--copies", &o.copies, 0, 65536, "more places, for copies of the busiest experts");
   set.integer("--nodes", &o.nodes, 1, 1024, "hierarchical: nodes that groups of experts stay on");
-  set.integer("--groups", &o.groups, 1, 65536, "hierarchical: groups of neighbouring experts");
+  set.custom("--groups", "1..65536", "none", "hierarchical: groups of neighbouring experts",
+             [&o](const std::string& text) { o.groups = parse_integer("--groups", text, 1, 65536); });
   declare_router(set, o.point.bench);
   set.integer("--bias-updates", &o.bias_updates, 0, 100000,
               "updates of the router's bias towards equal loads, instead of a placement");
@@ -85,10 +123,7 @@ bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions&
              "the outcomes, one a line; - is standard output, the table then goes to standard error");
   if (!set.parse(args)) return false;
   resolve_point(set, o.point);
-  if (set.given("--parallel-mode"))
-    throw input_error("--parallel-mode", "it", "nothing of it here, where it is ep", "leave it out");
-  if (set.given("--groups") != set.given("--nodes"))
-    throw input_error("--nodes, --groups", "one of them", "both, or none", "add the other");
+  refuse_useless_options(set, o);
   return true;
 }
 
@@ -101,10 +136,8 @@ void refuse_impossible(const BalanceOptions& o, const RunConfig& config) {
     throw input_error("--copies", std::to_string(o.copies),
                       fmt::format("0 to {}, an expert at most once a device", experts * (devices - 1)),
                       "choose fewer");
-  const bool has_trace = o.point.bench.distributions.front().kind == Distribution::trace ||
-                         (o.fit && o.fit->kind == Distribution::trace);
-  if (o.bias_updates > 0 && (!config.shape.router.bias || has_trace))
-    throw input_error("--bias-updates", has_trace ? "it with a trace" : "a router without a bias",
+  if (o.bias_updates > 0 && (!config.shape.router.bias || uses_a_trace(o)))
+    throw input_error("--bias-updates", uses_a_trace(o) ? "it with a trace" : "a router without a bias",
                       "a --router or --preset with a bias, and logits",
                       "for example --router sigmoid,bias,normalized");
   if (o.point.bench.block.route_in_step)
@@ -203,6 +236,8 @@ std::string lines_of(const BalanceOptions& o, const RunConfig& config, const Har
                        {"command", "balance"},
                        {"hardware", hardware.name},
                        {"shape", to_string(config.shape)},
+                       {"expert_form", to_string(config.shape.form)},
+                       {"router", router_text(config.shape.router, tried)},
                        {"spread", name_of(config.spread)},
                        {"devices", config.num_devices},
                        {"distribution", to_string(tried)},
@@ -235,7 +270,9 @@ int balance_command(const std::vector<std::string>& args) {
   const Routing routing = predicted_routing(o.point, config.shape, hardware);
   PredictOptions fitted = o.point;
   if (o.fit) fitted.bench.distributions = {*o.fit};
-  const Routing fit = o.fit ? predicted_routing(fitted, config.shape, hardware) : routing;
+  const Routing fit =
+      o.fit ? in_the_name_of_fit([&] { return predicted_routing(fitted, o.point.bench.shape, hardware); })
+            : routing;
   std::vector<Candidate> all = candidates(o, config, fit);
   std::vector<Outcome> outcomes;
   for (const Candidate& candidate : all)

@@ -78,12 +78,10 @@ void declare_router(OptionSet& set, BenchOptions& o) {
       "--router", "SCORE[,WORD..][,in-step]", to_string(o.shape.router),
       "how choices and gate values come of the logits, docs/metrics.md; in-step: as a part of each step",
       [&o](const std::string& text) {
-        std::vector<std::string> parts = split(text, ',');
-        const auto in_step = std::find(parts.begin(), parts.end(), "in-step");
-        o.block.route_in_step = in_step != parts.end();
-        if (o.block.route_in_step) parts.erase(in_step);
-        o.router_given = !(parts.empty() && o.block.route_in_step);
-        if (o.router_given) o.shape.router = parse_router_rule(fmt::format("{}", fmt::join(parts, ",")));
+        const std::vector<std::string> parts = split(text, ',');
+        o.block.route_in_step = std::find(parts.begin(), parts.end(), kInStep) != parts.end();
+        o.router_given = text != kInStep;
+        if (o.router_given) o.shape.router = parse_router_rule(text);
       });
 }
 

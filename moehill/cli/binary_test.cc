@@ -159,6 +159,16 @@ TEST(Binary, HelpEndsInThreeExamples) {
   }
 }
 
+// An option set ends the program for a default that its own range refuses.
+TEST(Binary, EveryCommandHasDefaultsInTheirRanges) {
+  for (const char* command :
+       {"bench", "profile", "check", "tune", "predict", "balance", "simulate", "roofline", "probe", "kernels",
+        "mesh", "models", "sweep", "logbook", "report", "compare"})
+    EXPECT_EQ(run(std::string(command) + " --help").status, 0) << command;
+  EXPECT_NE(run("balance --help").out.find("--groups 1..65536=none"), std::string::npos)
+      << run("balance --help").out;
+}
+
 TEST(Binary, RecordsOnStandardOutputTableOnStandardError) {
   std::string tiny = kTiny;
   tiny.erase(tiny.find("--topk 2 "), 9);

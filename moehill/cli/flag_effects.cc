@@ -78,11 +78,21 @@ std::vector<Rule> block_rules(const BenchOptions& o) {
       {o.block.capacity.policy != CapacityPolicy::none && o.block.capacity.factor <= 0, "--capacity-policy",
        std::string(name_of(o.block.capacity.policy)) + " without a capacity", "a --capacity-factor above 0",
        "add for example --capacity-factor 1.25"},
-      {o.block.capacity.policy != CapacityPolicy::drop && !o.block.capacity.is_plain(),
-       "--capacity-order, -pool, -sources, -spares",
-       "one with --capacity-policy " + std::string(name_of(o.block.capacity.policy)),
-       "nothing but --capacity-policy drop", "add it or leave the option out"},
   };
+}
+
+// One rule for each option that is of --capacity-policy drop alone.
+std::vector<Rule> capacity_rules(const BenchOptions& o,
+                                 const std::function<bool(const std::string&)>& given) {
+  std::vector<Rule> rules;
+  const std::string policy = name_of(o.block.capacity.policy);
+  for (const char* option :
+       {"--capacity-order", "--capacity-pool", "--capacity-sources", "--capacity-spares"}) {
+    rules.push_back({o.block.capacity.policy != CapacityPolicy::drop && given(option), option,
+                     "it with --capacity-policy " + policy, "nothing but --capacity-policy drop",
+                     "add it or leave the option out"});
+  }
+  return rules;
 }
 
 std::vector<Rule> routing_rules(const BenchOptions& o, const std::function<bool(const std::string&)>& given) {
@@ -103,6 +113,9 @@ std::vector<Rule> routing_rules(const BenchOptions& o, const std::function<bool(
        "give the number"},
       {trace && o.block.router_grad, "--router-grad", "it with a trace", "a router with logits",
        "leave it out"},
+      {is_ragged(o.distributions.front()) && (o.block.router_grad || o.block.route_in_step),
+       o.block.router_grad ? "--router-grad" : "--router in-step", without,
+       "any other distribution, all of whose tokens are the router's", "leave it out"},
       {trace && given("--router"), "--router", "it with a trace",
        "no --router: a trace has choices and gate values", "leave it out"},
       {saves && several, "--save-routing", "it with several routings", "one --topk and one --distribution",
@@ -121,8 +134,8 @@ std::vector<Rule> routing_rules(const BenchOptions& o, const std::function<bool(
 
 void refuse_flags_without_effect(const BenchOptions& options,
                                  const std::function<bool(const std::string&)>& given) {
-  for (const auto& rules :
-       {block_rules(options), device_rules(options, given), routing_rules(options, given)}) {
+  for (const auto& rules : {block_rules(options), capacity_rules(options, given),
+                            device_rules(options, given), routing_rules(options, given)}) {
     for (const Rule& rule : rules) {
       if (rule.broken) throw input_error(rule.option, rule.got, rule.allowed, rule.remedy);
     }

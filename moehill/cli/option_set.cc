@@ -41,12 +41,14 @@ void OptionSet::custom(const std::string& name, const std::string& range, const 
 
 void OptionSet::size(const std::string& name, int64_t* bytes, int64_t lo, int64_t hi,
                      const std::string& help) {
+  MOEHILL_CHECK(lo <= *bytes && *bytes <= hi, "the default {} of {} is out of its range", *bytes, name);
   custom(name, fmt::format("{}..{}", size_text(lo), size_text(hi)), size_text(*bytes), help,
          [=](const std::string& text) { *bytes = parse_size(name, text, lo, hi); });
 }
 
 void OptionSet::number(const std::string& name, double* value, double lo, double hi,
                        const std::string& help) {
+  MOEHILL_CHECK(lo <= *value && *value <= hi, "the default {} of {} is out of its range", *value, name);
   custom(name, fmt::format("{:g}..{:g}", lo, hi), fmt::format("{:g}", *value), help,
          [=](const std::string& text) { *value = parse_number(name, text, lo, hi); });
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "moehill/base/error.h"
 #include "moehill/base/fields.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/words.h"
@@ -24,6 +25,8 @@ class OptionSet {
 
   template <std::integral T>
   void integer(const std::string& name, T* value, int64_t lo, int64_t hi, const std::string& help) {
+    MOEHILL_CHECK(lo <= static_cast<int64_t>(*value) && static_cast<int64_t>(*value) <= hi,
+                  "the default {} of {} is out of its range", *value, name);
     custom(name, std::to_string(lo) + ".." + std::to_string(hi), std::to_string(*value), help,
            [=](const std::string& text) { *value = static_cast<T>(parse_integer(name, text, lo, hi)); });
   }

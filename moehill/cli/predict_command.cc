@@ -74,7 +74,7 @@ struct Expectation {
   Prediction prediction;
 };
 
-Json to_json(const Expectation& e, const Hardware& hardware) {
+Json to_json(const Expectation& e, const Hardware& hardware, const DistributionOptions& distribution) {
   Json stages = Json::object();
   for (const StagePrediction& stage : e.prediction.stages) {
     stages[name_of(stage.stage)] = {{"time_s", stage.seconds()},     {"gemm_s", stage.gemm_s},
@@ -89,6 +89,8 @@ Json to_json(const Expectation& e, const Hardware& hardware) {
           {"peak_flops", hardware.peak(e.config.shape.dtype)},
           {"peak_instruction", hardware.instruction(e.config.shape.dtype)},
           {"shape", to_string(e.config.shape)},
+          {"expert_form", to_string(e.config.shape.form)},
+          {"router", router_text(e.config.shape.router, distribution)},
           {"spread", name_of(e.config.spread)},
           {"devices", e.config.num_devices},
           {"units_per_device", e.config.threads_per_device},
@@ -193,7 +195,8 @@ void print_and_write(const PredictOptions& o, const std::string& lines, const st
 void print_and_write(const PredictOptions& o, const Hardware& hardware,
                      const std::vector<Expectation>& expected, const std::string& text) {
   std::string lines;
-  for (const Expectation& e : expected) lines += to_json(e, hardware).dump() + "\n";
+  for (const Expectation& e : expected)
+    lines += to_json(e, hardware, o.bench.distributions.front()).dump() + "\n";
   print_and_write(o, lines, text);
 }
 

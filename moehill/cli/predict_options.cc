@@ -54,6 +54,7 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
                       fmt::format("1 to {}, the number of experts", o.shape.experts), "choose fewer");
   RunConfig config;
   config.shape = o.shape;
+  config.shape.router = used_router(o.shape.router, o.distributions.front());
   refuse_overflow(config.shape, o.block.capacity);
   config.block.pass = o.block.pass;
   config.spread = spread_of(mode, o.ep_path.value_or(Spread::compact_psum));

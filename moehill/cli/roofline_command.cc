@@ -58,8 +58,8 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
   if (!o.record.empty()) {
     for (const char* shape :
          {"--preset", "--tokens", "--hidden", "--mlp-dim", "--experts", "--topk", "--shared-expert-dim",
-          "--dtype", "--distribution", "--bench-pass", "--parallel-mode", "--ep-path", "--devices",
-          "--threads-per-device", "--seed", "--time-s", "--comm-s"}) {
+          "--expert-form", "--dtype", "--distribution", "--bench-pass", "--parallel-mode", "--ep-path",
+          "--devices", "--threads-per-device", "--seed", "--time-s", "--comm-s"}) {
       if (set.given(shape))
         throw input_error(shape, "it beside --record", "what the record says", "leave it out");
     }

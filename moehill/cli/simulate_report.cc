@@ -86,6 +86,7 @@ Json config_json(const SimulateOptions& o, const SimulatedStep& step) {
   shape.tokens = step.tokens;
   Json json = {{"preset", o.preset.empty() ? Json(nullptr) : Json(o.preset)}};
   write_fields(json, shape);
+  json["router"] = router_text(shape.router, o.distribution);
   json.update(Json{{"bench_pass", name_of(o.pass)},
                    {"distribution", to_string(o.distribution)},
                    {"ep_path", name_of(step.path)},

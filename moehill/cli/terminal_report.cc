@@ -184,13 +184,24 @@ std::string balance_line(const PointResult& point) {
 std::string capacity_line(const PointResult& point) {
   const Capacity& capacity = point.point.config.block.capacity;
   if (capacity.policy == CapacityPolicy::none) return "";
-  std::string text =
-      fmt::format("{}: capacity of {} rows an expert; {} assignments dropped ({:.2f} %)", point.point.label,
-                  point.capacity_rows, point.num_dropped, 100 * drop_fraction(point));
+  std::string text = fmt::format("{}: capacity of {} rows an expert", point.point.label, point.capacity_rows);
+  if (capacity.pool > 1) text += fmt::format(", shared by pools of {} experts", capacity.pool);
+  if (capacity.sources > 1) text += fmt::format(", for each of {} sources of tokens", capacity.sources);
+  text += fmt::format("; {} assignments dropped ({:.2f} %)", point.num_dropped, 100 * drop_fraction(point));
   if (capacity.spares > 0) text += fmt::format(", {} spilled", point.num_spilled);
   if (point.recv_factor > 0)
     text += fmt::format("; recv_factor {:.3f}, assign_factor {:.3f}", point.recv_factor, point.assign_factor);
+  if (point.recv_buffer_factor > 0)
+    text += fmt::format(", buffers have {:.3f} of the mean received", point.recv_buffer_factor);
   return text + "\n";
+}
+
+std::string loss_line(const PointResult& point) {
+  if (point.losses.empty()) return "";
+  std::string text;
+  for (const auto& [name, value] : point.losses)
+    text += fmt::format("{}{} {:.6g}", text.empty() ? "" : ", ", name, value);
+  return fmt::format("{}: losses: {}\n", point.point.label, text);
 }
 
 }  // namespace
@@ -241,7 +252,7 @@ std::string overlap_lines(const CommandResult& result) {
 std::string routing_lines(const CommandResult& result) {
   std::string text;
   for (const PointResult& point : result.points) {
-    text += balance_line(point) + capacity_line(point);
+    text += balance_line(point) + capacity_line(point) + loss_line(point);
     for (const SkewProperty& p : point.skew) {
       text += fmt::format(
           "{}: {} {:.4g}, asked {:.4g}; largest load over mean {:.3f} (experts), {:.3f} (devices)\n",

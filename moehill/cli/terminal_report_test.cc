@@ -19,6 +19,31 @@ TEST(TerminalReport, SaysInWhichStateOfTheCachesStepsBegin) {
   EXPECT_NE(describe_command({point_of(4, Pass::forward)}, {}, {}).find("cold caches"), std::string::npos);
 }
 
+TEST(TerminalReport, NamesExpertFormAndRouter) {
+  Point point = point_of(4, Pass::forward);
+  point.config.shape.form = parse_expert_form("gelu-tanh");
+  point.config.shape.router = parse_router_rule("sigmoid,bias");
+  const std::string text = describe_command({point}, {}, {});
+  EXPECT_NE(text.find("form=gelu-tanh router=sigmoid,bias"), std::string::npos) << text;
+}
+
+TEST(TerminalReport, SaysWhatACapacityIsOf) {
+  CommandResult command = made_up_command();
+  Capacity& capacity = command.points[0].point.config.block.capacity;
+  capacity = {CapacityPolicy::drop, 1.25};
+  command.points[0].capacity_rows = 8;
+  EXPECT_NE(routing_lines(command).find("8 rows an expert; 0 "), std::string::npos) << routing_lines(command);
+  capacity.pool = 3;
+  EXPECT_NE(routing_lines(command).find("8 rows an expert, shared by pools of 3 experts; "),
+            std::string::npos)
+      << routing_lines(command);
+  capacity.pool = 1;
+  capacity.sources = 4;
+  EXPECT_NE(routing_lines(command).find("8 rows an expert, for each of 4 sources of tokens; "),
+            std::string::npos)
+      << routing_lines(command);
+}
+
 TEST(TerminalReport, TwoRoundsHaveNoIntervalAndNoVerdict) {
   CommandResult command = made_up_command();
   for (PointResult& point : command.points) point.samples.resize(2);

@@ -27,10 +27,12 @@ function failures(experiment) {
     element('summary', {}, point.label + ': ' + point.state.replaceAll('_', ' ')), element('pre', {}, point.output_tail)));
 }
 
-// Who was waited for, of the points with timed stages.
+// Who was waited for, of the points with timed stages: the sentence, and the matrix behind it.
 function waits(rows) {
-  return rows.filter((row) => row.stages && row.stages.waited_for)
-    .map((row) => element('p', {}, row.label + ' ' + row.mode + ': ' + row.stages.waited_for));
+  return rows.filter((row) => row.stages && row.stages.waited_for).flatMap((row) => [
+    element('p', {}, row.label + ' ' + row.mode + ': ' + row.stages.waited_for),
+    element('details', {class: 'waits'}, element('summary', {}, 'who waited for whom'), wait_table(row.stages.waits || [])),
+  ]);
 }
 
 function experiment_section({experiment, rows}, i) {

@@ -27,6 +27,16 @@ function compare(a, b) {
   return typeof a === 'number' && typeof b === 'number' ? a - b : String(a).localeCompare(String(b), 'en', {numeric: true});
 }
 
+// The wait matrix of a step: a line a device that waits, the one it waits for, and their stages.
+function wait_table(waits) {
+  const word = (head, name) => ({head, of: (wait) => wait[name], show: (wait) => String(wait[name])});
+  return sortable_table([
+    {...word('device', 'device'), number: true}, word('waits in', 'stage'), {...word('for device', 'for'), number: true},
+    word('which is in', 'busy_in'),
+    {head: 'ms', of: (wait) => wait.wait_s, show: (wait) => (1e3 * wait.wait_s).toFixed(3), number: true},
+  ], waits, 'Waits of devices for each other in the step of the median');
+}
+
 const verdict_classes = {'faster': 'good', 'slower': 'bad', 'failed': 'bad', 'timeout': 'bad', 'out_of_memory': 'bad', 'rank_lost': 'bad'};
 const tag = (text) => (text ? element('span', {class: 'tag ' + (verdict_classes[text] || '')}, text.replaceAll('_', ' ')) : '');
 
