@@ -1,6 +1,8 @@
 #include "moehill/api/host_matrix.h"
 
 #include <algorithm>
+#include <cstring>
+#include <type_traits>
 
 namespace moehill {
 namespace {
@@ -24,7 +26,8 @@ Column column_of(const WeightView& stack, int64_t group, int64_t column) {
           panels && stack.dtype == DType::bf16};
 }
 
-// Calls move(place in the host's memory, place in the stack's) for all elements, tile by tile, on the team.
+// Calls move(place in the host's memory, place in the stack's, number of elements) for all elements, tile by
+// tile, on the team: one by one, or two rows of a column that are neighbours on both sides.
 template <typename Move>
 void for_each_element(ThreadTeam& team, const HostMatrices& host, const LogicalWeights& stack,
                       const Move& move) {
@@ -37,8 +40,12 @@ void for_each_element(ThreadTeam& team, const HostMatrices& host, const LogicalW
         for (int64_t n = first; n < last; ++n) {
           const Column column = column_of(stack.stack, group, stack.column(n));
           const int64_t from = group * host.group_step + n * host.column_step;
-          for (int64_t r = row; r < std::min(stack.rows(), row + kTileRows); ++r)
-            move(from + r * host.row_step, column.at(r));
+          const int64_t end_row = std::min(stack.rows(), row + kTileRows);
+          int64_t r = row;
+          for (; column.in_pairs && host.row_step == 1 && r + 1 < end_row; r += 2)
+            move(from + r, column.at(r), std::integral_constant<int, 2>());
+          for (; r < end_row; ++r)
+            move(from + r * host.row_step, column.at(r), std::integral_constant<int, 1>());
         }
       }
     }
@@ -49,11 +56,11 @@ template <typename Host, typename Stack>
 void load(ThreadTeam& team, const HostMatrices& host, const LogicalWeights& stack) {
   const Host* const from = static_cast<const Host*>(host.data);
   Stack* const to = static_cast<Stack*>(stack.stack.data);
-  for_each_element(team, host, stack, [=](int64_t i, int64_t j) {
+  for_each_element(team, host, stack, [=](int64_t i, int64_t j, auto num) {
     if constexpr (std::is_same_v<Host, Stack>) {
-      to[j] = from[i];
+      std::memcpy(to + j, from + i, num * sizeof(Stack));
     } else {
-      to[j] = from_f32<Stack>(to_f32(from[i]));
+      for (int e = 0; e < num; ++e) to[j + e] = from_f32<Stack>(to_f32(from[i + e]));
     }
   });
 }
@@ -62,8 +69,17 @@ template <typename Host, typename Stack>
 void store(ThreadTeam& team, const LogicalWeights& stack, const HostMatrices& host, bool accumulate) {
   const Stack* const from = static_cast<const Stack*>(stack.stack.data);
   Host* const to = static_cast<Host*>(host.data);
-  for_each_element(team, host, stack, [=](int64_t i, int64_t j) {
-    to[i] = from_f32<Host>(to_f32(from[j]) + (accumulate ? to_f32(to[i]) : 0.0f));
+  if (accumulate) {
+    return for_each_element(team, host, stack, [=](int64_t i, int64_t j, auto num) {
+      for (int e = 0; e < num; ++e) to[i + e] = from_f32<Host>(to_f32(from[j + e]) + to_f32(to[i + e]));
+    });
+  }
+  for_each_element(team, host, stack, [=](int64_t i, int64_t j, auto num) {
+    if constexpr (std::is_same_v<Host, Stack>) {
+      std::memcpy(to + i, from + j, num * sizeof(Host));
+    } else {
+      for (int e = 0; e < num; ++e) to[i + e] = from_f32<Host>(to_f32(from[j + e]));
+    }
   });
 }
 
