@@ -1,8 +1,9 @@
 // A rank of a job that is to fail: all ranks go through collectives for ever.
-//   mpi_victim throw|unwind|loop DIRECTORY
+//   mpi_victim throw|unwind|loop|asleep|library DIRECTORY
 // Each writes its process id to DIRECTORY/pid.RANK first. `throw`: rank 1 throws between two collectives and
-// its main ends the job; `unwind`: its session goes while the exception unwinds; `loop`: until somebody kills
-// one.
+// its main ends the job; `unwind`: its session goes while the exception unwinds. The others go on until
+// somebody kills or stops a rank: `loop` by collectives of a mesh, `asleep` by barriers of the session,
+// `library` by the library's own collectives. No wait lasts longer than 2 s.
 #include <unistd.h>
 
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "moehill/mesh/session.h"
+#include "moehill/mesh/wait_limit.h"
 
 namespace moehill {
 namespace {
@@ -32,12 +34,25 @@ void run_for_ever(Session& session, bool throws) {
   });
 }
 
+void sleep_for_ever(Session& session) {
+  for (;;) session.wait_quietly();
+}
+
+void use_library_for_ever(Session& session) {
+  ThreadTeam team(1);
+  const std::unique_ptr<Group> group = session.make_library_group(team);
+  for (;;) group->barrier();
+}
+
 int run(const std::string& mode, const std::string& directory) {
   const std::unique_ptr<Session> session = open_mpi_session();
+  set_wait_limit(2);
   write_pid(directory, session->rank());
   session->wait_quietly();
   if (mode == "unwind") run_for_ever(*session, true);
   try {
+    if (mode == "asleep") sleep_for_ever(*session);
+    if (mode == "library") use_library_for_ever(*session);
     run_for_ever(*session, mode == "throw");
   } catch (const std::exception& error) {
     session->fail(error.what(), 5);
@@ -49,7 +64,8 @@ int run(const std::string& mode, const std::string& directory) {
 }  // namespace moehill
 
 int main(int argc, char** argv) {
-  if (argc != 3) return std::fputs("usage: mpi_victim throw|unwind|loop DIRECTORY\n", stderr), 2;
+  if (argc != 3)
+    return std::fputs("usage: mpi_victim throw|unwind|loop|asleep|library DIRECTORY\n", stderr), 2;
   try {
     return moehill::run(argv[1], argv[2]);
   } catch (const std::exception& error) {

@@ -7,6 +7,8 @@
 #include "moehill/base/parse.h"
 #include "moehill/cli/flag_effects.h"
 #include "moehill/cli/presets.h"
+#include "moehill/mesh/launcher.h"
+#include "moehill/mesh/wait_limit.h"
 #include "moehill/routing/placement.h"
 #include "moehill/routing/trace.h"
 
@@ -106,9 +108,23 @@ void declare_layout(OptionSet& set, BenchOptions& o, const std::string& otherwis
   count("--threads-per-device", &o.threads_per_device, "ep, dp: threads (cores, or chips) N of a device");
 }
 
-void declare_mesh(OptionSet& set, MeshKind* mesh) {
+void declare_mesh(OptionSet& set, MeshKind* mesh, double* timeout_s) {
   set.choice("--mesh", mesh,
              "where the devices live: in this process, or one in each process of mpirun or srun");
+  declare_timeout(set, timeout_s);
+}
+
+void declare_timeout(OptionSet& set, double* timeout_s) {
+  set.custom("--timeout", "1..86400", "600, then by the first step, 30 at least",
+             "mpirun, srun: seconds that a process may wait for another one before the job ends",
+             [timeout_s](const std::string& text) {
+               *timeout_s = parse_number("--timeout", text, 1, 86400);
+               if (launched_by() == Launcher::none)
+                 throw input_error("--timeout", "it for one process",
+                                   "jobs of several, which wait for each other",
+                                   "leave it out, or start it by mpirun or srun");
+               set_wait_limit(*timeout_s);
+             });
 }
 
 void declare_spread(OptionSet& set, BenchOptions& o) {
@@ -143,7 +159,7 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
       "--none-threads", "1..1024", "by the cores",
       "none: threads of the one device, instead of P*N or as many as there are cores",
       [&o](const std::string& text) { o.none_threads = parse_integer("--none-threads", text, 1, 1024); });
-  declare_mesh(set, &o.mesh);
+  declare_mesh(set, &o.mesh, &o.timeout_s);
 }
 
 void declare_blocks_options(OptionSet& set, BenchOptions& o) {

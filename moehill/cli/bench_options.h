@@ -27,7 +27,9 @@ void declare_devices(OptionSet& set, BenchOptions& options);
 void declare_spread(OptionSet& set, BenchOptions& options);  // mode and path
 // --devices and --threads-per-device, which are `otherwise` where they are not given.
 void declare_layout(OptionSet& set, BenchOptions& options, const std::string& otherwise);
-void declare_mesh(OptionSet& set, MeshKind* mesh);
+void declare_mesh(OptionSet& set, MeshKind* mesh, double* timeout_s);
+// `timeout_s`: 0 unless it is given. The limit holds from the moment it is read.
+void declare_timeout(OptionSet& set, double* timeout_s);
 
 // Parses, applies the preset and refuses contradictions and flags without effect. Returns nothing when help
 // was printed.

@@ -15,6 +15,7 @@
 #include "moehill/measure/make_record.h"
 #include "moehill/measure/measurement.h"
 #include "moehill/measure/timeline.h"
+#include "moehill/mesh/wait_limit.h"
 #include "moehill/routing/trace.h"
 #include "moehill/tune/tuned_table.h"
 
@@ -41,6 +42,12 @@ void measure_yardsticks_again(const Job& job, Yardstick& yardstick, CommandResul
     }
     if (job.largest(possible ? 0 : 1) == 0) return;
   }
+}
+
+// A step waits no longer for others than it takes itself, but on a machine that is shared.
+void limit_waits(const BenchOptions& options, const Job& job, double step_s) {
+  constexpr double kLeastSeconds = 30, kSteps = 20;
+  if (job.session() != nullptr && options.timeout_s == 0) set_wait_limit(kLeastSeconds + kSteps * step_s);
 }
 
 // A figure that no machine with these peaks can have is a failure, not a number.
@@ -70,6 +77,7 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
     Measurement measurement(
         options, points, job, yardstick, job.is_root() ? show_progress : [](const std::string&) {});
     measurement.prepare();
+    limit_waits(options, job, measurement.longest_step());
     measurement.time(&command);
     command.peak_rss_bytes = job.sum(static_cast<double>(peak_rss_bytes()));
     command.cache_state = measurement.cache_state();

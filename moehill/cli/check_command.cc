@@ -26,6 +26,7 @@ constexpr size_t kMaxFailuresShown = 10;
 struct CheckOptions {
   GridOptions grid;
   int64_t devices = 0, threads = 1, single_case = -1;
+  double timeout_s = 0;
 };
 
 // Two devices of one thread, where neither the options nor the job says otherwise.
@@ -36,7 +37,7 @@ std::optional<CheckOptions> parse_check_options(const std::vector<std::string>& 
       "moehill check", "Compares every form of the block with the double-precision one on small odd shapes.",
       {"moehill check", "moehill check --quick", "moehill check --devices 3 --threads-per-device 2 --quick"});
   set.integer("--devices", &options.devices, 0, 64, "devices P of the ep paths; 0: 2, or one a process");
-  declare_mesh(set, &mesh);
+  declare_mesh(set, &mesh, &options.timeout_s);
   set.integer("--threads-per-device", &options.threads, 1, 64, "threads of a device");
   set.flag("--quick", &options.grid.quick, "about an eighth of the cases");
   set.integer("--case", &options.single_case, -1, 1 << 20, "this case alone, by its number; -1: all");

@@ -16,6 +16,7 @@
 #include "moehill/base/parse.h"
 #include "moehill/kernels/simd.h"
 #include "moehill/mesh/launcher.h"
+#include "moehill/mesh/wait_limit.h"
 #include "moehill/quiet/environment.h"
 
 namespace moehill {
@@ -147,6 +148,8 @@ std::unique_ptr<Session> open_session() {
       break;
   }
   std::unique_ptr<Session> session = open_mpi_session();
+  constexpr double kStartSeconds = 600;  // making blocks of many GB, reading weights from a disk
+  set_wait_limit(kStartSeconds);
   const int expected = launched_processes();
   if (expected <= 1 || session->size() == expected) return session;
   const std::string error = fmt::format(

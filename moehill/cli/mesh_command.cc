@@ -11,6 +11,7 @@
 #include "moehill/machine/memory.h"
 #include "moehill/measure/memory_check.h"
 #include "moehill/mesh/threads/thread_mesh.h"
+#include "moehill/mesh/wait_limit.h"
 
 namespace moehill {
 namespace {
@@ -71,6 +72,10 @@ int mesh_command(const std::vector<std::string>& args, const Job& job) {
     environment.mpi = job.session()->library();
     environment.num_nodes = job.session()->num_nodes();
   }
+  constexpr double kLeastSeconds = 30, kSlowestBytes = 5e6;  // B/s of any link
+  if (job.session() != nullptr && options->timeout_s == 0)
+    set_wait_limit(kLeastSeconds +
+                   static_cast<double>(options->max_bytes) * layout.num_devices / kSlowestBytes);
   const std::unique_ptr<Mesh> mesh = make_mesh(job, layout, environment.topology.core_cpus);
   return run_on(*mesh, *options, job, environment);
 }

@@ -28,7 +28,7 @@ OptionSet mesh_option_set(MeshOptions& o) {
   set.integer("--devices", &o.devices, 0, 1024, "P; 0: as many as the cores are enough for");
   set.integer("--threads-per-device", &o.threads_per_device, 0, 1024,
               "threads of a device; 0: fill the cores");
-  declare_mesh(set, &o.mesh);
+  declare_mesh(set, &o.mesh, &o.timeout_s);
   set.output("--json", &o.json, "FILE",
              "one record a line of the table; - is standard output, the table then goes to standard error");
   set.shorten("--min-bytes", 'b');

@@ -7,6 +7,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/output_paths.h"
 #include "moehill/base/table.h"
+#include "moehill/cli/bench_options.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
 #include "moehill/cli/output.h"
@@ -22,6 +23,7 @@ namespace {
 struct ProbeOptions {
   std::string file = default_probe_file(), as_hardware;
   bool show = false;
+  double timeout_s = 0;
 };
 
 std::optional<ProbeOptions> parse_probe_options(const std::vector<std::string>& args, const Job& job) {
@@ -35,6 +37,7 @@ std::optional<ProbeOptions> parse_probe_options(const std::vector<std::string>& 
   set.output("--file", &o.file, "FILE", "where the probe is kept");
   set.flag("--show", &o.show, "print the probe that is kept, and whether it is stale; measure nothing");
   set.output("--as-hardware", &o.as_hardware, "FILE", "write a hardware file of this machine besides");
+  declare_timeout(set, &o.timeout_s);
   if (!set.parse(args)) return std::nullopt;
   if (o.file.empty())
     throw input_error("--file", "none", "a file, since there is no home folder", "name one");

@@ -30,7 +30,7 @@ void declare_paths(OptionSet& set, ProfileOptions& o) {
   set.flag("--explain-blocks", &o.explain_blocks,
            "what the blocks need beside the caches of this machine; runs nothing");
   declare_layout(set, b, "by the cores");
-  declare_mesh(set, &b.mesh);
+  declare_mesh(set, &b.mesh, &b.timeout_s);
 }
 
 void declare_measuring(OptionSet& set, ProfileOptions& o) {

@@ -21,6 +21,7 @@ struct MeshOptions {
   DType dtype = DType::f32;
   int64_t devices = 0, threads_per_device = 0;  // 0: from the cores
   MeshKind mesh = MeshKind::automatic;          // resolved by adopt_job()
+  double timeout_s = 0;                         // of waits for other processes; 0: by the largest size
   std::string json;
 };
 

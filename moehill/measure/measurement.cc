@@ -98,7 +98,9 @@ void Measurement::prepare_point(LivePoint& live) {
   live.stages = std::make_unique<DeviceStages>(static_cast<int>(live.run->local_devices().size()), clock_);
   live.operands = live.run->operand_hash();
   make_ready(live);
+  const double begin = seconds();
   live.run->step(live.stages->listeners());
+  longest_step_ = std::max(longest_step_, job_.largest(seconds() - begin));
   live.result.timed_region = entered_stages(*live.stages);
   live.stages->restart();
   live.checked = live.run->result_hashes();

@@ -38,6 +38,9 @@ class Measurement {
   // wrong there. A point that fails loses its samples.
   void time(CommandResult* command);
 
+  // Seconds of the first step of the slowest point: with cold caches and untouched memory.
+  double longest_step() const { return longest_step_; }
+
   std::vector<PointResult> take_results();
   // The state of the caches in which every step begins.
   std::string cache_state() const;
@@ -82,6 +85,7 @@ class Measurement {
   const uint32_t check_seed_;
   std::vector<LivePoint> points_;
   double cpu_begin_ = 0;  // of the running sample
+  double longest_step_ = 0;
 };
 
 }  // namespace moehill

@@ -7,6 +7,8 @@
 #include <numeric>
 #include <sstream>
 
+#include "moehill/mesh/wait_limit.h"
+
 namespace moehill {
 namespace {
 
@@ -71,6 +73,7 @@ void Job::throw_first(const std::string& error) const {
 
 void Job::on_root(const std::function<void()>& work) const {
   if (is_root()) work();
+  const LongerWaits longer;
   wait_quietly();
 }
 

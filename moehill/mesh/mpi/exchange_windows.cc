@@ -7,6 +7,7 @@
 #include <exception>
 
 #include "moehill/base/error.h"
+#include "moehill/mesh/wait_limit.h"
 
 namespace moehill {
 namespace {
@@ -67,6 +68,7 @@ ExchangeWindows::~ExchangeWindows() {
 }
 
 std::shared_ptr<void> ExchangeWindows::make(size_t bytes) {
+  const WatchedCall making("making exchange memory");
   free_unused();
   auto window = std::make_unique<SharedWindow>(node_, bytes, bytes >= kHugePage ? kHugePage : kPage);
   void* const begin = window->part(local_rank_);

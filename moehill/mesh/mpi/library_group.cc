@@ -4,6 +4,7 @@
 
 #include "moehill/mesh/errors.h"
 #include "moehill/mesh/group.h"
+#include "moehill/mesh/wait_limit.h"
 
 namespace moehill {
 namespace {
@@ -26,7 +27,10 @@ LibraryGroup::LibraryGroup(MPI_Comm comm, ThreadTeam& team)
     v->resize(static_cast<size_t>(size_));
 }
 
-void LibraryGroup::barrier() { check_mpi("MPI_Barrier", MPI_Barrier(comm_.get())); }
+void LibraryGroup::barrier() {
+  const WatchedCall call("MPI_Barrier");
+  check_mpi("MPI_Barrier", MPI_Barrier(comm_.get()));
+}
 
 void LibraryGroup::set_counts(std::span<const int64_t> offsets, size_t unit, std::vector<int>& counts,
                               std::vector<int>& places) const {
@@ -40,6 +44,7 @@ void LibraryGroup::set_counts(std::span<const int64_t> offsets, size_t unit, std
 void LibraryGroup::all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype,
                               int64_t n) {
   require_f32(input_dtype, output_dtype);
+  const WatchedCall call("MPI_Allreduce");
   check_mpi("MPI_Allreduce", MPI_Allreduce(input == output ? MPI_IN_PLACE : input, output, as_int(n),
                                            MPI_FLOAT, MPI_SUM, comm_.get()));
 }
@@ -53,6 +58,7 @@ void LibraryGroup::reduce_slices(const Started& call) {
 
 void LibraryGroup::finish() {
   const Started call = take_started();
+  const WatchedCall watched("a collective of the MPI library");
   if (call.kind == Collective::reduce_scatter) return reduce_slices(call);
   set_counts(call.receive_offsets, call.element_bytes, receive_counts_, receive_places_);
   if (call.kind == Collective::all_gather) {

@@ -11,6 +11,7 @@
 #include "moehill/base/hash.h"
 #include "moehill/machine/clock.h"
 #include "moehill/mesh/errors.h"
+#include "moehill/mesh/wait_limit.h"
 
 namespace moehill {
 namespace {
@@ -37,6 +38,8 @@ struct Emptied {
   std::vector<T>& list;
   ~Emptied() { list.clear(); }
 };
+
+constexpr const char* kDisagreement = "the end of a call that the ranks disagree about";
 
 // One waits for the receiver's go-ahead while the other moves.
 constexpr int kFirstLimit = 2;
@@ -127,8 +130,23 @@ void Messages::skip_sent() {
   while (!all_sent() && !outgoing_[num_sent_].is_left()) ++num_sent_;
 }
 
-void Messages::send_all() {
-  for (advance(); !all_sent(); advance()) (void)sched_yield();
+void Messages::send_all(const char* collective) {
+  Patience patience(collective);
+  for (advance(); !all_sent(); advance()) {
+    patience.check(requests_.size(), [this] { return rank_name(outgoing_[num_sent_].rank); });
+    (void)sched_yield();
+  }
+}
+
+// MPI_Wait, but not for ever.
+int Messages::wait(const char* collective, size_t request, MPI_Status* status) {
+  Patience patience(collective);
+  for (;;) {
+    int done = 0;
+    const int code = MPI_Test(&requests_[request], &done, status);
+    if (code != MPI_SUCCESS || done != 0) return code;
+    patience.check([&] { return rank_name(expected_[request].rank); });
+  }
 }
 
 void Messages::receive(void* to, size_t bytes, int from) {
@@ -150,10 +168,10 @@ bool Messages::are_done() {
 // One by one: MPI_Waitall returns at the first bad message and leaves others pending, which would write into
 // memory that the caller gives back after the exception.
 void Messages::finish(const char* collective) {
-  send_all();
+  send_all(collective);
   statuses_.resize(requests_.size());
   codes_.resize(requests_.size());
-  for (size_t i = 0; i < requests_.size(); ++i) codes_[i] = MPI_Wait(&requests_[i], &statuses_[i]);
+  for (size_t i = 0; i < requests_.size(); ++i) codes_[i] = wait(collective, i, &statuses_[i]);
   requests_.clear();
   outgoing_.clear();
   num_done_ = num_sent_ = 0;
@@ -164,10 +182,10 @@ void Messages::finish(const char* collective) {
 void Messages::abandon(const std::function<bool(int)>& agrees) {
   num_sent_ = 0;
   std::erase_if(outgoing_, [&](const Outgoing& message) { return !agrees(message.rank); });
-  send_all();
+  send_all(kDisagreement);
   for (size_t i = 0; i < requests_.size(); ++i) {
     if (agrees(expected_[i].rank)) {
-      (void)MPI_Wait(&requests_[i], MPI_STATUS_IGNORE);
+      (void)wait(kDisagreement, i, MPI_STATUS_IGNORE);
     } else {
       abandon_request(requests_[i], expected_[i].is_receive);
     }
@@ -266,9 +284,14 @@ int CallHeaders::post(const Call& call) {
 }
 
 void CallHeaders::check() {
+  Patience patience("a collective");
+  for (size_t i = 0; i < requests_.size(); ++i) {
+    for (int done = 0; done == 0;) {
+      check_mpi("MPI_Test", MPI_Test(&requests_[i], &done, MPI_STATUS_IGNORE));
+      if (done == 0) patience.check([&] { return rank_name(others_[i % others_.size()]); });
+    }
+  }
   if (others_.empty()) return;
-  check_mpi("MPI_Waitall",
-            MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE));
   for (size_t i = 0; i < calls_.size(); ++i) calls_[i] = read(i);
   const std::string disagreement = find_disagreement(calls_, 0);
   if (!disagreement.empty()) throw CollectiveError(disagreement);
@@ -353,8 +376,12 @@ bool TripMessages::has_landed(int part) {
 
 template <typename Condition>
 void TripMessages::advance_until(const Condition& condition) {
+  Patience patience("round_trip");
   while (!condition()) {
     advance();
+    size_t num_done = 0;
+    for (const Messages& messages : coming_) num_done += messages.num_done();
+    patience.check(num_done + static_cast<size_t>(num_gone_), [this] { return rank_names(others_); });
     (void)sched_yield();
   }
 }

@@ -59,6 +59,7 @@ class Messages {
 
   // True if finish() would return at once.
   bool are_done();
+  size_t num_done() const { return num_done_; }  // at least so many pieces have come or gone
   // Waits for all of them. Throws CollectiveError, naming `collective`, if a rank sent another number of
   // bytes than was expected of it; what arrived is undefined then.
   void finish(const char* collective);
@@ -91,7 +92,8 @@ class Messages {
   bool is_done(size_t request);
   void advance(Outgoing& message);
   void skip_sent();
-  void send_all();
+  void send_all(const char* collective);
+  int wait(const char* collective, size_t request, MPI_Status* status);
 
   MPI_Comm comm_;
   size_t piece_bytes_;

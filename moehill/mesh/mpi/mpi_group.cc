@@ -90,9 +90,9 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
   headers_.emplace(comm_.get(), std::move(others), size_);
   const size_t bytes = NodeRendezvous::memory_bytes(num_local_, size_);
   meeting_place_.emplace(node_.get(), local_rank_ == 0 ? bytes : 0, static_cast<size_t>(kLineBytes));
-  if (local_rank_ == 0) NodeRendezvous::prepare(meeting_place_->part(0));
+  if (local_rank_ == 0) NodeRendezvous::prepare(meeting_place_->part(0), num_local_);
   check_mpi("MPI_Barrier", MPI_Barrier(node_.get()));
-  rendezvous_.emplace(meeting_place_->part(0), local_rank_, num_local_, size_,
+  rendezvous_.emplace(meeting_place_->part(0), local_rank_, std::move(ranks), size_,
                       num_spins(!team.cpus().empty()), [this] { move_on(); });
 }
 

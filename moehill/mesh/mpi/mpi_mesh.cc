@@ -6,6 +6,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/machine/pinning.h"
+#include "moehill/mesh/wait_limit.h"
 
 namespace moehill {
 namespace {
@@ -36,6 +37,7 @@ MpiMesh::MpiMesh(MPI_Comm comm, const MpiMeshOptions& options) {
   MOEHILL_CHECK(options.threads_per_device >= 0 && options.ranks_per_node >= 0,
                 "devices with {} threads, {} ranks a node", options.threads_per_device,
                 options.ranks_per_node);
+  const WatchedCall making("making the mesh");
   const Communicator node = Communicator::node_of(comm);
   const int local_rank = node.rank(), num_local = node.size();
   int num_threads = options.threads_per_device;

@@ -1,34 +1,31 @@
 #include "moehill/mesh/mpi/mpi_session.h"
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <limits>
 #include <stdexcept>
+#include <thread>
 
 #include "moehill/machine/clock.h"
 #include "moehill/machine/naps.h"
 #include "moehill/machine/topology.h"
 #include "moehill/mesh/mpi/library_group.h"
 #include "moehill/mesh/mpi/mpi_mesh.h"
+#include "moehill/mesh/wait_limit.h"
 
 namespace moehill {
 namespace {
 
 constexpr size_t kPieceBytes = size_t{1} << 30;
 constexpr int kReadings = 100;
-constexpr int kClockTag = 77;   // of no other message of the session
+constexpr int kClockTag = 77;                 // of no other message of the session
+constexpr int kAskTag = 78, kAnswerTag = 79;  // of the roll call
+constexpr double kRollCallSeconds = 5;
+constexpr double kAbortSeconds = 10;
 constexpr int kExitFailed = 5;  // "a run failed", as the command line has it
-
-// The library's own waits spin, also for a rank that has nothing else to do than to wait for hours.
-void wait_asleep(MPI_Request request, Naps naps = Naps()) {
-  for (;; naps.take()) {
-    int done = 0;
-    check_mpi("MPI_Test", MPI_Test(&request, &done, MPI_STATUS_IGNORE));
-    if (done != 0) return;
-  }
-}
 
 int count_nodes(MPI_Comm comm) {
   const Communicator node = Communicator::node_of(comm);
@@ -51,11 +48,78 @@ MpiSession::MpiSession() {
   rank_ = comm_->rank();
   size_ = comm_->size();
   num_nodes_ = count_nodes(comm_->get());
+  set_rank_hosts(all_hosts());
   allow_all_cpus();
+}
+
+std::vector<std::string> MpiSession::all_hosts() const {
+  constexpr size_t kLength = 64;
+  char name[MPI_MAX_PROCESSOR_NAME] = "?";
+  int length = 0;
+  check_mpi("MPI_Get_processor_name", MPI_Get_processor_name(name, &length));
+  name[kLength - 1] = '\0';
+  std::vector<char> all(static_cast<size_t>(size_) * kLength);
+  check_mpi("MPI_Allgather",
+            MPI_Allgather(name, kLength, MPI_CHAR, all.data(), kLength, MPI_CHAR, comm_->get()));
+  std::vector<std::string> hosts;
+  for (size_t r = 0; r < static_cast<size_t>(size_); ++r) hosts.emplace_back(&all[r * kLength]);
+  return hosts;
+}
+
+// The library's own waits spin, also for a rank that has nothing else to do than to wait for hours.
+void MpiSession::wait_asleep(const char* call, MPI_Request request, Naps naps) {
+  Patience patience(call);
+  for (;; naps.take()) {
+    int done = 0;
+    check_mpi("MPI_Test", MPI_Test(&request, &done, MPI_STATUS_IGNORE));
+    if (done != 0) return;
+    answer_roll_call();
+    if (patience.is_over()) patience.give_up(missing_at_roll_call());
+  }
+}
+
+void MpiSession::answer_roll_call() {
+  for (;;) {
+    int asked = 0;
+    MPI_Status status;
+    check_mpi("MPI_Iprobe", MPI_Iprobe(MPI_ANY_SOURCE, kAskTag, comm_->get(), &asked, &status));
+    if (asked == 0) return;
+    check_mpi("MPI_Recv",
+              MPI_Recv(nullptr, 0, MPI_BYTE, status.MPI_SOURCE, kAskTag, comm_->get(), MPI_STATUS_IGNORE));
+    check_mpi("MPI_Send", MPI_Send(nullptr, 0, MPI_BYTE, status.MPI_SOURCE, kAnswerTag, comm_->get()));
+  }
+}
+
+// A collective of the library does not tell who has not come. So this rank asks all others, who answer where
+// they wait in one too. Nothing is received afterwards: this is the end of the job.
+std::string MpiSession::missing_at_roll_call() {
+  std::vector<MPI_Request> answers(static_cast<size_t>(size_), MPI_REQUEST_NULL);
+  for (int r = 0; r < size_; ++r) {
+    if (r == rank_) continue;
+    MPI_Request ask = MPI_REQUEST_NULL;
+    check_mpi("MPI_Irecv",
+              MPI_Irecv(nullptr, 0, MPI_BYTE, r, kAnswerTag, comm_->get(), &answers[static_cast<size_t>(r)]));
+    check_mpi("MPI_Isend", MPI_Isend(nullptr, 0, MPI_BYTE, r, kAskTag, comm_->get(), &ask));
+    check_mpi("MPI_Request_free", MPI_Request_free(&ask));
+  }
+  std::vector<int> missing;
+  for (const double begin = seconds(); seconds() - begin < kRollCallSeconds;) {
+    answer_roll_call();
+    missing.clear();
+    for (int r = 0; r < size_; ++r) {
+      int answered = 0;
+      check_mpi("MPI_Test", MPI_Test(&answers[static_cast<size_t>(r)], &answered, MPI_STATUS_IGNORE));
+      if (answered == 0) missing.push_back(r);
+    }
+    if (missing.empty()) return "others, who answer and are at other calls";
+    std::this_thread::sleep_for(Naps::kShortest);
+  }
+  return rank_names(missing);
 }
 
 MpiSession::~MpiSession() {
   if (std::uncaught_exceptions() > 0) fail("ended by an exception", kExitFailed);
+  const WatchedCall end("MPI_Finalize");
   comm_.reset();
   (void)MPI_Finalize();
 }
@@ -67,6 +131,15 @@ void MpiSession::fail(const std::string& message, int exit_status) noexcept {
   std::fprintf(stderr, "moehill: rank %d of %d on %s: %s\n", rank_, size_, host, message.c_str());
   std::fflush(nullptr);
   const int status = exit_status == 0 ? kExitFailed : exit_status;
+  // Abort asks the launcher's daemons, of which one may be gone.
+  const auto end_later = [status] {
+    std::this_thread::sleep_for(std::chrono::duration<double>(kAbortSeconds));
+    std::_Exit(status);
+  };
+  try {
+    std::thread(end_later).detach();
+  } catch (const std::exception&) {  // no thread is to be had: then without
+  }
   (void)MPI_Abort(MPI_COMM_WORLD, status);
   std::_Exit(status);
 }
@@ -92,7 +165,7 @@ std::string MpiSession::broadcast(const std::string& text) {
   uint64_t bytes = text.size();
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi("MPI_Ibcast", MPI_Ibcast(&bytes, 1, MPI_UINT64_T, 0, comm_->get(), &request));
-  wait_asleep(request);
+  wait_asleep("a broadcast", request);
   std::string result = rank_ == 0 ? text : std::string(bytes, '\0');
   if (rank_ == 0) {
     for (int r = 1; r < size_; ++r) messages_->send(result.data(), result.size(), r);
@@ -109,7 +182,7 @@ std::vector<std::string> MpiSession::gather(const std::string& text) {
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi("MPI_Igather",
             MPI_Igather(&bytes, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, 0, comm_->get(), &request));
-  wait_asleep(request);
+  wait_asleep("a gather", request);
   std::vector<std::string> texts;
   for (const uint64_t size : sizes) texts.emplace_back(size, '\0');
   if (rank_ == 0) {
@@ -129,7 +202,7 @@ std::vector<double> MpiSession::share(double value) {
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi("MPI_Iallgather",
             MPI_Iallgather(&value, 1, MPI_DOUBLE, values.data(), 1, MPI_DOUBLE, comm_->get(), &request));
-  wait_asleep(request);
+  wait_asleep("an exchange of figures", request);
   return values;
 }
 
@@ -139,7 +212,7 @@ void MpiSession::gather_bytes(const void* part, Range place, void* whole) {
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi("MPI_Igather", MPI_Igather(own.data(), 2, MPI_INT64_T, places.data(), 2, MPI_INT64_T, 0,
                                        comm_->get(), &request));
-  wait_asleep(request);
+  wait_asleep("a gather", request);
   if (rank_ == 0) {
     char* const start = static_cast<char*>(whole);
     if (place.size() > 0 && start + place.begin != part) {
@@ -156,6 +229,7 @@ void MpiSession::gather_bytes(const void* part, Range place, void* whole) {
 }
 
 ClockReading MpiSession::read_clock_of(int rank) {
+  const WatchedCall call("reading a clock");
   ClockReading best{.uncertainty = std::numeric_limits<double>::max()};
   for (int i = 0; i < kReadings; ++i) {
     ClockReading reading;
@@ -173,11 +247,15 @@ ClockReading MpiSession::read_clock_of(int rank) {
 
 // Quick answers need a rank that spins, so it sleeps only until its turn has come.
 void MpiSession::answer_reading() {
+  Patience patience("reading clocks");
   for (Naps naps;; naps.take()) {
     int asked = 0;
     check_mpi("MPI_Iprobe", MPI_Iprobe(0, kClockTag, comm_->get(), &asked, MPI_STATUS_IGNORE));
     if (asked != 0) break;
+    answer_roll_call();
+    patience.check([] { return rank_name(0); });
   }
+  const WatchedCall call("answering for a clock");
   for (int i = 0; i < kReadings; ++i) {
     check_mpi("MPI_Recv", MPI_Recv(nullptr, 0, MPI_BYTE, 0, kClockTag, comm_->get(), MPI_STATUS_IGNORE));
     const double now = seconds();
@@ -198,13 +276,20 @@ std::vector<ClockReading> MpiSession::read_clocks() {
 void MpiSession::wait_quietly(Naps::Duration longest_nap) {
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi("MPI_Ibarrier", MPI_Ibarrier(comm_->get(), &request));
-  wait_asleep(request, Naps(longest_nap));
+  wait_asleep("a barrier", request, Naps(longest_nap));
 }
 
-void MpiSession::start_together() { check_mpi("MPI_Barrier", MPI_Barrier(comm_->get())); }
+void MpiSession::start_together() {
+  const WatchedCall call("MPI_Barrier");
+  check_mpi("MPI_Barrier", MPI_Barrier(comm_->get()));
+}
 
 void MpiSession::finish_asleep(const char* collective) {
-  for (Naps naps; !messages_->are_done();) naps.take();
+  Patience patience(collective);
+  for (Naps naps; !messages_->are_done(); naps.take()) {
+    answer_roll_call();
+    patience.check(messages_->num_done(), [this] { return missing_at_roll_call(); });
+  }
   messages_->finish(collective);
 }
 

@@ -33,6 +33,10 @@ class MpiSession final : public Session {
   ClockReading read_clock_of(int rank);
   void answer_reading();
   void finish_asleep(const char* collective);
+  std::vector<std::string> all_hosts() const;
+  void wait_asleep(const char* call, MPI_Request request, Naps naps = Naps());
+  void answer_roll_call();
+  std::string missing_at_roll_call();
 
   std::optional<Communicator> comm_;  // of the session's own messages
   std::optional<Messages> messages_;

@@ -10,6 +10,7 @@
 #include "moehill/base/error.h"
 #include "moehill/machine/spin_wait.h"
 #include "moehill/mesh/errors.h"
+#include "moehill/mesh/wait_limit.h"
 
 namespace moehill {
 namespace {
@@ -30,6 +31,11 @@ struct NodeRendezvous::Header {
   alignas(kLine) std::atomic<uint32_t> num_arrived{0};
 };
 
+// Meetings and partings that a rank has come to.
+struct NodeRendezvous::Presence {
+  alignas(kLine) std::atomic<uint32_t> count{0};
+};
+
 // A slot stands in front of the offsets, which follow it.
 struct NodeRendezvous::Slot {
   Call call;
@@ -42,21 +48,28 @@ size_t NodeRendezvous::slot_bytes(int num_ranks) {
 }
 
 size_t NodeRendezvous::memory_bytes(int num_local, int num_ranks) {
-  return sizeof(Header) + 2 * static_cast<size_t>(num_local) * slot_bytes(num_ranks);
+  const size_t local = static_cast<size_t>(num_local);
+  return sizeof(Header) + local * sizeof(Presence) + 2 * local * slot_bytes(num_ranks);
 }
 
-void NodeRendezvous::prepare(void* memory) { new (memory) Header; }
+void NodeRendezvous::prepare(void* memory, int num_local) {
+  new (memory) Header;
+  char* const presences = static_cast<char*>(memory) + sizeof(Header);
+  for (int l = 0; l < num_local; ++l) new (presences + static_cast<size_t>(l) * sizeof(Presence)) Presence;
+}
 
-NodeRendezvous::NodeRendezvous(void* memory, int local_rank, int num_local, int num_ranks, int num_spins,
-                               std::function<void()> idle)
-    : header_(*static_cast<Header*>(memory)),
-      slots_(static_cast<char*>(memory) + sizeof(Header)),
+NodeRendezvous::NodeRendezvous(void* memory, int local_rank, std::vector<int> ranks, int num_ranks,
+                               int num_spins, std::function<void()> idle)
+    : ranks_(std::move(ranks)),
+      num_local_(static_cast<int>(ranks_.size())),
+      header_(*static_cast<Header*>(memory)),
+      presences_(reinterpret_cast<Presence*>(static_cast<char*>(memory) + sizeof(Header))),
+      slots_(reinterpret_cast<char*>(presences_ + num_local_)),
       local_rank_(local_rank),
-      num_local_(num_local),
       num_ranks_(num_ranks),
       num_spins_(num_spins),
       idle_(std::move(idle)),
-      calls_(static_cast<size_t>(num_local)),
+      calls_(ranks_.size()),
       inputs_(calls_.size()),
       outputs_(calls_.size()) {}
 
@@ -103,20 +116,34 @@ NodeRendezvous::Meeting NodeRendezvous::meet(const Call& call, Place input, Plac
 
 void NodeRendezvous::part() { wait_for_all(); }
 
+std::vector<int> NodeRendezvous::missing() const {
+  std::vector<int> missing;
+  const uint32_t own = presences_[local_rank_].count.load(std::memory_order_relaxed);
+  for (int l = 0; l < num_local_; ++l) {
+    if (presences_[l].count.load(std::memory_order_relaxed) != own)
+      missing.push_back(ranks_[static_cast<size_t>(l)]);
+  }
+  return missing;
+}
+
 void NodeRendezvous::wait_for_all() {
+  presences_[local_rank_].count.fetch_add(1, std::memory_order_relaxed);
   const uint32_t generation = header_.generation.load(std::memory_order_acquire);
   if (header_.num_arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == static_cast<uint32_t>(num_local_)) {
     header_.num_arrived.store(0, std::memory_order_relaxed);
     header_.generation.store(generation + 1, std::memory_order_release);
     return;
   }
-  for (int i = 0; header_.generation.load(std::memory_order_acquire) == generation; ++i) {
-    if (i < num_spins_) {
-      cpu_pause();
-      continue;
-    }
+  const auto is_open = [&] { return header_.generation.load(std::memory_order_acquire) != generation; };
+  for (int i = 0; i < num_spins_; ++i) {
+    if (is_open()) return;
+    cpu_pause();
+  }
+  Patience patience("a collective");
+  for (int i = 0; !is_open(); ++i) {
     idle_();
-    if (i < num_spins_ + kYields) {
+    patience.check([this] { return rank_names(missing()); });
+    if (i < kYields) {
       (void)sched_yield();
     } else {
       std::this_thread::sleep_for(kSleep);

@@ -31,11 +31,12 @@ class NodeRendezvous {
   // Bytes of the shared memory for so many ranks on the node and in all.
   static size_t memory_bytes(int num_local, int num_ranks);
   // Prepares the memory; called once, before any rank meets.
-  static void prepare(void* memory);
+  static void prepare(void* memory, int num_local);
 
-  // `memory`: 64-byte aligned, prepared. `num_spins`: of a wait before it gives its core to others. `idle` is
-  // called again and again while a rank waits longer: messages get on only while somebody drives them.
-  NodeRendezvous(void* memory, int local_rank, int num_local, int num_ranks, int num_spins,
+  // `memory`: 64-byte aligned, prepared. `ranks`: those of the node in the job, of num_ranks. `num_spins`: of
+  // a wait before it gives its core to others. `idle` is called again and again while a rank waits longer:
+  // messages get on only while somebody drives them.
+  NodeRendezvous(void* memory, int local_rank, std::vector<int> ranks, int num_ranks, int num_spins,
                  std::function<void()> idle);
 
   // Publishes the call (its offsets are copied), waits for all ranks of the node and returns what they
@@ -49,6 +50,7 @@ class NodeRendezvous {
 
  private:
   struct Header;
+  struct Presence;
   struct Slot;
   static size_t slot_bytes(int num_ranks);
   Slot& slot(uint32_t set, int local_rank) const;
@@ -56,11 +58,15 @@ class NodeRendezvous {
   void publish(Slot& slot, const Call& call, Place input, Place output) const;
   void read(Slot& slot, size_t local_rank);
   void wait_for_all();
+  // Those who have not come to where this rank waits, while it does.
+  std::vector<int> missing() const;
 
-  Header& header_;
-  char* const slots_;  // [2 sets][num_local]
-  const int local_rank_;
+  const std::vector<int> ranks_;  // [num_local]
   const int num_local_;
+  Header& header_;
+  Presence* const presences_;  // [num_local]
+  char* const slots_;          // [2 sets][num_local]
+  const int local_rank_;
   const int num_ranks_;
   const int num_spins_;
   const std::function<void()> idle_;

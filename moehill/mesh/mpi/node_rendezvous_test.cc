@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "moehill/mesh/errors.h"
+#include "moehill/mesh/wait_limit.h"
 #include "moehill/tensor/buffer.h"
 
 namespace moehill {
@@ -15,14 +16,14 @@ constexpr int kRanks = 3;
 
 class NodeRendezvousTest : public testing::Test {
  protected:
-  NodeRendezvousTest() { NodeRendezvous::prepare(memory_.data()); }
+  NodeRendezvousTest() { NodeRendezvous::prepare(memory_.data(), kRanks); }
 
   // All ranks at once; rank r of the job is rank r - 4 of the node.
   void run(const std::function<void(NodeRendezvous&, int)>& body) {
     std::vector<std::jthread> threads;
     for (int l = 0; l < kRanks; ++l) {
       threads.emplace_back([&, l] {
-        NodeRendezvous rendezvous(memory_.data(), l, kRanks, kRanks + 4, 100, [this] { ++num_idle_; });
+        NodeRendezvous rendezvous(memory_.data(), l, {4, 5, 6}, kRanks + 4, 100, [this] { ++num_idle_; });
         body(rendezvous, l);
       });
     }
@@ -111,6 +112,21 @@ TEST_F(NodeRendezvousTest, AllAreToldOfCountsThatOnlyTwoCouldSee) {
     }
   });
   EXPECT_EQ(num_told, kRanks);
+}
+
+TEST_F(NodeRendezvousTest, WhoDoesNotComeIsNamed) {
+  std::atomic<int> num_told{0};
+  set_wait_limit(0.05);
+  run([&](NodeRendezvous& rendezvous, int l) {
+    if (l == 1) return;
+    try {
+      rendezvous.meet({.kind = CallKind::barrier, .rank = 4 + l}, {}, {});
+    } catch (const WaitedTooLong& error) {
+      num_told += std::string(error.what()).find("for rank 5;") != std::string::npos;
+    }
+  });
+  set_wait_limit(0);
+  EXPECT_EQ(num_told, kRanks - 1);
 }
 
 TEST_F(NodeRendezvousTest, ALongWaitCallsTheIdleFunction) {
