@@ -22,44 +22,10 @@
 namespace moehill {
 namespace {
 
-// The bytes that may be in caches although they were emptied.
-double cache_bytes() {
-  const Topology t = detect_topology();
-  return static_cast<double>(t.num_cores * t.l2_bytes + t.num_l3 * t.l3_bytes);
-}
-
-// Measures once more after the runs, and more often where a figure is above the yardsticks: on a shared
-// machine they may have been taken in a worse moment than the steps.
-void measure_yardsticks_again(const Job& job, Yardstick& yardstick, CommandResult& command) {
-  constexpr int kAttempts = 5;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    yardstick.measure_peaks();
-    yardstick.measure_bandwidth();
-    bool possible = true;
-    for (PointResult& result : command.points) {
-      result.peaks = yardstick.peaks(threads_of(result.point.config, job));
-      if (job.is_root()) possible = possible && impossible_figure(result, cache_bytes()).empty();
-    }
-    if (job.largest(possible ? 0 : 1) == 0) return;
-  }
-}
-
 // A step waits no longer for others than it takes itself, but on a machine that is shared.
 void limit_waits(const BenchOptions& options, const Job& job, double step_s) {
   constexpr double kLeastSeconds = 30, kSteps = 20;
   if (job.session() != nullptr && options.timeout_s == 0) set_wait_limit(kLeastSeconds + kSteps * step_s);
-}
-
-// A figure that no machine with these peaks can have is a failure, not a number.
-void refuse_impossible_figures(CommandResult& command) {
-  for (PointResult& result : command.points) {
-    const std::string why = impossible_figure(result, cache_bytes());
-    if (why.empty()) continue;
-    result.check.status = CheckStatus::failed;
-    result.check.reason = "impossible: " + why;
-    result.samples.clear();
-    result.stage_samples.clear();
-  }
 }
 
 CommandResult measure(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
@@ -83,8 +49,7 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
     command.cache_state = measurement.cache_state();
     command.points = measurement.take_results();
   }
-  measure_yardsticks_again(job, yardstick, command);
-  refuse_impossible_figures(command);
+  hold_to_yardsticks(job, yardstick, command);
   if (job.is_root()) show_progress("");
   return command;
 }

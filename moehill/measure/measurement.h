@@ -88,4 +88,8 @@ class Measurement {
   double longest_step_ = 0;
 };
 
+// Measures peaks and bandwidth again after the runs, and fails the points whose figures no machine with these
+// can have.
+void hold_to_yardsticks(const Job& job, Yardstick& yardstick, CommandResult& command);
+
 }  // namespace moehill
