@@ -167,8 +167,8 @@ class Command(unittest.TestCase):
             self.skipTest("needs Debian's python3-torch and the shared library")
         done = self.compare("--shape", "24,16,4,8", "--tokens", 5, "--only", "step/*", "--module", "--rounds", 0)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(done.stdout.count("+ moehill.torch: y"), 8, done.stdout)
-        self.assertEqual(done.stdout.count("ds1"), 3 * 4, done.stdout)  # of all three, in four cases with a backward
+        self.assertEqual(done.stdout.count("+ moehill.torch: y"), 4, done.stdout)
+        self.assertEqual(done.stdout.count("ds1"), 3 * 2, done.stdout)  # of all three, in two cases with a backward
 
     def test_a_missing_peer_is_named_with_its_remedy(self):
         self.refused("apt-get install python3-torch", "--only", "step/bf16/forward/1/top2", "--torch", "/no/python")
