@@ -137,7 +137,7 @@ typedef enum moehill_recompute {
   MOEHILL_RECOMPUTE_EXPERT_MLP = 2 /* nothing between the products is kept; the up-projections run again */
 } moehill_recompute;
 
-/* What an expert makes of its first products g = x W1 and u = x W3, the operand of W2:
+/* An expert makes the operand of W2 of its first products g = x W1 and u = x W3:
  *   SILU        silu(g) u
  *   SWIGLU_OAI  g sigmoid(alpha g) (u + 1), as gpt-oss has it
  *   GELU_TANH   gelu(g) u, gelu in its approximation by tanh

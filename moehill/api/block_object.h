@@ -69,7 +69,8 @@ class BlockObject {
   void require_experts(int first, int count) const;
   void require_shared() const;
   void require_gradients() const;
-  // What forward kept belongs to the weights of before. Call it with the context's turn.
+  // Forgets what forward kept, since that was made with the weights of before. The caller holds the context's
+  // turn.
   void forget_forward();
   NamedTensor rows(const char* name, const void* data) const;  // [own tokens, H]
   void store(const MlpWeights& from, int first, int count, const moehill_gradients* to);

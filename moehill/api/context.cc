@@ -64,7 +64,7 @@ std::unique_ptr<Mesh> make_mesh(const moehill_context_options& options) {
   return std::make_unique<ThreadMesh>(options.devices, threads, cpus);
 }
 
-// What the processes tell each other before a call.
+// The processes tell each other this before a call.
 struct Agreed {
   int64_t object;
   Entry entry;

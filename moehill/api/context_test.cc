@@ -1,5 +1,5 @@
-// What a context makes of a failure in the middle of a call over processes, where a peer may wait for this
-// one.
+// Tests what a context does after a failure in the middle of a call over processes, where a peer may wait for
+// this one.
 #include "moehill/api/context.h"
 
 #include <gtest/gtest.h>

@@ -12,7 +12,7 @@ namespace moehill {
 
 class HostExperts {
  public:
-  // What a set of weights is of: so many routed experts, or the shared one.
+  // A set of weights belongs to a number of routed experts, or to the shared one.
   struct Shape {
     int64_t count, hidden, width;
     bool gated, biases, gate;  // there is a W3, there are biases, there is the shared expert's gate
@@ -40,7 +40,7 @@ class HostExperts {
 
   int64_t width_;
   bool accumulates_;
-  // As for_each() names them: W1, W3, W2, the biases of their products, the shared expert's gate.
+  // The names are those of for_each(): W1, W3, W2, the biases of their products, the shared expert's gate.
   std::array<HostMatrices, 7> parts_;
 };
 

@@ -246,7 +246,7 @@ TEST(Misuse, TheBlockGoesOnAfterEachError) {
   step();
 }
 
-// What forward kept was made with the weights of before.
+// Backward refuses what a forward kept that was made with the weights of before.
 TEST(Misuse, WeightsLoadedBetweenForwardAndBackward) {
   const Context context = two_devices();
   Pair pair(context, kDesc, 3);

@@ -35,7 +35,7 @@ void require_groups(const moehill_router_desc& d) {
   require_between("topk", d.topk, 1, size * d.kept_groups, "at most the experts of the kept groups");
 }
 
-// What would choose or divide by scores that are not there.
+// Refuses values by which a router would choose or divide by scores that do not exist.
 void require_together(const moehill_router_desc& d) {
   const auto refuse = [](bool broken, const char* what, const char* got, const char* allowed,
                          const char* remedy) {

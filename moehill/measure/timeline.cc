@@ -124,6 +124,9 @@ void add_flows(const PointResult& result, Stage stage, const std::vector<size_t>
     for (size_t to = 0; to < result.work.size(); ++to) {
       const auto receiver = find(trace.devices[to], step_begins[to], stage);
       if (to == from || !receiver) continue;
+      // A receiver that is through before the sender begins waits for the rows in a later stage.
+      if (trace.devices[to].slices[receiver->last].end <= trace.devices[from].slices[sender->first].begin)
+        continue;
       TraceFacts facts;
       if (only_all_to_all(*work)) {
         const int64_t rows = pair_rows(result, stage, from, to);
