@@ -54,6 +54,17 @@ TEST(Timeline, ArrowsCarryTheRowsOfAPair) {
   }
 }
 
+TEST(Timeline, NoArrowGoesBackInTime) {
+  PointResult result = traced_result();
+  for (auto& stage : result.events[0][1].stages) {  // the late device begins when the other one has sent all
+    stage.begin += 1;
+    stage.end += 1;
+  }
+  const Trace trace = make_timeline(result, 0);
+  ASSERT_EQ(trace.flows.size(), 1u);
+  EXPECT_EQ(trace.flows[0].from.device, 0u);
+}
+
 TEST(Timeline, FactsTellWhatIsMissing) {
   const Trace trace = make_timeline(traced_result(), 2e-6);
   std::map<std::string, TraceValue> facts(trace.facts.begin(), trace.facts.end());
