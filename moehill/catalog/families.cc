@@ -71,6 +71,7 @@ std::map<std::string, Family> make_families() {
   add({"llama4_text", "llama4"}, llama4);
   Family gemma4 = softmax_family(true);
   gemma4.scaled_experts = true;
+  gemma4.shared = SharedWidth::beside;
   gemma4.activation = ActivationFunction::gelu_tanh;
   add({"gemma4_text"}, gemma4);
   Family nemotron = sigmoid_family();
@@ -81,6 +82,11 @@ std::map<std::string, Family> make_families() {
   ernie.bias = true;
   ernie.least_sum = 1e-12;
   add({"ernie4_5_moe"}, ernie);
+  Family lfm2 = sigmoid_family();
+  lfm2.bias = false;
+  lfm2.least_sum = 1e-6;
+  add({"lfm2_moe"}, lfm2);
+  add({"bailing_moe"}, softmax_family(true));  // Ling; the second version says its sigmoid by keys
   Family longcat = softmax_family(false);
   longcat.bias = true;
   add({"longcat_flash"}, longcat);
@@ -112,8 +118,8 @@ void read_groups(const ConfigKeys& keys, RouterRule& router) {
 }
 
 bool chooses_with_bias(const ConfigKeys& keys, const Family& family, const std::string& method) {
-  const std::string key =
-      keys.first_of({"use_routing_bias", "use_moe_router_bias", "moe_router_enable_expert_bias"});
+  const std::string key = keys.first_of(
+      {"use_routing_bias", "use_moe_router_bias", "moe_router_enable_expert_bias", "use_expert_bias"});
   if (!key.empty()) return keys.flag_or(key, true);
   return method.empty() ? family.bias : method == "noaux_tc";
 }
@@ -138,6 +144,7 @@ std::string Family::width_key(const ConfigKeys& keys) const {
 int64_t Family::shared_width(const ConfigKeys& keys, int64_t layer, int64_t mlp_dim) const {
   if (shared == SharedWidth::none) return 0;
   if (shared == SharedWidth::expert_width) return mlp_dim;
+  if (shared == SharedWidth::beside) return keys.integer("intermediate_size", 1, kMostWidth);
   const std::string number = keys.first_of(
       {"n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts"});
   const int64_t count = number.empty() ? 1 : keys.integer_at(number, layer, 0, 1024);
@@ -234,7 +241,6 @@ void read_expert_form(const ConfigKeys& keys, const Family& family, ModelBlock& 
   if (!latent.empty()) form.latent = keys.integer(latent, 1, kMostWidth);
   if (form.latent == block.shape.hidden) form.latent = 0;
   form.shared_gate = family.shared_gate && block.shape.shared_dim > 0;
-  if (family.scaled_experts) form.parallel_mlp = keys.integer("intermediate_size", 1, kMostWidth);
 
   const auto built = [&](bool is_built, const std::string& key, const std::string& value,
                          const std::string& what) {
@@ -243,8 +249,8 @@ void read_expert_form(const ConfigKeys& keys, const Family& family, ModelBlock& 
   built(!form.biases || block.shape.shared_dim == 0, keys.has("mlp_bias") ? "mlp_bias" : "model_type",
         block.model_type, "biases of a shared expert");
   built(form.latent == 0, latent, std::to_string(form.latent), "experts of another width than the model's");
-  built(form.parallel_mlp == 0, "intermediate_size", std::to_string(form.parallel_mlp),
-        "a dense MLP beside the experts");
+  built(family.shared != SharedWidth::beside, "enable_moe_block", "true",
+        "norms of the experts' sum and of the MLP beside them, before they are added");
 }
 
 }  // namespace moehill

@@ -7,8 +7,9 @@
 
 namespace moehill {
 
-// Says which keys have the total width of the shared experts.
-enum class SharedWidth { by_keys, none, expert_width };
+// Says which keys have the total width of the shared experts. `beside`: a dense MLP of intermediate_size
+// stands beside the experts (Gemma 4), which is a shared expert but for norms.
+enum class SharedWidth { by_keys, none, expert_width, beside };
 
 struct Family {
   bool known = false;

@@ -71,8 +71,8 @@ std::vector<bool> layers_with_experts(const ConfigKeys& keys) {
                 "a kind for each layer");
   std::vector<bool> with = hybrid ? *hybrid : std::vector<bool>(static_cast<size_t>(num), true);
   with.resize(static_cast<size_t>(num));
-  keys.first_of(
-      {"first_k_dense_replace", "moe_layer_freq", "moe_layers"});  // known, where they are not needed
+  keys.first_of({"first_k_dense_replace", "num_dense_layers", "moe_layer_freq",
+                 "moe_layers"});  // known, where they are not needed
   if (hybrid) return with;
   const auto listed = listed_layers(keys, "moe_layers");
   if (listed) {
@@ -82,8 +82,9 @@ std::vector<bool> layers_with_experts(const ConfigKeys& keys) {
     }
     return with;
   }
-  const int64_t dense_first =
-      keys.integer_or("first_k_dense_replace", keys.integer_or("moe_layer_num_skipped", 0, 0, num), 0, num);
+  const std::string first =
+      keys.first_of({"first_k_dense_replace", "num_dense_layers", "moe_layer_num_skipped"});
+  const int64_t dense_first = first.empty() ? 0 : keys.integer(first, 0, num);
   const int64_t last = keys.integer_or("moe_layer_end_index", -1, -1, kMostLayers);  // -1: of the model
   keep_range(with, std::max(dense_first, keys.integer_or("moe_layer_start_index", 0, 0, num)),
              last < 0 ? num : last + 1);

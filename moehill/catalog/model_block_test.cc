@@ -140,6 +140,18 @@ TEST(ModelBlock, HasTheRouterOfItsFamily) {
       router(with(mixtral(),
                   {{"model_type", "minimax_m2"}, {"scoring_func", "sigmoid"}, {"use_routing_bias", false}})),
       "sigmoid,normalized");
+  const Json lfm2 =
+      with(qwen3(), {{"model_type", "lfm2_moe"}, {"use_expert_bias", true}, {"num_dense_layers", 2}});
+  EXPECT_EQ(router(lfm2), "sigmoid,bias,normalized:1e-06");
+  EXPECT_EQ(read(lfm2).layer, 2);
+  const Json ling = with(qwen3(), {{"model_type", "bailing_moe"},
+                                   {"score_function", "sigmoid"},
+                                   {"moe_router_enable_expert_bias", true},
+                                   {"n_group", 4},
+                                   {"topk_group", 2},
+                                   {"routed_scaling_factor", 2.5}});
+  EXPECT_EQ(router(ling), "sigmoid,bias,groups:4/2,normalized,factor:2.5");
+  EXPECT_TRUE(read(ling).assumed.empty());
 }
 
 TEST(ModelBlock, SaysWhichLayersHaveExperts) {
@@ -261,7 +273,8 @@ TEST(ModelBlock, WhatIsNotSupportedIsNamedByItsKey) {
       {with(qwen3(), {{"routed_expert_hidden_size", 32}}), "routed_expert_hidden_size"},
       {with(mixtral(), {{"model_type", "phimoe"}}), "model_type"},
       {with(deepseek3(), {{"model_type", "nemotron_h"}, {"mlp_hidden_act", "silu"}}), "mlp_hidden_act"},
-      {gemma, "intermediate_size"},
+      {gemma, "enable_moe_block"},
+      {with(qwen3(), {{"hidden_act", "gelu"}}), "hidden_act"},
   };
   for (const Unbuilt& unbuilt : cases) {
     const std::string message = refusal(unbuilt.json.dump());

@@ -36,17 +36,28 @@ bool all_finite(const uint16_t* values, int64_t count) {
   return finite;
 }
 
+float share_of_error(float value, float rounded) {
+  return std::fabs(rounded - value) / std::max(std::fabs(value), FLT_MIN);
+}
+
 // Rounds to nearest, ties to even; what is not finite stays so. Returns the larger of `worst` and the largest
-// share of error.
+// share of error. The loop has neither a division nor a value that the next one waits for; what is worse than
+// before is looked up in the few parts that have it.
 float round_values(const float* values, int64_t count, uint16_t* out, float worst) {
-  for (int64_t i = 0; i < count; ++i) {
-    const uint32_t bits = std::bit_cast<uint32_t>(values[i]);
-    const bool finite = (bits & 0x7f800000u) != 0x7f800000u;
-    const uint32_t rounded = finite ? (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16 : 0x7f80u;
-    out[i] = static_cast<uint16_t>(rounded);
-    const float error = std::fabs(std::bit_cast<float>(rounded << 16) - values[i]);
-    const float share = error / std::max(std::fabs(values[i]), FLT_MIN);
-    worst = share > worst ? share : worst;
+  constexpr int64_t kPart = 64;
+  for (int64_t begin = 0; begin < count; begin += kPart) {
+    const int64_t end = std::min(count, begin + kPart);
+    uint32_t worse = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      const uint32_t bits = std::bit_cast<uint32_t>(values[i]);
+      const bool finite = (bits & 0x7f800000u) != 0x7f800000u;
+      const uint32_t rounded = finite ? (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16 : 0x7f80u;
+      out[i] = static_cast<uint16_t>(rounded);
+      const float error = std::fabs(std::bit_cast<float>(rounded << 16) - values[i]);
+      worse |= error > worst * std::max(std::fabs(values[i]), FLT_MIN) ? 1u : 0u;
+    }
+    for (int64_t i = begin; worse != 0 && i < end; ++i)
+      worst = std::max(worst, share_of_error(values[i], std::bit_cast<float>(uint32_t{out[i]} << 16)));
   }
   return worst;
 }

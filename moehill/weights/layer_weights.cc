@@ -109,7 +109,7 @@ std::vector<float> values_of(const SourceMatrix& vector) {
 void LayerWeights::read_router_vectors(MatrixReader& reader, const LayerShape& shape) {
   for (const char* name :
        {"gate.e_score_correction_bias", "e_score_correction_bias", "router.e_score_correction_bias",
-        "moe_statics.e_score_correction_bias", "gate.bias"}) {
+        "moe_statics.e_score_correction_bias", "gate.bias", "expert_bias"}) {
     if (!shape.selection_bias || !reader.has_tensor(names_.of_block(name))) continue;
     router_vectors_.selection_bias =
         values_of(reader.vector(names_.of_block(name), {shape.experts + shape.zero_experts, "--experts"}));
@@ -129,6 +129,7 @@ void LayerWeights::read_shared(MatrixReader& reader, const LayerShape& shape) {
   for (const char* name : {"shared_expert.", "shared_experts.", "shared_mlp."})
     bases.push_back(names_.of_block(name));
   bases.push_back(names_.prefix + "shared_mlp.");  // of Granite
+  if (names_.block.empty()) bases.push_back(names_.prefix + "mlp.");  // of Gemma, beside its experts
   for (const std::string& base : bases) {
     bool found = false;
     checkpoint_.visit_names(base, [&](const std::string&) { found = true; });

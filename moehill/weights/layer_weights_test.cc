@@ -354,6 +354,78 @@ TEST(LayerWeights, ReadsExpertsWithoutGates) {
   EXPECT_THROW(LayerWeights(folder.string(), {}, shape), InputError);  // gates beside the ups
 }
 
+// A vector that the form asks for and that lies: each ends in one line that names it.
+TEST(LayerWeights, RefusesBadVectors) {
+  const ModelShape s{64, 32, 3, 0}, shared{64, 32, 3, 16};
+  LayerShape biased = layer_shape(s), gated = layer_shape(shared), chosen = layer_shape(shared);
+  biased.form.biases = true;
+  gated.shared_gate = true;
+  chosen.selection_bias = true;
+  const std::string prefix = "model.layers.0.mlp.", gates = prefix + "experts.gate_up_proj_bias",
+                    downs = prefix + "experts.down_proj_bias", gate = prefix + "shared_expert_gate.weight",
+                    bias = prefix + "gate.e_score_correction_bias";
+  const std::string infinity("\x80\x7f", 2), number("\x80\x3f", 2);
+  const auto bf16 = [&](std::vector<int64_t> shape, const std::string& value) {
+    TensorBytes tensor{"BF16", shape, ""};
+    int64_t n = 1;
+    for (const int64_t size : shape) n *= size;
+    for (int64_t i = 0; i < n; ++i) tensor.bytes += value;
+    return tensor;
+  };
+  struct BadVector {
+    Family family;
+    LayerShape shape;
+    std::string name;
+    std::optional<TensorBytes> tensor;  // none: left out
+    std::string said;
+  };
+  const std::vector<BadVector> all = {
+      {Family::gpt_oss, biased, gates, std::nullopt, "gate_up_proj_bias"},
+      {Family::gpt_oss, biased, downs, std::nullopt, "down_proj_bias"},
+      {Family::gpt_oss, biased, gates, bf16({3, 63}, number), "shape"},
+      {Family::gpt_oss, biased, gates, bf16({192}, number), "shape"},
+      {Family::gpt_oss, biased, downs, bf16({2, 64}, number), "shape"},
+      {Family::gpt_oss, biased, gates, TensorBytes{"U8", {3, 64}, std::string(192, 'x')}, "U8"},
+      {Family::gpt_oss, biased, downs, TensorBytes{"F8_E4M3", {3, 64}, std::string(192, 'x')}, "F8_E4M3"},
+      {Family::gpt_oss, biased, gates, TensorBytes{"BF16", {0, 64}, ""}, "empty"},
+      {Family::gpt_oss, biased, gates, bf16({3, 64}, infinity), "not finite"},
+      {Family::gpt_oss, biased, downs, bf16({3, 64}, infinity), "not finite"},
+      {Family::qwen, gated, gate, std::nullopt, "shared_expert_gate"},
+      {Family::qwen, gated, gate, bf16({1, 63}, number), "shape"},
+      {Family::qwen, gated, gate, bf16({64}, number), "shape"},
+      {Family::qwen, gated, gate, bf16({1, 64}, infinity), "not finite"},
+      {Family::qwen, chosen, bias, bf16({4}, number), "shape"},
+      {Family::qwen, chosen, bias, bf16({1, 1, 3}, number), "shape"},
+      {Family::qwen, chosen, bias, TensorBytes{"I32", {3}, std::string(12, 'x')}, "I32"},
+      {Family::qwen, chosen, bias, bf16({3}, infinity), "not finite"}};
+  ThreadTeam team(1);
+  for (const BadVector& bad : all) {
+    const ModelShape& size = bad.family == Family::gpt_oss ? s : shared;
+    Model model =
+        make_model(bad.family, size, bad.family == Family::gpt_oss ? Encoding::mxfp4 : Encoding::bf16);
+    model.tensors.erase(bad.name);
+    if (bad.tensor) model.tensors[bad.name] = *bad.tensor;
+    const fs::path folder = fresh_folder();
+    write_file(folder / "a.safetensors", safetensors(model.tensors));
+    try {
+      LayerWeights weights(folder.string(), {}, bad.shape);
+      Stacks experts(WeightLayout::panels, DType::f32, true, 3, 64, 32),
+          one(WeightLayout::panels, DType::f32, true, 1, 64, 16);
+      WeightStack b1, b3, b2, row_gate;
+      experts.targets.b1 = vectors(b1, 3, 32);
+      experts.targets.b3 = vectors(b3, 3, 32);
+      experts.targets.b2 = vectors(b2, 3, 64);
+      one.targets.row_gate = vectors(row_gate, 1, 64);
+      weights.fill_experts(team, {0, 3}, experts.targets);
+      if (size.shared_dim > 0) weights.fill_shared(team, one.targets);
+      ADD_FAILURE() << bad.name << " was accepted, which should say " << bad.said;
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find(bad.said), std::string::npos) << error.what();
+      EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
+    }
+  }
+}
+
 TEST(LayerWeights, ANameWithALineBreakIsShownInOneLine) {
   Model model = bad_base();
   model.tensors["model.layers.0.mlp.experts.1.a\nb"] = {"U8", {1}, "x"};

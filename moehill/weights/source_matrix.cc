@@ -1,6 +1,7 @@
 #include "moehill/weights/source_matrix.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -70,12 +71,25 @@ void decode_plain(const std::byte* row, const Slice& columns, int64_t begin, int
     out[i] = convert(read<Bits>(row + columns.at(begin + i) * static_cast<int64_t>(sizeof(Bits))));
 }
 
+// The two values of each byte, the lower half first.
+using NibblePairs = std::array<std::array<float, 2>, 256>;
+
 template <typename Convert>
-void decode_nibbles(const std::byte* row, int64_t begin, int64_t count, float* out, const Convert& convert) {
-  for (int64_t i = 0; i < count; ++i) {
-    const int byte = std::to_integer<int>(row[(begin + i) / 2]);
-    out[i] = convert((begin + i) % 2 == 0 ? byte & 15 : byte >> 4);
-  }
+NibblePairs pairs_of(const Convert& convert) {
+  NibblePairs pairs;
+  for (int byte = 0; byte < 256; ++byte)
+    pairs[static_cast<size_t>(byte)] = {convert(byte & 15), convert(byte >> 4)};
+  return pairs;
+}
+
+void decode_nibbles(const std::byte* row, int64_t begin, int64_t count, float* out,
+                    const NibblePairs& pairs) {
+  const std::byte* from = row + begin / 2;
+  const auto pair = [&](int64_t i) -> const std::array<float, 2>& {
+    return pairs[std::to_integer<size_t>(from[i])];
+  };
+  for (int64_t i = 0; i < count / 2; ++i) std::memcpy(out + 2 * i, pair(i).data(), 2 * sizeof(float));
+  if (count % 2 != 0) out[count - 1] = pair(count / 2)[0];
 }
 
 void multiply_by_scales(const SourceMatrix& m, int64_t row, int64_t begin, int64_t count, float* out) {
@@ -123,12 +137,16 @@ void decode_row(const SourceMatrix& m, int64_t row, int64_t begin, int64_t count
     case Encoding::f8_e4m3:
       decode_plain<uint8_t>(data, m.columns, begin, count, out, from_f8_bits);
       break;
-    case Encoding::mxfp4:
-      decode_nibbles(data, begin, count, out, [](int nibble) { return kE2m1[nibble]; });
+    case Encoding::mxfp4: {
+      static const NibblePairs pairs = pairs_of([](int nibble) { return kE2m1[nibble]; });
+      decode_nibbles(data, begin, count, out, pairs);
       break;
-    case Encoding::int4:
-      decode_nibbles(data, begin, count, out, [](int nibble) { return static_cast<float>(nibble - 8); });
+    }
+    case Encoding::int4: {
+      static const NibblePairs pairs = pairs_of([](int nibble) { return static_cast<float>(nibble - 8); });
+      decode_nibbles(data, begin, count, out, pairs);
       break;
+    }
   }
   if (m.scales.type != Scales::Type::none) multiply_by_scales(m, row, begin, count, out);
 }
