@@ -128,7 +128,7 @@ void LayerWeights::read_shared(MatrixReader& reader, const LayerShape& shape) {
   std::vector<std::string> bases;
   for (const char* name : {"shared_expert.", "shared_experts.", "shared_mlp."})
     bases.push_back(names_.of_block(name));
-  bases.push_back(names_.prefix + "shared_mlp.");  // of Granite
+  bases.push_back(names_.prefix + "shared_mlp.");                     // of Granite
   if (names_.block.empty()) bases.push_back(names_.prefix + "mlp.");  // of Gemma, beside its experts
   for (const std::string& base : bases) {
     bool found = false;
