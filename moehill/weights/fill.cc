@@ -24,16 +24,18 @@ int64_t num_strips(const FillTask& task) {
   return (task.target.num_columns + strip_of(task) - 1) / strip_of(task);
 }
 
+// An accumulator as wide as the values keeps these loops in vectors.
 bool all_finite(const float* values, int64_t count) {
-  bool finite = true;
+  uint32_t bad = 0;
   for (int64_t i = 0; i < count; ++i)
-    finite &= (std::bit_cast<uint32_t>(values[i]) & 0x7f800000u) != 0x7f800000u;
-  return finite;
+    bad |= (std::bit_cast<uint32_t>(values[i]) & 0x7f800000u) == 0x7f800000u ? 1u : 0u;
+  return bad == 0;
 }
 bool all_finite(const uint16_t* values, int64_t count) {
-  bool finite = true;
-  for (int64_t i = 0; i < count; ++i) finite &= (values[i] & 0x7f80u) != 0x7f80u;
-  return finite;
+  uint16_t bad = 0;
+  for (int64_t i = 0; i < count; ++i)
+    bad = static_cast<uint16_t>(bad | ((values[i] & 0x7f80u) == 0x7f80u ? 1u : 0u));
+  return bad == 0;
 }
 
 float share_of_error(float value, float rounded) {
@@ -47,16 +49,16 @@ float round_values(const float* values, int64_t count, uint16_t* out, float wors
   constexpr int64_t kPart = 64;
   for (int64_t begin = 0; begin < count; begin += kPart) {
     const int64_t end = std::min(count, begin + kPart);
-    uint32_t worse = 0;
+    uint32_t worse = 0;  // its sign
     for (int64_t i = begin; i < end; ++i) {
       const uint32_t bits = std::bit_cast<uint32_t>(values[i]);
-      const bool finite = (bits & 0x7f800000u) != 0x7f800000u;
-      const uint32_t rounded = finite ? (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16 : 0x7f80u;
+      const uint32_t not_finite = (bits & 0x7f800000u) == 0x7f800000u ? 0x7f80u : 0u;
+      const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16 | not_finite;
       out[i] = static_cast<uint16_t>(rounded);
       const float error = std::fabs(std::bit_cast<float>(rounded << 16) - values[i]);
-      worse |= error > worst * std::max(std::fabs(values[i]), FLT_MIN) ? 1u : 0u;
+      worse |= std::bit_cast<uint32_t>(worst * std::max(std::fabs(values[i]), FLT_MIN) - error);
     }
-    for (int64_t i = begin; worse != 0 && i < end; ++i)
+    for (int64_t i = begin; worse >> 31 != 0 && i < end; ++i)
       worst = std::max(worst, share_of_error(values[i], std::bit_cast<float>(uint32_t{out[i]} << 16)));
   }
   return worst;
