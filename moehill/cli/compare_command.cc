@@ -1,19 +1,24 @@
 // `moehill compare`: two sets of results matched point by point, with verdicts and a gate for regressions;
-// and the noise floor that the verdicts use.
+// two builds run in turn; and the noise floor that the verdicts use.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <sstream>
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/commands.h"
-#include "moehill/cli/noise_floor.h"
 #include "moehill/cli/option_set.h"
 #include "moehill/cli/output.h"
+#include "moehill/climb/builds.h"
+#include "moehill/climb/noise_floor.h"
 #include "moehill/report/matching.h"
 
 namespace moehill {
@@ -21,9 +26,10 @@ namespace {
 
 struct CompareOptions {
   std::vector<std::string> sources;
-  std::string baseline, tolerance, json, database, point = kFloorPoint;
-  bool noise_floor = false;
-  int64_t rounds = 20;
+  std::vector<std::string> bench_arguments;  // of --builds
+  std::string baseline, tolerance, json, database, builds, point = kFloorPoint;
+  bool noise_floor = false, not_interleaved = false;
+  std::optional<int64_t> rounds;
 };
 
 OptionSet compare_option_set(CompareOptions& o) {
@@ -31,19 +37,30 @@ OptionSet compare_option_set(CompareOptions& o) {
       "moehill compare A B",
       "How much faster B is than A. Each is files of records with a comma between them, DATABASE, "
       "DATABASE:EXPERIMENT or DATABASE:EXPERIMENT/POINT. What was not measured in turn needs five runs on "
-      "each side.",
+      "each side. With --builds B is this program and A another build of it, and both run in turn; options "
+      "that are not listed here are those of bench.",
       {"moehill compare \"book.sqlite:remat/remat_mode=none\" \"book.sqlite:remat/remat_mode=combine\"",
-       "moehill compare after.jsonl --baseline before.jsonl --tolerance 3%",
+       "moehill compare after.jsonl --baseline before.jsonl --tolerance 3% --not-interleaved",
+       "moehill compare --builds ./moehill-before --tokens 256 --hidden 512 --mlp-dim 256",
        "moehill compare --noise-floor --db book.sqlite"});
   set.text("--baseline", &o.baseline, "A",
            "the results to hold B to: the exit status is 4 on a regression, 2 where it cannot be told");
-  set.text("--tolerance", &o.tolerance, "PERCENT", "how much slower B may be, for example 3%; default 0%");
+  set.text("--tolerance", &o.tolerance, "PERCENT",
+           "how much slower B may be, for example 3%; default: what the noise floor is");
+  set.flag("--not-interleaved", &o.not_interleaved,
+           "--baseline: hold B to results that were measured at another time all the same");
+  set.text("--builds", &o.builds, "BINARY",
+           "run this build and that one in turn, each in a process of its own: the exit status is 4 where "
+           "this one is slower");
   set.output("--json", &o.json, "FILE", "one comparison a line; - is standard output, without the table");
   set.flag(
       "--noise-floor", &o.noise_floor,
       "no comparison: run one point twice a round and store how far equal points differ on this machine");
   set.output("--db", &o.database, "FILE", "--noise-floor: where; else $MOEHILL_DB, else ./moehill.sqlite");
-  set.integer("--rounds", &o.rounds, kFewRounds, 10000, "--noise-floor: pairs of runs");
+  set.custom("--rounds", fmt::format("{}..10000", kFewRounds), fmt::format("20, or {}", kDefaultBuildRounds),
+             "--noise-floor: pairs of runs; --builds: rounds of four runs", [&o](const std::string& text) {
+               o.rounds = parse_integer("--rounds", text, kFewRounds, 10000);
+             });
   set.text(
       "--point", &o.point, "OPTIONS",
       std::string("--noise-floor: options of bench as an experiment file names them, else ") + kFloorPoint);
@@ -59,29 +76,52 @@ double parse_tolerance(const std::string& text) {
 }
 
 void refuse_mixture(const OptionSet& set, const CompareOptions& o) {
-  const std::vector<std::string> of_floor = {"--db", "--rounds", "--point"},
-                                 of_comparison = {"--baseline", "--tolerance", "--json"};
-  for (const std::string& name : o.noise_floor ? of_comparison : of_floor) {
-    if (!set.given(name)) continue;
-    const std::string with = o.noise_floor ? "it with --noise-floor" : "it without --noise-floor";
-    throw input_error(name, with, "nothing of it here", "leave one of them out");
+  const bool stored = !o.noise_floor && o.builds.empty();
+  const std::string mode = o.noise_floor ? "--noise-floor" : stored ? "stored results" : "--builds";
+  std::vector<std::string> others;
+  if (!o.noise_floor) others.insert(others.end(), {"--db", "--point"});
+  if (stored) others.push_back("--rounds");
+  if (!stored) others.insert(others.end(), {"--baseline", "--not-interleaved"});
+  if (o.noise_floor) others.insert(others.end(), {"--tolerance", "--json", "--builds"});
+  for (const std::string& name : others) {
+    if (set.given(name))
+      throw input_error(name, "it with " + mode, "nothing of it here", "leave one of them out");
   }
-  if (o.noise_floor && !o.sources.empty())
-    throw input_error("--noise-floor", "it with " + o.sources[0], "no results to compare",
-                      "name the database by --db");
+  if (!stored && !o.sources.empty())
+    throw input_error(mode, "it with " + o.sources[0], "no stored results", "leave one of them out");
+  for (const char* of_gate : {"--tolerance", "--not-interleaved"}) {
+    if (stored && set.given(of_gate) && o.baseline.empty())
+      throw input_error(of_gate, "it without --baseline", "both", "name A by --baseline");
+  }
 }
 
-std::optional<CompareOptions> parse_compare_options(const std::vector<std::string>& args) {
+// With --builds: takes the options of bench out of `args`, which keep their order.
+std::vector<std::string> take_bench_arguments(std::vector<std::string>& args) {
+  const auto name_of_argument = [](const std::string& arg) { return arg.substr(0, arg.find('=')); };
+  const std::vector<std::string> own = {"--builds", "--rounds", "--tolerance", "--json", "--help", "-h"};
+  const auto has_builds = [&](const std::string& arg) { return name_of_argument(arg) == "--builds"; };
+  if (std::none_of(args.begin(), args.end(), has_builds)) return {};
+  std::vector<std::string> kept, bench;
+  std::vector<std::string>* into = &bench;
+  for (const std::string& arg : args) {
+    const bool is_own = std::find(own.begin(), own.end(), name_of_argument(arg)) != own.end();
+    if (arg.rfind('-', 0) == 0) into = is_own ? &kept : &bench;
+    into->push_back(arg);
+  }
+  args = kept;
+  return bench;
+}
+
+std::optional<CompareOptions> parse_compare_options(std::vector<std::string> args) {
   CompareOptions o;
   OptionSet set = compare_option_set(o);
+  o.bench_arguments = take_bench_arguments(args);
   size_t first = 0;
   while (first < args.size() && first < 2 && args[first].rfind('-', 0) != 0)
     o.sources.push_back(args[first++]);
   if (!set.parse({args.begin() + static_cast<int64_t>(first), args.end()})) return std::nullopt;
   refuse_mixture(set, o);
-  if (o.noise_floor) return o;
-  if (set.given("--tolerance") && !set.given("--baseline"))
-    throw input_error("--tolerance", "it without --baseline", "both", "name A by --baseline");
+  if (o.noise_floor || !o.builds.empty()) return o;
   if (!o.baseline.empty()) o.sources.insert(o.sources.begin(), o.baseline);
   if (o.sources.size() != 2) {
     throw input_error("moehill compare", fmt::format("{} sets of results", o.sources.size()),
@@ -121,6 +161,15 @@ void refuse_undecided(const CompareOptions& o, const Matching& matching,
                     "pairs that can be judged", remedy_of(matching));
 }
 
+void refuse_other_times(const Matching& matching) {
+  for (const MatchedPair& pair : matching.pairs) {
+    if (!pair.ratio.paired)
+      throw input_error("--baseline", pair.label_b + ", which was not measured in turn with A",
+                        "results of one sweep, since a machine is not as fast in every hour",
+                        "run moehill compare --builds OTHER_BINARY, or accept them by --not-interleaved");
+  }
+}
+
 // "topk=2 shared_fused" as arguments of bench.
 std::vector<std::string> arguments_of_point(const std::string& text) {
   std::vector<std::string> arguments;
@@ -135,13 +184,51 @@ std::vector<std::string> arguments_of_point(const std::string& text) {
   return arguments;
 }
 
+// Throws InputError for what bench would refuse, before anything runs, and for files that each run would
+// write anew.
+void refuse_outputs(const std::string& option, const std::vector<std::string>& arguments) {
+  const std::optional<BenchOptions> o = parse_bench_options(arguments);
+  if (!o || !o->json.empty() || !o->dump.empty() || !o->trace_dir.empty() || !o->save_routing.empty())
+    throw input_error(option, quoted(fmt::format("{}", fmt::join(arguments, " "))),
+                      "options of bench that write no files",
+                      "leave out --json, --dump, --trace-dir and --save-routing");
+}
+
+// The program by its path, since the runs have no shell that would look for it.
+std::string require_program(const std::string& path) {
+  if (std::filesystem::is_regular_file(path) && access(path.c_str(), X_OK) == 0)
+    return std::filesystem::absolute(path).string();
+  throw input_error("--builds", quoted(path), "the path of a program that may be run",
+                    "build it, or name its path");
+}
+
+// Both builds without blocks that were tuned for one of them alone.
+int compare_two_builds(const CompareOptions& o) {
+  const double tolerance = parse_tolerance(o.tolerance);
+  refuse_outputs("--builds", o.bench_arguments);
+  require_writable_json(o.json);
+  setenv("MOEHILL_TUNED", "off", 1);
+  try {
+    const BuildsComparison c = compare_builds(require_program(o.builds), o.bench_arguments,
+                                              {o.rounds.value_or(20), 600, show_progress});
+    std::fputs(builds_table(c).c_str(), table_stream(o.json));
+    write_json(o.json, c.matching.pairs);
+    if (c.interrupted) return kExitInterrupted;
+    const std::vector<std::string> lost = regressions(c.matching, tolerance);
+    for (const std::string& line : lost) std::fprintf(stderr, "regression: %s\n", line.c_str());
+    return lost.empty() ? kExitDone : kExitRegression;
+  } catch (const TurnFailed& failure) {
+    std::fprintf(stderr, "moehill: %s\n", failure.what());
+    return failure.status();
+  }
+}
+
 int store_noise_floor(const CompareOptions& o) {
   const std::vector<std::string> arguments = arguments_of_point(o.point);
-  const std::optional<BenchOptions> point = parse_bench_options(arguments);  // refuses before anything runs
-  if (!point || !point->json.empty())
-    throw input_error("--point", quoted(o.point), "options of one run of bench", "leave out help and json");
+  refuse_outputs("--point", arguments);
   Store store = Store::open_or_create(database_path(o.database));
-  const std::optional<StoredNoiseFloor> floor = measure_noise_floor(arguments, o.rounds);
+  const std::optional<StoredNoiseFloor> floor =
+      measure_noise_floor(arguments, {o.rounds.value_or(20), 600, show_progress});
   if (!floor) return kExitInterrupted;
   store.add_noise_floor(*floor);
   std::fputs(noise_floor_text(*floor).c_str(), stdout);
@@ -154,6 +241,7 @@ int compare_command(const std::vector<std::string>& args) {
   const std::optional<CompareOptions> o = parse_compare_options(args);
   if (!o) return kExitDone;
   if (o->noise_floor) return store_noise_floor(*o);
+  if (!o->builds.empty()) return compare_two_builds(*o);
   const double tolerance = parse_tolerance(o->tolerance);
   const ResultSet a = read_results(o->sources[0]), b = read_results(o->sources[1]);
   const Matching matching = match_results(a, b);
@@ -162,6 +250,7 @@ int compare_command(const std::vector<std::string>& args) {
                       "points whose options agree but for those that tell the two sets apart",
                       "name single points as DATABASE:EXPERIMENT/POINT");
   }
+  if (!o->baseline.empty() && !o->not_interleaved) refuse_other_times(matching);
   std::vector<std::string> lost;
   if (!o->baseline.empty()) lost = regressions(matching, tolerance);
   if (o->json != "-") std::fputs((repeated_lines(a, b) + matching_table(matching)).c_str(), stdout);

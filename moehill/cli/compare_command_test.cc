@@ -34,12 +34,46 @@ TEST_F(CompareCommand, ARegressionIsStatusFourAndTheTolerancePasses) {
   write("after.jsonl", "y", 1.05);
   EXPECT_EQ(run("before.jsonl after.jsonl"), 0) << read("err");  // no gate without --baseline
   EXPECT_NE(read("out").find("slower"), std::string::npos) << read("out");
-  EXPECT_EQ(run("after.jsonl --baseline before.jsonl --tolerance 3%"), 4);
+  EXPECT_EQ(run("after.jsonl --baseline before.jsonl --tolerance 3% --not-interleaved"), 4);
   EXPECT_NE(read("err").find("regression: "), std::string::npos) << read("err");
-  EXPECT_EQ(run("after.jsonl --baseline before.jsonl"), 4);
-  EXPECT_EQ(run("after.jsonl --baseline before.jsonl --tolerance 6%"), 0) << read("err");
-  EXPECT_EQ(run("before.jsonl --baseline after.jsonl --tolerance 3%"), 0) << "faster is no regression";
+  EXPECT_EQ(run("after.jsonl --baseline before.jsonl --not-interleaved"), 4);
+  EXPECT_EQ(run("after.jsonl --baseline before.jsonl --tolerance 6% --not-interleaved"), 0) << read("err");
+  EXPECT_EQ(run("before.jsonl --baseline after.jsonl --tolerance 3% --not-interleaved"), 0)
+      << "faster is no regression";
   EXPECT_EQ(run("before.jsonl --baseline before.jsonl"), 0) << "nor is the same";
+}
+
+TEST_F(CompareCommand, ResultsOfAnotherTimeGateNothingUnlessToldTo) {
+  write("before.jsonl", "x", 1);
+  write("after.jsonl", "y", 1.05);
+  EXPECT_EQ(run("after.jsonl --baseline before.jsonl"), 2);
+  EXPECT_NE(read("err").find("compare --builds"), std::string::npos) << "the remedy: " << read("err");
+  EXPECT_EQ(run("after.jsonl --baseline before.jsonl --not-interleaved"), 4);
+}
+
+// The other build is a program that prints the record of this one, edited: 589824 FLOPs in a nanosecond.
+TEST_F(CompareCommand, TwoBuildsRunInTurnAndASlowerOneIsStatusFour) {
+  const std::string options =
+      " --tokens 32 --hidden 32 --mlp-dim 32 --experts 4 --topk 1 --shared-expert-dim 0 --iters 2";
+  const auto edited = [&](const std::string& name, const std::string& edit) {
+    const std::string script = "#!/bin/sh\n" MOEHILL_BINARY " \"$@\" | sed -E '" + edit + "'\n";
+    CommandFixture::write(name, script);
+    std::filesystem::permissions(folder_ + "/" + name, std::filesystem::perms::owner_all);
+  };
+  edited("faster", R"(s/("time_s":\{"median":)[^,]*/\11e-9/; s/("tflops":)[^,]*/\1589.824/)");
+  edited("other", R"(s/"tokens":32/"tokens":64/)");
+  EXPECT_EQ(run("--builds ./faster --rounds 6 --json out.jsonl" + options), 4) << read("err");
+  EXPECT_NE(read("out").find("slower"), std::string::npos) << read("out");
+  const StoredJson pair = StoredJson::parse(read("out.jsonl"));
+  EXPECT_EQ(pair["n"], 6);
+  EXPECT_TRUE(pair["paired"]);
+  EXPECT_EQ(run("--builds ./other" + options), 2);
+  EXPECT_NE(read("err").find("--tokens: 64 in the other build, 32 in this one"), std::string::npos)
+      << read("err");
+  for (const char* arguments :
+       {"--builds ./missing", "--builds ./faster --topk many", "--builds ./faster --dump d",
+        "--builds ./faster --baseline a.jsonl", "a.jsonl b.jsonl --not-interleaved"})
+    EXPECT_EQ(run(arguments), 2) << arguments;
 }
 
 // A gate that cannot tell does not pass: tenfold slower by two processes, and results without a check.
@@ -47,13 +81,13 @@ TEST_F(CompareCommand, AGateThatCannotTellIsStatusTwo) {
   write("before.jsonl", "x", 1);
   write("two.jsonl", "y", 10, 2);
   write("unchecked.jsonl", "z", 1, 10, "off");
-  EXPECT_EQ(run("two.jsonl --baseline before.jsonl --json out.jsonl"), 2);
+  EXPECT_EQ(run("two.jsonl --baseline before.jsonl --json out.jsonl --not-interleaved"), 2);
   EXPECT_NE(read("err").find("cannot tell: 2 processes, at least 5 needed"), std::string::npos)
       << read("err");
   EXPECT_NE(read("err").find("moehill bench"), std::string::npos) << "the remedy: " << read("err");
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/out.jsonl"));
-  EXPECT_EQ(run("before.jsonl --baseline two.jsonl"), 2);
-  EXPECT_EQ(run("two.jsonl,two.jsonl --baseline before.jsonl"), 2);
+  EXPECT_EQ(run("before.jsonl --baseline two.jsonl --not-interleaved"), 2);
+  EXPECT_EQ(run("two.jsonl,two.jsonl --baseline before.jsonl --not-interleaved"), 2);
   EXPECT_NE(read("out").find("2 records are there more than once"), std::string::npos) << read("out");
   EXPECT_EQ(run("before.jsonl two.jsonl"), 0) << "no gate: " << read("err");
   EXPECT_NE(read("out").find("cannot tell"), std::string::npos) << read("out");

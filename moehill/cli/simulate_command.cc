@@ -8,7 +8,7 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/simulate_options.h"
-#include "moehill/cli/simulate_report.h"
+#include "moehill/predict/simulate_report.h"
 #include "moehill/validate/simulate_validation.h"
 
 namespace moehill {

@@ -4,7 +4,7 @@
 #include "moehill/base/error.h"
 #include "moehill/cli/command_fixture.h"
 #include "moehill/cli/simulate_options.h"
-#include "moehill/cli/simulate_report.h"
+#include "moehill/predict/simulate_report.h"
 
 namespace moehill {
 namespace {

@@ -24,15 +24,6 @@ StoredJson config_of(const ComparedResult& result) {
   return config;
 }
 
-std::string label_of(const StoredJson& record) {
-  const StoredJson config = record.value("config", StoredJson::object());
-  std::vector<std::string> parts;
-  for (const char* key : {"impl", "backend", "distribution", "topk", "parallel_mode", "ep_path"}) {
-    if (config.contains(key) && !config[key].is_null()) parts.push_back(value_text(config[key]));
-  }
-  return fmt::format("{}", fmt::join(parts, "/"));
-}
-
 // Cost a sample. tflops is that of the median; without a passed check there is none.
 std::vector<double> costs_of(const StoredJson& record) {
   const Figure tflops = part_of<Figure>(record, "tflops");
@@ -107,7 +98,7 @@ ResultSet read_record_files(const std::string& source, const std::vector<std::st
       };
       auto result = std::find_if(set.results.begin(), set.results.end(), same);
       if (result == set.results.end())
-        result = set.results.insert(set.results.end(), {label_of(record), record, {}, ""});
+        result = set.results.insert(set.results.end(), {record_label(record), record, {}, ""});
       add_process(*result, process_of(record), 0, record);
     }
   }
@@ -267,6 +258,15 @@ void require_file(const std::string& path, const std::string& source) {
 
 }  // namespace
 
+std::string record_label(const StoredJson& record) {
+  const StoredJson config = record.value("config", StoredJson::object());
+  std::vector<std::string> parts;
+  for (const char* key : {"impl", "backend", "distribution", "topk", "parallel_mode", "ep_path"}) {
+    if (config.contains(key) && !config[key].is_null()) parts.push_back(value_text(config[key]));
+  }
+  return fmt::format("{}", fmt::join(parts, "/"));
+}
+
 ResultSet read_results(const std::string& source) {
   const size_t colon = source.rfind(':');
   const bool whole = std::filesystem::exists(source) || colon == std::string::npos;
@@ -335,10 +335,8 @@ StoredJson pair_json(const MatchedPair& pair) {
           {"verdict", name_of(pair.verdict)}};
 }
 
-std::string matching_table(const Matching& matching) {
-  std::string text = matching.differing.empty()
-                         ? std::string("no option tells A and B apart\n")
-                         : fmt::format("A and B differ in {}\n", fmt::join(matching.differing, ", "));
+std::string pair_lines(const Matching& matching) {
+  std::string text;
   for (const MatchedPair& pair : matching.pairs) {
     const std::string verdict =
         is_cannot_tell(pair) ? verdict_words(pair.ratio, pair.floor) : name_of(pair.verdict);
@@ -346,6 +344,14 @@ std::string matching_table(const Matching& matching) {
                         pair.ratio.n > 0 ? change_text(pair.ratio) : "", verdict,
                         pair.ratio.paired ? "" : " (not interleaved)");
   }
+  return text;
+}
+
+std::string matching_table(const Matching& matching) {
+  std::string text = matching.differing.empty()
+                         ? std::string("no option tells A and B apart\n")
+                         : fmt::format("A and B differ in {}\n", fmt::join(matching.differing, ", "));
+  text += pair_lines(matching);
   for (const MissingFigure& missing : matching.missing) text += missing_text(missing) + "\n";
   for (const std::string& label : matching.only_a) text += fmt::format("only in A: {}\n", label);
   for (const std::string& label : matching.only_b) text += fmt::format("only in B: {}\n", label);

@@ -33,6 +33,9 @@ struct ResultSet {
   int64_t num_repeated = 0;  // records that are in the files more than once and count once
 };
 
+// Its point's name among others, by what points usually differ in.
+std::string record_label(const StoredJson& record);
+
 // Files of records (JSON lines), with a comma between them, DATABASE, DATABASE:EXPERIMENT or
 // DATABASE:EXPERIMENT/POINT. Throws InputError for what is not there.
 ResultSet read_results(const std::string& source);
@@ -62,6 +65,7 @@ struct Matching {
 Matching match_results(const ResultSet& a, const ResultSet& b);
 
 StoredJson pair_json(const MatchedPair& pair);
+std::string pair_lines(const Matching& matching);  // a line a pair
 std::string matching_table(const Matching& matching);
 
 // Pairs that are `slower` by more than `tolerance` (0.03: 3 %), and what b has lost altogether.

@@ -1,4 +1,4 @@
-#include "moehill/cli/simulate_report.h"
+#include "moehill/predict/simulate_report.h"
 
 #include <fmt/format.h>
 

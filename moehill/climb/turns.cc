@@ -1,0 +1,113 @@
+#include "moehill/climb/turns.h"
+
+#include <fmt/format.h>
+
+#include <sstream>
+
+#include "moehill/base/error.h"
+#include "moehill/bench/schedule.h"
+#include "moehill/experiments/child.h"
+#include "moehill/experiments/plan.h"
+#include "moehill/machine/clock.h"
+#include "moehill/quiet/disturbance.h"
+#include "moehill/record/record.h"
+
+namespace moehill {
+namespace {
+
+constexpr int kBadInputStatus = 2, kCheckFailedStatus = 3, kRunFailedStatus = 5;
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+std::vector<StoredJson> records_of(const TurnCommand& command, const ChildResult& child) {
+  if (child.end == ChildEnd::exited && child.status == kBadInputStatus)
+    throw InputError(fmt::format("{} refuses its options: {}", command.name, first_line(child.error_tail)));
+  const bool ended_well = child.end == ChildEnd::exited && child.status == 0;
+  std::vector<StoredJson> records;
+  std::istringstream lines(child.output);
+  for (std::string line; ended_well && std::getline(lines, line);) {
+    records.push_back(StoredJson::parse(line, nullptr, false));
+    if (!records.back().is_object() || !part_of<Figure>(records.back(), "tflops")) records.clear();
+    if (records.empty()) break;
+  }
+  if (!records.empty()) return records;
+  const int status = child.status == kCheckFailedStatus ? kCheckFailedStatus : kRunFailedStatus;
+  throw TurnFailed(fmt::format("a run of {} gave no figure that a check has passed (status {}): {}",
+                               command.name, child.status, first_line(child.error_tail)),
+                   status);
+}
+
+class TurnRunner {
+ public:
+  TurnRunner(const std::vector<TurnCommand>& commands, const TurnOptions& options)
+      : commands_(commands), options_(options) {
+    turns_.records.resize(commands.size());
+  }
+
+  Turns run() {
+    const double begin = seconds();
+    while (turns_.rounds() < options_.rounds) {
+      const bool disturbed = run_round(begin);
+      if (turns_.interrupted) break;
+      if (disturbed && turns_.repeated < options_.rounds / 4) {
+        ++turns_.repeated;
+        continue;
+      }
+      turns_.disturbed += disturbed ? 1 : 0;
+      for (size_t i = 0; i < commands_.size(); ++i) turns_.records[i].push_back(round_[i]);
+      options_.after_round(turns_);
+    }
+    options_.show("");
+    return turns_;
+  }
+
+ private:
+  // Returns whether other work disturbed one of its runs.
+  bool run_round(double begin) {
+    bool disturbed = false;
+    round_.assign(commands_.size(), {});
+    for (const int i : round_order(turns_.rounds(), static_cast<int>(commands_.size()))) {
+      const TurnCommand& command = commands_[static_cast<size_t>(i)];
+      show(command.name, begin);
+      const double load = load_average();
+      const MachineTimes before = machine_times();
+      const ChildResult child = run_child(command.arguments, options_.limit_seconds, stop_.file());
+      disturbed = disturbed || !disturbance_between(before, machine_times(), child.cpu_seconds, load).empty();
+      turns_.interrupted = child.end == ChildEnd::stopped || stop_.wait(0);
+      if (turns_.interrupted) return disturbed;
+      round_[static_cast<size_t>(i)] = records_of(command, child);
+    }
+    return disturbed;
+  }
+
+  void show(const std::string& name, double begin) const {
+    const int64_t done = turns_.rounds();
+    std::string left;
+    if (done > 0) {
+      const double each = (seconds() - begin) / static_cast<double>(done + turns_.repeated);
+      left = fmt::format(", {} left", duration_text(each * static_cast<double>(options_.rounds - done)));
+    }
+    options_.show(fmt::format("round {} of {}: {}{}", done + 1, options_.rounds, name, left));
+  }
+
+  const std::vector<TurnCommand>& commands_;
+  const TurnOptions& options_;
+  StopSignals stop_;
+  Turns turns_;
+  std::vector<std::vector<StoredJson>> round_;  // [command][record]
+};
+
+}  // namespace
+
+std::vector<double> Turns::seconds_of(size_t command, size_t index) const {
+  std::vector<double> seconds;
+  for (const std::vector<StoredJson>& round : records[command])
+    seconds.push_back(part_of<RecordedTimes>(round.at(index), "time_s").median.value());
+  return seconds;
+}
+
+Turns run_in_turn(const std::vector<TurnCommand>& commands, const TurnOptions& options) {
+  return TurnRunner(commands, options).run();
+}
+
+}  // namespace moehill

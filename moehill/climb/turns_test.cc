@@ -1,0 +1,58 @@
+// Commands in turn: their order, what is made of their ends, and that nothing counts without a figure.
+#include "moehill/climb/turns.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "moehill/base/error.h"
+#include "moehill/base/folder_fixture.h"
+
+namespace moehill {
+namespace {
+
+constexpr const char* kPrintsRecord =
+    R"(echo '{"schema":"moehill/1","tflops":1,"time_s":{"median":2,"samples":[2]}}')";
+
+class TurnsTest : public testing::Test {
+ protected:
+  TurnCommand command(const std::string& name, const std::string& script) const {
+    return {name, {"sh", "-c", "printf '" + name + "' >>" + log_ + "; " + script}};
+  }
+  TurnCommand prints_record(const std::string& name) const { return command(name, kPrintsRecord); }
+  std::string log() const {
+    std::ifstream file(log_);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  const TemporaryFolder place_;
+  const std::string log_ = place_.file("log");
+};
+
+TEST_F(TurnsTest, CommandsTakeTurnsAndEachRoundHasTheirFigures) {
+  const Turns turns = run_in_turn({prints_record("a"), prints_record("b")}, {.rounds = 4});
+  EXPECT_EQ(turns.rounds(), 4);
+  EXPECT_EQ(turns.seconds_of(1, 0), std::vector<double>(4, 2.0));
+  EXPECT_EQ(log().substr(0, 4), "abba");
+  EXPECT_EQ(log().size(), static_cast<size_t>(2 * (turns.rounds() + turns.repeated)));
+}
+
+TEST_F(TurnsTest, ARunWithoutAFigureEndsItWithTheStatusOfItsKind) {
+  const auto status_of = [&](const std::string& script) {
+    try {
+      run_in_turn({prints_record("a"), command("b", script)}, {.rounds = 2});
+    } catch (const TurnFailed& failure) {
+      return failure.status();
+    }
+    return 0;
+  };
+  EXPECT_EQ(status_of("exit 3"), 3);
+  EXPECT_EQ(status_of("kill -9 $$"), 5);
+  EXPECT_EQ(status_of("true"), 5) << "no record";
+  EXPECT_EQ(status_of("echo '{\"schema\":\"moehill/1\",\"tflops\":null}'"), 5) << "no passed check";
+  EXPECT_THROW(run_in_turn({prints_record("a"), command("b", "exit 2")}, {.rounds = 2}), InputError);
+}
+
+}  // namespace
+}  // namespace moehill
