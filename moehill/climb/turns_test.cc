@@ -31,11 +31,11 @@ class TurnsTest : public testing::Test {
 };
 
 TEST_F(TurnsTest, CommandsTakeTurnsAndEachRoundHasTheirFigures) {
-  const Turns turns = run_in_turn({prints_record("a"), prints_record("b")}, {.rounds = 4});
-  EXPECT_EQ(turns.rounds(), 4);
-  EXPECT_EQ(turns.seconds_of(1, 0), std::vector<double>(4, 2.0));
-  EXPECT_EQ(log().substr(0, 4), "abba");
-  EXPECT_EQ(log().size(), static_cast<size_t>(2 * (turns.rounds() + turns.repeated)));
+  // Of so few rounds none is run again, whatever else the machine does.
+  const Turns turns = run_in_turn({prints_record("a"), prints_record("b")}, {.rounds = 3});
+  EXPECT_EQ(turns.rounds(), 3);
+  EXPECT_EQ(turns.seconds_of(1, 0), std::vector<double>(3, 2.0));
+  EXPECT_EQ(log(), "abbaba");
 }
 
 TEST_F(TurnsTest, ARunWithoutAFigureEndsItWithTheStatusOfItsKind) {
