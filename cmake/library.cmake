@@ -30,9 +30,15 @@ if(MOEHILL_SHARED)
   list(APPEND libraries moehill_shared)
 endif()
 set_target_properties(moehill PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+if(TARGET moehill-mpich)
+  set_target_properties(moehill-mpich PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+endif()
 
 # Two components: `program`, and `library` with all that a program of somebody else's needs.
 install(TARGETS moehill COMPONENT program)
+if(TARGET moehill-mpich)
+  install(TARGETS moehill-mpich COMPONENT program)
+endif()
 install(TARGETS ${libraries} COMPONENT library)
 install(DIRECTORY include/moehill TYPE INCLUDE COMPONENT library)
 install(DIRECTORY hardware/ DESTINATION ${CMAKE_INSTALL_DATADIR}/moehill/hardware COMPONENT program

@@ -16,7 +16,6 @@
 #include "moehill/base/parse.h"
 #include "moehill/kernels/simd.h"
 #include "moehill/mesh/launcher.h"
-#include "moehill/mesh/wait_limit.h"
 #include "moehill/quiet/environment.h"
 
 namespace moehill {
@@ -74,7 +73,7 @@ std::string version() {
   return fmt::format(
       "moehill {}\ncompiler: {}\nflags: {}\nMPI: {}\nSimGrid: {}\nSIMD targets of this CPU: {}\nkernels: "
       "{}\n",
-      environment.build, environment.compiler, environment.flags, MOEHILL_HAS_MPI, MOEHILL_HAS_SIMGRID,
+      environment.build, environment.compiler, environment.flags, mpi_library(), MOEHILL_HAS_SIMGRID,
       fmt::join(simd_targets(), ", "), environment.kernels_id);
 }
 
@@ -137,30 +136,6 @@ int fail(int status, const std::string& message, const Job& job) {
   return status;
 }
 
-// The processes that a launcher started, or null for one process by itself.
-std::unique_ptr<Session> open_session() {
-  switch (launched_by()) {
-    case Launcher::none:
-      return nullptr;
-    case Launcher::other_mpi:
-      throw InputError(kOtherMpi);
-    case Launcher::mpi:
-      break;
-  }
-  std::unique_ptr<Session> session = open_mpi_session();
-  constexpr double kStartSeconds = 600;  // making blocks of many GB, reading weights from a disk
-  set_wait_limit(kStartSeconds);
-  const int expected = launched_processes();
-  if (expected <= 1 || session->size() == expected) return session;
-  const std::string error = fmt::format(
-      "the launcher started {} processes, but this one is in a job of {}: it does not speak to {}; start it "
-      "with "
-      "the mpirun of that library",
-      expected, session->size(), session->library());
-  session.reset();  // by itself, not by an exception
-  throw InputError(error);
-}
-
 int run_in(const Job& job, const std::vector<std::string>& args) {
   try {
     return dispatch(args, job);
@@ -208,7 +183,7 @@ int run_command_line(const std::vector<std::string>& args) {
   try {
     const char* simd = std::getenv("MOEHILL_SIMD");  // a target by name, for tests and comparisons
     select_simd_target(simd == nullptr ? "" : simd);
-    session = open_session();
+    session = join_launched(args);
   } catch (const InputError& error) {
     print_error(error.what());
     return kExitBadInput;

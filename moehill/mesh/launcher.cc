@@ -1,32 +1,91 @@
 #include "moehill/mesh/launcher.h"
 
+#include <fmt/format.h>
+#include <unistd.h>
+
 #include <cstdlib>
+#include <filesystem>
+
+#include "moehill/base/error.h"
+#include "moehill/mesh/wait_limit.h"
 
 namespace moehill {
+namespace {
+
+constexpr const char* kProgramOfMpich = "moehill-mpich";
+
+const char* environment(const char* name) { return std::getenv(name); }
+
+bool is_of_open_mpi(const std::string& library) { return library.starts_with("Open MPI"); }
+
+// Does not return, unless there is no such program.
+void become(const std::filesystem::path& program, const std::vector<std::string>& args) {
+  std::vector<std::string> words = {program.string()};
+  words.insert(words.end(), args.begin(), args.end());
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  (void)execv(words[0].c_str(), pointers.data());
+}
+
+void become_program_of_mpich(const std::vector<std::string>& args) {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  const std::filesystem::path other = self.parent_path() / kProgramOfMpich;
+  if (!error) become(other, args);
+  throw InputError(
+      fmt::format("started by an MPICH launcher, this program is for {}, and there is no {}: start it with "
+                  "Open MPI's mpirun, or install libmpich-dev and build again, which makes that program",
+                  mpi_library(), other.string()));
+}
+
+}  // namespace
 
 Launcher launched_by(const EnvironmentReader& variable) {
   const auto is_set = [&](const char* name) { return variable(name) != nullptr; };
   const auto several = [&](const char* name) { return is_set(name) && std::atoi(variable(name)) > 1; };
-  if (is_set("OMPI_COMM_WORLD_SIZE") || is_set("PMIX_RANK")) return Launcher::mpi;
+  if (is_set("OMPI_COMM_WORLD_SIZE") || is_set("PMIX_RANK")) return Launcher::open_mpi;
   const bool srun = is_set("SLURM_STEP_ID") && is_set("SLURM_PROCID") && several("SLURM_NTASKS");
   const bool hydra = is_set("PMI_RANK") && several("PMI_SIZE");
-  if (hydra && (!srun || is_set("MPI_LOCALNRANKS"))) return Launcher::other_mpi;
-  return srun ? Launcher::mpi : Launcher::none;
+  if (hydra && (!srun || is_set("MPI_LOCALNRANKS"))) return Launcher::hydra;
+  return srun ? Launcher::open_mpi : Launcher::none;
 }
 
 int launched_processes(const EnvironmentReader& variable) {
+  if (launched_by(variable) == Launcher::hydra) return std::atoi(variable("PMI_SIZE"));
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"}) {
     if (variable(name) != nullptr) return std::atoi(variable(name));
   }
   return 0;
 }
 
-Launcher launched_by() {
-  return launched_by([](const char* name) -> const char* { return std::getenv(name); });
+Launcher launched_by() { return launched_by(environment); }
+
+std::string lonely_message(int expected, int found, const std::string& library,
+                           const EnvironmentReader& variable) {
+  const bool srun = variable("OMPI_COMM_WORLD_SIZE") == nullptr && variable("SLURM_STEP_ID") != nullptr &&
+                    launched_by(variable) != Launcher::hydra;
+  const std::string remedy =
+      srun ? "start it with srun --mpi=pmix, which `srun --mpi=list` has to name, or with "
+             "mpirun inside of the allocation"
+           : "start it with the mpirun or mpiexec of that library";
+  return fmt::format(
+      "the launcher started {} processes, but this one is in a job of {}: {} does not speak to {}; {}",
+      expected, found, srun ? "srun" : "it", library, remedy);
 }
 
-int launched_processes() {
-  return launched_processes([](const char* name) -> const char* { return std::getenv(name); });
+std::unique_ptr<Session> join_launched(const std::vector<std::string>& args) {
+  const Launcher launcher = launched_by();
+  if (launcher == Launcher::none) return nullptr;
+  if (launcher == Launcher::hydra && is_of_open_mpi(mpi_library())) become_program_of_mpich(args);
+  std::unique_ptr<Session> session = open_mpi_session();
+  constexpr double kStartSeconds = 600;  // making blocks of many GB, reading weights from a disk
+  set_wait_limit(kStartSeconds);
+  const int expected = launched_processes(environment);
+  if (expected <= 1 || session->size() == expected) return session;
+  const std::string error = lonely_message(expected, session->size(), session->library(), environment);
+  session.reset();  // by itself, not by an exception
+  throw InputError(error);
 }
 
 }  // namespace moehill

@@ -1,14 +1,20 @@
-// Launcher: what started this process, read from its environment before any library is asked.
+// Launcher: what started this process, read from its environment before any library is asked; and the job
+// that it started this process for.
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "moehill/mesh/session.h"
 
 namespace moehill {
 
 enum class Launcher {
   none,      // one process, started by hand
-  mpi,       // mpirun of Open MPI, or srun: join the others by open_mpi_session()
-  other_mpi  // mpiexec of another MPI, under which Open MPI's processes would each run alone
+  open_mpi,  // mpirun of Open MPI, or srun
+  hydra      // mpiexec of MPICH or Intel MPI, under which Open MPI's processes would each run alone
 };
 
 using EnvironmentReader = std::function<const char*(const char* name)>;
@@ -22,10 +28,14 @@ Launcher launched_by();
 
 // The number of processes that the launcher says it started; 0 where it does not say.
 int launched_processes(const EnvironmentReader& variable);
-int launched_processes();
 
-// The message to the user under Launcher::other_mpi.
-inline constexpr const char* kOtherMpi =
-    "started by another MPI's launcher; this build is for Open MPI: start it with Open MPI's mpirun";
+// The session of the processes that a launcher started, or null for one process by itself. Under a launcher
+// of MPICH a program of Open MPI becomes the program of MPICH that lies beside it, with the same arguments.
+// Throws InputError where processes of one job cannot find each other, with what the launcher needs.
+std::unique_ptr<Session> join_launched(const std::vector<std::string>& args);
+
+// The message where a launcher started `expected` processes and this one finds itself among `found`.
+std::string lonely_message(int expected, int found, const std::string& library,
+                           const EnvironmentReader& variable);
 
 }  // namespace moehill

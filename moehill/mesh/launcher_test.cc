@@ -8,11 +8,15 @@
 namespace moehill {
 namespace {
 
-Launcher launched_with(const std::map<std::string, std::string>& environment) {
-  return launched_by([&](const char* name) -> const char* {
+EnvironmentReader reader_of(const std::map<std::string, std::string>& environment) {
+  return [&environment](const char* name) -> const char* {
     const auto found = environment.find(name);
     return found == environment.end() ? nullptr : found->second.c_str();
-  });
+  };
+}
+
+Launcher launched_with(const std::map<std::string, std::string>& environment) {
+  return launched_by(reader_of(environment));
 }
 
 TEST(Launcher, ByHand) {
@@ -22,22 +26,22 @@ TEST(Launcher, ByHand) {
 }
 
 TEST(Launcher, MpirunOfOpenMpi) {
-  EXPECT_EQ(launched_with({{"OMPI_COMM_WORLD_SIZE", "4"}}), Launcher::mpi);
-  EXPECT_EQ(launched_with({{"OMPI_COMM_WORLD_SIZE", "1"}}), Launcher::mpi);
+  EXPECT_EQ(launched_with({{"OMPI_COMM_WORLD_SIZE", "4"}}), Launcher::open_mpi);
+  EXPECT_EQ(launched_with({{"OMPI_COMM_WORLD_SIZE", "1"}}), Launcher::open_mpi);
   EXPECT_EQ(launched_with({{"OMPI_COMM_WORLD_SIZE", "4"}, {"PMI_RANK", "0"}, {"PMI_SIZE", "4"}}),
-            Launcher::mpi);
+            Launcher::open_mpi);
 }
 
 TEST(Launcher, Srun) {
-  EXPECT_EQ(launched_with({{"PMIX_RANK", "0"}}), Launcher::mpi);
+  EXPECT_EQ(launched_with({{"PMIX_RANK", "0"}}), Launcher::open_mpi);
   const std::map<std::string, std::string> task = {
       {"SLURM_STEP_ID", "0"}, {"SLURM_PROCID", "1"}, {"SLURM_NTASKS", "2"}};
-  EXPECT_EQ(launched_with(task), Launcher::mpi);
+  EXPECT_EQ(launched_with(task), Launcher::open_mpi);
   std::map<std::string, std::string> with_pmi = {{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}};
   with_pmi.insert(task.begin(), task.end());
-  EXPECT_EQ(launched_with(with_pmi), Launcher::mpi);
+  EXPECT_EQ(launched_with(with_pmi), Launcher::open_mpi);
   with_pmi.emplace("MPI_LOCALNRANKS", "2");
-  EXPECT_EQ(launched_with(with_pmi), Launcher::other_mpi);
+  EXPECT_EQ(launched_with(with_pmi), Launcher::hydra);
 }
 
 // The script of a batch job has no step; the shell of an interactive one is a step of one task.
@@ -49,20 +53,36 @@ TEST(Launcher, InsideAJobOfSlurmButNotByItsLauncher) {
 
 TEST(Launcher, HowManyProcesses) {
   const auto processes_with = [](const std::map<std::string, std::string>& environment) {
-    return launched_processes([&](const char* name) -> const char* {
-      const auto found = environment.find(name);
-      return found == environment.end() ? nullptr : found->second.c_str();
-    });
+    return launched_processes(reader_of(environment));
   };
   EXPECT_EQ(processes_with({}), 0);
   EXPECT_EQ(processes_with({{"OMPI_COMM_WORLD_SIZE", "4"}, {"SLURM_NTASKS", "8"}}), 4);
   EXPECT_EQ(processes_with({{"SLURM_NTASKS", "8"}, {"SLURM_STEP_NUM_TASKS", "2"}}), 2);
+  EXPECT_EQ(processes_with({{"PMI_RANK", "0"}, {"PMI_SIZE", "4"}}), 4);
+  EXPECT_EQ(processes_with({{"PMI_RANK", "0"},
+                            {"PMI_SIZE", "3"},
+                            {"MPI_LOCALNRANKS", "3"},
+                            {"SLURM_STEP_ID", "0"},
+                            {"SLURM_PROCID", "0"},
+                            {"SLURM_NTASKS", "8"}}),
+            3);
 }
 
-TEST(Launcher, AnotherMpi) {
-  EXPECT_EQ(launched_with({{"PMI_RANK", "0"}, {"PMI_SIZE", "4"}}), Launcher::other_mpi);
-  EXPECT_NE(std::string(kOtherMpi).find("another MPI's launcher; this build is for Open MPI"),
-            std::string::npos);
+TEST(Launcher, LauncherOfMpich) {
+  EXPECT_EQ(launched_with({{"PMI_RANK", "0"}, {"PMI_SIZE", "4"}}), Launcher::hydra);
+}
+
+TEST(Launcher, WhoIsAloneIsToldWhatHisLauncherNeeds) {
+  const std::map<std::string, std::string> srun = {
+      {"SLURM_STEP_ID", "0"}, {"SLURM_PROCID", "1"}, {"SLURM_NTASKS", "4"}};
+  const std::string by_srun = lonely_message(4, 1, "Open MPI v4.1.4", reader_of(srun));
+  EXPECT_NE(by_srun.find("started 4 processes, but this one is in a job of 1"), std::string::npos) << by_srun;
+  EXPECT_NE(by_srun.find("srun --mpi=pmix"), std::string::npos) << by_srun;
+  const std::map<std::string, std::string> mpirun = {{"OMPI_COMM_WORLD_SIZE", "4"}};
+  const std::string by_mpirun = lonely_message(4, 1, "MPICH 4.0.2", reader_of(mpirun));
+  EXPECT_NE(by_mpirun.find("does not speak to MPICH 4.0.2; start it with the mpirun"), std::string::npos)
+      << by_mpirun;
+  EXPECT_EQ(by_mpirun.find("srun"), std::string::npos) << by_mpirun;
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ class Session {
   virtual int rank() const = 0;       // not collective
   virtual int size() const = 0;       // not collective
   virtual int num_nodes() const = 0;  // not collective
-  // Name and version of the library: "Open MPI v4.1.4". Not collective.
+  // mpi_library(); not collective.
   virtual std::string library() const = 0;
 
   // The mesh of all processes, device r on rank r. It must go before the session does.
@@ -70,6 +70,10 @@ class Session {
   // error. The exit status of the launcher is `exit_status` as far as it passes that on, and never 0.
   [[noreturn]] virtual void fail(const std::string& message, int exit_status) noexcept = 0;
 };
+
+// Name and version of this build's MPI library: "Open MPI v4.1.4", "MPICH 4.0.2"; "none" in a build without
+// MPI. May be asked for before a job is joined.
+std::string mpi_library();
 
 // Joins the job (collective); once a process. From here on this process places its threads itself: the CPU
 // binding that the launcher gave it is undone, so that detect_topology() shows the cores of the node. A

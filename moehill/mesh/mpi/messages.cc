@@ -146,6 +146,7 @@ int Messages::wait(const char* collective, size_t request, MPI_Status* status) {
     const int code = MPI_Test(&requests_[request], &done, status);
     if (code != MPI_SUCCESS || done != 0) return code;
     patience.check([&] { return rank_name(expected_[request].rank); });
+    (void)sched_yield();
   }
 }
 
@@ -288,7 +289,9 @@ void CallHeaders::check() {
   for (size_t i = 0; i < requests_.size(); ++i) {
     for (int done = 0; done == 0;) {
       check_mpi("MPI_Test", MPI_Test(&requests_[i], &done, MPI_STATUS_IGNORE));
-      if (done == 0) patience.check([&] { return rank_name(others_[i % others_.size()]); });
+      if (done != 0) break;
+      patience.check([&] { return rank_name(others_[i % others_.size()]); });
+      (void)sched_yield();
     }
   }
   if (others_.empty()) return;

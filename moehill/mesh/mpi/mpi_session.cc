@@ -144,15 +144,6 @@ void MpiSession::fail(const std::string& message, int exit_status) noexcept {
   std::_Exit(status);
 }
 
-// "Open MPI v4.1.4, package: ..." up to the first comma, or the first line of another library's text.
-std::string MpiSession::library() const {
-  char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
-  int length = 0;
-  check_mpi("MPI_Get_library_version", MPI_Get_library_version(text, &length));
-  const std::string full(text);
-  return full.substr(0, full.find_first_of(",\n"));
-}
-
 std::unique_ptr<Mesh> MpiSession::make_mesh(const MpiMeshOptions& options) {
   return std::make_unique<MpiMesh>(MPI_COMM_WORLD, options);
 }
@@ -291,6 +282,18 @@ void MpiSession::finish_asleep(const char* collective) {
     patience.check(messages_->num_done(), [this] { return missing_at_roll_call(); });
   }
   messages_->finish(collective);
+}
+
+// The libraries say "Open MPI v4.1.4, package: ..." and "MPICH Version:\t4.0.2\n...".
+std::string mpi_library() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+  int length = 0;
+  check_mpi("MPI_Get_library_version", MPI_Get_library_version(text, &length));
+  const std::string full(text);
+  const std::string line = full.substr(0, full.find_first_of(",\n"));
+  const size_t label = line.find(" Version:");
+  if (label == std::string::npos) return line;
+  return line.substr(0, label) + " " + line.substr(line.find_last_of(": \t") + 1);
 }
 
 std::unique_ptr<Session> open_mpi_session() { return std::make_unique<MpiSession>(); }

@@ -17,7 +17,7 @@ class MpiSession final : public Session {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   int num_nodes() const override { return num_nodes_; }
-  std::string library() const override;
+  std::string library() const override { return mpi_library(); }
   std::unique_ptr<Mesh> make_mesh(const MpiMeshOptions& options) override;
   std::unique_ptr<Group> make_library_group(ThreadTeam& team) override;
   std::string broadcast(const std::string& text) override;

@@ -13,6 +13,8 @@ constexpr const char* kNoMpi =
 
 }  // namespace
 
+std::string mpi_library() { return "none"; }
+
 std::unique_ptr<Session> open_mpi_session() { throw InputError(kNoMpi); }
 
 std::unique_ptr<Mesh> make_mesh_of(const void*, size_t, const MpiMeshOptions&) { throw InputError(kNoMpi); }
