@@ -4,10 +4,20 @@
 #include <cstdlib>
 
 namespace moehill {
+namespace {
+
+// What a file or an option said may be long; a message is not.
+std::string shortened(const std::string& text, size_t most) {
+  return text.size() <= most ? text : text.substr(0, most) + "...";
+}
+
+}  // namespace
 
 InputError input_error(const std::string& what, const std::string& got, const std::string& allowed,
                        const std::string& remedy) {
-  return InputError(fmt::format("{}: got {}, allowed: {}; {}", what, got, allowed, remedy));
+  constexpr size_t kMost = 300;
+  return InputError(fmt::format("{}: got {}, allowed: {}; {}", shortened(what, kMost), shortened(got, kMost),
+                                allowed, remedy));
 }
 
 void check_failed(const char* condition, const char* file, int line, const std::string& message) {

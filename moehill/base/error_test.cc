@@ -10,6 +10,11 @@ TEST(InputError, SaysWhatGotAllowedAndRemedy) {
   EXPECT_STREQ(error.what(), "--topk: got 9, allowed: 1 to 8; use --topk 8");
 }
 
+TEST(InputError, IsShortHoweverLongTheInput) {
+  const std::string text(100000, 'x');
+  EXPECT_LT(std::string(input_error(text, text, "1 to 8", "use 8").what()).size(), 700u);
+}
+
 TEST(CheckDeathTest, ABrokenInvariantEndsTheProgramAndSaysWhich) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   MOEHILL_CHECK(1 + 1 == 2, "never printed {}", 0);

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <type_traits>
 
+#include "moehill/base/error.h"
+
 namespace moehill {
 
 struct Field {
@@ -43,6 +45,19 @@ struct AnyField {
 template <typename T>
 concept HasFields = requires(const T& value) {
   T::fields(value, AnyField{});
+};
+
+// Throws InputError for a number outside of its field's range.
+struct RangeCheck {
+  template <typename T>
+  void operator()(const Field& field, const T& value) const {
+    if constexpr (std::is_arithmetic_v<T>) {
+      if (field.lo < field.hi &&
+          !(field.lo <= static_cast<double>(value) && static_cast<double>(value) <= field.hi))
+        throw input_error(field.name, fmt::format("{}", value),
+                          fmt::format("{:g} to {:g}", field.lo, field.hi), "correct it");
+    }
+  }
 };
 
 inline constexpr double kMaxDimension = 2147483647;  // of a shape; indices have 32 bits

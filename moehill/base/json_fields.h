@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/fields.h"
+#include "moehill/base/parse.h"
 #include "moehill/base/words.h"
 
 namespace moehill {
@@ -58,20 +60,41 @@ Json json_of(const T& value) {
   }
 }
 
-// The inverse. null leaves the value as it is. Throws InputError or nlohmann's error for what does not fit.
+inline InputError bad_field(const std::string& name, const Json& json, const std::string& allowed) {
+  return input_error(name, quoted(json.dump(-1, ' ', true, Json::error_handler_t::replace)), allowed,
+                     "write it again by the command that wrote it");
+}
+
+// A number of another kind, or too large for T, would be converted without a word by the library.
+template <typename T>
+T number_of(const std::string& name, const Json& json) {
+  if constexpr (std::is_integral_v<T>) {
+    const bool fits = json.is_number_unsigned()
+                          ? std::in_range<T>(json.get<uint64_t>())
+                          : json.is_number_integer() && std::in_range<T>(json.get<int64_t>());
+    if (!fits) throw bad_field(name, json, "an integer");
+  } else if (!json.is_number()) {
+    throw bad_field(name, json, "a number");
+  }
+  return json.get<T>();
+}
+
+// The inverse. null leaves the value as it is. Throws InputError for what does not fit.
 template <typename T>
 void take_json(const char* name, const Json& json, T& value) {
   if (json.is_null()) return;
   if constexpr (HasWords<T>) {
-    const std::optional<T> found = value_named<T>(json.get<std::string>());
-    if (!found) throw InputError(std::string(name) + ": " + json.dump() + " is none of its words");
+    const std::optional<T> found = json.is_string() ? value_named<T>(json.get<std::string>()) : std::nullopt;
+    if (!found) throw bad_field(name, json, "one of its words");
     value = *found;
   } else if constexpr (kIsOptional<T>) {
     take_json(name, json, value.emplace());
   } else if constexpr (std::is_same_v<T, NamedNumbers>) {
+    if (!json.is_object()) throw bad_field(name, json, "an object of numbers");
     value.clear();
     for (const auto& [key, number] : json.items()) take_json(name, number, value.emplace_back(key, 0).second);
   } else if constexpr (kIsVector<T>) {
+    if (!json.is_array()) throw bad_field(name, json, "an array");
     value.clear();
     for (const Json& part : json) {
       typename T::value_type one{};
@@ -79,8 +102,17 @@ void take_json(const char* name, const Json& json, T& value) {
       value.push_back(std::move(one));
     }
   } else if constexpr (HasFields<T>) {
+    if (!json.is_object()) throw bad_field(name, json, "an object");
     read_fields(json, value);
+  } else if constexpr (std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) {
+    value = number_of<T>(name, json);
+  } else if constexpr (std::is_same_v<T, Json>) {
+    value = json;
   } else {
+    constexpr bool kIsText = std::is_same_v<T, std::string>;
+    static_assert(kIsText || std::is_same_v<T, bool>);
+    if (kIsText ? !json.is_string() : !json.is_boolean())
+      throw bad_field(name, json, kIsText ? "a text" : "true or false");
     value = json.get<T>();
   }
 }
@@ -117,7 +149,7 @@ void write_fields(Json& json, const Struct& value) {
 // A field that is absent or null leaves its member as it is.
 template <typename Struct>
 void read_fields(const Json& json, Struct& value) {
-  if (!json.is_object()) throw InputError("got " + json.dump() + ", allowed: a JSON object");
+  if (!json.is_object()) throw bad_field("a record", json, "an object");
   Struct::fields(value, JsonFieldReader{json});
 }
 

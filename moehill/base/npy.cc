@@ -1,14 +1,12 @@
 #include "moehill/base/npy.h"
+#include "moehill/base/error.h"
+#include "moehill/base/output_paths.h"
 
 #include <fmt/format.h>
 
 #include <bit>
-#include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <stdexcept>
-
-#include "moehill/base/error.h"
 
 namespace moehill {
 namespace {
@@ -30,35 +28,13 @@ std::string npy_header(const std::string& type, const std::vector<int64_t>& shap
   return header + text;
 }
 
-class File {
- public:
-  explicit File(const std::string& path) : path_(path), stream_(path, std::ios::binary | std::ios::trunc) {
-    check();
-  }
-  void write(const void* data, size_t bytes) {
-    stream_.write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
-    check();
-  }
-  void close() {
-    stream_.close();
-    check();
-  }
-
- private:
-  void check() {
-    if (!stream_) throw std::runtime_error(fmt::format("cannot write {}: {}", path_, std::strerror(errno)));
-  }
-  std::string path_;
-  std::ofstream stream_;
-};
-
 }  // namespace
 
 void write_npy(const std::string& path, const std::vector<int64_t>& shape,
                const std::function<void(int64_t row, std::span<float> values)>& fill) {
   int64_t num_rows = 1;
   for (size_t i = 0; i + 1 < shape.size(); ++i) num_rows *= shape[i];
-  File file(path);
+  NewFile file(path);
   const std::string header = npy_header("<f4", shape);
   file.write(header.data(), header.size());
   std::vector<float> row(shape.back());
@@ -66,18 +42,18 @@ void write_npy(const std::string& path, const std::vector<int64_t>& shape,
     fill(r, row);
     file.write(row.data(), row.size() * sizeof(float));
   }
-  file.close();
+  file.keep();
 }
 
 void write_npy(const std::string& path, const std::vector<int64_t>& shape, std::span<const int32_t> values) {
   int64_t size = 1;
   for (const int64_t n : shape) size *= n;
   MOEHILL_CHECK(size == static_cast<int64_t>(values.size()), "{} values for {} places", values.size(), size);
-  File file(path);
+  NewFile file(path);
   const std::string header = npy_header("<i4", shape);
   file.write(header.data(), header.size());
   file.write(values.data(), values.size_bytes());
-  file.close();
+  file.keep();
 }
 
 }  // namespace moehill

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
 #include "moehill/base/parse.h"
 
 namespace moehill {
@@ -131,25 +132,12 @@ int64_t size_of(const std::vector<int64_t>& shape) {
 
 }  // namespace
 
-std::ifstream open_regular_file(const std::string& what, const std::string& path, const std::string& remedy) {
-  std::error_code error;
-  const bool is_regular = std::filesystem::is_regular_file(path, error);
-  std::ifstream file;
-  if (is_regular) file.open(path, std::ios::binary);
-  if (is_regular && file) return file;
-  const std::string reason = error                                  ? error.message()
-                             : is_regular                           ? std::strerror(errno)
-                             : std::filesystem::exists(path, error) ? "no regular file"
-                                                                    : "no such file";
-  throw input_error(what, moehill::quoted(path) + " (" + reason + ")", "a file that can be read", remedy);
-}
-
 void NpyReader::refuse(const std::string& got, const std::string& allowed, const std::string& remedy) const {
   throw input_error(what_, got, allowed, remedy);
 }
 
 NpyReader::NpyReader(const std::string& what, const std::string& path)
-    : what_(what), file_(open_regular_file(what, path, "name an .npy file")) {
+    : what_(what), file_(open_input_file({what, path, "an .npy file", "name a file that can be read"})) {
   char start[12] = {};
   file_.read(start, 10);
   if (file_.gcount() != 10 || std::memcmp(start, "\x93NUMPY", 6) != 0)

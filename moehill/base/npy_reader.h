@@ -41,7 +41,4 @@ class NpyReader {
   int bytes_ = 0;  // of an element
 };
 
-// Opens a regular file; nothing else can be measured before it is read. Throws InputError.
-std::ifstream open_regular_file(const std::string& what, const std::string& path, const std::string& remedy);
-
 }  // namespace moehill

@@ -128,9 +128,9 @@ TEST(NpyReader, RefusesWhatItCannotRead) {
 }
 
 TEST(NpyReader, OpensRegularFilesAlone) {
-  EXPECT_NE(refusal("/nonexistent/x.npy").find("(No such file"), std::string::npos)
+  EXPECT_NE(refusal("/nonexistent/x.npy").find("(no such file"), std::string::npos)
       << refusal("/nonexistent/x.npy");
-  EXPECT_NE(refusal(fresh_folder()).find("no regular file"), std::string::npos);
+  EXPECT_NE(refusal(fresh_folder()).find("a folder"), std::string::npos);
   EXPECT_NE(refusal("/dev/zero").find("no regular file"), std::string::npos);
   const std::string fifo = path_of("fifo");
   ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);

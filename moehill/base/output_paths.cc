@@ -1,12 +1,13 @@
 #include "moehill/base/output_paths.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <stdexcept>
 
 #include "moehill/base/error.h"
@@ -21,15 +22,13 @@ namespace {
                     "name another place or make its folder first");
 }
 
-// Opens for writing without touching what is there; what was not there is removed again. Returns 0 or an
-// errno.
-int try_writing(const std::string& path) {
-  const bool existed = std::filesystem::exists(path);
-  const int flags = O_WRONLY | O_CLOEXEC | O_NONBLOCK | (existed ? 0 : O_CREAT | O_EXCL);
-  const int file = open(path.c_str(), flags, 0666);
+// Makes a file and removes it again. Returns 0 or an errno.
+int try_new_file(const std::filesystem::path& folder) {
+  const std::string path = (folder / fmt::format(".moehill-probe-{}", getpid())).string();
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (file < 0) return errno;
   close(file);
-  if (!existed) unlink(path.c_str());
+  unlink(path.c_str());
   return 0;
 }
 
@@ -69,11 +68,20 @@ void require_distinct_outputs(const std::vector<NamedPath>& paths) {
 }
 
 void require_writable_file(const std::string& option, const std::string& path) {
+  namespace fs = std::filesystem;
   const std::string allowed = "a file that can be written";
+  const fs::path place = place_of(path);
   std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) refuse(option, path, "a folder", allowed);
-  const int error = try_writing(path);
+  if (fs::is_directory(place, ignored)) refuse(option, path, "a folder", allowed);
+  if (fs::exists(place, ignored)) {
+    if (!fs::is_regular_file(place, ignored)) refuse(option, path, "no regular file", allowed);
+    if (access(place.c_str(), W_OK) != 0) refuse(option, path, std::strerror(errno), allowed);
+  }
+  const int error = try_new_file(place.parent_path());
   if (error != 0) refuse(option, path, std::strerror(error), allowed);
+  constexpr size_t kMostName = 255;
+  if (place.filename().string().size() > kMostName)
+    refuse(option, path, std::strerror(ENAMETOOLONG), allowed);
 }
 
 void require_writable_folder(const std::string& option, const std::string& path) {
@@ -84,20 +92,64 @@ void require_writable_folder(const std::string& option, const std::string& path)
     refuse(option, path, "not a folder", allowed);
   const fs::path absolute = fs::absolute(path).lexically_normal();
   const fs::path trimmed = absolute.has_filename() ? absolute : absolute.parent_path();
-  const fs::path place = fs::is_directory(path, ignored) ? trimmed : trimmed.parent_path();
-  const int error = try_writing((place / (".moehill-probe-" + std::to_string(getpid()))).string());
+  const int error = try_new_file(fs::is_directory(path, ignored) ? trimmed : trimmed.parent_path());
   if (error != 0) refuse(option, path, std::strerror(error), allowed);
 }
 
-void write_text_file(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << text;
-  file.close();
-  if (file) return;
-  const int error = errno;
+NewFile::NewFile(const std::string& path) : path_(place_of(path).string()) {
   std::error_code ignored;
-  if (std::filesystem::is_regular_file(path, ignored)) std::filesystem::remove(path, ignored);
-  throw std::runtime_error(fmt::format("cannot write {}: {}", path, std::strerror(error)));
+  const std::filesystem::path folder = std::filesystem::path(path_).parent_path();
+  if (std::filesystem::exists(path_, ignored) && !std::filesystem::is_regular_file(path_, ignored)) {
+    throw std::runtime_error(fmt::format("cannot write {}: no regular file", quoted(path_, 200)));
+  }
+  static std::atomic<int> number = 0;
+  name_ = (folder / fmt::format(".moehill-{}-{}.new", getpid(), ++number)).string();
+  // Without a name until it is whole, so that a process that is killed leaves nothing.
+  int file = access("/proc/self/fd", X_OK) == 0
+                 ? open(folder.empty() ? "." : folder.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666)
+                 : -1;
+  if (file < 0) {  // this file system knows no such files
+    unlink(name_.c_str());
+    file = open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file < 0) fail(errno);
+    has_name_ = true;
+  }
+  struct stat old {};
+  if (stat(path_.c_str(), &old) == 0) fchmod(file, old.st_mode & 07777);
+  file_.reset(fdopen(file, "wb"));
+}
+
+NewFile::~NewFile() {
+  if (has_name_) unlink(name_.c_str());
+}
+
+void NewFile::write(const void* data, size_t bytes) {
+  bytes_ += bytes;
+  if (std::fwrite(data, 1, bytes, file_.get()) != bytes) fail(errno);
+}
+
+void NewFile::keep() {
+  const int file = fileno(file_.get());
+  if (std::fflush(file_.get()) != 0 || fsync(file) != 0) fail(errno);
+  if (!has_name_) {
+    unlink(name_.c_str());
+    const std::string self = fmt::format("/proc/self/fd/{}", file);
+    if (linkat(AT_FDCWD, self.c_str(), AT_FDCWD, name_.c_str(), AT_SYMLINK_FOLLOW) != 0) fail(errno);
+    has_name_ = true;
+  }
+  if (rename(name_.c_str(), path_.c_str()) != 0) fail(errno);
+  has_name_ = false;
+}
+
+void NewFile::fail(int error) const {
+  throw std::runtime_error(fmt::format("cannot write {}: {}; at least {} bytes are needed there",
+                                       quoted(path_, 200), std::strerror(error), bytes_));
+}
+
+void write_text_file(const std::string& path, const std::string& text) {
+  NewFile file(path);
+  file.write(text.data(), text.size());
+  file.keep();
 }
 
 }  // namespace moehill

@@ -15,15 +15,16 @@ constexpr int kMaxDepth = 32;
 
 // Sees what the library has read before it builds anything of it. Objects and arrays that are open are
 // counted here, since the library's own count is off by one between keys and values.
+template <typename Json>
 class Guard {
  public:
   explicit Guard(const JsonSource& source) : source_(source) {}
 
-  bool operator()(int, nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
-    using Event = nlohmann::json::parse_event_t;
+  bool operator()(int, typename Json::parse_event_t event, const Json& parsed) {
+    using Event = typename Json::parse_event_t;
     if (event == Event::object_start || event == Event::array_start) open();
     if (event == Event::object_end || event == Event::array_end) names_.pop_back();
-    if (event == Event::key) take_name(parsed.get_ref<const std::string&>());
+    if (event == Event::key) take_name(parsed.template get_ref<const std::string&>());
     return true;
   }
 
@@ -45,9 +46,16 @@ class Guard {
 
 }  // namespace
 
-nlohmann::json parse_strict_json(std::string_view text, const JsonSource& source) {
+std::string words_of(const nlohmann::json::exception& error) {
+  const std::string message = error.what();
+  const size_t begin = message.find("] ");
+  return message.substr(begin == std::string::npos ? 0 : begin + 2);
+}
+
+template <typename Json>
+Json parse_strict_json(std::string_view text, const JsonSource& source, JsonForm form) {
   const size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string_view::npos || text[first] != '{') {
+  if (form == JsonForm::object && (first == std::string_view::npos || text[first] != '{')) {
     const std::string got =
         first == std::string_view::npos ? "nothing" : quoted(std::string(text.substr(first, 8)));
     throw input_error(source.what, got, "a JSON object, which begins with {", source.remedy);
@@ -55,14 +63,13 @@ nlohmann::json parse_strict_json(std::string_view text, const JsonSource& source
   if (text.find('\0') != std::string_view::npos)
     throw input_error(source.what, "a NUL character", "JSON text", source.remedy);
   try {
-    return nlohmann::json::parse(text.begin(), text.end(), Guard(source));
+    return Json::parse(text.begin(), text.end(), Guard<Json>(source));
   } catch (const nlohmann::json::exception& error) {
-    const std::string message = error.what();
-    // Leaves out the library's own number of the error, "[json.exception.parse_error.101] ".
-    const size_t begin = message.find("] ");
-    throw input_error(source.what, quoted(message.substr(begin == std::string::npos ? 0 : begin + 2)),
-                      "valid JSON", source.remedy);
+    throw input_error(source.what, quoted(words_of(error), 120), "valid JSON", source.remedy);
   }
 }
+
+template nlohmann::json parse_strict_json(std::string_view, const JsonSource&, JsonForm);
+template nlohmann::ordered_json parse_strict_json(std::string_view, const JsonSource&, JsonForm);
 
 }  // namespace moehill

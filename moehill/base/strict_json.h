@@ -13,9 +13,16 @@ struct JsonSource {
   std::string remedy;  // "download the file again"
 };
 
-// An object, nested at most 32 deep, no name twice in one object, in UTF-8, nothing before or after it but
-// blanks. The library alone takes the last of two equal names, stops at a NUL as at the end, and copies and
-// prints by recursion, which deep nesting turns into an overflow of the stack. Throws InputError.
-nlohmann::json parse_strict_json(std::string_view text, const JsonSource& source);
+enum class JsonForm { object, any };
+
+// An object (or any value, where the form allows it), nested at most 32 deep, no name twice in one object, in
+// UTF-8, nothing before or after it but blanks. The library alone takes the last of two equal names, stops at
+// a NUL as at the end, and copies and prints by recursion, which deep nesting turns into an overflow of the
+// stack. Throws InputError.
+template <typename Json = nlohmann::json>  // or nlohmann::ordered_json
+Json parse_strict_json(std::string_view text, const JsonSource& source, JsonForm form = JsonForm::object);
+
+// What the library says of an error, without its own number of it ("[json.exception.parse_error.101] ").
+std::string words_of(const nlohmann::json::exception& error);
 
 }  // namespace moehill

@@ -1,10 +1,9 @@
 #include "moehill/catalog/model_block.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
 #include "moehill/base/parse.h"
 #include "moehill/catalog/families.h"
 #include "moehill/catalog/layers.h"
@@ -130,18 +129,8 @@ void refuse_left_out(const ModelBlock& block, const std::string& source) {
 
 ModelBlock describe_model_block(const std::string& path, std::optional<int64_t> layer) {
   const std::string source = source_of(path);
-  std::ifstream file(path, std::ios::binary);
-  std::string text;
-  const bool opened = static_cast<bool>(file);
-  if (opened) {
-    char buffer[1 << 16];
-    while (std::ssize(text) <= kMostBytes && (file.read(buffer, sizeof buffer) || file.gcount() > 0))
-      text.append(buffer, static_cast<size_t>(file.gcount()));
-  }
-  if (!opened || file.bad())
-    throw input_error(source, "a file that cannot be read", "a model's config.json", "check the path");
-  if (std::ssize(text) > kMostBytes)
-    throw input_error(source, "more than 8 MiB", "a model's config.json", "check the path");
+  const std::string text =
+      read_input_file({"--config", path, "a model's config.json", "check the path"}, kMostBytes);
   return read_model_block(ConfigKeys(text, source), layer);
 }
 

@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <utility>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
 
@@ -78,8 +77,9 @@ Preset load_preset(const std::string& name) {
   const std::vector<std::string> names = preset_names();
   parse_choice("--preset", name, names);
   if (!own_folder().empty()) {
-    std::ifstream file(own_folder() / (name + ".json"), std::ios::binary);
-    if (file) return read_preset({std::istreambuf_iterator<char>(file), {}}, name);
+    const std::string path = (own_folder() / (name + ".json")).string();
+    if (is_there(path))
+      return read_preset(read_input_file({"--preset", path, "a preset (JSON)", "check its folder"}), name);
   }
   for (const auto& [shipped, text] : kShipped) {
     if (name == shipped) return read_preset(text, name);

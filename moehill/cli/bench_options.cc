@@ -1,9 +1,9 @@
 #include "moehill/cli/bench_options.h"
 
 #include <algorithm>
-#include <filesystem>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
 #include "moehill/base/parse.h"
 #include "moehill/cli/flag_effects.h"
 #include "moehill/cli/presets.h"
@@ -194,7 +194,7 @@ void refuse_useless_table(const BenchOptions& o) {
   if (o.block.backend != Backend::gmm)
     throw input_error("--table", "it with --backend ragged_dot", "nothing but gmm, whose blocks it has",
                       "leave it out");
-  if (o.table == TableChoice::file && !std::filesystem::exists(o.table_file))
+  if (o.table == TableChoice::file && !is_there(o.table_file))
     throw input_error("--table", moehill::quoted(o.table_file) + " (no such file)",
                       "auto, off, or a table written by moehill tune",
                       "make it by moehill tune --table FILE");

@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
 #include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/commands.h"
@@ -71,7 +71,7 @@ StoredJson sizing_request(const SweepOptions& options, const SweepHost& host) {
 }
 
 std::optional<StoredExperiment> stored_experiment(const std::string& database, const std::string& name) {
-  if (!std::filesystem::exists(database)) return std::nullopt;
+  if (!is_there(database)) return std::nullopt;
   return Store::open_existing(database).find_experiment(name);
 }
 

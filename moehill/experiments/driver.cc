@@ -56,8 +56,6 @@ class Driver {
         options_(options),
         journal_(store, this_process(), host.provenance),
         store_(store) {
-    signal(SIGXFSZ,
-           SIG_IGN);  // a file that may not grow is an error of the write, not the end of the process
     experiment_id_ = journal_.save_plan(plan_.experiment, plan_.points);
     if (options.retry_failed) journal_.forgive_failures(experiment_id_);
   }

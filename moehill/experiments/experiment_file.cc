@@ -1,11 +1,9 @@
 #include "moehill/experiments/experiment_file.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
 #include "moehill/base/suggest.h"
 #include "moehill/experiments/toml_reader.h"
 #include "moehill/store/expectation.h"
@@ -238,15 +236,9 @@ ExperimentFile parse_experiment(const std::string& path, const std::string& toml
 }
 
 ExperimentFile read_experiment(const std::string& path, OptionNames options_of) {
-  std::error_code ignored;
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream || std::filesystem::is_directory(path, ignored)) {
-    throw input_error("sweep", path + " (it cannot be read)", "an experiment file (TOML)",
-                      "see moehill sweep --help for the form of one");
-  }
-  std::stringstream text;
-  text << stream.rdbuf();
-  return parse_experiment(path, text.str(), options_of);
+  const std::string text = read_input_file(
+      {"sweep", path, "an experiment file (TOML)", "see moehill sweep --help for the form of one"});
+  return parse_experiment(path, text, options_of);
 }
 
 }  // namespace moehill

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "moehill/base/error.h"
+#include "moehill/base/strict_toml.h"
 #include "moehill/base/suggest.h"
 
 namespace moehill {
@@ -33,6 +34,7 @@ std::string type_name(const toml::node& node) {
 
 TomlReader::TomlReader(std::string path, const std::string& text) : path_(std::move(path)) {
   try {
+    refuse_deep_toml(text, path_);
     root_ = toml::parse(text, path_);
   } catch (const toml::parse_error& error) {
     refuse(error.source(), std::string(error.description()), "TOML", "see toml.io for its form");

@@ -7,6 +7,9 @@
 #include <iostream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
+#include "moehill/base/parse.h"
+#include "moehill/base/strict_json.h"
 #include "moehill/measure/points.h"
 #include "moehill/record/record.h"
 #include "moehill/routing/placement.h"
@@ -17,6 +20,8 @@ namespace {
 RecordedStep step_of(const Record& record) {
   RecordedStep step;
   step.config = record.config.run;
+  RunConfig::fields(step.config, RangeCheck{});
+  MoeShape::fields(step.config.shape, RangeCheck{});
   refuse_topk(step.config.shape.topk, step.config.shape.experts);
   refuse_overflow(step.config.shape, step.config.block.capacity);
   step.label = fmt::format("{} {}", to_string(step.config.shape), name_of(step.config.spread));
@@ -41,31 +46,27 @@ RecordedStep step_of(const Record& record) {
 }  // namespace
 
 std::vector<RecordedStep> steps_of_records(const std::string& path) {
+  const InputFile source{"--record", path, "records of moehill bench", "write them by moehill bench --json"};
   std::ifstream file;
-  if (path != "-") {
-    file.open(path, std::ios::binary);
-    if (!file)
-      throw input_error("--record", path, "a file that can be read", "write one by moehill bench --json");
-  }
+  if (path != "-") file = open_input_file(source);
   std::istream& in = path == "-" ? std::cin : file;
   std::vector<RecordedStep> steps;
   int line_number = 0;
-  for (std::string line; std::getline(in, line);) {
+  for (std::string line; read_input_line(in, line, source);) {
     ++line_number;
     if (line.empty()) continue;
     try {
-      const Json json = Json::parse(line);
-      if (json.value("command", "") != "bench") continue;
+      const auto json = parse_strict_json<Json>(line, {"the line", source.remedy});
+      if (json.value("command", Json()) != "bench") continue;
       Record record;
       read_fields(json, record);
       steps.push_back(step_of(record));
-    } catch (const nlohmann::json::exception& error) {
-      throw input_error("--record", fmt::format("{}:{} ({})", path, line_number, error.what()),
-                        "records of moehill bench", "write them by moehill bench --json");
+    } catch (const InputError& error) {
+      throw InputError(fmt::format("--record {}:{}: {}", quoted(path, 200), line_number, error.what()));
     }
   }
   if (steps.empty())
-    throw input_error("--record", path + " without a record of bench", "at least one",
+    throw input_error("--record", quoted(path, 200) + " without a record of bench", "at least one",
                       "write one by moehill bench --json");
   return steps;
 }

@@ -4,11 +4,12 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <functional>
-#include <iterator>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
+#include "moehill/base/parse.h"
+#include "moehill/base/strict_toml.h"
 #include "moehill/base/suggest.h"
 #include "moehill/model/hardware.h"
 #include "moehill/model/work.h"
@@ -312,6 +313,7 @@ const char* name_of(TopologyKind kind) { return kKinds[static_cast<int>(kind)]; 
 Hardware read_hardware_text(const std::string& text, const std::string& name_of_source) {
   toml::table table;
   try {
+    refuse_deep_toml(text, name_of_source);
     table = toml::parse(text, name_of_source);
   } catch (const toml::parse_error& error) {
     throw input_error(fmt::format("{}:{}", name_of_source, error.source().begin.line),
@@ -349,9 +351,10 @@ Hardware read_hardware_text(const std::string& text, const std::string& name_of_
 
 Hardware load_hardware(const std::string& name_or_path, const char* what) {
   namespace fs = std::filesystem;
-  const auto read_file = [](const fs::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    return read_hardware_text({std::istreambuf_iterator<char>(file), {}}, path.string());
+  const auto read_file = [&](const fs::path& path) {
+    const InputFile file{what, path.string(), "a hardware file (TOML)",
+                         "write one of this machine by moehill probe"};
+    return read_hardware_text(read_input_file(file), path.string());
   };
   std::error_code ignored;
   if (const char* folder = std::getenv("MOEHILL_HARDWARE")) {
@@ -363,8 +366,8 @@ Hardware load_hardware(const std::string& name_or_path, const char* what) {
     if (name == name_or_path) return read_hardware_text(text, std::string("the shipped ") + name);
     shipped.push_back(name);
   }
-  if (fs::is_regular_file(name_or_path, ignored)) return read_file(name_or_path);
-  throw input_error(what, "\"" + name_or_path + "\"",
+  if (is_there(name_or_path)) return read_file(name_or_path);
+  throw input_error(what, quoted(name_or_path, 200),
                     fmt::format("the path of a file, or one of {}", fmt::join(shipped, ", ")),
                     "write one of this machine by moehill probe");
 }

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +15,9 @@
 #include <nlohmann/json.hpp>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
+#include "moehill/base/parse.h"
+#include "moehill/base/strict_json.h"
 #include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
 #include "moehill/predict/prediction.h"
@@ -99,6 +104,22 @@ std::string path_table(const std::vector<ScoredRun>& runs) {
   return format_table({"path", "runs", "taken by auto", "median error %", "median size %"}, rows);
 }
 
+// Adds all of `text` to a regular file or nothing of it. Returns the reason where it failed.
+std::string append(const std::string& path, const std::string& text) {
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0644);
+  struct stat before {};
+  if (file < 0 || fstat(file, &before) != 0) return std::strerror(errno);
+  std::string reason = S_ISREG(before.st_mode) ? "" : "no regular file";
+  flock(file, LOCK_EX);  // another process appends before or after, so that what is cut off below is ours
+  if (reason.empty() && fstat(file, &before) == 0 &&
+      write(file, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    reason = std::strerror(errno);
+    if (ftruncate(file, before.st_size) != 0) reason += ", and a part of it stays";
+  }
+  if (close(file) != 0) reason = std::strerror(errno);
+  return reason;
+}
+
 }  // namespace
 
 std::string default_score_file() {
@@ -128,22 +149,19 @@ std::string append_scores(const std::vector<ScoredRun>& runs, const std::string&
   std::error_code failure;
   const std::filesystem::path folder = std::filesystem::path(file).parent_path();
   if (!folder.empty()) std::filesystem::create_directories(folder, failure);
-  const int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  bool written = fd >= 0 && write(fd, lines.data(), lines.size()) == static_cast<ssize_t>(lines.size());
-  const int reason = errno;
-  if (fd >= 0) written &= close(fd) == 0;
-  return written
-             ? ""
-             : fmt::format("the score of --ep-path auto is not kept: {}: {}", file, std::strerror(reason));
+  const std::string reason = append(file, lines);
+  return reason.empty() ? "" : fmt::format("the score of --ep-path auto is not kept: {}: {}", file, reason);
 }
 
 std::vector<ScoredRun> read_scores(const std::string& file) {
   std::vector<ScoredRun> runs;
-  std::ifstream lines(file, std::ios::binary);
-  std::string line;
-  while (std::getline(lines, line)) {
+  if (!is_there(file)) return runs;
+  const InputFile source{"--score", file, "lines written by moehill bench", "move the file away"};
+  std::ifstream lines = open_input_file(source);
+  for (std::string line; read_input_line(lines, line, source);) {
     try {
-      const Json json = Json::parse(line);
+      const auto json = parse_strict_json<Json>(
+          line, {fmt::format("--score {}, line {}", quoted(file, 200), runs.size() + 1), source.remedy});
       if (json.at("schema") == kSchema) runs.push_back(run_of(json));
     } catch (const nlohmann::json::exception&) {
       throw input_error("--score", fmt::format("{}, line {}", file, runs.size() + 1),

@@ -3,12 +3,13 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
 #include "moehill/base/output_paths.h"
+#include "moehill/base/parse.h"
+#include "moehill/base/strict_json.h"
 
 namespace moehill {
 namespace {
@@ -17,8 +18,8 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kSchema = "moehill/probe-1";
 
 InputError not_a_probe(const std::string& path, const std::string& reason) {
-  return input_error("probe", path + " (" + reason + ")", "a file written by moehill probe",
-                     "measure again: moehill probe --file " + path);
+  return input_error("probe", quoted(path, 200) + " (" + reason + ")", "a file written by moehill probe",
+                     "measure again: moehill probe --file " + quoted(path, 200));
 }
 
 }  // namespace
@@ -69,18 +70,14 @@ void write_probe(const Probe& probe, const std::string& path) {
                      {"hardware_toml", hardware_toml(probe.hardware, {})}};
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   if (!folder.empty()) std::filesystem::create_directories(folder);
-  const std::string half = path + ".new";  // whole or not at all, should two write at once or one be killed
-  write_text_file(half, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
-  std::filesystem::rename(half, path);
+  write_text_file(path, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 Probe read_probe(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::error_code ignored;
-  if (!file || std::filesystem::is_directory(path, ignored)) throw not_a_probe(path, "cannot be read");
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::string remedy = "measure again: moehill probe --file " + quoted(path, 200);
+  const std::string text = read_input_file({"probe", path, "a file written by moehill probe", remedy});
   try {
-    const Json json = Json::parse(text);
+    const auto json = parse_strict_json<Json>(text, {"probe " + quoted(path, 200), remedy});
     if (json.at("schema") != kSchema) throw not_a_probe(path, "another schema");
     Probe probe;
     probe.time_utc = json.at("time_utc");
@@ -111,13 +108,12 @@ Probe read_probe(const std::string& path) {
     probe.hardware = read_hardware_text(json.at("hardware_toml"), path);
     return probe;
   } catch (const nlohmann::json::exception& error) {
-    throw not_a_probe(path, error.what());
+    throw not_a_probe(path, words_of(error));
   }
 }
 
 std::optional<Probe> find_probe(const std::string& path) {
-  std::error_code ignored;
-  if (path.empty() || !std::filesystem::exists(path, ignored)) return std::nullopt;
+  if (path.empty() || !is_there(path)) return std::nullopt;
   return read_probe(path);
 }
 

@@ -4,12 +4,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <fstream>
 #include <set>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/strict_json.h"
 #include "moehill/record/record.h"
 #include "moehill/store/expectation.h"
 
@@ -63,14 +64,19 @@ void add_process(ComparedResult& result, const std::string& id, int64_t round, c
 }
 
 std::vector<StoredJson> read_lines(const std::string& path) {
-  std::ifstream file(path);
+  const InputFile source{"moehill compare", path, "a record a line, as --json writes it",
+                         "name a file of records or a database"};
+  std::ifstream file = open_input_file(source);
   std::vector<StoredJson> records;
-  for (std::string line; std::getline(file, line);) {
+  int number = 0;
+  for (std::string line; read_input_line(file, line, source);) {
+    ++number;
     if (line.empty()) continue;
-    StoredJson record = StoredJson::parse(line, nullptr, false);
-    if (!record.is_object() || !record.contains("config"))
-      throw input_error("moehill compare", fmt::format("line {} of {}", records.size() + 1, path),
-                        "a record a line, as --json writes it", "name a file of records or a database");
+    const std::string place = fmt::format("moehill compare: line {} of {}", number, quoted(path, 200));
+    auto record = parse_strict_json<StoredJson>(line, {place, source.remedy});
+    const auto config = record.find("config");
+    if (config == record.end() || !config->is_object())
+      throw input_error(place, "a record without config", source.allowed, source.remedy);
     records.push_back(std::move(record));
   }
   return records;
@@ -250,10 +256,8 @@ InputError bad_source(const std::string& got, const std::string& remedy) {
 
 void require_file(const std::string& path, const std::string& source) {
   if (path.empty()) throw bad_source(quoted(source), "name a file on each side of a comma");
-  if (std::filesystem::is_regular_file(path)) return;
-  throw input_error("moehill compare",
-                    path + (std::filesystem::exists(path) ? " (not a file)" : " (no such file)"),
-                    "a file of records or a database", "name one that bench --json or sweep has written");
+  open_input_file({"moehill compare", path, "a file of records or a database",
+                   "name one that bench --json or sweep has written"});
 }
 
 }  // namespace
@@ -269,15 +273,14 @@ std::string record_label(const StoredJson& record) {
 
 ResultSet read_results(const std::string& source) {
   const size_t colon = source.rfind(':');
-  const bool whole = std::filesystem::exists(source) || colon == std::string::npos;
+  const bool whole = is_there(source) || colon == std::string::npos;
   const std::string path = whole ? source : source.substr(0, colon);
   std::string experiment = whole ? "" : source.substr(colon + 1), point;
   if (const size_t slash = experiment.find('/'); slash != std::string::npos) {
     point = experiment.substr(slash + 1);
     experiment.resize(slash);
   }
-  const std::vector<std::string> files =
-      std::filesystem::exists(path) ? std::vector<std::string>{path} : split(path, ',');
+  const std::vector<std::string> files = is_there(path) ? std::vector<std::string>{path} : split(path, ',');
   for (const std::string& file : files) require_file(file, source);
   const bool database = files.size() == 1 && is_database(path);
   if (!whole && !database)
@@ -286,8 +289,8 @@ ResultSet read_results(const std::string& source) {
     throw bad_source(quoted(source), "name an experiment or point, or leave the : or / out");
   const ResultSet set = database ? read_database(path, experiment, point) : read_record_files(source, files);
   if (set.results.empty())
-    throw input_error("moehill compare", source + ", which has no results", "a set with at least one",
-                      "look at moehill report --format markdown");
+    throw input_error("moehill compare", quoted(source, 200) + ", which has no results",
+                      "a set with at least one", "look at moehill report --format markdown");
   return set;
 }
 

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
-#include <iterator>
 #include <sstream>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
 #include "moehill/base/parse.h"
 #include "moehill/store/expectation.h"
 
@@ -125,12 +124,9 @@ std::vector<PublishedRow> parse_published(const std::string& text, const std::st
 
 std::vector<PublishedRow> read_published(const std::string& path) {
   if (path.empty()) return parse_published(kShipped[0].second, kShipped[0].first);
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    throw input_error("--published", path + " (cannot be read)", "a CSV file of published numbers",
-                      "name another file, or leave the option out");
-  }
-  return parse_published({std::istreambuf_iterator<char>(file), {}}, path);
+  return parse_published(read_input_file({"--published", path, "a CSV file of published numbers",
+                                          "name another file, or leave the option out"}),
+                         path);
 }
 
 const PublishedRow* find_published(const std::vector<PublishedRow>& rows, const std::string& section,

@@ -1,13 +1,13 @@
 #include "moehill/routing/placement.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
+#include "moehill/base/output_paths.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/partition.h"
 #include "moehill/base/strict_json.h"
@@ -269,19 +269,13 @@ Placement make_placement(const PlacementRule& rule, const std::vector<int64_t>& 
 }
 
 Placement read_placement(const std::string& path) {
-  constexpr size_t kMostBytes = 16 << 20;
+  constexpr const char* kForm = R"({"placement": [expert of place 0, expert of place 1, ...]})";
+  constexpr const char* kRemedy = "make it by moehill balance --save-placement FILE";
   const auto refuse = [&](const std::string& got) -> InputError {
-    return input_error("--placement", moehill::quoted(path) + ": " + got,
-                       R"({"placement": [expert of place 0, expert of place 1, ...]})",
-                       "make it by moehill balance --save-placement FILE");
+    return input_error("--placement", moehill::quoted(path) + ": " + got, kForm, kRemedy);
   };
-  std::ifstream file(path, std::ios::binary);
-  std::string text(kMostBytes + 1, ' ');
-  if (!file || std::filesystem::is_directory(path)) throw refuse("no such file");
-  text.resize(static_cast<size_t>(file.read(text.data(), std::ssize(text)).gcount()));
-  if (text.size() > kMostBytes) throw refuse("more than 16 MiB");
-  const nlohmann::json json =
-      parse_strict_json(text, {"--placement " + moehill::quoted(path), "make it by moehill balance"});
+  const std::string text = read_input_file({"--placement", path, kForm, kRemedy});
+  const nlohmann::json json = parse_strict_json(text, {"--placement " + moehill::quoted(path), kRemedy});
   if (json.size() != 1 || !json.contains("placement") || !json["placement"].is_array())
     throw refuse("another form");
   constexpr size_t kMost = 1 << 20;
@@ -296,9 +290,7 @@ Placement read_placement(const std::string& path) {
 }
 
 void write_placement(const std::string& path, const Placement& placement) {
-  std::ofstream file(path);
-  file << nlohmann::json{{"placement", placement.expert}}.dump() << "\n";
-  if (!file.flush()) throw std::runtime_error("cannot write " + path);
+  write_text_file(path, nlohmann::json{{"placement", placement.expert}}.dump() + "\n");
 }
 
 std::vector<int64_t> received_experts(const Placement& from, const Placement& to, int num_devices) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "moehill/base/input_file.h"
 #include "moehill/base/npy.h"
 #include "moehill/base/npy_reader.h"
 #include "moehill/base/output_paths.h"
@@ -85,7 +86,8 @@ void require_topk(const TraceRequest& request, int64_t topk) {
 
 Routing read_trace(const TraceSelection& selection, int64_t num_tokens, int num_experts, int topk) {
   const TraceRequest request{selection, num_tokens, num_experts, topk};
-  std::ifstream file = open_regular_file(kTraceOption, selection.file, "name a file of recorded routing");
+  std::ifstream file = open_input_file(
+      {kTraceOption, selection.file, "JSON lines or .npy", "name a file of recorded routing"});
   std::string start(6, ' ');
   file.read(start.data(), static_cast<std::streamsize>(start.size()));
   start.resize(static_cast<size_t>(file.gcount()));

@@ -3,7 +3,7 @@
 #include <map>
 #include <set>
 
-#include "moehill/base/npy_reader.h"
+#include "moehill/base/input_file.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
 #include "moehill/routing/trace_reading.h"
@@ -14,7 +14,7 @@ namespace {
 using nlohmann::json;
 
 constexpr double kPastFloat = 0x1.ffffffp127;  // from here on a number is rounded to an infinite f32
-constexpr size_t kMaxLine = size_t{64} << 20;
+constexpr int64_t kMaxLine = int64_t{64} << 20;
 const char* const kRemedy =
     "record it by Megatron-LM's --moe-routing-trace-path or by moehill bench --save-routing";
 
@@ -29,8 +29,10 @@ class JsonTrace {
   explicit JsonTrace(const TraceRequest& request) : request_(request) {}
 
   Routing read() {
-    std::ifstream file = open_regular_file(kTraceOption, request_.selection.file, kRemedy);
-    for (std::string line; next_line(file, line);) {
+    const InputFile source{kTraceOption, request_.selection.file, "lines of JSON, each of one step and layer",
+                           kRemedy};
+    std::ifstream file = open_input_file(source);
+    for (std::string line; read_input_line(file, line, source, kMaxLine);) {
       ++line_;
       if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
       take(parse_strict_json(line, {place(), kRemedy}));
@@ -48,22 +50,6 @@ class JsonTrace {
 
   [[noreturn]] void refuse(const std::string& got, const std::string& allowed) const {
     throw input_error(place(), got, allowed, kRemedy);
-  }
-
-  // False at the end of the file. A line may be as long as somebody likes; memory is not.
-  bool next_line(std::ifstream& file, std::string& line) {
-    line.clear();
-    std::streambuf& bytes = *file.rdbuf();
-    for (int c = bytes.sbumpc(); c != std::char_traits<char>::eof(); c = bytes.sbumpc()) {
-      if (c == '\n') return true;
-      line += static_cast<char>(c);
-      if (line.size() > kMaxLine) {
-        ++line_;
-        refuse(fmt::format("a line of more than {} MiB", kMaxLine >> 20),
-               "shorter lines, each of one step and layer");
-      }
-    }
-    return !line.empty();
   }
 
   int64_t integer(const json& record, const char* name, int64_t lo, int64_t hi) const {

@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <map>
+#include <set>
 #include <thread>
 
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
 
 namespace moehill {
 namespace {
@@ -187,13 +190,55 @@ bool is_empty(Database& database) {
 void refuse_strangers(Database& database) {
   const int64_t application = pragma(database, "application_id"), version = pragma(database, "user_version");
   if (application != kApplicationId) {
-    throw input_error("--db", database.path(), "a database of moehill",
+    throw input_error("--db", quoted(database.path(), 200), "a database of moehill",
                       "name another file; this one belongs to another program");
   }
   if (version != kSchemaVersion) {
-    throw input_error("--db", fmt::format("{}, version {}", database.path(), version),
+    throw input_error("--db", fmt::format("{}, version {}", quoted(database.path(), 200), version),
                       fmt::format("version {}", kSchemaVersion),
                       "use the moehill that wrote it, or another file");
+  }
+}
+
+using Columns = std::map<std::string, std::set<std::string>>;  // by table
+
+Columns columns_of(Database& database) {
+  Statement tables(database, "SELECT name FROM sqlite_master WHERE type = 'table'");
+  Columns columns;
+  while (tables.step()) columns[tables.text(0)];
+  for (auto& [table, names] : columns) {
+    Statement statement(database, "SELECT name FROM pragma_table_info(?)");
+    for (statement.bind(table); statement.step();) names.insert(statement.text(0));
+  }
+  return columns;
+}
+
+// A table that is missing, lacks a column or is a view, which may never end, is found before anything is
+// read.
+void refuse_other_tables(Database& database) {
+  static const Columns expected = [] {
+    Database own("", Access::in_memory);
+    own.execute(kTables);
+    return columns_of(own);
+  }();
+  const Columns found = columns_of(database);
+  const auto refuse = [&](const std::string& got) {
+    throw input_error("--db", quoted(database.path(), 200) + ": " + got,
+                      "the tables that moehill sweep makes",
+                      "take the copy of a backup, or name another file");
+  };
+  for (const auto& [table, columns] : expected) {
+    const auto same = found.find(table);
+    if (same == found.end()) refuse("no table " + table);
+    for (const std::string& column : columns) {
+      if (!same->second.contains(column)) refuse(fmt::format("no column {} in table {}", column, table));
+    }
+  }
+  try {
+    Statement check(database, "PRAGMA quick_check(1)");
+    if (check.step() && check.text(0) != "ok") refuse("damaged: " + quoted(check.text(0), 120));
+  } catch (const StoreError& error) {  // a value is so wrong that the check of its column fails
+    refuse("damaged: " + quoted(error.what(), 200));
   }
 }
 
@@ -201,8 +246,11 @@ void refuse_strangers(Database& database) {
 
 void prepare_database(Database& database, Access access) {
   database.execute("PRAGMA foreign_keys = ON");
-  if (access == Access::read_only) return refuse_strangers(database);
-  if (!is_empty(database)) refuse_strangers(database);
+  if (access == Access::read_only || !is_empty(database)) {
+    refuse_strangers(database);
+    refuse_other_tables(database);
+  }
+  if (access == Access::read_only) return;
   set_journal_mode(database);
   database.execute("PRAGMA synchronous = FULL");
   Transaction transaction(database);

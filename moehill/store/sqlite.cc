@@ -2,13 +2,32 @@
 
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <unistd.h>
+
+#include <cctype>
+#include <cstring>
+#include <filesystem>
 
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
 
 namespace moehill {
 namespace {
 
 constexpr int kBusyMilliseconds = 30000;  // another sweep holds the lock for one small transaction
+constexpr int kMostValueBytes = 256 << 20;
+constexpr int kStepsBetweenLooks = 1 << 16;  // of SQLite's machine, each less than a microsecond
+
+// "file:" and the path, with everything but letters, digits and "/._-" as %XX.
+std::string uri_of(const std::string& path) {
+  std::string uri = "file:";
+  for (const char c : std::filesystem::absolute(path).string()) {
+    const bool is_plain =
+        std::isalnum(static_cast<unsigned char>(c)) != 0 || std::strchr("/._-", c) != nullptr;
+    uri += is_plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return uri;
+}
 
 }  // namespace
 
@@ -16,29 +35,72 @@ void Database::Close::operator()(sqlite3* connection) const { sqlite3_close(conn
 void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
 
 Database::Database(const std::string& path, Access access) : path_(path) {
-  const int flags =
-      access == Access::read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  if (access == Access::in_memory) {
+    sqlite3* made = nullptr;
+    const int code = sqlite3_open_v2(":memory:", &made, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+    connection_.reset(made);
+    if (code != SQLITE_OK) fail(code, "making a database in memory");
+  } else {
+    open_file(access);
+  }
+  sqlite3* connection = connection_.get();
+  sqlite3_extended_result_codes(connection, 1);
+  sqlite3_busy_timeout(connection, kBusyMilliseconds);
+  // The file may be anybody's. Its schema is trusted to call functions, since our own checks call
+  // json_type(), but there are none except those of SQLite, and none of them reads files or loads code.
+  sqlite3_db_config(connection, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_limit(connection, SQLITE_LIMIT_LENGTH, kMostValueBytes);
+  sqlite3_limit(connection, SQLITE_LIMIT_ATTACHED, 0);
+  sqlite3_progress_handler(connection, kStepsBetweenLooks, is_too_long, this);
+}
+
+int Database::is_too_long(void* database) {
+  const auto& self = *static_cast<Database*>(database);
+  return std::chrono::steady_clock::now() - self.statement_began_ > self.longest_ ? 1 : 0;
+}
+
+// SQLite reads a database with a write-ahead log by making files beside it, and only a connection that may
+// write removes them. So a reader may write where it can, and where it cannot the file is declared immutable,
+// unless somebody's log lies beside it.
+void Database::open_file(Access access) {
+  std::error_code ignored;
+  const bool is_file =
+      !path_.empty() && path_.front() != ':' &&  // as SQLite names what is no file
+      (!std::filesystem::exists(path_, ignored) || std::filesystem::is_regular_file(path_, ignored));
+  const std::string folder = std::filesystem::absolute(path_, ignored).parent_path().string();
+  const bool can_write = access == Access::read_write ||
+                         (::access(path_.c_str(), W_OK) == 0 && ::access(folder.c_str(), W_OK) == 0);
+  const bool is_immutable = !can_write && !std::filesystem::exists(path_ + "-wal", ignored);
+  int flags = can_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+  if (access == Access::read_write) flags |= SQLITE_OPEN_CREATE;
+  if (is_immutable) flags |= SQLITE_OPEN_URI;
+  const std::string name = is_immutable ? uri_of(path_) + "?immutable=1" : path_;
   sqlite3* connection = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &connection, flags, nullptr);
+  const int code = is_file ? sqlite3_open_v2(name.c_str(), &connection, flags, nullptr) : SQLITE_CANTOPEN;
   connection_.reset(connection);
   if (code != SQLITE_OK) {
-    throw input_error("--db", path + " (" + sqlite3_errstr(code) + ")",
+    throw input_error("--db", quoted(path_, 200) + " (" + sqlite3_errstr(code) + ")",
                       access == Access::read_only ? "a database that a sweep has written"
                                                   : "a file that can be read and written",
                       "name another file or make its folder first");
   }
-  sqlite3_extended_result_codes(connection, 1);
-  sqlite3_busy_timeout(connection, kBusyMilliseconds);
+  if (access == Access::read_only) execute("PRAGMA query_only = ON");
 }
 
 void Database::fail(int code, const std::string& doing) const {
   const int primary = code & 0xff;
   const std::string reason = sqlite3_errmsg(connection_.get());
+  if (primary == SQLITE_INTERRUPT)
+    throw input_error("--db",
+                      fmt::format("{} (a view or table that is not read within {} s)", quoted(path_, 200),
+                                  std::chrono::duration<double>(longest_).count()),
+                      "a database that a sweep has written", "name another file");
   if (primary == SQLITE_NOTADB || primary == SQLITE_CORRUPT)
-    throw input_error("--db", path_ + " (" + reason + ")", "a database of moehill", "name another file");
-  if (primary == SQLITE_READONLY || primary == SQLITE_CANTOPEN)
-    throw input_error("--db", path_ + " (" + reason + ")", "a file and folder that can be written",
+    throw input_error("--db", quoted(path_, 200) + " (" + reason + ")", "a database of moehill",
                       "name another file");
+  if (primary == SQLITE_READONLY || primary == SQLITE_CANTOPEN)
+    throw input_error("--db", quoted(path_, 200) + " (" + reason + ")",
+                      "a file and folder that can be written", "name another file");
   if (primary == SQLITE_FULL || primary == SQLITE_IOERR) {
     throw StoreError(
         fmt::format("cannot write {}: {}. The disk is full or failing; what was stored before is intact: "
@@ -51,6 +113,7 @@ void Database::fail(int code, const std::string& doing) const {
 }
 
 void Database::execute(const std::string& sql) {
+  statement_began_ = std::chrono::steady_clock::now();
   const int code = sqlite3_exec(connection_.get(), sql.c_str(), nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) fail(code, "executing " + sql.substr(0, 60));
 }
@@ -88,10 +151,13 @@ void Statement::bind_one(int index, const std::optional<double>& value) {
 }
 
 bool Statement::step() {
+  if (!began_) began_ = std::chrono::steady_clock::now();
+  database_.statement_began_ = *began_;
   const int code = sqlite3_step(statement_.get());
   if (code == SQLITE_ROW) return true;
   if (code != SQLITE_DONE) database_.fail(code, "stepping");
   sqlite3_reset(statement_.get());
+  began_.reset();
   return false;
 }
 
@@ -112,6 +178,11 @@ std::string Statement::text(int column) const {
 std::optional<double> Statement::optional_real(int column) const {
   if (sqlite3_column_type(statement_.get(), column) == SQLITE_NULL) return std::nullopt;
   return real(column);
+}
+
+std::string Statement::place(int column) const {
+  return fmt::format("--db {}, column {}", quoted(database_.path(), 200),
+                     sqlite3_column_name(statement_.get(), column));
 }
 
 Transaction::Transaction(Database& database) : database_(database) { database_.execute("BEGIN IMMEDIATE"); }

@@ -1,6 +1,7 @@
 // SQLite by value: a connection, statements with bound values, and transactions. Errors are exceptions.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -24,12 +25,19 @@ class StoreBusy : public StoreError {
   using StoreError::StoreError;
 };
 
-enum class Access { read_only, read_write };
+enum class Access { read_only, read_write, in_memory };  // in memory: no file, gone with the connection
 
 class Database {
  public:
-  // read_write makes the file where there is none. Throws InputError for a path that cannot be opened.
+  // read_write makes the file where there is none. read_only changes nothing that lasts and leaves no file
+  // behind, whether or not its folder can be written. A statement that runs for minutes, as a view that
+  // somebody has put into the file may, ends with an error. Throws InputError for a path that cannot be
+  // opened.
   Database(const std::string& path, Access access);
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+
+  void limit_statements(std::chrono::milliseconds longest) { longest_ = longest; }
 
   void execute(const std::string& sql);  // statements without values or results
   int64_t last_insert_id() const;
@@ -38,13 +46,18 @@ class Database {
 
  private:
   friend class Statement;
+  static int is_too_long(void* database);
   struct Close {
     void operator()(sqlite3* connection) const;
   };
   // Throws InputError for a file that is no database, else StoreError.
   [[noreturn]] void fail(int code, const std::string& doing) const;
 
+  void open_file(Access access);
+
   std::string path_;
+  std::chrono::steady_clock::time_point statement_began_;
+  std::chrono::milliseconds longest_{60000};  // a statement
   std::unique_ptr<sqlite3, Close> connection_;
 };
 
@@ -66,6 +79,7 @@ class Statement {
   double real(int column) const;
   std::string text(int column) const;
   std::optional<double> optional_real(int column) const;
+  std::string place(int column) const;  // for errors: "--db 'a.sqlite', column json"
 
  private:
   struct Finalize {
@@ -82,6 +96,7 @@ class Statement {
 
   Database& database_;
   std::unique_ptr<sqlite3_stmt, Finalize> statement_;
+  std::optional<std::chrono::steady_clock::time_point> began_;  // its first row was asked for
 };
 
 // Takes the write lock at once, so that what is read inside cannot be overtaken; undone unless committed.

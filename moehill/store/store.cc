@@ -1,9 +1,13 @@
 #include "moehill/store/store.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
+#include "moehill/base/parse.h"
+#include "moehill/base/strict_json.h"
 #include "moehill/store/schema.h"
 
 namespace moehill {
@@ -18,15 +22,30 @@ constexpr const char* kPointColumns =
     "is_current, "
     "predicted_seconds, predicted_bytes FROM point ";
 
+constexpr const char* kRemedy = "take the copy of a backup, or name another file";
+
+StoredJson object_at(const Statement& row, int column) {
+  return parse_strict_json<StoredJson>(row.text(column), {row.place(column), kRemedy});
+}
+
+std::vector<std::string> texts_at(const Statement& row, int column) {
+  const auto json =
+      parse_strict_json<StoredJson>(row.text(column), {row.place(column), kRemedy}, JsonForm::any);
+  const auto is_text = [](const StoredJson& value) { return value.is_string(); };
+  if (!json.is_array() || !std::all_of(json.begin(), json.end(), is_text))
+    throw input_error(row.place(column), quoted(row.text(column)), "an array of texts", kRemedy);
+  return json.get<std::vector<std::string>>();
+}
+
 StoredExperiment read_experiment(const Statement& row) {
   StoredExperiment e;
   e.id = row.integer(0);
   e.name = row.text(1);
   e.title = row.text(2);
   e.hypothesis = row.text(3);
-  e.expect = StoredJson::parse(row.text(4)).get<std::vector<std::string>>();
+  e.expect = texts_at(row, 4);
   e.next_action = row.text(5);
-  e.baseline = StoredJson::parse(row.text(6));
+  e.baseline = object_at(row, 6);
   e.command = row.text(7);
   e.launcher = row.text(8);
   e.reference_section = row.text(9);
@@ -35,7 +54,7 @@ StoredExperiment read_experiment(const Statement& row) {
   e.retries = row.integer(12);
   e.timeout_s = row.real(13);
   e.toml = row.text(14);
-  e.sizing = StoredJson::parse(row.text(15));
+  e.sizing = object_at(row, 15);
   e.options_note = row.text(16);
   e.created_utc = row.text(17);
   return e;
@@ -54,9 +73,9 @@ StoredPoint read_point(const Statement& row) {
   p.identity = row.text(2);
   p.position = row.integer(3);
   p.label = row.text(4);
-  p.options = StoredJson::parse(row.text(5));
-  p.axes = StoredJson::parse(row.text(6));
-  p.arguments = StoredJson::parse(row.text(7)).get<std::vector<std::string>>();
+  p.options = object_at(row, 5);
+  p.axes = object_at(row, 6);
+  p.arguments = texts_at(row, 7);
   p.state = state_named(row.text(8));
   p.is_baseline = row.integer(9) != 0;
   p.is_current = row.integer(10) != 0;
@@ -90,10 +109,9 @@ std::vector<T> read_all(Statement& statement, T (*read)(const Statement&)) {
 }
 
 std::string checked_existing(const std::string& path) {
-  std::error_code ignored;
-  if (std::filesystem::is_regular_file(path, ignored)) return path;
-  throw input_error("--db", path + " (no such file)", "a database that a sweep has written",
-                    "run moehill sweep first, or name another file");
+  open_input_file(
+      {"--db", path, "a database that a sweep has written", "run moehill sweep first, or name another file"});
+  return path;
 }
 
 }  // namespace
@@ -145,13 +163,8 @@ std::vector<StoredRecord> Store::records(int64_t point_id) {
       "SELECT r.id, r.attempt_id, r.point_id, r.round, r.seq, a.disturbed, r.json FROM record r "
       "JOIN attempt a ON a.id = r.attempt_id WHERE r.point_id = ? AND a.counts = 1 ORDER BY r.round, r.seq");
   auto records = read_all<StoredRecord>(statement.bind(point_id), [](const Statement& row) {
-    return StoredRecord{row.integer(0),
-                        row.integer(1),
-                        row.integer(2),
-                        row.integer(3),
-                        row.integer(4),
-                        row.integer(5) != 0,
-                        StoredJson::parse(row.text(6))};
+    return StoredRecord{row.integer(0), row.integer(1),      row.integer(2),   row.integer(3),
+                        row.integer(4), row.integer(5) != 0, object_at(row, 6)};
   });
   for (StoredRecord& record : records) add_samples(record);
   return records;
@@ -176,20 +189,15 @@ std::vector<StoredNote> Store::notes(int64_t experiment_id) {
 StoredJson Store::provenance(int64_t provenance_id) {
   Statement statement(database_, "SELECT json FROM provenance WHERE id = ?");
   if (!statement.bind(provenance_id).step()) return StoredJson::object();
-  return StoredJson::parse(statement.text(0));
+  return object_at(statement, 0);
 }
 
 std::vector<StoredNoiseFloor> Store::noise_floors() {
   Statement statement(
       database_, "SELECT id, time_utc, machine, build, rounds, floor, json FROM noise_floor ORDER BY id");
   return read_all<StoredNoiseFloor>(statement, [](const Statement& row) {
-    return StoredNoiseFloor{row.integer(0),
-                            row.text(1),
-                            row.text(2),
-                            row.text(3),
-                            row.integer(4),
-                            row.real(5),
-                            StoredJson::parse(row.text(6))};
+    return StoredNoiseFloor{row.integer(0), row.text(1), row.text(2),      row.text(3),
+                            row.integer(4), row.real(5), object_at(row, 6)};
   });
 }
 

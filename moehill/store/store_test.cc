@@ -54,6 +54,72 @@ TEST(Store, RefusesStrangersAndTheMissing) {
   EXPECT_THROW(Store::open_existing(folder.file("newer.sqlite")), InputError);
 }
 
+TEST(Store, RefusesTablesThatAreNotOurs) {
+  const TemporaryFolder folder;
+  const std::vector<std::pair<std::string, std::string>> changes = {
+      {"DROP TABLE note", "no table note"},
+      {"ALTER TABLE note DROP COLUMN text", "no column text in table note"},
+      {"DROP TABLE note; CREATE VIEW note AS WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r) "
+       "SELECT i AS id, i AS experiment_id, 'x' AS time_utc, 'y' AS text FROM r",
+       "no table note"}};
+  for (const auto& [change, reason] : changes) {
+    const std::string path = folder.file(std::to_string(reason.size() + change.size()) + ".sqlite");
+    Store::open_or_create(path);
+    Database(path, Access::read_write).execute(change);
+    for (const bool only_read : {true, false}) {
+      try {
+        only_read ? Store::open_existing(path) : Store::open_or_create(path);
+        ADD_FAILURE() << change;
+      } catch (const InputError& error) {
+        EXPECT_NE(std::string(error.what()).find(reason), std::string::npos) << error.what();
+      }
+    }
+  }
+}
+
+TEST(Store, RefusesJsonThatIsNone) {
+  const TemporaryFolder folder;
+  const std::string deep = "{\"a\":" + std::string(5000, '[') + std::string(5000, ']') + "}";
+  for (const std::string& json : {std::string("{"), std::string("[]"), std::string("5"), deep}) {
+    const std::string path = folder.file(std::to_string(json.size()) + json.substr(0, 1) + ".sqlite");
+    { Store::open_or_create(path); }
+    {
+      Database database(path, Access::read_write);
+      database.execute("PRAGMA ignore_check_constraints = ON");
+      Statement(database,
+                "INSERT INTO noise_floor(time_utc, machine, build, rounds, floor, json) VALUES('', '', '', "
+                "3, 0.1, ?)")
+          .bind(json)
+          .run();
+    }
+    EXPECT_THROW(Store::open_existing(path).noise_floors(), InputError) << json.substr(0, 10);
+  }
+}
+
+TEST(Store, WhatIsNoFileIsNoDatabase) {
+  for (const std::string path : {":memory:", "", "/dev/full", "/tmp"})
+    EXPECT_THROW(Store::open_or_create(path), InputError) << path;
+}
+
+TEST(Store, ReadingLeavesNoFileBehindAndNeedsNoFolderThatCanBeWritten) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a%20b?.sqlite");
+  { Store::open_or_create(path); }
+  { EXPECT_TRUE(Store::open_existing(path).experiments().empty()); }
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+  Store reader = Store::open_existing(path);
+  EXPECT_THROW(reader.add_note({}), std::exception);
+}
+
+TEST(Store, AnEndlessStatementEnds) {
+  Database database("", Access::in_memory);
+  database.limit_statements(std::chrono::milliseconds(20));
+  Statement statement(
+      database,
+      "WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r) SELECT i FROM r WHERE i < 0");
+  EXPECT_THROW(statement.step(), InputError);
+}
+
 TEST(Store, TextFromFilesStaysText) {
   const TemporaryFolder folder;
   const std::string path = folder.file("a.sqlite");

@@ -11,13 +11,15 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <stdexcept>
 
 #include "moehill/base/error.h"
+#include "moehill/base/input_file.h"
+#include "moehill/base/output_paths.h"
+#include "moehill/base/parse.h"
+#include "moehill/base/strict_json.h"
 #include "moehill/predict/prediction.h"
 #include "moehill/probe/probe_file.h"
 #include "moehill/routing/statistics.h"
@@ -33,9 +35,11 @@ constexpr std::pair<const char*, const char*> kShipped[] = {
 #include "shipped_tuned.inc"
 };
 
+constexpr const char* kRemedy = "remove it, or name another by --table";
+
 InputError not_a_table(const std::string& path, const std::string& reason) {
-  return input_error("--table", path + " (" + reason + ")", "a table written by moehill tune, or no file",
-                     "remove it, or name another by --table");
+  return input_error("--table", quoted(path, 200) + " (" + reason + ")",
+                     "a table written by moehill tune, or no file", kRemedy);
 }
 
 BlockSizes blocks_in(const std::string& text, const std::string& path) {
@@ -56,7 +60,7 @@ Ratio gain_in(const Json& e) {
 
 TunedTable parse(const std::string& text, const std::string& path) {
   try {
-    const Json json = Json::parse(text);
+    const auto json = parse_strict_json<Json>(text, {"--table " + quoted(path, 200), kRemedy});
     if (json.at("schema") != kSchema) throw not_a_table(path, "another schema");
     TunedTable table;
     for (const auto& [key, e] : json.at("entries").items()) {
@@ -70,7 +74,7 @@ TunedTable parse(const std::string& text, const std::string& path) {
     }
     return table;
   } catch (const nlohmann::json::exception& error) {
-    throw not_a_table(path, error.what());
+    throw not_a_table(path, words_of(error));
   }
 }
 
@@ -92,34 +96,23 @@ std::string text_of(const TunedTable& table) {
          "\n";
 }
 
-// Held until it goes; the system lets go of it when the process dies.
-class FileLock {
+// Held until it goes; the system lets go of it when the process dies. The folder itself is locked, so that no
+// file stays behind. Some file systems of a network lock no folders: the table is whole there too, but of two
+// that are kept in the same moment one may be lost.
+class FolderLock {
  public:
-  explicit FileLock(const std::string& path) : file_(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
-    if (file_ < 0 || flock(file_, LOCK_EX) != 0)
-      throw std::runtime_error(fmt::format("cannot lock {}: {}", path, std::strerror(errno)));
+  explicit FolderLock(const std::filesystem::path& folder)
+      : file_(open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    if (file_ < 0 || (flock(file_, LOCK_EX) != 0 && errno != EBADF && errno != ENOLCK && errno != EOPNOTSUPP))
+      throw std::runtime_error(fmt::format("cannot lock {}: {}", folder.string(), std::strerror(errno)));
   }
-  ~FileLock() { close(file_); }
-  FileLock(const FileLock&) = delete;
-  FileLock& operator=(const FileLock&) = delete;
+  ~FolderLock() { close(file_); }
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
 
  private:
   int file_;
 };
-
-void write_through(const std::string& path, const std::string& text) {
-  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  size_t done = 0;
-  while (file >= 0 && done < text.size()) {
-    const ssize_t n = write(file, text.data() + done, text.size() - done);
-    if (n <= 0) break;
-    done += static_cast<size_t>(n);
-  }
-  const bool whole = file >= 0 && done == text.size() && fsync(file) == 0;
-  const int error = errno;
-  if (file >= 0) close(file);
-  if (!whole) throw std::runtime_error(fmt::format("cannot write {}: {}", path, std::strerror(error)));
-}
 
 // All of it that changes how many rows the experts have.
 std::string capacity_text(const Capacity& c) {
@@ -167,11 +160,9 @@ std::string default_tuned_file(const Environment& environment) {
 }
 
 TunedTable read_tuned(const std::string& path) {
-  std::error_code ignored;
-  if (path.empty() || !std::filesystem::exists(path, ignored)) return {};
-  std::ifstream file(path, std::ios::binary);
-  if (!file || std::filesystem::is_directory(path, ignored)) throw not_a_table(path, "cannot be read");
-  return parse({std::istreambuf_iterator<char>(file), {}}, path);
+  if (path.empty() || !is_there(path)) return {};
+  return parse(read_input_file({"--table", path, "a table written by moehill tune, or no file", kRemedy}),
+               path);
 }
 
 TunedTable shipped_tuned() { return parse(kShipped[0].second, "the table of this program"); }
@@ -179,11 +170,10 @@ TunedTable shipped_tuned() { return parse(kShipped[0].second, "the table of this
 void keep_tuned(const std::string& path, const std::string& key, const TunedEntry& entry) {
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   if (!folder.empty()) std::filesystem::create_directories(folder);
-  const FileLock lock(path + ".lock");
+  const FolderLock lock(folder);
   TunedTable table = read_tuned(path);
   table[key] = entry;
-  write_through(path + ".new", text_of(table));
-  std::filesystem::rename(path + ".new", path);
+  write_text_file(path, text_of(table));
 }
 
 TunedLookup look_up(const TunedTable& table, const std::string& key, const Environment& environment) {

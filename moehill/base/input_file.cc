@@ -1,0 +1,68 @@
+#include "moehill/base/input_file.h"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "moehill/base/error.h"
+#include "moehill/base/parse.h"
+
+namespace moehill {
+namespace {
+
+[[noreturn]] void refuse(const InputFile& file, const std::string& reason) {
+  throw input_error(file.what, quoted(file.path, 200) + " (" + reason + ")", file.allowed, file.remedy);
+}
+
+}  // namespace
+
+std::ifstream open_input_file(const InputFile& file) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::file_status status = fs::status(file.path, error);
+  if (error == std::errc::no_such_file_or_directory) refuse(file, "no such file");
+  if (error) refuse(file, error.message());
+  if (status.type() == fs::file_type::directory) refuse(file, "a folder");
+  if (status.type() != fs::file_type::regular) refuse(file, "no regular file");
+  errno = 0;
+  std::ifstream stream(file.path, std::ios::binary);
+  if (!stream) refuse(file, std::strerror(errno));
+  return stream;
+}
+
+bool is_there(const std::string& path) {
+  std::error_code ignored;  // a path that is too long or leads in circles names nothing
+  return std::filesystem::exists(path, ignored);
+}
+
+std::string read_input_file(const InputFile& file, int64_t most_bytes) {
+  std::ifstream stream = open_input_file(file);
+  std::string text;
+  char piece[1 << 16];
+  do {
+    stream.read(piece, sizeof piece);
+    text.append(piece, static_cast<size_t>(stream.gcount()));
+    if (std::ssize(text) > most_bytes) refuse(file, fmt::format("more than {} bytes", most_bytes));
+  } while (stream);
+  if (stream.bad()) refuse(file, "reading it failed");
+  return text;
+}
+
+bool read_input_line(std::istream& stream, std::string& line, const InputFile& file, int64_t most) {
+  line.clear();
+  std::streambuf& bytes = *stream.rdbuf();
+  constexpr int kEnd = std::char_traits<char>::eof();
+  try {
+    for (int c = bytes.sbumpc(); c != kEnd; c = bytes.sbumpc()) {
+      if (c == '\n') return true;
+      line += static_cast<char>(c);
+      if (std::ssize(line) > most) refuse(file, fmt::format("a line of more than {} bytes", most));
+    }
+  } catch (const std::ios_base::failure&) {  // the stream's buffer throws what the stream itself would note
+    refuse(file, "reading it failed");
+  }
+  stream.setstate(std::ios::eofbit);
+  return !line.empty();
+}
+
+}  // namespace moehill

@@ -1,0 +1,55 @@
+#include "moehill/base/strict_toml.h"
+
+#include <algorithm>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+constexpr int kMaxDepth = 64;
+
+// The end of the string or comment that begins at `begin`; `begin` itself where none does.
+size_t skip_text(std::string_view text, size_t begin) {
+  const char first = text[begin];
+  if (first == '#') return std::min(text.find('\n', begin), text.size());
+  if (first != '"' && first != '\'') return begin;
+  const std::string three(3, first);
+  const bool is_long = text.substr(begin, 3) == three;
+  const std::string end = is_long ? three : std::string(1, first);
+  for (size_t i = begin + end.size(); i < text.size(); ++i) {
+    if (text[i] == '\\' && first == '"') {
+      ++i;
+    } else if (text.substr(i, end.size()) == end) {
+      return i + end.size();
+    } else if (text[i] == '\n' && !is_long) {
+      return i;  // not TOML; the parser says so
+    }
+  }
+  return text.size();
+}
+
+}  // namespace
+
+void refuse_deep_toml(std::string_view text, const std::string& source) {
+  int open = 0;  // brackets and braces
+  int dots = 0;  // since a key or a value began
+  for (size_t i = 0; i < text.size();) {
+    const size_t end = skip_text(text, i);
+    if (end > i) {
+      i = end;
+      continue;
+    }
+    const char c = text[i++];
+    if (c == '[' || c == '{') ++open;
+    if (c == ']' || c == '}') open = std::max(open - 1, 0);
+    dots = c == '.' ? dots + 1 : std::string_view("[]{},=\n").find(c) == std::string_view::npos ? dots : 0;
+    if (open <= kMaxDepth && dots <= kMaxDepth) continue;
+    const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(i), '\n');
+    throw input_error(fmt::format("{}:{}", source, line),
+                      fmt::format("values nested more than {} deep", kMaxDepth),
+                      fmt::format("at most {} levels", kMaxDepth), "write what it says without such depth");
+  }
+}
+
+}  // namespace moehill
