@@ -66,7 +66,7 @@ const BadLine kBadLines[] = {
     {"--preset qwen1.5", {"--preset", "qwen3-30b-a3b"}},
     {"--preset kimi-k3", {"routed_expert_hidden_size", "not supported yet", "--hidden 7168"}},
     {"--preset olmoe-1b-7b --config c.json", {"--config", "beside --preset"}},
-    {"--config /nonexistent/c.json", {"--config '/nonexistent/c.json'", "cannot be read"}},
+    {"--config /nonexistent/c.json", {"--config: got '/nonexistent/c.json'", "no such file"}},
     {"--layer 3", {"--layer", "without --weights or --config"}},
     {"--router softmx", {"--router", "'softmx'", "chosen-softmax, softmax, sigmoid"}},
     {"--router sigmoid,groups:7/2", {"--router", "7 groups of 60 experts"}},

@@ -66,6 +66,7 @@ class DriverTest : public testing::Test {
     const pid_t pid = fork();
     if (pid != 0) return pid;
     const rlimit limit{file_limit, file_limit};
+    signal(SIGXFSZ, SIG_IGN);  // as the program does
     setrlimit(RLIMIT_FSIZE, &limit);
     try {
       _exit(sweep().end == SweepEnd::done ? 0 : 75);

@@ -196,7 +196,7 @@ TEST_F(MatchingTest, PointsOfOneExperimentArePaired) {
     read_results(std::filesystem::path(path).parent_path().string());
     ADD_FAILURE() << "accepted";
   } catch (const InputError& error) {
-    EXPECT_NE(std::string(error.what()).find("(not a file)"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("(a folder)"), std::string::npos) << error.what();
   }
 }
 
