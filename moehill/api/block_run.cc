@@ -4,7 +4,9 @@
 #include <cstring>
 
 #include "moehill/api/block_object.h"
+#include "moehill/api/session_peers.h"
 #include "moehill/base/hash.h"
+#include "moehill/kernels/random_fill.h"
 #include "moehill/machine/naps.h"
 #include "moehill/mesh/mute_group.h"
 #include "moehill/parallel/path.h"
@@ -50,20 +52,23 @@ class BlockRun final : public Run {
  public:
   explicit BlockRun(RunParts parts)
       : parts_(std::move(parts)),
-        dp_(static_cast<size_t>(config().shape.assignments())),
+        local_(parts_.context == nullptr ? Range{} : parts_.context->local_devices()),
+        held_(held_here()),
+        dp_(rows_held(config().shape.topk)),
         kept_(routing().expert.size()),
         placed_(over_places(config())),
         placed_routing_(config().placement.empty() ? routing() : place(routing(), {config().placement})),
         computed_(apply_capacity(placed_routing_, config().block.capacity)),
-        local_(parts_.context == nullptr ? Range{} : parts_.context->local_devices()),
         figures_(static_cast<size_t>(config().num_devices)) {
+    if (parts_.tokens != nullptr) {
+      const TokenOperands& tokens = *parts_.tokens;
+      tokens_ = {tokens.among_all(tokens.x), tokens.among_all(tokens.y), tokens.among_all(tokens.dx)};
+    }
     note_kept();
     place_of_.resize(config().placement.empty() ? 0 : static_cast<size_t>(config().shape.experts));
     for (size_t p = config().placement.size(); p-- > 0;)
       place_of_[static_cast<size_t>(config().placement[p])] = static_cast<int32_t>(p);
-    if (config().block.router_grad) {
-      dlogits_.resize(static_cast<size_t>(config().shape.tokens * config().shape.num_logits()));
-    }
+    if (config().block.router_grad) dlogits_.resize(rows_held(config().shape.num_logits()));
     if (config().block.route_in_step) {
       router_ = std::make_unique<StepRouter>(*parts_.routed.router, *parts_.routed.logits, routing());
     }
@@ -140,9 +145,10 @@ class BlockRun final : public Run {
         hash = fnv1a(hash, content_hash(group.team(), data, bytes));
       };
       const Range rows = parts_.tokens->filled, experts = parts_.weights->filled;
-      visit_matrix(parts_.tokens->x.view().slice_rows(rows.begin, rows.end), add);
-      parts_.weights->experts.view.slice_groups(experts.begin, experts.end).visit(add);
-      parts_.weights->shared.view.visit(add);
+      const ExpertWeights weights = parts_.weights->views();
+      visit_matrix(tokens_.x.slice_rows(rows.begin, rows.end), add);
+      weights.routed.slice_groups(experts.begin, experts.end).visit(add);
+      weights.shared.visit(add);
       Routing copy = routing();
       visit_vector(copy.expert, add);
       visit_vector(copy.weight, add);
@@ -151,10 +157,11 @@ class BlockRun final : public Run {
   }
 
   void negate_x() override {
+    if (parts_.tokens != nullptr) parts_.tokens->negated = !parts_.tokens->negated;
     on_devices([this](Group& group, ParallelPath&) {
       if (group.rank() != local_.begin) return;
       const Range rows = parts_.tokens->filled;
-      const MatView x = parts_.tokens->x.view().slice_rows(rows.begin, rows.end);
+      const MatView x = tokens_.x.slice_rows(rows.begin, rows.end);
       visit_matrix(x, [&](void* data, size_t bytes) { flip_signs(group.team(), data, bytes, x.dtype); });
     });
     prequeue();
@@ -170,29 +177,68 @@ class BlockRun final : public Run {
     return of_device;
   }
 
-  bool copies_differ() const override {
+  bool copies_differ() override {
+    if (config().placement.empty()) return false;
+    std::string own;
+    ThreadTeam alone(1);
+    for (int64_t p = held_.experts.begin; p < held_.experts.end; ++p) {
+      uint64_t hash = kFnvStart;
+      parts_.weights->views().routed_grad.slice_groups(p, p + 1).visit(
+          [&](void* data, size_t bytes) { hash = fnv1a(hash, content_hash(alone, data, bytes)); });
+      own.append(reinterpret_cast<const char*>(&hash), sizeof(hash));
+    }
+    std::vector<uint64_t> hashes;  // of all places on the first process
+    for (const std::string& text : gather(own)) {
+      const size_t first = hashes.size();
+      hashes.resize(first + text.size() / sizeof(uint64_t));
+      std::memcpy(hashes.data() + first, text.data(), text.size());
+    }
     const std::vector<int32_t> home = home_places({config().placement});
-    const MlpWeights& gradients = parts_.weights->experts_grad.view;
-    for (const WeightView* part : gradients.parts()) {
-      const size_t bytes = static_cast<size_t>(part->group_elements()) * dtype_bytes(part->dtype);
-      const auto* data = static_cast<const char*>(part->data);
-      for (size_t p = 0; data != nullptr && p < home.size(); ++p) {
-        if (std::memcmp(data + p * bytes, data + static_cast<size_t>(home[p]) * bytes, bytes) != 0)
-          return true;
-      }
+    for (size_t p = 0; p < hashes.size(); ++p) {
+      if (hashes[p] != hashes[static_cast<size_t>(home[p])]) return true;
     }
     return false;
   }
 
   void collect() override {
-    for (int64_t rank = local_.begin; rank < local_.end; ++rank)
-      figures_[static_cast<size_t>(rank)] = figures_of(rank);
-    if (parts_.session == nullptr) return;
-    for (const ResultPart& part : result_parts(config(), results(), parts_.session->rank()))
-      parts_.session->gather_bytes(part.whole + part.bytes.begin, part.bytes, part.whole);
-    constexpr int64_t kBytes = sizeof(DeviceFigures);
-    parts_.session->gather_bytes(figures_.data() + local_.begin, {local_.begin * kBytes, local_.end * kBytes},
-                                 figures_.data());
+    std::string own;
+    for (int64_t rank = local_.begin; rank < local_.end; ++rank) {
+      DeviceFigures& figures = figures_[static_cast<size_t>(rank)];
+      figures = figures_of(rank);
+      own.append(reinterpret_cast<const char*>(&figures), sizeof(figures));
+    }
+    size_t device = 0;
+    for (const std::string& text : gather(own)) {
+      std::memcpy(&figures_[device], text.data(), text.size());
+      device += text.size() / sizeof(DeviceFigures);
+    }
+    // Rows of a process that are not its results are another one's.
+    const auto own_rows = [this](uint64_t hash) {
+      const Range rows = own_tokens(local_.begin);
+      return hash_rows(tokens_.y.slice_rows(rows.begin, rows.end), hash);
+    };
+    if (spans_processes()) {
+      output_hash_ = SessionPeers(*parts_.session).pass_through(kFnvStart, own_rows);
+    } else if (parts_.tokens != nullptr) {
+      output_hash_ = hash_rows(tokens_.y);
+    }
+  }
+
+  HeldOperands held() const override { return held_; }
+
+  CheckShare check_share() override {
+    CheckShare share = CheckShare::whole(tensors());
+    if (!spans_processes()) return share;
+    auto brought = std::make_shared<Brought>(*parts_.session);
+    share.peers = &brought->peers;
+    share.tokens.clear();
+    for (int r = 0; r < config().num_devices; ++r) share.tokens.push_back(own_tokens(r));
+    for (size_t e = 0; e < share.owner.size(); ++e) share.owner[e] = device_of_expert(static_cast<int>(e));
+    share.tensors.x = whole_x(*brought);
+    if (shards_tokens(config())) share.tensors.y = whole_y(*brought, share.tokens);
+    bring_shared_gradients(brought->peers);
+    share.memory = std::move(brought);
+    return share;
   }
   Range local_devices() const override { return local_; }
   std::vector<int> local_cpus() const override {
@@ -202,20 +248,23 @@ class BlockRun final : public Run {
   BlockTensors tensors() const override {
     BlockTensors t;
     t.shape = config().shape;
-    t.x = parts_.tokens->x;
     const int32_t* places = place_of_.empty() ? nullptr : place_of_.data();
-    t.weights = logical_weights(parts_.weights->experts.view, parts_.weights->shared.view, t.shape, places);
+    if (parts_.weights != nullptr) {
+      const ExpertWeights weights = parts_.weights->views();
+      t.x = tokens_.x;
+      t.weights = logical_weights(weights.routed, weights.shared, t.shape, places);
+      t.y = tokens_.y;
+    }
     t.routing = config().block.capacity.spares > 0 ? &computed_ : &routing();
     t.kept = computes_all() ? nullptr : kept_.data();
     t.router = parts_.routed.router.get();
     if (t.router != nullptr) t.logits = parts_.routed.logits->data();
-    t.y = parts_.tokens->y;
-    if (config().block.pass == Pass::forward) return t;
-    t.dx = parts_.tokens->dx;
-    t.gradients =
-        logical_weights(parts_.weights->experts_grad.view, parts_.weights->shared_grad.view, t.shape, places);
-    t.dp = dp_.data();
-    t.dlogits = dlogits_.empty() ? nullptr : dlogits_.data();
+    if (config().block.pass == Pass::forward || parts_.weights == nullptr) return t;
+    const ExpertWeights weights = parts_.weights->views();
+    t.dx = tokens_.dx;
+    t.gradients = logical_weights(weights.routed_grad, weights.shared_grad, t.shape, places);
+    t.dp = dp();
+    t.dlogits = dlogits();
     t.balance_loss = config().block.balance_loss.empty() ? nullptr : &config().block.balance_loss;
     return t;
   }
@@ -228,7 +277,7 @@ class BlockRun final : public Run {
     for (const DeviceFigures& device : figures_) hash = fnv1a(hash, device.plan_hash);
     return hash;
   }
-  uint64_t output_hash() const override { return hash_rows(parts_.tokens->y); }
+  uint64_t output_hash() const override { return output_hash_; }
   int64_t num_spilled() const override {
     int64_t num = 0;
     for (size_t a = 0; a < kept_.size(); ++a) num += computed_.expert[a] != placed_routing_.expert[a];
@@ -273,6 +322,84 @@ class BlockRun final : public Run {
     return config().block.capacity.policy == CapacityPolicy::none && num_unassigned(routing()) == 0;
   }
 
+  bool spans_processes() const { return parts_.context != nullptr && parts_.context->spans_processes(); }
+
+  HeldOperands held_here() const {
+    if (parts_.context == nullptr) return {};
+    if (!spans_processes()) return held_operands(config(), {});
+    return held_operands(config(), {.num_processes = parts_.session->size(), .rank = parts_.session->rank()});
+  }
+  // Elements of the tokens held, one at least: a tensor without memory is one that is not there.
+  size_t rows_held(int64_t cols) const {
+    return static_cast<size_t>(std::max<int64_t>(1, held_.tokens.size() * cols));
+  }
+  // As if they had the rows of all tokens.
+  float* dp() const { return among_all(dp_, config().shape.topk); }
+  float* dlogits() const {
+    return dlogits_.empty() ? nullptr : among_all(dlogits_, config().shape.num_logits());
+  }
+  float* among_all(const std::vector<float>& rows, int64_t cols) const {
+    return static_cast<float*>(
+        before(rows.data(), held_.tokens.begin, cols * static_cast<int64_t>(sizeof(float))));
+  }
+
+  // The tokens whose rows are a device's results, each token's one device's (result_parts.h).
+  Range own_tokens(int64_t device) const {
+    if (device > 0 && !shards_tokens(config())) return {config().shape.tokens, config().shape.tokens};
+    return result_tokens(config(), static_cast<int>(device));
+  }
+  int device_of_expert(int expert) const {
+    const int64_t place = place_of_.empty() ? expert : place_of_[static_cast<size_t>(expert)];
+    const int64_t num_places = placed_.shape.experts;
+    int device = 0;
+    while (!contains(share(num_places, device, config().num_devices), {place, place + 1})) ++device;
+    return device;
+  }
+  std::vector<std::string> gather(const std::string& own) const {
+    return parts_.session == nullptr ? std::vector<std::string>{own} : parts_.session->gather(own);
+  }
+
+  // What is there for a check alone.
+  struct Brought {
+    explicit Brought(Session& session) : peers(session) {}
+    SessionPeers peers;
+    Matrix x, y;  // [T, H]
+  };
+  // From the seed, so that a process whose rows are others is found.
+  MatView whole_x(Brought& brought) {
+    const MatView x = brought.x =
+        Matrix::tight(config().shape.tokens, config().shape.hidden, config().shape.dtype);
+    on_devices([&](Group& group, ParallelPath&) {
+      fill_normal(group.team(), parts_.seed, Stream::kX, 1.0f, x);
+      if (!parts_.tokens->negated) return;
+      visit_matrix(x, [&](void* data, size_t bytes) { flip_signs(group.team(), data, bytes, x.dtype); });
+    });
+    return x;
+  }
+  MatView whole_y(Brought& brought, const std::vector<Range>& tokens) {
+    const MatView y = brought.y =
+        Matrix::tight(config().shape.tokens, config().shape.hidden, config().shape.dtype);
+    const int64_t row_bytes = y.cols * static_cast<int64_t>(dtype_bytes(y.dtype));
+    std::vector<Range> bytes;
+    for (const Range& rows : tokens) bytes.push_back({rows.begin * row_bytes, rows.end * row_bytes});
+    const Range own = bytes[static_cast<size_t>(local_.begin)];
+    std::memcpy(static_cast<char*>(y.data) + own.begin, static_cast<const char*>(tokens_.y.data) + own.begin,
+                static_cast<size_t>(own.size()));
+    brought.peers.bring_together(y.data, bytes);
+    return y;
+  }
+  // Into the run's own tensors, of which each device has written its part.
+  void bring_shared_gradients(SessionPeers& peers) {
+    std::vector<std::vector<ResultPart>> parts;  // [device]
+    for (int r = 0; r < config().num_devices; ++r) parts.push_back(result_parts(config(), results(), r));
+    for (size_t i = 0; i < parts[0].size(); ++i) {
+      if (!std::string_view(parts[0][i].tensor).starts_with("ds")) continue;
+      std::vector<Range> bytes_of;
+      for (const std::vector<ResultPart>& of_device : parts) bytes_of.push_back(of_device[i].bytes);
+      peers.bring_together(parts[0][i].whole, bytes_of);
+    }
+  }
+
   // The plan, and rows of x with it, that are made before the clock starts.
   void prequeue() {
     if (!config().block.prequeue) return;
@@ -280,11 +407,10 @@ class BlockRun final : public Run {
   }
 
   LentParts lent_parts() {
-    const TokenOperands& tokens = *parts_.tokens;
     return {placed_,
             parts_.weights,
             router_ ? &router_->routing() : &placed_routing_,
-            {tokens.x.view().data, tokens.y.view().data, nullptr, tokens.dx.view().data, dp_.data()}};
+            {tokens_.x.data, tokens_.y.data, nullptr, tokens_.dx.data, dp()}};
   }
 
   void on_devices(FunctionRef<void(Group&, ParallelPath&)> work) {
@@ -294,12 +420,9 @@ class BlockRun final : public Run {
 
   ResultTensors results() {
     const bool backward = config().block.pass == Pass::forward_backward;
-    return {parts_.tokens->y,
-            parts_.tokens->dx,
-            parts_.weights->experts_grad.view,
-            parts_.weights->shared_grad.view,
-            backward ? dp_.data() : nullptr,
-            dlogits_.empty() ? nullptr : dlogits_.data()};
+    const ExpertWeights weights = parts_.weights->views();
+    return {tokens_.y, tokens_.dx, weights.routed_grad, weights.shared_grad, backward ? dp() : nullptr,
+            dlogits()};
   }
 
   // Takes a device of this process.
@@ -357,7 +480,7 @@ class BlockRun final : public Run {
     static const Router contract;
     const Routed& routed = parts_.routed;
     const RouterGradient gradient{routed.router ? routed.logits->data() : nullptr,
-                                  router_ ? router_->routing() : routing(), dp_.data(), dlogits_.data()};
+                                  router_ ? router_->routing() : routing(), dp(), dlogits()};
     route_backward(routed.router ? *routed.router : contract, gradient, result_tokens(config(), group.rank()),
                    group.team());
     if (!config().block.balance_loss.empty()) add_loss(group, path);
@@ -374,22 +497,28 @@ class BlockRun final : public Run {
       group.all_reduce(counts.data(), DType::f32, counts.data(), DType::f32, std::ssize(counts));
       path.count_sent(group, Move::metadata);
     }
-    add_balance_gradient({loss, parts_.routed.logits->data(), choices, counts.data(), dlogits_.data()},
-                         tokens, group.team());
+    add_balance_gradient({loss, parts_.routed.logits->data(), choices, counts.data(), dlogits()}, tokens,
+                         group.team());
   }
 
   RunParts parts_;
-  std::vector<float> dp_, dlogits_;
+  Range local_;  // devices of this process
+  HeldOperands held_;
+  struct TokenViews {
+    MatView x, y, dx;  // [T, H], of which there is memory for the tokens held
+  };
+  TokenViews tokens_;
+  std::vector<float> dp_, dlogits_;              // of the tokens held
   std::vector<std::vector<float>> loss_counts_;  // of each local device: choices by window and expert
   std::vector<int32_t> kept_;
   RunConfig placed_;  // with places for experts, as the devices have it
   Routing placed_routing_;
   std::vector<int32_t> place_of_;       // [E] the first place of each expert; empty without a placement
   Routing computed_;                    // with those experts that spilled assignments went to
-  Range local_;                         // devices of this process
   std::vector<DeviceFigures> figures_;  // [P]; those of the local ones, and after collect() of all
   std::unique_ptr<StepRouter> router_;  // null: routed before the clock starts
   std::vector<uint8_t> stepped_;        // [local devices]
+  uint64_t output_hash_ = 0;
   std::unique_ptr<BlockObject> block_;  // null where this process has no device
 };
 

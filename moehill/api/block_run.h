@@ -23,10 +23,11 @@ struct Routed {
 struct RunParts {
   RunConfig config;
   Session* session = nullptr;
-  std::shared_ptr<Context> context;  // null where this process has no device
-  std::shared_ptr<WeightOperands> weights;
-  std::shared_ptr<TokenOperands> tokens;
+  std::shared_ptr<Context> context;         // null where this process has no device
+  std::shared_ptr<WeightOperands> weights;  // null without a context
+  std::shared_ptr<TokenOperands> tokens;    // likewise
   Routed routed;
+  uint32_t seed = 0;  // of x
 };
 
 // Collective.

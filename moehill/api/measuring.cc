@@ -68,17 +68,62 @@ struct RunFactory::State {
     return std::make_unique<ThreadMesh>(config.num_devices, config.threads_per_device, used);
   }
 
-  // Fills the operands that this process's devices read. The first process fills all, for the check.
-  void fill(const RunConfig& config, const RunParts& parts, ThreadTeam& team) const {
-    Range experts{0, over_places(config).shape.experts}, rows{0, config.shape.tokens};
-    if (!is_first_process()) {
-      if (parts.context == nullptr) return;
-      const BlockShare share = block_share(over_places(config), session->rank());
-      experts = {share.expert_begin, share.expert_end};
-      rows = result_tokens(config, session->rank());
+  HeldOperands wanted(const RunConfig& config) const {
+    if (session == nullptr) return held_operands(config, {});
+    return held_operands(config, {.num_processes = session->size(), .rank = session->rank()});
+  }
+
+  // What is held for this run and for those that are expected, where they share operands.
+  struct Expected {
+    WeightKey key;
+    MoeShape shape;
+    HeldOperands wanted;
+  };
+  std::vector<Expected> expected;
+
+  void expect(const RunConfig& config) {
+    expected.push_back({weight_key(config), config.shape, wanted(config)});
+  }
+
+  static bool same_tokens(const MoeShape& a, const MoeShape& b) {
+    return a.tokens == b.tokens && a.hidden == b.hidden && a.dtype == b.dtype;
+  }
+
+  std::shared_ptr<WeightOperands> weights_for(const RunConfig& config, ThreadTeam& team) {
+    const WeightKey key = weight_key(config);
+    Range held = wanted(config).experts;
+    std::shared_ptr<WeightOperands> found;
+    for (const auto& w : weights) {
+      if (w->key == key && contains(w->held, held)) found = w;
     }
-    fill_experts(*parts.weights, experts, {seed, layer.get()}, team);
-    fill_tokens(*parts.tokens, rows, seed, team);
+    if (found == nullptr) {
+      for (const Expected& other : expected) {
+        if (other.key == key) held = hull(held, other.wanted.experts);
+      }
+      found = weights.emplace_back(make_weights(key, held, false));
+      fill_shared(*found, {seed, layer.get()}, team);
+    }
+    if (config.block.pass == Pass::forward_backward) add_gradients(*found);
+    fill_experts(*found, wanted(config).experts, {seed, layer.get()}, team);
+    return found;
+  }
+
+  std::shared_ptr<TokenOperands> tokens_for(const RunConfig& config, ThreadTeam& team) {
+    Range held = wanted(config).tokens;
+    std::shared_ptr<TokenOperands> found;
+    for (const auto& t : tokens) {
+      const MoeShape shape{.tokens = t->tokens, .hidden = t->hidden, .dtype = t->dtype};
+      if (same_tokens(shape, config.shape) && contains(t->held, held)) found = t;
+    }
+    if (found == nullptr) {
+      for (const Expected& other : expected) {
+        if (same_tokens(other.shape, config.shape)) held = hull(held, other.wanted.tokens);
+      }
+      found = tokens.emplace_back(make_tokens(config.shape, held));
+    }
+    if (config.block.pass == Pass::forward_backward) add_gradients(*found);
+    fill_tokens(*found, wanted(config).tokens, seed, team);
+    return found;
   }
 
   // Tables come from the seed, and from the model where it has them.
@@ -125,25 +170,13 @@ struct RunFactory::State {
   }
 
   std::unique_ptr<Run> make(const RunConfig& config, Routed routed) {
-    RunParts parts{config, session, context(config), nullptr, nullptr, std::move(routed)};
-    ThreadTeam filler(std::max(1, static_cast<int>(cpus.size())));
-    const WeightKey key = weight_key(config);
-    for (const auto& w : weights) {
-      if (w->key == key) parts.weights = w;
+    RunParts parts{config, session, context(config), nullptr, nullptr, std::move(routed), seed};
+    if (parts.context != nullptr) {
+      ThreadTeam filler(std::max(1, static_cast<int>(cpus.size())));
+      parts.weights = weights_for(config, filler);
+      parts.tokens = tokens_for(config, filler);
     }
-    if (parts.weights == nullptr) {
-      parts.weights = weights.emplace_back(make_weights(key, {0, key.experts}, true));
-      fill_shared(*parts.weights, {seed, layer.get()}, filler);
-    }
-    for (const auto& t : tokens) {
-      if (t->tokens == config.shape.tokens && t->hidden == config.shape.hidden &&
-          t->dtype == config.shape.dtype) {
-        parts.tokens = t;
-      }
-    }
-    if (parts.tokens == nullptr) parts.tokens = tokens.emplace_back(make_tokens(config.shape));
-    fill(config, parts, filler);
-    if (session != nullptr) session->wait_quietly();  // the first process fills more than the others
+    if (session != nullptr) session->wait_quietly();  // one may have more to fill than the others
     return make_block_run(std::move(parts));
   }
 };
@@ -151,8 +184,10 @@ struct RunFactory::State {
 RunFactory::RunFactory(DistributionOptions distribution, uint32_t seed, std::vector<int> cpus,
                        Session* session, std::shared_ptr<LayerWeights> layer)
     : state_(std::make_unique<State>(
-          State{distribution, seed, std::move(cpus), session, std::move(layer), {}, {}, {}, {}})) {}
+          State{distribution, seed, std::move(cpus), session, std::move(layer), {}, {}, {}, {}, {}})) {}
 RunFactory::~RunFactory() = default;
+
+void RunFactory::expect(const RunConfig& config) { state_->expect(config); }
 
 std::unique_ptr<Run> RunFactory::make(const RunConfig& config) {
   refuse_unbuilt(config);

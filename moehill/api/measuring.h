@@ -19,7 +19,8 @@
 #include "moehill/block/run_config.h"
 #include "moehill/block/stages.h"
 #include "moehill/mesh/session.h"
-#include "moehill/moe/tensors.h"
+#include "moehill/moe/check_share.h"
+#include "moehill/parallel/memory_model.h"
 #include "moehill/parallel/moves.h"
 #include "moehill/routing/distribution.h"
 
@@ -41,6 +42,9 @@ class RunFactory {
   // Makes a run with this routing in place of the distribution's (tokens, experts and topk must be the
   // shape's).
   std::unique_ptr<class Run> make(const RunConfig& config, const Routing& routing);
+  // Says that this run will be made: runs that come before it leave room for what it needs of the operands
+  // that they share with it, which would be there twice otherwise.
+  void expect(const RunConfig& config);
 
  private:
   struct State;
@@ -66,15 +70,21 @@ class Run {
   // Calls work(device, its team) for each device of this process, all at once.
   virtual void on_teams(const std::function<void(int device, ThreadTeam& team)>& work) = 0;
 
-  // Brings the results and figures of the last step to the first process; from then on what follows speaks of
-  // all devices there. Elsewhere, and before, of this process's. Nothing to do without a session.
+  // Brings the figures of the last step to the first process; from then on what follows speaks of all devices
+  // there. Elsewhere, and before, of this process's. Nothing to do without a session.
   virtual void collect() = 0;
   virtual Range local_devices() const = 0;          // of this process
   virtual std::vector<int> local_cpus() const = 0;  // of their threads, as in Mesh
 
-  // Views of the operands and of this run's results after the last step. The results belong to the operands'
-  // storage, so they hold until another run of the same factory steps.
+  // The operands, and the results with them, of which this process has memory.
+  virtual HeldOperands held() const = 0;
+  // Views of the operands and of this run's results after the last step, whole but for what is not held. The
+  // results belong to the operands' storage, so they hold until another run of the same factory steps.
   virtual BlockTensors tensors() const = 0;
+  // This process's part in the check or the dump of the last step's results: its tensors, and what is brought
+  // together for it, x from the seed and y and the shared expert's gradients from the other processes.
+  // Collective over those that have devices.
+  virtual CheckShare check_share() = 0;
   virtual const Routing& routing() const = 0;
   // The routing among the places that the experts have on the devices: of over_places(config()). The same as
   // routing() without a placement.
@@ -96,12 +106,12 @@ class Run {
   // equal on all devices.
   virtual std::vector<uint64_t> replica_hashes() = 0;
 
-  // True if copies of an expert ended with different gradients. After collect().
-  virtual bool copies_differ() const = 0;
+  // True on the first process if copies of an expert ended with different gradients. Collective.
+  virtual bool copies_differ() = 0;
 
   virtual const RunConfig& config() const = 0;
   virtual uint64_t plan_hash() const = 0;            // over the plans of all devices
-  virtual uint64_t output_hash() const = 0;          // over the bits of y
+  virtual uint64_t output_hash() const = 0;          // over the bits of y; after collect()
   virtual int64_t num_dropped() const = 0;           // assignments past the capacity
   virtual int64_t num_spilled() const = 0;           // that went to a next choice
   virtual int64_t capacity_rows() const = 0;         // C; 0 with policy none

@@ -442,7 +442,8 @@ TEST_F(RunTest, RowsReadInPlaceTakeNoMemory) {
   read.spread = Spread::fused;
   const auto bytes = [](const RunConfig& config, int num_processes) {
     double total = 0;
-    for (const MemoryPart& part : predict_memory({config}, num_processes)) total += part.bytes;
+    for (const MemoryPart& part : predict_memory({config}, {.num_processes = num_processes}))
+      total += part.bytes;
     return total;
   };
   const double rows = 4096.0 * 2 * (1 - 1.0 / 16) * 512 * 2;  // 1/16: of tokens with no expert on a device
@@ -464,6 +465,27 @@ TEST_F(RunTest, CopiesOfExpertsAreInTheMemory) {
   const double forward = work_space(config);
   config.placement = {0, 1, 2, 3, 4, 5, 6, 7};
   EXPECT_NEAR(forward, work_space(config), 0.1 * expert) << "no gradients";
+}
+
+// Processes need a part of the block each, but for `none`, which the first one does alone.
+TEST_F(RunTest, AProcessNeedsItsPartOfTheBlock) {
+  const RunConfig sharded = ep({.shape = {4096, 512, 256, 8, 4, 0, DType::bf16}}, 4, Spread::fused);
+  RunConfig alone = sharded;
+  alone.spread = Spread::none;
+  alone.num_devices = 1;
+  const auto bytes = [](const std::vector<RunConfig>& runs, int rank, size_t part) {
+    return predict_memory(runs, {.num_processes = 4, .rank = rank})[part].bytes;
+  };
+  const double experts = 8.0 * 3 * 512 * 256 * 2, rows = 4096.0 * 512 * 2;
+  for (int rank = 0; rank < 4; ++rank) {
+    for (const size_t weights_or_gradients : {0, 1})
+      EXPECT_EQ(bytes({sharded}, rank, weights_or_gradients), experts / 4);
+    EXPECT_EQ(bytes({sharded}, rank, 2), 3 * rows / 4);
+    EXPECT_EQ(bytes({alone}, rank, 0), rank == 0 ? experts : 0);
+    // Operands that two points share are there once.
+    EXPECT_EQ(bytes({sharded, alone}, rank, 0), rank == 0 ? experts : experts / 4);
+    EXPECT_EQ(bytes({sharded, alone}, rank, 2), rank == 0 ? 3 * rows : 3 * rows / 4);
+  }
 }
 
 // Every router that the block has, with the gradient of its logits, before the clock and in the step.

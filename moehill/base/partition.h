@@ -1,6 +1,7 @@
 // Contiguous shares of a range: who owns which tokens, experts or bytes.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 namespace moehill {
@@ -9,6 +10,16 @@ struct Range {
   int64_t begin = 0, end = 0;
   int64_t size() const { return end - begin; }
 };
+
+inline bool contains(Range range, Range part) {
+  return part.size() == 0 || (range.begin <= part.begin && part.end <= range.end);
+}
+// Both of them, and what is between.
+inline Range hull(Range a, Range b) {
+  if (a.size() == 0) return b;
+  if (b.size() == 0) return a;
+  return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
+}
 
 // Share i of [0, n) cut into num_shares contiguous parts that differ by at most one; the larger parts come
 // spread out.

@@ -82,14 +82,17 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
   if (!prepared) return kExitDone;
   BenchOptions& options = prepared->options;
   const Topology& topology = prepared->environment.topology;
-  Yardstick yardstick(topology.core_cpus, job, first_own_cpu(job, options));
+  Yardstick yardstick(topology.core_cpus, job, job.place_on_node() * options.threads_per_device);
   for (const std::string& note : options.model_notes) say(options, job, "model: " + note + "\n");
   resolve_tokens(options, job, topology);
-  std::vector<Point> points = expand_points(options, topology.num_cores);
+  std::string left_out;
+  std::vector<Point> points =
+      without_large_references(expand_points(options, topology.num_cores), job, options.check, left_out);
   const BenchPredictions predictions = predict_everywhere(options, prepared->environment, job, points);
   const std::string tuned = adopt_tuned(options, prepared->environment, job, points);
-  CommandResult command = run_points(options, options.overlap ? with_parts(points) : points,
-                                     prepared->environment, job, yardstick, predictions.text + tuned);
+  CommandResult command =
+      run_points(options, options.overlap ? with_parts(points) : points, prepared->environment, job,
+                 yardstick, left_out + predictions.text + tuned);
   take_overlaps(command);
   int status = kExitDone;
   job.on_root([&] {

@@ -45,7 +45,7 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
     measurement.prepare();
     limit_waits(options, job, measurement.longest_step());
     measurement.time(&command);
-    command.peak_rss_bytes = job.sum(static_cast<double>(peak_rss_bytes()));
+    command.peak_rss_bytes = by_rank(job, static_cast<double>(peak_rss_bytes()));
     command.cache_state = measurement.cache_state();
     command.points = measurement.take_results();
   }
@@ -104,11 +104,6 @@ Environment adopt_environment(BenchOptions& options, const Job& job) {
   return environment;
 }
 
-int64_t first_own_cpu(const Job& job, const BenchOptions& options) {
-  if (job.session() == nullptr) return 0;
-  return job.session()->rank() % job.processes_of_a_node() * options.threads_per_device;
-}
-
 std::string adopt_tuned(const BenchOptions& options, const Environment& environment, const Job& job,
                         std::vector<Point>& points) {
   std::string text, found;
@@ -130,15 +125,11 @@ std::string adopt_tuned(const BenchOptions& options, const Environment& environm
 CommandResult run_points(const BenchOptions& options, const std::vector<Point>& points,
                          const Environment& environment, const Job& job, Yardstick& yardstick,
                          const std::string& note) {
-  const std::vector<MemoryPart> memory = predict_points_memory(points, job.num_processes(), options.check);
-  job.together([&] {
-    if (job.is_root()) refuse_too_much_memory(memory, available_memory_bytes() * environment.num_nodes);
-    return true;
-  });
-  say(options, job, describe_command(points, environment, memory) + note);
+  const std::vector<double> predicted = require_memory(points, job, options.check);
+  say(options, job, describe_command(points, environment, predicted) + note);
   CommandResult command = measure(options, points, job, yardstick);
   command.environment = environment;
-  command.predicted_bytes = total_bytes(memory);
+  command.predicted_bytes = predicted;
   return command;
 }
 

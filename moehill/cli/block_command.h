@@ -20,9 +20,6 @@ Environment adopt_environment(BenchOptions& options, const Job& job);
 // Throws InputError where --json, --dump or --trace-dir cannot be written.
 void require_writable_outputs(const BenchOptions& options);
 
-// The first CPU of this process's device, counted among those of its node.
-int64_t first_own_cpu(const Job& job, const BenchOptions& options);
-
 // Refuses points that do not fit into memory, describes them (and says `note`), checks and times them.
 // Collective; complete on the root.
 CommandResult run_points(const BenchOptions& options, const std::vector<Point>& points,

@@ -86,9 +86,12 @@ double rows_apart(const std::vector<float>& values, const std::vector<float>& re
 
 class GridRunner {
  public:
-  // layout: options that a single case needs besides its number.
-  GridRunner(const Job& job, std::vector<int> cpus, std::string layout)
-      : job_(job), layout_(std::move(layout)), teams_(cpus), factory_({}, 0, cpus, job.session()) {}
+  // first_cpu: of this process's threads. layout: options that a single case needs besides its number.
+  GridRunner(const Job& job, std::vector<int> cpus, int64_t first_cpu, std::string layout)
+      : job_(job),
+        layout_(std::move(layout)),
+        teams_(cpus, job, first_cpu),
+        factory_({}, 0, cpus, job.session()) {}
 
   void run(const GridCase& grid_case) {
     const RunConfig& config = grid_case.config;
@@ -98,7 +101,14 @@ class GridRunner {
     run->step({});
     const bool copies_differ = replicas_differ(*run, job_);
     run->collect();
-    job_.on_root([&] { judge(grid_case, *run, copies_differ); });
+    CheckShare share;
+    CheckResult check;
+    if (run->local_devices().size() > 0) {
+      share = run->check_share();
+      check =
+          check_block(share, config.block.pass, CheckMode::full, 0, teams_.team(threads_of(config, job_)));
+    }
+    job_.on_root([&] { judge(grid_case, share.tensors.y, check, copies_differ); });
   }
 
   // Lines of the table, then what failed.
@@ -123,12 +133,9 @@ class GridRunner {
   size_t num_failed() const { return failures_.size(); }
 
  private:
-  void judge(const GridCase& grid_case, const Run& run, bool copies_differ) {
-    const RunConfig& config = grid_case.config;
-    ThreadTeam& team = teams_.team(threads_of(config, job_));
-    const CheckResult check = check_block(run.tensors(), config.block.pass, CheckMode::full, 0, team);
+  void judge(const GridCase& grid_case, const MatView& y, const CheckResult& check, bool copies_differ) {
     std::string failure = failure_of(grid_case, check);
-    const double path = compare_with_none(grid_case, run);
+    const double path = compare_with_none(grid_case, y);
     if (failure.empty() && copies_differ) failure = kReplicasDiffer;
     if (failure.empty() && path > kPathLimit) failure = fmt::format("y differs from none's by {:.1e}", path);
     add(grid_case, check, path, failure);
@@ -144,9 +151,9 @@ class GridRunner {
 
   // Returns how far y of an f32 run under ep is from that of `none`, whose output it remembers; 0 where there
   // is nothing to compare.
-  double compare_with_none(const GridCase& grid_case, const Run& run) {
+  double compare_with_none(const GridCase& grid_case, const MatView& rows) {
     if (grid_case.config.shape.dtype != DType::f32) return 0;
-    std::vector<float> y = copy_rows(run.tensors().y);
+    std::vector<float> y = copy_rows(rows);
     if (grid_case.config.spread == Spread::none) {
       none_output_ = std::move(y);
       none_combination_ = grid_case.combination;
@@ -218,7 +225,7 @@ int check_command(const std::vector<std::string>& args, const Job& job) {
   if (!options) return kExitDone;
   const double start = seconds();
   const std::vector<GridCase> cases = job.together([&] { return chosen_cases(*options); });
-  GridRunner runner(job, core_cpus(), layout_options(*options));
+  GridRunner runner(job, core_cpus(), job.place_on_node() * options->threads, layout_options(*options));
   for (const GridCase& grid_case : cases) runner.run(grid_case);
   if (job.is_root()) {
     fmt::print("{}", runner.report());

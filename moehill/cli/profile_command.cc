@@ -72,13 +72,15 @@ int profile_command(const std::vector<std::string>& args, const Job& job) {
         explain_blocks(options.bench.block.blocks, plain_points.front().config.shape, environment.topology));
     return kExitDone;
   }
-  Yardstick yardstick(environment.topology.core_cpus, job, first_own_cpu(job, options.bench));
-  std::vector<Point> points = plain_points;
+  Yardstick yardstick(environment.topology.core_cpus, job,
+                      job.place_on_node() * options.bench.threads_per_device);
+  std::string left_out;
+  std::vector<Point> points = without_large_references(plain_points, job, options.bench.check, left_out);
   BenchPredictions predictions;  // every path is given: none is chosen here
   job.on_root([&] { predictions = predict_points(options.bench, environment, points); });
   const std::string tuned = adopt_tuned(options.bench, environment, job, points);
   CommandResult command = run_points(options.bench, options.bench.overlap ? with_parts(points) : points,
-                                     environment, job, yardstick, tuned);
+                                     environment, job, yardstick, left_out + tuned);
   take_overlaps(command);
   command.command = "profile";
   int status = kExitDone;

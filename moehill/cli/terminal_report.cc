@@ -207,16 +207,16 @@ std::string loss_line(const PointResult& point) {
 }  // namespace
 
 std::string describe_command(const std::vector<Point>& points, const Environment& environment,
-                             const std::vector<MemoryPart>& memory) {
+                             const std::vector<double>& predicted_bytes) {
   const RunConfig& first = points.front().config;
   const Topology& topology = environment.topology;
   return fmt::format(
-      "{} point{}: {}, {}, {} {}\non {} core{} of {}, kernels {}; predicted memory {:.2f} GiB\n"
+      "{} point{}: {}, {}, {} {}\non {} core{} of {}, kernels {}; predicted memory {}\n"
       "every step begins with cold caches\n",
       points.size(), points.size() == 1 ? "" : "s", to_string(first.shape), name_of(first.block.pass),
       name_of(first.block.backend), name_of(first.block.impl), topology.num_cores,
       topology.num_cores == 1 ? "" : "s", topology.cpu_model, environment.kernel,
-      total_bytes(memory) / (1 << 30));
+      memory_text(predicted_bytes));
 }
 
 std::string result_table(const CommandResult& result, uint32_t seed) {

@@ -12,7 +12,7 @@ namespace moehill {
 
 // Shape, cores and predicted memory, before anything runs.
 std::string describe_command(const std::vector<Point>& points, const Environment& environment,
-                             const std::vector<MemoryPart>& memory);
+                             const std::vector<double>& predicted_bytes);
 
 // One line a point: median milliseconds with interval, FLOP/s, tokens/s, share of the measured peak, check,
 // and beside a none the ratio of speed that verdict_lines() judges.

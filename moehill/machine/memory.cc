@@ -1,5 +1,7 @@
 #include "moehill/machine/memory.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -92,6 +94,16 @@ int64_t available_memory_bytes() {
   text << in.rdbuf();
   const int64_t available_kib = value_of("/proc/meminfo", "MemAvailable:", kUnlimited / 1024);
   return std::min(available_kib * 1024, cgroup_headroom_bytes(text.str(), "/sys/fs/cgroup"));
+}
+
+int64_t process_headroom_bytes() {
+  const auto headroom = [](int resource, const char* used) {
+    rlimit limit{};
+    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kUnlimited;
+    return std::max<int64_t>(
+        0, static_cast<int64_t>(limit.rlim_cur) - 1024 * value_of("/proc/self/status", used, 0));
+  };
+  return std::min(headroom(RLIMIT_AS, "VmSize:"), headroom(RLIMIT_DATA, "VmData:"));
 }
 
 int64_t current_rss_bytes() { return value_of("/proc/self/status", "VmRSS:", 0) * 1024; }

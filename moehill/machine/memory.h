@@ -15,6 +15,10 @@ int64_t available_memory_bytes();
 // `mount`: /sys/fs/cgroup.
 int64_t cgroup_headroom_bytes(const std::string& proc_cgroup, const std::string& mount);
 
+// Bytes that this process may still take below the limits of its address space and data (ulimit -v, -d),
+// INT64_MAX without a limit.
+int64_t process_headroom_bytes();
+
 // Resident bytes of this process: now, and at most since its start or the last reset. 0 where the system does
 // not say.
 int64_t current_rss_bytes();

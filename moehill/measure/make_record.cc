@@ -2,6 +2,7 @@
 #include "moehill/measure/make_record.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "moehill/measure/loading.h"
 #include "moehill/parallel/memory_model.h"
@@ -151,6 +152,10 @@ RecordedCheck check_of(const BenchOptions& o, const PointResult& result) {
   return recorded;
 }
 
+double sum_of(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0);
+}
+
 // Memory: that of this point alone.
 std::optional<RecordedPrediction> prediction_of(const PointResult& result, bool process_a_device) {
   if (!result.prediction) return std::nullopt;
@@ -159,8 +164,11 @@ std::optional<RecordedPrediction> prediction_of(const PointResult& result, bool 
   for (const StagePrediction& stage : result.prediction->stages)
     recorded.stages.emplace_back(name_of(stage.stage), stage.seconds());
   const RunConfig& config = result.point.config;
-  for (const MemoryPart& part : predict_memory({config}, process_a_device ? config.num_devices : 1))
-    recorded.memory_bytes += part.bytes;
+  const int num_processes = process_a_device ? config.num_devices : 1;
+  for (int rank = 0; rank < num_processes; ++rank) {
+    for (const MemoryPart& part : predict_memory({config}, {.num_processes = num_processes, .rank = rank}))
+      recorded.memory_bytes += part.bytes;
+  }
   return recorded;
 }
 
@@ -216,7 +224,11 @@ Record make_record(const BenchOptions& options, const CommandResult& command, si
   if (const std::optional<Overlap>& o = result.overlap)
     record.overlap = {o->computation,   o->communication,   o->both,
                       o->hidden.median, o->hidden.interval, o->hidden.n};
-  record.memory = {command.predicted_bytes, command.peak_rss_bytes};
+  record.memory = {sum_of(command.predicted_bytes), sum_of(command.peak_rss_bytes), {}, {}};
+  if (command.peak_rss_bytes.size() > 1) {
+    record.memory.predicted_bytes_by_rank = command.predicted_bytes;
+    record.memory.peak_rss_bytes_by_rank = command.peak_rss_bytes;
+  }
   record.check = check_of(options, result);
   record.hash = {hex(result.plan_hash), hex(result.output_hash), ""};
   if (options.layer_weights != nullptr) {

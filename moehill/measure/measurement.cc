@@ -12,6 +12,7 @@
 #include "moehill/machine/clock.h"
 #include "moehill/measure/comm_bytes.h"
 #include "moehill/measure/replicas.h"
+#include "moehill/mesh/wait_limit.h"
 #include "moehill/moe/oracle.h"
 #include "moehill/parallel/row_route.h"
 #include "moehill/parallel/work_problem.h"
@@ -108,8 +109,12 @@ Measurement::Measurement(const BenchOptions& options, const std::vector<Point>& 
     points_.push_back(std::move(live));
   }
   const Topology topology = detect_topology();
-  // The first process reads all of it before a step that it makes alone, the others their share of it.
-  const int64_t bytes = cold_cache_bytes(topology) / (job_.is_root() ? 1 : job_.processes_of_a_node());
+  // The processes of a node each read their share, but the first one all of it before steps that it makes
+  // alone.
+  cold_is_whole_ = job_.is_root() && std::any_of(points.begin(), points.end(), [](const Point& point) {
+                     return point.config.spread == Spread::none;
+                   });
+  const int64_t bytes = cold_cache_bytes(topology) / (cold_is_whole_ ? 1 : job_.processes_of_a_node());
   ThreadTeam placer(1);
   cold_ = std::make_unique<ColdMemory>(bytes, placer);
 }
@@ -127,6 +132,10 @@ void Measurement::prepare_point(LivePoint& live) {
   if (factory == nullptr) {
     factory = std::make_unique<RunFactory>(point.distribution, options_.seed, yardstick_.node_cpus(),
                                            job_.session(), options_.layer_weights);
+    for (const LivePoint& other : points_) {
+      if (other.result.point.distribution.kind == point.distribution.kind)
+        factory->expect(other.result.point.config);
+    }
   }
   live.run = factory->make(point.config);
   live.stages = std::make_unique<DeviceStages>(static_cast<int>(live.run->local_devices().size()), clock_);
@@ -141,7 +150,7 @@ void Measurement::prepare_point(LivePoint& live) {
   for (const std::vector<double>& cpus : job_.gather(as_doubles(live.run->local_cpus())))
     live.result.cpus.insert(live.result.cpus.end(), cpus.begin(), cpus.end());
   live.run->collect();
-  job_.on_root([&] { check(live); });
+  check(live);
   if (replicas_differ(*live.run, job_) && live.result.check.status != CheckStatus::off) {
     live.result.check.status = CheckStatus::failed;
     live.result.check.reason = kReplicasDiffer;
@@ -156,7 +165,7 @@ void Measurement::prepare_point(LivePoint& live) {
 void Measurement::make_ready(LivePoint& live) {
   live.run->poison();
   const Range devices = live.run->local_devices();
-  const bool shared = job_.is_root() && live.result.point.config.spread != Spread::none;
+  const bool shared = cold_is_whole_ && live.result.point.config.spread != Spread::none;
   const int64_t num_shares = devices.size() * (shared ? job_.processes_of_a_node() : 1);
   Burst burst{static_cast<double>(cold_->bytes() * devices.size() / std::max<int64_t>(1, num_shares)),
               seconds()};
@@ -189,20 +198,42 @@ void Measurement::hold_to_checked(LivePoint& live) {
                                          other == hashes.end() ? "" : ", first in " + other->tensor);
 }
 
+// Every process checks its own part; the verdict is the first one's.
+CheckResult Measurement::check_results(Run& run, const std::optional<CheckShare>& share, CheckMode mode) {
+  const RunConfig& config = run.config();
+  CheckResult result;
+  if (mode == CheckMode::off) return result;
+  const LongerWaits longer;  // one process may have more to check than another, or all of it
+  if (share)
+    result =
+        check_block(*share, config.block.pass, mode, check_seed_, yardstick_.team(threads_of(config, job_)));
+  job_.wait_quietly();
+  if (has_gradients(config) && run.copies_differ()) {
+    result.status = CheckStatus::failed;
+    result.reason = kCopiesDiffer;
+  }
+  return result;
+}
+
 void Measurement::check(LivePoint& live) {
   const Point& point = live.result.point;
-  ThreadTeam& team = yardstick_.team(threads_of(point.config, job_));
   const CheckMode mode = point.config.block.part == StepPart::whole ? options_.check : CheckMode::off;
-  live.result.check = check_block(live.run->tensors(), point.config.block.pass, mode, check_seed_, team);
-  if (mode != CheckMode::off && has_gradients(point.config) && live.run->copies_differ()) {
-    live.result.check.status = CheckStatus::failed;
-    live.result.check.reason = kCopiesDiffer;
-  }
-  describe(live);
-  if (!options_.save_routing.empty()) write_trace(options_.save_routing, live.run->routing());
-  if (options_.dump.empty()) return;
+  std::optional<CheckShare> share;
+  if (takes_part(*live.run) && (mode != CheckMode::off || !options_.dump.empty()))
+    share = live.run->check_share();
+  live.result.check = check_results(*live.run, share, mode);
+  if (share && !options_.dump.empty()) dump(live, *share);
+  job_.on_root([&] {
+    describe(live);
+    if (!options_.save_routing.empty()) write_trace(options_.save_routing, live.run->routing());
+  });
+}
+
+void Measurement::dump(const LivePoint& live, const CheckShare& share) const {
+  const Point& point = live.result.point;
+  const LongerWaits longer;
   const std::string folder = points_.size() == 1 ? options_.dump : options_.dump + "/" + point.folder;
-  dump_block(live.run->tensors(), point.config.block.pass, folder);
+  dump_block(share, point.config.block.pass, folder);
 }
 
 // Names of the stages that any device entered, in the order of the enum.
@@ -293,17 +324,11 @@ void Measurement::step_on_other_tokens(LivePoint& live) {
   live.step();
   job_.wait_quietly();
   live.stages->restart();
-  live.run->collect();
-  std::string fault;
-  job_.on_root([&] {
-    const RunConfig& config = live.result.point.config;
-    ThreadTeam& team = yardstick_.team(threads_of(config, job_));
-    const CheckResult check =
-        check_block(live.run->tensors(), config.block.pass, CheckMode::sample, check_seed_, team);
-    if (check.status == CheckStatus::failed) fault = check.reason;
-    if (fault.empty() && has_gradients(config) && live.run->copies_differ()) fault = kCopiesDiffer;
-  });
-  fault = job_.from_root(fault);
+  std::optional<CheckShare> share;
+  if (takes_part(*live.run)) share = live.run->check_share();
+  const CheckResult check = check_results(*live.run, share, CheckMode::sample);
+  share.reset();
+  std::string fault = job_.from_root(check.status == CheckStatus::failed ? check.reason : "");
   if (fault.empty() && replicas_differ(*live.run, job_)) fault = kReplicasDiffer;
   live.run->negate_x();
   if (fault.empty() || live.result.check.status == CheckStatus::failed) return;
@@ -418,7 +443,7 @@ void Measurement::time(CommandResult* command) {
 
 std::string Measurement::cache_state() const {
   return fmt::format("cold: {} MiB of other memory are read by the point's own threads before each step",
-                     cold_->bytes() >> 20);
+                     (cold_->bytes() * (cold_is_whole_ ? 1 : job_.processes_of_a_node())) >> 20);
 }
 
 std::vector<PointResult> Measurement::take_results() {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -69,6 +70,8 @@ class Measurement {
   double agree(LivePoint& live, double elapsed);
   void after_sample(LivePoint& live);
   void check(LivePoint& live);
+  void dump(const LivePoint& live, const CheckShare& share) const;
+  CheckResult check_results(Run& run, const std::optional<CheckShare>& share, CheckMode mode);
   void gather_traces(const std::vector<ClockReading>& before, CommandResult* command);
   std::vector<std::string> entered_stages(const DeviceStages& stages) const;
   std::vector<double> cpu_seconds(const LivePoint& live) const;
@@ -81,6 +84,7 @@ class Measurement {
   Progress progress_;
   std::function<double()> clock_;
   std::map<Distribution, std::unique_ptr<RunFactory>> factories_;
+  bool cold_is_whole_ = true;  // else this process's share of what its node reads
   std::unique_ptr<ColdMemory> cold_;
   const uint32_t check_seed_;
   std::vector<LivePoint> points_;

@@ -1,28 +1,113 @@
 #include "moehill/measure/memory_check.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
+#include <numeric>
 
 #include "moehill/base/error.h"
 #include "moehill/base/table.h"
+#include "moehill/machine/memory.h"
+#include "moehill/moe/parcel.h"
 #include "moehill/quiet/cold_caches.h"
 
 namespace moehill {
 namespace {
 
 constexpr double kUsableShare = 0.9;
+// OpenBLAS maps so much for each thread that calls it, and waits without an end where it gets none. It
+// touches little of it, so only a limit of addresses counts it.
+constexpr double kBlasBuffer = 128 << 20;
+
+std::string list_of(const std::vector<MemoryPart>& parts) {
+  std::string list;
+  for (const MemoryPart& part : parts)
+    list += fmt::format("{}{} {}", list.empty() ? "" : ", ", part.name, gib(part.bytes));
+  return list;
+}
+
+// What a check of several processes brings together in each: x, and y where a process has its own tokens'.
+double brought_bytes(const RunConfig& run, const ProcessPlace& process) {
+  if (process.num_processes == 1 || run.spread == Spread::none) return 0;
+  const double rows = static_cast<double>(run.shape.tokens * run.shape.hidden) *
+                      static_cast<double>(dtype_bytes(run.shape.dtype));
+  return shards_tokens(run) ? 2 * rows : rows;
+}
+
+bool is_alone(const Point& point) { return point.config.spread == Spread::none; }
+
+// What a process tells of itself.
+struct Need {
+  std::string node, list;
+  double bytes = 0;
+  double blas_bytes = 0;                      // of addresses alone
+  int64_t node_bytes = 0, process_bytes = 0;  // available
+
+  void pass(Parcel& parcel) {
+    parcel(node), parcel(list), parcel(bytes), parcel(blas_bytes), parcel(node_bytes), parcel(process_bytes);
+  }
+};
+
+Need need_of(const std::vector<MemoryPart>& parts) {
+  std::array<char, 256> host{};
+  (void)gethostname(host.data(), host.size() - 1);
+  return {host.data(), list_of(parts),           total_bytes(parts),
+          0,           available_memory_bytes(), process_headroom_bytes()};
+}
+
+double usable(int64_t bytes) { return kUsableShare * static_cast<double>(bytes); }
+
+std::string fault_of(const std::vector<Need>& needs) {
+  constexpr const char* kRemedy =
+      "choose more processes, fewer --tokens, fewer --experts or fewer points at once";
+  std::map<std::string, double> of_node;
+  for (size_t r = 0; r < needs.size(); ++r) {
+    const Need& need = needs[r];
+    const std::string who =
+        needs.size() == 1 ? "predicted memory" : fmt::format("predicted memory of rank {}", r);
+    if (need.bytes + need.blas_bytes > usable(need.process_bytes)) {
+      return input_error(
+                 who,
+                 fmt::format("{} ({}), and {} of addresses for BLAS", gib(need.bytes), need.list,
+                             gib(need.blas_bytes)),
+                 fmt::format("at most {}, 90 % of the {} that the limit of its process leaves",
+                             gib(usable(need.process_bytes)), gib(static_cast<double>(need.process_bytes))),
+                 kRemedy)
+          .what();
+    }
+    double& sum = of_node[need.node];
+    sum += need.bytes;
+    if (sum <= usable(need.node_bytes)) continue;
+    const std::string all =
+        needs.size() == 1 ? need.list : fmt::format("rank {} alone {}: {}", r, gib(need.bytes), need.list);
+    const std::string place =
+        needs.size() == 1 ? "" : fmt::format(" of the processes on {} up to rank {}", need.node, r);
+    return input_error("predicted memory" + place, fmt::format("{} ({})", gib(sum), all),
+                       fmt::format("at most {}, 90 % of the {} available", gib(usable(need.node_bytes)),
+                                   gib(static_cast<double>(need.node_bytes))),
+                       kRemedy)
+        .what();
+  }
+  return "";
+}
 
 }  // namespace
 
-std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, int num_processes,
+ProcessPlace place_of(const Job& job) {
+  if (job.session() == nullptr) return {};
+  return {job.num_processes(), job.processes_of_a_node(), job.session()->rank()};
+}
+
+std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, const ProcessPlace& process,
                                               CheckMode check) {
   std::vector<MemoryPart> sum;
   std::map<Distribution, std::vector<RunConfig>> runs_of;
   for (const Point& point : points) runs_of[point.distribution.kind].push_back(point.config);
   for (const auto& [kind, runs] : runs_of) {
-    for (const MemoryPart& part : predict_memory(runs, num_processes)) {
+    for (const MemoryPart& part : predict_memory(runs, process)) {
       const auto same =
           std::find_if(sum.begin(), sum.end(), [&](const MemoryPart& p) { return p.name == part.name; });
       if (same == sum.end()) {
@@ -36,11 +121,15 @@ std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, 
   MemoryPart checking{"the check", 0};
   for (const Point& point : points) {
     const RunConfig& run = point.config;
-    const int num_threads = run.num_devices * run.threads_per_device;
-    checking.bytes = std::max(checking.bytes, check_bytes(run.shape, run.block.pass, check, num_threads));
+    if (is_alone(point) && process.rank > 0) continue;
+    const int num_devices = process.num_processes > 1 ? 1 : run.num_devices;
+    const double bytes = check_bytes(run.shape, run.block.pass, check, num_devices * run.threads_per_device);
+    checking.bytes =
+        std::max(checking.bytes, bytes + (check == CheckMode::off ? 0 : brought_bytes(run, process)));
   }
   sum.push_back(checking);
-  sum.push_back({"to empty the caches", cold_bytes});
+  const bool whole = process.rank == 0 && std::any_of(points.begin(), points.end(), is_alone);
+  sum.push_back({"to empty the caches", cold_bytes / (whole ? 1 : process.processes_of_a_node)});
   return sum;
 }
 
@@ -52,15 +141,69 @@ double total_bytes(const std::vector<MemoryPart>& parts) {
 
 void refuse_too_much_memory(const std::vector<MemoryPart>& parts, int64_t available_bytes,
                             const std::string& remedy) {
-  const double needed = total_bytes(parts), usable = kUsableShare * static_cast<double>(available_bytes);
-  if (needed <= usable) return;
-  std::string list;
-  for (const MemoryPart& part : parts)
-    list += fmt::format("{}{} {}", list.empty() ? "" : ", ", part.name, gib(part.bytes));
-  throw input_error("predicted memory", fmt::format("{} ({})", gib(needed), list),
-                    fmt::format("at most {}, 90 % of the {} available", gib(usable),
+  const double needed = total_bytes(parts);
+  if (needed <= usable(available_bytes)) return;
+  throw input_error("predicted memory", fmt::format("{} ({})", gib(needed), list_of(parts)),
+                    fmt::format("at most {}, 90 % of the {} available", gib(usable(available_bytes)),
                                 gib(static_cast<double>(available_bytes))),
                     remedy);
+}
+
+namespace {
+
+// Says why the points do not fit; empty: they do. Collective, the same on all processes.
+std::string memory_fault(const std::vector<Point>& points, const Job& job, CheckMode check) {
+  Parcel sent;
+  Need need = need_of(predict_points_memory(points, place_of(job), check));
+  for (const Point& point : points) {
+    const int devices = job.session() == nullptr ? point.config.num_devices : 1;
+    const int threads = devices * point.config.threads_per_device;
+    need.blas_bytes = std::max(need.blas_bytes, kBlasBuffer * threads);
+  }
+  need.pass(sent);
+  std::vector<Need> needs;
+  for (const std::string& text : job.session() == nullptr ? std::vector<std::string>{sent.bytes()}
+                                                          : job.session()->gather(sent.bytes())) {
+    Parcel came(text);
+    needs.emplace_back().pass(came);
+  }
+  return job.from_root(fault_of(needs));
+}
+
+}  // namespace
+
+std::vector<double> by_rank(const Job& job, double value) {
+  std::vector<double> values;
+  for (const std::vector<double>& of_process : job.gather({value})) values.push_back(of_process.front());
+  return values;
+}
+
+std::string memory_text(const std::vector<double>& bytes) {
+  const double sum = std::accumulate(bytes.begin(), bytes.end(), 0.0);
+  if (bytes.size() < 2) return gib(sum);
+  const auto [least, most] = std::minmax_element(bytes.begin(), bytes.end());
+  return fmt::format("{}, {} to {} a rank (most on rank {})", gib(sum), gib(*least), gib(*most),
+                     most - bytes.begin());
+}
+
+std::vector<double> require_memory(const std::vector<Point>& points, const Job& job, CheckMode check) {
+  const std::string fault = memory_fault(points, job, check);
+  if (!fault.empty()) throw AgreedInputError(fault);
+  return by_rank(job, total_bytes(predict_points_memory(points, place_of(job), check)));
+}
+
+std::vector<Point> without_large_references(const std::vector<Point>& points, const Job& job, CheckMode check,
+                                            std::string& note) {
+  if (job.session() == nullptr) return points;
+  std::vector<Point> sharded;
+  for (const Point& point : points) {
+    if (is_ep(point.config.spread)) sharded.push_back(point);
+  }
+  if (sharded.empty() || sharded.size() == points.size()) return points;
+  const std::string fault = memory_fault(points, job, check);
+  if (fault.empty() || !memory_fault(sharded, job, check).empty()) return points;
+  note += "left out: none and dp, which need the whole block in one process: " + fault + "\n";
+  return sharded;
 }
 
 }  // namespace moehill

@@ -6,20 +6,36 @@
 #include <vector>
 
 #include "moehill/measure/points.h"
+#include "moehill/mesh/job.h"
 #include "moehill/parallel/memory_model.h"
 
 namespace moehill {
 
-// Parts of all points that are resident together, each distribution with operands of its own.
-// num_processes as predict_memory() has it. The check's work space is that of the largest point, and the
-// memory that empties the caches is that of one node.
-std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, int num_processes = 1,
+// What a process needs for all points that are resident together, each distribution with operands of its own.
+// The check's work space is that of the largest point.
+std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points,
+                                              const ProcessPlace& process = {},
                                               CheckMode check = CheckMode::sample);
 double total_bytes(const std::vector<MemoryPart>& parts);
+ProcessPlace place_of(const Job& job);
 
 // Throws InputError naming the largest parts when they need more than 90 % of `available_bytes`.
 void refuse_too_much_memory(
     const std::vector<MemoryPart>& parts, int64_t available_bytes,
     const std::string& remedy = "choose fewer --tokens, fewer --experts or fewer points at once");
+
+// A figure of each process, on the first one. Collective.
+std::vector<double> by_rank(const Job& job, double value);
+// Bytes of all processes together, and of those with least and most.
+std::string memory_text(const std::vector<double>& bytes);
+
+// Returns what the points need, by rank. Throws InputError unless 90 % suffices of what each node has for its
+// processes, and of what the limits of each process leave. Collective, and it throws on all processes.
+std::vector<double> require_memory(const std::vector<Point>& points, const Job& job, CheckMode check);
+
+// The points without those of `none` and `dp` where all together do not fit and the rest does: these two need
+// the whole block in one process. `note` says so then. Collective, the same on all processes.
+std::vector<Point> without_large_references(const std::vector<Point>& points, const Job& job, CheckMode check,
+                                            std::string& note);
 
 }  // namespace moehill

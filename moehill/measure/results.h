@@ -88,7 +88,7 @@ struct CommandResult {
   std::string cache_state;       // in which every step begins, in words
   double clock_uncertainty = 0;  // seconds, of the processes' clocks in the events
   std::vector<std::vector<int>> order;
-  double predicted_bytes = 0, peak_rss_bytes = 0;
+  std::vector<double> predicted_bytes, peak_rss_bytes;  // of memory, by rank
   std::vector<PointResult> points;
 };
 

@@ -22,7 +22,7 @@ class MadeUpSession : public Session {
     return texts;
   }
   std::vector<double> share(double value) override { return {value, values[0], values[1]}; }
-  void gather_bytes(const void*, Range, void*) override {}
+  std::vector<std::string> exchange(const std::vector<std::string_view>&) override { return {}; }
   std::vector<ClockReading> read_clocks() override { return std::vector<ClockReading>(3); }
   void wait_quietly(Naps::Duration) override { ++num_waits; }
   void start_together() override {}

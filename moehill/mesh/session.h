@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "moehill/machine/naps.h"
@@ -52,9 +53,9 @@ class Session {
   virtual std::vector<std::string> gather(const std::string& text) = 0;
   // The values of all ranks by rank, on every rank.
   virtual std::vector<double> share(double value) = 0;
-  // Bytes `place` of rank 0's `whole` become this rank's `part`; places are uneven or empty, and do not
-  // overlap. `whole` is read on rank 0 alone, whose own part may lie there already.
-  virtual void gather_bytes(const void* part, Range place, void* whole) = 0;
+  // Sends messages[r] to rank r, any length and none too, and returns by rank what each sent to this one. By
+  // the library's own messages: what is checked has no part in them.
+  virtual std::vector<std::string> exchange(const std::vector<std::string_view>& messages) = 0;
 
   // Returns the readings of all ranks by rank on rank 0 (its own is exact), and nothing on the others. Each
   // is the best of many messages there and back: half of its time is the uncertainty.

@@ -8,11 +8,10 @@
 #include <optional>
 #include <utility>
 
+#include "moehill/moe/audit_judge.h"
 #include "moehill/moe/audit_sizes.h"
-#include "moehill/moe/audit_strip.h"
 #include "moehill/moe/expert_columns.h"
 #include "moehill/moe/router_reference.h"
-#include "moehill/moe/tensor_numbers.h"
 
 namespace moehill {
 namespace {
@@ -24,25 +23,22 @@ struct Estimate {
   Estimate(int64_t rows, int64_t cols) : value(rows, cols), variance(rows, cols) {}
 };
 
-std::string block_name(const Projection& p, int64_t block) {
-  const Range columns = p.columns_of(block);
-  return columns.size() == 1 ? fmt::format("column {}", columns.begin)
-                             : fmt::format("columns {} to {}", columns.begin, columns.end - 1);
-}
-
 template <typename F>
 class Audit {
  public:
-  Audit(const BlockTensors& tensors, bool backward, const AuditOptions& options, ThreadTeam& team)
-      : t_(tensors),
-        shape_(tensors.shape),
+  Audit(const CheckShare& share, bool backward, const AuditOptions& options, ThreadTeam& team)
+      : share_(share),
+        own_(share.own_tokens()),
+        t_(share.tensors),
+        shape_(t_.shape),
         backward_(backward),
         options_(options),
         team_(team),
         units_(shape_.dtype),
         dy_scale_(2.0 / (static_cast<double>(shape_.tokens) * static_cast<double>(shape_.hidden))),
         by_hidden_(audit_projection(shape_.hidden, options)),
-        context_{tensors, backward, options.exact, options.seed, units_, dy_scale_, by_hidden_},
+        context_{t_, backward, options.exact, options.seed, units_, dy_scale_, by_hidden_},
+        judge_(context_),
         auditors_(static_cast<size_t>(team.size())),
         y_(shape_.tokens, by_hidden_.num_blocks()) {
     if (!backward) return;
@@ -53,39 +49,20 @@ class Audit {
   AuditResult run() {
     if (backward_) measure_loss_gradient();
     sort_assignments();
-    TensorNumbers w1 = numbers("dw1"), w2 = numbers("dw2"), w3 = numbers("dw3");
-    TensorNumbers b1 = numbers("db1"), b2 = numbers("db2"), b3 = numbers("db3");
-    for (size_t begin = 0; begin < assignments_.size();)
-      begin = audit_group(begin, {&w1, &w2, &w3, &b1, &b2, &b3});
-    TensorNumbers s1 = numbers("ds1"), s2 = numbers("ds2"), s3 = numbers("ds3"), sg = numbers("dsg");
-    if (shape_.shared_dim > 0) audit_shared({&s1, &s2, &s3, nullptr, nullptr, nullptr}, sg);
+    for (const char* name : {"dw1", "dw2", "dw3", "db1", "db2", "db3"})
+      found_.of_experts.emplace_back(name, RowComparison::kUsualFloor);
+    for (size_t begin = 0; begin < own_experts_.size();) begin = audit_group(begin);
+    if (shape_.shared_dim > 0) audit_shared();
     add_zero_experts();
+    sum_tokens();
     compare_tokens();
-    if (backward_) {
-      const bool gated = shape_.form.activation.gated;
-      const auto finish = [&](TensorNumbers& n, bool there) {
-        if (there) result_.tensors.push_back(n.finish());
-      };
-      finish(w1, true), finish(w2, true), finish(w3, gated);
-      for (TensorNumbers* n : {&b1, &b2, &b3}) finish(*n, shape_.form.biases && (gated || n != &b3));
-      const bool shared = shape_.shared_dim > 0;
-      finish(s1, shared), finish(s2, shared), finish(s3, shared && gated);
-      finish(sg, shared && shape_.form.shared_gate);
-    }
+    add_findings();
+    result_.reference_holds = found_.reference_holds;
+    if (share_.is_first()) result_.tensors = judge_.judge(found_, assignments_);
     return std::move(result_);
   }
 
  private:
-  // The gradients of W1, W2, W3 or of the shared expert's.
-  struct GradientNumbers {
-    TensorNumbers *n1, *n2, *n3;
-    TensorNumbers *b1, *b2, *b3;  // of biases
-  };
-
-  static TensorNumbers numbers(const std::string& name) {
-    return TensorNumbers(name, RowComparison::kUsualFloor);
-  }
-
   // Lists the assignments of each expert in the order of the tokens.
   void sort_assignments() {
     assignments_.resize(static_cast<size_t>(shape_.experts));
@@ -103,6 +80,9 @@ class Audit {
       reached_[static_cast<size_t>(a / routing.topk)] = 1;
     }
     for (AuditAssignments& of : assignments_) share_out(of);
+    for (int e = 0; e < shape_.experts; ++e) {
+      if (share_.has_expert(e)) own_experts_.push_back(e);
+    }
   }
 
   void share_out(AuditAssignments& of) const {
@@ -141,18 +121,38 @@ class Audit {
 
   // Experts from `begin` on until they have as many rows as there are tokens: their strips keep all threads
   // at work. Returns where the next group begins.
-  size_t audit_group(size_t begin, const GradientNumbers& numbers) {
+  size_t audit_group(size_t begin) {
     std::deque<AuditExpert<F>> group;
     size_t end = begin;
-    for (int64_t rows = 0; end < assignments_.size() && (end == begin || rows < shape_.tokens); ++end) {
-      rows += assignments_[end].size();
-      add_expert(static_cast<int>(end), shape_.mlp_dim, assignments_[end], group);
+    for (int64_t rows = 0; end < own_experts_.size() && (end == begin || rows < shape_.tokens); ++end) {
+      const int expert = own_experts_[end];
+      const AuditAssignments& assignments = assignments_[static_cast<size_t>(expert)];
+      rows += assignments.size();
+      add_expert(expert, shape_.mlp_dim, assignments, group);
     }
-    audit_experts(group, numbers);
+    run_strips(group, 0, 1);
+    for (AuditExpert<F>& expert : group) finish_expert(expert);
     return end;
   }
 
-  void audit_shared(const GradientNumbers& numbers, TensorNumbers& gate_numbers) {
+  void finish_expert(AuditExpert<F>& expert) {
+    add_expert_rows(expert);
+    if (!backward_) return;
+    const bool gated = shape_.form.activation.gated;
+    const auto judge = [&](const GradientAudit& audit, int64_t num_rows, const Projection& p, size_t i) {
+      judge_.judge_gradient({expert.expert, expert.rows.size()}, audit, num_rows, p, found_.of_experts[i]);
+    };
+    judge(expert.d1, shape_.hidden, expert.by_width, 0);
+    judge(expert.d2, expert.by_width.num_columns(), by_hidden_, 1);
+    if (gated) judge(expert.d3, shape_.hidden, expert.by_width, 2);
+    if (!shape_.form.biases) return;
+    judge(expert.b1, 1, expert.by_width, 3);
+    judge(expert.b2, 1, by_hidden_, 4);
+    if (gated) judge(expert.b3, 1, expert.by_width, 5);
+  }
+
+  // The shared expert's strips go to the processes in turn.
+  void audit_shared() {
     AuditAssignments all;
     all.token = indices_up_to(shape_.tokens);
     all.choice.assign(all.token.size(), 0);
@@ -162,8 +162,27 @@ class Audit {
     share_out(all);
     std::deque<AuditExpert<F>> group;
     add_expert(kSharedExpert, shape_.shared_dim, all, group);
-    audit_experts(group, numbers);
-    if (shape_.form.shared_gate && backward_) audit_shared_gate(group.front(), gate_numbers);
+    run_strips(group, share_.rank(), share_.size());
+    AuditExpert<F>& expert = group.front();
+    sum_strips(expert);
+    add_expert_rows(expert);
+    if (!backward_) return;
+    found_.of_shared = {std::move(expert.d1), std::move(expert.d2), std::move(expert.d3)};
+    if (shape_.form.shared_gate) audit_shared_gate(expert);
+  }
+
+  // What needs all strips of the expert comes together where the tokens are.
+  void sum_strips(AuditExpert<F>& expert) {
+    const int64_t blocks = by_hidden_.num_blocks();
+    std::vector<SummedRows<F>> rows;
+    for (ProjectedRows<F>* of : {&expert.out, &expert.dx}) {
+      for (Dense<F>* m : {&of->sum, &of->variance, &of->squares}) {
+        if (m->rows > 0) rows.push_back({m->values.data(), blocks});
+      }
+    }
+    sum_rows(share_, share_.tokens, rows);
+    if (backward_)
+      sum_rows<double>(share_, share_.tokens, {{expert.dp.data(), 1}, {expert.dp_var.data(), 1}});
   }
 
   // Gate values s(z) of the shared expert, z = x sg in double; ours is a sum in f32.
@@ -189,15 +208,17 @@ class Audit {
     }
   }
 
-  // dz = ds s (1 - s) of each token: dx += dz sg, dsg = sum of dz x.
-  void audit_shared_gate(AuditExpert<F>& expert, TensorNumbers& numbers) {
+  // dz = ds s (1 - s) of each own token: dx += dz sg, dsg = sum of dz x.
+  void audit_shared_gate(AuditExpert<F>& expert) {
     const int64_t n = shape_.tokens, blocks = by_hidden_.num_blocks();
     std::vector<double> row(static_cast<size_t>(shape_.hidden)), sum(static_cast<size_t>(blocks)),
-        squares(sum.size()), gate(sum.size()), value(sum.size()), variance(sum.size());
+        squares(sum.size()), gate(sum.size());
+    std::vector<double>&value = found_.gate_value, &variance = found_.gate_variance;
+    value.resize(sum.size()), variance.resize(sum.size());
     for (size_t h = 0; h < row.size(); ++h)
       row[h] = static_cast<double>(t_.weights.sg.at(0, 0, static_cast<int64_t>(h)));
     by_hidden_.project_row(row.data(), gate.data(), squares.data());
-    for (int64_t t = 0; t < n; ++t) {
+    for (int64_t t = own_.begin; t < own_.end; ++t) {
       const size_t i = static_cast<size_t>(t);
       const double s = expert.rows.gate[i], slope = s * (1 - s), dz = slope * expert.dp[i];
       const double dz_var = slope * slope * (expert.dp_var[i] + output_part_of_dp(expert, t)) +
@@ -213,29 +234,6 @@ class Audit {
                        (units_.store + units_.sum * static_cast<double>(n)) * dz * dz * squares[b];
       }
     }
-    for (size_t h = 0; h < row.size(); ++h)
-      row[h] = static_cast<double>(t_.gradients.sg.at(0, 0, static_cast<int64_t>(h))) / dy_scale_;
-    by_hidden_.project_row(row.data(), sum.data(), squares.data());
-    Deviations all;
-    const double rounding =
-        2 * units_.store + units_.sum * (static_cast<double>(n) + by_hidden_.num_roundings());
-    for (int64_t b = 0; b < blocks; ++b) {
-      const size_t i = static_cast<size_t>(b);
-      all.add(0, b, sum[i] - value[i],
-              variance[i] + rounding * squares[i] + context_.subnormal_variance(1 / dy_scale_), value[i]);
-      numbers.saw_reference(value[i]);
-    }
-    numbers.set_rows_per_expert(1);
-    numbers.add_group(all, std::min(n, blocks), "the shared expert's gate",
-                      [&](int64_t, int64_t block) { return block_name(by_hidden_, block); });
-    if (!options_.exact) return;
-    std::vector<float> actual;
-    for (double& v : row) {
-      v *= dy_scale_;
-      actual.push_back(static_cast<float>(v));
-    }
-    for (double& v : value) v *= dy_scale_;
-    numbers.relative().add_row(0, actual, value);
   }
 
   // A choice of a zero expert: y += p x, dx += p dy, dp = <dy, x>. Its sum may be stored on the way.
@@ -243,8 +241,8 @@ class Audit {
     const Routing& routing = *t_.routing;
     std::vector<double> x, dy;
     for (size_t a = 0; a < routing.zero.size(); ++a) {
-      if (routing.zero[a] < 0) continue;
       const int64_t t = static_cast<int64_t>(a) / routing.topk, j = static_cast<int64_t>(a) % routing.topk;
+      if (routing.zero[a] < 0 || !share_.has_token(t)) continue;
       const double p = static_cast<double>(routing.weight[a]);
       reached_[static_cast<size_t>(t)] = 1;
       add_token(t_.x, t, p, x, y_);
@@ -285,35 +283,58 @@ class Audit {
     expert.b2.of_block = expert.d2.of_block;
   }
 
-  // The strips of the experts of a group, shared out to the threads as they get free.
-  void audit_experts(std::deque<AuditExpert<F>>& group, const GradientNumbers& numbers) {
+  // Strips first, first + step, ... of the experts of a group, shared out to the threads as they get free.
+  void run_strips(std::deque<AuditExpert<F>>& group, size_t first, size_t step) {
     std::vector<std::pair<AuditExpert<F>*, Range>> strips;
     for (AuditExpert<F>& expert : group) {
       const int64_t width = expert.by_width.num_columns(),
-                    step = strip_columns(expert.by_width, expert.rows.size(), options_);
+                    columns = strip_columns(expert.by_width, expert.rows.size(), options_);
       if (expert.rows.size() == 0 && !backward_) continue;
-      for (int64_t begin = 0; begin < width; begin += step)
-        strips.push_back({&expert, {begin, std::min(width, begin + step)}});
+      for (int64_t begin = 0; begin < width; begin += columns)
+        strips.push_back({&expert, {begin, std::min(width, begin + columns)}});
     }
     std::atomic<size_t> next{0};
     team_.run([&](int member) {
       std::optional<StripAuditor<F>>& auditor = auditors_[static_cast<size_t>(member)];
       if (!auditor) auditor.emplace(context_);
-      for (size_t i = next++; i < strips.size(); i = next++) auditor->run(*strips[i].first, strips[i].second);
+      for (size_t i = first + step * next++; i < strips.size(); i = first + step * next++)
+        auditor->run(*strips[i].first, strips[i].second);
     });
-    for (AuditExpert<F>& expert : group) {
-      result_.reference_holds = result_.reference_holds && expert.products_hold;
-      add_outputs(expert);
-      if (!backward_) continue;
-      add_input_gradients(expert);
-      judge_gradient(expert, expert.d1, shape_.hidden, expert.by_width, *numbers.n1);
-      judge_gradient(expert, expert.d2, expert.by_width.num_columns(), by_hidden_, *numbers.n2);
-      const bool gated = shape_.form.activation.gated;
-      if (gated) judge_gradient(expert, expert.d3, shape_.hidden, expert.by_width, *numbers.n3);
-      if (numbers.b1 == nullptr || !shape_.form.biases) continue;
-      judge_gradient(expert, expert.b1, 1, expert.by_width, *numbers.b1);
-      judge_gradient(expert, expert.b2, 1, by_hidden_, *numbers.b2);
-      if (gated) judge_gradient(expert, expert.b3, 1, expert.by_width, *numbers.b3);
+  }
+
+  void add_expert_rows(AuditExpert<F>& expert) {
+    found_.reference_holds = found_.reference_holds && expert.products_hold;
+    add_outputs(expert);
+    if (backward_) add_input_gradients(expert);
+  }
+
+  // The rows of an own expert are terms of sums over processes. Those of the shared one are sums already, of
+  // the own tokens alone.
+  bool has_row(const AuditExpert<F>& expert, int64_t a) const {
+    return expert.expert != kSharedExpert || share_.has_token(expert.rows.token[static_cast<size_t>(a)]);
+  }
+
+  void sum_tokens() {
+    std::vector<SummedRows<double>> sums;
+    for (Estimate* of : {&y_, &dx_, &dp_}) {
+      for (Dense<double>* m : {&of->value, &of->variance}) {
+        if (m->rows > 0) sums.push_back({m->values.data(), m->cols});
+      }
+    }
+    sum_rows(share_, share_.tokens, sums);
+  }
+
+  // What all processes found comes together on the first one.
+  void add_findings() {
+    if (share_.peers == nullptr) return;
+    Parcel own;
+    found_.pass(own);
+    std::vector<std::string> all = share_.gather(own.bytes());
+    for (size_t r = 1; r < all.size(); ++r) {
+      AuditFindings other = found_;  // for its sizes
+      Parcel came(std::move(all[r]));
+      other.pass(came);
+      found_.add(other);
     }
   }
 
@@ -345,6 +366,7 @@ class Audit {
     const double rounding =
         2 * units_.store + units_.sum * (width + by_hidden_.num_roundings()) + expert.rows.gate_variance;
     for (int64_t a = 0; a < expert.rows.size(); ++a) {
+      if (!has_row(expert, a)) continue;
       const size_t i = static_cast<size_t>(a);
       add_row(expert.out, a, expert.rows.gate[i], rounding, expert.rows.token[i], y_);
       if (!backward_ || expert.expert == kSharedExpert) continue;
@@ -404,6 +426,7 @@ class Audit {
         3 * units_.store + units_.sum * 2 * (width + by_hidden_.num_roundings()) + expert.rows.gate_variance;
     const bool of_inputs = shape_.router.input_weighted && expert.expert != kSharedExpert;
     for (int64_t a = 0; a < expert.rows.size(); ++a) {
+      if (!has_row(expert, a)) continue;
       const size_t i = static_cast<size_t>(a);
       const double factor = expert.rows.gate[i] * expert.rows.in[i] * expert.rows.dy_size[i];
       add_row(expert.dx, a, factor, rounding, expert.rows.token[i], dx_);
@@ -412,39 +435,16 @@ class Audit {
     }
   }
 
-  void judge_gradient(const AuditExpert<F>& expert, const GradientAudit& audit, int64_t num_rows,
-                      const Projection& p, TensorNumbers& numbers) {
-    numbers.set_rows_per_expert(num_rows);
-    if (audit.non_zero_reference) numbers.saw_reference(1);
-    const bool shared = expert.expert == kSharedExpert;
-    const std::string name = shared ? "the shared expert" : fmt::format("expert {}", expert.expert);
-    const auto where = [&](int64_t row, int64_t block) {
-      return fmt::format("{} row {} {}", name, row, block_name(p, block));
-    };
-    const int64_t n = expert.rows.size();
-    Deviations all;
-    for (const Deviations& block : audit.of_block) all.add(block);
-    // A sum over n tokens has the rank n: its rows share the errors of n rows, and its columns likewise.
-    numbers.add_group(all, n * std::min(num_rows, p.num_blocks()), name, where);
-    numbers.judge_common_factor(all, n * std::min(num_rows, p.num_blocks()), name);
-    for (int64_t b = 0; b < p.num_blocks(); ++b) {
-      numbers.judge(audit.of_block[static_cast<size_t>(b)], n, fmt::format("{} {}", name, block_name(p, b)),
-                    where);
-    }
-    numbers.relative().add_rows(audit.relative, shared ? 0 : expert.expert * num_rows);
-  }
-
-  // y and dx [T, H]; `scale` turns a stored value into the reference's units.
-  TensorAudit compare_rows_of_tokens(const std::string& name, const MatView& stored, double scale,
-                                     Estimate& reference, std::vector<double>& row_variance) {
-    TensorNumbers numbers(name, RowComparison::kUsualFloor);
+  // The own tokens' rows of y and dx [T, H]; `scale` turns a stored value into the reference's units.
+  void compare_rows_of_tokens(const std::string& name, const MatView& stored, double scale,
+                              Estimate& reference, std::vector<double>& row_variance) {
     MatrixDeviations deviations(stored.rows, by_hidden_.num_blocks());
     row_variance.assign(deviations.of_row.size(), 0);
-    team_.parallel_for(stored.rows, [&](int64_t begin, int64_t end) {
+    team_.parallel_for(own_.size(), [&](int64_t begin, int64_t end) {
       std::vector<double> row(static_cast<size_t>(stored.cols));
       std::vector<double> sum(static_cast<size_t>(by_hidden_.num_blocks())), squares(sum.size());
       std::vector<Deviations> of_block(sum.size());
-      for (int64_t t = begin; t < end; ++t) {
+      for (int64_t t = own_.begin + begin; t < own_.begin + end; ++t) {
         for (int64_t c = 0; c < stored.cols; ++c)
           row[static_cast<size_t>(c)] = static_cast<double>(stored.at(t, c));
         by_hidden_.project_row(row.data(), sum.data(), squares.data());
@@ -459,64 +459,45 @@ class Audit {
       }
       deviations.add_blocks(of_block);
     });
-    for (const double value : reference.value.values) numbers.saw_reference(value);
-    const auto where = [&](int64_t t, int64_t block) {
-      return fmt::format("token {} {}", t, block_name(by_hidden_, block));
-    };
-    // A row shares the errors of the widths that it is a product of.
-    const int64_t width =
-        shape_.shared_dim > 0 ? std::min(shape_.mlp_dim, shape_.shared_dim) : shape_.mlp_dim;
-    add_tokens(deviations.of_row, width, numbers, where);
-    for (int64_t b = 0; b < by_hidden_.num_blocks(); ++b) {
-      numbers.judge(deviations.of_block[static_cast<size_t>(b)], stored.rows, block_name(by_hidden_, b),
-                    where);
+    TokenFindings& found = found_.tokens.emplace_back(
+        TokenFindings{{name, RowComparison::kUsualFloor}, {}, std::move(deviations.of_block), {}});
+    add_tokens(deviations.of_row, reference, found);
+    std::vector<float> row(static_cast<size_t>(stored.cols));
+    for (int64_t t = own_.begin; options_.exact && t < own_.end; ++t) {
+      read_row(stored, t, row.data());
+      for (double& value : reference.value.row_mutable(t)) value /= scale;
+      found.numbers.relative().add_row(t, row, reference.value.row_span(t));
     }
-    if (options_.exact) {
-      std::vector<float> row(static_cast<size_t>(stored.cols));
-      for (int64_t t = 0; t < stored.rows; ++t) {
-        read_row(stored, t, row.data());
-        for (double& value : reference.value.row_mutable(t)) value /= scale;
-        numbers.relative().add_row(t, row, reference.value.row_span(t));
-      }
-    }
-    return numbers.finish();
   }
 
-  // Every token, all together, and the tokens of each expert: an error of one expert alone shows there. A
-  // token has at least `num_independent` errors.
-  template <typename Where>
-  void add_tokens(const std::vector<Deviations>& of_token, int64_t num_independent, TensorNumbers& numbers,
-                  const Where& where) {
-    for (size_t t = 0; t < of_token.size(); ++t)
-      numbers.add_group(of_token[t], num_independent, fmt::format("token {}", t), where);
-    for (size_t e = 0; e < assignments_.size(); ++e) {
-      Deviations of_expert;
-      for (const int64_t token : assignments_[e].token) of_expert.add(of_token[static_cast<size_t>(token)]);
-      numbers.judge(of_expert, num_independent * assignments_[e].size(),
-                    fmt::format("the tokens of expert {}", e), where);
+  // The own tokens, together and by expert: an error of one expert alone shows there.
+  void add_tokens(const std::vector<Deviations>& of_token, const Estimate& reference, TokenFindings& found) {
+    for (int64_t t = own_.begin; t < own_.end; ++t) {
+      judge_.add_token(t, of_token[static_cast<size_t>(t)], found);
+      for (const double value : reference.value.row_span(t)) found.numbers.saw_reference(value);
     }
-    Deviations all;
-    for (const Deviations& d : of_token) all.add(d);
-    numbers.judge(all, num_independent * shape_.tokens, "all tokens", where);
-    numbers.judge_common_factor(all, num_independent * shape_.tokens, "all tokens");
+    for (const AuditAssignments& of : assignments_) {
+      Deviations& of_expert = found.of_expert.emplace_back();
+      for (const int64_t token : of.token) {
+        if (share_.has_token(token)) of_expert.add(of_token[static_cast<size_t>(token)]);
+      }
+    }
   }
 
   void compare_tokens() {
-    result_.tensors.push_back(compare_rows_of_tokens("y", t_.y, 1, y_, result_.y_variance));
+    compare_rows_of_tokens("y", t_.y, 1, y_, result_.y_variance);
     if (!backward_) return;
-    result_.tensors.push_back(compare_rows_of_tokens("dx", t_.dx, 1 / dy_scale_, dx_, result_.dx_variance));
-    result_.tensors.push_back(compare_small("dp", t_.dp, dp_));
-    if (t_.dlogits != nullptr)
-      result_.tensors.push_back(compare_small("dlogits", t_.dlogits, logit_gradients()));
+    compare_rows_of_tokens("dx", t_.dx, 1 / dy_scale_, dx_, result_.dx_variance);
+    compare_small("dp", t_.dp, dp_);
+    if (t_.dlogits != nullptr) compare_small("dlogits", t_.dlogits, logit_gradients());
   }
 
   // dp [T, k] and dlogits [T, E], whose numbers are all compared by themselves.
-  TensorAudit compare_small(const std::string& name, const float* stored, Estimate reference) {
-    TensorNumbers numbers(name, RowComparison::kMedianFloor);
+  void compare_small(const std::string& name, const float* stored, Estimate reference) {
     std::vector<Deviations> of_token(static_cast<size_t>(shape_.tokens));
     const int64_t n = reference.value.cols;
     const double growth = units_.sum * static_cast<double>(shape_.hidden);  // as of a gradient's sum
-    for (int64_t t = 0; t < shape_.tokens; ++t) {
+    for (int64_t t = own_.begin; t < own_.end; ++t) {
       for (int64_t j = 0; j < n; ++j) {
         const double value = static_cast<double>(stored[t * n + j]) / dy_scale_;
         double variance = reference.variance.row(t)[j];
@@ -525,14 +506,14 @@ class Audit {
         of_token[static_cast<size_t>(t)].add(t, j, value - expected, variance, expected);
       }
     }
-    for (const double value : reference.value.values) numbers.saw_reference(value);
-    add_tokens(of_token, 1, numbers,
-               [&](int64_t t, int64_t j) { return fmt::format("token {} number {}", t, j); });
-    for (int64_t t = 0; options_.exact && t < shape_.tokens; ++t) {
+    TokenFindings& found =
+        found_.tokens.emplace_back(TokenFindings{{name, RowComparison::kMedianFloor}, {}, {}, {}});
+    add_tokens(of_token, reference, found);
+    for (int64_t t = own_.begin; options_.exact && t < own_.end; ++t) {
       for (double& value : reference.value.row_mutable(t)) value *= dy_scale_;
-      numbers.relative().add_row(t, {stored + t * n, static_cast<size_t>(n)}, reference.value.row_span(t));
+      found.numbers.relative().add_row(t, {stored + t * n, static_cast<size_t>(n)},
+                                       reference.value.row_span(t));
     }
-    return numbers.finish();
   }
 
   // Through the slopes of the gate values; f32 may round each of their terms.
@@ -542,7 +523,7 @@ class Audit {
     const double units = 2 * 0x1p-24 * static_cast<double>(routing.topk + 1);
     std::vector<double> terms(static_cast<size_t>(routing.num_logits())), of_loss;
     if (t_.balance_loss != nullptr) of_loss = balance_gradient(*t_.balance_loss, t_.logits, routing);
-    for (int64_t t = 0; t < shape_.tokens; ++t) {
+    for (int64_t t = own_.begin; t < own_.end; ++t) {
       const auto slopes = gate_slopes(t_.router, t_.logits, routing, t);
       std::fill(terms.begin(), terms.end(), 0);
       double *value = d.value.row(t), *variance = d.variance.row(t);
@@ -565,6 +546,8 @@ class Audit {
     return d;
   }
 
+  const CheckShare& share_;
+  const Range own_;  // tokens
   const BlockTensors& t_;
   const MoeShape& shape_;
   const bool backward_;
@@ -574,23 +557,25 @@ class Audit {
   const double dy_scale_;
   const Projection by_hidden_;
   const AuditContext context_;
+  const AuditJudge judge_;
   std::vector<std::optional<StripAuditor<F>>> auditors_;  // of each thread
   std::vector<AuditAssignments> assignments_;             // [E]
-  Estimate y_, dx_;                                       // [T, blocks of H]; dx in units of dy = y
-  Estimate dp_;                                           // [T, k], likewise
-  Dense<double> dy_squares_;                              // [T, blocks of H]: mean squares, likewise
-  std::vector<double> dy_size_;                           // [T]
-  std::vector<char> reached_;                             // [T]: an expert computes something for the token
+  std::vector<int> own_experts_;
+  Estimate y_, dx_;              // [T, blocks of H]; dx in units of dy = y
+  Estimate dp_;                  // [T, k], likewise
+  Dense<double> dy_squares_;     // [T, blocks of H]: mean squares, likewise
+  std::vector<double> dy_size_;  // [T]
+  std::vector<char> reached_;    // [T]: an expert computes something for the token
+  AuditFindings found_;
   AuditResult result_;
 };
 
 }  // namespace
 
-AuditResult audit_block(const BlockTensors& tensors, Pass pass, const AuditOptions& options,
-                        ThreadTeam& team) {
+AuditResult audit_block(const CheckShare& share, Pass pass, const AuditOptions& options, ThreadTeam& team) {
   const bool backward = pass == Pass::forward_backward;
-  if (!options.exact) return Audit<float>(tensors, backward, options, team).run();
-  return Audit<double>(tensors, backward, options, team).run();
+  if (!options.exact) return Audit<float>(share, backward, options, team).run();
+  return Audit<double>(share, backward, options, team).run();
 }
 
 }  // namespace moehill

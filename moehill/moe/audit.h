@@ -22,9 +22,9 @@
 #include <vector>
 
 #include "moehill/block/options.h"
+#include "moehill/moe/check_share.h"
 #include "moehill/moe/dense.h"
 #include "moehill/moe/deviation.h"
-#include "moehill/moe/tensors.h"
 
 namespace moehill {
 
@@ -46,15 +46,17 @@ struct TensorAudit {
 };
 
 struct AuditResult {
+  // On the first process:
   std::vector<TensorAudit> tensors;
   // A product of OpenBLAS did not hold against its projection: nothing can be said.
   bool reference_holds = true;
-  // [T] the variance of a whole row: the expected square of the norm of its error.
+  // [T], of the process's own tokens: the variance of a whole row: the expected square of the norm of its
+  // error.
   std::vector<double> y_variance, dx_variance;
 };
 
-AuditResult audit_block(const BlockTensors& tensors, Pass pass, const AuditOptions& options,
-                        ThreadTeam& team);
+// Collective over the processes of the share.
+AuditResult audit_block(const CheckShare& share, Pass pass, const AuditOptions& options, ThreadTeam& team);
 
 // Bytes that an audit by so many threads takes besides the tensors.
 double audit_bytes(const MoeShape& shape, Pass pass, bool exact, int num_threads);

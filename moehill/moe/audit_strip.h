@@ -63,6 +63,17 @@ struct GradientAudit {
   bool non_zero_reference = false;
   // Rows [M or H], filled where blocks are exact.
   RowComparison relative;
+
+  void pass(Parcel& parcel) {
+    parcel(of_block), parcel(non_zero_reference);
+    relative.pass(parcel);
+  }
+  // What other strips of the expert found.
+  void add(const GradientAudit& other) {
+    for (size_t b = 0; b < of_block.size(); ++b) of_block[b].add(other.of_block[b]);
+    non_zero_reference = non_zero_reference || other.non_zero_reference;
+    relative.add_rows(other.relative, 0);
+  }
 };
 
 // One expert, or the shared one, and what its strips add up to. Its strips lock `mutex` to add.

@@ -90,7 +90,8 @@ constexpr int kSeeds = 20;
 MoeShape wide_shape(DType dtype) { return {150, 256, 128, 4, 2, 96, dtype}; }
 
 std::string failure_of(const BlockFixture& fixture, ThreadTeam& team, uint32_t seed, bool exact = false) {
-  const AuditResult result = audit_block(fixture.tensors(), Pass::forward_backward, {exact, seed}, team);
+  const AuditResult result =
+      audit_block(CheckShare::whole(fixture.tensors()), Pass::forward_backward, {exact, seed}, team);
   EXPECT_TRUE(result.reference_holds);
   for (const TensorAudit& tensor : result.tensors) {
     if (!tensor.failure.empty()) return tensor.failure;

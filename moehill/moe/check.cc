@@ -76,19 +76,6 @@ class Verdict {
 std::string token_label(int64_t token) { return fmt::format("token {}", token); }
 std::string shared_label(int64_t row) { return fmt::format("row {}", row); }
 
-// dy = 2 y / (T H) of the stored y.
-std::vector<double> stored_loss_gradient(const MatView& y, ThreadTeam& team) {
-  std::vector<double> dy(static_cast<size_t>(y.rows * y.cols));
-  const double scale = 2.0 / static_cast<double>(y.rows * y.cols);
-  team.parallel_for(y.rows, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      for (int64_t h = 0; h < y.cols; ++h)
-        dy[static_cast<size_t>(t * y.cols + h)] = scale * static_cast<double>(y.at(t, h));
-    }
-  });
-  return dy;
-}
-
 RowComparison compare_tokens(std::span<const int64_t> tokens, const MatView& actual,
                              const Dense<double>& reference) {
   RowComparison rows;
@@ -124,7 +111,15 @@ struct ExpertComparison {
   RowComparison w1, w2, w3, b1, b2, b3;
   ExpertColumns actual;  // scratch
 
-  void add(const BlockTensors& tensors, int expert, std::span<const int64_t> columns, const double* dy,
+  void pass(Parcel& parcel) {
+    for (RowComparison* rows : {&w1, &w2, &w3, &b1, &b2, &b3}) rows->pass(parcel);
+  }
+  void add(const ExpertComparison& other) {
+    w1.add_rows(other.w1, 0), w2.add_rows(other.w2, 0), w3.add_rows(other.w3, 0);
+    b1.add_rows(other.b1, 0), b2.add_rows(other.b2, 0), b3.add_rows(other.b3, 0);
+  }
+
+  void add(const BlockTensors& tensors, int expert, std::span<const int64_t> columns, const LossGradient& dy,
            ThreadTeam& team) {
     const bool shared = expert == kSharedExpert;
     const int64_t hidden = tensors.shape.hidden;
@@ -143,16 +138,34 @@ struct ExpertComparison {
   }
 };
 
-void check_weight_gradients(const BlockTensors& tensors, const CheckSelection& selection, const double* dy,
-                            ThreadTeam& team, Verdict& verdict) {
-  const MoeShape& shape = tensors.shape;
+// Rows drawn by the seed against the double-precision block: what one process compared, or all of them.
+struct Sampled {
+  RowComparison y, dx, dp{RowComparison::kMedianFloor}, dlogits{RowComparison::kMedianFloor};
+  ExpertComparison routed, shared;
+  std::string y_failure, dx_failure, router_failure;
+
+  void pass(Parcel& parcel) {
+    for (RowComparison* rows : {&y, &dx, &dp, &dlogits}) rows->pass(parcel);
+    routed.pass(parcel), shared.pass(parcel);
+    parcel(y_failure), parcel(dx_failure), parcel(router_failure);
+  }
+  void add(const Sampled& other) {
+    y.add_rows(other.y, 0), dx.add_rows(other.dx, 0);
+    dp.add_rows(other.dp, 0), dlogits.add_rows(other.dlogits, 0);
+    routed.add(other.routed), shared.add(other.shared);
+    if (y_failure.empty()) y_failure = other.y_failure;
+    if (dx_failure.empty()) dx_failure = other.dx_failure;
+    if (router_failure.empty()) router_failure = other.router_failure;  // tokens come in the ranks' order
+  }
+};
+
+void report_weight_gradients(const MoeShape& shape, const Sampled& sampled, Verdict& verdict) {
   const auto label = [](int64_t rows_per_expert) {
     return [rows_per_expert](int64_t row) {
       return fmt::format("expert {} row {}", row / rows_per_expert, row % rows_per_expert);
     };
   };
-  ExpertComparison routed;
-  for (const int e : selection.experts) routed.add(tensors, e, selection.columns, dy, team);
+  const ExpertComparison &routed = sampled.routed, &shared = sampled.shared;
   verdict.add_accuracy("dw1", routed.w1, label(shape.hidden));
   verdict.add_accuracy("dw2", routed.w2, label(shape.mlp_dim));
   const bool gated = shape.form.activation.gated;
@@ -163,41 +176,104 @@ void check_weight_gradients(const BlockTensors& tensors, const CheckSelection& s
     if (gated) verdict.add_accuracy("db3", routed.b3, label(1));
   }
   if (shape.shared_dim == 0) return;
-  ExpertComparison shared;
-  shared.add(tensors, kSharedExpert, selection.shared_columns, dy, team);
   verdict.add_accuracy("ds1", shared.w1, shared_label);
   verdict.add_accuracy("ds2", shared.w2, shared_label);
   if (gated) verdict.add_accuracy("ds3", shared.w3, shared_label);
 }
 
-// The norm of a sampled row's error against the variance that the audit gives the row.
-void hold_rows(const std::string& tensor, const RowComparison& rows, const std::vector<double>& variance,
-               Verdict& verdict) {
+// The norm of a sampled row's error against the variance that the audit gives the row: the first that is too
+// large.
+std::string row_failure(const std::string& tensor, const RowComparison& rows,
+                        const std::vector<double>& variance) {
   for (const RowComparison::Row& row : rows.rows()) {
     const double bound = kMaxBounds * std::sqrt(variance[static_cast<size_t>(row.index)]);
     if (row.difference <= bound) continue;
-    return verdict.fail(
-        fmt::format("{} {} is off by {:.1e} against the double-precision block, {:.1e} allowed", tensor,
-                    token_label(row.index), unsigned_nan(row.difference), bound));
+    return fmt::format("{} {} is off by {:.1e} against the double-precision block, {:.1e} allowed", tensor,
+                       token_label(row.index), unsigned_nan(row.difference), bound);
+  }
+  return "";
+}
+
+// The places in the list of those tokens that a process has.
+Range places_of(std::span<const int64_t> tokens, Range own) {
+  const auto place = [&](int64_t t) {
+    return std::lower_bound(tokens.begin(), tokens.end(), t) - tokens.begin();
+  };
+  return {place(own.begin), place(own.end)};
+}
+
+// The reference of the own ones among `tokens`, to which each process adds the part of its own experts; the
+// first one that of the shared expert.
+TokenResult own_reference(const CheckShare& share, std::span<const int64_t> tokens, const LossGradient& dy,
+                          ThreadTeam& team) {
+  const BlockTensors& t = share.tensors;
+  TokenResult sum = run_oracle_experts(t, tokens, dy, team, [&](int e) {
+    return e == kSharedExpert ? share.is_first() : share.has_expert(e);
+  });
+  std::vector<Range> places;
+  for (const Range& own : share.tokens) places.push_back(places_of(tokens, own));
+  std::vector<SummedRows<double>> rows;
+  for (Dense<double>* m : {&sum.y, &sum.dx, &sum.dp, &sum.dgate}) {
+    if (m->rows > 0) rows.push_back({m->values.data(), m->cols});
+  }
+  sum_rows(share, places, rows);
+  const Range own = places[static_cast<size_t>(share.rank())];
+  for (Dense<double>* m : {&sum.y, &sum.dx, &sum.dp, &sum.dgate, &sum.dlogits}) {
+    if (m->rows == 0) continue;
+    m->values.resize(static_cast<size_t>(own.end * m->cols));
+    m->values.erase(m->values.begin(), m->values.begin() + own.begin * m->cols);
+    m->rows = own.size();
+  }
+  finish_oracle_tokens(t, tokens.subspan(static_cast<size_t>(own.begin), static_cast<size_t>(own.size())), dy,
+                       sum);
+  return sum;
+}
+
+void sample(const CheckShare& share, const AuditResult& audit, const CheckSelection& selection, bool backward,
+            ThreadTeam& team, Sampled& sampled) {
+  const BlockTensors& t = share.tensors;
+  const LossGradient dy = backward ? LossGradient(t.y) : LossGradient(nullptr);
+  const TokenResult reference = own_reference(share, selection.tokens, dy, team);
+  const Range places = places_of(selection.tokens, share.own_tokens());
+  const std::span<const int64_t> tokens{selection.tokens.data() + places.begin,
+                                        static_cast<size_t>(places.size())};
+  sampled.y = compare_tokens(tokens, t.y, reference.y);
+  sampled.y_failure = row_failure("y", sampled.y, audit.y_variance);
+  if (!backward) return;
+  sampled.dx = compare_tokens(tokens, t.dx, reference.dx);
+  sampled.dx_failure = row_failure("dx", sampled.dx, audit.dx_variance);
+  sampled.dp = compare_tokens(tokens, t.dp, reference.dp);
+  if (t.dlogits != nullptr) sampled.dlogits = compare_tokens(tokens, t.dlogits, reference.dlogits);
+  for (const int e : selection.experts) {
+    if (share.has_expert(e)) sampled.routed.add(t, e, selection.columns, dy, team);
+  }
+  if (share.is_first() && t.shape.shared_dim > 0)
+    sampled.shared.add(t, kSharedExpert, selection.shared_columns, dy, team);
+}
+
+// On the first process the samples of all.
+void add_samples(const CheckShare& share, Sampled& sampled) {
+  if (share.peers == nullptr) return;
+  Parcel own;
+  sampled.pass(own);
+  std::vector<std::string> all = share.gather(own.bytes());
+  for (size_t r = 1; r < all.size(); ++r) {
+    Parcel came(std::move(all[r]));
+    Sampled other;
+    other.pass(came);
+    sampled.add(other);
   }
 }
 
-// Rows drawn by the seed against the double-precision block.
-void check_sample(const BlockTensors& tensors, const AuditResult& audit, const CheckSelection& selection,
-                  const double* dy, ThreadTeam& team, Verdict& verdict) {
-  const TokenResult reference = run_oracle_tokens(tensors, selection.tokens, dy, team);
-  const RowComparison y = compare_tokens(selection.tokens, tensors.y, reference.y);
-  hold_rows("y", y, audit.y_variance, verdict);
-  verdict.add_accuracy("y", y, token_label);
-  if (dy == nullptr) return;
-  const RowComparison dx = compare_tokens(selection.tokens, tensors.dx, reference.dx);
-  hold_rows("dx", dx, audit.dx_variance, verdict);
-  verdict.add_accuracy("dx", dx, token_label);
-  verdict.add_accuracy("dp", compare_tokens(selection.tokens, tensors.dp, reference.dp), token_label);
-  if (tensors.dlogits != nullptr)
-    verdict.add_accuracy("dlogits", compare_tokens(selection.tokens, tensors.dlogits, reference.dlogits),
-                         token_label);
-  check_weight_gradients(tensors, selection, dy, team, verdict);
+void report_sample(const BlockTensors& tensors, bool backward, const Sampled& sampled, Verdict& verdict) {
+  if (!sampled.y_failure.empty()) verdict.fail(sampled.y_failure);
+  verdict.add_accuracy("y", sampled.y, token_label);
+  if (!backward) return;
+  if (!sampled.dx_failure.empty()) verdict.fail(sampled.dx_failure);
+  verdict.add_accuracy("dx", sampled.dx, token_label);
+  verdict.add_accuracy("dp", sampled.dp, token_label);
+  if (tensors.dlogits != nullptr) verdict.add_accuracy("dlogits", sampled.dlogits, token_label);
+  report_weight_gradients(tensors.shape, sampled, verdict);
 }
 
 // Rows of all results together.
@@ -230,29 +306,34 @@ double gradient_limit(DType dtype) { return dtype == DType::f32 ? 2e-5 : 2e-2; }
 
 CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, uint32_t seed,
                         ThreadTeam& team) {
+  return check_block(CheckShare::whole(tensors), pass, mode, seed, team);
+}
+
+CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint32_t seed, ThreadTeam& team) {
   if (mode == CheckMode::off) return {};
   const auto start = std::chrono::steady_clock::now();
+  const BlockTensors& tensors = share.tensors;
   const bool backward = pass == Pass::forward_backward, full = mode == CheckMode::full;
   MOEHILL_CHECK(tensors.routing != nullptr, "a block without routing");
   MOEHILL_CHECK(!backward || tensors.dp != nullptr, "a backward pass without dp");
-  const AuditResult audit = audit_block(tensors, pass, {full, seed}, team);
+  const AuditResult audit = audit_block(share, pass, {full, seed}, team);
+  Sampled sampled;
+  if (!full) sample(share, audit, select_sample(tensors, seed), backward, team, sampled);
+  if (tensors.router != nullptr) {
+    sampled.router_failure =
+        router_fault(*tensors.router, tensors.logits, *tensors.routing, share.own_tokens(), team);
+  }
+  add_samples(share, sampled);
+  if (!share.is_first()) return {};
   Verdict verdict;
   for (const TensorAudit& tensor : audit.tensors) {
     verdict.add(tensor, tensor.tensor == "dlogits" && tensors.shape.topk == 1);
     if (full) verdict.take_accuracy(tensor.tensor, tensor.rel_err, tensor.worst_row);
   }
-  if (tensors.router != nullptr) {
-    const std::string fault = router_fault(*tensors.router, tensors.logits, *tensors.routing, team);
-    if (!fault.empty()) verdict.fail(fault);
-  }
+  if (!sampled.router_failure.empty()) verdict.fail(sampled.router_failure);
   if (!audit.reference_holds)
     verdict.doubt("a product of the reference does not hold against its projection");
-  if (full) {
-    doubt_idle_experts(tensors, verdict);
-  } else {
-    const std::vector<double> dy = backward ? stored_loss_gradient(tensors.y, team) : std::vector<double>{};
-    check_sample(tensors, audit, select_sample(tensors, seed), backward ? dy.data() : nullptr, team, verdict);
-  }
+  full ? doubt_idle_experts(tensors, verdict) : report_sample(tensors, backward, sampled, verdict);
   CheckResult& result = verdict.result();
   result.seed = seed;
   result.num_rows = num_result_rows(tensors.shape, backward, tensors.dlogits != nullptr);
@@ -264,12 +345,12 @@ CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, 
   return verdict.finish();
 }
 
-// The sample's own part is the gradient of the loss in double and, at most, the rows of one expert.
+// The sample's own part is, at most, the rows of one expert in double, with their gradients of the loss.
 double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode, int num_threads) {
   if (mode == CheckMode::off) return 0;
   const double audit = audit_bytes(shape, pass, mode == CheckMode::full, num_threads);
   const double gradient = 8.0 * static_cast<double>(shape.tokens) * static_cast<double>(shape.hidden);
-  return audit + (mode == CheckMode::sample && pass == Pass::forward_backward ? 3 * gradient : 0);
+  return audit + (mode == CheckMode::sample && pass == Pass::forward_backward ? 2 * gradient : 0);
 }
 
 }  // namespace moehill

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "moehill/block/options.h"
+#include "moehill/moe/check_share.h"
 #include "moehill/moe/row_comparison.h"
-#include "moehill/moe/tensors.h"
 
 namespace moehill {
 
@@ -62,6 +62,11 @@ double gradient_limit(DType dtype);
 // mistrusted: a reference is zero altogether (but not dlogits with one choice, whose gate value is
 // constant); the audit's own products do not hold; or, on a full check, an expert has no assignment, so that
 // nothing vouches for its weights.
+//
+// Collective over the processes of the share, each with a team of its own: the first one has the result, the
+// others an empty one.
+CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint32_t seed, ThreadTeam& team);
+// Of a block that this process has all of.
 CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, uint32_t seed,
                         ThreadTeam& team);
 

@@ -83,10 +83,10 @@ Dense<double> sum_of(const Dense<double>& rows, const std::vector<double>* facto
   return sum;
 }
 
-Dense<double> output_gradients_of(const double* dy, int64_t hidden, const ExpertRows& rows) {
+Dense<double> output_gradients_of(const LossGradient& dy, int64_t hidden, const ExpertRows& rows) {
   Dense<double> out(rows.size(), hidden);
   for (int64_t r = 0; r < rows.size(); ++r)
-    std::copy_n(dy + rows.token[static_cast<size_t>(r)] * hidden, hidden, out.row(r));
+    dy.read_row(rows.token[static_cast<size_t>(r)], out.row_mutable(r));
   return out;
 }
 
@@ -154,7 +154,7 @@ struct ExpertPart {
 };
 
 ExpertPart part_of_expert(const BlockTensors& tensors, int expert, Range columns, const ExpertRows& rows,
-                          const double* dy) {
+                          const LossGradient& dy) {
   ThreadTeam alone(1);
   ExpertColumns w;
   read_expert(tensors.weights, expert, columns, w);
@@ -162,7 +162,7 @@ ExpertPart part_of_expert(const BlockTensors& tensors, int expert, Range columns
   const Activations a = activate(alone, f, inputs_of(tensors.x, rows), w);
   ExpertPart part{product(alone, a.hidden, w.w2), {}, {}};
   add_bias(w.b2, part.out);
-  if (dy == nullptr) return part;
+  if (!dy.exists()) return part;
   const Dense<double> row_dy = output_gradients_of(dy, tensors.shape.hidden, rows);
   for (int64_t r = 0; r < rows.size(); ++r)
     part.dp.push_back(dot(row_dy.row(r), part.out.row(r), row_dy.cols));
@@ -206,7 +206,7 @@ void add_part(const ExpertPart& part, bool shared, const ExpertRows& rows, Threa
 
 // One expert's share of the results of some tokens. Each thread takes some of its columns at a time, whose
 // weights stay in the cache; parts are added in the order of the columns.
-void add_expert(const BlockTensors& tensors, int expert, const ExpertRows& rows, const double* dy,
+void add_expert(const BlockTensors& tensors, int expert, const ExpertRows& rows, const LossGradient& dy,
                 ThreadTeam& team, TokenResult& result) {
   constexpr int64_t kColumns = 64;
   const bool shared = expert == kSharedExpert;
@@ -228,22 +228,24 @@ void add_expert(const BlockTensors& tensors, int expert, const ExpertRows& rows,
 }
 
 // A choice of a zero expert adds p x to y and p dy to dx; its dp is <dy, x>.
-void add_zero_experts(const BlockTensors& tensors, std::span<const int64_t> tokens, const double* dy,
+void add_zero_experts(const BlockTensors& tensors, std::span<const int64_t> tokens, const LossGradient& dy,
                       TokenResult& result) {
   const Routing& routing = *tensors.routing;
   const int64_t hidden = tensors.shape.hidden;
+  std::vector<double> row_dy(static_cast<size_t>(dy.exists() ? hidden : 0));
   for (size_t i = 0; i < tokens.size() && !routing.zero.empty(); ++i) {
     for (int j = 0; j < routing.topk; ++j) {
       const int64_t row = static_cast<int64_t>(i), t = tokens[i];
       const size_t a = static_cast<size_t>(t * routing.topk + j);
       if (routing.zero[a] < 0) continue;
       const double p = static_cast<double>(routing.weight[a]);
+      if (dy.exists()) dy.read_row(t, row_dy);
       for (int64_t h = 0; h < hidden; ++h) {
         const double x = static_cast<double>(tensors.x.at(t, h));
         result.y.row(row)[h] += p * x;
-        if (dy == nullptr) continue;
-        result.dx.row(row)[h] += p * dy[t * hidden + h];
-        result.dp.row(row)[j] += dy[t * hidden + h] * x;
+        if (!dy.exists()) continue;
+        result.dx.row(row)[h] += p * row_dy[static_cast<size_t>(h)];
+        result.dp.row(row)[j] += row_dy[static_cast<size_t>(h)] * x;
       }
     }
   }
@@ -288,28 +290,50 @@ void append(const Dense<double>& part, std::vector<double>& whole) {
 
 }  // namespace
 
-TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> tokens, const double* dy,
-                              ThreadTeam& team) {
+void LossGradient::read_row(int64_t token, std::span<double> row) const {
+  if (values_ != nullptr) {
+    std::copy_n(values_ + token * std::ssize(row), row.size(), row.begin());
+    return;
+  }
+  for (size_t h = 0; h < row.size(); ++h)
+    row[h] = scale_ * static_cast<double>(y_.at(token, static_cast<int64_t>(h)));
+}
+
+TokenResult run_oracle_experts(const BlockTensors& tensors, std::span<const int64_t> tokens,
+                               const LossGradient& dy, ThreadTeam& team,
+                               const std::function<bool(int expert)>& takes) {
   const MoeShape& shape = tensors.shape;
   const int64_t n = static_cast<int64_t>(tokens.size());
   TokenResult result{Dense<double>(n, shape.hidden), {}, {}, {}, {}};
-  if (dy != nullptr) {
+  if (dy.exists()) {
     result.dx = Dense<double>(n, shape.hidden);
     result.dp = Dense<double>(n, shape.topk);
     result.dgate = Dense<double>(n, 1);
     result.dlogits = Dense<double>(n, shape.num_logits());
   }
   for (int e = shape.shared_dim > 0 ? kSharedExpert : 0; e < shape.experts; ++e) {
+    if (!takes(e)) continue;
     const ExpertRows rows = rows_of(tensors, e, tokens);
     if (rows.size() > 0) add_expert(tensors, e, rows, dy, team, result);
   }
+  return result;
+}
+
+void finish_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> tokens,
+                          const LossGradient& dy, TokenResult& result) {
   add_zero_experts(tensors, tokens, dy, result);
-  if (dy != nullptr) logit_gradients(tensors, tokens, result);
+  if (dy.exists()) logit_gradients(tensors, tokens, result);
+}
+
+TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> tokens,
+                              const LossGradient& dy, ThreadTeam& team) {
+  TokenResult result = run_oracle_experts(tensors, tokens, dy, team, [](int) { return true; });
+  finish_oracle_tokens(tensors, tokens, dy, result);
   return result;
 }
 
 ExpertGradients run_oracle_expert(const BlockTensors& tensors, int expert, std::span<const int64_t> columns,
-                                  const double* dy, ThreadTeam& team) {
+                                  const LossGradient& dy, ThreadTeam& team) {
   const ExpertRows rows = rows_of(tensors, expert, indices_up_to(tensors.shape.tokens));
   ExpertColumns w;
   read_expert(tensors.weights, expert, columns, team, w);

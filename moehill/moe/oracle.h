@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -35,14 +36,35 @@ struct OracleResult {
 OracleResult run_oracle(const BlockTensors& tensors, bool backward, const double* dy_override,
                         ThreadTeam& team);
 
-// The rows of y, dx, dp and dlogits for some tokens: row i is that of tokens[i]. `dy`: [T, H], row-major;
-// null: y only.
+// dy [T, H]: given in double, row-major, or 2 y / (T H) of a stored y.
+class LossGradient {
+ public:
+  LossGradient(const double* values) : values_(values) {}  // NOLINT: implicit by design; null: there is none
+  explicit LossGradient(const MatView& y)
+      : y_(y), scale_(2.0 / static_cast<double>(y.rows) / static_cast<double>(y.cols)) {}
+  bool exists() const { return values_ != nullptr || y_.data != nullptr; }
+  void read_row(int64_t token, std::span<double> row) const;
+
+ private:
+  const double* values_ = nullptr;
+  MatView y_{};
+  double scale_ = 0;
+};
+
+// The rows of y, dx, dp and dlogits for some tokens: row i is that of tokens[i]. Without a `dy`, y only.
 struct TokenResult {
   Dense<double> y, dx, dp, dlogits;
   Dense<double> dgate;  // [tokens, 1], of z of the shared expert's gate
 };
-TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> tokens, const double* dy,
-                              ThreadTeam& team);
+TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> tokens,
+                              const LossGradient& dy, ThreadTeam& team);
+// The same in two parts: the sum over those experts (kSharedExpert among them) that are taken, and the rest
+// once all experts are in the sum.
+TokenResult run_oracle_experts(const BlockTensors& tensors, std::span<const int64_t> tokens,
+                               const LossGradient& dy, ThreadTeam& team,
+                               const std::function<bool(int expert)>& takes);
+void finish_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> tokens,
+                          const LossGradient& dy, TokenResult& result);
 
 // Gradients of some columns m of one expert (or kSharedExpert), summed over all of its tokens.
 struct ExpertGradients {
@@ -52,7 +74,7 @@ struct ExpertGradients {
   Dense<double> db2;       // [1, H]
 };
 ExpertGradients run_oracle_expert(const BlockTensors& tensors, int expert, std::span<const int64_t> columns,
-                                  const double* dy, ThreadTeam& team);
+                                  const LossGradient& dy, ThreadTeam& team);
 
 // Computed assignments of each expert, [E]: what capacity dropped is left out.
 std::vector<int64_t> computed_load(const BlockTensors& tensors);

@@ -161,12 +161,12 @@ class TokenCheck {
 
 }  // namespace
 
-std::string router_fault(const Router& router, const float* logits, const Routing& routing,
+std::string router_fault(const Router& router, const float* logits, const Routing& routing, Range tokens,
                          ThreadTeam& team) {
   const auto fault_of = [&](int64_t token) { return TokenCheck(router, logits, routing, token).fault(); };
-  std::atomic<int64_t> first{routing.num_tokens};
-  team.parallel_for(routing.num_tokens, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
+  std::atomic<int64_t> first{tokens.end};
+  team.parallel_for(tokens.size(), [&](int64_t begin, int64_t end) {
+    for (int64_t t = tokens.begin + begin; t < tokens.begin + end; ++t) {
       if (fault_of(t).empty()) continue;
       int64_t known = first;
       while (t < known && !first.compare_exchange_weak(known, t)) {
@@ -174,9 +174,7 @@ std::string router_fault(const Router& router, const float* logits, const Routin
       return;
     }
   });
-  return first == routing.num_tokens
-             ? ""
-             : fmt::format("the router's token {}: {}", first.load(), fault_of(first));
+  return first == tokens.end ? "" : fmt::format("the router's token {}: {}", first.load(), fault_of(first));
 }
 
 }  // namespace moehill

@@ -8,12 +8,14 @@
 
 #include <string>
 
+#include "moehill/base/partition.h"
 #include "moehill/machine/thread_team.h"
 #include "moehill/routing/router.h"
 
 namespace moehill {
 
-// Says what is wrong with the first wrong token; empty: nothing. logits [T, L].
-std::string router_fault(const Router& router, const float* logits, const Routing& routing, ThreadTeam& team);
+// Says what is wrong with the first wrong one of these tokens; empty: nothing. logits [T, L].
+std::string router_fault(const Router& router, const float* logits, const Routing& routing, Range tokens,
+                         ThreadTeam& team);
 
 }  // namespace moehill

@@ -54,7 +54,8 @@ Routed route_by(const std::string& text, Sizes sizes, bool coarse = false, float
 
 std::string fault_of(const Routed& routed) {
   ThreadTeam team(2);
-  return router_fault(routed.router, routed.logits.data(), routed.routing, team);
+  return router_fault(routed.router, routed.logits.data(), routed.routing, {0, routed.routing.num_tokens},
+                      team);
 }
 
 TEST(RouterCheck, WhatTheRoutersDoPasses) {

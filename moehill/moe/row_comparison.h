@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "moehill/moe/parcel.h"
+
 namespace moehill {
 
 // rel_err of a row: |row - ref| / max(|ref|, floor), L2 norms; of the tensor: the largest of its rows.
@@ -40,6 +42,7 @@ class RowComparison {
     double difference, reference;  // norms
   };
   const std::vector<Row>& rows() const { return rows_; }
+  void pass(Parcel& parcel) { parcel(rows_); }
   int64_t num_rows() const { return static_cast<int64_t>(rows_.size()); }
 
  private:

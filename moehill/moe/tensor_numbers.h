@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -51,6 +52,23 @@ class TensorNumbers {
   void set_rows_per_expert(int64_t rows) { rows_per_expert_ = rows; }
   void saw_reference(double value) { non_zero_ = non_zero_ || value != 0; }
   RowComparison& relative() { return relative_; }
+  const std::string& tensor() const { return audit_.tensor; }
+
+  void pass(Parcel& parcel) {
+    parcel(audit_.numbers), parcel(audit_.worst), parcel(audit_.failure);
+    parcel(rows_per_expert_), parcel(non_zero_);
+    relative_.pass(parcel);
+  }
+  // Other numbers of the same tensor, which have been judged.
+  void add(const TensorNumbers& other) {
+    const Deviations& theirs = other.audit_.numbers;
+    if (theirs.row() >= 0 && !(theirs.worst() <= audit_.numbers.worst())) audit_.worst = other.audit_.worst;
+    audit_.numbers.add(theirs);
+    if (audit_.failure.empty()) audit_.failure = other.audit_.failure;
+    rows_per_expert_ = std::max(rows_per_expert_, other.rows_per_expert_);
+    non_zero_ = non_zero_ || other.non_zero_;
+    relative_.add_rows(other.relative_, 0);
+  }
 
   TensorAudit finish() {
     audit_.zero_reference = !non_zero_;

@@ -48,7 +48,8 @@ class LinearBlock {
     const BlockWeights w = logical_weights(weights_->experts.view, weights_->shared.view, shape);
     set_linear(w.w1, w.w3, w.w2, shape.experts);
     if (shape.shared_dim > 0) set_linear(w.s1, w.s3, w.s2, 1);
-    tokens_ = make_tokens(shape);
+    tokens_ = make_tokens(shape, {0, shape.tokens});
+    add_gradients(*tokens_);
     for_each([&](int64_t t, int64_t h) { tokens_->x.view().set(t, h, h == 0 ? 1.0f : input(4, t, h)); });
     dp_.resize(static_cast<size_t>(shape.assignments()));
     for (int rank = 0; rank < config.num_devices; ++rank) paths_.push_back(make_path(inputs(rank)));

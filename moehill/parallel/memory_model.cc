@@ -87,80 +87,85 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
          (backward && (sliced || rank > 0) ? shared_gradient_bytes(config) : 0);
 }
 
-double run_bytes(const RunConfig& config, int num_processes) {
-  const MoeShape& shape = config.shape;
+bool has_device(const RunConfig& config, const ProcessPlace& process) {
+  return config.spread != Spread::none || process.rank == 0;
+}
+
+double device_bytes(const RunConfig& config, int device, int num_processes) {
+  const BlockSpec spec = block_spec(config, device);
+  const int64_t rows = expected_rows(config, spec.share);
+  const int64_t portion = std::max<int64_t>(rows / 8, config.shape.assignments() / config.shape.experts);
+  return BlockScratch::bytes(spec, rows, portion) + path_bytes(config, device, num_processes);
+}
+
+double run_bytes(const RunConfig& config, const ProcessPlace& process) {
+  if (!has_device(config, process)) return 0;
+  if (process.num_processes > 1 && config.spread != Spread::none)
+    return device_bytes(config, process.rank, process.num_processes);
   double bytes = 0;
-  for (int rank = 0; rank < config.num_devices; ++rank) {
-    const BlockSpec spec = block_spec(config, rank);
-    const int64_t rows = expected_rows(config, spec.share);
-    const int64_t portion = std::max<int64_t>(rows / 8, shape.assignments() / shape.experts);
-    bytes += BlockScratch::bytes(spec, rows, portion);
-    bytes += path_bytes(config, rank, num_processes);
-  }
+  for (int device = 0; device < config.num_devices; ++device) bytes += device_bytes(config, device, 1);
   return bytes;
 }
 
-// Copies of the experts' weights and of x and its results in the processes after the first, as a multiple of
-// the whole: the most that one of the runs needs.
-struct Copies {
-  double experts = 0, shared = 0, tokens = 0;
+// What runs share of the operands.
+struct SharedOperands {
+  RunConfig config;
+  HeldOperands held;
+  bool backward;
 };
 
-Copies copies_of(const RunConfig& config, int num_processes) {
-  Copies copies;
-  if (config.spread == Spread::none) return copies;
-  for (int rank = 1; rank < num_processes; ++rank) {
-    const BlockShare share = block_share(config, rank);
-    copies.experts += static_cast<double>(share.expert_end - share.expert_begin) / config.shape.experts;
-    copies.shared += 1;
-    copies.tokens +=
-        static_cast<double>(result_tokens(config, rank).size()) / static_cast<double>(config.shape.tokens);
-  }
-  return copies;
+bool same_tokens(const RunConfig& a, const RunConfig& b) {
+  return a.shape.tokens == b.shape.tokens && a.shape.hidden == b.shape.hidden &&
+         a.shape.dtype == b.shape.dtype;
 }
 
-double weight_bytes(const WeightKey& key, const Copies& copies) {
-  double bytes = (1 + copies.experts) * mlp_bytes(key.expert_storage());
-  if (key.shared_dim > 0) {
-    bytes += (1 + copies.shared) * mlp_bytes(key.shared_storage());
-  }
-  return bytes;
+template <typename Same>
+void add_operands(const SharedOperands& run, const Same& same, std::vector<SharedOperands>& all) {
+  const auto found = std::find_if(all.begin(), all.end(),
+                                  [&](const SharedOperands& o) { return same(o.config, run.config); });
+  if (found == all.end()) return all.push_back(run);
+  found->held = {hull(found->held.tokens, run.held.tokens), hull(found->held.experts, run.held.experts)};
+  found->backward = found->backward || run.backward;
+}
+
+double weight_bytes(const SharedOperands& operands) {
+  const WeightKey key = weight_key(operands.config);
+  MlpStorage storage = key.expert_storage();
+  storage.num_groups = operands.held.experts.size();
+  return mlp_bytes(storage) + (key.shared_dim > 0 ? mlp_bytes(key.shared_storage()) : 0);
 }
 
 }  // namespace
 
-std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& given, int num_processes) {
-  std::vector<RunConfig> runs;
-  for (const RunConfig& config : given) runs.push_back(over_places(config));
-  Copies copies;
-  for (const RunConfig& config : runs) {
-    const Copies c = copies_of(config, num_processes);
-    copies = {std::max(copies.experts, c.experts), std::max(copies.shared, c.shared),
-              std::max(copies.tokens, c.tokens)};
-  }
-  std::vector<WeightKey> seen;
-  std::vector<MoeShape> seen_tokens;
+HeldOperands held_operands(const RunConfig& config, const ProcessPlace& process) {
+  if (!has_device(config, process)) return {};
+  const RunConfig places = over_places(config);
+  if (process.num_processes == 1 || config.spread == Spread::none)
+    return {{0, config.shape.tokens}, {0, places.shape.experts}};
+  const BlockShare share = block_share(places, process.rank);
+  return {result_tokens(config, process.rank), {share.expert_begin, share.expert_end}};
+}
+
+std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs, const ProcessPlace& process) {
+  std::vector<SharedOperands> of_weights, of_tokens;
   double weights = 0, gradients = 0, tokens = 0, scratch = 0;
   for (const RunConfig& config : runs) {
-    const MoeShape& shape = config.shape;
-    const bool backward = config.block.pass == Pass::forward_backward;
-    const WeightKey key = weight_key(config);
-    if (std::find(seen.begin(), seen.end(), key) == seen.end()) {
-      seen.push_back(key);
-      const double bytes = weight_bytes(key, copies);
-      weights += bytes;
-      if (backward) gradients += bytes;
-    }
-    const auto same_tokens = [&](const MoeShape& s) {
-      return s.tokens == shape.tokens && s.hidden == shape.hidden && s.dtype == shape.dtype;
-    };
-    if (std::find_if(seen_tokens.begin(), seen_tokens.end(), same_tokens) == seen_tokens.end()) {
-      seen_tokens.push_back(shape);
-      tokens +=
-          (1 + copies.tokens) * (backward ? 3 : 2) * matrix_bytes(shape.tokens, shape.hidden, shape.dtype);
-    }
-    scratch += run_bytes(config, num_processes);
+    scratch += run_bytes(over_places(config), process);
+    if (!has_device(config, process)) continue;
+    const SharedOperands run{config, held_operands(config, process),
+                             config.block.pass == Pass::forward_backward};
+    add_operands(
+        run, [](const RunConfig& a, const RunConfig& b) { return weight_key(a) == weight_key(b); },
+        of_weights);
+    add_operands(run, same_tokens, of_tokens);
   }
+  for (const SharedOperands& o : of_weights) {
+    weights += weight_bytes(o);
+    if (o.backward) gradients += weight_bytes(o);
+  }
+  for (const SharedOperands& o : of_tokens)
+    tokens += (o.backward ? 3 : 2) *
+              matrix_bytes(o.held.tokens.size(), o.config.shape.hidden, o.config.shape.dtype);
   return {{"weights", weights}, {"gradients", gradients}, {"x, y, dx", tokens}, {"work space", scratch}};
 }
 

@@ -14,15 +14,6 @@ constexpr float kBiasDeviation = 0.5f;
 
 float deviation(int64_t fan_in) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(fan_in))); }
 
-bool holds(Range filled, Range wanted) {
-  return wanted.size() == 0 || (filled.begin <= wanted.begin && wanted.end <= filled.end);
-}
-
-Range hull(Range filled, Range wanted) {
-  if (filled.size() == 0) return wanted;
-  return {std::min(filled.begin, wanted.begin), std::max(filled.end, wanted.end)};
-}
-
 }  // namespace
 
 WeightKey weight_key(const RunConfig& config) {
@@ -109,19 +100,30 @@ void* before(const void* data, int64_t first, int64_t row_bytes) {
                                  static_cast<uintptr_t>(first * row_bytes));
 }
 
+namespace {
+
+void make_stacks(const WeightKey& key, Range held, OwnedMlp& experts, OwnedMlp& shared) {
+  MlpStorage storage = key.expert_storage();
+  storage.num_groups = held.size();
+  experts = make_mlp(storage);
+  shared = make_mlp(key.shared_storage());
+}
+
+}  // namespace
+
 std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, Range held, bool with_gradients) {
   auto w = std::make_shared<WeightOperands>();
   w->key = key;
   w->held = held;
-  const auto make = [&](OwnedMlp& experts, OwnedMlp& shared) {
-    MlpStorage storage = key.expert_storage();
-    storage.num_groups = held.size();
-    experts = make_mlp(storage);
-    shared = make_mlp(key.shared_storage());
-  };
-  make(w->experts, w->shared);
-  if (with_gradients) make(w->experts_grad, w->shared_grad);
+  make_stacks(key, held, w->experts, w->shared);
+  if (with_gradients) add_gradients(*w);
   return w;
+}
+
+void add_gradients(WeightOperands& weights) {
+  if (weights.has_gradients) return;
+  make_stacks(weights.key, weights.held, weights.experts_grad, weights.shared_grad);
+  weights.has_gradients = true;
 }
 
 ExpertWeights WeightOperands::views() const {
@@ -159,10 +161,12 @@ namespace {
 void fill_places(WeightOperands& weights, Range places, int64_t first, WeightOrigin origin,
                  ThreadTeam& team) {
   const WeightKey& key = weights.key;
+  const MlpWeights stacks =
+      weights.experts.view.slice_groups(places.begin - weights.held.begin, places.end - weights.held.begin);
   LogicalWeights w1, w3, w2;
-  set_logical(weights.experts.view.slice_groups(places.begin, places.end), key.mlp_dim, w1, w3, w2);
+  set_logical(stacks, key.mlp_dim, w1, w3, w2);
   BlockWeights v;
-  set_vectors(weights.experts.view.slice_groups(places.begin, places.end), weights.shared.view, v);
+  set_vectors(stacks, weights.shared.view, v);
   if (origin.layer != nullptr) {
     return origin.layer->fill_experts(team, {first, first + places.size()},
                                       {.w1 = w1, .w3 = w3, .w2 = w2, .b1 = v.b1, .b3 = v.b3, .b2 = v.b2});
@@ -179,7 +183,7 @@ void fill_places(WeightOperands& weights, Range places, int64_t first, WeightOri
 }  // namespace
 
 void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, ThreadTeam& team) {
-  if (holds(weights.filled, experts)) return;
+  if (contains(weights.filled, experts)) return;
   weights.filled = hull(weights.filled, experts);
   const std::vector<int32_t>& placement = weights.key.placement;
   if (placement.empty()) return fill_places(weights, weights.filled, weights.filled.begin, origin, team);
@@ -187,21 +191,41 @@ void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, T
     fill_places(weights, {p, p + 1}, placement[static_cast<size_t>(p)], origin, team);
 }
 
-std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape) {
+namespace {
+
+// A device without tokens has a row that nobody reads: a tensor without memory is one that is not there.
+Matrix make_rows(const TokenOperands& tokens) {
+  return Matrix::tight(std::max<int64_t>(1, tokens.held.size()), tokens.hidden, tokens.dtype);
+}
+
+}  // namespace
+
+std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape, Range held) {
   auto tokens = std::make_shared<TokenOperands>();
   tokens->tokens = shape.tokens;
   tokens->hidden = shape.hidden;
   tokens->dtype = shape.dtype;
-  for (Matrix* m : {&tokens->x, &tokens->y, &tokens->dx})
-    *m = Matrix::tight(shape.tokens, shape.hidden, shape.dtype);
+  tokens->held = held;
+  for (Matrix* m : {&tokens->x, &tokens->y}) *m = make_rows(*tokens);
   return tokens;
 }
 
+void add_gradients(TokenOperands& tokens) {
+  if (tokens.dx.view().rows == 0) tokens.dx = make_rows(tokens);
+}
+
+MatView TokenOperands::among_all(const Matrix& rows) const {
+  MatView all = rows.view();
+  all.data = before(all.data, held.begin, hidden * static_cast<int64_t>(dtype_bytes(dtype)));
+  all.rows = tokens;
+  return all;
+}
+
 void fill_tokens(TokenOperands& tokens, Range rows, uint32_t seed, ThreadTeam& team) {
-  if (holds(tokens.filled, rows)) return;
+  if (contains(tokens.filled, rows)) return;
   tokens.filled = hull(tokens.filled, rows);
   const Range filled = tokens.filled;
-  fill_normal(team, seed, Stream::kX, 1.0f, tokens.x.view().slice_rows(filled.begin, filled.end),
+  fill_normal(team, seed, Stream::kX, 1.0f, tokens.among_all(tokens.x).slice_rows(filled.begin, filled.end),
               filled.begin);
 }
 

@@ -53,24 +53,29 @@ struct OwnedMlp {
 OwnedMlp make_mlp(const MlpStorage& storage);
 double mlp_bytes(const MlpStorage& storage);
 
-// The weights and gradients of the experts `held`. The harness holds all of them in each process, of which
-// those outside `filled` are untouched pages: a process that has one device fills that one's.
+// The weights and gradients of the experts `held`, and of the shared one.
 struct WeightOperands {
   WeightKey key;
   Range held;
   OwnedMlp experts, experts_grad, shared, shared_grad;
   Range filled{};
+  bool has_gradients = false;
 
   // These are stacks of all experts, of which there is memory for those held.
   ExpertWeights views() const;
 };
 
-// Tensors of the tokens; rows are tight, since they move between devices as one block.
+// Tensors of the tokens `held`; rows are tight, since they move between devices as one block.
 struct TokenOperands {
   int64_t tokens, hidden;
   DType dtype;
-  Matrix x, y, dx;
-  Range filled{};  // rows of x
+  Range held;
+  Matrix x, y, dx;  // dx where there is a backward pass
+  Range filled{};   // rows of x
+  bool negated = false;
+
+  // One of them as a matrix of all tokens, of which there is memory for those held.
+  MatView among_all(const Matrix& rows) const;
 };
 
 // Logical matrices of a set of weights.
@@ -89,11 +94,13 @@ struct WeightOrigin {
 
 // Zeros everywhere.
 std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, Range held, bool with_gradients);
+void add_gradients(WeightOperands& weights);
 // Where row 0 would be if `first` rows of so many bytes lay before `data`. Nobody may read them.
 void* before(const void* data, int64_t first, int64_t row_bytes);
-std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape);
+std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape, Range held);
+void add_gradients(TokenOperands& tokens);
 void fill_shared(const WeightOperands& weights, WeightOrigin origin, ThreadTeam& team);
-// Rows between two filled ranges are filled, too.
+// Ranges are of all experts and of all tokens, and held. Rows between two filled ranges are filled, too.
 void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, ThreadTeam& team);
 void fill_tokens(TokenOperands& tokens, Range rows, uint32_t seed, ThreadTeam& team);
 

@@ -301,11 +301,16 @@ struct RecordedOverlap {
 };
 
 struct RecordedMemory {
-  double predicted_bytes = 0, peak_rss_bytes = 0;
+  double predicted_bytes = 0, peak_rss_bytes = 0;  // of all processes
+  // Where there are several.
+  std::vector<double> predicted_bytes_by_rank, peak_rss_bytes_by_rank;
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit_all(visit, "predicted_bytes", self.predicted_bytes, "peak_rss_bytes", self.peak_rss_bytes);
+    const bool several = !self.peak_rss_bytes_by_rank.empty();
+    visit(Field{.name = "predicted_bytes_by_rank", .present = several}, self.predicted_bytes_by_rank);
+    visit(Field{.name = "peak_rss_bytes_by_rank", .present = several}, self.peak_rss_bytes_by_rank);
   }
 };
 

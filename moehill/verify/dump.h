@@ -3,7 +3,8 @@
 
 #include <string>
 
-#include "moehill/moe/tensors.h"
+#include "moehill/block/options.h"
+#include "moehill/moe/check_share.h"
 
 namespace moehill {
 
@@ -13,6 +14,8 @@ namespace moehill {
 // (dlogits with router_grad): f32 of the stored values in the order of the mathematics, int32 for topk_idx,
 // where zero experts are numbered behind the experts.
 // s* only with a shared expert. Makes `folder`.
-void dump_block(const BlockTensors& tensors, Pass pass, const std::string& folder);
+// Collective over the processes of the share. The first one writes; of what others have it holds a piece at a
+// time: an expert's matrix, or rows of some tokens.
+void dump_block(const CheckShare& share, Pass pass, const std::string& folder);
 
 }  // namespace moehill

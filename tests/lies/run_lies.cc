@@ -59,7 +59,11 @@ const Lie bit_in_ds3("bit_in_ds3", "one bit of dS3");
 const Lie bit_in_dp("bit_in_dp", "one bit of dp");
 const Lie bit_in_dlogits("bit_in_dlogits", "one bit of dlogits");
 
-// A result as [groups][rows][columns], whatever it is stored in.
+// What this process has memory of. A lie about the rest is another process's to tell.
+HeldOperands own_part;
+
+// A result as [groups][rows][columns], whatever it is stored in. What is not held reads as zero and is not
+// written.
 struct Result {
   const Lie* bit;
   int64_t groups = 0, rows = 0, columns = 0;
@@ -68,24 +72,32 @@ struct Result {
   DType dtype = DType::f32;
 };
 
+bool has(Range range, int64_t i) { return contains(range, {i, i + 1}); }
+
 Result result_of(const Lie& bit, const MatView& m) {
   return {&bit,
           1,
           m.rows,
           m.cols,
-          [m](int64_t, int64_t r, int64_t c) { return m.at(r, c); },
-          [m](int64_t, int64_t r, int64_t c, float v) { m.set(r, c, v); },
+          [m](int64_t, int64_t r, int64_t c) { return has(own_part.tokens, r) ? m.at(r, c) : 0; },
+          [m](int64_t, int64_t r, int64_t c, float v) {
+            if (has(own_part.tokens, r)) m.set(r, c, v);
+          },
           m.dtype};
 }
-Result result_of(const Lie& bit, const LogicalWeights& w) {
+Result result_of(const Lie& bit, const LogicalWeights& w, Range groups) {
   return {&bit,
           w.stack.num_groups,
           w.rows(),
           w.num_columns,
-          [w](int64_t g, int64_t r, int64_t c) { return w.at(g, r, c); },
-          [w](int64_t g, int64_t r, int64_t c, float v) { w.set(g, r, c, v); },
+          [w, groups](int64_t g, int64_t r, int64_t c) { return has(groups, g) ? w.at(g, r, c) : 0; },
+          [w, groups](int64_t g, int64_t r, int64_t c, float v) {
+            if (has(groups, g)) w.set(g, r, c, v);
+          },
           w.stack.dtype};
 }
+Result of_experts(const Lie& bit, const LogicalWeights& w) { return result_of(bit, w, own_part.experts); }
+Result of_shared(const Lie& bit, const LogicalWeights& w) { return result_of(bit, w, {0, 1}); }
 // The run shows dp and dlogits as read-only, and they are its own.
 Result result_of(const Lie& bit, const float* values, int64_t rows, int64_t columns) {
   return result_of(bit, MatView{const_cast<float*>(values), DType::f32, rows, columns, columns});
@@ -95,13 +107,13 @@ std::vector<Result> results_of(const BlockTensors& t) {
   std::vector<Result> all = {result_of(bit_in_y, t.y)};
   if (t.dp == nullptr) return all;
   all.push_back(result_of(bit_in_dx, t.dx));
-  all.push_back(result_of(bit_in_dw1, t.gradients.w1));
-  all.push_back(result_of(bit_in_dw2, t.gradients.w2));
-  all.push_back(result_of(bit_in_dw3, t.gradients.w3));
+  all.push_back(of_experts(bit_in_dw1, t.gradients.w1));
+  all.push_back(of_experts(bit_in_dw2, t.gradients.w2));
+  all.push_back(of_experts(bit_in_dw3, t.gradients.w3));
   if (t.shape.shared_dim > 0) {
-    all.push_back(result_of(bit_in_ds1, t.gradients.s1));
-    all.push_back(result_of(bit_in_ds2, t.gradients.s2));
-    all.push_back(result_of(bit_in_ds3, t.gradients.s3));
+    all.push_back(of_shared(bit_in_ds1, t.gradients.s1));
+    all.push_back(of_shared(bit_in_ds2, t.gradients.s2));
+    all.push_back(of_shared(bit_in_ds3, t.gradients.s3));
   }
   all.push_back(result_of(bit_in_dp, t.dp, t.shape.tokens, t.shape.topk));
   if (t.dlogits != nullptr)
@@ -200,8 +212,8 @@ void spoil_tokens(const BlockTensors& t) {
 }
 
 void spoil_weight_gradients(const BlockTensors& t) {
-  const Result dw1 = result_of(bit_in_dw1, t.gradients.w1), dw2 = result_of(bit_in_dw2, t.gradients.w2),
-               dw3 = result_of(bit_in_dw3, t.gradients.w3);
+  const Result dw1 = of_experts(bit_in_dw1, t.gradients.w1), dw2 = of_experts(bit_in_dw2, t.gradients.w2),
+               dw3 = of_experts(bit_in_dw3, t.gradients.w3);
   const int64_t expert = busy_expert(t, 1), other = (expert + 1) % t.shape.experts;
   for (const Result* result : {&dw1, &dw2, &dw3}) {
     if (!dw_of_expert_zero.told()) break;
@@ -227,16 +239,17 @@ void spoil_weight_gradients(const BlockTensors& t) {
   }
   if (t.shape.hidden > 1 && dw_rows_swapped.told()) swap_rows(dw1, expert, 0, t.shape.hidden - 1);
   if (t.shape.shared_dim == 0 || !ds_zero.told()) return;
-  change(result_of(bit_in_ds1, t.gradients.s1), zero);
-  change(result_of(bit_in_ds2, t.gradients.s2), zero);
-  change(result_of(bit_in_ds3, t.gradients.s3), zero);
+  change(of_shared(bit_in_ds1, t.gradients.s1), zero);
+  change(of_shared(bit_in_ds2, t.gradients.s2), zero);
+  change(of_shared(bit_in_ds3, t.gradients.s3), zero);
 }
 
 // Spoils operands after the step, for the steps that follow.
 void change_operands(const BlockTensors& t) {
   const int64_t token = place(t.shape.tokens), expert = busy_expert(t, 3);
-  if (x_changed.told()) t.x.set(token, 0, 1.5f * t.x.at(token, 0));
-  if (weight_changed.told()) t.weights.w1.set(expert, 0, 0, 1.5f * t.weights.w1.at(expert, 0, 0));
+  if (has(own_part.tokens, token) && x_changed.told()) t.x.set(token, 0, 1.5f * t.x.at(token, 0));
+  if (has(own_part.experts, expert) && weight_changed.told())
+    t.weights.w1.set(expert, 0, 0, 1.5f * t.weights.w1.at(expert, 0, 0));
 }
 
 // Operands of a step are spoilt for as long as this lives: x, and the weights of the experts that devices of
@@ -249,9 +262,11 @@ class SpoiltOperands {
     for (int64_t rank = devices.begin;
          rank < (apart ? devices.end : std::min(devices.begin + 1, devices.end)); ++rank)
       spoil(config, static_cast<int>(rank));
-    if (t_.shape.tokens > 1 && old_x_of_one_token.told()) {
-      const int64_t token = place(t_.shape.tokens), other = (token + 1) % t_.shape.tokens;
-      keep(t_.x.row<char>(0), static_cast<size_t>(t_.x.rows * t_.x.stride) * dtype_bytes(t_.x.dtype));
+    if (own_part.tokens.size() > 1 && old_x_of_one_token.told()) {
+      const int64_t token = own_part.tokens.begin + place(own_part.tokens.size()),
+                    other = token + 1 < own_part.tokens.end ? token + 1 : own_part.tokens.begin;
+      const MatView x = t_.x.slice_rows(own_part.tokens.begin, own_part.tokens.end);
+      keep(x.data, static_cast<size_t>(x.rows * x.stride) * dtype_bytes(x.dtype));
       for (int64_t c = 0; c < t_.x.cols; ++c) t_.x.set(token, c, t_.x.at(other, c));
     }
   }
@@ -343,6 +358,8 @@ class LyingRun final : public Run {
 
   void step(const std::vector<StageListener*>& listeners) override {
     // A step on other tokens has the number of the timed one before it, so that numbers count timed steps.
+    if (run_->local_devices().size() == 0) return run_->step(listeners);
+    own_part = run_->held();
     const StepScope scope(on_other_tokens_ ? num_steps_ - 1 : num_steps_++);
     if (no_op.told()) return;
     const BlockTensors t = run_->tensors();
@@ -379,10 +396,12 @@ class LyingRun final : public Run {
   void collect() override { run_->collect(); }
   Range local_devices() const override { return run_->local_devices(); }
   std::vector<int> local_cpus() const override { return run_->local_cpus(); }
+  HeldOperands held() const override { return run_->held(); }
   BlockTensors tensors() const override { return run_->tensors(); }
+  CheckShare check_share() override { return run_->check_share(); }
   const Routing& routing() const override { return run_->routing(); }
   const Routing& placed_routing() const override { return run_->placed_routing(); }
-  bool copies_differ() const override { return run_->copies_differ(); }
+  bool copies_differ() override { return run_->copies_differ(); }
   const RunConfig& config() const override { return run_->config(); }
   uint64_t plan_hash() const override { return run_->plan_hash(); }
   uint64_t output_hash() const override { return run_->output_hash(); }

@@ -278,25 +278,20 @@ TEST(MpiSession, GatherBringsAllTextsToRankZero) {
   for (size_t r = 0; r < texts.size(); ++r) EXPECT_EQ(texts[r], text_of(static_cast<int>(r)));
 }
 
-// Places in reverse order of the ranks, some of them empty; rank 0's part is in its place or is not.
-TEST(MpiSession, GatherBytesPutsUnevenPartsInTheirPlaces) {
-  const std::vector<int64_t> offsets = uneven_offsets(session().size(), 1000);
-  const auto place_of = [&](int rank) {
-    const size_t i = static_cast<size_t>(session().size() - 1 - rank);
-    return Range{offsets[i], offsets[i + 1]};
+// Messages of different lengths, some of them empty, and some longer than a library sends at once.
+TEST(MpiSession, ExchangeBringsEachRankItsMessages) {
+  const auto message = [](int from, int to) {
+    const size_t length =
+        (from + to) % 3 == 0 ? 0 : static_cast<size_t>(100 * from + to + 70'000 * (from % 2));
+    return std::string(length, static_cast<char>('a' + from % 20)) + (length > 0 ? std::to_string(to) : "");
   };
-  for (const bool in_place : {false, true}) {
-    const Range place = place_of(session().rank());
-    std::vector<char> part(static_cast<size_t>(place.size()), static_cast<char>('a' + session().rank()));
-    std::vector<char> whole(static_cast<size_t>(offsets.back()) + 1, '-');
-    std::copy(part.begin(), part.end(), whole.begin() + place.begin);
-    session().gather_bytes(in_place ? whole.data() + place.begin : part.data(), place, whole.data());
-    if (session().rank() != 0) continue;
-    EXPECT_EQ(whole.back(), '-');
-    for (int r = 0; r < session().size(); ++r) {
-      const std::string expected(static_cast<size_t>(place_of(r).size()), static_cast<char>('a' + r));
-      EXPECT_EQ(std::string(whole.data() + place_of(r).begin, expected.size()), expected) << "rank " << r;
-    }
+  std::vector<std::string> sent;
+  for (int r = 0; r < session().size(); ++r) sent.push_back(message(session().rank(), r));
+  for (int call = 0; call < 3; ++call) {
+    const std::vector<std::string> came = session().exchange({sent.begin(), sent.end()});
+    ASSERT_EQ(came.size(), sent.size());
+    for (size_t r = 0; r < came.size(); ++r)
+      EXPECT_EQ(came[r], message(static_cast<int>(r), session().rank())) << "from rank " << r;
   }
 }
 
@@ -330,16 +325,14 @@ TEST(MpiSession, BothBarriersHoldEveryRank) {
 TEST(MpiSession, WhoWaitsSleeps) {
   constexpr auto kLate = std::chrono::milliseconds(300);
   const std::string text = "text";
-  std::vector<char> whole(static_cast<size_t>(session().size()));
-  const Range place{session().rank(), session().rank() + 1};
+  const std::vector<std::string_view> messages(static_cast<size_t>(session().size()), text);
   const std::vector<std::pair<const char*, std::function<void()>>> waits = {
       {"wait_quietly", [] { session().wait_quietly(); }},
       {"wait_quietly, short naps", [] { session().wait_quietly(Naps::kShortest); }},
       {"share", [] { session().share(1); }},
       {"broadcast", [&] { session().broadcast(text); }},
       {"gather", [&] { session().gather(text), session().wait_quietly(); }},
-      {"gather_bytes",
-       [&] { session().gather_bytes(text.data(), place, whole.data()), session().wait_quietly(); }}};
+      {"exchange", [&] { session().exchange(messages); }}};
   for (const auto& [name, wait] : waits) {
     session().wait_quietly();
     if (session().rank() == 0) std::this_thread::sleep_for(kLate);

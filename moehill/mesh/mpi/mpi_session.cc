@@ -1,9 +1,7 @@
 #include "moehill/mesh/mpi/mpi_session.h"
 
-#include <array>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <limits>
 #include <stdexcept>
@@ -197,26 +195,26 @@ std::vector<double> MpiSession::share(double value) {
   return values;
 }
 
-void MpiSession::gather_bytes(const void* part, Range place, void* whole) {
-  const std::array<int64_t, 2> own = {place.begin, place.size()};
-  std::vector<std::array<int64_t, 2>> places(rank_ == 0 ? static_cast<size_t>(size_) : 0);
+std::vector<std::string> MpiSession::exchange(const std::vector<std::string_view>& messages) {
+  std::vector<uint64_t> sent, coming(messages.size());
+  for (const std::string_view message : messages) sent.push_back(message.size());
   MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi("MPI_Igather", MPI_Igather(own.data(), 2, MPI_INT64_T, places.data(), 2, MPI_INT64_T, 0,
-                                       comm_->get(), &request));
-  wait_asleep("a gather", request);
-  if (rank_ == 0) {
-    char* const start = static_cast<char*>(whole);
-    if (place.size() > 0 && start + place.begin != part) {
-      std::memcpy(start + place.begin, part, static_cast<size_t>(place.size()));
+  check_mpi("MPI_Ialltoall", MPI_Ialltoall(sent.data(), 1, MPI_UINT64_T, coming.data(), 1, MPI_UINT64_T,
+                                           comm_->get(), &request));
+  wait_asleep("an exchange", request);
+  std::vector<std::string> came(messages.size());
+  for (size_t r = 0; r < came.size(); ++r) {
+    const int rank = static_cast<int>(r);
+    if (rank == rank_) {
+      came[r] = messages[r];
+      continue;
     }
-    for (size_t r = 1; r < places.size(); ++r) {
-      const auto [begin, size] = places[r];
-      messages_->receive(size == 0 ? nullptr : start + begin, static_cast<size_t>(size), static_cast<int>(r));
-    }
-  } else {
-    messages_->send(part, static_cast<size_t>(place.size()), 0);
+    came[r].resize(coming[r]);
+    if (coming[r] > 0) messages_->receive(came[r].data(), came[r].size(), rank);
+    if (sent[r] > 0) messages_->send(messages[r].data(), messages[r].size(), rank);
   }
-  finish_asleep("gather_bytes");
+  finish_asleep("exchange");
+  return came;
 }
 
 ClockReading MpiSession::read_clock_of(int rank) {

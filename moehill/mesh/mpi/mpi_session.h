@@ -23,7 +23,7 @@ class MpiSession final : public Session {
   std::string broadcast(const std::string& text) override;
   std::vector<std::string> gather(const std::string& text) override;
   std::vector<double> share(double value) override;
-  void gather_bytes(const void* part, Range place, void* whole) override;
+  std::vector<std::string> exchange(const std::vector<std::string_view>& messages) override;
   std::vector<ClockReading> read_clocks() override;
   void wait_quietly(Naps::Duration longest_nap) override;
   void start_together() override;

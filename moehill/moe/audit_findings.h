@@ -1,0 +1,60 @@
+// Audit findings: what the audit of one process has found, which the first process adds up over all of them.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "moehill/moe/audit_strip.h"
+#include "moehill/moe/tensor_numbers.h"
+
+namespace moehill {
+
+// Of y, dx, dp or dlogits: the own tokens' numbers, each judged by itself, and the groups that have tokens of
+// several processes.
+struct TokenFindings {
+  TensorNumbers numbers;
+  std::vector<Deviations> of_expert, of_block;  // [E], [blocks of H]
+  Deviations all;
+
+  void pass(Parcel& parcel) {
+    numbers.pass(parcel);
+    parcel(of_expert), parcel(of_block), parcel(all);
+  }
+  void add(const TokenFindings& other) {
+    numbers.add(other.numbers);
+    add(other.of_expert, of_expert), add(other.of_block, of_block);
+    all.add(other.all);
+  }
+
+ private:
+  static void add(const std::vector<Deviations>& from, std::vector<Deviations>& to) {
+    for (size_t i = 0; i < to.size(); ++i) to[i].add(from[i]);
+  }
+};
+
+struct AuditFindings {
+  std::vector<TokenFindings> tokens;       // y, dx, dp, dlogits
+  std::vector<TensorNumbers> of_experts;   // dw1, dw2, dw3, db1, db2, db3: each own expert judged by itself
+  std::array<GradientAudit, 3> of_shared;  // ds1, ds2, ds3: the own strips
+  std::vector<double> gate_value, gate_variance;  // [blocks of H] of dsg: the own tokens
+  bool reference_holds = true;
+
+  void pass(Parcel& parcel) {
+    for (TokenFindings& found : tokens) found.pass(parcel);
+    for (TensorNumbers& found : of_experts) found.pass(parcel);
+    for (GradientAudit& found : of_shared) found.pass(parcel);
+    parcel(gate_value), parcel(gate_variance), parcel(reference_holds);
+  }
+  void add(const AuditFindings& other) {
+    for (size_t i = 0; i < tokens.size(); ++i) tokens[i].add(other.tokens[i]);
+    for (size_t i = 0; i < of_experts.size(); ++i) of_experts[i].add(other.of_experts[i]);
+    for (size_t i = 0; i < of_shared.size(); ++i) of_shared[i].add(other.of_shared[i]);
+    for (size_t b = 0; b < gate_value.size(); ++b) {
+      gate_value[b] += other.gate_value[b];
+      gate_variance[b] += other.gate_variance[b];
+    }
+    reference_holds = reference_holds && other.reference_holds;
+  }
+};
+
+}  // namespace moehill

@@ -1,0 +1,140 @@
+#include "moehill/moe/audit_judge.h"
+
+#include "moehill/moe/audit_sizes.h"
+#include "moehill/moe/expert_columns.h"
+
+namespace moehill {
+namespace {
+
+std::string block_name(const Projection& p, int64_t block) {
+  const Range columns = p.columns_of(block);
+  return columns.size() == 1 ? fmt::format("column {}", columns.begin)
+                             : fmt::format("columns {} to {}", columns.begin, columns.end - 1);
+}
+
+}  // namespace
+
+void AuditJudge::judge_gradient(const Expert& expert, const GradientAudit& audit, int64_t num_rows,
+                                const Projection& p, TensorNumbers& numbers) const {
+  numbers.set_rows_per_expert(num_rows);
+  if (audit.non_zero_reference) numbers.saw_reference(1);
+  const bool shared = expert.number == kSharedExpert;
+  const std::string name = shared ? "the shared expert" : fmt::format("expert {}", expert.number);
+  const auto where = [&](int64_t row, int64_t block) {
+    return fmt::format("{} row {} {}", name, row, block_name(p, block));
+  };
+  const int64_t n = expert.num_tokens;
+  Deviations all;
+  for (const Deviations& block : audit.of_block) all.add(block);
+  // A sum over n tokens has the rank n: its rows share the errors of n rows, and its columns likewise.
+  numbers.add_group(all, n * std::min(num_rows, p.num_blocks()), name, where);
+  numbers.judge_common_factor(all, n * std::min(num_rows, p.num_blocks()), name);
+  for (int64_t b = 0; b < p.num_blocks(); ++b) {
+    numbers.judge(audit.of_block[static_cast<size_t>(b)], n, fmt::format("{} {}", name, block_name(p, b)),
+                  where);
+  }
+  numbers.relative().add_rows(audit.relative, shared ? 0 : expert.number * num_rows);
+}
+
+// A token has at least so many errors that are independent: a row shares those of the widths that it is a
+// product of.
+int64_t AuditJudge::num_independent(const TokenFindings& found) const {
+  if (found.of_block.empty()) return 1;
+  return shape().shared_dim > 0 ? std::min(shape().mlp_dim, shape().shared_dim) : shape().mlp_dim;
+}
+
+std::string AuditJudge::number_name(const TokenFindings& found, int64_t token, int64_t number) const {
+  return fmt::format(
+      "token {} {}", token,
+      found.of_block.empty() ? fmt::format("number {}", number) : block_name(context_.by_hidden, number));
+}
+
+void AuditJudge::add_token(int64_t token, const Deviations& of_token, TokenFindings& found) const {
+  found.all.add(of_token);
+  found.numbers.add_group(of_token, num_independent(found), fmt::format("token {}", token),
+                          [&](int64_t t, int64_t j) { return number_name(found, t, j); });
+}
+
+void AuditJudge::judge_tokens(const std::vector<AuditAssignments>& assignments, TokenFindings& found) const {
+  const int64_t independent = num_independent(found);
+  const auto where = [&](int64_t t, int64_t j) { return number_name(found, t, j); };
+  for (size_t e = 0; e < found.of_expert.size(); ++e) {
+    found.numbers.judge(found.of_expert[e], independent * assignments[e].size(),
+                        fmt::format("the tokens of expert {}", e), where);
+  }
+  found.numbers.judge(found.all, independent * shape().tokens, "all tokens", where);
+  found.numbers.judge_common_factor(found.all, independent * shape().tokens, "all tokens");
+  for (size_t b = 0; b < found.of_block.size(); ++b) {
+    found.numbers.judge(found.of_block[b], shape().tokens,
+                        block_name(context_.by_hidden, static_cast<int64_t>(b)), where);
+  }
+}
+
+void AuditJudge::judge_shared_gate(AuditFindings& found, TensorNumbers& numbers) const {
+  const int64_t n = shape().tokens, blocks = context_.by_hidden.num_blocks();
+  const ErrorUnits& units = context_.units;
+  std::vector<double>&value = found.gate_value, &variance = found.gate_variance;
+  std::vector<double> row(static_cast<size_t>(shape().hidden)), sum(value.size()), squares(value.size());
+  for (size_t h = 0; h < row.size(); ++h) {
+    const float stored = context_.tensors.gradients.sg.at(0, 0, static_cast<int64_t>(h));
+    row[h] = static_cast<double>(stored) / context_.dy_scale;
+  }
+  context_.by_hidden.project_row(row.data(), sum.data(), squares.data());
+  Deviations all;
+  const double rounding =
+      2 * units.store + units.sum * (static_cast<double>(n) + context_.by_hidden.num_roundings());
+  for (int64_t b = 0; b < blocks; ++b) {
+    const size_t i = static_cast<size_t>(b);
+    all.add(0, b, sum[i] - value[i],
+            variance[i] + rounding * squares[i] + context_.subnormal_variance(1 / context_.dy_scale),
+            value[i]);
+    numbers.saw_reference(value[i]);
+  }
+  numbers.set_rows_per_expert(1);
+  numbers.add_group(all, std::min(n, blocks), "the shared expert's gate",
+                    [&](int64_t, int64_t block) { return block_name(context_.by_hidden, block); });
+  if (!context_.exact) return;
+  std::vector<float> actual;
+  for (double& v : row) {
+    v *= context_.dy_scale;
+    actual.push_back(static_cast<float>(v));
+  }
+  for (double& v : value) v *= context_.dy_scale;
+  numbers.relative().add_row(0, actual, value);
+}
+
+void AuditJudge::judge_shared(AuditFindings& found, std::vector<TensorAudit>& tensors) const {
+  const Projection by_width =
+      audit_projection(shape().shared_dim, {.exact = context_.exact, .seed = context_.seed});
+  const auto judge = [&](const char* name, const GradientAudit& audit, int64_t rows, const Projection& p) {
+    TensorNumbers numbers(name, RowComparison::kUsualFloor);
+    judge_gradient({kSharedExpert, shape().tokens}, audit, rows, p, numbers);
+    tensors.push_back(numbers.finish());
+  };
+  judge("ds1", found.of_shared[0], shape().hidden, by_width);
+  judge("ds2", found.of_shared[1], shape().shared_dim, context_.by_hidden);
+  if (shape().form.activation.gated) judge("ds3", found.of_shared[2], shape().hidden, by_width);
+  if (!shape().form.shared_gate) return;
+  TensorNumbers numbers("dsg", RowComparison::kUsualFloor);
+  judge_shared_gate(found, numbers);
+  tensors.push_back(numbers.finish());
+}
+
+std::vector<TensorAudit> AuditJudge::judge(AuditFindings& found,
+                                           const std::vector<AuditAssignments>& assignments) const {
+  std::vector<TensorAudit> tensors;
+  for (TokenFindings& of : found.tokens) {
+    judge_tokens(assignments, of);
+    tensors.push_back(of.numbers.finish());
+  }
+  if (!context_.backward) return tensors;
+  const bool gated = shape().form.activation.gated, biases = shape().form.biases;
+  const bool there[] = {true, true, gated, biases, biases, biases && gated};
+  for (size_t i = 0; i < found.of_experts.size(); ++i) {
+    if (there[i]) tensors.push_back(found.of_experts[i].finish());
+  }
+  if (shape().shared_dim > 0) judge_shared(found, tensors);
+  return tensors;
+}
+
+}  // namespace moehill

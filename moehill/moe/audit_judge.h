@@ -1,0 +1,40 @@
+// Audit judge: what the findings of an audit amount to. A group of numbers is judged where it is complete: an
+// expert's gradients and a token's row by the process that has them, the rest by the first one, which has the
+// findings of all.
+#pragma once
+
+#include <vector>
+
+#include "moehill/moe/audit_findings.h"
+
+namespace moehill {
+
+class AuditJudge {
+ public:
+  // The context lives as long as this does.
+  explicit AuditJudge(const AuditContext& context) : context_(context) {}
+
+  struct Expert {
+    int number;  // or kSharedExpert
+    int64_t num_tokens;
+  };
+  void judge_gradient(const Expert& expert, const GradientAudit& audit, int64_t num_rows, const Projection& p,
+                      TensorNumbers& numbers) const;
+  void add_token(int64_t token, const Deviations& of_token, TokenFindings& found) const;
+
+  // Takes the findings of all processes. assignments: [E].
+  std::vector<TensorAudit> judge(AuditFindings& found,
+                                 const std::vector<AuditAssignments>& assignments) const;
+
+ private:
+  const MoeShape& shape() const { return context_.tensors.shape; }
+  int64_t num_independent(const TokenFindings& found) const;
+  std::string number_name(const TokenFindings& found, int64_t token, int64_t number) const;
+  void judge_tokens(const std::vector<AuditAssignments>& assignments, TokenFindings& found) const;
+  void judge_shared(AuditFindings& found, std::vector<TensorAudit>& tensors) const;
+  void judge_shared_gate(AuditFindings& found, TensorNumbers& numbers) const;
+
+  const AuditContext& context_;
+};
+
+}  // namespace moehill

@@ -1,0 +1,60 @@
+// Parcel: values as bytes for another process, and back by the same calls in the same order.
+#pragma once
+
+#include <cstring>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+
+// Calling it with a value appends the value, or in a parcel that has come overwrites it with the next one.
+class Parcel {
+ public:
+  Parcel() = default;
+  explicit Parcel(std::string came) : bytes_(std::move(came)), has_come_(true) {}
+
+  template <typename T>
+  void operator()(T& value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    pass(&value, sizeof(T));
+  }
+  template <typename T>
+  void operator()(std::vector<T>& values) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    pass_size(values);
+    pass(values.data(), values.size() * sizeof(T));
+  }
+  void operator()(std::string& text) {
+    pass_size(text);
+    pass(text.data(), text.size());
+  }
+  const std::string& bytes() const { return bytes_; }
+
+ private:
+  template <typename Container>
+  void pass_size(Container& container) {
+    size_t size = container.size();
+    pass(&size, sizeof(size));
+    container.resize(size);
+  }
+  void pass(void* data, size_t bytes) {
+    if (bytes == 0) return;
+    if (!has_come_) {
+      bytes_.append(static_cast<const char*>(data), bytes);
+      return;
+    }
+    MOEHILL_CHECK(at_ + bytes <= bytes_.size(), "{} bytes at {} of a parcel of {}", bytes, at_,
+                  bytes_.size());
+    std::memcpy(data, bytes_.data() + at_, bytes);
+    at_ += bytes;
+  }
+
+  std::string bytes_;
+  bool has_come_ = false;
+  size_t at_ = 0;
+};
+
+}  // namespace moehill
