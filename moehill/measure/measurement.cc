@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <numeric>
 #include <thread>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "moehill/parallel/work_problem.h"
 #include "moehill/routing/trace.h"
 #include "moehill/verify/dump.h"
+#include "moehill/weights/layer_weights.h"
 
 namespace moehill {
 namespace {
@@ -123,6 +125,15 @@ void Measurement::prepare() {
   for (size_t i = 0; i < points_.size(); ++i) {
     progress_(fmt::format("checking {} of {}: {}", i + 1, points_.size(), points_[i].result.point.label));
     prepare_point(points_[i]);
+  }
+  if (options_.layer_weights == nullptr || job_.session() == nullptr) return;
+  // Each process has loaded its own experts.
+  const std::vector<uint64_t>& own = options_.layer_weights->hashes();
+  const char* const bytes = reinterpret_cast<const char*>(own.data());
+  for (const std::string& text : job_.session()->gather({bytes, own.size() * sizeof(uint64_t)})) {
+    std::vector<uint64_t> hashes(text.size() / sizeof(uint64_t));
+    std::memcpy(hashes.data(), text.data(), text.size());
+    options_.layer_weights->take(hashes);
   }
 }
 

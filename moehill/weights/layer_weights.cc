@@ -198,6 +198,12 @@ std::optional<std::vector<float>> LayerWeights::router() const {
   return values;
 }
 
+void LayerWeights::take(const std::vector<uint64_t>& hashes) {
+  for (size_t i = 0; i < hashes_.size() && i < hashes.size(); ++i) {
+    if (hashes_[i] == 0) hashes_[i] = hashes[i];
+  }
+}
+
 uint64_t LayerWeights::hash() const {
   uint64_t all = 1;
   for (const uint64_t hash : hashes_) all = combine(all, hash);

@@ -68,6 +68,9 @@ class LayerWeights {
   // A hash of the stored bytes of all experts and the shared one, whatever files they are in. All have been
   // filled.
   uint64_t hash() const;
+  // [E + 1] of what this process has filled, 0 elsewhere; it takes in what other processes have.
+  const std::vector<uint64_t>& hashes() const { return hashes_; }
+  void take(const std::vector<uint64_t>& hashes);
   const LoadFigures& figures() const { return figures_; }
 
  private:
