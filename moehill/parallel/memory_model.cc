@@ -61,15 +61,17 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
   const bool backward = config.block.pass == Pass::forward_backward;
   const double rows = matrix_bytes(shape.tokens, shape.hidden, shape.dtype);
   const double sums = matrix_bytes(shape.tokens, shape.hidden, DType::f32);
+  // A process's part of the shared expert's gradient lies where its results do.
+  const double shared_part = num_processes > 1 ? 0 : shared_gradient_bytes(config);
   if (config.spread == Spread::none) return 0;
   if (config.spread == Spread::dp) {
     const WeightKey key = weight_key(config);
     if (!backward || rank == 0 || num_processes > 1) return 0;
-    return shared_gradient_bytes(config) + mlp_bytes(key.expert_storage());
+    return shared_part + mlp_bytes(key.expert_storage());
   }
   if (config.spread == Spread::ring_ag_rs) {
     const double gathered = num_processes == 1 ? 0 : backward ? 2 * rows : rows;
-    return sums + gathered + (backward ? shared_gradient_bytes(config) + copy_bytes(config, rank) : 0);
+    return sums + gathered + (backward ? shared_part + copy_bytes(config, rank) : 0);
   }
   if (routes_rows(config)) {
     const double row_bytes =
@@ -79,12 +81,12 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
     const bool in_place = config.spread == Spread::fused && num_processes == 1;
     const double kinds = in_place ? 1 : backward ? 5 : 4;
     return expected_sent_rows(config, rank) * row_bytes * kinds +
-           (backward ? shared_gradient_bytes(config) + copy_bytes(config, rank) : 0);
+           (backward ? shared_part + copy_bytes(config, rank) : 0);
   }
   const bool sliced = config.shared_placement == SharedPlacement::sliced;
   const double own_results = rank > 0 && num_processes == 1 ? (backward ? 2 : 1) * rows : 0;
   return sums + own_results + (backward ? copy_bytes(config, rank) : 0) +
-         (backward && (sliced || rank > 0) ? shared_gradient_bytes(config) : 0);
+         (backward && (sliced || rank > 0) ? shared_part : 0);
 }
 
 bool has_device(const RunConfig& config, const ProcessPlace& process) {

@@ -68,7 +68,7 @@ void ParallelPath::bind(const PathInputs& inputs) {
   if (backward_too() && inputs_.config.shape.shared_dim > 0 && !has_shared()) clear(weights_.shared_grad);
 }
 
-void ParallelPath::clear(const MlpWeights& gradient) {
+void clear(const MlpWeights& gradient) {
   for (const WeightView* part : gradient.parts()) {
     if (part->data != nullptr) std::memset(part->data, 0, part->bytes());
   }
@@ -207,13 +207,17 @@ BlockSpec block_spec(const RunConfig& config, int rank) {
 }
 
 SharedGradient::SharedGradient(const PathInputs& inputs)
-    : sum_(inputs.weights.shared_grad), offsets_(static_cast<size_t>(inputs.config.num_devices) + 1) {
-  const WeightKey key = weight_key(inputs.config);
-  part_ = make_mlp(key.shared_storage());
+    : part_(inputs.weights.shared_grad),
+      sum_(inputs.weights.shared_grad),
+      offsets_(static_cast<size_t>(inputs.config.num_devices) + 1) {
+  if (inputs.own_results) return;
+  memory_ = make_mlp(weight_key(inputs.config).shared_storage());
+  part_ = memory_.view;
 }
 
-void SharedGradient::reduce(Group& group) {
-  const auto parts = part_.view.parts(), sums = sum_.parts();
+void SharedGradient::reduce(Group& group, bool is_written) {
+  if (!is_written) clear(part_);
+  const auto parts = part_.parts(), sums = sum_.parts();
   for (size_t i = 0; i < parts.size(); ++i) {
     if (sums[i]->data == nullptr) continue;
     for (int r = 0; r <= group.size(); ++r)

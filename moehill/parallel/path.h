@@ -40,6 +40,9 @@ inline const MatView& read_dy(const PathInputs& inputs) {
   return inputs.dy.data == nullptr ? inputs.y : inputs.dy;
 }
 
+// Zeros in all of its parts.
+void clear(const MlpWeights& gradient);
+
 // Which tokens' results a device has when a step of the most tokens is over.
 Range result_tokens(const RunConfig& config, int rank);
 
@@ -101,7 +104,6 @@ class ParallelPath {
   void take_zero_experts(ThreadTeam& team);
   // The routing of all tokens under the capacity, where the block's plan does not see to that by itself.
   const Routing& limited(const Routing& routing);
-  static void clear(const MlpWeights& gradient);
   // `sums` with the rows outside `kept` set to zero.
   static MatView only_rows(ThreadTeam& team, const MatView& sums, Range kept);
   // Passes over x_, to y_ and to dx_.
@@ -137,17 +139,18 @@ class ParallelPath {
 
 // The shared expert's weight gradients where every device has a part of them: its own tokens'. The sum over
 // devices is left sharded: each device ends with the range of elements that it would update, in the run's own
-// gradients.
+// gradients. Where these are the device's alone, its part lies there too, and the sum replaces a range of it.
 class SharedGradient {
  public:
   explicit SharedGradient(const PathInputs& inputs);
-  const MlpWeights& part() const { return part_.view; }
-  void reduce(Group& group);
-  void spoil_work_space(const MemoryVisitor& spoil) const { part_.view.visit(spoil); }
+  const MlpWeights& part() const { return part_; }
+  // is_written: this step wrote the part; without tokens of its own a device has none.
+  void reduce(Group& group, bool is_written);
+  void spoil_work_space(const MemoryVisitor& spoil) const { part_.visit(spoil); }
 
  private:
-  OwnedMlp part_;
-  MlpWeights sum_;
+  OwnedMlp memory_;
+  MlpWeights part_, sum_;
   std::vector<int64_t> offsets_;  // [P + 1]
 };
 

@@ -57,7 +57,7 @@ class PsumPath final : public ParallelPath {
     group.all_reduce(dp_.data(), DType::f32, dp_sum_, DType::f32, num_assignments());
     count_sent(group, Move::metadata);
     sum_copies(group);
-    if (sliced_ && shared_gradient_) shared_gradient_->reduce(group);
+    if (sliced_ && shared_gradient_) shared_gradient_->reduce(group, has_shared());
     count_sent(group, Move::gradients);
   }
 
@@ -65,8 +65,7 @@ class PsumPath final : public ParallelPath {
     ParallelPath::spoil_work_space(spoil);
     visit_matrix(partial_, spoil);
     visit_vector(dp_, spoil);
-    // A device without tokens of its own never writes its part, which stays zero.
-    if (shared_gradient_ && has_shared()) shared_gradient_->spoil_work_space(spoil);
+    if (shared_gradient_) shared_gradient_->spoil_work_space(spoil);
   }
 
   void visit_replicas(const MemoryVisitor& visit) override {

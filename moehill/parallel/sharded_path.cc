@@ -455,7 +455,7 @@ class ShardedPath final : public ParallelPath {
     make_zero_dp(group.team(), dy_scale, dp);
     count_sent(group, Move::metadata);
     sum_copies(group);
-    if (shared_gradient_) shared_gradient_->reduce(group);
+    if (shared_gradient_) shared_gradient_->reduce(group, has_shared());
     count_sent(group, Move::gradients);
   }
 
@@ -463,8 +463,7 @@ class ShardedPath final : public ParallelPath {
     ParallelPath::spoil_work_space(spoil);
     exchange_->spoil(spoil, !inputs_.config.block.prequeue);
     visit_vector(partial_dp_, spoil);
-    // A device without tokens of its own never writes its part, which stays zero.
-    if (shared_gradient_ && has_shared()) shared_gradient_->spoil_work_space(spoil);
+    if (shared_gradient_) shared_gradient_->spoil_work_space(spoil);
   }
 
  private:
