@@ -345,12 +345,12 @@ CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint
   return verdict.finish();
 }
 
-// The sample's own part is, at most, the rows of one expert in double, with their gradients of the loss.
+// The sample's own part is rows of one expert in double, with their gradients of the loss.
 double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode, int num_threads) {
   if (mode == CheckMode::off) return 0;
   const double audit = audit_bytes(shape, pass, mode == CheckMode::full, num_threads);
-  const double gradient = 8.0 * static_cast<double>(shape.tokens) * static_cast<double>(shape.hidden);
-  return audit + (mode == CheckMode::sample && pass == Pass::forward_backward ? 2 * gradient : 0);
+  const double rows = 8.0 * static_cast<double>(std::min(shape.tokens, kOracleRows) * shape.hidden);
+  return audit + (mode == CheckMode::sample && pass == Pass::forward_backward ? 2 * rows : 0);
 }
 
 }  // namespace moehill

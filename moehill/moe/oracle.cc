@@ -24,6 +24,14 @@ struct ExpertRows {
     gate_value.push_back(of_input ? 1 : value);
     in.push_back(of_input ? value : 1);
   }
+  ExpertRows part(int64_t begin, int64_t end) const {
+    ExpertRows some;
+    for (size_t r = static_cast<size_t>(begin); r < static_cast<size_t>(end); ++r) {
+      some.add(place[r], token[r], choice[r], gate_value[r], false);
+      some.in.back() = in[r];
+    }
+    return some;
+  }
 };
 
 // The value of the shared expert's gate.
@@ -332,11 +340,11 @@ TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64
   return result;
 }
 
-ExpertGradients run_oracle_expert(const BlockTensors& tensors, int expert, std::span<const int64_t> columns,
+namespace {
+
+// The part of some rows in the gradients of an expert's columns.
+ExpertGradients gradients_of_rows(const BlockTensors& tensors, const ExpertColumns& w, const ExpertRows& rows,
                                   const LossGradient& dy, ThreadTeam& team) {
-  const ExpertRows rows = rows_of(tensors, expert, indices_up_to(tensors.shape.tokens));
-  ExpertColumns w;
-  read_expert(tensors.weights, expert, columns, team, w);
   const Dense<double> x = inputs_of(tensors.x, rows);
   const Dense<double> row_dy = output_gradients_of(dy, tensors.shape.hidden, rows);
   const Activation& f = tensors.shape.form.activation;
@@ -356,6 +364,30 @@ ExpertGradients run_oracle_expert(const BlockTensors& tensors, int expert, std::
   if (f.gated) result.db3 = sum_of(d.up, nullptr);
   result.db2 = sum_of(row_dy, &rows.gate_value);
   return result;
+}
+
+void add_values(const Dense<double>& part, Dense<double>& sum) {
+  for (size_t i = 0; i < part.values.size(); ++i) sum.values[i] += part.values[i];
+}
+
+}  // namespace
+
+ExpertGradients run_oracle_expert(const BlockTensors& tensors, int expert, std::span<const int64_t> columns,
+                                  const LossGradient& dy, ThreadTeam& team) {
+  const ExpertRows rows = rows_of(tensors, expert, indices_up_to(tensors.shape.tokens));
+  ExpertColumns w;
+  read_expert(tensors.weights, expert, columns, team, w);
+  const auto part = [&](int64_t begin) {
+    const int64_t end = std::min(rows.size(), begin + kOracleRows);
+    return gradients_of_rows(tensors, w, rows.part(begin, end), dy, team);
+  };
+  ExpertGradients sum = part(0);
+  for (int64_t begin = kOracleRows; begin < rows.size(); begin += kOracleRows) {
+    const ExpertGradients more = part(begin);
+    add_values(more.dw1, sum.dw1), add_values(more.dw3, sum.dw3), add_values(more.dw2, sum.dw2);
+    add_values(more.db1, sum.db1), add_values(more.db3, sum.db3), add_values(more.db2, sum.db2);
+  }
+  return sum;
 }
 
 OracleResult run_oracle(const BlockTensors& tensors, bool backward, const double* dy_override,

@@ -66,6 +66,9 @@ TokenResult run_oracle_experts(const BlockTensors& tensors, std::span<const int6
 void finish_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> tokens,
                           const LossGradient& dy, TokenResult& result);
 
+// Rows of an expert that are in memory at a time in double, with their gradients.
+inline constexpr int64_t kOracleRows = 1024;
+
 // Gradients of some columns m of one expert (or kSharedExpert), summed over all of its tokens.
 struct ExpertGradients {
   Dense<double> dw1, dw3;  // [H, columns]
