@@ -6,7 +6,7 @@ set(objects "")
 foreach(room ${MOEHILL_LIBRARY_ROOMS})
   list(APPEND objects $<TARGET_OBJECTS:moehill_${room}>)
 endforeach()
-set(needs Threads::Threads fmt::fmt tomlplusplus::tomlplusplus OpenMP::OpenMP_CXX ${OPENBLAS}
+set(needs Threads::Threads fmt::fmt tomlplusplus::tomlplusplus OpenMP::OpenMP_CXX ${CMAKE_DL_LIBS}
     PkgConfig::HWY PkgConfig::HWLOC PkgConfig::XXHASH)
 if(MOEHILL_MPI)
   list(APPEND needs MPI::MPI_C)
@@ -50,7 +50,7 @@ install(FILES docs/library.md README.md TYPE DOC COMPONENT library)
 
 # find_package(moehill COMPONENTS shared static mpi): a file by hand, since static programs need libraries that have no
 # packages of CMake.
-set(MOEHILL_STATIC_LIBRARIES fmt tomlplusplus hwy hwloc xxhash gomp ${OPENBLAS} pthread)
+set(MOEHILL_STATIC_LIBRARIES fmt tomlplusplus hwy hwloc xxhash gomp pthread)
 if(MOEHILL_MPI)
   list(APPEND MOEHILL_STATIC_LIBRARIES ${MPI_C_LIBRARIES})
 endif()
@@ -92,7 +92,7 @@ on threads or on the processes of an MPI job; and the program moehill, which che
 blocks.")
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
-# shlibdeps says libopenblas0, which any build of OpenBLAS provides.
+# Loaded at run time, which shlibdeps does not see.
 set(CPACK_DEBIAN_PACKAGE_DEPENDS libopenblas0-openmp)
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "python3-numpy, python3-mpi4py, libopenmpi-dev")
 set(CPACK_STRIP_FILES ON)

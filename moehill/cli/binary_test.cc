@@ -98,7 +98,16 @@ TEST(Binary, NoFileIsTheOutputOfTwoOptions) {
   }
 }
 
-// One of several processes would run the whole command alone.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which take terabytes of address space
+TEST(Binary, ALimitOfAddressSpaceEndsInWordsAndNotInWaiting) {
+  const std::string limit = "ulimit -v 300000 && exec timeout 30";
+  EXPECT_EQ(run("--help", limit).status, 0);
+  const Outcome outcome = run(kTiny + std::string("--iters 1 --backend ragged_dot"), limit);
+  EXPECT_EQ(outcome.status, 5);
+  EXPECT_EQ(outcome.err.rfind("moehill: ", 0), 0u) << outcome.err;
+}
+#endif
+
 TEST(Binary, LostOutputIsAnErrorAndNotInTheRecords) {
   const std::string json = (fresh_folder() / "x.jsonl").string();
   for (const std::string redirection : {">/dev/full", ">&-"}) {
@@ -112,6 +121,7 @@ TEST(Binary, LostOutputIsAnErrorAndNotInTheRecords) {
   }
 }
 
+// One of several processes would run the whole command alone.
 TEST(Binary, RefusesToRunAloneUnderTheLauncherOfAnotherMpi) {
   const fs::path folder = fresh_folder();
   const Outcome outcome =

@@ -93,7 +93,7 @@ int run(const Subcommand& command, const std::vector<std::string>& args, const J
             .what());
   }
   if (asks_for_help(args)) return job.is_root() ? command.run_in_job(args, Job()) : kExitDone;
-  job.require_same(args, build_name());
+  job.require_same(args, fmt::format("{}\nMOEHILL_SIMD {}", build_name(), simd_target()));
   return command.run_in_job(args, job);
 }
 

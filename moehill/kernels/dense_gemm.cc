@@ -1,9 +1,7 @@
 #include "moehill/kernels/dense_gemm.h"
 
-#include <cblas.h>
-
 #include "moehill/base/error.h"
-#include "moehill/kernels/blas_thread.h"
+#include "moehill/kernels/blas.h"
 
 namespace moehill {
 namespace {
@@ -22,13 +20,15 @@ struct BlasCall {
 CBLAS_TRANSPOSE transposed_if(bool condition) { return condition ? CblasTrans : CblasNoTrans; }
 
 void call_blas(const BlasCall<float>& p) {
-  cblas_sgemm(CblasRowMajor, transposed_if(p.form == DenseForm::atb), transposed_if(p.form == DenseForm::abt),
-              p.m, p.n, p.k, 1, p.a, p.lda, p.b, p.ldb, p.beta, p.c, p.ldc);
+  blas_on_this_thread().sgemm(CblasRowMajor, transposed_if(p.form == DenseForm::atb),
+                              transposed_if(p.form == DenseForm::abt), p.m, p.n, p.k, 1, p.a, p.lda, p.b,
+                              p.ldb, p.beta, p.c, p.ldc);
 }
 
 void call_blas(const BlasCall<double>& p) {
-  cblas_dgemm(CblasRowMajor, transposed_if(p.form == DenseForm::atb), transposed_if(p.form == DenseForm::abt),
-              p.m, p.n, p.k, 1, p.a, p.lda, p.b, p.ldb, p.beta, p.c, p.ldc);
+  blas_on_this_thread().dgemm(CblasRowMajor, transposed_if(p.form == DenseForm::atb),
+                              transposed_if(p.form == DenseForm::abt), p.m, p.n, p.k, 1, p.a, p.lda, p.b,
+                              p.ldb, p.beta, p.c, p.ldc);
 }
 
 template <typename T>
@@ -37,7 +37,6 @@ void product(DenseForm form, DenseView<const T> a, DenseView<const T> b, DenseVi
   MOEHILL_CHECK((form == DenseForm::abt ? b.cols : b.rows) == depth, "a product over {} and {}", depth,
                 form == DenseForm::abt ? b.cols : b.rows);
   if (c.rows == 0 || c.cols == 0) return;
-  keep_blas_on_this_thread();
   call_blas(BlasCall<T>{form, static_cast<int>(c.rows), static_cast<int>(c.cols), static_cast<int>(depth),
                         a.data, b.data, c.data, static_cast<int>(a.cols), static_cast<int>(b.cols),
                         static_cast<int>(c.cols), add ? T{1} : T{0}});

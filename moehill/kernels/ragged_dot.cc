@@ -1,11 +1,9 @@
 // ragged_dot: the grouped GEMM as one CBLAS sgemm a group, the plain way that the own kernels are compared
 // with. bf16 operands are widened into scratch, results rounded from it.
-#include <cblas.h>
-
 #include <algorithm>
 #include <vector>
 
-#include "moehill/kernels/blas_thread.h"
+#include "moehill/kernels/blas.h"
 #include "moehill/kernels/gemm_units.h"
 #include "moehill/kernels/grouped_gemm.h"
 #include "moehill/kernels/rows.h"
@@ -108,7 +106,7 @@ class RaggedDot final : public GroupedGemm {
         groups,
         {.num_panels = panels, .max_rows = max_rows, .max_panels = max_panels, .keep_empty = keep_empty}, 1);
     team.run([&](int i) {
-      keep_blas_on_this_thread();
+      blas_on_this_thread();
       while (const GemmUnit* unit = queue_.take()) {
         const Range range{unit->panel_begin * kPanelWidth, std::min(unit->panel_end * kPanelWidth, columns)};
         body(*unit, range, scratch_[static_cast<size_t>(i)]);
@@ -152,13 +150,14 @@ class RaggedDot final : public GroupedGemm {
     float* c;
     bool accumulate = false;
   };
-  static void sgemm(const MatrixProduct& p) {
+  void sgemm(const MatrixProduct& p) const {
     const int m = static_cast<int>(p.m), n = static_cast<int>(p.n), k = static_cast<int>(p.k);
     const int lda = p.a.op == CblasNoTrans ? k : m, ldb = p.b.op == CblasNoTrans ? n : k;
-    cblas_sgemm(CblasRowMajor, p.a.op, p.b.op, m, n, k, 1, p.a.values, lda, p.b.values, ldb,
+    blas_.sgemm(CblasRowMajor, p.a.op, p.b.op, m, n, k, 1, p.a.values, lda, p.b.values, ldb,
                 p.accumulate ? 1 : 0, p.c, n);
   }
 
+  const Blas& blas_ = blas_on_this_thread();  // loaded before there is work
   GemmLimits limits_;
   Buffer memory_;
   UnitQueue queue_;

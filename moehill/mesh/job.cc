@@ -41,7 +41,8 @@ std::string difference(const std::string& first, const std::string& other, size_
     const std::string& named = a[i] == "nothing" ? b[i] : a[i];
     return input_error(named.substr(0, named.find(' ')),
                        fmt::format("{} on rank 0, {} on rank {}", a[i], b[i], rank), "the same on all ranks",
-                       "start all ranks with one command line and one build")
+                       "start all ranks with one command line and one build, and with MOEHILL_SIMD where "
+                       "their CPUs differ")
         .what();
   }
   return "";

@@ -36,7 +36,8 @@ class Job {
   int place_on_node() const { return session_ == nullptr ? 0 : session_->rank() % processes_of_a_node(); }
 
   // Throws AgreedInputError unless all processes were started with the same arguments of the same build;
-  // names the first that differs.
+  // names the first that differs. `build` may have more lines, each a name and a value that has to be the
+  // same.
   void require_same(const std::vector<std::string>& args, const std::string& build) const;
 
   // Runs `work` in every process. Bad input that any of them finds is thrown in all of them.

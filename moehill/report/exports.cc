@@ -3,12 +3,19 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <string_view>
+
 #include "moehill/report/markdown.h"
 
 namespace moehill {
 namespace {
 
-std::string csv_cell(const std::string& text) {
+// RFC 4180. A terminal must not obey what a file or a program has said, nor a spreadsheet calculate it.
+std::string csv_cell(std::string text) {
+  const auto is_control = [](unsigned char c) { return (c < 0x20 && c != '\n') || c == 0x7f; };
+  std::replace_if(text.begin(), text.end(), is_control, ' ');
+  if (!text.empty() && std::string_view("=@+").find(text[0]) != std::string_view::npos) text.insert(0, "'");
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
   std::string quoted = "\"";
   for (const char c : text) {

@@ -50,6 +50,14 @@ TEST_F(Exports, CsvHasALineForEveryPoint) {
   EXPECT_NE(csv.find(",failed,"), std::string::npos);
 }
 
+TEST_F(Exports, CsvHasNothingThatATerminalObeysOrASpreadsheetCalculates) {
+  std::vector<ExperimentView> all = views();
+  all[0].experiment.name = "=1+1\x1b[31m\t<img>";
+  const std::string csv = export_csv(all);
+  EXPECT_NE(csv.find("\r\n'=1+1 [31m <img>,"), std::string::npos) << csv;
+  EXPECT_EQ(csv.find('\x1b'), std::string::npos);
+}
+
 TEST_F(Exports, JsonLinesAreTheRecords) {
   std::istringstream lines(export_json_lines(store_));
   int n = 0;
