@@ -15,7 +15,11 @@ namespace {
 std::string csv_cell(std::string text) {
   const auto is_control = [](unsigned char c) { return (c < 0x20 && c != '\n') || c == 0x7f; };
   std::replace_if(text.begin(), text.end(), is_control, ' ');
-  if (!text.empty() && std::string_view("=@+").find(text[0]) != std::string_view::npos) text.insert(0, "'");
+  if (!text.empty() && std::string_view("=@+").find(text[0]) != std::string_view::npos) {
+    std::string calm(1, '\'');
+    calm += text;
+    text = calm;
+  }
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
   std::string quoted = "\"";
   for (const char c : text) {
