@@ -57,7 +57,7 @@ std::vector<std::string> available_names() {
 std::string usage() {
   std::string text =
       "moehill: Mixture-of-Experts blocks under expert parallelism, verified and timed\n"
-      "Usage: moehill COMMAND [OPTIONS]; moehill COMMAND --help; moehill --version\n";
+      "Usage: moehill COMMAND [OPTIONS]; moehill help COMMAND; moehill --version\n";
   for (const Subcommand& command : kSubcommands) {
     text += fmt::format("  {:<9} {}\n", command.name, command.help);
   }
@@ -99,16 +99,17 @@ int run(const Subcommand& command, const std::vector<std::string>& args, const J
 
 int dispatch(const std::vector<std::string>& args, const Job& job) {
   if (args.empty()) {
-    throw AgreedInputError(input_error("moehill", "no command",
+    throw AgreedInputError(input_error("command", "none",
                                        fmt::format("{}", fmt::join(available_names(), ", ")),
                                        "see moehill --help")
                                .what());
   }
-  if (args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
+  if (args[0] == "help" && args.size() == 2) return dispatch({args[1], "--help"}, job);
+  if (args[0] == "--help" || args[0] == "-h" || (args[0] == "help" && args.size() == 1)) {
     if (job.is_root()) std::fputs(usage().c_str(), stdout);
     return kExitDone;
   }
-  if (args[0] == "--version") {
+  if (args[0] == "--version" && args.size() == 1) {
     if (job.is_root()) std::fputs(version().c_str(), stdout);
     return kExitDone;
   }
@@ -116,7 +117,7 @@ int dispatch(const std::vector<std::string>& args, const Job& job) {
     if (args[0] == command.name) return run(command, {args.begin() + 1, args.end()}, job);
   }
   return job.together([&] {
-    parse_choice("moehill", args[0], available_names());
+    parse_choice("command", args[0], available_names());
     return kExitBadInput;  // not reached: parse_choice throws
   });
 }

@@ -124,7 +124,7 @@ std::optional<CompareOptions> parse_compare_options(std::vector<std::string> arg
   if (o.noise_floor || !o.builds.empty()) return o;
   if (!o.baseline.empty()) o.sources.insert(o.sources.begin(), o.baseline);
   if (o.sources.size() != 2) {
-    throw input_error("moehill compare", fmt::format("{} sets of results", o.sources.size()),
+    throw input_error("compare", fmt::format("{} sets of results", o.sources.size()),
                       "A B, or B --baseline A", "name two, before the options");
   }
   return o;
@@ -157,7 +157,7 @@ void refuse_undecided(const CompareOptions& o, const Matching& matching,
     if (!open.empty()) std::fprintf(stderr, "%s\n", remedy_of(matching).c_str());
     return;
   }
-  throw input_error(gate ? "--baseline" : "moehill compare", fmt::format("{}", fmt::join(open, "; ")),
+  throw input_error(gate ? "--baseline" : "compare", fmt::format("{}", fmt::join(open, "; ")),
                     "pairs that can be judged", remedy_of(matching));
 }
 
@@ -246,7 +246,7 @@ int compare_command(const std::vector<std::string>& args) {
   const ResultSet a = read_results(o->sources[0]), b = read_results(o->sources[1]);
   const Matching matching = match_results(a, b);
   if (matching.pairs.empty() && matching.missing.empty()) {
-    throw input_error("moehill compare", "no result of the one that fits one of the other",
+    throw input_error("compare", "no result of the one that fits one of the other",
                       "points whose options agree but for those that tell the two sets apart",
                       "name single points as DATABASE:EXPERIMENT/POINT");
   }

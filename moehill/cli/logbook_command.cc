@@ -33,11 +33,11 @@ int add_note(const LogbookOptions& options, const std::string& name, const std::
   if (!experiment) {
     std::vector<std::string> names;
     for (const StoredExperiment& each : store.experiments()) names.push_back(each.name);
-    throw input_error("moehill logbook note", "no experiment '" + name + "'",
+    throw input_error("logbook note", "no experiment '" + name + "'",
                       names.empty() ? "none is stored" : fmt::format("{}", fmt::join(names, ", ")),
                       "name one that moehill sweep has started");
   }
-  if (text.empty()) throw input_error("moehill logbook note", "an empty text", "a line", "write one");
+  if (text.empty()) throw input_error("logbook note", "an empty text", "a line", "write one");
   store.add_note({0, experiment->id, utc_now(), text});
   return kExitDone;
 }
@@ -50,7 +50,7 @@ int logbook_command(const std::vector<std::string>& args) {
   const bool is_note = !args.empty() && args[0] == "note";
   const bool is_help = is_note && args.size() > 1 && (args[1] == "--help" || args[1] == "-h");
   if (is_note && !is_help && args.size() < 3) {
-    throw input_error("moehill logbook note", fmt::format("{} arguments", args.size() - 1), "EXPERIMENT TEXT",
+    throw input_error("logbook note", fmt::format("{} arguments", args.size() - 1), "EXPERIMENT TEXT",
                       "quote the text");
   }
   if (!set.parse({args.begin() + (is_help ? 1 : is_note ? 3 : 0), args.end()})) return kExitDone;

@@ -50,7 +50,7 @@ std::optional<SweepOptions> parse_sweep_options(const std::vector<std::string>& 
   const bool has_file = !args.empty() && args[0].rfind('-', 0) != 0;
   if (!set.parse({args.begin() + (has_file ? 1 : 0), args.end()})) return std::nullopt;
   if (!has_file) {
-    throw input_error("moehill sweep", "no experiment file first", "moehill sweep FILE [OPTIONS]",
+    throw input_error("sweep", "no experiment file first", "moehill sweep FILE [OPTIONS]",
                       "see moehill sweep --help");
   }
   options.file = args[0];

@@ -64,7 +64,7 @@ void add_process(ComparedResult& result, const std::string& id, int64_t round, c
 }
 
 std::vector<StoredJson> read_lines(const std::string& path) {
-  const InputFile source{"moehill compare", path, "a record a line, as --json writes it",
+  const InputFile source{"compare", path, "a record a line, as --json writes it",
                          "name a file of records or a database"};
   std::ifstream file = open_input_file(source);
   std::vector<StoredJson> records;
@@ -72,7 +72,7 @@ std::vector<StoredJson> read_lines(const std::string& path) {
   for (std::string line; read_input_line(file, line, source);) {
     ++number;
     if (line.empty()) continue;
-    const std::string place = fmt::format("moehill compare: line {} of {}", number, quoted(path, 200));
+    const std::string place = fmt::format("compare: line {} of {}", number, quoted(path, 200));
     auto record = parse_strict_json<StoredJson>(line, {place, source.remedy});
     const auto config = record.find("config");
     if (config == record.end() || !config->is_object())
@@ -248,7 +248,7 @@ std::string missing_text(const MissingFigure& missing) {
 }
 
 InputError bad_source(const std::string& got, const std::string& remedy) {
-  return input_error("moehill compare", got,
+  return input_error("compare", got,
                      "files of records with a comma between them, DATABASE, DATABASE:EXPERIMENT or "
                      "DATABASE:EXPERIMENT/POINT",
                      remedy);
@@ -256,7 +256,7 @@ InputError bad_source(const std::string& got, const std::string& remedy) {
 
 void require_file(const std::string& path, const std::string& source) {
   if (path.empty()) throw bad_source(quoted(source), "name a file on each side of a comma");
-  open_input_file({"moehill compare", path, "a file of records or a database",
+  open_input_file({"compare", path, "a file of records or a database",
                    "name one that bench --json or sweep has written"});
 }
 
@@ -289,8 +289,8 @@ ResultSet read_results(const std::string& source) {
     throw bad_source(quoted(source), "name an experiment or point, or leave the : or / out");
   const ResultSet set = database ? read_database(path, experiment, point) : read_record_files(source, files);
   if (set.results.empty())
-    throw input_error("moehill compare", quoted(source, 200) + ", which has no results",
-                      "a set with at least one", "look at moehill report --format markdown");
+    throw input_error("compare", quoted(source, 200) + ", which has no results", "a set with at least one",
+                      "look at moehill report --format markdown");
   return set;
 }
 

@@ -6,7 +6,7 @@
 namespace moehill {
 
 void require_simulator() {
-  throw input_error("moehill simulate", "a build without SimGrid", "builds with -DMOEHILL_SIMGRID=ON",
+  throw input_error("simulate", "a build without SimGrid", "builds with -DMOEHILL_SIMGRID=ON",
                     "install libsimgrid-dev, then configure and build again");
 }
 
