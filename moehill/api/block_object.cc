@@ -25,7 +25,11 @@ BlockObject::BlockObject(std::shared_ptr<Context> context, const moehill_block_d
 }
 
 BlockObject::BlockObject(std::shared_ptr<Context> context, const LentParts& lent)
-    : context_(std::move(context)), config_(lent.config), weights_(lent.weights), routing_(lent.routing) {
+    : context_(std::move(context)),
+      config_(lent.config),
+      weights_(lent.weights),
+      latent_(lent.latent),
+      routing_(lent.routing) {
   tokens_.max = tokens_.own = config_.shape.tokens;
   make_paths(lent.memory);
   on_devices([](Group& group, ParallelPath& path) { path.prepare(group); });
@@ -43,6 +47,7 @@ void BlockObject::allocate(const moehill_block_desc& desc) {
                     experts_of(static_cast<int>(devices.end) - 1).end};
   weights_ = make_weights(weight_key(config_), local_experts_, trains());
   tokens_.max = desc.max_tokens;
+  latent_memory_ = LatentMemory(config_, {0, tokens_.max});
   if (trains()) d_gates_.resize(static_cast<size_t>(tokens_.max * desc.topk));
   own_routing_ = {config_.shape.tokens, desc.experts, desc.topk, {}, {}};
   own_routing_.expert.resize(static_cast<size_t>(config_.shape.assignments()));
@@ -90,6 +95,7 @@ PathInputs BlockObject::inputs(int device, const PassMemory& memory) {
   inputs.dx = view(memory.dx);
   float* const d_gates = memory.d_gates != nullptr ? memory.d_gates : d_gates_.data();
   inputs.dp = static_cast<float*>(before(d_gates, tokens_.first * shape.topk, sizeof(float)));
+  inputs.latent = latent_ ? *latent_ : latent_memory_.views(tokens_.offsets.back(), tokens_.first);
   inputs.weights = weights_->views();
   return inputs;
 }

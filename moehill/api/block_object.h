@@ -3,10 +3,12 @@
 #pragma once
 
 #include <initializer_list>
+#include <optional>
 #include <vector>
 
 #include "moehill/api/description.h"
 #include "moehill/api/step_tokens.h"
+#include "moehill/parallel/latent_path.h"
 #include "moehill/parallel/path.h"
 
 namespace moehill {
@@ -27,6 +29,7 @@ struct LentParts {
   std::shared_ptr<WeightOperands> weights;
   const Routing* routing = nullptr;  // of all tokens
   PassMemory memory;                 // of all tokens
+  LatentRows latent{};               // likewise
 };
 
 class BlockObject {
@@ -81,7 +84,9 @@ class BlockObject {
   RunConfig config_;
   Range local_experts_;
   std::shared_ptr<WeightOperands> weights_;
-  std::vector<float> d_gates_;  // [max tokens, k] where the caller wants none
+  LatentMemory latent_memory_;        // of this process's tokens
+  std::optional<LatentRows> latent_;  // lent: of all tokens
+  std::vector<float> d_gates_;        // [max tokens, k] where the caller wants none
   StepTokens tokens_;
   Routing own_routing_;  // of all tokens; this process's are set
   const Routing* routing_ = &own_routing_;

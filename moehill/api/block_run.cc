@@ -11,6 +11,7 @@
 #include "moehill/mesh/mute_group.h"
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/result_parts.h"
+#include "moehill/parallel/router_product.h"
 #include "moehill/parallel/step_router.h"
 #include "moehill/routing/capacity_limiter.h"
 #include "moehill/routing/placement.h"
@@ -54,24 +55,26 @@ class BlockRun final : public Run {
       : parts_(std::move(parts)),
         local_(parts_.context == nullptr ? Range{} : parts_.context->local_devices()),
         held_(held_here()),
+        latent_(config(), held_.tokens),
         dp_(rows_held(config().shape.topk)),
-        kept_(routing().expert.size()),
         placed_(over_places(config())),
-        placed_routing_(config().placement.empty() ? routing() : place(routing(), {config().placement})),
-        computed_(apply_capacity(placed_routing_, config().block.capacity)),
         figures_(static_cast<size_t>(config().num_devices)) {
     if (parts_.tokens != nullptr) {
       const TokenOperands& tokens = *parts_.tokens;
       tokens_ = {tokens.among_all(tokens.x), tokens.among_all(tokens.y), tokens.among_all(tokens.dx)};
     }
-    note_kept();
+    take_routing();
     place_of_.resize(config().placement.empty() ? 0 : static_cast<size_t>(config().shape.experts));
     for (size_t p = config().placement.size(); p-- > 0;)
       place_of_[static_cast<size_t>(config().placement[p])] = static_cast<int32_t>(p);
-    if (config().block.router_grad) dlogits_.resize(rows_held(config().shape.num_logits()));
+    const bool product = config().block.router_product;
+    if (config().block.router_grad || (product && config().block.pass == Pass::forward_backward))
+      dlogits_.resize(rows_held(config().shape.num_logits()));
     if (config().block.route_in_step) {
-      router_ = std::make_unique<StepRouter>(*parts_.routed.router, *parts_.routed.logits, routing());
+      router_ =
+          std::make_unique<StepRouter>(*parts_.routed.router, *parts_.routed.logits, routing(), product);
     }
+    if (product && parts_.weights != nullptr) products_.emplace(config(), local_, *parts_.weights);
     stepped_.resize(static_cast<size_t>(local_.size()));
     const BalanceLoss& loss = config().block.balance_loss;
     loss_counts_.resize(stepped_.size());
@@ -109,6 +112,7 @@ class BlockRun final : public Run {
       if (group.rank() > 0) path.visit_replicas(fill);
       path.spoil_work_space(fill);
       if (router_) router_->poison(result_tokens(config(), group.rank()));
+      if (products_) products_->spoil(group.rank(), fill);
     });
   }
 
@@ -149,6 +153,8 @@ class BlockRun final : public Run {
       visit_matrix(tokens_.x.slice_rows(rows.begin, rows.end), add);
       weights.routed.slice_groups(experts.begin, experts.end).visit(add);
       weights.shared.visit(add);
+      weights.latent.visit(add);
+      visit_stack(parts_.weights->router, add);
       Routing copy = routing();
       visit_vector(copy.expert, add);
       visit_vector(copy.weight, add);
@@ -164,6 +170,7 @@ class BlockRun final : public Run {
       const MatView x = tokens_.x.slice_rows(rows.begin, rows.end);
       visit_matrix(x, [&](void* data, size_t bytes) { flip_signs(group.team(), data, bytes, x.dtype); });
     });
+    if (config().block.router_product) negate_logits();
     prequeue();
   }
 
@@ -235,8 +242,13 @@ class BlockRun final : public Run {
     for (int r = 0; r < config().num_devices; ++r) share.tokens.push_back(own_tokens(r));
     for (size_t e = 0; e < share.owner.size(); ++e) share.owner[e] = device_of_expert(static_cast<int>(e));
     share.tensors.x = whole_x(*brought);
-    if (shards_tokens(config())) share.tensors.y = whole_y(*brought, share.tokens);
+    if (shards_tokens(config())) {
+      share.tensors.y = brought->whole(tokens_.y, share.tokens);
+      LatentRows& latent = share.tensors.latent;
+      for (MatView* rows : {&latent.z, &latent.r, &latent.dr}) *rows = brought->whole(*rows, share.tokens);
+    }
     bring_shared_gradients(brought->peers);
+    if (config().block.router_product) share.tensors.logits = whole_logits(*brought);
     share.memory = std::move(brought);
     return share;
   }
@@ -253,16 +265,21 @@ class BlockRun final : public Run {
       const ExpertWeights weights = parts_.weights->views();
       t.x = tokens_.x;
       t.weights = logical_weights(weights.routed, weights.shared, t.shape, places);
+      t.weights.wg = router_weights(parts_.weights->router);
+      set_latent(weights.latent, t.shape.form.latent, t.weights);
+      t.latent = latent_rows();
       t.y = tokens_.y;
     }
     t.routing = config().block.capacity.spares > 0 ? &computed_ : &routing();
     t.kept = computes_all() ? nullptr : kept_.data();
     t.router = parts_.routed.router.get();
-    if (t.router != nullptr) t.logits = parts_.routed.logits->data();
+    if (t.router != nullptr) t.logits = spans_processes() ? parts_.routed.logits->data() : logits_of_step();
     if (config().block.pass == Pass::forward || parts_.weights == nullptr) return t;
     const ExpertWeights weights = parts_.weights->views();
     t.dx = tokens_.dx;
     t.gradients = logical_weights(weights.routed_grad, weights.shared_grad, t.shape, places);
+    t.gradients.wg = router_weights(parts_.weights->router_grad);
+    set_latent(weights.latent_grad, t.shape.form.latent, t.gradients);
     t.dp = dp();
     t.dlogits = dlogits();
     t.balance_loss = config().block.balance_loss.empty() ? nullptr : &config().block.balance_loss;
@@ -294,7 +311,7 @@ class BlockRun final : public Run {
   double executed_flops() const override {
     double flops = 0;
     for (const DeviceFigures& device : figures_) flops += device.executed_flops;
-    return flops;
+    return flops + (config().block.router_product ? router_flops(config().shape, config().block.pass) : 0);
   }
   std::vector<Traffic> traffic() const override {
     std::vector<Traffic> traffic;
@@ -310,14 +327,39 @@ class BlockRun final : public Run {
   }
 
  private:
-  // An assignment that is dropped stays its expert's in computed_.
-  void note_kept() {
+  // What follows of the routing before the clock starts. An assignment that is dropped stays its expert's in
+  // computed_.
+  void take_routing() {
+    placed_routing_ = config().placement.empty() ? routing() : place(routing(), {config().placement});
+    computed_ = apply_capacity(placed_routing_, config().block.capacity);
+    kept_.resize(routing().expert.size());
     for (size_t a = 0; a < kept_.size(); ++a) {
       int32_t& expert = computed_.expert[a];
       kept_[a] = expert != kNoExpert;
       if (kept_[a] == 0) expert = placed_routing_.expert[a];
     }
   }
+  // The logits of the negated tokens, and what they choose.
+  void negate_logits() {
+    std::vector<float> logits = *parts_.routed.logits;
+    for (float& logit : logits) logit = -logit;
+    const MoeShape& shape = config().shape;
+    parts_.routed.routing = std::make_shared<const Routing>(
+        route_all(*parts_.routed.router, logits, shape.tokens, shape.num_logits(), shape.topk));
+    parts_.routed.logits = std::make_shared<const std::vector<float>>(std::move(logits));
+    take_routing();
+  }
+
+  MatView own_x(int rank) const {
+    const Range tokens = result_tokens(config(), rank);
+    return tokens_.x.slice_rows(tokens.begin, tokens.end);
+  }
+
+  static LogicalWeights router_weights(const WeightView& stack) {
+    return stack.data == nullptr ? LogicalWeights{}
+                                 : LogicalWeights{stack, LogicalWeights::Part::all, stack.n};
+  }
+
   bool computes_all() const {
     return config().block.capacity.policy == CapacityPolicy::none && num_unassigned(routing()) == 0;
   }
@@ -332,6 +374,10 @@ class BlockRun final : public Run {
   // Elements of the tokens held, one at least: a tensor without memory is one that is not there.
   size_t rows_held(int64_t cols) const {
     return static_cast<size_t>(std::max<int64_t>(1, held_.tokens.size() * cols));
+  }
+  LatentRows latent_rows() const {
+    return config().shape.form.latent == 0 ? LatentRows{}
+                                           : latent_.views(config().shape.tokens, held_.tokens.begin);
   }
   // As if they had the rows of all tokens.
   float* dp() const { return among_all(dp_, config().shape.topk); }
@@ -359,16 +405,10 @@ class BlockRun final : public Run {
     return parts_.session == nullptr ? std::vector<std::string>{own} : parts_.session->gather(own);
   }
 
-  // What is there for a check alone.
-  struct Brought {
-    explicit Brought(Session& session) : peers(session) {}
-    SessionPeers peers;
-    Matrix x, y;  // [T, H]
-  };
   // From the seed, so that a process whose rows are others is found.
   MatView whole_x(Brought& brought) {
-    const MatView x = brought.x =
-        Matrix::tight(config().shape.tokens, config().shape.hidden, config().shape.dtype);
+    const MatView x = brought.rows.emplace_back(
+        Matrix::tight(config().shape.tokens, config().shape.hidden, config().shape.dtype));
     on_devices([&](Group& group, ParallelPath&) {
       fill_normal(group.team(), parts_.seed, Stream::kX, 1.0f, x);
       if (!parts_.tokens->negated) return;
@@ -376,24 +416,22 @@ class BlockRun final : public Run {
     });
     return x;
   }
-  MatView whole_y(Brought& brought, const std::vector<Range>& tokens) {
-    const MatView y = brought.y =
-        Matrix::tight(config().shape.tokens, config().shape.hidden, config().shape.dtype);
-    const int64_t row_bytes = y.cols * static_cast<int64_t>(dtype_bytes(y.dtype));
-    std::vector<Range> bytes;
-    for (const Range& rows : tokens) bytes.push_back({rows.begin * row_bytes, rows.end * row_bytes});
-    const Range own = bytes[static_cast<size_t>(local_.begin)];
-    std::memcpy(static_cast<char*>(y.data) + own.begin, static_cast<const char*>(tokens_.y.data) + own.begin,
-                static_cast<size_t>(own.size()));
-    brought.peers.bring_together(y.data, bytes);
-    return y;
+  // Those that the own devices made, among what was made for all before.
+  const float* whole_logits(Brought& brought) const {
+    brought.logits = *parts_.routed.logits;
+    const Range tokens = own_tokens(local_.begin);
+    const int64_t num = config().shape.num_logits();
+    std::copy(router_->logits() + tokens.begin * num, router_->logits() + tokens.end * num,
+              brought.logits.begin() + tokens.begin * num);
+    return brought.logits.data();
   }
   // Into the run's own tensors, of which each device has written its part.
   void bring_shared_gradients(SessionPeers& peers) {
     std::vector<std::vector<ResultPart>> parts;  // [device]
     for (int r = 0; r < config().num_devices; ++r) parts.push_back(result_parts(config(), results(), r));
     for (size_t i = 0; i < parts[0].size(); ++i) {
-      if (!std::string_view(parts[0][i].tensor).starts_with("ds")) continue;
+      const std::string_view tensor = parts[0][i].tensor;
+      if (!tensor.starts_with("ds") && tensor != "dwg" && !tensor.starts_with("dlatent")) continue;
       std::vector<Range> bytes_of;
       for (const std::vector<ResultPart>& of_device : parts) bytes_of.push_back(of_device[i].bytes);
       peers.bring_together(parts[0][i].whole, bytes_of);
@@ -410,7 +448,8 @@ class BlockRun final : public Run {
     return {placed_,
             parts_.weights,
             router_ ? &router_->routing() : &placed_routing_,
-            {tokens_.x.data, tokens_.y.data, nullptr, tokens_.dx.data, dp()}};
+            {tokens_.x.data, tokens_.y.data, nullptr, tokens_.dx.data, dp()},
+            latent_rows()};
   }
 
   void on_devices(FunctionRef<void(Group&, ParallelPath&)> work) {
@@ -421,15 +460,21 @@ class BlockRun final : public Run {
   ResultTensors results() {
     const bool backward = config().block.pass == Pass::forward_backward;
     const ExpertWeights weights = parts_.weights->views();
-    return {tokens_.y, tokens_.dx, weights.routed_grad, weights.shared_grad, backward ? dp() : nullptr,
-            dlogits()};
+    return {tokens_.y,
+            tokens_.dx,
+            weights.routed_grad,
+            weights.shared_grad,
+            backward ? dp() : nullptr,
+            dlogits(),
+            backward ? parts_.weights->router_grad.view() : WeightView{},
+            weights.latent_grad};
   }
 
   // Takes a device of this process.
   DeviceFigures figures_of(int64_t rank) const {
     const ParallelPath& path = block_->path_of(static_cast<int>(rank));
     return {figures_[static_cast<size_t>(rank)].traffic, path.sent_bytes(),
-            moehill::plan_hash(path.block().plan()), path.block().executed_flops()};
+            moehill::plan_hash(path.routed_block().plan()), path.executed_flops()};
   }
 
   // The first step has all its parts, so that what is left out of the others finds a plan and rows there.
@@ -453,7 +498,9 @@ class BlockRun final : public Run {
     path.begin_step(group);
     if (router_) {
       enter(listener, Stage::router);
-      router_->route(result_tokens(config(), group.rank()), group.team());
+      const Range tokens = result_tokens(config(), group.rank());
+      if (products_) products_->forward(group, own_x(group.rank()), router_->own_logits(tokens.begin));
+      router_->route(tokens, group.team());
     }
     if (makes_plan) path.make_plan(group, listener);
     path.forward(group, listener);
@@ -479,11 +526,21 @@ class BlockRun final : public Run {
     enter(listener, Stage::router_grad);
     static const Router contract;
     const Routed& routed = parts_.routed;
-    const RouterGradient gradient{routed.router ? routed.logits->data() : nullptr,
-                                  router_ ? router_->routing() : routing(), dp(), dlogits()};
+    const RouterGradient gradient{logits_of_step(), router_ ? router_->routing() : routing(), dp(),
+                                  dlogits()};
     route_backward(routed.router ? *routed.router : contract, gradient, result_tokens(config(), group.rank()),
                    group.team());
     if (!config().block.balance_loss.empty()) add_loss(group, path);
+    if (!products_) return;
+    const int64_t first = result_tokens(config(), group.rank()).begin;
+    products_->backward(group, own_x(group.rank()), dlogits() + first * config().shape.num_logits(),
+                        path.dx());
+    path.count_sent(group, Move::gradients);
+  }
+
+  const float* logits_of_step() const {
+    if (router_) return router_->logits();
+    return parts_.routed.router ? parts_.routed.logits->data() : nullptr;
   }
 
   // Devices count the choices of their own tokens. The sums are of integers, so they are exact in f32.
@@ -497,13 +554,13 @@ class BlockRun final : public Run {
       group.all_reduce(counts.data(), DType::f32, counts.data(), DType::f32, std::ssize(counts));
       path.count_sent(group, Move::metadata);
     }
-    add_balance_gradient({loss, parts_.routed.logits->data(), choices, counts.data(), dlogits()}, tokens,
-                         group.team());
+    add_balance_gradient({loss, logits_of_step(), choices, counts.data(), dlogits()}, tokens, group.team());
   }
 
   RunParts parts_;
   Range local_;  // devices of this process
   HeldOperands held_;
+  LatentMemory latent_;  // of the tokens held
   struct TokenViews {
     MatView x, y, dx;  // [T, H], of which there is memory for the tokens held
   };
@@ -517,7 +574,8 @@ class BlockRun final : public Run {
   Routing computed_;                    // with those experts that spilled assignments went to
   std::vector<DeviceFigures> figures_;  // [P]; those of the local ones, and after collect() of all
   std::unique_ptr<StepRouter> router_;  // null: routed before the clock starts
-  std::vector<uint8_t> stepped_;        // [local devices]
+  std::optional<RouterProducts> products_;
+  std::vector<uint8_t> stepped_;  // [local devices]
   uint64_t output_hash_ = 0;
   std::unique_ptr<BlockObject> block_;  // null where this process has no device
 };

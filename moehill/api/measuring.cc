@@ -5,8 +5,10 @@
 
 #include "moehill/api/block_run.h"
 #include "moehill/base/error.h"
+#include "moehill/kernels/random_fill.h"
 #include "moehill/mesh/threads/thread_mesh.h"
 #include "moehill/parallel/path.h"
+#include "moehill/parallel/router_product.h"
 #include "moehill/parallel/step_router.h"
 #include "moehill/routing/skew.h"
 #include "moehill/routing/trace.h"
@@ -102,6 +104,8 @@ struct RunFactory::State {
       }
       found = weights.emplace_back(make_weights(key, held, false));
       fill_shared(*found, {seed, layer.get()}, team);
+      fill_latent(*found, {seed, layer.get()}, team);
+      fill_router(key, found->router, {seed, layer.get()}, team);
     }
     if (config.block.pass == Pass::forward_backward) add_gradients(*found);
     fill_experts(*found, wanted(config).experts, {seed, layer.get()}, team);
@@ -169,13 +173,41 @@ struct RunFactory::State {
     return routings.emplace_back(shape.router, std::move(routed)).routed;
   }
 
+  // The logits are x W_g, as the step will make them. Every process has those of all tokens, from x of the
+  // seed, some tokens at a time.
+  Routed routed_by_product(const RunConfig& config, const WeightOperands* weights_here,
+                           ThreadTeam& team) const {
+    constexpr int64_t kTokens = 1024;
+    const MoeShape& shape = config.shape;
+    const int num = shape.num_logits();
+    WeightStack own;
+    if (weights_here == nullptr) {
+      own = router_stack(shape.hidden, num);
+      fill_router(weight_key(config), own, {seed, layer.get()}, team);
+    }
+    const WeightView& w = weights_here == nullptr ? own.view() : weights_here->router.view();
+    auto logits = std::make_shared<std::vector<float>>(static_cast<size_t>(shape.tokens * num));
+    const Matrix x = Matrix::tight(std::min(kTokens, shape.tokens), shape.hidden, shape.dtype);
+    RouterProduct product({x.view().rows, shape.hidden, num, team.size()});
+    for (int64_t first = 0; first < shape.tokens; first += kTokens) {
+      const MatView rows = x.view().slice_rows(0, std::min(kTokens, shape.tokens - first));
+      fill_normal(team, seed, Stream::kX, 1.0f, rows, first);
+      product.forward(team, rows, w, logits->data() + first * num);
+    }
+    auto router = std::make_shared<const Router>(router_of(shape));
+    auto routing =
+        std::make_shared<const Routing>(route_all(*router, *logits, shape.tokens, num, shape.topk));
+    return {std::move(routing), std::move(router), std::move(logits)};
+  }
+
   std::unique_ptr<Run> make(const RunConfig& config, Routed routed) {
     RunParts parts{config, session, context(config), nullptr, nullptr, std::move(routed), seed};
+    ThreadTeam filler(std::max(1, static_cast<int>(cpus.size())));
     if (parts.context != nullptr) {
-      ThreadTeam filler(std::max(1, static_cast<int>(cpus.size())));
       parts.weights = weights_for(config, filler);
       parts.tokens = tokens_for(config, filler);
     }
+    if (config.block.router_product) parts.routed = routed_by_product(config, parts.weights.get(), filler);
     if (session != nullptr) session->wait_quietly();  // one may have more to fill than the others
     return make_block_run(std::move(parts));
   }
@@ -192,7 +224,7 @@ void RunFactory::expect(const RunConfig& config) { state_->expect(config); }
 std::unique_ptr<Run> RunFactory::make(const RunConfig& config) {
   refuse_unbuilt(config);
   refuse_route_in_step(config);
-  return state_->make(config, state_->routed(config));
+  return state_->make(config, config.block.router_product ? Routed{} : state_->routed(config));
 }
 
 std::unique_ptr<Run> RunFactory::make(const RunConfig& config, const Routing& routing) {

@@ -455,7 +455,7 @@ TEST_F(RunTest, RowsReadInPlaceTakeNoMemory) {
 // A place has weights, gradients and a gradient that goes home; its home has room for it too.
 TEST_F(RunTest, CopiesOfExpertsAreInTheMemory) {
   RunConfig config = ep({.shape = {64, 512, 256, 8, 2, 0, DType::bf16}}, 2, Spread::ragged_a2a);
-  const auto work_space = [](const RunConfig& c) { return predict_memory({c}).back().bytes; };
+  const auto work_space = [](const RunConfig& c) { return predict_memory({c})[3].bytes; };
   config.placement = {0, 1, 2, 3, 4, 5, 6, 7};
   const double before = work_space(config);
   config.placement = {0, 1, 2, 3, 4, 0, 5, 6, 7, 1};  // five places a device, two copies
@@ -508,6 +508,41 @@ TEST_F(RunTest, RoutesByEveryRuleAndInTheStep) {
     expect_right(dp(config, 2), "dp");
     for (const Spread path : kShardingPaths) expect_right(ep(config, 3, path), name_of(path));
   }
+}
+
+// The logits are x W_g: their gradient goes on to W_g and to x, on every path that routes in the step.
+TEST_F(RunTest, TheRoutersProductIsAPartOfTheStep) {
+  ThreadTeam team(1);
+  for (const RouterFamily& family : kRouterFamilies) {
+    RunConfig config{.shape = {37, 45, 27, 12, 3, 19, DType::f32}, .threads_per_device = 2};
+    config.shape.router = parse_router_rule(family.rule);
+    config.block.route_in_step = config.block.router_product = true;
+    if (config.shape.router.expert_scale) {
+      EXPECT_THROW(factory_.make(config), InputError);
+      continue;
+    }
+    for (const DType dtype : {DType::bf16, DType::f32}) {
+      config.shape.dtype = dtype;
+      expect_right(dp(config, 2), "dp");
+      for (const Spread path : kShardingPaths) expect_right(ep(config, 3, path), name_of(path));
+      expect_right(config, "none");
+    }
+    BlockTensors t = run_->tensors();
+    const auto status = [&] { return check_block(t, config.block.pass, CheckMode::full, 0, team).status; };
+    EXPECT_EQ(status(), CheckStatus::passed) << family.models;
+    const float value = t.gradients.wg.at(0, 7, 5);
+    t.gradients.wg.set(0, 7, 5, value + 1);
+    EXPECT_EQ(status(), CheckStatus::failed) << family.models;
+    t.gradients.wg.set(0, 7, 5, value);
+    t.weights.wg = t.gradients.wg = {};  // dx without the router's part is another
+    EXPECT_EQ(status(), CheckStatus::failed) << family.models;
+  }
+}
+
+TEST_F(RunTest, TheRoutersProductNeedsItInTheStep) {
+  RunConfig config{.shape = kOdd};
+  config.block.router_product = true;
+  EXPECT_THROW(factory_.make(config), InputError);
 }
 
 // What zero experts add is a part of y, dx and dp on every path: the check misses it where it is left out.

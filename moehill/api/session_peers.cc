@@ -45,4 +45,17 @@ uint64_t SessionPeers::pass_through(uint64_t first, const std::function<uint64_t
   return value;
 }
 
+MatView Brought::whole(const MatView& m, const std::vector<Range>& tokens) {
+  if (m.data == nullptr) return m;
+  const MatView all = rows.emplace_back(Matrix::tight(m.rows, m.cols, m.dtype));
+  const int64_t row_bytes = m.cols * static_cast<int64_t>(dtype_bytes(m.dtype));
+  std::vector<Range> bytes;
+  for (const Range& of : tokens) bytes.push_back({of.begin * row_bytes, of.end * row_bytes});
+  const Range own = bytes[static_cast<size_t>(peers.rank())];
+  std::memcpy(static_cast<char*>(all.data) + own.begin, static_cast<const char*>(m.data) + own.begin,
+              static_cast<size_t>(own.size()));
+  peers.bring_together(all.data, bytes);
+  return all;
+}
+
 }  // namespace moehill

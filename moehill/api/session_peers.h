@@ -1,6 +1,7 @@
 // The processes of a job as those of a check.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <string>
 #include <vector>
@@ -27,6 +28,18 @@ class SessionPeers final : public CheckPeers {
 
  private:
   Session& session_;
+};
+
+// What several processes bring together for a check, and nobody needs after it.
+struct Brought {
+  explicit Brought(Session& session) : peers(session) {}
+  // `m` with the rows of all processes, of which each has those of its tokens. Without data there is nothing.
+  // Collective.
+  MatView whole(const MatView& m, const std::vector<Range>& tokens);
+
+  SessionPeers peers;
+  std::deque<Matrix> rows;    // [all tokens, ...]
+  std::vector<float> logits;  // [T, L]
 };
 
 }  // namespace moehill

@@ -42,6 +42,10 @@ enum class Stream : uint32_t {
   kB2,
   kB3,
   kSharedGate,
+  kRouterWeights,
+  kLatentDown,
+  kLatentUp,
+  kLatentNorm,
 };
 
 inline constexpr int kThreefryRotations[8] = {13, 15, 26, 6, 17, 29, 16, 24};

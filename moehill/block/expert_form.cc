@@ -20,13 +20,6 @@ const WordList<ActivationFunction, ExpertForm>& words_of_a_form() {
                       f.activation.*member = parse_number(kOption + " " + name, v, lo, hi);
                     }};
   };
-  // Models have these words; the block does not do what they ask for (refuse_unbuilt()).
-  const auto unbuilt_width = [](const char* name, int64_t ExpertForm::*member) {
-    const auto set = [=](ExpertForm& f, const std::string& v) {
-      f.*member = parse_integer(kOption + " " + name, v, 1, kMostWidth);
-    };
-    return FormWord{name, ":N", set, nullptr, false};
-  };
   static const WordList<ActivationFunction, ExpertForm> words(
       kOption, "swiglu-oai,limit:7",
       [](ExpertForm& f) -> ActivationFunction& { return f.activation.function; },
@@ -37,9 +30,15 @@ const WordList<ActivationFunction, ExpertForm>& words_of_a_form() {
           number("linear-beta", &Activation::linear_beta, 1e-6, 1e6),
           {"ungated", "", [](ExpertForm& f, const std::string&) { f.activation.gated = false; }},
           {"biases", "", [](ExpertForm& f, const std::string&) { f.biases = true; }},
-          unbuilt_width("latent", &ExpertForm::latent),
+          {"latent", ":N",
+           [](ExpertForm& f, const std::string& v) {
+             f.latent = parse_integer(kOption + " latent", v, 1, kMostWidth);
+           }},
+          {"latent-norm", ":EPS",
+           [](ExpertForm& f, const std::string& v) {
+             f.latent_norm = parse_number(kOption + " latent-norm", v, 1e-30, 1);
+           }},
           {"shared-gate", "", [](ExpertForm& f, const std::string&) { f.shared_gate = true; }},
-          unbuilt_width("parallel-mlp", &ExpertForm::parallel_mlp),
       });
   return words;
 }
@@ -74,8 +73,8 @@ std::string to_string(const ExpertForm& form) {
   add(!activation.gated, "ungated");
   add(form.biases, "biases");
   add(form.latent != 0, fmt::format("latent:{}", form.latent));
+  add(form.latent_norm != 0, fmt::format("latent-norm:{}", form.latent_norm));
   add(form.shared_gate, "shared-gate");
-  add(form.parallel_mlp != 0, fmt::format("parallel-mlp:{}", form.parallel_mlp));
   return text;
 }
 
@@ -83,6 +82,8 @@ ExpertForm parse_expert_form(const std::string& text) {
   ExpertForm form = words_of_a_form().parse(text);
   Activation& activation = form.activation;
   refuse_contradictions(activation);
+  if (form.latent_norm != 0 && form.latent == 0)
+    throw input_error(kOption, "latent-norm without latent", "latent with it", "add latent:N");
   if (activation.function == ActivationFunction::swiglu_oai && activation.alpha == 0)
     activation.alpha = kAlpha;
   if (activation.function != ActivationFunction::situ) return form;
@@ -91,20 +92,10 @@ ExpertForm parse_expert_form(const std::string& text) {
   return form;
 }
 
-void refuse_unbuilt(const ExpertForm& form) {
-  const auto refuse = [](bool asked, const std::string& word, const std::string& remedy) {
-    if (asked)
-      throw input_error(kOption, word + ", which is not supported yet",
-                        "an activation, with limit, alpha, beta, linear-beta, ungated, biases or shared-gate",
-                        remedy);
-  };
-  refuse(form.latent != 0, "latent", "leave it out: experts then see rows of --hidden");
-  refuse(form.parallel_mlp != 0, "parallel-mlp", "leave it out: the step is then without it");
-}
-
-ExpertForm built_part(ExpertForm form) {
-  form.latent = form.parallel_mlp = 0;
-  return form;
+void refuse_latent(const ExpertForm& form, const std::string& what) {
+  if (form.latent == 0) return;
+  throw input_error(kOption, "latent with " + what, "experts that see rows of --hidden",
+                    "leave latent out, or use bench");
 }
 
 }  // namespace moehill

@@ -12,9 +12,9 @@ namespace moehill {
 struct ExpertForm {
   Activation activation{};   // of the shared expert too
   bool biases = false;       // of the routed experts: added to g, u and the expert's output
-  int64_t latent = 0;        // width of the rows that experts see, between two products; 0: H
+  int64_t latent = 0;        // H', width of the rows that experts see, between two products; 0: H
+  double latent_norm = 0;    // the eps of a norm between the experts' sum and the product back to H; 0: none
   bool shared_gate = false;  // the shared expert's output times sigmoid(x w)
-  int64_t parallel_mlp = 0;  // width of a dense MLP beside the experts, with norms of its own
 
   // Matrices of an expert: W1, W2 and, where it is gated, W3.
   int num_matrices() const { return activation.gated ? 3 : 2; }
@@ -40,10 +40,13 @@ inline constexpr const char* kExpertForms[] = {"silu",
                                                "silu,shared-gate",
                                                "swiglu-oai,limit:0.6,biases",
                                                "relu2,ungated,biases,shared-gate"};
+// Those with experts of another width than the model's, which fewer paths have.
+inline constexpr const char* kLatentForms[] = {"relu2,ungated,latent:24",
+                                               "situ,beta:1,linear-beta:2,latent:20,latent-norm:1e-05",
+                                               "silu,latent:33,biases,shared-gate"};
 
-// Throws InputError for what a model may ask of its experts and the block does not do.
-void refuse_unbuilt(const ExpertForm& form);
-// The form without that.
-ExpertForm built_part(ExpertForm form);
+// Throws InputError for a form with experts of another width than the model's, where `what` ("a prediction")
+// does not know them.
+void refuse_latent(const ExpertForm& form, const std::string& what);
 
 }  // namespace moehill

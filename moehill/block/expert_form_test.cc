@@ -11,7 +11,7 @@ namespace {
 TEST(ExpertForm, IsItsText) {
   for (const char* text :
        {"silu", "silu,limit:10", "swiglu-oai,limit:7,alpha:1.702", "gelu-tanh", "relu2", "relu2,ungated",
-        "situ,beta:4,linear-beta:25", "silu,limit:0.1,biases,latent:1024,shared-gate,parallel-mlp:2112"}) {
+        "situ,beta:4,linear-beta:25", "silu,limit:0.1,biases,latent:1024,latent-norm:1e-05,shared-gate"}) {
     const ExpertForm form = parse_expert_form(text);
     EXPECT_EQ(to_string(form), text);
     EXPECT_EQ(parse_expert_form(to_string(form)), form);
@@ -44,6 +44,8 @@ TEST(ExpertForm, RefusesWhatMakesNoSense) {
                            "silu,biases:1",
                            "silu,latent:0",
                            "silu,latent:1.5",
+                           "silu,latent-norm:1e-05",
+                           "silu,latent:8,latent-norm:0",
                            "silu,bias",
                            "biases",
                            "silu,,biases"}) {
@@ -59,13 +61,9 @@ TEST(ExpertForm, RefusesWhatMakesNoSense) {
   }
 }
 
-TEST(ExpertForm, RefusesWhatTheBlockDoesNotDo) {
-  EXPECT_NO_THROW(refuse_unbuilt(parse_expert_form("swiglu-oai,limit:7")));
-  EXPECT_NO_THROW(refuse_unbuilt(parse_expert_form("silu,biases,shared-gate")));
-  for (const char* text : {"silu,latent:8", "silu,biases,parallel-mlp:8"}) {
-    EXPECT_THROW(refuse_unbuilt(parse_expert_form(text)), InputError) << text;
-    EXPECT_NO_THROW(refuse_unbuilt(built_part(parse_expert_form(text)))) << text;
-  }
+TEST(ExpertForm, RefusesALatentWidthWhereItIsNotKnown) {
+  EXPECT_NO_THROW(refuse_latent(parse_expert_form("silu,biases,shared-gate"), "a prediction"));
+  EXPECT_THROW(refuse_latent(parse_expert_form("silu,latent:8"), "a prediction"), InputError);
 }
 
 }  // namespace

@@ -53,6 +53,7 @@ struct BlockOptions {
   BalanceLoss balance_loss{};     // adds its gradient to that of the logits; with router_grad
   bool prequeue = false;          // plan (and packed rows) made before the clock starts; forward only
   bool route_in_step = false;     // each step begins with the router, on each device for its own tokens
+  bool router_product = false;    // with route_in_step: logits are x W_g, whose gradient goes to W_g and x
   bool renormalize_topk = false;  // with route_in_step: gate values of a token add up to 1
   BlockSizes blocks{};            // of backend gmm
   StepPart part = StepPart::whole;
@@ -93,6 +94,7 @@ struct BlockOptions {
     visit(Field{.name = "balance_loss", .present = !self.balance_loss.empty()}, Told{loss});
     if constexpr (!std::is_const_v<Self>) self.balance_loss = parse_balance_loss(loss);
     visit(Field{"route_in_step"}, self.route_in_step);
+    visit(Field{.name = "router_product", .present = self.router_product}, self.router_product);
     visit(Field{"renormalize_topk", "gate values of a token add up to 1"}, self.renormalize_topk);
     visit(Field{"expert_by_expert"}, self.expert_by_expert);
     std::string sizes = to_string(self.blocks);

@@ -4,12 +4,29 @@
 
 namespace moehill {
 
+namespace {
+
+void refuse_with_latent(const RunConfig& config) {
+  const auto refuse = [](bool broken, const std::string& option, const std::string& got,
+                         const std::string& allowed) {
+    if (broken) throw input_error(option, got + " with --expert-form latent", allowed, "choose one of these");
+  };
+  const Spread spread = config.spread;
+  refuse(spread == Spread::dp, "--parallel-mode", "dp", "none, or ep by ring_ag_rs, ragged_a2a or fused");
+  refuse(is_psum(spread), "--ep-path", name_of(spread), "ring_ag_rs, ragged_a2a or fused");
+  refuse(config.block.prequeue, "--queue-mode", "prequeue", "full, since rows are made in the step");
+  refuse(config.block.part != StepPart::whole, "--overlap", "it", "bench without it");
+  refuse(config.shape.router.zero_experts > 0, "--router", "zero", "routers without zero experts");
+}
+
+}  // namespace
+
 void refuse_unbuilt(const RunConfig& config) {
   if (config.shape.router.zero_experts > 0 && !config.block.balance_loss.empty()) {
     throw input_error("--balance-loss", "it with --router zero, whose choices are no experts to balance",
                       "routers without zero experts", "leave one of the two out");
   }
-  refuse_unbuilt(config.shape.form);
+  if (config.shape.form.latent > 0) refuse_with_latent(config);
   if (!config.shape.router.input_weighted) return;
   if (has_preweight(config.block.impl)) {
     throw input_error("--impl", std::string(name_of(config.block.impl)) + " with an input-weighted router",

@@ -57,6 +57,27 @@ inline RunConfig over_places(RunConfig config) {
   return config;
 }
 
+// What the routed experts see where they are of another width than the model (form.latent): a block of that
+// width without a shared expert. Its rows are those that travel.
+inline RunConfig routed_part(RunConfig config) {
+  config.shape.hidden = config.shape.expert_hidden();
+  config.shape.shared_dim = 0;
+  config.shape.form.latent = 0;
+  config.shape.form.latent_norm = 0;
+  config.shape.form.shared_gate = false;
+  return config;
+}
+// The rest of it: the shared expert, beside one that nobody asks for.
+inline RunConfig outer_part(RunConfig config) {
+  config.shape.experts = config.shape.topk = 1;
+  config.shape.mlp_dim = config.shape.form.latent;
+  config.shape.router = {};
+  config.shape.form.biases = false;
+  config.block.capacity = {};
+  config.placement.clear();
+  return config;
+}
+
 // Throws InputError for what a block does not do, and for choices that contradict each other.
 void refuse_unbuilt(const RunConfig& config);
 

@@ -15,14 +15,21 @@ std::string to_string(const MoeShape& shape) {
   return text;
 }
 
+double router_flops(const MoeShape& shape, Pass pass) {
+  const double product = 2.0 * static_cast<double>(shape.tokens) * static_cast<double>(shape.hidden);
+  return product * shape.num_logits() * (pass == Pass::forward ? 1.0 : 3.0);
+}
+
 double model_flops(const MoeShape& shape, Pass pass, int64_t num_assignments) {
   const double hidden = static_cast<double>(shape.hidden);
   const double each = 2.0 * shape.form.num_matrices();  // FLOPs of a row for each value between the products
-  const double routed =
-      each * static_cast<double>(num_assignments) * hidden * static_cast<double>(shape.mlp_dim);
+  const double routed = each * static_cast<double>(num_assignments) *
+                        static_cast<double>(shape.expert_hidden() * shape.mlp_dim);
+  const double latent =
+      4 * static_cast<double>(shape.tokens) * hidden * static_cast<double>(shape.form.latent);
   const double shared =
       each * static_cast<double>(shape.tokens) * hidden * static_cast<double>(shape.shared_dim);
-  return (routed + shared) * (pass == Pass::forward ? 1.0 : 3.0);
+  return (routed + shared + latent) * (pass == Pass::forward ? 1.0 : 3.0);
 }
 
 }  // namespace moehill

@@ -22,18 +22,22 @@ struct MoeShape {
   RouterRule router{};
   ExpertForm form{};
 
-  int64_t assignments() const { return tokens * topk; }                    // A
-  int num_logits() const { return moehill::num_logits(router, experts); }  // L of a token
-  // Elements of the weights of an expert, of the shared one, and of all.
+  int64_t assignments() const { return tokens * topk; }                             // A
+  int num_logits() const { return moehill::num_logits(router, experts); }           // L of a token
+  int64_t expert_hidden() const { return form.latent > 0 ? form.latent : hidden; }  // of the rows they see
+  // Elements of the weights of an expert, of the shared one, of the products around the experts, and of all.
   int64_t expert_weights() const {
-    const int64_t biases = form.biases ? (form.num_matrices() - 1) * mlp_dim + hidden : 0;
-    return form.num_matrices() * hidden * mlp_dim + biases;
+    const int64_t biases = form.biases ? (form.num_matrices() - 1) * mlp_dim + expert_hidden() : 0;
+    return form.num_matrices() * expert_hidden() * mlp_dim + biases;
+  }
+  int64_t latent_weights() const {
+    return 2 * hidden * form.latent + (form.latent_norm > 0 ? form.latent : 0);
   }
   int64_t shared_weights() const {
     const int64_t gate = form.shared_gate && shared_dim > 0 ? hidden : 0;
     return form.num_matrices() * hidden * shared_dim + gate;
   }
-  int64_t weights() const { return experts * expert_weights() + shared_weights(); }
+  int64_t weights() const { return experts * expert_weights() + shared_weights() + latent_weights(); }
   bool operator==(const MoeShape&) const = default;
 
   template <typename Self, typename Visit>
@@ -61,8 +65,11 @@ std::string to_string(const MoeShape& shape);
 enum class Pass { forward, forward_backward };
 constexpr auto words(Pass) { return std::array{"forward", "forward_backward"}; }
 
+// FLOPs of the router's own product x W_g: 2 T H L forward, three times that forward_backward.
+double router_flops(const MoeShape& shape, Pass pass);
+
 // FLOPs of the model (contract): forward 6 T k H M + 6 T H S, 4 for 6 where experts are not gated;
-// forward_backward three times that.
+// forward_backward three times that. With experts of width H' it is H' for H in the first, and 4 T H H' more.
 // `num_assignments` is T k less the assignments dropped by capacity.
 double model_flops(const MoeShape& shape, Pass pass, int64_t num_assignments);
 

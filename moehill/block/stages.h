@@ -19,6 +19,7 @@ enum class Stage {
   down,           // h W2
   combine,        // gate values and sum over a token's rows
   shared,         // shared expert
+  latent,         // products around experts of another width than the model's, and a norm
   reduce,         // collective of the forward pass
   dispatch_grad,  // rows of dy to the devices of their experts
   recompute,      // remat: products of the forward pass made again
@@ -30,15 +31,15 @@ enum class Stage {
   w13_grad,       // dW1, dW3
   combine_grad,   // dx from its rows
   shared_grad,    // shared expert's backward
+  latent_grad,    // backward of the products around the experts
   router_grad,    // dlogits
   reduce_grad,    // collectives of the backward pass
 };
 constexpr auto words(Stage) {
-  return std::array{"router",        "plan",       "dispatch",  "pack",         "up",
-                    "act",           "down",       "combine",   "shared",       "reduce",
-                    "dispatch_grad", "recompute",  "pack_grad", "down_grad",    "act_grad",
-                    "w2_grad",       "up_grad",    "w13_grad",  "combine_grad", "shared_grad",
-                    "router_grad",   "reduce_grad"};
+  return std::array{"router",    "plan",         "dispatch",    "pack",        "up",          "act",
+                    "down",      "combine",      "shared",      "latent",      "reduce",      "dispatch_grad",
+                    "recompute", "pack_grad",    "down_grad",   "act_grad",    "w2_grad",     "up_grad",
+                    "w13_grad",  "combine_grad", "shared_grad", "latent_grad", "router_grad", "reduce_grad"};
 }
 static_assert(words(Stage::router).size() == static_cast<size_t>(Stage::reduce_grad) + 1);
 

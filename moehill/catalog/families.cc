@@ -237,9 +237,10 @@ void read_expert_form(const ConfigKeys& keys, const Family& family, ModelBlock& 
   form.activation = read_activation(keys, family, block);
   form.biases = family.biases || keys.flag_or("mlp_bias", false) || keys.flag_or("moe_bias", false);
   const std::string latent = keys.first_of({"routed_expert_hidden_size", "moe_latent_size"});
-  keys.has("latent_moe_use_norm");  // a norm between the experts and the way back to the model's width
   if (!latent.empty()) form.latent = keys.integer(latent, 1, kMostWidth);
-  if (form.latent == block.shape.hidden) form.latent = 0;
+  // A norm between the experts and the way back to the model's width.
+  if (keys.flag_or("latent_moe_use_norm", false) && form.latent > 0)
+    form.latent_norm = keys.number_or("rms_norm_eps", 1e-6, 1e-30, 1);
   form.shared_gate = family.shared_gate && block.shape.shared_dim > 0;
 
   const auto built = [&](bool is_built, const std::string& key, const std::string& value,
@@ -248,7 +249,6 @@ void read_expert_form(const ConfigKeys& keys, const Family& family, ModelBlock& 
   };
   built(!form.biases || block.shape.shared_dim == 0, keys.has("mlp_bias") ? "mlp_bias" : "model_type",
         block.model_type, "biases of a shared expert");
-  built(form.latent == 0, latent, std::to_string(form.latent), "experts of another width than the model's");
   built(family.shared != SharedWidth::beside, "enable_moe_block", "true",
         "norms of the experts' sum and of the MLP beside them, before they are added");
 }

@@ -149,7 +149,6 @@ double weight_bytes(const ModelBlock& block, double bytes) {
   if (form.biases) weights += s.experts * (size(s.mlp_dim) * (matrices - 1) + rows);
   if (form.latent > 0) weights += 2 * size(s.hidden) * rows;
   weights += matrices * size(s.hidden) * size(s.shared_dim) + (form.shared_gate ? size(s.hidden) : 0);
-  weights += 3 * size(s.hidden) * size(form.parallel_mlp);
   weights += size(s.hidden) * num_logits(s.router, s.experts);
   return weights * bytes;
 }
@@ -162,7 +161,7 @@ double flops_per_token(const ModelBlock& block) {
   // A choice is an expert as often as experts are among all that can be chosen; the others are zero experts.
   const double real = s.topk * size(s.experts) / num_logits(s.router, s.experts);
   return 2 * matrices * (real * rows * size(s.mlp_dim) + size(s.hidden) * size(s.shared_dim)) +
-         (form.latent > 0 ? 4 * size(s.hidden) * rows : 0) + 6 * size(s.hidden) * size(form.parallel_mlp) +
+         (form.latent > 0 ? 4 * size(s.hidden) * rows : 0) +
          2 * size(s.hidden) * num_logits(s.router, s.experts);
 }
 

@@ -252,6 +252,9 @@ TEST(ModelBlock, HasTheActivationOfTheKeys) {
   EXPECT_EQ(form(with(qwen3(), {{"model_type", "qwen2_moe"}, {"shared_expert_intermediate_size", 96}})),
             "silu,shared-gate");
   EXPECT_TRUE(read(with(mixtral(), {{"model_type", "llama4_text"}})).shape.router.input_weighted);
+  EXPECT_EQ(form(with(qwen3(), {{"moe_latent_size", 32}})), "silu,latent:32");
+  const Json latent = with(qwen3(), {{"routed_expert_hidden_size", 32}, {"latent_moe_use_norm", true}});
+  EXPECT_EQ(form(with(latent, {{"rms_norm_eps", 1e-5}})), "silu,latent:32,latent-norm:1e-05");
   const Json situ = with(qwen3(), {{"hidden_act", "situ"}, {"activation_situ_beta", 4}});
   EXPECT_EQ(form(with(situ, {{"activation_situ_linear_beta", 25}})), "situ,beta:4,linear-beta:25");
   EXPECT_NE(refusal(situ.dump()).find("activation_situ_linear_beta"), std::string::npos);
@@ -269,8 +272,6 @@ TEST(ModelBlock, WhatIsNotSupportedIsNamedByItsKey) {
       {with(qwen3(), {{"hidden_act", "gelu"}}), "hidden_act"},
       {with(qwen3(), {{"hidden_act", "relu"}}), "hidden_act"},
       {with(deepseek3(), {{"mlp_bias", true}}), "mlp_bias"},
-      {with(qwen3(), {{"moe_latent_size", 32}}), "moe_latent_size"},
-      {with(qwen3(), {{"routed_expert_hidden_size", 32}}), "routed_expert_hidden_size"},
       {with(mixtral(), {{"model_type", "phimoe"}}), "model_type"},
       {with(deepseek3(), {{"model_type", "nemotron_h"}, {"mlp_hidden_act", "silu"}}), "mlp_hidden_act"},
       {gemma, "enable_moe_block"},

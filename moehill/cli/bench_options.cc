@@ -77,12 +77,19 @@ void declare_distribution(OptionSet& set, std::vector<DistributionOptions>* dist
 
 void declare_router(OptionSet& set, BenchOptions& o) {
   set.custom(
-      "--router", "SCORE[,WORD..][,in-step]", to_string(o.shape.router),
-      "how choices and gate values come of the logits, docs/metrics.md; in-step: as a part of each step",
+      "--router", "SCORE[,WORD..][,in-step[,product]]", to_string(o.shape.router),
+      "how choices and gate values come of the logits, docs/metrics.md; in-step: as a part of each step; "
+      "product: the logits too, x W_g",
       [&o](const std::string& text) {
         const std::vector<std::string> parts = split(text, ',');
-        o.block.route_in_step = std::find(parts.begin(), parts.end(), kInStep) != parts.end();
-        o.router_given = text != kInStep;
+        const auto has = [&](const std::string& word) {
+          return std::find(parts.begin(), parts.end(), word) != parts.end();
+        };
+        o.block.route_in_step = has(kInStep);
+        o.block.router_product = has(kProduct);
+        if (o.block.router_product && !o.block.route_in_step)
+          throw input_error("--router", "product without in-step", "both", "add in-step");
+        o.router_given = text != kInStep && text != fmt::format("{},{}", kInStep, kProduct);
         if (o.router_given) o.shape.router = parse_router_rule(text);
       });
 }

@@ -64,7 +64,8 @@ const BadLine kBadLines[] = {
     {"--topk-list 2,2", {"second 2"}},
     {"--topk 2 --topk-list 2,8", {"--topk", "beside --topk-list"}},
     {"--preset qwen1.5", {"--preset", "qwen3-30b-a3b"}},
-    {"--preset kimi-k3", {"routed_expert_hidden_size", "not supported yet", "--hidden 7168"}},
+    {"--preset kimi-k3 --parallel-mode ep --ep-path compact_psum", {"--ep-path", "latent", "ragged_a2a"}},
+    {"--preset kimi-k3 --parallel-mode dp", {"--parallel-mode", "latent"}},
     {"--preset olmoe-1b-7b --config c.json", {"--config", "beside --preset"}},
     {"--config /nonexistent/c.json", {"--config: got '/nonexistent/c.json'", "no such file"}},
     {"--layer 3", {"--layer", "without --weights or --config"}},
@@ -73,7 +74,7 @@ const BadLine kBadLines[] = {
     {"--router sigmoid,groups:30/1 --topk 4", {"--topk", "1 to 2 (the experts of 1 kept groups)"}},
     {"--router sigmoid,input-weighted --impl preweight", {"--impl", "preweight", "input-weighted"}},
     {"--router sigmoid,input-weighted --expert-form silu,biases", {"--expert-form", "input-weighted"}},
-    {"--router softmx", {"hash:IDS, in-step"}},
+    {"--router softmx", {"hash:IDS, in-step, product"}},
     {"--router softmax,in-step,in-step", {"--router", "in-step twice"}},
     {"--preset deepseek-v3 --experts 60 --topk 4", {"--router, --preset", "8 groups of 60 experts"}},
     {"--preset deepseek-v3 --capacity-policy drop --capacity-factor 1 --capacity-spares 1",
@@ -83,6 +84,11 @@ const BadLine kBadLines[] = {
     {"--router-grad --balance-loss z=1,sequence=1:4,sequence=1:4", {"sequence twice"}},
     {"--capacity-order gate", {"--capacity-order: got it with --capacity-policy none"}},
     {"--capacity-spares 1 --capacity-policy pad --capacity-factor 1", {"--capacity-spares: got it"}},
+    {"--router softmax,product", {"--router", "in-step"}},
+    {"--router softmax,in-step,product --distribution runs", {"--distribution", "product"}},
+    {"--router softmax,expert-scale,in-step,product", {"--router", "expert-scale"}},
+    {"--router softmax,in-step,product --overlap --parallel-mode ep --ep-path fused",
+     {"--overlap", "product"}},
     {"--router in-step --parallel-mode ep --ep-path compact_psum", {"compact_psum", "shards the tokens"}},
     {"--preset mixtral-8x7", {"did you mean --preset mixtral-8x7b?"}},
     {"--dtype f16", {"--dtype", "f32, bf16"}},
@@ -239,8 +245,8 @@ TEST(BenchOptions, TheExpertFormIsThePresetsUnlessItIsGiven) {
 
 TEST(BenchOptions, RefusesExpertFormsThatAreNone) {
   for (const char* line :
-       {"--expert-form silly", "--expert-form silu,ungated", "--expert-form silu,latent:64",
-        "--expert-form silu,parallel-mlp:64", "--expert-form silu,shared-gate --shared-expert-dim 0"}) {
+       {"--expert-form silly", "--expert-form silu,ungated", "--expert-form silu,latent-norm:1",
+        "--expert-form silu,shared-gate --shared-expert-dim 0"}) {
     const std::string ends = outcome(words(line));
     EXPECT_NE(ends.find("--expert-form"), std::string::npos) << line << ": " << ends;
     EXPECT_NE(ends.find("allowed"), std::string::npos) << line << ": " << ends;

@@ -49,7 +49,7 @@ std::vector<Rule> device_rules(const BenchOptions& o, const std::function<bool(c
   };
 }
 
-std::vector<Rule> block_rules(const BenchOptions& o) {
+std::vector<Rule> block_rules(const BenchOptions& o, const std::function<bool(const std::string&)>& given) {
   const bool forward = o.block.pass == Pass::forward;
   return {
       {o.block.shared_fused && o.shape.shared_dim == 0, "--shared-fused", "it without a shared expert",
@@ -65,6 +65,10 @@ std::vector<Rule> block_rules(const BenchOptions& o) {
        "nothing but forward_backward", "add --bench-pass forward_backward or leave it out"},
       {!o.block.balance_loss.empty() && !o.block.router_grad, "--balance-loss", "it without --router-grad",
        "nothing but --router-grad, to whose gradient it adds", "add --router-grad or leave it out"},
+      {o.block.router_product && o.overlap, "--overlap", "it with --router product",
+       "steps whose router is not a product", "leave one of the two out"},
+      {o.block.router_product && given("--distribution"), "--distribution", "it with --router product",
+       "logits that are x W_g", "leave one of the two out"},
       {o.block.remat != Remat::none && forward, "--remat-mode",
        std::string(name_of(o.block.remat)) + " with --bench-pass forward",
        "none, since a forward pass alone keeps nothing", "add --bench-pass forward_backward or leave it out"},
@@ -118,6 +122,8 @@ std::vector<Rule> routing_rules(const BenchOptions& o, const std::function<bool(
        "any other distribution, all of whose tokens are the router's", "leave it out"},
       {trace && given("--router"), "--router", "it with a trace",
        "no --router: a trace has choices and gate values", "leave it out"},
+      {saves && o.block.router_product, "--save-routing", "it with --router product",
+       "logits of --distribution", "leave one of the two out"},
       {saves && several, "--save-routing", "it with several routings", "one --topk and one --distribution",
        "save them one by one"},
       {saves && extension != ".npy" && extension != ".jsonl", "--save-routing",
@@ -134,7 +140,7 @@ std::vector<Rule> routing_rules(const BenchOptions& o, const std::function<bool(
 
 void refuse_flags_without_effect(const BenchOptions& options,
                                  const std::function<bool(const std::string&)>& given) {
-  for (const auto& rules : {block_rules(options), capacity_rules(options, given),
+  for (const auto& rules : {block_rules(options, given), capacity_rules(options, given),
                             device_rules(options, given), routing_rules(options, given)}) {
     for (const Rule& rule : rules) {
       if (rule.broken) throw input_error(rule.option, rule.got, rule.allowed, rule.remedy);

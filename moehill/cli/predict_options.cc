@@ -55,6 +55,7 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
   RunConfig config;
   config.shape = o.shape;
   config.shape.router = used_router(o.shape.router, o.distributions.front());
+  refuse_latent(config.shape.form, "a prediction");
   refuse_overflow(config.shape, o.block.capacity);
   config.block.pass = o.block.pass;
   config.spread = spread_of(mode, o.ep_path.value_or(Spread::compact_psum));

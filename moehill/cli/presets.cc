@@ -20,10 +20,8 @@ void declare_config(OptionSet& set, std::string* config) {
 
 void declare_expert_form(OptionSet& set, ExpertForm* form) {
   set.custom("--expert-form", "ACTIVATION[,WORD..]", to_string(*form),
-             "what an expert computes of a row, docs/metrics.md", [=](const std::string& text) {
-               *form = parse_expert_form(text);
-               refuse_unbuilt(*form);
-             });
+             "what an expert computes of a row, docs/metrics.md",
+             [=](const std::string& text) { *form = parse_expert_form(text); });
 }
 
 std::optional<ModelBlock> chosen_model(const std::string& preset, const std::string& config,
@@ -44,7 +42,7 @@ void take_shape(const OptionSet& set, const ModelBlock& block, MoeShape& shape) 
   if (!set.given("--topk")) shape.topk = block.shape.topk;
   if (!set.given("--shared-expert-dim")) shape.shared_dim = block.shape.shared_dim;
   if (set.given("--expert-form")) return;
-  shape.form = built_part(block.shape.form);
+  shape.form = block.shape.form;
   if (shape.shared_dim == 0) shape.form.shared_gate = false;
 }
 

@@ -99,6 +99,7 @@ std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::str
   OptionSet set = simulate_option_set(o);
   if (!set.parse(args)) return std::nullopt;
   if (const auto block = chosen_model(o.preset)) take_shape(set, *block, o.shape);
+  refuse_latent(o.shape.form, "a simulation");
   if (o.validate > 0 || !o.record.empty()) {
     refuse_shape_of_runs(set, o);
     if (!set.given("--hardware")) o.hardware = "probe";

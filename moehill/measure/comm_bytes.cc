@@ -35,7 +35,8 @@ int64_t comm_lower_bound_bytes(const BlockTensors& tensors, const Routing& routi
       ++num_rows;
     }
   }
-  const int64_t row_bytes = tensors.shape.hidden * static_cast<int64_t>(dtype_bytes(tensors.shape.dtype));
+  const int64_t row_bytes =
+      tensors.shape.expert_hidden() * static_cast<int64_t>(dtype_bytes(tensors.shape.dtype));
   return num_rows * row_bytes * 2 * (pass == Pass::forward ? 1 : 2);
 }
 

@@ -17,7 +17,9 @@ void open_weights(BenchOptions& options) {
                                                 shape.form.shared_gate,
                                                 shape.router.zero_experts,
                                                 shape.router.bias,
-                                                shape.router.expert_scale});
+                                                shape.router.expert_scale,
+                                                shape.form.latent,
+                                                shape.form.latent_norm > 0});
 }
 
 RecordedLoading loading_of(const LayerWeights& weights) {

@@ -287,7 +287,7 @@ void Measurement::describe(LivePoint& live) {
   const BalanceLoss& loss = config.block.balance_loss;
   if (!loss.empty()) result.losses = loss_values(loss, run.tensors().logits, run.routing());
   if (!options_.trace_dir.empty()) {
-    result.work = all_work(work_problem(over_places(config)), counts);
+    result.work = all_work(work_problem(routed_part(over_places(config))), counts);
     result.pair_rows = counts.pairs;
   }
   result.plan_hash = run.plan_hash();

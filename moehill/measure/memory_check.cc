@@ -34,7 +34,10 @@ double brought_bytes(const RunConfig& run, const ProcessPlace& process) {
   if (process.num_processes == 1 || run.spread == Spread::none) return 0;
   const double rows = static_cast<double>(run.shape.tokens * run.shape.hidden) *
                       static_cast<double>(dtype_bytes(run.shape.dtype));
-  return shards_tokens(run) ? 2 * rows : rows;
+  // Of experts of another width z, r and dr too.
+  const double latent = 3 * static_cast<double>(run.shape.tokens * run.shape.form.latent) *
+                        static_cast<double>(dtype_bytes(run.shape.dtype));
+  return shards_tokens(run) ? 2 * rows + latent : rows;
 }
 
 bool is_alone(const Point& point) { return point.config.spread == Spread::none; }

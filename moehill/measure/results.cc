@@ -41,7 +41,8 @@ double model_flops_per_s(const PointResult& result) {
   const RunConfig& config = result.point.config;
   const int64_t computed =
       config.shape.assignments() - result.num_dropped - result.num_unassigned - result.num_zero;
-  return model_flops(config.shape, config.block.pass, computed) / median_seconds(result);
+  const double router = config.block.router_product ? router_flops(config.shape, config.block.pass) : 0;
+  return (model_flops(config.shape, config.block.pass, computed) + router) / median_seconds(result);
 }
 
 double executed_flops_per_s(const PointResult& result) {

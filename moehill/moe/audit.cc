@@ -9,19 +9,14 @@
 #include <utility>
 
 #include "moehill/moe/audit_judge.h"
+#include "moehill/moe/audit_latent.h"
 #include "moehill/moe/audit_sizes.h"
+#include "moehill/moe/audit_tokens.h"
 #include "moehill/moe/expert_columns.h"
 #include "moehill/moe/router_reference.h"
 
 namespace moehill {
 namespace {
-
-// A sum with its variance.
-struct Estimate {
-  Dense<double> value, variance;
-  Estimate() = default;
-  Estimate(int64_t rows, int64_t cols) : value(rows, cols), variance(rows, cols) {}
-};
 
 template <typename F>
 class Audit {
@@ -35,7 +30,7 @@ class Audit {
         options_(options),
         team_(team),
         units_(shape_.dtype),
-        dy_scale_(2.0 / (static_cast<double>(shape_.tokens) * static_cast<double>(shape_.hidden))),
+        dy_scale_(t_.loss_scale()),
         by_hidden_(audit_projection(shape_.hidden, options)),
         context_{t_, backward, options.exact, options.seed, units_, dy_scale_, by_hidden_},
         judge_(context_),
@@ -53,7 +48,8 @@ class Audit {
       found_.of_experts.emplace_back(name, RowComparison::kUsualFloor);
     for (size_t begin = 0; begin < own_experts_.size();) begin = audit_group(begin);
     if (shape_.shared_dim > 0) audit_shared();
-    add_zero_experts();
+    add_zero_experts(context_, own_, {y_, dx_, dp_}, reached_);
+    if (is_rest_of_latent(t_)) add_latent();
     sum_tokens();
     compare_tokens();
     add_findings();
@@ -107,7 +103,7 @@ class Audit {
           const Range columns = by_hidden_.columns_of(b);
           double sum = 0;
           for (int64_t c = columns.begin; c < columns.end; ++c) {
-            const double dy = static_cast<double>(t_.y.at(t, c));
+            const double dy = static_cast<double>(t_.read_dy().at(t, c));
             sum += dy * dy;
             largest = std::max(largest, std::abs(dy));
           }
@@ -236,36 +232,6 @@ class Audit {
     }
   }
 
-  // A choice of a zero expert: y += p x, dx += p dy, dp = <dy, x>. Its sum may be stored on the way.
-  void add_zero_experts() {
-    const Routing& routing = *t_.routing;
-    std::vector<double> x, dy;
-    for (size_t a = 0; a < routing.zero.size(); ++a) {
-      const int64_t t = static_cast<int64_t>(a) / routing.topk, j = static_cast<int64_t>(a) % routing.topk;
-      if (routing.zero[a] < 0 || !share_.has_token(t)) continue;
-      const double p = static_cast<double>(routing.weight[a]);
-      reached_[static_cast<size_t>(t)] = 1;
-      add_token(t_.x, t, p, x, y_);
-      if (!backward_) continue;
-      add_token(t_.y, t, p, dy, dx_);
-      dp_.value.row(t)[j] = dot(dy.data(), x.data(), shape_.hidden);
-      dp_.variance.row(t)[j] =
-          units_.sum * dot(x.data(), x.data(), shape_.hidden) * dot(dy.data(), dy.data(), shape_.hidden);
-    }
-  }
-
-  // sum's row of the token += p times its row of m, which is left in `row`.
-  void add_token(const MatView& m, int64_t token, double p, std::vector<double>& row, Estimate& sum) const {
-    row.clear();
-    for (int64_t h = 0; h < shape_.hidden; ++h) row.push_back(static_cast<double>(m.at(token, h)));
-    std::vector<double> value(static_cast<size_t>(by_hidden_.num_blocks())), squares(value.size());
-    by_hidden_.project_row(row.data(), value.data(), squares.data());
-    for (size_t b = 0; b < value.size(); ++b) {
-      sum.value.row(token)[b] += p * value[b];
-      sum.variance.row(token)[b] += p * p * (2 * units_.store + 4 * units_.sum) * squares[b];
-    }
-  }
-
   void add_expert(int number, int64_t width, const AuditAssignments& rows,
                   std::deque<AuditExpert<F>>& group) {
     AuditExpert<F>& expert = group.emplace_back(rows);
@@ -306,6 +272,23 @@ class Audit {
     found_.reference_holds = found_.reference_holds && expert.products_hold;
     add_outputs(expert);
     if (backward_) add_input_gradients(expert);
+  }
+
+  // What is around the experts; all but r and dz, which are given here.
+  void add_latent() {
+    for (int64_t t = own_.begin; t < own_.end; ++t) reached_[static_cast<size_t>(t)] = 1;
+    const Factors n(t_.latent.n, 1), dz(t_.latent.dz, 1 / dy_scale_);
+    add_product(context_, team_, own_, n, t_.weights.latent_up, y_);
+    for (LatentNumbers& numbers : latent_numbers(context_, own_)) {
+      TokenFindings& found =
+          found_.tokens.emplace_back(TokenFindings{{numbers.tensor, RowComparison::kUsualFloor}, {}, {}, {}});
+      add_tokens(numbers.of_token, numbers.reference, found);
+    }
+    if (!backward_) return;
+    add_product(context_, team_, own_, dz, t_.weights.latent_down, dx_);
+    found_.latent_up = product_gradient(context_, team_, own_, t_.read_dy(), n, shape_.dtype);
+    found_.latent_down = product_gradient(context_, team_, own_, t_.x, dz, shape_.dtype);
+    if (shape_.form.latent_norm > 0) found_.latent_norm = norm_gradient(context_, own_);
   }
 
   // The rows of an own expert are terms of sums over processes. Those of the shared one are sums already, of
@@ -353,7 +336,7 @@ class Audit {
       }
       for (int64_t h = 0; backward_ && h < shape_.hidden; ++h)
         expert.dp[static_cast<size_t>(a)] +=
-            static_cast<double>(t_.y.at(expert.rows.token[static_cast<size_t>(a)], h)) *
+            static_cast<double>(t_.read_dy().at(expert.rows.token[static_cast<size_t>(a)], h)) *
             static_cast<double>(bias[static_cast<size_t>(h)]);
     }
   }
@@ -487,9 +470,20 @@ class Audit {
   void compare_tokens() {
     compare_rows_of_tokens("y", t_.y, 1, y_, result_.y_variance);
     if (!backward_) return;
+    const bool rest = is_rest_of_latent(t_);
+    Estimate dlogits;
+    if (t_.dlogits != nullptr && !rest) dlogits = logit_gradients();
+    if (t_.weights.wg.rows() > 0) {
+      const int64_t num = t_.weights.wg.num_columns;
+      const MatView stored{const_cast<float*>(t_.dlogits), DType::f32, shape_.tokens, num, num};
+      const Factors dz = rest ? Factors(stored, 1 / dy_scale_) : Factors(dlogits);
+      add_product(context_, team_, own_, dz, t_.weights.wg, dx_);
+      found_.router = product_gradient(context_, team_, own_, t_.x, dz, DType::f32);
+    }
     compare_rows_of_tokens("dx", t_.dx, 1 / dy_scale_, dx_, result_.dx_variance);
+    if (rest) return;  // the other part of the block has them
     compare_small("dp", t_.dp, dp_);
-    if (t_.dlogits != nullptr) compare_small("dlogits", t_.dlogits, logit_gradients());
+    if (t_.dlogits != nullptr) compare_small("dlogits", t_.dlogits, dlogits);
   }
 
   // dp [T, k] and dlogits [T, E], whose numbers are all compared by themselves.

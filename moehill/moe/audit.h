@@ -36,7 +36,7 @@ struct AuditOptions {
 };
 
 struct TensorAudit {
-  std::string tensor;           // y, dx, dw1, dw2, dw3, db1, db2, db3, ds1, ds2, ds3, dsg, dp, dlogits
+  std::string tensor;           // y, dx, dw1, dw2, dw3, db1, db2, db3, ds1, ds2, ds3, dsg, dp, dlogits, dwg
   Deviations numbers;           // of the whole tensor
   bool zero_reference = false;  // every reference is zero: there was nothing to compare with
   std::string worst;            // where the worst number is, in words

@@ -37,6 +37,9 @@ struct AuditFindings {
   std::vector<TensorNumbers> of_experts;   // dw1, dw2, dw3, db1, db2, db3: each own expert judged by itself
   std::array<GradientAudit, 3> of_shared;  // ds1, ds2, ds3: the own strips
   std::vector<double> gate_value, gate_variance;  // [blocks of H] of dsg: the own tokens
+  // The own tokens' part of gradients of products around the experts, transposed: dwg [L, blocks of H],
+  // dlatent_down and dlatent_up [H', blocks of H]; and dlatent_norm [1, H'].
+  Estimate router, latent_down, latent_up, latent_norm;
   bool reference_holds = true;
 
   void pass(Parcel& parcel) {
@@ -44,6 +47,8 @@ struct AuditFindings {
     for (TensorNumbers& found : of_experts) found.pass(parcel);
     for (GradientAudit& found : of_shared) found.pass(parcel);
     parcel(gate_value), parcel(gate_variance), parcel(reference_holds);
+    for (Estimate* sum : {&router, &latent_down, &latent_up, &latent_norm})
+      parcel(sum->value.values), parcel(sum->variance.values);
   }
   void add(const AuditFindings& other) {
     for (size_t i = 0; i < tokens.size(); ++i) tokens[i].add(other.tokens[i]);
@@ -53,7 +58,17 @@ struct AuditFindings {
       gate_value[b] += other.gate_value[b];
       gate_variance[b] += other.gate_variance[b];
     }
+    add(other.router, router), add(other.latent_down, latent_down), add(other.latent_up, latent_up);
+    add(other.latent_norm, latent_norm);
     reference_holds = reference_holds && other.reference_holds;
+  }
+
+ private:
+  static void add(const Estimate& from, Estimate& to) {
+    for (size_t i = 0; i < to.value.values.size(); ++i) {
+      to.value.values[i] += from.value.values[i];
+      to.variance.values[i] += from.variance.values[i];
+    }
   }
 };
 

@@ -103,6 +103,60 @@ void AuditJudge::judge_shared_gate(AuditFindings& found, TensorNumbers& numbers)
   numbers.relative().add_row(0, actual, value);
 }
 
+// Rows of the reference are columns of what is stored.
+TensorAudit AuditJudge::judge_product(const char* tensor, const LogicalWeights& stored,
+                                      const Estimate& reference) const {
+  const int64_t num = reference.value.rows, blocks = reference.value.cols, tokens = shape().tokens;
+  const double scale = context_.dy_scale;
+  const double store = stored.stack.dtype == DType::f32 ? 0 : 2 * context_.units.store;
+  const double rounding =
+      store + context_.units.sum * (static_cast<double>(tokens) + context_.by_hidden.num_roundings());
+  TensorNumbers numbers(tensor, RowComparison::kUsualFloor);
+  numbers.set_rows_per_expert(num);
+  std::vector<double> row(static_cast<size_t>(shape().hidden)), sum(static_cast<size_t>(blocks)),
+      squares(sum.size());
+  Deviations all;
+  for (int64_t l = 0; l < num; ++l) {
+    for (size_t h = 0; h < row.size(); ++h) {
+      row[h] = static_cast<double>(stored.at(0, static_cast<int64_t>(h), l)) / scale;
+    }
+    context_.by_hidden.project_row(row.data(), sum.data(), squares.data());
+    std::vector<double> expected(reference.value.row(l), reference.value.row(l) + blocks);
+    for (size_t b = 0; b < sum.size(); ++b) {
+      const double variance = reference.variance.row(l)[b] + rounding * squares[b];
+      const double smallest = variance > 0 ? context_.subnormal_variance(1 / scale) : 0;
+      all.add(l, static_cast<int64_t>(b), sum[b] - expected[b], variance + smallest, expected[b]);
+      numbers.saw_reference(expected[b]);
+    }
+    if (!context_.exact) continue;
+    std::vector<float> actual;
+    for (const double value : row) actual.push_back(static_cast<float>(value * scale));
+    for (double& value : expected) value *= scale;
+    numbers.relative().add_row(l, actual, expected);
+  }
+  numbers.add_group(all, std::min(tokens, num), "the product", [&](int64_t l, int64_t block) {
+    return fmt::format("column {} of {}", l, block_name(context_.by_hidden, block));
+  });
+  return numbers.finish();
+}
+
+TensorAudit AuditJudge::judge_norm(const Estimate& reference) const {
+  TensorNumbers numbers("dlatent_norm", RowComparison::kUsualFloor);
+  numbers.set_rows_per_expert(1);
+  std::vector<float> actual;
+  Deviations all;
+  for (int64_t c = 0; c < reference.value.cols; ++c) {
+    const double expected = reference.value.row(0)[c], variance = reference.variance.row(0)[c];
+    actual.push_back(context_.tensors.gradients.latent_norm.at(0, 0, c));
+    all.add(0, c, static_cast<double>(actual.back()) - expected,
+            variance + (variance > 0 ? context_.subnormal_variance(1) : 0), expected);
+    numbers.saw_reference(expected);
+  }
+  numbers.add_group(all, 1, "the norm", [](int64_t, int64_t c) { return fmt::format("number {}", c); });
+  if (context_.exact) numbers.relative().add_row(0, actual, reference.value.row_span(0));
+  return numbers.finish();
+}
+
 void AuditJudge::judge_shared(AuditFindings& found, std::vector<TensorAudit>& tensors) const {
   const Projection by_width =
       audit_projection(shape().shared_dim, {.exact = context_.exact, .seed = context_.seed});
@@ -128,10 +182,18 @@ std::vector<TensorAudit> AuditJudge::judge(AuditFindings& found,
     tensors.push_back(of.numbers.finish());
   }
   if (!context_.backward) return tensors;
+  const BlockWeights& stored = context_.tensors.gradients;
+  const auto product = [&](const char* tensor, const LogicalWeights& of, const Estimate& reference) {
+    if (reference.value.rows > 0) tensors.push_back(judge_product(tensor, of, reference));
+  };
+  product("dwg", stored.wg, found.router);
+  product("dlatent_down", stored.latent_down, found.latent_down);
+  product("dlatent_up", stored.latent_up, found.latent_up);
+  if (found.latent_norm.value.rows > 0) tensors.push_back(judge_norm(found.latent_norm));
   const bool gated = shape().form.activation.gated, biases = shape().form.biases;
   const bool there[] = {true, true, gated, biases, biases, biases && gated};
   for (size_t i = 0; i < found.of_experts.size(); ++i) {
-    if (there[i]) tensors.push_back(found.of_experts[i].finish());
+    if (there[i] && shape().experts > 0) tensors.push_back(found.of_experts[i].finish());
   }
   if (shape().shared_dim > 0) judge_shared(found, tensors);
   return tensors;

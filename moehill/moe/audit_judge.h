@@ -33,6 +33,9 @@ class AuditJudge {
   void judge_tokens(const std::vector<AuditAssignments>& assignments, TokenFindings& found) const;
   void judge_shared(AuditFindings& found, std::vector<TensorAudit>& tensors) const;
   void judge_shared_gate(AuditFindings& found, TensorNumbers& numbers) const;
+  TensorAudit judge_product(const char* tensor, const LogicalWeights& stored,
+                            const Estimate& reference) const;
+  TensorAudit judge_norm(const Estimate& reference) const;
 
   const AuditContext& context_;
 };

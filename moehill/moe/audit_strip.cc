@@ -149,7 +149,7 @@ void StripAuditor<F>::read_rows(Range chunk) {
     if (!context_.backward) continue;
     rows_.share[i] = static_cast<F>(expert_->rows.share[assignment]);
     rows_.dy_norm[i] =
-        read(context_.tensors.y, token, rows_.dy.row(a), 1 / expert_->rows.dy_size[assignment]);
+        read(context_.tensors.read_dy(), token, rows_.dy.row(a), 1 / expert_->rows.dy_size[assignment]);
   }
 }
 

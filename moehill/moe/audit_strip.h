@@ -57,6 +57,13 @@ struct ProjectedRows {
   void enlarge_squares();
 };
 
+// A sum with its variance.
+struct Estimate {
+  Dense<double> value, variance;
+  Estimate() = default;
+  Estimate(int64_t rows, int64_t cols) : value(rows, cols), variance(rows, cols) {}
+};
+
 // The findings for one stored gradient of one expert.
 struct GradientAudit {
   std::vector<Deviations> of_block;

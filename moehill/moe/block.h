@@ -4,6 +4,7 @@
 // experts work.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 #include <vector>
@@ -56,10 +57,23 @@ struct BlockSpec {
   }
 };
 
+// The products around experts of another width H' than the model's H, and their gradients: z = x down, the
+// rows that experts see; of their sums r, after a norm where there is one, y += n up^T.
+struct LatentWeights {
+  WeightView down{}, up{};  // [1][H, H'], in panels
+  WeightView norm{};        // a vector [1][1, H'] (kernels/row_vectors.h); without data: no norm
+
+  std::array<const WeightView*, 3> parts() const { return {&down, &up, &norm}; }
+  void visit(const MemoryVisitor& visitor) const {
+    for (const WeightView* part : parts()) visit_stack(*part, visitor);
+  }
+};
+
 // Weights of a device's experts and their gradients.
 struct ExpertWeights {
-  MlpWeights routed, routed_grad;  // one group an expert
-  MlpWeights shared, shared_grad;  // one group; the gradient is over this device's shared tokens
+  MlpWeights routed, routed_grad;         // one group an expert
+  MlpWeights shared, shared_grad;         // one group; the gradient is over this device's shared tokens
+  LatentWeights latent{}, latent_grad{};  // without data: experts see rows of the model's width
 };
 
 // RowTransfer brings rows that a pass reads from other devices and takes sums back to them, while the routed

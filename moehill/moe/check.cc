@@ -5,6 +5,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/moe/audit.h"
+#include "moehill/moe/audit_latent.h"
 #include "moehill/moe/check_selection.h"
 #include "moehill/moe/oracle.h"
 #include "moehill/moe/router_check.h"
@@ -232,7 +233,7 @@ TokenResult own_reference(const CheckShare& share, std::span<const int64_t> toke
 void sample(const CheckShare& share, const AuditResult& audit, const CheckSelection& selection, bool backward,
             ThreadTeam& team, Sampled& sampled) {
   const BlockTensors& t = share.tensors;
-  const LossGradient dy = backward ? LossGradient(t.y) : LossGradient(nullptr);
+  const LossGradient dy = backward ? LossGradient(t) : LossGradient(nullptr);
   const TokenResult reference = own_reference(share, selection.tokens, dy, team);
   const Range places = places_of(selection.tokens, share.own_tokens());
   const std::span<const int64_t> tokens{selection.tokens.data() + places.begin,
@@ -242,8 +243,9 @@ void sample(const CheckShare& share, const AuditResult& audit, const CheckSelect
   if (!backward) return;
   sampled.dx = compare_tokens(tokens, t.dx, reference.dx);
   sampled.dx_failure = row_failure("dx", sampled.dx, audit.dx_variance);
-  sampled.dp = compare_tokens(tokens, t.dp, reference.dp);
-  if (t.dlogits != nullptr) sampled.dlogits = compare_tokens(tokens, t.dlogits, reference.dlogits);
+  const bool routes = t.shape.topk > 0;
+  if (routes) sampled.dp = compare_tokens(tokens, t.dp, reference.dp);
+  if (routes && t.dlogits != nullptr) sampled.dlogits = compare_tokens(tokens, t.dlogits, reference.dlogits);
   for (const int e : selection.experts) {
     if (share.has_expert(e)) sampled.routed.add(t, e, selection.columns, dy, team);
   }
@@ -271,8 +273,9 @@ void report_sample(const BlockTensors& tensors, bool backward, const Sampled& sa
   if (!backward) return;
   if (!sampled.dx_failure.empty()) verdict.fail(sampled.dx_failure);
   verdict.add_accuracy("dx", sampled.dx, token_label);
-  verdict.add_accuracy("dp", sampled.dp, token_label);
-  if (tensors.dlogits != nullptr) verdict.add_accuracy("dlogits", sampled.dlogits, token_label);
+  const bool routes = tensors.shape.topk > 0;
+  if (routes) verdict.add_accuracy("dp", sampled.dp, token_label);
+  if (routes && tensors.dlogits != nullptr) verdict.add_accuracy("dlogits", sampled.dlogits, token_label);
   report_weight_gradients(tensors.shape, sampled, verdict);
 }
 
@@ -309,11 +312,13 @@ CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, 
   return check_block(CheckShare::whole(tensors), pass, mode, seed, team);
 }
 
-CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint32_t seed, ThreadTeam& team) {
-  if (mode == CheckMode::off) return {};
+namespace {
+
+CheckResult check_part(const CheckShare& share, Pass pass, CheckMode mode, uint32_t seed, ThreadTeam& team) {
   const auto start = std::chrono::steady_clock::now();
   const BlockTensors& tensors = share.tensors;
   const bool backward = pass == Pass::forward_backward, full = mode == CheckMode::full;
+  const bool product = tensors.weights.wg.rows() > 0;
   MOEHILL_CHECK(tensors.routing != nullptr, "a block without routing");
   MOEHILL_CHECK(!backward || tensors.dp != nullptr, "a backward pass without dp");
   const AuditResult audit = audit_block(share, pass, {full, seed}, team);
@@ -323,11 +328,14 @@ CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint
     sampled.router_failure =
         router_fault(*tensors.router, tensors.logits, *tensors.routing, share.own_tokens(), team);
   }
+  if (product && sampled.router_failure.empty())
+    sampled.router_failure = logits_fault(tensors, share.own_tokens(), seed);
   add_samples(share, sampled);
   if (!share.is_first()) return {};
   Verdict verdict;
   for (const TensorAudit& tensor : audit.tensors) {
-    verdict.add(tensor, tensor.tensor == "dlogits" && tensors.shape.topk == 1);
+    const bool of_router = tensor.tensor == "dlogits" || tensor.tensor == "dwg";
+    verdict.add(tensor, of_router && tensors.shape.topk == 1);
     if (full) verdict.take_accuracy(tensor.tensor, tensor.rel_err, tensor.worst_row);
   }
   if (!sampled.router_failure.empty()) verdict.fail(sampled.router_failure);
@@ -341,13 +349,61 @@ CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint
                     : "all rows, by random projections, against a block computed apart; "
                       "rows drawn by the seed against the block in double";
   if (tensors.router != nullptr) result.how += "; the router's choices and gate values against its logits";
+  if (product) result.how += ", which are compared with x W_g";
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return verdict.finish();
+}
+
+int badness(CheckStatus status) {
+  return status == CheckStatus::failed ? 2 : status == CheckStatus::mistrusted ? 1 : 0;
+}
+
+// The verdict on both parts of a block; what was found of the experts says so.
+CheckResult both(const CheckResult& rest, const CheckResult& experts) {
+  CheckResult all = rest;
+  if (badness(experts.status) > badness(rest.status)) all.status = experts.status;
+  all.numbers_ok = rest.numbers_ok && experts.numbers_ok;
+  all.zero_reference = rest.zero_reference || experts.zero_reference;
+  all.forward_rel_err = std::max(rest.forward_rel_err, experts.forward_rel_err);
+  for (const auto& [tensor, error] : experts.grad_rel_err)
+    all.grad_rel_err[tensor == "dx" ? "latent_dz" : tensor] = error;
+  if (all.worst_row.empty()) all.worst_row = experts.worst_row;
+  const std::string where = "in rows of the experts' width: ";
+  if (!experts.reason.empty()) all.reason += (all.reason.empty() ? "" : "; ") + where + experts.reason;
+  all.what += "; " + where + experts.what;
+  all.num_rows += experts.num_rows;
+  all.num_sampled_rows += experts.num_sampled_rows;
+  if (experts.worst_bounds > all.worst_bounds) {
+    all.worst_bounds = experts.worst_bounds;
+    all.worst_number = experts.worst_number;
+  }
+  all.how = experts.how;
+  all.seconds += experts.seconds;
+  return all;
+}
+
+}  // namespace
+
+CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint32_t seed, ThreadTeam& team) {
+  if (mode == CheckMode::off) return {};
+  if (share.tensors.shape.form.latent == 0) return check_part(share, pass, mode, seed, team);
+  const CheckResult rest = check_part(rest_of_latent(share), pass, mode, seed, team);
+  const CheckResult experts = check_part(experts_of_latent(share), pass, mode, seed, team);
+  return share.is_first() ? both(rest, experts) : CheckResult{};
 }
 
 // The sample's own part is rows of one expert in double, with their gradients of the loss.
 double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode, int num_threads) {
   if (mode == CheckMode::off) return 0;
+  if (shape.form.latent > 0) {
+    MoeShape experts = shape, rest = shape;
+    experts.hidden = shape.form.latent;
+    experts.shared_dim = experts.form.latent = rest.form.latent = 0;
+    rest.experts = rest.topk = 0;
+    return std::max(check_bytes(experts, pass, mode, num_threads),
+                    check_bytes(rest, pass, mode, num_threads)) +
+           40.0 * static_cast<double>(shape.tokens * shape.form.latent);
+  }
   const double audit = audit_bytes(shape, pass, mode == CheckMode::full, num_threads);
   const double rows = 8.0 * static_cast<double>(std::min(shape.tokens, kOracleRows) * shape.hidden);
   return audit + (mode == CheckMode::sample && pass == Pass::forward_backward ? 2 * rows : 0);

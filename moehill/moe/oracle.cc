@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "moehill/moe/activation_reference.h"
+#include "moehill/moe/audit_latent.h"
 #include "moehill/moe/router_reference.h"
 
 namespace moehill {
@@ -278,6 +279,45 @@ void logit_gradients(const BlockTensors& tensors, std::span<const int64_t> token
   }
 }
 
+// dx += dz W_g^T where the router's product is a part of the block.
+void add_router_product(const BlockTensors& tensors, TokenResult& result) {
+  const LogicalWeights& wg = tensors.weights.wg;
+  for (int64_t i = 0; i < result.dlogits.rows && wg.rows() > 0; ++i) {
+    for (int64_t h = 0; h < wg.rows(); ++h) {
+      for (int64_t l = 0; l < result.dlogits.cols; ++l)
+        result.dx.row(i)[h] += result.dlogits.row(i)[l] * static_cast<double>(wg.at(0, h, l));
+    }
+  }
+}
+
+// Around experts of another width, whose rows are given: y += n up^T and dx += dz down^T.
+void add_latent(const BlockTensors& tensors, std::span<const int64_t> tokens, bool backward,
+                TokenResult& result) {
+  const auto add = [&](const MatView& rows, const LogicalWeights& w, Dense<double>& sum) {
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      for (int64_t h = 0; h < w.rows(); ++h) {
+        double value = 0;
+        for (int64_t l = 0; l < w.num_columns; ++l)
+          value += static_cast<double>(rows.at(tokens[i], l)) * static_cast<double>(w.at(0, h, l));
+        sum.row(static_cast<int64_t>(i))[h] += value;
+      }
+    }
+  };
+  add(tensors.latent.n, tensors.weights.latent_up, result.y);
+  if (backward) add(tensors.latent.dz, tensors.weights.latent_down, result.dx);
+}
+
+// The stored gradients of the logits, where they are another part's results.
+void take_logit_gradients(const BlockTensors& tensors, std::span<const int64_t> tokens, TokenResult& result) {
+  const int64_t num = tensors.weights.wg.num_columns;
+  result.dlogits = Dense<double>(static_cast<int64_t>(tokens.size()), num);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    for (int64_t l = 0; l < num; ++l)
+      result.dlogits.row(static_cast<int64_t>(i))[l] =
+          static_cast<double>(tensors.dlogits[tokens[i] * num + l]);
+  }
+}
+
 Dense<double> all_inputs(const BlockTensors& tensors) {
   Dense<double> x(tensors.shape.tokens, tensors.shape.hidden);
   for (int64_t t = 0; t < x.rows; ++t) {
@@ -330,7 +370,12 @@ TokenResult run_oracle_experts(const BlockTensors& tensors, std::span<const int6
 void finish_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> tokens,
                           const LossGradient& dy, TokenResult& result) {
   add_zero_experts(tensors, tokens, dy, result);
-  if (dy.exists()) logit_gradients(tensors, tokens, result);
+  const bool rest = is_rest_of_latent(tensors);
+  if (rest) add_latent(tensors, tokens, dy.exists(), result);
+  if (!dy.exists()) return;
+  if (!rest) logit_gradients(tensors, tokens, result);
+  if (rest && tensors.weights.wg.rows() > 0) take_logit_gradients(tensors, tokens, result);
+  add_router_product(tensors, result);
 }
 
 TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> tokens,
@@ -404,6 +449,8 @@ OracleResult run_oracle(const BlockTensors& tensors, bool backward, const double
   if (!backward) return result;
   result.dx = std::move(tokens.dx.values);
   result.dp = std::move(tokens.dp.values);
+  if (tensors.weights.wg.rows() > 0)
+    result.dwg = product_at(team, all_inputs(tensors), tokens.dlogits).values;
   result.dlogits = std::move(tokens.dlogits.values);
   if (shape.form.shared_gate && shape.shared_dim > 0)
     result.dsg = product_at(team, tokens.dgate, all_inputs(tensors)).values;

@@ -27,6 +27,7 @@ namespace moehill {
 // through the gate values, the choices held. A dropped assignment contributes nothing and has dp = 0.
 struct OracleResult {
   std::vector<double> y, dx, dw1, dw2, dw3, ds1, ds2, ds3, dp, dlogits;
+  std::vector<double> dwg;  // [H, L], with the router's own product, which dx then has a part of
   std::vector<double> db1, db2, db3, dsg;  // [E, M], db2 [E, H], [H]; empty without these vectors
 };
 
@@ -36,12 +37,11 @@ struct OracleResult {
 OracleResult run_oracle(const BlockTensors& tensors, bool backward, const double* dy_override,
                         ThreadTeam& team);
 
-// dy [T, H]: given in double, row-major, or 2 y / (T H) of a stored y.
+// dy [T, H]: given in double, row-major, or that of the stored tensors.
 class LossGradient {
  public:
   LossGradient(const double* values) : values_(values) {}  // NOLINT: implicit by design; null: there is none
-  explicit LossGradient(const MatView& y)
-      : y_(y), scale_(2.0 / static_cast<double>(y.rows) / static_cast<double>(y.cols)) {}
+  explicit LossGradient(const BlockTensors& tensors) : y_(tensors.read_dy()), scale_(tensors.loss_scale()) {}
   bool exists() const { return values_ != nullptr || y_.data != nullptr; }
   void read_row(int64_t token, std::span<double> row) const;
 

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <span>
 
+#include "moehill/moe/deviation.h"
+#include "moehill/moe/projection.h"
 #include "moehill/moe/router_reference.h"
 
 namespace moehill {
@@ -175,6 +177,43 @@ std::string router_fault(const Router& router, const float* logits, const Routin
     }
   });
   return first == tokens.end ? "" : fmt::format("the router's token {}: {}", first.load(), fault_of(first));
+}
+
+std::string logits_fault(const BlockTensors& tensors, Range tokens, uint32_t seed) {
+  const LogicalWeights& w = tensors.weights.wg;
+  const Projection by_logit(w.num_columns, w.num_columns, seed);
+  std::vector<double> row(static_cast<size_t>(w.num_columns)), weights;
+  double weight_squares = 0;
+  const auto project = [&] {
+    double sum = 0;
+    for (size_t l = 0; l < row.size(); ++l) sum += static_cast<double>(by_logit.weight[l]) * row[l];
+    return sum;
+  };
+  for (int64_t h = 0; h < w.rows(); ++h) {
+    for (size_t l = 0; l < row.size(); ++l) {
+      row[l] = static_cast<double>(w.at(0, h, static_cast<int64_t>(l)));
+      const double weighted = static_cast<double>(by_logit.weight[l]) * row[l];
+      weight_squares += weighted * weighted;
+    }
+    weights.push_back(project());
+  }
+  for (int64_t t = tokens.begin; t < tokens.end; ++t) {
+    double expected = 0, x_squares = 0;
+    for (int64_t h = 0; h < w.rows(); ++h) {
+      const double x = static_cast<double>(tensors.x.at(t, h));
+      expected += x * weights[static_cast<size_t>(h)];
+      x_squares += x * x;
+    }
+    for (size_t l = 0; l < row.size(); ++l)
+      row[l] = static_cast<double>(tensors.logits[t * w.num_columns + static_cast<int64_t>(l)]);
+    const double bound =
+        kMaxBounds * 0x1p-24 *
+        std::sqrt(static_cast<double>(w.rows() + w.num_columns) * x_squares * weight_squares);
+    if (std::abs(project() - expected) <= bound) continue;
+    return fmt::format("the router's token {}: its logits are not x W_g: off by {:.1e}, {:.1e} allowed", t,
+                       unsigned_nan(std::abs(project() - expected)), bound);
+  }
+  return "";
 }
 
 }  // namespace moehill

@@ -10,6 +10,7 @@
 
 #include "moehill/base/partition.h"
 #include "moehill/machine/thread_team.h"
+#include "moehill/moe/tensors.h"
 #include "moehill/routing/router.h"
 
 namespace moehill {
@@ -17,5 +18,9 @@ namespace moehill {
 // Says what is wrong with the first wrong one of these tokens; empty: nothing. logits [T, L].
 std::string router_fault(const Router& router, const float* logits, const Routing& routing, Range tokens,
                          ThreadTeam& team);
+
+// The same of logits that a step makes itself: that they are x W_g, within the rounding errors of sums in
+// f32. Each token's logits are compared in one number, their sum with weights that are random by the seed.
+std::string logits_fault(const BlockTensors& tensors, Range tokens, uint32_t seed);
 
 }  // namespace moehill

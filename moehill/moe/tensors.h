@@ -16,6 +16,16 @@ struct BlockWeights {
   LogicalWeights s1, s3, s2;
   LogicalWeights b1, b3, b2;  // [E][1, M], b2 [E][1, H]: biases of the experts
   LogicalWeights sg;          // [1][1, H]: of the shared expert's gate
+  LogicalWeights wg{};        // [1][H, L]: of the router, where its product is a part of the step
+  // Around experts of another width H' than the model's: [1][H, H'], the way back transposed, and [1][1, H'].
+  LogicalWeights latent_down{}, latent_up{}, latent_norm{};
+};
+
+// Rows [T, H'] of a block whose experts are of another width than the model's. n and dn are r and dr where
+// there is no norm.
+struct LatentRows {
+  MatView z{}, r{}, n{};     // what experts see, their sums, and these after the norm
+  MatView dn{}, dr{}, dz{};  // the gradients, with Pass::forward_backward only
 };
 
 // Inputs and results of one step. dy = 2 y / (T H) is never stored.
@@ -33,6 +43,15 @@ struct BlockTensors {
   // Added to the gradient of the logits, which are there with it; null: none.
   const BalanceLoss* balance_loss = nullptr;
   MatView y;  // [T, H]
+  LatentRows latent{};
+  // What backward read, over dy_scale; without data y, over 2 / (T H).
+  MatView dy{};
+  double dy_scale = 0;
+  const MatView& read_dy() const { return dy.data == nullptr ? y : dy; }
+  double loss_scale() const {
+    if (dy.data != nullptr) return dy_scale;
+    return 2.0 / (static_cast<double>(shape.tokens) * static_cast<double>(shape.hidden));
+  }
   // These exist with Pass::forward_backward only.
   MatView dx;  // [T, H]
   BlockWeights gradients;

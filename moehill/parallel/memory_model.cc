@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "moehill/parallel/latent_path.h"
 #include "moehill/parallel/operands.h"
 #include "moehill/parallel/path.h"
+#include "moehill/parallel/router_product.h"
 #include "moehill/routing/placement.h"
 
 namespace moehill {
@@ -94,6 +96,15 @@ bool has_device(const RunConfig& config, const ProcessPlace& process) {
 }
 
 double device_bytes(const RunConfig& config, int device, int num_processes) {
+  if (config.shape.form.latent > 0) {
+    const RunConfig outer = outer_part(config);
+    const WeightKey key = weight_key(config);
+    double parts = 0;  // of gradients, of which several devices have one each
+    if (config.num_devices > 1 && config.block.pass == Pass::forward_backward)
+      parts = latent_weight_bytes(key) + (key.shared_dim > 0 ? mlp_bytes(key.shared_storage()) : 0);
+    return device_bytes(routed_part(config), device, num_processes) + parts +
+           BlockScratch::bytes(block_spec(outer, device), 0, 0);
+  }
   const BlockSpec spec = block_spec(config, device);
   const int64_t rows = expected_rows(config, spec.share);
   const int64_t portion = std::max<int64_t>(rows / 8, config.shape.assignments() / config.shape.experts);
@@ -106,6 +117,30 @@ double run_bytes(const RunConfig& config, const ProcessPlace& process) {
     return device_bytes(config, process.rank, process.num_processes);
   double bytes = 0;
   for (int device = 0; device < config.num_devices; ++device) bytes += device_bytes(config, device, 1);
+  return bytes;
+}
+
+// Logits of all tokens, where a step or the check has them, choices with gate values, the gradient of the
+// logits of the tokens held, and the work space of the router's own product.
+double routing_bytes(const RunConfig& config, const ProcessPlace& process) {
+  const MoeShape& shape = config.shape;
+  const BlockOptions& block = config.block;
+  const int64_t logits = shape.num_logits();
+  const bool backward = block.pass == Pass::forward_backward, product = block.router_product;
+  const bool kept = block.route_in_step || !(shape.router == RouterRule{}) || !block.balance_loss.empty();
+  double bytes = 8 * static_cast<double>(shape.assignments()) * (block.route_in_step ? 2 : 1) +
+                 ((kept ? 1 : 0) + (product ? 1 : 0)) * matrix_bytes(shape.tokens, logits, DType::f32);
+  if (!has_device(config, process)) return bytes;
+  const int64_t tokens = held_operands(config, process).tokens.size();
+  if (backward && (block.router_grad || product)) bytes += matrix_bytes(tokens, logits, DType::f32);
+  if (!product) return bytes;
+  const bool alone = process.num_processes == 1 || config.spread == Spread::none;
+  for (int device = 0; device < config.num_devices; ++device) {
+    if (!alone && device != process.rank) continue;
+    const int64_t own = result_tokens(config, device).size();
+    bytes += RouterProduct::bytes({own, shape.hidden, logits, config.threads_per_device});
+    if (backward && config.num_devices > 1) bytes += router_weight_bytes(shape.hidden, logits);
+  }
   return bytes;
 }
 
@@ -134,7 +169,9 @@ double weight_bytes(const SharedOperands& operands) {
   const WeightKey key = weight_key(operands.config);
   MlpStorage storage = key.expert_storage();
   storage.num_groups = operands.held.experts.size();
-  return mlp_bytes(storage) + (key.shared_dim > 0 ? mlp_bytes(key.shared_storage()) : 0);
+  return mlp_bytes(storage) + (key.shared_dim > 0 ? mlp_bytes(key.shared_storage()) : 0) +
+         latent_weight_bytes(key) +
+         (key.router_logits > 0 ? router_weight_bytes(key.hidden, key.router_logits) : 0);
 }
 
 }  // namespace
@@ -150,9 +187,12 @@ HeldOperands held_operands(const RunConfig& config, const ProcessPlace& process)
 
 std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs, const ProcessPlace& process) {
   std::vector<SharedOperands> of_weights, of_tokens;
-  double weights = 0, gradients = 0, tokens = 0, scratch = 0;
+  double weights = 0, gradients = 0, tokens = 0, scratch = 0, routing = 0;
   for (const RunConfig& config : runs) {
     scratch += run_bytes(over_places(config), process);
+    if (has_device(config, process))
+      scratch += LatentMemory::bytes(config, held_operands(config, process).tokens.size());
+    routing += routing_bytes(config, process);
     if (!has_device(config, process)) continue;
     const SharedOperands run{config, held_operands(config, process),
                              config.block.pass == Pass::forward_backward};
@@ -168,7 +208,11 @@ std::vector<MemoryPart> predict_memory(const std::vector<RunConfig>& runs, const
   for (const SharedOperands& o : of_tokens)
     tokens += (o.backward ? 3 : 2) *
               matrix_bytes(o.held.tokens.size(), o.config.shape.hidden, o.config.shape.dtype);
-  return {{"weights", weights}, {"gradients", gradients}, {"x, y, dx", tokens}, {"work space", scratch}};
+  return {{"weights", weights},
+          {"gradients", gradients},
+          {"x, y, dx", tokens},
+          {"work space", scratch},
+          {"routing", routing}};
 }
 
 }  // namespace moehill

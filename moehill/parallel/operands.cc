@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "moehill/base/error.h"
 #include "moehill/kernels/random_fill.h"
+#include "moehill/parallel/router_product.h"
 
 namespace moehill {
 namespace {
@@ -20,9 +22,17 @@ WeightKey weight_key(const RunConfig& config) {
   const MoeShape& shape = config.shape;
   const WeightLayout layout =
       config.block.backend == Backend::gmm ? WeightLayout::panels : WeightLayout::row_major;
-  return {shape.hidden, shape.mlp_dim,   over_places(config).shape.experts, shape.shared_dim,
-          shape.dtype,  layout,          has_fused_w13(config.block.impl),  config.block.shared_fused,
-          shape.form,   config.placement};
+  return {shape.hidden,
+          shape.mlp_dim,
+          over_places(config).shape.experts,
+          shape.shared_dim,
+          shape.dtype,
+          layout,
+          has_fused_w13(config.block.impl),
+          config.block.shared_fused,
+          shape.form,
+          config.placement,
+          config.block.router_product ? shape.num_logits() : 0};
 }
 
 OwnedMlp make_mlp(const MlpStorage& s) {
@@ -94,10 +104,38 @@ BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared
   return weights;
 }
 
+void set_latent(const LatentWeights& latent, int64_t width, BlockWeights& weights) {
+  const auto all = [&](const WeightView& stack) {
+    return stack.data == nullptr ? LogicalWeights{} : LogicalWeights{stack, LogicalWeights::Part::all, width};
+  };
+  weights.latent_down = all(latent.down);
+  weights.latent_up = all(latent.up);
+  weights.latent_norm = all(latent.norm);
+}
+
 void* before(const void* data, int64_t first, int64_t row_bytes) {
   if (data == nullptr) return nullptr;
   return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(data) -
                                  static_cast<uintptr_t>(first * row_bytes));
+}
+
+OwnedLatent make_latent(const WeightKey& key) {
+  OwnedLatent latent;
+  const int64_t width = key.form.latent;
+  if (width == 0) return latent;
+  latent.down = WeightStack(WeightLayout::panels, 1, key.hidden, width, key.dtype);
+  latent.up = WeightStack(WeightLayout::panels, 1, key.hidden, width, key.dtype);
+  if (key.form.latent_norm > 0)
+    latent.norm = WeightStack(WeightLayout::row_major, 1, 1, vector_columns(width), DType::f32);
+  return latent;
+}
+
+double latent_weight_bytes(const WeightKey& key) {
+  const int64_t width = key.form.latent;
+  if (width == 0) return 0;
+  const WeightView product{nullptr, key.dtype, WeightLayout::panels, 1, key.hidden, width};
+  const int64_t norm = key.form.latent_norm > 0 ? 4 * vector_columns(width) : 0;
+  return 2 * static_cast<double>(product.bytes()) + static_cast<double>(norm);
 }
 
 namespace {
@@ -116,6 +154,8 @@ std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, Range held, b
   w->key = key;
   w->held = held;
   make_stacks(key, held, w->experts, w->shared);
+  w->latent = make_latent(key);
+  if (key.router_logits > 0) w->router = router_stack(key.hidden, key.router_logits);
   if (with_gradients) add_gradients(*w);
   return w;
 }
@@ -123,6 +163,9 @@ std::shared_ptr<WeightOperands> make_weights(const WeightKey& key, Range held, b
 void add_gradients(WeightOperands& weights) {
   if (weights.has_gradients) return;
   make_stacks(weights.key, weights.held, weights.experts_grad, weights.shared_grad);
+  weights.latent_grad = make_latent(weights.key);
+  if (weights.key.router_logits > 0)
+    weights.router_grad = router_stack(weights.key.hidden, weights.key.router_logits);
   weights.has_gradients = true;
 }
 
@@ -136,7 +179,8 @@ ExpertWeights WeightOperands::views() const {
     }
     return mlp;
   };
-  return {among_all(experts.view), among_all(experts_grad.view), shared.view, shared_grad.view};
+  return {among_all(experts.view), among_all(experts_grad.view), shared.view, shared_grad.view, latent.view(),
+          latent_grad.view()};
 }
 
 void fill_shared(const WeightOperands& weights, WeightOrigin origin, ThreadTeam& team) {
@@ -155,6 +199,38 @@ void fill_shared(const WeightOperands& weights, WeightOrigin origin, ThreadTeam&
     fill_normal(team, origin.seed, Stream::kSharedGate, deviation(key.hidden), vectors.sg, 0);
 }
 
+void fill_latent(const WeightOperands& weights, WeightOrigin origin, ThreadTeam& team) {
+  const WeightKey& key = weights.key;
+  if (key.form.latent == 0) return;
+  BlockWeights w;
+  set_latent(weights.latent.view(), key.form.latent, w);
+  if (origin.layer != nullptr)
+    return origin.layer->fill_latent(team, {w.latent_down, w.latent_up, w.latent_norm});
+  fill_normal(team, origin.seed, Stream::kLatentDown, deviation(key.hidden), w.latent_down, 0);
+  fill_normal(team, origin.seed, Stream::kLatentUp, deviation(key.form.latent), w.latent_up, 0);
+  if (key.form.latent_norm > 0) fill_normal(team, origin.seed, Stream::kLatentNorm, 1.0f, w.latent_norm, 0);
+}
+
+void fill_router(const WeightKey& key, const WeightView& router, WeightOrigin origin, ThreadTeam& team) {
+  if (key.router_logits == 0) return;
+  const LogicalWeights w{router, LogicalWeights::Part::all, key.router_logits};
+  if (origin.layer == nullptr)
+    return fill_normal(team, origin.seed, Stream::kRouterWeights, deviation(key.hidden), w, 0);
+  const auto values = origin.layer->router();
+  if (!values) {
+    throw input_error("--router", "product, and --weights without a router's weights", "a model with them",
+                      "leave product out: logits then come from --distribution");
+  }
+  if (origin.layer->router_has_bias()) {
+    throw input_error("--router", "product, and --weights whose router adds a bias to its logits",
+                      "routers of x W_g alone", "leave product out: logits then come from --distribution");
+  }
+  for (int64_t l = 0; l < key.router_logits; ++l) {
+    for (int64_t h = 0; h < key.hidden; ++h)
+      w.set(0, h, l, (*values)[static_cast<size_t>(l * key.hidden + h)]);
+  }
+}
+
 namespace {
 
 // These places get the weights of as many experts from `first` on.
@@ -171,8 +247,8 @@ void fill_places(WeightOperands& weights, Range places, int64_t first, WeightOri
     return origin.layer->fill_experts(team, {first, first + places.size()},
                                       {.w1 = w1, .w3 = w3, .w2 = w2, .b1 = v.b1, .b3 = v.b3, .b2 = v.b2});
   }
-  fill_normal(team, origin.seed, Stream::kW1, deviation(key.hidden), w1, first);
-  fill_normal(team, origin.seed, Stream::kW3, deviation(key.hidden), w3, first);
+  fill_normal(team, origin.seed, Stream::kW1, deviation(key.expert_hidden()), w1, first);
+  fill_normal(team, origin.seed, Stream::kW3, deviation(key.expert_hidden()), w3, first);
   fill_normal(team, origin.seed, Stream::kW2, deviation(key.mlp_dim), w2, first);
   if (!key.form.biases) return;
   fill_normal(team, origin.seed, Stream::kB1, kBiasDeviation, v.b1, first);

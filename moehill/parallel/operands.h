@@ -34,9 +34,11 @@ struct WeightKey {
   bool fused, shared_fused;
   ExpertForm form{};
   std::vector<int32_t> placement{};  // [experts] whose weights each has; empty: its own
+  int64_t router_logits = 0;         // L of the router's weights W_g; 0: none
 
+  int64_t expert_hidden() const { return form.latent > 0 ? form.latent : hidden; }
   MlpStorage expert_storage() const {
-    return {layout, experts, hidden, mlp_dim, dtype, fused, form.activation, form.biases};
+    return {layout, experts, expert_hidden(), mlp_dim, dtype, fused, form.activation, form.biases};
   }
   MlpStorage shared_storage() const {
     return {layout, 1, hidden, shared_dim, dtype, shared_fused, form.activation, false, form.shared_gate};
@@ -53,11 +55,22 @@ struct OwnedMlp {
 OwnedMlp make_mlp(const MlpStorage& storage);
 double mlp_bytes(const MlpStorage& storage);
 
-// The weights and gradients of the experts `held`, and of the shared one.
+// The weights around experts of another width than the model's.
+struct OwnedLatent {
+  WeightStack down, up, norm;
+  LatentWeights view() const { return {down, up, norm}; }
+};
+OwnedLatent make_latent(const WeightKey& key);  // empty where experts are of the model's width
+double latent_weight_bytes(const WeightKey& key);
+
+// The weights and gradients of the experts `held`, of what is around them, of the shared one and of the
+// router.
 struct WeightOperands {
   WeightKey key;
   Range held;
   OwnedMlp experts, experts_grad, shared, shared_grad;
+  OwnedLatent latent, latent_grad;
+  WeightStack router, router_grad;  // [1][H, L] f32, in panels
   Range filled{};
   bool has_gradients = false;
 
@@ -85,6 +98,8 @@ void set_logical(const MlpWeights& mlp, int64_t width, LogicalWeights& w1, Logic
 BlockWeights logical_weights(const MlpWeights& experts, const MlpWeights& shared, const MoeShape& shape,
                              const int32_t* place_of = nullptr);
 
+void set_latent(const LatentWeights& latent, int64_t width, BlockWeights& weights);
+
 // The content of the weights: random numbers, or the layer of a model.
 struct WeightOrigin {
   WeightOrigin(uint32_t from_seed, LayerWeights* from_layer = nullptr) : seed(from_seed), layer(from_layer) {}
@@ -100,6 +115,10 @@ void* before(const void* data, int64_t first, int64_t row_bytes);
 std::shared_ptr<TokenOperands> make_tokens(const MoeShape& shape, Range held);
 void add_gradients(TokenOperands& tokens);
 void fill_shared(const WeightOperands& weights, WeightOrigin origin, ThreadTeam& team);
+void fill_latent(const WeightOperands& weights, WeightOrigin origin, ThreadTeam& team);
+// W_g, if there is one: normal, so that logits of normal tokens have deviation 1, or the model's. Throws
+// InputError for a model without it.
+void fill_router(const WeightKey& key, const WeightView& router, WeightOrigin origin, ThreadTeam& team);
 // Ranges are of all experts and of all tokens, and held. Rows between two filled ranges are filled, too.
 void fill_experts(WeightOperands& weights, Range experts, WeightOrigin origin, ThreadTeam& team);
 void fill_tokens(TokenOperands& tokens, Range rows, uint32_t seed, ThreadTeam& team);

@@ -62,6 +62,7 @@ void ParallelPath::bind(const PathInputs& inputs) {
   inputs_.dx = inputs.dx;
   inputs_.dy = inputs.dy;
   inputs_.dp = inputs.dp;
+  inputs_.latent = inputs.latent;
   take_inputs();
   take_tokens();
   // Without tokens for the shared expert nothing writes its gradient, which an earlier step may have left.
@@ -230,6 +231,7 @@ void SharedGradient::reduce(Group& group, bool is_written) {
 }
 
 std::unique_ptr<ParallelPath> make_path(const PathInputs& inputs) {
+  if (inputs.config.shape.form.latent > 0) return make_latent_path(inputs);
   switch (inputs.config.spread) {
     case Spread::none:
       return std::make_unique<SinglePath>(inputs);

@@ -10,6 +10,7 @@
 
 #include "moehill/mesh/group.h"
 #include "moehill/moe/block.h"
+#include "moehill/moe/tensors.h"
 #include "moehill/moe/zero_experts.h"
 #include "moehill/parallel/copy_gradients.h"
 #include "moehill/parallel/moves.h"
@@ -31,6 +32,7 @@ struct PathInputs {
   const Routing* routing = nullptr;
   MatView x, y, dx;       // [T, H]; y and dx are the results
   MatView dy{};           // [T, H] the gradient of y, over dy_scale; without data it is y
+  LatentRows latent{};    // [T, H'] where experts are of another width: work space
   ExpertWeights weights;  // of all experts; the gradients are results
   float* dp = nullptr;    // [T k], a result
 };
@@ -57,7 +59,7 @@ class ParallelPath {
   // SPMD: every device calls these on its own object with its own group. dy_scale = 2 / (T H).
   // Once, before the first step: memory that is shared with the peers.
   virtual void prepare(Group&) {}
-  void begin_step(Group& group);
+  virtual void begin_step(Group& group);
   virtual void make_plan(Group& group, StageListener* listener);
   virtual void forward(Group& group, StageListener* listener) = 0;
   virtual void backward(Group& group, float dy_scale, StageListener* listener) = 0;
@@ -71,13 +73,19 @@ class ParallelPath {
 
   // Names what was sent since the last call, or since the step began.
   void count_sent(Group& group, Move move);
-  const Block& block() const { return block_; }
+  virtual const Block& routed_block() const { return block_; }
+  virtual double executed_flops() const { return block_.executed_flops(); }
   const std::array<uint64_t, kNumMoves>& sent_bytes() const { return sent_bytes_; }  // of the last step
   // This device's results: [T, H], or the rows of its own tokens.
   const MatView& y() const { return y_; }
   const MatView& dx() const { return dx_; }
 
  protected:
+  // The bytes that `part` has counted in the step so far are this path's, which counts what follows.
+  void take_counts(Group& group, const ParallelPath& part) {
+    sent_bytes_ = part.sent_bytes_;
+    counted_bytes_ = group.traffic().sent_bytes;
+  }
   // Derives from the inputs what a step needs; called after construction and in bind().
   virtual void take_tokens() = 0;
   Range own_tokens() const {
@@ -168,6 +176,7 @@ BlockSpec block_spec(const RunConfig& config, int rank);
 
 std::unique_ptr<ParallelPath> make_path(const PathInputs& inputs);
 
+std::unique_ptr<ParallelPath> make_latent_path(const PathInputs& inputs);
 std::unique_ptr<ParallelPath> make_psum_path(const PathInputs& inputs);
 std::unique_ptr<ParallelPath> make_sharded_path(const PathInputs& inputs);
 std::unique_ptr<ParallelPath> make_data_parallel_path(const PathInputs& inputs);

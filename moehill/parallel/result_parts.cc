@@ -41,6 +41,14 @@ class Parts {
     }
   }
 
+  // Its elements are shared out to the devices.
+  void add_elements(const char* tensor, const WeightView& gradient) {
+    const int64_t n = gradient.data == nullptr ? 0 : gradient.group_elements();
+    if (n > 0)
+      add(tensor, gradient.data, has_device() ? share(n, rank_, config_.num_devices) : Range{0, 0},
+          element_bytes(gradient));
+  }
+
   std::vector<ResultPart> take() { return std::move(parts_); }
 
  private:
@@ -85,6 +93,10 @@ std::vector<ResultPart> result_parts(const RunConfig& config, const ResultTensor
   parts.add_shared(results.shared_grad);
   parts.add_rows("dp", results.dp, shape.topk * static_cast<int64_t>(sizeof(float)));
   parts.add_rows("dlogits", results.dlogits, shape.num_logits() * static_cast<int64_t>(sizeof(float)));
+  parts.add_elements("dwg", results.router_grad);
+  parts.add_elements("dlatent_down", results.latent_grad.down);
+  parts.add_elements("dlatent_up", results.latent_grad.up);
+  parts.add_elements("dlatent_norm", results.latent_grad.norm);
   return parts.take();
 }
 

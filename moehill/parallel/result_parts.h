@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "moehill/block/run_config.h"
-#include "moehill/moe/mlp.h"
+#include "moehill/moe/block.h"
 
 namespace moehill {
 
@@ -14,10 +14,13 @@ struct ResultTensors {
   MlpWeights experts_grad, shared_grad;
   float* dp = nullptr;       // [T, k]
   float* dlogits = nullptr;  // [T, L] with router_grad
+  WeightView router_grad{};  // with router_product
+  LatentWeights latent_grad{};
 };
 
 struct ResultPart {
-  const char* tensor = "";  // y, dx, dw13 or dw1 and dw3, dw2, ds13 or ds1 and ds3, ds2, dp, dlogits
+  const char* tensor = "";  // y, dx, dw13 or dw1 and dw3, dw2, ds13 or ds1 and ds3, ds2, dp, dlogits, dwg,
+                            // dlatent_down, dlatent_up, dlatent_norm
   char* whole = nullptr;    // where the tensor starts
   Range bytes;              // of the tensor
 };

@@ -9,7 +9,17 @@ namespace moehill {
 
 void refuse_route_in_step(const RunConfig& config) {
   const BlockOptions& block = config.block;
+  if (block.router_product && !block.route_in_step)
+    throw input_error("--router", "product without in-step", "both", "add in-step");
   if (!block.route_in_step) return;
+  if (block.router_product && config.shape.router.expert_scale) {
+    throw input_error("--router", "product with expert-scale, whose router has a norm before its product",
+                      "routers of x W_g", "leave product out");
+  }
+  if (block.router_product && block.capacity.spares > 0) {
+    throw input_error("--capacity-spares", "it with --router product", "no next choices with it",
+                      "leave one of the two out");
+  }
   const std::string what = "the router in the step";
   if (config.num_devices > 1 && !shards_tokens(config)) {
     throw input_error(what, name_of(config.spread), "a path that shards the tokens",
@@ -20,8 +30,9 @@ void refuse_route_in_step(const RunConfig& config) {
   }
 }
 
-StepRouter::StepRouter(const Router& router, const std::vector<float>& logits, const Routing& expected)
-    : router_(router), logits_(logits), routing_(expected) {
+StepRouter::StepRouter(const Router& router, const std::vector<float>& logits, const Routing& expected,
+                       bool makes_logits)
+    : router_(router), logits_(logits), made_(makes_logits ? logits.size() : 0), routing_(expected) {
   std::fill(routing_.expert.begin(), routing_.expert.end(), kNoExpert - 1);  // the plan builder refuses it
   std::fill(routing_.weight.begin(), routing_.weight.end(), 0.0f);
 }
@@ -30,10 +41,14 @@ void StepRouter::poison(Range tokens) {
   const auto begin = routing_.weight.begin();
   std::fill(begin + tokens.begin * routing_.topk, begin + tokens.end * routing_.topk,
             std::numeric_limits<float>::quiet_NaN());
+  if (made_.empty()) return;
+  const int64_t num = routing_.num_logits();
+  std::fill(made_.begin() + tokens.begin * num, made_.begin() + tokens.end * num,
+            std::numeric_limits<float>::quiet_NaN());
 }
 
 void StepRouter::route(Range tokens, ThreadTeam& team) {
-  moehill::route(router_, logits_.data(), tokens, team, routing_);
+  moehill::route(router_, logits(), tokens, team, routing_);
 }
 
 }  // namespace moehill

@@ -39,6 +39,8 @@ ProbedHardware probed_hardware(const Environment& environment, const std::string
 std::string unpredictable(const RunConfig& config) {
   if (config.block.backend != Backend::gmm) return "the probe has no speeds of the backend ragged_dot";
   if (config.block.prequeue) return "the model has no prequeued rows";
+  if (config.block.router_product) return "the model does not have the router's own product";
+  if (config.shape.form.latent > 0) return "the model has no experts of another width than the model's";
   return "";
 }
 

@@ -44,8 +44,9 @@ const WordList<RouterScore, RouterRule>& words_of_a_rule() {
            [](RouterRule& r, const std::string& v) {
              r.hash_ids = parse_integer(kOption + " hash", v, 1, 1 << 24);
            }},
-          // No part of the rule: where the router runs. --router takes it, and has it in its messages.
+          // No parts of the rule: where the router runs. --router takes them, and has them in its messages.
           {kInStep, "", [](RouterRule&, const std::string&) {}},
+          {kProduct, "", [](RouterRule&, const std::string&) {}},
       });
   return words;
 }

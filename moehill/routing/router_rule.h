@@ -45,9 +45,9 @@ struct RouterRule {
 // RouterRule{}.
 std::string to_string(const RouterRule& rule);
 
-// The inverse, with or without kInStep. Throws InputError for what is no word of a rule, is there twice or
-// contradicts another word.
-inline constexpr const char* kInStep = "in-step";
+// The inverse, with or without kInStep and kProduct. Throws InputError for what is no word of a rule, is
+// there twice or contradicts another word.
+inline constexpr const char *kInStep = "in-step", *kProduct = "product";
 RouterRule parse_router_rule(const std::string& text);
 
 // Throws InputError where the rule cannot choose topk of these experts.

@@ -21,6 +21,7 @@ constexpr PackStrategy kPacks[] = {PackStrategy::argsort, PackStrategy::tuple_so
                                    PackStrategy::expert_score_sort, PackStrategy::counting_sort};
 constexpr Capacity kCapacities[] = {
     {CapacityPolicy::none, 0}, {CapacityPolicy::drop, 1.0}, {CapacityPolicy::pad, 1.25}};
+constexpr bool kWithAndWithout[] = {true, false};
 constexpr DType kDTypes[] = {DType::f32, DType::bf16};
 // Mode 0 is none, mode kNumPaths + 1 is dp, those between are the paths of ep.
 constexpr int kNumPaths = static_cast<int>(std::size(kEpPaths));
@@ -111,7 +112,12 @@ class GridBuilder {
     config.block.shared_fused = problem.shape.shared_dim > 0 && (draw >> 8) % 2 == 1;
     config.block.router_grad = block.pass == Pass::forward_backward && (draw >> 9) % 2 == 1;
     config.spread = spread_at(mode);
+    // Where a path has no experts of another width, one that has them runs once more.
+    const bool moves_rows = mode == 0 || (is_ep(config.spread) && !is_psum(config.spread));
+    if (config.shape.form.latent > 0 && !moves_rows)
+      config.spread = mode == 1 ? Spread::fused : mode == 2 ? Spread::ragged_a2a : Spread::ring_ag_rs;
     config.block.route_in_step = block.route_in_step && (mode == 0 || shards_tokens(config));
+    config.block.router_product = block.router_product && config.block.route_in_step;
     if ((draw >> 10) % 2 == 1 && !shards_tokens(config))
       config.shared_placement = SharedPlacement::replicated;
     config.split_rows = config.spread == Spread::ring_ag_rs && (draw >> 11) % 2 == 1;
@@ -200,6 +206,7 @@ void add_routers(GridBuilder& grid) {
       if (problem.shape.router.input_weighted) block.impl = grid.vary(kInputWeightedImpls, 1);
       block.backend = grid.vary(kBackends, 3);
       block.route_in_step = in_step;
+      block.router_product = in_step && !problem.shape.router.expert_scale && grid.vary(kWithAndWithout, 5);
       grid.add(problem.name, problem, grid.vary(kDTypes, 4), block, false);
     }
   }
@@ -241,6 +248,23 @@ void add_expert_forms(GridBuilder& grid) {
   }
 }
 
+// Experts of another width than the model's, on the paths that have them.
+void add_latent_forms(GridBuilder& grid) {
+  for (const char* form : kLatentForms) {
+    Problem problem{"latent forms", {37, 45, 27, 7, 3, 19}};
+    problem.shape.form = parse_expert_form(form);
+    for (const Backend backend : kBackends) {
+      for (const Impl impl : kImpls) {
+        const BlockOptions block{.backend = backend,
+                                 .impl = impl,
+                                 .remat = grid.vary(kRemats, 1),
+                                 .capacity = grid.vary(kCapacities, 2)};
+        grid.add(fmt::format("form {}", form), problem, grid.vary(kDTypes, 3), block, false);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<GridCase> make_grid(const GridOptions& options) {
@@ -252,6 +276,7 @@ std::vector<GridCase> make_grid(const GridOptions& options) {
   add_routers(grid);
   add_expert_forms(grid);
   add_input_weighted(grid);
+  add_latent_forms(grid);
   return grid.take();
 }
 
@@ -267,7 +292,7 @@ std::string to_string(const GridCase& grid_case) {
   if (is_ep(c.spread) && !shards_tokens(c)) path += std::string(" ") + name_of(c.shared_placement);
   if (c.split_rows) path += " split";
   if (c.num_waves > 0) path += fmt::format(" waves={}", c.num_waves);
-  if (b.route_in_step) path += " in-step";
+  if (b.route_in_step) path += b.router_product ? " in-step product" : " in-step";
   if (c.ranks_per_node > 0) path += fmt::format(" ranks_per_node={}", c.ranks_per_node);
   return fmt::format("{} {} {} {} remat={} pack={} capacity={}{}{}{} {} {}x{}", to_string(c.shape),
                      name_of(b.pass), name_of(b.backend), name_of(b.impl), name_of(b.remat), name_of(b.pack),

@@ -51,6 +51,10 @@ class Dump {
     shared(prefix + "s1", w.s1);
     shared(prefix + "s2", w.s2);
     shared(prefix + "s3", w.s3);
+    shared(prefix + "wg", w.wg);
+    shared(prefix + "latent_down", w.latent_down);
+    shared(prefix + "latent_up", w.latent_up);
+    shared(prefix + "latent_norm", w.latent_norm);
     experts(prefix + "b1", w.b1, true);
     experts(prefix + "b2", w.b2, true);
     experts(prefix + "b3", w.b3, true);

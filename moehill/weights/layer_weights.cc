@@ -38,18 +38,19 @@ std::string with_star(std::string name, const std::string& before) {
 LayerWeights::LayerWeights(const std::string& path, std::optional<int64_t> layer, const LayerShape& shape)
     : checkpoint_(path), names_(find_layer(checkpoint_, layer)) {
   MatrixReader reader(checkpoint_);
-  const Dimension hidden{shape.hidden, "--hidden"};
   read_experts(reader, shape);
-  read_router(reader, {shape.experts + shape.zero_experts, "--experts"}, hidden);
+  read_router(reader, shape);
   read_router_vectors(reader, shape);
   read_shared(reader, shape);
+  read_latent(reader, shape);
   const std::set<std::string> unused = unused_names(checkpoint_, names_, reader.used());
   unused_.assign(unused.begin(), unused.end());
   hashes_.resize(experts_.size() + 1);
 }
 
 void LayerWeights::read_experts(MatrixReader& reader, const LayerShape& shape) {
-  const Dimension hidden{shape.hidden, "--hidden"}, width{shape.mlp_dim, "--mlp-dim"};
+  const Dimension hidden{shape.expert_hidden(), shape.latent > 0 ? "--expert-form latent" : "--hidden"},
+      width{shape.mlp_dim, "--mlp-dim"};
   for (const StackNames& stacks :
        {StackNames{names_.of_block("experts.gate_up_proj"), names_.of_block("experts.down_proj")},
         StackNames{names_.of_block("input_linear"), names_.of_block("output_linear")}}) {
@@ -86,11 +87,13 @@ void LayerWeights::require_experts(int64_t wanted) {
                       found > 0 ? fmt::format("use --experts {}", found) : "name another model");
 }
 
-void LayerWeights::read_router(MatrixReader& reader, Dimension experts, Dimension hidden) {
+void LayerWeights::read_router(MatrixReader& reader, const LayerShape& shape) {
   for (const char* name : {"gate", "router", "gate.wg", "router.layer", "router.proj", "router.classifier"}) {
     const std::string base = names_.of_block(name);
     if (!reader.has(base)) continue;
-    router_ = reader.matrix(base, experts, hidden);
+    router_ =
+        reader.matrix(base, {shape.experts + shape.zero_experts, "--experts"}, {shape.hidden, "--hidden"});
+    router_has_bias_ = !shape.selection_bias && reader.has_tensor(base + ".bias");
     return;
   }
 }
@@ -144,6 +147,18 @@ void LayerWeights::read_shared(MatrixReader& reader, const LayerShape& shape) {
         "use --shared-expert-dim 0");
 }
 
+void LayerWeights::read_latent(MatrixReader& reader, const LayerShape& shape) {
+  if (shape.latent == 0) return;
+  const Dimension hidden{shape.hidden, "--hidden"}, latent{shape.latent, "--expert-form latent"};
+  const bool fc = reader.has(names_.of_block("fc1_latent_proj"));
+  latent_down_ =
+      reader.matrix(names_.of_block(fc ? "fc1_latent_proj" : "routed_expert_down_proj"), latent, hidden);
+  latent_up_ =
+      reader.matrix(names_.of_block(fc ? "fc2_latent_proj" : "routed_expert_up_proj"), hidden, latent);
+  latent_up_->inputs_first = !latent_up_->inputs_first;  // it is filled transposed
+  if (shape.latent_norm) latent_norm_ = reader.vector(names_.of_block("routed_expert_norm.weight"), latent);
+}
+
 std::string LayerWeights::form() const {
   const std::string before = names_.of_block("experts.");
   const std::string& name = experts_.front().gate.name;
@@ -167,6 +182,24 @@ void LayerWeights::fill_shared(ThreadTeam& team, const LayerTargets& targets) {
   fill_vector(*shared_gate_, targets.row_gate, 0);
   hashes_.back() =
       combine(hashes_.back(), content_hash(team, shared_gate_->bytes.data(), shared_gate_->bytes.size()));
+}
+
+void LayerWeights::fill_latent(ThreadTeam& team, const LatentTargets& targets) {
+  const double begin = seconds();
+  const std::vector<FillTask> tasks = {{&*latent_down_, targets.down, 0}, {&*latent_up_, targets.up, 0}};
+  figures_.rounding = std::max(figures_.rounding, static_cast<double>(fill_weights(team, tasks)));
+  if (latent_norm_) fill_vector(*latent_norm_, targets.norm, 0);
+  uint64_t hash = 1;
+  for (const auto* source : {&latent_down_, &latent_up_, &latent_norm_}) {
+    if (!*source) continue;
+    for (const std::span<const std::byte> bytes : {(*source)->bytes, (*source)->scales.bytes}) {
+      if (bytes.empty()) continue;
+      hash = combine(hash, content_hash(team, bytes.data(), bytes.size()));
+      figures_.bytes += static_cast<double>(bytes.size());
+    }
+  }
+  latent_hash_ = hash;
+  figures_.seconds += seconds() - begin;
 }
 
 // Hashes what it reads and fills from it while it is in the caches.
@@ -207,7 +240,7 @@ void LayerWeights::take(const std::vector<uint64_t>& hashes) {
 uint64_t LayerWeights::hash() const {
   uint64_t all = 1;
   for (const uint64_t hash : hashes_) all = combine(all, hash);
-  return all;
+  return latent_hash_ == 0 ? all : combine(all, latent_hash_);
 }
 
 }  // namespace moehill

@@ -23,6 +23,9 @@ struct LayerShape {
   bool shared_gate = false;
   int zero_experts = 0;                               // which the router has rows of behind the experts'
   bool selection_bias = false, expert_scale = false;  // of the router: read where the checkpoint has them
+  int64_t latent = 0;  // width of the rows that the routed experts see; 0: hidden
+  bool latent_norm = false;
+  int64_t expert_hidden() const { return latent > 0 ? latent : hidden; }
 };
 
 // W1, W3 [groups][H, M], W2 [groups][M, H] of a stack and the vectors beside them: biases [groups][1, M], of
@@ -30,6 +33,11 @@ struct LayerShape {
 struct LayerTargets {
   LogicalWeights w1, w3, w2;
   LogicalWeights b1{}, b3{}, b2{}, row_gate{};
+};
+
+// The products around experts of another width: [1][H, H'], the way back transposed, and the norm [1][1, H'].
+struct LatentTargets {
+  LogicalWeights down, up, norm;
 };
 
 // The vectors of a layer's router; empty what the checkpoint does not have. L: experts and zero experts.
@@ -55,6 +63,7 @@ class LayerWeights {
   // InputError.
   void fill_experts(ThreadTeam& team, Range experts, const LayerTargets& targets);
   void fill_shared(ThreadTeam& team, const LayerTargets& targets);
+  void fill_latent(ThreadTeam& team, const LatentTargets& targets);
 
   int64_t layer() const { return names_.layer; }
   Encoding encoding() const { return experts_.front().gate.encoding; }
@@ -64,9 +73,10 @@ class LayerWeights {
   const std::vector<std::string>& unused() const { return unused_; }
   // The router's weights [L, H]; none where the checkpoint has no such name.
   std::optional<std::vector<float>> router() const;
+  bool router_has_bias() const { return router_has_bias_; }  // that is added to logits
   const RouterVectors& router_vectors() const { return router_vectors_; }
-  // A hash of the stored bytes of all experts and the shared one, whatever files they are in. All have been
-  // filled.
+  // A hash of the stored bytes of all experts, of what is around them and the shared one, whatever files they
+  // are in. All have been filled.
   uint64_t hash() const;
   // [E + 1] of what this process has filled, 0 elsewhere; it takes in what other processes have.
   const std::vector<uint64_t>& hashes() const { return hashes_; }
@@ -76,9 +86,10 @@ class LayerWeights {
  private:
   void read_experts(MatrixReader& reader, const LayerShape& shape);
   void require_experts(int64_t wanted);
-  void read_router(MatrixReader& reader, Dimension experts, Dimension hidden);
+  void read_router(MatrixReader& reader, const LayerShape& shape);
   void read_router_vectors(MatrixReader& reader, const LayerShape& shape);
   void read_shared(MatrixReader& reader, const LayerShape& shape);
+  void read_latent(MatrixReader& reader, const LayerShape& shape);
   uint64_t load(ThreadTeam& team, const MlpSource& mlp, const LayerTargets& targets, int64_t group);
 
   Checkpoint checkpoint_;
@@ -86,8 +97,11 @@ class LayerWeights {
   std::vector<MlpSource> experts_;
   std::optional<MlpSource> shared_;
   std::optional<SourceMatrix> router_, shared_gate_;
+  std::optional<SourceMatrix> latent_down_, latent_up_, latent_norm_;
+  bool router_has_bias_ = false;
   RouterVectors router_vectors_;
   std::vector<std::string> unused_;
+  uint64_t latent_hash_ = 0;      // 0: nothing was filled
   std::vector<uint64_t> hashes_;  // [E + 1] of the experts and the shared one, once filled
   LoadFigures figures_;
 };

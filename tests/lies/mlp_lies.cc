@@ -6,6 +6,7 @@
 #include "moehill/kernels/activation.h"
 #include "moehill/kernels/rows.h"
 #include "moehill/moe/block.h"
+#include "moehill/parallel/router_product.h"
 #include "moehill/routing/router.h"
 #include "tests/lies/lie.h"
 
@@ -40,6 +41,11 @@ const Lie router_softmax_of_others(
     "the router takes the softmax over all experts for that over the chosen, or "
     "the other way round");
 const Lie router_grad_left_out("router_grad_left_out", "the gradient of the logits is left out");
+const Lie router_product_left_out("router_product_left_out", "the router's own product is left out");
+const Lie router_product_of_part("router_product_of_part",
+                                 "the router's product leaves out the last value of each token");
+const Lie dwg_left_out("dwg_left_out", "dW_g lacks a device's tokens");
+const Lie router_dx_left_out("router_dx_left_out", "dx lacks what comes through the router");
 const Lie no_backward("no_backward", "no backward pass");
 
 const Lie shared_left_out("shared_left_out", "the shared expert is missing in y");
@@ -67,6 +73,14 @@ MlpWeights with_silu(const MlpWeights& w) {
   MlpWeights told = w;
   told.activation = {};
   return told;
+}
+
+Matrix copy_of(const MatView& m) {
+  Matrix copy = Matrix::tight(m.rows, m.cols, m.dtype);
+  for (int64_t r = 0; r < m.rows; ++r) {
+    for (int64_t c = 0; c < m.cols; ++c) copy.view().set(r, c, m.at(r, c));
+  }
+  return copy;
 }
 
 // The rows of each group but for the last one.
@@ -283,6 +297,29 @@ SEAM("_ZN7moehill14route_backwardERKNS_6RouterERKNS_14RouterGradientENS_5RangeER
 void lying_route_backward(const Router& router, const RouterGradient& gradient, Range tokens,
                           ThreadTeam& team) {
   if (!router_grad_left_out.told_on(team)) real_route_backward(router, gradient, tokens, team);
+}
+
+SEAM("_ZN7moehill14RouterProducts7forwardERNS_5GroupERKNS_7MatViewEPf", void, router_forward, RouterProducts*,
+     Group&, const MatView&, float*);
+
+void lying_router_forward(RouterProducts* products, Group& group, const MatView& x, float* z) {
+  if (router_product_left_out.told_on(group.team())) return;
+  if (!router_product_of_part.told_on(group.team())) return real_router_forward(products, group, x, z);
+  const Matrix part = copy_of(x);
+  for (int64_t t = 0; t < x.rows; ++t) part.view().set(t, x.cols - 1, 0);
+  real_router_forward(products, group, part, z);
+}
+
+SEAM("_ZN7moehill14RouterProducts8backwardERNS_5GroupERKNS_7MatViewEPKfS5_", void, router_backward,
+     RouterProducts*, Group&, const MatView&, const float*, const MatView&);
+
+// Devices add up what they have, since the peers wait for it.
+void lying_router_backward(RouterProducts* products, Group& group, const MatView& x, const float* dz,
+                           const MatView& dx) {
+  if (dwg_left_out.told_on(group.team()))
+    return real_router_backward(products, group, Matrix::tight(x.rows, x.cols, x.dtype), dz, dx);
+  const bool restores = router_dx_left_out.told_on(group.team());
+  real_router_backward(products, group, x, dz, restores ? copy_of(dx).view() : dx);
 }
 
 SEAM("_ZN7moehill5Block14forward_routedERKNS_9BlockPassE", void, forward_routed, Block*, const BlockPass&);

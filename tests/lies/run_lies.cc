@@ -26,6 +26,11 @@ const Lie dx_row_lost("dx_row_lost", "one token's dx is zero");
 const Lie y_rows_swapped("y_rows_swapped", "two neighbours' rows of y exchanged");
 const Lie dp_missing("dp_missing", "dp is zero");
 const Lie dlogits_missing("dlogits_missing", "dlogits is zero");
+const Lie dwg_missing("dwg_missing", "dW_g is zero");
+const Lie latent_down_left_out("latent_down_left_out", "experts of another width see zero rows");
+const Lie latent_up_left_out("latent_up_left_out", "the experts' sums do not come back to the model's width");
+const Lie old_latent_weights("old_latent_weights", "the products around the experts: weights off by 3 %");
+const Lie dlatent_missing("dlatent_missing", "the gradients of the products around the experts are zero");
 const Lie dp_not_scaled("dp_not_scaled", "dp without the 2 / (T H) of the loss");
 const Lie dw_of_expert_zero("dw_of_expert_zero", "dW1, dW2, dW3 of one expert are zero");
 const Lie dw2_of_expert_zero("dw2_of_expert_zero", "dW2 of one expert is zero");
@@ -58,6 +63,8 @@ const Lie bit_in_ds2("bit_in_ds2", "one bit of dS2");
 const Lie bit_in_ds3("bit_in_ds3", "one bit of dS3");
 const Lie bit_in_dp("bit_in_dp", "one bit of dp");
 const Lie bit_in_dlogits("bit_in_dlogits", "one bit of dlogits");
+const Lie bit_in_dwg("bit_in_dwg", "one bit of dW_g");
+const Lie bit_in_dlatent("bit_in_dlatent", "one bit of the gradient of the product before the experts");
 
 // What this process has memory of. A lie about the rest is another process's to tell.
 HeldOperands own_part;
@@ -117,7 +124,9 @@ std::vector<Result> results_of(const BlockTensors& t) {
   }
   all.push_back(result_of(bit_in_dp, t.dp, t.shape.tokens, t.shape.topk));
   if (t.dlogits != nullptr)
-    all.push_back(result_of(bit_in_dlogits, t.dlogits, t.shape.tokens, t.shape.experts));
+    all.push_back(result_of(bit_in_dlogits, t.dlogits, t.shape.tokens, t.shape.num_logits()));
+  if (t.gradients.wg.rows() > 0) all.push_back(of_shared(bit_in_dwg, t.gradients.wg));
+  if (t.shape.form.latent > 0) all.push_back(of_shared(bit_in_dlatent, t.gradients.latent_down));
   return all;
 }
 
@@ -208,7 +217,7 @@ void spoil_tokens(const BlockTensors& t) {
     change(dp, [&](float v) { return v * scale; });
   }
   if (t.dlogits != nullptr && dlogits_missing.told())
-    change(result_of(bit_in_dlogits, t.dlogits, t.shape.tokens, t.shape.experts), zero);
+    change(result_of(bit_in_dlogits, t.dlogits, t.shape.tokens, t.shape.num_logits()), zero);
 }
 
 void spoil_weight_gradients(const BlockTensors& t) {
@@ -238,6 +247,11 @@ void spoil_weight_gradients(const BlockTensors& t) {
     }
   }
   if (t.shape.hidden > 1 && dw_rows_swapped.told()) swap_rows(dw1, expert, 0, t.shape.hidden - 1);
+  if (t.gradients.wg.rows() > 0 && dwg_missing.told()) change(of_shared(bit_in_dwg, t.gradients.wg), zero);
+  if (t.shape.form.latent > 0 && dlatent_missing.told()) {
+    change(of_shared(bit_in_dlatent, t.gradients.latent_down), zero);
+    change(of_shared(bit_in_dlatent, t.gradients.latent_up), zero);
+  }
   if (t.shape.shared_dim == 0 || !ds_zero.told()) return;
   change(of_shared(bit_in_ds1, t.gradients.s1), zero);
   change(of_shared(bit_in_ds2, t.gradients.s2), zero);
@@ -262,6 +276,7 @@ class SpoiltOperands {
     for (int64_t rank = devices.begin;
          rank < (apart ? devices.end : std::min(devices.begin + 1, devices.end)); ++rank)
       spoil(config, static_cast<int>(rank));
+    if (t_.shape.form.latent > 0 && devices.size() > 0) spoil_latent(static_cast<int>(devices.begin));
     if (own_part.tokens.size() > 1 && old_x_of_one_token.told()) {
       const int64_t token = own_part.tokens.begin + place(own_part.tokens.size()),
                     other = token + 1 < own_part.tokens.end ? token + 1 : own_part.tokens.begin;
@@ -290,6 +305,19 @@ class SpoiltOperands {
   void keep(const WeightView& w, Range experts) {
     const WeightView part = w.slice_groups(experts.begin, experts.end);
     keep(part.data, part.bytes());
+  }
+
+  void spoil_latent(int rank) {
+    const LogicalWeights &down = t_.weights.latent_down, &up = t_.weights.latent_up;
+    const auto clear = [&](const LogicalWeights& w) {
+      keep(w.stack, {0, 1});
+      for_each(w, {0, 1}, [&](int64_t, int64_t r, int64_t c) { w.set(0, r, c, 0); });
+    };
+    if (latent_down_left_out.told_by(rank)) clear(down);
+    if (latent_up_left_out.told_by(rank)) clear(up);
+    if (!old_latent_weights.told_by(rank)) return;
+    age(down, {0, 1});
+    age(up, {0, 1});
   }
 
   void spoil(const RunConfig& config, int rank) {
