@@ -42,19 +42,12 @@ double brought_bytes(const RunConfig& run, const ProcessPlace& process) {
 
 bool is_alone(const Point& point) { return point.config.spread == Spread::none; }
 
-// What a process tells of itself.
-struct Need {
-  std::string node, list;
-  double bytes = 0;
-  double blas_bytes = 0;                      // of addresses alone
-  int64_t node_bytes = 0, process_bytes = 0;  // available
+void pass(MemoryNeed& need, Parcel& parcel) {
+  parcel(need.node), parcel(need.parts), parcel(need.bytes), parcel(need.blas_bytes);
+  parcel(need.node_bytes), parcel(need.process_bytes);
+}
 
-  void pass(Parcel& parcel) {
-    parcel(node), parcel(list), parcel(bytes), parcel(blas_bytes), parcel(node_bytes), parcel(process_bytes);
-  }
-};
-
-Need need_of(const std::vector<MemoryPart>& parts) {
+MemoryNeed need_of(const std::vector<MemoryPart>& parts) {
   std::array<char, 256> host{};
   (void)gethostname(host.data(), host.size() - 1);
   return {host.data(), list_of(parts),           total_bytes(parts),
@@ -63,18 +56,20 @@ Need need_of(const std::vector<MemoryPart>& parts) {
 
 double usable(int64_t bytes) { return kUsableShare * static_cast<double>(bytes); }
 
-std::string fault_of(const std::vector<Need>& needs) {
+}  // namespace
+
+std::string memory_fault(const std::vector<MemoryNeed>& needs) {
   constexpr const char* kRemedy =
       "choose more processes, fewer --tokens, fewer --experts or fewer points at once";
   std::map<std::string, double> of_node;
   for (size_t r = 0; r < needs.size(); ++r) {
-    const Need& need = needs[r];
+    const MemoryNeed& need = needs[r];
     const std::string who =
         needs.size() == 1 ? "predicted memory" : fmt::format("predicted memory of rank {}", r);
     if (need.bytes + need.blas_bytes > usable(need.process_bytes)) {
       return input_error(
                  who,
-                 fmt::format("{} ({}), and {} of addresses for BLAS", gib(need.bytes), need.list,
+                 fmt::format("{} ({}), and {} of addresses for BLAS", gib(need.bytes), need.parts,
                              gib(need.blas_bytes)),
                  fmt::format("at most {}, 90 % of the {} that the limit of its process leaves",
                              gib(usable(need.process_bytes)), gib(static_cast<double>(need.process_bytes))),
@@ -85,7 +80,7 @@ std::string fault_of(const std::vector<Need>& needs) {
     sum += need.bytes;
     if (sum <= usable(need.node_bytes)) continue;
     const std::string all =
-        needs.size() == 1 ? need.list : fmt::format("rank {} alone {}: {}", r, gib(need.bytes), need.list);
+        needs.size() == 1 ? need.parts : fmt::format("rank {} alone {}: {}", r, gib(need.bytes), need.parts);
     const std::string place =
         needs.size() == 1 ? "" : fmt::format(" of the processes on {} up to rank {}", need.node, r);
     return input_error("predicted memory" + place, fmt::format("{} ({})", gib(sum), all),
@@ -96,8 +91,6 @@ std::string fault_of(const std::vector<Need>& needs) {
   }
   return "";
 }
-
-}  // namespace
 
 ProcessPlace place_of(const Job& job) {
   if (job.session() == nullptr) return {};
@@ -157,20 +150,20 @@ namespace {
 // Says why the points do not fit; empty: they do. Collective, the same on all processes.
 std::string memory_fault(const std::vector<Point>& points, const Job& job, CheckMode check) {
   Parcel sent;
-  Need need = need_of(predict_points_memory(points, place_of(job), check));
+  MemoryNeed need = need_of(predict_points_memory(points, place_of(job), check));
   for (const Point& point : points) {
     const int devices = job.session() == nullptr ? point.config.num_devices : 1;
     const int threads = devices * point.config.threads_per_device;
     need.blas_bytes = std::max(need.blas_bytes, kBlasBuffer * threads);
   }
-  need.pass(sent);
-  std::vector<Need> needs;
+  pass(need, sent);
+  std::vector<MemoryNeed> needs;
   for (const std::string& text : job.session() == nullptr ? std::vector<std::string>{sent.bytes()}
                                                           : job.session()->gather(sent.bytes())) {
     Parcel came(text);
-    needs.emplace_back().pass(came);
+    pass(needs.emplace_back(), came);
   }
-  return job.from_root(fault_of(needs));
+  return job.from_root(memory_fault(needs));
 }
 
 }  // namespace

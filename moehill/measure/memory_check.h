@@ -24,6 +24,16 @@ void refuse_too_much_memory(
     const std::vector<MemoryPart>& parts, int64_t available_bytes,
     const std::string& remedy = "choose fewer --tokens, fewer --experts or fewer points at once");
 
+// What a process needs, and what there is for it.
+struct MemoryNeed {
+  std::string node, parts;  // its host; the parts of its need in words
+  double bytes = 0;
+  double blas_bytes = 0;                      // of addresses alone
+  int64_t node_bytes = 0, process_bytes = 0;  // available on the node, and below the process's own limits
+};
+// Says which process, by rank, or which node does not have it; empty: all do.
+std::string memory_fault(const std::vector<MemoryNeed>& needs);
+
 // A figure of each process, on the first one. Collective.
 std::vector<double> by_rank(const Job& job, double value);
 // Bytes of all processes together, and of those with least and most.

@@ -28,5 +28,31 @@ TEST(MemoryCheck, MoreIsRefusedWithItsParts) {
   }
 }
 
+MemoryNeed need(const std::string& node, double gib, double node_gib, double process_gib = 1e9) {
+  return {node,
+          "weights",
+          gib * kGiB,
+          0,
+          static_cast<int64_t>(node_gib * kGiB),
+          static_cast<int64_t>(process_gib * kGiB)};
+}
+
+TEST(MemoryCheck, EachProcessIsHeldToItsOwnNodeAndItsOwnLimits) {
+  EXPECT_EQ(memory_fault({need("large", 40, 100), need("large", 40, 100), need("small", 8, 10)}), "");
+  const auto expect = [](const std::vector<MemoryNeed>& needs, const std::vector<const char*>& words) {
+    const std::string fault = memory_fault(needs);
+    for (const char* word : words) EXPECT_NE(fault.find(word), std::string::npos) << word << ": " << fault;
+  };
+  expect({need("large", 40, 100), need("large", 40, 100), need("small", 9.5, 10)},
+         {"on small up to rank 2", "got 9.50 GiB", "at most 9.00 GiB"});
+  expect({need("large", 40, 100), need("small", 5, 10), need("small", 5, 10)},
+         {"on small up to rank 2", "got 10.00 GiB"});
+  expect({need("large", 40, 100), need("large", 40, 100, 30)}, {"rank 1", "the limit of its process"});
+  MemoryNeed addresses = need("large", 26, 100, 30);
+  EXPECT_EQ(memory_fault({addresses}), "");
+  addresses.blas_bytes = 2 * kGiB;
+  expect({addresses}, {"2.00 GiB of addresses for BLAS"});
+}
+
 }  // namespace
 }  // namespace moehill
