@@ -16,6 +16,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
 #include "moehill/kernels/simd.h"
+#include "moehill/measure/memory_check.h"
 #include "moehill/mesh/launcher.h"
 #include "moehill/quiet/environment.h"
 
@@ -154,8 +155,7 @@ int run_in(const Job& job, const std::vector<std::string>& args) {
                     .what(),
                 job);
   } catch (const std::bad_alloc&) {
-    return fail(kExitRunFailed,
-                "the system refused memory that was predicted to be there; choose fewer --tokens", job);
+    return fail(kExitRunFailed, memory_refusal(), job);
   } catch (const std::exception& error) {
     return fail(kExitRunFailed, error.what(), job);
   }

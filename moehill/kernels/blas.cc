@@ -3,34 +3,26 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <omp.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
-#include <fstream>
+#include <new>
 #include <stdexcept>
+
+#include "moehill/machine/memory.h"
 
 namespace moehill {
 namespace {
 
-// Two buffers of 128 MiB, and the library itself.
-constexpr int64_t kNeededBytes = int64_t{320} << 20;
+constexpr int64_t kBufferBytes = int64_t{128} << 20;
 
-void require_address_space() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return;
-  int64_t pages = 0;
-  std::ifstream("/proc/self/statm") >> pages;
-  const int64_t left = static_cast<int64_t>(limit.rlim_cur) - pages * sysconf(_SC_PAGESIZE);
-  if (left >= kNeededBytes) return;
-  throw std::runtime_error(
-      fmt::format("OpenBLAS needs {} MB of address space, and the limit of this process leaves {} MB; raise "
-                  "it by ulimit -v",
-                  kNeededBytes >> 20, left >> 20));
+void require_room(int64_t bytes) {
+  if (!has_room(bytes)) throw std::bad_alloc();
 }
 
 Blas load() {
-  require_address_space();
+  // A buffer for each core, and the library itself.
+  require_room((int64_t{64} << 20) + kBufferBytes * std::max(1, omp_get_max_threads()));
   void* library = dlopen(MOEHILL_OPENBLAS, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr)
     throw std::runtime_error(
@@ -46,6 +38,8 @@ Blas load() {
 
 const Blas& blas_on_this_thread() {
   static const Blas blas = load();
+  thread_local const bool has_buffer = (require_room(kBufferBytes), true);
+  static_cast<void>(has_buffer);
   omp_set_num_threads(1);
   return blas;
 }

@@ -1,5 +1,6 @@
 #include "moehill/machine/memory.h"
 
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -104,6 +105,14 @@ int64_t process_headroom_bytes() {
         0, static_cast<int64_t>(limit.rlim_cur) - 1024 * value_of("/proc/self/status", used, 0));
   };
   return std::min(headroom(RLIMIT_AS, "VmSize:"), headroom(RLIMIT_DATA, "VmData:"));
+}
+
+bool has_room(int64_t bytes) {
+  void* const room = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (room == MAP_FAILED) return false;
+  munmap(room, static_cast<size_t>(bytes));
+  return true;
 }
 
 int64_t current_rss_bytes() { return value_of("/proc/self/status", "VmRSS:", 0) * 1024; }

@@ -19,6 +19,9 @@ int64_t cgroup_headroom_bytes(const std::string& proc_cgroup, const std::string&
 // INT64_MAX without a limit.
 int64_t process_headroom_bytes();
 
+// True if the system would give this process so many bytes now.
+bool has_room(int64_t bytes);
+
 // Resident bytes of this process: now, and at most since its start or the last reset. 0 where the system does
 // not say.
 int64_t current_rss_bytes();

@@ -7,6 +7,7 @@
 #include <array>
 #include <map>
 #include <numeric>
+#include <thread>
 
 #include "moehill/base/error.h"
 #include "moehill/base/table.h"
@@ -18,8 +19,8 @@ namespace moehill {
 namespace {
 
 constexpr double kUsableShare = 0.9;
-// OpenBLAS maps so much for each thread that calls it, and waits without an end where it gets none. It
-// touches little of it, so only a limit of addresses counts it.
+// OpenBLAS maps so much for each core when it is loaded, and then for each thread that calls it, and
+// waits without an end where it gets none. It touches little of it, so only a limit of addresses counts it.
 constexpr double kBlasBuffer = 128 << 20;
 
 std::string list_of(const std::vector<MemoryPart>& parts) {
@@ -154,7 +155,8 @@ std::string memory_fault(const std::vector<Point>& points, const Job& job, Check
   for (const Point& point : points) {
     const int devices = job.session() == nullptr ? point.config.num_devices : 1;
     const int threads = devices * point.config.threads_per_device;
-    need.blas_bytes = std::max(need.blas_bytes, kBlasBuffer * threads);
+    const int cores = static_cast<int>(std::thread::hardware_concurrency());
+    need.blas_bytes = std::max(need.blas_bytes, kBlasBuffer * (threads + cores));
   }
   pass(need, sent);
   std::vector<MemoryNeed> needs;
@@ -167,6 +169,18 @@ std::string memory_fault(const std::vector<Point>& points, const Job& job, Check
 }
 
 }  // namespace
+
+std::string memory_refusal() {
+  const int64_t left = process_headroom_bytes();
+  const std::string below = left == INT64_MAX ? ""
+                                              : fmt::format(" and {} left below its limits (ulimit -v, -d)",
+                                                            gib(static_cast<double>(left)));
+  return fmt::format(
+      "memory: the system refused more to this process, which has {} resident{}, although what was predicted "
+      "is "
+      "there; choose more processes, fewer --tokens, fewer --experts or fewer points at once",
+      gib(static_cast<double>(current_rss_bytes())), below);
+}
 
 std::vector<double> by_rank(const Job& job, double value) {
   std::vector<double> values;

@@ -34,6 +34,9 @@ struct MemoryNeed {
 // Says which process, by rank, or which node does not have it; empty: all do.
 std::string memory_fault(const std::vector<MemoryNeed>& needs);
 
+// What is said where the system refused memory all the same.
+std::string memory_refusal();
+
 // A figure of each process, on the first one. Collective.
 std::vector<double> by_rank(const Job& job, double value);
 // Bytes of all processes together, and of those with least and most.
