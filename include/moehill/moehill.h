@@ -174,6 +174,11 @@ typedef struct moehill_block_desc {
   int32_t shared_gate;      /* 1: the shared expert's output is taken times sigmoid(x v); 0 */
   int32_t input_weighted;   /* 1: gate values multiply an expert's input, not its output; 0. No biases then */
   int32_t zero_experts;     /* Z: ids E to E + Z - 1 add the token itself times the gate value; 0 */
+  /* Routed experts see rows of this width H', between two products with latent_down and latent_up; 0: H. Not
+   * with zero experts. Of several devices: not MOEHILL_PATH_DATA_PARALLEL, COMPACT_PSUM and DENSE_MASKED. */
+  int64_t latent_dim;
+  double
+      latent_norm; /* eps: the experts' sums r become latent_norm r / sqrt(mean r^2 + eps); 0: they do not */
 } moehill_block_desc;
 
 MOEHILL_API void moehill_block_desc_init_sized(moehill_block_desc* desc, size_t struct_size);
@@ -226,13 +231,17 @@ typedef enum moehill_order { MOEHILL_OUT_IN = 0, MOEHILL_IN_OUT = 1 } moehill_or
 /* Either gate_up, or gate and up; gate alone where experts are not gated. Null where nothing is to be read.
  * Vectors come in the order of the experts too: of a block with biases gate_bias and up_bias [M] or
  * gate_up_bias [2M], and down_bias [H]; of a shared expert with a gate, shared_gate [H], its v. A block keeps
- * vectors in f32, whatever its type. */
+ * vectors in f32, whatever its type.
+ * Of a block with a latent_dim H' the experts' matrices have it in the place of H, and what belongs to no
+ * expert goes with the shared one, also where there is none: OUT_IN latent_down [H', H] and latent_up [H,
+ * H'], IN_OUT the other way round, and latent_norm [H']. */
 typedef struct moehill_weights {
   size_t struct_size;
   const void *gate, *up, *gate_up, *down;
   int32_t dtype; /* of this memory; it need not be the block's */
   int32_t order; /* of the matrices */
   const void *gate_bias, *up_bias, *gate_up_bias, *down_bias, *shared_gate;
+  const void *latent_down, *latent_up, *latent_norm;
 } moehill_weights;
 
 /* The same to write to. Null where nothing is wanted. */
@@ -243,6 +252,7 @@ typedef struct moehill_gradients {
   int32_t order;
   int32_t accumulate; /* 1: added to what is there */
   void *gate_bias, *up_bias, *gate_up_bias, *down_bias, *shared_gate;
+  void *latent_down, *latent_up, *latent_norm;
 } moehill_gradients;
 
 /* Weights of experts [first, first + count), all of them this process's. Not collective. They may be loaded

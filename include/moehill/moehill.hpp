@@ -161,6 +161,8 @@ struct BlockDesc {
   bool shared_gate = false;          // of the shared expert
   bool input_weighted = false;       // gate values multiply inputs
   int zero_experts = 0;              // Z
+  int64_t latent_dim = 0;            // H'; 0: experts see rows of H
+  double latent_norm = 0;            // eps; 0: no norm
 
   moehill_block_desc c() const {
     moehill_block_desc d;
@@ -185,6 +187,8 @@ struct BlockDesc {
     d.shared_gate = shared_gate ? 1 : 0;
     d.input_weighted = input_weighted ? 1 : 0;
     d.zero_experts = zero_experts;
+    d.latent_dim = latent_dim;
+    d.latent_norm = latent_norm;
     return d;
   }
 };
@@ -196,11 +200,24 @@ struct Weights {
   Order order = Order::out_in;
   const void *gate_bias = nullptr, *up_bias = nullptr, *gate_up_bias = nullptr, *down_bias = nullptr;
   const void* shared_gate = nullptr;
+  const void *latent_down = nullptr, *latent_up = nullptr, *latent_norm = nullptr;
 
   moehill_weights c() const {
-    return {
-        sizeof(moehill_weights),     gate,      up,      gate_up,      down,      static_cast<int32_t>(dtype),
-        static_cast<int32_t>(order), gate_bias, up_bias, gate_up_bias, down_bias, shared_gate};
+    return {sizeof(moehill_weights),
+            gate,
+            up,
+            gate_up,
+            down,
+            static_cast<int32_t>(dtype),
+            static_cast<int32_t>(order),
+            gate_bias,
+            up_bias,
+            gate_up_bias,
+            down_bias,
+            shared_gate,
+            latent_down,
+            latent_up,
+            latent_norm};
   }
 };
 
@@ -211,6 +228,7 @@ struct Gradients {
   bool accumulate = false;
   void *gate_bias = nullptr, *up_bias = nullptr, *gate_up_bias = nullptr, *down_bias = nullptr;
   void* shared_gate = nullptr;
+  void *latent_down = nullptr, *latent_up = nullptr, *latent_norm = nullptr;
 
   moehill_gradients c() const {
     return {sizeof(moehill_gradients),
@@ -225,7 +243,10 @@ struct Gradients {
             up_bias,
             gate_up_bias,
             down_bias,
-            shared_gate};
+            shared_gate,
+            latent_down,
+            latent_up,
+            latent_norm};
   }
 };
 

@@ -194,9 +194,11 @@ moehill_block_info BlockObject::info() const {
   info.first_expert = static_cast<int32_t>(local_experts_.begin);
   info.num_experts = static_cast<int32_t>(local_experts_.size());
   const WeightOperands& w = *weights_;
-  info.weight_bytes = static_cast<int64_t>(stored_bytes(w.experts.view) + stored_bytes(w.shared.view));
+  info.weight_bytes = static_cast<int64_t>(stored_bytes(w.experts.view) + stored_bytes(w.shared.view) +
+                                           stored_bytes(w.latent.view()));
   info.gradient_bytes =
-      static_cast<int64_t>(stored_bytes(w.experts_grad.view) + stored_bytes(w.shared_grad.view));
+      static_cast<int64_t>(stored_bytes(w.experts_grad.view) + stored_bytes(w.shared_grad.view) +
+                           stored_bytes(w.latent_grad.view()));
   const Range devices = context_->local_devices();
   for (int64_t d = devices.begin; d < devices.end; ++d)
     info.work_bytes += work_bytes(config_, static_cast<int>(d), context_->num_processes());
@@ -235,8 +237,9 @@ bool BlockObject::is_first_to_hold(int device) const {
 }
 
 void BlockObject::require_shared() const {
-  if (config_.shape.shared_dim > 0) return;
-  throw invalid("the shared expert", "a block without", "one with shared_dim above 0", "leave it out");
+  if (config_.shape.shared_dim > 0 || config_.shape.form.latent > 0) return;
+  throw invalid("the shared expert", "a block without", "one with shared_dim or latent_dim above 0",
+                "leave it out");
 }
 
 void BlockObject::load_shared(const moehill_weights* weights) {
@@ -244,7 +247,7 @@ void BlockObject::load_shared(const moehill_weights* weights) {
   const HostExperts host(weights, HostExperts::shared(config_.shape));
   context_->on_first([&](ThreadTeam& team) {
     forget_forward();
-    host.load(team, 0, weights_->shared.view);
+    host.load(team, 0, weights_->shared.view, weights_->latent.view());
   });
 }
 
@@ -276,8 +279,11 @@ void BlockObject::store_expert_gradients(int first, int count, const moehill_gra
 // Each process has the sum of a range of elements. Tensors of the threads mesh are whole already.
 void BlockObject::gather_shared_gradients(Group& group) {
   if (!context_->spans_processes() || !shards_shared_gradient(config_)) return;
-  const MlpWeights& gradient = weights_->shared_grad.view;
-  for (const WeightView* stack : gradient.parts()) {
+  const LatentWeights latent = weights_->latent_grad.view();
+  std::vector<const WeightView*> stacks;
+  for (const WeightView* stack : weights_->shared_grad.view.parts()) stacks.push_back(stack);
+  for (const WeightView* stack : latent.parts()) stacks.push_back(stack);
+  for (const WeightView* stack : stacks) {
     if (stack->data == nullptr) continue;
     const std::vector<int64_t> offsets = even_offsets(stack->group_elements(), group.size());
     const size_t element = dtype_bytes(stack->dtype);
@@ -299,7 +305,7 @@ void BlockObject::store_shared_gradients(const moehill_gradients* gradients) {
       {.entry = Entry::store_shared, .object = number_, .check = check, .on_device = [&](Group& group) {
          gather_shared_gradients(group);
          if (group.rank() == context_->local_devices().begin)
-           host->store(group.team(), 0, weights_->shared_grad.view);
+           host->store(group.team(), 0, weights_->shared_grad.view, weights_->latent_grad.view());
        }});
 }
 

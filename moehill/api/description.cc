@@ -33,6 +33,7 @@ void require_form(const moehill_block_desc& d) {
   number("alpha", d.alpha, 1e-3, 1e3);
   number("beta", d.beta, 1e-6, 1e6);
   number("linear_beta", d.linear_beta, 1e-6, 1e6);
+  number("latent_norm", d.latent_norm, 1e-30, 1);
 }
 
 // Members that the activation, or the rest of the block, has no use for.
@@ -51,6 +52,10 @@ void require_together(const moehill_block_desc& d) {
   refuse(d.gated == 0 && !relu2, "gated", "0", "1 but for MOEHILL_RELU2", "take MOEHILL_RELU2, or 1");
   refuse(d.shared_gate == 1 && d.shared_dim == 0, "shared_gate", "1 without a shared expert",
          "a shared_dim above 0 with it", "leave it out, or give a shared_dim");
+  refuse(d.latent_norm != 0 && d.latent_dim == 0, "latent_norm", "one without a latent_dim", "both",
+         "give a latent_dim");
+  refuse(d.latent_dim > 0 && d.zero_experts > 0, "latent_dim", "one with zero_experts", "one of the two",
+         "leave one out");
   refuse(d.input_weighted == 1 && d.biases == 1, "input_weighted", "1 with biases",
          "one of the two: a bias is no part of the product that is scaled", "leave one out");
 }
@@ -62,6 +67,7 @@ void require_legal(const moehill_block_desc& d) {
   require_between("experts", d.experts, 1, 65536, "give the number of experts of all processes");
   require_between("topk", d.topk, 1, std::min(d.experts, 1024), "give the choices of a token");
   require_between("shared_dim", d.shared_dim, 0, max, "0 is no shared expert");
+  require_between("latent_dim", d.latent_dim, 0, max, "0 is the width of a token's row");
   require_between("max_tokens", d.max_tokens, 1, max, "give the most tokens of a step in one process");
   require_between("training", d.training, 0, 1, "1 with backward, 0 without");
   require_between("path", d.path, MOEHILL_PATH_AUTO, MOEHILL_PATH_FUSED, "take a moehill_path");
@@ -83,6 +89,8 @@ ExpertForm form_of(const moehill_block_desc& d) {
   }
   form.biases = d.biases == 1;
   form.shared_gate = d.shared_gate == 1;
+  form.latent = d.latent_dim;
+  form.latent_norm = d.latent_norm;
   return form;
 }
 static_assert(static_cast<int>(ActivationFunction::silu) == MOEHILL_SILU &&
@@ -154,9 +162,9 @@ int64_t fingerprint(const moehill_block_desc& d) {
        {d.hidden, d.mlp_dim, int64_t{d.experts}, int64_t{d.topk}, d.shared_dim, d.max_tokens,
         int64_t{d.dtype}, int64_t{d.training}, int64_t{d.path}, int64_t{d.recompute}, int64_t{d.activation},
         int64_t{d.gated}, int64_t{d.biases}, int64_t{d.shared_gate}, int64_t{d.input_weighted},
-        int64_t{d.zero_experts}})
+        int64_t{d.zero_experts}, d.latent_dim})
     hash = fnv1a(hash, static_cast<uint64_t>(value));
-  for (const double value : {d.limit, d.alpha, d.beta, d.linear_beta})
+  for (const double value : {d.limit, d.alpha, d.beta, d.linear_beta, d.latent_norm})
     hash = fnv1a(hash, std::bit_cast<uint64_t>(value));
   return static_cast<int64_t>(hash);
 }
@@ -196,6 +204,10 @@ RunConfig run_config(const moehill_block_desc& d, const Context& context) {
   config.block.pass = d.training == 1 ? Pass::forward_backward : Pass::forward;
   config.block.remat = remat_of(d.recompute);
   config.num_devices = devices;
+  const bool moves_rows = config.spread == Spread::none || (is_ep(config.spread) && !is_psum(config.spread));
+  if (d.latent_dim > 0 && !moves_rows)
+    throw invalid("path", "one that moves no rows, with a latent_dim",
+                  "MOEHILL_PATH_RING_AG_RS, RAGGED_A2A or FUSED", "take one of them, or AUTO");
   config.threads_per_device = context.threads_per_device();
   return config;
 }

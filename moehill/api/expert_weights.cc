@@ -3,6 +3,7 @@
 #include "moehill/api/description.h"
 #include "moehill/api/sized_struct.h"
 #include "moehill/api/step_tokens.h"
+#include "moehill/parallel/latent_path.h"
 #include "moehill/parallel/path.h"
 
 namespace moehill {
@@ -15,7 +16,7 @@ struct Given {
   int64_t rows, columns;
   bool is_used;  // the block has such a tensor
 };
-using AllGiven = std::array<Given, 9>;
+using AllGiven = std::array<Given, 12>;
 
 AllGiven all_given(const moehill_gradients& w, const HostExperts::Shape& s) {
   return {{{"gate", w.gate, s.hidden, s.width, true},
@@ -26,7 +27,10 @@ AllGiven all_given(const moehill_gradients& w, const HostExperts::Shape& s) {
            {"up_bias", w.up_bias, 1, s.width, s.biases && s.gated},
            {"gate_up_bias", w.gate_up_bias, 1, 2 * s.width, s.biases && s.gated},
            {"down_bias", w.down_bias, 1, s.hidden, s.biases},
-           {"shared_gate", w.shared_gate, 1, s.hidden, s.gate}}};
+           {"shared_gate", w.shared_gate, 1, s.hidden, s.gate},
+           {"latent_down", w.latent_down, s.hidden, s.latent, s.latent > 0},
+           {"latent_up", w.latent_up, s.latent, s.hidden, s.latent > 0},
+           {"latent_norm", w.latent_norm, 1, s.latent, s.norm}}};
 }
 
 void require_one_way(const char* what, const void* both, const void* one, const void* other) {
@@ -73,7 +77,10 @@ moehill_gradients complete(const moehill_weights* given) {
           place(w.up_bias),
           place(w.gate_up_bias),
           place(w.down_bias),
-          place(w.shared_gate)};
+          place(w.shared_gate),
+          place(w.latent_down),
+          place(w.latent_up),
+          place(w.latent_norm)};
 }
 
 double matrix_bytes(int64_t rows, int64_t cols, DType dtype) {
@@ -90,7 +97,7 @@ HostExperts::HostExperts(const moehill_gradients* gradients, const Shape& shape)
 
 // Gate and up in one are [2 M, H] with gate rows first, or [H, 2 M] with gate columns first.
 HostExperts::HostExperts(const moehill_gradients& w, const Shape& shape, bool is_written)
-    : width_(shape.width), accumulates_(w.accumulate != 0) {
+    : width_(shape.width), latent_(shape.latent), accumulates_(w.accumulate != 0) {
   require_legal(w, shape, is_written);
   const DType dtype = dtype_named(w.dtype, "dtype of the weights");
   const bool is_transposed = is_out_in(w.order);
@@ -112,10 +119,15 @@ HostExperts::HostExperts(const moehill_gradients& w, const Shape& shape, bool is
   pair(3, w.gate_up_bias, w.gate_bias, w.up_bias, 1);
   parts_[5] = matrices(w.down_bias, 1, shape.hidden);
   parts_[6] = matrices(w.shared_gate, 1, shape.hidden);
+  parts_[7] = matrices(w.latent_down, shape.hidden, shape.latent);
+  parts_[8] =
+      host_matrices(w.latent_up, dtype, shape.hidden, shape.latent, !is_transposed);  // it is kept transposed
+  parts_[9] = matrices(w.latent_norm, 1, shape.latent);
 }
 
 template <typename Move>
-void HostExperts::for_each(int64_t first, const MlpWeights& stacks, const Move& move) const {
+void HostExperts::for_each(int64_t first, const MlpWeights& stacks, const LatentWeights& latent,
+                           const Move& move) const {
   LogicalWeights w1, w3, w2;
   set_logical(stacks, width_, w1, w3, w2);
   const auto vectors = [](const WeightView& stack, int64_t n) {
@@ -128,7 +140,10 @@ void HostExperts::for_each(int64_t first, const MlpWeights& stacks, const Move& 
                                vectors(stacks.up_bias[0], width_),
                                vectors(stacks.up_bias[1], width_),
                                vectors(stacks.down_bias, hidden),
-                               vectors(stacks.row_gate, hidden)};
+                               vectors(stacks.row_gate, hidden),
+                               vectors(latent.down, latent_),
+                               vectors(latent.up, latent_),
+                               vectors(latent.norm, latent_)};
   for (size_t i = 0; i < parts_.size(); ++i) {
     HostMatrices host = parts_[i];
     if (host.data == nullptr) continue;
@@ -138,13 +153,15 @@ void HostExperts::for_each(int64_t first, const MlpWeights& stacks, const Move& 
   }
 }
 
-void HostExperts::load(ThreadTeam& team, int64_t first, const MlpWeights& stacks) const {
-  for_each(first, stacks,
+void HostExperts::load(ThreadTeam& team, int64_t first, const MlpWeights& stacks,
+                       const LatentWeights& latent) const {
+  for_each(first, stacks, latent,
            [&](const HostMatrices& host, const LogicalWeights& stack) { load_stack(team, host, stack); });
 }
 
-void HostExperts::store(ThreadTeam& team, int64_t first, const MlpWeights& stacks) const {
-  for_each(first, stacks, [&](const HostMatrices& host, const LogicalWeights& stack) {
+void HostExperts::store(ThreadTeam& team, int64_t first, const MlpWeights& stacks,
+                        const LatentWeights& latent) const {
+  for_each(first, stacks, latent, [&](const HostMatrices& host, const LogicalWeights& stack) {
     store_stack(team, stack, host, accumulates_);
   });
 }
@@ -156,8 +173,21 @@ size_t stored_bytes(const MlpWeights& weights) {
   return bytes;
 }
 
+size_t stored_bytes(const LatentWeights& weights) {
+  size_t bytes = 0;
+  for (const WeightView* stack : weights.parts())
+    if (stack->data != nullptr) bytes += stack->bytes();
+  return bytes;
+}
+
 // At most all assignments go to the experts of one device, and all tokens.
 int64_t work_bytes(const RunConfig& config, int device, int num_processes) {
+  if (config.shape.form.latent > 0) {
+    const int64_t own = result_tokens(config, device).size();
+    return work_bytes(routed_part(config), device, num_processes) +
+           static_cast<int64_t>(BlockScratch::bytes(block_spec(outer_part(config), device), 0, 0) +
+                                LatentMemory::bytes(config, own));
+  }
   const BlockSpec spec = block_spec(config, device);
   const MoeShape& shape = spec.shape;
   const int64_t rows = spec.num_experts() > 0 ? shape.assignments() : 0;

@@ -6,7 +6,7 @@
 #include "moehill/api/failure.h"
 #include "moehill/api/host_matrix.h"
 #include "moehill/block/run_config.h"
-#include "moehill/moe/mlp.h"
+#include "moehill/moe/block.h"
 
 namespace moehill {
 
@@ -16,12 +16,16 @@ class HostExperts {
   struct Shape {
     int64_t count, hidden, width;
     bool gated, biases, gate;  // there is a W3, there are biases, there is the shared expert's gate
+    int64_t latent = 0;        // H' of the products around the experts, which go with the shared one
+    bool norm = false;
   };
   static Shape routed(const MoeShape& shape, int64_t count) {
-    return {count, shape.hidden, shape.mlp_dim, shape.form.activation.gated, shape.form.biases, false};
+    return {count, shape.expert_hidden(), shape.mlp_dim, shape.form.activation.gated, shape.form.biases,
+            false};
   }
   static Shape shared(const MoeShape& shape) {
-    return {1, shape.hidden, shape.shared_dim, shape.form.activation.gated, false, shape.form.shared_gate};
+    return {1,     shape.hidden,           shape.shared_dim,  shape.form.activation.gated,
+            false, shape.form.shared_gate, shape.form.latent, shape.form.latent_norm > 0};
   }
   // Throws Failure for pointers that do not go together or that the block has no use for, memory that cannot
   // be used, and unknown types or orders. Weights are read, gradients are written.
@@ -30,22 +34,26 @@ class HostExperts {
 
   // The caller's experts from `first` on become those of `stacks`, as many as these have; and back. What the
   // caller gave no pointer for is left as it is.
-  void load(ThreadTeam& team, int64_t first, const MlpWeights& stacks) const;
-  void store(ThreadTeam& team, int64_t first, const MlpWeights& stacks) const;
+  void load(ThreadTeam& team, int64_t first, const MlpWeights& stacks,
+            const LatentWeights& latent = {}) const;
+  void store(ThreadTeam& team, int64_t first, const MlpWeights& stacks,
+             const LatentWeights& latent = {}) const;
 
  private:
   HostExperts(const moehill_gradients& given, const Shape& shape, bool is_written);
   template <typename Move>
-  void for_each(int64_t first, const MlpWeights& stacks, const Move& move) const;
+  void for_each(int64_t first, const MlpWeights& stacks, const LatentWeights& latent, const Move& move) const;
 
-  int64_t width_;
+  int64_t width_, latent_;
   bool accumulates_;
-  // The names are those of for_each(): W1, W3, W2, the biases of their products, the shared expert's gate.
-  std::array<HostMatrices, 7> parts_;
+  // The names are those of for_each(): W1, W3, W2, the biases of their products, the shared expert's gate,
+  // the products around the experts and their norm.
+  std::array<HostMatrices, 10> parts_;
 };
 
 // As they are stored.
 size_t stored_bytes(const MlpWeights& weights);
+size_t stored_bytes(const LatentWeights& weights);
 // Most bytes of a device's work space: plan, rows between the products, what its path keeps.
 int64_t work_bytes(const RunConfig& config, int device, int num_processes);
 

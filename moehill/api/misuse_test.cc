@@ -78,6 +78,10 @@ TEST(Misuse, FormsThatContradictThemselves) {
   expect("gated: got 0", [](BlockDesc& d) { d.gated = false; });
   expect("shared_gate", [](BlockDesc& d) { d.shared_gate = true, d.shared_dim = 0; });
   expect("input_weighted", [](BlockDesc& d) { d.input_weighted = d.biases = true; });
+  expect("latent_dim: got -1", [](BlockDesc& d) { d.latent_dim = -1; });
+  expect("latent_dim", [](BlockDesc& d) { d.latent_dim = 4, d.zero_experts = 1; });
+  expect("latent_norm", [](BlockDesc& d) { d.latent_norm = 1e-5; });
+  expect("path", [](BlockDesc& d) { d.latent_dim = 4, d.path = Path::compact_psum; });
 }
 
 TEST(Misuse, WeightsOfAnotherForm) {
@@ -96,6 +100,7 @@ TEST(Misuse, WeightsOfAnotherForm) {
   expect("shared_gate: got memory", {.shared_gate = w.data()}, biased);
   expect("up: got memory", {.up = w.data()}, ungated);
   expect("gate_up: got memory", {.gate_up = w.data()}, ungated);
+  expect("latent_down: got memory", {.latent_down = w.data()}, same);
   expect("gate_bias and up_bias", {.up_bias = w.data(), .gate_up_bias = w.data() + 99}, biased);
   BlockDesc desc = kDesc;
   desc.biases = desc.shared_gate = true;
@@ -137,9 +142,9 @@ TEST(Misuse, OperandsWithoutTheirSize) {
   const moehill_weights weights{};
   const moehill_gradients gradients{};
   const moehill_rows rows{};
-  expect_error(Status::invalid_argument, "struct_size of weights: got 0, allowed: 40 to 88",
+  expect_error(Status::invalid_argument, "struct_size of weights: got 0, allowed: 40 to 112",
                [&] { require(moehill_block_load_experts(pair.block.handle(), 0, 1, &weights)); });
-  expect_error(Status::invalid_argument, "struct_size of gradients: got 0, allowed: 40 to 96",
+  expect_error(Status::invalid_argument, "struct_size of gradients: got 0, allowed: 40 to 120",
                [&] { require(moehill_block_store_experts(pair.block.handle(), 0, 1, &gradients)); });
   moehill_stack* handle = nullptr;
   require(moehill_stack_create(context.handle(), 1, 1, 1, MOEHILL_F32, &handle));
@@ -180,7 +185,7 @@ TEST(Misuse, ProgramsOfOtherVersionsOfTheStructs) {
   EXPECT_EQ(newer.desc.training, 1);
   EXPECT_EQ(newer.after[7], 0);
   EXPECT_EQ(newer.after[8], 0x55);
-  expect_error(Status::invalid_argument, "allowed: 48 to 120",
+  expect_error(Status::invalid_argument, "allowed: 48 to 136",
                [&] { require(moehill_block_create(context.handle(), &newer.desc, &block)); });
   EXPECT_NE(std::string(moehill_last_error()).find("install a newer one"), std::string::npos);
 }

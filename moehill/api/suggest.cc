@@ -27,7 +27,8 @@ Hardware hardware_for(const char* name, int num_devices) {
 
 double seconds_of(RunConfig config, const Context& context, const Hardware& hardware,
                   const PlanCounts& counts) {
-  WorkProblem problem = work_problem(config);
+  WorkProblem problem =
+      work_problem(routed_part(config));  // what is around the experts is the same on all paths
   problem.in_place =
       !context.spans_processes() && (config.spread == Spread::fused || config.spread == Spread::ring_ag_rs);
   if (!context.spans_processes()) problem.num_waves = 1;
@@ -60,6 +61,9 @@ moehill_suggestion suggest(const Context& context, const moehill_block_desc& des
   const PlanCounts counts = count_plan(routing, {}, context.num_devices());
   const Hardware machine = hardware_for(hardware, context.num_devices());
   for (int32_t path = MOEHILL_PATH_COMPACT_PSUM; path <= MOEHILL_PATH_FUSED; ++path) {
+    if (desc.latent_dim > 0 && (path == MOEHILL_PATH_COMPACT_PSUM || path == MOEHILL_PATH_DENSE_MASKED ||
+                                path == MOEHILL_PATH_DATA_PARALLEL))
+      continue;
     point.path = path;
     const RunConfig config = run_config(point, context);
     if (path == MOEHILL_PATH_DENSE_MASKED || replicates_tokens(config, context)) continue;

@@ -79,7 +79,7 @@ const BadLine kBadLines[] = {
     {"--preset deepseek-v3 --experts 60 --topk 4", {"--router, --preset", "8 groups of 60 experts"}},
     {"--preset deepseek-v3 --capacity-policy drop --capacity-factor 1 --capacity-spares 1",
      {"--capacity-spares", "--router or --preset"}},
-    {"--expert-form silo", {"--expert-form", "biases, shared-gate; "}},
+    {"--expert-form silo", {"--expert-form", "latent-norm:EPS, shared-gate; "}},
     {"--router-grad --balance-loss balance=1,balance=2", {"--balance-loss", "balance twice"}},
     {"--router-grad --balance-loss z=1,sequence=1:4,sequence=1:4", {"sequence twice"}},
     {"--capacity-order gate", {"--capacity-order: got it with --capacity-policy none"}},

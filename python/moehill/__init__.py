@@ -143,10 +143,11 @@ def _handle_of(context):
 
 def _desc(hidden, mlp_dim, experts, topk, max_tokens, shared_dim=0, dtype="bf16", training=True, path="auto",
           recompute="none", activation="silu", gated=True, biases=False, shared_gate=False, input_weighted=False,
-          zero_experts=0, **constants):
+          zero_experts=0, latent_dim=0, **constants):
     desc = _c.BlockDesc()
     _c.library.moehill_block_desc_init_sized(c.byref(desc), c.sizeof(desc))
-    for name, value in (("hidden", hidden), ("mlp_dim", mlp_dim), ("max_tokens", max_tokens), ("shared_dim", shared_dim)):
+    for name, value in (("hidden", hidden), ("mlp_dim", mlp_dim), ("max_tokens", max_tokens), ("shared_dim", shared_dim),
+                        ("latent_dim", latent_dim)):
         setattr(desc, name, _c.fitting(value, name, 64))
     desc.experts, desc.topk, desc.training = _c.fitting(experts, "experts"), _c.fitting(topk, "topk"), int(bool(training))
     desc.dtype = _word({"f32": _c.F32, "bf16": _c.BF16}, dtype, "dtype")
@@ -157,7 +158,7 @@ def _desc(hidden, mlp_dim, experts, topk, max_tokens, shared_dim=0, dtype="bf16"
         setattr(desc, name, int(bool(value)))
     desc.zero_experts = _c.fitting(zero_experts, "zero_experts")
     for name, value in constants.items():
-        if name not in ("limit", "alpha", "beta", "linear_beta"):
+        if name not in ("limit", "alpha", "beta", "linear_beta", "latent_norm"):
             raise TypeError(f"a block has no {name!r}")
         setattr(desc, name, _c.number(value, name))
     return desc
@@ -204,15 +205,18 @@ class Block(_Handle):
         self.bytes = info.weight_bytes + info.gradient_bytes + info.work_bytes
         self._tokens = None  # of the plan
 
-    def _shapes(self, width, order="out_in"):
-        h = self._desc.hidden
-        shapes = {"gate": (width, h), "up": (width, h), "gate_up": (2 * width, h), "down": (h, width)}
+    def _shapes(self, width, order="out_in", routed=True):
+        outer, inner = self._desc.hidden, self._desc.latent_dim
+        h = inner if routed and inner else outer
+        shapes = {"gate": (width, h), "up": (width, h), "gate_up": (2 * width, h), "down": (h, width),
+                  "latent_down": (inner, outer), "latent_up": (outer, inner)}
         if _word(_c.ORDERS, order, "order") == 1:
             shapes = {name: shape[::-1] for name, shape in shapes.items()}
-        return dict(shapes, gate_bias=(width,), up_bias=(width,), gate_up_bias=(2 * width,), down_bias=(h,), shared_gate=(h,))
+        return dict(shapes, gate_bias=(width,), up_bias=(width,), gate_up_bias=(2 * width,), down_bias=(h,), shared_gate=(h,),
+                    latent_norm=(inner,))
 
     def _weights(self, arrays, leading, width, order):
-        shapes = self._shapes(width, order)
+        shapes = self._shapes(width, order, bool(leading))
         dtype = _dtype_of(arrays.values(), "the weights' types")
         struct = _c.Weights(dtype=dtype, order=_c.ORDERS[order])
         for name, array in arrays.items():
@@ -230,15 +234,18 @@ class Block(_Handle):
         first = self.first_expert if first is None else first
         _c.call("block_load_experts", self._handle, first, count, c.byref(struct))
 
-    def load_shared(self, gate_up=None, down=None, gate=None, up=None, order="out_in", shared_gate=None):
-        arrays = {"gate": gate, "up": up, "gate_up": gate_up, "down": down, "shared_gate": shared_gate}
+    def load_shared(self, gate_up=None, down=None, gate=None, up=None, order="out_in", shared_gate=None, latent_down=None,
+                    latent_up=None, latent_norm=None):
+        """The shared expert's, and of a block with a latent_dim H' latent_down [H', H], latent_up [H, H'] and latent_norm [H']."""
+        arrays = {"gate": gate, "up": up, "gate_up": gate_up, "down": down, "shared_gate": shared_gate,
+                  "latent_down": latent_down, "latent_up": latent_up, "latent_norm": latent_norm}
         struct = self._weights(arrays, (), self._desc.shared_dim, order)
         _c.call("block_load_shared", self._handle, c.byref(struct))
 
     def _gradients(self, out, leading, width, vectors, name, *arguments):
         """Arrays that the call of this name fills: of gate and up, or gate alone, of down, and of vectors."""
-        first, shapes = "gate_up" if self._desc.gated else "gate", self._shapes(width)
-        names = (first, "down", *(v.replace("first", first) for v in vectors))
+        first, shapes = "gate_up" if self._desc.gated else "gate", self._shapes(width, routed=bool(leading))
+        names = (*((first, "down") if width else ()), *(v.replace("first", first) for v in vectors))
         if out is None:
             out = tuple(np.empty(leading + shapes[n], np.float32) for n in names)
         if len(out) != len(names):
@@ -257,8 +264,11 @@ class Block(_Handle):
 
     @_collective("block_store_shared_gradients")
     def shared_gradients(self, out=None):
-        """(d_gate_up [2S, H], d_down [H, S]), with a gate (..., d_shared_gate [H]), as expert_gradients()."""
-        return self._gradients(out, (), self._desc.shared_dim, ("shared_gate",) if self._desc.shared_gate else (),
+        """(d_gate_up [2S, H], d_down [H, S]), with a gate (..., d_shared_gate [H]), with a latent_dim (..., d_latent_down
+        [H', H], d_latent_up [H, H']) and with its norm (..., d_latent_norm [H']), as expert_gradients()."""
+        there = {"shared_gate": self._desc.shared_gate, "latent_down": self._desc.latent_dim,
+                 "latent_up": self._desc.latent_dim, "latent_norm": self._desc.latent_norm}
+        return self._gradients(out, (), self._desc.shared_dim, tuple(n for n, is_there in there.items() if is_there),
                                "block_store_shared_gradients")
 
     @_collective("block_plan")

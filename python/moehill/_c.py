@@ -46,7 +46,7 @@ class BlockDesc(_Sized):
                 ("training", c.c_int32), ("path", c.c_int32), ("recompute", c.c_int32), ("activation", c.c_int32),
                 ("gated", c.c_int32), ("limit", c.c_double), ("alpha", c.c_double), ("beta", c.c_double),
                 ("linear_beta", c.c_double), ("biases", c.c_int32), ("shared_gate", c.c_int32), ("input_weighted", c.c_int32),
-                ("zero_experts", c.c_int32)]
+                ("zero_experts", c.c_int32), ("latent_dim", c.c_int64), ("latent_norm", c.c_double)]
 
 
 class RouterDesc(_Sized):
@@ -67,7 +67,8 @@ class Suggestion(_Sized):
 
 
 _MATRICES = [(name, c.c_void_p) for name in ("gate", "up", "gate_up", "down")]
-_VECTORS = [(name, c.c_void_p) for name in ("gate_bias", "up_bias", "gate_up_bias", "down_bias", "shared_gate")]
+_VECTORS = [(name, c.c_void_p) for name in ("gate_bias", "up_bias", "gate_up_bias", "down_bias", "shared_gate",
+                                             "latent_down", "latent_up", "latent_norm")]
 
 
 class Weights(_Sized):

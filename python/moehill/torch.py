@@ -6,8 +6,8 @@
     ids, gates = moehill.torch.Router(experts, topk, score="sigmoid")(logits)   # with the gradient of the logits
 
 x [T, H]; expert_ids [T, k], where -1 and E mean nobody's; gates [T, k]; gate_up [E, 2M, H] with gate rows first and
-down [E, H, M], as torch.nn.Linear keeps them. Form says what experts of other forms are; their biases and a shared expert
-are weights too. Weights are packed for the kernels again when another tensor comes, when an
+down [E, H, M], as torch.nn.Linear keeps them. Form says what experts of other forms are; their biases, a shared expert and
+products around experts of another width H' are weights too. Weights are packed for the kernels again when another tensor comes, when an
 operation in place has changed them, and after each backward that made their gradients. A change behind PyTorch's back
 (through .data or NumPy, without a backward before it) needs `layer.reload()`.
 """
@@ -50,6 +50,7 @@ class Form:
     alpha: float = 0
     beta: float = 0
     linear_beta: float = 0
+    latent_norm: float = 0  # the eps of a norm of the experts' sums, with latent_norm among the weights
     input_weighted: bool = False
     zero_experts: int = 0  # Z: ids E to E + Z - 1 add the token itself, and E + Z is nobody's
     transposed: bool = False  # gate_up [E, H, 2M] and down [E, M, H]
@@ -72,7 +73,7 @@ class Form:
         return [("gate" + bias, pick(0)), ("up" + bias, pick(1))]
 
 
-_SHARED = ("shared_gate_up", "shared_down", "shared_gate")
+_SHARED = ("shared_gate_up", "shared_down", "shared_gate", "latent_down", "latent_up", "latent_norm")
 _WEIGHTS = ("gate_up", "down", "gate_up_bias", "down_bias") + _SHARED
 
 
@@ -111,7 +112,8 @@ class _Layer:
         experts, down = weights["down"].shape[0], weights["down"]
         hidden, width = down.shape[:0:-1] if form.transposed else down.shape[1:]
         shared = weights["shared_down"].shape[0 if form.transposed else 1] if "shared_down" in weights else 0
-        key = (hidden, width, experts, topk, x.dtype, form, shared, tuple(weights))
+        latent, hidden = (hidden, x.shape[1]) if "latent_down" in weights else (0, hidden)
+        key = (hidden, latent, width, experts, topk, x.dtype, form, shared, tuple(weights))
         if self.key != key or x.shape[0] > self.max_tokens or training > self.training:
             same = self.key == key
             self.max_tokens = max(x.shape[0], 2 * self.max_tokens if same and x.shape[0] > self.max_tokens else 1,
@@ -120,7 +122,8 @@ class _Layer:
             self.block = self.loaded = self.key = None  # before the next one is made
             self.block = Block(self.context, hidden=hidden, mlp_dim=width, experts=experts, topk=topk, shared_dim=shared,
                                max_tokens=self.max_tokens, dtype=_DTYPES[x.dtype], training=self.training,
-                               biases="down_bias" in weights, shared_gate="shared_gate" in weights, **form.described())
+                               biases="down_bias" in weights, shared_gate="shared_gate" in weights,
+                               latent_dim=latent, **form.described())
             self.key = key
         if not (self.loaded and all(self.loaded[name].still_is(t) for name, t in weights.items())):
             self.transfer("load", weights, form, x.dtype)
@@ -213,12 +216,19 @@ def _require_weights(x, weights, form):
         _refuse("biases", "one of gate_up_bias and down_bias", "both or none", "pass zeros for the other")
     if ("shared_gate_up" in weights) != ("shared_down" in weights) or ("shared_gate" in weights and "shared_down" not in weights):
         _refuse("the shared expert", ", ".join(n for n in _SHARED if n in weights), "shared_gate_up and shared_down", "pass both")
+    if ("latent_down" in weights) != ("latent_up" in weights) or ("latent_norm" in weights) != (form.latent_norm != 0) or (
+            "latent_norm" in weights and "latent_up" not in weights):
+        _refuse("the products around the experts", ", ".join(n for n in _SHARED[3:] if n in weights) or "none",
+                "latent_down and latent_up, and latent_norm with an eps in the form", "pass what belongs together")
     experts = down.shape[0]
     hidden, width = down.shape[:0:-1] if form.transposed else down.shape[1:]
     turned = lambda *shape: shape[::-1] if form.transposed else shape
     both = 2 if form.gated else 1
     shapes = {"gate_up": (experts, *turned(both * width, hidden)), "down": (experts, *turned(hidden, width)),
               "gate_up_bias": (experts, both * width), "down_bias": (experts, hidden)}
+    if "latent_down" in weights and weights["latent_down"].dim() == 2:
+        latent, hidden = hidden, weights["latent_down"].shape[0 if form.transposed else 1]
+        shapes.update(latent_down=turned(latent, hidden), latent_up=turned(hidden, latent), latent_norm=(latent,))
     if "shared_down" in weights and weights["shared_down"].dim() == 2:
         shared = weights["shared_down"].shape[0 if form.transposed else 1]
         shapes.update(shared_gate_up=turned(both * shared, hidden), shared_down=turned(hidden, shared), shared_gate=(hidden,))
@@ -281,7 +291,7 @@ def _layer_of(tensor):
 def experts(x, expert_ids, gates, gate_up, down, layer=None, form=Form(), **more):
     """The sum over a token's choices of gate * down(silu(gate_proj(x)) * up_proj(x)), or as the form says; [T, H].
     more: gate_up_bias [E, 2M] and down_bias [E, H]; shared_gate_up [2S, H], shared_down [H, S] and shared_gate [H] of a shared
-    expert."""
+    expert; latent_down [H', H], latent_up [H, H'] and latent_norm [H'] around experts whose weights have H' for H."""
     unknown = set(more) - set(_WEIGHTS)
     if unknown:
         raise TypeError(f"experts() has no {', '.join(sorted(unknown))}")
@@ -325,13 +335,17 @@ def _form_of(module):
 
 class Experts(torch.nn.Module):
     """The experts of a layer. Called as the experts of Hugging Face's models: (hidden_states [T, H], top_k_index [T, k],
-    top_k_weights [T, k])."""
+    top_k_weights [T, k]). more: the weights of experts() that are no expert's, as parameters of the same names."""
 
-    def __init__(self, gate_up_proj, down_proj, context=None, form=Form(), gate_up_proj_bias=None, down_proj_bias=None):
+    def __init__(self, gate_up_proj, down_proj, context=None, form=Form(), gate_up_proj_bias=None, down_proj_bias=None, **more):
         super().__init__()
+        if set(more) - set(_SHARED):
+            raise TypeError(f"Experts has no {', '.join(sorted(set(more) - set(_SHARED)))}")
         as_parameter = lambda t: t if t is None or isinstance(t, torch.nn.Parameter) else torch.nn.Parameter(t)
         self.gate_up_proj, self.down_proj = as_parameter(gate_up_proj), as_parameter(down_proj)
         self.gate_up_proj_bias, self.down_proj_bias = as_parameter(gate_up_proj_bias), as_parameter(down_proj_bias)
+        for name in _SHARED:
+            setattr(self, name, as_parameter(more.get(name)))
         self.form, self._context, self._layer = form, context, None
 
     @classmethod
@@ -393,7 +407,8 @@ class Experts(torch.nn.Module):
         if self._layer is None:
             self._layer = _Layer(self._context or default_context())
         return experts(hidden_states, top_k_index, top_k_weights, self.gate_up_proj, self.down_proj, self._layer, self.form,
-                       gate_up_bias=self.gate_up_proj_bias, down_bias=self.down_proj_bias)
+                       gate_up_bias=self.gate_up_proj_bias, down_bias=self.down_proj_bias,
+                       **{name: getattr(self, name) for name in _SHARED})
 
     def __getstate__(self):  # a copy makes a block of its own
         state = self.__dict__.copy()

@@ -63,7 +63,10 @@ class FormTest(unittest.TestCase):
         f32 = lambda *shape: (r.standard_normal(shape) / 3).astype(np.float32)
         e, t, h, m, s = 3, 11, 20, 12, 7
         w = {"gate": f32(e, m, h), "down": f32(e, h, m), "gate_bias": f32(e, m), "down_bias": f32(e, h)}
-        shared = {"gate": f32(s, h), "down": f32(h, s), "shared_gate": f32(h)}
+        inner = 9  # the width of the rows that experts see
+        w.update(gate=f32(e, m, inner), down=f32(e, inner, m), down_bias=f32(e, inner))
+        shared = {"gate": f32(s, h), "down": f32(h, s), "shared_gate": f32(h), "latent_down": f32(inner, h),
+                  "latent_up": f32(h, inner), "latent_norm": f32(inner)}
         x, gates = f32(t, h), f32(t, 2)
         ids = r.integers(-1, e, (t, 2)).astype(np.int32)
 
@@ -77,19 +80,22 @@ class FormTest(unittest.TestCase):
             up = lambda row, w1, b1: np.maximum(w1 @ row + b1, 0) ** 2
             y = np.zeros(x.shape)
             for i, row in enumerate(x.astype(np.float64)):
+                z, sums = shared["latent_down"] @ row, np.zeros(inner)
                 for j, p in zip(ids[i], gates[i]):
                     if j >= 0:
-                        y[i] += p * (w["down"][j] @ up(row, w["gate"][j], w["gate_bias"][j]) + w["down_bias"][j])
+                        sums += p * (w["down"][j] @ up(z, w["gate"][j], w["gate_bias"][j]) + w["down_bias"][j])
+                y[i] = shared["latent_up"] @ (shared["latent_norm"] * sums / np.sqrt((sums ** 2).mean() + 1e-3))
                 y[i] += shared["down"] @ up(row, shared["gate"], 0) / (1 + np.exp(-shared["shared_gate"] @ row))
             return y, (y ** 2).sum() / 2
 
         block = moehill.Block(moehill.Context(devices=2, threads_per_device=1), hidden=h, mlp_dim=m, experts=e, topk=2, max_tokens=t,
-                              shared_dim=s, dtype="f32", activation="relu2", gated=False, biases=True, shared_gate=True)
+                              shared_dim=s, dtype="f32", activation="relu2", gated=False, biases=True, shared_gate=True,
+                              latent_dim=inner, latent_norm=1e-3)
         y = step(block)
         np.testing.assert_allclose(y, loss()[0], atol=1e-5)
         block.backward(x, y)
         experts, one = block.expert_gradients(), block.shared_gradients()
-        self.assertEqual([g.shape for g in experts], [(e, m, h), (e, h, m), (e, m), (e, h)])
+        self.assertEqual([g.shape for g in experts], [(e, m, inner), (e, inner, m), (e, m), (e, inner)])
         out = tuple(np.empty(g.shape, np.uint16) for g in experts)
         self.assertIs(block.expert_gradients(out)[1], out[1])
         for narrow, wide in zip(out, experts):
@@ -97,7 +103,7 @@ class FormTest(unittest.TestCase):
         with self.assertRaisesRegex(moehill.Error, "out: got 2 arrays, allowed: gate, down, gate_bias, down_bias"):
             block.expert_gradients(out[:2])
         for name, array, gradient in [(n, w[n], g) for n, g in zip(("gate", "down", "gate_bias", "down_bias"), experts)] + [
-                (n, shared[n], g) for n, g in zip(("gate", "down", "shared_gate"), one)]:
+                (n, shared[n], g) for n, g in zip(("gate", "down", "shared_gate", "latent_down", "latent_up", "latent_norm"), one)]:
             place = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
             kept, sides = array[place], []
             for d in (1e-2, -1e-2):

@@ -285,6 +285,9 @@ def general_loop(x, ids, gates, w, form):
              * (form.linear_beta or 25) * torch.tanh(u / (form.linear_beta or 25))}[form.activation]()
         return F.linear(h, turned(down), down_bias)
 
+    whole = x
+    if "latent_down" in w:
+        x = F.linear(x, turned(w["latent_down"]))
     y = torch.zeros_like(x)
     at = lambda name, e: None if w.get(name) is None else w[name][e]
     for e in range(w["down"].shape[0]):
@@ -295,6 +298,10 @@ def general_loop(x, ids, gates, w, form):
         y = y.index_add(0, token, o if form.input_weighted else o * p)
     e = w["down"].shape[0]
     y = y + x * (gates * ((ids >= e) & (ids < e + form.zero_experts))).sum(1, keepdim=True).to(x.dtype)
+    if "latent_norm" in w:
+        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + form.latent_norm) * w["latent_norm"]
+    if "latent_up" in w:
+        x, y = whole, F.linear(y, turned(w["latent_up"]))
     if "shared_down" in w:
         o = mlp(x, w["shared_gate_up"], w["shared_down"])
         y = y + (o * sigmoid(x @ w["shared_gate"])[:, None] if "shared_gate" in w else o)
@@ -310,7 +317,8 @@ class FormTest(unittest.TestCase):
              ("Llama 4", mt.Form(input_weighted=True, transposed=True), "shared"),
              ("Qwen", mt.Form(), "shared gate"),
              ("LongCat", mt.Form(zero_experts=2), ""),
-             ("Kimi-K3", mt.Form("situ", linear_beta=2), "shared")]
+             ("Nemotron-3 Super", mt.Form("relu2", gated=False, transposed=True), "shared latent"),
+             ("Kimi-K3", mt.Form("situ", linear_beta=2, latent_norm=1e-5), "shared latent norm")]
 
     @staticmethod
     def weights(form, more, dtype):
@@ -318,7 +326,12 @@ class FormTest(unittest.TestCase):
         turned = lambda *shape: (*shape[:-2], shape[-1], shape[-2]) if form.transposed else shape
         f = lambda *shape: (torch.randn(*shape, generator=g) * 0.25).to(dtype)
         both = 2 if form.gated else 1
-        w = {"gate_up": f(*turned(5, both * 12, 20)), "down": f(*turned(5, 20, 12))}
+        width = 9 if "latent" in more else 20
+        w = {"gate_up": f(*turned(5, both * 12, width)), "down": f(*turned(5, width, 12))}
+        if "latent" in more:
+            w.update(latent_down=f(*turned(9, 20)), latent_up=f(*turned(20, 9)))
+        if "norm" in more:
+            w["latent_norm"] = f(9)
         if "biases" in more:
             w.update(gate_up_bias=f(5, both * 12), down_bias=f(5, 20))
         if "shared" in more:
@@ -326,6 +339,28 @@ class FormTest(unittest.TestCase):
         if "gate" in more:
             w["shared_gate"] = f(20)
         return w
+
+    def test_a_module_has_them_as_parameters(self):
+        for name, form, more in self.CASES:
+            w = self.weights(form, more, torch.float32)
+            around = {n: t for n, t in w.items() if n.startswith(("shared", "latent"))}
+            layer = mt.Experts(w["gate_up"], w["down"], form=form, gate_up_proj_bias=w.get("gate_up_bias"),
+                               down_proj_bias=w.get("down_bias"), **around)
+            self.assertEqual(len(list(layer.parameters())), len(w), name)
+            x, ids, gates, _, _ = data(torch.float32)
+            y = layer(x, ids, gates)
+            self.assertTrue(torch.equal(y, mt.experts(x, ids, gates, form=form, **w)), name)
+            y.sum().backward()
+            self.assertTrue(all(p.grad is not None for p in layer.parameters()), name)
+        with self.assertRaises(TypeError):
+            mt.Experts(w["gate_up"], w["down"], shared_up=w["down"])
+
+    def test_refuses_half_of_what_is_around_experts(self):
+        w = self.weights(mt.Form(), "latent", torch.float32)
+        x, ids, gates, _, _ = data(torch.float32)
+        for form, left_out in ((mt.Form(), "latent_up"), (mt.Form(), "latent_down"), (mt.Form(latent_norm=1e-5), "")):
+            with self.assertRaisesRegex(moehill.Error, "around the experts"):
+                mt.experts(x, ids, gates, form=form, **{n: t for n, t in w.items() if n != left_out})
 
     def test_equals_the_loop(self):
         for (name, form, more), dtype in ((case, d) for case in self.CASES for d in (torch.float32, torch.bfloat16)):
