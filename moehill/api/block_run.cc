@@ -253,9 +253,6 @@ class BlockRun final : public Run {
     return share;
   }
   Range local_devices() const override { return local_; }
-  std::vector<int> local_cpus() const override {
-    return parts_.context == nullptr ? std::vector<int>{} : parts_.context->local_cpus();
-  }
 
   BlockTensors tensors() const override {
     BlockTensors t;

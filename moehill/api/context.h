@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "moehill/api/failure.h"
+#include "moehill/machine/pinning.h"
 #include "moehill/mesh/mesh.h"
 
 namespace moehill {
@@ -64,9 +65,11 @@ class Context {
   bool spans_processes() const { return spans_processes_; }
   int num_processes() const { return spans_processes_ ? num_devices() : 1; }
   int rank() const { return spans_processes_ ? static_cast<int>(local_.begin) : 0; }
-  std::vector<int> local_cpus() const { return mesh_->local_cpus(); }
   bool is_of_this_process() const;  // false in a forked child
-  bool is_pinned() const { return !local_cpus().empty(); }
+  bool is_pinned() const {
+    const std::vector<int> cpus = mesh_->local_cpus();
+    return !cpus.empty() && cpus.front() != kAnyCpu;
+  }
 
   // A collective call.
   struct Call {

@@ -73,8 +73,7 @@ class Run {
   // Brings the figures of the last step to the first process; from then on what follows speaks of all devices
   // there. Elsewhere, and before, of this process's. Nothing to do without a session.
   virtual void collect() = 0;
-  virtual Range local_devices() const = 0;          // of this process
-  virtual std::vector<int> local_cpus() const = 0;  // of their threads, as in Mesh
+  virtual Range local_devices() const = 0;  // of this process
 
   // The operands, and the results with them, of which this process has memory.
   virtual HeldOperands held() const = 0;

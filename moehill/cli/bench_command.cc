@@ -82,7 +82,7 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
   if (!prepared) return kExitDone;
   BenchOptions& options = prepared->options;
   const Topology& topology = prepared->environment.topology;
-  Yardstick yardstick(topology.core_cpus, job, job.place_on_node() * options.threads_per_device);
+  Yardstick yardstick(topology.core_cpus, job);
   for (const std::string& note : options.model_notes) say(options, job, "model: " + note + "\n");
   resolve_tokens(options, job, topology);
   std::string left_out;

@@ -44,7 +44,7 @@ std::optional<CheckOptions> parse_check_options(const std::vector<std::string>& 
   if (!set.parse(args)) return std::nullopt;
   if (options.grid.quick && options.single_case >= 0)
     throw input_error("--quick", "it with --case", "one of the two", "leave --quick out");
-  adopt_job(job, 1, mesh, options.devices, options.threads);
+  adopt_job(job, mesh, options.devices, options.threads);
   if (options.devices == 0) options.devices = 2;
   options.grid.fixed_devices = options.grid.several_processes = job.session() != nullptr;
   options.grid.num_devices = static_cast<int>(options.devices);
@@ -86,11 +86,11 @@ double rows_apart(const std::vector<float>& values, const std::vector<float>& re
 
 class GridRunner {
  public:
-  // first_cpu: of this process's threads. layout: options that a single case needs besides its number.
-  GridRunner(const Job& job, std::vector<int> cpus, int64_t first_cpu, std::string layout)
+  // layout: options that a single case needs besides its number.
+  GridRunner(const Job& job, std::vector<int> cpus, std::string layout)
       : job_(job),
         layout_(std::move(layout)),
-        teams_(cpus, job, first_cpu),
+        teams_(cpus, job),
         factory_({}, 0, cpus, job.session()) {}
 
   void run(const GridCase& grid_case) {
@@ -225,7 +225,7 @@ int check_command(const std::vector<std::string>& args, const Job& job) {
   if (!options) return kExitDone;
   const double start = seconds();
   const std::vector<GridCase> cases = job.together([&] { return chosen_cases(*options); });
-  GridRunner runner(job, core_cpus(), job.place_on_node() * options->threads, layout_options(*options));
+  GridRunner runner(job, core_cpus(), layout_options(*options));
   for (const GridCase& grid_case : cases) runner.run(grid_case);
   if (job.is_root()) {
     fmt::print("{}", runner.report());

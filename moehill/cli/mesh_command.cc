@@ -60,7 +60,7 @@ int mesh_command(const std::vector<std::string>& args, const Job& job) {
   const std::optional<MeshOptions> options = job.together([&] {
     std::optional<MeshOptions> parsed = parse_mesh_options(args);
     if (!parsed) return parsed;
-    adopt_job(job, environment.topology.num_cores, parsed->mesh, parsed->devices, parsed->threads_per_device);
+    adopt_job(job, parsed->mesh, parsed->devices, parsed->threads_per_device);
     if (job.is_root()) require_writable_json(parsed->json);
     layout = layout_of(*parsed, environment.topology.num_cores);
     refuse_too_much_memory(predict_mesh_memory(*parsed, layout.num_devices), available_memory_bytes(),

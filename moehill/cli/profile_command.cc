@@ -72,8 +72,7 @@ int profile_command(const std::vector<std::string>& args, const Job& job) {
         explain_blocks(options.bench.block.blocks, plain_points.front().config.shape, environment.topology));
     return kExitDone;
   }
-  Yardstick yardstick(environment.topology.core_cpus, job,
-                      job.place_on_node() * options.bench.threads_per_device);
+  Yardstick yardstick(environment.topology.core_cpus, job);
   std::string left_out;
   std::vector<Point> points = without_large_references(plain_points, job, options.bench.check, left_out);
   BenchPredictions predictions;  // every path is given: none is chosen here

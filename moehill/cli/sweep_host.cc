@@ -53,13 +53,13 @@ Options required(const std::optional<Options>& options) {
 }
 
 // Fills in what a launcher will add, which is known beforehand: one device a process.
-void adopt_sweep(BenchOptions& options, bool launched, int num_cores) {
+void adopt_sweep(BenchOptions& options, bool launched) {
   if (options.tokens_auto) {
     throw input_error("--tokens", "auto", "a number, so that a point says what it is",
                       "use moehill sweep --budget");
   }
   if (launched && options.mesh == MeshKind::automatic) options.mesh = MeshKind::mpi;
-  if (!launched) adopt_job(Job(), num_cores, options.mesh, options.devices, options.threads_per_device);
+  if (!launched) adopt_job(Job(), options.mesh, options.devices, options.threads_per_device);
 }
 
 ResolvedPoint resolved_point(const BenchOptions& options, const std::vector<Point>& points, int num_cores,
@@ -79,11 +79,11 @@ ResolvedPoint resolve_command(SweptCommand command, bool launched, const std::ve
                               int num_cores, RunPredictor& predictor) {
   if (command == SweptCommand::profile) {
     ProfileOptions options = required(parse_profile_options(arguments));
-    adopt_sweep(options.bench, launched, num_cores);
+    adopt_sweep(options.bench, launched);
     return resolved_point(options.bench, expand_profile_points(options, num_cores), num_cores, predictor);
   }
   BenchOptions options = required(parse_bench_options(arguments));
-  adopt_sweep(options, launched, num_cores);
+  adopt_sweep(options, launched);
   return resolved_point(options, expand_points(options, num_cores), num_cores, predictor);
 }
 

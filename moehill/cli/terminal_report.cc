@@ -227,7 +227,8 @@ std::string result_table(const CommandResult& result, uint32_t seed) {
                                      "% of peak", "check"};
   add_drop_adjusted(result.points, header, rows);
   add_ratios(compare_modes(result.points, seed), header, rows);
-  return format_table(header, rows) + peak_lines(result.points.front(), result.environment.kernel);
+  return format_table(header, rows) + peak_lines(result.points.front(), result.environment.kernel) +
+         placement_lines(result.points.back().placement, result.environment.topology.num_cores);
 }
 
 std::string overlap_lines(const CommandResult& result) {

@@ -7,7 +7,9 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
-#include <sstream>
+#include <string>
+
+#include "moehill/machine/cgroups.h"
 
 namespace moehill {
 namespace {
@@ -34,16 +36,14 @@ int64_t number_in(const std::filesystem::path& file, int64_t missing) {
   return in >> value ? value : missing;
 }
 
-// The names that the two versions of cgroups give to the same four things.
+// The names that the two versions of cgroups give to the same three things.
 struct CgroupFiles {
-  const char* subdirectory;
   const char* limit;
   const char* usage;
   const char* reclaimable;
 };
-constexpr CgroupFiles kVersion1 = {"memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
-                                   "total_inactive_file"};
-constexpr CgroupFiles kVersion2 = {"", "memory.max", "memory.current", "inactive_file"};
+constexpr CgroupFiles kVersion1 = {"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"};
+constexpr CgroupFiles kVersion2 = {"memory.max", "memory.current", "inactive_file"};
 
 int64_t headroom_in(const std::filesystem::path& directory, const CgroupFiles& files) {
   const int64_t limit = number_in(directory / files.limit, kUnlimited);
@@ -54,47 +54,21 @@ int64_t headroom_in(const std::filesystem::path& directory, const CgroupFiles& f
   return std::max<int64_t>(0, limit - std::max<int64_t>(0, usage - reclaimable));
 }
 
-// Every directory from the group up to the mount limits the process. In a container the named path is often
-// outside what is mounted; its missing files limit nothing and the mount itself is the group.
-int64_t headroom_up_from(const std::string& group, const std::filesystem::path& mount,
-                         const CgroupFiles& files) {
-  int64_t least = headroom_in(mount, files);
-  std::filesystem::path directory = mount;
-  for (const auto& part : std::filesystem::path(group).relative_path()) {
-    directory /= part;
-    least = std::min(least, headroom_in(directory, files));
-  }
-  return least;
-}
-
-bool lists_memory(const std::string& controllers) {
-  return ("," + controllers + ",").find(",memory,") != std::string::npos;
-}
-
 }  // namespace
 
-// Lines are "hierarchy:controllers:path"; version 2 is hierarchy 0 without controllers.
 int64_t cgroup_headroom_bytes(const std::string& proc_cgroup, const std::string& mount) {
   int64_t least = kUnlimited;
-  std::istringstream lines(proc_cgroup);
-  for (std::string hierarchy, controllers, group; std::getline(lines, hierarchy, ':') &&
-                                                  std::getline(lines, controllers, ':') &&
-                                                  std::getline(lines, group);) {
-    const bool version2 = hierarchy == "0" && controllers.empty();
-    if (!version2 && !lists_memory(controllers)) continue;
-    const CgroupFiles& files = version2 ? kVersion2 : kVersion1;
-    least =
-        std::min(least, headroom_up_from(group, std::filesystem::path(mount) / files.subdirectory, files));
-  }
+  visit_cgroups(
+      proc_cgroup, mount, "memory", [&](CgroupVersion version, const std::filesystem::path& directory) {
+        least =
+            std::min(least, headroom_in(directory, version == CgroupVersion::two ? kVersion2 : kVersion1));
+      });
   return least;
 }
 
 int64_t available_memory_bytes() {
-  std::ifstream in("/proc/self/cgroup");
-  std::ostringstream text;
-  text << in.rdbuf();
   const int64_t available_kib = value_of("/proc/meminfo", "MemAvailable:", kUnlimited / 1024);
-  return std::min(available_kib * 1024, cgroup_headroom_bytes(text.str(), "/sys/fs/cgroup"));
+  return std::min(available_kib * 1024, cgroup_headroom_bytes(own_cgroups(), "/sys/fs/cgroup"));
 }
 
 int64_t process_headroom_bytes() {

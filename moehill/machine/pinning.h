@@ -6,6 +6,9 @@
 
 namespace moehill {
 
+// In place of a logical CPU: the thread is not held on one.
+inline constexpr int kAnyCpu = -1;
+
 // Returns whether the system agreed. A refusal (a CPU outside the process's set) leaves the thread unpinned,
 // which is slower and still right. Threads that a pinned thread starts inherit its CPU.
 inline bool pin_this_thread(int cpu) {

@@ -1,11 +1,21 @@
 #include "moehill/machine/topology.h"
 
 #include <hwloc.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <type_traits>
+
+#include "moehill/machine/cgroups.h"
+#include "moehill/machine/pinning.h"
 
 namespace moehill {
 namespace {
@@ -46,6 +56,34 @@ int numa_of(hwloc_topology_t topology, int cpu) {
   return 0;
 }
 
+// True if hwloc shows the machine that it was told of in place of this one.
+bool is_made_up() {
+  for (const char* name : {"HWLOC_SYNTHETIC", "HWLOC_XMLFILE", "HWLOC_FSROOT"}) {
+    const char* value = std::getenv(name);
+    if (value != nullptr && *value != '\0') return true;
+  }
+  return false;
+}
+
+// A quota of 2.5 CPUs is two threads that never wait for their share.
+void keep_to_quota(double quota, Topology& topology) {
+  if (quota < topology.num_cores) topology.num_cores = std::max(1, static_cast<int>(std::floor(quota)));
+  if (quota >= static_cast<double>(topology.core_cpus.size()) && !is_made_up()) return;
+  topology.core_cpus.assign(static_cast<size_t>(topology.num_cores), kAnyCpu);
+  topology.core_numa.resize(static_cast<size_t>(topology.num_cores));
+}
+
+// "0-3,8" as /proc and /sys write sets of CPUs.
+std::vector<int> cpus_in(const std::string& list) {
+  std::vector<int> cpus;
+  hwloc_bitmap_t set = hwloc_bitmap_alloc();
+  if (set != nullptr && hwloc_bitmap_list_sscanf(set, list.c_str()) == 0) {
+    for (int cpu = hwloc_bitmap_first(set); cpu >= 0; cpu = hwloc_bitmap_next(set, cpu)) cpus.push_back(cpu);
+  }
+  hwloc_bitmap_free(set);
+  return cpus;
+}
+
 int64_t cache_bytes(hwloc_topology_t topology, hwloc_obj_type_t type) {
   const hwloc_obj_t cache = hwloc_get_obj_by_type(topology, type, 0);
   return cache == nullptr ? 0 : static_cast<int64_t>(cache->attr->cache.size);
@@ -74,13 +112,36 @@ Topology detect_topology() {
   topology.l2_bytes = cache_bytes(machine.get(), HWLOC_OBJ_L2CACHE);
   topology.l3_bytes = cache_bytes(machine.get(), HWLOC_OBJ_L3CACHE);
   topology.num_l3 = std::max(0, hwloc_get_nbobjs_by_type(machine.get(), HWLOC_OBJ_L3CACHE));
+  keep_to_quota(cgroup_cpus(own_cgroups(), "/sys/fs/cgroup"), topology);
   return topology;
 }
 
-void allow_all_cpus() {
-  const HwlocTopology machine = load(0);
-  (void)hwloc_set_cpubind(machine.get(), hwloc_topology_get_allowed_cpuset(machine.get()),
-                          HWLOC_CPUBIND_PROCESS);
+std::vector<int> allowed_cpus() {
+  cpu_set_t set;
+  std::vector<int> cpus;
+  if (sched_getaffinity(getpid(), sizeof set, &set) != 0) return cpus;
+  for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) cpus.push_back(static_cast<int>(cpu));
+  }
+  return cpus;
+}
+
+std::vector<int> allowed_cpus_of_parent() {
+  std::ifstream in("/proc/" + std::to_string(getppid()) + "/status");
+  const std::string key = "Cpus_allowed_list:";
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with(key)) return cpus_in(line.substr(line.find_first_not_of(" \t", key.size())));
+  }
+  return {};
+}
+
+void allow_cpus(const std::vector<int>& cpus) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int cpu : cpus) CPU_SET(static_cast<unsigned>(cpu), &set);
+  std::error_code error;
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task", error))
+    (void)sched_setaffinity(std::atoi(thread.path().filename().c_str()), sizeof set, &set);
 }
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// Topology: the cores, caches and memory nodes that this process may use.
+// Topology: the cores, caches and memory nodes that this process may use, and the CPUs that it may run on.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +9,14 @@ namespace moehill {
 
 struct Topology {
   std::string cpu_model = "unknown";
-  int num_cores = 1;  // physical cores with at least one CPU that the affinity mask and the cpuset allow
+  // Physical cores with at least one CPU that the affinity mask and the cpuset allow; no more than the cpu
+  // quota of the control groups is worth.
+  int num_cores = 1;
   int num_numa_nodes = 1;
-  std::vector<int>
-      core_cpus;  // [num_cores] one logical CPU a core, in the machine's order: neighbours share caches
+  // [num_cores] one logical CPU a core, in the machine's order: neighbours share caches. All are kAnyCpu
+  // where a thread must not be held on one: under a quota, which says how much and not where, and where hwloc
+  // was told of another machine (HWLOC_SYNTHETIC, HWLOC_XMLFILE, HWLOC_FSROOT).
+  std::vector<int> core_cpus;
   std::vector<int> core_numa;  // [num_cores] the NUMA node of each, from 0 on by this process's nodes
   // Bytes of one cache as the first core sees it; 0 where the system does not say.
   int64_t l1d_bytes = 0;
@@ -25,10 +29,13 @@ struct Topology {
 // Throws std::runtime_error when the system shows no CPU at all.
 Topology detect_topology();
 
-// Lets all threads of this process run on every CPU that the system allows it (its cpuset), whatever affinity
-// it was started with: launchers of several processes bind each to a core of their choice. A refusal leaves
-// things as they are.
-void allow_all_cpus();
+// The logical CPUs that this process may run on: its affinity mask, within its cpuset.
+std::vector<int> allowed_cpus();
+// Those of its parent, as it is now: where a launcher binds its processes, what it was itself given. Empty
+// where the system does not say.
+std::vector<int> allowed_cpus_of_parent();
+// Lets all threads of this process run on these CPUs and no others. A refusal leaves things as they are.
+void allow_cpus(const std::vector<int>& cpus);
 
 // One logical CPU of each physical core available to this process.
 inline std::vector<int> core_cpus() { return detect_topology().core_cpus; }

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <set>
 #include <thread>
 
@@ -21,10 +23,10 @@ TEST(Topology, OneAllowedCpuForEachCore) {
   const Topology topology = detect_topology();
   ASSERT_GE(topology.num_cores, 1);
   EXPECT_EQ(static_cast<size_t>(topology.num_cores), topology.core_cpus.size());
-  EXPECT_EQ(std::set<int>(topology.core_cpus.begin(), topology.core_cpus.end()).size(),
-            topology.core_cpus.size());
+  const std::set<int> different(topology.core_cpus.begin(), topology.core_cpus.end());
+  EXPECT_TRUE(different.contains(kAnyCpu) || different.size() == topology.core_cpus.size());
   EXPECT_LE(topology.core_cpus.size(), std::thread::hardware_concurrency());
-  for (const int cpu : topology.core_cpus) EXPECT_TRUE(may_run_on(cpu)) << cpu;
+  for (const int cpu : topology.core_cpus) EXPECT_TRUE(cpu == kAnyCpu || may_run_on(cpu)) << cpu;
   EXPECT_EQ(core_cpus(), topology.core_cpus);
   ASSERT_EQ(topology.core_numa.size(), topology.core_cpus.size());
   for (const int node : topology.core_numa) {
@@ -56,14 +58,35 @@ TEST(TopologyDeathTest, TheAffinityMaskLimitsTheCores) {
       testing::ExitedWithCode(0), "");
 }
 
-TEST(TopologyDeathTest, AllowingAllCpusUndoesABinding) {
+TEST(TopologyDeathTest, AllowingCpusUndoesABinding) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(
       {
-        const std::vector<int> before = core_cpus();
-        const bool pinned = pin_this_thread(before.back());
-        allow_all_cpus();
-        std::exit(pinned && core_cpus().size() >= before.size() ? 0 : 1);
+        const std::vector<int> before = allowed_cpus();
+        const bool pinned =
+            pin_this_thread(before.back()) && allowed_cpus() == std::vector<int>{before.back()};
+        allow_cpus(before);
+        std::exit(pinned && allowed_cpus() == before ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+TEST(Topology, TheParentsMaskIsRead) {
+  const std::vector<int> parents = allowed_cpus_of_parent();
+  ASSERT_FALSE(parents.empty());
+  const std::vector<int> own = allowed_cpus();
+  EXPECT_TRUE(std::includes(parents.begin(), parents.end(), own.begin(), own.end()));
+}
+
+// hwloc says what it was told; no thread is held on a CPU of that machine.
+TEST(TopologyDeathTest, NobodyIsPinnedOnAMachineThatHwlocWasToldOf) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        setenv("HWLOC_SYNTHETIC", "numa:2 core:4 pu:2", 1);
+        const Topology topology = detect_topology();
+        const bool right = topology.core_cpus == std::vector<int>(topology.num_cores, kAnyCpu);
+        std::exit(right && topology.core_numa.size() == topology.core_cpus.size() ? 0 : 1);
       },
       testing::ExitedWithCode(0), "");
 }

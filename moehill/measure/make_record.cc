@@ -22,9 +22,17 @@ RecordedLayout layout_of(const BenchOptions& o, const PointResult& result, const
   layout.cores = std::min(config.num_devices * config.threads_per_device, environment.topology.num_cores);
   layout.mesh = o.mesh;
   layout.nodes = environment.num_nodes;
-  if (!result.cpus.empty()) layout.cpus.emplace();
-  for (auto at = result.cpus.begin(); at != result.cpus.end(); at += config.threads_per_device)
-    layout.cpus->emplace_back(at, at + config.threads_per_device);
+  if (!all_pinned(result.placement)) return layout;
+  layout.cpus.emplace();
+  layout.numa.emplace();
+  for (const DevicePlace& device : result.placement) {
+    layout.cpus->emplace_back();
+    layout.numa->emplace_back();
+    for (const ThreadPlace& thread : device.threads) {
+      layout.cpus->back().push_back(thread.cpu);
+      layout.numa->back().push_back(thread.numa);
+    }
+  }
   return layout;
 }
 

@@ -37,8 +37,6 @@ double operand_bytes(const Run& run) {
 
 bool has_gradients(const RunConfig& config) { return config.block.pass == Pass::forward_backward; }
 
-std::vector<double> as_doubles(const std::vector<int>& values) { return {values.begin(), values.end()}; }
-
 // config: over places.
 void add_buffer_factors(const RunConfig& config, const PlanCounts& counts, PointResult& result) {
   std::vector<int64_t> received, computed;
@@ -137,6 +135,15 @@ void Measurement::prepare() {
   }
 }
 
+std::vector<DevicePlace> Measurement::placement_of(Run& run) const {
+  const Range devices = run.local_devices();
+  std::vector<std::vector<ThreadPlace>> local(static_cast<size_t>(devices.size()));
+  run.on_teams([&](int device, ThreadTeam& team) {
+    local[static_cast<size_t>(device - devices.begin)] = places_of(team);
+  });
+  return gather_places(job_, local);
+}
+
 void Measurement::prepare_point(LivePoint& live) {
   const Point& point = live.result.point;
   std::unique_ptr<RunFactory>& factory = factories_[point.distribution.kind];
@@ -158,8 +165,7 @@ void Measurement::prepare_point(LivePoint& live) {
   live.result.timed_region = entered_stages(*live.stages);
   live.stages->restart();
   live.checked = live.run->result_hashes();
-  for (const std::vector<double>& cpus : job_.gather(as_doubles(live.run->local_cpus())))
-    live.result.cpus.insert(live.result.cpus.end(), cpus.begin(), cpus.end());
+  live.result.placement = placement_of(*live.run);
   live.run->collect();
   check(live);
   if (replicas_differ(*live.run, job_) && live.result.check.status != CheckStatus::off) {

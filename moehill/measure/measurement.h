@@ -61,6 +61,7 @@ class Measurement {
   };
 
   void prepare_point(LivePoint& live);
+  std::vector<DevicePlace> placement_of(Run& run) const;
   void make_ready(LivePoint& live);
   void hold_operands(LivePoint& live);
   void hold_to_checked(LivePoint& live);

@@ -101,7 +101,7 @@ Layout resolve_layout(const BenchOptions& o, int num_cores) {
   return {static_cast<int>(devices), static_cast<int>(threads), static_cast<int>(none_threads)};
 }
 
-void adopt_job(const Job& job, int num_cores, MeshKind& mesh, int64_t& devices, int64_t& threads_per_device) {
+void adopt_job(const Job& job, MeshKind& mesh, int64_t& devices, int64_t& threads_per_device) {
   const Session* session = job.session();
   const MeshKind fitting = session == nullptr ? MeshKind::threads : MeshKind::mpi;
   if (mesh != MeshKind::automatic && mesh != fitting) {
@@ -117,8 +117,7 @@ void adopt_job(const Job& job, int num_cores, MeshKind& mesh, int64_t& devices, 
                       fmt::format("leave it out, or start {} processes", devices));
   }
   devices = session->size();
-  const int ranks_per_node = (session->size() + session->num_nodes() - 1) / session->num_nodes();
-  if (threads_per_device == 0) threads_per_device = std::max(1, num_cores / ranks_per_node);
+  if (threads_per_device == 0) threads_per_device = session->fair_threads();
 }
 
 void refuse_topk(int64_t topk, int64_t experts) {

@@ -27,9 +27,9 @@ struct Layout {
 Layout resolve_layout(const BenchOptions& options, int num_cores);
 
 // The mesh, devices and threads (0: not given) that fit the job: one device in each process of a launcher,
-// `num_cores` being those of a node; or the threads of this process. Throws InputError where what was given
-// contradicts it.
-void adopt_job(const Job& job, int num_cores, MeshKind& mesh, int64_t& devices, int64_t& threads_per_device);
+// with as many threads as all have cores for; or the threads of this process. Throws InputError where what
+// was given contradicts it.
+void adopt_job(const Job& job, MeshKind& mesh, int64_t& devices, int64_t& threads_per_device);
 
 // The product of all lists. From the slowest to the fastest axis: top-k, distribution, queue mode, impl,
 // parallel mode; so a none and an ep that differ in nothing else are neighbours. Throws InputError for k > E

@@ -16,6 +16,7 @@
 #include "moehill/model/predict.h"
 #include "moehill/parallel/moves.h"
 #include "moehill/quiet/environment.h"
+#include "moehill/quiet/placement.h"
 #include "moehill/quiet/yardstick.h"
 #include "moehill/routing/skew.h"
 #include "moehill/routing/statistics.h"
@@ -64,8 +65,8 @@ struct PointResult {
   CheckResult check;
   std::optional<Prediction> prediction;  // where there is a probe of this machine
   uint64_t plan_hash = 0, output_hash = 0;
-  std::vector<int> cpus;  // of the devices' threads, device by device; empty: not pinned
-  Peaks peaks;            // of the threads that this point uses
+  std::vector<DevicePlace> placement;
+  Peaks peaks;  // of the threads that this point uses
 
   // The peak of the point's own dtype.
   const InstructionPeak& peak() const { return peaks.of(point.config.shape.dtype); }

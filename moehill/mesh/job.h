@@ -32,9 +32,6 @@ class Job {
     return session_ == nullptr ? 1 : (session_->size() + session_->num_nodes() - 1) / session_->num_nodes();
   }
 
-  // This process's place among those of its node, if the job fills its nodes.
-  int place_on_node() const { return session_ == nullptr ? 0 : session_->rank() % processes_of_a_node(); }
-
   // Throws AgreedInputError unless all processes were started with the same arguments of the same build;
   // names the first that differs. `build` may have more lines, each a name and a value that has to be the
   // same.

@@ -13,6 +13,8 @@ class MadeUpSession : public Session {
   int size() const override { return 3; }
   int num_nodes() const override { return 2; }
   std::string library() const override { return "none"; }
+  std::vector<int> own_cpus(int) const override { return {}; }
+  int fair_threads() const override { return 1; }
   std::unique_ptr<Mesh> make_mesh(const MpiMeshOptions&) override { return nullptr; }
   std::unique_ptr<Group> make_library_group(ThreadTeam&) override { return nullptr; }
   std::string broadcast(const std::string& text) override { return text; }

@@ -59,29 +59,46 @@ int launched_processes(const EnvironmentReader& variable) {
   return 0;
 }
 
+// mpirun hands its options on as variables.
+bool is_bound_unasked(const EnvironmentReader& variable) {
+  if (variable("OMPI_MCA_orte_bound_at_launch") == nullptr) return false;
+  const char* const mapping = variable("OMPI_MCA_rmaps_base_mapping_policy");
+  return variable("OMPI_MCA_hwloc_base_binding_policy") == nullptr &&
+         variable("OMPI_MCA_hwloc_base_cpu_set") == nullptr &&
+         (mapping == nullptr || std::string(mapping).find(":pe=") == std::string::npos);
+}
+
+bool is_bound_unasked() { return is_bound_unasked(environment); }
+
 Launcher launched_by() { return launched_by(environment); }
+
+bool lacks_pmix(const EnvironmentReader& variable) {
+  const auto is_set = [&](const char* name) { return variable(name) != nullptr; };
+  return launched_by(variable) == Launcher::open_mpi && !is_set("OMPI_COMM_WORLD_SIZE") &&
+         !is_set("PMIX_RANK");
+}
 
 std::string lonely_message(int expected, int found, const std::string& library,
                            const EnvironmentReader& variable) {
-  const bool srun = variable("OMPI_COMM_WORLD_SIZE") == nullptr && variable("SLURM_STEP_ID") != nullptr &&
-                    launched_by(variable) != Launcher::hydra;
-  const std::string remedy =
-      srun ? "start it with srun --mpi=pmix, which `srun --mpi=list` has to name, or with "
-             "mpirun inside of the allocation"
-           : "start it with the mpirun or mpiexec of that library";
-  return fmt::format(
-      "the launcher started {} processes, but this one is in a job of {}: {} does not speak to {}; {}",
-      expected, found, srun ? "srun" : "it", library, remedy);
+  const bool srun = lacks_pmix(variable);
+  return fmt::format("{} started {} processes, but this one is in a job of {}: it does not speak to {}; {}",
+                     srun ? "srun" : "the launcher", expected, found, library,
+                     srun ? "start it with srun --mpi=pmix, if `srun --mpi=list` names that, or with mpirun "
+                            "inside of the allocation"
+                          : "start it with the mpirun or mpiexec of that library");
 }
 
 std::unique_ptr<Session> join_launched(const std::vector<std::string>& args) {
   const Launcher launcher = launched_by();
   if (launcher == Launcher::none) return nullptr;
   if (launcher == Launcher::hydra && is_of_open_mpi(mpi_library())) become_program_of_mpich(args);
+  const int expected = launched_processes(environment);
+  // Open MPI ends the process where nothing introduces it to the others.
+  if (lacks_pmix(environment) && environment("PMI_RANK") == nullptr)
+    throw InputError(lonely_message(expected, 1, mpi_library(), environment));
   std::unique_ptr<Session> session = open_mpi_session();
   constexpr double kStartSeconds = 600;  // making blocks of many GB, reading weights from a disk
   set_wait_limit(kStartSeconds);
-  const int expected = launched_processes(environment);
   if (expected <= 1 || session->size() == expected) return session;
   const std::string error = lonely_message(expected, session->size(), session->library(), environment);
   session.reset();  // by itself, not by an exception

@@ -29,10 +29,19 @@ Launcher launched_by();
 // The number of processes that the launcher says it started; 0 where it does not say.
 int launched_processes(const EnvironmentReader& variable);
 
+// True if Open MPI's mpirun bound this process and nobody asked it to: one core a process, however many
+// threads it has.
+bool is_bound_unasked(const EnvironmentReader& variable);
+bool is_bound_unasked();
+
 // The session of the processes that a launcher started, or null for one process by itself. Under a launcher
 // of MPICH a program of Open MPI becomes the program of MPICH that lies beside it, with the same arguments.
 // Throws InputError where processes of one job cannot find each other, with what the launcher needs.
 std::unique_ptr<Session> join_launched(const std::vector<std::string>& args);
+
+// True if srun started this process without PMIx, by which alone the processes of most builds of Open MPI
+// find each other.
+bool lacks_pmix(const EnvironmentReader& variable);
 
 // The message where a launcher started `expected` processes and this one finds itself among `found`.
 std::string lonely_message(int expected, int found, const std::string& library,

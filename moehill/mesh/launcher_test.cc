@@ -72,14 +72,30 @@ TEST(Launcher, LauncherOfMpich) {
   EXPECT_EQ(launched_with({{"PMI_RANK", "0"}, {"PMI_SIZE", "4"}}), Launcher::hydra);
 }
 
+TEST(Launcher, ABindingThatTheUserAskedForIsKnown) {
+  const auto is_unasked = [](const std::map<std::string, std::string>& environment) {
+    return is_bound_unasked(reader_of(environment));
+  };
+  EXPECT_FALSE(is_unasked({}));
+  const std::pair<const std::string, std::string> bound = {"OMPI_MCA_orte_bound_at_launch", "1"};
+  EXPECT_TRUE(is_unasked({bound}));
+  EXPECT_TRUE(is_unasked({bound, {"OMPI_MCA_rmaps_base_mapping_policy", "socket"}}));
+  EXPECT_FALSE(is_unasked({bound, {"OMPI_MCA_rmaps_base_mapping_policy", "ppr:1:socket:pe=4"}}));
+  EXPECT_FALSE(is_unasked({bound, {"OMPI_MCA_hwloc_base_binding_policy", "core"}}));
+  EXPECT_FALSE(is_unasked({bound, {"OMPI_MCA_hwloc_base_cpu_set", "0-3"}}));
+}
+
 TEST(Launcher, WhoIsAloneIsToldWhatHisLauncherNeeds) {
   const std::map<std::string, std::string> srun = {
       {"SLURM_STEP_ID", "0"}, {"SLURM_PROCID", "1"}, {"SLURM_NTASKS", "4"}};
   const std::string by_srun = lonely_message(4, 1, "Open MPI v4.1.4", reader_of(srun));
-  EXPECT_NE(by_srun.find("started 4 processes, but this one is in a job of 1"), std::string::npos) << by_srun;
+  EXPECT_TRUE(lacks_pmix(reader_of(srun)));
+  EXPECT_NE(by_srun.find("srun started 4 processes, but this one is in a job of 1"), std::string::npos)
+      << by_srun;
   EXPECT_NE(by_srun.find("srun --mpi=pmix"), std::string::npos) << by_srun;
   const std::map<std::string, std::string> mpirun = {{"OMPI_COMM_WORLD_SIZE", "4"}};
   const std::string by_mpirun = lonely_message(4, 1, "MPICH 4.0.2", reader_of(mpirun));
+  EXPECT_FALSE(lacks_pmix(reader_of(mpirun)));
   EXPECT_NE(by_mpirun.find("does not speak to MPICH 4.0.2; start it with the mpirun"), std::string::npos)
       << by_mpirun;
   EXPECT_EQ(by_mpirun.find("srun"), std::string::npos) << by_mpirun;

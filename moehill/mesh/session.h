@@ -16,9 +16,9 @@ namespace moehill {
 // A mesh with one device a process.
 struct MpiMeshOptions {
   int threads_per_device = 1;  // 0: as many as there are CPUs, shared out
-  // Logical CPUs of this node in the order of use (machine/topology.h). The processes of a node share them by
-  // their order, unless their launcher gave each some of its own; threads are unpinned if there are not
-  // enough.
+  // Logical CPUs of this node in the order of use (machine/topology.h). The processes of a node share them
+  // (mesh/node_cpus.h); of a session's, each has those that its launcher bound it to. Threads are unpinned if
+  // there are not enough.
   std::vector<int> node_cpus = {};
   bool pins_threads = true;
   // Tests set this: nodes are taken to hold so many ranks at most. 0: the nodes as they are.
@@ -39,6 +39,12 @@ class Session {
   virtual int num_nodes() const = 0;  // not collective
   // mpi_library(); not collective.
   virtual std::string library() const = 0;
+
+  // The CPUs of so many threads of this process, as its meshes have them; empty: they are unpinned. Not
+  // collective.
+  virtual std::vector<int> own_cpus(int num_threads) const = 0;
+  // The most threads that every process of the job can have on cores of its own; 1 at least. Not collective.
+  virtual int fair_threads() const = 0;
 
   // The mesh of all processes, device r on rank r. It must go before the session does.
   virtual std::unique_ptr<Mesh> make_mesh(const MpiMeshOptions& options) = 0;
@@ -76,10 +82,11 @@ class Session {
 // MPI. May be asked for before a job is joined.
 std::string mpi_library();
 
-// Joins the job (collective); once a process. From here on this process places its threads itself: the CPU
-// binding that the launcher gave it is undone, so that detect_topology() shows the cores of the node. A
-// session that goes while an exception unwinds ends the job, since the others may wait for this rank. Throws
-// InputError in a build without MPI.
+// Joins the job (collective); once a process. From here on this process places its threads itself: it may run
+// on all CPUs that its launcher bound it or others of its node to, so that detect_topology() shows the cores
+// of the job on this node. A binding that nobody asked for, Open MPI's own, is undone as far as mpirun's own
+// CPUs go. A session that goes while an exception unwinds ends the job, since the others may wait for this
+// rank. Throws InputError in a build without MPI.
 std::unique_ptr<Session> open_mpi_session();
 
 // A mesh over a communicator of a program that has started MPI itself: `comm` is the address of its MPI_Comm

@@ -70,10 +70,15 @@ LongerWaits::~LongerWaits() { --num_longer; }
 
 void set_rank_hosts(std::vector<std::string> hosts) { hosts_of_ranks() = std::move(hosts); }
 
-std::string rank_name(int rank) {
+std::string host_of_rank(int rank) {
   const std::vector<std::string>& hosts = hosts_of_ranks();
   const size_t r = static_cast<size_t>(rank);
-  return r < hosts.size() ? fmt::format("rank {} on {}", rank, hosts[r]) : fmt::format("rank {}", rank);
+  return r < hosts.size() ? hosts[r] : "";
+}
+
+std::string rank_name(int rank) {
+  const std::string host = host_of_rank(rank);
+  return host.empty() ? fmt::format("rank {}", rank) : fmt::format("rank {} on {}", rank, host);
 }
 
 std::string rank_names(const std::vector<int>& ranks) {

@@ -33,6 +33,7 @@ class LongerWaits {
 
 // The hosts of the ranks, for messages; without them a rank has its number alone.
 void set_rank_hosts(std::vector<std::string> hosts);
+std::string host_of_rank(int rank);                     // "node7", or empty
 std::string rank_name(int rank);                        // "rank 3 on node7"
 std::string rank_names(const std::vector<int>& ranks);  // the first eight
 

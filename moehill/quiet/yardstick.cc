@@ -36,8 +36,7 @@ double rate_together(const std::vector<Burst>& bursts) {
   return all.amount > 0 ? all.rate() : 0;
 }
 
-Yardstick::Yardstick(std::vector<int> node_cpus, Job job, int64_t first)
-    : job_(job), node_cpus_(std::move(node_cpus)), first_(first) {}
+Yardstick::Yardstick(std::vector<int> node_cpus, Job job) : job_(job), node_cpus_(std::move(node_cpus)) {}
 
 int Yardstick::num_sharers(PointThreads threads) const {
   return threads.alone ? 1 : job_.processes_of_a_node();
@@ -47,9 +46,10 @@ ThreadTeam& Yardstick::team(PointThreads threads) {
   std::unique_ptr<ThreadTeam>& team = teams_[threads];
   if (team == nullptr) {
     std::vector<int> cpus;
-    const auto begin = node_cpus_.begin() + (threads.alone ? 0 : first_);
-    if (num_sharers(threads) * threads.num_threads <= std::ssize(node_cpus_))
-      cpus.assign(begin, begin + threads.num_threads);
+    if (job_.session() != nullptr && !threads.alone)
+      cpus = job_.session()->own_cpus(threads.num_threads);
+    else if (threads.num_threads <= std::ssize(node_cpus_))
+      cpus.assign(node_cpus_.begin(), node_cpus_.begin() + threads.num_threads);
     team = std::make_unique<ThreadTeam>(threads.num_threads, cpus);
   }
   return *team;

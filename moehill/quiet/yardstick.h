@@ -52,9 +52,9 @@ double rate_together(const std::vector<Burst>& bursts);
 
 class Yardstick {
  public:
-  // Threads are on the node's CPUs from the first-th on: a process of several on a node has its own. They are
-  // unpinned, as the runs' are, where the processes of a node have more threads than it has CPUs.
-  explicit Yardstick(std::vector<int> node_cpus, Job job = {}, int64_t first = 0);
+  // Threads are where the runs' are: on the node's CPUs from the first on, or on this process's own of
+  // several. They are unpinned where there are more threads than CPUs.
+  explicit Yardstick(std::vector<int> node_cpus, Job job = {});
 
   // This process's team.
   ThreadTeam& team(PointThreads threads);
@@ -85,7 +85,6 @@ class Yardstick {
 
   Job job_;
   std::vector<int> node_cpus_;
-  int64_t first_;
   std::map<PointThreads, std::unique_ptr<ThreadTeam>> teams_;
   std::map<PointThreads, Samples> measured_;
 };

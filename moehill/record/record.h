@@ -110,12 +110,13 @@ struct RecordedLayout {
   int devices = 1, threads_per_device = 1, cores = 1;
   MeshKind mesh = MeshKind::automatic;
   int nodes = 1;
-  std::optional<std::vector<std::vector<int>>> cpus;  // [device]; none where threads are not pinned
+  // [device][thread] where the system had them; none where threads are not pinned.
+  std::optional<std::vector<std::vector<int>>> cpus, numa;
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit_all(visit, "devices", self.devices, "threads_per_device", self.threads_per_device, "cores",
-              self.cores, "mesh", self.mesh, "nodes", self.nodes, "cpus", self.cpus);
+              self.cores, "mesh", self.mesh, "nodes", self.nodes, "cpus", self.cpus, "numa", self.numa);
   }
 };
 

@@ -1,37 +1,30 @@
 #include "moehill/mesh/mpi/mpi_mesh.h"
 
-#include <algorithm>
+#include <numeric>
 #include <optional>
 #include <utility>
 
 #include "moehill/base/error.h"
 #include "moehill/machine/pinning.h"
+#include "moehill/mesh/node_cpus.h"
 #include "moehill/mesh/wait_limit.h"
 
 namespace moehill {
-namespace {
-
-// True if all processes of a node name the same CPUs, which they then share.
-bool are_shared(MPI_Comm node, const std::vector<int>& cpus) {
-  int64_t sum = 0;
-  for (const int cpu : cpus) sum = (sum * 1021 + cpu) % (int64_t{1} << 48);
-  int64_t extremes[2] = {sum, -sum};
-  check_mpi("MPI_Allreduce", MPI_Allreduce(MPI_IN_PLACE, extremes, 2, MPI_INT64_T, MPI_MAX, node));
-  return extremes[0] == -extremes[1];
+std::vector<std::vector<int>> gather_lists(MPI_Comm node, const std::vector<int>& own) {
+  int num_local = 0;
+  check_mpi("MPI_Comm_size", MPI_Comm_size(node, &num_local));
+  const int size = static_cast<int>(own.size());
+  std::vector<int> sizes(static_cast<size_t>(num_local)), begins(sizes.size() + 1, 0);
+  check_mpi("MPI_Allgather", MPI_Allgather(&size, 1, MPI_INT, sizes.data(), 1, MPI_INT, node));
+  std::partial_sum(sizes.begin(), sizes.end(), begins.begin() + 1);
+  std::vector<int> all(static_cast<size_t>(begins.back()));
+  check_mpi("MPI_Allgatherv", MPI_Allgatherv(own.data(), size, MPI_INT, all.data(), sizes.data(),
+                                             begins.data(), MPI_INT, node));
+  std::vector<std::vector<int>> lists;
+  for (size_t l = 0; l < sizes.size(); ++l)
+    lists.emplace_back(all.begin() + begins[l], all.begin() + begins[l + 1]);
+  return lists;
 }
-
-// The CPUs of the `local_rank`-th of num_local processes of a node, a thread each; `num_threads` 0 becomes
-// as many as there are. None if there are fewer CPUs than threads.
-std::vector<int> own_cpus(const std::vector<int>& node_cpus, int local_rank, int num_local,
-                          int& num_threads) {
-  const int num_cpus = static_cast<int>(node_cpus.size());
-  if (num_threads == 0) num_threads = std::max(1, num_cpus / num_local);
-  if (num_local * num_threads > num_cpus) return {};
-  const auto begin = node_cpus.begin() + local_rank * num_threads;
-  return {begin, begin + num_threads};
-}
-
-}  // namespace
 
 MpiMesh::MpiMesh(MPI_Comm comm, const MpiMeshOptions& options) {
   MOEHILL_CHECK(options.threads_per_device >= 0 && options.ranks_per_node >= 0,
@@ -40,11 +33,12 @@ MpiMesh::MpiMesh(MPI_Comm comm, const MpiMeshOptions& options) {
   const WatchedCall making("making the mesh");
   const Communicator node = Communicator::node_of(comm);
   const int local_rank = node.rank(), num_local = node.size();
-  int num_threads = options.threads_per_device;
-  const bool shared = are_shared(node.get(), options.node_cpus);
-  std::vector<int> cpus =
-      own_cpus(options.node_cpus, shared ? local_rank : 0, shared ? num_local : 1, num_threads);
-  if (!options.pins_threads) cpus.clear();
+  const std::vector<std::vector<int>> node_cpus = gather_lists(node.get(), options.node_cpus);
+  const int num_threads =
+      options.threads_per_device > 0 ? options.threads_per_device : fair_threads(node_cpus);
+  const std::vector<std::vector<int>> shares = share_cpus(node_cpus, num_threads);
+  std::vector<int> cpus;
+  if (options.pins_threads && !shares.empty()) cpus = shares[static_cast<size_t>(local_rank)];
   team_ = std::make_unique<ThreadTeam>(num_threads, std::move(cpus));
   const int ranks_per_node = options.ranks_per_node > 0 ? options.ranks_per_node : num_local;
   const Communicator part = Communicator::part_of(node.get(), local_rank / ranks_per_node);

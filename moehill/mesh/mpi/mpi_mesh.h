@@ -10,6 +10,9 @@
 
 namespace moehill {
 
+// The lists of all processes of a node, by rank in it. Collective over them.
+std::vector<std::vector<int>> gather_lists(MPI_Comm node, const std::vector<int>& own);
+
 class MpiMesh final : public Mesh {
  public:
   // Collective over `comm`, as is the destructor; the mesh must go before MPI does.

@@ -10,8 +10,10 @@
 #include "moehill/machine/clock.h"
 #include "moehill/machine/naps.h"
 #include "moehill/machine/topology.h"
+#include "moehill/mesh/launcher.h"
 #include "moehill/mesh/mpi/library_group.h"
 #include "moehill/mesh/mpi/mpi_mesh.h"
+#include "moehill/mesh/node_cpus.h"
 #include "moehill/mesh/wait_limit.h"
 
 namespace moehill {
@@ -25,11 +27,18 @@ constexpr double kRollCallSeconds = 5;
 constexpr double kAbortSeconds = 10;
 constexpr int kExitFailed = 5;  // "a run failed", as the command line has it
 
-int count_nodes(MPI_Comm comm) {
-  const Communicator node = Communicator::node_of(comm);
+int count_nodes(MPI_Comm comm, const Communicator& node) {
   int leaders = node.rank() == 0 ? 1 : 0;
   check_mpi("MPI_Allreduce", MPI_Allreduce(MPI_IN_PLACE, &leaders, 1, MPI_INT, MPI_SUM, comm));
   return leaders;
+}
+
+// What this process was meant to run on.
+std::vector<int> cpus_by_launcher() {
+  std::vector<int> cpus = allowed_cpus();
+  if (!is_bound_unasked()) return cpus;
+  const std::vector<int> launchers = allowed_cpus_of_parent();
+  return launchers.empty() ? cpus : launchers;
 }
 
 }  // namespace
@@ -45,9 +54,28 @@ MpiSession::MpiSession() {
   messages_.emplace(comm_->get(), kPieceBytes);
   rank_ = comm_->rank();
   size_ = comm_->size();
-  num_nodes_ = count_nodes(comm_->get());
+  const Communicator node = Communicator::node_of(comm_->get());
+  num_nodes_ = count_nodes(comm_->get(), node);
   set_rank_hosts(all_hosts());
-  allow_all_cpus();
+  place_on_node(node);
+}
+
+void MpiSession::place_on_node(const Communicator& node) {
+  const std::vector<int> own = cpus_by_launcher();
+  allow_cpus(own);
+  local_rank_ = static_cast<size_t>(node.rank());
+  node_cpus_ = gather_lists(node.get(), core_cpus());
+  std::vector<int> all;
+  for (const std::vector<int>& cpus : gather_lists(node.get(), own))
+    all.insert(all.end(), cpus.begin(), cpus.end());
+  allow_cpus(all);
+  fair_threads_ = moehill::fair_threads(node_cpus_);
+  check_mpi("MPI_Allreduce", MPI_Allreduce(MPI_IN_PLACE, &fair_threads_, 1, MPI_INT, MPI_MIN, comm_->get()));
+}
+
+std::vector<int> MpiSession::own_cpus(int num_threads) const {
+  const std::vector<std::vector<int>> shares = share_cpus(node_cpus_, num_threads);
+  return shares.empty() ? std::vector<int>{} : shares[local_rank_];
 }
 
 std::vector<std::string> MpiSession::all_hosts() const {
@@ -143,7 +171,9 @@ void MpiSession::fail(const std::string& message, int exit_status) noexcept {
 }
 
 std::unique_ptr<Mesh> MpiSession::make_mesh(const MpiMeshOptions& options) {
-  return std::make_unique<MpiMesh>(MPI_COMM_WORLD, options);
+  MpiMeshOptions own = options;
+  if (!options.node_cpus.empty()) own.node_cpus = node_cpus_[local_rank_];
+  return std::make_unique<MpiMesh>(MPI_COMM_WORLD, own);
 }
 
 std::unique_ptr<Group> MpiSession::make_library_group(ThreadTeam& team) {

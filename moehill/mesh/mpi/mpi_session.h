@@ -18,6 +18,8 @@ class MpiSession final : public Session {
   int size() const override { return size_; }
   int num_nodes() const override { return num_nodes_; }
   std::string library() const override { return mpi_library(); }
+  std::vector<int> own_cpus(int num_threads) const override;
+  int fair_threads() const override { return fair_threads_; }
   std::unique_ptr<Mesh> make_mesh(const MpiMeshOptions& options) override;
   std::unique_ptr<Group> make_library_group(ThreadTeam& team) override;
   std::string broadcast(const std::string& text) override;
@@ -40,7 +42,12 @@ class MpiSession final : public Session {
 
   std::optional<Communicator> comm_;  // of the session's own messages
   std::optional<Messages> messages_;
+  void place_on_node(const Communicator& node);
+
   int rank_ = 0, size_ = 1, num_nodes_ = 1;
+  size_t local_rank_ = 0;
+  std::vector<std::vector<int>> node_cpus_;  // [process of this node] its cores
+  int fair_threads_ = 1;
 };
 
 }  // namespace moehill

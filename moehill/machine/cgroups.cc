@@ -1,0 +1,75 @@
+#include "moehill/machine/cgroups.h"
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+namespace moehill {
+namespace {
+
+constexpr double kUnlimited = std::numeric_limits<double>::infinity();
+
+bool lists(const std::string& controllers, const std::string& controller) {
+  return ("," + controllers + ",").find("," + controller + ",") != std::string::npos;
+}
+
+double number_in(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  double value = 0;
+  return in >> value ? value : -1;
+}
+
+// Version 2 has "200000 100000" or "max 100000" microseconds in one file; version 1 has two files, and -1 for
+// no quota.
+double cpus_in(CgroupVersion version, const std::filesystem::path& directory) {
+  double quota = -1, period = -1;
+  if (version == CgroupVersion::two) {
+    std::ifstream in(directory / "cpu.max");
+    if (!(in >> quota >> period)) return kUnlimited;
+  } else {
+    quota = number_in(directory / "cpu.cfs_quota_us");
+    period = number_in(directory / "cpu.cfs_period_us");
+  }
+  return quota > 0 && period > 0 ? quota / period : kUnlimited;
+}
+
+}  // namespace
+
+std::string own_cgroups() {
+  std::ifstream in("/proc/self/cgroup");
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+// Lines are "hierarchy:controllers:path"; version 2 is hierarchy 0 without controllers.
+void visit_cgroups(const std::string& proc_cgroup, const std::filesystem::path& mount,
+                   const std::string& controller,
+                   const std::function<void(CgroupVersion, const std::filesystem::path&)>& visit) {
+  std::istringstream lines(proc_cgroup);
+  for (std::string hierarchy, controllers, group; std::getline(lines, hierarchy, ':') &&
+                                                  std::getline(lines, controllers, ':') &&
+                                                  std::getline(lines, group);) {
+    const bool is_second = hierarchy == "0" && controllers.empty();
+    if (!is_second && !lists(controllers, controller)) continue;
+    const CgroupVersion version = is_second ? CgroupVersion::two : CgroupVersion::one;
+    std::filesystem::path directory = is_second ? mount : mount / controller;
+    visit(version, directory);
+    for (const auto& part : std::filesystem::path(group).relative_path()) {
+      directory /= part;
+      visit(version, directory);
+    }
+  }
+}
+
+double cgroup_cpus(const std::string& proc_cgroup, const std::filesystem::path& mount) {
+  double least = kUnlimited;
+  visit_cgroups(proc_cgroup, mount, "cpu",
+                [&](CgroupVersion version, const std::filesystem::path& directory) {
+                  least = std::min(least, cpus_in(version, directory));
+                });
+  return least;
+}
+
+}  // namespace moehill

@@ -1,0 +1,109 @@
+#include "moehill/quiet/placement.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+
+#include "moehill/machine/pinning.h"
+#include "moehill/mesh/wait_limit.h"
+
+namespace moehill {
+namespace {
+
+constexpr size_t kMostNamed = 8;
+constexpr size_t kFields = 3;  // of a thread, as doubles
+
+bool is_pinned(const DevicePlace& device) {
+  return std::none_of(device.threads.begin(), device.threads.end(),
+                      [](const ThreadPlace& thread) { return thread.cpu == kAnyCpu; });
+}
+
+std::string on_host(const std::string& host) { return host.empty() ? "" : " of " + host; }
+
+std::string describe(size_t device, const DevicePlace& place) {
+  if (!is_pinned(place)) return fmt::format("{}{}: not pinned", device, on_host(place.host));
+  std::vector<int> cpus, nodes;
+  for (const ThreadPlace& thread : place.threads) {
+    cpus.push_back(thread.cpu);
+    if (std::find(nodes.begin(), nodes.end(), thread.numa) == nodes.end()) nodes.push_back(thread.numa);
+  }
+  return fmt::format("{}: CPU {}{}, memory node {}", device, fmt::join(cpus, " "), on_host(place.host),
+                     fmt::join(nodes, " "));
+}
+
+// Warns once a host.
+std::string shared_cores(const std::vector<DevicePlace>& devices) {
+  std::map<std::pair<std::string, int>, size_t> owner;  // [host, core] the device
+  std::map<std::string, std::string> warnings;
+  for (size_t d = 0; d < devices.size(); ++d) {
+    for (const ThreadPlace& thread : devices[d].threads) {
+      if (thread.cpu == kAnyCpu) continue;
+      const auto [found, is_new] = owner.try_emplace({devices[d].host, thread.core}, d);
+      if (is_new) continue;
+      warnings.try_emplace(
+          devices[d].host,
+          fmt::format("warning: threads of devices {} and {} share core {}{}; give each cores of its "
+                      "own, or start fewer\n",
+                      found->second, d, thread.core, on_host(devices[d].host)));
+    }
+  }
+  std::string text;
+  for (const auto& [host, warning] : warnings) text += warning;
+  return text;
+}
+
+std::string too_many_threads(const std::vector<DevicePlace>& devices, int num_cores) {
+  std::map<std::string, size_t> num_threads;  // [host]
+  for (const DevicePlace& device : devices) num_threads[device.host] += device.threads.size();
+  std::string text;
+  for (const auto& [host, threads] : num_threads) {
+    if (threads <= static_cast<size_t>(num_cores)) continue;
+    text += fmt::format(
+        "warning: {} threads on the {} cores{} that this job may use: they take turns, and are not "
+        "pinned\n",
+        threads, num_cores, host.empty() ? "" : " of " + host);
+  }
+  return text;
+}
+
+}  // namespace
+
+std::vector<DevicePlace> gather_places(const Job& job, const std::vector<std::vector<ThreadPlace>>& local) {
+  std::vector<double> own;
+  for (const std::vector<ThreadPlace>& threads : local) {
+    if (threads.empty()) continue;
+    own.push_back(static_cast<double>(threads.size()));
+    for (const ThreadPlace& t : threads)
+      own.insert(own.end(),
+                 {static_cast<double>(t.cpu), static_cast<double>(t.core), static_cast<double>(t.numa)});
+  }
+  const std::vector<std::vector<double>> all = job.gather(own);
+  std::vector<DevicePlace> devices;
+  for (size_t rank = 0; rank < all.size(); ++rank) {
+    for (auto at = all[rank].begin(); at != all[rank].end();) {
+      DevicePlace device{job.session() == nullptr ? "" : host_of_rank(static_cast<int>(rank)), {}};
+      const size_t num_threads = static_cast<size_t>(*at++);
+      for (size_t i = 0; i < num_threads; ++i, at += kFields)
+        device.threads.push_back({static_cast<int>(at[0]), static_cast<int>(at[1]), static_cast<int>(at[2])});
+      devices.push_back(std::move(device));
+    }
+  }
+  return devices;
+}
+
+bool all_pinned(const std::vector<DevicePlace>& devices) {
+  return !devices.empty() && std::all_of(devices.begin(), devices.end(), is_pinned);
+}
+
+std::string placement_lines(const std::vector<DevicePlace>& devices, int num_cores) {
+  if (devices.empty()) return "";
+  std::vector<std::string> names;
+  for (size_t d = 0; d < std::min(kMostNamed, devices.size()); ++d) names.push_back(describe(d, devices[d]));
+  if (devices.size() > kMostNamed) names.push_back(fmt::format("{} more", devices.size() - kMostNamed));
+  return fmt::format("devices {}\n{}{}", fmt::join(names, "; "), too_many_threads(devices, num_cores),
+                     shared_cores(devices));
+}
+
+}  // namespace moehill
