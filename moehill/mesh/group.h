@@ -29,6 +29,10 @@ struct Traffic {
   // Messages that travelled while the team worked: how long, and how often they were moved on meanwhile.
   double flight_seconds = 0;
   int64_t progress_calls = 0;
+  // On MPI: messages that this rank gave to the library, and the bytes in them, those of agreement included.
+  // Rows that peers of the node take from shared memory are in none.
+  int64_t num_messages = 0;
+  uint64_t message_bytes = 0;
 };
 
 // The way that the rows of the farthest peer come: its memory at the same addresses as here, memory of the
@@ -195,6 +199,9 @@ struct alignas(64) Call {
   std::span<const int64_t> receive_offsets = {};  // all_to_all, [ranks + 1]
   const void* input = nullptr;
   void* output = nullptr;
+  // Of the MPI mesh (mesh/mpi/call_agreement.h): the first is equal if calls go together, the second has the
+  // sum 0 over all ranks if their counts do.
+  uint64_t hash = 0, difference = 0;
 };
 
 Call call_of(const Started& started);

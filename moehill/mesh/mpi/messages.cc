@@ -8,7 +8,6 @@
 #include <iterator>
 #include <string>
 
-#include "moehill/base/hash.h"
 #include "moehill/machine/clock.h"
 #include "moehill/mesh/errors.h"
 #include "moehill/mesh/wait_limit.h"
@@ -118,6 +117,7 @@ void Messages::advance(Outgoing& message) {
     if (message.bytes > 0) message.next += length;
     requests_.push_back(request);
     expected_.push_back({message.rank, false, length});
+    if (sent_ != nullptr) ++sent_->messages, sent_->bytes += length;
   }
 }
 
@@ -254,23 +254,8 @@ Call CallHeaders::read(size_t i) {
   return call;
 }
 
-// FNV-1a of all but the rank.
-int CallHeaders::tag() {
-  Header own;
-  std::memcpy(&own, header(0), sizeof own);
-  own.rank = 0;
-  const size_t used = sizeof own + static_cast<size_t>(own.num_offsets) * sizeof(int64_t);
-  uint64_t hash = kFnvStart;
-  for (size_t i = 0; i < used; ++i) {
-    const char byte = i < sizeof own ? reinterpret_cast<const char*>(&own)[i] : header(0)[i];
-    hash = fnv1a(hash, static_cast<unsigned char>(byte));
-  }
-  return kFirstRowsTag + static_cast<int>(hash % kNumRowsTags);
-}
-
-int CallHeaders::post(const Call& call) {
+void CallHeaders::post(const Call& call) {
   drop();
-  if (others_.empty()) return kFirstRowsTag;
   write(call);
   const int bytes = static_cast<int>(header_bytes_);
   for (size_t i = 0; i < others_.size(); ++i) {
@@ -281,7 +266,6 @@ int CallHeaders::post(const Call& call) {
     check_mpi("MPI_Isend", MPI_Isend(header(0), bytes, MPI_BYTE, others_[i], kHeaderTag, comm_,
                                      &requests_[others_.size() + i]));
   }
-  return tag();
 }
 
 void CallHeaders::check() {
@@ -327,14 +311,14 @@ void TripMessages::start(const RoundTrip& trip, int tag) {
   trip_ = trip;
   const int num_parts = trip.num_parts;
   for (std::vector<Messages>* all : {&coming_, &going_}) {
-    all->resize(2 * static_cast<size_t>(num_parts), Messages(comm_, piece_bytes_));
+    all->resize(2 * static_cast<size_t>(num_parts), Messages(comm_, piece_bytes_, sent_));
     for (Messages& messages : *all) messages.use_tag(tag);
   }
   for (int i = 0; i < 2 * num_parts; ++i) {
     for (const int rank : others_) {
       const Place in = i < num_parts ? place(trip.received, trip.received_cuts, rank, i)
                                      : place(trip.answered, trip.answered_cuts, rank, i - num_parts);
-      coming_[static_cast<size_t>(i)].receive(in.begin, in.bytes, rank);
+      if (in.bytes > 0) coming_[static_cast<size_t>(i)].receive(in.begin, in.bytes, rank);
     }
   }
   num_posted_ = num_gone_ = 0;
@@ -348,7 +332,7 @@ void TripMessages::post(int send) {
     const Place out = send < trip_.num_parts
                           ? place(trip_.sent, trip_.sent_cuts, rank, send)
                           : place(trip_.answer, trip_.answer_cuts, rank, send - trip_.num_parts);
-    going_[static_cast<size_t>(send)].send(out.begin, out.bytes, rank);
+    if (out.bytes > 0) going_[static_cast<size_t>(send)].send(out.begin, out.bytes, rank);
   }
 }
 

@@ -1,6 +1,6 @@
 // Messages between ranks: bytes of any length, many at once (Messages); the headers by which ranks of
-// different nodes tell each other of the call that they are at (CallHeaders); the parts of a round trip
-// (TripMessages).
+// different nodes find out at which calls they are when these do not go together (CallHeaders); the parts of
+// a round trip (TripMessages).
 #pragma once
 
 #include <array>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "moehill/mesh/group.h"
+#include "moehill/mesh/message_counts.h"
 #include "moehill/mesh/mpi/communicator.h"
 
 namespace moehill {
@@ -45,8 +46,9 @@ size_t quickest_piece_bytes(MPI_Comm comm, const std::vector<int>& others);
 class Messages {
  public:
   // Messages are cut into pieces of at most `piece_bytes`, which must fit an int. All receives are posted at
-  // once, but only a few sends to each rank, since the library may copy what it sends.
-  Messages(MPI_Comm comm, size_t piece_bytes) : comm_(comm), piece_bytes_(piece_bytes) {}
+  // once, but only a few sends to each rank, since the library may copy what it sends. sent: counts pieces.
+  Messages(MPI_Comm comm, size_t piece_bytes, MessageCount* sent = nullptr)
+      : comm_(comm), piece_bytes_(piece_bytes), sent_(sent) {}
 
   // Start and return; the memory must stay until finish(). Allocate nothing once there was a step as large.
   // A rank is sent no second message before all of the first is posted: see all_sent().
@@ -97,6 +99,7 @@ class Messages {
 
   MPI_Comm comm_;
   size_t piece_bytes_;
+  MessageCount* sent_;
   std::vector<Outgoing> outgoing_;
   size_t num_sent_ = 0;  // messages at the front of which nothing is left
   size_t num_done_ = 0;  // requests at the front that are known to be complete
@@ -107,8 +110,8 @@ class Messages {
   std::vector<int> codes_;
 };
 
-// Calls that do not go together end in an error and not in a wait, as ranks tell each other of them.
-// One message a call and pair of ranks: the i-th of a pair is of the i-th call of both, so no number is sent.
+// Who is at which call, for the message, once it is known that not all are at the same (CallAgreement).
+// One message a pair of ranks of different nodes.
 class CallHeaders {
  public:
   // `others`: the ranks of other nodes.
@@ -117,9 +120,8 @@ class CallHeaders {
   CallHeaders(const CallHeaders&) = delete;
   CallHeaders& operator=(const CallHeaders&) = delete;
 
-  // Tells all others of the call and returns the tag of its rows; its offsets are copied. Calls that do not
-  // go together have different tags, so that their rows are not taken for each other's.
-  int post(const Call& call);
+  // Tells all others of the call; its offsets are copied.
+  void post(const Call& call);
   // Waits for what the others tell. Throws CollectiveError if a call differs from the one posted; every rank
   // whose check() ends then throws.
   void check();
@@ -130,7 +132,6 @@ class CallHeaders {
   struct Header;
   char* header(size_t i) { return memory_.data() + i * header_bytes_; }
   void write(const Call& call);
-  int tag();
   Call read(size_t i);
   void drop();
 
@@ -146,12 +147,12 @@ class CallHeaders {
 //
 // All receives are posted at the start. Sends are not: MPI shares a link among all messages under way, so
 // that of many parts none would be there before the last. A few are under way at a time, in their order, the
-// rows before the answers.
+// rows before the answers. Nothing is sent for an empty part.
 class TripMessages {
  public:
-  // `others`: the ranks of other nodes, in the order in which they are sent to.
-  TripMessages(MPI_Comm comm, size_t piece_bytes, std::vector<int> others)
-      : comm_(comm), piece_bytes_(piece_bytes), others_(std::move(others)) {}
+  // `others`: the ranks of other nodes, in the order in which they are sent to. sent: counts pieces.
+  TripMessages(MPI_Comm comm, size_t piece_bytes, std::vector<int> others, MessageCount* sent)
+      : comm_(comm), piece_bytes_(piece_bytes), sent_(sent), others_(std::move(others)) {}
 
   // The arguments' memory stays until finish().
   void start(const RoundTrip& trip, int tag);
@@ -178,6 +179,7 @@ class TripMessages {
 
   MPI_Comm comm_;
   size_t piece_bytes_;
+  MessageCount* sent_;
   std::vector<int> others_;
   RoundTrip trip_;
   std::vector<Messages> coming_, going_;               // [2 num_parts]: the rows' parts, then the answers'

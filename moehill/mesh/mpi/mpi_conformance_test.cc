@@ -13,6 +13,7 @@
 #include "moehill/machine/topology.h"
 #include "moehill/mesh/conformance.h"
 #include "moehill/mesh/errors.h"
+#include "moehill/mesh/message_counts.h"
 #include "moehill/mesh/mpi/communicator.h"
 #include "moehill/mesh/mpi/exchange_windows.h"
 #include "moehill/mesh/session.h"
@@ -167,7 +168,8 @@ TEST_F(MpiDisagreements, MessagesOfAnotherSize) {
       } catch (const CollectiveError& error) {
         told = error.what();
       }
-      EXPECT_EQ(told.find("all_to_all: rank 1 sent") == 0, group.rank() != 1) << told;
+      const int64_t other = group.rank() == 1 ? 0 : group.rank();
+      EXPECT_EQ(told, count_disagreement(1, sent, static_cast<int>(other), 10));
     });
   }
 }
@@ -244,6 +246,60 @@ TEST_F(MpiDisagreements, SizesOnDifferentNodes) {
   });
   EXPECT_TRUE(told.starts_with("the devices disagree: rank 0 is at all_reduce of 100 elements")) << told;
   EXPECT_TRUE(told.ends_with("is at all_reduce of 99 elements f32 to f32")) << told;
+}
+
+// Messages and bytes that all ranks together gave to the library in a call.
+MessageCount count_call(Group& group, const std::function<void()>& call) {
+  group.barrier();
+  const Traffic before = group.traffic();
+  call();
+  const Traffic after = group.traffic();
+  double messages = 0, bytes = 0;
+  for (const double own : session().share(static_cast<double>(after.num_messages - before.num_messages)))
+    messages += own;
+  for (const double own : session().share(static_cast<double>(after.message_bytes - before.message_bytes)))
+    bytes += own;
+  return {static_cast<int64_t>(messages), static_cast<uint64_t>(bytes)};
+}
+
+MessageCount sum_of(const MessageCount& a, const MessageCount& b) {
+  return {a.messages + b.messages, a.bytes + b.bytes};
+}
+
+// By count, whatever the time: what the calls of a mesh send between nodes, in shared memory nothing.
+TEST(MpiMesh, MessagesAreThoseOfTheFormula) {
+  if (session().num_nodes() > 1) GTEST_SKIP() << "the expectation is for one node, divided into some";
+  constexpr size_t kPieceBytes = 1000;
+  constexpr int64_t kElements = 1024;  // of a rank for another one
+  for (const int ranks_per_node : {1, 2, 3}) {
+    const RanksOfNodes ranks{session().size(), ranks_per_node};
+    const MessageCount agreement = agreement_messages(ranks.num_nodes());
+    const int64_t all = kElements * session().size();
+    std::vector<int64_t> offsets, nothing(static_cast<size_t>(session().size()) + 1, 0);
+    for (int r = 0; r <= session().size(); ++r) offsets.push_back(kElements * r);
+    const auto mesh = session().make_mesh({.ranks_per_node = ranks_per_node, .piece_bytes = kPieceBytes});
+    mesh->run([&](Group& group) {
+      const size_t bytes = static_cast<size_t>(all) * sizeof(float);
+      const std::shared_ptr<void> input = group.exchange_memory(bytes), output = group.exchange_memory(bytes);
+      const auto expect = [&](Collective collective, const std::function<void()>& call) {
+        const MessageCount rows = row_messages(collective, ranks, kElements * sizeof(float), kPieceBytes);
+        EXPECT_EQ(count_call(group, call), sum_of(rows, agreement)) << name_of(collective) << ranks_per_node;
+      };
+      expect(Collective::all_to_all,
+             [&] { group.all_to_all(input.get(), offsets, output.get(), offsets, sizeof(float)); });
+      expect(Collective::all_gather,
+             [&] { group.all_gather(input.get(), offsets, sizeof(float), output.get()); });
+      expect(Collective::reduce_scatter,
+             [&] { group.reduce_scatter(input.get(), DType::f32, offsets, output.get(), DType::f32); });
+      expect(Collective::all_reduce,
+             [&] { group.all_reduce(input.get(), DType::f32, output.get(), DType::f32, all); });
+      EXPECT_EQ(count_call(group, [&] { group.barrier(); }), agreement);
+      const auto of_nothing = [&] {
+        group.all_to_all(input.get(), nothing, output.get(), nothing, sizeof(float));
+      };
+      EXPECT_EQ(count_call(group, of_nothing), agreement);
+    });
+  }
 }
 
 TEST(MpiMesh, MalformedOffsetsAreAnError) {

@@ -59,6 +59,22 @@ size_t input_bytes(const Started& call, int rank) {
   return static_cast<size_t>(call.send_offsets.back()) * call.element_bytes;
 }
 
+// The first rank of each node, in their order; `own` is this node's.
+std::vector<int> node_leaders(MPI_Comm comm, int own) {
+  int size = 0;
+  check_mpi("MPI_Comm_size", MPI_Comm_size(comm, &size));
+  std::vector<int> leaders(static_cast<size_t>(size));
+  check_mpi("MPI_Allgather", MPI_Allgather(&own, 1, MPI_INT, leaders.data(), 1, MPI_INT, comm));
+  std::sort(leaders.begin(), leaders.end());
+  leaders.erase(std::unique(leaders.begin(), leaders.end()), leaders.end());
+  return leaders;
+}
+
+// What a rank sends to another one and expects of it.
+struct PairCounts {
+  int64_t sent, expected;
+};
+
 }  // namespace
 
 MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_bytes)
@@ -85,8 +101,12 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
     if (!is_local(r)) others.push_back(r);
   }
   if (piece_bytes == 0) piece_bytes = quickest_piece_bytes(comm_.get(), others);
-  messages_.emplace(comm_.get(), piece_bytes);
-  trip_messages_.emplace(comm_.get(), piece_bytes, others);
+  messages_.emplace(comm_.get(), piece_bytes, &sent_);
+  trip_messages_.emplace(comm_.get(), piece_bytes, others, &sent_);
+  const std::vector<int> leaders = node_leaders(comm_.get(), node_rank_);
+  const auto own = std::find(leaders.begin(), leaders.end(), node_rank_) - leaders.begin();
+  agreement_.emplace(comm_.get(), leaders, static_cast<int>(own), sent_);
+  fits_.assign(static_cast<size_t>(size_), true);
   headers_.emplace(comm_.get(), std::move(others), size_);
   const size_t bytes = NodeRendezvous::memory_bytes(num_local_, size_);
   meeting_place_.emplace(node_.get(), local_rank_ == 0 ? bytes : 0, static_cast<size_t>(kLineBytes));
@@ -103,11 +123,21 @@ void MpiGroup::move_on() {
   trip_messages_->advance();
 }
 
-void MpiGroup::announce(const Call& call) {
+int MpiGroup::announce(const Call& call) {
   Call own = call;
   own.rank = rank_;
+  return announce(own, digest_of(own));
+}
+
+int MpiGroup::announce(const Call& call, const CallDigest& digest) {
+  call_ = call;
+  call_.rank = rank_;
+  call_.hash = digest.lowest;
+  call_.difference = digest.difference;
   announced_ = seconds();
-  messages_->use_tag(headers_->post(own));
+  is_agreed_ = num_local_ == size_;
+  messages_->use_tag(tag_of(digest));
+  return tag_of(digest);
 }
 
 // Ends a wait for other nodes that began at `begin`. They wait for this rank until it `came`.
@@ -116,12 +146,13 @@ void MpiGroup::report_wait_across(double begin, double came) const {
     report_wait({.begin = begin, .end = seconds(), .came = came, .node = node_rank_, .across = true});
 }
 
-// All ranks of a node are told the same, so each waits until the others have done with its memory.
+// All ranks are told the same, so each waits until the others of its node have done with its memory.
 void MpiGroup::agree() {
+  if (std::exchange(is_agreed_, true)) return;
   const double start = seconds();
+  if (other_nodes_agree()) return report_wait_across(start, announced_);
   try {
-    headers_->check();
-    report_wait_across(start, announced_);
+    tell_difference();
   } catch (const CollectiveError&) {
     abandon_messages();
     rendezvous_->part();
@@ -129,17 +160,66 @@ void MpiGroup::agree() {
   }
 }
 
+// The first rank of a node speaks for it.
+bool MpiGroup::other_nodes_agree() {
+  if (local_rank_ != 0) return rendezvous_->await_told();
+  CallDigest node;
+  for (const Call& call : rendezvous_->calls()) node.add({call.hash, call.hash, call.difference});
+  const bool agree = agreement_->agree(node);
+  rendezvous_->tell(agree);
+  return agree;
+}
+
+// Throws on each rank that the difference concerns. All ranks of all nodes call it, once they know of one.
+void MpiGroup::tell_difference() {
+  headers_->post(call_);
+  headers_->check();
+  tell_counts();
+}
+
+// The calls go together, and what some rank sends is not what its receiver expects. Each pair of different
+// nodes finds out whether it is theirs; the others get all their rows.
+void MpiGroup::tell_counts() {
+  const bool to_all = call_.kind == CallKind::all_to_all && !call_.receive_offsets.empty();
+  std::vector<PairCounts> own(static_cast<size_t>(size_)), theirs(own.size());
+  Messages pairs(comm_.get(), kLargestPieceBytes);
+  pairs.use_tag(kHeaderTag);
+  for (int i = 1; i < size_ && to_all; ++i) {
+    const size_t r = static_cast<size_t>(other(i));
+    own[r] = {call_.offsets[r + 1] - call_.offsets[r],
+              call_.receive_offsets[r + 1] - call_.receive_offsets[r]};
+    if (is_local(other(i))) continue;
+    pairs.receive(&theirs[r], sizeof theirs[r], other(i));
+    pairs.send(&own[r], sizeof own[r], other(i));
+  }
+  pairs.finish("the counts of a call that do not fit");
+  std::string difference;
+  for (int r = 0; r < size_; ++r) {
+    const PairCounts mine = own[static_cast<size_t>(r)], other = theirs[static_cast<size_t>(r)];
+    if (is_local(r) || (mine.sent == other.expected && mine.expected == other.sent)) continue;
+    fits_[static_cast<size_t>(r)] = false;
+    if (!difference.empty()) continue;
+    difference = mine.expected != other.sent ? count_disagreement(r, other.sent, rank_, mine.expected)
+                                             : count_disagreement(rank_, mine.sent, r, other.expected);
+  }
+  if (!difference.empty()) throw CollectiveError(difference);
+  if (!to_all || call_.n > 0)
+    throw CollectiveError("round_trip: the ranks cut their rows differently into parts");
+}
+
 // The rows between this rank and those of other nodes that are at the same call come and go all the same: the
 // others may wait for them, and the caller's memory is not given back before.
 void MpiGroup::abandon_messages() {
   comm_.keep();
-  messages_->abandon([this](int rank) { return headers_->agrees(rank); });
+  messages_->abandon([this](int rank) { return fits_[static_cast<size_t>(rank)] && headers_->agrees(rank); });
   trip_messages_->abandon();
 }
 
 void MpiGroup::meet(const Call& call, size_t input_bytes, size_t output_bytes) {
   Call own = call;
   own.rank = rank_;
+  own.hash = call_.hash;
+  own.difference = call_.difference;
   const double start = seconds();
   try {
     meeting_ = rendezvous_->meet(own, windows_.locate(call.input, input_bytes),
@@ -147,7 +227,7 @@ void MpiGroup::meet(const Call& call, size_t input_bytes, size_t output_bytes) {
   } catch (const CollectiveError&) {
     if (num_local_ == size_) throw;
     try {
-      headers_->check();
+      if (!std::exchange(is_agreed_, true) && !other_nodes_agree()) tell_difference();
     } catch (const CollectiveError&) {  // the disagreement within the node is what is told
     }
     abandon_messages();
@@ -213,20 +293,21 @@ void MpiGroup::post_slices(const Slices& slices, bool local) {
     const int r = other(i);
     if (is_local(r) != local) continue;
     const void*& slice = inputs_[static_cast<size_t>(r)];
-    if (input_by_message(r, length(own))) {
+    if (length(own) == 0) {
+      slice = nullptr;
+    } else if (input_by_message(r, length(own))) {
       char* const place = received + static_cast<size_t>(i - 1) * place_bytes;
       messages_->receive(place, length(own), r);
       slice = place;
     } else {
-      slice = length(own) == 0 ? nullptr : input_of(r) + own.begin;
+      slice = input_of(r) + own.begin;
     }
   }
   for (int i = 1; i < size_; ++i) {
     if (is_local(other(i)) != local) continue;
     const Range slice = bytes_of(slices.offsets, other(i), slices.element_bytes);
-    const bool sends = !local || input_by_message(rank_, length(slice));
-    if (sends)
-      messages_->send(length(slice) == 0 ? nullptr : slices.input + slice.begin, length(slice), other(i));
+    const bool sends = length(slice) > 0 && (!local || input_by_message(rank_, length(slice)));
+    if (sends) messages_->send(slices.input + slice.begin, length(slice), other(i));
   }
 }
 
@@ -246,13 +327,12 @@ void MpiGroup::spread_slices(const char* collective, void* output, std::span<con
   char* const mine = static_cast<char*>(output);
   for (int i = 1; i < size_; ++i) {
     const Range slice = bytes_of(offsets, other(i), element_bytes);
-    const bool receives = !is_local(other(i)) || output_by_message(rank_, length(slice));
-    if (receives)
-      messages_->receive(length(slice) == 0 ? nullptr : mine + slice.begin, length(slice), other(i));
+    if (length(slice) > 0 && output_by_message(is_local(other(i)) ? rank_ : other(i), length(slice)))
+      messages_->receive(mine + slice.begin, length(slice), other(i));
   }
   for (int i = 1; i < size_; ++i) {
-    const bool sends = output_by_message(other(i), length(own));
-    if (sends) messages_->send(length(own) == 0 ? nullptr : mine + own.begin, length(own), other(i));
+    if (length(own) > 0 && output_by_message(other(i), length(own)))
+      messages_->send(mine + own.begin, length(own), other(i));
   }
   messages_->finish(collective);
 }
@@ -316,6 +396,13 @@ void MpiGroup::reduce_slices(const Started& call) {
 // Collectives that move rows as they are (all_gather and all_to_all in split phase) and the memory for them
 // follow.
 
+Traffic MpiGroup::traffic() const {
+  Traffic traffic = traffic_;
+  traffic.num_messages = sent_.messages;
+  traffic.message_bytes = sent_.bytes;
+  return traffic;
+}
+
 std::shared_ptr<void> MpiGroup::exchange_memory(size_t bytes) {
   require_idle("exchange_memory");
   gather_at({.kind = CallKind::exchange_memory});
@@ -358,12 +445,12 @@ void MpiGroup::post_to_other_nodes() {
   for (int i = 1; i < size_; ++i) {
     if (is_local(other(i))) continue;
     const Rows in = received(started(), other(i));
-    messages_->receive(in.begin, in.bytes, other(i));
+    if (in.bytes > 0) messages_->receive(in.begin, in.bytes, other(i));
   }
   for (int i = 1; i < size_; ++i) {
     if (is_local(other(i))) continue;
     const Rows out = sent(started(), rank_, other(i));
-    messages_->send(out.begin, out.bytes, other(i));
+    if (out.bytes > 0) messages_->send(out.begin, out.bytes, other(i));
   }
   fly();
 }
@@ -403,7 +490,11 @@ void MpiGroup::finish() {
 
 // A round trip and a plain all_to_all do not go together.
 Call MpiGroup::call_of_trip() const {
-  return {.kind = CallKind::all_to_all, .n = trip().num_parts, .element_bytes = trip().row_bytes};
+  return {.kind = CallKind::all_to_all,
+          .n = trip().num_parts,
+          .element_bytes = trip().row_bytes,
+          .offsets = trip().send_offsets,
+          .receive_offsets = trip().receive_offsets};
 }
 
 // In one part nobody works while rows come, and early answers would only be in each other's way: the
@@ -418,10 +509,7 @@ void MpiGroup::start_round_trip(const RoundTrip& trip) {
   trip_agreed_ = false;
   Call call = call_of_trip();
   call.rank = rank_;
-  announced_ = seconds();
-  const int tag = headers_->post(call);
-  messages_->use_tag(tag);
-  trip_messages_->start(trip, tag);
+  trip_messages_->start(trip, announce(call, digest_of(call, trip)));
   fly();
 }
 

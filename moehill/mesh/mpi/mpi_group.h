@@ -3,13 +3,15 @@
 // A peer's buffer is used in place when the peer is on this node and the buffer lies in exchange memory; in
 // any other case its rows come as a message. Whether a message goes is known on both sides from what the
 // ranks of a node publish when they meet, so nobody waits for one that is not sent. Between nodes a message
-// goes for every pair, empty ones too, so that the receiver sees a count that it does not expect.
+// goes for every pair that has rows; that both sides have the same count in mind, the nodes agree on
+// (CallAgreement) before anybody waits for rows.
 #pragma once
 
 #include <optional>
 #include <vector>
 
 #include "moehill/mesh/group.h"
+#include "moehill/mesh/mpi/call_agreement.h"
 #include "moehill/mesh/mpi/communicator.h"
 #include "moehill/mesh/mpi/exchange_windows.h"
 #include "moehill/mesh/mpi/messages.h"
@@ -49,7 +51,7 @@ class MpiGroup final : public Group {
   std::shared_ptr<void> common_memory(size_t bytes) override;
   void count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
                    size_t element_bytes) override;
-  Traffic traffic() const override { return traffic_; }
+  Traffic traffic() const override;
 
   // Says that this rank's program ends here: a peer of the node that is elsewhere is a disagreement.
   void end_program();
@@ -64,11 +66,16 @@ class MpiGroup final : public Group {
   // The i-th rank after this one: the pairs of a collective spread over time.
   int other(int i) const { return (rank_ + i) % size_; }
 
-  // A call begins with announce(); meet() and agree() follow, in this order: the first waits for the node,
-  // the second for all others' announcements, which rows that arrived need not wait for.
-  void announce(const Call& call);
+  // A call begins with announce(), which returns the tag of its rows; meet() and agree() follow, in this
+  // order: the first waits for the node, the second for the other nodes, which rows that arrived need not
+  // wait for.
+  int announce(const Call& call);
+  int announce(const Call& call, const CallDigest& digest);
   void meet(const Call& call, size_t input_bytes, size_t output_bytes);
   void agree();
+  bool other_nodes_agree();
+  void tell_difference();
+  void tell_counts();
   void abandon_messages();
   void report_wait_across(double begin, double came) const;
   void gather_at(const Call& call);
@@ -108,6 +115,11 @@ class MpiGroup final : public Group {
   std::optional<TripMessages> trip_messages_;
   bool trip_agreed_ = false;
   std::optional<CallHeaders> headers_;
+  MessageCount sent_;
+  std::optional<CallAgreement> agreement_;
+  Call call_;  // the one that was announced
+  bool is_agreed_ = true;
+  std::vector<bool> fits_;           // [size] false: this rank and that one have different counts in mind
   NodeRendezvous::Meeting meeting_;  // of the running collective
   Buffer scratch_;                   // slices received, kept between calls
   // Members, so that a collective allocates nothing.

@@ -25,10 +25,12 @@ static_assert(std::atomic<uint32_t>::is_always_lock_free, "a lock would be one p
 
 }  // namespace
 
-// A barrier: the last to arrive opens the next generation.
+// A barrier: the last to arrive opens the next generation. told: twice the number of times that something was
+// told, and 1 more where that was true.
 struct NodeRendezvous::Header {
   alignas(kLine) std::atomic<uint32_t> generation{0};
   alignas(kLine) std::atomic<uint32_t> num_arrived{0};
+  alignas(kLine) std::atomic<uint32_t> told{0};
 };
 
 // Meetings and partings that a rank has come to.
@@ -134,15 +136,33 @@ void NodeRendezvous::wait_for_all() {
     header_.generation.store(generation + 1, std::memory_order_release);
     return;
   }
-  const auto is_open = [&] { return header_.generation.load(std::memory_order_acquire) != generation; };
+  wait_until([&] { return header_.generation.load(std::memory_order_acquire) != generation; },
+             [this] { return rank_names(missing()); });
+}
+
+void NodeRendezvous::tell(bool heard) {
+  header_.told.store(2 * ++num_told_ + (heard ? 1 : 0), std::memory_order_release);
+}
+
+bool NodeRendezvous::await_told() {
+  ++num_told_;
+  uint32_t told = 0;
+  wait_until(
+      [&] { return (told = header_.told.load(std::memory_order_acquire)) / 2 == num_told_ % (1u << 31); },
+      [this] { return "ranks of other nodes, from whom " + rank_name(ranks_.front()) + " hears"; });
+  return told % 2 != 0;
+}
+
+template <typename Condition>
+void NodeRendezvous::wait_until(const Condition& is_over, const std::function<std::string()>& missing) {
   for (int i = 0; i < num_spins_; ++i) {
-    if (is_open()) return;
+    if (is_over()) return;
     cpu_pause();
   }
   Patience patience("a collective");
-  for (int i = 0; !is_open(); ++i) {
+  for (int i = 0; !is_over(); ++i) {
     idle_();
-    patience.check([this] { return rank_names(missing()); });
+    patience.check(missing);
     if (i < kYields) {
       (void)sched_yield();
     } else {

@@ -45,8 +45,16 @@ class NodeRendezvous {
   // waiting then, and the next meet() starts afresh.
   Meeting meet(const Call& call, Place input, Place output);
 
+  // The calls of the last meeting, also of one that threw.
+  std::span<const Call> calls() const { return calls_; }
+
   // Waits for all ranks of the node.
   void part();
+
+  // What the first rank of the node has heard from the others' first ranks, which it tells the ranks of this
+  // node: once a meeting at most, after it.
+  void tell(bool heard);
+  bool await_told();
 
  private:
   struct Header;
@@ -58,6 +66,8 @@ class NodeRendezvous {
   void publish(Slot& slot, const Call& call, Place input, Place output) const;
   void read(Slot& slot, size_t local_rank);
   void wait_for_all();
+  template <typename Condition>
+  void wait_until(const Condition& is_over, const std::function<std::string()>& missing);
   // Those who have not come to where this rank waits, while it does.
   std::vector<int> missing() const;
 
@@ -70,6 +80,7 @@ class NodeRendezvous {
   const int num_ranks_;
   const int num_spins_;
   const std::function<void()> idle_;
+  uint32_t num_told_ = 0;
   std::vector<Call> calls_;
   std::vector<Place> inputs_, outputs_;
 };

@@ -1,0 +1,98 @@
+#include "moehill/mesh/message_counts.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <deque>
+#include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
+
+namespace moehill {
+namespace {
+
+// All nodes' parts, run until nobody can go on; a node knows whom it has heard of, directly or not.
+struct Simulated {
+  explicit Simulated(int num_nodes) {
+    std::vector<std::vector<AgreementStep>> steps;
+    for (int node = 0; node < num_nodes; ++node) {
+      steps.push_back(agreement_steps(num_nodes, node));
+      knows.push_back({node});
+      depth = std::max(depth, steps.back().size());
+    }
+    std::vector<size_t> at(steps.size(), 0);
+    std::vector<bool> has_sent(steps.size(), false);
+    for (bool moved = true; moved;) {
+      moved = false;
+      for (size_t node = 0; node < steps.size(); ++node) {
+        if (at[node] == steps[node].size()) continue;
+        const AgreementStep& step = steps[node][at[node]];
+        if (step.send_to >= 0 && !has_sent[node]) {
+          under_way[{static_cast<int>(node), step.send_to}].push_back(knows[node]);
+          ++messages;
+        }
+        has_sent[node] = true;
+        if (step.receive_from >= 0) {
+          std::deque<std::set<int>>& coming = under_way[{step.receive_from, static_cast<int>(node)}];
+          if (coming.empty()) continue;
+          knows[node].insert(coming.front().begin(), coming.front().end());
+          coming.pop_front();
+        }
+        ++at[node];
+        has_sent[node] = false;
+        moved = true;
+      }
+    }
+    for (size_t node = 0; node < steps.size(); ++node) finished += at[node] == steps[node].size() ? 1 : 0;
+    for (const auto& [pair, left] : under_way) unheard += left.size();
+  }
+
+  std::map<std::pair<int, int>, std::deque<std::set<int>>> under_way;
+  std::vector<std::set<int>> knows;
+  int64_t messages = 0;
+  size_t depth = 0, finished = 0, unheard = 0;
+};
+
+TEST(MessageCounts, EveryNodeHearsOfEveryOtherInLogarithmicallyManySteps) {
+  for (const int num_nodes : {1, 2, 3, 4, 5, 6, 7, 8, 13, 64, 100, 512}) {
+    const Simulated run(num_nodes);
+    EXPECT_EQ(run.finished, static_cast<size_t>(num_nodes));
+    EXPECT_EQ(run.unheard, 0u) << num_nodes;
+    EXPECT_EQ(run.messages, agreement_messages(num_nodes).messages) << num_nodes;
+    EXPECT_LE(run.depth, static_cast<size_t>(std::bit_width(static_cast<unsigned>(num_nodes))) + 1)
+        << num_nodes;
+    for (const std::set<int>& known : run.knows) EXPECT_EQ(known.size(), static_cast<size_t>(num_nodes));
+  }
+}
+
+TEST(MessageCounts, PairsOfDifferentNodes) {
+  for (int num_ranks = 1; num_ranks < 12; ++num_ranks) {
+    for (int ranks_per_node = 1; ranks_per_node < 12; ++ranks_per_node) {
+      int64_t pairs = 0;
+      for (int a = 0; a < num_ranks; ++a) {
+        for (int b = 0; b < num_ranks; ++b) pairs += a / ranks_per_node != b / ranks_per_node ? 1 : 0;
+      }
+      EXPECT_EQ((RanksOfNodes{num_ranks, ranks_per_node}.pairs_across()), pairs);
+    }
+  }
+}
+
+TEST(MessageCounts, RowsGoInPieces) {
+  EXPECT_EQ(row_messages(Collective::all_to_all, {4, 2}, 1000, 300), (MessageCount{8 * 4, 8 * 1000}));
+  EXPECT_EQ(row_messages(Collective::all_reduce, {4, 2}, 1000, 1000), (MessageCount{2 * 8, 2 * 8 * 1000}));
+  EXPECT_EQ(row_messages(Collective::all_gather, {4, 2}, 0, 1000), (MessageCount{0, 0}));
+  EXPECT_EQ(row_messages(Collective::reduce_scatter, {4, 4}, 1000, 1000), (MessageCount{0, 0}));
+}
+
+TEST(MessageCounts, TheTableIsThatOfTheManual) {
+  std::ifstream in(MOEHILL_SOURCE_DIR "/docs/clusters.md");
+  std::ostringstream manual;
+  manual << in.rdbuf();
+  EXPECT_NE(manual.str().find(message_table()), std::string::npos)
+      << "docs/clusters.md has to have this table:\n"
+      << message_table();
+}
+
+}  // namespace
+}  // namespace moehill
