@@ -88,10 +88,7 @@ class GridRunner {
  public:
   // layout: options that a single case needs besides its number.
   GridRunner(const Job& job, std::vector<int> cpus, std::string layout)
-      : job_(job),
-        layout_(std::move(layout)),
-        teams_(cpus, job),
-        factory_({}, 0, cpus, job.session()) {}
+      : job_(job), layout_(std::move(layout)), teams_(cpus, job), factory_({}, 0, cpus, job.session()) {}
 
   void run(const GridCase& grid_case) {
     const RunConfig& config = grid_case.config;
