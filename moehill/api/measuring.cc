@@ -6,6 +6,7 @@
 #include "moehill/api/block_run.h"
 #include "moehill/base/error.h"
 #include "moehill/kernels/random_fill.h"
+#include "moehill/machine/pinning.h"
 #include "moehill/mesh/threads/thread_mesh.h"
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/router_product.h"
@@ -62,12 +63,17 @@ struct RunFactory::State {
                                .ranks_per_node = config.ranks_per_node});
   }
 
+  // Those of this process's threads, device by device; none where they are not pinned.
+  std::vector<int> used_cpus(const RunConfig& config) const {
+    if (session != nullptr && config.spread != Spread::none && !cpus.empty())
+      return session->own_cpus(config.threads_per_device);
+    const int64_t total = int64_t{config.num_devices} * config.threads_per_device;
+    if (total > std::ssize(cpus)) return {};
+    return {cpus.begin(), cpus.begin() + total};
+  }
+
   std::unique_ptr<Mesh> make_thread_mesh(const RunConfig& config) const {
-    const size_t total =
-        static_cast<size_t>(config.num_devices) * static_cast<size_t>(config.threads_per_device);
-    std::vector<int> used;
-    if (total <= cpus.size()) used.assign(cpus.begin(), cpus.begin() + static_cast<int64_t>(total));
-    return std::make_unique<ThreadMesh>(config.num_devices, config.threads_per_device, used);
+    return std::make_unique<ThreadMesh>(config.num_devices, config.threads_per_device, used_cpus(config));
   }
 
   HeldOperands wanted(const RunConfig& config) const {
@@ -202,7 +208,12 @@ struct RunFactory::State {
 
   std::unique_ptr<Run> make(const RunConfig& config, Routed routed) {
     RunParts parts{config, session, context(config), nullptr, nullptr, std::move(routed), seed};
-    ThreadTeam filler(std::max(1, static_cast<int>(cpus.size())));
+    // On the CPUs of those who will read it: each fills about its own experts, which are on its memory node
+    // then.
+    const std::vector<int> fillers = parts.context != nullptr ? used_cpus(config) : std::vector<int>{};
+    const std::vector<int>& chosen = fillers.empty() ? cpus : fillers;
+    ThreadTeam filler(std::max(1, static_cast<int>(chosen.size())), fillers);
+    const PinScope pin(fillers.empty() ? kAnyCpu : fillers.front());
     if (parts.context != nullptr) {
       parts.weights = weights_for(config, filler);
       parts.tokens = tokens_for(config, filler);

@@ -25,9 +25,11 @@ RecordedLayout layout_of(const BenchOptions& o, const PointResult& result, const
   if (!all_pinned(result.placement)) return layout;
   layout.cpus.emplace();
   layout.numa.emplace();
+  layout.remote_share.emplace();
   for (const DevicePlace& device : result.placement) {
     layout.cpus->emplace_back();
     layout.numa->emplace_back();
+    layout.remote_share->push_back(device.remote_share());
     for (const ThreadPlace& thread : device.threads) {
       layout.cpus->back().push_back(thread.cpu);
       layout.numa->back().push_back(thread.numa);

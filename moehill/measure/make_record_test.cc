@@ -102,8 +102,9 @@ TEST(Record, GoldenKeys) {
                                                               "ci_target",
                                                               "seed",
                                                               "check"}));
-  EXPECT_EQ(keys(record["layout"]), (std::vector<std::string>{"devices", "threads_per_device", "cores",
-                                                              "mesh", "nodes", "cpus", "numa"}));
+  EXPECT_EQ(keys(record["layout"]),
+            (std::vector<std::string>{"devices", "threads_per_device", "cores", "mesh", "nodes", "cpus",
+                                      "numa", "remote_share"}));
   EXPECT_EQ(keys(record["time_s"]), (std::vector<std::string>{"median", "ci_lo", "ci_hi", "coverage", "min",
                                                               "max", "n", "samples", "cpu_s"}));
   EXPECT_EQ(record["time_s"]["cpu_s"], (std::vector<double>{0.19, 0.17}));
@@ -231,7 +232,7 @@ TEST(Record, ReadsBackWhatWasWritten) {
   CommandResult command = made_up_command();
   command.points[1].overlap = Overlap{0.1, 0.05, 0.12, {0.6, 0.5, 0.7, 3, Interval{0.5, 0.7, 0.75}}};
   command.points[1].prediction = Prediction{.time_s = 0.19, .stages = {{.stage = Stage::up, .gemm_s = 0.1}}};
-  command.points[1].placement = {{"", {{0, 0, 0}}}, {"", {{1, 1, 0}}}};
+  command.points[1].placement = {{"", {{0, 0, 0}}, {3, 1, 0}}, {"", {{1, 1, 0}}}};
   for (const Record& record : make_records({}, command)) {
     const Json json = Json::parse(record_line(record));
     Record again;

@@ -11,10 +11,12 @@
 
 #include "moehill/base/rng.h"
 #include "moehill/machine/clock.h"
+#include "moehill/machine/pinning.h"
 #include "moehill/measure/comm_bytes.h"
 #include "moehill/measure/replicas.h"
 #include "moehill/mesh/wait_limit.h"
 #include "moehill/moe/oracle.h"
+#include "moehill/parallel/path.h"
 #include "moehill/parallel/row_route.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/routing/trace.h"
@@ -36,6 +38,27 @@ double operand_bytes(const Run& run) {
 }
 
 bool has_gradients(const RunConfig& config) { return config.block.pass == Pass::forward_backward; }
+
+// A sample of the weights of a device's experts; nothing where its threads are on no node.
+PageSample pages_of_experts(const Run& run, int device, const std::vector<ThreadPlace>& threads) {
+  std::vector<int> nodes;
+  for (const ThreadPlace& thread : threads) nodes.push_back(thread.numa);
+  PageSample sum;
+  if (std::count(nodes.begin(), nodes.end(), kAnyCpu) > 0) return sum;
+  const BlockShare share = block_share(over_places(run.config()), device);
+  const BlockWeights weights = run.tensors().weights;
+  for (const WeightView& stack : {weights.w1.stack, weights.w2.stack}) {
+    if (stack.data == nullptr) continue;
+    const int64_t expert_bytes = stack.group_elements() * static_cast<int64_t>(dtype_bytes(stack.dtype));
+    const PageSample pages =
+        sample_pages(static_cast<char*>(stack.data) + share.expert_begin * expert_bytes,
+                     static_cast<size_t>((share.expert_end - share.expert_begin) * expert_bytes), nodes);
+    sum.num_local += pages.num_local;
+    sum.num_remote += pages.num_remote;
+    sum.num_unknown += pages.num_unknown;
+  }
+  return sum;
+}
 
 // config: over places.
 void add_buffer_factors(const RunConfig& config, const PlanCounts& counts, PointResult& result) {
@@ -137,9 +160,11 @@ void Measurement::prepare() {
 
 std::vector<DevicePlace> Measurement::placement_of(Run& run) const {
   const Range devices = run.local_devices();
-  std::vector<std::vector<ThreadPlace>> local(static_cast<size_t>(devices.size()));
+  std::vector<DevicePlace> local(static_cast<size_t>(devices.size()));
   run.on_teams([&](int device, ThreadTeam& team) {
-    local[static_cast<size_t>(device - devices.begin)] = places_of(team);
+    DevicePlace& place = local[static_cast<size_t>(device - devices.begin)];
+    place.threads = places_of(team);
+    place.expert_pages = pages_of_experts(run, device, place.threads);
   });
   return gather_places(job_, local);
 }

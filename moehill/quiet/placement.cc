@@ -13,7 +13,7 @@ namespace moehill {
 namespace {
 
 constexpr size_t kMostNamed = 8;
-constexpr size_t kFields = 3;  // of a thread, as doubles
+constexpr int kFields = 3;  // of a device and of a thread, as doubles
 
 bool is_pinned(const DevicePlace& device) {
   return std::none_of(device.threads.begin(), device.threads.end(),
@@ -29,8 +29,10 @@ std::string describe(size_t device, const DevicePlace& place) {
     cpus.push_back(thread.cpu);
     if (std::find(nodes.begin(), nodes.end(), thread.numa) == nodes.end()) nodes.push_back(thread.numa);
   }
-  return fmt::format("{}: CPU {}{}, memory node {}", device, fmt::join(cpus, " "), on_host(place.host),
-                     fmt::join(nodes, " "));
+  const double remote = place.remote_share();
+  return fmt::format("{}: CPU {}{}, memory node {}{}", device, fmt::join(cpus, " "), on_host(place.host),
+                     fmt::join(nodes, " "),
+                     remote > 0 ? fmt::format(", {:.0f} % of its experts on another", 100 * remote) : "");
 }
 
 // Warns once a host.
@@ -70,27 +72,33 @@ std::string too_many_threads(const std::vector<DevicePlace>& devices, int num_co
 
 }  // namespace
 
-std::vector<DevicePlace> gather_places(const Job& job, const std::vector<std::vector<ThreadPlace>>& local) {
+std::vector<DevicePlace> gather_places(const Job& job, const std::vector<DevicePlace>& local) {
   std::vector<double> own;
-  for (const std::vector<ThreadPlace>& threads : local) {
-    if (threads.empty()) continue;
-    own.push_back(static_cast<double>(threads.size()));
-    for (const ThreadPlace& t : threads)
-      own.insert(own.end(),
-                 {static_cast<double>(t.cpu), static_cast<double>(t.core), static_cast<double>(t.numa)});
+  const auto add = [&own](auto... values) { (own.push_back(static_cast<double>(values)), ...); };
+  for (const DevicePlace& device : local) {
+    if (device.threads.empty()) continue;
+    add(device.threads.size(), device.expert_pages.num_local, device.expert_pages.num_remote);
+    for (const ThreadPlace& thread : device.threads) add(thread.cpu, thread.core, thread.numa);
   }
   const std::vector<std::vector<double>> all = job.gather(own);
   std::vector<DevicePlace> devices;
   for (size_t rank = 0; rank < all.size(); ++rank) {
     for (auto at = all[rank].begin(); at != all[rank].end();) {
       DevicePlace device{job.session() == nullptr ? "" : host_of_rank(static_cast<int>(rank)), {}};
-      const size_t num_threads = static_cast<size_t>(*at++);
+      const size_t num_threads = static_cast<size_t>(at[0]);
+      device.expert_pages = {static_cast<int64_t>(at[1]), static_cast<int64_t>(at[2])};
+      at += kFields;
       for (size_t i = 0; i < num_threads; ++i, at += kFields)
         device.threads.push_back({static_cast<int>(at[0]), static_cast<int>(at[1]), static_cast<int>(at[2])});
       devices.push_back(std::move(device));
     }
   }
   return devices;
+}
+
+double DevicePlace::remote_share() const {
+  const int64_t known = expert_pages.num_local + expert_pages.num_remote;
+  return known == 0 ? 0 : static_cast<double>(expert_pages.num_remote) / static_cast<double>(known);
 }
 
 bool all_pinned(const std::vector<DevicePlace>& devices) {

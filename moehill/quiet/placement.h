@@ -13,11 +13,14 @@ namespace moehill {
 struct DevicePlace {
   std::string host;  // empty: this one
   std::vector<ThreadPlace> threads;
+  PageSample expert_pages =
+      {};  // of the weights that the device works on: on its threads' memory nodes or not
+  double remote_share() const;  // of the pages whose node is known; 0 without any
 };
 
-// local: of this process's devices, all with the same number of threads. Returns those of all devices in
-// their order, on the first process.
-std::vector<DevicePlace> gather_places(const Job& job, const std::vector<std::vector<ThreadPlace>>& local);
+// local: of this process's devices, without hosts; those without threads are none. Returns those of all
+// devices in their order, on the first process.
+std::vector<DevicePlace> gather_places(const Job& job, const std::vector<DevicePlace>& local);
 
 // True if every thread is held on one CPU.
 bool all_pinned(const std::vector<DevicePlace>& devices);

@@ -10,18 +10,23 @@ namespace {
 constexpr ThreadPlace kNowhere{kAnyCpu, kAnyCpu, kAnyCpu};
 
 TEST(Placement, GatheredWithoutAJobItIsWhatWasGiven) {
-  const std::vector<std::vector<ThreadPlace>> local = {{{4, 4, 1}, {5, 5, 1}}, {{6, 6, 1}, {7, 7, 1}}};
+  const std::vector<DevicePlace> local = {
+      {"", {{4, 4, 1}, {5, 5, 1}}, {3, 1, 5}}, {"", {}}, {"", {{6, 6, 1}, {7, 7, 1}}, {0, 0, 9}}};
   const std::vector<DevicePlace> devices = gather_places({}, local);
   ASSERT_EQ(devices.size(), 2u);
-  EXPECT_EQ(devices[0].threads, local[0]);
-  EXPECT_EQ(devices[1].threads, local[1]);
+  EXPECT_EQ(devices[0].threads, local[0].threads);
+  EXPECT_EQ(devices[1].threads, local[2].threads);
+  EXPECT_EQ(devices[0].remote_share(), 0.25);
+  EXPECT_EQ(devices[1].remote_share(), 0);
   EXPECT_TRUE(all_pinned(devices));
 }
 
 TEST(Placement, IsSaidDeviceByDevice) {
-  const std::vector<DevicePlace> devices = {{"a", {{0, 0, 0}, {1, 1, 0}}}, {"b", {{0, 0, 0}, {9, 9, 1}}}};
+  const std::vector<DevicePlace> devices = {{"a", {{0, 0, 0}, {1, 1, 0}}, {3, 1, 0}},
+                                            {"b", {{0, 0, 0}, {9, 9, 1}}}};
   EXPECT_EQ(placement_lines(devices, 2),
-            "devices 0: CPU 0 1 of a, memory node 0; 1: CPU 0 9 of b, memory node 0 1\n");
+            "devices 0: CPU 0 1 of a, memory node 0, 25 % of its experts on another; 1: CPU 0 9 of b, memory "
+            "node 0 1\n");
   EXPECT_EQ(placement_lines({}, 2), "");
   EXPECT_EQ(placement_lines(std::vector<DevicePlace>(10, {"", {kNowhere}}), 16),
             "devices 0: not pinned; 1: not pinned; 2: not pinned; 3: not pinned; 4: not pinned; 5: not "

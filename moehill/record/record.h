@@ -112,11 +112,13 @@ struct RecordedLayout {
   int nodes = 1;
   // [device][thread] where the system had them; none where threads are not pinned.
   std::optional<std::vector<std::vector<int>>> cpus, numa;
+  std::optional<std::vector<double>> remote_share;  // [device] of its experts' pages, on other nodes
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit_all(visit, "devices", self.devices, "threads_per_device", self.threads_per_device, "cores",
-              self.cores, "mesh", self.mesh, "nodes", self.nodes, "cpus", self.cpus, "numa", self.numa);
+              self.cores, "mesh", self.mesh, "nodes", self.nodes, "cpus", self.cpus, "numa", self.numa,
+              "remote_share", self.remote_share);
   }
 };
 
