@@ -48,5 +48,33 @@ TEST(Placement, PagesAreOnTheNodeOfTheThreadThatWroteThem) {
   munmap(memory, kBytes);
 }
 
+// On a machine with two memory nodes, as an emulated one has (docs/clusters.md).
+TEST(Placement, PagesWrittenOnAnotherNodeAreRemote) {
+  int first = kAnyCpu, other = kAnyCpu, other_node = 0;
+  for (const int cpu : allowed_cpus()) {
+    const PinScope pin(cpu);
+    const int numa = place_of_this_thread().numa;
+    if (first == kAnyCpu) first = cpu;
+    const PinScope back(first);
+    if (numa != place_of_this_thread().numa) other = cpu, other_node = numa;
+  }
+  if (other == kAnyCpu) GTEST_SKIP() << "one memory node";
+  constexpr size_t kBytes = 64 * 4096;
+  void* const memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  {
+    const PinScope pin(other);
+    std::memset(memory, 1, kBytes / 4);
+  }
+  const PinScope pin(first);
+  const int own_node = place_of_this_thread().numa;
+  std::memset(static_cast<char*>(memory) + kBytes / 4, 1, kBytes - kBytes / 4);
+  const PageSample own = sample_pages(memory, kBytes, {own_node});
+  EXPECT_EQ(own.num_remote, 16);
+  EXPECT_EQ(own.num_local, 48);
+  EXPECT_EQ(sample_pages(memory, kBytes, {own_node, other_node}).num_remote, 0);
+  munmap(memory, kBytes);
+}
+
 }  // namespace
 }  // namespace moehill
