@@ -62,10 +62,8 @@ std::string too_many_threads(const std::vector<DevicePlace>& devices, int num_co
   std::string text;
   for (const auto& [host, threads] : num_threads) {
     if (threads <= static_cast<size_t>(num_cores)) continue;
-    text += fmt::format(
-        "warning: {} threads on the {} cores{} that this job may use: they take turns, and are not "
-        "pinned\n",
-        threads, num_cores, host.empty() ? "" : " of " + host);
+    text += fmt::format("warning: {} threads on the {} core{}{} that this job may use: they take turns\n",
+                        threads, num_cores, num_cores == 1 ? "" : "s", on_host(host));
   }
   return text;
 }
