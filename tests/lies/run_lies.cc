@@ -423,7 +423,6 @@ class LyingRun final : public Run {
   }
   void collect() override { run_->collect(); }
   Range local_devices() const override { return run_->local_devices(); }
-  std::vector<int> local_cpus() const override { return run_->local_cpus(); }
   HeldOperands held() const override { return run_->held(); }
   BlockTensors tensors() const override { return run_->tensors(); }
   CheckShare check_share() override { return run_->check_share(); }
