@@ -318,7 +318,9 @@ void Measurement::describe(LivePoint& live) {
   const BalanceLoss& loss = config.block.balance_loss;
   if (!loss.empty()) result.losses = loss_values(loss, run.tensors().logits, run.routing());
   if (!options_.trace_dir.empty()) {
-    result.work = all_work(work_problem(routed_part(over_places(config))), counts);
+    // The model knows rows of one width: with two, those of the experts.
+    const RunConfig places = over_places(config);
+    result.work = all_work(work_problem(places.shape.form.latent > 0 ? routed_part(places) : places), counts);
     result.pair_rows = counts.pairs;
   }
   result.plan_hash = run.plan_hash();

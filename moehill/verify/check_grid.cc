@@ -112,9 +112,10 @@ class GridBuilder {
     config.block.shared_fused = problem.shape.shared_dim > 0 && (draw >> 8) % 2 == 1;
     config.block.router_grad = block.pass == Pass::forward_backward && (draw >> 9) % 2 == 1;
     config.spread = spread_at(mode);
-    // Where a path has no experts of another width, one that has them runs once more.
+    // Where a path has no experts of another width, or no product of the router, one that has them runs once
+    // more: the modes of a combination are compared with each other.
     const bool moves_rows = mode == 0 || (is_ep(config.spread) && !is_psum(config.spread));
-    if (config.shape.form.latent > 0 && !moves_rows)
+    if ((config.shape.form.latent > 0 && !moves_rows) || (block.router_product && is_psum(config.spread)))
       config.spread = mode == 1 ? Spread::fused : mode == 2 ? Spread::ragged_a2a : Spread::ring_ag_rs;
     config.block.route_in_step = block.route_in_step && (mode == 0 || shards_tokens(config));
     config.block.router_product = block.router_product && config.block.route_in_step;
