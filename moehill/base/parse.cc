@@ -115,4 +115,10 @@ size_t parse_choice(const std::string& option, const std::string& text,
       nearest.empty() ? "choose one of these" : fmt::format("did you mean {} {}?", option, nearest));
 }
 
+double parse_percent(const std::string& option, const std::string& text, double lo, double hi) {
+  if (text.empty() || text.back() != '%')
+    throw input_error(option, quoted(text), "a number with %, such as 3%", "write the % sign");
+  return parse_number(option, text.substr(0, text.size() - 1), lo, hi) / 100;
+}
+
 }  // namespace moehill

@@ -20,6 +20,9 @@ std::string size_text(int64_t bytes);
 // A finite decimal number such as 0.98 or 1e-3, within [lo, hi].
 double parse_number(const std::string& option, const std::string& text, double lo, double hi);
 
+// A share such as "3%", within [lo, hi] percent: 0.03.
+double parse_percent(const std::string& option, const std::string& text, double lo, double hi);
+
 // The parts of `text` between separators, one more than there are separators: "a,,b," has four.
 std::vector<std::string> split(const std::string& text, char separator);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <numeric>
 
 #include "moehill/base/error.h"
@@ -114,15 +115,26 @@ Ratio speed_ratio(std::span<const double> a, std::span<const double> b, uint32_t
   return ratio;
 }
 
-// Abramowitz and Stegun, 26.7.5.
-double student_quantile(double degrees) {
-  const double z = 1.959964, z3 = z * z * z, z5 = z3 * z * z, z7 = z5 * z * z, z9 = z7 * z * z;
-  const double terms[] = {(z3 + z) / 4, (5 * z5 + 16 * z3 + 3 * z) / 96,
-                          (3 * z7 + 19 * z5 + 17 * z3 - 15 * z) / 384,
-                          (79 * z9 + 776 * z7 + 1482 * z5 - 1920 * z3 - 945 * z) / 92160};
-  double quantile = z, power = 1;
-  for (const double term : terms) quantile += term / (power *= degrees);
-  return quantile;
+// With t = sqrt(degrees) tan(a) the density is c cos(a)^(degrees - 1), whose integral Simpson's rule has to
+// 1e-6; the quantile is found by halving.
+double student_quantile(double degrees, double tail) {
+  const double c =
+      std::exp(std::lgamma((degrees + 1) / 2) - std::lgamma(degrees / 2)) / std::sqrt(std::numbers::pi);
+  constexpr int kSteps = 64;
+  const auto above_zero = [&](double angle) {
+    double sum = 0;
+    for (int i = 0; i <= kSteps; ++i) {
+      const double weight = i == 0 || i == kSteps ? 1 : i % 2 == 1 ? 4 : 2;
+      sum += weight * std::pow(std::cos(angle * i / kSteps), degrees - 1);
+    }
+    return c * sum * angle / kSteps / 3;
+  };
+  double lo = 0, hi = std::numbers::pi / 2;
+  for (int i = 0; i < 40; ++i) {
+    const double middle = (lo + hi) / 2;
+    (above_zero(middle) < 0.5 - tail ? lo : hi) = middle;
+  }
+  return std::sqrt(degrees) * std::tan(lo);
 }
 
 Verdict judge(const Ratio& ratio) {

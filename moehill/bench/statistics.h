@@ -59,8 +59,8 @@ inline constexpr int64_t kFewRounds = 6;
 std::vector<double> log_ratios(std::span<const double> a, std::span<const double> b);
 Ratio speed_ratio(std::span<const double> a, std::span<const double> b, uint32_t seed);
 
-// Student's t, 97.5 %: what |t| stays below in 19 of 20 cases. From 2 degrees of freedom on, within 1 %.
-double student_quantile(double degrees);
+// Student's t: what t stays above with a probability of `tail`, which is below a half.
+double student_quantile(double degrees, double tail = (1 - kCoverage) / 2);
 
 // `identical`: of records that differ in nothing, whose ratio is noise by construction; judge() knows of
 // ratios alone and never says so.

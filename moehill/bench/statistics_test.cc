@@ -130,7 +130,10 @@ TEST(StudentQuantile, AgreesWithTheTables) {
   const std::pair<double, double> rows[] = {{2, 4.303}, {3, 3.182},  {4, 2.776},  {5, 2.571},
                                             {8, 2.306}, {20, 2.086}, {120, 1.980}};
   for (const auto& [degrees, quantile] : rows)
-    EXPECT_NEAR(student_quantile(degrees) / quantile, 1, degrees < 4 ? 0.01 : 0.001) << degrees;
+    EXPECT_NEAR(student_quantile(degrees) / quantile, 1, 5e-4) << degrees;
+  EXPECT_NEAR(student_quantile(4, 0.0025), 5.598, 0.01);
+  EXPECT_NEAR(student_quantile(2, 0.0005), 31.60, 0.1);
+  EXPECT_NEAR(student_quantile(12, 0.25), 0.695, 0.001);
 }
 
 TEST(IntervalText, SaysItsCoverage) {

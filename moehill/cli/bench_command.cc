@@ -1,14 +1,21 @@
 // `moehill bench`: resolve, refuse what cannot be, check, time, report.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <sstream>
 
+#include "moehill/base/error.h"
 #include "moehill/cli/block_command.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/terminal_report.h"
+#include "moehill/climb/climbed_table.h"
+#include "moehill/climb/moves.h"
+#include "moehill/experiments/matrix.h"
 #include "moehill/machine/memory.h"
 #include "moehill/measure/auto_tokens.h"
 #include "moehill/measure/loading.h"
+#include "moehill/measure/make_record.h"
 #include "moehill/predict/pick_score.h"
 #include "moehill/predict/prediction.h"
 #include "moehill/predict/sweep_prediction.h"
@@ -62,17 +69,39 @@ BenchPredictions predict_everywhere(const BenchOptions& options, const Environme
 struct Prepared {
   BenchOptions options;
   Environment environment;
+  std::string climbed;  // a line for eyes, or empty
 };
+
+// The arguments with what moehill climb found for their problem; `note` says what that is.
+std::vector<std::string> with_climbed(std::vector<std::string> args, const BenchOptions& options,
+                                      const Environment& environment, std::string& note) {
+  const std::vector<Point> points = expand_points(options, environment.topology.num_cores);
+  if (points.size() > 1)
+    throw input_error("--climbed", fmt::format("{} points", points.size()), "one", "name single values");
+  const std::string key = problem_key(json_of(recorded_config(options, points[0])));
+  const ClimbedEntry entry = require_climbed(default_climbed_file(environment), key, environment);
+  const std::vector<std::string> found = arguments_of(entry.options);
+  args.erase(std::find(args.begin(), args.end(), "--climbed"));
+  args.insert(args.end(), found.begin(), found.end());
+  note = fmt::format("climbed: {}, found on {} to be {:.3f} times as fast as what that climb began with\n",
+                     fmt::join(found, " "), entry.time_utc, entry.gain);
+  return args;
+}
 
 // Everything that can be refused before anything is measured; nothing when help was printed.
 std::optional<Prepared> prepare(const std::vector<std::string>& args, const Job& job) {
   std::optional<BenchOptions> options = parse_bench_options(args);
   if (!options) return std::nullopt;
-  const Environment environment = adopt_environment(*options, job);
+  Environment environment = adopt_environment(*options, job);
+  std::string climbed;
+  if (options->climbed) {
+    options = parse_bench_options(with_climbed(args, *options, environment, climbed));
+    environment = adopt_environment(*options, job);
+  }
   if (!options->tokens_auto) expand_points(*options, environment.topology.num_cores);
   open_weights(*options);
   if (job.is_root()) require_writable_outputs(*options);
-  return Prepared{*options, environment};
+  return Prepared{*options, environment, climbed};
 }
 
 }  // namespace
@@ -84,6 +113,7 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
   const Topology& topology = prepared->environment.topology;
   Yardstick yardstick(topology.core_cpus, job);
   for (const std::string& note : options.model_notes) say(options, job, "model: " + note + "\n");
+  say(options, job, prepared->climbed);
   resolve_tokens(options, job, topology);
   std::string left_out;
   std::vector<Point> points =

@@ -228,6 +228,8 @@ OptionSet bench_option_set(BenchOptions& options) {
   declare_block(set, options);
   declare_devices(set, options);
   declare_measurement(set, options);
+  set.flag("--climbed", &options.climbed,
+           "the fastest configuration that moehill climb found for this problem");
   return set;
 }
 

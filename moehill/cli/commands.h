@@ -22,6 +22,8 @@ int profile_command(const std::vector<std::string>& args, const Job& job);
 int mesh_command(const std::vector<std::string>& args, const Job& job);
 int probe_command(const std::vector<std::string>& args, const Job& job);
 
+int advise_command(const std::vector<std::string>& args);
+int climb_command(const std::vector<std::string>& args);
 int compare_command(const std::vector<std::string>& args);
 int logbook_command(const std::vector<std::string>& args);
 int simulate_command(const std::vector<std::string>& args);

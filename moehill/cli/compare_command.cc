@@ -67,14 +67,6 @@ OptionSet compare_option_set(CompareOptions& o) {
   return set;
 }
 
-double parse_tolerance(const std::string& text) {
-  if (text.empty()) return 0;
-  const bool percent = text.back() == '%';
-  if (!percent)
-    throw input_error("--tolerance", quoted(text), "a number with %, such as 3%", "write the % sign");
-  return parse_number("--tolerance", text.substr(0, text.size() - 1), 0, 99) / 100;
-}
-
 void refuse_mixture(const OptionSet& set, const CompareOptions& o) {
   const bool stored = !o.noise_floor && o.builds.empty();
   const std::string mode = o.noise_floor ? "--noise-floor" : stored ? "stored results" : "--builds";
@@ -95,27 +87,12 @@ void refuse_mixture(const OptionSet& set, const CompareOptions& o) {
   }
 }
 
-// With --builds: takes the options of bench out of `args`, which keep their order.
-std::vector<std::string> take_bench_arguments(std::vector<std::string>& args) {
-  const auto name_of_argument = [](const std::string& arg) { return arg.substr(0, arg.find('=')); };
-  const std::vector<std::string> own = {"--builds", "--rounds", "--tolerance", "--json", "--help", "-h"};
-  const auto has_builds = [&](const std::string& arg) { return name_of_argument(arg) == "--builds"; };
-  if (std::none_of(args.begin(), args.end(), has_builds)) return {};
-  std::vector<std::string> kept, bench;
-  std::vector<std::string>* into = &bench;
-  for (const std::string& arg : args) {
-    const bool is_own = std::find(own.begin(), own.end(), name_of_argument(arg)) != own.end();
-    if (arg.rfind('-', 0) == 0) into = is_own ? &kept : &bench;
-    into->push_back(arg);
-  }
-  args = kept;
-  return bench;
-}
-
 std::optional<CompareOptions> parse_compare_options(std::vector<std::string> args) {
   CompareOptions o;
   OptionSet set = compare_option_set(o);
-  o.bench_arguments = take_bench_arguments(args);
+  const auto names_builds = [](const std::string& arg) { return arg.rfind("--builds", 0) == 0; };
+  if (std::any_of(args.begin(), args.end(), names_builds))
+    o.bench_arguments = take_others(args, {"--builds", "--rounds", "--tolerance", "--json"});
   size_t first = 0;
   while (first < args.size() && first < 2 && args[first].rfind('-', 0) != 0)
     o.sources.push_back(args[first++]);
@@ -204,7 +181,7 @@ std::string require_program(const std::string& path) {
 
 // Both builds without blocks that were tuned for one of them alone.
 int compare_two_builds(const CompareOptions& o) {
-  const double tolerance = parse_tolerance(o.tolerance);
+  const double tolerance = o.tolerance.empty() ? 0 : parse_percent("--tolerance", o.tolerance, 0, 99);
   refuse_outputs("--builds", o.bench_arguments);
   require_writable_json(o.json);
   setenv("MOEHILL_TUNED", "off", 1);
@@ -242,7 +219,7 @@ int compare_command(const std::vector<std::string>& args) {
   if (!o) return kExitDone;
   if (o->noise_floor) return store_noise_floor(*o);
   if (!o->builds.empty()) return compare_two_builds(*o);
-  const double tolerance = parse_tolerance(o->tolerance);
+  const double tolerance = o->tolerance.empty() ? 0 : parse_percent("--tolerance", o->tolerance, 0, 99);
   const ResultSet a = read_results(o->sources[0]), b = read_results(o->sources[1]);
   const Matching matching = match_results(a, b);
   if (matching.pairs.empty() && matching.missing.empty()) {

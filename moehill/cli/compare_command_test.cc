@@ -67,7 +67,7 @@ TEST_F(CompareCommand, TwoBuildsRunInTurnAndASlowerOneIsStatusFour) {
   const StoredJson pair = StoredJson::parse(read("out.jsonl"));
   EXPECT_EQ(pair["n"], 6);
   EXPECT_TRUE(pair["paired"]);
-  EXPECT_EQ(run("--builds ./other" + options), 2);
+  EXPECT_EQ(run("--builds ./other --json -" + options), 2);
   EXPECT_NE(read("err").find("--tokens: 64 in the other build, 32 in this one"), std::string::npos)
       << read("err");
   for (const char* arguments :

@@ -120,6 +120,17 @@ std::vector<std::string> OptionSet::names() const {
   return names;
 }
 
+std::vector<std::pair<std::string, std::optional<std::string>>> OptionSet::given_options() const {
+  std::vector<std::pair<std::string, std::optional<std::string>>> given;
+  for (const Entry& entry : entries_) {
+    if (!entry.raw) continue;
+    std::string name = entry.name.substr(2);
+    std::replace(name.begin(), name.end(), '-', '_');
+    given.emplace_back(name, entry.flag != nullptr ? std::nullopt : entry.raw);
+  }
+  return given;
+}
+
 bool OptionSet::is_name(const std::string& argument) const {
   return argument.rfind("--", 0) == 0 || std::any_of(entries_.begin(), entries_.end(), [&](const Entry& e) {
            return !e.short_name.empty() && argument == e.short_name;
@@ -204,6 +215,20 @@ bool OptionSet::parse(const std::vector<std::string>& args) {
   }
   refuse_shared_outputs();
   return true;
+}
+
+std::vector<std::string> take_others(std::vector<std::string>& args, const std::vector<std::string>& own) {
+  std::vector<std::string> kept, others;
+  std::vector<std::string>* into = &kept;
+  for (const std::string& arg : args) {
+    const std::string name = arg.substr(0, arg.find('='));
+    const bool is_own =
+        name == "--help" || name == "-h" || std::find(own.begin(), own.end(), name) != own.end();
+    if (arg.rfind('-', 0) == 0 && arg != "-") into = is_own ? &kept : &others;
+    into->push_back(arg);
+  }
+  args = kept;
+  return others;
 }
 
 }  // namespace moehill

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "moehill/base/error.h"
@@ -91,6 +92,8 @@ class OptionSet {
 
   bool given(const std::string& name) const;
   std::vector<std::string> names() const;  // "--tokens"
+  // What was given: name without dashes and _ for -, as an experiment file has it; value, empty of a flag.
+  std::vector<std::pair<std::string, std::optional<std::string>>> given_options() const;
 
  private:
   struct Entry {
@@ -154,5 +157,9 @@ class OptionSet {
   };
   std::vector<Place> places_;
 };
+
+// Takes the options that are not of `own` (nor a call for help), with their values, out of `args`: they are
+// another command's.
+std::vector<std::string> take_others(std::vector<std::string>& args, const std::vector<std::string>& own);
 
 }  // namespace moehill

@@ -1,7 +1,9 @@
 #include "moehill/cli/output.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "moehill/base/output_paths.h"
@@ -21,8 +23,22 @@ void write_json_lines(const std::string& json, const std::string& lines) {
 
 void show_progress(const std::string& text) {
   if (isatty(STDERR_FILENO) != 1) return;
-  std::fprintf(stderr, "\r\033[K%s", text.c_str());
+  winsize size{};
+  const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+  const std::string line = printable(text).substr(0, known ? size.ws_col - 1U : 200);
+  std::fprintf(stderr, "\r\033[K%s", line.c_str());
   std::fflush(stderr);
+}
+
+void show_run(const std::string& line, bool finished) {
+  show_progress(line);
+  if (finished && isatty(STDERR_FILENO) != 1) std::fprintf(stderr, "%s\n", printable(line).c_str());
+}
+
+std::string printable(std::string text) {
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  std::replace_if(text.begin(), text.end(), is_control, '?');
+  return text;
 }
 
 }  // namespace moehill

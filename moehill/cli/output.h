@@ -14,7 +14,12 @@ void require_writable_json(const std::string& json);
 // Writes lines of JSON; nothing to do for "". Throws std::runtime_error where they cannot be written.
 void write_json_lines(const std::string& json, const std::string& lines);
 
-// Takes the place of the line that was there before.
+// Takes the place of the line that was there before, cut to the terminal's width. Nothing without a terminal.
 void show_progress(const std::string& text);
+// The same; elsewhere a line for every finished run.
+void show_run(const std::string& line, bool finished);
+
+// Text from files may hold what a terminal would obey.
+std::string printable(std::string text);
 
 }  // namespace moehill

@@ -4,21 +4,19 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "moehill/base/error.h"
 #include "moehill/base/table.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/predict_options.h"
+#include "moehill/predict/expectation_report.h"
 #include "moehill/predict/pick_score.h"
 #include "moehill/predict/published_model.h"
 #include "moehill/validate/validation.h"
 
 namespace moehill {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 bool is_of_validation(const std::string& name) {
   return name == "--probe" || name == "--seed" || name == "--json";
@@ -68,69 +66,9 @@ bool parse_predict_options(const std::vector<std::string>& args, PredictOptions&
   return true;
 }
 
-// One line: a spread and what is expected of it.
-struct Expectation {
-  RunConfig config;
-  Prediction prediction;
-};
-
-Json to_json(const Expectation& e, const Hardware& hardware, const DistributionOptions& distribution) {
-  Json stages = Json::object();
-  for (const StagePrediction& stage : e.prediction.stages) {
-    stages[name_of(stage.stage)] = {{"time_s", stage.seconds()},     {"gemm_s", stage.gemm_s},
-                                    {"rows_s", stage.rows_s},        {"link_s", stage.link_s},
-                                    {"wait_s", stage.wait_s},        {"overhead_s", stage.overhead_s},
-                                    {"flops", stage.flops},          {"memory_bytes", stage.memory_bytes},
-                                    {"link_bytes", stage.link_bytes}};
-  }
-  return {{"schema", "moehill/1"},
-          {"command", "predict"},
-          {"hardware", hardware.name},
-          {"peak_flops", hardware.peak(e.config.shape.dtype)},
-          {"peak_instruction", hardware.instruction(e.config.shape.dtype)},
-          {"shape", to_string(e.config.shape)},
-          {"expert_form", to_string(e.config.shape.form)},
-          {"router", router_text(e.config.shape.router, distribution)},
-          {"spread", name_of(e.config.spread)},
-          {"devices", e.config.num_devices},
-          {"units_per_device", e.config.threads_per_device},
-          {"time_s", e.prediction.time_s},
-          {"memory_bytes", e.prediction.memory_bytes},
-          {"sent_bytes", e.prediction.sent_bytes},
-          {"flops", e.prediction.flops},
-          {"stages", stages}};
-}
-
-std::string stage_table(const Prediction& p) {
-  std::vector<std::vector<std::string>> rows;
-  const auto ms = [](double s) { return fmt::format("{:.3f}", 1e3 * s); };
-  for (const StagePrediction& s : p.stages) {
-    rows.push_back({name_of(s.stage), ms(s.seconds()), fmt::format("{:.1f}", 100 * s.seconds() / p.time_s),
-                    ms(s.gemm_s), ms(s.rows_s), ms(s.link_s), ms(s.wait_s),
-                    fmt::format("{:.3f}", s.flops / 1e9), fmt::format("{:.2f}", s.memory_bytes / 1e6),
-                    fmt::format("{:.2f}", s.link_bytes / 1e6)});
-  }
-  return format_table(
-      {"stage", "ms", "%", "products", "rows", "links", "wait", "GFLOP", "memory MB", "link MB"}, rows);
-}
-
-std::string spread_table(const std::vector<Expectation>& expected) {
-  std::vector<std::vector<std::string>> rows;
-  const double best = expected.front().prediction.time_s;
-  for (const Expectation& e : expected) {
-    const Prediction& p = e.prediction;
-    rows.push_back(
-        {name_of(e.config.spread), fmt::format("{}x{}", e.config.num_devices, e.config.threads_per_device),
-         fmt::format("{:.3f}", 1e3 * p.time_s), fmt::format("{:.2f}", p.time_s / best),
-         fmt::format("{:.2f}", p.flops / p.time_s / 1e12), fmt::format("{:.2f}", p.sent_bytes / 1e6),
-         fmt::format("{:.2f}", p.memory_bytes / (1 << 30))});
-  }
-  return format_table({"spread", "devices", "ms", "of the best", "TF/s", "sent MB", "GiB a device"}, rows);
-}
-
-std::vector<Expectation> expect_all(const PredictOptions& o, const Hardware& hardware,
-                                    const Routing& routing) {
-  std::vector<Expectation> all;
+std::vector<ExpectedSpread> expect_all(const PredictOptions& o, const Hardware& hardware,
+                                       const Routing& routing) {
+  std::vector<ExpectedSpread> all;
   for (const ParallelMode mode : {ParallelMode::none, ParallelMode::dp}) {
     const RunConfig config = predicted_config(o, hardware, mode);
     all.push_back({config, predict_run(config, routing, hardware)});
@@ -140,15 +78,15 @@ std::vector<Expectation> expect_all(const PredictOptions& o, const Hardware& har
     config.spread = ranked.path;
     all.push_back({config, ranked.prediction});
   }
-  std::stable_sort(all.begin(), all.end(), [](const Expectation& a, const Expectation& b) {
+  std::stable_sort(all.begin(), all.end(), [](const ExpectedSpread& a, const ExpectedSpread& b) {
     return a.prediction.time_s < b.prediction.time_s;
   });
   return all;
 }
 
-std::vector<Expectation> expect_modes(const PredictOptions& o, const Hardware& hardware,
-                                      const Routing& routing) {
-  std::vector<Expectation> expected;
+std::vector<ExpectedSpread> expect_modes(const PredictOptions& o, const Hardware& hardware,
+                                         const Routing& routing) {
+  std::vector<ExpectedSpread> expected;
   for (const ParallelMode mode : o.bench.modes) {
     RunConfig config = predicted_config(o, hardware, mode);
     if (mode == ParallelMode::ep && !o.bench.ep_path)
@@ -175,8 +113,8 @@ std::string crossover_table(PredictOptions o, const Hardware& hardware) {
       o.bench.shape.tokens = tokens;
       o.bench.shape.topk = k;
       const MoeShape shape = predicted_config(o, hardware, ParallelMode::none).shape;
-      const std::vector<Expectation> all = expect_all(o, hardware, predicted_routing(o, shape, hardware));
-      const auto rival = std::find_if(all.begin(), all.end(), [&](const Expectation& e) {
+      const std::vector<ExpectedSpread> all = expect_all(o, hardware, predicted_routing(o, shape, hardware));
+      const auto rival = std::find_if(all.begin(), all.end(), [&](const ExpectedSpread& e) {
         return mode_of(e.config.spread) != mode_of(all.front().config.spread);
       });
       row.push_back(fmt::format("{} x{:.2f}", name_of(all.front().config.spread),
@@ -193,10 +131,10 @@ void print_and_write(const PredictOptions& o, const std::string& lines, const st
 }
 
 void print_and_write(const PredictOptions& o, const Hardware& hardware,
-                     const std::vector<Expectation>& expected, const std::string& text) {
+                     const std::vector<ExpectedSpread>& expected, const std::string& text) {
   std::string lines;
-  for (const Expectation& e : expected)
-    lines += to_json(e, hardware, o.bench.distributions.front()).dump() + "\n";
+  for (const ExpectedSpread& e : expected)
+    lines += expectation_json(e, hardware, o.bench.distributions.front()).dump() + "\n";
   print_and_write(o, lines, text);
 }
 
@@ -242,12 +180,13 @@ int predict_command(const std::vector<std::string>& args) {
   }
   const MoeShape shape = predicted_config(options, hardware, ParallelMode::none).shape;
   const Routing routing = predicted_routing(options, shape, hardware);
-  const std::vector<Expectation> expected = options.compare_paths ? expect_all(options, hardware, routing)
-                                                                  : expect_modes(options, hardware, routing);
+  const std::vector<ExpectedSpread> expected = options.compare_paths
+                                                   ? expect_all(options, hardware, routing)
+                                                   : expect_modes(options, hardware, routing);
   text += fmt::format("{} on {}\n{}{}", to_string(shape), hardware.name, peak_line(hardware, shape.dtype),
-                      spread_table(expected));
+                      spread_table(expected, hardware));
   if (!options.compare_paths) {
-    for (const Expectation& e : expected)
+    for (const ExpectedSpread& e : expected)
       text +=
           fmt::format("\n{} (the slowest device)\n{}", name_of(e.config.spread), stage_table(e.prediction));
   }

@@ -18,9 +18,21 @@ void declare_point(OptionSet& set, PredictOptions& options) {
   set.fields(&o.block, {"bench_pass"});
   declare_spread(set, o);
   declare_layout(set, o, "the hardware's");
+  declare_nodes(set, &options.nodes);
   set.fields(&o, {"seed"});
-  set.text("--hardware", &options.hardware, "NAME", "probe: this machine; a shipped file's name, or a path");
+  declare_hardware(set, &options.hardware);
   set.input("--probe", &options.probe, "FILE", "the probe's file");
+}
+
+void declare_hardware(OptionSet& set, std::string* hardware) {
+  set.custom("--hardware", "NAME", *hardware,
+             "this (or probe): this machine by its probe; a shipped file's name, or a path",
+             [hardware](const std::string& text) { *hardware = text == "this" ? "probe" : text; });
+}
+
+void declare_nodes(OptionSet& set, int64_t* nodes) {
+  set.custom("--nodes", "1..4096", "by the devices", "nodes with all their devices, in place of --devices",
+             [nodes](const std::string& text) { *nodes = parse_integer("--nodes", text, 1, 4096); });
 }
 
 void resolve_point(const OptionSet& set, PredictOptions& options) {
@@ -32,6 +44,8 @@ void resolve_point(const OptionSet& set, PredictOptions& options) {
   if (o.ep_path && std::find(o.modes.begin(), o.modes.end(), ParallelMode::ep) == o.modes.end())
     throw input_error("--ep-path", "it without --parallel-mode ep", "nothing but --parallel-mode ep or both",
                       "add --parallel-mode ep or leave it out");
+  if (options.nodes > 0 && set.given("--devices"))
+    throw input_error("--nodes", "it beside --devices", "one of the two", "leave one of them out");
   if (set.given("--probe") && options.hardware != "probe")
     throw input_error("--probe", "it with --hardware " + moehill::quoted(options.hardware),
                       "nothing but --hardware probe, whose file it is", "leave one of the two out");
@@ -59,13 +73,19 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
   refuse_overflow(config.shape, o.block.capacity);
   config.block.pass = o.block.pass;
   config.spread = spread_of(mode, o.ep_path.value_or(Spread::compact_psum));
-  const int devices = o.devices > 0 ? static_cast<int>(o.devices) : hardware.topology.devices_per_node;
+  const int per_node = hardware.topology.devices_per_node,
+            nodes = static_cast<int>(std::max<int64_t>(1, options.nodes));
+  if (nodes > 1 && hardware.topology.levels.size() < 2)
+    throw input_error("--nodes", std::to_string(nodes), "1 of " + hardware.name + ", which has no network",
+                      "name a cluster by --hardware, such as epyc-cluster");
+  const int devices = o.devices > 0 ? static_cast<int>(o.devices) : nodes * per_node;
   const int units =
       o.threads_per_device > 0 ? static_cast<int>(o.threads_per_device) : hardware.units_per_device;
   const bool spread = mode != ParallelMode::none;
   // A chip alone cannot have the work of several; cores can be one device.
   config.num_devices = spread ? devices : 1;
-  config.threads_per_device = spread || hardware.is_chip() ? units : units * devices;
+  // Its memory is that of one node.
+  config.threads_per_device = spread || hardware.is_chip() ? units : units * std::min(devices, per_node);
   return config;
 }
 

@@ -14,11 +14,15 @@ struct PredictOptions {
   BenchOptions bench;
   std::string hardware = "probe", probe = default_probe_file(), json;
   bool compare_paths = false, crossover = false, published = false, score = false;
-  int64_t validate = 0;
+  int64_t validate = 0, nodes = 0;  // nodes: 0: not given
 };
 
 // Shape, pass, mode, path, layout and hardware, for any command that speaks of a point.
 void declare_point(OptionSet& set, PredictOptions& options);
+// --hardware and --nodes, for those that speak of a cluster.
+void declare_hardware(OptionSet& set, std::string* hardware);
+void declare_nodes(OptionSet& set, int64_t* nodes);
+
 // Takes the preset, and the mode that --ep-path alone implies. Throws InputError for several distributions
 // and for options of declare_point() that change nothing.
 void resolve_point(const OptionSet& set, PredictOptions& options);

@@ -12,6 +12,7 @@
 #include "moehill/measure/recorded_step.h"
 #include "moehill/model/roofline.h"
 #include "moehill/parallel/work_problem.h"
+#include "moehill/predict/advice.h"
 
 namespace moehill {
 namespace {
@@ -59,7 +60,7 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
     for (const char* shape :
          {"--preset", "--tokens", "--hidden", "--mlp-dim", "--experts", "--topk", "--shared-expert-dim",
           "--expert-form", "--dtype", "--distribution", "--bench-pass", "--parallel-mode", "--ep-path",
-          "--devices", "--threads-per-device", "--seed", "--time-s", "--comm-s"}) {
+          "--devices", "--threads-per-device", "--nodes", "--seed", "--time-s", "--comm-s"}) {
       if (set.given(shape))
         throw input_error(shape, "it beside --record", "what the record says", "leave it out");
     }
@@ -170,14 +171,16 @@ int roofline_command(const std::vector<std::string>& args) {
     const DType dtype = step.config.shape.dtype;
     const PlanCounts counts = count_plan(step.routing, step.config.block.capacity, step.config.num_devices);
     const Roofline r = roofline(work_problem(step.config), counts, h, units, step.stages, step.time_s);
-    text += fmt::format("{} on {}, {}x{}\n{}{}{}\n", step.label, h.name, step.config.num_devices, units,
-                        peak_line(h, dtype), stage_table(r), communication_lines(step, r, h));
+    text += fmt::format("{} on {}, {}\n{}{}{}\n", step.label, h.name,
+                        layout_text(h, step.config.num_devices, units), peak_line(h, dtype), stage_table(r),
+                        communication_lines(step, r, h));
     Json stages = Json::array();
     for (const StageBound& b : r.stages) stages.push_back(to_json(b));
     lines += Json{{"schema", "moehill/1"},
                   {"command", "roofline"},
                   {"hardware", h.name},
                   {"label", step.label},
+                  {"nodes", nodes_of(h, step.config.num_devices)},
                   {"devices", step.config.num_devices},
                   {"units_per_device", units},
                   {"peak_flops", h.peak(dtype)},

@@ -8,6 +8,7 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/simulate_options.h"
+#include "moehill/predict/advice.h"
 #include "moehill/predict/simulate_report.h"
 #include "moehill/validate/simulate_validation.h"
 
@@ -100,8 +101,9 @@ int simulate_command(const std::vector<std::string>& args) {
   std::FILE* table = table_stream(options->json);
   MoeShape shape = options->shape;
   shape.tokens = options->tokens_at(options->devices);
-  fmt::print(table, "a step {} of {} on {} devices of {}\n", name_of(options->pass), to_string(shape),
-             options->devices, hardware.name);
+  fmt::print(table, "a step {} of {} on {} devices of {}: {}\n", name_of(options->pass), to_string(shape),
+             options->devices, hardware.name,
+             layout_text(hardware, static_cast<int>(options->devices), hardware.units_per_device));
   std::fflush(table);
   const std::vector<SimulatedStep> steps = simulate_all(*options, hardware);
   write_records(*options, steps);

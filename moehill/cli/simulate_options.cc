@@ -4,8 +4,9 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
-#include "moehill/cli/option_set.h"
+#include "moehill/cli/predict_options.h"
 #include "moehill/cli/presets.h"
+#include "moehill/validate/simulate_validation.h"
 
 namespace moehill {
 namespace {
@@ -19,9 +20,9 @@ OptionSet simulate_option_set(SimulateOptions& o) {
       {"moehill simulate --hardware epyc-cluster --devices 64 --preset olmoe-1b-7b",
        "moehill simulate --devices 256 --preset deepseek-v3 --tokens-per-device 4096 --compare-paths",
        "moehill simulate --devices 16 --preset qwen3-30b-a3b --scaling weak --distribution zipf:0.5"});
-  set.text("--hardware", &o.hardware, "NAME",
-           "hardware file, by path or by the name of a shipped one; probe: this machine");
+  declare_hardware(set, &o.hardware);
   set.integer("--devices", &o.devices, 1, kMaxDevices, "devices P");
+  declare_nodes(set, &o.nodes);
   declare_preset(set, &o.preset);
   set.integer("--tokens", &o.shape.tokens, 0, kMaxDim, "tokens T of all devices; 0: by --tokens-per-device");
   set.integer("--tokens-per-device", &o.tokens_per_device, 1, kMaxDim, "T / P");
@@ -104,6 +105,14 @@ std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::str
     refuse_shape_of_runs(set, o);
     if (!set.given("--hardware")) o.hardware = "probe";
     return o;
+  }
+  if (o.nodes > 0) {
+    if (set.given("--devices"))
+      throw input_error("--nodes", "it beside --devices", "one of the two", "leave one of them out");
+    o.devices = o.nodes * simulated_hardware(o.hardware).topology.devices_per_node;
+    if (o.devices > kMaxDevices)
+      throw input_error("--nodes", std::to_string(o.nodes), fmt::format("at most {} devices", kMaxDevices),
+                        "take fewer");
   }
   refuse_contradictions(set, o);
   return o;

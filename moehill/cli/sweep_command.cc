@@ -13,6 +13,7 @@
 #include "moehill/bench/statistics.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
+#include "moehill/cli/output.h"
 #include "moehill/cli/sweep_host.h"
 #include "moehill/experiments/driver.h"
 #include "moehill/report/measured.h"
@@ -90,13 +91,6 @@ Sizing choose_sizing(const SweepOptions& options, const std::string& database, c
   return {factor, 0, fmt::format("--scale {}: that share of the file's tokens", options.scale)};
 }
 
-// Text from files may hold what a terminal would obey.
-std::string printable(std::string text) {
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-  std::replace_if(text.begin(), text.end(), is_control, '?');
-  return text;
-}
-
 std::string label_of(const StoredPoint& point) {
   return printable(point.label) + (point.is_baseline ? " (baseline)" : "");
 }
@@ -113,14 +107,6 @@ void list_points(const SweepPlan& plan, const std::string& source) {
              stdout);
   fmt::print("{} points, {} rounds: about {} in all\ntimes predicted {}\n", plan.points.size(),
              plan.experiment.rounds, duration_text(plan.predicted_seconds()), source);
-}
-
-// One line that is overwritten where somebody watches; elsewhere a line for every finished run.
-void show_progress(const std::string& line, bool finished) {
-  const bool watched = isatty(STDERR_FILENO) == 1;
-  if (!watched && !finished) return;
-  std::fprintf(stderr, watched ? "\r\033[K%s" : "%s\n", printable(line).c_str());
-  std::fflush(stderr);
 }
 
 std::string shell_word(const std::string& text) {
@@ -161,7 +147,7 @@ void print_results(Store& store, const std::string& name) {
 }
 
 int finish(Store& store, const SweepOptions& options, const SweepPlan& plan, const SweepOutcome& outcome) {
-  if (isatty(STDERR_FILENO) == 1) std::fputs("\n", stderr);
+  show_progress("");
   print_results(store, plan.experiment.name);
   const SweepCounts& counts = outcome.counts;
   fmt::print(
@@ -202,7 +188,7 @@ int sweep_command(const std::vector<std::string>& args) {
   }
   Store store = Store::open_or_create(database);
   DriverOptions driver;
-  driver.show = show_progress;
+  driver.show = show_run;
   driver.retry_failed = options->retry_failed;
   if (!options->budget.empty()) driver.stop_after_seconds = parse_duration("--budget", options->budget);
   const SweepOutcome outcome = run_sweep(store, plan, host, driver);

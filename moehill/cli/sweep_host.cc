@@ -71,6 +71,11 @@ ResolvedPoint resolved_point(const BenchOptions& options, const std::vector<Poin
   resolved.devices = resolve_layout(options, num_cores).num_devices;
   resolved.seconds = predictor.run_seconds(options, points);
   resolved.bytes = total_bytes(predict_points_memory(points));
+  if (points.size() > 1) return resolved;
+  if (const std::optional<RunPredictor::Step> step = predictor.step(options, points[0])) {
+    resolved.step_seconds = step->seconds;
+    resolved.bound_seconds = step->bound_seconds;
+  }
   return resolved;
 }
 

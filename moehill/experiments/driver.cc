@@ -67,15 +67,19 @@ class Driver {
     while (again && outcome_.end == SweepEnd::done) {
       const bool first = !repeats_;
       again = (plan_.interleave ? pass_by_rounds() : pass_by_points()) || first;
+      if (is_race()) break;
       repeats_ = true;
       // Another sweep runs the rest; it may die and leave it to us.
       if (again && !first && !claimed_some_ && stop_.wait(1)) outcome_.end = SweepEnd::interrupted;
     }
+    if (is_race() && outcome_.end == SweepEnd::done) journal_.settle(experiment_id_);
     count();
     return outcome_;
   }
 
  private:
+  bool is_race() const { return options_.goes_on != nullptr; }
+
   // Both return whether another pass is needed: something was run, or runs elsewhere.
   bool pass_by_rounds() {
     claimed_some_ = false;
@@ -83,12 +87,17 @@ class Driver {
     for (int64_t round = 0; round < plan_.experiment.rounds; ++round) {
       if ((round > 0 || repeats_) && out_of_time()) {
         if (repeats_) return false;
-        shorten(round);
+        shorten(round, "when its time was over");
         break;
       }
       for (const int i : round_order(round, static_cast<int>(plan_.points.size()))) {
+        if (options_.wants && !options_.wants(static_cast<size_t>(i), round)) continue;
         again = visit(static_cast<size_t>(i), round) || again;
         if (outcome_.end == SweepEnd::interrupted) return false;
+      }
+      if (is_race() && !options_.goes_on(round)) {
+        shorten(round + 1, "when it was decided");
+        break;
       }
     }
     return again;
@@ -110,11 +119,12 @@ class Driver {
     return options_.stop_after_seconds > 0 && seconds() - begin_ > options_.stop_after_seconds;
   }
 
-  // The budget is spent: the experiment has the rounds that it has.
-  void shorten(int64_t rounds) {
+  // The experiment has the rounds that it has.
+  void shorten(int64_t rounds, const char* when) {
     plan_.experiment.rounds = rounds;
     plan_.experiment.sizing["rounds"] = rounds;
-    plan_.experiment.options_note += fmt::format("; ended after {} rounds, when its time was over", rounds);
+    std::string& note = plan_.experiment.options_note;
+    note += fmt::format("{}ended after {} rounds, {}", note.empty() ? "" : "; ", rounds, when);
     journal_.save_plan(plan_.experiment, plan_.points);
   }
 
@@ -124,14 +134,19 @@ class Driver {
     while (answer.state == ClaimState::machine_busy && !stop_.wait(kBusyPollSeconds))
       answer = journal_.claim(plan_.points[i].id, round, limit, repeats_);
     if (answer.state == ClaimState::claimed) {
-      measure(i, answer.claim);
+      const bool disturbed = measure(i, answer.claim);
       claimed_some_ = true;
+      if (disturbed && is_race() && !stop_.wait(0)) {
+        const ClaimAnswer repeat = journal_.claim(plan_.points[i].id, round, limit, true);
+        if (repeat.state == ClaimState::claimed) measure(i, repeat.claim);
+      }
     }
     if (stop_.wait(0)) outcome_.end = SweepEnd::interrupted;
     return answer.state == ClaimState::claimed || answer.state == ClaimState::elsewhere;
   }
 
-  void measure(size_t i, const Claim& claim) {
+  // Returns whether other work disturbed it.
+  bool measure(size_t i, const Claim& claim) {
     const StoredPoint& point = plan_.points[i];
     show(fmt::format("{} round {}{}", point.label, claim.round + 1, claim.repeat ? " again" : ""), false);
     const int64_t kills = kernel_memory_kills();
@@ -157,6 +172,7 @@ class Driver {
     last_ = describe(point, claim, result);
     count();
     show(last_, true);
+    return result.disturbed;
   }
 
   // Compares with the rounds of the point that this process has run.
@@ -217,9 +233,10 @@ class Driver {
     const double each = counts.started > 0
                             ? measured_seconds_ / static_cast<double>(counts.started)
                             : plan_.predicted_seconds() / static_cast<double>(std::max<int64_t>(1, total));
-    options_.show(fmt::format("[{}/{}] {} left, {} failed; {}{}", total - remaining_, total,
-                              duration_text(each * static_cast<double>(remaining_)), counts.failed, what,
-                              finished || last_.empty() ? "" : "; last: " + last_),
+    const std::string text = what + (finished || last_.empty() ? "" : "; last: " + last_);
+    if (is_race()) return options_.show(text, finished);  // how many runs are left is not known
+    options_.show(fmt::format("[{}/{}] {} left, {} failed; {}", total - remaining_, total,
+                              duration_text(each * static_cast<double>(remaining_)), counts.failed, text),
                   finished);
   }
 

@@ -15,6 +15,9 @@ struct ResolvedPoint {
   int64_t tokens = 0;
   int64_t devices = 1;                   // processes for a launcher
   std::optional<double> seconds, bytes;  // predicted, of one run and of its memory
+  // Of one step of a point that is alone, by the model from the probe, and at its bound by the roofline; none
+  // without a probe, or where it does not cover the point.
+  std::optional<double> step_seconds, bound_seconds;
 };
 
 struct SweepHost {

@@ -15,7 +15,7 @@ constexpr auto words(Scaling) { return std::array{"none", "weak", "strong"}; }
 
 struct SimulateOptions {
   std::string hardware = "epyc-cluster";
-  int64_t devices = 64;
+  int64_t devices = 64, nodes = 0;  // nodes: 0: not given
   std::string preset;
   MoeShape shape{0, 2048, 1408, 60, 4, 5632};  // tokens 0: devices times tokens_per_device
   int64_t tokens_per_device = 1024;

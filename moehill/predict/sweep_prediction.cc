@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "moehill/model/roofline.h"
+#include "moehill/parallel/work_problem.h"
 #include "moehill/quiet/yardstick.h"
+#include "moehill/routing/placement.h"
 
 namespace moehill {
 namespace {
@@ -50,6 +53,19 @@ double RunPredictor::step_seconds(const BenchOptions& options, const Point& poin
   if (is_ep(point.config.spread) && !options.ep_path)
     return rank_paths(point.config, routed, *probed_.hardware).front().prediction.time_s;
   return predict_run(point.config, routed, *probed_.hardware).time_s;
+}
+
+std::optional<RunPredictor::Step> RunPredictor::step(const BenchOptions& options, const Point& point) {
+  if (!probed_.hardware || !unpredictable(point.config).empty()) return std::nullopt;
+  RunConfig config = point.config;
+  const Routing& routed = routing(point, options.seed);
+  if (is_ep(config.spread) && !options.ep_path)
+    config.spread = rank_paths(config, routed, *probed_.hardware).front().path;
+  const PlanCounts counts = count_plan(config.placement.empty() ? routed : place(routed, {config.placement}),
+                                       config.block.capacity, config.num_devices);
+  const Roofline bound = roofline(work_problem(over_places(config)), counts, *probed_.hardware,
+                                  config.threads_per_device, {}, 0);
+  return Step{predict_run(config, routed, *probed_.hardware).time_s, bound.total.bound_s};
 }
 
 const Routing& RunPredictor::routing(const Point& point, uint32_t seed) {

@@ -25,6 +25,12 @@ class RunPredictor {
   // best.
   double run_seconds(const BenchOptions& options, const std::vector<Point>& points);
 
+  // One step by the model, and at the bound of its roofline; none where it does not cover the point.
+  struct Step {
+    double seconds = 0, bound_seconds = 0;
+  };
+  std::optional<Step> step(const BenchOptions& options, const Point& point);
+
   // Says whether predictions come from the model or the peak, and why.
   std::string source() const;
 

@@ -112,8 +112,8 @@ std::string matrix(const std::vector<ExperimentView>& views) {
 }
 
 std::vector<std::string> commands(const ExperimentView& view) {
-  std::vector<std::string> lines = {
-      markdown_code(fmt::format("moehill sweep {}.toml", view.experiment.name))};
+  const std::string sweep = fmt::format("moehill sweep {}.toml", view.experiment.name);
+  std::vector<std::string> lines = {markdown_code(view.experiment.sizing.value("command", sweep))};
   for (const StoredPoint& point : view.points) {
     const std::string launcher = view.experiment.launcher.empty() ? "" : view.experiment.launcher + " ";
     lines.push_back(markdown_code(

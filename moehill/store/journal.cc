@@ -162,6 +162,15 @@ bool Journal::has_given_up(int64_t point_id) {
   return one_integer(statement.bind(point_id, point_id)) != 0;
 }
 
+void Journal::settle(int64_t experiment_id) {
+  Statement(database_,
+            "UPDATE point SET state = 'done' WHERE experiment_id = ? AND is_current = 1 AND state = "
+            "'pending' AND EXISTS "
+            "(SELECT 1 FROM attempt a WHERE a.point_id = point.id AND a.counts = 1)")
+      .bind(experiment_id)
+      .run();
+}
+
 ClaimAnswer Journal::claim(int64_t point_id, int64_t round, double limit_seconds, bool repeats) {
   Transaction transaction(database_);
   bury_dead_owners();

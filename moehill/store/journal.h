@@ -52,6 +52,8 @@ class Journal {
   int64_t save_plan(const StoredExperiment& experiment, std::vector<StoredPoint>& points);
   // Lets points that gave up be tried again.
   void forgive_failures(int64_t experiment_id);
+  // A race is over: points that have results need no more.
+  void settle(int64_t experiment_id);
 
   // `limit_seconds`: after that much time the owner of an attempt is dead, where nothing else shows it.
   // `repeats`: whether a round that has a disturbed result may be claimed once more.

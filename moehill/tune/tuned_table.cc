@@ -1,23 +1,17 @@
 #include "moehill/tune/tuned_table.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <cctype>
-#include <cerrno>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <stdexcept>
 
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
-#include "moehill/base/output_paths.h"
+#include "moehill/base/kept_file.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/strict_json.h"
 #include "moehill/predict/prediction.h"
@@ -96,24 +90,6 @@ std::string text_of(const TunedTable& table) {
          "\n";
 }
 
-// Held until it goes; the system lets go of it when the process dies. The folder itself is locked, so that no
-// file stays behind. Some file systems of a network lock no folders: the table is whole there too, but of two
-// that are kept in the same moment one may be lost.
-class FolderLock {
- public:
-  explicit FolderLock(const std::filesystem::path& folder)
-      : file_(open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-    if (file_ < 0 || (flock(file_, LOCK_EX) != 0 && errno != EBADF && errno != ENOLCK && errno != EOPNOTSUPP))
-      throw std::runtime_error(fmt::format("cannot lock {}: {}", folder.string(), std::strerror(errno)));
-  }
-  ~FolderLock() { close(file_); }
-  FolderLock(const FolderLock&) = delete;
-  FolderLock& operator=(const FolderLock&) = delete;
-
- private:
-  int file_;
-};
-
 // All of it that changes how many rows the experts have.
 std::string capacity_text(const Capacity& c) {
   std::string text = name_of(c.policy);
@@ -149,14 +125,18 @@ std::string tuned_key(const RunConfig& config, const Routing& routing) {
   return key + fmt::format(" {}x{}", config.num_devices, config.threads_per_device);
 }
 
-std::string default_tuned_file(const Environment& environment) {
-  if (const char* file = std::getenv("MOEHILL_TUNED"); file != nullptr && *file != '\0') return file;
+std::string file_of_cpu(const std::string& folder, const Environment& environment) {
   std::string name;
   for (const char c : environment.topology.cpu_model)
     name += std::isalnum(static_cast<unsigned char>(c)) != 0
                 ? static_cast<char>(std::tolower(static_cast<unsigned char>(c)))
                 : '-';
-  return data_file("tuned/" + name + ".json");
+  return data_file(folder + "/" + name + ".json");
+}
+
+std::string default_tuned_file(const Environment& environment) {
+  if (const char* file = std::getenv("MOEHILL_TUNED"); file != nullptr && *file != '\0') return file;
+  return file_of_cpu("tuned", environment);
 }
 
 TunedTable read_tuned(const std::string& path) {
@@ -168,12 +148,11 @@ TunedTable read_tuned(const std::string& path) {
 TunedTable shipped_tuned() { return parse(kShipped[0].second, "the table of this program"); }
 
 void keep_tuned(const std::string& path, const std::string& key, const TunedEntry& entry) {
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  if (!folder.empty()) std::filesystem::create_directories(folder);
-  const FolderLock lock(folder);
-  TunedTable table = read_tuned(path);
-  table[key] = entry;
-  write_text_file(path, text_of(table));
+  replace_file(path, [&] {
+    TunedTable table = read_tuned(path);
+    table[key] = entry;
+    return text_of(table);
+  });
 }
 
 TunedLookup look_up(const TunedTable& table, const std::string& key, const Environment& environment) {

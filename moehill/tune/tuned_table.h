@@ -24,6 +24,9 @@ struct TunedEntry {
 
 using TunedTable = std::map<std::string, TunedEntry>;  // by key
 
+// FOLDER/CPU.json in the user's data folder; empty where there is no home.
+std::string file_of_cpu(const std::string& folder, const Environment& environment);
+
 // $MOEHILL_TUNED (`off`: no table is asked unless an option names one), or tuned/CPU.json in the user's data
 // folder; empty where there is no home.
 std::string default_tuned_file(const Environment& environment);

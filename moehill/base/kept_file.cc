@@ -1,0 +1,45 @@
+#include "moehill/base/kept_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <stdexcept>
+
+#include "moehill/base/output_paths.h"
+
+namespace moehill {
+namespace {
+
+// Held until it goes; the system lets go of it when the process dies. The folder itself is locked, so that no
+// file stays behind. Some file systems of a network lock no folders: the table is whole there too, but of two
+// that are kept in the same moment one may be lost.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::filesystem::path& folder)
+      : file_(open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    if (file_ < 0 || (flock(file_, LOCK_EX) != 0 && errno != EBADF && errno != ENOLCK && errno != EOPNOTSUPP))
+      throw std::runtime_error(fmt::format("cannot lock {}: {}", folder.string(), std::strerror(errno)));
+  }
+  ~FolderLock() { close(file_); }
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int file_;
+};
+
+}  // namespace
+
+void replace_file(const std::string& path, const std::function<std::string()>& text) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  if (!folder.empty()) std::filesystem::create_directories(folder);
+  const FolderLock lock(folder);
+  write_text_file(path, text());
+}
+
+}  // namespace moehill

@@ -1,0 +1,86 @@
+// `moehill advise`: is expert parallelism worth it on so many nodes, over how many devices and by which path.
+#include "moehill/predict/advice.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstdio>
+
+#include "moehill/base/error.h"
+#include "moehill/cli/commands.h"
+#include "moehill/cli/predict_options.h"
+#include "moehill/predict/pick_score.h"
+
+namespace moehill {
+namespace {
+
+struct AdviseOptions {
+  PredictOptions point;
+  AdviceQuestion question;
+};
+
+OptionSet advise_option_set(AdviseOptions& o) {
+  OptionSet set(
+      "moehill advise",
+      "Is expert parallelism worth it on these nodes: over which devices, by which path, and what holds it "
+      "back.",
+      {"moehill advise --preset qwen3-30b-a3b --nodes 2 --hardware epyc-cluster",
+       "moehill advise --preset deepseek-v3 --nodes 8 --hardware h100-node --tokens-per-device 4096",
+       "moehill advise --preset olmoe-1b-7b --hardware this --bench-pass forward"});
+  BenchOptions& bench = o.point.bench;
+  declare_preset(set, &bench.preset);
+  declare_config(set, &bench.config);
+  set.fields(&bench.shape, {"hidden", "mlp_dim", "experts", "topk", "shared_expert_dim", "dtype"});
+  declare_expert_form(set, &bench.shape.form);
+  declare_distribution(set, &bench.distributions);
+  set.fields(&bench.block, {"bench_pass"});
+  set.integer("--tokens-per-device", &o.question.tokens_per_device, 1, 1 << 24,
+              "tokens of a step that each device brings");
+  declare_nodes(set, &o.point.nodes);
+  set.fields(&bench, {"seed"});
+  declare_hardware(set, &o.point.hardware);
+  set.input("--probe", &o.point.probe, "FILE", "the probe's file");
+  return set;
+}
+
+// How far the model was from what was measured, in words.
+std::string error_of_model(const PredictOptions& point) {
+  if (point.hardware != "probe")
+    return "How far the model is off on this hardware is not known: nothing has been measured there.";
+  const Score score = score_of(read_scores(default_score_file()));
+  if (score.num_runs == 0)
+    return "How far the model is off here is not known: no run has been predicted and measured yet.";
+  return fmt::format(
+      "In {} runs here the model was off by {:.0f} % in the median, by {:.0f} % in one of ten.",
+      score.num_runs, 100 * score.median_error, 100 * score.p90_error);
+}
+
+}  // namespace
+
+int advise_command(const std::vector<std::string>& args) {
+  AdviseOptions o;
+  OptionSet set = advise_option_set(o);
+  if (!set.parse(args)) return kExitDone;
+  apply_model(set, o.point.bench);
+  const ChosenHardware chosen = choose_hardware(o.point);
+  AdviceQuestion& question = o.question;
+  question.shape = predicted_config(o.point, chosen.hardware, ParallelMode::none).shape;
+  question.pass = o.point.bench.block.pass;
+  question.distribution = o.point.bench.distributions.front();
+  question.nodes = static_cast<int>(std::max<int64_t>(1, o.point.nodes));
+  question.seed = o.point.bench.seed;
+  std::vector<std::string> shape;
+  for (const auto& [name, value] : set.given_options())
+    if (name != "nodes" && name != "hardware" && name != "probe" && name != "tokens_per_device" &&
+        name != "bench_pass")
+      shape.push_back(fmt::format("{} {}", option_name(name), value.value_or("")));
+  question.shape_options = fmt::format("{}", fmt::join(shape, " "));
+  const std::string note = chosen.note.empty() ? "" : chosen.note + "\n";
+  fmt::print(
+      "{}{}",
+      advice_text(advise(question, chosen.hardware), question, chosen.hardware, error_of_model(o.point)),
+      note);
+  return kExitDone;
+}
+
+}  // namespace moehill

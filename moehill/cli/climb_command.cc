@@ -1,0 +1,152 @@
+// `moehill climb`: the fastest configuration for a problem on this machine, found by races in processes of
+// their own; resumed by default.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "moehill/base/error.h"
+#include "moehill/base/parse.h"
+#include "moehill/cli/bench_options.h"
+#include "moehill/cli/commands.h"
+#include "moehill/cli/option_set.h"
+#include "moehill/cli/output.h"
+#include "moehill/cli/sweep_host.h"
+#include "moehill/climb/climb_report.h"
+#include "moehill/climb/climbed_table.h"
+#include "moehill/experiments/matrix.h"
+#include "moehill/kernels/grouped_gemm.h"
+#include "moehill/quiet/environment.h"
+#include "moehill/store/store.h"
+#include "moehill/tune/block_candidates.h"
+
+namespace moehill {
+namespace {
+
+constexpr int kBlockSets = 4;  // beside the default
+
+struct ClimbCommand {
+  ClimbOptions climb;
+  std::string file, database, budget = "30m", worth = "2%";
+  int64_t memory = 0;
+  bool dry_run = false;
+};
+
+OptionSet climb_option_set(ClimbCommand& o) {
+  OptionSet set(
+      "moehill climb [FILE]",
+      "Searches for the fastest configuration of a problem: impl, backend, path, devices x threads, blocks "
+      "and more, by "
+      "races whose every round runs each arm in a process of its own. What is given as an option of bench is "
+      "kept. FILE: an "
+      "experiment file, whose [fixed] options are taken. Started again it goes on where it was.",
+      {"moehill climb --preset qwen1.5-moe-a2.7b --tokens 2048 --budget 20m",
+       "moehill climb --tokens 256 --hidden 512 --mlp-dim 256 --experts 8 --topk 2 --dry-run",
+       "moehill climb --preset olmoe-1b-7b --tokens 512 --bench-pass forward --memory 4G --db climb.sqlite"});
+  set.text("--budget", &o.budget, "TIME", "90s, 10m, 2h: seconds that the runs may take together");
+  set.text("--worth", &o.worth, "PERCENT", "smaller gains in speed are not looked for");
+  set.size("--memory", &o.memory, 0, int64_t{1} << 50, "most memory of a run; 0: what there is");
+  set.output("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");
+  set.flag("--dry-run", &o.dry_run,
+           "list the first moves with what the model expects; run and store nothing");
+  return set;
+}
+
+// The options of bench as an experiment file has them; flags are true.
+StoredJson bench_base(const std::vector<std::string>& arguments) {
+  BenchOptions bench;
+  OptionSet set = bench_option_set(bench);
+  set.parse(arguments);
+  StoredJson base = StoredJson::object();
+  for (const auto& [name, value] : set.given_options())
+    base[name] = value ? StoredJson(*value) : StoredJson(true);
+  return base;
+}
+
+void refuse_useless(const StoredJson& base) {
+  for (const char* name :
+       {"json", "dump", "trace_dir", "save_routing", "climbed", "check", "mesh", "timeout", "table"})
+    if (base.contains(name))
+      throw input_error("--" + std::string(name), "it with climb",
+                        "options of the problem, and of what is kept",
+                        "leave it out: each run is checked, and its record is in the database");
+}
+
+std::optional<ClimbCommand> parse_climb(std::vector<std::string> args) {
+  ClimbCommand o;
+  OptionSet set = climb_option_set(o);
+  if (!args.empty() && args[0].rfind('-', 0) != 0) {
+    o.file = args[0];
+    args.erase(args.begin());
+  }
+  o.climb.command =
+      fmt::format("moehill climb {}{}{}", o.file, o.file.empty() ? "" : " ", fmt::join(args, " "));
+  const std::vector<std::string> of_bench =
+      take_others(args, {"--budget", "--worth", "--memory", "--db", "--dry-run"});
+  if (!set.parse(args)) return std::nullopt;
+  if (!o.file.empty()) o.climb.base = read_experiment(o.file, sweep_option_names).fixed;
+  o.climb.base.update(bench_base(of_bench));
+  refuse_useless(o.climb.base);
+  if (!o.climb.base.contains("iters")) o.climb.base["iters"] = 3;
+  if (!o.climb.base.contains("min_time")) o.climb.base["min_time"] = 0.3;
+  o.climb.budget_s = parse_duration("--budget", o.budget);
+  o.climb.worth = parse_percent("--worth", o.worth, 0.1, 50);
+  if (o.memory > 0) o.climb.memory_bytes = static_cast<double>(o.memory);
+  return o;
+}
+
+// As moehill tune takes them; the default is the first.
+std::vector<std::string> block_sets(const StoredJson& options, const Topology& topology) {
+  const BenchOptions bench = parse_bench_options(arguments_of(options)).value();
+  BlockProblem problem;
+  problem.shape = expand_points(bench, topology.num_cores)[0].config.shape;
+  problem.group_rows = static_cast<double>(problem.shape.assignments()) / problem.shape.experts;
+  problem.tile_rows = gmm_tile_rows();
+  problem.topology = topology;
+  std::vector<std::string> sets;
+  for (const BlockSizes& blocks : block_candidates(problem, kBlockSets)) sets.push_back(to_string(blocks));
+  return sets;
+}
+
+void keep_winner(const ClimbOutcome& outcome, const Environment& environment) {
+  const std::string path = default_climbed_file(environment);
+  if (path.empty()) return;
+  keep_climbed(path, problem_key(outcome.winner.resolved.options),
+               {moved_options(outcome.winner.options), outcome.total ? outcome.total->ratio : 1,
+                environment.topology.cpu_model, environment.kernels_id, utc_now()});
+  fmt::print("kept in {}: moehill bench --climbed takes it for this problem\n", path);
+}
+
+}  // namespace
+
+int climb_command(const std::vector<std::string>& args) {
+  const std::optional<ClimbCommand> o = parse_climb(args);
+  if (!o) return kExitDone;
+  setenv("MOEHILL_TUNED", "off", 1);  // an arm is its options, not what somebody tuned meanwhile
+  const Environment environment = detect_environment();
+  const SweepHost host = make_sweep_host(
+      environment, RunPredictor(probed_hardware(environment),
+                                measure_speed(environment.topology, environment.topology.num_cores)));
+  const ClimbSpace space{environment.topology.num_cores, [&](const StoredJson& options) {
+                           return block_sets(options, environment.topology);
+                         }};
+  Climber climber(host, space, o->climb);
+  if (o->dry_run) {
+    std::fputs(plan_text(climber.plan(), host.prediction_source).c_str(), stdout);
+    return kExitDone;
+  }
+  Store store = Store::open_or_create(database_path(o->database));
+  const ClimbOutcome outcome = climber.run(store, show_run);
+  show_progress("");
+  std::fputs(climb_text(outcome, o->climb).c_str(), stdout);
+  if (outcome.end == ClimbEnd::interrupted) {
+    fmt::print("interrupted; go on with: {}\n", o->climb.command);
+    return kExitInterrupted;
+  }
+  if (outcome.end == ClimbEnd::check_failed) return kExitCheckFailed;
+  keep_winner(outcome, environment);
+  return kExitDone;
+}
+
+}  // namespace moehill

@@ -1,0 +1,125 @@
+#include "moehill/climb/climb_report.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "moehill/base/table.h"
+#include "moehill/bench/comparison.h"
+#include "moehill/experiments/matrix.h"
+
+namespace moehill {
+namespace {
+
+std::string milliseconds(const std::optional<double>& seconds) {
+  return seconds ? fmt::format("{:.2f} ms", 1e3 * *seconds) : "not known";
+}
+
+std::string percent(const std::optional<double>& share) {
+  return share ? fmt::format("{:.1f}", 100 * *share) : "-";
+}
+
+std::optional<double> bound_share(const MoveArm& arm, const MoveArmResult& result) {
+  if (!arm.resolved.bound_seconds || result.seconds.empty()) return std::nullopt;
+  return *arm.resolved.bound_seconds / median_of(result.seconds);
+}
+
+// The arm with the highest end of its interval, among those that did not win.
+std::string best_of_others(const ClimbMove& move) {
+  size_t best = 0;
+  for (size_t i = 1; i < move.arms.size(); ++i)
+    if (move.result.race.gain(i) &&
+        (best == 0 || move.result.race.most_gain(i) > move.result.race.most_gain(best)))
+      best = i;
+  if (best == 0) return "nothing was tried";
+  return fmt::format("none; at best {} {}, {}", move.arms[best].label,
+                     change_text(*move.result.race.gain(best)), name_of(move.result.race.fate(best)));
+}
+
+std::vector<std::string> row_of(const ClimbMove& move, size_t number, double total) {
+  const Race& race = move.result.race;
+  const size_t winner = race.winner();
+  const MoveArmResult& result = move.result.arms.empty() ? MoveArmResult{} : move.result.arms[winner];
+  const bool adopted = winner > 0;
+  return {fmt::format("{} {}", number, name_of(move.axis)),
+          adopted ? move.arms[winner].label : best_of_others(move),
+          move.predicted_gain ? fmt::format("{:+.1f} %", 100 * (*move.predicted_gain - 1)) : "-",
+          adopted ? change_text(*race.gain(winner)) : "-",
+          fmt::format("{:.3f}", total),
+          percent(result.peak_fraction),
+          percent(bound_share(move.arms[winner], result))};
+}
+
+std::string total_line(const ClimbOutcome& o) {
+  if (!o.total) return "";
+  return fmt::format(
+      "the winner beside what was asked for, in rounds of their own: {} over {} rounds ({:.2f} ms, {:.2f} ms "
+      "before)\n",
+      change_text(*o.total), o.total->n, 1e3 * median_of(o.winner_result.seconds),
+      1e3 * median_of(o.first_result.seconds));
+}
+
+// What the moves that adopted nothing could gain at most, since that is what was given up.
+std::string rest_line(const ClimbOutcome& o, double worth) {
+  double most = 0;
+  std::string where;
+  for (const ClimbMove& move : o.moves) {
+    for (size_t i = 1; i < move.arms.size() && move.result.race.winner() == 0; ++i) {
+      if (!move.result.race.gain(i) || move.result.race.most_gain(i) <= most) continue;
+      most = move.result.race.most_gain(i);
+      where = move.arms[i].label;
+    }
+  }
+  if (most <= worth) return "";
+  return fmt::format("not excluded: {} may gain up to {:.1f} %; more rounds could tell\n", where, 100 * most);
+}
+
+}  // namespace
+
+std::string plan_text(const std::vector<ClimbMove>& moves, const std::string& source) {
+  std::vector<std::vector<std::string>> rows;
+  std::string left_out;
+  for (const ClimbMove& move : moves) {
+    for (size_t i = 0; i < move.arms.size() && move.arms.size() > 1; ++i)
+      rows.push_back({i == 0 ? name_of(move.axis) : "", move.arms[i].label,
+                      milliseconds(move.arms[i].resolved.step_seconds),
+                      fmt::format("{:.1f} s", move.arms[i].resolved.seconds.value_or(0)),
+                      gib(move.arms[i].resolved.bytes.value_or(0))});
+    for (const std::string& line : move.left_out) left_out += line + "\n";
+  }
+  return format_table({"axis", "arm", "predicted step", "a run", "memory"}, rows) + left_out +
+         "times predicted " + source + "\n";
+}
+
+std::string winner_line(const ClimbOutcome& outcome) {
+  StoredJson options = outcome.winner.options;
+  for (const char* how_often : {"iters", "warmup", "min_time", "ci_target"}) options.erase(how_often);
+  return fmt::format("moehill bench {}", fmt::join(arguments_of(options), " "));
+}
+
+std::string climb_text(const ClimbOutcome& o, const ClimbOptions& options) {
+  std::vector<std::vector<std::string>> rows;
+  double total = 1;
+  const bool any = !o.moves.empty() && !o.moves[0].result.arms.empty();
+  const MoveArmResult& start = any ? o.moves[0].result.arms[0] : MoveArmResult{};
+  rows.push_back({"0 start", place_on(ClimbAxis::spread, o.first.resolved.options) + ", as asked for", "-",
+                  "-", "1.000", percent(start.peak_fraction), percent(bound_share(o.first, start))});
+  for (size_t i = 0; i < o.moves.size(); ++i) {
+    total *= o.moves[i].gain;
+    rows.push_back(row_of(o.moves[i], i + 1, total));
+  }
+  std::string text = format_table(
+      {"move", "changed to", "predicted", "gain in speed", "total", "% of peak", "% of bound"}, rows);
+  for (const ClimbMove& move : o.moves) {
+    for (size_t i = 0; i < move.arms.size(); ++i)
+      if (move.result.race.fate(i) == ArmFate::failed)
+        text += fmt::format("out: {}: {}\n", move.arms[i].label, move.result.arms[i].why_out);
+    for (const std::string& line : move.left_out) text += line + "\n";
+  }
+  text += total_line(o) + rest_line(o, options.worth);
+  return text + fmt::format("ended: {}; {} of {} spent in runs\nwinner: {}\n", name_of(o.end),
+                            duration_text(o.spent_s), duration_text(options.budget_s), winner_line(o));
+}
+
+}  // namespace moehill

@@ -1,0 +1,279 @@
+#include "moehill/climb/climber.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "moehill/base/error.h"
+#include "moehill/base/table.h"
+#include "moehill/bench/comparison.h"
+#include "moehill/experiments/matrix.h"
+#include "moehill/store/store.h"
+
+namespace moehill {
+namespace {
+
+constexpr int64_t kLastRounds = 5;      // of the winner beside the first
+constexpr double kMostReserved = 0.15;  // of the budget, for these
+constexpr double kToldApart = 0.001;    // predictions that are closer say nothing
+constexpr double kClose = 0.10;         // arms so far behind are not tried again after another axis has moved
+
+std::string percent(double gain) { return fmt::format("{:+.1f} %", 100 * (gain - 1)); }
+
+// Of the arms that have a prediction; `arms[0]` is the incumbent.
+std::optional<double> predicted_gain(const std::vector<MoveArm>& arms) {
+  const std::optional<double> before = arms[0].resolved.step_seconds;
+  std::optional<double> best;
+  double most_apart = 0;
+  for (size_t i = 1; before && i < arms.size(); ++i) {
+    if (!arms[i].resolved.step_seconds) continue;
+    const double gain = *before / *arms[i].resolved.step_seconds;
+    best = std::max(best.value_or(0), gain);
+    most_apart = std::max(most_apart, std::abs(gain - 1));
+  }
+  return most_apart > kToldApart ? best : std::nullopt;
+}
+
+std::string hypothesis_of(const ClimbMove& move, double worth) {
+  const std::string before = move.arms[0].label;
+  if (!move.predicted_gain) {
+    std::vector<std::string> others;
+    for (size_t i = 1; i < move.arms.size(); ++i) others.push_back(move.arms[i].label);
+    return fmt::format(
+        "The model does not tell these apart; one of {} may be faster than {} by {:.3g} % or more.",
+        fmt::join(others, ", "), before, 100 * worth);
+  }
+  const MoveArm* best = &move.arms[0];
+  for (const MoveArm& arm : move.arms) {
+    const bool first = best == &move.arms[0];
+    if (&arm != &move.arms[0] && arm.resolved.step_seconds &&
+        (first || *arm.resolved.step_seconds < *best->resolved.step_seconds))
+      best = &arm;
+  }
+  return fmt::format("The model expects {} to change the speed of {} by {}.", best->label, before,
+                     percent(*move.predicted_gain));
+}
+
+std::string fate_line(const ClimbMove& move, size_t i) {
+  const Race& race = move.result.race;
+  std::string text = fmt::format("{}: {}", move.arms[i].label, name_of(race.fate(i)));
+  const std::optional<Ratio> gain = i > 0 ? race.gain(i) : std::nullopt;
+  if (gain) text += fmt::format(", {} over {} rounds", change_text(*gain), gain->n);
+  if (race.fate(i) == ArmFate::failed && i < move.result.arms.size())
+    text += " (" + move.result.arms[i].why_out + ")";
+  return text;
+}
+
+std::string interpretation_of(const ClimbMove& move) {
+  std::vector<std::string> lines;
+  for (size_t i = 1; i < move.arms.size(); ++i) lines.push_back(fate_line(move, i));
+  for (const std::string& line : move.left_out) lines.push_back(line);
+  const size_t winner = move.result.race.winner();
+  const std::string kept =
+      winner == 0 ? move.arms[0].label + " stays" : "go on from " + move.arms[winner].label;
+  return fmt::format("{}. {}.", fmt::join(lines, "; "), kept);
+}
+
+}  // namespace
+
+Climber::Climber(const SweepHost& host, const ClimbSpace& space, ClimbOptions options)
+    : host_(host), space_(space), options_(std::move(options)) {
+  budget_.limit_s = options_.budget_s;
+  outcome_.first = {"as asked for", options_.base,
+                    host_.resolve(SweptCommand::bench, false, arguments_of(options_.base))};
+  outcome_.winner = outcome_.first;
+  if (outcome_.first.resolved.options.contains("points"))
+    throw input_error("climb", "several points", "one problem", "name single values, such as --topk 8");
+  const double bytes = outcome_.first.resolved.bytes.value_or(0);
+  if (options_.memory_bytes && bytes > *options_.memory_bytes)
+    throw input_error("--memory",
+                      fmt::format("{}, where the first configuration is predicted to take {}",
+                                  gib(*options_.memory_bytes), gib(bytes)),
+                      "a limit that it keeps", "allow more, or choose fewer --tokens");
+  // The same problem with other limits is another climb: they decide which moves are made.
+  StoredJson question = outcome_.first.resolved.options;
+  question["worth"] = options_.worth;
+  question["memory"] = options_.memory_bytes.value_or(0);
+  id_ = identity_of({}, host_, question).substr(0, 8);
+}
+
+std::string Climber::experiment_name(const std::string& part) const {
+  return fmt::format("climb-{}-{}", id_, part);
+}
+
+std::optional<MoveArm> Climber::arm_of(ClimbAxis axis, const StoredJson& options) const {
+  try {
+    const ResolvedPoint resolved = host_.resolve(SweptCommand::bench, false, arguments_of(options));
+    return MoveArm{place_on(axis, resolved.options), options, resolved};
+  } catch (const InputError&) {
+    return std::nullopt;  // an option without effect here, or a combination that no block has
+  }
+}
+
+// All arms next to the best so far, without those that are it, that do not fit, or that the model calls
+// hopeless.
+ClimbMove Climber::plan_move(ClimbAxis axis) const {
+  ClimbMove move;
+  move.axis = axis;
+  const MoveArm& best = outcome_.winner;
+  move.arms.push_back({place_on(axis, best.resolved.options), best.options, best.resolved});
+  double fastest = best.resolved.step_seconds.value_or(0);
+  for (const StoredJson& change :
+       changes_along(axis, options_.base, best.options, best.resolved.options, space_)) {
+    const std::optional<MoveArm> arm = arm_of(axis, changed(best.options, change));
+    if (!arm) continue;
+    const auto is_same = [&](const MoveArm& other) {
+      return other.resolved.options == arm->resolved.options;
+    };
+    if (std::any_of(move.arms.begin(), move.arms.end(), is_same)) continue;
+    if (options_.memory_bytes && arm->resolved.bytes.value_or(0) > *options_.memory_bytes) {
+      move.left_out.push_back(
+          fmt::format("{}: not run, predicted to take {}", arm->label, gib(*arm->resolved.bytes)));
+      continue;
+    }
+    if (arm->resolved.step_seconds && fastest > 0) fastest = std::min(fastest, *arm->resolved.step_seconds);
+    move.arms.push_back(*arm);
+  }
+  const auto is_hopeless = [&](const MoveArm& arm) {
+    const double times = fastest > 0 ? arm.resolved.step_seconds.value_or(0) / fastest : 0;
+    if (&arm == &move.arms[0] || times < kHopeless) return false;
+    move.left_out.push_back(
+        fmt::format("{}: not run, the model expects {:.1f} times the time", arm.label, times));
+    return true;
+  };
+  std::vector<MoveArm> kept;
+  for (const MoveArm& arm : move.arms)
+    if (!is_hopeless(arm)) kept.push_back(arm);
+  move.arms = kept;
+  move.predicted_gain = predicted_gain(move.arms);
+  return move;
+}
+
+// By the gain that is predicted; what the model does not know comes before what it expects to gain too
+// little.
+std::vector<ClimbMove> Climber::ordered(const std::vector<ClimbAxis>& axes) const {
+  std::vector<ClimbMove> moves;
+  for (const ClimbAxis axis : axes) moves.push_back(plan_move(axis));
+  const auto rank = [&](const ClimbMove& move) {
+    if (!move.predicted_gain) return 1 + options_.worth;
+    return *move.predicted_gain;
+  };
+  std::stable_sort(moves.begin(), moves.end(),
+                   [&](const ClimbMove& a, const ClimbMove& b) { return rank(a) > rank(b); });
+  return moves;
+}
+
+std::vector<ClimbMove> Climber::plan() {
+  const auto axes = all_values<ClimbAxis>();
+  return ordered({axes.begin(), axes.end()});
+}
+
+void Climber::race(ClimbMove& move, const std::string& next) {
+  MoveRequest request;
+  request.name = experiment_name(fmt::format("{:02}-{}", outcome_.moves.size() + 1, name_of(move.axis)));
+  request.title = fmt::format("Climb, move {}: {}", outcome_.moves.size() + 1, name_of(move.axis));
+  request.hypothesis = hypothesis_of(move, options_.worth);
+  request.next_action = next;
+  request.command = options_.command;
+  request.arms = move.arms;
+  request.rules.worth = options_.worth;
+  request.rules.alpha = kFalseChoice / kMostMoves;
+  request.memory_bytes = options_.memory_bytes;
+  const double first_run = outcome_.first.resolved.seconds.value_or(0);
+  budget_.reserve_s = std::min(2.0 * kLastRounds * first_run, kMostReserved * budget_.limit_s);
+  move.experiment = request.name;
+  move.result = run_move(*store_, host_, request, budget_, show_);
+}
+
+// Returns whether the climb goes on.
+bool Climber::take_move(ClimbMove move) {
+  race(move, "the next axis in the order of what the model expects, from the faster of these");
+  const Race& race = move.result.race;
+  const size_t winner = race.winner();
+  if (winner > 0) {
+    move.gain = race.gain(winner)->ratio;
+    outcome_.winner = move.arms[winner];
+  }
+  if (!move.result.interrupted && race.rounds() > 0)
+    note_once(*store_, move.experiment, interpretation_of(move));
+  if (move.result.interrupted) outcome_.end = ClimbEnd::interrupted;
+  if (race.fate(0) == ArmFate::failed) outcome_.end = ClimbEnd::check_failed;
+  bool undecided = false;
+  for (size_t i = 1; i < move.arms.size(); ++i) undecided = undecided || race.fate(i) == ArmFate::undecided;
+  if (undecided && outcome_.end == ClimbEnd::worth) outcome_.end = ClimbEnd::budget;
+  outcome_.moves.push_back(std::move(move));
+  return outcome_.end == ClimbEnd::worth;
+}
+
+ClimbOutcome Climber::run(Store& store,
+                          const std::function<void(const std::string& line, bool finished)>& show) {
+  store_ = &store;
+  show_ = show;
+  std::vector<ClimbAxis> tried;
+  size_t adopted_at = 0;  // number of moves when the last one adopted something
+  const auto axes = all_values<ClimbAxis>();
+  std::vector<ClimbAxis> left(axes.begin(), axes.end());
+  // Planned anew before each move: the model's order depends on where the climb is.
+  const auto go = [&](bool again) {
+    while (!left.empty() && outcome_.moves.size() < kMostMoves) {
+      ClimbMove move = ordered(left).front();
+      left.erase(std::find(left.begin(), left.end(), move.axis));
+      if (again) {
+        // Only what was close before: an axis that moved meanwhile may have changed the order of these.
+        const auto was_far = [&](const MoveArm& arm) {
+          for (const ClimbMove& before : outcome_.moves)
+            for (size_t i = 1; before.axis == move.axis && i < before.arms.size(); ++i)
+              if (before.arms[i].label == arm.label && before.result.race.most_gain(i) < -kClose) return true;
+          return false;
+        };
+        move.arms.erase(std::remove_if(move.arms.begin() + 1, move.arms.end(), was_far), move.arms.end());
+      }
+      if (move.arms.size() < 2) continue;
+      if (!take_move(std::move(move))) return false;
+      if (outcome_.moves.back().gain != 1) adopted_at = outcome_.moves.size();
+    }
+    return true;
+  };
+  if (go(false)) {
+    // The moves before the last that adopted something started from another configuration.
+    for (size_t i = 0; i + 1 < adopted_at; ++i) left.push_back(outcome_.moves[i].axis);
+    go(true);
+  }
+  const bool ended = outcome_.end == ClimbEnd::worth || outcome_.end == ClimbEnd::budget;
+  if (ended && outcome_.winner.resolved.options != outcome_.first.resolved.options) compare_with_first();
+  outcome_.spent_s = budget_.spent_s;
+  return outcome_;
+}
+
+// The sum of the moves in rounds of its own, which had no part in any choice.
+void Climber::compare_with_first() {
+  MoveRequest request;
+  request.name = experiment_name("total");
+  request.title = "Climb: the winner beside what was asked for";
+  double product = 1;
+  for (const ClimbMove& move : outcome_.moves) product *= move.gain;
+  request.hypothesis = fmt::format("The gains of the moves multiply to {}.", percent(product));
+  request.next_action = "bench --climbed takes the winner";
+  request.command = options_.command;
+  request.arms = {outcome_.first, outcome_.winner};
+  request.arms[1].label = "winner";
+  request.rules.most_screening = kLastRounds;
+  request.memory_bytes = options_.memory_bytes;
+  request.fixed_rounds = true;
+  budget_.reserve_s = 0;
+  const MoveResult result = run_move(*store_, host_, request, budget_, show_);
+  if (result.interrupted) outcome_.end = ClimbEnd::interrupted;
+  outcome_.first_result = result.arms[0];
+  outcome_.winner_result = result.arms[1];
+  const size_t rounds = std::min(result.arms[0].seconds.size(), result.arms[1].seconds.size());
+  if (rounds == 0) return;
+  const std::span<const double> first(result.arms[0].seconds.data(), rounds),
+      winner(result.arms[1].seconds.data(), rounds);
+  outcome_.total = speed_ratio(first, winner, 0);
+  note_once(*store_, request.name,
+            fmt::format("The winner beside what was asked for: {} over {} rounds.",
+                        change_text(*outcome_.total), rounds));
+}
+
+}  // namespace moehill

@@ -1,0 +1,145 @@
+// The climb over a program that prints records of known speeds: what it finds, reports, keeps to and resumes.
+#include "moehill/climb/climber.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "moehill/base/error.h"
+#include "moehill/base/folder_fixture.h"
+#include "moehill/climb/climb_report.h"
+#include "moehill/store/store.h"
+
+namespace moehill {
+namespace {
+
+class ClimberTest : public testing::Test {
+ protected:
+  // A "bench" with 1 % of noise whose fast impl is 12 % faster and whose fused path is 30 % faster, but only
+  // 5 % beside fast; whose recomputation fails its check and whose ragged path takes too much memory.
+  ClimberTest() {
+    std::ofstream(program_) << R"(#!/bin/sh
+echo "$*" >>)" + log_ + R"(
+n=$(wc -l <)" + log_ + R"()
+ms=1000 rss=1000
+case "$*" in *"--remat-mode combine"*) exit 3;; esac
+case "$*" in *"ragged_a2a"*) rss=9000 ms=500;; esac
+case "$*" in *"--ep-path fused"*"--impl fast"*|*"--impl fast"*"--ep-path fused"*) ms=700;;
+  *"--impl fast"*) ms=880;; *"--ep-path fused"*) ms=770;; esac
+awk -v ms=$ms -v n=$n -v rss=$rss 'BEGIN { t = ms / 1000 * (1 + 0.01 * ((n * 7919) % 101 / 50 - 1))
+  printf "{\"schema\":\"moehill/1\",\"tflops\":1,\"time_s\":{\"median\":%f,\"samples\":[%f]},\"peak\":{\"fraction\":0.5}," \
+    "\"memory\":{\"peak_rss_bytes\":%d}}\n", t, t, rss }'
+)";
+    std::filesystem::permissions(program_, std::filesystem::perms::owner_all);
+    host_.program = program_;
+    host_.build = "test";
+    host_.machine = "test";
+    host_.resolve = [](SweptCommand, bool, const std::vector<std::string>& arguments) {
+      StoredJson options = {{"tokens", "64"},          {"bench_pass", "forward_backward"},
+                            {"parallel_mode", "none"}, {"ep_path", nullptr},
+                            {"devices", "1"},          {"threads_per_device", "2"},
+                            {"impl", "baseline"},      {"backend", "gmm"},
+                            {"remat_mode", "none"},    {"routing_pack_strategy", "counting_sort"},
+                            {"shared_expert_dim", "0"}};
+      for (size_t i = 0; i + 1 < arguments.size(); i += 2) {
+        std::string name = arguments[i].substr(2);
+        std::replace(name.begin(), name.end(), '-', '_');
+        options[name] = arguments[i + 1];
+      }
+      ResolvedPoint point;
+      point.options = options;
+      point.seconds = 0.02;
+      point.bytes = 500;
+      if (options["backend"] == "gmm")  // the model knows the spread, in part
+        point.step_seconds = options["parallel_mode"] == "none" ? 1.0
+                             : options["parallel_mode"] == "dp" ? 2.0
+                                                                : 0.9;
+      return point;
+    };
+  }
+
+  ClimbOutcome climb(const ClimbOptions& options) {
+    Store store = Store::open_or_create(place_.file("climb.sqlite"));
+    return Climber(host_, space_, options).run(store, [](const std::string&, bool) {});
+  }
+  ClimbOptions options() const {
+    ClimbOptions o;
+    o.base = {{"tokens", "64"}};
+    o.memory_bytes = 5000;
+    o.budget_s = 600;
+    o.command = "moehill climb --tokens 64";
+    return o;
+  }
+  int64_t num_runs() const {
+    std::ifstream file(log_);
+    int64_t n = 0;
+    for (std::string line; std::getline(file, line);) ++n;
+    return n;
+  }
+
+  const TemporaryFolder place_;
+  const std::string program_ = place_.file("bench"), log_ = place_.file("log");
+  SweepHost host_;
+  const ClimbSpace space_{2, [](const StoredJson&) { return std::vector<std::string>{"bt=8", "bt=16"}; }};
+};
+
+TEST_F(ClimberTest, FindsTheFastestThatKeepsToTheLimits) {
+  const ClimbOutcome outcome = climb(options());
+  EXPECT_EQ(outcome.end, ClimbEnd::worth);
+  EXPECT_EQ(outcome.winner.options["ep_path"], "fused");
+  EXPECT_EQ(outcome.winner.options["impl"], "fast");
+  EXPECT_FALSE(outcome.winner.options.contains("backend")) << "no axis of equal arms was moved";
+  ASSERT_TRUE(outcome.total && outcome.total->interval);
+  EXPECT_NEAR(outcome.total->ratio, 1 / 0.7, 0.03);
+  EXPECT_EQ(outcome.moves[0].axis, ClimbAxis::spread) << "what the model expects to gain comes first";
+  const std::string text = climb_text(outcome, options());
+  for (const char* part : {"out: ep ragged_a2a", "over the limit", "out: remat_mode=combine", "status 3",
+                           "dp", "the model expects", "moehill bench --tokens 64"})
+    EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+}
+
+TEST_F(ClimberTest, StartedAgainItRunsNothingAndComesToTheSame) {
+  const ClimbOutcome first = climb(options());
+  const int64_t runs = num_runs();
+  const ClimbOutcome second = climb(options());
+  EXPECT_EQ(num_runs(), runs);
+  EXPECT_EQ(climb_text(second, options()), climb_text(first, options()));
+}
+
+TEST_F(ClimberTest, TheBudgetEndsItAndALargerOneGoesOn) {
+  ClimbOptions small = options();
+  small.budget_s = 0.5;
+  const ClimbOutcome cut = climb(small);
+  EXPECT_EQ(cut.end, ClimbEnd::budget);
+  EXPECT_LT(cut.spent_s, 1.1 * small.budget_s);
+  const int64_t runs = num_runs();
+  const ClimbOutcome whole = climb(options());
+  EXPECT_EQ(whole.end, ClimbEnd::worth);
+  EXPECT_GT(num_runs(), runs);
+  EXPECT_EQ(whole.winner.options["impl"], "fast");
+  Store store = Store::open_existing(place_.file("climb.sqlite"));
+  const std::vector<StoredExperiment> experiments = store.experiments();
+  EXPECT_EQ(experiments.size(), whole.moves.size() + 1) << "a move an experiment, and the total";
+  for (const StoredExperiment& e : experiments) {
+    EXPECT_FALSE(e.hypothesis.empty()) << e.name;
+    EXPECT_FALSE(store.notes(e.id).empty()) << e.name;
+    for (const StoredPoint& point : store.points(e.id))
+      EXPECT_NE(point.state, RunState::pending) << point.label;
+  }
+}
+
+TEST_F(ClimberTest, WhatIsGivenIsKept) {
+  ClimbOptions given = options();
+  given.base["impl"] = "baseline";
+  given.base["parallel_mode"] = "none";
+  const ClimbOutcome outcome = climb(given);
+  EXPECT_EQ(outcome.winner.options, given.base);
+  EXPECT_FALSE(outcome.total);
+  given.base["topk_list"] = "1,2";
+  given.memory_bytes = 100;
+  EXPECT_THROW(climb(given), InputError) << "the first configuration breaks the limit";
+}
+
+}  // namespace
+}  // namespace moehill

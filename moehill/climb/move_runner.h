@@ -1,0 +1,54 @@
+// Move runner: one move of a climb as an experiment of its own: its arms are the points, raced round by
+// round, each run in a process of its own, stored and resumed as those of a sweep.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "moehill/climb/race.h"
+#include "moehill/experiments/driver.h"
+
+namespace moehill {
+
+struct MoveArm {
+  std::string label;
+  StoredJson options;      // of bench, as an experiment file has them
+  ResolvedPoint resolved;  // the same with every default
+};
+
+// What a climb has spent, by the runs that the database has: started again it comes to the same decisions.
+struct ClimbBudget {
+  double limit_s = 0, spent_s = 0;
+  double reserve_s = 0;  // for the last comparison
+
+  bool affords(double seconds) const { return spent_s + seconds + reserve_s <= limit_s; }
+};
+
+struct MoveRequest {
+  std::string name, title, hypothesis, next_action, command;
+  std::vector<MoveArm> arms;  // the incumbent first
+  RaceRules rules;
+  std::optional<double> memory_bytes;  // a run that takes more is out
+  bool fixed_rounds = false;           // no race: every arm runs in rules.most_screening rounds
+};
+
+struct MoveArmResult {
+  std::vector<double> seconds;  // medians, by round
+  std::string why_out;          // of an arm without a figure
+  std::optional<double> peak_fraction;
+};
+
+struct MoveResult {
+  Race race;
+  std::vector<MoveArmResult> arms;
+  bool interrupted = false, check_failed = false;
+};
+
+MoveResult run_move(Store& store, const SweepHost& host, const MoveRequest& request, ClimbBudget& budget,
+                    const std::function<void(const std::string& line, bool finished)>& show);
+
+// Adds a note to a stored experiment, unless it is there already.
+void note_once(Store& store, const std::string& experiment, const std::string& text);
+
+}  // namespace moehill

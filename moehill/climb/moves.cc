@@ -1,0 +1,149 @@
+#include "moehill/climb/moves.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "moehill/block/options.h"
+#include "moehill/block/run_config.h"
+#include "moehill/store/expectation.h"
+
+namespace moehill {
+namespace {
+
+constexpr const char* kMoved[] = {
+    "parallel_mode", "ep_path", "devices",    "threads_per_device", "impl",         "blocks",
+    "remat_mode",    "backend", "ring_split", "shared_placement",   "shared_fused", "routing_pack_strategy"};
+// These say where a problem comes from and how often it is measured.
+constexpr const char* kNoProblem[] = {"preset",
+                                      "mesh",
+                                      "iters",
+                                      "warmup",
+                                      "min_time",
+                                      "ci_target",
+                                      "seed",
+                                      "check",
+                                      "stage_timing",
+                                      "placement",
+                                      "distribution_devices",
+                                      "queue_mode",
+                                      "expert_by_expert"};
+
+template <size_t N>
+bool is_one_of(const char* const (&names)[N], const std::string& name) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
+template <HasWords E>
+std::vector<StoredJson> each_word(ClimbAxis axis) {
+  std::vector<StoredJson> changes;
+  for (const E value : all_values<E>()) changes.push_back({{name_of(axis), name_of(value)}});
+  return changes;
+}
+
+std::string text_of(const StoredJson& options, const char* name) {
+  return options.contains(name) && !options[name].is_null() ? value_text(options[name]) : "";
+}
+
+StoredJson spread_change(const std::string& mode, const std::string& path, int64_t devices, int64_t threads) {
+  const auto number = [&](int64_t value) { return mode == "none" ? StoredJson(nullptr) : StoredJson(value); };
+  return {{"parallel_mode", mode},
+          {"ep_path", path.empty() ? StoredJson(nullptr) : StoredJson(path)},
+          {"devices", number(devices)},
+          {"threads_per_device", number(threads)}};
+}
+
+// One device, and every even split of the cores over devices, replicated and sharded by each path.
+std::vector<StoredJson> spreads(const StoredJson& base, const ClimbSpace& space) {
+  if (base.contains("parallel_mode") || base.contains("ep_path")) return {};
+  std::vector<StoredJson> changes = {spread_change("none", "", 0, 0)};
+  const std::string wanted_devices = text_of(base, "devices"),
+                    wanted_threads = text_of(base, "threads_per_device");
+  for (int devices = 2; devices <= space.cores; ++devices) {
+    const int threads = space.cores / devices;
+    const bool even = threads * devices == space.cores;
+    if (wanted_devices.empty() ? !even : wanted_devices != std::to_string(devices)) continue;
+    if (!wanted_threads.empty() && wanted_threads != std::to_string(threads)) continue;
+    changes.push_back(spread_change("dp", "", devices, threads));
+    for (const Spread path : all_values<Spread>())
+      if (is_ep(path)) changes.push_back(spread_change("ep", name_of(path), devices, threads));
+  }
+  return changes;
+}
+
+bool by_psum(const StoredJson& resolved) {
+  const std::string path = text_of(resolved, "ep_path");
+  return path == name_of(Spread::compact_psum) || path == name_of(Spread::dense_masked);
+}
+
+}  // namespace
+
+StoredJson changed(StoredJson options, const StoredJson& change) {
+  for (const auto& [name, value] : change.items()) {
+    if (value.is_null() || value == StoredJson(false))
+      options.erase(name);
+    else
+      options[name] = value;
+  }
+  return options;
+}
+
+std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, const StoredJson& options,
+                                      const StoredJson& resolved, const ClimbSpace& space) {
+  const bool has_shared = text_of(resolved, "shared_expert_dim") != "0";
+  if (axis != ClimbAxis::spread && base.contains(name_of(axis))) return {};
+  switch (axis) {
+    case ClimbAxis::spread:
+      return spreads(base, space);
+    case ClimbAxis::impl:
+      return each_word<Impl>(axis);
+    case ClimbAxis::backend:
+      return each_word<Backend>(axis);
+    case ClimbAxis::routing_pack_strategy:
+      return each_word<PackStrategy>(axis);
+    case ClimbAxis::remat_mode:
+      if (text_of(resolved, "bench_pass") == name_of(Pass::forward)) return {};
+      return each_word<Remat>(axis);
+    case ClimbAxis::shared_placement:
+      if (!has_shared || !by_psum(resolved)) return {};
+      return each_word<SharedPlacement>(axis);
+    case ClimbAxis::ring_split:
+      if (text_of(resolved, "ep_path") != name_of(Spread::ring_ag_rs)) return {};
+      return each_word<Switch>(axis);
+    case ClimbAxis::shared_fused:
+      return has_shared ? std::vector<StoredJson>{{{"shared_fused", true}}, {{"shared_fused", false}}}
+                        : std::vector<StoredJson>{};
+    case ClimbAxis::blocks: {
+      std::vector<StoredJson> changes;
+      if (text_of(resolved, "backend") != name_of(Backend::gmm)) return changes;
+      for (const std::string& blocks : space.blocks(options)) changes.push_back({{"blocks", blocks}});
+      return changes;
+    }
+  }
+  return {};
+}
+
+std::string place_on(ClimbAxis axis, const StoredJson& resolved) {
+  if (axis != ClimbAxis::spread) return fmt::format("{}={}", name_of(axis), text_of(resolved, name_of(axis)));
+  const std::string path = text_of(resolved, "ep_path");
+  return fmt::format("{}{}{} {}x{}", text_of(resolved, "parallel_mode"), path.empty() ? "" : " ", path,
+                     text_of(resolved, "devices"), text_of(resolved, "threads_per_device"));
+}
+
+StoredJson moved_options(const StoredJson& options) {
+  StoredJson moved = StoredJson::object();
+  for (const auto& [name, value] : options.items())
+    if (is_one_of(kMoved, name)) moved[name] = value;
+  return moved;
+}
+
+std::string problem_key(const StoredJson& resolved) {
+  std::string key;
+  for (const auto& [name, value] : resolved.items()) {
+    if (value.is_null() || is_one_of(kMoved, name) || is_one_of(kNoProblem, name)) continue;
+    key += fmt::format("{}{}={}", key.empty() ? "" : " ", name, value_text(value));
+  }
+  return key;
+}
+
+}  // namespace moehill

@@ -1,0 +1,96 @@
+// Race: which of several arms is the fastest, decided by interleaved rounds with as few runs as the noise
+// allows. The first arm is the incumbent, which stays unless another one is shown to be faster.
+//
+// Screening: all arms run in each round; those that are clearly behind the best leave, and those that cannot
+// be faster than the incumbent by as much as is asked for. Confirming: the best challenger and the incumbent
+// run in new rounds, which had no part in the choice, and the challenger is adopted if its interval there
+// excludes the incumbent's speed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "moehill/base/words.h"
+#include "moehill/bench/statistics.h"
+
+namespace moehill {
+
+struct RaceRules {
+  double worth = 0.02;   // smaller gains in speed are not looked for
+  double alpha = 0.005;  // probability of adopting an arm that is not faster
+  // Probability, over all arms and rounds of the screening, of dropping the fastest.
+  double drop_alpha = 0.05;
+  int64_t least_screening = 2, most_screening = 6;  // rounds
+  std::vector<int64_t> looks = {5, 10, 15};         // confirming rounds after which it may end
+};
+
+enum class ArmFate {
+  racing,
+  incumbent,
+  behind,
+  no_gain,
+  failed,
+  not_faster,
+  not_confirmed,
+  undecided,
+  adopted
+};
+constexpr auto words(ArmFate) {
+  return std::array{"in the race",
+                    "incumbent",
+                    "dropped: clearly behind the best",
+                    "dropped: cannot gain enough",
+                    "out: no figure that a check has passed",
+                    "not faster",
+                    "best of the screening, not confirmed",
+                    "not decided within the budget",
+                    "adopted"};
+}
+
+class Race {
+ public:
+  Race(size_t num_arms, RaceRules rules);
+
+  bool over() const { return over_; }
+  // Whether the arm runs in the next round.
+  bool wants(size_t arm) const;
+  // Seconds of each arm that the round wanted; none: the arm is out. An incumbent that is out ends the race.
+  void add_round(const std::vector<std::optional<double>>& seconds);
+  // No more rounds: what is in the race stays undecided.
+  void end();
+
+  size_t winner() const { return winner_; }
+  int64_t rounds() const { return rounds_; }
+  int64_t rounds_of(size_t arm) const { return static_cast<int64_t>(logs_[arm].size()); }
+  ArmFate fate(size_t arm) const { return fates_[arm]; }
+  // Speed of an arm over the incumbent's, with its interval of 95 %: of the confirming rounds where it has
+  // some, which are not biased by the choice, else of the screening. None without a common round.
+  std::optional<Ratio> gain(size_t arm) const;
+  // What the arm can gain at most: the upper end of that interval, of the middle without one.
+  double most_gain(size_t arm) const;
+
+ private:
+  void screen();
+  void confirm();
+  void finish(size_t winner, ArmFate of_challenger);
+  std::vector<double> differences(size_t arm, size_t first, size_t last) const;
+  std::vector<size_t> racing() const;
+
+  RaceRules rules_;
+  std::vector<std::vector<double>> logs_;  // [arm][round] log seconds
+  std::vector<ArmFate> fates_;
+  int64_t rounds_ = 0, screened_ = 0;
+  std::optional<size_t> challenger_;  // in the confirming rounds
+  size_t winner_ = 0;
+  bool over_ = false;
+};
+
+// Mean of a sample with the half width of its one-sided interval, by Student's t; of eight values and more an
+// eighth of them is cut off at each end (Yuen's trimmed t), since rounds may be disturbed.
+struct MeanBound {
+  double mean = 0, half = 0;  // half: infinite for one value
+};
+MeanBound mean_bound(std::vector<double> values, double tail);
+
+}  // namespace moehill

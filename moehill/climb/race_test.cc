@@ -1,0 +1,124 @@
+// The race on samples of known distributions: how often it is wrong, what it finds, and whom it lets go.
+#include "moehill/climb/race.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "moehill/climb/climber.h"
+
+namespace moehill {
+namespace {
+
+// Noise of each run; a state of the machine that rounds share; single runs that other work slows by up to a
+// share.
+struct Noise {
+  double each = 0.015, drift = 0.03, disturbed = 0.05, by = 0.3;
+  bool heavy_tails = false;
+};
+constexpr Noise kMachines[] = {{.drift = 0, .disturbed = 0},
+                               {.each = 0.01, .disturbed = 0.1},
+                               {.each = 0.01, .heavy_tails = true},
+                               {.each = 0.03, .disturbed = 0}};
+
+class Track {
+ public:
+  Track(const Noise& noise, uint32_t seed) : noise_(noise), random_(seed) {}
+
+  // Runs a race of arms with these true speeds to its end.
+  Race run(const std::vector<double>& speeds, const RaceRules& rules) {
+    Race race(speeds.size(), rules);
+    while (!race.over()) {
+      const double state = noise_.drift * normal_(random_);
+      std::vector<std::optional<double>> seconds(speeds.size());
+      for (size_t i = 0; i < speeds.size(); ++i)
+        if (race.wants(i)) seconds[i] = std::exp(state + run_noise()) / speeds[i];
+      race.add_round(seconds);
+    }
+    return race;
+  }
+
+ private:
+  double run_noise() {
+    double log = noise_.each * (noise_.heavy_tails ? tails_(random_) : normal_(random_));
+    if (uniform_(random_) < noise_.disturbed) log += noise_.by * uniform_(random_);
+    return log;
+  }
+
+  Noise noise_;
+  std::mt19937 random_;
+  std::normal_distribution<double> normal_;
+  std::student_t_distribution<double> tails_{3};
+  std::uniform_real_distribution<double> uniform_;
+};
+
+// A climb of nine moves among equal arms, at the level that each move gets of the 5 % of the climb
+// (climb/climber.cc).
+TEST(Race, OfAHundredClimbsAmongEqualArmsFiveAtMostAdoptOne) {
+  for (const Noise& noise : kMachines) {
+    Track track(noise, 1);
+    int wrong = 0;
+    for (int climb = 0; climb < 200; ++climb) {
+      bool adopted = false;
+      for (int move = 0; move < kMostMoves; ++move)
+        adopted =
+            track.run(std::vector<double>(6, 1.0), {.alpha = kFalseChoice / kMostMoves}).winner() != 0 ||
+            adopted;
+      wrong += adopted ? 1 : 0;
+    }
+    EXPECT_LE(wrong, 10) << noise.each << " " << noise.disturbed;
+  }
+}
+
+TEST(Race, AnArmThatIsClearlyFasterIsAdopted) {
+  for (const Noise& noise : kMachines) {
+    Track track(noise, 2);
+    const double gain = noise.each < 0.02 && noise.disturbed < 0.1 ? 1.06 : 1.12;
+    int found = 0;
+    for (int i = 0; i < 100; ++i) found += track.run({1, 0.8, gain, 0.97, 1, 0.6}, {}).winner() == 2 ? 1 : 0;
+    EXPECT_GE(found, 85) << noise.each << " " << noise.disturbed;
+  }
+}
+
+TEST(Race, AnArmThatIsSlowerIsNeverAdoptedWithinTheLevel) {
+  Track track(kMachines[1], 3);
+  int wrong = 0;
+  for (int i = 0; i < 400; ++i)
+    wrong += track.run({1, 0.99, 0.99, 0.995}, {.alpha = 0.005}).winner() != 0 ? 1 : 0;
+  EXPECT_LE(wrong, 4);
+}
+
+TEST(Race, FarBehindTakesFewRounds) {
+  const Race race = Track(kMachines[0], 4).run({1, 1.1, 0.5, 0.7}, {});
+  EXPECT_EQ(race.winner(), 1u);
+  EXPECT_EQ(race.fate(2), ArmFate::behind);
+  EXPECT_LE(race.rounds_of(2), 2);
+  ASSERT_TRUE(race.gain(1));
+  EXPECT_NEAR(race.gain(1)->ratio, 1.1, 0.03);
+  EXPECT_EQ(race.gain(1)->n, 5) << "the confirming rounds alone";
+}
+
+TEST(Race, AnArmWithoutAFigureIsOutAndAnIncumbentWithoutEndsTheRace) {
+  Race race(3, {});
+  race.add_round({1.0, std::nullopt, 1.0});
+  EXPECT_EQ(race.fate(1), ArmFate::failed);
+  EXPECT_FALSE(race.wants(1));
+  EXPECT_TRUE(race.wants(2));
+  race.add_round({std::nullopt, std::nullopt, 1.0});
+  EXPECT_TRUE(race.over());
+  EXPECT_EQ(race.fate(0), ArmFate::failed);
+  EXPECT_EQ(race.winner(), 0u);
+}
+
+TEST(Race, WhatTheBudgetEndsIsUndecidedAndTheIncumbentStays) {
+  Race race(2, {});
+  race.add_round({1.0, 0.9});
+  race.end();
+  EXPECT_EQ(race.winner(), 0u);
+  EXPECT_EQ(race.fate(1), ArmFate::undecided);
+  EXPECT_NEAR(race.most_gain(1), 1 / 0.9 - 1, 1e-9);
+}
+
+}  // namespace
+}  // namespace moehill

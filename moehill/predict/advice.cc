@@ -1,0 +1,221 @@
+#include "moehill/predict/advice.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "moehill/base/error.h"
+#include "moehill/base/table.h"
+
+namespace moehill {
+namespace {
+
+// Weights of a device, which are as many as their gradients.
+double weight_bytes(const AdviceQuestion& q, const AdviceLine& line) {
+  const MoeShape& s = q.shape;
+  const bool sharded = is_ep(line.spread);
+  const int experts = sharded ? (s.experts + line.devices - 1) / line.devices : s.experts;
+  return static_cast<double>(experts * s.expert_weights() + s.shared_weights() + s.latent_weights()) *
+         static_cast<double>(dtype_bytes(s.dtype));
+}
+
+AdviceLine line_of(const AdviceQuestion& q, const Hardware& h, const RunConfig& config,
+                   const Routing& routing, int groups) {
+  AdviceLine line;
+  line.spread = config.spread;
+  line.groups = groups;
+  line.devices = config.num_devices;
+  line.units = config.threads_per_device;
+  line.prediction = predict_run(config, routing, h);
+  const int total = groups * line.devices;
+  if (groups > 1 && q.pass == Pass::forward_backward)
+    line.gradients_s = link_seconds(h, Collective::all_reduce, weight_bytes(q, line), total, q.shape.dtype);
+  line.tokens_per_s = static_cast<double>(config.shape.tokens) * groups / line.step_s();
+  line.rank_bytes = line.prediction.memory_bytes;
+  line.node_bytes = line.rank_bytes * std::max(1, total / q.nodes);
+  line.fits = h.memory_bytes == 0 || line.node_bytes <= h.memory_bytes;
+  return line;
+}
+
+// Numbers of devices that may share the experts: halves of all devices, down to two.
+std::vector<int> group_sizes(int devices, int experts) {
+  std::vector<int> sizes;
+  for (int size = devices; size >= 2; size /= 2) {
+    if (size <= experts && devices % size == 0) sizes.push_back(size);
+    if (size % 2 != 0) break;
+  }
+  return sizes;
+}
+
+std::string use_text(const AdviceLine& line, const Hardware& h) {
+  const std::string layout = layout_text(h, line.devices, line.units);
+  const std::string groups = line.groups > 1 ? fmt::format("{} groups of {}", line.groups, layout) : layout;
+  return fmt::format("{} over {}", name_of(line.spread), groups);
+}
+
+std::string sentence(const Advice& advice, const Hardware& h, const std::string& error) {
+  const AdviceLine *best = advice.best(), *base = advice.baseline();
+  if (best == nullptr && base == nullptr)
+    return "Neither: by no spread does the block fit the memory of these nodes; take more of them.";
+  if (best == nullptr)
+    return fmt::format("No: expert parallelism fits by no path here; {} does, {} a rank.", use_text(*base, h),
+                       gib(base->rank_bytes));
+  const Binding binding = binding_of(*best);
+  const std::string rest = fmt::format("held back by {} ({:.0f} % of the step), {} a rank", binding.what,
+                                       100 * binding.share, gib(best->rank_bytes));
+  if (base == nullptr)
+    return fmt::format(
+        "Yes: there is no other way, since all experts fit the memory of no process; EP by {}, {} tokens/s, "
+        "{}. {}",
+        use_text(*best, h), static_cast<int64_t>(best->tokens_per_s), rest, error);
+  const double gain = best->tokens_per_s / base->tokens_per_s;
+  return fmt::format("{}: EP by {} is expected to give {:.2f} times the tokens/s of {}, {}. {}",
+                     gain > 1 ? "Yes" : "No", use_text(*best, h), gain, use_text(*base, h), rest, error);
+}
+
+std::string table(const Advice& advice, const Hardware& h) {
+  std::vector<std::vector<std::string>> rows;
+  const double best = advice.lines.front().tokens_per_s;
+  for (const AdviceLine& line : advice.lines) {
+    const Binding binding = binding_of(line);
+    rows.push_back({name_of(line.spread), std::to_string(line.groups),
+                    layout_cell(h, line.devices, line.units), fmt::format("{:.3f}", 1e3 * line.step_s()),
+                    fmt::format("{:.4g}", line.tokens_per_s), fmt::format("{:.2f}", line.tokens_per_s / best),
+                    fmt::format("{} {:.0f} %", binding.what, 100 * binding.share), gib(line.rank_bytes),
+                    line.fits ? "yes" : fmt::format("no, {} a node", gib(line.node_bytes))});
+  }
+  return format_table({"spread", "groups", layout_header(h), "ms", "tokens/s", "of the first", "most of it",
+                       "a rank", "fits"},
+                      rows);
+}
+
+std::string verification(const Advice& advice, const AdviceQuestion& q, const Hardware& h) {
+  const AdviceLine* best = advice.best();
+  if (best == nullptr) return "";
+  const std::string pass = fmt::format("--bench-pass {}", name_of(q.pass));
+  std::string text = "to verify:\n";
+  text +=
+      fmt::format("  moehill simulate --hardware {} --devices {} {} --tokens-per-device {} {} --ep-path {}\n",
+                  h.name, best->devices, q.shape_options, q.tokens_per_device, pass, name_of(best->spread));
+  if (h.is_chip()) return text;
+  const std::string bench =
+      fmt::format("moehill bench {} --tokens {} {} --threads-per-device {}", q.shape_options,
+                  q.tokens_per_device * best->devices, pass, best->units);
+  const int nodes = nodes_of(h, best->devices);
+  const std::string launcher = nodes == 1 ? ""
+                                          : fmt::format("mpirun -n {} --map-by ppr:{}:node ", best->devices,
+                                                        h.topology.devices_per_node);
+  const std::string devices = nodes == 1 ? fmt::format(" --devices {}", best->devices) : "";
+  for (const std::string& mode : {fmt::format("ep --ep-path {}", name_of(best->spread)), std::string("dp")})
+    text += fmt::format("  {}{}{} --parallel-mode {} --json -\n", launcher, bench, devices, mode);
+  return text;
+}
+
+}  // namespace
+
+const AdviceLine* Advice::best() const {
+  const auto found =
+      std::find_if(lines.begin(), lines.end(), [](const AdviceLine& l) { return l.fits && is_ep(l.spread); });
+  return found == lines.end() ? nullptr : &*found;
+}
+
+const AdviceLine* Advice::baseline() const {
+  const auto found = std::find_if(lines.begin(), lines.end(),
+                                  [](const AdviceLine& l) { return l.fits && !is_ep(l.spread); });
+  return found == lines.end() ? nullptr : &*found;
+}
+
+int nodes_of(const Hardware& h, int devices) {
+  return (devices + h.topology.devices_per_node - 1) / h.topology.devices_per_node;
+}
+
+std::string layout_text(const Hardware& h, int devices, int units) {
+  const auto counted = [](int n, const std::string& one) {
+    return fmt::format("{} {}{}", n, one, n == 1 ? "" : "s");
+  };
+  const int nodes = nodes_of(h, devices);
+  return fmt::format("{} x {} x {}", counted(nodes, "node"), counted(devices / nodes, "device"),
+                     counted(units, name_of(h.unit)));
+}
+
+std::string layout_cell(const Hardware& h, int devices, int units) {
+  const int nodes = nodes_of(h, devices);
+  return fmt::format("{}x{}x{}", nodes, devices / nodes, units);
+}
+
+std::string layout_header(const Hardware& h) { return fmt::format("nodes x devices x {}s", name_of(h.unit)); }
+
+Binding binding_of(const AdviceLine& line) {
+  Binding parts[] = {{"products", 0}, {"rows", 0},
+                     {"links", 0},    {"waiting for the fullest device", 0},
+                     {"overhead", 0}, {"gradients between groups", line.gradients_s}};
+  for (const StagePrediction& s : line.prediction.stages) {
+    parts[0].share += s.gemm_s;
+    parts[1].share += s.rows_s;
+    parts[2].share += s.link_s - s.hidden_s;
+    parts[3].share += s.wait_s;
+    parts[4].share += s.overhead_s;
+  }
+  Binding most = *std::max_element(std::begin(parts), std::end(parts),
+                                   [](const Binding& a, const Binding& b) { return a.share < b.share; });
+  most.share /= line.step_s();
+  return most;
+}
+
+Advice advise(const AdviceQuestion& q, const Hardware& h) {
+  const int per_node = h.topology.devices_per_node, total = q.nodes * per_node;
+  if (q.nodes > 1 && h.topology.levels.size() < 2)
+    throw input_error("--nodes", std::to_string(q.nodes),
+                      fmt::format("1 of {}, which has no network", h.name),
+                      "name a cluster by --hardware, such as epyc-cluster");
+  if (h.topology.max_devices > 0 && total > h.topology.max_devices)
+    throw input_error("--nodes", std::to_string(q.nodes),
+                      fmt::format("at most {} devices of {}", h.topology.max_devices, h.name), "take fewer");
+  RunConfig config;
+  config.shape = q.shape;
+  config.shape.router = used_router(q.shape.router, q.distribution);
+  config.block.pass = q.pass;
+  Advice advice;
+  // A routing for each number of tokens: those of a group.
+  const auto add = [&](Spread spread, int devices, int units, int groups) {
+    config.spread = spread;
+    config.num_devices = devices;
+    config.threads_per_device = units;
+    config.shape.tokens = q.tokens_per_device * (total / groups);
+    DistributionOptions distribution = q.distribution;
+    distribution.devices = devices;
+    refuse_impossible(distribution, q.shape.experts, q.shape.topk);
+    const Routing routing = routing_of(config.shape, distribution, q.seed);
+    if (!is_ep(spread)) return advice.lines.push_back(line_of(q, h, config, routing, groups));
+    for (const Spread path : candidate_paths(config)) {
+      config.spread = path;
+      advice.lines.push_back(line_of(q, h, config, routing, groups));
+    }
+  };
+  // Cores of a node can be one device; a chip alone has the tokens of one device.
+  if (h.is_chip())
+    add(Spread::none, 1, h.units_per_device, total);
+  else
+    add(Spread::none, 1, h.units_per_device * per_node, q.nodes);
+  if (total > 1) add(Spread::dp, total, h.units_per_device, 1);
+  for (const int size : group_sizes(total, q.shape.experts))
+    add(Spread::compact_psum, size, h.units_per_device, total / size);
+  std::stable_sort(advice.lines.begin(), advice.lines.end(), [](const AdviceLine& a, const AdviceLine& b) {
+    return a.fits != b.fits ? a.fits : a.tokens_per_s > b.tokens_per_s;
+  });
+  return advice;
+}
+
+std::string advice_text(const Advice& advice, const AdviceQuestion& q, const Hardware& h,
+                        const std::string& error) {
+  MoeShape shape = q.shape;
+  const int total = q.nodes * h.topology.devices_per_node;
+  shape.tokens = q.tokens_per_device * total;
+  return fmt::format(
+      "{}\n\n{} of {}, {} tokens a device, on {} of {}; a group has its share of the tokens\n{}{}",
+      sentence(advice, h, error), name_of(q.pass), to_string(shape), q.tokens_per_device,
+      layout_text(h, total, h.units_per_device), h.name, table(advice, h), verification(advice, q, h));
+}
+
+}  // namespace moehill

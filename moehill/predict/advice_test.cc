@@ -1,0 +1,73 @@
+// Advice: the ways that are compared can exist, what does not fit is told apart, and the answer follows from
+// the table.
+#include "moehill/predict/advice.h"
+
+#include <gtest/gtest.h>
+
+#include "moehill/base/error.h"
+
+namespace moehill {
+namespace {
+
+AdviceQuestion question(int nodes) {
+  AdviceQuestion q;
+  q.shape = {0, 256, 128, 32, 4, 0};
+  q.tokens_per_device = 64;
+  q.nodes = nodes;
+  return q;
+}
+
+TEST(Advice, OneProcessNeverSpansNodesAndAllDevicesAreUsed) {
+  const Hardware hardware = load_hardware("epyc-cluster");
+  const Advice advice = advise(question(2), hardware);
+  for (const AdviceLine& line : advice.lines) {
+    const int per_process = line.spread == Spread::none ? hardware.topology.devices_per_node : 1;
+    EXPECT_EQ(line.groups * line.devices * per_process, 16) << name_of(line.spread);
+    EXPECT_EQ(line.units, 16 * per_process);
+    EXPECT_EQ(line.gradients_s > 0, line.groups > 1) << "in training groups add up their gradients";
+    EXPECT_NEAR(line.tokens_per_s * line.step_s(), 64 * 16, 1e-6);
+  }
+  ASSERT_TRUE(advice.best() != nullptr && advice.baseline() != nullptr);
+  EXPECT_TRUE(is_ep(advice.best()->spread));
+  EXPECT_FALSE(is_ep(advice.baseline()->spread));
+  const std::string text = advice_text(advice, question(2), hardware, "Nothing is known of its error.");
+  const double gain = advice.best()->tokens_per_s / advice.baseline()->tokens_per_s;
+  EXPECT_EQ(text.rfind(gain > 1 ? "Yes" : "No", 0), 0u) << text;
+  for (const char* part :
+       {"nodes x devices x cores", "2 nodes x 8 devices x 16 cores", "a rank", "to verify:", "mpirun"})
+    EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+}
+
+TEST(Advice, InInferenceGroupsAddUpNothing) {
+  AdviceQuestion q = question(1);
+  q.pass = Pass::forward;
+  for (const AdviceLine& line : advise(q, load_hardware("h100-node")).lines) EXPECT_EQ(line.gradients_s, 0);
+}
+
+TEST(Advice, WhatDoesNotFitIsNoBaseline) {
+  Hardware hardware = load_hardware("epyc-cluster");
+  AdviceQuestion q = question(2);
+  q.shape.hidden = 2048;
+  q.shape.mlp_dim = 2048;
+  const double weights = static_cast<double>(q.shape.weights()) * 2;
+  hardware.memory_bytes =
+      3 * weights;  // of a node: weights and gradients of all experts once, but not eight times
+  const Advice advice = advise(q, hardware);
+  for (const AdviceLine& line : advice.lines) {
+    if (line.spread == Spread::dp) {
+      EXPECT_FALSE(line.fits);
+    }
+  }
+  hardware.memory_bytes = weights / 8;
+  const Advice none = advise(q, hardware);
+  EXPECT_EQ(none.best(), nullptr);
+  EXPECT_EQ(none.baseline(), nullptr);
+  EXPECT_EQ(advice_text(none, q, hardware, "").rfind("Neither", 0), 0u);
+}
+
+TEST(Advice, NodesNeedANetwork) {
+  EXPECT_THROW(advise(question(2), load_hardware("epyc-2-core")), InputError);
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,72 @@
+#include "moehill/predict/expectation_report.h"
+
+#include <fmt/format.h>
+
+#include "moehill/base/table.h"
+#include "moehill/predict/advice.h"
+
+namespace moehill {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+}  // namespace
+
+nlohmann::ordered_json expectation_json(const ExpectedSpread& e, const Hardware& hardware,
+                                        const DistributionOptions& distribution) {
+  Json stages = Json::object();
+  for (const StagePrediction& stage : e.prediction.stages) {
+    stages[name_of(stage.stage)] = {{"time_s", stage.seconds()},     {"gemm_s", stage.gemm_s},
+                                    {"rows_s", stage.rows_s},        {"link_s", stage.link_s},
+                                    {"wait_s", stage.wait_s},        {"overhead_s", stage.overhead_s},
+                                    {"flops", stage.flops},          {"memory_bytes", stage.memory_bytes},
+                                    {"link_bytes", stage.link_bytes}};
+  }
+  return {{"schema", "moehill/1"},
+          {"command", "predict"},
+          {"hardware", hardware.name},
+          {"peak_flops", hardware.peak(e.config.shape.dtype)},
+          {"peak_instruction", hardware.instruction(e.config.shape.dtype)},
+          {"shape", to_string(e.config.shape)},
+          {"expert_form", to_string(e.config.shape.form)},
+          {"router", router_text(e.config.shape.router, distribution)},
+          {"spread", name_of(e.config.spread)},
+          {"nodes", nodes_of(hardware, e.config.num_devices)},
+          {"devices", e.config.num_devices},
+          {"units_per_device", e.config.threads_per_device},
+          {"time_s", e.prediction.time_s},
+          {"memory_bytes", e.prediction.memory_bytes},
+          {"sent_bytes", e.prediction.sent_bytes},
+          {"flops", e.prediction.flops},
+          {"stages", stages}};
+}
+
+std::string stage_table(const Prediction& p) {
+  std::vector<std::vector<std::string>> rows;
+  const auto ms = [](double s) { return fmt::format("{:.3f}", 1e3 * s); };
+  for (const StagePrediction& s : p.stages) {
+    rows.push_back({name_of(s.stage), ms(s.seconds()), fmt::format("{:.1f}", 100 * s.seconds() / p.time_s),
+                    ms(s.gemm_s), ms(s.rows_s), ms(s.link_s), ms(s.wait_s),
+                    fmt::format("{:.3f}", s.flops / 1e9), fmt::format("{:.2f}", s.memory_bytes / 1e6),
+                    fmt::format("{:.2f}", s.link_bytes / 1e6)});
+  }
+  return format_table(
+      {"stage", "ms", "%", "products", "rows", "links", "wait", "GFLOP", "memory MB", "link MB"}, rows);
+}
+
+std::string spread_table(const std::vector<ExpectedSpread>& expected, const Hardware& hardware) {
+  std::vector<std::vector<std::string>> rows;
+  const double best = expected.front().prediction.time_s;
+  for (const ExpectedSpread& e : expected) {
+    const Prediction& p = e.prediction;
+    rows.push_back(
+        {name_of(e.config.spread), layout_cell(hardware, e.config.num_devices, e.config.threads_per_device),
+         fmt::format("{:.3f}", 1e3 * p.time_s), fmt::format("{:.2f}", p.time_s / best),
+         fmt::format("{:.2f}", p.flops / p.time_s / 1e12), fmt::format("{:.2f}", p.sent_bytes / 1e6),
+         fmt::format("{:.2f}", p.memory_bytes / (1 << 30))});
+  }
+  return format_table(
+      {"spread", layout_header(hardware), "ms", "of the best", "TF/s", "sent MB", "GiB a device"}, rows);
+}
+
+}  // namespace moehill
