@@ -1,6 +1,5 @@
 #include "moehill/base/npy.h"
 #include "moehill/base/error.h"
-#include "moehill/base/output_paths.h"
 
 #include <fmt/format.h>
 
@@ -30,11 +29,10 @@ std::string npy_header(const std::string& type, const std::vector<int64_t>& shap
 
 }  // namespace
 
-void write_npy(const std::string& path, const std::vector<int64_t>& shape,
+void write_npy(NewFile& file, const std::vector<int64_t>& shape,
                const std::function<void(int64_t row, std::span<float> values)>& fill) {
   int64_t num_rows = 1;
   for (size_t i = 0; i + 1 < shape.size(); ++i) num_rows *= shape[i];
-  NewFile file(path);
   const std::string header = npy_header("<f4", shape);
   file.write(header.data(), header.size());
   std::vector<float> row(shape.back());
@@ -42,17 +40,27 @@ void write_npy(const std::string& path, const std::vector<int64_t>& shape,
     fill(r, row);
     file.write(row.data(), row.size() * sizeof(float));
   }
+}
+
+void write_npy(NewFile& file, const std::vector<int64_t>& shape, std::span<const int32_t> values) {
+  int64_t size = 1;
+  for (const int64_t n : shape) size *= n;
+  MOEHILL_CHECK(size == static_cast<int64_t>(values.size()), "{} values for {} places", values.size(), size);
+  const std::string header = npy_header("<i4", shape);
+  file.write(header.data(), header.size());
+  file.write(values.data(), values.size_bytes());
+}
+
+void write_npy(const std::string& path, const std::vector<int64_t>& shape,
+               const std::function<void(int64_t row, std::span<float> values)>& fill) {
+  NewFile file(path);
+  write_npy(file, shape, fill);
   file.keep();
 }
 
 void write_npy(const std::string& path, const std::vector<int64_t>& shape, std::span<const int32_t> values) {
-  int64_t size = 1;
-  for (const int64_t n : shape) size *= n;
-  MOEHILL_CHECK(size == static_cast<int64_t>(values.size()), "{} values for {} places", values.size(), size);
   NewFile file(path);
-  const std::string header = npy_header("<i4", shape);
-  file.write(header.data(), header.size());
-  file.write(values.data(), values.size_bytes());
+  write_npy(file, shape, values);
   file.keep();
 }
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "moehill/base/output_paths.h"
+
 namespace moehill {
 
 // Writes an array of `shape`; fill(row, values) gives row `row` of the array seen as [product of all but the
@@ -14,5 +16,10 @@ namespace moehill {
 void write_npy(const std::string& path, const std::vector<int64_t>& shape,
                const std::function<void(int64_t row, std::span<float> values)>& fill);
 void write_npy(const std::string& path, const std::vector<int64_t>& shape, std::span<const int32_t> values);
+
+// The same into files in the making, for several that belong together: none is kept before all are written.
+void write_npy(NewFile& file, const std::vector<int64_t>& shape,
+               const std::function<void(int64_t row, std::span<float> values)>& fill);
+void write_npy(NewFile& file, const std::vector<int64_t>& shape, std::span<const int32_t> values);
 
 }  // namespace moehill

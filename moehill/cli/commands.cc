@@ -179,9 +179,7 @@ int status_after_output(int status) {
   return kExitRunFailed;
 }
 
-}  // namespace
-
-int run_command_line(const std::vector<std::string>& args) {
+int run_as_process(const std::vector<std::string>& args) {
   occupy_closed_streams();
   signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of the write, not the end of the process
   std::unique_ptr<Session> session;
@@ -197,6 +195,18 @@ int run_command_line(const std::vector<std::string>& args) {
     return kExitRunFailed;
   }
   return status_after_output(run_in(Job(session.get()), args));
+}
+
+}  // namespace
+
+int run_command_line(const std::vector<std::string>& args) {
+  try {
+    return run_as_process(args);
+  } catch (const std::bad_alloc&) {  // while another error was told
+    std::fputs("moehill: the system refuses even the memory of an error's message; end other programs\n",
+               stderr);
+    return kExitRunFailed;
+  }
 }
 
 }  // namespace moehill

@@ -29,6 +29,10 @@ struct TileCall {
   Ahead ahead{b};
 };
 
+// For compilers that deduce nothing for aggregates, such as clang 14.
+template <typename A, typename B>
+TileCall(int, int, const A*, const B*, int64_t, int64_t, float*, int64_t, bool) -> TileCall<A, B>;
+
 // Bytes that a tile which streams its panels from memory asks for ahead of its loads: into L1 alone, with up
 // to 8 lanes, or far ahead into L2, which has twice as many lines under way, and then into L1.
 inline constexpr int64_t kStreamAhead = 8192, kStreamAheadL2 = 16384, kStreamAheadL1 = 1024;

@@ -139,18 +139,13 @@ std::string json_line(const Routing& routing) {
 void write_trace(const std::string& path, const Routing& routing) {
   if (!is_npy_name(path)) return write_text_file(path, json_line(routing));
   const std::vector<int64_t> shape = {routing.num_tokens, routing.topk};
-  try {
-    write_npy(path, shape, routing.expert);
-    write_npy(gates_file_of(path), shape, [&](int64_t token, std::span<float> values) {
-      std::copy_n(routing.weight.begin() + token * routing.topk, routing.topk, values.begin());
-    });
-  } catch (const std::exception&) {
-    for (const std::string& part : routing_files(path)) {
-      std::error_code ignored;
-      if (std::filesystem::is_regular_file(part, ignored)) std::filesystem::remove(part, ignored);
-    }
-    throw;
-  }
+  NewFile ids(path), gates(gates_file_of(path));
+  write_npy(ids, shape, routing.expert);
+  write_npy(gates, shape, [&](int64_t token, std::span<float> values) {
+    std::copy_n(routing.weight.begin() + token * routing.topk, routing.topk, values.begin());
+  });
+  ids.keep();
+  gates.keep();
 }
 
 }  // namespace moehill

@@ -59,32 +59,46 @@ int Database::is_too_long(void* database) {
   return std::chrono::steady_clock::now() - self.statement_began_ > self.longest_ ? 1 : 0;
 }
 
+int Database::connect(const std::string& name, int flags) {
+  sqlite3* connection = nullptr;
+  const int code = sqlite3_open_v2(name.c_str(), &connection, flags, nullptr);
+  connection_.reset(connection);
+  return code;
+}
+
+// Whether the first page can be read, for which SQLite makes its files.
+bool Database::answers() {
+  return sqlite3_exec(connection_.get(), "SELECT count(*) FROM sqlite_master", nullptr, nullptr, nullptr) ==
+         SQLITE_OK;
+}
+
 // SQLite reads a database with a write-ahead log by making files beside it, and only a connection that may
-// write removes them. So a reader may write where it can, and where it cannot the file is declared immutable,
-// unless somebody's log lies beside it.
+// write removes them. So a reader may write where it can. Where it cannot, since the folder is not to be
+// written or the disk is full, the file is declared immutable, unless somebody's log lies beside it.
 void Database::open_file(Access access) {
   std::error_code ignored;
   const bool is_file =
       !path_.empty() && path_.front() != ':' &&  // as SQLite names what is no file
       (!std::filesystem::exists(path_, ignored) || std::filesystem::is_regular_file(path_, ignored));
   const std::string folder = std::filesystem::absolute(path_, ignored).parent_path().string();
-  const bool can_write = access == Access::read_write ||
-                         (::access(path_.c_str(), W_OK) == 0 && ::access(folder.c_str(), W_OK) == 0);
-  const bool is_immutable = !can_write && !std::filesystem::exists(path_ + "-wal", ignored);
-  int flags = can_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
-  if (access == Access::read_write) flags |= SQLITE_OPEN_CREATE;
-  if (is_immutable) flags |= SQLITE_OPEN_URI;
-  const std::string name = is_immutable ? uri_of(path_) + "?immutable=1" : path_;
-  sqlite3* connection = nullptr;
-  const int code = is_file ? sqlite3_open_v2(name.c_str(), &connection, flags, nullptr) : SQLITE_CANTOPEN;
-  connection_.reset(connection);
+  const bool only_reads = access == Access::read_only;
+  const bool can_write =
+      !only_reads || (::access(path_.c_str(), W_OK) == 0 && ::access(folder.c_str(), W_OK) == 0);
+  const auto log_bytes = std::filesystem::file_size(path_ + "-wal", ignored);
+  const bool has_log = !ignored && log_bytes > 0;
+  int code = SQLITE_CANTOPEN;
+  if (is_file)
+    code = connect(path_, (can_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
+                              (only_reads ? 0 : SQLITE_OPEN_CREATE));
+  if (code == SQLITE_OK && only_reads && !has_log && !(can_write && answers()))
+    code = connect(uri_of(path_) + "?immutable=1", SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
   if (code != SQLITE_OK) {
-    throw input_error("--db", quoted(path_, 200) + " (" + sqlite3_errstr(code) + ")",
-                      access == Access::read_only ? "a database that a sweep has written"
-                                                  : "a file that can be read and written",
-                      "name another file or make its folder first");
+    throw input_error(
+        "--db", quoted(path_, 200) + " (" + sqlite3_errstr(code) + ")",
+        only_reads ? "a database that a sweep has written" : "a file that can be read and written",
+        "name another file or make its folder first");
   }
-  if (access == Access::read_only) execute("PRAGMA query_only = ON");
+  if (only_reads) execute("PRAGMA query_only = ON");
 }
 
 void Database::fail(int code, const std::string& doing) const {

@@ -54,6 +54,8 @@ class Database {
   [[noreturn]] void fail(int code, const std::string& doing) const;
 
   void open_file(Access access);
+  int connect(const std::string& name, int flags);
+  bool answers();
 
   std::string path_;
   std::chrono::steady_clock::time_point statement_began_;

@@ -1,0 +1,118 @@
+// Preloaded into the program by tests/faults/run: calls of the system that fail, clocks that jump, a disk that loses
+// what was not synchronised.
+//   FAULT_CALL=write|fsync|malloc FAULT_AT=n   the nth call fails, and with FAULT_FOR_EVER=1 all after it
+//   FAULT_CLOCK=1                              the time of day jumps an hour back and forth
+//   FAULT_DISK=FOLDER                          at every fsync the file is copied there: what a power loss would leave
+// Calls are counted from the first look at MOEHILL_SIMD on, which the program takes when its libraries are loaded.
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+static atomic_long calls, jumps;
+static atomic_int counting;
+static long fail_at = -1;
+static int for_ever;
+static char kind[16];
+
+char* getenv(const char* name) {
+  static char* (*real)(const char*);
+  if (!real) real = (char* (*)(const char*))dlsym(RTLD_NEXT, "getenv");
+  if (!counting && strcmp(name, "MOEHILL_SIMD") == 0) {
+    const char* call = real("FAULT_CALL");
+    if (call) snprintf(kind, sizeof kind, "%s", call);
+    const char* at = real("FAULT_AT");
+    if (at) fail_at = atol(at);
+    for_ever = real("FAULT_FOR_EVER") != NULL;
+    counting = 1;
+  }
+  return real(name);
+}
+
+static int fails(const char* what) {
+  if (!counting || fail_at < 0 || strcmp(kind, what) != 0) return 0;
+  const long n = ++calls;
+  return n == fail_at || (for_ever && n > fail_at);
+}
+
+ssize_t write(int file, const void* data, size_t bytes) {
+  static ssize_t (*real)(int, const void*, size_t);
+  if (!real) real = (ssize_t (*)(int, const void*, size_t))dlsym(RTLD_NEXT, "write");
+  if (file > 2 && fails("write")) return errno = ENOSPC, -1;
+  return real(file, data, bytes);
+}
+static ssize_t pwrite_of(const char* name, int file, const void* data, size_t bytes, off_t at) {
+  ssize_t (*real)(int, const void*, size_t, off_t) = (ssize_t (*)(int, const void*, size_t, off_t))dlsym(RTLD_NEXT, name);
+  if (fails("write")) return errno = ENOSPC, -1;
+  return real(file, data, bytes, at);
+}
+ssize_t pwrite(int file, const void* data, size_t bytes, off_t at) { return pwrite_of("pwrite", file, data, bytes, at); }
+ssize_t pwrite64(int file, const void* data, size_t bytes, off_t at) { return pwrite_of("pwrite64", file, data, bytes, at); }
+
+// Copies what the file holds now into FAULT_DISK, as one step.
+static void keep(int file) {
+  const char* disk = secure_getenv("FAULT_DISK");
+  char link[64], path[4096], kept[5000], half[5100];
+  if (!disk) return;
+  snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+  const ssize_t length = readlink(link, path, sizeof path - 1);
+  if (length < 0) return;
+  path[length] = 0;
+  const char* name = strrchr(path, '/');
+  struct stat status;
+  if (!name || fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) return;
+  snprintf(kept, sizeof kept, "%s%s", disk, name);
+  snprintf(half, sizeof half, "%s.half", kept);
+  const int from = open(link, O_RDONLY), to = open(half, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  char data[1 << 16];
+  ssize_t n;
+  ssize_t (*real)(int, const void*, size_t) = (ssize_t (*)(int, const void*, size_t))dlsym(RTLD_NEXT, "write");
+  while (from >= 0 && to >= 0 && (n = read(from, data, sizeof data)) > 0) {
+    if (real(to, data, (size_t)n) != n) break;
+  }
+  close(from);
+  close(to);
+  rename(half, kept);
+}
+static int sync_of(const char* name, int file) {
+  int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
+  if (fails("fsync")) return errno = EIO, -1;
+  const int status = real(file);
+  if (status == 0) keep(file);
+  return status;
+}
+int fsync(int file) { return sync_of("fsync", file); }
+int fdatasync(int file) { return sync_of("fdatasync", file); }
+
+void* malloc(size_t bytes) {
+  static void* (*real)(size_t);
+  if (!real) real = (void* (*)(size_t))dlsym(RTLD_NEXT, "malloc");
+  if (fails("malloc")) return errno = ENOMEM, NULL;
+  return real(bytes);
+}
+
+static long jump(void) {
+  return secure_getenv("FAULT_CLOCK") ? (++jumps % 2 ? 3600 : -3600) : 0;
+}
+int clock_gettime(clockid_t clock, struct timespec* time) {
+  static int (*real)(clockid_t, struct timespec*);
+  if (!real) real = (int (*)(clockid_t, struct timespec*))dlsym(RTLD_NEXT, "clock_gettime");
+  const int status = real(clock, time);
+  if (clock == CLOCK_REALTIME) time->tv_sec += jump();
+  return status;
+}
+int gettimeofday(struct timeval* time, void* zone) {
+  static int (*real)(struct timeval*, void*);
+  if (!real) real = (int (*)(struct timeval*, void*))dlsym(RTLD_NEXT, "gettimeofday");
+  const int status = real(time, zone);
+  if (status == 0) time->tv_sec += jump();
+  return status;
+}
