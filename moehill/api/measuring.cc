@@ -165,7 +165,8 @@ struct RunFactory::State {
       auto trace = std::make_shared<const Routing>(
           read_trace(distribution.trace, shape.tokens, shape.experts, shape.topk));
       require_properties(distribution, *trace, seed);
-      return routings.emplace_back(KnownRouting{shape.router, Routed{std::move(trace), nullptr, nullptr}}).routed;
+      return routings.emplace_back(KnownRouting{shape.router, Routed{std::move(trace), nullptr, nullptr}})
+          .routed;
     }
     const int num = num_logits(shape.router, shape.experts);
     auto logits = std::make_shared<const std::vector<float>>(
