@@ -51,6 +51,7 @@ bool parse_predict_options(const std::vector<std::string>& args, PredictOptions&
                  "moehill predict --preset qwen3-30b-a3b --tokens 4096 --hardware h100-node --compare-paths",
                  "moehill predict --published"});
   declare_point(set, o);
+  declare_nodes(set, &o.nodes);
   set.flag("--compare-paths", &o.compare_paths, "none, dp and every path, the fastest first");
   set.flag("--crossover", &o.crossover, "the fastest of none, dp and ep over tokens and top-k");
   set.integer("--validate", &o.validate, 0, 1000,

@@ -18,7 +18,6 @@ void declare_point(OptionSet& set, PredictOptions& options) {
   set.fields(&o.block, {"bench_pass"});
   declare_spread(set, o);
   declare_layout(set, o, "the hardware's");
-  declare_nodes(set, &options.nodes);
   set.fields(&o, {"seed"});
   declare_hardware(set, &options.hardware);
   set.input("--probe", &options.probe, "FILE", "the probe's file");

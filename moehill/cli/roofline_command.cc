@@ -48,6 +48,7 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
                  "--parallel-mode ep --ep-path compact_psum --time-s 0.050523",
                  "moehill roofline --tokens 1024 --hardware epyc-cluster --parallel-mode ep --json -"});
   declare_point(set, o.point);
+  declare_nodes(set, &o.point.nodes);
   set.input("--record", &o.record, "FILE",
             "records of moehill bench --json, best with --stage-timing; - is standard input");
   set.number("--time-s", &o.time_s, 0, 1e6, "measured seconds of the step; 0: not known");
