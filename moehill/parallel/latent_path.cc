@@ -71,10 +71,6 @@ class LatentPath final : public ParallelPath {
   }
 
   void prepare(Group& group) override { experts_->prepare(group); }
-  void begin_step(Group& group) override {
-    ParallelPath::begin_step(group);
-    experts_->begin_step(group);
-  }
   void make_plan(Group& group, StageListener* listener) override {
     if (packs_rows()) make_rows(group.team(), listener);
     experts_->make_plan(group, listener);
@@ -132,6 +128,7 @@ class LatentPath final : public ParallelPath {
   }
 
  private:
+  void begin_step_of_part(Group& group) override { experts_->begin_step(group); }
   void take_tokens() override {
     block_.set_tokens(num_tokens(), {0, x_.rows});
     offset_[1] = x_.rows;

@@ -78,6 +78,7 @@ void clear(const MlpWeights& gradient) {
 void ParallelPath::begin_step(Group& group) {
   sent_bytes_.fill(0);
   counted_bytes_ = group.traffic().sent_bytes;
+  begin_step_of_part(group);
 }
 
 void ParallelPath::count_sent(Group& group, Move move) {

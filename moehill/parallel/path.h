@@ -59,7 +59,7 @@ class ParallelPath {
   // SPMD: every device calls these on its own object with its own group. dy_scale = 2 / (T H).
   // Once, before the first step: memory that is shared with the peers.
   virtual void prepare(Group&) {}
-  virtual void begin_step(Group& group);
+  void begin_step(Group& group);
   virtual void make_plan(Group& group, StageListener* listener);
   virtual void forward(Group& group, StageListener* listener) = 0;
   virtual void backward(Group& group, float dy_scale, StageListener* listener) = 0;
@@ -86,6 +86,8 @@ class ParallelPath {
     sent_bytes_ = part.sent_bytes_;
     counted_bytes_ = group.traffic().sent_bytes;
   }
+  // For a path that has another one.
+  virtual void begin_step_of_part(Group&) {}
   // Derives from the inputs what a step needs; called after construction and in bind().
   virtual void take_tokens() = 0;
   Range own_tokens() const {
