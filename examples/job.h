@@ -1,5 +1,4 @@
-// How the examples start: with so many devices in one process (the argument), or as one process of an MPI
-// job.
+// The start of the examples: so many devices in one process (the argument), or one process of an MPI job.
 #pragma once
 
 #include <cstdlib>

@@ -73,7 +73,7 @@ struct Sizes {
   int64_t hidden = 1, width = 1, experts = 1, topk = 1, shared = 0;
 };
 
-// What an expert makes of its first products; moehill.h has the formulas.
+// The form of an expert: what it makes of its first products; moehill.h has the formulas.
 struct Form {
   enum Activation { silu, swiglu_oai, gelu_tanh, relu2, situ } activation = silu;
   bool gated = true;

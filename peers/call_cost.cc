@@ -69,7 +69,7 @@ class Side {
     block_.store_expert_gradients(0, d_.experts,
                                   {.gate_up = d_gate_up_.data(), .down = d_down_.data(), .dtype = d_.dtype});
   }
-  // Of element i as an unsigned number: the sum of (number + 1) (2 i + 1), of each tensor.
+  // Returns the sum over all tensors of (number of element i as an unsigned integer + 1) (2 i + 1).
   uint64_t hash() {
     training();
     const size_t size = d_.dtype == DType::f32 ? 4 : 2;

@@ -41,7 +41,7 @@ void flip_signs(ThreadTeam& team, void* data, size_t bytes, DType dtype) {
   });
 }
 
-// What is said of one device after a step.
+// Figures of one device after a step.
 struct DeviceFigures {
   Traffic traffic;
   std::array<uint64_t, kNumMoves> moved_bytes{};
@@ -324,7 +324,7 @@ class BlockRun final : public Run {
   }
 
  private:
-  // What follows of the routing before the clock starts. An assignment that is dropped stays its expert's in
+  // Takes all that follows from the routing before the clock starts. A dropped assignment keeps its expert in
   // computed_.
   void take_routing() {
     placed_routing_ = config().placement.empty() ? routing() : place(routing(), {config().placement});
@@ -376,7 +376,7 @@ class BlockRun final : public Run {
     return config().shape.form.latent == 0 ? LatentRows{}
                                            : latent_.views(config().shape.tokens, held_.tokens.begin);
   }
-  // As if they had the rows of all tokens.
+  // These three point to memory as if it held the rows of all tokens.
   float* dp() const { return among_all(dp_, config().shape.topk); }
   float* dlogits() const {
     return dlogits_.empty() ? nullptr : among_all(dlogits_, config().shape.num_logits());

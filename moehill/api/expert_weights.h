@@ -51,7 +51,7 @@ class HostExperts {
   std::array<HostMatrices, 10> parts_;
 };
 
-// As they are stored.
+// Returns the bytes of the weights as they are stored.
 size_t stored_bytes(const MlpWeights& weights);
 size_t stored_bytes(const LatentWeights& weights);
 // Most bytes of a device's work space: plan, rows between the products, what its path keeps.

@@ -10,8 +10,8 @@ namespace {
 constexpr int64_t kColumns = 8;    // of a unit of work, all in one panel
 constexpr int64_t kTileRows = 64;  // a tile of them fits L1 in either order
 
-// How one column of a stack lies in memory: row r at first + row_step * r or, in pairs, so that rows 2 i and
-// 2 i + 1 are neighbours.
+// One column of a stack in memory: row r lies at first + row_step * r or, in pairs, so that rows 2 i and 2 i
+// + 1 are neighbours.
 struct Column {
   int64_t first, row_step;
   bool in_pairs;

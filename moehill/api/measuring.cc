@@ -81,7 +81,7 @@ struct RunFactory::State {
     return held_operands(config, {.num_processes = session->size(), .rank = session->rank()});
   }
 
-  // What is held for this run and for those that are expected, where they share operands.
+  // Memory that is held for this run and for the runs that are expected, where they share operands.
   struct Expected {
     WeightKey key;
     MoeShape shape;
@@ -177,7 +177,7 @@ struct RunFactory::State {
     require_properties(distribution, *made, seed);
     Routed routed{std::move(made), nullptr, nullptr};
     if (kept) routed.router = std::move(router), routed.logits = std::move(logits);
-    return routings.emplace_back(shape.router, std::move(routed)).routed;
+    return routings.emplace_back(KnownRouting{shape.router, std::move(routed)}).routed;
   }
 
   // The logits are x W_g, as the step will make them. Every process has those of all tokens, from x of the

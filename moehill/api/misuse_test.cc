@@ -1,4 +1,4 @@
-// What the interface says to a caller who makes a mistake: a status and a sentence, and the objects go on.
+// Mistakes of a caller: the interface answers each with a status and a sentence, and its objects go on.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>

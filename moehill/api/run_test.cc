@@ -545,7 +545,7 @@ TEST_F(RunTest, TheRoutersProductNeedsItInTheStep) {
   EXPECT_THROW(factory_.make(config), InputError);
 }
 
-// What zero experts add is a part of y, dx and dp on every path: the check misses it where it is left out.
+// Zero experts add to y, dx and dp on every path: the check notices where that part is left out.
 TEST_F(RunTest, ZeroExpertsAddTheTokenItself) {
   RunConfig config{.shape = {37, 45, 27, 12, 3, 0, DType::f32}, .threads_per_device = 2};
   config.shape.router = parse_router_rule("softmax,bias,factor:6,zero:4");

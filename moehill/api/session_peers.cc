@@ -6,7 +6,7 @@
 namespace moehill {
 namespace {
 
-// What is under way at a time, which takes memory beside the whole.
+// One exchange moves so many bytes at a time; they take memory beside the whole.
 constexpr int64_t kPieceBytes = int64_t{1} << 20;
 
 Range piece_of(Range bytes, int64_t piece) {

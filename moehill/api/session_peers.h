@@ -30,7 +30,7 @@ class SessionPeers final : public CheckPeers {
   Session& session_;
 };
 
-// What several processes bring together for a check, and nobody needs after it.
+// Tensors that several processes bring together for a check. Nobody needs them after it.
 struct Brought {
   explicit Brought(Session& session) : peers(session) {}
   // `m` with the rows of all processes, of which each has those of its tokens. Without data there is nothing.

@@ -18,7 +18,7 @@ struct StepTokens {
   std::vector<int64_t> offsets;  // [P + 1] where each device's begin
 };
 
-// What a process passes: expert_ids and gates [tokens, k].
+// The arguments of one process: expert_ids and gates [tokens, k].
 struct OwnRouting {
   int64_t tokens = 0;
   const int32_t* expert_ids = nullptr;
@@ -33,7 +33,7 @@ void require_legal(const OwnRouting& own, const MoeShape& shape, int64_t max);
 
 // A number that differs, as far as can be told, where tokens, ids or gates do.
 int64_t fingerprint(const OwnRouting& own, int topk);
-// By the values of the running call, which are the processes' numbers of tokens. With `is_replicated` they
+// Takes the values of the running call, which are the processes' numbers of tokens. With `is_replicated` they
 // are fingerprints, and every process has all tokens; throws Failure, in all processes, where they differ.
 void take_token_counts(const Context& context, int64_t own, bool is_replicated, StepTokens& tokens);
 // The rows of `routing` [all tokens] that are this process's.

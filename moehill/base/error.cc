@@ -6,7 +6,7 @@
 namespace moehill {
 namespace {
 
-// What a file or an option said may be long; a message is not.
+// A file or an option may say much; a message stays short.
 std::string shortened(const std::string& text, size_t most) {
   return text.size() <= most ? text : text.substr(0, most) + "...";
 }

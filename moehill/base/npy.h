@@ -17,7 +17,8 @@ void write_npy(const std::string& path, const std::vector<int64_t>& shape,
                const std::function<void(int64_t row, std::span<float> values)>& fill);
 void write_npy(const std::string& path, const std::vector<int64_t>& shape, std::span<const int32_t> values);
 
-// The same into files in the making, for several that belong together: none is kept before all are written.
+// These write into files in the making. Several files that belong together are kept only when all are
+// written.
 void write_npy(NewFile& file, const std::vector<int64_t>& shape,
                const std::function<void(int64_t row, std::span<float> values)>& fill);
 void write_npy(NewFile& file, const std::vector<int64_t>& shape, std::span<const int32_t> values);

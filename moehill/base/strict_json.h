@@ -22,7 +22,8 @@ enum class JsonForm { object, any };
 template <typename Json = nlohmann::json>  // or nlohmann::ordered_json
 Json parse_strict_json(std::string_view text, const JsonSource& source, JsonForm form = JsonForm::object);
 
-// What the library says of an error, without its own number of it ("[json.exception.parse_error.101] ").
+// Returns the library's sentence about an error, without its own number of it
+// ("[json.exception.parse_error.101] ").
 std::string words_of(const nlohmann::json::exception& error);
 
 }  // namespace moehill

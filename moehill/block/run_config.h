@@ -57,8 +57,8 @@ inline RunConfig over_places(RunConfig config) {
   return config;
 }
 
-// What the routed experts see where they are of another width than the model (form.latent): a block of that
-// width without a shared expert. Its rows are those that travel.
+// Returns the block that the routed experts see where they are of another width than the model (form.latent):
+// one of that width without a shared expert. Its rows are those that travel.
 inline RunConfig routed_part(RunConfig config) {
   config.shape.hidden = config.shape.expert_hidden();
   config.shape.shared_dim = 0;

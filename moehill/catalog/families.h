@@ -29,7 +29,7 @@ struct Family {
   int64_t shared_width(const ConfigKeys& keys, int64_t layer, int64_t mlp_dim) const;
 };
 
-// Not `known` for a model_type that is not in the table.
+// Returns a family that is not `known` for a model_type that is not in the table.
 Family family_of(const std::string& model_type);
 
 // Fills shape.router and what it leaves out and assumes. `hashed`: the layer's experts come from a table.

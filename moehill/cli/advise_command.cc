@@ -43,7 +43,7 @@ OptionSet advise_option_set(AdviseOptions& o) {
   return set;
 }
 
-// How far the model was from what was measured, in words.
+// Says in words how far the model was from measured times.
 std::string error_of_model(const PredictOptions& point) {
   if (point.hardware != "probe")
     return "How far the model is off on this hardware is not known: nothing has been measured there.";

@@ -92,7 +92,8 @@ class OptionSet {
 
   bool given(const std::string& name) const;
   std::vector<std::string> names() const;  // "--tokens"
-  // What was given: name without dashes and _ for -, as an experiment file has it; value, empty of a flag.
+  // Returns the options that were given: the name without dashes and with _ for -, as an experiment file has
+  // it, and the value, which a flag does not have.
   std::vector<std::pair<std::string, std::optional<std::string>>> given_options() const;
 
  private:

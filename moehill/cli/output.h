@@ -16,7 +16,7 @@ void write_json_lines(const std::string& json, const std::string& lines);
 
 // Takes the place of the line that was there before, cut to the terminal's width. Nothing without a terminal.
 void show_progress(const std::string& text);
-// The same; elsewhere a line for every finished run.
+// Shows the line of a run: on a terminal in the place of the one before; elsewhere only for a finished run.
 void show_run(const std::string& line, bool finished);
 
 // Text from files may hold what a terminal would obey.

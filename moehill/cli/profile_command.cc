@@ -66,7 +66,9 @@ std::string region_note(const ProfileOptions& options) {
 int profile_command(const std::vector<std::string>& args, const Job& job) {
   const std::optional<Prepared> prepared = job.together([&] { return prepare(args, job); });
   if (!prepared) return kExitDone;
-  const auto& [options, environment, plain_points] = *prepared;
+  const ProfileOptions& options = prepared->options;
+  const Environment& environment = prepared->environment;
+  const std::vector<Point>& plain_points = prepared->points;
   if (options.explain_blocks) {
     say(options.bench, job,
         explain_blocks(options.bench.block.blocks, plain_points.front().config.shape, environment.topology));

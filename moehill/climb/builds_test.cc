@@ -12,8 +12,8 @@
 namespace moehill {
 namespace {
 
-// What a shared machine does to runs: noise of each run, a state that lasts over rounds, and single runs that
-// other work disturbs.
+// Disturbances of a shared machine: noise of each run, a state that lasts over rounds, and single runs beside
+// other work.
 struct Noise {
   double each = 0.015, drift = 0.03, disturbed = 0.05, by = 0.3;
   bool heavy_tails = false;

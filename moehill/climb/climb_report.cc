@@ -60,7 +60,7 @@ std::string total_line(const ClimbOutcome& o) {
       1e3 * median_of(o.first_result.seconds));
 }
 
-// What the moves that adopted nothing could gain at most, since that is what was given up.
+// Says how much the moves that adopted nothing could gain at most: the climb gave that up.
 std::string rest_line(const ClimbOutcome& o, double worth) {
   double most = 0;
   std::string where;

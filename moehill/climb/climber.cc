@@ -21,7 +21,7 @@ constexpr double kClose = 0.10;         // arms so far behind are not tried agai
 
 std::string percent(double gain) { return fmt::format("{:+.1f} %", 100 * (gain - 1)); }
 
-// Of the arms that have a prediction; `arms[0]` is the incumbent.
+// Returns the largest gain among the arms that have a prediction; `arms[0]` is the incumbent.
 std::optional<double> predicted_gain(const std::vector<MoveArm>& arms) {
   const std::optional<double> before = arms[0].resolved.step_seconds;
   std::optional<double> best;
@@ -91,7 +91,7 @@ Climber::Climber(const SweepHost& host, const ClimbSpace& space, ClimbOptions op
                       fmt::format("{}, where the first configuration is predicted to take {}",
                                   gib(*options_.memory_bytes), gib(bytes)),
                       "a limit that it keeps", "allow more, or choose fewer --tokens");
-  // The same problem with other limits is another climb: they decide which moves are made.
+  // Limits decide which moves are made, so a climb of one problem with other limits is another climb.
   StoredJson question = outcome_.first.resolved.options;
   question["worth"] = options_.worth;
   question["memory"] = options_.memory_bytes.value_or(0);
@@ -150,8 +150,8 @@ ClimbMove Climber::plan_move(ClimbAxis axis) const {
   return move;
 }
 
-// By the gain that is predicted; what the model does not know comes before what it expects to gain too
-// little.
+// Puts the moves in the order of their predicted gains. A move that the model does not know comes before one
+// that it expects to gain too little.
 std::vector<ClimbMove> Climber::ordered(const std::vector<ClimbAxis>& axes) const {
   std::vector<ClimbMove> moves;
   for (const ClimbAxis axis : axes) moves.push_back(plan_move(axis));

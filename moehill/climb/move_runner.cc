@@ -114,8 +114,8 @@ class MoveRunner {
     return !result_.race.over();
   }
 
-  // By the runs of this move so far, else as predicted; before the first round as many rounds as can decide
-  // anything.
+  // Predicts a round by the runs of this move so far, else by the model. Before the first round it asks for
+  // as many rounds as can decide anything.
   bool affords_another() const {
     double next = 0;
     for (size_t i = 0; i < request_.arms.size(); ++i) {

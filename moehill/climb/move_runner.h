@@ -17,7 +17,8 @@ struct MoveArm {
   ResolvedPoint resolved;  // the same with every default
 };
 
-// What a climb has spent, by the runs that the database has: started again it comes to the same decisions.
+// The seconds that a climb has spent, by the runs in the database: started again it comes to the same
+// decisions.
 struct ClimbBudget {
   double limit_s = 0, spent_s = 0;
   double reserve_s = 0;  // for the last comparison

@@ -42,14 +42,14 @@ StoredJson changed(StoredJson options, const StoredJson& change);
 std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, const StoredJson& options,
                                       const StoredJson& resolved, const ClimbSpace& space);
 
-// What a configuration is on an axis, in words: "ep fused 2x1", "fast".
+// Says in words where a configuration stands on an axis: "ep fused 2x1", "fast".
 std::string place_on(ClimbAxis axis, const StoredJson& resolved);
 
 // Those of a configuration that climbs move.
 StoredJson moved_options(const StoredJson& options);
 
-// What is the problem and no choice of how to compute it, out of resolved options, as a text: results of one
-// key compare.
+// Returns as a text those resolved options that say what is computed, and not how. Results with one key can
+// be compared.
 std::string problem_key(const StoredJson& resolved);
 
 }  // namespace moehill

@@ -53,7 +53,7 @@ class Race {
   Race(size_t num_arms, RaceRules rules);
 
   bool over() const { return over_; }
-  // Whether the arm runs in the next round.
+  // Returns true if the arm runs in the next round.
   bool wants(size_t arm) const;
   // Seconds of each arm that the round wanted; none: the arm is out. An incumbent that is out ends the race.
   void add_round(const std::vector<std::optional<double>>& seconds);
@@ -67,7 +67,8 @@ class Race {
   // Speed of an arm over the incumbent's, with its interval of 95 %: of the confirming rounds where it has
   // some, which are not biased by the choice, else of the screening. None without a common round.
   std::optional<Ratio> gain(size_t arm) const;
-  // What the arm can gain at most: the upper end of that interval, of the middle without one.
+  // Returns the most that the arm can gain: the upper end of its interval, or its middle where it has no
+  // interval.
   double most_gain(size_t arm) const;
 
  private:

@@ -31,7 +31,7 @@ class TurnsTest : public testing::Test {
 };
 
 TEST_F(TurnsTest, CommandsTakeTurnsAndEachRoundHasTheirFigures) {
-  // Of so few rounds none is run again, whatever else the machine does.
+  // Three rounds are so few that none is run again, whatever else the machine does.
   const Turns turns = run_in_turn({prints_record("a"), prints_record("b")}, {.rounds = 3});
   EXPECT_EQ(turns.rounds(), 3);
   EXPECT_EQ(turns.seconds_of(1, 0), std::vector<double>(3, 2.0));

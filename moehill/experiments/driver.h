@@ -30,9 +30,9 @@ struct DriverOptions {
       show;  // progress; not finished: may be overwritten
   double stop_after_seconds =
       0;  // no new round begins after it once every point has a result; 0: no such limit
-  // Of a race: whether a point runs in a round, and, after each round, whether another one follows. A
-  // disturbed run is then repeated at once, since what follows depends on it, and not when all rounds are
-  // through. Empty: every point in every round.
+  // A race sets this: it says whether a point runs in a round, and after each round whether another one
+  // follows. A disturbed run is then repeated at once, since what follows depends on it, and not when all
+  // rounds are through. Empty: every point runs in every round.
   std::function<bool(size_t point, int64_t round)> wants;
   std::function<bool(int64_t round)> goes_on;
 };

@@ -15,8 +15,8 @@ struct ResolvedPoint {
   int64_t tokens = 0;
   int64_t devices = 1;                   // processes for a launcher
   std::optional<double> seconds, bytes;  // predicted, of one run and of its memory
-  // Of one step of a point that is alone, by the model from the probe, and at its bound by the roofline; none
-  // without a probe, or where it does not cover the point.
+  // Seconds of one step of a point that is alone: predicted by the model from the probe, and at its bound by
+  // the roofline. Empty without a probe, or where it does not cover the point.
   std::optional<double> step_seconds, bound_seconds;
 };
 

@@ -27,7 +27,7 @@ struct BlockSizes {
   bool operator==(const BlockSizes&) const = default;
 };
 
-// The same sizes as one of the two ways sees them.
+// The block sizes as one of the two ways sees them.
 struct ProductBlocks {
   int64_t rows, call_rows;  // packed together; meeting one block of B
   int64_t depth,

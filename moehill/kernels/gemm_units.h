@@ -19,9 +19,9 @@ struct GemmUnit {
 // Fewer columns a unit never pay for packing its rows.
 inline constexpr int64_t kMinUnitPanels = 4;
 
-// How to cut: rows of a group into blocks of at most max_rows (0: never), columns into blocks of at most
-// max_panels, or max_panels_tall in groups of more than tall_rows rows. min_panels: the cut gets finer than
-// that only where threads would be idle. keep_empty: empty groups get units too.
+// The rule of cutting: rows of a group into blocks of at most max_rows (0: never), columns into blocks of at
+// most max_panels, or max_panels_tall in groups of more than tall_rows rows. min_panels: the cut gets finer
+// than that only where threads would be idle. keep_empty: empty groups get units too.
 struct UnitCut {
   int64_t num_panels;
   int64_t max_rows;

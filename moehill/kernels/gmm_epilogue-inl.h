@@ -1,4 +1,5 @@
-// What becomes of the finished tiles of a product over columns. Include inside HWY_NAMESPACE, once a target.
+// The epilogue of a product over columns: it takes the finished tiles. Include inside HWY_NAMESPACE, once a
+// target.
 
 #if defined(MOEHILL_GMM_EPILOGUE_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_EPILOGUE_INL_H
@@ -52,7 +53,7 @@ HWY_INLINE void store_columns(const float* in, int64_t count, int64_t width, T* 
   }
 }
 
-// What is done to the sums of a tile: rows may have factors, groups vectors.
+// Changes the sums of a tile: rows may have factors, groups vectors.
 class TileSums {
  public:
   TileSums(const Epilogue& epilogue, const FinishedTile& tile, int64_t gate_columns) : epilogue_(epilogue) {

@@ -160,7 +160,7 @@ struct PairBlocks : PanelBlocks<bf16> {
   }
 };
 
-// The same from bf16 panels, widened first.
+// Panels of bf16, widened first.
 struct WidenedBlocks {
   static constexpr bool kPanels = false, kStream = false;
   PanelBlocks<bf16> panels;

@@ -16,9 +16,9 @@ struct FinishedTile {
   int64_t panel;
 };
 
-// What becomes of finished tiles: `finish` stores them, adds them or applies an activation, and is chosen
-// once a call. A call through a pointer for a tile costs nothing beside its product, and units need not be
-// compiled once for each.
+// The end of a tile: `finish` stores it, adds it or applies an activation, and is chosen once a call. A call
+// through a pointer for a tile costs nothing beside its product, and units need not be compiled once for
+// each.
 struct Epilogue {
   void (*finish)(const Epilogue& epilogue, const FinishedTile& tile);
   ForwardOutput out;  // of an input gradient: c

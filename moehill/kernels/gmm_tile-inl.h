@@ -68,7 +68,7 @@ struct PanelStrides {
 inline constexpr bool kTileAsksAhead = kLanes == 16;
 struct NothingAhead {};
 
-// What a tile does beside multiplying. Next: const Ahead*, or NothingAhead.
+// A tile asks for memory ahead while it multiplies. Next: const Ahead*, or NothingAhead.
 template <class Next>
 struct TileExtras {
   bool accumulate;

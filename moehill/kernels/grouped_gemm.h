@@ -42,9 +42,8 @@ struct ForwardOutput {
   std::optional<Activation> activation{};
   MatView h{};
   const float* row_scale = nullptr;  // [rows], null: 1
-  // What becomes of the products first: times `product_scale`, then vectors [groups][1, N] are added, those
-  // of the gates and of the ups with a gated activation. Without an activation a vector is taken times
-  // row_scale.
+  // The products are first taken times `product_scale`, then vectors [groups][1, N] are added, those of the
+  // gates and of the ups with a gated activation. Without an activation a vector is taken times row_scale.
   const float* product_scale = nullptr;  // [rows], null: 1
   WeightView bias{}, up_bias{};          // without data: nothing
   bool is_plain() const { return product_scale == nullptr && bias.data == nullptr; }
@@ -55,7 +54,7 @@ struct InputGradOutput {
   bool accumulate = false;  // dA += instead of =
 };
 
-// What the block sizes have made of the work so far: forward and input gradient, all threads.
+// Counts of the work that the block sizes have made so far: forward and input gradient, all threads.
 struct GemmCounts {
   int64_t units = 0;          // taken from the queue
   int64_t packed_values = 0;  // of rows, each as often as it was packed
@@ -90,7 +89,7 @@ class GroupedGemm {
  public:
   virtual ~GroupedGemm() = default;
   virtual WeightLayout layout() const = 0;
-  // Whether RowSource::index is read while packing (else the caller passes packed rows) and
+  // Returns true if RowSource::index is read while packing (else the caller passes packed rows) and
   // ForwardOutput::activation is possible.
   virtual bool gathers_and_fuses() const = 0;
 

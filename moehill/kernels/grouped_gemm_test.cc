@@ -308,7 +308,7 @@ TEST_P(FusedSwigluTest, MatchesItsProducts) {
   }
 }
 
-// What ctest prints of a case.
+// Prints a case for ctest.
 void PrintTo(const Case& c, std::ostream* out) {
   *out << kKernelNames[static_cast<int>(c.kernels)] << " " << dtype_name(c.dtype) << " " << c.threads
        << " threads " << c.k << "x" << c.n;

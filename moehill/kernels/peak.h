@@ -37,7 +37,7 @@ inline double measure_fma_peak(ThreadTeam& team) { return measure_peak(team, pea
 // The better of two short ones of a millisecond: whether all cores are at hand now.
 double measure_fma_burst(ThreadTeam& team);
 
-// The same of the grouped GEMM's register tile with all operands in L1: what its inner loop can do at best.
+// Measures the grouped GEMM's register tile with all operands in L1: what its inner loop can do at best.
 double measure_tile_peak(ThreadTeam& team);
 
 // Memory to be read again and again by the threads of a team, each its share.

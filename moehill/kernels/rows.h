@@ -31,9 +31,9 @@ struct CombineRows {
 };
 void combine_rows(ThreadTeam& team, const CombineRows& c, const MatView& out);
 
-// The same sum by scatter-add: rows in their order, each added to its token. `sum` is f32 [T, H] work space;
-// each thread owns a range of columns, so that no two add to one place and the order of additions is fixed.
-// token -1 adds nothing.
+// Computes this sum by scatter-add: rows in their order, each added to its token. `sum` is f32 [T, H] work
+// space; each thread owns a range of columns, so that no two add to one place and the order of additions is
+// fixed. token -1 adds nothing.
 struct ScatterRows {
   MatView rows;                        // [R, H]
   const int32_t* token_of = nullptr;   // [R]

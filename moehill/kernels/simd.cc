@@ -18,10 +18,10 @@ std::string upper(std::string text) {
   return text;
 }
 
-// Not among Highway's targets: AVX3 with other tiles for bf16, better ones first.
+// Highway does not have these targets: AVX3 with other tiles for bf16, better ones first.
 constexpr const char *kAmxTarget = "AMX_BF16", *kDotTarget = "AVX512_BF16";
 
-// How many of these are left out; as Highway keeps its choice: for the process.
+// So many of these are left out, for the whole process, as Highway keeps its choice.
 std::atomic<int> num_left_out{0};
 
 }  // namespace
@@ -52,7 +52,7 @@ int64_t cpu_simd_targets() {
   return targets;
 }
 
-// By the mock that Highway has for tests: in Highway 1.0.3 SupportedTargets() forgets what DisableTargets()
+// Uses the mock that Highway has for tests: in Highway 1.0.3 SupportedTargets() forgets what DisableTargets()
 // was told.
 void select_simd_target(const std::string& name) {
   cpu_simd_targets();

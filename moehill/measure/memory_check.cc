@@ -30,12 +30,13 @@ std::string list_of(const std::vector<MemoryPart>& parts) {
   return list;
 }
 
-// What a check of several processes brings together in each: x, and y where a process has its own tokens'.
+// A check of several processes brings these together in each: x, and y where a process has only its own
+// tokens'.
 double brought_bytes(const RunConfig& run, const ProcessPlace& process) {
   if (process.num_processes == 1 || run.spread == Spread::none) return 0;
   const double rows = static_cast<double>(run.shape.tokens * run.shape.hidden) *
                       static_cast<double>(dtype_bytes(run.shape.dtype));
-  // Of experts of another width z, r and dr too.
+  // Experts of another width add z, r and dr.
   const double latent = 3 * static_cast<double>(run.shape.tokens * run.shape.form.latent) *
                         static_cast<double>(dtype_bytes(run.shape.dtype));
   return shards_tokens(run) ? 2 * rows + latent : rows;

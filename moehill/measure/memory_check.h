@@ -11,8 +11,8 @@
 
 namespace moehill {
 
-// What a process needs for all points that are resident together, each distribution with operands of its own.
-// The check's work space is that of the largest point.
+// Predicts the memory of a process for all points that are resident together, each distribution with operands
+// of its own. The check's work space is that of the largest point.
 std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points,
                                               const ProcessPlace& process = {},
                                               CheckMode check = CheckMode::sample);
@@ -24,7 +24,7 @@ void refuse_too_much_memory(
     const std::vector<MemoryPart>& parts, int64_t available_bytes,
     const std::string& remedy = "choose fewer --tokens, fewer --experts or fewer points at once");
 
-// What a process needs, and what there is for it.
+// The memory that a process needs, and the memory that is there for it.
 struct MemoryNeed {
   std::string node, parts;  // its host; the parts of its need in words
   double bytes = 0;
@@ -34,7 +34,7 @@ struct MemoryNeed {
 // Says which process, by rank, or which node does not have it; empty: all do.
 std::string memory_fault(const std::vector<MemoryNeed>& needs);
 
-// What is said where the system refused memory all the same.
+// Returns the sentence for memory that the system refused although it was predicted to be there.
 std::string memory_refusal();
 
 // A figure of each process, on the first one. Collective.

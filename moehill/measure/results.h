@@ -56,7 +56,7 @@ struct PointResult {
   std::vector<Traffic> traffic;                   // of one step, per device
   std::array<uint64_t, kNumMoves> moved_bytes{};  // of one step, all devices
   int64_t lower_bound_bytes = 0;
-  // What a step must read from memory: the weights of the experts that have rows, and x.
+  // Bytes that a step must read from memory: the weights of the experts that have rows, and x.
   double operand_bytes = 0;
   // B/s: the fastest that the caches were emptied before a step by reading other memory. The sum over the
   // processes of each one's own, so it is never too low.

@@ -9,7 +9,7 @@
 
 namespace moehill {
 
-// What `device` waited for `other` while it was itself in `stage` and `other` in `busy_in`.
+// The time that `device` waited for `other` while it was itself in `stage` and `other` in `busy_in`.
 struct WaitEntry {
   Stage stage{};
   int device = 0, other = 0;

@@ -199,8 +199,8 @@ struct alignas(64) Call {
   std::span<const int64_t> receive_offsets = {};  // all_to_all, [ranks + 1]
   const void* input = nullptr;
   void* output = nullptr;
-  // Of the MPI mesh (mesh/mpi/call_agreement.h): the first is equal if calls go together, the second has the
-  // sum 0 over all ranks if their counts do.
+  // The MPI mesh compares calls by these (mesh/mpi/call_agreement.h): the first is equal if calls go
+  // together, the second has the sum 0 over all ranks if their counts do.
   uint64_t hash = 0, difference = 0;
 };
 

@@ -1,5 +1,5 @@
-// How many messages a collective of the MPI mesh takes between nodes, and the bytes in them: formulas, and
-// the order of the messages by which nodes agree that they are at the same call.
+// Messages that a collective of the MPI mesh takes between nodes, and the bytes in them: formulas, and the
+// order of the messages by which nodes agree that they are at the same call.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ struct AgreementStep {
 // in every step: a node and the one whose number differs in one binary digit tell each other.
 std::vector<AgreementStep> agreement_steps(int num_nodes, int node);
 
-// Of all nodes together: about one message a node for each binary digit of their number.
+// Returns the messages of all nodes together: about one a node for each binary digit of their number.
 MessageCount agreement_messages(int num_nodes);
 
 // Ranks in nodes of `ranks_per_node`, the last one perhaps smaller.

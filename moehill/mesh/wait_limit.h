@@ -1,5 +1,5 @@
-// How long a process waits for the others of its job. A rank that is frozen or cut off would be waited for
-// for ever: MPI tells nobody. So every wait for other processes ends with an exception that names them.
+// The longest wait of a process for the others of its job. A rank that is frozen or cut off would be waited
+// for for ever: MPI tells nobody. So every wait for other processes ends with an exception that names them.
 //
 // The limit is the process's own, since all of its waits are for the same job. There is none to begin with: a
 // library's caller may compute for hours between two calls.

@@ -56,7 +56,7 @@ class Links {
     mark_flight();
   }
   void mark_flight() { links_.back().in_flight = true; }
-  // What the capacity must know of the other devices' assignments: counts of those before by pool, or all.
+  // Counts what the capacity must know of the other devices' assignments: those before by pool, or all.
   void drop() {
     const Capacity& capacity = counts_.capacity;
     if (counts_.capacity_rows == 0 || capacity.sources > 1) return;

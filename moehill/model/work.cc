@@ -157,7 +157,7 @@ class BlockWork {
     if (mlp.shared && p_.shared_gate) list_.at(names.w13_grad).rows.gather += 3 * bytes(mlp.rows, p_.hidden);
   }
 
-  // What biases, and gate values of inputs, read and write beside the products.
+  // Counts the bytes that biases, and gate values of inputs, read and write beside the products.
   void vector_gradients(const MlpStages& names, const Mlp& mlp) {
     if (p_.biases) {
       list_.at(names.w2_grad).rows.gather += bytes(mlp.rows, p_.hidden);

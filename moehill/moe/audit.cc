@@ -167,7 +167,7 @@ class Audit {
     if (shape_.form.shared_gate) audit_shared_gate(expert);
   }
 
-  // What needs all strips of the expert comes together where the tokens are.
+  // Sums that need all strips of the expert come together where the tokens are.
   void sum_strips(AuditExpert<F>& expert) {
     const int64_t blocks = by_hidden_.num_blocks();
     std::vector<SummedRows<F>> rows;
@@ -274,7 +274,7 @@ class Audit {
     if (backward_) add_input_gradients(expert);
   }
 
-  // What is around the experts; all but r and dz, which are given here.
+  // Audits the products around the experts; r and dz are given here, the rest is not.
   void add_latent() {
     for (int64_t t = own_.begin; t < own_.end; ++t) reached_[static_cast<size_t>(t)] = 1;
     const Factors n(t_.latent.n, 1), dz(t_.latent.dz, 1 / dy_scale_);
@@ -307,7 +307,7 @@ class Audit {
     sum_rows(share_, share_.tokens, sums);
   }
 
-  // What all processes found comes together on the first one.
+  // Brings the findings of all processes together on the first one.
   void add_findings() {
     if (share_.peers == nullptr) return;
     Parcel own;

@@ -9,8 +9,8 @@
 
 namespace moehill {
 
-// Of y, dx, dp or dlogits: the own tokens' numbers, each judged by itself, and the groups that have tokens of
-// several processes.
+// Findings about y, dx, dp or dlogits: the own tokens' numbers, each judged by itself, and the groups that
+// have tokens of several processes.
 struct TokenFindings {
   TensorNumbers numbers;
   std::vector<Deviations> of_expert, of_block;  // [E], [blocks of H]

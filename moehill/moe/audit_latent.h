@@ -20,7 +20,7 @@ CheckShare rest_of_latent(const CheckShare& share);
 // True for the rest, which has no experts.
 inline bool is_rest_of_latent(const BlockTensors& tensors) { return tensors.latent.z.data != nullptr; }
 
-// What was found of the rows of a tensor.
+// Numbers that were found for the rows of a tensor.
 struct LatentNumbers {
   std::string tensor;                // latent_z, latent_n, latent_dn, latent_dr
   std::vector<Deviations> of_token;  // [T]

@@ -6,7 +6,7 @@
 
 namespace moehill {
 
-// Of rows of n columns.
+// Returns the projection for rows of n columns.
 Projection audit_projection(int64_t n, const AuditOptions& options);
 
 // Columns of a strip of an expert with `rows` rows: whole blocks, and a multiple of a panel's part, as

@@ -75,7 +75,7 @@ struct GradientAudit {
     parcel(of_block), parcel(non_zero_reference);
     relative.pass(parcel);
   }
-  // What other strips of the expert found.
+  // Adds the findings of the expert's other strips.
   void add(const GradientAudit& other) {
     for (size_t b = 0; b < of_block.size(); ++b) of_block[b].add(other.of_block[b]);
     non_zero_reference = non_zero_reference || other.non_zero_reference;

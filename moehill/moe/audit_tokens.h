@@ -17,7 +17,7 @@ struct TokenEstimates {
 void add_zero_experts(const AuditContext& context, Range tokens, TokenEstimates sums,
                       std::vector<char>& reached);
 
-// What rows of tokens multiply, [T, num]: sums with a variance, or stored values times `scale`, which is all
+// Factors of the rows of tokens, [T, num]: sums with a variance, or stored values times `scale`, which is all
 // that is asked of them here.
 struct Factors {
   explicit Factors(const Estimate& sums) : num(sums.value.cols), estimate(&sums) {}

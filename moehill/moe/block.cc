@@ -12,7 +12,7 @@ namespace {
 
 size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
-// What lies between the products of an MLP.
+// The rows between the products of an MLP.
 struct MlpRows {
   int64_t rows, width;
   bool fused, products;  // gate and up as one product; they are kept

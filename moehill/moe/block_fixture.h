@@ -127,7 +127,7 @@ class BlockFixture {
   }
 
   const MoeShape& shape() const { return shape_; }
-  // What the oracle computes from now on. What tensors there are is settled.
+  // Changes what the oracle computes from now on; the set of tensors stays.
   void set_activation(const Activation& activation) { shape_.form.activation = activation; }
   void set_input_weighted(bool input_weighted) { shape_.router.input_weighted = input_weighted; }
   Routing& routing() { return routing_; }

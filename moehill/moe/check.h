@@ -66,7 +66,7 @@ double gradient_limit(DType dtype);
 // Collective over the processes of the share, each with a team of its own: the first one has the result, the
 // others an empty one.
 CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint32_t seed, ThreadTeam& team);
-// Of a block that this process has all of.
+// Checks a block that this process has all of.
 CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, uint32_t seed,
                         ThreadTeam& team);
 

@@ -144,7 +144,7 @@ TEST(CheckShare, SeveralProcessesFindWhatOneDoes) {
   }
 }
 
-// Of several experts with faults each process names its first.
+// Each process names the first of its experts with a fault.
 std::string first_of(const CheckResult& result) { return result.reason.substr(0, result.reason.find(';')); }
 
 // The places of the faults are of every process in turn.

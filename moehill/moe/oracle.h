@@ -58,8 +58,8 @@ struct TokenResult {
 };
 TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> tokens,
                               const LossGradient& dy, ThreadTeam& team);
-// The same in two parts: the sum over those experts (kSharedExpert among them) that are taken, and the rest
-// once all experts are in the sum.
+// Compute this in two parts: the sum over those experts (kSharedExpert among them) that are taken, and the
+// rest once all experts are in the sum.
 TokenResult run_oracle_experts(const BlockTensors& tensors, std::span<const int64_t> tokens,
                                const LossGradient& dy, ThreadTeam& team,
                                const std::function<bool(int expert)>& takes);

@@ -19,8 +19,8 @@ namespace moehill {
 std::string router_fault(const Router& router, const float* logits, const Routing& routing, Range tokens,
                          ThreadTeam& team);
 
-// The same of logits that a step makes itself: that they are x W_g, within the rounding errors of sums in
-// f32. Each token's logits are compared in one number, their sum with weights that are random by the seed.
+// Checks logits that a step makes itself: that they are x W_g, within the rounding errors of sums in f32.
+// Each token's logits are compared in one number, their sum with weights that are random by the seed.
 std::string logits_fault(const BlockTensors& tensors, Range tokens, uint32_t seed);
 
 }  // namespace moehill

@@ -44,7 +44,7 @@ struct BlockTensors {
   const BalanceLoss* balance_loss = nullptr;
   MatView y;  // [T, H]
   LatentRows latent{};
-  // What backward read, over dy_scale; without data y, over 2 / (T H).
+  // The values that backward read, over dy_scale; without data they are y, over 2 / (T H).
   MatView dy{};
   double dy_scale = 0;
   const MatView& read_dy() const { return dy.data == nullptr ? y : dy; }

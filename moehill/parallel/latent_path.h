@@ -12,7 +12,7 @@ class LatentMemory {
   LatentMemory() = default;
   // of config.shape.tokens; `held`: those that there is memory for.
   LatentMemory(const RunConfig& config, Range held);
-  // As if they had the rows of all `tokens`, the first of which has number `first` here.
+  // Returns views as if the rows of all `tokens` were here; the first that is here has number `first`.
   LatentRows views(int64_t tokens, int64_t first) const;
   static double bytes(const RunConfig& config, int64_t held_tokens);
 

@@ -144,7 +144,7 @@ double routing_bytes(const RunConfig& config, const ProcessPlace& process) {
   return bytes;
 }
 
-// What runs share of the operands.
+// Operands that runs share.
 struct SharedOperands {
   RunConfig config;
   HeldOperands held;

@@ -1,9 +1,9 @@
-// What a device sends in a step, by purpose.
+// Bytes that a device sends in a step, by purpose.
 #pragma once
 
 namespace moehill {
 
-// What the bytes that travel are.
+// The purpose of bytes that travel.
 enum class Move {
   dispatch,   // rows of x and dy to the devices of their experts
   combine,    // rows of partial sums of y and dx

@@ -101,8 +101,8 @@ class ParallelPath {
   void backward_alone(ThreadTeam& team, float dy_scale, float* dp, StageListener* listener);
   // At the end of backward: gradients of experts that other devices have copies of.
   void sum_copies(Group& group);
-  // What a token's own device adds to its rows, over the tokens of the shared expert: the shared expert's
-  // rows and the zero experts'. To pass.out [shared tokens, H].
+  // Computes the part that a token's own device adds to its rows, over the tokens of the shared expert: the
+  // shared expert's rows and the zero experts'. Writes to pass.out [shared tokens, H].
   void forward_own(const BlockPass& pass);
   void backward_own(const BlockPass& pass);
   bool adds_own() const { return inputs_.config.shape.shared_dim > 0 || zero_.has_value(); }

@@ -64,7 +64,7 @@ class RouterProducts {
   std::vector<int64_t> offsets_;         // [P + 1] the elements of dW_g that each device ends with
 };
 
-// Of W_g or its gradient.
+// Returns a stack for W_g or its gradient.
 WeightStack router_stack(int64_t hidden, int64_t logits);
 double router_weight_bytes(int64_t hidden, int64_t logits);
 

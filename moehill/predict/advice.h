@@ -48,11 +48,11 @@ Advice advise(const AdviceQuestion& question, const Hardware& hardware);
 int nodes_of(const Hardware& hardware, int devices);
 // "2 nodes x 8 devices x 16 cores".
 std::string layout_text(const Hardware& hardware, int devices, int units);
-// The same for a column of a table: "2x8x16", under layout_header().
+// Returns this as the cell of a table: "2x8x16", under layout_header().
 std::string layout_cell(const Hardware& hardware, int devices, int units);
 std::string layout_header(const Hardware& hardware);
 
-// What takes the largest part of a step: its name in words, and the part.
+// The largest part of a step: its name in words, and its share.
 struct Binding {
   std::string what;
   double share = 0;

@@ -1,4 +1,4 @@
-// What the model expects of a shape by each spread: a table, a table of stages, and records.
+// Expectations of the model for a shape by each spread: a table, a table of stages, and records.
 #pragma once
 
 #include <nlohmann/json.hpp>

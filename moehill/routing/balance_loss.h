@@ -53,7 +53,8 @@ struct BalanceGradient {
 // Adds to the rows of these tokens. In double, rounded once. Allocates nothing.
 void add_balance_gradient(const BalanceGradient& gradient, Range tokens, ThreadTeam& team);
 
-// What that is held to, in double and apart from it: the value of the losses, and the whole gradient [T, E].
+// Computes the same in double and apart from it, as a reference: the value of the losses, and the whole
+// gradient [T, E].
 double balance_loss(const BalanceLoss& loss, const float* logits, const Routing& routing);
 // Each of the losses that are on by its name and without its factor, then "sum", with the factors.
 std::vector<std::pair<std::string, double>> loss_values(const BalanceLoss& loss, const float* logits,

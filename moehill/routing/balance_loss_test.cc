@@ -36,7 +36,7 @@ TEST(BalanceLoss, ByHand) {
   EXPECT_NEAR(balance_loss(pairs, turns.data(), routing_of_logits(turns, 4, 1)), 2, 1e-12);
 }
 
-// By the step's function; the tokens of each share are counted apart, and the counts added up in f32.
+// Calls the step's function; the tokens of each share are counted apart, and the counts added up in f32.
 std::vector<float> gradient_of(const BalanceLoss& loss, const std::vector<float>& logits,
                                const Routing& routing, int num_shares, int num_threads) {
   std::vector<float> gradient(logits.size(), 0.25f);

@@ -34,7 +34,7 @@ struct Capacity {
   bool is_plain() const {
     return order == CapacityOrder::position && pool == 1 && sources == 1 && spares == 0;
   }
-  // Whether one source's decisions rest on more of each assignment than how many came before it.
+  // Returns true if one source's decisions rest on more of each assignment than how many came before it.
   bool needs_choices() const { return order == CapacityOrder::gate || spares > 0; }
   int num_pools(int num_experts) const { return (num_experts + pool - 1) / pool; }
 };

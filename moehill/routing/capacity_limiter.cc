@@ -12,7 +12,7 @@ namespace {
 
 size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
-// Whether assignment a comes before b. strong_order: a total order even if a gate value is NaN.
+// Returns true if assignment a comes before b. strong_order: a total order even if a gate value is NaN.
 bool precedes(CapacityOrder order, const float* weight, int64_t a, int64_t b) {
   if (order == CapacityOrder::position) return a < b;
   const auto by_gate = std::strong_order(weight[a], weight[b]);
@@ -119,7 +119,7 @@ void CapacityLimiter::limit(const Routing& routing, Range tokens, int64_t first_
   if (capacity_.spares > 0) spill(routing, first_token, expert_rows);
 }
 
-// Of each pool that has more than its rows, those of the least gate values overflow.
+// Lets the assignments of the least gate values overflow in each pool that has more than its rows.
 void CapacityLimiter::choose_by_gate(int64_t first, int64_t num, int64_t expert_rows) {
   begin_[0] = 0;
   for (size_t p = 0; p < used_.size(); ++p) begin_[p + 1] = begin_[p] + used_[p];

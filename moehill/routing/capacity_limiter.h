@@ -15,7 +15,7 @@ Routing apply_capacity(const Routing& routing, const Capacity& capacity);
 // [T * k] 1 for an assignment that is computed, 0 for one that is dropped or nobody's.
 std::vector<int32_t> kept_assignments(const Routing& routing, const Capacity& capacity);
 
-// The same routing in a step: counts first, and puts in order what overflows and nothing else. Allocates
+// Limits a routing in a step: it counts first, and puts in order what overflows and nothing else. Allocates
 // nothing after construction.
 class CapacityLimiter {
  public:

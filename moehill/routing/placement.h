@@ -46,7 +46,7 @@ std::vector<int64_t> copies_by_device(const Placement& placement, int num_device
 // Throws InputError, with `what` as its subject, for a placement that is none of so many experts on so many
 // devices: an id out of range, an expert nowhere, one twice on a device, fewer places than devices.
 void require_placement(const std::string& what, const Placement& placement, int num_experts, int num_devices);
-// How a placement is made; docs/metrics.md.
+// The rule by which a placement is made; docs/metrics.md.
 struct PlacementRule {
   enum Kind { file, greedy, hierarchical } kind = file;
   std::string path;
@@ -55,7 +55,7 @@ struct PlacementRule {
 inline constexpr const char* kPlacementForms = "FILE|greedy[:COPIES]|hierarchical:NODES,GROUPS";
 // Throws InputError in the name of --placement.
 PlacementRule parse_placement(const std::string& text);
-// By a rule that is no file. Throws InputError where there is none by it for these.
+// Makes a placement by a rule that is no file. Throws InputError where the rule gives none for these.
 Placement make_placement(const PlacementRule& rule, const std::vector<int64_t>& load, int num_devices);
 
 // A file {"placement": [expert of place 0, ...]}; throws InputError for what is not.

@@ -82,7 +82,7 @@ TEST(Workloads, HotSetsHaveThreeQuartersAndTheirShare) {
   EXPECT_GT(load_of(route("W5", 4000, 16, 8), 8, 9), 0);
 }
 
-// Of four sources the last has seven times the tokens of the first; the experts' loads are even.
+// The last of four sources has seven times the tokens of the first; the experts' loads are even.
 TEST(Workloads, RaggedSourcesHaveTokensAsTheirNumbers) {
   for (const int64_t tokens : {1, 2, 7, 40000}) {
     Routing routing = route("W4", tokens, 16, 2, 3);

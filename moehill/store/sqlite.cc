@@ -66,7 +66,7 @@ int Database::connect(const std::string& name, int flags) {
   return code;
 }
 
-// Whether the first page can be read, for which SQLite makes its files.
+// Reads the first page, for which SQLite makes its files; returns false where that fails.
 bool Database::answers() {
   return sqlite3_exec(connection_.get(), "SELECT count(*) FROM sqlite_master", nullptr, nullptr, nullptr) ==
          SQLITE_OK;

@@ -213,56 +213,37 @@ void add_routers(GridBuilder& grid) {
   }
 }
 
+// Each backend and implementation with a problem's form, the rest in turn.
+void add_forms(GridBuilder& grid, const std::string& group, const Problem& problem,
+               std::span<const Impl> impls) {
+  for (const Backend backend : kBackends) {
+    for (const Impl impl : impls) {
+      const BlockOptions block{.backend = backend,
+                               .impl = impl,
+                               .remat = grid.vary(kRemats, 1),
+                               .capacity = grid.vary(kCapacities, 2)};
+      grid.add(group, problem, grid.vary(kDTypes, 3), block, false);
+    }
+  }
+}
+
 // Gate values that multiply inputs, by every implementation that has them.
 void add_input_weighted(GridBuilder& grid) {
   Problem problem{"input-weighted", {37, 45, 27, 7, 3, 19}};
   problem.shape.router = parse_router_rule("sigmoid,input-weighted");
   for (const char* form : {"silu", "swiglu-oai,limit:0.6", "relu2,ungated"}) {
     problem.shape.form = parse_expert_form(form);
-    for (const Backend backend : kBackends) {
-      for (const Impl impl : kInputWeightedImpls) {
-        const BlockOptions block{.backend = backend,
-                                 .impl = impl,
-                                 .remat = grid.vary(kRemats, 1),
-                                 .capacity = grid.vary(kCapacities, 2)};
-        grid.add(problem.name, problem, grid.vary(kDTypes, 3), block, false);
-      }
-    }
+    add_forms(grid, problem.name, problem, kInputWeightedImpls);
   }
 }
 
-// Every expert form but plain SwiGLU, by every implementation.
-void add_expert_forms(GridBuilder& grid) {
-  for (const char* form : kExpertForms) {
+// Every expert form but plain SwiGLU, and experts of another width than the model's on the paths that have
+// them.
+void add_expert_forms(GridBuilder& grid, std::span<const char* const> forms) {
+  for (const char* form : forms) {
     Problem problem{"expert forms", {37, 45, 27, 7, 3, 19}};
     problem.shape.form = parse_expert_form(form);
-    if (problem.shape.form == ExpertForm{}) continue;
-    for (const Backend backend : kBackends) {
-      for (const Impl impl : kImpls) {
-        const BlockOptions block{.backend = backend,
-                                 .impl = impl,
-                                 .remat = grid.vary(kRemats, 1),
-                                 .capacity = grid.vary(kCapacities, 2)};
-        grid.add(fmt::format("form {}", form), problem, grid.vary(kDTypes, 3), block, false);
-      }
-    }
-  }
-}
-
-// Experts of another width than the model's, on the paths that have them.
-void add_latent_forms(GridBuilder& grid) {
-  for (const char* form : kLatentForms) {
-    Problem problem{"latent forms", {37, 45, 27, 7, 3, 19}};
-    problem.shape.form = parse_expert_form(form);
-    for (const Backend backend : kBackends) {
-      for (const Impl impl : kImpls) {
-        const BlockOptions block{.backend = backend,
-                                 .impl = impl,
-                                 .remat = grid.vary(kRemats, 1),
-                                 .capacity = grid.vary(kCapacities, 2)};
-        grid.add(fmt::format("form {}", form), problem, grid.vary(kDTypes, 3), block, false);
-      }
-    }
+    if (!(problem.shape.form == ExpertForm{})) add_forms(grid, fmt::format("form {}", form), problem, kImpls);
   }
 }
 
@@ -275,9 +256,9 @@ std::vector<GridCase> make_grid(const GridOptions& options) {
   add_forward(grid);
   add_awkward(grid);
   add_routers(grid);
-  add_expert_forms(grid);
+  add_expert_forms(grid, kExpertForms);
   add_input_weighted(grid);
-  add_latent_forms(grid);
+  add_expert_forms(grid, kLatentForms);
   return grid.take();
 }
 

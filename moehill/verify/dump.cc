@@ -126,7 +126,7 @@ class Dump {
   const std::string folder_;
 };
 
-// What every process has.
+// Dumps the tensors that every process has.
 void dump_routing(const std::string& folder, const BlockTensors& t) {
   const int64_t num_tokens = t.shape.tokens;
   std::vector<int32_t> choices;

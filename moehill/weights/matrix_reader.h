@@ -27,7 +27,7 @@ struct MlpSource {
   SourceMatrix gate_bias{}, up_bias{}, down_bias{};
 };
 
-// What the experts of a block have.
+// The matrices and vectors that the experts of a block have.
 struct MlpForm {
   bool gated = true, biases = false;
 };

@@ -2,7 +2,9 @@
 // what was not synchronised.
 //   FAULT_CALL=write|fsync|malloc FAULT_AT=n   the nth call fails, and with FAULT_FOR_EVER=1 all after it
 //   FAULT_CLOCK=1                              the time of day jumps an hour back and forth
-//   FAULT_DISK=FOLDER                          at every fsync the file is copied there: what a power loss would leave
+//   FAULT_DISK=FOLDER                          at every fsync the file is copied there: what a power loss would leave.
+//                                              A file that was removed before is gone there too, as with the journals of
+//                                              ext4, XFS and Btrfs, which keep the order of a folder's changes.
 // Calls are counted from the first look at MOEHILL_SIMD on, which the program takes when its libraries are loaded.
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -57,6 +59,18 @@ static ssize_t pwrite_of(const char* name, int file, const void* data, size_t by
 ssize_t pwrite(int file, const void* data, size_t bytes, off_t at) { return pwrite_of("pwrite", file, data, bytes, at); }
 ssize_t pwrite64(int file, const void* data, size_t bytes, off_t at) { return pwrite_of("pwrite64", file, data, bytes, at); }
 
+static char removed[16][256];  // names, until the next fsync
+static atomic_int num_removed;
+int unlink(const char* path) {
+  static int (*real)(const char*);
+  if (!real) real = (int (*)(const char*))dlsym(RTLD_NEXT, "unlink");
+  const int status = real(path);
+  const char* name = strrchr(path, '/');
+  if (status == 0 && secure_getenv("FAULT_DISK") && num_removed < 16)
+    snprintf(removed[num_removed++], sizeof removed[0], "%s", name ? name + 1 : path);
+  return status;
+}
+
 // Copies what the file holds now into FAULT_DISK, as one step.
 static void keep(int file) {
   const char* disk = secure_getenv("FAULT_DISK");
@@ -71,6 +85,12 @@ static void keep(int file) {
   if (!name || fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) return;
   snprintf(kept, sizeof kept, "%s%s", disk, name);
   snprintf(half, sizeof half, "%s.half", kept);
+  for (int i = 0; i < num_removed; ++i) {
+    char gone[5000];
+    snprintf(gone, sizeof gone, "%s/%s", disk, removed[i]);
+    remove(gone);
+  }
+  num_removed = 0;
   const int from = open(link, O_RDONLY), to = open(half, O_WRONLY | O_CREAT | O_TRUNC, 0600);
   char data[1 << 16];
   ssize_t n;

@@ -66,7 +66,7 @@ const Lie bit_in_dlogits("bit_in_dlogits", "one bit of dlogits");
 const Lie bit_in_dwg("bit_in_dwg", "one bit of dW_g");
 const Lie bit_in_dlatent("bit_in_dlatent", "one bit of the gradient of the product before the experts");
 
-// What this process has memory of. A lie about the rest is another process's to tell.
+// Operands of which this process has memory. A lie about the rest is another process's to tell.
 HeldOperands own_part;
 
 // A result as [groups][rows][columns], whatever it is stored in. What is not held reads as zero and is not

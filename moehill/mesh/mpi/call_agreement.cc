@@ -32,7 +32,7 @@ uint64_t hash_of(const Call& call) {
 
 int64_t count_at(std::span<const int64_t> offsets, size_t i) { return offsets[i + 1] - offsets[i]; }
 
-// What `from` sends to `to` and what `to` expects of it are the same words.
+// The sender and the receiver of rows make the same words of their number, so that the two cancel in the sum.
 uint64_t counted(int part, int64_t from, int64_t to, int64_t count) {
   return count == 0 ? 0 : mixed({part, from, to, count});
 }

@@ -11,9 +11,9 @@
 
 namespace moehill {
 
-// What is left of the calls of some ranks. They go together if their hashes are one, and their counts do if
-// what is sent and what is expected add up to the same: the differences of all ranks then have the sum 0,
-// modulo 2^64.
+// A digest of the calls of some ranks. They go together if their hashes are one, and their counts do if what
+// is sent and what is expected add up to the same: the differences of all ranks then have the sum 0, modulo
+// 2^64.
 struct CallDigest {
   uint64_t lowest = UINT64_MAX, highest = 0, difference = 0;
   void add(const CallDigest& other);
@@ -21,7 +21,7 @@ struct CallDigest {
 };
 
 CallDigest digest_of(const Call& call);
-// The same of a round trip, whose parts have to fit too.
+// Returns the digest of a round trip, whose parts have to fit too.
 CallDigest digest_of(const Call& call, const RoundTrip& trip);
 // The tag of the rows of calls with this hash: rows of calls that do not go together are not taken for each
 // other's.

@@ -80,7 +80,7 @@ class Messages {
     bool is_receive;
     size_t bytes;
   };
-  // What is left of a message, and its pieces under way.
+  // The rest of a message, and its pieces under way.
   struct Outgoing {
     const char* next;
     size_t bytes;

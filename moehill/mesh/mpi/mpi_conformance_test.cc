@@ -266,7 +266,7 @@ MessageCount sum_of(const MessageCount& a, const MessageCount& b) {
   return {a.messages + b.messages, a.bytes + b.bytes};
 }
 
-// By count, whatever the time: what the calls of a mesh send between nodes, in shared memory nothing.
+// Counts the messages between nodes of each call of a mesh; in shared memory there are none.
 TEST(MpiMesh, MessagesAreThoseOfTheFormula) {
   if (session().num_nodes() > 1) GTEST_SKIP() << "the expectation is for one node, divided into some";
   constexpr size_t kPieceBytes = 1000;

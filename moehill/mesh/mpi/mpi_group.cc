@@ -70,7 +70,7 @@ std::vector<int> node_leaders(MPI_Comm comm, int own) {
   return leaders;
 }
 
-// What a rank sends to another one and expects of it.
+// Rows that a rank sends to another one, and rows that it expects of it.
 struct PairCounts {
   int64_t sent, expected;
 };

@@ -33,7 +33,7 @@ int count_nodes(MPI_Comm comm, const Communicator& node) {
   return leaders;
 }
 
-// What this process was meant to run on.
+// Returns the CPUs that the launcher meant for this process.
 std::vector<int> cpus_by_launcher() {
   std::vector<int> cpus = allowed_cpus();
   if (!is_bound_unasked()) return cpus;

@@ -51,8 +51,8 @@ class NodeRendezvous {
   // Waits for all ranks of the node.
   void part();
 
-  // What the first rank of the node has heard from the others' first ranks, which it tells the ranks of this
-  // node: once a meeting at most, after it.
+  // The first rank of a node tells its ranks what it has heard from the first ranks of the others: once a
+  // meeting at most, after it.
   void tell(bool heard);
   bool await_told();
 

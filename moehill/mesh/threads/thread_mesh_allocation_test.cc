@@ -11,7 +11,7 @@ namespace {
 std::atomic<int64_t> num_allocations{0};
 }  // namespace
 
-// Not inline: gcc would see new paired with free and warn.
+// This is not inline, since gcc would see new paired with free and warn.
 [[gnu::noinline]] void* operator new(size_t bytes) {
   num_allocations.fetch_add(1, std::memory_order_relaxed);
   if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
