@@ -68,15 +68,14 @@ int profile_command(const std::vector<std::string>& args, const Job& job) {
   if (!prepared) return kExitDone;
   const ProfileOptions& options = prepared->options;
   const Environment& environment = prepared->environment;
-  const std::vector<Point>& plain_points = prepared->points;
   if (options.explain_blocks) {
-    say(options.bench, job,
-        explain_blocks(options.bench.block.blocks, plain_points.front().config.shape, environment.topology));
+    const auto& shape = prepared->points.front().config.shape;
+    say(options.bench, job, explain_blocks(options.bench.block.blocks, shape, environment.topology));
     return kExitDone;
   }
   Yardstick yardstick(environment.topology.core_cpus, job);
   std::string left_out;
-  std::vector<Point> points = without_large_references(plain_points, job, options.bench.check, left_out);
+  std::vector<Point> points = without_large_references(prepared->points, job, options.bench.check, left_out);
   BenchPredictions predictions;  // every path is given: none is chosen here
   job.on_root([&] { predictions = predict_points(options.bench, environment, points); });
   const std::string tuned = adopt_tuned(options.bench, environment, job, points);

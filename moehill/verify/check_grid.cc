@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <span>
 
 #include "moehill/base/rng.h"
 #include "moehill/routing/router_families.h"
@@ -214,8 +215,8 @@ void add_routers(GridBuilder& grid) {
 }
 
 // Each backend and implementation with a problem's form, the rest in turn.
-void add_forms(GridBuilder& grid, const std::string& group, const Problem& problem,
-               std::span<const Impl> impls) {
+void add_form_cases(GridBuilder& grid, const std::string& group, const Problem& problem,
+                    std::span<const Impl> impls) {
   for (const Backend backend : kBackends) {
     for (const Impl impl : impls) {
       const BlockOptions block{.backend = backend,
@@ -233,7 +234,7 @@ void add_input_weighted(GridBuilder& grid) {
   problem.shape.router = parse_router_rule("sigmoid,input-weighted");
   for (const char* form : {"silu", "swiglu-oai,limit:0.6", "relu2,ungated"}) {
     problem.shape.form = parse_expert_form(form);
-    add_forms(grid, problem.name, problem, kInputWeightedImpls);
+    add_form_cases(grid, problem.name, problem, kInputWeightedImpls);
   }
 }
 
@@ -243,7 +244,8 @@ void add_expert_forms(GridBuilder& grid, std::span<const char* const> forms) {
   for (const char* form : forms) {
     Problem problem{"expert forms", {37, 45, 27, 7, 3, 19}};
     problem.shape.form = parse_expert_form(form);
-    if (!(problem.shape.form == ExpertForm{})) add_forms(grid, fmt::format("form {}", form), problem, kImpls);
+    if (!(problem.shape.form == ExpertForm{}))
+      add_form_cases(grid, fmt::format("form {}", form), problem, kImpls);
   }
 }
 
