@@ -4,7 +4,8 @@
 #include <cstring>
 
 #include "moehill/api/block_object.h"
-#include "moehill/api/session_peers.h"
+#include "moehill/api/brought_rows.h"
+#include "moehill/api/row_hashes.h"
 #include "moehill/base/hash.h"
 #include "moehill/kernels/random_fill.h"
 #include "moehill/machine/naps.h"
@@ -20,17 +21,6 @@
 
 namespace moehill {
 namespace {
-
-uint64_t hash_rows(const MatView& m, uint64_t hash = kFnvStart) {
-  for (int64_t r = 0; r < m.rows; ++r) {
-    for (int64_t c = 0; c < m.cols; ++c) {
-      const uint32_t bits =
-          m.dtype == DType::f32 ? std::bit_cast<uint32_t>(m.row<float>(r)[c]) : m.row<bf16>(r)[c].bits;
-      hash = fnv1a(hash, bits);
-    }
-  }
-  return hash;
-}
 
 // The sign is the highest bit of an element, in its last byte.
 void flip_signs(ThreadTeam& team, void* data, size_t bytes, DType dtype) {
@@ -72,7 +62,7 @@ class BlockRun final : public Run {
       dlogits_.resize(rows_held(config().shape.num_logits()));
     if (config().block.route_in_step) {
       router_ =
-          std::make_unique<StepRouter>(*parts_.routed.router, *parts_.routed.logits, routing(), product);
+          std::make_unique<StepRouter>(*parts_.routed.router, parts_.routed.all_logits(), routing(), product);
     }
     if (product && parts_.weights != nullptr) products_.emplace(config(), local_, *parts_.weights);
     stepped_.resize(static_cast<size_t>(local_.size()));
@@ -220,15 +210,11 @@ class BlockRun final : public Run {
       device += text.size() / sizeof(DeviceFigures);
     }
     // Rows of a process that are not its results are another one's.
-    const auto own_rows = [this](uint64_t hash) {
-      const Range rows = own_tokens(local_.begin);
-      return hash_rows(tokens_.y.slice_rows(rows.begin, rows.end), hash);
-    };
-    if (spans_processes()) {
-      output_hash_ = SessionPeers(*parts_.session).pass_through(kFnvStart, own_rows);
-    } else if (parts_.tokens != nullptr) {
-      output_hash_ = hash_rows(tokens_.y);
-    }
+    std::string own_rows;
+    for (int64_t rank = local_.begin; rank < local_.end; ++rank)
+      append_hashes(tokens_.y, own_tokens(rank), own_rows);
+    output_hash_ = kFnvStart;
+    for (const std::string& hashes : gather(own_rows)) output_hash_ = join_hashes(output_hash_, hashes);
   }
 
   HeldOperands held() const override { return held_; }
@@ -236,20 +222,19 @@ class BlockRun final : public Run {
   CheckShare check_share() override {
     CheckShare share = CheckShare::whole(tensors());
     if (!spans_processes()) return share;
-    auto brought = std::make_shared<Brought>(*parts_.session);
-    share.peers = &brought->peers;
-    share.tokens.clear();
-    for (int r = 0; r < config().num_devices; ++r) share.tokens.push_back(own_tokens(r));
+    BroughtRows::Source source{{}, tokens_.y, !shards_tokens(config()), parts_.seed, parts_.tokens->negated,
+                               {}};
+    for (int r = 0; r < config().num_devices; ++r) source.tokens.push_back(own_tokens(r));
+    source.on_team = [this](const std::function<void(ThreadTeam&)>& work) {
+      on_devices([&](Group& group, ParallelPath&) { work(group.team()); });
+    };
+    share.tokens = source.tokens;
     for (size_t e = 0; e < share.owner.size(); ++e) share.owner[e] = device_of_expert(static_cast<int>(e));
-    share.tensors.x = whole_x(*brought);
-    if (shards_tokens(config())) {
-      share.tensors.y = brought->whole(tokens_.y, share.tokens);
-      LatentRows& latent = share.tensors.latent;
-      for (MatView* rows : {&latent.z, &latent.r, &latent.dr}) *rows = brought->whole(*rows, share.tokens);
+    if (config().shape.form.latent > 0 || config().block.router_product) {
+      bring_all(share);
+    } else {
+      bring_some(share, std::move(source));
     }
-    bring_shared_gradients(brought->peers);
-    if (config().block.router_product) share.tensors.logits = whole_logits(*brought);
-    share.memory = std::move(brought);
     return share;
   }
   Range local_devices() const override { return local_; }
@@ -270,7 +255,7 @@ class BlockRun final : public Run {
     t.routing = config().block.capacity.spares > 0 ? &computed_ : &routing();
     t.kept = computes_all() ? nullptr : kept_.data();
     t.router = parts_.routed.router.get();
-    if (t.router != nullptr) t.logits = spans_processes() ? parts_.routed.logits->data() : logits_of_step();
+    t.logits = spans_processes() ? parts_.routed.all_logits() : logits_of_step();
     if (config().block.pass == Pass::forward || parts_.weights == nullptr) return t;
     const ExpertWeights weights = parts_.weights->views();
     t.dx = tokens_.dx;
@@ -402,6 +387,28 @@ class BlockRun final : public Run {
     return parts_.session == nullptr ? std::vector<std::string>{own} : parts_.session->gather(own);
   }
 
+  // Of a block with products around its experts.
+  void bring_all(CheckShare& share) {
+    auto brought = std::make_shared<Brought>(*parts_.session);
+    share.peers = &brought->peers;
+    share.tensors.x = whole_x(*brought);
+    if (shards_tokens(config())) {
+      share.tensors.y = brought->whole(tokens_.y, share.tokens);
+      LatentRows& latent = share.tensors.latent;
+      for (MatView* rows : {&latent.z, &latent.r, &latent.dr}) *rows = brought->whole(*rows, share.tokens);
+    }
+    bring_shared_gradients(brought->peers);
+    if (config().block.router_product) share.tensors.logits = whole_logits(*brought);
+    share.memory = std::move(brought);
+  }
+  void bring_some(CheckShare& share, BroughtRows::Source source) {
+    auto rows = std::make_shared<BroughtRows>(*parts_.session, std::move(source));
+    share.peers = &rows->peers();
+    share.tensors.x = rows->x();
+    share.tensors.y = rows->y();
+    bring_shared_gradients(rows->peers());
+    share.rows = std::move(rows);
+  }
   // From the seed, so that a process whose rows are others is found.
   MatView whole_x(Brought& brought) {
     const MatView x = brought.rows.emplace_back(
@@ -537,7 +544,7 @@ class BlockRun final : public Run {
 
   const float* logits_of_step() const {
     if (router_) return router_->logits();
-    return parts_.routed.router ? parts_.routed.logits->data() : nullptr;
+    return parts_.routed.all_logits();
   }
 
   // Devices count the choices of their own tokens. The sums are of integers, so they are exact in f32.

@@ -16,7 +16,15 @@ namespace moehill {
 struct Routed {
   std::shared_ptr<const Routing> routing;
   std::shared_ptr<const Router> router;              // null: nobody asks
-  std::shared_ptr<const std::vector<float>> logits;  // [T, L] with it
+  std::shared_ptr<const std::vector<float>> logits;  // [tokens, L] with it
+  Range tokens{};                                    // whose logits are here
+
+  // [T, L], of which there is memory for `tokens`; null: nobody asks.
+  const float* all_logits() const {
+    if (logits == nullptr) return nullptr;
+    const int64_t row_bytes = routing->num_logits() * static_cast<int64_t>(sizeof(float));
+    return static_cast<const float*>(before(logits->data(), tokens.begin, row_bytes));
+  }
 };
 
 // Everything a run holds for longer than a step.

@@ -11,6 +11,7 @@
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/router_product.h"
 #include "moehill/parallel/step_router.h"
+#include "moehill/routing/route_tokens.h"
 #include "moehill/routing/skew.h"
 #include "moehill/routing/trace.h"
 #include "moehill/weights/layer_weights.h"
@@ -118,19 +119,23 @@ struct RunFactory::State {
     return found;
   }
 
-  std::shared_ptr<TokenOperands> tokens_for(const RunConfig& config, ThreadTeam& team) {
+  // The tokens that this run and those expected have here.
+  Range tokens_of_all(const RunConfig& config) const {
     Range held = wanted(config).tokens;
+    for (const Expected& other : expected) {
+      if (same_tokens(other.shape, config.shape)) held = hull(held, other.wanted.tokens);
+    }
+    return held;
+  }
+
+  std::shared_ptr<TokenOperands> tokens_for(const RunConfig& config, ThreadTeam& team) {
+    const Range held = wanted(config).tokens;
     std::shared_ptr<TokenOperands> found;
     for (const auto& t : tokens) {
       const MoeShape shape{.tokens = t->tokens, .hidden = t->hidden, .dtype = t->dtype};
       if (same_tokens(shape, config.shape) && contains(t->held, held)) found = t;
     }
-    if (found == nullptr) {
-      for (const Expected& other : expected) {
-        if (same_tokens(other.shape, config.shape)) held = hull(held, other.wanted.tokens);
-      }
-      found = tokens.emplace_back(make_tokens(config.shape, held));
-    }
+    if (found == nullptr) found = tokens.emplace_back(make_tokens(config.shape, tokens_of_all(config)));
     if (config.block.pass == Pass::forward_backward) add_gradients(*found);
     fill_tokens(*found, wanted(config).tokens, seed, team);
     return found;
@@ -158,25 +163,29 @@ struct RunFactory::State {
     for (const auto& [rule, routed] : routings) {
       const Routing& r = *routed.routing;
       if (r.num_tokens == shape.tokens && r.num_experts == shape.experts && r.topk == shape.topk &&
-          r.num_spares() == spares && rule == shape.router && (routed.router != nullptr) == kept)
+          r.num_spares() == spares && rule == shape.router && (routed.router != nullptr) == kept &&
+          contains(routed.tokens, kept ? wanted(config).tokens : Range{}))
         return routed;
     }
     if (replayed) {
       auto trace = std::make_shared<const Routing>(
           read_trace(distribution.trace, shape.tokens, shape.experts, shape.topk));
       require_properties(distribution, *trace, seed);
-      return routings.emplace_back(KnownRouting{shape.router, Routed{std::move(trace), nullptr, nullptr}})
+      return routings.emplace_back(KnownRouting{shape.router, Routed{std::move(trace), nullptr, nullptr, {}}})
           .routed;
     }
-    const int num = num_logits(shape.router, shape.experts);
-    auto logits = std::make_shared<const std::vector<float>>(
-        make_logits(distribution, shape.tokens, num, shape.topk, seed));
     auto router = std::make_shared<const Router>(router_of(shape));
-    auto made = std::make_shared<Routing>(route_all(*router, *logits, shape.tokens, num, shape.topk, spares));
-    leave_out_tokens(distribution, *made);
-    require_properties(distribution, *made, seed);
-    Routed routed{std::move(made), nullptr, nullptr};
-    if (kept) routed.router = std::move(router), routed.logits = std::move(logits);
+    const Range own = kept ? tokens_of_all(config) : Range{};
+    RoutedTokens made =
+        route_stream({distribution, *router, shape.tokens, num_logits(shape.router, shape.experts),
+                      shape.topk, spares, seed, own});
+    leave_out_tokens(distribution, made.routing);
+    require_properties(distribution, made.routing, seed);
+    Routed routed{std::make_shared<const Routing>(std::move(made.routing)), nullptr, nullptr, own};
+    if (kept) {
+      routed.router = std::move(router);
+      routed.logits = std::make_shared<const std::vector<float>>(std::move(made.logits));
+    }
     return routings.emplace_back(KnownRouting{shape.router, std::move(routed)}).routed;
   }
 
@@ -204,7 +213,7 @@ struct RunFactory::State {
     auto router = std::make_shared<const Router>(router_of(shape));
     auto routing =
         std::make_shared<const Routing>(route_all(*router, *logits, shape.tokens, num, shape.topk));
-    return {std::move(routing), std::move(router), std::move(logits)};
+    return {std::move(routing), std::move(router), std::move(logits), {0, shape.tokens}};
   }
 
   std::unique_ptr<Run> make(const RunConfig& config, Routed routed) {
@@ -242,7 +251,7 @@ std::unique_ptr<Run> RunFactory::make(const RunConfig& config) {
 std::unique_ptr<Run> RunFactory::make(const RunConfig& config, const Routing& routing) {
   MOEHILL_CHECK(!config.block.route_in_step && config.shape.router == RouterRule{},
                 "a routing given to a run that routes by itself");
-  return state_->make(config, {std::make_shared<const Routing>(routing), nullptr, nullptr});
+  return state_->make(config, {std::make_shared<const Routing>(routing), nullptr, nullptr, {}});
 }
 
 }  // namespace moehill

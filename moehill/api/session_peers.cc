@@ -6,12 +6,12 @@
 namespace moehill {
 namespace {
 
-// One exchange moves so many bytes at a time; they take memory beside the whole.
-constexpr int64_t kPieceBytes = int64_t{1} << 20;
+// What comes at a time from all processes together, which takes memory beside the whole.
+constexpr int64_t kPieceBytes = int64_t{8} << 20;
 
-Range piece_of(Range bytes, int64_t piece) {
-  const int64_t begin = std::min(bytes.end, bytes.begin + piece * kPieceBytes);
-  return {begin, std::min(bytes.end, begin + kPieceBytes)};
+Range piece_of(Range bytes, int64_t first, int64_t length) {
+  const int64_t begin = std::min(bytes.end, bytes.begin + first);
+  return {begin, std::min(bytes.end, begin + length)};
 }
 
 }  // namespace
@@ -20,29 +20,16 @@ void SessionPeers::bring_together(void* whole, const std::vector<Range>& bytes_o
   char* const data = static_cast<char*>(whole);
   int64_t most = 0;
   for (const Range& bytes : bytes_of) most = std::max(most, bytes.size());
-  for (int64_t piece = 0; piece * kPieceBytes < most; ++piece) {
-    const Range own = piece_of(bytes_of[static_cast<size_t>(rank())], piece);
+  const int64_t length = std::max<int64_t>(1, kPieceBytes / size());
+  for (int64_t first = 0; first < most; first += length) {
+    const Range own = piece_of(bytes_of[static_cast<size_t>(rank())], first, length);
     std::vector<std::string_view> messages(bytes_of.size(),
                                            {data + own.begin, static_cast<size_t>(own.size())});
     messages[static_cast<size_t>(rank())] = {};
     const std::vector<std::string> came = exchange(messages);
     for (size_t r = 0; r < came.size(); ++r)
-      std::copy(came[r].begin(), came[r].end(), data + piece_of(bytes_of[r], piece).begin);
+      std::copy(came[r].begin(), came[r].end(), data + piece_of(bytes_of[r], first, length).begin);
   }
-}
-
-uint64_t SessionPeers::pass_through(uint64_t first, const std::function<uint64_t(uint64_t)>& next) {
-  uint64_t value = first;
-  for (int r = 0; r < size(); ++r) {
-    if (r == rank()) value = next(value);
-    std::vector<std::string_view> messages(static_cast<size_t>(size()));
-    const size_t to = static_cast<size_t>((r + 1) % size());
-    if (r == rank()) messages[to] = {reinterpret_cast<const char*>(&value), sizeof(value)};
-    const std::vector<std::string> came = exchange(messages);
-    if (static_cast<int>(to) == rank())
-      std::memcpy(&value, came[static_cast<size_t>(r)].data(), sizeof(value));
-  }
-  return value;
 }
 
 MatView Brought::whole(const MatView& m, const std::vector<Range>& tokens) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <deque>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,9 +21,6 @@ class SessionPeers final : public CheckPeers {
 
   // Process r has bytes_of[r] of `whole`; each ends with all of them. Collective.
   void bring_together(void* whole, const std::vector<Range>& bytes_of);
-  // Returns on the first process what `next` makes of what the process before it made, beginning with
-  // `first` on the first one. Collective.
-  uint64_t pass_through(uint64_t first, const std::function<uint64_t(uint64_t)>& next);
 
  private:
   Session& session_;

@@ -104,6 +104,7 @@ class GridRunner {
       share = run->check_share();
       check =
           check_block(share, config.block.pass, CheckMode::full, 0, teams_.team(threads_of(config, job_)));
+      share.bring_all();
     }
     job_.on_root([&] { judge(grid_case, share.tensors.y, check, copies_differ); });
   }

@@ -265,6 +265,7 @@ void Measurement::check(LivePoint& live) {
     share = live.run->check_share();
   live.result.check = check_results(*live.run, share, mode);
   if (share && !options_.dump.empty()) dump(live, *share);
+  live.result.losses = losses_of(*live.run);
   job_.on_root([&] {
     describe(live);
     if (!options_.save_routing.empty()) write_trace(options_.save_routing, live.run->routing());
@@ -276,6 +277,21 @@ void Measurement::dump(const LivePoint& live, const CheckShare& share) const {
   const LongerWaits longer;
   const std::string folder = points_.size() == 1 ? options_.dump : options_.dump + "/" + point.folder;
   dump_block(share, point.config.block.pass, folder);
+}
+
+// The values of the balance losses, to which each process adds those of its tokens; whole on the first one.
+std::vector<std::pair<std::string, double>> Measurement::losses_of(const Run& run) const {
+  const RunConfig& config = run.config();
+  const BalanceLoss& loss = config.block.balance_loss;
+  if (loss.empty()) return {};
+  const Range tokens = shards_tokens(config) || job_.is_root() ? run.held().tokens : Range{};
+  auto losses = loss_values(loss, run.tensors().logits, run.routing(), tokens);
+  std::vector<double> own;
+  for (auto& [name, value] : losses) own.push_back(std::exchange(value, 0));
+  for (const std::vector<double>& part : job_.gather(own)) {
+    for (size_t i = 0; i < part.size(); ++i) losses[i].second += part[i];
+  }
+  return losses;
 }
 
 // Names of the stages that any device entered, in the order of the enum.
@@ -315,8 +331,6 @@ void Measurement::describe(LivePoint& live) {
                                    config.num_devices);
   const PlanCounts counts = count_plan(run.placed_routing(), config.block.capacity, config.num_devices);
   if (is_ep(config.spread)) add_buffer_factors(over_places(config), counts, result);
-  const BalanceLoss& loss = config.block.balance_loss;
-  if (!loss.empty()) result.losses = loss_values(loss, run.tensors().logits, run.routing());
   if (!options_.trace_dir.empty()) {
     // The model knows rows of one width: with two, those of the experts.
     const RunConfig places = over_places(config);

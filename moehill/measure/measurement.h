@@ -71,6 +71,7 @@ class Measurement {
   double agree(LivePoint& live, double elapsed);
   void after_sample(LivePoint& live);
   void check(LivePoint& live);
+  std::vector<std::pair<std::string, double>> losses_of(const Run& run) const;
   void dump(const LivePoint& live, const CheckShare& share) const;
   CheckResult check_results(Run& run, const std::optional<CheckShare>& share, CheckMode mode);
   void gather_traces(const std::vector<ClockReading>& before, CommandResult* command);

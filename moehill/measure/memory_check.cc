@@ -13,6 +13,7 @@
 #include "moehill/base/table.h"
 #include "moehill/machine/memory.h"
 #include "moehill/moe/parcel.h"
+#include "moehill/parallel/path.h"
 #include "moehill/quiet/cold_caches.h"
 
 namespace moehill {
@@ -30,16 +31,19 @@ std::string list_of(const std::vector<MemoryPart>& parts) {
   return list;
 }
 
-// A check of several processes brings these together in each: x, and y where a process has only its own
-// tokens'.
+// Rows of x, and of y where a process has its own tokens', that it has for a check: its own, and those of a
+// group of experts.
 double brought_bytes(const RunConfig& run, const ProcessPlace& process) {
   if (process.num_processes == 1 || run.spread == Spread::none) return 0;
-  const double rows = static_cast<double>(run.shape.tokens * run.shape.hidden) *
-                      static_cast<double>(dtype_bytes(run.shape.dtype));
-  // Experts of another width add z, r and dr.
-  const double latent = 3 * static_cast<double>(run.shape.tokens * run.shape.form.latent) *
-                        static_cast<double>(dtype_bytes(run.shape.dtype));
-  return shards_tokens(run) ? 2 * rows + latent : rows;
+  const double tokens = static_cast<double>(run.shape.tokens);
+  const double element = static_cast<double>(dtype_bytes(run.shape.dtype));
+  // Of a block with products around its experts all rows, and z, r and dr of experts of another width.
+  const bool all = run.shape.form.latent > 0 || run.block.router_product;
+  const double own = static_cast<double>(result_tokens(run, process.rank).size());
+  const double rows = all ? tokens : std::min(tokens, own + 2 * tokens / process.num_processes);
+  const double latent = 3 * tokens * static_cast<double>(run.shape.form.latent) * element;
+  const double of_x = rows * static_cast<double>(run.shape.hidden) * element;
+  return shards_tokens(run) ? 2 * of_x + latent : of_x;
 }
 
 bool is_alone(const Point& point) { return point.config.spread == Spread::none; }
@@ -120,8 +124,11 @@ std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, 
   for (const Point& point : points) {
     const RunConfig& run = point.config;
     if (is_alone(point) && process.rank > 0) continue;
+    const bool alone = process.num_processes == 1 || is_alone(point);
     const int num_devices = process.num_processes > 1 ? 1 : run.num_devices;
-    const double bytes = check_bytes(run.shape, run.block.pass, check, num_devices * run.threads_per_device);
+    const double bytes =
+        check_bytes(run.shape, run.block.pass, check,
+                    {alone ? 1 : process.num_processes, num_devices * run.threads_per_device});
     checking.bytes =
         std::max(checking.bytes, bytes + (check == CheckMode::off ? 0 : brought_bytes(run, process)));
   }

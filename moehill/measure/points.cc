@@ -9,6 +9,7 @@
 #include "moehill/base/error.h"
 #include "moehill/parallel/step_router.h"
 #include "moehill/routing/placement.h"
+#include "moehill/routing/route_tokens.h"
 #include "moehill/routing/router.h"
 #include "moehill/routing/statistics.h"
 #include "moehill/routing/trace.h"
@@ -236,9 +237,9 @@ Routing routing_of(const MoeShape& shape, const DistributionOptions& distributio
   if (distribution.kind == Distribution::trace)
     return read_trace(distribution.trace, shape.tokens, shape.experts, shape.topk);
   const int num = num_logits(shape.router, shape.experts);
-  Routing routing = route_all(make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed),
-                              make_logits(distribution, shape.tokens, num, shape.topk, seed), shape.tokens,
-                              num, shape.topk, num_spares);
+  const Router router = make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed);
+  Routing routing =
+      route_stream({distribution, router, shape.tokens, num, shape.topk, num_spares, seed}).routing;
   leave_out_tokens(distribution, routing);
   return routing;
 }

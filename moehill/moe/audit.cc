@@ -12,6 +12,7 @@
 #include "moehill/moe/audit_latent.h"
 #include "moehill/moe/audit_sizes.h"
 #include "moehill/moe/audit_tokens.h"
+#include "moehill/moe/dy_sizes.h"
 #include "moehill/moe/expert_columns.h"
 #include "moehill/moe/router_reference.h"
 
@@ -37,16 +38,16 @@ class Audit {
         auditors_(static_cast<size_t>(team.size())),
         y_(shape_.tokens, by_hidden_.num_blocks()) {
     if (!backward) return;
+    dy_ = DySizes(shape_.tokens, by_hidden_.num_blocks());
     dx_ = Estimate(shape_.tokens, by_hidden_.num_blocks());
     dp_ = Estimate(shape_.tokens, shape_.topk);
   }
 
   AuditResult run() {
-    if (backward_) measure_loss_gradient();
     sort_assignments();
     for (const char* name : {"dw1", "dw2", "dw3", "db1", "db2", "db3"})
       found_.of_experts.emplace_back(name, RowComparison::kUsualFloor);
-    for (size_t begin = 0; begin < own_experts_.size();) begin = audit_group(begin);
+    audit_experts();
     if (shape_.shared_dim > 0) audit_shared();
     add_zero_experts(context_, own_, {y_, dx_, dp_}, reached_);
     if (is_rest_of_latent(t_)) add_latent();
@@ -75,16 +76,12 @@ class Audit {
       of.in.push_back(shape_.router.input_weighted ? p : 1);
       reached_[static_cast<size_t>(a / routing.topk)] = 1;
     }
-    for (AuditAssignments& of : assignments_) share_out(of);
-    for (int e = 0; e < shape_.experts; ++e) {
-      if (share_.has_expert(e)) own_experts_.push_back(e);
-    }
   }
 
   void share_out(AuditAssignments& of) const {
     double largest = 0;
     for (size_t a = 0; a < of.token.size(); ++a) {
-      of.dy_size.push_back(backward_ ? dy_size_[static_cast<size_t>(of.token[a])] : 1);
+      of.dy_size.push_back(backward_ ? dy_.size[static_cast<size_t>(of.token[a])] : 1);
       of.share.push_back(of.gate[a] * of.dy_size[a]);
       largest = std::max(largest, std::abs(of.share[a]));
     }
@@ -92,43 +89,65 @@ class Audit {
     for (double& share : of.share) share /= of.unit;
   }
 
-  // The size of a token's dy is the power of two below its largest element, 1 where there is none.
-  void measure_loss_gradient() {
-    dy_squares_ = Dense<double>(shape_.tokens, by_hidden_.num_blocks());
-    dy_size_.assign(static_cast<size_t>(shape_.tokens), 1);
-    team_.parallel_for(shape_.tokens, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        double largest = 0;
-        for (int64_t b = 0; b < by_hidden_.num_blocks(); ++b) {
-          const Range columns = by_hidden_.columns_of(b);
-          double sum = 0;
-          for (int64_t c = columns.begin; c < columns.end; ++c) {
-            const double dy = static_cast<double>(t_.read_dy().at(t, c));
-            sum += dy * dy;
-            largest = std::max(largest, std::abs(dy));
-          }
-          dy_squares_.row(t)[b] = sum / static_cast<double>(columns.size());
-        }
-        if (largest > 0 && std::isfinite(largest))
-          dy_size_[static_cast<size_t>(t)] = std::ldexp(1, std::ilogb(largest));
-      }
-    });
+  // Round by round: each process audits a group of its own, for which all bring the rows.
+  void audit_experts() {
+    std::vector<std::vector<std::vector<int>>> groups;  // [process][round]
+    size_t num_rounds = 0;
+    std::vector<int64_t> load;
+    for (const AuditAssignments& of : assignments_) load.push_back(of.size());
+    for (int r = 0; r < share_.size(); ++r) {
+      groups.push_back(expert_groups(share_, r, load));
+      num_rounds = std::max(num_rounds, groups.back().size());
+    }
+    for (size_t round = 0; round < num_rounds; ++round) {
+      TokensOfProcesses tokens;
+      for (const auto& of_process : groups)
+        tokens.push_back(round < of_process.size() ? tokens_of_experts(t_, of_process[round])
+                                                   : std::vector<int64_t>{});
+      share_.bring(tokens);
+      const size_t rank = static_cast<size_t>(share_.rank());
+      if (backward_) dy_.measure(t_.read_dy(), by_hidden_, tokens[rank], team_);
+      if (round < groups[rank].size()) audit_group(groups[rank][round]);
+    }
   }
 
-  // Experts from `begin` on until they have as many rows as there are tokens: their strips keep all threads
-  // at work. Returns where the next group begins.
-  size_t audit_group(size_t begin) {
+  void audit_group(const std::vector<int>& experts) {
     std::deque<AuditExpert<F>> group;
-    size_t end = begin;
-    for (int64_t rows = 0; end < own_experts_.size() && (end == begin || rows < shape_.tokens); ++end) {
-      const int expert = own_experts_[end];
-      const AuditAssignments& assignments = assignments_[static_cast<size_t>(expert)];
-      rows += assignments.size();
-      add_expert(expert, shape_.mlp_dim, assignments, group);
+    for (const int e : experts) {
+      AuditAssignments& assignments = assignments_[static_cast<size_t>(e)];
+      share_out(assignments);
+      add_expert(e, shape_.mlp_dim, assignments, group);
     }
-    run_strips(group, 0, 1);
+    std::vector<std::pair<AuditExpert<F>*, Range>> strips;
+    for (AuditExpert<F>& expert : group) {
+      for (const Range& strip : strips_of(expert)) strips.push_back({&expert, strip});
+    }
+    on_threads(strips.size(), [&](StripAuditor<F>& auditor, size_t i) {
+      auditor.add_up(*strips[i].first, strips[i].second);
+      if (backward_) auditor.compare();
+    });
     for (AuditExpert<F>& expert : group) finish_expert(expert);
-    return end;
+  }
+
+  std::vector<Range> strips_of(const AuditExpert<F>& expert) const {
+    std::vector<Range> strips;
+    if (expert.num_terms == 0 && !backward_) return strips;
+    const int64_t width = expert.by_width.num_columns(),
+                  columns = strip_columns(expert.by_width, expert.num_terms, options_);
+    for (int64_t begin = 0; begin < width; begin += columns)
+      strips.push_back({begin, std::min(width, begin + columns)});
+    return strips;
+  }
+
+  // Calls work(auditor, i) for i in [0, n), shared out to the threads as they get free.
+  template <typename Work>
+  void on_threads(size_t n, const Work& work) {
+    std::atomic<size_t> next{0};
+    team_.run([&](int member) {
+      std::optional<StripAuditor<F>>& auditor = auditors_[static_cast<size_t>(member)];
+      if (!auditor) auditor.emplace(context_);
+      for (size_t i = next++; i < n; i = next++) work(*auditor, i);
+    });
   }
 
   void finish_expert(AuditExpert<F>& expert) {
@@ -147,38 +166,51 @@ class Audit {
     if (gated) judge(expert.b3, 1, expert.by_width, 5);
   }
 
-  // The shared expert's strips go to the processes in turn.
+  // Each process has its own tokens' rows of the shared expert.
   void audit_shared() {
-    AuditAssignments all;
-    all.token = indices_up_to(shape_.tokens);
-    all.choice.assign(all.token.size(), 0);
-    all.gate.assign(all.token.size(), 1.0);
-    all.in = all.gate;
-    if (shape_.form.shared_gate) make_shared_gate(all);
-    share_out(all);
+    AuditAssignments own;
+    for (int64_t t = own_.begin; t < own_.end; ++t) own.token.push_back(t);
+    own.choice.assign(own.token.size(), 0);
+    own.gate.assign(own.token.size(), 1.0);
+    own.in = own.gate;
+    if (backward_) dy_.measure(t_.read_dy(), by_hidden_, own.token, team_);
+    if (shape_.form.shared_gate) make_shared_gate(own);
+    share_out(own);
     std::deque<AuditExpert<F>> group;
-    add_expert(kSharedExpert, shape_.shared_dim, all, group);
-    run_strips(group, share_.rank(), share_.size());
+    add_expert(kSharedExpert, shape_.shared_dim, own, group);
     AuditExpert<F>& expert = group.front();
-    sum_strips(expert);
+    expert.num_terms = shape_.tokens;
+    audit_shared_strips(expert);
     add_expert_rows(expert);
     if (!backward_) return;
     found_.of_shared = {std::move(expert.d1), std::move(expert.d2), std::move(expert.d3)};
     if (shape_.form.shared_gate) audit_shared_gate(expert);
   }
 
-  // Sums that need all strips of the expert come together where the tokens are.
-  void sum_strips(AuditExpert<F>& expert) {
-    const int64_t blocks = by_hidden_.num_blocks();
-    std::vector<SummedRows<F>> rows;
-    for (ProjectedRows<F>* of : {&expert.out, &expert.dx}) {
-      for (Dense<F>* m : {&of->sum, &of->variance, &of->squares}) {
-        if (m->rows > 0) rows.push_back({m->values.data(), blocks});
+  // All processes add a strip up over their own tokens, and one of them, in turn, compares the sum.
+  void audit_shared_strips(AuditExpert<F>& expert) {
+    const std::vector<Range> strips = strips_of(expert);
+    const size_t num_processes = static_cast<size_t>(share_.size()),
+                 most = static_cast<size_t>(strips_at_once(share_.size()));
+    for (size_t first = 0; first < strips.size(); first += most) {
+      std::vector<StripSums> sums(std::min(most, strips.size() - first));
+      on_threads(sums.size(), [&](StripAuditor<F>& auditor, size_t i) {
+        auditor.add_up(expert, strips[first + i]);
+        if (!backward_) return;
+        sums[i] = auditor.take_sums();
+        sums[i].unify();
+      });
+      if (!backward_) continue;
+      for (size_t i = 0; i < sums.size(); ++i) {
+        StripSums& s = sums[i];
+        sum_values(share_, static_cast<int>(i % num_processes),
+                   {&s.dw13.values, &s.dw13_var.values, &s.dw2.values, &s.dw2_var.values});
       }
+      on_threads(sums.size(), [&](StripAuditor<F>& auditor, size_t i) {
+        if (static_cast<int>(i % num_processes) == share_.rank())
+          auditor.compare(expert, strips[first + i], sums[i]);
+      });
     }
-    sum_rows(share_, share_.tokens, rows);
-    if (backward_)
-      sum_rows<double>(share_, share_.tokens, {{expert.dp.data(), 1}, {expert.dp_var.data(), 1}});
   }
 
   // Gate values s(z) of the shared expert, z = x sg in double; ours is a sum in f32.
@@ -190,15 +222,15 @@ class Audit {
       w_norm += w.back() * w.back();
     }
     std::vector<float> x(w.size());
-    for (int64_t t = 0; t < shape_.tokens; ++t) {
-      read_row(t_.x, t, x.data());
+    for (size_t i = 0; i < all.token.size(); ++i) {
+      read_row(t_.x, all.token[i], x.data());
       double z = 0, norm = 0;
       for (size_t h = 0; h < w.size(); ++h) {
         z += w[h] * static_cast<double>(x[h]);
         norm += static_cast<double>(x[h]) * static_cast<double>(x[h]);
       }
       const double s = 1 / (1 + std::exp(-z));
-      all.gate[static_cast<size_t>(t)] = s;
+      all.gate[i] = s;
       const double variance = (1 - s) * (1 - s) * units_.sum * norm * w_norm + 64 * 0x1p-48;
       all.gate_variance = std::max(all.gate_variance, variance);
     }
@@ -215,9 +247,9 @@ class Audit {
       row[h] = static_cast<double>(t_.weights.sg.at(0, 0, static_cast<int64_t>(h)));
     by_hidden_.project_row(row.data(), gate.data(), squares.data());
     for (int64_t t = own_.begin; t < own_.end; ++t) {
-      const size_t i = static_cast<size_t>(t);
+      const size_t i = static_cast<size_t>(t - own_.begin);
       const double s = expert.rows.gate[i], slope = s * (1 - s), dz = slope * expert.dp[i];
-      const double dz_var = slope * slope * (expert.dp_var[i] + output_part_of_dp(expert, t)) +
+      const double dz_var = slope * slope * (expert.dp_var[i] + output_part_of_dp(expert, t - own_.begin)) +
                             dz * dz * (4 * expert.rows.gate_variance + 4 * 0x1p-48 / (slope * slope));
       for (size_t h = 0; h < row.size(); ++h)
         row[h] = static_cast<double>(t_.x.at(t, static_cast<int64_t>(h)));
@@ -236,6 +268,7 @@ class Audit {
                   std::deque<AuditExpert<F>>& group) {
     AuditExpert<F>& expert = group.emplace_back(rows);
     expert.expert = number;
+    expert.num_terms = rows.size();
     expert.by_width = audit_projection(width, options_);
     const int64_t n = rows.size(), blocks = by_hidden_.num_blocks();
     expert.out.reshape(n, blocks);
@@ -247,25 +280,6 @@ class Audit {
     expert.d2.of_block.resize(static_cast<size_t>(blocks));
     expert.b1.of_block = expert.b3.of_block = expert.d1.of_block;
     expert.b2.of_block = expert.d2.of_block;
-  }
-
-  // Strips first, first + step, ... of the experts of a group, shared out to the threads as they get free.
-  void run_strips(std::deque<AuditExpert<F>>& group, size_t first, size_t step) {
-    std::vector<std::pair<AuditExpert<F>*, Range>> strips;
-    for (AuditExpert<F>& expert : group) {
-      const int64_t width = expert.by_width.num_columns(),
-                    columns = strip_columns(expert.by_width, expert.rows.size(), options_);
-      if (expert.rows.size() == 0 && !backward_) continue;
-      for (int64_t begin = 0; begin < width; begin += columns)
-        strips.push_back({&expert, {begin, std::min(width, begin + columns)}});
-    }
-    std::atomic<size_t> next{0};
-    team_.run([&](int member) {
-      std::optional<StripAuditor<F>>& auditor = auditors_[static_cast<size_t>(member)];
-      if (!auditor) auditor.emplace(context_);
-      for (size_t i = first + step * next++; i < strips.size(); i = first + step * next++)
-        auditor->run(*strips[i].first, strips[i].second);
-    });
   }
 
   void add_expert_rows(AuditExpert<F>& expert) {
@@ -291,14 +305,8 @@ class Audit {
     if (shape_.form.latent_norm > 0) found_.latent_norm = norm_gradient(context_, own_);
   }
 
-  // The rows of an own expert are terms of sums over processes. Those of the shared one are sums already, of
-  // the own tokens alone.
-  bool has_row(const AuditExpert<F>& expert, int64_t a) const {
-    return expert.expert != kSharedExpert || share_.has_token(expert.rows.token[static_cast<size_t>(a)]);
-  }
-
   void sum_tokens() {
-    std::vector<SummedRows<double>> sums;
+    std::vector<SummedRows> sums;
     for (Estimate* of : {&y_, &dx_, &dp_}) {
       for (Dense<double>* m : {&of->value, &of->variance}) {
         if (m->rows > 0) sums.push_back({m->values.data(), m->cols});
@@ -349,7 +357,6 @@ class Audit {
     const double rounding =
         2 * units_.store + units_.sum * (width + by_hidden_.num_roundings()) + expert.rows.gate_variance;
     for (int64_t a = 0; a < expert.rows.size(); ++a) {
-      if (!has_row(expert, a)) continue;
       const size_t i = static_cast<size_t>(a);
       add_row(expert.out, a, expert.rows.gate[i], rounding, expert.rows.token[i], y_);
       if (!backward_ || expert.expert == kSharedExpert) continue;
@@ -378,7 +385,7 @@ class Audit {
     const int64_t token = expert.rows.token[static_cast<size_t>(a)];
     double sum = 0;
     for (int64_t b = 0; b < by_hidden_.num_blocks(); ++b)
-      sum += dy_squares_.row(token)[b] * static_cast<double>(expert.out.squares.row(a)[b]);
+      sum += dy_.squares.row(token)[b] * static_cast<double>(expert.out.squares.row(a)[b]);
     return rounding * sum;
   }
 
@@ -409,7 +416,6 @@ class Audit {
         3 * units_.store + units_.sum * 2 * (width + by_hidden_.num_roundings()) + expert.rows.gate_variance;
     const bool of_inputs = shape_.router.input_weighted && expert.expert != kSharedExpert;
     for (int64_t a = 0; a < expert.rows.size(); ++a) {
-      if (!has_row(expert, a)) continue;
       const size_t i = static_cast<size_t>(a);
       const double factor = expert.rows.gate[i] * expert.rows.in[i] * expert.rows.dy_size[i];
       add_row(expert.dx, a, factor, rounding, expert.rows.token[i], dx_);
@@ -516,7 +522,7 @@ class Audit {
     Estimate d(shape_.tokens, routing.num_logits());
     const double units = 2 * 0x1p-24 * static_cast<double>(routing.topk + 1);
     std::vector<double> terms(static_cast<size_t>(routing.num_logits())), of_loss;
-    if (t_.balance_loss != nullptr) of_loss = balance_gradient(*t_.balance_loss, t_.logits, routing);
+    if (t_.balance_loss != nullptr) of_loss = balance_gradient(*t_.balance_loss, t_.logits, routing, own_);
     for (int64_t t = own_.begin; t < own_.end; ++t) {
       const auto slopes = gate_slopes(t_.router, t_.logits, routing, t);
       std::fill(terms.begin(), terms.end(), 0);
@@ -531,7 +537,7 @@ class Audit {
         }
       }
       for (size_t e = 0; !of_loss.empty() && e < terms.size(); ++e) {
-        const double loss = of_loss[static_cast<size_t>(t) * terms.size() + e] / dy_scale_;
+        const double loss = of_loss[static_cast<size_t>(t - own_.begin) * terms.size() + e] / dy_scale_;
         value[e] += loss;
         terms[e] += std::abs(loss);
       }
@@ -554,12 +560,10 @@ class Audit {
   const AuditJudge judge_;
   std::vector<std::optional<StripAuditor<F>>> auditors_;  // of each thread
   std::vector<AuditAssignments> assignments_;             // [E]
-  std::vector<int> own_experts_;
-  Estimate y_, dx_;              // [T, blocks of H]; dx in units of dy = y
-  Estimate dp_;                  // [T, k], likewise
-  Dense<double> dy_squares_;     // [T, blocks of H]: mean squares, likewise
-  std::vector<double> dy_size_;  // [T]
-  std::vector<char> reached_;    // [T]: an expert computes something for the token
+  Estimate y_, dx_;                                       // [T, blocks of H]; dx in units of dy = y
+  Estimate dp_;                                           // [T, k], likewise
+  DySizes dy_;
+  std::vector<char> reached_;  // [T]: an expert computes something for the token
   AuditFindings found_;
   AuditResult result_;
 };

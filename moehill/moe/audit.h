@@ -58,7 +58,7 @@ struct AuditResult {
 // Collective over the processes of the share.
 AuditResult audit_block(const CheckShare& share, Pass pass, const AuditOptions& options, ThreadTeam& team);
 
-// Bytes that an audit by so many threads takes besides the tensors.
-double audit_bytes(const MoeShape& shape, Pass pass, bool exact, int num_threads);
+// Bytes that the audit takes in each process besides the tensors.
+double audit_bytes(const MoeShape& shape, Pass pass, bool exact, const Auditors& auditors);
 
 }  // namespace moehill

@@ -1,6 +1,7 @@
 #include "moehill/moe/audit_sizes.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "moehill/moe/audit_strip.h"
 
@@ -28,7 +29,7 @@ int64_t strip_columns(const Projection& p, int64_t rows, const AuditOptions& opt
   return (columns + unit - 1) / unit * unit;
 }
 
-double audit_bytes(const MoeShape& shape, Pass pass, bool exact, int num_threads) {
+double audit_bytes(const MoeShape& shape, Pass pass, bool exact, const Auditors& auditors) {
   const bool backward = pass == Pass::forward_backward;
   const AuditOptions options{exact, 0};
   const double value = exact ? 8 : 4;
@@ -45,11 +46,16 @@ double audit_bytes(const MoeShape& shape, Pass pass, bool exact, int num_threads
       value * chunk * ((backward ? 3 : 1) * hidden + (backward ? 11 : 5) * strip + 3 * blocks);
   const double gradients =
       backward ? (value + 16) * (2 * hidden * strip_blocks + strip * blocks) + value * hidden * strip : 0;
-  // A group of experts has at most twice as many rows as there are tokens. `sums` are over all tokens.
-  const double group = 2 * tokens * blocks * value * (backward ? 6 : 3);
+  // A group of experts has about twice as many rows as a process has tokens at most. `sums` are of all
+  // tokens.
+  const double group = 2 * tokens / auditors.num_processes * blocks * value * (backward ? 6 : 3);
   const double sums = 8 * tokens * (backward ? 5 * blocks + 2 * shape.topk : 2 * blocks);
   const double assignments = 40 * tokens * (shape.topk + 2);
-  return num_threads * (weights + rows + gradients) + group + sums + assignments;
+  // Strips of the shared expert, whose sums wait for those of the other processes.
+  const double waiting = std::min(std::ceil(static_cast<double>(shape.shared_dim) / strip),
+                                  static_cast<double>(strips_at_once(auditors.num_processes)));
+  const double shared = backward ? waiting * 16 * (2 * hidden * strip_blocks + strip * blocks) : 0;
+  return auditors.num_threads * (weights + rows + gradients) + group + sums + shared + assignments;
 }
 
 }  // namespace moehill

@@ -61,23 +61,45 @@ bool StripAuditor<F>::is_shared() const {
 }
 
 template <typename F>
-void StripAuditor<F>::run(AuditExpert<F>& expert, Range columns) {
+void StripAuditor<F>::take_strip(AuditExpert<F>& expert, Range columns) {
   expert_ = &expert;
   columns_ = columns;
   by_strip_ = expert.by_width.slice(columns);
+}
+
+template <typename F>
+void StripAuditor<F>::add_up(AuditExpert<F>& expert, Range columns) {
+  take_strip(expert, columns);
   const int64_t n = expert.rows.size();
   if (n > 0) read_weights();
   if (context_.backward) {
-    const int64_t hidden = context_.by_hidden.num_columns();
-    for (Dense<double>* sum : {&dw13_, &dw13_var_}) *sum = Dense<double>(2 * by_strip_.num_blocks(), hidden);
-    for (Dense<double>* sum : {&dw2_, &dw2_var_})
-      *sum = Dense<double>(columns.size(), context_.by_hidden.num_blocks());
-    for (Dense<double>* sum : {&db13_, &db13_var_}) *sum = Dense<double>(2 * by_strip_.num_blocks(), 1);
-    for (Dense<double>* sum : {&db2_, &db2_var_}) *sum = Dense<double>(1, context_.by_hidden.num_blocks());
+    const int64_t hidden = context_.by_hidden.num_columns(), blocks = context_.by_hidden.num_blocks();
+    StripSums& s = sums_;
+    s.unit = expert.rows.unit;
+    for (Dense<double>* sum : {&s.dw13, &s.dw13_var})
+      *sum = Dense<double>(2 * by_strip_.num_blocks(), hidden);
+    for (Dense<double>* sum : {&s.dw2, &s.dw2_var}) *sum = Dense<double>(columns.size(), blocks);
+    for (Dense<double>* sum : {&s.db13, &s.db13_var}) *sum = Dense<double>(2 * by_strip_.num_blocks(), 1);
+    for (Dense<double>* sum : {&s.db2, &s.db2_var}) *sum = Dense<double>(1, blocks);
   }
   for (int64_t begin = 0; begin < n; begin += kChunkRows)
     audit_chunk({begin, std::min(n, begin + kChunkRows)});
-  if (context_.backward) compare_gradients();
+}
+
+template <typename F>
+void StripAuditor<F>::compare(AuditExpert<F>& expert, Range columns, const StripSums& sums) {
+  take_strip(expert, columns);
+  compare_gradients(sums);
+}
+
+void StripSums::unify() {
+  for (Dense<double>* sum : {&dw13, &dw2, &db13, &db2}) {
+    for (double& value : sum->values) value *= unit;
+  }
+  for (Dense<double>* sum : {&dw13_var, &dw2_var, &db13_var, &db2_var}) {
+    for (double& value : sum->values) value *= unit * unit;
+  }
+  unit = 1;
 }
 
 template <typename F>
@@ -258,17 +280,17 @@ void StripAuditor<F>::add_input_gradients(Range chunk) {
 // The chunk's part: dW1 += x^T dgate, dW3 += x^T dup, dW2 += (p h)^T dy.
 template <typename F>
 void StripAuditor<F>::add_weight_gradients() {
-  const double n = static_cast<double>(expert_->rows.size());
+  const double n = static_cast<double>(expert_->num_terms);
   for (Dense<F>* blocks : {&gradient_blocks_, &variance_blocks_})
     blocks->reshape(rows_.x.rows, 2 * by_strip_.num_blocks());
   project_gradient(rows_.dgate, rows_.dgate_var, 0);
   project_gradient(rows_.dup, rows_.dup_var, by_strip_.num_blocks());
   if (has_biases()) add_bias_gradients();
   multiply(DenseForm::atb, gradient_blocks_, rows_.x, product_);
-  accumulate(product_, dw13_);
+  accumulate(product_, sums_.dw13);
   square(rows_.x, squared_);
   multiply(DenseForm::atb, variance_blocks_, squared_, product_);
-  accumulate(product_, dw13_var_);
+  accumulate(product_, sums_.dw13_var);
 
   for (int64_t a = 0; a < rows_.h.rows; ++a) {  // h becomes its share
     const F share = rows_.share[static_cast<size_t>(a)];
@@ -285,27 +307,27 @@ void StripAuditor<F>::add_weight_gradients() {
     for (int64_t a = 0; a < rows_.h.rows; ++a) {
       const double share = static_cast<double>(rows_.share[static_cast<size_t>(a)]);
       for (int64_t b = 0; b < blocks_.sum.cols; ++b) {
-        db2_.row(0)[b] += share * static_cast<double>(blocks_.sum.row(a)[b]);
-        db2_var_.row(0)[b] += share * share * static_cast<double>(rounding * blocks_.squares.row(a)[b]);
+        sums_.db2.row(0)[b] += share * static_cast<double>(blocks_.sum.row(a)[b]);
+        sums_.db2_var.row(0)[b] += share * share * static_cast<double>(rounding * blocks_.squares.row(a)[b]);
       }
     }
   }
   multiply(DenseForm::atb, rows_.h, blocks_.sum, product_);
-  accumulate(product_, dw2_);
+  accumulate(product_, sums_.dw2);
   square(blocks_.sum, blocks_.sum);
   multiply(DenseForm::atb, rows_.h_var, blocks_.sum, product_);
-  accumulate(product_, dw2_var_);
+  accumulate(product_, sums_.dw2_var);
   const F gate_rounding = rounding + static_cast<F>(expert_->rows.gate_variance / context_.units.store);
   for (F& q : blocks_.squares.values) q *= gate_rounding;
   square(rows_.h, squared_);
   multiply(DenseForm::atb, squared_, blocks_.squares, product_);
-  accumulate(product_, dw2_var_);
+  accumulate(product_, sums_.dw2_var);
 }
 
 // Blocks [first, ...) of each row: its share of the projection of a gradient and of its variance.
 template <typename F>
 void StripAuditor<F>::project_gradient(const Dense<F>& gradient, const Dense<F>& variance, int64_t first) {
-  const double n = static_cast<double>(expert_->rows.size());
+  const double n = static_cast<double>(expert_->num_terms);
   const F rounding = static_cast<F>(1 + context_.units.sums(n));
   const F gate_variance = static_cast<F>(expert_->rows.gate_variance / context_.units.store);
   std::vector<F> squares(static_cast<size_t>(by_strip_.num_blocks()));
@@ -327,21 +349,22 @@ template <typename F>
 void StripAuditor<F>::add_bias_gradients() {
   for (int64_t a = 0; a < gradient_blocks_.rows; ++a) {
     for (int64_t b = 0; b < gradient_blocks_.cols; ++b) {
-      db13_.row(b)[0] += static_cast<double>(gradient_blocks_.row(a)[b]);
-      db13_var_.row(b)[0] += static_cast<double>(variance_blocks_.row(a)[b]);
+      sums_.db13.row(b)[0] += static_cast<double>(gradient_blocks_.row(a)[b]);
+      sums_.db13_var.row(b)[0] += static_cast<double>(variance_blocks_.row(a)[b]);
     }
   }
 }
 
 template <typename F>
-void StripAuditor<F>::compare_gradients() {
+void StripAuditor<F>::compare_gradients(const StripSums& sums) {
   const BlockWeights& g = context_.tensors.gradients;
   const bool shared = expert_->expert == kSharedExpert;
   const Range hidden{0, context_.by_hidden.num_columns()};
+  unit_ = sums.unit;
   const int64_t blocks = by_strip_.num_blocks(), first = columns_.begin / by_strip_.block;
   const auto of_dw13 = [&](int64_t offset) {
-    return [this, offset](int64_t r, int64_t b) {
-      return Number{dw13_.row(offset + b)[r], dw13_var_.row(offset + b)[r]};
+    return [&sums, offset](int64_t r, int64_t b) {
+      return Number{sums.dw13.row(offset + b)[r], sums.dw13_var.row(offset + b)[r]};
     };
   };
   compare_gradient({shared ? g.s1 : g.w1, hidden, columns_, first}, by_strip_, of_dw13(0), expert_->d1);
@@ -350,14 +373,14 @@ void StripAuditor<F>::compare_gradients() {
                      expert_->d3);
   compare_gradient(
       {shared ? g.s2 : g.w2, columns_, hidden, 0}, context_.by_hidden,
-      [this](int64_t r, int64_t b) {
-        return Number{dw2_.row(r)[b], dw2_var_.row(r)[b]};
+      [&sums](int64_t r, int64_t b) {
+        return Number{sums.dw2.row(r)[b], sums.dw2_var.row(r)[b]};
       },
       expert_->d2);
   if (!has_biases()) return;
   const auto of_db13 = [&](int64_t offset) {
-    return [this, offset](int64_t, int64_t b) {
-      return Number{db13_.row(offset + b)[0], db13_var_.row(offset + b)[0]};
+    return [&sums, offset](int64_t, int64_t b) {
+      return Number{sums.db13.row(offset + b)[0], sums.db13_var.row(offset + b)[0]};
     };
   };
   compare_gradient({g.b1, {0, 1}, columns_, first}, by_strip_, of_db13(0), expert_->b1);
@@ -365,8 +388,8 @@ void StripAuditor<F>::compare_gradients() {
   if (columns_.begin > 0) return;
   compare_gradient(
       {g.b2, {0, 1}, hidden, 0}, context_.by_hidden,
-      [this](int64_t, int64_t b) {
-        return Number{db2_.row(0)[b], db2_var_.row(0)[b]};
+      [&sums](int64_t, int64_t b) {
+        return Number{sums.db2.row(0)[b], sums.db2_var.row(0)[b]};
       },
       expert_->b2);
 }
@@ -377,7 +400,7 @@ template <typename Reference>
 void StripAuditor<F>::compare_gradient(const StoredPart& stored, const Projection& p,
                                        const Reference& reference, GradientAudit& audit) {
   const int64_t group = expert_->expert == kSharedExpert ? 0 : expert_->expert;
-  const double unit = expert_->rows.unit, n = static_cast<double>(expert_->rows.size());
+  const double unit = unit_, n = static_cast<double>(expert_->num_terms);
   // A value is stored, and a sum that grows from term to term is rounded at its own size each time.
   const double rounding = 2 * context_.units.store + context_.units.sum * (n + p.num_roundings());
   const double scale = 1 / context_.dy_scale;

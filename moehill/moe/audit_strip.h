@@ -83,13 +83,25 @@ struct GradientAudit {
   }
 };
 
+// What the gradients of a strip's columns add up to over rows, in units of `unit` and of dy = y.
+struct StripSums {
+  double unit = 1;
+  // [2 blocks of the strip, H]: dW1 and dW3, transposed; [strip, blocks of H]: dW2.
+  Dense<double> dw13, dw13_var, dw2, dw2_var;
+  Dense<double> db13, db13_var, db2, db2_var;  // [2 blocks of the strip, 1]; [1, blocks of H]: biases
+
+  // Changes `unit` to 1: those of other rows can be added.
+  void unify();
+};
+
 // One expert, or the shared one, and what its strips add up to. Its strips lock `mutex` to add.
 template <typename F>
 struct AuditExpert {
   explicit AuditExpert(const AuditAssignments& assignments) : rows(assignments) {}
 
-  int expert = 0;     // or kSharedExpert
-  int64_t width = 0;  // M or S
+  int expert = 0;         // or kSharedExpert
+  int64_t num_terms = 0;  // of a weight's gradient; there are fewer rows where other processes have some
+  int64_t width = 0;      // M or S
   const AuditAssignments rows;
   Projection by_width;
   ProjectedRows<F> out, dx;        // of each row
@@ -105,8 +117,12 @@ class StripAuditor {
  public:
   explicit StripAuditor(const AuditContext& context) : context_(context), loops_(audit_loops<F>()) {}
 
-  // Audits columns [begin, end) of the expert: a strip.
-  void run(AuditExpert<F>& expert, Range columns);
+  // Adds columns [begin, end) of the expert, a strip, up over its rows.
+  void add_up(AuditExpert<F>& expert, Range columns);
+  // Compares the stored gradients of the strip that was added up last, or of this one.
+  void compare() { compare_gradients(sums_); }
+  void compare(AuditExpert<F>& expert, Range columns, const StripSums& sums);
+  StripSums take_sums() { return std::move(sums_); }
 
  private:
   const Activation& activation() const { return context_.tensors.shape.form.activation; }
@@ -131,7 +147,8 @@ class StripAuditor {
   void add_input_gradients(Range chunk);
   void add_weight_gradients();
   void project_gradient(const Dense<F>& gradient, const Dense<F>& variance, int64_t first_block);
-  void compare_gradients();
+  void take_strip(AuditExpert<F>& expert, Range columns);
+  void compare_gradients(const StripSums& sums);
   // The strip's part of a stored gradient; `first_block` is the place of its first block of columns.
   struct StoredPart {
     const LogicalWeights& matrix;
@@ -157,9 +174,8 @@ class StripAuditor {
   Dense<F> squared_, product_, transposed_, gradient_blocks_, variance_blocks_;
   std::vector<double> hold_weights_;  // r, [strip]
   HeldFactor held1_, held3_, held2_;
-  // [2 blocks of the strip, H]: dW1 and dW3, transposed; [strip, blocks of H]: dW2. In units of dy = y.
-  Dense<double> dw13_, dw13_var_, dw2_, dw2_var_;
-  Dense<double> db13_, db13_var_, db2_, db2_var_;  // [2 blocks of the strip, 1]; [1, blocks of H]: biases
+  StripSums sums_;
+  double unit_ = 1;  // of the sums that are compared
 };
 
 }  // namespace moehill

@@ -120,14 +120,13 @@ struct ExpertComparison {
     b1.add_rows(other.b1, 0), b2.add_rows(other.b2, 0), b3.add_rows(other.b3, 0);
   }
 
-  void add(const BlockTensors& tensors, int expert, std::span<const int64_t> columns, const LossGradient& dy,
-           ThreadTeam& team) {
+  void add(const BlockTensors& tensors, int expert, std::span<const int64_t> columns,
+           const ExpertGradients& reference, ThreadTeam& team) {
     const bool shared = expert == kSharedExpert;
     const int64_t hidden = tensors.shape.hidden;
     const int64_t width = shared ? tensors.shape.shared_dim : tensors.shape.mlp_dim;
     const int64_t number = shared ? 0 : expert;  // the expert's place in the tensor
     const std::vector<int64_t> all_rows = indices_up_to(hidden);
-    const ExpertGradients reference = run_oracle_expert(tensors, expert, columns, dy, team);
     read_expert(tensors.gradients, expert, columns, team, actual);
     compare_rows(actual.w1, reference.dw1, number * hidden, all_rows, w1);
     if (reference.dw3.rows > 0) compare_rows(actual.w3, reference.dw3, number * hidden, all_rows, w3);
@@ -213,7 +212,7 @@ TokenResult own_reference(const CheckShare& share, std::span<const int64_t> toke
   });
   std::vector<Range> places;
   for (const Range& own : share.tokens) places.push_back(places_of(tokens, own));
-  std::vector<SummedRows<double>> rows;
+  std::vector<SummedRows> rows;
   for (Dense<double>* m : {&sum.y, &sum.dx, &sum.dp, &sum.dgate}) {
     if (m->rows > 0) rows.push_back({m->values.data(), m->cols});
   }
@@ -230,10 +229,24 @@ TokenResult own_reference(const CheckShare& share, std::span<const int64_t> toke
   return sum;
 }
 
+// One after the other: each process brings together the rows of an expert of its own.
+void sample_experts(const CheckShare& share, const CheckSelection& selection, const LossGradient& dy,
+                    ThreadTeam& team, Sampled& sampled) {
+  const BlockTensors& t = share.tensors;
+  for (const int e : selection.experts) {
+    TokensOfProcesses tokens(share.tokens.size());
+    tokens[static_cast<size_t>(share.owner[static_cast<size_t>(e)])] = tokens_of_experts(t, {e});
+    share.bring(tokens);
+    if (!share.has_expert(e)) continue;
+    sampled.routed.add(t, e, selection.columns, run_oracle_expert(t, e, selection.columns, dy, team), team);
+  }
+}
+
 void sample(const CheckShare& share, const AuditResult& audit, const CheckSelection& selection, bool backward,
             ThreadTeam& team, Sampled& sampled) {
   const BlockTensors& t = share.tensors;
   const LossGradient dy = backward ? LossGradient(t) : LossGradient(nullptr);
+  share.bring(TokensOfProcesses(share.tokens.size(), selection.tokens));
   const TokenResult reference = own_reference(share, selection.tokens, dy, team);
   const Range places = places_of(selection.tokens, share.own_tokens());
   const std::span<const int64_t> tokens{selection.tokens.data() + places.begin,
@@ -246,11 +259,13 @@ void sample(const CheckShare& share, const AuditResult& audit, const CheckSelect
   const bool routes = t.shape.topk > 0;
   if (routes) sampled.dp = compare_tokens(tokens, t.dp, reference.dp);
   if (routes && t.dlogits != nullptr) sampled.dlogits = compare_tokens(tokens, t.dlogits, reference.dlogits);
-  for (const int e : selection.experts) {
-    if (share.has_expert(e)) sampled.routed.add(t, e, selection.columns, dy, team);
-  }
-  if (share.is_first() && t.shape.shared_dim > 0)
-    sampled.shared.add(t, kSharedExpert, selection.shared_columns, dy, team);
+  sample_experts(share, selection, dy, team, sampled);
+  if (t.shape.shared_dim == 0) return;
+  // Each process has its own tokens' part of the shared expert's gradients.
+  ExpertGradients d =
+      run_oracle_expert(t, kSharedExpert, selection.shared_columns, dy, team, share.own_tokens());
+  sum_values(share, 0, {&d.dw1.values, &d.dw2.values, &d.dw3.values});
+  if (share.is_first()) sampled.shared.add(t, kSharedExpert, selection.shared_columns, d, team);
 }
 
 // On the first process the samples of all.
@@ -393,18 +408,17 @@ CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint
 }
 
 // The sample's own part is rows of one expert in double, with their gradients of the loss.
-double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode, int num_threads) {
+double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode, const Auditors& auditors) {
   if (mode == CheckMode::off) return 0;
   if (shape.form.latent > 0) {
     MoeShape experts = shape, rest = shape;
     experts.hidden = shape.form.latent;
     experts.shared_dim = experts.form.latent = rest.form.latent = 0;
     rest.experts = rest.topk = 0;
-    return std::max(check_bytes(experts, pass, mode, num_threads),
-                    check_bytes(rest, pass, mode, num_threads)) +
+    return std::max(check_bytes(experts, pass, mode, auditors), check_bytes(rest, pass, mode, auditors)) +
            40.0 * static_cast<double>(shape.tokens * shape.form.latent);
   }
-  const double audit = audit_bytes(shape, pass, mode == CheckMode::full, num_threads);
+  const double audit = audit_bytes(shape, pass, mode == CheckMode::full, auditors);
   const double rows = 8.0 * static_cast<double>(std::min(shape.tokens, kOracleRows) * shape.hidden);
   return audit + (mode == CheckMode::sample && pass == Pass::forward_backward ? 2 * rows : 0);
 }

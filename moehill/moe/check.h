@@ -71,6 +71,6 @@ CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, 
                         ThreadTeam& team);
 
 // Bytes that a check takes besides the tensors.
-double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode, int num_threads);
+double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode, const Auditors& auditors);
 
 }  // namespace moehill

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <barrier>
 #include <limits>
 #include <thread>
@@ -54,6 +55,34 @@ void spoil_expert(const BlockWeights& w, int expert) {
   for (const LogicalWeights* m : {&w.w1, &w.w2, &w.w3, &w.b1, &w.b2, &w.b3}) spoil(*m, expert);
 }
 
+// Rows of x and y are NaN but for the own tokens' and those that were brought.
+class ThreadRows final : public CheckRows {
+ public:
+  ThreadRows(const BlockTensors& tensors, Range own) : x_(tensors.x), y_(tensors.y), own_(own) {
+    for (int64_t t = 0; t < x_.rows; ++t) {
+      for (const MatView* m : {&x_, &y_}) {
+        for (int64_t c = 0; c < m->cols; ++c) values_.push_back(m->at(t, c));
+      }
+    }
+  }
+  void bring(const TokensOfProcesses& tokens_of) override { fill(tokens_of[static_cast<size_t>(rank)]); }
+  void fill(const std::vector<int64_t>& tokens) {
+    for (int64_t t = 0; t < x_.rows; ++t) {
+      const bool here = (own_.begin <= t && t < own_.end) || std::ranges::binary_search(tokens, t);
+      auto value = values_.begin() + t * 2 * x_.cols;
+      for (const MatView* m : {&x_, &y_}) {
+        for (int64_t c = 0; c < m->cols; ++c, ++value) m->set(t, c, here ? *value : kNaN);
+      }
+    }
+  }
+  int rank = 0;
+
+ private:
+  MatView x_, y_;
+  Range own_;
+  std::vector<float> values_;
+};
+
 // Everything of the others.
 void spoil_others(const CheckShare& share, BlockFixture& fixture) {
   const BlockTensors& t = share.tensors;
@@ -96,6 +125,10 @@ CheckResult check_by(int num_processes, const MoeShape& shape, CheckMode mode, c
       for (int e = 0; e < shape.experts; ++e)
         share.owner.push_back(num_processes - 1 - e * num_processes / shape.experts);
       spoil_others(share, fixture);
+      const auto rows = std::make_shared<ThreadRows>(share.tensors, share.own_tokens());
+      rows->rank = rank;
+      rows->fill({});
+      share.rows = rows;
       results[static_cast<size_t>(rank)] = check_block(share, Pass::forward_backward, mode, 5, team);
     });
   }

@@ -353,6 +353,17 @@ TEST(Check, DroppedAssignmentsCountForNothing) {
   EXPECT_EQ(check(fixture, team).status, CheckStatus::failed);
 }
 
+// The block in double has an expert's rows piece by piece, and its sums are what the audit finds by itself.
+TEST(Check, HasMoreRowsThanAreInDoubleAtATime) {
+  ThreadTeam team(2);
+  BlockFixture fixture({2 * kOracleRows + 5, 9, 6, 2, 1, 5, DType::f32});
+  fixture.store_oracle(team);
+  for (const CheckMode mode : {CheckMode::sample, CheckMode::full}) {
+    const CheckResult result = check_block(fixture.tensors(), Pass::forward_backward, mode, 1, team);
+    EXPECT_EQ(result.status, CheckStatus::passed) << result.reason;
+  }
+}
+
 TEST(SampleCheck, SeesAGrossFault) {
   ThreadTeam team(2);
   BlockFixture fixture({300, 40, 70, 9, 3, 50, DType::bf16});

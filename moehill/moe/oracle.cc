@@ -1,6 +1,7 @@
 #include "moehill/moe/oracle.h"
 
 #include <cmath>
+#include <numeric>
 
 #include "moehill/moe/activation_reference.h"
 #include "moehill/moe/audit_latent.h"
@@ -260,13 +261,12 @@ void add_zero_experts(const BlockTensors& tensors, std::span<const int64_t> toke
   }
 }
 
-std::vector<double> balance_gradient(const BlockTensors& tensors) {
+std::vector<double> balance_gradient(const BlockTensors& tensors, int64_t token) {
   if (tensors.balance_loss == nullptr) return {};
-  return balance_gradient(*tensors.balance_loss, tensors.logits, *tensors.routing);
+  return balance_gradient(*tensors.balance_loss, tensors.logits, *tensors.routing, {token, token + 1});
 }
 
 void logit_gradients(const BlockTensors& tensors, std::span<const int64_t> tokens, TokenResult& result) {
-  const std::vector<double> of_loss = balance_gradient(tensors);
   for (size_t i = 0; i < tokens.size(); ++i) {
     const int64_t row = static_cast<int64_t>(i);
     const auto slopes = gate_slopes(tensors.router, tensors.logits, *tensors.routing, tokens[i]);
@@ -274,8 +274,8 @@ void logit_gradients(const BlockTensors& tensors, std::span<const int64_t> token
       for (int64_t e = 0; e < slopes.value.cols; ++e)
         result.dlogits.row(row)[e] += slopes.value.row(j)[e] * result.dp.row(row)[j];
     }
-    for (int64_t e = 0; !of_loss.empty() && e < slopes.value.cols; ++e)
-      result.dlogits.row(row)[e] += of_loss[static_cast<size_t>(tokens[i] * slopes.value.cols + e)];
+    const std::vector<double> of_loss = balance_gradient(tensors, tokens[i]);
+    for (size_t e = 0; e < of_loss.size(); ++e) result.dlogits.row(row)[e] += of_loss[e];
   }
 }
 
@@ -418,8 +418,10 @@ void add_values(const Dense<double>& part, Dense<double>& sum) {
 }  // namespace
 
 ExpertGradients run_oracle_expert(const BlockTensors& tensors, int expert, std::span<const int64_t> columns,
-                                  const LossGradient& dy, ThreadTeam& team) {
-  const ExpertRows rows = rows_of(tensors, expert, indices_up_to(tensors.shape.tokens));
+                                  const LossGradient& dy, ThreadTeam& team, Range tokens) {
+  std::vector<int64_t> some(static_cast<size_t>(tokens.size()));
+  std::iota(some.begin(), some.end(), tokens.begin);
+  const ExpertRows rows = rows_of(tensors, expert, some);
   ExpertColumns w;
   read_expert(tensors.weights, expert, columns, team, w);
   const auto part = [&](int64_t begin) {

@@ -69,7 +69,8 @@ void finish_oracle_tokens(const BlockTensors& tensors, std::span<const int64_t> 
 // Rows of an expert that are in memory at a time in double, with their gradients.
 inline constexpr int64_t kOracleRows = 1024;
 
-// Gradients of some columns m of one expert (or kSharedExpert), summed over all of its tokens.
+// Gradients of some columns m of one expert (or kSharedExpert), summed over all of its tokens, or over those
+// of a range.
 struct ExpertGradients {
   Dense<double> dw1, dw3;  // [H, columns]
   Dense<double> dw2;       // [columns, H]
@@ -77,7 +78,12 @@ struct ExpertGradients {
   Dense<double> db2;       // [1, H]
 };
 ExpertGradients run_oracle_expert(const BlockTensors& tensors, int expert, std::span<const int64_t> columns,
-                                  const LossGradient& dy, ThreadTeam& team);
+                                  const LossGradient& dy, ThreadTeam& team, Range tokens);
+inline ExpertGradients run_oracle_expert(const BlockTensors& tensors, int expert,
+                                         std::span<const int64_t> columns, const LossGradient& dy,
+                                         ThreadTeam& team) {
+  return run_oracle_expert(tensors, expert, columns, dy, team, {0, tensors.shape.tokens});
+}
 
 // Computed assignments of each expert, [E]: what capacity dropped is left out.
 std::vector<int64_t> computed_load(const BlockTensors& tensors);

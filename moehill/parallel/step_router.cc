@@ -30,9 +30,11 @@ void refuse_route_in_step(const RunConfig& config) {
   }
 }
 
-StepRouter::StepRouter(const Router& router, const std::vector<float>& logits, const Routing& expected,
-                       bool makes_logits)
-    : router_(router), logits_(logits), made_(makes_logits ? logits.size() : 0), routing_(expected) {
+StepRouter::StepRouter(const Router& router, const float* logits, const Routing& expected, bool makes_logits)
+    : router_(router),
+      logits_(logits),
+      made_(makes_logits ? static_cast<size_t>(expected.num_tokens * expected.num_logits()) : 0),
+      routing_(expected) {
   std::fill(routing_.expert.begin(), routing_.expert.end(), kNoExpert - 1);  // the plan builder refuses it
   std::fill(routing_.weight.begin(), routing_.weight.end(), 0.0f);
 }

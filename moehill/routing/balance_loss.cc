@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "moehill/base/error.h"
+#include "moehill/base/overlap.h"
 #include "moehill/base/parse.h"
 
 namespace moehill {
@@ -65,21 +66,23 @@ double factor_of(const Routing& routing, int64_t window) {
 
 }  // namespace
 
-double balance_loss(const BalanceLoss& loss, const float* logits, const Routing& routing) {
+double balance_loss(const BalanceLoss& loss, const float* logits, const Routing& routing, Range tokens) {
   const double num_tokens = static_cast<double>(routing.num_tokens);
   Scores scores;
   double sum = 0;
   for (const Windows& windows : windows_of(loss, routing.num_tokens)) {
     const double factor = factor_of(routing, windows.length);
     for (int64_t first = 0; first < routing.num_tokens; first += windows.length) {
+      const Range own = overlap(tokens, {first, first + windows.length});
+      if (own.size() == 0) continue;
       const std::vector<int64_t> count = choices_of(routing, {first, first + windows.length});
-      for (int64_t t = first; t < first + windows.length; ++t) {
+      for (int64_t t = own.begin; t < own.end; ++t) {
         scores.take(logits + t * routing.num_experts, routing.num_experts);
         sum += windows.coefficient / num_tokens * weighted(count, scores, factor);
       }
     }
   }
-  for (int64_t t = 0; loss.z != 0 && t < routing.num_tokens; ++t) {
+  for (int64_t t = tokens.begin; loss.z != 0 && t < tokens.end; ++t) {
     scores.take(logits + t * routing.num_experts, routing.num_experts);
     sum += loss.z / num_tokens * scores.log_sum * scores.log_sum;
   }
@@ -87,45 +90,48 @@ double balance_loss(const BalanceLoss& loss, const float* logits, const Routing&
 }
 
 std::vector<std::pair<std::string, double>> loss_values(const BalanceLoss& loss, const float* logits,
-                                                        const Routing& routing) {
+                                                        const Routing& routing, Range tokens) {
   std::vector<std::pair<std::string, double>> values;
   const auto add = [&](const char* name, double BalanceLoss::*factor) {
     if (loss.*factor == 0) return;
     BalanceLoss alone;
     alone.sequence_tokens = loss.sequence_tokens;
     alone.*factor = 1;
-    values.emplace_back(name, balance_loss(alone, logits, routing));
+    values.emplace_back(name, balance_loss(alone, logits, routing, tokens));
   };
   add("balance", &BalanceLoss::balance);
   add("sequence", &BalanceLoss::sequence);
   add("z", &BalanceLoss::z);
-  values.emplace_back("sum", balance_loss(loss, logits, routing));
+  values.emplace_back("sum", balance_loss(loss, logits, routing, tokens));
   return values;
 }
 
-std::vector<double> balance_gradient(const BalanceLoss& loss, const float* logits, const Routing& routing) {
+std::vector<double> balance_gradient(const BalanceLoss& loss, const float* logits, const Routing& routing,
+                                     Range tokens) {
   const size_t experts = static_cast<size_t>(routing.num_experts);
   const double num_tokens = static_cast<double>(routing.num_tokens);
-  std::vector<double> gradient(static_cast<size_t>(routing.num_tokens) * experts, 0);
+  std::vector<double> gradient(static_cast<size_t>(tokens.size()) * experts, 0);
+  const auto row = [&](int64_t t) { return gradient.begin() + (t - tokens.begin) * routing.num_experts; };
   Scores scores;
   for (const Windows& windows : windows_of(loss, routing.num_tokens)) {
     const double factor = factor_of(routing, windows.length);
     for (int64_t first = 0; first < routing.num_tokens; first += windows.length) {
+      const Range own = overlap(tokens, {first, first + windows.length});
+      if (own.size() == 0) continue;
       const std::vector<int64_t> count = choices_of(routing, {first, first + windows.length});
-      for (int64_t t = first; t < first + windows.length; ++t) {
+      for (int64_t t = own.begin; t < own.end; ++t) {
         scores.take(logits + t * routing.num_experts, routing.num_experts);
         const double mean = weighted(count, scores, factor);
         for (size_t e = 0; e < experts; ++e)
-          gradient[static_cast<size_t>(t) * experts + e] += windows.coefficient / num_tokens * scores.s[e] *
-                                                            (factor * static_cast<double>(count[e]) - mean);
+          row(t)[static_cast<int64_t>(e)] += windows.coefficient / num_tokens * scores.s[e] *
+                                             (factor * static_cast<double>(count[e]) - mean);
       }
     }
   }
-  for (int64_t t = 0; loss.z != 0 && t < routing.num_tokens; ++t) {
+  for (int64_t t = tokens.begin; loss.z != 0 && t < tokens.end; ++t) {
     scores.take(logits + t * routing.num_experts, routing.num_experts);
     for (size_t e = 0; e < experts; ++e)
-      gradient[static_cast<size_t>(t) * experts + e] +=
-          2 * loss.z / num_tokens * scores.log_sum * scores.s[e];
+      row(t)[static_cast<int64_t>(e)] += 2 * loss.z / num_tokens * scores.log_sum * scores.s[e];
   }
   return gradient;
 }

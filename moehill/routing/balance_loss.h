@@ -53,13 +53,15 @@ struct BalanceGradient {
 // Adds to the rows of these tokens. In double, rounded once. Allocates nothing.
 void add_balance_gradient(const BalanceGradient& gradient, Range tokens, ThreadTeam& team);
 
-// Computes the same in double and apart from it, as a reference: the value of the losses, and the whole
-// gradient [T, E].
-double balance_loss(const BalanceLoss& loss, const float* logits, const Routing& routing);
-// Each of the losses that are on by its name and without its factor, then "sum", with the factors.
+// What that is held to, in double and apart from it: these tokens' part of the value of the losses, which is
+// a sum over tokens, and their rows of the gradient, [tokens, E]. Their logits alone are read.
+double balance_loss(const BalanceLoss& loss, const float* logits, const Routing& routing, Range tokens);
+std::vector<double> balance_gradient(const BalanceLoss& loss, const float* logits, const Routing& routing,
+                                     Range tokens);
+// Their part of each of the losses that are on, by its name and without its factor, then of "sum", with the
+// factors.
 std::vector<std::pair<std::string, double>> loss_values(const BalanceLoss& loss, const float* logits,
-                                                        const Routing& routing);
-std::vector<double> balance_gradient(const BalanceLoss& loss, const float* logits, const Routing& routing);
+                                                        const Routing& routing, Range tokens);
 
 // DeepSeek-V3's balancing without a loss: each expert's bias of the selection goes up by `rate` where it has
 // less than the mean load, and down where it has more.

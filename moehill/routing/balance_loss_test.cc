@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "moehill/base/error.h"
 #include "moehill/base/partition.h"
@@ -20,20 +21,24 @@ Routing routing_of_logits(const std::vector<float>& logits, int experts, int top
   return route_topk(logits, std::ssize(logits) / experts, experts, topk);
 }
 
+double value_of(const BalanceLoss& loss, const std::vector<float>& logits, const Routing& routing) {
+  return balance_loss(loss, logits.data(), routing, {0, routing.num_tokens});
+}
+
 TEST(BalanceLoss, ByHand) {
   const std::vector<float> equal(12 * 4, 0.5f);
   const Routing routing = routing_of_logits(equal, 4, 2);  // everybody chooses experts 0 and 1
-  EXPECT_NEAR(balance_loss(kBalance, equal.data(), routing), 1, 1e-12) << "equal scores";
-  EXPECT_NEAR(balance_loss(kSequence, equal.data(), routing), 1, 1e-12);
-  EXPECT_NEAR(balance_loss(kZ, equal.data(), routing), std::pow(0.5 + std::log(4), 2), 1e-12);
+  EXPECT_NEAR(value_of(kBalance, equal, routing), 1, 1e-12) << "equal scores";
+  EXPECT_NEAR(value_of(kSequence, equal, routing), 1, 1e-12);
+  EXPECT_NEAR(value_of(kZ, equal, routing), std::pow(0.5 + std::log(4), 2), 1e-12);
   std::vector<float> one(6 * 4, 0);
   for (size_t t = 0; t < 6; ++t) one[t * 4 + 2] = 1000;  // all of the score on the expert that all choose
-  EXPECT_NEAR(balance_loss(kBalance, one.data(), routing_of_logits(one, 4, 1)), 4, 1e-12) << "E is the worst";
+  EXPECT_NEAR(value_of(kBalance, one, routing_of_logits(one, 4, 1)), 4, 1e-12) << "E is the worst";
   std::vector<float> turns(8 * 4, 0);
   for (size_t t = 0; t < 8; ++t) turns[t * 4 + t % 4] = 1000;
-  EXPECT_NEAR(balance_loss(kBalance, turns.data(), routing_of_logits(turns, 4, 1)), 1, 1e-12);
+  EXPECT_NEAR(value_of(kBalance, turns, routing_of_logits(turns, 4, 1)), 1, 1e-12);
   BalanceLoss pairs{.sequence = 1, .sequence_tokens = 2};  // each sees two experts of four
-  EXPECT_NEAR(balance_loss(pairs, turns.data(), routing_of_logits(turns, 4, 1)), 2, 1e-12);
+  EXPECT_NEAR(value_of(pairs, turns, routing_of_logits(turns, 4, 1)), 2, 1e-12);
 }
 
 // Calls the step's function; the tokens of each share are counted apart, and the counts added up in f32.
@@ -55,7 +60,7 @@ std::vector<float> gradient_of(const BalanceLoss& loss, const std::vector<float>
 
 TEST(BalanceLoss, ValuesAreWithoutTheirFactorsAndTheSumWithThem) {
   const std::vector<float> equal(12 * 4, 0.5f);
-  const auto values = loss_values(kAll, equal.data(), routing_of_logits(equal, 4, 2));
+  const auto values = loss_values(kAll, equal.data(), routing_of_logits(equal, 4, 2), {0, 12});
   ASSERT_EQ(values.size(), 4u);
   const double z = std::pow(0.5 + std::log(4), 2);
   EXPECT_EQ(values[0].first, "balance");
@@ -68,13 +73,32 @@ TEST(BalanceLoss, ValuesAreWithoutTheirFactorsAndTheSumWithThem) {
   EXPECT_NEAR(values[3].second, 0.7 + 0.3 + 0.01 * z, 1e-12);
 }
 
+// Ranges begin and end within sequences, and read no logits of others.
+TEST(BalanceLoss, OfSomeTokensIsTheirPart) {
+  const std::vector<float> logits = make_logits({}, 12, 7, 3, 4);
+  const Routing routing = routing_of_logits(logits, 7, 3);
+  const std::vector<double> whole = balance_gradient(kAll, logits.data(), routing, {0, 12});
+  double sum = 0;
+  for (const Range tokens : {Range{0, 3}, Range{3, 3}, Range{3, 10}, Range{10, 12}}) {
+    std::vector<float> own(logits.size(), std::numeric_limits<float>::quiet_NaN());
+    std::copy(logits.begin() + tokens.begin * 7, logits.begin() + tokens.end * 7,
+              own.begin() + tokens.begin * 7);
+    const std::vector<double> part = balance_gradient(kAll, own.data(), routing, tokens);
+    const std::vector<double> rows(whole.begin() + tokens.begin * 7, whole.begin() + tokens.end * 7);
+    EXPECT_EQ(part, rows);
+    sum += balance_loss(kAll, own.data(), routing, tokens);
+  }
+  EXPECT_NEAR(sum, value_of(kAll, logits, routing), 1e-14);
+}
+
 TEST(BalanceLoss, GradientsAreThoseInDouble) {
   const std::vector<float> logits = make_logits({}, 12, 7, 3, 4);
   Routing routing = routing_of_logits(logits, 7, 3);
   routing.expert[5] = kNoExpert;
   for (const BalanceLoss& loss : {kBalance, kZ, kSequence, kAll}) {
     const std::vector<float> got = gradient_of(loss, logits, routing, 1, 1);
-    const std::vector<double> expected = balance_gradient(loss, logits.data(), routing);
+    const std::vector<double> expected =
+        balance_gradient(loss, logits.data(), routing, {0, routing.num_tokens});
     for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], 0.25 + expected[i], 1e-7) << i;
   }
 }
@@ -84,15 +108,16 @@ TEST(BalanceLoss, GradientsAreThoseOfFiniteDifferences) {
   Routing routing = routing_of_logits(logits, 7, 3);
   routing.expert[5] = kNoExpert;
   for (const BalanceLoss& loss : {kBalance, kZ, kSequence, kAll}) {
-    const std::vector<double> gradient = balance_gradient(loss, logits.data(), routing);
+    const std::vector<double> gradient =
+        balance_gradient(loss, logits.data(), routing, {0, routing.num_tokens});
     double largest = 0;
     for (const double g : gradient) largest = std::max(largest, std::abs(g));
     for (size_t i = 0; i < logits.size(); ++i) {
       const float before = logits[i], step = 1.0f / 256;
       logits[i] = before + step;
-      const double above = balance_loss(loss, logits.data(), routing), there = logits[i];
+      const double above = value_of(loss, logits, routing), there = logits[i];
       logits[i] = before - step;
-      const double below = balance_loss(loss, logits.data(), routing), here = logits[i];
+      const double below = value_of(loss, logits, routing), here = logits[i];
       logits[i] = before;
       EXPECT_NEAR(gradient[i], (above - below) / (there - here), 1e-4 * largest) << i;
     }
@@ -127,7 +152,7 @@ TEST(BalanceLoss, RefusesSequencesThatDoNotDivideTheTokens) {
   const Routing routing = routing_of_logits(logits, 4, 1);
   for (const int64_t tokens : {0, -1, 3, 11}) {
     const BalanceLoss loss{.sequence = 1, .sequence_tokens = tokens};
-    EXPECT_THROW(balance_loss(loss, logits.data(), routing), InputError) << tokens;
+    EXPECT_THROW(value_of(loss, logits, routing), InputError) << tokens;
   }
 }
 

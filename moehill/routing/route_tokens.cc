@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "moehill/base/overlap.h"
 #include "moehill/routing/topk.h"
 #include "moehill/routing/trace.h"
 
@@ -11,7 +12,37 @@ namespace {
 
 constexpr int64_t kBlockTokens = 1024;
 
+// Appends the rows of those tokens of the block that are kept.
+void keep_rows(const std::vector<float>& rows, Range block, Range kept, std::vector<float>& logits) {
+  const int64_t cols = std::ssize(rows) / block.size();
+  const Range own = overlap(block, kept);
+  logits.insert(logits.end(), rows.begin() + (own.begin - block.begin) * cols,
+                rows.begin() + (own.end - block.begin) * cols);
+}
+
 }  // namespace
+
+RoutedTokens route_stream(const RouteRequest& r) {
+  RoutedTokens routed{unrouted(r.router, r.num_tokens, r.num_logits, r.topk), {}};
+  Routing ranked;  // with the spares behind the choices
+  if (r.num_spares > 0) ranked = unrouted(r.router, r.num_tokens, r.num_logits, r.topk + r.num_spares);
+  LogitStream stream(r.distribution, r.num_logits, r.topk, r.seed);
+  ThreadTeam alone(1);
+  std::vector<float> rows;
+  routed.logits.reserve(static_cast<size_t>(r.kept.size() * r.num_logits));
+  for (int64_t t = 0; t < r.num_tokens; t += kBlockTokens) {
+    const Range block{t, std::min(r.num_tokens, t + kBlockTokens)};
+    stream.next(block.size(), rows);
+    // As if the rows of the tokens before lay before them: nobody reads those.
+    const auto* logits = reinterpret_cast<const float*>(
+        reinterpret_cast<uintptr_t>(rows.data()) - sizeof(float) * static_cast<uintptr_t>(t * r.num_logits));
+    route(r.router, logits, block, alone, routed.routing);
+    if (r.num_spares > 0) route(r.router, logits, block, alone, ranked);
+    keep_rows(rows, block, r.kept, routed.logits);
+  }
+  if (r.num_spares > 0) take_spares(ranked, routed.routing);
+  return routed;
+}
 
 Routing route_tokens(const DistributionOptions& options, int64_t num_tokens, int num_experts, int topk,
                      uint32_t seed, ThreadTeam& team) {

@@ -4,8 +4,24 @@
 #include "moehill/machine/thread_team.h"
 #include "moehill/routing/distribution.h"
 #include "moehill/routing/plan.h"
+#include "moehill/routing/router.h"
 
 namespace moehill {
+
+struct RouteRequest {
+  const DistributionOptions& distribution;  // no trace
+  const Router& router;
+  int64_t num_tokens;
+  int num_logits, topk, num_spares;
+  uint32_t seed;
+  Range kept{};  // tokens whose logits are kept
+};
+struct RoutedTokens {
+  Routing routing;
+  std::vector<float> logits;  // [kept, L]
+};
+// Returns what route_all() makes of make_logits() of the same arguments. Throws InputError as they do.
+RoutedTokens route_stream(const RouteRequest& request);
 
 // Returns what route_topk() makes of make_logits() of the same arguments, or what read_trace() has. The team
 // shares the tokens. Throws InputError as they do.

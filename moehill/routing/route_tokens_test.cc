@@ -22,5 +22,27 @@ TEST(RouteTokens, IsTopkOfAllLogits) {
   }
 }
 
+TEST(RouteStream, IsRoutingAtOnceAndKeepsTheRowsAskedFor) {
+  constexpr int64_t kTokens = 2500;
+  for (const char* text : {"chosen-softmax", "sigmoid,bias", "softmax,zero:2", "sigmoid,hash:50"}) {
+    const RouterRule rule = parse_router_rule(text);
+    const int num = num_logits(rule, 8);
+    const Router router = make_router(rule, kTokens, 8, 3, 6);
+    const std::vector<float> logits = make_logits({}, kTokens, num, 3, 6);
+    for (const int spares : {0, rule.hash_ids > 0 ? 0 : 2}) {  // a table has no spares
+      const Routing whole = route_all(router, logits, kTokens, num, 3, spares);
+      for (const Range kept : {Range{0, 0}, Range{0, kTokens}, Range{1000, 1100}, Range{2499, 2500}}) {
+        const RoutedTokens routed = route_stream({{}, router, kTokens, num, 3, spares, 6, kept});
+        EXPECT_EQ(routed.routing.expert, whole.expert) << text;
+        EXPECT_EQ(routed.routing.weight, whole.weight) << text;
+        EXPECT_EQ(routed.routing.zero, whole.zero) << text;
+        EXPECT_EQ(routed.routing.spare, whole.spare) << text;
+        const std::vector<float> rows(logits.begin() + kept.begin * num, logits.begin() + kept.end * num);
+        EXPECT_EQ(routed.logits, rows) << text;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace moehill

@@ -35,8 +35,6 @@ class Dump {
                    for (int64_t c = 0; c < m.cols; ++c) values[static_cast<size_t>(c)] = m.at(row, c);
                  }});
   }
-  // The first process has all of it.
-  void whole_matrix(const std::string& name, const MatView& m) const { matrix(name, m, {{0, m.rows}}); }
   void array(const std::string& name, const float* data, int64_t cols,
              const std::vector<Range>& rows_of) const {
     write(name, {{rows_of.back().end, cols}, pieces_of(rows_of), [&](int64_t row, std::span<float> values) {
@@ -144,7 +142,7 @@ void dump_block(const CheckShare& share, Pass pass, const std::string& folder) {
   const int64_t topk = t.shape.topk, num_logits = t.shape.num_logits();
   const Dump dump(share, folder);
   if (share.is_first()) dump_routing(folder, t);
-  dump.whole_matrix("x", t.x);
+  dump.matrix("x", t.x, share.tokens);
   dump.weights("", t.weights);
   dump.array("topk_weights", t.routing->weight.data(), topk, {{0, t.shape.tokens}});
   if (t.router != nullptr) {
@@ -153,7 +151,7 @@ void dump_block(const CheckShare& share, Pass pass, const std::string& folder) {
     if (!t.router->expert_scale.empty())
       dump.array("router_scale", t.router->expert_scale.data(), num_logits, {{0, 1}});
   }
-  dump.whole_matrix("y", t.y);
+  dump.matrix("y", t.y, share.tokens);
   if (pass == Pass::forward) return;
   dump.matrix("dx", t.dx, share.tokens);
   dump.weights("d", t.gradients);

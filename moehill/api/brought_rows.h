@@ -1,0 +1,50 @@
+// Rows of x and y that a process has for a check: its own tokens', and those of others while they are needed.
+// x is made from the seed, so that a process whose rows are others is found; y comes from the process that
+// has it.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "moehill/api/session_peers.h"
+#include "moehill/machine/sparse_memory.h"
+#include "moehill/machine/thread_team.h"
+#include "moehill/tensor/matrix.h"
+
+namespace moehill {
+
+class BroughtRows final : public CheckRows {
+ public:
+  struct Source {
+    std::vector<Range> tokens;  // [processes] whose rows of y each one has
+    MatView y;                  // [T, H], tight, with memory for those rows
+    bool has_all_y = false;     // each process has all rows
+    uint32_t seed = 0;          // of x
+    bool negated = false;       // x is
+    std::function<void(const std::function<void(ThreadTeam&)>&)> on_team;
+  };
+  BroughtRows(Session& session, Source source);
+  void bring(const TokensOfProcesses& tokens_of) override;
+
+  SessionPeers& peers() { return peers_; }
+  MatView x() const { return view(x_); }
+  MatView y() const { return source_.has_all_y ? source_.y : view(y_); }
+
+ private:
+  MatView view(const SparseMemory& rows) const;
+  Range own() const { return source_.tokens[static_cast<size_t>(peers_.rank())]; }
+  // Those of `tokens_of` that one process has and another one asks for.
+  std::span<const int64_t> between(const TokensOfProcesses& tokens_of, int from, int to) const;
+  void drop(SparseMemory& rows) const;
+  void make_x(std::span<const int64_t> tokens);
+  void fetch_y(const TokensOfProcesses& tokens_of);
+  char* y_row(int64_t token) const { return y_.data() + token * row_bytes_; }
+
+  SessionPeers peers_;
+  const Source source_;
+  const int64_t row_bytes_;
+  SparseMemory x_, y_;  // [T, H]
+};
+
+}  // namespace moehill

@@ -1,0 +1,37 @@
+// Hashes of rows, which a process makes of its own and the first one joins to that of all.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <string>
+
+#include "moehill/base/hash.h"
+#include "moehill/base/partition.h"
+#include "moehill/tensor/matrix.h"
+
+namespace moehill {
+
+// Appends the hash of each of these rows' bits.
+inline void append_hashes(const MatView& m, Range rows, std::string& hashes) {
+  for (int64_t r = rows.begin; r < rows.end; ++r) {
+    uint64_t hash = kFnvStart;
+    for (int64_t c = 0; c < m.cols; ++c) {
+      const uint32_t bits =
+          m.dtype == DType::f32 ? std::bit_cast<uint32_t>(m.row<float>(r)[c]) : m.row<bf16>(r)[c].bits;
+      hash = fnv1a(hash, bits);
+    }
+    hashes.append(reinterpret_cast<const char*>(&hash), sizeof(hash));
+  }
+}
+
+inline uint64_t join_hashes(uint64_t hash, const std::string& hashes) {
+  for (size_t i = 0; i < hashes.size(); i += sizeof(uint64_t)) {
+    uint64_t of_row;
+    std::memcpy(&of_row, hashes.data() + i, sizeof(of_row));
+    hash = fnv1a(hash, of_row);
+  }
+  return hash;
+}
+
+}  // namespace moehill

@@ -1,0 +1,15 @@
+// What two ranges have in common.
+#pragma once
+
+#include <algorithm>
+
+#include "moehill/base/partition.h"
+
+namespace moehill {
+
+inline Range overlap(Range a, Range b) {
+  const int64_t begin = std::max(a.begin, b.begin);
+  return {begin, std::max(begin, std::min(a.end, b.end))};
+}
+
+}  // namespace moehill
