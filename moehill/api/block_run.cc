@@ -387,7 +387,7 @@ class BlockRun final : public Run {
     return parts_.session == nullptr ? std::vector<std::string>{own} : parts_.session->gather(own);
   }
 
-  // Of a block with products around its experts.
+  // A block with products around its experts is checked with all rows.
   void bring_all(CheckShare& share) {
     auto brought = std::make_shared<Brought>(*parts_.session);
     share.peers = &brought->peers;

@@ -9,7 +9,7 @@
 namespace moehill {
 namespace {
 
-// Of rows under way at a time, to all processes together.
+// Rows under way at a time, to all processes together, have at most so many bytes.
 constexpr int64_t kPieceBytes = int64_t{8} << 20;
 
 std::span<const int64_t> piece_of(std::span<const int64_t> tokens, size_t first, size_t count) {

@@ -6,7 +6,7 @@
 namespace moehill {
 namespace {
 
-// What comes at a time from all processes together, which takes memory beside the whole.
+// All processes together send so many bytes at a time, which take memory beside the whole.
 constexpr int64_t kPieceBytes = int64_t{8} << 20;
 
 Range piece_of(Range bytes, int64_t first, int64_t length) {

@@ -1,4 +1,4 @@
-// What two ranges have in common.
+// The overlap of two ranges.
 #pragma once
 
 #include <algorithm>

@@ -31,13 +31,13 @@ std::string list_of(const std::vector<MemoryPart>& parts) {
   return list;
 }
 
-// Rows of x, and of y where a process has its own tokens', that it has for a check: its own, and those of a
-// group of experts.
+// A process has rows of x for a check, and of y where it holds its own tokens' alone: its own rows, and those
+// of a group of experts.
 double brought_bytes(const RunConfig& run, const ProcessPlace& process) {
   if (process.num_processes == 1 || run.spread == Spread::none) return 0;
   const double tokens = static_cast<double>(run.shape.tokens);
   const double element = static_cast<double>(dtype_bytes(run.shape.dtype));
-  // Of a block with products around its experts all rows, and z, r and dr of experts of another width.
+  // Products around the experts need all rows, and experts of another width z, r and dr.
   const bool all = run.shape.form.latent > 0 || run.block.router_product;
   const double own = static_cast<double>(result_tokens(run, process.rank).size());
   const double rows = all ? tokens : std::min(tokens, own + 2 * tokens / process.num_processes);

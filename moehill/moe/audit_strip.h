@@ -83,7 +83,7 @@ struct GradientAudit {
   }
 };
 
-// What the gradients of a strip's columns add up to over rows, in units of `unit` and of dy = y.
+// Sums over rows of the gradients of a strip's columns, in units of `unit` and of dy = y.
 struct StripSums {
   double unit = 1;
   // [2 blocks of the strip, H]: dW1 and dW3, transposed; [strip, blocks of H]: dW2.

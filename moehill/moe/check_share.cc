@@ -6,7 +6,7 @@
 namespace moehill {
 namespace {
 
-// Of terms that go to all processes at a time: what is under way takes little beside the sums.
+// Terms that go to all processes at a time have so many bytes: those under way take little beside the sums.
 constexpr int64_t kPieceBytes = int64_t{8} << 20;
 
 Range piece_of(Range rows, int64_t piece, int64_t piece_rows) {

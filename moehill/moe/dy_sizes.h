@@ -10,7 +10,7 @@
 
 namespace moehill {
 
-// Of dy = y.
+// The sizes are those of dy = y.
 struct DySizes {
   Dense<double> squares;  // [T, blocks of H]: mean squares
   std::vector<double>

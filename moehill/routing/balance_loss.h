@@ -53,8 +53,8 @@ struct BalanceGradient {
 // Adds to the rows of these tokens. In double, rounded once. Allocates nothing.
 void add_balance_gradient(const BalanceGradient& gradient, Range tokens, ThreadTeam& team);
 
-// What that is held to, in double and apart from it: these tokens' part of the value of the losses, which is
-// a sum over tokens, and their rows of the gradient, [tokens, E]. Their logits alone are read.
+// Computes the same in double and apart from it, as a reference: these tokens' part of the value of the
+// losses, which is a sum over tokens, and their rows of the gradient, [tokens, E]. Reads their logits alone.
 double balance_loss(const BalanceLoss& loss, const float* logits, const Routing& routing, Range tokens);
 std::vector<double> balance_gradient(const BalanceLoss& loss, const float* logits, const Routing& routing,
                                      Range tokens);

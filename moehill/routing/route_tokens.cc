@@ -33,7 +33,7 @@ RoutedTokens route_stream(const RouteRequest& r) {
   for (int64_t t = 0; t < r.num_tokens; t += kBlockTokens) {
     const Range block{t, std::min(r.num_tokens, t + kBlockTokens)};
     stream.next(block.size(), rows);
-    // As if the rows of the tokens before lay before them: nobody reads those.
+    // The rows of the tokens before would lie before these: nobody reads them.
     const auto* logits = reinterpret_cast<const float*>(
         reinterpret_cast<uintptr_t>(rows.data()) - sizeof(float) * static_cast<uintptr_t>(t * r.num_logits));
     route(r.router, logits, block, alone, routed.routing);
