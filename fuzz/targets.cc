@@ -112,8 +112,14 @@ void npy(const std::string& bytes) {
   NpyReader reader("--fuzz", file.path());
   int64_t size = 1;
   for (const int64_t n : reader.shape()) size *= n;
-  std::vector<float> values(static_cast<size_t>(std::min<int64_t>(size, 1 << 16)));
-  reader.read(0, values);
+  const auto most = static_cast<size_t>(std::min<int64_t>(size, 1 << 16));
+  if (reader.has_integers()) {
+    std::vector<int64_t> values(most);
+    reader.read(0, values);
+  } else {
+    std::vector<float> values(most);
+    reader.read(0, values);
+  }
 }
 
 void trace(const std::string& bytes) {
@@ -233,21 +239,26 @@ const std::map<std::string, Target> kTargets = {{"experiment", experiment},
                                                 {"command_line", command_line},
                                                 {"plan", plan}};
 
-Target chosen() {
-  const char* name = std::getenv("MOEHILL_FUZZ_TARGET");
-  const auto found = name == nullptr ? kTargets.end() : kTargets.find(name);
-  if (found != kTargets.end()) return found->second;
-  for (const auto& [target, run] : kTargets) fmt::print("{}\n", target);
-  std::exit(name == nullptr ? 0 : 2);
-}
+Target target = nullptr;
 
 }  // namespace
 }  // namespace moehill
 
+// Chooses the target. Without one, or with a name that none has, prints the names and ends.
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  const char* name = std::getenv("MOEHILL_FUZZ_TARGET");
+  const auto found = moehill::kTargets.find(name == nullptr ? "" : name);
+  if (found == moehill::kTargets.end()) {
+    for (const auto& [known, run] : moehill::kTargets) fmt::print("{}\n", known);
+    std::exit(name == nullptr ? 0 : 2);
+  }
+  moehill::target = found->second;
+  return 0;
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const moehill::Target run = moehill::chosen();
   try {
-    run({reinterpret_cast<const char*>(data), size});
+    moehill::target({reinterpret_cast<const char*>(data), size});
   } catch (const moehill::InputError& error) {
     moehill::require(std::strlen(error.what()) < 1500, "a message without end");
   }
