@@ -124,7 +124,7 @@ void npy(const std::string& bytes) {
 
 void trace(const std::string& bytes) {
   const MemoryFile file(bytes);
-  const Routing routing = read_trace({file.path()}, 4, 8, 2);
+  const Routing routing = read_trace({.file = file.path(), .layer = {}, .step = {}, .gates = {}}, 4, 8, 2);
   for (const int32_t expert : routing.expert)
     require(expert >= kNoExpert && expert < 8, "an expert out of range");
 }
@@ -202,7 +202,8 @@ void plan(const std::string& bytes) {
       require(a / topk == t, "a row of another token");
       require(made.assignment_row[static_cast<size_t>(a)] == row, "a row that its assignment does not know");
       require(found.insert(a).second, "an assignment twice");
-      combined[static_cast<size_t>(t)] += routing.weight[static_cast<size_t>(a)] * (1 + g);
+      combined[static_cast<size_t>(t)] +=
+          static_cast<double>(routing.weight[static_cast<size_t>(a)]) * (1 + g);
     }
     require(found == kept[spec.expert_begin + g], "other assignments in a group");
     if (spec.capacity.policy == CapacityPolicy::pad)
@@ -212,7 +213,7 @@ void plan(const std::string& bytes) {
   for (const auto& [e, assignments] : kept) {
     for (const int32_t a : assignments)
       expected[static_cast<size_t>(a / topk)] +=
-          routing.weight[static_cast<size_t>(a)] * (1 + e - spec.expert_begin);
+          static_cast<double>(routing.weight[static_cast<size_t>(a)]) * (1 + e - spec.expert_begin);
   }
   require(combined == expected, "another sum comes back");  // exact: eighths and small integers
   for (int32_t a = 0; a < tokens * topk; ++a) {
