@@ -36,6 +36,31 @@ std::string stop_reason(const ScheduleResult& result, const ScheduleOptions& opt
   return num_rounds >= options.max_rounds ? "max_rounds" : "";
 }
 
+struct Round {
+  std::vector<double> seconds;  // [point]
+  bool spoiled = false, stopped = false, complete = false;
+};
+
+Round run_round(const std::vector<std::function<void()>>& points, const std::vector<int>& order,
+                const ScheduleHooks& hooks) {
+  Round round;
+  round.seconds.resize(points.size());
+  for (const int point : order) {
+    if (hooks.before_sample) hooks.before_sample(point);
+    const double start = hooks.clock();
+    points[point]();
+    double elapsed = hooks.clock() - start;
+    if (hooks.agreed) elapsed = hooks.agreed(point, elapsed);
+    round.seconds[point] = elapsed;
+    if (hooks.after_sample) hooks.after_sample(point);
+    if (hooks.spoiled && hooks.spoiled(point)) round.spoiled = true;
+    round.complete = point == order.back();
+    round.stopped = hooks.stop && hooks.stop();
+    if (round.stopped) break;
+  }
+  return round;
+}
+
 }  // namespace
 
 std::vector<int> round_order(int64_t round, int num_points) {
@@ -51,21 +76,25 @@ ScheduleResult time_interleaved(const std::vector<std::function<void()>>& points
   ScheduleResult result;
   result.samples.resize(points.size());
   if (points.empty()) return result;
-  for (int64_t round = -options.warmup; result.stop_reason.empty(); ++round) {
+  const int64_t most_repeats = (options.iters + 3) / 4;
+  for (int64_t round = -options.warmup; result.stop_reason.empty();) {
     const std::vector<int> order = round_order(std::max<int64_t>(round, 0), static_cast<int>(points.size()));
-    for (const int point : order) {
-      if (hooks.before_sample) hooks.before_sample(point);
-      const double start = hooks.clock();
-      points[point]();
-      double elapsed = hooks.clock() - start;
-      if (hooks.agreed) elapsed = hooks.agreed(point, elapsed);
-      if (round >= 0) result.samples[point].push_back(elapsed);
-      if (hooks.after_sample) hooks.after_sample(point);
-    }
+    const Round done = run_round(points, order, hooks);
+    if (done.stopped) result.stop_reason = kInterrupted;
+    const bool repeat = done.spoiled && round >= 0 && result.num_repeated < most_repeats;
+    const bool counts = done.complete && round >= 0 && !repeat;
+    result.counts.push_back(counts);
     if (hooks.after_round) hooks.after_round(round);
-    if (round < 0) continue;
+    if (repeat) {
+      ++result.num_repeated;
+      continue;
+    }
+    ++round;
+    if (!counts) continue;
+    for (size_t point = 0; point < points.size(); ++point)
+      result.samples[point].push_back(done.seconds[point]);
     result.order.push_back(order);
-    result.stop_reason = stop_reason(result, options);
+    if (!done.stopped) result.stop_reason = stop_reason(result, options);
   }
   return result;
 }

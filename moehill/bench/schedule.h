@@ -28,12 +28,24 @@ struct ScheduleHooks {
       agreed;  // what several processes make of this one's sample
   std::function<void(int point)> after_sample;
   std::function<void(int64_t round)> after_round;
+  // Returns true where the sample just taken is worth nothing, as of a process that was stopped meanwhile.
+  // Its round is repeated, a quarter of `iters` times at most (rounded up); what is spoiled after that is
+  // kept.
+  std::function<bool(int point)> spoiled;
+  // Is asked after each sample. Returns true to end here, without the round if it is not complete.
+  std::function<bool()> stop;
 };
+
+inline constexpr const char* kInterrupted = "interrupted";  // a stop_reason
 
 struct ScheduleResult {
   std::vector<std::vector<double>> samples;  // [point][round] seconds
   std::vector<std::vector<int>> order;       // [round] the points as they were run
-  std::string stop_reason;                   // "iters", "min_time", "ci_target", "max_rounds"
+  std::string stop_reason;                   // "iters", "min_time", "ci_target", "max_rounds", "interrupted"
+  // [samples taken of a point] whether that one counts: not those of warm-up, of repeated rounds, and of the
+  // round that was interrupted. Points that the interrupted round did not reach have one sample fewer.
+  std::vector<bool> counts;
+  int64_t num_repeated = 0;  // rounds, for a spoiled sample
 };
 
 // Order of a round: rotated by one every second round and reversed in odd rounds, so that neighbours and

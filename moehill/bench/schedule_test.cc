@@ -100,5 +100,41 @@ TEST(Schedule, ASampleIsWhatIsAgreedOnForItsPoint) {
 
 TEST(Schedule, NoPoints) { EXPECT_TRUE(time_interleaved({}, {}, {}).samples.empty()); }
 
+TEST(Schedule, ARoundWithASpoiledSampleIsRepeatedAFewTimes) {
+  FakeBench bench(2);
+  int taken = 0;
+  bench.hooks.spoiled = [&](int point) { return point == 1 && (++taken == 3 || taken == 4); };
+  const ScheduleResult result = time_interleaved(bench.points, {.warmup = 1, .iters = 6}, bench.hooks);
+  EXPECT_EQ(result.num_repeated, 2);
+  EXPECT_EQ(result.counts, (std::vector<bool>{false, true, false, false, true, true, true, true, true}));
+  EXPECT_EQ(result.order.size(), 6u);
+  EXPECT_EQ(result.samples[0].size(), 6u);
+  EXPECT_EQ(result.stop_reason, "iters");
+}
+
+TEST(Schedule, WhatIsAlwaysSpoiledIsKeptInTheEnd) {
+  FakeBench bench(1);
+  bench.hooks.spoiled = [](int) { return true; };
+  const ScheduleResult result = time_interleaved(bench.points, {.warmup = 0, .iters = 5}, bench.hooks);
+  EXPECT_EQ(result.num_repeated, 2);
+  EXPECT_EQ(result.samples[0].size(), 5u);
+  EXPECT_EQ(bench.log.size(), 7u);
+}
+
+TEST(Schedule, AnInterruptedRoundCountsWhereItIsComplete) {
+  for (const int samples : {1, 4, 5, 6, 7}) {
+    FakeBench bench(2);
+    bench.hooks.stop = [&] { return std::ssize(bench.log) == samples; };
+    const ScheduleResult result = time_interleaved(bench.points, {.warmup = 1, .iters = 9}, bench.hooks);
+    EXPECT_EQ(std::ssize(bench.log), samples);
+    EXPECT_EQ(result.stop_reason, "interrupted");
+    const auto complete = static_cast<size_t>(std::max(0, samples / 2 - 1));
+    EXPECT_EQ(result.samples[0].size(), complete) << samples;
+    EXPECT_EQ(result.samples[1].size(), complete) << samples;
+    EXPECT_EQ(result.order.size(), complete) << samples;
+    EXPECT_EQ(std::ssize(result.counts), (samples + 1) / 2);
+  }
+}
+
 }  // namespace
 }  // namespace moehill

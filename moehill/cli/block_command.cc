@@ -11,48 +11,14 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/terminal_report.h"
-#include "moehill/machine/memory.h"
 #include "moehill/measure/make_record.h"
 #include "moehill/measure/measurement.h"
 #include "moehill/measure/timeline.h"
-#include "moehill/mesh/wait_limit.h"
 #include "moehill/routing/trace.h"
 #include "moehill/tune/tuned_table.h"
 
 namespace moehill {
 namespace {
-
-// A step waits no longer for others than it takes itself, but on a machine that is shared.
-void limit_waits(const BenchOptions& options, const Job& job, double step_s) {
-  constexpr double kLeastSeconds = 30, kSteps = 20;
-  if (job.session() != nullptr && options.timeout_s == 0) set_wait_limit(kLeastSeconds + kSteps * step_s);
-}
-
-CommandResult measure(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
-                      Yardstick& yardstick) {
-  CommandResult command;
-  command.time_utc = utc_now();
-  command.process_id = random_id();
-  command.started_s = unix_seconds();
-  for (const Point& point : points) yardstick.watch(threads_of(point.config, job));
-  yardstick.measure_peaks();
-  // Bandwidth is measured before and after, since its memory must not count as the runs' peak.
-  yardstick.measure_bandwidth();
-  reset_peak_rss();
-  {
-    Measurement measurement(
-        options, points, job, yardstick, job.is_root() ? show_progress : [](const std::string&) {});
-    measurement.prepare();
-    limit_waits(options, job, measurement.longest_step());
-    measurement.time(&command);
-    command.peak_rss_bytes = by_rank(job, static_cast<double>(peak_rss_bytes()));
-    command.cache_state = measurement.cache_state();
-    command.points = measurement.take_results();
-  }
-  hold_to_yardsticks(job, yardstick, command);
-  if (job.is_root()) show_progress("");
-  return command;
-}
 
 void write_traces(const BenchOptions& options, const CommandResult& command) {
   if (options.trace_dir.empty()) return;
@@ -127,7 +93,7 @@ CommandResult run_points(const BenchOptions& options, const std::vector<Point>& 
                          const std::string& note) {
   const std::vector<double> predicted = require_memory(points, job, options.check);
   say(options, job, describe_command(points, environment, predicted) + note);
-  CommandResult command = measure(options, points, job, yardstick);
+  CommandResult command = measure(options, points, job, yardstick, show_progress);
   command.environment = environment;
   command.predicted_bytes = predicted;
   return command;
@@ -139,10 +105,11 @@ void write_outputs(const BenchOptions& options, const CommandResult& command) {
 }
 
 int exit_status(const CommandResult& command) {
+  const int done = command.interrupted_by == 0 ? kExitDone : kExitSignal + command.interrupted_by;
   for (const PointResult& result : command.points) {
     if (result.check.status == CheckStatus::failed) return kExitCheckFailed;
   }
-  return kExitDone;
+  return done;
 }
 
 }  // namespace moehill

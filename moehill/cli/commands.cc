@@ -16,6 +16,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
 #include "moehill/kernels/simd.h"
+#include "moehill/machine/interruption.h"
 #include "moehill/measure/memory_check.h"
 #include "moehill/mesh/launcher.h"
 #include "moehill/quiet/environment.h"
@@ -156,6 +157,8 @@ int run_in(const Job& job, const std::vector<std::string>& args) {
                             "choose a shorter one")
                     .what(),
                 job);
+  } catch (const Interrupted& error) {
+    return fail(kExitSignal + error.signal, error.what(), job);
   } catch (const std::bad_alloc&) {
     return fail(kExitRunFailed, memory_refusal(), job);
   } catch (const std::exception& error) {
@@ -187,6 +190,7 @@ int run_as_process(const std::vector<std::string>& args) {
     const char* simd = std::getenv("MOEHILL_SIMD");  // a target by name, for tests and comparisons
     select_simd_target(simd == nullptr ? "" : simd);
     session = join_launched(args);
+    if (session == nullptr) say_what_interrupts();  // else each of many processes would say it
   } catch (const InputError& error) {
     print_error(error.what());
     return kExitBadInput;

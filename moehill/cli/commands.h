@@ -14,6 +14,7 @@ inline constexpr int kExitCheckFailed = 3;
 inline constexpr int kExitRegression = 4;
 inline constexpr int kExitRunFailed = 5;
 inline constexpr int kExitInterrupted = 75;  // and can be resumed
+inline constexpr int kExitSignal = 128;      // + the signal that ended a measurement before its time
 
 // These run on all processes of a job, which return the same status.
 int bench_command(const std::vector<std::string>& args, const Job& job);

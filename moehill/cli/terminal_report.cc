@@ -308,7 +308,7 @@ std::string passed_lines(const CommandResult& result) {
 }
 
 std::string check_lines(const CommandResult& result) {
-  std::string text = passed_lines(result);
+  std::string text = schedule_lines(result) + passed_lines(result);
   for (const PointResult& point : result.points) {
     const CheckResult& check = point.check;
     if (check.status == CheckStatus::passed) continue;

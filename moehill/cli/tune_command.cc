@@ -11,6 +11,7 @@
 #include "moehill/cli/terminal_report.h"
 #include "moehill/cli/tune_options.h"
 #include "moehill/kernels/grouped_gemm.h"
+#include "moehill/machine/interruption.h"
 #include "moehill/machine/memory.h"
 #include "moehill/measure/memory_check.h"
 #include "moehill/predict/prediction.h"
@@ -134,6 +135,7 @@ class ProblemTuner {
     bench.schedule.iters = rounds;
     bench.check = CheckMode::sample;
     const CommandResult command = run_points(bench, points_of(base, sets), environment_, {}, yardstick_);
+    if (command.interrupted_by != 0) throw Interrupted(command.interrupted_by, "no blocks are kept");
     say(bench, {}, check_lines(command));
     std::vector<std::vector<double>> samples;
     for (const PointResult& point : command.points) samples.push_back(point.samples);

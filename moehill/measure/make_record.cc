@@ -247,7 +247,7 @@ Record make_record(const BenchOptions& options, const CommandResult& command, si
   }
   record.env = recorded_environment(command.environment);
   record.prediction = prediction_of(result, options.mesh == MeshKind::mpi);
-  record.schedule = {command.stop_reason, command.order};
+  record.schedule = {command.stop_reason, command.order, command.num_repeated};
   return record;
 }
 

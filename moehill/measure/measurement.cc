@@ -11,14 +11,18 @@
 
 #include "moehill/base/rng.h"
 #include "moehill/machine/clock.h"
+#include "moehill/machine/interruption.h"
+#include "moehill/machine/memory.h"
 #include "moehill/machine/pinning.h"
 #include "moehill/measure/comm_bytes.h"
+#include "moehill/measure/memory_check.h"
 #include "moehill/measure/replicas.h"
 #include "moehill/mesh/wait_limit.h"
 #include "moehill/moe/oracle.h"
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/row_route.h"
 #include "moehill/parallel/work_problem.h"
+#include "moehill/quiet/environment.h"
 #include "moehill/routing/trace.h"
 #include "moehill/verify/dump.h"
 #include "moehill/weights/layer_weights.h"
@@ -82,6 +86,16 @@ uint32_t agreed_seed(const BenchOptions& options, const Job& job) {
   return static_cast<uint32_t>(std::stoul(job.from_root(std::to_string(seed))));
 }
 
+// Keeps those samples, one a round from the first of warm-up on, whose round counts. Empty samples stay so.
+template <typename Sample>
+void keep_counted(std::vector<Sample>& samples, const std::vector<bool>& counts) {
+  std::vector<Sample> kept;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    if (counts[i]) kept.push_back(std::move(samples[i]));
+  }
+  samples = std::move(kept);
+}
+
 // The bytes that may be in caches although they were emptied.
 double cache_bytes() {
   const Topology t = detect_topology();
@@ -102,6 +116,12 @@ void measure_yardsticks_again(const Job& job, Yardstick& yardstick, CommandResul
     }
     if (job.largest(possible ? 0 : 1) == 0) return;
   }
+}
+
+// On a shared machine a step can wait for others far longer than it takes itself.
+void limit_waits(const BenchOptions& options, const Job& job, double step_s) {
+  constexpr double kLeastSeconds = 30, kSteps = 20;
+  if (job.session() != nullptr && options.timeout_s == 0) set_wait_limit(kLeastSeconds + kSteps * step_s);
 }
 
 // A figure that no machine with these peaks can have is a failure, not a number.
@@ -398,19 +418,25 @@ void Measurement::before_sample(LivePoint& live) {
   if (std::ssize(live.cpu_samples) == live.decoy_at) step_on_other_tokens(live);
   make_ready(live);
   cpu_begin_ = process_cpu_seconds();
+  wall_begin_ = seconds();
 }
 
 // A process without a part in the step does not even look until it should be over.
 double Measurement::agree(LivePoint& live, double elapsed) {
   const auto note_cpu = [&] { live.cpu_samples.push_back(process_cpu_seconds() - cpu_begin_); };
+  double busy = 0;  // seconds that a thread of this process ran, on the average
   if (takes_part(*live.run)) {
     note_cpu();
+    const int64_t devices = live.run->local_devices().size();
+    busy = live.cpu_samples.back() / static_cast<double>(devices * live.run->config().threads_per_device);
     live.last_sample = job_.largest(elapsed);
   } else {
     std::this_thread::sleep_for(std::chrono::duration<double>(live.last_sample));
     live.last_sample = job_.largest(0);
     note_cpu();
   }
+  const double wall = job_.largest(seconds() - wall_begin_);
+  live.sample_times.push_back({wall, std::max(0.0, wall - job_.largest(busy))});
   return live.last_sample;
 }
 
@@ -429,14 +455,13 @@ void Measurement::after_sample(LivePoint& live) {
   live.stages->restart();
 }
 
-// The mean of the timed rounds, for each process.
-std::vector<double> Measurement::cpu_seconds(const LivePoint& live) const {
-  const auto& all = live.cpu_samples;
-  const auto num_timed = std::ssize(live.result.samples);
-  const double sum = std::accumulate(all.end() - num_timed, all.end(), 0.0);
+// The mean of the rounds that count, for each process.
+std::vector<double> Measurement::cpu_seconds(const LivePoint& live, const std::vector<bool>& counts) const {
+  std::vector<double> timed = live.cpu_samples;
+  keep_counted(timed, counts);
+  const double mean = std::accumulate(timed.begin(), timed.end(), 0.0) / static_cast<double>(timed.size());
   std::vector<double> processes;
-  for (const std::vector<double>& process : job_.gather({sum / static_cast<double>(num_timed)}))
-    processes.push_back(process.front());
+  for (const std::vector<double>& process : job_.gather({mean})) processes.push_back(process.front());
   return processes;
 }
 
@@ -450,6 +475,22 @@ void Measurement::gather_traces(const std::vector<ClockReading>& before, Command
   for (LivePoint& live : points_) {
     live.result.events = gather_events(job_, live.result.events, before, after);
   }
+}
+
+void Measurement::take_samples(LivePoint& live, std::vector<double> samples,
+                               const std::vector<bool>& counts) {
+  PointResult& result = live.result;
+  result.read_before_steps = job_.sum(live.fastest_read);
+  hold_operands(live);
+  if (result.check.status == CheckStatus::failed) {
+    result.stage_samples.clear();
+    result.wait_samples.clear();
+    return;
+  }
+  result.samples = std::move(samples);
+  result.cpu_seconds = cpu_seconds(live, counts);
+  keep_counted(result.stage_samples, counts);
+  keep_counted(result.wait_samples, counts);
 }
 
 void Measurement::time(CommandResult* command) {
@@ -476,26 +517,23 @@ void Measurement::time(CommandResult* command) {
     yardstick_.measure_peaks();
     progress_(round < 0 ? "warming up" : fmt::format("round {} of {}", round + 1, options_.schedule.iters));
   };
+  const Interruption interruption;
+  const auto signal = [&] { return static_cast<int>(job_.largest(interruption.signal())); };
+  hooks.spoiled = [&](int i) { return is_held_up(timed[i]->sample_times); };
+  hooks.stop = [&] { return signal() != 0; };
   ScheduleResult schedule = time_interleaved(steps, options_.schedule, hooks);
-  if (traced) gather_traces(clocks, command);
-  for (size_t i = 0; i < timed.size(); ++i) {
-    PointResult& result = timed[i]->result;
-    result.read_before_steps = job_.sum(timed[i]->fastest_read);
-    hold_operands(*timed[i]);
-    if (result.check.status == CheckStatus::failed) {
-      result.stage_samples.clear();
-      result.wait_samples.clear();
-      continue;
-    }
-    result.samples = std::move(schedule.samples[i]);
-    result.cpu_seconds = cpu_seconds(*timed[i]);
-    const auto without_warmup = [num_timed = std::ssize(result.samples)](auto& samples) {
-      samples.erase(samples.begin(), samples.end() - std::min(num_timed, std::ssize(samples)));
-    };
-    without_warmup(result.stage_samples);
-    without_warmup(result.wait_samples);
+  command->interrupted_by = schedule.stop_reason == kInterrupted ? signal() : 0;
+  if (command->interrupted_by != 0 && schedule.order.empty())
+    throw Interrupted(command->interrupted_by, "no point has a sample, nothing is reported");
+  for (LivePoint* live : timed) {
+    // An interruption may come before the sample that the step on other tokens was to precede.
+    if (std::ssize(live->cpu_samples) <= live->decoy_at) step_on_other_tokens(*live);
   }
+  if (traced) gather_traces(clocks, command);
+  for (size_t i = 0; i < timed.size(); ++i)
+    take_samples(*timed[i], std::move(schedule.samples[i]), schedule.counts);
   command->order = schedule.order;
+  command->num_repeated = schedule.num_repeated;
   command->stop_reason = schedule.stop_reason;
 }
 
@@ -510,9 +548,31 @@ std::vector<PointResult> Measurement::take_results() {
   return results;
 }
 
-void hold_to_yardsticks(const Job& job, Yardstick& yardstick, CommandResult& command) {
+CommandResult measure(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
+                      Yardstick& yardstick, const Measurement::Progress& progress) {
+  CommandResult command;
+  command.time_utc = utc_now();
+  command.process_id = random_id();
+  command.started_s = unix_seconds();
+  for (const Point& point : points) yardstick.watch(threads_of(point.config, job));
+  yardstick.measure_peaks();
+  // Bandwidth is measured before and after, since its memory must not count as the runs' peak.
+  yardstick.measure_bandwidth();
+  reset_peak_rss();
+  {
+    Measurement measurement(
+        options, points, job, yardstick, job.is_root() ? progress : [](const std::string&) {});
+    measurement.prepare();
+    limit_waits(options, job, measurement.longest_step());
+    measurement.time(&command);
+    command.peak_rss_bytes = by_rank(job, static_cast<double>(peak_rss_bytes()));
+    command.cache_state = measurement.cache_state();
+    command.points = measurement.take_results();
+  }
   measure_yardsticks_again(job, yardstick, command);
   refuse_impossible_figures(command);
+  if (job.is_root()) progress("");
+  return command;
 }
 
 }  // namespace moehill

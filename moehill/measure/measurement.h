@@ -15,6 +15,7 @@
 #include "moehill/measure/stage_listener.h"
 #include "moehill/mesh/job.h"
 #include "moehill/quiet/cold_caches.h"
+#include "moehill/quiet/disturbance.h"
 #include "moehill/quiet/yardstick.h"
 
 namespace moehill {
@@ -36,7 +37,8 @@ class Measurement {
   // overwritten with NaN, then the caches are emptied; after it every bit of every result is compared with
   // what the checked step left, by hash. Before a timed step that is drawn by chance each point makes another
   // one, not timed, on other tokens, and that is checked: a step that only copies results which it kept is
-  // wrong there. A point that fails loses its samples.
+  // wrong there. A point that fails loses its samples. A round in which a process was held up is repeated.
+  // After SIGINT, SIGTERM or SIGHUP the complete rounds are kept; throws Interrupted where there is none.
   void time(CommandResult* command);
 
   // Seconds of the first step of the slowest point: with cold caches and untouched memory.
@@ -57,7 +59,8 @@ class Measurement {
     int64_t decoy_at = 0;                  // the sample that the step on other tokens comes before
     double last_sample = 0;                // seconds
     double fastest_read = 0;               // B/s of this process, while it emptied the caches
-    std::vector<double> cpu_samples;       // seconds of this process, warm-up included
+    std::vector<double> cpu_samples;       // seconds of this process, in warm-up and repeated rounds, too
+    std::vector<SampleTime> sample_times;  // as many, agreed by all processes
   };
 
   void prepare_point(LivePoint& live);
@@ -76,7 +79,8 @@ class Measurement {
   CheckResult check_results(Run& run, const std::optional<CheckShare>& share, CheckMode mode);
   void gather_traces(const std::vector<ClockReading>& before, CommandResult* command);
   std::vector<std::string> entered_stages(const DeviceStages& stages) const;
-  std::vector<double> cpu_seconds(const LivePoint& live) const;
+  std::vector<double> cpu_seconds(const LivePoint& live, const std::vector<bool>& counts) const;
+  void take_samples(LivePoint& live, std::vector<double> samples, const std::vector<bool>& counts);
   std::vector<WaitEntry> waits_of_step(const LivePoint& live) const;
   std::vector<DeviceSeconds> device_seconds(const LivePoint& live) const;
 
@@ -90,12 +94,14 @@ class Measurement {
   std::unique_ptr<ColdMemory> cold_;
   const uint32_t check_seed_;
   std::vector<LivePoint> points_;
-  double cpu_begin_ = 0;  // of the running sample
+  double cpu_begin_ = 0, wall_begin_ = 0;  // of the running sample
   double longest_step_ = 0;
 };
 
-// Measures peaks and bandwidth again after the runs, and fails the points whose figures no machine with these
-// can have.
-void hold_to_yardsticks(const Job& job, Yardstick& yardstick, CommandResult& command);
+// Measures the yardsticks, then all points, then the yardsticks again; fails the points whose figures no
+// machine with these can have. Progress is told by the job's root alone, and ends with an empty text.
+// Collective.
+CommandResult measure(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
+                      Yardstick& yardstick, const Measurement::Progress& progress);
 
 }  // namespace moehill

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "moehill/machine/interruption.h"
+
 namespace moehill {
 namespace {
 
@@ -139,6 +141,17 @@ std::vector<Comparison> compare_paths(const std::vector<PointResult>& points, ui
 std::string disagreement_text(const Comparison& comparison, const std::vector<PointResult>& points) {
   return disagreement_text(comparison.ratio, median_seconds(points[comparison.none]),
                            median_seconds(points[comparison.ep]));
+}
+
+std::string schedule_lines(const CommandResult& command) {
+  std::string text;
+  if (command.num_repeated > 0)
+    text += fmt::format("{} {} repeated: the program was held up meanwhile, stopped or without its CPUs\n",
+                        command.num_repeated, command.num_repeated == 1 ? "round was" : "rounds were");
+  if (command.interrupted_by != 0)
+    text += fmt::format("interrupted by {}: the figures are of the {} rounds before\n",
+                        signal_name(command.interrupted_by), command.order.size());
+  return text;
 }
 
 }  // namespace moehill

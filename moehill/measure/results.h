@@ -86,12 +86,17 @@ struct CommandResult {
   double started_s = 0;     // Unix time when measuring began
   Environment environment;
   std::string stop_reason;
+  int interrupted_by = 0;        // the signal that ended timing, or 0
+  int64_t num_repeated = 0;      // rounds that were repeated, since a process was held up in them
   std::string cache_state;       // in which every step begins, in words
   double clock_uncertainty = 0;  // seconds, of the processes' clocks in the events
   std::vector<std::vector<int>> order;
   std::vector<double> predicted_bytes, peak_rss_bytes;  // of memory, by rank
   std::vector<PointResult> points;
 };
+
+// Tells of rounds that are missing or were repeated; empty where there are none.
+std::string schedule_lines(const CommandResult& command);
 
 // Takes the points of parts alone out and notes their points' overlap instead.
 void take_overlaps(CommandResult& command);

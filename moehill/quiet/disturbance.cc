@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -59,6 +60,19 @@ std::string disturbance_between(const MachineTimes& before, const MachineTimes& 
 std::string lost_peak(double typical_peak, double best_peak) {
   if (typical_peak <= 0 || typical_peak >= kPeakShare * best_peak) return "";
   return fmt::format("the cores gave {:.0f} % of their peak", 100 * typical_peak / best_peak);
+}
+
+bool is_held_up(const std::vector<SampleTime>& samples) {
+  constexpr double kLeast_s = 0.05;
+  if (samples.size() < 2) return false;
+  std::vector<double> elapsed, idle;
+  for (const SampleTime& sample : samples) {
+    elapsed.push_back(sample.elapsed);
+    idle.push_back(sample.idle);
+  }
+  elapsed.pop_back();
+  idle.pop_back();
+  return samples.back().idle > median_of(idle) + std::max(kLeast_s, median_of(elapsed) / 2);
 }
 
 }  // namespace moehill

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace moehill {
 
@@ -30,5 +31,15 @@ std::string disturbance_between(const MachineTimes& before, const MachineTimes& 
 // run (median of the bursts between its steps) falls to a half. Below kPeakShare of the best peak of the
 // point a result is disturbed: in words, as above; empty otherwise, and where either is not known (0).
 std::string lost_peak(double typical_peak, double best_peak);
+
+// One sample of a step: what the clock says, and the part of it in which this process's threads did not run.
+struct SampleTime {
+  double elapsed = 0, idle = 0;  // seconds
+};
+
+// Tells whether the last sample was held up: the process was stopped, or its CPUs were given to others. That is so
+// where it did not run for 50 ms and half a median step longer than in the median of the samples before.
+// Without a sample before nothing is known, and the answer is no.
+bool is_held_up(const std::vector<SampleTime>& samples);
 
 }  // namespace moehill

@@ -34,5 +34,22 @@ TEST(Disturbance, HalfOfThePeakIsALostCore) {
   EXPECT_EQ(lost_peak(0, 0.2), "");  // a record without a peak
 }
 
+TEST(HeldUp, AStopIsSeenAndAStepThatWaitsIsNot) {
+  std::vector<SampleTime> samples = {{3.1, 3.0}};
+  EXPECT_FALSE(is_held_up(samples)) << "nothing to compare it with";
+  samples = {{0.031, 0.001}, {0.033, 0.002}, {3.03, 3.0}};
+  EXPECT_TRUE(is_held_up(samples)) << "a stop of 3 s in a step of 31 ms";
+  samples.push_back({0.032, 0.001});
+  EXPECT_FALSE(is_held_up(samples));
+  samples = {{2.0, 0.1}, {5.0, 3.1}};
+  EXPECT_TRUE(is_held_up(samples)) << "a stop of 3 s in a step of 2 s";
+  samples = {{1.0, 0.9}, {1.1, 1.0}, {1.2, 1.1}};
+  EXPECT_FALSE(is_held_up(samples)) << "a rank that always waits for others";
+  samples = {{0.001, 0}, {0.040, 0.039}};
+  EXPECT_FALSE(is_held_up(samples)) << "less than the time slices of a system";
+  samples = {{1.0, 0}, {1.49, 0.49}};
+  EXPECT_FALSE(is_held_up(samples)) << "less than half a step";
+}
+
 }  // namespace
 }  // namespace moehill

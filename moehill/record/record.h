@@ -408,10 +408,11 @@ struct RecordedPrediction {
 struct RecordedSchedule {
   std::string stop_reason;
   std::vector<std::vector<int>> order;  // [round] the points as they were run
+  int64_t repeated = 0;                 // rounds that do not count, since a process was held up in them
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
-    visit_all(visit, "stop_reason", self.stop_reason, "order", self.order);
+    visit_all(visit, "stop_reason", self.stop_reason, "order", self.order, "repeated", self.repeated);
   }
 };
 

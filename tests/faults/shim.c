@@ -1,6 +1,7 @@
 // Preloaded into the program by tests/faults/run: calls of the system that fail, clocks that jump, a disk that loses
 // what was not synchronised.
 //   FAULT_CALL=write|fsync|malloc FAULT_AT=n   the nth call fails, and with FAULT_FOR_EVER=1 all after it
+//   FAULT_NETWORK=1                            each folder is on a network file system
 //   FAULT_CLOCK=1                              the time of day jumps an hour back and forth
 //   FAULT_DISK=FOLDER                          at every fsync the file is copied there: what a power loss would leave.
 //                                              A file that was removed before is gone there too, as with the journals of
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -134,5 +136,13 @@ int gettimeofday(struct timeval* time, void* zone) {
   if (!real) real = (int (*)(struct timeval*, void*))dlsym(RTLD_NEXT, "gettimeofday");
   const int status = real(time, zone);
   if (status == 0) time->tv_sec += jump();
+  return status;
+}
+
+int statfs(const char* path, struct statfs* system) {
+  static int (*real)(const char*, struct statfs*);
+  if (!real) real = (int (*)(const char*, struct statfs*))dlsym(RTLD_NEXT, "statfs");
+  const int status = real(path, system);
+  if (getenv("FAULT_NETWORK")) system->f_type = 0x6969;  // NFS
   return status;
 }

@@ -1,0 +1,64 @@
+#include "moehill/machine/interruption.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+
+namespace moehill {
+
+const char* signal_name(int number) {
+  return number == SIGINT ? "SIGINT" : number == SIGTERM ? "SIGTERM" : "SIGHUP";
+}
+
+namespace {
+
+std::atomic<int> noted{0};
+static_assert(std::atomic<int>::is_always_lock_free, "a signal handler writes it");
+
+void note(int number) { noted.store(number); }
+
+void say(const char* text) {
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text, std::strlen(text));
+}
+
+void say_and_end(int number) {
+  say("\nmoehill: interrupted by ");
+  say(signal_name(number));
+  say("; what was not written yet is lost\n");
+  raise(number);  // the action is the default again (SA_RESETHAND), and ends the process once this returns
+}
+
+// Sets the action once: when the signal comes, the default action takes its place.
+void act_once(int number, void (*handler)(int), struct sigaction* before) {
+  struct sigaction action = {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESETHAND | SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  sigaction(number, nullptr, before);
+  if (before->sa_handler != SIG_IGN) sigaction(number, &action, nullptr);
+}
+
+}  // namespace
+
+Interrupted::Interrupted(int number, const std::string& what)
+    : std::runtime_error(std::string("interrupted by ") + signal_name(number) + ": " + what),
+      signal(number) {}
+
+Interruption::Interruption() {
+  noted.store(0);
+  for (int i = 0; i < 3; ++i) act_once(kSignals[i], note, &before_[i]);
+}
+
+Interruption::~Interruption() {
+  for (int i = 0; i < 3; ++i) sigaction(kSignals[i], &before_[i], nullptr);
+}
+
+int Interruption::signal() const { return noted.load(); }
+
+void say_what_interrupts() {
+  struct sigaction before = {};
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) act_once(number, say_and_end, &before);
+}
+
+}  // namespace moehill

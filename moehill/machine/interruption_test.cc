@@ -1,0 +1,56 @@
+#include "moehill/machine/interruption.h"
+
+#include <gtest/gtest.h>
+
+namespace moehill {
+namespace {
+
+TEST(Interruption, TheFirstSignalIsNotedAndTheActionBeforeComesBack) {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before = {}, after = {};
+    sigaction(number, nullptr, &before);
+    {
+      const Interruption interruption;
+      EXPECT_EQ(interruption.signal(), 0);
+      raise(number);
+      EXPECT_EQ(interruption.signal(), number);
+    }
+    sigaction(number, nullptr, &after);
+    EXPECT_EQ(before.sa_handler, after.sa_handler);
+    EXPECT_EQ(Interruption().signal(), 0) << "a signal of an earlier one";
+  }
+}
+
+TEST(InterruptionDeathTest, TheSecondSignalEndsTheProcess) {
+  EXPECT_EXIT(
+      {
+        const Interruption interruption;
+        raise(SIGINT);
+        raise(SIGINT);
+      },
+      testing::KilledBySignal(SIGINT), "");
+}
+
+TEST(InterruptionDeathTest, ASignalOutsideEndsTheProcessWithALine) {
+  EXPECT_EXIT(
+      {
+        say_what_interrupts();
+        raise(SIGTERM);
+      },
+      testing::KilledBySignal(SIGTERM), "moehill: interrupted by SIGTERM; what was not written yet is lost");
+}
+
+TEST(Interruption, AnIgnoredSignalStaysIgnored) {
+  struct sigaction ignored = {}, before = {};
+  ignored.sa_handler = SIG_IGN;
+  sigaction(SIGHUP, &ignored, &before);
+  {
+    const Interruption interruption;
+    raise(SIGHUP);
+    EXPECT_EQ(interruption.signal(), 0);
+  }
+  sigaction(SIGHUP, &before, nullptr);
+}
+
+}  // namespace
+}  // namespace moehill
