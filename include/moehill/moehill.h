@@ -293,7 +293,8 @@ typedef enum moehill_score {
   MOEHILL_SCORE_CHOSEN_SOFTMAX = 0,
   MOEHILL_SCORE_SOFTMAX = 1,
   MOEHILL_SCORE_SIGMOID = 2,
-  MOEHILL_SCORE_SQRT_SOFTPLUS = 3 /* sqrt(ln(1 + e^z)) */
+  MOEHILL_SCORE_SQRT_SOFTPLUS = 3, /* sqrt(ln(1 + e^z)) */
+  MOEHILL_SCORE_SPARSEMIXER = 4    /* of Phi-3.5-MoE, for each choice, as below */
 } moehill_score;
 
 /* Of a token with logits [E]:
@@ -301,6 +302,9 @@ typedef enum moehill_score {
  *   choice = the k largest keys, ties to the lower id. With groups, which are of neighbouring experts, only
  *            of the kept_groups best ones, ties likewise. With a table: the experts of the token's id.
  *   gate   = factor * scale * s, and with `normalized` divided by max(sum of the chosen s, least_sum)
+ * SPARSEMIXER is by itself: gate j is the softmax, at choice j, over the experts that are not chosen before it and
+ * whose logit z has (m - z) / max(|z|, m) <= 2 jitter, m the largest logit of those not chosen before. That is the
+ * model's inference, and its gradient with these experts held; in training the model draws choices at random.
  * All in f32 and of one token alone, so that results do not depend on threads or processes. Gradients flow
  * through the chosen scores: a bias, groups and a table have none. Logits are the caller's x W_g. */
 typedef struct moehill_router_desc {
@@ -318,6 +322,7 @@ typedef struct moehill_router_desc {
   const float* expert_scale;    /* [E], or null: 1 */
   const int32_t* experts_of_id; /* [num_ids, k], or null: no table */
   int64_t num_ids;
+  double jitter; /* of SPARSEMIXER; 0.01 */
 } moehill_router_desc;
 
 MOEHILL_API void moehill_router_desc_init_sized(moehill_router_desc* desc, size_t struct_size);

@@ -82,7 +82,8 @@ enum class Score {
   chosen_softmax = MOEHILL_SCORE_CHOSEN_SOFTMAX,
   softmax = MOEHILL_SCORE_SOFTMAX,
   sigmoid = MOEHILL_SCORE_SIGMOID,
-  sqrt_softplus = MOEHILL_SCORE_SQRT_SOFTPLUS
+  sqrt_softplus = MOEHILL_SCORE_SQRT_SOFTPLUS,
+  sparsemixer = MOEHILL_SCORE_SPARSEMIXER
 };
 
 struct ContextOptions {
@@ -342,6 +343,7 @@ struct RouterDesc {
   const float* expert_scale = nullptr;     // [E]
   const int32_t* experts_of_id = nullptr;  // [num_ids, k]
   int64_t num_ids = 0;
+  double jitter = 0.01;  // of sparsemixer
 
   moehill_router_desc c() const {
     moehill_router_desc d;
@@ -359,6 +361,7 @@ struct RouterDesc {
     d.expert_scale = expert_scale;
     d.experts_of_id = experts_of_id;
     d.num_ids = num_ids;
+    d.jitter = jitter;
     return d;
   }
 };

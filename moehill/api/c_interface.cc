@@ -205,6 +205,7 @@ void moehill_router_desc_init_sized(moehill_router_desc* desc, size_t struct_siz
   defaults.group_rank = 2;
   defaults.least_sum = 1e-20;
   defaults.factor = 1;
+  defaults.jitter = 0.01;
   moehill::set_defaults(defaults, desc, struct_size);
 }
 

@@ -49,6 +49,11 @@ void require_together(const moehill_router_desc& d) {
          "take MOEHILL_SCORE_SOFTMAX, or 1 group");
   refuse(of_chosen && d.normalized == 1, "normalized", chosen, "0, since these gates add up to 1 already",
          "leave it out");
+  const bool has_more = d.bias != nullptr || d.groups > 1 || d.normalized == 1 || d.factor != 1 ||
+                        d.expert_scale != nullptr || d.experts_of_id != nullptr;
+  refuse(d.score == MOEHILL_SCORE_SPARSEMIXER && has_more, "score",
+         "MOEHILL_SCORE_SPARSEMIXER with a part of another router", "it with nothing but jitter",
+         "leave bias, groups, normalized, factor, expert_scale and table out");
   refuse(d.experts_of_id != nullptr && (d.bias != nullptr || d.groups > 1), "experts_of_id",
          "a table with a bias or groups", "a table alone, beside which these choose nothing",
          "leave them out");
@@ -59,9 +64,10 @@ void require_together(const moehill_router_desc& d) {
 void require_legal(const moehill_router_desc& d) {
   require_between("experts", d.experts, 1, 65536, "give the number of logits of a token");
   require_between("topk", d.topk, 1, std::min(d.experts, kMostChoices), "give the choices of a token");
-  require_between("score", d.score, MOEHILL_SCORE_CHOSEN_SOFTMAX, MOEHILL_SCORE_SQRT_SOFTPLUS,
+  require_between("score", d.score, MOEHILL_SCORE_CHOSEN_SOFTMAX, MOEHILL_SCORE_SPARSEMIXER,
                   "take a moehill_score");
   require_between("normalized", d.normalized, 0, 1, "1 divides gates by their sum");
+  require_between("jitter", d.jitter, 0, 1, "give that of sparsemixer, 0.01 as Phi-3.5-MoE has it");
   require_between("least_sum", d.least_sum, 1e-30, 1, "give what the sum is at least");
   require_between("factor", d.factor, 1e-6, 1e6, "give what all gates are multiplied by");
   require_between("num_ids", static_cast<double>(d.num_ids), 0, 1 << 24, "give the rows of experts_of_id");
@@ -94,7 +100,7 @@ std::vector<float> numbers(const char* what, const float* given, int experts) {
 
 RouterScore score_of(int32_t score) { return static_cast<RouterScore>(score); }
 static_assert(static_cast<int>(RouterScore::chosen_softmax) == MOEHILL_SCORE_CHOSEN_SOFTMAX &&
-              static_cast<int>(RouterScore::sqrt_softplus) == MOEHILL_SCORE_SQRT_SOFTPLUS);
+              static_cast<int>(RouterScore::sparsemixer) == MOEHILL_SCORE_SPARSEMIXER);
 
 void require_tokens(int64_t tokens, int experts) {
   require_between("tokens", static_cast<double>(tokens), 0, static_cast<double>(INT32_MAX / experts),
@@ -115,6 +121,7 @@ RouterObject::RouterObject(std::shared_ptr<Context> context, const moehill_route
                   .groups = d.groups,
                   .kept_groups = d.kept_groups,
                   .best_two = d.group_rank == 2,
+                  .jitter = d.jitter,
                   .normalized = d.normalized == 1,
                   .least_sum = d.least_sum,
                   .factor = d.factor,

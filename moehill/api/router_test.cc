@@ -80,7 +80,8 @@ std::vector<int> numbers(int begin, int end) {
 }
 
 std::vector<int> choose(const RouterDesc& d, const Row& logits) {
-  if (d.score == Score::chosen_softmax) return best(logits, numbers(0, kExperts), kTopk);
+  if (d.score == Score::chosen_softmax || d.score == Score::sparsemixer)
+    return best(logits, numbers(0, kExperts), kTopk);
   Row keys = scores(d, logits, numbers(0, kExperts));
   for (size_t e = 0; e < keys.size() && d.bias != nullptr; ++e) keys[e] += static_cast<double>(d.bias[e]);
   const int size = kExperts / d.groups;
@@ -98,7 +99,21 @@ std::vector<int> choose(const RouterDesc& d, const Row& logits) {
   return best(keys, allowed, kTopk);
 }
 
+Row mixer_gates(const RouterDesc& d, const Row& logits, const std::vector<int>& chosen) {
+  Row open = logits, p;
+  for (const int choice : chosen) {
+    const double m = *std::max_element(open.begin(), open.end());
+    double sum = 0;
+    for (const double z : open)
+      if (std::isfinite(z) && (m - z) / std::max(std::abs(z), m) <= 2 * d.jitter) sum += std::exp(z);
+    p.push_back(std::exp(logits[static_cast<size_t>(choice)]) / sum);
+    open[static_cast<size_t>(choice)] = -INFINITY;
+  }
+  return p;
+}
+
 Row gates(const RouterDesc& d, const Row& logits, const std::vector<int>& chosen) {
+  if (d.score == Score::sparsemixer) return mixer_gates(d, logits, chosen);
   const Row s = scores(d, logits, d.score == Score::chosen_softmax ? chosen : numbers(0, kExperts));
   double sum = 0;
   for (const int e : chosen) sum += s[static_cast<size_t>(e)];
@@ -171,6 +186,11 @@ constexpr Family kFamilies[] = {
        d.num_ids = kIds;
      }},
     {"Llama 4", [](RouterDesc& d, const Tables&) { d.score = Score::sigmoid; }},
+    {"Phi-3.5-MoE",  // a jitter that the quotients of these logits keep away from
+     [](RouterDesc& d, const Tables&) {
+       d.score = Score::sparsemixer;
+       d.jitter = 0.1234;
+     }},
     {"Gemma 4", [](RouterDesc& d, const Tables& t) {
        d.score = Score::softmax;
        d.normalized = true;

@@ -500,7 +500,9 @@ TEST_F(RunTest, RoutesByEveryRuleAndInTheStep) {
     BlockTensors wrong = run_->tensors();
     Router other = *wrong.router;
     other.rule.factor *= 1.5;
-    other.rule.normalized = other.rule.score != RouterScore::chosen_softmax && !other.rule.normalized;
+    other.rule.jitter *= 0.5;
+    other.rule.normalized = other.rule.score != RouterScore::chosen_softmax &&
+                            other.rule.score != RouterScore::sparsemixer && !other.rule.normalized;
     wrong.router = &other;
     ThreadTeam team(1);
     EXPECT_EQ(check_block(wrong, config.block.pass, CheckMode::full, 0, team).status, CheckStatus::failed)

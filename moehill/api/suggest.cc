@@ -27,8 +27,7 @@ Hardware hardware_for(const char* name, int num_devices) {
 
 double seconds_of(RunConfig config, const Context& context, const Hardware& hardware,
                   const PlanCounts& counts) {
-  // The parts around experts of another width cost the same on all paths.
-  WorkProblem problem = work_problem(config.shape.form.latent > 0 ? routed_part(config) : config);
+  WorkProblem problem = work_problem(config);
   problem.in_place =
       !context.spans_processes() && (config.spread == Spread::fused || config.spread == Spread::ring_ag_rs);
   if (!context.spans_processes()) problem.num_waves = 1;

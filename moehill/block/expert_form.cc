@@ -92,10 +92,4 @@ ExpertForm parse_expert_form(const std::string& text) {
   return form;
 }
 
-void refuse_latent(const ExpertForm& form, const std::string& what) {
-  if (form.latent == 0) return;
-  throw input_error(kOption, "latent with " + what, "experts that see rows of --hidden",
-                    "leave latent out, or use bench");
-}
-
 }  // namespace moehill

@@ -45,8 +45,4 @@ inline constexpr const char* kLatentForms[] = {"relu2,ungated,latent:24",
                                                "situ,beta:1,linear-beta:2,latent:20,latent-norm:1e-05",
                                                "silu,latent:33,biases,shared-gate"};
 
-// Throws InputError for a form with experts of another width than the model's, where `what` ("a prediction")
-// does not know them.
-void refuse_latent(const ExpertForm& form, const std::string& what);
-
 }  // namespace moehill

@@ -61,10 +61,5 @@ TEST(ExpertForm, RefusesWhatMakesNoSense) {
   }
 }
 
-TEST(ExpertForm, RefusesALatentWidthWhereItIsNotKnown) {
-  EXPECT_NO_THROW(refuse_latent(parse_expert_form("silu,biases,shared-gate"), "a prediction"));
-  EXPECT_THROW(refuse_latent(parse_expert_form("silu,latent:8"), "a prediction"), InputError);
-}
-
 }  // namespace
 }  // namespace moehill

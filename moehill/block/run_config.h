@@ -78,6 +78,12 @@ inline RunConfig outer_part(RunConfig config) {
   return config;
 }
 
+// The path of expert parallelism as long as nothing better is known to pick: of experts of another width one
+// that moves rows.
+inline Spread default_path(const MoeShape& shape) {
+  return shape.form.latent > 0 ? Spread::fused : Spread::compact_psum;
+}
+
 // Throws InputError for what a block does not do, and for choices that contradict each other.
 void refuse_unbuilt(const RunConfig& config);
 

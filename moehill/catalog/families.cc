@@ -61,7 +61,7 @@ std::map<std::string, Family> make_families() {
   gpt_oss.biases = true;
   add({"gpt_oss"}, gpt_oss);
   Family phi = mixtral_family();
-  phi.unbuilt_router = "sparsemixer: two softmaxes over masked logits";
+  phi.score = RouterScore::sparsemixer;
   add({"phimoe"}, phi);
   Family llama4{.known = true,
                 .score = RouterScore::sigmoid,
@@ -105,16 +105,24 @@ RouterScore score_named(const ConfigKeys& keys, const std::string& key, RouterSc
   keys.refuse(key, "softmax, sigmoid or sqrtsoftplus");
 }
 
-void read_groups(const ConfigKeys& keys, RouterRule& router) {
+void read_groups(const ConfigKeys& keys, int num_experts, RouterRule& router) {
   const std::string groups = keys.first_of({"n_group", "num_expert_group"});
   const std::string kept = keys.first_of({"topk_group"});
   if (groups.empty()) return;
   const auto count = static_cast<int>(keys.integer(groups, 1, kMostGroups));
   const auto kept_count = static_cast<int>(kept.empty() ? 1 : keys.integer(kept, 1, count));
   if (keys.text_or("topk_method", "") == "greedy" || count == 1) return;
+  if (num_experts % count != 0) keys.refuse(groups, fmt::format("a divisor of {} experts", num_experts));
   router.groups = count;
   router.kept_groups = kept_count;
   router.best_two = router.score != RouterScore::softmax;  // DeepSeek-V2 takes a group's best
+}
+
+void read_sparsemixer(const ConfigKeys& keys, ModelBlock& block) {
+  block.shape.router.jitter = keys.number_or("router_jitter_noise", RouterRule{}.jitter, 0, 1);
+  if (block.shape.topk != 2) keys.refuse("num_experts_per_tok", "2, for which alone sparsemixer is defined");
+  block.assumed.push_back(
+      "sparsemixer chooses as in inference: in training the model draws among its best experts");
 }
 
 bool chooses_with_bias(const ConfigKeys& keys, const Family& family, const std::string& method) {
@@ -166,10 +174,13 @@ void read_router(const ConfigKeys& keys, const Family& family, ModelBlock& block
   if (!family.known && score.empty())
     block.assumed.push_back("no key says how the router scores: a softmax over all experts");
   const std::string method = keys.text_or("topk_method", "");
+  if (!method.empty() && method != "noaux_tc" && method != "group_limited_greedy" && method != "greedy")
+    keys.refuse("topk_method", "noaux_tc, group_limited_greedy or greedy");
   router.bias = chooses_with_bias(keys, family, method);
   const std::string normalizes = keys.first_of({"norm_topk_prob", "moe_renormalize", "norm_expert_weight"});
-  const bool of_chosen = router.score == RouterScore::chosen_softmax;
-  router.normalized = !of_chosen && keys.flag_or(normalizes.empty() ? "norm_topk_prob" : normalizes,
+  const bool has_scores =
+      router.score != RouterScore::chosen_softmax && router.score != RouterScore::sparsemixer;
+  router.normalized = has_scores && keys.flag_or(normalizes.empty() ? "norm_topk_prob" : normalizes,
                                                  family.known ? family.normalized : true);
   if (!family.known && normalizes.empty())
     block.assumed.push_back("no key says whether gate values are normalised: they are");
@@ -177,7 +188,7 @@ void read_router(const ConfigKeys& keys, const Family& family, ModelBlock& block
   const std::string factor =
       keys.first_of({"routed_scaling_factor", "moe_router_scaling_factor", "router_scaling_factor"});
   if (!factor.empty()) router.factor = keys.number_or(factor, 1, 1e-6, 1e6);
-  read_groups(keys, router);
+  read_groups(keys, block.shape.experts, router);
   keys.has("use_grouped_topk");  // says what the numbers of groups say
   router.expert_scale = family.scaled_experts;
   const int64_t zero = keys.integer_or("zero_expert_num", 0, 0, 65536);
@@ -190,8 +201,7 @@ void read_router(const ConfigKeys& keys, const Family& family, ModelBlock& block
     router.bias = false;
     router.groups = router.kept_groups = 1;
   }
-  if (family.unbuilt_router != nullptr)
-    leave_out(block, "model_type", block.model_type, family.unbuilt_router);
+  if (router.score == RouterScore::sparsemixer) read_sparsemixer(keys, block);
 }
 
 namespace {
@@ -247,6 +257,8 @@ void read_expert_form(const ConfigKeys& keys, const Family& family, ModelBlock& 
                          const std::string& what) {
     if (!is_built) leave_out(block, key, value, what);
   };
+  built(form.latent > 0 || !keys.flag_or("latent_moe_use_norm", false), "latent_moe_use_norm", "true",
+        "a norm of the experts' sum where they are of the model's width");
   built(!form.biases || block.shape.shared_dim == 0, keys.has("mlp_bias") ? "mlp_bias" : "model_type",
         block.model_type, "biases of a shared expert");
   built(family.shared != SharedWidth::beside, "enable_moe_block", "true",

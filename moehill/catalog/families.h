@@ -21,7 +21,6 @@ struct Family {
   SharedWidth shared = SharedWidth::by_keys;
   bool shared_gate = false;
   bool scaled_experts = false, input_weighted = false;
-  const char* unbuilt_router = nullptr;  // a router that is none of RouterRule's
   ActivationFunction activation = ActivationFunction::silu;
   bool ungated = false, biases = false;
 

@@ -1,6 +1,9 @@
 #include "moehill/catalog/layers.h"
 
 #include <algorithm>
+#include <charconv>
+
+#include "moehill/base/parse.h"
 
 namespace moehill {
 namespace {
@@ -11,7 +14,11 @@ constexpr int64_t kMostLayers = 10000;
 std::optional<std::vector<bool>> hybrid_layers(const ConfigKeys& keys) {
   std::vector<bool> with;
   const std::string pattern = keys.text_or("hybrid_override_pattern", "");
-  for (const char kind : pattern) with.push_back(kind == 'E');
+  for (const char kind : pattern) {
+    if (std::string("M*-E").find(kind) == std::string::npos)
+      keys.refuse("hybrid_override_pattern", "a letter for each layer: M, *, - or E");
+    with.push_back(kind == 'E');
+  }
   if (!with.empty()) return with;
   for (const char* key : {"layers_block_type", "mlp_layer_types"}) {
     const auto kinds = keys.texts(key);
@@ -35,6 +42,21 @@ std::optional<std::vector<int64_t>> listed_layers(const ConfigKeys& keys, const 
   const auto list = keys.integers(key, 0, kMostLayers);
   if (!list && keys.has(key)) keys.refuse(key, "a list of layers");
   return list;
+}
+
+// Layers as a list, or as a text with commas between them.
+std::optional<std::vector<int64_t>> named_layers(const ConfigKeys& keys) {
+  const std::string key = "moe_layers_enum";
+  if (!keys.has(key)) return listed_layers(keys, "moe_layers");
+  std::vector<int64_t> layers;
+  for (const std::string& part : split(keys.text_or(key, ""), ',')) {
+    int64_t layer = -1;
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), layer);
+    if (error != std::errc{} || end != part.data() + part.size() || layer < 0 || layer > kMostLayers)
+      keys.refuse(key, "numbers of layers with commas between them");
+    layers.push_back(layer);
+  }
+  return layers;
 }
 
 void leave_out(std::vector<bool>& with, const std::vector<int64_t>& layers) {
@@ -71,10 +93,10 @@ std::vector<bool> layers_with_experts(const ConfigKeys& keys) {
                 "a kind for each layer");
   std::vector<bool> with = hybrid ? *hybrid : std::vector<bool>(static_cast<size_t>(num), true);
   with.resize(static_cast<size_t>(num));
-  keys.first_of({"first_k_dense_replace", "num_dense_layers", "moe_layer_freq",
-                 "moe_layers"});  // known, where they are not needed
+  keys.first_of({"first_k_dense_replace", "num_dense_layers", "moe_layer_freq", "moe_layers",
+                 "moe_layers_enum"});  // known, where they are not needed
   if (hybrid) return with;
-  const auto listed = listed_layers(keys, "moe_layers");
+  const auto listed = named_layers(keys);
   if (listed) {
     std::fill(with.begin(), with.end(), false);
     for (const int64_t layer : *listed) {

@@ -81,7 +81,8 @@ void read_shape(const ConfigKeys& keys, const Family& family, ModelBlock& block)
   shape.experts = static_cast<int>(keys.integer_at(experts, layer, 1, 65536));
   const std::string choices = keys.first_of(kChoices);
   if (choices.empty()) keys.refuse(kChoices.front(), "the experts of a token, 1 to 1024", "add it");
-  shape.topk = static_cast<int>(keys.integer_at(choices, layer, 1, 1024));
+  const int64_t among = shape.experts + keys.integer_or("zero_expert_num", 0, 0, 65536);
+  shape.topk = static_cast<int>(keys.integer_at(choices, layer, 1, std::min<int64_t>(1024, among)));
   const std::string width = family.width_key(keys);
   if (!family.known && width == "intermediate_size")
     block.assumed.push_back("no key is of the experts' width alone: it is intermediate_size");

@@ -152,6 +152,11 @@ TEST(ModelBlock, HasTheRouterOfItsFamily) {
                                    {"routed_scaling_factor", 2.5}});
   EXPECT_EQ(router(ling), "sigmoid,bias,groups:4/2,normalized,factor:2.5");
   EXPECT_TRUE(read(ling).assumed.empty());
+  const Json phi = with(mixtral(), {{"model_type", "phimoe"}});
+  EXPECT_EQ(router(with(phi, {{"router_jitter_noise", 0.01}, {"input_jitter_noise", 0.01}})), "sparsemixer");
+  EXPECT_EQ(router(phi), "sparsemixer,jitter:0");
+  ASSERT_EQ(read(phi).assumed.size(), 1u);
+  EXPECT_NE(read(phi).assumed[0].find("in training"), std::string::npos);
 }
 
 TEST(ModelBlock, SaysWhichLayersHaveExperts) {
@@ -162,6 +167,7 @@ TEST(ModelBlock, SaysWhichLayersHaveExperts) {
   EXPECT_EQ(layers(qwen3()), (Sizes{6, 6, 0}));
   EXPECT_EQ(layers(with(qwen3(), {{"decoder_sparse_step", 2}})), (Sizes{6, 3, 1}));
   EXPECT_EQ(layers(with(qwen3(), {{"mlp_only_layers", {0, 5}}})), (Sizes{6, 4, 1}));
+  EXPECT_EQ(layers(with(qwen3(), {{"moe_layers_enum", "2,3,5"}})), (Sizes{6, 3, 2}));
   EXPECT_EQ(layers(deepseek3()), (Sizes{6, 4, 2}));
   EXPECT_EQ(layers(with(deepseek3(), {{"moe_layer_freq", {0, 1, 1, 0, 1, 1}}})), (Sizes{6, 3, 2}));
   EXPECT_EQ(layers(with(mixtral(), {{"model_type", "jamba"},
@@ -270,9 +276,9 @@ TEST(ModelBlock, WhatIsNotSupportedIsNamedByItsKey) {
   const std::vector<Unbuilt> cases = {
       {with(qwen3(), {{"swiglu_limit", 10.0}, {"hidden_act", "relu2"}}), "swiglu_limit"},
       {with(qwen3(), {{"hidden_act", "gelu"}}), "hidden_act"},
+      {with(qwen3(), {{"latent_moe_use_norm", true}}), "latent_moe_use_norm"},
       {with(qwen3(), {{"hidden_act", "relu"}}), "hidden_act"},
       {with(deepseek3(), {{"mlp_bias", true}}), "mlp_bias"},
-      {with(mixtral(), {{"model_type", "phimoe"}}), "model_type"},
       {with(deepseek3(), {{"model_type", "nemotron_h"}, {"mlp_hidden_act", "silu"}}), "mlp_hidden_act"},
       {gemma, "enable_moe_block"},
       {with(qwen3(), {{"hidden_act", "gelu"}}), "hidden_act"},
@@ -349,6 +355,12 @@ TEST(ModelBlock, BadConfigurationsAreRefused) {
       qwen({{"mlp_only_layers", Json::array({"0"})}}),
       qwen({{"mlp_only_layers", "0"}}),
       qwen({{"moe_layers", 3}}),
+      qwen({{"moe_layers_enum", 3}}),
+      qwen({{"moe_layers_enum", "1,2,x"}}),
+      qwen({{"moe_layers_enum", "1,,2"}}),
+      qwen({{"moe_layers_enum", "1;2"}}),
+      qwen({{"moe_layers_enum", ""}}),
+      qwen({{"moe_layers_enum", "-1"}}),
       qwen({{"hidden_act", 3}}),
       qwen({{"model_type", 3}}),
       qwen({{"shared_expert_intermediate_size", -1}}),
@@ -363,6 +375,7 @@ TEST(ModelBlock, BadConfigurationsAreRefused) {
       qwen({{"mlp_layer_types", {"sparse", 3}}}),
       qwen({{"hybrid_override_pattern", "E"}}),
       qwen({{"hybrid_override_pattern", 7}}),
+      qwen({{"hybrid_override_pattern", "MEXEME"}}),
       qwen({{"hybrid_override_pattern", "MMMMMM"}}),
       deepseek({{"n_group", 0}}),
       deepseek({{"n_group", 3}}),
@@ -388,6 +401,11 @@ TEST(ModelBlock, BadConfigurationsAreRefused) {
       deepseek({{"n_shared_experts", -1}}),
       deepseek({{"n_shared_experts", "2"}}),
       deepseek({{"topk_method", 4}}),
+      deepseek({{"topk_method", "random"}}),
+      with(mixtral(), {{"model_type", "phimoe"}, {"num_experts_per_tok", 1}}).dump(),
+      with(mixtral(), {{"model_type", "phimoe"}, {"num_experts_per_tok", 3}}).dump(),
+      with(mixtral(), {{"model_type", "phimoe"}, {"router_jitter_noise", "0.01"}}).dump(),
+      with(mixtral(), {{"model_type", "phimoe"}, {"router_jitter_noise", -1}}).dump(),
       deepseek({{"use_routing_bias", "yes"}}),
       with(deepseek4(), {{"num_hash_layers", 7}}).dump(),
       with(deepseek4(), {{"num_hash_layers", 6}, {"vocab_size", 0}}).dump(),

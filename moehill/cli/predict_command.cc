@@ -71,6 +71,7 @@ std::vector<ExpectedSpread> expect_all(const PredictOptions& o, const Hardware& 
                                        const Routing& routing) {
   std::vector<ExpectedSpread> all;
   for (const ParallelMode mode : {ParallelMode::none, ParallelMode::dp}) {
+    if (mode == ParallelMode::dp && o.bench.shape.form.latent > 0) continue;  // there is none
     const RunConfig config = predicted_config(o, hardware, mode);
     all.push_back({config, predict_run(config, routing, hardware)});
   }

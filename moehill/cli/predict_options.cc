@@ -68,10 +68,10 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
   RunConfig config;
   config.shape = o.shape;
   config.shape.router = used_router(o.shape.router, o.distributions.front());
-  refuse_latent(config.shape.form, "a prediction");
   refuse_overflow(config.shape, o.block.capacity);
   config.block.pass = o.block.pass;
-  config.spread = spread_of(mode, o.ep_path.value_or(Spread::compact_psum));
+  config.spread = spread_of(mode, o.ep_path.value_or(default_path(o.shape)));
+  refuse_unbuilt(config);
   const int per_node = hardware.topology.devices_per_node,
             nodes = static_cast<int>(std::max<int64_t>(1, options.nodes));
   if (nodes > 1 && hardware.topology.levels.size() < 2)

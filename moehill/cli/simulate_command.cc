@@ -30,7 +30,9 @@ std::vector<int> sizes_of(const SimulateOptions& o) {
 
 std::vector<Spread> paths_of(const SimulateOptions& o) {
   if (!o.compare_paths) return {o.path};
-  return {Spread::ragged_a2a, Spread::fused, Spread::ring_ag_rs, Spread::compact_psum, Spread::dp};
+  std::vector<Spread> paths = {Spread::ragged_a2a, Spread::fused, Spread::ring_ag_rs};
+  if (o.shape.form.latent == 0) paths.insert(paths.end(), {Spread::compact_psum, Spread::dp});
+  return paths;
 }
 
 void refuse_impossible_sizes(const SimulateOptions& o, const Hardware& hardware) {

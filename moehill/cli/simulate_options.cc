@@ -81,6 +81,7 @@ void refuse_contradictions(const OptionSet& set, const SimulateOptions& o) {
   if (o.compare_paths && o.scaling != Scaling::none) {
     throw input_error("--scaling", "it with --compare-paths", "one path", "choose it by --ep-path");
   }
+  refuse_unbuilt({.shape = o.shape, .spread = o.path});
   if (o.shape.topk > o.shape.experts) {
     throw input_error("--topk", std::to_string(o.shape.topk),
                       fmt::format("1 to {}, the number of experts", o.shape.experts),
@@ -100,7 +101,6 @@ std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::str
   OptionSet set = simulate_option_set(o);
   if (!set.parse(args)) return std::nullopt;
   if (const auto block = chosen_model(o.preset)) take_shape(set, *block, o.shape);
-  refuse_latent(o.shape.form, "a simulation");
   if (o.validate > 0 || !o.record.empty()) {
     refuse_shape_of_runs(set, o);
     if (!set.given("--hardware")) o.hardware = "probe";

@@ -47,7 +47,6 @@ std::optional<TuneOptions> parse_tune_options(const std::vector<std::string>& ar
   set.fields(&b, {"seed"});
   if (!set.parse(args)) return std::nullopt;
   apply_model(set, b);
-  refuse_latent(b.shape.form, "tune, whose products are of one width");
   if (b.tokens_auto)
     throw input_error("--tokens", "auto", "a number, since the rows of an expert are part of the problem",
                       "choose one");

@@ -352,9 +352,7 @@ void Measurement::describe(LivePoint& live) {
   const PlanCounts counts = count_plan(run.placed_routing(), config.block.capacity, config.num_devices);
   if (is_ep(config.spread)) add_buffer_factors(over_places(config), counts, result);
   if (!options_.trace_dir.empty()) {
-    // The model knows rows of one width: with two, those of the experts.
-    const RunConfig places = over_places(config);
-    result.work = all_work(work_problem(places.shape.form.latent > 0 ? routed_part(places) : places), counts);
+    result.work = all_work(work_problem(over_places(config)), counts);
     result.pair_rows = counts.pairs;
   }
   result.plan_hash = run.plan_hash();

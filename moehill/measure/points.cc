@@ -60,9 +60,7 @@ RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layou
   config.block = o.block;
   config.block.impl = axes.impl;
   config.block.prequeue = axes.queue == QueueMode::prequeue;
-  config.spread = spread_of(
-      axes.mode,
-      o.ep_path.value_or(Spread::compact_psum));  // auto, as long as nothing better is known to pick
+  config.spread = spread_of(axes.mode, o.ep_path.value_or(default_path(o.shape)));
   config.shared_placement = o.shared_placement;
   config.split_rows = config.spread == Spread::ring_ag_rs && o.split_rows == Switch::on;
   const bool spread = config.spread != Spread::none;

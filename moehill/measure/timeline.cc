@@ -31,9 +31,10 @@ const StageWork* work_of(const PointResult& result, size_t device, Stage stage) 
 void add_experts(const PointResult& result, size_t device, const StageWork& work, TraceFacts& facts) {
   const RunConfig& config = result.point.config;
   const DeviceWork& all = result.work[device];
-  if (work.gemms.front().shared) {
-    facts.emplace_back("expert", std::string("shared"));
-    facts.emplace_back("rows", all.shared_rows);
+  if (work.gemms.front().of_tokens) {
+    if (work.stage != Stage::latent && work.stage != Stage::latent_grad)
+      facts.emplace_back("expert", std::string("shared"));
+    facts.emplace_back("rows", all.token_rows);
     return;
   }
   PlanCounts counts;

@@ -76,6 +76,10 @@ std::vector<Meanwhile> work_meanwhile(const WorkProblem& problem, Stage stage) {
   if (stage == Stage::dispatch_grad && splits) work.push_back({Stage::down_grad, true});
   if (stage == Stage::reduce_grad && !problem.recompute)
     work = {{Stage::w2_grad, false}, {Stage::w13_grad, false}};
+  if (problem.latent > 0)
+    std::erase_if(work, [](const Meanwhile& part) {
+      return part.stage == Stage::shared || part.stage == Stage::shared_grad;
+    });
   return work;
 }
 

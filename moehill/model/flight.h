@@ -32,16 +32,17 @@ struct WavePass {
 
 // True if a pass goes as a WavePass does.
 bool goes_in_waves(const WorkProblem& problem);
-// The products of such a pass; seconds_of(stage) are those of a stage's products.
+// The products of such a pass; seconds_of(stage) are those of a stage's products. Beside experts of another
+// width the shared expert begins when all sums are back.
 template <typename Seconds>
-WavePass wave_pass(bool backward, double own_part, const Seconds& seconds_of) {
+WavePass wave_pass(const WorkProblem& problem, bool backward, double own_part, const Seconds& seconds_of) {
+  const auto shared = [&](Stage stage) { return problem.latent > 0 ? 0.0 : seconds_of(stage); };
   const auto own = [&](Stage stage) { return own_part * seconds_of(stage); };
   const auto rest = [&](Stage stage) { return (1 - own_part) * seconds_of(stage); };
   if (!backward)
-    return {
-        0,   own(Stage::up), rest(Stage::up), own(Stage::down), rest(Stage::down), seconds_of(Stage::shared),
-        true};
-  return {seconds_of(Stage::shared_grad),
+    return {0,   own(Stage::up), rest(Stage::up), own(Stage::down), rest(Stage::down), shared(Stage::shared),
+            true};
+  return {shared(Stage::shared_grad),
           own(Stage::down_grad),
           rest(Stage::down_grad),
           own(Stage::up_grad),

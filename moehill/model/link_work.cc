@@ -97,6 +97,15 @@ class Links {
     for (const int64_t n : elements.vectors)
       reduce_scatter(share(n, device_, counts_.num_devices).size(), n, kF32);
   }
+  void latent_gradient() {
+    const LatentElements elements = latent_elements(p_);
+    const auto sum = [&](int64_t n, size_t bytes) {
+      if (n > 0) reduce_scatter(share(n, device_, counts_.num_devices).size(), n, bytes);
+    };
+    sum(elements.matrix, b_);
+    sum(elements.matrix, b_);
+    sum(elements.norm, kF32);
+  }
   // `dp`: every stack of weights, experts' and shared.
   void all_gradients() {
     const MlpElements experts = expert_elements(p_);
@@ -196,6 +205,14 @@ std::vector<LinkWork> backward_links(const WorkProblem& problem, const PlanCount
   }
   if (shards_tokens(problem.spread) && problem.loss_counts > 0)
     links.all_reduce(problem.loss_counts, kF32, kF32);
+  return links.take();
+}
+
+std::vector<LinkWork> around_links(const WorkProblem& problem, const PlanCounts& counts, int device) {
+  Links links(problem, counts, device);
+  if (links.alone()) return {};
+  links.shared_gradient();
+  links.latent_gradient();
   return links.take();
 }
 

@@ -10,5 +10,7 @@ std::vector<LinkWork> plan_links(const WorkProblem& problem, const PlanCounts& c
 std::vector<LinkWork> dispatch_links(const WorkProblem& problem, const PlanCounts& counts, int device);
 std::vector<LinkWork> forward_links(const WorkProblem& problem, const PlanCounts& counts, int device);
 std::vector<LinkWork> backward_links(const WorkProblem& problem, const PlanCounts& counts, int device);
+// Gradients that are summed around experts of another width than the model's.
+std::vector<LinkWork> around_links(const WorkProblem& problem, const PlanCounts& counts, int device);
 
 }  // namespace moehill

@@ -63,7 +63,7 @@ double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& dev
   const int64_t busy =
       std::count_if(device.group_rows.begin(), device.group_rows.end(), [](int64_t r) { return r > 0; });
   for (const GemmWork& gemm : stage.gemms) {
-    const bool one_group = gemm.shared || busy == 1;
+    const bool one_group = gemm.of_tokens || busy == 1;
     const double peak = hardware.peak(dtype) * units;
     const bool writes = gemm.direction == GemmDirection::weight_grad;
     const auto add = [&](int64_t rows) {
@@ -77,8 +77,8 @@ double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& dev
           gemm_fraction(hardware, {dtype, gemm.direction, to_double(rows), gemm.k, gemm.n, units, one_group});
       seconds += flops / (peak * fraction);
     };
-    if (gemm.shared) {
-      add(device.shared_rows);
+    if (gemm.of_tokens) {
+      add(device.token_rows);
     } else {
       for (const int64_t rows : device.group_rows) add(rows);
     }
@@ -160,7 +160,7 @@ void hide_waves(const WorkProblem& problem, bool backward, DeviceTime& device) {
   const size_t out = index(backward ? Stage::dispatch_grad : Stage::dispatch),
                back = index(backward ? Stage::reduce_grad : Stage::reduce);
   const double rows_s = device.flight_s[out], sums_s = device.flight_s[back];
-  const WavePass pass = wave_pass(backward, device.own_part, [&](Stage name) {
+  const WavePass pass = wave_pass(problem, backward, device.own_part, [&](Stage name) {
     const size_t i = index(name);
     return i < stages.size() ? stages[i].gemm_s : 0;
   });

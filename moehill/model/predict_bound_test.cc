@@ -55,6 +55,10 @@ WorkProblem drawn_problem(Dice& dice, int num_devices) {
   p.router_grad = p.backward && dice.coin();
   p.shared_replicated = p.shared_dim > 0 && dice.coin() &&
                         (p.spread == Spread::compact_psum || p.spread == Spread::dense_masked);
+  if (p.spread != Spread::dp && !is_psum(p.spread) && dice.upto(3) == 1) {
+    p.latent = static_cast<int64_t>(dice.between(1, 4096));
+    p.latent_norm = dice.coin();
+  }
   return p;
 }
 

@@ -23,6 +23,16 @@ class StageList {
     work.links.insert(work.links.end(), links.begin(), links.end());
   }
 
+  void add(const StageWork& part) {
+    StageWork& work = at(part.stage);
+    work.flops += part.flops;
+    work.gemm_bytes += part.gemm_bytes;
+    work.rows += part.rows;
+    work.assignments += part.assignments;
+    work.gemms.insert(work.gemms.end(), part.gemms.begin(), part.gemms.end());
+    work.links.insert(work.links.end(), part.links.begin(), part.links.end());
+  }
+
   std::vector<StageWork> take() {
     std::vector<StageWork> used;
     for (size_t i = 0; i < stages_.size(); ++i) {

@@ -41,9 +41,6 @@ class BlockWork {
   BlockWork(const WorkProblem& p, const PlanCounts& counts, int device)
       : p_(p), counts_(counts), device_(device), b_(to_double(static_cast<int64_t>(dtype_bytes(p.dtype)))) {
     find_rows();
-    work_.weight_bytes =
-        b_ * to_double(routed_.groups * expert_elements(p).total() + shared_elements(p).total()) +
-        4 * to_double(routed_.groups * expert_elements(p).all_vectors() + shared_elements(p).all_vectors());
   }
 
   DeviceWork make() {
@@ -51,6 +48,19 @@ class BlockWork {
     if (p_.backward) backward();
     work_.stages = list_.take();
     work_.activation_bytes = activations();
+    work_.weight_bytes = bytes_of(routed_.groups, expert_elements(p_)) + bytes_of(1, shared_elements(p_));
+    return std::move(work_);
+  }
+
+  // What is around experts of another width: the shared expert, and the products from and to their width.
+  DeviceWork make_around() {
+    forward_around();
+    if (p_.backward) backward_around();
+    work_.stages = list_.take();
+    work_.activation_bytes = activations_around();
+    const LatentElements latent = latent_elements(p_);
+    work_.weight_bytes =
+        bytes_of(1, shared_elements(p_)) + 2 * b_ * to_double(latent.matrix) + 4 * to_double(latent.norm);
     return std::move(work_);
   }
 
@@ -65,9 +75,9 @@ class BlockWork {
     }
     if (p_.spread == Spread::dense_masked && !work_.group_rows.empty()) add_masked_rows(experts);
     const Range own = share(counts_.tokens, device_, counts_.num_devices);
-    work_.shared_rows = p_.shared_dim == 0                                  ? 0
-                        : p_.spread == Spread::none || p_.shared_replicated ? counts_.tokens
-                                                                            : own.size();
+    work_.token_rows = p_.shared_dim == 0 && p_.latent == 0                ? 0
+                       : p_.spread == Spread::none || p_.shared_replicated ? counts_.tokens
+                                                                           : own.size();
     const int64_t busy = std::count_if(work_.group_rows.begin(), work_.group_rows.end(),
                                        [](int64_t rows) { return rows > 0; });
     int64_t rows = 0, own_rows = 0;
@@ -76,7 +86,7 @@ class BlockWork {
       own_rows += counts_.local_rows(device_, static_cast<int>(e));
     if (rows > 0) work_.own_part = std::min(1.0, to_double(own_rows) / to_double(rows));
     routed_ = {rows, static_cast<int64_t>(work_.group_rows.size()), busy, p_.mlp_dim, p_.fused_w13, false};
-    shared_ = {work_.shared_rows, 1, work_.shared_rows > 0 ? 1 : 0, p_.shared_dim, p_.shared_fused, true};
+    shared_ = {work_.token_rows, 1, work_.token_rows > 0 ? 1 : 0, p_.shared_dim, p_.shared_fused, true};
   }
 
   // Rows of other devices' experts run with the last expert's weights.
@@ -101,6 +111,9 @@ class BlockWork {
     int64_t rows = 0;
     for (int to = 0; to < counts_.num_devices; ++to) rows += counts_.pair_rows(device_, to);
     return rows;
+  }
+  double bytes_of(int64_t groups, const MlpElements& elements) const {
+    return to_double(groups) * (b_ * to_double(elements.total()) + 4 * to_double(elements.all_vectors()));
   }
   double bytes(int64_t rows, int64_t columns) const { return b_ * to_double(rows) * to_double(columns); }
   bool sums_are_f32() const { return is_psum(p_.spread) || p_.spread == Spread::ring_ag_rs; }
@@ -182,7 +195,7 @@ class BlockWork {
   void zero_rest(Stage stage) {
     const bool sliced = sums_are_f32() && !p_.shared_replicated && p_.shared_dim > 0;
     if (sliced)
-      list_.at(stage).rows.zero += 4 * to_double(counts_.tokens - work_.shared_rows) * to_double(p_.hidden);
+      list_.at(stage).rows.zero += 4 * to_double(counts_.tokens - work_.token_rows) * to_double(p_.hidden);
   }
   bool combines_onto_shared() const {
     return p_.shared_dim > 0 && !exchanges_rows() && !(sums_are_f32() && p_.shared_replicated);
@@ -251,6 +264,48 @@ class BlockWork {
     list_.at(stage).rows.combine += to_double(counts_.tokens) * to_double(p_.hidden) * (4 + 2 * b_);
   }
 
+  // ---- around experts of another width
+  // One product of all own tokens' rows with a matrix [H, H'].
+  void latent_gemm(Stage stage, GemmDirection direction, double extra_bytes = 0) {
+    StageWork& work = list_.at(stage);
+    const int64_t rows = work_.token_rows;
+    work.flops += 2 * to_double(rows) * to_double(p_.hidden) * to_double(p_.latent);
+    work.gemm_bytes +=
+        bytes(rows, p_.hidden + p_.latent) + b_ * to_double(latent_elements(p_).matrix) + extra_bytes;
+    work.gemms.push_back({direction, p_.hidden, p_.latent, true});
+  }
+  // Reads what the shared expert has left, where there is one.
+  double sum_so_far() const { return p_.shared_dim > 0 ? bytes(work_.token_rows, p_.hidden) : 0; }
+
+  void forward_around() {
+    if (p_.shared_dim > 0) mlp_forward(kShared, shared_);
+    latent_gemm(Stage::latent, GemmDirection::forward);
+    latent_gemm(Stage::latent, GemmDirection::input_grad, sum_so_far());
+    if (p_.latent_norm) list_.at(Stage::latent).rows.swiglu += 2 * bytes(work_.token_rows, p_.latent);
+  }
+
+  void backward_around() {
+    if (p_.recompute && p_.shared_dim > 0) up(kRecompute, shared_, true);
+    if (p_.shared_dim > 0) mlp_backward(kShared, shared_);
+    latent_gemm(Stage::latent_grad, GemmDirection::forward);
+    latent_gemm(Stage::latent_grad, GemmDirection::input_grad, sum_so_far());
+    for (int i = 0; i < 2; ++i) latent_gemm(Stage::latent_grad, GemmDirection::weight_grad);
+    if (p_.latent_norm) list_.at(Stage::latent_grad).rows.swiglu += 3 * bytes(work_.token_rows, p_.latent);
+    list_.add_links(Stage::reduce_grad, around_links(p_, counts_, device_));
+  }
+
+  // Tensors of the tokens: x, y and dx, the shared expert's products, and rows of H' that the routed part
+  // does not have, which are dr, n and dn.
+  double activations_around() const {
+    const int64_t latent_rows = (p_.backward ? 1 : 0) + (p_.latent_norm ? (p_.backward ? 2 : 1) : 0);
+    return bytes(work_.token_rows, (p_.backward ? 3 : 2) * p_.hidden + latent_rows * p_.latent) +
+           shared_products();
+  }
+
+  double shared_products() const {
+    return bytes(shared_.rows, (p_.backward || !p_.shared_fused ? gates() + 1 : 1) * p_.shared_dim);
+  }
+
   // Rows that live from forward to backward, and the tokens' tensors.
   double activations() const {
     const int64_t tokens = own_tokens(p_.spread, counts_, device_).size();
@@ -258,7 +313,7 @@ class BlockWork {
     const int64_t products = p_.recompute ? 0 : (p_.backward || !p_.fused_w13 ? gates() + 1 : 1);
     double total = bytes(tokens, p_.hidden) * (p_.backward ? 3 : 2);
     total += bytes(routed_.rows, outputs * p_.hidden + products * p_.mlp_dim);
-    total += bytes(shared_.rows, (p_.backward || !p_.shared_fused ? gates() + 1 : 1) * p_.shared_dim);
+    total += shared_products();
     if (sums_are_f32()) total += 4 * to_double(counts_.tokens) * to_double(p_.hidden);
     if (p_.spread == Spread::ring_ag_rs && !p_.in_place)
       total += bytes(counts_.tokens, p_.hidden) * (p_.backward ? 2 : 1);
@@ -278,6 +333,26 @@ class BlockWork {
   StageList list_;
 };
 
+// The block that experts of another width see: one of that width, without a shared expert.
+WorkProblem routed_part(WorkProblem p) {
+  p.hidden = p.latent;
+  p.latent = p.shared_dim = 0;
+  p.latent_norm = p.shared_gate = false;
+  return p;
+}
+
+// Both parts of a block, whose stages may have one name.
+DeviceWork joined(DeviceWork routed, const DeviceWork& around) {
+  StageList list;
+  for (const StageWork& stage : routed.stages) list.add(stage);
+  for (const StageWork& stage : around.stages) list.add(stage);
+  routed.stages = list.take();
+  routed.token_rows = around.token_rows;
+  routed.weight_bytes += around.weight_bytes;
+  routed.activation_bytes += around.activation_bytes;
+  return routed;
+}
+
 }  // namespace
 
 MlpElements expert_elements(const WorkProblem& p) {
@@ -292,6 +367,12 @@ MlpElements shared_elements(const WorkProblem& p) {
   MlpElements elements = mlp_elements(p, p.shared_dim, p.shared_fused);
   if (p.shared_gate && p.shared_dim > 0) elements.vectors.push_back(vector_columns(p.hidden));
   return elements;
+}
+
+LatentElements latent_elements(const WorkProblem& p) {
+  if (p.latent == 0) return {};
+  return {stored_panel_rows(p.hidden, p.dtype) * round_up(p.latent, kPanelWidth),
+          p.latent_norm ? vector_columns(p.latent) : 0};
 }
 
 Range own_tokens(Spread spread, const PlanCounts& counts, int device) {
@@ -340,7 +421,9 @@ int64_t DeviceWork::received_bytes() const {
 }
 
 DeviceWork device_work(const WorkProblem& problem, const PlanCounts& counts, int device) {
-  return BlockWork(problem, counts, device).make();
+  if (problem.latent == 0) return BlockWork(problem, counts, device).make();
+  return joined(device_work(routed_part(problem), counts, device),
+                BlockWork(problem, counts, device).make_around());
 }
 
 std::vector<DeviceWork> all_work(const WorkProblem& problem, const PlanCounts& counts) {

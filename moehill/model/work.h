@@ -21,6 +21,8 @@ inline double to_double(int64_t n) { return static_cast<double>(n); }
 // The facts of a run that its work depends on, beside its plan's counts.
 struct WorkProblem {
   int64_t hidden = 0, mlp_dim = 0, shared_dim = 0;
+  int64_t latent = 0;        // H' of the routed experts' rows; 0: hidden
+  bool latent_norm = false;  // of the sums of these rows
   DType dtype = DType::bf16;
   Spread spread = Spread::none;
   bool backward = true;          // forward and backward, else forward alone
@@ -44,12 +46,12 @@ struct WorkProblem {
   bool shared_replicated = false;  // psum paths: the shared expert on all tokens everywhere
 };
 
-// One grouped product. Rows by group are those of the device's experts or, with `shared`, one group of the
-// shared expert's tokens.
+// One grouped product. Rows by group are those of the device's experts or, with `of_tokens`, one group of
+// tokens, as the shared expert and the products around experts of another width have.
 struct GemmWork {
   GemmDirection direction = GemmDirection::forward;
   int64_t k = 0, n = 0;  // of the matrices
-  bool shared = false;
+  bool of_tokens = false;
 };
 
 // One collective as mesh/traffic.h counts it.
@@ -65,6 +67,9 @@ struct LinkWork {
 struct RowBytes {
   double gather = 0, combine = 0, swiglu = 0, zero = 0;
   double total() const { return gather + combine + swiglu + zero; }
+  void operator+=(const RowBytes& other) {
+    gather += other.gather, combine += other.combine, swiglu += other.swiglu, zero += other.zero;
+  }
 };
 
 struct StageWork {
@@ -83,11 +88,11 @@ struct StageWork {
 
 struct DeviceWork {
   std::vector<int64_t> group_rows;  // of its experts
-  int64_t shared_rows = 0;
-  double own_part = 1;            // of its experts' rows, that which its own tokens have
-  double weight_bytes = 0;        // of its experts and the shared expert, as stored
-  double activation_bytes = 0;    // rows it keeps, x, y and dx of its tokens and what its path holds
-  std::vector<StageWork> stages;  // in the order of the step
+  int64_t token_rows = 0;           // of products over tokens; 0: there are none
+  double own_part = 1;              // of its experts' rows, that which its own tokens have
+  double weight_bytes = 0;          // of its experts and the shared expert, as stored
+  double activation_bytes = 0;      // rows it keeps, x, y and dx of its tokens and what its path holds
+  std::vector<StageWork> stages;    // in the order of the step
 
   double flops() const;
   double memory_bytes() const;
@@ -110,6 +115,11 @@ struct MlpElements {
 };
 MlpElements expert_elements(const WorkProblem& problem);
 MlpElements shared_elements(const WorkProblem& problem);
+// Likewise of each of the two matrices around experts of another width, and f32 values of the norm.
+struct LatentElements {
+  int64_t matrix = 0, norm = 0;
+};
+LatentElements latent_elements(const WorkProblem& problem);
 
 // Tokens whose results, and experts whose weights, device `d` has.
 Range own_tokens(Spread spread, const PlanCounts& counts, int device);

@@ -119,6 +119,8 @@ TEST(RouterCheck, AnotherRuleIsSeen) {
            {"sqrt-softplus,hash:50", "sqrt-softplus"},
            {"softmax,normalized,expert-scale", "softmax,normalized"},
            {"chosen-softmax", "softmax"},
+           {"sparsemixer,jitter:0.2", "chosen-softmax"},
+           {"sparsemixer,jitter:0.2", "sparsemixer,jitter:0.15"},
        }) {
     Routed right = route_by(rule, {200, 12, 3});
     EXPECT_EQ(fault_of(right), "") << rule;

@@ -20,6 +20,34 @@ double log_1_plus_exp(double z) { return z > 0 ? z + std::log1p(std::exp(-z)) : 
 // exp(z - largest) has the rounding of its exponent, a unit times its size, and few units more.
 double exponential_units(double gap) { return std::isfinite(gap) ? 4 - gap : 4; }
 
+// The softmax of choice `chosen.size()` of sparsemixer, [L]: who is among its experts is told in f32, as the
+// rule says, and the rest is in double.
+std::vector<Bounded> mixer_softmax(const Router& router, std::span<const float> logits,
+                                   std::span<const int32_t> chosen) {
+  std::vector<float> open(logits.begin(), logits.end());
+  for (const int32_t e : chosen) open[static_cast<size_t>(e)] = -INFINITY;
+  const float most = *std::max_element(open.begin(), open.end());
+  std::vector<Bounded> softmax;
+  Bounded sum;
+  for (const float z : open) {
+    const float below = most - z, size = std::max(std::abs(z), most);
+    const bool has_part = z > -INFINITY && !(below / size > static_cast<float>(2 * router.rule.jitter));
+    const double gap = static_cast<double>(z) - static_cast<double>(most),
+                 term = has_part ? std::exp(gap) : 0;
+    softmax.push_back({term, term > 0 ? exponential_units(gap) * kUnit * term : 0});
+    sum.value += term;
+    sum.error += softmax.back().error;
+  }
+  const double units = static_cast<double>(logits.size()) + 2;
+  for (Bounded& q : softmax) {
+    if (sum.value == 0) break;
+    q.error =
+        (q.error + q.value / sum.value * (sum.error + units * kUnit * sum.value)) / sum.value + kSmallest;
+    q.value /= sum.value;
+  }
+  return softmax;
+}
+
 }  // namespace
 
 RouterReference::RouterReference(const Router& router, std::span<const float> logits)
@@ -72,6 +100,12 @@ double RouterReference::factor_of(int32_t e) const {
 }
 
 std::vector<Bounded> RouterReference::gate_values(std::span<const int32_t> chosen) const {
+  if (router_.rule.score == RouterScore::sparsemixer) {
+    std::vector<Bounded> values;
+    for (size_t j = 0; j < chosen.size(); ++j)
+      values.push_back(mixer_softmax(router_, logits_, chosen.first(j))[static_cast<size_t>(chosen[j])]);
+    return values;
+  }
   const bool of_chosen = router_.rule.score == RouterScore::chosen_softmax;
   double largest = -INFINITY;
   for (const int32_t e : chosen)
@@ -101,12 +135,28 @@ std::vector<Bounded> RouterReference::gate_values(std::span<const int32_t> chose
   return values;
 }
 
+// With q the softmax of choice j, dp_j / dz_e = p_j ([e = choice j] - q_e).
+RouterReference::Slopes RouterReference::mixer_slopes(std::span<const int32_t> chosen) const {
+  const Dense<double> zero{std::ssize(chosen), std::ssize(logits_)};
+  Slopes slopes{zero, zero};
+  for (size_t j = 0; j < chosen.size(); ++j) {
+    const std::vector<Bounded> q = mixer_softmax(router_, logits_, chosen.first(j));
+    const auto choice = static_cast<size_t>(chosen[j]);
+    for (size_t e = 0; e < q.size(); ++e) {
+      slopes.value.row(static_cast<int64_t>(j))[e] = q[choice].value * ((e == choice) - q[e].value);
+      slopes.size.row(static_cast<int64_t>(j))[e] = q[choice].value * ((e == choice) + q[e].value);
+    }
+  }
+  return slopes;
+}
+
 // Scores s give p_j = c_j s_j / D, D = 1 or max(S, least_sum) with S the sum of the chosen, so
 //   dp_j / ds_i = c_j ([i = j] - s_j / S [D = S]) / D,
 // and ds_i / dz_e = s_i ([i = e] - s_e) of the softmax, else [i = e] s'(z_e). The softmax over the chosen is
 // S = D with s = exp(z), whose slope is itself.
 RouterReference::Slopes RouterReference::slopes(std::span<const int32_t> chosen) const {
   const RouterRule& rule = router_.rule;
+  if (rule.score == RouterScore::sparsemixer) return mixer_slopes(chosen);
   const bool of_chosen = rule.score == RouterScore::chosen_softmax,
              of_all = rule.score == RouterScore::softmax;
   const size_t num = chosen.size();

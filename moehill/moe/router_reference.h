@@ -21,7 +21,7 @@ class RouterReference {
   // One token's logits [L]. Both are read as long as this lives.
   RouterReference(const Router& router, std::span<const float> logits);
 
-  Bounded score(size_t e) const;  // not with chosen_softmax, which has none
+  Bounded score(size_t e) const;  // not with chosen_softmax or sparsemixer, which have none
   Bounded key(size_t e) const;    // what experts are chosen by
   // The gate values of these choices.
   std::vector<Bounded> gate_values(std::span<const int32_t> chosen) const;
@@ -32,6 +32,7 @@ class RouterReference {
   Slopes slopes(std::span<const int32_t> chosen) const;
 
  private:
+  Slopes mixer_slopes(std::span<const int32_t> chosen) const;
   double factor_of(int32_t e) const;  // of a gate value: the rule's times the expert's
 
   const Router& router_;

@@ -233,10 +233,9 @@ LatentMemory::LatentMemory(const RunConfig& config, Range held) {
 
 LatentRows LatentMemory::views(int64_t tokens, int64_t first) const {
   const auto among_all = [&](const Matrix& rows) -> MatView {
-    const MatView own = rows;
-    if (own.data == nullptr) return {};
-    const int64_t row_bytes = own.cols * static_cast<int64_t>(dtype_bytes(own.dtype));
-    return {before(own.data, first, row_bytes), own.dtype, tokens, own.cols, own.cols};
+    const MatView own = rows, all = z_;  // rows that a pass does not have are rows without memory
+    const int64_t row_bytes = all.cols * static_cast<int64_t>(dtype_bytes(all.dtype));
+    return {before(own.data, first, row_bytes), all.dtype, tokens, all.cols, all.cols};
   };
   LatentRows rows{among_all(z_),  among_all(r_),  among_all(n_),
                   among_all(dn_), among_all(dr_), among_all(dz_)};

@@ -13,6 +13,8 @@ WorkProblem work_problem(const RunConfig& config) {
   problem.hidden = shape.hidden;
   problem.mlp_dim = shape.mlp_dim;
   problem.shared_dim = shape.shared_dim;
+  problem.latent = shape.form.latent;
+  problem.latent_norm = shape.form.latent_norm > 0;
   problem.dtype = shape.dtype;
   problem.spread = config.spread;
   problem.backward = block.pass == Pass::forward_backward;

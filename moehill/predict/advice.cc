@@ -107,7 +107,8 @@ std::string verification(const Advice& advice, const AdviceQuestion& q, const Ha
                                           : fmt::format("mpirun -n {} --map-by ppr:{}:node ", best->devices,
                                                         h.topology.devices_per_node);
   const std::string devices = nodes == 1 ? fmt::format(" --devices {}", best->devices) : "";
-  for (const std::string& mode : {fmt::format("ep --ep-path {}", name_of(best->spread)), std::string("dp")})
+  const std::string other = q.shape.form.latent > 0 ? "none" : "dp";
+  for (const std::string& mode : {fmt::format("ep --ep-path {}", name_of(best->spread)), other})
     text += fmt::format("  {}{}{} --parallel-mode {} --json -\n", launcher, bench, devices, mode);
   return text;
 }
@@ -198,9 +199,9 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
     add(Spread::none, 1, h.units_per_device, total);
   else
     add(Spread::none, 1, h.units_per_device * per_node, q.nodes);
-  if (total > 1) add(Spread::dp, total, h.units_per_device, 1);
+  if (total > 1 && q.shape.form.latent == 0) add(Spread::dp, total, h.units_per_device, 1);
   for (const int size : group_sizes(total, q.shape.experts))
-    add(Spread::compact_psum, size, h.units_per_device, total / size);
+    add(default_path(q.shape), size, h.units_per_device, total / size);
   std::stable_sort(advice.lines.begin(), advice.lines.end(), [](const AdviceLine& a, const AdviceLine& b) {
     return a.fits != b.fits ? a.fits : a.tokens_per_s > b.tokens_per_s;
   });

@@ -65,6 +65,17 @@ TEST(Advice, WhatDoesNotFitIsNoBaseline) {
   EXPECT_EQ(advice_text(none, q, hardware, "").rfind("Neither", 0), 0u);
 }
 
+TEST(Advice, ExpertsOfAnotherWidthHaveNoDataParallelLine) {
+  AdviceQuestion q = question(2);
+  q.shape.form = parse_expert_form("silu,latent:128");
+  const Hardware hardware = load_hardware("epyc-cluster");
+  const Advice advice = advise(q, hardware);
+  for (const AdviceLine& line : advice.lines)
+    EXPECT_TRUE(line.spread != Spread::dp && !is_psum(line.spread)) << name_of(line.spread);
+  ASSERT_TRUE(advice.best() != nullptr && advice.baseline() != nullptr);
+  EXPECT_EQ(advice_text(advice, q, hardware, "").find("--parallel-mode dp"), std::string::npos);
+}
+
 TEST(Advice, NodesNeedANetwork) {
   EXPECT_THROW(advise(question(2), load_hardware("epyc-2-core")), InputError);
 }

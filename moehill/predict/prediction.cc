@@ -40,7 +40,6 @@ std::string unpredictable(const RunConfig& config) {
   if (config.block.backend != Backend::gmm) return "the probe has no speeds of the backend ragged_dot";
   if (config.block.prequeue) return "the model has no prequeued rows";
   if (config.block.router_product) return "the model does not have the router's own product";
-  if (config.shape.form.latent > 0) return "the model has no experts of another width than the model's";
   return "";
 }
 
@@ -58,7 +57,8 @@ Prediction predict_run(const RunConfig& config, const Routing& routing, const Ha
 }
 
 std::vector<Spread> candidate_paths(const RunConfig& config) {
-  std::vector<Spread> paths = {Spread::compact_psum, Spread::dense_masked};
+  std::vector<Spread> paths;
+  if (config.shape.form.latent == 0) paths = {Spread::compact_psum, Spread::dense_masked};
   if (config.shared_placement == SharedPlacement::replicated) return paths;  // the others have no such form
   paths.insert(paths.end(), {Spread::ring_ag_rs, Spread::ragged_a2a, Spread::fused});
   return paths;
@@ -88,14 +88,15 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
   if (!probed.hardware || environment.num_nodes > 1) {
     const std::string why = probed.hardware ? "the probe knows one node alone" : probed.note;
     if (choose && std::any_of(points.begin(), points.end(), has_path))
-      result.text = "--ep-path auto: compact_psum, since " + why + "\n";
+      result.text = fmt::format("--ep-path auto: {}, since {}\n", name_of(default_path(options.shape)), why);
     return result;
   }
   for (size_t i = 0; i < points.size(); ++i) {
     Point& point = points[i];
     const std::string why = unpredictable(point.config);
     if (!why.empty()) {
-      if (choose && has_path(point)) result.text += "--ep-path auto: compact_psum, since " + why + "\n";
+      if (choose && has_path(point))
+        result.text += fmt::format("--ep-path auto: {}, since {}\n", name_of(point.config.spread), why);
       continue;
     }
     const Routing routing =

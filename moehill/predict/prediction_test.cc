@@ -96,5 +96,24 @@ TEST(RankPaths, MaskedRowsAreLastAndTheOrderIsByTime) {
     EXPECT_LE(ranked[i - 1].prediction.time_s, ranked[i].prediction.time_s);
 }
 
+TEST(RankPaths, ExpertsOfAnotherWidthSendTheirWidth) {
+  RunConfig config{.shape = {512, 256, 128, 16, 2, 0, DType::bf16}, .num_devices = 4};
+  const Routing routing = routing_of(config.shape, {}, 0);
+  const Hardware hardware = load_hardware("epyc-cluster");
+  config.block.pass = Pass::forward;
+  config.spread = Spread::fused;
+  const double whole = predict_run(config, routing, hardware).sent_bytes;
+  config.shape.form = parse_expert_form("silu,latent:64");
+  EXPECT_EQ(unpredictable(config), "");
+  const std::vector<RankedPath> ranked = rank_paths(config, routing, hardware);
+  ASSERT_EQ(ranked.size(), 3u) << "paths that move rows";
+  for (const RankedPath& path : ranked)
+    EXPECT_TRUE(path.path != Spread::compact_psum && path.path != Spread::dense_masked);
+  // Rows are a quarter as wide; what tells of the routing is as much as before.
+  const double narrow = predict_run(config, routing, hardware).sent_bytes;
+  EXPECT_LT(narrow, 0.35 * whole);
+  EXPECT_GT(narrow, 0.25 * whole);
+}
+
 }  // namespace
 }  // namespace moehill

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "moehill/base/error.h"
 #include "moehill/base/rng.h"
@@ -48,6 +49,39 @@ Scores<F> scores_of(RouterScore kind, const float* logits, int num) {
   return scores;
 }
 
+// The softmax of one choice of sparsemixer: over the experts that are not chosen before it, and not far below
+// the best of these, `largest`. Who is among them is told in f32, whatever F is. An expert that its logit
+// excludes has no part, also where there is no other.
+template <typename F>
+struct MixerSoftmax {
+  float largest = -std::numeric_limits<float>::infinity();
+  F sum = 0;
+
+  F term(const Router& router, std::span<const float> logits, std::span<const int32_t> before,
+         size_t e) const {
+    const float z = logits[e];
+    const bool is_far =
+        (largest - z) / std::max(std::abs(z), largest) > static_cast<float>(2 * router.rule.jitter);
+    if (is_far || std::isinf(z) || is_among(e, before)) return 0;
+    return std::exp(static_cast<F>(z) - static_cast<F>(largest));
+  }
+  static bool is_among(size_t e, std::span<const int32_t> experts) {
+    return std::find(experts.begin(), experts.end(), static_cast<int32_t>(e)) != experts.end();
+  }
+};
+
+template <typename F>
+MixerSoftmax<F> mixer_softmax(const Router& router, std::span<const float> logits,
+                              std::span<const int32_t> before) {
+  MixerSoftmax<F> softmax;
+  for (size_t e = 0; e < logits.size(); ++e) {
+    if (!softmax.is_among(e, before)) softmax.largest = std::max(softmax.largest, logits[e]);
+  }
+  for (size_t e = 0; e < logits.size(); ++e) softmax.sum += softmax.term(router, logits, before, e);
+  if (softmax.sum == 0) softmax.sum = 1;
+  return softmax;
+}
+
 InputError bad_logit(float logit, int64_t token, int64_t expert) {
   return input_error("router logits",
                      fmt::format("{} for token {}, expert {}", unsigned_nan(logit), token, expert),
@@ -60,7 +94,7 @@ void refuse_bad_logits(RouterScore kind, int64_t token, const float* logits, int
     if (std::isnan(logits[e])) throw bad_logit(logits[e], token, e);
     if (logits[e] > logits[largest]) largest = e;
   }
-  const bool softmax = kind == RouterScore::softmax || kind == RouterScore::chosen_softmax;
+  const bool softmax = kind != RouterScore::sigmoid && kind != RouterScore::sqrt_softplus;
   if (std::isinf(logits[largest]) && (softmax || logits[largest] > 0))
     throw bad_logit(logits[largest], token, largest);
 }
@@ -129,9 +163,17 @@ float scale_of(const Router& router, int32_t e) {
   return router.expert_scale.empty() ? 1.0f : router.expert_scale[static_cast<size_t>(e)];
 }
 
-void gate_values(const Router& router, const float* logits, Scores<float> scores,
+void gate_values(const Router& router, std::span<const float> row, Scores<float> scores,
                  std::span<const int32_t> chosen, float* weight) {
   const RouterRule& rule = router.rule;
+  const float* const logits = row.data();
+  if (rule.score == RouterScore::sparsemixer) {
+    for (size_t j = 0; j < chosen.size(); ++j) {
+      const auto q = mixer_softmax<float>(router, row, chosen.first(j));
+      weight[j] = q.term(router, row, chosen.first(j), static_cast<size_t>(chosen[j])) / q.sum;
+    }
+    return;
+  }
   if (rule.score == RouterScore::chosen_softmax) {
     scores.largest = logits[chosen[0]];
     for (const int32_t e : chosen) scores.largest = std::max(scores.largest, logits[e]);
@@ -197,6 +239,27 @@ void token_backward_of_chosen(const Router& router, std::span<const int32_t> cho
   }
 }
 
+// dlogit_e = sum_j dp_j p_j ([e = choice j] - q_je), q_j the softmax of choice j and p_j its part of that
+// choice.
+void token_backward_of_mixer(const Router& router, std::span<const float> logits,
+                             std::span<const int32_t> chosen, const float* dp, std::span<float> dlogits) {
+  MixerSoftmax<double> of_choice[kMostChoices];
+  double dp_p[kMostChoices];
+  for (size_t j = 0; j < chosen.size(); ++j) {
+    const auto q = of_choice[j] = mixer_softmax<double>(router, logits, chosen.first(j));
+    dp_p[j] = dp[j] * q.term(router, logits, chosen.first(j), static_cast<size_t>(chosen[j])) / q.sum;
+  }
+  for (size_t e = 0; e < dlogits.size(); ++e) {
+    double sum = 0;
+    for (size_t j = 0; j < chosen.size(); ++j) {
+      const auto& q = of_choice[j];
+      const double is_choice = chosen[j] == static_cast<int32_t>(e) ? 1 : 0;
+      sum += dp_p[j] * (is_choice - q.term(router, logits, chosen.first(j), e) / q.sum);
+    }
+    dlogits[e] = static_cast<float>(sum);
+  }
+}
+
 std::vector<float> normals(size_t num, uint32_t seed, Stream stream, double mean, double deviation) {
   std::vector<float> values(num);
   for (size_t i = 0; i < num; ++i)
@@ -255,7 +318,7 @@ void route_token(const Router& router, int64_t token, std::span<const float> row
   } else {
     choose(rule, {router, logits, scores, rule.bias || rule.groups > 1}, num, chosen);
   }
-  gate_values(router, logits, scores, chosen, weight);
+  gate_values(router, row, scores, chosen, weight);
 }
 
 namespace {
@@ -293,7 +356,7 @@ void weigh_choices(const Router& router, const float* logits, ThreadTeam& team, 
     for (int64_t t = begin; t < end; ++t) {
       const size_t first = static_cast<size_t>(t) * topk;
       const float* const row = logits + static_cast<size_t>(t) * num;
-      gate_values(router, row, scores_of<float>(router.rule.score, row, routing.num_experts),
+      gate_values(router, {row, num}, scores_of<float>(router.rule.score, row, routing.num_experts),
                   {routing.expert.data() + first, topk}, routing.weight.data() + first);
     }
   });
@@ -310,6 +373,10 @@ void route_backward(const Router& router, const RouterGradient& gradient, Range 
       const std::span<const int32_t> chosen{choices, topk};
       const std::span<float> row{gradient.dlogits + t * num, num};
       const float* dp = gradient.dp + t * topk;
+      if (router.rule.score == RouterScore::sparsemixer) {
+        token_backward_of_mixer(router, {gradient.logits + t * num, num}, chosen, dp, row);
+        continue;
+      }
       if (router.rule.score == RouterScore::chosen_softmax) {
         token_backward_of_chosen(router, chosen, routing.weight.data() + t * topk, dp, row);
       } else {

@@ -24,6 +24,7 @@ inline constexpr RouterFamily kRouterFamilies[] = {
     {"LongCat", "softmax,bias,factor:6,zero:4"},
     {"Llama 4", "sigmoid,input-weighted"},
     {"Gemma 4", "softmax,normalized,expert-scale"},
+    {"Phi-3.5-MoE", "sparsemixer,jitter:0.2"},  // more than the model's, so that experts are among the best
 };
 
 }  // namespace moehill

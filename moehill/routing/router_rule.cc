@@ -25,6 +25,13 @@ const WordList<RouterScore, RouterRule>& words_of_a_rule() {
           {"groups", ":GROUPS/KEPT", [](RouterRule& r, const std::string& v) { set_groups(r, v, true); }},
           {"groups-max", ":GROUPS/KEPT", [](RouterRule& r, const std::string& v) { set_groups(r, v, false); },
            "groups"},
+          {"jitter", ":X",
+           [](RouterRule& r, const std::string& v) {
+             r.jitter = parse_number(kOption + " jitter", v, 0, 1);
+             if (r.score != RouterScore::sparsemixer)
+               throw input_error(kOption, "jitter without sparsemixer", "it with sparsemixer, whose it is",
+                                 "leave it out");
+           }},
           {"normalized", "[:LEAST_SUM]",
            [](RouterRule& r, const std::string& v) {
              r.normalized = true;
@@ -62,6 +69,9 @@ void refuse_contradictions(const RouterRule& rule) {
   refuse(of_chosen && rule.groups > 1, "chosen-softmax with groups: there are no scores to rank them by",
          "use softmax with groups");
   refuse(of_chosen && rule.normalized, "chosen-softmax with normalized: it always is", "leave it out");
+  RouterRule alone{.score = rule.score, .jitter = rule.jitter};
+  refuse(rule.score == RouterScore::sparsemixer && !(rule == alone),
+         "sparsemixer with words of other routers, which it has no place for", "leave all but jitter out");
   refuse(rule.hash_ids > 0 && (rule.bias || rule.groups > 1),
          "hash with bias or groups, which choose nothing beside a table", "leave them out");
 }
@@ -71,6 +81,7 @@ void refuse_contradictions(const RouterRule& rule) {
 std::string to_string(const RouterRule& rule) {
   std::string text = name_of(rule.score);
   const RouterRule plain;
+  if (rule.jitter != plain.jitter) text += fmt::format(",jitter:{}", rule.jitter);
   if (rule.bias) text += ",bias";
   if (rule.groups > 1)
     text += fmt::format(",groups{}:{}/{}", rule.best_two ? "" : "-max", rule.groups, rule.kept_groups);

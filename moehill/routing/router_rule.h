@@ -11,10 +11,11 @@ namespace moehill {
 inline constexpr int kMostGroups = 256, kMostChoices = 1024;
 
 // The score of a logit z. `chosen_softmax` is the softmax over a token's chosen experts alone, so that there
-// is no score of the others; sqrt_softplus is sqrt(ln(1 + e^z)).
-enum class RouterScore { chosen_softmax, softmax, sigmoid, sqrt_softplus };
+// is no score of the others; sqrt_softplus is sqrt(ln(1 + e^z)). `sparsemixer` (Phi-3.5-MoE) has no score of
+// an expert alone, but one for each choice, as below.
+enum class RouterScore { chosen_softmax, softmax, sigmoid, sqrt_softplus, sparsemixer };
 constexpr auto words(RouterScore) {
-  return std::array{"chosen-softmax", "softmax", "sigmoid", "sqrt-softplus"};
+  return std::array{"chosen-softmax", "softmax", "sigmoid", "sqrt-softplus", "sparsemixer"};
 }
 
 // Let s be the scores of a token's E experts and b the selection bias, all in f32.
@@ -25,11 +26,16 @@ constexpr auto words(RouterScore) {
 //   p_j    = factor * scale_j * s_j, or with `normalized` factor * scale_j * s_j / max(sum of the chosen s,
 //            least_sum)
 // Gradients flow through the chosen scores alone: a bias, groups and a table have none.
+// With sparsemixer p_j is the softmax, at choice j, over the experts that are not chosen before it and whose
+// logit z has (m - z) / max(|z|, m) <= 2 jitter, m the largest logit of those not chosen before. Gradients
+// flow through these logits; who is among them has none. That is the model's inference; in training it draws
+// a choice among them at random, which a rule that every device repeats does not.
 struct RouterRule {
   RouterScore score = RouterScore::chosen_softmax;
   bool bias = false;                // selection bias
   int groups = 1, kept_groups = 1;  // of experts with neighbouring ids, all of one size
   bool best_two = true;             // of a group's keys; else its best
+  double jitter = 0.01;             // of sparsemixer
   bool normalized = false;
   double least_sum = 1e-20;
   double factor = 1;

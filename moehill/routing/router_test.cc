@@ -46,8 +46,30 @@ double score_of(RouterScore kind, double z) {
 }
 
 // Gate values of one token in double, from the definition; `chosen` stays as it is.
-std::vector<double> gate_values(const Router& router, const std::vector<double>& z, const int32_t* chosen) {
+std::vector<double> mixer_gates(const Routed& held, int64_t t, const std::vector<double>& z,
+                                const int32_t* chosen) {
+  std::vector<double> gates;
+  std::vector<float> open(held.row(t), held.row(t) + held.num());  // who takes part is told by the f32 logits
+  for (int j = 0; j < kTopk; ++j) {
+    const float m = *std::max_element(open.begin(), open.end());
+    double sum = 0;
+    for (size_t e = 0; e < z.size(); ++e) {
+      if (std::isinf(open[e])) continue;
+      const float far = (m - open[e]) / std::max(std::abs(open[e]), m);
+      if (far <= 2 * static_cast<float>(held.router.rule.jitter)) sum += std::exp(z[e]);
+    }
+    const size_t choice = static_cast<size_t>(chosen[j]);
+    gates.push_back(std::exp(z[choice]) / sum);
+    open[choice] = -std::numeric_limits<float>::infinity();
+  }
+  return gates;
+}
+
+std::vector<double> gate_values(const Routed& r, int64_t t, const std::vector<double>& z,
+                                const int32_t* chosen) {
+  const Router& router = r.router;
   const RouterRule& rule = router.rule;
+  if (rule.score == RouterScore::sparsemixer) return mixer_gates(r, t, z, chosen);
   double all = 1;
   if (rule.score == RouterScore::softmax) {
     all = 0;
@@ -72,7 +94,7 @@ TEST(Router, GateValuesAreThoseOfTheDefinition) {
     const Routed r = routed_by(family.rule);
     for (int64_t t = 0; t < kTokens; ++t) {
       const std::vector<double> right =
-          gate_values(r.router, row_in_double(r, t), r.routing.expert.data() + t * kTopk);
+          gate_values(r, t, row_in_double(r, t), r.routing.expert.data() + t * kTopk);
       for (size_t j = 0; j < kTopk; ++j) {
         EXPECT_NEAR(r.routing.weight[static_cast<size_t>(t) * kTopk + j] / right[j], 1, 3e-6)
             << family.models << ", token " << t;
@@ -161,6 +183,24 @@ TEST(Router, ABiasChoosesAndLeavesTheGateValueAlone) {
   route(router, logits.data(), {0, 1}, team, routing);
   EXPECT_EQ(routing.expert[0], 0);
   EXPECT_FLOAT_EQ(routing.weight[0], 1.0f);  // 2 sigmoid(0)
+}
+
+// Two choices by the code of the model: m = 5, and 4.95 is 0.01 below it; of the rest m is 4.95, from
+// which 4.6 is 0.07 away.
+TEST(Router, SparsemixerCountsTheExpertsNearTheBest) {
+  const Router router{parse_router_rule("sparsemixer"), {}, {}, {}, {}};
+  const std::vector<float> logits = {4.6f, 5, -7, 4.95f, 1};
+  std::vector<int32_t> chosen(2);
+  std::vector<float> weight(2);
+  route_token(router, 0, logits, chosen, weight.data());
+  EXPECT_EQ(chosen, (std::vector<int32_t>{1, 3}));
+  EXPECT_NEAR(weight[0], 1 / (1 + std::exp(-0.05)), 1e-6);
+  EXPECT_EQ(weight[1], 1.0f);
+  const std::vector<float> negative = {-1, -1.015f, -1.5f, -3, -9};  // by |z| where it is more than m
+  route_token(router, 0, negative, chosen, weight.data());
+  EXPECT_EQ(chosen, (std::vector<int32_t>{0, 1}));
+  EXPECT_NEAR(weight[0], 1 / (1 + std::exp(-0.015)), 1e-6);
+  EXPECT_EQ(weight[1], 1.0f);
 }
 
 TEST(Router, AHashTableChoosesByTheTokensId) {
@@ -272,7 +312,7 @@ TEST(RouteBackward, IsTheGradientOfTheGateValues) {
         const auto loss = [&](size_t moved, double step) {
           std::vector<double> z = row_in_double(r, t);
           z[moved] += step;
-          const std::vector<double> p = gate_values(r.router, z, r.routing.expert.data() + t * kTopk);
+          const std::vector<double> p = gate_values(r, t, z, r.routing.expert.data() + t * kTopk);
           double sum = 0;
           for (size_t j = 0; j < kTopk; ++j) sum += p[j] * dp[static_cast<size_t>(t) * kTopk + j];
           return sum;

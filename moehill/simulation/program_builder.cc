@@ -71,7 +71,7 @@ class ProgramBuilder {
     steps.assign(num_waves + 2, std::vector<double>(static_cast<size_t>(num())));
     for (int d = 0; d < num(); ++d) {
       const size_t device = static_cast<size_t>(d);
-      const WavePass pass = wave_pass(backward, work_[device].own_part, [&](Stage name) {
+      const WavePass pass = wave_pass(problem_, backward, work_[device].own_part, [&](Stage name) {
         const StageWork* stage = find(d, name);
         if (stage == nullptr) return 0.0;
         return seconds_by_device(moved_, name)[device] = work_at(d, *stage).gemm;

@@ -42,6 +42,23 @@ int64_t flights_of(const StepProgram& program) {
                        [](const ProgramStage& s) { return s.is_work() && s.is_exchange(); });
 }
 
+TEST(ProgramBuilder, MessagesOfExpertsOfAnotherWidthAreTheModelsBytes) {
+  const PlanCounts counts = counts_of(5);
+  for (const Spread spread : {Spread::ring_ag_rs, Spread::ragged_a2a, Spread::fused}) {
+    for (const bool has_norm : {false, true}) {
+      WorkProblem problem = problem_of(spread);
+      problem.latent = 20;
+      problem.latent_norm = has_norm;
+      const StepProgram program = build_program(problem, counts, hardware());
+      int64_t sent = 0;
+      for (int d = 0; d < 5; ++d) sent += device_work(problem, counts, d).sent_bytes();
+      // A ring's share of a sum is cut at whole bytes for each peer.
+      EXPECT_LE(std::abs(program.total_bytes() - sent), 5 * 5 * 8) << name_of(spread);
+      EXPECT_EQ(flights_of(program) > 0, flights_of(build_program(problem_of(spread), counts, hardware())) > 0);
+    }
+  }
+}
+
 TEST(ProgramBuilder, MessagesAreTheModelsBytes) {
   for (const int num_devices : {2, 5}) {
     const PlanCounts counts = counts_of(num_devices);

@@ -45,9 +45,9 @@ BlockSizes clipped(BlockSizes s, const MoeShape& shape) {
   const auto up_to = [](int64_t size, int64_t n, int64_t step) {
     return std::min(size, (n + step - 1) / step * step);
   };
-  s.bd1 = std::max<int64_t>(32, up_to(s.bd1, shape.hidden, 32));
+  s.bd1 = std::max<int64_t>(32, up_to(s.bd1, shape.expert_hidden(), 32));
   s.bf = std::max<int64_t>(64, up_to(s.bf, shape.mlp_dim, 32));
-  s.bd2 = std::max<int64_t>(128, up_to(s.bd2, shape.hidden, 16));
+  s.bd2 = std::max<int64_t>(128, up_to(s.bd2, shape.expert_hidden(), 16));
   s.btc = std::min(s.btc, s.bt);
   s.bfc = std::min(s.bfc, s.bf);
   s.bd1c = std::min(s.bd1c, s.bd1);
@@ -88,7 +88,7 @@ std::vector<BlockSizes> grid() {
 }  // namespace
 
 double block_cost(const BlockSizes& sizes, const BlockProblem& problem) {
-  const double hidden = static_cast<double>(problem.shape.hidden),
+  const double hidden = static_cast<double>(problem.shape.expert_hidden()),
                width = static_cast<double>(problem.shape.mlp_dim);
   return product_cost(blocks_of(sizes, Product::to_width), hidden, 2 * width, problem) +
          product_cost(blocks_of(sizes, Product::to_hidden), width, hidden, problem);

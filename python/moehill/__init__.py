@@ -305,8 +305,9 @@ class Block(_Handle):
 
 class Router(_Handle):
     """Choices and gate values from logits [T, E] float32, and back, by the rules of moehill_router_desc: score
-    "chosen_softmax", "softmax", "sigmoid" or "sqrt_softplus"; bias and expert_scale [E] float32, experts_of_id [ids, k] int32,
-    which are copied; groups, kept_groups, group_rank, normalized, least_sum, factor."""
+    "chosen_softmax", "softmax", "sigmoid", "sqrt_softplus" or "sparsemixer", which has a jitter and no more; bias and
+    expert_scale [E] float32, experts_of_id [ids, k] int32, which are copied; groups, kept_groups, group_rank, normalized,
+    least_sum, factor."""
 
     def __init__(self, context, experts, topk, score="chosen_softmax", bias=None, expert_scale=None, experts_of_id=None,
                  normalized=False, **rule):
@@ -317,7 +318,7 @@ class Router(_Handle):
         for name, value in rule.items():
             if name in ("groups", "kept_groups", "group_rank"):
                 setattr(desc, name, _c.fitting(value, name))
-            elif name in ("least_sum", "factor"):
+            elif name in ("least_sum", "factor", "jitter"):
                 setattr(desc, name, _c.number(value, name))
             else:
                 raise TypeError(f"a router has no {name!r}")

@@ -11,7 +11,7 @@ ORDERS = {"out_in": 0, "in_out": 1}
 PATHS = {"auto": 0, "data_parallel": 1, "compact_psum": 2, "dense_masked": 3, "ring_ag_rs": 4, "ragged_a2a": 5, "fused": 6}
 RECOMPUTES = {"none": 0, "combine": 1, "expert_mlp": 2}
 ACTIVATIONS = {"silu": 0, "swiglu_oai": 1, "gelu_tanh": 2, "relu2": 3, "situ": 4}
-SCORES = {"chosen_softmax": 0, "softmax": 1, "sigmoid": 2, "sqrt_softplus": 3}
+SCORES = {"chosen_softmax": 0, "softmax": 1, "sigmoid": 2, "sqrt_softplus": 3, "sparsemixer": 4}
 
 
 class Error(RuntimeError):
@@ -53,7 +53,7 @@ class RouterDesc(_Sized):
     _fields_ = [("struct_size", c.c_size_t), ("experts", c.c_int32), ("topk", c.c_int32), ("score", c.c_int32),
                 ("groups", c.c_int32), ("kept_groups", c.c_int32), ("group_rank", c.c_int32), ("normalized", c.c_int32),
                 ("least_sum", c.c_double), ("factor", c.c_double), ("bias", c.c_void_p), ("expert_scale", c.c_void_p),
-                ("experts_of_id", c.c_void_p), ("num_ids", c.c_int64)]
+                ("experts_of_id", c.c_void_p), ("num_ids", c.c_int64), ("jitter", c.c_double)]
 
 
 class BlockInfo(_Sized):

@@ -468,6 +468,19 @@ class RouterTest(unittest.TestCase):
             return ids, p / p.sum(-1, keepdim=True)
         self.expect_same(mt.Router(12, 3, score="softmax", normalized=True), reference)
 
+    def test_phi_3_5_moe(self):
+        def reference(z):
+            ids, p, left = [], [], z
+            for _ in range(3):
+                with torch.no_grad():
+                    best, choice = left.max(-1, keepdim=True)
+                    far = (best - z) / torch.maximum(z.abs(), best) > 0.4
+                p.append(left.masked_fill(far, float("-inf")).softmax(-1).gather(1, choice))
+                ids.append(choice)
+                left = left.scatter(1, choice, float("-inf"))
+            return torch.cat(ids, 1), torch.cat(p, 1)
+        self.expect_same(mt.Router(12, 3, score="sparsemixer", jitter=0.2), reference)
+
     def test_deepseek_v3(self):
         def reference(z):
             s = z.sigmoid()
