@@ -302,11 +302,12 @@ typedef enum moehill_score {
  *   choice = the k largest keys, ties to the lower id. With groups, which are of neighbouring experts, only
  *            of the kept_groups best ones, ties likewise. With a table: the experts of the token's id.
  *   gate   = factor * scale * s, and with `normalized` divided by max(sum of the chosen s, least_sum)
- * SPARSEMIXER is by itself: gate j is the softmax, at choice j, over the experts that are not chosen before it and
- * whose logit z has (m - z) / max(|z|, m) <= 2 jitter, m the largest logit of those not chosen before. That is the
- * model's inference, and its gradient with these experts held; in training the model draws choices at random.
- * All in f32 and of one token alone, so that results do not depend on threads or processes. Gradients flow
- * through the chosen scores: a bias, groups and a table have none. Logits are the caller's x W_g. */
+ * SPARSEMIXER is by itself: gate j is the softmax, at choice j, over the experts that are not chosen before
+ * it and whose logit z has (m - z) / max(|z|, m) <= 2 jitter, m the largest logit of those not chosen before.
+ * That is the model's inference, and its gradient with these experts held; in training the model draws
+ * choices at random. All in f32 and of one token alone, so that results do not depend on threads or
+ * processes. Gradients flow through the chosen scores: a bias, groups and a table have none. Logits are the
+ * caller's x W_g. */
 typedef struct moehill_router_desc {
   size_t struct_size;
   int32_t experts;              /* E */

@@ -105,7 +105,7 @@ Row mixer_gates(const RouterDesc& d, const Row& logits, const std::vector<int>& 
     const double m = *std::max_element(open.begin(), open.end());
     double sum = 0;
     for (const double z : open)
-      if (std::isfinite(z) && (m - z) / std::max(std::abs(z), m) <= 2 * d.jitter) sum += std::exp(z);
+      if (std::isfinite(z) && !((m - z) / std::max(std::abs(z), m) > 2 * d.jitter)) sum += std::exp(z);
     p.push_back(std::exp(logits[static_cast<size_t>(choice)]) / sum);
     open[static_cast<size_t>(choice)] = -INFINITY;
   }
@@ -285,7 +285,13 @@ TEST(Router, RefusesDescriptionsThatCannotChoose) {
   };
   expect("experts", [](RouterDesc& d) { d.experts = 0; });
   expect("topk: got 13", [](RouterDesc& d) { d.topk = 13; });
-  expect("score: got 4", [](RouterDesc& d) { d.score = static_cast<Score>(4); });
+  expect("score: got 5", [](RouterDesc& d) { d.score = static_cast<Score>(5); });
+  expect("score: got MOEHILL_SCORE_SPARSEMIXER with",
+         [](RouterDesc& d) { d.score = Score::sparsemixer, d.factor = 2; });
+  expect("score: got MOEHILL_SCORE_SPARSEMIXER with",
+         [&](RouterDesc& d) { d.score = Score::sparsemixer, d.bias = bias.data(); });
+  expect("jitter: got -1", [](RouterDesc& d) { d.jitter = -1; });
+  expect("jitter: got nan", [](RouterDesc& d) { d.jitter = NAN; });
   expect("groups: got 5 of 12", [](RouterDesc& d) { d.groups = 5; });
   expect("groups: got 12 of 12", [](RouterDesc& d) { d.groups = 12; });
   expect("kept_groups: got 5", [](RouterDesc& d) { d.groups = 4, d.kept_groups = 5; });

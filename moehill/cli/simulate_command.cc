@@ -28,13 +28,6 @@ std::vector<int> sizes_of(const SimulateOptions& o) {
   return sizes;
 }
 
-std::vector<Spread> paths_of(const SimulateOptions& o) {
-  if (!o.compare_paths) return {o.path};
-  std::vector<Spread> paths = {Spread::ragged_a2a, Spread::fused, Spread::ring_ag_rs};
-  if (o.shape.form.latent == 0) paths.insert(paths.end(), {Spread::compact_psum, Spread::dp});
-  return paths;
-}
-
 void refuse_impossible_sizes(const SimulateOptions& o, const Hardware& hardware) {
   for (const int size : sizes_of(o)) {
     make_cluster(hardware, size, o.shape.dtype);
@@ -55,7 +48,7 @@ std::vector<SimulatedStep> simulate_all(const SimulateOptions& o, const Hardware
   for (const int size : sizes_of(o)) {
     show_progress(fmt::format("routing {} tokens", o.tokens_at(size)));
     const Routing routing = source.route(o.tokens_at(size), most_tokens, size);
-    for (const Spread path : paths_of(o)) {
+    for (const Spread path : o.paths()) {
       show_progress(fmt::format("simulating {} on {} devices", name_of(path), size));
       steps.push_back(simulate_step(o, hardware, path, size, routing));
     }

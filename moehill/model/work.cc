@@ -52,7 +52,8 @@ class BlockWork {
     return std::move(work_);
   }
 
-  // What is around experts of another width: the shared expert, and the products from and to their width.
+  // Makes what is around experts of another width: the shared expert, and the products from and to their
+  // width.
   DeviceWork make_around() {
     forward_around();
     if (p_.backward) backward_around();

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "moehill/block/shape.h"
 #include "moehill/block/spread.h"
@@ -30,6 +31,13 @@ struct SimulateOptions {
   int64_t validate = 0;  // random shapes that are run here and simulated
   std::string record;    // of runs that are simulated
 
+  // Those that are simulated, in the order of ties.
+  std::vector<Spread> paths() const {
+    if (!compare_paths) return {path};
+    std::vector<Spread> all = {Spread::ragged_a2a, Spread::fused, Spread::ring_ag_rs};
+    if (shape.form.latent == 0) all.insert(all.end(), {Spread::compact_psum, Spread::dp});
+    return all;
+  }
   int64_t tokens_at(int64_t num_devices) const {
     if (shape.tokens > 0) return shape.tokens;
     return tokens_per_device * (scaling == Scaling::weak ? num_devices : devices);

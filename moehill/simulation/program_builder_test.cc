@@ -54,7 +54,8 @@ TEST(ProgramBuilder, MessagesOfExpertsOfAnotherWidthAreTheModelsBytes) {
       for (int d = 0; d < 5; ++d) sent += device_work(problem, counts, d).sent_bytes();
       // A ring's share of a sum is cut at whole bytes for each peer.
       EXPECT_LE(std::abs(program.total_bytes() - sent), 5 * 5 * 8) << name_of(spread);
-      EXPECT_EQ(flights_of(program) > 0, flights_of(build_program(problem_of(spread), counts, hardware())) > 0);
+      EXPECT_EQ(flights_of(program) > 0,
+                flights_of(build_program(problem_of(spread), counts, hardware())) > 0);
     }
   }
 }

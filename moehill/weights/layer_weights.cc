@@ -150,7 +150,8 @@ void LayerWeights::read_shared(MatrixReader& reader, const LayerShape& shape) {
 void LayerWeights::read_latent(MatrixReader& reader, const LayerShape& shape) {
   if (shape.latent == 0) return;
   const Dimension hidden{shape.hidden, "--hidden"}, latent{shape.latent, "--expert-form latent"};
-  const bool fc = reader.has(names_.of_block("fc1_latent_proj"));
+  const bool fc =
+      reader.has(names_.of_block("fc1_latent_proj")) || reader.has(names_.of_block("fc2_latent_proj"));
   latent_down_ =
       reader.matrix(names_.of_block(fc ? "fc1_latent_proj" : "routed_expert_down_proj"), latent, hidden);
   latent_up_ =

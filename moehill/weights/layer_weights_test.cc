@@ -459,6 +459,34 @@ TEST(LayerWeights, SaysTheOptionsThatFit) {
   EXPECT_NE(said({64, 32, 3, 16}).find("use --shared-expert-dim 0"), std::string::npos);
 }
 
+TEST(LayerWeights, SaysWhatIsMissingAroundExpertsOfAnotherWidth) {
+  const fs::path folder = fresh_folder();
+  Model model = make_model(Family::qwen, {64, 32, 3, 0}, Encoding::bf16);
+  LayerShape shape{64, 32, 3, 0};
+  shape.latent = 64;
+  const auto said = [&]() -> std::string {
+    write_file(folder / "a.safetensors", safetensors(model.tensors));
+    try {
+      LayerWeights(folder.string(), {}, shape);
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  const auto add = [&](const std::string& name, int64_t rows, int64_t cols) {
+    model.tensors["model.layers.0.mlp." + name + ".weight"] = {
+        "F32", {rows, cols}, std::string(static_cast<size_t>(4 * rows * cols), '\0')};
+  };
+  EXPECT_NE(said().find("no tensor 'model.layers.0.mlp.routed_expert_down_proj.weight'"), std::string::npos);
+  add("fc2_latent_proj", 64, 64);  // whose partner is missing
+  EXPECT_NE(said().find("no tensor 'model.layers.0.mlp.fc1_latent_proj.weight'"), std::string::npos)
+      << said();
+  add("fc1_latent_proj", 20, 64);
+  EXPECT_NE(said().find("use --expert-form latent:20 --hidden 64"), std::string::npos) << said();
+  add("fc1_latent_proj", 64, 64);
+  EXPECT_EQ(said(), "accepted");
+}
+
 TEST(LayerWeights, RefusesEveryBadFile) {
   ThreadTeam team(2);
   for (const BadFile& bad : all_bad_files()) {

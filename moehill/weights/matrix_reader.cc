@@ -51,6 +51,12 @@ std::vector<int64_t> scale_shape(const StoredTensor& scales, size_t rank) {
   return shape;
 }
 
+// "--hidden 64", "--expert-form latent:32".
+std::string chosen(Dimension dimension, int64_t size) {
+  const std::string option = dimension.option;
+  return fmt::format("{}{}{}", option, option.find(' ') == option.npos ? ' ' : ':', size);
+}
+
 std::string options_of(Dimension a, Dimension b) { return fmt::format("{} and {}", a.option, b.option); }
 
 MlpSource expert_of(const SourceMatrix& gate_up, const SourceMatrix& down, int64_t width, bool in_turn) {
@@ -209,8 +215,8 @@ SourceMatrix MatrixReader::matrix(const std::string& base, Dimension outputs, Di
     const bool matrix = found.shape.size() == 2 && found.shape[0] % outputs.times == 0 && found.shape[0] > 0;
     refuse(found.matrix.name, "shape " + shape_text(found.shape),
            fmt::format("{}, by {}", shape_text(wanted), options_of(outputs, inputs)),
-           matrix ? fmt::format("use {} {} {} {}", outputs.option, found.shape[0] / outputs.times,
-                                inputs.option, found.shape[1])
+           matrix ? fmt::format("use {} {}", chosen(outputs, found.shape[0] / outputs.times),
+                                chosen(inputs, found.shape[1]))
                   : "download or write the file anew");
   }
   if (is_four_bit(found.matrix.encoding) && inputs.stored() % kGroup != 0)
