@@ -37,9 +37,9 @@ struct SampleTime {
   double elapsed = 0, idle = 0;  // seconds
 };
 
-// Tells whether the last sample was held up: the process was stopped, or its CPUs were given to others. That is so
-// where it did not run for 50 ms and half a median step longer than in the median of the samples before.
-// Without a sample before nothing is known, and the answer is no.
+// Tells whether the last sample was held up: the process was stopped, or its CPUs were given to others. That
+// is so where it did not run for 50 ms and half a median step longer than in the median of the samples
+// before. Without a sample before nothing is known, and the answer is no.
 bool is_held_up(const std::vector<SampleTime>& samples);
 
 }  // namespace moehill
