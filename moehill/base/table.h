@@ -11,6 +11,9 @@ namespace moehill {
 std::string format_table(const std::vector<std::string>& header,
                          const std::vector<std::vector<std::string>>& rows);
 
+// Replaces the control characters of a text from files, which a terminal would obey, by ?.
+std::string printable(std::string text);
+
 // "1.50 GiB".
 std::string gib(double bytes);
 

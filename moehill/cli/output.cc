@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "moehill/base/output_paths.h"
+#include "moehill/base/table.h"
 
 namespace moehill {
 
@@ -33,12 +34,6 @@ void show_progress(const std::string& text) {
 void show_run(const std::string& line, bool finished) {
   show_progress(line);
   if (finished && isatty(STDERR_FILENO) != 1) std::fprintf(stderr, "%s\n", printable(line).c_str());
-}
-
-std::string printable(std::string text) {
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-  std::replace_if(text.begin(), text.end(), is_control, '?');
-  return text;
 }
 
 }  // namespace moehill

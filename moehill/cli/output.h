@@ -19,7 +19,4 @@ void show_progress(const std::string& text);
 // Shows the line of a run: on a terminal in the place of the one before; elsewhere only for a finished run.
 void show_run(const std::string& line, bool finished);
 
-// Text from files may hold what a terminal would obey.
-std::string printable(std::string text);
-
 }  // namespace moehill

@@ -10,13 +10,12 @@
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
 #include "moehill/base/table.h"
-#include "moehill/bench/statistics.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/sweep_host.h"
 #include "moehill/experiments/driver.h"
-#include "moehill/report/measured.h"
+#include "moehill/report/sweep_summary.h"
 #include "moehill/store/store.h"
 
 namespace moehill {
@@ -24,7 +23,7 @@ namespace {
 
 struct SweepOptions {
   std::string file, database, budget, scale;
-  bool dry_run = false, retry_failed = false;
+  bool dry_run = false, retry_failed = false, print_template = false, list = false;
 };
 
 OptionSet sweep_option_set(SweepOptions& o) {
@@ -41,6 +40,8 @@ OptionSet sweep_option_set(SweepOptions& o) {
   set.text("--scale", &o.scale, "full|SHARE",
            "share of the file's tokens, above 0 to 1; full is 1, the default");
   set.flag("--dry-run", &o.dry_run, "list the points with predicted time and memory; run and store nothing");
+  set.flag("--template", &o.print_template, "print an experiment file to begin with, and nothing else");
+  set.flag("--list", &o.list, "list the experiments of the database, and nothing else");
   set.flag("--retry-failed", &o.retry_failed, "try points again that failed as often as the file allows");
   return set;
 }
@@ -50,6 +51,12 @@ std::optional<SweepOptions> parse_sweep_options(const std::vector<std::string>& 
   OptionSet set = sweep_option_set(options);
   const bool has_file = !args.empty() && args[0].rfind('-', 0) != 0;
   if (!set.parse({args.begin() + (has_file ? 1 : 0), args.end()})) return std::nullopt;
+  if (options.print_template || options.list) {
+    if (args.size() > (options.list && !options.database.empty() ? 3 : 1))
+      throw input_error(options.list ? "--list" : "--template", "it beside others",
+                        "it alone, --list with --db", "leave the others out");
+    return options;
+  }
   if (!has_file) {
     throw input_error("sweep", "no experiment file first", "moehill sweep FILE [OPTIONS]",
                       "see moehill sweep --help");
@@ -127,28 +134,11 @@ std::string resuming_line(const SweepOptions& o, const std::string& database) {
   return line;
 }
 
-void print_results(Store& store, const std::string& name) {
-  const std::optional<StoredExperiment> experiment = store.find_experiment(name);
-  std::vector<std::vector<std::string>> rows;
-  for (const StoredPoint& point : store.points(experiment->id)) {
-    const std::vector<Measured> all = measure(store.records(point.id));
-    if (all.empty()) rows.push_back({label_of(point), name_of(point.state), "0", "-", "-"});
-    for (const Measured& measured : all) {
-      const bool timed = !measured.tflops.empty();
-      rows.push_back({(measured.path == ProfilePath::none ? "" : name_of(measured.path) + std::string(" ")) +
-                          label_of(point),
-                      name_of(point.state), std::to_string(measured.rounds.size()),
-                      timed ? fmt::format("{:.2f}", 1e3 * median_of(measured.seconds)) : "-",
-                      timed ? fmt::format("{:.1f}", 1e3 * median_of(measured.tflops)) : "-"});
-    }
-  }
-  std::fputs(format_table({"point", "state", "rounds", "ms (median of medians)", "GF/s"}, rows).c_str(),
-             stdout);
-}
-
 int finish(Store& store, const SweepOptions& options, const SweepPlan& plan, const SweepOutcome& outcome) {
   show_progress("");
-  print_results(store, plan.experiment.name);
+  for (const ExperimentView& view : load_views(store, {})) {
+    if (view.experiment.name == plan.experiment.name) fmt::print("{}", sweep_summary(view));
+  }
   const SweepCounts& counts = outcome.counts;
   fmt::print(
       "{} of {} points done, {} failed; {} runs now, {} of them again for a disturbed one; {} results "
@@ -158,6 +148,7 @@ int finish(Store& store, const SweepOptions& options, const SweepPlan& plan, con
     fmt::print("interrupted; go on with: {}\n", resuming_line(options, database_path(options.database)));
     return kExitInterrupted;
   }
+  fmt::print("next: moehill report --db {} -o report.html\n", shell_word(database_path(options.database)));
   if (outcome.check_failed) return kExitCheckFailed;
   return counts.failed > 0 ? kExitRunFailed : kExitDone;
 }
@@ -168,6 +159,15 @@ int sweep_command(const std::vector<std::string>& args) {
   const std::optional<SweepOptions> options = parse_sweep_options(args);
   setenv("MOEHILL_TUNED", "off", 1);  // a point is its options, not what somebody tuned meanwhile
   if (!options) return kExitDone;
+  if (options->print_template) {
+    fmt::print("{}", experiment_template());
+    return kExitDone;
+  }
+  if (options->list) {
+    Store store = Store::open_existing(database_path(options->database));
+    fmt::print("{}", list_experiments(load_views(store, {})));
+    return kExitDone;
+  }
   const ExperimentFile file = read_experiment(options->file, sweep_option_names);
   const Environment environment = detect_environment();
   const SweepHost host = make_sweep_host(

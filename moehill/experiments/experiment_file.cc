@@ -1,6 +1,7 @@
 #include "moehill/experiments/experiment_file.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "moehill/base/error.h"
 #include "moehill/base/input_file.h"
@@ -239,6 +240,13 @@ ExperimentFile read_experiment(const std::string& path, OptionNames options_of) 
   const std::string text = read_input_file(
       {"sweep", path, "an experiment file (TOML)", "see moehill sweep --help for the form of one"});
   return parse_experiment(path, text, options_of);
+}
+
+std::string experiment_template() {
+  constexpr std::pair<const char*, const char*> kShipped[] = {
+#include "shipped_template.inc"
+  };
+  return kShipped[0].second;
 }
 
 }  // namespace moehill

@@ -42,6 +42,8 @@ struct ExperimentFile {
 // axes that stand twice, and baselines, exclusions and expectations that name no axis or no value of it.
 using OptionNames = std::vector<std::string> (*)(SweptCommand command);
 ExperimentFile parse_experiment(const std::string& path, const std::string& toml, OptionNames options_of);
+// An experiment file to begin with, which can be run as it is.
+std::string experiment_template();
 ExperimentFile read_experiment(const std::string& path, OptionNames options_of);
 
 }  // namespace moehill

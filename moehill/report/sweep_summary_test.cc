@@ -1,0 +1,49 @@
+#include "moehill/report/sweep_summary.h"
+
+#include <gtest/gtest.h>
+
+#include "moehill/report/report_fixture.h"
+
+namespace moehill {
+namespace {
+
+#define EXPECT_SAYS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+
+std::vector<ExperimentView> views_of(const StoredExperiment& experiment) {
+  TemporaryFolder folder;
+  Store store = Store::open_or_create(folder.file("a.sqlite"));
+  fill_replayed(store, experiment);
+  return load_views(store, {});
+}
+
+TEST(SweepSummary, HasRatiosVerdictsExpectationsAndTheShareOfDisturbedResults) {
+  const std::vector<ExperimentView> views = views_of(replayed_experiment());
+  ASSERT_EQ(views.size(), 1u);
+  const std::string text = sweep_summary(views[0]);
+  EXPECT_SAYS(text, "parallel_mode=none topk=2 (baseline)");
+  EXPECT_SAYS(text, "-23.");  // 1 / 1.3 - 1
+  EXPECT_SAYS(text, "slower");
+  EXPECT_SAYS(text, "failed");
+  EXPECT_SAYS(text, "topk = 2` met: ");
+  EXPECT_SAYS(text, "topk = 8`: no pair of points with results");
+  EXPECT_SAYS(text, "0 of 24 results (0 %) were disturbed by other work\n");
+}
+
+TEST(SweepSummary, ListsTheExperimentsOfADatabase) {
+  const std::string text = list_experiments(views_of(replayed_experiment()));
+  EXPECT_SAYS(text, "ep_vs_none");
+  EXPECT_SAYS(text, "3 of 4");
+  EXPECT_SAYS(text, "EP against none");
+  EXPECT_EQ(list_experiments({}), "no experiment is in this database\n");
+}
+
+TEST(SweepSummary, ATitleCannotCommandTheTerminal) {
+  StoredExperiment experiment = replayed_experiment();
+  experiment.title = "\x1b[31mred\n";
+  const std::string text = list_experiments(views_of(experiment));
+  EXPECT_EQ(text.find('\x1b'), std::string::npos);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
+}
+
+}  // namespace
+}  // namespace moehill
