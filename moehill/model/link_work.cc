@@ -50,6 +50,11 @@ class Links {
     links_.push_back({Collective::all_to_all, out * static_cast<int64_t>(row_bytes),
                       in * static_cast<int64_t>(row_bytes)});
   }
+  // A number of each device for each other one.
+  void one_for_each(size_t bytes) {
+    const int64_t others = (counts_.num_devices - 1) * static_cast<int64_t>(bytes);
+    links_.push_back({Collective::all_to_all, others, others});
+  }
   // The rows of tokens that were asked for last.
   void mark_rows() {
     links_.back().in_place = p_.in_place;
@@ -149,9 +154,10 @@ std::vector<LinkWork> plan_links(const WorkProblem& problem, const PlanCounts& c
   if (links.is_ring()) links.choices();
   if (problem.spread == Spread::dp || links.is_ragged()) links.drop();
   if (links.is_ragged()) {
-    links.all_gather(counts.num_devices, int64_t{counts.num_devices} * counts.num_devices, kInt64);
+    links.one_for_each(kInt64);  // how many rows
     links.exchange(false, static_cast<size_t>(counts.topk) * (kInt32 + kF32));
     if (problem.spread == Spread::fused) links.exchange(false, kInt32);  // which token a row is
+    if (problem.spread == Spread::fused && problem.in_place) links.one_for_each(kInt64);  // where rows begin
   }
   return links.take();
 }

@@ -136,8 +136,9 @@ RaggedRoute::RaggedRoute(const RunConfig& config, const Routing& routing, int ra
     std::fill(device_of_.begin() + experts.begin, device_of_.begin() + experts.end, d);
   }
   count_.resize(idx(num_devices_));
-  counts_.resize(idx(num_devices_) * idx(num_devices_));
-  for (int r = 0; r <= num_devices_; ++r) count_offsets_.push_back(r * num_devices_);
+  counts_.resize(idx(num_devices_));
+  places_.resize(idx(num_devices_));
+  for (int r = 0; r <= num_devices_; ++r) one_each_.push_back(r);
   send_offsets_.resize(idx(num_devices_) + 1);
   receive_offsets_.resize(idx(num_devices_) + 1);
   const size_t max_rows = idx(max_sent(config, rank));
@@ -166,7 +167,7 @@ void RaggedRoute::spoil(const MemoryVisitor& visit) {
   // Expert ids are those of somebody, since a plan refuses others.
   for (std::vector<Choice>* choices : {&sent_choice_, &received_choice_})
     std::fill(choices->begin(), choices->end(), Choice{0, std::numeric_limits<float>::quiet_NaN()});
-  std::fill(counts_.begin(), counts_.end(), 0);
+  for (std::vector<int64_t>* numbers : {&counts_, &places_}) std::fill(numbers->begin(), numbers->end(), 0);
   own_.spoil();
   spoil_routing(received_, visit);
 }
@@ -177,12 +178,6 @@ void RaggedRoute::make(Group& group) {
   exchange_counts(group);
   exchange_choices(group);
   if (sends_tokens_) exchange_tokens(group);
-}
-
-int64_t RaggedRoute::place_at(int device) const {
-  int64_t rows = 0;
-  for (int r = 0; r < rank_; ++r) rows += counts_[idx(r) * idx(num_devices_) + idx(device)];
-  return rows;
 }
 
 // Counts first, since rows are ordered by device.
@@ -214,15 +209,17 @@ void RaggedRoute::place_rows() {
 }
 
 void RaggedRoute::exchange_counts(Group& group) {
-  group.all_gather(count_.data(), count_offsets_, sizeof(int64_t), counts_.data());
+  group.all_to_all(count_.data(), one_each_, counts_.data(), one_each_, sizeof(int64_t));
   receive_offsets_[0] = 0;
-  for (int r = 0; r < num_devices_; ++r) {
-    const int64_t rows = counts_[idx(r) * idx(num_devices_) + idx(group.rank())];
-    receive_offsets_[idx(r) + 1] = receive_offsets_[idx(r)] + rows;
-  }
+  for (int r = 0; r < num_devices_; ++r)
+    receive_offsets_[idx(r) + 1] = receive_offsets_[idx(r)] + counts_[idx(r)];
   MOEHILL_CHECK(num_received() <= std::min(max_received_, token_offsets_.back()),
                 "{} rows received, of {} tokens, into a buffer of {}", num_received(), token_offsets_.back(),
                 max_received_);
+}
+
+void RaggedRoute::exchange_places(Group& group) {
+  group.all_to_all(receive_offsets_.data(), one_each_, places_.data(), one_each_, sizeof(int64_t));
 }
 
 // A sender names tokens by their places among its own.

@@ -91,8 +91,10 @@ class RaggedRoute {
   const Routing& received() const { return received_; }
   // [received] token of a received row, counted over all devices; `fused` only.
   const int32_t* received_token() const { return received_token_.data(); }
-  // The own rows begin here among those that `device` receives.
-  int64_t place_at(int device) const;
+  // The own rows begin here among those that `device` receives; after exchange_places() alone.
+  int64_t place_at(int device) const { return places_[static_cast<size_t>(device)]; }
+  // For those who read other devices' rows in place: each is told where its own begin.
+  void exchange_places(Group& group);
   int device_of(int expert) const { return device_of_[static_cast<size_t>(expert)]; }
   const OwnAssignments& own() const { return own_; }
 
@@ -115,7 +117,8 @@ class RaggedRoute {
   OwnAssignments own_;
   std::vector<int32_t> device_of_;  // [E]
   std::vector<int64_t> count_, counts_,
-      count_offsets_;  // [P] rows to each device, [P, P] of all, P's multiples
+      places_;                     // [P] rows to each device, of each, and where they are there
+  std::vector<int64_t> one_each_;  // [P + 1] offsets of a number for each device
   std::vector<int64_t> send_offsets_, receive_offsets_;
   std::vector<int32_t> sent_token_, row_at_device_, received_token_;
   std::vector<Choice> sent_choice_, received_choice_;  // [rows, k]

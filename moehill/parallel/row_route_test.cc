@@ -30,6 +30,7 @@ TEST(RaggedRoute, NothingOutlivesItsSpoiling) {
     route.bind(routing, offsets);
     RouteWaves waves(config, route, group.rank(), 2);
     route.make(group);
+    route.exchange_places(group);
     waves.make();
     const std::vector<float> weight = route.received().weight;
     const std::vector<int32_t> rows(waves.answered_row(), waves.answered_row() + 10);
@@ -47,6 +48,7 @@ TEST(RaggedRoute, NothingOutlivesItsSpoiling) {
     for (int i = 0; i < 10; ++i) EXPECT_EQ(waves.answered_row()[i], -1);
     for (const int64_t cut : waves.received_cuts()) EXPECT_EQ(cut, 0);
     route.make(group);
+    route.exchange_places(group);
     waves.make();
     EXPECT_EQ(route.place_at(0), place);
     EXPECT_EQ(route.received().weight, weight);

@@ -195,7 +195,7 @@ class RoutedExchange : public RowExchange {
   void take_tokens() override { route_.bind(*inputs_.routing, inputs_.token_offsets); }
   const Routing& make_route(Group& group) override {
     route_.make(group);
-    make_index();
+    make_index(group);
     return route_.received();
   }
 
@@ -218,7 +218,7 @@ class RoutedExchange : public RowExchange {
   }
 
  protected:
-  virtual void make_index() = 0;  // after the route of a step was made
+  virtual void make_index(Group& group) = 0;  // after the route of a step was made
 
   const PathInputs& inputs_;
   RaggedRoute route_;
@@ -275,7 +275,8 @@ class DirectExchange final : public RoutedExchange {
   }
 
  private:
-  void make_index() override {
+  void make_index(Group& group) override {
+    route_.exchange_places(group);
     const int devices = inputs_.config.num_devices;
     const int64_t num_own = route_.own().size() / inputs_.config.shape.topk;
     for (int d = 0; d < devices; ++d) {
@@ -350,7 +351,7 @@ class MessageExchange final : public RoutedExchange {
     return group.reach() == Reach::messages ? default_waves(config) : 1;
   }
 
-  void make_index() override { waves_.make(); }
+  void make_index(Group&) override { waves_.make(); }
   MatView own_rows_of(const MatView& all) const {
     return all.slice_rows(inputs_.token_offsets[rank_], inputs_.token_offsets[rank_ + 1]);
   }
