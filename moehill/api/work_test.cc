@@ -121,7 +121,9 @@ class WorkTest : public testing::TestWithParam<int> {
     run->step({});
     run->collect();
     const PlanCounts counts = count_plan(run->placed_routing(), config.block.capacity, config.num_devices);
-    const std::vector<DeviceWork> work = all_work(work_problem(over_places(config)), counts);
+    WorkProblem problem = work_problem(over_places(config));
+    problem.in_place = config.spread == Spread::fused && config.num_waves == 0;
+    const std::vector<DeviceWork> work = all_work(problem, counts);
     const std::vector<Traffic> traffic = run->traffic();
     double flops = 0;
     for (size_t d = 0; d < work.size(); ++d) {
