@@ -25,13 +25,19 @@ enum class CallKind {
   exchange_memory,
   common_memory,
   finished,
+  counts,
 };
 constexpr auto words(CallKind) {
   constexpr auto first = words(Collective::all_reduce);
   return std::array{first[0],  first[1],          first[2],        first[3],
-                    "barrier", "exchange_memory", "common_memory", "the end of its program"};
+                    "barrier", "exchange_memory", "common_memory", "the end of its program",
+                    "counts"};
 }
 constexpr CallKind kind_of(Collective collective) { return static_cast<CallKind>(collective); }
+// Numbers of elements differ between ranks by right in these.
+constexpr bool counts_may_differ(CallKind kind) {
+  return kind == CallKind::all_to_all || kind == CallKind::counts;
+}
 static_assert(kind_of(Collective::all_to_all) == CallKind::all_to_all);
 
 }  // namespace moehill

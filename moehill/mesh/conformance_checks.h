@@ -143,6 +143,25 @@ inline void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t sca
   EXPECT_EQ(num_wrong, 0);
 }
 
+// Numbers of any size, of which every third is 0.
+inline int64_t number_between(int from, int to, int salt) {
+  const int64_t n = from * 31 + to * 7 + salt;
+  return n % 3 == 0 ? 0 : n * n * n * 1'000'003;
+}
+
+inline void check_exchange_counts(Group& group, int salt) {
+  const int num_ranks = group.size(), rank = group.rank();
+  std::vector<int64_t> own, theirs(static_cast<size_t>(num_ranks) + 1, -1), expected;
+  for (int r = 0; r < num_ranks; ++r) {
+    own.push_back(number_between(rank, r, salt));
+    expected.push_back(number_between(r, rank, salt));
+  }
+  expected.push_back(-1);
+  const int64_t bytes = (num_ranks - 1) * static_cast<int64_t>(sizeof(int64_t));
+  expect_traffic(group, bytes, bytes, [&] { group.exchange_counts(own.data(), theirs.data()); });
+  EXPECT_EQ(theirs, expected);
+}
+
 // The first of part `part` among the n rows of a pair: parts grow, so that the first are empty where n is
 // small; the answers' shrink.
 inline int64_t cut_at(int64_t n, int num_parts, int part, bool answers) {

@@ -119,6 +119,14 @@ TEST_P(MeshConformance, AllToAllDeliversEveryPairsRows) {
   });
 }
 
+TEST_P(MeshConformance, CountsGoToThoseTheyAreFor) {
+  run_([](Group& group) {
+    for (int salt = 0; salt < 12; ++salt) check_exchange_counts(group, salt);
+    check_all_to_all(group, DType::f32, 3, 10, {});
+    check_exchange_counts(group, 12);
+  });
+}
+
 TEST_P(MeshConformance, SplitPhaseDoesWhatOneCallDoes) {
   run_([](Group& group) {
     for (How how : {How{}, How{true, true}}) {

@@ -28,11 +28,10 @@ std::string describe(const Call& call) {
   return text;
 }
 
-// all_to_all is the one whose offsets differ between ranks.
 bool alike(const Call& a, const Call& b) {
   return a.kind == b.kind && a.input_dtype == b.input_dtype && a.output_dtype == b.output_dtype &&
          a.n == b.n && a.element_bytes == b.element_bytes &&
-         (a.kind == CallKind::all_to_all ||
+         (counts_may_differ(a.kind) ||
           std::equal(a.offsets.begin(), a.offsets.end(), b.offsets.begin(), b.offsets.end()));
 }
 
@@ -78,6 +77,11 @@ void Group::start_reduce_scatter(const void* input, DType input_dtype, std::span
               .element_bytes = dtype_bytes(input_dtype),
               .input_dtype = input_dtype,
               .output_dtype = output_dtype};
+}
+
+void Group::exchange_counts(const int64_t* own, int64_t* theirs) {
+  while (std::ssize(one_each_) <= size()) one_each_.push_back(std::ssize(one_each_));
+  all_to_all(own, one_each_, theirs, one_each_, sizeof(int64_t));
 }
 
 void Group::begin_trip(const RoundTrip& trip) {

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "moehill/machine/thread_team.h"
 #include "moehill/machine/wait.h"
@@ -109,6 +110,10 @@ class Group {
     finish();
   }
 
+  // A number of each rank for each other one, `own` and `theirs` [size]: theirs[r] is what rank r has for
+  // this one. An all_to_all of one element each, where nothing is cheaper.
+  virtual void exchange_counts(const int64_t* own, int64_t* theirs);
+
   // Three of these collectives in split phase: a start may already move rows between nodes, and returns
   // without waiting for anybody; finish() completes it. Until then the memory of all arguments, offsets
   // included, must stay as it is, but for a rank's own part of what it reduces, which is read by finish()
@@ -175,6 +180,7 @@ class Group {
   Started started_;
   RoundTrip trip_;
   bool trip_landed_ = false;
+  std::vector<int64_t> one_each_;  // [size + 1] offsets of one element for each rank
   std::function<void(const Wait&)> wait_listener_;
 };
 

@@ -29,11 +29,22 @@ MessageCount agreement_messages(int num_nodes) {
 
 int64_t RanksOfNodes::pairs_across() const {
   int64_t pairs = static_cast<int64_t>(num_ranks) * num_ranks;
-  for (int begin = 0; begin < num_ranks; begin += ranks_per_node) {
-    const int64_t here = std::min(ranks_per_node, num_ranks - begin);
-    pairs -= here * here;
-  }
+  for (int node = 0; node < num_nodes(); ++node) pairs -= int64_t{on_node(node)} * on_node(node);
   return pairs;
+}
+
+int num_count_steps(int num_nodes) { return std::bit_width(static_cast<unsigned>(num_nodes - 1)); }
+
+MessageCount count_messages(const RanksOfNodes& ranks) {
+  const int nodes = ranks.num_nodes();
+  int64_t hops = 0;
+  for (int from = 0; from < nodes; ++from) {
+    for (int to = 0; to < nodes; ++to) {
+      const int digits = std::popcount(static_cast<unsigned>(way_of_count(nodes, from, to)));
+      hops += int64_t{ranks.on_node(from)} * ranks.on_node(to) * digits;
+    }
+  }
+  return {int64_t{nodes} * num_count_steps(nodes), static_cast<uint64_t>(hops) * sizeof(CarriedCount)};
 }
 
 MessageCount row_messages(Collective collective, const RanksOfNodes& ranks, uint64_t bytes,
@@ -49,16 +60,16 @@ std::string message_table() {
   constexpr int kRanksPerNode = 8;
   constexpr size_t kPieceBytes = size_t{1} << 30;
   std::string text =
-      "| ranks | nodes | to agree: messages, bytes | all_to_all, all_gather, reduce_scatter: messages, bytes "
-      "of rows | "
-      "all_reduce: messages, bytes of rows |\n|---|---|---|---|---|\n";
+      "| ranks | nodes | to agree: messages, bytes | a plan's counts: messages, bytes | all_to_all, "
+      "all_gather, reduce_scatter: messages, bytes of rows | all_reduce: messages, bytes of rows "
+      "|\n|---|---|---|---|---|---|\n";
   const auto figures = [](const MessageCount& count) {
     return fmt::format("{}, {}", count.messages, count.bytes);
   };
   for (const int num_ranks : {8, 64, 512, 4096}) {
     const RanksOfNodes ranks{num_ranks, kRanksPerNode};
-    text += fmt::format("| {} | {} | {} | {} | {} |\n", num_ranks, ranks.num_nodes(),
-                        figures(agreement_messages(ranks.num_nodes())),
+    text += fmt::format("| {} | {} | {} | {} | {} | {} |\n", num_ranks, ranks.num_nodes(),
+                        figures(agreement_messages(ranks.num_nodes())), figures(count_messages(ranks)),
                         figures(row_messages(Collective::all_to_all, ranks, kBytes, kPieceBytes)),
                         figures(row_messages(Collective::all_reduce, ranks, kBytes, kPieceBytes)));
   }

@@ -2,6 +2,7 @@
 // order of the messages by which nodes agree that they are at the same call.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -37,8 +38,24 @@ MessageCount agreement_messages(int num_nodes);
 struct RanksOfNodes {
   int num_ranks = 1, ranks_per_node = 1;
   int num_nodes() const { return (num_ranks + ranks_per_node - 1) / ranks_per_node; }
+  int on_node(int node) const { return std::min(ranks_per_node, num_ranks - node * ranks_per_node); }
   int64_t pairs_across() const;  // ordered pairs of ranks of different nodes
 };
+
+// A number that a rank has for another one, as it travels between nodes.
+struct CarriedCount {
+  int32_t from = 0, to = 0;
+  int64_t count = 0;
+};
+
+// A number goes on by 1, 2, 4, ... nodes, where its way to its node has that binary digit: every node sends
+// one message in each step, those without a number are empty.
+int num_count_steps(int num_nodes);
+// Nodes from one on to another one, in their circle.
+inline int way_of_count(int num_nodes, int from, int to) { return (to - from + num_nodes) % num_nodes; }
+// Returns the messages of all nodes together where every rank has a number for each rank of other nodes.
+// Numbers that are 0 do not travel.
+MessageCount count_messages(const RanksOfNodes& ranks);
 
 // Rows between nodes, of all ranks together, where every rank has `bytes` for each other one: its own rows
 // (all_gather), a slice (all_to_all, reduce_scatter), a slice each way (all_reduce). Longer messages go in

@@ -78,6 +78,39 @@ TEST(MessageCounts, PairsOfDifferentNodes) {
   }
 }
 
+// Numbers of all ranks, carried step by step.
+TEST(MessageCounts, NumbersGoToTheirNodesInLogarithmicallyManySteps) {
+  for (const RanksOfNodes ranks : {RanksOfNodes{1, 1}, {2, 1}, {5, 2}, {9, 3}, {26, 2}, {64, 8}, {200, 2}}) {
+    const int nodes = ranks.num_nodes();
+    const auto node_of = [&](int rank) { return rank / ranks.ranks_per_node; };
+    std::vector<std::vector<CarriedCount>> held(static_cast<size_t>(nodes));
+    for (int from = 0; from < ranks.num_ranks; ++from) {
+      for (int to = 0; to < ranks.num_ranks; ++to) {
+        if (node_of(from) != node_of(to)) held[static_cast<size_t>(node_of(from))].push_back({from, to, 1});
+      }
+    }
+    MessageCount sent;
+    for (int step = 1; step < nodes; step *= 2) {
+      std::vector<std::vector<CarriedCount>> next(held.size());
+      for (int node = 0; node < nodes; ++node) {
+        ++sent.messages;
+        for (const CarriedCount& c : held[static_cast<size_t>(node)]) {
+          const bool goes_on = (way_of_count(nodes, node, node_of(c.to)) & step) != 0;
+          next[static_cast<size_t>(goes_on ? (node + step) % nodes : node)].push_back(c);
+          sent.bytes += goes_on ? sizeof c : 0;
+        }
+      }
+      held = next;
+    }
+    EXPECT_EQ(sent, count_messages(ranks)) << ranks.num_ranks;
+    int64_t arrived = 0;
+    for (int node = 0; node < nodes; ++node) {
+      for (const CarriedCount& c : held[static_cast<size_t>(node)]) arrived += node_of(c.to) == node ? 1 : 0;
+    }
+    EXPECT_EQ(arrived, ranks.pairs_across()) << ranks.num_ranks;
+  }
+}
+
 TEST(MessageCounts, RowsGoInPieces) {
   EXPECT_EQ(row_messages(Collective::all_to_all, {4, 2}, 1000, 300), (MessageCount{8 * 4, 8 * 1000}));
   EXPECT_EQ(row_messages(Collective::all_reduce, {4, 2}, 1000, 1000), (MessageCount{2 * 8, 2 * 8 * 1000}));

@@ -53,7 +53,8 @@ class Links {
   // A number of each device for each other one.
   void one_for_each(size_t bytes) {
     const int64_t others = (counts_.num_devices - 1) * static_cast<int64_t>(bytes);
-    links_.push_back({Collective::all_to_all, others, others});
+    links_.push_back(
+        {.op = Collective::all_to_all, .sent_bytes = others, .received_bytes = others, .is_even = true});
   }
   // The rows of tokens that were asked for last.
   void mark_rows() {

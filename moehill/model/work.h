@@ -60,6 +60,7 @@ struct LinkWork {
   int64_t sent_bytes = 0, received_bytes = 0;
   DType dtype = DType::f32;  // of values that are summed
   bool in_place = false;     // read where it lies: devices meet, and nothing is copied
+  bool is_even = false;      // of an all_to_all: as much for each device, not by rows of tokens
   bool in_flight = false;    // rows of tokens: begun, and waited for after other work (model/flight.h)
 };
 

@@ -138,7 +138,6 @@ RaggedRoute::RaggedRoute(const RunConfig& config, const Routing& routing, int ra
   count_.resize(idx(num_devices_));
   counts_.resize(idx(num_devices_));
   places_.resize(idx(num_devices_));
-  for (int r = 0; r <= num_devices_; ++r) one_each_.push_back(r);
   send_offsets_.resize(idx(num_devices_) + 1);
   receive_offsets_.resize(idx(num_devices_) + 1);
   const size_t max_rows = idx(max_sent(config, rank));
@@ -209,7 +208,7 @@ void RaggedRoute::place_rows() {
 }
 
 void RaggedRoute::exchange_counts(Group& group) {
-  group.all_to_all(count_.data(), one_each_, counts_.data(), one_each_, sizeof(int64_t));
+  group.exchange_counts(count_.data(), counts_.data());
   receive_offsets_[0] = 0;
   for (int r = 0; r < num_devices_; ++r)
     receive_offsets_[idx(r) + 1] = receive_offsets_[idx(r)] + counts_[idx(r)];
@@ -219,7 +218,7 @@ void RaggedRoute::exchange_counts(Group& group) {
 }
 
 void RaggedRoute::exchange_places(Group& group) {
-  group.all_to_all(receive_offsets_.data(), one_each_, places_.data(), one_each_, sizeof(int64_t));
+  group.exchange_counts(receive_offsets_.data(), places_.data());
 }
 
 // A sender names tokens by their places among its own.

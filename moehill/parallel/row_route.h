@@ -117,8 +117,7 @@ class RaggedRoute {
   OwnAssignments own_;
   std::vector<int32_t> device_of_;  // [E]
   std::vector<int64_t> count_, counts_,
-      places_;                     // [P] rows to each device, of each, and where they are there
-  std::vector<int64_t> one_each_;  // [P + 1] offsets of a number for each device
+      places_;  // [P] rows to each device, of each, and where they are there
   std::vector<int64_t> send_offsets_, receive_offsets_;
   std::vector<int32_t> sent_token_, row_at_device_, received_token_;
   std::vector<Choice> sent_choice_, received_choice_;  // [rows, k]

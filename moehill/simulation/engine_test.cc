@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "moehill/base/error.h"
+#include "moehill/mesh/message_counts.h"
 #include "moehill/simulation/critical_path.h"
 
 namespace moehill {
@@ -118,6 +119,68 @@ TEST_F(EngineTest, DevicesOfANodeShareItsConnection) {
   int64_t most = 0;
   for (const LinkLoad& link : s.links) most = std::max(most, link.bytes);
   EXPECT_EQ(most, 4'000'000);
+}
+
+// Messages of the formulas (mesh/message_counts.h) at more ranks than a test starts as processes. Returns
+// what the stages send in a simulation of these ranks.
+MessageCount simulated_messages(const RanksOfNodes& ranks, std::vector<ByteMatrix> stages) {
+  StepProgram program{ranks.num_ranks, {}};
+  for (ByteMatrix& bytes : stages) program.stages.push_back(exchange(bytes));
+  const Simulation s = simulate(cluster_of(TopologyKind::fat_tree, ranks.num_ranks, ranks.ranks_per_node),
+                                program, {.exact_devices = ranks.num_ranks});
+  return {s.num_flows, static_cast<uint64_t>(s.delivered_bytes)};
+}
+
+// 8 ranks a node: of 64 ranks, and of a number that is no power of two.
+constexpr RanksOfNodes kManyRanks[] = {{64, 8}, {104, 8}};
+
+TEST_F(EngineTest, RowsOfManyRanksAreTheMessagesOfTheFormula) {
+  for (const RanksOfNodes& ranks : kManyRanks) {
+    ByteMatrix bytes(ranks.num_ranks);
+    for (int from = 0; from < ranks.num_ranks; ++from) {
+      for (int to = 0; to < ranks.num_ranks; ++to)
+        bytes.at(from, to) = from / ranks.ranks_per_node == to / ranks.ranks_per_node ? 0 : 1024;
+    }
+    EXPECT_EQ(simulated_messages(ranks, {bytes}), row_messages(Collective::all_to_all, ranks, 1024, 4096));
+    EXPECT_EQ(simulated_messages(ranks, {bytes, bytes}),
+              row_messages(Collective::all_reduce, ranks, 1024, 4096));
+  }
+}
+
+// The first ranks of the nodes agree on a call.
+TEST_F(EngineTest, AgreementOfManyRanksIsTheMessagesOfTheFormula) {
+  for (const RanksOfNodes& ranks : {RanksOfNodes{64, 8}, {104, 8}, {512, 8}}) {
+    std::vector<ByteMatrix> stages;
+    for (int node = 0; node < ranks.num_nodes(); ++node) {
+      const std::vector<AgreementStep> steps = agreement_steps(ranks.num_nodes(), node);
+      for (size_t s = 0; s < steps.size(); ++s) {
+        if (s == stages.size()) stages.emplace_back(ranks.num_ranks);
+        if (steps[s].send_to != AgreementStep::kNobody)
+          stages[s].at(node * ranks.ranks_per_node, steps[s].send_to * ranks.ranks_per_node) =
+              kAgreementBytes;
+      }
+    }
+    EXPECT_EQ(simulated_messages(ranks, stages), agreement_messages(ranks.num_nodes()));
+  }
+}
+
+// A number of each rank for each rank of other nodes goes on by 1, 2, 4, ... nodes.
+TEST_F(EngineTest, CountsOfManyRanksAreTheMessagesOfTheFormula) {
+  for (const RanksOfNodes& ranks : {RanksOfNodes{64, 8}, {104, 8}, {512, 8}}) {
+    const int nodes = ranks.num_nodes(), lead = ranks.ranks_per_node;
+    std::vector<ByteMatrix> stages;
+    for (int step = 1; step < nodes; step *= 2) {
+      ByteMatrix& bytes = stages.emplace_back(ranks.num_ranks);
+      for (int from = 0; from < nodes; ++from) {
+        for (int to = 0; to < nodes; ++to) {
+          const int way = way_of_count(nodes, from, to), at = (from + way % step) % nodes;
+          if ((way & step) != 0)
+            bytes.at(at * lead, (at + step) % nodes * lead) += lead * lead * int64_t{sizeof(CarriedCount)};
+        }
+      }
+    }
+    EXPECT_EQ(simulated_messages(ranks, stages), count_messages(ranks));
+  }
 }
 
 }  // namespace

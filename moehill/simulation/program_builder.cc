@@ -178,7 +178,8 @@ class ProgramBuilder {
 
   void add_messages(const LinkWork& link, int device, bool back, ByteMatrix& bytes) const {
     if (num() == 1) return;
-    const int64_t row_bytes = link.op == Collective::all_to_all ? bytes_of_row(link, device, back) : 0;
+    const bool by_rows = link.op == Collective::all_to_all && !link.is_even;
+    const int64_t row_bytes = by_rows ? bytes_of_row(link, device, back) : 0;
     int i = 0;
     for (int other = 0; other < num(); ++other) {
       if (other == device) continue;
@@ -193,7 +194,8 @@ class ProgramBuilder {
           bytes.at(device, other) += share(link.sent_bytes, i++, num() - 1).size();
           break;
         case Collective::all_to_all:
-          bytes.at(device, other) += row_bytes * rows(device, other, back);
+          bytes.at(device, other) +=
+              by_rows ? row_bytes * rows(device, other, back) : link.sent_bytes / (num() - 1);
           break;
       }
     }

@@ -226,7 +226,7 @@ CallHeaders::CallHeaders(MPI_Comm comm, std::vector<int> others, int num_ranks)
 
 // The counts of an all_to_all differ between ranks by right; its messages tell whether they fit.
 void CallHeaders::write(const Call& call) {
-  const bool tells_offsets = call.kind != CallKind::all_to_all;
+  const bool tells_offsets = !counts_may_differ(call.kind);
   const size_t num_offsets = tells_offsets ? call.offsets.size() : 0;
   const Header own{static_cast<int32_t>(call.kind),
                    static_cast<int32_t>(call.input_dtype),

@@ -298,6 +298,11 @@ TEST(MpiMesh, MessagesAreThoseOfTheFormula) {
         group.all_to_all(input.get(), nothing, output.get(), nothing, sizeof(float));
       };
       EXPECT_EQ(count_call(group, of_nothing), agreement);
+      std::vector<int64_t> ones(offsets.size(), 1), theirs(offsets.size());
+      const auto counts = [&] { group.exchange_counts(ones.data(), theirs.data()); };
+      EXPECT_EQ(count_call(group, counts), sum_of(count_messages(ranks), agreement));
+      const auto no_counts = [&] { group.exchange_counts(nothing.data(), theirs.data()); };
+      EXPECT_EQ(count_call(group, no_counts), sum_of({count_messages(ranks).messages, 0}, agreement));
     });
   }
 }

@@ -13,6 +13,7 @@
 #include "moehill/mesh/group.h"
 #include "moehill/mesh/mpi/call_agreement.h"
 #include "moehill/mesh/mpi/communicator.h"
+#include "moehill/mesh/mpi/count_exchange.h"
 #include "moehill/mesh/mpi/exchange_windows.h"
 #include "moehill/mesh/mpi/messages.h"
 #include "moehill/mesh/mpi/node_rendezvous.h"
@@ -34,6 +35,7 @@ class MpiGroup final : public Group {
   ThreadTeam& team() override { return team_; }
   Reach reach() const override { return num_local_ == size_ ? Reach::node : Reach::messages; }
   void barrier() override;
+  void exchange_counts(const int64_t* own, int64_t* theirs) override;
   void all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype, int64_t n) override;
   void start_all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
                         void* output) override;
@@ -74,6 +76,8 @@ class MpiGroup final : public Group {
   void meet(const Call& call, size_t input_bytes, size_t output_bytes);
   void agree();
   bool other_nodes_agree();
+  void carry_counts();
+  int64_t* carried_counts(int local_rank) const;
   void tell_difference();
   void tell_counts();
   void abandon_messages();
@@ -117,7 +121,9 @@ class MpiGroup final : public Group {
   std::optional<CallHeaders> headers_;
   MessageCount sent_;
   std::optional<CallAgreement> agreement_;
-  Call call_;  // the one that was announced
+  std::optional<CountExchange> counts_;        // of the first rank of a node
+  std::optional<SharedWindow> counts_window_;  // on that rank: [ranks of the node][size] what they were sent
+  Call call_;                                  // the one that was announced
   bool is_agreed_ = true;
   std::vector<bool> fits_;           // [size] false: this rank and that one have different counts in mind
   NodeRendezvous::Meeting meeting_;  // of the running collective
