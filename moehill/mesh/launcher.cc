@@ -1,8 +1,10 @@
 #include "moehill/mesh/launcher.h"
 
 #include <fmt/format.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 
@@ -71,6 +73,10 @@ bool is_bound_unasked(const EnvironmentReader& variable) {
 bool is_bound_unasked() { return is_bound_unasked(environment); }
 
 Launcher launched_by() { return launched_by(environment); }
+
+void end_with_hydra() {
+  if (launched_by() == Launcher::hydra) (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
 
 bool lacks_pmix(const EnvironmentReader& variable) {
   const auto is_set = [&](const char* name) { return variable(name) != nullptr; };

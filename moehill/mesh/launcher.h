@@ -34,6 +34,11 @@ int launched_processes(const EnvironmentReader& variable);
 bool is_bound_unasked(const EnvironmentReader& variable);
 bool is_bound_unasked();
 
+// Under Hydra: the system kills this process when the one that started it ends, by a signal too. Its proxies
+// do not: a rank whose proxy was killed would go on, or wait for others for ever. Open MPI's ranks end with
+// their daemon, and those of Slurm with its step.
+void end_with_hydra();
+
 // The session of the processes that a launcher started, or null for one process by itself. Under a launcher
 // of MPICH a program of Open MPI becomes the program of MPICH that lies beside it, with the same arguments.
 // Throws InputError where processes of one job cannot find each other, with what the launcher needs.

@@ -17,6 +17,7 @@
 #include "moehill/mesh/mpi/communicator.h"
 #include "moehill/mesh/mpi/exchange_windows.h"
 #include "moehill/mesh/session.h"
+#include "moehill/mesh/wait_limit.h"
 
 namespace moehill {
 namespace {
@@ -430,6 +431,7 @@ int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   GTEST_FLAG_SET(catch_exceptions, false);
   const std::unique_ptr<moehill::Session> session = moehill::open_mpi_session();
+  moehill::set_wait_limit(60);  // a rank that is gone, by a signal or with its launcher, ends the others
   moehill::session_of_main() = session.get();
   if (session->rank() != 0) {
     testing::TestEventListeners& listeners = testing::UnitTest::GetInstance()->listeners();

@@ -44,6 +44,7 @@ std::vector<int> cpus_by_launcher() {
 }  // namespace
 
 MpiSession::MpiSession() {
+  end_with_hydra();
   int level = MPI_THREAD_SINGLE;
   check_mpi("MPI_Init_thread", MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level));
   if (level < MPI_THREAD_FUNNELED) {
