@@ -16,6 +16,19 @@ constexpr int kTag = kFirstRowsTag + kNumRowsTags;
 
 }  // namespace
 
+NodeLeaders::NodeLeaders(const Communicator& comm, int first) {
+  std::vector<int> first_of(static_cast<size_t>(comm.size()));
+  check_mpi("MPI_Allgather", MPI_Allgather(&first, 1, MPI_INT, first_of.data(), 1, MPI_INT, comm.get()));
+  leaders = first_of;
+  std::sort(leaders.begin(), leaders.end());
+  leaders.erase(std::unique(leaders.begin(), leaders.end()), leaders.end());
+  const auto place = [&](int leader) {
+    return static_cast<int>(std::lower_bound(leaders.begin(), leaders.end(), leader) - leaders.begin());
+  };
+  for (const int leader : first_of) node_of.push_back(place(leader));
+  own = place(first);
+}
+
 // On its way a leader holds at most what all pairs of ranks of two nodes have, once for each node.
 CountExchange::CountExchange(MPI_Comm comm, NodeLeaders nodes, MessageCount& sent)
     : comm_(comm), nodes_(std::move(nodes)), sent_(sent) {

@@ -11,6 +11,9 @@
 namespace moehill {
 
 struct NodeLeaders {
+  // Asks all ranks for the first rank of their node; `first`: that of this one.
+  NodeLeaders(const Communicator& comm, int first);
+
   std::vector<int> leaders;  // one rank of each node, in one order everywhere
   int own = 0;               // the place of this node's
   std::vector<int> node_of;  // [ranks] place of their node's

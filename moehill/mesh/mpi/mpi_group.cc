@@ -59,22 +59,6 @@ size_t input_bytes(const Started& call, int rank) {
   return static_cast<size_t>(call.send_offsets.back()) * call.element_bytes;
 }
 
-// Asks all ranks for the first rank of their node; `own` is this node's.
-NodeLeaders node_leaders(const Communicator& comm, int own) {
-  std::vector<int> of_rank(static_cast<size_t>(comm.size()));
-  check_mpi("MPI_Allgather", MPI_Allgather(&own, 1, MPI_INT, of_rank.data(), 1, MPI_INT, comm.get()));
-  NodeLeaders nodes{of_rank, 0, {}};
-  std::sort(nodes.leaders.begin(), nodes.leaders.end());
-  nodes.leaders.erase(std::unique(nodes.leaders.begin(), nodes.leaders.end()), nodes.leaders.end());
-  const auto node_of = [&](int leader) {
-    return static_cast<int>(std::lower_bound(nodes.leaders.begin(), nodes.leaders.end(), leader) -
-                            nodes.leaders.begin());
-  };
-  for (const int leader : of_rank) nodes.node_of.push_back(node_of(leader));
-  nodes.own = node_of(own);
-  return nodes;
-}
-
 // Rows that a rank sends to another one, and rows that it expects of it.
 struct PairCounts {
   int64_t sent, expected;
@@ -108,7 +92,7 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
   if (piece_bytes == 0) piece_bytes = quickest_piece_bytes(comm_.get(), others);
   messages_.emplace(comm_.get(), piece_bytes, &sent_);
   trip_messages_.emplace(comm_.get(), piece_bytes, others, &sent_);
-  NodeLeaders nodes = node_leaders(comm_, node_rank_);
+  NodeLeaders nodes(comm_, node_rank_);
   agreement_.emplace(comm_.get(), nodes.leaders, nodes.own, sent_);
   if (num_local_ < size_) {
     const bool leads = local_rank_ == 0;
@@ -179,37 +163,6 @@ bool MpiGroup::other_nodes_agree() {
   if (agree && call_.kind == CallKind::counts) carry_counts();
   rendezvous_->tell(agree);
   return agree;
-}
-
-int64_t* MpiGroup::carried_counts(int local_rank) const {
-  return reinterpret_cast<int64_t*>(counts_window_->part(0)) + int64_t{local_rank} * size_;
-}
-
-// The ranks of the node have shown their numbers at the meeting, as offsets, and read what came once they are
-// told that the nodes agree.
-void MpiGroup::carry_counts() {
-  for (const Call& call : rendezvous_->calls()) {
-    for (int to = 0; to < size_; ++to) {
-      const size_t r = static_cast<size_t>(to);
-      if (!is_local(to)) counts_->add({call.rank, to, call.offsets[r + 1] - call.offsets[r]});
-    }
-  }
-  std::fill_n(carried_counts(0), num_local_ * size_, 0);
-  for (const CarriedCount& c : counts_->carry())
-    carried_counts(local_of_[static_cast<size_t>(c.to)])[c.from] = c.count;
-}
-
-void MpiGroup::exchange_counts(const int64_t* own, int64_t* theirs) {
-  if (num_local_ == size_) return Group::exchange_counts(own, theirs);
-  require_idle("counts");
-  for (size_t r = 0; r + 1 < slices_.size(); ++r) slices_[r + 1] = slices_[r] + own[r];
-  gather_at({.kind = CallKind::counts, .offsets = slices_});
-  std::copy_n(carried_counts(local_rank_), size_, theirs);
-  const size_t rank = static_cast<size_t>(rank_);
-  for (const Call& call : meeting_.calls) theirs[call.rank] = call.offsets[rank + 1] - call.offsets[rank];
-  const uint64_t bytes = static_cast<uint64_t>(size_ - 1) * sizeof(int64_t);
-  traffic_.sent_bytes += bytes;
-  traffic_.received_bytes += bytes;
 }
 
 // Throws on each rank that the difference concerns. All ranks of all nodes call it, once they know of one.
