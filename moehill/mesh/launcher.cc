@@ -94,6 +94,18 @@ std::string lonely_message(int expected, int found, const std::string& library,
                           : "start it with the mpirun or mpiexec of that library");
 }
 
+double start_limit(const std::vector<std::string>& args) {
+  constexpr double kStartSeconds = 600;  // making blocks of many GB, reading weights from a disk
+  const std::string option = "--timeout";
+  for (size_t i = 0; i < args.size(); ++i) {
+    double limit = 0;
+    if (args[i] == option && i + 1 < args.size()) limit = std::atof(args[i + 1].c_str());
+    if (args[i].starts_with(option + "=")) limit = std::atof(args[i].c_str() + option.size() + 1);
+    if (limit > 0) return limit;
+  }
+  return kStartSeconds;
+}
+
 std::unique_ptr<Session> join_launched(const std::vector<std::string>& args) {
   const Launcher launcher = launched_by();
   if (launcher == Launcher::none) return nullptr;
@@ -102,9 +114,8 @@ std::unique_ptr<Session> join_launched(const std::vector<std::string>& args) {
   // Open MPI ends the process where nothing introduces it to the others.
   if (lacks_pmix(environment) && environment("PMI_RANK") == nullptr)
     throw InputError(lonely_message(expected, 1, mpi_library(), environment));
+  set_wait_limit(start_limit(args));
   std::unique_ptr<Session> session = open_mpi_session();
-  constexpr double kStartSeconds = 600;  // making blocks of many GB, reading weights from a disk
-  set_wait_limit(kStartSeconds);
   if (expected <= 1 || session->size() == expected) return session;
   const std::string error = lonely_message(expected, session->size(), session->library(), environment);
   session.reset();  // by itself, not by an exception

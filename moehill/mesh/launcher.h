@@ -39,6 +39,10 @@ bool is_bound_unasked();
 // their daemon, and those of Slurm with its step.
 void end_with_hydra();
 
+// Seconds that the processes may wait for each other until they know better: for one that never starts, or
+// that makes a large block. --timeout says so before the command line is read.
+double start_limit(const std::vector<std::string>& args);
+
 // The session of the processes that a launcher started, or null for one process by itself. Under a launcher
 // of MPICH a program of Open MPI becomes the program of MPICH that lies beside it, with the same arguments.
 // Throws InputError where processes of one job cannot find each other, with what the launcher needs.

@@ -85,6 +85,14 @@ TEST(Launcher, ABindingThatTheUserAskedForIsKnown) {
   EXPECT_FALSE(is_unasked({bound, {"OMPI_MCA_hwloc_base_cpu_set", "0-3"}}));
 }
 
+TEST(Launcher, TheLimitOfTheStartIsThatOfTheCommandLine) {
+  EXPECT_EQ(start_limit({"bench", "--timeout", "7", "--tokens", "5"}), 7);
+  EXPECT_EQ(start_limit({"bench", "--timeout=8.5"}), 8.5);
+  EXPECT_EQ(start_limit({"bench"}), 600);
+  EXPECT_EQ(start_limit({"bench", "--timeout"}), 600);
+  EXPECT_EQ(start_limit({"bench", "--timeout", "nonsense"}), 600);  // it is refused later
+}
+
 TEST(Launcher, WhoIsAloneIsToldWhatHisLauncherNeeds) {
   const std::map<std::string, std::string> srun = {
       {"SLURM_STEP_ID", "0"}, {"SLURM_PROCID", "1"}, {"SLURM_NTASKS", "4"}};

@@ -44,11 +44,11 @@ std::string shared_cores(const std::vector<DevicePlace>& devices) {
       if (thread.cpu == kAnyCpu) continue;
       const auto [found, is_new] = owner.try_emplace({devices[d].host, thread.core}, d);
       if (is_new) continue;
-      warnings.try_emplace(
-          devices[d].host,
-          fmt::format("warning: threads of devices {} and {} share core {}{}; give each cores of its "
-                      "own, or start fewer\n",
-                      found->second, d, thread.core, on_host(devices[d].host)));
+      const std::string who = found->second == d ? fmt::format("device {}", d)
+                                                 : fmt::format("devices {} and {}", found->second, d);
+      warnings.try_emplace(devices[d].host, fmt::format("warning: threads of {} share core {}{}; give each "
+                                                        "cores of its own, or start fewer\n",
+                                                        who, thread.core, on_host(devices[d].host)));
     }
   }
   std::string text;

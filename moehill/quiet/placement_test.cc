@@ -47,6 +47,8 @@ TEST(Placement, WarnsOfTwoDevicesOnOneCore) {
   const std::string text = placement_lines(devices, 4);
   EXPECT_NE(text.find("warning: threads of devices 1 and 2 share core 0 of b"), std::string::npos) << text;
   EXPECT_EQ(text.find("devices 0 and"), std::string::npos) << text;
+  const std::string alone = placement_lines({{"a", {{0, 0, 0}, {8, 0, 0}}}}, 4);
+  EXPECT_NE(alone.find("warning: threads of device 0 share core 0 of a"), std::string::npos) << alone;
 }
 
 }  // namespace

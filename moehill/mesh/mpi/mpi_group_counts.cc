@@ -1,5 +1,5 @@
-// MpiGroup's exchange of counts between nodes: the ranks of a node show theirs to its first rank, which
-// carries them.
+// MpiGroup's exchange of counts: the ranks of a node show each other theirs, and its first rank carries those
+// for other nodes.
 #include <algorithm>
 
 #include "moehill/mesh/mpi/mpi_group.h"
@@ -25,11 +25,10 @@ void MpiGroup::carry_counts() {
 }
 
 void MpiGroup::exchange_counts(const int64_t* own, int64_t* theirs) {
-  if (num_local_ == size_) return Group::exchange_counts(own, theirs);
   require_idle("counts");
   for (size_t r = 0; r + 1 < slices_.size(); ++r) slices_[r + 1] = slices_[r] + own[r];
   gather_at({.kind = CallKind::counts, .offsets = slices_});
-  std::copy_n(carried_counts(local_rank_), size_, theirs);
+  if (counts_window_) std::copy_n(carried_counts(local_rank_), size_, theirs);
   const size_t rank = static_cast<size_t>(rank_);
   for (const Call& call : meeting_.calls) theirs[call.rank] = call.offsets[rank + 1] - call.offsets[rank];
   const uint64_t bytes = static_cast<uint64_t>(size_ - 1) * sizeof(int64_t);

@@ -46,7 +46,10 @@ std::vector<int> cpus_by_launcher() {
 MpiSession::MpiSession() {
   end_with_hydra();
   int level = MPI_THREAD_SINGLE;
-  check_mpi("MPI_Init_thread", MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level));
+  {
+    const WatchedCall watched("MPI_Init");
+    check_mpi("MPI_Init_thread", MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level));
+  }
   if (level < MPI_THREAD_FUNNELED) {
     throw std::runtime_error("MPI_Init_thread: this MPI allows no threads; it needs MPI_THREAD_FUNNELED");
   }
