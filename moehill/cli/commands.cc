@@ -201,14 +201,32 @@ int run_as_process(const std::vector<std::string>& args) {
   return status_after_output(run_in(Job(session.get()), args));
 }
 
+constexpr const char* kNoMemoryAtAll =
+    "moehill: the system refuses even the memory of an error's message; end other programs\n";
+
+std::terminate_handler usual_end = nullptr;
+
+// The destructor of a JSON value asks for memory (nlohmann 3.11, basic_json::destroy), and no exception may
+// leave a destructor. Where memory is refused there, the process ends as with any other refusal.
+void end_without_memory() {
+  try {
+    if (std::current_exception()) std::rethrow_exception(std::current_exception());
+  } catch (const std::bad_alloc&) {
+    std::fputs(kNoMemoryAtAll, stderr);
+    std::_Exit(kExitRunFailed);
+  } catch (...) {
+  }
+  usual_end();
+}
+
 }  // namespace
 
 int run_command_line(const std::vector<std::string>& args) {
+  usual_end = std::set_terminate(end_without_memory);
   try {
     return run_as_process(args);
   } catch (const std::bad_alloc&) {  // while another error was told
-    std::fputs("moehill: the system refuses even the memory of an error's message; end other programs\n",
-               stderr);
+    std::fputs(kNoMemoryAtAll, stderr);
     return kExitRunFailed;
   }
 }
