@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <stdexcept>
 
 #include "moehill/base/error.h"
 #include "moehill/base/output_paths.h"
@@ -22,7 +23,7 @@ namespace {
 
 struct ProbeOptions {
   std::string file = default_probe_file(), as_hardware;
-  bool show = false;
+  bool show = false, keep_disturbed = false;
   double timeout_s = 0;
 };
 
@@ -37,6 +38,7 @@ std::optional<ProbeOptions> parse_probe_options(const std::vector<std::string>& 
   set.output("--file", &o.file, "FILE", "where the probe is kept");
   set.flag("--show", &o.show, "print the probe that is kept, and whether it is stale; measure nothing");
   set.output("--as-hardware", &o.as_hardware, "FILE", "write a hardware file of this machine besides");
+  set.flag("--keep-disturbed", &o.keep_disturbed, "keep a probe although other work took cores from it");
   declare_timeout(set, &o.timeout_s);
   if (!set.parse(args)) return std::nullopt;
   if (o.file.empty())
@@ -168,6 +170,12 @@ void probe(const ProbeOptions& options, const JobLinks& links, const Environment
   } else {
     probe = measure_probe(environment, links, show_progress);
     show_progress("");
+    if (probe.disturbed > 0 && !options.keep_disturbed)
+      throw std::runtime_error(
+          fmt::format("probe: {} measurements never had all cores, and predictions would rest on them; "
+                      "nothing is kept. Measure "
+                      "on a quieter machine, or keep it by --keep-disturbed",
+                      probe.disturbed));
     write_probe(probe, options.file);
   }
   fmt::print("{}", describe(probe));
