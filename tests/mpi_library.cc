@@ -185,7 +185,7 @@ void check_paths(const Context& context, bool of_another_form) {
   }
   const plain::Moe moe = make_moe(d);
   for (const Path path : {Path::automatic, Path::data_parallel, Path::compact_psum, Path::dense_masked,
-                          Path::ring_ag_rs, Path::ragged_a2a, Path::fused}) {
+                          Path::ring_ag_rs, Path::ragged_a2a, Path::fused, Path::hierarchical}) {
     d.path = path;
     d.max_tokens = path == Path::compact_psum || path == Path::dense_masked ? 11 * size : 11;
     Block block(context, d);

@@ -126,9 +126,10 @@ typedef enum moehill_path {
    * What is not a number spreads by them; on other paths it stays with its token and the gradients of the
    * token's experts. */
   MOEHILL_PATH_DENSE_MASKED = 3,
-  MOEHILL_PATH_RING_AG_RS = 4, /* all-gather of the tokens' rows, reduce-scatter of the sums */
-  MOEHILL_PATH_RAGGED_A2A = 5, /* rows to the devices of their experts, by all-to-all */
-  MOEHILL_PATH_FUSED = 6       /* the same, overlapped, and in place between threads */
+  MOEHILL_PATH_RING_AG_RS = 4,  /* all-gather of the tokens' rows, reduce-scatter of the sums */
+  MOEHILL_PATH_RAGGED_A2A = 5,  /* rows to the devices of their experts, by all-to-all */
+  MOEHILL_PATH_FUSED = 6,       /* the same, overlapped, and in place between threads */
+  MOEHILL_PATH_HIERARCHICAL = 7 /* to each node of its experts once, and on inside of the node */
 } moehill_path;
 
 typedef enum moehill_recompute {
@@ -190,7 +191,7 @@ typedef struct moehill_suggestion {
   size_t struct_size;
   int32_t path;         /* moehill_path, never AUTO */
   double seconds;       /* predicted for a step of `tokens` tokens a process */
-  double seconds_of[7]; /* by moehill_path; 0 for what was not considered */
+  double seconds_of[7]; /* by moehill_path up to FUSED; 0 for what was not considered */
 } moehill_suggestion;
 
 /* Block sizes of the products are not among the choices: the model only orders sets of them, and none that it

@@ -63,7 +63,8 @@ enum class Path {
   dense_masked = MOEHILL_PATH_DENSE_MASKED,
   ring_ag_rs = MOEHILL_PATH_RING_AG_RS,
   ragged_a2a = MOEHILL_PATH_RAGGED_A2A,
-  fused = MOEHILL_PATH_FUSED
+  fused = MOEHILL_PATH_FUSED,
+  hierarchical = MOEHILL_PATH_HIERARCHICAL
 };
 enum class Recompute {
   none = MOEHILL_RECOMPUTE_NONE,

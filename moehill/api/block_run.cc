@@ -34,6 +34,7 @@ void flip_signs(ThreadTeam& team, void* data, size_t bytes, DType dtype) {
 // Figures of one device after a step.
 struct DeviceFigures {
   Traffic traffic;
+  int node = 0;
   std::array<uint64_t, kNumMoves> moved_bytes{};
   uint64_t plan_hash = 0;
   double executed_flops = 0;
@@ -295,6 +296,11 @@ class BlockRun final : public Run {
     for (const DeviceFigures& device : figures_) flops += device.executed_flops;
     return flops + (config().block.router_product ? router_flops(config().shape, config().block.pass) : 0);
   }
+  Nodes nodes() const override {
+    std::vector<int> node_of;
+    for (const DeviceFigures& device : figures_) node_of.push_back(device.node);
+    return Nodes(node_of);
+  }
   std::vector<Traffic> traffic() const override {
     std::vector<Traffic> traffic;
     for (const DeviceFigures& device : figures_) traffic.push_back(device.traffic);
@@ -477,8 +483,9 @@ class BlockRun final : public Run {
   // Takes a device of this process.
   DeviceFigures figures_of(int64_t rank) const {
     const ParallelPath& path = block_->path_of(static_cast<int>(rank));
-    return {figures_[static_cast<size_t>(rank)].traffic, path.sent_bytes(),
-            moehill::plan_hash(path.routed_block().plan()), path.executed_flops()};
+    const DeviceFigures& counted = figures_[static_cast<size_t>(rank)];
+    return {counted.traffic, counted.node, path.sent_bytes(), moehill::plan_hash(path.routed_block().plan()),
+            path.executed_flops()};
   }
 
   // The first step has all its parts, so that what is left out of the others finds a plan and rows there.
@@ -517,11 +524,8 @@ class BlockRun final : public Run {
     }
     if (listener != nullptr) listener->finish();
     group.report_waits_to({});  // devices meet between steps too
-    const Traffic after = group.traffic();
-    figures_[rank].traffic = {
-        after.sent_bytes - before.sent_bytes, after.received_bytes - before.received_bytes,
-        after.wait_seconds - before.wait_seconds, after.flight_seconds - before.flight_seconds,
-        after.progress_calls - before.progress_calls};
+    figures_[rank].node = group.nodes().of(group.rank());
+    figures_[rank].traffic = group.traffic().since(before);
   }
 
   // The router's gradient is made where its tokens are: it is tokens x experts, next to nothing.

@@ -13,7 +13,7 @@ namespace {
 using namespace moehill;
 
 constexpr Path kPaths[] = {Path::automatic,  Path::data_parallel, Path::compact_psum, Path::dense_masked,
-                           Path::ring_ag_rs, Path::ragged_a2a,    Path::fused};
+                           Path::ring_ag_rs, Path::ragged_a2a,    Path::fused,        Path::hierarchical};
 
 struct Tolerance {
   double forward, backward;

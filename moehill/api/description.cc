@@ -70,7 +70,7 @@ void require_legal(const moehill_block_desc& d) {
   require_between("latent_dim", d.latent_dim, 0, max, "0 is the width of a token's row");
   require_between("max_tokens", d.max_tokens, 1, max, "give the most tokens of a step in one process");
   require_between("training", d.training, 0, 1, "1 with backward, 0 without");
-  require_between("path", d.path, MOEHILL_PATH_AUTO, MOEHILL_PATH_FUSED, "take a moehill_path");
+  require_between("path", d.path, MOEHILL_PATH_AUTO, MOEHILL_PATH_HIERARCHICAL, "take a moehill_path");
   require_between("recompute", d.recompute, MOEHILL_RECOMPUTE_NONE, MOEHILL_RECOMPUTE_EXPERT_MLP,
                   "take a moehill_recompute");
   (void)dtype_named(d.dtype, "dtype");
@@ -133,7 +133,7 @@ moehill_path path_of(Spread spread) {
   return spread == Spread::none ? MOEHILL_PATH_DATA_PARALLEL : static_cast<moehill_path>(spread);
 }
 static_assert(static_cast<int>(Spread::dp) == MOEHILL_PATH_DATA_PARALLEL &&
-              static_cast<int>(Spread::fused) == MOEHILL_PATH_FUSED);
+              static_cast<int>(Spread::hierarchical) == MOEHILL_PATH_HIERARCHICAL);
 
 moehill_block_desc complete(const moehill_block_desc* desc) {
   const moehill_block_desc full = known_members(desc);

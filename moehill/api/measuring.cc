@@ -74,7 +74,8 @@ struct RunFactory::State {
   }
 
   std::unique_ptr<Mesh> make_thread_mesh(const RunConfig& config) const {
-    return std::make_unique<ThreadMesh>(config.num_devices, config.threads_per_device, used_cpus(config));
+    return std::make_unique<ThreadMesh>(config.num_devices, config.threads_per_device, used_cpus(config),
+                                        Nodes::of_size(config.num_devices, config.ranks_per_node));
   }
 
   HeldOperands wanted(const RunConfig& config) const {

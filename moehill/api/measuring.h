@@ -116,6 +116,7 @@ class Run {
   virtual int64_t capacity_rows() const = 0;         // C; 0 with policy none
   virtual double executed_flops() const = 0;         // padding, masked rows and recomputation included
   virtual std::vector<Traffic> traffic() const = 0;  // of the last step, per device
+  virtual Nodes nodes() const = 0;                   // of the devices, as their mesh has them
   // Bytes sent in the last step, all devices together; the moves add up to the traffic.
   virtual std::array<uint64_t, kNumMoves> moved_bytes() const = 0;
 };

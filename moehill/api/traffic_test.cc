@@ -4,6 +4,7 @@
 #include <set>
 
 #include "moehill/api/measuring.h"
+#include "moehill/routing/router_rule.h"
 
 namespace moehill {
 namespace {
@@ -17,6 +18,9 @@ class TrafficTest : public testing::TestWithParam<int> {
   std::vector<Traffic> traffic(Spread spread, Pass pass, int64_t shared_dim = 0, int num_waves = 0) {
     RunConfig config{.shape = kShape, .spread = spread, .num_waves = num_waves, .num_devices = num_devices()};
     config.shape.shared_dim = shared_dim;
+    return traffic(config, pass);
+  }
+  std::vector<Traffic> traffic(RunConfig config, Pass pass) {
     config.block.pass = pass;
     run_ = factory_.make(config);
     run_->step({});
@@ -52,6 +56,40 @@ class TrafficTest : public testing::TestWithParam<int> {
     int64_t n = 0;
     for (int d = 0; d < num_devices(); ++d) n += pairs(d, rank);
     return n;
+  }
+
+  // Rows of a device by level: of its tokens and others', far to other nodes and near to its node's ranks.
+  struct LevelRows {
+    int64_t out_far = 0, in_far = 0, out_near = 0, in_near = 0;
+  };
+  std::vector<LevelRows> level_rows(int ranks) const {
+    std::vector<LevelRows> rows(static_cast<size_t>(num_devices()));
+    const Routing& routing = run_->routing();
+    const auto owner = [&](int64_t i, int64_t n) {
+      int device = 0;
+      while (i >= share(n, device, num_devices()).end) ++device;
+      return device;
+    };
+    for (int64_t t = 0; t < kShape.tokens; ++t) {
+      const int from = owner(t, kShape.tokens);
+      std::set<int> nodes, devices;
+      for (int64_t a = 3 * t; a < 3 * (t + 1); ++a) {
+        devices.insert(owner(routing.expert[static_cast<size_t>(a)], 7));
+        nodes.insert(owner(routing.expert[static_cast<size_t>(a)], 7) / ranks);
+      }
+      for (const int node : nodes) {
+        const int first = node * ranks, here = std::min(ranks, num_devices() - first);
+        const int landing = first + from % ranks % here;
+        if (landing != from)
+          ++rows[static_cast<size_t>(from)].out_far, ++rows[static_cast<size_t>(landing)].in_far;
+        for (const int to : devices) {
+          if (to / ranks != node || to == landing) continue;
+          ++rows[static_cast<size_t>(landing)].out_near;
+          ++rows[static_cast<size_t>(to)].in_near;
+        }
+      }
+    }
+    return rows;
   }
 
   RunFactory factory_{{}, 5, {}};
@@ -136,6 +174,64 @@ TEST_P(TrafficTest, RaggedMovesATokenOnceADevice) {
     const int64_t dp = 3 * 4;
     expect_bytes(both[static_cast<size_t>(r)], sent + out * kRow + in * (kRow + dp),
                  received + in * kRow + out * (kRow + dp), r);
+  }
+}
+
+// Per level, by hand: a token goes once to each other node that has one of its experts, to the rank that has
+// its device's place there, and from there once to each other rank with one of its experts; sums come back as
+// many, and per row it has choices, a token's number and the gradients of its gate values.
+TEST_P(TrafficTest, HierarchicalMovesATokenOnceANode) {
+  for (const int ranks : {1, 2, 3, num_devices()}) {
+    RunConfig config{.shape = kShape,
+                     .spread = Spread::hierarchical,
+                     .ranks_per_node = ranks,
+                     .num_devices = num_devices()};
+    config.shape.shared_dim = 0;
+    const std::vector<Traffic> forward = traffic(config, Pass::forward);
+    const std::vector<Traffic> both = traffic(config, Pass::forward_backward);
+    const std::vector<LevelRows> rows = level_rows(ranks);
+    const int64_t named = kRow + kChoices + 4, dp = 3 * 4;
+    for (int r = 0; r < num_devices(); ++r) {
+      const LevelRows& n = rows[static_cast<size_t>(r)];
+      const int64_t here = std::min(ranks, num_devices() - r / ranks * ranks);
+      const int64_t counts_out = others() * 8, counts_inside = (here - 1) * 8;
+      const int64_t sent = (n.out_far + n.out_near) * named + (n.in_far + n.in_near) * kRow;
+      const int64_t received = (n.in_far + n.in_near) * named + (n.out_far + n.out_near) * kRow;
+      const Traffic& f = forward[static_cast<size_t>(r)];
+      const int64_t counts = num_devices() == 1 ? 0 : counts_out + counts_inside;
+      expect_bytes(f, sent + counts, received + counts, r);
+      const int64_t far_counts = (num_devices() - here) * 8;
+      EXPECT_EQ(f.network_bytes, static_cast<uint64_t>(n.out_far * named + n.in_far * kRow + far_counts));
+      const int64_t back = (n.out_far + n.out_near) * kRow + (n.in_far + n.in_near) * (kRow + dp);
+      const int64_t got_back = (n.in_far + n.in_near) * kRow + (n.out_far + n.out_near) * (kRow + dp);
+      const Traffic& b = both[static_cast<size_t>(r)];
+      expect_bytes(b, sent + counts + back, received + counts + got_back, r);
+      EXPECT_EQ(b.network_bytes,
+                f.network_bytes + static_cast<uint64_t>(n.out_far * kRow + n.in_far * (kRow + dp)));
+    }
+  }
+}
+
+// Where the groups of a router are the nodes' experts, a token meets no more nodes than it has groups.
+TEST(HierarchicalTraffic, NodeLimitedTokensCrossTheNetworkOnceAGroup) {
+  RunFactory factory{{}, 5, {}};
+  RunConfig config{.shape = {61, 32, 16, 16, 6, 0, DType::bf16},
+                   .spread = Spread::hierarchical,
+                   .ranks_per_node = 2,
+                   .num_devices = 8};
+  for (const int kept : {1, 2, 4}) {
+    config.shape.router = parse_router_rule(fmt::format("sigmoid,groups:4/{},normalized", kept));
+    config.shape.topk = std::min(4 * kept, 6);
+    config.block.pass = Pass::forward;
+    const auto run = factory.make(config);
+    run->step({});
+    run->collect();
+    uint64_t far = 0;
+    for (const Traffic& t : run->traffic()) far += t.network_bytes;
+    const uint64_t row = 32 * 2, choices = 8 * static_cast<uint64_t>(config.shape.topk) + 4;
+    const uint64_t counts = 8 * 6 * 8;
+    EXPECT_LE(far, 61 * static_cast<uint64_t>(kept) * (2 * row + choices) + counts) << kept;
+    EXPECT_GT(far, counts);
   }
 }
 

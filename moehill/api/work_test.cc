@@ -120,7 +120,7 @@ class WorkTest : public testing::TestWithParam<int> {
     const auto run = factory_.make(config);
     run->step({});
     run->collect();
-    const PlanCounts counts = count_plan(run->placed_routing(), config.block.capacity, config.num_devices);
+    const PlanCounts counts = plan_counts(config, run->placed_routing());
     WorkProblem problem = work_problem(over_places(config));
     problem.in_place = config.spread == Spread::fused && config.num_waves == 0;
     const std::vector<DeviceWork> work = all_work(problem, counts);
@@ -146,6 +146,10 @@ TEST_P(WorkTest, BytesAndFlopsAreThoseOfTheRun) {
     expect_equal(config, variant);
     for (const Spread path : kEpPaths) {
       config.spread = path;
+      config.ranks_per_node = 0;
+      expect_equal(config, variant);
+      if (path != Spread::hierarchical) continue;
+      config.ranks_per_node = 2;
       expect_equal(config, variant);
     }
   }

@@ -12,8 +12,9 @@ void refuse_with_latent(const RunConfig& config) {
     if (broken) throw input_error(option, got + " with --expert-form latent", allowed, "choose one of these");
   };
   const Spread spread = config.spread;
-  refuse(spread == Spread::dp, "--parallel-mode", "dp", "none, or ep by ring_ag_rs, ragged_a2a or fused");
-  refuse(is_psum(spread), "--ep-path", name_of(spread), "ring_ag_rs, ragged_a2a or fused");
+  refuse(spread == Spread::dp, "--parallel-mode", "dp",
+         "none, or ep by ring_ag_rs, ragged_a2a, fused or hierarchical");
+  refuse(is_psum(spread), "--ep-path", name_of(spread), "ring_ag_rs, ragged_a2a, fused or hierarchical");
   refuse(config.block.prequeue, "--queue-mode", "prequeue", "full, since rows are made in the step");
   refuse(config.block.part != StepPart::whole, "--overlap", "it", "bench without it");
   refuse(config.shape.router.zero_experts > 0, "--router", "zero", "routers without zero experts");

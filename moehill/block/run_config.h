@@ -20,8 +20,7 @@ struct RunConfig {
   // fused: into how many waves each device cuts its experts where rows go by messages. 0: default_waves() to
   // other nodes, else one; more: so many, and by messages on every mesh.
   int num_waves = 0;
-  int ranks_per_node =
-      0;  // for tests, of several processes: as if a node held no more; 0: the nodes as they are
+  int ranks_per_node = 0;  // as if a node held no more devices; 0: the nodes as they are
   // ep: [places] the expert of each place, of which devices have contiguous shares (routing/placement.h).
   // Empty: expert e at place e.
   std::vector<int32_t> placement{};
@@ -44,6 +43,7 @@ struct RunConfig {
     Switch split = self.split_rows ? Switch::on : Switch::off;
     visit(Field{"ring_split", "", 0, 0, self.spread == Spread::ring_ag_rs}, Told{split});
     if constexpr (!std::is_const_v<Self>) self.split_rows = split == Switch::on;
+    visit(Field{.name = "ranks_per_node", .present = self.ranks_per_node > 0}, self.ranks_per_node);
     visit(Field{.name = "placement", .present = !self.placement.empty()}, self.placement);
     visit(Field{"devices", "", 1, 1024}, self.num_devices);
     visit(Field{"threads_per_device", "", 1, 1024}, self.threads_per_device);

@@ -13,16 +13,18 @@ enum class Spread {
   ring_ag_rs,
   ragged_a2a,
   fused,
+  hierarchical,
 };
 constexpr auto words(Spread) {
-  return std::array{"none", "dp", "compact_psum", "dense_masked", "ring_ag_rs", "ragged_a2a", "fused"};
+  return std::array{"none",       "dp",         "compact_psum", "dense_masked",
+                    "ring_ag_rs", "ragged_a2a", "fused",        "hierarchical"};
 }
 
 enum class ParallelMode { none, dp, ep };
 constexpr auto words(ParallelMode) { return std::array{"none", "dp", "ep"}; }
 
 inline constexpr Spread kEpPaths[] = {Spread::compact_psum, Spread::dense_masked, Spread::ring_ag_rs,
-                                      Spread::ragged_a2a, Spread::fused};
+                                      Spread::ragged_a2a,   Spread::fused,        Spread::hierarchical};
 
 // Expert parallelism.
 constexpr bool is_ep(Spread spread) { return spread >= Spread::compact_psum; }
@@ -31,7 +33,7 @@ constexpr bool is_psum(Spread spread) {
   return spread == Spread::compact_psum || spread == Spread::dense_masked;
 }
 // Tokens' rows go to the devices of their experts and to no others.
-constexpr bool routes_rows(Spread spread) { return spread == Spread::ragged_a2a || spread == Spread::fused; }
+constexpr bool routes_rows(Spread spread) { return spread >= Spread::ragged_a2a; }
 // Each device has its own tokens and nobody else's.
 constexpr bool shards_tokens(Spread spread) {
   return spread == Spread::dp || spread == Spread::ring_ag_rs || routes_rows(spread);

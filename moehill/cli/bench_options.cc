@@ -7,8 +7,7 @@
 #include "moehill/base/parse.h"
 #include "moehill/cli/flag_effects.h"
 #include "moehill/cli/presets.h"
-#include "moehill/mesh/launcher.h"
-#include "moehill/mesh/wait_limit.h"
+#include "moehill/measure/points.h"
 #include "moehill/routing/placement.h"
 #include "moehill/routing/trace.h"
 
@@ -124,14 +123,7 @@ void declare_mesh(OptionSet& set, MeshKind* mesh, double* timeout_s) {
 void declare_timeout(OptionSet& set, double* timeout_s) {
   set.custom("--timeout", "1..86400", "600, then by the first step, 30 at least",
              "mpirun, srun: seconds that a process may wait for another one before the job ends",
-             [timeout_s](const std::string& text) {
-               *timeout_s = parse_number("--timeout", text, 1, 86400);
-               if (launched_by() == Launcher::none)
-                 throw input_error("--timeout", "it for one process",
-                                   "jobs of several, which wait for each other",
-                                   "leave it out, or start it by mpirun or srun");
-               set_wait_limit(*timeout_s);
-             });
+             [timeout_s](const std::string& text) { *timeout_s = take_timeout(text); });
 }
 
 void declare_spread(OptionSet& set, BenchOptions& o) {
@@ -162,6 +154,8 @@ void declare_devices(OptionSet& set, BenchOptions& o) {
       "--ring-split", &o.split_rows,
       "ep by ring_ag_rs: products of a device's own rows while others travel; auto: between nodes");
   declare_layout(set, o, "by the cores");
+  set.integer("--nodes", &o.nodes, 0, 1024,
+              "one process: as if its devices were on so many nodes; 0: on one");
   set.custom(
       "--none-threads", "1..1024", "by the cores",
       "none: threads of the one device, instead of P*N or as many as there are cores",

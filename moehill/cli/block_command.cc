@@ -62,6 +62,7 @@ void require_writable_outputs(const BenchOptions& options) {
 Environment adopt_environment(BenchOptions& options, const Job& job) {
   Environment environment = detect_environment();
   adopt_job(job, options.mesh, options.devices, options.threads_per_device);
+  adopt_nodes(job, options);
   if (job.session() != nullptr) {
     environment.mpi = job.session()->library();
     environment.num_nodes = job.session()->num_nodes();

@@ -83,6 +83,7 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
   const bool spread = mode != ParallelMode::none;
   // A chip alone cannot have the work of several; cores can be one device.
   config.num_devices = spread ? devices : 1;
+  if (config.num_devices > per_node) config.ranks_per_node = per_node;
   // Its memory is that of one node.
   config.threads_per_device = spread || hardware.is_chip() ? units : units * std::min(devices, per_node);
   return config;

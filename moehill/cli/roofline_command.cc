@@ -170,7 +170,7 @@ int roofline_command(const std::vector<std::string>& args) {
     const double all_units = static_cast<double>(units) * step.config.num_devices;
     use_measured(step, all_units, h);
     const DType dtype = step.config.shape.dtype;
-    const PlanCounts counts = count_plan(step.routing, step.config.block.capacity, step.config.num_devices);
+    const PlanCounts counts = plan_counts(step.config, step.routing);
     const Roofline r = roofline(work_problem(step.config), counts, h, units, step.stages, step.time_s);
     text += fmt::format("{} on {}, {}\n{}{}{}\n", step.label, h.name,
                         layout_text(h, step.config.num_devices, units), peak_line(h, dtype), stage_table(r),

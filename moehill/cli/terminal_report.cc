@@ -227,7 +227,10 @@ std::string result_table(const CommandResult& result, uint32_t seed) {
                                      "% of peak", "check"};
   add_drop_adjusted(result.points, header, rows);
   add_ratios(compare_modes(result.points, seed), header, rows);
-  return format_table(header, rows) + peak_lines(result.points.front(), result.environment.kernel) +
+  std::string levels;
+  for (const PointResult& point : result.points)
+    levels += level_line(point.point.label, point.traffic, point.nodes, point.logical_bytes);
+  return format_table(header, rows) + levels + peak_lines(result.points.front(), result.environment.kernel) +
          placement_lines(result.points.back().placement, result.environment.topology.num_cores);
 }
 
@@ -236,16 +239,7 @@ std::string overlap_lines(const CommandResult& result) {
   for (const PointResult& point : result.points) {
     if (!point.overlap) continue;
     text += overlap_line(point.point.label, *point.overlap);
-    int64_t calls = 0;
-    double flight = 0;
-    for (const Traffic& traffic : point.traffic) {
-      calls += traffic.progress_calls;
-      flight += traffic.flight_seconds;
-    }
-    if (calls > 0)
-      text += fmt::format("  messages in flight {:.2f} ms a device, moved on every {:.3f} ms\n",
-                          1e3 * flight / static_cast<double>(point.traffic.size()),
-                          1e3 * flight / static_cast<double>(calls));
+    text += flight_line(point.traffic);
   }
   return text;
 }

@@ -1,6 +1,6 @@
 #include "moehill/measure/comm_bytes.h"
 
-#include <vector>
+#include <fmt/format.h>
 
 #include "moehill/base/partition.h"
 
@@ -38,6 +38,49 @@ int64_t comm_lower_bound_bytes(const BlockTensors& tensors, const Routing& routi
   const int64_t row_bytes =
       tensors.shape.expert_hidden() * static_cast<int64_t>(dtype_bytes(tensors.shape.dtype));
   return num_rows * row_bytes * 2 * (pass == Pass::forward ? 1 : 2);
+}
+
+LevelBytes logical_row_bytes(const RunConfig& config, const PlanCounts& counts, const Nodes& nodes) {
+  const int64_t row_bytes = config.shape.expert_hidden() *
+                            static_cast<int64_t>(dtype_bytes(config.shape.dtype)) *
+                            (config.block.pass == Pass::forward ? 2 : 4);
+  LevelBytes bytes;
+  for (int from = 0; from < counts.num_devices; ++from) {
+    for (int to = 0; to < counts.num_devices; ++to) {
+      if (from == to) continue;
+      (nodes.of(from) == nodes.of(to) ? bytes.node : bytes.network) += counts.pair_rows(from, to) * row_bytes;
+    }
+  }
+  return bytes;
+}
+
+std::string level_line(const std::string& label, const std::vector<Traffic>& traffic, const Nodes& nodes,
+                       const LevelBytes& logical) {
+  if (nodes.num() == 1) return "";
+  double sent = 0, network = 0;
+  for (const Traffic& t : traffic) {
+    sent += static_cast<double>(t.sent_bytes);
+    network += static_cast<double>(t.network_bytes);
+  }
+  return fmt::format(
+      "{}: on {} nodes; sent a step: {:.3f} MB inside of nodes, {:.3f} MB between them; rows one by one "
+      "would be "
+      "{:.3f} and {:.3f} MB\n",
+      label, nodes.num(), (sent - network) / 1e6, network / 1e6, static_cast<double>(logical.node) / 1e6,
+      static_cast<double>(logical.network) / 1e6);
+}
+
+std::string flight_line(const std::vector<Traffic>& traffic) {
+  int64_t calls = 0;
+  double flight = 0;
+  for (const Traffic& t : traffic) {
+    calls += t.progress_calls;
+    flight += t.flight_seconds;
+  }
+  if (calls == 0) return "";
+  return fmt::format("  messages in flight {:.2f} ms a device, moved on every {:.3f} ms\n",
+                     1e3 * flight / static_cast<double>(traffic.size()),
+                     1e3 * flight / static_cast<double>(calls));
 }
 
 int64_t data_parallel_lower_bound_bytes(const MoeShape& shape, Pass pass, int num_devices) {

@@ -130,7 +130,10 @@ RecordedTraffic traffic_of(const PointResult& result) {
     recorded.received_bytes.push_back(traffic.received_bytes);
     recorded.flight_s.push_back(traffic.flight_seconds);
     recorded.progress_calls.push_back(traffic.progress_calls);
+    recorded.link_bytes.node.push_back(traffic.sent_bytes - traffic.network_bytes);
+    recorded.link_bytes.network.push_back(traffic.network_bytes);
   }
+  recorded.logical_bytes = {result.logical_bytes.node, result.logical_bytes.network};
   const auto moved = [&](Move move) { return result.moved_bytes[static_cast<size_t>(move)]; };
   recorded.dispatch_bytes = moved(Move::dispatch);
   recorded.combine_bytes = moved(Move::combine);

@@ -121,7 +121,7 @@ TEST(Record, GoldenKeys) {
   EXPECT_EQ(keys(record["comm"]),
             (std::vector<std::string>{"sent_bytes", "received_bytes", "dispatch_bytes", "combine_bytes",
                                       "gradient_bytes", "metadata_bytes", "lower_bound_bytes", "flight_s",
-                                      "progress_calls"}));
+                                      "progress_calls", "logical_bytes", "link_bytes"}));
   EXPECT_EQ(keys(record["env"]),
             (std::vector<std::string>{"build", "compiler", "flags", "cpu", "caches", "cores", "mpi", "kernel",
                                       "system", "load_average"}));

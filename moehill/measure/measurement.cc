@@ -349,7 +349,9 @@ void Measurement::describe(LivePoint& live) {
           ? data_parallel_lower_bound_bytes(config.shape, config.block.pass, config.num_devices)
           : comm_lower_bound_bytes(run.tensors(), run.placed_routing(), config.block.pass,
                                    config.num_devices);
-  const PlanCounts counts = count_plan(run.placed_routing(), config.block.capacity, config.num_devices);
+  result.nodes = run.nodes();
+  const PlanCounts counts = plan_counts(config, run.placed_routing(), result.nodes);
+  if (is_ep(config.spread)) result.logical_bytes = logical_row_bytes(config, counts, result.nodes);
   if (is_ep(config.spread)) add_buffer_factors(over_places(config), counts, result);
   if (!options_.trace_dir.empty()) {
     result.work = all_work(work_problem(over_places(config)), counts);

@@ -7,6 +7,9 @@
 #include <limits>
 
 #include "moehill/base/error.h"
+#include "moehill/base/parse.h"
+#include "moehill/mesh/launcher.h"
+#include "moehill/mesh/wait_limit.h"
 #include "moehill/parallel/step_router.h"
 #include "moehill/routing/placement.h"
 #include "moehill/routing/route_tokens.h"
@@ -66,6 +69,9 @@ RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layou
   const bool spread = config.spread != Spread::none;
   config.num_devices = spread ? layout.num_devices : 1;
   config.threads_per_device = spread ? layout.threads_per_device : layout.none_threads;
+  if (!spread) return config;
+  config.ranks_per_node = static_cast<int>(o.ranks_per_node);
+  if (o.nodes > 1) config.ranks_per_node = static_cast<int>((config.num_devices + o.nodes - 1) / o.nodes);
   return config;
 }
 
@@ -117,6 +123,29 @@ void adopt_job(const Job& job, MeshKind& mesh, int64_t& devices, int64_t& thread
   }
   devices = session->size();
   if (threads_per_device == 0) threads_per_device = session->fair_threads();
+}
+
+double take_timeout(const std::string& text) {
+  const double seconds = parse_number("--timeout", text, 1, 86400);
+  if (launched_by() == Launcher::none)
+    throw input_error("--timeout", "it for one process", "jobs of several, which wait for each other",
+                      "leave it out, or start it by mpirun or srun");
+  set_wait_limit(seconds);
+  return seconds;
+}
+
+void adopt_nodes(const Job& job, BenchOptions& o) {
+  const auto refuse = [&](bool broken, const std::string& allowed, const std::string& remedy) {
+    if (broken) throw input_error("--nodes", std::to_string(o.nodes), allowed, remedy);
+  };
+  const Session* session = job.session();
+  refuse(session != nullptr && o.nodes > 0, "one process, whose devices pass for several nodes",
+         "leave it out: processes are on the nodes that they are on");
+  refuse(o.nodes > 0 && o.modes == std::vector{ParallelMode::none}, "nothing but several devices",
+         "add --parallel-mode ep or leave it out");
+  refuse(o.devices > 0 && o.nodes > o.devices, fmt::format("1 to {}, the devices", o.devices),
+         "choose fewer");
+  if (session != nullptr && session->num_nodes() > 1) o.ranks_per_node = session->nodes().most_ranks();
 }
 
 void refuse_topk(int64_t topk, int64_t experts) {

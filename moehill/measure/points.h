@@ -31,6 +31,14 @@ Layout resolve_layout(const BenchOptions& options, int num_cores);
 // was given contradicts it.
 void adopt_job(const Job& job, MeshKind& mesh, int64_t& devices, int64_t& threads_per_device);
 
+// The seconds of --timeout, which waits for other processes have from now on. Throws InputError where there
+// are no others.
+double take_timeout(const std::string& text);
+
+// The nodes of the job, or those that the devices of one process pass for. Throws InputError where these make
+// no sense.
+void adopt_nodes(const Job& job, BenchOptions& options);
+
 // The product of all lists. From the slowest to the fastest axis: top-k, distribution, queue mode, impl,
 // parallel mode; so a none and an ep that differ in nothing else are neighbours. Throws InputError for k > E
 // and for shapes whose products overflow.

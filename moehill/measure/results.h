@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "moehill/bench/comparison.h"
+#include "moehill/measure/comm_bytes.h"
 #include "moehill/measure/device_events.h"
 #include "moehill/measure/overlap.h"
 #include "moehill/measure/points.h"
@@ -56,6 +57,8 @@ struct PointResult {
   std::vector<Traffic> traffic;                   // of one step, per device
   std::array<uint64_t, kNumMoves> moved_bytes{};  // of one step, all devices
   int64_t lower_bound_bytes = 0;
+  Nodes nodes;  // of the devices
+  LevelBytes logical_bytes;
   // Bytes that a step must read from memory: the weights of the experts that have rows, and x.
   double operand_bytes = 0;
   // B/s: the fastest that the caches were emptied before a step by reading other memory. The sum over the

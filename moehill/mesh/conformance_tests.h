@@ -256,6 +256,62 @@ TEST_P(MeshConformance, ReadsCountAsAnAllToAll) {
   });
 }
 
+// A node's ranks have collectives of their own, between those of all ranks, as often as they like.
+TEST_P(MeshConformance, RanksOfANodeAreAMeshOfTheirOwn) {
+  run_([](Group& group) {
+    Group& node = group.on_node();
+    const Nodes& nodes = group.nodes();
+    EXPECT_EQ(&node == &group, nodes.num() == 1);
+    if (nodes.num() == 1) return;
+    EXPECT_EQ(node.rank(), nodes.place(group.rank()));
+    EXPECT_EQ(node.size(), std::ssize(nodes.ranks_of(nodes.of(group.rank()))));
+    EXPECT_EQ(node.nodes().num(), 1);
+    for (int i = 0; i < 3; ++i) {
+      check_all_to_all(group, DType::bf16, 3, 10);
+      for (int j = 0; j <= nodes.of(group.rank()); ++j) check_all_to_all(node, DType::f32, 5, 20, {true});
+      check_all_gather(node, DType::f32, 2, uneven_offsets(node.size(), 7), false);
+      check_all_reduce(group, DType::f32, DType::bf16, 100);
+    }
+  });
+}
+
+// Bytes to other nodes are counted by pair; what the ranks of a node send each other is in the group's sum.
+TEST_P(MeshConformance, CountsBytesToOtherNodes) {
+  run_([](Group& group) {
+    const Nodes& nodes = group.nodes();
+    const auto sent = [&](const auto& call) {
+      const Traffic before = group.traffic();
+      call();
+      return std::pair{group.traffic().sent_bytes - before.sent_bytes,
+                       group.traffic().network_bytes - before.network_bytes};
+    };
+    uint64_t far = 0;
+    for (int r = 0; r < group.size(); ++r) far += nodes.of(r) != nodes.of(group.rank()) ? 1 : 0;
+    const uint64_t others = static_cast<uint64_t>(group.size()) - 1;
+    std::vector<int64_t> one_each;
+    for (int r = 0; r <= group.size(); ++r) one_each.push_back(r);
+    const std::vector<float> in(static_cast<size_t>(group.size()));
+    std::vector<float> out(in.size());
+    EXPECT_EQ(sent([&] { group.all_to_all(in.data(), one_each, out.data(), one_each, 4); }),
+              std::pair(4 * others, 4 * far));
+    EXPECT_EQ(sent([&] { group.all_gather(in.data(), one_each, 4, out.data()); }),
+              std::pair(4 * others, 4 * far));
+    EXPECT_EQ(sent([&] { group.reduce_scatter(in.data(), DType::f32, one_each, out.data(), DType::f32); }),
+              std::pair(4 * others, 4 * far));
+    EXPECT_EQ(sent([&] { group.count_reads(one_each, one_each, 4); }), std::pair(4 * others, 4 * far));
+    EXPECT_EQ(sent([&] {
+                group.on_node().all_gather(in.data(),
+                                           {one_each.data(), static_cast<size_t>(group.on_node().size()) + 1},
+                                           4, out.data());
+              }),
+              std::pair(4 * (others - far), uint64_t{0}));
+    const int64_t n = 32 * group.size();
+    std::vector<float> values(static_cast<size_t>(n));
+    EXPECT_EQ(sent([&] { group.all_reduce(values.data(), DType::f32, values.data(), DType::f32, n); }),
+              std::pair(256 * others, 256 * far));
+  });
+}
+
 // Null pointers where there is nothing to move.
 TEST_P(MeshConformance, EmptyCollectivesNeedNoMemory) {
   run_([](Group& group) {

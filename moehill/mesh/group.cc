@@ -42,6 +42,29 @@ int64_t count_at(std::span<const int64_t> offsets, int rank) {
 
 }  // namespace
 
+Traffic& Traffic::operator+=(const Traffic& other) {
+  sent_bytes += other.sent_bytes;
+  received_bytes += other.received_bytes;
+  wait_seconds += other.wait_seconds;
+  flight_seconds += other.flight_seconds;
+  progress_calls += other.progress_calls;
+  num_messages += other.num_messages;
+  message_bytes += other.message_bytes;
+  network_bytes += other.network_bytes;
+  return *this;
+}
+
+Traffic Traffic::since(const Traffic& before) const {
+  return {.sent_bytes = sent_bytes - before.sent_bytes,
+          .received_bytes = received_bytes - before.received_bytes,
+          .wait_seconds = wait_seconds - before.wait_seconds,
+          .flight_seconds = flight_seconds - before.flight_seconds,
+          .progress_calls = progress_calls - before.progress_calls,
+          .num_messages = num_messages - before.num_messages,
+          .message_bytes = message_bytes - before.message_bytes,
+          .network_bytes = network_bytes - before.network_bytes};
+}
+
 void Group::start_all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
                              void* output) {
   require_idle("all_gather");
@@ -108,6 +131,15 @@ void Group::answer(int part) {
 }
 
 void Group::finish_round_trip() { finish(); }
+
+uint64_t Group::network_bytes(const Started& call) const {
+  if (nodes_.num() == 1) return 0;
+  const int64_t others = size() - std::ssize(nodes_.ranks_of(nodes_.of(rank())));
+  const int64_t elements = call.kind == Collective::all_gather
+                               ? others * count_at(call.receive_offsets, rank())
+                               : nodes_.elsewhere(call.send_offsets, rank());
+  return static_cast<uint64_t>(elements) * call.element_bytes;
+}
 
 void Group::require_idle(const char* call) const {
   MOEHILL_CHECK(started_.kind == std::nullopt, "{} on rank {} before finish() of {}", call, rank(),

@@ -15,6 +15,7 @@
 #include "moehill/machine/thread_team.h"
 #include "moehill/machine/wait.h"
 #include "moehill/mesh/collective.h"
+#include "moehill/mesh/nodes.h"
 #include "moehill/tensor/buffer.h"
 #include "moehill/tensor/dtype.h"
 
@@ -34,6 +35,10 @@ struct Traffic {
   // Rows that peers of the node take from shared memory are in none.
   int64_t num_messages = 0;
   uint64_t message_bytes = 0;
+  uint64_t network_bytes = 0;  // of sent_bytes, those to ranks of other nodes
+
+  Traffic& operator+=(const Traffic& other);
+  Traffic since(const Traffic& before) const;
 };
 
 // The way that the rows of the farthest peer come: its memory at the same addresses as here, memory of the
@@ -65,7 +70,8 @@ struct RoundTrip {
   void* received = nullptr;                                // [rows received]
   const void* answer = nullptr;                            // [rows received], where it goes back from
   void* answered = nullptr;                                // [rows sent]; not `sent`
-  std::span<const int64_t> sent_cuts, received_cuts, answer_cuts, answered_cuts;  // [ranks][num_parts + 1]
+  // [ranks][num_parts + 1]; of one part none are needed.
+  std::span<const int64_t> sent_cuts = {}, received_cuts = {}, answer_cuts = {}, answered_cuts = {};
 };
 
 // One device's handle. All methods are collective: every rank calls them in the same order, from the device's
@@ -78,6 +84,13 @@ class Group {
   virtual int size() const = 0;
   virtual ThreadTeam& team() = 0;
   virtual Reach reach() const = 0;  // the same on all ranks; not collective
+
+  // The nodes of the ranks, the same on all of them.
+  const Nodes& nodes() const { return nodes_; }
+  // The ranks of this rank's node as a mesh of their own, in their order: this group where it is one node's.
+  // Its collectives concern nobody else, and may be called while nothing is in flight here. traffic() of this
+  // group has its bytes, and whoever hears of waits here hears of those there.
+  virtual Group& on_node() { return *this; }
 
   virtual void barrier() = 0;
 
@@ -175,12 +188,16 @@ class Group {
   void report_wait(const Wait& wait) const {
     if (wait_listener_) wait_listener_(wait);
   }
+  void set_nodes(Nodes nodes) { nodes_ = std::move(nodes); }
+  // Bytes that this rank sends to ranks of other nodes at a call that was started.
+  uint64_t network_bytes(const Started& call) const;
 
  private:
   Started started_;
   RoundTrip trip_;
   bool trip_landed_ = false;
   std::vector<int64_t> one_each_;  // [size + 1] offsets of one element for each rank
+  Nodes nodes_;
   std::function<void(const Wait&)> wait_listener_;
 };
 

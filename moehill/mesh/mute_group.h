@@ -2,6 +2,8 @@
 // without them. What they would have brought is whatever lay there.
 #pragma once
 
+#include <memory>
+
 #include "moehill/mesh/group.h"
 
 namespace moehill {
@@ -9,12 +11,16 @@ namespace moehill {
 class MuteGroup final : public Group {
  public:
   // `group`: whose device it is; must outlive this.
-  explicit MuteGroup(Group& group) : group_(group) {}
+  explicit MuteGroup(Group& group) : group_(group) {
+    set_nodes(group.nodes());
+    if (&group.on_node() != &group) node_ = std::make_unique<MuteGroup>(group.on_node());
+  }
 
   int rank() const override { return group_.rank(); }
   int size() const override { return group_.size(); }
   ThreadTeam& team() override { return group_.team(); }
   Reach reach() const override { return group_.reach(); }
+  Group& on_node() override { return node_ == nullptr ? *this : *node_; }
   void barrier() override {}
   void all_reduce(const void*, DType, void*, DType, int64_t) override {}
   void start_all_gather(const void*, std::span<const int64_t>, size_t, void*) override {}
@@ -34,6 +40,7 @@ class MuteGroup final : public Group {
 
  private:
   Group& group_;
+  std::unique_ptr<MuteGroup> node_;
 };
 
 }  // namespace moehill

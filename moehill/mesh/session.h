@@ -34,9 +34,10 @@ struct MpiMeshOptions {
 class Session {
  public:
   virtual ~Session() = default;
-  virtual int rank() const = 0;       // not collective
-  virtual int size() const = 0;       // not collective
-  virtual int num_nodes() const = 0;  // not collective
+  virtual int rank() const = 0;            // not collective
+  virtual int size() const = 0;            // not collective
+  virtual const Nodes& nodes() const = 0;  // of the processes; not collective
+  int num_nodes() const { return nodes().num(); }
   // mpi_library(); not collective.
   virtual std::string library() const = 0;
 

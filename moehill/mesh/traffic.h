@@ -6,6 +6,7 @@
 #include <span>
 
 #include "moehill/mesh/group.h"
+#include "moehill/mesh/line_share.h"
 
 namespace moehill {
 
@@ -22,6 +23,19 @@ inline void count_reduce_scatter(Traffic& traffic, int num_ranks, int64_t own, i
                                  size_t element_bytes) {
   traffic.sent_bytes += static_cast<uint64_t>(total - own) * element_bytes;
   traffic.received_bytes += static_cast<uint64_t>(own * (num_ranks - 1)) * element_bytes;
+}
+
+// Returns what rank `rank` sends to other nodes in an all-reduce, whose slices are cut at cache lines.
+inline uint64_t all_reduce_network_bytes(const Nodes& nodes, int rank, int num_ranks, int64_t n,
+                                         size_t input_bytes, size_t output_bytes) {
+  const auto slice = [&](int r) {
+    return static_cast<uint64_t>(line_share({0, n}, r, num_ranks, kLineElements).size());
+  };
+  uint64_t bytes = 0;
+  for (int r = 0; r < num_ranks; ++r) {
+    if (nodes.of(r) != nodes.of(rank)) bytes += slice(r) * input_bytes + slice(rank) * output_bytes;
+  }
+  return bytes;
 }
 
 inline void count_all_to_all(Traffic& traffic, int rank, std::span<const int64_t> send_offsets,

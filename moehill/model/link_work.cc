@@ -17,6 +17,7 @@ class Links {
   bool alone() const { return counts_.num_devices == 1; }
   bool is_psum() const { return p_.spread == Spread::compact_psum || p_.spread == Spread::dense_masked; }
   bool is_ragged() const { return p_.spread == Spread::ragged_a2a || p_.spread == Spread::fused; }
+  bool is_hierarchical() const { return p_.spread == Spread::hierarchical; }
   bool is_ring() const { return p_.spread == Spread::ring_ag_rs; }
   Range tokens() const { return share(counts_.tokens, device_, counts_.num_devices); }
 
@@ -39,26 +40,44 @@ class Links {
     add(Collective::all_gather, traffic);
   }
   // Rows by the routing: out to their experts, or back.
-  void exchange(bool back, size_t row_bytes) {
+  void exchange(bool back, size_t row_bytes, RowWay way = RowWay::direct) {
     int64_t out = 0, in = 0;
     for (int other = 0; other < counts_.num_devices; ++other) {
       if (other == device_) continue;
-      out += counts_.pair_rows(device_, other);
-      in += counts_.pair_rows(other, device_);
+      out += rows_between(counts_, way, device_, other);
+      in += rows_between(counts_, way, other, device_);
     }
     if (back) std::swap(out, in);
-    links_.push_back({Collective::all_to_all, out * static_cast<int64_t>(row_bytes),
-                      in * static_cast<int64_t>(row_bytes)});
+    links_.push_back({.op = Collective::all_to_all,
+                      .sent_bytes = out * static_cast<int64_t>(row_bytes),
+                      .received_bytes = in * static_cast<int64_t>(row_bytes),
+                      .way = way});
   }
-  // A number of each device for each other one.
-  void one_for_each(size_t bytes) {
-    const int64_t others = (counts_.num_devices - 1) * static_cast<int64_t>(bytes);
-    links_.push_back(
-        {.op = Collective::all_to_all, .sent_bytes = others, .received_bytes = others, .is_even = true});
+  // A number of each device for each other one, of the node or of all.
+  void one_for_each(size_t bytes, RowWay way = RowWay::direct) {
+    const int64_t ranks = way == RowWay::inside ? ranks_of_node() : counts_.num_devices;
+    const int64_t others = (ranks - 1) * static_cast<int64_t>(bytes);
+    links_.push_back({.op = Collective::all_to_all,
+                      .sent_bytes = others,
+                      .received_bytes = others,
+                      .is_even = true,
+                      .way = way});
   }
+  // The metadata of one level's rows: counts, choices, and which tokens they are.
+  void route(RowWay way) {
+    one_for_each(kInt64, way);
+    exchange(false, static_cast<size_t>(counts_.topk) * (kInt32 + kF32), way);
+    exchange(false, kInt32, way);
+  }
+  int64_t ranks_of_node() const { return std::ssize(counts_.nodes.ranks_of(counts_.nodes.of(device_))); }
   // The rows of tokens that were asked for last.
   void mark_rows() {
     links_.back().in_place = p_.in_place;
+    mark_flight();
+  }
+  void sums_of_nodes() {
+    exchange(true, row_bytes(), RowWay::inside);
+    exchange(true, row_bytes(), RowWay::across);
     mark_flight();
   }
   void mark_flight() { links_.back().in_flight = true; }
@@ -149,6 +168,11 @@ class Links {
 
 }  // namespace
 
+int64_t rows_between(const PlanCounts& counts, RowWay way, int from, int to) {
+  if (way == RowWay::direct) return counts.pair_rows(from, to);
+  return way == RowWay::across ? counts.across_rows(from, to) : counts.inside_rows(from, to);
+}
+
 std::vector<LinkWork> plan_links(const WorkProblem& problem, const PlanCounts& counts, int device) {
   Links links(problem, counts, device);
   if (links.alone()) return {};
@@ -160,6 +184,11 @@ std::vector<LinkWork> plan_links(const WorkProblem& problem, const PlanCounts& c
     if (problem.spread == Spread::fused) links.exchange(false, kInt32);  // which token a row is
     if (problem.spread == Spread::fused && problem.in_place) links.one_for_each(kInt64);  // where rows begin
   }
+  if (links.is_hierarchical()) {
+    links.drop();
+    links.route(RowWay::across);
+    links.route(RowWay::inside);
+  }
   return links.take();
 }
 
@@ -169,6 +198,11 @@ std::vector<LinkWork> dispatch_links(const WorkProblem& problem, const PlanCount
   if (links.is_ring()) links.all_gather(links.tokens().size(), counts.tokens, links.row_bytes());
   if (links.is_ragged()) links.exchange(false, links.row_bytes());
   if (links.is_ring() || links.is_ragged()) links.mark_rows();
+  if (links.is_hierarchical()) {
+    links.exchange(false, links.row_bytes(), RowWay::across);
+    links.mark_flight();
+    links.exchange(false, links.row_bytes(), RowWay::inside);
+  }
   return links.take();
 }
 
@@ -182,6 +216,7 @@ std::vector<LinkWork> forward_links(const WorkProblem& problem, const PlanCounts
     links.exchange(true, links.row_bytes());
     links.mark_rows();
   }
+  if (links.is_hierarchical()) links.sums_of_nodes();
   return links.take();
 }
 
@@ -200,6 +235,13 @@ std::vector<LinkWork> backward_links(const WorkProblem& problem, const PlanCount
     links.reduce_scatter(own * problem.hidden, counts.tokens * problem.hidden, kF32);
     links.mark_flight();
     links.reduce_scatter(own * counts.topk, all, kF32);  // dp
+    links.copy_gradients();
+    links.shared_gradient();
+  }
+  if (links.is_hierarchical()) {
+    links.sums_of_nodes();
+    for (const RowWay way : {RowWay::inside, RowWay::across})
+      links.exchange(true, static_cast<size_t>(counts.topk) * kF32, way);  // dp
     links.copy_gradients();
     links.shared_gradient();
   }

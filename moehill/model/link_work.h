@@ -5,6 +5,9 @@
 
 namespace moehill {
 
+// Rows of tokens from one device to another, out to their experts.
+int64_t rows_between(const PlanCounts& counts, RowWay way, int from, int to);
+
 std::vector<LinkWork> plan_links(const WorkProblem& problem, const PlanCounts& counts, int device);
 // Rows of x; those of dy are as many.
 std::vector<LinkWork> dispatch_links(const WorkProblem& problem, const PlanCounts& counts, int device);

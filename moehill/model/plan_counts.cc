@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "moehill/base/partition.h"
 #include "moehill/routing/capacity_limiter.h"
@@ -20,6 +21,30 @@ std::vector<int32_t> owners(int64_t n, int num_devices) {
   return owner;
 }
 
+// Counts for nodes; the routing is that under the capacity.
+void count_levels(const Routing& routing, const std::vector<int32_t>& token_owner,
+                  const std::vector<int32_t>& expert_owner, const Nodes& nodes, PlanCounts& counts) {
+  counts.nodes = nodes;
+  const size_t devices = static_cast<size_t>(counts.num_devices),
+               num_nodes = static_cast<size_t>(nodes.num()), places = static_cast<size_t>(nodes.most_ranks());
+  counts.node_rows.resize(devices * num_nodes);
+  counts.inside.resize(devices * places);
+  std::vector<int64_t> last_at_device(devices, -1), last_at_node(num_nodes, -1);
+  for (int64_t t = 0; t < routing.num_tokens; ++t) {
+    const int from = token_owner[static_cast<size_t>(t)];
+    for (int64_t a = t * routing.topk; a < (t + 1) * routing.topk; ++a) {
+      if (routing.expert[static_cast<size_t>(a)] == kNoExpert) continue;
+      const int to = expert_owner[static_cast<size_t>(routing.expert[static_cast<size_t>(a)])];
+      const size_t node = static_cast<size_t>(nodes.of(to));
+      if (std::exchange(last_at_node[node], t) != t)
+        ++counts.node_rows[static_cast<size_t>(from) * num_nodes + node];
+      const size_t landing = static_cast<size_t>(nodes.landing_rank(from, nodes.of(to)));
+      if (std::exchange(last_at_device[static_cast<size_t>(to)], t) != t)
+        ++counts.inside[landing * places + static_cast<size_t>(nodes.place(to))];
+    }
+  }
+}
+
 }  // namespace
 
 int64_t PlanCounts::rows_received(int device) const {
@@ -33,7 +58,7 @@ int64_t PlanCounts::rows_computed(int device) const {
   return std::accumulate(kept.begin() + own.begin, kept.begin() + own.end, int64_t{0});
 }
 
-PlanCounts count_plan(const Routing& before, const Capacity& capacity, int num_devices) {
+PlanCounts count_plan(const Routing& before, const Capacity& capacity, int num_devices, const Nodes& nodes) {
   const Routing routing = apply_capacity(before, capacity);
   const size_t experts = static_cast<size_t>(routing.num_experts), devices = static_cast<size_t>(num_devices);
   PlanCounts counts;
@@ -65,6 +90,7 @@ PlanCounts count_plan(const Routing& before, const Capacity& capacity, int num_d
       ++counts.pairs[from * devices + to];
     }
   }
+  if (nodes.most_ranks() > 0) count_levels(routing, token_owner, expert_owner, nodes, counts);
   return counts;
 }
 

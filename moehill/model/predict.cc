@@ -86,8 +86,24 @@ double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& dev
   return seconds;
 }
 
+bool spans_nodes(const Hardware& h, int num_devices) {
+  return num_devices > h.topology.devices_per_node && h.topology.levels.size() > 1;
+}
+
+// One level of an exchange in two: rows across the nodes load no link inside of one, and the others no
+// network.
+double level_seconds(const Hardware& h, const LinkWork& link, int num_devices) {
+  const int in_node = std::min(num_devices, h.topology.devices_per_node);
+  const double bytes = to_double(std::max(link.sent_bytes, link.received_bytes));
+  if (link.way == RowWay::inside) return link_seconds(h, link.op, bytes, in_node, link.dtype);
+  if (!spans_nodes(h, num_devices)) return link_seconds(h, link.op, bytes, num_devices, link.dtype);
+  return std::ceil(std::log2(num_devices)) * h.topology.levels[1].latency_s +
+         bytes / rate_of(h, link, num_devices);
+}
+
 double seconds_of(const Hardware& h, const LinkWork& link, int num_devices) {
   if (link.in_place) return h.barrier_s;
+  if (link.way != RowWay::direct) return level_seconds(h, link, num_devices);
   return link_seconds(h, link.op, to_double(std::max(link.sent_bytes, link.received_bytes)), num_devices,
                       link.dtype);
 }
@@ -105,13 +121,16 @@ StagePrediction stage_time(const WorkProblem& p, const Hardware& h, const Device
   t.stage = stage.stage;
   t.flops = stage.flops;
   t.memory_bytes = stage.memory_bytes();
+  t.memory_bound = is_memory_bound(p, h, stage, units, num_devices);
   const WorkSeconds work = work_seconds(p, h, device, stage, units, num_devices);
   t.gemm_s = work.gemm;
   t.rows_s = work.rows;
   t.overhead_s = work.overhead;
   for (const LinkWork& link : stage.links) {
     t.link_bytes += to_double(std::max(link.sent_bytes, link.received_bytes));
-    t.link_s += seconds_of(h, link, num_devices);
+    const double seconds = seconds_of(h, link, num_devices);
+    t.link_s += seconds;
+    t.network_s += is_on_network(h, link, num_devices) ? seconds : 0;
   }
   return t;
 }
@@ -135,15 +154,17 @@ DeviceTime merge(const std::vector<DeviceTime>& devices, size_t slowest) {
   size_t begin = 0;
   for (size_t i = 0; i < num_stages; ++i) {
     // Work of the meeting stage itself lies on either side of its collective; it is counted before.
-    double longest = 0, link = 0, other_link = 0;
+    double longest = 0, link = 0, other_link = 0, network = 0;
     for (const DeviceTime& device : devices) {
       longest = std::max(longest, device.busy_s(begin, i + 1));
       link = std::max(link, device.stages[i].link_s);
+      network = std::max(network, device.stages[i].network_s);
       other_link = std::max(other_link, device.stages[i].link_s - device.flight_s[i]);
     }
     if (link == 0 && i + 1 < num_stages) continue;
     merged.stages[i].wait_s = longest - devices[slowest].busy_s(begin, i + 1);
     merged.stages[i].link_s = link;
+    merged.stages[i].network_s = network;
     merged.flight_s[i] = std::min(merged.flight_s[i], link - other_link);
     begin = i + 1;
   }
@@ -242,6 +263,28 @@ double link_seconds(const Hardware& hardware, Collective op, double bytes, int n
   const double leaving =
       op == Collective::all_to_all ? bytes * in_node * (num_devices - in_node) / (num_devices - 1) : bytes;
   return steps * outer.latency_s + std::max(bytes / inner.bytes_per_s, leaving / outer.bytes_per_s);
+}
+
+bool is_memory_bound(const WorkProblem& p, const Hardware& h, const StageWork& stage, int units,
+                     int num_devices) {
+  const int busy_units = units * std::min(num_devices, h.topology.devices_per_node);
+  return stage.gemm_bytes / memory_rate(h, busy_units) > stage.flops / h.peak(p.dtype);
+}
+
+bool is_on_network(const Hardware& h, const LinkWork& link, int num_devices) {
+  if (link.in_place || link.way == RowWay::inside || !spans_nodes(h, num_devices)) return false;
+  if (link.way == RowWay::across || link.op != Collective::all_to_all) return true;
+  const double in_node = h.topology.devices_per_node;
+  const double leaving = in_node * (num_devices - in_node) / (num_devices - 1);
+  return leaving / h.topology.levels[1].bytes_per_s >= 1 / h.topology.levels[0].bytes_per_s;
+}
+
+double rate_of(const Hardware& h, const LinkWork& link, int num_devices) {
+  const int in_node = std::min(num_devices, h.topology.devices_per_node);
+  if (link.way == RowWay::inside) return link_rate(h, link.op, in_node, link.dtype);
+  if (link.way == RowWay::across && spans_nodes(h, num_devices))
+    return h.topology.levels[1].bytes_per_s / in_node;
+  return link_rate(h, link.op, num_devices, link.dtype);
 }
 
 double link_rate(const Hardware& hardware, Collective op, int num_devices, DType dtype) {

@@ -20,10 +20,12 @@ struct StagePrediction {
   double gemm_s = 0;      // products
   double rows_s = 0;      // row operations and the plan
   double link_s = 0;      // collectives
+  double network_s = 0;   // of link_s, what the network between nodes takes
   double wait_s = 0;      // for the slowest device, before a collective
   double overhead_s = 0;  // starting and joining threads
   double hidden_s = 0;    // of link_s, under work that goes on meanwhile; not in seconds()
   double flops = 0, memory_bytes = 0, link_bytes = 0;  // of that device
+  bool memory_bound = false;                           // its products wait for memory
 
   double seconds() const { return gemm_s + rows_s + link_s + wait_s + overhead_s - hidden_s; }
 };
@@ -62,6 +64,14 @@ double link_seconds(const Hardware& hardware, Collective op, double bytes, int n
 // B/s that link_seconds() never exceeds: of the level that joins the devices or, if that is more, of the
 // measured collective.
 double link_rate(const Hardware& hardware, Collective op, int num_devices, DType dtype = DType::f32);
+
+// True if a stage's products take longer for their bytes than for their FLOPs, at the hardware's peaks.
+bool is_memory_bound(const WorkProblem& problem, const Hardware& hardware, const StageWork& stage, int units,
+                     int num_devices);
+// True if the network between nodes, not the links of one, takes the time of a link's bytes.
+bool is_on_network(const Hardware& hardware, const LinkWork& link, int num_devices);
+// B/s that a link's bytes never exceed on a device, by link_rate() or the level of an exchange in two.
+double rate_of(const Hardware& hardware, const LinkWork& link, int num_devices);
 
 // B/s that one of `busy_units` units at work in a node has from memory.
 double memory_rate(const Hardware& hardware, int busy_units);

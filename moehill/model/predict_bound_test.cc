@@ -94,7 +94,8 @@ TEST(Predict, IsNeverBelowTheRoofline) {
     const int num_devices = static_cast<int>(dice.upto(12)), units = static_cast<int>(dice.upto(16));
     const Hardware h = drawn_hardware(dice);
     const WorkProblem problem = drawn_problem(dice, num_devices);
-    const PlanCounts counts = count_plan(drawn_routing(dice), {}, num_devices);
+    const PlanCounts counts = count_plan(drawn_routing(dice), {}, num_devices,
+                                         Nodes::of_size(num_devices, h.topology.devices_per_node));
     const Prediction predicted = predict(problem, counts, h, units);
     const Roofline bound = roofline(problem, counts, h, units, {}, 0);
     ASSERT_GT(bound.total.bound_s, 0) << seed;

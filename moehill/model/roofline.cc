@@ -14,7 +14,7 @@ double link_seconds_at_rate(const Hardware& h, const StageWork& work, int num_de
   double sent_s = 0, received_s = 0;
   for (const LinkWork& link : work.links) {
     if (link.in_place || (in_flight && !link.in_flight)) continue;
-    const double rate = link_rate(h, link.op, num_devices, link.dtype);
+    const double rate = rate_of(h, link, num_devices);
     sent_s += to_double(link.sent_bytes) / rate;
     received_s += to_double(link.received_bytes) / rate;
   }

@@ -100,21 +100,34 @@ class BlockWork {
   // Tokens over whose rows this device's routed experts sum.
   int64_t combined_tokens() const {
     if (p_.spread == Spread::dp) return own_tokens(p_.spread, counts_, device_).size();
-    if (p_.spread != Spread::ragged_a2a && p_.spread != Spread::fused) return counts_.tokens;
-    return received_rows();
+    return exchanges_rows() ? received_rows() : counts_.tokens;
   }
   int64_t received_rows() const {
     int64_t rows = 0;
     for (int from = 0; from < counts_.num_devices; ++from) rows += counts_.pair_rows(from, device_);
     return rows;
   }
+  // Counts both levels, where there are two.
   int64_t sent_rows() const {
     int64_t rows = 0;
-    for (int to = 0; to < counts_.num_devices; ++to) rows += counts_.pair_rows(device_, to);
+    for (int to = 0; to < counts_.num_devices; ++to) {
+      for (const RowWay way : ways()) rows += rows_between(counts_, way, device_, to);
+    }
     return rows;
   }
   double bytes_of(int64_t groups, const MlpElements& elements) const {
     return to_double(groups) * (b_ * to_double(elements.total()) + 4 * to_double(elements.all_vectors()));
+  }
+  int64_t landed_rows() const {
+    int64_t rows = 0;
+    for (int from = 0; is_hierarchical() && from < counts_.num_devices; ++from)
+      rows += counts_.across_rows(from, device_);
+    return rows;
+  }
+  bool is_hierarchical() const { return p_.spread == Spread::hierarchical; }
+  std::vector<RowWay> ways() const {
+    if (is_hierarchical()) return {RowWay::across, RowWay::inside};
+    return {RowWay::direct};
   }
   double bytes(int64_t rows, int64_t columns) const { return b_ * to_double(rows) * to_double(columns); }
   bool sums_are_f32() const { return is_psum(p_.spread) || p_.spread == Spread::ring_ag_rs; }
@@ -254,10 +267,11 @@ class BlockWork {
     if (p_.packs_rows) list_.at(stage).rows.gather += 2 * bytes(routed_.rows, p_.hidden);
   }
 
-  // The tokens' device sums the rows that come back.
+  // The tokens' device sums the rows that come back, and where rows land those of a node are summed first.
   void return_rows(Stage stage) {
     const int64_t own = own_tokens(p_.spread, counts_, device_).size();
-    list_.at(stage).rows.combine += bytes(sent_rows() + own * (p_.shared_dim > 0 ? 2 : 1), p_.hidden);
+    list_.at(stage).rows.combine +=
+        bytes(sent_rows() + landed_rows() + own * (p_.shared_dim > 0 ? 2 : 1), p_.hidden);
   }
 
   // The sum and what every device computed alone.
@@ -321,7 +335,7 @@ class BlockWork {
     // In place nothing is kept but the partial sums that others read.
     if (exchanges_rows() && p_.in_place) total += bytes(received_rows(), p_.hidden);
     if (exchanges_rows() && !p_.in_place)
-      total += bytes(sent_rows() + received_rows() * (p_.backward ? 3 : 2), p_.hidden);
+      total += bytes(sent_rows() + landed_rows() + received_rows() * (p_.backward ? 3 : 2), p_.hidden);
     return total;
   }
 

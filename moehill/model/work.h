@@ -54,6 +54,9 @@ struct GemmWork {
   bool of_tokens = false;
 };
 
+// The way of rows by the routing: from device to device, or one level of two (parallel/hierarchical_route.h).
+enum class RowWay { direct, across, inside };
+
 // One collective as mesh/traffic.h counts it.
 struct LinkWork {
   Collective op = Collective::all_reduce;
@@ -62,6 +65,7 @@ struct LinkWork {
   bool in_place = false;     // read where it lies: devices meet, and nothing is copied
   bool is_even = false;      // of an all_to_all: as much for each device, not by rows of tokens
   bool in_flight = false;    // rows of tokens: begun, and waited for after other work (model/flight.h)
+  RowWay way = RowWay::direct;
 };
 
 // Bytes that row operations beside the products read and write, by kind of operation.

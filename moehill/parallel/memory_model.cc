@@ -40,6 +40,17 @@ double expected_sent_rows(const RunConfig& config, int rank) {
   return tokens * devices * (1 - std::pow(1 - 1 / devices, config.shape.topk));
 }
 
+// Rows that a device is expected to keep on the two-level path: sent across and back, landed and their sums;
+// sent inside and back; x, dy and partial sums received, which scatter-add has once more.
+double expected_hierarchical_rows(const RunConfig& config, int rank) {
+  const int of_node = config.ranks_per_node > 0 ? config.ranks_per_node : config.num_devices;
+  const double nodes = std::ceil(static_cast<double>(config.num_devices) / of_node);
+  const double tokens = static_cast<double>(result_tokens(config, rank).size());
+  const double across = tokens * nodes * (1 - std::pow(1 - 1 / nodes, config.shape.topk));
+  const int kinds = (config.block.pass == Pass::forward_backward ? 5 : 4) + has_scatter(config.block.impl);
+  return 4 * across + kinds * expected_sent_rows(config, rank);
+}
+
 double shared_gradient_bytes(const RunConfig& config) {
   const WeightKey key = weight_key(config);
   return key.shared_dim == 0 ? 0 : mlp_bytes(key.shared_storage());
@@ -82,8 +93,9 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
     // received, as many.
     const bool in_place = config.spread == Spread::fused && num_processes == 1;
     const double kinds = in_place ? 1 : backward ? 5 : 4;
-    return expected_sent_rows(config, rank) * row_bytes * kinds +
-           (backward ? shared_part + copy_bytes(config, rank) : 0);
+    const double kept = config.spread == Spread::hierarchical ? expected_hierarchical_rows(config, rank)
+                                                              : kinds * expected_sent_rows(config, rank);
+    return kept * row_bytes + (backward ? shared_part + copy_bytes(config, rank) : 0);
   }
   const bool sliced = config.shared_placement == SharedPlacement::sliced;
   const double own_results = rank > 0 && num_processes == 1 ? (backward ? 2 : 1) * rows : 0;

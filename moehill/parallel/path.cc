@@ -244,6 +244,7 @@ std::unique_ptr<ParallelPath> make_path(const PathInputs& inputs) {
     case Spread::ring_ag_rs:
     case Spread::ragged_a2a:
     case Spread::fused:
+    case Spread::hierarchical:
       return make_sharded_path(inputs);
   }
   return nullptr;

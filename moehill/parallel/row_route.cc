@@ -18,7 +18,7 @@ size_t idx(int64_t i) { return static_cast<size_t>(i); }
 }  // namespace
 
 OwnAssignments::OwnAssignments(const RunConfig& config, const Routing& routing, Range tokens)
-    : capacity_(config.block.capacity) {
+    : capacity_(config.block.capacity), nobody_(config.shape.experts) {
   bind(routing, tokens);
   if (capacity_.policy == CapacityPolicy::none) return;
   const MoeShape& shape = config.shape;
@@ -122,28 +122,35 @@ int64_t RaggedRoute::max_received(const RunConfig& config, int rank) {
   return std::min(shape.tokens, kept);
 }
 
-RaggedRoute::RaggedRoute(const RunConfig& config, const Routing& routing, int rank)
-    : num_devices_(config.num_devices),
+RouteEnds ends_at_experts(const RunConfig& config, int rank) {
+  RouteEnds ends{config.num_devices, rank, {}, result_tokens(config, rank)};
+  for (int d = 0; d < config.num_devices; ++d)
+    ends.device_of.insert(ends.device_of.end(),
+                          idx(share(config.shape.experts, d, config.num_devices).size()), d);
+  ends.max_sent = RaggedRoute::max_sent(config, rank);
+  ends.max_received = RaggedRoute::max_received(config, rank);
+  ends.sends_tokens = config.spread == Spread::fused;
+  return ends;
+}
+
+RaggedRoute::RaggedRoute(const RunConfig& config, const Routing& routing, const RouteEnds& ends)
+    : num_devices_(ends.num_devices),
       topk_(config.shape.topk),
       nobody_(config.shape.experts),
-      rank_(rank),
-      max_received_(max_received(config, rank)),
-      sends_tokens_(config.spread == Spread::fused),
-      own_(config, routing, result_tokens(config, rank)) {
-  device_of_.resize(idx(config.shape.experts));
-  for (int d = 0; d < num_devices_; ++d) {
-    const Range experts = share(config.shape.experts, d, num_devices_);
-    std::fill(device_of_.begin() + experts.begin, device_of_.begin() + experts.end, d);
-  }
+      rank_(ends.rank),
+      max_received_(ends.max_received),
+      sends_tokens_(ends.sends_tokens),
+      own_(config, routing, ends.own_tokens),
+      device_of_(ends.device_of) {
   count_.resize(idx(num_devices_));
   counts_.resize(idx(num_devices_));
   places_.resize(idx(num_devices_));
   send_offsets_.resize(idx(num_devices_) + 1);
   receive_offsets_.resize(idx(num_devices_) + 1);
-  const size_t max_rows = idx(max_sent(config, rank));
+  const size_t max_rows = idx(ends.max_sent);
   sent_token_.resize(max_rows);
   sent_choice_.resize(max_rows * idx(topk_));
-  row_at_device_.resize(idx(result_tokens(config, rank).size() * num_devices_));
+  row_at_device_.resize(idx(ends.own_tokens.size() * num_devices_));
   received_ = {config.shape.tokens, config.shape.experts + 1, topk_, {}, {}};
   received_.expert.resize(idx(config.shape.assignments()));
   received_.weight.resize(received_.expert.size());
@@ -153,10 +160,14 @@ RaggedRoute::RaggedRoute(const RunConfig& config, const Routing& routing, int ra
 
 void RaggedRoute::bind(const Routing& routing, std::span<const int64_t> token_offsets) {
   token_offsets_ = token_offsets;
-  const Range own{token_offsets[idx(rank_)], token_offsets[idx(rank_) + 1]};
+  bind(routing, {token_offsets[idx(rank_)], token_offsets[idx(rank_) + 1]}, token_offsets.back());
+}
+
+void RaggedRoute::bind(const Routing& routing, Range own, int64_t num_tokens) {
   num_own_ = own.size();
+  num_tokens_ = num_tokens;
   own_.bind(routing, own);
-  received_.num_tokens = token_offsets.back();
+  received_.num_tokens = num_tokens;
   received_.expert.resize(idx(received_.num_tokens * topk_));
   received_.weight.resize(received_.expert.size());
 }
@@ -212,8 +223,8 @@ void RaggedRoute::exchange_counts(Group& group) {
   receive_offsets_[0] = 0;
   for (int r = 0; r < num_devices_; ++r)
     receive_offsets_[idx(r) + 1] = receive_offsets_[idx(r)] + counts_[idx(r)];
-  MOEHILL_CHECK(num_received() <= std::min(max_received_, token_offsets_.back()),
-                "{} rows received, of {} tokens, into a buffer of {}", num_received(), token_offsets_.back(),
+  MOEHILL_CHECK(num_received() <= std::min(max_received_, num_tokens_),
+                "{} rows received, of {} tokens, into a buffer of {}", num_received(), num_tokens_,
                 max_received_);
 }
 
@@ -243,6 +254,17 @@ void RaggedRoute::exchange_choices(Group& group) {
       received_.weight[idx(i)] = choice.weight;
     }
   });
+}
+
+void RaggedRoute::return_values(Group& group, const float* received, std::vector<float>& returned,
+                                float* own) const {
+  group.all_to_all(received, receive_offsets_, returned.data(), send_offsets_, idx(topk_) * sizeof(float));
+  for (int64_t i = 0; i < own_.size(); ++i) {
+    own[i] = 0;
+    if (!own_.kept(i)) continue;
+    const int64_t row = row_at_device_[idx(i / topk_ * num_devices_ + device_of(own_.expert(i)))];
+    own[i] = returned[idx(row * topk_ + i % topk_)];
+  }
 }
 
 int default_waves(const RunConfig& config) {

@@ -34,7 +34,8 @@ class OwnAssignments {
   int32_t expert(int64_t i) const { return decided_->expert[static_cast<size_t>(decided_begin_ + i)]; }
   float weight(int64_t i) const { return routing_->weight[static_cast<size_t>(begin_ + i)]; }
   bool kept(int64_t i) const {
-    return expert(i) != kNoExpert && (kept_.empty() || kept_[static_cast<size_t>(i)] != 0);
+    return expert(i) != kNoExpert && expert(i) != nobody_ &&
+           (kept_.empty() || kept_[static_cast<size_t>(i)] != 0);
   }
 
  private:
@@ -46,6 +47,7 @@ class OwnAssignments {
   const Routing* decided_;  // under the capacity, where a limiter decides; else routing_
   int64_t decided_begin_;
   Capacity capacity_;
+  int32_t nobody_;  // of a routing that has gone through a RaggedRoute: others' experts
   int64_t capacity_rows_ = 0;
   std::vector<char> kept_;               // empty: all
   std::vector<int32_t> count_, counts_;  // [pools] of the own tokens, then running; [P, pools] of all devices
@@ -54,6 +56,17 @@ class OwnAssignments {
   Routing all_;                                          // of all devices, where their choices are needed
   std::vector<int64_t> choice_offsets_, spare_offsets_;  // [P + 1] in all_
 };
+
+// Between whom the rows of a route go, and the most that there can be.
+struct RouteEnds {
+  int num_devices = 1, rank = 0;   // of the group that exchanges them
+  std::vector<int32_t> device_of;  // [E] where the rows of an expert's tokens go
+  Range own_tokens;
+  int64_t max_sent = 0, max_received = 0;
+  bool sends_tokens = false;  // receivers hear which tokens the rows are
+};
+// The ends of rows that go from each device to those of the experts.
+RouteEnds ends_at_experts(const RunConfig& config, int rank);
 
 // Which rows go where: made once a step from the router's decision. A token is sent once to every device that
 // holds a kept expert of its own, with the gate values of those experts; itself included, which costs a copy
@@ -66,17 +79,24 @@ class RaggedRoute {
     float weight;
   };
 
-  RaggedRoute(const RunConfig& config, const Routing& routing, int rank);
+  RaggedRoute(const RunConfig& config, const Routing& routing, const RouteEnds& ends);
+  RaggedRoute(const RunConfig& config, const Routing& routing, int rank)
+      : RaggedRoute(config, routing, ends_at_experts(config, rank)) {}
   // Call it before the first make(), and for another routing. token_offsets [P + 1]: each device's tokens, at
   // most as many as the config's.
   void bind(const Routing& routing, std::span<const int64_t> token_offsets);
+  // This binds a route that sends no tokens: to the own ones among the routing's, and to the most that all
+  // devices have together.
+  void bind(const Routing& routing, Range own, int64_t num_tokens);
 
-  // Collective: exchanges counts (P numbers a device), expert ids and gate values (8 k bytes a row).
+  // Collective: exchanges counts (a number for each device), expert ids and gate values (8 k bytes a row).
   void make(Group& group);
 
   // Spoils what make() makes, as ParallelPath::spoil_work_space().
   void spoil(const MemoryVisitor& visit);
 
+  int64_t max_sent() const { return std::ssize(sent_token_); }
+  int64_t max_received() const { return max_received_; }
   int64_t num_sent() const { return send_offsets_.back(); }
   int64_t num_received() const { return receive_offsets_.back(); }
   const std::vector<int64_t>& send_offsets() const { return send_offsets_; }        // [P + 1] rows
@@ -97,6 +117,9 @@ class RaggedRoute {
   void exchange_places(Group& group);
   int device_of(int expert) const { return device_of_[static_cast<size_t>(expert)]; }
   const OwnAssignments& own() const { return own_; }
+  // Brings numbers of received rows back to the own assignments, which get 0 where nothing was sent: received
+  // [received, k], own [n, k]. returned: [sent, k] work space. Collective.
+  void return_values(Group& group, const float* received, std::vector<float>& returned, float* own) const;
 
   // Most rows that a device can send or receive, and so what its buffers have: it receives a token once at
   // most, and with a capacity no more rows than its experts may keep.
@@ -111,7 +134,7 @@ class RaggedRoute {
 
   int num_devices_, topk_, nobody_, rank_;
   int64_t max_received_;
-  int64_t num_own_ = 0;
+  int64_t num_own_ = 0, num_tokens_ = 0;
   std::span<const int64_t> token_offsets_;
   bool sends_tokens_;
   OwnAssignments own_;

@@ -1,6 +1,6 @@
-// `ring_ag_rs`, `ragged_a2a` and `fused`: tokens and experts sharded. Forward brings rows of x to the devices
-// of their experts and partial sums back to the tokens' devices; backward the same with rows of dy and of dx.
-// The three differ in their RowExchange.
+// `ring_ag_rs`, `ragged_a2a`, `fused` and `hierarchical`: tokens and experts sharded. Forward brings rows of
+// x to the devices of their experts and partial sums back to the tokens' devices; backward the same with rows
+// of dy and of dx. They differ in their RowExchange.
 //
 // While rows are in flight the shared expert works on the device's own tokens, and so do the routed experts
 // where the transfer says so (RowTransfer::split); partial sums of dx travel during the weights' gradients.
@@ -8,71 +8,12 @@
 #include <optional>
 
 #include "moehill/kernels/rows.h"
+#include "moehill/parallel/hierarchical_exchange.h"
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/row_route.h"
 
 namespace moehill {
 namespace {
-
-// Brings rows of tokens to the devices of their experts, and partial sums back. There is one for each of
-// ring_ag_rs, ragged_a2a and fused; a pass over any of them is the same (ShardedPath).
-//
-// All methods are collective but has_landed(). A pass is start_x() or start_y(), any work that does not touch
-// the partial sums, land() wave by wave or some at once, answer() likewise, finish(). What a device's block
-// calls tokens are the rows that it receives.
-class RowExchange {
- public:
-  virtual ~RowExchange() = default;
-
-  // Follows a change of the path's inputs, which it reads as they are at each call.
-  virtual void take_tokens() = 0;
-  // Makes this step's routes. Returns what the device's block plans from.
-  virtual const Routing& make_route(Group& group) = 0;
-  // [received] where in x() and y() the row of a received token is; null: in their order.
-  virtual const int32_t* row_of_token() const { return nullptr; }
-  // Tells a pass of the waves in which rows travel, and of own rows that a start leaves in x() and y().
-  virtual void describe(RowTransfer&) const {}
-
-  virtual void start_x(Group&) {}
-  virtual void start_y(Group&) {}
-  // True if land(wave) would return at once.
-  virtual bool has_landed(Group&, int /*wave*/) { return false; }
-  // Returns when the rows of the waves up to this are there.
-  virtual void land(Group& group, int wave) = 0;
-  // The rows that the experts read.
-  virtual MatView x() const = 0;
-  virtual MatView y() const = 0;
-  // [received, H] where the device's partial sums go.
-  virtual MatView partial() const = 0;
-  // The part of partial() that is of the own tokens, where the shared expert's rows have to be before the
-  // routed experts'. Without data: they have a place of their own, and finish() adds them.
-  virtual MatView own_partial() const { return {}; }
-  // The partial sums of the waves up to this are complete, but for the own tokens'; out as in finish().
-  virtual void answer(Group&, int /*wave*/, const MatView& /*out*/) {}
-  // out [own tokens, H] = base + the partial sums of all devices.
-  virtual void finish(Group& group, const MatView& base, const MatView& out) = 0;
-  // Brings the gradients of gate values, partial [received, k], to their tokens' devices: dp [own tokens, k].
-  virtual void return_dp(Group& group, float* partial, float* dp) = 0;
-
-  // Spoils what a step leaves and the next one must make again: rows, and with `route_too` what make_route()
-  // makes.
-  virtual void spoil(const MemoryVisitor& visit, bool route_too) = 0;
-};
-
-// Rows [rows, H] in memory that the peers of the node reach.
-struct ExchangeRows {
-  ExchangeRows() = default;
-  ExchangeRows(Group& group, int64_t rows, int64_t cols, DType dtype)
-      : memory(group.exchange_memory(static_cast<size_t>(rows * cols) * dtype_bytes(dtype))),
-        view{memory.get(), dtype, rows, cols, cols} {}
-
-  std::shared_ptr<void> memory;
-  MatView view{};
-};
-
-size_t row_bytes(const MoeShape& shape) {
-  return static_cast<size_t>(shape.hidden) * dtype_bytes(shape.dtype);
-}
 
 // `ring_ag_rs`: x and y of all tokens are gathered on all devices, and f32 partial sums of all tokens are
 // reduced and scattered: (P-1) T/P rows of H a device each way, whatever the routing. Where devices share an
@@ -200,16 +141,7 @@ class RoutedExchange : public RowExchange {
   }
 
   void return_dp(Group& group, float* partial, float* dp) override {
-    const int topk = inputs_.config.shape.topk;
-    group.all_to_all(partial, route_.receive_offsets(), returned_dp_.data(), route_.send_offsets(),
-                     static_cast<size_t>(topk) * sizeof(float));
-    const OwnAssignments& own = route_.own();
-    for (int64_t i = 0; i < own.size(); ++i) {
-      dp[i] = 0;
-      if (!own.kept(i)) continue;
-      const int64_t row = route_.row_at_device()[i / topk * group.size() + route_.device_of(own.expert(i))];
-      dp[i] = returned_dp_[static_cast<size_t>(row * topk + i % topk)];
-    }
+    route_.return_values(group, partial, returned_dp_, dp);
   }
 
   void spoil(const MemoryVisitor& visit, bool route_too) override {
@@ -391,6 +323,7 @@ class MessageExchange final : public RoutedExchange {
 std::unique_ptr<RowExchange> make_exchange(const PathInputs& inputs, const BlockSpec& spec, Group& group) {
   const RunConfig& config = inputs.config;
   if (config.spread == Spread::ring_ag_rs) return std::make_unique<GatherExchange>(inputs, group);
+  if (config.spread == Spread::hierarchical) return make_hierarchical_exchange(inputs, spec, group);
   if (config.spread == Spread::fused && config.num_waves == 0) {
     const auto rows = static_cast<size_t>(DirectExchange::partial_begin(config, group.size()));
     std::shared_ptr<void> memory = group.common_memory(rows * row_bytes(config.shape));

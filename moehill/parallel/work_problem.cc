@@ -41,4 +41,14 @@ WorkProblem work_problem(const RunConfig& config) {
   return problem;
 }
 
+Nodes nodes_of(const RunConfig& config) {
+  const int of_node = config.ranks_per_node > 0 ? config.ranks_per_node : config.num_devices;
+  return Nodes::of_size(config.num_devices, of_node);
+}
+
+PlanCounts plan_counts(const RunConfig& config, const Routing& placed, const Nodes& nodes) {
+  return count_plan(placed, config.block.capacity, config.num_devices,
+                    config.spread == Spread::hierarchical ? nodes : Nodes());
+}
+
 }  // namespace moehill

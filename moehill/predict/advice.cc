@@ -182,6 +182,7 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
   const auto add = [&](Spread spread, int devices, int units, int groups) {
     config.spread = spread;
     config.num_devices = devices;
+    config.ranks_per_node = devices > per_node ? per_node : 0;
     config.threads_per_device = units;
     config.shape.tokens = q.tokens_per_device * (total / groups);
     DistributionOptions distribution = q.distribution;

@@ -4,6 +4,7 @@
 
 #include "moehill/base/table.h"
 #include "moehill/predict/advice.h"
+#include "moehill/predict/binding.h"
 
 namespace moehill {
 namespace {
@@ -38,6 +39,7 @@ nlohmann::ordered_json expectation_json(const ExpectedSpread& e, const Hardware&
           {"memory_bytes", e.prediction.memory_bytes},
           {"sent_bytes", e.prediction.sent_bytes},
           {"flops", e.prediction.flops},
+          {"bound_by", name_of(binding_level(level_seconds(e.prediction)))},
           {"stages", stages}};
 }
 
@@ -51,7 +53,9 @@ std::string stage_table(const Prediction& p) {
                     fmt::format("{:.2f}", s.link_bytes / 1e6)});
   }
   return format_table(
-      {"stage", "ms", "%", "products", "rows", "links", "wait", "GFLOP", "memory MB", "link MB"}, rows);
+             {"stage", "ms", "%", "products", "rows", "links", "wait", "GFLOP", "memory MB", "link MB"},
+             rows) +
+         binding_text(level_seconds(p)) + "\n";
 }
 
 std::string spread_table(const std::vector<ExpectedSpread>& expected, const Hardware& hardware) {
@@ -63,10 +67,11 @@ std::string spread_table(const std::vector<ExpectedSpread>& expected, const Hard
         {name_of(e.config.spread), layout_cell(hardware, e.config.num_devices, e.config.threads_per_device),
          fmt::format("{:.3f}", 1e3 * p.time_s), fmt::format("{:.2f}", p.time_s / best),
          fmt::format("{:.2f}", p.flops / p.time_s / 1e12), fmt::format("{:.2f}", p.sent_bytes / 1e6),
-         fmt::format("{:.2f}", p.memory_bytes / (1 << 30))});
+         fmt::format("{:.2f}", p.memory_bytes / (1 << 30)), name_of(binding_level(level_seconds(p)))});
   }
   return format_table(
-      {"spread", layout_header(hardware), "ms", "of the best", "TF/s", "sent MB", "GiB a device"}, rows);
+      {"spread", layout_header(hardware), "ms", "of the best", "TF/s", "sent MB", "GiB a device", "bound by"},
+      rows);
 }
 
 }  // namespace moehill

@@ -13,6 +13,11 @@ namespace {
 
 std::string milliseconds(double seconds) { return fmt::format("{:.2f} ms", 1e3 * seconds); }
 
+// A probe that was started on several nodes has them as one switch's.
+int nodes_of_probe(const Hardware& hardware) {
+  return hardware.topology.kind == TopologyKind::fat_tree ? hardware.topology.dims.front() : 1;
+}
+
 std::string choice_line(const std::string& label, const std::vector<RankedPath>& ranked) {
   std::string others;
   for (size_t i = 1; i < ranked.size(); ++i) {
@@ -47,8 +52,7 @@ Prediction predict_run(const RunConfig& config, const Routing& routing, const Ha
                        DeviceMemory memory) {
   const RunConfig placed = over_places(config);
   const PlanCounts counts =
-      count_plan(config.placement.empty() ? routing : place(routing, {config.placement}),
-                 config.block.capacity, config.num_devices);
+      plan_counts(config, config.placement.empty() ? routing : place(routing, {config.placement}));
   WorkProblem problem = work_problem(placed);
   const bool reads_in_place = problem.spread == Spread::fused || problem.spread == Spread::ring_ag_rs;
   problem.in_place = reads_in_place && memory == DeviceMemory::shared && !hardware.is_chip() &&
@@ -61,6 +65,9 @@ std::vector<Spread> candidate_paths(const RunConfig& config) {
   if (config.shape.form.latent == 0) paths = {Spread::compact_psum, Spread::dense_masked};
   if (config.shared_placement == SharedPlacement::replicated) return paths;  // the others have no such form
   paths.insert(paths.end(), {Spread::ring_ag_rs, Spread::ragged_a2a, Spread::fused});
+  // Within one node it is ragged_a2a with a detour.
+  if (config.ranks_per_node > 0 && config.ranks_per_node < config.num_devices)
+    paths.push_back(Spread::hierarchical);
   return paths;
 }
 
@@ -85,8 +92,14 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
   const bool choose = !options.ep_path.has_value();
   const DeviceMemory memory = options.mesh == MeshKind::mpi ? DeviceMemory::apart : DeviceMemory::shared;
   const auto has_path = [](const Point& point) { return is_ep(point.config.spread); };
-  if (!probed.hardware || environment.num_nodes > 1) {
-    const std::string why = probed.hardware ? "the probe knows one node alone" : probed.note;
+  const bool knows_nodes = probed.hardware && nodes_of_probe(*probed.hardware) == environment.num_nodes;
+  if (!probed.hardware || (environment.num_nodes > 1 && !knows_nodes)) {
+    const std::string why =
+        probed.hardware
+            ? fmt::format("the probe knows {} node{}, not {} (moehill probe, started like this, knows them)",
+                          nodes_of_probe(*probed.hardware), nodes_of_probe(*probed.hardware) == 1 ? "" : "s",
+                          environment.num_nodes)
+            : probed.note;
     if (choose && std::any_of(points.begin(), points.end(), has_path))
       result.text = fmt::format("--ep-path auto: {}, since {}\n", name_of(default_path(options.shape)), why);
     return result;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -113,6 +114,34 @@ TEST(RankPaths, ExpertsOfAnotherWidthSendTheirWidth) {
   const double narrow = predict_run(config, routing, hardware).sent_bytes;
   EXPECT_LT(narrow, 0.35 * whole);
   EXPECT_GT(narrow, 0.25 * whole);
+}
+
+// Between nodes auto chooses by a probe that was made on as many.
+TEST(PredictPoints, AutoKnowsAsManyNodesAsTheProbe) {
+  Probe probe = small_probe();
+  probe.hardware.topology.dims = {3, 3};
+  const std::string path = file_of("probe_of_three_nodes");
+  write_probe(probe, path);
+  const char* before = std::getenv("MOEHILL_PROBE");
+  const std::string kept = before == nullptr ? "" : before;
+  setenv("MOEHILL_PROBE", path.c_str(), 1);
+  BenchOptions options;
+  options.mesh = MeshKind::mpi;
+  Environment environment = environment_of(probe);
+  const auto chosen = [&](int nodes) {
+    environment.num_nodes = nodes;
+    Point point;
+    point.config = {.shape = {512, 256, 64, 12, 4, 0, DType::bf16}, .spread = Spread::compact_psum};
+    point.config.num_devices = 2 * nodes;
+    point.config.ranks_per_node = 2;
+    std::vector<Point> points = {point};
+    const BenchPredictions predicted = predict_points(options, environment, points);
+    EXPECT_EQ(predicted.points.front().has_value(), nodes == 3);
+    return predicted.text;
+  };
+  EXPECT_NE(chosen(3).find("hierarchical"), std::string::npos);
+  EXPECT_NE(chosen(2).find("compact_psum, since the probe knows 3 nodes, not 2"), std::string::npos);
+  before == nullptr ? unsetenv("MOEHILL_PROBE") : setenv("MOEHILL_PROBE", kept.c_str(), 1);
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ struct SimulateOptions {
   // Those that are simulated, in the order of ties.
   std::vector<Spread> paths() const {
     if (!compare_paths) return {path};
-    std::vector<Spread> all = {Spread::ragged_a2a, Spread::fused, Spread::ring_ag_rs};
+    std::vector<Spread> all = {Spread::ragged_a2a, Spread::fused, Spread::hierarchical, Spread::ring_ag_rs};
     if (shape.form.latent == 0) all.insert(all.end(), {Spread::compact_psum, Spread::dp});
     return all;
   }

@@ -7,6 +7,7 @@
 
 #include "moehill/base/json_fields.h"
 #include "moehill/base/table.h"
+#include "moehill/predict/binding.h"
 
 namespace moehill {
 namespace {
@@ -131,6 +132,18 @@ Json links_json(const SimulatedStep& step) {
 
 }  // namespace
 
+int64_t network_bytes(const SimulatedStep& step) {
+  int64_t bytes = 0;
+  for (const ProgramStage& stage : step.program.stages) {
+    for (int from = 0; stage.is_exchange() && from < step.num_devices; ++from) {
+      for (int to = 0; to < step.num_devices; ++to) {
+        if (step.cluster.node_of(from) != step.cluster.node_of(to)) bytes += stage.bytes.front().at(from, to);
+      }
+    }
+  }
+  return bytes;
+}
+
 CriticalSeconds critical_seconds(const SimulatedStep& step) {
   CriticalSeconds seconds;
   for (const PathPiece& piece : step.critical) {
@@ -161,6 +174,7 @@ std::string step_report(const SimulatedStep& step) {
       step.simulation.group == 1
           ? std::string("one for each message of a stage")
           : fmt::format("messages between groups of {} devices aggregated", step.simulation.group));
+  text += binding_text(level_seconds(step)) + "\n";
   text += fmt::format("largest load over mean load: {:.3f} (experts), {:.3f} (devices)\n",
                       step.expert_max_over_mean, step.device_max_over_mean);
   for (const SkewProperty& p : step.skew)
@@ -178,10 +192,12 @@ std::string path_table(const std::vector<SimulatedStep>& steps) {
         {name_of(step.path), ms(step.simulation.seconds), fmt::format("{:.0f}", step.tokens_per_s()),
          fmt::format("{:.1f}", 100 * critical.messages / step.simulation.seconds),
          fmt::format("{:.3f}", static_cast<double>(step.program.total_bytes()) / step.num_devices / 1e9),
-         fmt::format("{:.1f}", step.memory_bytes / (1 << 30)),
+         fmt::format("{:.3f}", static_cast<double>(network_bytes(step)) / step.num_devices / 1e9),
+         fmt::format("{:.1f}", step.memory_bytes / (1 << 30)), name_of(binding_level(level_seconds(step))),
          fmt::format("{:<30}", bar(step.simulation.seconds / slowest))});
   }
-  return format_table({"path", "ms", "tokens/s", "% messages", "GB sent a device", "GiB a device", "time"},
+  return format_table({"path", "ms", "tokens/s", "% messages", "GB sent a device", "between nodes",
+                       "GiB a device", "bound by", "time"},
                       rows);
 }
 
@@ -225,7 +241,8 @@ Json simulation_record(const SimulateOptions& o, const SimulatedStep& step, int 
            {{"expert_max_over_mean", step.expert_max_over_mean},
             {"device_max_over_mean", step.device_max_over_mean}}},
           {"skew", skew},
-          {"comm", {{"sent_bytes", step.program.total_bytes()}}},
+          {"bound_by", name_of(binding_level(level_seconds(step)))},
+          {"comm", {{"sent_bytes", step.program.total_bytes()}, {"network_bytes", network_bytes(step)}}},
           {"memory", {{"predicted_bytes", step.memory_bytes}}},
           {"simulator",
            {{"flows", step.simulation.num_flows},

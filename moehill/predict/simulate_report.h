@@ -22,6 +22,7 @@ nlohmann::ordered_json simulation_record(const SimulateOptions& options, const S
 struct CriticalSeconds {
   double work = 0, messages = 0;
 };
+int64_t network_bytes(const SimulatedStep& step);  // of all devices, to other nodes
 CriticalSeconds critical_seconds(const SimulatedStep& step);
 
 // Tokens/s a device of a size over that of the smallest one, for weak and for strong scaling.

@@ -64,7 +64,9 @@ SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hard
   step.tokens = routing.num_tokens;
   step.cluster = make_cluster(hardware, num_devices, options.shape.dtype);
   describe_routing(options, routing, num_devices, &step);
-  const PlanCounts counts = count_plan(routing, Capacity{}, num_devices);
+  const Nodes nodes = Nodes::of_size(num_devices, step.cluster.devices_per_node);
+  const PlanCounts counts =
+      count_plan(routing, Capacity{}, num_devices, step.path == Spread::hierarchical ? nodes : Nodes());
   const WorkProblem problem = problem_of(options, step.path, step.tokens, num_devices);
   for (int d = 0; d < num_devices; ++d) {
     const DeviceWork work = device_work(problem, counts, d);

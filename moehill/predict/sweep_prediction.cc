@@ -61,8 +61,8 @@ std::optional<RunPredictor::Step> RunPredictor::step(const BenchOptions& options
   const Routing& routed = routing(point, options.seed);
   if (is_ep(config.spread) && !options.ep_path)
     config.spread = rank_paths(config, routed, *probed_.hardware).front().path;
-  const PlanCounts counts = count_plan(config.placement.empty() ? routed : place(routed, {config.placement}),
-                                       config.block.capacity, config.num_devices);
+  const PlanCounts counts =
+      plan_counts(config, config.placement.empty() ? routed : place(routed, {config.placement}));
   const Roofline bound = roofline(work_problem(over_places(config)), counts, *probed_.hardware,
                                   config.threads_per_device, {}, 0);
   return Step{predict_run(config, routed, *probed_.hardware).time_s, bound.total.bound_s};

@@ -273,19 +273,41 @@ struct RecordedCapacity {
   }
 };
 
+// Bytes inside of nodes and between them: of rows, if each went from its token's device to each that wants it
+// and back; and of everything that is sent, by device.
+struct RecordedLogicalBytes {
+  int64_t node = 0, network = 0;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "node", self.node, "network", self.network);
+  }
+};
+struct RecordedLinkBytes {
+  std::vector<uint64_t> node, network;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "node", self.node, "network", self.network);
+  }
+};
+
 struct RecordedTraffic {
   std::vector<uint64_t> sent_bytes, received_bytes;  // by device
   uint64_t dispatch_bytes = 0, combine_bytes = 0, gradient_bytes = 0, metadata_bytes = 0;
   int64_t lower_bound_bytes = 0;
   std::vector<double> flight_s;         // by device
   std::vector<int64_t> progress_calls;  // by device
+  RecordedLogicalBytes logical_bytes;
+  RecordedLinkBytes link_bytes;
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit_all(visit, "sent_bytes", self.sent_bytes, "received_bytes", self.received_bytes, "dispatch_bytes",
               self.dispatch_bytes, "combine_bytes", self.combine_bytes, "gradient_bytes", self.gradient_bytes,
               "metadata_bytes", self.metadata_bytes, "lower_bound_bytes", self.lower_bound_bytes, "flight_s",
-              self.flight_s, "progress_calls", self.progress_calls);
+              self.flight_s, "progress_calls", self.progress_calls, "logical_bytes", self.logical_bytes,
+              "link_bytes", self.link_bytes);
   }
 };
 

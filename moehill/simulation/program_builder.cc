@@ -7,6 +7,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/partition.h"
 #include "moehill/model/flight.h"
+#include "moehill/model/link_work.h"
 #include "moehill/model/predict.h"
 
 namespace moehill {
@@ -44,6 +45,20 @@ class ProgramBuilder {
   WorkSeconds work_at(int device, const StageWork& stage) const {
     return work_seconds(problem_, hardware_, work_[static_cast<size_t>(device)], stage,
                         hardware_.units_per_device, num());
+  }
+
+  double memory_part(Stage name) const {
+    double slowest = 0, part = 0;
+    for (int d = 0; d < num(); ++d) {
+      const StageWork* stage = find(d, name);
+      if (stage == nullptr) continue;
+      const WorkSeconds work = work_at(d, *stage);
+      if (work.total() <= slowest) continue;
+      slowest = work.total();
+      const bool bound = is_memory_bound(problem_, hardware_, *stage, hardware_.units_per_device, num());
+      part = (work.rows + (bound ? work.gemm : 0)) / slowest;
+    }
+    return part;
   }
 
   // Moves products that run while rows fly from their stage to the flight.
@@ -140,13 +155,14 @@ class ProgramBuilder {
       }
       std::vector<ByteMatrix> messages;
       if (bytes.total() > 0) messages.push_back(bytes);
-      program_.stages.push_back({name_of(s < num_waves ? dispatch : reduce), backward, steps[s], messages});
+      program_.stages.push_back(
+          {name_of(s < num_waves ? dispatch : reduce), backward, steps[s], messages, memory_part(Stage::up)});
     }
   }
 
   void add_stage(Stage name) {
     std::vector<double> seconds(static_cast<size_t>(num()), 0.0);
-    ByteMatrix flying(num()), bytes(num());
+    ByteMatrix flying(num()), bytes(num()), first(num());
     bool exists = false;
     for (int d = 0; d < num(); ++d) {
       const StageWork* stage = find(d, name);
@@ -156,15 +172,18 @@ class ProgramBuilder {
           work_at(d, *stage).total() - seconds_by_device(moved_, name)[static_cast<size_t>(d)];
       for (const LinkWork& link : stage->links) {
         if (link.in_place || (in_waves_ && link.in_flight)) continue;
-        add_messages(link, d, is_return(name), link.in_flight ? flying : bytes);
+        // A node's sums are there before they go back across.
+        const bool is_first = link.way == RowWay::inside && is_return(name);
+        add_messages(link, d, is_return(name), link.in_flight ? flying : is_first ? first : bytes);
       }
     }
     if (!exists) return;
     const auto add = [&](const std::vector<double>& work, const std::vector<ByteMatrix>& messages) {
-      program_.stages.push_back({name_of(name), is_backward(name), work, messages});
+      program_.stages.push_back({name_of(name), is_backward(name), work, messages, memory_part(name)});
     };
     if (is_dispatch(name)) add(seconds, {});
     if (is_dispatch(name) && in_waves_) add_waves(name);
+    if (first.total() > 0) add({}, {first});
     const auto under = under_.find(name);
     const std::vector<double> meanwhile = under == under_.end() ? std::vector<double>{} : under->second;
     if (flying.total() > 0) {
@@ -180,6 +199,7 @@ class ProgramBuilder {
     if (num() == 1) return;
     const bool by_rows = link.op == Collective::all_to_all && !link.is_even;
     const int64_t row_bytes = by_rows ? bytes_of_row(link, device, back) : 0;
+    if (link.is_even && link.way == RowWay::inside) return add_even_inside(link, device, bytes);
     int i = 0;
     for (int other = 0; other < num(); ++other) {
       if (other == device) continue;
@@ -195,20 +215,28 @@ class ProgramBuilder {
           break;
         case Collective::all_to_all:
           bytes.at(device, other) +=
-              by_rows ? row_bytes * rows(device, other, back) : link.sent_bytes / (num() - 1);
+              by_rows ? row_bytes * rows(link.way, device, other, back) : link.sent_bytes / (num() - 1);
           break;
       }
     }
   }
 
   // Rows that go from `device` to `other`: of its tokens to their experts, or back to their tokens.
-  int64_t rows(int device, int other, bool back) const {
-    return back ? counts_.pair_rows(other, device) : counts_.pair_rows(device, other);
+  int64_t rows(RowWay way, int device, int other, bool back) const {
+    return back ? rows_between(counts_, way, other, device) : rows_between(counts_, way, device, other);
+  }
+
+  void add_even_inside(const LinkWork& link, int device, ByteMatrix& bytes) const {
+    const std::span<const int> ranks = counts_.nodes.ranks_of(counts_.nodes.of(device));
+    for (const int other : ranks) {
+      if (other != device) bytes.at(device, other) += link.sent_bytes / (std::ssize(ranks) - 1);
+    }
   }
 
   int64_t bytes_of_row(const LinkWork& link, int device, bool back) const {
     int64_t sum = 0;
-    for (int other = 0; other < num(); ++other) sum += other == device ? 0 : rows(device, other, back);
+    for (int other = 0; other < num(); ++other)
+      sum += other == device ? 0 : rows(link.way, device, other, back);
     if (sum == 0) return 0;
     MOEHILL_CHECK(link.sent_bytes % sum == 0, "{} bytes in {} rows", link.sent_bytes, sum);
     return link.sent_bytes / sum;

@@ -16,7 +16,7 @@ Hardware hardware() { return load_hardware(MOEHILL_SOURCE_DIR "/hardware/epyc-cl
 
 PlanCounts counts_of(int num_devices) {
   const Routing routing = route_topk(make_logits({}, 67, 12, 3, 4), 67, 12, 3);
-  return count_plan(routing, {}, num_devices);
+  return count_plan(routing, {}, num_devices, Nodes::of_size(num_devices, 2));
 }
 
 WorkProblem problem_of(Spread spread) {
@@ -64,7 +64,7 @@ TEST(ProgramBuilder, MessagesAreTheModelsBytes) {
   for (const int num_devices : {2, 5}) {
     const PlanCounts counts = counts_of(num_devices);
     for (const Spread spread : {Spread::dp, Spread::compact_psum, Spread::dense_masked, Spread::ring_ag_rs,
-                                Spread::ragged_a2a, Spread::fused}) {
+                                Spread::ragged_a2a, Spread::fused, Spread::hierarchical}) {
       const WorkProblem problem = problem_of(spread);
       const StepProgram program = build_program(problem, counts, hardware());
       int64_t total = 0;
@@ -72,7 +72,7 @@ TEST(ProgramBuilder, MessagesAreTheModelsBytes) {
         const int64_t sent = device_work(problem, counts, d).sent_bytes();
         total += sent;
         if (spread != Spread::compact_psum && spread != Spread::dense_masked &&
-            spread != Spread::ring_ag_rs && spread != Spread::ragged_a2a)
+            spread != Spread::ring_ag_rs && spread != Spread::ragged_a2a && spread != Spread::hierarchical)
           continue;
         int64_t row = 0;
         for (const ProgramStage& stage : program.stages) {

@@ -33,6 +33,7 @@ struct ProgramStage {
   bool backward = false;
   std::vector<double> seconds;    // [P]; empty without work
   std::vector<ByteMatrix> bytes;  // one, or empty without an exchange
+  double memory_part = 0;         // of the seconds on the slowest device: waiting for memory
   bool is_exchange() const { return !bytes.empty(); }
   bool is_work() const { return !seconds.empty(); }
 };

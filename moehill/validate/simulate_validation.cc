@@ -35,7 +35,7 @@ std::vector<RunConfig> spreads_on(const MoeShape& shape, int num_devices) {
 
 double simulated_seconds(const RunConfig& config, const Routing& routing, const Hardware& hardware) {
   const Hardware shared = with_shared_cores(hardware, config.num_devices, config.threads_per_device);
-  const PlanCounts counts = count_plan(routing, config.block.capacity, config.num_devices);
+  const PlanCounts counts = plan_counts(config, routing);
   WorkProblem problem = work_problem(config);
   const bool reads = problem.spread == Spread::fused || problem.spread == Spread::ring_ag_rs;
   problem.in_place = reads && config.num_devices <= shared.topology.devices_per_node;

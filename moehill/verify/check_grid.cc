@@ -126,6 +126,11 @@ class GridBuilder {
     if (config.spread == Spread::fused) config.num_waves = static_cast<int>((draw >> 12) % 4);
     if (options_.several_processes && mode != 0) config.ranks_per_node = static_cast<int>((draw >> 14) % 3);
     config.num_devices = mode == 0 ? 1 : devices;
+    if (config.spread == Spread::hierarchical) {
+      config.ranks_per_node = static_cast<int>((draw >> 14) % 4);
+      if (!options_.fixed_devices)
+        config.num_devices = std::max(devices, 3 + static_cast<int>((draw >> 16) % 3));
+    }
     config.threads_per_device =
         mode == 0 ? devices * options_.threads_per_device : options_.threads_per_device;
     return config;

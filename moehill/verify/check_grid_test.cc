@@ -22,7 +22,7 @@ TEST(CheckGrid, HoldsEveryChoiceUnderEveryPath) {
   }
   // 6 impls, 2 backends, 4 packs, none and 2 remats, drop and pad (none again), 2 passes, 2 dtypes, 2 queues,
   // 2 shared.
-  EXPECT_EQ(seen.size(), 7u * (6 + 2 + 4 + 3 + 2 + 2 + 2 + 2 + 2));
+  EXPECT_EQ(seen.size(), 8u * (6 + 2 + 4 + 3 + 2 + 2 + 2 + 2 + 2));
 }
 
 TEST(CheckGrid, NoFlagWithoutEffect) {
@@ -38,10 +38,10 @@ TEST(CheckGrid, NoFlagWithoutEffect) {
 TEST(CheckGrid, CombinationsComeAsNoneThenPaths) {
   for (const bool quick : {false, true}) {
     const std::vector<GridCase> cases = make_grid({.quick = quick});
-    ASSERT_EQ(cases.size() % 7, 0u);
-    for (size_t i = 0; i < cases.size(); i += 7) {
+    ASSERT_EQ(cases.size() % 8, 0u);
+    for (size_t i = 0; i < cases.size(); i += 8) {
       EXPECT_EQ(cases[i].config.spread, Spread::none);
-      for (size_t j = i + 1; j < i + 7; ++j) {
+      for (size_t j = i + 1; j < i + 8; ++j) {
         EXPECT_EQ(cases[j].combination, cases[i].combination);
         EXPECT_NE(cases[j].config.spread, Spread::none);
         EXPECT_EQ(cases[j].config.block.impl, cases[i].config.block.impl);

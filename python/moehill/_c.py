@@ -8,7 +8,7 @@ import pathlib
 OK, INVALID_ARGUMENT, WRONG_ORDER, OUT_OF_MEMORY, UNSUPPORTED, PEER_FAILED, FORKED, BROKEN, INTERNAL = range(9)
 F32, BF16 = 0, 1
 ORDERS = {"out_in": 0, "in_out": 1}
-PATHS = {"auto": 0, "data_parallel": 1, "compact_psum": 2, "dense_masked": 3, "ring_ag_rs": 4, "ragged_a2a": 5, "fused": 6}
+PATHS = {"auto": 0, "data_parallel": 1, "compact_psum": 2, "dense_masked": 3, "ring_ag_rs": 4, "ragged_a2a": 5, "fused": 6, "hierarchical": 7}
 RECOMPUTES = {"none": 0, "combine": 1, "expert_mlp": 2}
 ACTIVATIONS = {"silu": 0, "swiglu_oai": 1, "gelu_tanh": 2, "relu2": 3, "situ": 4}
 SCORES = {"chosen_softmax": 0, "softmax": 1, "sigmoid": 2, "sqrt_softplus": 3, "sparsemixer": 4}

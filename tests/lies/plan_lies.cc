@@ -134,9 +134,10 @@ void lying_combine_rows(ThreadTeam& team, const CombineRows& c, const MatView& o
   if (c.base.data != nullptr && base_left_out.told_on(team)) spoilt.base = {};
   if (c.weight != nullptr && gate_value_left_out.told_on(team)) spoilt.weight = nullptr;
   std::vector<float> exchanged;
-  // token_of: the assignments are those of other rows, whose number is not known here.
-  if (c.weight != nullptr && c.topk > 1 && c.token_of == nullptr && wrong_gate_order.told_on(team)) {
-    exchanged.assign(c.weight, c.weight + out.rows * c.topk);
+  if (c.weight != nullptr && c.topk > 1 && out.rows > 0 && wrong_gate_order.told_on(team)) {
+    const int64_t tokens =
+        c.token_of == nullptr ? out.rows : 1 + *std::max_element(c.token_of, c.token_of + out.rows);
+    exchanged.assign(c.weight, c.weight + tokens * c.topk);
     for (size_t a = 0; a < exchanged.size(); a += static_cast<size_t>(c.topk))
       std::swap(exchanged[a], exchanged[a + 1]);
     spoilt.weight = exchanged.data();

@@ -437,6 +437,7 @@ class LyingRun final : public Run {
   int64_t capacity_rows() const override { return run_->capacity_rows(); }
   double executed_flops() const override { return run_->executed_flops(); }
   std::vector<Traffic> traffic() const override { return run_->traffic(); }
+  Nodes nodes() const override { return run_->nodes(); }
   std::array<uint64_t, kNumMoves> moved_bytes() const override { return run_->moved_bytes(); }
 
  private:

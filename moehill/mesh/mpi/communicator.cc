@@ -55,4 +55,14 @@ int Communicator::size() const {
   return size;
 }
 
+Nodes nodes_of(MPI_Comm comm, MPI_Comm node) {
+  int first = 0, size = 0;
+  check_mpi("MPI_Comm_rank", MPI_Comm_rank(comm, &first));
+  check_mpi("MPI_Bcast", MPI_Bcast(&first, 1, MPI_INT, 0, node));
+  check_mpi("MPI_Comm_size", MPI_Comm_size(comm, &size));
+  std::vector<int> first_of(static_cast<size_t>(size));
+  check_mpi("MPI_Allgather", MPI_Allgather(&first, 1, MPI_INT, first_of.data(), 1, MPI_INT, comm));
+  return Nodes(first_of);
+}
+
 }  // namespace moehill

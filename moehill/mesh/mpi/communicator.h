@@ -6,6 +6,8 @@
 
 #include <stdexcept>
 
+#include "moehill/mesh/nodes.h"
+
 namespace moehill {
 
 class MpiError : public std::runtime_error {
@@ -43,5 +45,8 @@ class Communicator {
   MPI_Comm comm_;
   bool kept_ = false;
 };
+
+// The nodes of the ranks of `comm`; `node`: those that share memory with this one. Collective over `comm`.
+Nodes nodes_of(MPI_Comm comm, MPI_Comm node);
 
 }  // namespace moehill

@@ -66,24 +66,21 @@ struct PairCounts {
 
 }  // namespace
 
-MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_bytes)
+MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_bytes, std::vector<int> names)
     : comm_(Communicator::duplicate_of(comm)),
       node_(Communicator::duplicate_of(node)),
       rank_(comm_.rank()),
       size_(comm_.size()),
       team_(team),
-      local_of_(static_cast<size_t>(size_), -1),
       num_local_(node_.size()),
       local_rank_(node_.rank()),
       windows_(node_.get()),
       slices_(static_cast<size_t>(size_) + 1),
       inputs_(static_cast<size_t>(size_)) {
-  std::vector<int> ranks(static_cast<size_t>(num_local_));
-  check_mpi("MPI_Allgather", MPI_Allgather(&rank_, 1, MPI_INT, ranks.data(), 1, MPI_INT, node_.get()));
+  set_nodes(nodes_of(comm_.get(), node_.get()));
+  const std::span<const int> here = nodes().ranks_of(nodes().of(rank_));
+  std::vector<int> ranks(here.begin(), here.end());
   node_rank_ = ranks.front();
-  for (int l = 0; l < num_local_; ++l) {
-    local_of_[static_cast<size_t>(ranks[static_cast<size_t>(l)])] = l;
-  }
   outputs_.reserve(ranks.size());
   std::vector<int> others;
   for (int r = 0; r < size_; ++r) {
@@ -92,13 +89,13 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
   if (piece_bytes == 0) piece_bytes = quickest_piece_bytes(comm_.get(), others);
   messages_.emplace(comm_.get(), piece_bytes, &sent_);
   trip_messages_.emplace(comm_.get(), piece_bytes, others, &sent_);
-  NodeLeaders nodes(comm_, node_rank_);
-  agreement_.emplace(comm_.get(), nodes.leaders, nodes.own, sent_);
+  NodeLeaders leaders(comm_, node_rank_);
+  agreement_.emplace(comm_.get(), leaders.leaders, leaders.own, sent_);
   if (num_local_ < size_) {
     const bool leads = local_rank_ == 0;
     const size_t bytes = ranks.size() * static_cast<size_t>(size_) * sizeof(int64_t);
     counts_window_.emplace(node_.get(), leads ? bytes : 0, static_cast<size_t>(kLineBytes));
-    if (leads) counts_.emplace(comm_.get(), std::move(nodes), sent_);
+    if (leads) counts_.emplace(comm_.get(), std::move(leaders), sent_);
   }
   fits_.assign(static_cast<size_t>(size_), true);
   headers_.emplace(comm_.get(), std::move(others), size_);
@@ -106,7 +103,15 @@ MpiGroup::MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_
   meeting_place_.emplace(node_.get(), local_rank_ == 0 ? bytes : 0, static_cast<size_t>(kLineBytes));
   if (local_rank_ == 0) NodeRendezvous::prepare(meeting_place_->part(0), num_local_);
   check_mpi("MPI_Barrier", MPI_Barrier(node_.get()));
-  rendezvous_.emplace(meeting_place_->part(0), local_rank_, std::move(ranks), size_,
+  if (num_local_ < size_) {
+    on_node_ = std::make_unique<MpiGroup>(node_.get(), node_.get(), team, piece_bytes, ranks);
+    on_node_->report_waits_to([this](Wait wait) {
+      wait.node = node_rank_;
+      report_wait(wait);
+    });
+  }
+  rendezvous_.emplace(meeting_place_->part(0), local_rank_,
+                      names.empty() ? std::move(ranks) : std::move(names), size_,
                       num_spins(!team.cpus().empty()), [this] { move_on(); });
 }
 
@@ -234,24 +239,22 @@ void MpiGroup::meet(const Call& call, size_t input_bytes, size_t output_bytes) {
 }
 
 char* MpiGroup::input_of(int rank) const {
-  const int l = local_of_[static_cast<size_t>(rank)];
-  return windows_.address(l, meeting_.inputs[static_cast<size_t>(l)]);
+  return windows_.address(local_of(rank), meeting_.inputs[static_cast<size_t>(local_of(rank))]);
 }
 
 char* MpiGroup::output_of(int rank) const {
-  const int l = local_of_[static_cast<size_t>(rank)];
-  return windows_.address(l, meeting_.outputs[static_cast<size_t>(l)]);
+  return windows_.address(local_of(rank), meeting_.outputs[static_cast<size_t>(local_of(rank))]);
 }
 
 // True if `bytes` of `rank`'s input reach its peers of this node, and all ranks of other nodes, by a message.
 bool MpiGroup::input_by_message(int rank, size_t bytes) const {
-  const int l = local_of_[static_cast<size_t>(rank)];
+  const int l = local_of(rank);
   return l < 0 || (bytes > 0 && !meeting_.inputs[static_cast<size_t>(l)].reachable());
 }
 
 // True if `bytes` get to the output of `rank` by a message.
 bool MpiGroup::output_by_message(int rank, size_t bytes) const {
-  const int l = local_of_[static_cast<size_t>(rank)];
+  const int l = local_of(rank);
   return l < 0 || (bytes > 0 && !meeting_.outputs[static_cast<size_t>(l)].reachable());
 }
 
@@ -367,6 +370,7 @@ void MpiGroup::all_reduce(const void* input, DType input_dtype, void* output, DT
   rendezvous_->part();
   count_reduce_scatter(traffic_, size_, own, n, in_bytes);
   count_all_gather(traffic_, size_, own, n, out_bytes);
+  traffic_.network_bytes += all_reduce_network_bytes(nodes(), rank_, size_, n, in_bytes, out_bytes);
 }
 
 void MpiGroup::start_reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
@@ -395,6 +399,7 @@ Traffic MpiGroup::traffic() const {
   Traffic traffic = traffic_;
   traffic.num_messages = sent_.messages;
   traffic.message_bytes = sent_.bytes;
+  if (on_node_ != nullptr) traffic += on_node_->traffic();
   return traffic;
 }
 
@@ -421,6 +426,7 @@ void MpiGroup::count_reads(std::span<const int64_t> send_offsets, std::span<cons
   check_offsets("count_reads", send_offsets, size_);
   check_offsets("count_reads", receive_offsets, size_);
   count_all_to_all(traffic_, rank_, send_offsets, receive_offsets, element_bytes);
+  traffic_.network_bytes += static_cast<uint64_t>(nodes().elsewhere(send_offsets, rank_)) * element_bytes;
 }
 
 void MpiGroup::start_all_gather(const void* input, std::span<const int64_t> offsets, size_t element_bytes,
@@ -468,6 +474,7 @@ void MpiGroup::land() {
 
 void MpiGroup::finish() {
   const Started call = take_started();
+  traffic_.network_bytes += network_bytes(call);
   land();
   const bool to_all = call.kind == Collective::all_to_all;
   meet(call_of(call), input_bytes(call, rank_), 0);
@@ -560,6 +567,7 @@ void MpiGroup::move_trip_rows(const Started& way) {
   messages_->finish(way.name());
   rendezvous_->part();
   count_all_to_all(traffic_, rank_, way.send_offsets, way.receive_offsets, way.element_bytes);
+  traffic_.network_bytes += network_bytes(way);
 }
 
 // Copies the rows that this rank reaches in its peers' memory. Rows that come by a message need no copy.
@@ -584,7 +592,7 @@ const void* MpiGroup::source_of(const Started& call, int from) const {
   if (from == rank_) return sent(call, rank_, rank_).begin;
   if (in.bytes == 0 || input_by_message(from, in.bytes)) return in.begin;
   if (call.kind == Collective::all_gather) return input_of(from);
-  const Call& peer = meeting_.calls[static_cast<size_t>(local_of_[static_cast<size_t>(from)])];
+  const Call& peer = meeting_.calls[static_cast<size_t>(local_of(from))];
   return input_of(from) + static_cast<size_t>(peer.offsets[static_cast<size_t>(rank_)]) * call.element_bytes;
 }
 

@@ -7,6 +7,7 @@
 // (CallAgreement) before anybody waits for rows.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -28,12 +29,14 @@ class MpiGroup final : public Group {
  public:
   // Collective over `comm`, as is the destructor. `node`: its ranks that share memory with this one, in the
   // order of `comm`. `team` must outlive the group. piece_bytes: of messages, 0: quickest_piece_bytes().
-  MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_bytes);
+  // names: [ranks of the node] by which messages call them; empty: their ranks in `comm`.
+  MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_bytes, std::vector<int> names = {});
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   ThreadTeam& team() override { return team_; }
   Reach reach() const override { return num_local_ == size_ ? Reach::node : Reach::messages; }
+  Group& on_node() override { return on_node_ == nullptr ? *this : *on_node_; }
   void barrier() override;
   void exchange_counts(const int64_t* own, int64_t* theirs) override;
   void all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype, int64_t n) override;
@@ -59,7 +62,9 @@ class MpiGroup final : public Group {
   void end_program();
 
  private:
-  bool is_local(int rank) const { return local_of_[static_cast<size_t>(rank)] >= 0; }
+  bool is_local(int rank) const { return nodes().of(rank) == nodes().of(rank_); }
+  // The rank in the node, -1 for ranks of other nodes.
+  int local_of(int rank) const { return is_local(rank) ? nodes().place(rank) : -1; }
   // Memory of a rank of this node, in the address space of this process, as it was published at the meeting.
   char* input_of(int rank) const;
   char* output_of(int rank) const;
@@ -109,7 +114,6 @@ class MpiGroup final : public Group {
   Communicator comm_, node_;
   const int rank_, size_;
   ThreadTeam& team_;
-  std::vector<int> local_of_;  // [size] the rank in the node, -1 for ranks of other nodes
   int num_local_ = 1, local_rank_ = 0;
   int node_rank_ = 0;  // the first rank of this node
   ExchangeWindows windows_;
@@ -133,6 +137,7 @@ class MpiGroup final : public Group {
   std::vector<const void*> inputs_;  // [size]
   std::vector<void*> outputs_;       // up to num_local_
   Traffic traffic_;
+  std::unique_ptr<MpiGroup> on_node_;  // where there are several nodes
   double flight_begin_ = 0;
   double announced_ = 0, answered_ = 0;  // when the last call was announced, and the last answers were ready
 };

@@ -21,7 +21,7 @@ void MpiGroup::carry_counts() {
   }
   std::fill_n(carried_counts(0), num_local_ * size_, 0);
   for (const CarriedCount& c : counts_->carry())
-    carried_counts(local_of_[static_cast<size_t>(c.to)])[c.from] = c.count;
+    carried_counts(local_of(c.to))[c.from] = c.count;
 }
 
 void MpiGroup::exchange_counts(const int64_t* own, int64_t* theirs) {
@@ -34,6 +34,7 @@ void MpiGroup::exchange_counts(const int64_t* own, int64_t* theirs) {
   const uint64_t bytes = static_cast<uint64_t>(size_ - 1) * sizeof(int64_t);
   traffic_.sent_bytes += bytes;
   traffic_.received_bytes += bytes;
+  traffic_.network_bytes += static_cast<uint64_t>(size_ - num_local_) * sizeof(int64_t);
 }
 
 }  // namespace moehill

@@ -27,12 +27,6 @@ constexpr double kRollCallSeconds = 5;
 constexpr double kAbortSeconds = 10;
 constexpr int kExitFailed = 5;  // "a run failed", as the command line has it
 
-int count_nodes(MPI_Comm comm, const Communicator& node) {
-  int leaders = node.rank() == 0 ? 1 : 0;
-  check_mpi("MPI_Allreduce", MPI_Allreduce(MPI_IN_PLACE, &leaders, 1, MPI_INT, MPI_SUM, comm));
-  return leaders;
-}
-
 // Returns the CPUs that the launcher meant for this process.
 std::vector<int> cpus_by_launcher() {
   std::vector<int> cpus = allowed_cpus();
@@ -59,7 +53,7 @@ MpiSession::MpiSession() {
   rank_ = comm_->rank();
   size_ = comm_->size();
   const Communicator node = Communicator::node_of(comm_->get());
-  num_nodes_ = count_nodes(comm_->get(), node);
+  nodes_ = nodes_of(comm_->get(), node.get());
   set_rank_hosts(all_hosts());
   place_on_node(node);
 }

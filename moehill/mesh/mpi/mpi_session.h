@@ -16,7 +16,7 @@ class MpiSession final : public Session {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  int num_nodes() const override { return num_nodes_; }
+  const Nodes& nodes() const override { return nodes_; }
   std::string library() const override { return mpi_library(); }
   std::vector<int> own_cpus(int num_threads) const override;
   int fair_threads() const override { return fair_threads_; }
@@ -44,7 +44,8 @@ class MpiSession final : public Session {
   std::optional<Messages> messages_;
   void place_on_node(const Communicator& node);
 
-  int rank_ = 0, size_ = 1, num_nodes_ = 1;
+  int rank_ = 0, size_ = 1;
+  Nodes nodes_;
   size_t local_rank_ = 0;
   std::vector<std::vector<int>> node_cpus_;  // [process of this node] its cores
   int fair_threads_ = 1;

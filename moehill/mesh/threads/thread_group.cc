@@ -16,12 +16,25 @@ ThreadGroup::ThreadGroup(int rank, int size, Rendezvous& rendezvous, ThreadTeam&
       inputs_(static_cast<size_t>(size)),
       outputs_(static_cast<size_t>(size)) {}
 
+void ThreadGroup::take_nodes(const Nodes& nodes, ThreadGroup& node) {
+  set_nodes(nodes);
+  node_ = &node;
+  node.number_of_node_ = nodes.ranks_of(nodes.of(rank_)).front();
+  node.report_waits_to([this](const Wait& wait) { report_wait(wait); });
+}
+
+Traffic ThreadGroup::traffic() const {
+  Traffic all = traffic_;
+  if (node_ != nullptr) all += node_->traffic();
+  return all;
+}
+
 std::span<const Call> ThreadGroup::meet(const Call& call) {
   const double start = seconds();
   const std::span<const Call> calls = rendezvous_.meet(rank_, call);
   const double end = seconds();
   traffic_.wait_seconds += end - start;
-  report_wait({.begin = start, .end = end, .came = start});
+  report_wait({.begin = start, .end = end, .came = start, .node = number_of_node_});
   return calls;
 }
 
@@ -52,6 +65,7 @@ void ThreadGroup::count_reads(std::span<const int64_t> send_offsets, std::span<c
   check_offsets("count_reads", send_offsets, size_);
   check_offsets("count_reads", receive_offsets, size_);
   count_all_to_all(traffic_, rank_, send_offsets, receive_offsets, element_bytes);
+  traffic_.network_bytes += static_cast<uint64_t>(nodes().elsewhere(send_offsets, rank_)) * element_bytes;
 }
 
 // Rank d sums slice d of everybody's input and writes it to everybody's output. In place this is right too:
@@ -75,6 +89,8 @@ void ThreadGroup::all_reduce(const void* input, DType input_dtype, void* output,
   rendezvous_.part();
   count_reduce_scatter(traffic_, size_, own.size(), n, dtype_bytes(input_dtype));
   count_all_gather(traffic_, size_, own.size(), n, dtype_bytes(output_dtype));
+  traffic_.network_bytes +=
+      all_reduce_network_bytes(nodes(), rank_, size_, n, dtype_bytes(input_dtype), dtype_bytes(output_dtype));
 }
 
 void ThreadGroup::reduce_slices(const Started& call) {
@@ -94,6 +110,7 @@ void ThreadGroup::reduce_slices(const Started& call) {
 
 void ThreadGroup::finish() {
   const Started call = take_started();
+  traffic_.network_bytes += network_bytes(call);
   if (call.kind == Collective::reduce_scatter) return reduce_slices(call);
   call.kind == Collective::all_gather ? all_gather_rows(call) : all_to_all_rows(call);
 }

@@ -12,11 +12,14 @@ class ThreadGroup final : public Group {
  public:
   // `rendezvous` and `team` must outlive the group.
   ThreadGroup(int rank, int size, Rendezvous& rendezvous, ThreadTeam& team);
+  // Lets this process pass for several nodes: `node` is this device's group on its own, and outlives this.
+  void take_nodes(const Nodes& nodes, ThreadGroup& node);
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   ThreadTeam& team() override { return team_; }
   Reach reach() const override { return Reach::addresses; }
+  Group& on_node() override { return node_ == nullptr ? *this : *node_; }
   void barrier() override;
   void all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype, int64_t n) override;
   void finish() override;
@@ -24,7 +27,7 @@ class ThreadGroup final : public Group {
   std::shared_ptr<void> common_memory(size_t bytes) override;
   void count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
                    size_t element_bytes) override;
-  Traffic traffic() const override { return traffic_; }
+  Traffic traffic() const override;
 
  private:
   std::span<const Call> meet(const Call& call);
@@ -42,6 +45,8 @@ class ThreadGroup final : public Group {
   std::vector<const void*> inputs_;
   std::vector<void*> outputs_;
   Traffic traffic_;
+  ThreadGroup* node_ = nullptr;
+  int number_of_node_ = 0;  // where this is a node's group
 };
 
 }  // namespace moehill

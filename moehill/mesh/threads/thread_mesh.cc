@@ -25,7 +25,7 @@ std::vector<int> every(const std::vector<int>& cpus, int begin, int n, int step)
 }  // namespace
 
 struct ThreadMesh::State {
-  State(int num_devices, int num_threads, const std::vector<int>& cpus)
+  State(int num_devices, int num_threads, const std::vector<int>& cpus, const Nodes& nodes)
       : threads_per_device(num_threads),
         rendezvous(num_devices, num_spins(!cpus.empty())),
         leaders(num_devices, every(cpus, 0, num_devices, num_threads)) {
@@ -38,6 +38,29 @@ struct ThreadMesh::State {
         groups.push_back(std::make_unique<ThreadGroup>(d, num_devices, rendezvous, *teams.back()));
       }
     }
+    if (nodes.num() > 1) part_into(nodes, num_spins(!cpus.empty()));
+  }
+
+  void part_into(const Nodes& nodes, int spins) {
+    for (int node = 0; node < nodes.num(); ++node) {
+      const std::span<const int> ranks = nodes.ranks_of(node);
+      const int size = static_cast<int>(ranks.size());
+      Rendezvous& meeting = *on_nodes.emplace_back(std::make_unique<Rendezvous>(size, spins));
+      for (int i = 0; i < size; ++i) {
+        const size_t device = static_cast<size_t>(ranks[static_cast<size_t>(i)]);
+        node_groups.push_back(std::make_unique<ThreadGroup>(i, size, meeting, *teams[device]));
+        static_cast<ThreadGroup&>(*groups[device]).take_nodes(nodes, *node_groups.back());
+      }
+    }
+  }
+
+  void fail_all() {
+    rendezvous.fail();
+    for (const auto& node : on_nodes) node->fail();
+  }
+  void reset_all() {
+    rendezvous.reset();
+    for (const auto& node : on_nodes) node->reset();
   }
 
   // The first failure is recorded before any other device hears of it, so what is rethrown is the cause.
@@ -50,26 +73,29 @@ struct ThreadMesh::State {
       rendezvous.meet(device, {.kind = CallKind::finished});
     } catch (...) {
       if (!failed.exchange(true)) failure = std::current_exception();
+      group.on_node().abandon();
       group.abandon();
-      rendezvous.fail();
+      fail_all();
     }
   }
 
   const int threads_per_device;
   Rendezvous rendezvous;
   std::vector<std::unique_ptr<ThreadTeam>> teams;
+  std::vector<std::unique_ptr<Rendezvous>> on_nodes;  // [nodes], where there are several
+  std::vector<std::unique_ptr<ThreadGroup>> node_groups;
   std::vector<std::unique_ptr<Group>> groups;
   std::atomic<bool> failed{false};
   std::exception_ptr failure;
   ThreadTeam leaders;  // member d leads device d
 };
 
-ThreadMesh::ThreadMesh(int num_devices, int threads_per_device, std::vector<int> cpus) {
+ThreadMesh::ThreadMesh(int num_devices, int threads_per_device, std::vector<int> cpus, const Nodes& nodes) {
   MOEHILL_CHECK(num_devices >= 1 && threads_per_device >= 1, "a mesh of {} devices with {} threads",
                 num_devices, threads_per_device);
   MOEHILL_CHECK(cpus.empty() || static_cast<int>(cpus.size()) == num_devices * threads_per_device,
                 "{} CPUs for {} devices with {} threads", cpus.size(), num_devices, threads_per_device);
-  state_ = std::make_unique<State>(num_devices, threads_per_device, cpus);
+  state_ = std::make_unique<State>(num_devices, threads_per_device, cpus, nodes);
 }
 
 ThreadMesh::~ThreadMesh() = default;
@@ -89,7 +115,7 @@ void ThreadMesh::run(const std::function<void(Group&)>& device_main) {
   if (!state_->leaders.cpus().empty()) pin.emplace(state_->leaders.cpus()[0]);
   state_->leaders.run([&](int device) { state_->lead(device, device_main); });
   if (!state_->failed.exchange(false)) return;
-  state_->rendezvous.reset();
+  state_->reset_all();
   std::rethrow_exception(std::exchange(state_->failure, nullptr));
 }
 

@@ -12,8 +12,9 @@ namespace moehill {
 class ThreadMesh final : public Mesh {
  public:
   // cpus: one logical CPU per thread, device by device (machine/topology.h); empty leaves the threads
-  // unpinned.
-  ThreadMesh(int num_devices, int threads_per_device, std::vector<int> cpus = {});
+  // unpinned. nodes: as if the devices were on these; nothing but Group::on_node() and the bytes that count
+  // as the network's follow from it.
+  ThreadMesh(int num_devices, int threads_per_device, std::vector<int> cpus = {}, const Nodes& nodes = {});
   ~ThreadMesh() override;
 
   int num_devices() const override;

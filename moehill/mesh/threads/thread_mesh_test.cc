@@ -26,6 +26,14 @@ std::vector<MeshMaker> thread_meshes() {
                         }});
     }
   }
+  for (const std::vector<int>& node_of : {std::vector{0, 0, 1, 1}, {0, 1, 0, 1, 1}, {0, 1, 2}}) {
+    const int devices = static_cast<int>(node_of.size());
+    makers.push_back(
+        {fmt::format("Nodes{}", fmt::join(node_of, "")), [=]() -> MeshRun {
+           const auto mesh = std::make_shared<ThreadMesh>(devices, 1, std::vector<int>{}, Nodes(node_of));
+           return [mesh](const std::function<void(Group&)>& device_main) { mesh->run(device_main); };
+         }});
+  }
   return makers;
 }
 INSTANTIATE_TEST_SUITE_P(Threads, MeshConformance, testing::ValuesIn(thread_meshes()),

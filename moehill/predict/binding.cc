@@ -1,0 +1,108 @@
+#include "moehill/predict/binding.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+namespace moehill {
+namespace {
+
+constexpr const char* kMeanings[] = {"compute: products at the units' speed",
+                                     "memory: bytes of weights and rows",
+                                     "a rank: the fullest one, for which the others wait",
+                                     "the links of a node: rows between its devices",
+                                     "the network: rows between nodes",
+                                     "overhead: starting and joining threads"};
+
+double& at(LevelSeconds& seconds, Level level) { return seconds[static_cast<size_t>(level)]; }
+
+// True if the fullest node's network takes longer for an exchange than the fullest device's own link.
+bool is_on_network(const Cluster& cluster, const ByteMatrix& bytes) {
+  const size_t nodes = static_cast<size_t>(cluster.num_nodes()),
+               devices = static_cast<size_t>(cluster.num_devices);
+  std::vector<double> out(nodes), in(nodes), sent(devices), received(devices);
+  for (int from = 0; from < cluster.num_devices; ++from) {
+    for (int to = 0; to < cluster.num_devices; ++to) {
+      if (from == to) continue;
+      const double n = static_cast<double>(bytes.at(from, to));
+      sent[static_cast<size_t>(from)] += n;
+      received[static_cast<size_t>(to)] += n;
+      if (cluster.node_of(from) == cluster.node_of(to)) continue;
+      out[static_cast<size_t>(cluster.node_of(from))] += n;
+      in[static_cast<size_t>(cluster.node_of(to))] += n;
+    }
+  }
+  const auto most = [](const std::vector<double>& a, const std::vector<double>& b) {
+    return std::max(*std::max_element(a.begin(), a.end()), *std::max_element(b.begin(), b.end()));
+  };
+  const double network = most(out, in);
+  return network > 0 &&
+         network / cluster.network.bytes_per_s >= most(sent, received) / cluster.inside.bytes_per_s;
+}
+
+}  // namespace
+
+LevelSeconds level_seconds(const StagePrediction& s) {
+  LevelSeconds seconds{};
+  at(seconds, s.memory_bound ? Level::memory : Level::compute) += s.gemm_s;
+  at(seconds, Level::memory) += s.rows_s;
+  at(seconds, Level::rank) += s.wait_s;
+  // Rows that fly under work are the network's, as far as it has them.
+  const double network = std::max(0.0, s.network_s - s.hidden_s);
+  at(seconds, Level::network) += network;
+  at(seconds, Level::node) += s.link_s - s.hidden_s - network;
+  at(seconds, Level::overhead) += s.overhead_s;
+  return seconds;
+}
+
+LevelSeconds level_seconds(const Prediction& prediction) {
+  LevelSeconds seconds{};
+  for (const StagePrediction& stage : prediction.stages) {
+    const LevelSeconds of_stage = level_seconds(stage);
+    for (size_t i = 0; i < seconds.size(); ++i) seconds[i] += of_stage[i];
+  }
+  return seconds;
+}
+
+LevelSeconds level_seconds(const SimulatedStep& step) {
+  LevelSeconds seconds{};
+  for (const PathPiece& piece : step.critical) {
+    const ProgramStage& stage = step.program.stages[piece.stage];
+    const double length = piece.end - piece.begin;
+    double work = 0, mean = 0;
+    if (stage.is_work()) {
+      work = std::min(length, stage.seconds[static_cast<size_t>(piece.device)]);
+      mean = std::accumulate(stage.seconds.begin(), stage.seconds.end(), 0.0) / step.num_devices;
+    }
+    if (!stage.is_exchange()) work = length;
+    const double surplus = std::max(0.0, work - mean);
+    at(seconds, Level::rank) += surplus;
+    at(seconds, Level::memory) += stage.memory_part * (work - surplus);
+    at(seconds, Level::compute) += (1 - stage.memory_part) * (work - surplus);
+    if (stage.is_exchange())
+      at(seconds, is_on_network(step.cluster, stage.bytes.front()) ? Level::network : Level::node) +=
+          length - work;
+  }
+  return seconds;
+}
+
+Level binding_level(const LevelSeconds& seconds) {
+  return static_cast<Level>(std::max_element(seconds.begin(), seconds.end()) - seconds.begin());
+}
+
+std::string binding_text(const LevelSeconds& seconds) {
+  auto levels = all_values<Level>();
+  const auto of = [&](Level level) { return seconds[static_cast<size_t>(level)]; };
+  std::stable_sort(levels.begin(), levels.end(), [&](Level a, Level b) { return of(a) > of(b); });
+  const double total = std::accumulate(seconds.begin(), seconds.end(), 0.0);
+  std::string rest;
+  for (size_t i = 1; i < levels.size() && of(levels[i]) >= 0.01 * total; ++i)
+    rest +=
+        fmt::format("{} {} {:.3f}", rest.empty() ? "; then" : ",", name_of(levels[i]), 1e3 * of(levels[i]));
+  return fmt::format("bound by {}: {:.3f} of {:.3f} ms{}", kMeanings[static_cast<size_t>(levels.front())],
+                     1e3 * of(levels.front()), 1e3 * total, rest);
+}
+
+}  // namespace moehill
