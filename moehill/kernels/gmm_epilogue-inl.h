@@ -53,6 +53,13 @@ HWY_INLINE void store_columns(const float* in, int64_t count, int64_t width, T* 
   }
 }
 
+// Sums of a tile whose rows have no factors, and groups no vectors.
+struct PlainSums {
+  HWY_INLINE PlainSums(const Epilogue& epilogue, const FinishedTile&, int64_t) : epilogue_(epilogue) {}
+  HWY_INLINE VP at(const float* in, int64_t, int j) const { return scaled(epilogue_, in + j); }
+  const Epilogue& epilogue_;
+};
+
 // Changes the sums of a tile: rows may have factors, groups vectors.
 class TileSums {
  public:
@@ -102,24 +109,22 @@ void activate_tile(const Epilogue& epilogue, const FinishedTile& tile) {
   constexpr int64_t kWidth = F::kGated ? kGateUpWidth : kPanelWidth;
   const ForwardOutput& out = epilogue.out;
   const F f(*out.activation);
-  const TileSums with_vectors(epilogue, tile, kWidth);
+  const std::conditional_t<kPlain, PlainSums, TileSums> sums(epilogue, tile, kWidth);
   const int64_t m = tile.panel * kWidth;
   const int64_t columns = std::min(kWidth, out.h.cols - m);
   alignas(64) float result[kPanelWidth];
   for (int i = 0; i < tile.num_rows; ++i) {
     const int64_t row = tile.row + i;
     const float* in = tile.sums + i * kPanelWidth;
-    const auto sums = [&](int64_t j) {
-      return kPlain ? scaled(epilogue, in + j) : with_vectors.at(in, row, static_cast<int>(j));
-    };
     const VP factor = hn::Set(DP(), out.row_scale == nullptr ? 1.0f : out.row_scale[row]);
     for (int j = 0; j < kWidth; j += kPart) {
-      const VP gate = sums(j), up = F::kGated ? sums(j + kGateUpWidth) : gate;
+      const VP gate = sums.at(in, row, j);
+      const VP up = F::kGated ? sums.at(in, row, j + static_cast<int>(kGateUpWidth)) : gate;
       hn::StoreU(hn::Mul(factor, f(gate, up)), DP(), result + j);
     }
     store_columns(result, columns, kWidth, out.h.row<T>(row) + m);
     if (out.c.data == nullptr) continue;
-    for (int j = 0; j < kPanelWidth; j += kPart) hn::StoreU(sums(j), DP(), result + j);
+    for (int j = 0; j < kPanelWidth; j += kPart) hn::StoreU(sums.at(in, row, j), DP(), result + j);
     store_columns(result, F::kGated ? kPanelWidth : columns, kPanelWidth,
                   out.c.row<T>(row) + tile.panel * kPanelWidth);
   }

@@ -255,12 +255,16 @@ HWY_INLINE void multiply_strip(const Kernel& kernel, const Blocks& blocks, const
   }
 }
 
-// One unit: packed rows times its panels.
+// One unit: packed rows times its panels. The tiles of one strip read panels as one stream, which an epilogue
+// interrupts: there some of them come together.
 template <class Kernel, class Blocks>
 HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const ColumnsProduct& product,
                                const UnitDepth& depth, const Blocks& blocks, GmmScratch& scratch) {
   constexpr int kRows = Kernel::kRows;
-  const auto [strips, height] = UnitStrips<Kernel>(unit);
+  const UnitStrips<Kernel> cut(unit);
+  const int64_t strips = cut.count;
+  const auto first_row = [&](int64_t s) { return std::min(unit.row_begin + s * cut.height, unit.row_end); };
+  const auto num_rows = [&](int64_t s) { return static_cast<int>(first_row(s + 1) - first_row(s)); };
   const int64_t call_strips = (product.sizes.call_rows + kRows - 1) / kRows;
   const int64_t chunk_stride = strips * kRows * depth.call / Kernel::kDepth + 16;
   const int64_t tile_floats = kRows * kPanelWidth;
@@ -273,6 +277,13 @@ HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const
       scratch.poll();
       const int64_t pass_end = std::min<int64_t>(unit.panel_end, pass + product.sizes.pass_panels);
       float* sums = scratch.c + (deep ? (pass - unit.panel_begin) * strips * tile_floats : 0);
+      const auto sums_of = [&](int64_t panel, int64_t s) {
+        return sums + ((panel - pass) * strips + s) * tile_floats;
+      };
+      const auto finish = [&](Range panels, int64_t s) {
+        for (int64_t p = panels.begin; p < panels.end; ++p)
+          product.epilogue({sums_of(p, s), unit.group, first_row(s), num_rows(s), p});
+      };
       for (int64_t k = 0; k < packed; k += depth.call) {
         const int64_t part = std::min(depth.call, packed - k);
         const int64_t words = strip_words<Kernel>(part / Kernel::kDepth);
@@ -281,23 +292,22 @@ HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const
             reinterpret_cast<const typename Kernel::Word*>(scratch.a) + k / depth.call * chunk_stride;
         for (int64_t call_begin = 0; call_begin < strips; call_begin += call_strips) {
           const int64_t call_end = std::min(strips, call_begin + call_strips);
+          int64_t waiting = pass;  // the first panel without its epilogue
           for (int64_t panel = pass; panel < pass_end; panel += tile_panels) {
             const BlockPlace place{panel, std::min(tile_panels, pass_end - panel), base + k, part};
             const BlockPlace next = next_block(unit, place, pass, pass_end, depth);
             const auto b = blocks.block(place, scratch.b);
             ++scratch.num_blocks;
+            const int64_t end = panel + place.panels;
+            const bool ends = last && (strips > 1 || end - waiting >= kStreamedEpilogues || end == pass_end);
             for (int64_t s = call_begin; s < call_end; ++s) {
-              const int64_t row = unit.row_begin + s * height;
-              const int num_rows = static_cast<int>(std::min(height, unit.row_end - row));
-              float* tile = sums + ((panel - pass) * strips + s) * tile_floats;
-              multiply_strip(
-                  kernel, blocks, next, s, strips,
-                  TileCall{num_rows, static_cast<int>(place.panels), strips_a + s * words, b.data, b.stride,
-                           part / Kernel::kDepth, tile, strips * tile_floats, base + k > 0});
-              if (!last) continue;
-              for (int64_t p = 0; p < place.panels; ++p)
-                product.epilogue({tile + p * strips * tile_floats, unit.group, row, num_rows, panel + p});
+              multiply_strip(kernel, blocks, next, s, strips,
+                             TileCall{num_rows(s), static_cast<int>(place.panels), strips_a + s * words,
+                                      b.data, b.stride, part / Kernel::kDepth, sums_of(panel, s),
+                                      strips * tile_floats, base + k > 0});
+              if (ends) finish({waiting, end}, s);
             }
+            if (ends) waiting = end;
           }
         }
       }
