@@ -11,7 +11,7 @@ class MadeUpSession : public Session {
  public:
   int rank() const override { return 0; }
   int size() const override { return 3; }
-  int num_nodes() const override { return 2; }
+  const Nodes& nodes() const override { return nodes_; }
   std::string library() const override { return "none"; }
   std::vector<int> own_cpus(int) const override { return {}; }
   int fair_threads() const override { return 1; }
@@ -33,6 +33,9 @@ class MadeUpSession : public Session {
   std::vector<std::string> others = {"", ""};
   double values[2] = {0, 0};
   int num_waits = 0;
+
+ private:
+  Nodes nodes_ = Nodes::of_size(3, 2);
 };
 
 std::string error_of(const std::function<void()>& work) {
