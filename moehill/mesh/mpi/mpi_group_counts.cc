@@ -20,8 +20,7 @@ void MpiGroup::carry_counts() {
     }
   }
   std::fill_n(carried_counts(0), num_local_ * size_, 0);
-  for (const CarriedCount& c : counts_->carry())
-    carried_counts(local_of(c.to))[c.from] = c.count;
+  for (const CarriedCount& c : counts_->carry()) carried_counts(local_of(c.to))[c.from] = c.count;
 }
 
 void MpiGroup::exchange_counts(const int64_t* own, int64_t* theirs) {
