@@ -28,7 +28,8 @@ void AuditJudge::judge_gradient(const Expert& expert, const GradientAudit& audit
   for (const Deviations& block : audit.of_block) all.add(block);
   // A sum over n tokens has the rank n: its rows share the errors of n rows, and its columns likewise.
   numbers.add_group(all, n * std::min(num_rows, p.num_blocks()), name, where);
-  numbers.judge_common_factor(all, n * std::min(num_rows, p.num_blocks()), name);
+  numbers.judge_common_factor(all, n * std::min(num_rows, p.num_blocks()), factor_spread(audit.of_block),
+                              name);
   for (int64_t b = 0; b < p.num_blocks(); ++b) {
     numbers.judge(audit.of_block[static_cast<size_t>(b)], n, fmt::format("{} {}", name, block_name(p, b)),
                   where);
@@ -63,7 +64,8 @@ void AuditJudge::judge_tokens(const std::vector<AuditAssignments>& assignments, 
                         fmt::format("the tokens of expert {}", e), where);
   }
   found.numbers.judge(found.all, independent * shape().tokens, "all tokens", where);
-  found.numbers.judge_common_factor(found.all, independent * shape().tokens, "all tokens");
+  found.numbers.judge_common_factor(found.all, independent * shape().tokens, factor_spread(found.of_block),
+                                    "all tokens");
   for (size_t b = 0; b < found.of_block.size(); ++b) {
     found.numbers.judge(found.of_block[b], shape().tokens,
                         block_name(context_.by_hidden, static_cast<int64_t>(b)), where);

@@ -69,6 +69,26 @@ TEST(Deviations, ANumberMayBeOffBySevenBoundsAndManyByOne) {
   EXPECT_TRUE(many.within_bounds(100)) << "as many numbers that share a hundred errors";
 }
 
+// Thirty-two columns, each off by a factor of its own, of which the common one is the mean.
+TEST(Deviations, FactorsThatAreApartTellHowFarTheirMeanMayBe) {
+  std::vector<Deviations> columns(32);
+  for (size_t c = 0; c < columns.size(); ++c) {
+    const double factor = c % 2 == 0 ? 0.01 : -0.01;
+    for (int r = 0; r < 10; ++r) columns[c].add(r, 0, factor * 5, 1, 5);
+  }
+  EXPECT_NEAR(factor_spread(columns), 0.01 / std::sqrt(32), 1e-12);
+}
+
+TEST(Deviations, AFactorThatAllColumnsShareHasNoSpread) {
+  std::vector<Deviations> columns(32);
+  for (size_t c = 0; c < columns.size(); ++c) {
+    const double size = static_cast<double>(c + 1);
+    columns[c].add(0, 0, 0.01 * size, 1, size);
+  }
+  EXPECT_NEAR(factor_spread(columns), 0, 1e-15);
+  EXPECT_EQ(factor_spread({}), 0) << "columns are not known";
+}
+
 TEST(Deviations, NothingMayDeviateWithoutVarianceAndNaNNever) {
   Deviations exact;
   exact.add(0, 0, 0, 0);

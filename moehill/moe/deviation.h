@@ -74,12 +74,11 @@ class Deviations {
     const double shared = static_cast<double>(count_) / static_cast<double>(independent(num_independent));
     return 2 * kMaxBounds * std::sqrt(shared / reference_) + 16 * 0x1p-24;
   }
-  bool has_common_factor(int64_t num_independent) const {
-    return std::abs(common_factor()) > common_factor_limit(num_independent);
-  }
   bool within_bounds(int64_t num_independent) const {
     return worst() <= kMaxBounds && mean_square() <= mean_square_limit(num_independent);
   }
+  // What a common factor is estimated with: the sum of reference^2 / variance.
+  double reference() const { return reference_; }
   int64_t count() const { return count_; }
   int64_t row() const { return row_; }  // of the worst; -1 where nothing deviates
   int64_t block() const { return block_; }
@@ -92,6 +91,23 @@ class Deviations {
   double along_reference_ = 0,
          reference_ = 0;  // sums of deviation reference / variance, reference^2 / variance
 };
+
+// What the common factor of all columns is off by if each column has a factor of its own: the root of the
+// variance of their weighted mean, by how far they are apart. Columns of few errors that all rows share are
+// far apart by right, which the variances of single numbers do not tell.
+inline double factor_spread(const std::vector<Deviations>& of_column) {
+  double weight = 0, weighted = 0, squares = 0;
+  for (const Deviations& column : of_column) {
+    weight += column.reference();
+    weighted += column.reference() * column.common_factor();
+  }
+  if (weight == 0) return 0;
+  for (const Deviations& column : of_column) {
+    const double off = column.reference() * (column.common_factor() - weighted / weight);
+    squares += off * off;
+  }
+  return std::sqrt(squares) / weight;
+}
 
 // Deviations of a matrix, by its rows and by its blocks of columns.
 struct MatrixDeviations {

@@ -41,12 +41,15 @@ class TensorNumbers {
                           audit_.tensor, name, group.count(), group.mean_square(),
                           group.mean_square_limit(num_independent));
   }
-  // Only large groups are judged so, since few numbers say little of a common factor.
-  void judge_common_factor(const Deviations& group, int64_t num_independent, const std::string& name) {
-    if (!group.has_common_factor(num_independent) || !audit_.failure.empty()) return;
-    audit_.failure = fmt::format(
-        "{} of {}: {} numbers are off by a common factor of 1 {:+.2g}, {:.2g} allowed", audit_.tensor, name,
-        group.count(), group.common_factor(), group.common_factor_limit(num_independent));
+  // Only large groups are judged so, since few numbers say little of a common factor. `spread` is that of the
+  // factors of the group's columns (factor_spread()), 0 where columns are not known.
+  void judge_common_factor(const Deviations& group, int64_t num_independent, double spread,
+                           const std::string& name) {
+    const double limit = std::max(group.common_factor_limit(num_independent), 2 * kMaxBounds * spread);
+    if (std::abs(group.common_factor()) <= limit || !audit_.failure.empty()) return;
+    audit_.failure =
+        fmt::format("{} of {}: {} numbers are off by a common factor of 1 {:+.2g}, {:.2g} allowed",
+                    audit_.tensor, name, group.count(), group.common_factor(), limit);
   }
   // Rows are numbered through: `rows_per_expert` of each expert, or those of tokens or of the shared expert.
   void set_rows_per_expert(int64_t rows) { rows_per_expert_ = rows; }
