@@ -1,49 +1,11 @@
-// The AMX tile on the CPU's tile registers. The instructions are written out, since those of the compiler
-// take the number of a register as text and not as a constant.
+// The AMX tile on the CPU's tile registers.
 #include "moehill/kernels/amx_tile.h"
 
 #include "moehill/kernels/amx_tile-inl.h"
 #include "moehill/kernels/instructions.h"
+#include "moehill/kernels/x86/amx_registers.h"
 
 namespace moehill {
-namespace {
-
-// LDTILECFG reads this: rows and bytes of a row of each tile.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-
-struct TileOps {
-  static void begin(int steps) {
-    TileConfig config;
-    for (int i = 0; i < 8; ++i) {
-      config.row_bytes[i] = static_cast<uint16_t>(i == 4 || i == 5 ? 4 * steps : 64);
-      config.rows[i] = static_cast<uint8_t>(i >= 6 ? steps : 16);
-    }
-    asm volatile("ldtilecfg %0" ::"m"(config));
-  }
-  static void end() { asm volatile("tilerelease" ::: "memory"); }
-  template <int kTile>
-  static void zero() {
-    asm volatile("tilezero %%tmm%c0" ::"i"(kTile));
-  }
-  template <int kTile>
-  static void load(const void* p) {
-    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(int64_t{64}), "i"(kTile) : "memory");
-  }
-  template <int kTile>
-  static void store(void* p) {
-    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(int64_t{64}), "i"(kTile) : "memory");
-  }
-  template <int kC, int kA, int kB>
-  static void dot() {
-    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kC), "i"(kA), "i"(kB));
-  }
-};
-
-}  // namespace
 
 AmxTile amx_tile() { return instructions().amx_bf16 ? amx_sums<TileOps> : nullptr; }
 

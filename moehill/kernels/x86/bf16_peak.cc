@@ -2,6 +2,7 @@
 
 #include "moehill/kernels/bf16_peak.h"
 #include "moehill/kernels/instructions.h"
+#include "moehill/kernels/x86/amx_registers.h"
 
 namespace moehill {
 namespace {
@@ -23,33 +24,24 @@ __attribute__((target("avx512f,avx512bf16"))) double dot_rounds(int64_t rounds) 
   return 4.0 * kChains * 16 * static_cast<double>(rounds);  // two products and two sums a lane
 }
 
-// Eight tiles of 16 rows of 64 bytes.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-static_assert(sizeof(TileConfig) == 64);
-
-// Four independent sums of 2 x 2 tiles. Written for AMX and not yet run on it.
-__attribute__((target("amx-tile,amx-bf16"))) double tile_rounds(int64_t rounds) {
-  const TileConfig config;
-  _tile_loadconfig(&config);
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  _tile_zero(4);
-  _tile_zero(5);
-  _tile_zero(6);
-  _tile_zero(7);
+// Four independent sums of 2 x 2 tiles.
+double tile_rounds(int64_t rounds) {
+  TileOps::begin(16);
+  TileOps::zero<0>();
+  TileOps::zero<1>();
+  TileOps::zero<2>();
+  TileOps::zero<3>();
+  TileOps::zero<4>();
+  TileOps::zero<5>();
+  TileOps::zero<6>();
+  TileOps::zero<7>();
   for (int64_t r = 0; r < rounds; ++r) {
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    TileOps::dot<0, 4, 6>();
+    TileOps::dot<1, 4, 7>();
+    TileOps::dot<2, 5, 6>();
+    TileOps::dot<3, 5, 7>();
   }
-  _tile_release();
+  TileOps::end();
   return 4 * 2.0 * 16 * 16 * 32 * static_cast<double>(rounds);
 }
 
