@@ -274,11 +274,6 @@ TEST(Binary, UncheckedHasNoThroughput) {
   EXPECT_TRUE(lines[0]["tflops"].is_null());
 }
 
-TEST(Binary, CheckPasses) {
-  const Outcome outcome = run("check --quick");
-  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
-}
-
 // A line of the logbook at a size for tests: the same choices, small dimensions.
 std::string shrunk(const std::string& line) {
   const std::map<std::string, std::string> small = {{"--tokens", "48"},

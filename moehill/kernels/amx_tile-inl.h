@@ -1,6 +1,6 @@
 // The body of the AMX tile on the registers of `Ops`, which is either the CPU's or their emulation.
 //
-// Ops: begin(steps) and end() around all others, for tiles of A of `steps` words and of B of `steps` rows;
+// Ops: begin(steps) and end() around all others, for tiles of A of `steps` words and of B of `steps` rows, 1 to 16;
 // zero<N>(), load<N>(), store<N>() of tile N, whose rows are 64 bytes apart; dot<C, A, B>().
 #pragma once
 
@@ -19,10 +19,11 @@ void move_sums(const TileCall<uint32_t, uint32_t>& call) {
   Ops::template zero<kTile>();
 }
 
-// A depth of whole tiles, or of less than one.
+// A depth of whole tiles, or of less than one. Of no depth at all the sums alone are moved: the CPU refuses
+// tiles of no steps.
 template <class Ops, bool kTall, bool kWide>
 void amx_part(const TileCall<uint32_t, uint32_t>& call, bool stream) {
-  const int64_t steps = std::min<int64_t>(call.depth, kAmxSteps);
+  const int64_t steps = std::clamp<int64_t>(call.depth, 1, kAmxSteps);
   Ops::begin(static_cast<int>(steps));
   move_sums<Ops, 0, true>(call);
   if constexpr (kWide) move_sums<Ops, 1, true>(call);

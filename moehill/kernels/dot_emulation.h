@@ -94,7 +94,11 @@ struct EmulatedTileOps {
   static inline thread_local Tile tile[8];
   static inline thread_local int num_steps = 0;
 
-  static void begin(int steps) { num_steps = steps; }
+  // The CPU refuses other configurations.
+  static void begin(int steps) {
+    if (steps < 1 || steps > 16) std::abort();
+    num_steps = steps;
+  }
   static void end() { num_steps = 0; }
   template <int kTile>
   static void zero() {
