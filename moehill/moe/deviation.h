@@ -77,7 +77,7 @@ class Deviations {
   bool within_bounds(int64_t num_independent) const {
     return worst() <= kMaxBounds && mean_square() <= mean_square_limit(num_independent);
   }
-  // What a common factor is estimated with: the sum of reference^2 / variance.
+  // The weight of this estimate of a common factor: the sum of reference^2 / variance.
   double reference() const { return reference_; }
   int64_t count() const { return count_; }
   int64_t row() const { return row_; }  // of the worst; -1 where nothing deviates
@@ -92,9 +92,9 @@ class Deviations {
          reference_ = 0;  // sums of deviation reference / variance, reference^2 / variance
 };
 
-// What the common factor of all columns is off by if each column has a factor of its own: the root of the
-// variance of their weighted mean, by how far they are apart. Columns of few errors that all rows share are
-// far apart by right, which the variances of single numbers do not tell.
+// Each column may have a factor of its own. The mean of these is then off by this much: the root of its
+// variance, estimated from how far the columns are apart. Columns whose rows all share a few errors are far
+// apart by right, and the variances of single numbers do not tell that.
 inline double factor_spread(const std::vector<Deviations>& of_column) {
   double weight = 0, weighted = 0, squares = 0;
   for (const Deviations& column : of_column) {
