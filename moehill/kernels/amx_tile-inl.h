@@ -1,7 +1,8 @@
 // The body of the AMX tile on the registers of `Ops`, which is either the CPU's or their emulation.
 //
-// Ops: begin(steps) and end() around all others, for tiles of A of `steps` words and of B of `steps` rows, 1
-// to 16; zero<N>(), load<N>(), store<N>() of tile N, whose rows are 64 bytes apart; dot<C, A, B>().
+// Ops: begin(steps) and end() around all others, for tiles of A of `steps` words and of B of `steps` rows, and
+// begin() again for another number of steps;
+// zero<N>(), load<N>(), store<N>() of tile N, whose rows are 64 bytes apart; dot<C, A, B>().
 #pragma once
 
 #include <algorithm>
@@ -19,18 +20,40 @@ void move_sums(const TileCall<uint32_t, uint32_t>& call) {
   Ops::template zero<kTile>();
 }
 
-// A depth of whole tiles, or of less than one. Of no depth at all the sums alone are moved: the CPU refuses
-// tiles of no steps.
+// Asks for what the steps of a call ask for, each line once.
+class AheadLines {
+ public:
+  explicit AheadLines(const Ahead& ahead)
+      : ahead_(ahead), at_(static_cast<const char*>(ahead.at)), run_(ahead.run) {}
+
+  void ask(int64_t steps) {
+    while (steps > 0) {
+      const int64_t now = std::min(steps, run_), bytes = now * ahead_.step;
+      for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(at_ + i, 0, 2);
+      at_ += bytes;
+      steps -= now;
+      run_ -= now;
+      if (run_ > 0) continue;
+      at_ += ahead_.jump;
+      run_ = ahead_.run;
+    }
+  }
+
+ private:
+  const Ahead& ahead_;
+  const char* at_;
+  int64_t run_;
+};
+
+// A depth of whole tiles, or of less than one.
 template <class Ops, bool kTall, bool kWide>
 void amx_part(const TileCall<uint32_t, uint32_t>& call, bool stream) {
-  const int64_t steps = std::clamp<int64_t>(call.depth, 1, kAmxSteps);
-  Ops::begin(static_cast<int>(steps));
+  const int64_t steps = std::min<int64_t>(call.depth, kAmxSteps);
   move_sums<Ops, 0, true>(call);
   if constexpr (kWide) move_sums<Ops, 1, true>(call);
   if constexpr (kTall) move_sums<Ops, 2, true>(call);
   if constexpr (kTall && kWide) move_sums<Ops, 3, true>(call);
-  const char* ahead = static_cast<const char*>(call.ahead.at);
-  int64_t run = call.ahead.run;
+  AheadLines ahead(call.ahead);
   for (int64_t d = 0; d < call.depth; d += steps) {
     const uint32_t* a = call.a + d * kAmxRows;
     const uint32_t* b = call.b + d * 16;
@@ -40,13 +63,7 @@ void amx_part(const TileCall<uint32_t, uint32_t>& call, bool stream) {
         if (kWide) prefetch_stream(b + call.b_stride + i);
       }
     } else {
-      for (int64_t i = 0; i < steps; ++i) {
-        __builtin_prefetch(ahead, 0, 2);
-        ahead += call.ahead.step;
-        if (--run > 0) continue;
-        ahead += call.ahead.jump;
-        run = call.ahead.run;
-      }
+      ahead.ask(steps);
     }
     Ops::template load<4>(a);
     Ops::template load<6>(b);
@@ -65,7 +82,6 @@ void amx_part(const TileCall<uint32_t, uint32_t>& call, bool stream) {
   if constexpr (kWide) move_sums<Ops, 1, false>(call);
   if constexpr (kTall) move_sums<Ops, 2, false>(call);
   if constexpr (kTall && kWide) move_sums<Ops, 3, false>(call);
-  Ops::end();
 }
 
 template <class Ops>
@@ -91,7 +107,12 @@ void amx_sums(const TileCall<uint32_t, uint32_t>& call, bool stream) {
   part.b += whole * 16;
   part.ahead = {call.b};
   part.depth = call.depth - whole;
+  Ops::begin(static_cast<int>(part.depth));
   amx_part<Ops>(part, stream);
+  Ops::begin(kAmxSteps);
 }
+
+template <class Ops>
+inline constexpr AmxTile kAmxTileOf{[] { Ops::begin(kAmxSteps); }, Ops::end, amx_sums<Ops>};
 
 }  // namespace moehill

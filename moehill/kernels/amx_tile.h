@@ -11,12 +11,30 @@ namespace moehill {
 
 inline constexpr int kAmxRows = 32, kAmxPanels = 2, kAmxSteps = 16;
 
-// Steps of depth as TileCall counts them, pairs. All of 16 or 32 rows of the sums are written, whatever
-// call.rows is, and rows of A that are not there may be anything.
-using AmxTile = void (*)(const TileCall<uint32_t, uint32_t>& call, bool stream);
+struct AmxTile {
+  // These configure the tile registers of the calling thread, and release them. Both wait for all
+  // instructions before them, which takes as long as a tenth of a call: once a product is enough.
+  void (*begin)();
+  void (*end)();
+  // Steps of depth as TileCall counts them, pairs. All of 16 or 32 rows of the sums are written, whatever
+  // call.rows is, and rows of A that are not there may be anything.
+  void (*sums)(const TileCall<uint32_t, uint32_t>& call, bool stream);
+};
+
+// The tile registers are configured while this lives.
+class AmxScope {
+ public:
+  explicit AmxScope(const AmxTile& tile) : tile_(tile) { tile.begin(); }
+  ~AmxScope() { tile_.end(); }
+  AmxScope(const AmxScope&) = delete;
+  AmxScope& operator=(const AmxScope&) = delete;
+
+ private:
+  const AmxTile& tile_;
+};
 
 // The tile by tdpbf16ps, or null where the CPU has none or the system does not grant its registers. x86/ has
 // it, any_cpu/ stands in.
-AmxTile amx_tile();
+const AmxTile* amx_tile();
 
 }  // namespace moehill

@@ -136,6 +136,6 @@ struct EmulatedTileOps {
   }
 };
 
-inline constexpr AmxTile kEmulatedAmxTile = amx_sums<EmulatedTileOps>;
+inline constexpr const AmxTile* kEmulatedAmxTile = &kAmxTileOf<EmulatedTileOps>;
 
 }  // namespace moehill

@@ -32,7 +32,7 @@ struct DotTile {
 
 // The first tile that is not null multiplies bf16 pairs; without either bf16 is widened to f32.
 struct PairTiles {
-  AmxTile amx = nullptr;
+  const AmxTile* amx = nullptr;
   const DotTile* dot = nullptr;
 };
 

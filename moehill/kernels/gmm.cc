@@ -39,7 +39,7 @@ void forward_by(const Kernel& kernel, UnitQueue& queue, const ColumnsProduct& pr
   const UnitDepth stream = unit_depth<Kernel>(product, product.sizes.depth),
                   calls = unit_depth<Kernel>(product, Kernel::call_depth(product.sizes.call_depth));
   while (const GemmUnit* unit = queue.take()) {
-    const bool few = unit->row_end - unit->row_begin <= kFewStrips * Kernel::kRows;
+    const bool few = unit->row_end - unit->row_begin <= Kernel::kStreamStrips * Kernel::kRows;
     const PanelBlocks<T> panels{group_panels<T>(product.weights, unit->group), product.weights.panel_rows()};
     with_forward_blocks<Kernel>(panels, few, [&](const auto& blocks) {
       columns_unit(kernel, *unit, product, few ? stream : calls, blocks, scratch);
@@ -76,7 +76,10 @@ int64_t grad_rows_of_narrow_units() { return kTilePanels == 1 ? kGradRows : kGra
 template <class Body>
 void with_kernel(DType dtype, const PairTiles& tiles, const Body& body) {
   if (dtype == DType::f32) return body(VectorKernel<float>{});
-  if (tiles.amx != nullptr) return body(AmxKernel{tiles.amx});
+  if (tiles.amx != nullptr) {
+    const AmxScope registers(*tiles.amx);
+    return body(AmxKernel{*tiles.amx});
+  }
   if (tiles.dot != nullptr) return body(DotKernel{*tiles.dot});
   body(VectorKernel<bf16>{});
 }
@@ -118,7 +121,7 @@ HWY_EXPORT(forward_units);
 HWY_EXPORT(input_grad_units);
 HWY_EXPORT(weight_grad_units);
 
-constexpr int64_t kMaxTileRows = 32;  // over all targets
+constexpr int64_t kMaxTileRows = 32, kMaxTileSteps = kAmxSteps;  // over all targets
 constexpr int64_t kLineFloats = 16;
 
 // Floats of each part of one thread's work space, for the largest problem.
@@ -133,7 +136,7 @@ ScratchSizes scratch_sizes(const GemmLimits& limits) {
   const int64_t depth = std::min(std::max(blocks.bd1, blocks.bf), limits.max_depth);
   const int64_t chunks = depth / (std::min(blocks.bd1c, blocks.bfc) / 4) + 1;
   const int64_t call_depth = std::max(blocks.bd1c, blocks.bfc);
-  const int64_t grad_rows = std::min(kGradRows, limits.max_rows);
+  const int64_t grad_rows = round_up(std::min(kGradRows, limits.max_rows), kMaxTileSteps);
   const int64_t grad_columns = std::min(kGradColumns, limits.max_depth);
   const int64_t panels = limits.max_depth / kPanelWidth + 1;
   const bool deep = limits.max_depth > std::min(blocks.bd1, blocks.bf);

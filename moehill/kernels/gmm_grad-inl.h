@@ -36,9 +36,10 @@ HWY_INLINE void step_rows(const RowSource& source, Range rows, int64_t step, con
   }
 }
 
+// Whole blocks of steps, the last filled up with zeros: a tile of AMX multiplies as fast as a part of it.
 template <class Kernel>
 HWY_INLINE int64_t num_steps(Range rows) {
-  return (rows.size() + Kernel::kDepth - 1) / Kernel::kDepth;
+  return round_up((rows.size() + Kernel::kDepth - 1) / Kernel::kDepth, Kernel::kBlock);
 }
 
 // Columns [begin, end) of A as strips: strip s, step d at a + s * strip_stride + d * (columns of the strip).
@@ -109,7 +110,7 @@ void pack_b(const RowSource& source, Range rows, const GemmUnit& unit, GmmScratc
 template <class Kernel, class Call>
 HWY_INLINE void grad_tile(const Kernel& kernel, Call call, bool finish,
                           const GradientRows<typename Kernel::T>& rows) {
-  constexpr int64_t kCallSteps = kCallDepth * Kernel::kDepth / Kernel::kPanels;
+  constexpr int64_t kCallSteps = Kernel::kGradSteps;
   const int64_t step_words = Kernel::kBlock == 1 ? call.rows : Kernel::kRows;
   for (int64_t left = call.depth; left > 0; left -= kCallSteps) {
     call.depth = std::min(kCallSteps, left);

@@ -57,13 +57,16 @@ HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<bf16
 
 // T: what operands and weights are stored as. Word: what they are packed to, kDepth values of the depth. A
 // strip has kBlock steps of a row, then those of the next row, and after all its rows the next kBlock steps.
-// kAsksAhead: its tiles ask for what comes after. call_depth(): of a forward tile call, by the block sizes'.
+// kAsksAhead: its tiles ask for what comes after. Forward units of at most kStreamStrips strips read a panel
+// as one stream; call_depth() is that of a tile call in others, by the block sizes'. kGradSteps: of a tile
+// call of a weight gradient.
 template <typename Stored>
 struct VectorKernel {
   using T = Stored;
   using Word = float;
   static constexpr int kRows = kTileRows, kPanels = kTilePanels, kDepth = 1, kBlock = 1;
   static constexpr bool kAsksAhead = kTileAsksAhead;
+  static constexpr int64_t kStreamStrips = kFewStrips, kGradSteps = kCallDepth / kPanels;
   static int64_t call_depth(int64_t depth) { return depth / kPanels; }
 
   template <bool kStream, typename B>
@@ -108,6 +111,7 @@ struct DotKernel {
   using Word = uint32_t;
   static constexpr int kRows = kDotRows, kPanels = kDotPanels, kDepth = 2, kBlock = 1;
   static constexpr bool kAsksAhead = true;
+  static constexpr int64_t kStreamStrips = kFewStrips, kGradSteps = kCallDepth * kDepth / kPanels;
   static int64_t call_depth(int64_t depth) { return kPairDepth * depth; }
 
   const DotTile& tile;
@@ -133,18 +137,19 @@ struct AmxKernel {
   using Word = uint32_t;
   static constexpr int kRows = kAmxRows, kPanels = kAmxPanels, kDepth = 2, kBlock = kAmxSteps;
   static constexpr bool kAsksAhead = true;
-  static int64_t call_depth(int64_t depth) { return kPairDepth * depth; }
+  static constexpr int64_t kStreamStrips = 1, kGradSteps = kAmxCallSteps;
+  static int64_t call_depth(int64_t depth) { return depth; }
   static constexpr int64_t kFlippedRows = 0;  // tiles of AMX broadcast nothing
 
-  AmxTile tile;
+  const AmxTile& tile;
 
   template <bool kStream>
   HWY_INLINE void multiply(const DotCall& call) const {
-    tile(call, kStream);
+    tile.sums(call, kStream);
   }
 
   HWY_INLINE void gradient(const DotCall& call, const GradientRows<bf16>& rows) const {
-    tile(call, false);
+    tile.sums(call, false);
     for (int p = 0; p < call.panels; ++p) store_gradient(call.c + p * call.c_stride, p, rows);
   }
 };

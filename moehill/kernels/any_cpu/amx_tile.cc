@@ -3,6 +3,6 @@
 
 namespace moehill {
 
-AmxTile amx_tile() { return nullptr; }
+const AmxTile* amx_tile() { return nullptr; }
 
 }  // namespace moehill

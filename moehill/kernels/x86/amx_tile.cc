@@ -7,6 +7,6 @@
 
 namespace moehill {
 
-AmxTile amx_tile() { return instructions().amx_bf16 ? amx_sums<TileOps> : nullptr; }
+const AmxTile* amx_tile() { return instructions().amx_bf16 ? &kAmxTileOf<TileOps> : nullptr; }
 
 }  // namespace moehill
