@@ -96,13 +96,13 @@ void amx_part(const TileCall<uint32_t, uint32_t>& call, bool stream) {
 template <class Ops>
 void amx_sums(const TileCall<uint32_t, uint32_t>& call, bool stream) {
   const int64_t whole = call.depth / kAmxSteps * kAmxSteps;
+  if (call.depth == whole) return amx_part<Ops>(call, stream);
   TileCall<uint32_t, uint32_t> part = call;
-  if (whole > 0 || call.depth == 0) {
+  if (whole > 0) {
     part.depth = whole;
     amx_part<Ops>(part, stream);
     part.accumulate = true;
   }
-  if (call.depth == whole) return;
   part.a += whole * kAmxRows;
   part.b += whole * 16;
   part.ahead = {call.b};

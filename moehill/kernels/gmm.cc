@@ -5,6 +5,7 @@
 #define HWY_TARGET_INCLUDE "moehill/kernels/gmm.cc"
 #include <hwy/foreach_target.h>  // first: includes this file once a target
 // After foreach_target:
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "moehill/kernels/gmm_epilogue-inl.h"
@@ -100,6 +101,7 @@ void weight_grad_units(const PairTiles& tiles, UnitQueue& queue, const RowsProdu
                        GmmScratch& scratch) {
   with_kernel(product.dw.dtype, tiles, [&](const auto& kernel) {
     while (const GemmUnit* unit = queue.take()) grad_unit(kernel, *unit, product, scratch);
+    hwy::FlushStream();
   });
 }
 

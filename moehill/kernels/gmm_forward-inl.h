@@ -301,6 +301,7 @@ HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const
             const int64_t end = panel + place.panels;
             const bool ends = last && (strips > 1 || end - waiting >= kStreamedEpilogues || end == pass_end);
             for (int64_t s = call_begin; s < call_end; ++s) {
+              if (Kernel::kAsksForResults && ends) product.epilogue.ask(first_row(s), num_rows(s), panel);
               multiply_strip(kernel, blocks, next, s, strips,
                              TileCall{num_rows(s), static_cast<int>(place.panels), strips_a + s * words,
                                       b.data, b.stride, part / Kernel::kDepth, sums_of(panel, s),

@@ -36,20 +36,21 @@ HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<floa
 }
 // Rows of bf16 are stored in pairs. A tile that ends within a pair leaves the first row of it for the next
 // tile.
+template <bool kStream = false>
 HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<bf16>& rows) {
   alignas(64) static constexpr float kZeros[kPanelWidth] = {};
   bf16* panel = rows.panel + p * rows.stride;
   float* half = rows.half + p * kPanelWidth;
   int64_t row = rows.k.begin;
   if (row % 2 == 1) {
-    store_panel_pair(half, tile, rows.scale, panel + (row - 1) * kPanelWidth);
+    store_panel_pair<kStream>(half, tile, rows.scale, panel + (row - 1) * kPanelWidth);
     ++row, tile += kPanelWidth;
   }
   for (; row + 1 < rows.k.end; row += 2, tile += 2 * kPanelWidth)
-    store_panel_pair(tile, tile + kPanelWidth, rows.scale, panel + row * kPanelWidth);
+    store_panel_pair<kStream>(tile, tile + kPanelWidth, rows.scale, panel + row * kPanelWidth);
   if (row == rows.k.end) return;
   if (row + 1 == rows.num_rows) {
-    store_panel_pair(tile, kZeros, rows.scale, panel + row * kPanelWidth);
+    store_panel_pair<kStream>(tile, kZeros, rows.scale, panel + row * kPanelWidth);
   } else {
     std::copy(tile, tile + kPanelWidth, half);
   }
@@ -57,7 +58,8 @@ HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<bf16
 
 // T: what operands and weights are stored as. Word: what they are packed to, kDepth values of the depth. A
 // strip has kBlock steps of a row, then those of the next row, and after all its rows the next kBlock steps.
-// kAsksAhead: its tiles ask for what comes after. Forward units of at most kStreamStrips strips read a panel
+// kAsksAhead: its tiles ask for what comes after. kAsksForResults: its products are so short that the stores
+// of their results are asked for before them. Forward units of at most kStreamStrips strips read a panel
 // as one stream; call_depth() is that of a tile call in others, by the block sizes'. kGradSteps: of a tile
 // call of a weight gradient.
 template <typename Stored>
@@ -65,7 +67,7 @@ struct VectorKernel {
   using T = Stored;
   using Word = float;
   static constexpr int kRows = kTileRows, kPanels = kTilePanels, kDepth = 1, kBlock = 1;
-  static constexpr bool kAsksAhead = kTileAsksAhead;
+  static constexpr bool kAsksAhead = kTileAsksAhead, kAsksForResults = false;
   static constexpr int64_t kStreamStrips = kFewStrips, kGradSteps = kCallDepth / kPanels;
   static int64_t call_depth(int64_t depth) { return depth / kPanels; }
 
@@ -110,7 +112,7 @@ struct DotKernel {
   using T = bf16;
   using Word = uint32_t;
   static constexpr int kRows = kDotRows, kPanels = kDotPanels, kDepth = 2, kBlock = 1;
-  static constexpr bool kAsksAhead = true;
+  static constexpr bool kAsksAhead = true, kAsksForResults = false;
   static constexpr int64_t kStreamStrips = kFewStrips, kGradSteps = kCallDepth * kDepth / kPanels;
   static int64_t call_depth(int64_t depth) { return kPairDepth * depth; }
 
@@ -136,7 +138,7 @@ struct AmxKernel {
   using T = bf16;
   using Word = uint32_t;
   static constexpr int kRows = kAmxRows, kPanels = kAmxPanels, kDepth = 2, kBlock = kAmxSteps;
-  static constexpr bool kAsksAhead = true;
+  static constexpr bool kAsksAhead = true, kAsksForResults = true;
   static constexpr int64_t kStreamStrips = 1, kGradSteps = kAmxCallSteps;
   static int64_t call_depth(int64_t depth) { return depth; }
   static constexpr int64_t kFlippedRows = 0;  // tiles of AMX broadcast nothing
@@ -150,7 +152,15 @@ struct AmxKernel {
 
   HWY_INLINE void gradient(const DotCall& call, const GradientRows<bf16>& rows) const {
     tile.sums(call, false);
-    for (int p = 0; p < call.panels; ++p) store_gradient(call.c + p * call.c_stride, p, rows);
+    const bool lines = reinterpret_cast<uintptr_t>(rows.panel) % 64 == 0;
+    for (int p = 0; p < call.panels; ++p) {
+      const float* sums = call.c + p * call.c_stride;
+      if (lines) {
+        store_gradient<true>(sums, p, rows);
+      } else {
+        store_gradient(sums, p, rows);
+      }
+    }
   }
 };
 

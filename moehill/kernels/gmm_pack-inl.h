@@ -296,14 +296,21 @@ HWY_INLINE V halves_of(V low, V high) {
   }
 }
 
-// Two rows of a tile, the same, into the pairs of a bf16 panel.
+// Two rows of a tile, the same, into the pairs of a bf16 panel. kStream: past the caches, to whole lines.
+template <bool kStream>
 HWY_INLINE void store_panel_pair(const float* even_row, const float* odd_row, float scale, bf16* out) {
   const DU du;
   const VP factor = hn::Set(DP(), scale);
   for (int c = 0; c < 16; c += kPart) {
     const auto even = round_bits(hn::Mul(factor, hn::LoadU(DP(), even_row + c)));
     const auto odd = round_bits(hn::Mul(factor, hn::LoadU(DP(), odd_row + c)));
-    hn::StoreU(halves_of(hn::ShiftRight<16>(even), odd), du, reinterpret_cast<uint32_t*>(out) + c);
+    uint32_t* to = reinterpret_cast<uint32_t*>(out) + c;
+    const auto pairs = halves_of(hn::ShiftRight<16>(even), odd);
+    if constexpr (kStream) {
+      hn::Stream(pairs, du, to);
+    } else {
+      hn::StoreU(pairs, du, to);
+    }
   }
 }
 

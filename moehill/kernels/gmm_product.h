@@ -25,6 +25,19 @@ struct Epilogue {
   float scale;        // of the sums
 
   void operator()(const FinishedTile& tile) const { finish(*this, tile); }
+  // Asks for the first line of each row of results, before their product: no cache holds most of them.
+  void ask(int64_t row, int num_rows, int64_t panel) const {
+    const int64_t width = out.activation && out.activation->gated ? kGateUpWidth : kPanelWidth;
+    if (out.activation) ask_rows(out.h, row, num_rows, panel * width);
+    if (out.c.data != nullptr) ask_rows(out.c, row, num_rows, panel * kPanelWidth);
+  }
+
+ private:
+  static void ask_rows(const MatView& to, int64_t row, int num_rows, int64_t column) {
+    const int64_t bytes = static_cast<int64_t>(dtype_bytes(to.dtype));
+    const char* at = static_cast<const char*>(to.data) + (row * to.stride + column) * bytes;
+    for (int i = 0; i < num_rows; ++i, at += to.stride * bytes) __builtin_prefetch(at, 1, 3);
+  }
 };
 
 // A product over columns: forward or input gradient.
