@@ -1,8 +1,8 @@
 // The body of the AMX tile on the registers of `Ops`, which is either the CPU's or their emulation.
 //
-// Ops: begin(steps) and end() around all others, for tiles of A of `steps` words and of B of `steps` rows, and
-// begin() again for another number of steps;
-// zero<N>(), load<N>(), store<N>() of tile N, whose rows are 64 bytes apart; dot<C, A, B>().
+// Ops: begin(steps) and end() around all others, for tiles of A of `steps` words and of B of `steps` rows,
+// and begin() again for another number of steps; zero<N>(), load<N>(), store<N>() of tile N, whose rows are
+// 64 bytes apart; dot<C, A, B>().
 #pragma once
 
 #include <algorithm>

@@ -129,7 +129,8 @@ HWY_INLINE void pack_strip_blocks(const bf16* const* rows, int num_rows, const S
   for (int64_t k = 0; k < depth.packed; k += kValues, out += kRows * kBlock) {
     const int64_t count = std::clamp<int64_t>(depth.values - k, 0, kValues);
     if (count == kValues) {  // of a size that the compiler knows
-      for (int i = 0; i < num_rows; ++i) std::memcpy(out + i * kBlock, rows[i] + k, kBlock * sizeof(uint32_t));
+      for (int i = 0; i < num_rows; ++i)
+        std::memcpy(out + i * kBlock, rows[i] + k, kBlock * sizeof(uint32_t));
       continue;
     }
     for (int i = 0; i < num_rows; ++i) {
