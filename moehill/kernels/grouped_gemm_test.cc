@@ -391,15 +391,14 @@ TEST(FewRows, InputGradOfARowDoesNotDependOnHowManyThereAre) {
   }
 }
 
-// The CPU's dot instruction and its emulation, in all three directions, bit for bit.
-TEST(DotKernels, TheCpusInstructionAndItsEmulationAgree) {
-  if (avx512_dot_tile() == nullptr) GTEST_SKIP() << "this CPU or system has no AVX512_BF16";
-  constexpr int64_t kDepth = 619, kColumns = 75;
-  const std::vector<int64_t> offset = {0, 31, 31, 200};
+// Results of all three directions, odd shapes and an empty group. skip: the gradient of the weights begins so
+// many elements after a cache line.
+std::vector<float> results_by(const PairTiles& tiles, int64_t skip = 0) {
+  constexpr int64_t kDepth = 619, kColumns = 75, kRows = 200;
+  const std::vector<int64_t> offset = {0, 31, 31, kRows};
   ThreadTeam team(2);
-  const GemmLimits limits{3, 200, kDepth, kDepth * kColumns, 2};
-  const Matrix x = random_matrix(200, kDepth, DType::bf16, 1),
-               dc = random_matrix(200, kColumns, DType::bf16, 2);
+  const Matrix x = random_matrix(kRows, kDepth, DType::bf16, 1),
+               dc = random_matrix(kRows, kColumns, DType::bf16, 2);
   WeightStack w(WeightLayout::panels, 3, kDepth, kColumns, DType::bf16);
   for (int64_t g = 0; g < 3; ++g) {
     const Matrix values = random_matrix(kDepth, kColumns, DType::bf16, static_cast<uint32_t>(3 + g));
@@ -407,24 +406,43 @@ TEST(DotKernels, TheCpusInstructionAndItsEmulationAgree) {
       for (int64_t n = 0; n < kColumns; ++n) w.view().set(g, k, n, values.view().at(k, n));
     }
   }
-  std::vector<std::vector<float>> results;
-  for (const PairTiles& tiles :
-       {PairTiles{nullptr, avx512_dot_tile()}, PairTiles{nullptr, kEmulatedDotTile}}) {
-    const std::unique_ptr<GroupedGemm> gemm = make_gmm(limits, tiles);
-    Matrix c(200, kColumns, DType::f32), dx(200, kDepth, DType::f32);
-    WeightStack dw(WeightLayout::panels, 3, kDepth, kColumns, DType::bf16);
-    gemm->forward(team, offset, {x}, w, {c});
-    gemm->input_grad(team, offset, {dc}, w, {dx});
-    gemm->weight_grad(team, offset, {x}, {dc}, dw);
-    std::vector<float>& all = results.emplace_back();
-    for (int64_t r = 0; r < 200; ++r) {
-      for (int64_t n = 0; n < kColumns; ++n) all.push_back(c.view().at(r, n));
-      for (int64_t k = 0; k < kDepth; ++k) all.push_back(dx.view().at(r, k));
-    }
-    const bf16* elements = static_cast<const bf16*>(dw.view().data);
-    for (int64_t i = 0; i < 3 * dw.view().group_elements(); ++i) all.push_back(to_f32(elements[i]));
+  const std::unique_ptr<GroupedGemm> gemm = make_gmm({3, kRows, kDepth, kDepth * kColumns, 2}, tiles);
+  Matrix c(kRows, kColumns, DType::f32), dx(kRows, kDepth, DType::f32);
+  WeightView dw = w.view();
+  const int64_t elements = 3 * dw.group_elements();
+  const Buffer memory(dw.bytes() + 128);
+  bf16* gradient = static_cast<bf16*>(memory.data()) + skip;
+  gradient[elements] = to_bf16(9);
+  dw.data = gradient;
+  gemm->forward(team, offset, {x}, w, {c});
+  gemm->input_grad(team, offset, {dc}, w, {dx});
+  gemm->weight_grad(team, offset, {x}, {dc}, dw);
+  EXPECT_EQ(to_f32(gradient[elements]), 9);
+  std::vector<float> all;
+  for (int64_t r = 0; r < kRows; ++r) {
+    for (int64_t n = 0; n < kColumns; ++n) all.push_back(c.view().at(r, n));
+    for (int64_t k = 0; k < kDepth; ++k) all.push_back(dx.view().at(r, k));
   }
-  EXPECT_EQ(results[0], results[1]);
+  for (int64_t i = 0; i < elements; ++i) all.push_back(to_f32(gradient[i]));
+  return all;
+}
+
+// The CPU's instructions for bf16 and their emulation give the same bits.
+TEST(DotKernels, TheCpusInstructionAndItsEmulationAgree) {
+  if (avx512_dot_tile() == nullptr) GTEST_SKIP() << "this CPU or system has no AVX512_BF16";
+  EXPECT_EQ(results_by({nullptr, avx512_dot_tile()}), results_by({nullptr, kEmulatedDotTile}));
+}
+
+TEST(AmxKernels, TheCpusInstructionAndItsEmulationAgree) {
+  if (amx_tile() == nullptr) GTEST_SKIP() << "this CPU or system has no AMX";
+  EXPECT_EQ(results_by({amx_tile(), nullptr}), results_by({kEmulatedAmxTile, nullptr}));
+}
+
+// Whole lines go past the caches by instructions that refuse other addresses.
+TEST(AmxKernels, AGradientMayBeginAnywhere) {
+  const PairTiles tiles{kEmulatedAmxTile, nullptr};
+  const std::vector<float> expected = results_by(tiles);
+  for (const int64_t skip : {1, 8, 16}) EXPECT_EQ(results_by(tiles, skip), expected) << skip;
 }
 
 // Sums close to the smallest normal number, where the dot instruction takes denormal operands and sums for
