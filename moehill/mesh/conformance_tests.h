@@ -158,6 +158,10 @@ TEST_P(MeshConformance, RoundTripsComeBackInParts) {
       }
       check_round_trip(group, 2048, 50, 4, how);
     }
+    for (const bool split_phase : {false, true}) {
+      for (const int num_parts : {1, 5})
+        check_round_trip(group, 3, 40, num_parts, {true, true, split_phase, true});
+    }
     check_all_to_all(group, DType::f32, 3, 10);
   });
 }

@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "moehill/block/shape.h"
-#include "moehill/block/spread.h"
+#include "moehill/block/run_config.h"
 #include "moehill/routing/distribution_options.h"
 
 namespace moehill {
@@ -23,6 +22,7 @@ struct SimulateOptions {
   Pass pass = Pass::forward_backward;
   DistributionOptions distribution;
   Spread path = Spread::ragged_a2a;
+  Wire wire = Wire::native;
   bool compare_paths = false;
   Scaling scaling = Scaling::none;
   int64_t exact_devices = 128;
@@ -34,9 +34,19 @@ struct SimulateOptions {
   // Those that are simulated, in the order of ties.
   std::vector<Spread> paths() const {
     if (!compare_paths) return {path};
-    std::vector<Spread> all = {Spread::ragged_a2a, Spread::fused, Spread::hierarchical, Spread::ring_ag_rs};
+    std::vector<Spread> all = {Spread::ragged_a2a, Spread::fused, Spread::hierarchical};
+    if (wire != Wire::native) return all;  // of the rows that they send
+    all.push_back(Spread::ring_ag_rs);
     if (shape.form.latent == 0) all.insert(all.end(), {Spread::compact_psum, Spread::dp});
     return all;
+  }
+  // The largest step, on nodes of so many devices, as a run that may be refused.
+  RunConfig largest(int devices_per_node) const {
+    return {.shape = shape,
+            .spread = path,
+            .ranks_per_node = devices_per_node,
+            .wire = wire,
+            .num_devices = static_cast<int>(devices)};
   }
   int64_t tokens_at(int64_t num_devices) const {
     if (shape.tokens > 0) return shape.tokens;
