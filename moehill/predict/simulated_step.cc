@@ -77,15 +77,11 @@ SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hard
       count_plan(routing, Capacity{}, num_devices, step.path == Spread::hierarchical ? nodes : Nodes());
   step.assignments = counts.num_kept;
   const WorkProblem problem = problem_of(options, step.path, step.tokens, num_devices);
-  for (int d = 0; d < num_devices; ++d) {
-    const DeviceWork work = device_work(problem, counts, d);
-    const double weights = work.weight_bytes * (problem.backward ? 2 : 1);  // and their gradients
-    step.memory_bytes = std::max(step.memory_bytes, weights + work.activation_bytes);
-  }
   MoeShape shape = options.shape;
   shape.tokens = step.tokens;
   step.flops = model_flops(shape, options.pass, counts.num_kept);
   step.program = build_program(problem, counts, hardware, message_options(options, step.cluster));
+  step.memory_bytes = step.program.memory_bytes;
   const double planned = seconds();
   step.simulation = simulate(step.cluster, step.program, progress);
   MOEHILL_CHECK(step.simulation.delivered_bytes == step.program.total_bytes(), "{} of {} bytes arrived",

@@ -2,6 +2,7 @@
 // sent.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

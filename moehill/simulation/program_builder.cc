@@ -1,6 +1,7 @@
 // Makes a program of a plan.
 #include "moehill/simulation/program_builder.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <numeric>
@@ -21,8 +22,8 @@ bool is_dispatch(Stage stage) { return stage == Stage::dispatch || stage == Stag
 
 // What the devices have for each other in a stage; a matrix is made when it is needed, for it is large.
 struct StageMessages {
-  std::optional<ByteMatrix> pairs;
-  std::vector<int64_t> summed, gathered;  // [P] slices of collectives that are not direct; or empty
+  std::optional<ByteMatrix> pairs{};
+  std::vector<int64_t> summed{}, gathered{};  // [P] slices of collectives that are not direct; or empty
 };
 
 class ProgramBuilder {
@@ -38,6 +39,14 @@ class ProgramBuilder {
         work_(all_work(problem, counts)) {
     program_.num_devices = counts.num_devices;
     program_.group = options.group;
+    for (const DeviceWork& device : work_) {
+      const double weights = device.weight_bytes * (problem.backward ? 2 : 1);  // and their gradients
+      program_.memory_bytes = std::max(program_.memory_bytes, weights + device.activation_bytes);
+      std::vector<WorkSeconds>& seconds = seconds_.emplace_back();
+      for (const StageWork& stage : device.stages)
+        seconds.push_back(
+            work_seconds(problem, hardware, device, stage, hardware.units_per_device, counts.num_devices));
+    }
   }
 
   StepProgram make() {
@@ -59,9 +68,10 @@ class ProgramBuilder {
     return nullptr;
   }
 
-  WorkSeconds work_at(int device, const StageWork& stage) const {
-    return work_seconds(problem_, hardware_, work_[static_cast<size_t>(device)], stage,
-                        hardware_.units_per_device, num());
+  // `stage`: one that find() has found.
+  const WorkSeconds& work_at(int device, const StageWork& stage) const {
+    const size_t d = static_cast<size_t>(device);
+    return seconds_[d][static_cast<size_t>(&stage - work_[d].stages.data())];
   }
 
   double memory_part(Stage name) const {
@@ -303,6 +313,7 @@ class ProgramBuilder {
   const Nodes nodes_;
   const CollectiveSteps steps_;
   std::vector<DeviceWork> work_;
+  std::vector<std::vector<WorkSeconds>> seconds_;       // [P][stages]
   std::map<Stage, std::vector<double>> under_, moved_;  // [P] seconds by flight; by stage
   bool in_waves_ = false;
   std::map<Stage, std::vector<std::vector<double>>> wave_work_;  // [waves + 2][P] seconds by dispatch

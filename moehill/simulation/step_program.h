@@ -26,6 +26,7 @@ struct StepProgram {
   int num_devices = 1;
   std::vector<ProgramStage> stages;
   int group = 1;                  // of its exchanges
+  double memory_bytes = 0;        // of the device that needs the most
   int64_t total_bytes() const;    // of all exchanges
   int64_t network_bytes() const;  // of these, between nodes
   void forget_flows();            // frees what only a simulation needs
