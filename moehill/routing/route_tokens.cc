@@ -57,7 +57,7 @@ Routing route_tokens(const DistributionOptions& options, int64_t num_tokens, int
     std::vector<float> logits;
     for (int64_t t = begin; t < end; t += kBlockTokens) {
       const int64_t count = std::min(kBlockTokens, end - t);
-      stream.next(count, logits);
+      stream.next_largest(count, logits);
       const Routing block = route_topk(logits, count, num_experts, topk);
       std::copy(block.expert.begin(), block.expert.end(), routing.expert.begin() + t * topk);
       std::copy(block.weight.begin(), block.weight.end(), routing.weight.begin() + t * topk);
