@@ -79,17 +79,12 @@ inline double random_uniform(uint32_t seed, Stream stream, uint64_t index) {
   return uniform_from_bits(threefry(seed, stream, index)[0]);
 }
 
-// Box-Muller: two words give one standard normal.
-inline double normal_of_bits(uint32_t radius, uint32_t angle) {
-  return std::sqrt(-2.0 * std::log(uniform_from_bits(radius))) *
-         std::cos(6.283185307179586 * uniform_from_bits(angle));
-}
-
-// Standard normal of (seed, stream, index): of the two words of block `index`.
+// Standard normal of (seed, stream, index) by Box-Muller: the two words of block `index` give one value.
 // (The vectorised tensor fill in kernels/random_fill.h has its own indexing of blocks.)
 inline double random_normal(uint32_t seed, Stream stream, uint64_t index) {
   const auto [a, b] = threefry(seed, stream, index);
-  return normal_of_bits(a, b);
+  return std::sqrt(-2.0 * std::log(uniform_from_bits(a))) *
+         std::cos(6.283185307179586 * uniform_from_bits(b));
 }
 
 }  // namespace moehill

@@ -75,11 +75,7 @@ std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_exp
 }
 
 LogitStream::LogitStream(const DistributionOptions& options, int num_experts, int topk, uint32_t seed)
-    : options_(options),
-      num_experts_(num_experts),
-      topk_(topk),
-      seed_(seed_of_step(options, seed)),
-      largest_(num_experts, topk) {
+    : options_(options), num_experts_(num_experts), topk_(topk), seed_(seed_of_step(options, seed)) {
   MOEHILL_CHECK(options.kind != Distribution::trace, "logits of a trace");
   refuse_impossible(options, num_experts, topk);
   log_popularity_ = log_popularity(options, num_experts, seed);
@@ -173,14 +169,6 @@ void LogitStream::next(int64_t num_tokens, std::vector<float>& logits) {
     if (options_.kind == Distribution::runs) row[preferred_expert()] += kRunLogit;
     choose(row);
   }
-}
-
-void LogitStream::next_largest(int64_t num_tokens, std::vector<float>& logits) {
-  if (options_.kind != Distribution::random) return next(num_tokens, logits);
-  const size_t num = static_cast<size_t>(num_experts_);
-  logits.resize(static_cast<size_t>(num_tokens) * num);
-  for (size_t t = 0; t < static_cast<size_t>(num_tokens); ++t, ++token_)
-    largest_.fill(seed_, Stream::kLogits, static_cast<uint64_t>(token_) * num, &logits[t * num]);
 }
 
 std::vector<float> make_logits(const DistributionOptions& options, int64_t num_tokens, int num_experts,

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "moehill/routing/largest_normals.h"
 #include "moehill/routing/workloads.h"
 
 namespace moehill {
@@ -33,8 +32,6 @@ class LogitStream {
 
   void skip(int64_t num_tokens);
   void next(int64_t num_tokens, std::vector<float>& logits);  // [num_tokens, E]
-  // The same for those who look at the topk largest alone: others may be minus infinity.
-  void next_largest(int64_t num_tokens, std::vector<float>& logits);
 
  private:
   int preferred_expert();     // runs: of this token
@@ -57,7 +54,6 @@ class LogitStream {
   std::vector<int32_t> deck_;  // balanced; dealt up to deck_next_
   size_t deck_next_ = 0;
   uint64_t num_decks_ = 0;
-  LargestNormals largest_;
 };
 
 // Logits [T, E] from the first token on.

@@ -68,7 +68,7 @@ LargestNormals::LargestNormals(int num, int count) : num_(num), count_(count) {
 void LargestNormals::fill(uint32_t seed, Stream stream, uint64_t first, float* row) {
   const size_t num = static_cast<size_t>(num_);
   for (size_t i = 0; i < num; i += kLanes) fill_words(seed, stream, first + i, &radius_[i], &angle_[i]);
-  const auto value = [&](size_t i) { return static_cast<float>(normal_of_bits(radius_[i], angle_[i])); };
+  const auto value = [&](size_t i) { return static_cast<float>(random_normal(seed, stream, first + i)); };
   int found = 0;
   for (size_t i = 0; i < num; ++i) {
     const uint32_t from_zero = std::min(angle_[i], 0 - angle_[i]);

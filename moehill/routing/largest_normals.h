@@ -14,6 +14,7 @@ namespace moehill {
 class LargestNormals {
  public:
   LargestNormals(int num, int count);
+  int num() const { return num_; }
   void fill(uint32_t seed, Stream stream, uint64_t first, float* row);
 
  private:
