@@ -82,6 +82,14 @@ std::string grouping_text(const SimulatedStep& step) {
                      group / per_node);
 }
 
+const char* form_text(CollectiveForm form) {
+  constexpr const char* kMeanings[] = {
+      "direct: every device sends to every other one",
+      "in a ring: each device passes slices on to the next; rows by the routing go direct",
+      "by trees: to the devices 1, 2, 4, ... on", "by two levels: once to each node, and inside of it"};
+  return kMeanings[static_cast<size_t>(form)];
+}
+
 std::string link_lines(const SimulatedStep& step) {
   const std::vector<LinkLoad> links = fullest_links(step);
   std::string text = links.empty() ? "" : "\nfullest links\n";
@@ -169,6 +177,7 @@ std::string step_report(const SimulatedStep& step) {
       ms(critical.messages));
   text += fmt::format("on {}; {} flows, {}\n", describe(step.cluster), step.simulation.num_flows,
                       grouping_text(step));
+  if (step.form != CollectiveForm::direct) text += fmt::format("collectives {}\n", form_text(step.form));
   text += binding_text(level_seconds(step)) + "\n";
   text += saturation_text(step);
   text += fmt::format("largest load over mean load: {:.3f} (experts), {:.3f} (devices)\n",

@@ -67,6 +67,7 @@ SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hard
   const double begin = seconds();
   SimulatedStep step;
   step.path = num_devices == 1 ? Spread::none : path;
+  step.form = options.form;
   step.num_devices = num_devices;
   step.tokens = routing.num_tokens;
   step.experts = routing.num_experts;

@@ -15,6 +15,7 @@ namespace moehill {
 
 struct SimulatedStep {
   Spread path = Spread::ragged_a2a;
+  CollectiveForm form = CollectiveForm::direct;
   int num_devices = 1;
   int64_t tokens = 0, assignments = 0;
   int experts = 0;
