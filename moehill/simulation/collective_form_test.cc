@@ -55,7 +55,7 @@ TEST(CollectiveForm, EverySliceReachesEveryDeviceOnce) {
           for (int to = 0; to < num; ++to) {
             const int64_t sent = bytes.at(from, to);
             // What a ring passes on came a message before.
-            if (form != CollectiveForm::ring) EXPECT_EQ(sent & ~has[static_cast<size_t>(from)], 0);
+            EXPECT_EQ(form == CollectiveForm::ring ? 0 : sent & ~has[static_cast<size_t>(from)], 0);
             EXPECT_EQ(sent & now[static_cast<size_t>(to)], 0) << name_of(form) << " twice at " << to;
             now[static_cast<size_t>(to)] |= sent;
           }
