@@ -32,6 +32,7 @@ class Planner {
   Exchange make() {
     count();
     if (grouping_.size == 1) {
+      if (messages_ == 1) exchange_.own.clear();
       for (int d = 0; d < num(); ++d) {
         for (int i = 1; i < num(); ++i) add(d, (d + i) % num(), bytes_.at(d, (d + i) % num()));
       }

@@ -48,7 +48,7 @@ struct ExchangeSums {
 struct Exchange {
   std::vector<std::vector<Flow>> sends;  // [P]
   std::vector<int> num_received;         // [groups] flows
-  std::vector<OwnMessages> own;          // [P]
+  std::vector<OwnMessages> own;          // [P]; empty where each message is a flow
   ExchangeSums sums;
 };
 

@@ -110,9 +110,9 @@ class StepRun {
     const double begin = sg4::Engine::get_clock();
     for (const Flow& flow : exchange.sends[static_cast<size_t>(d)]) send(d, flow);
     received_[group_of(d)].wait_for(num_received);
+    if (exchange.own.empty()) return;
     const double end = begin + alone_seconds(exchange.own[static_cast<size_t>(d)], d);
-    // Flows that stand for one message each have taken that long, but for roundings.
-    if (end > sg4::Engine::get_clock() * (1 + 1e-12)) sg4::this_actor::sleep_until(end);
+    if (end > sg4::Engine::get_clock()) sg4::this_actor::sleep_until(end);
   }
 
   // A device's messages one after the other, alone on their links.
