@@ -125,25 +125,26 @@ class StepRun {
   }
 
   void send(int from, const Flow& flow) {
+    count(from, flow);
     // The ends come last: with them the message starts.
     sg4::CommPtr comm = sg4::Comm::sendto_init();
     comm->set_payload_size(static_cast<uint64_t>(flow.bytes));
     comm->set_source(host_of(from))->set_destination(host_of(flow.to));
     comm->wait();
     received_[group_of(flow.to)].add();
-    count(from, flow);
+    result_.delivered_bytes += flow.bytes;
+    ++result_.num_flows;
     if (progress_ && result_.num_flows % kFlowsBetweenProgress == 0)
       progress_(static_cast<double>(result_.num_flows) / static_cast<double>(num_awaited_));
   }
 
+  // Counts the links of its way.
   void count(int from, const Flow& flow) {
     std::vector<sg4::Link*> links;
     double latency = 0;
     host_of(from)->route_to(host_of(flow.to), links, &latency);
     for (sg4::Link* link : links) link_bytes_[link] += flow.bytes;
     if (host_of(from) != host_of(flow.to)) ways_[group_of(from)].add(latency);
-    result_.delivered_bytes += flow.bytes;
-    ++result_.num_flows;
   }
 
   const Cluster& cluster_;
