@@ -222,6 +222,21 @@ TEST_F(EngineTest, GroupsTakeTheTimeOfTheirMessages) {
   }
 }
 
+// One device in sixteen receives, as with fewer experts than devices: its node takes longer than the others
+// of its group.
+TEST_F(EngineTest, AGroupOfNodesKeepsItsFullestNode) {
+  ByteMatrix bytes(128);
+  for (int from = 0; from < 128; ++from) {
+    for (int to = 0; to < 128; to += 16) bytes.at(from, to) = from == to ? 0 : 4'000'000;
+  }
+  const auto seconds = [&](int group) {
+    return simulate(large_cluster(128), {128, {exchange(bytes, {group, 8})}, group}).seconds;
+  };
+  const double network = 120 * 4e6 / 400e9;  // of what arrives at one device from other nodes
+  EXPECT_GT(seconds(1), network);
+  EXPECT_NEAR(seconds(16) / seconds(1), 1, 0.15);
+}
+
 // What a simulation of many devices costs is its number of flows: bounded, whatever the devices. The first of
 // the two is also run.
 TEST_F(EngineTest, FlowsOfManyDevicesAreBounded) {

@@ -20,6 +20,24 @@ ByteMatrix sums_of_units(const ByteMatrix& bytes, int unit) {
   return sums;
 }
 
+// Which node of a group has the next flow: the one that lacks most of what its own messages have.
+class NodeTurns {
+ public:
+  NodeTurns(int num_nodes, int nodes_of_group) : left_(idx(num_nodes)), of_group_(nodes_of_group) {}
+  void owes(int node, int64_t bytes) { left_[idx(node)] += bytes; }
+  int take(int group, int64_t bytes) {
+    const auto begin = left_.begin() + group * of_group_;
+    const auto end = group * of_group_ + of_group_ < std::ssize(left_) ? begin + of_group_ : left_.end();
+    const auto most = std::max_element(begin, end);
+    *most -= bytes;
+    return static_cast<int>(most - left_.begin());
+  }
+
+ private:
+  std::vector<int64_t> left_;
+  const int of_group_;
+};
+
 class Planner {
  public:
   Planner(const ByteMatrix& bytes, const Grouping& grouping, int messages)
@@ -77,12 +95,12 @@ class Planner {
     ++exchange_.num_received[idx(to / grouping_.size)];
   }
 
-  // Some devices of each node in turn: a few flows at a time fill a node's connection, and one that waits for
-  // a busy link holds up only a part of the others.
-  int member(int unit, int size, int round) const {
-    const int begin = unit * size, end = std::min(num(), begin + size);
+  // Some devices of a node in turn: a few flows at a time fill a node's connection, and one that waits for a
+  // busy link holds up only a part of the others.
+  int member(int node, int turn) const {
+    const int begin = node * per_node(), end = std::min(num(), begin + per_node());
     const int stride = std::max(1, per_node() / kLanesPerNode);
-    return begin + round % std::max(1, (end - begin) / stride) * stride;
+    return begin + turn % std::max(1, (end - begin) / stride) * stride;
   }
 
   void add_groups() {
@@ -95,7 +113,15 @@ class Planner {
     for (int round = 1; round < of_group; ++round) {
       for (int a = 0; a < num_nodes; ++a) {
         const int b = a / of_group * of_group + (a + round) % of_group;
-        if (b < num_nodes) add(member(a, per_node(), round), member(b, per_node(), round), nodes.at(a, b));
+        if (b < num_nodes) add(member(a, round), member(b, round), nodes.at(a, b));
+      }
+    }
+    NodeTurns out(num_nodes, of_group), in(num_nodes, of_group);
+    for (int a = 0; a < num_nodes; ++a) {
+      for (int b = 0; b < num_nodes; ++b) {
+        if (a / of_group == b / of_group) continue;
+        out.owes(a, nodes.at(a, b));
+        in.owes(b, nodes.at(a, b));
       }
     }
     const ByteMatrix groups = sums_of_units(nodes, of_group);
@@ -103,7 +129,8 @@ class Planner {
     for (int round = 1; round < num_groups; ++round) {
       for (int a = 0; a < num_groups; ++a) {
         const int b = (a + round) % num_groups;
-        add(member(a, grouping_.size, round), member(b, grouping_.size, round), groups.at(a, b));
+        const int64_t sum = groups.at(a, b);
+        if (sum > 0) add(member(out.take(a, sum), round), member(in.take(b, sum), round), sum);
       }
     }
   }
