@@ -15,7 +15,7 @@ std::string step_report(const SimulatedStep& step);
 std::string path_table(const std::vector<SimulatedStep>& steps);
 // One line a size, with a bar of its efficiency, and why that is above 1.
 std::string scaling_table(const std::vector<SimulatedStep>& steps, Scaling scaling);
-// What the simulator itself took; all_s: with the routing.
+// Says what the simulator itself took; all_s: with the routing.
 std::string simulator_text(const std::vector<SimulatedStep>& steps, double all_s);
 
 nlohmann::ordered_json simulation_record(const SimulateOptions& options, const SimulatedStep& step, int seq);

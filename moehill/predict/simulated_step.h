@@ -28,7 +28,7 @@ struct SimulatedStep {
   double expert_max_over_mean = 0, device_max_over_mean = 0;
   double flops = 0;         // of the model, all devices
   double memory_bytes = 0;  // of the device that needs the most
-  // Of the simulator itself: to count and plan, and to simulate.
+  // The simulator itself took so long to count and plan, and to simulate.
   double plan_s = 0, simulate_s = 0;
   int64_t peak_rss_bytes = 0;
 

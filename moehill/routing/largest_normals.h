@@ -20,7 +20,7 @@ class LargestNormals {
  private:
   int num_, count_;
   float least_ = 0;  // no value at or below it has to be there
-  // By the high byte of a radius's word: angles farther from 0, in 2^-32 of a turn, give no value above it.
+  // Angles farther from 0, in 2^-32 of a turn, give no value above it; by the high byte of a radius's word.
   std::array<uint32_t, 256> farthest_angle_{};
   std::vector<uint32_t> radius_, angle_;  // [num] words of a row's values
 };

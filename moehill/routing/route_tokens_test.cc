@@ -22,7 +22,7 @@ TEST(RouteTokens, IsTopkOfAllLogits) {
   }
 }
 
-// Of many experts most logits are not computed.
+// Most logits of many experts are not computed.
 TEST(RouteTokens, OfManyExpertsIsTopkOfAllLogits) {
   DistributionOptions later;
   later.step = 3;

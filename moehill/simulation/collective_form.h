@@ -29,7 +29,7 @@ class CollectiveSteps {
   int num_gather_steps() const;
   ByteMatrix gather_step(const std::vector<int64_t>& slices, int step) const;
   ByteMatrix scatter_step(const std::vector<int64_t>& slices, int step) const;
-  // Of each pair in a step of these, one after the other.
+  // Messages of each pair in a step of these, one after the other.
   int messages_of_pair() const { return form_ == CollectiveForm::ring ? num_devices_ - 1 : 1; }
 
   // all_to_all. A ring's order of it, to the next devices in turn, is the direct one.

@@ -54,7 +54,7 @@ TEST(CollectiveForm, EverySliceReachesEveryDeviceOnce) {
         for (int from = 0; from < num; ++from) {
           for (int to = 0; to < num; ++to) {
             const int64_t sent = bytes.at(from, to);
-            // What a ring passes on came a message before.
+            // A ring passes on what came a message before.
             EXPECT_EQ(form == CollectiveForm::ring ? 0 : sent & ~has[static_cast<size_t>(from)], 0);
             EXPECT_EQ(sent & now[static_cast<size_t>(to)], 0) << name_of(form) << " twice at " << to;
             now[static_cast<size_t>(to)] |= sent;
@@ -126,7 +126,7 @@ ByteMatrix uneven_pairs(int num) {
   return pairs;
 }
 
-// What a device receives beyond what it sends is the same in every form: the rest only passes through.
+// A device receives as much beyond what it sends in every form: the rest only passes through.
 TEST(CollectiveForm, WhatGoesToOneDeviceEndsThere) {
   for (const int num : kNumDevices) {
     const Nodes nodes = nodes_of(num);

@@ -237,8 +237,8 @@ TEST_F(EngineTest, AGroupOfNodesKeepsItsFullestNode) {
   EXPECT_NEAR(seconds(16) / seconds(1), 1, 0.15);
 }
 
-// What a simulation of many devices costs is its number of flows: bounded, whatever the devices. The first of
-// the two is also run.
+// Flows are what a simulation of many devices costs: their number is bounded. The first of the two sizes is
+// also run.
 TEST_F(EngineTest, FlowsOfManyDevicesAreBounded) {
   for (const int num_devices : {1024, 4096}) {
     const int group = group_size(num_devices, 8, 128), groups = num_devices / group, nodes = group / 8;

@@ -32,7 +32,7 @@ struct Flow {
   int64_t bytes = 0;
 };
 
-// What one device sends, one message after the other: within its node, and to others.
+// One device's messages, one after the other: within its node, and to others.
 struct OwnMessages {
   int64_t inside = 0, inside_bytes = 0;
   int64_t across = 0, across_bytes = 0;

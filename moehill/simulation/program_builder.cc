@@ -20,7 +20,7 @@ namespace {
 bool is_return(Stage stage) { return stage == Stage::reduce || stage == Stage::reduce_grad; }
 bool is_dispatch(Stage stage) { return stage == Stage::dispatch || stage == Stage::dispatch_grad; }
 
-// What the devices have for each other in a stage; a matrix is made when it is needed, for it is large.
+// The devices have this for each other in a stage; a matrix is made when it is needed, for it is large.
 struct StageMessages {
   std::optional<ByteMatrix> pairs{};
   std::vector<int64_t> summed{}, gathered{};  // [P] slices of collectives that are not direct; or empty

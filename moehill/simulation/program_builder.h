@@ -8,7 +8,7 @@
 
 namespace moehill {
 
-// How the messages of a program are made of its bytes.
+// The messages of a program are made of its bytes in this way.
 struct MessageOptions {
   int group = 1;  // devices (simulation/exchange.h)
   CollectiveForm form = CollectiveForm::direct;
