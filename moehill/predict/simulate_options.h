@@ -7,6 +7,7 @@
 
 #include "moehill/block/run_config.h"
 #include "moehill/routing/distribution_options.h"
+#include "moehill/simulation/collective_form.h"
 
 namespace moehill {
 
@@ -25,7 +26,8 @@ struct SimulateOptions {
   Wire wire = Wire::native;
   bool compare_paths = false;
   Scaling scaling = Scaling::none;
-  int64_t exact_devices = 128;
+  int64_t exact_devices = 128, grouping = 0;  // 0: by the number of devices
+  CollectiveForm form = CollectiveForm::direct;
   uint32_t seed = 0;
   std::string json;
   int64_t validate = 0;  // random shapes that are run here and simulated

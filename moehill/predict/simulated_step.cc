@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "moehill/base/error.h"
+#include "moehill/machine/clock.h"
+#include "moehill/machine/memory.h"
 #include "moehill/machine/topology.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/routing/route_tokens.h"
@@ -19,11 +21,12 @@ Routing first_tokens(const Routing& routing, int64_t num_tokens) {
   return part;
 }
 
-RunConfig config_of(const SimulateOptions& o, const SimulatedStep& step) {
-  RunConfig config{.shape = o.shape, .spread = step.path, .num_devices = step.num_devices};
-  config.shape.tokens = step.tokens;
+RunConfig config_of(const SimulateOptions& o, Spread path, int64_t tokens, int num_devices,
+                    int devices_per_node) {
+  RunConfig config{.shape = o.shape, .spread = path, .num_devices = num_devices};
+  config.shape.tokens = tokens;
   config.block.pass = o.pass;
-  config.ranks_per_node = step.cluster.devices_per_node;
+  config.ranks_per_node = devices_per_node;
   // With --scaling the smallest sizes have one node.
   if (config.ranks_per_node < config.num_devices) config.wire = o.wire;
   return config;
@@ -41,50 +44,74 @@ void describe_routing(const SimulateOptions& o, const Routing& routing, int num_
   step->device_max_over_mean = max_over_mean(device_load(load, num_devices));
 }
 
+MessageOptions message_options(const SimulateOptions& o, const Cluster& cluster) {
+  const int automatic =
+      group_size(cluster.num_devices, cluster.devices_per_node, static_cast<int>(o.exact_devices));
+  return {.group = o.grouping > 0 ? static_cast<int>(o.grouping) : automatic, .form = o.form};
+}
+
 }  // namespace
 
-Routing RoutingSource::route(int64_t num_tokens, int64_t most_tokens, int num_devices) {
+const Routing& RoutingSource::route(int64_t num_tokens, int64_t most_tokens, int num_devices) {
   DistributionOptions distribution = options_.distribution;
   distribution.devices = num_devices;
   // Where the load hangs on the devices, or which tokens are there on their number, fewer are not the first.
   const bool is_whole = distribution.kind == Distribution::hot_device || is_ragged(distribution);
-  if (!is_whole && most_.num_tokens >= num_tokens) return first_tokens(most_, num_tokens);
-  ThreadTeam team(std::max(1, detect_topology().num_cores));
-  const auto make = [&](int64_t count) {
-    return route_tokens(distribution, count, options_.shape.experts, options_.shape.topk, options_.seed,
-                        team);
-  };
-  if (is_whole) return make(num_tokens);
-  most_ = make(std::max(num_tokens, most_tokens));
-  return first_tokens(most_, num_tokens);
+  if (is_whole || most_.num_tokens < num_tokens) {
+    ThreadTeam team(std::max(1, detect_topology().num_cores));
+    most_ = route_tokens(distribution, is_whole ? num_tokens : std::max(num_tokens, most_tokens),
+                         options_.shape.experts, options_.shape.topk, options_.seed, team);
+  }
+  if (most_.num_tokens == num_tokens) return most_;
+  return asked_ = first_tokens(most_, num_tokens);
 }
 
 SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hardware, Spread path,
-                            int num_devices, const Routing& routing) {
+                            int num_devices, const Routing& routing, const SimulationProgress& progress) {
+  const double begin = seconds();
   SimulatedStep step;
   step.path = num_devices == 1 ? Spread::none : path;
+  step.form = options.form;
   step.num_devices = num_devices;
   step.tokens = routing.num_tokens;
+  step.experts = routing.num_experts;
   step.cluster = make_cluster(hardware, num_devices, options.shape.dtype);
   describe_routing(options, routing, num_devices, &step);
-  const RunConfig config = config_of(options, step);
+  const RunConfig config =
+      config_of(options, step.path, step.tokens, num_devices, step.cluster.devices_per_node);
   const PlanCounts counts = plan_counts(config, routing);
+  step.assignments = counts.num_kept;
   const WorkProblem problem = work_problem(config);
-  for (int d = 0; d < num_devices; ++d) {
-    const DeviceWork work = device_work(problem, counts, d);
-    const double weights = work.weight_bytes * (problem.backward ? 2 : 1);  // and their gradients
-    step.memory_bytes = std::max(step.memory_bytes, weights + work.activation_bytes);
-  }
   MoeShape shape = options.shape;
   shape.tokens = step.tokens;
   step.flops = model_flops(shape, options.pass, counts.num_kept);
-  step.program = build_program(problem, counts, hardware);
-  step.simulation =
-      simulate(step.cluster, step.program, {.exact_devices = static_cast<int>(options.exact_devices)});
+  step.program = build_program(problem, counts, hardware, message_options(options, step.cluster));
+  step.memory_bytes = step.program.memory_bytes;
+  const double planned = seconds();
+  step.simulation = simulate(step.cluster, step.program, progress);
   MOEHILL_CHECK(step.simulation.delivered_bytes == step.program.total_bytes(), "{} of {} bytes arrived",
                 step.simulation.delivered_bytes, step.program.total_bytes());
   step.critical = critical_path(step.program, step.simulation);
+  step.program.forget_flows();
+  step.plan_s = planned - begin;
+  step.simulate_s = seconds() - planned;
+  step.peak_rss_bytes = std::max(peak_rss_bytes(), step.simulation.peak_rss_bytes);
   return step;
+}
+
+void refuse_impossible_messages(const SimulateOptions& o, const Hardware& hardware) {
+  const int num_devices = static_cast<int>(o.devices);
+  const int per_node = make_cluster(hardware, num_devices, o.shape.dtype).devices_per_node;
+  if (o.grouping > 1 && o.grouping % per_node != 0) {
+    throw input_error("--grouping", std::to_string(o.grouping),
+                      fmt::format("1, or whole nodes of {} devices of {}", per_node, hardware.name),
+                      fmt::format("use --grouping {}", (o.grouping + per_node - 1) / per_node * per_node));
+  }
+  // Where paths are compared, those that it does not touch stay as they are.
+  if (o.compare_paths) return;
+  const WorkProblem problem =
+      work_problem(config_of(o, o.path, o.tokens_at(o.devices), num_devices, per_node));
+  refuse_form_without_effect(problem, o.form, num_devices, per_node);
 }
 
 }  // namespace moehill

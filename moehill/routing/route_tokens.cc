@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "moehill/base/overlap.h"
+#include "moehill/routing/largest_normals.h"
 #include "moehill/routing/topk.h"
 #include "moehill/routing/trace.h"
 
@@ -18,6 +19,14 @@ void keep_rows(const std::vector<float>& rows, Range block, Range kept, std::vec
   const Range own = overlap(block, kept);
   logits.insert(logits.end(), rows.begin() + (own.begin - block.begin) * cols,
                 rows.begin() + (own.end - block.begin) * cols);
+}
+
+// Logits of these tokens as LogitStream has them, where only the largest are looked at.
+void fill_largest(LargestNormals& largest, uint32_t seed, Range tokens, std::vector<float>& logits) {
+  const size_t num = static_cast<size_t>(largest.num());
+  logits.resize(static_cast<size_t>(tokens.size()) * num);
+  for (size_t t = 0; t < static_cast<size_t>(tokens.size()); ++t)
+    largest.fill(seed, Stream::kLogits, (static_cast<uint64_t>(tokens.begin) + t) * num, &logits[t * num]);
 }
 
 }  // namespace
@@ -54,10 +63,15 @@ Routing route_tokens(const DistributionOptions& options, int64_t num_tokens, int
   team.parallel_for(num_tokens, [&](int64_t begin, int64_t end) {
     LogitStream stream(options, num_experts, topk, seed);
     stream.skip(begin);
+    LargestNormals largest(num_experts, topk);
     std::vector<float> logits;
     for (int64_t t = begin; t < end; t += kBlockTokens) {
       const int64_t count = std::min(kBlockTokens, end - t);
-      stream.next(count, logits);
+      if (options.kind == Distribution::random) {
+        fill_largest(largest, seed_of_step(options, seed), {t, t + count}, logits);
+      } else {
+        stream.next(count, logits);
+      }
       const Routing block = route_topk(logits, count, num_experts, topk);
       std::copy(block.expert.begin(), block.expert.end(), routing.expert.begin() + t * topk);
       std::copy(block.weight.begin(), block.weight.end(), routing.weight.begin() + t * topk);

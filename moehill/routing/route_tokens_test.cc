@@ -22,6 +22,19 @@ TEST(RouteTokens, IsTopkOfAllLogits) {
   }
 }
 
+// Most logits of many experts are not computed.
+TEST(RouteTokens, OfManyExpertsIsTopkOfAllLogits) {
+  DistributionOptions later;
+  later.step = 3;
+  for (const DistributionOptions& options : {DistributionOptions{}, later}) {
+    const Routing whole = route_topk(make_logits(options, 2500, 256, 8, 6), 2500, 256, 8);
+    ThreadTeam team(2);
+    const Routing routing = route_tokens(options, 2500, 256, 8, 6, team);
+    EXPECT_EQ(routing.expert, whole.expert);
+    EXPECT_EQ(routing.weight, whole.weight);
+  }
+}
+
 TEST(RouteStream, IsRoutingAtOnceAndKeepsTheRowsAskedFor) {
   constexpr int64_t kTokens = 2500;
   for (const char* text : {"chosen-softmax", "sigmoid,bias", "softmax,zero:2", "sigmoid,hash:50"}) {
