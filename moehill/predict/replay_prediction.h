@@ -1,0 +1,64 @@
+// Replayed rows: the time of a published figure by the model. Rows are routed and counted as those of any
+// step; each level of the cluster has its bytes over its rate, and the levels work at once.
+#pragma once
+
+#include <map>
+#include <tuple>
+
+#include "moehill/model/hardware.h"
+#include "moehill/model/plan_counts.h"
+#include "moehill/predict/binding.h"
+#include "moehill/predict/replay_tables.h"
+
+namespace moehill {
+
+// Bytes of a rank, the mean of all: as the publishers count them, and those that cross links.
+struct ReplayBytes {
+  double logical = 0, node = 0, network = 0;
+};
+
+struct ReplayedRow {
+  ReplayBytes bytes;
+  double touched_experts = 0;  // of a rank: those with rows
+  LevelSeconds seconds{};      // of the fullest rank. Level::rank: rows that it stages; overhead: the start
+  double time_s = 0;
+};
+
+// Counts the rows of a routing drawn for a table's row. Routings of many tokens are drawn for fewer and
+// multiplied by `scale`.
+struct ReplayCounts {
+  PlanCounts counts;
+  double scale = 1;
+};
+ReplayCounts count_replayed(const ReplayTable& table, const ReplayRow& row, const Hardware& hardware);
+
+ReplayedRow replay_row(const ReplayTable& table, const ReplayRow& row, const Hardware& hardware,
+                       const ReplayCounts& counted);
+
+// Seconds as published, or what the published bandwidth makes of the logical bytes.
+double published_seconds(const ReplayRow& row, const ReplayedRow& replayed);
+
+// A parameter, and what its row alone makes of it: the value at which the row's time is the published one,
+// the other parameters as they are. 0: at no value, since another level binds.
+struct FittedParameter {
+  const ReplayTable* table = nullptr;
+  const ReplayRow* row = nullptr;
+  double used = 0, fitted = 0;  // in B/s of a rank, seconds, or times the fraction in the file
+};
+
+struct ReplayedTable {
+  const ReplayTable* table = nullptr;
+  Hardware hardware;
+  std::vector<ReplayedRow> rows;
+  std::vector<FittedParameter> parameters;
+};
+ReplayedTable replay_table(const ReplayTable& table);
+
+// Percent of the assignments that a capacity drops: mean and standard deviation over draws of the routing,
+// [row][factor].
+struct ReplayedDrop {
+  double mean = 0, deviation = 0;
+};
+std::vector<std::vector<ReplayedDrop>> replay_drops(const DropTable& table);
+
+}  // namespace moehill
