@@ -88,8 +88,8 @@ TEST(ReplayPrediction, PartsAndLevelsMakeTheTime) {
   ReplayRow row = small_row();
   table.start_us = 1e6;
   EXPECT_DOUBLE_EQ(replay_row(table, row, h, small_counts()).time_s, 3);
-  table.rank_gb_per_s = 2e-9;  // two rows of each node, of 10 B, at 2 B/s
-  EXPECT_DOUBLE_EQ(replay_row(table, row, h, small_counts()).time_s, 1 + 20 / 2.0);
+  table.rank_gb_per_s = 2e-9;  // device 1 has two rows for each node
+  EXPECT_DOUBLE_EQ(replay_row(table, row, h, small_counts()).time_s, 1 + 40 / 2.0);
   row.part = ReplayPart::overlapped;
   table.weight_bytes = 1;
   h.memory_bytes_per_s = 3 * 64 * 32 / 20.0;
@@ -97,7 +97,7 @@ TEST(ReplayPrediction, PartsAndLevelsMakeTheTime) {
   EXPECT_NEAR(overlapped.time_s, 21, 0.5);  // and a few bytes of rows
   EXPECT_EQ(binding_level(overlapped.seconds), Level::memory);
   row.part = ReplayPart::in_turn;
-  EXPECT_NEAR(replay_row(table, row, h, small_counts()).time_s, 31, 0.5);
+  EXPECT_NEAR(replay_row(table, row, h, small_counts()).time_s, 41, 0.5);
 }
 
 // Distinct ranks and nodes of a token, by a Monte Carlo that is not this program's.

@@ -1,5 +1,8 @@
 #include "moehill/predict/replay_tables.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include "moehill/experiments/toml_reader.h"
 
 namespace moehill {
