@@ -21,7 +21,7 @@ int replay_command(const std::vector<std::string>& args) {
   if (!set.parse({args.begin() + (is_published ? 1 : 0), args.end()})) return kExitDone;
   if (!is_published) throw input_error("replay", "nothing", "published", "moehill replay published");
   require_writable_json(json);
-  const Replay replay = replay_published(table);
+  const Replay replay = replay_published(set.given("--table") ? std::optional(table) : std::nullopt);
   if (json != "-") fmt::print("{}", replay_report(replay));
   write_json_lines(json, replay_records(replay));
   return kExitDone;

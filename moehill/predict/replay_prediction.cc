@@ -146,6 +146,18 @@ double* parameter_of(Fitted fits, ReplayTable& table, Hardware& hardware) {
   return nullptr;
 }
 
+// Adds the times of the same rows sent in other ways.
+void add_other_ways(ReplayTable table, const ReplayRow& row, const Hardware& h, const ReplayCounts& counted,
+                    ReplayedRow& replayed) {
+  if (table.copies != RowCopies::node || counted.counts.nodes.num() == 1) return;
+  const LevelSeconds& s = replayed.seconds;
+  const auto of = [&](Level level) { return s[static_cast<size_t>(level)]; };
+  replayed.in_turn_s = of(Level::overhead) + of(Level::node) + of(Level::network);
+  table.copies = RowCopies::rank;
+  table.rank_gb_per_s = 0;
+  replayed.once_a_rank_s = replay_row(table, row, h, counted).time_s;
+}
+
 // The parameter in SI units, and a node's connection as one rank's.
 double unit_of(Fitted fits, const Hardware& hardware) {
   if (fits == Fitted::network) return 1.0 / hardware.topology.devices_per_node;
@@ -253,6 +265,7 @@ ReplayedTable replay_table(const ReplayTable& table) {
     auto found = drawn.find(key);
     if (found == drawn.end()) found = drawn.emplace(key, count_replayed(table, row, result.hardware)).first;
     result.rows.push_back(replay_row(table, row, result.hardware, found->second));
+    add_other_ways(table, row, result.hardware, found->second, result.rows.back());
     if (row.fits != Fitted::none)
       result.parameters.push_back(
           fit(table, row, result.hardware, found->second, published_seconds(row, result.rows.back())));

@@ -7,6 +7,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/json_fields.h"
+#include "moehill/base/parse.h"
 #include "moehill/base/table.h"
 
 namespace moehill {
@@ -91,6 +92,22 @@ std::string misfit_lines(const ReplayedTable& table) {
   return fmt::format("does not fit: {}: {}\n", names, why.empty() ? "the reason is not known" : why);
 }
 
+std::string other_ways(const ReplayedTable& table) {
+  std::vector<std::vector<std::string>> lines;
+  for (const Row& row : rows_of(table)) {
+    const ReplayedRow& r = row.replayed;
+    if (r.once_a_rank_s == 0) continue;
+    const auto cell = [&](double seconds) {
+      return fmt::format("{:.1f} (x{:.2f})", 1e6 * seconds, seconds / row.published_s());
+    };
+    lines.push_back({row.published.name, cell(r.time_s), cell(r.in_turn_s), cell(r.once_a_rank_s)});
+  }
+  if (lines.empty()) return "";
+  return "the same rows, us (and over the published time): once a node with the levels at once; in turn, as\n"
+         "hierarchical here; once a rank, as ragged_a2a\n" +
+         format_table({"row", "at once", "in turn", "once a rank"}, lines);
+}
+
 std::string held_out_text(const HeldOut& held) {
   if (held.rows == 0) return "no row is held out";
   return fmt::format("{} row{} held out: median error {:.1f} %, {} within 10 %", held.rows,
@@ -101,7 +118,8 @@ std::string table_text(const ReplayedTable& table) {
   const ReplayTable& t = *table.table;
   return fmt::format(
       "\n{}: {}\n{}; on {}\npublished GB/s count {}\n{}{}{}{}\n", t.name, t.title, t.source,
-      table.hardware.name, t.counts, row_table(table), formula_line(table), misfit_lines(table),
+      table.hardware.name, t.counts, row_table(table), other_ways(table), formula_line(table),
+      misfit_lines(table),
       held_out_text(held_out({&table})) + (t.computed ? " (of figures that are a model's own)" : ""));
 }
 
@@ -177,17 +195,17 @@ Json record_of(const ReplayedTable& table, const Row& row) {
 
 }  // namespace
 
-Replay replay_published(const std::string& only) {
+Replay replay_published(const std::optional<std::string>& only) {
   Replay replay;
   replay.file = read_replay_tables();
   std::string names;
   for (const ReplayTable& table : replay.file.tables) {
     names += table.name + ", ";
-    if (only.empty() || only == table.name) replay.tables.push_back(replay_table(table));
+    if (!only || *only == table.name) replay.tables.push_back(replay_table(table));
   }
-  if (only.empty() || only == "drops") replay.drops = replay_drops(replay.file.drops);
+  if (!only || *only == "drops") replay.drops = replay_drops(replay.file.drops);
   if (replay.tables.empty() && replay.drops.empty())
-    throw input_error("--table", quoted(only), names + "drops", "choose one of these");
+    throw input_error("--table", quoted(*only), names + "drops", "choose one of these");
   return replay;
 }
 

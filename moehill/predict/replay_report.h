@@ -1,6 +1,7 @@
 // The report of `moehill replay published`.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,7 @@ struct Replay {
   std::vector<std::vector<ReplayedDrop>> drops;  // [row][factor]
 };
 // All tables of the file, or the one of that name. Throws InputError for a name that is none of them.
-Replay replay_published(const std::string& only = "");
+Replay replay_published(const std::optional<std::string>& only = std::nullopt);
 
 // Median of the errors, as shares of the published times, of measured rows that nothing was fitted to.
 struct HeldOut {
