@@ -2,16 +2,21 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
-#include "moehill/measure/points.h"
+#include <fmt/format.h>
+
+#include "moehill/machine/topology.h"
 #include "moehill/model/link_work.h"
 #include "moehill/model/predict.h"
 #include "moehill/routing/capacity_limiter.h"
+#include "moehill/routing/route_tokens.h"
 
 namespace moehill {
 namespace {
 
-constexpr int64_t kMostDrawn = 1 << 18;  // tokens of a routing
+// Tokens of a routing; where rows go once an expert, less is enough for the same spread over ranks.
+constexpr int64_t kMostDrawn = 1 << 16, kMostDrawnOfExperts = 1 << 15;
 
 // Rows that a rank sends and receives on a level; its own are none of them.
 struct RowsOnLevel {
@@ -191,22 +196,28 @@ FittedParameter fit(const ReplayTable& original, const ReplayRow& row, const Har
 
 }  // namespace
 
-ReplayCounts count_replayed(const ReplayTable& table, const ReplayRow& row, const Hardware& hardware) {
-  const int devices = static_cast<int>(row.devices);
-  const int of_node = std::min(devices, hardware.topology.devices_per_node);
-  const Nodes nodes = Nodes::of_size(devices, of_node);
-  const int64_t drawn = std::max<int64_t>(1, std::min(row.tokens, kMostDrawn / devices));
-  MoeShape shape;
-  shape.tokens = drawn * devices;
-  shape.hidden = table.hidden;
-  shape.experts = static_cast<int>(row.experts);
-  shape.topk = static_cast<int>(table.topk);
+ReplayRoutings::ReplayRoutings() : team_(std::max(1, detect_topology().num_cores)) {}
+
+ReplayCounts ReplayRoutings::of(const ReplayTable& table, const ReplayRow& row, const Hardware& hardware) {
+  const int devices = static_cast<int>(row.devices), experts = static_cast<int>(row.experts),
+            topk = static_cast<int>(table.topk);
+  const Nodes nodes = Nodes::of_size(devices, std::min(devices, hardware.topology.devices_per_node));
+  const int64_t most = table.copies == RowCopies::expert ? kMostDrawnOfExperts : kMostDrawn;
+  const int64_t drawn = std::max<int64_t>(1, std::min(row.tokens, most / devices));
+  RouterRule rule;
   if (table.node_limit > 0 && table.node_limit < nodes.num())
-    shape.router = parse_router_rule(fmt::format("softmax,groups-max:{}/{}", nodes.num(), table.node_limit));
+    rule = parse_router_rule(fmt::format("softmax,groups-max:{}/{}", nodes.num(), table.node_limit));
   DistributionOptions distribution = parse_distributions(table.distribution).front();
   distribution.devices = devices;
-  return {count_plan(routing_of(shape, distribution, 0), {}, devices, nodes),
-          to_double(row.tokens) / to_double(drawn)};
+  const std::string key = fmt::format("{} {} {} {} {} {} {}", table.distribution, to_string(rule), devices,
+                                      nodes.num(), drawn, experts, topk);
+  auto found = counts_.find(key);
+  if (found == counts_.end()) {
+    const Router router = make_router(rule, drawn * devices, experts, topk, 0);
+    const Routing routing = route_tokens({distribution, router, drawn * devices, experts, topk, 0, 0}, team_);
+    found = counts_.emplace(key, count_plan(routing, {}, devices, nodes)).first;
+  }
+  return {found->second, to_double(row.tokens) / to_double(drawn)};
 }
 
 ReplayedRow replay_row(const ReplayTable& table, const ReplayRow& row, const Hardware& h,
@@ -257,42 +268,44 @@ double published_seconds(const ReplayRow& row, const ReplayedRow& replayed) {
   return row.us > 0 ? 1e-6 * row.us : replayed.bytes.logical / (1e9 * row.gb_per_s);
 }
 
-ReplayedTable replay_table(const ReplayTable& table) {
+ReplayedTable replay_table(const ReplayTable& table, ReplayRoutings& routings) {
   ReplayedTable result{&table, load_hardware(table.hardware, "hardware"), {}, {}};
-  std::map<std::tuple<int64_t, int64_t, int64_t>, ReplayCounts> drawn;  // by devices, tokens, experts
   for (const ReplayRow& row : table.rows) {
-    const auto key = std::tuple(row.devices, row.tokens, row.experts);
-    auto found = drawn.find(key);
-    if (found == drawn.end()) found = drawn.emplace(key, count_replayed(table, row, result.hardware)).first;
-    result.rows.push_back(replay_row(table, row, result.hardware, found->second));
-    add_other_ways(table, row, result.hardware, found->second, result.rows.back());
+    const ReplayCounts counted = routings.of(table, row, result.hardware);
+    ReplayedRow replayed = replay_row(table, row, result.hardware, counted);
+    add_other_ways(table, row, result.hardware, counted, replayed);
     if (row.fits != Fitted::none)
       result.parameters.push_back(
-          fit(table, row, result.hardware, found->second, published_seconds(row, result.rows.back())));
+          fit(table, row, result.hardware, counted, published_seconds(row, replayed)));
+    result.rows.push_back(replayed);
   }
   return result;
 }
 
 std::vector<std::vector<ReplayedDrop>> replay_drops(const DropTable& table) {
   std::vector<std::vector<ReplayedDrop>> drops(table.rows.size());
-  MoeShape shape;
-  shape.tokens = table.sources * table.tokens;
-  shape.experts = static_cast<int>(table.experts);
-  shape.topk = static_cast<int>(table.topk);
+  const int64_t tokens = table.sources * table.tokens;
+  const int experts = static_cast<int>(table.experts), topk = static_cast<int>(table.topk);
   const DistributionOptions distribution = parse_distributions(table.distribution).front();
+  ThreadTeam team(std::max(1, detect_topology().num_cores));
+  const Router router;
   for (size_t r = 0; r < table.rows.size(); ++r) drops[r].resize(table.rows[r].factors.size());
   for (int64_t draw = 0; draw < table.draws; ++draw) {
-    const Routing routing = routing_of(shape, distribution, static_cast<uint32_t>(draw));
+    const Routing routing =
+        route_tokens({distribution, router, tokens, experts, topk, 0, static_cast<uint32_t>(draw)}, team);
     for (size_t r = 0; r < table.rows.size(); ++r) {
       const DropRow& row = table.rows[r];
       for (size_t f = 0; f < row.factors.size(); ++f) {
+        const Capacity capacity{.policy = CapacityPolicy::drop,
+                                .factor = row.factors[f],
+                                .pool = static_cast<int>(row.pool),
+                                .sources = row.by_source ? static_cast<int>(table.sources) : 1};
         const std::vector<int32_t> kept =
-            kept_assignments(routing, {.policy = CapacityPolicy::drop,
-                                       .factor = row.factors[f],
-                                       .pool = static_cast<int>(row.pool),
-                                       .sources = row.by_source ? static_cast<int>(table.sources) : 1});
+            CapacityLimiter(capacity, tokens, experts, topk)
+                .apply(routing, {0, tokens}, capacity_rows(capacity, tokens * topk, experts))
+                .expert;
         const double percent =
-            100 * to_double(std::count(kept.begin(), kept.end(), 0)) / to_double(std::ssize(kept));
+            100 * to_double(std::count(kept.begin(), kept.end(), kNoExpert)) / to_double(std::ssize(kept));
         drops[r][f].mean += percent;
         drops[r][f].deviation += percent * percent;
       }

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <map>
-#include <tuple>
+#include <string>
+#include <vector>
 
+#include "moehill/machine/thread_team.h"
 #include "moehill/model/hardware.h"
 #include "moehill/model/plan_counts.h"
 #include "moehill/predict/binding.h"
@@ -27,13 +29,22 @@ struct ReplayedRow {
   double in_turn_s = 0, once_a_rank_s = 0;
 };
 
-// Counts the rows of a routing drawn for a table's row. Routings of many tokens are drawn for fewer and
-// multiplied by `scale`.
+// The rows of a routing drawn for a table's row. Those of many tokens are drawn for fewer and multiplied.
 struct ReplayCounts {
-  PlanCounts counts;
+  const PlanCounts& counts;
   double scale = 1;
 };
-ReplayCounts count_replayed(const ReplayTable& table, const ReplayRow& row, const Hardware& hardware);
+
+// Routings of rows, each drawn once.
+class ReplayRoutings {
+ public:
+  ReplayRoutings();
+  ReplayCounts of(const ReplayTable& table, const ReplayRow& row, const Hardware& hardware);
+
+ private:
+  ThreadTeam team_;
+  std::map<std::string, PlanCounts> counts_;
+};
 
 ReplayedRow replay_row(const ReplayTable& table, const ReplayRow& row, const Hardware& hardware,
                        const ReplayCounts& counted);
@@ -55,7 +66,7 @@ struct ReplayedTable {
   std::vector<ReplayedRow> rows;
   std::vector<FittedParameter> parameters;
 };
-ReplayedTable replay_table(const ReplayTable& table);
+ReplayedTable replay_table(const ReplayTable& table, ReplayRoutings& routings);
 
 // Percent of the assignments that a capacity drops: mean and standard deviation over draws of the routing,
 // [row][factor].

@@ -50,7 +50,8 @@ Hardware small_hardware() {
 // of devices 2 and 3 to their own expert and their neighbour's. One expert a device.
 ReplayCounts small_counts() {
   Routing routing{8, 4, 2, {2, 3, 0, 1, 0, 2, 0, 2, 2, 3, 2, 3, 3, 2, 3, 2}, std::vector<float>(16, 0.5F)};
-  return {count_plan(routing, {}, 4, Nodes::of_size(4, 2)), 1};
+  static const PlanCounts counts = count_plan(routing, {}, 4, Nodes::of_size(4, 2));
+  return {counts, 1};
 }
 
 ReplayRow small_row() {

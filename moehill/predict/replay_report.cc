@@ -89,7 +89,7 @@ std::string misfit_lines(const ReplayedTable& table) {
   }
   if (names.empty()) return "";
   const std::string& why = table.table->misfit;
-  return fmt::format("does not fit: {}: {}\n", names, why.empty() ? "the reason is not known" : why);
+  return fmt::format("does not fit: {}:\n  {}\n", names, why.empty() ? "the reason is not known" : why);
 }
 
 std::string other_ways(const ReplayedTable& table) {
@@ -116,11 +116,10 @@ std::string held_out_text(const HeldOut& held) {
 
 std::string table_text(const ReplayedTable& table) {
   const ReplayTable& t = *table.table;
-  return fmt::format(
-      "\n{}: {}\n{}; on {}\npublished GB/s count {}\n{}{}{}{}\n", t.name, t.title, t.source,
-      table.hardware.name, t.counts, row_table(table), other_ways(table), formula_line(table),
-      misfit_lines(table),
-      held_out_text(held_out({&table})) + (t.computed ? " (of figures that are a model's own)" : ""));
+  return fmt::format("\n{}: {}\n{}; on {}\npublished GB/s count {}\n{}{}{}{}{}\n", t.name, t.title, t.source,
+                     table.hardware.name, t.counts, row_table(table), other_ways(table), formula_line(table),
+                     misfit_lines(table),
+                     held_out_text(held_out({&table})) + (t.computed ? " (figures of their model)" : ""));
 }
 
 std::string value_text(Fitted fits, double value) {
@@ -198,10 +197,11 @@ Json record_of(const ReplayedTable& table, const Row& row) {
 Replay replay_published(const std::optional<std::string>& only) {
   Replay replay;
   replay.file = read_replay_tables();
+  ReplayRoutings routings;
   std::string names;
   for (const ReplayTable& table : replay.file.tables) {
     names += table.name + ", ";
-    if (!only || *only == table.name) replay.tables.push_back(replay_table(table));
+    if (!only || *only == table.name) replay.tables.push_back(replay_table(table, routings));
   }
   if (!only || *only == "drops") replay.drops = replay_drops(replay.file.drops);
   if (replay.tables.empty() && replay.drops.empty())
