@@ -231,7 +231,7 @@ ReplayedRow replay_row(const ReplayTable& table, const ReplayRow& row, const Har
   const auto most = [&](Level level, double seconds) {
     at(result.seconds, level) = std::max(at(result.seconds, level), seconds);
   };
-  // What goes out comes back the same way.
+  // Rows that go out come back the same way.
   const auto bytes_of = [&](int64_t out, int64_t back) {
     return counted.scale * (to_double(out) * row.row_bytes + to_double(back) * row.back_bytes);
   };

@@ -24,8 +24,8 @@ struct ReplayedRow {
   double touched_experts = 0;  // of a rank: those with rows
   LevelSeconds seconds{};      // of the fullest rank. Level::rank: rows that it stages; overhead: the start
   double time_s = 0;
-  // Of rows that cross nodes once each: with the levels one after the other, as `hierarchical` has them here,
-  // and with rows once a rank, as `ragged_a2a`. 0 for others.
+  // Rows that cross to a node once take this long with the levels one after the other, as `hierarchical` has
+  // them here, and once a rank, as in `ragged_a2a`. 0 for other rows.
   double in_turn_s = 0, once_a_rank_s = 0;
 };
 

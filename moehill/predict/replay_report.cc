@@ -185,6 +185,7 @@ Json record_of(const ReplayedTable& table, const Row& row) {
           {"time_s", row.replayed.time_s},
           {"error", row.error()},
           {"bytes", {{"logical", bytes.logical}, {"node", bytes.node}, {"network", bytes.network}}},
+          {"touched_experts", row.replayed.touched_experts},
           {"levels_s", levels},
           {"bound_by", name_of(row.bound_by())},
           {"fitted", p.fits == Fitted::none ? Json(nullptr) : Json(name_of(p.fits))},

@@ -9,8 +9,8 @@
 
 namespace moehill {
 
-// How often the row of a token is sent: to each node that wants it and on inside of that, to each rank, or to
-// each expert.
+// The row of a token is sent once to each node that wants it and on inside of that, to each rank, or to each
+// expert.
 enum class RowCopies { node, rank, expert };
 constexpr auto words(RowCopies) { return std::array{"node", "rank", "expert"}; }
 
