@@ -59,8 +59,13 @@ const Routing& RoutingSource::route(int64_t num_tokens, int64_t most_tokens, int
   const bool is_whole = distribution.kind == Distribution::hot_device || is_ragged(distribution);
   if (is_whole || most_.num_tokens < num_tokens) {
     ThreadTeam team(std::max(1, detect_topology().num_cores));
-    most_ = route_tokens(distribution, is_whole ? num_tokens : std::max(num_tokens, most_tokens),
-                         options_.shape.experts, options_.shape.topk, options_.seed, team);
+    const MoeShape& shape = options_.shape;
+    const int64_t count = is_whole ? num_tokens : std::max(num_tokens, most_tokens);
+    const Router router =
+        make_router(used_router(shape.router, distribution), count, shape.experts, shape.topk, options_.seed);
+    most_ = route_tokens(
+        {distribution, router, count, num_logits(router.rule, shape.experts), shape.topk, 0, options_.seed},
+        team);
   }
   if (most_.num_tokens == num_tokens) return most_;
   return asked_ = first_tokens(most_, num_tokens);
