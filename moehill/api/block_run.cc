@@ -5,6 +5,7 @@
 
 #include "moehill/api/block_object.h"
 #include "moehill/api/brought_rows.h"
+#include "moehill/api/flip_signs.h"
 #include "moehill/api/row_hashes.h"
 #include "moehill/base/hash.h"
 #include "moehill/kernels/random_fill.h"
@@ -22,15 +23,6 @@
 
 namespace moehill {
 namespace {
-
-// The sign is the highest bit of an element, in its last byte.
-void flip_signs(ThreadTeam& team, void* data, size_t bytes, DType dtype) {
-  const size_t size = dtype_bytes(dtype);
-  team.parallel_for(static_cast<int64_t>(bytes / size), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      static_cast<unsigned char*>(data)[(static_cast<size_t>(i) + 1) * size - 1] ^= 0x80;
-  });
-}
 
 // Figures of one device after a step.
 struct DeviceFigures {
@@ -92,6 +84,7 @@ class BlockRun final : public Run {
   // Every byte 0xff is a NaN in f32 and in bf16. The padding of a stack is poisoned too: nobody may read it.
   void poison() override {
     if (config().block.part != StepPart::whole) return;  // such steps use what the first one made
+    if (!config().block.ablation.empty()) return step_whole();
     on_devices([this](Group& group, ParallelPath& path) {
       const MemoryVisitor fill = [&group](void* data, size_t bytes) {
         group.team().parallel_for(static_cast<int64_t>(bytes), [&](int64_t begin, int64_t end) {
@@ -497,34 +490,45 @@ class BlockRun final : public Run {
     StageListener* listener = listeners.empty() ? nullptr : listeners[local_index(group)];
     if (config().block.part != StepPart::computation || !stepped_[local_index(group)]) {
       stepped_[local_index(group)] = true;
-      return step_all(group, path, listener, !config().block.prequeue);
+      return step_all(group, path, listener, !config().block.prequeue, config().block.ablation.stages);
     }
     MuteGroup mute(group);
-    step_all(mute, path, listener, false);
+    step_all(mute, path, listener, false, {});
   }
 
-  void step_all(Group& group, ParallelPath& path, StageListener* listener, bool makes_plan) {
+  // The stages that an ablated step leaves out have made their rows and sums in this one, which is not timed.
+  void step_whole() {
+    on_devices([this](Group& group, ParallelPath& path) {
+      step_all(group, path, nullptr, !config().block.prequeue, {});
+    });
+  }
+
+  void step_all(Group& group, ParallelPath& path, StageListener* listener, bool makes_plan,
+                StageSet left_out) {
     const size_t rank = static_cast<size_t>(group.rank());
     const Traffic before = group.traffic();
     if (listener != nullptr) {
       group.report_waits_to([listener](const Wait& wait) { listener->waited(wait); });
       listener->begin(group.team());
     }
+    path.leave_out(left_out);
     path.begin_step(group);
-    if (router_) {
-      enter(listener, Stage::router);
+    if (router_ && begins(listener, left_out, Stage::router)) {
       const Range tokens = result_tokens(config(), group.rank());
       if (products_) products_->forward(group, own_x(group.rank()), router_->own_logits(tokens.begin));
       router_->route(tokens, group.team());
     }
     if (makes_plan) path.make_plan(group, listener);
-    path.forward(group, listener);
+    std::optional<MuteGroup> mute;
+    if (left_out.has(Stage::dispatch)) mute.emplace(group);
+    Group& rows = mute ? *mute : group;
+    path.forward(rows, listener);
     if (config().block.pass == Pass::forward_backward) {
       const MoeShape& shape = config().shape;
       const float dy_scale =
           static_cast<float>(2.0 / (static_cast<double>(shape.tokens) * static_cast<double>(shape.hidden)));
-      path.backward(group, dy_scale, listener);
-      finish_backward(group, path, listener);
+      path.backward(rows, dy_scale, listener);
+      if (!left_out.has(Stage::router_grad)) finish_backward(rows, path, listener);
     }
     if (listener != nullptr) listener->finish();
     group.report_waits_to({});  // devices meet between steps too

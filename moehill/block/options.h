@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "moehill/block/ablation.h"
 #include "moehill/block/shape.h"
 #include "moehill/kernels/block_sizes.h"
 #include "moehill/routing/balance_loss.h"
@@ -57,6 +58,7 @@ struct BlockOptions {
   bool renormalize_topk = false;  // with route_in_step: gate values of a token add up to 1
   BlockSizes blocks{};            // of backend gmm
   StepPart part = StepPart::whole;
+  Ablation ablation{};            // what each step but the first leaves out; such a run has no results
   bool expert_by_expert = false;  // one expert's rows at a time go through the MLP, not all together
 
   template <typename Self, typename Visit>
@@ -100,6 +102,9 @@ struct BlockOptions {
     std::string sizes = to_string(self.blocks);
     visit(Field{"blocks", "", 0, 0, self.backend == Backend::gmm}, Told{sizes});
     if constexpr (!std::is_const_v<Self>) self.blocks = parse_blocks(sizes);
+    std::string word = self.ablation.word;
+    visit(Field{.name = "ablate", .present = !word.empty()}, Told{word});
+    if constexpr (!std::is_const_v<Self>) self.ablation = parse_ablation(word);
   }
 };
 

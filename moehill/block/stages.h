@@ -2,6 +2,10 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <vector>
 
 #include "moehill/base/words.h"
 #include "moehill/machine/thread_team.h"
@@ -46,6 +50,33 @@ static_assert(words(Stage::router).size() == static_cast<size_t>(Stage::reduce_g
 inline constexpr int kNumStages = static_cast<int>(kNumWords<Stage>);
 inline constexpr int kFirstBackwardStage = static_cast<int>(Stage::dispatch_grad);
 inline bool is_backward(Stage stage) { return stage >= Stage::dispatch_grad; }
+
+class StageSet {
+ public:
+  StageSet() = default;
+  StageSet(std::initializer_list<Stage> stages) {
+    for (const Stage stage : stages) add(stage);
+  }
+  void add(Stage stage) { bits_ |= bit(stage); }
+  bool has(Stage stage) const { return (bits_ & bit(stage)) != 0; }
+  bool empty() const { return bits_ == 0; }
+  StageSet in_common_with(StageSet other) const {
+    other.bits_ &= bits_;
+    return other;
+  }
+  std::vector<std::string> names() const {
+    std::vector<std::string> all;
+    for (const Stage stage : all_values<Stage>())
+      if (has(stage)) all.push_back(name_of(stage));
+    return all;
+  }
+  bool operator==(const StageSet&) const = default;
+
+ private:
+  static_assert(kNumStages <= 32);
+  static uint32_t bit(Stage stage) { return uint32_t{1} << static_cast<int>(stage); }
+  uint32_t bits_ = 0;
+};
 
 // One per device; called by the device's leading thread when a stage begins. A stage ends where the next
 // begins; `finish` ends the last. A stage may be entered several times in a step: its times add up.

@@ -13,6 +13,7 @@
 #include "moehill/climb/moves.h"
 #include "moehill/experiments/matrix.h"
 #include "moehill/machine/memory.h"
+#include "moehill/measure/ablation_arms.h"
 #include "moehill/measure/auto_tokens.h"
 #include "moehill/measure/loading.h"
 #include "moehill/measure/make_record.h"
@@ -98,7 +99,8 @@ std::optional<Prepared> prepare(const std::vector<std::string>& args, const Job&
     options = parse_bench_options(with_climbed(args, *options, environment, climbed));
     environment = adopt_environment(*options, job);
   }
-  if (!options->tokens_auto) expand_points(*options, environment.topology.num_cores);
+  if (!options->tokens_auto)
+    with_ablations(expand_points(*options, environment.topology.num_cores), options->ablations);
   open_weights(*options);
   if (job.is_root()) require_writable_outputs(*options);
   return Prepared{*options, environment, climbed};
@@ -121,16 +123,17 @@ int bench_command(const std::vector<std::string>& args, const Job& job) {
   const BenchPredictions predictions = predict_everywhere(options, prepared->environment, job, points);
   const std::string tuned = adopt_tuned(options, prepared->environment, job, points);
   CommandResult command =
-      run_points(options, options.overlap ? with_parts(points) : points, prepared->environment, job,
-                 yardstick, left_out + predictions.text + tuned);
+      run_points(options, options.overlap ? with_parts(points) : with_ablations(points, options.ablations),
+                 prepared->environment, job, yardstick, left_out + predictions.text + tuned);
   take_overlaps(command);
+  take_ablations(command);
   int status = kExitDone;
   job.on_root([&] {
     for (size_t i = 0; i < points.size(); ++i) command.points[i].prediction = predictions.points[i];
     write_outputs(options, command);
     say(options, job,
         result_table(command, options.seed) + overlap_lines(command) + routing_lines(command) +
-            loading_line(options) + stage_tables(command) + check_lines(command) +
+            loading_line(options) + stage_tables(command) + ablation_tables(command) + check_lines(command) +
             verdict_lines(command, options.seed) + prediction_lines(command));
     if (!options.save_routing.empty())
       say(options, job, fmt::format("routing saved: --distribution {}\n", replay_text(options.save_routing)));

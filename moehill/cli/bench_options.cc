@@ -26,6 +26,12 @@ void declare_block(OptionSet& set, BenchOptions& o) {
 
 void declare_measurement(OptionSet& set, BenchOptions& o) {
   set.fields(&o, {"stage_timing"});
+  set.custom("--ablate", "STAGE,..", "nothing",
+             "steps without a stage in the same rounds, and what that saves: " + ablation_words(),
+             [&o](const std::string& text) {
+               o.ablations = parse_ablations(text);
+               o.stage_timing = true;  // to stand beside
+             });
   set.flag("--overlap", &o.overlap,
            "ep, dp: steps of the computation and of the communication alone too, and how much of one the "
            "other hides");

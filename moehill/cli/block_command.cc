@@ -12,7 +12,7 @@
 #include "moehill/cli/output.h"
 #include "moehill/cli/terminal_report.h"
 #include "moehill/measure/make_record.h"
-#include "moehill/measure/measurement.h"
+#include "moehill/measure/measure.h"
 #include "moehill/measure/timeline.h"
 #include "moehill/routing/trace.h"
 #include "moehill/tune/tuned_table.h"
@@ -94,7 +94,7 @@ CommandResult run_points(const BenchOptions& options, const std::vector<Point>& 
                          const std::string& note) {
   const std::vector<double> predicted = require_memory(points, job, options.check);
   say(options, job, describe_command(points, environment, predicted) + note);
-  CommandResult command = measure(options, points, job, yardstick, show_progress);
+  CommandResult command = measure(options, points, job, yardstick, terminal_watcher());
   command.environment = environment;
   command.predicted_bytes = predicted;
   return command;

@@ -9,7 +9,7 @@
 #include "moehill/base/table.h"
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/commands.h"
-#include "moehill/cli/flag_effects.h"
+#include "moehill/cli/output.h"
 #include "moehill/machine/clock.h"
 #include "moehill/machine/topology.h"
 #include "moehill/measure/points.h"
@@ -224,7 +224,14 @@ int check_command(const std::vector<std::string>& args, const Job& job) {
   const double start = seconds();
   const std::vector<GridCase> cases = job.together([&] { return chosen_cases(*options); });
   GridRunner runner(job, core_cpus(), layout_options(*options));
-  for (const GridCase& grid_case : cases) runner.run(grid_case);
+  const Watcher watcher = job.is_root() ? terminal_watcher() : Watcher{};
+  Pace pace(static_cast<double>(cases.size()), fmt::format("{} cases", cases.size()), watcher.tell);
+  for (const GridCase& grid_case : cases) {
+    watcher.show(fmt::format("case {} of {}: {}", grid_case.number, cases.size(), grid_case.group));
+    runner.run(grid_case);
+    pace.done(1);
+  }
+  watcher.show("");
   if (job.is_root()) {
     fmt::print("{}", runner.report());
     fmt::print("{} cases ({} would be the full product on one shape), {} failed, {:.1f} s\n", cases.size(),

@@ -65,8 +65,8 @@ StoredJson bench_base(const std::vector<std::string>& arguments) {
 }
 
 void refuse_useless(const StoredJson& base) {
-  for (const char* name :
-       {"json", "dump", "trace_dir", "save_routing", "climbed", "check", "mesh", "timeout", "table"})
+  for (const char* name : {"json", "dump", "trace_dir", "save_routing", "climbed", "check", "mesh", "timeout",
+                           "table", "ablate"})
     if (base.contains(name))
       throw input_error("--" + std::string(name), "it with climb",
                         "options of the problem, and of what is kept",
@@ -137,6 +137,8 @@ int climb_command(const std::vector<std::string>& args) {
     return kExitDone;
   }
   Store store = Store::open_or_create(database_path(o->database));
+  warn_if_busy(environment.topology.num_cores);
+  tell(estimate_words(o->climb.budget_s, "at most, by --budget"));
   const ClimbOutcome outcome = climber.run(store, show_run);
   show_progress("");
   std::fputs(climb_text(outcome, o->climb).c_str(), stdout);

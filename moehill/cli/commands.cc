@@ -15,6 +15,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/terminal.h"
 #include "moehill/kernels/simd.h"
 #include "moehill/machine/interruption.h"
 #include "moehill/measure/memory_check.h"
@@ -131,9 +132,7 @@ int dispatch(const std::vector<std::string>& args, const Job& job) {
 void print_error(const std::string& message) {
   std::string line = message;
   std::replace(line.begin(), line.end(), '\n', ' ');
-  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
-  std::replace_if(line.begin(), line.end(), is_control, '?');
-  std::fprintf(stderr, "moehill: %s\n", line.c_str());
+  tell(fmt::format("moehill: {}", line));
 }
 
 // Ends the whole job, since the other processes may wait for this one.

@@ -19,6 +19,7 @@
 #include "moehill/cli/output.h"
 #include "moehill/climb/builds.h"
 #include "moehill/climb/noise_floor.h"
+#include "moehill/machine/topology.h"
 #include "moehill/report/matching.h"
 
 namespace moehill {
@@ -113,16 +114,6 @@ void write_json(const std::string& path, const std::vector<MatchedPair>& pairs) 
   write_json_lines(path, lines);
 }
 
-std::string repeated_lines(const ResultSet& a, const ResultSet& b) {
-  std::string text;
-  for (const ResultSet* set : {&a, &b}) {
-    if (set->num_repeated > 0)
-      text += fmt::format("{}: {} records are there more than once and count once\n", set->source,
-                          set->num_repeated);
-  }
-  return text;
-}
-
 // Without a regression that is shown, a gate that cannot tell is no pass. Without a gate the table says what
 // cannot be told, unless nothing could be compared at all.
 void refuse_undecided(const CompareOptions& o, const Matching& matching,
@@ -165,10 +156,11 @@ std::vector<std::string> arguments_of_point(const std::string& text) {
 // write anew.
 void refuse_outputs(const std::string& option, const std::vector<std::string>& arguments) {
   const std::optional<BenchOptions> o = parse_bench_options(arguments);
-  if (!o || !o->json.empty() || !o->dump.empty() || !o->trace_dir.empty() || !o->save_routing.empty())
+  if (!o || !o->ablations.empty() || !o->json.empty() || !o->dump.empty() || !o->trace_dir.empty() ||
+      !o->save_routing.empty())
     throw input_error(option, quoted(fmt::format("{}", fmt::join(arguments, " "))),
-                      "options of bench that write no files",
-                      "leave out --json, --dump, --trace-dir and --save-routing");
+                      "options of bench that write no files and leave nothing out",
+                      "leave out --json, --dump, --trace-dir, --save-routing and --ablate");
 }
 
 // The program by its path, since the runs have no shell that would look for it.
@@ -184,10 +176,12 @@ int compare_two_builds(const CompareOptions& o) {
   const double tolerance = o.tolerance.empty() ? 0 : parse_percent("--tolerance", o.tolerance, 0, 99);
   refuse_outputs("--builds", o.bench_arguments);
   require_writable_json(o.json);
+  const std::string other = require_program(o.builds);
+  warn_if_busy(detect_topology().num_cores);
   setenv("MOEHILL_TUNED", "off", 1);
   try {
-    const BuildsComparison c = compare_builds(require_program(o.builds), o.bench_arguments,
-                                              {o.rounds.value_or(20), 600, show_progress});
+    const BuildsComparison c =
+        compare_builds(other, o.bench_arguments, {o.rounds.value_or(20), 600, show_progress});
     std::fputs(builds_table(c).c_str(), table_stream(o.json));
     write_json(o.json, c.matching.pairs);
     if (c.interrupted) return kExitInterrupted;
@@ -230,7 +224,7 @@ int compare_command(const std::vector<std::string>& args) {
   if (!o->baseline.empty() && !o->not_interleaved) refuse_other_times(matching);
   std::vector<std::string> lost;
   if (!o->baseline.empty()) lost = regressions(matching, tolerance);
-  if (o->json != "-") std::fputs((repeated_lines(a, b) + matching_table(matching)).c_str(), stdout);
+  if (o->json != "-") std::fputs((notes_of(a) + notes_of(b) + matching_table(matching)).c_str(), stdout);
   refuse_undecided(*o, matching, lost);
   require_writable_json(o->json);
   if (!o->json.empty()) write_json(o->json, matching.pairs);

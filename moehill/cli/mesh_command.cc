@@ -38,16 +38,30 @@ std::unique_ptr<Mesh> make_mesh(const Job& job, const Layout& layout, const std:
 
 // Runs on every process of the mesh; the one with device 0 prints and writes. Returns the exit status, the
 // same everywhere.
-int run_on(Mesh& mesh, const MeshOptions& options, const Job& job, const Environment& environment) {
+int run_on(Mesh& mesh, const Layout& layout, const MeshOptions& options, const Job& job,
+           const Environment& environment) {
   const std::string time_utc = utc_now();
   LibraryGroupMaker library;
   if (job.session() != nullptr)
     library = [&](ThreadTeam& team) { return job.session()->make_library_group(team); };
-  const MeshResult result = measure_mesh(mesh, options, library);
+  const StreamedTable table = mesh_table(options, library != nullptr);
+  const bool prints = mesh.local_devices().begin == 0;
+  std::FILE* const out = table_stream(options.json);
+  if (prints) {
+    warn_if_busy(layout.threads_per_device * static_cast<int>(mesh.local_devices().size()));
+    fmt::print(out, "{}{}", mesh_header(options, layout.num_devices, layout.threads_per_device),
+               table.header());
+  }
+  Pace pace(cost_of(options), "the sizes of this table", tell);
+  const auto print_row = [&](const CollectiveResult& r, double copy_bytes_per_s) {
+    fmt::print(out, "{}", table.row(mesh_row(r, copy_bytes_per_s)));
+    std::fflush(out);
+    pace.done(cost_of(r));
+  };
+  const MeshResult result = measure_mesh(mesh, options, library, print_row);
   const int status = num_failed(result) == 0 ? kExitDone : kExitCheckFailed;
-  if (mesh.local_devices().begin > 0) return status;
-  fmt::print(table_stream(options.json), "{}{}{}", mesh_header(options, result), mesh_table(result),
-             mesh_closing(result));
+  if (!prints) return status;
+  fmt::print(out, "{}", mesh_closing(result));
   write_json_lines(options.json, mesh_records(options, result, environment, time_utc));
   return status;
 }
@@ -77,7 +91,7 @@ int mesh_command(const std::vector<std::string>& args, const Job& job) {
     set_wait_limit(kLeastSeconds +
                    static_cast<double>(options->max_bytes) * layout.num_devices / kSlowestBytes);
   const std::unique_ptr<Mesh> mesh = make_mesh(job, layout, environment.topology.core_cpus);
-  return run_on(*mesh, *options, job, environment);
+  return run_on(*mesh, layout, *options, job, environment);
 }
 
 }  // namespace moehill

@@ -1,13 +1,10 @@
 #include "moehill/cli/output.h"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
-
-#include <algorithm>
 #include <stdexcept>
 
 #include "moehill/base/output_paths.h"
-#include "moehill/base/table.h"
+#include "moehill/machine/topology.h"
+#include "moehill/quiet/busy.h"
 
 namespace moehill {
 
@@ -22,18 +19,15 @@ void write_json_lines(const std::string& json, const std::string& lines) {
     throw std::runtime_error("cannot write the records to standard output");
 }
 
-void show_progress(const std::string& text) {
-  if (isatty(STDERR_FILENO) != 1) return;
-  winsize size{};
-  const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
-  const std::string line = printable(text).substr(0, known ? size.ws_col - 1U : 200);
-  std::fprintf(stderr, "\r\033[K%s", line.c_str());
-  std::fflush(stderr);
+Watcher terminal_watcher() { return {show_progress, tell}; }
+
+void warn_if_busy(int num_threads) {
+  tell(busy_words(machine_load(), {num_threads, detect_topology().num_cores, 1}));
 }
 
 void show_run(const std::string& line, bool finished) {
   show_progress(line);
-  if (finished && isatty(STDERR_FILENO) != 1) std::fprintf(stderr, "%s\n", printable(line).c_str());
+  if (finished && !shows_progress()) tell(line);
 }
 
 }  // namespace moehill

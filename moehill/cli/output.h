@@ -5,6 +5,9 @@
 #include <cstdio>
 #include <string>
 
+#include "moehill/base/terminal.h"
+#include "moehill/quiet/pace.h"
+
 namespace moehill {
 
 inline std::FILE* table_stream(const std::string& json) { return json == "-" ? stderr : stdout; }
@@ -14,8 +17,10 @@ void require_writable_json(const std::string& json);
 // Writes lines of JSON; nothing to do for "". Throws std::runtime_error where they cannot be written.
 void write_json_lines(const std::string& json, const std::string& lines);
 
-// Takes the place of the line that was there before, cut to the terminal's width. Nothing without a terminal.
-void show_progress(const std::string& text);
+// Standard error (base/terminal.h).
+Watcher terminal_watcher();
+// Warns where other work has the cores that so many threads of this process are about to measure.
+void warn_if_busy(int num_threads);
 // Shows the line of a run: on a terminal in the place of the one before; elsewhere only for a finished run.
 void show_run(const std::string& line, bool finished);
 

@@ -46,6 +46,12 @@ std::vector<SimulatedStep> simulate_all(const SimulateOptions& o, const Hardware
   std::vector<SimulatedStep> steps;
   RoutingSource source(o);
   const int64_t most_tokens = o.tokens_at(o.devices);
+  const auto cost_of = [](int size) {
+    return static_cast<double>(size) * size;
+  };  // of messages between pairs
+  double total = 0;
+  for (const int size : sizes_of(o)) total += cost_of(size) * static_cast<double>(o.paths().size());
+  Pace pace(total, fmt::format("{} sizes x {} paths", sizes_of(o).size(), o.paths().size()), tell);
   for (const int size : sizes_of(o)) {
     show_progress(fmt::format("routing {} tokens", o.tokens_at(size)));
     const Routing& routing = source.route(o.tokens_at(size), most_tokens, size);
@@ -55,6 +61,7 @@ std::vector<SimulatedStep> simulate_all(const SimulateOptions& o, const Hardware
       steps.push_back(simulate_step(o, hardware, path, size, routing, [&](double part) {
         show_progress(fmt::format("{}: {:.0f} %", what, 100 * part));
       }));
+      pace.done(cost_of(size));
     }
   }
   show_progress("");

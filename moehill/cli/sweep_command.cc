@@ -187,6 +187,9 @@ int sweep_command(const std::vector<std::string>& args) {
     return kExitDone;
   }
   Store store = Store::open_or_create(database);
+  warn_if_busy(environment.topology.num_cores);
+  tell(estimate_words(plan.predicted_seconds(),
+                      fmt::format("{} points x {} rounds", plan.points.size(), plan.experiment.rounds)));
   DriverOptions driver;
   driver.show = show_run;
   driver.retry_failed = options->retry_failed;

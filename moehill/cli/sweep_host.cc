@@ -7,6 +7,7 @@
 #include "moehill/cli/bench_options.h"
 #include "moehill/cli/profile_options.h"
 #include "moehill/machine/process_identity.h"
+#include "moehill/measure/ablation_arms.h"
 #include "moehill/measure/make_record.h"
 #include "moehill/measure/memory_check.h"
 #include "moehill/mesh/job.h"
@@ -69,8 +70,9 @@ ResolvedPoint resolved_point(const BenchOptions& options, const std::vector<Poin
   resolved.tokens = options.shape.tokens;
   // The devices are those of every parallel mode, since one device takes the cores of all of them.
   resolved.devices = resolve_layout(options, num_cores).num_devices;
-  resolved.seconds = predictor.run_seconds(options, points);
-  resolved.bytes = total_bytes(predict_points_memory(points));
+  const std::vector<Point> arms = with_ablations(points, options.ablations);
+  resolved.seconds = predictor.run_seconds(options, arms);
+  resolved.bytes = total_bytes(predict_points_memory(arms));
   if (points.size() > 1) return resolved;
   if (const std::optional<RunPredictor::Step> step = predictor.step(options, points[0])) {
     resolved.step_seconds = step->seconds;

@@ -118,7 +118,7 @@ std::string climb_text(const ClimbOutcome& o, const ClimbOptions& options) {
     for (const std::string& line : move.left_out) text += line + "\n";
   }
   text += total_line(o) + rest_line(o, options.worth);
-  return text + fmt::format("ended: {}; {} of {} spent in runs\nwinner: {}\n", name_of(o.end),
+  return text + fmt::format("ended: {}; {} of {} spent\nwinner: {}\n", name_of(o.end),
                             duration_text(o.spent_s), duration_text(options.budget_s), winner_line(o));
 }
 

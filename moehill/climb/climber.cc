@@ -80,6 +80,8 @@ std::string interpretation_of(const ClimbMove& move) {
 Climber::Climber(const SweepHost& host, const ClimbSpace& space, ClimbOptions options)
     : host_(host), space_(space), options_(std::move(options)) {
   budget_.limit_s = options_.budget_s;
+  budget_.clock = options_.clock;
+  budget_.begin_s = options_.begin_s;
   outcome_.first = {"as asked for", options_.base,
                     host_.resolve(SweptCommand::bench, false, arguments_of(options_.base))};
   outcome_.winner = outcome_.first;
@@ -242,7 +244,7 @@ ClimbOutcome Climber::run(Store& store,
   }
   const bool ended = outcome_.end == ClimbEnd::worth || outcome_.end == ClimbEnd::budget;
   if (ended && outcome_.winner.resolved.options != outcome_.first.resolved.options) compare_with_first();
-  outcome_.spent_s = budget_.spent_s;
+  outcome_.spent_s = budget_.spent_s();
   return outcome_;
 }
 

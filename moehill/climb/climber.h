@@ -9,15 +9,18 @@
 
 #include "moehill/climb/move_runner.h"
 #include "moehill/climb/moves.h"
+#include "moehill/machine/clock.h"
 
 namespace moehill {
 
 struct ClimbOptions {
   StoredJson base = StoredJson::object();  // what was asked for, as options of bench; kept in every arm
   double budget_s = 1800;
-  double worth = 0.02;                 // smaller gains in speed are not looked for
-  std::optional<double> memory_bytes;  // of a process, all its devices together
-  std::string command;                 // that does the same again
+  double worth = 0.02;                      // smaller gains in speed are not looked for
+  std::optional<double> memory_bytes;       // of a process, all its devices together
+  std::string command;                      // that does the same again
+  std::function<double()> clock = seconds;  // of the budget, which counts from
+  double begin_s = seconds();               // here
 };
 
 // Configurations are tried unless the model expects them to take this many times as long as the best on their

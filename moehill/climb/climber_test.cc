@@ -17,7 +17,8 @@ namespace {
 class ClimberTest : public testing::Test {
  protected:
   // A "bench" with 1 % of noise whose fast impl is 12 % faster and whose fused path is 30 % faster, but only
-  // 5 % beside fast; whose recomputation fails its check and whose ragged path takes too much memory.
+  // 5 % beside fast; whose recomputation fails its check and whose ragged path takes too much memory. Beside
+  // the scatter impl a step without its products is a thousand times as fast, and no result.
   ClimberTest() {
     std::ofstream(program_) << R"(#!/bin/sh
 echo "$*" >>)" + log_ + R"(
@@ -27,6 +28,8 @@ case "$*" in *"--remat-mode combine"*) exit 3;; esac
 case "$*" in *"ragged_a2a"*) rss=9000 ms=500;; esac
 case "$*" in *"--ep-path fused"*"--impl fast"*|*"--impl fast"*"--ep-path fused"*) ms=700;;
   *"--impl fast"*) ms=880;; *"--ep-path fused"*) ms=770;; esac
+case "$*" in *"--impl scatter"*)
+  echo '{"schema":"moehill/1","ablated":["up","down"],"tflops":1000,"time_s":{"median":0.001,"samples":[0.001]}}';; esac
 awk -v ms=$ms -v n=$n -v rss=$rss 'BEGIN { t = ms / 1000 * (1 + 0.01 * ((n * 7919) % 101 / 50 - 1))
   printf "{\"schema\":\"moehill/1\",\"tflops\":1,\"time_s\":{\"median\":%f,\"samples\":[%f]},\"peak\":{\"fraction\":0.5}," \
     "\"memory\":{\"peak_rss_bytes\":%d}}\n", t, t, rss }'
@@ -69,6 +72,8 @@ awk -v ms=$ms -v n=$n -v rss=$rss 'BEGIN { t = ms / 1000 * (1 + 0.01 * ((n * 791
     o.memory_bytes = 5000;
     o.budget_s = 600;
     o.command = "moehill climb --tokens 64";
+    o.clock = [] { return 0; };  // nothing but runs takes time
+    o.begin_s = 0;
     return o;
   }
   int64_t num_runs() const {
@@ -127,6 +132,20 @@ TEST_F(ClimberTest, TheBudgetEndsItAndALargerOneGoesOn) {
     for (const StoredPoint& point : store.points(e.id))
       EXPECT_NE(point.state, RunState::pending) << point.label;
   }
+}
+
+// A second passes at every look at the clock, as if the time went by between the runs.
+TEST_F(ClimberTest, TheBudgetIsOfAllTheTimeThatPasses) {
+  ClimbOptions slow = options();
+  slow.budget_s = 60;
+  double now = 1000;
+  slow.begin_s = now;
+  slow.clock = [&now] { return now += 1; };
+  const ClimbOutcome outcome = climb(slow);
+  EXPECT_EQ(outcome.end, ClimbEnd::budget);
+  EXPECT_LE(outcome.spent_s, 1.1 * slow.budget_s);
+  EXPECT_GE(outcome.spent_s, 0.8 * slow.budget_s);
+  EXPECT_LT(num_runs(), 60);
 }
 
 TEST_F(ClimberTest, WhatIsGivenIsKept) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "moehill/base/table.h"
+#include "moehill/experiments/child.h"
 #include "moehill/experiments/matrix.h"
 #include "moehill/quiet/environment.h"
 #include "moehill/record/record.h"
@@ -59,12 +60,13 @@ class MoveRunner {
     if (!request_.fixed_rounds && result_.race.over()) return result_;
     DriverOptions driver;
     driver.show = [&](const std::string& line, bool finished) {
-      show(fmt::format("{}, {} of {} spent: {}", request_.title, duration_text(budget_.spent_s),
+      show(fmt::format("{}, {} of {} spent: {}", request_.title, duration_text(budget_.spent_s()),
                        duration_text(budget_.limit_s), line),
            finished);
     };
     driver.wants = [&](size_t arm, int64_t round) { return begin_run(arm, round); };
     driver.goes_on = [&](int64_t round) { return end_round(round); };
+    driver.repeats = [&](double seconds) { return budget_.affords(seconds); };
     const SweepOutcome outcome = run_sweep(store_, plan_, host_, driver);
     result_.interrupted = outcome.end == SweepEnd::interrupted;
     result_.check_failed = outcome.check_failed;
@@ -74,19 +76,23 @@ class MoveRunner {
  private:
   bool wants(size_t arm) const { return request_.fixed_rounds || result_.race.wants(arm); }
 
-  // A round that the budget does not last for is cut short, and decides nothing.
+  // A round that the budget does not last for is cut short, and decides nothing. What an earlier start has
+  // run costs nothing anew.
   bool begin_run(size_t arm, int64_t round) {
     if (!wants(arm) || cut_) return false;
-    double seconds = 0;
-    int64_t runs = 0;
-    for (const size_t before : this_round_) add_runs(before, round, seconds, runs);
-    seconds += run_seconds_;
-    runs += runs_;
+    double stored = 0, round_s = run_seconds_;
+    int64_t runs = runs_, runs_stored = 0;
+    add_runs(arm, round, stored, runs_stored);
+    for (const size_t before : this_round_) add_runs(before, round, round_s, runs);
+    budget_.own_s = own_before_round_ + round_s - run_seconds_ - stored_this_round_;
     const double next =
-        runs > 0 ? seconds / static_cast<double>(runs) : request_.arms[arm].resolved.seconds.value_or(0);
-    cut_ = !budget_.affords(seconds - run_seconds_ + next);
-    if (!cut_) this_round_.push_back(arm);
-    return !cut_;
+        runs > 0 ? round_s / static_cast<double>(runs) : request_.arms[arm].resolved.seconds.value_or(0);
+    cut_ = runs_stored == 0 && !budget_.affords(next);
+    if (cut_) return false;
+    this_round_.push_back(arm);
+    stored_this_round_ += stored;
+    budget_.stored_s += stored;
+    return true;
   }
 
   void add_runs(size_t arm, int64_t round, double& seconds, int64_t& runs) {
@@ -105,7 +111,9 @@ class MoveRunner {
       seconds[i] = figure_of(i, round);
       add_runs(i, round, run_seconds_, runs_);
     }
-    budget_.spent_s += run_seconds_ - before;
+    budget_.own_s = own_before_round_ + run_seconds_ - before - stored_this_round_;
+    own_before_round_ = budget_.own_s;
+    stored_this_round_ = 0;
     this_round_.clear();
     if (cut_) result_.race.end();
     if (request_.fixed_rounds) return !cut_ && round + 1 < request_.rules.most_screening && affords_another();
@@ -132,7 +140,7 @@ class MoveRunner {
     for (const StoredRecord& record : store_.records(plan_.points[i].id)) {
       if (record.round != round) continue;
       const Figure seconds = part_of<RecordedTimes>(record.json, "time_s").median;
-      if (!seconds || !part_of<Figure>(record.json, "tflops")) continue;
+      if (!seconds || !tflops_of(record.json)) continue;
       const double bytes = record.json.at("memory").value("peak_rss_bytes", 0.0);
       if (request_.memory_bytes && bytes > *request_.memory_bytes) {
         arm.why_out =
@@ -146,7 +154,7 @@ class MoveRunner {
     for (const StoredAttempt& attempt : store_.attempts(plan_.points[i].id))
       if (attempt.round == round)
         arm.why_out = fmt::format("{}, status {}: {}", name_of(attempt.state), attempt.exit_status,
-                                  attempt.output_tail.substr(0, attempt.output_tail.find('\n')));
+                                  error_line(attempt.output_tail));
     return std::nullopt;
   }
 
@@ -158,7 +166,8 @@ class MoveRunner {
   MoveResult result_;
   double run_seconds_ = 0;
   int64_t runs_ = 0;
-  std::vector<size_t> this_round_;  // arms that have run in it
+  std::vector<size_t> this_round_;                                   // arms that have run in it
+  double own_before_round_ = budget_.own_s, stored_this_round_ = 0;  // seconds
   bool cut_ = false;
 };
 

@@ -2,6 +2,8 @@
 // round, each run in a process of its own, stored and resumed as those of a sweep.
 #pragma once
 
+#include <algorithm>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,13 +19,18 @@ struct MoveArm {
   ResolvedPoint resolved;  // the same with every default
 };
 
-// The seconds that a climb has spent, by the runs in the database: started again it comes to the same
-// decisions.
+// The seconds that a climb has spent: all since it was started, with what it does between its runs, and the
+// runs of earlier starts, by the database. Started again it comes to the same decisions as long as its runs
+// are those.
 struct ClimbBudget {
-  double limit_s = 0, spent_s = 0;
-  double reserve_s = 0;  // for the last comparison
+  double limit_s = 0;
+  double reserve_s = 0;             // for the last comparison
+  double stored_s = 0, own_s = 0;   // of runs: of earlier starts, and of this one
+  double begin_s = 0;               // when this one was started, by
+  std::function<double()> clock{};  // this clock
 
-  bool affords(double seconds) const { return spent_s + seconds + reserve_s <= limit_s; }
+  double spent_s() const { return stored_s + std::max(own_s, clock() - begin_s); }
+  bool affords(double seconds) const { return spent_s() + seconds + reserve_s <= limit_s; }
 };
 
 struct MoveRequest {

@@ -17,23 +17,21 @@ namespace {
 
 constexpr int kBadInputStatus = 2, kCheckFailedStatus = 3, kRunFailedStatus = 5;
 
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
-
 std::vector<StoredJson> records_of(const TurnCommand& command, const ChildResult& child) {
   if (child.end == ChildEnd::exited && child.status == kBadInputStatus)
-    throw InputError(fmt::format("{} refuses its options: {}", command.name, first_line(child.error_tail)));
+    throw InputError(fmt::format("{} refuses its options: {}", command.name, error_line(child.error_tail)));
   const bool ended_well = child.end == ChildEnd::exited && child.status == 0;
   std::vector<StoredJson> records;
   std::istringstream lines(child.output);
   for (std::string line; ended_well && std::getline(lines, line);) {
     records.push_back(StoredJson::parse(line, nullptr, false));
-    if (!records.back().is_object() || !part_of<Figure>(records.back(), "tflops")) records.clear();
+    if (!records.back().is_object() || !tflops_of(records.back())) records.clear();
     if (records.empty()) break;
   }
   if (!records.empty()) return records;
   const int status = child.status == kCheckFailedStatus ? kCheckFailedStatus : kRunFailedStatus;
   throw TurnFailed(fmt::format("a run of {} gave no figure that a check has passed (status {}): {}",
-                               command.name, child.status, first_line(child.error_tail)),
+                               command.name, child.status, error_line(child.error_tail)),
                    status);
 }
 

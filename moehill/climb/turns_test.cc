@@ -51,6 +51,7 @@ TEST_F(TurnsTest, ARunWithoutAFigureEndsItWithTheStatusOfItsKind) {
   EXPECT_EQ(status_of("kill -9 $$"), 5);
   EXPECT_EQ(status_of("true"), 5) << "no record";
   EXPECT_EQ(status_of("echo '{\"schema\":\"moehill/1\",\"tflops\":null}'"), 5) << "no passed check";
+  EXPECT_EQ(status_of(R"(echo '{"schema":"moehill/1","tflops":1,"ablated":["up"]}')"), 5);
   EXPECT_THROW(run_in_turn({prints_record("a"), command("b", "exit 2")}, {.rounds = 2}), InputError);
 }
 

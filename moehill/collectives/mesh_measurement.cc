@@ -67,14 +67,18 @@ class Device {
     if (options.cold_bytes > 0) cold_.emplace(options.cold_bytes, group.team());
   }
 
-  MeshResult measure() {
+  MeshResult measure(const LineMeasured& measured) {
     MeshResult result;
     result.num_devices = group_.size();
     result.threads_per_device = group_.team().size();
     std::vector<double> copies;
     for (const Collective collective : options_.collectives) {
       if (options_.copies) copies.push_back(copy_bandwidth(group_));
-      for (const int64_t n : element_counts(options_)) result.collectives.push_back(measure(collective, n));
+      for (const int64_t n : element_counts(options_)) {
+        result.collectives.push_back(measure(collective, n));
+        if (measured && group_.rank() == 0)
+          measured(result.collectives.back(), copies.empty() ? 0 : median_of(copies));
+      }
     }
     if (options_.copies) copies.push_back(copy_bandwidth(group_));
     result.copy_bytes_per_s = copies.empty() ? 0 : median_of(copies);
@@ -158,10 +162,20 @@ double CollectiveResult::memory_bandwidth() const {
   return algorithm_bandwidth() * memory_factor(collective, num_devices);
 }
 
-MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGroupMaker& library) {
+double cost_of(const CollectiveResult& line) { return 256e3 + line.bytes(); }
+
+double cost_of(const MeshOptions& options) {
+  double sum = 0;
+  for (const int64_t n : element_counts(options))
+    sum += cost_of({.dtype = options.dtype, .n = n}) * static_cast<double>(options.collectives.size());
+  return sum;
+}
+
+MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGroupMaker& library,
+                        const LineMeasured& measured) {
   MeshResult result;
   mesh.run([&](Group& group) {
-    MeshResult own = Device(group, options, library).measure();
+    MeshResult own = Device(group, options, library).measure(measured);
     if (group.rank() == mesh.local_devices().begin) result = std::move(own);
   });
   return result;

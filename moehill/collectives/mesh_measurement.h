@@ -17,8 +17,8 @@ struct CollectiveResult {
   DType dtype = DType::f32;
   int64_t n = 0;  // elements of the size
   int num_devices = 1;
-  std::vector<double> samples;       // seconds of each iteration on its slowest device; empty: not timed
-  std::optional<int64_t> num_wrong;  // elements on all devices; empty: not checked
+  std::vector<double> samples{};       // seconds of each iteration on its slowest device; empty: not timed
+  std::optional<int64_t> num_wrong{};  // elements on all devices; empty: not checked
   std::vector<double> library_samples =
       {};  // of the library's own collective, in turn with ours; empty: none
 
@@ -42,7 +42,14 @@ struct MeshResult {
 // library: makes the group of the library's own collectives, where there is one; it is timed beside ours, but
 // for sums in bf16, which it has not.
 using LibraryGroupMaker = std::function<std::unique_ptr<Group>(ThreadTeam&)>;
-MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGroupMaker& library = {});
+// measured: told of each line when it is done, by device 0, and of the copy bandwidth as it is known then.
+using LineMeasured = std::function<void(const CollectiveResult&, double copy_bytes_per_s)>;
+MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGroupMaker& library = {},
+                        const LineMeasured& measured = {});
+// About what a line, and all of them, cost beside each other: the bytes, and a call for which they are too
+// few to matter.
+double cost_of(const CollectiveResult& line);
+double cost_of(const MeshOptions& options);
 
 // Predicts what measure_mesh() allocates on all of `num_devices` devices.
 std::vector<MemoryPart> predict_mesh_memory(const MeshOptions& options, int num_devices);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <map>
 
-#include "moehill/base/table.h"
 #include "moehill/bench/statistics.h"
 
 namespace moehill {
@@ -64,39 +63,44 @@ Json environment_json(const Environment& e) {
 
 }  // namespace
 
-std::string mesh_header(const MeshOptions& options, const MeshResult& result) {
+std::string mesh_header(const MeshOptions& options, int num_devices, int threads_per_device) {
   return fmt::format(
-      "mesh {}, {} devices of {} threads; medians of {} calls after {} of warm-up, slowest device of each\n"
-      "streaming copy of the same threads: {:.2f} GB/s read and written\n",
-      name_of(options.mesh), result.num_devices, result.threads_per_device, options.iters, options.warmup,
-      result.copy_bytes_per_s / 1e9);
+      "mesh {}, {} devices of {} threads; medians of {} calls after {} of warm-up, slowest device of each\n",
+      name_of(options.mesh), num_devices, threads_per_device, options.iters, options.warmup);
 }
 
-std::string mesh_table(const MeshResult& result) {
-  const bool beside_library =
-      std::any_of(result.collectives.begin(), result.collectives.end(),
-                  [](const CollectiveResult& r) { return !r.library_samples.empty(); });
-  std::vector<std::vector<std::string>> rows;
-  for (const CollectiveResult& r : result.collectives) {
-    const bool timed = !r.samples.empty(), trusted = r.trusted();
-    rows.push_back({name_of(r.collective), fmt::format("{:.0f}", r.bytes()), std::to_string(r.n),
-                    dtype_name(r.dtype), text_if(timed, timed ? 1e6 * median_of(r.samples) : 0),
-                    text_if(trusted, trusted ? r.algorithm_bandwidth() / 1e9 : 0),
-                    text_if(trusted, trusted ? r.bus_bandwidth() / 1e9 : 0),
-                    text_if(trusted, trusted ? 100 * r.memory_bandwidth() / result.copy_bytes_per_s : 0),
-                    r.num_wrong ? std::to_string(*r.num_wrong) : "-"});
-    const bool both = trusted && !r.library_samples.empty();
-    if (!beside_library) continue;
-    rows.back().push_back(text_if(both, both ? 1e6 * median_of(r.library_samples) : 0));
-    rows.back().push_back(text_if(both, both ? median_of(r.library_samples) / median_of(r.samples) : 0));
-  }
-  std::vector<std::string> header = {"collective",   "size (B)",     "count",     "type",  "time (us)",
-                                     "algbw (GB/s)", "busbw (GB/s)", "% of copy", "#wrong"};
-  if (beside_library) header.insert(header.end(), {"library (us)", "library/ours"});
-  return format_table(header, rows);
+StreamedTable mesh_table(const MeshOptions& options, bool beside_library) {
+  std::vector<StreamedTable::Column> columns = {
+      {"collective", 14},  {"size (B)", std::to_string(options.max_bytes).size()},
+      {"count", 10},       {"type", 0},
+      {"time (us)", 11},   {"algbw (GB/s)", 0},
+      {"busbw (GB/s)", 0}, {"% of copy", 0},
+      {"#wrong", 0}};
+  if (beside_library) columns.insert(columns.end(), {{"library (us)", 0}, {"library/ours", 0}});
+  return StreamedTable(columns);
+}
+
+std::vector<std::string> mesh_row(const CollectiveResult& r, double copy_bytes_per_s) {
+  const bool timed = !r.samples.empty(), trusted = r.trusted();
+  std::vector<std::string> row = {
+      name_of(r.collective),
+      fmt::format("{:.0f}", r.bytes()),
+      std::to_string(r.n),
+      dtype_name(r.dtype),
+      text_if(timed, timed ? 1e6 * median_of(r.samples) : 0),
+      text_if(trusted, trusted ? r.algorithm_bandwidth() / 1e9 : 0),
+      text_if(trusted, trusted ? r.bus_bandwidth() / 1e9 : 0),
+      text_if(trusted, trusted ? 100 * r.memory_bandwidth() / copy_bytes_per_s : 0),
+      r.num_wrong ? std::to_string(*r.num_wrong) : "-"};
+  if (r.library_samples.empty()) return row;
+  row.push_back(text_if(trusted, trusted ? 1e6 * median_of(r.library_samples) : 0));
+  row.push_back(text_if(trusted, trusted ? median_of(r.library_samples) / median_of(r.samples) : 0));
+  return row;
 }
 
 std::string mesh_closing(const MeshResult& result) {
+  std::string text = fmt::format("streaming copy of the same threads: {:.2f} GB/s read and written\n",
+                                 result.copy_bytes_per_s / 1e9);
   struct Mean {
     double sum = 0;
     int64_t n = 0;
@@ -109,7 +113,6 @@ std::string mesh_closing(const MeshResult& result) {
     if (mean.trusted) mean.sum += r.bus_bandwidth();
     ++mean.n;
   }
-  std::string text;
   for (const auto& [collective, mean] : means) {
     const double average = mean.sum / static_cast<double>(mean.n);
     text += fmt::format("{}: average busbw {} GB/s, {} of the copy bandwidth\n", name_of(collective),

@@ -3,16 +3,19 @@
 
 #include <nlohmann/json.hpp>
 
+#include "moehill/base/streamed_table.h"
 #include "moehill/collectives/mesh_measurement.h"
 #include "moehill/quiet/environment.h"
 
 namespace moehill {
 
-std::string mesh_header(const MeshOptions& options, const MeshResult& result);
-std::string mesh_table(const MeshResult& result);
+std::string mesh_header(const MeshOptions& options, int num_devices, int threads_per_device);
+// A row is printed as it is measured. beside_library: with the library's own collectives.
+StreamedTable mesh_table(const MeshOptions& options, bool beside_library);
+std::vector<std::string> mesh_row(const CollectiveResult& result, double copy_bytes_per_s);
 
-// A line for each collective: its bus bandwidth, mean over the sizes as nccl-tests has it, and the ratio to
-// the copy bandwidth; `-` if a size has none. Then what failed.
+// The copy bandwidth; a line for each collective: its bus bandwidth, mean over the sizes as nccl-tests has
+// it, and the ratio to the copy bandwidth; `-` if a size has none. Then what failed.
 std::string mesh_closing(const MeshResult& result);
 
 // One JSON object a line of the table, schema `moehill/1`.

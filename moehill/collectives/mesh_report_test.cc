@@ -36,8 +36,17 @@ std::vector<std::string> cells_of(const std::string& line) {
   return cells;
 }
 
+// The table as its rows are printed one by one.
+std::string table_of(const MeshResult& result) {
+  const StreamedTable table = mesh_table({}, false);
+  std::string text = table.header();
+  for (const CollectiveResult& line : result.collectives)
+    text += table.row(mesh_row(line, result.copy_bytes_per_s));
+  return text;
+}
+
 TEST(MeshReport, TableHasTheFiguresOfEachSize) {
-  const std::vector<std::string> lines = lines_of(mesh_table(made_up()));
+  const std::vector<std::string> lines = lines_of(table_of(made_up()));
   ASSERT_EQ(lines.size(), 4u);
   EXPECT_EQ(cells_of(lines[1]), (std::vector<std::string>{"all_reduce", "8000000", "2000000", "f32",
                                                           "1000.00", "8.00", "12.00", "100.00", "0"}));
@@ -46,11 +55,21 @@ TEST(MeshReport, TableHasTheFiguresOfEachSize) {
             (std::vector<std::string>{"all_gather", "10", "5", "bf16", "1.00", "0.01", "0.01", "0.12", "0"}));
 }
 
-TEST(MeshReport, HeaderSaysMeshDevicesThreadsAndCopyBandwidth) {
+TEST(MeshReport, CostsOfTheLinesAddUpToThatOfAll) {
+  MeshOptions options;
+  options.collectives = {Collective::all_reduce, Collective::all_gather};
+  double sum = 0;
+  for (const Collective collective : options.collectives)
+    for (const int64_t n : element_counts(options))
+      sum += cost_of(CollectiveResult{collective, options.dtype, n});
+  EXPECT_DOUBLE_EQ(sum, cost_of(options));
+}
+
+TEST(MeshReport, HeaderSaysMeshDevicesAndThreads) {
   MeshOptions options;
   options.mesh = MeshKind::threads;
-  const std::string header = mesh_header(options, made_up());
-  for (const char* part : {"mesh threads", "4 devices of 2 threads", "20 calls after 5", "64.00 GB/s"}) {
+  const std::string header = mesh_header(options, 4, 2);
+  for (const char* part : {"mesh threads", "4 devices of 2 threads", "20 calls after 5"}) {
     EXPECT_NE(header.find(part), std::string::npos) << header;
   }
 }
@@ -60,6 +79,7 @@ TEST(MeshReport, ClosingAveragesOverTheSizesOfACollective) {
   EXPECT_NE(closing.find("all_reduce: average busbw 9.00 GB/s, 0.14 of the copy bandwidth\n"),
             std::string::npos)
       << closing;
+  EXPECT_NE(closing.find("streaming copy of the same threads: 64.00 GB/s"), std::string::npos);
   EXPECT_EQ(closing.find("FAILED"), std::string::npos);
 }
 
@@ -68,7 +88,7 @@ TEST(MeshReport, AWrongElementTakesTheBandwidthsAndIsAFailure) {
   EXPECT_EQ(num_failed(result), 0);
   result.collectives[1].num_wrong = 3;
   EXPECT_EQ(num_failed(result), 1);
-  const std::vector<std::string> cells = cells_of(lines_of(mesh_table(result))[2]);
+  const std::vector<std::string> cells = cells_of(lines_of(table_of(result))[2]);
   EXPECT_EQ(std::vector<std::string>(cells.end() - 4, cells.end()),
             (std::vector<std::string>{"-", "-", "-", "3"}));
   const std::string closing = mesh_closing(result);
@@ -81,7 +101,7 @@ TEST(MeshReport, WhatWasNotCheckedHasATimeAndNoBandwidth) {
   result.collectives[0].num_wrong.reset();
   EXPECT_EQ(num_failed(result), 0);
   EXPECT_EQ(
-      cells_of(lines_of(mesh_table(result))[1]),
+      cells_of(lines_of(table_of(result))[1]),
       (std::vector<std::string>{"all_reduce", "8000000", "2000000", "f32", "1000.00", "-", "-", "-", "-"}));
   const nlohmann::json record =
       nlohmann::json::parse(lines_of(mesh_records({}, result, Environment{}, "now"))[0]);

@@ -201,4 +201,10 @@ std::vector<std::string> launched(const std::string& launcher, int64_t devices,
   return arguments;
 }
 
+std::string error_line(const std::string& error_tail) {
+  size_t begin = error_tail.rfind("moehill: ", 0) == 0 ? 0 : error_tail.find("\nmoehill: ");
+  begin = begin == std::string::npos ? 0 : error_tail[begin] == '\n' ? begin + 1 : begin;
+  return error_tail.substr(begin, error_tail.find('\n', begin) - begin);
+}
+
 }  // namespace moehill

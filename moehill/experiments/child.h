@@ -39,6 +39,10 @@ class StopSignals {
 // parent. Throws std::runtime_error where it cannot be started.
 ChildResult run_child(const std::vector<std::string>& arguments, double limit_seconds, int stop);
 
+// Returns the line of a program's standard error that says why it ended: its own message, where one begins as
+// ours do ("moehill: "), else the first line. Warnings and estimates may stand before it.
+std::string error_line(const std::string& error_tail);
+
 // `launcher` split at blanks, "{devices}" replaced, then the program and its arguments: {"mpirun", "-n", "4",
 // "moehill", "bench", ...}. Nothing is split that is in the arguments.
 std::vector<std::string> launched(const std::string& launcher, int64_t devices,

@@ -99,5 +99,13 @@ TEST(Child, EveryEndHasItsState) {
   EXPECT_EQ(state(ChildEnd::exited, 137, "mpirun noticed that process rank 1"), RunState::failed);
 }
 
+TEST(ErrorLine, IsTheMessageBehindWarnings) {
+  EXPECT_EQ(error_line("moehill: --topk: got 9\n"), "moehill: --topk: got 9");
+  EXPECT_EQ(error_line("the machine is busy: load 6\nabout 40 s: 2 points\nmoehill: lost\nmore\n"),
+            "moehill: lost");
+  EXPECT_EQ(error_line("Segmentation fault\nmoehills\n"), "Segmentation fault");
+  EXPECT_EQ(error_line(""), "");
+}
+
 }  // namespace
 }  // namespace moehill

@@ -134,9 +134,10 @@ class Driver {
     while (answer.state == ClaimState::machine_busy && !stop_.wait(kBusyPollSeconds))
       answer = journal_.claim(plan_.points[i].id, round, limit, repeats_);
     if (answer.state == ClaimState::claimed) {
+      const double begin = seconds();
       const bool disturbed = measure(i, answer.claim);
       claimed_some_ = true;
-      if (disturbed && is_race() && !stop_.wait(0)) {
+      if (disturbed && is_race() && !stop_.wait(0) && options_.repeats(seconds() - begin)) {
         const ClaimAnswer repeat = journal_.claim(plan_.points[i].id, round, limit, true);
         if (repeat.state == ClaimState::claimed) measure(i, repeat.claim);
       }
@@ -202,6 +203,7 @@ class Driver {
     std::string text = fmt::format("{} round {}: {} in {:.1f} s", point.label, claim.round + 1,
                                    name_of(result.state), result.seconds);
     for (const StoredJson& record : result.records) {
+      if (record.contains("ablated")) continue;  // of a step that left stages out
       text += number_text(record, "/time_s/median", ", {:.2f} ms", 1e3);
       text += number_text(record, "/tflops", " {:.1f} GF/s", 1e3);
     }

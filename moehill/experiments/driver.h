@@ -35,6 +35,8 @@ struct DriverOptions {
   // rounds are through. Empty: every point runs in every round.
   std::function<bool(size_t point, int64_t round)> wants;
   std::function<bool(int64_t round)> goes_on;
+  // A race may also say whether a disturbed run, which took so long, is repeated.
+  std::function<bool(double seconds)> repeats = [](double) { return true; };
 };
 
 // Points that have their results are not run again; at most the attempt that was running when a driver was

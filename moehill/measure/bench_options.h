@@ -39,11 +39,12 @@ struct BenchOptions : MeasuringOptions {
   std::string placement;                                          // ep: as --placement has it; or empty
   std::optional<Switch> split_rows;                               // empty: auto, see block_command.h
   int64_t devices = 0, threads_per_device = 0, none_threads = 0;  // 0: from the cores, see points.h
-  int64_t nodes = 0;           // that the devices of one process pass for; 0: they are on one
-  int64_t ranks_per_node = 0;  // of a job of several nodes: the most
-  double timeout_s = 0;        // of waits for other processes; 0: chosen
-  bool climbed = false;        // the options that moehill climb found for the problem are added
-  bool overlap = false;        // computation and communication alone beside each step of several devices
+  int64_t nodes = 0;                // that the devices of one process pass for; 0: they are on one
+  int64_t ranks_per_node = 0;       // of a job of several nodes: the most
+  double timeout_s = 0;             // of waits for other processes; 0: chosen
+  bool climbed = false;             // the options that moehill climb found for the problem are added
+  std::vector<Ablation> ablations;  // that each point has an arm without
+  bool overlap = false;             // computation and communication alone beside each step of several devices
   std::optional<uint32_t>
       check_seed;  // of the check's projections and drawn rows; none: drawn anew in each run
   WeightSource source;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "moehill/measure/ablation_arms.h"
 #include "moehill/measure/loading.h"
 #include "moehill/parallel/memory_model.h"
 
@@ -215,20 +216,24 @@ RecordedEnvironment recorded_environment(const Environment& e) {
           .load_average = figure_if(e.load_average >= 0, e.load_average)};
 }
 
-Record make_record(const BenchOptions& options, const CommandResult& command, size_t index) {
-  const PointResult& result = command.points[index];
+namespace {
+
+Record record_of(const BenchOptions& options, const CommandResult& command, const PointResult& result,
+                 size_t seq) {
   Record record;
   record.command = command.command;
   record.path = result.point.path;
   record.time_utc = command.time_utc;
   record.process = {hex(command.process_id), command.started_s};
-  record.seq = static_cast<int64_t>(index);
+  record.seq = static_cast<int64_t>(seq);
   record.config = recorded_config(options, result.point);
   record.tuned = result.point.tuned;
   record.layout = layout_of(options, result, command.environment);
   record.timed_region = result.timed_region;
   record.caches = command.cache_state;
   record.time_s = times_of(result);
+  const RunConfig& config = result.point.config;
+  record.ablated = config.block.ablation.stages.in_common_with(stages_of_step(config)).names();
   add_throughput(record, result);
   record.peak = peak_of(result);
   record.stages = stages_of(result);
@@ -259,6 +264,21 @@ Record make_record(const BenchOptions& options, const CommandResult& command, si
   return record;
 }
 
+RecordedAblation ablation_of(const Saving& saving, size_t of_seq) {
+  return {.of_seq = static_cast<int64_t>(of_seq),
+          .saves_s = saving.seconds.median,
+          .interval = saving.seconds.interval,
+          .n = saving.seconds.n,
+          .clock_s = saving.clock,
+          .share = saving.share};
+}
+
+}  // namespace
+
+Record make_record(const BenchOptions& options, const CommandResult& command, size_t index) {
+  return record_of(options, command, command.points[index], index);
+}
+
 std::vector<Record> make_records(const BenchOptions& options, const CommandResult& command) {
   std::vector<Record> records;
   for (size_t i = 0; i < command.points.size(); ++i) records.push_back(make_record(options, command, i));
@@ -266,6 +286,13 @@ std::vector<Record> make_records(const BenchOptions& options, const CommandResul
     records[c.ep].comparison = comparison_of(c);
   for (const Comparison& c : compare_paths(command.points, options.seed))
     records[c.ep].comparisons.push_back(comparison_of(c, command.points[c.none].point.path));
+  for (size_t i = 0; i < command.points.size(); ++i) {
+    const PointResult& whole = command.points[i];
+    for (const PointResult& arm : whole.arms) {
+      records.push_back(record_of(options, command, arm, records.size()));
+      if (const auto saving = saving_of(whole, arm)) records.back().ablation = ablation_of(*saving, i);
+    }
+  }
   return records;
 }
 

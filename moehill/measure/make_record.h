@@ -8,7 +8,8 @@
 
 namespace moehill {
 
-// One record for each point. The ep point of a pair also carries its comparison.
+// One record for each point, then one for each arm of a point, marked `ablated`. The ep point of a pair also
+// carries its comparison.
 std::vector<Record> make_records(const BenchOptions& options, const CommandResult& command);
 // The record of one point, without a comparison.
 Record make_record(const BenchOptions& options, const CommandResult& command, size_t index);

@@ -96,54 +96,14 @@ void keep_counted(std::vector<Sample>& samples, const std::vector<bool>& counts)
   samples = std::move(kept);
 }
 
-// The bytes that may be in caches although they were emptied.
-double cache_bytes() {
-  const Topology t = detect_topology();
-  return static_cast<double>(t.num_cores * t.l2_bytes + t.num_l3 * t.l3_bytes);
-}
-
-// Measures once more after the runs, and more often where a figure is above the yardsticks: on a shared
-// machine they may have been taken in a worse moment than the steps.
-void measure_yardsticks_again(const Job& job, Yardstick& yardstick, CommandResult& command) {
-  constexpr int kAttempts = 5;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    yardstick.measure_peaks();
-    yardstick.measure_bandwidth();
-    bool possible = true;
-    for (PointResult& result : command.points) {
-      result.peaks = yardstick.peaks(threads_of(result.point.config, job));
-      if (job.is_root()) possible = possible && impossible_figure(result, cache_bytes()).empty();
-    }
-    if (job.largest(possible ? 0 : 1) == 0) return;
-  }
-}
-
-// On a shared machine a step can wait for others far longer than it takes itself.
-void limit_waits(const BenchOptions& options, const Job& job, double step_s) {
-  constexpr double kLeastSeconds = 30, kSteps = 20;
-  if (job.session() != nullptr && options.timeout_s == 0) set_wait_limit(kLeastSeconds + kSteps * step_s);
-}
-
-// A figure that no machine with these peaks can have is a failure, not a number.
-void refuse_impossible_figures(CommandResult& command) {
-  for (PointResult& result : command.points) {
-    const std::string why = impossible_figure(result, cache_bytes());
-    if (why.empty()) continue;
-    result.check.status = CheckStatus::failed;
-    result.check.reason = "impossible: " + why;
-    result.samples.clear();
-    result.stage_samples.clear();
-  }
-}
-
 }  // namespace
 
 Measurement::Measurement(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
-                         Yardstick& yardstick, Progress progress, std::function<double()> clock)
+                         Yardstick& yardstick, Watcher watcher, std::function<double()> clock)
     : options_(options),
       job_(job),
       yardstick_(yardstick),
-      progress_(std::move(progress)),
+      watcher_(std::move(watcher)),
       clock_(std::move(clock)),
       check_seed_(agreed_seed(options, job)) {
   for (const Point& point : points) {
@@ -163,9 +123,12 @@ Measurement::Measurement(const BenchOptions& options, const std::vector<Point>& 
 }
 
 void Measurement::prepare() {
+  Pace pace(static_cast<double>(points_.size()), fmt::format("{} points to check", points_.size()),
+            watcher_.tell);
   for (size_t i = 0; i < points_.size(); ++i) {
-    progress_(fmt::format("checking {} of {}: {}", i + 1, points_.size(), points_[i].result.point.label));
+    watcher_.show(fmt::format("checking {} of {}: {}", i + 1, points_.size(), points_[i].result.point.label));
     prepare_point(points_[i]);
+    pace.done(1);
   }
   if (options_.layer_weights == nullptr || job_.session() == nullptr) return;
   // Each process has loaded its own experts.
@@ -279,11 +242,14 @@ CheckResult Measurement::check_results(Run& run, const std::optional<CheckShare>
 
 void Measurement::check(LivePoint& live) {
   const Point& point = live.result.point;
-  const CheckMode mode = point.config.block.part == StepPart::whole ? options_.check : CheckMode::off;
+  const bool whole = point.config.block.part == StepPart::whole,
+             ablated = !point.config.block.ablation.empty();
+  const CheckMode mode = whole && !ablated ? options_.check : CheckMode::off;
   std::optional<CheckShare> share;
   if (takes_part(*live.run) && (mode != CheckMode::off || !options_.dump.empty()))
     share = live.run->check_share();
   live.result.check = check_results(*live.run, share, mode);
+  if (ablated) live.result.check.reason = kAblated;
   if (share && !options_.dump.empty()) dump(live, *share);
   live.result.losses = losses_of(*live.run);
   job_.on_root([&] {
@@ -513,9 +479,13 @@ void Measurement::time(CommandResult* command) {
   hooks.before_sample = [&](int i) { before_sample(*timed[i]); };
   hooks.agreed = [&](int i, double elapsed) { return agree(*timed[i], elapsed); };
   hooks.after_sample = [&](int i) { after_sample(*timed[i]); };
+  const int64_t rounds = options_.schedule.iters;
+  Pace pace(static_cast<double>(options_.schedule.warmup + rounds),
+            fmt::format("{} points x {} rounds", timed.size(), rounds), watcher_.tell);
   hooks.after_round = [&](int64_t round) {
     yardstick_.measure_peaks();
-    progress_(round < 0 ? "warming up" : fmt::format("round {} of {}", round + 1, options_.schedule.iters));
+    pace.done(1);
+    watcher_.show(round < 0 ? "warming up" : fmt::format("round {} of {}", round + 1, rounds));
   };
   const Interruption interruption;
   const auto signal = [&] { return static_cast<int>(job_.largest(interruption.signal())); };
@@ -546,33 +516,6 @@ std::vector<PointResult> Measurement::take_results() {
   std::vector<PointResult> results;
   for (LivePoint& live : points_) results.push_back(std::move(live.result));
   return results;
-}
-
-CommandResult measure(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
-                      Yardstick& yardstick, const Measurement::Progress& progress) {
-  CommandResult command;
-  command.time_utc = utc_now();
-  command.process_id = random_id();
-  command.started_s = unix_seconds();
-  for (const Point& point : points) yardstick.watch(threads_of(point.config, job));
-  yardstick.measure_peaks();
-  // Bandwidth is measured before and after, since its memory must not count as the runs' peak.
-  yardstick.measure_bandwidth();
-  reset_peak_rss();
-  {
-    Measurement measurement(
-        options, points, job, yardstick, job.is_root() ? progress : [](const std::string&) {});
-    measurement.prepare();
-    limit_waits(options, job, measurement.longest_step());
-    measurement.time(&command);
-    command.peak_rss_bytes = by_rank(job, static_cast<double>(peak_rss_bytes()));
-    command.cache_state = measurement.cache_state();
-    command.points = measurement.take_results();
-  }
-  measure_yardsticks_again(job, yardstick, command);
-  refuse_impossible_figures(command);
-  if (job.is_root()) progress("");
-  return command;
 }
 
 }  // namespace moehill

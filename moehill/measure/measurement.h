@@ -16,18 +16,17 @@
 #include "moehill/mesh/job.h"
 #include "moehill/quiet/cold_caches.h"
 #include "moehill/quiet/disturbance.h"
+#include "moehill/quiet/pace.h"
 #include "moehill/quiet/yardstick.h"
 
 namespace moehill {
 
 class Measurement {
  public:
-  using Progress = std::function<void(const std::string&)>;
-
   // clock: seconds of any start. All points with their runs are resident until the measurement ends. Every
   // method is collective over the job; the results are complete on its root.
   Measurement(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
-              Yardstick& yardstick, Progress progress, std::function<double()> clock = seconds);
+              Yardstick& yardstick, Watcher watcher, std::function<double()> clock = seconds);
 
   // Makes every run, steps it once with clocked stages, and checks (and dumps) what that step left, before
   // another run of the same operands overwrites it.
@@ -87,7 +86,7 @@ class Measurement {
   const BenchOptions& options_;
   const Job& job_;
   Yardstick& yardstick_;
-  Progress progress_;
+  Watcher watcher_;
   std::function<double()> clock_;
   std::map<Distribution, std::unique_ptr<RunFactory>> factories_;
   bool cold_is_whole_ = true;  // else this process's share of what its node reads
@@ -97,11 +96,5 @@ class Measurement {
   double cpu_begin_ = 0, wall_begin_ = 0;  // of the running sample
   double longest_step_ = 0;
 };
-
-// Measures the yardsticks, then all points, then the yardsticks again; fails the points whose figures no
-// machine with these can have. Progress is told by the job's root alone, and ends with an empty text.
-// Collective.
-CommandResult measure(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
-                      Yardstick& yardstick, const Measurement::Progress& progress);
 
 }  // namespace moehill

@@ -34,9 +34,9 @@ Measured measure_points(const BenchOptions& options, const std::vector<Point>& p
   const Job job;
   Yardstick yardstick({});
   double now = 0;
-  Measurement measurement(
-      options, points, job, yardstick, [&](const std::string& text) { measured.progress.push_back(text); },
-      [&] { return now += 1; });
+  Measurement measurement(options, points, job, yardstick,
+                          {.show = [&](const std::string& text) { measured.progress.push_back(text); }},
+                          [&] { return now += 1; });
   measurement.prepare();
   measurement.time(&measured.command);
   measured.command.points = measurement.take_results();

@@ -57,7 +57,7 @@ std::vector<RecordedStep> steps_of_records(const std::string& path) {
     if (line.empty()) continue;
     try {
       const auto json = parse_strict_json<Json>(line, {"the line", source.remedy});
-      if (json.value("command", Json()) != "bench") continue;
+      if (json.value("command", Json()) != "bench" || is_ablated(json)) continue;
       Record record;
       read_fields(json, record);
       steps.push_back(step_of(record));

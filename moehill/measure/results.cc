@@ -148,6 +148,8 @@ std::string schedule_lines(const CommandResult& command) {
   if (command.num_repeated > 0)
     text += fmt::format("{} {} repeated: the program was held up meanwhile, stopped or without its CPUs\n",
                         command.num_repeated, command.num_repeated == 1 ? "round was" : "rounds were");
+  if (!command.disturbance.empty())
+    text += fmt::format("disturbed: {}; figures are of a shared machine\n", command.disturbance);
   if (command.interrupted_by != 0)
     text += fmt::format("interrupted by {}: the figures are of the {} rounds before\n",
                         signal_name(command.interrupted_by), command.order.size());

@@ -65,6 +65,7 @@ struct PointResult {
   // processes of each one's own, so it is never too low.
   double read_before_steps = 0;
   std::optional<Overlap> overlap;  // where it was asked for
+  std::vector<PointResult> arms;   // that leave stages out (ablation_arms.h)
   CheckResult check;
   std::optional<Prediction> prediction;  // where there is a probe of this machine
   uint64_t plan_hash = 0, output_hash = 0;
@@ -74,13 +75,18 @@ struct PointResult {
   // The peak of the point's own dtype.
   const InstructionPeak& peak() const { return peaks.of(point.config.shape.dtype); }
   bool timed() const { return !samples.empty(); }
-  // A figure of throughput exists only for what was timed and has passed the check.
-  bool trusted() const { return timed() && check.status == CheckStatus::passed; }
+  // A figure of throughput exists only for what was timed, left nothing out, and has passed the check.
+  bool trusted() const {
+    return timed() && check.status == CheckStatus::passed && point.config.block.ablation.empty();
+  }
 };
 
 // Tells in a record how each timed step is held to the checked one.
 inline constexpr const char* kTimedStepCheck =
     "every bit of every result equals the checked step's; a step among them on other tokens was checked, too";
+
+// Tells of the check of a step that left stages out.
+inline constexpr const char* kAblated = "not checked: ablated";
 
 struct CommandResult {
   std::string command = "bench";
@@ -92,6 +98,7 @@ struct CommandResult {
   int interrupted_by = 0;        // the signal that ended timing, or 0
   int64_t num_repeated = 0;      // rounds that were repeated, since a process was held up in them
   std::string cache_state;       // in which every step begins, in words
+  std::string disturbance;       // by other work while the points were timed, in words; empty: none
   double clock_uncertainty = 0;  // seconds, of the processes' clocks in the events
   std::vector<std::vector<int>> order;
   std::vector<double> predicted_bytes, peak_rss_bytes;  // of memory, by rank

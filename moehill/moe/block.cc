@@ -176,10 +176,10 @@ void Block::pack_rows(ThreadTeam& team, const MatView& x) {
 
 void Block::forward_shared(const BlockPass& pass) {
   const Range tokens = spec_.share.shared_tokens;
-  const MlpContext context{pass.team, *scratch_.gemm, pass.listener, kSharedStages};
+  const MlpContext context{pass.team, *scratch_.gemm, pass.listener, kSharedStages, spec_.left_out};
   const MlpWeights& weights = pass.weights.shared;
   MlpForward step{{pass.x.slice_rows(tokens.begin, tokens.end)}, nullptr, spec_.keeps_products()};
-  enter(context.listener, context.stages.up);
+  if (!context.begins(Stage::shared)) return;
   if (spec_.has_shared_gate()) {
     make_shared_gate(pass);
     step.row_scale = scratch_.shared_p.data();
@@ -190,7 +190,7 @@ void Block::forward_shared(const BlockPass& pass) {
 
 void Block::backward_shared(const BlockPass& pass) {
   const Range tokens = spec_.share.shared_tokens;
-  const MlpContext context{pass.team, *scratch_.gemm, pass.listener, kSharedStages};
+  const MlpContext context{pass.team, *scratch_.gemm, pass.listener, kSharedStages, spec_.left_out};
   const MlpWeights& weights = pass.weights.shared;
   MlpBackward step{.x = {pass.x.slice_rows(tokens.begin, tokens.end)},
                    .dy = {pass.y.slice_rows(tokens.begin, tokens.end), nullptr, pass.dy_scale},
@@ -201,9 +201,10 @@ void Block::backward_shared(const BlockPass& pass) {
     step.dp_index = scratch_.shared_index.data();
   }
   if (spec_.recomputes()) {
-    mlp_up({pass.team, *scratch_.gemm, pass.listener, kRecomputeStages}, scratch_.shared_offset,
-           {step.x, nullptr, true}, weights, scratch_.shared);
+    mlp_up({pass.team, *scratch_.gemm, pass.listener, kRecomputeStages, spec_.left_out},
+           scratch_.shared_offset, {step.x, nullptr, true}, weights, scratch_.shared);
   }
+  if (spec_.left_out.has(Stage::shared_grad)) return;
   mlp_down_grad(context, scratch_.shared_offset, step, weights, scratch_.shared);
   mlp_input_grad(context, scratch_.shared_offset, step, weights, scratch_.shared);
   mlp_weight_grad(context, scratch_.shared_offset, step, scratch_.shared, pass.weights.shared_grad);

@@ -31,6 +31,7 @@ struct BlockSpec {
   BlockOptions options;
   BlockShare share;
   int num_threads = 1;
+  StageSet left_out{};  // of the steps from now on (block/ablation.h)
 
   int num_experts() const { return share.expert_end - share.expert_begin; }
   bool has_shared() const { return shape.shared_dim > 0 && share.shared_tokens.size() > 0; }
@@ -175,6 +176,8 @@ class Block {
   // The next plans are of so many tokens, at most those of the spec; which of them the shared expert has
   // here.
   void set_tokens(int64_t tokens, Range shared_tokens);
+  // Steps leave these stages out from now on: what they would have made is what lies there.
+  void leave_out(StageSet stages) { spec_.left_out = stages; }
   // Token t's rows of x and y are rows[t] of what passes are given, in all plans from now on.
   void read_rows_at(const int32_t* rows) { rows_at_ = rows; }
   void make_plan(ThreadTeam& team, const Routing& routing) { plan_.make(team, routing, rows_at_); }

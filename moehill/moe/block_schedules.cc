@@ -22,9 +22,9 @@ struct Work {
   const BlockPass& pass;
 
   MlpContext mlp(const MlpStages& stages = kRoutedStages) const {
-    return {pass.team, *scratch.gemm, pass.listener, stages};
+    return {pass.team, *scratch.gemm, pass.listener, stages, spec.left_out};
   }
-  void enter(Stage stage) const { moehill::enter(pass.listener, stage); }
+  bool begins(Stage stage) const { return moehill::begins(pass.listener, spec.left_out, stage); }
   MatView rows_of_plan(const MatView& m) const { return m.slice_rows(0, plan.num_rows()); }
 };
 
@@ -111,14 +111,14 @@ void add_up(const Work& w, std::span<const Range> out_rows, const MatView& rows,
 }
 
 void combine_y(const Work& w, std::span<const Range> out_rows) {
-  w.enter(Stage::combine);
+  if (!w.begins(Stage::combine)) return;
   // The gate values may be in the rows.
   const bool weighted = has_preweight(w.spec.options.impl) || w.spec.input_weighted();
   add_up(w, out_rows, w.rows_of_plan(w.scratch.expert_out), weighted ? nullptr : w.plan.assignment_p.data());
 }
 
 void combine_dx(const Work& w, std::span<const Range> out_rows) {
-  w.enter(Stage::combine_grad);
+  if (!w.begins(Stage::combine_grad)) return;
   add_up(w, out_rows, w.rows_of_plan(w.scratch.dx_rows),
          w.spec.input_weighted() ? w.plan.assignment_p.data() : nullptr);
 }
@@ -153,13 +153,11 @@ RowDots dp_dots(const Work& w) {
   return {w.scratch.expert_out, w.pass.y, w.plan.source_row.data(), w.plan.dp_index.data(), w.pass.dy_scale};
 }
 void make_dp(const Work& w) {
-  if (!w.spec.dp_from_outputs()) return;
-  w.enter(Stage::combine_grad);
+  if (!w.spec.dp_from_outputs() || !w.begins(Stage::combine_grad)) return;
   row_dots(w.pass.team, dp_dots(w), w.plan.num_rows(), w.pass.dp);
 }
 void pack_dy(const Work& w) {
-  if (w.spec.gathers_and_fuses()) return;
-  w.enter(Stage::pack_grad);
+  if (w.spec.gathers_and_fuses() || !w.begins(Stage::pack_grad)) return;
   gather_rows(w.pass.team, {w.pass.y, w.plan.source_row.data(), w.pass.dy_scale},
               w.rows_of_plan(w.scratch.packed_dy));
 }
@@ -171,7 +169,7 @@ void combine_dx_and_dp(const Work& w, std::span<const Range> out_rows) {
     make_dp(w);
     return combine_dx(w, out_rows);
   }
-  w.enter(Stage::combine_grad);
+  if (!w.begins(Stage::combine_grad)) return;
   combine_and_dots(pass.team, combined(w, {0, pass.out.rows}, w.rows_of_plan(w.scratch.dx_rows), nullptr),
                    pass.out, dp_dots(w), w.plan.num_rows(), pass.dp);
 }

@@ -60,44 +60,47 @@ void sum_gradients(const MlpContext& context, const GroupRows& groups, const Gat
 
 void mlp_up(const MlpContext& context, const GroupRows& groups, const MlpForward& f, const MlpWeights& w,
             const MlpBuffers& buffers) {
-  enter(context.listener, context.stages.up);
-  if (w.fused && context.gemm.gathers_and_fuses()) {
-    return context.gemm.forward(context.team, groups, f.x, w.up[0],
-                                {.c = f.keep_products ? buffers.gate : MatView{},
-                                 .activation = w.activation,
-                                 .h = buffers.h,
-                                 .row_scale = f.row_scale,
-                                 .product_scale = f.x_scale,
-                                 .bias = w.up_bias[0],
-                                 .up_bias = w.up_bias[1]});
+  const bool fused = w.fused && context.gemm.gathers_and_fuses();
+  if (context.begins(context.stages.up)) {
+    if (fused) {
+      return context.gemm.forward(context.team, groups, f.x, w.up[0],
+                                  {.c = f.keep_products ? buffers.gate : MatView{},
+                                   .activation = w.activation,
+                                   .h = buffers.h,
+                                   .row_scale = f.row_scale,
+                                   .product_scale = f.x_scale,
+                                   .bias = w.up_bias[0],
+                                   .up_bias = w.up_bias[1]});
+    }
+    forward_product(context, groups, f,
+                    {w.up[0], w.up_bias[0], buffers.gate, w.gate_up() ? w.up_bias[1] : WeightView{}});
+    if (w.two_ups()) forward_product(context, groups, f, {w.up[1], w.up_bias[1], buffers.up, {}});
   }
-  forward_product(context, groups, f,
-                  {w.up[0], w.up_bias[0], buffers.gate, w.gate_up() ? w.up_bias[1] : WeightView{}});
-  if (w.two_ups()) forward_product(context, groups, f, {w.up[1], w.up_bias[1], buffers.up, {}});
-  enter(context.listener, context.stages.act);
-  activation_forward(context.team, w.activation, buffers.gate_up(w), f.row_scale, buffers.h);
+  if (!fused && context.begins(context.stages.act))
+    activation_forward(context.team, w.activation, buffers.gate_up(w), f.row_scale, buffers.h);
 }
 
 void mlp_down(const MlpContext& context, const GroupRows& groups, const MlpDown& d, const MlpWeights& w) {
-  enter(context.listener, context.stages.down);
+  if (!context.begins(context.stages.down)) return;
   const ForwardOutput out{.c = d.out, .row_scale = d.row_scale, .bias = w.down_bias};
   context.gemm.forward(context.team, groups, {d.h}, w.down, out, Product::to_hidden);
 }
 
 void mlp_down_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
                    const MlpWeights& w, const MlpBuffers& buffers) {
-  enter(context.listener, context.stages.down_grad);
+  if (!context.begins(context.stages.down_grad)) return;
   context.gemm.input_grad(context.team, groups, b.dy, w.down, {buffers.h}, Product::to_width);
 }
 
 void mlp_input_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
                     const MlpWeights& w, const MlpBuffers& buffers) {
   ThreadTeam& team = context.team;
-  enter(context.listener, context.stages.act_grad);
-  activation_backward(team, w.activation, buffers.gate_up(w), buffers.h, {b.p, b.dp, b.dp_index});
-  if (b.dp != nullptr && w.down_bias.data != nullptr)
-    add_vector_dots(team, groups, {b.dy, w.down_bias, b.dp_index}, b.dp);
-  enter(context.listener, context.stages.up_grad);
+  if (context.begins(context.stages.act_grad)) {
+    activation_backward(team, w.activation, buffers.gate_up(w), buffers.h, {b.p, b.dp, b.dp_index});
+    if (b.dp != nullptr && w.down_bias.data != nullptr)
+      add_vector_dots(team, groups, {b.dy, w.down_bias, b.dp_index}, b.dp);
+  }
+  if (!context.begins(context.stages.up_grad)) return;
   context.gemm.input_grad(team, groups, {buffers.gate}, w.up[0], {b.dx});
   if (w.two_ups()) context.gemm.input_grad(team, groups, {buffers.up}, w.up[1], {b.dx, true});
   if (b.x_scale == nullptr) return;
@@ -110,10 +113,11 @@ void mlp_input_grad(const MlpContext& context, const GroupRows& groups, const Ml
 void mlp_weight_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,
                      const MlpBuffers& buffers, const MlpWeights& dw) {
   ThreadTeam& team = context.team;
-  enter(context.listener, context.stages.w2_grad);
-  context.gemm.weight_grad(team, groups, {buffers.h}, b.dy, dw.down);
-  if (dw.down_bias.data != nullptr) sum_rows(team, groups, {b.dy, b.p, dw.down.n}, dw.down_bias);
-  enter(context.listener, context.stages.w13_grad);
+  if (context.begins(context.stages.w2_grad)) {
+    context.gemm.weight_grad(team, groups, {buffers.h}, b.dy, dw.down);
+    if (dw.down_bias.data != nullptr) sum_rows(team, groups, {b.dy, b.p, dw.down.n}, dw.down_bias);
+  }
+  if (!context.begins(context.stages.w13_grad)) return;
   context.gemm.weight_grad(team, groups, b.x, {buffers.gate}, dw.up[0]);
   if (dw.two_ups()) context.gemm.weight_grad(team, groups, b.x, {buffers.up}, dw.up[1]);
   const GateUpView of = buffers.gate_up(dw);

@@ -50,6 +50,13 @@ inline void enter(StageListener* listener, Stage stage) {
   if (listener != nullptr) listener->enter(stage);
 }
 
+// True if the stage is not among those that are left out; it begins then.
+inline bool begins(StageListener* listener, StageSet left_out, Stage stage) {
+  if (left_out.has(stage)) return false;
+  enter(listener, stage);
+  return true;
+}
+
 // The stages by which the products are reported: a routed expert has one each, the shared expert one in all.
 struct MlpStages {
   Stage up, act, down, down_grad, act_grad, w2_grad, up_grad, w13_grad;
@@ -68,6 +75,9 @@ struct MlpContext {
   GroupedGemm& gemm;
   StageListener* listener = nullptr;
   MlpStages stages = kRoutedStages;
+  StageSet left_out{};
+
+  bool begins(Stage stage) const { return moehill::begins(listener, left_out, stage); }
 };
 
 // h from x.

@@ -33,8 +33,8 @@ class DataParallelPath final : public ParallelPath {
       routing_.weight[static_cast<size_t>(i)] = assignments_.weight(i);
     }
     block_.make_plan(group.team(), routing_);
-    if (!block_.spec().packs_rows()) return;
-    enter(listener, Stage::pack);
+    const BlockSpec& spec = block_.spec();
+    if (!spec.packs_rows() || !begins(listener, spec.left_out, Stage::pack)) return;
     block_.pack_rows(group.team(), x_);
   }
 

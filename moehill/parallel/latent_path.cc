@@ -71,6 +71,10 @@ class LatentPath final : public ParallelPath {
   }
 
   void prepare(Group& group) override { experts_->prepare(group); }
+  void leave_out(StageSet stages) override {
+    ParallelPath::leave_out(stages);
+    experts_->leave_out(stages);
+  }
   void make_plan(Group& group, StageListener* listener) override {
     if (packs_rows()) make_rows(group.team(), listener);
     experts_->make_plan(group, listener);
@@ -83,7 +87,7 @@ class LatentPath final : public ParallelPath {
     experts_->forward(group, listener);
     take_counts(group, *experts_);
     if (has_shared()) block_.forward_shared(forward_pass(team, listener));
-    enter(listener, Stage::latent);
+    if (!begins(listener, block_.spec().left_out, Stage::latent)) return;
     if (has_norm()) make_norm(team);
     gemm_->input_grad(team, offset_, {own(inputs_.latent.n)}, inputs_.weights.latent.up, {y_, has_shared()});
   }
@@ -91,17 +95,20 @@ class LatentPath final : public ParallelPath {
   void backward(Group& group, float dy_scale, StageListener* listener) override {
     ThreadTeam& team = group.team();
     const LatentRows& rows = inputs_.latent;
-    enter(listener, Stage::latent_grad);
-    const RowSource dy{dy_, nullptr, dy_scale};
-    gemm_->forward(team, offset_, dy, inputs_.weights.latent.up, {.c = own(rows.dn)});
-    gemm_->weight_grad(team, offset_, dy, {own(rows.n)}, grad_.up);
-    if (has_norm()) make_norm_grad(team);
+    const StageSet left_out = block_.spec().left_out;
+    if (begins(listener, left_out, Stage::latent_grad)) {
+      const RowSource dy{dy_, nullptr, dy_scale};
+      gemm_->forward(team, offset_, dy, inputs_.weights.latent.up, {.c = own(rows.dn)});
+      gemm_->weight_grad(team, offset_, dy, {own(rows.n)}, grad_.up);
+      if (has_norm()) make_norm_grad(team);
+    }
     experts_->backward(group, 1, listener);
     take_counts(group, *experts_);
     if (has_shared()) block_.backward_shared(backward_pass(team, dy_scale, listener));
-    enter(listener, Stage::latent_grad);
-    gemm_->weight_grad(team, offset_, {x_}, {own(rows.dz)}, grad_.down);
-    gemm_->input_grad(team, offset_, {own(rows.dz)}, inputs_.weights.latent.down, {dx_, has_shared()});
+    if (begins(listener, left_out, Stage::latent_grad)) {
+      gemm_->weight_grad(team, offset_, {x_}, {own(rows.dz)}, grad_.down);
+      gemm_->input_grad(team, offset_, {own(rows.dz)}, inputs_.weights.latent.down, {dx_, has_shared()});
+    }
     if (offsets_.empty()) return;
     enter(listener, Stage::reduce_grad);
     if (shared_gradient_) shared_gradient_->reduce(group, has_shared());
@@ -138,7 +145,7 @@ class LatentPath final : public ParallelPath {
   // Whose plan packs the rows that are there.
   bool packs_rows() const { return experts_->routed_block().spec().packs_rows(); }
   void make_rows(ThreadTeam& team, StageListener* listener) {
-    enter(listener, Stage::latent);
+    if (!begins(listener, block_.spec().left_out, Stage::latent)) return;
     gemm_->forward(team, offset_, {x_}, inputs_.weights.latent.down, {.c = own(inputs_.latent.z)});
   }
 

@@ -91,8 +91,8 @@ void ParallelPath::make_plan(Group& group, StageListener* listener) {
   enter(listener, Stage::plan);
   take_zero_experts(group.team());
   block_.make_plan(group.team(), limited(*inputs_.routing));
-  if (!block_.spec().packs_rows()) return;
-  enter(listener, Stage::pack);
+  const BlockSpec& spec = block_.spec();
+  if (!spec.packs_rows() || !begins(listener, spec.left_out, Stage::pack)) return;
   block_.pack_rows(group.team(), x_);
 }
 
@@ -111,18 +111,16 @@ void ParallelPath::take_zero_experts(ThreadTeam& team) {
 
 void ParallelPath::forward_own(const BlockPass& pass) {
   if (has_shared()) block_.forward_shared(pass);
-  if (!zero_) return;
+  if (!zero_ || !begins(pass.listener, block_.spec().left_out, Stage::combine)) return;
   const Range tokens = block_.spec().share.shared_tokens;
-  enter(pass.listener, Stage::combine);
   zero_->add(pass.team, pass.x.slice_rows(tokens.begin, tokens.end), 1, has_shared() ? pass.out : MatView{},
              pass.out);
 }
 
 void ParallelPath::backward_own(const BlockPass& pass) {
   if (has_shared()) block_.backward_shared(pass);
-  if (!zero_) return;
+  if (!zero_ || !begins(pass.listener, block_.spec().left_out, Stage::combine_grad)) return;
   const Range tokens = block_.spec().share.shared_tokens;
-  enter(pass.listener, Stage::combine_grad);
   zero_->add(pass.team, pass.y.slice_rows(tokens.begin, tokens.end), pass.dy_scale,
              has_shared() ? pass.out : MatView{}, pass.out);
 }

@@ -60,6 +60,8 @@ class ParallelPath {
   // Once, before the first step: memory that is shared with the peers.
   virtual void prepare(Group&) {}
   void begin_step(Group& group);
+  // Steps leave these stages out from now on, of those that the path has.
+  virtual void leave_out(StageSet stages) { block_.leave_out(stages); }
   virtual void make_plan(Group& group, StageListener* listener);
   virtual void forward(Group& group, StageListener* listener) = 0;
   virtual void backward(Group& group, float dy_scale, StageListener* listener) = 0;

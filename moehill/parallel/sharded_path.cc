@@ -387,8 +387,7 @@ class ShardedPath final : public ParallelPath {
     if (has_own() && !shared_last) forward_own(shared);
     if (block_.spec().packs_rows()) {
       transfer.arrive(transfer.num_waves() - 1);
-      enter(listener, Stage::pack);
-      block_.pack_rows(team, exchange_->x());
+      if (begins(listener, block_.spec().left_out, Stage::pack)) block_.pack_rows(team, exchange_->x());
     }
     block_.forward_routed(over_received(shared, transfer));
     if (has_own() && shared_last) forward_own(shared);

@@ -184,7 +184,8 @@ void set_fixed_costs(const TimedBlock& timed, Hardware& h) {
 }
 
 void probe_blocks(const Topology& topology, CoreWatch& watch, Hardware& h,
-                  const std::function<void(const std::string&)>& progress) {
+                  const std::function<void(const std::string&)>& progress,
+                  const std::function<void()>& measured) {
   ColdCores cold(topology);
   const Cores cores{topology.core_cpus, watch, cold};
   progress("row operations");
@@ -195,6 +196,7 @@ void probe_blocks(const Topology& topology, CoreWatch& watch, Hardware& h,
     for (const BlockSize& size : block_sizes()) {
       progress(fmt::format("products of {} {} x {}", dtype_name(dtype), size.hidden, size.mlp_dim));
       add_curves(size, dtype, cores, h);
+      measured();
     }
   }
 }

@@ -132,7 +132,8 @@ void describe_hardware(const Topology& topology, Probe& probe) {
 }
 
 Probe measure_probe(const Environment& environment, const JobLinks& job_links,
-                    const std::function<void(const std::string&)>& progress) {
+                    const std::function<void(const std::string&)>& progress,
+                    const std::function<void(const Probe&)>& measured) {
   const double begin = seconds();
   const Topology& topology = environment.topology;
   const int cores = topology.num_cores;
@@ -153,6 +154,7 @@ Probe measure_probe(const Environment& environment, const JobLinks& job_links,
   probe.tile_all = rate(cores, measure_tile_peak);
   measure_bandwidth(yardstick, topology, watch, probe);
   measure_numa_pairs(topology, watch, probe);
+  measured(probe);
   describe_hardware(topology, probe);
   Hardware& hardware = probe.hardware;
   const auto collectives = [&](int64_t max_bytes) {
@@ -160,7 +162,7 @@ Probe measure_probe(const Environment& environment, const JobLinks& job_links,
     measure_thread_links(topology, max_bytes, watch, hardware);
   };
   collectives(int64_t{64} << 20);
-  probe_blocks(topology, watch, hardware, progress);
+  probe_blocks(topology, watch, hardware, progress, [&] { measured(probe); });
   collectives(int64_t{1} << 20);
   use_thread_links(cores, hardware);
   use_job_links(job_links, hardware);

@@ -325,6 +325,24 @@ struct RecordedOverlap {
   }
 };
 
+// The time that leaving stages out saves of the whole step, point number `of_seq`, beside what its clock
+// says.
+struct RecordedAblation {
+  int64_t of_seq = 0;
+  double saves_s = 0;  // median over the rounds
+  RecordedInterval interval;
+  int64_t n = 0;
+  Figure clock_s;    // of these stages, on the slowest device of the whole step
+  double share = 0;  // saves_s of the whole step's median
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "of_seq", self.of_seq, "saves_s", self.saves_s);
+    RecordedInterval::fields(self.interval, visit);
+    visit_all(visit, "n", self.n, "clock_s", self.clock_s, "share", self.share);
+  }
+};
+
 struct RecordedMemory {
   double predicted_bytes = 0, peak_rss_bytes = 0;  // of all processes
   // Where there are several.
@@ -483,6 +501,8 @@ struct Record {
   std::vector<std::string> timed_region;
   std::string caches;
   RecordedTimes time_s;
+  std::vector<std::string> ablated;  // stages that the step left out: the record is no result then
+  std::optional<RecordedAblation> ablation;
   Figure tflops, tflops_executed, tflops_per_device, tokens_per_s, drop_adjusted_tokens_per_s;
   RecordedPeak peak;
   RecordedStages stages;
@@ -510,11 +530,13 @@ struct Record {
     visit(Field{.name = "path", .present = self.path != ProfilePath::none}, self.path);
     visit_all(visit, "time_utc", self.time_utc, "process", self.process, "seq", self.seq, "config",
               self.config, "tuned", self.tuned, "layout", self.layout, "timed_region", self.timed_region,
-              "caches", self.caches, "time_s", self.time_s, "tflops", self.tflops, "tflops_executed",
-              self.tflops_executed, "tflops_per_device", self.tflops_per_device, "tokens_per_s",
-              self.tokens_per_s, "drop_adjusted_tokens_per_s", self.drop_adjusted_tokens_per_s, "peak",
-              self.peak, "stages", self.stages, "runs", self.runs, "load", self.load, "balance", self.balance,
-              "skew", self.skew, "capacity", self.capacity);
+              "caches", self.caches, "time_s", self.time_s);
+    visit(Field{.name = "ablated", .present = !self.ablated.empty()}, self.ablated);
+    visit(Field{.name = "ablation", .present = self.ablation.has_value()}, self.ablation);
+    visit_all(visit, "tflops", self.tflops, "tflops_executed", self.tflops_executed, "tflops_per_device",
+              self.tflops_per_device, "tokens_per_s", self.tokens_per_s, "drop_adjusted_tokens_per_s",
+              self.drop_adjusted_tokens_per_s, "peak", self.peak, "stages", self.stages, "runs", self.runs,
+              "load", self.load, "balance", self.balance, "skew", self.skew, "capacity", self.capacity);
     visit(Field{.name = "losses", .present = !self.losses.empty()}, self.losses);
     visit_all(visit, "comm", self.comm, "overlap", self.overlap, "memory", self.memory, "check", self.check,
               "hash", self.hash);
@@ -541,6 +563,21 @@ template <typename Part>
 Part part_of(const Json& record, const char* name) {
   const auto found = record.find(name);
   return found == record.end() ? Part{} : part_from<Part>(*found);
+}
+
+// True of a step that left stages out (bench --ablate): it is no result, whatever else its record says.
+inline bool is_ablated(const Json& record) {
+  const auto says = [](const Json& part, const char* name) {
+    const auto found = part.is_object() ? part.find(name) : part.end();
+    return found != part.end() && !found->empty();
+  };
+  return says(record, "ablated") || says(record, "ablation") ||
+         says(part_of<Json>(record, "config"), "ablate");
+}
+
+// TF/s of a record that is a result.
+inline Figure tflops_of(const Json& record) {
+  return is_ablated(record) ? Figure() : part_of<Figure>(record, "tflops");
 }
 
 // The status of a record's check, if it has one.

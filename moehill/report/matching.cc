@@ -27,7 +27,7 @@ StoredJson config_of(const ComparedResult& result) {
 
 // Cost a sample. tflops is that of the median; without a passed check there is none.
 std::vector<double> costs_of(const StoredJson& record) {
-  const Figure tflops = part_of<Figure>(record, "tflops");
+  const Figure tflops = tflops_of(record);
   const auto times = part_of<RecordedTimes>(record, "time_s");
   std::vector<double> costs;
   if (!tflops || !times.median || *tflops <= 0 || *times.median <= 0) return costs;
@@ -77,6 +77,9 @@ std::vector<StoredJson> read_lines(const std::string& path) {
     const auto config = record.find("config");
     if (config == record.end() || !config->is_object())
       throw input_error(place, "a record without config", source.allowed, source.remedy);
+    if (is_ablated(record) && part_of<Figure>(record, "tflops"))
+      throw input_error(place, "an ablated step's record with a throughput, which it cannot have",
+                        source.allowed, "measure again, without --ablate");
     records.push_back(std::move(record));
   }
   return records;
@@ -94,6 +97,10 @@ ResultSet read_record_files(const std::string& source, const std::vector<std::st
   std::set<std::string> seen;
   for (const std::string& path : paths) {
     for (const StoredJson& record : read_lines(path)) {
+      if (is_ablated(record)) {
+        ++set.num_ablated;
+        continue;
+      }
       if (!seen.insert(json_text(record)).second) {
         ++set.num_repeated;
         continue;
@@ -121,6 +128,10 @@ ResultSet read_database(const std::string& path, const std::string& experiment, 
       if (!row.measured || (!point.empty() && stored.label != point)) continue;
       ComparedResult result{view.label(row), row.measured->first, {}, {}};
       for (const StoredRecord& record : store.records(stored.id)) {
+        if (is_ablated(record.json)) {
+          ++set.num_ablated;
+          continue;
+        }
         const std::string id = text_at(record.json, "/process/id");
         if (part_of<ProfilePath>(record.json, "path") == row.measured->path)
           add_process(result, id.empty() ? fmt::format("{} {}", path, record.attempt_id) : id, record.round,
@@ -361,6 +372,17 @@ std::string matching_table(const Matching& matching) {
   if (!matching.pairs.empty() && matching.pairs.front().floor)
     text += fmt::format("noise floor of this machine over {} rounds: {:.2f} %\n",
                         matching.pairs.front().ratio.n, 100 * *matching.pairs.front().floor);
+  return text;
+}
+
+std::string notes_of(const ResultSet& set) {
+  std::string text;
+  if (set.num_repeated > 0)
+    text +=
+        fmt::format("{}: {} records are there more than once and count once\n", set.source, set.num_repeated);
+  if (set.num_ablated > 0)
+    text += fmt::format("{}: {} records are of steps that left stages out, and are no results\n", set.source,
+                        set.num_ablated);
   return text;
 }
 

@@ -31,6 +31,7 @@ struct ResultSet {
   std::vector<ComparedResult> results;
   std::vector<StoredNoiseFloor> floors;
   int64_t num_repeated = 0;  // records that are in the files more than once and count once
+  int64_t num_ablated = 0;   // records of steps that left stages out, which do not count
 };
 
 // Its point's name among others, by what points usually differ in.
@@ -63,6 +64,9 @@ struct Matching {
 // by process, or by sample where it is one; all others by compare_processes(), without the processes that are
 // on both sides.
 Matching match_results(const ResultSet& a, const ResultSet& b);
+
+// A line for each kind of record that is there and does not count.
+std::string notes_of(const ResultSet& set);
 
 StoredJson pair_json(const MatchedPair& pair);
 std::string pair_lines(const Matching& matching);  // a line a pair

@@ -77,6 +77,20 @@ TEST_F(MatchingTest, FewerThanFiveProcessesASideCannotBeTold) {
   EXPECT_NE(remedy_of(matching).find("moehill bench"), std::string::npos);
 }
 
+// Records of steps that left stages out stand beside the others in a file.
+TEST_F(MatchingTest, AblatedRecordsAreNoResultsAndNoneOfThemHasAThroughput) {
+  StoredJson whole = record("1", 1, 1), arm = record("1", 1, 0.5);
+  arm["ablated"] = {"shared"};
+  arm["tflops"] = nullptr;
+  const ResultSet set = read_results(write("a", {whole, arm}));
+  ASSERT_EQ(set.results.size(), 1u);
+  EXPECT_EQ(set.num_ablated, 1);
+  EXPECT_NE(notes_of(set).find("left stages out"), std::string::npos);
+  arm["tflops"] = 7;
+  EXPECT_THROW(read_results(write("smuggled", {whole, arm})), InputError);
+  EXPECT_THROW(read_results(write("smuggled", {arm})), InputError);
+}
+
 TEST_F(MatchingTest, ARecordGivenTwiceIsNoSecondProcess) {
   const std::string a = write_runs("a", 1.0, 1.0, "gmm"), few = write_runs("b", 2.0, 2.0, "gmm", 3);
   EXPECT_EQ(match(a, few + "," + few).pairs[0].ratio.n, 3);

@@ -25,7 +25,7 @@ Measured measure_path(const std::vector<StoredRecord>& records, ProfilePath path
     if (peak.tflops_measured) peaks.push_back(*peak.tflops_measured);
     if (peak.read_gbps.median) rates.push_back(*peak.read_gbps.median);
     const Figure seconds = part_of<RecordedTimes>(record.json, "time_s").median;
-    const Figure tflops = part_of<Figure>(record.json, "tflops");
+    const Figure tflops = tflops_of(record.json);
     if (!seconds || !tflops || *tflops <= 0) continue;
     measured.rounds.push_back(record.round);
     measured.seconds.push_back(*seconds);
@@ -50,7 +50,8 @@ StoredJson at_or_null(const StoredJson& json, const std::string& pointer) {
   return json.contains(where) ? json.at(where) : StoredJson(nullptr);
 }
 
-std::vector<Measured> measure(const std::vector<StoredRecord>& records) {
+std::vector<Measured> measure(std::vector<StoredRecord> records) {
+  std::erase_if(records, [](const StoredRecord& record) { return is_ablated(record.json); });
   std::vector<ProfilePath> paths;
   for (const StoredRecord& record : records) {
     const ProfilePath path = path_of(record.json);

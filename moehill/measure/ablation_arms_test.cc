@@ -1,0 +1,161 @@
+// Which points get arms, what an arm saves, and that a real arm leaves its stages out, and nothing else.
+#include "moehill/measure/ablation_arms.h"
+
+#include <gtest/gtest.h>
+
+#include "moehill/base/error.h"
+#include "moehill/base/parse.h"
+#include "moehill/measure/make_record.h"
+#include "moehill/measure/measurement.h"
+#include "moehill/measure/results_fixture.h"
+
+namespace moehill {
+namespace {
+
+std::vector<Point> two_points() {
+  std::vector<Point> points(2);
+  points[0].label = "none";
+  points[1].label = "ep";
+  points[1].config.spread = Spread::ragged_a2a;
+  points[1].config.num_devices = 2;
+  return points;
+}
+
+TEST(AblationArms, StandBehindThePointsWhoseStepHasTheStage) {
+  const std::vector<Point> all = with_ablations(two_points(), parse_ablations("exchange,combine"));
+  std::vector<std::string> labels;
+  for (const Point& point : all) labels.push_back(point.label);
+  EXPECT_EQ(labels, (std::vector<std::string>{"none", "none without combine", "ep", "ep without exchange",
+                                              "ep without combine"}));
+  EXPECT_THROW(with_ablations({all[0]}, parse_ablations("exchange")), InputError);
+}
+
+CommandResult command_with_arm() {
+  CommandResult command = made_up_command();
+  PointResult arm = made_up_result(Spread::none, 0.1);
+  arm.point.config.block.ablation = parse_ablation("weight_grad");
+  arm.samples = {0.08, 0.07, 0.08, 0.06, 0.07};
+  command.points.insert(command.points.begin() + 1, arm);
+  take_ablations(command);
+  return command;
+}
+
+// The whole step has samples of 0.098, 0.1, 0.101, 0.1, 0.099, and its clock says 0.03 of w2_grad.
+TEST(AblationArms, SavingIsOfTheSameRounds) {
+  const CommandResult command = command_with_arm();
+  ASSERT_EQ(command.points.size(), 2u);
+  ASSERT_EQ(command.points[0].arms.size(), 1u);
+  const std::optional<Saving> saving = saving_of(command.points[0], command.points[0].arms[0]);
+  EXPECT_NEAR(saving->seconds.median, 0.029, 1e-12);
+  EXPECT_NEAR(saving->seconds.interval->lo, 0.018, 1e-12);
+  EXPECT_NEAR(saving->seconds.interval->hi, 0.04, 1e-12);
+  EXPECT_NEAR(*saving->clock, 0.03, 1e-12);
+  EXPECT_NEAR(saving->share, 0.29, 1e-12);
+  EXPECT_NE(ablation_tables(command).find("weight_grad"), std::string::npos) << ablation_tables(command);
+}
+
+// Even where its check were said to have passed.
+TEST(AblationArms, RecordIsMarkedAndHasNoThroughput) {
+  const std::vector<Record> records = make_records({}, command_with_arm());
+  ASSERT_EQ(records.size(), 3u);
+  EXPECT_FALSE(is_ablated(json_of(records[0])));
+  EXPECT_TRUE(records[0].tflops.has_value());
+  const Record& arm = records[2];
+  EXPECT_EQ(arm.ablated, (std::vector<std::string>{"w2_grad", "w13_grad"}));
+  EXPECT_EQ(arm.ablation->of_seq, 0);
+  EXPECT_TRUE(arm.time_s.median.has_value());
+  for (const Figure& figure : {arm.tflops, arm.tflops_executed, arm.tflops_per_device, arm.tokens_per_s,
+                               arm.drop_adjusted_tokens_per_s, arm.peak.fraction})
+    EXPECT_FALSE(figure.has_value());
+  Json json = json_of(arm);
+  EXPECT_EQ(json["config"]["ablate"], "weight_grad");
+  Record again;
+  read_fields(json, again);
+  EXPECT_EQ(again.config.run.block.ablation, arm.config.run.block.ablation);
+  json["tflops"] = 1;
+  for (const char* mark : {"ablated", "ablation", "config"}) {
+    EXPECT_TRUE(is_ablated(json)) << "before " << mark << " is taken off";
+    EXPECT_FALSE(tflops_of(json).has_value());
+    json.erase(mark);
+  }
+  EXPECT_FALSE(is_ablated(json));
+}
+
+// Every word that a step of this spread has work in, in real steps: the whole one passes its check, the arm
+// enters none of the stages that it leaves out and all others, and is not checked.
+void try_all(BenchOptions options) {
+  options.stage_timing = true;
+  options.schedule.iters = 1;
+  std::vector<Ablation> ablations;
+  const Point whole_point = expand_points(options, 2)[0];
+  for (const std::string& word : split(ablation_words(), '|')) {
+    const Ablation ablation = parse_ablation(word);
+    if (!ablation.stages.in_common_with(stages_of_step(whole_point.config)).empty())
+      ablations.push_back(ablation);
+  }
+  const Job job;
+  Yardstick yardstick({});
+  Measurement measurement(options, with_ablations({whole_point}, ablations), job, yardstick, {});
+  CommandResult command;
+  measurement.prepare();
+  measurement.time(&command);
+  command.points = measurement.take_results();
+  take_ablations(command);
+  const PointResult& whole = command.points[0];
+  EXPECT_EQ(whole.check.status, CheckStatus::passed) << whole.check.reason;
+  EXPECT_EQ(whole.timed_region, stages_of_step(whole_point.config).names()) << whole.point.label;
+  EXPECT_EQ(whole.arms.size(), ablations.size());
+  for (const PointResult& arm : whole.arms) {
+    const StageSet left_out = arm.point.config.block.ablation.stages;
+    std::vector<std::string> rest;
+    for (const std::string& name : whole.timed_region)
+      if (!left_out.has(*value_named<Stage>(name))) rest.push_back(name);
+    const bool exchange = left_out.has(Stage::dispatch);  // whose stages still pack and add rows
+    EXPECT_EQ(arm.timed_region, exchange ? whole.timed_region : rest) << arm.point.label;
+    EXPECT_EQ(arm.check.status, CheckStatus::off);
+    EXPECT_EQ(arm.check.reason, "not checked: ablated");
+    EXPECT_FALSE(arm.trusted());
+    EXPECT_EQ(arm.samples.size(), 1u);
+    for (const Traffic& traffic : arm.traffic) {
+      if (exchange) {
+        EXPECT_LT(traffic.sent_bytes, whole.traffic[0].sent_bytes) << arm.point.label;
+      }
+    }
+  }
+}
+
+BenchOptions small_options() {
+  BenchOptions options;
+  options.shape = {24, 16, 8, 4, 2, 8, DType::f32};
+  options.devices = 2;
+  options.threads_per_device = 1;
+  options.mesh = MeshKind::threads;
+  options.schedule.warmup = 0;
+  return options;
+}
+
+TEST(AblationArms, LeaveTheirStagesOutOnEveryPath) {
+  BenchOptions options = small_options();
+  try_all(options);
+  options.modes = {ParallelMode::dp};
+  try_all(options);
+  options.modes = {ParallelMode::ep};
+  for (const Spread path : all_values<Spread>()) {
+    options.ep_path = path;
+    if (is_ep(path)) try_all(options);
+  }
+}
+
+TEST(AblationArms, LeaveStagesOutThatFewStepsHave) {
+  BenchOptions options = small_options();
+  options.modes = {ParallelMode::ep};
+  options.ep_path = Spread::fused;
+  options.block.backend = Backend::ragged_dot;
+  options.impls = {Impl::baseline};
+  options.block.remat = Remat::expert_mlp;
+  options.block.route_in_step = options.block.router_grad = true;
+  try_all(options);
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,121 @@
+#include "moehill/measure/measure.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "moehill/machine/clock.h"
+#include "moehill/machine/memory.h"
+#include "moehill/measure/memory_check.h"
+#include "moehill/mesh/wait_limit.h"
+#include "moehill/quiet/busy.h"
+#include "moehill/quiet/environment.h"
+
+namespace moehill {
+namespace {
+
+// The bytes that may be in caches although they were emptied.
+double cache_bytes() {
+  const Topology t = detect_topology();
+  return static_cast<double>(t.num_cores * t.l2_bytes + t.num_l3 * t.l3_bytes);
+}
+
+// Measures once more after the runs, and more often where a figure is above the yardsticks: on a shared
+// machine they may have been taken in a worse moment than the steps.
+void measure_yardsticks_again(const Job& job, Yardstick& yardstick, CommandResult& command) {
+  constexpr int kAttempts = 5;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    yardstick.measure_peaks();
+    yardstick.measure_bandwidth();
+    bool possible = true;
+    for (PointResult& result : command.points) {
+      result.peaks = yardstick.peaks(threads_of(result.point.config, job));
+      if (job.is_root()) possible = possible && impossible_figure(result, cache_bytes()).empty();
+    }
+    if (job.largest(possible ? 0 : 1) == 0) return;
+  }
+}
+
+// On a shared machine a step can wait for others far longer than it takes itself.
+void limit_waits(const BenchOptions& options, const Job& job, double step_s) {
+  constexpr double kLeastSeconds = 30, kSteps = 20;
+  if (job.session() != nullptr && options.timeout_s == 0) set_wait_limit(kLeastSeconds + kSteps * step_s);
+}
+
+// A figure that no machine with these peaks can have is a failure, not a number.
+void refuse_impossible_figures(CommandResult& command) {
+  for (PointResult& result : command.points) {
+    const std::string why = impossible_figure(result, cache_bytes());
+    if (why.empty()) continue;
+    result.check.status = CheckStatus::failed;
+    result.check.reason = "impossible: " + why;
+    result.samples.clear();
+    result.stage_samples.clear();
+  }
+}
+
+// The threads of this node, of the point that has most of them.
+OwnWork own_work(const std::vector<Point>& points, const Job& job) {
+  const int num_nodes = job.session() == nullptr ? 1 : job.session()->num_nodes();
+  int num_threads = 1;
+  for (const Point& point : points)
+    num_threads =
+        std::max(num_threads, point.config.num_devices * point.config.threads_per_device / num_nodes);
+  return {num_threads, detect_topology().num_cores, job.processes_of_a_node()};
+}
+
+// The part of the machine that other work takes from the construction on. Processes on several nodes do not
+// know it.
+class OtherWork {
+ public:
+  explicit OtherWork(const Job& job)
+      : job_(job),
+        before_(machine_times()),
+        cpu_before_(process_cpu_seconds()),
+        load_(machine_load().average) {}
+
+  // Collective.
+  std::string words() const {
+    const double own = job_.sum(process_cpu_seconds() - cpu_before_);
+    const bool one_node = job_.session() == nullptr || job_.session()->num_nodes() == 1;
+    return one_node ? disturbance_between(before_, machine_times(), own, load_) : "";
+  }
+
+ private:
+  const Job& job_;
+  MachineTimes before_;
+  double cpu_before_, load_;
+};
+
+}  // namespace
+
+CommandResult measure(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
+                      Yardstick& yardstick, const Watcher& watcher) {
+  CommandResult command;
+  if (job.is_root()) watcher.tell(busy_words(machine_load(), own_work(points, job)));
+  command.time_utc = utc_now();
+  command.process_id = random_id();
+  command.started_s = unix_seconds();
+  for (const Point& point : points) yardstick.watch(threads_of(point.config, job));
+  yardstick.measure_peaks();
+  // Bandwidth is measured before and after, since its memory must not count as the runs' peak.
+  yardstick.measure_bandwidth();
+  reset_peak_rss();
+  {
+    Measurement measurement(options, points, job, yardstick, job.is_root() ? watcher : Watcher{});
+    measurement.prepare();
+    limit_waits(options, job, measurement.longest_step());
+    OtherWork others(job);
+    measurement.time(&command);
+    command.disturbance = others.words();
+    command.peak_rss_bytes = by_rank(job, static_cast<double>(peak_rss_bytes()));
+    command.cache_state = measurement.cache_state();
+    command.points = measurement.take_results();
+  }
+  measure_yardsticks_again(job, yardstick, command);
+  refuse_impossible_figures(command);
+  if (job.is_root()) watcher.show("");
+  return command;
+}
+
+}  // namespace moehill

@@ -1,0 +1,41 @@
+// Kernel rates: the grouped GEMM alone, by rows a group, direction and type, beside ragged_dot and a dense
+// product with the same FLOPs, all interleaved (`moehill kernels`).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "moehill/base/streamed_table.h"
+#include "moehill/parallel/memory_model.h"
+#include "moehill/quiet/yardstick.h"
+
+namespace moehill {
+
+struct KernelOptions {
+  std::vector<int64_t> rows{1, 2, 4, 8, 16, 34, 68, 137, 273, 546, 1092, 4369};
+  int64_t hidden = 2048, mlp_dim = 1408, groups = 60, max_rows = 16384, threads = 0, iters = 5, seed = 0;
+  std::vector<DType> dtypes{DType::bf16};
+  std::string json;
+};
+
+// One line of the table; rates in FLOP/s.
+struct KernelResult {
+  DType dtype;
+  int64_t mean_rows, groups, total_rows, hidden, columns;
+  const char* direction;
+  double gmm, ragged_dot, dense;
+};
+
+// The parts that a case takes. One case is in memory at a time.
+std::vector<MemoryPart> kernel_memory(const KernelOptions& options, DType dtype, int64_t mean_rows);
+
+// The three directions of one case.
+std::vector<KernelResult> measure_kernels(const KernelOptions& options, DType dtype, int64_t mean_rows,
+                                          ThreadTeam& team, Yardstick& yardstick);
+
+// The table, whose rows are printed as they are measured, and the records of all.
+StreamedTable kernel_table(const KernelOptions& options);
+std::vector<std::string> kernel_row(const KernelResult& result, const Peaks& peaks);
+std::string kernel_records(const std::vector<KernelResult>& results, const Peaks& peaks);
+
+}  // namespace moehill

@@ -1,0 +1,32 @@
+// Probe tables: what a probe has measured, its rows printed as they come, and the rest of it at the end.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "moehill/base/streamed_table.h"
+#include "moehill/probe/probe_measurement.h"
+
+namespace moehill {
+
+// Bandwidths by threads and by NUMA nodes, and the products' speeds.
+class ProbeTables {
+ public:
+  explicit ProbeTables(std::function<void(const std::string&)> print);
+  // Prints the rows that the probe has beyond those of the last call, and the header before the first of a
+  // table.
+  void print_new(const Probe& probe);
+
+ private:
+  void print_rows(const StreamedTable& table, const std::vector<std::vector<std::string>>& rows,
+                  size_t& num_printed);
+
+  std::function<void(const std::string&)> print_;
+  StreamedTable bandwidth_, numa_, gemm_;
+  size_t num_bandwidth_ = 0, num_numa_ = 0, num_gemm_ = 0;  // rows printed
+};
+
+// Peaks, collectives, links and row operations.
+std::string probe_summary(const Probe& probe);
+
+}  // namespace moehill

@@ -1,0 +1,40 @@
+#include "moehill/quiet/busy.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <sstream>
+
+namespace moehill {
+
+// "6.10 5.20 4.80 3/250 12345" (proc(5)).
+MachineLoad parse_machine_load(const std::string& proc_loadavg) {
+  MachineLoad load;
+  std::istringstream text(proc_loadavg);
+  double of_five = 0, of_fifteen = 0;
+  if (!(text >> load.average >> of_five >> of_fifteen >> load.running)) return {};
+  return load;
+}
+
+MachineLoad machine_load() {
+  std::ifstream file("/proc/loadavg");
+  std::stringstream text;
+  text << file.rdbuf();
+  return parse_machine_load(text.str());
+}
+
+std::string busy_words(const MachineLoad& load, const OwnWork& own) {
+  constexpr double kNotIdle = 0.7;
+  const bool overloaded = load.average > own.num_cores + 1.0;
+  const bool shared = load.average > kNotIdle && load.running > own.num_running;
+  std::string text;
+  if (overloaded || shared)
+    text = fmt::format("the machine is busy: load {:.1f} on {} cores; figures are of a shared machine",
+                       load.average, own.num_cores);
+  if (own.num_threads > own.num_cores)
+    text += fmt::format("{}{} threads on {} cores: they take turns", text.empty() ? "" : "; ",
+                        own.num_threads, own.num_cores);
+  return text;
+}
+
+}  // namespace moehill

@@ -1,0 +1,23 @@
+// The figures of rounds together, and which records have none.
+#include "moehill/report/measured.h"
+
+#include <gtest/gtest.h>
+
+#include "moehill/report/report_fixture.h"
+
+namespace moehill {
+namespace {
+
+// A database that was written by another program may give such a step a throughput.
+TEST(Measured, StepsThatLeftStagesOutAreNoResults) {
+  StoredRecord whole{.round = 0, .json = block_record("none", 2, 1.0)}, arm = whole;
+  arm.json["ablated"] = {"shared"};
+  arm.json["tflops"] = 1000;
+  const std::vector<Measured> measured = measure({arm, whole});
+  ASSERT_EQ(measured.size(), 1u);
+  EXPECT_EQ(measured[0].tflops, std::vector<double>{2});
+  EXPECT_TRUE(measure({arm}).empty());
+}
+
+}  // namespace
+}  // namespace moehill
