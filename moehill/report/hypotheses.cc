@@ -48,7 +48,7 @@ bool same_elsewhere(const ExperimentView& view, const StoredJson& a, const Store
   });
 }
 
-// What judge() does at 1, at the threshold.
+// Judges at the threshold as judge() does at 1.
 bool is_clear(const Expectation& expectation, const Ratio& ratio, const std::optional<double>& floor) {
   if (!ratio.interval) return false;
   const bool met = is_met(expectation, ratio.ratio);

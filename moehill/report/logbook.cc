@@ -162,7 +162,7 @@ std::string floor_text(const Book& book, const StoredNoiseFloor& floor) {
                    : fmt::format("; later than the results of {}, not used for them", fmt::join(late, ", ")));
 }
 
-// What decides, as it stood before the results: the program's own, the machine's, and the files'.
+// Values that decide, as they stood before the results: the program's own, the machine's, and the files'.
 std::string thresholds(const Book& book) {
   std::vector<std::vector<std::string>> rows = {
       {"worth", fmt::format("{:.0f} %: without a noise floor nothing smaller is a result", 100 * kNegligible),

@@ -80,7 +80,7 @@ TEST_F(Logbook, BeginsWithWhatWasAskedAnsweredAndNotDecided) {
   EXPECT_LT(h1, h2);  // 1.3, 1 / 0.8 and 1.2
   EXPECT_LT(h2, h3);
   EXPECT_NE(h3, std::string::npos) << first;
-  EXPECT_SAYS(first, "- Replayed: 5 published comparisons: 0 agrees, 3 agrees in direction, 2 differs");
+  EXPECT_SAYS(first, "- Replayed: published comparisons 5: agrees 0, agrees in direction 3, differs 2");
   EXPECT_SAYS(book, "| H2 | promoted | masked EP is slower | as expected in all 2 pairs of points |");
   EXPECT_SAYS(book,
               "  - H3 is falsified: `ratio(parallel_mode = ep, parallel_mode = none) >= 1.0` not met: ");

@@ -98,9 +98,9 @@ std::string replayed_sentence(const std::vector<ReplayedRatio>& ratios) {
     const auto n = std::count_if(ratios.begin(), ratios.end(), [&](const ReplayedRatio& ratio) {
       return ratio.held.agreement == agreement;
     });
-    parts.push_back(fmt::format("{} {}", n, name_of(agreement)));
+    parts.push_back(fmt::format("{} {}", name_of(agreement), n));
   }
-  return fmt::format("{} published comparisons: {}", ratios.size(), fmt::join(parts, ", "));
+  return fmt::format("published comparisons {}: {}", ratios.size(), fmt::join(parts, ", "));
 }
 
 std::string replayed_table(const std::vector<ExperimentView>& views) {
@@ -120,12 +120,18 @@ std::string replayed_table(const std::vector<ExperimentView>& views) {
       defects += fmt::format("- {}: {}\n", markdown_text(ratio.section), markdown_text(defect));
     last = ratio.section;
   }
-  std::string text = replayed_sentence(ratios) + ".\n\n" +
+  std::string text = "Of all " + replayed_sentence(ratios) + ".\n\n" +
                      markdown_table({"published section", "comparison", "tokens", "published ratio", "here",
                                      "verdict", "why"},
                                     rows, 7);
   if (!defects.empty()) text += "\nKnown defects of the published measurements:\n\n" + defects;
   return text;
+}
+
+std::string replayed_page(const std::vector<ExperimentView>& views) {
+  const std::string table = replayed_table(views);
+  return "# Published results, and ours\n\n" +
+         (table.empty() ? "No experiment with results replays a published comparison.\n" : table);
 }
 
 }  // namespace moehill

@@ -43,11 +43,14 @@ struct ReplayedRatio {
 // One for each row that has a baseline, where both have a published figure, in the order of the sections.
 std::vector<ReplayedRatio> replayed_ratios(std::span<const ExperimentView> views);
 
-// "90 published comparisons: 31 agree, ...".
+// "published comparisons 90: agrees 31, ...".
 std::string replayed_sentence(const std::vector<ReplayedRatio>& ratios);
 
 // Markdown: that sentence, a table with a row a comparison, and what is known to be wrong with the published
 // measurements. Empty where nothing is replayed.
 std::string replayed_table(const std::vector<ExperimentView>& views);
+
+// That table as a page of its own, which says so where nothing is replayed.
+std::string replayed_page(const std::vector<ExperimentView>& views);
 
 }  // namespace moehill

@@ -76,7 +76,8 @@ TEST(ReplayedTable, SaysOfEachComparisonWhetherItAgrees) {
 
 TEST(ReplayedTable, CountsAndNamesDefectsOnceASection) {
   const std::string text = table(75, {1.1, 0.001, false});
-  EXPECT_EQ(text.find("1 published comparisons: 0 agrees, 1 agrees in direction, 0 differs"), 0u) << text;
+  EXPECT_EQ(text.find("Of all published comparisons 1: agrees 0, agrees in direction 1, differs 0"), 0u)
+      << text;
   const size_t defect = text.find("- 13:40 EP vs Non-EP: one chip against four\n");
   ASSERT_NE(defect, std::string::npos) << text;
   EXPECT_EQ(text.find("one chip against four", defect + 30), std::string::npos);
