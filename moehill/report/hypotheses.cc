@@ -134,7 +134,11 @@ Hypothesis hypothesis_of(const ExperimentView& view) {
 }  // namespace
 
 std::vector<std::string> fixed_expectations(const StoredExperiment& experiment) {
-  return experiment.sizing.value(kExpectBefore, experiment.expect);
+  const auto before = experiment.sizing.find(kExpectBefore);
+  if (before == experiment.sizing.end() || !before->is_array()) return experiment.expect;
+  std::vector<std::string> texts;
+  for (const StoredJson& text : *before) texts.push_back(value_text(text));
+  return texts;
 }
 
 JudgedExpectation judge_expectation(const ExperimentView& view, const std::string& text) {

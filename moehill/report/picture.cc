@@ -27,7 +27,7 @@ constexpr std::array kDashes = {"", "5 3", "2 2", "8 3 2 3", "1 3", "10 4"};
 constexpr double kWidth = 400, kEdge = 10, kRow = 17, kTitle = 26, kLine = 15;
 constexpr double kPlotLeft = 172, kPlotRight = 370;  // of ratios
 constexpr size_t kLabelLetters = 27;
-constexpr double kMostRatio = 4;
+constexpr double kMostRatio = 4, kMostPercent = 150;  // of the axes
 
 // UTF-8 without what XML forbids or would obey.
 std::string xml(const std::string& text) {
@@ -180,7 +180,7 @@ class PanelDrawer {
       }
     }
     step_ = percent_step(most);
-    most_ = step_ * std::ceil(1.02 * most / step_);
+    most_ = step_ * std::ceil(1.02 * std::min(most, kMostPercent) / step_);
     top_ = top + 12 + kLine * static_cast<double>((panel.curves.size() > 1 ? panel.curves.size() : 0) + 1);
   }
 

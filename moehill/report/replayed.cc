@@ -20,6 +20,13 @@ bool same_figure(const PublishedRow& a, const PublishedRow& b) {
          a.blocks == b.blocks;
 }
 
+// The published ratio, where both figures are some that a ratio can be made of.
+std::optional<double> published_ratio(const PublishedRow& row, const PublishedRow& base) {
+  const double over = row.tflops.value_or(0), under = base.tflops.value_or(0);
+  if (same_figure(row, base) || !(over > 0 && under > 0) || !std::isfinite(over / under)) return std::nullopt;
+  return over / under;
+}
+
 Held held_row(const ExperimentView& view, const ResultRow& row, double published) {
   if (row.verdict == Verdict::identical) return {Agreement::undecided, "identical configurations here"};
   return hold_against(published, *row.against, view.floor);
@@ -70,7 +77,9 @@ std::vector<ReplayedRatio> replayed_ratios(std::span<const ExperimentView> views
     for (const ResultRow& row : view.rows) {
       if (!row.timed() || !row.published || !row.baseline) continue;
       const ResultRow& base = view.rows[*row.baseline];
-      if (!base.published || same_figure(*row.published, *base.published)) continue;
+      if (!base.published) continue;
+      const std::optional<double> published = published_ratio(*row.published, *base.published);
+      if (!published) continue;
       ReplayedRatio ratio;
       ratio.section = row.published->section;
       ratio.experiment = view.experiment.name;
@@ -78,7 +87,7 @@ std::vector<ReplayedRatio> replayed_ratios(std::span<const ExperimentView> views
       ratio.under = view.label(base);
       ratio.tokens = part_from<MoeShape>(at_or_null(row.measured->first, "/config")).tokens;
       ratio.published_tokens = row.published->tokens;
-      ratio.published = *row.published->tflops / *base.published->tflops;
+      ratio.published = *published;
       ratio.here = *row.against;
       ratio.held = held_row(view, row, ratio.published);
       all.push_back(ratio);
