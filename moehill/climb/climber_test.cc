@@ -121,12 +121,18 @@ TEST_F(ClimberTest, TheBudgetEndsItAndALargerOneGoesOn) {
   Store store = Store::open_existing(place_.file("climb.sqlite"));
   const std::vector<StoredExperiment> experiments = store.experiments();
   EXPECT_EQ(experiments.size(), whole.moves.size() + 1) << "a move an experiment, and the total";
+  int64_t num_thresholds = 0;
   for (const StoredExperiment& e : experiments) {
+    for (const std::string& text : e.expect) {
+      EXPECT_EQ(parse_expectation(text).numerator[0].axis, "arm");
+      ++num_thresholds;
+    }
     EXPECT_FALSE(e.hypothesis.empty()) << e.name;
     EXPECT_FALSE(store.notes(e.id).empty()) << e.name;
     for (const StoredPoint& point : store.points(e.id))
       EXPECT_NE(point.state, RunState::pending) << point.label;
   }
+  EXPECT_GE(num_thresholds, 2) << "where the model has a word, and of the total";
 }
 
 TEST_F(ClimberTest, WhatIsGivenIsKept) {
