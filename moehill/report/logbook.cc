@@ -231,7 +231,7 @@ std::string stop_criteria(const Book& book) {
     }
     rows.push_back(
         {book.hypotheses[i].id,
-         fmt::format("{} of {}, {} more of one that fails, {} s each", counted(e.rounds, "round", "rounds"),
+         fmt::format("{} of {}, {} of one that fails, {} s each", counted(e.rounds, "round", "rounds"),
                      counted(std::ssize(view.points), "point", "points"), counted(e.retries, "try", "tries"),
                      e.timeout_s),
          fmt::format("{} done, {} failed, {} open", done, failed, std::ssize(view.points) - done - failed),

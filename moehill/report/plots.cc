@@ -9,6 +9,7 @@
 #include "moehill/base/parse.h"
 #include "moehill/report/picture.h"
 #include "moehill/report/replayed.h"
+#include "moehill/store/expectation.h"
 
 namespace moehill {
 namespace {

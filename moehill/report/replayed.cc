@@ -59,7 +59,8 @@ Held hold_against(double published, const Ratio& here, const std::optional<doubl
                                       ? "the same direction, smaller here"
                                       : "the same direction, larger here"};
   if (clear) return {Agreement::differs, "the other way here"};
-  const double noise = std::max({floor.value_or(0), std::abs(std::log(lo)), std::abs(std::log(hi))});
+  const double noise =
+      std::max({std::log1p(kNoTrend), floor.value_or(0), std::abs(std::log(lo)), std::abs(std::log(hi))});
   if (noise <= std::log1p(kResolved) && std::abs(std::log(published)) <= noise)
     return {Agreement::within_noise,
             fmt::format("no difference beyond {:.1f} % here, and the published one is smaller",

@@ -19,8 +19,8 @@ struct Held {
   std::string why;
 };
 
-// A published ratio held against ours. Noise: the larger of the floor and of the interval's farther end from
-// 1, both as |log|. In this order:
+// A published ratio held against ours. Noise: the largest of kNoTrend, the floor, and the interval's farther
+// end from 1, all as |log|. In this order:
 //   not decided          ours has no interval
 //   agrees               ours is clear of 1 (faster, slower) and its interval holds the published ratio
 //   agrees in direction  ours is clear of 1, and the published one lies on the same side by kNoTrend or more
