@@ -50,7 +50,8 @@ std::string arm_threshold(const MoveArm& over, const MoveArm& under, const std::
   return fmt::format("ratio(arm = '{}', arm = '{}') {}", over.label, under.label, relation);
 }
 
-// By the model's word: the best arm gains what is looked for, or it does not. Without a word of it, nothing.
+// The model's word as a threshold: the best arm gains what is looked for, or it does not. Without a word of
+// it, nothing.
 std::vector<std::string> thresholds_of(const ClimbMove& move, double worth) {
   const MoveArm* best = move.predicted_gain ? best_predicted(move) : nullptr;
   if (best == nullptr) return {};
