@@ -101,9 +101,8 @@ void add_predictions(const ExperimentView& view, std::vector<std::string>& lines
 
 void add_published(const ExperimentView& view, std::vector<std::string>& lines) {
   for (const ReplayedRatio& ratio : replayed_ratios({&view, 1}))
-    lines.push_back(fmt::format("{} over {}: published {:.3f}, here {}: {} ({})", markdown_code(ratio.over),
-                                markdown_code(ratio.under), ratio.published, ratio_text(ratio.here),
-                                name_of(ratio.held.agreement), ratio.held.why));
+    lines.push_back(fmt::format("{}: published {:.3f}, here {}: {} ({})", ratio.words, ratio.published,
+                                ratio_text(ratio.here), name_of(ratio.held.agreement), ratio.held.why));
   const bool any = std::any_of(view.rows.begin(), view.rows.end(),
                                [](const ResultRow& row) { return row.timed() && row.published; });
   if (any && !view.experiment.reference_defect.empty())

@@ -158,7 +158,7 @@ void draw_mark(Svg& svg, const RatioAxis& axis, const RatioMark& mark, double y)
   };
   if (mark.published) draw(*mark.published, kDiamond, "--b", false);
   draw(mark.ratio, kDot, "--a", true);
-  svg.text(kWidth - kEdge, y + 4, "end", mark.sign);
+  svg.text(kWidth - kEdge, y + 4, "end head", mark.sign);
   svg.end_group();
 }
 

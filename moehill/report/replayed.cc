@@ -8,6 +8,7 @@
 
 #include "moehill/block/shape.h"
 #include "moehill/report/markdown.h"
+#include "moehill/store/expectation.h"
 
 namespace moehill {
 namespace {
@@ -32,10 +33,38 @@ Held held_row(const ExperimentView& view, const ResultRow& row, double published
   return hold_against(published, *row.against, view.floor);
 }
 
+// "`impl=fast` over `impl=baseline` at `topk=2`". Paths of `profile` are told apart by their names.
+std::string words_of(const ExperimentView& view, const ResultRow& row, const ResultRow& base) {
+  std::vector<std::string> over, under, common;
+  if (row.measured->path != base.measured->path) {
+    over.push_back(name_of(row.measured->path));
+    under.push_back(name_of(base.measured->path));
+  } else if (row.measured->path != ProfilePath::none) {
+    common.push_back(name_of(row.measured->path));
+  }
+  const StoredJson& of_base = view.points[base.point].axes;
+  for (const auto& [axis, value] : view.points[row.point].axes.items()) {
+    const StoredJson other = of_base.value(axis, StoredJson());
+    const auto text = [&, name = axis](const StoredJson& one) {
+      return fmt::format("{}={}", name, value_text(one));
+    };
+    if (other == value) {
+      common.push_back(text(value));
+    } else {
+      over.push_back(text(value));
+      under.push_back(text(other));
+    }
+  }
+  const auto code = [](const std::vector<std::string>& parts) {
+    return markdown_code(fmt::format("{}", fmt::join(parts, " ")));
+  };
+  return fmt::format("{} over {}{}", code(over), code(under), common.empty() ? "" : " at " + code(common));
+}
+
 std::vector<std::string> cells_of(const ReplayedRatio& ratio, bool has_defect) {
   const auto& interval = ratio.here.interval;
   return {markdown_text(ratio.section),
-          fmt::format("{} over {}", markdown_code(ratio.over), markdown_code(ratio.under)),
+          ratio.words,
           fmt::format("{} of {}", ratio.tokens, ratio.published_tokens),
           fmt::format("{:.3f}", ratio.published),
           fmt::format("{:.3f}{}", ratio.here.ratio, interval_text(interval, "{:.3f}")),
@@ -86,6 +115,7 @@ std::vector<ReplayedRatio> replayed_ratios(std::span<const ExperimentView> views
       ratio.experiment = view.experiment.name;
       ratio.over = view.label(row);
       ratio.under = view.label(base);
+      ratio.words = words_of(view, row, base);
       ratio.tokens = part_from<MoeShape>(at_or_null(row.measured->first, "/config")).tokens;
       ratio.published_tokens = row.published->tokens;
       ratio.published = *published;

@@ -34,6 +34,7 @@ Held hold_against(double published, const Ratio& here, const std::optional<doubl
 
 struct ReplayedRatio {
   std::string section, experiment, over, under;  // labels of the two points
+  std::string words;                             // Markdown: what tells them apart, and where they agree
   int64_t tokens = 0, published_tokens = 0;
   double published = 1;
   Ratio here;

@@ -54,11 +54,10 @@ std::string table(double published_ep, const Planted& planted) {
 }
 
 void expect_row(const std::string& table, const std::string& published, const std::string& end) {
-  EXPECT_NE(
-      table.find("| 13:40 EP vs Non-EP | `parallel_mode=ep topk=2` over `parallel_mode=none topk=2` | 256 of "
-                 "32768 | " +
-                 published + " | "),
-      std::string::npos)
+  EXPECT_NE(table.find("| 13:40 EP vs Non-EP | `parallel_mode=ep` over `parallel_mode=none` at `topk=2` | "
+                       "256 of 32768 | " +
+                       published + " | "),
+            std::string::npos)
       << table;
   EXPECT_NE(table.find(end), std::string::npos) << table;
 }
