@@ -25,9 +25,9 @@ constexpr std::array kColors = {"--a", "--b", "--c", "--d", "--e", "--f"};
 constexpr std::array kDashes = {"", "5 3", "2 2", "8 3 2 3", "1 3", "10 4"};
 
 constexpr double kWidth = 400, kEdge = 10, kRow = 17, kTitle = 26, kLine = 15;
-constexpr double kPlotLeft = 172, kPlotRight = 370;  // of ratios
-constexpr size_t kLabelLetters = 27;
-constexpr double kMostRatio = 4, kMostPercent = 150;  // of the axes
+constexpr double kPlotLeft = 172, kPlotRight = 370;      // of ratios
+constexpr size_t kLabelLetters = 27, kHeadLetters = 52;  // that fit
+constexpr double kMostRatio = 4, kMostPercent = 150;     // of the axes
 
 // UTF-8 without what XML forbids or would obey.
 std::string xml(const std::string& text) {
@@ -188,7 +188,7 @@ class PanelDrawer {
   double draw() {
     double y = top_ - 12;
     if (panel_.curves.size() > 1) y -= kLine * static_cast<double>(panel_.curves.size());
-    svg_.text(kEdge, y, "head", cut(panel_.title, 58));
+    svg_.text(kEdge, y, "head", cut(panel_.title, kHeadLetters));
     for (double value = 0; value <= most_ + 1e-9; value += step_) {
       svg_.line(kLeft, place_y(value), kRight, place_y(value), value == 0 ? "--soft" : "--grid");
       svg_.text(kLeft - 6, place_y(value) + 4, "end soft", fmt::format("{:g} %", value));
@@ -253,7 +253,7 @@ std::string ratio_picture(const std::string& title, const std::vector<RatioGroup
   svg.text(kEdge, y - 4, "title", title);
   for (const std::string& line : key) svg.text(kEdge, y += kLine, "soft", line);
   for (const RatioGroup& group : groups) {
-    svg.text(kEdge, y += 24, "head", cut(group.title, 58));
+    svg.text(kEdge, y += 24, "head", cut(group.title, kHeadLetters));
     svg.text(kEdge, y += kLine, "soft", cut(group.subtitle, 64));
     const double top = y + 5, bottom = top + kRow * static_cast<double>(group.marks.size());
     draw_axis(svg, axis, top, bottom);

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
 
 #include "moehill/base/error.h"
 #include "moehill/base/parse.h"
@@ -112,10 +113,15 @@ void add_point(CurvePanel& panel, const std::string& name, double topk, std::vec
   curve->points.insert(behind, {topk, summary.median, summary.interval});
 }
 
-bool has_two_places(const CurvePanel& panel) {
-  return std::any_of(panel.curves.begin(), panel.curves.end(), [](const Curve& curve) {
-    return curve.points.size() > 1 && curve.points.front().x != curve.points.back().x;
-  });
+// Top-k values of the curve that has most of them.
+size_t num_places(const CurvePanel& panel) {
+  size_t most = 0;
+  for (const Curve& curve : panel.curves) {
+    std::set<double> places;
+    for (const CurvePoint& point : curve.points) places.insert(point.x);
+    most = std::max(most, places.size());
+  }
+  return most;
 }
 
 InputError nothing(const std::string& source, const std::string& lacks) {
@@ -154,8 +160,11 @@ std::string peak_plot(const std::vector<ExperimentView>& views) {
       if (topk && !row.measured->peak_shares.empty())
         add_point(panel, short_label(view, row, "topk"), *topk, row.measured->peak_shares);
     }
-    if (has_two_places(panel)) panels.push_back(panel);
+    panels.push_back(panel);
   }
+  const auto has_three = [](const CurvePanel& panel) { return num_places(panel) > 2; };
+  const size_t least = std::any_of(panels.begin(), panels.end(), has_three) ? 3 : 2;
+  std::erase_if(panels, [&](const CurvePanel& panel) { return num_places(panel) < least; });
   return panels.empty() ? "" : peak_picture(panels);
 }
 

@@ -12,8 +12,9 @@ namespace moehill {
 // Ratios to the baseline of each experiment, and those published beside them.
 std::string ratio_plot(const std::vector<ExperimentView>& views);
 
-// Share of the measured peak by top-k: a panel an experiment that has two top-k or more, a curve for each
-// combination of its other axes; or of records, a curve for each name that record_label() gives.
+// Share of the measured peak by top-k: a panel an experiment that has three top-k or more (two, where none
+// has three), a curve for each combination of its other axes; or of records, a curve for each name that
+// record_label() gives.
 std::string peak_plot(const std::vector<ExperimentView>& views);
 std::string peak_plot(const ResultSet& records);
 
