@@ -9,6 +9,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/folder_fixture.h"
 #include "moehill/climb/climb_report.h"
+#include "moehill/store/expectation.h"
 #include "moehill/store/store.h"
 
 namespace moehill {

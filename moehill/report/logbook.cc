@@ -232,8 +232,8 @@ std::string stop_criteria(const Book& book) {
     rows.push_back(
         {book.hypotheses[i].id,
          fmt::format("{} of {}, {} of one that fails, {} s each", counted(e.rounds, "round", "rounds"),
-                     counted(std::ssize(view.points), "point", "points"), counted(e.retries, "try", "tries"),
-                     e.timeout_s),
+                     counted(std::ssize(view.points), "point", "points"),
+                     counted(e.retries, "more try", "more tries"), e.timeout_s),
          fmt::format("{} done, {} failed, {} open", done, failed, std::ssize(view.points) - done - failed),
          markdown_text(e.options_note)});
   }
