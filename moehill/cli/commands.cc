@@ -51,6 +51,7 @@ constexpr Subcommand kSubcommands[] = {
     {"sweep", "runs the points of an experiment file and keeps every result", sweep_command},
     {"compare", "two sets of results, and a gate for regressions", compare_command},
     {"report", "results as a page, or for other programs", report_command},
+    {"plot", "one picture of results, as SVG", plot_command},
     {"logbook", "the book of experiments, in Markdown", logbook_command},
 };
 

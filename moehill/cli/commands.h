@@ -26,6 +26,7 @@ int probe_command(const std::vector<std::string>& args, const Job& job);
 int advise_command(const std::vector<std::string>& args);
 int climb_command(const std::vector<std::string>& args);
 int compare_command(const std::vector<std::string>& args);
+int plot_command(const std::vector<std::string>& args);
 int logbook_command(const std::vector<std::string>& args);
 int simulate_command(const std::vector<std::string>& args);
 int models_command(const std::vector<std::string>& args);

@@ -11,13 +11,14 @@
 #include "moehill/report/exports.h"
 #include "moehill/report/page.h"
 #include "moehill/report/page_data.h"
+#include "moehill/report/replayed.h"
 
 namespace moehill {
 namespace {
 
-enum class Format { html, csv, jsonl, markdown, google_benchmark, junit };
+enum class Format { html, csv, jsonl, markdown, verdicts, google_benchmark, junit };
 constexpr auto words(Format) {
-  return std::array{"html", "csv", "jsonl", "markdown", "google-benchmark", "junit"};
+  return std::array{"html", "csv", "jsonl", "markdown", "verdicts", "google-benchmark", "junit"};
 }
 
 struct ReportOptions {
@@ -48,6 +49,8 @@ std::string render(const ReportOptions& o, Store& store) {
   switch (o.format) {
     case Format::csv:
       return export_csv(views);
+    case Format::verdicts:
+      return replayed_page(views);
     case Format::google_benchmark:
       return export_google_benchmark(views);
     case Format::junit:
@@ -63,11 +66,11 @@ int report_command(const std::vector<std::string>& args) {
   ReportOptions options;
   OptionSet set = report_option_set(options);
   if (!set.parse(args)) return kExitDone;
-  const bool ignores_published =
-      options.format != Format::html && options.format != Format::csv && options.format != Format::markdown;
+  const bool ignores_published = options.format != Format::html && options.format != Format::csv &&
+                                 options.format != Format::markdown && options.format != Format::verdicts;
   if (set.given("--published") && ignores_published) {
     throw input_error("--published", "it with a format that shows no published numbers",
-                      "it with html, csv or markdown", "leave it out");
+                      "it with html, csv, markdown or verdicts", "leave it out");
   }
   if (options.output.empty()) options.output = options.format == Format::html ? "report.html" : "-";
   Store store = Store::open_existing(database_path(options.database));

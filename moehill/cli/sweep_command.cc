@@ -15,6 +15,7 @@
 #include "moehill/cli/output.h"
 #include "moehill/cli/sweep_host.h"
 #include "moehill/experiments/driver.h"
+#include "moehill/experiments/sizing.h"
 #include "moehill/report/sweep_summary.h"
 #include "moehill/store/store.h"
 
@@ -22,7 +23,8 @@ namespace moehill {
 namespace {
 
 struct SweepOptions {
-  std::string file, database, budget, scale;
+  std::string file, database;
+  SizingRequest sizing;
   bool dry_run = false, retry_failed = false, print_template = false, list = false;
 };
 
@@ -35,10 +37,11 @@ OptionSet sweep_option_set(SweepOptions& o) {
                  "moehill sweep experiments/reference/ep_vs_none.toml --budget 5m",
                  "moehill sweep experiments/reference/ep_vs_none.toml --scale 0.125 --db book.sqlite"});
   set.text("--db", &o.database, "FILE", "results database; else $MOEHILL_DB, else ./moehill.sqlite");
-  set.text("--budget", &o.budget, "TIME",
+  set.text("--budget", &o.sizing.budget, "TIME",
            "90s, 10m, 2h: fewer tokens and rounds, so that all of it takes about that long");
-  set.text("--scale", &o.scale, "full|SHARE",
+  set.text("--scale", &o.sizing.scale, "full|SHARE",
            "share of the file's tokens, above 0 to 1; full is 1, the default");
+  set.integer("--rounds", &o.sizing.rounds, 0, 1000, "rounds in place of the file's; 0: the file's");
   set.flag("--dry-run", &o.dry_run, "list the points with predicted time and memory; run and store nothing");
   set.flag("--template", &o.print_template, "print an experiment file to begin with, and nothing else");
   set.flag("--list", &o.list, "list the experiments of the database, and nothing else");
@@ -62,76 +65,15 @@ std::optional<SweepOptions> parse_sweep_options(const std::vector<std::string>& 
                       "see moehill sweep --help");
   }
   options.file = args[0];
-  if (set.given("--budget") && set.given("--scale")) {
-    throw input_error("--scale", "it beside --budget", "one of the two",
-                      "leave --scale out: the budget chooses the sizes");
-  }
+  options.sizing.require_sense();
   if (options.dry_run && options.retry_failed)
     throw input_error("--retry-failed", "it with --dry-run", "one of the two",
                       "leave it out: nothing is run");
   return options;
 }
 
-// The request that sizes are chosen for. One request for one file, build and machine gets one choice, so that
-// a sweep can be resumed although the machine's speed never measures quite the same.
-StoredJson sizing_request(const SweepOptions& options, const SweepHost& host) {
-  return {{"budget", options.budget}, {"build", host.build}, {"machine", host.machine}};
-}
-
-std::optional<StoredExperiment> stored_experiment(const std::string& database, const std::string& name) {
-  if (!is_there(database)) return std::nullopt;
-  return Store::open_existing(database).find_experiment(name);
-}
-
-Sizing choose_sizing(const SweepOptions& options, const std::string& database, const ExperimentFile& file,
-                     const SweepHost& host) {
-  if (!options.budget.empty()) {
-    const std::optional<StoredExperiment> stored = stored_experiment(database, file.name);
-    const StoredJson request = sizing_request(options, host);
-    if (stored && stored->toml == file.toml && stored->sizing.value("request", StoredJson()) == request)
-      return {stored->sizing["factor"].get<double>(), stored->sizing["rounds"].get<int64_t>(),
-              stored->options_note};
-    return fit_budget(file, host, parse_duration("--budget", options.budget));
-  }
-  if (options.scale.empty() || options.scale == "full") return {};
-  const double factor = parse_number("--scale", options.scale, 1e-6, 1);
-  return {factor, 0, fmt::format("--scale {}: that share of the file's tokens", options.scale)};
-}
-
-std::string label_of(const StoredPoint& point) {
-  return printable(point.label) + (point.is_baseline ? " (baseline)" : "");
-}
-
-void list_points(const SweepPlan& plan, const std::string& source) {
-  std::vector<std::vector<std::string>> rows;
-  for (size_t i = 0; i < plan.points.size(); ++i) {
-    const StoredPoint& point = plan.points[i];
-    rows.push_back({label_of(point), std::to_string(plan.tokens[i]), std::to_string(plan.devices[i]),
-                    fmt::format("{:.1f} s", point.predicted_seconds.value_or(0)),
-                    gib(point.predicted_bytes.value_or(0))});
-  }
-  std::fputs(format_table({"point", "tokens", "devices", "predicted time of a run", "memory"}, rows).c_str(),
-             stdout);
-  fmt::print("{} points, {} rounds: about {} in all\ntimes predicted {}\n", plan.points.size(),
-             plan.experiment.rounds, duration_text(plan.predicted_seconds()), source);
-}
-
-std::string shell_word(const std::string& text) {
-  const auto is_plain = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
-           std::string("_-./=:,").find(c) != std::string::npos;
-  };
-  if (!text.empty() && std::all_of(text.begin(), text.end(), is_plain)) return text;
-  std::string quoted = "'";
-  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
-
 std::string resuming_line(const SweepOptions& o, const std::string& database) {
-  std::string line = "moehill sweep " + shell_word(o.file) + " --db " + shell_word(database);
-  if (!o.budget.empty()) line += " --budget " + shell_word(o.budget);
-  if (!o.scale.empty()) line += " --scale " + shell_word(o.scale);
-  return line;
+  return "moehill sweep " + shell_word(o.file) + " --db " + shell_word(database) + sizing_options(o.sizing);
 }
 
 int finish(Store& store, const SweepOptions& options, const SweepPlan& plan, const SweepOutcome& outcome) {
@@ -174,16 +116,14 @@ int sweep_command(const std::vector<std::string>& args) {
       environment, RunPredictor(probed_hardware(environment),
                                 measure_speed(environment.topology, environment.topology.num_cores)));
   const std::string database = database_path(options->database);
-  const Sizing sizing = choose_sizing(*options, database, file, host);
+  const Sizing sizing = choose_sizing(options->sizing, database, file, host);
   SweepPlan plan = make_plan(file, host, sizing);
-  plan.experiment.sizing = {{"request", sizing_request(*options, host)},
-                            {"factor", sizing.factor},
-                            {"rounds", plan.experiment.rounds}};
+  plan.experiment.sizing = kept_sizing(options->sizing, host, plan, sizing);
   fmt::print("{}: {}\n", printable(plan.experiment.name), printable(plan.experiment.title));
   if (!sizing.note.empty()) fmt::print("{}\n", sizing.note);
   std::fflush(stdout);
   if (options->dry_run) {
-    list_points(plan, host.prediction_source);
+    fmt::print("{}times predicted {}\n", plan_table(plan), host.prediction_source);
     return kExitDone;
   }
   Store store = Store::open_or_create(database);
@@ -193,7 +133,8 @@ int sweep_command(const std::vector<std::string>& args) {
   DriverOptions driver;
   driver.show = show_run;
   driver.retry_failed = options->retry_failed;
-  if (!options->budget.empty()) driver.stop_after_seconds = parse_duration("--budget", options->budget);
+  if (!options->sizing.budget.empty())
+    driver.stop_after_seconds = parse_duration("--budget", options->sizing.budget);
   const SweepOutcome outcome = run_sweep(store, plan, host, driver);
   return finish(store, *options, plan, outcome);
 }

@@ -92,6 +92,9 @@ TEST_F(SweepCommand, ADryRunStoresNothing) {
   ASSERT_EQ(run("q.toml --dry-run --scale 0.5"), 0) << read("err");
   EXPECT_NE(read("out").find("4 points, 2 rounds"), std::string::npos) << read("out");
   EXPECT_NE(read("out").find(" 32 "), std::string::npos) << read("out");  // tokens
+  ASSERT_EQ(run("q.toml --dry-run --rounds 7"), 0) << read("err");
+  EXPECT_NE(read("out").find("--rounds 7: the file has 2"), std::string::npos) << read("out");
+  EXPECT_NE(read("out").find("4 points, 7 rounds"), std::string::npos) << read("out");
   EXPECT_FALSE(exists("moehill.sqlite"));
 }
 
@@ -110,6 +113,7 @@ TEST_F(SweepCommand, BadInputIsOneLineStatusTwoAndNoDatabase) {
   refuses("q.toml --budget 5", "--budget");
   refuses("q.toml --scale 2", "--scale");
   refuses("q.toml --scale full --budget 5m", "--scale");
+  refuses("q.toml --rounds 3 --budget 5m", "leave --rounds out");
   refuses("q.toml --db no/such/folder/a.sqlite", "--db");
 }
 

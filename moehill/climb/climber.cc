@@ -35,6 +35,30 @@ std::optional<double> predicted_gain(const std::vector<MoveArm>& arms) {
   return most_apart > kToldApart ? best : std::nullopt;
 }
 
+// The arm that the model expects most of, the incumbent apart; null where it has no prediction.
+const MoveArm* best_predicted(const ClimbMove& move) {
+  const MoveArm* best = nullptr;
+  for (size_t i = 1; i < move.arms.size(); ++i) {
+    const std::optional<double> seconds = move.arms[i].resolved.step_seconds;
+    if (seconds && (best == nullptr || *seconds < *best->resolved.step_seconds)) best = &move.arms[i];
+  }
+  return best;
+}
+
+// A threshold of the logbook: "ratio(arm = 'fast', arm = 'baseline') >= 1.02".
+std::string arm_threshold(const MoveArm& over, const MoveArm& under, const std::string& relation) {
+  return fmt::format("ratio(arm = '{}', arm = '{}') {}", over.label, under.label, relation);
+}
+
+// The model's word as a threshold: the best arm gains what is looked for, or it does not. Without a word of
+// it, nothing.
+std::vector<std::string> thresholds_of(const ClimbMove& move, double worth) {
+  const MoveArm* best = move.predicted_gain ? best_predicted(move) : nullptr;
+  if (best == nullptr) return {};
+  const char* relation = *move.predicted_gain >= 1 + worth ? ">=" : "<";
+  return {arm_threshold(*best, move.arms[0], fmt::format("{} {:g}", relation, 1 + worth))};
+}
+
 std::string hypothesis_of(const ClimbMove& move, double worth) {
   const std::string before = move.arms[0].label;
   if (!move.predicted_gain) {
@@ -44,15 +68,8 @@ std::string hypothesis_of(const ClimbMove& move, double worth) {
         "The model does not tell these apart; one of {} may be faster than {} by {:.3g} % or more.",
         fmt::join(others, ", "), before, 100 * worth);
   }
-  const MoveArm* best = &move.arms[0];
-  for (const MoveArm& arm : move.arms) {
-    const bool first = best == &move.arms[0];
-    if (&arm != &move.arms[0] && arm.resolved.step_seconds &&
-        (first || *arm.resolved.step_seconds < *best->resolved.step_seconds))
-      best = &arm;
-  }
-  return fmt::format("The model expects {} to change the speed of {} by {}.", best->label, before,
-                     percent(*move.predicted_gain));
+  return fmt::format("The model expects {} to change the speed of {} by {}.", best_predicted(move)->label,
+                     before, percent(*move.predicted_gain));
 }
 
 std::string fate_line(const ClimbMove& move, size_t i) {
@@ -176,6 +193,7 @@ void Climber::race(ClimbMove& move, const std::string& next) {
   request.name = experiment_name(fmt::format("{:02}-{}", outcome_.moves.size() + 1, name_of(move.axis)));
   request.title = fmt::format("Climb, move {}: {}", outcome_.moves.size() + 1, name_of(move.axis));
   request.hypothesis = hypothesis_of(move, options_.worth);
+  request.expect = thresholds_of(move, options_.worth);
   request.next_action = next;
   request.command = options_.command;
   request.arms = move.arms;
@@ -260,6 +278,7 @@ void Climber::compare_with_first() {
   request.command = options_.command;
   request.arms = {outcome_.first, outcome_.winner};
   request.arms[1].label = "winner";
+  request.expect = {arm_threshold(request.arms[1], request.arms[0], "> 1")};
   request.rules.most_screening = kLastRounds;
   request.memory_bytes = options_.memory_bytes;
   request.fixed_rounds = true;

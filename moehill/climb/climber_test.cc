@@ -9,6 +9,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/folder_fixture.h"
 #include "moehill/climb/climb_report.h"
+#include "moehill/store/expectation.h"
 #include "moehill/store/store.h"
 
 namespace moehill {
@@ -126,12 +127,18 @@ TEST_F(ClimberTest, TheBudgetEndsItAndALargerOneGoesOn) {
   Store store = Store::open_existing(place_.file("climb.sqlite"));
   const std::vector<StoredExperiment> experiments = store.experiments();
   EXPECT_EQ(experiments.size(), whole.moves.size() + 1) << "a move an experiment, and the total";
+  int64_t num_thresholds = 0;
   for (const StoredExperiment& e : experiments) {
+    for (const std::string& text : e.expect) {
+      EXPECT_EQ(parse_expectation(text).numerator[0].axis, "arm");
+      ++num_thresholds;
+    }
     EXPECT_FALSE(e.hypothesis.empty()) << e.name;
     EXPECT_FALSE(store.notes(e.id).empty()) << e.name;
     for (const StoredPoint& point : store.points(e.id))
       EXPECT_NE(point.state, RunState::pending) << point.label;
   }
+  EXPECT_GE(num_thresholds, 2) << "where the model has a word, and of the total";
 }
 
 // A second passes at every look at the clock, as if the time went by between the runs.

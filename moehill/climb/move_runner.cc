@@ -22,6 +22,7 @@ SweepPlan plan_of(const MoveRequest& request, const SweepHost& host) {
   e.name = request.name;
   e.title = request.title;
   e.hypothesis = request.hypothesis;
+  e.expect = request.expect;
   e.next_action = request.next_action;
   e.baseline = {{"arm", request.arms[0].label}};
   e.rounds = request.rules.most_screening + (request.fixed_rounds ? 0 : request.rules.looks.back());

@@ -35,7 +35,8 @@ struct ClimbBudget {
 
 struct MoveRequest {
   std::string name, title, hypothesis, next_action, command;
-  std::vector<MoveArm> arms;  // the incumbent first
+  std::vector<std::string> expect;  // thresholds on the axis `arm`, fixed before the first round
+  std::vector<MoveArm> arms;        // the incumbent first
   RaceRules rules;
   std::optional<double> memory_bytes;  // a run that takes more is out
   bool fixed_rounds = false;           // no race: every arm runs in rules.most_screening rounds

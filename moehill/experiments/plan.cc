@@ -7,6 +7,7 @@
 #include "moehill/base/error.h"
 #include "moehill/base/hash.h"
 #include "moehill/base/parse.h"
+#include "moehill/base/table.h"
 #include "moehill/experiments/matrix.h"
 
 namespace moehill {
@@ -144,6 +145,20 @@ SweepPlan make_plan(const ExperimentFile& file, const SweepHost& host, const Siz
   }
   refuse_twins(file, plan);
   return plan;
+}
+
+std::string plan_table(const SweepPlan& plan) {
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < plan.points.size(); ++i) {
+    const StoredPoint& point = plan.points[i];
+    rows.push_back({printable(point.label) + (point.is_baseline ? " (baseline)" : ""),
+                    std::to_string(plan.tokens[i]), std::to_string(plan.devices[i]),
+                    fmt::format("{:.1f} s", point.predicted_seconds.value_or(0)),
+                    gib(point.predicted_bytes.value_or(0))});
+  }
+  return fmt::format("{}{} points, {} rounds: about {} in all\n",
+                     format_table({"point", "tokens", "devices", "predicted time of a run", "memory"}, rows),
+                     plan.points.size(), plan.experiment.rounds, duration_text(plan.predicted_seconds()));
 }
 
 Sizing fit_budget(const ExperimentFile& file, const SweepHost& host, double budget_seconds) {

@@ -31,6 +31,9 @@ struct SweepPlan {
 // that are the same.
 SweepPlan make_plan(const ExperimentFile& file, const SweepHost& host, const Sizing& sizing);
 
+// For a terminal: a row a point with predicted time and memory, then "4 points, 5 rounds: about 2m in all".
+std::string plan_table(const SweepPlan& plan);
+
 // Sizes for about `budget_seconds`: tokens by powers of two and three quarters of them down to about 256 in
 // the largest point, then fewer rounds down to 3, then fewer tokens down to 64, then one round. What is left
 // over budget then is said in the note.

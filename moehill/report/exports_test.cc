@@ -37,9 +37,11 @@ TEST_F(Exports, RowsStandBesideBaselineAndPublishedNumber) {
 }
 
 TEST_F(Exports, TheFloorOfTheMachineDecides) {
-  store_.add_noise_floor({0, "t", "another CPU, 2 cores, AVX2", "b", 20, 0.9, StoredJson::object()});
+  store_.add_noise_floor(
+      {0, "2026-01-01T00:00:00Z", "another CPU, 2 cores, AVX2", "b", 20, 0.9, StoredJson::object()});
   EXPECT_EQ(views()[0].rows[1].verdict, Verdict::slower);
-  store_.add_noise_floor({0, "t", "a CPU, 2 cores, AVX2", "b", 20, 0.5, StoredJson::object()});
+  store_.add_noise_floor(
+      {0, "2026-01-01T00:00:00Z", "a CPU, 2 cores, AVX2", "b", 20, 0.5, StoredJson::object()});
   EXPECT_EQ(views()[0].rows[1].verdict, Verdict::within_noise);
 }
 

@@ -5,25 +5,15 @@
 
 #include <algorithm>
 
-#include "moehill/base/error.h"
-#include "moehill/report/markdown.h"
-#include "moehill/store/expectation.h"
-
 #include "moehill/record/record.h"
+#include "moehill/report/hypotheses.h"
+#include "moehill/report/markdown.h"
+#include "moehill/report/replayed.h"
 
 namespace moehill {
 namespace {
 
-constexpr double kNoTrend = 0.01;  // published changes below it have no direction
-
 double median_tflops(const ResultRow& row) { return median_of(row.measured->tflops); }
-
-// The axes of a row's point, and `path` as one of them.
-StoredJson axes_of(const ExperimentView& view, const ResultRow& row) {
-  StoredJson axes = view.points[row.point].axes;
-  if (row.measured && row.measured->path != ProfilePath::none) axes["path"] = name_of(row.measured->path);
-  return axes;
-}
 
 std::string ratio_text(const Ratio& ratio) {
   return fmt::format("{:.3f}{}", ratio.ratio, interval_text(ratio.interval, "{:.3f}"));
@@ -109,114 +99,39 @@ void add_predictions(const ExperimentView& view, std::vector<std::string>& lines
       median_of(ratios), ratios.size(), *least, *most));
 }
 
-int direction(double change) { return change > kNoTrend ? 1 : change < -kNoTrend ? -1 : 0; }
-
-std::string trend_text(const ResultRow& row, double published_ratio) {
-  if (row.verdict == Verdict::inconclusive || row.verdict == Verdict::cannot_tell) return "undecided here";
-  const int here = row.verdict == Verdict::faster ? 1 : row.verdict == Verdict::slower ? -1 : 0;
-  return here == direction(published_ratio - 1) ? "the trend agrees" : "the trend differs";
-}
-
-// Points that stand beside one published figure, which says nothing of what sets them apart.
-bool same_figure(const PublishedRow& a, const PublishedRow& b) {
-  return a.parallel_mode == b.parallel_mode && a.sizes == b.sizes && a.extra == b.extra &&
-         a.blocks == b.blocks;
-}
-
 void add_published(const ExperimentView& view, std::vector<std::string>& lines) {
-  bool any = false;
-  for (const ResultRow& row : view.rows) {
-    if (!row.timed() || !row.published) continue;
-    any = true;
-    if (!row.baseline || !view.rows[*row.baseline].published) continue;
-    const ResultRow& base = view.rows[*row.baseline];
-    if (same_figure(*row.published, *base.published)) continue;
-    const double published_ratio = *row.published->tflops / *base.published->tflops;
-    lines.push_back(fmt::format("{} over {}: published {:.3f}, here {}: {}", markdown_code(view.label(row)),
-                                markdown_code(view.label(base)), published_ratio, ratio_text(*row.against),
-                                trend_text(row, published_ratio)));
-  }
+  for (const ReplayedRatio& ratio : replayed_ratios({&view, 1}))
+    lines.push_back(fmt::format("{}: published {:.3f}, here {}: {} ({})", ratio.words, ratio.published,
+                                ratio_text(ratio.here), name_of(ratio.held.agreement), ratio.held.why));
+  const bool any = std::any_of(view.rows.begin(), view.rows.end(),
+                               [](const ResultRow& row) { return row.timed() && row.published; });
   if (any && !view.experiment.reference_defect.empty())
     lines.push_back("Known defect of the original measurement: " +
                     markdown_text(view.experiment.reference_defect));
 }
 
-// True if an axis moves with the named ones, as in a [[zip]]: points that agree in those agree in it.
-bool moves_along(const ExperimentView& view, const std::string& axis, const std::vector<AxisValue>& named) {
-  const auto agree = [&](const StoredJson& a, const StoredJson& b) {
-    return std::all_of(named.begin(), named.end(), [&](const AxisValue& value) {
-      return a.value(value.axis, StoredJson()) == b.value(value.axis, StoredJson());
-    });
-  };
-  for (const StoredPoint& a : view.points) {
-    if (!a.axes.contains(axis)) return false;  // the paths of `profile`
-    for (const StoredPoint& b : view.points) {
-      if (agree(a.axes, b.axes) && a.axes.value(axis, StoredJson()) != b.axes.value(axis, StoredJson()))
-        return false;
-    }
-  }
-  return true;
-}
-
-bool same_elsewhere(const ExperimentView& view, const StoredJson& a, const StoredJson& b,
-                    const Expectation& expectation) {
-  const auto named = [&](const std::string& axis) {
-    const auto is_it = [&](const AxisValue& value) { return value.axis == axis; };
-    return std::any_of(expectation.numerator.begin(), expectation.numerator.end(), is_it) ||
-           std::any_of(expectation.denominator.begin(), expectation.denominator.end(), is_it);
-  };
-  return std::all_of(a.items().begin(), a.items().end(), [&](const auto& item) {
-    return named(item.key()) || moves_along(view, item.key(), expectation.numerator) ||
-           (b.contains(item.key()) && b[item.key()] == item.value());
-  });
-}
-
-std::string judged_pair(const ExperimentView& view, const Expectation& expectation, const ResultRow& over,
-                        const ResultRow& under) {
-  const Ratio ratio = compare_speed(series_of(*under.measured), series_of(*over.measured), 0);
-  const bool met = is_met(expectation, ratio.ratio);
-  const bool firm = ratio.interval && is_met(expectation, ratio.interval->lo) == met &&
-                    is_met(expectation, ratio.interval->hi) == met;
-  const std::string doubt = firm             ? ""
-                            : ratio.interval ? ", but the interval does not decide it"
-                                             : ", but " + verdict_words(ratio, view.floor);
-  return fmt::format("{}{}: {} over {} is {}", met ? "met" : "not met", doubt,
-                     markdown_code(view.label(over)), markdown_code(view.label(under)), ratio_text(ratio));
-}
-
 }  // namespace
 
-std::vector<std::string> judge_expectation(const ExperimentView& view, const std::string& text) {
-  Expectation expectation;
-  try {
-    expectation = parse_expectation(text);
-  } catch (const InputError&) {
-    return {fmt::format("Expectation {} cannot be read", markdown_code(text))};
-  }
+std::vector<std::string> expectation_lines(const ExperimentView& view) {
   std::vector<std::string> lines;
-  for (const ResultRow& over : view.rows) {
-    const StoredJson over_axes = axes_of(view, over);
-    if (!over.timed() || !matches(expectation.numerator, over_axes) || !matches(expectation.at, over_axes))
-      continue;
-    for (const ResultRow& under : view.rows) {
-      const StoredJson axes = axes_of(view, under);
-      if (under.timed() && matches(expectation.denominator, axes) &&
-          same_elsewhere(view, over_axes, axes, expectation))
-        lines.push_back(fmt::format("Expectation {} {}", markdown_code(text),
-                                    judged_pair(view, expectation, over, under)));
+  for (const std::string& text : view.experiment.expect) {
+    const JudgedExpectation judged = judge_expectation(view, text);
+    const std::string code = markdown_code(text);
+    if (!judged.expectation) {
+      lines.push_back(fmt::format("Expectation {} cannot be read", code));
+    } else if (judged.pairs.empty()) {
+      lines.push_back(fmt::format("Expectation {}: no pair of points with results", code));
     }
+    for (const JudgedPair& pair : judged.pairs)
+      lines.push_back(fmt::format("Expectation {} {}", code, judged_text(view, pair)));
   }
-  if (lines.empty())
-    lines.push_back(fmt::format("Expectation {}: no pair of points with results", markdown_code(text)));
   return lines;
 }
 
 std::vector<std::string> findings(const ExperimentView& view) {
   std::vector<std::string> lines;
   add_winners(view, lines);
-  for (const std::string& expectation : view.experiment.expect) {
-    for (const std::string& line : judge_expectation(view, expectation)) lines.push_back(line);
-  }
+  for (const std::string& line : expectation_lines(view)) lines.push_back(line);
   add_undecided(view, lines);
   add_troubles(view, lines);
   add_predictions(view, lines);

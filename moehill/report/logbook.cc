@@ -4,19 +4,36 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 
+#include "moehill/record/record.h"
 #include "moehill/report/exports.h"
 #include "moehill/report/findings.h"
+#include "moehill/report/hypotheses.h"
 #include "moehill/report/markdown.h"
-#include "moehill/store/expectation.h"
+#include "moehill/report/replayed.h"
 
 namespace moehill {
 namespace {
+
+constexpr size_t kFew = 5;      // lines of a list on the first half page
+constexpr size_t kLargest = 3;  // effects
 
 std::string bullets(const std::vector<std::string>& lines) {
   std::string text;
   for (const std::string& line : lines) text += fmt::format("  - {}\n", line);
   return text;
+}
+
+// "2026-02-09 13:40" of "2026-02-09T13:40:00Z".
+std::string minute_of(const std::string& utc) {
+  std::string text = utc.substr(0, 16);
+  if (text.size() > 10 && text[10] == 'T') text[10] = ' ';
+  return markdown_text(text);
+}
+
+std::string counted(int64_t n, const char* one, const char* more) {
+  return fmt::format("{} {}", n, n == 1 ? one : more);
 }
 
 const Measured* first_measured(const std::vector<ExperimentView>& views) {
@@ -28,8 +45,93 @@ const Measured* first_measured(const std::vector<ExperimentView>& views) {
   return nullptr;
 }
 
+struct Book {
+  std::vector<ExperimentView> views;
+  std::vector<Hypothesis> hypotheses;  // by view
+  std::vector<StoredNoiseFloor> floors;
+};
+
+std::string ids_in(const Book& book, HypothesisState state) {
+  std::vector<std::string> ids;
+  for (const Hypothesis& hypothesis : book.hypotheses)
+    if (hypothesis.state == state) ids.push_back(hypothesis.id);
+  return ids.empty() ? "none" : fmt::format("{} ({})", ids.size(), fmt::join(ids, ", "));
+}
+
+std::string asked(const Book& book) {
+  std::vector<std::string> titles;
+  for (const ExperimentView& view : book.views) titles.push_back(markdown_text(view.experiment.title));
+  const size_t num_shown = titles.size() <= kFew ? titles.size() : kFew - 1;
+  std::string text =
+      fmt::format("{} {}: {}", titles.size(), titles.size() == 1 ? "question" : "questions",
+                  fmt::join(titles.begin(), titles.begin() + static_cast<int64_t>(num_shown), "; "));
+  if (num_shown < titles.size()) text += fmt::format("; and {} more below", titles.size() - num_shown);
+  const Measured* measured = first_measured(book.views);
+  if (measured == nullptr) return text;
+  const StoredJson env = measured->first.value("env", StoredJson::object());
+  return text + fmt::format(". On {}, begun {}", markdown_text(machine_name(env)),
+                            minute_of(book.views.front().begun_utc));
+}
+
+// The state of each hypothesis that nobody can act on yet, with what it lacks.
+std::vector<std::string> not_decided(const Book& book) {
+  std::vector<std::string> lines;
+  for (const Hypothesis& hypothesis : book.hypotheses) {
+    if (hypothesis.state == HypothesisState::active || hypothesis.state == HypothesisState::blocked)
+      lines.push_back(fmt::format("{} {}: {}", hypothesis.id, name_of(hypothesis.state), hypothesis.why));
+  }
+  if (lines.size() <= kFew) return lines;
+  const size_t more = lines.size() - (kFew - 1);
+  lines.resize(kFew - 1);
+  lines.push_back(fmt::format("and {} more in the queue", more));
+  return lines;
+}
+
+// The largest of each experiment whose interval and noise floor leave no doubt, then the largest of these.
+std::vector<std::string> largest_effects(const Book& book) {
+  std::vector<std::pair<double, std::string>> effects;
+  for (size_t i = 0; i < book.views.size(); ++i) {
+    const ExperimentView& view = book.views[i];
+    const ResultRow* largest = nullptr;
+    const auto size_of = [](const ResultRow& row) { return std::abs(std::log(row.against->ratio)); };
+    for (const ResultRow& row : view.rows) {
+      const bool clear = row.verdict == Verdict::faster || row.verdict == Verdict::slower;
+      if (clear && (largest == nullptr || size_of(row) > size_of(*largest))) largest = &row;
+    }
+    if (largest == nullptr) continue;
+    effects.emplace_back(
+        size_of(*largest),
+        fmt::format("{}: {} over {}: {}", book.hypotheses[i].id, markdown_code(view.label(*largest)),
+                    markdown_code(view.label(view.rows[*largest->baseline])), view.change(*largest)));
+  }
+  std::stable_sort(effects.begin(), effects.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::vector<std::string> lines;
+  for (size_t i = 0; i < effects.size() && i < kLargest; ++i) lines.push_back(effects[i].second);
+  return lines;
+}
+
+std::string summary(const Book& book) {
+  std::string text = "# Research logbook\n\n## Summary\n";
+  if (book.views.empty()) return text + "- nothing is measured yet\n\n";
+  text += "- Asked: " + asked(book) + "\n";
+  text += fmt::format("- Answered: promoted {}; falsified {}\n", ids_in(book, HypothesisState::promoted),
+                      ids_in(book, HypothesisState::falsified));
+  const std::vector<std::string> open = not_decided(book), effects = largest_effects(book);
+  text += open.empty() ? "- Not decided: none\n" : "- Not decided:\n" + bullets(open);
+  text += effects.empty() ? "- Largest effects: none is beyond the noise\n"
+                          : "- Largest effects, one an experiment:\n" + bullets(effects);
+  const std::vector<ReplayedRatio> replayed = replayed_ratios(book.views);
+  return text + (replayed.empty() ? "\n" : "- Replayed: " + replayed_sentence(replayed) + "\n\n");
+}
+
+std::string published_results(const Book& book) {
+  const std::string table = replayed_table(book.views);
+  return table.empty() ? "" : "## Published Results\n\n" + table + "\n";
+}
+
 std::string scope() {
-  return "# Research logbook\n\n## Scope\n"
+  return "## Scope\n"
          "- Goal: the throughput of a Mixture-of-Experts block, with and without expert parallelism, on the "
          "same cores.\n"
          "- Primary metrics: TF/s of the model's FLOPs, tokens/s, and the change against the baseline point "
@@ -38,42 +140,106 @@ std::string scope() {
          "round, each run in a process of its own; what differs between points is what the matrix says.\n\n";
 }
 
-std::string baseline(Store& store, const std::vector<ExperimentView>& views) {
-  std::vector<std::string> lines;
-  if (const Measured* measured = first_measured(views)) {
-    const StoredJson env = measured->first.value("env", StoredJson::object());
-    lines.push_back("Machine: " + markdown_text(machine_name(env)));
-    if (env.contains("build")) lines.push_back("Build: " + markdown_text(value_text(env["build"])));
-    if (measured->peak_tflops)
-      lines.push_back(fmt::format("Measured peak: {:.4g} TF/s", *measured->peak_tflops));
+// A hypothesis is promoted, falsified, blocked or active by the rule of report/hypotheses.h.
+std::string queue(const Book& book) {
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < book.views.size(); ++i) {
+    const StoredExperiment& e = book.views[i].experiment;
+    const Hypothesis& hypothesis = book.hypotheses[i];
+    rows.push_back({hypothesis.id, name_of(hypothesis.state),
+                    markdown_text(e.hypothesis.empty() ? e.title : e.hypothesis), hypothesis.why});
   }
-  for (const StoredNoiseFloor& floor : store.noise_floors()) {
-    lines.push_back(fmt::format("Noise floor of {}: {:.2f} % between equal points, {} rounds, {}",
-                                markdown_text(floor.machine), 100 * floor.floor, floor.rounds,
-                                markdown_text(floor.time_utc)));
-  }
-  for (const ExperimentView& view : views) {
-    for (const ResultRow& row : view.rows) {
-      if (!row.timed() || !view.points[row.point].is_baseline || row.baseline) continue;
-      lines.push_back(fmt::format("{}, {}: {:.4g} TF/s", markdown_text(view.experiment.title),
-                                  markdown_code(view.label(row)), tflops_summary(*row.measured).median));
-    }
-  }
-  std::string text = "## Baseline\n";
-  for (const std::string& line : lines) text += fmt::format("- {}\n", line);
-  return text + (lines.empty() ? "- nothing is measured yet\n\n" : "\n");
+  return "## Hypotheses\n\n" + markdown_table({"id", "state", "hypothesis", "why"}, rows, 4) + "\n";
 }
 
-std::string stop_criteria(const std::vector<ExperimentView>& views) {
-  std::string text =
-      "## Stop Criteria\n- Every point of the matrix has a result for each of its rounds, or has failed as "
-      "often as allowed.\n- Every expectation that was fixed beforehand is met, not met, or shown to be "
-      "undecided at the noise of this machine.\n";
-  for (const ExperimentView& view : views) {
-    for (const std::string& expectation : view.experiment.expect)
-      text += fmt::format("- {}: {}\n", markdown_text(view.experiment.title), markdown_code(expectation));
+std::string floor_text(const Book& book, const StoredNoiseFloor& floor) {
+  std::vector<std::string> late;
+  for (size_t i = 0; i < book.views.size(); ++i)
+    if (book.views[i].begun_utc < floor.time_utc) late.push_back(book.hypotheses[i].id);
+  return fmt::format(
+      "{:.2f} % between equal points over {} rounds{}", 100 * floor.floor, floor.rounds,
+      late.empty() ? ""
+                   : fmt::format("; later than the results of {}, not used for them", fmt::join(late, ", ")));
+}
+
+// Values that decide, as they stood before the results: the program's own, the machine's, and the files'.
+std::string thresholds(const Book& book) {
+  std::vector<std::vector<std::string>> rows = {
+      {"worth", fmt::format("{:.0f} %: without a noise floor nothing smaller is a result", 100 * kNegligible),
+       "the program"},
+      {"alpha",
+       fmt::format("{:.0f} % of each comparison, by its interval of {:.0f} %; none below {} rounds",
+                   100 * (1 - kCoverage), 100 * kCoverage, kMinRounds),
+       "the program"}};
+  for (const StoredNoiseFloor& floor : book.floors)
+    rows.push_back({"noise floor", floor_text(book, floor),
+                    fmt::format("{}, {}", markdown_text(floor.machine), minute_of(floor.time_utc))});
+  for (size_t i = 0; i < book.views.size(); ++i) {
+    const StoredExperiment& e = book.views[i].experiment;
+    const std::vector<std::string> fixed = fixed_expectations(e);
+    for (const std::string& text : fixed)
+      rows.push_back({book.hypotheses[i].id, markdown_code(text), markdown_code(e.name)});
+    for (const std::string& text : e.expect) {
+      if (std::find(fixed.begin(), fixed.end(), text) == fixed.end())
+        rows.push_back({book.hypotheses[i].id,
+                        markdown_code(text) + ", named after the first result: does not count",
+                        markdown_code(e.name)});
+    }
   }
-  return text + "\n";
+  return "## Thresholds\n\n" + markdown_table({"threshold", "value", "from"}, rows, 3) + "\n";
+}
+
+std::vector<std::string> baseline_cells(const ExperimentView& view, const ResultRow& row) {
+  const Summary tflops = tflops_summary(*row.measured);
+  const auto share = part_of<RecordedPeak>(row.measured->first, "peak").fraction;
+  return {markdown_code(view.label(row)),
+          fmt::format("{:.4g}{}", tflops.median, interval_text(tflops.interval, "{:.4g}")),
+          fmt::format("{:.5g}", median_of(row.measured->tokens_per_s)),
+          share ? fmt::format("{:.0f} %", 100 * *share) : ""};
+}
+
+std::string baseline(const Book& book) {
+  std::string text = "## Baseline\n";
+  const Measured* measured = first_measured(book.views);
+  if (measured == nullptr) return text + "- nothing is measured yet\n\n";
+  const StoredJson env = measured->first.value("env", StoredJson::object());
+  text += "- Machine: " + markdown_text(machine_name(env)) + "\n";
+  if (env.contains("build")) text += "- Build: " + markdown_text(value_text(env["build"])) + "\n";
+  if (measured->peak_tflops) text += fmt::format("- Measured peak: {:.4g} TF/s\n", *measured->peak_tflops);
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < book.views.size(); ++i) {
+    const ExperimentView& view = book.views[i];
+    for (const ResultRow& row : view.rows) {
+      if (!row.timed() || !view.points[row.point].is_baseline || row.baseline) continue;
+      rows.push_back(baseline_cells(view, row));
+      rows.back().insert(rows.back().begin(), book.hypotheses[i].id);
+    }
+  }
+  if (rows.empty()) return text + "\n";
+  return text + "\n" + markdown_table({"id", "baseline", "TF/s", "tokens/s", "of peak"}, rows, 2) + "\n";
+}
+
+std::string stop_criteria(const Book& book) {
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < book.views.size(); ++i) {
+    const ExperimentView& view = book.views[i];
+    const StoredExperiment& e = view.experiment;
+    int64_t done = 0, failed = 0;
+    for (const StoredPoint& point : view.points) {
+      done += point.state == RunState::done ? 1 : 0;
+      failed += has_failed(point.state) ? 1 : 0;
+    }
+    rows.push_back(
+        {book.hypotheses[i].id,
+         fmt::format("{} of {}, {} of one that fails, {} s each", counted(e.rounds, "round", "rounds"),
+                     counted(std::ssize(view.points), "point", "points"),
+                     counted(e.retries, "more try", "more tries"), e.timeout_s),
+         fmt::format("{} done, {} failed, {} open", done, failed, std::ssize(view.points) - done - failed),
+         markdown_text(e.options_note)});
+  }
+  return "## Stop Criteria\n\nAn experiment ends when each of its points has a result for each round, or has "
+         "failed as often as allowed.\n\n" +
+         markdown_table({"id", "ends after", "points", "sizes"}, rows, 4) + "\n";
 }
 
 // Axis: its values in the order of the points.
@@ -98,17 +264,13 @@ std::string axes_text(const ExperimentView& view) {
   return fmt::format("{}", fmt::join(parts, "; "));
 }
 
-std::string matrix(const std::vector<ExperimentView>& views) {
+std::string matrix(const Book& book) {
   std::vector<std::vector<std::string>> rows;
-  for (const ExperimentView& view : views) {
-    int64_t done = 0;
-    for (const StoredPoint& point : view.points) done += point.state == RunState::done ? 1 : 0;
-    rows.push_back({markdown_code(view.experiment.name), axes_text(view),
-                    fmt::format("{} of {}", done, view.points.size()),
-                    std::to_string(view.experiment.rounds)});
+  for (size_t i = 0; i < book.views.size(); ++i) {
+    const ExperimentView& view = book.views[i];
+    rows.push_back({book.hypotheses[i].id, markdown_code(view.experiment.name), axes_text(view)});
   }
-  return "## Experiment Matrix\n" + markdown_table({"experiment", "axes", "points done", "rounds"}, rows) +
-         "\n";
+  return "## Experiment Matrix\n\n" + markdown_table({"id", "experiment", "axes"}, rows, 3) + "\n";
 }
 
 std::vector<std::string> commands(const ExperimentView& view) {
@@ -135,9 +297,6 @@ std::vector<std::string> config(const ExperimentView& view) {
     }
   }
   if (!shared.empty()) lines.push_back(markdown_code(fmt::format("{}", fmt::join(shared, ", "))));
-  const auto counted = [](int64_t n, const char* one, const char* more) {
-    return fmt::format("{} {}", n, n == 1 ? one : more);
-  };
   lines.push_back(fmt::format("{}, at most {} of a point that fails",
                               counted(view.experiment.rounds, "round", "rounds"),
                               counted(view.experiment.retries, "more try", "more tries")));
@@ -145,20 +304,16 @@ std::vector<std::string> config(const ExperimentView& view) {
   return lines;
 }
 
-// "2026-02-09 13:40" of "2026-02-09T13:40:00Z".
-std::string minute_of(const std::string& utc) {
-  std::string text = utc.substr(0, 16);
-  if (text.size() > 10 && text[10] == 'T') text[10] = ' ';
-  return markdown_text(text);
-}
-
-std::string entry(const ExperimentView& view) {
+std::string entry(const ExperimentView& view, const Hypothesis& hypothesis) {
   const StoredExperiment& e = view.experiment;
-  std::string text = fmt::format(
-      "### {} - {}\n- Hypothesis: {}\n- Command:\n{}- Config:\n{}- Result:\n\n{}\n", minute_of(e.created_utc),
-      markdown_text(e.title), e.hypothesis.empty() ? "none" : markdown_text(e.hypothesis),
-      bullets(commands(view)), bullets(config(view)), result_table_markdown(view));
-  text += "- Interpretation:\n" + bullets(findings(view));
+  std::string text =
+      fmt::format("### {} - {} ({})\n- Hypothesis: {}: {}\n- Command:\n{}- Config:\n{}- Result:\n\n{}\n",
+                  minute_of(e.created_utc), markdown_text(e.title), hypothesis.id, hypothesis.id,
+                  e.hypothesis.empty() ? "none" : markdown_text(e.hypothesis), bullets(commands(view)),
+                  bullets(config(view)), result_table_markdown(view));
+  text += fmt::format("- Interpretation:\n  - {} is {}: {}\n", hypothesis.id, name_of(hypothesis.state),
+                      hypothesis.why) +
+          bullets(findings(view));
   for (const StoredNote& note : view.notes)
     text += fmt::format("  - Note of {}: {}\n", minute_of(note.time_utc), markdown_text(note.text));
   return text +
@@ -168,10 +323,11 @@ std::string entry(const ExperimentView& view) {
 }  // namespace
 
 std::string render_logbook(Store& store, const std::vector<PublishedRow>& published) {
-  const std::vector<ExperimentView> views = load_views(store, published);
-  std::string text =
-      scope() + baseline(store, views) + stop_criteria(views) + matrix(views) + "## Experiment Log\n";
-  for (const ExperimentView& view : views) text += entry(view);
+  Book book{load_views(store, published), {}, store.noise_floors()};
+  book.hypotheses = hypotheses_of(book.views);
+  std::string text = summary(book) + published_results(book) + queue(book) + thresholds(book) + scope() +
+                     baseline(book) + stop_criteria(book) + matrix(book) + "## Experiment Log\n";
+  for (size_t i = 0; i < book.views.size(); ++i) text += entry(book.views[i], book.hypotheses[i]);
   text.pop_back();
   return text;
 }

@@ -1,4 +1,5 @@
-// Logbook: a database's experiments as dated Markdown entries, newest last.
+// Logbook: a database's experiments as people keep them: what was asked and answered, the hypotheses with
+// their states, the thresholds, then dated entries, newest last. Markdown.
 #pragma once
 
 #include <string>
@@ -7,8 +8,9 @@
 
 namespace moehill {
 
-// Scope, baseline, stop criteria and matrix, then an entry an experiment. A function of the database and the
-// published numbers: the same bytes each time.
+// Half a page of summary, published results beside ours where some are replayed, then tables of hypotheses,
+// thresholds, baselines, stop criteria and axes, then an entry an experiment. Entries name hypotheses by
+// their ids. A function of the database and the published numbers: the same bytes each time.
 std::string render_logbook(Store& store, const std::vector<PublishedRow>& published);
 
 }  // namespace moehill

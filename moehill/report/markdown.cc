@@ -56,9 +56,9 @@ std::string markdown_code(const std::string& text) {
 }
 
 std::string markdown_table(const std::vector<std::string>& head,
-                           const std::vector<std::vector<std::string>>& rows) {
-  std::string text = fmt::format("| {} |\n|---|", fmt::join(head, " | "));
-  for (size_t i = 1; i < head.size(); ++i) text += "---:|";
+                           const std::vector<std::vector<std::string>>& rows, size_t left) {
+  std::string text = fmt::format("| {} |\n|", fmt::join(head, " | "));
+  for (size_t i = 0; i < head.size(); ++i) text += i < left ? "---|" : "---:|";
   for (const std::vector<std::string>& row : rows) text += fmt::format("\n| {} |", fmt::join(row, " | "));
   return text + "\n";
 }

@@ -12,8 +12,8 @@ std::string markdown_text(const std::string& text);
 // A code span that shows `text` as it is, on one line; also inside a table.
 std::string markdown_code(const std::string& text);
 
-// Cells are Markdown already. The first column is aligned to the left, the others to the right.
+// Cells are Markdown already. The first `left` columns are aligned to the left, the others to the right.
 std::string markdown_table(const std::vector<std::string>& head,
-                           const std::vector<std::vector<std::string>>& rows);
+                           const std::vector<std::vector<std::string>>& rows, size_t left = 1);
 
 }  // namespace moehill

@@ -143,12 +143,6 @@ ResultSet read_database(const std::string& path, const std::string& experiment, 
   return set;
 }
 
-bool is_database(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  char head[16] = {};
-  return file.read(head, 15) && std::string(head) == "SQLite format 3";
-}
-
 // Values of an option over a set.
 std::set<std::string> values_of(const ResultSet& set, const std::string& key) {
   std::set<std::string> values;
@@ -272,6 +266,12 @@ void require_file(const std::string& path, const std::string& source) {
 }
 
 }  // namespace
+
+bool is_database(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  char head[16] = {};
+  return file.read(head, 15) && std::string(head) == "SQLite format 3";
+}
 
 std::string record_label(const StoredJson& record) {
   const StoredJson config = record.value("config", StoredJson::object());

@@ -37,6 +37,8 @@ struct ResultSet {
 // Its point's name among others, by what points usually differ in.
 std::string record_label(const StoredJson& record);
 
+bool is_database(const std::string& path);
+
 // Files of records (JSON lines), with a comma between them, DATABASE, DATABASE:EXPERIMENT or
 // DATABASE:EXPERIMENT/POINT. Throws InputError for what is not there.
 ResultSet read_results(const std::string& source);

@@ -30,6 +30,7 @@ Measured measure_path(const std::vector<StoredRecord>& records, ProfilePath path
     measured.rounds.push_back(record.round);
     measured.seconds.push_back(*seconds);
     measured.tflops.push_back(*tflops);
+    if (peak.fraction) measured.peak_shares.push_back(*peak.fraction);
     measured.tokens_per_s.push_back(part_of<double>(record.json, "tokens_per_s"));
   }
   measured.peak_tflops = median_if_any(peaks);

@@ -1,6 +1,8 @@
 #include "moehill/report/page_data.h"
 
 #include "moehill/record/record.h"
+#include "moehill/report/hypotheses.h"
+#include "moehill/report/replayed.h"
 #include "moehill/report/results_view.h"
 
 namespace moehill {
@@ -140,7 +142,14 @@ StoredJson page_data(Store& store, const std::vector<PublishedRow>& published) {
   StoredJson json = {{"machine", machine},
                      {"noise_floor", or_null(floor_of(store.noise_floors(), machine, 0))},
                      {"experiments", StoredJson::array()}};
-  for (const ExperimentView& view : views) json["experiments"].push_back(experiment_json(store, view));
+  const std::vector<ReplayedRatio> replayed = replayed_ratios(views);
+  json["replayed"] = replayed.empty() ? StoredJson(nullptr) : StoredJson(replayed_sentence(replayed));
+  const std::vector<Hypothesis> hypotheses = hypotheses_of(views);
+  for (size_t i = 0; i < views.size(); ++i) {
+    json["experiments"].push_back(experiment_json(store, views[i]));
+    json["experiments"].back()["id"] = hypotheses[i].id;
+    json["experiments"].back()["state"] = name_of(hypotheses[i].state);
+  }
   return json;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "moehill/report/published.h"
 #include "moehill/store/store_fixture.h"
 
 namespace moehill {
@@ -54,8 +55,13 @@ inline StoredExperiment replayed_experiment() {
   return e;
 }
 
-// ep takes 1.3 times as long as none, with 0.1 % between rounds; the last point fails.
-inline void fill_replayed(Store& store, const StoredExperiment& experiment) {
+struct Planted {
+  double ep = 1.3, noise = 0.001;  // time of ep over that of none, and how far rounds differ
+  bool last_fails = true;
+  int64_t rounds = 0;  // measured; 0: all
+};
+
+inline void fill_replayed(Store& store, const StoredExperiment& experiment, Planted planted = {}) {
   Journal journal(store, this_process(), {{"build", "b"}});
   std::vector<StoredPoint> points;
   for (const int64_t topk : {2, 8}) {
@@ -72,15 +78,17 @@ inline void fill_replayed(Store& store, const StoredExperiment& experiment) {
     }
   }
   journal.save_plan(experiment, points);
-  for (int64_t round = 0; round < experiment.rounds; ++round) {
+  const int64_t rounds = planted.rounds > 0 ? planted.rounds : experiment.rounds;
+  for (int64_t round = 0; round < rounds; ++round) {
     for (size_t i = 0; i < points.size(); ++i) {
       AttemptResult result;
-      result.state = i + 1 == points.size() ? RunState::failed : RunState::done;
+      const bool fails = planted.last_fails && i + 1 == points.size();
+      result.state = fails ? RunState::failed : RunState::done;
       result.output_tail = result.state == RunState::failed ? "it <broke>" : "";
       if (result.state == RunState::done) {
         const std::string mode = points[i].axes["parallel_mode"];
-        const double seconds =
-            (mode == "ep" ? 1.3 : 1.0) * (1 + 0.001 * static_cast<double>((round + 3 * i) % 4));
+        const double seconds = (mode == "ep" ? planted.ep : 1.0) *
+                               (1 + planted.noise * static_cast<double>((round + 3 * i) % 4));
         result.records = {block_record(mode, points[i].axes["topk"], seconds)};
       }
       const ClaimAnswer answer = journal.claim(points[i].id, round, 60);

@@ -49,6 +49,25 @@ std::optional<size_t> baseline_row(const ExperimentView& view, const ResultRow& 
   return std::nullopt;
 }
 
+std::string begun_utc(Store& store, const ExperimentView& view) {
+  std::string first;
+  for (const StoredPoint& point : view.points) {
+    for (const StoredAttempt& attempt : store.attempts(point.id))
+      if (attempt.counts && (first.empty() || attempt.started_utc < first)) first = attempt.started_utc;
+  }
+  return first.empty() ? view.experiment.created_utc : first;
+}
+
+// A threshold is not chosen after the results: the newest floor that was known when they began.
+std::optional<double> floor_beforehand(std::vector<StoredNoiseFloor> floors, const ExperimentView& view) {
+  std::erase_if(floors, [&](const StoredNoiseFloor& floor) { return floor.time_utc > view.begun_utc; });
+  for (const ResultRow& row : view.rows) {
+    if (row.measured)
+      return floor_of(floors, at_or_null(row.measured->first, "/env"), view.experiment.rounds);
+  }
+  return std::nullopt;
+}
+
 void compare_rows(ExperimentView& view) {
   for (ResultRow& row : view.rows) {
     if (!row.timed()) continue;
@@ -85,10 +104,8 @@ std::vector<ExperimentView> load_views(Store& store, const std::vector<Published
     view.points = store.points(experiment.id);
     view.notes = store.notes(experiment.id);
     view.rows = rows_of(store, view.points, experiment.reference_section, published);
-    for (const ResultRow& row : view.rows) {
-      if (row.measured && !view.floor)
-        view.floor = floor_of(floors, at_or_null(row.measured->first, "/env"), experiment.rounds);
-    }
+    view.begun_utc = begun_utc(store, view);
+    view.floor = floor_beforehand(floors, view);
     compare_rows(view);
     views.push_back(std::move(view));
   }

@@ -28,7 +28,8 @@ struct ExperimentView {
   std::vector<StoredPoint> points;
   std::vector<StoredNote> notes;
   std::vector<ResultRow> rows;  // by point, then path
-  std::optional<double> floor;  // of the machine that measured
+  std::string begun_utc;        // when its first result was begun; none: when it was planned
+  std::optional<double> floor;  // of the machine that measured, as it was known then
 
   std::string label(const ResultRow& row) const;  // of the point, with the path of `profile`
   // "+3.1 % [95 %: +2.0..+4.2], faster" of a row that has `against`, and what there is to say beside it.

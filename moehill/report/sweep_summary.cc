@@ -55,9 +55,7 @@ std::string sweep_summary(const ExperimentView& view) {
   }
   std::string text = format_table(
       {"point", "state", "rounds", "ms (median of medians)", "GF/s", "against the baseline"}, rows);
-  for (const std::string& expectation : view.experiment.expect) {
-    for (const std::string& line : judge_expectation(view, expectation)) text += printable(line) + "\n";
-  }
+  for (const std::string& line : expectation_lines(view)) text += printable(line) + "\n";
   return text + disturbed_line(view);
 }
 

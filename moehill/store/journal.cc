@@ -65,6 +65,34 @@ int64_t upsert_point(Database& database, const StoredPoint& p) {
   return one_integer(find.bind(p.experiment_id, p.identity));
 }
 
+// Thresholds that are named after the first result do not count. Those that stood before are kept beside
+// them.
+class Thresholds {
+ public:
+  Thresholds(Database& database, const std::string& name) : database_(database) {
+    Statement find(database, "SELECT expect, sizing FROM experiment WHERE name = ?");
+    if (!find.bind(name).step()) return;
+    const StoredJson sizing = StoredJson::parse(find.text(1));
+    before_ = sizing.value(kExpectBefore, StoredJson::parse(find.text(0)));
+  }
+  void keep(int64_t experiment_id, const StoredExperiment& now) {
+    if (before_.is_null() || before_ == StoredJson(now.expect)) return;
+    Statement results(database_,
+                      "SELECT count(*) FROM attempt a JOIN point p ON p.id = a.point_id "
+                      "WHERE a.counts = 1 AND p.is_current = 1 AND p.experiment_id = ?");
+    if (one_integer(results.bind(experiment_id)) == 0) return;
+    StoredJson sizing = now.sizing;
+    sizing[kExpectBefore] = before_;
+    Statement(database_, "UPDATE experiment SET sizing = ? WHERE id = ?")
+        .bind(json_text(sizing), experiment_id)
+        .run();
+  }
+
+ private:
+  Database& database_;
+  StoredJson before_;
+};
+
 constexpr const char* kFailures = "('failed', 'timeout', 'out_of_memory', 'rank_lost')";
 
 }  // namespace
@@ -76,6 +104,7 @@ Journal::Journal(Store& store, ProcessIdentity owner, const StoredJson& provenan
 
 int64_t Journal::save_plan(const StoredExperiment& experiment, std::vector<StoredPoint>& points) {
   Transaction transaction(database_);
+  Thresholds thresholds(database_, experiment.name);
   const int64_t experiment_id = upsert_experiment(database_, experiment);
   Statement(database_, "UPDATE point SET is_current = 0 WHERE experiment_id = ?").bind(experiment_id).run();
   bury_dead_owners();
@@ -84,6 +113,7 @@ int64_t Journal::save_plan(const StoredExperiment& experiment, std::vector<Store
     point.id = upsert_point(database_, point);
     refresh_state(point.id);
   }
+  thresholds.keep(experiment_id, experiment);
   transaction.commit();
   return experiment_id;
 }

@@ -20,6 +20,10 @@ inline const StoredJson::json_pointer kSamples("/time_s/samples");
 // Writes JSON on one line; what is not UTF-8 becomes U+FFFD, since a JSON text has to be.
 std::string json_text(const StoredJson& json);
 
+// A member of StoredExperiment::sizing: the thresholds that stood when the first result came, where the file
+// has named others since.
+inline constexpr const char* kExpectBefore = "expect_before";
+
 // One question: an experiment file, as it was last started.
 struct StoredExperiment {
   int64_t id = 0;

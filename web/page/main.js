@@ -39,7 +39,7 @@ function experiment_section({experiment, rows}, i) {
   return element('section', {id: 'experiment-' + i, class: 'experiment'},
     element('h3', {}, experiment.title),
     element('dl', {class: 'story'},
-      fact('Hypothesis', experiment.hypothesis),
+      fact('Hypothesis', experiment.hypothesis && `${experiment.id}, ${experiment.state}: ${experiment.hypothesis}`),
       fact('Expected', experiment.expect.length ? experiment.expect.map((line) => element('code', {}, line)) : ''),
       fact('Sizes', experiment.sizing),
       fact('Replays', experiment.section),
@@ -56,6 +56,7 @@ function show() {
     element('nav', {}, element('a', {href: '#overview'}, 'Overview'), element('a', {href: '#charts'}, 'Charts'),
       element('a', {href: '#experiments'}, 'Experiments')),
     element('section', {id: 'overview'}, element('h2', {}, 'Overview'),
+      data.replayed ? element('p', {}, 'Of all ' + data.replayed + '.') : null,
       data.experiments.length ? overview_table(experiments) : element('p', {}, 'The database holds no experiment.')),
     element('section', {id: 'charts'}, element('h2', {}, 'Charts'), charts_section()),
     element('section', {id: 'experiments'}, element('h2', {}, 'Experiments'), experiments.map(experiment_section)));

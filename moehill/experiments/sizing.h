@@ -1,0 +1,30 @@
+// Sizing request: what a sweep's options say about sizes, and the sizes that follow.
+#pragma once
+
+#include <string>
+
+#include "moehill/experiments/plan.h"
+
+namespace moehill {
+
+struct SizingRequest {
+  std::string budget, scale;  // as given; empty: not given
+  int64_t rounds = 0;         // 0: the file's
+
+  // Throws InputError for a budget beside one of the others, which it chooses by itself.
+  void require_sense() const;
+};
+
+// Sizes for the request. One budget for one file, build and machine gets one choice, which `database` keeps,
+// so that a sweep can be resumed although the machine's speed never measures quite the same.
+Sizing choose_sizing(const SizingRequest& request, const std::string& database, const ExperimentFile& file,
+                     const SweepHost& host);
+
+// The part that the database keeps: StoredExperiment::sizing.
+StoredJson kept_sizing(const SizingRequest& request, const SweepHost& host, const SweepPlan& plan,
+                       const Sizing& sizing);
+
+// " --budget 10m": the options again, each after a blank.
+std::string sizing_options(const SizingRequest& request);
+
+}  // namespace moehill

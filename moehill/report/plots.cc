@@ -1,0 +1,209 @@
+#include "moehill/report/plots.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+#include "moehill/base/error.h"
+#include "moehill/base/parse.h"
+#include "moehill/report/picture.h"
+#include "moehill/report/replayed.h"
+#include "moehill/store/expectation.h"
+
+namespace moehill {
+namespace {
+
+// Names an axis by as few letters as are clear.
+std::string axis_words(const std::string& axis, const StoredJson& value) {
+  if (value.is_string()) return value.get<std::string>();
+  const std::string name = axis == "shared_expert_dim" ? "shared" : axis;
+  if (value.is_boolean()) return (value.get<bool>() ? "" : "not ") + name;
+  return fmt::format("{}={}", name, json_text(value));
+}
+
+// True if points that agree in the axes `kept` agree in this one, too, as in a [[zip]].
+bool follows(const ExperimentView& view, const std::string& axis, const std::vector<std::string>& kept) {
+  const auto value = [](const StoredPoint& point, const std::string& of) {
+    return point.axes.value(of, StoredJson());
+  };
+  for (const StoredPoint& a : view.points) {
+    for (const StoredPoint& b : view.points) {
+      const auto agrees = [&](const std::string& of) { return value(a, of) == value(b, of); };
+      if (std::all_of(kept.begin(), kept.end(), agrees) && !agrees(axis)) return false;
+    }
+  }
+  return true;
+}
+
+// Words that tell a row of its experiment, without the axis `left_out`.
+std::string short_label(const ExperimentView& view, const ResultRow& row, const std::string& left_out = "") {
+  const StoredJson& axes = view.points[row.point].axes;
+  std::vector<std::string> kept, parts;
+  if (!left_out.empty()) kept.push_back(left_out);
+  for (const auto& [axis, value] : axes.items()) {
+    if (follows(view, axis, kept)) continue;
+    kept.push_back(axis);
+    parts.push_back(axis_words(axis, value));
+  }
+  if (row.measured->path != ProfilePath::none) parts.insert(parts.begin(), name_of(row.measured->path));
+  return fmt::format("{}", fmt::join(parts, " "));
+}
+
+std::string baseline_words(const ExperimentView& view) {
+  if (view.experiment.baseline.empty()) return "over staged_dp of the same point";
+  std::vector<std::string> parts;
+  for (const auto& [axis, value] : view.experiment.baseline.items())
+    parts.push_back(fmt::format("{}={}", axis, value_text(value)));
+  return fmt::format("over {}", fmt::join(parts, " "));
+}
+
+const char* sign_of(Agreement agreement) {
+  constexpr std::array kSigns = {"=", "~", "≠", "±", "?"};  // in the order of Agreement
+  return kSigns[static_cast<size_t>(agreement)];
+}
+
+RatioMark mark_of(const ExperimentView& view, const ResultRow& row,
+                  const std::vector<ReplayedRatio>& replayed) {
+  RatioMark mark;
+  mark.label = short_label(view, row);
+  mark.ratio = row.against->ratio;
+  mark.interval = row.against->interval;
+  const std::string over = view.label(row), under = view.label(view.rows[*row.baseline]);
+  mark.tip = fmt::format("{} over {}: {}", over, under, view.change(row));
+  const auto same = std::find_if(replayed.begin(), replayed.end(), [&](const ReplayedRatio& ratio) {
+    return ratio.over == over && ratio.under == under;
+  });
+  if (same == replayed.end()) return mark;
+  mark.published = same->published;
+  mark.sign = sign_of(same->held.agreement);
+  mark.tip += fmt::format("; published {:.3f}: {}, {}", same->published, name_of(same->held.agreement),
+                          same->held.why);
+  return mark;
+}
+
+std::vector<RatioGroup> ratio_groups(const std::vector<ExperimentView>& views) {
+  std::vector<RatioGroup> groups;
+  for (const ExperimentView& view : views) {
+    const std::vector<ReplayedRatio> replayed = replayed_ratios({&view, 1});
+    const std::string& section = view.experiment.reference_section;
+    RatioGroup group{section.empty() ? view.experiment.title : section, baseline_words(view), {}};
+    for (const ResultRow& row : view.rows)
+      if (row.against) group.marks.push_back(mark_of(view, row, replayed));
+    if (!group.marks.empty()) groups.push_back(group);
+  }
+  return groups;
+}
+
+std::optional<double> topk_of(const StoredJson& record) {
+  const StoredJson topk = at_or_null(record, "/config/topk");
+  return topk.is_number() ? std::optional(topk.get<double>()) : std::nullopt;
+}
+
+// Shares as percent, with the interval of their median.
+void add_point(CurvePanel& panel, const std::string& name, double topk, std::vector<double> shares) {
+  for (double& share : shares) share *= 100;
+  const Summary summary = summarize(shares);
+  auto curve = std::find_if(panel.curves.begin(), panel.curves.end(),
+                            [&](const Curve& other) { return other.name == name; });
+  if (curve == panel.curves.end()) curve = panel.curves.insert(curve, {name, {}});
+  const auto behind = std::find_if(curve->points.begin(), curve->points.end(),
+                                   [&](const CurvePoint& point) { return point.x > topk; });
+  curve->points.insert(behind, {topk, summary.median, summary.interval});
+}
+
+// Top-k values of the curve that has most of them.
+size_t num_places(const CurvePanel& panel) {
+  size_t most = 0;
+  for (const Curve& curve : panel.curves) {
+    std::set<double> places;
+    for (const CurvePoint& point : curve.points) places.insert(point.x);
+    most = std::max(most, places.size());
+  }
+  return most;
+}
+
+InputError nothing(const std::string& source, const std::string& lacks) {
+  return input_error("plot", quoted(source, 200) + ", which has " + lacks,
+                     "a database with ratios, or records with a share of the peak",
+                     "measure some, or choose another --picture");
+}
+
+std::string peak_picture(const std::vector<CurvePanel>& panels) {
+  return curve_picture("Share of the measured peak", "top-k", panels);
+}
+
+}  // namespace
+
+std::string ratio_plot(const std::vector<ExperimentView>& views) {
+  const std::vector<RatioGroup> groups = ratio_groups(views);
+  std::vector<std::string> key = {"● here, with its interval"};
+  const auto has_published = [](const RatioGroup& group) {
+    return std::any_of(group.marks.begin(), group.marks.end(),
+                       [](const RatioMark& mark) { return mark.published.has_value(); });
+  };
+  if (std::any_of(groups.begin(), groups.end(), has_published)) {
+    key[0] += "; ◇ published";
+    key.push_back("= agrees   ~ agrees in direction   ≠ differs");
+    key.push_back("± within the noise   ? not decided");
+  }
+  return ratio_picture("Throughput over the baseline", groups, key);
+}
+
+std::string peak_plot(const std::vector<ExperimentView>& views) {
+  std::vector<CurvePanel> panels;
+  for (const ExperimentView& view : views) {
+    CurvePanel panel{view.experiment.title, {}};
+    for (const ResultRow& row : view.rows) {
+      const std::optional<double> topk = row.timed() ? topk_of(row.measured->first) : std::nullopt;
+      if (topk && !row.measured->peak_shares.empty())
+        add_point(panel, short_label(view, row, "topk"), *topk, row.measured->peak_shares);
+    }
+    panels.push_back(panel);
+  }
+  const auto has_three = [](const CurvePanel& panel) { return num_places(panel) > 2; };
+  const size_t least = std::any_of(panels.begin(), panels.end(), has_three) ? 3 : 2;
+  std::erase_if(panels, [&](const CurvePanel& panel) { return num_places(panel) < least; });
+  return panels.empty() ? "" : peak_picture(panels);
+}
+
+std::string peak_plot(const ResultSet& records) {
+  CurvePanel panel{records.source, {}};
+  for (const ComparedResult& result : records.results) {
+    const std::optional<double> topk = topk_of(result.record);
+    const auto share = part_of<RecordedPeak>(result.record, "peak").fraction;
+    if (!topk || !share || result.processes.empty()) continue;
+    const double own_cost = median_of(result.processes[0].samples);  // that the record's share is of
+    std::vector<double> shares;
+    for (const ComparedProcess& process : result.processes) {
+      const bool alone = result.processes.size() == 1;
+      for (const double cost : alone ? process.samples : std::vector{median_of(process.samples)})
+        shares.push_back(*share * own_cost / cost);
+    }
+    StoredJson named = result.record;
+    named["config"].erase("topk");
+    add_point(panel, record_label(named), *topk, shares);
+  }
+  return panel.curves.empty() ? "" : peak_picture({panel});
+}
+
+std::string plot_of(const std::string& source, Picture picture) {
+  if (!is_database(source)) {
+    if (picture == Picture::ratios) throw nothing(source, "no baselines");
+    const std::string plot = peak_plot(read_results(source));
+    return plot.empty() ? throw nothing(source, "no share of the peak") : plot;
+  }
+  Store store = Store::open_existing(source);
+  const std::vector<ExperimentView> views = load_views(store, read_published(""));
+  const bool has_ratios = std::any_of(views.begin(), views.end(), [](const ExperimentView& view) {
+    return std::any_of(view.rows.begin(), view.rows.end(),
+                       [](const ResultRow& row) { return row.against.has_value(); });
+  });
+  if (picture == Picture::ratios && !has_ratios) throw nothing(source, "no point beside a baseline");
+  if (picture == Picture::ratios || (picture == Picture::automatic && has_ratios)) return ratio_plot(views);
+  const std::string plot = peak_plot(views);
+  return plot.empty() ? throw nothing(source, "no experiment with several top-k") : plot;
+}
+
+}  // namespace moehill

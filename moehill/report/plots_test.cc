@@ -1,0 +1,124 @@
+// Pictures: what is drawn of a database and of records, and what text and figures cannot do to the drawing.
+#include "moehill/report/plots.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "moehill/base/error.h"
+#include "moehill/report/picture.h"
+#include "moehill/report/report_fixture.h"
+
+namespace moehill {
+namespace {
+
+#define EXPECT_SAYS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+
+size_t count(const std::string& text, const std::string& part) {
+  size_t n = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
+  return n;
+}
+
+// Where an element of a class stands, in the order of the drawing.
+std::vector<double> places(const std::string& svg, const std::string& classes) {
+  std::vector<double> found;
+  const std::string end = "\" class=\"" + classes + "\">";
+  for (size_t at = svg.find(end); at != std::string::npos; at = svg.find(end, at + 1)) {
+    const size_t x = svg.rfind("x=\"", at) + 3;
+    found.push_back(std::stod(svg.substr(x)));
+  }
+  return found;
+}
+
+constexpr const char* kToRight = "M-4 -4L2 0L-4 4Z";
+constexpr const char* kToLeft = "M4 -4L-2 0L4 4Z";
+
+RatioMark mark(double ratio, double lo, double hi) {
+  return {"a", "", ratio, Interval{lo, hi, 0.95}, {}, ""};
+}
+
+TEST(RatioPicture, WideIntervalsAreClippedWithAMarkAndDoNotFlattenTheOthers) {
+  const std::string narrow = ratio_picture("t", {{"g", "", {mark(1.1, 1.05, 1.15)}}}, {});
+  EXPECT_EQ(count(narrow, kToLeft) + count(narrow, kToRight), 0u) << narrow;
+  const std::string wide = ratio_picture("t", {{"g", "", {mark(1.1, 1.05, 1.15), mark(1, 0.001, 1000)}}}, {});
+  EXPECT_EQ(count(wide, kToLeft), 1u);
+  EXPECT_EQ(count(wide, kToRight), 1u);
+  EXPECT_EQ(places(wide, "middle soft"), places(narrow, "middle soft"));  // the same axis
+  const std::string far = ratio_picture("t", {{"g", "", {mark(25, 24, 26)}}}, {});
+  EXPECT_GE(count(far, kToRight), 1u) << "a ratio beyond the axis ends in an arrow";
+}
+
+TEST(RatioPicture, TicksDoNotTouchAndOneIsAmongThem) {
+  for (const double ratio : {0.3, 0.9, 1.1, 1.9, 3.9}) {
+    const std::string svg = ratio_picture("t", {{"g", "", {mark(ratio, ratio, ratio)}}}, {});
+    std::vector<double> ticks = places(svg, "middle soft");
+    std::sort(ticks.begin(), ticks.end());
+    for (size_t i = 1; i < ticks.size(); ++i) EXPECT_GE(ticks[i] - ticks[i - 1], 20) << svg;
+    EXPECT_GE(ticks.size(), 3u) << ratio;
+    EXPECT_SAYS(svg, ">1</text>");
+  }
+}
+
+TEST(Picture, TextFromFilesStaysText) {
+  const std::string bad = std::string(kHostileTitle) + "\x1b\xff&";
+  const RatioMark hostile{bad, bad, 1, {}, {}, bad};
+  for (const std::string& svg : {ratio_picture(bad, {{bad, bad, {hostile}}}, {bad}),
+                                 curve_picture(bad, bad, {{bad, {{bad, {{1, 50, {}}}}}}})}) {
+    EXPECT_EQ(svg.find("<img"), std::string::npos);
+    EXPECT_EQ(svg.find('\x1b'), std::string::npos);
+    EXPECT_EQ(svg.find('\xff'), std::string::npos);
+    EXPECT_SAYS(svg, "&lt;/script&gt;&lt;img");
+    EXPECT_EQ(count(svg, "<text"), count(svg, "</text>"));
+  }
+}
+
+TEST(CurvePicture, StartsAtZeroAndClipsWhatIsAbove) {
+  const std::string svg =
+      curve_picture("t", "top-k", {{"p", {{"a", {{1, 20, Interval{10, 90, 0.95}}, {8, 38, {}}}}}}});
+  EXPECT_SAYS(svg, ">0 %</text>");
+  EXPECT_SAYS(svg, ">40 %</text>");
+  EXPECT_EQ(svg.find(">50 %</text>"), std::string::npos);
+  EXPECT_EQ(count(svg, "M-4 4L0 -2L4 4Z"), 1u);
+}
+
+TEST(Plots, ADatabaseShowsItsRatiosBesideThosePublished) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.sqlite");
+  {
+    Store store = Store::open_or_create(path);
+    fill_replayed(store, replayed_experiment());
+  }
+  const std::string svg = plot_of(path, Picture::automatic);
+  EXPECT_EQ(svg.rfind("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 400 ", 0), 0u);
+  EXPECT_SAYS(svg, ">13:40 EP vs Non-EP</text>");
+  EXPECT_SAYS(svg, ">ep topk=2</text>");
+  EXPECT_SAYS(svg, "published 0.747: agrees in direction");
+  EXPECT_SAYS(svg, ">~</text>");
+  EXPECT_EQ(svg.find("nan"), std::string::npos);
+  EXPECT_THROW(plot_of(path, Picture::peak), InputError);  // no record has a share of the peak
+}
+
+TEST(Plots, RecordsShowTheirShareOfThePeakByTopk) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("a.jsonl");
+  std::ofstream file(path);
+  for (const int64_t topk : {8, 1, 2}) {
+    StoredJson record = block_record("ep", topk, 0.5);
+    record["peak"] = {{"fraction", 0.1 * static_cast<double>(topk)}};
+    file << json_text(record) << "\n";
+  }
+  file.close();
+  const std::string svg = plot_of(path, Picture::automatic);
+  EXPECT_SAYS(svg, ">top-k</text>");
+  const size_t one = svg.find(" at 1: 10.0 %"), two = svg.find(" at 2: 20.0 %"),
+               eight = svg.find(" at 8: 80.0 %");
+  ASSERT_NE(eight, std::string::npos) << svg;
+  EXPECT_LT(one, two);
+  EXPECT_LT(two, eight);
+  EXPECT_THROW(plot_of(path, Picture::ratios), InputError);
+  EXPECT_THROW(plot_of(folder.file("none.jsonl"), Picture::automatic), InputError);
+}
+
+}  // namespace
+}  // namespace moehill

@@ -1,0 +1,57 @@
+// Replayed: published ratios beside those measured here, and whether they agree.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "moehill/report/results_view.h"
+
+namespace moehill {
+
+enum class Agreement { agrees, direction, differs, within_noise, undecided };
+constexpr auto words(Agreement) {
+  return std::array{"agrees", "agrees in direction", "differs", "within the noise", "not decided"};
+}
+
+struct Held {
+  Agreement agreement = Agreement::undecided;
+  std::string why;
+};
+
+// A published ratio held against ours. Noise: the largest of kNoTrend, the floor, and the interval's farther
+// end from 1, all as |log|. In this order:
+//   not decided          ours has no interval
+//   agrees               ours is clear of 1 (faster, slower) and its interval holds the published ratio
+//   agrees in direction  ours is clear of 1, and the published one lies on the same side by kNoTrend or more
+//   differs              ours is clear of 1
+//   within the noise     the noise is below kResolved, and the published difference is not larger
+//   differs              the interval excludes the published ratio, which is off ours by more than the floor
+//   not decided          the interval holds both 1 and the published ratio
+// A published difference below kNoTrend has no direction.
+inline constexpr double kNoTrend = 0.01;
+Held hold_against(double published, const Ratio& here, const std::optional<double>& floor);
+
+struct ReplayedRatio {
+  std::string section, experiment, over, under;  // labels of the two points
+  std::string words;                             // Markdown: what tells them apart, and where they agree
+  int64_t tokens = 0, published_tokens = 0;
+  double published = 1;
+  Ratio here;
+  Held held;
+};
+
+// One for each row that has a baseline, where both have a published figure, in the order of the sections.
+std::vector<ReplayedRatio> replayed_ratios(std::span<const ExperimentView> views);
+
+// "published comparisons 90: agrees 31, ...".
+std::string replayed_sentence(const std::vector<ReplayedRatio>& ratios);
+
+// Markdown: that sentence, a table with a row a comparison, and what is known to be wrong with the published
+// measurements. Empty where nothing is replayed.
+std::string replayed_table(const std::vector<ExperimentView>& views);
+
+// That table as a page of its own, which says so where nothing is replayed.
+std::string replayed_page(const std::vector<ExperimentView>& views);
+
+}  // namespace moehill
