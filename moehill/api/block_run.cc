@@ -194,8 +194,7 @@ class BlockRun final : public Run {
   void collect() override {
     std::string own;
     for (int64_t rank = local_.begin; rank < local_.end; ++rank) {
-      DeviceFigures& figures = figures_[static_cast<size_t>(rank)];
-      figures = figures_of(rank);
+      DeviceFigures& figures = figures_[static_cast<size_t>(rank)] = figures_of(rank);
       own.append(reinterpret_cast<const char*>(&figures), sizeof(figures));
     }
     size_t device = 0;
@@ -204,9 +203,7 @@ class BlockRun final : public Run {
       device += text.size() / sizeof(DeviceFigures);
     }
     on_devices([this](Group& group, ParallelPath&) {
-      std::vector<int> node_of;
-      for (int r = 0; r < group.size(); ++r) node_of.push_back(group.nodes().of(r));
-      if (group.rank() == local_.begin) nodes_ = Nodes(node_of);
+      if (group.rank() == local_.begin) nodes_ = group.nodes();
     });
     far_ = far_assignments(placed_, computed_, nodes_);
     // Rows of a process that are not its results are another one's.
@@ -216,8 +213,6 @@ class BlockRun final : public Run {
     output_hash_ = kFnvStart;
     for (const std::string& hashes : gather(own_rows)) output_hash_ = join_hashes(output_hash_, hashes);
   }
-
-  HeldOperands held() const override { return held_; }
 
   CheckShare check_share() override {
     CheckShare share = CheckShare::whole(tensors());
@@ -298,6 +293,7 @@ class BlockRun final : public Run {
     return flops + (config().block.router_product ? router_flops(config().shape, config().block.pass) : 0);
   }
   Nodes nodes() const override { return nodes_; }
+  HeldOperands held() const override { return held_; }
   std::vector<Traffic> traffic() const override {
     std::vector<Traffic> traffic;
     for (const DeviceFigures& device : figures_) traffic.push_back(device.traffic);
