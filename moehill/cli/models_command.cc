@@ -5,9 +5,9 @@
 #include <optional>
 
 #include "moehill/base/error.h"
-#include "moehill/base/json_fields.h"
 #include "moehill/base/parse.h"
 #include "moehill/base/table.h"
+#include "moehill/catalog/model_record.h"
 #include "moehill/catalog/presets.h"
 #include "moehill/cli/commands.h"
 #include "moehill/cli/option_set.h"
@@ -15,8 +15,6 @@
 
 namespace moehill {
 namespace {
-
-constexpr double kBf16 = 2;
 
 std::string gigabytes(double bytes) { return fmt::format("{:.3g} GB", bytes * 1e-9); }
 
@@ -32,31 +30,9 @@ std::vector<std::string> row_of(const std::string& name, const ModelBlock& block
           fmt::format("{}/{}", block.num_moe_layers, block.num_layers),
           to_string(s.router),
           to_string(block.shape.form),
-          gigabytes(weight_bytes(block, kBf16)),
+          gigabytes(weight_bytes(block, kBf16Bytes)),
           fmt::format("{:.4g}", flops_per_token(block) * 1e-6),
           block.left_out.empty() ? "yes" : "in part"};
-}
-
-Json json_of_block(const std::string& name, const std::string& source, const ModelBlock& block) {
-  Json json = {{"schema", "moehill/1"}, {"command", "models"}, {"name", name}, {"source", source}};
-  json["model_type"] = block.model_type;
-  json["hidden"] = block.shape.hidden;
-  json["mlp_dim"] = block.shape.mlp_dim;
-  json["experts"] = block.shape.experts;
-  json["topk"] = block.shape.topk;
-  json["shared_expert_dim"] = block.shape.shared_dim;
-  json["router"] = to_string(block.shape.router);
-  json["expert_form"] = to_string(block.shape.form);
-  json["layers"] = block.num_layers;
-  json["moe_layers"] = block.num_moe_layers;
-  json["layer"] = block.layer;
-  json["weight_bytes"] = weight_bytes(block, kBf16);
-  json["flops_per_token"] = flops_per_token(block);
-  json["left_out"] = Json::array();
-  for (const LeftOut& part : block.left_out)
-    json["left_out"].push_back({{"key", part.key}, {"value", part.value}, {"what", part.what}});
-  json["assumed"] = block.assumed;
-  return json;
 }
 
 void print_notes(const std::string& name, const ModelBlock& block) {
@@ -95,7 +71,7 @@ int models_command(const std::vector<std::string>& args) {
   if (!json.empty()) {
     std::string lines;
     for (size_t i = 0; i < blocks.size(); ++i)
-      lines += json_of_block(blocks[i].first, sources[i], blocks[i].second).dump() + "\n";
+      lines += model_record(blocks[i].first, sources[i], blocks[i].second).dump() + "\n";
     write_json_lines(json, lines);
     if (json == "-") return kExitDone;
   }

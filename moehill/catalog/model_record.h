@@ -1,0 +1,16 @@
+// The record of `moehill models`: a model's block, its size, and what of it is left out.
+#pragma once
+
+#include <string>
+
+#include "moehill/base/json_fields.h"
+#include "moehill/catalog/model_block.h"
+
+namespace moehill {
+
+inline constexpr double kBf16Bytes = 2;
+
+// source: where the block's configuration is from.
+Json model_record(const std::string& name, const std::string& source, const ModelBlock& block);
+
+}  // namespace moehill
