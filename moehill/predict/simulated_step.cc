@@ -47,9 +47,13 @@ Routing RoutingSource::route(int64_t num_tokens, int64_t most_tokens, int num_de
   const bool is_whole = distribution.kind == Distribution::hot_device || is_ragged(distribution);
   if (!is_whole && most_.num_tokens >= num_tokens) return first_tokens(most_, num_tokens);
   ThreadTeam team(std::max(1, detect_topology().num_cores));
+  const MoeShape& shape = options_.shape;
   const auto make = [&](int64_t count) {
-    return route_tokens(distribution, count, options_.shape.experts, options_.shape.topk, options_.seed,
-                        team);
+    const Router router =
+        make_router(used_router(shape.router, distribution), count, shape.experts, shape.topk, options_.seed);
+    return route_tokens(
+        {distribution, router, count, num_logits(router.rule, shape.experts), shape.topk, 0, options_.seed},
+        team);
   };
   if (is_whole) return make(num_tokens);
   most_ = make(std::max(num_tokens, most_tokens));

@@ -20,50 +20,50 @@ void keep_rows(const std::vector<float>& rows, Range block, Range kept, std::vec
                 rows.begin() + (own.end - block.begin) * cols);
 }
 
+// Routes `tokens`, block by block; each block's logits go to `see` too.
+template <typename See>
+void route_blocks(const RouteRequest& r, Range tokens, Routing& routing, const See& see) {
+  LogitStream stream(r.distribution, r.num_logits, r.topk, r.seed);
+  stream.skip(tokens.begin);
+  ThreadTeam alone(1);
+  std::vector<float> rows;
+  for (int64_t t = tokens.begin; t < tokens.end; t += kBlockTokens) {
+    const Range block{t, std::min(tokens.end, t + kBlockTokens)};
+    stream.next(block.size(), rows);
+    // The rows of the tokens before would lie before these: nobody reads them.
+    const auto* logits = reinterpret_cast<const float*>(
+        reinterpret_cast<uintptr_t>(rows.data()) - sizeof(float) * static_cast<uintptr_t>(t * r.num_logits));
+    route(r.router, logits, block, alone, routing);
+    see(block, logits, rows);
+  }
+}
+
 }  // namespace
 
 RoutedTokens route_stream(const RouteRequest& r) {
   RoutedTokens routed{unrouted(r.router, r.num_tokens, r.num_logits, r.topk), {}};
   Routing ranked;  // with the spares behind the choices
   if (r.num_spares > 0) ranked = unrouted(r.router, r.num_tokens, r.num_logits, r.topk + r.num_spares);
-  LogitStream stream(r.distribution, r.num_logits, r.topk, r.seed);
   ThreadTeam alone(1);
-  std::vector<float> rows;
   routed.logits.reserve(static_cast<size_t>(r.kept.size() * r.num_logits));
-  for (int64_t t = 0; t < r.num_tokens; t += kBlockTokens) {
-    const Range block{t, std::min(r.num_tokens, t + kBlockTokens)};
-    stream.next(block.size(), rows);
-    // The rows of the tokens before would lie before these: nobody reads them.
-    const auto* logits = reinterpret_cast<const float*>(
-        reinterpret_cast<uintptr_t>(rows.data()) - sizeof(float) * static_cast<uintptr_t>(t * r.num_logits));
-    route(r.router, logits, block, alone, routed.routing);
-    if (r.num_spares > 0) route(r.router, logits, block, alone, ranked);
-    keep_rows(rows, block, r.kept, routed.logits);
-  }
+  route_blocks(r, {0, r.num_tokens}, routed.routing,
+               [&](Range block, const float* logits, const std::vector<float>& rows) {
+                 if (r.num_spares > 0) route(r.router, logits, block, alone, ranked);
+                 keep_rows(rows, block, r.kept, routed.logits);
+               });
   if (r.num_spares > 0) take_spares(ranked, routed.routing);
   return routed;
 }
 
-Routing route_tokens(const DistributionOptions& options, int64_t num_tokens, int num_experts, int topk,
-                     uint32_t seed, ThreadTeam& team) {
-  if (options.kind == Distribution::trace) return read_trace(options.trace, num_tokens, num_experts, topk);
-  refuse_impossible(options, num_experts, topk);
-  Routing routing{num_tokens, num_experts, topk, {}, {}};
-  routing.expert.resize(static_cast<size_t>(num_tokens * topk));
-  routing.weight.resize(routing.expert.size());
-  team.parallel_for(num_tokens, [&](int64_t begin, int64_t end) {
-    LogitStream stream(options, num_experts, topk, seed);
-    stream.skip(begin);
-    std::vector<float> logits;
-    for (int64_t t = begin; t < end; t += kBlockTokens) {
-      const int64_t count = std::min(kBlockTokens, end - t);
-      stream.next(count, logits);
-      const Routing block = route_topk(logits, count, num_experts, topk);
-      std::copy(block.expert.begin(), block.expert.end(), routing.expert.begin() + t * topk);
-      std::copy(block.weight.begin(), block.weight.end(), routing.weight.begin() + t * topk);
-    }
+Routing route_tokens(const RouteRequest& r, ThreadTeam& team) {
+  if (r.distribution.kind == Distribution::trace)
+    return read_trace(r.distribution.trace, r.num_tokens, r.num_logits, r.topk);
+  refuse_impossible(r.distribution, r.num_logits, r.topk);
+  Routing routing = unrouted(r.router, r.num_tokens, r.num_logits, r.topk);
+  team.parallel_for(r.num_tokens, [&](int64_t begin, int64_t end) {
+    route_blocks(r, {begin, end}, routing, [](Range, const float*, const std::vector<float>&) {});
   });
-  leave_out_tokens(options, routing);
+  leave_out_tokens(r.distribution, routing);
   return routing;
 }
 

@@ -9,11 +9,11 @@
 namespace moehill {
 
 struct RouteRequest {
-  const DistributionOptions& distribution;  // no trace
+  const DistributionOptions& distribution;  // no trace in a stream
   const Router& router;
   int64_t num_tokens;
-  int num_logits, topk, num_spares;
-  uint32_t seed;
+  int num_logits, topk, num_spares = 0;
+  uint32_t seed = 0;
   Range kept{};  // tokens whose logits are kept
 };
 struct RoutedTokens {
@@ -23,9 +23,9 @@ struct RoutedTokens {
 // Returns what route_all() makes of make_logits() of the same arguments. Throws InputError as they do.
 RoutedTokens route_stream(const RouteRequest& request);
 
-// Returns what route_topk() makes of make_logits() of the same arguments, or what read_trace() has. The team
-// shares the tokens. Throws InputError as they do.
-Routing route_tokens(const DistributionOptions& options, int64_t num_tokens, int num_experts, int topk,
-                     uint32_t seed, ThreadTeam& team);
+// Returns what route_stream() routes, without tokens that a distribution leaves out, or what read_trace()
+// has, whose experts are the logits. The team shares the tokens; no spares, nothing kept. Throws InputError
+// as they do.
+Routing route_tokens(const RouteRequest& request, ThreadTeam& team);
 
 }  // namespace moehill

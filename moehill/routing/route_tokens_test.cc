@@ -15,7 +15,7 @@ TEST(RouteTokens, IsTopkOfAllLogits) {
     const Routing whole = route_topk(make_logits(options, 2500, 8, 3, 6), 2500, 8, 3);
     for (const int num_threads : {1, 3}) {
       ThreadTeam team(num_threads);
-      const Routing routing = route_tokens(options, 2500, 8, 3, 6, team);
+      const Routing routing = route_tokens({options, Router{}, 2500, 8, 3, 0, 6}, team);
       EXPECT_EQ(routing.expert, whole.expert) << to_string(options);
       EXPECT_EQ(routing.weight, whole.weight) << to_string(options);
     }
@@ -41,6 +41,21 @@ TEST(RouteStream, IsRoutingAtOnceAndKeepsTheRowsAskedFor) {
         EXPECT_EQ(routed.logits, rows) << text;
       }
     }
+  }
+}
+
+TEST(RouteTokens, IsTheStreamsForAnyRule) {
+  for (const char* text : {"sigmoid,bias,groups:4/2", "softmax,groups-max:2/1", "softmax,zero:2"}) {
+    const RouterRule rule = parse_router_rule(text);
+    const int num = num_logits(rule, 8);
+    const Router router = make_router(rule, 2500, 8, 3, 6);
+    const RouteRequest request{{}, router, 2500, num, 3, 0, 6};
+    const Routing whole = route_stream(request).routing;
+    ThreadTeam team(3);
+    const Routing routing = route_tokens(request, team);
+    EXPECT_EQ(routing.expert, whole.expert) << text;
+    EXPECT_EQ(routing.weight, whole.weight) << text;
+    EXPECT_EQ(routing.zero, whole.zero) << text;
   }
 }
 
