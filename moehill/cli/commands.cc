@@ -44,6 +44,7 @@ constexpr Subcommand kSubcommands[] = {
     {"predict", "what the model expects of a shape, stage by stage", predict_command},
     {"advise", "is expert parallelism worth it on so many nodes, and how", advise_command},
     {"simulate", "scale beyond this machine", simulate_command},
+    {"replay", "published tables of expert parallelism beside the model", replay_command},
     {"balance", "what placing experts by their load gains and costs", balance_command},
     {"climb", "the fastest configuration for a problem, searched for on this machine", climb_command},
     {"sweep", "runs the points of an experiment file and keeps every result", sweep_command},

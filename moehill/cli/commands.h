@@ -35,6 +35,7 @@ int sweep_command(const std::vector<std::string>& args);
 int report_command(const std::vector<std::string>& args);
 int predict_command(const std::vector<std::string>& args);
 int balance_command(const std::vector<std::string>& args);
+int replay_command(const std::vector<std::string>& args);
 int roofline_command(const std::vector<std::string>& args);
 
 // Finds the subcommand and runs it. Errors end in one line on standard error and the exit status of their

@@ -1,0 +1,78 @@
+// Replayed rows: the time of a published figure by the model. Rows are routed and counted as those of any
+// step; each level of the cluster has its bytes over its rate, and the levels work at once.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "moehill/machine/thread_team.h"
+#include "moehill/model/hardware.h"
+#include "moehill/model/plan_counts.h"
+#include "moehill/predict/binding.h"
+#include "moehill/predict/replay_tables.h"
+
+namespace moehill {
+
+// Bytes of a rank, the mean of all: as the publishers count them, and those that cross links.
+struct ReplayBytes {
+  double logical = 0, node = 0, network = 0;
+};
+
+struct ReplayedRow {
+  ReplayBytes bytes;
+  double touched_experts = 0;  // of a rank: those with rows
+  LevelSeconds seconds{};      // of the fullest rank. Level::rank: rows that it stages; overhead: the start
+  double time_s = 0;
+  // Rows that cross to a node once take this long with the levels one after the other, as `hierarchical` has
+  // them here, and once a rank, as in `ragged_a2a`. 0 for other rows.
+  double in_turn_s = 0, once_a_rank_s = 0;
+};
+
+// The rows of a routing drawn for a table's row. Those of many tokens are drawn for fewer and multiplied.
+struct ReplayCounts {
+  const PlanCounts& counts;
+  double scale = 1;
+};
+
+// Routings of rows, each drawn once.
+class ReplayRoutings {
+ public:
+  ReplayRoutings();
+  ReplayCounts of(const ReplayTable& table, const ReplayRow& row, const Hardware& hardware);
+
+ private:
+  ThreadTeam team_;
+  std::map<std::string, PlanCounts> counts_;
+};
+
+ReplayedRow replay_row(const ReplayTable& table, const ReplayRow& row, const Hardware& hardware,
+                       const ReplayCounts& counted);
+
+// Seconds as published, or what the published bandwidth makes of the logical bytes.
+double published_seconds(const ReplayRow& row, const ReplayedRow& replayed);
+
+// A parameter, and what its row alone makes of it: the value at which the row's time is the published one,
+// the other parameters as they are. 0: at no value, since another level binds.
+struct FittedParameter {
+  const ReplayTable* table = nullptr;
+  const ReplayRow* row = nullptr;
+  double used = 0, fitted = 0;  // in B/s of a rank, seconds, or times the fraction in the file
+};
+
+struct ReplayedTable {
+  const ReplayTable* table = nullptr;
+  Hardware hardware;
+  std::vector<ReplayedRow> rows;
+  std::vector<FittedParameter> parameters;
+};
+ReplayedTable replay_table(const ReplayTable& table, ReplayRoutings& routings);
+
+// Percent of the assignments that a capacity drops: mean and standard deviation over draws of the routing,
+// [row][factor].
+struct ReplayedDrop {
+  double mean = 0, deviation = 0;
+};
+std::vector<std::vector<ReplayedDrop>> replay_drops(const DropTable& table);
+
+}  // namespace moehill

@@ -1,0 +1,74 @@
+// Replayed tables: figures of expert parallelism that others published for clusters, as problems for the
+// model (reference/published_ep.toml). The rows of the reference logbook are those of published_model.h.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "moehill/base/words.h"
+
+namespace moehill {
+
+// The row of a token is sent once to each node that wants it and on inside of that, to each rank, or to each
+// expert.
+enum class RowCopies { node, rank, expert };
+constexpr auto words(RowCopies) { return std::array{"node", "rank", "expert"}; }
+
+// The part of a step that a figure times. Both of links and products go at once, or in turn.
+enum class ReplayPart { links, products, overlapped, in_turn };
+constexpr auto words(ReplayPart) { return std::array{"links", "products", "overlapped", "in_turn"}; }
+
+// The parameter that was fitted to a row.
+enum class Fitted { none, node, network, rank, start, products };
+constexpr auto words(Fitted) { return std::array{"none", "node", "network", "rank", "start", "products"}; }
+
+struct ReplayRow {
+  std::string name;
+  int64_t devices = 1, tokens = 0;  // tokens of a rank
+  int64_t experts = 0;
+  double row_bytes = 0, back_bytes = 0;  // of a row out and, where the figure has both ways, back
+  double gb_per_s = 0, us = 0;           // as published; 0: not given
+  ReplayPart part = ReplayPart::links;
+  bool backward = false;  // products of a backward pass
+  Fitted fits = Fitted::none;
+};
+
+struct ReplayTable {
+  std::string name, title, source, hardware, counts, misfit;
+  RowCopies copies = RowCopies::node;
+  std::string distribution = "random";
+  bool computed = false;  // by the authors' model, not measured
+  int64_t hidden = 0, mlp_dim = 0, topk = 0;
+  int64_t node_limit = 0;       // a token's experts are in at most so many nodes; 0: in any
+  double weight_bytes = 0;      // of an element of the weights; 0: their reading is not counted
+  double start_us = 0;          // of whatever is timed
+  double rank_gb_per_s = 0;     // that a rank stages, rows for its own node among them; 0: not a limit
+  double products_scale = 1;    // of the hardware's fractions of the peak; not in the file
+  std::vector<ReplayRow> rows;  // with the table's tokens, experts and part where they say none
+};
+
+// Shares of assignments that a capacity drops, by the kind of cell and the capacity factor.
+struct DropRow {
+  std::string name;
+  bool by_source = false;
+  int64_t pool = 1;
+  std::vector<double> factors, percent;
+};
+struct DropTable {
+  std::string title, source, distribution;
+  int64_t sources = 1, tokens = 0;  // of a source
+  int64_t experts = 0, topk = 0, draws = 1;
+  std::vector<DropRow> rows;
+};
+
+struct ReplayFile {
+  std::vector<ReplayTable> tables;
+  DropTable drops;
+};
+
+// The file that comes with the program.
+ReplayFile read_replay_tables();
+// Throws InputError that says where in `name` something is wrong.
+ReplayFile parse_replay_tables(const std::string& toml, const std::string& name);
+
+}  // namespace moehill
