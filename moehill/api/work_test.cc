@@ -122,7 +122,7 @@ class WorkTest : public testing::TestWithParam<int> {
     run->collect();
     const PlanCounts counts = plan_counts(config, run->placed_routing());
     WorkProblem problem = work_problem(over_places(config));
-    problem.in_place = config.spread == Spread::fused && config.num_waves == 0;
+    problem.in_place = config.spread == Spread::fused && config.num_waves == 0 && config.wire == Wire::native;
     const std::vector<DeviceWork> work = all_work(problem, counts);
     const std::vector<Traffic> traffic = run->traffic();
     double flops = 0;

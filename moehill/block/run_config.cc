@@ -20,9 +20,25 @@ void refuse_with_latent(const RunConfig& config) {
   refuse(config.shape.router.zero_experts > 0, "--router", "zero", "routers without zero experts");
 }
 
+// A wire that no row is on.
+void refuse_useless_wire(const RunConfig& config) {
+  const auto refuse = [&](bool broken, const std::string& got, const std::string& allowed,
+                          const std::string& remedy) {
+    if (broken) throw input_error("--wire", name_of(config.wire) + got, allowed, remedy);
+  };
+  refuse(!routes_rows(config), std::string(" with ") + name_of(config.spread),
+         "it with --ep-path ragged_a2a, fused or hierarchical, which send rows of tokens",
+         "choose one of these, or leave it out");
+  refuse(config.ranks_per_node == 0 || config.ranks_per_node >= config.num_devices, " on one node",
+         "several nodes, between which rows go", "add --nodes, or leave it out");
+  refuse(config.wire == Wire::bf16 && config.shape.dtype == DType::bf16, " with --dtype bf16",
+         "fp8+scales, since rows are bf16 as they are", "choose it, or leave it out");
+}
+
 }  // namespace
 
 void refuse_unbuilt(const RunConfig& config) {
+  if (config.wire != Wire::native) refuse_useless_wire(config);
   if (config.shape.router.zero_experts > 0 && !config.block.balance_loss.empty()) {
     throw input_error("--balance-loss", "it with --router zero, whose choices are no experts to balance",
                       "routers without zero experts", "leave one of the two out");

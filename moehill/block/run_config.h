@@ -5,11 +5,15 @@
 
 #include "moehill/block/options.h"
 #include "moehill/block/spread.h"
+#include "moehill/tensor/wire.h"
 
 namespace moehill {
 
 enum class Switch { off, on };
 constexpr auto words(Switch) { return std::array{"off", "on"}; }
+
+inline constexpr const char* kWireHelp =
+    "ep: form of the rows of x and dy that go to other nodes; fp8+scales: e4m3, a scale each 128 columns";
 
 struct RunConfig {
   MoeShape shape{};
@@ -21,6 +25,9 @@ struct RunConfig {
   // other nodes, else one; more: so many, and by messages on every mesh.
   int num_waves = 0;
   int ranks_per_node = 0;  // as if a node held no more devices; 0: the nodes as they are
+  // ragged_a2a, fused, hierarchical: the form of the rows of x and dy that go to other nodes. Sums come back
+  // as they are stored.
+  Wire wire = Wire::native;
   // ep: [places] the expert of each place, of which devices have contiguous shares (routing/placement.h).
   // Empty: expert e at place e.
   std::vector<int32_t> placement{};
@@ -44,6 +51,7 @@ struct RunConfig {
     visit(Field{"ring_split", "", 0, 0, self.spread == Spread::ring_ag_rs}, Told{split});
     if constexpr (!std::is_const_v<Self>) self.split_rows = split == Switch::on;
     visit(Field{.name = "ranks_per_node", .present = self.ranks_per_node > 0}, self.ranks_per_node);
+    visit(Field{.name = "wire", .present = self.wire != Wire::native}, self.wire);
     visit(Field{.name = "placement", .present = !self.placement.empty()}, self.placement);
     visit(Field{"devices", "", 1, 1024}, self.num_devices);
     visit(Field{"threads_per_device", "", 1, 1024}, self.threads_per_device);
@@ -78,10 +86,10 @@ inline RunConfig outer_part(RunConfig config) {
   return config;
 }
 
-// The path of expert parallelism as long as nothing better is known to pick: of experts of another width one
-// that moves rows.
-inline Spread default_path(const MoeShape& shape) {
-  return shape.form.latent > 0 ? Spread::fused : Spread::compact_psum;
+// The path of expert parallelism as long as nothing better is known to pick: of experts of another width, and
+// of rows in another form, one that moves rows.
+inline Spread default_path(const MoeShape& shape, Wire wire = Wire::native) {
+  return shape.form.latent > 0 || wire != Wire::native ? Spread::fused : Spread::compact_psum;
 }
 
 // Throws InputError for what a block does not do, and for choices that contradict each other.

@@ -37,6 +37,7 @@ OptionSet advise_option_set(AdviseOptions& o) {
   set.integer("--tokens-per-device", &o.question.tokens_per_device, 1, 1 << 24,
               "tokens of a step that each device brings");
   declare_nodes(set, &o.point.nodes);
+  set.choice("--wire", &o.question.wire, kWireHelp);
   set.fields(&bench, {"seed"});
   declare_hardware(set, &o.point.hardware);
   set.input("--probe", &o.point.probe, "FILE", "the probe's file");
@@ -72,7 +73,7 @@ int advise_command(const std::vector<std::string>& args) {
   std::vector<std::string> shape;
   for (const auto& [name, value] : set.given_options())
     if (name != "nodes" && name != "hardware" && name != "probe" && name != "tokens_per_device" &&
-        name != "bench_pass")
+        name != "bench_pass" && name != "wire")
       shape.push_back(fmt::format("{} {}", option_name(name), value.value_or("")));
   question.shape_options = fmt::format("{}", fmt::join(shape, " "));
   const std::string note = chosen.note.empty() ? "" : chosen.note + "\n";

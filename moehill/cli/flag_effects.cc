@@ -30,6 +30,7 @@ std::vector<Rule> device_rules(const BenchOptions& o, const std::function<bool(c
        "it with --parallel-mode none", "nothing but several devices",
        "add --parallel-mode ep or leave it out"},
       {!ep && o.ep_path.has_value(), "--ep-path", "it without --parallel-mode ep", only_ep, ask_ep},
+      {!ep && o.wire != Wire::native, "--wire", "it without --parallel-mode ep", only_ep, ask_ep},
       {!ep && !o.placement.empty(), "--placement", "it without --parallel-mode ep", only_ep, ask_ep},
       {!(ep && psum) && o.shared_placement != SharedPlacement::sliced, "--shared-placement",
        ep ? "it with --ep-path " + std::string(name_of(path)) : "it without --parallel-mode ep",

@@ -17,6 +17,7 @@ void declare_point(OptionSet& set, PredictOptions& options) {
   declare_distribution(set, &o.distributions);
   set.fields(&o.block, {"bench_pass"});
   declare_spread(set, o);
+  set.choice("--wire", &o.wire, kWireHelp);
   declare_layout(set, o, "the hardware's");
   set.fields(&o, {"seed"});
   declare_hardware(set, &options.hardware);
@@ -39,9 +40,10 @@ void resolve_point(const OptionSet& set, PredictOptions& options) {
   apply_model(set, o);
   if (o.distributions.size() > 1)
     throw input_error("--distribution", "several", "one", "look at them one by one");
-  if (!set.given("--parallel-mode") && set.given("--ep-path")) o.modes = {ParallelMode::ep};
-  if (o.ep_path && std::find(o.modes.begin(), o.modes.end(), ParallelMode::ep) == o.modes.end())
-    throw input_error("--ep-path", "it without --parallel-mode ep", "nothing but --parallel-mode ep or both",
+  const bool has_wire = o.wire != Wire::native;
+  if (!set.given("--parallel-mode") && (set.given("--ep-path") || has_wire)) o.modes = {ParallelMode::ep};
+  if ((o.ep_path || has_wire) && std::find(o.modes.begin(), o.modes.end(), ParallelMode::ep) == o.modes.end())
+    throw input_error(has_wire ? "--wire" : "--ep-path", "it without --parallel-mode ep", "nothing but --parallel-mode ep or both",
                       "add --parallel-mode ep or leave it out");
   if (options.nodes > 0 && set.given("--devices"))
     throw input_error("--nodes", "it beside --devices", "one of the two", "leave one of them out");
@@ -70,8 +72,7 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
   config.shape.router = used_router(o.shape.router, o.distributions.front());
   refuse_overflow(config.shape, o.block.capacity);
   config.block.pass = o.block.pass;
-  config.spread = spread_of(mode, o.ep_path.value_or(default_path(o.shape)));
-  refuse_unbuilt(config);
+  config.spread = spread_of(mode, o.ep_path.value_or(default_path(o.shape, o.wire)));
   const int per_node = hardware.topology.devices_per_node,
             nodes = static_cast<int>(std::max<int64_t>(1, options.nodes));
   if (nodes > 1 && hardware.topology.levels.size() < 2)
@@ -84,6 +85,8 @@ RunConfig predicted_config(const PredictOptions& options, const Hardware& hardwa
   // A chip alone cannot have the work of several; cores can be one device.
   config.num_devices = spread ? devices : 1;
   if (config.num_devices > per_node) config.ranks_per_node = per_node;
+  if (is_ep(config.spread)) config.wire = o.wire;
+  refuse_unbuilt(config);
   // Its memory is that of one node.
   config.threads_per_device = spread || hardware.is_chip() ? units : units * std::min(devices, per_node);
   return config;

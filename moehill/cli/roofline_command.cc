@@ -61,7 +61,7 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
     for (const char* shape :
          {"--preset", "--tokens", "--hidden", "--mlp-dim", "--experts", "--topk", "--shared-expert-dim",
           "--expert-form", "--dtype", "--distribution", "--bench-pass", "--parallel-mode", "--ep-path",
-          "--devices", "--threads-per-device", "--nodes", "--seed", "--time-s", "--comm-s"}) {
+          "--wire", "--devices", "--threads-per-device", "--nodes", "--seed", "--time-s", "--comm-s"}) {
       if (set.given(shape))
         throw input_error(shape, "it beside --record", "what the record says", "leave it out");
     }

@@ -40,6 +40,7 @@ OptionSet simulate_option_set(SimulateOptions& o) {
                o.distribution = parsed.front();
              });
   set.choice("--ep-path", &o.path, "how the block is spread; dp: experts replicated", Spread::dp);
+  set.choice("--wire", &o.wire, kWireHelp);
   set.flag("--compare-paths", &o.compare_paths, "every path, the fastest first");
   set.choice("--scaling", &o.scaling,
              "also at 1, 2, 4, ... devices; weak: tokens per device stay, strong: tokens stay");
@@ -81,7 +82,12 @@ void refuse_contradictions(const OptionSet& set, const SimulateOptions& o) {
   if (o.compare_paths && o.scaling != Scaling::none) {
     throw input_error("--scaling", "it with --compare-paths", "one path", "choose it by --ep-path");
   }
-  refuse_unbuilt({.shape = o.shape, .spread = o.path});
+  RunConfig largest{.shape = o.shape, .spread = o.path, .wire = o.wire};
+  if (o.wire != Wire::native) {
+    largest.num_devices = static_cast<int>(o.devices);
+    largest.ranks_per_node = simulated_hardware(o.hardware).topology.devices_per_node;
+  }
+  refuse_unbuilt(largest);
   if (o.shape.topk > o.shape.experts) {
     throw input_error("--topk", std::to_string(o.shape.topk),
                       fmt::format("1 to {}, the number of experts", o.shape.experts),

@@ -34,6 +34,7 @@ struct BenchOptions : MeasuringOptions {
   std::vector<QueueMode> queue_modes = {QueueMode::full};
   std::vector<ParallelMode> modes = {ParallelMode::none};
   std::optional<Spread> ep_path;  // empty: auto
+  Wire wire = Wire::native;       // ep: of rows between nodes
   SharedPlacement shared_placement = SharedPlacement::sliced;
   std::string placement;                                          // ep: as --placement has it; or empty
   std::optional<Switch> split_rows;                               // empty: auto, see block_command.h

@@ -63,13 +63,14 @@ RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layou
   config.block = o.block;
   config.block.impl = axes.impl;
   config.block.prequeue = axes.queue == QueueMode::prequeue;
-  config.spread = spread_of(axes.mode, o.ep_path.value_or(default_path(o.shape)));
+  config.spread = spread_of(axes.mode, o.ep_path.value_or(default_path(o.shape, o.wire)));
   config.shared_placement = o.shared_placement;
   config.split_rows = config.spread == Spread::ring_ag_rs && o.split_rows == Switch::on;
   const bool spread = config.spread != Spread::none;
   config.num_devices = spread ? layout.num_devices : 1;
   config.threads_per_device = spread ? layout.threads_per_device : layout.none_threads;
   if (!spread) return config;
+  if (is_ep(config.spread)) config.wire = o.wire;
   config.ranks_per_node = static_cast<int>(o.ranks_per_node);
   if (o.nodes > 1) config.ranks_per_node = static_cast<int>((config.num_devices + o.nodes - 1) / o.nodes);
   return config;

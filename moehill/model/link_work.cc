@@ -41,17 +41,29 @@ class Links {
   }
   // Rows by the routing: out to their experts, or back.
   void exchange(bool back, size_t row_bytes, RowWay way = RowWay::direct) {
-    int64_t out = 0, in = 0;
+    const int64_t bytes = static_cast<int64_t>(row_bytes);
+    exchange(back, bytes, bytes, way);
+  }
+  void exchange(bool back, int64_t row_bytes, int64_t network_row_bytes, RowWay way) {
+    LinkWork link{.op = Collective::all_to_all,
+                  .way = way,
+                  .row_bytes = row_bytes,
+                  .network_row_bytes = network_row_bytes};
     for (int other = 0; other < counts_.num_devices; ++other) {
       if (other == device_) continue;
-      out += rows_between(counts_, way, device_, other);
-      in += rows_between(counts_, way, other, device_);
+      const int64_t bytes = row_bytes_between(counts_, link, device_, other);
+      int64_t out = bytes * rows_between(counts_, way, device_, other),
+              in = bytes * rows_between(counts_, way, other, device_);
+      if (back) std::swap(out, in);
+      link.sent_bytes += out, link.received_bytes += in;
+      if (counts_.nodes.of(other) == counts_.nodes.of(device_)) continue;
+      link.network_sent_bytes += out, link.network_received_bytes += in;
     }
-    if (back) std::swap(out, in);
-    links_.push_back({.op = Collective::all_to_all,
-                      .sent_bytes = out * static_cast<int64_t>(row_bytes),
-                      .received_bytes = in * static_cast<int64_t>(row_bytes),
-                      .way = way});
+    links_.push_back(link);
+  }
+  // Rows of x or dy.
+  void dispatch(RowWay way = RowWay::direct) {
+    exchange(false, static_cast<int64_t>(row_bytes()), wire_row_bytes(p_.wire, p_.hidden, p_.dtype), way);
   }
   // A number of each device for each other one, of the node or of all.
   void one_for_each(size_t bytes, RowWay way = RowWay::direct) {
@@ -196,12 +208,12 @@ std::vector<LinkWork> dispatch_links(const WorkProblem& problem, const PlanCount
   Links links(problem, counts, device);
   if (links.alone()) return {};
   if (links.is_ring()) links.all_gather(links.tokens().size(), counts.tokens, links.row_bytes());
-  if (links.is_ragged()) links.exchange(false, links.row_bytes());
+  if (links.is_ragged()) links.dispatch();
   if (links.is_ring() || links.is_ragged()) links.mark_rows();
   if (links.is_hierarchical()) {
-    links.exchange(false, links.row_bytes(), RowWay::across);
+    links.dispatch(RowWay::across);
     links.mark_flight();
-    links.exchange(false, links.row_bytes(), RowWay::inside);
+    links.dispatch(RowWay::inside);
   }
   return links.take();
 }

@@ -104,8 +104,11 @@ double level_seconds(const Hardware& h, const LinkWork& link, int num_devices) {
 double seconds_of(const Hardware& h, const LinkWork& link, int num_devices) {
   if (link.in_place) return h.barrier_s;
   if (link.way != RowWay::direct) return level_seconds(h, link, num_devices);
-  return link_seconds(h, link.op, to_double(std::max(link.sent_bytes, link.received_bytes)), num_devices,
-                      link.dtype);
+  const double seconds =
+      link_seconds(h, link.op, bytes_of(h, link, num_devices).larger(), num_devices, link.dtype);
+  if (!link.is_mixed()) return seconds;
+  const double inside = to_double(std::max(link.sent_bytes, link.received_bytes));
+  return std::max(seconds, inside / h.topology.levels.front().bytes_per_s);
 }
 
 // The time of a stage's links whose rows are in flight while it computes.
@@ -277,6 +280,13 @@ bool is_on_network(const Hardware& h, const LinkWork& link, int num_devices) {
   const double in_node = h.topology.devices_per_node;
   const double leaving = in_node * (num_devices - in_node) / (num_devices - 1);
   return leaving / h.topology.levels[1].bytes_per_s >= 1 / h.topology.levels[0].bytes_per_s;
+}
+
+LinkBytes bytes_of(const Hardware& h, const LinkWork& link, int num_devices) {
+  if (link.way != RowWay::direct || !link.is_mixed() || !spans_nodes(h, num_devices))
+    return {to_double(link.sent_bytes), to_double(link.received_bytes)};
+  const double share = to_double(num_devices - 1) / (num_devices - h.topology.devices_per_node);
+  return {share * to_double(link.network_sent_bytes), share * to_double(link.network_received_bytes)};
 }
 
 double rate_of(const Hardware& h, const LinkWork& link, int num_devices) {

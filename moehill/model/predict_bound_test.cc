@@ -52,6 +52,7 @@ WorkProblem drawn_problem(Dice& dice, int num_devices) {
   p.packs_rows = dice.upto(4) == 1;
   p.num_waves = static_cast<int>(dice.upto(4));
   p.in_place = (p.spread == Spread::fused || p.spread == Spread::ring_ag_rs) && dice.upto(3) == 1;
+  if (routes_rows(p.spread) && !p.in_place) p.wire = static_cast<Wire>(dice.upto(3) - 1);
   p.router_grad = p.backward && dice.coin();
   p.shared_replicated = p.shared_dim > 0 && dice.coin() &&
                         (p.spread == Spread::compact_psum || p.spread == Spread::dense_masked);

@@ -15,8 +15,9 @@ double link_seconds_at_rate(const Hardware& h, const StageWork& work, int num_de
   for (const LinkWork& link : work.links) {
     if (link.in_place || (in_flight && !link.in_flight)) continue;
     const double rate = rate_of(h, link, num_devices);
-    sent_s += to_double(link.sent_bytes) / rate;
-    received_s += to_double(link.received_bytes) / rate;
+    const LinkBytes bytes = bytes_of(h, link, num_devices);
+    sent_s += bytes.sent / rate;
+    received_s += bytes.received / rate;
   }
   return std::max(sent_s, received_s);
 }

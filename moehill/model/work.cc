@@ -115,6 +115,17 @@ class BlockWork {
     }
     return rows;
   }
+  // Rows to or from other nodes that have another form on the way, and are written once more for it.
+  int64_t far_rows(bool received) const {
+    int64_t rows = 0;
+    for (int other = 0; p_.wire != Wire::native && other < counts_.num_devices; ++other) {
+      if (counts_.nodes.of(other) == counts_.nodes.of(device_)) continue;
+      rows += received ? rows_between(counts_, ways().front(), other, device_)
+                       : rows_between(counts_, ways().front(), device_, other);
+    }
+    return rows;
+  }
+  int64_t wire_bytes() const { return wire_row_bytes(p_.wire, p_.hidden, p_.dtype); }
   double bytes_of(int64_t groups, const MlpElements& elements) const {
     return to_double(groups) * (b_ * to_double(elements.total()) + 4 * to_double(elements.all_vectors()));
   }
@@ -259,7 +270,11 @@ class BlockWork {
   // Rows to the devices of their experts: packed by destination first where they go by the routing.
   void exchange(Stage stage) {
     if (p_.spread == Spread::ring_ag_rs || exchanges_rows()) list_.at(stage);
-    if (exchanges_rows() && !p_.in_place) list_.at(stage).rows.gather += 2 * bytes(sent_rows(), p_.hidden);
+    if (exchanges_rows() && !p_.in_place) {
+      const int64_t sent = far_rows(false), both = sent + far_rows(true);
+      list_.at(stage).rows.gather +=
+          bytes(2 * (sent_rows() - sent) + both, p_.hidden) + to_double(both * wire_bytes());
+    }
     list_.add_links(stage, dispatch_links(p_, counts_, device_));
   }
 
@@ -335,7 +350,8 @@ class BlockWork {
     // In place nothing is kept but the partial sums that others read.
     if (exchanges_rows() && p_.in_place) total += bytes(received_rows(), p_.hidden);
     if (exchanges_rows() && !p_.in_place)
-      total += bytes(sent_rows() + landed_rows() + received_rows() * (p_.backward ? 3 : 2), p_.hidden);
+      total += bytes(sent_rows() + landed_rows() + received_rows() * (p_.backward ? 3 : 2), p_.hidden) +
+               to_double((far_rows(false) + far_rows(true)) * wire_bytes());
     return total;
   }
 

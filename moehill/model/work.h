@@ -13,6 +13,7 @@
 #include "moehill/mesh/collective.h"
 #include "moehill/model/hardware.h"
 #include "moehill/model/plan_counts.h"
+#include "moehill/tensor/wire.h"
 
 namespace moehill {
 
@@ -40,6 +41,7 @@ struct WorkProblem {
   bool packs_rows = false;       // rows of x and dy are copied in the order of experts before the products
   int num_waves = 1;             // `fused` between nodes: of each device's experts
   bool in_place = false;  // `fused` and `ring_ag_rs` where devices share an address space: no row is copied
+  Wire wire = Wire::native;  // of rows of x and dy between nodes, which the counts then know
   bool router_grad = false;
   int64_t loss_counts = 0;         // numbers that a balance loss adds up over devices that shard the tokens
   std::vector<int64_t> copies{};   // [P, P] gradients of experts that a device sends to their home; or empty
@@ -66,6 +68,11 @@ struct LinkWork {
   bool is_even = false;      // of an all_to_all: as much for each device, not by rows of tokens
   bool in_flight = false;    // rows of tokens: begun, and waited for after other work (model/flight.h)
   RowWay way = RowWay::direct;
+  // Of rows by the routing: bytes of one inside of a node and between nodes, and where these differ what goes
+  // between nodes.
+  int64_t row_bytes = 0, network_row_bytes = 0;
+  int64_t network_sent_bytes = 0, network_received_bytes = 0;
+  bool is_mixed() const { return row_bytes != network_row_bytes; }
 };
 
 // Bytes that row operations beside the products read and write, by kind of operation.

@@ -30,6 +30,7 @@ WorkProblem work_problem(const RunConfig& config) {
   problem.dx_over_outputs = block.remat == Remat::combine;
   problem.prequeue = block.prequeue;
   problem.router_grad = block.router_grad;
+  problem.wire = config.wire;
   problem.packs_rows = block.backend == Backend::ragged_dot;
   if (problem.spread == Spread::fused)
     problem.num_waves = config.num_waves > 0 ? config.num_waves : default_waves(config);
@@ -47,8 +48,8 @@ Nodes nodes_of(const RunConfig& config) {
 }
 
 PlanCounts plan_counts(const RunConfig& config, const Routing& placed, const Nodes& nodes) {
-  return count_plan(placed, config.block.capacity, config.num_devices,
-                    config.spread == Spread::hierarchical ? nodes : Nodes());
+  const bool asks_for_nodes = config.spread == Spread::hierarchical || config.wire != Wire::native;
+  return count_plan(placed, config.block.capacity, config.num_devices, asks_for_nodes ? nodes : Nodes());
 }
 
 }  // namespace moehill

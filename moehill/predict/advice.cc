@@ -94,10 +94,13 @@ std::string verification(const Advice& advice, const AdviceQuestion& q, const Ha
   const AdviceLine* best = advice.best();
   if (best == nullptr) return "";
   const std::string pass = fmt::format("--bench-pass {}", name_of(q.pass));
+  const bool is_far = best->devices > h.topology.devices_per_node && q.wire != Wire::native;
+  const std::string path = fmt::format("--ep-path {}{}", name_of(best->spread),
+                                       is_far ? fmt::format(" --wire {}", name_of(q.wire)) : "");
   std::string text = "to verify:\n";
   text +=
-      fmt::format("  moehill simulate --hardware {} --devices {} {} --tokens-per-device {} {} --ep-path {}\n",
-                  h.name, best->devices, q.shape_options, q.tokens_per_device, pass, name_of(best->spread));
+      fmt::format("  moehill simulate --hardware {} --devices {} {} --tokens-per-device {} {} {}\n", h.name,
+                  best->devices, q.shape_options, q.tokens_per_device, pass, path);
   if (h.is_chip()) return text;
   const std::string bench =
       fmt::format("moehill bench {} --tokens {} {} --threads-per-device {}", q.shape_options,
@@ -108,7 +111,7 @@ std::string verification(const Advice& advice, const AdviceQuestion& q, const Ha
                                                         h.topology.devices_per_node);
   const std::string devices = nodes == 1 ? fmt::format(" --devices {}", best->devices) : "";
   const std::string other = q.shape.form.latent > 0 ? "none" : "dp";
-  for (const std::string& mode : {fmt::format("ep --ep-path {}", name_of(best->spread)), other})
+  for (const std::string& mode : {"ep " + path, other})
     text += fmt::format("  {}{}{} --parallel-mode {} --json -\n", launcher, bench, devices, mode);
   return text;
 }
@@ -173,6 +176,12 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
   if (h.topology.max_devices > 0 && total > h.topology.max_devices)
     throw input_error("--nodes", std::to_string(q.nodes),
                       fmt::format("at most {} devices of {}", h.topology.max_devices, h.name), "take fewer");
+  if (q.wire != Wire::native)
+    refuse_unbuilt({.shape = q.shape,
+                    .spread = Spread::ragged_a2a,
+                    .ranks_per_node = per_node,
+                    .wire = q.wire,
+                    .num_devices = total});
   RunConfig config;
   config.shape = q.shape;
   config.shape.router = used_router(q.shape.router, q.distribution);
@@ -181,6 +190,7 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
   // A routing for each number of tokens: those of a group.
   const auto add = [&](Spread spread, int devices, int units, int groups) {
     config.spread = spread;
+    config.wire = Wire::native;
     config.num_devices = devices;
     config.ranks_per_node = devices > per_node ? per_node : 0;
     config.threads_per_device = units;
@@ -190,6 +200,7 @@ Advice advise(const AdviceQuestion& q, const Hardware& h) {
     refuse_impossible(distribution, q.shape.experts, q.shape.topk);
     const Routing routing = routing_of(config.shape, distribution, q.seed);
     if (!is_ep(spread)) return advice.lines.push_back(line_of(q, h, config, routing, groups));
+    if (config.ranks_per_node > 0) config.wire = q.wire;
     for (const Spread path : candidate_paths(config)) {
       config.spread = path;
       advice.lines.push_back(line_of(q, h, config, routing, groups));

@@ -17,6 +17,7 @@ struct AdviceQuestion {
   Pass pass = Pass::forward_backward;
   DistributionOptions distribution{};
   int nodes = 1;
+  Wire wire = Wire::native;  // of groups of devices on several nodes
   uint32_t seed = 0;
   std::string shape_options;  // as they are given to other commands
 };

@@ -55,13 +55,14 @@ Prediction predict_run(const RunConfig& config, const Routing& routing, const Ha
       plan_counts(config, config.placement.empty() ? routing : place(routing, {config.placement}));
   WorkProblem problem = work_problem(placed);
   const bool reads_in_place = problem.spread == Spread::fused || problem.spread == Spread::ring_ag_rs;
-  problem.in_place = reads_in_place && memory == DeviceMemory::shared && !hardware.is_chip() &&
+  problem.in_place = reads_in_place && config.wire == Wire::native && memory == DeviceMemory::shared && !hardware.is_chip() &&
                      config.num_devices <= hardware.topology.devices_per_node;
   return predict(problem, counts, hardware, config.threads_per_device);
 }
 
 std::vector<Spread> candidate_paths(const RunConfig& config) {
   std::vector<Spread> paths;
+  if (config.wire != Wire::native) return {Spread::ragged_a2a, Spread::fused, Spread::hierarchical};
   if (config.shape.form.latent == 0) paths = {Spread::compact_psum, Spread::dense_masked};
   if (config.shared_placement == SharedPlacement::replicated) return paths;  // the others have no such form
   paths.insert(paths.end(), {Spread::ring_ag_rs, Spread::ragged_a2a, Spread::fused});
@@ -101,7 +102,7 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
                           environment.num_nodes)
             : probed.note;
     if (choose && std::any_of(points.begin(), points.end(), has_path))
-      result.text = fmt::format("--ep-path auto: {}, since {}\n", name_of(default_path(options.shape)), why);
+      result.text = fmt::format("--ep-path auto: {}, since {}\n", name_of(default_path(options.shape, options.wire)), why);
     return result;
   }
   for (size_t i = 0; i < points.size(); ++i) {

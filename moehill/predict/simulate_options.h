@@ -8,6 +8,7 @@
 #include "moehill/block/shape.h"
 #include "moehill/block/spread.h"
 #include "moehill/routing/distribution_options.h"
+#include "moehill/tensor/wire.h"
 
 namespace moehill {
 
@@ -23,6 +24,7 @@ struct SimulateOptions {
   Pass pass = Pass::forward_backward;
   DistributionOptions distribution;
   Spread path = Spread::ragged_a2a;
+  Wire wire = Wire::native;
   bool compare_paths = false;
   Scaling scaling = Scaling::none;
   int64_t exact_devices = 128;
@@ -34,7 +36,9 @@ struct SimulateOptions {
   // Those that are simulated, in the order of ties.
   std::vector<Spread> paths() const {
     if (!compare_paths) return {path};
-    std::vector<Spread> all = {Spread::ragged_a2a, Spread::fused, Spread::hierarchical, Spread::ring_ag_rs};
+    std::vector<Spread> all = {Spread::ragged_a2a, Spread::fused, Spread::hierarchical};
+    if (wire != Wire::native) return all;  // of the rows that they send
+    all.push_back(Spread::ring_ag_rs);
     if (shape.form.latent == 0) all.insert(all.end(), {Spread::compact_psum, Spread::dp});
     return all;
   }

@@ -96,6 +96,7 @@ Json config_json(const SimulateOptions& o, const SimulatedStep& step) {
                    {"scaling", name_of(o.scaling)},
                    {"exact_devices", o.exact_devices},
                    {"seed", o.seed}});
+  if (o.wire != Wire::native) json["wire"] = name_of(o.wire);
   return json;
 }
 

@@ -19,11 +19,14 @@ Routing first_tokens(const Routing& routing, int64_t num_tokens) {
   return part;
 }
 
-WorkProblem problem_of(const SimulateOptions& o, Spread path, int64_t tokens, int num_devices) {
-  RunConfig config{.shape = o.shape, .spread = path, .num_devices = num_devices};
-  config.shape.tokens = tokens;
+RunConfig config_of(const SimulateOptions& o, const SimulatedStep& step) {
+  RunConfig config{.shape = o.shape, .spread = step.path, .num_devices = step.num_devices};
+  config.shape.tokens = step.tokens;
   config.block.pass = o.pass;
-  return work_problem(config);
+  config.ranks_per_node = step.cluster.devices_per_node;
+  // With --scaling the smallest sizes have one node.
+  if (config.ranks_per_node < config.num_devices) config.wire = o.wire;
+  return config;
 }
 
 void describe_routing(const SimulateOptions& o, const Routing& routing, int num_devices,
@@ -68,10 +71,9 @@ SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hard
   step.tokens = routing.num_tokens;
   step.cluster = make_cluster(hardware, num_devices, options.shape.dtype);
   describe_routing(options, routing, num_devices, &step);
-  const Nodes nodes = Nodes::of_size(num_devices, step.cluster.devices_per_node);
-  const PlanCounts counts =
-      count_plan(routing, Capacity{}, num_devices, step.path == Spread::hierarchical ? nodes : Nodes());
-  const WorkProblem problem = problem_of(options, step.path, step.tokens, num_devices);
+  const RunConfig config = config_of(options, step);
+  const PlanCounts counts = plan_counts(config, routing);
+  const WorkProblem problem = work_problem(config);
   for (int d = 0; d < num_devices; ++d) {
     const DeviceWork work = device_work(problem, counts, d);
     const double weights = work.weight_bytes * (problem.backward ? 2 : 1);  // and their gradients

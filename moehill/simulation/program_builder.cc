@@ -198,7 +198,6 @@ class ProgramBuilder {
   void add_messages(const LinkWork& link, int device, bool back, ByteMatrix& bytes) const {
     if (num() == 1) return;
     const bool by_rows = link.op == Collective::all_to_all && !link.is_even;
-    const int64_t row_bytes = by_rows ? bytes_of_row(link, device, back) : 0;
     if (link.is_even && link.way == RowWay::inside) return add_even_inside(link, device, bytes);
     int i = 0;
     for (int other = 0; other < num(); ++other) {
@@ -215,7 +214,8 @@ class ProgramBuilder {
           break;
         case Collective::all_to_all:
           bytes.at(device, other) +=
-              by_rows ? row_bytes * rows(link.way, device, other, back) : link.sent_bytes / (num() - 1);
+              by_rows ? row_bytes_between(counts_, link, device, other) * rows(link.way, device, other, back)
+                      : link.sent_bytes / (num() - 1);
           break;
       }
     }
@@ -231,15 +231,6 @@ class ProgramBuilder {
     for (const int other : ranks) {
       if (other != device) bytes.at(device, other) += link.sent_bytes / (std::ssize(ranks) - 1);
     }
-  }
-
-  int64_t bytes_of_row(const LinkWork& link, int device, bool back) const {
-    int64_t sum = 0;
-    for (int other = 0; other < num(); ++other)
-      sum += other == device ? 0 : rows(link.way, device, other, back);
-    if (sum == 0) return 0;
-    MOEHILL_CHECK(link.sent_bytes % sum == 0, "{} bytes in {} rows", link.sent_bytes, sum);
-    return link.sent_bytes / sum;
   }
 
   std::vector<double>& seconds_by_device(std::map<Stage, std::vector<double>>& stages, Stage name) const {

@@ -60,6 +60,28 @@ TEST(ProgramBuilder, MessagesOfExpertsOfAnotherWidthAreTheModelsBytes) {
   }
 }
 
+// Rows between nodes in the form of the wire, the others and all sums as they are stored.
+TEST(ProgramBuilder, RowsBetweenNodesAreOfTheWiresBytes) {
+  const PlanCounts counts = counts_of(5);
+  for (const Spread spread : {Spread::ragged_a2a, Spread::fused, Spread::hierarchical}) {
+    WorkProblem problem = problem_of(spread);
+    const int64_t native = build_program(problem, counts, hardware()).total_bytes();
+    problem.wire = Wire::fp8_scales;
+    const StepProgram program = build_program(problem, counts, hardware());
+    int64_t sent = 0, far_rows = 0;
+    for (int d = 0; d < 5; ++d) {
+      sent += device_work(problem, counts, d).sent_bytes();
+      for (int to = 0; to < 5; ++to) {
+        if (d / 2 != to / 2)
+          far_rows += spread == Spread::hierarchical ? counts.across_rows(d, to) : counts.pair_rows(d, to);
+      }
+    }
+    EXPECT_EQ(program.total_bytes(), sent) << name_of(spread);
+    EXPECT_GT(far_rows, 0);
+    EXPECT_EQ(native - sent, 2 * far_rows * (2 * 40 - (40 + 4))) << name_of(spread);
+  }
+}
+
 TEST(ProgramBuilder, MessagesAreTheModelsBytes) {
   for (const int num_devices : {2, 5}) {
     const PlanCounts counts = counts_of(num_devices);

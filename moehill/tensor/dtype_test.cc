@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "moehill/tensor/wire.h"
+
 namespace moehill {
 namespace {
 
@@ -77,6 +79,16 @@ TEST(DType, NamesAndSizes) {
   EXPECT_EQ(dtype_of<bf16>, DType::bf16);
   EXPECT_EQ(from_f32<float>(0.1f), 0.1f);
   EXPECT_EQ(from_f32<bf16>(0.1f).bits, to_bf16(0.1f).bits);
+}
+
+// The first number is that of DeepEP: 7168 values and 56 scales.
+TEST(Wire, BytesOfARow) {
+  EXPECT_EQ(wire_row_bytes(Wire::fp8_scales, 7168, DType::bf16), 7392);
+  EXPECT_EQ(wire_row_bytes(Wire::fp8_scales, 129, DType::f32), 129 + 2 * 4);
+  EXPECT_EQ(wire_row_bytes(Wire::fp8_scales, 1, DType::f32), 5);
+  EXPECT_EQ(wire_row_bytes(Wire::bf16, 45, DType::f32), 90);
+  EXPECT_EQ(wire_row_bytes(Wire::native, 45, DType::bf16), 90);
+  EXPECT_EQ(wire_row_bytes(Wire::native, 45, DType::f32), 180);
 }
 
 }  // namespace

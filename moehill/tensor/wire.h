@@ -1,0 +1,26 @@
+// Wire: the form that a row of a token has on its way between nodes.
+#pragma once
+
+#include <cstdint>
+
+#include "moehill/tensor/dtype.h"
+
+namespace moehill {
+
+// native: as it is stored. bf16: each value rounded. fp8_scales: values in e4m3 (four bits of exponent, three
+// of mantissa, no infinity), each kWireBlock columns with a scale of their own.
+enum class Wire { native, bf16, fp8_scales };
+constexpr auto words(Wire) { return std::array{"native", "bf16", "fp8+scales"}; }
+
+inline constexpr int64_t kWireBlock = 128;
+
+constexpr int64_t num_wire_blocks(int64_t cols) { return (cols + kWireBlock - 1) / kWireBlock; }
+
+// Bytes of a row of `cols` values that are stored as `dtype`; a scale is an f32.
+constexpr int64_t wire_row_bytes(Wire wire, int64_t cols, DType dtype) {
+  if (wire == Wire::bf16) return 2 * cols;
+  if (wire == Wire::fp8_scales) return cols + 4 * num_wire_blocks(cols);
+  return cols * (dtype == DType::f32 ? 4 : 2);
+}
+
+}  // namespace moehill
