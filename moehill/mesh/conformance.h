@@ -33,6 +33,7 @@ struct How {
   bool exchange_input = false;  // in exchange memory, not in ordinary memory of this process
   bool exchange_output = false;
   bool split_phase = false;
+  bool far_rows = false;  // of round trips: rows have another form between nodes
 };
 inline constexpr How kExchangeHows[] = {{true, false}, {false, true}, {true, true}};
 

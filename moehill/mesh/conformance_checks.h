@@ -177,7 +177,8 @@ inline std::vector<int64_t> cuts_of(const std::vector<int64_t>& offsets, int num
   return cuts;
 }
 
-// The rows go in parts, and each rank answers with their negatives.
+// The rows go in parts, and each rank answers with their negatives. Between nodes they may have a form of
+// more elements, other values among the same ones.
 struct RoundTripCheck {
   RoundTripCheck(Group& its_group, int64_t row_elements, int64_t row_scale, int parts, How how)
       : group(its_group),
@@ -189,7 +190,10 @@ struct RoundTripCheck {
         sent(test_array(group, how.exchange_input, DType::f32, sends.back() * row)),
         received(group, how.exchange_output, DType::f32, num_received() * row),
         answer(group, how.exchange_input, DType::f32, num_received() * row),
-        answered(group, how.exchange_output, DType::f32, sends.back() * row) {
+        answered(group, how.exchange_output, DType::f32, sends.back() * row),
+        far_row(how.far_rows ? row + 2 : 0),
+        far_sent(test_array(group, false, DType::f32, sends.back() * far_row)),
+        far_received(group, false, DType::f32, num_received() * far_row) {
     sent_cuts = cuts_of(sends, num_parts, false);
     received_cuts = cuts_of(receives, num_parts, false);
     answer_cuts = cuts_of(receives, num_parts, true);
@@ -203,22 +207,36 @@ struct RoundTripCheck {
     return receives.back();
   }
   RoundTrip arguments() {
-    return {num_parts,     static_cast<size_t>(row) * sizeof(float),
-            sends,         receives,
-            sent.data(),   received.data(),
-            answer.data(), answered.data(),
-            sent_cuts,     received_cuts,
-            answer_cuts,   answered_cuts};
+    return {num_parts,
+            static_cast<size_t>(row) * sizeof(float),
+            sends,
+            receives,
+            sent.data(),
+            received.data(),
+            answer.data(),
+            answered.data(),
+            sent_cuts,
+            received_cuts,
+            answer_cuts,
+            answered_cuts,
+            {static_cast<size_t>(far_row) * sizeof(float), far_sent.data(), far_received.data()}};
   }
-  // body(index of an element, its value as it was sent) for a part of what comes from each rank.
-  template <typename Body>
-  void for_each_received(const std::vector<int64_t>& cuts, int part, const Body& body) {
+  bool is_far(int from) const {
+    return far_row > 0 && group.nodes().of(from) != group.nodes().of(group.rank());
+  }
+  // body(index of an element, its value as it was sent) for a part of what comes from each rank that is asked
+  // for, in rows of `row_elements`.
+  template <typename Asked, typename Body>
+  void for_each_received(const std::vector<int64_t>& cuts, int part, int64_t row_elements, const Asked& asked,
+                         const Body& body) {
     for (int from = 0; from < group.size(); ++from) {
+      if (!asked(from)) continue;
       const size_t f = static_cast<size_t>(from),
                    at = f * static_cast<size_t>(num_parts + 1) + static_cast<size_t>(part);
-      const int64_t first_sent = sends_of(from, group.size(), scale)[static_cast<size_t>(group.rank())] * row;
-      for (int64_t i = cuts[at] * row; i < cuts[at + 1] * row; ++i)
-        body(i, test_value(from, first_sent + i - receives[f] * row));
+      const int64_t first_sent =
+          sends_of(from, group.size(), scale)[static_cast<size_t>(group.rank())] * row_elements;
+      for (int64_t i = cuts[at] * row_elements; i < cuts[at + 1] * row_elements; ++i)
+        body(i, test_value(from, first_sent + i - receives[f] * row_elements));
     }
   }
   void run(bool works_between) {
@@ -229,9 +247,15 @@ struct RoundTripCheck {
       if (part % 3 == 1 && part + 1 < num_parts) continue;  // awaited and answered with the next
       group.await(part);
       for (int p = std::max(0, part - 1); p <= part; ++p) {
-        for_each_received(received_cuts, p,
-                          [&](int64_t i, float value) { num_wrong += received.at(i) != value; });
-        for_each_received(answer_cuts, p, [&](int64_t i, float value) { answer.set(i, -value); });
+        for_each_received(
+            received_cuts, p, row, [&](int from) { return !is_far(from); },
+            [&](int64_t i, float value) { num_wrong += received.at(i) != value; });
+        for_each_received(
+            received_cuts, p, far_row, [&](int from) { return is_far(from); },
+            [&](int64_t i, float value) { num_wrong += far_received.at(i) != value; });
+        for_each_received(
+            answer_cuts, p, row, [](int) { return true; },
+            [&](int64_t i, float value) { answer.set(i, -value); });
       }
       group.answer(part);
     }
@@ -244,6 +268,8 @@ struct RoundTripCheck {
   int num_parts;
   std::vector<int64_t> sends, receives, sent_cuts, received_cuts, answer_cuts, answered_cuts;
   GuardedArray sent, received, answer, answered;
+  int64_t far_row;
+  GuardedArray far_sent, far_received;
 };
 
 inline void check_round_trip(Group& group, int64_t row, int64_t scale, int num_parts, How how) {
@@ -251,10 +277,16 @@ inline void check_round_trip(Group& group, int64_t row, int64_t scale, int num_p
   const int64_t row_bytes = row * static_cast<int64_t>(sizeof(float));
   const int64_t kept = rows_between(group.rank(), group.rank(), scale);
   const int64_t bytes = (check.sends.back() + check.receives.back() - 2 * kept) * row_bytes;
-  expect_traffic(group, bytes, bytes, [&] { check.run(how.split_phase); });
+  const int64_t more = check.far_row > 0 ? (check.far_row - row) * static_cast<int64_t>(sizeof(float)) : 0;
+  const auto far = [&](const std::vector<int64_t>& rows) {
+    return more * group.nodes().elsewhere(rows, group.rank());
+  };
+  expect_traffic(group, bytes + far(check.sends), bytes + far(check.receives),
+                 [&] { check.run(how.split_phase); });
   EXPECT_EQ(check.answered.num_wrong([&](int64_t i) { return -test_value(group.rank(), i); }), 0);
   EXPECT_EQ(check.sent.num_wrong([&](int64_t i) { return test_value(group.rank(), i); }), 0);
   EXPECT_TRUE(check.received.guards_intact() && check.answer.guards_intact());
+  EXPECT_TRUE(check.far_received.guards_intact());
 }
 
 }  // namespace moehill

@@ -8,6 +8,7 @@
 
 #include "moehill/base/error.h"
 #include "moehill/mesh/errors.h"
+#include "moehill/mesh/traffic.h"
 
 namespace moehill {
 namespace {
@@ -86,7 +87,8 @@ void Group::start_all_to_all(const void* input, std::span<const int64_t> send_of
               .send_offsets = send_offsets,
               .output = output,
               .receive_offsets = receive_offsets,
-              .element_bytes = element_bytes};
+              .element_bytes = element_bytes,
+              .far = std::exchange(far_, {})};
 }
 
 void Group::start_reduce_scatter(const void* input, DType input_dtype, std::span<const int64_t> offsets,
@@ -118,6 +120,7 @@ void Group::begin_trip(const RoundTrip& trip) {
 // One after the other, where nothing is gained by parts.
 void Group::start_round_trip(const RoundTrip& trip) {
   begin_trip(trip);
+  far_ = trip.far;
   start_all_to_all(trip.sent, trip.send_offsets, trip.received, trip.receive_offsets, trip.row_bytes);
 }
 
@@ -138,7 +141,19 @@ uint64_t Group::network_bytes(const Started& call) const {
   const int64_t elements = call.kind == Collective::all_gather
                                ? others * count_at(call.receive_offsets, rank())
                                : nodes_.elsewhere(call.send_offsets, rank());
-  return static_cast<uint64_t>(elements) * call.element_bytes;
+  return static_cast<uint64_t>(elements) * (call.far.row_bytes > 0 ? call.far.row_bytes : call.element_bytes);
+}
+
+void Group::count_rows(const Started& call, Traffic& traffic) const {
+  count_all_to_all(traffic, rank(), call.send_offsets, call.receive_offsets, call.element_bytes);
+  if (call.far.row_bytes == 0) return;
+  const auto other_form = [&](std::span<const int64_t> offsets, uint64_t& bytes) {
+    const uint64_t rows = static_cast<uint64_t>(nodes_.elsewhere(offsets, rank()));
+    bytes += rows * call.far.row_bytes;
+    bytes -= rows * call.element_bytes;
+  };
+  other_form(call.send_offsets, traffic.sent_bytes);
+  other_form(call.receive_offsets, traffic.received_bytes);
 }
 
 void Group::require_idle(const char* call) const {
@@ -157,7 +172,8 @@ Call call_of(const Started& started) {
             .element_bytes = started.element_bytes,
             .offsets = started.send_offsets,
             .receive_offsets = started.receive_offsets,
-            .input = started.input};
+            .input = started.input,
+            .far_input = started.far.sent};
   }
   if (started.kind == Collective::reduce_scatter) {
     return {.kind = CallKind::reduce_scatter,

@@ -45,6 +45,14 @@ struct Traffic {
 // node at others, or messages, which travel while the team works on something else.
 enum class Reach { addresses, node, messages };
 
+// Another form that rows have on the way to ranks of other nodes: row i of `sent` goes for row i of what is
+// sent, and what arrives is row i of `received` and not of the output.
+struct FarRows {
+  size_t row_bytes = 0;  // 0: they go as they are
+  const void* sent = nullptr;
+  void* received = nullptr;
+};
+
 // The arguments of a collective in split phase, noted by its start for its finish().
 struct Started {
   std::optional<Collective> kind = {};  // not all_reduce; none: nothing is started
@@ -54,6 +62,7 @@ struct Started {
   std::span<const int64_t> receive_offsets = {};  // [ranks + 1]; not of reduce_scatter
   size_t element_bytes = 0;
   DType input_dtype = DType::f32, output_dtype = DType::f32;  // reduce_scatter only
+  FarRows far = {};                                           // all_to_all only
 
   const char* name() const { return name_of(kind.value()); }
 };
@@ -72,6 +81,7 @@ struct RoundTrip {
   void* answered = nullptr;                                // [rows sent]; not `sent`
   // [ranks][num_parts + 1]; of one part none are needed.
   std::span<const int64_t> sent_cuts = {}, received_cuts = {}, answer_cuts = {}, answered_cuts = {};
+  FarRows far = {};  // of the rows; their answers have one form
 };
 
 // One device's handle. All methods are collective: every rank calls them in the same order, from the device's
@@ -176,7 +186,7 @@ class Group {
   // The invariant of the split phase: nothing is in flight when `call` begins.
   void require_idle(const char* call) const;
   // Forgets what was started, which will not be finished after a failed run.
-  void abandon() { started_ = {}; }
+  void abandon() { started_ = {}, far_ = {}; }
 
  protected:
   // Returns what finish() has to do; nothing is in flight afterwards, whatever becomes of it.
@@ -191,11 +201,14 @@ class Group {
   void set_nodes(Nodes nodes) { nodes_ = std::move(nodes); }
   // Bytes that this rank sends to ranks of other nodes at a call that was started.
   uint64_t network_bytes(const Started& call) const;
+  // Counts an all_to_all.
+  void count_rows(const Started& call, Traffic& traffic) const;
 
  private:
   Started started_;
   RoundTrip trip_;
   bool trip_landed_ = false;
+  FarRows far_;                    // of the all_to_all that starts next
   std::vector<int64_t> one_each_;  // [size + 1] offsets of one element for each rank
   Nodes nodes_;
   std::function<void(const Wait&)> wait_listener_;
@@ -222,6 +235,7 @@ struct alignas(64) Call {
   std::span<const int64_t> receive_offsets = {};  // all_to_all, [ranks + 1]
   const void* input = nullptr;
   void* output = nullptr;
+  const void* far_input = nullptr;  // all_to_all, where rows have another form between nodes
   // The MPI mesh compares calls by these (mesh/mpi/call_agreement.h): the first is equal if calls go
   // together, the second has the sum 0 over all ranks if their counts do.
   uint64_t hash = 0, difference = 0;

@@ -297,14 +297,26 @@ void CallHeaders::drop() {
   for (size_t i = 0; i < requests_.size(); ++i) abandon_request(requests_[i], i < others_.size());
 }
 
-TripMessages::Place TripMessages::place(const void* rows, std::span<const int64_t> cuts, int rank,
-                                        int part) const {
+TripMessages::Place TripMessages::place(const void* rows, size_t row_bytes, std::span<const int64_t> cuts,
+                                        int rank, int part) const {
   const size_t i =
       static_cast<size_t>(rank) * static_cast<size_t>(trip_.num_parts + 1) + static_cast<size_t>(part);
   if (cuts[i] == cuts[i + 1]) return {nullptr, 0};
   char* const start = static_cast<char*>(const_cast<void*>(rows));
-  return {start + static_cast<size_t>(cuts[i]) * trip_.row_bytes,
-          static_cast<size_t>(cuts[i + 1] - cuts[i]) * trip_.row_bytes};
+  return {start + static_cast<size_t>(cuts[i]) * row_bytes,
+          static_cast<size_t>(cuts[i + 1] - cuts[i]) * row_bytes};
+}
+
+TripMessages::Place TripMessages::received(int rank, int part) const {
+  const FarRows& far = trip_.far;
+  return far.row_bytes > 0 ? place(far.received, far.row_bytes, trip_.received_cuts, rank, part)
+                           : place(trip_.received, trip_.row_bytes, trip_.received_cuts, rank, part);
+}
+
+TripMessages::Place TripMessages::sent(int rank, int part) const {
+  const FarRows& far = trip_.far;
+  return far.row_bytes > 0 ? place(far.sent, far.row_bytes, trip_.sent_cuts, rank, part)
+                           : place(trip_.sent, trip_.row_bytes, trip_.sent_cuts, rank, part);
 }
 
 void TripMessages::start(const RoundTrip& trip, int tag) {
@@ -316,8 +328,9 @@ void TripMessages::start(const RoundTrip& trip, int tag) {
   }
   for (int i = 0; i < 2 * num_parts; ++i) {
     for (const int rank : others_) {
-      const Place in = i < num_parts ? place(trip.received, trip.received_cuts, rank, i)
-                                     : place(trip.answered, trip.answered_cuts, rank, i - num_parts);
+      const Place in = i < num_parts
+                           ? received(rank, i)
+                           : place(trip.answered, trip.row_bytes, trip.answered_cuts, rank, i - num_parts);
       if (in.bytes > 0) coming_[static_cast<size_t>(i)].receive(in.begin, in.bytes, rank);
     }
   }
@@ -329,9 +342,9 @@ void TripMessages::start(const RoundTrip& trip, int tag) {
 
 void TripMessages::post(int send) {
   for (const int rank : others_) {
-    const Place out = send < trip_.num_parts
-                          ? place(trip_.sent, trip_.sent_cuts, rank, send)
-                          : place(trip_.answer, trip_.answer_cuts, rank, send - trip_.num_parts);
+    const Place out = send < trip_.num_parts ? sent(rank, send)
+                                             : place(trip_.answer, trip_.row_bytes, trip_.answer_cuts, rank,
+                                                     send - trip_.num_parts);
     if (out.bytes > 0) going_[static_cast<size_t>(send)].send(out.begin, out.bytes, rank);
   }
 }

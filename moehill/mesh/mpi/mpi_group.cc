@@ -54,15 +54,21 @@ Rows received(const Started& call, int from) {
   return rows_at(call.output, call.receive_offsets, from, call.element_bytes);
 }
 
+// These are rows for and from ranks of other nodes, in the form that they have on the way.
+Rows sent_far(const Started& call, int from, int to) {
+  if (call.far.row_bytes == 0) return sent(call, from, to);
+  return rows_at(call.far.sent, call.send_offsets, to, call.far.row_bytes);
+}
+
+Rows received_far(const Started& call, int from) {
+  if (call.far.row_bytes == 0) return received(call, from);
+  return rows_at(call.far.received, call.receive_offsets, from, call.far.row_bytes);
+}
+
 size_t input_bytes(const Started& call, int rank) {
   if (call.kind == Collective::all_gather) return sent(call, rank, rank).bytes;
   return static_cast<size_t>(call.send_offsets.back()) * call.element_bytes;
 }
-
-// Rows that a rank sends to another one, and rows that it expects of it.
-struct PairCounts {
-  int64_t sent, expected;
-};
 
 }  // namespace
 
@@ -175,36 +181,6 @@ void MpiGroup::tell_difference() {
   headers_->post(call_);
   headers_->check();
   tell_counts();
-}
-
-// The calls go together, and what some rank sends is not what its receiver expects. Each pair of different
-// nodes finds out whether it is theirs; the others get all their rows.
-void MpiGroup::tell_counts() {
-  const bool to_all = call_.kind == CallKind::all_to_all && !call_.receive_offsets.empty();
-  std::vector<PairCounts> own(static_cast<size_t>(size_)), theirs(own.size());
-  Messages pairs(comm_.get(), kLargestPieceBytes);
-  pairs.use_tag(kHeaderTag);
-  for (int i = 1; i < size_ && to_all; ++i) {
-    const size_t r = static_cast<size_t>(other(i));
-    own[r] = {call_.offsets[r + 1] - call_.offsets[r],
-              call_.receive_offsets[r + 1] - call_.receive_offsets[r]};
-    if (is_local(other(i))) continue;
-    pairs.receive(&theirs[r], sizeof theirs[r], other(i));
-    pairs.send(&own[r], sizeof own[r], other(i));
-  }
-  pairs.finish("the counts of a call that do not fit");
-  std::string difference;
-  for (int r = 0; r < size_; ++r) {
-    const PairCounts mine = own[static_cast<size_t>(r)], other = theirs[static_cast<size_t>(r)];
-    if (is_local(r) || (mine.sent == other.expected && mine.expected == other.sent)) continue;
-    fits_[static_cast<size_t>(r)] = false;
-    if (!difference.empty()) continue;
-    difference = mine.expected != other.sent ? count_disagreement(r, other.sent, rank_, mine.expected)
-                                             : count_disagreement(rank_, mine.sent, r, other.expected);
-  }
-  if (!difference.empty()) throw CollectiveError(difference);
-  if (!to_all || call_.n > 0)
-    throw CollectiveError("round_trip: the ranks cut their rows differently into parts");
 }
 
 // The rows between this rank and those of other nodes that are at the same call come and go all the same: the
@@ -445,12 +421,12 @@ void MpiGroup::post_to_other_nodes() {
   announce(call_of(started()));
   for (int i = 1; i < size_; ++i) {
     if (is_local(other(i))) continue;
-    const Rows in = received(started(), other(i));
+    const Rows in = received_far(started(), other(i));
     if (in.bytes > 0) messages_->receive(in.begin, in.bytes, other(i));
   }
   for (int i = 1; i < size_; ++i) {
     if (is_local(other(i))) continue;
-    const Rows out = sent(started(), rank_, other(i));
+    const Rows out = sent_far(started(), rank_, other(i));
     if (out.bytes > 0) messages_->send(out.begin, out.bytes, other(i));
   }
   fly();
@@ -483,8 +459,7 @@ void MpiGroup::finish() {
   agree();
   messages_->finish(call.name());
   rendezvous_->part();
-  if (to_all)
-    return count_all_to_all(traffic_, rank_, call.send_offsets, call.receive_offsets, call.element_bytes);
+  if (to_all) return count_rows(call, traffic_);
   const size_t rank = static_cast<size_t>(rank_);
   const int64_t own = call.receive_offsets[rank + 1] - call.receive_offsets[rank];
   count_all_gather(traffic_, size_, own, call.receive_offsets.back(), call.element_bytes);
@@ -530,7 +505,8 @@ void MpiGroup::await(int part) {
                     .send_offsets = t.send_offsets,
                     .output = t.received,
                     .receive_offsets = t.receive_offsets,
-                    .element_bytes = t.row_bytes});
+                    .element_bytes = t.row_bytes,
+                    .far = t.far});
   }
   trip_messages_->await(part);
   fly();
@@ -566,7 +542,7 @@ void MpiGroup::move_trip_rows(const Started& way) {
   agree();
   messages_->finish(way.name());
   rendezvous_->part();
-  count_all_to_all(traffic_, rank_, way.send_offsets, way.receive_offsets, way.element_bytes);
+  count_rows(way, traffic_);
   traffic_.network_bytes += network_bytes(way);
 }
 

@@ -1,10 +1,19 @@
 // MpiGroup's exchange of counts: the ranks of a node show each other theirs, and its first rank carries those
-// for other nodes.
+// for other nodes. And what ranks tell each other where the counts of a call do not fit.
 #include <algorithm>
 
+#include "moehill/mesh/errors.h"
 #include "moehill/mesh/mpi/mpi_group.h"
 
 namespace moehill {
+namespace {
+
+// Rows that a rank sends to another one, and rows that it expects of it.
+struct PairCounts {
+  int64_t sent, expected;
+};
+
+}  // namespace
 
 int64_t* MpiGroup::carried_counts(int local_rank) const {
   return reinterpret_cast<int64_t*>(counts_window_->part(0)) + int64_t{local_rank} * size_;
@@ -34,6 +43,36 @@ void MpiGroup::exchange_counts(const int64_t* own, int64_t* theirs) {
   traffic_.sent_bytes += bytes;
   traffic_.received_bytes += bytes;
   traffic_.network_bytes += static_cast<uint64_t>(size_ - num_local_) * sizeof(int64_t);
+}
+
+// The calls go together, and what some rank sends is not what its receiver expects. Each pair of different
+// nodes finds out whether it is theirs; the others get all their rows.
+void MpiGroup::tell_counts() {
+  const bool to_all = call_.kind == CallKind::all_to_all && !call_.receive_offsets.empty();
+  std::vector<PairCounts> own(static_cast<size_t>(size_)), theirs(own.size());
+  Messages pairs(comm_.get(), kLargestPieceBytes);
+  pairs.use_tag(kHeaderTag);
+  for (int i = 1; i < size_ && to_all; ++i) {
+    const size_t r = static_cast<size_t>(other(i));
+    own[r] = {call_.offsets[r + 1] - call_.offsets[r],
+              call_.receive_offsets[r + 1] - call_.receive_offsets[r]};
+    if (is_local(other(i))) continue;
+    pairs.receive(&theirs[r], sizeof theirs[r], other(i));
+    pairs.send(&own[r], sizeof own[r], other(i));
+  }
+  pairs.finish("the counts of a call that do not fit");
+  std::string difference;
+  for (int r = 0; r < size_; ++r) {
+    const PairCounts mine = own[static_cast<size_t>(r)], other = theirs[static_cast<size_t>(r)];
+    if (is_local(r) || (mine.sent == other.expected && mine.expected == other.sent)) continue;
+    fits_[static_cast<size_t>(r)] = false;
+    if (!difference.empty()) continue;
+    difference = mine.expected != other.sent ? count_disagreement(r, other.sent, rank_, mine.expected)
+                                             : count_disagreement(rank_, mine.sent, r, other.expected);
+  }
+  if (!difference.empty()) throw CollectiveError(difference);
+  if (!to_all || call_.n > 0)
+    throw CollectiveError("round_trip: the ranks cut their rows differently into parts");
 }
 
 }  // namespace moehill

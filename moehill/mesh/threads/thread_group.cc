@@ -145,17 +145,30 @@ void ThreadGroup::all_to_all_rows(const Started& call) {
   const std::span<const Call> calls = meet({.kind = CallKind::all_to_all,
                                             .element_bytes = call.element_bytes,
                                             .offsets = call.send_offsets,
-                                            .input = call.input});
+                                            .input = call.input,
+                                            .far_input = call.far.sent});
   if (receives_what_peers_send(calls, call.receive_offsets)) {
-    for (size_t r = 0; r < calls.size(); ++r) {
-      const int64_t first = calls[r].offsets[static_cast<size_t>(rank_)];
-      inputs_[r] =
-          static_cast<const char*>(calls[r].input) + first * static_cast<int64_t>(call.element_bytes);
-    }
-    team_copy(team_, {inputs_, call.receive_offsets, call.element_bytes, call.output});
+    copy_rows(calls, call, false);
+    if (call.far.row_bytes > 0) copy_rows(calls, call, true);
   }
   rendezvous_.part();
-  count_all_to_all(traffic_, rank_, call.send_offsets, call.receive_offsets, call.element_bytes);
+  count_rows(call, traffic_);
+}
+
+// Copies the rows in the form that they have between nodes, or all others; the rest stays as it is.
+void ThreadGroup::copy_rows(std::span<const Call> calls, const Started& call, bool far) {
+  const size_t bytes = far ? call.far.row_bytes : call.element_bytes;
+  void* const output = far ? call.far.received : call.output;
+  for (size_t r = 0; r < calls.size(); ++r) {
+    const bool is_far = call.far.row_bytes > 0 && nodes().of(static_cast<int>(r)) != nodes().of(rank_);
+    const auto at = [&](const void* array, int64_t row) {
+      return static_cast<const char*>(array) + row * static_cast<int64_t>(bytes);
+    };
+    inputs_[r] = is_far != far ? at(output, call.receive_offsets[r])
+                               : at(far ? calls[r].far_input : calls[r].input,
+                                    calls[r].offsets[static_cast<size_t>(rank_)]);
+  }
+  team_copy(team_, {inputs_, call.receive_offsets, bytes, output});
 }
 
 }  // namespace moehill

@@ -34,6 +34,7 @@ class ThreadGroup final : public Group {
   void reduce_slices(const Started& call);
   void all_gather_rows(const Started& call);
   void all_to_all_rows(const Started& call);
+  void copy_rows(std::span<const Call> calls, const Started& call, bool far);
   bool receives_what_peers_send(std::span<const Call> calls, std::span<const int64_t> receive_offsets);
 
   const int rank_;
