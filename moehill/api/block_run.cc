@@ -14,6 +14,7 @@
 #include "moehill/parallel/result_parts.h"
 #include "moehill/parallel/router_product.h"
 #include "moehill/parallel/step_router.h"
+#include "moehill/parallel/wire_buffers.h"
 #include "moehill/routing/capacity_limiter.h"
 #include "moehill/routing/placement.h"
 #include "moehill/routing/statistics.h"
@@ -210,6 +211,7 @@ class BlockRun final : public Run {
       std::memcpy(&figures_[device], text.data(), text.size());
       device += text.size() / sizeof(DeviceFigures);
     }
+    far_ = far_assignments(placed_, computed_, nodes());
     // Rows of a process that are not its results are another one's.
     std::string own_rows;
     for (int64_t rank = local_.begin; rank < local_.end; ++rank)
@@ -255,6 +257,8 @@ class BlockRun final : public Run {
     }
     t.routing = config().block.capacity.spares > 0 ? &computed_ : &routing();
     t.kept = computes_all() ? nullptr : kept_.data();
+    t.wire = config().wire;
+    t.far = far_.empty() ? nullptr : far_.data();
     t.router = parts_.routed.router.get();
     t.logits = spans_processes() ? parts_.routed.all_logits() : logits_of_step();
     if (config().block.pass == Pass::forward || parts_.weights == nullptr) return t;
@@ -576,6 +580,7 @@ class BlockRun final : public Run {
   std::vector<float> dp_, dlogits_;              // of the tokens held
   std::vector<std::vector<float>> loss_counts_;  // of each local device: choices by window and expert
   std::vector<int32_t> kept_;
+  std::vector<uint8_t> far_;
   RunConfig placed_;  // with places for experts, as the devices have it
   Routing placed_routing_;
   std::vector<int32_t> place_of_;       // [E] the first place of each expert; empty without a placement

@@ -212,6 +212,47 @@ TEST_P(TrafficTest, HierarchicalMovesATokenOnceANode) {
   }
 }
 
+// Sums that come back have no wire: 45 values that go there are 45 bytes and a scale.
+TEST_P(TrafficTest, TheWireIsOfRowsBetweenNodesAlone) {
+  const int64_t saved = kRow - (45 + 4);
+  for (const int ranks : {1, 2, 3}) {
+    if (ranks >= num_devices()) continue;
+    for (const Spread path : {Spread::ragged_a2a, Spread::fused, Spread::hierarchical}) {
+      for (const Pass pass : {Pass::forward, Pass::forward_backward}) {
+        RunConfig config{.shape = kShape,
+                         .spread = path,
+                         .num_waves = path == Spread::fused ? 2 : 0,
+                         .ranks_per_node = ranks,
+                         .num_devices = num_devices()};
+        const std::vector<Traffic> native = traffic(config, pass);
+        const auto native_moves = run_->moved_bytes();
+        config.wire = Wire::fp8_scales;
+        const std::vector<Traffic> wired = traffic(config, pass);
+        const std::vector<LevelRows> rows = level_rows(ranks);
+        const int64_t times = pass == Pass::forward ? 1 : 2;
+        int64_t all = 0;
+        for (int r = 0; r < num_devices(); ++r) {
+          int64_t out = 0, in = 0;
+          for (int d = 0; d < num_devices(); ++d) {
+            if (d / ranks != r / ranks) out += pairs(r, d), in += pairs(d, r);
+          }
+          const LevelRows& levels = rows[static_cast<size_t>(r)];
+          if (path == Spread::hierarchical) out = levels.out_far, in = levels.in_far;
+          all += out;
+          const Traffic &before = native[static_cast<size_t>(r)], &after = wired[static_cast<size_t>(r)];
+          expect_bytes(after, static_cast<int64_t>(before.sent_bytes) - times * out * saved,
+                       static_cast<int64_t>(before.received_bytes) - times * in * saved, r);
+          EXPECT_EQ(after.network_bytes + static_cast<uint64_t>(times * out * saved), before.network_bytes);
+        }
+        EXPECT_GT(all, 0);
+        auto moves = run_->moved_bytes();
+        moves[static_cast<size_t>(Move::dispatch)] += static_cast<uint64_t>(times * all * saved);
+        EXPECT_EQ(moves, native_moves) << name_of(path);
+      }
+    }
+  }
+}
+
 // Where the groups of a router are the nodes' experts, a token meets no more nodes than it has groups.
 TEST(HierarchicalTraffic, NodeLimitedTokensCrossTheNetworkOnceAGroup) {
   RunFactory factory{{}, 5, {}};

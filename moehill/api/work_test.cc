@@ -19,6 +19,13 @@ struct Variant {
 
 Activation ungated() { return {.function = ActivationFunction::relu2, .gated = false}; }
 
+// On nodes of two devices, or of one, where the path sends rows.
+void put_on_wire(RunConfig& c, Wire wire) {
+  if (!routes_rows(c) || c.num_devices == 1) return;
+  c.wire = wire;
+  c.ranks_per_node = c.num_devices == 2 ? 1 : 2;
+}
+
 const Variant kVariants[] = {
     {"plain", [](RunConfig&) {}},
     {"forward", [](RunConfig& c) { c.block.pass = Pass::forward; }},
@@ -94,6 +101,31 @@ const Variant kVariants[] = {
      [](RunConfig& c) {
        c.shape.form = parse_expert_form("silu,latent:17"), c.block.impl = Impl::baseline;
        c.block.capacity = {CapacityPolicy::drop, 0.8};
+     }},
+    {"wire fp8+scales", [](RunConfig& c) { put_on_wire(c, Wire::fp8_scales); }},
+    {"wire fp8+scales, forward, shared, drop",
+     [](RunConfig& c) {
+       put_on_wire(c, Wire::fp8_scales);
+       c.block.pass = Pass::forward, c.shape.shared_dim = 19;
+       c.block.capacity = {CapacityPolicy::drop, 0.8};
+     }},
+    {"wire bf16 of f32",
+     [](RunConfig& c) {
+       put_on_wire(c, Wire::bf16);
+       c.shape.dtype = DType::f32;
+     }},
+    {"wire fp8+scales of f32 in waves",
+     [](RunConfig& c) {
+       put_on_wire(c, Wire::fp8_scales);
+       c.shape.dtype = DType::f32, c.num_waves = c.spread == Spread::fused ? 3 : 0;
+     }},
+    {"wire fp8+scales, latent, placed with copies",
+     [](RunConfig& c) {
+       put_on_wire(c, Wire::fp8_scales);
+       c.shape.form = parse_expert_form("silu,latent:17,latent-norm:1e-5");
+       if (is_ep(c.spread))
+         c.placement =
+             greedy_placement({9, 1, 5, 2, 8, 1, 3}, c.num_devices, c.num_devices > 1 ? 4 : 0).expert;
      }},
     {"latent, placed with copies",
      [](RunConfig& c) {

@@ -135,6 +135,7 @@ void declare_spread(OptionSet& set, BenchOptions& o) {
       "--ep-path", &o.ep_path,
       "how devices exchange rows; auto: the one predicted fastest from the probe, else compact_psum",
       Spread::compact_psum);
+  set.choice("--wire", &o.wire, kWireHelp);
 }
 
 void declare_devices(OptionSet& set, BenchOptions& o) {

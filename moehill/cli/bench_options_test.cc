@@ -131,6 +131,13 @@ const BadLine kBadLines[] = {
     {"--ring-split off", {"--ring-split", "ring_ag_rs"}},
     {"--parallel-mode dp --ep-path ring_ag_rs", {"--ep-path", "--parallel-mode ep"}},
     {"--parallel-mode ep --ep-path fused --shared-placement replicated", {"--shared-placement", "psum"}},
+    {"--wire fp8", {"--wire", "native, bf16, fp8+scales"}},
+    {"--wire fp8+scales --devices 4 --nodes 2", {"--wire", "without --parallel-mode ep"}},
+    {"--wire fp8+scales --parallel-mode dp --devices 4 --nodes 2", {"--wire", "without --parallel-mode ep"}},
+    {"--wire fp8+scales --parallel-mode ep --devices 4", {"--wire", "on one node", "add --nodes"}},
+    {"--wire fp8+scales --parallel-mode ep --ep-path ring_ag_rs --devices 4 --nodes 2",
+     {"--wire", "with ring_ag_rs", "ragged_a2a, fused or hierarchical"}},
+    {"--wire bf16 --parallel-mode ep --devices 4 --nodes 2", {"--wire", "with --dtype bf16", "fp8+scales"}},
     {"--parallel-mode pp", {"--parallel-mode", "none, dp, ep, both"}},
     {"--mesh sockets", {"--mesh", "threads", "mpi"}},
     {"--devices 2 --none-threads 2", {"--none-threads", "--devices"}},
@@ -183,6 +190,7 @@ TEST(BenchOptions, NeutralValuesAreNoErrors) {
         "--bench-pass forward --remat-mode none --queue-mode both", "--mesh threads",
         "--shared-placement sliced", "--tokens=64 --check=off", "--parallel-mode both --none-threads 3",
         "--distribution zipf:1.2", "--distribution balanced --devices 4", "--distribution hot-experts:4,0.5",
+        "--wire native", "--wire bf16 --dtype f32 --parallel-mode both --devices 4 --nodes 2",
         "--distribution hot-device:0.9 --devices 2", "--distribution both --run-alpha 0.5",
         "--tokens auto"}) {
     EXPECT_EQ(outcome(words(line)), "accepted") << line;

@@ -39,6 +39,7 @@ std::optional<CheckOptions> parse_check_options(const std::vector<std::string>& 
   set.integer("--devices", &options.devices, 0, 64, "devices P of the ep paths; 0: 2, or one a process");
   declare_mesh(set, &mesh, &options.timeout_s);
   set.integer("--threads-per-device", &options.threads, 1, 64, "threads of a device");
+  set.choice("--wire", &options.grid.wire, kWireHelp);
   set.flag("--quick", &options.grid.quick, "about an eighth of the cases");
   set.integer("--case", &options.single_case, -1, 1 << 20, "this case alone, by its number; -1: all");
   if (!set.parse(args)) return std::nullopt;
@@ -148,7 +149,7 @@ class GridRunner {
   // Returns how far y of an f32 run under ep is from that of `none`, whose output it remembers; 0 where there
   // is nothing to compare.
   double compare_with_none(const GridCase& grid_case, const MatView& rows) {
-    if (grid_case.config.shape.dtype != DType::f32) return 0;
+    if (grid_case.config.shape.dtype != DType::f32 || grid_case.config.wire != Wire::native) return 0;
     std::vector<float> y = copy_rows(rows);
     if (grid_case.config.spread == Spread::none) {
       none_output_ = std::move(y);
@@ -191,6 +192,7 @@ std::string layout_options(const CheckOptions& options) {
   std::string text;
   if (options.devices != 2) text += fmt::format(" --devices {}", options.devices);
   if (options.threads != 1) text += fmt::format(" --threads-per-device {}", options.threads);
+  if (options.grid.wire != Wire::native) text += fmt::format(" --wire {}", name_of(options.grid.wire));
   return text;
 }
 

@@ -37,6 +37,17 @@ TEST(Points, NoneAndEpOfEqualSettingsAreNeighbours) {
   EXPECT_EQ(points.back().config.shape.topk, 8);
 }
 
+// A point of one device has no wire; and a path that has none is not what an undecided one becomes.
+TEST(Points, TheWireIsThatOfSeveralDevices) {
+  const std::vector<Point> points =
+      points_of("--parallel-mode both --devices 4 --nodes 2 --wire fp8+scales --threads-per-device 1");
+  ASSERT_EQ(points.size(), 2u);
+  EXPECT_EQ(points[0].config.wire, Wire::native);
+  EXPECT_EQ(points[1].config.wire, Wire::fp8_scales);
+  EXPECT_TRUE(routes_rows(points[1].config));
+  EXPECT_TRUE(differ_in_mode_only(points[0], points[1]));
+}
+
 TEST(Points, BothAndAllAreEveryImpl) {
   EXPECT_EQ(points_of("--impl both").size(), 6u);
   EXPECT_EQ(points_of("--impl all").size(), 6u);

@@ -17,7 +17,6 @@ void declare_point(OptionSet& set, PredictOptions& options) {
   declare_distribution(set, &o.distributions);
   set.fields(&o.block, {"bench_pass"});
   declare_spread(set, o);
-  set.choice("--wire", &o.wire, kWireHelp);
   declare_layout(set, o, "the hardware's");
   set.fields(&o, {"seed"});
   declare_hardware(set, &options.hardware);
@@ -43,8 +42,8 @@ void resolve_point(const OptionSet& set, PredictOptions& options) {
   const bool has_wire = o.wire != Wire::native;
   if (!set.given("--parallel-mode") && (set.given("--ep-path") || has_wire)) o.modes = {ParallelMode::ep};
   if ((o.ep_path || has_wire) && std::find(o.modes.begin(), o.modes.end(), ParallelMode::ep) == o.modes.end())
-    throw input_error(has_wire ? "--wire" : "--ep-path", "it without --parallel-mode ep", "nothing but --parallel-mode ep or both",
-                      "add --parallel-mode ep or leave it out");
+    throw input_error(has_wire ? "--wire" : "--ep-path", "it without --parallel-mode ep",
+                      "nothing but --parallel-mode ep or both", "add --parallel-mode ep or leave it out");
   if (options.nodes > 0 && set.given("--devices"))
     throw input_error("--nodes", "it beside --devices", "one of the two", "leave one of them out");
   if (set.given("--probe") && options.hardware != "probe")

@@ -58,12 +58,10 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
   if (!set.parse(args)) return false;
   resolve_point(set, o.point);
   if (!o.record.empty()) {
-    for (const char* shape :
-         {"--preset", "--tokens", "--hidden", "--mlp-dim", "--experts", "--topk", "--shared-expert-dim",
-          "--expert-form", "--dtype", "--distribution", "--bench-pass", "--parallel-mode", "--ep-path",
-          "--wire", "--devices", "--threads-per-device", "--nodes", "--seed", "--time-s", "--comm-s"}) {
-      if (set.given(shape))
-        throw input_error(shape, "it beside --record", "what the record says", "leave it out");
+    for (const std::string& name : set.names()) {
+      const bool used = name == "--record" || name == "--hardware" || name == "--probe" || name == "--json";
+      if (!used && set.given(name))
+        throw input_error(name, "it beside --record", "what the record says", "leave it out");
     }
   }
   refuse_useless_times(o);

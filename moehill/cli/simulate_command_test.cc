@@ -27,6 +27,9 @@ TEST(SimulateOptions, ContradictionsAreRefused) {
   EXPECT_NE(outcome("--compare-paths --scaling weak").find("--scaling"), std::string::npos);
   EXPECT_NE(outcome("--distribution both").find("one distribution"), std::string::npos);
   EXPECT_NE(outcome("--topk 61").find("60"), std::string::npos);
+  EXPECT_EQ(outcome("--devices 64 --wire fp8+scales --compare-paths"), "accepted");
+  EXPECT_NE(outcome("--devices 4 --wire fp8+scales").find("on one node"), std::string::npos);
+  EXPECT_NE(outcome("--devices 64 --wire fp8+scales --ep-path dp").find("--wire"), std::string::npos);
 }
 
 TEST(SimulatedStep, RecordAndTablesAgree) {

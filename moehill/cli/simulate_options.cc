@@ -82,12 +82,8 @@ void refuse_contradictions(const OptionSet& set, const SimulateOptions& o) {
   if (o.compare_paths && o.scaling != Scaling::none) {
     throw input_error("--scaling", "it with --compare-paths", "one path", "choose it by --ep-path");
   }
-  RunConfig largest{.shape = o.shape, .spread = o.path, .wire = o.wire};
-  if (o.wire != Wire::native) {
-    largest.num_devices = static_cast<int>(o.devices);
-    largest.ranks_per_node = simulated_hardware(o.hardware).topology.devices_per_node;
-  }
-  refuse_unbuilt(largest);
+  refuse_unbuilt(
+      o.largest(o.wire == Wire::native ? 0 : simulated_hardware(o.hardware).topology.devices_per_node));
   if (o.shape.topk > o.shape.experts) {
     throw input_error("--topk", std::to_string(o.shape.topk),
                       fmt::format("1 to {}, the number of experts", o.shape.experts),

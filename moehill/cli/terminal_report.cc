@@ -296,8 +296,9 @@ std::string passed_lines(const CommandResult& result) {
   }
   std::string text;
   for (const auto& [compared, check] : worst_of)
-    text += fmt::format("{}; largest error {:.1f} of {:g} bounds allowed ({}); in timed steps {}\n", compared,
-                        check->worst_bounds, kMaxBounds, check->worst_number, kTimedStepCheck);
+    text += fmt::format("{}; largest error {:.1f} of {:g} bounds allowed ({}); in timed steps {}{}\n",
+                        compared, check->worst_bounds, kMaxBounds, check->worst_number, kTimedStepCheck,
+                        to_string(check->wire));
   return text;
 }
 

@@ -41,14 +41,20 @@ int64_t comm_lower_bound_bytes(const BlockTensors& tensors, const Routing& routi
 }
 
 LevelBytes logical_row_bytes(const RunConfig& config, const PlanCounts& counts, const Nodes& nodes) {
-  const int64_t row_bytes = config.shape.expert_hidden() *
-                            static_cast<int64_t>(dtype_bytes(config.shape.dtype)) *
-                            (config.block.pass == Pass::forward ? 2 : 4);
+  const MoeShape& shape = config.shape;
+  const int64_t passes = config.block.pass == Pass::forward ? 1 : 2,
+                stored = wire_row_bytes(Wire::native, shape.expert_hidden(), shape.dtype),
+                wired = wire_row_bytes(config.wire, shape.expert_hidden(), shape.dtype);
   LevelBytes bytes;
   for (int from = 0; from < counts.num_devices; ++from) {
     for (int to = 0; to < counts.num_devices; ++to) {
       if (from == to) continue;
-      (nodes.of(from) == nodes.of(to) ? bytes.node : bytes.network) += counts.pair_rows(from, to) * row_bytes;
+      const int64_t rows = passes * counts.pair_rows(from, to);
+      if (nodes.of(from) == nodes.of(to)) {
+        bytes.node += rows * 2 * stored;
+      } else {
+        bytes.network += rows * (wired + stored);
+      }
     }
   }
   return bytes;

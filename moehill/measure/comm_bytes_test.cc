@@ -21,6 +21,24 @@ TEST(CommBytes, CountsDistinctRemoteDevicesOfATokensKeptExperts) {
   EXPECT_EQ(comm_lower_bound_bytes(tensors, routing, Pass::forward, 2), 1 * 20 * 2) << "token 1 is dropped";
 }
 
+// Four devices on two nodes, three rows of each for each other one.
+TEST(CommBytes, LogicalRowsBetweenNodesAreOfTheWire) {
+  PlanCounts counts;
+  counts.num_devices = 4;
+  counts.pairs.assign(16, 3);
+  RunConfig config{.shape = {8, 130, 3, 4, 2, 0, DType::f32}, .ranks_per_node = 2, .num_devices = 4};
+  const Nodes nodes = Nodes::of_size(4, 2);
+  config.block.pass = Pass::forward;
+  const LevelBytes native = logical_row_bytes(config, counts, nodes);
+  EXPECT_EQ(native.node, 4 * 3 * 2 * 130 * 4);
+  EXPECT_EQ(native.network, 8 * 3 * 2 * 130 * 4);
+  config.wire = Wire::fp8_scales;
+  EXPECT_EQ(logical_row_bytes(config, counts, nodes).node, native.node);
+  EXPECT_EQ(logical_row_bytes(config, counts, nodes).network, 8 * 3 * (130 + 2 * 4 + 130 * 4));
+  config.block.pass = Pass::forward_backward;
+  EXPECT_EQ(logical_row_bytes(config, counts, nodes).network, 2 * 8 * 3 * (130 + 2 * 4 + 130 * 4));
+}
+
 TEST(CommBytes, DataParallelSumsEveryGradientOnce) {
   const MoeShape shape{4, 10, 3, 4, 2, 5, DType::bf16};
   EXPECT_EQ(data_parallel_lower_bound_bytes(shape, Pass::forward, 3), 0);

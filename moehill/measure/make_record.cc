@@ -162,6 +162,11 @@ RecordedCheck check_of(const BenchOptions& o, const PointResult& result) {
   recorded.seed = check.seed;
   recorded.time_s = check.seconds;
   recorded.worst_bounds = check.worst_bounds;
+  if (check.wire.tokens == 0) return recorded;
+  recorded.wire_error = RecordedWireError{check.wire.tokens, check.wire.y_max, check.wire.y_rms, {}, {}};
+  if (result.point.config.block.pass == Pass::forward) return recorded;
+  recorded.wire_error->dx_max = check.wire.dx_max;
+  recorded.wire_error->dx_rms = check.wire.dx_rms;
   return recorded;
 }
 

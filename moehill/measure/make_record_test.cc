@@ -241,6 +241,22 @@ TEST(Record, ReadsBackWhatWasWritten) {
   }
 }
 
+TEST(Record, ErrorsOfAWireAreThereWithOne) {
+  CommandResult command = made_up_command();
+  EXPECT_FALSE(record_json({}, command, 1)["check"].contains("wire_error"));
+  EXPECT_FALSE(record_json({}, command, 1)["config"].contains("wire"));
+  PointResult& point = command.points[1];
+  point.point.config.spread = Spread::ragged_a2a;
+  point.point.config.wire = Wire::fp8_scales;
+  point.check.wire = {8, 0.03, 0.02, 0.05, 0.04};
+  const Json record = record_json({}, command, 1);
+  EXPECT_EQ(record["config"]["wire"], "fp8+scales");
+  EXPECT_EQ(record["check"]["wire_error"],
+            Json::parse(R"({"tokens":8,"y_max":0.03,"y_rms":0.02,"dx_max":0.05,"dx_rms":0.04})"));
+  point.point.config.block.pass = Pass::forward;
+  EXPECT_TRUE(record_json({}, command, 1)["check"]["wire_error"]["dx_rms"].is_null());
+}
+
 TEST(Record, BandwidthOfBefore20261128WasOneNumber) {
   Record record;
   read_fields(Json::parse(R"({"peak": {"read_gbps": 41}})"), record);

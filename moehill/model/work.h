@@ -68,7 +68,7 @@ struct LinkWork {
   bool is_even = false;      // of an all_to_all: as much for each device, not by rows of tokens
   bool in_flight = false;    // rows of tokens: begun, and waited for after other work (model/flight.h)
   RowWay way = RowWay::direct;
-  // Of rows by the routing: bytes of one inside of a node and between nodes, and where these differ what goes
+  // Bytes of a row by the routing, inside of a node and between nodes; and where these differ what goes
   // between nodes.
   int64_t row_bytes = 0, network_row_bytes = 0;
   int64_t network_sent_bytes = 0, network_received_bytes = 0;

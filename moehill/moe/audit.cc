@@ -15,6 +15,7 @@
 #include "moehill/moe/dy_sizes.h"
 #include "moehill/moe/expert_columns.h"
 #include "moehill/moe/router_reference.h"
+#include "moehill/moe/wire_reference.h"
 
 namespace moehill {
 namespace {
@@ -337,15 +338,18 @@ class Audit {
     for (int64_t h = 0; h < shape_.hidden; ++h)
       bias[static_cast<size_t>(h)] = static_cast<F>(b2.at(expert.expert, 0, h));
     by_hidden_.project_row(bias.data(), sum.data(), squares.data());
+    std::vector<float> dy(bias.size());
     for (int64_t a = 0; a < expert.rows.size(); ++a) {
+      const size_t i = static_cast<size_t>(a);
       for (size_t b = 0; b < sum.size(); ++b) {
         expert.out.sum.row(a)[b] += sum[b];
         expert.out.squares.row(a)[b] += squares[b];
       }
-      for (int64_t h = 0; backward_ && h < shape_.hidden; ++h)
-        expert.dp[static_cast<size_t>(a)] +=
-            static_cast<double>(t_.read_dy().at(expert.rows.token[static_cast<size_t>(a)], h)) *
-            static_cast<double>(bias[static_cast<size_t>(h)]);
+      if (!backward_) continue;
+      read_row(t_.read_dy(), expert.rows.token[i], dy.data());
+      pass_wire(t_.wire_of(expert.rows.token[i], expert.rows.choice[i]), dy);
+      for (size_t h = 0; h < dy.size(); ++h)
+        expert.dp[i] += static_cast<double>(dy[h]) * static_cast<double>(bias[h]);
     }
   }
 

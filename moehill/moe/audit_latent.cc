@@ -152,6 +152,7 @@ CheckShare rest_of_latent(const CheckShare& share) {
   t.routing = &kNoChoices;
   t.router = nullptr;
   t.kept = nullptr;
+  t.far = nullptr;
   t.balance_loss = nullptr;
   for (BlockWeights* w : {&t.weights, &t.gradients}) w->w1 = w->w2 = w->w3 = w->b1 = w->b2 = w->b3 = {};
   part.owner.clear();

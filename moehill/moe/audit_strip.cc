@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "moehill/moe/expert_columns.h"
+#include "moehill/moe/wire_reference.h"
 
 namespace moehill {
 namespace {
@@ -154,18 +155,19 @@ void StripAuditor<F>::audit_chunk(Range chunk) {
 
 template <typename F>
 void StripAuditor<F>::read_rows(Range chunk) {
+  std::vector<float> row(static_cast<size_t>(context_.by_hidden.num_columns()));
+  Wire wire = Wire::native;
   const auto read = [&](const MatView& from, int64_t token, F* to, double factor) {
-    if constexpr (sizeof(F) == sizeof(float)) {
-      read_row(from, token, to);
-    } else {
-      for (int64_t c = 0; c < from.cols; ++c) to[c] = static_cast<F>(from.at(token, c));
-    }
+    read_row(from, token, row.data());
+    pass_wire(wire, row);
+    std::copy(row.begin(), row.end(), to);
     for (int64_t c = 0; factor != 1 && c < from.cols; ++c) to[c] = static_cast<F>(factor * to[c]);
     return loops_.norm_squared(to, from.cols);
   };
   for (int64_t a = 0; a < chunk.size(); ++a) {
     const size_t i = static_cast<size_t>(a), assignment = static_cast<size_t>(chunk.begin + a);
     const int64_t token = expert_->rows.token[assignment];
+    if (!is_shared()) wire = context_.tensors.wire_of(token, expert_->rows.choice[assignment]);
     rows_.x_norm[i] = read(context_.tensors.x, token, rows_.x.row(a), 1);
     rows_.in[i] = static_cast<F>(expert_->rows.in[assignment]);
     if (!context_.backward) continue;

@@ -142,16 +142,18 @@ struct ExpertComparison {
 struct Sampled {
   RowComparison y, dx, dp{RowComparison::kMedianFloor}, dlogits{RowComparison::kMedianFloor};
   ExpertComparison routed, shared;
+  RowComparison wire_y, wire_dx;  // with a wire against without one
   std::string y_failure, dx_failure, router_failure;
 
   void pass(Parcel& parcel) {
-    for (RowComparison* rows : {&y, &dx, &dp, &dlogits}) rows->pass(parcel);
+    for (RowComparison* rows : {&y, &dx, &dp, &dlogits, &wire_y, &wire_dx}) rows->pass(parcel);
     routed.pass(parcel), shared.pass(parcel);
     parcel(y_failure), parcel(dx_failure), parcel(router_failure);
   }
   void add(const Sampled& other) {
     y.add_rows(other.y, 0), dx.add_rows(other.dx, 0);
     dp.add_rows(other.dp, 0), dlogits.add_rows(other.dlogits, 0);
+    wire_y.add_rows(other.wire_y, 0), wire_dx.add_rows(other.wire_dx, 0);
     routed.add(other.routed), shared.add(other.shared);
     if (y_failure.empty()) y_failure = other.y_failure;
     if (dx_failure.empty()) dx_failure = other.dx_failure;
@@ -227,6 +229,41 @@ TokenResult own_reference(const CheckShare& share, std::span<const int64_t> toke
   finish_oracle_tokens(t, tokens.subspan(static_cast<size_t>(own.begin), static_cast<size_t>(own.size())), dy,
                        sum);
   return sum;
+}
+
+// The own ones among the tokens by the block in double, with the wire against without it.
+void compare_wire(const CheckShare& share, const CheckSelection& selection, bool backward, ThreadTeam& team,
+                  Sampled& sampled) {
+  const LossGradient dy = backward ? LossGradient(share.tensors) : LossGradient(nullptr);
+  CheckShare as_sent = share;
+  as_sent.tensors.far = nullptr;
+  share.bring(TokensOfProcesses(share.tokens.size(), selection.tokens));
+  const TokenResult with = own_reference(share, selection.tokens, dy, team),
+                    without = own_reference(as_sent, selection.tokens, dy, team);
+  const int64_t first = places_of(selection.tokens, share.own_tokens()).begin;
+  const auto compare = [&](const Dense<double>& a, const Dense<double>& b, RowComparison& rows) {
+    for (int64_t i = 0; i < a.rows; ++i) {
+      const std::vector<float> arrived(a.row(i), a.row(i) + a.cols);
+      rows.add_row(selection.tokens[static_cast<size_t>(first + i)], arrived, b.row_span(i));
+    }
+  };
+  compare(with.y, without.y, sampled.wire_y);
+  compare(with.dx, without.dx, sampled.wire_dx);
+}
+
+// The norm of all differences over that of all references.
+double relative_norm(const RowComparison& rows) {
+  double differences = 0, references = 0;
+  for (const RowComparison::Row& row : rows.rows()) {
+    differences += row.difference * row.difference;
+    references += row.reference * row.reference;
+  }
+  return references > 0 ? std::sqrt(differences / references) : 0;
+}
+
+WireError wire_error(const Sampled& sampled) {
+  return {sampled.wire_y.num_rows(), sampled.wire_y.result().rel_err, relative_norm(sampled.wire_y),
+          sampled.wire_dx.result().rel_err, relative_norm(sampled.wire_dx)};
 }
 
 // One after the other: each process brings together the rows of an expert of its own.
@@ -319,6 +356,15 @@ void doubt_idle_experts(const BlockTensors& tensors, Verdict& verdict) {
 
 }  // namespace
 
+std::string to_string(const WireError& error) {
+  if (error.tokens == 0) return "";
+  const auto of = [](const char* tensor, double rms, double max) {
+    return fmt::format("{:.1e} to {} (the worst row {:.1e})", rms, tensor, max);
+  };
+  return fmt::format("; the wire adds {}{} of {} tokens", of("y", error.y_rms, error.y_max),
+                     error.dx_max > 0 ? " and " + of("dx", error.dx_rms, error.dx_max) : "", error.tokens);
+}
+
 double forward_limit(DType dtype) { return dtype == DType::f32 ? 1e-5 : 1e-2; }
 double gradient_limit(DType dtype) { return dtype == DType::f32 ? 2e-5 : 2e-2; }
 
@@ -339,6 +385,7 @@ CheckResult check_part(const CheckShare& share, Pass pass, CheckMode mode, uint3
   const AuditResult audit = audit_block(share, pass, {full, seed}, team);
   Sampled sampled;
   if (!full) sample(share, audit, select_sample(tensors, seed), backward, team, sampled);
+  if (tensors.far != nullptr) compare_wire(share, select_sample(tensors, seed), backward, team, sampled);
   if (tensors.router != nullptr) {
     sampled.router_failure =
         router_fault(*tensors.router, tensors.logits, *tensors.routing, share.own_tokens(), team);
@@ -359,10 +406,13 @@ CheckResult check_part(const CheckShare& share, Pass pass, CheckMode mode, uint3
   full ? doubt_idle_experts(tensors, verdict) : report_sample(tensors, backward, sampled, verdict);
   CheckResult& result = verdict.result();
   result.seed = seed;
+  result.wire = wire_error(sampled);
   result.num_rows = num_result_rows(tensors.shape, backward, tensors.dlogits != nullptr);
   result.how = full ? "all rows, every element, against the block in double"
                     : "all rows, by random projections, against a block computed apart; "
                       "rows drawn by the seed against the block in double";
+  if (tensors.far != nullptr)
+    result.how += fmt::format("; rows between nodes as {}, by its definition", name_of(tensors.wire));
   if (tensors.router != nullptr) result.how += "; the router's choices and gate values against its logits";
   if (product) result.how += ", which are compared with x W_g";
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -392,6 +442,7 @@ CheckResult both(const CheckResult& rest, const CheckResult& experts) {
     all.worst_bounds = experts.worst_bounds;
     all.worst_number = experts.worst_number;
   }
+  all.wire = experts.wire;
   all.how = experts.how;
   all.seconds += experts.seconds;
   return all;

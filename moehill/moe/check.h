@@ -17,6 +17,18 @@ constexpr auto words(CheckMode) { return std::array{"off", "sample", "full"}; }
 enum class CheckStatus { off, passed, failed, mistrusted };
 constexpr auto words(CheckStatus) { return std::array{"off", "passed", "failed", "mistrusted"}; }
 
+// A wire adds this to the errors of results: rows of the block in double, over rows as they arrive, against
+// the same over rows as they were sent, both with the dy of the step. Relative to the latter: of each row,
+// and of all rows together.
+struct WireError {
+  int64_t tokens = 0;  // drawn; 0: no row has another form on its way
+  double y_max = 0, y_rms = 0;
+  double dx_max = 0, dx_rms = 0;  // 0 without a backward pass
+};
+
+// "; the wire adds ..", or nothing.
+std::string to_string(const WireError& error);
+
 // The verdict is by rounding-error analysis (moe/audit.h): a number may be off by kMaxBounds roots of its
 // variance, and the mean square of many numbers by their variance. So a right result whose terms cancel does
 // not fail, and a wrong one does not hide in the norm of its row.
@@ -46,6 +58,7 @@ struct CheckResult {
   std::string worst_number;      // the largest error in units of its bound: "dx token 3 columns 64 to 127"
   double worst_bounds = 0;       // that error
   double seconds = 0;            // that the check took
+  WireError wire;
 };
 
 // The contract's figures of accuracy: forward 1e-5 (f32), 1e-2 (bf16); gradients 2e-5, 2e-2. Results whose

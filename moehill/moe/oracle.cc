@@ -6,6 +6,7 @@
 #include "moehill/moe/activation_reference.h"
 #include "moehill/moe/audit_latent.h"
 #include "moehill/moe/router_reference.h"
+#include "moehill/moe/wire_reference.h"
 
 namespace moehill {
 namespace {
@@ -17,9 +18,11 @@ struct ExpertRows {
   std::vector<int> choice;         // j, which of the token's choices; 0 for the shared expert
   std::vector<double> gate_value;  // of the output
   std::vector<double> in;          // multiplies the input
+  std::vector<Wire> wire;          // by which the row comes
 
   int64_t size() const { return static_cast<int64_t>(token.size()); }
   void add(int64_t p, int64_t t, int j, double value, bool of_input) {
+    wire.push_back(Wire::native);
     place.push_back(p);
     token.push_back(t);
     choice.push_back(j);
@@ -31,6 +34,7 @@ struct ExpertRows {
     for (size_t r = static_cast<size_t>(begin); r < static_cast<size_t>(end); ++r) {
       some.add(place[r], token[r], choice[r], gate_value[r], false);
       some.in.back() = in[r];
+      some.wire.back() = wire[r];
     }
     return some;
   }
@@ -57,9 +61,10 @@ ExpertRows rows_of(const BlockTensors& tensors, int expert, std::span<const int6
     for (int j = 0; j < routing->topk; ++j) {
       const size_t a = static_cast<size_t>(t * routing->topk + j);
       const bool computed = tensors.kept == nullptr || tensors.kept[a] != 0;
-      if (routing->expert[a] == expert && computed)
-        rows.add(static_cast<int64_t>(i), t, j, static_cast<double>(routing->weight[a]),
-                 tensors.shape.router.input_weighted);
+      if (routing->expert[a] != expert || !computed) continue;
+      rows.add(static_cast<int64_t>(i), t, j, static_cast<double>(routing->weight[a]),
+               tensors.shape.router.input_weighted);
+      rows.wire.back() = tensors.wire_of(t, j);
     }
   }
   return rows;
@@ -70,6 +75,7 @@ Dense<double> inputs_of(const MatView& x, const ExpertRows& rows) {
   std::vector<float> row(static_cast<size_t>(x.cols));
   for (int64_t r = 0; r < rows.size(); ++r) {
     read_row(x, rows.token[static_cast<size_t>(r)], row.data());
+    pass_wire(rows.wire[static_cast<size_t>(r)], row);
     for (int64_t c = 0; c < x.cols; ++c)
       out.row(r)[c] = rows.in[static_cast<size_t>(r)] * static_cast<double>(row[static_cast<size_t>(c)]);
   }
@@ -96,7 +102,7 @@ Dense<double> sum_of(const Dense<double>& rows, const std::vector<double>* facto
 Dense<double> output_gradients_of(const LossGradient& dy, int64_t hidden, const ExpertRows& rows) {
   Dense<double> out(rows.size(), hidden);
   for (int64_t r = 0; r < rows.size(); ++r)
-    dy.read_row(rows.token[static_cast<size_t>(r)], out.row_mutable(r));
+    dy.read_row(rows.token[static_cast<size_t>(r)], out.row_mutable(r), rows.wire[static_cast<size_t>(r)]);
   return out;
 }
 
@@ -187,6 +193,7 @@ ExpertPart part_of_expert(const BlockTensors& tensors, int expert, Range columns
   for (size_t i = 0; i < part.dp.size(); ++i) {
     double* dx = part.dx.row(static_cast<int64_t>(i));
     read_row(tensors.x, rows.token[i], x.data());
+    pass_wire(rows.wire[i], x);
     part.dp[i] = dot(dx, x.data(), part.dx.cols);
     for (int64_t c = 0; c < part.dx.cols; ++c) dx[c] *= rows.in[i];
   }
@@ -338,13 +345,16 @@ void append(const Dense<double>& part, std::vector<double>& whole) {
 
 }  // namespace
 
-void LossGradient::read_row(int64_t token, std::span<double> row) const {
+void LossGradient::read_row(int64_t token, std::span<double> row, Wire wire) const {
   if (values_ != nullptr) {
+    MOEHILL_CHECK(wire == Wire::native, "dy in double has no stored values that a wire could carry");
     std::copy_n(values_ + token * std::ssize(row), row.size(), row.begin());
     return;
   }
-  for (size_t h = 0; h < row.size(); ++h)
-    row[h] = scale_ * static_cast<double>(y_.at(token, static_cast<int64_t>(h)));
+  std::vector<float> stored(row.size());
+  moehill::read_row(y_, token, stored.data());
+  pass_wire(wire, stored);
+  for (size_t h = 0; h < row.size(); ++h) row[h] = scale_ * static_cast<double>(stored[h]);
 }
 
 TokenResult run_oracle_experts(const BlockTensors& tensors, std::span<const int64_t> tokens,

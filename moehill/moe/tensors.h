@@ -6,6 +6,7 @@
 #include "moehill/routing/balance_loss.h"
 #include "moehill/routing/router.h"
 #include "moehill/tensor/weight_stack.h"
+#include "moehill/tensor/wire.h"
 
 namespace moehill {
 
@@ -36,6 +37,13 @@ struct BlockTensors {
   const Routing* routing = nullptr;
   const int32_t* kept =
       nullptr;  // [T, k] 1 if the assignment is computed, 0 if dropped by capacity; null: all kept
+  // The form in which rows of x and dy came to experts on other nodes than the tokens', and [T, k] 1 for an
+  // assignment to such an expert; null: there is none.
+  Wire wire = Wire::native;
+  const uint8_t* far = nullptr;
+  Wire wire_of(int64_t token, int choice) const {
+    return far != nullptr && far[token * shape.topk + choice] != 0 ? wire : Wire::native;
+  }
   // The router and its logits [T, L]; both null where `routing` is taken as it is, with gate values of the
   // softmax over the chosen.
   const Router* router = nullptr;

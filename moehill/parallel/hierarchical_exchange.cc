@@ -2,6 +2,7 @@
 
 #include "moehill/kernels/rows.h"
 #include "moehill/parallel/hierarchical_route.h"
+#include "moehill/parallel/wire_buffers.h"
 
 namespace moehill {
 namespace {
@@ -13,7 +14,8 @@ class HierarchicalExchange final : public RowExchange {
   HierarchicalExchange(const PathInputs& inputs, const BlockSpec& spec, Group& group)
       : inputs_(inputs),
         scatters_(has_scatter(spec.options.impl)),
-        route_(inputs.config, *inputs.routing, inputs.rank, group.nodes()) {
+        route_(inputs.config, *inputs.routing, inputs.rank, group.nodes()),
+        wire_(inputs.config, group, route_.across().max_sent(), route_.across().max_received()) {
     HierarchicalExchange::take_tokens();
     const MoeShape& shape = inputs.config.shape;
     const auto rows = [&](int64_t n) { return ExchangeRows(group.on_node(), n, shape.hidden, shape.dtype); };
@@ -53,6 +55,13 @@ class HierarchicalExchange final : public RowExchange {
   void start_y(Group& group) override { start(group, read_dy(inputs_), y_.view); }
   void land(Group& group, int) override {
     group.await(0);
+    const std::vector<int64_t>& offsets = route_.across().receive_offsets();
+    wire_.unpack(
+        group.team(),
+        [&](int r) {
+          return Range{offsets[static_cast<size_t>(r)], offsets[static_cast<size_t>(r) + 1]};
+        },
+        landed(landed_));
     gather_rows(group.team(), {landed(landed_), route_.inside().sent_token()}, spread(spread_));
     group.on_node().all_to_all(spread_.view.data, route_.inside().send_offsets(), coming_.data,
                                route_.inside().receive_offsets(), row_bytes(inputs_.config.shape));
@@ -91,6 +100,7 @@ class HierarchicalExchange final : public RowExchange {
     for (const ExchangeRows* rows : {&x_, &y_, &partial_, &by_token_}) {
       if (rows->memory != nullptr) visit_matrix(received(*rows), visit);
     }
+    wire_.spoil(visit, route_.across().num_sent(), route_.across().num_received());
     for (std::vector<float>* values : {&returned_dp_, &landed_dp_, &collected_dp_, &received_dp_})
       visit_vector(*values, visit);
     if (route_too) route_.spoil(visit);
@@ -112,19 +122,22 @@ class HierarchicalExchange final : public RowExchange {
     coming_ = received;
     const size_t rank = static_cast<size_t>(inputs_.rank);
     const MatView own = all.slice_rows(inputs_.token_offsets[rank], inputs_.token_offsets[rank + 1]);
-    gather_rows(group.team(), {own, route_.across().sent_token()}, sent(sent_));
+    wire_.pack(group.team(), {own, route_.across().sent_token()}, route_.across().send_offsets(),
+               sent(sent_));
     group.start_round_trip({.row_bytes = row_bytes(inputs_.config.shape),
                             .send_offsets = route_.across().send_offsets(),
                             .receive_offsets = route_.across().receive_offsets(),
                             .sent = sent_.view.data,
                             .received = landed_.view.data,
                             .answer = sums_.view.data,
-                            .answered = returned_.view.data});
+                            .answered = returned_.view.data,
+                            .far = wire_.far()});
   }
 
   const PathInputs& inputs_;
   const bool scatters_;
   HierarchicalRoute route_;
+  WireBuffers wire_;                 // of the rows across
   ExchangeRows sent_, returned_;     // [rows sent across, H]
   ExchangeRows landed_, sums_;       // [rows landed, H]
   ExchangeRows spread_, collected_;  // [rows sent inside, H]

@@ -45,12 +45,10 @@ double expected_wire_bytes(const RunConfig& config, int rank) {
   if (config.wire == Wire::native) return 0;
   const double devices = config.num_devices, nodes = std::ceil(devices / config.ranks_per_node);
   const double targets = config.spread == Spread::hierarchical ? nodes : devices;
-  const double others =
-      config.spread == Spread::hierarchical ? nodes - 1 : devices - config.ranks_per_node;
+  const double others = config.spread == Spread::hierarchical ? nodes - 1 : devices - config.ranks_per_node;
   const double tokens = static_cast<double>(result_tokens(config, rank).size());
   const double rows = tokens * others * (1 - std::pow(1 - 1 / targets, config.shape.topk));
-  return 2 * rows *
-         static_cast<double>(wire_row_bytes(config.wire, config.shape.hidden, config.shape.dtype));
+  return 2 * rows * static_cast<double>(wire_row_bytes(config.wire, config.shape.hidden, config.shape.dtype));
 }
 
 // Rows that a device is expected to keep on the two-level path: sent across and back, landed and their sums;
@@ -104,12 +102,12 @@ double path_bytes(const RunConfig& config, int rank, int num_processes) {
         static_cast<double>(shape.hidden) * static_cast<double>(dtype_bytes(shape.dtype));
     // Partial sums, and unless rows are read where they are: rows sent, sums that come back, and x and dy
     // received, as many.
-    const bool in_place =
-        config.spread == Spread::fused && num_processes == 1 && config.wire == Wire::native;
+    const bool in_place = config.spread == Spread::fused && num_processes == 1 && config.wire == Wire::native;
     const double kinds = in_place ? 1 : backward ? 5 : 4;
     const double kept = config.spread == Spread::hierarchical ? expected_hierarchical_rows(config, rank)
                                                               : kinds * expected_sent_rows(config, rank);
-    return kept * row_bytes + expected_wire_bytes(config, rank) + (backward ? shared_part + copy_bytes(config, rank) : 0);
+    return kept * row_bytes + expected_wire_bytes(config, rank) +
+           (backward ? shared_part + copy_bytes(config, rank) : 0);
   }
   const bool sliced = config.shared_placement == SharedPlacement::sliced;
   const double own_results = rank > 0 && num_processes == 1 ? (backward ? 2 : 1) * rows : 0;

@@ -11,6 +11,7 @@
 #include "moehill/parallel/hierarchical_exchange.h"
 #include "moehill/parallel/path.h"
 #include "moehill/parallel/row_route.h"
+#include "moehill/parallel/wire_buffers.h"
 
 namespace moehill {
 namespace {
@@ -160,7 +161,7 @@ class RoutedExchange : public RowExchange {
 };
 
 // `fused` where devices share an address space: experts read x and y in their owners' memory, and owners the
-// partial sums in the experts'.
+// partial sums in the experts'. Rows that are read in place have no form of a wire: with one they travel.
 //
 // Two barriers a pass keep this safe. That of land(): y is complete on all devices, and nobody reads the
 // partial sums of the pass before. That of finish(): the partial sums are complete, and nobody reads y.
@@ -236,7 +237,9 @@ class MessageExchange final : public RoutedExchange {
         fused_(inputs.config.spread == Spread::fused),
         splits_(fused_ && spec.can_split_rows()),
         rank_(static_cast<size_t>(inputs.rank)),
-        waves_(inputs.config, route_, inputs.rank, splits_ ? num_waves(inputs.config, group) : 1) {
+        waves_(inputs.config, route_, inputs.rank, splits_ ? num_waves(inputs.config, group) : 1),
+        wire_(inputs.config, group, RaggedRoute::max_sent(inputs.config, inputs.rank),
+              RaggedRoute::max_received(inputs.config, inputs.rank)) {
     const MoeShape& shape = inputs.config.shape;
     sent_ = {group, RaggedRoute::max_sent(inputs.config, inputs.rank), shape.hidden, shape.dtype};
     returned_ = {group, sent_.view.rows, shape.hidden, shape.dtype};
@@ -258,7 +261,19 @@ class MessageExchange final : public RoutedExchange {
   void start_x(Group& group) override { start(group, own_rows_of(inputs_.x), x_.view); }
   void start_y(Group& group) override { start(group, own_rows_of(read_dy(inputs_)), y_.view); }
   bool has_landed(Group& group, int wave) override { return group.has_landed(wave); }
-  void land(Group& group, int wave) override { group.await(wave); }
+  void land(Group& group, int wave) override {
+    group.await(wave);
+    const size_t from = static_cast<size_t>(num_landed_), to = static_cast<size_t>(wave) + 1;
+    num_landed_ = wave + 1;
+    wire_.unpack(
+        group.team(),
+        [&](int r) {
+          const int64_t* const cuts = waves_.received_cuts().data() +
+                                      static_cast<size_t>(r) * static_cast<size_t>(waves_.num_waves() + 1);
+          return Range{cuts[from], cuts[to]};
+        },
+        coming_);
+  }
   MatView x() const override { return received(x_); }
   MatView y() const override { return received(y_); }
   MatView partial() const override { return received(partial_); }
@@ -273,6 +288,7 @@ class MessageExchange final : public RoutedExchange {
     for (const ExchangeRows* rows : {&x_, &y_, &partial_}) {
       if (rows->memory != nullptr) visit_matrix(received(*rows), visit);
     }
+    wire_.spoil(visit, route_.num_sent(), route_.num_received());
     if (route_too) waves_.spoil(visit);
     RoutedExchange::spoil(visit, route_too);
   }
@@ -292,7 +308,9 @@ class MessageExchange final : public RoutedExchange {
   Range own_rows() const { return {route_.receive_offsets()[rank_], route_.receive_offsets()[rank_ + 1]}; }
 
   void start(Group& group, const MatView& own, const MatView& all) {
-    gather_rows(group.team(), {own, waves_.sent_token()}, sent(sent_));
+    coming_ = all;
+    num_landed_ = 0;
+    wire_.pack(group.team(), {own, waves_.sent_token()}, route_.send_offsets(), sent(sent_));
     if (fused_) {
       const Range rows = own_rows();
       gather_rows(group.team(), {own, waves_.sent_token() + route_.send_offsets()[rank_]},
@@ -309,12 +327,16 @@ class MessageExchange final : public RoutedExchange {
                             .sent_cuts = waves_.sent_cuts(),
                             .received_cuts = waves_.received_cuts(),
                             .answer_cuts = waves_.answer_cuts(),
-                            .answered_cuts = waves_.answered_cuts()});
+                            .answered_cuts = waves_.answered_cuts(),
+                            .far = wire_.far()});
   }
 
   const bool fused_, splits_;
   const size_t rank_;
   RouteWaves waves_;
+  WireBuffers wire_;
+  MatView coming_{};              // x_ or y_, whose rows are on their way
+  int num_landed_ = 0;            // waves of these that have been awaited
   ExchangeRows sent_, returned_;  // [rows sent, H]
   ExchangeRows x_, y_;            // [rows received, H]; y of backward
   ExchangeRows partial_;          // [rows received, H] this device's part of y, then of dx
@@ -324,7 +346,7 @@ std::unique_ptr<RowExchange> make_exchange(const PathInputs& inputs, const Block
   const RunConfig& config = inputs.config;
   if (config.spread == Spread::ring_ag_rs) return std::make_unique<GatherExchange>(inputs, group);
   if (config.spread == Spread::hierarchical) return make_hierarchical_exchange(inputs, spec, group);
-  if (config.spread == Spread::fused && config.num_waves == 0) {
+  if (config.spread == Spread::fused && config.num_waves == 0 && config.wire == Wire::native) {
     const auto rows = static_cast<size_t>(DirectExchange::partial_begin(config, group.size()));
     std::shared_ptr<void> memory = group.common_memory(rows * row_bytes(config.shape));
     if (memory != nullptr) return std::make_unique<DirectExchange>(inputs, std::move(memory));

@@ -98,9 +98,8 @@ std::string verification(const Advice& advice, const AdviceQuestion& q, const Ha
   const std::string path = fmt::format("--ep-path {}{}", name_of(best->spread),
                                        is_far ? fmt::format(" --wire {}", name_of(q.wire)) : "");
   std::string text = "to verify:\n";
-  text +=
-      fmt::format("  moehill simulate --hardware {} --devices {} {} --tokens-per-device {} {} {}\n", h.name,
-                  best->devices, q.shape_options, q.tokens_per_device, pass, path);
+  text += fmt::format("  moehill simulate --hardware {} --devices {} {} --tokens-per-device {} {} {}\n",
+                      h.name, best->devices, q.shape_options, q.tokens_per_device, pass, path);
   if (h.is_chip()) return text;
   const std::string bench =
       fmt::format("moehill bench {} --tokens {} {} --threads-per-device {}", q.shape_options,

@@ -55,8 +55,8 @@ Prediction predict_run(const RunConfig& config, const Routing& routing, const Ha
       plan_counts(config, config.placement.empty() ? routing : place(routing, {config.placement}));
   WorkProblem problem = work_problem(placed);
   const bool reads_in_place = problem.spread == Spread::fused || problem.spread == Spread::ring_ag_rs;
-  problem.in_place = reads_in_place && config.wire == Wire::native && memory == DeviceMemory::shared && !hardware.is_chip() &&
-                     config.num_devices <= hardware.topology.devices_per_node;
+  problem.in_place = reads_in_place && config.wire == Wire::native && memory == DeviceMemory::shared &&
+                     !hardware.is_chip() && config.num_devices <= hardware.topology.devices_per_node;
   return predict(problem, counts, hardware, config.threads_per_device);
 }
 
@@ -102,7 +102,8 @@ BenchPredictions predict_points(const BenchOptions& options, const Environment& 
                           environment.num_nodes)
             : probed.note;
     if (choose && std::any_of(points.begin(), points.end(), has_path))
-      result.text = fmt::format("--ep-path auto: {}, since {}\n", name_of(default_path(options.shape, options.wire)), why);
+      result.text = fmt::format("--ep-path auto: {}, since {}\n",
+                                name_of(default_path(options.shape, options.wire)), why);
     return result;
   }
   for (size_t i = 0; i < points.size(); ++i) {

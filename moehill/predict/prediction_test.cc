@@ -134,12 +134,18 @@ TEST(PredictPoints, AutoKnowsAsManyNodesAsTheProbe) {
     point.config = {.shape = {512, 256, 64, 12, 4, 0, DType::bf16}, .spread = Spread::compact_psum};
     point.config.num_devices = 2 * nodes;
     point.config.ranks_per_node = 2;
+    point.config.wire = options.wire;
     std::vector<Point> points = {point};
     const BenchPredictions predicted = predict_points(options, environment, points);
     EXPECT_EQ(predicted.points.front().has_value(), nodes == 3);
     return predicted.text;
   };
   EXPECT_NE(chosen(3).find("hierarchical"), std::string::npos);
+  options.wire = Wire::fp8_scales;
+  const std::string with_wire = chosen(3);
+  EXPECT_NE(with_wire.find("hierarchical"), std::string::npos);
+  EXPECT_EQ(with_wire.find("psum"), std::string::npos) << with_wire;
+  options.wire = Wire::native;
   EXPECT_NE(chosen(2).find("compact_psum, since the probe knows 3 nodes, not 2"), std::string::npos);
   before == nullptr ? unsetenv("MOEHILL_PROBE") : setenv("MOEHILL_PROBE", kept.c_str(), 1);
 }

@@ -5,10 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "moehill/block/shape.h"
-#include "moehill/block/spread.h"
+#include "moehill/block/run_config.h"
 #include "moehill/routing/distribution_options.h"
-#include "moehill/tensor/wire.h"
 
 namespace moehill {
 
@@ -41,6 +39,14 @@ struct SimulateOptions {
     all.push_back(Spread::ring_ag_rs);
     if (shape.form.latent == 0) all.insert(all.end(), {Spread::compact_psum, Spread::dp});
     return all;
+  }
+  // The largest step, on nodes of so many devices, as a run that may be refused.
+  RunConfig largest(int devices_per_node) const {
+    return {.shape = shape,
+            .spread = path,
+            .ranks_per_node = devices_per_node,
+            .wire = wire,
+            .num_devices = static_cast<int>(devices)};
   }
   int64_t tokens_at(int64_t num_devices) const {
     if (shape.tokens > 0) return shape.tokens;

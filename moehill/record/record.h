@@ -339,6 +339,19 @@ struct RecordedMemory {
   }
 };
 
+// The tokens are drawn by the check's seed.
+struct RecordedWireError {
+  int64_t tokens = 0;
+  double y_max = 0, y_rms = 0;
+  Figure dx_max, dx_rms;
+
+  template <typename Self, typename Visit>
+  static void fields(Self& self, Visit&& visit) {
+    visit_all(visit, "tokens", self.tokens, "y_max", self.y_max, "y_rms", self.y_rms, "dx_max", self.dx_max,
+              "dx_rms", self.dx_rms);
+  }
+};
+
 struct RecordedCheck {
   CheckStatus status = CheckStatus::off;
   Figure forward_rel_err;
@@ -351,6 +364,7 @@ struct RecordedCheck {
   std::optional<uint32_t> seed;
   Figure time_s, worst_bounds;
   Words worst_number;
+  std::optional<RecordedWireError> wire_error;  // where rows have another form between nodes
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -359,6 +373,7 @@ struct RecordedCheck {
               "what", self.what, "rows", self.rows, "sampled_rows", self.sampled_rows, "how", self.how,
               "timed_steps", self.timed_steps, "seed", self.seed, "time_s", self.time_s, "worst_bounds",
               self.worst_bounds, "worst_number", self.worst_number);
+    visit(Field{.name = "wire_error", .present = self.wire_error.has_value()}, self.wire_error);
   }
 };
 

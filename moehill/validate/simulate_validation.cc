@@ -38,7 +38,8 @@ double simulated_seconds(const RunConfig& config, const Routing& routing, const 
   const PlanCounts counts = plan_counts(config, routing);
   WorkProblem problem = work_problem(config);
   const bool reads = problem.spread == Spread::fused || problem.spread == Spread::ring_ag_rs;
-  problem.in_place = reads && config.num_devices <= shared.topology.devices_per_node;
+  problem.in_place =
+      reads && config.wire == Wire::native && config.num_devices <= shared.topology.devices_per_node;
   const StepProgram program = build_program(problem, counts, shared);
   return simulate(make_cluster(shared, config.num_devices, config.shape.dtype), program).seconds;
 }

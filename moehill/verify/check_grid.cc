@@ -36,6 +36,7 @@ struct Problem {
   MoeShape shape;
   Load load = Load::random;
   int min_devices = 1;
+  Wire wire = Wire::native;
 };
 
 // No dimension is a multiple of anything.
@@ -131,9 +132,20 @@ class GridBuilder {
       if (!options_.fixed_devices)
         config.num_devices = std::max(devices, 3 + static_cast<int>((draw >> 16) % 3));
     }
+    const Wire wire = options_.wire == Wire::native ? problem.wire : options_.wire;
+    if (wire != Wire::native) put_on_wire(wire, draw, config);
     config.threads_per_device =
         mode == 0 ? devices * options_.threads_per_device : options_.threads_per_device;
     return config;
+  }
+
+  // On several nodes, where the path sends rows that the wire changes.
+  static void put_on_wire(Wire wire, uint32_t draw, RunConfig& config) {
+    const bool changes = wire != Wire::bf16 || config.shape.dtype != DType::bf16;
+    if (!routes_rows(config) || config.num_devices == 1 || !changes) return;
+    config.wire = wire;
+    if (config.ranks_per_node > 0 && config.ranks_per_node < config.num_devices) return;
+    config.ranks_per_node = config.num_devices == 2 ? 1 : 1 + static_cast<int>((draw >> 18) % 2);
   }
 
   const GridOptions& options_;
@@ -254,6 +266,26 @@ void add_expert_forms(GridBuilder& grid, std::span<const char* const> forms) {
   }
 }
 
+// Every form of rows between nodes that changes them, of rows that end within a block of columns.
+void add_wires(GridBuilder& grid) {
+  for (const DType dtype : kDTypes) {
+    for (const Wire wire : {Wire::bf16, Wire::fp8_scales}) {
+      if (wire == Wire::bf16 && dtype == DType::bf16) continue;
+      Problem problem{"wires", {37, 150, 27, 7, 3, 19}};
+      problem.wire = wire;
+      for (const Backend backend : kBackends) {
+        for (const Impl impl : kContrastingImpls) {
+          const BlockOptions block{.backend = backend,
+                                   .impl = impl,
+                                   .remat = grid.vary(kRemats, 1),
+                                   .capacity = grid.vary(kCapacities, 2)};
+          grid.add(problem.name, problem, dtype, block, false);
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<GridCase> make_grid(const GridOptions& options) {
@@ -266,6 +298,7 @@ std::vector<GridCase> make_grid(const GridOptions& options) {
   add_expert_forms(grid, kExpertForms);
   add_input_weighted(grid);
   add_expert_forms(grid, kLatentForms);
+  add_wires(grid);
   return grid.take();
 }
 
@@ -282,6 +315,7 @@ std::string to_string(const GridCase& grid_case) {
   if (c.split_rows) path += " split";
   if (c.num_waves > 0) path += fmt::format(" waves={}", c.num_waves);
   if (b.route_in_step) path += b.router_product ? " in-step product" : " in-step";
+  if (c.wire != Wire::native) path += fmt::format(" wire={}", name_of(c.wire));
   if (c.ranks_per_node > 0) path += fmt::format(" ranks_per_node={}", c.ranks_per_node);
   return fmt::format("{} {} {} {} remat={} pack={} capacity={}{}{}{} {} {}x{}", to_string(c.shape),
                      name_of(b.pass), name_of(b.backend), name_of(b.impl), name_of(b.remat), name_of(b.pack),

@@ -16,6 +16,9 @@ struct GridOptions {
   int threads_per_device = 1;
   bool several_processes = false;  // then as if on one node, on nodes of one rank, or on nodes of two
   bool quick = false;              // about an eighth of the cases
+  // The wire of rows between nodes, which the paths that have such a wire are put on then; native: of some
+  // cases.
+  Wire wire = Wire::native;
 };
 
 struct GridCase {
@@ -30,8 +33,8 @@ struct GridCase {
 
 // Every form of the block on one odd shape; every pack strategy; forward alone with both queue modes; the
 // awkward problems (empty experts, all tokens on one expert, k = E, one token, fewer experts or tokens than
-// devices); every router; and every expert form. Choices that a part does not span vary from combination to
-// combination by a hash, so that pairs of choices meet.
+// devices); every router; every expert form; and every wire between nodes. Choices that a part does not span
+// vary from combination to combination by a hash, so that pairs of choices meet.
 std::vector<GridCase> make_grid(const GridOptions& options);
 
 // Size of the full product on one shape that the grid samples.

@@ -1,9 +1,11 @@
 // The grid holds every choice and keeps the cases of a combination together.
 #include "moehill/verify/check_grid.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <set>
+#include <string>
 
 namespace moehill {
 namespace {
@@ -32,6 +34,21 @@ TEST(CheckGrid, NoFlagWithoutEffect) {
     EXPECT_FALSE(b.prequeue && b.pass != Pass::forward);
     EXPECT_FALSE(b.router_grad && b.pass == Pass::forward);
     EXPECT_FALSE(b.remat != Remat::none && b.pass == Pass::forward);
+  }
+}
+
+TEST(CheckGrid, EveryWireIsOnEveryPathThatHasIt) {
+  std::set<std::string> seen;
+  for (const GridCase& c : make_grid({})) {
+    if (c.config.wire == Wire::native) continue;
+    EXPECT_NO_THROW(refuse_unbuilt(c.config)) << to_string(c);
+    seen.insert(fmt::format("{} {} {}", name_of(c.config.spread), name_of(c.config.wire),
+                            dtype_name(c.config.shape.dtype)));
+  }
+  EXPECT_EQ(seen.size(), 3u * 3);
+  for (const GridCase& c : make_grid({.num_devices = 3, .wire = Wire::fp8_scales})) {
+    EXPECT_NO_THROW(refuse_unbuilt(c.config)) << to_string(c);
+    EXPECT_EQ(c.config.wire, routes_rows(c.config) ? Wire::fp8_scales : Wire::native) << to_string(c);
   }
 }
 

@@ -1,0 +1,57 @@
+// pass_wire: the definition of what becomes of a row on a wire (tensor/wire.h), in plain arithmetic, for the
+// oracle and the audit. It shares no code with what encodes and decodes rows in a step (kernels/wire_rows.h).
+//
+// Gradients are straight through: the derivative of what a wire does is taken as 1, so backward uses the
+// values that arrived, and hands the gradient of them on as that of the values that were sent.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <span>
+
+#include "moehill/tensor/wire.h"
+
+namespace moehill {
+
+// The nearest value of e4m3 to a magnitude of at most 448, ties to even. From 2^-6 on steps are an eighth of
+// the power of two below, and 2^-9 further down.
+inline float nearest_fp8(float magnitude) {
+  const uint32_t exponent = std::max(std::bit_cast<uint32_t>(magnitude) >> 23, 127u - 6u);
+  const float step = std::bit_cast<float>((exponent - 3u) << 23);
+  constexpr float kToWhole = 0x1p23f;  // from here on f32 has no fractions
+  return (magnitude / step + kToWhole - kToWhole) * step;
+}
+
+// The smallest power of two of at least 2^-117 that brings the block's finite magnitudes to 448 or below; 1
+// for zeros.
+inline float fp8_scale(std::span<const float> block) {
+  float largest = 0;
+  for (const float v : block) largest = std::isfinite(v) ? std::max(largest, std::abs(v)) : largest;
+  if (largest == 0) return 1;
+  float scale = 0x1p-117f;
+  if (largest > 448 * scale) scale = std::exp2(std::ceil(std::log2(largest / 448)));
+  // The logarithm is rounded.
+  while (largest / scale > 448) scale *= 2;
+  while (scale > 0x1p-117f && largest / scale <= 224) scale /= 2;
+  return scale;
+}
+
+// Makes of the values of a row those that arrive.
+inline void pass_wire(Wire wire, std::span<float> row) {
+  if (wire == Wire::native) return;
+  for (size_t begin = 0; wire == Wire::fp8_scales && begin < row.size(); begin += kWireBlock) {
+    const std::span<float> block =
+        row.subspan(begin, std::min(row.size() - begin, static_cast<size_t>(kWireBlock)));
+    const float scale = fp8_scale(block);
+    for (float& v : block) {
+      const float arrived = std::isfinite(v) ? nearest_fp8(std::abs(v) / scale) * scale
+                                             : std::numeric_limits<float>::quiet_NaN();
+      v = std::copysign(arrived, v);
+    }
+  }
+  for (size_t i = 0; wire == Wire::bf16 && i < row.size(); ++i) row[i] = to_f32(to_bf16(row[i]));
+}
+
+}  // namespace moehill
