@@ -35,7 +35,6 @@ void flip_signs(ThreadTeam& team, void* data, size_t bytes, DType dtype) {
 // Figures of one device after a step.
 struct DeviceFigures {
   Traffic traffic;
-  int node = 0;
   std::array<uint64_t, kNumMoves> moved_bytes{};
   uint64_t plan_hash = 0;
   double executed_flops = 0;
@@ -211,7 +210,12 @@ class BlockRun final : public Run {
       std::memcpy(&figures_[device], text.data(), text.size());
       device += text.size() / sizeof(DeviceFigures);
     }
-    far_ = far_assignments(placed_, computed_, nodes());
+    on_devices([this](Group& group, ParallelPath&) {
+      std::vector<int> node_of;
+      for (int r = 0; r < group.size(); ++r) node_of.push_back(group.nodes().of(r));
+      if (group.rank() == local_.begin) nodes_ = Nodes(node_of);
+    });
+    far_ = far_assignments(placed_, computed_, nodes_);
     // Rows of a process that are not its results are another one's.
     std::string own_rows;
     for (int64_t rank = local_.begin; rank < local_.end; ++rank)
@@ -300,11 +304,7 @@ class BlockRun final : public Run {
     for (const DeviceFigures& device : figures_) flops += device.executed_flops;
     return flops + (config().block.router_product ? router_flops(config().shape, config().block.pass) : 0);
   }
-  Nodes nodes() const override {
-    std::vector<int> node_of;
-    for (const DeviceFigures& device : figures_) node_of.push_back(device.node);
-    return Nodes(node_of);
-  }
+  Nodes nodes() const override { return nodes_; }
   std::vector<Traffic> traffic() const override {
     std::vector<Traffic> traffic;
     for (const DeviceFigures& device : figures_) traffic.push_back(device.traffic);
@@ -488,7 +488,7 @@ class BlockRun final : public Run {
   DeviceFigures figures_of(int64_t rank) const {
     const ParallelPath& path = block_->path_of(static_cast<int>(rank));
     const DeviceFigures& counted = figures_[static_cast<size_t>(rank)];
-    return {counted.traffic, counted.node, path.sent_bytes(), moehill::plan_hash(path.routed_block().plan()),
+    return {counted.traffic, path.sent_bytes(), moehill::plan_hash(path.routed_block().plan()),
             path.executed_flops()};
   }
 
@@ -528,7 +528,6 @@ class BlockRun final : public Run {
     }
     if (listener != nullptr) listener->finish();
     group.report_waits_to({});  // devices meet between steps too
-    figures_[rank].node = group.nodes().of(group.rank());
     figures_[rank].traffic = group.traffic().since(before);
   }
 
@@ -581,6 +580,7 @@ class BlockRun final : public Run {
   std::vector<std::vector<float>> loss_counts_;  // of each local device: choices by window and expert
   std::vector<int32_t> kept_;
   std::vector<uint8_t> far_;
+  Nodes nodes_;       // of the devices
   RunConfig placed_;  // with places for experts, as the devices have it
   Routing placed_routing_;
   std::vector<int32_t> place_of_;       // [E] the first place of each expert; empty without a placement
