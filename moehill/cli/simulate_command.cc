@@ -8,6 +8,7 @@
 #include "moehill/cli/commands.h"
 #include "moehill/cli/output.h"
 #include "moehill/cli/simulate_options.h"
+#include "moehill/machine/clock.h"
 #include "moehill/predict/advice.h"
 #include "moehill/predict/simulate_report.h"
 #include "moehill/validate/simulate_validation.h"
@@ -47,10 +48,13 @@ std::vector<SimulatedStep> simulate_all(const SimulateOptions& o, const Hardware
   const int64_t most_tokens = o.tokens_at(o.devices);
   for (const int size : sizes_of(o)) {
     show_progress(fmt::format("routing {} tokens", o.tokens_at(size)));
-    const Routing routing = source.route(o.tokens_at(size), most_tokens, size);
+    const Routing& routing = source.route(o.tokens_at(size), most_tokens, size);
     for (const Spread path : o.paths()) {
-      show_progress(fmt::format("simulating {} on {} devices", name_of(path), size));
-      steps.push_back(simulate_step(o, hardware, path, size, routing));
+      const std::string what = fmt::format("simulating {} on {} devices", name_of(path), size);
+      show_progress(what);
+      steps.push_back(simulate_step(o, hardware, path, size, routing, [&](double part) {
+        show_progress(fmt::format("{}: {:.0f} %", what, 100 * part));
+      }));
     }
   }
   show_progress("");
@@ -92,6 +96,7 @@ int simulate_command(const std::vector<std::string>& args) {
     return kExitDone;
   }
   refuse_impossible_sizes(*options, hardware);
+  refuse_impossible_messages(*options, hardware);
   require_writable_json(options->json);
   std::FILE* table = table_stream(options->json);
   MoeShape shape = options->shape;
@@ -100,9 +105,11 @@ int simulate_command(const std::vector<std::string>& args) {
              options->devices, hardware.name,
              layout_text(hardware, static_cast<int>(options->devices), hardware.units_per_device));
   std::fflush(table);
+  const double begin = seconds();
   const std::vector<SimulatedStep> steps = simulate_all(*options, hardware);
+  const std::string simulator = simulator_text(steps, seconds() - begin);
   write_records(*options, steps);
-  std::fputs(report_of(*options, steps).c_str(), table);
+  fmt::print(table, "{}{}", report_of(*options, steps), simulator);
   return kExitDone;
 }
 

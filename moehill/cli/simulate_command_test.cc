@@ -27,6 +27,30 @@ TEST(SimulateOptions, ContradictionsAreRefused) {
   EXPECT_NE(outcome("--compare-paths --scaling weak").find("--scaling"), std::string::npos);
   EXPECT_NE(outcome("--distribution both").find("one distribution"), std::string::npos);
   EXPECT_NE(outcome("--topk 61").find("60"), std::string::npos);
+  EXPECT_NE(outcome("--grouping 8 --exact-devices 64").find("one of the two"), std::string::npos);
+  EXPECT_NE(outcome("--collective-form star").find("two-level"), std::string::npos);
+}
+
+std::string messages_outcome(const std::string& line) {
+  try {
+    refuse_impossible_messages(*parse_simulate_options(words(line)),
+                               load_hardware(MOEHILL_SOURCE_DIR "/hardware/epyc-cluster.toml"));
+    return "accepted";
+  } catch (const InputError& error) {
+    return error.what();
+  }
+}
+
+TEST(SimulateOptions, GroupsAreWholeNodesAndFormsHaveAnEffect) {
+  EXPECT_EQ(messages_outcome("--devices 64 --grouping 16"), "accepted");
+  EXPECT_EQ(messages_outcome("--devices 64 --grouping 1"), "accepted");
+  EXPECT_NE(messages_outcome("--devices 64 --grouping 12").find("--grouping 16"), std::string::npos);
+  EXPECT_EQ(messages_outcome("--devices 64 --ep-path dp --collective-form two-level"), "accepted");
+  EXPECT_NE(messages_outcome("--devices 8 --ep-path dp --collective-form two-level").find("one node"),
+            std::string::npos);
+  // Without a shared expert all messages go by the routing.
+  EXPECT_NE(messages_outcome("--devices 64 --shared-expert-dim 0 --collective-form ring").find("routing"),
+            std::string::npos);
 }
 
 TEST(SimulatedStep, RecordAndTablesAgree) {
@@ -44,6 +68,7 @@ TEST(SimulatedStep, RecordAndTablesAgree) {
   const nlohmann::ordered_json record = simulation_record(o, step, 0);
   EXPECT_EQ(record["config"]["ep_path"], "ragged_a2a");
   EXPECT_EQ(record["skew"][0]["achieved"], 0.5);
+  EXPECT_GT(record["simulator"]["peak_rss_bytes"], 0);
   EXPECT_NEAR(record["balance"]["device_max_over_mean"], 2, 1e-9);
   EXPECT_EQ(record["comm"]["sent_bytes"], record["simulator"]["delivered_bytes"]);
   double critical = 0;

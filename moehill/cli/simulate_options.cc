@@ -45,6 +45,9 @@ OptionSet simulate_option_set(SimulateOptions& o) {
              "also at 1, 2, 4, ... devices; weak: tokens per device stay, strong: tokens stay");
   set.integer("--exact-devices", &o.exact_devices, 2, kMaxDevices,
               "with more devices, messages between groups of them are aggregated");
+  set.integer("--grouping", &o.grouping, 0, kMaxDevices,
+              "devices of such a group, whole nodes; 1: none, 0: by --exact-devices");
+  set.choice("--collective-form", &o.form, "how the collectives of a stage travel");
   set.integer("--seed", &o.seed, 0, 4294967295, "seed of the routing");
   set.integer("--validate", &o.validate, 0, 1000,
               "run so many random shapes here on 2 and 4 devices and compare; --hardware is then the probe");
@@ -81,6 +84,8 @@ void refuse_contradictions(const OptionSet& set, const SimulateOptions& o) {
   if (o.compare_paths && o.scaling != Scaling::none) {
     throw input_error("--scaling", "it with --compare-paths", "one path", "choose it by --ep-path");
   }
+  if (set.given("--grouping") && set.given("--exact-devices"))
+    throw input_error("--grouping", "it beside --exact-devices", "one of the two", "leave one out");
   refuse_unbuilt({.shape = o.shape, .spread = o.path});
   if (o.shape.topk > o.shape.experts) {
     throw input_error("--topk", std::to_string(o.shape.topk),

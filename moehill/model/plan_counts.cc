@@ -59,7 +59,10 @@ int64_t PlanCounts::rows_computed(int device) const {
 }
 
 PlanCounts count_plan(const Routing& before, const Capacity& capacity, int num_devices, const Nodes& nodes) {
-  const Routing routing = apply_capacity(before, capacity);
+  // A routing may be large: without a capacity it is not copied.
+  const bool limits = capacity.policy != CapacityPolicy::none;
+  const Routing limited = limits ? apply_capacity(before, capacity) : Routing{};
+  const Routing& routing = limits ? limited : before;
   const size_t experts = static_cast<size_t>(routing.num_experts), devices = static_cast<size_t>(num_devices);
   PlanCounts counts;
   counts.tokens = routing.num_tokens;

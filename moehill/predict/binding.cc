@@ -18,28 +18,14 @@ constexpr const char* kMeanings[] = {"compute: products at the units' speed",
 
 double& at(LevelSeconds& seconds, Level level) { return seconds[static_cast<size_t>(level)]; }
 
-// True if the fullest node's network takes longer for an exchange than the fullest device's own link.
-bool is_on_network(const Cluster& cluster, const ByteMatrix& bytes) {
-  const size_t nodes = static_cast<size_t>(cluster.num_nodes()),
-               devices = static_cast<size_t>(cluster.num_devices);
-  std::vector<double> out(nodes), in(nodes), sent(devices), received(devices);
-  for (int from = 0; from < cluster.num_devices; ++from) {
-    for (int to = 0; to < cluster.num_devices; ++to) {
-      if (from == to) continue;
-      const double n = static_cast<double>(bytes.at(from, to));
-      sent[static_cast<size_t>(from)] += n;
-      received[static_cast<size_t>(to)] += n;
-      if (cluster.node_of(from) == cluster.node_of(to)) continue;
-      out[static_cast<size_t>(cluster.node_of(from))] += n;
-      in[static_cast<size_t>(cluster.node_of(to))] += n;
-    }
+// True if the fullest node's network takes longer for a stage's messages than the fullest device's own link.
+bool is_on_network(const Cluster& cluster, const ProgramStage& stage) {
+  double network = 0, own = 0;
+  for (const Exchange& exchange : stage.exchanges) {
+    network += static_cast<double>(exchange.sums.fullest_node);
+    own += static_cast<double>(exchange.sums.fullest_device);
   }
-  const auto most = [](const std::vector<double>& a, const std::vector<double>& b) {
-    return std::max(*std::max_element(a.begin(), a.end()), *std::max_element(b.begin(), b.end()));
-  };
-  const double network = most(out, in);
-  return network > 0 &&
-         network / cluster.network.bytes_per_s >= most(sent, received) / cluster.inside.bytes_per_s;
+  return network > 0 && network / cluster.network.bytes_per_s >= own / cluster.inside.bytes_per_s;
 }
 
 }  // namespace
@@ -82,8 +68,7 @@ LevelSeconds level_seconds(const SimulatedStep& step) {
     at(seconds, Level::memory) += stage.memory_part * (work - surplus);
     at(seconds, Level::compute) += (1 - stage.memory_part) * (work - surplus);
     if (stage.is_exchange())
-      at(seconds, is_on_network(step.cluster, stage.bytes.front()) ? Level::network : Level::node) +=
-          length - work;
+      at(seconds, is_on_network(step.cluster, stage) ? Level::network : Level::node) += length - work;
   }
   return seconds;
 }

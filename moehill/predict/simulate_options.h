@@ -8,6 +8,7 @@
 #include "moehill/block/shape.h"
 #include "moehill/block/spread.h"
 #include "moehill/routing/distribution_options.h"
+#include "moehill/simulation/collective_form.h"
 
 namespace moehill {
 
@@ -25,7 +26,8 @@ struct SimulateOptions {
   Spread path = Spread::ragged_a2a;
   bool compare_paths = false;
   Scaling scaling = Scaling::none;
-  int64_t exact_devices = 128;
+  int64_t exact_devices = 128, grouping = 0;  // 0: by the number of devices
+  CollectiveForm form = CollectiveForm::direct;
   uint32_t seed = 0;
   std::string json;
   int64_t validate = 0;  // random shapes that are run here and simulated

@@ -8,6 +8,7 @@
 #include "moehill/base/json_fields.h"
 #include "moehill/base/table.h"
 #include "moehill/predict/binding.h"
+#include "moehill/predict/saturation.h"
 
 namespace moehill {
 namespace {
@@ -70,6 +71,24 @@ std::vector<LinkLoad> fullest_links(const SimulatedStep& step) {
   return links;
 }
 
+std::string grouping_text(const SimulatedStep& step) {
+  const int group = step.program.group, per_node = step.cluster.devices_per_node;
+  if (group == 1) return "one for each message of a stage";
+  const std::string whole = fmt::format(
+      "grouped: what goes from one node to another is one flow, and so is what a device sends within its "
+      "node");
+  if (group <= per_node) return whole;
+  return fmt::format("{}; between groups of {} nodes all is one flow", whole, group / per_node);
+}
+
+const char* form_text(CollectiveForm form) {
+  constexpr const char* kMeanings[] = {
+      "direct: every device sends to every other one",
+      "in a ring: each device passes slices on to the next; rows by the routing go direct",
+      "by trees: to the devices 1, 2, 4, ... on", "by two levels: once to each node, and inside of it"};
+  return kMeanings[static_cast<size_t>(form)];
+}
+
 std::string link_lines(const SimulatedStep& step) {
   const std::vector<LinkLoad> links = fullest_links(step);
   std::string text = links.empty() ? "" : "\nfullest links\n";
@@ -95,6 +114,8 @@ Json config_json(const SimulateOptions& o, const SimulatedStep& step) {
                    {"hardware", o.hardware},
                    {"scaling", name_of(o.scaling)},
                    {"exact_devices", o.exact_devices},
+                   {"grouping", o.grouping},
+                   {"collective_form", name_of(o.form)},
                    {"seed", o.seed}});
   return json;
 }
@@ -113,7 +134,7 @@ Json stages_json(const SimulatedStep& step) {
                       {"critical_s", f.critical_s},
                       {"critical_device", piece.device},
                       {"waits_for", piece.waits_for == piece.device ? Json(nullptr) : Json(piece.waits_for)},
-                      {"bytes", stage.is_exchange() ? Json(stage.bytes.front().total()) : Json(nullptr)}});
+                      {"bytes", stage.is_exchange() ? Json(stage.total_bytes()) : Json(nullptr)}});
   }
   return stages;
 }
@@ -132,18 +153,6 @@ Json links_json(const SimulatedStep& step) {
 
 }  // namespace
 
-int64_t network_bytes(const SimulatedStep& step) {
-  int64_t bytes = 0;
-  for (const ProgramStage& stage : step.program.stages) {
-    for (int from = 0; stage.is_exchange() && from < step.num_devices; ++from) {
-      for (int to = 0; to < step.num_devices; ++to) {
-        if (step.cluster.node_of(from) != step.cluster.node_of(to)) bytes += stage.bytes.front().at(from, to);
-      }
-    }
-  }
-  return bytes;
-}
-
 CriticalSeconds critical_seconds(const SimulatedStep& step) {
   CriticalSeconds seconds;
   for (const PathPiece& piece : step.critical) {
@@ -158,10 +167,6 @@ CriticalSeconds critical_seconds(const SimulatedStep& step) {
   return seconds;
 }
 
-double scaling_efficiency(const SimulatedStep& step, const SimulatedStep& smallest) {
-  return step.tokens_per_s() / step.num_devices / (smallest.tokens_per_s() / smallest.num_devices);
-}
-
 std::string step_report(const SimulatedStep& step) {
   const CriticalSeconds critical = critical_seconds(step);
   std::string text = fmt::format(
@@ -169,12 +174,11 @@ std::string step_report(const SimulatedStep& step) {
       name_of(step.path), ms(step.simulation.seconds), step.tokens_per_s(),
       step.flops / step.simulation.seconds / 1e12 / step.num_devices, ms(critical.work),
       ms(critical.messages));
-  text += fmt::format(
-      "on {}; {} flows, {}\n", describe(step.cluster), step.simulation.num_flows,
-      step.simulation.group == 1
-          ? std::string("one for each message of a stage")
-          : fmt::format("messages between groups of {} devices aggregated", step.simulation.group));
+  text += fmt::format("on {}; {} flows, {}\n", describe(step.cluster), step.simulation.num_flows,
+                      grouping_text(step));
+  if (step.form != CollectiveForm::direct) text += fmt::format("collectives {}\n", form_text(step.form));
   text += binding_text(level_seconds(step)) + "\n";
+  text += saturation_text(step);
   text += fmt::format("largest load over mean load: {:.3f} (experts), {:.3f} (devices)\n",
                       step.expert_max_over_mean, step.device_max_over_mean);
   for (const SkewProperty& p : step.skew)
@@ -192,12 +196,13 @@ std::string path_table(const std::vector<SimulatedStep>& steps) {
         {name_of(step.path), ms(step.simulation.seconds), fmt::format("{:.0f}", step.tokens_per_s()),
          fmt::format("{:.1f}", 100 * critical.messages / step.simulation.seconds),
          fmt::format("{:.3f}", static_cast<double>(step.program.total_bytes()) / step.num_devices / 1e9),
-         fmt::format("{:.3f}", static_cast<double>(network_bytes(step)) / step.num_devices / 1e9),
+         fmt::format("{:.3f}", static_cast<double>(step.program.network_bytes()) / step.num_devices / 1e9),
          fmt::format("{:.1f}", step.memory_bytes / (1 << 30)), name_of(binding_level(level_seconds(step))),
+         fmt::format("{:.1f}", step.plan_s + step.simulate_s),
          fmt::format("{:<30}", bar(step.simulation.seconds / slowest))});
   }
   return format_table({"path", "ms", "tokens/s", "% messages", "GB sent a device", "between nodes",
-                       "GiB a device", "bound by", "time"},
+                       "GiB a device", "bound by", "s to simulate", "time"},
                       rows);
 }
 
@@ -214,7 +219,22 @@ std::string scaling_table(const std::vector<SimulatedStep>& steps, Scaling scali
   }
   return fmt::format("\n{} scaling\n", name_of(scaling)) +
          format_table(
-             {"devices", "tokens", "ms", "tokens/s", "% messages", "load max/mean", "efficiency", ""}, rows);
+             {"devices", "tokens", "ms", "tokens/s", "% messages", "load max/mean", "efficiency", ""}, rows) +
+         efficiency_text(steps);
+}
+
+std::string simulator_text(const std::vector<SimulatedStep>& steps, double all_s) {
+  double plan_s = 0, simulate_s = 0;
+  int64_t bytes = 0;
+  for (const SimulatedStep& step : steps) {
+    plan_s += step.plan_s, simulate_s += step.simulate_s;
+    bytes = std::max(bytes, step.peak_rss_bytes);
+  }
+  return fmt::format(
+      "\nthe simulator took {:.1f} s and at most {}: {:.1f} s to route tokens, {:.1f} s to count and plan, "
+      "{:.1f} s "
+      "for the messages\n",
+      all_s, gib(static_cast<double>(bytes)), all_s - plan_s - simulate_s, plan_s, simulate_s);
 }
 
 Json simulation_record(const SimulateOptions& o, const SimulatedStep& step, int seq) {
@@ -224,30 +244,34 @@ Json simulation_record(const SimulateOptions& o, const SimulatedStep& step, int 
     skew.push_back(
         {{"property", p.name}, {"asked", p.asked}, {"achieved", p.achieved}, {"lo", p.lo}, {"hi", p.hi}});
   }
-  return {{"schema", "moehill/1"},
-          {"command", "simulate"},
-          {"seq", seq},
-          {"config", config_json(o, step)},
-          {"cluster", describe(step.cluster)},
-          {"time_s", step.simulation.seconds},
-          {"tokens_per_s", step.tokens_per_s()},
-          {"tflops", step.flops / step.simulation.seconds / 1e12},
-          {"critical", {{"work_s", critical.work}, {"messages_s", critical.messages}}},
-          {"stages", stages_json(step)},
-          {"links", links_json(step)},
-          {"load",
-           {{"min", step.load.min}, {"max", step.load.max}, {"std", step.load.std}, {"cv", step.load.cv}}},
-          {"balance",
-           {{"expert_max_over_mean", step.expert_max_over_mean},
-            {"device_max_over_mean", step.device_max_over_mean}}},
-          {"skew", skew},
-          {"bound_by", name_of(binding_level(level_seconds(step)))},
-          {"comm", {{"sent_bytes", step.program.total_bytes()}, {"network_bytes", network_bytes(step)}}},
-          {"memory", {{"predicted_bytes", step.memory_bytes}}},
-          {"simulator",
-           {{"flows", step.simulation.num_flows},
-            {"group", step.simulation.group},
-            {"delivered_bytes", step.simulation.delivered_bytes}}}};
+  return {
+      {"schema", "moehill/1"},
+      {"command", "simulate"},
+      {"seq", seq},
+      {"config", config_json(o, step)},
+      {"cluster", describe(step.cluster)},
+      {"time_s", step.simulation.seconds},
+      {"tokens_per_s", step.tokens_per_s()},
+      {"tflops", step.flops / step.simulation.seconds / 1e12},
+      {"critical", {{"work_s", critical.work}, {"messages_s", critical.messages}}},
+      {"stages", stages_json(step)},
+      {"links", links_json(step)},
+      {"load",
+       {{"min", step.load.min}, {"max", step.load.max}, {"std", step.load.std}, {"cv", step.load.cv}}},
+      {"balance",
+       {{"expert_max_over_mean", step.expert_max_over_mean},
+        {"device_max_over_mean", step.device_max_over_mean}}},
+      {"skew", skew},
+      {"bound_by", name_of(binding_level(level_seconds(step)))},
+      {"comm", {{"sent_bytes", step.program.total_bytes()}, {"network_bytes", step.program.network_bytes()}}},
+      {"memory", {{"predicted_bytes", step.memory_bytes}}},
+      {"simulator",
+       {{"flows", step.simulation.num_flows},
+        {"group", step.program.group},
+        {"delivered_bytes", step.simulation.delivered_bytes},
+        {"plan_s", step.plan_s},
+        {"simulate_s", step.simulate_s},
+        {"peak_rss_bytes", step.peak_rss_bytes}}}};
 }
 
 }  // namespace moehill

@@ -13,8 +13,10 @@ namespace moehill {
 std::string step_report(const SimulatedStep& step);
 // One line a path, with a bar of its time.
 std::string path_table(const std::vector<SimulatedStep>& steps);
-// One line a size, with a bar of its efficiency.
+// One line a size, with a bar of its efficiency, and why that is above 1.
 std::string scaling_table(const std::vector<SimulatedStep>& steps, Scaling scaling);
+// Says what the simulator itself took; all_s: with the routing.
+std::string simulator_text(const std::vector<SimulatedStep>& steps, double all_s);
 
 nlohmann::ordered_json simulation_record(const SimulateOptions& options, const SimulatedStep& step, int seq);
 
@@ -22,10 +24,6 @@ nlohmann::ordered_json simulation_record(const SimulateOptions& options, const S
 struct CriticalSeconds {
   double work = 0, messages = 0;
 };
-int64_t network_bytes(const SimulatedStep& step);  // of all devices, to other nodes
 CriticalSeconds critical_seconds(const SimulatedStep& step);
-
-// Tokens/s a device of a size over that of the smallest one, for weak and for strong scaling.
-double scaling_efficiency(const SimulatedStep& step, const SimulatedStep& smallest);
 
 }  // namespace moehill

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "moehill/base/error.h"
+#include "moehill/machine/clock.h"
+#include "moehill/machine/memory.h"
 #include "moehill/machine/topology.h"
 #include "moehill/parallel/work_problem.h"
 #include "moehill/routing/route_tokens.h"
@@ -38,55 +40,78 @@ void describe_routing(const SimulateOptions& o, const Routing& routing, int num_
   step->device_max_over_mean = max_over_mean(device_load(load, num_devices));
 }
 
+MessageOptions message_options(const SimulateOptions& o, const Cluster& cluster) {
+  const int automatic =
+      group_size(cluster.num_devices, cluster.devices_per_node, static_cast<int>(o.exact_devices));
+  return {.group = o.grouping > 0 ? static_cast<int>(o.grouping) : automatic, .form = o.form};
+}
+
 }  // namespace
 
-Routing RoutingSource::route(int64_t num_tokens, int64_t most_tokens, int num_devices) {
+const Routing& RoutingSource::route(int64_t num_tokens, int64_t most_tokens, int num_devices) {
   DistributionOptions distribution = options_.distribution;
   distribution.devices = num_devices;
   // Where the load hangs on the devices, or which tokens are there on their number, fewer are not the first.
   const bool is_whole = distribution.kind == Distribution::hot_device || is_ragged(distribution);
-  if (!is_whole && most_.num_tokens >= num_tokens) return first_tokens(most_, num_tokens);
-  ThreadTeam team(std::max(1, detect_topology().num_cores));
-  const MoeShape& shape = options_.shape;
-  const auto make = [&](int64_t count) {
+  if (is_whole || most_.num_tokens < num_tokens) {
+    ThreadTeam team(std::max(1, detect_topology().num_cores));
+    const MoeShape& shape = options_.shape;
+    const int64_t count = is_whole ? num_tokens : std::max(num_tokens, most_tokens);
     const Router router =
         make_router(used_router(shape.router, distribution), count, shape.experts, shape.topk, options_.seed);
-    return route_tokens(
+    most_ = route_tokens(
         {distribution, router, count, num_logits(router.rule, shape.experts), shape.topk, 0, options_.seed},
         team);
-  };
-  if (is_whole) return make(num_tokens);
-  most_ = make(std::max(num_tokens, most_tokens));
-  return first_tokens(most_, num_tokens);
+  }
+  if (most_.num_tokens == num_tokens) return most_;
+  return asked_ = first_tokens(most_, num_tokens);
 }
 
 SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hardware, Spread path,
-                            int num_devices, const Routing& routing) {
+                            int num_devices, const Routing& routing, const SimulationProgress& progress) {
+  const double begin = seconds();
   SimulatedStep step;
   step.path = num_devices == 1 ? Spread::none : path;
+  step.form = options.form;
   step.num_devices = num_devices;
   step.tokens = routing.num_tokens;
+  step.experts = routing.num_experts;
   step.cluster = make_cluster(hardware, num_devices, options.shape.dtype);
   describe_routing(options, routing, num_devices, &step);
   const Nodes nodes = Nodes::of_size(num_devices, step.cluster.devices_per_node);
   const PlanCounts counts =
       count_plan(routing, Capacity{}, num_devices, step.path == Spread::hierarchical ? nodes : Nodes());
+  step.assignments = counts.num_kept;
   const WorkProblem problem = problem_of(options, step.path, step.tokens, num_devices);
-  for (int d = 0; d < num_devices; ++d) {
-    const DeviceWork work = device_work(problem, counts, d);
-    const double weights = work.weight_bytes * (problem.backward ? 2 : 1);  // and their gradients
-    step.memory_bytes = std::max(step.memory_bytes, weights + work.activation_bytes);
-  }
   MoeShape shape = options.shape;
   shape.tokens = step.tokens;
   step.flops = model_flops(shape, options.pass, counts.num_kept);
-  step.program = build_program(problem, counts, hardware);
-  step.simulation =
-      simulate(step.cluster, step.program, {.exact_devices = static_cast<int>(options.exact_devices)});
+  step.program = build_program(problem, counts, hardware, message_options(options, step.cluster));
+  step.memory_bytes = step.program.memory_bytes;
+  const double planned = seconds();
+  step.simulation = simulate(step.cluster, step.program, progress);
   MOEHILL_CHECK(step.simulation.delivered_bytes == step.program.total_bytes(), "{} of {} bytes arrived",
                 step.simulation.delivered_bytes, step.program.total_bytes());
   step.critical = critical_path(step.program, step.simulation);
+  step.program.forget_flows();
+  step.plan_s = planned - begin;
+  step.simulate_s = seconds() - planned;
+  step.peak_rss_bytes = std::max(peak_rss_bytes(), step.simulation.peak_rss_bytes);
   return step;
+}
+
+void refuse_impossible_messages(const SimulateOptions& o, const Hardware& hardware) {
+  const int num_devices = static_cast<int>(o.devices);
+  const int per_node = make_cluster(hardware, num_devices, o.shape.dtype).devices_per_node;
+  if (o.grouping > 1 && o.grouping % per_node != 0) {
+    throw input_error("--grouping", std::to_string(o.grouping),
+                      fmt::format("1, or whole nodes of {} devices of {}", per_node, hardware.name),
+                      fmt::format("use --grouping {}", (o.grouping + per_node - 1) / per_node * per_node));
+  }
+  // Where paths are compared, those that it does not touch stay as they are.
+  if (o.compare_paths) return;
+  const WorkProblem problem = problem_of(o, o.path, o.tokens_at(o.devices), num_devices);
+  refuse_form_without_effect(problem, o.form, num_devices, per_node);
 }
 
 }  // namespace moehill

@@ -15,8 +15,10 @@ namespace moehill {
 
 struct SimulatedStep {
   Spread path = Spread::ragged_a2a;
+  CollectiveForm form = CollectiveForm::direct;
   int num_devices = 1;
-  int64_t tokens = 0;
+  int64_t tokens = 0, assignments = 0;
+  int experts = 0;
   Cluster cluster;
   StepProgram program;
   Simulation simulation;
@@ -26,6 +28,9 @@ struct SimulatedStep {
   double expert_max_over_mean = 0, device_max_over_mean = 0;
   double flops = 0;         // of the model, all devices
   double memory_bytes = 0;  // of the device that needs the most
+  // The simulator itself took so long to count and plan, and to simulate.
+  double plan_s = 0, simulate_s = 0;
+  int64_t peak_rss_bytes = 0;
 
   double tokens_per_s() const { return static_cast<double>(tokens) / simulation.seconds; }
 };
@@ -35,14 +40,19 @@ class RoutingSource {
  public:
   explicit RoutingSource(const SimulateOptions& options) : options_(options) {}
   // Routes once for the most tokens that will be asked for, unless the distribution depends on the devices.
-  Routing route(int64_t num_tokens, int64_t most_tokens, int num_devices);
+  // What it returns lives until the next call.
+  const Routing& route(int64_t num_tokens, int64_t most_tokens, int num_devices);
 
  private:
   const SimulateOptions& options_;
-  Routing most_;
+  Routing most_, asked_;  // of the most tokens; of those asked for last, where they are fewer
 };
 
+// Called now and then with the part of the step that has been simulated.
 SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hardware, Spread path,
-                            int num_devices, const Routing& routing);
+                            int num_devices, const Routing& routing, const SimulationProgress& progress = {});
+
+// Throws InputError for groups and forms that the sizes and paths cannot have.
+void refuse_impossible_messages(const SimulateOptions& options, const Hardware& hardware);
 
 }  // namespace moehill

@@ -22,6 +22,18 @@ TEST(RouteTokens, IsTopkOfAllLogits) {
   }
 }
 
+// Most logits of many experts are not computed, but where a rule looks at them.
+TEST(RouteTokens, OfManyExpertsIsTopkOfAllLogits) {
+  for (const char* text : {"chosen-softmax", "softmax", "sigmoid,groups:8/4,normalized"}) {
+    const Router router = make_router(parse_router_rule(text), 2500, 256, 8, 6);
+    const Routing whole = route_all(router, make_logits({}, 2500, 256, 8, 6), 2500, 256, 8);
+    ThreadTeam team(2);
+    const Routing routing = route_tokens({{}, router, 2500, 256, 8, 0, 6}, team);
+    EXPECT_EQ(routing.expert, whole.expert) << text;
+    EXPECT_EQ(routing.weight, whole.weight) << text;
+  }
+}
+
 TEST(RouteStream, IsRoutingAtOnceAndKeepsTheRowsAskedFor) {
   constexpr int64_t kTokens = 2500;
   for (const char* text : {"chosen-softmax", "sigmoid,bias", "softmax,zero:2", "sigmoid,hash:50"}) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -28,25 +29,26 @@ struct Simulation {
   std::vector<LinkLoad> links;                // those that carried anything, by name
   int64_t delivered_bytes = 0;                // by all flows
   int64_t num_flows = 0;
-  int group = 1;  // devices whose messages were aggregated
+  int64_t peak_rss_bytes = 0;  // of the process that simulated
 };
 
-// An exchange as it is simulated. It starts when all devices have begun the stage, as the collectives of a
-// mesh do. Device d sends its messages to d + 1, d + 2, ... (the pairwise exchange of MPI libraries), one
-// after the other; the stage ends on a device when it has sent and received everything.
+// An exchange as it is simulated. It starts when all devices have ended the one before it in the stage, or
+// begun the stage, as the collectives of a mesh do. A device sends one message after the other (the pairwise
+// exchange of MPI libraries); it ends when it has sent and received everything.
 //
-// With more than `exact_devices` devices, consecutive ones form groups: messages between two groups are one
-// flow of all their bytes, and a stage ends for no member before its group has received everything. What a
-// node's links carry is exact as long as a group is not larger than a node.
-struct EngineOptions {
-  int exact_devices = 128;
-};
+// In groups a flow stands for messages of many devices: a device ends no earlier than its own messages would
+// have taken one after the other, alone on their links, and for no member before its group has received
+// everything. What a node's links carry is exact as long as a group is not larger than a node.
+
+// Called now and then with the part of the flows that have arrived, in the process that simulates.
+using SimulationProgress = std::function<void(double part)>;
 
 // Throws InputError in a build without SimGrid.
 void require_simulator();
 
 // Throws InputError in a build without SimGrid. Runs in a child process, because SimGrid can be started once
-// in a process; the same result for the same arguments, always.
-Simulation simulate(const Cluster& cluster, const StepProgram& program, const EngineOptions& options = {});
+// in a process; the same result for the same arguments, always, but for the memory.
+Simulation simulate(const Cluster& cluster, const StepProgram& program,
+                    const SimulationProgress& progress = {});
 
 }  // namespace moehill

@@ -2,6 +2,10 @@
 #include "moehill/simulation/engine.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include <new>
+#include <stdexcept>
 
 #include "moehill/base/error.h"
 #include "moehill/mesh/message_counts.h"
@@ -33,7 +37,9 @@ Cluster cluster_of(TopologyKind kind, int num_devices, int devices_per_node) {
   return c;
 }
 
-ProgramStage exchange(const ByteMatrix& bytes) { return {"dispatch", false, {}, {bytes}}; }
+ProgramStage exchange(const ByteMatrix& bytes, const Grouping& grouping = {}, int messages = 1) {
+  return {"dispatch", false, {}, {make_exchange(bytes, grouping, messages)}};
+}
 ProgramStage work(std::vector<double> seconds) { return {"up", false, std::move(seconds), {}}; }
 
 ByteMatrix uneven_bytes(int num_devices) {
@@ -44,19 +50,21 @@ ByteMatrix uneven_bytes(int num_devices) {
   return bytes;
 }
 
-StepProgram uneven_program(int num_devices) {
+StepProgram uneven_program(int num_devices, const Grouping& grouping = {}) {
   std::vector<double> seconds;
   for (int d = 0; d < num_devices; ++d) seconds.push_back(1e-3 * (1 + d * 7 % 5));
-  return {num_devices, {work(seconds), exchange(uneven_bytes(num_devices)), work(seconds)}};
+  return {num_devices,
+          {work(seconds), exchange(uneven_bytes(num_devices), grouping), work(seconds)},
+          grouping.size};
 }
 
 TEST_F(EngineTest, EveryByteArrivesOnEveryTopologyAggregatedOrNot) {
   for (const TopologyKind kind : {TopologyKind::fat_tree, TopologyKind::torus, TopologyKind::dragonfly}) {
-    for (const int exact : {64, 4}) {
-      const StepProgram program = uneven_program(22);
-      const Simulation s = simulate(cluster_of(kind, 22, 4), program, {.exact_devices = exact});
-      EXPECT_EQ(s.delivered_bytes, program.total_bytes()) << name_of(kind);
-      EXPECT_EQ(s.group, exact == 4 ? 8 : 1);
+    for (const int group : {1, 4, 8}) {
+      const StepProgram program = uneven_program(22, {group, 4});
+      EXPECT_EQ(program.total_bytes(), uneven_bytes(22).total());
+      EXPECT_EQ(simulate(cluster_of(kind, 22, 4), program).delivered_bytes, program.total_bytes())
+          << name_of(kind) << " in groups of " << group;
     }
   }
 }
@@ -74,7 +82,7 @@ TEST_F(EngineTest, TheSameEveryTime) {
 TEST_F(EngineTest, WorkTakesItsSecondsAndAnExchangeWaitsForTheLast) {
   ByteMatrix bytes(2);
   bytes.at(0, 1) = 10'000'000;  // 1 ms at 10 GB/s
-  const StepProgram program{2, {work({2e-3, 5e-3}), exchange(bytes), work({1e-3, 0})}};
+  const StepProgram program{2, {work({2e-3, 5e-3}), exchange(bytes), work({1e-3, 0})}, 1};
   const Simulation s = simulate(cluster_of(TopologyKind::node, 2, 2), program);
   EXPECT_NEAR(s.stages[0][0].end, 2e-3, 1e-6);
   EXPECT_NEAR(s.stages[1][1].end, 6e-3, 1e-6);
@@ -94,13 +102,13 @@ TEST_F(EngineTest, BothAtOnceHideEachOther) {
   bytes.at(0, 1) = bytes.at(1, 0) = 30'000'000;  // 3 ms
   ProgramStage both = exchange(bytes);
   both.seconds = {4e-3, 1e-3};
-  const Simulation s = simulate(cluster_of(TopologyKind::node, 2, 2), {2, {both}});
+  const Simulation s = simulate(cluster_of(TopologyKind::node, 2, 2), {2, {both}, 1});
   EXPECT_NEAR(s.stages[0][0].end, 4e-3, 1e-6);
   EXPECT_NEAR(s.stages[0][1].end, 3e-3, 1e-6);
 }
 
 TEST_F(EngineTest, TwiceTheBandwidthIsHalfTheTimeOfALinkBoundStep) {
-  StepProgram program{8, {exchange(uneven_bytes(8))}};
+  const StepProgram program{8, {exchange(uneven_bytes(8))}, 1};
   for (const TopologyKind kind : {TopologyKind::fat_tree, TopologyKind::torus, TopologyKind::dragonfly}) {
     Cluster slow = cluster_of(kind, 8, 1), fast = slow;
     fast.network.bytes_per_s *= 2;
@@ -114,7 +122,7 @@ TEST_F(EngineTest, TwiceTheBandwidthIsHalfTheTimeOfALinkBoundStep) {
 TEST_F(EngineTest, DevicesOfANodeShareItsConnection) {
   ByteMatrix bytes(8);
   for (int d = 0; d < 4; ++d) bytes.at(d, d + 4) = 1'000'000;
-  const Simulation s = simulate(cluster_of(TopologyKind::fat_tree, 8, 4), {8, {exchange(bytes)}});
+  const Simulation s = simulate(cluster_of(TopologyKind::fat_tree, 8, 4), {8, {exchange(bytes)}, 1});
   EXPECT_NEAR(s.seconds, 200e-6, 1e-6);
   int64_t most = 0;
   for (const LinkLoad& link : s.links) most = std::max(most, link.bytes);
@@ -124,10 +132,10 @@ TEST_F(EngineTest, DevicesOfANodeShareItsConnection) {
 // Messages of the formulas (mesh/message_counts.h) at more ranks than a test starts as processes. Returns
 // what the stages send in a simulation of these ranks.
 MessageCount simulated_messages(const RanksOfNodes& ranks, std::vector<ByteMatrix> stages) {
-  StepProgram program{ranks.num_ranks, {}};
+  StepProgram program{ranks.num_ranks, {}, 1};
   for (ByteMatrix& bytes : stages) program.stages.push_back(exchange(bytes));
-  const Simulation s = simulate(cluster_of(TopologyKind::fat_tree, ranks.num_ranks, ranks.ranks_per_node),
-                                program, {.exact_devices = ranks.num_ranks});
+  const Simulation s =
+      simulate(cluster_of(TopologyKind::fat_tree, ranks.num_ranks, ranks.ranks_per_node), program);
   return {s.num_flows, static_cast<uint64_t>(s.delivered_bytes)};
 }
 
@@ -181,6 +189,105 @@ TEST_F(EngineTest, CountsOfManyRanksAreTheMessagesOfTheFormula) {
     }
     EXPECT_EQ(simulated_messages(ranks, stages), count_messages(ranks));
   }
+}
+
+// Latencies and bandwidths as a cluster of accelerators has them.
+Cluster large_cluster(int num_devices) {
+  Cluster c = cluster_of(TopologyKind::fat_tree, num_devices, 8);
+  c.inside = {2e-6, 450e9};
+  c.network = {5e-6, 400e9};
+  c.upper = {0, 400e9};
+  c.dims = {32, 32};
+  return c;
+}
+
+double seconds_in_groups(int num_devices, int64_t bytes_of_pair, int group) {
+  ByteMatrix bytes(num_devices);
+  for (int from = 0; from < num_devices; ++from) {
+    for (int to = 0; to < num_devices; ++to)
+      bytes.at(from, to) = bytes_of_pair * (90 + (from * 31 + to * 17) % 21) / 100;
+  }
+  return simulate(large_cluster(num_devices), {num_devices, {exchange(bytes, {group, 8})}, group}).seconds;
+}
+
+// Messages that are bound by latency (4 KB), by both, and by the network (4 MB). Four groups of two nodes
+// have three partners each, which do not spread evenly over two nodes: 128 groups have 127.
+TEST_F(EngineTest, GroupsTakeTheTimeOfTheirMessages) {
+  for (const int64_t bytes : {4'000, 200'000, 4'000'000}) {
+    const double exact = seconds_in_groups(64, bytes, 1);
+    const auto ratio = [&](int group) { return seconds_in_groups(64, bytes, group) / exact; };
+    EXPECT_NEAR(ratio(8), 1, 0.1) << bytes << " bytes";
+    EXPECT_GT(ratio(16), 0.9) << bytes << " bytes";
+    EXPECT_LT(ratio(16), 1.1 * 4 / 3) << bytes << " bytes";
+  }
+}
+
+// One device in sixteen receives, as with fewer experts than devices: its node takes longer than the others
+// of its group.
+TEST_F(EngineTest, AGroupOfNodesKeepsItsFullestNode) {
+  ByteMatrix bytes(128);
+  for (int from = 0; from < 128; ++from) {
+    for (int to = 0; to < 128; to += 16) bytes.at(from, to) = from == to ? 0 : 4'000'000;
+  }
+  const auto seconds = [&](int group) {
+    return simulate(large_cluster(128), {128, {exchange(bytes, {group, 8})}, group}).seconds;
+  };
+  const double network = 120 * 4e6 / 400e9;  // of what arrives at one device from other nodes
+  EXPECT_GT(seconds(1), network);
+  EXPECT_NEAR(seconds(16) / seconds(1), 1, 0.15);
+}
+
+// Flows are what a simulation of many devices costs: their number is bounded. The first of the two sizes is
+// also run.
+TEST_F(EngineTest, FlowsOfManyDevicesAreBounded) {
+  for (const int num_devices : {1024, 4096}) {
+    const int group = group_size(num_devices, 8, 128), groups = num_devices / group, nodes = group / 8;
+    ByteMatrix bytes(num_devices);
+    for (int from = 0; from < num_devices; ++from) {
+      for (int to = 0; to < num_devices; ++to) bytes.at(from, to) = from == to ? 0 : 1000;
+    }
+    const StepProgram program{num_devices, {exchange(bytes, {group, 8})}, group};
+    int64_t num_flows = 0;
+    for (const std::vector<Flow>& sends : program.stages[0].exchanges[0].sends)
+      num_flows += std::ssize(sends);
+    EXPECT_EQ(groups, 128);
+    EXPECT_EQ(num_flows, num_devices + num_devices / 8 * (nodes - 1) + groups * (groups - 1));
+    EXPECT_EQ(program.total_bytes(), bytes.total());
+    if (num_devices > 1024) continue;
+    const Simulation s = simulate(large_cluster(num_devices), program);
+    EXPECT_EQ(s.num_flows, num_flows);
+    EXPECT_EQ(s.delivered_bytes, bytes.total());
+  }
+}
+
+// Nine devices of one node: eight messages of 1 MB around a ring, or four steps of 1, 2, 4 and 1 MB.
+TEST_F(EngineTest, ARingPaysEveryMessageAndATreeEveryStep) {
+  Cluster cluster = cluster_of(TopologyKind::node, 9, 9);
+  cluster.inside.latency_s = 50e-6;
+  ByteMatrix ring(9);
+  for (int d = 0; d < 9; ++d) ring.at(d, (d + 1) % 9) = 8'000'000;
+  EXPECT_NEAR(simulate(cluster, {9, {exchange(ring, {1, 9}, 8)}, 1}).seconds, 8 * (50e-6 + 100e-6), 1e-8);
+  ProgramStage tree{"dispatch", false, {}, {}};
+  for (const int64_t slices : {1, 2, 4, 1}) {
+    ByteMatrix step(9);
+    for (int d = 0; d < 9; ++d) step.at(d, (d + static_cast<int>(slices)) % 9) = slices * 1'000'000;
+    tree.exchanges.push_back(make_exchange(step, {1, 9}));
+  }
+  EXPECT_NEAR(simulate(cluster, {9, {tree}, 1}).seconds, 4 * 50e-6 + 800e-6, 1e-8);
+}
+
+TEST_F(EngineTest, ProgressRises) {
+  // Told in the process that simulates, so the memory is shared with it.
+  void* memory = mmap(nullptr, sizeof(double), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  double& last = *new (memory) double(0);
+  const StepProgram program{40, {exchange(uneven_bytes(40))}, 1};
+  simulate(cluster_of(TopologyKind::fat_tree, 40, 8), program, [&](double part) {
+    if (part <= last || part > 1) throw std::runtime_error("progress that does not rise to 1");
+    last = part;
+  });
+  EXPECT_GT(last, 0.8);
+  munmap(memory, sizeof(double));
 }
 
 }  // namespace

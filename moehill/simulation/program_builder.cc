@@ -1,8 +1,12 @@
 // Makes a program of a plan.
 #include "moehill/simulation/program_builder.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
+#include <optional>
+#include <set>
 
 #include "moehill/base/error.h"
 #include "moehill/base/partition.h"
@@ -16,11 +20,33 @@ namespace {
 bool is_return(Stage stage) { return stage == Stage::reduce || stage == Stage::reduce_grad; }
 bool is_dispatch(Stage stage) { return stage == Stage::dispatch || stage == Stage::dispatch_grad; }
 
+// The devices have this for each other in a stage; a matrix is made when it is needed, for it is large.
+struct StageMessages {
+  std::optional<ByteMatrix> pairs{};
+  std::vector<int64_t> summed{}, gathered{};  // [P] slices of collectives that are not direct; or empty
+};
+
 class ProgramBuilder {
  public:
-  ProgramBuilder(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware)
-      : problem_(problem), counts_(counts), hardware_(hardware), work_(all_work(problem, counts)) {
+  ProgramBuilder(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware,
+                 const MessageOptions& options)
+      : problem_(problem),
+        counts_(counts),
+        hardware_(hardware),
+        options_(options),
+        nodes_(Nodes::of_size(counts.num_devices, hardware.topology.devices_per_node)),
+        steps_(options.form, nodes_, counts.num_devices),
+        work_(all_work(problem, counts)) {
     program_.num_devices = counts.num_devices;
+    program_.group = options.group;
+    for (const DeviceWork& device : work_) {
+      const double weights = device.weight_bytes * (problem.backward ? 2 : 1);  // and their gradients
+      program_.memory_bytes = std::max(program_.memory_bytes, weights + device.activation_bytes);
+      std::vector<WorkSeconds>& seconds = seconds_.emplace_back();
+      for (const StageWork& stage : device.stages)
+        seconds.push_back(
+            work_seconds(problem, hardware, device, stage, hardware.units_per_device, counts.num_devices));
+    }
   }
 
   StepProgram make() {
@@ -42,9 +68,10 @@ class ProgramBuilder {
     return nullptr;
   }
 
-  WorkSeconds work_at(int device, const StageWork& stage) const {
-    return work_seconds(problem_, hardware_, work_[static_cast<size_t>(device)], stage,
-                        hardware_.units_per_device, num());
+  // `stage`: one that find() has found.
+  const WorkSeconds& work_at(int device, const StageWork& stage) const {
+    const size_t d = static_cast<size_t>(device);
+    return seconds_[d][static_cast<size_t>(&stage - work_[d].stages.data())];
   }
 
   double memory_part(Stage name) const {
@@ -100,17 +127,17 @@ class ProgramBuilder {
     }
   }
 
-  // Bytes of the rows in flight of a stage.
+  // Bytes of the rows in flight of a stage, which go by the routing.
   ByteMatrix flying_bytes(Stage name) const {
-    ByteMatrix bytes(num());
+    StageMessages messages;
     for (int d = 0; d < num(); ++d) {
       const StageWork* stage = find(d, name);
       if (stage == nullptr) continue;
       for (const LinkWork& link : stage->links) {
-        if (link.in_flight && !link.in_place) add_messages(link, d, is_return(name), bytes);
+        if (link.in_flight && !link.in_place) add_messages(link, d, is_return(name), messages);
       }
     }
-    return bytes;
+    return messages.pairs ? *std::move(messages.pairs) : ByteMatrix(num());
   }
 
   // Returns the part of each device's rows, by the experts that want them, that the waves before wave w have;
@@ -153,16 +180,14 @@ class ProgramBuilder {
                    bytes.at(from, to));
         }
       }
-      std::vector<ByteMatrix> messages;
-      if (bytes.total() > 0) messages.push_back(bytes);
-      program_.stages.push_back(
-          {name_of(s < num_waves ? dispatch : reduce), backward, steps[s], messages, memory_part(Stage::up)});
+      program_.stages.push_back({name_of(s < num_waves ? dispatch : reduce), backward, steps[s],
+                                 exchanges({.pairs = std::move(bytes)}), memory_part(Stage::up)});
     }
   }
 
   void add_stage(Stage name) {
     std::vector<double> seconds(static_cast<size_t>(num()), 0.0);
-    ByteMatrix flying(num()), bytes(num()), first(num());
+    StageMessages flying, other, first;
     bool exists = false;
     for (int d = 0; d < num(); ++d) {
       const StageWork* stage = find(d, name);
@@ -174,29 +199,50 @@ class ProgramBuilder {
         if (link.in_place || (in_waves_ && link.in_flight)) continue;
         // A node's sums are there before they go back across.
         const bool is_first = link.way == RowWay::inside && is_return(name);
-        add_messages(link, d, is_return(name), link.in_flight ? flying : is_first ? first : bytes);
+        add_messages(link, d, is_return(name), link.in_flight ? flying : is_first ? first : other);
       }
     }
     if (!exists) return;
-    const auto add = [&](const std::vector<double>& work, const std::vector<ByteMatrix>& messages) {
-      program_.stages.push_back({name_of(name), is_backward(name), work, messages, memory_part(name)});
+    const auto add = [&](const std::vector<double>& work, std::vector<Exchange> messages) {
+      if (work.empty() && messages.empty()) return;
+      program_.stages.push_back(
+          {name_of(name), is_backward(name), work, std::move(messages), memory_part(name)});
     };
     if (is_dispatch(name)) add(seconds, {});
     if (is_dispatch(name) && in_waves_) add_waves(name);
-    if (first.total() > 0) add({}, {first});
+    add({}, exchanges(std::move(first)));
     const auto under = under_.find(name);
-    const std::vector<double> meanwhile = under == under_.end() ? std::vector<double>{} : under->second;
-    if (flying.total() > 0) {
-      add(meanwhile, {flying});
-    } else if (!meanwhile.empty()) {
-      add(meanwhile, {});
-    }
-    if (bytes.total() > 0) add({}, {bytes});
+    add(under == under_.end() ? std::vector<double>{} : under->second, exchanges(std::move(flying)));
+    add({}, exchanges(std::move(other)));
     if (!is_dispatch(name)) add(seconds, {});
   }
 
-  void add_messages(const LinkWork& link, int device, bool back, ByteMatrix& bytes) const {
+  // In the order in which they follow each other; those without bytes are left out.
+  std::vector<Exchange> exchanges(StageMessages messages) const {
+    std::vector<Exchange> all;
+    const auto add = [&](const ByteMatrix& bytes, int messages_of_pair) {
+      Exchange exchange =
+          make_exchange(bytes, {options_.group, hardware_.topology.devices_per_node}, messages_of_pair);
+      if (exchange.sums.total > 0) all.push_back(std::move(exchange));
+    };
+    if (messages.pairs && options_.form == CollectiveForm::direct) {
+      add(*messages.pairs, 1);
+    } else if (messages.pairs) {
+      for (int s = 0; s < steps_.num_pair_steps(); ++s) add(steps_.pair_step(*messages.pairs, s), 1);
+    }
+    for (int s = 0; !messages.summed.empty() && s < steps_.num_gather_steps(); ++s)
+      add(steps_.scatter_step(messages.summed, s), steps_.messages_of_pair());
+    for (int s = 0; !messages.gathered.empty() && s < steps_.num_gather_steps(); ++s)
+      add(steps_.gather_step(messages.gathered, s), steps_.messages_of_pair());
+    return all;
+  }
+
+  void add_messages(const LinkWork& link, int device, bool back, StageMessages& messages) const {
     if (num() == 1) return;
+    if (options_.form != CollectiveForm::direct && link.op != Collective::all_to_all)
+      return add_slices(link, device, messages);
+    if (!messages.pairs) messages.pairs.emplace(num());
+    ByteMatrix& bytes = *messages.pairs;
     const bool by_rows = link.op == Collective::all_to_all && !link.is_even;
     const int64_t row_bytes = by_rows ? bytes_of_row(link, device, back) : 0;
     if (link.is_even && link.way == RowWay::inside) return add_even_inside(link, device, bytes);
@@ -219,6 +265,18 @@ class ProgramBuilder {
           break;
       }
     }
+  }
+
+  // The device's slice of what is summed, or gathered.
+  void add_slices(const LinkWork& link, int device, StageMessages& messages) const {
+    const auto add = [&](std::vector<int64_t>& slices, int64_t bytes) {
+      slices.resize(static_cast<size_t>(num()));
+      slices[static_cast<size_t>(device)] += bytes / (num() - 1);
+    };
+    if (link.op == Collective::reduce_scatter) return add(messages.summed, link.received_bytes);
+    if (link.op == Collective::all_gather) return add(messages.gathered, link.sent_bytes);
+    add(messages.summed, link.sent_bytes / 2);
+    add(messages.gathered, link.sent_bytes - link.sent_bytes / 2);
   }
 
   // Rows that go from `device` to `other`: of its tokens to their experts, or back to their tokens.
@@ -251,17 +309,58 @@ class ProgramBuilder {
   const WorkProblem& problem_;
   const PlanCounts& counts_;
   const Hardware& hardware_;
+  const MessageOptions options_;
+  const Nodes nodes_;
+  const CollectiveSteps steps_;
   std::vector<DeviceWork> work_;
+  std::vector<std::vector<WorkSeconds>> seconds_;       // [P][stages]
   std::map<Stage, std::vector<double>> under_, moved_;  // [P] seconds by flight; by stage
   bool in_waves_ = false;
   std::map<Stage, std::vector<std::vector<double>>> wave_work_;  // [waves + 2][P] seconds by dispatch
   StepProgram program_;
 };
 
+// Collectives of the problem's steps, for any number of devices.
+std::set<Collective> collectives_of(const WorkProblem& problem) {
+  PlanCounts counts;
+  counts.tokens = counts.num_devices = 2;
+  counts.experts = 2, counts.topk = 1;
+  counts.kept.resize(2), counts.local_kept.resize(4), counts.pairs.resize(4);
+  counts.nodes = Nodes::of_size(2, 1);
+  counts.node_rows.resize(4), counts.inside.resize(2);
+  std::set<Collective> found;
+  for (const StageWork& stage : device_work(problem, counts, 0).stages) {
+    for (const LinkWork& link : stage.links) found.insert(link.op);
+  }
+  return found;
+}
+
 }  // namespace
 
-StepProgram build_program(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware) {
-  return ProgramBuilder(problem, counts, hardware).make();
+StepProgram build_program(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware,
+                          const MessageOptions& options) {
+  return ProgramBuilder(problem, counts, hardware, options).make();
+}
+
+void refuse_form_without_effect(const WorkProblem& problem, CollectiveForm form, int num_devices,
+                                int devices_per_node) {
+  if (form == CollectiveForm::direct) return;
+  const auto refuse = [&](const std::string& what, const std::string& remedy) {
+    throw input_error("--collective-form", fmt::format("{} {}", name_of(form), what), "direct", remedy);
+  };
+  if (num_devices < 3) refuse("on less than 3 devices, which is the direct one", "take more devices");
+  if (form == CollectiveForm::two_level && num_devices <= devices_per_node)
+    refuse("on one node", "take more devices than a node has");
+  if (form == CollectiveForm::two_level && devices_per_node == 1)
+    refuse("with one device a node", "take --hardware with more devices a node");
+  if (form != CollectiveForm::ring) return;
+  const std::set<Collective> found = collectives_of(problem);
+  if (found.size() == 1 && found.contains(Collective::all_to_all))
+    refuse(
+        fmt::format("for {}, whose rows and numbers all go by the routing: a ring would carry them through "
+                    "the devices between",
+                    name_of(problem.spread)),
+        "use tree or two-level");
 }
 
 }  // namespace moehill

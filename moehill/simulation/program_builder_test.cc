@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
+#include "moehill/base/error.h"
 #include "moehill/routing/distribution.h"
 #include "moehill/routing/topk.h"
-#include "moehill/simulation/message_plan.h"
 
 namespace moehill {
 namespace {
@@ -76,7 +76,9 @@ TEST(ProgramBuilder, MessagesAreTheModelsBytes) {
           continue;
         int64_t row = 0;
         for (const ProgramStage& stage : program.stages) {
-          for (int to = 0; stage.is_exchange() && to < num_devices; ++to) row += stage.bytes[0].at(d, to);
+          for (const Exchange& exchange : stage.exchanges) {
+            for (const Flow& flow : exchange.sends[static_cast<size_t>(d)]) row += flow.bytes;
+          }
         }
         EXPECT_EQ(row, sent) << name_of(spread) << " device " << d;
       }
@@ -120,26 +122,68 @@ TEST(ProgramBuilder, OneDeviceSendsNothing) {
   EXPECT_GT(program.stages.size(), 5u);
 }
 
-TEST(MessagePlan, KeepsAllBytesInGroupsOfAnySize) {
+// Collectives in another form have the bytes of the direct ones but for what a slice rounds off, and a ring's
+// and a two-level's fewer between nodes.
+TEST(ProgramBuilder, FormsMoveTheSlicesOfTheDirectForm) {
+  const PlanCounts counts = counts_of(12);  // of nodes of 8
+  for (const Spread spread : {Spread::dp, Spread::compact_psum, Spread::ring_ag_rs}) {
+    const WorkProblem problem = problem_of(spread);
+    const StepProgram direct = build_program(problem, counts, hardware());
+    for (const CollectiveForm form :
+         {CollectiveForm::ring, CollectiveForm::tree, CollectiveForm::two_level}) {
+      const StepProgram other = build_program(problem, counts, hardware(), {.group = 1, .form = form});
+      const auto total = static_cast<double>(direct.total_bytes());
+      EXPECT_NEAR(static_cast<double>(other.total_bytes()), total, 1e-2 * total) << name_of(form);
+      EXPECT_NEAR(seconds_of(other), seconds_of(direct), 1e-9 * seconds_of(direct));
+      if (form == CollectiveForm::tree) continue;
+      EXPECT_LT(other.network_bytes(), direct.network_bytes()) << name_of(form) << name_of(spread);
+    }
+  }
+}
+
+TEST(ProgramBuilder, FormsWithoutEffectAreRefused) {
+  const auto outcome = [](Spread spread, CollectiveForm form, int num_devices, int64_t shared_dim) {
+    WorkProblem problem = problem_of(spread);
+    problem.shared_dim = shared_dim;
+    try {
+      refuse_form_without_effect(problem, form, num_devices, 8);
+      return std::string("accepted");
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+  };
+  EXPECT_EQ(outcome(Spread::dp, CollectiveForm::ring, 16, 0), "accepted");
+  EXPECT_EQ(outcome(Spread::ragged_a2a, CollectiveForm::tree, 16, 0), "accepted");
+  EXPECT_EQ(outcome(Spread::ragged_a2a, CollectiveForm::ring, 16, 16), "accepted");  // the shared gradients
+  EXPECT_EQ(outcome(Spread::ragged_a2a, CollectiveForm::direct, 1, 0), "accepted");
+  EXPECT_NE(outcome(Spread::ragged_a2a, CollectiveForm::ring, 16, 0).find("routing"), std::string::npos);
+  EXPECT_NE(outcome(Spread::dp, CollectiveForm::two_level, 8, 0).find("one node"), std::string::npos);
+  EXPECT_NE(outcome(Spread::dp, CollectiveForm::tree, 2, 0).find("3 devices"), std::string::npos);
+}
+
+TEST(Exchange, KeepsAllBytesInGroupsOfAnySize) {
   ByteMatrix bytes(11);
   for (int from = 0; from < 11; ++from) {
     for (int to = 0; to < 11; ++to) bytes.at(from, to) = from == to ? 0 : 1 + from * 11 + to;
   }
-  for (const int group : {1, 2, 4, 16}) {
-    const MessagePlan plan = plan_messages(bytes, group, 4);
+  for (const int group : {1, 4, 8, 16}) {
+    const Exchange exchange = make_exchange(bytes, {group, 4});
     int64_t sum = 0;
     int num_sent = 0, num_received = 0;
-    for (const auto& flows : plan.sends) {
+    for (const auto& flows : exchange.sends) {
       for (const Flow& flow : flows) sum += flow.bytes;
       num_sent += static_cast<int>(flows.size());
     }
-    for (const int n : plan.num_received) num_received += n;
+    for (const int n : exchange.num_received) num_received += n;
     EXPECT_EQ(sum, bytes.total());
+    EXPECT_EQ(exchange.sums.total, bytes.total());
     EXPECT_EQ(num_sent, num_received);
   }
-  EXPECT_EQ(group_size(128, 128), 1);
-  EXPECT_EQ(group_size(129, 128), 2);
-  EXPECT_EQ(group_size(1024, 128), 8);
+  EXPECT_EQ(group_size(128, 8, 128), 1);
+  EXPECT_EQ(group_size(129, 8, 128), 8);
+  EXPECT_EQ(group_size(1024, 8, 128), 8);
+  EXPECT_EQ(group_size(4096, 8, 128), 32);
+  EXPECT_EQ(group_size(200, 1, 128), 2);
 }
 
 }  // namespace

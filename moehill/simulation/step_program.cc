@@ -2,20 +2,31 @@
 
 namespace moehill {
 
-int64_t ByteMatrix::total() const {
+int64_t ProgramStage::total_bytes() const {
   int64_t sum = 0;
-  for (int from = 0; from < num_devices_; ++from) {
-    for (int to = 0; to < num_devices_; ++to) sum += from == to ? 0 : at(from, to);
-  }
+  for (const Exchange& exchange : exchanges) sum += exchange.sums.total;
   return sum;
 }
 
 int64_t StepProgram::total_bytes() const {
   int64_t sum = 0;
+  for (const ProgramStage& stage : stages) sum += stage.total_bytes();
+  return sum;
+}
+
+int64_t StepProgram::network_bytes() const {
+  int64_t sum = 0;
   for (const ProgramStage& stage : stages) {
-    if (stage.is_exchange()) sum += stage.bytes.front().total();
+    for (const Exchange& exchange : stage.exchanges) sum += exchange.sums.network;
   }
   return sum;
+}
+
+void StepProgram::forget_flows() {
+  for (ProgramStage& stage : stages) {
+    for (Exchange& exchange : stage.exchanges)
+      exchange = {.sends = {}, .num_received = {}, .own = {}, .sums = exchange.sums};
+  }
 }
 
 }  // namespace moehill

@@ -10,7 +10,7 @@ void require_simulator() {
                     "install libsimgrid-dev, then configure and build again");
 }
 
-Simulation simulate(const Cluster&, const StepProgram&, const EngineOptions&) {
+Simulation simulate(const Cluster&, const StepProgram&, const SimulationProgress&) {
   require_simulator();
   return {};
 }

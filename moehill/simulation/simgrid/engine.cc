@@ -8,8 +8,8 @@
 #include <limits>
 #include <map>
 
+#include "moehill/machine/memory.h"
 #include "moehill/simulation/child_process.h"
-#include "moehill/simulation/message_plan.h"
 #include "moehill/simulation/simgrid/platform.h"
 
 namespace moehill {
@@ -41,20 +41,29 @@ class Arrivals {
   sg4::ConditionVariablePtr arrived_ = sg4::ConditionVariable::create();
 };
 
+constexpr int64_t kFlowsBetweenProgress = 256;
+
+struct Latencies {
+  double sum = 0;
+  int64_t num = 0;
+  void add(double latency) { sum += latency, ++num; }
+  double mean() const { return num == 0 ? 0 : sum / static_cast<double>(num); }
+};
+
 class StepRun {
  public:
-  StepRun(const Cluster& cluster, const StepProgram& program, int group)
-      : cluster_(cluster), program_(program), hosts_(make_platform(cluster)) {
+  StepRun(const Cluster& cluster, const StepProgram& program, const SimulationProgress& progress)
+      : cluster_(cluster), program_(program), progress_(progress), hosts_(make_platform(cluster)) {
     const size_t num = static_cast<size_t>(program.num_devices);
     for (const ProgramStage& stage : program.stages) {
-      messages_.push_back(stage.is_exchange()
-                              ? plan_messages(stage.bytes.front(), group, cluster.devices_per_node)
-                              : MessagePlan{});
       result_.stages.emplace_back(num);
+      for (const Exchange& exchange : stage.exchanges) {
+        for (const std::vector<Flow>& sends : exchange.sends) num_awaited_ += std::ssize(sends);
+      }
     }
-    const size_t num_groups = (num + static_cast<size_t>(group) - 1) / static_cast<size_t>(group);
-    received_.resize(num_groups);
-    result_.group = group;
+    const size_t group = static_cast<size_t>(program.group);
+    received_.resize((num + group - 1) / group);
+    ways_.resize(received_.size());
   }
 
   Simulation run() {
@@ -76,7 +85,7 @@ class StepRun {
  private:
   sg4::Host* host_of(int device) const { return hosts_[static_cast<size_t>(cluster_.node_of(device))]; }
 
-  size_t group_of(int device) const { return static_cast<size_t>(device / result_.group); }
+  size_t group_of(int device) const { return static_cast<size_t>(device / program_.group); }
   void run_device(int d) {
     const size_t device = static_cast<size_t>(d);
     int num_exchanges = 0, num_received = 0;
@@ -86,42 +95,65 @@ class StepRun {
       interval.begin = sg4::Engine::get_clock();
       sg4::ExecPtr work;
       if (stage.is_work()) work = sg4::this_actor::exec_async(stage.seconds[device] * cluster_.device_flops);
-      if (stage.is_exchange()) {
+      for (const Exchange& exchange : stage.exchanges) {
         met_.add();
         met_.wait_for(++num_exchanges * program_.num_devices);
-        for (const Flow& flow : messages_[s].sends[device]) send(d, flow);
-        num_received += messages_[s].num_received[group_of(d)];
-        received_[group_of(d)].wait_for(num_received);
+        num_received += exchange.num_received[group_of(d)];
+        take_part(exchange, d, num_received);
       }
       if (work != nullptr) work->wait();
       interval.end = sg4::Engine::get_clock();
     }
   }
 
+  void take_part(const Exchange& exchange, int d, int num_received) {
+    const double begin = sg4::Engine::get_clock();
+    for (const Flow& flow : exchange.sends[static_cast<size_t>(d)]) send(d, flow);
+    received_[group_of(d)].wait_for(num_received);
+    if (exchange.own.empty()) return;
+    const double end = begin + alone_seconds(exchange.own[static_cast<size_t>(d)], d);
+    if (end > sg4::Engine::get_clock()) sg4::this_actor::sleep_until(end);
+  }
+
+  // A device's messages one after the other, alone on their links.
+  double alone_seconds(const OwnMessages& own, int d) const {
+    const auto seconds = [](int64_t messages, double latency, int64_t bytes, double rate) {
+      return static_cast<double>(messages) * latency + static_cast<double>(bytes) / rate;
+    };
+    return seconds(own.inside, cluster_.inside.latency_s, own.inside_bytes, cluster_.inside.bytes_per_s) +
+           seconds(own.across, ways_[group_of(d)].mean(), own.across_bytes, cluster_.network.bytes_per_s);
+  }
+
   void send(int from, const Flow& flow) {
+    count(from, flow);
     // The ends come last: with them the message starts.
     sg4::CommPtr comm = sg4::Comm::sendto_init();
     comm->set_payload_size(static_cast<uint64_t>(flow.bytes));
     comm->set_source(host_of(from))->set_destination(host_of(flow.to));
     comm->wait();
     received_[group_of(flow.to)].add();
-    count(from, flow);
+    result_.delivered_bytes += flow.bytes;
+    ++result_.num_flows;
+    if (progress_ && result_.num_flows % kFlowsBetweenProgress == 0)
+      progress_(static_cast<double>(result_.num_flows) / static_cast<double>(num_awaited_));
   }
 
+  // Counts the links of its way.
   void count(int from, const Flow& flow) {
     std::vector<sg4::Link*> links;
     double latency = 0;
     host_of(from)->route_to(host_of(flow.to), links, &latency);
     for (sg4::Link* link : links) link_bytes_[link] += flow.bytes;
-    result_.delivered_bytes += flow.bytes;
-    ++result_.num_flows;
+    if (host_of(from) != host_of(flow.to)) ways_[group_of(from)].add(latency);
   }
 
   const Cluster& cluster_;
   const StepProgram& program_;
+  const SimulationProgress& progress_;
   std::vector<sg4::Host*> hosts_;
-  std::vector<MessagePlan> messages_;
   std::vector<Arrivals> received_;  // [groups] flows
+  std::vector<Latencies> ways_;     // [groups] of flows to other nodes
+  int64_t num_awaited_ = 0;         // flows in all
   Arrivals met_;                    // begins of exchanges, of all devices
   std::map<sg4::Link*, int64_t> link_bytes_;
   Simulation result_;
@@ -130,8 +162,10 @@ class StepRun {
 using Json = nlohmann::json;
 
 Json to_json(const Simulation& s) {
-  Json json{
-      {"seconds", s.seconds}, {"delivered", s.delivered_bytes}, {"flows", s.num_flows}, {"group", s.group}};
+  Json json{{"seconds", s.seconds},
+            {"delivered", s.delivered_bytes},
+            {"flows", s.num_flows},
+            {"peak_rss", peak_rss_bytes()}};
   for (const auto& stage : s.stages) {
     Json intervals = Json::array();
     for (const TimeSpan& i : stage) intervals.push_back({i.begin, i.end});
@@ -146,7 +180,7 @@ Simulation from_json(const Json& json) {
   s.seconds = json["seconds"];
   s.delivered_bytes = json["delivered"];
   s.num_flows = json["flows"];
-  s.group = json["group"];
+  s.peak_rss_bytes = json["peak_rss"];
   for (const Json& stage : json.value("stages", Json::array())) {
     s.stages.emplace_back();
     for (const Json& i : stage) s.stages.back().push_back({i[0], i[1]});
@@ -171,11 +205,10 @@ void start_engine() {
 
 void require_simulator() {}
 
-Simulation simulate(const Cluster& cluster, const StepProgram& program, const EngineOptions& options) {
-  const int group = group_size(program.num_devices, options.exact_devices);
+Simulation simulate(const Cluster& cluster, const StepProgram& program, const SimulationProgress& progress) {
   const std::vector<uint8_t> bytes = run_in_child([&] {
     start_engine();
-    return Json::to_cbor(to_json(StepRun(cluster, program, group).run()));
+    return Json::to_cbor(to_json(StepRun(cluster, program, progress).run()));
   });
   return from_json(Json::from_cbor(bytes));
 }

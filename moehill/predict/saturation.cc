@@ -1,0 +1,63 @@
+#include "moehill/predict/saturation.h"
+
+#include <fmt/format.h>
+
+#include <numeric>
+
+namespace moehill {
+namespace {
+
+// Seconds of work of all devices for a token.
+double work_of_token(const SimulatedStep& step) {
+  double sum = 0;
+  for (const ProgramStage& stage : step.program.stages)
+    sum += std::accumulate(stage.seconds.begin(), stage.seconds.end(), 0.0);
+  return sum / static_cast<double>(step.tokens);
+}
+
+// "60 experts of 68 rows each".
+std::string experts_of_device(const SimulatedStep& step) {
+  const int shares = is_ep(step.path) ? step.num_devices : 1,
+            sources = is_ep(step.path) ? 1 : step.num_devices;
+  const int experts = (step.experts + shares - 1) / shares;
+  return fmt::format("{} expert{} of {:.0f} rows", experts, experts == 1 ? "" : "s",
+                     static_cast<double>(step.assignments) / step.experts / sources);
+}
+
+}  // namespace
+
+double scaling_efficiency(const SimulatedStep& step, const SimulatedStep& smallest) {
+  return step.tokens_per_s() / step.num_devices / (smallest.tokens_per_s() / smallest.num_devices);
+}
+
+std::string saturation_text(const SimulatedStep& step) {
+  if (!is_ep(step.path) || step.num_devices <= step.experts) return "";
+  return fmt::format(
+      "saturated: {} of the {} devices have no expert, there are {}; the fullest device has {:.1f} times the "
+      "mean of all, and more devices take no rows off it\n",
+      step.num_devices - step.experts, step.num_devices, step.experts, step.device_max_over_mean);
+}
+
+std::string efficiency_text(const std::vector<SimulatedStep>& steps) {
+  const SimulatedStep& least = steps.front();
+  const SimulatedStep* best = &least;
+  for (const SimulatedStep& step : steps) {
+    if (scaling_efficiency(step, least) > scaling_efficiency(*best, least)) best = &step;
+  }
+  if (best == &least || scaling_efficiency(*best, least) < 1.0005) return "";
+  const std::string above = fmt::format(
+      "efficiency {:.3f} at {} devices is above 1: ", scaling_efficiency(*best, least), best->num_devices);
+  const double work = work_of_token(*best), work_of_least = work_of_token(least);
+  if (work >= work_of_least) {
+    return above +
+           fmt::format("the fullest device has {:.3f} times the mean load, at {} it has {:.3f} times\n",
+                       best->device_max_over_mean, least.num_devices, least.device_max_over_mean);
+  }
+  return above + fmt::format(
+                     "a token takes {:.3f} us of work there and {:.3f} us at {}, because a device has {} and "
+                     "not {}: products of more rows come nearer to the peak, and fewer weights are read\n",
+                     1e6 * work, 1e6 * work_of_least, least.num_devices, experts_of_device(*best),
+                     experts_of_device(least));
+}
+
+}  // namespace moehill

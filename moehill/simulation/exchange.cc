@@ -1,0 +1,165 @@
+#include "moehill/simulation/exchange.h"
+
+#include <algorithm>
+
+namespace moehill {
+namespace {
+
+constexpr int kLanesPerNode = 2;
+
+size_t idx(int i) { return static_cast<size_t>(i); }
+
+int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+// Sums over the devices of units of the same size, [units, units]; the diagonal is not looked at.
+ByteMatrix sums_of_units(const ByteMatrix& bytes, int unit) {
+  ByteMatrix sums(ceil_div(bytes.num_devices(), unit));
+  for (int from = 0; from < bytes.num_devices(); ++from) {
+    for (int to = 0; to < bytes.num_devices(); ++to) sums.at(from / unit, to / unit) += bytes.at(from, to);
+  }
+  return sums;
+}
+
+// Which node of a group has the next flow: the one that lacks most of what its own messages have.
+class NodeTurns {
+ public:
+  NodeTurns(int num_nodes, int nodes_of_group) : left_(idx(num_nodes)), of_group_(nodes_of_group) {}
+  void owes(int node, int64_t bytes) { left_[idx(node)] += bytes; }
+  int take(int group, int64_t bytes) {
+    const auto begin = left_.begin() + group * of_group_;
+    const auto end = group * of_group_ + of_group_ < std::ssize(left_) ? begin + of_group_ : left_.end();
+    const auto most = std::max_element(begin, end);
+    *most -= bytes;
+    return static_cast<int>(most - left_.begin());
+  }
+
+ private:
+  std::vector<int64_t> left_;
+  const int of_group_;
+};
+
+class Planner {
+ public:
+  Planner(const ByteMatrix& bytes, const Grouping& grouping, int messages)
+      : bytes_(bytes), grouping_(grouping), messages_(messages) {
+    exchange_.sends.resize(idx(num()));
+    exchange_.own.resize(idx(num()));
+    exchange_.num_received.resize(idx(grouping.num_groups(num())));
+  }
+
+  Exchange make() {
+    count();
+    if (grouping_.size == 1) {
+      if (messages_ == 1) exchange_.own.clear();
+      for (int d = 0; d < num(); ++d) {
+        for (int i = 1; i < num(); ++i) add(d, (d + i) % num(), bytes_.at(d, (d + i) % num()));
+      }
+    } else {
+      add_groups();
+    }
+    return std::move(exchange_);
+  }
+
+ private:
+  int num() const { return bytes_.num_devices(); }
+  int per_node() const { return grouping_.devices_per_node; }
+
+  void count() {
+    std::vector<int64_t> received(idx(num())), out(idx(ceil_div(num(), per_node()))), in(out.size());
+    ExchangeSums& sums = exchange_.sums;
+    for (int from = 0; from < num(); ++from) {
+      OwnMessages& own = exchange_.own[idx(from)];
+      const int node = from / per_node();
+      for (int to = 0; to < num(); ++to) {
+        const int64_t n = from == to ? 0 : bytes_.at(from, to);
+        if (n == 0) continue;
+        received[idx(to)] += n;
+        const bool is_inside = to / per_node() == node;
+        (is_inside ? own.inside : own.across) += messages_;
+        (is_inside ? own.inside_bytes : own.across_bytes) += n;
+        if (!is_inside) in[idx(to / per_node())] += n;
+      }
+      out[idx(node)] += own.across_bytes;
+      sums.network += own.across_bytes;
+      sums.total += own.across_bytes + own.inside_bytes;
+      sums.fullest_device = std::max(sums.fullest_device, own.across_bytes + own.inside_bytes);
+    }
+    sums.fullest_device = std::max(sums.fullest_device, *std::max_element(received.begin(), received.end()));
+    sums.fullest_node =
+        std::max(*std::max_element(out.begin(), out.end()), *std::max_element(in.begin(), in.end()));
+  }
+
+  void add(int from, int to, int64_t bytes) {
+    if (bytes <= 0) return;
+    exchange_.sends[idx(from)].push_back({to, bytes});
+    ++exchange_.num_received[idx(to / grouping_.size)];
+  }
+
+  // Some devices of a node in turn: a few flows at a time fill a node's connection, and one that waits for a
+  // busy link holds up only a part of the others.
+  int member(int node, int turn) const {
+    const int begin = node * per_node(), end = std::min(num(), begin + per_node());
+    const int stride = std::max(1, per_node() / kLanesPerNode);
+    return begin + turn % std::max(1, (end - begin) / stride) * stride;
+  }
+
+  void add_groups() {
+    for (int d = 0; d < num(); ++d) {
+      const int first = d / per_node() * per_node(), end = std::min(num(), first + per_node());
+      add(d, d + 1 < end ? d + 1 : first, exchange_.own[idx(d)].inside_bytes);
+    }
+    const ByteMatrix nodes = sums_of_units(bytes_, per_node());
+    const int num_nodes = nodes.num_devices(), of_group = grouping_.size / per_node();
+    for (int round = 1; round < of_group; ++round) {
+      for (int a = 0; a < num_nodes; ++a) {
+        const int b = a / of_group * of_group + (a + round) % of_group;
+        if (b < num_nodes) add(member(a, round), member(b, round), nodes.at(a, b));
+      }
+    }
+    NodeTurns out(num_nodes, of_group), in(num_nodes, of_group);
+    for (int a = 0; a < num_nodes; ++a) {
+      for (int b = 0; b < num_nodes; ++b) {
+        if (a / of_group == b / of_group) continue;
+        out.owes(a, nodes.at(a, b));
+        in.owes(b, nodes.at(a, b));
+      }
+    }
+    const ByteMatrix groups = sums_of_units(nodes, of_group);
+    const int num_groups = groups.num_devices();
+    for (int round = 1; round < num_groups; ++round) {
+      for (int a = 0; a < num_groups; ++a) {
+        const int b = (a + round) % num_groups;
+        const int64_t sum = groups.at(a, b);
+        if (sum > 0) add(member(out.take(a, sum), round), member(in.take(b, sum), round), sum);
+      }
+    }
+  }
+
+  const ByteMatrix& bytes_;
+  const Grouping grouping_;
+  const int messages_;
+  Exchange exchange_;
+};
+
+}  // namespace
+
+int64_t ByteMatrix::total() const {
+  int64_t sum = 0;
+  for (int from = 0; from < num_devices_; ++from) {
+    for (int to = 0; to < num_devices_; ++to) sum += from == to ? 0 : at(from, to);
+  }
+  return sum;
+}
+
+Exchange make_exchange(const ByteMatrix& bytes, const Grouping& grouping, int messages) {
+  return Planner(bytes, grouping, messages).make();
+}
+
+int group_size(int num_devices, int devices_per_node, int exact_devices) {
+  if (num_devices <= exact_devices) return 1;
+  int group = devices_per_node;
+  while (ceil_div(num_devices, group) > exact_devices) group *= 2;
+  return group;
+}
+
+}  // namespace moehill
