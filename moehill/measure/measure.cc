@@ -92,7 +92,7 @@ class OtherWork {
 CommandResult measure(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
                       Yardstick& yardstick, const Watcher& watcher) {
   CommandResult command;
-  if (job.is_root()) watcher.tell(busy_words(machine_load(), own_work(points, job)));
+  const std::string busy = job.is_root() ? busy_words(machine_load(), own_work(points, job)) : "";
   command.time_utc = utc_now();
   command.process_id = random_id();
   command.started_s = unix_seconds();
@@ -104,6 +104,7 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
   {
     Measurement measurement(options, points, job, yardstick, job.is_root() ? watcher : Watcher{});
     measurement.prepare();
+    watcher.tell(busy);  // an error of preparing is the only line there is
     limit_waits(options, job, measurement.longest_step());
     OtherWork others(job);
     measurement.time(&command);

@@ -78,7 +78,7 @@ std::string grouping_text(const SimulatedStep& step) {
       "grouped: what goes from one node to another is one flow, and so is what a device sends within its "
       "node");
   if (group <= per_node) return whole;
-  return fmt::format("{}; between groups of {} nodes all is one flow", whole, group / per_node);
+  return fmt::format("{}; and what goes from a node to a group of {} others", whole, group / per_node);
 }
 
 const char* form_text(CollectiveForm form) {

@@ -210,15 +210,12 @@ double seconds_in_groups(int num_devices, int64_t bytes_of_pair, int group) {
   return simulate(large_cluster(num_devices), {num_devices, {exchange(bytes, {group, 8})}, group}).seconds;
 }
 
-// Messages that are bound by latency (4 KB), by both, and by the network (4 MB). Four groups of two nodes
-// have three partners each, which do not spread evenly over two nodes: 128 groups have 127.
+// Messages that are bound by latency (4 KB), by both, and by the network (4 MB).
 TEST_F(EngineTest, GroupsTakeTheTimeOfTheirMessages) {
   for (const int64_t bytes : {4'000, 200'000, 4'000'000}) {
     const double exact = seconds_in_groups(64, bytes, 1);
-    const auto ratio = [&](int group) { return seconds_in_groups(64, bytes, group) / exact; };
-    EXPECT_NEAR(ratio(8), 1, 0.1) << bytes << " bytes";
-    EXPECT_GT(ratio(16), 0.9) << bytes << " bytes";
-    EXPECT_LT(ratio(16), 1.1 * 4 / 3) << bytes << " bytes";
+    for (const int group : {8, 16})
+      EXPECT_NEAR(seconds_in_groups(64, bytes, group) / exact, 1, 0.1) << bytes << " bytes, " << group;
   }
 }
 
@@ -251,7 +248,7 @@ TEST_F(EngineTest, FlowsOfManyDevicesAreBounded) {
     for (const std::vector<Flow>& sends : program.stages[0].exchanges[0].sends)
       num_flows += std::ssize(sends);
     EXPECT_EQ(groups, 128);
-    EXPECT_EQ(num_flows, num_devices + num_devices / 8 * (nodes - 1) + groups * (groups - 1));
+    EXPECT_EQ(num_flows, num_devices + num_devices / 8 * (nodes - 1 + groups - 1));
     EXPECT_EQ(program.total_bytes(), bytes.total());
     if (num_devices > 1024) continue;
     const Simulation s = simulate(large_cluster(num_devices), program);

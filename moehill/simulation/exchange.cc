@@ -20,21 +20,25 @@ ByteMatrix sums_of_units(const ByteMatrix& bytes, int unit) {
   return sums;
 }
 
-// Which node of a group has the next flow: the one that lacks most of what its own messages have.
+// Which node of a group receives the next flow: the one that lacks most of what its own messages have.
 class NodeTurns {
  public:
-  NodeTurns(int num_nodes, int nodes_of_group) : left_(idx(num_nodes)), of_group_(nodes_of_group) {}
-  void owes(int node, int64_t bytes) { left_[idx(node)] += bytes; }
+  NodeTurns(const ByteMatrix& nodes, int of_group) : left_(idx(nodes.num_devices())), of_group_(of_group) {
+    for (int from = 0; from < nodes.num_devices(); ++from) {
+      for (int to = 0; to < nodes.num_devices(); ++to)
+        left_[idx(to)] += from / of_group == to / of_group ? 0 : nodes.at(from, to);
+    }
+  }
   int take(int group, int64_t bytes) {
     const auto begin = left_.begin() + group * of_group_;
-    const auto end = group * of_group_ + of_group_ < std::ssize(left_) ? begin + of_group_ : left_.end();
+    const auto end = left_.begin() + std::min<int64_t>(std::ssize(left_), (group + 1) * of_group_);
     const auto most = std::max_element(begin, end);
     *most -= bytes;
     return static_cast<int>(most - left_.begin());
   }
 
  private:
-  std::vector<int64_t> left_;
+  std::vector<int64_t> left_;  // [nodes]
   const int of_group_;
 };
 
@@ -116,21 +120,15 @@ class Planner {
         if (b < num_nodes) add(member(a, round), member(b, round), nodes.at(a, b));
       }
     }
-    NodeTurns out(num_nodes, of_group), in(num_nodes, of_group);
-    for (int a = 0; a < num_nodes; ++a) {
-      for (int b = 0; b < num_nodes; ++b) {
-        if (a / of_group == b / of_group) continue;
-        out.owes(a, nodes.at(a, b));
-        in.owes(b, nodes.at(a, b));
-      }
-    }
-    const ByteMatrix groups = sums_of_units(nodes, of_group);
-    const int num_groups = groups.num_devices();
+    NodeTurns receivers(nodes, of_group);
+    const int num_groups = ceil_div(num_nodes, of_group);
     for (int round = 1; round < num_groups; ++round) {
-      for (int a = 0; a < num_groups; ++a) {
-        const int b = (a + round) % num_groups;
-        const int64_t sum = groups.at(a, b);
-        if (sum > 0) add(member(out.take(a, sum), round), member(in.take(b, sum), round), sum);
+      for (int a = 0; a < num_nodes; ++a) {
+        const int b = (a / of_group + round) % num_groups;
+        int64_t sum = 0;
+        for (int to = b * of_group; to < std::min(num_nodes, (b + 1) * of_group); ++to)
+          sum += nodes.at(a, to);
+        if (sum > 0) add(member(a, round), member(receivers.take(b, sum), round), sum);
       }
     }
   }

@@ -61,10 +61,10 @@ struct Grouping {
 
 // One by one: a flow for each message, in pairwise order: d sends to d + 1, d + 2, ... in a circle.
 //
-// In groups: all that a device sends within its node is one flow; all that goes from one node of a group to
-// another is one; all that goes from one group to another is one. The latter two go from and to one of two
-// devices of a node, which change from partner to partner; between groups, of the node that lacks most of
-// what its own messages have.
+// In groups: all that a device sends within its node is one flow; all that goes from one node to another of
+// its group is one, and so is all from a node to another group. Flows leave from one of two devices of the
+// node, which change from partner to partner. In another group they go to the node that lacks most of what
+// its own messages have.
 //
 // What has no bytes is no flow. `messages`: of each pair, one after the other.
 Exchange make_exchange(const ByteMatrix& bytes, const Grouping& grouping, int messages = 1);
