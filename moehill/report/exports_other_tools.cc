@@ -6,6 +6,7 @@
 
 #include "moehill/record/record.h"
 #include "moehill/report/exports.h"
+#include "moehill/report/markdown.h"
 
 namespace moehill {
 namespace {
@@ -62,38 +63,6 @@ StoredJson google_repetition(const std::string& name, const Measured& measured, 
           {"tflops", measured.tflops[i]}};
 }
 
-// XML 1.0 has no other control characters than tab and line ends, not even escaped.
-std::string xml(const std::string& text) {
-  std::string escaped;
-  const std::string utf8 = StoredJson::parse(json_text(StoredJson(text))).get<std::string>();
-  for (const char c : utf8) {
-    const bool control = static_cast<unsigned char>(c) < 0x20 && c != '\t' && c != '\n' && c != '\r';
-    switch (c) {
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      case '\'':
-        escaped += "&apos;";
-        break;
-      case '\n':
-        escaped += "&#10;";
-        break;
-      default:
-        escaped += control ? '?' : c;
-    }
-  }
-  return escaped;
-}
-
 struct JunitCounts {
   int tests = 0, failures = 0, errors = 0, skipped = 0;
   double seconds = 0;
@@ -119,16 +88,16 @@ std::string junit_case(Store& store, const StoredExperiment& experiment, const S
                     tail = attempts.empty() ? "" : attempts.back().output_tail;
   if (!check.empty()) {
     ++counts.failures;
-    outcome = fmt::format("<failure message=\"{}\"/>", xml(check));
+    outcome = fmt::format("<failure message=\"{}\"/>", xml_text(check));
   } else if (point.state == RunState::pending || point.state == RunState::running) {
     ++counts.skipped;
     outcome = fmt::format("<skipped message=\"{}\"/>", name_of(point.state));
   } else if (point.state != RunState::done) {
     ++counts.errors;
-    outcome = fmt::format("<error message=\"{}\">{}</error>", name_of(point.state), xml(tail));
+    outcome = fmt::format("<error message=\"{}\">{}</error>", name_of(point.state), xml_text(tail));
   }
   return fmt::format("    <testcase classname=\"{}\" name=\"{}\" time=\"{:.3f}\">{}</testcase>\n",
-                     xml(experiment.name), xml(point.label), seconds, outcome);
+                     xml_text(experiment.name), xml_text(point.label), seconds, outcome);
 }
 
 }  // namespace
@@ -158,7 +127,7 @@ std::string export_junit(Store& store, const std::vector<ExperimentView>& views)
     text += fmt::format(
         "  <testsuite name=\"{}\" timestamp=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\" "
         "time=\"{:.3f}\">\n{}  </testsuite>\n",
-        xml(view.experiment.title), xml(view.experiment.created_utc), counts.tests, counts.failures,
+        xml_text(view.experiment.title), xml_text(view.experiment.created_utc), counts.tests, counts.failures,
         counts.errors, counts.skipped, counts.seconds, cases);
   }
   return text + "</testsuites>\n";

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "moehill/store/results.h"
+
 namespace moehill {
 namespace {
 
@@ -38,6 +40,37 @@ std::string markdown_text(const std::string& text) {
     } else {
       if (std::string("\\`*_[]|~#!$").find(c) != std::string::npos) escaped += '\\';
       escaped += c;
+    }
+  }
+  return escaped;
+}
+
+std::string xml_text(const std::string& text) {
+  std::string escaped;
+  const std::string utf8 = StoredJson::parse(json_text(StoredJson(text))).get<std::string>();
+  for (const char c : utf8) {
+    const bool control = static_cast<unsigned char>(c) < 0x20 && c != '\t' && c != '\n' && c != '\r';
+    switch (c) {
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '"':
+        escaped += "&quot;";
+        break;
+      case '\'':
+        escaped += "&apos;";
+        break;
+      case '\n':
+        escaped += "&#10;";
+        break;
+      default:
+        escaped += control ? '?' : c;
     }
   }
   return escaped;

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <set>
 
-#include "moehill/store/results.h"
+#include "moehill/report/markdown.h"
 
 namespace moehill {
 namespace {
@@ -29,27 +29,6 @@ constexpr double kPlotLeft = 172, kPlotRight = 370;      // of ratios
 constexpr size_t kLabelLetters = 27, kHeadLetters = 52;  // that fit
 constexpr double kMostRatio = 4, kMostPercent = 150;     // of the axes
 
-// UTF-8 without what XML forbids or would obey.
-std::string xml(const std::string& text) {
-  std::string escaped;
-  for (const char c : StoredJson::parse(json_text(text)).get<std::string>()) {
-    switch (c) {
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '&':
-        escaped += "&amp;";
-        break;
-      default:
-        escaped += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
-    }
-  }
-  return escaped;
-}
-
 std::string cut(const std::string& text, size_t most) {
   size_t letters = 0;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -62,8 +41,8 @@ std::string cut(const std::string& text, size_t most) {
 class Svg {
  public:
   void text(double x, double y, const std::string& classes, const std::string& what) {
-    body_ +=
-        fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" class=\"{}\">{}</text>\n", x, y, classes, xml(what));
+    body_ += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" class=\"{}\">{}</text>\n", x, y, classes,
+                         xml_text(what));
   }
   void line(double x1, double y1, double x2, double y2, const std::string& color) {
     body_ +=
@@ -79,7 +58,7 @@ class Svg {
     body_ += fmt::format("<polyline points=\"{}\" stroke=\"var({})\" stroke-dasharray=\"{}\"/>\n", points,
                          color, dash);
   }
-  void begin_group(const std::string& tip) { body_ += "<g><title>" + xml(tip) + "</title>\n"; }
+  void begin_group(const std::string& tip) { body_ += "<g><title>" + xml_text(tip) + "</title>\n"; }
   void end_group() { body_ += "</g>\n"; }
 
   std::string take(double height, const std::string& title) const {
@@ -87,7 +66,7 @@ class Svg {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" role=\"img\">\n"
         "<title>{2}</title>\n{3}\n<rect width=\"{0:.0f}\" height=\"{1:.0f}\" "
         "style=\"fill:var(--ground)\"/>\n{4}</svg>\n",
-        kWidth, height, xml(title), kStyle, body_);
+        kWidth, height, xml_text(title), kStyle, body_);
   }
 
  private:
