@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 
 #include "moehill/base/error.h"
 #include "moehill/cli/commands.h"
@@ -46,22 +47,23 @@ std::vector<SimulatedStep> simulate_all(const SimulateOptions& o, const Hardware
   std::vector<SimulatedStep> steps;
   RoutingSource source(o);
   const int64_t most_tokens = o.tokens_at(o.devices);
-  const auto cost_of = [](int size) {
-    return static_cast<double>(size) * size;
-  };  // of messages between pairs
+  const auto messages = [](int size) { return static_cast<double>(size) * size; };
+  const std::vector<int> sizes = sizes_of(o);
   double total = 0;
-  for (const int size : sizes_of(o)) total += cost_of(size) * static_cast<double>(o.paths().size());
-  Pace pace(total, fmt::format("{} sizes x {} paths", sizes_of(o).size(), o.paths().size()), tell);
-  for (const int size : sizes_of(o)) {
+  for (const int size : sizes) total += messages(size) * static_cast<double>(o.paths().size());
+  std::optional<Pace> pace;  // of the paths, once the tokens of the first size are routed
+  for (const int size : sizes) {
     show_progress(fmt::format("routing {} tokens", o.tokens_at(size)));
     const Routing& routing = source.route(o.tokens_at(size), most_tokens, size);
+    if (!pace)
+      pace.emplace(total, fmt::format("{} steps to simulate", sizes.size() * o.paths().size()), tell);
     for (const Spread path : o.paths()) {
       const std::string what = fmt::format("simulating {} on {} devices", name_of(path), size);
       show_progress(what);
       steps.push_back(simulate_step(o, hardware, path, size, routing, [&](double part) {
         show_progress(fmt::format("{}: {:.0f} %", what, 100 * part));
       }));
-      pace.done(cost_of(size));
+      pace->done(messages(size));
     }
   }
   show_progress("");

@@ -56,6 +56,15 @@ TEST(SimulateOptions, GroupsAreWholeNodesAndFormsHaveAnEffect) {
             std::string::npos);
 }
 
+TEST(SimulateOptions, ThePresetsRouterGoesWithItsExperts) {
+  const auto groups = [](const char* line) {
+    return parse_simulate_options(words(line))->shape.router.groups;
+  };
+  EXPECT_EQ(groups("--preset deepseek-v3"), 8);
+  EXPECT_EQ(groups("--preset deepseek-v3 --experts 60"), 1);
+  EXPECT_EQ(groups("--preset deepseek-v3 --topk 4"), 1);
+}
+
 TEST(SimulatedStep, RecordAndTablesAgree) {
   SimulateOptions o = *parse_simulate_options(
       words("--devices 4 --tokens-per-device 64 --hidden 64 --mlp-dim 32 --experts 8 --topk 2 "

@@ -107,7 +107,11 @@ std::optional<SimulateOptions> parse_simulate_options(const std::vector<std::str
   SimulateOptions o;
   OptionSet set = simulate_option_set(o);
   if (!set.parse(args)) return std::nullopt;
-  if (const auto block = chosen_model(o.preset)) take_shape(set, *block, o.shape);
+  if (const auto block = chosen_model(o.preset)) {
+    take_shape(set, *block, o.shape);
+    // Its groups are of its own number of experts.
+    if (!set.given("--experts") && !set.given("--topk")) o.shape.router = block->shape.router;
+  }
   if (o.validate > 0 || !o.record.empty()) {
     refuse_shape_of_runs(set, o);
     if (!set.given("--hardware")) o.hardware = "probe";
