@@ -492,7 +492,8 @@ class BlockRun final : public Run {
     step_all(mute, path, listener, false, {});
   }
 
-  // The stages that an ablated step leaves out have made their rows and sums in this one, which is not timed.
+  // Makes a whole step, which is not timed. It leaves the rows and sums of the stages that the ablated step
+  // after it leaves out.
   void step_whole() {
     on_devices([this](Group& group, ParallelPath& path) {
       step_all(group, path, nullptr, !config().block.prequeue, {});

@@ -1,4 +1,4 @@
-// The negation of rows as they are stored.
+// Negates rows in the type that they are stored in.
 #pragma once
 
 #include <cstdint>

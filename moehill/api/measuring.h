@@ -65,8 +65,9 @@ class Run {
 
   // NaN in every result that this process's devices leave and in their work space, so that a value which a
   // step forgets, or takes from the step before, cannot pass for its own. No device of the job may be in a
-  // step, and none may begin one before all are done. Before a step that leaves stages out
-  // (BlockOptions::ablation) a whole step in their place, so that the rest works on what these make.
+  // step, and none may begin one before all are done. Where steps leave stages out (BlockOptions::ablation)
+  // this writes no NaN but makes a whole step, so that the other stages find what the missing ones would have
+  // made.
   virtual void poison() = 0;
   // Calls work(device, its team) for each device of this process, all at once.
   virtual void on_teams(const std::function<void(int device, ThreadTeam& team)>& work) = 0;

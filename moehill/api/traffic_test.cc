@@ -212,7 +212,7 @@ TEST_P(TrafficTest, HierarchicalMovesATokenOnceANode) {
   }
 }
 
-// Sums that come back have no wire: 45 values that go there are 45 bytes and a scale.
+// Sums come back as they are stored. A row of 45 values that goes out has 45 bytes and a scale.
 TEST_P(TrafficTest, TheWireIsOfRowsBetweenNodesAlone) {
   const int64_t saved = kRow - (45 + 4);
   for (const int ranks : {1, 2, 3}) {

@@ -19,7 +19,8 @@ struct Variant {
 
 Activation ungated() { return {.function = ActivationFunction::relu2, .gated = false}; }
 
-// On nodes of two devices, or of one, where the path sends rows.
+// Gives a path that sends rows this wire, and puts its devices on nodes of two, or of one if there are only
+// two devices.
 void put_on_wire(RunConfig& c, Wire wire) {
   if (!routes_rows(c) || c.num_devices == 1) return;
   c.wire = wire;

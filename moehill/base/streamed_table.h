@@ -1,4 +1,4 @@
-// A table whose rows are printed as they come: its columns are as wide as they were said to be, since nobody
+// A table whose rows are printed as they come. The widths of its columns are given beforehand, since nobody
 // knows the rows that follow.
 #pragma once
 
@@ -11,11 +11,12 @@ class StreamedTable {
  public:
   struct Column {
     std::string name;
-    size_t width = 0;  // at least; that of the name, if that is more
+    size_t width = 0;  // the least width; a longer name needs more
   };
   explicit StreamedTable(std::vector<Column> columns);
 
-  // Lines as format_table() has them: the first column to the left, the others to the right.
+  // Both return a line as format_table() makes them: the first column is aligned to the left, the others to
+  // the right.
   std::string header() const;
   std::string row(const std::vector<std::string>& cells) const;
 

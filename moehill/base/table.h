@@ -14,7 +14,7 @@ std::string format_table(const std::vector<std::string>& header,
 // Replaces the control characters of a text from files, which a terminal would obey, by ?.
 std::string printable(std::string text);
 
-// The text as one word of a shell, in quotes where it needs them.
+// Returns the text as one word of a shell, in quotes where it needs them.
 std::string shell_word(const std::string& text);
 
 // "1.50 GiB".

@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* kClearLine = "\r\033[K";
 
-// A line as long as the terminal is wide would wrap on some.
+// Some terminals wrap a line that is exactly as long as they are wide.
 size_t line_width() {
   winsize size{};
   const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;

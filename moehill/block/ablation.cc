@@ -24,8 +24,8 @@ const std::vector<Group>& groups() {
   return all;
 }
 
-// All stages after the plan walk its rows, and the exchange is one operation from its first stage to its
-// last.
+// True if the stage can be left out alone. The plan cannot, since all other stages walk its rows. Nor can one
+// stage of the exchange, which is one operation from its first stage to its last.
 bool stands_alone(Stage stage) { return stage != Stage::plan && !groups().front().stages.has(stage); }
 
 [[noreturn]] void refuse(const std::string& word) {

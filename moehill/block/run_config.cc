@@ -20,7 +20,7 @@ void refuse_with_latent(const RunConfig& config) {
   refuse(config.shape.router.zero_experts > 0, "--router", "zero", "routers without zero experts");
 }
 
-// A wire that no row is on.
+// Refuses a wire that no row would travel by.
 void refuse_useless_wire(const RunConfig& config) {
   const auto refuse = [&](bool broken, const std::string& got, const std::string& allowed,
                           const std::string& remedy) {

@@ -86,8 +86,8 @@ inline RunConfig outer_part(RunConfig config) {
   return config;
 }
 
-// The path of expert parallelism as long as nothing better is known to pick: of experts of another width, and
-// of rows in another form, one that moves rows.
+// Returns the path of expert parallelism that is taken while nothing better is known. Experts of another
+// width, and rows in another form between nodes, need a path that moves rows.
 inline Spread default_path(const MoeShape& shape, Wire wire = Wire::native) {
   return shape.form.latent > 0 || wire != Wire::native ? Spread::fused : Spread::compact_psum;
 }

@@ -30,7 +30,7 @@ void declare_measurement(OptionSet& set, BenchOptions& o) {
              "steps without a stage in the same rounds, and what that saves: " + ablation_words(),
              [&o](const std::string& text) {
                o.ablations = parse_ablations(text);
-               o.stage_timing = true;  // to stand beside
+               o.stage_timing = true;  // the table shows its times beside the savings
              });
   set.flag("--overlap", &o.overlap,
            "ep, dp: steps of the computation and of the communication alone too, and how much of one the "

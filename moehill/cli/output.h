@@ -17,9 +17,9 @@ void require_writable_json(const std::string& json);
 // Writes lines of JSON; nothing to do for "". Throws std::runtime_error where they cannot be written.
 void write_json_lines(const std::string& json, const std::string& lines);
 
-// Standard error (base/terminal.h).
+// Returns a watcher that writes to standard error (base/terminal.h).
 Watcher terminal_watcher();
-// Warns where other work has the cores that so many threads of this process are about to measure.
+// Warns if other work uses the cores on which so many threads of this process are about to be measured.
 void warn_if_busy(int num_threads);
 // Shows the line of a run: on a terminal in the place of the one before; elsewhere only for a finished run.
 void show_run(const std::string& line, bool finished);

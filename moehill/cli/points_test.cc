@@ -37,7 +37,7 @@ TEST(Points, NoneAndEpOfEqualSettingsAreNeighbours) {
   EXPECT_EQ(points.back().config.shape.topk, 8);
 }
 
-// A point of one device has no wire; and a path that has none is not what an undecided one becomes.
+// A point of one device has no wire. Where the path is left open, one that has a wire is taken.
 TEST(Points, TheWireIsThatOfSeveralDevices) {
   const std::vector<Point> points =
       points_of("--parallel-mode both --devices 4 --nodes 2 --wire fp8+scales --threads-per-device 1");

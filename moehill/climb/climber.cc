@@ -35,7 +35,8 @@ std::optional<double> predicted_gain(const std::vector<MoveArm>& arms) {
   return most_apart > kToldApart ? best : std::nullopt;
 }
 
-// The arm that the model expects most of, the incumbent apart; null where it has no prediction.
+// Returns the arm that the model predicts to be the fastest, the incumbent apart; null if it has no
+// prediction.
 const MoveArm* best_predicted(const ClimbMove& move) {
   const MoveArm* best = nullptr;
   for (size_t i = 1; i < move.arms.size(); ++i) {
@@ -45,13 +46,13 @@ const MoveArm* best_predicted(const ClimbMove& move) {
   return best;
 }
 
-// A threshold of the logbook: "ratio(arm = 'fast', arm = 'baseline') >= 1.02".
+// Returns a threshold of the logbook, such as "ratio(arm = 'fast', arm = 'baseline') >= 1.02".
 std::string arm_threshold(const MoveArm& over, const MoveArm& under, const std::string& relation) {
   return fmt::format("ratio(arm = '{}', arm = '{}') {}", over.label, under.label, relation);
 }
 
-// The model's word as a threshold: the best arm gains what is looked for, or it does not. Without a word of
-// it, nothing.
+// Returns the model's prediction as a threshold: the best arm gains at least `worth`, or it gains less.
+// Returns nothing if the model has no prediction.
 std::vector<std::string> thresholds_of(const ClimbMove& move, double worth) {
   const MoveArm* best = move.predicted_gain ? best_predicted(move) : nullptr;
   if (best == nullptr) return {};

@@ -18,9 +18,9 @@ struct ClimbOptions {
   double budget_s = 1800;
   double worth = 0.02;                      // smaller gains in speed are not looked for
   std::optional<double> memory_bytes;       // of a process, all its devices together
-  std::string command;                      // that does the same again
-  std::function<double()> clock = seconds;  // of the budget, which counts from
-  double begin_s = seconds();               // here
+  std::string command;                      // that repeats this climb
+  std::function<double()> clock = seconds;  // that the budget goes by
+  double begin_s = seconds();               // when the budget began
 };
 
 // Configurations are tried unless the model expects them to take this many times as long as the best on their

@@ -18,8 +18,9 @@ namespace {
 class ClimberTest : public testing::Test {
  protected:
   // A "bench" with 1 % of noise whose fast impl is 12 % faster and whose fused path is 30 % faster, but only
-  // 5 % beside fast; whose recomputation fails its check and whose ragged path takes too much memory. Beside
-  // the scatter impl a step without its products is a thousand times as fast, and no result.
+  // 5 % beside fast; whose recomputation fails its check and whose ragged path takes too much memory. With
+  // the scatter impl it also writes the record of an ablated step, which is a thousand times as fast and is
+  // no result.
   ClimberTest() {
     std::ofstream(program_) << R"(#!/bin/sh
 echo "$*" >>)" + log_ + R"(

@@ -77,8 +77,8 @@ class MoveRunner {
  private:
   bool wants(size_t arm) const { return request_.fixed_rounds || result_.race.wants(arm); }
 
-  // A round that the budget does not last for is cut short, and decides nothing. What an earlier start has
-  // run costs nothing anew.
+  // A round that the budget does not last for is cut short, and decides nothing. Runs of an earlier start are
+  // not made again, and so cost nothing.
   bool begin_run(size_t arm, int64_t round) {
     if (!wants(arm) || cut_) return false;
     double stored = 0, round_s = run_seconds_;

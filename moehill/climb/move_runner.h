@@ -20,14 +20,14 @@ struct MoveArm {
 };
 
 // The seconds that a climb has spent: all since it was started, with what it does between its runs, and the
-// runs of earlier starts, by the database. Started again it comes to the same decisions as long as its runs
-// are those.
+// runs of earlier starts, which the database keeps. A climb that is started again comes to the same decisions
+// as long as it needs no other runs.
 struct ClimbBudget {
   double limit_s = 0;
   double reserve_s = 0;             // for the last comparison
-  double stored_s = 0, own_s = 0;   // of runs: of earlier starts, and of this one
-  double begin_s = 0;               // when this one was started, by
-  std::function<double()> clock{};  // this clock
+  double stored_s = 0, own_s = 0;   // of the runs of earlier starts, and of this start
+  double begin_s = 0;               // when this start began
+  std::function<double()> clock{};  // by which it began
 
   double spent_s() const { return stored_s + std::max(own_s, clock() - begin_s); }
   bool affords(double seconds) const { return spent_s() + seconds + reserve_s <= limit_s; }

@@ -42,12 +42,12 @@ struct MeshResult {
 // library: makes the group of the library's own collectives, where there is one; it is timed beside ours, but
 // for sums in bf16, which it has not.
 using LibraryGroupMaker = std::function<std::unique_ptr<Group>(ThreadTeam&)>;
-// measured: told of each line when it is done, by device 0, and of the copy bandwidth as it is known then.
+// measured: device 0 calls it after each line, with the copy bandwidth as it is known then.
 using LineMeasured = std::function<void(const CollectiveResult&, double copy_bytes_per_s)>;
 MeshResult measure_mesh(Mesh& mesh, const MeshOptions& options, const LibraryGroupMaker& library = {},
                         const LineMeasured& measured = {});
-// About what a line, and all of them, cost beside each other: the bytes, and a call for which they are too
-// few to matter.
+// Return roughly what a line, or all lines, cost in comparison with others: the bytes, and a constant for the
+// call, which is all that counts where the bytes are few.
 double cost_of(const CollectiveResult& line);
 double cost_of(const MeshOptions& options);
 

@@ -10,12 +10,14 @@
 namespace moehill {
 
 std::string mesh_header(const MeshOptions& options, int num_devices, int threads_per_device);
-// A row is printed as it is measured. beside_library: with the library's own collectives.
+// The table, each row of which is printed as soon as it is measured. beside_library: it has columns for the
+// library's own collectives.
 StreamedTable mesh_table(const MeshOptions& options, bool beside_library);
 std::vector<std::string> mesh_row(const CollectiveResult& result, double copy_bytes_per_s);
 
-// The copy bandwidth; a line for each collective: its bus bandwidth, mean over the sizes as nccl-tests has
-// it, and the ratio to the copy bandwidth; `-` if a size has none. Then what failed.
+// Returns the copy bandwidth, then a line for each collective, then what failed. A line has the bus
+// bandwidth, which is the mean over the sizes as in nccl-tests, and its ratio to the copy bandwidth; `-` if a
+// size has none.
 std::string mesh_closing(const MeshResult& result);
 
 // One JSON object a line of the table, schema `moehill/1`.

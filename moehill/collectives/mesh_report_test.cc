@@ -36,7 +36,7 @@ std::vector<std::string> cells_of(const std::string& line) {
   return cells;
 }
 
-// The table as its rows are printed one by one.
+// Returns the table as its rows are printed one by one.
 std::string table_of(const MeshResult& result) {
   const StreamedTable table = mesh_table({}, false);
   std::string text = table.header();

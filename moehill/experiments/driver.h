@@ -35,7 +35,7 @@ struct DriverOptions {
   // rounds are through. Empty: every point runs in every round.
   std::function<bool(size_t point, int64_t round)> wants;
   std::function<bool(int64_t round)> goes_on;
-  // A race may also say whether a disturbed run, which took so long, is repeated.
+  // A race may also say whether a disturbed run is repeated; `seconds` is how long it took.
   std::function<bool(double seconds)> repeats = [](double) { return true; };
 };
 

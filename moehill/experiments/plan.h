@@ -31,7 +31,8 @@ struct SweepPlan {
 // that are the same.
 SweepPlan make_plan(const ExperimentFile& file, const SweepHost& host, const Sizing& sizing);
 
-// For a terminal: a row a point with predicted time and memory, then "4 points, 5 rounds: about 2m in all".
+// Returns text for a terminal: a row a point with predicted time and memory, then "4 points, 5 rounds: about
+// 2m in all".
 std::string plan_table(const SweepPlan& plan);
 
 // Sizes for about `budget_seconds`: tokens by powers of two and three quarters of them down to about 256 in

@@ -1,8 +1,9 @@
 // The body of the AMX tile on the registers of `Ops`, which is either the CPU's or their emulation.
 //
-// Ops: begin(steps) and end() around all others, for tiles of A of `steps` words and of B of `steps` rows,
-// and begin() again for another number of steps; zero<N>(), load<N>(), store<N>() of tile N, whose rows are
-// 64 bytes apart; dot<C, A, B>().
+// Ops::begin(steps) configures tiles of A whose rows have `steps` words and tiles of B of `steps` rows. It
+// comes before all other operations, and again for another number of steps; end() comes last. zero<N>(),
+// load<N>() and store<N>() are of tile N, whose rows are 64 bytes apart in memory. dot<C, A, B>() adds the
+// product of tiles A and B to tile C.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +21,7 @@ void move_sums(const TileCall<uint32_t, uint32_t>& call) {
   Ops::template zero<kTile>();
 }
 
-// Asks for what the steps of a call ask for, each line once.
+// Prefetches what the steps of a call ask for, each cache line once.
 class AheadLines {
  public:
   explicit AheadLines(const Ahead& ahead)

@@ -12,12 +12,12 @@ namespace moehill {
 inline constexpr int kAmxRows = 32, kAmxPanels = 2, kAmxSteps = 16;
 
 struct AmxTile {
-  // These configure the tile registers of the calling thread, and release them. Both wait for all
+  // begin() configures the tile registers of the calling thread, and end() releases them. Both wait for all
   // instructions before them, which takes as long as a tenth of a call: once a product is enough.
   void (*begin)();
   void (*end)();
-  // Steps of depth as TileCall counts them, pairs. All of 16 or 32 rows of the sums are written, whatever
-  // call.rows is, and rows of A that are not there may be anything.
+  // Makes the product of a call, whose steps of depth are pairs. It writes 16 or 32 rows of the sums,
+  // whatever call.rows is. Rows of A beyond call.rows may hold anything.
   void (*sums)(const TileCall<uint32_t, uint32_t>& call, bool stream);
 };
 

@@ -123,7 +123,7 @@ HWY_EXPORT(forward_units);
 HWY_EXPORT(input_grad_units);
 HWY_EXPORT(weight_grad_units);
 
-constexpr int64_t kMaxTileRows = 32, kMaxTileSteps = kAmxSteps;  // over all targets
+constexpr int64_t kMaxTileRows = 32, kMaxTileSteps = kAmxSteps;  // the most of any target
 constexpr int64_t kLineFloats = 16;
 
 // Floats of each part of one thread's work space, for the largest problem.

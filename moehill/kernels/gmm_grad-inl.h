@@ -36,7 +36,8 @@ HWY_INLINE void step_rows(const RowSource& source, Range rows, int64_t step, con
   }
 }
 
-// Whole blocks of steps, the last filled up with zeros: a tile of AMX multiplies as fast as a part of it.
+// Returns the steps of depth, in whole blocks. The last block is filled up with zeros, since a whole tile of
+// AMX takes no longer than a part of one.
 template <class Kernel>
 HWY_INLINE int64_t num_steps(Range rows) {
   return round_up((rows.size() + Kernel::kDepth - 1) / Kernel::kDepth, Kernel::kBlock);

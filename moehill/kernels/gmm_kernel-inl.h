@@ -56,12 +56,12 @@ HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<bf16
   }
 }
 
-// T: what operands and weights are stored as. Word: what they are packed to, kDepth values of the depth. A
-// strip has kBlock steps of a row, then those of the next row, and after all its rows the next kBlock steps.
-// kAsksAhead: its tiles ask for what comes after. kAsksForResults: its products are so short that the stores
-// of their results are asked for before them. Forward units of at most kStreamStrips strips read a panel
-// as one stream; call_depth() is that of a tile call in others, by the block sizes'. kGradSteps: of a tile
-// call of a weight gradient.
+// T is the type that operands and weights are stored as. They are packed to Words of kDepth values along the
+// depth. A strip has kBlock steps of a row, then those of the next row, and after all its rows the next
+// kBlock steps. kAsksAhead: tiles prefetch the operands of later ones. kAsksForResults: products are so short
+// that the lines of their results are prefetched before them. Forward units of at most kStreamStrips strips
+// read a panel as one stream. In all other units call_depth() is the depth of a tile call; its argument is
+// the depth by the block sizes. A tile call of a weight gradient has kGradSteps steps.
 template <typename Stored>
 struct VectorKernel {
   using T = Stored;

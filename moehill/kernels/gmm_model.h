@@ -24,7 +24,8 @@ inline constexpr int64_t kFlippedSquares = 16;
 // Weight gradient: rows (the depth of this product) of one register-tile call. L1 holds one block of B (256 x
 // 16 f32) and two strips of A (256 x 6 f32): 256 x (64 + 2 x 24) B = 28 KiB.
 inline constexpr int64_t kCallDepth = 256;
-// A tile of AMX takes steps of pairs: two panels and a strip of 32 rows have 20 KiB each, of 48 KiB of L1.
+// A step of an AMX tile is a pair of values. In 160 steps two panels have 20 KiB and a strip of 32 rows has
+// 20 KiB, of 48 KiB of L1.
 inline constexpr int64_t kAmxCallSteps = 160;
 // Columns of A packed together.
 inline constexpr int64_t kGradColumns = 2048;

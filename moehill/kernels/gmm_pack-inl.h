@@ -297,7 +297,7 @@ HWY_INLINE V halves_of(V low, V high) {
   }
 }
 
-// Two rows of a tile, the same, into the pairs of a bf16 panel. kStream: past the caches, to whole lines.
+// Stores two rows of a tile as the pairs of a bf16 panel. kStream: they go past the caches, as whole lines.
 template <bool kStream>
 HWY_INLINE void store_panel_pair(const float* even_row, const float* odd_row, float scale, bf16* out) {
   const DU du;

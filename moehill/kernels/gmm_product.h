@@ -25,7 +25,7 @@ struct Epilogue {
   float scale;        // of the sums
 
   void operator()(const FinishedTile& tile) const { finish(*this, tile); }
-  // Asks for the first line of each row of results, before their product: no cache holds most of them.
+  // Prefetches the first line of each row of results before their product, since no cache holds most of them.
   void ask(int64_t row, int num_rows, int64_t panel) const {
     const int64_t width = out.activation && out.activation->gated ? kGateUpWidth : kPanelWidth;
     if (out.activation) ask_rows(out.h, row, num_rows, panel * width);

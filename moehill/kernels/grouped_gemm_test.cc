@@ -391,8 +391,8 @@ TEST(FewRows, InputGradOfARowDoesNotDependOnHowManyThereAre) {
   }
 }
 
-// Results of all three directions, odd shapes and an empty group. skip: the gradient of the weights begins so
-// many elements after a cache line.
+// Returns the results of all three directions, of odd shapes and an empty group. skip: the weights' gradient
+// begins this many elements after the start of a cache line.
 std::vector<float> results_by(const PairTiles& tiles, int64_t skip = 0) {
   constexpr int64_t kDepth = 619, kColumns = 75, kRows = 200;
   const std::vector<int64_t> offset = {0, 31, 31, kRows};
@@ -438,7 +438,7 @@ TEST(AmxKernels, TheCpusInstructionAndItsEmulationAgree) {
   EXPECT_EQ(results_by({amx_tile(), nullptr}), results_by({kEmulatedAmxTile, nullptr}));
 }
 
-// Whole lines go past the caches by instructions that refuse other addresses.
+// The instructions that store whole lines past the caches refuse addresses that do not begin a line.
 TEST(AmxKernels, AGradientMayBeginAnywhere) {
   const PairTiles tiles{kEmulatedAmxTile, nullptr};
   const std::vector<float> expected = results_by(tiles);

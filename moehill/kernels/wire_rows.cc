@@ -1,4 +1,4 @@
-// Rows to and from the form of a wire, on the best SIMD target.
+// Converts rows to and from the form of a wire, on the best SIMD target.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/wire_rows.cc"
@@ -22,9 +22,10 @@ inline constexpr int32_t kAbs = 0x7fffffff, kLargestFinite = 0x7f7fffff, kQuietN
 inline constexpr int32_t kNanCode = 0x7f;
 inline constexpr int kDroppedBits = 23 - 3;  // of an f32's mantissa
 inline constexpr int32_t kLeastNormal = (127 - 6) << 23;
-// An f32 whose exponent is that of e4m3 has such a bias more.
+// f32 adds 127 to an exponent where e4m3 adds 7. This is the difference, at the place of the exponent of f32.
 inline constexpr int32_t kBias = (127 - 7) << 23;
-// Steps of e4m3 below its normal numbers are 2^-9, and so are those of f32 from 2^14 on.
+// Values of e4m3 below its normal numbers are 2^-9 apart. So are those of f32 from 2^14 on: adding 2^14
+// rounds to them.
 inline constexpr float kStep = 0x1p-9f, kStepsLikeIt = 0x1p14f;
 
 HWY_INLINE float power_of_two(int exponent) {
@@ -34,7 +35,8 @@ HWY_INLINE float power_of_two(int exponent) {
   return value;
 }
 
-// The exponent of the scale of a block by the bits of its largest finite magnitude: 448 is 1.75 * 2^8.
+// Returns the exponent of a block's scale from the bits of its largest finite magnitude. The largest value of
+// e4m3 is 448 = 1.75 * 2^8.
 HWY_INLINE int scale_exponent(int32_t largest) {
   if (largest == 0) return 0;
   const int above = (largest & 0x7fffff) > 0x600000 ? 1 : 0;
@@ -67,7 +69,8 @@ HWY_INLINE VP values_of(hn::Vec<DI> codes, float scale) {
   return hn::BitCast(DP(), hn::Or(bits, hn::ShiftLeft<24>(hn::And(codes, hn::Set(di, 0x80)))));
 }
 
-// n columns, a block of them. Whole vectors work on copies, which have zeros behind the last column.
+// Encodes a block of n columns. It works on a copy in whole vectors; the copy has zeros behind the last
+// column.
 template <typename T>
 HWY_INLINE void encode_block(const T* in, int64_t n, uint8_t* codes, char* scale) {
   HWY_ALIGN T copy[kWireBlock] = {};
@@ -153,7 +156,7 @@ namespace {
 HWY_EXPORT(encode_range);
 HWY_EXPORT(decode_range);
 
-// Calls work(range) for parts of the ranges, in one hand-over of the team.
+// Calls work(range) for parts of the ranges. The team is started once for all of them.
 template <typename Work>
 void for_rows(ThreadTeam& team, std::span<const Range> ranges, const Work& work) {
   int64_t total = 0;

@@ -107,7 +107,7 @@ TEST(WireRows, AreDefinedInEveryWidth) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
     for (const int64_t cols : {1, 2, 7, 8, 9, 45, 127, 128, 129, 255, 257, 300}) {
       std::vector<std::vector<float>> rows;
-      // From narrow ones to more than the range of e4m3, so that some values vanish.
+      // The widest spread of values exceeds the range of e4m3, so that some values vanish.
       for (const int spread : {1, 8, 40, 250})
         rows.push_back(drawn_row(cols, static_cast<uint32_t>(cols), spread));
       expect_defined(rows, dtype);
@@ -115,7 +115,7 @@ TEST(WireRows, AreDefinedInEveryWidth) {
   }
 }
 
-// Values in the middle of two of e4m3, at the edges of binades and of the scale.
+// The values lie in the middle of two values of e4m3, at the edges of binades, and where the scale changes.
 TEST(WireRows, RoundHalvesToEvenAndUseTheWholeRange) {
   std::vector<float> ties, edges;
   for (int code = 0; code < 0x7e; ++code)

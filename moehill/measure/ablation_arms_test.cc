@@ -54,7 +54,7 @@ TEST(AblationArms, SavingIsOfTheSameRounds) {
   EXPECT_NE(ablation_tables(command).find("weight_grad"), std::string::npos) << ablation_tables(command);
 }
 
-// Even where its check were said to have passed.
+// An arm has no throughput, even if its check is said to have passed.
 TEST(AblationArms, RecordIsMarkedAndHasNoThroughput) {
   const std::vector<Record> records = make_records({}, command_with_arm());
   ASSERT_EQ(records.size(), 3u);
@@ -81,8 +81,8 @@ TEST(AblationArms, RecordIsMarkedAndHasNoThroughput) {
   EXPECT_FALSE(is_ablated(json));
 }
 
-// Each of these words that a step of this spread has work in, in real steps: the whole one passes its check,
-// the arm enters none of the stages that it leaves out and all others, and is not checked.
+// Each of these words is tried in real steps if a step of this spread has its stages. The whole step passes
+// its check. The arm enters all stages but those that it leaves out, and is not checked.
 void try_words(BenchOptions options, const std::string& words) {
   options.stage_timing = true;
   options.schedule.iters = 1;

@@ -34,7 +34,7 @@ struct BenchOptions : MeasuringOptions {
   std::vector<QueueMode> queue_modes = {QueueMode::full};
   std::vector<ParallelMode> modes = {ParallelMode::none};
   std::optional<Spread> ep_path;  // empty: auto
-  Wire wire = Wire::native;       // ep: of rows between nodes
+  Wire wire = Wire::native;       // ep: the form of rows between nodes
   SharedPlacement shared_placement = SharedPlacement::sliced;
   std::string placement;                                          // ep: as --placement has it; or empty
   std::optional<Switch> split_rows;                               // empty: auto, see block_command.h
@@ -43,7 +43,7 @@ struct BenchOptions : MeasuringOptions {
   int64_t ranks_per_node = 0;       // of a job of several nodes: the most
   double timeout_s = 0;             // of waits for other processes; 0: chosen
   bool climbed = false;             // the options that moehill climb found for the problem are added
-  std::vector<Ablation> ablations;  // that each point has an arm without
+  std::vector<Ablation> ablations;  // each point gets an arm for each of these
   bool overlap = false;             // computation and communication alone beside each step of several devices
   std::optional<uint32_t>
       check_seed;  // of the check's projections and drawn rows; none: drawn anew in each run

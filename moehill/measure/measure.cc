@@ -14,7 +14,7 @@
 namespace moehill {
 namespace {
 
-// The bytes that may be in caches although they were emptied.
+// Returns the bytes that may be in caches although they were emptied.
 double cache_bytes() {
   const Topology t = detect_topology();
   return static_cast<double>(t.num_cores * t.l2_bytes + t.num_l3 * t.l3_bytes);
@@ -42,7 +42,7 @@ void limit_waits(const BenchOptions& options, const Job& job, double step_s) {
   if (job.session() != nullptr && options.timeout_s == 0) set_wait_limit(kLeastSeconds + kSteps * step_s);
 }
 
-// A figure that no machine with these peaks can have is a failure, not a number.
+// Fails every point with a figure that no machine with these peaks can have.
 void refuse_impossible_figures(CommandResult& command) {
   for (PointResult& result : command.points) {
     const std::string why = impossible_figure(result, cache_bytes());
@@ -54,7 +54,7 @@ void refuse_impossible_figures(CommandResult& command) {
   }
 }
 
-// The threads of this node, of the point that has most of them.
+// Returns the threads on this node of the point that has most of them.
 OwnWork own_work(const std::vector<Point>& points, const Job& job) {
   const int num_nodes = job.session() == nullptr ? 1 : job.session()->num_nodes();
   int num_threads = 1;
@@ -64,8 +64,8 @@ OwnWork own_work(const std::vector<Point>& points, const Job& job) {
   return {num_threads, detect_topology().num_cores, job.processes_of_a_node()};
 }
 
-// The part of the machine that other work takes from the construction on. Processes on several nodes do not
-// know it.
+// Measures how much of the machine other work takes from the construction on. Over several nodes nobody knows
+// it.
 class OtherWork {
  public:
   explicit OtherWork(const Job& job)
@@ -104,7 +104,7 @@ CommandResult measure(const BenchOptions& options, const std::vector<Point>& poi
   {
     Measurement measurement(options, points, job, yardstick, job.is_root() ? watcher : Watcher{});
     measurement.prepare();
-    watcher.tell(busy);  // an error of preparing is the only line there is
+    watcher.tell(busy);  // only now, so that an error of preparing is the only line
     limit_waits(options, job, measurement.longest_step());
     OtherWork others(job);
     measurement.time(&command);

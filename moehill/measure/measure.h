@@ -6,8 +6,8 @@
 
 namespace moehill {
 
-// Fails the points whose figures no machine with these yardsticks can have. The job's root alone tells the
-// watcher, whose line of progress is clear at the end. Collective.
+// Measures the points, and fails those whose figures no machine with these yardsticks can have. Only the
+// job's root tells the watcher; its line of progress is cleared at the end. All processes must call this.
 CommandResult measure(const BenchOptions& options, const std::vector<Point>& points, const Job& job,
                       Yardstick& yardstick, const Watcher& watcher);
 

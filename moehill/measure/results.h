@@ -65,7 +65,7 @@ struct PointResult {
   // processes of each one's own, so it is never too low.
   double read_before_steps = 0;
   std::optional<Overlap> overlap;  // where it was asked for
-  std::vector<PointResult> arms;   // that leave stages out (ablation_arms.h)
+  std::vector<PointResult> arms;   // the same point with stages left out (ablation_arms.h)
   CheckResult check;
   std::optional<Prediction> prediction;  // where there is a probe of this machine
   uint64_t plan_hash = 0, output_hash = 0;
@@ -85,7 +85,7 @@ struct PointResult {
 inline constexpr const char* kTimedStepCheck =
     "every bit of every result equals the checked step's; a step among them on other tokens was checked, too";
 
-// Tells of the check of a step that left stages out.
+// Is the reason that the check of an ablated step gives.
 inline constexpr const char* kAblated = "not checked: ablated";
 
 struct CommandResult {

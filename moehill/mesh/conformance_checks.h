@@ -177,8 +177,8 @@ inline std::vector<int64_t> cuts_of(const std::vector<int64_t>& offsets, int num
   return cuts;
 }
 
-// The rows go in parts, and each rank answers with their negatives. Between nodes they may have a form of
-// more elements, other values among the same ones.
+// The rows go in parts, and each rank answers with their negatives. Between nodes the rows may have another
+// form, whose rows are longer and hold other values.
 struct RoundTripCheck {
   RoundTripCheck(Group& its_group, int64_t row_elements, int64_t row_scale, int parts, How how)
       : group(its_group),
@@ -224,8 +224,8 @@ struct RoundTripCheck {
   bool is_far(int from) const {
     return far_row > 0 && group.nodes().of(from) != group.nodes().of(group.rank());
   }
-  // body(index of an element, its value as it was sent) for a part of what comes from each rank that is asked
-  // for, in rows of `row_elements`.
+  // Calls body(index of an element, its value as it was sent) for one part of the rows from each rank for
+  // which asked(rank) is true. A row has `row_elements` elements.
   template <typename Asked, typename Body>
   void for_each_received(const std::vector<int64_t>& cuts, int part, int64_t row_elements, const Asked& asked,
                          const Body& body) {

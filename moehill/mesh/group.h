@@ -45,8 +45,8 @@ struct Traffic {
 // node at others, or messages, which travel while the team works on something else.
 enum class Reach { addresses, node, messages };
 
-// Another form that rows have on the way to ranks of other nodes: row i of `sent` goes for row i of what is
-// sent, and what arrives is row i of `received` and not of the output.
+// Rows may have another form on the way to ranks of other nodes. Row i of `sent` then goes in place of row i
+// of the input, and arrives as row i of `received` in place of row i of the output.
 struct FarRows {
   size_t row_bytes = 0;  // 0: they go as they are
   const void* sent = nullptr;
@@ -81,7 +81,7 @@ struct RoundTrip {
   void* answered = nullptr;                                // [rows sent]; not `sent`
   // [ranks][num_parts + 1]; of one part none are needed.
   std::span<const int64_t> sent_cuts = {}, received_cuts = {}, answer_cuts = {}, answered_cuts = {};
-  FarRows far = {};  // of the rows; their answers have one form
+  FarRows far = {};  // of the rows; the answers go as they are
 };
 
 // One device's handle. All methods are collective: every rank calls them in the same order, from the device's
@@ -201,7 +201,7 @@ class Group {
   void set_nodes(Nodes nodes) { nodes_ = std::move(nodes); }
   // Bytes that this rank sends to ranks of other nodes at a call that was started.
   uint64_t network_bytes(const Started& call) const;
-  // Counts an all_to_all.
+  // Adds the bytes of an all_to_all to `traffic`.
   void count_rows(const Started& call, Traffic& traffic) const;
 
  private:

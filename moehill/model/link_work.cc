@@ -61,7 +61,7 @@ class Links {
     }
     links_.push_back(link);
   }
-  // Rows of x or dy.
+  // Adds the link of the rows of x or dy.
   void dispatch(RowWay way = RowWay::direct) {
     exchange(false, static_cast<int64_t>(row_bytes()), wire_row_bytes(p_.wire, p_.hidden, p_.dtype), way);
   }

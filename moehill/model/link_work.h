@@ -8,7 +8,7 @@ namespace moehill {
 // Rows of tokens from one device to another, out to their experts.
 int64_t rows_between(const PlanCounts& counts, RowWay way, int from, int to);
 
-// Bytes of a row of that link from one device to another.
+// Returns the bytes of a row of the link on its way from one device to another.
 inline int64_t row_bytes_between(const PlanCounts& counts, const LinkWork& link, int from, int to) {
   return counts.nodes.of(from) == counts.nodes.of(to) ? link.row_bytes : link.network_row_bytes;
 }

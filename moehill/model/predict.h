@@ -72,8 +72,9 @@ bool is_memory_bound(const WorkProblem& problem, const Hardware& hardware, const
 bool is_on_network(const Hardware& hardware, const LinkWork& link, int num_devices);
 // B/s that a link's bytes never exceed on a device, by link_rate() or the level of an exchange in two.
 double rate_of(const Hardware& hardware, const LinkWork& link, int num_devices);
-// Bytes that a device sends and receives in a link whose rows have one form inside of a node and another
-// between nodes: as many as have these between nodes where all rows have one form. Of other links their own.
+// Bytes that a device sends and receives in a link. If its rows have one form inside of a node and another
+// between nodes, they are those of an exchange of uniform rows with the same bytes between nodes, because
+// rates are of such exchanges.
 struct LinkBytes {
   double sent = 0, received = 0;
   double larger() const { return std::max(sent, received); }

@@ -115,7 +115,8 @@ class BlockWork {
     }
     return rows;
   }
-  // Rows to or from other nodes that have another form on the way, and are written once more for it.
+  // Returns the rows to or from other nodes that are written once more, because they have another form on the
+  // way.
   int64_t far_rows(bool received) const {
     int64_t rows = 0;
     for (int other = 0; p_.wire != Wire::native && other < counts_.num_devices; ++other) {

@@ -41,7 +41,7 @@ struct WorkProblem {
   bool packs_rows = false;       // rows of x and dy are copied in the order of experts before the products
   int num_waves = 1;             // `fused` between nodes: of each device's experts
   bool in_place = false;  // `fused` and `ring_ag_rs` where devices share an address space: no row is copied
-  Wire wire = Wire::native;  // of rows of x and dy between nodes, which the counts then know
+  Wire wire = Wire::native;  // of rows of x and dy between nodes; the counts then know the nodes
   bool router_grad = false;
   int64_t loss_counts = 0;         // numbers that a balance loss adds up over devices that shard the tokens
   std::vector<int64_t> copies{};   // [P, P] gradients of experts that a device sends to their home; or empty
@@ -68,8 +68,8 @@ struct LinkWork {
   bool is_even = false;      // of an all_to_all: as much for each device, not by rows of tokens
   bool in_flight = false;    // rows of tokens: begun, and waited for after other work (model/flight.h)
   RowWay way = RowWay::direct;
-  // Bytes of a row by the routing, inside of a node and between nodes; and where these differ what goes
-  // between nodes.
+  // These are the bytes of a row by the routing, inside of a node and between nodes. Where the two differ,
+  // network_* are the bytes that go between nodes.
   int64_t row_bytes = 0, network_row_bytes = 0;
   int64_t network_sent_bytes = 0, network_received_bytes = 0;
   bool is_mixed() const { return row_bytes != network_row_bytes; }

@@ -176,7 +176,7 @@ class Block {
   // The next plans are of so many tokens, at most those of the spec; which of them the shared expert has
   // here.
   void set_tokens(int64_t tokens, Range shared_tokens);
-  // Steps leave these stages out from now on: what they would have made is what lies there.
+  // Steps leave these stages out from now on. Other stages read whatever lies where these would have written.
   void leave_out(StageSet stages) { spec_.left_out = stages; }
   // Token t's rows of x and y are rows[t] of what passes are given, in all plans from now on.
   void read_rows_at(const int32_t* rows) { rows_at_ = rows; }

@@ -231,7 +231,7 @@ TokenResult own_reference(const CheckShare& share, std::span<const int64_t> toke
   return sum;
 }
 
-// The own ones among the tokens by the block in double, with the wire against without it.
+// Compares the block in double with the wire against the same without it, for this process's own tokens.
 void compare_wire(const CheckShare& share, const CheckSelection& selection, bool backward, ThreadTeam& team,
                   Sampled& sampled) {
   const LossGradient dy = backward ? LossGradient(share.tensors) : LossGradient(nullptr);
@@ -251,7 +251,7 @@ void compare_wire(const CheckShare& share, const CheckSelection& selection, bool
   compare(with.dx, without.dx, sampled.wire_dx);
 }
 
-// The norm of all differences over that of all references.
+// Returns the norm of all differences over that of all references.
 double relative_norm(const RowComparison& rows) {
   double differences = 0, references = 0;
   for (const RowComparison::Row& row : rows.rows()) {

@@ -17,16 +17,16 @@ constexpr auto words(CheckMode) { return std::array{"off", "sample", "full"}; }
 enum class CheckStatus { off, passed, failed, mistrusted };
 constexpr auto words(CheckStatus) { return std::array{"off", "passed", "failed", "mistrusted"}; }
 
-// A wire adds this to the errors of results: rows of the block in double, over rows as they arrive, against
-// the same over rows as they were sent, both with the dy of the step. Relative to the latter: of each row,
-// and of all rows together.
+// A wire adds this to the errors of results. The block is computed in double over rows as they arrive and
+// over rows as they were sent, both times with the dy of the step. The differences are relative to the
+// second: max is the largest of a row, rms that of all rows together.
 struct WireError {
   int64_t tokens = 0;  // drawn; 0: no row has another form on its way
   double y_max = 0, y_rms = 0;
   double dx_max = 0, dx_rms = 0;  // 0 without a backward pass
 };
 
-// "; the wire adds ..", or nothing.
+// Returns "; the wire adds ..", or nothing.
 std::string to_string(const WireError& error);
 
 // The verdict is by rounding-error analysis (moe/audit.h): a number may be off by kMaxBounds roots of its

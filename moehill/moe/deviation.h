@@ -92,9 +92,9 @@ class Deviations {
          reference_ = 0;  // sums of deviation reference / variance, reference^2 / variance
 };
 
-// Each column may have a factor of its own. The mean of these is then off by this much: the root of its
-// variance, estimated from how far the columns are apart. Columns whose rows all share a few errors are far
-// apart by right, and the variances of single numbers do not tell that.
+// Returns how far the mean of the columns' common factors may be off: the root of its variance, estimated
+// from how far the columns are apart. If all rows of a column share a few errors, each column rightly has a
+// factor of its own, and the variances of single numbers do not show that.
 inline double factor_spread(const std::vector<Deviations>& of_column) {
   double weight = 0, weighted = 0, squares = 0;
   for (const Deviations& column : of_column) {

@@ -50,7 +50,7 @@ inline void enter(StageListener* listener, Stage stage) {
   if (listener != nullptr) listener->enter(stage);
 }
 
-// True if the stage is not among those that are left out; it begins then.
+// Begins the stage and returns true, unless it is left out.
 inline bool begins(StageListener* listener, StageSet left_out, Stage stage) {
   if (left_out.has(stage)) return false;
   enter(listener, stage);

@@ -43,7 +43,7 @@ class LossGradient {
   LossGradient(const double* values) : values_(values) {}  // NOLINT: implicit by design; null: there is none
   explicit LossGradient(const BlockTensors& tensors) : y_(tensors.read_dy()), scale_(tensors.loss_scale()) {}
   bool exists() const { return values_ != nullptr || y_.data != nullptr; }
-  // As it arrives by the wire.
+  // Reads a row of dy as it arrives by the wire.
   void read_row(int64_t token, std::span<double> row, Wire wire = Wire::native) const;
 
  private:

@@ -41,8 +41,8 @@ class TensorNumbers {
                           audit_.tensor, name, group.count(), group.mean_square(),
                           group.mean_square_limit(num_independent));
   }
-  // Only large groups are judged so, since few numbers say little of a common factor. `spread` is that of the
-  // factors of the group's columns (factor_spread()), 0 where columns are not known.
+  // Only large groups are judged so, since few numbers say little of a common factor. `spread` is
+  // factor_spread() of the group's columns, or 0 where columns are not known.
   void judge_common_factor(const Deviations& group, int64_t num_independent, double spread,
                            const std::string& name) {
     const double limit = std::max(group.common_factor_limit(num_independent), 2 * kMaxBounds * spread);

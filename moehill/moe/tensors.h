@@ -37,8 +37,8 @@ struct BlockTensors {
   const Routing* routing = nullptr;
   const int32_t* kept =
       nullptr;  // [T, k] 1 if the assignment is computed, 0 if dropped by capacity; null: all kept
-  // The form in which rows of x and dy came to experts on other nodes than the tokens', and [T, k] 1 for an
-  // assignment to such an expert; null: there is none.
+  // `wire` is the form in which rows of x and dy came to experts on other nodes than the token's. `far` [T,
+  // k] is 1 for an assignment to such an expert; null: there is none.
   Wire wire = Wire::native;
   const uint8_t* far = nullptr;
   Wire wire_of(int64_t token, int choice) const {

@@ -15,8 +15,8 @@
 
 namespace moehill {
 
-// The nearest value of e4m3 to a magnitude of at most 448, ties to even. From 2^-6 on steps are an eighth of
-// the power of two below, and 2^-9 further down.
+// Returns the value of e4m3 that is nearest to a magnitude of at most 448, ties to even. From 2^-6 on, values
+// are apart by an eighth of the power of two below them; below 2^-6 they are 2^-9 apart.
 inline float nearest_fp8(float magnitude) {
   const uint32_t exponent = std::max(std::bit_cast<uint32_t>(magnitude) >> 23, 127u - 6u);
   const float step = std::bit_cast<float>((exponent - 3u) << 23);
@@ -24,21 +24,21 @@ inline float nearest_fp8(float magnitude) {
   return (magnitude / step + kToWhole - kToWhole) * step;
 }
 
-// The smallest power of two of at least 2^-117 that brings the block's finite magnitudes to 448 or below; 1
-// for zeros.
+// Returns the smallest power of two, at least 2^-117, that brings the block's finite magnitudes to 448 or
+// below. For a block of zeros it is 1.
 inline float fp8_scale(std::span<const float> block) {
   float largest = 0;
   for (const float v : block) largest = std::isfinite(v) ? std::max(largest, std::abs(v)) : largest;
   if (largest == 0) return 1;
   float scale = 0x1p-117f;
   if (largest > 448 * scale) scale = std::exp2(std::ceil(std::log2(largest / 448)));
-  // The logarithm is rounded.
+  // The logarithm is rounded, so the power may be off by one.
   while (largest / scale > 448) scale *= 2;
   while (scale > 0x1p-117f && largest / scale <= 224) scale /= 2;
   return scale;
 }
 
-// Makes of the values of a row those that arrive.
+// Replaces the values of a row by those that arrive.
 inline void pass_wire(Wire wire, std::span<float> row) {
   if (wire == Wire::native) return;
   for (size_t begin = 0; wire == Wire::fp8_scales && begin < row.size(); begin += kWireBlock) {

@@ -49,8 +49,8 @@ TEST(WireReference, ScalesAreTheSmallestPowersOfTwo) {
             fp8_scale(std::vector<float>{2}));
 }
 
-// A row that has arrived changes no more, and both storage types hold it: so nothing is rounded behind the
-// wire.
+// A row that has arrived does not change if it is sent once more, and both storage types hold it exactly. So
+// nothing is rounded after the wire.
 TEST(WireReference, WhatArrivesIsExactInBothTypes) {
   std::vector<float> row;
   for (int i = 0; i < 300; ++i) row.push_back(static_cast<float>(std::sin(i) * std::exp2(i % 40 - 20)));

@@ -40,7 +40,7 @@ double expected_sent_rows(const RunConfig& config, int rank) {
   return tokens * devices * (1 - std::pow(1 - 1 / devices, config.shape.topk));
 }
 
-// Bytes of rows to and from other nodes that have another form on the way, sent and received.
+// Returns the bytes of sent and received rows that have another form on the way to and from other nodes.
 double expected_wire_bytes(const RunConfig& config, int rank) {
   if (config.wire == Wire::native) return 0;
   const double devices = config.num_devices, nodes = std::ceil(devices / config.ranks_per_node);

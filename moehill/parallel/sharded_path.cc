@@ -161,7 +161,8 @@ class RoutedExchange : public RowExchange {
 };
 
 // `fused` where devices share an address space: experts read x and y in their owners' memory, and owners the
-// partial sums in the experts'. Rows that are read in place have no form of a wire: with one they travel.
+// partial sums in the experts'. Rows that are read in place cannot have the form of a wire; with a wire they
+// are sent.
 //
 // Two barriers a pass keep this safe. That of land(): y is complete on all devices, and nobody reads the
 // partial sums of the pass before. That of finish(): the partial sums are complete, and nobody reads y.

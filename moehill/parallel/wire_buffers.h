@@ -13,8 +13,8 @@
 
 namespace moehill {
 
-// [T, k] 1 for assignments to experts on other nodes than their tokens, among the config's places; empty
-// where the wire is native.
+// Returns [T, k] with 1 for assignments to experts on other nodes than their tokens. Experts are where the
+// config places them. Returns nothing if the wire is native.
 std::vector<uint8_t> far_assignments(const RunConfig& config, const Routing& placed, const Nodes& nodes);
 
 class WireBuffers {
@@ -22,13 +22,13 @@ class WireBuffers {
   // group: of all devices. max_*: the most rows of a step.
   WireBuffers(const RunConfig& config, const Group& group, int64_t max_sent, int64_t max_received);
 
-  // Gathers rows for each device [rows sent]: those of the own node to `sent`, the others to where far() has
-  // them. Without a wire all of them to `sent`.
+  // Gathers the rows for each device [rows sent]. Those for the own node go to `sent`, the others to where
+  // far() points. Without a wire all of them go to `sent`.
   void pack(ThreadTeam& team, const RowSource& source, std::span<const int64_t> send_offsets,
             const MatView& sent);
   FarRows far() const;
-  // Writes rows that have arrived from other nodes, rows_of(r) of rank r, as they are stored, to the same
-  // rows of `received`.
+  // Decodes the rows that have arrived from other nodes and writes them to the same rows of `received`.
+  // rows_of(r) are those of rank r.
   template <typename RowsOf>
   void unpack(ThreadTeam& team, const RowsOf& rows_of, const MatView& received) {
     if (row_bytes_ == 0) return;

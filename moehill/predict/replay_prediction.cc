@@ -15,10 +15,11 @@
 namespace moehill {
 namespace {
 
-// Tokens of a routing; where rows go once an expert, less is enough for the same spread over ranks.
+// The most tokens that are drawn for a routing. Where rows go once an expert, fewer tokens spread as evenly
+// over the ranks.
 constexpr int64_t kMostDrawn = 1 << 16, kMostDrawnOfExperts = 1 << 15;
 
-// Rows that a rank sends and receives on a level; its own are none of them.
+// Rows that a rank sends to other ranks and receives from them on a level.
 struct RowsOnLevel {
   int64_t sent = 0, received = 0;
 };
@@ -32,8 +33,8 @@ class RowCounter {
   RowsOnLevel inside(int device) const { return on_level(device, true); }
   RowsOnLevel across(int device) const { return on_level(device, false); }
 
-  // Rows of a rank's tokens as DeepEP's tests count them, to itself among them: once a node where there are
-  // several and rows go by them.
+  // Returns the rows of a rank's tokens as DeepEP's tests count them, with those to itself: once a node if
+  // there are several nodes and rows are sent once a node, else once a rank or once an expert.
   int64_t logical(int device) const {
     if (copies_ == RowCopies::node && counts_.nodes.num() > 1) return staged(device);
     int64_t rows = 0;
@@ -41,7 +42,7 @@ class RowCounter {
     return rows;
   }
 
-  // Rows once a node, for the rank's own among them.
+  // Returns the rows once a node, with those for the rank's own node.
   int64_t staged(int device) const {
     const int num = counts_.nodes.num();
     const auto begin = counts_.node_rows.begin() + static_cast<ptrdiff_t>(device) * num;
@@ -61,7 +62,7 @@ class RowCounter {
     }
   }
 
-  // Rows straight from rank to rank.
+  // Returns the rows that go straight from rank to rank.
   int64_t direct(int from, int to) const {
     if (copies_ != RowCopies::expert) return counts_.pair_rows(from, to);
     return assignments_[static_cast<size_t>(from) * static_cast<size_t>(counts_.num_devices) +
@@ -86,10 +87,10 @@ class RowCounter {
 
   const PlanCounts& counts_;
   RowCopies copies_;
-  std::vector<int64_t> assignments_;  // [P, P] where each is a row
+  std::vector<int64_t> assignments_;  // [P, P]; empty unless each assignment is a row
 };
 
-// Seconds of the products of a rank's experts, by the hardware's fractions of the peak.
+// Returns the seconds of the products of a rank's experts, by the hardware's fractions of the peak.
 double product_seconds(const ReplayTable& table, const ReplayRow& row, const Hardware& h,
                        const ReplayCounts& counted, Range experts) {
   const std::vector<GemmDirection> directions =
@@ -163,7 +164,7 @@ void add_other_ways(ReplayTable table, const ReplayRow& row, const Hardware& h, 
   replayed.once_a_rank_s = replay_row(table, row, h, counted).time_s;
 }
 
-// The parameter in SI units, and a node's connection as one rank's.
+// Returns the factor that makes SI units of a parameter, and one rank's share of a node's connection.
 double unit_of(Fitted fits, const Hardware& hardware) {
   if (fits == Fitted::network) return 1.0 / hardware.topology.devices_per_node;
   return fits == Fitted::rank ? 1e9 : fits == Fitted::start ? 1e-6 : 1;

@@ -1,5 +1,5 @@
 // Replayed rows: the time of a published figure by the model. Rows are routed and counted as those of any
-// step; each level of the cluster has its bytes over its rate, and the levels work at once.
+// step; a level of the cluster takes the time of its bytes at its rate, and the levels work at the same time.
 #pragma once
 
 #include <map>
@@ -24,8 +24,8 @@ struct ReplayedRow {
   double touched_experts = 0;  // of a rank: those with rows
   LevelSeconds seconds{};      // of the fullest rank. Level::rank: rows that it stages; overhead: the start
   double time_s = 0;
-  // Rows that cross to a node once take this long with the levels one after the other, as `hierarchical` has
-  // them here, and once a rank, as in `ragged_a2a`. 0 for other rows.
+  // These are for rows that are sent once a node: the time if the levels work one after the other, as in
+  // `hierarchical` here, and the time if the rows are sent once a rank, as in `ragged_a2a`. 0 for other rows.
   double in_turn_s = 0, once_a_rank_s = 0;
 };
 
@@ -49,11 +49,11 @@ class ReplayRoutings {
 ReplayedRow replay_row(const ReplayTable& table, const ReplayRow& row, const Hardware& hardware,
                        const ReplayCounts& counted);
 
-// Seconds as published, or what the published bandwidth makes of the logical bytes.
+// Returns the published seconds, or else the logical bytes over the published bandwidth.
 double published_seconds(const ReplayRow& row, const ReplayedRow& replayed);
 
-// A parameter, and what its row alone makes of it: the value at which the row's time is the published one,
-// the other parameters as they are. 0: at no value, since another level binds.
+// A parameter, and the value that fits its row alone: with it, and the other parameters as they are, the
+// row's time is the published one. 0: no value does that, since another level binds.
 struct FittedParameter {
   const ReplayTable* table = nullptr;
   const ReplayRow* row = nullptr;

@@ -27,7 +27,7 @@ struct Row {
   const ReplayedRow& replayed;
   double published_s() const { return published_seconds(published, replayed); }
   double error() const { return replayed.time_s / published_s() - 1; }
-  // Parts that the time does not have are no level that binds.
+  // A part of the step that was not timed cannot be the level that binds.
   Level bound_by() const {
     LevelSeconds seconds = replayed.seconds;
     if (published.part == ReplayPart::products) {
@@ -66,7 +66,7 @@ std::string row_table(const ReplayedTable& table) {
                       lines);
 }
 
-// Says how well the logical bytes explain tables with both of bandwidth and time.
+// Says how well the logical bytes explain tables that have both bandwidth and time.
 std::string formula_line(const ReplayedTable& table) {
   double worst = 0;
   int num = 0;

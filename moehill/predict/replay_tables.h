@@ -9,12 +9,13 @@
 
 namespace moehill {
 
-// The row of a token is sent once to each node that wants it and on inside of that, to each rank, or to each
-// expert.
+// A token's row is sent once to each node that wants it and from there to ranks inside of the node; or once
+// to each rank; or once to each expert.
 enum class RowCopies { node, rank, expert };
 constexpr auto words(RowCopies) { return std::array{"node", "rank", "expert"}; }
 
-// The part of a step that a figure times. Both of links and products go at once, or in turn.
+// The part of a step that a figure times. `overlapped` is links and products at the same time, `in_turn` one
+// after the other.
 enum class ReplayPart { links, products, overlapped, in_turn };
 constexpr auto words(ReplayPart) { return std::array{"links", "products", "overlapped", "in_turn"}; }
 
@@ -41,7 +42,7 @@ struct ReplayTable {
   int64_t hidden = 0, mlp_dim = 0, topk = 0;
   int64_t node_limit = 0;       // a token's experts are in at most so many nodes; 0: in any
   double weight_bytes = 0;      // of an element of the weights; 0: their reading is not counted
-  double start_us = 0;          // of whatever is timed
+  double start_us = 0;          // that everything timed has once
   double rank_gb_per_s = 0;     // that a rank stages, rows for its own node among them; 0: not a limit
   double products_scale = 1;    // of the hardware's fractions of the peak; not in the file
   std::vector<ReplayRow> rows;  // with the table's tokens, experts and part where they say none

@@ -7,7 +7,7 @@
 namespace moehill {
 namespace {
 
-// Seconds of work of all devices for a token.
+// Returns the seconds that all devices together work for a token.
 double work_of_token(const SimulatedStep& step) {
   double sum = 0;
   for (const ProgramStage& stage : step.program.stages)
@@ -15,7 +15,7 @@ double work_of_token(const SimulatedStep& step) {
   return sum / static_cast<double>(step.tokens);
 }
 
-// "60 experts of 68 rows each".
+// Returns a text such as "60 experts of 68 rows".
 std::string experts_of_device(const SimulatedStep& step) {
   const int shares = is_ep(step.path) ? step.num_devices : 1,
             sources = is_ep(step.path) ? 1 : step.num_devices;

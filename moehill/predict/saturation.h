@@ -8,12 +8,13 @@
 
 namespace moehill {
 
-// Tokens/s a device of a size over that of the smallest one, for weak and for strong scaling.
+// Returns tokens/s a device over those of the smallest size, for weak and for strong scaling.
 double scaling_efficiency(const SimulatedStep& step, const SimulatedStep& smallest);
 
-// A line where some devices hold no expert, else empty.
+// Returns a line if some devices hold no expert, else an empty text.
 std::string saturation_text(const SimulatedStep& step);
-// A line where the efficiency of some size is above 1, else empty. By rising size.
+// Returns a line if the efficiency of some size is above 1, else an empty text. The steps are in the order of
+// rising sizes.
 std::string efficiency_text(const std::vector<SimulatedStep>& steps);
 
 }  // namespace moehill

@@ -13,9 +13,9 @@ namespace moehill {
 std::string step_report(const SimulatedStep& step);
 // One line a path, with a bar of its time.
 std::string path_table(const std::vector<SimulatedStep>& steps);
-// One line a size, with a bar of its efficiency, and why that is above 1.
+// Returns one line a size with a bar of its efficiency, and says why an efficiency is above 1.
 std::string scaling_table(const std::vector<SimulatedStep>& steps, Scaling scaling);
-// Says what the simulator itself took; all_s: with the routing.
+// Says what the simulator itself took. all_s are the seconds of everything, routing included.
 std::string simulator_text(const std::vector<SimulatedStep>& steps, double all_s);
 
 nlohmann::ordered_json simulation_record(const SimulateOptions& options, const SimulatedStep& step, int seq);

@@ -112,7 +112,7 @@ void refuse_impossible_messages(const SimulateOptions& o, const Hardware& hardwa
                       fmt::format("1, or whole nodes of {} devices of {}", per_node, hardware.name),
                       fmt::format("use --grouping {}", (o.grouping + per_node - 1) / per_node * per_node));
   }
-  // Where paths are compared, those that it does not touch stay as they are.
+  // Where paths are compared, a form may leave some of them as they are.
   if (o.compare_paths) return;
   const WorkProblem problem =
       work_problem(config_of(o, o.path, o.tokens_at(o.devices), num_devices, per_node));

@@ -28,7 +28,7 @@ struct SimulatedStep {
   double expert_max_over_mean = 0, device_max_over_mean = 0;
   double flops = 0;         // of the model, all devices
   double memory_bytes = 0;  // of the device that needs the most
-  // The simulator itself took so long to count and plan, and to simulate.
+  // These are the seconds that the simulator itself took to count and plan, and to simulate messages.
   double plan_s = 0, simulate_s = 0;
   int64_t peak_rss_bytes = 0;
 
@@ -40,7 +40,7 @@ class RoutingSource {
  public:
   explicit RoutingSource(const SimulateOptions& options) : options_(options) {}
   // Routes once for the most tokens that will be asked for, unless the distribution depends on the devices.
-  // What it returns lives until the next call.
+  // The routing that it returns lives until the next call.
   const Routing& route(int64_t num_tokens, int64_t most_tokens, int num_devices);
 
  private:
@@ -48,7 +48,7 @@ class RoutingSource {
   Routing most_, asked_;  // of the most tokens; of those asked for last, where they are fewer
 };
 
-// Called now and then with the part of the step that has been simulated.
+// Simulates a step. `progress` is called now and then with the part of the step that is done.
 SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hardware, Spread path,
                             int num_devices, const Routing& routing, const SimulationProgress& progress = {});
 

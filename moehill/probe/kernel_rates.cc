@@ -68,8 +68,8 @@ class KernelCase {
     return 2.0 * static_cast<double>(rows()) * static_cast<double>(hidden_) * static_cast<double>(columns_);
   }
 
-  // forward, input_grad, weight_grad of gmm, the same of ragged_dot (which takes packed rows), the dense
-  // product.
+  // Runs product i: forward, input_grad and weight_grad of gmm, then the same of ragged_dot, which takes
+  // packed rows, then the dense product.
   std::vector<std::function<void()>> subjects() {
     std::vector<std::function<void()>> all;
     for (int i = 0; i < 2; ++i) {

@@ -26,14 +26,14 @@ struct KernelResult {
   double gmm, ragged_dot, dense;
 };
 
-// The parts that a case takes. One case is in memory at a time.
+// Returns the parts of memory that a case takes. One case is in memory at a time.
 std::vector<MemoryPart> kernel_memory(const KernelOptions& options, DType dtype, int64_t mean_rows);
 
-// The three directions of one case.
+// Measures the three directions of one case.
 std::vector<KernelResult> measure_kernels(const KernelOptions& options, DType dtype, int64_t mean_rows,
                                           ThreadTeam& team, Yardstick& yardstick);
 
-// The table, whose rows are printed as they are measured, and the records of all.
+// These are the table, whose rows are printed as they are measured, and the records of all results.
 StreamedTable kernel_table(const KernelOptions& options);
 std::vector<std::string> kernel_row(const KernelResult& result, const Peaks& peaks);
 std::string kernel_records(const std::vector<KernelResult>& results, const Peaks& peaks);

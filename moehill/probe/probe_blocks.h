@@ -33,7 +33,8 @@ void set_row_rates(const TimedBlock& timed, Hardware& h);
 void set_fixed_costs(const TimedBlock& timed, Hardware& h);
 
 // Fills h.gemm, h.rows, h.plan_s_per_assignment, h.start_s and h.stage_s; h.peak_* must be there. One device
-// with a thread on each core. `progress` is told what comes next, and `measured` when h.gemm has more.
+// with a thread on each core. `progress` is told what comes next. `measured` is called when h.gemm has more
+// rows.
 void probe_blocks(const Topology& topology, CoreWatch& watch, Hardware& h,
                   const std::function<void(const std::string&)>& progress,
                   const std::function<void()>& measured);

@@ -50,8 +50,8 @@ ReadBandwidth best_read(const std::vector<double>& passes, size_t passes_of_one)
 // Names, peaks, bandwidths and caches of probe.hardware.
 void describe_hardware(const Topology& topology, Probe& probe);
 
-// Measures the machine, by one process alone; `progress` is told what is measured next, and `measured` of the
-// probe as far as it is there, whenever a table has more.
+// Measures the machine, by one process alone; `progress` is told what is measured next. `measured` is called
+// with the probe as far as it goes, whenever a table of it has more rows.
 Probe measure_probe(const Environment& environment, const JobLinks& job_links,
                     const std::function<void(const std::string&)>& progress,
                     const std::function<void(const Probe&)>& measured);

@@ -53,7 +53,7 @@ std::string collective_table(const Hardware& h) {
                       : format_table({"collective", "type", "devices", "smallest us", "largest GB/s"}, rows);
 }
 
-// Levels of the network, and whose processes they were measured between.
+// Returns the levels of the network, and says between which processes they were measured.
 std::string levels_line(const Probe& probe) {
   std::string text = probe.num_processes == 1
                          ? std::string("on threads")

@@ -1,4 +1,4 @@
-// Probe tables: what a probe has measured, its rows printed as they come, and the rest of it at the end.
+// Probe tables: what a probe has measured. Rows of tables are printed as they come, the rest at the end.
 #pragma once
 
 #include <functional>
@@ -13,8 +13,7 @@ namespace moehill {
 class ProbeTables {
  public:
   explicit ProbeTables(std::function<void(const std::string&)> print);
-  // Prints the rows that the probe has beyond those of the last call, and the header before the first of a
-  // table.
+  // Prints the rows that came since the last call, and a header before the first row of a table.
   void print_new(const Probe& probe);
 
  private:
@@ -26,7 +25,7 @@ class ProbeTables {
   size_t num_bandwidth_ = 0, num_numa_ = 0, num_gemm_ = 0;  // rows printed
 };
 
-// Peaks, collectives, links and row operations.
+// Returns the peaks, collectives, links and row operations.
 std::string probe_summary(const Probe& probe);
 
 }  // namespace moehill

@@ -17,12 +17,12 @@ MachineLoad machine_load();
 // The threads that are about to be measured.
 struct OwnWork {
   int num_threads = 1, num_cores = 1;
-  int num_running = 1;  // threads of its own that run already
+  int num_running = 1;  // the command's own threads that run already
 };
-// "the machine is busy: load 6.1 on 2 cores; figures are of a shared machine", "4 threads on 2 cores: ...";
-// empty where the cores are free and enough. The average of the last minute has what this user ran before,
-// which is no disturbance: it counts where more was runnable than the cores can do, or where something runs
-// at this moment, too.
+// Returns "the machine is busy: load 6.1 on 2 cores; figures are of a shared machine", "4 threads on 2 cores:
+// ...", both, or nothing if there are enough cores and they are free. The average of the last minute also has
+// what this user ran before, which disturbs nothing. So it counts only if more was runnable than the cores
+// can do, or if something else runs at this moment.
 std::string busy_words(const MachineLoad& load, const OwnWork& own);
 
 }  // namespace moehill

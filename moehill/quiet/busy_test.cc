@@ -15,7 +15,7 @@ TEST(Busy, WarnsOfOthersAndOfTooManyThreads) {
             "4 threads on 2 cores: they take turns");
 }
 
-// A run that ended a moment ago is in the average, and nobody's disturbance.
+// A run that ended a moment ago is still in the average, but disturbs nobody.
 TEST(Busy, IsSilentAboutWhatIsOver) {
   EXPECT_EQ(busy_words(parse_machine_load("2.00 1.00 0.50 1/250 12345\n"), {2, 2, 1}), "");
   EXPECT_EQ(busy_words(parse_machine_load("0.20 1.00 0.50 3/250 12345\n"), {2, 2, 1}), "");

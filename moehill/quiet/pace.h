@@ -1,4 +1,4 @@
-// Pace: how long something will last, said once, by how long its first part took.
+// Pace: says once how long something will last, from how long its first part took.
 #pragma once
 
 #include <functional>
@@ -8,23 +8,23 @@
 
 namespace moehill {
 
-// The two ways to tell whoever watches a command: a line in the place of the one before ("" clears it), and
-// one that stays.
+// A watcher of a command is told in two ways: show() replaces the line that was shown before ("" clears it),
+// and tell() prints a line that stays.
 struct Watcher {
   std::function<void(const std::string&)> show = [](const std::string&) {};
   std::function<void(const std::string&)> tell = [](const std::string&) {};
 };
 
-// Less than this needs no announcement.
+// What takes less than this is not announced.
 inline constexpr double kWorthTelling_s = 10;
 
-// "about 40 s: 12 points x 5 rounds"; empty for what is soon over.
+// Returns "about 40 s: 12 points x 5 rounds", or nothing for what is soon over.
 std::string estimate_words(double seconds, const std::string& what);
 
 class Pace {
  public:
-  // total: of everything, in any unit. A watcher's `tell` gets the estimate as soon as a part of it, which
-  // took kLeastPart_s at least, is done, if all of it takes kWorthTelling_s.
+  // `total` is the amount of all work, in any unit. `tell` gets the estimate once the work that is done took
+  // kLeastPart_s or more, and only if all of it will take at least kWorthTelling_s.
   Pace(double total, std::string what, std::function<void(const std::string&)> tell,
        std::function<double()> clock = seconds)
       : total_(total),

@@ -325,15 +325,15 @@ struct RecordedOverlap {
   }
 };
 
-// The time that leaving stages out saves of the whole step, point number `of_seq`, beside what its clock
-// says.
+// The time that leaving stages out saves of the whole step, which is point number `of_seq`, and the time that
+// the stage clock gives for these stages.
 struct RecordedAblation {
   int64_t of_seq = 0;
   double saves_s = 0;  // median over the rounds
   RecordedInterval interval;
   int64_t n = 0;
   Figure clock_s;    // of these stages, on the slowest device of the whole step
-  double share = 0;  // saves_s of the whole step's median
+  double share = 0;  // saves_s over the whole step's median
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
@@ -575,7 +575,7 @@ inline bool is_ablated(const Json& record) {
          says(part_of<Json>(record, "config"), "ablate");
 }
 
-// TF/s of a record that is a result.
+// Returns the TF/s of a record, or none if it is no result.
 inline Figure tflops_of(const Json& record) {
   return is_ablated(record) ? Figure() : part_of<Figure>(record, "tflops");
 }

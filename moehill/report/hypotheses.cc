@@ -11,7 +11,7 @@
 namespace moehill {
 namespace {
 
-// The axes of a row's point, and `path` as one of them.
+// Returns the axes of a row's point. A path of `profile` is the axis `path` among them.
 StoredJson axes_of(const ExperimentView& view, const ResultRow& row) {
   StoredJson axes = view.points[row.point].axes;
   if (row.measured && row.measured->path != ProfilePath::none) axes["path"] = name_of(row.measured->path);
@@ -48,7 +48,8 @@ bool same_elsewhere(const ExperimentView& view, const StoredJson& a, const Store
   });
 }
 
-// Judges at the threshold as judge() does at 1.
+// True if interval and noise leave no doubt on which side of the threshold the ratio is, as judge() decides
+// for 1.
 bool is_clear(const Expectation& expectation, const Ratio& ratio, const std::optional<double>& floor) {
   if (!ratio.interval) return false;
   const bool met = is_met(expectation, ratio.ratio);

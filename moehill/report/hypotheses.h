@@ -24,12 +24,12 @@ struct JudgedExpectation {
   std::vector<JudgedPair> pairs;
 };
 
-// The expectations that stood when the first result came; later ones do not count.
+// Returns the expectations that stood when the first result came. Later ones do not count.
 std::vector<std::string> fixed_expectations(const StoredExperiment& experiment);
 
 JudgedExpectation judge_expectation(const ExperimentView& view, const std::string& text);
 
-// "met: `a` over `b` is 1.2 [...]", with the doubt that there is.
+// Returns "met: `a` over `b` is 1.2 [...]", and says so if this is in doubt.
 std::string judged_text(const ExperimentView& view, const JudgedPair& pair);
 
 enum class HypothesisState { active, blocked, falsified, promoted };
@@ -41,7 +41,7 @@ struct Hypothesis {
   std::string why;  // Markdown
 };
 
-// One for each view, in their order. The first of these that holds is the state:
+// Returns a hypothesis for each view, in their order. Its state is the first of these that holds:
 //   active     a run is left to do
 //   falsified  a pair of an expectation is clearly not as expected
 //   blocked    a point that an expectation speaks of has failed or has no figure

@@ -25,7 +25,7 @@ std::string bullets(const std::vector<std::string>& lines) {
   return text;
 }
 
-// "2026-02-09 13:40" of "2026-02-09T13:40:00Z".
+// Makes "2026-02-09 13:40" of "2026-02-09T13:40:00Z".
 std::string minute_of(const std::string& utc) {
   std::string text = utc.substr(0, 16);
   if (text.size() > 10 && text[10] == 'T') text[10] = ' ';
@@ -73,7 +73,7 @@ std::string asked(const Book& book) {
                             minute_of(book.views.front().begun_utc));
 }
 
-// The state of each hypothesis that nobody can act on yet, with what it lacks.
+// Returns a line for each hypothesis that is not decided yet, with what is missing.
 std::vector<std::string> not_decided(const Book& book) {
   std::vector<std::string> lines;
   for (const Hypothesis& hypothesis : book.hypotheses) {
@@ -87,7 +87,8 @@ std::vector<std::string> not_decided(const Book& book) {
   return lines;
 }
 
-// The largest of each experiment whose interval and noise floor leave no doubt, then the largest of these.
+// Returns the largest effects. An effect counts if interval and noise floor leave no doubt of it. Of each
+// experiment there is one, its largest.
 std::vector<std::string> largest_effects(const Book& book) {
   std::vector<std::pair<double, std::string>> effects;
   for (size_t i = 0; i < book.views.size(); ++i) {

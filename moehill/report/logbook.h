@@ -10,7 +10,8 @@ namespace moehill {
 
 // Half a page of summary, published results beside ours where some are replayed, then tables of hypotheses,
 // thresholds, baselines, stop criteria and axes, then an entry an experiment. Entries name hypotheses by
-// their ids. A function of the database and the published numbers: the same bytes each time.
+// their ids. The text depends on the database and the published numbers alone, so it has the same bytes each
+// time.
 std::string render_logbook(Store& store, const std::vector<PublishedRow>& published);
 
 }  // namespace moehill

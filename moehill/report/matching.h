@@ -67,7 +67,7 @@ struct Matching {
 // on both sides.
 Matching match_results(const ResultSet& a, const ResultSet& b);
 
-// A line for each kind of record that is there and does not count.
+// Returns a line for each kind of record that is there and does not count.
 std::string notes_of(const ResultSet& set);
 
 StoredJson pair_json(const MatchedPair& pair);

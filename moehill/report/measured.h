@@ -23,7 +23,8 @@ struct Measured {
   std::optional<double> peak_tflops, read_gbps;       // medians over the rounds
 };
 
-// Measures each path, in the order of the records' first appearance. Steps that left stages out are none.
+// Measures each path, in the order of the records' first appearance. Records of steps that left stages out do
+// not count.
 std::vector<Measured> measure(std::vector<StoredRecord> records);
 
 // Median of TF/s over the rounds, of which each is a process of its own, and its interval.

@@ -49,7 +49,7 @@ class Svg {
         fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"var({})\"/>\n",
                     x1, y1, x2, y2, color);
   }
-  // A shape of unit size moved to its place: "d" of a path around 0, 0.
+  // Draws a shape at a place. The shape is the "d" of a path around 0, 0.
   void shape(double x, double y, const char* d, const std::string& color, bool filled) {
     body_ += fmt::format("<path d=\"{}\" transform=\"translate({:.1f} {:.1f})\" stroke=\"var({})\"{}/>\n", d,
                          x, y, color, filled ? fmt::format(" style=\"fill:var({})\"", color) : "");
@@ -99,7 +99,7 @@ class RatioAxis {
     const double at = std::clamp(std::log(ratio), lo_, hi_);
     return kPlotLeft + (kPlotRight - kPlotLeft) * (at - lo_) / (hi_ - lo_);
   }
-  // Ticks whose labels do not touch; 1 is always one of them.
+  // Returns ticks whose labels do not touch. 1 is always one of them.
   std::vector<double> ticks() const {
     std::vector<double> kept = {1};
     for (const double tick : {4.0, 2.0, 0.5, 0.25, 3.0, 1.5, 0.7, 1.2, 0.8, 1.1, 0.9, 0.3}) {
@@ -141,7 +141,7 @@ void draw_mark(Svg& svg, const RatioAxis& axis, const RatioMark& mark, double y)
   svg.end_group();
 }
 
-// Steps of 5, 10, 20, 25 or 50 percent: three to five of them.
+// The steps are of 5, 10, 20, 25 or 50 percent, so that there are three to five of them.
 double percent_step(double most) {
   for (const double step : {1.0, 2.0, 5.0, 10.0, 20.0, 25.0})
     if (most / step <= 5) return step;

@@ -1,6 +1,6 @@
 // Picture: figures with intervals as SVG, for a page of documentation. It is 400 units wide, so that its text
-// can be read at 400 pixels; it has its own ground, light or dark as the reader's system is; every difference
-// of colour is one of shape, too.
+// can be read at 400 pixels. It has its own background, which is light or dark as the reader's system is.
+// Whatever differs in colour differs in shape, too.
 #pragma once
 
 #include <optional>
@@ -13,7 +13,7 @@ namespace moehill {
 
 // One row: ours as a dot with its interval, and what was published as a diamond.
 struct RatioMark {
-  std::string label, tip;  // tip: the whole of it, for whom the label is too short
+  std::string label, tip;  // tip: the full text, since a label may be cut
   double ratio = 1;
   std::optional<Interval> interval;
   std::optional<double> published;
@@ -24,8 +24,8 @@ struct RatioGroup {
   std::vector<RatioMark> marks;
 };
 
-// Ratios on one logarithmic axis, from a quarter to four at most: what lies beyond ends in an arrow at the
-// edge. `key`: lines that explain the signs.
+// Draws ratios on one logarithmic axis, which goes from a quarter to four at most. What lies beyond ends in
+// an arrow at the edge. `key` has lines that explain the signs.
 std::string ratio_picture(const std::string& title, const std::vector<RatioGroup>& groups,
                           const std::vector<std::string>& key);
 
@@ -42,7 +42,7 @@ struct CurvePanel {
   std::vector<Curve> curves;
 };
 
-// One panel below the other, each from 0 up, with ticks where there are points. y in percent.
+// Draws the panels one below the other. y is in percent and begins at 0. x has ticks where there are points.
 std::string curve_picture(const std::string& title, const std::string& x_title,
                           const std::vector<CurvePanel>& panels);
 

@@ -37,7 +37,7 @@ bool follows(const ExperimentView& view, const std::string& axis, const std::vec
   return true;
 }
 
-// Words that tell a row of its experiment, without the axis `left_out`.
+// Returns words that tell a row from the other rows of its experiment, without the axis `left_out`.
 std::string short_label(const ExperimentView& view, const ResultRow& row, const std::string& left_out = "") {
   const StoredJson& axes = view.points[row.point].axes;
   std::vector<std::string> kept, parts;
@@ -101,7 +101,7 @@ std::optional<double> topk_of(const StoredJson& record) {
   return topk.is_number() ? std::optional(topk.get<double>()) : std::nullopt;
 }
 
-// Shares as percent, with the interval of their median.
+// Adds the median of the shares as percent, with its interval.
 void add_point(CurvePanel& panel, const std::string& name, double topk, std::vector<double> shares) {
   for (double& share : shares) share *= 100;
   const Summary summary = summarize(shares);
@@ -113,7 +113,7 @@ void add_point(CurvePanel& panel, const std::string& name, double topk, std::vec
   curve->points.insert(behind, {topk, summary.median, summary.interval});
 }
 
-// Top-k values of the curve that has most of them.
+// Returns the number of top-k values on the curve that has most of them.
 size_t num_places(const CurvePanel& panel) {
   size_t most = 0;
   for (const Curve& curve : panel.curves) {
@@ -174,7 +174,7 @@ std::string peak_plot(const ResultSet& records) {
     const std::optional<double> topk = topk_of(result.record);
     const auto share = part_of<RecordedPeak>(result.record, "peak").fraction;
     if (!topk || !share || result.processes.empty()) continue;
-    const double own_cost = median_of(result.processes[0].samples);  // that the record's share is of
+    const double own_cost = median_of(result.processes[0].samples);  // that the record's share is for
     std::vector<double> shares;
     for (const ComparedProcess& process : result.processes) {
       const bool alone = result.processes.size() == 1;

@@ -9,20 +9,20 @@
 
 namespace moehill {
 
-// Ratios to the baseline of each experiment, and those published beside them.
+// Draws the ratios to the baseline of each experiment, with the published ones beside them.
 std::string ratio_plot(const std::vector<ExperimentView>& views);
 
-// Share of the measured peak by top-k: a panel an experiment that has three top-k or more (two, where none
-// has three), a curve for each combination of its other axes; or of records, a curve for each name that
-// record_label() gives.
+// Draws the share of the measured peak by top-k. Of a database, each experiment with three top-k or more has
+// a panel (with two, if none has three), and the panel has a curve for each combination of the other axes. Of
+// records there is a curve for each name that record_label() gives.
 std::string peak_plot(const std::vector<ExperimentView>& views);
 std::string peak_plot(const ResultSet& records);
 
 enum class Picture { automatic, ratios, peak };
 constexpr auto words(Picture) { return std::array{"auto", "ratios", "peak"}; }
 
-// The picture of a database or of files of records, as read_results() takes them. `automatic`: ratios where a
-// database has some, else the share of peak. Throws InputError where there is nothing to show.
+// Returns the picture of a database or of files of records, as read_results() takes them. `automatic` is
+// ratios if a database has some, else the share of peak. Throws InputError where there is nothing to show.
 std::string plot_of(const std::string& source, Picture picture);
 
 }  // namespace moehill

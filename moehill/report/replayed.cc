@@ -15,13 +15,13 @@ namespace {
 
 std::string percent(double ratio) { return fmt::format("{:+.1f} %", 100 * (ratio - 1)); }
 
-// Points that stand beside one published figure, which says nothing of what sets them apart.
+// True if both points stand beside the same published figure, which does not say how they differ.
 bool same_figure(const PublishedRow& a, const PublishedRow& b) {
   return a.parallel_mode == b.parallel_mode && a.sizes == b.sizes && a.extra == b.extra &&
          a.blocks == b.blocks;
 }
 
-// The published ratio, where both figures are some that a ratio can be made of.
+// Returns the published ratio, if a ratio can be made of the two figures.
 std::optional<double> published_ratio(const PublishedRow& row, const PublishedRow& base) {
   const double over = row.tflops.value_or(0), under = base.tflops.value_or(0);
   if (same_figure(row, base) || !(over > 0 && under > 0) || !std::isfinite(over / under)) return std::nullopt;
@@ -33,7 +33,7 @@ Held held_row(const ExperimentView& view, const ResultRow& row, double published
   return hold_against(published, *row.against, view.floor);
 }
 
-// "`impl=fast` over `impl=baseline` at `topk=2`". Paths of `profile` are told apart by their names.
+// Returns "`impl=fast` over `impl=baseline` at `topk=2`". Paths of `profile` are told apart by their names.
 std::string words_of(const ExperimentView& view, const ResultRow& row, const ResultRow& base) {
   std::vector<std::string> over, under, common;
   if (row.measured->path != base.measured->path) {

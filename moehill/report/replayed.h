@@ -19,8 +19,8 @@ struct Held {
   std::string why;
 };
 
-// A published ratio held against ours. Noise: the largest of kNoTrend, the floor, and the interval's farther
-// end from 1, all as |log|. In this order:
+// Holds a published ratio against ours. Noise is the largest of kNoTrend, the floor, and the end of our
+// interval that is farther from 1, all as |log|. The verdict is the first of these that holds:
 //   not decided          ours has no interval
 //   agrees               ours is clear of 1 (faster, slower) and its interval holds the published ratio
 //   agrees in direction  ours is clear of 1, and the published one lies on the same side by kNoTrend or more
@@ -41,17 +41,18 @@ struct ReplayedRatio {
   Held held;
 };
 
-// One for each row that has a baseline, where both have a published figure, in the order of the sections.
+// Returns one ratio for each row that has a baseline, if both have a published figure, in the order of the
+// sections.
 std::vector<ReplayedRatio> replayed_ratios(std::span<const ExperimentView> views);
 
-// "published comparisons 90: agrees 31, ...".
+// Returns "published comparisons 90: agrees 31, ...".
 std::string replayed_sentence(const std::vector<ReplayedRatio>& ratios);
 
-// Markdown: that sentence, a table with a row a comparison, and what is known to be wrong with the published
-// measurements. Empty where nothing is replayed.
+// Returns Markdown: that sentence, a table with a row for each comparison, and what is known to be wrong with
+// the published measurements. It is empty if nothing is replayed.
 std::string replayed_table(const std::vector<ExperimentView>& views);
 
-// That table as a page of its own, which says so where nothing is replayed.
+// Returns the same as a page of its own. If nothing is replayed, the page says so.
 std::string replayed_page(const std::vector<ExperimentView>& views);
 
 }  // namespace moehill

@@ -58,7 +58,8 @@ std::string begun_utc(Store& store, const ExperimentView& view) {
   return first.empty() ? view.experiment.created_utc : first;
 }
 
-// A threshold is not chosen after the results: the newest floor that was known when they began.
+// Returns the newest noise floor that was known when the results began, so that no threshold is chosen after
+// the results.
 std::optional<double> floor_beforehand(std::vector<StoredNoiseFloor> floors, const ExperimentView& view) {
   std::erase_if(floors, [&](const StoredNoiseFloor& floor) { return floor.time_utc > view.begun_utc; });
   for (const ResultRow& row : view.rows) {

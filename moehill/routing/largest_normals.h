@@ -9,8 +9,8 @@
 
 namespace moehill {
 
-// Fills rows of random_normal(): the `count` largest of a row have their values, smaller ones may be minus
-// infinity. Which of two equal values comes first stays as it is.
+// Fills rows with random_normal(). The `count` largest of a row have their values; smaller ones may be minus
+// infinity. Equal values keep their order.
 class LargestNormals {
  public:
   LargestNormals(int num, int count);
@@ -19,8 +19,9 @@ class LargestNormals {
 
  private:
   int num_, count_;
-  float least_ = 0;  // no value at or below it has to be there
-  // Angles farther from 0, in 2^-32 of a turn, give no value above it; by the high byte of a radius's word.
+  float least_ = 0;  // values up to this one need not be computed
+  // An angle that is farther from 0 than this, in 2^-32 of a turn, gives no value above least_. The index is
+  // the high byte of the radius's word.
   std::array<uint32_t, 256> farthest_angle_{};
   std::vector<uint32_t> radius_, angle_;  // [num] words of a row's values
 };

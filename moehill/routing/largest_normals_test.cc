@@ -1,4 +1,4 @@
-// The largest normals are those of all.
+// Computing only the largest normals gives the same ones as computing all.
 #include "moehill/routing/largest_normals.h"
 
 #include <gtest/gtest.h>

@@ -21,7 +21,8 @@ void keep_rows(const std::vector<float>& rows, Range block, Range kept, std::vec
                 rows.begin() + (own.end - block.begin) * cols);
 }
 
-// Logits of these tokens as LogitStream has them, where only the largest are looked at.
+// Fills in the logits of these tokens as LogitStream makes them, but only the largest, since nobody looks at
+// the others.
 void fill_largest(LargestNormals& largest, uint32_t seed, Range tokens, std::vector<float>& logits) {
   const size_t num = static_cast<size_t>(largest.num());
   logits.resize(static_cast<size_t>(tokens.size()) * num);
@@ -29,7 +30,8 @@ void fill_largest(LargestNormals& largest, uint32_t seed, Range tokens, std::vec
     largest.fill(seed, Stream::kLogits, (static_cast<uint64_t>(tokens.begin) + t) * num, &logits[t * num]);
 }
 
-// Routes `tokens`, block by block; each block's logits go to `see` too, unless only the largest are made.
+// Routes `tokens` block by block. Each block's logits go to `see`; if only_largest, the small ones are
+// missing.
 template <typename See>
 void route_blocks(const RouteRequest& r, Range tokens, bool only_largest, Routing& routing, const See& see) {
   LogitStream stream(r.distribution, r.num_logits, r.topk, r.seed);

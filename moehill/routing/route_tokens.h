@@ -23,9 +23,9 @@ struct RoutedTokens {
 // Returns what route_all() makes of make_logits() of the same arguments. Throws InputError as they do.
 RoutedTokens route_stream(const RouteRequest& request);
 
-// Returns what route_stream() routes, without tokens that a distribution leaves out, or what read_trace()
-// has, whose experts are the logits. The team shares the tokens; no spares, nothing kept. Throws InputError
-// as they do.
+// Returns what route_stream() routes, without the tokens that the distribution leaves out. For a trace it
+// returns what read_trace() reads; num_logits is then the number of experts. The team shares the tokens.
+// There are no spares and no kept logits. Throws InputError as these functions do.
 Routing route_tokens(const RouteRequest& request, ThreadTeam& team);
 
 }  // namespace moehill

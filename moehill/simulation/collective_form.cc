@@ -34,8 +34,8 @@ ByteMatrix around_ring(const std::vector<int64_t>& slices) {
   return bytes;
 }
 
-// In step s a device has 2^s slices, its own and those before it, and the device 2^s on lacks them; in the
-// last step it lacks only some.
+// In step s a device has 2^s slices: its own and those before it. It sends them to the device 2^s further on,
+// which lacks them; in the last step that one lacks only some.
 ByteMatrix along_trees(const std::vector<int64_t>& slices, int step) {
   const int num = static_cast<int>(slices.size()), way = 1 << step;
   ByteMatrix bytes(num);

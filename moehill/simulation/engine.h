@@ -36,18 +36,18 @@ struct Simulation {
 // begun the stage, as the collectives of a mesh do. A device sends one message after the other (the pairwise
 // exchange of MPI libraries); it ends when it has sent and received everything.
 //
-// In groups a flow stands for messages of many devices: a device ends no earlier than its own messages would
-// have taken one after the other, alone on their links, and for no member before its group has received
+// In groups a flow stands for messages of many devices. So a device ends no earlier than its own messages
+// would take one after the other, alone on their links, and no earlier than its whole group has received
 // everything. What a node's links carry is exact as long as a group is not larger than a node.
 
-// Called now and then with the part of the flows that have arrived, in the process that simulates.
+// The process that simulates calls this now and then with the part of the flows that have arrived.
 using SimulationProgress = std::function<void(double part)>;
 
 // Throws InputError in a build without SimGrid.
 void require_simulator();
 
 // Throws InputError in a build without SimGrid. Runs in a child process, because SimGrid can be started once
-// in a process; the same result for the same arguments, always, but for the memory.
+// in a process; the same arguments always give the same result, except for peak_rss_bytes.
 Simulation simulate(const Cluster& cluster, const StepProgram& program,
                     const SimulationProgress& progress = {});
 

@@ -191,7 +191,7 @@ TEST_F(EngineTest, CountsOfManyRanksAreTheMessagesOfTheFormula) {
   }
 }
 
-// Latencies and bandwidths as a cluster of accelerators has them.
+// Returns a cluster with the latencies and bandwidths of accelerators.
 Cluster large_cluster(int num_devices) {
   Cluster c = cluster_of(TopologyKind::fat_tree, num_devices, 8);
   c.inside = {2e-6, 450e9};
@@ -234,8 +234,8 @@ TEST_F(EngineTest, AGroupOfNodesKeepsItsFullestNode) {
   EXPECT_NEAR(seconds(16) / seconds(1), 1, 0.15);
 }
 
-// Flows are what a simulation of many devices costs: their number is bounded. The first of the two sizes is
-// also run.
+// The cost of simulating many devices is that of their flows, so their number is bounded. The smaller of the
+// two sizes is also simulated.
 TEST_F(EngineTest, FlowsOfManyDevicesAreBounded) {
   for (const int num_devices : {1024, 4096}) {
     const int group = group_size(num_devices, 8, 128), groups = num_devices / group, nodes = group / 8;
@@ -274,7 +274,7 @@ TEST_F(EngineTest, ARingPaysEveryMessageAndATreeEveryStep) {
 }
 
 TEST_F(EngineTest, ProgressRises) {
-  // Told in the process that simulates, so the memory is shared with it.
+  // Progress is told in the process that simulates, so this process shares memory with it.
   void* memory = mmap(nullptr, sizeof(double), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(memory, MAP_FAILED);
   double& last = *new (memory) double(0);

@@ -11,7 +11,7 @@ size_t idx(int i) { return static_cast<size_t>(i); }
 
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
-// Sums over the devices of units of the same size, [units, units]; the diagonal is not looked at.
+// Returns sums over the devices of units of the same size, [units, units]. Nobody looks at its diagonal.
 ByteMatrix sums_of_units(const ByteMatrix& bytes, int unit) {
   ByteMatrix sums(ceil_div(bytes.num_devices(), unit));
   for (int from = 0; from < bytes.num_devices(); ++from) {
@@ -20,7 +20,8 @@ ByteMatrix sums_of_units(const ByteMatrix& bytes, int unit) {
   return sums;
 }
 
-// Which node of a group receives the next flow: the one that lacks most of what its own messages have.
+// Chooses which node of a group receives the next flow: the one that still lacks most of the bytes that its
+// own messages would bring.
 class NodeTurns {
  public:
   NodeTurns(const ByteMatrix& nodes, int of_group) : left_(idx(nodes.num_devices())), of_group_(of_group) {
@@ -99,8 +100,8 @@ class Planner {
     ++exchange_.num_received[idx(to / grouping_.size)];
   }
 
-  // Some devices of a node in turn: a few flows at a time fill a node's connection, and one that waits for a
-  // busy link holds up only a part of the others.
+  // Returns one of a few devices of a node, in turn. A few flows at a time fill a node's connection, and a
+  // flow that waits for a busy link holds up only those of its own device.
   int member(int node, int turn) const {
     const int begin = node * per_node(), end = std::min(num(), begin + per_node());
     const int stride = std::max(1, per_node() / kLanesPerNode);

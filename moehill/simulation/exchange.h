@@ -1,5 +1,5 @@
-// Exchange: what devices send each other at once, as flows, device by device in the order in which they are
-// sent.
+// Exchange: what devices send each other at the same time. It is a list of flows for each device, in the
+// order in which the device sends them.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace moehill {
 
-// Bytes from device to device, [P, P]; the diagonal is nothing that travels.
+// Bytes from device to device, [P, P]. The diagonal does not travel.
 class ByteMatrix {
  public:
   explicit ByteMatrix(int num_devices)
@@ -32,14 +32,14 @@ struct Flow {
   int64_t bytes = 0;
 };
 
-// One device's messages, one after the other: within its node, and to others.
+// The messages that one device sends one after the other: within its node, and to other nodes.
 struct OwnMessages {
   int64_t inside = 0, inside_bytes = 0;
   int64_t across = 0, across_bytes = 0;
 };
 
-// Bytes of an exchange: of all devices; of these between nodes; of the device, and the node's network, that
-// sends or receives the most.
+// Bytes of an exchange: of all devices; those of them between nodes; and those of the device, and of the
+// network of the node, that sends or receives the most.
 struct ExchangeSums {
   int64_t total = 0, network = 0;
   int64_t fullest_device = 0, fullest_node = 0;
@@ -52,25 +52,27 @@ struct Exchange {
   ExchangeSums sums;
 };
 
-// Consecutive devices form groups: each one alone, or whole nodes, the last of which may be smaller.
+// Consecutive devices form groups. A group is one device, or one or several whole nodes; the last group may
+// be smaller.
 struct Grouping {
   int size = 1;  // devices of a group
   int devices_per_node = 1;
   int num_groups(int num_devices) const { return (num_devices + size - 1) / size; }
 };
 
-// One by one: a flow for each message, in pairwise order: d sends to d + 1, d + 2, ... in a circle.
+// Without groups each message is a flow, in pairwise order: d sends to d + 1, d + 2, ... in a circle.
 //
-// In groups: all that a device sends within its node is one flow; all that goes from one node to another of
-// its group is one, and so is all from a node to another group. Flows leave from one of two devices of the
-// node, which change from partner to partner. In another group they go to the node that lacks most of what
-// its own messages have.
+// With groups one flow stands for all that a device sends within its node, one for all from a node to another
+// node of its group, and one for all from a node to another group. Such flows leave the node from two of its
+// devices in turn. A flow to another group goes to the node that still lacks most of the bytes that its own
+// messages would bring.
 //
-// What has no bytes is no flow. `messages`: of each pair, one after the other.
+// Nothing is sent where there are no bytes. `messages` is how many messages a pair exchanges, one after the
+// other.
 Exchange make_exchange(const ByteMatrix& bytes, const Grouping& grouping, int messages = 1);
 
-// 1 up to `exact_devices` devices; above that the least number of whole nodes, doubled again and again, with
-// at most so many groups.
+// Returns 1 for up to `exact_devices` devices. For more devices it returns those of 1, 2, 4, ... nodes: the
+// fewest with which there are at most `exact_devices` groups.
 int group_size(int num_devices, int devices_per_node, int exact_devices);
 
 }  // namespace moehill

@@ -68,7 +68,7 @@ class ProgramBuilder {
     return nullptr;
   }
 
-  // `stage`: one that find() has found.
+  // `stage` is one that find() has returned.
   const WorkSeconds& work_at(int device, const StageWork& stage) const {
     const size_t d = static_cast<size_t>(device);
     return seconds_[d][static_cast<size_t>(&stage - work_[d].stages.data())];
@@ -127,7 +127,7 @@ class ProgramBuilder {
     }
   }
 
-  // Bytes of the rows in flight of a stage, which go by the routing.
+  // Returns the bytes of the rows of a stage that are in flight. They follow the routing.
   ByteMatrix flying_bytes(Stage name) const {
     StageMessages messages;
     for (int d = 0; d < num(); ++d) {
@@ -217,7 +217,7 @@ class ProgramBuilder {
     if (!is_dispatch(name)) add(seconds, {});
   }
 
-  // In the order in which they follow each other; those without bytes are left out.
+  // Returns the exchanges in the order in which they follow each other, without those that have no bytes.
   std::vector<Exchange> exchanges(StageMessages messages) const {
     std::vector<Exchange> all;
     const auto add = [&](const ByteMatrix& bytes, int messages_of_pair) {
@@ -267,7 +267,7 @@ class ProgramBuilder {
     }
   }
 
-  // The device's slice of what is summed, or gathered.
+  // Adds the device's slice of what is summed or gathered.
   void add_slices(const LinkWork& link, int device, StageMessages& messages) const {
     const auto add = [&](std::vector<int64_t>& slices, int64_t bytes) {
       slices.resize(static_cast<size_t>(num()));

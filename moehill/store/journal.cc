@@ -65,8 +65,8 @@ int64_t upsert_point(Database& database, const StoredPoint& p) {
   return one_integer(find.bind(p.experiment_id, p.identity));
 }
 
-// Thresholds that are named after the first result do not count. Those that stood before are kept beside
-// them.
+// Keeps the thresholds that stood before the first result, since thresholds that are named after it do not
+// count.
 class Thresholds {
  public:
   Thresholds(Database& database, const std::string& name) : database_(database) {

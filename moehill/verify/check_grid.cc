@@ -139,7 +139,7 @@ class GridBuilder {
     return config;
   }
 
-  // On several nodes, where the path sends rows that the wire changes.
+  // Sets the wire, and puts the devices on several nodes, if the path sends rows that the wire changes.
   static void put_on_wire(Wire wire, uint32_t draw, RunConfig& config) {
     const bool changes = wire != Wire::bf16 || config.shape.dtype != DType::bf16;
     if (!routes_rows(config) || config.num_devices == 1 || !changes) return;

@@ -16,8 +16,8 @@ struct GridOptions {
   int threads_per_device = 1;
   bool several_processes = false;  // then as if on one node, on nodes of one rank, or on nodes of two
   bool quick = false;              // about an eighth of the cases
-  // The wire of rows between nodes, which the paths that have such a wire are put on then; native: of some
-  // cases.
+  // The wire of rows between nodes. All cases whose path can have it get it; native: only the cases that are
+  // about wires have one.
   Wire wire = Wire::native;
 };
 

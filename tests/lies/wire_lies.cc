@@ -1,5 +1,5 @@
-// Lies about rows between nodes in another form: encode_rows and decode_rows, by which exchanges pack them and
-// take them.
+// Lies about rows between nodes in another form. They replace encode_rows and decode_rows, with which
+// exchanges pack rows and unpack them.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -23,7 +23,7 @@ const Lie stale_wire_row("stale_wire_row", "one row that came by the wire is not
 const Lie wire_row_of_neighbour("wire_row_of_neighbour",
                                 "one row that came by the wire is that of the row before it");
 
-// Somewhere among the rows of all ranges.
+// Picks a row among those of all ranges.
 int64_t some_row(std::span<const Range> ranges, int64_t num_rows) {
   int64_t place_left = place(num_rows, 11);
   for (const Range& range : ranges) {
@@ -39,7 +39,7 @@ int64_t num_rows(std::span<const Range> ranges) {
   return num;
 }
 
-// One scale of the row; its bytes lie anywhere.
+// Changes one scale of the row. Its bytes need not be aligned.
 void change_scale(const RowSource& source, int64_t row, void* out, float factor, float instead) {
   const MatView& m = source.matrix;
   const int64_t row_bytes = wire_row_bytes(Wire::fp8_scales, m.cols, m.dtype);
@@ -70,7 +70,7 @@ void cut_off(const RowSource& source, Range rows, void* out) {
   }
 }
 
-// How often a device has packed rows in this step: x comes before dy.
+// Returns how often a device has packed rows in this step. The first time it packs x, then dy.
 int packings(const ThreadTeam& team) {
   static std::mutex mutex;
   static std::map<const ThreadTeam*, std::pair<int64_t, int>> known;

@@ -1,5 +1,6 @@
-// The instructions of AMX. They are written out: those of the compiler take the number of a register as text,
-// and gcc 12's for the configuration keeps no more than its first eight bytes in memory.
+// The instructions of AMX. They are written as assembly for two reasons: the compiler's intrinsics take the
+// number of a register as text, so it cannot be a template's argument; and gcc 12's intrinsic for the
+// configuration makes sure of only the first eight bytes in memory.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,7 @@ struct alignas(64) TileConfig {
 
 // Tiles 0 to 3 are sums, 4 and 5 of A, 6 and 7 of B.
 struct TileOps {
-  // Products of `steps` steps of depth, at most 16.
+  // Configures the tiles for products of `steps` steps of depth, at most 16.
   static void begin(int steps) {
     TileConfig config;
     for (int i = 0; i < 8; ++i) {

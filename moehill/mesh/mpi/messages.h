@@ -173,7 +173,7 @@ class TripMessages {
     size_t bytes;
   };
   Place place(const void* rows, size_t row_bytes, std::span<const int64_t> cuts, int rank, int part) const;
-  // Part `part` of the rows, in the form that they have on the way.
+  // Return part `part` of the rows, in the form that they have on the way.
   Place received(int rank, int part) const;
   Place sent(int rank, int part) const;
   void post(int send);

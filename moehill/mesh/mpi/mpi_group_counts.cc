@@ -1,5 +1,5 @@
 // MpiGroup's exchange of counts: the ranks of a node show each other theirs, and its first rank carries those
-// for other nodes. And what ranks tell each other where the counts of a call do not fit.
+// for other nodes. If the counts of a call do not fit, ranks tell each other which.
 #include <algorithm>
 
 #include "moehill/mesh/errors.h"
@@ -45,8 +45,8 @@ void MpiGroup::exchange_counts(const int64_t* own, int64_t* theirs) {
   traffic_.network_bytes += static_cast<uint64_t>(size_ - num_local_) * sizeof(int64_t);
 }
 
-// The calls go together, and what some rank sends is not what its receiver expects. Each pair of different
-// nodes finds out whether it is theirs; the others get all their rows.
+// This is for calls that go together, but some rank sends another count than its receiver expects. Each pair
+// of ranks on different nodes finds out whether it is the one. All other pairs get their rows.
 void MpiGroup::tell_counts() {
   const bool to_all = call_.kind == CallKind::all_to_all && !call_.receive_offsets.empty();
   std::vector<PairCounts> own(static_cast<size_t>(size_)), theirs(own.size());

@@ -155,7 +155,8 @@ void ThreadGroup::all_to_all_rows(const Started& call) {
   count_rows(call, traffic_);
 }
 
-// Copies the rows in the form that they have between nodes, or all others; the rest stays as it is.
+// Copies the rows that come in the form between nodes if `far`, else all others. Rows of the other kind stay
+// as they are.
 void ThreadGroup::copy_rows(std::span<const Call> calls, const Started& call, bool far) {
   const size_t bytes = far ? call.far.row_bytes : call.element_bytes;
   void* const output = far ? call.far.received : call.output;

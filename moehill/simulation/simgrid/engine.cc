@@ -115,7 +115,7 @@ class StepRun {
     if (end > sg4::Engine::get_clock()) sg4::this_actor::sleep_until(end);
   }
 
-  // A device's messages one after the other, alone on their links.
+  // Returns the seconds of a device's messages one after the other, alone on their links.
   double alone_seconds(const OwnMessages& own, int d) const {
     const auto seconds = [](int64_t messages, double latency, int64_t bytes, double rate) {
       return static_cast<double>(messages) * latency + static_cast<double>(bytes) / rate;
@@ -138,7 +138,7 @@ class StepRun {
       progress_(static_cast<double>(result_.num_flows) / static_cast<double>(num_awaited_));
   }
 
-  // Counts the links of its way.
+  // Counts the bytes on the links of a flow.
   void count(int from, const Flow& flow) {
     std::vector<sg4::Link*> links;
     double latency = 0;
