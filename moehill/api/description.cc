@@ -10,13 +10,6 @@
 namespace moehill {
 namespace {
 
-void require_between(const char* what, int64_t got, int64_t lo, int64_t hi, const char* remedy) {
-  if (got < lo || got > hi)
-    throw invalid(what, fmt::format("{}", got), fmt::format("{} to {}", lo, hi), remedy);
-}
-
-constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
-
 void require_form(const moehill_block_desc& d) {
   require_between("activation", d.activation, MOEHILL_SILU, MOEHILL_SITU, "take a moehill_activation");
   for (const auto& [what, value] : {std::pair{"gated", d.gated},
@@ -61,7 +54,7 @@ void require_together(const moehill_block_desc& d) {
 }
 
 void require_legal(const moehill_block_desc& d) {
-  const int64_t max = kMaxInt32;
+  const int64_t max = std::numeric_limits<int32_t>::max();
   require_between("hidden", d.hidden, 1, max, "give the width of a token's row");
   require_between("mlp_dim", d.mlp_dim, 1, max, "give the width of an expert");
   require_between("experts", d.experts, 1, 65536, "give the number of experts of all processes");
@@ -186,10 +179,10 @@ RunConfig run_config(const moehill_block_desc& d, const Context& context) {
   config.spread = spread_of(d.path, devices);
   const int64_t processes = replicates_tokens(config, context) ? 1 : context.num_processes();
   const int64_t tokens = round_up(d.max_tokens * processes, devices);
-  if (tokens > kMaxInt32 / d.topk) {
+  if (tokens > std::numeric_limits<int32_t>::max() / d.topk) {
     throw invalid(
         "max_tokens", fmt::format("{} in {} processes", d.max_tokens, processes),
-        fmt::format("{} tokens of all processes, since rows are numbered in 32 bits", kMaxInt32 / d.topk),
+        fmt::format("{} tokens of all processes, since rows are numbered in 32 bits", std::numeric_limits<int32_t>::max() / d.topk),
         "cut the step into several");
   }
   const double widest = static_cast<double>(std::max({d.hidden, 2 * d.mlp_dim, 2 * d.shared_dim}));

@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <numeric>
 
+#include "moehill/base/partition.h"
 #include "moehill/kernels/rows.h"
 #include "moehill/parallel/path.h"
 
 namespace moehill {
 namespace {
-
-size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
 template <typename T>
 void scale_rows(ThreadTeam& team, const MatView& source, const RoutingPlan& plan, const float* weight,

@@ -2,8 +2,11 @@
 // not flags.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "moehill/moehill.h"
 
@@ -21,6 +24,13 @@ class Failure : public std::runtime_error {
 // "topk: got 9, allowed: 1 to 8, the number of experts; ..."
 Failure invalid(const std::string& what, const std::string& got, const std::string& allowed,
                 const std::string& remedy);
+// Throws `invalid` for a number outside [lo, hi].
+template <typename Number>
+void require_between(const char* what, Number got, std::type_identity_t<Number> lo, std::type_identity_t<Number> hi,
+                     const char* remedy) {
+  if (got >= lo && got <= hi) return;
+  throw invalid(what, fmt::format("{}", got), fmt::format("{} to {}", lo, hi), remedy);
+}
 Failure null_argument(const char* what);
 Failure out_of_memory();
 

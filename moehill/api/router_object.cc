@@ -9,11 +9,6 @@
 namespace moehill {
 namespace {
 
-void require_between(const char* what, double got, double lo, double hi, const char* remedy) {
-  if (got >= lo && got <= hi) return;
-  throw invalid(what, fmt::format("{}", got), fmt::format("{} to {}", lo, hi), remedy);
-}
-
 moehill_router_desc complete(const moehill_router_desc* given) {
   moehill_router_desc full;
   moehill_router_desc_init(&full);

@@ -7,7 +7,7 @@ namespace moehill {
 namespace {
 
 // All processes together send so many bytes at a time, which take memory beside the whole.
-constexpr int64_t kPieceBytes = int64_t{8} << 20;
+constexpr int64_t kBytesAtOnce = int64_t{8} << 20;
 
 Range piece_of(Range bytes, int64_t first, int64_t length) {
   const int64_t begin = std::min(bytes.end, bytes.begin + first);
@@ -20,7 +20,7 @@ void SessionPeers::bring_together(void* whole, const std::vector<Range>& bytes_o
   char* const data = static_cast<char*>(whole);
   int64_t most = 0;
   for (const Range& bytes : bytes_of) most = std::max(most, bytes.size());
-  const int64_t length = std::max<int64_t>(1, kPieceBytes / size());
+  const int64_t length = std::max<int64_t>(1, kBytesAtOnce / size());
   for (int64_t first = 0; first < most; first += length) {
     const Range own = piece_of(bytes_of[static_cast<size_t>(rank())], first, length);
     std::vector<std::string_view> messages(bytes_of.size(),

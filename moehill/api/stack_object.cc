@@ -11,20 +11,13 @@
 namespace moehill {
 namespace {
 
-constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
-
-void require_between(const char* what, int64_t got, int64_t lo, int64_t hi) {
-  if (got >= lo && got <= hi) return;
-  throw invalid(what, fmt::format("{}", got), fmt::format("{} to {}", lo, hi), "give a size within these");
-}
-
 }  // namespace
 
 StackObject::StackObject(std::shared_ptr<Context> context, int groups, int64_t k, int64_t n, DType dtype)
     : context_(std::move(context)) {
-  require_between("groups", groups, 1, 65536);
-  require_between("k", k, 1, kMaxInt32);
-  require_between("n", n, 1, kMaxInt32);
+  require_between("groups", groups, 1, 65536, "give a size within these");
+  require_between("k", k, 1, std::numeric_limits<int32_t>::max(), "give a size within these");
+  require_between("n", n, 1, std::numeric_limits<int32_t>::max(), "give a size within these");
   require_countable({static_cast<double>(groups), static_cast<double>(k), static_cast<double>(n)});
   stack_ = WeightStack(WeightLayout::panels, groups, k, n, dtype);
 }
@@ -61,7 +54,7 @@ int64_t StackObject::require_offsets(const int64_t* offsets) const {
   const int64_t groups = stack_.view().num_groups;
   require_memory({{"offsets", offsets, groups + 1, sizeof(int64_t)}}, {});
   for (int64_t g = 0; g < groups; ++g) {
-    if (offsets[0] == 0 && offsets[g] <= offsets[g + 1] && offsets[g + 1] <= kMaxInt32) continue;
+    if (offsets[0] == 0 && offsets[g] <= offsets[g + 1] && offsets[g + 1] <= std::numeric_limits<int32_t>::max()) continue;
     throw invalid("offsets", fmt::format("{} to {} for group {}", offsets[g], offsets[g + 1], g),
                   "offsets that begin at 0, never fall and stay below 2^31",
                   "give the first row of each group");
@@ -71,7 +64,7 @@ int64_t StackObject::require_offsets(const int64_t* offsets) const {
 
 RowSource StackObject::source(const moehill_rows& rows, int64_t num_wanted, int64_t columns,
                               const char* what) const {
-  require_between(what, rows.num_rows, 0, kMaxInt32);
+  require_between(what, rows.num_rows, 0, std::numeric_limits<int32_t>::max(), "give a size within these");
   if (rows.index == nullptr && rows.num_rows < num_wanted) {
     throw invalid(what, fmt::format("{} rows", rows.num_rows),
                   fmt::format("{}, those of all groups", num_wanted), "pass an index, or more rows");

@@ -37,7 +37,7 @@ std::string header(const std::string& descr, const std::string& shape) {
   return "{'descr': '" + descr + "', 'fortran_order': False, 'shape': " + shape + ", }\n";
 }
 
-std::string refusal(const std::string& path) {
+std::string npy_refusal(const std::string& path) {
   try {
     NpyReader reader("--ids", path);
   } catch (const InputError& error) {
@@ -75,13 +75,13 @@ TEST(NpyReader, ReadsEveryWidth) {
     reader.read(0, values);
     EXPECT_EQ(values, (std::vector<int64_t>{kind[0] == 'i' ? -2 : 254, 3})) << kind;
   }
-  EXPECT_EQ(refusal(write(file_of("{\"shape\":(0,4),'fortran_order':False,'descr':'|u1'}", 0, 2))),
+  EXPECT_EQ(npy_refusal(write(file_of("{\"shape\":(0,4),'fortran_order':False,'descr':'|u1'}", 0, 2))),
             "accepted");
 }
 
 TEST(NpyReader, RefusesWhatItCannotRead) {
   const std::string good = file_of(header("<i4", "(2, 3)"), 24);
-  ASSERT_EQ(refusal(write(good)), "accepted");
+  ASSERT_EQ(npy_refusal(write(good)), "accepted");
   const std::vector<std::string> bad = {
       "",
       "\x93NUMPY",
@@ -120,7 +120,7 @@ TEST(NpyReader, RefusesWhatItCannotRead) {
       std::string("\x93NUMPY\x02\x00\xff\xff\xff\x7f", 12) + std::string(100, ' '),
   };
   for (const std::string& file : bad) {
-    const std::string error = refusal(write(file));
+    const std::string error = npy_refusal(write(file));
     EXPECT_EQ(error.find("--ids: got "), 0u) << error << " of " << file.substr(0, 90);
     EXPECT_NE(error.find("allowed"), std::string::npos) << error;
     EXPECT_EQ(error.find('\n'), std::string::npos) << error;
@@ -128,14 +128,14 @@ TEST(NpyReader, RefusesWhatItCannotRead) {
 }
 
 TEST(NpyReader, OpensRegularFilesAlone) {
-  EXPECT_NE(refusal("/nonexistent/x.npy").find("(no such file"), std::string::npos)
-      << refusal("/nonexistent/x.npy");
-  EXPECT_NE(refusal(fresh_folder()).find("a folder"), std::string::npos);
-  EXPECT_NE(refusal("/dev/zero").find("no regular file"), std::string::npos);
+  EXPECT_NE(npy_refusal("/nonexistent/x.npy").find("(no such file"), std::string::npos)
+      << npy_refusal("/nonexistent/x.npy");
+  EXPECT_NE(npy_refusal(fresh_folder()).find("a folder"), std::string::npos);
+  EXPECT_NE(npy_refusal("/dev/zero").find("no regular file"), std::string::npos);
   const std::string fifo = path_of("fifo");
   ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
-  EXPECT_NE(refusal(fifo).find("no regular file"), std::string::npos);
-  EXPECT_NE(refusal(std::string(5000, 'x')), "accepted");
+  EXPECT_NE(npy_refusal(fifo).find("no regular file"), std::string::npos);
+  EXPECT_NE(npy_refusal(std::string(5000, 'x')), "accepted");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 namespace moehill {
@@ -20,6 +21,9 @@ inline Range hull(Range a, Range b) {
   if (b.size() == 0) return a;
   return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
 }
+
+// Makes an index of a standard container from one of ours, which are signed so that they can be subtracted.
+inline size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
 // Share i of [0, n) cut into num_shares contiguous parts that differ by at most one; the larger parts come
 // spread out.

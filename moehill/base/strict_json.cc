@@ -11,7 +11,7 @@
 namespace moehill {
 namespace {
 
-constexpr int kMaxDepth = 32;
+constexpr int kMaxJsonDepth = 32;
 
 // Sees what the library has read before it builds anything of it. Objects and arrays that are open are
 // counted here, since the library's own count is off by one between keys and values.
@@ -31,9 +31,9 @@ class Guard {
  private:
   void open() {
     names_.emplace_back();
-    if (names_.size() <= kMaxDepth) return;
-    throw input_error(source_.what, fmt::format("objects nested more than {} deep", kMaxDepth),
-                      fmt::format("at most {} levels", kMaxDepth), source_.remedy);
+    if (names_.size() <= kMaxJsonDepth) return;
+    throw input_error(source_.what, fmt::format("objects nested more than {} deep", kMaxJsonDepth),
+                      fmt::format("at most {} levels", kMaxJsonDepth), source_.remedy);
   }
   void take_name(const std::string& name) {
     if (names_.back().insert(name).second) return;

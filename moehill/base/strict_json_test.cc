@@ -9,7 +9,7 @@ namespace {
 
 nlohmann::json parse(const std::string& text) { return parse_strict_json(text, {"file", "write it anew"}); }
 
-std::string refusal(const std::string& text) {
+std::string json_refusal(const std::string& text) {
   try {
     parse(text);
   } catch (const InputError& error) {
@@ -32,18 +32,18 @@ TEST(StrictJson, ReadsAnObject) {
 }
 
 TEST(StrictJson, RefusesWhatTheLibraryAloneTakes) {
-  EXPECT_NE(refusal(R"({"a": 1, "b": 2, "a": 3})").find("'a' twice in one object"), std::string::npos);
-  EXPECT_NE(refusal(R"({"x": [{"a": {"b": 1}, "c": [], "a": 3}]})").find("'a' twice"), std::string::npos);
-  EXPECT_NE(refusal(std::string("{\"a\": 1}\0more", 13)).find("NUL"), std::string::npos);
-  EXPECT_NE(refusal(nested(33)).find("more than 32 deep"), std::string::npos);
-  EXPECT_NE(refusal("{\"a\":" + std::string(1 << 20, '[')).find("more than 32 deep"), std::string::npos);
+  EXPECT_NE(json_refusal(R"({"a": 1, "b": 2, "a": 3})").find("'a' twice in one object"), std::string::npos);
+  EXPECT_NE(json_refusal(R"({"x": [{"a": {"b": 1}, "c": [], "a": 3}]})").find("'a' twice"), std::string::npos);
+  EXPECT_NE(json_refusal(std::string("{\"a\": 1}\0more", 13)).find("NUL"), std::string::npos);
+  EXPECT_NE(json_refusal(nested(33)).find("more than 32 deep"), std::string::npos);
+  EXPECT_NE(json_refusal("{\"a\":" + std::string(1 << 20, '[')).find("more than 32 deep"), std::string::npos);
 }
 
 TEST(StrictJson, SaysWhatIsWrongInOneLine) {
   for (const std::string text :
        {"", "  ", "[1]", "7", "{", "{\"a\": }", "{\"a\": 1} x", "{\"a\": nan}", "{\"a\": \"\xff\"}",
         "{\"a\": 01}", "{a: 1}", "{\"a\": 1,}", "{\"a\": \"\\ud800\"}", "\xef\xbb\xbf{}", "/**/{}"}) {
-    const std::string error = refusal(text);
+    const std::string error = json_refusal(text);
     EXPECT_EQ(error.find("file: got "), 0u) << text << ": " << error;
     EXPECT_NE(error.find("allowed: "), std::string::npos) << error;
     EXPECT_NE(error.find("; write it anew"), std::string::npos) << error;

@@ -7,7 +7,7 @@
 namespace moehill {
 namespace {
 
-constexpr int kMaxDepth = 64;
+constexpr int kMaxTomlDepth = 64;
 
 // The end of the string or comment that begins at `begin`; `begin` itself where none does.
 size_t skip_text(std::string_view text, size_t begin) {
@@ -44,11 +44,11 @@ void refuse_deep_toml(std::string_view text, const std::string& source) {
     if (c == '[' || c == '{') ++open;
     if (c == ']' || c == '}') open = std::max(open - 1, 0);
     dots = c == '.' ? dots + 1 : std::string_view("[]{},=\n").find(c) == std::string_view::npos ? dots : 0;
-    if (open <= kMaxDepth && dots <= kMaxDepth) continue;
+    if (open <= kMaxTomlDepth && dots <= kMaxTomlDepth) continue;
     const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(i), '\n');
     throw input_error(fmt::format("{}:{}", source, line),
-                      fmt::format("values nested more than {} deep", kMaxDepth),
-                      fmt::format("at most {} levels", kMaxDepth), "write what it says without such depth");
+                      fmt::format("values nested more than {} deep", kMaxTomlDepth),
+                      fmt::format("at most {} levels", kMaxTomlDepth), "write what it says without such depth");
   }
 }
 

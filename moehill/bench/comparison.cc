@@ -11,8 +11,6 @@
 namespace moehill {
 namespace {
 
-constexpr int kNumResamples = 2000;
-
 // Draws with replacement, the same ones for the same seed.
 class Resampler {
  public:

@@ -13,7 +13,6 @@
 namespace moehill {
 namespace {
 
-constexpr int kNumResamples = 2000;
 constexpr double kTail = 0.025;
 
 double sorted_median(const std::vector<double>& sorted) {

@@ -20,6 +20,8 @@ struct Interval {
 inline constexpr int64_t kMinRounds = 3;
 // Confidence of the intervals of ratios.
 inline constexpr double kCoverage = 0.95;
+// Resamples of a bootstrap.
+inline constexpr int kNumResamples = 2000;
 
 // Median of n samples with its interval, nonparametric: order statistics l and n + 1 - l, with l the largest
 // that leaves at most 2.5 % to each side under Binomial(n, 1/2) (Hahn and Meeker, "Statistical

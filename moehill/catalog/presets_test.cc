@@ -106,7 +106,7 @@ const Published kPublished[] = {
     {"step-3.7-flash", {4096, 1280, 288, 8, 1280, 45, 42}, "sigmoid,bias,normalized,factor:3", "silu"},
 };
 
-std::vector<int64_t> sizes_of(const ModelBlock& b) {
+std::vector<int64_t> published_sizes_of(const ModelBlock& b) {
   const MoeShape& s = b.shape;
   return {s.hidden, s.mlp_dim, s.experts, s.topk, s.shared_dim, b.num_layers, b.num_moe_layers};
 }
@@ -116,7 +116,7 @@ TEST(Presets, AreTheModels) {
   for (const Published& published : kPublished) {
     names.push_back(published.name);
     const Preset preset = load_preset(published.name);
-    EXPECT_EQ(sizes_of(preset.block), published.sizes) << published.name;
+    EXPECT_EQ(published_sizes_of(preset.block), published.sizes) << published.name;
     EXPECT_EQ(to_string(preset.block.shape.router), published.router) << published.name;
     EXPECT_EQ(to_string(preset.block.shape.form), published.form) << published.name;
     const bool draws = preset.block.shape.router.score == RouterScore::sparsemixer;  // in training
@@ -190,7 +190,7 @@ TEST(Configs, OfAFolderAreRead) {
         const Preset preset = load_preset(name);
         if (preset.source != "config.json of " + model) continue;
         ++num_known;
-        EXPECT_EQ(sizes_of(block), sizes_of(preset.block)) << path;
+        EXPECT_EQ(published_sizes_of(block), published_sizes_of(preset.block)) << path;
         EXPECT_EQ(block.shape.router, preset.block.shape.router) << path;
         EXPECT_EQ(block.shape.form, preset.block.shape.form) << path;
         EXPECT_TRUE(block.assumed.empty()) << path << ": " << block.assumed.front();

@@ -12,18 +12,18 @@
 namespace moehill {
 namespace {
 
-struct Outcome {
+struct MeshOutcome {
   int status = -1;
   std::string out, err;
 };
 
-Outcome run(const std::string& line) {
+MeshOutcome run_mesh(const std::string& line) {
   std::vector<std::string> args = {"mesh"};
   std::istringstream words(line);
   for (std::string word; words >> word;) args.push_back(word);
   testing::internal::CaptureStdout();
   testing::internal::CaptureStderr();
-  Outcome outcome;
+  MeshOutcome outcome;
   outcome.status = run_command_line(args);
   outcome.out = testing::internal::GetCapturedStdout();
   outcome.err = testing::internal::GetCapturedStderr();
@@ -32,8 +32,8 @@ Outcome run(const std::string& line) {
 
 TEST(MeshCommand, EveryCollectiveIsCheckedOnUnevenShares) {
   for (const char* dtype : {"f32", "bf16"}) {
-    const Outcome outcome =
-        run("--collective all -b 4 -e 5000 -f 7 -n 2 -w 1 --devices 3 "
+    const MeshOutcome outcome =
+        run_mesh("--collective all -b 4 -e 5000 -f 7 -n 2 -w 1 --devices 3 "
             "--threads-per-device 1 --json - --dtype " +
             std::string(dtype));
     ASSERT_EQ(outcome.status, 0) << outcome.err;
@@ -53,7 +53,7 @@ TEST(MeshCommand, EveryCollectiveIsCheckedOnUnevenShares) {
 }
 
 TEST(MeshCommand, OneDeviceHasNoBus) {
-  const Outcome outcome = run("-b 64 -e 64 -n 1 -w 0 --devices 1 --threads-per-device 1 --json -");
+  const MeshOutcome outcome = run_mesh("-b 64 -e 64 -n 1 -w 0 --devices 1 --threads-per-device 1 --json -");
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_EQ(nlohmann::json::parse(outcome.out)["busbw_gbps"], 0);
 }
@@ -64,25 +64,25 @@ TEST(MeshCommand, BadInputIsOneLineAndStatusTwo) {
   for (const char* line :
        {"-b 2", "-e 4x", "-b 1M -e 1K", "-f 1", "-c 2", "--mesh mpi", "--collective gather",
         "--devices 64 --threads-per-device 64", "-e 1024G", "-q 5", "stray"}) {
-    const Outcome outcome = run(std::string(line) + " --json " + json);
+    const MeshOutcome outcome = run_mesh(std::string(line) + " --json " + json);
     EXPECT_EQ(outcome.status, 2) << line;
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
     EXPECT_NE(outcome.err.find("allowed"), std::string::npos) << outcome.err;
     EXPECT_EQ(outcome.out, "") << line;
     EXPECT_FALSE(std::filesystem::exists(json)) << line;
   }
-  EXPECT_EQ(run("--json /nowhere/x.jsonl").status, 2);
+  EXPECT_EQ(run_mesh("--json /nowhere/x.jsonl").status, 2);
 }
 
 TEST(MeshCommand, RefusedMemoryNamesItsPartsAndTheRemedy) {
-  const Outcome outcome = run("-e 1024G");
+  const MeshOutcome outcome = run_mesh("-e 1024G");
   for (const char* part : {"predicted memory", "inputs", "outputs", "--max-bytes"}) {
     EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
   }
 }
 
 TEST(MeshCommand, HelpEndsInThreeExamplesAndShowsShortNames) {
-  const Outcome outcome = run("--help");
+  const MeshOutcome outcome = run_mesh("--help");
   EXPECT_EQ(outcome.status, 0);
   EXPECT_NE(outcome.out.find("-b,--min-bytes"), std::string::npos) << outcome.out;
   std::istringstream lines(outcome.out.substr(outcome.out.find("Examples:")));

@@ -14,16 +14,16 @@
 namespace moehill {
 namespace {
 
-struct Prepared {
+struct ProfilePoints {
   ProfileOptions options;
   Environment environment;
   std::vector<Point> points;
 };
 
-std::optional<Prepared> prepare(const std::vector<std::string>& args, const Job& job) {
+std::optional<ProfilePoints> prepare_profile(const std::vector<std::string>& args, const Job& job) {
   std::optional<ProfileOptions> options = parse_profile_options(args);
   if (!options) return std::nullopt;
-  Prepared prepared{*options, adopt_environment(options->bench, job), {}};
+  ProfilePoints prepared{*options, adopt_environment(options->bench, job), {}};
   prepared.options = *options;  // with the job's layout
   open_weights(prepared.options.bench);
   prepared.points = expand_profile_points(*options, prepared.environment.topology.num_cores);
@@ -64,7 +64,7 @@ std::string region_note(const ProfileOptions& options) {
 }  // namespace
 
 int profile_command(const std::vector<std::string>& args, const Job& job) {
-  const std::optional<Prepared> prepared = job.together([&] { return prepare(args, job); });
+  const std::optional<ProfilePoints> prepared = job.together([&] { return prepare_profile(args, job); });
   if (!prepared) return kExitDone;
   const ProfileOptions& options = prepared->options;
   const Environment& environment = prepared->environment;

@@ -8,12 +8,12 @@
 namespace moehill {
 namespace {
 
-std::vector<Point> points_of(const std::vector<std::string>& args) {
+std::vector<Point> profile_points_of(const std::vector<std::string>& args) {
   return expand_profile_points(*parse_profile_options(args), 2);
 }
 
 TEST(ProfileOptions, PathsOfEachTopk) {
-  const std::vector<Point> points = points_of({"--topk-list", "1,2", "--staged-dp", "--renormalize-topk"});
+  const std::vector<Point> points = profile_points_of({"--topk-list", "1,2", "--staged-dp", "--renormalize-topk"});
   using enum ProfilePath;
   const std::vector<ProfilePath> paths = {ref_dp, staged_dp, fused_ep, ref_dp, staged_dp, fused_ep};
   ASSERT_EQ(points.size(), paths.size());
@@ -26,8 +26,8 @@ TEST(ProfileOptions, PathsOfEachTopk) {
     EXPECT_EQ(config.block.backend == Backend::ragged_dot, paths[i] == ref_dp);
     EXPECT_EQ(config.block.expert_by_expert, paths[i] == staged_dp);
   }
-  EXPECT_EQ(points_of({}).size(), 2u);
-  EXPECT_FALSE(points_of({"--staged-dp", "--staged-parallel"})[1].config.block.expert_by_expert);
+  EXPECT_EQ(profile_points_of({}).size(), 2u);
+  EXPECT_FALSE(profile_points_of({"--staged-dp", "--staged-parallel"})[1].config.block.expert_by_expert);
 }
 
 TEST(ProfileOptions, RefusesFlagsWithoutEffect) {
@@ -42,8 +42,8 @@ TEST(ProfileOptions, RefusesFlagsWithoutEffect) {
 TEST(Blocks, ThoseNotGivenAreTheDefaultsCutToTheirBlock) {
   const BlockSizes blocks = parse_blocks("bt=64,bf=128");
   EXPECT_EQ(blocks, (BlockSizes{64, 128, 2048, 4096, 64, 128, 256, 128}));
-  EXPECT_EQ(points_of({"--blocks", "bt=64,bf=128"})[1].config.block.blocks, blocks);
-  EXPECT_EQ(points_of({"--blocks", "bt=64"})[0].config.block.blocks, BlockSizes{});  // ref_dp has none
+  EXPECT_EQ(profile_points_of({"--blocks", "bt=64,bf=128"})[1].config.block.blocks, blocks);
+  EXPECT_EQ(profile_points_of({"--blocks", "bt=64"})[0].config.block.blocks, BlockSizes{});  // ref_dp has none
 }
 
 TEST(Blocks, RefusesWhatItDoesNotKnowAndWhatIsIllegal) {

@@ -14,14 +14,14 @@ namespace {
 
 // Disturbances of a shared machine: noise of each run, a state that lasts over rounds, and single runs beside
 // other work.
-struct Noise {
+struct BuildsNoise {
   double each = 0.015, drift = 0.03, disturbed = 0.05, by = 0.3;
   bool heavy_tails = false;
 };
 
 class Machine {
  public:
-  Machine(const Noise& noise, uint32_t seed) : noise_(noise), random_(seed) {}
+  Machine(const BuildsNoise& noise, uint32_t seed) : noise_(noise), random_(seed) {}
 
   BuildSamples measure(int64_t rounds, double slower) {
     BuildSamples samples;
@@ -42,7 +42,7 @@ class Machine {
     return std::exp(log);
   }
 
-  Noise noise_;
+  BuildsNoise noise_;
   std::mt19937 random_;
   std::normal_distribution<double> normal_;
   std::student_t_distribution<double> tails_{3};
@@ -51,12 +51,12 @@ class Machine {
 };
 
 // Quiet, drifting with a tenth and with a fifth of the runs disturbed, and with heavy tails.
-constexpr Noise kMachines[] = {{.drift = 0, .disturbed = 0},
+constexpr BuildsNoise kBuildsMachines[] = {{.drift = 0, .disturbed = 0},
                                {.each = 0.01, .disturbed = 0.1},
                                {.each = 0.01, .disturbed = 0.2},
                                {.each = 0.01, .heavy_tails = true}};
 
-std::map<Verdict, int64_t> count_verdicts(double slower, const Noise& noise, int64_t comparisons) {
+std::map<Verdict, int64_t> count_verdicts(double slower, const BuildsNoise& noise, int64_t comparisons) {
   Machine machine(noise, 1);
   std::map<Verdict, int64_t> counts;
   for (int64_t i = 0; i < comparisons; ++i)
@@ -65,7 +65,7 @@ std::map<Verdict, int64_t> count_verdicts(double slower, const Noise& noise, int
 }
 
 TEST(Builds, AtMostFiveOfAHundredEqualPairsAreCalledDifferent) {
-  for (const Noise& noise : kMachines) {
+  for (const BuildsNoise& noise : kBuildsMachines) {
     std::map<Verdict, int64_t> counts = count_verdicts(1, noise, 400);
     EXPECT_LE(counts[Verdict::slower] + counts[Verdict::faster], 20) << noise.each << " " << noise.disturbed;
   }
@@ -73,7 +73,7 @@ TEST(Builds, AtMostFiveOfAHundredEqualPairsAreCalledDifferent) {
 
 // A fifth of the runs disturbed by up to 30 % is too much for so few rounds: 82 of 100 are found then.
 TEST(Builds, ABuildSlowedByFivePercentIsFoundNineteenTimesOfTwenty) {
-  for (const Noise& noise : kMachines) {
+  for (const BuildsNoise& noise : kBuildsMachines) {
     if (noise.disturbed > 0.1) continue;
     EXPECT_GE(count_verdicts(1.05, noise, 100)[Verdict::slower], 95) << noise.disturbed;
   }

@@ -7,7 +7,7 @@
 namespace moehill {
 namespace {
 
-std::vector<std::string> known_options(SweptCommand) { return {"tokens", "topk", "seed"}; }
+std::vector<std::string> planned_options(SweptCommand) { return {"tokens", "topk", "seed"}; }
 
 // A command that takes a millisecond a token, and 2 s besides; the default is 4096 tokens.
 SweepHost host() {
@@ -32,7 +32,7 @@ SweepHost host() {
 }
 
 ExperimentFile file(const std::string& toml) {
-  return parse_experiment("q.toml", "title = 't'\n" + toml, known_options);
+  return parse_experiment("q.toml", "title = 't'\n" + toml, planned_options);
 }
 
 TEST(SweepPlan, RefusesAPointWhereItStandsInTheFile) {

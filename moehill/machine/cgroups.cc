@@ -8,7 +8,7 @@
 namespace moehill {
 namespace {
 
-constexpr double kUnlimited = std::numeric_limits<double>::infinity();
+constexpr double kNoQuota = std::numeric_limits<double>::infinity();
 
 bool lists(const std::string& controllers, const std::string& controller) {
   return ("," + controllers + ",").find("," + controller + ",") != std::string::npos;
@@ -26,12 +26,12 @@ double cpus_in(CgroupVersion version, const std::filesystem::path& directory) {
   double quota = -1, period = -1;
   if (version == CgroupVersion::two) {
     std::ifstream in(directory / "cpu.max");
-    if (!(in >> quota >> period)) return kUnlimited;
+    if (!(in >> quota >> period)) return kNoQuota;
   } else {
     quota = number_in(directory / "cpu.cfs_quota_us");
     period = number_in(directory / "cpu.cfs_period_us");
   }
-  return quota > 0 && period > 0 ? quota / period : kUnlimited;
+  return quota > 0 && period > 0 ? quota / period : kNoQuota;
 }
 
 }  // namespace
@@ -64,7 +64,7 @@ void visit_cgroups(const std::string& proc_cgroup, const std::filesystem::path& 
 }
 
 double cgroup_cpus(const std::string& proc_cgroup, const std::filesystem::path& mount) {
-  double least = kUnlimited;
+  double least = kNoQuota;
   visit_cgroups(proc_cgroup, mount, "cpu",
                 [&](CgroupVersion version, const std::filesystem::path& directory) {
                   least = std::min(least, cpus_in(version, directory));

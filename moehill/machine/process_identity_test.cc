@@ -29,7 +29,7 @@ TEST(ProcessIdentity, AChildThatNobodyWaitedForIsDead) {
   const pid_t child = fork();
   if (child == 0) {
     const ProcessIdentity self = this_process();
-    const ssize_t written = write(pipe_ends[1], &self.start_ticks, sizeof self.start_ticks);
+    const ssize_t written = ::write(pipe_ends[1], &self.start_ticks, sizeof self.start_ticks);
     _exit(written == sizeof self.start_ticks ? 0 : 1);
   }
   ProcessIdentity identity = this_process();

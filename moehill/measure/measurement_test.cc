@@ -12,7 +12,7 @@
 namespace moehill {
 namespace {
 
-BenchOptions small_options() {
+BenchOptions measured_options() {
   BenchOptions options;
   options.shape = {24, 16, 8, 4, 2, 8, DType::f32};
   options.modes = {ParallelMode::none, ParallelMode::ep};
@@ -44,7 +44,7 @@ Measured measure_points(const BenchOptions& options, const std::vector<Point>& p
 }
 
 TEST(Measurement, ChecksEveryPointAndTakesASampleARound) {
-  const BenchOptions options = small_options();
+  const BenchOptions options = measured_options();
   const Measured measured = measure_points(options, expand_points(options, 2));
   ASSERT_EQ(measured.command.points.size(), 2u);
   for (const PointResult& result : measured.command.points) {
@@ -65,7 +65,7 @@ TEST(Measurement, ChecksEveryPointAndTakesASampleARound) {
 }
 
 TEST(Measurement, StagesAreOfTheTimedRoundsAlone) {
-  BenchOptions options = small_options();
+  BenchOptions options = measured_options();
   options.stage_timing = true;
   const Measured measured = measure_points(options, expand_points(options, 2));
   for (const PointResult& result : measured.command.points) {
@@ -77,7 +77,7 @@ TEST(Measurement, StagesAreOfTheTimedRoundsAlone) {
 
 // The devices meet before each step as well, where a wait may be as long as the step.
 TEST(Measurement, WaitsAreOfTheStepAlone) {
-  BenchOptions options = small_options();
+  BenchOptions options = measured_options();
   options.modes = {ParallelMode::ep};
   options.stage_timing = true;
   for (const Spread path : kEpPaths) {
@@ -119,7 +119,7 @@ TEST(Measurement, WaitsAreOfTheStepAlone) {
 // A product of all experts is one hand-over of the team, however many of them have rows. A small plan is made
 // by one thread.
 TEST(Measurement, FewTokensHandOverOnceForEachProduct) {
-  BenchOptions options = small_options();
+  BenchOptions options = measured_options();
   options.shape = {3, 16, 8, 4, 2, 8, DType::bf16};
   options.modes = {ParallelMode::none};
   options.devices = 1;
@@ -149,7 +149,7 @@ TEST(Measurement, FewTokensHandOverOnceForEachProduct) {
 
 // W4 on a device that has a ninth of the tokens, and on one that has five.
 TEST(Measurement, EveryPathTakesRaggedSources) {
-  BenchOptions options = small_options();
+  BenchOptions options = measured_options();
   options.shape = {45, 32, 24, 12, 3, 16, DType::f32};
   options.distributions = parse_distributions("W4");
   options.devices = 3;
@@ -168,7 +168,7 @@ TEST(Measurement, EveryPathTakesRaggedSources) {
 TEST(Measurement, AssignmentsOfNobodyArePassedOverByEveryPath) {
   const TemporaryFolder folder;
   std::ofstream(folder.file("t.jsonl")) << trace_with_nobodys();
-  BenchOptions options = small_options();
+  BenchOptions options = measured_options();
   options.shape = {45, 32, 24, 12, 3, 16, DType::f32};
   options.distributions = parse_distributions("trace:" + folder.file("t.jsonl"));
   options.devices = 3;
@@ -190,7 +190,7 @@ TEST(Measurement, AssignmentsOfNobodyArePassedOverByEveryPath) {
 }
 
 TEST(Measurement, WithoutACheckThereIsASampleAndNoFigure) {
-  BenchOptions options = small_options();
+  BenchOptions options = measured_options();
   options.modes = {ParallelMode::none};
   options.check = CheckMode::off;
   const Measured measured = measure_points(options, expand_points(options, 2));
@@ -200,7 +200,7 @@ TEST(Measurement, WithoutACheckThereIsASampleAndNoFigure) {
 }
 
 TEST(Measurement, KeepsTheEventsOfTheLastStepsForATrace) {
-  BenchOptions options = small_options();
+  BenchOptions options = measured_options();
   options.modes = {ParallelMode::ep};
   options.ep_path = Spread::ragged_a2a;
   options.trace_dir = "traces";  // nothing is written here

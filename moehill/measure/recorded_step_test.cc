@@ -13,7 +13,7 @@
 namespace moehill {
 namespace {
 
-BenchOptions small_options() {
+BenchOptions recorded_options() {
   BenchOptions options;
   options.shape = {96, 32, 16, 8, 2, 0, DType::bf16};
   options.seed = 7;
@@ -35,7 +35,7 @@ TEST(RecordedStep, HasTheRoutingOfTheRecord) {
   const TemporaryFolder folder;
   const std::string path = folder.file("recorded_step.jsonl");
   for (const char* distribution : {"runs", "hot-device:0.7", "balanced", "zipf:1.1"}) {
-    BenchOptions options = small_options();
+    BenchOptions options = recorded_options();
     options.distributions = parse_distributions(distribution);
     options.modes = {ParallelMode::none, ParallelMode::ep};
     options.devices = 4;
@@ -56,7 +56,7 @@ TEST(RecordedStep, HasTheRoutingOfTheRecord) {
 TEST(RecordedStep, HasThePeakOfItsDtypeWithItsInstructionAndTheBandwidth) {
   const TemporaryFolder folder;
   const std::string path = folder.file("recorded_peak.jsonl");
-  const BenchOptions options = small_options();
+  const BenchOptions options = recorded_options();
   Json record = record_of(options, expand_points(options, 2).front());
   const auto read = [&] {
     std::ofstream(path) << record.dump() << "\n";
@@ -78,7 +78,7 @@ TEST(RecordedStep, HasThePeakOfItsDtypeWithItsInstructionAndTheBandwidth) {
 TEST(RecordedStep, HasEveryOptionOfThePoint) {
   const TemporaryFolder folder;
   const std::string path = folder.file("recorded_options.jsonl");
-  BenchOptions options = small_options();
+  BenchOptions options = recorded_options();
   options.modes = {ParallelMode::ep};
   options.devices = 2;
   options.shape.shared_dim = 5;
@@ -105,7 +105,7 @@ TEST(RecordedStep, HasEveryOptionOfThePoint) {
 TEST(RecordedStep, RefusesWhatIsNoPoint) {
   const TemporaryFolder folder;
   const std::string path = folder.file("recorded_bad.jsonl");
-  const BenchOptions options = small_options();
+  const BenchOptions options = recorded_options();
   for (const auto& [field, value] :
        {std::pair<std::string, Json>{"topk", 9}, {"impl", "faster"}, {"tokens", "many"}}) {
     Json record = record_of(options, expand_points(options, 2).front());

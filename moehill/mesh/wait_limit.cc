@@ -16,7 +16,6 @@
 namespace moehill {
 namespace {
 
-constexpr int kExitFailed = 5;  // "a run failed", as the command line has it
 constexpr size_t kMostNamed = 8;
 
 std::atomic<double> limit{0};

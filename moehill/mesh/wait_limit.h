@@ -12,6 +12,9 @@
 
 namespace moehill {
 
+// The exit status of a process that gives its job up: "a run failed", as the command line has it.
+inline constexpr int kExitFailed = 5;
+
 class WaitedTooLong : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

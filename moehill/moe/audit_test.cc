@@ -146,7 +146,7 @@ TEST_P(AuditTest, RightResultsPassWithEverySeed) {
 }
 
 // The limits are where many values are.
-constexpr const char* kForms[] = {"silu",      "silu,limit:0.5", "swiglu-oai,limit:0.5",
+constexpr const char* kAuditedForms[] = {"silu",      "silu,limit:0.5", "swiglu-oai,limit:0.5",
                                   "gelu-tanh", "relu2",          "situ,beta:1,linear-beta:2"};
 
 TEST_P(AuditTest, RightResultsOfEveryExpertFormPass) {
@@ -212,8 +212,8 @@ TEST_P(AuditTest, GateValuesOfOutputsForThoseOfInputsAreSeen) {
 
 // An activation, or a limit, in the place of another one: in y, and in the gradients alone.
 TEST_P(AuditTest, AnotherActivationIsSeen) {
-  for (const char* form : kForms) {
-    for (const char* wrong : kForms) {
+  for (const char* form : kAuditedForms) {
+    for (const char* wrong : kAuditedForms) {
       if (form == wrong) continue;
       MoeShape shape = wide_shape(GetParam());
       shape.form = parse_expert_form(form);

@@ -4,13 +4,12 @@
 #include <cmath>
 #include <numeric>
 
+#include "moehill/base/partition.h"
 #include "moehill/kernels/row_vectors.h"
 #include "moehill/kernels/rows.h"
 
 namespace moehill {
 namespace {
-
-size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
 // The rows between the products of an MLP.
 struct MlpRows {

@@ -15,7 +15,7 @@
 namespace moehill {
 namespace {
 
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr float kNoNumber = std::numeric_limits<float>::quiet_NaN();
 
 MoeShape odd_shape(DType dtype) { return {203, 20, 19, 5, 2, 13, dtype}; }
 
@@ -88,7 +88,7 @@ std::vector<PlantedFault> faults_of_y() {
          for (int64_t r = 0; r < t.y.rows; ++r) scale_row(t.y, r, 0);
        }},
       {"ScaledByThreeHundredths", "y", [](F&, const T& t, ThreadTeam&) { scale_row(t.y, 0, 1.03f); }},
-      {"NaNInOnePlace", "y", [](F&, const T& t, ThreadTeam&) { t.y.set(202, 3, kNaN); }},
+      {"NaNInOnePlace", "y", [](F&, const T& t, ThreadTeam&) { t.y.set(202, 3, kNoNumber); }},
       {"OneElementWrong", "y", [](F&, const T& t, ThreadTeam&) { t.y.set(80, 7, t.y.at(80, 7) + 0.5f); }},
       {"TailColumnLost", "y",
        [](F&, const T& t, ThreadTeam&) {
@@ -169,7 +169,7 @@ std::vector<PlantedFault> faults_of_weight_gradients() {
          change_groups(t.gradients.w1, 4, 5,
                        [](int64_t, int64_t r, int64_t, float v) { return r == 19 ? 0 : v; });
        }},
-      {"Dw2NaN", "dw2", [](F&, const T& t, ThreadTeam&) { t.gradients.w2.set(2, 5, 5, kNaN); }},
+      {"Dw2NaN", "dw2", [](F&, const T& t, ThreadTeam&) { t.gradients.w2.set(2, 5, 5, kNoNumber); }},
       {"Dw2MissesTheLastRowOfItsGroup", "dw2",
        [](F& f, const T& t, ThreadTeam& team) {
          const std::vector<int32_t>& expert = f.routing().expert;

@@ -225,15 +225,15 @@ void add_part(const ExpertPart& part, bool shared, const ExpertRows& rows, Threa
 // weights stay in the cache; parts are added in the order of the columns.
 void add_expert(const BlockTensors& tensors, int expert, const ExpertRows& rows, const LossGradient& dy,
                 ThreadTeam& team, TokenResult& result) {
-  constexpr int64_t kColumns = 64;
+  constexpr int64_t kColumnsAtOnce = 64;
   const bool shared = expert == kSharedExpert;
   const int64_t width = shared ? tensors.shape.shared_dim : tensors.shape.mlp_dim;
-  for (int64_t first = 0; first < width; first += team.size() * kColumns) {
+  for (int64_t first = 0; first < width; first += team.size() * kColumnsAtOnce) {
     std::vector<ExpertPart> parts(static_cast<size_t>(team.size()));
     team.run([&](int i) {
-      const int64_t begin = first + i * kColumns;
+      const int64_t begin = first + i * kColumnsAtOnce;
       if (begin >= width) return;
-      const Range columns{begin, std::min(width, begin + kColumns)};
+      const Range columns{begin, std::min(width, begin + kColumnsAtOnce)};
       parts[static_cast<size_t>(i)] = part_of_expert(tensors, expert, columns, rows, dy);
     });
     for (const ExpertPart& part : parts) {

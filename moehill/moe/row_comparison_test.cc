@@ -8,7 +8,7 @@
 namespace moehill {
 namespace {
 
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr float kNoRow = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
 using Floats = std::vector<float>;
@@ -56,7 +56,7 @@ TEST(RowComparison, NothingToCompareIsSaid) {
 }
 
 TEST(RowComparison, WhatIsNotANumberIsInfinitelyWrong) {
-  for (const float bad : {kNaN, kInf, -kInf}) {
+  for (const float bad : {kNoRow, kInf, -kInf}) {
     RowComparison rows;
     rows.add_row(0, Floats{1, 1}, Doubles{1, 1});
     rows.add_row(1, Floats{1, bad}, Doubles{1, 1});

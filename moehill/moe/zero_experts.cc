@@ -1,11 +1,10 @@
 #include "moehill/moe/zero_experts.h"
 
+#include "moehill/base/partition.h"
 #include "moehill/kernels/rows.h"
 
 namespace moehill {
 namespace {
-
-size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
 }  // namespace
 

@@ -8,8 +8,6 @@
 namespace moehill {
 namespace {
 
-size_t idx(int64_t i) { return static_cast<size_t>(i); }
-
 // own[i] += the parts' [i], in their order; each of them becomes the sum too.
 template <typename T>
 void add_parts(T* own, const std::vector<char*>& parts, Range elements) {

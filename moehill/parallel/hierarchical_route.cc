@@ -2,12 +2,11 @@
 
 #include <algorithm>
 
+#include "moehill/base/partition.h"
 #include "moehill/parallel/path.h"
 
 namespace moehill {
 namespace {
-
-size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
 // Nodes of which the ranks can be asked for.
 Nodes with_ranks(const Nodes& nodes, int num_devices) {

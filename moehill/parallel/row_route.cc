@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "moehill/base/partition.h"
 #include "moehill/parallel/path.h"
 
 namespace moehill {
@@ -12,8 +13,6 @@ namespace {
 // 256 KiB take 2 ms at 1 Gbit/s, where the team looks after messages about every millisecond.
 constexpr double kPartBytes = 256 << 10;
 constexpr double kMaxWaves = 8;
-
-size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
 }  // namespace
 

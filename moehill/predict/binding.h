@@ -16,6 +16,7 @@ constexpr auto words(Level) { return std::array{"compute", "memory", "rank", "no
 
 // Seconds of a step by level; what is hidden under work is in none.
 using LevelSeconds = std::array<double, kNumWords<Level>>;
+inline double& at(LevelSeconds& seconds, Level level) { return seconds[static_cast<size_t>(level)]; }
 LevelSeconds level_seconds(const Prediction& prediction);
 LevelSeconds level_seconds(const StagePrediction& stage);
 // Goes by the critical path.

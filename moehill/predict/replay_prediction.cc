@@ -113,8 +113,6 @@ double product_seconds(const ReplayTable& table, const ReplayRow& row, const Har
   return seconds;
 }
 
-double& at(LevelSeconds& seconds, Level level) { return seconds[static_cast<size_t>(level)]; }
-
 double time_of(const LevelSeconds& s, ReplayPart part) {
   const auto of = [&](Level level) { return s[static_cast<size_t>(level)]; };
   const double links = std::max({of(Level::rank), of(Level::node), of(Level::network)});

@@ -14,7 +14,7 @@ namespace moehill {
 namespace {
 
 // A token's softmax, and the logarithm of its sum.
-struct Scores {
+struct LossScores {
   std::vector<double> s;
   double log_sum = 0;
 
@@ -54,7 +54,7 @@ std::vector<Windows> windows_of(const BalanceLoss& loss, int64_t num_tokens) {
 
 // E / (k n_tokens) sum_e n_e s_e of one token, for a window of this length: what the mean over tokens makes
 // the loss of.
-double weighted(const std::vector<int64_t>& count, const Scores& scores, double factor) {
+double weighted(const std::vector<int64_t>& count, const LossScores& scores, double factor) {
   double sum = 0;
   for (size_t e = 0; e < count.size(); ++e) sum += static_cast<double>(count[e]) * scores.s[e];
   return factor * sum;
@@ -68,7 +68,7 @@ double factor_of(const Routing& routing, int64_t window) {
 
 double balance_loss(const BalanceLoss& loss, const float* logits, const Routing& routing, Range tokens) {
   const double num_tokens = static_cast<double>(routing.num_tokens);
-  Scores scores;
+  LossScores scores;
   double sum = 0;
   for (const Windows& windows : windows_of(loss, routing.num_tokens)) {
     const double factor = factor_of(routing, windows.length);
@@ -112,7 +112,7 @@ std::vector<double> balance_gradient(const BalanceLoss& loss, const float* logit
   const double num_tokens = static_cast<double>(routing.num_tokens);
   std::vector<double> gradient(static_cast<size_t>(tokens.size()) * experts, 0);
   const auto row = [&](int64_t t) { return gradient.begin() + (t - tokens.begin) * routing.num_experts; };
-  Scores scores;
+  LossScores scores;
   for (const Windows& windows : windows_of(loss, routing.num_tokens)) {
     const double factor = factor_of(routing, windows.length);
     for (int64_t first = 0; first < routing.num_tokens; first += windows.length) {

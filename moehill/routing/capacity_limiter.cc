@@ -6,11 +6,10 @@
 #include <numeric>
 
 #include "moehill/base/error.h"
+#include "moehill/base/partition.h"
 
 namespace moehill {
 namespace {
-
-size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
 // Returns true if assignment a comes before b. strong_order: a total order even if a gate value is NaN.
 bool precedes(CapacityOrder order, const float* weight, int64_t a, int64_t b) {

@@ -4,14 +4,13 @@
 #include <limits>
 
 #include "moehill/base/error.h"
+#include "moehill/base/partition.h"
 #include "moehill/routing/plan.h"
 
 namespace moehill {
 namespace {
 
 constexpr int64_t kIntsPerCacheLine = 16;
-
-size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
 template <typename T>
 size_t bytes_of(const std::vector<T>& values) {

@@ -3,12 +3,11 @@
 #include <algorithm>
 
 #include "moehill/base/error.h"
+#include "moehill/base/partition.h"
 #include "moehill/routing/plan.h"
 
 namespace moehill {
 namespace {
-
-size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
 // Each check assumes that those before it found nothing.
 class PlanCheck {

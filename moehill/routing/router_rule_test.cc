@@ -77,7 +77,7 @@ TEST(RouterRule, RefusesExpertsItCannotChooseFrom) {
   EXPECT_NO_THROW(refuse_impossible(parse_router_rule("softmax,groups-max:4/2"), 4, 2));
   EXPECT_NO_THROW(refuse_impossible(parse_router_rule("softmax,zero:2"), 4, 6));
   EXPECT_THROW(refuse_impossible(parse_router_rule("softmax,zero:2"), 4, 7), InputError);
-  EXPECT_THROW(refuse_impossible({}, 4, 0), InputError);
+  EXPECT_THROW(refuse_impossible(RouterRule{}, 4, 0), InputError);
 }
 
 }  // namespace

@@ -167,12 +167,12 @@ TEST(Router, TiesGoToTheLowerExpertAndToTheLowerGroup) {
     route(router, logits.data(), {0, 1}, team, routing);
     return routing.expert;
   };
-  using Experts = std::vector<int32_t>;
-  EXPECT_EQ(chosen("sigmoid,bias", {1, 1, 1, 1}, 2), (Experts{0, 1}));
-  EXPECT_EQ(chosen("sigmoid,bias", {40, 41, 1, 42}, 2), (Experts{0, 1}));  // all three scores are 1 in f32
-  EXPECT_EQ(chosen("sigmoid,groups:3/2", {0, 2, 1, 1, 2, 0}, 3), (Experts{1, 2, 3}));
-  EXPECT_EQ(chosen("sigmoid,groups:2/1", {3, -9, 2, 2}, 2), (Experts{2, 3}));
-  EXPECT_EQ(chosen("softmax,groups-max:2/1", {3, -9, 2, 2}, 2), (Experts{0, 1}));
+  using Ids = std::vector<int32_t>;
+  EXPECT_EQ(chosen("sigmoid,bias", {1, 1, 1, 1}, 2), (Ids{0, 1}));
+  EXPECT_EQ(chosen("sigmoid,bias", {40, 41, 1, 42}, 2), (Ids{0, 1}));  // all three scores are 1 in f32
+  EXPECT_EQ(chosen("sigmoid,groups:3/2", {0, 2, 1, 1, 2, 0}, 3), (Ids{1, 2, 3}));
+  EXPECT_EQ(chosen("sigmoid,groups:2/1", {3, -9, 2, 2}, 2), (Ids{2, 3}));
+  EXPECT_EQ(chosen("softmax,groups-max:2/1", {3, -9, 2, 2}, 2), (Ids{0, 1}));
 }
 
 TEST(Router, ABiasChoosesAndLeavesTheGateValueAlone) {

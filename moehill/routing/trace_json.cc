@@ -15,7 +15,7 @@ using nlohmann::json;
 
 constexpr double kPastFloat = 0x1.ffffffp127;  // from here on a number is rounded to an infinite f32
 constexpr int64_t kMaxLine = int64_t{64} << 20;
-const char* const kRemedy =
+const char* const kJsonRemedy =
     "record it by Megatron-LM's --moe-routing-trace-path or by moehill bench --save-routing";
 
 // One rank's tokens of the selected step and layer.
@@ -30,12 +30,12 @@ class JsonTrace {
 
   Routing read() {
     const InputFile source{kTraceOption, request_.selection.file, "lines of JSON, each of one step and layer",
-                           kRemedy};
+                           kJsonRemedy};
     std::ifstream file = open_input_file(source);
     for (std::string line; read_input_line(file, line, source, kMaxLine);) {
       ++line_;
       if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-      take(parse_strict_json(line, {place(), kRemedy}));
+      take(parse_strict_json(line, {place(), kJsonRemedy}));
     }
     refuse_several();
     TraceTokens tokens(request_);
@@ -49,7 +49,7 @@ class JsonTrace {
   }
 
   [[noreturn]] void refuse(const std::string& got, const std::string& allowed) const {
-    throw input_error(place(), got, allowed, kRemedy);
+    throw input_error(place(), got, allowed, kJsonRemedy);
   }
 
   int64_t integer(const json& record, const char* name, int64_t lo, int64_t hi) const {
@@ -139,7 +139,7 @@ class JsonTrace {
                             : fmt::format("{} to {}", *of.begin(), *of.rbegin());
     };
     const std::string what = std::string(kTraceOption) + " " + request_.selection.file;
-    if (steps_.empty()) throw input_error(what, "no line of a decoder's layer", "at least one", kRemedy);
+    if (steps_.empty()) throw input_error(what, "no line of a decoder's layer", "at least one", kJsonRemedy);
     const std::string has = fmt::format("steps {}, layers {}", range(steps_), range(layers_));
     if (several_) throw input_error(what, has, "one step and one layer", "add ,layer=L and ,step=S");
     if (parts_.empty())

@@ -5,7 +5,7 @@
 namespace moehill {
 namespace {
 
-const char* const kRemedy =
+const char* const kNpyRemedy =
     "save it as numpy.save('trace.npy', ids) with ids[token, choice] or ids[token, layer, choice]";
 
 void refuse_shape(const std::vector<int64_t>& shape, const std::string& allowed, const std::string& remedy) {
@@ -15,7 +15,7 @@ void refuse_shape(const std::vector<int64_t>& shape, const std::string& allowed,
 
 // The layer among those of [T, L, k]; 0 of [T, k].
 int64_t layer_of(const TraceSelection& selection, const std::vector<int64_t>& shape) {
-  if (shape.size() != 2 && shape.size() != 3) refuse_shape(shape, "[T, k] or [T, L, k]", kRemedy);
+  if (shape.size() != 2 && shape.size() != 3) refuse_shape(shape, "[T, k] or [T, L, k]", kNpyRemedy);
   if (selection.step)
     throw input_error(kTraceOption, fmt::format("step={} of an .npy file", *selection.step), "layer= alone",
                       "save each step in a file of its own");

@@ -8,16 +8,16 @@
 namespace moehill {
 namespace {
 
-const char* const kOption = "--distribution trace";
+const char* const kTraceOption = "--distribution trace";
 
-[[noreturn]] void refuse(const std::string& got) {
-  throw input_error(kOption, got, "FILE, then any of ,layer=L ,step=S ,gates=FILE, each once",
+[[noreturn]] void refuse_selection(const std::string& got) {
+  throw input_error(kTraceOption, got, "FILE, then any of ,layer=L ,step=S ,gates=FILE, each once",
                     "for example trace:routing.jsonl,layer=3,step=0");
 }
 
 void take_number(const std::string& word, const std::string& text, std::optional<int64_t>& number) {
-  if (number) refuse(word + " twice");
-  number = parse_integer(std::string(kOption) + " " + word, text, 0, std::numeric_limits<int32_t>::max());
+  if (number) refuse_selection(word + " twice");
+  number = parse_integer(std::string(kTraceOption) + " " + word, text, 0, std::numeric_limits<int32_t>::max());
 }
 
 // True for "layer=3": a word of the selection and what it is set to.
@@ -30,7 +30,7 @@ bool take_part(const std::string& part, TraceSelection& selection) {
   } else if (word == "step") {
     take_number(word, text, selection.step);
   } else if (word == "gates") {
-    if (!selection.gates.empty() || text.empty()) refuse("gates twice, or without a file");
+    if (!selection.gates.empty() || text.empty()) refuse_selection("gates twice, or without a file");
     selection.gates = text;
   } else {
     return false;
@@ -55,7 +55,7 @@ TraceSelection parse_trace_selection(const std::string& text) {
     if (!take_part(rest.substr(comma + 1), selection)) break;
     rest.resize(comma);
   }
-  if (rest.empty()) refuse("no file in " + quoted(text));
+  if (rest.empty()) refuse_selection("no file in " + quoted(text));
   selection.file = rest;
   return selection;
 }

@@ -9,8 +9,6 @@
 namespace moehill {
 namespace {
 
-int ceil_div(int a, int b) { return (a + b - 1) / b; }
-
 LinkSpeed speed_of(const LinkLevel& level) { return {level.latency_s, level.bytes_per_s}; }
 
 }  // namespace

@@ -8,6 +8,8 @@
 
 namespace moehill {
 
+inline int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
 struct LinkSpeed {
   double latency_s = 0;
   double bytes_per_s = 0;  // each direction
@@ -24,7 +26,7 @@ struct Cluster {
   LinkSpeed network, upper;
   std::vector<int> dims;  // as in the hardware file; empty: by the number of nodes
 
-  int num_nodes() const { return (num_devices + devices_per_node - 1) / devices_per_node; }
+  int num_nodes() const { return ceil_div(num_devices, devices_per_node); }
   int node_of(int device) const { return device / devices_per_node; }
 };
 

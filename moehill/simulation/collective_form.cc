@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <numeric>
 
+#include "moehill/base/partition.h"
+
 namespace moehill {
 namespace {
-
-size_t idx(int i) { return static_cast<size_t>(i); }
 
 ByteMatrix transposed(const ByteMatrix& bytes) {
   ByteMatrix other(bytes.num_devices());

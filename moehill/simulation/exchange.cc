@@ -2,14 +2,13 @@
 
 #include <algorithm>
 
+#include "moehill/base/partition.h"
+#include "moehill/simulation/cluster.h"
+
 namespace moehill {
 namespace {
 
 constexpr int kLanesPerNode = 2;
-
-size_t idx(int i) { return static_cast<size_t>(i); }
-
-int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 // Returns sums over the devices of units of the same size, [units, units]. Nobody looks at its diagonal.
 ByteMatrix sums_of_units(const ByteMatrix& bytes, int unit) {

@@ -82,7 +82,7 @@ Ratio ratio_of_rounds(const std::vector<double>& a, const std::vector<double>& b
 
 TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_candidates) {
   const double steps = budget_seconds / step_seconds;
-  const double smallest = 2 * 2 * (kUntimedSteps + kMinConfirming) * 2;  // the last phase has a quarter
+  const double smallest = 2 * 2 * (kUntimedTrials + kMinConfirming) * 2;  // the last phase has a quarter
   if (steps < smallest) {
     throw input_error(
         "--budget", fmt::format("{:.3g} s, where a step takes about {:.3g} s", budget_seconds, step_seconds),
@@ -92,11 +92,11 @@ TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_c
   TunerBudget budget;
   budget.first = kFirstRounds;
   budget.num_candidates = std::clamp<size_t>(
-      static_cast<size_t>(steps / 2 / static_cast<double>(kUntimedSteps + kFirstRounds)), 2, num_candidates);
+      static_cast<size_t>(steps / 2 / static_cast<double>(kUntimedTrials + kFirstRounds)), 2, num_candidates);
   budget.last =
-      std::clamp<int64_t>(static_cast<int64_t>(steps / 8) - kUntimedSteps, kMinConfirming, kMaxConfirming);
+      std::clamp<int64_t>(static_cast<int64_t>(steps / 8) - kUntimedTrials, kMinConfirming, kMaxConfirming);
   budget.second = std::clamp<int64_t>(
-      static_cast<int64_t>(steps / 4 / static_cast<double>((budget.num_candidates + 1) / 2)) - kUntimedSteps,
+      static_cast<int64_t>(steps / 4 / static_cast<double>((budget.num_candidates + 1) / 2)) - kUntimedTrials,
       2, kMaxSecond);
   return budget;
 }

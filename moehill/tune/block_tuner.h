@@ -43,7 +43,7 @@ using MeasureBlocks =
     std::function<std::vector<std::vector<double>>(const std::vector<BlockSizes>& sets, int64_t rounds)>;
 
 // Steps that each set takes in each phase besides its timed ones: the checked step, its check, the warm-up.
-inline constexpr int64_t kUntimedSteps = 4;
+inline constexpr int64_t kUntimedTrials = 4;
 
 // The number of rounds of each phase that a budget of steps allows.
 struct TunerBudget {

@@ -25,8 +25,6 @@ constexpr int kClockTag = 77;                 // of no other message of the sess
 constexpr int kAskTag = 78, kAnswerTag = 79;  // of the roll call
 constexpr double kRollCallSeconds = 5;
 constexpr double kAbortSeconds = 10;
-constexpr int kExitFailed = 5;  // "a run failed", as the command line has it
-
 // Returns the CPUs that the launcher meant for this process.
 std::vector<int> cpus_by_launcher() {
   std::vector<int> cpus = allowed_cpus();
