@@ -23,8 +23,8 @@ void write_npy(const std::string& path, const std::vector<int64_t>& shape,
                const std::function<void(int64_t row, std::span<float> values)>& fill);
 void write_npy(const std::string& path, const std::vector<int64_t>& shape, std::span<const int32_t> values);
 
-// These write into files that the caller has opened and will keep() itself. Use them where several files belong
-// together: keep them only after all have been written.
+// These write into files that the caller has opened and will keep() itself. Use them where several files
+// belong together: keep them only after all have been written.
 void write_npy(NewFile& file, const std::vector<int64_t>& shape,
                const std::function<void(int64_t row, std::span<float> values)>& fill);
 void write_npy(NewFile& file, const std::vector<int64_t>& shape, std::span<const int32_t> values);

@@ -1,7 +1,7 @@
 // Reads .npy files that somebody else wrote, such as the expert ids of a trace. It believes nothing in the
 // header before it has checked it. Writing is in base/npy.h.
 //
-//   NpyReader reader("--routing-trace", path);   // throws InputError for a bad file
+//   NpyReader reader("--distribution trace", path);   // throws InputError for a bad file
 //   std::vector<int64_t> ids(num_rows * topk);
 //   reader.read(first_row * topk, ids);
 #pragma once

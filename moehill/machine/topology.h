@@ -11,7 +11,7 @@
 
 namespace moehill {
 
-// What the process may use of the machine.
+// The part of the machine that the process may use.
 struct Topology {
   std::string cpu_model = "unknown";
   // The number of physical cores of which the affinity mask and the cpuset allow at least one CPU, but no
