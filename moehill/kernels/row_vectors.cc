@@ -1,9 +1,9 @@
-// Operations with vectors on the best SIMD target.
+// Sums of rows, products of rows with a vector, and factors of rows, on the best SIMD target.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/row_vectors.cc"
 #include <hwy/foreach_target.h>  // first: includes this file once a target
-// After foreach_target:
+// Everything below is compiled once for each target, so it stands after foreach_target:
 #include <algorithm>
 
 #include "moehill/kernels/convert-inl.h"
@@ -17,7 +17,7 @@ HWY_INLINE int64_t source_row(const RowSource& rows, int64_t r) {
   return rows.index == nullptr ? r : rows.index[r];
 }
 
-// Columns [begin, begin + n) of a group's sum; n is at most 8, and a block.
+// Sums columns [begin, begin + n) of a group, where n is at most 8 and the columns are one block.
 template <typename T>
 void sum_block(const RowSums& sums, Range rows, int64_t block, int64_t n, float* out) {
   alignas(64) float sum[kGateUpWidth] = {};
@@ -112,7 +112,7 @@ HWY_EXPORT(scale_range);
 
 void sum_rows(ThreadTeam& team, const GroupRows& groups, const RowSums& sums, const WeightView& out) {
   const int64_t blocks = (sums.columns + kGateUpWidth - 1) / kGateUpWidth;
-  // A task is a line of the cache of each row it reads.
+  // A task covers one cache line of each row that it reads.
   constexpr int64_t kBlocks = 4;
   const int64_t parts = (blocks + kBlocks - 1) / kBlocks;
   team.parallel_for(groups.size() * parts, [&](int64_t begin, int64_t end) {

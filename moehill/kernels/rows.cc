@@ -1,9 +1,10 @@
-// Row operations on the best SIMD target.
+// Row operations on the best SIMD target. A thread takes whole rows, or whole columns where several rows add
+// to one place, so the order of additions never depends on the number of threads.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/rows.cc"
 #include <hwy/foreach_target.h>  // first: includes this file once a target
-// After foreach_target:
+// Everything below is compiled once for each target, so it stands after foreach_target:
 #include <algorithm>
 #include <cstring>
 
@@ -80,9 +81,10 @@ void gather_range(const RowSource& source, const MatView& out, Range rows) {
   gather_typed<bf16>(source, out, rows);
 }
 
-// Columns pass in blocks whose f32 sum stays in registers' reach of L1.
+// Columns are worked off in blocks, so that the f32 sums of a block stay in L1.
 inline constexpr int64_t kColumnBlock = 512;
 
+// Begins a sum: with the base's values, or with zeros if there is no base.
 HWY_INLINE void start_sum(const MatView& base, int64_t r, int64_t c, int64_t n, float* sum) {
   if (base.data == nullptr) {
     std::fill(sum, sum + n, 0.0f);
@@ -139,6 +141,7 @@ void add_range(const MatView& in, const MatView& out, Range rows) {
   }
 }
 
+// Each thread has a range of columns and goes over all rows, so two threads never add to the same place.
 template <typename T>
 void scatter_typed(const ScatterRows& s, const MatView& sum, const MatView& out, Range columns) {
   const int64_t n = columns.size();
@@ -223,7 +226,7 @@ void combine_rows(ThreadTeam& team, const CombineRows& c, const MatView& out) {
 }
 
 void scatter_rows(ThreadTeam& team, const ScatterRows& s, const MatView& sum, const MatView& out) {
-  constexpr int64_t kLine = 32;  // columns of a cache line of bf16: two threads never share one
+  constexpr int64_t kLine = 32;  // columns of a cache line of bf16: two threads never write the same line
   team.parallel_for((out.cols + kLine - 1) / kLine, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(scatter_range)(s, sum, out, Range{begin * kLine, std::min(end * kLine, out.cols)});
   });
