@@ -279,12 +279,12 @@ HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const
   const int64_t tile_floats = kRows * kPanelWidth;
   const bool deep = depth.all > depth.packed;
   const int64_t tile_panels = panels_of_tile<Kernel, Blocks>(strips);
-  // Depth that is packed together. If there is more than one such part (deep), sums of all panels are kept
-  // between the parts.
+  // This loop goes over the parts of the depth that are packed together. If there is more than one part
+  // (deep), the sums of all panels are kept between the parts.
   for (int64_t base = 0; base < depth.all; base += depth.packed) {
     const int64_t packed = std::min(depth.packed, depth.all - base);
     pack_rows<Kernel>(product.rows, unit, depth, base, chunk_stride, scratch);
-    // A pass: panels that the packed rows meet before the next ones.
+    // A pass is a number of panels that all packed rows meet before the next panels are touched.
     for (int64_t pass = unit.panel_begin; pass < unit.panel_end; pass += product.sizes.pass_panels) {
       scratch.poll();
       const int64_t pass_end = std::min<int64_t>(unit.panel_end, pass + product.sizes.pass_panels);
@@ -296,14 +296,14 @@ HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const
         for (int64_t p = panels.begin; p < panels.end; ++p)
           product.epilogue({sums_of(p, s), unit.group, first_row(s), num_rows(s), p});
       };
-      // Depth of a tile call: a block of B of this depth stays in L1 or L2 while the strips meet it.
+      // A block of B has the depth of a tile call, so that it stays in L1 or L2 while the strips meet it.
       for (int64_t k = 0; k < packed; k += depth.call) {
         const int64_t part = std::min(depth.call, packed - k);
         const int64_t words = strip_words<Kernel>(part / Kernel::kDepth);
         const bool last = base + k + part == depth.all;
         const auto* strips_a =
             reinterpret_cast<const typename Kernel::Word*>(scratch.a) + k / depth.call * chunk_stride;
-        // Strips that meet one block of B before the next block is loaded.
+        // These strips meet one block of B before the next block is loaded.
         for (int64_t call_begin = 0; call_begin < strips; call_begin += call_strips) {
           const int64_t call_end = std::min(strips, call_begin + call_strips);
           int64_t waiting = pass;  // the first panel whose epilogue has not been done
@@ -313,8 +313,8 @@ HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const
             const auto b = blocks.block(place, scratch.b);
             ++scratch.num_blocks;
             const int64_t end = panel + place.panels;
-            // The sums are complete at the last depth. Several strips: finish each tile at once, while its
-            // sums are in L1.
+            // The sums are complete at the last depth. If there are several strips, each tile is finished at
+            // once, while its sums are in L1.
             const bool ends = last && (strips > 1 || end - waiting >= kStreamedEpilogues || end == pass_end);
             for (int64_t s = call_begin; s < call_end; ++s) {
               if (Kernel::kAsksForResults && ends) product.epilogue.ask(first_row(s), num_rows(s), panel);

@@ -1,4 +1,4 @@
-// Which distribution of router logits, with its parameters, and what of it cannot be.
+// Reads and writes the text form of a distribution, and refuses parameters that no routing can satisfy.
 #include "moehill/routing/distribution_options.h"
 
 #include <algorithm>
@@ -20,7 +20,8 @@ void refuse_bad_runs(const DistributionOptions& o) {
   }
 }
 
-// A token's choices are distinct: at most num_hot of them are hot, and at most E - num_hot are not.
+// The choices of a token are distinct. So at most num_hot of them are hot and at most E - num_hot are not,
+// which limits the share.
 void refuse_bad_share(const DistributionOptions& o, int64_t num_hot, int num_experts, int topk) {
   const std::string option = "--distribution " + to_string(o);
   if (num_hot < 1 || num_hot > num_experts) {
@@ -37,7 +38,7 @@ void refuse_bad_share(const DistributionOptions& o, int64_t num_hot, int num_exp
       "choose another share, more hot experts or a smaller --topk");
 }
 
-const std::string kTraceRouter = "trace";  // where a record names a router
+const std::string kTraceRouter = "trace";  // the name that a record gives as router if the routing is a trace
 
 constexpr double kMostAlpha = 1e6, kLeastAlpha = 1e-3;
 constexpr int64_t kMostSteps = 1000000000;
@@ -53,7 +54,7 @@ DistributionOptions of_kind(Distribution kind) {
                     "for example zipf:1.2 or hot-experts:4,0.5");
 }
 
-// N,F of hot-experts and k-hot, F alone of hot-device.
+// Reads the values N,F of hot-experts and k-hot, or F of hot-device.
 void parse_hot(const std::string& option, const std::vector<std::string>& values, DistributionOptions& hot) {
   if (values.size() == 2) hot.num_hot = parse_integer(option, values[0], 1, 65536);
   hot.hot_share = parse_number(option, values.back(), 0, 1);

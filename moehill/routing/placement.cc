@@ -1,3 +1,5 @@
+// Makes, reads, checks and applies placements (placement.h). Packing is greedy, largest load first, which is
+// the usual heuristic for this problem (longest processing time first).
 #include "moehill/routing/placement.h"
 
 #include <algorithm>
@@ -15,6 +17,7 @@
 namespace moehill {
 namespace {
 
+// An expert (or a group of experts) with its load. A bin is a device or a node.
 struct Item {
   int32_t id;
   double load;
@@ -31,7 +34,8 @@ double load_of(const Bin& bin) {
                          [](double sum, const Item& item) { return sum + item.load; });
 }
 
-// All bins with room have `item` already: another bin's item goes to one of these, and `item` to its place.
+// All bins with room have `item` already, and a bin must not have an item twice. So an item of another bin
+// moves to the bin with room, and `item` takes its place.
 void put_by_exchange(const Item& item, Bin& with_room, std::vector<Bin>& bins) {
   for (Bin& other : bins) {
     if (has(other, item.id)) continue;
@@ -45,8 +49,8 @@ void put_by_exchange(const Item& item, Bin& with_room, std::vector<Bin>& bins) {
   with_room.push_back(item);
 }
 
-// Puts items by falling load into bins that hold `room` each: to the bin with the least load of those that
-// have room and not the same id.
+// Packs items into bins that hold `room` items each. Items go by falling load, each to the bin with the least
+// load among those that have room and do not have the same id.
 std::vector<Bin> pack(std::vector<Item> items, const std::vector<int64_t>& room) {
   std::stable_sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.load > b.load; });
   std::vector<Bin> bins(room.size());
@@ -83,7 +87,8 @@ std::vector<int64_t> shares_of(int64_t n, int num_shares) {
   return sizes;
 }
 
-// Counts the copies of each expert.
+// Returns the number of copies of each expert: the next copy always goes to the expert with the most load for
+// each copy.
 std::vector<int> copies_of(const std::vector<int64_t>& load, int num_devices, int num_copies) {
   std::vector<int> copies(load.size(), 1);
   const auto each = [&](size_t e) {
@@ -157,6 +162,7 @@ Routing place(const Routing& routing, const Placement& placement) {
   std::vector<std::vector<int32_t>> places(static_cast<size_t>(routing.num_experts));
   for (size_t p = 0; p < placement.expert.size(); ++p)
     places[static_cast<size_t>(placement.expert[p])].push_back(static_cast<int32_t>(p));
+  // The copies of an expert take its tokens in turn.
   std::vector<size_t> next(places.size(), 0);
   Routing placed = routing;
   placed.num_experts = placement.num_places();

@@ -1,3 +1,4 @@
+// Reads, writes and checks the rule of a router. Each word of the text form is one line of words_of_a_rule().
 #include "moehill/routing/router_rule.h"
 
 #include "moehill/base/word_list.h"
@@ -51,7 +52,8 @@ const WordList<RouterScore, RouterRule>& words_of_a_rule() {
            [](RouterRule& r, const std::string& v) {
              r.hash_ids = parse_integer(kOption + " hash", v, 1, 1 << 24);
            }},
-          // No parts of the rule: where the router runs. --router takes them, and has them in its messages.
+          // These two are no part of the rule: they say where the router runs. --router takes them, so they
+          // are listed here for its messages.
           {kInStep, "", [](RouterRule&, const std::string&) {}},
           {kProduct, "", [](RouterRule&, const std::string&) {}},
       });

@@ -1,3 +1,5 @@
+// Reads and writes traces (trace.h); this file has what both kinds of file share, and recognises files that
+// are no traces but often taken for one.
 #include "moehill/routing/trace.h"
 
 #include <algorithm>
@@ -13,7 +15,7 @@
 namespace moehill {
 namespace {
 
-// Files that people have, and how they become ours.
+// Files that people have, by their first bytes, with the command that converts them.
 struct ForeignKind {
   std::string start, name, remedy;
 };
