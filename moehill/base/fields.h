@@ -72,8 +72,8 @@ struct RangeCheck {
   }
 };
 
-inline constexpr double kMaxDimension =
-    2147483647;  // the largest size of a dimension: row and column indices have 32 bits
+// The largest size of a dimension: row and column indices have 32 bits.
+inline constexpr double kMaxDimension = 2147483647;
 // The largest seed: the random number generator (base/rng.h) takes a key of 32 bits.
 inline constexpr double kMaxSeed = 4294967295;
 

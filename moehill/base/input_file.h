@@ -20,8 +20,8 @@ struct InputFile {
   std::string remedy;   // "write one by moehill probe"
 };
 
-inline constexpr int64_t kMostTextBytes =
-    16 << 20;  // 16 MiB; no text file that people or programs write for this program is larger
+// 16 MiB; no text file that people or programs write for this program is larger.
+inline constexpr int64_t kMostTextBytes = 16 << 20;
 
 // Returns the whole file. Throws InputError if it is not a regular file, cannot be read, or has more than
 // `most_bytes` bytes.

@@ -41,10 +41,8 @@ int64_t parse_integer(const std::string& option, const std::string& text, int64_
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc() || stop != end || value < lo || value > hi) {
-    const std::string before = option.find(' ') == std::string::npos
-                                   ? option + " "
-                                   : "";  // a value inside a list such as "layers 3" is no option by itself,
-                                          // so the example leaves its name out
+    // A value inside a list such as "layers 3" is no option by itself, so the example leaves its name out.
+    const std::string before = option.find(' ') == std::string::npos ? option + " " : "";
     throw input_error(
         option, quoted(text), fmt::format("an integer from {} to {}", lo, hi),
         fmt::format("write it in digits alone, such as {}{}", before, std::max<int64_t>(lo, 1)));

@@ -42,8 +42,8 @@ class Guard {
   }
 
   const JsonSource& source_;
-  std::vector<std::set<std::string>>
-      names_;  // one set for each open object or array; that of an array stays empty
+  // One set for each open object or array; that of an array stays empty.
+  std::vector<std::set<std::string>> names_;
 };
 
 }  // namespace

@@ -23,8 +23,8 @@ int edit_distance(const std::string& a, const std::string& b) {
 }
 
 std::string nearest_name(const std::string& text, const std::vector<std::string>& names) {
-  constexpr size_t kLongestName =
-      64;  // a longer text is not a mistyped name, and the distance takes time in proportion to its length
+  // A longer text is not a mistyped name, and the distance takes time in proportion to its length.
+  constexpr size_t kLongestName = 64;
   if (text.size() > kLongestName) return "";
   std::string nearest;
   int least = 1 << 20;

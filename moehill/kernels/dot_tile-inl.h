@@ -56,8 +56,8 @@ template <class Ops, int kRows, int kPanels, Fetch kFetch>
 template <class Ops, int kRows, int kPanels, bool kStream>
 [[gnu::noinline]] void dot_sums(const DotCall& call) {
   typename Ops::Sums sum[kRows][kPanels];
-  float* const c =
-      call.c;  // a copy of the pointer, since the compiler must assume that a vector store changes the call
+  // A copy of the pointer, since the compiler must assume that a vector store changes the call.
+  float* const c = call.c;
   const int64_t c_stride = call.c_stride;
   add_products<Ops, kRows, kPanels, kStream ? Fetch::stream : Fetch::ahead>(call, sum);
 #pragma GCC unroll 12

@@ -14,8 +14,8 @@ struct alignas(64) GmmScratch {
   float* b = nullptr;      // packed panels
   float* c = nullptr;      // tiles of partial sums
   float* zeros = nullptr;  // a row of zeros, as long as the longest operand row
-  const ThreadTeam* polling =
-      nullptr;  // the team; only the first thread's scratch has it, so that only member 0 polls
+  // The team; only the first thread's scratch has it, so that only member 0 polls.
+  const ThreadTeam* polling = nullptr;
   // Work counted since the object was made, for products over columns only: values packed, and blocks of B
   // that strips have met.
   int64_t num_packed = 0, num_blocks = 0;

@@ -173,8 +173,8 @@ double measure_peak(ThreadTeam& team, const PeakKernel& kernel) {
 }
 
 double measure_fma_burst(ThreadTeam& team) {
-  team.run([](int) {
-  });  // waking a thread takes up to a fifth of a burst on a virtual machine, so they are woken before
+  // Waking a thread takes up to a fifth of a burst on a virtual machine, so they are woken before.
+  team.run([](int) {});
   PeakKernel kernel = peak_kernels().front();
   kernel.rounds /= 4;
   return best_of(2, [&] { return run_burst(team, kernel); });

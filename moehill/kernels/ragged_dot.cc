@@ -161,8 +161,8 @@ class RaggedDot final : public GroupedGemm {
                 p.accumulate ? 1 : 0, p.c, n);
   }
 
-  const Blas& blas_ =
-      blas_on_this_thread();  // loaded here, so that a missing library is found before there is work
+  // Loaded here, so that a missing library is found before there is work.
+  const Blas& blas_ = blas_on_this_thread();
   GemmLimits limits_;
   Buffer memory_;
   UnitQueue queue_;

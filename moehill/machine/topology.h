@@ -22,8 +22,8 @@ struct Topology {
   // are kAnyCpu if threads must not be pinned: under a CPU quota, and if hwloc was told of another machine
   // (HWLOC_SYNTHETIC, HWLOC_XMLFILE, HWLOC_FSROOT).
   std::vector<int> core_cpus;
-  std::vector<int>
-      core_numa;  // [num_cores] the memory node of each core, counted from 0 over the nodes of this process
+  // [num_cores] the memory node of each core, counted from 0 over the nodes of this process.
+  std::vector<int> core_numa;
   // Bytes of one cache as the first core sees it; 0 if the system does not say.
   int64_t l1d_bytes = 0;
   int64_t l2_bytes = 0;

@@ -36,8 +36,8 @@ struct BalanceLoss {
 inline constexpr const char* kBalanceLossForms = "balance=F|sequence=F:TOKENS|z=F, joined by commas";
 // Reads one of kBalanceLossForms, or "none". Throws InputError that names --balance-loss.
 BalanceLoss parse_balance_loss(const std::string& text);
-std::string to_string(
-    const BalanceLoss& loss);  // "none" if no loss is on; parse_balance_loss() reads it back
+// "none" if no loss is on; parse_balance_loss() reads it back.
+std::string to_string(const BalanceLoss& loss);
 
 // Throws InputError if sequences do not divide the number of tokens.
 void refuse_impossible(const BalanceLoss& loss, int64_t num_tokens);

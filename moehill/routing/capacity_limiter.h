@@ -30,8 +30,8 @@ class CapacityLimiter {
   // tokens. expert_rows is C of each source. The reference stays valid until the next call.
   const Routing& apply(const Routing& routing, Range tokens, int64_t expert_rows);
   const Routing& routing() const { return limited_; }
-  void
-  spoil();  // drops everything and sets gate values to NaN, so that a step that forgets apply() is noticed
+  // Drops everything and sets gate values to NaN, so that a step that forgets apply() is noticed.
+  void spoil();
 
  private:
   void limit(const Routing& routing, Range tokens, int64_t first_token, int64_t expert_rows);
@@ -44,8 +44,8 @@ class CapacityLimiter {
 
   Capacity capacity_;
   Routing limited_;
-  std::vector<int64_t> used_,
-      begin_;                      // [pools] rows taken; [pools + 1] first position of each pool in sorted_
+  // [pools] rows taken; [pools + 1] first position of each pool in sorted_.
+  std::vector<int64_t> used_, begin_;
   std::vector<int32_t> sorted_;    // order by gate: assignments of limited_, sorted by pool
   std::vector<int32_t> overflow_;  // assignments of limited_
 };

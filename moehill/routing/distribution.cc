@@ -16,8 +16,8 @@ namespace moehill {
 namespace {
 
 constexpr float kRunLogit = 6;
-constexpr float kChosenLogit =
-    12;  // larger than the widest gap between two normals, since random_normal() is within 5.77
+// Larger than the widest gap between two normals, since random_normal() is within 5.77.
+constexpr float kChosenLogit = 12;
 
 // Returns a geometric number on 1, 2, ... with mean 1 / p, by inversion of u in (0, 1).
 int64_t geometric(double u, double p) {
@@ -123,8 +123,8 @@ void LogitStream::deal(bool* chosen) {
   for (int j = 0; j < topk_; ++j) {
     if (deck_next_ == deck_.size()) shuffle_deck();
     size_t card = deck_next_;
-    while (chosen[deck_[card]])
-      ++card;  // it ends: the cards of this deck that the token has already lie before deck_next_
+    // It ends: the cards of this deck that the token has already lie before deck_next_.
+    while (chosen[deck_[card]]) ++card;
     std::rotate(deck_.begin() + static_cast<int64_t>(deck_next_), deck_.begin() + static_cast<int64_t>(card),
                 deck_.begin() + static_cast<int64_t>(card) + 1);
     chosen[deck_[deck_next_++]] = true;

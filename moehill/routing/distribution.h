@@ -43,8 +43,8 @@ class LogitStream {
 
   // Moves on by so many tokens without making their logits.
   void skip(int64_t num_tokens);
-  void next(int64_t num_tokens,
-            std::vector<float>& logits);  // makes the logits of the next tokens, [num_tokens, E]
+  // Makes the logits of the next tokens, [num_tokens, E].
+  void next(int64_t num_tokens, std::vector<float>& logits);
 
  private:
   int preferred_expert();     // runs: the expert that this token prefers

@@ -40,8 +40,8 @@ struct DistributionOptions {
   int64_t num_hot = 0;   // hot_experts, k_hot: the number of hot experts
   double hot_share = 0;  // hot_experts, hot_device: their share of all assignments; k_hot: share of the
                          // tokens that choose among them
-  double alpha =
-      0;  // dirichlet, drift: the parameter of the popularity; a small one makes few experts popular
+  // Dirichlet, drift: the parameter of the popularity; a small one makes few experts popular.
+  double alpha = 0;
   int64_t period = 1;  // drift: steps from one popularity to the next
   int64_t step = 0;    // drift, W0 to W7: the step whose routing is made
   int workload = 0;    // 0 to 7

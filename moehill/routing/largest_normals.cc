@@ -54,8 +54,8 @@ double normal_quantile(double probability) {
 LargestNormals::LargestNormals(int num, int count) : num_(num), count_(count) {
   const double expected = count + 3 * std::sqrt(count);
   least_ = static_cast<float>(normal_quantile(std::min(0.5, expected / num)));
-  constexpr double kTurn = 6.283185307179586,
-                   kMargin = 1024;  // the bits of a word that its angle does not use
+  // The bits of a word that its angle does not use.
+  constexpr double kTurn = 6.283185307179586, kMargin = 1024;
   for (size_t i = 0; i < farthest_angle_.size(); ++i) {
     // The radius is sqrt(-2 ln u), where u is at least i / 256.
     const double radius = i == 0 ? 6 : std::sqrt(-2 * std::log(static_cast<double>(i) / 256));

@@ -25,8 +25,8 @@ inline constexpr RouterFamily kRouterFamilies[] = {
     {"LongCat", "softmax,bias,factor:6,zero:4"},
     {"Llama 4", "sigmoid,input-weighted"},
     {"Gemma 4", "softmax,normalized,expert-scale"},
-    {"Phi-3.5-MoE",
-     "sparsemixer,jitter:0.2"},  // more jitter than the model has, so that several experts are near the best
+    // More jitter than the model has, so that several experts are near the best.
+    {"Phi-3.5-MoE", "sparsemixer,jitter:0.2"},
 };
 
 }  // namespace moehill

@@ -1,8 +1,7 @@
 // RouterRule: how a model's router makes choices and gate values of its logits. It is a value with a text
 // form; router.h applies it, and router_families.h has the rules of known models.
 //
-//   const RouterRule v3 = parse_router_rule("sigmoid,bias,groups:8/4,normalized,factor:2.5");   //
-//   DeepSeek-V3
+//   const RouterRule deepseek_v3 = parse_router_rule("sigmoid,bias,groups:8/4,normalized,factor:2.5");
 #pragma once
 
 #include <cstdint>

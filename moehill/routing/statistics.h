@@ -38,8 +38,8 @@ struct LoadStatistics {
 };
 // Returns [E]: the number of assignments of each expert.
 std::vector<int64_t> expert_load(const Routing& routing);
-int64_t num_unassigned(
-    const Routing& routing);  // assignments without an expert; those of zero experts count too
+// Assignments without an expert; those of zero experts count too.
+int64_t num_unassigned(const Routing& routing);
 int64_t num_zero_choices(const Routing& routing);  // assignments of zero experts
 LoadStatistics load_statistics(const std::vector<int64_t>& load);
 

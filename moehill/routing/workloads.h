@@ -36,8 +36,8 @@ bool is_favoured(const DistributionOptions& options, int64_t token);
 // W4: gives the assignments of some tokens to nobody. Of the first t of T tokens, floor(t^2 / 2T) are kept:
 // none at first, all at the end, half of them in total. So device d of P has (2 d + 1) / P of the mean load.
 void leave_out_tokens(const DistributionOptions& options, Routing& routing);
-int64_t tokens_there(int64_t first,
-                     int64_t num_tokens);  // how many of the first `first` of num_tokens tokens W4 keeps
+// Returns how many of the first `first` of num_tokens tokens W4 keeps.
+int64_t tokens_there(int64_t first, int64_t num_tokens);
 
 // Returns the seed of the tokens of a step; each step has other tokens.
 uint32_t seed_of_step(const DistributionOptions& options, uint32_t seed);

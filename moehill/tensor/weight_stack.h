@@ -119,8 +119,8 @@ struct LogicalWeights {
   WeightView stack;
   Part part = Part::all;
   int64_t num_columns = 0;  // logical: M for a gate or up part
-  const int32_t* place_of =
-      nullptr;  // [groups] the position of each group in the stack; null: groups are in order
+  // [groups] the position of each group in the stack; null: groups are in order.
+  const int32_t* place_of = nullptr;
 
   int64_t place(int64_t group) const { return place_of == nullptr ? group : place_of[group]; }
   int64_t index(int64_t group, int64_t row, int64_t n) const {

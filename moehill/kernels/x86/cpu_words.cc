@@ -29,8 +29,8 @@ CpuWords read_cpu_words() {
 
 bool ask_for_tiles() {
 #if defined(__linux__) && defined(SYS_arch_prctl)
-  constexpr long kRequestState = 0x1023,
-                 kTileData = 18;  // ARCH_REQ_XCOMP_PERM and the number of AMX's tile data (asm/prctl.h)
+  // ARCH_REQ_XCOMP_PERM and the number of AMX's tile data (asm/prctl.h).
+  constexpr long kRequestState = 0x1023, kTileData = 18;
   return syscall(SYS_arch_prctl, kRequestState, kTileData) == 0;
 #else
   return false;
