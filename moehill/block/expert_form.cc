@@ -1,3 +1,4 @@
+// Reads and writes the text form of an expert form. Each word is one line of words_of_a_form().
 #include "moehill/block/expert_form.h"
 
 #include <fmt/format.h>
@@ -8,8 +9,8 @@ namespace moehill {
 namespace {
 
 const std::string kOption = "--expert-form";
-constexpr double kAlpha = 1.702;               // of gpt-oss
-constexpr double kBeta = 4, kLinearBeta = 25;  // of Kimi-K3
+constexpr double kAlpha = 1.702;               // the value of gpt-oss
+constexpr double kBeta = 4, kLinearBeta = 25;  // the values of Kimi-K3
 constexpr int64_t kMostWidth = 1 << 24;
 
 using FormWord = ListWord<ExpertForm>;

@@ -1,3 +1,4 @@
+// Implements config_keys.h: reads the JSON, and checks each value when it is asked for.
 #include "moehill/catalog/config_keys.h"
 
 #include <algorithm>
@@ -12,7 +13,7 @@ namespace {
 
 const std::string kRemedy = "give the config.json of the model as it was released";
 
-// Python's Infinity, -Infinity and NaN outside of texts, as numbers that JSON has.
+// Replaces Python's Infinity, -Infinity and NaN outside of texts by numbers that JSON can have.
 std::string without_python_numbers(const std::string& text) {
   std::string out;
   bool in_text = false;
@@ -32,6 +33,7 @@ std::string without_python_numbers(const std::string& text) {
   return out;
 }
 
+// A model with several parts (vision, audio, language) has its language model in one of these objects.
 nlohmann::json language_part(nlohmann::json whole, const std::string& source) {
   for (const char* name : {"text_config", "llm_config", "language_config", "thinker_config"}) {
     const auto part = whole.find(name);
@@ -43,10 +45,10 @@ nlohmann::json language_part(nlohmann::json whole, const std::string& source) {
   return whole;
 }
 
-// Words in the name of an unknown key that may say something of a block with experts.
+// Parts of the name of an unknown key that may say something about a block with experts.
 constexpr const char* kTelling[] = {"expert", "moe",  "router", "routing", "swiglu",
                                     "situ",   "topk", "latent", "gate_"};
-// Keys that are about training, serving or attention, and change nothing in a block.
+// Parts of the names of keys about training, serving or attention, which change nothing in a block.
 constexpr const char* kHarmless[] = {"aux",      "output_router_logits",
                                      "jitter",   "dtype",
                                      "ep_size",  "index_",

@@ -1,3 +1,4 @@
+// Reads a model's block: number of experts, choices, widths, router and expert form of one layer.
 #include "moehill/catalog/model_block.h"
 
 #include <algorithm>
@@ -37,7 +38,7 @@ std::string dense_words(const ConfigKeys& keys) {
   return fmt::format(", whose feed-forward width is {}", keys.integer(width, 1, kMostDimension));
 }
 
-// Throws for a model without experts.
+// Returns the key with the number of experts. Throws InputError if the model has none.
 std::string experts_key(const ConfigKeys& keys) {
   const std::string key = keys.first_of(kExperts);
   const bool listed = !key.empty() && keys.integers(key, 0, 65536).has_value();
@@ -159,7 +160,8 @@ double flops_per_token(const ModelBlock& block) {
   const ExpertForm& form = block.shape.form;
   const auto size = [](int64_t n) { return static_cast<double>(n); };
   const double rows = size(form.latent > 0 ? form.latent : s.hidden), matrices = form.num_matrices();
-  // A choice is an expert as often as experts are among all that can be chosen; the others are zero experts.
+  // Zero experts compute nothing. If choices fall equally on all, a choice is a real expert in this share of
+  // cases.
   const double real = s.topk * size(s.experts) / num_logits(s.router, s.experts);
   return 2 * matrices * (real * rows * size(s.mlp_dim) + size(s.hidden) * size(s.shared_dim)) +
          (form.latent > 0 ? 4 * size(s.hidden) * rows : 0) +

@@ -1,3 +1,4 @@
+// Finds presets: those that are built into the program, and those of the user.
 #include "moehill/catalog/presets.h"
 
 #include <algorithm>
@@ -15,12 +16,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// [name, text] of the files in models/.
+// The name and text of each file in models/.
 constexpr std::pair<const char*, const char*> kShipped[] = {
 #include "shipped_models.inc"
 };
 
-// The user's own presets, which come before the shipped ones; empty: none.
+// Returns the folder of the user's own presets, which take precedence; empty if there is none.
 fs::path own_folder() {
   const char* own = std::getenv("MOEHILL_MODELS");
   return own == nullptr ? "" : own;

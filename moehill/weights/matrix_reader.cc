@@ -1,3 +1,5 @@
+// Implements matrix_reader.h. The encoding of a tensor follows from its type, its name and the scales beside
+// it; everything is checked, because a wrong guess would give plausible but wrong weights.
 #include "moehill/weights/matrix_reader.h"
 
 #include <algorithm>
@@ -11,8 +13,8 @@ namespace moehill {
 namespace {
 
 constexpr int64_t kGroup = 32;    // values of a row that share a scale in mxfp4 and int4
-constexpr int64_t kBlock = 128;   // rows and columns that share one in fp8
-constexpr size_t kMaxName = 120;  // shown of a tensor's name
+constexpr int64_t kBlock = 128;   // rows and columns that share a scale in fp8
+constexpr size_t kMaxName = 120;  // characters of a tensor's name that messages show
 
 bool is_four_bit(Encoding encoding) { return encoding == Encoding::mxfp4 || encoding == Encoding::int4; }
 
@@ -32,10 +34,12 @@ std::optional<Scales::Type> scale_type_of(const std::string& dtype, Encoding enc
   return std::nullopt;
 }
 
+// The rows and columns of a block of values that share a scale.
 struct BlockForm {
   int64_t rows, columns;
 };
-// Which values may share a scale. Where two forms give scales of one shape, they are the same.
+// Returns the blocks of values that may share a scale in this encoding. If two of them give scales of the
+// same shape, they are the same blocks.
 std::vector<BlockForm> block_forms(Encoding encoding, int64_t rows, int64_t columns) {
   if (is_four_bit(encoding)) return {{1, kGroup}};
   return {{kBlock, kBlock}, {1, kGroup}, {1, kBlock}, {1, columns}, {rows, columns}};
@@ -43,7 +47,8 @@ std::vector<BlockForm> block_forms(Encoding encoding, int64_t rows, int64_t colu
 
 int64_t blocks(int64_t size, int64_t block) { return (size + block - 1) / block; }
 
-// The scale of all of a matrix may have no dimension or one, a scale for each row one.
+// Returns the shape of scales as a matrix. One scale for the whole matrix may be stored without a dimension
+// or with one, a scale for each row with one.
 std::vector<int64_t> scale_shape(const StoredTensor& scales, size_t rank) {
   std::vector<int64_t> shape = scales.shape;
   if (rank == 2 && shape.empty()) shape = {1};
@@ -51,7 +56,7 @@ std::vector<int64_t> scale_shape(const StoredTensor& scales, size_t rank) {
   return shape;
 }
 
-// "--hidden 64", "--expert-form latent:32".
+// Returns the option with its value as a user writes it: "--hidden 64", "--expert-form latent:32".
 std::string chosen(Dimension dimension, int64_t size) {
   const std::string option = dimension.option;
   return fmt::format("{}{}{}", option, option.find(' ') == option.npos ? ' ' : ':', size);
@@ -59,6 +64,8 @@ std::string chosen(Dimension dimension, int64_t size) {
 
 std::string options_of(Dimension a, Dimension b) { return fmt::format("{} and {}", a.option, b.option); }
 
+// Splits a gate-up matrix into gate and up. in_turn: their rows alternate; otherwise the gate's rows come
+// first.
 MlpSource expert_of(const SourceMatrix& gate_up, const SourceMatrix& down, int64_t width, bool in_turn) {
   MlpSource mlp{gate_up, gate_up, down};
   const Slice gate{0, in_turn ? 2 : 1, width}, up{in_turn ? 1 : width, in_turn ? 2 : 1, width};
@@ -67,7 +74,7 @@ MlpSource expert_of(const SourceMatrix& gate_up, const SourceMatrix& down, int64
   return mlp;
 }
 
-// Expert e of a stack of so many.
+// Returns expert e of a stack of num_experts experts.
 SourceMatrix matrix_of(SourceMatrix stack, int64_t e, int64_t num_experts) {
   const auto part = [&](std::span<const std::byte> bytes) {
     const size_t size = bytes.size() / static_cast<size_t>(num_experts);
@@ -88,7 +95,7 @@ void MatrixReader::refuse(const std::string& name, const std::string& got, const
 
 const StoredTensor& MatrixReader::take(const std::string& name) {
   const StoredTensor& tensor = checkpoint_.tensor(name);
-  // Its other dimensions would be bounded by nothing.
+  // An empty tensor has no bytes that would bound its other dimensions, so they could be anything.
   if (tensor.bytes.empty()) refuse(name, "an empty tensor, of shape " + shape_text(tensor.shape), "values");
   used_.insert(name);
   return tensor;
@@ -100,6 +107,7 @@ bool MatrixReader::has(const std::string& base) const {
                      [&](const std::string& name) { return checkpoint_.has(name); });
 }
 
+// Reads a tensor under whichever name it has. The name tells the packing.
 MatrixReader::Stored MatrixReader::stored(const std::string& base) {
   if (checkpoint_.has(base + ".weight_packed")) return packed(base);
   if (checkpoint_.has(base + "_blocks")) return gpt_oss_blocks(base);
@@ -130,7 +138,7 @@ MatrixReader::Stored MatrixReader::plain(const std::string& name,
   return stored;
 }
 
-// Four bits as compressed-tensors has them: eight in an I32, or two in a U8.
+// Reads four-bit values as compressed-tensors stores them: eight in an I32, or two in a U8.
 MatrixReader::Stored MatrixReader::packed(const std::string& base) {
   const std::string name = base + ".weight_packed";
   const StoredTensor& tensor = take(name);
@@ -151,7 +159,8 @@ MatrixReader::Stored MatrixReader::packed(const std::string& base) {
   return stored;
 }
 
-// A tensor that says the shape in values. Another one would mean padding, which whole groups have none of.
+// Checks a tensor that states the shape in values. A different shape would mean padding, which whole groups
+// do not have.
 void MatrixReader::require_shape(const Stored& stored, const std::string& name) {
   const StoredTensor& tensor = take(name);
   std::vector<int64_t> shape(2);
@@ -168,7 +177,7 @@ void MatrixReader::require_shape(const Stored& stored, const std::string& name) 
     refuse(name, "shape " + shape_text(shape), shape_text(stored.shape) + ", that of the packed values");
 }
 
-// blocks [E, rows, columns / 32, 16], scales [E, rows, columns / 32].
+// Reads the form of gpt-oss: blocks [E, rows, columns / 32, 16] and scales [E, rows, columns / 32].
 MatrixReader::Stored MatrixReader::gpt_oss_blocks(const std::string& base) {
   const std::string name = base + "_blocks";
   const StoredTensor& tensor = take(name);
@@ -180,6 +189,7 @@ MatrixReader::Stored MatrixReader::gpt_oss_blocks(const std::string& base) {
   return stored;
 }
 
+// Finds out which values share a scale, from the shape of the scales.
 void MatrixReader::add_scales(Stored& stored, const std::string& name) {
   const StoredTensor& tensor = take(name);
   SourceMatrix& matrix = stored.matrix;
@@ -279,7 +289,7 @@ std::optional<MlpSource> MatrixReader::mlp(const std::string& base, Dimension hi
   return std::nullopt;
 }
 
-// Says what the stacks would fit, where they fit each other.
+// Refuses stacks of another shape; if they fit each other, it says for which sizes they would be right.
 void MatrixReader::refuse_form(const StackNames& names, const Stored& gate_up, const Stored& down,
                                Dimension experts) {
   const std::vector<int64_t>&a = gate_up.shape, &b = down.shape;
@@ -325,7 +335,7 @@ std::vector<MlpSource> MatrixReader::stacks(const StackNames& names, Dimension e
   return all;
 }
 
-// [E, 2M] beside the gates and ups, [E, H] beside the downs.
+// Reads the biases of stacked experts: [E, 2M] for gates and ups, [E, H] for the down products.
 void MatrixReader::add_stacked_biases(const StackNames& names, int64_t width, bool in_turn,
                                       std::vector<MlpSource>& all) {
   const int64_t num = std::ssize(all), hidden = all.front().down.rows.count;
