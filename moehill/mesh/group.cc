@@ -1,3 +1,5 @@
+// The parts of Group that all backends share: collectives in split phase, round trips by two all_to_alls, the
+// counting of bytes, and the comparison of calls.
 #include "moehill/mesh/group.h"
 
 #include <fmt/format.h>
@@ -29,6 +31,7 @@ std::string describe(const Call& call) {
   return text;
 }
 
+// True if the two calls can be one collective.
 bool alike(const Call& a, const Call& b) {
   return a.kind == b.kind && a.input_dtype == b.input_dtype && a.output_dtype == b.output_dtype &&
          a.n == b.n && a.element_bytes == b.element_bytes &&
@@ -117,7 +120,7 @@ void Group::begin_trip(const RoundTrip& trip) {
   trip_landed_ = false;
 }
 
-// One after the other, where nothing is gained by parts.
+// Without a better way, a round trip is two all_to_alls one after the other.
 void Group::start_round_trip(const RoundTrip& trip) {
   begin_trip(trip);
   far_ = trip.far;
@@ -190,6 +193,7 @@ Call call_of(const Started& started) {
 
 std::string find_disagreement(std::span<const Call> calls, size_t own) {
   for (const Call& call : calls) {
+    // The lower rank is named first, so that all ranks give the same message.
     if (alike(calls[own], call)) continue;
     const bool own_first = calls[own].rank < call.rank;
     const Call& low = own_first ? calls[own] : call;

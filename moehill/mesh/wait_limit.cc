@@ -1,3 +1,4 @@
+// Implements wait_limit.h: the limit, the names of ranks, and the thread that watches calls.
 #include "moehill/mesh/wait_limit.h"
 
 #include <fmt/format.h>
@@ -16,7 +17,7 @@
 namespace moehill {
 namespace {
 
-constexpr int kExitFailed = 5;  // "a run failed", as the command line has it
+constexpr int kExitFailed = 5;  // "a run failed", as on the command line
 constexpr size_t kMostNamed = 8;
 
 std::atomic<double> limit{0};
@@ -29,7 +30,7 @@ std::vector<std::string>& hosts_of_ranks() {
   return hosts;
 }
 
-// Who looks so rarely was stopped.
+// A process that has not looked for so long was stopped itself; that time does not count as waiting.
 constexpr double kStoppedSeconds = 3;
 
 std::string too_long(const char* what, const std::string& missing) {

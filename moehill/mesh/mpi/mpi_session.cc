@@ -1,3 +1,5 @@
+// Implements mpi_session.h. Waits of a session sleep instead of spinning, and answer other ranks that ask who
+// is still there (the roll call).
 #include "moehill/mesh/mpi/mpi_session.h"
 
 #include <chrono>
@@ -21,13 +23,14 @@ namespace {
 
 constexpr size_t kPieceBytes = size_t{1} << 30;
 constexpr int kReadings = 100;
-constexpr int kClockTag = 77;                 // of no other message of the session
-constexpr int kAskTag = 78, kAnswerTag = 79;  // of the roll call
+constexpr int kClockTag = 77;                 // used for no other message of the session
+constexpr int kAskTag = 78, kAnswerTag = 79;  // for the roll call
 constexpr double kRollCallSeconds = 5;
 constexpr double kAbortSeconds = 10;
-constexpr int kExitFailed = 5;  // "a run failed", as the command line has it
+constexpr int kExitFailed = 5;  // "a run failed", as on the command line
 
-// Returns the CPUs that the launcher meant for this process.
+// Returns the CPUs that the launcher meant for this process. If mpirun bound it unasked, these are all CPUs
+// that mpirun itself may use.
 std::vector<int> cpus_by_launcher() {
   std::vector<int> cpus = allowed_cpus();
   if (!is_bound_unasked()) return cpus;
@@ -90,7 +93,8 @@ std::vector<std::string> MpiSession::all_hosts() const {
   return hosts;
 }
 
-// The library's own waits spin, also for a rank that has nothing else to do than to wait for hours.
+// The library's own waits spin, even if a rank has nothing else to do than wait for hours. This one sleeps
+// between looks.
 void MpiSession::wait_asleep(const char* call, MPI_Request request, Naps naps) {
   Patience patience(call);
   for (;; naps.take()) {
@@ -114,8 +118,8 @@ void MpiSession::answer_roll_call() {
   }
 }
 
-// A collective of the library does not tell who has not come. So this rank asks all others, who answer where
-// they wait in one too. Nothing is received afterwards: this is the end of the job.
+// A collective of the library does not tell who has not come. So this rank asks all others, and those that
+// wait in a collective too answer. Nothing is received afterwards, because the job ends here.
 std::string MpiSession::missing_at_roll_call() {
   std::vector<MPI_Request> answers(static_cast<size_t>(size_), MPI_REQUEST_NULL);
   for (int r = 0; r < size_; ++r) {
@@ -155,14 +159,15 @@ void MpiSession::fail(const std::string& message, int exit_status) noexcept {
   std::fprintf(stderr, "moehill: rank %d of %d on %s: %s\n", rank_, size_, host, message.c_str());
   std::fflush(nullptr);
   const int status = exit_status == 0 ? kExitFailed : exit_status;
-  // Abort asks the launcher's daemons, of which one may be gone.
+  // MPI_Abort asks the launcher's daemons, one of which may be gone. If it does not return in time, this
+  // process ends by itself.
   const auto end_later = [status] {
     std::this_thread::sleep_for(std::chrono::duration<double>(kAbortSeconds));
     std::_Exit(status);
   };
   try {
     std::thread(end_later).detach();
-  } catch (const std::exception&) {  // no thread is to be had: then without
+  } catch (const std::exception&) {  // if no thread can be made, there is no time limit
   }
   (void)MPI_Abort(MPI_COMM_WORLD, status);
   std::_Exit(status);
@@ -262,7 +267,7 @@ ClockReading MpiSession::read_clock_of(int rank) {
   return best;
 }
 
-// Quick answers need a rank that spins, so it sleeps only until its turn has come.
+// Quick answers need a rank that spins, so this rank sleeps only until its turn comes.
 void MpiSession::answer_reading() {
   Patience patience("reading clocks");
   for (Naps naps;; naps.take()) {
@@ -310,7 +315,7 @@ void MpiSession::finish_asleep(const char* collective) {
   messages_->finish(collective);
 }
 
-// The libraries say "Open MPI v4.1.4, package: ..." and "MPICH Version:\t4.0.2\n...".
+// The libraries call themselves "Open MPI v4.1.4, package: ..." and "MPICH Version:\t4.0.2\n...".
 std::string mpi_library() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
   int length = 0;

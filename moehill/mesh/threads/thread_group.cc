@@ -1,3 +1,4 @@
+// Implements thread_group.h: a rank meets the others, works on their memory with its team, and parts.
 #include "moehill/mesh/threads/thread_group.h"
 
 #include "moehill/machine/clock.h"
@@ -43,7 +44,7 @@ void ThreadGroup::barrier() {
   meet({.kind = CallKind::barrier});
 }
 
-// The memory needs no meeting; this holds programs to what other meshes need.
+// The memory needs no meeting. It is there so that programs that run here also run on other meshes.
 std::shared_ptr<void> ThreadGroup::exchange_memory(size_t bytes) {
   require_idle("exchange_memory");
   meet({.kind = CallKind::exchange_memory});
@@ -68,8 +69,8 @@ void ThreadGroup::count_reads(std::span<const int64_t> send_offsets, std::span<c
   traffic_.network_bytes += static_cast<uint64_t>(nodes().elsewhere(send_offsets, rank_)) * element_bytes;
 }
 
-// Rank d sums slice d of everybody's input and writes it to everybody's output. In place this is right too:
-// slice d of any rank's memory is touched by rank d alone.
+// Rank d sums slice d of all inputs and writes it to all outputs. This is right in place too, because slice d
+// of any rank's memory is touched only by rank d.
 void ThreadGroup::all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype,
                              int64_t n) {
   require_idle("all_reduce");
@@ -155,8 +156,8 @@ void ThreadGroup::all_to_all_rows(const Started& call) {
   count_rows(call, traffic_);
 }
 
-// Copies the rows that come in the form between nodes if `far`, else all others. Rows of the other kind stay
-// as they are.
+// Copies the rows that come in the form for other nodes if `far`, otherwise all others. Rows of the other
+// kind are not touched.
 void ThreadGroup::copy_rows(std::span<const Call> calls, const Started& call, bool far) {
   const size_t bytes = far ? call.far.row_bytes : call.element_bytes;
   void* const output = far ? call.far.received : call.output;
