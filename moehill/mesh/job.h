@@ -3,8 +3,7 @@
 // mesh are not here (mesh/mesh.h).
 //
 //   job.require_same(args, build);
-//   const Points points = job.together([&] { return read_points(options); });   // bad input ends all
-//   processes
+//   const Points points = job.together([&] { return read_points(options); });   // throws on all
 //   if (job.is_root()) print(points);
 #pragma once
 

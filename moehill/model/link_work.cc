@@ -1,4 +1,5 @@
-// Link bytes by path.
+// Computes link bytes by path, collective by collective. It mirrors what the paths in parallel/ do; tests
+// compare the bytes with what runs count.
 #include "moehill/model/link_work.h"
 
 #include "moehill/mesh/line_share.h"
@@ -9,6 +10,7 @@ namespace {
 
 constexpr size_t kF32 = 4, kInt32 = 4, kInt64 = 8;
 
+// Collects the collectives of one device. Each function adds one or more LinkWork.
 class Links {
  public:
   Links(const WorkProblem& p, const PlanCounts& counts, int device)
@@ -21,7 +23,7 @@ class Links {
   bool is_ring() const { return p_.spread == Spread::ring_ag_rs; }
   Range tokens() const { return share(counts_.tokens, device_, counts_.num_devices); }
 
-  // All devices' n values; the slices that devices sum are cut at cache lines.
+  // Adds an all-reduce of n values of all devices; the slices that devices sum are cut at cache lines.
   void all_reduce(int64_t n, size_t in, size_t out) {
     const int64_t own = line_share({0, n}, device_, counts_.num_devices, kLineElements).size();
     Traffic traffic;
@@ -39,7 +41,7 @@ class Links {
     count_all_gather(traffic, counts_.num_devices, own, n, bytes);
     add(Collective::all_gather, traffic);
   }
-  // Rows by the routing: out to their experts, or back.
+  // Adds rows by the routing: to their experts, or back (`back`).
   void exchange(bool back, size_t row_bytes, RowWay way = RowWay::direct) {
     const int64_t bytes = static_cast<int64_t>(row_bytes);
     exchange(back, bytes, bytes, way);
@@ -61,11 +63,11 @@ class Links {
     }
     links_.push_back(link);
   }
-  // Adds the link of the rows of x or dy.
+  // Adds the rows of x or dy.
   void dispatch(RowWay way = RowWay::direct) {
     exchange(false, static_cast<int64_t>(row_bytes()), wire_row_bytes(p_.wire, p_.hidden, p_.dtype), way);
   }
-  // A number of each device for each other one, of the node or of all.
+  // Adds one number of each device for each other one, of the node or of all devices.
   void one_for_each(size_t bytes, RowWay way = RowWay::direct) {
     const int64_t ranks = way == RowWay::inside ? ranks_of_node() : counts_.num_devices;
     const int64_t others = (ranks - 1) * static_cast<int64_t>(bytes);
@@ -75,14 +77,14 @@ class Links {
                       .is_even = true,
                       .way = way});
   }
-  // The metadata of one level's rows: counts, choices, and which tokens they are.
+  // Adds the metadata of one level's rows: counts, choices, and the tokens to which rows belong.
   void route(RowWay way) {
     one_for_each(kInt64, way);
     exchange(false, static_cast<size_t>(counts_.topk) * (kInt32 + kF32), way);
     exchange(false, kInt32, way);
   }
   int64_t ranks_of_node() const { return std::ssize(counts_.nodes.ranks_of(counts_.nodes.of(device_))); }
-  // The rows of tokens that were asked for last.
+  // Marks the link that was added last as rows of tokens.
   void mark_rows() {
     links_.back().in_place = p_.in_place;
     mark_flight();
@@ -93,7 +95,8 @@ class Links {
     mark_flight();
   }
   void mark_flight() { links_.back().in_flight = true; }
-  // Counts what the capacity must know of the other devices' assignments: those before by pool, or all.
+  // Adds what a capacity must know about other devices' assignments: how many come before by pool, or all of
+  // them.
   void drop() {
     const Capacity& capacity = counts_.capacity;
     if (counts_.capacity_rows == 0 || capacity.sources > 1) return;
@@ -108,7 +111,7 @@ class Links {
     all_gather(own, all, kF32);    // gate values
     if (spares > 0) all_gather(tokens().size() * spares, counts_.tokens * spares, kInt32);
   }
-  // Experts' gradients to their homes, and the sums back.
+  // Adds the gradients of copies of experts: to the home of each expert, and the sums back.
   void copy_gradients() {
     if (p_.copies.empty()) return;
     const MlpElements elements = expert_elements(p_);
@@ -143,7 +146,7 @@ class Links {
     sum(elements.matrix, b_);
     sum(elements.norm, kF32);
   }
-  // `dp`: every stack of weights, experts' and shared.
+  // For `dp`: adds the gradients of all stacks of weights, routed and shared.
   void all_gradients() {
     const MlpElements experts = expert_elements(p_);
     const MlpElements shared = shared_elements(p_);
@@ -191,10 +194,11 @@ std::vector<LinkWork> plan_links(const WorkProblem& problem, const PlanCounts& c
   if (links.is_ring()) links.choices();
   if (problem.spread == Spread::dp || links.is_ragged()) links.drop();
   if (links.is_ragged()) {
-    links.one_for_each(kInt64);  // how many rows
+    links.one_for_each(kInt64);  // the numbers of rows
     links.exchange(false, static_cast<size_t>(counts.topk) * (kInt32 + kF32));
-    if (problem.spread == Spread::fused) links.exchange(false, kInt32);  // which token a row is
-    if (problem.spread == Spread::fused && problem.in_place) links.one_for_each(kInt64);  // where rows begin
+    // The token to which each row belongs the places where rows begin.
+    if (problem.spread == Spread::fused) links.exchange(false, kInt32);
+    if (problem.spread == Spread::fused && problem.in_place) links.one_for_each(kInt64);
   }
   if (links.is_hierarchical()) {
     links.drop();
