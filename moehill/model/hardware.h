@@ -6,7 +6,6 @@
 //
 //   const Hardware hardware = load_hardware("tpu-v5p");   // or the path of a file
 //   hardware.peak(DType::bf16);                           // FLOP/s of a unit
-// hardware/ gives the source of each of its figures in a comment.
 #pragma once
 
 #include <cstdint>

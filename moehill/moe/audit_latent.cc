@@ -1,3 +1,5 @@
+// Implements audit_latent.h in double: the products around the experts by one projection for each row, the
+// norm element by element.
 #include "moehill/moe/audit_latent.h"
 
 #include <cmath>
@@ -7,7 +9,7 @@ namespace {
 
 const Routing kNoChoices{0, 0, 0, {}, {}};
 
-// out = scale a w, rows of the tokens.
+// A product out = scale a w for rows of tokens.
 struct RowProduct {
   const char* tensor;
   const MatView& a;
@@ -63,7 +65,7 @@ double inverse_rms(const BlockTensors& t, int64_t token) {
   return 1 / std::sqrt(sum / static_cast<double>(r.cols) + t.shape.form.latent_norm);
 }
 
-// Roundings of the norm's own sums in f32, beside that of the stored value.
+// Returns the rounding of the norm's own sums in f32, and that of the stored value.
 double norm_rounding(const AuditContext& context, int64_t width) {
   return 2 * context.units.store + context.units.sum * static_cast<double>(width + 16);
 }
@@ -89,7 +91,7 @@ LatentNumbers norm_numbers(const AuditContext& context, Range tokens) {
   return numbers;
 }
 
-// With u = r / rms(r) and g = dn w: dr = (g - u mean(g u)) / rms(r).
+// With u = r / rms(r) and g = dn w, the gradient is dr = (g - u mean(g u)) / rms(r).
 LatentNumbers norm_input_numbers(const AuditContext& context, Range tokens) {
   const BlockTensors& t = context.tensors;
   const MatView &r = t.latent.r, &dn = t.latent.dn, &dr = t.latent.dr;

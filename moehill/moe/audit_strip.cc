@@ -1,3 +1,5 @@
+// Implements audit_strip.h: reads a strip's weights, multiplies chunk by chunk of its rows, and compares its
+// gradients.
 #include "moehill/moe/audit_strip.h"
 
 #include <algorithm>
@@ -22,7 +24,7 @@ void transpose(const Dense<F>& a, Dense<F>& out) {
   }
 }
 
-// sum += part, elementwise.
+// sum += part, element by element.
 template <typename F, typename Sum>
 void accumulate(const Dense<F>& part, Dense<Sum>& sum, int64_t first_row = 0) {
   Sum* to = sum.row(first_row);
@@ -201,7 +203,7 @@ void StripAuditor<F>::multiply(DenseForm form, const Dense<F>& a, const Dense<F>
   loops_.add_product(left->values.data(), right->values.data(), c.values.data(), rows, cols, left->cols);
 }
 
-// Projects a factor b of products c = a b: b r.
+// Projects the factor b of products c = a b: computes b r.
 template <typename F>
 void StripAuditor<F>::prepare_holding(DenseForm form, const Dense<F>& b, HeldFactor& held) {
   held.projected.assign(static_cast<size_t>(form == DenseForm::ab ? b.rows : b.cols), 0);
@@ -217,7 +219,7 @@ void StripAuditor<F>::prepare_holding(DenseForm form, const Dense<F>& b, HeldFac
     held.norm += static_cast<double>(loops_.norm_squared(b.row(r), b.cols));
 }
 
-// A product whose elements are looked at one by one. One by BLAS has to hold against its own projection.
+// Makes a product whose elements are used one by one. If BLAS made it, it must agree with its own projection.
 template <typename F>
 void StripAuditor<F>::multiply_held(DenseForm form, const Dense<F>& a, const Dense<F>& b,
                                     const HeldFactor& held, Dense<F>& c) {
@@ -227,7 +229,7 @@ void StripAuditor<F>::multiply_held(DenseForm form, const Dense<F>& a, const Den
   expert_->products_hold = false;
 }
 
-// c = a b by c r = a (b r) in double, all of its rows.
+// Checks c = a b for all rows: c r must equal a (b r), computed in double.
 template <typename F>
 bool StripAuditor<F>::holds(const Dense<F>& a, const Dense<F>& c, const HeldFactor& held) {
   const double unit = sizeof(F) == sizeof(float) ? 0x1p-24 : 0x1p-53;
@@ -242,7 +244,7 @@ bool StripAuditor<F>::holds(const Dense<F>& a, const Dense<F>& c, const HeldFact
   return true;
 }
 
-// o = h W2, projected, and dp.
+// Adds the projected outputs o = h W2, and dp.
 template <typename F>
 void StripAuditor<F>::add_outputs(Range chunk) {
   multiply(DenseForm::ab, rows_.h, w_.w2_blocks.sum, part_.sum);
@@ -260,7 +262,7 @@ void StripAuditor<F>::add_outputs(Range chunk) {
   }
 }
 
-// dx row = dgate W1^T + dup W3^T, projected.
+// Adds the projected rows dx = dgate W1^T + dup W3^T.
 template <typename F>
 void StripAuditor<F>::add_input_gradients(Range chunk) {
   multiply(DenseForm::abt, rows_.dgate, w_.w1_blocks.sum, part_.sum);
@@ -279,7 +281,7 @@ void StripAuditor<F>::add_input_gradients(Range chunk) {
   expert_->dx.add(part_, chunk.begin);
 }
 
-// The chunk's part: dW1 += x^T dgate, dW3 += x^T dup, dW2 += (p h)^T dy.
+// Adds the chunk's part of the weight gradients: dW1 += x^T dgate, dW3 += x^T dup, dW2 += (p h)^T dy.
 template <typename F>
 void StripAuditor<F>::add_weight_gradients() {
   const double n = static_cast<double>(expert_->num_terms);
@@ -294,7 +296,7 @@ void StripAuditor<F>::add_weight_gradients() {
   multiply(DenseForm::atb, variance_blocks_, squared_, product_);
   accumulate(product_, sums_.dw13_var);
 
-  for (int64_t a = 0; a < rows_.h.rows; ++a) {  // h becomes its share
+  for (int64_t a = 0; a < rows_.h.rows; ++a) {  // h is multiplied by its share
     const F share = rows_.share[static_cast<size_t>(a)];
     for (int64_t m = 0; m < rows_.h.cols; ++m) {
       rows_.h.row(a)[m] *= share;
@@ -303,7 +305,7 @@ void StripAuditor<F>::add_weight_gradients() {
     }
   }
   project(context_.by_hidden, rows_.dy, blocks_);
-  // dy, p h and a device's partial sum may be stored.
+  // dy, p h and a device's partial sum may have been stored.
   const F rounding = static_cast<F>(3 + context_.units.sums(n));
   if (has_biases() && columns_.begin == 0) {  // db2 += p dy
     for (int64_t a = 0; a < rows_.h.rows; ++a) {
@@ -326,7 +328,7 @@ void StripAuditor<F>::add_weight_gradients() {
   accumulate(product_, sums_.dw2_var);
 }
 
-// Blocks [first, ...) of each row: its share of the projection of a gradient and of its variance.
+// Computes blocks [first, ...) of each row: its share of the projection of a gradient, and of the variance.
 template <typename F>
 void StripAuditor<F>::project_gradient(const Dense<F>& gradient, const Dense<F>& variance, int64_t first) {
   const double n = static_cast<double>(expert_->num_terms);
@@ -346,7 +348,7 @@ void StripAuditor<F>::project_gradient(const Dense<F>& gradient, const Dense<F>&
   }
 }
 
-// db1 += dgate, db3 += dup, from what project_gradient() left.
+// db1 += dgate and db3 += dup, from what project_gradient() has left.
 template <typename F>
 void StripAuditor<F>::add_bias_gradients() {
   for (int64_t a = 0; a < gradient_blocks_.rows; ++a) {
@@ -396,14 +398,14 @@ void StripAuditor<F>::compare_gradients(const StripSums& sums) {
       expert_->b2);
 }
 
-// `reference(row, block)` in units of dy = y and of the rows' `unit`.
+// `reference(row, block)` is in units of dy = y and of the rows' `unit`.
 template <typename F>
 template <typename Reference>
 void StripAuditor<F>::compare_gradient(const StoredPart& stored, const Projection& p,
                                        const Reference& reference, GradientAudit& audit) {
   const int64_t group = expert_->expert == kSharedExpert ? 0 : expert_->expert;
   const double unit = unit_, n = static_cast<double>(expert_->num_terms);
-  // A value is stored, and a sum that grows from term to term is rounded at its own size each time.
+  // Each value is stored once, and a growing sum is rounded at its own size with each term.
   const double rounding = 2 * context_.units.store + context_.units.sum * (n + p.num_roundings());
   const double scale = 1 / context_.dy_scale;
   read_strip(stored.matrix, group, stored.rows, stored.columns, product_);
