@@ -1,7 +1,7 @@
 // Projection is a matrix [rows, n] seen through random weights w: one number for each row and each block B of
 // its columns. The check compares these numbers in place of single elements. A wrong element changes its
-// block's number by (its error) times (its weight), and the projection of a product costs n / block times
-// less work than the product.
+// block's number by (its error) times (its weight), and the projection of a product costs as much as n /
+// block of the product's columns.
 //
 //   sum[r, B]     = sum over j in B of w_j a[r, j]
 //   squares[r, B] = sum over j in B of w_j^2 a[r, j]^2

@@ -177,7 +177,7 @@ std::string router_fault(const Router& router, const float* logits, const Routin
   team.parallel_for(tokens.size(), [&](int64_t begin, int64_t end) {
     for (int64_t t = tokens.begin + begin; t < tokens.begin + end; ++t) {
       if (fault_of(t).empty()) continue;
-      // The first wrong token is reported, whichever thread finds it: keeps the lowest number.
+      // Keeps the lowest number, so that the report does not depend on the threads.
       int64_t known = first;
       while (t < known && !first.compare_exchange_weak(known, t)) {
       }
@@ -188,8 +188,8 @@ std::string router_fault(const Router& router, const float* logits, const Routin
 }
 
 std::string logits_fault(const BlockTensors& tensors, Range tokens, uint32_t seed) {
-  // One number for each token is compared: x (W_g r) with logits r, for random weights r. That is as sure as
-  // a comparison of all logits, and cheaper by their number.
+  // Compares one number for each token, x (W_g r) with (logits r) for random weights r. A comparison of all
+  // logits would take L times as long.
   const LogicalWeights& w = tensors.weights.wg;
   const Projection by_logit(w.num_columns, w.num_columns, seed);
   std::vector<double> row(static_cast<size_t>(w.num_columns)), weights;
