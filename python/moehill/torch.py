@@ -31,7 +31,7 @@ _contexts = {}  # by process, since a forked one needs its own
 
 
 def default_context():
-    """Returns a context with all cores of this process as one device. It is made when it is first used, once in each process."""
+    """Returns a context with all cores of this process as one device. It is made when it is first used, once. After a fork the child gets an error."""
     if os.getpid() not in _contexts:
         if _contexts:
             raise Error(_c.FORKED, f"context: got a call in process {os.getpid()}, allowed: in the process that first "
