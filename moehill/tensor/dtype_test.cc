@@ -59,7 +59,6 @@ TEST(Bf16, EveryNumberSurvivesTheRoundTrip) {
 
 // No other bf16 may be nearer, and of two that are equally near the even one must be taken: that defines
 // rounding.
-// taken.
 TEST(Bf16, AgreesWithTheDefinitionOnASweep) {
   for (uint64_t step = 0x00000123; step < 0x7f000000; step += 0x00034567) {
     const uint32_t bits = static_cast<uint32_t>(step);
