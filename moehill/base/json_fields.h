@@ -95,6 +95,8 @@ T number_of(const std::string& name, const Json& json) {
 template <typename T>
 void take_json(const char* name, const Json& json, T& value) {
   if (json.is_null()) return;
+  // Each branch is one kind of type: an enum with words, an optional value, named numbers, a list, a struct,
+  // and so on.
   if constexpr (HasWords<T>) {
     const std::optional<T> found = json.is_string() ? value_named<T>(json.get<std::string>()) : std::nullopt;
     if (!found) throw bad_field(name, json, "one of its words");

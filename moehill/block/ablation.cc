@@ -85,6 +85,7 @@ StageSet stages_of_step(const RunConfig& config) {
       if (there) stages.add(stage);
   };
   add(block.route_in_step, {Stage::router});
+  // A plan or packed rows that were made before the step (prequeue) are no stage of it.
   add(!block.prequeue, {Stage::plan});
   add(moves && shards_tokens(config), {Stage::dispatch});
   add(!gathers && !block.prequeue, {Stage::pack});
@@ -94,6 +95,7 @@ StageSet stages_of_step(const RunConfig& config) {
   add(shape.form.latent > 0, {Stage::latent});
   add(moves, {Stage::reduce});
   if (!backward) return stages;
+  // The stages of a backward pass follow.
   add(moves && shards_tokens(config), {Stage::dispatch_grad});
   add(block.remat == Remat::expert_mlp, {Stage::recompute});
   add(!gathers, {Stage::pack_grad});

@@ -41,6 +41,7 @@ std::map<std::string, Family> make_families() {
   const auto add = [&](std::initializer_list<const char*> names, const Family& family) {
     for (const char* name : names) families[name] = family;
   };
+  // The functions above describe these families fully.
   add({"qwen2_moe"}, softmax_family(false, true));
   add({"qwen3_moe", "qwen3_vl_moe_text", "qwen3_omni_moe_text"}, softmax_family(false));
   add({"qwen3_next", "qwen3_5_moe_text", "qwen3_5_moe"}, softmax_family(true, true));
@@ -53,6 +54,7 @@ std::map<std::string, Family> make_families() {
       sigmoid_family());
   add({"minimax_m2"}, with_intermediate_width(sigmoid_family()));
 
+  // These families are like one of those, with a few changes.
   Family v4 = sigmoid_family();
   v4.score = RouterScore::sqrt_softplus;
   add({"deepseek_v4"}, v4);
@@ -66,12 +68,16 @@ std::map<std::string, Family> make_families() {
   Family phi = mixtral_family();
   phi.score = RouterScore::sparsemixer;
   add({"phimoe"}, phi);
+  // Llama 4 multiplies the gate value into the input of an expert, and its shared expert is as wide as the
+  // others.
   Family llama4{.known = true,
                 .score = RouterScore::sigmoid,
                 .width_is_intermediate = true,
                 .shared = SharedWidth::expert_width,
                 .input_weighted = true};
   add({"llama4_text", "llama4"}, llama4);
+  // Gemma 4 has a dense MLP beside the experts, which counts as the shared expert, and a scale for each
+  // expert.
   Family gemma4 = softmax_family(true);
   gemma4.scaled_experts = true;
   gemma4.shared = SharedWidth::beside;
@@ -81,6 +87,7 @@ std::map<std::string, Family> make_families() {
   nemotron.activation = ActivationFunction::relu2;
   nemotron.ungated = true;
   add({"nemotron_h"}, nemotron);
+  // The code of these models has its own least sum, which no key of a configuration gives.
   Family ernie = softmax_family(true);
   ernie.bias = true;
   ernie.least_sum = 1e-12;
@@ -172,15 +179,19 @@ int64_t Family::shared_width(const ConfigKeys& keys, int64_t layer, int64_t mlp_
 
 void read_router(const ConfigKeys& keys, const Family& family, ModelBlock& block, bool hashed) {
   RouterRule& router = block.shape.router;
+  // A key of the configuration comes before what is known about the family, since a later version of a family
+  // may differ.
   const std::string score = keys.first_of(
       {"scoring_func", "moe_router_activation_func", "router_score_function", "score_function"});
   router.score = score.empty() ? family.score : score_named(keys, score, family.score);
   if (!family.known && score.empty())
     block.assumed.push_back("no key says how the router scores: a softmax over all experts");
+  // The method says whether a bias takes part in the choice; other methods than these three are refused.
   const std::string method = keys.text_or("topk_method", "");
   if (!method.empty() && method != "noaux_tc" && method != "group_limited_greedy" && method != "greedy")
     keys.refuse("topk_method", "noaux_tc, group_limited_greedy or greedy");
   router.bias = chooses_with_bias(keys, family, method);
+  // The softmax over the chosen sums to 1 already, and sparsemixer has no scores, so neither is normalised.
   const std::string normalizes = keys.first_of({"norm_topk_prob", "moe_renormalize", "norm_expert_weight"});
   const bool has_scores =
       router.score != RouterScore::chosen_softmax && router.score != RouterScore::sparsemixer;
@@ -200,6 +211,7 @@ void read_router(const ConfigKeys& keys, const Family& family, ModelBlock& block
   if (zero > 0 && keys.text_or("zero_expert_type", "identity") != "identity")
     keys.refuse("zero_expert_type", "identity");
   router.input_weighted = family.input_weighted;
+  // A table of token ids chooses the experts, so neither a bias nor groups take part.
   if (hashed) {
     router.hash_ids = keys.integer("vocab_size", 1, 1 << 24);
     router.bias = false;

@@ -48,6 +48,8 @@ Preset read_preset(const std::string& text, const std::string& name) {
     throw input_error(source, got, R"({"source": "..", "config": {..}, "left_out": [key, ..]})",
                       "correct the file");
   };
+  // A preset is part of the program, so a key that is not known is a mistake in the file, not something to
+  // skip.
   for (const auto& [key, value] : json.items()) {
     if (key != "source" && key != "config" && key != "left_out") refuse("the key " + quoted(key));
   }
@@ -62,6 +64,8 @@ Preset read_preset(const std::string& text, const std::string& name) {
     if (!key.is_string()) refuse("a left_out that names no keys");
     named.push_back(key.get<std::string>());
   }
+  // A preset that names parts must name exactly those that its block leaves out. So a part that is lost by
+  // accident is an error.
   for (const LeftOut& part : preset.block.left_out) missing.push_back(part.key);
   for (std::vector<std::string>* keys : {&named, &missing}) {
     std::sort(keys->begin(), keys->end());

@@ -245,6 +245,8 @@ template <typename Word, class D = DU>
 HWY_INLINE void transpose_block(const bf16* block, Word* HWY_RESTRICT out) {
   const D d;
   const uint32_t* words = reinterpret_cast<const uint32_t*>(block);
+  // Word p * 16 + c has rows 2p and 2p + 1 of column c. A word of the result has two neighbouring columns of
+  // one row.
   if constexpr (kPart == 1) {
     for (int p = 0; p < 8; ++p) {
       for (int c = 0; c < 16; c += 2) {

@@ -177,6 +177,8 @@ HWY_NOINLINE void flipped_tile(const FlippedCall<float>& call) {
   const char* ahead = call.ahead;
   for (int q = 0; q < call.count; ++q, squares += 256) {
     for (int k = 0; k < 16; k += kHeight, sums += kHeight * kWidth) {
+      // The sums of kHeight rows stay in registers over all steps; each step takes one row of the other
+      // operand.
       hn::Vec<decltype(d)> sum[kHeight];
 #pragma GCC unroll 16
       for (int i = 0; i < kHeight; ++i)

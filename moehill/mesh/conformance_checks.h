@@ -122,6 +122,7 @@ inline void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t sca
   GuardedArray input = test_array(group, how.exchange_input, dtype, sends.back() * row);
   GuardedArray output(group, how.exchange_output, dtype, receives.back() * row);
   const int64_t row_bytes = row * static_cast<int64_t>(dtype_bytes(dtype));
+  // Rows that a rank sends to itself are no traffic.
   const int64_t kept = rows_between(rank, rank, scale);
   expect_traffic(group, (sends.back() - kept) * row_bytes, (receives.back() - kept) * row_bytes, [&] {
     const size_t element_bytes = static_cast<size_t>(row_bytes);
@@ -133,6 +134,7 @@ inline void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t sca
     group.finish();
   });
   int64_t num_wrong = output.guards_intact() ? 0 : 1;
+  // Each rank knows what every other has sent, because the values follow from the rank and the place.
   for (int from = 0; from < num_ranks; ++from) {
     const int64_t first_sent = sends_of(from, num_ranks, scale)[static_cast<size_t>(rank)] * row;
     const int64_t first_received = receives[static_cast<size_t>(from)] * row;

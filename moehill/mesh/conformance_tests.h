@@ -292,6 +292,7 @@ TEST_P(MeshConformance, CountsBytesToOtherNodes) {
     };
     uint64_t far = 0;
     for (int r = 0; r < group.size(); ++r) far += nodes.of(r) != nodes.of(group.rank()) ? 1 : 0;
+    // Each rank sends one float to each other rank, so the counts are 4 bytes for each.
     const uint64_t others = static_cast<uint64_t>(group.size()) - 1;
     std::vector<int64_t> one_each;
     for (int r = 0; r <= group.size(); ++r) one_each.push_back(r);
@@ -334,6 +335,7 @@ TEST_P(MeshConformance, EmptyCollectivesNeedNoMemory) {
 TEST_P(MeshConformance, RandomSequencesOfCollectives) {
   run_([](Group& group) {
     for (uint64_t step = 0; step < 150; ++step) {
+      // One random number chooses the collective and its variant, the other one the types and sizes.
       const auto [choice, size] = threefry(11, Stream::kSampleRows, step);
       const DType input = kDTypes[size % 2], output = kDTypes[size / 2 % 2];
       const int64_t n = size / 4 % 3000;

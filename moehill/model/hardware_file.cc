@@ -322,6 +322,8 @@ Hardware read_hardware_text(const std::string& text, const std::string& name_of_
     throw input_error(fmt::format("{}:{}", name_of_source, error.source().begin.line),
                       std::string(error.description()), "TOML", "correct the file");
   }
+  // Sections remember which keys were read. finish() throws for one that was not, so a misspelt key is an
+  // error.
   Section root(table, name_of_source, "");
   Hardware h;
   h.name = root.text("name");
@@ -343,6 +345,7 @@ Hardware read_hardware_text(const std::string& text, const std::string& name_of_
     cache.finish();
   }
   h.topology = read_topology(root.table("topology"));
+  // Measured curves follow; without any curve of products nothing could be predicted.
   h.efficiency_source = root.text("efficiency_source");
   for (Section& curve : root.tables("gemm")) h.gemm.push_back(read_curve(curve));
   for (Section& curve : root.tables("collective")) h.collectives.push_back(read_collective(curve));
@@ -360,6 +363,8 @@ Hardware load_hardware(const std::string& name_or_path, const char* what) {
     return read_hardware_text(read_input_file(file), path.string());
   };
   std::error_code ignored;
+  // A file in the user's folder MOEHILL_HARDWARE comes before a shipped description of the same name, and
+  // that comes before a path.
   if (const char* folder = std::getenv("MOEHILL_HARDWARE")) {
     const fs::path path = fs::path(folder) / (name_or_path + ".toml");
     if (fs::is_regular_file(path, ignored)) return read_file(path);

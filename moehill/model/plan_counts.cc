@@ -79,6 +79,8 @@ PlanCounts count_plan(const Routing& before, const Capacity& capacity, int num_d
   const std::vector<int32_t> token_owner = owners(routing.num_tokens, num_devices);
   const std::vector<int32_t> expert_owner = owners(routing.num_experts, num_devices);
   std::vector<int64_t> last_token(devices, -1);
+  // Counts each token's rows. A device gets a token once, however many of its experts the token chose, so
+  // last_token notes for each device the last token that was counted there.
   for (int64_t t = 0; t < routing.num_tokens; ++t) {
     const size_t from = static_cast<size_t>(token_owner[static_cast<size_t>(t)]);
     for (int64_t a = t * routing.topk; a < (t + 1) * routing.topk; ++a) {

@@ -543,6 +543,7 @@ class Audit {
       const auto slopes = gate_slopes(t_.router, t_.logits, routing, t);
       std::fill(terms.begin(), terms.end(), 0);
       double *value = d.value.row(t), *variance = d.variance.row(t);
+      // A logit changes all gate values of its token, so its gradient is a sum over the choices.
       for (int64_t j = 0; j < slopes.value.rows; ++j) {
         const double dp = dp_.value.row(t)[j], var = dp_.variance.row(t)[j];
         const double *slope = slopes.value.row(j), *size = slopes.size.row(j);
@@ -552,6 +553,7 @@ class Audit {
           terms[e] += size[e] * std::abs(dp);
         }
       }
+      // The gradient of a balance loss is added to that of the gate values, in the units of dy = y too.
       for (size_t e = 0; !of_loss.empty() && e < terms.size(); ++e) {
         const double loss = of_loss[static_cast<size_t>(t - own_.begin) * terms.size() + e] / dy_scale_;
         value[e] += loss;

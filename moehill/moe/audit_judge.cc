@@ -79,6 +79,7 @@ void AuditJudge::judge_shared_gate(AuditFindings& found, TensorNumbers& numbers)
   const ErrorUnits& units = context_.units;
   std::vector<double>&value = found.gate_value, &variance = found.gate_variance;
   std::vector<double> row(static_cast<size_t>(shape().hidden)), sum(value.size()), squares(value.size());
+  // Projects the stored gradient in the units of the reference, in which dy = y.
   for (size_t h = 0; h < row.size(); ++h) {
     const float stored = context_.tensors.gradients.sg.at(0, 0, static_cast<int64_t>(h));
     row[h] = static_cast<double>(stored) / context_.dy_scale;
@@ -97,6 +98,7 @@ void AuditJudge::judge_shared_gate(AuditFindings& found, TensorNumbers& numbers)
   numbers.set_rows_per_expert(1);
   numbers.add_group(all, std::min(n, blocks), "the shared expert's gate",
                     [&](int64_t, int64_t block) { return block_name(context_.by_hidden, block); });
+  // If every element is compared, the relative error of the stored row is known too.
   if (!context_.exact) return;
   std::vector<float> actual;
   for (double& v : row) {

@@ -21,6 +21,7 @@ struct RowProduct {
 LatentNumbers product_numbers(const AuditContext& context, Range tokens, const RowProduct& p) {
   const int64_t width = p.w.num_columns, depth = p.w.rows();
   const Projection by_width(width, width, context.seed);
+  // Projects w once, so that each token needs one inner product instead of a product with the matrix.
   std::vector<double> projected;  // w r, [depth]
   double w_squares = 0;
   for (int64_t k = 0; k < depth; ++k) {
@@ -48,6 +49,8 @@ LatentNumbers product_numbers(const AuditContext& context, Range tokens, const R
       actual += term;
       out_squares += term * term;
     }
+    // The stored row is rounded, each sum of the product has its own error, and small results may be flushed
+    // to zero.
     const double variance = 2 * context.units.store * out_squares +
                             context.units.sum * static_cast<double>(depth) * a_squares * w_squares +
                             (a_squares > 0 ? AuditContext::subnormal_variance(1) : 0);
@@ -109,6 +112,7 @@ LatentNumbers norm_input_numbers(const AuditContext& context, Range tokens) {
       mean += g[i] * u[i] / width;
       squares += g[i] * g[i] * u[i] * u[i] / width;
     }
+    // The mean of g u enters every element, so the errors of its terms do too.
     for (size_t i = 0; i < u.size(); ++i) {
       const int64_t c = static_cast<int64_t>(i);
       const double expected = inverse * (g[i] - u[i] * mean);

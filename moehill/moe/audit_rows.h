@@ -146,6 +146,8 @@ void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeigh
     const F g = in * gate[m] + (w.bias1.empty() ? F{0} : w.bias1[i]);
     const F u = gated ? in * up[m] + (w.bias3.empty() ? F{0} : w.bias3[i]) : F{0};
     const F gate_sum = x_sum * w.norm1[i], up_sum = gated ? x_sum * w.norm3[i] : F{0};
+    // The slope near a limit is uncertain if the error of g or u can carry it over the limit; `reach` is that
+    // error.
     const NearFactor<F> by_gate = near_gate_factor(activation, g, reach(g, gate_sum));
     const NearFactor<F> by_up = near_up_factor(activation, u, reach(u, up_sum));
     const F gate_var = gate_sum + g * g, up_var = up_sum + u * u;
@@ -159,6 +161,7 @@ void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeigh
         dp += static_cast<double>(h[m]) * dh;
         dp_var += ProductErrors::square(dh) * h_var[m] + ProductErrors::square(h[m]) * dh_var;
       }
+      // The error of u changes dgate, and that of g changes dup, through the mixed slope `across`.
       const F across = dh * by_gate.slope * by_up.slope;
       const F by_value = dh * by_up.value, by_gate_value = dh * by_gate.value;
       const F dgate = by_value * by_gate.first, dup = by_gate_value * by_up.first;

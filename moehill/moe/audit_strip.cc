@@ -116,11 +116,13 @@ void StripAuditor<F>::read_weights() {
     for (int64_t m = columns_.begin; has_biases() && from.rows() > 0 && m < columns_.end; ++m)
       to.push_back(static_cast<F>(from.at(group, 0, m)));
   };
+  // W1 and W3 have columns of the strip, W2 has rows; biases of W2 belong to no strip.
   read_bias(w.b1, w_.bias1);
   read_bias(w.b3, w_.bias3);
   read_strip(shared ? w.s1 : w.w1, group, hidden, columns_, w_.w1);
   if (gated()) read_strip(shared ? w.s3 : w.w3, group, hidden, columns_, w_.w3);
   read_strip(shared ? w.s2 : w.w2, group, columns_, hidden, w_.w2);
+  // Only large products go to BLAS and have to prove that they hold.
   if (expert_->rows.size() > kFewRows) {
     const Projection p(columns_.size(), context_.exact ? 2 : columns_.size(), context_.seed + 1);
     hold_weights_.assign(p.weight.begin(), p.weight.end());
@@ -128,6 +130,7 @@ void StripAuditor<F>::read_weights() {
     if (gated()) prepare_holding(DenseForm::ab, w_.w3, held3_);
     if (context_.backward) prepare_holding(DenseForm::abt, w_.w2, held2_);
   }
+  // The other products are compared through projections of their factors.
   project(context_.by_hidden, w_.w2, w_.w2_blocks);
   project_rows(context_.by_hidden, w_.w1, w_.w1_blocks, w_.norm1);
   if (gated()) project_rows(context_.by_hidden, w_.w3, w_.w3_blocks, w_.norm3);
@@ -366,6 +369,7 @@ void StripAuditor<F>::compare_gradients(const StripSums& sums) {
   const Range hidden{0, context_.by_hidden.num_columns()};
   unit_ = sums.unit;
   const int64_t blocks = by_strip_.num_blocks(), first = columns_.begin / by_strip_.block;
+  // The sums have the blocks of dW1 first, then those of dW3.
   const auto of_dw13 = [&](int64_t offset) {
     return [&sums, offset](int64_t r, int64_t b) {
       return Number{sums.dw13.row(offset + b)[r], sums.dw13_var.row(offset + b)[r]};
@@ -389,6 +393,7 @@ void StripAuditor<F>::compare_gradients(const StripSums& sums) {
   };
   compare_gradient({g.b1, {0, 1}, columns_, first}, by_strip_, of_db13(0), expert_->b1);
   if (gated()) compare_gradient({g.b3, {0, 1}, columns_, first}, by_strip_, of_db13(blocks), expert_->b3);
+  // The bias of W2 has no columns of the strip, so the first strip compares it for the whole expert.
   if (columns_.begin > 0) return;
   compare_gradient(
       {g.b2, {0, 1}, hidden, 0}, context_.by_hidden,

@@ -389,6 +389,8 @@ CheckResult check_part(const CheckShare& share, Pass pass, CheckMode mode, uint3
   const bool product = tensors.weights.wg.rows() > 0;
   MOEHILL_CHECK(tensors.routing != nullptr, "a block without routing");
   MOEHILL_CHECK(!backward || tensors.dp != nullptr, "a backward pass without dp");
+  // The audit goes over all rows; the sample, the wire and the router are compared with double precision
+  // besides.
   const AuditResult audit = audit_block(share, pass, {full, seed}, team);
   Sampled sampled;
   if (!full) sample(share, audit, select_sample(tensors, seed), backward, team, sampled);
@@ -399,10 +401,12 @@ CheckResult check_part(const CheckShare& share, Pass pass, CheckMode mode, uint3
   }
   if (product && sampled.router_failure.empty())
     sampled.router_failure = logits_fault(tensors, share.own_tokens(), seed);
+  // The first process gets the findings of all and judges them.
   add_samples(share, sampled);
   if (!share.is_first()) return {};
   Verdict verdict;
   for (const TensorAudit& tensor : audit.tensors) {
+    // With one choice the softmax over the chosen is always 1, so gradients of logits are rightly zero.
     const bool of_router = tensor.tensor == "dlogits" || tensor.tensor == "dwg";
     verdict.add(tensor, of_router && tensors.shape.topk == 1);
     if (full) verdict.take_accuracy(tensor.tensor, tensor.rel_err, tensor.worst_row);

@@ -111,6 +111,7 @@ std::vector<Bounded> RouterReference::gate_values(std::span<const int32_t> chose
     return values;
   }
   const bool of_chosen = router_.rule.score == RouterScore::chosen_softmax;
+  // Subtracts the largest logit, so that no exponential overflows.
   double largest = -INFINITY;
   for (const int32_t e : chosen)
     largest = std::max(largest, static_cast<double>(logits_[static_cast<size_t>(e)]));
@@ -126,6 +127,8 @@ std::vector<Bounded> RouterReference::gate_values(std::span<const int32_t> chose
   const bool divides = of_chosen || router_.rule.normalized;
   if (router_.rule.normalized) sum.value = std::max(sum.value, router_.rule.least_sum);
   const double num = static_cast<double>(chosen.size());
+  // The error of a quotient has three parts: that of the numerator, that of the sum as far as it enters the
+  // quotient, and the roundings.
   for (size_t j = 0; j < values.size(); ++j) {
     Bounded& p = values[j];
     if (divides) {
@@ -175,6 +178,7 @@ RouterReference::Slopes RouterReference::slopes(std::span<const int32_t> chosen)
     const size_t i = static_cast<size_t>(e);
     sum += s.emplace_back(of_chosen ? std::exp(static_cast<double>(logits_[i]) - largest) : score(i).value);
   }
+  // If the sum is below the least sum, the divisor is constant and no gradient goes through the sum.
   const bool divides = rule.normalized || of_chosen;
   const double divisor = divides ? std::max(sum, of_chosen ? 0 : rule.least_sum) : 1;
   const bool through_sum = divides && (of_chosen || sum >= rule.least_sum);
@@ -184,6 +188,7 @@ RouterReference::Slopes RouterReference::slopes(std::span<const int32_t> chosen)
     const double c = factor_of(chosen[j]) / divisor, common = through_sum ? s[j] / sum : 0;
     double *value = slopes.value.row(static_cast<int64_t>(j)),
            *size = slopes.size.row(static_cast<int64_t>(j));
+    // A chosen logit changes its own score and, if there is a sum, all gate values that are divided by it.
     for (size_t i = 0; i < num; ++i) {
       const double z = static_cast<double>(logits_[static_cast<size_t>(chosen[i])]);
       double by_logit = s[i];
@@ -192,6 +197,7 @@ RouterReference::Slopes RouterReference::slopes(std::span<const int32_t> chosen)
       value[chosen[i]] += c * ((i == j) - common) * by_logit;
       size[chosen[i]] += std::abs(c) * ((i == j) + common) * by_logit;
     }
+    // With the softmax over all experts, the other logits change the chosen scores too.
     if (!of_all) continue;
     const double through_all = c * s[j] * (through_sum ? 0 : 1);  // the sum over i of what went to choice i
     for (size_t e = 0; e < softmax_.size(); ++e) {

@@ -186,6 +186,7 @@ void add_token_gradient(const BalanceGradient& gradient, int64_t token) {
   double sum = 0;
   for (int e = 0; e < experts; ++e) sum += std::exp(logits[e] - largest);
   const auto score = [&](int e) { return std::exp(logits[e] - largest) / sum; };
+  // Both losses count assignments, each in its own window: all tokens, or the sequence of this token.
   WindowSlopes windows[2];
   int num = 0;
   if (loss.balance != 0)
@@ -199,6 +200,7 @@ void add_token_gradient(const BalanceGradient& gradient, int64_t token) {
     for (int e = 0; e < experts; ++e)
       windows[w].mean += windows[w].factor * static_cast<double>(windows[w].count[e]) * score(e);
   }
+  // The z loss is z times the mean of logsumexp^2. Its slope by a logit is this number times the score.
   const double z_slope = 2 * loss.z / num_tokens * (largest + std::log(sum));
   for (int e = 0; e < experts; ++e) {
     double slope = z_slope;

@@ -116,6 +116,7 @@ class Encoder {
       case Encoding::f32:
         m.codes.dtype = "F32";
         for (double& value : m.values) {
+          // Values are multiples of 2^-20 with at most 17 bits, so f32 holds them exactly.
           const float f = static_cast<float>(draw(-100000, 100000)) * 0x1p-20f;
           append(m.codes.bytes, f);
           value = f;
@@ -123,6 +124,7 @@ class Encoder {
         break;
       case Encoding::bf16:
         m.codes.dtype = "BF16";
+        // The exponents give values below 1, as weights have.
         for (double& value : m.values)
           value = value_of_bf16(plain(m, draw(0, 1) << 15 | draw(118, 126) << 7 | draw(0, 127)));
         break;
@@ -329,9 +331,11 @@ class ModelWriter {
     const int64_t h = shape_.hidden, m = shape_.mlp_dim, num = shape_.experts;
     TensorBytes gate_up, down, gate_up_scales, down_scales;
     for (int64_t e = 0; e < num; ++e) {
+      // Llama 4 stores [inputs, outputs], the others [outputs, inputs].
       const bool inputs_first = family_ == Family::llama4;
       EncodedMatrix a = encoder_.matrix(encoding_, inputs_first ? h : 2 * m, inputs_first ? 2 * m : h);
       EncodedMatrix b = encoder_.matrix(encoding_, inputs_first ? m : h, inputs_first ? h : m);
+      // The expected values are taken in the order of gate, up, down, each as [outputs][inputs].
       for (const bool up : {false, true}) {
         std::vector<double> values;
         for (int64_t n = 0; n < m; ++n) {

@@ -149,6 +149,7 @@ void decode_row(const SourceMatrix& m, int64_t row, int64_t begin, int64_t count
       decode_plain<uint8_t>(data, m.columns, begin, count, out, [](uint8_t byte) { return values[byte]; });
       break;
     }
+    // Two codes of four bits share a byte. A table for each byte gives both values.
     case Encoding::mxfp4: {
       static const NibblePairs pairs = pairs_of([](int nibble) { return kE2m1[nibble]; });
       decode_nibbles(data, begin, count, out, pairs);

@@ -330,6 +330,8 @@ void MpiGroup::all_reduce(const void* input, DType input_dtype, void* output, DT
                   .n = n,
                   .input = input,
                   .output = output};
+  // Slices are cut at multiples of kLineElements, so that two ranks do not share a cache line of an aligned
+  // output.
   for (int r = 0; r < size_; ++r) {
     slices_[static_cast<size_t>(r) + 1] = line_share({0, n}, r, size_, kLineElements).end;
   }
@@ -338,6 +340,8 @@ void MpiGroup::all_reduce(const void* input, DType input_dtype, void* output, DT
   post_slices(slices, false);
   meet(call, static_cast<size_t>(n) * in_bytes, static_cast<size_t>(n) * out_bytes);
   collect_slices("all_reduce", slices);
+  // Writes the sum of the own slice into each output that this rank can reach; spread_slices sends it to the
+  // others.
   const int64_t own_begin = slices_[static_cast<size_t>(rank_)];
   const int64_t own = slices_[static_cast<size_t>(rank_) + 1] - own_begin;
   const size_t begin_bytes = static_cast<size_t>(own_begin) * out_bytes;
