@@ -39,7 +39,6 @@ class CheckRows {
   virtual ~CheckRows() = default;
   // Brings the rows of tokens_of[r] to process r, and frees what was brought before. All processes must call
   // it, with equal tokens_of.
-  // same tokens_of everywhere.
   virtual void bring(const TokensOfProcesses& tokens_of) = 0;
 };
 
@@ -48,7 +47,6 @@ struct CheckShare {
   // The weights of the shared expert and their gradients are complete. Of the routed experts' weights and
   // gradients, memory exists for the process's own experts; of the other tensors, for the rows of its own
   // tokens and the rows of x and y that were brought.
-  // gradients, for the own tokens' rows of the rest, and for the rows of x and y that were brought.
   BlockTensors tensors;
   std::vector<Range> tokens;    // [processes] the tokens whose rows of the results a process has
   std::vector<int> owner;       // [E] the process that has the expert, for this check

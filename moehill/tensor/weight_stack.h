@@ -13,7 +13,6 @@
 //
 //   WeightStack w2(WeightLayout::panels, num_experts, mlp_dim, hidden, DType::bf16);   // zeros
 //   w2.view().set(expert, m, h, 0.01f);
-// panel has both factors of 8 SwiGLU results. Columns past M are zero.
 #pragma once
 
 #include <cstdint>
