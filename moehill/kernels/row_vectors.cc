@@ -56,6 +56,8 @@ HWY_INLINE float dot_of(const T* a, const float* b, int64_t n) {
   return total;
 }
 
+// Adds to each row's place in `out` its inner product with the vector. Rows without a source or a place are
+// skipped.
 void dot_rows(const VectorDots& dots, const float* vector, Range rows, float* out) {
   const MatView& m = dots.rows.matrix;
   for (int64_t r = rows.begin; r < rows.end; ++r) {
@@ -66,6 +68,7 @@ void dot_rows(const VectorDots& dots, const float* vector, Range rows, float* ou
   }
 }
 
+// Adds factor[r] * vector to each row of `out`.
 template <typename T>
 void add_outer_typed(const float* factor, const float* vector, const MatView& out, Range rows) {
   for (int64_t r = rows.begin; r < rows.end; ++r) {
@@ -120,6 +123,7 @@ void sum_rows(ThreadTeam& team, const GroupRows& groups, const RowSums& sums, co
       const int64_t g = task / parts, first = task % parts * kBlocks;
       float* const to = vector_of(out, g);
       HWY_DYNAMIC_DISPATCH(sum_blocks)(sums, groups[g], Range{first, std::min(blocks, first + kBlocks)}, to);
+      // The last task of a group writes the padding of its vector.
       if (task % parts == parts - 1) std::fill(to + sums.columns, to + out.n, 0.0f);
     }
   });

@@ -47,6 +47,8 @@ struct DeviceTime {
   }
 };
 
+// Returns the seconds of row operations and of making the plan. A rate that was not measured is that of
+// memory.
 double row_seconds(const Hardware& h, const StageWork& stage, int units, int busy_units) {
   const double memory = memory_rate(h, busy_units);
   const auto seconds = [&](double bytes, double rate) { return bytes / (rate > 0 ? rate : memory); };
@@ -60,6 +62,7 @@ double row_seconds(const Hardware& h, const StageWork& stage, int units, int bus
 double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& device, const StageWork& stage,
                     int units, int busy_units) {
   double seconds = 0;
+  // With rows in one group only, the units of the device share that group; curves measured so fit better.
   const int64_t busy =
       std::count_if(device.group_rows.begin(), device.group_rows.end(), [](int64_t r) { return r > 0; });
   for (const GemmWork& gemm : stage.gemms) {
@@ -101,6 +104,7 @@ double level_seconds(const Hardware& h, const LinkWork& link, int num_devices) {
          bytes / rate_of(h, link, num_devices);
 }
 
+// Rows that are read in place cost a barrier only.
 double seconds_of(const Hardware& h, const LinkWork& link, int num_devices) {
   if (link.in_place) return h.barrier_s;
   if (link.way != RowWay::direct) return level_seconds(h, link, num_devices);
@@ -118,6 +122,7 @@ double flight_seconds(const Hardware& h, const StageWork& stage, int num_devices
   return seconds;
 }
 
+// Returns the seconds of one stage on one device, without waits.
 StagePrediction stage_time(const WorkProblem& p, const Hardware& h, const DeviceWork& device,
                            const StageWork& stage, int units, int num_devices) {
   StagePrediction t;
@@ -164,6 +169,7 @@ DeviceTime merge(const std::vector<DeviceTime>& devices, size_t slowest) {
       network = std::max(network, device.stages[i].network_s);
       other_link = std::max(other_link, device.stages[i].link_s - device.flight_s[i]);
     }
+    // Without a collective there is no meeting, and the times go on adding up.
     if (link == 0 && i + 1 < num_stages) continue;
     merged.stages[i].wait_s = longest - devices[slowest].busy_s(begin, i + 1);
     merged.stages[i].link_s = link;
@@ -186,6 +192,7 @@ void hide_waves(const WorkProblem& problem, bool backward, DeviceTime& device) {
   const double rows_s = device.flight_s[out], sums_s = device.flight_s[back];
   const WavePass pass = wave_pass(problem, backward, device.own_part, [&](Stage name) {
     const size_t i = index(name);
+    // Stages that this step does not have take no time.
     return i < stages.size() ? stages[i].gemm_s : 0;
   });
   const FlightWaits waits =
@@ -221,6 +228,7 @@ const char* name_of(Bound bound) {
 }
 
 double gemm_fraction(const Hardware& hardware, const GemmQuery& query) {
+  // If no curve has the type, curves of the other one are used.
   const bool any = std::any_of(hardware.gemm.begin(), hardware.gemm.end(),
                                [&](const GemmCurve& curve) { return curve.dtype == query.dtype; });
   // Distance from the layout that was asked for: by units, then by groups.
@@ -233,6 +241,8 @@ double gemm_fraction(const Hardware& hardware, const GemmQuery& query) {
   for (const GemmCurve& curve : hardware.gemm) {
     if (!any || curve.dtype == query.dtype) nearest = std::min(nearest, other_layout(curve));
   }
+  // Takes the mean of the nearest curves, in logarithms, weighted by the inverse squared distance of the
+  // matrix's size.
   double sum = 0, weights = 0;
   for (const GemmCurve& curve : hardware.gemm) {
     if ((any && curve.dtype != query.dtype) || other_layout(curve) > nearest) continue;
@@ -258,6 +268,7 @@ double link_seconds(const Hardware& hardware, Collective op, double bytes, int n
                       : interpolate(measured->bytes, measured->seconds, bytes, 0, 1);
   }
   const int in_node = std::min(num_devices, topology.devices_per_node);
+  // A collective by a tree takes log2(P) steps, an all-reduce twice as many, each with a latency.
   const double steps = (op == Collective::all_reduce ? 2 : 1) * std::ceil(std::log2(num_devices));
   const LinkLevel& inner = topology.levels.front();
   if (num_devices <= topology.devices_per_node || topology.levels.size() == 1)
@@ -338,6 +349,7 @@ Prediction predict(const WorkProblem& problem, const PlanCounts& counts, const H
     prediction.flops += work.flops();
     devices.push_back(std::move(time));
   }
+  // The slowest device decides the time of the step, and it waits where others are slower in a stage.
   DeviceTime slowest = merge(devices, slowest_of(devices));
   if (rows_fly(problem, hardware.topology, hardware.is_chip(), counts.num_devices))
     hide_flights(problem, slowest);

@@ -50,6 +50,8 @@ template <typename F>
 void ProjectedRows<F>::enlarge_squares() {
   const AuditLoops<F>& loops = audit_loops<F>();
   for (int64_t r = 0; r < sum.rows; ++r) {
+    // The square of a block counts at least as much as the mean of the row's squared sums, and as its own squared
+    // sum.
     const F mean = loops.norm_squared(sum.row(r), sum.cols) / static_cast<F>(sum.cols);
     for (int64_t b = 0; b < sum.cols; ++b) {
       const F own = sum.row(r)[b] * sum.row(r)[b];
@@ -144,6 +146,7 @@ template <typename F>
 void StripAuditor<F>::audit_chunk(Range chunk) {
   rows_.reshape(chunk.size(), context_.by_hidden.num_columns(), columns_.size(), context_.backward);
   read_rows(chunk);
+  // These three products are used element by element, so they must hold themselves.
   multiply_held(DenseForm::ab, rows_.x, w_.w1, held1_, rows_.gate);
   if (gated()) multiply_held(DenseForm::ab, rows_.x, w_.w3, held3_, rows_.up);
   if (context_.backward) multiply_held(DenseForm::abt, rows_.dy, w_.w2, held2_, rows_.dh);
@@ -172,6 +175,7 @@ void StripAuditor<F>::read_rows(Range chunk) {
   for (int64_t a = 0; a < chunk.size(); ++a) {
     const size_t i = static_cast<size_t>(a), assignment = static_cast<size_t>(chunk.begin + a);
     const int64_t token = expert_->rows.token[assignment];
+    // Rows of routed experts may have come by a wire; those of the shared expert never do.
     if (!is_shared()) wire = context_.tensors.wire_of(token, expert_->rows.choice[assignment]);
     rows_.x_norm[i] = read(context_.tensors.x, token, rows_.x.row(a), 1);
     rows_.in[i] = static_cast<F>(expert_->rows.in[assignment]);
@@ -187,6 +191,7 @@ void StripAuditor<F>::multiply(DenseForm form, const Dense<F>& a, const Dense<F>
   const int64_t rows = form == DenseForm::atb ? a.cols : a.rows;
   const int64_t cols = form == DenseForm::abt ? b.rows : b.cols;
   if (!add) c.reshape(rows, cols);
+  // For few rows plain loops are faster than BLAS.
   const bool few = std::min(a.rows, form == DenseForm::atb ? a.cols : a.rows) <= kFewRows;
   if (!few)
     return dense_product(form, {a.values.data(), a.rows, a.cols}, {b.values.data(), b.rows, b.cols},
@@ -250,6 +255,7 @@ bool StripAuditor<F>::holds(const Dense<F>& a, const Dense<F>& c, const HeldFact
 // Adds the projected outputs o = h W2, and dp.
 template <typename F>
 void StripAuditor<F>::add_outputs(Range chunk) {
+  // The sum of h times the projected W2; its variance from that of h; and the squares of its terms.
   multiply(DenseForm::ab, rows_.h, w_.w2_blocks.sum, part_.sum);
   square(w_.w2_blocks.sum, product_);
   multiply(DenseForm::ab, rows_.h_var, product_, part_.variance);
@@ -293,6 +299,7 @@ void StripAuditor<F>::add_weight_gradients() {
   project_gradient(rows_.dgate, rows_.dgate_var, 0);
   project_gradient(rows_.dup, rows_.dup_var, by_strip_.num_blocks());
   if (has_biases()) add_bias_gradients();
+  // dW1 and dW3 are compared as projections of their columns, which are x^T times the projected gradients.
   multiply(DenseForm::atb, gradient_blocks_, rows_.x, product_);
   accumulate(product_, sums_.dw13);
   square(rows_.x, squared_);
@@ -324,6 +331,7 @@ void StripAuditor<F>::add_weight_gradients() {
   square(blocks_.sum, blocks_.sum);
   multiply(DenseForm::atb, rows_.h_var, blocks_.sum, product_);
   accumulate(product_, sums_.dw2_var);
+  // A gate value that the block computed itself has an error too, which all terms of its row share.
   const F gate_rounding = rounding + static_cast<F>(expert_->rows.gate_variance / context_.units.store);
   for (F& q : blocks_.squares.values) q *= gate_rounding;
   square(rows_.h, squared_);
@@ -434,6 +442,7 @@ void StripAuditor<F>::compare_gradient(const StoredPart& stored, const Projectio
   for (size_t b = 0; b < of_block.size(); ++b)
     audit.of_block[static_cast<size_t>(stored.first_block) + b].add(of_block[b]);
   audit.non_zero_reference = audit.non_zero_reference || non_zero;
+  // If every element is compared, the relative error of each row is known too.
   if (!context_.exact) return;
   std::vector<float> actual(static_cast<size_t>(product_.cols));
   std::vector<double> row(actual.size());

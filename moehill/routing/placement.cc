@@ -71,6 +71,7 @@ std::vector<Bin> pack(std::vector<Item> items, const std::vector<int64_t>& room)
   return bins;
 }
 
+// Returns the bins as a placement, the experts of each bin sorted by number.
 Placement concatenated(const std::vector<Bin>& bins) {
   Placement placement;
   for (const Bin& bin : bins) {
@@ -95,6 +96,7 @@ std::vector<int> copies_of(const std::vector<int64_t>& load, int num_devices, in
     return copies[e] < num_devices ? static_cast<double>(load[e]) / copies[e] : -1.0;
   };
   for (int i = 0; i < num_copies; ++i) {
+    // An expert that is on every device already cannot get another copy, so its load counts as -1.
     size_t busiest = 0;
     for (size_t e = 1; e < load.size(); ++e) {
       if (each(e) > each(busiest)) busiest = e;
@@ -138,6 +140,7 @@ Placement hierarchical_placement(const std::vector<int64_t>& load, int num_devic
                 "{} experts, {} groups, {} devices, {} nodes", num_experts, num_groups, num_devices,
                 num_nodes);
   const int64_t group_size = num_experts / num_groups;
+  // First the groups go to nodes; then the experts of each node go to its devices.
   std::vector<Item> groups;
   for (int g = 0; g < num_groups; ++g) {
     const auto first = load.begin() + g * group_size;
@@ -210,6 +213,7 @@ void require_placement(const std::string& what, const Placement& placement, int 
   };
   if (placement.num_places() < num_experts)
     refuse(fmt::format("{} places", placement.num_places()), fmt::format("{} or more", num_experts));
+  // Each place must have an expert that exists, each expert a place, and no device an expert twice.
   std::set<int32_t> somewhere;
   for (int p = 0; p < placement.num_places(); ++p) {
     const int32_t expert = placement.expert[static_cast<size_t>(p)];
@@ -249,6 +253,7 @@ PlacementRule parse_placement(const std::string& text) {
     rule.groups = static_cast<int>(parse_integer("--placement hierarchical: groups", sizes[1], 1, 65536));
   } else if (text.empty()) {
     throw input_error("--placement", "nothing", kPlacementForms, "choose one");
+    // Any other text is the path of a file.
   } else {
     rule.path = text;
   }

@@ -37,6 +37,7 @@ std::string with_star(std::string name, const std::string& before) {
 
 }  // namespace
 
+// Finds all tensors. The names that no reader has used are known only at the end.
 LayerWeights::LayerWeights(const std::string& path, std::optional<int64_t> layer, const LayerShape& shape)
     : checkpoint_(path), names_(find_layer(checkpoint_, layer)) {
   MatrixReader reader(checkpoint_);
@@ -75,6 +76,8 @@ void LayerWeights::read_experts(MatrixReader& reader, const LayerShape& shape) {
   }
 }
 
+// Refuses a checkpoint whose experts are not numbered from 0 to wanted - 1, and says which --experts would
+// fit.
 void LayerWeights::require_experts(int64_t wanted) {
   const std::set<int64_t> numbers = expert_numbers(checkpoint_, names_);
   const std::string what =
@@ -133,6 +136,7 @@ void LayerWeights::read_shared(MatrixReader& reader, const LayerShape& shape) {
   const int64_t width = shape.shared_dim;
   if (shape.shared_gate && width > 0)
     shared_gate_ = reader.matrix(names_.of_block("shared_expert_gate"), {1, "a gate"}, hidden);
+  // Families put the shared expert at different places.
   std::vector<std::string> bases;
   for (const char* name : {"shared_expert.", "shared_experts.", "shared_mlp."})
     bases.push_back(names_.of_block(name));
@@ -156,6 +160,7 @@ void LayerWeights::read_shared(MatrixReader& reader, const LayerShape& shape) {
 void LayerWeights::read_latent(MatrixReader& reader, const LayerShape& shape) {
   if (shape.latent == 0) return;
   const Dimension hidden{shape.hidden, "--hidden"}, latent{shape.latent, "--expert-form latent"};
+  // Nemotron calls these products fc1 and fc2, others say what they are.
   const bool fc =
       reader.has(names_.of_block("fc1_latent_proj")) || reader.has(names_.of_block("fc2_latent_proj"));
   latent_down_ =
@@ -166,6 +171,7 @@ void LayerWeights::read_latent(MatrixReader& reader, const LayerShape& shape) {
   if (shape.latent_norm) latent_norm_ = reader.vector(names_.of_block("routed_expert_norm.weight"), latent);
 }
 
+// Returns the name of the gates. If each expert has its own tensor, the number is replaced by *.
 std::string LayerWeights::form() const {
   const std::string before = names_.of_block("experts.");
   const std::string& name = experts_.front().gate.name;
@@ -226,6 +232,7 @@ uint64_t LayerWeights::load(ThreadTeam& team, const MlpSource& mlp, const LayerT
   if (!mlp.gate_bias.bytes.empty()) fill_vector(mlp.gate_bias, targets.b1, group);
   if (!mlp.up_bias.bytes.empty()) fill_vector(mlp.up_bias, targets.b3, group);
   if (!mlp.down_bias.bytes.empty()) fill_vector(mlp.down_bias, targets.b2, group);
+  // The pages were read once and are not needed again, so the system may use them for others.
   for (const auto& piece : pieces) release_pages(piece);
   figures_.seconds += seconds() - begin;
   return hash;
