@@ -17,6 +17,7 @@ const std::string kRemedy = "give the config.json of the model as it was release
 std::string without_python_numbers(const std::string& text) {
   std::string out;
   bool in_text = false;
+  // A backslash in a text may stand before a quote, so the character after it is copied too.
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '"') in_text = !in_text;
     if (in_text && text[i] == '\\' && i + 1 < text.size()) out += text[i++];
@@ -70,6 +71,7 @@ ConfigKeys::ConfigKeys(const nlohmann::json& object, const std::string& source)
 
 bool ConfigKeys::has(const std::string& key) const { return !value(key).is_null(); }
 
+// Returns the value of a key, or null, and notes that the key was asked for.
 const nlohmann::json& ConfigKeys::value(const std::string& key) const {
   static const nlohmann::json none;
   asked_.insert(key);
@@ -77,6 +79,7 @@ const nlohmann::json& ConfigKeys::value(const std::string& key) const {
   return found == object_.end() ? none : *found;
 }
 
+// All keys are asked for, also after the first one was found, so that synonyms do not count as unused.
 std::string ConfigKeys::first_of(const std::vector<std::string>& keys) const {
   std::string first;
   for (const std::string& key : keys) {
@@ -93,6 +96,7 @@ void ConfigKeys::refuse(const std::string& key, const std::string& allowed, cons
 
 int64_t ConfigKeys::integer(const std::string& key, int64_t lo, int64_t hi) const {
   const nlohmann::json& json = value(key);
+  // An unsigned number above INT64_MAX would become negative.
   const bool fits = json.is_number_integer() &&
                     !(json.is_number_unsigned() && json.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) &&
                     json.get<int64_t>() >= lo && json.get<int64_t>() <= hi;

@@ -61,6 +61,8 @@ void Job::require_same(const std::vector<std::string>& args, const std::string& 
   if (!error.empty()) throw AgreedInputError(error);
 }
 
+// All processes hear of the first error by rank; the text says on which rank it was, unless all have the same
+// one.
 void Job::throw_first(const std::string& error) const {
   if (session_ == nullptr) return;
   const std::vector<std::string> errors = session_->gather(error);
@@ -76,9 +78,9 @@ void Job::throw_first(const std::string& error) const {
 
 void Job::on_root(const std::function<void()>& work) const {
   if (is_root()) work();
+  // While the first process works, the others sleep, and their waits may last longer than usual.
   const LongerWaits longer;
   wait_quietly();
-  // While the first process works, the others sleep, and their waits may last longer than usual.
 }
 
 std::string Job::from_root(const std::string& text) const {

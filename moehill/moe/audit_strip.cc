@@ -50,8 +50,8 @@ template <typename F>
 void ProjectedRows<F>::enlarge_squares() {
   const AuditLoops<F>& loops = audit_loops<F>();
   for (int64_t r = 0; r < sum.rows; ++r) {
-    // The square of a block counts at least as much as the mean of the row's squared sums, and as its own squared
-    // sum.
+    // The square of a block counts at least as much as the mean of the row's squared sums, and as its own
+    // squared sum.
     const F mean = loops.norm_squared(sum.row(r), sum.cols) / static_cast<F>(sum.cols);
     for (int64_t b = 0; b < sum.cols; ++b) {
       const F own = sum.row(r)[b] * sum.row(r)[b];

@@ -68,6 +68,7 @@ void parse_popularity(const std::string& option, const std::vector<std::string>&
   options.step = parse_integer(option, values[2], 0, kMostSteps);
 }
 
+// Reads a distribution with values behind a colon. Each kind has a fixed number of them.
 DistributionOptions parse_with_values(const std::string& text, const std::string& name,
                                       const std::vector<std::string>& values) {
   struct Form {
@@ -96,6 +97,7 @@ DistributionOptions parse_with_values(const std::string& text, const std::string
   return options;
 }
 
+// True for "W0" to "W7", with or without a step behind a colon.
 bool is_workload_name(const std::string& text) {
   return text.size() >= 2 && text[0] == 'W' && text[1] >= '0' && text[1] <= '7' &&
          (text.size() == 2 || text[2] == ':');
@@ -164,6 +166,7 @@ void refuse_impossible(const DistributionOptions& o, int num_experts, int topk) 
   if (o.kind == Distribution::hot_device) refuse_bad_share(o, num_experts / o.devices, num_experts, topk);
 }
 
+// Names without values are tried first, then workloads, then the kinds with values.
 std::vector<DistributionOptions> parse_distributions(const std::string& text) {
   if (text == "both") return {of_kind(Distribution::random), of_kind(Distribution::runs)};
   for (const Distribution kind : {Distribution::random, Distribution::runs, Distribution::balanced}) {

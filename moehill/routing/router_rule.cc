@@ -8,6 +8,7 @@ namespace {
 
 const std::string kOption = "--router";
 
+// Reads "GROUPS/KEPT".
 void set_groups(RouterRule& rule, const std::string& text, bool best_two) {
   const std::vector<std::string> parts = split(text, '/');
   if (parts.size() != 2) {
@@ -71,6 +72,7 @@ void refuse_contradictions(const RouterRule& rule) {
   refuse(of_chosen && rule.groups > 1, "chosen-softmax with groups: there are no scores to rank them by",
          "use softmax with groups");
   refuse(of_chosen && rule.normalized, "chosen-softmax with normalized: it always is", "leave it out");
+  // sparsemixer is a rule by itself: apart from its jitter everything must have the default value.
   RouterRule alone{.score = rule.score, .jitter = rule.jitter};
   refuse(rule.score == RouterScore::sparsemixer && !(rule == alone),
          "sparsemixer with words of other routers, which it has no place for", "leave all but jitter out");

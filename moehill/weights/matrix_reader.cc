@@ -18,6 +18,7 @@ constexpr size_t kMaxName = 120;  // characters of a tensor's name that messages
 
 bool is_four_bit(Encoding encoding) { return encoding == Encoding::mxfp4 || encoding == Encoding::int4; }
 
+// Returns the encoding of a type whose values need no packing; nothing for other types.
 std::optional<Encoding> encoding_of(const std::string& dtype) {
   if (dtype == "F32") return Encoding::f32;
   if (dtype == "BF16") return Encoding::bf16;
@@ -26,6 +27,7 @@ std::optional<Encoding> encoding_of(const std::string& dtype) {
   return std::nullopt;
 }
 
+// Returns the type of the scales, if this encoding may have such scales.
 std::optional<Scales::Type> scale_type_of(const std::string& dtype, Encoding encoding) {
   if (dtype == "F8_E8M0" && encoding != Encoding::int4) return Scales::Type::e8m0;
   if (dtype == "U8" && encoding == Encoding::mxfp4) return Scales::Type::e8m0;
@@ -115,6 +117,8 @@ MatrixReader::Stored MatrixReader::stored(const std::string& base) {
   return plain(base + ".weight", {base + ".weight_scale_inv", base + ".weight_scale", base + ".scale"});
 }
 
+// Reads a tensor whose values are not packed by name. Bytes with scales beside them are pairs of four-bit
+// values.
 MatrixReader::Stored MatrixReader::plain(const std::string& name,
                                          const std::vector<std::string>& scale_names) {
   const StoredTensor& tensor = take(name);
@@ -142,6 +146,7 @@ MatrixReader::Stored MatrixReader::plain(const std::string& name,
 MatrixReader::Stored MatrixReader::packed(const std::string& base) {
   const std::string name = base + ".weight_packed";
   const StoredTensor& tensor = take(name);
+  // Values with a zero point, or in another order of columns, would be read wrongly.
   for (const std::string form : {".weight_zero_point", ".weight_g_idx"}) {
     if (checkpoint_.has(base + form))
       refuse(base + form, "weights with it", "symmetric ones, in the order of their columns",
@@ -202,6 +207,7 @@ void MatrixReader::add_scales(Stored& stored, const std::string& name) {
   const size_t rank = stored.shape.size();
   if (rank < 2) refuse(matrix.name, "shape " + shape_text(stored.shape), "a matrix");
   const int64_t rows = stored.shape[rank - 2], columns = stored.shape[rank - 1];
+  // The first form whose scales have the shape of those in the file is the right one.
   for (const BlockForm form : block_forms(matrix.encoding, rows, columns)) {
     if (form.rows == 0 || form.columns == 0) continue;
     std::vector<int64_t> shape = stored.shape;
@@ -222,6 +228,7 @@ SourceMatrix MatrixReader::matrix(const std::string& base, Dimension outputs, Di
   Stored found = stored(base);
   const std::vector<int64_t> wanted = {outputs.stored(), inputs.stored()};
   if (found.shape != wanted) {
+    // If the file has a matrix of another size, the message says which options would fit it.
     const bool matrix = found.shape.size() == 2 && found.shape[0] % outputs.times == 0 && found.shape[0] > 0;
     refuse(found.matrix.name, "shape " + shape_text(found.shape),
            fmt::format("{}, by {}", shape_text(wanted), options_of(outputs, inputs)),
@@ -257,6 +264,7 @@ SourceMatrix MatrixReader::vector(const std::string& name, Dimension n) {
 
 std::optional<MlpSource> MatrixReader::mlp(const std::string& base, Dimension hidden, Dimension width,
                                            MlpForm form) {
+  // Experts that are not gated have up_proj only, which takes the place of W1.
   if (!form.gated) {
     if (!has(base + "up_proj")) return std::nullopt;
     if (has(base + "gate_proj"))
@@ -270,11 +278,13 @@ std::optional<MlpSource> MatrixReader::mlp(const std::string& base, Dimension hi
     mlp.down_bias = vector(base + "down_proj.bias", hidden);
     return mlp;
   }
+  // Granite has gate and up in one matrix, the gate first.
   if (!form.biases && has(base + "input_linear")) {
     const Dimension both{width.size, width.option, 2};
     return expert_of(matrix(base + "input_linear", both, hidden),
                      matrix(base + "output_linear", hidden, width), width.size, false);
   }
+  // The other families have three matrices, under one of two sets of names.
   for (const auto& [gate, up, down] :
        {std::array{"gate_proj", "up_proj", "down_proj"}, std::array{"w1", "w3", "w2"}}) {
     if (!has(base + gate) && !has(base + up) && !has(base + down)) continue;
@@ -314,6 +324,7 @@ std::vector<MlpSource> MatrixReader::stacks(const StackNames& names, Dimension e
   Stored gate_up = stored(names.gate_up), down = stored(names.down);
   const int64_t num = experts.size, h = hidden.size, m = width.size;
   using Shape = std::vector<int64_t>;
+  // The shape tells the order: [outputs, inputs] as torch.nn.Linear has it, or the transposed one.
   const bool outputs_first = gate_up.shape == Shape{num, 2 * m, h} && down.shape == Shape{num, h, m};
   const bool inputs_first = gate_up.shape == Shape{num, h, 2 * m} && down.shape == Shape{num, m, h};
   if (!outputs_first && !inputs_first) refuse_form(names, gate_up, down, experts);
@@ -323,10 +334,13 @@ std::vector<MlpSource> MatrixReader::stacks(const StackNames& names, Dimension e
     matrix.stored_columns = stack->shape[2];
     matrix.rows.count = stack->shape[1];
     matrix.columns.count = stack->shape[2];
+    // Four-bit values share a byte and a scale along a row, so a row must be that of an output, in whole
+    // groups.
     if (is_four_bit(matrix.encoding) && (inputs_first || matrix.stored_columns % kGroup != 0))
       refuse(matrix.name, "four bits in " + shape_text(stack->shape),
              "rows of outputs, in whole groups of 32");
   }
+  // Only gpt-oss has stacked biases or blocks, and its rows of gate and up alternate.
   const bool in_turn = checkpoint_.has(names.gate_up + "_bias") || checkpoint_.has(names.gate_up + "_blocks");
   std::vector<MlpSource> all;
   for (int64_t e = 0; e < num; ++e)

@@ -42,6 +42,7 @@ std::vector<int> cpus_by_launcher() {
 
 MpiSession::MpiSession() {
   end_with_hydra();
+  // A process that hangs in MPI_Init cannot throw, so a watcher ends it when the limit has passed.
   int level = MPI_THREAD_SINGLE;
   {
     const WatchedCall watched("MPI_Init");
@@ -62,6 +63,8 @@ MpiSession::MpiSession() {
 }
 
 void MpiSession::place_on_node(const Communicator& node) {
+  // First each process looks at its own CPUs alone, to learn its cores. Then all processes may run on the
+  // CPUs of all, because moehill places its threads itself.
   const std::vector<int> own = cpus_by_launcher();
   allow_cpus(own);
   local_rank_ = static_cast<size_t>(node.rank());
@@ -71,6 +74,7 @@ void MpiSession::place_on_node(const Communicator& node) {
     all.insert(all.end(), cpus.begin(), cpus.end());
   allow_cpus(all);
   fair_threads_ = moehill::fair_threads(node_cpus_);
+  // Each node may allow another number of threads; the job takes the least.
   check_mpi("MPI_Allreduce", MPI_Allreduce(MPI_IN_PLACE, &fair_threads_, 1, MPI_INT, MPI_MIN, comm_->get()));
 }
 
@@ -79,6 +83,7 @@ std::vector<int> MpiSession::own_cpus(int num_threads) const {
   return shares.empty() ? std::vector<int>{} : shares[local_rank_];
 }
 
+// Returns the hosts of all ranks, for messages. Names are cut to kLength characters.
 std::vector<std::string> MpiSession::all_hosts() const {
   constexpr size_t kLength = 64;
   char name[MPI_MAX_PROCESSOR_NAME] = "?";
@@ -106,6 +111,7 @@ void MpiSession::wait_asleep(const char* call, MPI_Request request, Naps naps) {
   }
 }
 
+// Answers every rank that asks whether this one is there.
 void MpiSession::answer_roll_call() {
   for (;;) {
     int asked = 0;
@@ -132,6 +138,7 @@ std::string MpiSession::missing_at_roll_call() {
   }
   std::vector<int> missing;
   for (const double begin = seconds(); seconds() - begin < kRollCallSeconds;) {
+    // Two ranks may ask each other at the same time, so this one answers while it waits.
     answer_roll_call();
     missing.clear();
     for (int r = 0; r < size_; ++r) {
@@ -184,6 +191,8 @@ std::unique_ptr<Group> MpiSession::make_library_group(ThreadTeam& team) {
 }
 
 std::string MpiSession::broadcast(const std::string& text) {
+  // The length goes first, by a broadcast that sleeps. Texts may be longer than an MPI count, so they go as
+  // messages.
   uint64_t bytes = text.size();
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi("MPI_Ibcast", MPI_Ibcast(&bytes, 1, MPI_UINT64_T, 0, comm_->get(), &request));
@@ -229,6 +238,7 @@ std::vector<double> MpiSession::share(double value) {
 }
 
 std::vector<std::string> MpiSession::exchange(const std::vector<std::string_view>& messages) {
+  // Each rank first learns how much it gets from every other one.
   std::vector<uint64_t> sent, coming(messages.size());
   for (const std::string_view message : messages) sent.push_back(message.size());
   MPI_Request request = MPI_REQUEST_NULL;
@@ -260,6 +270,8 @@ ClockReading MpiSession::read_clock_of(int rank) {
     check_mpi("MPI_Recv",
               MPI_Recv(&reading.own, 1, MPI_DOUBLE, rank, kClockTag, comm_->get(), MPI_STATUS_IGNORE));
     const double back = seconds();
+    // The other clock was read somewhere between sending and receiving, so the middle is right up to half of
+    // the time between.
     reading.offset = (sent + back) / 2 - reading.own;
     reading.uncertainty = (back - sent) / 2;
     if (reading.uncertainty < best.uncertainty) best = reading;
@@ -306,6 +318,7 @@ void MpiSession::start_together() {
   check_mpi("MPI_Barrier", MPI_Barrier(comm_->get()));
 }
 
+// Completes the messages of a collective, asleep between looks.
 void MpiSession::finish_asleep(const char* collective) {
   Patience patience(collective);
   for (Naps naps; !messages_->are_done(); naps.take()) {
