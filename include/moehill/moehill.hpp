@@ -1,6 +1,6 @@
-// moehill in C++20: a Mixture-of-Experts block on the cores of one process or of an MPI job. All is inline
-// over the C interface (moehill.h), which documents shapes, memory, threads and MPI; here objects free
-// themselves and errors are exceptions.
+// moehill in C++20: a Mixture-of-Experts block on the cores of one process or of an MPI job. This header is
+// inline code over the C interface (moehill.h). It adds two things: objects free themselves, and errors are
+// exceptions. Shapes, memory, threads and MPI are documented in moehill.h, at the function of the same name.
 //
 //   moehill::Context context({.devices = 2});
 //   moehill::Block block(context, {.hidden = 2048, .mlp_dim = 1408, .experts = 60, .topk = 4,
@@ -11,8 +11,8 @@
 //   block.backward(x, dy, dx, d_gates);
 //   block.store_expert_gradients(0, 60, {.gate_up = dw13, .down = dw2});
 //
-// Objects can be moved and not copied; one that was moved from may only be destroyed or assigned to. The last
-// object of a context over MPI goes in all processes together.
+// Objects can be moved but not copied. An object that was moved from may only be destroyed or assigned to.
+// Over MPI, destroying the last object of a context is collective.
 #ifndef MOEHILL_MOEHILL_HPP
 #define MOEHILL_MOEHILL_HPP
 
@@ -26,9 +26,10 @@
 #include "moehill/moehill.h"
 
 namespace moehill {
-// The library has names of its own in moehill; those of the interface are told apart by this one.
+// The library has its own names in the namespace moehill. This inner one keeps those of the interface apart.
 inline namespace v0 {
 
+// Status says what kind of error happened: moehill_status without MOEHILL_OK.
 enum class Status {
   invalid_argument = MOEHILL_INVALID_ARGUMENT,
   wrong_order = MOEHILL_WRONG_ORDER,
@@ -40,6 +41,15 @@ enum class Status {
   internal = MOEHILL_INTERNAL
 };
 
+// Error is thrown by every call that fails. what() has the message: what was wrong, what is allowed, a
+// remedy.
+//
+//   try {
+//     block.plan(tokens, ids, gates);
+//   } catch (const moehill::Error& error) {
+//     if (error.status() == moehill::Status::broken) throw;   // the context cannot be used any more
+//     std::fputs(error.what(), stderr);
+//   }
 class Error : public std::runtime_error {
  public:
   Error(Status status, const std::string& message) : std::runtime_error(message), status_(status) {}
@@ -49,6 +59,7 @@ class Error : public std::runtime_error {
   Status status_;
 };
 
+// Throws an Error if a call of the C interface failed in this thread.
 inline void require(moehill_status status) {
   if (status != MOEHILL_OK) throw Error(static_cast<Status>(status), moehill_last_error());
 }
@@ -87,15 +98,17 @@ enum class Score {
   sparsemixer = MOEHILL_SCORE_SPARSEMIXER
 };
 
+// ContextOptions says which threads a context makes; see moehill_context_options.
 struct ContextOptions {
   int devices = 1;
-  int threads_per_device = 0;  // 0: this process's cores, shared out
+  int threads_per_device = 0;  // 0: the cores of this process are divided
   Pinning pinning = Pinning::off;
 
-  // No thread is made: the one that calls does all the work.
+  // Returns options with which no thread is made: the thread that calls does all the work.
   static ContextOptions callers_thread() { return {1, 1, Pinning::off}; }
 };
 
+// Destroyer lets a unique_ptr free a handle of the C interface.
 template <auto destroy>
 struct Destroyer {
   template <typename Handle>
@@ -104,10 +117,16 @@ struct Destroyer {
   }
 };
 
+// Context owns the threads of this process. Blocks, routers, exchanges and stacks work on them, and keep them
+// alive. Calls on objects of one context wait for each other.
+//
+//   moehill::Context context({.devices = 2, .threads_per_device = 4});
+//   moehill::Context over_mpi = moehill::Context::mpi(MPI_COMM_WORLD);
 class Context {
  public:
   explicit Context(const ContextOptions& options = {}) : Context(options, nullptr, 0) {}
-  // One device a process of `comm`, an MPI_Comm of the MPI that moehill was built with. Collective.
+  // Makes a context with one device in each process of `comm`, an MPI_Comm of the MPI that moehill was built
+  // with. Collective.
   template <typename MpiComm>
   static Context mpi(const MpiComm& comm, const ContextOptions& options = {}) {
     return Context(options, &comm, sizeof comm);
@@ -123,7 +142,7 @@ class Context {
  private:
   Context(const ContextOptions& options, const void* comm, size_t comm_size) {
     moehill_context_options o;
-    // The function without _sized is static, which code that is inline in C++ may not call.
+    // The function without _sized is static, so an inline C++ function may not call it.
     moehill_context_options_init_sized(&o, sizeof o);
     o.devices = options.devices;
     o.threads_per_device = options.threads_per_device;
@@ -143,24 +162,26 @@ class Context {
   std::unique_ptr<moehill_context, Destroyer<moehill_context_destroy>> handle_;
 };
 
+// BlockDesc describes a block: its sizes, and the form of its experts. moehill_block_desc explains each
+// member.
 struct BlockDesc {
   int64_t hidden = 0;      // H
   int64_t mlp_dim = 0;     // M
   int experts = 0;         // E
   int topk = 0;            // k
   int64_t shared_dim = 0;  // S; 0: no shared expert
-  int64_t max_tokens = 0;  // of a process in a step
+  int64_t max_tokens = 0;  // most tokens of a process in a step
   DType dtype = DType::bf16;
-  bool training = true;  // false: forward alone
+  bool training = true;  // false: forward only
   Path path = Path::automatic;
   Recompute recompute = Recompute::none;
   Activation activation = Activation::silu;
-  bool gated = true;                 // false: relu2 alone
-  double limit = 0;                  // of silu and swiglu_oai; 0: none
-  double alpha = 0;                  // of swiglu_oai; 0: 1.702
-  double beta = 0, linear_beta = 0;  // of situ; 0: 4 and 25
-  bool biases = false;               // of routed experts
-  bool shared_gate = false;          // of the shared expert
+  bool gated = true;                 // false: there is no W3; with relu2 only
+  double limit = 0;                  // the limit of silu and swiglu_oai; 0: none
+  double alpha = 0;                  // the alpha of swiglu_oai; 0: 1.702
+  double beta = 0, linear_beta = 0;  // those of situ; 0: 4 and 25
+  bool biases = false;               // routed experts add biases
+  bool shared_gate = false;          // the shared expert has a gate
   bool input_weighted = false;       // gate values multiply inputs
   int zero_experts = 0;              // Z
   int64_t latent_dim = 0;            // H'; 0: experts see rows of H
@@ -195,7 +216,8 @@ struct BlockDesc {
   }
 };
 
-// Either gate_up, or gate and up; null: not given. The vectors are those of blocks that have them.
+// Weights are matrices in the caller's memory, which stays the caller's. Pass either gate_up, or gate and up;
+// null: not given. The vectors are for blocks that have them. moehill_weights has the shapes.
 struct Weights {
   const void *gate = nullptr, *up = nullptr, *gate_up = nullptr, *down = nullptr;
   DType dtype = DType::f32;
@@ -223,6 +245,7 @@ struct Weights {
   }
 };
 
+// Gradients is memory of the caller that gradients or weights are written to; see moehill_gradients.
 struct Gradients {
   void *gate = nullptr, *up = nullptr, *gate_up = nullptr, *down = nullptr;
   DType dtype = DType::f32;
@@ -252,12 +275,14 @@ struct Gradients {
   }
 };
 
+// Suggestion is the path that the model predicts to be the fastest.
 struct Suggestion {
   Path path = Path::automatic;
   double seconds = 0;                  // predicted
   std::array<double, 7> seconds_of{};  // by Path; 0: not considered
 };
 
+// Returns the path that moehill_suggest names for a step of `tokens` tokens in each process.
 inline Suggestion suggest(const Context& context, const BlockDesc& desc, int64_t tokens,
                           const char* hardware = nullptr) {
   moehill_suggestion s{};
@@ -269,6 +294,9 @@ inline Suggestion suggest(const Context& context, const BlockDesc& desc, int64_t
   return suggestion;
 }
 
+// Block is a Mixture-of-Experts block, with its weights and gradients. A step is plan, forward and, in
+// training, backward; the example at the top of this header shows it. Several threads that share a block need
+// their own lock from plan to the last result, because a step is several calls.
 class Block {
  public:
   Block(const Context& context, const BlockDesc& desc) {
@@ -285,6 +313,7 @@ class Block {
   int64_t weight_bytes() const { return info().weight_bytes; }
   int64_t gradient_bytes() const { return info().gradient_bytes; }
   int64_t work_bytes() const { return info().work_bytes; }
+  // Returns the bytes of weights, gradients and work space, at most.
   int64_t bytes() const {
     const moehill_block_info i = info();
     return i.weight_bytes + i.gradient_bytes + i.work_bytes;
@@ -330,13 +359,14 @@ class Block {
   std::unique_ptr<moehill_block, Destroyer<moehill_block_destroy>> handle_;
 };
 
-// Null: without. All memory is copied.
+// RouterDesc describes a router; moehill_router_desc explains each member. A null pointer leaves its part
+// out. All memory is copied.
 struct RouterDesc {
   int experts = 0;  // E
   int topk = 0;     // k
   Score score = Score::chosen_softmax;
   int groups = 1, kept_groups = 1;
-  int group_rank = 2;  // best keys of a group that rank it
+  int group_rank = 2;  // a group ranks by the sum of so many best keys
   bool normalized = false;
   double least_sum = 1e-20;
   double factor = 1;
@@ -344,7 +374,7 @@ struct RouterDesc {
   const float* expert_scale = nullptr;     // [E]
   const int32_t* experts_of_id = nullptr;  // [num_ids, k]
   int64_t num_ids = 0;
-  double jitter = 0.01;  // of sparsemixer
+  double jitter = 0.01;  // that of sparsemixer
 
   moehill_router_desc c() const {
     moehill_router_desc d;
@@ -367,7 +397,12 @@ struct RouterDesc {
   }
 };
 
-// Choices and gate values from logits, and back.
+// Router makes choices of experts and gate values from logits, and gradients of the logits from those of the
+// gate values. It does not compute the logits, and it needs no other process.
+//
+//   moehill::Router router(context, {.experts = 256, .topk = 8, .score = moehill::Score::sigmoid});
+//   router.route(tokens, logits, ids, gates);                  // logits [T, E] -> ids, gates [T, k]
+//   router.backward(tokens, logits, ids, d_gates, d_logits);   // d_gates from block.backward()
 class Router {
  public:
   Router(const Context& context, const RouterDesc& desc) {
@@ -378,7 +413,7 @@ class Router {
   }
 
   void set_bias(const float* bias) { require(moehill_router_set_bias(handle_.get(), bias)); }
-  // token_ids: with a table alone.
+  // token_ids [T] is for a router with a table only.
   void route(int64_t tokens, const float* logits, int32_t* expert_ids, float* gates,
              const int32_t* token_ids = nullptr) {
     require(moehill_router_route(handle_.get(), tokens, logits, token_ids, expert_ids, gates));
@@ -392,7 +427,11 @@ class Router {
   std::unique_ptr<moehill_router, Destroyer<moehill_router_destroy>> handle_;
 };
 
-// Rows of tokens to experts of your own, and back.
+// Exchange brings rows of tokens to experts of your own, and sums their results. It has no experts itself.
+//
+//   exchange.plan(tokens, ids, gates);
+//   exchange.dispatch(x, rows);              // rows of the i-th expert: offsets()[i] to offsets()[i + 1]
+//   exchange.combine(rows, y);               // after your experts have replaced the rows by their outputs
 class Exchange {
  public:
   Exchange(const Context& context, const BlockDesc& desc) {
@@ -406,7 +445,7 @@ class Exchange {
 
   int first_expert() const { return first_expert_; }
   int num_experts() const { return num_experts_; }
-  // [num_experts + 1] of the last plan.
+  // Returns where each expert's rows begin, [num_experts + 1], in the last plan.
   const std::vector<int64_t>& offsets() const { return offsets_; }
   int64_t num_rows() const { return offsets_.back(); }
 
@@ -429,9 +468,14 @@ class Exchange {
   std::vector<int64_t> offsets_;
 };
 
-// G packed matrices [K, N], and the grouped products with them.
+// Stack is G packed matrices [K, N], with the grouped products: only the GEMM of a block, on one device.
+//
+//   moehill::Stack weights(context, groups, k, n, moehill::DType::bf16);
+//   weights.load(0, groups, w, moehill::DType::f32, moehill::Order::in_out);   // w [G, K, N]
+//   weights.forward(offsets, {a, num_rows}, c);                                // c = A W_g
 class Stack {
  public:
+  // Rows of an operand; see moehill_rows.
   struct Rows {
     const void* data = nullptr;
     int64_t num_rows = 0;
@@ -451,17 +495,17 @@ class Stack {
     require(moehill_stack_store(handle_.get(), first, count, data, static_cast<int32_t>(dtype),
                                 static_cast<int32_t>(order)));
   }
-  // C = A W_g.
+  // Computes C = A W_g.
   void forward(const int64_t* offsets, const Rows& a, void* c) const {
     const moehill_rows rows = a.c();
     require(moehill_gemm_forward(handle_.get(), offsets, &rows, c));
   }
-  // dA = dC W_g^T.
+  // Computes dA = dC W_g^T.
   void input_grad(const int64_t* offsets, const Rows& dc, void* da) const {
     const moehill_rows rows = dc.c();
     require(moehill_gemm_input_grad(handle_.get(), offsets, &rows, da));
   }
-  // This stack becomes A_g^T dC_g.
+  // Sets this stack to A_g^T dC_g.
   void take_weight_grad(const int64_t* offsets, const Rows& a, const Rows& dc) {
     const moehill_rows left = a.c(), right = dc.c();
     require(moehill_gemm_weight_grad(handle_.get(), offsets, &left, &right));

@@ -6,7 +6,8 @@
 namespace moehill {
 namespace {
 
-// A file or an option may say much; a message stays short.
+// A file or an option may hold a very long text. The message quotes only its beginning, so that it stays
+// readable.
 std::string shortened(const std::string& text, size_t most) {
   return text.size() <= most ? text : text.substr(0, most) + "...";
 }

@@ -1,4 +1,14 @@
-// Errors: bad input ends in one sentence for the user, a broken invariant ends the program.
+// Errors. There are two kinds, and they end differently:
+//
+// - Bad input (an option, a file, an argument of the library) throws InputError. The program's top level
+//   prints its one sentence and exits with status 2; the library turns it into a status.
+// - A broken invariant is a bug of this program. MOEHILL_CHECK prints where it happened and aborts.
+//
+// Do not use MOEHILL_CHECK for anything that a user can cause.
+//
+//   if (topk > num_experts)
+//     throw input_error("--topk", "9", "1 to 8 (the number of experts)", "use --topk 8 or more experts");
+//   MOEHILL_CHECK(begin <= end, "rows {} to {}", begin, end);
 #pragma once
 
 #include <fmt/format.h>
@@ -11,29 +21,33 @@
 
 namespace moehill {
 
-// Bad usage or bad input (exit status 2). The message says what was wrong, what was got, what is allowed, and
-// the remedy.
+// Bad usage or bad input. what() is the whole sentence for the user: what was wrong, what was got, what is
+// allowed, and the remedy.
 class InputError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-// "--topk: got 9, allowed 1 to 8 (the number of experts); use --topk 8 or more experts".
+// Makes the error whose text is "WHAT: got GOT, allowed: ALLOWED; REMEDY". It only makes it; the caller
+// writes `throw`. `what` and `got` are cut after 300 bytes.
 InputError input_error(const std::string& what, const std::string& got, const std::string& allowed,
                        const std::string& remedy);
 
-// For messages, which say "nan" and never "-nan": the sign of a NaN is an accident of the operation that made
-// it.
+// Returns `value`, but a NaN without a sign. Messages use it so that they say "nan" and never "-nan": the
+// sign of a NaN depends on the operation that made it and tells the reader nothing.
 template <typename Float>
 Float unsigned_nan(Float value) {
   return std::isnan(value) ? std::numeric_limits<Float>::quiet_NaN() : value;
 }
 
+// Prints "FILE:LINE: invariant 'CONDITION' broken: MESSAGE" on standard error and aborts. MOEHILL_CHECK calls
+// it; nothing else should.
 [[noreturn]] void check_failed(const char* condition, const char* file, int line, const std::string& message);
 
 }  // namespace moehill
 
-// An invariant of the program, checked in release builds too: prints the message with its place and aborts.
+// Aborts with a message if an invariant of the program does not hold. The check stays in release builds. The
+// arguments after the condition are a format of fmt and its values; they are evaluated only on failure.
 #define MOEHILL_CHECK(condition, ...)                                                                    \
   do {                                                                                                   \
     if (!(condition)) ::moehill::check_failed(#condition, __FILE__, __LINE__, fmt::format(__VA_ARGS__)); \

@@ -1,9 +1,18 @@
-// Fields: what options and records need to know of a struct's members, said once beside them.
+// Fields: the name, help text and range of each member of a struct, written once beside the struct.
+// Command-line options, records and JSON all take them from there, so that they cannot disagree.
 //
-// A struct has fields where
-//   template <typename Self, typename Visit> static void fields(Self& self, Visit&& visit);
-// calls visit(Field, member) for each of them, in the order of a record. A visitor declares an option
-// (cli/option_set.h), writes or reads JSON (base/json_fields.h), or looks a field up.
+// A struct has fields if it defines a static fields() that calls visit(Field, member) for each member, in the
+// order in which a record shows them. A visitor then declares an option for each member (cli/option_set.h),
+// writes or reads JSON (base/json_fields.h), or checks ranges (RangeCheck):
+//
+//   struct Shape {
+//     int64_t tokens = 64;
+//     template <typename Self, typename Visit>
+//     static void fields(Self& self, Visit&& visit) {
+//       visit(Field{"tokens", "tokens of the batch", 1, kMaxDimension}, self.tokens);
+//     }
+//   };
+//   Shape::fields(shape, RangeCheck{});  // throws InputError if tokens is out of range
 #pragma once
 
 #include <string>
@@ -14,16 +23,17 @@
 
 namespace moehill {
 
+// Describes one member. lo and hi are inclusive; with lo == hi the number has no range.
 struct Field {
-  const char* name;  // in a record; an option has - for _
+  const char* name;  // as a record spells it, with _; its option has - instead
   const char* help = "";
-  double lo = 0, hi = 0;  // of a number
-  bool applies = true;    // a record has null where the field means nothing,
-  bool present = true;    // and leaves it out where it is not even asked for
+  double lo = 0, hi = 0;  // the range, for numbers only
+  bool applies = true;    // false: the field has no meaning for this value, so a record shows null
+  bool present = true;    // false: a record leaves the field out altogether
 };
 
-// A value that fields() makes of members and takes back after the visit: text in a record, no option's
-// variable.
+// Marks a value that is not a member: fields() makes it from members before the visit and takes it back
+// afterwards. Records show it, for example as text; no option is declared for it.
 template <typename T>
 struct Told {
   T& value;
@@ -31,13 +41,15 @@ struct Told {
 template <typename T>
 Told(T&) -> Told<T>;
 
-// Names and members in turn, for those of which there is no more to say.
+// Visits members that need nothing but a name. The arguments are names and members in turn: visit_all(visit,
+// "hits", self.hits, "misses", self.misses).
 template <typename Visit, typename T, typename... Rest>
 void visit_all(Visit& visit, const char* name, T& value, Rest&&... rest) {
   visit(Field{name}, value);
   if constexpr (sizeof...(rest) > 0) visit_all(visit, rest...);
 }
 
+// Accepts any field and does nothing. HasFields uses it to ask whether a type has fields().
 struct AnyField {
   template <typename T>
   void operator()(const Field&, T&&) const {}
@@ -47,7 +59,7 @@ concept HasFields = requires(const T& value) {
   T::fields(value, AnyField{});
 };
 
-// Throws InputError for a number outside of its field's range.
+// A visitor that throws InputError if a number is outside of its field's range.
 struct RangeCheck {
   template <typename T>
   void operator()(const Field& field, const T& value) const {
@@ -60,9 +72,12 @@ struct RangeCheck {
   }
 };
 
-inline constexpr double kMaxDimension = 2147483647;  // of a shape; indices have 32 bits
+// The largest size of a dimension: row and column indices have 32 bits.
+inline constexpr double kMaxDimension = 2147483647;
+// The largest seed: the random number generator (base/rng.h) takes a key of 32 bits.
 inline constexpr double kMaxSeed = 4294967295;
 
+// Returns the command-line option of a field: "mlp_dim" gives "--mlp-dim".
 inline std::string option_name(std::string_view field) {
   std::string name = "--" + std::string(field);
   for (char& c : name) {

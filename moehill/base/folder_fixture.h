@@ -1,4 +1,8 @@
-// Folders of tests. Tests write nowhere else (tools/check_layers), so that nothing of them stays behind.
+// Folders for tests. Tests write files only here, so that nothing stays behind when they end or fail;
+// tools/check_layers refuses other temporary paths. Not for the program itself.
+//
+//   const TemporaryFolder folder;
+//   write_text_file(folder.file("a.json"), "{}");  // gone with `folder`
 #pragma once
 
 #include <unistd.h>
@@ -10,7 +14,7 @@
 
 namespace moehill {
 
-// An empty folder, which is gone with the object.
+// An empty folder. Its destructor removes it with all that is in it.
 class TemporaryFolder {
  public:
   TemporaryFolder() {
@@ -33,7 +37,7 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-// An empty folder, which is gone when the test program ends.
+// Makes an empty folder that is removed when the test program ends. Each call makes another one.
 inline std::filesystem::path fresh_folder() {
   static const TemporaryFolder all;
   static int number = 0;

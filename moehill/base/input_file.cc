@@ -16,6 +16,8 @@ namespace {
 
 }  // namespace
 
+// Looks at the kind of file before opening it: opening a pipe would wait for a writer, and reading a device
+// may never end.
 std::ifstream open_input_file(const InputFile& file) {
   namespace fs = std::filesystem;
   std::error_code error;
@@ -31,7 +33,8 @@ std::ifstream open_input_file(const InputFile& file) {
 }
 
 bool is_there(const std::string& path) {
-  std::error_code ignored;  // a path that is too long or leads in circles names nothing
+  std::error_code ignored;  // exists() reports an error for a path that is too long or whose links form a
+                            // circle; such a path names no file
   return std::filesystem::exists(path, ignored);
 }
 
@@ -50,6 +53,8 @@ std::string read_input_file(const InputFile& file, int64_t most_bytes) {
 
 bool read_input_line(std::istream& stream, std::string& line, const InputFile& file, int64_t most) {
   line.clear();
+  // Reads from the stream's buffer byte by byte, since std::getline() would take a line of any length into
+  // memory.
   std::streambuf& bytes = *stream.rdbuf();
   constexpr int kEnd = std::char_traits<char>::eof();
   try {
@@ -58,7 +63,8 @@ bool read_input_line(std::istream& stream, std::string& line, const InputFile& f
       line += static_cast<char>(c);
       if (std::ssize(line) > most) refuse(file, fmt::format("a line of more than {} bytes", most));
     }
-  } catch (const std::ios_base::failure&) {  // the stream's buffer throws what the stream itself would note
+  } catch (const std::ios_base::failure&) {  // the buffer throws such errors, while the stream would only
+                                             // note them
     refuse(file, "reading it failed");
   }
   stream.setstate(std::ios::eofbit);

@@ -1,5 +1,9 @@
-// Input files: whatever a path names, reading it ends soon and takes little memory. A folder, a pipe, a
-// device or a file of a terabyte is an error in one sentence.
+// Input files: reads files that a user names. Whatever the path leads to, reading it ends soon and takes
+// little memory. A folder, a pipe, a device or a file of a terabyte gives an error of one sentence. It does
+// not parse: see base/strict_json.h, base/strict_toml.h and base/npy_reader.h.
+//
+//   const InputFile file{"--hardware", path, "a hardware file (TOML)", "write one by moehill probe"};
+//   const std::string text = read_input_file(file);
 #pragma once
 
 #include <cstdint>
@@ -8,7 +12,7 @@
 
 namespace moehill {
 
-// The parts of an error's sentence.
+// A file to read, and the words of the error if it cannot be read.
 struct InputFile {
   std::string what;  // the option or command that names the file: "--hardware"
   std::string path;
@@ -16,18 +20,20 @@ struct InputFile {
   std::string remedy;   // "write one by moehill probe"
 };
 
-inline constexpr int64_t kMostTextBytes = 16 << 20;  // of a file that people or programs write as text
+// 16 MiB; no text file that people or programs write for this program is larger.
+inline constexpr int64_t kMostTextBytes = 16 << 20;
 
-// The whole file. Throws InputError where it is no regular file, cannot be read, or has more bytes.
+// Returns the whole file. Throws InputError if it is not a regular file, cannot be read, or has more than
+// `most_bytes` bytes.
 std::string read_input_file(const InputFile& file, int64_t most_bytes = kMostTextBytes);
 
-// Opened for reading in pieces. Throws InputError where it is no regular file or cannot be read.
+// Opens a file that is to be read in pieces. Throws InputError if it is not a regular file or cannot be read.
 std::ifstream open_input_file(const InputFile& file);
 
-bool is_there(const std::string& path);  // a file or folder of whatever kind
+bool is_there(const std::string& path);  // true for anything that exists there: a file, a folder, a device
 
-// Reads a line without its end; false at the end of the stream. Throws InputError for a line that is longer
-// than `most` bytes, of which it keeps no more.
+// Reads one line, without its end, into `line`. Returns false at the end of the stream. Throws InputError if
+// the line is longer than `most` bytes; it never holds more than that in memory.
 bool read_input_line(std::istream& stream, std::string& line, const InputFile& file,
                      int64_t most = kMostTextBytes);
 

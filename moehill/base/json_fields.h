@@ -1,4 +1,11 @@
-// Structs with fields (base/fields.h) as JSON, both ways.
+// JSON of structs that have fields (base/fields.h), in both directions. read_fields() is the inverse of
+// write_fields(), except that JSON has no NaN or infinity: they are written as null, and null leaves a member
+// as it is. Text from outside is parsed by base/strict_json.h first.
+//
+//   Json json;
+//   write_fields(json, shape);  // {"tokens": 64, ...}, in the order of fields()
+//   MoeShape again;
+//   read_fields(json, again);   // throws InputError for a wrong type or a number that does not fit
 #pragma once
 
 #include <cmath>
@@ -18,7 +25,8 @@
 namespace moehill {
 
 using Json = nlohmann::ordered_json;
-using NamedNumbers = std::vector<std::pair<std::string, double>>;  // an object of numbers, in order
+using NamedNumbers = std::vector<std::pair<std::string, double>>;  // written as an object whose values are
+                                                                   // numbers; the order is kept
 
 template <typename Struct>
 void write_fields(Json& json, const Struct& value);
@@ -34,7 +42,8 @@ inline constexpr bool kIsVector = false;
 template <typename T>
 inline constexpr bool kIsVector<std::vector<T>> = true;
 
-// Words for enums, objects for structs, null for what is not there or is no finite number.
+// Returns a value as JSON: an enum as its word, a struct with fields as an object, a vector as an array. An
+// empty optional and a number that is not finite become null.
 template <typename T>
 Json json_of(const T& value) {
   if constexpr (HasWords<T>) {
@@ -60,12 +69,14 @@ Json json_of(const T& value) {
   }
 }
 
+// Returns the error for a JSON value that does not fit the field `name`.
 inline InputError bad_field(const std::string& name, const Json& json, const std::string& allowed) {
   return input_error(name, quoted(json.dump(-1, ' ', true, Json::error_handler_t::replace)), allowed,
                      "write it again by the command that wrote it");
 }
 
-// A number of another kind, or too large for T, would be converted without a word by the library.
+// Returns a JSON number as T. Throws InputError if it is of another kind or too large for T; the JSON library
+// would convert it silently.
 template <typename T>
 T number_of(const std::string& name, const Json& json) {
   if constexpr (std::is_integral_v<T>) {
@@ -79,10 +90,13 @@ T number_of(const std::string& name, const Json& json) {
   return json.get<T>();
 }
 
-// The inverse. null leaves the value as it is. Throws InputError for what does not fit.
+// Sets `value` from JSON; it is the inverse of json_of(). null leaves the value as it is. Throws InputError
+// naming the field if the JSON does not fit the type.
 template <typename T>
 void take_json(const char* name, const Json& json, T& value) {
   if (json.is_null()) return;
+  // Each branch is one kind of type: an enum with words, an optional value, named numbers, a list, a struct,
+  // and so on.
   if constexpr (HasWords<T>) {
     const std::optional<T> found = json.is_string() ? value_named<T>(json.get<std::string>()) : std::nullopt;
     if (!found) throw bad_field(name, json, "one of its words");
@@ -117,6 +131,7 @@ void take_json(const char* name, const Json& json, T& value) {
   }
 }
 
+// The visitor behind write_fields().
 struct JsonFieldWriter {
   Json& json;
   template <typename T>
@@ -129,6 +144,7 @@ struct JsonFieldWriter {
   }
 };
 
+// The visitor behind read_fields(). It ignores names in the JSON that are not fields.
 struct JsonFieldReader {
   const Json& json;
   template <typename T>
@@ -141,12 +157,13 @@ struct JsonFieldReader {
   }
 };
 
+// Adds the fields of `value` to `json`, each under its name.
 template <typename Struct>
 void write_fields(Json& json, const Struct& value) {
   Struct::fields(value, JsonFieldWriter{json});
 }
 
-// A field that is absent or null leaves its member as it is.
+// Sets the fields of `value` from the JSON object. A field that is absent or null leaves its member as it is.
 template <typename Struct>
 void read_fields(const Json& json, Struct& value) {
   if (!json.is_object()) throw bad_field("a record", json, "an object");

@@ -15,9 +15,10 @@
 namespace moehill {
 namespace {
 
-// Held until it goes; the system lets go of it when the process dies. The folder itself is locked, so that no
-// file stays behind. Some file systems of a network lock no folders: the table is whole there too, but of two
-// that are kept in the same moment one may be lost.
+// A lock on a folder, held until the object is destroyed. The operating system releases it if the process
+// dies. The folder itself is locked, so that no lock file stays behind. Some network file systems cannot lock
+// folders. There the file is still replaced whole, but if two processes replace it at the same moment, the
+// change of one of them is lost.
 class FolderLock {
  public:
   explicit FolderLock(const std::filesystem::path& folder)

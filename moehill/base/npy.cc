@@ -12,7 +12,9 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "values are written as they lie in memory");
 
-// Magic, version 1.0, length of the dictionary, dictionary padded so that the data start at a multiple of 64.
+// Returns the header of the file: the magic bytes, version 1.0, the length of the dictionary, and the
+// dictionary. The dictionary is padded with blanks, so that the data begin at a multiple of 64 bytes.
+// (numpy.lib.format describes it.)
 std::string npy_header(const std::string& type, const std::vector<int64_t>& shape) {
   std::string dims;
   for (const int64_t n : shape) dims += fmt::format("{}{}", dims.empty() ? "" : ", ", n);

@@ -1,4 +1,9 @@
-// .npy files: NumPy's format, version 1.0, C order, little endian.
+// Writes arrays as .npy files: NumPy's format, version 1.0, C order, little endian, elements float32 or
+// int32. NpyReader (base/npy_reader.h) reads them.
+//
+//   write_npy("y.npy", {num_tokens, hidden}, [&](int64_t t, std::span<float> row) {
+//     std::copy_n(y.row(t), hidden, row.begin());
+//   });
 #pragma once
 
 #include <cstdint>
@@ -11,14 +16,15 @@
 
 namespace moehill {
 
-// Writes an array of `shape`; fill(row, values) gives row `row` of the array seen as [product of all but the
-// last, last]. Throws std::runtime_error with path and reason when the file cannot be written.
+// Writes an array of `shape` to `path`. The first form asks fill(row, values) for one row at a time, where
+// the array is seen as [product of all dimensions but the last, last]; so the whole array need not be in
+// memory as floats. Throws std::runtime_error with path and reason if the file cannot be written.
 void write_npy(const std::string& path, const std::vector<int64_t>& shape,
                const std::function<void(int64_t row, std::span<float> values)>& fill);
 void write_npy(const std::string& path, const std::vector<int64_t>& shape, std::span<const int32_t> values);
 
-// These write into files in the making. Several files that belong together are kept only when all are
-// written.
+// These write into files that the caller has opened and will keep() itself. Use them where several files
+// belong together: keep them only after all have been written.
 void write_npy(NewFile& file, const std::vector<int64_t>& shape,
                const std::function<void(int64_t row, std::span<float> values)>& fill);
 void write_npy(NewFile& file, const std::vector<int64_t>& shape, std::span<const int32_t> values);

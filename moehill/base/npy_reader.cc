@@ -1,3 +1,5 @@
+// Implements NpyReader: parses the header, which is a dictionary literal of Python, without Python, and
+// checks every number in it against limits and against the size of the file before memory is taken.
 #include "moehill/base/npy_reader.h"
 
 #include <algorithm>
@@ -19,7 +21,8 @@ constexpr int64_t kMaxElements = int64_t{1} << 40;
 constexpr size_t kMaxDimensions = 8;
 const char* const kSaveAgain = "save it again by numpy.save(FILE, numpy.ascontiguousarray(ids, '<i4'))";
 
-// The header is a dictionary in Python's notation; three names are in it, and no others.
+// Reads the header's dictionary, piece by piece. Each take_...() skips blanks and returns false or nothing if
+// something else stands there. It knows only what an .npy header may contain.
 class HeaderText {
  public:
   explicit HeaderText(const std::string& text) : text_(text) {}
@@ -67,12 +70,14 @@ class HeaderText {
   size_t at_ = 0;
 };
 
+// The three entries of the dictionary. Each must occur exactly once.
 struct Header {
   std::optional<std::string> descr;
   std::optional<bool> fortran_order;
   std::optional<std::vector<int64_t>> shape;
 };
 
+// A tuple of integers in Python's notation: "()", "(3,)" or "(3, 4)".
 std::optional<std::vector<int64_t>> take_shape(HeaderText& text) {
   std::vector<int64_t> shape;
   if (!text.take('(')) return std::nullopt;
@@ -87,6 +92,8 @@ std::optional<std::vector<int64_t>> take_shape(HeaderText& text) {
   return shape;
 }
 
+// Reads one "'name': value". Returns false for an unknown name, a second occurrence, or a value of the wrong
+// kind.
 bool take_entry(HeaderText& text, Header& header) {
   const std::optional<std::string> name = text.take_string();
   if (!name || !text.take(':')) return false;
@@ -120,7 +127,8 @@ std::optional<Header> header_of(const std::string& text) {
   return complete ? std::optional(header) : std::nullopt;
 }
 
-// The number of elements, or -1 where it is too large.
+// Returns the number of elements, or -1 if it is above kMaxElements. The test before the multiplication keeps
+// it from overflowing.
 int64_t size_of(const std::vector<int64_t>& shape) {
   int64_t size = 1;
   for (const int64_t n : shape) {
@@ -142,6 +150,7 @@ NpyReader::NpyReader(const std::string& what, const std::string& path)
   file_.read(start, 10);
   if (file_.gcount() != 10 || std::memcmp(start, "\x93NUMPY", 6) != 0)
     refuse("a file that does not begin as an .npy file", "an .npy file", kSaveAgain);
+  // Version 1 has a length of two bytes, versions 2 and 3 of four bytes, little endian.
   const int version = start[6];
   if (version < 1 || version > 3)
     refuse(fmt::format("an .npy file of version {}", version), "version 1, 2 or 3", kSaveAgain);
@@ -159,6 +168,8 @@ NpyReader::NpyReader(const std::string& what, const std::string& path)
   const int64_t size = size_of(shape_);
   if (size < 0)
     refuse(fmt::format("the shape ({})", fmt::join(shape_, ", ")), "at most 2^40 elements", kSaveAgain);
+  // The file must have exactly the bytes that its shape asks for. A shorter file would fail in the middle of
+  // a read, and a longer one is probably not what its header says.
   file_.seekg(0, std::ios::end);
   const int64_t found = file_.tellg(), expected = data_begin_ + size * bytes_;
   if (found != expected)
@@ -175,6 +186,7 @@ void NpyReader::parse_header(const std::string& text) {
   descr_ = *header->descr;
   shape_ = *header->shape;
   static const std::string kKinds[] = {"i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"};
+  // NumPy writes "|" instead of "<" for elements of one byte, which have no byte order.
   for (const std::string& kind : kKinds) {
     const bool one_byte = kind[1] == '1';
     if (descr_ != "<" + kind && !(one_byte && descr_ == "|" + kind)) continue;
@@ -187,6 +199,7 @@ void NpyReader::parse_header(const std::string& text) {
 }
 
 template <typename Element, typename Value>
+// Converts block by block, so that no second array of the elements' own type is needed.
 void NpyReader::read_as(int64_t first, std::span<Value> values) {
   constexpr size_t kBlock = 1 << 12;
   Element block[kBlock];

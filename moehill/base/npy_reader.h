@@ -1,4 +1,9 @@
-// Reads .npy files that somebody else wrote: nothing in the header is believed before it is checked.
+// Reads .npy files that somebody else wrote, such as the expert ids of a trace. It believes nothing in the
+// header before it has checked it. Writing is in base/npy.h.
+//
+//   NpyReader reader("--distribution trace", path);   // throws InputError for a bad file
+//   std::vector<int64_t> ids(num_rows * topk);
+//   reader.read(first_row * topk, ids);
 #pragma once
 
 #include <cstdint>
@@ -9,20 +14,22 @@
 
 namespace moehill {
 
-// A file of NumPy's format 1.0 to 3.0, in C order, whose elements are little-endian numbers: integers of 1,
-// 2, 4 or 8 bytes, or floats of 4 or 8. Its size is exactly that of its header and its elements.
+// An open .npy file. It accepts NumPy's formats 1.0 to 3.0, in C order, whose elements are little-endian
+// numbers: integers of 1, 2, 4 or 8 bytes, or floats of 4 or 8 bytes. The file must have exactly the size
+// that its header says.
 class NpyReader {
  public:
-  // `what` names the option in errors. Throws InputError for a file that is not as said above.
+  // `what` names the option in errors. Throws InputError if the file is not as described above.
   NpyReader(const std::string& what, const std::string& path);
 
   const std::vector<int64_t>& shape() const { return shape_; }
-  const std::string& descr() const { return descr_; }  // "<i4"
+  const std::string& descr() const { return descr_; }  // the type as NumPy writes it, such as "<i4"
   bool has_integers() const { return kind_ != 'f'; }
 
-  // Elements from `first` on, counted in C order. Integers are read as int64 (u8 above 2^63 - 1 becomes
-  // negative), floats of 8 bytes are rounded to float. Throws InputError where the file ends before, which is
-  // so only if it has changed.
+  // Reads elements from number `first` on, counted in C order, until `values` is full. Integers become int64
+  // (a u8 above 2^63 - 1 becomes negative); floats of 8 bytes are rounded to float. The elements must be of
+  // the kind that is asked for: see has_integers(). Throws InputError if the file has become shorter since it
+  // was opened.
   void read(int64_t first, std::span<int64_t> values);
   void read(int64_t first, std::span<float> values);
 
@@ -38,7 +45,7 @@ class NpyReader {
   std::ifstream file_;
   int64_t data_begin_ = 0;
   char kind_ = 'i';
-  int bytes_ = 0;  // of an element
+  int bytes_ = 0;  // bytes of one element
 };
 
 }  // namespace moehill

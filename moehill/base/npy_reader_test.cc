@@ -1,4 +1,4 @@
-// .npy files of other programs: what is read, and a corpus of what is refused.
+// Reads .npy files of other programs: which ones are accepted, and a corpus of files that are refused.
 #include "moehill/base/npy_reader.h"
 
 #include <gtest/gtest.h>
@@ -25,7 +25,7 @@ std::string write(const std::string& bytes) {
   return path;
 }
 
-// A file of this header's text, which is not padded, and of so many bytes of data.
+// Returns a file with this text as its header, without padding, and so many bytes of data.
 std::string file_of(const std::string& header, size_t bytes, char version = 1) {
   std::string file("\x93NUMPY", 6);
   file += {version, '\0', static_cast<char>(header.size() & 0xff), static_cast<char>(header.size() >> 8)};

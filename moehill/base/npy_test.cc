@@ -1,4 +1,4 @@
-// .npy files byte for byte against what NumPy's own writer produces.
+// Compares .npy files byte for byte with what NumPy's own writer makes.
 #include "moehill/base/npy.h"
 
 #include <gtest/gtest.h>

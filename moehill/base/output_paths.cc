@@ -1,3 +1,5 @@
+// Implements the checks of output paths and NewFile. The checks try: they make a file and remove it again,
+// because permissions alone do not tell about read-only or full file systems.
 #include "moehill/base/output_paths.h"
 
 #include <fcntl.h>
@@ -22,7 +24,7 @@ namespace {
                     "name another place or make its folder first");
 }
 
-// Makes a file and removes it again. Returns 0 or an errno.
+// Makes a file in `folder` and removes it again. Returns 0 on success, otherwise an errno.
 int try_new_file(const std::filesystem::path& folder) {
   const std::string path = (folder / fmt::format(".moehill-probe-{}", getpid())).string();
   const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -32,9 +34,10 @@ int try_new_file(const std::filesystem::path& folder) {
   return 0;
 }
 
-// The place that writing to `path` would write to: a link may lead to what is not there yet.
+// Returns the path that writing to `path` would really write to. It follows links itself, because a link may
+// lead to a file that does not exist yet.
 std::filesystem::path place_of(std::filesystem::path path) {
-  constexpr int kMostLinks = 40;  // as the system follows them
+  constexpr int kMostLinks = 40;  // as many as Linux follows
   namespace fs = std::filesystem;
   std::error_code error;
   for (int i = 0; i < kMostLinks && fs::is_symlink(path, error); ++i) {
@@ -77,6 +80,8 @@ void require_writable_file(const std::string& option, const std::string& path) {
     if (!fs::is_regular_file(place, ignored)) refuse(option, path, "no regular file", allowed);
     if (access(place.c_str(), W_OK) != 0) refuse(option, path, std::strerror(errno), allowed);
   }
+  // A new file in the folder tells whether NewFile will be able to write there; the name's length is checked
+  // apart, because the probe has a short name.
   const int error = try_new_file(place.parent_path());
   if (error != 0) refuse(option, path, std::strerror(error), allowed);
   constexpr size_t kMostName = 255;
@@ -104,16 +109,18 @@ NewFile::NewFile(const std::string& path) : path_(place_of(path).string()) {
   }
   static std::atomic<int> number = 0;
   name_ = (folder / fmt::format(".moehill-{}-{}.new", getpid(), ++number)).string();
-  // Without a name until it is whole, so that a process that is killed leaves nothing.
+  // Opens a file that has no name yet (O_TMPFILE). If the process is killed before keep(), the system frees
+  // the file and nothing is left behind. keep() gives it its name through /proc, so /proc must be there.
   int file = access("/proc/self/fd", X_OK) == 0
                  ? open(folder.empty() ? "." : folder.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666)
                  : -1;
-  if (file < 0) {  // this file system knows no such files
+  if (file < 0) {  // this file system has no nameless files; use a hidden name instead
     unlink(name_.c_str());
     file = open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (file < 0) fail(errno);
     has_name_ = true;
   }
+  // A file that is replaced keeps its permissions.
   struct stat old {};
   if (stat(path_.c_str(), &old) == 0) fchmod(file, old.st_mode & 07777);
   file_.reset(fdopen(file, "wb"));
@@ -129,9 +136,11 @@ void NewFile::write(const void* data, size_t bytes) {
 }
 
 void NewFile::keep() {
+  // fsync() before rename(): otherwise a crash of the machine could leave the new name with an empty file.
   const int file = fileno(file_.get());
   if (std::fflush(file_.get()) != 0 || fsync(file) != 0) fail(errno);
   if (!has_name_) {
+    // linkat() cannot replace a file, so the new file first gets a hidden name and is then renamed.
     unlink(name_.c_str());
     const std::string self = fmt::format("/proc/self/fd/{}", file);
     if (linkat(AT_FDCWD, self.c_str(), AT_FDCWD, name_.c_str(), AT_SYMLINK_FOLLOW) != 0) fail(errno);

@@ -1,5 +1,10 @@
-// Output files: whether one can be written is known before anything runs, and it is written whole or not at
-// all.
+// Output files: finds out before anything runs whether a file can be written, and writes files whole or not
+// at all. So a run of an hour does not fail at its last line, and no reader ever sees half a file.
+//
+//   require_writable_file("--output", path);   // at the start: throws InputError
+//   NewFile file(path);                        // at the end
+//   file.write(text.data(), text.size());
+//   file.keep();                               // without it, `path` stays as it was
 #pragma once
 
 #include <cstdio>
@@ -9,24 +14,25 @@
 
 namespace moehill {
 
-// Throw InputError naming `option` when the file, or the folder with its files, cannot be written. Only
-// regular files are: a device or a pipe that is named by mistake stays what it is. Leave nothing behind.
+// Both throw InputError naming `option` if the file, or files in the folder, cannot be written. A file must
+// be a regular one or not exist yet: a device or a pipe that was named by mistake is refused and not touched.
+// Neither leaves anything behind.
 void require_writable_file(const std::string& option, const std::string& path);
 void require_writable_folder(const std::string& option, const std::string& path);
 
-// A file or folder that an option names.
+// A file or folder that an option names, for require_distinct_outputs().
 struct NamedPath {
   std::string option, path;
   bool is_output = false;
 };
-// Throws InputError naming two options of which one's output is the other's file or folder, by whatever
-// spelling or link. "" and "-" are no files.
+// Throws InputError if two options name the same place and at least one of them writes there. It compares
+// places and not spellings: links and ".." are followed. An empty path and "-" name no file and are ignored.
 void require_distinct_outputs(const std::vector<NamedPath>& paths);
 
-// A file in the making. `path` keeps what it had, or stays absent, until keep() gives it the new contents at
-// once; a full disk or a killed process change nothing. A link at `path` stays one: the file that it leads to
-// is replaced. All that fails throws std::runtime_error with path, reason and the bytes that were to be
-// written.
+// A file in the making. `path` keeps its old contents, or stays absent, until keep() puts the new contents
+// there in one step. A full disk or a killed process therefore changes nothing. If `path` is a link, the link
+// stays and the file that it leads to is replaced. Every failure throws std::runtime_error with the path, the
+// reason and the number of bytes that were to be written.
 class NewFile {
  public:
   explicit NewFile(const std::string& path);
@@ -35,7 +41,7 @@ class NewFile {
   NewFile& operator=(const NewFile&) = delete;
 
   void write(const void* data, size_t bytes);
-  void keep();  // on the disk when it returns
+  void keep();  // when it returns, the contents are on the disk
 
  private:
   [[noreturn]] void fail(int error) const;
@@ -43,14 +49,14 @@ class NewFile {
   struct Close {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
-  std::string path_;  // where links lead to
-  std::string name_;  // of the unfinished file
+  std::string path_;  // the place that is written, with links followed
+  std::string name_;  // the hidden name that the file has until it is renamed, if it needs one
   bool has_name_ = false;
   size_t bytes_ = 0;
   std::unique_ptr<std::FILE, Close> file_;
 };
 
-// Replaces the file's contents by a NewFile.
+// Replaces the contents of the file by `text`, by means of a NewFile.
 void write_text_file(const std::string& path, const std::string& text);
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// Output paths: refused with a reason, and nothing left behind either way.
+// Tests output paths: a bad one is refused with a reason, and no file is left behind in either case.
 #include "moehill/base/output_paths.h"
 
 #include <gtest/gtest.h>
@@ -91,7 +91,7 @@ TEST(OutputPaths, NothingElseMayNameAnOutput) {
   for (const auto& [a, b] :
        {std::pair<std::string, std::string>{"x", "y"}, {"x", "sub/x"}, {"", ""}, {"-", "-"}})
     EXPECT_FALSE(collide(a, b)) << a << " " << b;
-  require_distinct_outputs({{"--a", "in"}, {"--b", "in"}});  // two may read one file
+  require_distinct_outputs({{"--a", "in"}, {"--b", "in"}});  // two options may read one file
 }
 
 TEST(OutputPaths, WhatIsNoFileStaysWhatItIs) {
@@ -108,7 +108,7 @@ TEST(OutputPaths, WhatIsNoFileStaysWhatItIs) {
 TEST(OutputPaths, ALinkStaysOneAndItsFileIsReplaced) {
   const fs::path folder = fresh_folder();
   fs::create_directory(folder / "sub");
-  fs::create_symlink("sub/file", folder / "link");  // leads to nothing yet
+  fs::create_symlink("sub/file", folder / "link");  // it leads to nothing yet
   for (const std::string text : {"new", "newer"}) {
     require_writable_file("--out", (folder / "link").string());
     write_text_file((folder / "link").string(), text);

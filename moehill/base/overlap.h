@@ -1,4 +1,5 @@
-// The overlap of two ranges.
+// Returns the overlap of two ranges. If there is none, the result is empty and begins at the later of the two
+// beginnings.
 #pragma once
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Implements the parsers of option values. They use std::from_chars, which takes no blanks, no plus sign and
+// no locale, and which says where it stopped: a value with anything behind it is refused.
 #include "moehill/base/parse.h"
 
 #include <fmt/format.h>
@@ -15,7 +17,7 @@ namespace {
 
 constexpr char kSizeSuffixes[] = {'K', 'M', 'G'};
 
-// The power of two that a suffix stands for; -1: not a suffix.
+// Returns the power of two that a suffix stands for: 10 for K. Returns -1 for any other character.
 int suffix_shift(char suffix) {
   const char upper = suffix >= 'a' && suffix <= 'z' ? static_cast<char>(suffix - 'a' + 'A') : suffix;
   for (int i = 0; i < 3; ++i) {
@@ -39,7 +41,8 @@ int64_t parse_integer(const std::string& option, const std::string& text, int64_
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc() || stop != end || value < lo || value > hi) {
-    const std::string before = option.find(' ') == std::string::npos ? option + " " : "";  // not of a part
+    // A value inside a list such as "layers 3" is no option by itself, so the example leaves its name out.
+    const std::string before = option.find(' ') == std::string::npos ? option + " " : "";
     throw input_error(
         option, quoted(text), fmt::format("an integer from {} to {}", lo, hi),
         fmt::format("write it in digits alone, such as {}{}", before, std::max<int64_t>(lo, 1)));
@@ -60,7 +63,7 @@ int64_t parse_size(const std::string& option, const std::string& text, int64_t l
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
   const int shift = stop == end ? 0 : stop + 1 == end ? suffix_shift(*stop) : -1;
-  // Compared before shifting, which could overflow.
+  // The value is compared with hi >> shift, because value << shift could overflow.
   const bool fits = error == std::errc() && shift >= 0 && value >= 0 && value <= (hi >> shift);
   if (!fits || (value << shift) < lo) {
     throw input_error(option, quoted(text), fmt::format("bytes from {} to {}", size_text(lo), size_text(hi)),

@@ -1,4 +1,5 @@
-// Sizes in bytes: what is read, what is refused, and the text of a size. Parts of a text.
+// Tests sizes in bytes (which texts are read, which are refused, and the text that a size becomes) and the
+// parts of a text.
 #include "moehill/base/parse.h"
 
 #include <gtest/gtest.h>

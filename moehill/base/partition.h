@@ -1,4 +1,7 @@
-// Contiguous shares of a range: who owns which tokens, experts or bytes.
+// Contiguous shares of a range: which tokens, experts or bytes belong to which device or thread. Ranges are
+// half open, [begin, end).
+//
+//   for (const int64_t device : {0, 1, 2}) share(8, device, 3);  // [0, 2), [2, 5), [5, 8)
 #pragma once
 
 #include <algorithm>
@@ -12,10 +15,11 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
+// True if all of `part` is in `range`. An empty part is in every range.
 inline bool contains(Range range, Range part) {
   return part.size() == 0 || (range.begin <= part.begin && part.end <= range.end);
 }
-// Both of them, and what is between.
+// Returns the smallest range that contains both. An empty range counts for nothing.
 inline Range hull(Range a, Range b) {
   if (a.size() == 0) return b;
   if (b.size() == 0) return a;
@@ -25,8 +29,8 @@ inline Range hull(Range a, Range b) {
 // Makes an index of a standard container from one of ours, which are signed so that they can be subtracted.
 inline size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
-// Share i of [0, n) cut into num_shares contiguous parts that differ by at most one; the larger parts come
-// spread out.
+// Returns share i of [0, n) cut into `num_shares` contiguous parts. Their sizes differ by at most one, and
+// the larger parts are spread evenly over the shares. n * num_shares must fit in 63 bits.
 inline Range share(int64_t n, int64_t i, int64_t num_shares) {
   return {n * i / num_shares, n * (i + 1) / num_shares};
 }

@@ -1,9 +1,12 @@
-// Counter-based random numbers: every value is a function of (seed, stream, global index) alone, so a tensor
-// has the same values for any number of devices or threads.
+// Counter-based random numbers: every value is a function of (seed, stream, index) and of nothing else. So a
+// tensor has the same values for any number of devices and threads, and any element can be made without those
+// before it. Not for cryptography.
 //
-// Generator: Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as
-// 1, 2, 3", SC11). The key is (seed, stream), the counter the 64-bit block index; one block gives two 32-bit
-// words.
+// The generator is Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as
+// easy as 1, 2, 3", SC11). The key is (seed, stream), the counter is the 64-bit block index; one block gives
+// two 32-bit words.
+//
+//   const double u = random_uniform(seed, Stream::kPopularity, expert);
 #pragma once
 
 #include <array>
@@ -12,7 +15,8 @@
 
 namespace moehill {
 
-// One stream a tensor or purpose; the numbers are part of what a seed means and never change.
+// One stream for each tensor or purpose. Its number decides the values that a seed gives, so an existing
+// number never changes; new streams get new numbers.
 enum class Stream : uint32_t {
   kX = 1,
   kW1,
@@ -51,7 +55,7 @@ enum class Stream : uint32_t {
 inline constexpr int kThreefryRotations[8] = {13, 15, 26, 6, 17, 29, 16, 24};
 inline constexpr uint32_t kThreefryParity = 0x1BD11BDA;
 
-// Two 32-bit words of block `counter`.
+// Returns the two 32-bit words of block number `counter`.
 inline std::array<uint32_t, 2> threefry(uint32_t seed, Stream stream, uint64_t counter) {
   const uint32_t key[3] = {seed, static_cast<uint32_t>(stream),
                            kThreefryParity ^ seed ^ static_cast<uint32_t>(stream)};
@@ -71,16 +75,17 @@ inline std::array<uint32_t, 2> threefry(uint32_t seed, Stream stream, uint64_t c
   return {x0, x1};
 }
 
-// Uniform in (0, 1): the 23 high bits, centred, so neither end is reached.
+// Maps 32 random bits to (0, 1). It takes the upper 23 bits and adds a half, so that neither 0 nor 1 is
+// reached.
 inline double uniform_from_bits(uint32_t bits) { return (static_cast<double>(bits >> 9) + 0.5) * 0x1p-23; }
 
-// Uniform in (0, 1) of (seed, stream, index).
+// Returns a number that is uniform in (0, 1).
 inline double random_uniform(uint32_t seed, Stream stream, uint64_t index) {
   return uniform_from_bits(threefry(seed, stream, index)[0]);
 }
 
-// Standard normal of (seed, stream, index) by Box-Muller: the two words of block `index` give one value.
-// (The vectorised tensor fill in kernels/random_fill.h has its own indexing of blocks.)
+// Returns a standard normal number, by Box-Muller from the two words of block `index`. The vectorised fill of
+// tensors (kernels/random_fill.h) numbers its blocks differently, so the two do not give the same values.
 inline double random_normal(uint32_t seed, Stream stream, uint64_t index) {
   const auto [a, b] = threefry(seed, stream, index);
   return std::sqrt(-2.0 * std::log(uniform_from_bits(a))) *

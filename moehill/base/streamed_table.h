@@ -1,5 +1,10 @@
-// A table whose rows are printed as they come. The widths of its columns are given beforehand, since nobody
-// knows the rows that follow.
+// A table whose rows are printed one by one, while their values are still being measured. The widths of the
+// columns are given beforehand, because the later rows are not known yet. If all rows are known, use
+// format_table() (base/table.h).
+//
+//   StreamedTable table({{"tokens", 8}, {"seconds", 10}});
+//   std::cout << table.header();
+//   std::cout << table.row({"1024", "0.0123"});   // as soon as it is known
 #pragma once
 
 #include <string>
@@ -11,12 +16,12 @@ class StreamedTable {
  public:
   struct Column {
     std::string name;
-    size_t width = 0;  // the least width; a longer name needs more
+    size_t width = 0;  // the least width; the column is wider if its name is longer
   };
   explicit StreamedTable(std::vector<Column> columns);
 
-  // Both return a line as format_table() makes them: the first column is aligned to the left, the others to
-  // the right.
+  // Both return one line with its end. The first column is aligned to the left, the others to the right, as
+  // format_table() does.
   std::string header() const;
   std::string row(const std::vector<std::string>& cells) const;
 

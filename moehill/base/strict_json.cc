@@ -13,8 +13,9 @@ namespace {
 
 constexpr int kMaxJsonDepth = 32;
 
-// Sees what the library has read before it builds anything of it. Objects and arrays that are open are
-// counted here, since the library's own count is off by one between keys and values.
+// A callback that the JSON library calls while it parses, before it builds any value. It refuses deep nesting
+// and repeated names. It counts open objects and arrays itself, because the depth that the library passes
+// differs by one between keys and values.
 template <typename Json>
 class Guard {
  public:
@@ -41,7 +42,8 @@ class Guard {
   }
 
   const JsonSource& source_;
-  std::vector<std::set<std::string>> names_;  // of the objects that are open; an array has none
+  // One set for each open object or array; that of an array stays empty.
+  std::vector<std::set<std::string>> names_;
 };
 
 }  // namespace
@@ -54,6 +56,8 @@ std::string words_of(const nlohmann::json::exception& error) {
 
 template <typename Json>
 Json parse_strict_json(std::string_view text, const JsonSource& source, JsonForm form) {
+  // Two faults that the library does not report as such are looked for first: a text that is no object, and a
+  // NUL, at which the library would stop as if the text ended there.
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (form == JsonForm::object && (first == std::string_view::npos || text[first] != '{')) {
     const std::string got =

@@ -1,4 +1,8 @@
-// JSON from files that somebody else wrote: parsed so that nothing in it can harm whoever reads it.
+// Strict JSON: parses JSON from files that somebody else wrote, such as a model's config.json or a record, so
+// that nothing in them can harm the program or pass unnoticed.
+//
+//   const JsonSource source{"--weights a/model.safetensors: header", "download the file again"};
+//   const nlohmann::json header = parse_strict_json(text, source);   // throws InputError
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -7,7 +11,7 @@
 
 namespace moehill {
 
-// Names the source of a text in errors.
+// The words of the error: which text it is, and what the user can do.
 struct JsonSource {
   std::string what;    // "--weights a/model.safetensors: header"
   std::string remedy;  // "download the file again"
@@ -15,15 +19,14 @@ struct JsonSource {
 
 enum class JsonForm { object, any };
 
-// An object (or any value, where the form allows it), nested at most 32 deep, no name twice in one object, in
-// UTF-8, nothing before or after it but blanks. The library alone takes the last of two equal names, stops at
-// a NUL as at the end, and copies and prints by recursion, which deep nesting turns into an overflow of the
-// stack. Throws InputError.
+// Parses `text`, which must be one object, or any value if the form allows it. Objects and arrays may be
+// nested at most 32 deep, no name may occur twice in one object, the text must be UTF-8, and only blanks may
+// stand before or after it. The library would silently take the last of two equal names and stop at a NUL. It
+// also copies and prints by recursion, so that deep nesting would overflow the stack. Throws InputError.
 template <typename Json = nlohmann::json>  // or nlohmann::ordered_json
 Json parse_strict_json(std::string_view text, const JsonSource& source, JsonForm form = JsonForm::object);
 
-// Returns the library's sentence about an error, without its own number of it
-// ("[json.exception.parse_error.101] ").
+// Returns the library's sentence about an error without its number ("[json.exception.parse_error.101] ").
 std::string words_of(const nlohmann::json::exception& error);
 
 }  // namespace moehill

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kMaxTomlDepth = 64;
 
-// The end of the string or comment that begins at `begin`; `begin` itself where none does.
+// Returns the end of the string or comment that begins at `begin`, or `begin` itself if none begins there.
 size_t skip_text(std::string_view text, size_t begin) {
   const char first = text[begin];
   if (first == '#') return std::min(text.find('\n', begin), text.size());
@@ -23,7 +23,7 @@ size_t skip_text(std::string_view text, size_t begin) {
     } else if (text.substr(i, end.size()) == end) {
       return i + end.size();
     } else if (text[i] == '\n' && !is_long) {
-      return i;  // not TOML; the parser says so
+      return i;  // not valid TOML; the parser will say so
     }
   }
   return text.size();
@@ -31,9 +31,11 @@ size_t skip_text(std::string_view text, size_t begin) {
 
 }  // namespace
 
+// Counts brackets and dots without parsing. Everything inside strings and comments is skipped, since brackets
+// mean nothing there.
 void refuse_deep_toml(std::string_view text, const std::string& source) {
   int open = 0;  // brackets and braces
-  int dots = 0;  // since a key or a value began
+  int dots = 0;  // dots in the current key or value; a dotted key a.b.c nests tables too
   for (size_t i = 0; i < text.size();) {
     const size_t end = skip_text(text, i);
     if (end > i) {

@@ -1,5 +1,9 @@
-// TOML from files that somebody else wrote: what would overflow the stack of the library that parses it is
-// refused before.
+// TOML from files that somebody else wrote. The TOML library parses, copies and destroys values by recursion,
+// so deeply nested values would overflow its stack. This check refuses such texts before the library sees
+// them. It does not check anything else.
+//
+//   refuse_deep_toml(text, path);
+//   const toml::table table = toml::parse(text);
 #pragma once
 
 #include <string>
@@ -7,8 +11,8 @@
 
 namespace moehill {
 
-// Throws InputError with `source`, line and remedy where arrays, tables or the parts of a dotted key are
-// nested more than 64 deep. The library parses, copies and destroys them by recursion.
+// Throws InputError with `source`, the line and the remedy if arrays, tables or the parts of a dotted key are
+// nested more than 64 deep.
 void refuse_deep_toml(std::string_view text, const std::string& source);
 
 }  // namespace moehill

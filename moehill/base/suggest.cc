@@ -4,6 +4,8 @@
 
 namespace moehill {
 
+// The usual dynamic programme over prefixes. It keeps three rows of the table: the current one, the one above
+// it, and the one before that, which a swap of neighbours needs.
 int edit_distance(const std::string& a, const std::string& b) {
   std::vector<int> before(b.size() + 1), above(b.size() + 1), row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) above[j] = static_cast<int>(j);
@@ -21,7 +23,8 @@ int edit_distance(const std::string& a, const std::string& b) {
 }
 
 std::string nearest_name(const std::string& text, const std::vector<std::string>& names) {
-  constexpr size_t kLongestName = 64;  // nobody mistypes one of our names by that much
+  // A longer text is not a mistyped name, and the distance takes time in proportion to its length.
+  constexpr size_t kLongestName = 64;
   if (text.size() > kLongestName) return "";
   std::string nearest;
   int least = 1 << 20;

@@ -1,4 +1,6 @@
-// Suggestions: the known name nearest to what somebody typed.
+// Suggestions: finds the known name that is nearest to what somebody typed, for "did you mean ...?".
+//
+//   nearest_name("fowrard", {"forward", "backward"})   // "forward"
 #pragma once
 
 #include <string>
@@ -6,12 +8,12 @@
 
 namespace moehill {
 
-// Insertions, deletions, replacements and swaps of neighbours that make `a` of `b` (optimal string
-// alignment).
+// Returns the least number of insertions, deletions, replacements and swaps of neighbours that turn `a` into
+// `b` (the distance of optimal string alignment).
 int edit_distance(const std::string& a, const std::string& b);
 
-// The nearest of `names`, the first of equals; empty if none is within a third of the longer length, at
-// least 2.
+// Returns the nearest of `names`; of equally near ones the first. Returns "" if none is within a third of the
+// longer length, or within 2 if a third is less.
 std::string nearest_name(const std::string& text, const std::vector<std::string>& names);
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// Distances and suggestions.
+// Tests the distance between two words, and the word that is suggested for a wrong one.
 #include "moehill/base/suggest.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,9 @@
-// Table: text columns aligned for a terminal.
+// Text for a terminal or a message: aligned tables, words for a shell, sizes.
+//
+//   format_table({"path", "ms"}, {{"fused", "1.2"}, {"psum", "10.5"}})
+//   // path     ms
+//   // fused   1.2
+//   // psum   10.5
 #pragma once
 
 #include <string>
@@ -6,18 +11,19 @@
 
 namespace moehill {
 
-// The first column is aligned to the left, the others to the right; two spaces between; one line a row, the
-// header first.
+// Returns one line for the header and one for each row. The first column is aligned to the left, the others
+// to the right, with two spaces between columns.
 std::string format_table(const std::vector<std::string>& header,
                          const std::vector<std::vector<std::string>>& rows);
 
-// Replaces the control characters of a text from files, which a terminal would obey, by ?.
+// Returns the text with each control character replaced by '?'. Text from files needs it, because a terminal
+// would obey such characters.
 std::string printable(std::string text);
 
-// Returns the text as one word of a shell, in quotes where it needs them.
+// Returns the text as one word of a shell, in single quotes if it needs them.
 std::string shell_word(const std::string& text);
 
-// "1.50 GiB".
+// Returns a number of bytes as text, such as "1.50 GiB".
 std::string gib(double bytes);
 
 }  // namespace moehill

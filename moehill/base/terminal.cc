@@ -14,7 +14,8 @@ namespace {
 
 constexpr const char* kClearLine = "\r\033[K";
 
-// Some terminals wrap a line that is exactly as long as they are wide.
+// Returns the number of characters that fit into a line. It is one less than the width, because some
+// terminals wrap a line that fills them exactly.
 size_t line_width() {
   winsize size{};
   const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;

@@ -1,8 +1,11 @@
-// Option values that are words between commas: a choice, and then words that change it, some with a value
-// behind a colon.
+// Option values that are words between commas. The first word is a choice; the others change it, and some
+// have a value behind a colon:
 //
 //   sigmoid,bias,groups:8/4,normalized
 //   swiglu-oai,limit:7,biases
+//
+// A WordList reads the values of one such option, and lists all its words in errors. For a single word,
+// parse_choice() (base/parse.h) is enough.
 #pragma once
 
 #include <fmt/ranges.h>
@@ -18,25 +21,26 @@
 
 namespace moehill {
 
+// A word that may follow the choice, and what it does to the value that is being read.
 template <class T>
 struct ListWord {
   const char* name;
   const char*
-      value;  // as the help shows it: ":X", "[:X]" where it may be left out, "" for a word without one
+      value;  // shown in the help: ":X", or "[:X]" if X may be left out, or "" for a word without a value
   std::function<void(T&, const std::string& value)> set;
-  const char* kind = nullptr;  // only one word of a kind is taken; null: its name
-  bool listed = true;          // by messages; false: read, and refused further on
+  const char* kind = nullptr;  // at most one word of a kind may be given; null: the word is a kind of its own
+  bool listed = true;          // false: the word is understood, but messages do not offer it
 };
 
-// Reads the values of one option, with a message that lists all words. Choice: the enum of the first word.
+// Reads the values of one option into a T. Choice is the enum of the first word.
 template <class Choice, class T>
 class WordList {
  public:
-  // choice: the member that the first word sets. example: a whole value.
+  // choice: returns the member of T that the first word sets. example: a whole value, for messages.
   WordList(std::string option, std::string example, Choice& (*choice)(T&), std::vector<ListWord<T>> words)
       : option_(std::move(option)), example_(std::move(example)), choice_(choice), words_(std::move(words)) {}
 
-  // Throws InputError.
+  // Returns the value. Throws InputError for an unknown or repeated word, or a missing or unwanted value.
   T parse(const std::string& text) const {
     const std::vector<std::string> parts = split(text, ',');
     const std::optional<Choice> first = value_named<Choice>(parts.front());

@@ -1,5 +1,5 @@
-// Words: the names of an enum's values, written once beside the enum; options, records and tables take them
-// from there.
+// Words: the names of an enum's values, written once beside the enum. Options, help texts, records and tables
+// take them from there.
 #pragma once
 
 #include <array>
@@ -10,7 +10,8 @@
 
 namespace moehill {
 
-// An enum whose values count from 0 has words where words(E) beside it returns them in that order:
+// An enum has words if its values count from 0 and a function words(E) beside it returns their names in that
+// order:
 //   enum class Pass { forward, forward_backward };
 //   constexpr auto words(Pass) { return std::array{"forward", "forward_backward"}; }
 template <typename E>
@@ -18,15 +19,17 @@ concept HasWords = std::is_enum_v<E> && requires(E value) {
   words(value).size();
 };
 
+// The number of values that the enum has.
 template <HasWords E>
 inline constexpr size_t kNumWords = words(E{}).size();
 
-// Throws std::out_of_range for what is no value of the enum.
+// Returns the word of a value. Throws std::out_of_range if it is no value of the enum.
 template <HasWords E>
 constexpr const char* name_of(E value) {
   return words(value).at(static_cast<size_t>(value));
 }
 
+// Returns all values in order, for a loop over them.
 template <HasWords E>
 constexpr std::array<E, kNumWords<E>> all_values() {
   std::array<E, kNumWords<E>> values{};
@@ -34,6 +37,7 @@ constexpr std::array<E, kNumWords<E>> all_values() {
   return values;
 }
 
+// Returns the value that has this name, or nothing.
 template <HasWords E>
 constexpr std::optional<E> value_named(std::string_view name) {
   for (const E value : all_values<E>()) {

@@ -1,3 +1,4 @@
+// Reads the words of --ablate (ablation.h), and knows which stages a step of a configuration has.
 #include "moehill/block/ablation.h"
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 namespace moehill {
 namespace {
 
+// A word that stands for several stages.
 struct Group {
   const char* word;
   StageSet stages;
@@ -24,8 +26,9 @@ const std::vector<Group>& groups() {
   return all;
 }
 
-// True if the stage can be left out alone. The plan cannot, since all other stages walk its rows. Nor can one
-// stage of the exchange, which is one operation from its first stage to its last.
+// True if the stage can be left out by itself. The plan cannot, because all other stages walk over its rows.
+// A single stage of the exchange cannot either, because the exchange is one operation from its first stage to
+// its last.
 bool stands_alone(Stage stage) { return stage != Stage::plan && !groups().front().stages.has(stage); }
 
 [[noreturn]] void refuse(const std::string& word) {
@@ -70,6 +73,7 @@ std::string ablation_words() {
   return text;
 }
 
+// Lists the stages in the order of a step; each condition says when the stage has work.
 StageSet stages_of_step(const RunConfig& config) {
   const BlockOptions& block = config.block;
   const MoeShape& shape = config.shape;
@@ -81,6 +85,7 @@ StageSet stages_of_step(const RunConfig& config) {
       if (there) stages.add(stage);
   };
   add(block.route_in_step, {Stage::router});
+  // A plan or packed rows that were made before the step (prequeue) are no stage of it.
   add(!block.prequeue, {Stage::plan});
   add(moves && shards_tokens(config), {Stage::dispatch});
   add(!gathers && !block.prequeue, {Stage::pack});
@@ -90,6 +95,7 @@ StageSet stages_of_step(const RunConfig& config) {
   add(shape.form.latent > 0, {Stage::latent});
   add(moves, {Stage::reduce});
   if (!backward) return stages;
+  // The stages of a backward pass follow.
   add(moves && shards_tokens(config), {Stage::dispatch_grad});
   add(block.remat == Remat::expert_mlp, {Stage::recompute});
   add(!gathers, {Stage::pack_grad});

@@ -1,5 +1,8 @@
-// Ablation: stages that a step leaves out, to measure what they cost (`bench --ablate`). Such a step has no
-// results, is never checked, and is no result of a bench either.
+// Ablation: stages that a step leaves out, to measure what they cost (`bench --ablate`). Such a step computes
+// wrong results on purpose: it is never checked, and its time is no result of a benchmark.
+//
+//   const Ablation no_exchange = parse_ablation("exchange");
+//   no_exchange.stages.has(Stage::dispatch);   // true
 #pragma once
 
 #include <string>
@@ -11,26 +14,27 @@ namespace moehill {
 
 struct RunConfig;
 
-// A word stands for the stages that are left out together:
-//   exchange     rows, sums and gradients are packed and added, and not moved
+// The stages of one word, which are left out together:
+//   exchange     rows, sums and gradients are packed and added but not sent
 //   experts      all products and activations of the routed experts
-//   weight_grad  the products that give the routed experts' weights their gradients
-//   a stage      that stage and its gradient's: `shared` is shared and shared_grad; `shared_grad` is itself
+//   weight_grad  the products that give the gradients of the routed experts' weights
+//   a stage      that stage and its gradient: `shared` leaves out shared and shared_grad; `shared_grad` only
+//   itself
 struct Ablation {
-  std::string word;  // empty: nothing
+  std::string word;  // empty: nothing is left out
   StageSet stages;
   bool empty() const { return stages.empty(); }
   bool operator==(const Ablation&) const = default;
 };
 
-// Reads one word; an empty word leaves nothing out. Throws InputError that names --ablate.
+// Reads one word; an empty one leaves nothing out. Throws InputError that names --ablate.
 Ablation parse_ablation(const std::string& word);
-// Reads several words with commas between them. No word may be there twice.
+// Reads several words between commas, none of them twice. Throws InputError.
 std::vector<Ablation> parse_ablations(const std::string& words);
-// Returns all words, with | between them.
+// Returns all words, separated by |, for help and messages.
 std::string ablation_words();
 
-// The stages that a step of this configuration has work in.
+// Returns the stages that have work in a step of this configuration.
 StageSet stages_of_step(const RunConfig& config);
 
 }  // namespace moehill

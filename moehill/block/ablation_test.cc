@@ -1,4 +1,4 @@
-// Words of ablations, and the stages that a configuration has work in.
+// Tests the words of ablations, and in which stages a configuration has work.
 #include "moehill/block/ablation.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Reads and writes the text form of an expert form. Each word is one line of words_of_a_form().
 #include "moehill/block/expert_form.h"
 
 #include <fmt/format.h>
@@ -8,12 +9,14 @@ namespace moehill {
 namespace {
 
 const std::string kOption = "--expert-form";
-constexpr double kAlpha = 1.702;               // of gpt-oss
-constexpr double kBeta = 4, kLinearBeta = 25;  // of Kimi-K3
+constexpr double kAlpha = 1.702;               // the value of gpt-oss
+constexpr double kBeta = 4, kLinearBeta = 25;  // the values of Kimi-K3
 constexpr int64_t kMostWidth = 1 << 24;
 
 using FormWord = ListWord<ExpertForm>;
 
+// The words of the option. The first word is the activation; `number` makes a word that sets one constant of
+// it.
 const WordList<ActivationFunction, ExpertForm>& words_of_a_form() {
   const auto number = [](const char* name, double Activation::*member, double lo, double hi) {
     return FormWord{name, ":X", [=](ExpertForm& f, const std::string& v) {
@@ -43,6 +46,7 @@ const WordList<ActivationFunction, ExpertForm>& words_of_a_form() {
   return words;
 }
 
+// Throws InputError for a constant that the activation does not use.
 void refuse_contradictions(const Activation& a) {
   const std::string name = name_of(a.function);
   const auto refuse = [&](bool broken, const std::string& word, const std::string& allowed) {
@@ -84,6 +88,7 @@ ExpertForm parse_expert_form(const std::string& text) {
   refuse_contradictions(activation);
   if (form.latent_norm != 0 && form.latent == 0)
     throw input_error(kOption, "latent-norm without latent", "latent with it", "add latent:N");
+  // Constants that were not given get the values of the model that the activation comes from.
   if (activation.function == ActivationFunction::swiglu_oai && activation.alpha == 0)
     activation.alpha = kAlpha;
   if (activation.function != ActivationFunction::situ) return form;

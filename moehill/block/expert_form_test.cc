@@ -1,4 +1,4 @@
-// An expert form and its text.
+// Tests that an expert form and its text turn into each other.
 #include "moehill/block/expert_form.h"
 
 #include <gtest/gtest.h>
@@ -22,7 +22,7 @@ TEST(ExpertForm, IsItsText) {
   EXPECT_EQ(parse_expert_form("relu2").num_matrices(), 3);
 }
 
-// Each is refused in one sentence with what, got, allowed, remedy.
+// Each is refused in one sentence that says what is wrong, what was got, what is allowed, and a remedy.
 TEST(ExpertForm, RefusesWhatMakesNoSense) {
   for (const char* text : {"",
                            "gelu",

@@ -1,4 +1,9 @@
-// Options of the block: how one run computes it, each choice a small enum that flows down by value.
+// Options of the block: how one run computes it. Each choice is a small enum that is passed down by value;
+// what is computed is the shape (block/shape.h).
+//
+//   BlockOptions options;
+//   options.impl = Impl::fast;
+//   options.pass = Pass::forward;
 #pragma once
 
 #include <string>
@@ -11,37 +16,47 @@
 
 namespace moehill {
 
+// gmm: this library's grouped GEMM. ragged_dot: CBLAS, one call for each expert.
 enum class Backend { gmm, ragged_dot };
 constexpr auto words(Backend) { return std::array{"gmm", "ragged_dot"}; }
 
+// Forms of the same block: fused_w13 puts the activation into the product with W1 and W3, preweight
+// multiplies by gate values before the product with W2, scatter adds rows to their tokens instead of
+// gathering them; fast is fused_w13 with scatter.
 enum class Impl { baseline, fused_w13, preweight, fused_w13_preweight, scatter, fast };
 constexpr auto words(Impl) {
   return std::array{"baseline", "fused_w13", "preweight", "fused_w13_preweight", "scatter", "fast"};
 }
 
+// Says what is kept from the forward to the backward pass. none: the gate and up products and the experts'
+// outputs. combine: not the outputs, so that rows of dx can lie in their memory. expert_mlp: the outputs,
+// while the gate and up products are computed again.
 enum class Remat { none, expert_mlp, combine };
 constexpr auto words(Remat) { return std::array{"none", "expert_mlp", "combine"}; }
 
+// full: the plan is made in the step. prequeue: it is made before the clock starts.
 enum class QueueMode { full, prequeue };
 constexpr auto words(QueueMode) { return std::array{"full", "prequeue"}; }
 
-// A table of tuned block sizes was not asked; it had blocks, which are used; it had none; it had some of
-// other kernels or for another CPU, which are not used.
+// Says where block sizes come from. off: no table of tuned sizes was asked. hit: the table had sizes, and
+// they are used. miss: it had none. stale: its sizes are for other kernels or another CPU, so they are not
+// used.
 enum class Tuned { off, hit, miss, stale };
 constexpr auto words(Tuned) { return std::array{"off", "hit", "miss", "stale"}; }
 
-// An impl is a name for a choice of these three properties.
+// An impl is a combination of these three properties.
 inline bool has_fused_w13(Impl impl) {
   return impl == Impl::fused_w13 || impl == Impl::fused_w13_preweight || impl == Impl::fast;
 }
 inline bool has_preweight(Impl impl) { return impl == Impl::preweight || impl == Impl::fused_w13_preweight; }
 inline bool has_scatter(Impl impl) { return impl == Impl::scatter || impl == Impl::fast; }
 
-// `computation` and `communication` leave out the other half of a step, for measuring overlap. Only `whole`
-// gives results.
+// `computation` and `communication` leave out the other half of a step, to measure how well they overlap.
+// Only `whole` gives results.
 enum class StepPart { whole, computation, communication };
 constexpr auto words(StepPart) { return std::array{"whole", "computation", "communication"}; }
 
+// All choices of how a block is computed.
 struct BlockOptions {
   Backend backend = Backend::gmm;
   Impl impl = Impl::fused_w13;
@@ -51,15 +66,15 @@ struct BlockOptions {
   Capacity capacity{};
   bool shared_fused = false;
   bool router_grad = false;
-  BalanceLoss balance_loss{};     // adds its gradient to that of the logits; with router_grad
-  bool prequeue = false;          // plan (and packed rows) made before the clock starts; forward only
-  bool route_in_step = false;     // each step begins with the router, on each device for its own tokens
-  bool router_product = false;    // with route_in_step: logits are x W_g, whose gradient goes to W_g and x
-  bool renormalize_topk = false;  // with route_in_step: gate values of a token add up to 1
-  BlockSizes blocks{};            // of backend gmm
+  BalanceLoss balance_loss{};     // adds its gradient to that of the logits; needs router_grad
+  bool prequeue = false;          // the plan (and packed rows) are made before the clock starts; forward only
+  bool route_in_step = false;     // each step begins with the router; each device routes its own tokens
+  bool router_product = false;    // with route_in_step: logits are x W_g, and the gradient goes to W_g and x
+  bool renormalize_topk = false;  // with route_in_step: a token's gate values are scaled to a sum of 1
+  BlockSizes blocks{};            // for backend gmm
   StepPart part = StepPart::whole;
-  Ablation ablation{};            // what each step but the first leaves out; such a run has no results
-  bool expert_by_expert = false;  // one expert's rows at a time go through the MLP, not all together
+  Ablation ablation{};            // left out of every step but the first; such a run has no results
+  bool expert_by_expert = false;  // rows go through the MLP one expert after the other, not all together
 
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {

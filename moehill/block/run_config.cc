@@ -6,6 +6,7 @@ namespace moehill {
 
 namespace {
 
+// Refuses what experts of another width than the model's do not support.
 void refuse_with_latent(const RunConfig& config) {
   const auto refuse = [](bool broken, const std::string& option, const std::string& got,
                          const std::string& allowed) {
@@ -20,7 +21,7 @@ void refuse_with_latent(const RunConfig& config) {
   refuse(config.shape.router.zero_experts > 0, "--router", "zero", "routers without zero experts");
 }
 
-// Refuses a wire that no row would travel by.
+// Refuses a wire form if no row would ever travel in it.
 void refuse_useless_wire(const RunConfig& config) {
   const auto refuse = [&](bool broken, const std::string& got, const std::string& allowed,
                           const std::string& remedy) {

@@ -1,4 +1,11 @@
-// RunConfig: one point's problem, how its block is computed, and on which devices.
+// RunConfig: one point of a benchmark: the problem, how its block is computed, and on which devices. A record
+// stores it, and equal configurations are what results are compared for.
+//
+//   RunConfig config;
+//   config.shape = shape;
+//   config.spread = Spread::fused;
+//   config.num_devices = 2;
+//   refuse_unbuilt(config);   // throws InputError for what cannot be run
 #pragma once
 
 #include <vector>
@@ -15,26 +22,29 @@ constexpr auto words(Switch) { return std::array{"off", "on"}; }
 inline constexpr const char* kWireHelp =
     "ep: form of the rows of x and dy that go to other nodes; fp8+scales: e4m3, a scale each 128 columns";
 
+// The configuration. A comment begins with the paths for which a member is.
 struct RunConfig {
   MoeShape shape{};
   BlockOptions block{};
   Spread spread = Spread::none;
-  SharedPlacement shared_placement = SharedPlacement::sliced;  // of the psum paths only
-  bool split_rows = false;  // ring_ag_rs: products of the own tokens' rows apart, while others travel
-  // fused: into how many waves each device cuts its experts where rows go by messages. 0: default_waves() to
-  // other nodes, else one; more: so many, and by messages on every mesh.
+  SharedPlacement shared_placement = SharedPlacement::sliced;  // psum paths only
+  bool split_rows = false;  // ring_ag_rs: rows of the device's own tokens are multiplied separately, while
+                            // the others travel
+  // fused: the number of waves into which each device cuts its experts when rows travel by messages. 0:
+  // default_waves() between nodes, and one within a node. A larger number: exactly so many, and by messages
+  // on every mesh.
   int num_waves = 0;
-  int ranks_per_node = 0;  // as if a node held no more devices; 0: the nodes as they are
-  // ragged_a2a, fused, hierarchical: the form of the rows of x and dy that go to other nodes. Sums come back
-  // as they are stored.
+  int ranks_per_node = 0;  // pretends that a node holds no more devices than this; 0: nodes as they are
+  // ragged_a2a, fused, hierarchical: the form in which rows of x and dy travel to other nodes. Sums always
+  // come back as they are stored.
   Wire wire = Wire::native;
-  // ep: [places] the expert of each place, of which devices have contiguous shares (routing/placement.h).
-  // Empty: expert e at place e.
+  // ep: [places] the expert of each place; each device has a contiguous share of the places
+  // (routing/placement.h). Empty: expert e is at place e.
   std::vector<int32_t> placement{};
-  int num_devices = 1;  // 1 with none
+  int num_devices = 1;  // 1 if spread is none
   int threads_per_device = 1;
 
-  // These are the fields of its own; shape and block have theirs.
+  // Visits the members that are not those of shape and block, which have fields of their own.
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     ParallelMode mode = mode_of(self.spread);
@@ -59,14 +69,14 @@ struct RunConfig {
 };
 
 // Returns the configuration with as many experts as the placement has places. A place has weights, rows and
-// gradients of its own, also where it holds a copy.
+// gradients of its own even if it holds a copy of an expert.
 inline RunConfig over_places(RunConfig config) {
   if (!config.placement.empty()) config.shape.experts = static_cast<int>(config.placement.size());
   return config;
 }
 
-// Returns the block that the routed experts see where they are of another width than the model (form.latent):
-// one of that width without a shared expert. Its rows are those that travel.
+// Returns the inner block for experts of another width than the model (form.latent): a block of that width
+// without a shared expert. Its rows are those that travel.
 inline RunConfig routed_part(RunConfig config) {
   config.shape.hidden = config.shape.expert_hidden();
   config.shape.shared_dim = 0;
@@ -75,7 +85,7 @@ inline RunConfig routed_part(RunConfig config) {
   config.shape.form.shared_gate = false;
   return config;
 }
-// The rest of it: the shared expert, beside one that nobody asks for.
+// Returns the outer block: the shared expert, and one routed expert that no token chooses.
 inline RunConfig outer_part(RunConfig config) {
   config.shape.experts = config.shape.topk = 1;
   config.shape.mlp_dim = config.shape.form.latent;
@@ -86,13 +96,14 @@ inline RunConfig outer_part(RunConfig config) {
   return config;
 }
 
-// Returns the path of expert parallelism that is taken while nothing better is known. Experts of another
-// width, and rows in another form between nodes, need a path that moves rows.
+// Returns the path of expert parallelism that is used if nothing better is known. Experts of another width,
+// and a wire form between nodes, need a path that moves rows.
 inline Spread default_path(const MoeShape& shape, Wire wire = Wire::native) {
   return shape.form.latent > 0 || wire != Wire::native ? Spread::fused : Spread::compact_psum;
 }
 
-// Throws InputError for what a block does not do, and for choices that contradict each other.
+// Throws InputError for combinations that a block does not support, and for choices that contradict each
+// other.
 void refuse_unbuilt(const RunConfig& config);
 
 inline bool routes_rows(const RunConfig& config) { return routes_rows(config.spread); }

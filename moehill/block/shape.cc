@@ -1,3 +1,4 @@
+// Text and counts of a shape. docs/metrics.md defines the FLOPs.
 #include "moehill/block/shape.h"
 
 #include <fmt/format.h>
@@ -22,7 +23,8 @@ double router_flops(const MoeShape& shape, Pass pass) {
 
 double model_flops(const MoeShape& shape, Pass pass, int64_t num_assignments) {
   const double hidden = static_cast<double>(shape.hidden);
-  const double each = 2.0 * shape.form.num_matrices();  // FLOPs of a row for each value between the products
+  // FLOPs of a row for each element between two products.
+  const double each = 2.0 * shape.form.num_matrices();
   const double routed = each * static_cast<double>(num_assignments) *
                         static_cast<double>(shape.expert_hidden() * shape.mlp_dim);
   const double latent =

@@ -1,4 +1,7 @@
-// MoeShape: the problem. What is computed; nothing about how.
+// MoeShape: the problem, that is, what is computed. How it is computed is in block/options.h.
+//
+//   const MoeShape shape{.tokens = 4096, .hidden = 2048, .mlp_dim = 768, .experts = 128, .topk = 8};
+//   model_flops(shape, Pass::forward, shape.assignments());
 #pragma once
 
 #include <cstdint>
@@ -11,21 +14,24 @@
 
 namespace moehill {
 
+// The sizes, by the letters that comments and docs use.
 struct MoeShape {
   int64_t tokens = 0;      // T
   int64_t hidden = 0;      // H
-  int64_t mlp_dim = 0;     // M, width of a routed expert
+  int64_t mlp_dim = 0;     // M, the width of a routed expert
   int experts = 0;         // E
   int topk = 0;            // k
-  int64_t shared_dim = 0;  // S, width of the shared expert; 0: none
+  int64_t shared_dim = 0;  // S, the width of the shared expert; 0: none
   DType dtype = DType::bf16;
   RouterRule router{};
   ExpertForm form{};
 
-  int64_t assignments() const { return tokens * topk; }                             // A
-  int num_logits() const { return moehill::num_logits(router, experts); }           // L of a token
-  int64_t expert_hidden() const { return form.latent > 0 ? form.latent : hidden; }  // of the rows they see
-  // Elements of the weights of an expert, of the shared one, of the products around the experts, and of all.
+  int64_t assignments() const { return tokens * topk; }                    // A
+  int num_logits() const { return moehill::num_logits(router, experts); }  // L, the logits of a token
+  // Width of the rows that experts see.
+  int64_t expert_hidden() const { return form.latent > 0 ? form.latent : hidden; }
+  // The numbers of weights of an expert, of the products around the experts, of the shared expert, and of the
+  // block.
   int64_t expert_weights() const {
     const int64_t biases = form.biases ? (form.num_matrices() - 1) * mlp_dim + expert_hidden() : 0;
     return form.num_matrices() * expert_hidden() * mlp_dim + biases;
@@ -59,18 +65,20 @@ struct MoeShape {
   }
 };
 
-// With the experts' form and the router's rule where they are not ExpertForm{} and RouterRule{}.
+// Returns the sizes as text; the expert form and the router's rule are added if they are not the default.
 std::string to_string(const MoeShape& shape);
 
+// A forward pass, or a forward and a backward pass.
 enum class Pass { forward, forward_backward };
 constexpr auto words(Pass) { return std::array{"forward", "forward_backward"}; }
 
-// FLOPs of the router's own product x W_g: 2 T H L forward, three times that forward_backward.
+// Returns the FLOPs of the router's own product x W_g: 2 T H L forward, three times that with backward.
 double router_flops(const MoeShape& shape, Pass pass);
 
-// FLOPs of the model (contract): forward 6 T k H M + 6 T H S, 4 for 6 where experts are not gated;
-// forward_backward three times that. With experts of width H' it is H' for H in the first, and 4 T H H' more.
-// `num_assignments` is T k less the assignments dropped by capacity.
+// Returns the FLOPs of the model as the benchmark contract counts them. Forward: 6 T k H M + 6 T H S, with 4
+// instead of 6 if experts are not gated; with backward three times that. With experts of width H', the first
+// term has H' instead of H, and 4 T H H' is added. `num_assignments` is T k less the assignments that the
+// capacity drops.
 double model_flops(const MoeShape& shape, Pass pass, int64_t num_assignments);
 
 }  // namespace moehill

@@ -1,14 +1,19 @@
-// Spread: how the block is spread over devices, and its two words on the command line, mode and path.
+// Spread: how the block is spread over devices. On the command line it has two words, --parallel-mode and
+// --ep-path. parallel/path.h implements each.
+//
+//   spread_of(ParallelMode::ep, Spread::fused);   // Spread::fused
+//   mode_of(Spread::fused);                       // ParallelMode::ep
 #pragma once
 
 #include "moehill/base/words.h"
 
 namespace moehill {
 
+// The ways to spread a block. From compact_psum on, experts are sharded.
 enum class Spread {
-  none,          // one device does all
-  dp,            // tokens sharded, experts replicated
-  compact_psum,  // from here on experts are sharded, and this is how rows are exchanged
+  none,          // one device does everything
+  dp,            // tokens sharded, experts on every device
+  compact_psum,  // tokens on every device; each packs the rows of its experts; one all-reduce adds up
   dense_masked,
   ring_ag_rs,
   ragged_a2a,
@@ -26,15 +31,15 @@ constexpr auto words(ParallelMode) { return std::array{"none", "dp", "ep"}; }
 inline constexpr Spread kEpPaths[] = {Spread::compact_psum, Spread::dense_masked, Spread::ring_ag_rs,
                                       Spread::ragged_a2a,   Spread::fused,        Spread::hierarchical};
 
-// Expert parallelism.
+// True for expert parallelism: experts are sharded.
 constexpr bool is_ep(Spread spread) { return spread >= Spread::compact_psum; }
-// Tokens replicated, and one all-reduce a pass.
+// True if every device has all tokens and one all-reduce in each pass adds the results.
 constexpr bool is_psum(Spread spread) {
   return spread == Spread::compact_psum || spread == Spread::dense_masked;
 }
-// Tokens' rows go to the devices of their experts and to no others.
+// True if the rows of tokens go only to the devices of their experts.
 constexpr bool routes_rows(Spread spread) { return spread >= Spread::ragged_a2a; }
-// Each device has its own tokens and nobody else's.
+// True if each device has only its own tokens.
 constexpr bool shards_tokens(Spread spread) {
   return spread == Spread::dp || spread == Spread::ring_ag_rs || routes_rows(spread);
 }
@@ -42,12 +47,13 @@ constexpr bool shards_tokens(Spread spread) {
 constexpr ParallelMode mode_of(Spread spread) {
   return is_ep(spread) ? ParallelMode::ep : static_cast<ParallelMode>(spread);
 }
-// `path` counts with ep alone.
+// `path` matters only with mode ep.
 constexpr Spread spread_of(ParallelMode mode, Spread path) {
   return mode == ParallelMode::ep ? path : static_cast<Spread>(mode);
 }
 
-// The psum paths compute the shared expert on each device for its slice of the tokens, or for all tokens.
+// The psum paths compute the shared expert on each device for its slice of the tokens, or on all devices for
+// all tokens.
 enum class SharedPlacement { sliced, replicated };
 constexpr auto words(SharedPlacement) { return std::array{"sliced", "replicated"}; }
 

@@ -1,4 +1,8 @@
-// The stages of a step, and the hook by which someone with a clock hears of them. This room has no clock.
+// Stages: the parts of a step, and the interface by which code with a clock hears of them. There is no clock
+// in this room.
+//
+//   listener->enter(Stage::plan);   // ends the stage before and begins this one
+//   listener->finish();             // ends the last stage
 #pragma once
 
 #include <array>
@@ -13,28 +17,29 @@
 
 namespace moehill {
 
+// The stages, in the order of a step. A step of one configuration has only some of them (stages_of_step()).
 enum class Stage {
-  router,         // softmax and top-k of the logits, where a step begins with them
-  plan,           // routing plan
-  dispatch,       // rows of x to the devices of their experts
-  pack,           // gathering of rows where a backend cannot gather while packing (ragged_dot, prequeue)
-  up,             // x W1, x W3 (with SwiGLU in its epilogue where that is fused)
-  act,            // SwiGLU as a stage of its own
+  router,         // softmax and top-k of the logits, if the router runs in the step
+  plan,           // making the routing plan
+  dispatch,       // rows of x travel to the devices of their experts
+  pack,           // rows are gathered, if the backend cannot gather while it packs (ragged_dot, prequeue)
+  up,             // x W1 and x W3, with the activation if it is fused
+  act,            // the activation as a stage of its own
   down,           // h W2
-  combine,        // gate values and sum over a token's rows
+  combine,        // gate values, and the sum over a token's rows
   shared,         // shared expert
-  latent,         // products around experts of another width than the model's, and a norm
-  reduce,         // collective of the forward pass
-  dispatch_grad,  // rows of dy to the devices of their experts
-  recompute,      // remat: products of the forward pass made again
-  pack_grad,      // gathering of rows of dy where the backend cannot gather while packing (ragged_dot)
+  latent,         // products around experts of another width than the model's, and their norm
+  reduce,         // the collective of the forward pass
+  dispatch_grad,  // rows of dy travel to the devices of their experts
+  recompute,      // remat: products of the forward pass are computed again
+  pack_grad,      // rows of dy are gathered, if the backend cannot gather while it packs (ragged_dot)
   down_grad,      // dh = dy W2^T
-  act_grad,       // dp, dgate, dup
+  act_grad,       // gradients of gate values, gates and ups
   w2_grad,        // dW2
-  up_grad,        // dx rows
+  up_grad,        // rows of dx
   w13_grad,       // dW1, dW3
   combine_grad,   // dx from its rows
-  shared_grad,    // shared expert's backward
+  shared_grad,    // backward of the shared expert
   latent_grad,    // backward of the products around the experts
   router_grad,    // dlogits
   reduce_grad,    // collectives of the backward pass
@@ -51,6 +56,7 @@ inline constexpr int kNumStages = static_cast<int>(kNumWords<Stage>);
 inline constexpr int kFirstBackwardStage = static_cast<int>(Stage::dispatch_grad);
 inline bool is_backward(Stage stage) { return stage >= Stage::dispatch_grad; }
 
+// A set of stages.
 class StageSet {
  public:
   StageSet() = default;
@@ -78,16 +84,17 @@ class StageSet {
   uint32_t bits_ = 0;
 };
 
-// One per device; called by the device's leading thread when a stage begins. A stage ends where the next
-// begins; `finish` ends the last. A stage may be entered several times in a step: its times add up.
+// Hears of the stages of one device. The device's leading thread calls it when a stage begins. A stage ends
+// when the next one begins; finish() ends the last one. A stage may be entered several times in a step; its
+// times add up.
 class StageListener {
  public:
   virtual ~StageListener() = default;
-  // A step begins on this team, whose hand-overs can be counted by stage.
+  // Tells that a step begins on this team, whose hand-overs can be counted for each stage.
   virtual void begin(const ThreadTeam&) {}
   virtual void enter(Stage) = 0;
   virtual void finish() = 0;
-  // Tells of a wait for somebody else's work when it is over.
+  // Tells of a wait for other devices, when the wait is over.
   virtual void waited(const Wait&) {}
 };
 

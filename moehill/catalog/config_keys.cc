@@ -1,3 +1,4 @@
+// Implements config_keys.h: reads the JSON, and checks each value when it is asked for.
 #include "moehill/catalog/config_keys.h"
 
 #include <algorithm>
@@ -12,10 +13,11 @@ namespace {
 
 const std::string kRemedy = "give the config.json of the model as it was released";
 
-// Python's Infinity, -Infinity and NaN outside of texts, as numbers that JSON has.
+// Replaces Python's Infinity, -Infinity and NaN outside of texts by numbers that JSON can have.
 std::string without_python_numbers(const std::string& text) {
   std::string out;
   bool in_text = false;
+  // A backslash in a text may stand before a quote, so the character after it is copied too.
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '"') in_text = !in_text;
     if (in_text && text[i] == '\\' && i + 1 < text.size()) out += text[i++];
@@ -32,6 +34,7 @@ std::string without_python_numbers(const std::string& text) {
   return out;
 }
 
+// A model with several parts (vision, audio, language) has its language model in one of these objects.
 nlohmann::json language_part(nlohmann::json whole, const std::string& source) {
   for (const char* name : {"text_config", "llm_config", "language_config", "thinker_config"}) {
     const auto part = whole.find(name);
@@ -43,10 +46,10 @@ nlohmann::json language_part(nlohmann::json whole, const std::string& source) {
   return whole;
 }
 
-// Words in the name of an unknown key that may say something of a block with experts.
+// Parts of the name of an unknown key that may say something about a block with experts.
 constexpr const char* kTelling[] = {"expert", "moe",  "router", "routing", "swiglu",
                                     "situ",   "topk", "latent", "gate_"};
-// Keys that are about training, serving or attention, and change nothing in a block.
+// Parts of the names of keys about training, serving or attention, which change nothing in a block.
 constexpr const char* kHarmless[] = {"aux",      "output_router_logits",
                                      "jitter",   "dtype",
                                      "ep_size",  "index_",
@@ -68,6 +71,7 @@ ConfigKeys::ConfigKeys(const nlohmann::json& object, const std::string& source)
 
 bool ConfigKeys::has(const std::string& key) const { return !value(key).is_null(); }
 
+// Returns the value of a key, or null, and notes that the key was asked for.
 const nlohmann::json& ConfigKeys::value(const std::string& key) const {
   static const nlohmann::json none;
   asked_.insert(key);
@@ -75,6 +79,7 @@ const nlohmann::json& ConfigKeys::value(const std::string& key) const {
   return found == object_.end() ? none : *found;
 }
 
+// All keys are asked for, also after the first one was found, so that synonyms do not count as unused.
 std::string ConfigKeys::first_of(const std::vector<std::string>& keys) const {
   std::string first;
   for (const std::string& key : keys) {
@@ -91,6 +96,7 @@ void ConfigKeys::refuse(const std::string& key, const std::string& allowed, cons
 
 int64_t ConfigKeys::integer(const std::string& key, int64_t lo, int64_t hi) const {
   const nlohmann::json& json = value(key);
+  // An unsigned number above INT64_MAX would become negative.
   const bool fits = json.is_number_integer() &&
                     !(json.is_number_unsigned() && json.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) &&
                     json.get<int64_t>() >= lo && json.get<int64_t>() <= hi;

@@ -1,4 +1,8 @@
-// ConfigKeys: the keys of a model's config.json, each asked for with the values that make sense.
+// ConfigKeys: the keys of a model's config.json. Each is asked for together with the values that make sense,
+// so that a wrong file gives an error and not a wrong model. What the keys mean is in families.h.
+//
+//   const ConfigKeys keys(text, "--config 'config.json'");
+//   const int64_t hidden = keys.integer("hidden_size", 1, 1 << 24);
 #pragma once
 
 #include <cstdint>
@@ -11,30 +15,33 @@
 
 namespace moehill {
 
-// A key that is null is absent. Throws InputError that names file, key, value, what is allowed and a remedy.
+// A key whose value is null counts as absent. Functions throw InputError that names file, key, value, what is
+// allowed and a remedy.
 class ConfigKeys {
  public:
-  // The text of a config.json. Python writes Infinity and NaN, which JSON has not: they are taken as 1e308
-  // and null. Of a model with several parts (`text_config` and its like) the part of its language model.
+  // Reads the text of a config.json. Python writes Infinity and NaN, which are not JSON; they are taken as
+  // 1e308 and null. In a model with several parts (`text_config` and the like), only the part of the language
+  // model is read. `source` names the file in errors.
   ConfigKeys(const std::string& text, const std::string& source);
   ConfigKeys(const nlohmann::json& object, const std::string& source);
 
   bool has(const std::string& key) const;
-  // The first of these that is there, or "".
+  // Returns the first of these keys that is there, or "".
   std::string first_of(const std::vector<std::string>& keys) const;
 
   int64_t integer(const std::string& key, int64_t lo, int64_t hi) const;
   int64_t integer_or(const std::string& key, int64_t fallback, int64_t lo, int64_t hi) const;
-  // Values of one layer, where a key has a list with a value for each layer.
+  // Returns the value for one layer. The key may have one value for all layers, or a list with one for each.
   int64_t integer_at(const std::string& key, int64_t layer, int64_t lo, int64_t hi) const;
   double number_or(const std::string& key, double fallback, double lo, double hi) const;
   bool flag_or(const std::string& key, bool fallback) const;
   std::string text_or(const std::string& key, const std::string& fallback) const;
-  // A list, or nothing where the key is absent or no list.
+  // Return a list, or nothing if the key is absent or not a list.
   std::optional<std::vector<int64_t>> integers(const std::string& key, int64_t lo, int64_t hi) const;
   std::optional<std::vector<std::string>> texts(const std::string& key) const;
 
-  // Keys about experts, routers and activations that nobody has asked for.
+  // Returns the keys about experts, routers and activations that nobody has asked for. They may mean
+  // something that is not understood here.
   std::vector<std::string> unused() const;
   const std::string& source() const { return source_; }
   [[noreturn]] void refuse(const std::string& key, const std::string& allowed,

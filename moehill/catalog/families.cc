@@ -1,3 +1,4 @@
+// The table of families, and the meaning of the keys that differ between them.
 #include "moehill/catalog/families.h"
 
 #include <algorithm>
@@ -9,19 +10,21 @@ namespace moehill {
 namespace {
 
 constexpr int64_t kMostWidth = 1 << 24;
-constexpr double kOpenAiAlpha = 1.702;  // of swiglu-oai in gpt-oss's code, which no key says
+constexpr double kOpenAiAlpha = 1.702;  // swiglu-oai in gpt-oss's code; no key says it
 
-// softmax over all experts; the keys say whether it is normalised.
+// A softmax over all experts; keys say whether gate values are normalised.
 Family softmax_family(bool normalized, bool shared_gate = false) {
   return {.known = true, .normalized = normalized, .shared_gate = shared_gate};
 }
 
-// softmax over the chosen; the experts have the width of a dense layer in other families.
+// A softmax over the chosen experts. The width of an expert is in the key that other families use for a dense
+// layer.
 Family mixtral_family() {
   return {.known = true, .score = RouterScore::chosen_softmax, .width_is_intermediate = true};
 }
 
-// Chosen by score and bias, then normalised: DeepSeek-V3 and what followed it.
+// Experts are chosen by score plus bias and gate values are normalised: DeepSeek-V3 and the models that
+// followed it.
 Family sigmoid_family() {
   return {.known = true, .score = RouterScore::sigmoid, .bias = true, .normalized = true};
 }
@@ -31,13 +34,14 @@ Family with_intermediate_width(Family family) {
   return family;
 }
 
-// Sources: the families' code in transformers (modeling_*.py) and the released configurations, as of
+// The sources are the families' code in transformers (modeling_*.py) and the released configurations, as of
 // 2026-09.
 std::map<std::string, Family> make_families() {
   std::map<std::string, Family> families;
   const auto add = [&](std::initializer_list<const char*> names, const Family& family) {
     for (const char* name : names) families[name] = family;
   };
+  // The functions above describe these families fully.
   add({"qwen2_moe"}, softmax_family(false, true));
   add({"qwen3_moe", "qwen3_vl_moe_text", "qwen3_omni_moe_text"}, softmax_family(false));
   add({"qwen3_next", "qwen3_5_moe_text", "qwen3_5_moe"}, softmax_family(true, true));
@@ -50,6 +54,7 @@ std::map<std::string, Family> make_families() {
       sigmoid_family());
   add({"minimax_m2"}, with_intermediate_width(sigmoid_family()));
 
+  // These families are like one of those, with a few changes.
   Family v4 = sigmoid_family();
   v4.score = RouterScore::sqrt_softplus;
   add({"deepseek_v4"}, v4);
@@ -63,12 +68,16 @@ std::map<std::string, Family> make_families() {
   Family phi = mixtral_family();
   phi.score = RouterScore::sparsemixer;
   add({"phimoe"}, phi);
+  // Llama 4 multiplies the gate value into the input of an expert, and its shared expert is as wide as the
+  // others.
   Family llama4{.known = true,
                 .score = RouterScore::sigmoid,
                 .width_is_intermediate = true,
                 .shared = SharedWidth::expert_width,
                 .input_weighted = true};
   add({"llama4_text", "llama4"}, llama4);
+  // Gemma 4 has a dense MLP beside the experts, which counts as the shared expert, and a scale for each
+  // expert.
   Family gemma4 = softmax_family(true);
   gemma4.scaled_experts = true;
   gemma4.shared = SharedWidth::beside;
@@ -78,6 +87,7 @@ std::map<std::string, Family> make_families() {
   nemotron.activation = ActivationFunction::relu2;
   nemotron.ungated = true;
   add({"nemotron_h"}, nemotron);
+  // The code of these models has its own least sum, which no key of a configuration gives.
   Family ernie = softmax_family(true);
   ernie.bias = true;
   ernie.least_sum = 1e-12;
@@ -86,13 +96,14 @@ std::map<std::string, Family> make_families() {
   lfm2.bias = false;
   lfm2.least_sum = 1e-6;
   add({"lfm2_moe"}, lfm2);
-  add({"bailing_moe"}, softmax_family(true));  // Ling; the second version says its sigmoid by keys
+  add({"bailing_moe"}, softmax_family(true));  // Ling; its second version says by keys that it uses a sigmoid
   Family longcat = softmax_family(false);
   longcat.bias = true;
   add({"longcat_flash"}, longcat);
   return families;
 }
 
+// Notes a part of the model that a block of this library does not have.
 void leave_out(ModelBlock& block, const std::string& key, const std::string& value, const std::string& what) {
   block.left_out.push_back({key, value, what});
 }
@@ -115,7 +126,7 @@ void read_groups(const ConfigKeys& keys, int num_experts, RouterRule& router) {
   if (num_experts % count != 0) keys.refuse(groups, fmt::format("a divisor of {} experts", num_experts));
   router.groups = count;
   router.kept_groups = kept_count;
-  router.best_two = router.score != RouterScore::softmax;  // DeepSeek-V2 takes a group's best
+  router.best_two = router.score != RouterScore::softmax;  // DeepSeek-V2 ranks a group by its best expert
 }
 
 void read_sparsemixer(const ConfigKeys& keys, ModelBlock& block) {
@@ -145,7 +156,7 @@ std::string Family::width_key(const ConfigKeys& keys) const {
   const std::string key =
       keys.first_of({"moe_intermediate_size", "expert_ffn_hidden_size", "moe_ffn_hidden_size"});
   if (!key.empty()) return key;
-  if (known) return "moe_intermediate_size";  // which is missing, and the reader says so
+  if (known) return "moe_intermediate_size";  // missing; the reader will say so
   return "intermediate_size";
 }
 
@@ -156,7 +167,7 @@ int64_t Family::shared_width(const ConfigKeys& keys, int64_t layer, int64_t mlp_
   const std::string number = keys.first_of(
       {"n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts"});
   const int64_t count = number.empty() ? 1 : keys.integer_at(number, layer, 0, 1024);
-  // Keys of one shared expert's width, and of the width of all together.
+  // Some keys have the width of one shared expert, others that of all of them together.
   const std::string each = keys.first_of({"moe_shared_expert_intermediate_size"});
   const std::string all =
       keys.first_of({"shared_expert_intermediate_size", "share_expert_dim", "shared_intermediate_size"});
@@ -168,15 +179,19 @@ int64_t Family::shared_width(const ConfigKeys& keys, int64_t layer, int64_t mlp_
 
 void read_router(const ConfigKeys& keys, const Family& family, ModelBlock& block, bool hashed) {
   RouterRule& router = block.shape.router;
+  // A key of the configuration comes before what is known about the family, since a later version of a family
+  // may differ.
   const std::string score = keys.first_of(
       {"scoring_func", "moe_router_activation_func", "router_score_function", "score_function"});
   router.score = score.empty() ? family.score : score_named(keys, score, family.score);
   if (!family.known && score.empty())
     block.assumed.push_back("no key says how the router scores: a softmax over all experts");
+  // The method says whether a bias takes part in the choice; other methods than these three are refused.
   const std::string method = keys.text_or("topk_method", "");
   if (!method.empty() && method != "noaux_tc" && method != "group_limited_greedy" && method != "greedy")
     keys.refuse("topk_method", "noaux_tc, group_limited_greedy or greedy");
   router.bias = chooses_with_bias(keys, family, method);
+  // The softmax over the chosen sums to 1 already, and sparsemixer has no scores, so neither is normalised.
   const std::string normalizes = keys.first_of({"norm_topk_prob", "moe_renormalize", "norm_expert_weight"});
   const bool has_scores =
       router.score != RouterScore::chosen_softmax && router.score != RouterScore::sparsemixer;
@@ -189,13 +204,14 @@ void read_router(const ConfigKeys& keys, const Family& family, ModelBlock& block
       keys.first_of({"routed_scaling_factor", "moe_router_scaling_factor", "router_scaling_factor"});
   if (!factor.empty()) router.factor = keys.number_or(factor, 1, 1e-6, 1e6);
   read_groups(keys, block.shape.experts, router);
-  keys.has("use_grouped_topk");  // says what the numbers of groups say
+  keys.has("use_grouped_topk");  // it says no more than the numbers of groups do, so it only counts as known
   router.expert_scale = family.scaled_experts;
   const int64_t zero = keys.integer_or("zero_expert_num", 0, 0, 65536);
   router.zero_experts = static_cast<int>(zero);
   if (zero > 0 && keys.text_or("zero_expert_type", "identity") != "identity")
     keys.refuse("zero_expert_type", "identity");
   router.input_weighted = family.input_weighted;
+  // A table of token ids chooses the experts, so neither a bias nor groups take part.
   if (hashed) {
     router.hash_ids = keys.integer("vocab_size", 1, 1 << 24);
     router.bias = false;
@@ -206,7 +222,7 @@ void read_router(const ConfigKeys& keys, const Family& family, ModelBlock& block
 
 namespace {
 
-// The activation by the name that a key gives it, or by the family; what is not known is left out.
+// Returns the activation that a key names, or that of the family. An unknown one is noted as left out.
 Activation read_activation(const ConfigKeys& keys, const Family& family, ModelBlock& block) {
   using F = ActivationFunction;
   static const std::map<std::string, F> kNames = {{"silu", F::silu},
@@ -222,7 +238,7 @@ Activation read_activation(const ConfigKeys& keys, const Family& family, ModelBl
   if (!name.empty() && named == kNames.end()) leave_out(block, key, name, "an activation that is not known");
   Activation a;
   a.function = named == kNames.end() ? family.activation : named->second;
-  // gpt-oss calls its own silu.
+  // gpt-oss's configuration says silu, but its code computes swiglu-oai.
   if (a.function == F::silu && family.activation == F::swiglu_oai) a.function = F::swiglu_oai;
   a.gated = !family.ungated;
   if (!a.gated && a.function != F::relu2) leave_out(block, key, name, "experts without a second up matrix");
@@ -248,7 +264,7 @@ void read_expert_form(const ConfigKeys& keys, const Family& family, ModelBlock& 
   form.biases = family.biases || keys.flag_or("mlp_bias", false) || keys.flag_or("moe_bias", false);
   const std::string latent = keys.first_of({"routed_expert_hidden_size", "moe_latent_size"});
   if (!latent.empty()) form.latent = keys.integer(latent, 1, kMostWidth);
-  // A norm between the experts and the way back to the model's width.
+  // Some models have a norm between the experts' sum and the product back to the model's width.
   if (keys.flag_or("latent_moe_use_norm", false) && form.latent > 0)
     form.latent_norm = keys.number_or("rms_norm_eps", 1e-6, 1e-30, 1);
   form.shared_gate = family.shared_gate && block.shape.shared_dim > 0;

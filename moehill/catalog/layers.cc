@@ -1,3 +1,6 @@
+// Finds the layers with experts. Configurations say it in six ways: a kind for each layer, a list of layers,
+// a number of dense layers at the beginning, a range, every n-th layer, and exceptions. A later way narrows
+// what the ones before have left.
 #include "moehill/catalog/layers.h"
 
 #include <algorithm>
@@ -10,7 +13,8 @@ namespace {
 
 constexpr int64_t kMostLayers = 10000;
 
-// The kinds of layers of a hybrid model, or nothing: a letter each, or a word each.
+// Returns for each layer of a hybrid model whether it has experts, from a letter or a word for each layer;
+// nothing if the model is not hybrid.
 std::optional<std::vector<bool>> hybrid_layers(const ConfigKeys& keys) {
   std::vector<bool> with;
   const std::string pattern = keys.text_or("hybrid_override_pattern", "");
@@ -24,7 +28,7 @@ std::optional<std::vector<bool>> hybrid_layers(const ConfigKeys& keys) {
     const auto kinds = keys.texts(key);
     if (!kinds) continue;
     for (const std::string& kind : *kinds) with.push_back(kind == "moe" || kind == "sparse");
-    // A list of attention and mamba alone says nothing of the feed-forward part.
+    // A list that knows only attention and mamba says nothing about the feed-forward parts.
     if (std::find(with.begin(), with.end(), true) != with.end()) return with;
     with.clear();
   }
@@ -37,14 +41,14 @@ int64_t number_of_layers(const ConfigKeys& keys, const std::optional<std::vector
   return keys.integer(key.empty() ? "num_hidden_layers" : key, 1, kMostLayers);
 }
 
-// A list of layers, or nothing where the key is absent.
+// Returns a list of layers, or nothing if the key is absent.
 std::optional<std::vector<int64_t>> listed_layers(const ConfigKeys& keys, const std::string& key) {
   const auto list = keys.integers(key, 0, kMostLayers);
   if (!list && keys.has(key)) keys.refuse(key, "a list of layers");
   return list;
 }
 
-// Layers as a list, or as a text with commas between them.
+// Returns the layers of a list, or of a text with commas.
 std::optional<std::vector<int64_t>> named_layers(const ConfigKeys& keys) {
   const std::string key = "moe_layers_enum";
   if (!keys.has(key)) return listed_layers(keys, "moe_layers");
@@ -65,7 +69,7 @@ void leave_out(std::vector<bool>& with, const std::vector<int64_t>& layers) {
   }
 }
 
-// Every `period`-th layer, counted so that layer `offset` is one.
+// Keeps only every `period`-th layer, counted so that layer `offset` is one of them.
 void keep_every(std::vector<bool>& with, int64_t period, int64_t offset) {
   for (int64_t i = 0; i < std::ssize(with); ++i)
     with[static_cast<size_t>(i)] = with[static_cast<size_t>(i)] && i % period == offset % period;
@@ -94,7 +98,7 @@ std::vector<bool> layers_with_experts(const ConfigKeys& keys) {
   std::vector<bool> with = hybrid ? *hybrid : std::vector<bool>(static_cast<size_t>(num), true);
   with.resize(static_cast<size_t>(num));
   keys.first_of({"first_k_dense_replace", "num_dense_layers", "moe_layer_freq", "moe_layers",
-                 "moe_layers_enum"});  // known, where they are not needed
+                 "moe_layers_enum"});  // they count as known even if they are not needed
   if (hybrid) return with;
   const auto listed = named_layers(keys);
   if (listed) {
@@ -107,7 +111,8 @@ std::vector<bool> layers_with_experts(const ConfigKeys& keys) {
   const std::string first =
       keys.first_of({"first_k_dense_replace", "num_dense_layers", "moe_layer_num_skipped"});
   const int64_t dense_first = first.empty() ? 0 : keys.integer(first, 0, num);
-  const int64_t last = keys.integer_or("moe_layer_end_index", -1, -1, kMostLayers);  // -1: of the model
+  // -1: the last layer of the model.
+  const int64_t last = keys.integer_or("moe_layer_end_index", -1, -1, kMostLayers);
   keep_range(with, std::max(dense_first, keys.integer_or("moe_layer_start_index", 0, 0, num)),
              last < 0 ? num : last + 1);
   apply_frequency(keys, "moe_layer_freq", with);

@@ -1,4 +1,4 @@
-// Which layers of a model have experts, by the several ways in which configurations say it.
+// Finds out which layers of a model have experts, by the several ways in which configurations say it.
 #pragma once
 
 #include <vector>
@@ -7,7 +7,7 @@
 
 namespace moehill {
 
-// One value a layer. Throws InputError where the keys contradict each other or say nothing.
+// Returns one value for each layer. Throws InputError if the keys contradict each other or say nothing.
 std::vector<bool> layers_with_experts(const ConfigKeys& keys);
 
 }  // namespace moehill

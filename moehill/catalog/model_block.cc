@@ -1,3 +1,4 @@
+// Reads a model's block: number of experts, choices, widths, router and expert form of one layer.
 #include "moehill/catalog/model_block.h"
 
 #include <algorithm>
@@ -26,6 +27,7 @@ const std::vector<std::string> kChoices = {"num_experts_per_tok",
 
 std::string source_of(const std::string& path) { return "--config " + quoted(path); }
 
+// Returns the key with the width of a dense layer's MLP, for messages.
 std::string dense_width_key(const ConfigKeys& keys) {
   return keys.first_of(
       {"dense_intermediate_size", "intermediate_size_mlp", "ffn_hidden_size", "intermediate_size"});
@@ -37,7 +39,7 @@ std::string dense_words(const ConfigKeys& keys) {
   return fmt::format(", whose feed-forward width is {}", keys.integer(width, 1, kMostDimension));
 }
 
-// Throws for a model without experts.
+// Returns the key with the number of experts. Throws InputError if the model has none.
 std::string experts_key(const ConfigKeys& keys) {
   const std::string key = keys.first_of(kExperts);
   const bool listed = !key.empty() && keys.integers(key, 0, 65536).has_value();
@@ -50,6 +52,8 @@ std::string experts_key(const ConfigKeys& keys) {
                     "give the config.json of a Mixture-of-Experts model");
 }
 
+// Returns the layer that was asked for, or else the first one whose experts a router chooses. Layers before
+// `first_routed` choose by a table. A dense layer is refused with the layers that are allowed.
 int64_t choose_layer(const ConfigKeys& keys, const std::vector<bool>& with, int64_t first_routed,
                      std::optional<int64_t> layer) {
   std::vector<int64_t> moe;
@@ -73,6 +77,7 @@ int64_t choose_layer(const ConfigKeys& keys, const std::vector<bool>& with, int6
   return routed == moe.end() ? moe.front() : *routed;
 }
 
+// Reads the sizes. A key may have one value for all layers, or a list with one for each layer.
 void read_shape(const ConfigKeys& keys, const Family& family, ModelBlock& block) {
   MoeShape& shape = block.shape;
   const int64_t layer = block.layer;
@@ -81,6 +86,7 @@ void read_shape(const ConfigKeys& keys, const Family& family, ModelBlock& block)
   shape.experts = static_cast<int>(keys.integer_at(experts, layer, 1, 65536));
   const std::string choices = keys.first_of(kChoices);
   if (choices.empty()) keys.refuse(kChoices.front(), "the experts of a token, 1 to 1024", "add it");
+  // A token may choose zero experts too, so it may have more choices than there are experts.
   const int64_t among = shape.experts + keys.integer_or("zero_expert_num", 0, 0, 65536);
   shape.topk = static_cast<int>(keys.integer_at(choices, layer, 1, std::min<int64_t>(1024, among)));
   const std::string width = family.width_key(keys);
@@ -95,6 +101,7 @@ void read_shape(const ConfigKeys& keys, const Family& family, ModelBlock& block)
 ModelBlock read_model_block(const ConfigKeys& keys, std::optional<int64_t> layer) {
   ModelBlock block;
   block.model_type = keys.text_or("model_type", "");
+  // Checked first: a dense model gets the message that it is dense, not one about a key that it lacks.
   experts_key(keys);
   const Family family = family_of(block.model_type);
   const std::vector<bool> with = layers_with_experts(keys);
@@ -110,6 +117,7 @@ ModelBlock read_model_block(const ConfigKeys& keys, std::optional<int64_t> layer
   read_router(keys, family, block, block.layer < hash_layers);
   read_expert_form(keys, family, block);
   refuse_impossible(block.shape.router, block.shape.experts, block.shape.topk);
+  // A key about experts that nothing has read might change the block. The user is told of it.
   for (const std::string& key : keys.unused())
     block.assumed.push_back(fmt::format("{} is not known and taken to change nothing in the block", key));
   return block;
@@ -146,6 +154,8 @@ double weight_bytes(const ModelBlock& block, double bytes) {
   const ExpertForm& form = block.shape.form;
   const auto size = [](int64_t n) { return static_cast<double>(n); };
   const double rows = size(form.latent > 0 ? form.latent : s.hidden), matrices = form.num_matrices();
+  // Counts the matrices and biases of the experts, the two products around them, the shared expert and the
+  // router.
   double weights = s.experts * matrices * rows * size(s.mlp_dim);
   if (form.biases) weights += s.experts * (size(s.mlp_dim) * (matrices - 1) + rows);
   if (form.latent > 0) weights += 2 * size(s.hidden) * rows;
@@ -159,7 +169,8 @@ double flops_per_token(const ModelBlock& block) {
   const ExpertForm& form = block.shape.form;
   const auto size = [](int64_t n) { return static_cast<double>(n); };
   const double rows = size(form.latent > 0 ? form.latent : s.hidden), matrices = form.num_matrices();
-  // A choice is an expert as often as experts are among all that can be chosen; the others are zero experts.
+  // Zero experts compute nothing. If choices fall equally on all, a choice is a real expert in this share of
+  // cases.
   const double real = s.topk * size(s.experts) / num_logits(s.router, s.experts);
   return 2 * matrices * (real * rows * size(s.mlp_dim) + size(s.hidden) * size(s.shared_dim)) +
          (form.latent > 0 ? 4 * size(s.hidden) * rows : 0) +

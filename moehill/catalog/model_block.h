@@ -1,4 +1,8 @@
-// ModelBlock: the Mixture-of-Experts block of a model as its config.json says it: shape, router, expert form.
+// ModelBlock: the Mixture-of-Experts block of a model as its config.json describes it: shape, router and
+// expert form. It does not read weights (weights/layer_weights.h does).
+//
+//   const ModelBlock block = load_model_block("config.json", std::nullopt);   // first layer with a router
+//   block.shape.experts;
 #pragma once
 
 #include <cstdint>
@@ -11,37 +15,40 @@
 
 namespace moehill {
 
-// A part of a model that a block here does not have, with the key that says so.
+// A part of the model that a block of this library does not have, with the key that says so.
 struct LeftOut {
   std::string key, value;
   std::string what;  // "clamped SwiGLU"
 };
 
+// One layer's block, and what is not sure about it.
 struct ModelBlock {
   std::string model_type;
-  int64_t num_layers = 0, layer = 0;  // of a layer with experts
+  int64_t num_layers = 0, layer = 0;  // the layer is one with experts
   int64_t num_moe_layers = 0;
-  MoeShape shape{};  // with router and expert form; tokens and dtype are not a model's
+  MoeShape shape{};  // with router and expert form; tokens and dtype are not properties of a model
   std::vector<LeftOut> left_out;
-  std::vector<std::string> assumed;  // sentences: what the keys do not say
+  std::vector<std::string> assumed;  // sentences about what the keys do not say
 };
 
-// The block of `layer`, or of the first layer whose experts are chosen by a router. Throws InputError for a
-// key whose value makes no sense, for a dense model or layer (it says so), and for a layer that there is not.
-// `left_out` names the parts of the model that a block of this library does not have.
+// Returns the block of `layer`, or of the first layer whose experts are chosen by a router. Throws InputError
+// for a key whose value makes no sense, for a dense model or layer (the message says so), and for a layer
+// that does not exist. `left_out` names the parts that a block of this library does not have.
 ModelBlock read_model_block(const ConfigKeys& keys, std::optional<int64_t> layer);
 
 // Reads the block from a file, for `--config`.
 ModelBlock describe_model_block(const std::string& path, std::optional<int64_t> layer);
-// Throws InputError for what is left out, too.
+// Reads the block from a file, and throws InputError if something is left out.
 ModelBlock load_model_block(const std::string& path, std::optional<int64_t> layer);
 
-// Throws InputError that names the first part of the model that a block here does not have.
+// Throws InputError that names the first part of the model that a block of this library does not have.
 void refuse_left_out(const ModelBlock& block, const std::string& source);
 
-// Bytes of the experts', the shared expert's and the router's weights of the one layer, `bytes` each.
+// Returns the bytes of the weights of this layer's experts, shared expert and router, with `bytes` for each
+// weight.
 double weight_bytes(const ModelBlock& block, double bytes);
-// Counts the products alone of a token's forward pass through the layer, as the model computes it.
+// Returns the FLOPs of a token's forward pass through the layer. It counts only products, as the model
+// computes them.
 double flops_per_token(const ModelBlock& block);
 
 }  // namespace moehill

@@ -1,4 +1,5 @@
-// Blocks from configurations of our own, written as the families' are, and configurations that make no sense.
+// Makes blocks from small configurations that are written like those of each model family, and refuses those
+// without sense.
 #include "moehill/catalog/model_block.h"
 
 #include <gtest/gtest.h>
@@ -14,7 +15,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Small configurations, with the keys of the families' own.
+// Small configurations with the keys that each family uses.
 Json qwen3() {
   return {{"model_type", "qwen3_moe"},
           {"hidden_size", 64},
@@ -99,7 +100,7 @@ TEST(ModelBlock, HasTheWidthOfTheExpertsWhateverItsKey) {
   EXPECT_EQ(sizes_of(read(deepseek3())), (Sizes{64, 24, 16, 4, 48}));
   EXPECT_EQ(sizes_of(read(with(qwen3(), {{"shared_expert_intermediate_size", 0}}))),
             (Sizes{64, 24, 16, 4, 0}));
-  // Llama 4's shared expert has the width of the others, and its dense layers another.
+  // Llama 4's shared expert has the width of the other experts, and its dense layers have another width.
   const Json llama = {{"model_type", "llama4"},
                       {"text_config",
                        {{"model_type", "llama4_text"},
@@ -292,7 +293,7 @@ TEST(ModelBlock, WhatIsNotSupportedIsNamedByItsKey) {
   }
 }
 
-// Each is refused in one sentence with what, got, allowed, remedy.
+// Each is refused in one sentence that says what is wrong, what was got, what is allowed, and a remedy.
 TEST(ModelBlock, BadConfigurationsAreRefused) {
   const auto qwen = [](const Json& more) { return with(qwen3(), more).dump(); };
   const auto deepseek = [](const Json& more) { return with(deepseek3(), more).dump(); };

@@ -1,4 +1,4 @@
-// The record of `moehill models`: a model's block, its size, and what of it is left out.
+// The record of `moehill models`: a model's block, its size, and what of the model is left out.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@ namespace moehill {
 
 inline constexpr double kBf16Bytes = 2;
 
-// source: where the block's configuration is from.
+// Returns the record. source says where the block's configuration comes from.
 Json model_record(const std::string& name, const std::string& source, const ModelBlock& block);
 
 }  // namespace moehill

@@ -1,3 +1,4 @@
+// Finds presets: those that are built into the program, and those of the user.
 #include "moehill/catalog/presets.h"
 
 #include <algorithm>
@@ -15,12 +16,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// [name, text] of the files in models/.
+// The name and text of each file in models/.
 constexpr std::pair<const char*, const char*> kShipped[] = {
 #include "shipped_models.inc"
 };
 
-// The user's own presets, which come before the shipped ones; empty: none.
+// Returns the folder of the user's own presets, which take precedence; empty if there is none.
 fs::path own_folder() {
   const char* own = std::getenv("MOEHILL_MODELS");
   return own == nullptr ? "" : own;
@@ -47,6 +48,8 @@ Preset read_preset(const std::string& text, const std::string& name) {
     throw input_error(source, got, R"({"source": "..", "config": {..}, "left_out": [key, ..]})",
                       "correct the file");
   };
+  // A preset is part of the program, so a key that is not known is a mistake in the file, not something to
+  // skip.
   for (const auto& [key, value] : json.items()) {
     if (key != "source" && key != "config" && key != "left_out") refuse("the key " + quoted(key));
   }
@@ -61,6 +64,8 @@ Preset read_preset(const std::string& text, const std::string& name) {
     if (!key.is_string()) refuse("a left_out that names no keys");
     named.push_back(key.get<std::string>());
   }
+  // A preset that names parts must name exactly those that its block leaves out. So a part that is lost by
+  // accident is an error.
   for (const LeftOut& part : preset.block.left_out) missing.push_back(part.key);
   for (std::vector<std::string>* keys : {&named, &missing}) {
     std::sort(keys->begin(), keys->end());

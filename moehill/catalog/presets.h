@@ -1,4 +1,8 @@
-// Presets: known models by name, each a file with the keys of its config.json that its block needs.
+// Presets: known models by name. Each is a file with those keys of the model's config.json that its block
+// needs.
+//
+//   const Preset preset = load_preset("qwen3-30b-a3b");   // --preset qwen3-30b-a3b
+//   preset.block.shape;
 #pragma once
 
 #include <optional>
@@ -9,24 +13,27 @@
 
 namespace moehill {
 
+// A preset that has been read.
 struct Preset {
   std::string name;
-  std::string source;  // where the configuration is from
+  std::string source;  // where the configuration comes from
   ModelBlock block;
-  // The file says that all parts a block here does not have are known to be left out: then the model's shape
-  // is run all the same, and whoever runs it says without what.
+  // The file may list the parts that a block of this library does not have. Then the model's shape is run all
+  // the same, and the run says what it leaves out.
   bool runs_without_left_out = false;
 };
 
-// The files that come with the program and those of $MOEHILL_MODELS, by name.
+// Returns the names of the presets that come with the program and of those in $MOEHILL_MODELS.
 std::vector<std::string> preset_names();
-// Throws InputError for an unknown name (it suggests the nearest) and for a file that makes no sense.
+// Throws InputError for an unknown name (with the nearest one as a suggestion) and for a file that makes no
+// sense.
 Preset load_preset(const std::string& name);
-// The text of a preset's file: {"source": .., "config": {..}, "left_out": [key, ..]}.
+// Reads the text of a preset's file: {"source": .., "config": {..}, "left_out": [key, ..]}.
 Preset read_preset(const std::string& text, const std::string& name);
-// Throws InputError as refuse_left_out() does, unless the preset runs without.
+// Throws InputError as refuse_left_out() of the block does, unless the preset may run without these parts.
 void refuse_left_out(const Preset& preset);
-// "clamped SwiGLU (swiglu_limit 7), ..": what a run of it is without; empty for a whole block.
+// Returns what a run of this block leaves out, such as "clamped SwiGLU (swiglu_limit 7), ..."; "" for a whole
+// block.
 std::string left_out_words(const ModelBlock& block);
 
 }  // namespace moehill

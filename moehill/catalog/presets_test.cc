@@ -1,4 +1,5 @@
-// Every preset against its model's published values, and the configurations of a folder where there is one.
+// Compares every preset with its model's published values, and with the configurations of a folder if there
+// is one.
 #include "moehill/catalog/presets.h"
 
 #include <gtest/gtest.h>
@@ -22,8 +23,8 @@ struct Published {
 
 constexpr const char* kSigmoid = "sigmoid,bias,normalized";
 
-// Sources are in the presets' files; the values were written down from the models' cards and code apart from
-// them.
+// The presets' files name the sources. The values here were copied from the models' cards and code
+// separately.
 const Published kPublished[] = {
     {"deepseek-moe-16b", {2048, 1408, 64, 6, 2816, 28, 27}, "softmax", "silu"},
     {"deepseek-v2", {5120, 1536, 160, 6, 3072, 60, 59}, "softmax,groups-max:8/3,factor:16", "silu"},
@@ -128,7 +129,7 @@ TEST(Presets, AreTheModels) {
   EXPECT_EQ(preset_names(), names);
 }
 
-// 6 H (k M + S) of a gated block, and what other forms change; weights as the table of 2026 has them.
+// A gated block has 6 H (k M + S); other forms differ. The weights are those of the table of 2026.
 TEST(Presets, HaveTheWorkAndTheWeightsOfTheirForm) {
   const auto block = [](const std::string& name) { return load_preset(name).block; };
   EXPECT_EQ(flops_per_token(block("qwen3-30b-a3b")), 6.0 * 2048 * 8 * 768 + 2.0 * 2048 * 128);
@@ -171,8 +172,8 @@ TEST(Presets, RefuseFilesThatMakeNoSense) {
   EXPECT_THROW(load_preset("qwen3-30b"), InputError);
 }
 
-// The released configurations of a folder, read as --config reads them: each is a block whose values are
-// those of the preset of that model, or is called dense.
+// The released configurations in a folder are read as --config reads them. Each is a block with the values of
+// that model's preset, or is called dense.
 TEST(Configs, OfAFolderAreRead) {
   const char* folder = std::getenv("MOEHILL_HF_CONFIGS");
   if (folder == nullptr) GTEST_SKIP() << "MOEHILL_HF_CONFIGS names no folder of config.json files";

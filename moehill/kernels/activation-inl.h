@@ -1,7 +1,11 @@
-// Activations on vectors, forward and backward. Include inside HWY_NAMESPACE, once a target.
+// Activations on vectors, forward and backward. Include inside HWY_NAMESPACE, once for each target. Callers
+// outside of kernels use activation.h.
 //
-// An activation is a functor of its constants: f(g, u), and f.slopes(g, u); one that is not gated looks at no
-// u. with_activation() is the one place that knows them all; epilogues and stages are loops over a functor.
+// An activation is a functor that is made from its constants: f(g, u) gives h, and f.slopes(g, u) gives h
+// with its derivatives. An activation without a gate ignores u. with_activation() is the only place that
+// knows all of them; epilogues and stages are loops over a functor:
+//
+//   with_activation(activation, [&](const auto& f) { h = f(gate, up); });
 
 #if defined(MOEHILL_ACTIVATION_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_ACTIVATION_INL_H
@@ -21,14 +25,16 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
-// 1 / (1 + exp(-g)); 0 and 1 at the ends of the range. Exp is defined up to 104, where it is infinite.
+// Returns 1 / (1 + exp(-g)). It is exactly 0 and 1 at the ends of the range. The argument of Exp is at most
+// 104, where the result is already infinite; beyond that Highway's Exp is not defined.
 HWY_INLINE VP sigmoid(VP g) {
   const DP d;
   const VP one = hn::Set(d, 1.0f);
   return hn::Div(one, hn::Add(one, hn::Exp(d, hn::Min(hn::Neg(g), hn::Set(d, 104.0f)))));
 }
 
-// 1 / (1 + e) with e = exp(-g), and 1 - that without cancellation; 0 and 1 at the ends of the range.
+// s = 1 / (1 + e) with e = exp(-g), and rest = 1 - s, computed as e s so that nothing cancels. They are 0 and
+// 1 at the ends of the range.
 struct Logistic {
   VP s, rest;
   explicit HWY_INLINE Logistic(VP g) {
@@ -39,12 +45,12 @@ struct Logistic {
   }
 };
 
-// h and its derivatives by g and u.
+// h and its derivatives by g (the gate) and by u (the up value).
 struct Slopes {
   VP h, by_gate, by_up;
 };
 
-// silu(g) u.
+// h = silu(g) u = g sigmoid(g) u.
 struct Silu {
   static constexpr bool kGated = true;
   explicit HWY_INLINE Silu(const Activation&) {}
@@ -56,8 +62,9 @@ struct Silu {
   }
 };
 
-// g sigmoid(alpha g) (u + shift) with g at most `limit` and u within it. A NaN stays one, since Min and Max
-// of x86 return their second operand then.
+// h = g sigmoid(alpha g) (u + shift), after g is limited to at most `limit` and u to [-limit, limit]. The
+// order of the operands keeps a NaN a NaN: Min and Max of x86 return their second operand if one of them is a
+// NaN.
 struct ClampedSwish {
   static constexpr bool kGated = true;
   explicit HWY_INLINE ClampedSwish(const Activation& a)
@@ -80,7 +87,8 @@ struct ClampedSwish {
   VP limit, alpha, shift;
 };
 
-// gelu(g) u by tanh, as g sigmoid(k (g + c g^3)) u. Beyond g^2 = 10^4 the sigmoid is 0 or 1.
+// h = gelu(g) u, where gelu is its approximation by tanh, written as g sigmoid(k (g + c g^3)). Beyond g^2 =
+// 10^4 the sigmoid is 0 or 1, so g^2 is cut there and cannot overflow.
 struct GeluTanh {
   static constexpr bool kGated = true;
   explicit HWY_INLINE GeluTanh(const Activation&) {}
@@ -98,7 +106,7 @@ struct GeluTanh {
   }
 };
 
-// max(g, 0)^2 u, or without u.
+// h = max(g, 0)^2 u, or without u if the activation has no gate.
 template <bool kWithUp>
 struct Relu2 {
   static constexpr bool kGated = kWithUp;
@@ -113,10 +121,11 @@ struct Relu2 {
   }
 };
 
-// beta tanh(g / beta) sigmoid(g) linear_beta tanh(u / linear_beta).
+// h = beta tanh(g / beta) sigmoid(g) linear_beta tanh(u / linear_beta).
 struct Situ {
   static constexpr bool kGated = true;
-  // beta tanh(x / beta) and its derivative, which is small without cancellation.
+  // beta tanh(x / beta) and its derivative 1 - tanh^2, computed as 4 q / (1 + q)^2 with q = exp(-2 |x| /
+  // beta), so that a small derivative does not suffer from cancellation.
   struct Saturation {
     explicit HWY_INLINE Saturation(double b)
         : beta(hn::Set(DP(), static_cast<float>(b))), inverse(hn::Set(DP(), static_cast<float>(1 / b))) {}
@@ -142,7 +151,7 @@ struct Situ {
   Saturation gate, up;
 };
 
-// Returns body(functor).
+// Calls body(functor) with the functor of this activation and returns its result.
 template <class Body>
 HWY_INLINE auto with_activation(const Activation& a, const Body& body) {
   switch (a.function) {

@@ -1,15 +1,17 @@
-// Activations as stages on the best SIMD target.
+// Activations as stages of their own, on the best SIMD target: for backends that do not fuse them into a
+// product, and for the backward pass. Each thread takes a share of the rows; columns go by vectors.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/activation.cc"
 #include <hwy/foreach_target.h>  // first: includes this file once a target
-// After foreach_target:
+// Everything below is compiled once for each target, so it stands after foreach_target:
 #include "moehill/kernels/activation-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
+// Loads `count` values, at least one, as a vector; lanes past them are zero.
 template <typename T>
 HWY_INLINE VP load_some(const T* p, int64_t count) {
   if (count >= kPart) return load_part(p);
@@ -18,6 +20,7 @@ HWY_INLINE VP load_some(const T* p, int64_t count) {
   return load_part(padded);
 }
 
+// Stores the first `count` lanes.
 template <typename T>
 HWY_INLINE void store_some(VP v, T* p, int64_t count) {
   if (count >= kPart) return store_part(v, p);
@@ -26,6 +29,7 @@ HWY_INLINE void store_some(VP v, T* p, int64_t count) {
   for (int64_t i = 0; i < count; ++i) p[i] = padded[i];
 }
 
+// Returns the offset of column m when columns stand in blocks of 8 that are block_stride apart.
 HWY_INLINE int64_t block_offset(int64_t m, int64_t block_stride) {
   return m / kGateUpWidth * block_stride + m % kGateUpWidth;
 }
@@ -45,7 +49,8 @@ void forward_rows(const F& f, const GateUpView& in, const float* row_scale, cons
   }
 }
 
-// Row r, with gate value p; returns <dh, h>.
+// One row whose gate value is p. It overwrites gate, up and dh as activation_backward() says, and returns
+// <dh, h>, the gradient of p.
 template <typename T, class F>
 float backward_row(const F& f, const GateUpView& view, const MatView& grad, int64_t r, float p) {
   T* HWY_RESTRICT gate = view.gate.row<T>(r);
@@ -57,6 +62,7 @@ float backward_row(const F& f, const GateUpView& view, const MatView& grad, int6
     const int64_t at = block_offset(m, view.block_stride), count = view.mlp_dim - m;
     const VP g = load_some(gate + at, count), u = F::kGated ? load_some(up + at, count) : g;
     const VP upstream = load_some(dh + m, count);
+    // All three results need g, u and dh as they were, so they are read before anything is stored.
     const Slopes slopes = f.slopes(g, u);
     dot = hn::MulAdd(upstream, slopes.h, dot);
     const VP weighted = hn::Mul(factor, upstream);

@@ -1,5 +1,9 @@
-// Activation: what an expert makes of its first products, h = f(x W1, x W3). A value, and its stages of their
-// own, forward and backward.
+// Activation: what an expert computes between its products, h = f(x W1, x W3). This file has the activation
+// as a value, and as stages of their own, forward and backward. Fused into a product it is an epilogue
+// (ForwardOutput of kernels/grouped_gemm.h).
+//
+//   const Activation silu;   // the default
+//   activation_forward(team, silu, separate_gate_up(gate, up), nullptr, h);   // h = silu(gate) * up
 #pragma once
 
 #include <array>
@@ -11,51 +15,55 @@
 
 namespace moehill {
 
-// With g = x W1 and u = x W3, or u = 1 where the activation is not gated:
+// With g = x W1 and u = x W3 (u = 1 if the activation has no gate):
 //   silu        silu(g) u
 //   swiglu_oai  g sigmoid(alpha g) (u + 1)
 //   gelu_tanh   gelu(g) u, gelu in its approximation by tanh: g sigmoid(sqrt(8/pi) (g + 0.044715 g^3))
 //   relu2       max(g, 0)^2 u
 //   situ        beta tanh(g / beta) sigmoid(g) linear_beta tanh(u / linear_beta)
-// With a limit above 0 silu and swiglu_oai take min(g, limit) and u clamped to [-limit, limit] in their
-// place; the derivative at a limit is that inside.
+// If limit > 0, silu and swiglu_oai use min(g, limit) for g, and u clamped to [-limit, limit] for u. Exactly
+// at a limit, the derivative is that of the inside.
 enum class ActivationFunction { silu, swiglu_oai, gelu_tanh, relu2, situ };
 constexpr auto words(ActivationFunction) {
   return std::array{"silu", "swiglu-oai", "gelu-tanh", "relu2", "situ"};
 }
 
+// An activation with its constants.
 struct Activation {
   ActivationFunction function = ActivationFunction::silu;
-  bool gated = true;                 // there is a W3
-  double limit = 0, alpha = 0;       // of silu and swiglu_oai; alpha of swiglu_oai alone
-  double beta = 0, linear_beta = 0;  // of situ
+  bool gated = true;                 // there is a W3; only relu2 may be without one
+  double limit = 0, alpha = 0;       // for silu and swiglu_oai; alpha for swiglu_oai only
+  double beta = 0, linear_beta = 0;  // for situ only
 
   bool operator==(const Activation&) const = default;
 };
 
-// gate and up [rows, M], either two matrices or the 8-column blocks of one gate-up matrix; or gate alone.
+// The gate and up values [rows, M]: two matrices, or one gate-up matrix whose columns alternate in blocks of
+// 8 (tensor/weight_stack.h), or the gate alone. Owns nothing.
 struct GateUpView {
   MatView gate;
   MatView up;
   int64_t mlp_dim = 0;
   int64_t block_stride = kGateUpWidth;  // elements from one block of 8 columns to the next
 };
+// Make such views of two matrices, of one gate-up matrix, and of the rows [begin, end) of a view.
 GateUpView separate_gate_up(const MatView& gate, const MatView& up);
 GateUpView interleaved_gate_up(const MatView& gate_up, int64_t mlp_dim);
 GateUpView slice_rows(const GateUpView& view, int64_t begin, int64_t end);
 
-// h [rows, M] = f(gate, up) * row_scale (null: 1).
+// Writes h [rows, M] = f(gate, up) * row_scale[r]. A null row_scale stands for 1.
 void activation_forward(ThreadTeam& team, const Activation& activation, const GateUpView& in,
                         const float* row_scale, const MatView& h);
 
-// Gate values of rows, and where their gradients go.
+// The gate values p of rows, and the place for their gradients dp.
 struct GateValues {
-  const float* p = nullptr;           // [rows], null: 1
-  float* dp = nullptr;                // null: not wanted
-  const int32_t* dp_index = nullptr;  // [rows] where in dp; -1 skips
+  const float* p = nullptr;           // [rows]; null: 1
+  float* dp = nullptr;                // null: the gradients are not wanted
+  const int32_t* dp_index = nullptr;  // [rows] position in dp; -1: none for this row
 };
 
-// Given dh [rows, M], the gradient of the product with W2 before the gate value, and h = f(gate, up):
+// The backward pass. dh [rows, M] is the gradient of the input of the product with W2, without the gate
+// value; h = f(gate, up) is computed again. It overwrites its operands:
 //   dp[dp_index[r]] = <dh_r, h_r>
 //   gate <- p dh df/dgate, up <- p dh df/dup
 //   dh <- p h                                 (the operand of dW2)

@@ -1,4 +1,4 @@
-// Activations on vectors, also where a sigmoid is 0 or 1 in f32: activations of real models go there.
+// Tests activations on vectors, also where a sigmoid is 0 or 1 in f32, since values in real models get there.
 #include "moehill/kernels/activation.h"
 
 #include <gtest/gtest.h>
@@ -131,7 +131,8 @@ TEST(Activation, IsFiniteFarFromZero) {
   }
 }
 
-// Beyond a limit the value stays and the slope is 0; at the limit it is that inside; a NaN stays one.
+// Beyond a limit the value stays the same and the slope is 0; at the limit the slope is that of the inside; a
+// NaN stays a NaN.
 TEST(Activation, ClampsAtItsLimit) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (Activation a : {kFormulas[0].activation, kFormulas[1].activation}) {

@@ -1,9 +1,10 @@
-// The body of the AMX tile on the registers of `Ops`, which is either the CPU's or their emulation.
+// The body of the AMX tile, written on the operations of `Ops`: either the CPU's (x86/amx_registers.h) or
+// their emulation in C++ (dot_emulation.h), so that tests run the same code on any CPU.
 //
-// Ops::begin(steps) configures tiles of A whose rows have `steps` words and tiles of B of `steps` rows. It
-// comes before all other operations, and again for another number of steps; end() comes last. zero<N>(),
-// load<N>() and store<N>() are of tile N, whose rows are 64 bytes apart in memory. dot<C, A, B>() adds the
-// product of tiles A and B to tile C.
+// Ops::begin(steps) configures the tile registers: tiles of A get rows of `steps` words, tiles of B get
+// `steps` rows. It must come before all other operations, and again for another number of steps; end() comes
+// last. zero<N>(), load<N>() and store<N>() work on tile N, whose rows are 64 bytes apart in memory. dot<C,
+// A, B>() adds the product of tiles A and B to tile C.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +13,8 @@
 
 namespace moehill {
 
-// Tiles 0 to 3 are sums (row tile * 2 + panel), 4 and 5 are A, 6 and 7 are B.
+// Zeroes, loads or stores the sums of one tile. Tiles 0 to 3 are sums (number: row tile * 2 + panel), 4 and 5
+// are tiles of A, 6 and 7 are tiles of B.
 template <class Ops, int kTile, bool kLoad>
 void move_sums(const TileCall<uint32_t, uint32_t>& call) {
   float* place = call.c + kTile % 2 * call.c_stride + kTile / 2 * 16 * 16;
@@ -21,7 +23,8 @@ void move_sums(const TileCall<uint32_t, uint32_t>& call) {
   Ops::template zero<kTile>();
 }
 
-// Prefetches what the steps of a call ask for, each cache line once.
+// Prefetches the memory that the steps of a call ask for, each cache line once. AMX makes 16 steps at a time,
+// so it asks for the lines of 16 steps at a time.
 class AheadLines {
  public:
   explicit AheadLines(const Ahead& ahead)
@@ -46,7 +49,8 @@ class AheadLines {
   int64_t run_;
 };
 
-// A depth of whole tiles, or of less than one.
+// One product whose depth is either a multiple of whole tiles, or less than one tile. kTall: more than 16
+// rows. kWide: two panels.
 template <class Ops, bool kTall, bool kWide>
 void amx_part(const TileCall<uint32_t, uint32_t>& call, bool stream) {
   const int64_t steps = std::min<int64_t>(call.depth, kAmxSteps);
@@ -93,7 +97,8 @@ void amx_part(const TileCall<uint32_t, uint32_t>& call, bool stream) {
   return wide ? amx_part<Ops, false, true>(call, stream) : amx_part<Ops, false, false>(call, stream);
 }
 
-// Whole tiles of depth, then what is left: other tiles of A and B, so the sums pass through memory.
+// The product for any depth: first the whole tiles, then the rest. The rest needs the tile registers in
+// another shape, so the sums pass through memory in between.
 template <class Ops>
 void amx_sums(const TileCall<uint32_t, uint32_t>& call, bool stream) {
   const int64_t whole = call.depth / kAmxSteps * kAmxSteps;

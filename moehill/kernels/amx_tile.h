@@ -1,8 +1,15 @@
-// The register tile of our grouped GEMM by AMX: products of 16 x 16 tiles of bf16 pairs.
+// The register tile of this library's grouped GEMM for AMX, which multiplies tiles of 16 x 16 pairs of bf16.
+// The other tiles are gmm_tile-inl.h (f32) and dot_tile.h (AVX512_BF16).
 //
-// Up to 32 rows and two panels: four tiles of sums, two of A and two of B. A panel of pairs is AMX's B as it
-// lies, 16 steps of depth a tile. A has rows as they are: step d of row i of a strip lies at (d / 16 * 32 +
-// i) * 16 + d % 16, so that a tile's rows are 64 bytes each. The strip's last 16 steps may be incomplete.
+// A call has up to 32 rows and two panels: four tiles of sums, two of A and two of B. A panel of pairs
+// (tensor/weight_stack.h) is a tile of B as it lies in memory, 16 steps of depth each. A strip of A is packed
+// so that the rows of a tile are 64 bytes each: step d of row i lies at (d / 16 * 32 + i) * 16 + d % 16. The
+// last 16 steps of a strip may be incomplete.
+//
+//   if (const AmxTile* tile = amx_tile()) {
+//     const AmxScope registers(*tile);   // once for a product
+//     tile->sums(call, false);           // for each tile
+//   }
 #pragma once
 
 #include "moehill/kernels/tile_call.h"
@@ -11,17 +18,18 @@ namespace moehill {
 
 inline constexpr int kAmxRows = 32, kAmxPanels = 2, kAmxSteps = 16;
 
+// The functions of a tile. A table of functions is used, so that one body serves the CPU and the emulation.
 struct AmxTile {
-  // begin() configures the tile registers of the calling thread, and end() releases them. Both wait for all
-  // instructions before them, which takes as long as a tenth of a call: once a product is enough.
+  // begin() configures the tile registers of the calling thread and end() releases them. Both wait for all
+  // earlier instructions, which takes as long as a tenth of a call, so they are called once for a product.
   void (*begin)();
   void (*end)();
-  // Makes the product of a call, whose steps of depth are pairs. It writes 16 or 32 rows of the sums,
-  // whatever call.rows is. Rows of A beyond call.rows may hold anything.
+  // Computes the product of a call, whose steps of depth are pairs. It writes 16 or 32 rows of sums whatever
+  // call.rows is. Rows of A beyond call.rows may hold anything.
   void (*sums)(const TileCall<uint32_t, uint32_t>& call, bool stream);
 };
 
-// The tile registers are configured while this lives.
+// Keeps the tile registers configured while it lives.
 class AmxScope {
  public:
   explicit AmxScope(const AmxTile& tile) : tile_(tile) { tile.begin(); }
@@ -33,8 +41,8 @@ class AmxScope {
   const AmxTile& tile_;
 };
 
-// The tile by tdpbf16ps, or null where the CPU has none or the system does not grant its registers. x86/ has
-// it, any_cpu/ stands in.
+// Returns the tile that uses the instruction tdpbf16ps, or null if the CPU does not have it or the system
+// does not grant its registers. x86/ implements it; any_cpu/ returns null.
 const AmxTile* amx_tile();
 
 }  // namespace moehill

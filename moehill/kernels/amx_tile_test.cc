@@ -1,4 +1,4 @@
-// The AMX tile by emulation on every CPU, and the CPU's own instructions against it, bit for bit.
+// Tests the AMX tile by emulation on every CPU, and compares the CPU's own instructions with it, bit for bit.
 #include "moehill/kernels/amx_tile.h"
 
 #include <fmt/format.h>
@@ -17,7 +17,7 @@ using Call = TileCall<uint32_t, uint32_t>;
 
 int64_t blocks(int64_t depth) { return (depth + kAmxSteps - 1) / kAmxSteps; }
 
-// Bits of every kind if `wild`, else of numbers between 2^-8 and 1.
+// Fills with bit patterns of every kind if `wild`, otherwise with numbers between 2^-8 and 1.
 struct Operands {
   Operands(int64_t depth, bool wild, uint32_t seed) {
     uint64_t i = 0;
@@ -44,7 +44,7 @@ std::vector<float> run(const AmxTile* tile, const Operands& operands, Call call,
   return c;
 }
 
-// The sums are those of the first call.rows rows of each panel, by the order of additions that the manual
+// Returns the sums of the first call.rows rows of each panel, in the order of additions that the CPU's manual
 // states.
 std::vector<float> expected_sums(const Operands& operands, const Call& call) {
   std::vector<float> expected;
@@ -108,7 +108,7 @@ TEST(AmxTile, SumsInTheOrderOfTheManual) {
   });
 }
 
-// A panel that is not there, and rows past 16 where no more are wanted, keep their sums.
+// A panel that is not there keeps its sums, and so do rows that are not wanted.
 TEST(AmxTile, WritesOnlyTheTilesThatItWasAskedFor) {
   for_all_calls([](const Call& call, const std::string& what) {
     const Operands operands(call.depth, false, 9);

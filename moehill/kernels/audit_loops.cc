@@ -1,9 +1,10 @@
-// The check's loops on the best SIMD target.
+// The loops of the check (audit_loops.h) on the best SIMD target. F is float for speed or double for a
+// reference; the loops of double use the plain form where a vector form would not pay.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/audit_loops.cc"
 #include <hwy/foreach_target.h>  // first: includes this file once a target
-// After foreach_target:
+// Everything below is compiled once for each target, so it stands after foreach_target:
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -16,7 +17,8 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Rows of `b` two at a time, since that halves the loads and stores of c.
+// Adds kRows rows of the product. It takes the rows of `b` two at a time, which halves the loads and stores
+// of c.
 template <typename F, int kRows>
 void add_product_rows(const F* a, const F* b, F* c, int64_t n, int64_t k) {
   for (int64_t j = 0; j < k; j += 2) {
@@ -41,6 +43,7 @@ void add_product(const F* a, const F* b, F* c, int64_t m, int64_t n, int64_t k) 
   for (; r < m; ++r) add_product_rows<F, 1>(a + r * k, b, c + r * n, n, k);
 }
 
+// kRows inner products with the same row of b, which is loaded once for all of them.
 template <typename F, int kRows>
 void dots_with(const F* a, const F* HWY_RESTRICT b, F* c, int64_t n, int64_t k) {
   const hn::ScalableTag<F> d;
@@ -75,7 +78,7 @@ F norm_squared(const F* row, int64_t n) {
   return sum;
 }
 
-// Rows of F as doubles.
+// Loads values of F as doubles.
 HWY_INLINE auto load_double(const float* p) {
   const hn::ScalableTag<double> d;
   return hn::PromoteTo(d, hn::LoadU(hn::Rebind<float, decltype(d)>(), p));
@@ -86,6 +89,7 @@ template <typename F>
 double dot(const double* weight, const F* row, int64_t n) {
   const hn::ScalableTag<double> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  // Two sums take turns, so that an addition need not wait for the one before it.
   auto sum = hn::Zero(d), other = hn::Zero(d);
   int64_t i = 0;
   for (; i + 2 * lanes <= n; i += 2 * lanes) {
@@ -102,6 +106,7 @@ void add_scaled(double factor, const F* HWY_RESTRICT row, double* HWY_RESTRICT s
   for (int64_t i = 0; i < n; ++i) sum[i] += factor * static_cast<double>(row[i]);
 }
 
+// Sums block by block over [n]; a block is `block` columns.
 template <typename F>
 void project(const F* row, const float* weight, int64_t n, int64_t block, F* sum, F* squares) {
   const hn::ScalableTag<F> d;
@@ -159,6 +164,7 @@ void widen(const bf16* HWY_RESTRICT row, float* HWY_RESTRICT out, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = to_f32(row[i]);
 }
 
+// A pair word holds the values of rows 2 i and 2 i + 1 of one column: the lower half is the even row.
 void unpack_pairs(const bf16* HWY_RESTRICT left, const bf16* HWY_RESTRICT right, int64_t num_pairs,
                   float* HWY_RESTRICT out, int64_t stride) {
   constexpr int64_t kColumns = 8;

@@ -1,4 +1,5 @@
-// The loops of peak.h for instructions that Highway does not know. x86/ has them, any_cpu/ stands in.
+// The loops of peak.h for bf16 instructions that Highway does not know. x86/ implements them, any_cpu/ has
+// none.
 #pragma once
 
 #include <vector>
@@ -7,7 +8,8 @@
 
 namespace moehill {
 
-// The best of the instructions granted here (instructions.h); none: bf16 is multiplied as f32.
+// Returns the loops for the instructions that are granted here (instructions.h). If there are none, bf16 is
+// multiplied as f32 on this CPU.
 std::vector<PeakKernel> bf16_peak_kernels();
 
 }  // namespace moehill

@@ -1,3 +1,5 @@
+// The limits of the block sizes, and reading and checking them. The sizes themselves are explained in
+// block_sizes.h, their effects in docs/metrics.md.
 #include "moehill/kernels/block_sizes.h"
 
 #include <fmt/format.h>
@@ -15,6 +17,7 @@ namespace {
 
 constexpr int64_t kMaxPackedBytes = 64 << 20;
 
+// The legal values of one size: from lo to hi in steps of `step`, and the reason for the step.
 struct SizeLimit {
   const char* name;
   int64_t BlockSizes::*value;
@@ -22,8 +25,9 @@ struct SizeLimit {
   const char* why;
 };
 
-// A tile call's depth is halved where B is transposed in squares of 16. A unit has at least 8 panels, since
-// fewer columns do not pay for packing their rows.
+// Two reasons are not obvious. A tile call's depth is halved where B is transposed in squares of 16 x 16, so
+// half of it must be a multiple of 16. And a unit has at least 8 panels, because packing its rows does not
+// pay for fewer columns.
 constexpr SizeLimit kLimits[] = {
     {"bt", &BlockSizes::bt, 1, 4096, 1, "rows of a unit"},
     {"bf", &BlockSizes::bf, 64, 65536, 32, "two columns each, 8 panels at least"},
@@ -109,6 +113,7 @@ BlockSizes parse_blocks(const std::string& text) {
     if (!given.insert(name).second)
       throw input_error("--blocks", name + " twice", "each size once", "leave one of them out");
   }
+  // The user gave a block but not its part: the part's default may be larger than the block, so it is cut.
   const auto fit = [&](const char* name, int64_t& part, int64_t whole) {
     if (given.count(name) == 0) part = std::min(part, whole);
   };

@@ -1,4 +1,4 @@
-// Block sizes: limits are named, and every size changes what the kernels do and not what they give.
+// Limits of block sizes are named, and every size changes what the kernels do but not the results.
 #include "moehill/kernels/block_sizes.h"
 
 #include <gtest/gtest.h>
@@ -47,7 +47,7 @@ void append(const MatView& m, std::vector<float>& values) {
   }
 }
 
-// x W, then that times the other W, and the gradients of both inputs.
+// Computes x W, then that times the other W, and the gradients of both inputs.
 Outcome compute(const BlockSizes& blocks, DType dtype, int num_threads) {
   GemmLimits limits{3, 400, kHidden, kHidden * kWidth, num_threads, blocks};
   const std::unique_ptr<GroupedGemm> gemm = make_gmm(limits);
@@ -86,7 +86,7 @@ TEST(BlockSizes, EveryOneChangesTheWorkAndNotTheResult) {
       EXPECT_NE(other.counts, small.counts) << name;
       EXPECT_EQ(compute(changed(name, value), dtype, 2).values, plain.values) << name;
     }
-    // The order of blocks alone, so the counts are the same.
+    // This changes only the order of blocks, so the counts stay the same.
     EXPECT_EQ(compute(changed("bd2c", 32), dtype, 1).values, plain.values);
   }
 }

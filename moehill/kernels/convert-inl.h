@@ -1,5 +1,7 @@
-// Loads and stores of f32 and bf16 as vectors of f32, kPart (at most 8) lanes. Include inside HWY_NAMESPACE,
-// once a target.
+// Loads and stores of f32 and bf16 as vectors of f32 with kPart lanes, at most 8. Include inside
+// HWY_NAMESPACE, once for each target. Loops over a row then read the same for both types:
+//
+//   for (int64_t i = 0; i + kPart <= n; i += kPart) store_part(load_part(in + i), out + i);
 
 #if defined(MOEHILL_CONVERT_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_CONVERT_INL_H
@@ -29,7 +31,8 @@ HWY_INLINE VP load_part(const bf16* p) {
   return hn::BitCast(DP(), hn::ShiftLeft<16>(bits));
 }
 
-// The bits of v after rounding to nearest even at bit 16; the low half is garbage. A NaN stays one.
+// Returns the bits of v after rounding to nearest even at bit 16. The lower 16 bits are garbage. A NaN stays
+// a NaN.
 template <class V>
 HWY_INLINE auto round_bits(V v) {
   const hn::DFromV<V> d;
@@ -45,7 +48,8 @@ HWY_INLINE void store_part(VP v, float* p) { hn::StoreU(v, DP(), p); }
 HWY_INLINE void store_part(VP v, bf16* p) {
   const hn::RebindToSigned<DP> di;
   const hn::Rebind<uint16_t, DP> du16;
-  // Fits 16 bits and is positive as i32, so the saturating demotion changes nothing.
+  // The value fits 16 bits and is positive as a 32-bit integer, so the saturating conversion does not change
+  // it.
   const auto high = hn::BitCast(di, hn::ShiftRight<16>(round_bits(v)));
   hn::StoreU(hn::DemoteTo(du16, high), du16, reinterpret_cast<uint16_t*>(p));
 }

@@ -6,7 +6,8 @@
 namespace moehill {
 namespace {
 
-// One BLAS call: c [m, n] = a b with the transposes of `form`, leading dimensions lda, ldb, ldc.
+// One call of BLAS: c [m, n] = a b + beta c with the transposes of `form`. lda, ldb and ldc are the leading
+// dimensions.
 template <typename T>
 struct BlasCall {
   DenseForm form;

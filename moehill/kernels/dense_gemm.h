@@ -1,5 +1,8 @@
-// Dense products through OpenBLAS: the yardstick that the grouped GEMM is compared with, and the products of
-// the check, which must not share a kernel with what it checks.
+// Dense products by OpenBLAS. They are the yardstick with which the grouped GEMM is compared, and the
+// products of the check, which must not share a kernel with what it checks. They are no part of a step; the
+// block's own products are in grouped_gemm.h.
+//
+//   dense_gemm(team, a, b, c);   // c [m, n] = a [m, k] b [k, n]
 #pragma once
 
 #include <cstdint>
@@ -9,10 +12,11 @@
 
 namespace moehill {
 
-// c [m, n] = a [m, k] b [k, n], all f32 and tight. Each thread multiplies its share of the rows by one sgemm.
+// Computes c [m, n] = a [m, k] b [k, n]. All are f32 without gaps between rows. Each thread multiplies its
+// share of the rows by one call of sgemm.
 void dense_gemm(ThreadTeam& team, const MatView& a, const MatView& b, const MatView& c);
 
-// A row-major matrix without gaps between its rows.
+// A row-major matrix without gaps between its rows, which it does not own.
 template <typename T>
 struct DenseView {
   T* data;
@@ -25,7 +29,8 @@ enum class DenseForm {
   abt,  // c [m, n] = a [m, k] b [n, k]^T
 };
 
-// One product by one BLAS call of the calling thread. With `add` it is added to c.
+// One product by one BLAS call of the calling thread. With `add`, the product is added to c instead of
+// replacing it.
 void dense_product(DenseForm form, DenseView<const float> a, DenseView<const float> b, DenseView<float> c,
                    bool add);
 void dense_product(DenseForm form, DenseView<const double> a, DenseView<const double> b, DenseView<double> c,

@@ -1,9 +1,10 @@
-// This emulates the CPU's dot instruction for bf16 pairs in plain C++, bit for bit, so that the body of the
-// dot tile runs on any CPU.
+// Emulates the CPU's instructions for bf16 pairs (vdpbf16ps and tdpbf16ps) in plain C++, bit for bit. With
+// it, the bodies of the dot tile and the AMX tile run and are tested on any CPU. It is far too slow for
+// anything else.
 //
-// By the manuals of vdpbf16ps, a lane adds the products of its pair to its sum one after the other, the upper
-// half first, each as a fused multiply-add in f32, rounded to nearest even. Denormal operands count as zero,
-// and a denormal sum becomes zero, whatever the rounding mode of the process is.
+// The manual of vdpbf16ps says: a lane adds the two products of its pair to its sum one after the other, the
+// upper half first. Each addition is a fused multiply-add in f32, rounded to nearest even. Denormal operands
+// count as zero and a denormal sum becomes zero, whatever rounding mode the process has.
 #pragma once
 
 #include <bit>
@@ -27,15 +28,17 @@ inline float emulated_multiply_add(uint32_t a_bits, uint32_t b_bits, float sum) 
   return without_denormal(std::fma(a, b, sum));
 }
 
+// One lane of vdpbf16ps.
 inline float emulated_dot(float sum, uint32_t a, uint32_t b) {
   constexpr uint32_t kUpper = 0xffff0000u;
   sum = emulated_multiply_add(a & kUpper, b & kUpper, without_denormal(sum));
   return emulated_multiply_add(a << 16, b << 16, sum);
 }
 
-// The manual of vcvtneps2bf16 says: rounded to nearest even, denormals as zero, a NaN quiet.
+// The manual of vcvtneps2bf16 says: round to nearest even, take denormals as zero, make a NaN quiet.
 inline uint16_t emulated_bf16(float value) { return to_bf16(without_denormal(value)).bits; }
 
+// The operations that dot_tile-inl.h asks for, on arrays.
 struct EmulatedDotOps {
   struct Sums {
     float lane[16];
@@ -84,10 +87,10 @@ struct EmulatedDotOps {
 
 inline constexpr const DotTile* kEmulatedDotTile = &kDotTileOf<EmulatedDotOps>;
 
-// AMX's tiles. By the manual of tdpbf16ps, the products of a row of A with a column of B are summed apart for
-// the lower and the upper halves of the pairs, in the order of the steps and beginning at zero, by fused
-// multiply-adds as above; then the two sums are added, and what they make to C. Each time denormals become
-// zero.
+// The operations that amx_tile-inl.h asks for, on arrays. The manual of tdpbf16ps says: the products of a row
+// of A with a column of B are summed separately for the lower and the upper halves of the pairs. Both sums
+// begin at zero and go in the order of the steps, by fused multiply-adds as above. Then the two sums are
+// added to each other, and the result to C. After each operation denormals become zero.
 struct EmulatedTileOps {
   struct Tile {
     uint32_t word[16][16];
@@ -95,7 +98,7 @@ struct EmulatedTileOps {
   static inline thread_local Tile tile[8];
   static inline thread_local int num_steps = 0;
 
-  // The CPU refuses other configurations.
+  // Aborts for a configuration that the CPU would refuse.
   static void begin(int steps) {
     if (steps < 1 || steps > 16) std::abort();
     num_steps = steps;

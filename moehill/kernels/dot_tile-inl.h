@@ -1,9 +1,11 @@
-// The body of the dot tile on the vectors of `Ops`, which is either the CPU's instructions or their
-// emulation. Include where the compiler may use these instructions.
+// The body of the dot tile, written on the operations of `Ops`: either the CPU's instructions
+// (x86/dot_tile.cc) or their emulation (dot_emulation.h). Include it where the compiler may use these
+// instructions.
 //
-// Ops: Sums and Words, each a panel row of 16 lanes; zero(), load_sums(), store_sums(), load_words(),
-// store_words(), broadcast() of a word, broadcast_two() of two that take turns, dot(sums, a, b), and
-// rounded(low, high, scale): both times scale, as bf16 pairs.
+// Ops has two types, Sums and Words, each one panel row of 16 lanes, and these operations: zero(),
+// load_sums(), store_sums(), load_words(), store_words(); broadcast() of one word; broadcast_two() of two
+// words that alternate; dot(sums, a, b); and rounded(low, high, scale), which multiplies both by scale and
+// makes bf16 pairs of them.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +14,7 @@
 
 namespace moehill {
 
-// Loads sums or begins them, and adds the products.
+// Loads the sums or sets them to zero, and adds the products of the call.
 template <class Ops, int kRows, int kPanels, Fetch kFetch>
 [[gnu::always_inline]] inline void add_products(const DotCall& call,
                                                 typename Ops::Sums (&sum)[kRows][kPanels]) {
@@ -54,7 +56,8 @@ template <class Ops, int kRows, int kPanels, Fetch kFetch>
 template <class Ops, int kRows, int kPanels, bool kStream>
 [[gnu::noinline]] void dot_sums(const DotCall& call) {
   typename Ops::Sums sum[kRows][kPanels];
-  float* const c = call.c;  // a copy, since a store of a vector may alias the call
+  // A copy of the pointer, since the compiler must assume that a vector store changes the call.
+  float* const c = call.c;
   const int64_t c_stride = call.c_stride;
   add_products<Ops, kRows, kPanels, kStream ? Fetch::stream : Fetch::ahead>(call, sum);
 #pragma GCC unroll 12
@@ -64,6 +67,7 @@ template <class Ops, int kRows, int kPanels, bool kStream>
   }
 }
 
+// Makes such a product and stores it as rows of a bf16 gradient.
 template <class Ops, int kRows, int kPanels>
 [[gnu::noinline]] void dot_gradient(const DotCall& call, const GradientPlace& place) {
   typename Ops::Sums sum[kRows][kPanels];
@@ -75,12 +79,14 @@ template <class Ops, int kRows, int kPanels>
   for (int i = 0; i < kRows; i += 2) {
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p) {
+      // A pair of the gradient needs two rows; a last row without a partner is paired with zeros.
       const typename Ops::Sums second = i + 1 < kRows ? sum[i + 1 < kRows ? i + 1 : i][p] : Ops::zero();
       Ops::store_words(out + p * stride + i * 8, Ops::rounded(sum[i][p], second, scale));
     }
   }
 }
 
+// Picks the template for call.rows at run time, by trying one number of rows after the other.
 template <class Ops, int kRows = kDotRows>
 void any_dot_sums(const DotCall& call, bool stream) {
   if (call.rows == kRows) {
@@ -100,6 +106,8 @@ void any_dot_gradient(const DotCall& call, const GradientPlace& place) {
   if constexpr (kRows > 1) any_dot_gradient<Ops, kRows - 1>(call, place);
 }
 
+// A flipped product (flipped_call.h): each square of weights gives kHeight vectors of sums. With two copies,
+// a vector holds the sums of two rows of the weights.
 template <class Ops, int kCopies>
 [[gnu::noinline]] void dot_flipped(const FlippedCall<uint32_t>& call) {
   constexpr int kHeight = 16 / kCopies;

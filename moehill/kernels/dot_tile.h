@@ -1,8 +1,11 @@
-// The register tile of our grouped GEMM by the CPU's instruction for dot products of bf16 pairs.
+// The register tile of this library's grouped GEMM for the CPU's dot product of bf16 pairs, vdpbf16ps of
+// AVX512_BF16. The other tiles are gmm_tile-inl.h (f32) and amx_tile.h (AMX).
 //
-// A 32-bit word of an operand holds two bf16 that are neighbours in depth; a step of a TileCall is such a
-// pair, so its depth is counted in pairs. A tile has up to 12 rows and two panels: 24 sums, two vectors of B
-// and a broadcast of A, 14 loads for 24 instructions.
+// A 32-bit word of an operand holds two bf16 values that are neighbours in depth. One step of a TileCall is
+// such a pair, so its depth is counted in pairs. A tile has up to 12 rows and two panels: 24 sums, two
+// vectors of B and one broadcast of A in registers, and 14 loads for 24 dot instructions.
+//
+//   if (const DotTile* tile = avx512_dot_tile()) tile->sums(call, false);
 #pragma once
 
 #include "moehill/kernels/amx_tile.h"
@@ -14,29 +17,32 @@ inline constexpr int kDotRows = 12, kDotPanels = 2;
 
 using DotCall = TileCall<uint32_t, uint32_t>;
 
-// Where a tile leaves its sums as rows of a bf16 gradient: times `scale`, rounded to nearest even, rows 2 i
-// and 2 i + 1 of panel p as pairs at out + p * stride + i * 16. A last row without a partner gets zeros as
-// one.
+// Where a tile stores its sums if they are rows of a bf16 gradient. They are multiplied by `scale` and
+// rounded to nearest even. Rows 2 i and 2 i + 1 of panel p are stored as pairs at out + p * stride + i * 16.
+// A last row without a partner is paired with zeros.
 struct GradientPlace {
   uint32_t* out;
   int64_t stride;
   float scale;
 };
 
+// The functions of the tile, as a table, so that one body serves the CPU and the emulation.
 struct DotTile {
-  void (*sums)(const DotCall& call, bool stream);  // stream: the panels come from memory
+  void (*sums)(const DotCall& call, bool stream);  // stream: the panels come from memory and not from a cache
   void (*gradient)(const DotCall& call,
-                   const GradientPlace& place);        // call.c is read if `accumulate`, and not written
-  void (*flipped)(const FlippedCall<uint32_t>& call);  // of a width of 16
+                   const GradientPlace& place);        // reads call.c if call.accumulate, and never writes it
+  void (*flipped)(const FlippedCall<uint32_t>& call);  // flipped calls of width 16
 };
 
-// The first tile that is not null multiplies bf16 pairs; without either bf16 is widened to f32.
+// The tiles for bf16 that may be used here. The first that is not null multiplies bf16 pairs; if both are
+// null, bf16 is widened to f32 and multiplied as such.
 struct PairTiles {
   const AmxTile* amx = nullptr;
   const DotTile* dot = nullptr;
 };
 
-// The tile by vdpbf16ps, or null where the CPU or the system has none. x86/ has it, any_cpu/ stands in.
+// Returns the tile that uses vdpbf16ps, or null if the CPU or the system does not have it. x86/ implements
+// it; any_cpu/ returns null.
 const DotTile* avx512_dot_tile();
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// The dot tile by emulation on every CPU, and the CPU's own instruction against it, bit for bit.
+// Tests the dot tile by emulation on every CPU, and compares the CPU's own instruction with it, bit for bit.
 #include "moehill/kernels/dot_tile.h"
 
 #include <fmt/format.h>
@@ -20,9 +20,10 @@ uint32_t pair(float low, float high) {
 
 TEST(EmulatedDot, AddsTheUpperProductFirstAndRoundsAfterEach) {
   EXPECT_EQ(emulated_dot(1, pair(2, 3), pair(5, 7)), 1 + 21 + 10);
-  // 2^24 + 1 rounds back to 2^24: the upper one is lost alone, and then the lower one is too.
+  // 2^24 + 1 rounds back to 2^24: the upper product is added first and lost, and then the lower one is lost
+  // too.
   EXPECT_EQ(emulated_dot(0x1p24f, pair(1, 1), pair(1, 1)), 0x1p24f);
-  // Upper first: -2^24 + 2^24 = 0, plus 1. Lower first the 1 would be lost.
+  // With the upper product first, -2^24 + 2^24 = 0, plus 1. With the lower one first, the 1 would be lost.
   EXPECT_EQ(emulated_dot(0x1p24f, pair(1, -0x1p24f), pair(1, 1)), 1);
 }
 
@@ -35,7 +36,7 @@ TEST(EmulatedDot, FlushesDenormals) {
   EXPECT_EQ(emulated_dot(0x1p-126f, pair(0x1p-70f, 0), pair(0x1p-70f, 0)), 0x1p-126f + 0x1p-140f);
 }
 
-// Operands of a call, with bits of every kind: all exponents, infinities and NaNs among them, if `wild`.
+// Operands of a call. If `wild`, they have bit patterns of every kind: all exponents, infinities and NaNs.
 struct Operands {
   Operands(int64_t depth, bool wild, uint32_t seed) {
     uint64_t i = 0;
@@ -82,12 +83,12 @@ std::vector<float> run_gradient(const DotTile* tile, const Operands& operands, D
 void expect_same_bits(const std::vector<float>& got, const std::vector<float>& expected,
                       const std::string& what) {
   for (size_t i = 0; i < got.size(); ++i) {
-    if (std::isnan(got[i]) && std::isnan(expected[i])) continue;  // which NaN is not said
+    if (std::isnan(got[i]) && std::isnan(expected[i])) continue;  // any NaN equals any other
     ASSERT_EQ(std::bit_cast<uint32_t>(got[i]), std::bit_cast<uint32_t>(expected[i])) << what << " at " << i;
   }
 }
 
-// Every size of the tile, with operands and sums laid out apart.
+// Tests every size of the tile, with operands and sums that do not touch each other.
 template <typename Body>
 void for_all_calls(const Body& body) {
   for (int rows = 1; rows <= kDotRows; ++rows) {

@@ -1,32 +1,34 @@
-// FlippedCall: what a tile of our grouped GEMM multiplies whose rows are rows of the weights, and whose
-// columns are rows of the other operand.
+// FlippedCall: one call of a tile whose rows are rows of the weights and whose columns are rows of the other
+// operand. The input gradient of few rows uses it (gmm_flipped-inl.h explains why).
 #pragma once
 
 #include <cstdint>
 
 namespace moehill {
 
-// Words of a step, and how often each row stands in them side by side: a step has width / copies rows, zeros
-// where there are fewer. With two copies a vector holds sums of two rows of the weights.
+// The form of one step of the other operand: `width` words, in which each row stands `copies` times side by
+// side. So a step has width / copies rows; missing rows are zeros. With two copies, a vector holds the sums
+// of two rows of the weights.
 struct FlippedShape {
   int width, copies;
 };
 
-// sums (+)= squares times rows. A square is 16 x 16 weights: row k has step d at k * 16 + d, or where words
-// are pairs of values, at k / 2 * 16 + k % 2 + 2 * d. Squares follow each other, and so do their sums.
+// sums (+)= squares times rows. A square is 16 x 16 weights: row k has step d at k * 16 + d or, if words are
+// pairs of values, at k / 2 * 16 + k % 2 + 2 * d. Squares follow one another in memory, and so do their sums.
 template <typename Word>
 struct FlippedCall {
   const Word* squares;
-  int count;  // of squares
+  int count;  // number of squares
   FlippedShape shape;
   const Word* rows;  // [steps][width]
   int steps;
   float* sums;
   bool accumulate;
-  const char* ahead;  // as large as the squares, asked for into L2
+  const char* ahead;  // memory of the same size as the squares, which is prefetched into L2
 };
 
-// Sums of a square, and the place of weight row k and row r among them.
+// num_sums() is the number of sums of one square. sum_place() is the position among them of the sum of weight
+// row k and row r.
 inline int num_sums(const FlippedShape& shape) { return 16 * shape.width / shape.copies; }
 inline int sum_place(const FlippedShape& shape, int k, int r) {
   return k / shape.copies * shape.width + shape.copies * r + k % shape.copies;

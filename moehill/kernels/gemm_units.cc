@@ -1,3 +1,5 @@
+// Cuts the products of a grouped GEMM into units of work (gemm_units.h), so that few units are packed and all
+// threads finish at about the same time.
 #include "moehill/kernels/gemm_units.h"
 
 #include <algorithm>
@@ -5,15 +7,15 @@
 namespace moehill {
 namespace {
 
-// A unit is at most this part of a thread's share of what is left.
+// A unit is at most 1 / kPartOfShare of a thread's share of the work that is left.
 constexpr int64_t kPartOfShare = 2;
 
-// Fewer rows take as long, since the weights then come no faster.
+// A block of fewer rows takes as long as one of 8 rows, because its time is that of reading the weights.
 constexpr int64_t kStreamedRows = 8;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Work of a panel.
+// Returns the work of one panel of this block, in rows.
 int64_t cost(const GemmUnit& block) { return std::max(kStreamedRows, block.row_end - block.row_begin); }
 
 }  // namespace
@@ -25,7 +27,7 @@ UnitQueue::UnitQueue(const GemmLimits& limits, int64_t max_block_rows) {
   units_.reserve(static_cast<size_t>(row_blocks * ceil_div(panels, kMinUnitPanels)));
 }
 
-// Largest first.
+// Lists the blocks of rows, the largest first, so that the last units to be taken are small.
 void UnitQueue::list_blocks(const GroupRows& groups, const UnitCut& cut) {
   blocks_.clear();
   for (int64_t g = 0; g < groups.size(); ++g) {
@@ -46,12 +48,16 @@ void UnitQueue::list_blocks(const GroupRows& groups, const UnitCut& cut) {
   });
 }
 
+// Walks over the blocks and cuts each into units of panels. A unit gets its part of what is left at that
+// moment, so units become smaller towards the end of the queue and threads finish together.
 void UnitQueue::fill(const GroupRows& groups, const UnitCut& cut, int num_threads) {
   units_.clear();
   next_.store(0, std::memory_order_relaxed);
   list_blocks(groups, cut);
   int64_t left = 0;
   for (const GemmUnit& block : blocks_) left += cost(block) * cut.num_panels;
+  // min_panels: no unit is smaller than this, except where even the smallest unit would be too much for one
+  // thread.
   const int64_t parts = kPartOfShare * num_threads, largest = left / parts;
   for (const GemmUnit& block : blocks_) {
     const bool tall = block.row_end - block.row_begin > cut.tall_rows;
@@ -60,10 +66,12 @@ void UnitQueue::fill(const GroupRows& groups, const UnitCut& cut, int num_thread
         std::clamp(largest / cost(block), kMinUnitPanels, std::max(kMinUnitPanels, cut.min_panels));
     for (int64_t panel = 0; panel < cut.num_panels;) {
       const int64_t rest = cut.num_panels - panel;
+      // `least` spreads the rest evenly, so that no small remainder is left over. A single thread needs no
+      // cut at all.
       const int64_t least = ceil_div(rest, std::max<int64_t>(1, rest / min_panels));
       const int64_t wanted = num_threads == 1 ? rest : left / parts / cost(block);
       int64_t panels = std::min(rest, std::max(least, wanted));
-      // Cut between pairs of panels, since some tiles span two.
+      // The cut lies between pairs of panels, because some tiles span two panels.
       panels = round_up(panels, 2);
       if (rest - panels < min_panels) panels = rest;
       if (panels > max_panels) panels = std::max<int64_t>(2, max_panels / 2 * 2);

@@ -1,5 +1,8 @@
-// Units of grouped-GEMM work: blocks of (group, rows, panels of 16 columns) that threads take from a common
-// queue.
+// Units of work of a grouped GEMM: blocks of (group, rows, panels of 16 columns) that threads take from a
+// common queue. Cutting decides who computes what, never the result.
+//
+//   queue.fill(groups, {.num_panels = w.num_panels(), .max_rows = 288, .max_panels = 128}, team.size());
+//   team.run([&](int) { while (const GemmUnit* unit = queue.take()) multiply(*unit); });
 #pragma once
 
 #include <atomic>
@@ -10,18 +13,20 @@
 
 namespace moehill {
 
+// One unit: some rows of one group times some panels of its matrix.
 struct GemmUnit {
   int32_t group;
-  int64_t row_begin, row_end;      // of all rows
-  int32_t panel_begin, panel_end;  // output columns / 16
+  int64_t row_begin, row_end;      // counted over the rows of all groups
+  int32_t panel_begin, panel_end;  // columns of the result / 16
 };
 
-// Fewer columns a unit never pay for packing its rows.
+// The fewest panels of a unit: with fewer columns, packing the rows of the unit does not pay.
 inline constexpr int64_t kMinUnitPanels = 4;
 
-// The rule of cutting: rows of a group into blocks of at most max_rows (0: never), columns into blocks of at
-// most max_panels, or max_panels_tall in groups of more than tall_rows rows. min_panels: the cut gets finer
-// than that only where threads would be idle. keep_empty: empty groups get units too.
+// The rule of cutting. The rows of a group are cut into blocks of at most max_rows (0: not at all), the
+// columns into blocks of at most max_panels; groups of more than tall_rows rows use max_panels_tall instead.
+// Units smaller than min_panels are made only if threads would otherwise be idle. keep_empty: empty groups
+// get units too, because someone must write their zeros.
 struct UnitCut {
   int64_t num_panels;
   int64_t max_rows;
@@ -32,11 +37,12 @@ struct UnitCut {
   bool keep_empty = false;
 };
 
-// A queue of units, the largest first and each a part of what is left, so that few units are packed and the
-// threads finish together. What a unit computes does not depend on how the work was cut, so neither do the
-// results.
+// A queue of units, refilled for each product. The largest units come first and each is a part of what is
+// left, so that few units are packed and the threads finish together. A unit computes the same however the
+// work was cut, so results do not depend on the cut or on the number of threads.
 class UnitQueue {
  public:
+  // Reserves memory for the largest problem; fill() then allocates nothing.
   UnitQueue(const GemmLimits& limits, int64_t max_block_rows);
 
   void fill(const GroupRows& groups, const UnitCut& cut, int num_threads);
@@ -44,7 +50,7 @@ class UnitQueue {
   int64_t num_units() const { return static_cast<int64_t>(units_.size()); }
   const std::vector<GemmUnit>& units() const { return units_; }
 
-  // The next unit, or null when the queue is empty. Thread-safe.
+  // Returns the next unit, or null if the queue is empty. Thread-safe.
   const GemmUnit* take() {
     const size_t i = next_.fetch_add(1, std::memory_order_relaxed);
     return i < units_.size() ? &units_[i] : nullptr;
@@ -53,7 +59,7 @@ class UnitQueue {
  private:
   void list_blocks(const GroupRows& groups, const UnitCut& cut);
 
-  std::vector<GemmUnit> blocks_;  // of rows, all columns
+  std::vector<GemmUnit> blocks_;  // blocks of rows with all their columns
   std::vector<GemmUnit> units_;
   std::atomic<size_t> next_{0};
 };

@@ -1,4 +1,5 @@
-// Units cover every group's rows and columns once, are cut where tiles allow it, and get smaller to the end.
+// Units cover the rows and columns of every group once, are cut only where tiles allow it, and get smaller
+// towards the end.
 #include "moehill/kernels/gemm_units.h"
 
 #include <gtest/gtest.h>
@@ -89,7 +90,7 @@ TEST(UnitQueue, KeepsToTheLimitsAndCutsBetweenPairsOfPanels) {
   });
 }
 
-// Work of a unit, as the queue sees it.
+// Returns the work of a unit as the queue counts it.
 int64_t work(const GemmUnit& unit) {
   return std::max<int64_t>(8, unit.row_end - unit.row_begin) * (unit.panel_end - unit.panel_begin);
 }

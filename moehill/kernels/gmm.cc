@@ -1,10 +1,11 @@
-// Our grouped GEMM: the three directions as queues of units, run by the team on the best SIMD target of this
-// CPU.
+// This library's own grouped GEMM: it makes a queue of units for each of the three directions and lets the
+// team work it off on the best SIMD target of this CPU. The work of one unit is in gmm_forward-inl.h (forward
+// and input gradient), gmm_flipped-inl.h (input gradient of few rows) and gmm_grad-inl.h (weight gradient).
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/gmm.cc"
 #include <hwy/foreach_target.h>  // first: includes this file once a target
-// After foreach_target:
+// Everything below is compiled once for each target, so it stands after foreach_target:
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
@@ -18,7 +19,8 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
-// Blocks of B as the kernel wants them. few: of a unit of few strips, which reads a panel as one stream.
+// Calls body(blocks) with the view of B that the kernel multiplies. few: the unit has few strips of rows, so
+// it reads a panel once, as one stream, and widening it into scratch first would not pay.
 template <class Kernel, class Body>
 HWY_INLINE void with_forward_blocks(const PanelBlocks<typename Kernel::T>& panels, bool few,
                                     const Body& body) {
@@ -34,6 +36,7 @@ HWY_INLINE void with_forward_blocks(const PanelBlocks<typename Kernel::T>& panel
   }
 }
 
+// The loop of one thread: takes units and multiplies them until the queue is empty.
 template <class Kernel>
 void forward_by(const Kernel& kernel, UnitQueue& queue, const ColumnsProduct& product, GmmScratch& scratch) {
   using T = typename Kernel::T;
@@ -48,8 +51,9 @@ void forward_by(const Kernel& kernel, UnitQueue& queue, const ColumnsProduct& pr
   }
 }
 
-// Tile calls of single values are half as deep, since the source of a block of B passes through L1 too while
-// it is transposed.
+// As above, for dC W^T. Tile calls of single values are half as deep here, because while a block of B is
+// transposed its source passes through L1 too. Units of few rows are flipped instead of transposing their
+// weights.
 template <class Kernel>
 void input_grad_by(const Kernel& kernel, UnitQueue& queue, const ColumnsProduct& product,
                    GmmScratch& scratch) {
@@ -73,7 +77,7 @@ int tile_rows_of_target() { return kTileRows; }
 
 int64_t grad_rows_of_narrow_units() { return kTilePanels == 1 ? kGradRows : kGradRowsOfNarrowUnits; }
 
-// Calls body(kernel) with what multiplies operands of this type.
+// Calls body(kernel) with the kernel that multiplies operands of this type on this CPU.
 template <class Body>
 void with_kernel(DType dtype, const PairTiles& tiles, const Body& body) {
   if (dtype == DType::f32) return body(VectorKernel<float>{});
@@ -97,6 +101,7 @@ void input_grad_units(const PairTiles& tiles, UnitQueue& queue, const ColumnsPro
               [&](const auto& kernel) { input_grad_by(kernel, queue, product, scratch); });
 }
 
+// FlushStream: the gradients may have been stored past the caches, and must be visible when the team is done.
 void weight_grad_units(const PairTiles& tiles, UnitQueue& queue, const RowsProduct& product,
                        GmmScratch& scratch) {
   with_kernel(product.dw.dtype, tiles, [&](const auto& kernel) {
@@ -126,12 +131,16 @@ HWY_EXPORT(weight_grad_units);
 constexpr int64_t kMaxTileRows = 32, kMaxTileSteps = kAmxSteps;  // the most of any target
 constexpr int64_t kLineFloats = 16;
 
-// Floats of each part of one thread's work space, for the largest problem.
+// Floats of each part of one thread's work space, for the largest problem: packed rows a, packed panels b,
+// sums c, and a row of zeros.
 struct ScratchSizes {
   int64_t a, b, c, zeros;
   int64_t total() const { return a + b + c + zeros; }
 };
 
+// Each part is the largest of what the directions need: columns_* for forward and input gradient, grad_* for
+// the weight gradient, flipped_* and squares for the flipped input gradient. `+ kMaxTileRows` and `+
+// kLineFloats` are room for the stores of whole vectors past the end of a strip.
 ScratchSizes scratch_sizes(const GemmLimits& limits) {
   const BlockSizes& blocks = limits.blocks;
   const int64_t rows = std::min(blocks.bt, limits.max_rows) + kMaxTileRows;
@@ -141,6 +150,7 @@ ScratchSizes scratch_sizes(const GemmLimits& limits) {
   const int64_t grad_rows = round_up(std::min(kGradRows, limits.max_rows), kMaxTileSteps);
   const int64_t grad_columns = std::min(kGradColumns, limits.max_depth);
   const int64_t panels = limits.max_depth / kPanelWidth + 1;
+  // Partial sums are kept only if a product is deeper than what is packed together.
   const bool deep = limits.max_depth > std::min(blocks.bd1, blocks.bf);
   const bool deep_grad = limits.max_rows > kGradRows;
 
@@ -162,6 +172,7 @@ ScratchSizes scratch_sizes(const GemmLimits& limits) {
   return sizes;
 }
 
+// The three directions on queues of units. Work space is allocated once; a call allocates nothing.
 class Gmm final : public GroupedGemm {
  public:
   Gmm(const GemmLimits& limits, const PairTiles& tiles)
@@ -233,7 +244,7 @@ class Gmm final : public GroupedGemm {
     const ProductBlocks& sizes = operands.sizes;
     check(team, groups, operands.weights);
     scratch_.front().polling = &team;
-    // Where partial sums of a unit are kept, its panels are limited by their room.
+    // If a unit keeps partial sums, the room for them limits its panels.
     const int64_t max_panels =
         operands.depth > sizes.depth ? std::min(kMaxPanelsDeep, sizes.unit_panels) : sizes.unit_panels;
     queue_.fill(groups, {.num_panels = panels, .max_rows = sizes.rows, .max_panels = max_panels},

@@ -1,5 +1,6 @@
-// The epilogue of a product over columns: it takes the finished tiles. Include inside HWY_NAMESPACE, once a
-// target.
+// The epilogue of a product over columns: what happens to a finished tile of sums. It stores them, adds them
+// to the result, or adds biases and applies the activation. Include inside HWY_NAMESPACE, once for each
+// target. gmm_product.h has the interface (Epilogue).
 
 #if defined(MOEHILL_GMM_EPILOGUE_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_EPILOGUE_INL_H
@@ -21,6 +22,7 @@ HWY_INLINE VP scaled(const Epilogue& epilogue, const float* sums) {
   return hn::Mul(hn::Set(DP(), epilogue.scale), hn::LoadU(DP(), sums));
 }
 
+// Stores a tile of a product without biases and activation. kAdd: adds it to what is there.
 template <typename T, bool kAdd>
 void store_tile(const Epilogue& epilogue, const FinishedTile& tile) {
   const MatView& c = epilogue.out.c;
@@ -36,6 +38,7 @@ void store_tile(const Epilogue& epilogue, const FinishedTile& tile) {
         if (kAdd) v = hn::Add(v, load_part(out + j));
         store_part(v, out + j);
       }
+      // The last panel may have fewer than 16 columns that exist.
     } else {
       for (int64_t j = 0; j < columns; ++j)
         out[j] = from_f32<T>(kAdd ? scale * in[j] + to_f32(out[j]) : scale * in[j]);
@@ -43,7 +46,7 @@ void store_tile(const Epilogue& epilogue, const FinishedTile& tile) {
   }
 }
 
-// `count` of the values at `in`, of a whole tile's row or fewer.
+// Stores `count` values of one row of a tile; `width` is the number of values that a whole tile's row has.
 template <typename T>
 HWY_INLINE void store_columns(const float* in, int64_t count, int64_t width, T* out) {
   if (count == width) {
@@ -53,14 +56,14 @@ HWY_INLINE void store_columns(const float* in, int64_t count, int64_t width, T* 
   }
 }
 
-// Sums of a tile whose rows have no factors, and groups no vectors.
+// The sums of a tile if rows have no factors and groups have no biases: only the product's scale is applied.
 struct PlainSums {
   HWY_INLINE PlainSums(const Epilogue& epilogue, const FinishedTile&, int64_t) : epilogue_(epilogue) {}
   HWY_INLINE VP at(const float* in, int64_t, int j) const { return scaled(epilogue_, in + j); }
   const Epilogue& epilogue_;
 };
 
-// Changes the sums of a tile: rows may have factors, groups vectors.
+// The sums of a tile with the factors of rows (product_scale) and the biases of groups applied.
 class TileSums {
  public:
   TileSums(const Epilogue& epilogue, const FinishedTile& tile, int64_t gate_columns) : epilogue_(epilogue) {
@@ -70,7 +73,7 @@ class TileSums {
     left_ = vector_of(out.bias, tile.group) + column;
     right_ = gate_columns == kPanelWidth ? left_ + kGateUpWidth : vector_of(out.up_bias, tile.group) + column;
   }
-  // Values [j, j + kPart) of a row at `in`, whose vector is taken times `bias_factor`.
+  // Returns values [j, j + kPart) of the row at `in`. The bias is multiplied by `bias_factor`.
   HWY_INLINE VP at(const float* in, int64_t row, int j, float bias_factor = 1) const {
     const float* by_row = epilogue_.out.product_scale;
     const VP factor = hn::Set(DP(), by_row == nullptr ? epilogue_.scale : epilogue_.scale * by_row[row]);
@@ -85,7 +88,7 @@ class TileSums {
   const float *left_ = none_, *right_ = none_ + kGateUpWidth;
 };
 
-// Tiles whose rows have factors, or groups vectors, and no activation.
+// Stores a tile whose rows have factors or whose groups have biases, without an activation.
 template <typename T>
 void store_tile_with_vectors(const Epilogue& epilogue, const FinishedTile& tile) {
   const ForwardOutput& out = epilogue.out;
@@ -102,8 +105,9 @@ void store_tile_with_vectors(const Epilogue& epilogue, const FinishedTile& tile)
   }
 }
 
-// Tiles of a gate-up product: 8 results of the activation a row, or 16 of a product with gates alone; and the
-// products themselves where someone keeps them.
+// Applies the activation to a tile. A gated one makes 8 results of the 16 columns of a gate-up panel; one
+// without a gate makes 16. It stores the products themselves too if the caller wants them (out.c), because
+// the backward pass needs them.
 template <typename T, class F, bool kPlain>
 void activate_tile(const Epilogue& epilogue, const FinishedTile& tile) {
   constexpr int64_t kWidth = F::kGated ? kGateUpWidth : kPanelWidth;
@@ -140,7 +144,8 @@ auto storing(const ForwardOutput& out) {
   return out.is_plain() ? store_tile<T, false> : store_tile_with_vectors<T>;
 }
 
-// Results may be f32 where the operands are bf16: partial sums that others add to.
+// Chooses the function that finishes tiles, once for a call. Results may be f32 although the operands are
+// bf16: partial sums to which others add.
 Epilogue forward_epilogue(const ForwardOutput& out, float scale) {
   if (!out.activation)
     return {out.c.dtype == DType::f32 ? storing<float>(out) : storing<bf16>(out), out, scale};

@@ -1,8 +1,9 @@
-// The input gradient of few rows with the roles of the operands exchanged: dA^T = W dC^T. A tile's rows are
-// rows of the weights, which it broadcasts from where they lie, and its columns are rows of dC. So weights
-// are not transposed, and long pieces of a panel are read in the order of memory. Each sum adds the same
-// products in the same order as in the transposed product, so which of the two is taken changes no bit.
-// Include inside HWY_NAMESPACE, once a target.
+// The input gradient of few rows, with the operands exchanged: dA^T = W dC^T. The tile's rows are rows of the
+// weights, which it broadcasts from where they lie, and its columns are rows of dC. So the weights need not
+// be transposed, and long pieces of a panel are read in the order of memory. It pays only for few rows,
+// because each row of dC takes a lane of the vectors. Each sum adds the same products in the same order as
+// the transposed product does, so the choice between the two changes no bit of the result. Include inside
+// HWY_NAMESPACE, once for each target.
 
 #if defined(MOEHILL_GMM_FLIPPED_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_FLIPPED_INL_H
@@ -18,7 +19,8 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
-// Rows of a panel as squares of words for the tile, zeros past the last row.
+// Returns panel rows as squares of 16 x 16 words for the tile, with zeros after the last row. It copies them
+// to `scratch` only if it must.
 HWY_INLINE const float* as_squares(const VectorKernel<float>&, const float* rows, int64_t num_rows,
                                    float* scratch) {
   const int64_t values = num_rows * kPanelWidth, all = round_up(num_rows, kPanelWidth) * kPanelWidth;
@@ -35,7 +37,8 @@ HWY_INLINE const float* as_squares(const VectorKernel<bf16>&, const bf16* rows, 
   return scratch;
 }
 
-// Pairs of rows become pairs of columns.
+// A panel of bf16 has pairs of rows; the tile needs pairs of columns, so the middle halves of each two words
+// are exchanged.
 HWY_INLINE const uint32_t* as_squares(const DotKernel&, const bf16* rows, int64_t num_rows, float* scratch) {
   uint32_t* out = reinterpret_cast<uint32_t*>(scratch);
   const int64_t words = num_rows * kPanelWidth / 2, all = round_up(num_rows, kPanelWidth) * kPanelWidth / 2;
@@ -44,7 +47,7 @@ HWY_INLINE const uint32_t* as_squares(const DotKernel&, const bf16* rows, int64_
   return out;
 }
 
-// Rows of dC, each as often as the tile wants it: step d at d * width.
+// Packs the rows of dC, each as often as the tile wants it. Step d begins at d * width.
 template <class Kernel>
 void pack_flipped_rows(const RowSource& source, const GemmUnit& unit, const FlippedShape& shape,
                        int64_t depth, GmmScratch& scratch) {
@@ -58,7 +61,8 @@ void pack_flipped_rows(const RowSource& source, const GemmUnit& unit, const Flip
   scratch.num_packed += (unit.row_end - unit.row_begin) * strip.packed;
 }
 
-// The sums of squares from `square` on, to their rows and columns.
+// Brings the sums of squares [squares.begin, squares.end) into the order of a tile, rows first, and hands
+// them to the epilogue.
 HWY_INLINE void finish_squares(const float* sums, const FlippedShape& shape, const GemmUnit& unit,
                                Range squares, const Epilogue& epilogue) {
   const int num_rows = static_cast<int>(unit.row_end - unit.row_begin);
@@ -71,7 +75,7 @@ HWY_INLINE void finish_squares(const float* sums, const FlippedShape& shape, con
   }
 }
 
-// One unit: rows [16 panel_begin, 16 panel_end) of the weights times its rows of dC.
+// One unit: rows [16 panel_begin, 16 panel_end) of the weights times the unit's rows of dC.
 template <class Kernel>
 HWY_NOINLINE void flipped_unit(const Kernel& kernel, const GemmUnit& unit, const ColumnsProduct& product,
                                GmmScratch& scratch) {
@@ -87,6 +91,7 @@ HWY_NOINLINE void flipped_unit(const Kernel& kernel, const GemmUnit& unit, const
   const auto at = [&](int64_t square, int64_t panel) {
     return weights.at({panel, 1, square * kPanelWidth, kPanelWidth});
   };
+  // The sums of kFlippedSquares squares stay in L1 while all panels of the weights pass by.
   for (int64_t q = unit.panel_begin; q < unit.panel_end; q += kFlippedSquares) {
     scratch.poll();
     const int64_t end = std::min<int64_t>(unit.panel_end, q + kFlippedSquares);

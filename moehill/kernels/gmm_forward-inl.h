@@ -1,6 +1,10 @@
-// Units of work of our grouped GEMM for the products over columns: forward and input gradient. They differ in
-// where a block of B comes from (a weight panel as it lies, or its transpose) and in their epilogue. Include
-// inside HWY_NAMESPACE, once a target.
+// One unit of work for the products over columns, forward and input gradient. The two differ only in where a
+// block of B comes from (a panel of the weights as it lies, or its transpose) and in their epilogue. Include
+// inside HWY_NAMESPACE, once for each target.
+//
+// The loops are those of the usual packed GEMM (Goto, van de Geijn: "Anatomy of high-performance matrix
+// multiplication", 2008). A strip is as many rows as a tile has; a pass is some panels; from outside: packed
+// depth, passes of panels, depth of a tile call, groups of strips, panels, strips.
 
 #if defined(MOEHILL_GMM_FORWARD_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_FORWARD_INL_H
@@ -21,7 +25,8 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
-// Pointers to the elements [begin, ...) of kRows rows of a strip; missing and padding rows read zeros.
+// Makes pointers to elements [begin, ...) of kRows rows of a strip. Rows that are missing or past row_end
+// point to zeros.
 template <int kRows, typename T>
 HWY_INLINE void strip_rows(const RowSource& source, int64_t row, int64_t row_end, int64_t begin,
                            const float* zeros, const T** rows) {
@@ -32,8 +37,8 @@ HWY_INLINE void strip_rows(const RowSource& source, int64_t row, int64_t row_end
   }
 }
 
-// Depth of a unit: values of its rows; the same as it is stored in panels; how much of that is packed
-// together and of a tile call.
+// The depth of a unit: number of values in its rows; the same rounded up as panels store it; how much of it
+// is packed together; and how much one tile call takes.
 struct UnitDepth {
   int64_t values, all, packed, call;
 };
@@ -43,8 +48,9 @@ UnitDepth unit_depth(const ColumnsProduct& product, int64_t call) {
           std::min(call, product.sizes.depth)};
 }
 
-// Strips of a unit and rows of each, the last perhaps with fewer. As equal as they can be, since a tile of
-// one row loads as much of B as one of 12; but tiles of AMX have 16 rows, whatever they are used for.
+// Cuts a unit's rows into strips; the last strip may have fewer rows. Strips are as equal as possible,
+// because a tile of one row loads as much of B as a tile of 12. Tiles of AMX have 16 rows in any case, so
+// their strips are full.
 template <class Kernel>
 struct UnitStrips {
   explicit UnitStrips(const GemmUnit& unit) {
@@ -55,8 +61,8 @@ struct UnitStrips {
   int64_t count, height = Kernel::kRows;
 };
 
-// Packs the unit's rows from depth k0 on, in chunks of a tile call's depth: chunk c begins at
-// chunk_stride * c, its strip s at s * kRows * (words of the chunk's depth).
+// Packs the unit's rows from depth k0 on, in chunks of the depth of a tile call. Chunk c begins at
+// chunk_stride * c, and strip s in it at s * kRows * (words of the chunk's depth).
 template <class Kernel>
 void pack_rows(const RowSource& source, const GemmUnit& unit, const UnitDepth& depth, int64_t k0,
                int64_t chunk_stride, GmmScratch& scratch) {
@@ -82,24 +88,25 @@ void pack_rows(const RowSource& source, const GemmUnit& unit, const UnitDepth& d
   }
 }
 
-// Asks for part s of `parts` of the `bytes` at p, to be in L2 when they are needed.
+// Prefetches part s of `parts` of the `bytes` at p into L2.
 HWY_INLINE void prefetch_part(const void* p, int64_t bytes, int64_t s, int64_t parts) {
   const char* at = static_cast<const char*>(p);
   for (int64_t i = bytes * s / parts / 64 * 64; i < bytes * (s + 1) / parts; i += 64)
     __builtin_prefetch(at + i, 0, 2);
 }
 
-// Pieces of memory of `bytes` each, `stride` bytes apart.
+// `count` pieces of memory of `bytes` each, `stride` bytes apart: the panels of a block of B.
 struct Pieces {
   const void* first;
   int64_t count, bytes, stride;
 };
 
-// Part s of `parts` of the pieces, spread over the steps of a tile's call.
+// Returns what a tile call of `steps` steps should prefetch so that `parts` calls together prefetch all
+// pieces.
 HWY_INLINE Ahead part_ahead(const Pieces& pieces, int64_t s, int64_t parts, int64_t steps) {
   const char* first = static_cast<const char*>(pieces.first);
   const int64_t piece = pieces.count * s / parts;
-  if (parts >= pieces.count) {  // part i of the n that share a piece
+  if (parts >= pieces.count) {  // several calls share a piece: this is call i of the n that do
     const auto begin = [&](int64_t p) { return (p * parts + pieces.count - 1) / pieces.count; };
     const int64_t i = s - begin(piece), n = begin(piece + 1) - begin(piece);
     return {first + piece * pieces.stride + pieces.bytes * i / n, (pieces.bytes - 1) / (n * steps) + 1};
@@ -110,19 +117,19 @@ HWY_INLINE Ahead part_ahead(const Pieces& pieces, int64_t s, int64_t parts, int6
   return {first + piece * pieces.stride, step, run, pieces.stride - run * step};
 }
 
-// A block of B: `depth` of the product from k0 on, `panels` times 16 columns of the result.
+// A block of B: `depth` values of the product from k0 on, and `panels` panels of the result's columns.
 struct BlockPlace {
   int64_t panel, panels, k0, depth;
 };
 
-// A tile finds panel p of a block of B at data + p * stride.
+// Where a tile finds a block of B: panel p begins at data + p * stride.
 template <typename B>
 struct Block {
   const B* data;
   int64_t stride;
 };
 
-// Blocks of B for the forward product: the panels themselves.
+// Blocks of B of the forward product: the panels themselves, as they lie.
 template <typename T>
 struct PanelBlocks {
   static constexpr bool kPanels = true, kStream = false;
@@ -146,21 +153,21 @@ struct PanelBlocks {
   }
 };
 
-// These blocks serve few strips of rows: a panel is one stream, which the tile prefetches.
+// Panels for units of few strips. Each panel is read once, as one stream, which the tile itself prefetches.
 template <typename T>
 struct StreamedBlocks : PanelBlocks<T> {
   static constexpr bool kStream = true;
   void prefetch(const BlockPlace&, int64_t, int64_t) const {}
 };
 
-// These are the panels as words of pairs, for dot and AMX tiles.
+// Panels of bf16 as words of pairs, for the dot and the AMX tile.
 struct PairBlocks : PanelBlocks<bf16> {
   Block<uint32_t> block(const BlockPlace& place, float*) const {
     return {reinterpret_cast<const uint32_t*>(at(place)), panel_rows * kPanelWidth / 2};
   }
 };
 
-// Panels of bf16, widened first.
+// Panels of bf16 that are first widened to f32 into scratch.
 struct WidenedBlocks {
   static constexpr bool kPanels = false, kStream = false;
   PanelBlocks<bf16> panels;
@@ -175,17 +182,17 @@ struct WidenedBlocks {
   void prefetch(const BlockPlace& place, int64_t s, int64_t parts) const { panels.prefetch(place, s, parts); }
 };
 
-// Blocks of B for the product with the transposed matrix: output panel p is rows 16 p to 16 p + 15 of the
-// weights, and depth runs over their columns, 16 at a time.
+// Blocks of B of the product with the transposed matrix. Panel p of the result is rows 16 p to 16 p + 15 of
+// the weights, and depth runs over their columns, 16 at a time.
 template <class Kernel>
 struct TransposedBlocks {
   static constexpr bool kPanels = false, kStream = false;
   using T = typename Kernel::T;
   using Word = typename Kernel::Word;
   const T* group;
-  int64_t panel_rows;  // of the weights; columns of the result, and padding
+  int64_t panel_rows;  // of the weights: columns of the result, and padding
 
-  // The 16 x 16 weights of `panel` at depth n.
+  // Returns the 16 x 16 weights of `panel` at depth n.
   const T* at(int64_t panel, int64_t n) const {
     return group + (n / kPanelWidth * panel_rows + panel * kPanelWidth) * kPanelWidth;
   }
@@ -221,8 +228,9 @@ struct TransposedBlocks {
   }
 };
 
-// The block after `place` in the order of columns_unit(): panels of the pass, then depth, then the next pass.
-// Past the end of the unit it is the unit's first block, which costs nothing to ask for.
+// Returns the block that columns_unit() needs after `place`: the next panels of the pass, then the next
+// depth, then the next pass. After the last block of the unit it is the unit's first one, which costs nothing
+// to prefetch.
 HWY_INLINE BlockPlace next_block(const GemmUnit& unit, const BlockPlace& place, int64_t pass,
                                  int64_t pass_end, const UnitDepth& depth) {
   const int64_t panel = place.panel + place.panels;
@@ -234,14 +242,14 @@ HWY_INLINE BlockPlace next_block(const GemmUnit& unit, const BlockPlace& place, 
   return {first, std::min(place.panels, unit.panel_end - first), 0, std::min(depth.call, depth.all)};
 }
 
-// Panels that one tile reads side by side. A unit of one strip, which reads each panel once, takes them one
-// after the other, so that what it asks for ahead is next in memory too.
+// Returns how many panels one tile reads side by side. A unit of one strip reads each panel only once, so it
+// takes them one after the other: what it prefetches is then also next in memory.
 template <class Kernel, class Blocks>
 HWY_INLINE int64_t panels_of_tile(int64_t strips) {
   return Blocks::kPanels && Kernel::kAsksAhead && strips == 1 ? 1 : Kernel::kPanels;
 }
 
-// The call of strip s, which also asks for its part of the next block.
+// Multiplies strip s by a block, and prefetches its part of the next block meanwhile.
 template <class Kernel, class Blocks, class Call>
 HWY_INLINE void multiply_strip(const Kernel& kernel, const Blocks& blocks, const BlockPlace& next, int64_t s,
                                int64_t strips, Call call) {
@@ -255,8 +263,8 @@ HWY_INLINE void multiply_strip(const Kernel& kernel, const Blocks& blocks, const
   }
 }
 
-// One unit: packed rows times its panels. The tiles of one strip read panels as one stream, which an epilogue
-// interrupts: there some of them come together.
+// One unit: packs its rows and multiplies them by its panels. If there is only one strip, panels are read as
+// one stream, which an epilogue would interrupt; so the epilogues of several panels are done together.
 template <class Kernel, class Blocks>
 HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const ColumnsProduct& product,
                                const UnitDepth& depth, const Blocks& blocks, GmmScratch& scratch) {
@@ -266,13 +274,17 @@ HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const
   const auto first_row = [&](int64_t s) { return std::min(unit.row_begin + s * cut.height, unit.row_end); };
   const auto num_rows = [&](int64_t s) { return static_cast<int>(first_row(s + 1) - first_row(s)); };
   const int64_t call_strips = (product.sizes.call_rows + kRows - 1) / kRows;
+  // 16 words between chunks keep chunks from falling on the same sets of the cache.
   const int64_t chunk_stride = strips * kRows * depth.call / Kernel::kDepth + 16;
   const int64_t tile_floats = kRows * kPanelWidth;
   const bool deep = depth.all > depth.packed;
   const int64_t tile_panels = panels_of_tile<Kernel, Blocks>(strips);
+  // This loop goes over the parts of the depth that are packed together. If there is more than one part
+  // (deep), the sums of all panels are kept between the parts.
   for (int64_t base = 0; base < depth.all; base += depth.packed) {
     const int64_t packed = std::min(depth.packed, depth.all - base);
     pack_rows<Kernel>(product.rows, unit, depth, base, chunk_stride, scratch);
+    // A pass is a number of panels that all packed rows meet before the next panels are touched.
     for (int64_t pass = unit.panel_begin; pass < unit.panel_end; pass += product.sizes.pass_panels) {
       scratch.poll();
       const int64_t pass_end = std::min<int64_t>(unit.panel_end, pass + product.sizes.pass_panels);
@@ -284,21 +296,25 @@ HWY_NOINLINE void columns_unit(const Kernel& kernel, const GemmUnit& unit, const
         for (int64_t p = panels.begin; p < panels.end; ++p)
           product.epilogue({sums_of(p, s), unit.group, first_row(s), num_rows(s), p});
       };
+      // A block of B has the depth of a tile call, so that it stays in L1 or L2 while the strips meet it.
       for (int64_t k = 0; k < packed; k += depth.call) {
         const int64_t part = std::min(depth.call, packed - k);
         const int64_t words = strip_words<Kernel>(part / Kernel::kDepth);
         const bool last = base + k + part == depth.all;
         const auto* strips_a =
             reinterpret_cast<const typename Kernel::Word*>(scratch.a) + k / depth.call * chunk_stride;
+        // These strips meet one block of B before the next block is loaded.
         for (int64_t call_begin = 0; call_begin < strips; call_begin += call_strips) {
           const int64_t call_end = std::min(strips, call_begin + call_strips);
-          int64_t waiting = pass;  // the first panel without its epilogue
+          int64_t waiting = pass;  // the first panel whose epilogue has not been done
           for (int64_t panel = pass; panel < pass_end; panel += tile_panels) {
             const BlockPlace place{panel, std::min(tile_panels, pass_end - panel), base + k, part};
             const BlockPlace next = next_block(unit, place, pass, pass_end, depth);
             const auto b = blocks.block(place, scratch.b);
             ++scratch.num_blocks;
             const int64_t end = panel + place.panels;
+            // The sums are complete at the last depth. If there are several strips, each tile is finished at
+            // once, while its sums are in L1.
             const bool ends = last && (strips > 1 || end - waiting >= kStreamedEpilogues || end == pass_end);
             for (int64_t s = call_begin; s < call_end; ++s) {
               if (Kernel::kAsksForResults && ends) product.epilogue.ask(first_row(s), num_rows(s), panel);

@@ -1,5 +1,6 @@
-// A unit of work of our grouped GEMM for the product over rows: the weight gradient. Include inside
-// HWY_NAMESPACE, once a target.
+// One unit of work for the product over rows, the weight gradient dW = A^T dC. Its depth are the rows of a
+// group, and both operands have to be packed, since neither is stored in panels. Include inside
+// HWY_NAMESPACE, once for each target.
 
 #if defined(MOEHILL_GMM_GRAD_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_GRAD_INL_H
@@ -19,13 +20,14 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
+// Returns row r of an operand, or zeros if its index is -1.
 template <typename T>
 HWY_INLINE const T* source_row(const RowSource& source, int64_t r, const float* zeros) {
   const int64_t from = source.index == nullptr ? r : source.index[r];
   return from < 0 ? reinterpret_cast<const T*>(zeros) : source.matrix.row<const T>(from);
 }
 
-// The rows of step `step` of the depth: one, or a pair whose second one may be missing.
+// Finds the rows of one step of depth: one row, or a pair whose second row may be missing (then it is zeros).
 template <class Kernel>
 HWY_INLINE void step_rows(const RowSource& source, Range rows, int64_t step, const float* zeros,
                           const typename Kernel::T** pointers) {
@@ -36,14 +38,15 @@ HWY_INLINE void step_rows(const RowSource& source, Range rows, int64_t step, con
   }
 }
 
-// Returns the steps of depth, in whole blocks. The last block is filled up with zeros, since a whole tile of
-// AMX takes no longer than a part of one.
+// Returns the number of steps of depth, rounded up to whole blocks. The last block is filled with zeros,
+// because a whole tile of AMX takes no longer than a part of one.
 template <class Kernel>
 HWY_INLINE int64_t num_steps(Range rows) {
   return round_up((rows.size() + Kernel::kDepth - 1) / Kernel::kDepth, Kernel::kBlock);
 }
 
-// Columns [begin, end) of A as strips: strip s, step d at a + s * strip_stride + d * (columns of the strip).
+// Packs columns [begin, end) of A as strips: strip s, step d begins at a + s * strip_stride + d * (columns of
+// the strip).
 template <class Kernel>
 void pack_columns_a(const RowSource& source, Range rows, Range columns, int64_t strip_stride,
                     GmmScratch& scratch) {
@@ -60,7 +63,7 @@ void pack_columns_a(const RowSource& source, Range rows, Range columns, int64_t 
   }
 }
 
-// This puts kBlock steps of a column side by side: they are packed as above, and then transposed.
+// Packs for kernels that want kBlock steps of a column side by side: as above, and then transposes.
 template <class Kernel>
 void pack_blocks_a(const RowSource& source, Range rows, Range columns, int64_t strip_stride,
                    GmmScratch& scratch) {
@@ -90,7 +93,7 @@ HWY_INLINE void pack_a(const RowSource& source, Range rows, Range columns, int64
   }
 }
 
-// Panels of dC: panel p (from panel_begin), step d at b + (p * steps + d) * 16.
+// Packs panels of dC: panel p (counted from panel_begin), step d at b + (p * steps + d) * 16.
 template <class Kernel>
 void pack_b(const RowSource& source, Range rows, const GemmUnit& unit, GmmScratch& scratch) {
   const typename Kernel::T* pointers[Kernel::kDepth];
@@ -106,8 +109,8 @@ void pack_b(const RowSource& source, Range rows, const GemmUnit& unit, GmmScratc
   }
 }
 
-// The sums of one tile over `call.depth` packed steps, in calls of kCallSteps. finish: they are complete, and
-// go to the gradient.
+// Computes the sums of one tile over `call.depth` packed steps, in calls of kGradSteps. finish: these are the
+// last rows, so the sums are complete and are stored as rows of the gradient.
 template <class Kernel, class Call>
 HWY_INLINE void grad_tile(const Kernel& kernel, Call call, bool finish,
                           const GradientRows<typename Kernel::T>& rows) {
@@ -123,7 +126,8 @@ HWY_INLINE void grad_tile(const Kernel& kernel, Call call, bool finish,
   }
 }
 
-// One unit for columns [k.begin, k.end) of A: rows of the gradient's panels. k.begin is even.
+// Columns [k.begin, k.end) of A for one unit, which are rows of the gradient's panels. k.begin is even, so
+// that pairs of rows are not torn apart.
 template <class Kernel>
 HWY_NOINLINE void grad_columns(const Kernel& kernel, const GemmUnit& unit, Range k,
                                const RowsProduct& product, GmmScratch& scratch) {
@@ -132,6 +136,7 @@ HWY_NOINLINE void grad_columns(const Kernel& kernel, const GemmUnit& unit, Range
   constexpr int kRows = Kernel::kRows, kPanels = Kernel::kPanels;
   const int64_t tile_floats = kRows * kPanelWidth;
   const int64_t strips = (k.size() + kRows - 1) / kRows;
+  // A group of many rows (tall) is packed block by block, and the sums of all tiles are kept in between.
   const bool tall = unit.row_end - unit.row_begin > kGradRows;
   const int64_t block_rows = tall ? kTallGradRows : kGradRows;
   const int64_t tile_stride = tall ? strips * tile_floats : tile_floats;
@@ -146,7 +151,8 @@ HWY_NOINLINE void grad_columns(const Kernel& kernel, const GemmUnit& unit, Range
     pack_b<Kernel>(product.dc, rows, unit, scratch);
     const Word *packed_a = reinterpret_cast<const Word*>(scratch.a),
                *packed_b = reinterpret_cast<const Word*>(scratch.b);
-    // Even, so that no pass ends within a pair of rows.
+    // Strips of one pass stay in L2 while the panels pass by.
+    // The number of strips is even, so that no pass ends within a pair of rows.
     const int64_t pass_strips = std::max<int64_t>(2, kGradStripBytes / (strip_stride * 4) / 2 * 2);
     for (int64_t pass = 0; pass < strips; pass += pass_strips) {
       const int64_t pass_end = std::min(strips, pass + pass_strips);
@@ -171,8 +177,8 @@ HWY_NOINLINE void grad_columns(const Kernel& kernel, const GemmUnit& unit, Range
   }
 }
 
-// One unit: panels [panel_begin, panel_end) of one group's gradient, over all rows of the group; zero without
-// rows.
+// One unit: panels [panel_begin, panel_end) of one group's gradient, over all rows of the group. They are
+// zero if the group has no rows.
 template <class Kernel>
 void grad_unit(const Kernel& kernel, const GemmUnit& unit, const RowsProduct& product, GmmScratch& scratch) {
   using T = typename Kernel::T;

@@ -1,5 +1,7 @@
-// The two ways in which our grouped GEMM multiplies packed operands: by vectors of f32, to which bf16 is
-// widened, and by dot products of bf16 pairs. Include inside HWY_NAMESPACE, once a target.
+// The ways in which this library's grouped GEMM multiplies packed operands: by vectors of f32 (bf16 is
+// widened to it), by dot products of bf16 pairs, and by AMX. A kernel is a class with the sizes of its tile
+// and three functions; the loops over units are templates on it. Include inside HWY_NAMESPACE, once for each
+// target.
 
 #if defined(MOEHILL_GMM_KERNEL_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_KERNEL_INL_H
@@ -16,8 +18,8 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
-// Rows k of a gradient of num_rows rows: panel p of it begins at panel + p * stride. half: room for a row of
-// each panel that has to wait for the next tile.
+// Where sums become rows `k` of a gradient that has num_rows rows: panel p begins at panel + p * stride. half
+// is room for one row of each panel that has to wait for the next tile.
 template <typename T>
 struct GradientRows {
   Range k;
@@ -28,14 +30,14 @@ struct GradientRows {
   float* half;
 };
 
-// Sums of a tile's panel p, [k.size()][16], into the gradient.
+// Stores the sums of a tile's panel p, [k.size()][16], as rows of the gradient.
 HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<float>& rows) {
   float* panel = rows.panel + p * rows.stride;
   for (int64_t row = rows.k.begin; row < rows.k.end; ++row, tile += kPanelWidth)
     store_panel_row(tile, rows.scale, panel + row * kPanelWidth);
 }
-// Rows of bf16 are stored in pairs. A tile that ends within a pair leaves the first row of it for the next
-// tile.
+// Stores a tile in bf16, whose rows are stored in pairs. A tile that ends within a pair leaves the pair's
+// first row in `half` for the next tile.
 template <bool kStream = false>
 HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<bf16>& rows) {
   alignas(64) static constexpr float kZeros[kPanelWidth] = {};
@@ -56,12 +58,18 @@ HWY_INLINE void store_gradient(const float* tile, int p, const GradientRows<bf16
   }
 }
 
-// T is the type that operands and weights are stored as. They are packed to Words of kDepth values along the
-// depth. A strip has kBlock steps of a row, then those of the next row, and after all its rows the next
-// kBlock steps. kAsksAhead: tiles prefetch the operands of later ones. kAsksForResults: products are so short
-// that the lines of their results are prefetched before them. Forward units of at most kStreamStrips strips
-// read a panel as one stream. In all other units call_depth() is the depth of a tile call; its argument is
-// the depth by the block sizes. A tile call of a weight gradient has kGradSteps steps.
+// The f32 kernel, and at the same time the description of what every kernel has.
+//
+// - T: the type in which operands and weights are stored. They are packed to Words of kDepth values along the
+//   depth.
+// - kRows, kPanels: the largest tile. kBlock: a strip has kBlock steps of a row, then those of the next row;
+//   after all its rows come the next kBlock steps.
+// - kAsksAhead: tiles prefetch the operands of later ones. kAsksForResults: products are so short that the
+//   lines of their results are prefetched before them.
+// - kStreamStrips: forward units of at most so many strips read a panel as one stream. In all other units
+//   call_depth() is the depth of a tile call; its argument is the depth by the block sizes.
+// - kGradSteps: steps of a tile call of a weight gradient.
+// - kFlippedRows: units of at most so many rows may be flipped (gmm_flipped-inl.h); 0: none.
 template <typename Stored>
 struct VectorKernel {
   using T = Stored;
@@ -85,7 +93,7 @@ struct VectorKernel {
     flipped_tile<kFlippedLanes, kStepsOfLine>(call);
   }
 
-  // The product, and its sums as rows of a gradient.
+  // Multiplies, and stores the sums as rows of a gradient.
   HWY_INLINE void gradient(const TileCall<float, float>& call, const GradientRows<T>& rows) const {
     if constexpr (std::is_same_v<T, float>) {
       if (!call.accumulate) return gradient_in_place(call, rows);
@@ -95,7 +103,7 @@ struct VectorKernel {
   }
 
  private:
-  // Sums of f32 lie in a gradient as they do in a tile.
+  // A gradient in f32 has the same layout as a tile, so the sums can be written there directly.
   HWY_INLINE void gradient_in_place(TileCall<float, float> call, const GradientRows<T>& rows) const {
     call.c = rows.panel + rows.k.begin * kPanelWidth;
     call.c_stride = rows.stride;
@@ -108,6 +116,7 @@ struct VectorKernel {
   }
 };
 
+// Multiplies bf16 pairs by vdpbf16ps; see VectorKernel for the members.
 struct DotKernel {
   using T = bf16;
   using Word = uint32_t;
@@ -134,6 +143,7 @@ struct DotKernel {
   }
 };
 
+// Multiplies bf16 pairs by AMX; see VectorKernel for the members.
 struct AmxKernel {
   using T = bf16;
   using Word = uint32_t;
@@ -141,7 +151,7 @@ struct AmxKernel {
   static constexpr bool kAsksAhead = true, kAsksForResults = true;
   static constexpr int64_t kStreamStrips = 1, kGradSteps = kAmxCallSteps;
   static int64_t call_depth(int64_t depth) { return depth; }
-  static constexpr int64_t kFlippedRows = 0;  // tiles of AMX broadcast nothing
+  static constexpr int64_t kFlippedRows = 0;  // AMX cannot broadcast, which the flipped product needs
 
   const AmxTile& tile;
 
@@ -164,13 +174,13 @@ struct AmxKernel {
   }
 };
 
-// Words of a strip of `steps` steps.
+// Returns the words of a strip of `steps` steps.
 template <class Kernel>
 HWY_INLINE int64_t strip_words(int64_t steps) {
   return Kernel::kRows * round_up(steps, Kernel::kBlock);
 }
 
-// Depth of a product as its operands are packed: whole pairs where weights lie in pairs.
+// Returns the depth of a product as its operands are packed: whole pairs if weights are stored in pairs.
 template <class Kernel>
 HWY_INLINE int64_t packed_depth(int64_t depth) {
   return stored_panel_rows(depth, dtype_of<typename Kernel::T>);

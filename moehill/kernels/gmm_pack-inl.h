@@ -1,9 +1,9 @@
-// Packing for our grouped GEMM: rows of operands into strips, transposed blocks of weights into panels, and
-// results back into their storage. Works on vectors of at most 8 lanes. Include inside HWY_NAMESPACE, once a
-// target.
+// Packing for this library's grouped GEMM: rows of operands into strips, transposed blocks of weights into
+// panels, and results back into their storage. It works on vectors of at most 8 lanes. Include inside
+// HWY_NAMESPACE, once for each target.
 //
-// A packed word is an f32, or two bf16 that are neighbours in the depth of the product, as they are stored:
-// Word is float or uint32_t.
+// A packed word is one f32, or two bf16 that are neighbours in the depth of the product. Word is float or
+// uint32_t.
 
 #if defined(MOEHILL_GMM_PACK_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_PACK_INL_H
@@ -26,13 +26,14 @@ namespace HWY_NAMESPACE {
 using DU = hn::RebindToUnsigned<DP>;
 using VU = hn::Vec<DU>;
 
-// The halves of bf16 pairs, as the bits of f32.
+// The lower and the upper halves of bf16 pairs, each as f32.
 HWY_INLINE VU low_half(VU pairs) { return hn::ShiftLeft<16>(pairs); }
 HWY_INLINE VU high_half(VU pairs) { return hn::And(pairs, hn::Set(DU(), 0xffff0000u)); }
 
+// A pair as a word: the value with the lower index is in the lower half.
 inline uint32_t pair_of(bf16 low, bf16 high) { return low.bits | static_cast<uint32_t>(high.bits) << 16; }
 
-// 4 x 4 blocks of 32-bit lanes transposed within each 128 bits of v[0..3].
+// Transposes 4 x 4 blocks of 32-bit lanes within each 128 bits of v[0..3].
 template <class D = DU>
 HWY_INLINE void transpose_4x4(VU* v) {
   const D d;
@@ -47,8 +48,8 @@ HWY_INLINE void transpose_4x4(VU* v) {
   v[3] = BitCast(d, InterleaveUpper(d64, b, f));
 }
 
-// v[j] lane i = row(i)[j] for kPart rows of kPart 32-bit words. Eight lanes take their halves from memory,
-// which saves a third of the shuffles.
+// Loads kPart rows of kPart 32-bit words, transposed: lane i of v[j] is row(i)[j]. With eight lanes, rows are
+// loaded by halves and combined, which saves a third of the shuffles.
 template <class Row, class D = DU>
 HWY_INLINE void load_transposed(const Row& row, VU* v) {
   const D d;
@@ -66,14 +67,15 @@ HWY_INLINE void load_transposed(const Row& row, VU* v) {
   }
 }
 
-// Depth of a strip: `values` of its rows, and as packed: a multiple of what a word holds, the others zero.
+// The depth of a strip: `values` is what its rows have; `packed` is that rounded up to whole words. The rest
+// is zero.
 struct StripDepth {
   int64_t values, packed;
 };
 
-// Strip for a product over the columns of `rows`: out[d * num_rows + i] = word d of row i, of which kGroups
-// vectors of kPart are packed. Writes up to 2 kPart words past the end of a step, which the next step, the
-// next strip or nobody writes later.
+// Packs a strip for a product over the columns of `rows`: out[d * num_rows + i] = word d of row i. It packs
+// kGroups vectors of kPart rows at once. It may write up to 2 kPart words past the end of a step; the next
+// step or the next strip overwrites them, and after the last one there is room for them.
 template <int kRows, int kGroups, typename Word, typename T>
 HWY_INLINE void pack_groups(const T* const* rows, int num_rows, const StripDepth& depth,
                             Word* HWY_RESTRICT out) {
@@ -100,6 +102,7 @@ HWY_INLINE void pack_groups(const T* const* rows, int num_rows, const StripDepth
       }
     }
   }
+  // The rest of the depth, value by value.
   for (; k < depth.packed; k += kPairs ? 2 : 1) {
     for (int i = 0; i < num_rows; ++i) {
       const T first = k < depth.values ? rows[i][k] : T{};
@@ -112,7 +115,7 @@ HWY_INLINE void pack_groups(const T* const* rows, int num_rows, const StripDepth
   }
 }
 
-// This packs num_rows rows, kRows at most.
+// Packs num_rows rows, at most kRows.
 template <int kRows, typename Word, typename T>
 HWY_INLINE void pack_strip_transposed(const T* const* rows, int num_rows, const StripDepth& depth,
                                       Word* HWY_RESTRICT out) {
@@ -121,14 +124,14 @@ HWY_INLINE void pack_strip_transposed(const T* const* rows, int num_rows, const 
   pack_groups<kRows, kGroups>(rows, num_rows, depth, out);
 }
 
-// This puts kBlock steps of a row side by side. The last block is filled up with zeros.
+// Packs kBlock steps of a row side by side, as AMX wants it. The last block is filled with zeros.
 template <int kRows, int kBlock>
 HWY_INLINE void pack_strip_blocks(const bf16* const* rows, int num_rows, const StripDepth& depth,
                                   uint32_t* HWY_RESTRICT out) {
   constexpr int64_t kValues = 2 * kBlock;
   for (int64_t k = 0; k < depth.packed; k += kValues, out += kRows * kBlock) {
     const int64_t count = std::clamp<int64_t>(depth.values - k, 0, kValues);
-    if (count == kValues) {  // of a size that the compiler knows
+    if (count == kValues) {  // a constant size lets the compiler copy by vectors
       for (int i = 0; i < num_rows; ++i)
         std::memcpy(out + i * kBlock, rows[i] + k, kBlock * sizeof(uint32_t));
       continue;
@@ -141,9 +144,9 @@ HWY_INLINE void pack_strip_blocks(const bf16* const* rows, int num_rows, const S
   }
 }
 
-// Part of a strip (kWidth columns) or a panel row (16) for a product over rows: out[i] = column i of the row,
-// or of two rows as a pair, of which `words` are wanted and `columns` exist, the others zero. Writes up to
-// kPart words past its end.
+// Packs one step for a product over rows: part of a strip (kWidth columns) or of a panel (16). out[i] is
+// column i of the row, or of two rows as a pair. `words` of them are wanted and `columns` exist; the others
+// are zero. It may write up to kPart words past its end.
 template <int kWidth, typename Word, typename T>
 HWY_INLINE void pack_columns(const T* const* rows, int64_t columns, int words, Word* HWY_RESTRICT out) {
   constexpr int kGroups = (kWidth + kPart - 1) / kPart;
@@ -172,7 +175,7 @@ HWY_INLINE void pack_columns(const T* const* rows, int64_t columns, int words, W
   }
 }
 
-// out [columns][kSteps] = transpose of words [kSteps][columns], multiples of 8 both.
+// Writes out [columns][kSteps], the transpose of words [kSteps][columns]. Both sizes are multiples of 8.
 template <int kSteps, int kColumns>
 HWY_INLINE void transpose_words(const uint32_t* words, uint32_t* HWY_RESTRICT out) {
   for (int d = 0; d < kSteps; d += kPart) {
@@ -184,7 +187,7 @@ HWY_INLINE void transpose_words(const uint32_t* words, uint32_t* HWY_RESTRICT ou
   }
 }
 
-// out [16 columns][16] = transpose of 16 panel rows at `block`, as f32.
+// Writes out [16 columns][16 rows], the transpose of 16 panel rows at `block`, as f32.
 HWY_INLINE void transpose_block(const float* block, float* HWY_RESTRICT out) {
   for (int r = 0; r < 16; r += kPart) {
     for (int c = 0; c < 16; c += kPart) {
@@ -195,9 +198,9 @@ HWY_INLINE void transpose_block(const float* block, float* HWY_RESTRICT out) {
   }
 }
 
-// The words of a bf16 panel are pairs of rows, and are transposed to out [8 pairs of columns][16 rows] as
-// words, or [16 columns][16 rows] as f32. Two neighbouring words are the 2 x 2 values of two rows and two
-// columns: 64 bits that move as one, and are transposed by an exchange of their middle halves.
+// Stores transposed words of a bf16 panel. Its words are pairs of rows; they become words [8 pairs of
+// columns][16 rows], or f32 [16 columns][16 rows]. Two neighbouring words are the 2 x 2 values of two rows
+// and two columns: 64 bits that move as one and are transposed by exchanging their middle halves.
 HWY_INLINE void store_transposed(VU pairs, int row, int column, uint32_t* out) {
   hn::StoreU(pairs, DU(), out + column / 2 * 16 + row);
 }
@@ -206,7 +209,7 @@ HWY_INLINE void store_transposed(VU pairs, int row, int column, float* out) {
   hn::StoreU(hn::BitCast(DP(), high_half(pairs)), DP(), out + (column + 1) * 16 + row);
 }
 
-// Two neighbouring words, which are the 2 x 2 values of two rows and two columns, transposed.
+// Transposes each two neighbouring words as 2 x 2 values, by exchanging their middle halves.
 template <class V, class D = hn::DFromV<V>>
 HWY_INLINE V exchanged(V words) {
   const hn::Repartition<uint8_t, D> d8;
@@ -214,7 +217,7 @@ HWY_INLINE V exchanged(V words) {
   return BitCast(D(), TableLookupBytes(BitCast(d8, words), LoadDup128(d8, kMiddle)));
 }
 
-// Does this for all words of some pairs of panel rows, a multiple of 16.
+// Does so for `count` words, a multiple of 16.
 template <class D = hn::RebindToUnsigned<DF>>
 HWY_INLINE void exchange_middle_halves(const uint32_t* words, int64_t count, uint32_t* HWY_RESTRICT out) {
   if constexpr (kLanes == 1) {
@@ -228,7 +231,7 @@ HWY_INLINE void exchange_middle_halves(const uint32_t* words, int64_t count, uin
   }
 }
 
-// Rows of a bf16 panel as f32, an even number of them.
+// Writes an even number of rows of a bf16 panel as f32.
 HWY_INLINE void widen_rows(const bf16* rows, int64_t num_rows, float* HWY_RESTRICT out) {
   for (int64_t i = 0; i < num_rows * kPanelWidth; i += 2 * kPanelWidth) {
     for (int half = 0; half < 2; ++half) {
@@ -242,6 +245,8 @@ template <typename Word, class D = DU>
 HWY_INLINE void transpose_block(const bf16* block, Word* HWY_RESTRICT out) {
   const D d;
   const uint32_t* words = reinterpret_cast<const uint32_t*>(block);
+  // Word p * 16 + c has rows 2p and 2p + 1 of column c. A word of the result has two neighbouring columns of
+  // one row.
   if constexpr (kPart == 1) {
     for (int p = 0; p < 8; ++p) {
       for (int c = 0; c < 16; c += 2) {
@@ -272,7 +277,7 @@ HWY_INLINE void transpose_block(const bf16* block, Word* HWY_RESTRICT out) {
   }
 }
 
-// This transposes a block of which only `num_rows` panel rows are stored; the others are taken as zero.
+// Transposes a block of which only `num_rows` panel rows are stored; the others are taken as zero.
 template <typename T, typename Word>
 HWY_NOINLINE void transpose_short_block(const T* block, int64_t num_rows, Word* out) {
   alignas(64) T padded[256] = {};
@@ -280,13 +285,13 @@ HWY_NOINLINE void transpose_short_block(const T* block, int64_t num_rows, Word* 
   transpose_block(padded, out);
 }
 
-// One row of a tile, times `scale`, into a weight panel's row.
+// Writes one row of a tile, multiplied by `scale`, into a row of a weight panel.
 HWY_INLINE void store_panel_row(const float* tile_row, float scale, float* out) {
   for (int c = 0; c < 16; c += kPart)
     hn::StoreU(hn::Mul(hn::Set(DP(), scale), hn::LoadU(DP(), tile_row + c)), DP(), out + c);
 }
 
-// The lower halves of `low` and the upper halves of `high`.
+// Combines the lower halves of `low` and the upper halves of `high`.
 template <class V>
 HWY_INLINE V halves_of(V low, V high) {
   if constexpr (kPart == 1) {
@@ -297,7 +302,7 @@ HWY_INLINE V halves_of(V low, V high) {
   }
 }
 
-// Stores two rows of a tile as the pairs of a bf16 panel. kStream: they go past the caches, as whole lines.
+// Stores two rows of a tile as pairs of a bf16 panel. kStream: past the caches, as whole lines.
 template <bool kStream>
 HWY_INLINE void store_panel_pair(const float* even_row, const float* odd_row, float scale, bf16* out) {
   const DU du;

@@ -1,4 +1,5 @@
-// The operands of one call of our grouped GEMM, as every unit of it sees them.
+// The operands of one call of this library's grouped GEMM, in the form in which every unit of it sees them.
+// Callers outside of kernels use grouped_gemm.h.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,8 @@
 
 namespace moehill {
 
-// Sums [num_rows][16] of a register tile: rows of a group from `row` on, columns of `panel` of the result.
+// Finished sums [num_rows][16] of a register tile: rows of a group from `row` on, columns of `panel` of the
+// result.
 struct FinishedTile {
   const float* sums;
   int64_t group, row;
@@ -16,16 +18,17 @@ struct FinishedTile {
   int64_t panel;
 };
 
-// The end of a tile: `finish` stores it, adds it or applies an activation, and is chosen once a call. A call
-// through a pointer for a tile costs nothing beside its product, and units need not be compiled once for
-// each.
+// Says what is done with a finished tile. `finish` stores it, adds it or applies an activation, and is chosen
+// once for a call. Calling it through a pointer for each tile costs nothing beside the tile's product, and
+// the loops over units need not be compiled for each kind.
 struct Epilogue {
   void (*finish)(const Epilogue& epilogue, const FinishedTile& tile);
-  ForwardOutput out;  // of an input gradient: c
-  float scale;        // of the sums
+  ForwardOutput out;  // an input gradient uses its member c
+  float scale;        // the factor of all sums
 
   void operator()(const FinishedTile& tile) const { finish(*this, tile); }
-  // Prefetches the first line of each row of results before their product, since no cache holds most of them.
+  // Prefetches the first line of each row of the result before its product, because most of these rows are in
+  // no cache.
   void ask(int64_t row, int num_rows, int64_t panel) const {
     const int64_t width = out.activation && out.activation->gated ? kGateUpWidth : kPanelWidth;
     if (out.activation) ask_rows(out.h, row, num_rows, panel * width);
@@ -40,7 +43,7 @@ struct Epilogue {
   }
 };
 
-// A product over columns: forward or input gradient.
+// A product over columns: forward, or input gradient.
 struct ColumnsProduct {
   RowSource rows;
   WeightView weights;
@@ -55,7 +58,7 @@ struct RowsProduct {
   WeightView dw;
 };
 
-// The group's matrix of a stack in panels.
+// Returns the matrix of a group in a stack in panels.
 template <typename T>
 T* group_panels(const WeightView& weights, int64_t group) {
   return static_cast<T*>(weights.data) + group * weights.group_elements();

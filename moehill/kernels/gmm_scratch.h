@@ -1,4 +1,4 @@
-// Work space of one thread of our grouped GEMM.
+// The work space of one thread of this library's grouped GEMM. It owns no memory; Gmm (gmm.cc) does.
 #pragma once
 
 #include <cstdint>
@@ -7,17 +7,20 @@
 
 namespace moehill {
 
-// A cache line of its own: the counts are written all the time.
+// Aligned to a cache line of its own, because the counts are written all the time and would otherwise slow
+// down the neighbours.
 struct alignas(64) GmmScratch {
-  float* a = nullptr;                   // packed rows
-  float* b = nullptr;                   // packed panels
-  float* c = nullptr;                   // tiles of partial sums
-  float* zeros = nullptr;               // a row of zeros, as long as the longest operand row
-  const ThreadTeam* polling = nullptr;  // the team, for its member 0
-  // Since it was made, products over columns alone: values packed, and blocks of B that strips have met.
+  float* a = nullptr;      // packed rows
+  float* b = nullptr;      // packed panels
+  float* c = nullptr;      // tiles of partial sums
+  float* zeros = nullptr;  // a row of zeros, as long as the longest operand row
+  // The team; only the first thread's scratch has it, so that only member 0 polls.
+  const ThreadTeam* polling = nullptr;
+  // Work counted since the object was made, for products over columns only: values packed, and blocks of B
+  // that strips have met.
   int64_t num_packed = 0, num_blocks = 0;
 
-  // Between pieces of about a millisecond.
+  // Called between pieces of work of about a millisecond.
   void poll() const {
     if (polling != nullptr) polling->poll();
   }

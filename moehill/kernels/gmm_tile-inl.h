@@ -1,11 +1,14 @@
-// The register tile of our grouped GEMM on vectors of f32: kRows x 16 or 32 results in registers, one pass
-// over a block of depth.
+// The register tile of this library's grouped GEMM on vectors of f32: kRows x 16 or x 32 results stay in
+// registers during one pass over a block of depth. Include inside HWY_NAMESPACE, once for each target.
 //
-// Shape: 16 columns are one panel row. With 8 lanes (AVX2) a tile of 6 x 16 takes 12 accumulators, two
-// vectors of B and one broadcast of A: 15 of 16 registers, 12 FMAs for 8 loads a step. With 16 lanes
-// (AVX-512) 12 x 32, two panels side by side, takes 24 accumulators, and 14 loads for 24 FMAs: with one panel
-// they would be 13 for 12, more than two a cycle. With 4 lanes (SSE4, NEON) or 1 (scalar) 3 x 16. Include
-// inside HWY_NAMESPACE, once a target.
+// The shape follows from the registers. 16 columns are one panel row.
+//
+// - 8 lanes (AVX2): 6 x 16 takes 12 accumulators, two vectors of B and one broadcast of A, 15 of 16
+//   registers; 12 fused multiply-adds for 8 loads in a step.
+// - 16 lanes (AVX-512): 12 x 32, two panels side by side, takes 24 accumulators and has 14 loads for 24
+//   multiply-adds. With one panel it would have 13 loads for 12, more than the two loads a cycle that a core
+//   can make.
+// - 4 lanes (SSE4, NEON) or 1 (scalar): 3 x 16.
 
 #if defined(MOEHILL_GMM_TILE_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef MOEHILL_GMM_TILE_INL_H
@@ -35,47 +38,52 @@ inline constexpr int kTileVectors = 16 / kLanes;  // of a panel row
 inline constexpr int kTileRows = kLanes == 16 ? 12 : kLanes == 8 ? 6 : 3;
 inline constexpr int kTilePanels = kLanes == 16 ? 2 : 1;
 
-// Panel rows that one load of a panel has: two of bf16 pairs.
+// The number of panel rows that one load of a panel gives: two if it holds bf16 pairs.
 template <typename B>
 inline constexpr int kRowsOfLoad = static_cast<int>(4 / sizeof(B));
 
-// Loads a pointer anew, so that what it points to is loaded anew too: where no register is left to keep it.
+// Makes the compiler forget what it knows about a pointer, so that the data are loaded again. It is used
+// where no register is left to keep them.
 template <typename T>
 HWY_INLINE const T* same_place(const T* p) {
   asm("" : "+r"(p));
   return p;
 }
 
-// Lanes [v * kLanes, (v + 1) * kLanes) of row `half` of the panel rows at b.
+// Loads lanes [v * kLanes, (v + 1) * kLanes) of one of the panel rows at b; of a bf16 pair of rows, row
+// `half`.
 HWY_INLINE VF load_panel_row(const float* b, int v, int) { return hn::LoadU(DF(), b + v * kLanes); }
 HWY_INLINE VF load_panel_row(const bf16* b, int v, int half) {
   const hn::RebindToUnsigned<DF> du;
   const auto pairs = hn::LoadU(du, reinterpret_cast<const uint32_t*>(b) + v * kLanes);
   if (half == 0) return hn::BitCast(DF(), hn::ShiftLeft<16>(pairs));
-  // Tiles of up to 8 lanes have no register left for a mask.
+  // Tiles of up to 8 lanes have no register left for a mask, so two shifts clear the lower half.
   const auto upper =
       kLanes <= 8 ? hn::ShiftLeft<16>(hn::ShiftRight<16>(pairs)) : hn::And(pairs, hn::Set(du, 0xffff0000u));
   return hn::BitCast(DF(), upper);
 }
 
-// Distances of panels in B and in the sums. By value they travel in registers, as the other operands do: a
-// tile of few steps takes no longer than reading a struct, which made f32 up to 17 % slower at 8 and 34 rows.
+// Distances between panels in B and in the sums. They are passed by value, and so in registers like the other
+// operands: a tile of few steps takes no longer than reading them from a struct in memory, which made f32 up
+// to 17 % slower at 8 and 34 rows.
 struct PanelStrides {
   int64_t b, c;
 };
 
-// Tiles of 16 lanes prefetch the next block, a line a step. Smaller vectors have no register left for it.
+// Tiles of 16 lanes prefetch the next block, one line in each step. Smaller vectors have no register left for
+// the address.
 inline constexpr bool kTileAsksAhead = kLanes == 16;
 struct NothingAhead {};
 
-// A tile asks for memory ahead while it multiplies. Next: const Ahead*, or NothingAhead.
+// Holds what a tile needs beside its operands. Next is const Ahead*, or NothingAhead for tiles that do not
+// prefetch.
 template <class Next>
 struct TileExtras {
   bool accumulate;
   Next ahead;
 };
 
-// c (+)= a b, of kRows x kPanels * 16. The depth of bf16 panels is even.
+// c (+)= a b for a tile of kRows x kPanels * 16. For bf16 panels the depth must be even.
 template <int kRows, int kPanels, Fetch kFetch, typename B, class Next>
 HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const B* HWY_RESTRICT b, PanelStrides stride,
                        int64_t depth, float* HWY_RESTRICT c, TileExtras<Next> extras) {
@@ -105,9 +113,10 @@ HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const B* HWY_RESTRICT b, Pan
 #pragma GCC unroll 2
         for (int p = 0; p < kPanels && kRows > kRowsOfPlainStream; ++p)
           prefetch_stream(b + p * stride.b + k * 16);
-      } else if constexpr (kFetch == Fetch::stream && sizeof(B) == 2) {  // f32 lost 2 to 7 % by it
+      } else if constexpr (kFetch == Fetch::stream && sizeof(B) == 2) {  // f32 was 2 to 7 % slower with it
         __builtin_prefetch(reinterpret_cast<const char*>(b + k * 16) + kStreamAhead);
       }
+// A pair of bf16 rows is loaded twice, once for each half, since there is no register to keep it.
 #pragma GCC unroll 2
       for (int half = 0; half < kRowsOfLoad<B>; ++half) {
         const B* from = half == 0 ? b + k * 16 : same_place(b + k * 16);
@@ -134,7 +143,7 @@ HWY_NOINLINE void tile(const float* HWY_RESTRICT a, const B* HWY_RESTRICT b, Pan
   }
 }
 
-// This multiplies 1 to kTileRows rows by 1 to kTilePanels panels.
+// Multiplies 1 to kTileRows rows by 1 to kTilePanels panels: picks the template for call.rows at run time.
 template <Fetch kFetch, typename B, int kRows = kTileRows>
 HWY_INLINE void tile_rows(const TileCall<float, B>& call) {
   if (call.rows == kRows) {
@@ -153,11 +162,12 @@ HWY_INLINE void tile_rows(const TileCall<float, B>& call) {
   if constexpr (kRows > 1) tile_rows<kFetch, B, kRows - 1>(call);
 }
 
-// The most rows of the other operand in a flipped product: one a lane. Vectors of 4 lanes take part in none.
+// The most rows of the other operand in a flipped product: one for each lane. Vectors of 4 lanes have no
+// flipped product.
 inline constexpr int kFlippedLanes = kLanes >= 8 ? kLanes : 0;
 
-// sums (+)= squares times rows of kWidth lanes, kHeight rows of a square at a time. A line of what comes
-// ahead is asked for every kStepsOfLine steps.
+// A flipped product: sums (+)= squares times rows of kWidth lanes, kHeight rows of a square at a time. One
+// line is prefetched every kStepsOfLine steps.
 template <int kWidth, int kStepsOfLine>
 HWY_NOINLINE void flipped_tile(const FlippedCall<float>& call) {
   const hn::FixedTag<float, kWidth> d;
@@ -167,6 +177,8 @@ HWY_NOINLINE void flipped_tile(const FlippedCall<float>& call) {
   const char* ahead = call.ahead;
   for (int q = 0; q < call.count; ++q, squares += 256) {
     for (int k = 0; k < 16; k += kHeight, sums += kHeight * kWidth) {
+      // The sums of kHeight rows stay in registers over all steps; each step takes one row of the other
+      // operand.
       hn::Vec<decltype(d)> sum[kHeight];
 #pragma GCC unroll 16
       for (int i = 0; i < kHeight; ++i)

@@ -1,13 +1,18 @@
-// Grouped GEMM in the three directions that training needs. Rows of all groups stand one after the other;
-// group g owns rows [offset[g], offset[g + 1]) and the g-th matrix of a weight stack. Empty groups are legal
-// and cost nothing.
+// Grouped GEMM in the three directions that training needs: each group of rows (the tokens of one expert) is
+// multiplied by a matrix of its own. The rows of all groups stand one after the other; group g owns rows
+// [offset[g], offset[g + 1]) and the g-th matrix of a weight stack. Empty groups are legal and cost nothing.
 //
 //   forward      C [rows, N]  = A [rows, K] W_g [K, N]
 //   input_grad   dA [rows, K] = dC [rows, N] W_g^T
 //   weight_grad  dW_g [K, N]  = A_g^T [K, rows_g] dC_g [rows_g, N]     (zero for an empty group)
 //
-// Operands f32 or bf16, products and sums f32, one rounding to nearest even at the end. Results do not depend
-// on the number of threads.
+// Operands are f32 or bf16. Products and sums are f32, with one rounding to nearest even at the end. Results
+// do not depend on the number of threads. This file knows nothing of tokens, gates and devices; moe/mlp.h
+// puts the products of an expert together.
+//
+//   const auto gemm = make_gmm({.max_groups = E, .max_rows = rows, .max_depth = std::max(K, N),
+//                               .max_matrix = K * N, .num_threads = team.size()});
+//   gemm->forward(team, offsets, {x}, w1.view(), {.c = c});   // offsets: E + 1 values
 #pragma once
 
 #include <concepts>
@@ -25,52 +30,55 @@
 
 namespace moehill {
 
-// Rows of an operand: row i is `scale` times matrix row index[i], or row i itself without an index. index -1:
-// a zero row.
+// The rows of an operand: row i is `scale` times row index[i] of the matrix, or row i itself if there is no
+// index. An index of -1 stands for a row of zeros.
 struct RowSource {
   MatView matrix;
   const int32_t* index = nullptr;
   float scale = 1;
 };
 
-// Where forward puts its result.
+// Where forward() stores its result, and what it does to it before.
 struct ForwardOutput {
-  // Plain: c [rows, N].
+  // Without an activation: the products, c [rows, N].
   MatView c{};
-  // With an activation f (W is a gate-up stack of M results, or [K, M] where f is not gated): h [rows, M] =
-  // f(gate, up) * row_scale; c, if it has data, receives the products [rows, N], which backward needs.
+  // With an activation f: h [rows, M] = f(gate, up) * row_scale. W is then a gate-up stack for M results, or
+  // [K, M] if f has no gate. If c has data, it receives the products [rows, N] too, because the backward pass
+  // needs them.
   std::optional<Activation> activation{};
   MatView h{};
   const float* row_scale = nullptr;  // [rows], null: 1
-  // The products are first taken times `product_scale`, then vectors [groups][1, N] are added, those of the
-  // gates and of the ups with a gated activation. Without an activation a vector is taken times row_scale.
+  // The products are first multiplied by `product_scale`; then the group's bias is added. Biases are vectors
+  // [groups][1, N]; a gated activation has one for the gates (bias) and one for the up values (up_bias).
+  // Without an activation, the bias is multiplied by row_scale.
   const float* product_scale = nullptr;  // [rows], null: 1
-  WeightView bias{}, up_bias{};          // without data: nothing
+  WeightView bias{}, up_bias{};          // no data: no bias
   bool is_plain() const { return product_scale == nullptr && bias.data == nullptr; }
 };
 
+// Where input_grad() stores its result.
 struct InputGradOutput {
   MatView da;
   bool accumulate = false;  // dA += instead of =
 };
 
-// Counts of the work that the block sizes have made so far: forward and input gradient, all threads.
+// Work that followed from the block sizes so far, over all threads: only forward and input gradient.
 struct GemmCounts {
   int64_t units = 0;          // taken from the queue
-  int64_t packed_values = 0;  // of rows, each as often as it was packed
-  int64_t blocks = 0;         // of B, each as often as strips of rows met it
+  int64_t packed_values = 0;  // values of rows, counted each time they are packed
+  int64_t blocks = 0;         // blocks of B, counted each time strips of rows meet one
   bool operator==(const GemmCounts&) const = default;
 };
 
-// Which rows each group has.
+// Says which rows each group has. It refers to the caller's offsets and copies nothing.
 class GroupRows {
  public:
-  // Group g: [offsets[g], offsets[g + 1]).
+  // Group g has rows [offsets[g], offsets[g + 1]).
   template <std::convertible_to<std::span<const int64_t>> Offsets>
   GroupRows(const Offsets& offsets) : begin_(offsets), end_(begin_.subspan(1)) {
     begin_ = begin_.first(end_.size());
   }
-  // Some of each group's rows, [begin[g], end[g]): the others are left as they are.
+  // Group g has rows [begin[g], end[g]). Rows between the groups are left as they are.
   GroupRows(std::span<const int64_t> begin, std::span<const int64_t> end) : begin_(begin), end_(end) {}
 
   int64_t size() const { return static_cast<int64_t>(end_.size()); }
@@ -85,15 +93,18 @@ class GroupRows {
   std::span<const int64_t> begin_, end_;
 };
 
+// The interface of a backend. An instance is for one caller at a time and keeps its work space. make_gmm()
+// and make_ragged_dot() give the two backends.
 class GroupedGemm {
  public:
   virtual ~GroupedGemm() = default;
+  // Returns the layout that weights must have.
   virtual WeightLayout layout() const = 0;
-  // Returns true if RowSource::index is read while packing (else the caller passes packed rows) and
-  // ForwardOutput::activation is possible.
+  // Returns true if the backend reads RowSource::index while it packs and can apply
+  // ForwardOutput::activation. Otherwise the caller must pass packed rows and apply the activation itself.
   virtual bool gathers_and_fuses() const = 0;
 
-  // product: which block sizes hold; the result is the same.
+  // `product` chooses the block sizes; the result is the same for both.
   virtual void forward(ThreadTeam& team, const GroupRows& groups, const RowSource& a, const WeightView& w,
                        const ForwardOutput& out, Product product = Product::to_width) = 0;
   virtual void input_grad(ThreadTeam& team, const GroupRows& groups, const RowSource& dc, const WeightView& w,
@@ -103,26 +114,28 @@ class GroupedGemm {
   virtual GemmCounts counts() const { return {}; }
 };
 
-// The largest problem that an instance will see; its work space is allocated once, for this.
+// The largest problem that an instance will see. Its work space is allocated once for this; a larger problem
+// breaks an invariant.
 struct GemmLimits {
   int64_t max_groups = 1;
   int64_t max_rows = 1;    // of all groups together
   int64_t max_depth = 1;   // largest K or N
   int64_t max_matrix = 1;  // largest K * N
   int num_threads = 1;
-  BlockSizes blocks{};  // of our own kernels
+  BlockSizes blocks{};  // for make_gmm() only
 };
 
-// Our own kernels: packed panels, register tiles, rows gathered while packing.
+// Makes this library's own backend: weights in panels, register tiles, rows gathered while packing.
 std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits);
-// The caller gives the tiles for bf16.
+// Takes the tiles for bf16 from the caller; tests use it for emulated tiles.
 std::unique_ptr<GroupedGemm> make_gmm(const GemmLimits& limits, const PairTiles& tiles);
-// Asks for the same operands as `like` and leaves results as they are.
+// Makes a backend that multiplies nothing and leaves results as they are, for the time of a step without
+// products. It asks for the same operands as `like`.
 std::unique_ptr<GroupedGemm> make_no_gemm(std::unique_ptr<GroupedGemm> like);
-int gmm_tile_rows();  // of a register tile on this CPU
+int gmm_tile_rows();  // rows of a register tile of f32 on this CPU
 size_t gmm_workspace_bytes(const GemmLimits& limits);
 
-// One CBLAS sgemm a group (bf16 widened into scratch).
+// Makes the backend that calls sgemm of CBLAS once for each group; bf16 is widened into scratch.
 std::unique_ptr<GroupedGemm> make_ragged_dot(const GemmLimits& limits);
 size_t ragged_dot_workspace_bytes(const GemmLimits& limits);
 

@@ -1,4 +1,4 @@
-// Both grouped GEMMs against plain sums in double, over odd shapes, empty groups, gathered rows and both
+// Compares both grouped GEMMs with plain sums in double, for odd shapes, empty groups, gathered rows and both
 // types.
 #include "moehill/kernels/grouped_gemm.h"
 
@@ -13,7 +13,7 @@
 namespace moehill {
 namespace {
 
-// best: what this CPU runs. emulated: bf16 by an emulated tile, on any CPU.
+// best: the kernels that this CPU runs; emulated: bf16 by an emulated tile, which any CPU runs.
 enum class Kernels { best, widened, emulated_dot, emulated_amx, ragged_dot };
 constexpr const char* kKernelNames[] = {"gmm", "gmm_widened", "gmm_emulated_dot", "gmm_emulated_amx",
                                         "ragged_dot"};
@@ -169,7 +169,7 @@ TEST_P(GroupedGemmTest, WeightGradOfEveryGroup) {
       }
     }
   }
-  // With the logical elements taken away, padding is left, which must be zero.
+  // Without the logical elements only padding is left, which must be zero.
   for (int64_t i = 0; i < dw.view().num_groups * dw.view().group_elements(); ++i) {
     ASSERT_EQ(p_.dtype == DType::f32 ? static_cast<const float*>(dw.view().data)[i]
                                      : to_f32(static_cast<const bf16*>(dw.view().data)[i]),
@@ -178,7 +178,7 @@ TEST_P(GroupedGemmTest, WeightGradOfEveryGroup) {
   }
 }
 
-// Vectors of groups [1, N] and factors of rows, as experts have them.
+// Makes vectors of groups [1, N] and factors of rows, as experts have them.
 struct Extras {
   Extras(int64_t groups, int64_t n, int64_t rows, uint32_t seed)
       : stack(WeightLayout::row_major, groups, 1, vector_columns(n), DType::f32) {
@@ -201,7 +201,7 @@ TEST_P(GroupedGemmTest, ForwardScalesRowsAndAddsVectors) {
   const Matrix x = random_matrix(rows(), p_.k, p_.dtype, 4);
   const Extras products(w_.view().num_groups, p_.n, rows(), 1), vectors(1, 1, rows() + 3, 2);
   Matrix c(rows(), p_.n, p_.dtype);
-  // The factors of vectors are others than those of products.
+  // The factors of the vectors differ from those of the products.
   const float* bias_factor = vectors.factor.data() + 3;
   gemm_->forward(
       team_, offset_, {x}, w_,
@@ -255,7 +255,7 @@ TEST_P(FusedSwigluTest, ScalesProductsAndAddsVectorsFirst) {
   }
 }
 
-// All columns are gates: 16 results of a tile, with and without a vector.
+// Without a W3 all columns are gates, so a tile has 16 results. This tests it with and without a bias vector.
 TEST_P(FusedSwigluTest, AnActivationWithoutUpsHasAResultForEachColumn) {
   const Matrix x = random_matrix(rows(), p_.k, p_.dtype, 5);
   const Activation relu2{.function = ActivationFunction::relu2, .gated = false};
@@ -361,7 +361,7 @@ std::vector<Case> cases() {
   return all;
 }
 
-// Few rows are multiplied in another way than many, which changes no bit of them.
+// A few rows are multiplied by other code than many rows, but each row gets the same bits.
 TEST(FewRows, InputGradOfARowDoesNotDependOnHowManyThereAre) {
   constexpr int64_t kRows = 40, kHidden = 301, kWidth = 75;
   ThreadTeam team(2);
@@ -391,8 +391,8 @@ TEST(FewRows, InputGradOfARowDoesNotDependOnHowManyThereAre) {
   }
 }
 
-// Returns the results of all three directions, of odd shapes and an empty group. skip: the weights' gradient
-// begins this many elements after the start of a cache line.
+// Returns the results of all three directions, for odd shapes and an empty group. The weights' gradient
+// begins `skip` elements after the start of a cache line.
 std::vector<float> results_by(const PairTiles& tiles, int64_t skip = 0) {
   constexpr int64_t kDepth = 619, kColumns = 75, kRows = 200;
   const std::vector<int64_t> offset = {0, 31, 31, kRows};
@@ -427,7 +427,7 @@ std::vector<float> results_by(const PairTiles& tiles, int64_t skip = 0) {
   return all;
 }
 
-// The CPU's instructions for bf16 and their emulation give the same bits.
+// The CPU's instructions for bf16 and their emulation give equal bits.
 TEST(DotKernels, TheCpusInstructionAndItsEmulationAgree) {
   if (avx512_dot_tile() == nullptr) GTEST_SKIP() << "this CPU or system has no AVX512_BF16";
   EXPECT_EQ(results_by({nullptr, avx512_dot_tile()}), results_by({nullptr, kEmulatedDotTile}));
@@ -445,8 +445,8 @@ TEST(AmxKernels, AGradientMayBeginAnywhere) {
   for (const int64_t skip : {1, 8, 16}) EXPECT_EQ(results_by(tiles, skip), expected) << skip;
 }
 
-// Sums close to the smallest normal number, where the dot instruction takes denormal operands and sums for
-// zero, keep the check's threshold; each row is off by little of its norm.
+// The dot instruction takes denormal operands and sums for zero. Sums close to the smallest normal number
+// still keep the check's threshold, since each row is wrong by little of its norm.
 TEST(DotKernels, FlushedDenormalsStayBelowTheThreshold) {
   constexpr int64_t kRows = 20, kDepth = 400, kColumns = 48;
   constexpr double kThreshold = 1e-2;
@@ -456,7 +456,7 @@ TEST(DotKernels, FlushedDenormalsStayBelowTheThreshold) {
   WeightStack w(WeightLayout::panels, 1, kDepth, kColumns, DType::bf16);
   for (int64_t k = 0; k < kDepth; ++k) {
     const float scale =
-        k % 7 == 3 ? 0x1p-128f : 0x1p-60f;  // denormal operands among those of the size of others
+        k % 7 == 3 ? 0x1p-128f : 0x1p-60f;  // denormal operands among others that are as large as usual
     for (int64_t r = 0; r < kRows; ++r) x.view().set(r, k, scale * values.view().at(r, k));
     for (int64_t n = 0; n < kColumns; ++n) w.view().set(0, k, n, 0x1p-62f * weights.view().at(k, n));
   }

@@ -1,34 +1,38 @@
-// The instructions for bf16 products that this CPU has and the system lets this process use. Highway 1.0.3
-// has no target for them, so kernels that need them are files of their own, compiled for the instruction by a
-// target attribute and called only where it is granted.
+// Finds out which instructions for bf16 products this CPU has and the system lets this process use. Highway
+// 1.0.3 has no target for them. So kernels that need them are in files of their own, compiled for the
+// instruction by a target attribute, and called only if it is granted here.
+//
+//   if (instructions().avx512_bf16) use(avx512_dot_tile());
 #pragma once
 
 #include <cstdint>
 
 namespace moehill {
 
+// One flag for each instruction.
 struct Instructions {
-  bool avx512_bf16 = false;  // dot products of bf16 pairs, vdpbf16ps, with AVX-512 F, BW, DQ and VL
-  bool amx_bf16 = false;     // products of bf16 tiles, tdpbf16ps
+  bool avx512_bf16 = false;  // vdpbf16ps, dot products of bf16 pairs; it includes AVX-512 F, BW, DQ and VL
+  bool amx_bf16 = false;     // tdpbf16ps, products of bf16 tiles
 };
 
-// Instructions that this process may use are found out once. On Linux a process has to ask for the state of
-// AMX's tiles: the first call does that, for all threads.
+// Returns the instructions that this process may use. They are found out once. On Linux, a process must ask
+// for the state of AMX's tiles; the first call does that for all threads.
 const Instructions& instructions();
 
-// The words in which an x86 CPU and the system describe themselves; all zero on another CPU.
+// The words in which an x86 CPU and the system describe themselves. All are zero on another CPU.
 struct CpuWords {
   uint32_t leaf7_ebx = 0, leaf7_edx = 0;  // CPUID leaf 7, subleaf 0
   uint32_t leaf7_1_eax = 0;               // CPUID leaf 7, subleaf 1
   uint64_t xcr0 = 0;                      // register state that the system saves; 0 without XGETBV
 };
 
-// x86/ asks the CPU, any_cpu/ stands in.
+// x86/ asks the CPU; any_cpu/ returns zeros.
 CpuWords read_cpu_words();
-// Asks the system for the state of AMX's tiles; false where it refuses or knows none.
+// Asks the system for the state of AMX's tiles. Returns false if it refuses or does not know them.
 bool ask_for_tiles();
 
-// The instructions that the words grant. Tiles are asked for only if the words have them.
+// Returns the instructions that the words grant. It calls ask() only if the words have tiles. Tests pass
+// words of other CPUs.
 Instructions granted(const CpuWords& words, bool (*ask)());
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// An instruction is granted only by the CPU and the system together.
+// An instruction is used only if both the CPU and the operating system allow it.
 #include "moehill/kernels/instructions.h"
 
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 namespace moehill {
 namespace {
 
-// Zen 4's words, and Sapphire Rapids' as far as they are read here.
+// The cpuid words of Zen 4, and those of Sapphire Rapids as far as this code reads them.
 constexpr CpuWords kZen4{.leaf7_ebx = 0xf1bf97a9, .leaf7_edx = 0x10000010, .leaf7_1_eax = 0x20, .xcr0 = 0xe7};
 constexpr CpuWords kSapphireRapids{
     .leaf7_ebx = 0xf1bf07ab, .leaf7_edx = 0xffdd4432, .leaf7_1_eax = 0x1c30, .xcr0 = 0x600e7};
@@ -60,7 +60,7 @@ TEST(Instructions, AreNotThereIfTheSystemDoesNotSaveTheirState) {
   EXPECT_TRUE(granted(kSapphireRapids, no).avx512_bf16);
 }
 
-// Linux lists what it found and did not switch off.
+// Linux lists the instructions that it found and did not switch off.
 TEST(Instructions, AgreeWithLinux) {
   std::ifstream file("/proc/cpuinfo");
   std::string line;

@@ -1,4 +1,4 @@
-// The grouped GEMM that multiplies nothing: for the time of a step without its products.
+// A grouped GEMM that multiplies nothing: an ablation uses it to measure a step without its products.
 #include "moehill/kernels/grouped_gemm.h"
 
 namespace moehill {

@@ -1,9 +1,10 @@
-// Yardsticks on the best SIMD target.
+// Peaks of computing and of memory, measured on the best SIMD target that the CPU has, whatever target the
+// kernels are restricted to.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/peak.cc"
 #include <hwy/foreach_target.h>  // first: includes this file once a target
-// After foreach_target:
+// Everything below is compiled once for each target, so it stands after foreach_target:
 #include <hwy/cache_control.h>
 
 #include "moehill/kernels/gmm_model.h"
@@ -14,10 +15,10 @@ namespace moehill {
 namespace HWY_NAMESPACE {
 
 inline constexpr int kChains =
-    12;  // covers the latency of two FMA units, and leaves registers for the factors
+    12;  // enough chains to hide the latency of two FMA units, while registers are left for the factors
 
-// `rounds` times kChains fused multiply-adds on vectors; returns their number of FLOPs. `out` keeps the
-// result alive.
+// Does `rounds` times kChains fused multiply-adds on vectors and returns the number of FLOPs. `out` holds the
+// factors and takes a result, so that the compiler cannot remove the loop.
 double fma_rounds(int64_t rounds, float* out) {
   const DF d;
   VF chain[kChains];
@@ -32,8 +33,8 @@ double fma_rounds(int64_t rounds, float* out) {
   return 2.0 * kChains * kLanes * static_cast<double>(rounds);
 }
 
-// `rounds` register tiles of one block of depth, all operands in L1; returns their number of FLOPs. work: the
-// floats of measure_tile_peak(), zero.
+// Runs the register tile `rounds` times on one block of depth, with all operands in L1, and returns the
+// number of FLOPs. work: the floats of measure_tile_peak(), all zero.
 double tile_rounds(int64_t rounds, float* work) {
   constexpr int64_t kSums = kTileRows * kTilePanels * 16, kDepth = kCallDepth / kTilePanels;
   const float* a = work + kSums;
@@ -44,6 +45,7 @@ double tile_rounds(int64_t rounds, float* work) {
   return 2.0 * static_cast<double>(kSums * kDepth * rounds);
 }
 
+// Four sums take turns, so that an addition need not wait for the one before it.
 float sum_floats(const float* p, int64_t n) {
   const DF d;
   VF sum[4] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
@@ -53,7 +55,7 @@ float sum_floats(const float* p, int64_t n) {
   return hn::GetLane(hn::Add(hn::Add(sum[0], sum[1]), hn::Add(sum[2], sum[3])));
 }
 
-// n: a multiple of 16 floats, the widest vector; both places aligned to 64 bytes.
+// n is a multiple of 16 floats, the widest vector; both places are aligned to 64 bytes.
 void stream_copy(const float* HWY_RESTRICT from, float* HWY_RESTRICT to, int64_t n) {
   const DF d;
   for (int64_t i = 0; i < n; i += kLanes) hn::Stream(hn::Load(d, from + i), d, to + i);
@@ -87,7 +89,8 @@ HWY_EXPORT(stream_copy);
 
 namespace {
 
-// work(thread) returns what it did.
+// Runs work(thread) on all threads at once. It returns what each thread did; the burst has the sum and the
+// times.
 template <typename Work>
 Burst burst_of(ThreadTeam& team, const Work& work) {
   std::vector<double> amounts(static_cast<size_t>(team.size()));
@@ -105,7 +108,8 @@ double best_of(int attempts, const Measure& measure) {
   return best;
 }
 
-// Highway's numbers of the best target: among all that this CPU has, not those that the kernels are held to.
+// The best target of this CPU by Highway's numbers: among all that it has, not only those to which the
+// kernels are restricted.
 struct BestTarget {
   BestTarget() {
     const int64_t targets = cpu_simd_targets();
@@ -141,7 +145,8 @@ const char* fma_name() {
   }
 }
 
-// Writes by the threads of `owner`, the caller as one of them on its CPU: who writes first places the memory.
+// Lets the threads of `owner` write memory first, which places its pages on their memory node. The caller is
+// one of these threads, so it is pinned to its CPU meanwhile.
 template <typename Body>
 void place(ThreadTeam& owner, int64_t n, const Body& body) {
   const auto pinned = owner.cpus().empty() ? nullptr : std::make_unique<PinScope>(owner.cpus().front());
@@ -168,7 +173,8 @@ double measure_peak(ThreadTeam& team, const PeakKernel& kernel) {
 }
 
 double measure_fma_burst(ThreadTeam& team) {
-  team.run([](int) {});  // waking a thread takes up to a fifth of a burst on a virtual machine
+  // Waking a thread takes up to a fifth of a burst on a virtual machine, so they are woken before.
+  team.run([](int) {});
   PeakKernel kernel = peak_kernels().front();
   kernel.rounds /= 4;
   return best_of(2, [&] { return run_burst(team, kernel); });
@@ -177,7 +183,7 @@ double measure_fma_burst(ThreadTeam& team) {
 double measure_tile_peak(ThreadTeam& team) {
   constexpr int64_t kRounds = 8000;  // about 4 ms with 6 rows
   constexpr int64_t kFloats =
-      12 * 32 + kCallDepth * (12 + 16);  // tile, strip and block of the largest target
+      12 * 32 + kCallDepth * (12 + 16);  // tile, strip and block of the target with the largest tile
   std::vector<Buffer> memory(static_cast<size_t>(team.size()));
   for (Buffer& part : memory) part = Buffer(kFloats * sizeof(float));
   return best_of(3, [&] {

@@ -1,4 +1,9 @@
-// The yardsticks: what the cores of a team can do at best, measured in this process.
+// Peaks ("yardsticks"): the most that the cores of a team can do, measured in this process. Rates of the
+// kernels are compared with them. They are measured, because data sheets do not know the clock of a shared
+// machine.
+//
+//   const double flops = measure_fma_peak(team);         // FLOP/s of f32
+//   const double bytes = measure_copy_bandwidth(team);   // B/s
 #pragma once
 
 #include <cstdint>
@@ -10,40 +15,44 @@
 
 namespace moehill {
 
-// A burst is the work of a team's threads between two times of this process's clock, in FLOPs or bytes.
+// The work that a team did between two times of this process's clock (machine/clock.h). amount is in FLOPs or
+// bytes.
 struct Burst {
   double amount = 0, begin = 0, end = 0;
   double rate() const { return amount / (end - begin); }
 };
 
-// A loop of one instruction on registers.
+// A loop of one instruction on registers, without memory.
 struct PeakKernel {
   const char* instruction;  // "avx512f fma", "avx512_bf16 vdpbf16ps"
-  DType dtype;              // of the factors. Sums are f32, and f32's loops are a yardstick for bf16 too
-  int64_t rounds;           // of a burst: about 4 ms at 3 GHz
-  double (*run)(int64_t rounds);  // returns its FLOPs
+  DType dtype;              // type of the factors; sums are f32. The loop of f32 is a yardstick for bf16 too
+  int64_t rounds;           // for one burst, about 4 ms at 3 GHz
+  double (*run)(int64_t rounds);  // returns the FLOPs that it did
 };
 
-// The loops that this CPU has instructions for, whether our kernels use these or not and whatever
-// MOEHILL_SIMD holds the kernels to. The first is f32 multiply-adds on the widest vectors.
+// Returns the loops for which this CPU has instructions, whether the kernels use these or not and whatever
+// MOEHILL_SIMD restricts the kernels to. The first one is f32 multiply-adds on the widest vectors.
 const std::vector<PeakKernel>& peak_kernels();
 
-// All threads at once; one waking call beforehand is the caller's.
+// Runs a loop once on all threads at the same time. The caller should run something on the team before, so
+// that its threads are awake.
 Burst run_burst(ThreadTeam& team, const PeakKernel& kernel);
 
-// FLOP/s of a loop on all threads at once: the best of three bursts.
+// Returns the FLOP/s of a loop on all threads at once: the best of three bursts.
 double measure_peak(ThreadTeam& team, const PeakKernel& kernel);
 inline double measure_fma_peak(ThreadTeam& team) { return measure_peak(team, peak_kernels().front()); }
-// The better of two short ones of a millisecond: whether all cores are at hand now.
+// Returns the FLOP/s of the better of two short bursts of a millisecond. A low value tells that not all cores
+// are free now.
 double measure_fma_burst(ThreadTeam& team);
 
-// Measures the grouped GEMM's register tile with all operands in L1: what its inner loop can do at best.
+// Returns the FLOP/s of the grouped GEMM's register tile with all operands in L1: the most that its inner
+// loop can do.
 double measure_tile_peak(ThreadTeam& team);
 
-// Memory to be read again and again by the threads of a team, each its share.
+// Memory that the threads of a team read again and again, each its share.
 class ReadMemory {
  public:
-  // The threads of `owner` place the memory: on their NUMA node.
+  // The threads of `owner` write the memory first, so that it lies on their memory node.
   ReadMemory(ThreadTeam& owner, int64_t bytes);
   // Reads all of it once.
   Burst read(ThreadTeam& team) const;
@@ -52,12 +61,12 @@ class ReadMemory {
   Buffer memory_;
 };
 
-// Bytes that no cache holds: four times the L3 caches, 256 MiB at least.
+// Returns the number of bytes that no cache can hold: four times the L3 caches, but at least 256 MiB.
 int64_t read_memory_bytes(int64_t l3_bytes);
 
-// B/s of copying kCopyBytes from one place to another with stores that pass by the caches, shared by the
-// threads, the best of three times; bytes read and bytes written both count. The memory, 2 kCopyBytes, is
-// allocated, placed by the threads, or by those of an `owner`, and freed here.
+// Returns the bytes per second of copying kCopyBytes with stores that bypass the caches, shared by the
+// threads; the best of three times. Bytes read and bytes written both count. It allocates and frees 2
+// kCopyBytes; the threads of `owner`, if given, place them.
 inline constexpr int64_t kCopyBytes = int64_t{128} << 20;
 double measure_copy_bandwidth(ThreadTeam& team, ThreadTeam& owner);
 inline double measure_copy_bandwidth(ThreadTeam& team) { return measure_copy_bandwidth(team, team); }

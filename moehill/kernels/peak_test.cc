@@ -1,4 +1,5 @@
-// The yardsticks exist for any number of threads (the copy checks itself that it copied all).
+// The peak measurements run with any number of threads. (The copy itself checks that it has copied
+// everything.)
 #include "moehill/kernels/peak.h"
 
 #include <gtest/gtest.h>
@@ -40,7 +41,7 @@ TEST(Peak, EveryLoopCountsItsRounds) {
   }
 }
 
-// The kernels' target is not the yardstick's: what the loop counts of a round follows its vectors.
+// The measurement of the peak chooses its own target. Another target for the kernels does not change it.
 TEST(Peak, HoldingTheKernelsToATargetLeavesTheYardstick) {
   const double flops = peak_kernels().front().run(1);
   const int64_t all = cpu_simd_targets();

@@ -1,5 +1,6 @@
-// ragged_dot: the grouped GEMM as one CBLAS sgemm a group, the plain way that the own kernels are compared
-// with. bf16 operands are widened into scratch, results rounded from it.
+// ragged_dot: the grouped GEMM as one call of CBLAS sgemm for each group. It is the plain way with which this
+// library's own kernels are compared. bf16 operands are widened into scratch, and results are rounded from
+// it.
 #include <algorithm>
 #include <vector>
 
@@ -11,16 +12,17 @@
 namespace moehill {
 namespace {
 
-// A group larger than this is multiplied in several calls, which bounds the scratch.
+// A larger group is multiplied in several calls, which bounds the scratch.
 constexpr int64_t kMaxCallRows = 2048;
 
+// One thread's scratch: rows, a matrix (or rows), and results.
 struct Scratch {
   float* a;
   float* w;
   float* c;
 };
 
-// Floats of `rows` operand rows, and of a scratch that holds either rows or a matrix.
+// The floats of `rows` rows of an operand, and of a part that holds either rows or a matrix.
 int64_t rows_floats(const GemmLimits& limits) {
   return std::min(kMaxCallRows, limits.max_rows) * round_up(limits.max_depth, kPanelWidth);
 }
@@ -78,6 +80,7 @@ class RaggedDot final : public GroupedGemm {
     check(dc, dw);
     run_units(team, groups, dw.n, 0, true, [&](const GemmUnit& unit, Range columns, Scratch& s) {
       std::fill(s.c, s.c + dw.k * columns.size(), 0.0f);
+      // Sums over blocks of rows, since a group may have more rows than the scratch.
       for (int64_t begin = unit.row_begin; begin < unit.row_end; begin += kMaxCallRows) {
         const Range rows{begin, std::min(begin + kMaxCallRows, unit.row_end)};
         const float* pa = widen_rows(a.matrix.slice_rows(rows.begin, rows.end), {0, dw.k}, a.scale, s.a);
@@ -95,7 +98,8 @@ class RaggedDot final : public GroupedGemm {
                   "weights [{}, {}] exceed the limits or are in panels", w.k, w.n);
   }
 
-  // One unit a group; a team with fewer groups than threads shares a group by columns.
+  // Makes one unit for each group. If there are fewer than two groups for each thread, the threads share a
+  // group by columns.
   template <typename Body>
   void run_units(ThreadTeam& team, const GroupRows& groups, int64_t columns, int64_t max_rows,
                  bool keep_empty, const Body& body) {
@@ -114,8 +118,8 @@ class RaggedDot final : public GroupedGemm {
     });
   }
 
-  // Element of a group's vector that belongs to a column of the products. With up_bias the columns are those
-  // of a gate-up stack.
+  // Returns the element of a group's bias that belongs to a column of the products. If there is an up_bias,
+  // the columns are those of a gate-up stack.
   static float vector_at(const ForwardOutput& out, int64_t group, int64_t column) {
     if (out.bias.data == nullptr) return 0;
     if (out.up_bias.data == nullptr) return vector_of(out.bias, group)[column];
@@ -124,7 +128,7 @@ class RaggedDot final : public GroupedGemm {
     return vector_of(is_gate ? out.bias : out.up_bias, group)[m];
   }
 
-  // The products of a unit times the factors of their rows, and the vector of its group.
+  // Multiplies the products of a unit by the factors of their rows and adds the bias of the group.
   static void add_vectors(const ForwardOutput& out, const GemmUnit& unit, Range columns, float* c) {
     for (int64_t r = unit.row_begin; r < unit.row_end; ++r, c += columns.size()) {
       const float factor = out.product_scale == nullptr ? 1.0f : out.product_scale[r];
@@ -143,7 +147,7 @@ class RaggedDot final : public GroupedGemm {
     const float* values;
     CBLAS_TRANSPOSE op = CblasNoTrans;
   };
-  // C [m, n] = op(A) [m, k] op(B) [k, n], or += of it; row-major, without gaps between rows.
+  // C [m, n] = op(A) [m, k] op(B) [k, n], or C += that. All are row-major without gaps between rows.
   struct MatrixProduct {
     int64_t m, n, k;
     Factor a, b;
@@ -157,7 +161,8 @@ class RaggedDot final : public GroupedGemm {
                 p.accumulate ? 1 : 0, p.c, n);
   }
 
-  const Blas& blas_ = blas_on_this_thread();  // loaded before there is work
+  // Loaded here, so that a missing library is found before there is work.
+  const Blas& blas_ = blas_on_this_thread();
   GemmLimits limits_;
   Buffer memory_;
   UnitQueue queue_;

@@ -1,12 +1,12 @@
-// Random tensors, the same bit for bit on every SIMD target. The generator's integers are exact; logarithm,
-// sine and cosine are polynomials out of additions, multiplications and a square root, each of which IEEE 754
-// rounds in one way. Highway's own functions fuse multiply and add where a target can, and so differ in the
-// last bit; CMakeLists.txt keeps the compiler from fusing them here.
+// Random tensors with the same bits on every SIMD target. The integers of the generator are exact. Logarithm,
+// sine and cosine are polynomials made of additions, multiplications and a square root, and IEEE 754 leaves
+// only one way to round each of these. Highway's own functions fuse multiply and add on targets that can, so
+// they differ in the last bit. CMakeLists.txt keeps the compiler from fusing them in this file.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/random_fill.cc"
 #include <hwy/foreach_target.h>  // first: includes this file once a target
-// After foreach_target:
+// Everything below is compiled once for each target, so it stands after foreach_target:
 #include <algorithm>
 #include <vector>
 
@@ -27,7 +27,7 @@ HWY_INLINE void threefry_round(VU& x0, VU& x1) {
   x1 = hn::Xor(hn::RotateRight<32 - kRotation>(x1), x0);
 }
 
-// base/rng.h's threefry() for kPart counters.
+// threefry() of base/rng.h for kPart counters at once.
 HWY_INLINE void threefry_vector(const uint32_t* key, VU& x0, VU& x1) {
   const DU d;
   x0 = hn::Add(x0, hn::Set(d, key[0]));
@@ -52,25 +52,25 @@ HWY_INLINE void threefry_vector(const uint32_t* key, VU& x0, VU& x1) {
 
 HWY_INLINE VP times_plus(VP a, VP b, float c) { return hn::Add(hn::Mul(a, b), hn::Set(DP(), c)); }
 
-// Uniform in (0, 1), as base/rng.h's uniform_from_bits().
+// Uniform in (0, 1), as uniform_from_bits() of base/rng.h.
 HWY_INLINE VP uniform(VU bits) {
   const DP d;
   const VP value = hn::ConvertTo(d, hn::BitCast(DI(), hn::ShiftRight<9>(bits)));
   return hn::Mul(hn::Add(value, hn::Set(d, 0.5f)), hn::Set(d, 0x1p-23f));
 }
 
-// Natural logarithm of a normal positive u; the polynomial is that of Cephes' logf (Moshier), for 1 + x
-// between sqrt(1/2) and sqrt(2). Relative error below 2e-7.
+// Returns the natural logarithm of a normal positive u. The polynomial is that of logf in Cephes (Moshier),
+// for 1 + x between sqrt(1/2) and sqrt(2). The relative error is below 2e-7.
 HWY_INLINE VP logarithm(VP u) {
   const DP d;
   const DI di;
-  // The exponent is taken from sqrt(1/2) on, so that x has no step at a power of two.
+  // The exponent is counted from sqrt(1/2) on, so that x is small on both sides of a power of two.
   const auto bits = hn::Sub(hn::BitCast(di, u), hn::Set(di, 0x3f3504f3));
   const VP exponent = hn::ConvertTo(d, hn::ShiftRight<23>(bits));
   const auto mantissa = hn::And(bits, hn::Set(di, 0x007fffff));
   const VP one_plus_x = hn::BitCast(d, hn::Add(mantissa, hn::Set(di, 0x3f3504f3)));
   const VP x = hn::Sub(one_plus_x, hn::Set(d, 1.0f)), square = hn::Mul(x, x);
-  // The sum goes by pairs of coefficients, since a chain of nine would be waited for.
+  // Coefficients are taken in pairs, because in a chain of nine each step would wait for the one before.
   const auto pair = [&](float high, float low) { return times_plus(hn::Set(d, high), x, low); };
   VP y = hn::Set(d, 7.0376836292e-2f);
   y = hn::Add(hn::Mul(y, square), pair(-1.1514610310e-1f, 1.1676998740e-1f));
@@ -78,15 +78,15 @@ HWY_INLINE VP logarithm(VP u) {
   y = hn::Add(hn::Mul(y, square), pair(-1.6668057665e-1f, 2.0000714765e-1f));
   y = hn::Add(hn::Mul(y, square), pair(-2.4999993993e-1f, 3.3333331174e-1f));
   y = hn::Mul(hn::Mul(y, x), square);
-  // ln 2 in two parts: the first times any exponent is exact.
+  // ln 2 is split into two parts; the first part times any exponent is exact.
   y = hn::Add(y, hn::Mul(exponent, hn::Set(d, -2.12194440e-4f)));
   y = hn::Sub(y, hn::Mul(square, hn::Set(d, 0.5f)));
   return hn::Add(hn::Add(x, y), hn::Mul(exponent, hn::Set(d, 0.693359375f)));
 }
 
-// cosine and sine of 2 pi uniform(bits). The integer gives the nearest multiple of a quarter turn without any
-// rounding; the polynomials for the rest, at most an eighth of a turn, are those of Cephes' sinf and cosf.
-// Absolute error below 2e-7.
+// Computes cosine and sine of 2 pi uniform(bits). The integer gives the nearest multiple of a quarter turn
+// without any rounding. The rest is at most an eighth of a turn; its polynomials are those of sinf and cosf
+// in Cephes. The absolute error is below 2e-7.
 HWY_INLINE void cosine_sine(VU bits, VP& cosine, VP& sine) {
   const DP d;
   const DI di;
@@ -102,7 +102,8 @@ HWY_INLINE void cosine_sine(VU bits, VP& cosine, VP& sine) {
   c = times_plus(c, square, 4.166664568298827e-2f);
   c = hn::Sub(hn::Mul(hn::Mul(c, square), square), hn::Mul(square, hn::Set(d, 0.5f)));
   c = hn::Add(c, hn::Set(d, 1.0f));
-  // The quarters are (c, s), (-s, c), (-c, -s), (s, -c). Bit 1 of the number of quarters moves to the sign.
+  // In the four quarters (cosine, sine) are (c, s), (-s, c), (-c, -s) and (s, -c). Bit 1 of the number of
+  // quarters becomes the sign.
   const auto odd = hn::RebindMask(d, hn::Ne(hn::And(quarters, hn::Set(di, 1)), hn::Zero(di)));
   const auto sign = [&](int add) {
     const auto second = hn::And(hn::Add(quarters, hn::Set(di, add)), hn::Set(di, 2));
@@ -112,7 +113,7 @@ HWY_INLINE void cosine_sine(VU bits, VP& cosine, VP& sine) {
   sine = hn::Xor(hn::IfThenElse(odd, c, s), sign(0));
 }
 
-// Pairs [first_block, first_block + num_blocks), two floats each.
+// Fills pairs [first_block, first_block + num_blocks) by Box-Muller, two floats each.
 void fill_pairs(uint32_t seed, uint32_t stream, uint64_t first_block, int64_t num_blocks, float deviation,
                 float* out) {
   const DP d;
@@ -168,6 +169,7 @@ void random_row(uint32_t seed, Stream stream, uint64_t first, int64_t n, float d
   alignas(64) float piece[kPiece];
   for (int64_t done = 0; done < n;) {
     const uint64_t at = first + static_cast<uint64_t>(done);
+    // An odd first element is the second half of its pair, so the first half is made and skipped.
     const int64_t skip = static_cast<int64_t>(at % 2);
     const int64_t count = std::min(n - done, kPiece - skip);
     HWY_DYNAMIC_DISPATCH(fill_pairs)

@@ -1,8 +1,13 @@
-// Tensors of normal random numbers, every element a function of (seed, stream, its index in the whole block)
-// alone, and the same bits on every SIMD target.
+// Tensors of normal random numbers. Every element is a function of (seed, stream, its index in the whole
+// tensor) and nothing else, with the same bits on every SIMD target. So devices can make their parts without
+// the others, and any layout has the same values.
 //
-// Element i is half of a Box-Muller pair: with (a, b) the words of Threefry block i / 2 as uniforms, radius
-// sqrt(-2 ln a), element i is radius * cos(2 pi b) for even i and radius * sin(2 pi b) for odd i.
+//   fill_normal(team, seed, Stream::kX, 1.0f, x);             // x [T, H], all rows
+//   fill_normal(team, seed, Stream::kX, 1.0f, part, first);   // rows from `first` on
+//
+// Element i is one half of a Box-Muller pair. With (a, b) the words of Threefry block i / 2 as uniform
+// numbers and radius = sqrt(-2 ln a), it is radius * cos(2 pi b) for even i and radius * sin(2 pi b) for odd
+// i.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +18,16 @@
 
 namespace moehill {
 
-// out[i] = deviation * element first + i.
+// Writes out[i] = deviation * element (first + i) for i in [0, n).
 void random_row(uint32_t seed, Stream stream, uint64_t first, int64_t n, float deviation, float* out);
 
-// m [rows, cols]: element index (first_row + r) * cols + c. Each thread fills, and so places, its share of
-// the rows.
+// Fills m [rows, cols]; element (r, c) has index (first_row + r) * cols + c. Each thread fills its share of
+// the rows, and so places their memory.
 void fill_normal(ThreadTeam& team, uint32_t seed, Stream stream, float deviation, const MatView& m,
                  int64_t first_row = 0);
 
-// Logical [G][K, num_columns] matrices: index ((first_group + g) * K + k) * num_columns + n. Other columns
-// are not touched (they are zero pages from the start).
+// Fills logical matrices [G][K, num_columns]; element (g, k, n) has index ((first_group + g) * K + k) *
+// num_columns + n. Other columns of the stack are not touched; they are zero from the start.
 void fill_normal(ThreadTeam& team, uint32_t seed, Stream stream, float deviation, const LogicalWeights& w,
                  int64_t first_group);
 

@@ -1,5 +1,5 @@
-// Random tensors: the documented formula, the moments, and the same bits on every SIMD target, however the
-// work is cut.
+// Tests random tensors: the documented formula, the moments, and equal bits on every SIMD target, however the
+// work is divided.
 #include "moehill/kernels/random_fill.h"
 
 #include <gtest/gtest.h>
@@ -69,7 +69,7 @@ std::vector<float> x_and_weights(DType dtype) {
   return all;
 }
 
-// FNV-1a over the bits.
+// Returns the FNV-1a hash of the bits.
 uint64_t hash_of(const std::vector<float>& values) {
   uint64_t hash = 0xcbf29ce484222325u;
   for (const float value : values) hash = (hash ^ std::bit_cast<uint32_t>(value)) * 0x100000001b3u;
@@ -80,7 +80,7 @@ struct BestTargetAfterwards {
   ~BestTargetAfterwards() { select_simd_target(""); }
 };
 
-// The hash is the same on every machine too: operands of a seed never change.
+// The hash is equal on every machine: operands of a seed never change.
 TEST(RandomFill, IsTheSameBitForBitOnEveryTarget) {
   const BestTargetAfterwards restore;
   const std::vector<float> f32 = x_and_weights(DType::f32), bf16 = x_and_weights(DType::bf16);

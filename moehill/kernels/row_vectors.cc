@@ -1,9 +1,9 @@
-// Operations with vectors on the best SIMD target.
+// Sums of rows, products of rows with a vector, and factors of rows, on the best SIMD target.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/row_vectors.cc"
 #include <hwy/foreach_target.h>  // first: includes this file once a target
-// After foreach_target:
+// Everything below is compiled once for each target, so it stands after foreach_target:
 #include <algorithm>
 
 #include "moehill/kernels/convert-inl.h"
@@ -17,7 +17,7 @@ HWY_INLINE int64_t source_row(const RowSource& rows, int64_t r) {
   return rows.index == nullptr ? r : rows.index[r];
 }
 
-// Columns [begin, begin + n) of a group's sum; n is at most 8, and a block.
+// Sums columns [begin, begin + n) of a group, where n is at most 8 and the columns are one block.
 template <typename T>
 void sum_block(const RowSums& sums, Range rows, int64_t block, int64_t n, float* out) {
   alignas(64) float sum[kGateUpWidth] = {};
@@ -56,6 +56,8 @@ HWY_INLINE float dot_of(const T* a, const float* b, int64_t n) {
   return total;
 }
 
+// Adds to each row's place in `out` its inner product with the vector. Rows without a source or a place are
+// skipped.
 void dot_rows(const VectorDots& dots, const float* vector, Range rows, float* out) {
   const MatView& m = dots.rows.matrix;
   for (int64_t r = rows.begin; r < rows.end; ++r) {
@@ -66,6 +68,7 @@ void dot_rows(const VectorDots& dots, const float* vector, Range rows, float* ou
   }
 }
 
+// Adds factor[r] * vector to each row of `out`.
 template <typename T>
 void add_outer_typed(const float* factor, const float* vector, const MatView& out, Range rows) {
   for (int64_t r = rows.begin; r < rows.end; ++r) {
@@ -112,7 +115,7 @@ HWY_EXPORT(scale_range);
 
 void sum_rows(ThreadTeam& team, const GroupRows& groups, const RowSums& sums, const WeightView& out) {
   const int64_t blocks = (sums.columns + kGateUpWidth - 1) / kGateUpWidth;
-  // A task is a line of the cache of each row it reads.
+  // A task covers one cache line of each row that it reads.
   constexpr int64_t kBlocks = 4;
   const int64_t parts = (blocks + kBlocks - 1) / kBlocks;
   team.parallel_for(groups.size() * parts, [&](int64_t begin, int64_t end) {
@@ -120,6 +123,7 @@ void sum_rows(ThreadTeam& team, const GroupRows& groups, const RowSums& sums, co
       const int64_t g = task / parts, first = task % parts * kBlocks;
       float* const to = vector_of(out, g);
       HWY_DYNAMIC_DISPATCH(sum_blocks)(sums, groups[g], Range{first, std::min(blocks, first + kBlocks)}, to);
+      // The last task of a group writes the padding of its vector.
       if (task % parts == parts - 1) std::fill(to + sums.columns, to + out.n, 0.0f);
     }
   });

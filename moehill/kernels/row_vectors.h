@@ -1,5 +1,8 @@
-// Vectors beside the products of rows: biases of experts, and the vector of a gate. They are f32, [groups][1,
-// n] with n rounded up to whole panels. All results are independent of the number of threads.
+// Operations with vectors beside the products of rows: gradients of biases, and the gate vector of a shared
+// expert. Vectors are f32, stored as [groups][1, n] with n rounded up to whole panels
+// (tensor/weight_stack.h). Results do not depend on the number of threads.
+//
+//   sum_rows(team, offsets, {.rows = {dy}, .columns = hidden}, d_bias);   // d_bias [E][1, H]
 #pragma once
 
 #include <cstdint>
@@ -8,8 +11,8 @@
 
 namespace moehill {
 
-// Sums of the rows of each group, into out [groups][1, n]; zero for an empty group and in its padding. The
-// columns stand in blocks of 8, from one to the next `block_stride` elements (GateUpView).
+// Sums the rows of each group into out [groups][1, n]. The sum is zero for an empty group and in the padding.
+// Columns stand in blocks of 8, which are `block_stride` elements apart (see GateUpView).
 struct RowSums {
   RowSource rows;
   const float* weight = nullptr;  // [rows], null: 1
@@ -18,7 +21,7 @@ struct RowSums {
 };
 void sum_rows(ThreadTeam& team, const GroupRows& groups, const RowSums& sums, const WeightView& out);
 
-// out[out_index[r]] += the inner product of row r with its group's vector. out_index null: r; -1 skips.
+// out[out_index[r]] += <row r, vector of its group>. A null out_index stands for r; -1 skips the row.
 struct VectorDots {
   RowSource rows;
   WeightView vectors;
@@ -26,7 +29,7 @@ struct VectorDots {
 };
 void add_vector_dots(ThreadTeam& team, const GroupRows& groups, const VectorDots& dots, float* out);
 
-// out row r += factor[r] * the one vector.
+// Row r of out += factor[r] * the vector, of which there is one.
 void add_outer(ThreadTeam& team, const float* factor, const WeightView& vector, const MatView& out);
 
 // Row r *= factor[r].

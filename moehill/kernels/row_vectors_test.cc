@@ -1,5 +1,5 @@
-// Sums and inner products with vectors against plain sums, in odd sizes, with gaps, empty groups and rows
-// that are not there.
+// Compares sums and inner products with vectors with plain sums, for odd sizes, gaps between groups, empty
+// groups and rows that are not there.
 #include "moehill/kernels/row_vectors.h"
 
 #include <gtest/gtest.h>

@@ -1,9 +1,10 @@
-// Row operations on the best SIMD target.
+// Row operations on the best SIMD target. A thread takes whole rows, or whole columns where several rows add
+// to one place, so the order of additions never depends on the number of threads.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/rows.cc"
 #include <hwy/foreach_target.h>  // first: includes this file once a target
-// After foreach_target:
+// Everything below is compiled once for each target, so it stands after foreach_target:
 #include <algorithm>
 #include <cstring>
 
@@ -14,6 +15,8 @@ HWY_BEFORE_NAMESPACE();
 namespace moehill {
 namespace HWY_NAMESPACE {
 
+// Copies a row from one type to another, times a factor. The last columns that fill no vector are done one by
+// one.
 template <typename In, typename Out>
 HWY_INLINE void copy_row(const In* in, Out* out, int64_t n, float scale) {
   const VP factor = hn::Set(DP(), scale);
@@ -42,6 +45,7 @@ void widen_range(const MatView& m, Range columns, float scale, float* out) {
   }
 }
 
+// Writes f32 rows as rows of another type, or adds them.
 template <typename T>
 void narrow_typed(const float* in, const MatView& out, Range columns, bool add) {
   const int64_t n = columns.size();
@@ -80,9 +84,10 @@ void gather_range(const RowSource& source, const MatView& out, Range rows) {
   gather_typed<bf16>(source, out, rows);
 }
 
-// Columns pass in blocks whose f32 sum stays in registers' reach of L1.
+// Columns are worked off in blocks, so that the f32 sums of a block stay in L1.
 inline constexpr int64_t kColumnBlock = 512;
 
+// Begins a sum: with the base's values, or with zeros if there is no base.
 HWY_INLINE void start_sum(const MatView& base, int64_t r, int64_t c, int64_t n, float* sum) {
   if (base.data == nullptr) {
     std::fill(sum, sum + n, 0.0f);
@@ -101,6 +106,7 @@ void combine_typed(const CombineRows& c, const MatView& out, Range tokens) {
     for (int64_t column = 0; column < out.cols; column += kColumnBlock) {
       const int64_t n = std::min(kColumnBlock, out.cols - column);
       start_sum(c.base, t, column, n, sum);
+      // The choices of a token are added in their order, so the sum does not depend on where their rows are.
       for (int64_t a = token * c.topk; a < (token + 1) * c.topk; ++a) {
         if (c.row_of[a] < 0) continue;
         add_row(c.weight == nullptr ? 1.0f : c.weight[a], c.rows.row<const T>(c.row_of[a]) + column, sum, n);
@@ -139,6 +145,7 @@ void add_range(const MatView& in, const MatView& out, Range rows) {
   }
 }
 
+// Each thread has a range of columns and goes over all rows, so two threads never add to the same place.
 template <typename T>
 void scatter_typed(const ScatterRows& s, const MatView& sum, const MatView& out, Range columns) {
   const int64_t n = columns.size();
@@ -152,6 +159,7 @@ void scatter_typed(const ScatterRows& s, const MatView& sum, const MatView& out,
   for (int64_t t = 0; t < sum.rows; ++t) {
     const float* from = sum.row<const float>(t) + columns.begin;
     if (out.dtype == DType::f32) {
+      // If `sum` is the memory of `out`, it has the result already.
       if (out.row<float>(t) + columns.begin != from) copy_row(from, out.row<float>(t) + columns.begin, n, 1);
     } else {
       copy_row(from, out.row<bf16>(t) + columns.begin, n, 1);
@@ -223,7 +231,7 @@ void combine_rows(ThreadTeam& team, const CombineRows& c, const MatView& out) {
 }
 
 void scatter_rows(ThreadTeam& team, const ScatterRows& s, const MatView& sum, const MatView& out) {
-  constexpr int64_t kLine = 32;  // columns of a cache line of bf16: two threads never share one
+  constexpr int64_t kLine = 32;  // columns of a cache line of bf16: two threads never write the same line
   team.parallel_for((out.cols + kLine - 1) / kLine, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(scatter_range)(s, sum, out, Range{begin * kLine, std::min(end * kLine, out.cols)});
   });
@@ -253,6 +261,8 @@ void row_dots(ThreadTeam& team, const RowDots& dots, int64_t num_rows, float* ou
 
 void combine_and_dots(ThreadTeam& team, const CombineRows& c, const MatView& out, const RowDots& dots,
                       int64_t num_rows, float* dots_out) {
+  // One call of the team does both, because each call costs a hand-over. The two parts do not depend on each
+  // other.
   team.run([&](int i) {
     HWY_DYNAMIC_DISPATCH(combine_range)(c, out, share(out.rows, i, team.size()));
     HWY_DYNAMIC_DISPATCH(dots_range)(dots, share(num_rows, i, team.size()), dots_out);

@@ -1,5 +1,9 @@
-// Operations on whole rows: gather, combine by an inverse permutation, scatter-add, conversion. All results
-// are independent of the number of threads. Storage f32 or bf16, sums f32.
+// Operations on whole rows: gather, combine by an inverse permutation, scatter-add, conversion. Rows are
+// stored as f32 or bf16; sums are f32. Results do not depend on the number of threads. Products are in
+// grouped_gemm.h.
+//
+//   gather_rows(team, {x, token_of_row}, packed);   // packed [A, H], row r = x[token_of_row[r]]
+//   combine_rows(team, {.rows = packed, .row_of = row_of, .weight = gates, .topk = 8}, y);   // y [T, H]
 #pragma once
 
 #include <cstdint>
@@ -9,17 +13,18 @@
 
 namespace moehill {
 
-// out [rows, columns.size()] = scale * columns of m, as f32 without gaps. Returns out.
+// Writes out [rows, columns.size()] = scale * columns of m, as f32 without gaps. Returns out.
 const float* widen_rows(const MatView& m, Range columns, float scale, float* out);
 
-// Columns of `out` = `in` [rows, columns.size()], or += with `add`.
+// Writes these columns of `out` from `in` [rows, columns.size()]. With `add`, adds to them.
 void narrow_rows(const float* in, const MatView& out, Range columns, bool add);
 
-// out row i = scale * source row index[i] (zero for -1), i < out.rows.
+// Row i of out = scale * row index[i] of the source, or zeros for index -1, for all rows of out.
 void gather_rows(ThreadTeam& team, const RowSource& source, const MatView& out);
 
-// Combine by inverse permutation: out_t = base_t + sum over j < topk of weight[t, j] * rows[row_of[t, j]], in
-// the order of j; row_of -1 adds nothing. base (no data: zero) may be `out` itself. weight null: 1.
+// Combine by the inverse permutation: out[t] = base[t] + sum over j < topk of weight[t, j] * rows[row_of[t,
+// j]], added in the order of j. row_of -1 adds nothing. base may be `out` itself; without data it is zero. A
+// null weight stands for 1.
 struct CombineRows {
   MatView rows;                     // [R, H]
   const int32_t* row_of = nullptr;  // [T, k]
@@ -27,13 +32,13 @@ struct CombineRows {
   int topk = 0;
   MatView base{};  // [T, H]
   const int32_t* token_of =
-      nullptr;  // [rows of out] whose sum a row of out (and base) is; null: t's in row t
+      nullptr;  // [rows of out] the token whose sum a row of out (and of base) is; null: token t in row t
 };
 void combine_rows(ThreadTeam& team, const CombineRows& c, const MatView& out);
 
-// Computes this sum by scatter-add: rows in their order, each added to its token. `sum` is f32 [T, H] work
-// space; each thread owns a range of columns, so that no two add to one place and the order of additions is
-// fixed. token -1 adds nothing.
+// Computes the same sum by scatter-add: rows are taken in their order, and each is added to its token. `sum`
+// is f32 work space [T, H]. Each thread owns a range of columns, so that no two threads add to the same place
+// and the order of additions is fixed. A token of -1 adds nothing.
 struct ScatterRows {
   MatView rows;                        // [R, H]
   const int32_t* token_of = nullptr;   // [R]
@@ -43,24 +48,24 @@ struct ScatterRows {
 };
 void scatter_rows(ThreadTeam& team, const ScatterRows& s, const MatView& sum, const MatView& out);
 
-// out += in [rows, cols]; the types may differ.
+// out += in, both [rows, cols]; their types may differ.
 void add_rows(ThreadTeam& team, const MatView& in, const MatView& out);
 
-// out = 0.
+// Sets all rows to zero.
 void zero_rows(ThreadTeam& team, const MatView& out);
 
-// Inner products <a[r], b[index_b[r]]> of rows: out[out_index[r]] = scale * that, for r < num_rows;
-// an index_b or out_index of -1 skips r.
+// Inner products of rows: out[out_index[r]] = scale * <a[r], b[index_b[r]]> for r < num_rows. An index_b or
+// out_index of -1 skips r.
 struct RowDots {
   MatView a;
   MatView b;
-  const int32_t* index_b = nullptr;  // null: r
+  const int32_t* index_b = nullptr;  // null: row r
   const int32_t* out_index = nullptr;
   float scale = 1;
 };
 void row_dots(ThreadTeam& team, const RowDots& dots, int64_t num_rows, float* out);
 
-// combine_rows() and row_dots(), which need nothing of each other, in one hand-over of the team.
+// Runs combine_rows() and row_dots() in one hand-over to the team; neither needs the other's result.
 void combine_and_dots(ThreadTeam& team, const CombineRows& c, const MatView& out, const RowDots& dots,
                       int64_t num_rows, float* dots_out);
 

@@ -1,4 +1,4 @@
-// Row operations: what their indices leave out, stays out. (Their results are held by the oracle's tests.)
+// Row operations leave out what their indices leave out. (The tests of the oracle check their results.)
 #include "moehill/kernels/rows.h"
 
 #include <gtest/gtest.h>

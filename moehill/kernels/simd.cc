@@ -1,3 +1,5 @@
+// Finds the SIMD targets of this CPU and restricts the kernels to one. Highway chooses among its own targets;
+// the two for bf16 are added here on top of AVX3.
 #include "moehill/kernels/simd.h"
 
 #include <hwy/highway.h>
@@ -18,10 +20,11 @@ std::string upper(std::string text) {
   return text;
 }
 
-// Highway does not have these targets: AVX3 with other tiles for bf16, better ones first.
+// Highway does not have these two targets. They are AVX3 with other tiles for bf16.
 constexpr const char *kAmxTarget = "AMX_BF16", *kDotTarget = "AVX512_BF16";
 
-// So many of these are left out, for the whole process, as Highway keeps its choice.
+// The number of bf16 tiles, from the best one on, that must not be used. It holds for the whole process, like
+// Highway's own choice.
 std::atomic<int> num_left_out{0};
 
 }  // namespace
@@ -37,7 +40,7 @@ std::vector<std::string> simd_targets() {
   const PairTiles tiles = pair_tiles();
   if (tiles.amx != nullptr) names.push_back(kAmxTarget);
   if (tiles.dot != nullptr) names.push_back(kDotTarget);
-  // Highway numbers better targets by lower bits.
+  // In Highway, better targets have lower bits.
   for (int64_t left = hwy::SupportedTargets() & HWY_TARGETS; left != 0; left &= left - 1) {
     names.push_back(upper(hwy::TargetName(left & -left)));
   }
@@ -46,14 +49,15 @@ std::vector<std::string> simd_targets() {
 
 std::string simd_target() { return simd_targets().front(); }
 
-// Asked first before anything is restricted, since Highway answers with the restriction.
+// Must be called before any restriction, because afterwards Highway answers with the restriction. The first
+// answer is kept.
 int64_t cpu_simd_targets() {
   static const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
   return targets;
 }
 
-// Uses the mock that Highway has for tests: in Highway 1.0.3 SupportedTargets() forgets what DisableTargets()
-// was told.
+// Uses the function that Highway offers for tests: in Highway 1.0.3, SupportedTargets() forgets what
+// DisableTargets() was told.
 void select_simd_target(const std::string& name) {
   cpu_simd_targets();
   hwy::SetSupportedTargetsForTest(0);

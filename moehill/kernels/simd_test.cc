@@ -1,4 +1,4 @@
-// Which target the kernels run on: by name, and which of them multiplies bf16 by dot instructions.
+// Tests which target the kernels run on, and which targets multiply bf16 by dot instructions.
 #include "moehill/kernels/simd.h"
 
 #include <gtest/gtest.h>

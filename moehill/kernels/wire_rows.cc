@@ -1,9 +1,10 @@
-// Converts rows to and from the form of a wire, on the best SIMD target.
+// Converts rows to and from the form in which they travel (wire_rows.h), on the best SIMD target. All steps
+// are integer operations or exact products by powers of two, so every target gives the same bits.
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "moehill/kernels/wire_rows.cc"
 #include <hwy/foreach_target.h>  // first: includes this file once a target
-// After foreach_target:
+// Everything below is compiled once for each target, so it stands after foreach_target:
 #include <algorithm>
 #include <cstring>
 
@@ -20,12 +21,13 @@ using DBytes = hn::Rebind<uint8_t, DP>;
 
 inline constexpr int32_t kAbs = 0x7fffffff, kLargestFinite = 0x7f7fffff, kQuietNan = 0x7fc00000;
 inline constexpr int32_t kNanCode = 0x7f;
-inline constexpr int kDroppedBits = 23 - 3;  // of an f32's mantissa
+inline constexpr int kDroppedBits = 23 - 3;  // bits of an f32's mantissa that e4m3 does not have
 inline constexpr int32_t kLeastNormal = (127 - 6) << 23;
-// f32 adds 127 to an exponent where e4m3 adds 7. This is the difference, at the place of the exponent of f32.
+// f32 adds 127 to an exponent, e4m3 adds 7. This is the difference, shifted to the position of the exponent
+// in f32.
 inline constexpr int32_t kBias = (127 - 7) << 23;
-// Values of e4m3 below its normal numbers are 2^-9 apart. So are those of f32 from 2^14 on: adding 2^14
-// rounds to them.
+// The subnormal values of e4m3 are 2^-9 apart. Values of f32 from 2^14 on have the same distance, so adding
+// 2^14 rounds to them.
 inline constexpr float kStep = 0x1p-9f, kStepsLikeIt = 0x1p14f;
 
 HWY_INLINE float power_of_two(int exponent) {
@@ -43,6 +45,8 @@ HWY_INLINE int scale_exponent(int32_t largest) {
   return std::max((largest >> 23) - 127 - 8 + above, kLeastWireScale);
 }
 
+// Rounds to e4m3 with integer arithmetic: normal values by adding half of the last bit, subnormal ones by
+// adding 2^14. Values above the largest finite f32 become NaN.
 HWY_INLINE hn::Vec<DI> codes_of(VP quotient) {
   const DI di;
   const auto bits = hn::BitCast(di, quotient), magnitude = hn::And(bits, hn::Set(di, kAbs));
@@ -69,8 +73,8 @@ HWY_INLINE VP values_of(hn::Vec<DI> codes, float scale) {
   return hn::BitCast(DP(), hn::Or(bits, hn::ShiftLeft<24>(hn::And(codes, hn::Set(di, 0x80)))));
 }
 
-// Encodes a block of n columns. It works on a copy in whole vectors; the copy has zeros behind the last
-// column.
+// Encodes a block of n columns. It works on a copy that is filled up with zeros, so that it can use whole
+// vectors.
 template <typename T>
 HWY_INLINE void encode_block(const T* in, int64_t n, uint8_t* codes, char* scale) {
   HWY_ALIGN T copy[kWireBlock] = {};
@@ -156,7 +160,8 @@ namespace {
 HWY_EXPORT(encode_range);
 HWY_EXPORT(decode_range);
 
-// Calls work(range) for parts of the ranges. The team is started once for all of them.
+// Calls work(range) for parts of the ranges, shared evenly by the threads. The team is started once for all
+// ranges.
 template <typename Work>
 void for_rows(ThreadTeam& team, std::span<const Range> ranges, const Work& work) {
   int64_t total = 0;

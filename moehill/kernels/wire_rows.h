@@ -1,15 +1,19 @@
-// Rows in the form of a wire (tensor/wire.h). Row i begins wire_row_bytes() * i bytes after the first.
+// Rows in the form in which they travel between nodes (tensor/wire.h): encode before sending, decode after
+// receiving. Row i begins wire_row_bytes() * i bytes after the first.
 //
-// A row of fp8_scales has a byte for each value, then an f32 for each block of kWireBlock columns: the scale,
-// by which the values were divided. The scale is the smallest power of two that brings the block's largest
-// finite magnitude to at most 448, which is e4m3's largest value. It is at least 2^-117, and 1 for a block of
-// zeros. Quotients are rounded to the nearest value of e4m3, ties to the even one. So
+// A row of fp8_scales has one byte for each value, then one f32 for each block of kWireBlock columns: the
+// scale by which the values were divided. The scale is the smallest power of two that brings the block's
+// largest finite magnitude to at most 448, the largest value of e4m3. It is at least 2^-117, and 1 for a
+// block of zeros. Quotients are rounded to the nearest value of e4m3, ties to even. It follows that
 //   - a value is off by at most 1/16 of itself, or by 2^-10 times the scale if that is more;
-//   - what is read back has four significant bits and is no subnormal number, so that f32 and bf16 hold it
-//     exactly; zeros keep their signs;
-//   - a NaN stays a NaN and an infinity becomes one; both are quiet and keep their signs. The other columns
-//     are what they would be with a zero in that place.
+//   - what is read back has four significant bits and is no subnormal number, so f32 and bf16 hold it
+//   exactly; zeros keep their signs;
+//   - a NaN stays a NaN and an infinity becomes a NaN; both are quiet and keep their signs. The other columns
+//   are encoded as if there were a zero in that place.
 // Every SIMD target gives the same bits.
+//
+//   encode_rows(team, Wire::fp8_scales, {x, index}, ranges, message);   // sender
+//   decode_rows(team, Wire::fp8_scales, message, ranges, x_received);   // receiver
 #pragma once
 
 #include <span>
@@ -20,15 +24,16 @@
 
 namespace moehill {
 
+// The largest value of e4m3.
 inline constexpr float kLargestFp8 = 448;
-inline constexpr int kLeastWireScale = -117;  // its exponent
+inline constexpr int kLeastWireScale = -117;  // the exponent of the smallest scale
 
-// Writes row index[i] of the source to row i of `out`, for i in `rows`. The source's scale must be 1, and no
-// index may be -1.
+// Writes row index[i] of the source to row i of `out`, for each i in `rows`. The source's scale must be 1,
+// and no index may be -1.
 void encode_rows(ThreadTeam& team, Wire wire, const RowSource& source, std::span<const Range> rows,
                  void* out);
 
-// Writes row i of `in` to row i of out [rows, cols], for i in `rows`.
+// Writes row i of `in` to row i of out [rows, cols], for each i in `rows`.
 void decode_rows(ThreadTeam& team, Wire wire, const void* in, std::span<const Range> rows,
                  const MatView& out);
 

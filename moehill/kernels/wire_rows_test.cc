@@ -1,5 +1,6 @@
-// Rows in the form of a wire against the definition: the scale by search, the code by comparison with every
-// value of e4m3; on every SIMD target, in odd widths, with NaN, infinities, subnormal numbers and zeros.
+// Compares rows in the form of a wire with the definition: the scale by search, the code by comparison with
+// every value of e4m3; on every SIMD target, for odd widths, with NaN, infinities, subnormal numbers and
+// zeros.
 #include "moehill/kernels/wire_rows.h"
 
 #include <gtest/gtest.h>
@@ -19,7 +20,8 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 const float kNan = std::numeric_limits<float>::quiet_NaN();
 
-// The magnitude of a code below 0x7f: sign, four bits of exponent with bias 7, three of mantissa.
+// Returns the magnitude of a code below 0x7f: it has a sign, four bits of exponent with bias 7, and three of
+// mantissa.
 double value_of(int code) {
   const int exponent = code >> 3, mantissa = code & 7;
   return exponent == 0 ? mantissa * std::exp2(-9) : (1 + mantissa / 8.0) * std::exp2(exponent - 7);
@@ -48,13 +50,13 @@ uint8_t code_of(float value, double scale) {
 
 uint32_t bits_of(float value) { return std::bit_cast<uint32_t>(value); }
 
-// Returns what is read back of a value: exactly a power of two times a value of e4m3.
+// Returns what is read back for a value that is exactly a power of two times a value of e4m3.
 float expected_value(uint8_t code, double scale) {
   if ((code & 0x7f) == 0x7f) return std::bit_cast<float>(0x7fc00000u | (code & 0x80u) << 24);
   return static_cast<float>(std::copysign(value_of(code & 0x7f) * scale, (code & 0x80) != 0 ? -1.0 : 1.0));
 }
 
-// Encodes rows as `dtype`, and compares bytes and what is read back, on every target.
+// Encodes rows as `dtype`, and compares the bytes and what is read back, on every target.
 void expect_defined(const std::vector<std::vector<float>>& rows, DType dtype) {
   const int64_t n = std::ssize(rows), cols = std::ssize(rows.front());
   const int64_t row_bytes = wire_row_bytes(Wire::fp8_scales, cols, dtype);
@@ -115,7 +117,8 @@ TEST(WireRows, AreDefinedInEveryWidth) {
   }
 }
 
-// The values lie in the middle of two values of e4m3, at the edges of binades, and where the scale changes.
+// These values lie in the middle between two values of e4m3, at the edges of binades, and where the scale
+// changes.
 TEST(WireRows, RoundHalvesToEvenAndUseTheWholeRange) {
   std::vector<float> ties, edges;
   for (int code = 0; code < 0x7e; ++code)
@@ -173,7 +176,8 @@ TEST(WireRows, AreOffByASixteenthAtMost) {
   EXPECT_GT(std::sqrt(squares / of_values), 0.01);
 }
 
-// Rows go where they belong, others stay; an index is followed, and the size of the team changes nothing.
+// Rows go where they belong and other rows stay; an index is followed, and the size of the team changes
+// nothing.
 TEST(WireRows, FollowTheIndexAndLeaveOtherRowsAlone) {
   const int64_t cols = 45;
   for (const Wire wire : {Wire::bf16, Wire::fp8_scales}) {

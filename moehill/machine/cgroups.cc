@@ -20,8 +20,9 @@ double number_in(const std::filesystem::path& file) {
   return in >> value ? value : -1;
 }
 
-// Version 2 has "200000 100000" or "max 100000" microseconds in one file; version 1 has two files, and -1 for
-// no quota.
+// Returns the CPUs' worth of time that the quota of one group allows: quota / period. Version 2 writes
+// "200000 100000" (microseconds) or "max 100000" into one file. Version 1 has two files, and -1 means no
+// quota.
 double cpus_in(CgroupVersion version, const std::filesystem::path& directory) {
   double quota = -1, period = -1;
   if (version == CgroupVersion::two) {
@@ -43,7 +44,8 @@ std::string own_cgroups() {
   return text.str();
 }
 
-// Lines are "hierarchy:controllers:path"; version 2 is hierarchy 0 without controllers.
+// Each line of `proc_cgroup` is "hierarchy:controllers:path". The line of version 2 has hierarchy 0 and no
+// controllers.
 void visit_cgroups(const std::string& proc_cgroup, const std::filesystem::path& mount,
                    const std::string& controller,
                    const std::function<void(CgroupVersion, const std::filesystem::path&)>& visit) {

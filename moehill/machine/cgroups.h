@@ -1,4 +1,7 @@
-// Control groups: the directories whose limits hold for this process.
+// Control groups (cgroups of Linux, versions 1 and 2): finds the directories whose limits hold for this
+// process, and its quota of CPU time. Limits of memory are in machine/memory.h.
+//
+//   const double cpus = cgroup_cpus(own_cgroups(), "/sys/fs/cgroup");   // 2.5, or infinity
 #pragma once
 
 #include <filesystem>
@@ -7,20 +10,20 @@
 
 namespace moehill {
 
-// The text of /proc/self/cgroup.
+// Returns the text of /proc/self/cgroup, which names the groups of this process.
 std::string own_cgroups();
 
 enum class CgroupVersion { one, two };
 
-// Calls visit(version, directory) for the group of `controller` ("memory", "cpu") that `proc_cgroup`, a text
-// like that of /proc/self/cgroup, names, and for its parents: each of them limits the process. In a container
-// the named path is often outside what is mounted; its missing files limit nothing and the mount itself is
-// the group. `mount`: /sys/fs/cgroup.
+// Calls visit(version, directory) for the group that limits `controller` ("memory" or "cpu"), and for all its
+// parents, because each of them limits the process. `proc_cgroup` is a text like that of /proc/self/cgroup;
+// `mount` is /sys/fs/cgroup. In a container, the path in that text is often not mounted: its files are
+// missing, which counts as no limit, and the mount itself is the group of the container.
 void visit_cgroups(const std::string& proc_cgroup, const std::filesystem::path& mount,
                    const std::string& controller,
                    const std::function<void(CgroupVersion, const std::filesystem::path&)>& visit);
 
-// The CPUs' worth of time that the tightest cpu quota leaves; infinity without one.
+// Returns how many CPUs' worth of time the tightest quota allows, or infinity if there is no quota.
 double cgroup_cpus(const std::string& proc_cgroup, const std::filesystem::path& mount);
 
 }  // namespace moehill

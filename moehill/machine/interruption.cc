@@ -26,10 +26,12 @@ void say_and_end(int number) {
   say("\nmoehill: interrupted by ");
   say(signal_name(number));
   say("; what was not written yet is lost\n");
-  raise(number);  // the action is the default again (SA_RESETHAND), and ends the process once this returns
+  raise(number);  // SA_RESETHAND has restored the default action, which ends the process when this handler
+                  // returns
 }
 
-// Sets the action once: when the signal comes, the default action takes its place.
+// Installs `handler` for the next such signal only; after it, the default action holds again. A signal that
+// is ignored stays ignored.
 void act_once(int number, void (*handler)(int), struct sigaction* before) {
   struct sigaction action = {};
   action.sa_handler = handler;

@@ -1,4 +1,8 @@
-// Interruption: the end of a measurement that somebody asked for, who should get what was measured so far.
+// Interruption: lets a user end a long measurement with Ctrl-C and still get what was measured so far.
+//
+//   Interruption interruption;
+//   while (interruption.signal() == 0 && !done()) measure_one();
+//   write_results();   // also after a signal
 #pragma once
 
 #include <csignal>
@@ -7,8 +11,8 @@
 
 namespace moehill {
 
-// While one lives, the first SIGINT, SIGTERM or SIGHUP is noted and nothing else, so that the caller can end
-// its loop and keep its results. The second one ends the process. At most one lives at a time.
+// While an object lives, the first SIGINT, SIGTERM or SIGHUP is only noted, so that the caller can end its
+// loop and keep its results. A second signal ends the process. At most one object may live at a time.
 class Interruption {
  public:
   Interruption();
@@ -24,16 +28,16 @@ class Interruption {
   struct sigaction before_[3];
 };
 
-// A signal came before there was anything to keep. `what` says what was not done.
+// Thrown when a signal came before there was anything to keep. `what` says what was left undone.
 struct Interrupted : std::runtime_error {
   Interrupted(int number, const std::string& what);
   int signal;
 };
 
-const char* signal_name(int number);  // "SIGINT"; of one of these three
+const char* signal_name(int number);  // "SIGINT"; only for SIGINT, SIGTERM and SIGHUP
 
-// From now on SIGINT, SIGTERM and SIGHUP end the process with a line on standard error. A signal that is
-// ignored, as nohup has it, stays so.
+// From now on, SIGINT, SIGTERM and SIGHUP end the process with a line on standard error that says so. A
+// signal that is ignored, for example because of nohup, stays ignored.
 void say_what_interrupts();
 
 }  // namespace moehill

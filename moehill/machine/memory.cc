@@ -1,3 +1,5 @@
+// Implements machine/memory.h from /proc and the control groups of Linux. A file that is missing never gives
+// an error: it counts as no limit.
 #include "moehill/machine/memory.h"
 
 #include <sys/mman.h>
@@ -16,7 +18,7 @@ namespace {
 
 constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
 
-// The number after `key` in a file of "key value" lines, or `missing`.
+// Returns the number after `key` in a file of lines "key value", or `missing` if the key is not there.
 int64_t value_of(const std::string& file, const std::string& key, int64_t missing) {
   std::ifstream in(file);
   std::string word, rest;
@@ -29,14 +31,15 @@ int64_t value_of(const std::string& file, const std::string& key, int64_t missin
   return missing;
 }
 
-// A file with one number; "max" and a missing file give `missing`.
+// Returns the number in a file that has only one; `missing` if the file says "max" or does not exist.
 int64_t number_in(const std::filesystem::path& file, int64_t missing) {
   std::ifstream in(file);
   int64_t value = 0;
   return in >> value ? value : missing;
 }
 
-// The names that the two versions of cgroups give to the same three things.
+// The files that hold limit, usage and droppable file cache. The two versions of cgroups name them
+// differently.
 struct CgroupFiles {
   const char* limit;
   const char* usage;
@@ -45,6 +48,7 @@ struct CgroupFiles {
 constexpr CgroupFiles kVersion1 = {"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"};
 constexpr CgroupFiles kVersion2 = {"memory.max", "memory.current", "inactive_file"};
 
+// Returns the bytes that one group leaves. File cache that the kernel can drop at once counts as free.
 int64_t headroom_in(const std::filesystem::path& directory, const CgroupFiles& files) {
   const int64_t limit = number_in(directory / files.limit, kUnlimited);
   // Version 1 writes "no limit" as the largest multiple of a page.
@@ -67,6 +71,7 @@ int64_t cgroup_headroom_bytes(const std::string& proc_cgroup, const std::string&
 }
 
 int64_t available_memory_bytes() {
+  // Both limits hold: what the whole machine has, and what this process's group may take of it.
   const int64_t available_kib = value_of("/proc/meminfo", "MemAvailable:", kUnlimited / 1024);
   return std::min(available_kib * 1024, cgroup_headroom_bytes(own_cgroups(), "/sys/fs/cgroup"));
 }
@@ -82,6 +87,8 @@ int64_t process_headroom_bytes() {
 }
 
 bool has_room(int64_t bytes) {
+  // MAP_NORESERVE and unmapping at once: the question is only whether the limits allow it; no page is ever
+  // touched.
   void* const room = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (room == MAP_FAILED) return false;

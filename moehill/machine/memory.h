@@ -1,4 +1,7 @@
-// Memory: how much this process may still take, and how much it has and had.
+// Memory: how many bytes this process may still take, and how many it has and had. Callers use it to refuse a
+// problem that does not fit before they allocate. Allocation itself is in tensor/buffer.h.
+//
+//   if (bytes_needed > available_memory_bytes()) throw input_error(...);
 #pragma once
 
 #include <cstdint>
@@ -6,28 +9,28 @@
 
 namespace moehill {
 
-// Bytes that can be had without swapping: MemAvailable, or what the memory cgroups (v1 or v2) leave,
-// whichever is smaller.
+// Returns the bytes that can be had without swapping: the system's MemAvailable, or what the memory cgroups
+// (version 1 or 2) leave, whichever is smaller.
 int64_t available_memory_bytes();
 
-// Bytes left below the tightest limit of the memory cgroup that `proc_cgroup` (the text of /proc/self/cgroup)
-// names and of its parents, INT64_MAX without a limit. File cache that the kernel can drop counts as left.
-// `mount`: /sys/fs/cgroup.
+// Returns the bytes left below the tightest limit of a memory cgroup and its parents, or INT64_MAX if there
+// is no limit. `proc_cgroup` is the text of /proc/self/cgroup, `mount` is /sys/fs/cgroup. File cache that the
+// kernel can drop counts as left.
 int64_t cgroup_headroom_bytes(const std::string& proc_cgroup, const std::string& mount);
 
-// Bytes that this process may still take below the limits of its address space and data (ulimit -v, -d),
-// INT64_MAX without a limit.
+// Returns the bytes that this process may still take within the limits of its address space and data (ulimit
+// -v and -d), or INT64_MAX if there is no limit.
 int64_t process_headroom_bytes();
 
-// True if the system would give this process so many bytes now.
+// Returns true if the system would give this process so many bytes of address space now.
 bool has_room(int64_t bytes);
 
-// Resident bytes of this process: now, and at most since its start or the last reset. 0 where the system does
-// not say.
+// Return the resident bytes of this process: now, and the most since its start or the last reset_peak_rss().
+// Both return 0 if the system does not say.
 int64_t current_rss_bytes();
 int64_t peak_rss_bytes();
 
-// Starts a new peak at the current size. Returns whether the system let us.
+// Sets the peak to the current size. Returns false if the system refuses.
 bool reset_peak_rss();
 
 }  // namespace moehill

@@ -1,3 +1,5 @@
+// Tests the limits of memory that cgroups set, in a made-up /sys/fs/cgroup, the memory of the process, and
+// the clock.
 #include "moehill/machine/memory.h"
 
 #include <gtest/gtest.h>
@@ -64,7 +66,7 @@ TEST_F(Cgroup, Version1ReadsTheMemoryController) {
   EXPECT_EQ(headroom("3:cpuset:/job\n"), kUnlimited);
 }
 
-// /proc/self/cgroup of a container names a path of the host, and the mount itself is the group.
+// In a container /proc/self/cgroup names a path of the host, and the group is what is mounted.
 TEST_F(Cgroup, APathOutsideTheMountLeavesTheLimitOfTheMount) {
   write("memory.max", "1000\n");
   EXPECT_EQ(headroom("0::/host/path\n"), 1000);

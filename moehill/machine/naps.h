@@ -1,5 +1,8 @@
-// Naps: waiting asleep, with a look now and then, so that the core is left to others. For waits outside of a
-// clock, since they end late, by a third of their length at most.
+// Naps: waits for something by sleeping and looking at it now and then, so that the core is free for others.
+// A wait ends late by up to a third of its length, so do not use naps inside anything that is timed;
+// spin_wait.h is for that.
+//
+//   for (Naps naps; !file_is_there();) naps.take();
 #pragma once
 
 #include <algorithm>
@@ -14,7 +17,8 @@ class Naps {
   static constexpr Duration kShortest{250};
   static constexpr Duration kLongest{10'000};
 
-  // Each nap is longer than the one before, up to `longest`: a look costs a core some 20 us.
+  // Each nap is half as long again as the one before, up to `longest`, because each look costs about 20 us of
+  // a core.
   explicit Naps(Duration longest = kLongest) : longest_(longest) {}
 
   void take() {
@@ -26,8 +30,9 @@ class Naps {
   Duration longest_, next_ = kShortest;
 };
 
-// Returns when whoever began to wait before is asleep: threads spin for 50 to 300 us, and the processes of a
-// job that leave a barrier by naps of the shortest length do so at two or three looks.
+// Returns when threads that began to wait earlier have gone to sleep. Threads spin for 50 to 300 us before
+// they sleep (machine/spin_wait.h), and processes of a job that leave a barrier by naps of the shortest
+// length do so at their second or third look.
 inline void let_others_fall_asleep() { std::this_thread::sleep_for(4 * Naps::kShortest); }
 
 }  // namespace moehill

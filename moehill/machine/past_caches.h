@@ -1,5 +1,6 @@
-// Copies that pass by the caches: for data that do not fit them, where a plain store first reads the line
-// that it is about to overwrite. x86/ has the CPU's own stores for that, any_cpu/ stands in with plain ones.
+// Copies that do not go through the caches ("streaming stores"). They pay for data that are larger than the
+// caches: a plain store first reads the line that it is about to overwrite, so it moves a third more bytes.
+// x86/ uses the CPU's own instructions for it, any_cpu/ is a plain copy for other CPUs.
 #pragma once
 
 #include <cstddef>
@@ -7,11 +8,12 @@
 
 namespace moehill {
 
-// Results are out of a device's caches anyway from so many bytes on that it reads and writes.
+// A device that reads and writes at least so many bytes in one operation (32 MiB) finds its results outside
+// of the caches anyway, so callers use copy_past_caches() from here on.
 inline constexpr int64_t kPastCachesBytes = int64_t{32} << 20;
 
-// Copies as std::memcpy does, past the caches; whoever synchronises with this thread afterwards sees the
-// bytes.
+// Copies like std::memcpy, past the caches. A thread that synchronises with the calling thread afterwards
+// sees the bytes.
 void copy_past_caches(void* to, const void* from, size_t bytes);
 
 }  // namespace moehill

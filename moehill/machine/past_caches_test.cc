@@ -1,4 +1,4 @@
-// Copies past the caches at every alignment, and what another thread sees of one.
+// Tests copies past the caches at every alignment, and that another thread sees the whole copy.
 #include "moehill/machine/past_caches.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// Pinning: the calling thread held on one logical CPU.
+// Pinning: keeps the calling thread on one logical CPU, so that its caches stay warm and measurements do not
+// move between cores. machine/topology.h says which CPUs there are.
 #pragma once
 
 #include <pthread.h>
@@ -6,11 +7,12 @@
 
 namespace moehill {
 
-// In place of a logical CPU: the thread is not held on one.
+// A value in place of the number of a logical CPU: the thread may run anywhere.
 inline constexpr int kAnyCpu = -1;
 
-// Returns whether the system agreed. A refusal (a CPU outside the process's set) leaves the thread unpinned,
-// which is slower and still right. Threads that a pinned thread starts inherit its CPU.
+// Pins the calling thread to `cpu`. Returns false if the system refuses, for example because the CPU is
+// outside of the process's set; the thread is then unpinned, which is slower but correct. Threads that a
+// pinned thread starts inherit its CPU.
 inline bool pin_this_thread(int cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -18,8 +20,8 @@ inline bool pin_this_thread(int cpu) {
   return pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0;
 }
 
-// Pins the calling thread for a scope and puts its affinity back, so that threads started later do not all
-// inherit one CPU.
+// Pins the calling thread while the object lives and restores its affinity afterwards, so that threads
+// started later do not all inherit one CPU.
 class PinScope {
  public:
   explicit PinScope(int cpu) {

@@ -13,6 +13,8 @@
 namespace moehill {
 namespace {
 
+// Returns the first logical CPU of the core that `cpu` belongs to; two hyperthreads of a core give the same
+// number.
 int core_of(int cpu) {
   std::ifstream in("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
   int first = cpu;
@@ -36,7 +38,8 @@ std::vector<ThreadPlace> places_of(ThreadTeam& team) {
   return places;
 }
 
-// move_pages() moves nothing where it is given no nodes; it tells of each page the node, or an error below 0.
+// Asks the system where pages lie. move_pages() without a list of target nodes moves nothing: it only reports
+// the node of each page, or an error below 0.
 PageSample sample_pages(const void* begin, size_t bytes, const std::vector<int>& nodes, int max_pages) {
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const uintptr_t first = reinterpret_cast<uintptr_t>(begin) / page * page;

@@ -1,4 +1,6 @@
-// Placement: where threads run and pages lie, as the system says it.
+// Placement: where threads run and where pages of memory lie, as the system reports it. Records keep it, so
+// that a slow run can be explained by a thread or a page in the wrong place. It changes nothing: pinning.h
+// does.
 #pragma once
 
 #include <cstdint>
@@ -8,26 +10,29 @@
 
 namespace moehill {
 
+// The CPU of one thread.
 struct ThreadPlace {
-  int cpu;   // kAnyCpu: the system moves the thread between several
-  int core;  // the first logical CPU of the core that `cpu` is of
-  int numa;  // the system's number of the memory node; kAnyCpu where the thread is not held on one
+  int cpu;   // kAnyCpu if the thread may run on more than one
+  int core;  // the first logical CPU of the core that `cpu` belongs to
+  int numa;  // the system's number of the memory node; kAnyCpu if the thread is not pinned
   bool operator==(const ThreadPlace&) const = default;
 };
 
-// The affinity of the calling thread, and the node of its CPU.
+// Returns the place of the calling thread. Its `cpu` is known only if its affinity mask has exactly one CPU.
 ThreadPlace place_of_this_thread();
 
-// Those of a team's threads; the caller is the first, where pin_caller() or a PinScope has put it.
+// Returns the places of a team's threads. The first one is the caller, wherever pin_caller() or a PinScope
+// has put it.
 std::vector<ThreadPlace> places_of(ThreadTeam& team);
 
-// Pages of a sample by where they lie.
+// Numbers of sampled pages by the memory node on which they lie.
 struct PageSample {
-  int64_t num_local = 0, num_remote = 0;  // on one of the nodes asked for, or on another
-  int64_t num_unknown = 0;                // not yet written, or the system does not say
+  int64_t num_local = 0, num_remote = 0;  // on one of the nodes that were asked for, or on another node
+  int64_t num_unknown = 0;                // the page was not written yet, or the system does not say
 };
 
-// At most `max_pages` pages, evenly spread over `bytes` bytes from `begin` on. nodes: the system's numbers.
+// Samples at most `max_pages` pages, evenly spread over the `bytes` bytes from `begin` on. `nodes` are the
+// memory nodes that count as local, by the system's numbers.
 PageSample sample_pages(const void* begin, size_t bytes, const std::vector<int>& nodes, int max_pages = 64);
 
 }  // namespace moehill

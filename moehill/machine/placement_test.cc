@@ -48,7 +48,7 @@ TEST(Placement, PagesAreOnTheNodeOfTheThreadThatWroteThem) {
   munmap(memory, kBytes);
 }
 
-// On a machine with two memory nodes, as an emulated one has (docs/clusters.md).
+// This needs a machine with two memory nodes; docs/clusters.md says how to emulate one.
 TEST(Placement, PagesWrittenOnAnotherNodeAreRemote) {
   int first = kAnyCpu, other = kAnyCpu, other_node = 0;
   for (const int cpu : allowed_cpus()) {

@@ -19,8 +19,9 @@ std::string boot_id() {
   return id;
 }
 
-// Field 22 of /proc/PID/stat (proc(5)); 0 if there is no such process or only its unreaped rest. The second
-// field, the name, may hold blanks and parentheses, so fields are counted from the last ')'.
+// Returns field 22 of /proc/PID/stat (see proc(5)), the start of the process. Returns 0 if there is no such
+// process, or if it has ended and only waits to be reaped. The second field, the name, may contain blanks and
+// parentheses, so fields are counted from the last ')'.
 int64_t start_ticks_of(int64_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   std::string line;

@@ -1,4 +1,7 @@
-// Process identity: who owns something that outlives a process, and whether that owner is still there.
+// Process identity: who owns something that outlives a process, such as a lock file or a half-written record,
+// and whether that owner still runs.
+//
+//   if (liveness_of(owner) == Liveness::dead) take_over();
 #pragma once
 
 #include <cstdint>
@@ -6,9 +9,10 @@
 
 namespace moehill {
 
-// A process id alone is given out again; with the boot and the start time it names one process for good.
+// A process id alone is not enough, because the system gives it out again. Together with the boot and the
+// start time it names one process for ever.
 struct ProcessIdentity {
-  std::string host;  // its name
+  std::string host;  // the host's name
   std::string boot;  // changes with every start of the machine
   int64_t pid = 0;
   int64_t start_ticks = 0;  // clock ticks from the boot to the start of the process
@@ -16,9 +20,10 @@ struct ProcessIdentity {
   bool operator==(const ProcessIdentity&) const = default;
 };
 
+// Returns the identity of the calling process.
 ProcessIdentity this_process();
 
-// A process on another host is `unknown`, since nothing can be seen of it.
+// A process on another host is `unknown`, because it cannot be seen from here.
 enum class Liveness { alive, dead, unknown };
 Liveness liveness_of(const ProcessIdentity& process);
 

@@ -1,5 +1,10 @@
-// Sparse memory: addresses for all of something, with memory for those parts alone that were written since
-// they were dropped.
+// Sparse memory: a range of addresses for all rows of something, which takes memory only for the parts that
+// were written since they were last dropped. A block that works through its experts in waves uses it, so that
+// only the rows of the current wave take memory.
+//
+//   SparseMemory rows(num_rows * row_bytes);   // no memory yet
+//   std::memcpy(rows.data(), row, row_bytes);  // takes a page
+//   rows.drop({0, row_bytes});                 // gives back the whole pages in it
 #pragma once
 
 #include <cstddef>
@@ -10,14 +15,14 @@ namespace moehill {
 
 class SparseMemory {
  public:
-  // Throws std::bad_alloc when the system refuses the addresses.
+  // Reserves `bytes` of addresses. Throws std::bad_alloc if the system refuses.
   explicit SparseMemory(int64_t bytes);
   ~SparseMemory();
   SparseMemory(const SparseMemory&) = delete;
   SparseMemory& operator=(const SparseMemory&) = delete;
 
   char* data() const { return data_; }
-  // Gives back the pages that lie in these bytes altogether. They read as zero then.
+  // Gives back the pages that lie completely inside these bytes. They read as zero afterwards.
   void drop(Range bytes);
 
  private:

@@ -1,4 +1,4 @@
-// Memory is there where it was written, and gone where it was dropped.
+// Memory has what was written to it, and has none of it after the pages were dropped.
 #include "moehill/machine/sparse_memory.h"
 
 #include <gtest/gtest.h>

@@ -16,7 +16,7 @@ ThreadTeam::ThreadTeam(int num_threads, std::vector<int> cpus)
   try {
     for (int i = 1; i < num_threads; ++i) threads_.emplace_back([this, i] { worker(i); });
   } catch (...) {
-    stop();  // the threads that did start would keep their joins waiting
+    stop();  // the threads that did start would otherwise never end, and their joins would wait for ever
     throw;
   }
 }
@@ -36,6 +36,8 @@ void ThreadTeam::pin_caller() const {
 void ThreadTeam::run(TaskRef task) {
   if (num_threads_ == 1) return task(0);
   MOEHILL_CHECK(task_ == nullptr, "a team runs one task at a time, from one thread");
+  // Hands the task over: everything written before the release of generation_ is visible to the workers that
+  // see it.
   task_ = &task;
   ++num_hand_overs_;
   num_pending_.store(static_cast<uint32_t>(num_threads_ - 1), std::memory_order_relaxed);
@@ -51,6 +53,7 @@ void ThreadTeam::run(TaskRef task) {
   }
 }
 
+// Keeps the first exception of any member; run() throws it again on the caller's thread.
 void ThreadTeam::run_member(int i) {
   try {
     (*task_)(i);

@@ -1,4 +1,10 @@
-// ThreadTeam: the threads of one device, one task at a time on all of them (SPMD).
+// ThreadTeam: the threads of one device. It runs one task at a time on all of them (SPMD) and is made once,
+// because starting threads in every step would cost more than the step. It is no general thread pool: there
+// is no queue of tasks and no task inside a task.
+//
+//   ThreadTeam team(2, topology.core_cpus);   // two threads, pinned
+//   team.pin_caller();                        // the caller is thread 0
+//   team.parallel_for(num_rows, [&](int64_t begin, int64_t end) { fill_rows(begin, end); });
 #pragma once
 
 #include <atomic>
@@ -13,7 +19,8 @@
 
 namespace moehill {
 
-// A non-owning reference to a callable void(int): the team never allocates to start a task.
+// A reference to a callable void(int) that it does not own. The team takes this instead of std::function so
+// that starting a task never allocates. The callable must live until run() returns.
 class TaskRef {
  public:
   template <typename F>
@@ -26,11 +33,12 @@ class TaskRef {
   void (*call_)(const void*, int);
 };
 
+// A team of `num_threads` members: the caller of run() and num_threads - 1 threads that wait for tasks.
 class ThreadTeam {
  public:
-  // `num_threads` members; the caller of run() is member 0, the others are threads of the team.
-  // cpus[i] is the logical CPU that member i is pinned to; empty leaves the threads to the system. Member 0
-  // is pinned by pin_caller(), since the team does not own its caller.
+  // The caller of run() is member 0; the other members are threads of the team. cpus[i] is the logical CPU
+  // that member i is pinned to; an empty list leaves the threads to the system. Member 0 is pinned only by
+  // pin_caller(), because the team does not own the thread that calls it.
   explicit ThreadTeam(int num_threads, std::vector<int> cpus = {});
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
@@ -39,22 +47,25 @@ class ThreadTeam {
   int size() const { return num_threads_; }
   const std::vector<int>& cpus() const { return cpus_; }
   void pin_caller() const;
-  // Tasks handed to the other threads so far; for the thread that calls run().
+  // Returns the number of tasks handed to the other threads so far. Only for the thread that calls run().
   int64_t num_hand_overs() const { return num_hand_overs_; }
 
-  // Calls task(i) for i in [0, size) at once and returns when all are done. Rethrows the first exception of a
-  // member. One run at a time: not from inside a task, not from two threads at once. Allocates nothing.
+  // Calls task(i) for each i in [0, size) at the same time and returns when all have returned. If members
+  // throw, one of the exceptions is thrown again here. Only one task runs at a time: do not call run() inside
+  // a task, or from two threads at once. It allocates nothing.
   void run(TaskRef task);
 
-  // Sets what member 0 does now and then in the middle of long tasks, because something else wants to be
-  // moved on; empty: nothing. It must not be called from inside a task.
+  // Sets a function that member 0 calls now and then in the middle of a long task, so that messages between
+  // processes make progress meanwhile. An empty function means nothing to do. Do not set it while a task
+  // runs.
   void set_poll(std::function<void()> poll) { poll_ = std::move(poll); }
-  // Member 0 of a task calls this now and then.
+  // Calls that function. Long tasks call it now and then from member 0.
   void poll() const {
     if (poll_) poll_();
   }
 
-  // Calls body(begin, end) on each member's share of [0, n).
+  // Splits [0, n) into one contiguous share for each member and calls body(begin, end) on each share that is
+  // not empty.
   template <typename Body>
   void parallel_for(int64_t n, const Body& body) {
     run([&](int i) {
@@ -70,7 +81,7 @@ class ThreadTeam {
 
   int num_threads_;
   std::vector<int> cpus_;
-  const int num_spins_;  // of a wait before it sleeps
+  const int num_spins_;  // how long a wait spins before it sleeps
   const TaskRef* task_ = nullptr;
   int64_t num_hand_overs_ = 0;
   std::function<void()> poll_;

@@ -1,3 +1,5 @@
+// Tests teams of threads of several sizes: each member runs each task once, exceptions reach the caller, and
+// members stay on their CPUs.
 #include "moehill/machine/thread_team.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,5 @@
+// Implements machine/topology.h: hwloc reads the hardware, /proc and sched_setaffinity() give and set the
+// CPUs that are allowed.
 #include "moehill/machine/topology.h"
 
 #include <hwloc.h>
@@ -23,8 +25,8 @@ namespace {
 using HwlocTopology =
     std::unique_ptr<std::remove_pointer_t<hwloc_topology_t>, decltype(&hwloc_topology_destroy)>;
 
-// Loads only what is allowed: the cpuset by hwloc's default, the affinity mask by
-// HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING.
+// Loads only what this process may use: hwloc respects the cpuset by default, and the flag
+// HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING adds the affinity mask.
 HwlocTopology load(unsigned long flags) {
   hwloc_topology_t raw = nullptr;
   if (hwloc_topology_init(&raw) != 0) throw std::runtime_error("hwloc cannot make a topology");
@@ -34,8 +36,8 @@ HwlocTopology load(unsigned long flags) {
   return topology;
 }
 
-// Returns the first logical CPU of each core; all of them where the system names no cores (some virtual
-// machines).
+// Returns the first logical CPU of each core. On virtual machines that name no cores, each logical CPU counts
+// as a core.
 std::vector<int> one_cpu_per_core(hwloc_topology_t topology) {
   const bool has_cores = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_CORE) > 0;
   const hwloc_obj_type_t type = has_cores ? HWLOC_OBJ_CORE : HWLOC_OBJ_PU;
@@ -47,7 +49,7 @@ std::vector<int> one_cpu_per_core(hwloc_topology_t topology) {
   return cpus;
 }
 
-// The first node that holds the CPU; 0 where the system shows none.
+// Returns the number of the first memory node that contains the CPU; 0 if the system shows none.
 int numa_of(hwloc_topology_t topology, int cpu) {
   for (int n = 0; n < hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_NUMANODE); ++n) {
     const hwloc_obj_t node = hwloc_get_obj_by_type(topology, HWLOC_OBJ_NUMANODE, static_cast<unsigned>(n));
@@ -56,7 +58,8 @@ int numa_of(hwloc_topology_t topology, int cpu) {
   return 0;
 }
 
-// True if hwloc shows the machine that it was told of in place of this one.
+// Returns true if hwloc was told to show another machine than this one. Its CPU numbers then mean nothing
+// here.
 bool is_made_up() {
   for (const char* name : {"HWLOC_SYNTHETIC", "HWLOC_XMLFILE", "HWLOC_FSROOT"}) {
     const char* value = std::getenv(name);
@@ -65,7 +68,9 @@ bool is_made_up() {
   return false;
 }
 
-// A quota of 2.5 CPUs is two threads that never wait for their share.
+// Applies the quota of the control groups. A quota of 2.5 CPUs gives two threads, which never have to wait
+// for their share. Threads are not pinned then, because a quota says how much time there is and not on which
+// CPUs.
 void keep_to_quota(double quota, Topology& topology) {
   if (quota < topology.num_cores) topology.num_cores = std::max(1, static_cast<int>(std::floor(quota)));
   if (quota >= static_cast<double>(topology.core_cpus.size()) && !is_made_up()) return;
@@ -73,7 +78,7 @@ void keep_to_quota(double quota, Topology& topology) {
   topology.core_numa.resize(static_cast<size_t>(topology.num_cores));
 }
 
-// "0-3,8" as /proc and /sys write sets of CPUs.
+// Returns the CPUs in a list such as "0-3,8", as /proc and /sys write it.
 std::vector<int> cpus_in(const std::string& list) {
   std::vector<int> cpus;
   hwloc_bitmap_t set = hwloc_bitmap_alloc();

@@ -1,3 +1,4 @@
+// Tests what is known about the cores and caches of this machine, and that affinity masks limit it.
 #include "moehill/machine/topology.h"
 
 #include <gtest/gtest.h>
@@ -46,7 +47,7 @@ TEST(Topology, CachesGrowWithTheirLevel) {
   EXPECT_EQ(topology.l3_bytes > 0, topology.num_l3 > 0);
 }
 
-// A child process, because the affinity of all threads of the process counts.
+// This runs in a child process, because the affinity of all threads of the process counts.
 TEST(TopologyDeathTest, TheAffinityMaskLimitsTheCores) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   const int last = core_cpus().back();
@@ -78,7 +79,7 @@ TEST(Topology, TheParentsMaskIsRead) {
   EXPECT_TRUE(std::includes(parents.begin(), parents.end(), own.begin(), own.end()));
 }
 
-// hwloc says what it was told; no thread is held on a CPU of that machine.
+// hwloc can be told to show another machine. No thread may be pinned to a CPU of that one.
 TEST(TopologyDeathTest, NobodyIsPinnedOnAMachineThatHwlocWasToldOf) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(

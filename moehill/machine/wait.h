@@ -1,15 +1,16 @@
-// Wait: how long a device waited at a collective for its peers to come to it.
+// Wait: one interval in which a device waited at a collective for its peers. The mesh collects them, and a
+// timeline shows them.
 #pragma once
 
 namespace moehill {
 
-// Seconds of machine/clock.h. A collective of several nodes has a wait for the peers of the own node, and one
-// for those of the other nodes.
+// Times are seconds of machine/clock.h. A collective over several nodes gives two waits: one for the peers on
+// the same node, and one for those on other nodes.
 struct Wait {
   double begin = 0, end = 0;
-  double came = 0;      // since when nobody waits for this device here
-  int node = 0;         // of this device; the devices of a node have one number
-  bool across = false;  // for devices of other nodes; else for those of the own one
+  double came = 0;      // when this device itself arrived, so that nobody waits for it any more
+  int node = 0;         // the number of this device's node; devices of one node have the same number
+  bool across = false;  // true: it waited for devices of other nodes; false: for those of its own node
 };
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// Times of a clock that starts elsewhere and runs faster, put on the first one.
+// Translates times of a clock that starts elsewhere and runs faster into times of the first one.
 #include "moehill/mesh/clock_reading.h"
 
 #include <gtest/gtest.h>

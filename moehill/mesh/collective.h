@@ -1,21 +1,23 @@
-// Words of the mesh: where its devices live and what they do together, as options, records, hardware files
-// and errors name it.
+// Words of the mesh: where its devices live, and which collectives they have. Options, records, hardware
+// files and errors all use these names.
 #pragma once
 
 #include "moehill/base/words.h"
 
 namespace moehill {
 
+// The backend that connects the devices; `automatic` chooses it from how the program was started.
 enum class MeshKind { automatic, threads, mpi };
 constexpr auto words(MeshKind) { return std::array{"auto", "threads", "mpi"}; }
 
+// The collectives that are measured and modelled.
 enum class Collective { all_reduce, reduce_scatter, all_gather, all_to_all };
 constexpr auto words(Collective) {
   return std::array{"all_reduce", "reduce_scatter", "all_gather", "all_to_all"};
 }
 
-// A rank may be in one of these calls when its peers meet it: a collective (with the value that it has in
-// Collective), or a call beside them.
+// A call at which a rank may be when its peers meet it: a collective (with the same value as in Collective),
+// or another call that all ranks make together.
 enum class CallKind {
   all_reduce,
   reduce_scatter,
@@ -34,7 +36,7 @@ constexpr auto words(CallKind) {
                     "counts"};
 }
 constexpr CallKind kind_of(Collective collective) { return static_cast<CallKind>(collective); }
-// Numbers of elements differ between ranks by right in these.
+// True if the numbers of elements may differ between ranks in this call.
 constexpr bool counts_may_differ(CallKind kind) {
   return kind == CallKind::all_to_all || kind == CallKind::counts;
 }

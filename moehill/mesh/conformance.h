@@ -1,6 +1,6 @@
-// The conformance suite of Group: what every backend must do, one TEST_P each. A backend's test file includes
-// it and instantiates MeshConformance with the meshes it can make. Every expectation is computed on the rank
-// that checks it, from formulas of (rank, index), so that the ranks may live in different processes.
+// The conformance suite of Group: what every backend must do, one TEST_P for each property. A backend's test
+// file includes this header and instantiates MeshConformance with the meshes it can make. The rank that
+// checks a value computes it from (rank, index), so ranks may live in different processes.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -19,7 +19,7 @@
 
 namespace moehill {
 
-// Runs a program on every device of a mesh (or on this process's device, if the others run theirs).
+// Runs a program on every device of a mesh, or on this process's device if other processes run theirs.
 using MeshRun = std::function<void(const std::function<void(Group&)>&)>;
 
 struct MeshMaker {
@@ -28,16 +28,16 @@ struct MeshMaker {
 };
 inline std::ostream& operator<<(std::ostream& out, const MeshMaker& maker) { return out << maker.name; }
 
-// A way to call a collective: on whose memory, and at once or in split phase.
+// A way to call a collective: in which memory, and in one call or in split phase.
 struct How {
-  bool exchange_input = false;  // in exchange memory, not in ordinary memory of this process
+  bool exchange_input = false;  // input in exchange memory instead of ordinary memory of this process
   bool exchange_output = false;
   bool split_phase = false;
-  bool far_rows = false;  // of round trips: rows have another form between nodes
+  bool far_rows = false;  // for round trips: rows have another form between nodes
 };
 inline constexpr How kExchangeHows[] = {{true, false}, {false, true}, {true, true}};
 
-// n elements of a type between two guards that nobody may touch. The memory comes zeroed.
+// n elements between two guards that nobody may overwrite. The memory is expected to come zeroed.
 class GuardedArray {
  public:
   GuardedArray(DType dtype, int64_t n, std::shared_ptr<void> memory)
@@ -50,7 +50,7 @@ class GuardedArray {
     std::fill_n(start_, bytes_ + 2 * kGuard, kFill);
   }
   GuardedArray(DType dtype, int64_t n) : GuardedArray(dtype, n, make_exchange_buffer(bytes_of(dtype, n))) {}
-  // Collective when `exchange`.
+  // With `exchange`, all ranks must call this together.
   GuardedArray(Group& group, bool exchange, DType dtype, int64_t n)
       : GuardedArray(dtype, n,
                      exchange ? group.exchange_memory(bytes_of(dtype, n))
@@ -98,7 +98,8 @@ class GuardedArray {
   unsigned char* start_;
 };
 
-// Values in (-1, 1) with all 24 bits of an f32, so that any other order of additions shows.
+// Returns values in (-1, 1) that use all 24 bits of an f32, so that another order of additions gives another
+// sum.
 inline float test_value(int rank, int64_t i) {
   uint32_t x = static_cast<uint32_t>(i) * 0x9e3779b1u + static_cast<uint32_t>(rank + 1) * 0x85ebca77u;
   x = (x ^ (x >> 15)) * 0x2c1b3c6du;
@@ -113,14 +114,14 @@ inline GuardedArray test_array(Group& group, bool exchange, DType dtype, int64_t
   return array;
 }
 
-// Element i of the sum over ranks, in rank order in f32, rounded once.
+// Returns element i of the sum over ranks: added in rank order in f32 and rounded once.
 inline float test_sum(int num_ranks, DType input_dtype, DType output_dtype, int64_t i) {
   float sum = stored(input_dtype, test_value(0, i));
   for (int r = 1; r < num_ranks; ++r) sum += stored(input_dtype, test_value(r, i));
   return stored(output_dtype, sum);
 }
 
-// [ranks + 1] offsets of uneven segments of about `scale` elements; every third one is empty.
+// Returns [ranks + 1] offsets of uneven segments of about `scale` elements; about every third one is empty.
 inline std::vector<int64_t> uneven_offsets(int num_ranks, int64_t scale, int salt = 0) {
   std::vector<int64_t> offsets = {0};
   for (int r = 0; r < num_ranks; ++r) {
@@ -138,8 +139,8 @@ inline bool all_ranks_agree(Group& group, uint64_t value) {
   return std::all_of(values.begin(), values.end(), [&](uint64_t v) { return v == value; });
 }
 
-// One collective with its expectations. Each leaves the inputs as they were and touches nothing outside its
-// output. split_phase is for those that have it.
+// Each calls one collective and checks its result, that it left its inputs as they were, and that it touched
+// nothing outside of its output. How::split_phase is only for collectives that have a split phase.
 void check_all_reduce(Group& group, DType input_dtype, DType output_dtype, int64_t n, How how = {});
 void check_all_reduce_in_place(Group& group, DType dtype, int64_t n, How how = {});
 void check_reduce_scatter(Group& group, DType input_dtype, DType output_dtype,
@@ -147,7 +148,7 @@ void check_reduce_scatter(Group& group, DType input_dtype, DType output_dtype,
 void check_all_gather(Group& group, DType dtype, int64_t row, const std::vector<int64_t>& offsets,
                       bool in_place, How how = {});
 void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t scale, How how = {});
-// how.split_phase: with work between the parts.
+// how.split_phase: with work of the team between the parts.
 void check_round_trip(Group& group, int64_t row, int64_t scale, int num_parts, How how = {});
 
 }  // namespace moehill

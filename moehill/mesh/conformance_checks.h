@@ -1,4 +1,4 @@
-// The bodies of the conformance suite's checks, one collective each. Included by conformance.h.
+// The bodies of the conformance suite's checks, one collective each. Only conformance.h includes this file.
 #pragma once
 
 #include "moehill/base/hash.h"
@@ -6,7 +6,7 @@
 
 namespace moehill {
 
-// Calls `collective` and expects that it counted exactly these bytes.
+// Calls `collective` and expects it to count exactly these bytes.
 template <typename Collective>
 void expect_traffic(Group& group, int64_t sent, int64_t received, const Collective& collective) {
   const Traffic before = group.traffic();
@@ -65,7 +65,7 @@ inline void check_reduce_scatter(Group& group, DType input_dtype, DType output_d
     if (!how.split_phase)
       return group.reduce_scatter(input.data(), input_dtype, offsets, output.data(), output_dtype);
     for (int64_t i = offsets[rank]; i < offsets[rank + 1]; ++i)
-      input.set(i, 0);  // the own part may come late
+      input.set(i, 0);  // finish() must be the first to read the own part
     group.start_reduce_scatter(input.data(), input_dtype, offsets, output.data(), output_dtype);
     use_the_team(group);
     for (int64_t i = offsets[rank]; i < offsets[rank + 1]; ++i) input.set(i, test_value(group.rank(), i));
@@ -77,7 +77,7 @@ inline void check_reduce_scatter(Group& group, DType input_dtype, DType output_d
             0);
 }
 
-// Rows of `row` elements; offsets count rows.
+// Rows have `row` elements; offsets count rows.
 inline void check_all_gather(Group& group, DType dtype, int64_t row, const std::vector<int64_t>& offsets,
                              bool in_place, How how) {
   const size_t rank = static_cast<size_t>(group.rank());
@@ -103,7 +103,7 @@ inline void check_all_gather(Group& group, DType dtype, int64_t row, const std::
             0);
 }
 
-// Rows that rank `from` sends to rank `to`: uneven, with zeros, on the diagonal too.
+// Returns the rows that rank `from` sends to rank `to`: uneven, sometimes none, also to itself.
 inline int64_t rows_between(int from, int to, int64_t scale) {
   return (from + 2 * to) % 4 == 1 ? 0 : scale + 5 * from + to;
 }
@@ -122,6 +122,7 @@ inline void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t sca
   GuardedArray input = test_array(group, how.exchange_input, dtype, sends.back() * row);
   GuardedArray output(group, how.exchange_output, dtype, receives.back() * row);
   const int64_t row_bytes = row * static_cast<int64_t>(dtype_bytes(dtype));
+  // Rows that a rank sends to itself are no traffic.
   const int64_t kept = rows_between(rank, rank, scale);
   expect_traffic(group, (sends.back() - kept) * row_bytes, (receives.back() - kept) * row_bytes, [&] {
     const size_t element_bytes = static_cast<size_t>(row_bytes);
@@ -133,6 +134,7 @@ inline void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t sca
     group.finish();
   });
   int64_t num_wrong = output.guards_intact() ? 0 : 1;
+  // Each rank knows what every other has sent, because the values follow from the rank and the place.
   for (int from = 0; from < num_ranks; ++from) {
     const int64_t first_sent = sends_of(from, num_ranks, scale)[static_cast<size_t>(rank)] * row;
     const int64_t first_received = receives[static_cast<size_t>(from)] * row;
@@ -143,7 +145,7 @@ inline void check_all_to_all(Group& group, DType dtype, int64_t row, int64_t sca
   EXPECT_EQ(num_wrong, 0);
 }
 
-// Numbers of any size, of which every third is 0.
+// Returns numbers of all sizes; every third one is 0.
 inline int64_t number_between(int from, int to, int salt) {
   const int64_t n = from * 31 + to * 7 + salt;
   return n % 3 == 0 ? 0 : n * n * n * 1'000'003;
@@ -162,8 +164,8 @@ inline void check_exchange_counts(Group& group, int salt) {
   EXPECT_EQ(theirs, expected);
 }
 
-// The first of part `part` among the n rows of a pair: parts grow, so that the first are empty where n is
-// small; the answers' shrink.
+// Returns the first row of part `part` among the n rows of a pair of ranks. Parts grow, so that the first
+// ones are empty if n is small; for answers they shrink.
 inline int64_t cut_at(int64_t n, int num_parts, int part, bool answers) {
   const int64_t p = answers ? num_parts - part : part, all = int64_t{num_parts} * num_parts;
   return answers ? n - n * p * p / all : n * p * p / all;
@@ -177,8 +179,8 @@ inline std::vector<int64_t> cuts_of(const std::vector<int64_t>& offsets, int num
   return cuts;
 }
 
-// The rows go in parts, and each rank answers with their negatives. Between nodes the rows may have another
-// form, whose rows are longer and hold other values.
+// A round trip: rows go in parts, and each rank answers with their negatives. Between nodes rows may have
+// another form; then they are longer and hold other values.
 struct RoundTripCheck {
   RoundTripCheck(Group& its_group, int64_t row_elements, int64_t row_scale, int parts, How how)
       : group(its_group),
@@ -224,8 +226,8 @@ struct RoundTripCheck {
   bool is_far(int from) const {
     return far_row > 0 && group.nodes().of(from) != group.nodes().of(group.rank());
   }
-  // Calls body(index of an element, its value as it was sent) for one part of the rows from each rank for
-  // which asked(rank) is true. A row has `row_elements` elements.
+  // Calls body(index of an element, its value when it was sent) for one part of the rows from each rank with
+  // asked(rank). A row has `row_elements` elements.
   template <typename Asked, typename Body>
   void for_each_received(const std::vector<int64_t>& cuts, int part, int64_t row_elements, const Asked& asked,
                          const Body& body) {
@@ -244,7 +246,7 @@ struct RoundTripCheck {
     group.start_round_trip(arguments());
     for (int part = 0; part < num_parts; ++part) {
       for (int i = 0; works_between && i < 20 && !group.has_landed(part); ++i) use_the_team(group);
-      if (part % 3 == 1 && part + 1 < num_parts) continue;  // awaited and answered with the next
+      if (part % 3 == 1 && part + 1 < num_parts) continue;  // awaited and answered with the next part
       group.await(part);
       for (int p = std::max(0, part - 1); p <= part; ++p) {
         for_each_received(

@@ -1,4 +1,4 @@
-// The tests of the conformance suite. Included by conformance.h.
+// The tests of the conformance suite. Only conformance.h includes this file.
 #pragma once
 
 #include "moehill/base/rng.h"
@@ -12,7 +12,7 @@ class MeshConformance : public testing::TestWithParam<MeshMaker> {
 };
 
 inline constexpr DType kDTypes[] = {DType::f32, DType::bf16};
-// Counts around a line of 64 bytes, around a block of partial sums for a few ranks and threads, and zero.
+// Counts around a line of 64 bytes, and around a block of partial sums for a few ranks and threads; and zero.
 inline constexpr int64_t kCounts[] = {0, 1, 31, 32, 33, 127, 1000, 4097, 20011};
 inline constexpr int64_t kLargeCount = (int64_t{3} << 18) + 5;  // 3 MiB of f32
 
@@ -57,7 +57,7 @@ TEST_P(MeshConformance, AllReduceWorksInPlace) {
   });
 }
 
-// Integers have one right sum, whatever the order.
+// Sums of small integers are exact in any order, so there is only one right result.
 TEST_P(MeshConformance, SumsOfSmallIntegersAreExact) {
   run_([](Group& group) {
     for (const DType dtype : kDTypes) {
@@ -148,8 +148,8 @@ TEST_P(MeshConformance, SplitPhaseDoesWhatOneCallDoes) {
   });
 }
 
-// Uneven and empty parts, more parts than rows, parts of many messages; a part is awaited alone or with the
-// next.
+// There are uneven and empty parts, more parts than rows, and parts of many messages. A part is awaited by
+// itself or together with the next.
 TEST_P(MeshConformance, RoundTripsComeBackInParts) {
   run_([](Group& group) {
     for (const How how : {How{}, How{true, true}, How{true, true, true}, How{false, true, true}}) {
@@ -197,7 +197,8 @@ TEST_P(MeshConformance, RowsOnExchangeMemory) {
   });
 }
 
-// Some ranks have exchange memory, some not; what one collective may do at once it has to do piece by piece.
+// Some ranks have exchange memory and some do not. Where one collective could otherwise work in one go, it
+// has to work piece by piece.
 TEST_P(MeshConformance, EachRankChoosesItsMemory) {
   run_([](Group& group) {
     constexpr int64_t kN = 5000;
@@ -234,7 +235,7 @@ TEST_P(MeshConformance, ExchangeMemoryIsZeroAndAlignedAndComesBack) {
   });
 }
 
-// Each rank leaves a number in its place; all see all of them, or nobody has any such memory.
+// Each rank leaves a number in its place. Either all ranks see all numbers, or no rank has such memory.
 TEST_P(MeshConformance, CommonMemoryIsTheSameOnAllRanksOrNowhere) {
   run_([](Group& group) {
     const size_t ranks = static_cast<size_t>(group.size());
@@ -260,7 +261,7 @@ TEST_P(MeshConformance, ReadsCountAsAnAllToAll) {
   });
 }
 
-// A node's ranks have collectives of their own, between those of all ranks, as often as they like.
+// The ranks of a node have collectives of their own, as often as they like, between those of all ranks.
 TEST_P(MeshConformance, RanksOfANodeAreAMeshOfTheirOwn) {
   run_([](Group& group) {
     Group& node = group.on_node();
@@ -279,7 +280,7 @@ TEST_P(MeshConformance, RanksOfANodeAreAMeshOfTheirOwn) {
   });
 }
 
-// Bytes to other nodes are counted by pair; what the ranks of a node send each other is in the group's sum.
+// Bytes to other nodes are counted for each pair; bytes between the ranks of a node are in the group's sum.
 TEST_P(MeshConformance, CountsBytesToOtherNodes) {
   run_([](Group& group) {
     const Nodes& nodes = group.nodes();
@@ -291,6 +292,7 @@ TEST_P(MeshConformance, CountsBytesToOtherNodes) {
     };
     uint64_t far = 0;
     for (int r = 0; r < group.size(); ++r) far += nodes.of(r) != nodes.of(group.rank()) ? 1 : 0;
+    // Each rank sends one float to each other rank, so the counts are 4 bytes for each.
     const uint64_t others = static_cast<uint64_t>(group.size()) - 1;
     std::vector<int64_t> one_each;
     for (int r = 0; r <= group.size(); ++r) one_each.push_back(r);
@@ -316,7 +318,7 @@ TEST_P(MeshConformance, CountsBytesToOtherNodes) {
   });
 }
 
-// Null pointers where there is nothing to move.
+// Null pointers are allowed if there is nothing to move.
 TEST_P(MeshConformance, EmptyCollectivesNeedNoMemory) {
   run_([](Group& group) {
     const std::vector<int64_t> nothing(static_cast<size_t>(group.size()) + 1, 0);
@@ -329,10 +331,11 @@ TEST_P(MeshConformance, EmptyCollectivesNeedNoMemory) {
   });
 }
 
-// A collective may start on one rank while another is still leaving the one before.
+// A collective may start on one rank while another rank is still leaving the one before.
 TEST_P(MeshConformance, RandomSequencesOfCollectives) {
   run_([](Group& group) {
     for (uint64_t step = 0; step < 150; ++step) {
+      // One random number chooses the collective and its variant, the other one the types and sizes.
       const auto [choice, size] = threefry(11, Stream::kSampleRows, step);
       const DType input = kDTypes[size % 2], output = kDTypes[size / 2 % 2];
       const int64_t n = size / 4 % 3000;

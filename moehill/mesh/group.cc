@@ -1,3 +1,5 @@
+// The parts of Group that all backends share: collectives in split phase, round trips by two all_to_alls, the
+// counting of bytes, and the comparison of calls.
 #include "moehill/mesh/group.h"
 
 #include <fmt/format.h>
@@ -13,6 +15,7 @@
 namespace moehill {
 namespace {
 
+// Returns a call in words, for the message when ranks disagree.
 std::string describe(const Call& call) {
   std::string text = name_of(call.kind);
   if (call.kind == CallKind::all_reduce) {
@@ -29,6 +32,7 @@ std::string describe(const Call& call) {
   return text;
 }
 
+// True if the two calls can be one collective.
 bool alike(const Call& a, const Call& b) {
   return a.kind == b.kind && a.input_dtype == b.input_dtype && a.output_dtype == b.output_dtype &&
          a.n == b.n && a.element_bytes == b.element_bytes &&
@@ -104,6 +108,7 @@ void Group::start_reduce_scatter(const void* input, DType input_dtype, std::span
               .output_dtype = output_dtype};
 }
 
+// One number for each rank is an all_to_all whose offsets are 0, 1, 2 and so on.
 void Group::exchange_counts(const int64_t* own, int64_t* theirs) {
   while (std::ssize(one_each_) <= size()) one_each_.push_back(std::ssize(one_each_));
   all_to_all(own, one_each_, theirs, one_each_, sizeof(int64_t));
@@ -117,17 +122,19 @@ void Group::begin_trip(const RoundTrip& trip) {
   trip_landed_ = false;
 }
 
-// One after the other, where nothing is gained by parts.
+// Without a better way, a round trip is two all_to_alls one after the other.
 void Group::start_round_trip(const RoundTrip& trip) {
   begin_trip(trip);
   far_ = trip.far;
   start_all_to_all(trip.sent, trip.send_offsets, trip.received, trip.receive_offsets, trip.row_bytes);
 }
 
+// The rows arrive all at once, so the first wait finishes the all_to_all for all parts.
 void Group::await(int) {
   if (!std::exchange(trip_landed_, true)) finish();
 }
 
+// The answers go back all at once, when the last part is complete.
 void Group::answer(int part) {
   if (part + 1 < trip_.num_parts) return;
   start_all_to_all(trip_.answer, trip_.receive_offsets, trip_.answered, trip_.send_offsets, trip_.row_bytes);
@@ -147,6 +154,7 @@ uint64_t Group::network_bytes(const Started& call) const {
 void Group::count_rows(const Started& call, Traffic& traffic) const {
   count_all_to_all(traffic, rank(), call.send_offsets, call.receive_offsets, call.element_bytes);
   if (call.far.row_bytes == 0) return;
+  // Rows to and from other nodes have another size, so their bytes replace those that were counted.
   const auto other_form = [&](std::span<const int64_t> offsets, uint64_t& bytes) {
     const uint64_t rows = static_cast<uint64_t>(nodes_.elsewhere(offsets, rank()));
     bytes += rows * call.far.row_bytes;
@@ -190,6 +198,7 @@ Call call_of(const Started& started) {
 
 std::string find_disagreement(std::span<const Call> calls, size_t own) {
   for (const Call& call : calls) {
+    // The lower rank is named first, so that all ranks give the same message.
     if (alike(calls[own], call)) continue;
     const bool own_first = calls[own].rank < call.rank;
     const Call& low = own_first ? calls[own] : call;
@@ -200,6 +209,7 @@ std::string find_disagreement(std::span<const Call> calls, size_t own) {
   return {};
 }
 
+// At an all_to_all, what `from` sends to `to` must be what `to` expects.
 std::string find_count_disagreement(std::span<const Call> calls) {
   for (const Call& from : calls) {
     for (const Call& to : calls) {

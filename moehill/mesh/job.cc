@@ -1,3 +1,4 @@
+// Implements job.h on a Session, or for one process without one.
 #include "moehill/mesh/job.h"
 
 #include <fmt/format.h>
@@ -12,7 +13,7 @@
 namespace moehill {
 namespace {
 
-// One line an option with its value, so that a difference has the option's name.
+// Returns one line for each option with its value, so that the first line that differs names the option.
 std::string option_lines(const std::vector<std::string>& args, const std::string& build) {
   std::ostringstream lines;
   lines << "build " << build;
@@ -31,6 +32,7 @@ std::vector<std::string> split_lines(const std::string& text) {
   return lines;
 }
 
+// Returns an error about the first line that differs, or "".
 std::string difference(const std::string& first, const std::string& other, size_t rank) {
   std::vector<std::string> a = split_lines(first), b = split_lines(other);
   const size_t n = std::max(a.size(), b.size());
@@ -59,6 +61,8 @@ void Job::require_same(const std::vector<std::string>& args, const std::string& 
   if (!error.empty()) throw AgreedInputError(error);
 }
 
+// All processes hear of the first error by rank; the text says on which rank it was, unless all have the same
+// one.
 void Job::throw_first(const std::string& error) const {
   if (session_ == nullptr) return;
   const std::vector<std::string> errors = session_->gather(error);
@@ -74,6 +78,7 @@ void Job::throw_first(const std::string& error) const {
 
 void Job::on_root(const std::function<void()>& work) const {
   if (is_root()) work();
+  // While the first process works, the others sleep, and their waits may last longer than usual.
   const LongerWaits longer;
   wait_quietly();
 }

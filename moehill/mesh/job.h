@@ -1,4 +1,10 @@
-// Job: the processes that run one command together, as the command sees them; usually it is one.
+// Job: the processes that run one command together, as the command sees them. Usually there is only one, and
+// all functions are then trivial; so commands are written once, for any number of processes. The devices of a
+// mesh are not here (mesh/mesh.h).
+//
+//   job.require_same(args, build);
+//   const Points points = job.together([&] { return read_points(options); });   // throws on all
+//   if (job.is_root()) print(points);
 #pragma once
 
 #include <functional>
@@ -12,32 +18,33 @@
 
 namespace moehill {
 
-// An error of input that every process has been told of; the first one prints it.
+// An error of input that every process has been told of; the first process prints it.
 class AgreedInputError : public InputError {
  public:
   using InputError::InputError;
 };
 
-// Everything but the first four is collective over the processes.
+// The processes of a command. All functions but the first five are collective: every process calls them.
 class Job {
  public:
   Job() = default;  // one process
   explicit Job(Session* session) : session_(session) {}
 
   Session* session() const { return session_; }
-  bool is_root() const { return session_ == nullptr || session_->rank() == 0; }  // who prints and writes
+  // This process prints and writes files.
+  bool is_root() const { return session_ == nullptr || session_->rank() == 0; }
   int num_processes() const { return session_ == nullptr ? 1 : session_->size(); }
-  // The most processes of a node, if the job fills its nodes.
+  // Returns the largest number of processes on a node, assuming that the job fills its nodes evenly.
   int processes_of_a_node() const {
     return session_ == nullptr ? 1 : (session_->size() + session_->num_nodes() - 1) / session_->num_nodes();
   }
 
-  // Throws AgreedInputError unless all processes were started with the same arguments of the same build;
-  // names the first that differs. `build` may have more lines, each a name and a value that has to be the
+  // Throws AgreedInputError unless all processes were started with the same arguments and the same build; it
+  // names the first difference. `build` may have several lines, each a name and a value that must be the
   // same.
   void require_same(const std::vector<std::string>& args, const std::string& build) const;
 
-  // Runs `work` in every process. Bad input that any of them finds is thrown in all of them.
+  // Runs `work` in every process. If any process throws InputError, all of them throw it.
   template <typename Work>
   auto together(Work&& work) const -> decltype(work()) {
     std::optional<decltype(work())> result;
@@ -52,19 +59,21 @@ class Job {
     return std::move(*result);
   }
 
-  // Runs `work` in the first process, while the others leave their cores to it.
+  // Runs `work` in the first process while the others sleep.
   void on_root(const std::function<void()>& work) const;
-  // The first process's text, everywhere.
+  // Returns the first process's text in every process.
   std::string from_root(const std::string& text) const;
-  // The first process's word, everywhere.
+  // Returns the first process's value in every process.
   template <HasWords E>
   E from_root(E value) const {
     return value_named<E>(from_root(std::string(name_of(value)))).value();
   }
-  // Waits until all processes are here, and leaves the cores to those that work. All go on some naps apart.
+  // Waits, asleep, until all processes are here, so that cores are free for those that still work. The
+  // processes go on up to some naps apart.
   void wait_quietly(Naps::Duration longest_nap = Naps::kLongest) const;
-  // Lets all processes go on at one moment, after wait_quietly().
+  // Lets all processes go on at the same moment; call it after wait_quietly().
   void start_together() const;
+  // The largest of the values of all processes, and their sum.
   double largest(double value) const;
   double sum(double value) const;
   // Returns the values of all processes by rank on the first process, and nothing on the others.

@@ -1,4 +1,4 @@
-// A command's view of its processes: alone, and as one rank whose peers' answers are made up.
+// Tests a command's view of its processes: alone, and as one rank whose peers give made-up answers.
 #include "moehill/mesh/job.h"
 
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 namespace moehill {
 namespace {
 
-// Rank 0 of three. The others answer what they are told to.
+// This session is rank 0 of three; the others answer what the test tells them to.
 class MadeUpSession : public Session {
  public:
   int rank() const override { return 0; }
@@ -69,7 +69,7 @@ TEST(Job, ReducesOverAllProcesses) {
   EXPECT_EQ(job.sum(3), 6);
   EXPECT_EQ(job.processes_of_a_node(), 2);  // three on two nodes
   job.on_root([&] { EXPECT_EQ(session.num_waits, 0); });
-  EXPECT_EQ(session.num_waits, 1);  // the others have gone on from here
+  EXPECT_EQ(session.num_waits, 1);  // the others have already gone on
 }
 
 TEST(Job, BadInputOfAnotherProcessIsThrownHereWithItsRank) {
@@ -77,7 +77,7 @@ TEST(Job, BadInputOfAnotherProcessIsThrownHereWithItsRank) {
   session.others = {"", "no such file"};
   const Job job(&session);
   EXPECT_EQ(error_of([&] { job.together([] { return 1; }); }), "no such file (on rank 2)");
-  session.others = {"bad", "bad"};  // all the same: no rank to name
+  session.others = {"bad", "bad"};  // all fail equally: there is no rank to name
   EXPECT_EQ(error_of([&] { job.together([]() -> int { throw InputError("bad"); }); }), "bad");
 }
 

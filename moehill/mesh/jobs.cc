@@ -1,3 +1,5 @@
+// Implements jobs.h. Sums are made block by block in L1; the team's threads share the elements at cache
+// lines.
 #include "moehill/mesh/jobs.h"
 
 #include <algorithm>
@@ -9,7 +11,7 @@
 namespace moehill {
 namespace {
 
-// 8 KiB of sums and as much of an input fit in any L1, so partial sums never travel through memory.
+// A block's sums (8 KiB) and as much of an input fit in any L1, so partial sums never go to memory.
 constexpr int64_t kBlock = 2048;
 
 template <typename In>
@@ -32,7 +34,7 @@ void narrow(const float* __restrict sums, Out* __restrict output, int64_t n) {
   for (int64_t i = 0; i < n; ++i) output[i] = from_f32<Out>(sums[i]);
 }
 
-// All inputs of a block are read before any output is written, which is what makes in-place sums right.
+// All inputs of a block are read before any output is written, which makes sums in place right.
 template <typename In, typename Out>
 void sum_block(const SumJob& job, bool past_caches, int64_t begin, int64_t n) {
   alignas(64) float sums[kBlock];
@@ -66,8 +68,8 @@ void sum_all(ThreadTeam& team, const SumJob& job) {
   });
 }
 
-// Every thread takes its share of every segment: one segment that is in place already, or much longer than
-// the others, leaves nobody idle.
+// Every thread takes its share of every segment. So no thread is idle if one segment is already in place or
+// is much longer than the others.
 void copy_share(const CopyJob& job, bool past_caches, int64_t i, int64_t num_shares) {
   const int64_t element_bytes = static_cast<int64_t>(job.element_bytes);
   for (size_t r = 0; r < job.sources.size(); ++r) {

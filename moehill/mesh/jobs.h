@@ -1,5 +1,8 @@
-// The work of a rank's team at a collective: sums over ranks in rank order (all_reduce, reduce_scatter), and
-// copies of segments from many places into one array (all_gather, all_to_all).
+// The work of a rank's team in a collective: sums over ranks in rank order (all_reduce, reduce_scatter), and
+// copies of segments from many places into one array (all_gather, all_to_all). The mesh's backends decide
+// where the operands are.
+//
+//   team_sum(team, {inputs, DType::f32, 0, outputs, DType::bf16, 0, n});
 #pragma once
 
 #include <cstdint>
@@ -11,8 +14,8 @@
 namespace moehill {
 
 // outputs[j][output_begin + i] = round(inputs[0][input_begin + i] + inputs[1][input_begin + i] + ...) for i
-// in [0, n) and all outputs j; every addition in f32, one rounding at the end. Output and input of the same
-// type may be the same memory.
+// in [0, n) and all outputs j. Every addition is in f32, with one rounding at the end. An output may be the
+// same memory as an input of the same type.
 struct SumJob {
   std::span<const void* const> inputs;  // at least one
   DType input_dtype = DType::f32;
@@ -25,7 +28,7 @@ struct SumJob {
 
 void team_sum(ThreadTeam& team, const SumJob& job);
 
-// Elements [offsets[r], offsets[r + 1]) of `output` come from sources[r]; one already in its place stays.
+// Copies sources[r] to elements [offsets[r], offsets[r + 1]) of `output`, unless it is already there.
 struct CopyJob {
   std::span<const void* const> sources;  // [ranks]
   std::span<const int64_t> offsets;      // [ranks + 1]

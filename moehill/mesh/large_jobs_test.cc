@@ -1,4 +1,4 @@
-// Copies and sums that are large enough to pass by the caches.
+// Tests copies and sums that are so large that they bypass the caches.
 #include <gtest/gtest.h>
 
 #include <vector>
@@ -9,7 +9,7 @@
 namespace moehill {
 namespace {
 
-// Odd, so that shares and segments begin anywhere.
+// The number is odd, so that shares and segments begin anywhere.
 constexpr int64_t kN = kPastCachesBytes / 8 + 12345;
 
 std::vector<float> numbers(int64_t n, int salt) {

@@ -1,3 +1,5 @@
+// Implements launcher.h. It reads only variables of the environment, because MPI must not be started before
+// it is known which MPI it has to be.
 #include "moehill/mesh/launcher.h"
 
 #include <fmt/format.h>
@@ -20,7 +22,7 @@ const char* environment(const char* name) { return std::getenv(name); }
 
 bool is_of_open_mpi(const std::string& library) { return library.starts_with("Open MPI"); }
 
-// Does not return, unless there is no such program.
+// Replaces this process by `program`. It returns only if there is no such program.
 void become(const std::filesystem::path& program, const std::vector<std::string>& args) {
   std::vector<std::string> words = {program.string()};
   words.insert(words.end(), args.begin(), args.end());
@@ -61,7 +63,7 @@ int launched_processes(const EnvironmentReader& variable) {
   return 0;
 }
 
-// mpirun hands its options on as variables.
+// mpirun passes its own options on to processes as variables, from which this is read.
 bool is_bound_unasked(const EnvironmentReader& variable) {
   if (variable("OMPI_MCA_orte_bound_at_launch") == nullptr) return false;
   const char* const mapping = variable("OMPI_MCA_rmaps_base_mapping_policy");
@@ -95,7 +97,7 @@ std::string lonely_message(int expected, int found, const std::string& library,
 }
 
 double start_limit(const std::vector<std::string>& args) {
-  constexpr double kStartSeconds = 600;  // making blocks of many GB, reading weights from a disk
+  constexpr double kStartSeconds = 600;  // enough to make blocks of many GB or to read weights from a disk
   const std::string option = "--timeout";
   for (size_t i = 0; i < args.size(); ++i) {
     double limit = 0;
@@ -111,14 +113,15 @@ std::unique_ptr<Session> join_launched(const std::vector<std::string>& args) {
   if (launcher == Launcher::none) return nullptr;
   if (launcher == Launcher::hydra && is_of_open_mpi(mpi_library())) become_program_of_mpich(args);
   const int expected = launched_processes(environment);
-  // Open MPI ends the process where nothing introduces it to the others.
+  // Without PMIx, Open MPI would end the process by itself, without a helpful message.
   if (lacks_pmix(environment) && environment("PMI_RANK") == nullptr)
     throw InputError(lonely_message(expected, 1, mpi_library(), environment));
   set_wait_limit(start_limit(args));
   std::unique_ptr<Session> session = open_mpi_session();
   if (expected <= 1 || session->size() == expected) return session;
   const std::string error = lonely_message(expected, session->size(), session->library(), environment);
-  session.reset();  // by itself, not by an exception
+  session.reset();  // ended here, before the exception, because a session that goes while an exception
+                    // unwinds ends the job
   throw InputError(error);
 }
 

@@ -1,5 +1,8 @@
-// Launcher: what started this process, read from its environment before any library is asked; and the job
-// that it started this process for.
+// Launcher: finds out what started this process, from its environment and before any MPI library is asked,
+// and joins the job that it was started for.
+//
+//   std::unique_ptr<Session> session = join_launched(args);   // null: a process by itself
+//   const Job job(session.get());
 #pragma once
 
 #include <functional>
@@ -11,48 +14,52 @@
 
 namespace moehill {
 
+// The kinds of launchers.
 enum class Launcher {
   none,      // one process, started by hand
   open_mpi,  // mpirun of Open MPI, or srun
-  hydra      // mpiexec of MPICH or Intel MPI, under which Open MPI's processes would each run alone
+  hydra      // mpiexec of MPICH or Intel MPI, under which each process of Open MPI would run by itself
 };
 
+// Reads a variable of the environment; tests pass their own.
 using EnvironmentReader = std::function<const char*(const char* name)>;
 
-// Variables: OMPI_COMM_WORLD_SIZE (mpirun of Open MPI), PMIX_RANK (mpirun, srun --mpi=pmix), SLURM_STEP_ID
-// with SLURM_PROCID and SLURM_NTASKS > 1 (srun; the steps of sbatch and salloc themselves have one task),
-// PMI_RANK with PMI_SIZE > 1 (Hydra, the launcher of MPICH and Intel MPI; MPI_LOCALNRANKS is its own, inside
-// a job of Slurm too). `variable`: std::getenv unless a test says otherwise.
+// The variables are OMPI_COMM_WORLD_SIZE (mpirun of Open MPI), PMIX_RANK (mpirun, srun --mpi=pmix),
+// SLURM_STEP_ID with SLURM_PROCID and SLURM_NTASKS > 1 (srun; sbatch and salloc themselves have steps with
+// one task), and PMI_RANK with PMI_SIZE > 1 (Hydra, the launcher of MPICH and Intel MPI; only Hydra sets
+// MPI_LOCALNRANKS, also inside a job of Slurm).
 Launcher launched_by(const EnvironmentReader& variable);
 Launcher launched_by();
 
-// The number of processes that the launcher says it started; 0 where it does not say.
+// Returns the number of processes that the launcher says it started, or 0 if it does not say.
 int launched_processes(const EnvironmentReader& variable);
 
-// True if Open MPI's mpirun bound this process and nobody asked it to: one core a process, however many
-// threads it has.
+// True if Open MPI's mpirun bound this process although nobody asked it to: one core for a process, however
+// many threads it has.
 bool is_bound_unasked(const EnvironmentReader& variable);
 bool is_bound_unasked();
 
-// Under Hydra: the system kills this process when the one that started it ends, by a signal too. Its proxies
-// do not: a rank whose proxy was killed would go on, or wait for others for ever. Open MPI's ranks end with
-// their daemon, and those of Slurm with its step.
+// Under Hydra, asks the system to kill this process when the process that started it ends. Hydra's proxies do
+// not do that: a rank whose proxy was killed would go on, or wait for others for ever. Open MPI's ranks end
+// with their daemon, and those of Slurm with their step.
 void end_with_hydra();
 
-// Seconds that the processes may wait for each other until they know better: for one that never starts, or
-// that makes a large block. --timeout says so before the command line is read.
+// Returns the seconds that processes may wait for each other until the options have been read: for a process
+// that never starts, or one that makes a large block. It looks for --timeout in the arguments.
 double start_limit(const std::vector<std::string>& args);
 
-// The session of the processes that a launcher started, or null for one process by itself. Under a launcher
-// of MPICH a program of Open MPI becomes the program of MPICH that lies beside it, with the same arguments.
-// Throws InputError where processes of one job cannot find each other, with what the launcher needs.
+// Returns the session of the processes that a launcher started, or null for a process by itself. If an MPICH
+// launcher started a program built for Open MPI, it becomes the MPICH program that lies beside it, with the
+// same arguments. Throws InputError if the processes of a job cannot find each other, and says what the
+// launcher needs.
 std::unique_ptr<Session> join_launched(const std::vector<std::string>& args);
 
-// True if srun started this process without PMIx, by which alone the processes of most builds of Open MPI
-// find each other.
+// True if srun started this process without PMIx, which most builds of Open MPI need to find the other
+// processes.
 bool lacks_pmix(const EnvironmentReader& variable);
 
-// The message where a launcher started `expected` processes and this one finds itself among `found`.
+// Returns the message for a process that finds itself in a job of `found` processes although the launcher
+// started `expected`.
 std::string lonely_message(int expected, int found, const std::string& library,
                            const EnvironmentReader& variable);
 

@@ -1,3 +1,5 @@
+// Recognizes launchers (mpirun, srun, none) by their environment variables, the number of processes, bindings
+// and time limits.
 #include "moehill/mesh/launcher.h"
 
 #include <gtest/gtest.h>
@@ -44,7 +46,7 @@ TEST(Launcher, Srun) {
   EXPECT_EQ(launched_with(with_pmi), Launcher::hydra);
 }
 
-// The script of a batch job has no step; the shell of an interactive one is a step of one task.
+// The script of a batch job is no step; the shell of an interactive job is a step of one task.
 TEST(Launcher, InsideAJobOfSlurmButNotByItsLauncher) {
   EXPECT_EQ(launched_with({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "8"}}), Launcher::none);
   EXPECT_EQ(launched_with({{"SLURM_STEP_ID", "0"}, {"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "1"}}),

@@ -1,4 +1,7 @@
-// Shares of a range cut at whole cache lines, so that two threads do not write to one line.
+// Shares of a range that are cut at whole cache lines, so that two threads never write to the same line. For
+// shares where that does not matter, base/partition.h is enough.
+//
+//   line_share({0, n}, i, num_threads, kLineElements);
 #pragma once
 
 #include <algorithm>
@@ -8,11 +11,11 @@
 
 namespace moehill {
 
-// 64 bytes of bf16, 128 of f32.
+// 32 elements are 64 bytes of bf16 or 128 bytes of f32: whole lines of either.
 inline constexpr int64_t kLineElements = 32;
 inline constexpr int64_t kLineBytes = 64;
 
-// Share i of [begin, end), cut at multiples of `line` as counted from 0.
+// Returns share i of [begin, end), cut at multiples of `line` counted from 0.
 inline Range line_share(Range range, int64_t i, int64_t num_shares, int64_t line) {
   const int64_t first = range.begin / line;
   const Range lines = share((range.end + line - 1) / line - first, i, num_shares);

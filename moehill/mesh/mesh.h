@@ -1,4 +1,8 @@
-// Mesh: the devices of a run, those of this process at least. A backend is a folder beside this file.
+// Mesh: the devices of a run, or at least those of this process, with their teams of threads. A backend is a
+// folder beside this file: threads/ has all devices in this process, mpi/ one in each process.
+//
+//   ThreadMesh mesh(2, 4, cpus);                              // 2 devices with 4 threads each
+//   mesh.run([](Group& group) { program_of_device(group); });
 #pragma once
 
 #include <functional>
@@ -9,22 +13,24 @@
 
 namespace moehill {
 
+// The interface of the backends.
 class Mesh {
  public:
   virtual ~Mesh() = default;
   virtual int num_devices() const = 0;
   virtual int threads_per_device() const = 0;
-  // Ranks of the devices that live in this process: all of them on the threads mesh, one on MPI.
+  // Returns the ranks of the devices in this process: all of them on the threads mesh, one on MPI.
   virtual Range local_devices() const = 0;
-  // Logical CPUs of their threads, device by device; empty where they are not pinned.
+  // Returns the logical CPUs of their threads, device by device; empty if threads are not pinned.
   virtual std::vector<int> local_cpus() const = 0;
 
-  // The team of a device of this process, for work that needs no peer. The caller leads it, while no run() is
-  // on.
+  // Returns the team of a device of this process, for work that needs no peer. The caller leads it; do not
+  // use it while run() is active.
   virtual ThreadTeam& team(int device) = 0;
 
-  // Calls device_main(group) on every device of this process at once (SPMD); the calling thread leads the
-  // first of them. Returns when all of this process's devices are done; rethrows the first failure.
+  // Calls device_main(group) on every device of this process at the same time (SPMD); the calling thread
+  // leads the first of them. Returns when all devices of this process are done. If some fail, the first
+  // failure is thrown again.
   virtual void run(const std::function<void(Group&)>& device_main) = 0;
 };
 

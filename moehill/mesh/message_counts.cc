@@ -1,3 +1,4 @@
+// The formulas of message_counts.h. A test compares them with messages that were counted.
 #include "moehill/mesh/message_counts.h"
 
 #include <fmt/format.h>

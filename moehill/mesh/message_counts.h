@@ -1,5 +1,8 @@
-// Messages that a collective of the MPI mesh takes between nodes, and the bytes in them: formulas, and the
-// order of the messages by which nodes agree that they are at the same call.
+// Counts the messages between nodes that a collective of the MPI mesh takes, and their bytes. It also has the
+// order of the messages by which nodes agree that they are at the same call. So the cost for thousands of
+// ranks is known without having them.
+//
+//   agreement_messages(64).messages;   // of all 64 nodes together
 #pragma once
 
 #include <algorithm>
@@ -11,59 +14,61 @@
 
 namespace moehill {
 
-// Messages that were sent, and the bytes in them.
+// A number of messages, and the bytes in them.
 struct MessageCount {
   int64_t messages = 0;
   uint64_t bytes = 0;
   bool operator==(const MessageCount&) const = default;
 };
 
-inline constexpr size_t kAgreementBytes = 24;  // of a message of agreement
+inline constexpr size_t kAgreementBytes = 24;  // bytes of a message of agreement
 
-// One node's part of the agreement: first all that it is told, one message after the other, each after what
-// it sends itself. kNobody: nothing goes that way in this step.
+// One step of one node in the agreement. In each step a node sends first and then receives. kNobody: nothing
+// is sent (or received) in this step.
 struct AgreementStep {
   static constexpr int kNobody = -1;
   int send_to = kNobody, receive_from = kNobody;
 };
 
-// Nodes past the largest power of two have one before them speak for them; the others double what they know
-// in every step: a node and the one whose number differs in one binary digit tell each other.
+// Returns the steps of one node. Nodes with numbers past the largest power of two let an earlier node speak
+// for them. The others exchange what they know with the node whose number differs in one binary digit, a
+// different digit in each step, so that what they know doubles each time.
 std::vector<AgreementStep> agreement_steps(int num_nodes, int node);
 
-// Returns the messages of all nodes together: about one a node for each binary digit of their number.
+// Returns the messages of all nodes together: about one for each node and each binary digit of the number of
+// nodes.
 MessageCount agreement_messages(int num_nodes);
 
-// Ranks in nodes of `ranks_per_node`, the last one perhaps smaller.
+// Ranks on nodes of `ranks_per_node`; the last node may have fewer.
 struct RanksOfNodes {
   int num_ranks = 1, ranks_per_node = 1;
   int num_nodes() const { return (num_ranks + ranks_per_node - 1) / ranks_per_node; }
   int on_node(int node) const { return std::min(ranks_per_node, num_ranks - node * ranks_per_node); }
-  int64_t pairs_across() const;  // ordered pairs of ranks of different nodes
+  int64_t pairs_across() const;  // ordered pairs of ranks on different nodes
 };
 
-// A number that a rank has for another one, as it travels between nodes.
+// A number that one rank has for another, as it travels between nodes.
 struct CarriedCount {
   int32_t from = 0, to = 0;
   int64_t count = 0;
 };
 
-// A number goes on by 1, 2, 4, ... nodes, where its way to its node has that binary digit: every node sends
-// one message in each step, those without a number are empty.
+// Returns the number of steps in which numbers travel. In step i a number moves on by 2^i nodes if its way
+// has that binary digit. Every node sends one message in each step; it is empty if no number moves.
 int num_count_steps(int num_nodes);
-// Nodes from one on to another one, in their circle.
+// Returns the number of nodes from one node on to another, in a circle.
 inline int way_of_count(int num_nodes, int from, int to) { return (to - from + num_nodes) % num_nodes; }
-// Returns the messages of all nodes together where every rank has a number for each rank of other nodes.
-// Numbers that are 0 do not travel.
+// Returns the messages of all nodes together if every rank has a number for each rank on other nodes. Numbers
+// that are 0 do not travel.
 MessageCount count_messages(const RanksOfNodes& ranks);
 
-// Rows between nodes, of all ranks together, where every rank has `bytes` for each other one: its own rows
-// (all_gather), a slice (all_to_all, reduce_scatter), a slice each way (all_reduce). Longer messages go in
-// pieces.
+// Returns the messages with rows between nodes, of all ranks together, if every rank has `bytes` for each
+// other rank: its own rows (all_gather), a slice (all_to_all, reduce_scatter), or a slice each way
+// (all_reduce). Messages longer than piece_bytes are sent in pieces.
 MessageCount row_messages(Collective collective, const RanksOfNodes& ranks, uint64_t bytes,
                           size_t piece_bytes);
 
-// The table of docs/clusters.md, in Markdown: 8 to 4096 ranks, 8 a node, 1 KiB for each other rank.
+// Returns the table of docs/clusters.md in Markdown: 8 to 4096 ranks, 8 on a node, 1 KiB for each other rank.
 std::string message_table();
 
 }  // namespace moehill

@@ -1,3 +1,5 @@
+// Counts the steps and messages by which nodes learn each other's numbers, and compares them with the
+// manual's table.
 #include "moehill/mesh/message_counts.h"
 
 #include <gtest/gtest.h>
@@ -12,7 +14,7 @@
 namespace moehill {
 namespace {
 
-// All nodes' parts, run until nobody can go on; a node knows whom it has heard of, directly or not.
+// Runs the parts of all nodes until none can continue. A node knows from whom it has heard, directly or not.
 struct Simulated {
   explicit Simulated(int num_nodes) {
     std::vector<std::vector<AgreementStep>> steps;
@@ -78,7 +80,7 @@ TEST(MessageCounts, PairsOfDifferentNodes) {
   }
 }
 
-// Numbers of all ranks, carried step by step.
+// Carries the numbers of all ranks from step to step.
 TEST(MessageCounts, NumbersGoToTheirNodesInLogarithmicallyManySteps) {
   for (const RanksOfNodes ranks : {RanksOfNodes{1, 1}, {2, 1}, {5, 2}, {9, 3}, {26, 2}, {64, 8}, {200, 2}}) {
     const int nodes = ranks.num_nodes();

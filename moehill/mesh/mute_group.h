@@ -1,5 +1,5 @@
-// MuteGroup: a device's group whose collectives move nothing and wait for nobody, for the time of a step
-// without them. What they would have brought is whatever lay there.
+// MuteGroup: a group whose collectives move nothing and wait for nobody. An ablation uses it to measure a
+// step without communication. Received memory keeps its old contents, so results are meaningless.
 #pragma once
 
 #include <memory>
@@ -8,9 +8,10 @@
 
 namespace moehill {
 
+// Stands in for `group`.
 class MuteGroup final : public Group {
  public:
-  // `group`: whose device it is; must outlive this.
+  // `group` is the device's real group; it must outlive this object.
   explicit MuteGroup(Group& group) : group_(group) {
     set_nodes(group.nodes());
     if (&group.on_node() != &group) node_ = std::make_unique<MuteGroup>(group.on_node());
@@ -36,7 +37,7 @@ class MuteGroup final : public Group {
   std::shared_ptr<void> exchange_memory(size_t bytes) override { return group_.exchange_memory(bytes); }
   std::shared_ptr<void> common_memory(size_t bytes) override { return group_.common_memory(bytes); }
   void count_reads(std::span<const int64_t>, std::span<const int64_t>, size_t) override {}
-  Traffic traffic() const override { return group_.traffic(); }  // to which nothing is added
+  Traffic traffic() const override { return group_.traffic(); }  // nothing is added to it
 
  private:
   Group& group_;

@@ -9,8 +9,8 @@
 namespace moehill {
 namespace {
 
-// A matching of threads and CPUs: where all CPUs of a thread are taken, threads before it change to others of
-// theirs (augmenting paths).
+// A matching of threads and CPUs. If all CPUs of a thread are taken, earlier threads change to other CPUs
+// that they may use (augmenting paths).
 class Matching {
  public:
   explicit Matching(const std::vector<std::vector<int>>& allowed) : allowed_(allowed) {}
@@ -58,7 +58,7 @@ class Matching {
   std::map<int, size_t> owner_;  // [cpu]
 };
 
-// Under a quota nobody is held on a core, and all processes see the same number of them.
+// Under a CPU quota no thread is pinned, and all processes see the same number of cores.
 bool has_places(const std::vector<std::vector<int>>& allowed) {
   return std::none_of(allowed.begin(), allowed.end(), [](const std::vector<int>& cpus) {
     return std::find(cpus.begin(), cpus.end(), kAnyCpu) != cpus.end();

@@ -1,17 +1,20 @@
-// The CPUs of a node among its processes: each has some that its launcher or its user allows it, the same as
-// others have or some of its own.
+// Shares the CPUs of a node among its processes. The launcher or the user may allow each process other CPUs,
+// or the same to several.
+//
+//   share_cpus({{0, 1, 2, 3}, {0, 1, 2, 3}}, 2);   // {{0, 1}, {2, 3}}
 #pragma once
 
 #include <vector>
 
 namespace moehill {
 
-// allowed[l]: the CPUs of the node's l-th process, one a core, in the order of use. Returns for each process
-// num_threads of its own, and no CPU twice; nothing if there are not enough. Processes that are allowed the
-// same get neighbouring ones in their order. kAnyCpu is a core that nobody is held on.
+// allowed[l] has the CPUs of the node's l-th process, one for each core, in the order of use. Returns for
+// each process num_threads CPUs of its own, so that no CPU is given twice; nothing if there are not enough.
+// Processes that are allowed the same CPUs get neighbouring ones in their order. kAnyCpu stands for a core to
+// which no thread is pinned.
 std::vector<std::vector<int>> share_cpus(const std::vector<std::vector<int>>& allowed, int num_threads);
 
-// The most threads with which share_cpus() succeeds; 1 at least.
+// Returns the largest number of threads with which share_cpus() succeeds, but at least 1.
 int fair_threads(const std::vector<std::vector<int>>& allowed);
 
 }  // namespace moehill

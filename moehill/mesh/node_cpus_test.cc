@@ -17,7 +17,7 @@ TEST(NodeCpus, ProcessesWithTheSameMaskGetNeighbours) {
   EXPECT_EQ(fair_threads(all), 2);
 }
 
-// Two processes a socket, each bound to the whole socket: equal masks in pairs.
+// Each socket has two processes, bound to the whole socket, so the masks are equal in pairs.
 TEST(NodeCpus, EqualMasksAreSharedWhereverTheyAre) {
   const Cpus sockets = {{0, 1, 2, 3}, {0, 1, 2, 3}, {4, 5, 6, 7}, {4, 5, 6, 7}};
   EXPECT_EQ(share_cpus(sockets, 2), (Cpus{{0, 1}, {2, 3}, {4, 5}, {6, 7}}));

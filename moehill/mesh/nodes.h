@@ -1,5 +1,8 @@
-// Nodes: which node each rank of a mesh is on. Ranks of a node reach each other's memory; between nodes there
-// is a network.
+// Nodes: says on which node each rank of a mesh is. Ranks of a node reach each other's memory; between nodes
+// there is a network.
+//
+//   const Nodes nodes = Nodes::of_size(8, 4);   // ranks 0 to 3 and 4 to 7
+//   nodes.of(5);                                // 1
 #pragma once
 
 #include <cstdint>
@@ -8,29 +11,32 @@
 
 namespace moehill {
 
+// A value; it is the same on all ranks.
 class Nodes {
  public:
-  Nodes() = default;  // one, whatever the ranks
-  // node_of: [ranks]; any numbers, equal for ranks of one node. Nodes get numbers in the order of their first
-  // ranks.
+  Nodes() = default;  // one node for all ranks
+  // node_of: [ranks] any numbers, equal for ranks of the same node. Nodes are numbered in the order of their
+  // first ranks.
   explicit Nodes(const std::vector<int>& node_of);
-  // Neighbouring ranks, so many to a node; the last one may have fewer.
+  // Returns nodes of so many neighbouring ranks each; the last node may have fewer.
   static Nodes of_size(int num_ranks, int ranks_per_node);
 
   int num() const { return ranks_.empty() ? 1 : static_cast<int>(ranks_.size()); }
   int of(int rank) const { return node_of_.empty() ? 0 : node_of_[idx(rank)]; }
-  // The ranks of a node, rising. Empty for Nodes().
+  // Returns the ranks of a node in rising order; empty for Nodes().
   std::span<const int> ranks_of(int node) const { return ranks_[idx(node)]; }
-  std::vector<int> first_ranks() const;  // [nodes]
-  int most_ranks() const;                // of a node; 0 for Nodes()
-  // The place of a rank among those of its node.
+  std::vector<int> first_ranks() const;  // [nodes] the first rank of each
+  int most_ranks() const;                // the largest number of ranks on a node; 0 for Nodes()
+  // Returns the position of a rank among the ranks of its node.
   int place(int rank) const { return place_[idx(rank)]; }
-  // Where in `node` things go that rank `from` sends there once for all of its ranks: to the rank in the same
-  // place, modulo the ranks, so that each link of a node has its share. To itself in its own node.
+  // Returns the rank of `node` to which rank `from` sends things that are for the whole node. It is the rank
+  // in the same position (modulo the number of ranks), so that each link of a node has its share. Within its
+  // own node it is the rank itself.
   int landing_rank(int from, int node) const {
     return ranks_[idx(node)][idx(place(from)) % ranks_[idx(node)].size()];
   }
-  // Returns the elements of other nodes' ranks than `rank`'s, of what has one slice a rank.
+  // Returns the number of elements for ranks of other nodes than `rank`'s, if the array has one slice for
+  // each rank.
   int64_t elsewhere(std::span<const int64_t> offsets, int rank) const;
 
  private:

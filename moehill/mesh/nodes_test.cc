@@ -1,4 +1,4 @@
-// Nodes: ranks are found by node and by place, in whatever order a launcher put them.
+// Ranks are found by node and by their place in it, in whatever order a launcher has numbered them.
 #include "moehill/mesh/nodes.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Implements wait_limit.h: the limit, the names of ranks, and the thread that watches calls.
 #include "moehill/mesh/wait_limit.h"
 
 #include <fmt/format.h>
@@ -28,7 +29,7 @@ std::vector<std::string>& hosts_of_ranks() {
   return hosts;
 }
 
-// Who looks so rarely was stopped.
+// A process that has not looked for so long was stopped itself; that time does not count as waiting.
 constexpr double kStoppedSeconds = 3;
 
 std::string too_long(const char* what, const std::string& missing) {
@@ -38,11 +39,14 @@ std::string too_long(const char* what, const std::string& missing) {
       what, wait_limit(), missing);
 }
 
+// Runs in a thread of its own and ends the process when a call of the MPI library has lasted too long,
+// because such a call cannot be interrupted.
 void watch_calls() {
   double last_look = seconds(), stopped = 0;
   for (double since = 0;; std::this_thread::sleep_for(std::chrono::milliseconds(500))) {
     const double now = seconds(), gap = now - last_look, allowed = wait_limit();
     last_look = now;
+    // Another call has begun, so the time that the process was stopped counts anew.
     if (since != watched_since.load()) stopped = 0;
     if (gap > kStoppedSeconds) stopped += gap;
     since = watched_since.load();
@@ -91,6 +95,7 @@ Patience::Patience(const char* what) : what_(what), begin_(seconds()), last_look
 
 bool Patience::is_over() {
   const double now = seconds(), allowed = wait_limit();
+  // Time during which this process itself was stopped is no waiting.
   if (now - last_look_ > kStoppedSeconds) begin_ += now - last_look_;
   last_look_ = now;
   return allowed > 0 && now - begin_ > allowed;
@@ -102,6 +107,7 @@ void Patience::check(const std::function<std::string()>& missing) {
 
 void Patience::check(size_t progress, const std::function<std::string()>& missing) {
   if (!is_over()) return;
+  // If something has arrived since the last time, the wait begins anew.
   if (progress == progress_) give_up(missing());
   progress_ = progress;
   begin_ = last_look_;

@@ -1,8 +1,12 @@
-// The longest wait of a process for the others of its job. A rank that is frozen or cut off would be waited
-// for for ever: MPI tells nobody. So every wait for other processes ends with an exception that names them.
+// The longest wait of a process for the others of its job. MPI tells nobody that a rank is frozen or cut off,
+// so others would wait for it for ever. Therefore every wait for other processes ends with an exception that
+// names those who are missing.
 //
-// The limit is the process's own, since all of its waits are for the same job. There is none to begin with: a
-// library's caller may compute for hours between two calls.
+//   Patience patience("all_to_all");
+//   while (!done()) patience.check([&] { return rank_name(other); });   // throws WaitedTooLong
+//
+// The limit belongs to the process, because all its waits are for the same job. At first there is no limit: a
+// caller of the library may compute for hours between two calls.
 #pragma once
 
 #include <functional>
@@ -20,11 +24,11 @@ class WaitedTooLong : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Seconds; 0: for ever.
+// The limit in seconds; 0: wait for ever.
 void set_wait_limit(double limit_s);
 double wait_limit();
 
-// While one is there, waits may last kTimes as long: for the first process, which works alone.
+// While an object lives, waits may last kTimes as long: the first process is working alone.
 class LongerWaits {
  public:
   static constexpr double kTimes = 60;
@@ -34,21 +38,22 @@ class LongerWaits {
   LongerWaits& operator=(const LongerWaits&) = delete;
 };
 
-// The hosts of the ranks, for messages; without them a rank has its number alone.
+// Sets the hosts of the ranks for messages. Without them, a rank is shown by its number only.
 void set_rank_hosts(std::vector<std::string> hosts);
 std::string host_of_rank(int rank);                     // "node7", or empty
 std::string rank_name(int rank);                        // "rank 3 on node7"
-std::string rank_names(const std::vector<int>& ranks);  // the first eight
+std::string rank_names(const std::vector<int>& ranks);  // names at most eight
 
-// One wait. A loop calls check() again and again, which throws WaitedTooLong once the limit is over. Time in
-// which this process itself did not run does not count.
+// One wait. The waiting loop calls check() again and again; it throws WaitedTooLong when the limit is over.
+// Time in which this process itself did not run does not count.
 class Patience {
  public:
-  // what: the call, for the message: "all_to_all".
+  // what: the call, for the message, such as "all_to_all".
   explicit Patience(const char* what);
-  // missing: who is waited for, "rank 3 on node7"; asked for the message alone.
+  // missing: returns who is waited for, such as "rank 3 on node7". It is called only for the message.
   void check(const std::function<std::string()>& missing);
-  // progress: changes while the wait gets on, after which it may last as long once more.
+  // progress: a number that changes while the wait makes progress. Each time it has changed, the limit begins
+  // anew.
   void check(size_t progress, const std::function<std::string()>& missing);
   bool is_over();
   [[noreturn]] void give_up(const std::string& missing) const;
@@ -59,9 +64,9 @@ class Patience {
   size_t progress_ = 0;
 };
 
-// A call of a library that waits without end and cannot be looked into. While there is a limit, a thread of
-// this process watches these calls, and ends the process when one lasts too long; the launcher ends the
-// others.
+// Marks a call of a library that may wait for ever and cannot be looked into. While there is a limit, a
+// thread of this process watches these calls and ends the process if one lasts too long; the launcher then
+// ends the others.
 class WatchedCall {
  public:
   explicit WatchedCall(const char* call);

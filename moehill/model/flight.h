@@ -1,4 +1,7 @@
-// Flights: what a device computes while rows are on their way between nodes, by the order of a step's parts.
+// Flights: which products a device computes while rows travel between nodes, and how long it waits for the
+// rest. The order of a step's parts decides this.
+//
+//   for (const Meanwhile& part : work_meanwhile(problem, Stage::dispatch)) covered += seconds_of(part.stage);
 #pragma once
 
 #include <span>
@@ -8,32 +11,33 @@
 
 namespace moehill {
 
-// Products of a stage that run meanwhile: all of them, or those of the own tokens' rows.
+// A stage whose products run while rows travel: all of its products, or only those of the own tokens' rows.
 struct Meanwhile {
   Stage stage;
   bool own_rows;
 };
 
-// True if rows travel without the devices' units: between nodes, and between chips. Within a node of cores
-// the units themselves copy.
+// True if rows travel without help of the devices' units: between nodes, and between chips. Within a node of
+// cores the units themselves copy the rows.
 bool rows_fly(const WorkProblem& problem, const ClusterTopology& topology, bool is_chip, int num_devices);
-// The products that cover the rows of a stage; empty: none.
+// Returns the products that run while the rows of a stage travel; empty if there are none.
 std::vector<Meanwhile> work_meanwhile(const WorkProblem& problem, Stage stage);
 
-// `fused` in waves of experts: the products of a pass that fills the flights of its rows and sums. In forward
-// the first product is `up`, in backward `down_grad`; own rows' may go ahead of a wave that has not landed.
+// The products of one pass of `fused` in waves of experts, which run while rows and sums travel. The first
+// product is `up` in forward and `down_grad` in backward. The first product of own rows may run ahead while a
+// wave has not landed.
 struct WavePass {
-  double before = 0;                       // before any wave is waited for
-  double first_own = 0, first_rest = 0;    // of the own tokens' rows, and of the others'
+  double before = 0;                       // before it waits for any wave
+  double first_own = 0, first_rest = 0;    // of the own tokens' rows, and of the others
   double second_own = 0, second_rest = 0;  // of a wave that has landed
-  double after = 0;                        // after the last wave's sums have left
-  bool keeps_last_own = false;             // the last wave's own rows wait until its sums have left
+  double after = 0;                        // after the sums of the last wave have been sent
+  bool keeps_last_own = false;             // the last wave's own rows wait until its sums have been sent
 };
 
-// True if a pass goes as a WavePass does.
+// True if a pass runs in the way of a WavePass.
 bool goes_in_waves(const WorkProblem& problem);
-// The products of such a pass; seconds_of(stage) are those of a stage's products. Beside experts of another
-// width the shared expert begins when all sums are back.
+// Returns the products of such a pass. seconds_of(stage) gives the seconds of a stage's products. With
+// experts of another width, the shared expert begins when all sums are back, so it covers nothing.
 template <typename Seconds>
 WavePass wave_pass(const WorkProblem& problem, bool backward, double own_part, const Seconds& seconds_of) {
   const auto shared = [&](Stage stage) { return problem.latent > 0 ? 0.0 : seconds_of(stage); };
@@ -51,15 +55,17 @@ WavePass wave_pass(const WorkProblem& problem, bool backward, double own_part, c
           false};
 }
 
-// Experts of `device` that want a row which has come from another device, in the mean; at least 1. Padding is
-// no row that was sent.
+// Returns the mean number of experts of `device` that want a row which comes from another device; at least 1.
+// Padding rows are not sent and do not count.
 double experts_of_row(const PlanCounts& counts, int device);
 
-// [waves] the part of the rows whose first of `experts_of_row` experts is in a wave; of sums by their last
-// one it is the same from the end.
+// Returns [waves] the share of rows that a wave must wait for. A row is wanted by `experts_of_row` experts,
+// and the first of them decides its wave. For sums the last expert decides, which gives the same shares in
+// reverse order.
 std::vector<double> shares_of_waves(int num_waves, double experts_of_row);
 
-// Seconds that the units idle for rows and for sums, which take so long on the link in all.
+// The seconds that units idle for rows and for sums. The link needs rows_s and sums_s seconds for all of
+// them.
 struct FlightWaits {
   double rows = 0, sums = 0;
 };

@@ -1,4 +1,4 @@
-// Waves: what the products of a pass leave uncovered of its flights, on cases that can be counted by hand.
+// Computes what the products of a pass do not hide of its transfers, in cases that can be counted by hand.
 #include "moehill/model/flight.h"
 
 #include <gtest/gtest.h>
@@ -16,8 +16,8 @@ TEST(Waves, RowsGoWithTheFirstOfTheirExperts) {
   EXPECT_NEAR(std::accumulate(early.begin(), early.end(), 0.0), 1, 1e-12);
 }
 
-// Two devices with two tokens and two experts each. Token 0 wants both experts of device 1, token 1 one of
-// them; tokens 2 and 3 want one of device 0 each.
+// Two devices have two tokens and two experts each. Token 0 chooses both experts of device 1, and token 1 one
+// of them; tokens 2 and 3 choose one expert of device 0 each.
 TEST(Waves, ExpertsOfARowAreOfThoseThatCameFromElsewhere) {
   Routing routing;
   routing.num_tokens = 4;
@@ -25,7 +25,8 @@ TEST(Waves, ExpertsOfARowAreOfThoseThatCameFromElsewhere) {
   routing.topk = 2;
   routing.expert = {2, 3, 0, 3, 0, 2, 2, 1};
   for (const CapacityPolicy policy : {CapacityPolicy::none, CapacityPolicy::pad}) {
-    const PlanCounts counts = count_plan(routing, {policy, 4}, 2);  // 8 rows an expert: none is dropped
+    const PlanCounts counts =
+        count_plan(routing, {policy, 4}, 2);  // 8 rows for each expert, so none is dropped
     EXPECT_DOUBLE_EQ(experts_of_row(counts, 0), 1);
     EXPECT_DOUBLE_EQ(experts_of_row(counts, 1), 1.5);
   }
@@ -36,11 +37,12 @@ TEST(Waves, OneWaveIsHiddenByOwnRowsAlone) {
   const WavePass pass{0, 2, 30, 1, 30, 4, true};
   const std::vector<double> one = {1};
   const FlightWaits waits = waits_of(pass, one, 9, 8);
-  EXPECT_DOUBLE_EQ(waits.rows, 9 - 2);      // the own rows' first product
-  EXPECT_DOUBLE_EQ(waits.sums, 8 - 1 - 4);  // the own rows' second, and the shared expert
+  EXPECT_DOUBLE_EQ(waits.rows, 9 - 2);      // the first product of the own rows
+  EXPECT_DOUBLE_EQ(waits.sums, 8 - 1 - 4);  // the second product of the own rows, and the shared expert
 }
 
-// Without own rows: the first wave's rows and the last one's sums are seen, the products hide the rest.
+// Without own rows, the rows of the first wave and the sums of the last are not hidden; the products hide the
+// others.
 TEST(Waves, ProductsOfOneWaveHideTheNext) {
   const WavePass pass{0, 0, 40, 0, 40, 0, false};
   const std::vector<double> four(4, 0.25);
@@ -49,13 +51,15 @@ TEST(Waves, ProductsOfOneWaveHideTheNext) {
   EXPECT_DOUBLE_EQ(waits.sums, 2);
 }
 
-// A link slower than the products is busy throughout: all rows, then all sums but what it waits for.
+// A link that is slower than the products is always busy: first with all rows, then with all sums, except the
+// one it waits for.
 TEST(Waves, ASlowLinkIsNeverIdle) {
   const WavePass pass{0, 0, 4, 0, 4, 0, false};
   const std::vector<double> four(4, 0.25);
   const FlightWaits waits = waits_of(pass, four, 100, 100);
-  EXPECT_DOUBLE_EQ(waits.rows, 100 - 3 * 2);      // three waves' products lie under the rows
-  EXPECT_DOUBLE_EQ(waits.sums, 200 - (100 + 2));  // the last wave's products lie under the first sums
+  EXPECT_DOUBLE_EQ(waits.rows, 100 - 3 * 2);  // the products of three waves run while rows travel
+  EXPECT_DOUBLE_EQ(waits.sums,
+                   200 - (100 + 2));  // the products of the last wave run while the first sums travel
 }
 
 TEST(Waves, WorkBeforeAndAfterHides) {

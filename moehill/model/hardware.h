@@ -1,7 +1,11 @@
-// Hardware: what the model must know of a machine, read from a TOML file or made from a probe of this one.
+// Hardware: what the model must know of a machine. It is read from a TOML file, or made by probing this
+// machine.
 //
-// A device is made of units (cores of a CPU, or one chip); rates of compute are those of a unit. A file in
-// hardware/ gives the source of each of its figures in a comment.
+// A device consists of units: cores of a CPU, or one chip. Rates of compute are those of one unit. Files in
+// hardware/ give the source of each figure in a comment.
+//
+//   const Hardware hardware = load_hardware("tpu-v5p");   // or the path of a file
+//   hardware.peak(DType::bf16);                           // FLOP/s of a unit
 #pragma once
 
 #include <cstdint>
@@ -17,19 +21,21 @@ enum class GemmDirection { forward, input_grad, weight_grad };
 inline constexpr int kNumGemmDirections = 3;
 const char* name_of(GemmDirection);
 
-// Measured or assumed speed of a grouped GEMM with matrices [k, n] by mean rows of a group: the fraction of
-// the unit's peak, one curve a direction, with rows rising. Between two sizes the model interpolates.
+// The speed of a grouped GEMM with matrices [k, n], measured or assumed: the fraction of the unit's peak by
+// the mean number of rows of a group, one curve for each direction, with rising rows. The model interpolates
+// between sizes.
 struct GemmCurve {
   DType dtype = DType::bf16;
   int64_t k = 0, n = 0;
   std::vector<double> rows;
   std::vector<double> fraction[kNumGemmDirections];
-  int units = 0;           // of each device where it was measured; 0: of any
-  bool one_group = false;  // measured with a single group, whose rows or columns a device's units share
+  int units = 0;           // units of each device when it was measured; 0: valid for any number
+  bool one_group = false;  // measured with a single group, whose rows or columns the units of a device share
 };
 
-// One level of the network. levels[0] joins the devices of a node, and its bandwidth is one device's, each
-// way; levels[1] and above join nodes, and their bandwidth is that of a node's whole connection, each way.
+// One level of the network. levels[0] joins the devices of a node; its bandwidth is that of one device, in
+// each direction. levels[1] and above join nodes; their bandwidth is that of a node's whole connection, in
+// each direction.
 struct LinkLevel {
   std::string name;
   double latency_s = 0;
@@ -37,48 +43,52 @@ struct LinkLevel {
 };
 
 enum class TopologyKind { node, fat_tree, torus, dragonfly };
-const char* name_of(TopologyKind);  // as in the file: "fat-tree"
+const char* name_of(TopologyKind);  // as in the file, such as "fat-tree"
 
+// The way in which devices are joined into nodes, and nodes into a cluster.
 struct ClusterTopology {
   TopologyKind kind = TopologyKind::node;
   int devices_per_node = 1;
   int max_devices = 0;  // 0: no limit
-  // torus: extents. fat-tree: nodes under a leaf switch, then uplinks of a leaf. dragonfly: groups, routers
-  // of a group, nodes of a router. node: empty.
+  // The sizes of the kind. torus: extents. fat-tree: nodes under a leaf switch, then uplinks of a leaf.
+  // dragonfly: groups, routers of a group, nodes of a router. node: empty.
   std::vector<int> dims;
   std::vector<LinkLevel> levels;
 };
 
-// Measured time of a collective among the devices of a node by the bytes that a device sends (or receives,
-// whichever is more), rising. Where there is none, the levels' latency and bandwidth stand in.
+// The measured time of a collective among the devices of a node, by the bytes that a device sends or receives
+// (whichever is more), rising. Without a curve, the level's latency and bandwidth are used.
 struct CollectiveCurve {
   Collective op = Collective::all_reduce;
   int devices = 1;
   std::vector<double> bytes, seconds;
-  DType dtype = DType::f32;  // of the values that are summed
+  DType dtype = DType::f32;  // of values that are summed
 };
 
-// Rates of what is not a GEMM, of one unit: bytes read and written. 0: bound by memory bandwidth alone.
+// Rates of row operations of one unit, in bytes read and written per second. 0: only memory bandwidth limits
+// them.
 struct RowRates {
   double gather = 0, combine = 0, swiglu = 0, zero = 0;  // B/s
 };
 
+// One level of cache.
 struct CacheLevel {
   std::string name;
   double bytes = 0;
-  int units = 1;  // that share it
+  int units = 1;  // units that share it
 };
 
 enum class HardwareUnit { core, chip };
 constexpr auto words(HardwareUnit) { return std::array{"core", "chip"}; }
 
+// The description of a machine.
 struct Hardware {
   std::string name, source;
   HardwareUnit unit = HardwareUnit::core;
-  int units_per_device = 1;                       // unless the run says otherwise
+  int units_per_device = 1;                       // unless the run has another number
   double peak_f32 = 0, peak_bf16 = 0;             // FLOP/s of a unit
-  std::string f32_instruction, bf16_instruction;  // that reach them; empty: not named
-  double memory_bytes_per_s = 0;                  // of one unit alone, reading
+  std::string f32_instruction, bf16_instruction;  // the instructions that reach these peaks; empty: not named
+  double memory_bytes_per_s = 0;                  // of one unit that reads alone
   double node_memory_bytes_per_s = 0;             // of all units of a node at once
   double memory_bytes = 0;                        // of a node
   std::vector<CacheLevel> caches;
@@ -88,9 +98,9 @@ struct Hardware {
   std::string efficiency_source;
   RowRates rows;
   double plan_s_per_assignment = 0;  // of one unit
-  double barrier_s = 0;              // of all devices of a node
-  double start_s = 0;                // of a step: waking the threads that slept since the last one
-  double stage_s = 0;                // fixed cost of a stage: starting and joining its threads
+  double barrier_s = 0;              // a barrier of all devices of a node
+  double start_s = 0;  // for a step: waking the threads that have gone to sleep since the last one
+  double stage_s = 0;  // fixed cost of a stage: starting and joining its threads
 
   double peak(DType dtype) const { return dtype == DType::f32 ? peak_f32 : peak_bf16; }
   const std::string& instruction(DType dtype) const {
@@ -99,13 +109,15 @@ struct Hardware {
   bool is_chip() const { return unit == HardwareUnit::chip; }
 };
 
-// Throws InputError with file, line and the key for what is missing, unknown or out of range.
+// Reads a hardware file. Throws InputError with file, line and key for anything missing, unknown or out of
+// range.
 Hardware read_hardware_text(const std::string& toml, const std::string& name_of_source);
-// A name: of a file in the folder MOEHILL_HARDWARE, where that is set, else of one that comes with the
-// program; or a path. What lies in the current folder has no say in what a name means, so that a program is
-// predicted alike wherever it is started.
+// Loads a file by name or path. A name is that of a file in the folder $MOEHILL_HARDWARE, if that is set, or
+// of one that comes with the program. Files in the current folder do not change what a name means, so that a
+// program is predicted alike wherever it is started.
 Hardware load_hardware(const std::string& name_or_path, const char* what = "--hardware");
-// TOML that read_hardware_text() reads back as the same; `comments` stand at the top, one a line.
+// Returns TOML that read_hardware_text() reads back as the same hardware. `comments` are put at the top, one
+// on each line.
 std::string hardware_toml(const Hardware& hardware, const std::vector<std::string>& comments);
 
 }  // namespace moehill

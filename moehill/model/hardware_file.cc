@@ -1,4 +1,5 @@
-// Hardware files: TOML in, TOML out. Every key is known, needed ones are there, and numbers make sense.
+// Reads and writes hardware files. Only known keys are allowed, needed ones must be there, and every number
+// must make sense.
 #include <toml++/toml.h>
 #include <algorithm>
 #include <cmath>
@@ -17,28 +18,29 @@
 namespace moehill {
 namespace {
 
-// [name, text] of the files in hardware/.
+// The name and text of each file in hardware/.
 constexpr std::pair<const char*, const char*> kShipped[] = {
 #include "shipped_hardware.inc"
 };
 
 constexpr const char* kKinds[] = {"node", "fat-tree", "torus", "dragonfly"};
 
-// Limits of a figure, ends included, are wide enough for ten times any machine that exists, and narrow enough
-// that a slip of units or a made-up figure is seen.
+// The limits of a figure, ends included. They are wide enough for ten times any machine that exists, and
+// narrow enough that a wrong unit or a made-up figure is noticed.
 struct Limits {
   double lowest, highest;
-  bool or_zero = false;  // 0 as well: not known, or none
+  bool or_zero = false;  // 0 is allowed too: not known, or none
 };
 constexpr Limits kFlops{1e6, 1e17};  // of a unit
 constexpr Limits kBytesPerSecond{1e5, 1e15};
 constexpr Limits kRowRate{1e5, 1e15, true};
 constexpr Limits kMemory{1e6, 1e16}, kCache{1024, 1e13};  // B
-constexpr Limits kLatency{1e-12, 1, true};                // s, of a message, a barrier, a stage
+constexpr Limits kLatency{1e-12, 1, true};                // s, for a message, a barrier or a stage
 constexpr Limits kStart{1e-12, 10, true};
 constexpr Limits kPlan{1e-15, 1e-3, true};
-constexpr Limits kRows{1e-3, 1e12}, kFraction{1e-6, 1.1};  // a little above 1 by the noise of both
-constexpr Limits kBytes{1, 1e15}, kSeconds{1e-9, 1e5};     // of a collective
+// A little above 1, because both measurements have noise.
+constexpr Limits kRows{1e-3, 1e12}, kFraction{1e-6, 1.1};
+constexpr Limits kBytes{1, 1e15}, kSeconds{1e-9, 1e5};  // of a collective
 constexpr double kMostCount = 1 << 20;
 
 std::string to_string(const Limits& limits) {
@@ -46,7 +48,8 @@ std::string to_string(const Limits& limits) {
                      limits.highest);
 }
 
-// One table of the file; tells where in it something is wrong, and in the end which keys nobody asked for.
+// One table of the file. It says where in the file something is wrong, and notices keys that nobody has asked
+// for.
 class Section {
  public:
   Section(const toml::table& table, std::string file, std::string path)
@@ -105,7 +108,7 @@ class Section {
     return {*table_[key].as_table(), file_, path_ + key + "."};
   }
 
-  // Refuses the keys that nobody has asked for.
+  // Throws for keys that nobody has asked for.
   void finish() const {
     for (const auto& [key, node] : table_) {
       const std::string name(key.str());
@@ -137,7 +140,7 @@ class Section {
     for (const toml::node& node : *array) take(node);
   }
 
-  // Nothing but numbers within the limits: no NaN, no infinity.
+  // Returns a number within the limits; NaN and infinity are refused.
   double as_number(const std::string& key, const toml::node& node, const Limits& limits) const {
     const auto value = node.value<double>();
     if (!value) refuse(key, "something else", to_string(limits));
@@ -319,6 +322,8 @@ Hardware read_hardware_text(const std::string& text, const std::string& name_of_
     throw input_error(fmt::format("{}:{}", name_of_source, error.source().begin.line),
                       std::string(error.description()), "TOML", "correct the file");
   }
+  // Sections remember which keys were read. finish() throws for one that was not, so a misspelt key is an
+  // error.
   Section root(table, name_of_source, "");
   Hardware h;
   h.name = root.text("name");
@@ -330,7 +335,7 @@ Hardware read_hardware_text(const std::string& text, const std::string& name_of_
   h.units_per_device = root.count("units_per_device", 1);
   Section peak = root.table("peak_flops");
   h.peak_f32 = peak.number("f32", kFlops);
-  h.peak_bf16 = peak.number("bf16", kFlops, h.peak_f32);  // where nothing multiplies bf16 faster
+  h.peak_bf16 = peak.number("bf16", kFlops, h.peak_f32);  // if no instruction multiplies bf16 faster
   h.f32_instruction = peak.text("f32_instruction");
   h.bf16_instruction = peak.text("bf16_instruction", h.f32_instruction);
   peak.finish();
@@ -340,6 +345,7 @@ Hardware read_hardware_text(const std::string& text, const std::string& name_of_
     cache.finish();
   }
   h.topology = read_topology(root.table("topology"));
+  // Measured curves follow; without any curve of products nothing could be predicted.
   h.efficiency_source = root.text("efficiency_source");
   for (Section& curve : root.tables("gemm")) h.gemm.push_back(read_curve(curve));
   for (Section& curve : root.tables("collective")) h.collectives.push_back(read_collective(curve));
@@ -357,6 +363,8 @@ Hardware load_hardware(const std::string& name_or_path, const char* what) {
     return read_hardware_text(read_input_file(file), path.string());
   };
   std::error_code ignored;
+  // A file in the user's folder MOEHILL_HARDWARE comes before a shipped description of the same name, and
+  // that comes before a path.
   if (const char* folder = std::getenv("MOEHILL_HARDWARE")) {
     const fs::path path = fs::path(folder) / (name_or_path + ".toml");
     if (fs::is_regular_file(path, ignored)) return read_file(path);

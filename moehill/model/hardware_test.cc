@@ -1,5 +1,5 @@
-// Hardware files: what is shipped loads, a file written reads back as the same, and mistakes name their
-// place.
+// Tests hardware files: the shipped ones load, a written file is read back unchanged, and errors name the
+// line.
 #include "moehill/model/hardware.h"
 
 #include <gtest/gtest.h>
@@ -124,11 +124,12 @@ TEST(Hardware, MistakesNameFileLineAndKey) {
   } catch (const InputError& error) {
     const std::string message = error.what();
     EXPECT_NE(message.find("tpu-v5p"), std::string::npos) << message;
-    EXPECT_EQ(message.find("tuned"), std::string::npos) << message;  // a table beside them, no hardware
+    EXPECT_EQ(message.find("tuned"), std::string::npos)
+        << message;  // a table beside them that is no hardware
   }
 }
 
-// A folder that looks like the one of the sources, or a file of a shipped name, does not stand for the
+// A folder that looks like the one of the sources, or a file with a shipped name, does not replace the
 // shipped hardware; a path to it does.
 TEST(Hardware, NamesDoNotDependOnTheCurrentFolder) {
   const std::filesystem::path folder = fresh_folder(), old = std::filesystem::current_path();
@@ -167,7 +168,7 @@ TEST(Hardware, PeaksAndTheirInstructionsAreKeptApart) {
   EXPECT_EQ(read.instruction(DType::f32), h.f32_instruction);
 }
 
-// Every key that takes a number, with the range of its figures.
+// Lists every key that takes a number, with the range of its values.
 const char* const kFull = R"(name = "all"
 unit = "core"
 units_per_device = 2
@@ -221,7 +222,7 @@ const std::vector<std::string> kNoCount = {"0", "1.5", "2000000"};
 const std::vector<std::string> kNoRate = {"0", "1e4", "1e16", "1e30"};
 const std::vector<std::string> kNoTime = {"1e-13", "2", "3600"};
 
-// The values in `refused` are refused for the key of `line`, besides kNoNumber.
+// The values in `refused` are refused for the key of `line`, in addition to kNoNumber.
 struct KeyCase {
   std::string line;
   std::vector<std::string> refused;
@@ -231,7 +232,7 @@ const std::vector<KeyCase> kKeys = {
     {"f32 = 1e11", {"0", "100", "1e18", "1e30"}},
     {"bf16 = 2e11", {"0", "100", "1e18", "1e30"}},
     {"bytes_per_s = 1e10", kNoRate},
-    {"node_bytes_per_s = 2e10", {"0", "9e9", "1e16", "1e30"}},  // 9e9: below one unit's
+    {"node_bytes_per_s = 2e10", {"0", "9e9", "1e16", "1e30"}},  // 9e9 is less than one unit has
     {"bytes = 1e9", {"0", "1000", "1e17", "1e30"}},
     {"bytes = 1048576", {"0", "32", "1e14", "1e30"}},
     {"units = 2", kNoCount},
@@ -261,7 +262,7 @@ const std::vector<KeyCase> kKeys = {
     {"seconds = [1e-5, 2e-5]", {"[1e-5]", "[0, 1]", "[1e-5, 1e6]", "[1e-10, 1]", "[1e-5, nan]", "[]", "1"}},
 };
 
-// The line of kFull (from 1) that is exactly `line`; 0: none.
+// Returns the number (from 1) of the line of kFull that is exactly `line`; 0: there is none.
 int line_of(const std::string& line) {
   std::istringstream lines(kFull);
   int number = 1;
@@ -297,7 +298,7 @@ TEST(Hardware, EveryKeyWithANumberHasItsCase) {
         std::any_of(kKeys.begin(), kKeys.end(), [&](const KeyCase& k) { return k.line == line; });
     EXPECT_TRUE(known) << line;
   }
-  // And kFull has every key that a written file may have.
+  // Checks that kFull has every key that a written file may have.
   Hardware h = read_hardware_text(kFull, "f");
   std::istringstream written(hardware_toml(h, {}));
   for (std::string line; std::getline(written, line);) {

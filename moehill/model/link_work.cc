@@ -1,4 +1,5 @@
-// Link bytes by path.
+// Computes link bytes by path, collective by collective. It mirrors what the paths in parallel/ do; tests
+// compare the bytes with what runs count.
 #include "moehill/model/link_work.h"
 
 #include "moehill/mesh/line_share.h"
@@ -9,6 +10,9 @@ namespace {
 
 constexpr size_t kF32 = 4, kInt32 = 4, kInt64 = 8;
 
+// Collects the collectives of one device. Each function adds one or more LinkWork, in the order of the path.
+// A collective moves its bytes over links between devices; sizes are those of the operands as the paths pass
+// them.
 class Links {
  public:
   Links(const WorkProblem& p, const PlanCounts& counts, int device)
@@ -21,7 +25,7 @@ class Links {
   bool is_ring() const { return p_.spread == Spread::ring_ag_rs; }
   Range tokens() const { return share(counts_.tokens, device_, counts_.num_devices); }
 
-  // All devices' n values; the slices that devices sum are cut at cache lines.
+  // Adds an all-reduce of n values of all devices; the slices that devices sum are cut at cache lines.
   void all_reduce(int64_t n, size_t in, size_t out) {
     const int64_t own = line_share({0, n}, device_, counts_.num_devices, kLineElements).size();
     Traffic traffic;
@@ -29,17 +33,19 @@ class Links {
     count_all_gather(traffic, counts_.num_devices, own, n, out);
     add(Collective::all_reduce, traffic, in);
   }
+  // Adds a reduce-scatter of n values, of which this device gets `own` sums.
   void reduce_scatter(int64_t own, int64_t n, size_t bytes) {
     Traffic traffic;
     count_reduce_scatter(traffic, counts_.num_devices, own, n, bytes);
     add(Collective::reduce_scatter, traffic, bytes);
   }
+  // Adds an all-gather of n values, of which this device has `own`.
   void all_gather(int64_t own, int64_t n, size_t bytes) {
     Traffic traffic;
     count_all_gather(traffic, counts_.num_devices, own, n, bytes);
     add(Collective::all_gather, traffic);
   }
-  // Rows by the routing: out to their experts, or back.
+  // Adds rows by the routing: to their experts, or back (`back`).
   void exchange(bool back, size_t row_bytes, RowWay way = RowWay::direct) {
     const int64_t bytes = static_cast<int64_t>(row_bytes);
     exchange(back, bytes, bytes, way);
@@ -54,6 +60,7 @@ class Links {
       const int64_t bytes = row_bytes_between(counts_, link, device_, other);
       int64_t out = bytes * rows_between(counts_, way, device_, other),
               in = bytes * rows_between(counts_, way, other, device_);
+      // Rows that come back go the other way.
       if (back) std::swap(out, in);
       link.sent_bytes += out, link.received_bytes += in;
       if (counts_.nodes.of(other) == counts_.nodes.of(device_)) continue;
@@ -61,11 +68,11 @@ class Links {
     }
     links_.push_back(link);
   }
-  // Adds the link of the rows of x or dy.
+  // Adds the rows of x or dy.
   void dispatch(RowWay way = RowWay::direct) {
     exchange(false, static_cast<int64_t>(row_bytes()), wire_row_bytes(p_.wire, p_.hidden, p_.dtype), way);
   }
-  // A number of each device for each other one, of the node or of all.
+  // Adds one number of each device for each other one, of the node or of all devices.
   void one_for_each(size_t bytes, RowWay way = RowWay::direct) {
     const int64_t ranks = way == RowWay::inside ? ranks_of_node() : counts_.num_devices;
     const int64_t others = (ranks - 1) * static_cast<int64_t>(bytes);
@@ -75,25 +82,27 @@ class Links {
                       .is_even = true,
                       .way = way});
   }
-  // The metadata of one level's rows: counts, choices, and which tokens they are.
+  // Adds the metadata of one level's rows: counts, choices, and the tokens to which rows belong.
   void route(RowWay way) {
     one_for_each(kInt64, way);
     exchange(false, static_cast<size_t>(counts_.topk) * (kInt32 + kF32), way);
     exchange(false, kInt32, way);
   }
   int64_t ranks_of_node() const { return std::ssize(counts_.nodes.ranks_of(counts_.nodes.of(device_))); }
-  // The rows of tokens that were asked for last.
+  // Marks the link that was added last as rows of tokens.
   void mark_rows() {
     links_.back().in_place = p_.in_place;
     mark_flight();
   }
+  // Adds the sums on two levels: first within the node of the experts, then one sum for each node and token.
   void sums_of_nodes() {
     exchange(true, row_bytes(), RowWay::inside);
     exchange(true, row_bytes(), RowWay::across);
     mark_flight();
   }
   void mark_flight() { links_.back().in_flight = true; }
-  // Counts what the capacity must know of the other devices' assignments: those before by pool, or all.
+  // Adds what a capacity must know about other devices' assignments: how many come before by pool, or all of
+  // them.
   void drop() {
     const Capacity& capacity = counts_.capacity;
     if (counts_.capacity_rows == 0 || capacity.sources > 1) return;
@@ -101,6 +110,7 @@ class Links {
     if (!capacity.needs_choices()) return all_gather(pools, pools * counts_.num_devices, kInt32);
     choices();
   }
+  // Adds what all devices must know to decide about every assignment: experts, gate values and next choices.
   void choices() {
     const int64_t own = tokens().size() * counts_.topk, all = counts_.tokens * counts_.topk;
     const int spares = counts_.capacity.spares;
@@ -108,7 +118,7 @@ class Links {
     all_gather(own, all, kF32);    // gate values
     if (spares > 0) all_gather(tokens().size() * spares, counts_.tokens * spares, kInt32);
   }
-  // Experts' gradients to their homes, and the sums back.
+  // Adds the gradients of copies of experts: to the home of each expert, and the sums back.
   void copy_gradients() {
     if (p_.copies.empty()) return;
     const MlpElements elements = expert_elements(p_);
@@ -126,6 +136,7 @@ class Links {
     links_.push_back({Collective::all_to_all, out * bytes, in * bytes});
     links_.push_back({Collective::all_to_all, in * bytes, out * bytes});
   }
+  // Adds the gradients of the shared expert: each device gets the sums of a share of every matrix.
   void shared_gradient() {
     const MlpElements elements = shared_elements(p_);
     for (const int64_t n : {elements.up[0], elements.up[1], elements.down}) {
@@ -134,6 +145,8 @@ class Links {
     for (const int64_t n : elements.vectors)
       reduce_scatter(share(n, device_, counts_.num_devices).size(), n, kF32);
   }
+  // Adds the gradients of the products around experts of another width, which every device computes for its
+  // tokens.
   void latent_gradient() {
     const LatentElements elements = latent_elements(p_);
     const auto sum = [&](int64_t n, size_t bytes) {
@@ -143,7 +156,7 @@ class Links {
     sum(elements.matrix, b_);
     sum(elements.norm, kF32);
   }
-  // `dp`: every stack of weights, experts' and shared.
+  // For `dp`: adds the gradients of all stacks of weights, routed and shared.
   void all_gradients() {
     const MlpElements experts = expert_elements(p_);
     const MlpElements shared = shared_elements(p_);
@@ -156,6 +169,8 @@ class Links {
     for (const int64_t n : experts.vectors) all_reduce(n * counts_.experts, kF32, kF32);
     for (const int64_t n : shared.vectors) all_reduce(n, kF32, kF32);
   }
+  // Adds the all-reduce of the psum paths. Its result stays in f32 if the shared expert is added to it
+  // afterwards.
   void psum_rows() {
     const bool to_f32 = p_.shared_replicated && p_.shared_dim > 0;
     all_reduce(counts_.tokens * p_.hidden, kF32, to_f32 ? kF32 : b_);
@@ -188,13 +203,16 @@ int64_t rows_between(const PlanCounts& counts, RowWay way, int from, int to) {
 std::vector<LinkWork> plan_links(const WorkProblem& problem, const PlanCounts& counts, int device) {
   Links links(problem, counts, device);
   if (links.alone()) return {};
+  // Every device of the ring plans for all tokens, so it needs everybody's choices.
   if (links.is_ring()) links.choices();
+  // With a capacity, a device must know how many assignments of other devices come before its own.
   if (problem.spread == Spread::dp || links.is_ragged()) links.drop();
   if (links.is_ragged()) {
-    links.one_for_each(kInt64);  // how many rows
+    links.one_for_each(kInt64);  // the numbers of rows
     links.exchange(false, static_cast<size_t>(counts.topk) * (kInt32 + kF32));
-    if (problem.spread == Spread::fused) links.exchange(false, kInt32);  // which token a row is
-    if (problem.spread == Spread::fused && problem.in_place) links.one_for_each(kInt64);  // where rows begin
+    // Then the token to which each row belongs and, if rows are read in place, where they begin.
+    if (problem.spread == Spread::fused) links.exchange(false, kInt32);
+    if (problem.spread == Spread::fused && problem.in_place) links.one_for_each(kInt64);
   }
   if (links.is_hierarchical()) {
     links.drop();
@@ -237,12 +255,14 @@ std::vector<LinkWork> backward_links(const WorkProblem& problem, const PlanCount
   if (links.alone()) return {};
   const int64_t own = links.tokens().size(), all = counts.tokens * counts.topk;
   if (problem.spread == Spread::dp) links.all_gradients();
+  // On the psum paths all devices have all tokens, and each computes a part of every row of dx.
   if (links.is_psum()) {
     links.psum_rows();
     links.all_reduce(all, kF32, kF32);  // dp
     links.copy_gradients();
     if (!problem.shared_replicated) links.shared_gradient();
   }
+  // The ring sums the rows of dx while it passes them on; the gradients of gate values follow.
   if (links.is_ring()) {
     links.reduce_scatter(own * problem.hidden, counts.tokens * problem.hidden, kF32);
     links.mark_flight();
@@ -264,6 +284,7 @@ std::vector<LinkWork> backward_links(const WorkProblem& problem, const PlanCount
     links.copy_gradients();
     links.shared_gradient();
   }
+  // A balance loss needs the counts of all tokens.
   if (shards_tokens(problem.spread) && problem.loss_counts > 0)
     links.all_reduce(problem.loss_counts, kF32, kF32);
   return links.take();

@@ -1,4 +1,4 @@
-// Counting rows by expert and by pair of devices.
+// Counts rows by expert and by pair of devices, in one pass over the routing.
 #include "moehill/model/plan_counts.h"
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace moehill {
 namespace {
 
-// owner[i] of n things in contiguous shares.
+// Returns for each of n things the device that has it, in contiguous shares.
 std::vector<int32_t> owners(int64_t n, int num_devices) {
   std::vector<int32_t> owner(static_cast<size_t>(n));
   for (int device = 0; device < num_devices; ++device) {
@@ -21,7 +21,7 @@ std::vector<int32_t> owners(int64_t n, int num_devices) {
   return owner;
 }
 
-// Counts for nodes; the routing is that under the capacity.
+// Counts rows for the two levels of nodes. The routing is already limited by the capacity.
 void count_levels(const Routing& routing, const std::vector<int32_t>& token_owner,
                   const std::vector<int32_t>& expert_owner, const Nodes& nodes, PlanCounts& counts) {
   counts.nodes = nodes;
@@ -59,7 +59,7 @@ int64_t PlanCounts::rows_computed(int device) const {
 }
 
 PlanCounts count_plan(const Routing& before, const Capacity& capacity, int num_devices, const Nodes& nodes) {
-  // A routing may be large: without a capacity it is not copied.
+  // A routing may be large, so it is copied only if a capacity changes it.
   const bool limits = capacity.policy != CapacityPolicy::none;
   const Routing limited = limits ? apply_capacity(before, capacity) : Routing{};
   const Routing& routing = limits ? limited : before;
@@ -79,6 +79,8 @@ PlanCounts count_plan(const Routing& before, const Capacity& capacity, int num_d
   const std::vector<int32_t> token_owner = owners(routing.num_tokens, num_devices);
   const std::vector<int32_t> expert_owner = owners(routing.num_experts, num_devices);
   std::vector<int64_t> last_token(devices, -1);
+  // Counts each token's rows. A device gets a token once, however many of its experts the token chose, so
+  // last_token notes for each device the last token that was counted there.
   for (int64_t t = 0; t < routing.num_tokens; ++t) {
     const size_t from = static_cast<size_t>(token_owner[static_cast<size_t>(t)]);
     for (int64_t a = t * routing.topk; a < (t + 1) * routing.topk; ++a) {

@@ -1,4 +1,8 @@
-// Plan counts: what a routing asks of P devices, in numbers of rows. All that the model needs of a plan.
+// Plan counts: what a routing asks of P devices, in numbers of rows. The model needs nothing else of a plan,
+// so it can predict devices that do not exist.
+//
+//   const PlanCounts counts = count_plan(routing, capacity, 8);
+//   counts.pair_rows(0, 3);   // rows from device 0 to device 3
 #pragma once
 
 #include <cstdint>
@@ -9,25 +13,26 @@
 
 namespace moehill {
 
+// The counts. E experts, P devices.
 struct PlanCounts {
   int64_t tokens = 0;
   int experts = 0, topk = 0, num_devices = 1;
-  int64_t num_kept = 0;       // assignments that the capacity leaves
+  int64_t num_kept = 0;       // assignments that the capacity keeps
   int64_t capacity_rows = 0;  // C; 0 without a capacity
-  bool pads = false;          // every expert computes C rows
+  bool pads = false;          // every expert computes exactly C rows
   Capacity capacity{};
-  std::vector<int64_t> kept;        // [E] kept assignments of an expert
-  std::vector<int64_t> local_kept;  // [P, E] the same among the tokens of device p
-  // [P, P] rows that the tokens of device `from` send to device `to`: its tokens with a kept expert there,
-  // each once.
+  std::vector<int64_t> kept;        // [E] kept assignments of each expert
+  std::vector<int64_t> local_kept;  // [P, E] the same, of tokens of each device
+  // [P, P] rows that device `from` sends to device `to`: its tokens that have a kept expert there, each
+  // counted once.
   std::vector<int64_t> pairs;
-  // For the two-level exchange, where nodes were asked for: [P, nodes] tokens of a device with a kept expert
-  // in a node; [P, devices_per_node] rows from where those land to the places of the same node, itself
-  // included.
+  // For the exchange on two levels, if nodes were given: [P, nodes] tokens of a device with a kept expert on
+  // a node; [P, devices of a node] rows from the device where they land to the devices of the same node,
+  // itself included.
   Nodes nodes;
   std::vector<int64_t> node_rows, inside;
 
-  int64_t rows_received(int device) const;  // of tokens, each once; the device's own among them
+  int64_t rows_received(int device) const;  // rows of tokens, each once, including the device's own
   int64_t rows_computed(int device) const;  // assignments to the device's experts
   int64_t rows_of_expert(int e) const { return pads ? capacity_rows : kept[static_cast<size_t>(e)]; }
   int64_t local_rows(int device, int e) const {
@@ -37,7 +42,7 @@ struct PlanCounts {
   int64_t pair_rows(int from, int to) const {
     return pairs[static_cast<size_t>(from) * static_cast<size_t>(num_devices) + static_cast<size_t>(to)];
   }
-  // Rows of the two levels: across the nodes, once a node, and on from there inside of one.
+  // Rows of the two levels: between nodes (once for each node), and from there on within the node.
   int64_t across_rows(int from, int to) const {
     const int node = nodes.of(to);
     if (nodes.landing_rank(from, node) != to) return 0;
@@ -51,8 +56,8 @@ struct PlanCounts {
   }
 };
 
-// Tokens and experts in contiguous shares (base/partition.h). nodes: those of which to count too, with their
-// ranks; Nodes(): none. O(A + P E + P^2).
+// Counts a routing with tokens and experts in contiguous shares (base/partition.h). nodes: if given, rows of
+// the two levels are counted too. Takes time O(A + P E + P^2).
 PlanCounts count_plan(const Routing& routing, const Capacity& capacity, int num_devices,
                       const Nodes& nodes = {});
 

@@ -1,5 +1,5 @@
-// Prediction of a step: products by measured efficiency, rows by bytes, collectives by their size, and the
-// waits between devices.
+// Predicts a step: products by measured efficiency, rows by bytes, collectives by their size, and the waits
+// between devices. docs/metrics.md has the formulas.
 #include "moehill/model/predict.h"
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 namespace moehill {
 namespace {
 
-// y(x) through the points on logarithms; below the first point `slope_below` on logarithms, above the last
-// `slope_above`.
+// Interpolates y(x) linearly in the logarithms of both. Below the first point it continues with
+// `slope_below`, above the last with `slope_above`.
 double interpolate(const std::vector<double>& xs, const std::vector<double>& ys, double x, double slope_below,
                    double slope_above) {
   const size_t i = static_cast<size_t>(std::lower_bound(xs.begin(), xs.end(), x) - xs.begin());
@@ -24,7 +24,7 @@ double interpolate(const std::vector<double>& xs, const std::vector<double>& ys,
   return ys[i - 1] * std::pow(ys[i] / ys[i - 1], part);
 }
 
-// The measured curve of a collective; null where there is none.
+// Returns the measured curve of a collective, with this dtype if there is one; null if there is no curve.
 const CollectiveCurve* measured_curve(const Hardware& hardware, Collective op, int num_devices, DType dtype) {
   const CollectiveCurve* measured = nullptr;
   for (const CollectiveCurve& curve : hardware.collectives) {
@@ -34,7 +34,7 @@ const CollectiveCurve* measured_curve(const Hardware& hardware, Collective op, i
   return measured;
 }
 
-// A device's seconds, stage by stage, and of its link seconds those of rows in flight.
+// The seconds of a device, stage by stage, and the part of the link seconds for which rows are in flight.
 struct DeviceTime {
   std::vector<StagePrediction> stages;
   std::vector<double> flight_s;
@@ -47,6 +47,8 @@ struct DeviceTime {
   }
 };
 
+// Returns the seconds of row operations and of making the plan. A rate that was not measured is that of
+// memory.
 double row_seconds(const Hardware& h, const StageWork& stage, int units, int busy_units) {
   const double memory = memory_rate(h, busy_units);
   const auto seconds = [&](double bytes, double rate) { return bytes / (rate > 0 ? rate : memory); };
@@ -56,10 +58,11 @@ double row_seconds(const Hardware& h, const StageWork& stage, int units, int bus
   return (rows + to_double(stage.assignments) * h.plan_s_per_assignment) / units;
 }
 
-// Seconds of the products of a stage on a device with so many units, by the measured efficiency.
+// Returns the seconds of a stage's products on a device with so many units, by measured efficiency.
 double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& device, const StageWork& stage,
                     int units, int busy_units) {
   double seconds = 0;
+  // With rows in one group only, the units of the device share that group; curves measured so fit better.
   const int64_t busy =
       std::count_if(device.group_rows.begin(), device.group_rows.end(), [](int64_t r) { return r > 0; });
   for (const GemmWork& gemm : stage.gemms) {
@@ -67,7 +70,7 @@ double gemm_seconds(const Hardware& hardware, DType dtype, const DeviceWork& dev
     const double peak = hardware.peak(dtype) * units;
     const bool writes = gemm.direction == GemmDirection::weight_grad;
     const auto add = [&](int64_t rows) {
-      if (rows == 0) {  // an empty group's gradient is written as zero
+      if (rows == 0) {  // the gradient of an empty group is written as zeros
         const double bytes = to_double(gemm.k * gemm.n) * to_double(static_cast<int64_t>(dtype_bytes(dtype)));
         if (writes) seconds += bytes / (memory_rate(hardware, busy_units) * units);
         return;
@@ -90,8 +93,8 @@ bool spans_nodes(const Hardware& h, int num_devices) {
   return num_devices > h.topology.devices_per_node && h.topology.levels.size() > 1;
 }
 
-// One level of an exchange in two: rows across the nodes load no link inside of one, and the others no
-// network.
+// One level of an exchange in two levels: rows between nodes do not load the links within a node, and the
+// others not the network.
 double level_seconds(const Hardware& h, const LinkWork& link, int num_devices) {
   const int in_node = std::min(num_devices, h.topology.devices_per_node);
   const double bytes = to_double(std::max(link.sent_bytes, link.received_bytes));
@@ -101,6 +104,7 @@ double level_seconds(const Hardware& h, const LinkWork& link, int num_devices) {
          bytes / rate_of(h, link, num_devices);
 }
 
+// Rows that are read in place cost a barrier only.
 double seconds_of(const Hardware& h, const LinkWork& link, int num_devices) {
   if (link.in_place) return h.barrier_s;
   if (link.way != RowWay::direct) return level_seconds(h, link, num_devices);
@@ -111,13 +115,14 @@ double seconds_of(const Hardware& h, const LinkWork& link, int num_devices) {
   return std::max(seconds, inside / h.topology.levels.front().bytes_per_s);
 }
 
-// The time of a stage's links whose rows are in flight while it computes.
+// Returns the time of those links of a stage whose rows are in flight while it computes.
 double flight_seconds(const Hardware& h, const StageWork& stage, int num_devices) {
   double seconds = 0;
   for (const LinkWork& link : stage.links) seconds += link.in_flight ? seconds_of(h, link, num_devices) : 0;
   return seconds;
 }
 
+// Returns the seconds of one stage on one device, without waits.
 StagePrediction stage_time(const WorkProblem& p, const Hardware& h, const DeviceWork& device,
                            const StageWork& stage, int units, int num_devices) {
   StagePrediction t;
@@ -138,7 +143,7 @@ StagePrediction stage_time(const WorkProblem& p, const Hardware& h, const Device
   return t;
 }
 
-// Each device counts its own work.
+// Each device has its own work; this one has the most.
 size_t slowest_of(const std::vector<DeviceTime>& devices) {
   const size_t num_stages = devices.front().stages.size();
   size_t slowest = 0;
@@ -148,15 +153,15 @@ size_t slowest_of(const std::vector<DeviceTime>& devices) {
   return slowest;
 }
 
-// Devices meet in every stage with a collective: the others wait there for the slowest of what came before.
-// Returns device `slowest` with its waits. Its rows in flight are at most what the longest link of a stage
-// has beyond what any device's link has besides rows.
+// Devices meet in every stage that has a collective. There the faster ones wait for the one that took longest
+// since the last meeting. Returns device `slowest` with its waits. Its rows in flight take at most the time
+// by which the longest link of a stage exceeds the longest other link of any device.
 DeviceTime merge(const std::vector<DeviceTime>& devices, size_t slowest) {
   const size_t num_stages = devices.front().stages.size();
   DeviceTime merged = devices[slowest];
   size_t begin = 0;
   for (size_t i = 0; i < num_stages; ++i) {
-    // Work of the meeting stage itself lies on either side of its collective; it is counted before.
+    // Work of the meeting stage itself is done before and after its collective; all of it is counted before.
     double longest = 0, link = 0, other_link = 0, network = 0;
     for (const DeviceTime& device : devices) {
       longest = std::max(longest, device.busy_s(begin, i + 1));
@@ -164,6 +169,7 @@ DeviceTime merge(const std::vector<DeviceTime>& devices, size_t slowest) {
       network = std::max(network, device.stages[i].network_s);
       other_link = std::max(other_link, device.stages[i].link_s - device.flight_s[i]);
     }
+    // Without a collective there is no meeting, and the times go on adding up.
     if (link == 0 && i + 1 < num_stages) continue;
     merged.stages[i].wait_s = longest - devices[slowest].busy_s(begin, i + 1);
     merged.stages[i].link_s = link;
@@ -174,7 +180,7 @@ DeviceTime merge(const std::vector<DeviceTime>& devices, size_t slowest) {
   return merged;
 }
 
-// Does so for a pass of `fused`, whose rows and sums go in waves.
+// Subtracts the hidden time for a pass of `fused`, whose rows and sums travel in waves.
 void hide_waves(const WorkProblem& problem, bool backward, DeviceTime& device) {
   std::vector<StagePrediction>& stages = device.stages;
   const auto index = [&](Stage name) {
@@ -186,6 +192,7 @@ void hide_waves(const WorkProblem& problem, bool backward, DeviceTime& device) {
   const double rows_s = device.flight_s[out], sums_s = device.flight_s[back];
   const WavePass pass = wave_pass(problem, backward, device.own_part, [&](Stage name) {
     const size_t i = index(name);
+    // Stages that this step does not have take no time.
     return i < stages.size() ? stages[i].gemm_s : 0;
   });
   const FlightWaits waits =
@@ -194,7 +201,7 @@ void hide_waves(const WorkProblem& problem, bool backward, DeviceTime& device) {
   stages[back].hidden_s = std::max(0.0, sums_s - waits.sums);
 }
 
-// Takes from each stage of rows in flight what is hidden by the products that run meanwhile.
+// Finds for each stage how much of its flight is hidden by products that run meanwhile.
 void hide_flights(const WorkProblem& problem, DeviceTime& device) {
   std::vector<StagePrediction>& stages = device.stages;
   if (goes_in_waves(problem)) {
@@ -221,9 +228,11 @@ const char* name_of(Bound bound) {
 }
 
 double gemm_fraction(const Hardware& hardware, const GemmQuery& query) {
+  // If no curve has the type, curves of the other one are used.
   const bool any = std::any_of(hardware.gemm.begin(), hardware.gemm.end(),
                                [&](const GemmCurve& curve) { return curve.dtype == query.dtype; });
-  using Layout = std::pair<double, bool>;  // how far from the asked one: units, then groups
+  // Distance from the layout that was asked for: by units, then by groups.
+  using Layout = std::pair<double, bool>;
   const auto other_layout = [&](const GemmCurve& curve) -> Layout {
     return {curve.units == 0 ? 0 : std::abs(std::log(to_double(query.units) / to_double(curve.units))),
             curve.one_group != query.one_group};
@@ -232,6 +241,8 @@ double gemm_fraction(const Hardware& hardware, const GemmQuery& query) {
   for (const GemmCurve& curve : hardware.gemm) {
     if (!any || curve.dtype == query.dtype) nearest = std::min(nearest, other_layout(curve));
   }
+  // Takes the mean of the nearest curves, in logarithms, weighted by the inverse squared distance of the
+  // matrix's size.
   double sum = 0, weights = 0;
   for (const GemmCurve& curve : hardware.gemm) {
     if ((any && curve.dtype != query.dtype) || other_layout(curve) > nearest) continue;
@@ -257,12 +268,13 @@ double link_seconds(const Hardware& hardware, Collective op, double bytes, int n
                       : interpolate(measured->bytes, measured->seconds, bytes, 0, 1);
   }
   const int in_node = std::min(num_devices, topology.devices_per_node);
+  // A collective by a tree takes log2(P) steps, an all-reduce twice as many, each with a latency.
   const double steps = (op == Collective::all_reduce ? 2 : 1) * std::ceil(std::log2(num_devices));
   const LinkLevel& inner = topology.levels.front();
   if (num_devices <= topology.devices_per_node || topology.levels.size() == 1)
     return steps * inner.latency_s + bytes / inner.bytes_per_s;
   const LinkLevel& outer = topology.levels[1];
-  // Rings leave a node once; rows by the routing go to all devices alike.
+  // Ring collectives leave a node once; rows by the routing go to all devices alike.
   const double leaving =
       op == Collective::all_to_all ? bytes * in_node * (num_devices - in_node) / (num_devices - 1) : bytes;
   return steps * outer.latency_s + std::max(bytes / inner.bytes_per_s, leaving / outer.bytes_per_s);
@@ -337,6 +349,7 @@ Prediction predict(const WorkProblem& problem, const PlanCounts& counts, const H
     prediction.flops += work.flops();
     devices.push_back(std::move(time));
   }
+  // The slowest device decides the time of the step, and it waits where others are slower in a stage.
   DeviceTime slowest = merge(devices, slowest_of(devices));
   if (rows_fly(problem, hardware.topology, hardware.is_chip(), counts.num_devices))
     hide_flights(problem, slowest);

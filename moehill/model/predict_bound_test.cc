@@ -1,4 +1,4 @@
-// No prediction is below the roofline: of shapes, spreads, devices and hardware drawn at random.
+// No prediction is below the roofline, for shapes, distributions, devices and hardware drawn at random.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -13,7 +13,7 @@ class Dice {
   explicit Dice(uint32_t seed) : generator_(seed) {}
   int64_t upto(int64_t n) { return std::uniform_int_distribution<int64_t>(1, n)(generator_); }
   bool coin() { return upto(2) == 1; }
-  // Values go from lowest to highest, evenly on logarithms.
+  // Values go from the lowest to the highest, evenly in their logarithms.
   double between(double lowest, double highest) {
     return lowest * std::pow(highest / lowest, std::uniform_real_distribution<double>(0, 1)(generator_));
   }
@@ -63,8 +63,8 @@ WorkProblem drawn_problem(Dice& dice, int num_devices) {
   return p;
 }
 
-// A shipped file, half of the time with figures that go badly together: products and collectives measured
-// faster than the peaks and links beside them, and nothing at all for what is fixed.
+// Takes a shipped file. Half of the time it changes figures so that they contradict each other: products and
+// collectives measured faster than the peaks and links beside them, and fixed times of zero.
 Hardware drawn_hardware(Dice& dice) {
   static const std::vector<Hardware> shipped = {load_hardware("epyc-2-core"), load_hardware("epyc-cluster"),
                                                 load_hardware("h100-node"), load_hardware("tpu-v5p")};
@@ -106,11 +106,12 @@ TEST(Predict, IsNeverBelowTheRoofline) {
     num_flying += predicted.hidden_s > 0 ? 1 : 0;
     num_bound += predicted.time_s < 1.05 * bound.total.bound_s ? 1 : 0;
   }
-  EXPECT_GT(num_flying, 50);  // the draw has what it is for: rows in flight, and steps close to the bound
+  EXPECT_GT(num_flying,
+            50);  // the cases have what they are for: rows in flight, and steps close to the bound
   EXPECT_GT(num_bound, 50);
 }
 
-// Few tokens on many experts: the weights' bytes are the time.
+// With few tokens on many experts, reading the weights takes all of the time.
 TEST(Predict, OfFewTokensIsBoundByMemory) {
   const Hardware h = load_hardware("epyc-cluster");
   for (const int64_t tokens : {1, 8, 64}) {

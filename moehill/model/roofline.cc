@@ -1,4 +1,4 @@
-// Bounds of stages.
+// Computes the bounds of stages: the time that no implementation can undercut on this hardware.
 #include "moehill/model/roofline.h"
 
 #include <algorithm>
@@ -8,8 +8,8 @@
 namespace moehill {
 namespace {
 
-// Seconds on the links without any latency: sent bytes or received ones, whichever take longer. What is read
-// where it lies takes none. in_flight: of rows alone.
+// Returns the seconds on the links without any latency: those of the sent or of the received bytes, whichever
+// are more. Rows that are read in place take none. in_flight: only rows in flight count.
 double link_seconds_at_rate(const Hardware& h, const StageWork& work, int num_devices, bool in_flight) {
   double sent_s = 0, received_s = 0;
   for (const LinkWork& link : work.links) {
@@ -22,7 +22,7 @@ double link_seconds_at_rate(const Hardware& h, const StageWork& work, int num_de
   return std::max(sent_s, received_s);
 }
 
-// The stage's times at the hardware's peaks on one device.
+// Returns the times of a stage on one device at the hardware's peaks.
 StageBound bound_of(const WorkProblem& p, const Hardware& h, const StageWork& work, int units,
                     int num_devices) {
   StageBound b;
@@ -41,7 +41,7 @@ StageBound bound_of(const WorkProblem& p, const Hardware& h, const StageWork& wo
 double largest(const StageBound& b) { return std::max({b.compute_s, b.memory_s, b.link_s, b.overhead_s}); }
 
 Bound binding(const StageBound& b) {
-  // One device's surplus over the mean is most of the bound, so balance would help.
+  // If the surplus of one device over the mean is most of the bound, balance would help most.
   if (b.imbalance_s > 0.5 * b.bound_s) return Bound::imbalance;
   const std::pair<double, Bound> times[] = {{b.compute_s, Bound::compute},
                                             {b.memory_s, Bound::memory},
@@ -63,7 +63,8 @@ void add_to(StageBound& total, const StageBound& stage) {
   total.bound_s += stage.bound_s;
 }
 
-// The step on one device. Rows in flight may be wholly under its work, but all bytes must pass the links.
+// The bound of the step on one device. Rows in flight may be completely hidden by work, but all bytes must
+// still pass the links.
 StageBound step_of(const WorkProblem& p, const Hardware& h, const DeviceWork& device, int units,
                    int num_devices) {
   const bool fly = rows_fly(p, h.topology, h.is_chip(), num_devices);

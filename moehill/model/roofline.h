@@ -1,5 +1,9 @@
-// Roofline: what bounds each stage of a step, the time at that bound, and communication as the reference
-// logbook counts it. Formulas are in docs/metrics.md.
+// Roofline: what limits each stage of a step, and the time at that limit; and communication as the reference
+// logbook counts it. A prediction (predict.h) says what is likely, a roofline what is possible. Formulas are
+// in docs/metrics.md.
+//
+//   const Roofline bounds = roofline(problem, counts, hardware, units, {}, step_s);
+//   bounds.total.achieved();   // 0.8: the step takes 1.25 times its bound
 #pragma once
 
 #include <string>
@@ -9,46 +13,49 @@
 
 namespace moehill {
 
-// One stage on the device with the most work in it, or the step on one device.
+// One stage on the device that has most work in it, or the whole step on one device.
 struct StageBound {
   std::string stage;
   double flops = 0, memory_bytes = 0, link_bytes = 0;
   double compute_s = 0, memory_s = 0, link_s = 0;  // at the peaks of the hardware
-  double imbalance_s = 0;                          // of bound_s: what the slowest device has over the mean
-  double overhead_s = 0;                           // starting and joining threads
-  double measured_s = 0;                           // 0: not known
+  double imbalance_s = 0;  // the part of bound_s that the slowest device has more than the mean
+  double overhead_s = 0;   // starting and joining threads
+  double measured_s = 0;   // 0: not known
   Bound bound = Bound::compute;
 
-  // FLOPs per byte of memory; 0 without bytes.
+  // Returns FLOPs per byte of memory; 0 if there are no bytes.
   double intensity() const { return memory_bytes > 0 ? flops / memory_bytes : 0; }
-  double bound_s = 0;  // time at the bound
+  double bound_s = 0;  // the time at the bound
   double achieved() const { return measured_s > 0 ? bound_s / measured_s : 0; }
 };
 
+// A measured stage of the slowest device.
 struct StageMeasurement {
   std::string stage;
   double seconds = 0;
 };
 
+// The bounds of all stages and of the step.
 struct Roofline {
   std::vector<StageBound> stages;
-  // The step on the device whose own stages' bounds add up to the most; rows in flight may pass under them.
-  // No prediction is below it.
+  // The step on the device whose stages' bounds add up to the most; rows in flight may be hidden by them. No
+  // prediction is below this.
   StageBound total;
-  double sent_bytes = 0;       // of the device that sends the most
+  double sent_bytes = 0;       // of the device that sends most
   double communication_s = 0;  // measured in stages with a collective; 0: not known
 };
 
-// measured: stages of the slowest device, may be empty. step_s: of the whole step, 0 if not known.
+// measured: the stages of the slowest device; may be empty. step_s: seconds of the whole step; 0 if not
+// known.
 Roofline roofline(const WorkProblem& problem, const PlanCounts& counts, const Hardware& hardware, int units,
                   const std::vector<StageMeasurement>& measured, double step_s);
 
-// Communication of the psum path as the reference logbook has it (2026-02-09 14:10): a ring all-reduce of
-// the [T, H] output, and one more in the backward pass.
+// The communication of the psum path as the reference logbook counts it (2026-02-09 14:10): a ring all-reduce
+// of the [T, H] output, and one more in the backward pass.
 struct LogbookCommunication {
   double tensor_bytes = 0;      // T H b
-  double all_reduce_bytes = 0;  // 2 (P - 1) / P of it, a device's
-  double step_bytes = 0;        // of all all-reduces of the step
+  double all_reduce_bytes = 0;  // 2 (P - 1) / P of that, for one device
+  double step_bytes = 0;        // of all all-reduces in the step
   double implied_bytes_per_s(double seconds) const { return step_bytes / seconds; }
 };
 LogbookCommunication logbook_communication(int64_t tokens, int64_t hidden, DType dtype, int num_devices,

@@ -1,5 +1,5 @@
-// The roofline: the logbook's inputs and its four rows, bounds of hand-made work, and the prediction's
-// pieces.
+// Compares the roofline with the logbook's inputs and its four rows, with bounds of work made by hand, and
+// with the parts of the prediction.
 #include "moehill/model/roofline.h"
 
 #include <gtest/gtest.h>
@@ -23,7 +23,8 @@ TEST(LogbookCommunication, ReproducesTheLogbooksInputs) {
   }
 }
 
-// The logbook divides by the whole step; at the links' bandwidth its bytes take 1.3 % of its fastest.
+// The logbook divides by the time of the whole step. At the links' bandwidth its bytes take 1.3 % of its
+// fastest step.
 TEST(LogbookCommunication, LinksOfTheHardwareAreNotWhatBindsIt) {
   const Hardware h = load_hardware("tpu-v5p");
   const LogbookCommunication c = logbook_communication(32768, 2048, DType::bf16, 4, true);
@@ -71,13 +72,13 @@ TEST(Roofline, SaysWhatBinds) {
     return Bound::overhead;
   };
   EXPECT_EQ(bound(8192, 1, "up"), Bound::compute);
-  EXPECT_EQ(bound(8, 8, "up"), Bound::memory);  // one row a matrix
+  EXPECT_EQ(bound(8, 8, "up"), Bound::memory);  // one row for each matrix
   EXPECT_EQ(bound(8192, 1, "combine"), Bound::memory);
 }
 
 TEST(Roofline, OneDeviceWithAllTheWorkIsImbalance) {
   Routing routing = one_expert_each(4096, 8);
-  std::fill(routing.expert.begin(), routing.expert.end(), 0);  // device 0 of 4 has it all
+  std::fill(routing.expert.begin(), routing.expert.end(), 0);  // device 0 of 4 has all of it
   const PlanCounts counts = count_plan(routing, {}, 4);
   for (const StageBound& b : roofline(problem(Spread::compact_psum), counts, machine(), 16, {}, 0).stages) {
     if (b.stage == "up") {
@@ -114,7 +115,7 @@ TEST(Predict, ASingleGroupHasACurveOfItsOwnWhereOneWasMeasured) {
   thread.units = 1;
   thread.fraction[0] = {0.75};
   h.gemm.push_back(thread);
-  EXPECT_NEAR(fraction(1, true), 0.75, 1e-12);  // the units of a device come first
+  EXPECT_NEAR(fraction(1, true), 0.75, 1e-12);  // the units of one device come first
 }
 
 TEST(Predict, StagesAddUpToTheStepAndOneDeviceWaitsForNobody) {
@@ -139,7 +140,8 @@ TEST(Predict, AHotDeviceIsWaitedFor) {
   EXPECT_GT(skewed, 1.5 * even);
 }
 
-// And one number a row, which token it is of. Between nodes links are hidden by no more than runs meanwhile.
+// FUSED also sends one number with each row, that of its token. Between nodes, a link is hidden only by work
+// that runs meanwhile.
 TEST(Predict, FusedMovesWhatRaggedMovesAndHidesMoreOfIt) {
   const PlanCounts counts = count_plan(one_expert_each(8192, 16), {}, 16);
   const Prediction ragged = predict(problem(Spread::ragged_a2a), counts, machine(), 16);
@@ -152,14 +154,14 @@ TEST(Predict, FusedMovesWhatRaggedMovesAndHidesMoreOfIt) {
     return *std::find_if(fused.stages.begin(), fused.stages.end(),
                          [&](const StagePrediction& s) { return s.stage == name; });
   };
-  EXPECT_DOUBLE_EQ(
-      stage(Stage::dispatch).hidden_s,
-      std::min(stage(Stage::dispatch).link_s, stage(Stage::up).gemm_s / 16));  // own rows: a 16th
+  EXPECT_DOUBLE_EQ(stage(Stage::dispatch).hidden_s,
+                   std::min(stage(Stage::dispatch).link_s,
+                            stage(Stage::up).gemm_s / 16));  // a 16th of the rows are own ones
   EXPECT_LE(stage(Stage::reduce_grad).hidden_s, stage(Stage::w2_grad).gemm_s + stage(Stage::w13_grad).gemm_s);
   EXPECT_EQ(stage(Stage::plan).hidden_s, 0);
 }
 
-// The devices' own cores do what there is to copy.
+// Copies are made by the devices' own cores.
 TEST(Predict, NothingIsHiddenWithinANode) {
   const PlanCounts counts = count_plan(one_expert_each(8192, 8), {}, 4);
   EXPECT_EQ(predict(problem(Spread::fused), counts, machine(), 16).hidden_s, 0);

@@ -1,4 +1,5 @@
-// The stages of a step in order, made as they are first named.
+// Collects the stages of a step in their order. A stage is made when it is first named, so stages without
+// work do not appear.
 #pragma once
 
 #include <array>

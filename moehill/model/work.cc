@@ -1,4 +1,4 @@
-// Work of a device: rows and their products, stage by stage, in the order of the step.
+// Computes the work of a device: its rows and their products, stage by stage, in the order of the step.
 #include "moehill/model/work.h"
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 namespace moehill {
 namespace {
 
-// The stages of an MLP: a routed expert's have one each, the shared expert's one in all.
+// The stages of an MLP. Those of a routed expert are separate; those of the shared expert are all one stage.
 struct MlpStages {
   Stage up, act, down, down_grad, act_grad, w2_grad, up_grad, w13_grad;
 };
@@ -21,12 +21,13 @@ constexpr MlpStages kShared{Stage::shared,      Stage::shared,      Stage::share
 constexpr MlpStages kRecompute{Stage::recompute, Stage::recompute, Stage::recompute, Stage::recompute,
                                Stage::recompute, Stage::recompute, Stage::recompute, Stage::recompute};
 
-// One MLP of `rows` rows over `groups` weight matrices, `busy` of which have rows.
+// An MLP: `rows` rows over `groups` weight matrices, of which `busy` have rows.
 struct Mlp {
   int64_t rows, groups, busy, width;
   bool fused, shared;
 };
 
+// Elements as stored: columns padded to panels, rows of bf16 to pairs.
 MlpElements mlp_elements(const WorkProblem& p, int64_t width, bool fused) {
   if (width == 0) return {};
   const int64_t up_columns = round_up(fused && p.gated ? gate_up_columns(width) : width, kPanelWidth);
@@ -36,6 +37,7 @@ MlpElements mlp_elements(const WorkProblem& p, int64_t width, bool fused) {
           {}};
 }
 
+// Makes the DeviceWork of one device. Functions add to the stages; find_rows() finds out whose rows it has.
 class BlockWork {
  public:
   BlockWork(const WorkProblem& p, const PlanCounts& counts, int device)
@@ -52,7 +54,7 @@ class BlockWork {
     return std::move(work_);
   }
 
-  // Makes what is around experts of another width: the shared expert, and the products from and to their
+  // Makes the part around experts of another width: the shared expert, and the products to and from their
   // width.
   DeviceWork make_around() {
     forward_around();
@@ -66,7 +68,7 @@ class BlockWork {
   }
 
  private:
-  // ---- whose rows
+  // ---- whose rows the device works on
   void find_rows() {
     const Range experts = own_experts(p_.spread, counts_, device_);
     for (int64_t e = experts.begin; e < experts.end; ++e) {
@@ -90,14 +92,14 @@ class BlockWork {
     shared_ = {work_.token_rows, 1, work_.token_rows > 0 ? 1 : 0, p_.shared_dim, p_.shared_fused, true};
   }
 
-  // Rows of other devices' experts run with the last expert's weights.
+  // With dense_masked, the rows of other devices' experts are computed with the last expert's weights.
   void add_masked_rows(Range experts) {
     int64_t mine = 0;
     for (int64_t e = experts.begin; e < experts.end; ++e) mine += counts_.kept[static_cast<size_t>(e)];
     work_.group_rows.back() += counts_.num_kept - mine;
   }
 
-  // Tokens over whose rows this device's routed experts sum.
+  // Returns the number of tokens over whose rows this device's routed experts sum.
   int64_t combined_tokens() const {
     if (p_.spread == Spread::dp) return own_tokens(p_.spread, counts_, device_).size();
     return exchanges_rows() ? received_rows() : counts_.tokens;
@@ -107,7 +109,7 @@ class BlockWork {
     for (int from = 0; from < counts_.num_devices; ++from) rows += counts_.pair_rows(from, device_);
     return rows;
   }
-  // Counts both levels, where there are two.
+  // Counts both levels if there are two.
   int64_t sent_rows() const {
     int64_t rows = 0;
     for (int to = 0; to < counts_.num_devices; ++to) {
@@ -115,8 +117,8 @@ class BlockWork {
     }
     return rows;
   }
-  // Returns the rows to or from other nodes that are written once more, because they have another form on the
-  // way.
+  // Returns the rows to or from other nodes that are written one more time, because they travel in another
+  // form.
   int64_t far_rows(bool received) const {
     int64_t rows = 0;
     for (int other = 0; p_.wire != Wire::native && other < counts_.num_devices; ++other) {
@@ -163,11 +165,11 @@ class BlockWork {
   int64_t up_width(const Mlp& mlp) const {
     return mlp.fused && p_.gated ? gate_up_columns(mlp.width) : mlp.width;
   }
-  // Gate and up of a row, or gate alone.
+  // Columns per value of h: gate and up, or only the gate.
   int gates() const { return p_.gated ? 2 : 1; }
 
   void up(const MlpStages& names, const Mlp& mlp, bool keep_products) {
-    // Fused, the products are written only if backward needs them, and h besides.
+    // With the activation fused, h is written, and the products only if backward needs them.
     for (int i = 0; i < up_products(mlp); ++i) {
       const double h = mlp.fused ? bytes(mlp.rows, mlp.width) : 0;
       const double unwritten = mlp.fused && !keep_products ? bytes(mlp.rows, up_width(mlp)) : 0;
@@ -184,7 +186,7 @@ class BlockWork {
 
   void mlp_backward(const MlpStages& names, const Mlp& mlp) {
     gemm(names.down_grad, GemmDirection::input_grad, mlp, mlp.width, p_.hidden);
-    // Gate, up and dh, in and out.
+    // Gate, up and dh are read and written.
     list_.at(names.act_grad).rows.swiglu += 2 * (gates() + 1) * bytes(mlp.rows, mlp.width);
     gemm(names.w2_grad, GemmDirection::weight_grad, mlp, mlp.width, p_.hidden);
     for (int i = 0; i < up_products(mlp); ++i)
@@ -192,11 +194,11 @@ class BlockWork {
     for (int i = 0; i < up_products(mlp); ++i)
       gemm(names.w13_grad, GemmDirection::weight_grad, mlp, p_.hidden, up_width(mlp));
     if (!mlp.shared) vector_gradients(names, mlp);
-    // x w once more, and dx in and out.
+    // x w is computed again, and dx is read and written.
     if (mlp.shared && p_.shared_gate) list_.at(names.w13_grad).rows.gather += 3 * bytes(mlp.rows, p_.hidden);
   }
 
-  // Counts the bytes that biases, and gate values of inputs, read and write beside the products.
+  // Counts the bytes that biases, and gate values of inputs, read and write in addition to the products.
   void vector_gradients(const MlpStages& names, const Mlp& mlp) {
     if (p_.biases) {
       list_.at(names.w2_grad).rows.gather += bytes(mlp.rows, p_.hidden);
@@ -209,7 +211,8 @@ class BlockWork {
           2 * bytes(mlp.rows, p_.hidden) + 2 * gates() * bytes(mlp.rows, mlp.width);
   }
 
-  // Rows of H summed over each token's choices; `base` as in the combine of the block.
+  // Rows of H are summed over each token's choices. `base`: the sum begins with what is already there, as in
+  // the block's combine.
   void combine(Stage stage, bool base) {
     const double out = to_double(combined_tokens()) * to_double(p_.hidden) * (sums_are_f32() ? 4 : b_);
     double& moved = list_.at(stage).rows.combine;
@@ -217,7 +220,7 @@ class BlockWork {
     if (p_.scatter) moved += 4 * to_double(p_.hidden) * to_double(2 * routed_.rows + combined_tokens());
   }
 
-  // Sums that a sliced shared expert has only some rows of are zeroed elsewhere first.
+  // A sliced shared expert has sums for only some rows; the others are set to zero first.
   void zero_rest(Stage stage) {
     const bool sliced = sums_are_f32() && !p_.shared_replicated && p_.shared_dim > 0;
     if (sliced)
@@ -252,7 +255,7 @@ class BlockWork {
     mlp_backward(kRouted, routed_);
     combine(Stage::combine_grad, combines_onto_shared());
     zero_rest(Stage::down_grad);
-    if (p_.router_grad) {  // by one device
+    if (p_.router_grad) {  // done by one device
       const int64_t tokens = device_ == 0 ? counts_.tokens : 0;
       list_.at(Stage::router_grad).rows.zero += 4 * to_double(tokens) * counts_.experts;
     }
@@ -268,7 +271,8 @@ class BlockWork {
     list_.add_links(Stage::plan, plan_links(p_, counts_, device_));
   }
 
-  // Rows to the devices of their experts: packed by destination first where they go by the routing.
+  // Brings rows to the devices of their experts. If they go by the routing, they are packed by destination
+  // first.
   void exchange(Stage stage) {
     if (p_.spread == Spread::ring_ag_rs || exchanges_rows()) list_.at(stage);
     if (exchanges_rows() && !p_.in_place) {
@@ -283,20 +287,21 @@ class BlockWork {
     if (p_.packs_rows) list_.at(stage).rows.gather += 2 * bytes(routed_.rows, p_.hidden);
   }
 
-  // The tokens' device sums the rows that come back, and where rows land those of a node are summed first.
+  // The tokens' device sums the rows that come back. With two levels, the rows of a node are summed first
+  // where they land.
   void return_rows(Stage stage) {
     const int64_t own = own_tokens(p_.spread, counts_, device_).size();
     list_.at(stage).rows.combine +=
         bytes(sent_rows() + landed_rows() + own * (p_.shared_dim > 0 ? 2 : 1), p_.hidden);
   }
 
-  // The sum and what every device computed alone.
+  // Adds what every device computed by itself to the sum.
   void add_replicated(Stage stage) {
     list_.at(stage).rows.combine += to_double(counts_.tokens) * to_double(p_.hidden) * (4 + 2 * b_);
   }
 
   // ---- around experts of another width
-  // One product of all own tokens' rows with a matrix [H, H'].
+  // Adds one product of all own tokens' rows with a matrix [H, H'].
   void latent_gemm(Stage stage, GemmDirection direction, double extra_bytes = 0) {
     StageWork& work = list_.at(stage);
     const int64_t rows = work_.token_rows;
@@ -305,7 +310,7 @@ class BlockWork {
         bytes(rows, p_.hidden + p_.latent) + b_ * to_double(latent_elements(p_).matrix) + extra_bytes;
     work.gemms.push_back({direction, p_.hidden, p_.latent, true});
   }
-  // Reads what the shared expert has left, where there is one.
+  // The product adds to what the shared expert has left there, if there is one.
   double sum_so_far() const { return p_.shared_dim > 0 ? bytes(work_.token_rows, p_.hidden) : 0; }
 
   void forward_around() {
@@ -325,7 +330,7 @@ class BlockWork {
     list_.add_links(Stage::reduce_grad, around_links(p_, counts_, device_));
   }
 
-  // Tensors of the tokens: x, y and dx, the shared expert's products, and rows of H' that the routed part
+  // The tensors of the tokens: x, y and dx, the shared expert's products, and rows of H' that the routed part
   // does not have, which are dr, n and dn.
   double activations_around() const {
     const int64_t latent_rows = (p_.backward ? 1 : 0) + (p_.latent_norm ? (p_.backward ? 2 : 1) : 0);
@@ -337,7 +342,7 @@ class BlockWork {
     return bytes(shared_.rows, (p_.backward || !p_.shared_fused ? gates() + 1 : 1) * p_.shared_dim);
   }
 
-  // Rows that live from forward to backward, and the tokens' tensors.
+  // Rows that are kept from forward to backward, and the tensors of the tokens.
   double activations() const {
     const int64_t tokens = own_tokens(p_.spread, counts_, device_).size();
     const int64_t outputs = p_.backward && !p_.dx_over_outputs ? 2 : 1;
@@ -348,7 +353,7 @@ class BlockWork {
     if (sums_are_f32()) total += 4 * to_double(counts_.tokens) * to_double(p_.hidden);
     if (p_.spread == Spread::ring_ag_rs && !p_.in_place)
       total += bytes(counts_.tokens, p_.hidden) * (p_.backward ? 2 : 1);
-    // In place nothing is kept but the partial sums that others read.
+    // In place, only the partial sums that others read are kept.
     if (exchanges_rows() && p_.in_place) total += bytes(received_rows(), p_.hidden);
     if (exchanges_rows() && !p_.in_place)
       total += bytes(sent_rows() + landed_rows() + received_rows() * (p_.backward ? 3 : 2), p_.hidden) +
@@ -365,7 +370,7 @@ class BlockWork {
   StageList list_;
 };
 
-// The block that experts of another width see: one of that width, without a shared expert.
+// Returns the block that experts of another width see: one of that width, without a shared expert.
 WorkProblem routed_part(WorkProblem p) {
   p.hidden = p.latent;
   p.latent = p.shared_dim = 0;
@@ -373,7 +378,7 @@ WorkProblem routed_part(WorkProblem p) {
   return p;
 }
 
-// Both parts of a block, whose stages may have one name.
+// Joins both parts of a block; stages of the same name are added.
 DeviceWork joined(DeviceWork routed, const DeviceWork& around) {
   StageList list;
   for (const StageWork& stage : routed.stages) list.add(stage);

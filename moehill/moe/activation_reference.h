@@ -1,5 +1,8 @@
-// The activation (kernels/activation.h) as the oracle and the audit compute it, with derivatives: h = a(g)
-// b(u) for each of its functions. F is float or double.
+// The activation (kernels/activation.h) with its derivatives, as the oracle and the audit compute it: slowly,
+// in float or double, and without code of the kernels. Every activation here is a product h = a(g) b(u).
+//
+//   const Factor<double> a = gate_factor(activation, g), b = up_factor(activation, u);
+//   const double h = a.value * b.value, dh_dg = a.first * b.value;
 #pragma once
 
 #include <algorithm>
@@ -9,34 +12,34 @@
 
 namespace moehill {
 
-// A factor of h at a place, with its derivatives of first and second order.
+// A factor of h at one place, with its first and second derivatives.
 template <typename F>
 struct Factor {
   F value, first, second;
 };
 
-// d s / d z of the logistic s, without the digits that 1 - s loses near s = 1.
+// Returns d s / d z of the logistic s, without the digits that computing 1 - s would lose near s = 1.
 template <typename F>
 F logistic_slope(F z) {
   const F e = std::exp(-std::abs(z));
   return e / ((1 + e) * (1 + e));
 }
 
-// beta tanh(x / beta). Its slope is made without the digits that 1 - tanh^2 loses.
+// Returns beta tanh(x / beta). Its slope is computed without the digits that 1 - tanh^2 would lose.
 template <typename F>
 Factor<F> saturation(F beta, F x) {
   const F t = std::tanh(x / beta), slope = 4 * logistic_slope(2 * x / beta);
   return {beta * t, slope, -2 * t * slope / beta};
 }
 
-// g s(z) with the logistic s, for a function z of g with the derivatives dz and ddz.
+// Returns g s(z) with the logistic s, where z is a function of g with the derivatives dz and ddz.
 template <typename F>
 Factor<F> logistic_product(F g, F z, F dz, F ddz) {
   const F s = 1 / (1 + std::exp(-z)), slope = logistic_slope(z);
   return {g * s, s + g * slope * dz, slope * (2 * dz + g * ((1 - 2 * s) * dz * dz + ddz))};
 }
 
-// a(g) without a limit.
+// Returns a(g), without a limit.
 template <typename F>
 Factor<F> unclamped_gate_factor(const Activation& activation, F g) {
   switch (activation.function) {
@@ -63,6 +66,7 @@ Factor<F> unclamped_gate_factor(const Activation& activation, F g) {
   return {};
 }
 
+// a(g) and b(u) with their limits.
 template <typename F>
 Factor<F> gate_factor(const Activation& activation, F g) {
   const F limit = static_cast<F>(activation.limit);
@@ -82,12 +86,12 @@ Factor<F> up_factor(const Activation& activation, F u) {
           static_cast<F>(inside), 0};
 }
 
-// A factor where its argument may be off by `reach`, which may carry it over a place where a derivative
+// A factor whose argument may be wrong by up to `reach`, which may carry it over a place where a derivative
 // jumps.
 template <typename F>
 struct NearFactor : Factor<F> {
-  F slope;     // the first derivative, the larger one beside a jump
-  F jump = 0;  // what the first derivative may be off by, beyond its second one
+  F slope;     // the first derivative; near a jump the larger one
+  F jump = 0;  // the error that the first derivative may have in addition to that from its second one
 };
 
 template <typename F>
@@ -110,7 +114,7 @@ NearFactor<F> near_up_factor(const Activation& activation, F u, F reach) {
   return f;
 }
 
-// Some derivative of the activation jumps somewhere.
+// True if some derivative of the activation jumps somewhere.
 inline bool has_jumps(const Activation& activation) {
   return activation.limit != 0 || activation.function == ActivationFunction::relu2;
 }

@@ -1,4 +1,4 @@
-// The reference of each activation has the values of its formula and the slopes of its values.
+// The reference of each activation has the values of its formula, and its slopes are those of its values.
 #include "moehill/moe/activation_reference.h"
 
 #include <gtest/gtest.h>
@@ -14,7 +14,8 @@ double h_of(const Activation& f, double g, double u) {
   return gate_factor(f, g).value * up_factor(f, u).value;
 }
 
-// Values by Python's math from the formulas as the models' code has them; gelu by tanh, not by the logistic.
+// The values come from Python's math module, by the formulas in the models' code; gelu is by tanh, not by the
+// logistic function.
 TEST(ActivationReference, HasTheValuesOfTheFormulas) {
   struct Case {
     const char* form;

@@ -1,3 +1,5 @@
+// Implements audit.h: goes through experts, the shared expert and the products around them, adds up what they
+// give to each token, and compares tokens and gradients with the stored results.
 #include "moehill/moe/audit.h"
 
 #include <fmt/format.h>
@@ -20,6 +22,8 @@
 namespace moehill {
 namespace {
 
+// One audit. Gradients are computed for dy = y, so that they do not depend on the small factor of the loss,
+// and are divided by that factor when stored values are compared.
 template <typename F>
 class Audit {
  public:
@@ -61,7 +65,7 @@ class Audit {
   }
 
  private:
-  // Lists the assignments of each expert in the order of the tokens.
+  // Lists the assignments of each expert, in the order of the tokens.
   void sort_assignments() {
     assignments_.resize(static_cast<size_t>(shape_.experts));
     reached_.assign(static_cast<size_t>(shape_.tokens), shape_.shared_dim > 0 ? 1 : 0);
@@ -79,6 +83,8 @@ class Audit {
     }
   }
 
+  // Computes each row's share of a gradient, relative to the largest one, so that squares stay in the range
+  // of F.
   void share_out(AuditAssignments& of) const {
     double largest = 0;
     for (size_t a = 0; a < of.token.size(); ++a) {
@@ -90,7 +96,8 @@ class Audit {
     for (double& share : of.share) share /= of.unit;
   }
 
-  // Round by round: each process audits a group of its own, for which all bring the rows.
+  // Goes round by round. In each round every process audits a group of experts of its own, for which all
+  // processes bring the rows.
   void audit_experts() {
     std::vector<std::vector<std::vector<int>>> groups;  // [process][round]
     size_t num_rounds = 0;
@@ -140,7 +147,7 @@ class Audit {
     return strips;
   }
 
-  // Calls work(auditor, i) for i in [0, n), shared out to the threads as they get free.
+  // Calls work(auditor, i) for each i in [0, n). A thread takes the next i whenever it is free.
   template <typename Work>
   void on_threads(size_t n, const Work& work) {
     std::atomic<size_t> next{0};
@@ -167,7 +174,7 @@ class Audit {
     if (gated) judge(expert.b3, 1, expert.by_width, 5);
   }
 
-  // Each process has its own tokens' rows of the shared expert.
+  // Each process audits the rows of the shared expert that belong to its own tokens.
   void audit_shared() {
     AuditAssignments own;
     for (int64_t t = own_.begin; t < own_.end; ++t) own.token.push_back(t);
@@ -188,7 +195,7 @@ class Audit {
     if (shape_.form.shared_gate) audit_shared_gate(expert);
   }
 
-  // All processes add a strip up over their own tokens, and one of them, in turn, compares the sum.
+  // All processes add up a strip over their own tokens; then one of them, in turn, compares the sum.
   void audit_shared_strips(AuditExpert<F>& expert) {
     const std::vector<Range> strips = strips_of(expert);
     const size_t num_processes = static_cast<size_t>(share_.size()),
@@ -214,7 +221,8 @@ class Audit {
     }
   }
 
-  // Gate values s(z) of the shared expert, z = x sg in double; ours is a sum in f32.
+  // Computes the gate values s(z) of the shared expert, with z = x sg in double. The block's own z is a sum
+  // in f32.
   void make_shared_gate(AuditAssignments& all) const {
     std::vector<double> w;
     double w_norm = 0;
@@ -237,7 +245,7 @@ class Audit {
     }
   }
 
-  // dz = ds s (1 - s) of each own token: dx += dz sg, dsg = sum of dz x.
+  // With dz = ds s (1 - s) of each own token: dx += dz sg, and dsg = the sum of dz x.
   void audit_shared_gate(AuditExpert<F>& expert) {
     const int64_t n = shape_.tokens, blocks = by_hidden_.num_blocks();
     std::vector<double> row(static_cast<size_t>(shape_.hidden)), sum(static_cast<size_t>(blocks)),
@@ -289,7 +297,7 @@ class Audit {
     if (backward_) add_input_gradients(expert);
   }
 
-  // Audits the products around the experts; r and dz are given here, the rest is not.
+  // Audits the products around the experts. r and dz are taken as given here, everything else is compared.
   void add_latent() {
     for (int64_t t = own_.begin; t < own_.end; ++t) reached_[static_cast<size_t>(t)] = 1;
     const Factors n(t_.latent.n, 1), dz(t_.latent.dz, 1 / dy_scale_);
@@ -323,14 +331,14 @@ class Audit {
     found_.pass(own);
     std::vector<std::string> all = share_.gather(own.bytes());
     for (size_t r = 1; r < all.size(); ++r) {
-      AuditFindings other = found_;  // for its sizes
+      AuditFindings other = found_;  // copied for its sizes
       Parcel came(std::move(all[r]));
       other.pass(came);
       found_.add(other);
     }
   }
 
-  // The bias b2 of each output, and of dp = <dy, o>.
+  // Adds the bias b2 to each output, and its part to dp = <dy, o>.
   void add_output_bias(AuditExpert<F>& expert) {
     const LogicalWeights& b2 = t_.weights.b2;
     std::vector<F> bias(static_cast<size_t>(shape_.hidden)),
@@ -356,7 +364,7 @@ class Audit {
   void add_outputs(AuditExpert<F>& expert) {
     if (shape_.form.biases && expert.expert != kSharedExpert) add_output_bias(expert);
     expert.out.enlarge_squares();
-    // An expert's row, and a device's partial sum, may be stored on the way.
+    // An expert's row and a device's partial sum may be stored, and so rounded, on the way.
     const double width = static_cast<double>(expert.by_width.num_columns());
     const double rounding =
         2 * units_.store + units_.sum * (width + by_hidden_.num_roundings()) + expert.rows.gate_variance;
@@ -370,7 +378,7 @@ class Audit {
     }
   }
 
-  // sum's row of `token` += factor times row a.
+  // Adds factor times row a to the sum's row of `token`.
   void add_row(const ProjectedRows<F>& rows, int64_t a, double factor, double rounding, int64_t token,
                Estimate& sum) {
     double *value = sum.value.row(token), *variance = sum.variance.row(token);
@@ -382,7 +390,8 @@ class Audit {
     }
   }
 
-  // dp = <dy, o> where o and dy are rounded, and o is a sum over the expert's width.
+  // Returns the variance of dp = <dy, o> that comes from rounding o and dy, where o is a sum over the
+  // expert's width.
   double output_part_of_dp(const AuditExpert<F>& expert, int64_t a) {
     const double terms = static_cast<double>(shape_.hidden + expert.by_width.num_columns());
     const double rounding = 4 * units_.store + units_.sum * terms;
@@ -393,7 +402,8 @@ class Audit {
     return rounding * sum;
   }
 
-  // dp = <dx, x> where the row of dx is rounded, and is a sum over the expert's width.
+  // Returns the variance of dp = <dx, x> that comes from rounding the row of dx, which is a sum over the
+  // expert's width.
   double input_part_of_dp(const AuditExpert<F>& expert, int64_t a) const {
     const size_t i = static_cast<size_t>(a);
     const double terms = static_cast<double>(shape_.hidden + 2 * expert.by_width.num_columns());
@@ -414,7 +424,7 @@ class Audit {
 
   void add_input_gradients(AuditExpert<F>& expert) {
     expert.dx.enlarge_squares();
-    // A row may be stored after the first of two products, after the second, and in a partial sum.
+    // A row may be stored after the first of two products, after the second one, and in a partial sum.
     const double width = static_cast<double>(expert.by_width.num_columns());
     const double rounding =
         3 * units_.store + units_.sum * 2 * (width + by_hidden_.num_roundings()) + expert.rows.gate_variance;
@@ -428,7 +438,8 @@ class Audit {
     }
   }
 
-  // The own tokens' rows of y and dx [T, H]; `scale` turns a stored value into the reference's units.
+  // Compares the own tokens' rows of y or dx [T, H]. `scale` turns a stored value into the units of the
+  // reference.
   void compare_rows_of_tokens(const std::string& name, const MatView& stored, double scale,
                               Estimate& reference, std::vector<double>& row_variance) {
     MatrixDeviations deviations(stored.rows, by_hidden_.num_blocks());
@@ -463,7 +474,8 @@ class Audit {
     }
   }
 
-  // The own tokens, together and by expert: an error of one expert alone shows there.
+  // Judges the own tokens, and sums them up in total and by expert, because an error of a single expert shows
+  // only there.
   void add_tokens(const std::vector<Deviations>& of_token, const Estimate& reference, TokenFindings& found) {
     for (int64_t t = own_.begin; t < own_.end; ++t) {
       judge_.add_token(t, of_token[static_cast<size_t>(t)], found);
@@ -496,11 +508,11 @@ class Audit {
     if (t_.dlogits != nullptr) compare_small("dlogits", t_.dlogits, dlogits);
   }
 
-  // dp [T, k] and dlogits [T, E], whose numbers are all compared by themselves.
+  // Compares dp [T, k] or dlogits [T, E], whose numbers are each compared by themselves.
   void compare_small(const std::string& name, const float* stored, Estimate reference) {
     std::vector<Deviations> of_token(static_cast<size_t>(shape_.tokens));
     const int64_t n = reference.value.cols;
-    const double growth = units_.sum * static_cast<double>(shape_.hidden);  // as of a gradient's sum
+    const double growth = units_.sum * static_cast<double>(shape_.hidden);  // as for a sum of a gradient
     for (int64_t t = own_.begin; t < own_.end; ++t) {
       for (int64_t j = 0; j < n; ++j) {
         const double value = static_cast<double>(stored[t * n + j]) / dy_scale_;
@@ -520,7 +532,7 @@ class Audit {
     }
   }
 
-  // Through the slopes of the gate values; f32 may round each of their terms.
+  // Computes dlogits from dp through the slopes of the gate values; f32 may have rounded each term.
   Estimate logit_gradients() const {
     const Routing& routing = *t_.routing;
     Estimate d(shape_.tokens, routing.num_logits());
@@ -531,6 +543,7 @@ class Audit {
       const auto slopes = gate_slopes(t_.router, t_.logits, routing, t);
       std::fill(terms.begin(), terms.end(), 0);
       double *value = d.value.row(t), *variance = d.variance.row(t);
+      // A logit changes all gate values of its token, so its gradient is a sum over the choices.
       for (int64_t j = 0; j < slopes.value.rows; ++j) {
         const double dp = dp_.value.row(t)[j], var = dp_.variance.row(t)[j];
         const double *slope = slopes.value.row(j), *size = slopes.size.row(j);
@@ -540,6 +553,7 @@ class Audit {
           terms[e] += size[e] * std::abs(dp);
         }
       }
+      // The gradient of a balance loss is added to that of the gate values, in the units of dy = y too.
       for (size_t e = 0; !of_loss.empty() && e < terms.size(); ++e) {
         const double loss = of_loss[static_cast<size_t>(t - own_.begin) * terms.size() + e] / dy_scale_;
         value[e] += loss;
@@ -551,7 +565,7 @@ class Audit {
   }
 
   const CheckShare& share_;
-  const Range own_;  // tokens
+  const Range own_;  // its own tokens
   const BlockTensors& t_;
   const MoeShape& shape_;
   const bool backward_;
@@ -562,12 +576,12 @@ class Audit {
   const Projection by_hidden_;
   const AuditContext context_;
   const AuditJudge judge_;
-  std::vector<std::optional<StripAuditor<F>>> auditors_;  // of each thread
+  std::vector<std::optional<StripAuditor<F>>> auditors_;  // [threads]
   std::vector<AuditAssignments> assignments_;             // [E]
   Estimate y_, dx_;                                       // [T, blocks of H]; dx in units of dy = y
-  Estimate dp_;                                           // [T, k], likewise
+  Estimate dp_;                                           // [T, k], in the same units
   DySizes dy_;
-  std::vector<char> reached_;  // [T]: an expert computes something for the token
+  std::vector<char> reached_;  // [T] 1 if an expert computes something for the token
   AuditFindings found_;
   AuditResult result_;
 };

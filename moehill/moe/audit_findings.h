@@ -1,4 +1,5 @@
-// Audit findings: what the audit of one process has found, which the first process adds up over all of them.
+// Audit findings: what the audit of one process has found. The first process adds up the findings of all
+// processes (Parcel carries them), and AuditJudge then judges them.
 #pragma once
 
 #include <array>
@@ -9,8 +10,8 @@
 
 namespace moehill {
 
-// Findings about y, dx, dp or dlogits: the own tokens' numbers, each judged by itself, and the groups that
-// have tokens of several processes.
+// Findings about y, dx, dp or dlogits: the numbers of the own tokens, each judged by itself, and groups that
+// contain tokens of several processes.
 struct TokenFindings {
   TensorNumbers numbers;
   std::vector<Deviations> of_expert, of_block;  // [E], [blocks of H]
@@ -32,12 +33,13 @@ struct TokenFindings {
   }
 };
 
+// All findings of a process.
 struct AuditFindings {
-  std::vector<TokenFindings> tokens;       // y, dx, dp, dlogits
-  std::vector<TensorNumbers> of_experts;   // dw1, dw2, dw3, db1, db2, db3: each own expert judged by itself
-  std::array<GradientAudit, 3> of_shared;  // ds1, ds2, ds3: the own strips
-  std::vector<double> gate_value, gate_variance;  // [blocks of H] of dsg: the own tokens
-  // The own tokens' part of gradients of products around the experts, transposed: dwg [L, blocks of H],
+  std::vector<TokenFindings> tokens;      // y, dx, dp, dlogits
+  std::vector<TensorNumbers> of_experts;  // dw1, dw2, dw3, db1, db2, db3: each own expert is judged by itself
+  std::array<GradientAudit, 3> of_shared;         // ds1, ds2, ds3: of the own strips
+  std::vector<double> gate_value, gate_variance;  // [blocks of H] dsg: of the own tokens
+  // The own tokens' part of the gradients of products around the experts, transposed: dwg [L, blocks of H],
   // dlatent_down and dlatent_up [H', blocks of H]; and dlatent_norm [1, H'].
   Estimate router, latent_down, latent_up, latent_norm;
   bool reference_holds = true;

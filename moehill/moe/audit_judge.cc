@@ -1,3 +1,4 @@
+// Implements audit_judge.h: forms the groups of numbers, names them, and judges them against their bounds.
 #include "moehill/moe/audit_judge.h"
 
 #include "moehill/moe/audit_sizes.h"
@@ -26,7 +27,8 @@ void AuditJudge::judge_gradient(const Expert& expert, const GradientAudit& audit
   const int64_t n = expert.num_tokens;
   Deviations all;
   for (const Deviations& block : audit.of_block) all.add(block);
-  // A sum over n tokens has the rank n: its rows share the errors of n rows, and its columns likewise.
+  // A gradient is a sum over n tokens and so has rank n at most. Its rows, and its columns, share the errors
+  // of n rows.
   numbers.add_group(all, n * std::min(num_rows, p.num_blocks()), name, where);
   numbers.judge_common_factor(all, n * std::min(num_rows, p.num_blocks()), factor_spread(audit.of_block),
                               name);
@@ -37,8 +39,8 @@ void AuditJudge::judge_gradient(const Expert& expert, const GradientAudit& audit
   numbers.relative().add_rows(audit.relative, shared ? 0 : expert.number * num_rows);
 }
 
-// A token has at least so many errors that are independent: a row shares those of the widths that it is a
-// product of.
+// Returns the number of errors of a token that are at least independent. A row of outputs is a product over
+// the experts' widths, so its numbers share the errors of these.
 int64_t AuditJudge::num_independent(const TokenFindings& found) const {
   if (found.of_block.empty()) return 1;
   return shape().shared_dim > 0 ? std::min(shape().mlp_dim, shape().shared_dim) : shape().mlp_dim;
@@ -77,6 +79,7 @@ void AuditJudge::judge_shared_gate(AuditFindings& found, TensorNumbers& numbers)
   const ErrorUnits& units = context_.units;
   std::vector<double>&value = found.gate_value, &variance = found.gate_variance;
   std::vector<double> row(static_cast<size_t>(shape().hidden)), sum(value.size()), squares(value.size());
+  // Projects the stored gradient in the units of the reference, in which dy = y.
   for (size_t h = 0; h < row.size(); ++h) {
     const float stored = context_.tensors.gradients.sg.at(0, 0, static_cast<int64_t>(h));
     row[h] = static_cast<double>(stored) / context_.dy_scale;
@@ -95,6 +98,7 @@ void AuditJudge::judge_shared_gate(AuditFindings& found, TensorNumbers& numbers)
   numbers.set_rows_per_expert(1);
   numbers.add_group(all, std::min(n, blocks), "the shared expert's gate",
                     [&](int64_t, int64_t block) { return block_name(context_.by_hidden, block); });
+  // If every element is compared, the relative error of the stored row is known too.
   if (!context_.exact) return;
   std::vector<float> actual;
   for (double& v : row) {
@@ -105,7 +109,7 @@ void AuditJudge::judge_shared_gate(AuditFindings& found, TensorNumbers& numbers)
   numbers.relative().add_row(0, actual, value);
 }
 
-// Rows of the reference are columns of what is stored.
+// Rows of the reference are columns of the stored matrix.
 TensorAudit AuditJudge::judge_product(const char* tensor, const LogicalWeights& stored,
                                       const Estimate& reference) const {
   const int64_t num = reference.value.rows, blocks = reference.value.cols, tokens = shape().tokens;

@@ -1,6 +1,6 @@
-// Audit judge: what the findings of an audit amount to. A group of numbers is judged where it is complete: an
-// expert's gradients and a token's row by the process that has them, the rest by the first one, which has the
-// findings of all.
+// Audit judge: turns the findings of an audit into verdicts. A group of numbers is judged where it is
+// complete: an expert's gradients and a token's row by the process that has them, everything else by the
+// first process, which has the findings of all.
 #pragma once
 
 #include <vector>
@@ -9,20 +9,23 @@
 
 namespace moehill {
 
+// Judges numbers in the context of one audit.
 class AuditJudge {
  public:
-  // The context lives as long as this does.
+  // The context must outlive this object.
   explicit AuditJudge(const AuditContext& context) : context_(context) {}
 
   struct Expert {
-    int number;  // or kSharedExpert
+    int number;  // its number, or kSharedExpert
     int64_t num_tokens;
   };
+  // Judges a gradient of one expert and adds the verdict to `numbers`.
   void judge_gradient(const Expert& expert, const GradientAudit& audit, int64_t num_rows, const Projection& p,
                       TensorNumbers& numbers) const;
+  // Judges the row of one token.
   void add_token(int64_t token, const Deviations& of_token, TokenFindings& found) const;
 
-  // Takes the findings of all processes. assignments: [E].
+  // Judges the findings of all processes and returns the result for each tensor. assignments: [E].
   std::vector<TensorAudit> judge(AuditFindings& found,
                                  const std::vector<AuditAssignments>& assignments) const;
 

@@ -1,3 +1,5 @@
+// Implements audit_latent.h in double: the products around the experts by one projection for each row, the
+// norm element by element.
 #include "moehill/moe/audit_latent.h"
 
 #include <cmath>
@@ -7,7 +9,7 @@ namespace {
 
 const Routing kNoChoices{0, 0, 0, {}, {}};
 
-// out = scale a w, rows of the tokens.
+// A product out = scale a w for rows of tokens.
 struct RowProduct {
   const char* tensor;
   const MatView& a;
@@ -19,6 +21,7 @@ struct RowProduct {
 LatentNumbers product_numbers(const AuditContext& context, Range tokens, const RowProduct& p) {
   const int64_t width = p.w.num_columns, depth = p.w.rows();
   const Projection by_width(width, width, context.seed);
+  // Projects w once, so that each token needs one inner product instead of a product with the matrix.
   std::vector<double> projected;  // w r, [depth]
   double w_squares = 0;
   for (int64_t k = 0; k < depth; ++k) {
@@ -46,6 +49,8 @@ LatentNumbers product_numbers(const AuditContext& context, Range tokens, const R
       actual += term;
       out_squares += term * term;
     }
+    // The stored row is rounded, each sum of the product has its own error, and small results may be flushed
+    // to zero.
     const double variance = 2 * context.units.store * out_squares +
                             context.units.sum * static_cast<double>(depth) * a_squares * w_squares +
                             (a_squares > 0 ? AuditContext::subnormal_variance(1) : 0);
@@ -63,7 +68,7 @@ double inverse_rms(const BlockTensors& t, int64_t token) {
   return 1 / std::sqrt(sum / static_cast<double>(r.cols) + t.shape.form.latent_norm);
 }
 
-// Roundings of the norm's own sums in f32, beside that of the stored value.
+// Returns the rounding of the norm's own sums in f32, and that of the stored value.
 double norm_rounding(const AuditContext& context, int64_t width) {
   return 2 * context.units.store + context.units.sum * static_cast<double>(width + 16);
 }
@@ -89,7 +94,7 @@ LatentNumbers norm_numbers(const AuditContext& context, Range tokens) {
   return numbers;
 }
 
-// With u = r / rms(r) and g = dn w: dr = (g - u mean(g u)) / rms(r).
+// With u = r / rms(r) and g = dn w, the gradient is dr = (g - u mean(g u)) / rms(r).
 LatentNumbers norm_input_numbers(const AuditContext& context, Range tokens) {
   const BlockTensors& t = context.tensors;
   const MatView &r = t.latent.r, &dn = t.latent.dn, &dr = t.latent.dr;
@@ -107,6 +112,7 @@ LatentNumbers norm_input_numbers(const AuditContext& context, Range tokens) {
       mean += g[i] * u[i] / width;
       squares += g[i] * g[i] * u[i] * u[i] / width;
     }
+    // The mean of g u enters every element, so the errors of its terms do too.
     for (size_t i = 0; i < u.size(); ++i) {
       const int64_t c = static_cast<int64_t>(i);
       const double expected = inverse * (g[i] - u[i] * mean);

@@ -1,5 +1,6 @@
-// The element-by-element part of the audit: what the activation makes of the products of some rows of one
-// expert, with the variance of each value. F is float, or double where every element is compared by itself.
+// The part of the audit that goes element by element: what the activation makes of the products of some rows
+// of one expert, with the variance of each value. F is float, or double if every element is compared by
+// itself.
 #pragma once
 
 #include <cmath>
@@ -10,62 +11,64 @@
 
 namespace moehill {
 
-// Squares of unit round-offs and what they are multiplied with. Variances that are kept as F are in units of
-// `store`: then they lie in the range of F where the squares of the values do.
+// Squares of unit round-offs. Variances that are kept as F are in units of `store`; then they are in the
+// range of F if the squares of the values are.
 struct ErrorUnits {
-  double store;  // u^2 of the storage type
-  double sum;    // a sum in f32 has the variance sum * n * |a|^2 |b|^2 / n
-  // Two sums are compared, ours and the reference's, which each have v^2; doubled for sums in other orders.
+  double store;  // u^2, u being the unit round-off of the storage type
+  double sum;    // a sum of n products in f32 has the variance sum * n * |a|^2 |b|^2 / n
+  // Two sums are compared, the block's and the reference's, and each has v^2. Twice that is taken, because
+  // sums may be made in another order.
   explicit ErrorUnits(DType dtype) : store(dtype == DType::f32 ? 0x1p-48 : 0x1p-18), sum(4 * 0x1p-48) {}
 
-  // Variances of sums of n terms, in units of `store`.
+  // Returns the variance of a sum of n terms, in units of `store`.
   double sums(double n) const { return sum * n / store; }
 };
 
-// The least variance of a value, since squares of small ones leave the range of F. Negligible beside values
-// of size 1, which the rows are scaled to.
+// The least variance of a value, because squares of small ones leave the range of F. It is negligible beside
+// values of size 1, to which rows are scaled.
 template <typename F>
 inline constexpr F kLeastVariance = std::numeric_limits<F>::min();
 
-// One expert's (or the shared expert's) weights and what the audit derives of them.
+// The weights of one expert (or the shared one), and what the audit derives from them.
 template <typename F>
 struct AuditWeights {
   Dense<F> w1, w3;                     // [H, M]
   Dense<F> w2;                         // [M, H]
   Projected<F> w1_blocks, w3_blocks;   // [blocks of H, M]
   Projected<F> w2_blocks;              // [M, blocks of H]
-  std::vector<F> norm1, norm3, norm2;  // [M] squares of the norms of columns of W1, W3 and of rows of W2
+  std::vector<F> norm1, norm3, norm2;  // [M] squared norms of the columns of W1 and W3 and the rows of W2
   std::vector<F> bias1, bias3;         // [M], or empty
 };
 
-// Rows a of one expert. What a row has of a weight gradient is proportional to its gate value and to the size
-// of its token's dy; both may be so small that their squares leave the range of F. So they are apart from
-// the rows: `share` is their product relative to the largest one of the expert, which is `unit`.
+// The rows of one expert. A row's part of a weight gradient is proportional to its gate value and to the size
+// of its token's dy. Both may be so small that their squares leave the range of F, so they are kept apart
+// from the rows: `share` is their product, relative to the largest product of the expert, which is `unit`.
 struct AuditAssignments {
   std::vector<int64_t> token;
   std::vector<int> choice;
-  std::vector<double> gate;     // of the output
+  std::vector<double> gate;     // multiplies the output
   std::vector<double> in;       // multiplies the input
-  std::vector<double> dy_size;  // a power of two
-  double gate_variance = 0;     // of a gate value that the block makes itself, relative; the largest
+  std::vector<double> dy_size;  // the size of the token's dy, rounded to a power of two
+  // Relative variance of a gate value that the block computes itself; the largest one.
+  double gate_variance = 0;
   std::vector<double> share;
   double unit = 1;
 
   int64_t size() const { return static_cast<int64_t>(token.size()); }
 };
 
-// Values of a chunk of an expert's rows, [rows, ...]. Gradients are those of dy = y over its size, without
-// the gate value.
+// The values of a chunk of an expert's rows, [rows, ...]. Gradients are those of dy = y divided by its size,
+// without the gate value.
 template <typename F>
 struct AuditRows {
   Dense<F> x, dy;                  // [rows, H]
-  std::vector<F> x_norm, dy_norm;  // [rows], squares
+  std::vector<F> x_norm, dy_norm;  // [rows] squared norms
   Dense<F> gate, up;               // [rows, M]: x W1, x W3
   Dense<F> h, h_var;
   Dense<F> dh;  // dy W2^T
   Dense<F> dgate, dgate_var, dup, dup_var;
   std::vector<F> share, in;        // [rows]
-  std::vector<double> dp, dp_var;  // [rows]; the variance but for the rounding of the expert's output
+  std::vector<double> dp, dp_var;  // [rows]; the variance without the rounding of the expert's output
 
   void reshape(int64_t rows, int64_t hidden, int64_t width, bool backward) {
     for (Dense<F>* m : {&gate, &up, &h, &h_var}) m->reshape(rows, width);
@@ -79,20 +82,20 @@ struct AuditRows {
   }
 };
 
-// A gradient of the gates or the ups, as a part of <dx, x> where dx is that of p x.
+// A gradient of the gates or the ups as a part of <dx, x>, where dx is that of p x.
 template <typename F>
 struct InputGradient {
   F value;
-  F by_dh, by_own;  // the factors of dh, and of the second derivative, in it
-  F second, jump;   // of its factor of h
-  F product;        // of x with the column
-  F norm;           // the column's, squared
+  F by_dh, by_own;  // its factors of dh and of the second derivative
+  F second, jump;   // of its own factor of h
+  F product;        // of x with the column of the weights
+  F norm;           // squared norm of that column
 };
 
-// The variance of such a part in units of `store`, for a p with this square. In double, since squares of what
-// a tiny p multiplies leave the range of float.
+// The variance of such a part, in units of `store`, for a p with this square. It is in double, because
+// squares of values that a tiny p multiplies leave the range of float.
 struct ProductErrors {
-  double p_square, sum, store;  // sum: of a product with a column of norm 1, in units of `store`
+  double p_square, sum, store;  // sum: variance of a product with a column of norm 1, in units of `store`
 
   template <typename F>
   double of_product(const InputGradient<F>& d) const {
@@ -111,13 +114,14 @@ struct ProductErrors {
   }
 };
 
-// The figures of a row with which activate_row() begins.
+// The settings with which activate_row() begins.
 struct RowMode {
   const Activation& activation;
-  bool of_inputs;  // dp is of what the input is multiplied by
+  bool of_inputs;  // dp belongs to a factor of the input
 };
 
-// Row a: h and its variance from gate and up; with `kBackward` also dp, dgate and dup from dh, with theirs.
+// Computes row a: h and its variance from gate and up. With kBackward also dp, dgate and dup from dh, with
+// their variances.
 template <bool kBackward, typename F>
 void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeights<F>& w, int64_t a,
                   AuditRows<F>& rows) {
@@ -126,11 +130,11 @@ void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeigh
   const F function = 1 + 16 * static_cast<F>(0x1p-48) / store;
   const Activation& activation = mode.activation;
   const F in = rows.in[at], x_sum = sum * in * in * rows.x_norm[at];
-  // dy is rounded too; its errors meet every row of W2 alike, hence 4 for 1.
+  // dy is rounded too. Its errors meet all rows of W2 alike, hence 4 instead of 1.
   const F dy_sum = kBackward ? (sum + 4 / static_cast<F>(rows.dy.cols)) * rows.dy_norm[at] : F{0};
   const bool gated = activation.gated, jumps = has_jumps(activation);
   const F rounding = std::sqrt(store);
-  // A product may be off by its rounding, at most twice the typical one, and by its sum.
+  // A product may be wrong by its rounding, at most twice the typical one, and by the error of its sum.
   const auto reach = [&](F value, F sum_variance) {
     return jumps ? rounding * (2 * std::abs(value) + 8 * std::sqrt(sum_variance)) : F{0};
   };
@@ -142,6 +146,8 @@ void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeigh
     const F g = in * gate[m] + (w.bias1.empty() ? F{0} : w.bias1[i]);
     const F u = gated ? in * up[m] + (w.bias3.empty() ? F{0} : w.bias3[i]) : F{0};
     const F gate_sum = x_sum * w.norm1[i], up_sum = gated ? x_sum * w.norm3[i] : F{0};
+    // The slope near a limit is uncertain if the error of g or u can carry it over the limit; `reach` is that
+    // error.
     const NearFactor<F> by_gate = near_gate_factor(activation, g, reach(g, gate_sum));
     const NearFactor<F> by_up = near_up_factor(activation, u, reach(u, up_sum));
     const F gate_var = gate_sum + g * g, up_var = up_sum + u * u;
@@ -155,6 +161,7 @@ void activate_row(const RowMode& mode, const ErrorUnits& units, const AuditWeigh
         dp += static_cast<double>(h[m]) * dh;
         dp_var += ProductErrors::square(dh) * h_var[m] + ProductErrors::square(h[m]) * dh_var;
       }
+      // The error of u changes dgate, and that of g changes dup, through the mixed slope `across`.
       const F across = dh * by_gate.slope * by_up.slope;
       const F by_value = dh * by_up.value, by_gate_value = dh * by_gate.value;
       const F dgate = by_value * by_gate.first, dup = by_gate_value * by_up.first;

@@ -1,3 +1,4 @@
+// Computes the sizes of audit_sizes.h.
 #include "moehill/moe/audit_sizes.h"
 
 #include <algorithm>
@@ -16,7 +17,8 @@ constexpr int64_t kNarrowStrip = 64, kWideStrip = 256;
 
 Projection audit_projection(int64_t n, const AuditOptions& options) {
   int64_t width = std::clamp<int64_t>(n / kBlocksOfARow, 1, kMaxBlock);
-  if (width > kGateUpWidth) width -= width % kGateUpWidth;  // a strip begins where a panel's part begins
+  // A strip has to begin where a part of a panel begins.
+  if (width > kGateUpWidth) width -= width % kGateUpWidth;
   return {n, options.exact ? 1 : width, options.seed};
 }
 
@@ -46,12 +48,12 @@ double audit_bytes(const MoeShape& shape, Pass pass, bool exact, const Auditors&
       value * chunk * ((backward ? 3 : 1) * hidden + (backward ? 11 : 5) * strip + 3 * blocks);
   const double gradients =
       backward ? (value + 16) * (2 * hidden * strip_blocks + strip * blocks) + value * hidden * strip : 0;
-  // A group of experts has about twice as many rows as a process has tokens at most. `sums` are of all
+  // A group of experts has at most about twice as many rows as a process has tokens. `sums` are for all
   // tokens.
   const double group = 2 * tokens / auditors.num_processes * blocks * value * (backward ? 6 : 3);
   const double sums = 8 * tokens * (backward ? 5 * blocks + 2 * shape.topk : 2 * blocks);
   const double assignments = 40 * tokens * (shape.topk + 2);
-  // Strips of the shared expert, whose sums wait for those of the other processes.
+  // Strips of the shared expert, whose sums wait for those of other processes.
   const double waiting = std::min(std::ceil(static_cast<double>(shape.shared_dim) / strip),
                                   static_cast<double>(strips_at_once(auditors.num_processes)));
   const double shared = backward ? waiting * 16 * (2 * hidden * strip_blocks + strip * blocks) : 0;

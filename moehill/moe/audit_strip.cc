@@ -1,3 +1,5 @@
+// Implements audit_strip.h: reads a strip's weights, multiplies chunk by chunk of its rows, and compares its
+// gradients.
 #include "moehill/moe/audit_strip.h"
 
 #include <algorithm>
@@ -22,7 +24,7 @@ void transpose(const Dense<F>& a, Dense<F>& out) {
   }
 }
 
-// sum += part, elementwise.
+// sum += part, element by element.
 template <typename F, typename Sum>
 void accumulate(const Dense<F>& part, Dense<Sum>& sum, int64_t first_row = 0) {
   Sum* to = sum.row(first_row);
@@ -48,6 +50,8 @@ template <typename F>
 void ProjectedRows<F>::enlarge_squares() {
   const AuditLoops<F>& loops = audit_loops<F>();
   for (int64_t r = 0; r < sum.rows; ++r) {
+    // The square of a block counts at least as much as the mean of the row's squared sums, and as its own
+    // squared sum.
     const F mean = loops.norm_squared(sum.row(r), sum.cols) / static_cast<F>(sum.cols);
     for (int64_t b = 0; b < sum.cols; ++b) {
       const F own = sum.row(r)[b] * sum.row(r)[b];
@@ -114,11 +118,13 @@ void StripAuditor<F>::read_weights() {
     for (int64_t m = columns_.begin; has_biases() && from.rows() > 0 && m < columns_.end; ++m)
       to.push_back(static_cast<F>(from.at(group, 0, m)));
   };
+  // W1 and W3 have columns of the strip, W2 has rows; biases of W2 belong to no strip.
   read_bias(w.b1, w_.bias1);
   read_bias(w.b3, w_.bias3);
   read_strip(shared ? w.s1 : w.w1, group, hidden, columns_, w_.w1);
   if (gated()) read_strip(shared ? w.s3 : w.w3, group, hidden, columns_, w_.w3);
   read_strip(shared ? w.s2 : w.w2, group, columns_, hidden, w_.w2);
+  // Only large products go to BLAS and have to prove that they hold.
   if (expert_->rows.size() > kFewRows) {
     const Projection p(columns_.size(), context_.exact ? 2 : columns_.size(), context_.seed + 1);
     hold_weights_.assign(p.weight.begin(), p.weight.end());
@@ -126,6 +132,7 @@ void StripAuditor<F>::read_weights() {
     if (gated()) prepare_holding(DenseForm::ab, w_.w3, held3_);
     if (context_.backward) prepare_holding(DenseForm::abt, w_.w2, held2_);
   }
+  // The other products are compared through projections of their factors.
   project(context_.by_hidden, w_.w2, w_.w2_blocks);
   project_rows(context_.by_hidden, w_.w1, w_.w1_blocks, w_.norm1);
   if (gated()) project_rows(context_.by_hidden, w_.w3, w_.w3_blocks, w_.norm3);
@@ -139,6 +146,7 @@ template <typename F>
 void StripAuditor<F>::audit_chunk(Range chunk) {
   rows_.reshape(chunk.size(), context_.by_hidden.num_columns(), columns_.size(), context_.backward);
   read_rows(chunk);
+  // These three products are used element by element, so they must hold themselves.
   multiply_held(DenseForm::ab, rows_.x, w_.w1, held1_, rows_.gate);
   if (gated()) multiply_held(DenseForm::ab, rows_.x, w_.w3, held3_, rows_.up);
   if (context_.backward) multiply_held(DenseForm::abt, rows_.dy, w_.w2, held2_, rows_.dh);
@@ -167,6 +175,7 @@ void StripAuditor<F>::read_rows(Range chunk) {
   for (int64_t a = 0; a < chunk.size(); ++a) {
     const size_t i = static_cast<size_t>(a), assignment = static_cast<size_t>(chunk.begin + a);
     const int64_t token = expert_->rows.token[assignment];
+    // Rows of routed experts may have come by a wire; those of the shared expert never do.
     if (!is_shared()) wire = context_.tensors.wire_of(token, expert_->rows.choice[assignment]);
     rows_.x_norm[i] = read(context_.tensors.x, token, rows_.x.row(a), 1);
     rows_.in[i] = static_cast<F>(expert_->rows.in[assignment]);
@@ -182,6 +191,7 @@ void StripAuditor<F>::multiply(DenseForm form, const Dense<F>& a, const Dense<F>
   const int64_t rows = form == DenseForm::atb ? a.cols : a.rows;
   const int64_t cols = form == DenseForm::abt ? b.rows : b.cols;
   if (!add) c.reshape(rows, cols);
+  // For few rows plain loops are faster than BLAS.
   const bool few = std::min(a.rows, form == DenseForm::atb ? a.cols : a.rows) <= kFewRows;
   if (!few)
     return dense_product(form, {a.values.data(), a.rows, a.cols}, {b.values.data(), b.rows, b.cols},
@@ -201,7 +211,7 @@ void StripAuditor<F>::multiply(DenseForm form, const Dense<F>& a, const Dense<F>
   loops_.add_product(left->values.data(), right->values.data(), c.values.data(), rows, cols, left->cols);
 }
 
-// Projects a factor b of products c = a b: b r.
+// Projects the factor b of products c = a b: computes b r.
 template <typename F>
 void StripAuditor<F>::prepare_holding(DenseForm form, const Dense<F>& b, HeldFactor& held) {
   held.projected.assign(static_cast<size_t>(form == DenseForm::ab ? b.rows : b.cols), 0);
@@ -217,7 +227,7 @@ void StripAuditor<F>::prepare_holding(DenseForm form, const Dense<F>& b, HeldFac
     held.norm += static_cast<double>(loops_.norm_squared(b.row(r), b.cols));
 }
 
-// A product whose elements are looked at one by one. One by BLAS has to hold against its own projection.
+// Makes a product whose elements are used one by one. If BLAS made it, it must agree with its own projection.
 template <typename F>
 void StripAuditor<F>::multiply_held(DenseForm form, const Dense<F>& a, const Dense<F>& b,
                                     const HeldFactor& held, Dense<F>& c) {
@@ -227,7 +237,7 @@ void StripAuditor<F>::multiply_held(DenseForm form, const Dense<F>& a, const Den
   expert_->products_hold = false;
 }
 
-// c = a b by c r = a (b r) in double, all of its rows.
+// Checks c = a b for all rows: c r must equal a (b r), computed in double.
 template <typename F>
 bool StripAuditor<F>::holds(const Dense<F>& a, const Dense<F>& c, const HeldFactor& held) {
   const double unit = sizeof(F) == sizeof(float) ? 0x1p-24 : 0x1p-53;
@@ -242,9 +252,10 @@ bool StripAuditor<F>::holds(const Dense<F>& a, const Dense<F>& c, const HeldFact
   return true;
 }
 
-// o = h W2, projected, and dp.
+// Adds the projected outputs o = h W2, and dp.
 template <typename F>
 void StripAuditor<F>::add_outputs(Range chunk) {
+  // The sum of h times the projected W2; its variance from that of h; and the squares of its terms.
   multiply(DenseForm::ab, rows_.h, w_.w2_blocks.sum, part_.sum);
   square(w_.w2_blocks.sum, product_);
   multiply(DenseForm::ab, rows_.h_var, product_, part_.variance);
@@ -260,7 +271,7 @@ void StripAuditor<F>::add_outputs(Range chunk) {
   }
 }
 
-// dx row = dgate W1^T + dup W3^T, projected.
+// Adds the projected rows dx = dgate W1^T + dup W3^T.
 template <typename F>
 void StripAuditor<F>::add_input_gradients(Range chunk) {
   multiply(DenseForm::abt, rows_.dgate, w_.w1_blocks.sum, part_.sum);
@@ -279,7 +290,7 @@ void StripAuditor<F>::add_input_gradients(Range chunk) {
   expert_->dx.add(part_, chunk.begin);
 }
 
-// The chunk's part: dW1 += x^T dgate, dW3 += x^T dup, dW2 += (p h)^T dy.
+// Adds the chunk's part of the weight gradients: dW1 += x^T dgate, dW3 += x^T dup, dW2 += (p h)^T dy.
 template <typename F>
 void StripAuditor<F>::add_weight_gradients() {
   const double n = static_cast<double>(expert_->num_terms);
@@ -288,13 +299,14 @@ void StripAuditor<F>::add_weight_gradients() {
   project_gradient(rows_.dgate, rows_.dgate_var, 0);
   project_gradient(rows_.dup, rows_.dup_var, by_strip_.num_blocks());
   if (has_biases()) add_bias_gradients();
+  // dW1 and dW3 are compared as projections of their columns, which are x^T times the projected gradients.
   multiply(DenseForm::atb, gradient_blocks_, rows_.x, product_);
   accumulate(product_, sums_.dw13);
   square(rows_.x, squared_);
   multiply(DenseForm::atb, variance_blocks_, squared_, product_);
   accumulate(product_, sums_.dw13_var);
 
-  for (int64_t a = 0; a < rows_.h.rows; ++a) {  // h becomes its share
+  for (int64_t a = 0; a < rows_.h.rows; ++a) {  // h is multiplied by its share
     const F share = rows_.share[static_cast<size_t>(a)];
     for (int64_t m = 0; m < rows_.h.cols; ++m) {
       rows_.h.row(a)[m] *= share;
@@ -303,7 +315,7 @@ void StripAuditor<F>::add_weight_gradients() {
     }
   }
   project(context_.by_hidden, rows_.dy, blocks_);
-  // dy, p h and a device's partial sum may be stored.
+  // dy, p h and a device's partial sum may have been stored.
   const F rounding = static_cast<F>(3 + context_.units.sums(n));
   if (has_biases() && columns_.begin == 0) {  // db2 += p dy
     for (int64_t a = 0; a < rows_.h.rows; ++a) {
@@ -319,6 +331,7 @@ void StripAuditor<F>::add_weight_gradients() {
   square(blocks_.sum, blocks_.sum);
   multiply(DenseForm::atb, rows_.h_var, blocks_.sum, product_);
   accumulate(product_, sums_.dw2_var);
+  // A gate value that the block computed itself has an error too, which all terms of its row share.
   const F gate_rounding = rounding + static_cast<F>(expert_->rows.gate_variance / context_.units.store);
   for (F& q : blocks_.squares.values) q *= gate_rounding;
   square(rows_.h, squared_);
@@ -326,7 +339,7 @@ void StripAuditor<F>::add_weight_gradients() {
   accumulate(product_, sums_.dw2_var);
 }
 
-// Blocks [first, ...) of each row: its share of the projection of a gradient and of its variance.
+// Computes blocks [first, ...) of each row: its share of the projection of a gradient, and of the variance.
 template <typename F>
 void StripAuditor<F>::project_gradient(const Dense<F>& gradient, const Dense<F>& variance, int64_t first) {
   const double n = static_cast<double>(expert_->num_terms);
@@ -346,7 +359,7 @@ void StripAuditor<F>::project_gradient(const Dense<F>& gradient, const Dense<F>&
   }
 }
 
-// db1 += dgate, db3 += dup, from what project_gradient() left.
+// db1 += dgate and db3 += dup, from what project_gradient() has left.
 template <typename F>
 void StripAuditor<F>::add_bias_gradients() {
   for (int64_t a = 0; a < gradient_blocks_.rows; ++a) {
@@ -364,6 +377,7 @@ void StripAuditor<F>::compare_gradients(const StripSums& sums) {
   const Range hidden{0, context_.by_hidden.num_columns()};
   unit_ = sums.unit;
   const int64_t blocks = by_strip_.num_blocks(), first = columns_.begin / by_strip_.block;
+  // The sums have the blocks of dW1 first, then those of dW3.
   const auto of_dw13 = [&](int64_t offset) {
     return [&sums, offset](int64_t r, int64_t b) {
       return Number{sums.dw13.row(offset + b)[r], sums.dw13_var.row(offset + b)[r]};
@@ -387,6 +401,7 @@ void StripAuditor<F>::compare_gradients(const StripSums& sums) {
   };
   compare_gradient({g.b1, {0, 1}, columns_, first}, by_strip_, of_db13(0), expert_->b1);
   if (gated()) compare_gradient({g.b3, {0, 1}, columns_, first}, by_strip_, of_db13(blocks), expert_->b3);
+  // The bias of W2 has no columns of the strip, so the first strip compares it for the whole expert.
   if (columns_.begin > 0) return;
   compare_gradient(
       {g.b2, {0, 1}, hidden, 0}, context_.by_hidden,
@@ -396,14 +411,14 @@ void StripAuditor<F>::compare_gradients(const StripSums& sums) {
       expert_->b2);
 }
 
-// `reference(row, block)` in units of dy = y and of the rows' `unit`.
+// `reference(row, block)` is in units of dy = y and of the rows' `unit`.
 template <typename F>
 template <typename Reference>
 void StripAuditor<F>::compare_gradient(const StoredPart& stored, const Projection& p,
                                        const Reference& reference, GradientAudit& audit) {
   const int64_t group = expert_->expert == kSharedExpert ? 0 : expert_->expert;
   const double unit = unit_, n = static_cast<double>(expert_->num_terms);
-  // A value is stored, and a sum that grows from term to term is rounded at its own size each time.
+  // Each value is stored once, and a growing sum is rounded at its own size with each term.
   const double rounding = 2 * context_.units.store + context_.units.sum * (n + p.num_roundings());
   const double scale = 1 / context_.dy_scale;
   read_strip(stored.matrix, group, stored.rows, stored.columns, product_);
@@ -427,6 +442,7 @@ void StripAuditor<F>::compare_gradient(const StoredPart& stored, const Projectio
   for (size_t b = 0; b < of_block.size(); ++b)
     audit.of_block[static_cast<size_t>(stored.first_block) + b].add(of_block[b]);
   audit.non_zero_reference = audit.non_zero_reference || non_zero;
+  // If every element is compared, the relative error of each row is known too.
   if (!context_.exact) return;
   std::vector<float> actual(static_cast<size_t>(product_.cols));
   std::vector<double> row(actual.size());

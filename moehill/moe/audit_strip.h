@@ -1,9 +1,15 @@
-// A strip of an expert for the audit (moe/audit.h): some of its M columns, with all of its tokens. A strip is
-// an expert of its own, so strips are audited by different threads at once, and a strip's weights stay
-// in the cache of its core. Two things alone need the whole expert and are summed over its strips: the rows
-// of outputs and input gradients, and dp.
+// This file has StripAuditor, which audits one strip of an expert (moe/audit.h): some of its M columns, with
+// all rows of its tokens. The M columns do not depend on each other, so a strip is a small expert of its own:
+// different threads can audit strips at once, and a strip's weights stay in the cache of a core. Only two
+// results need the whole expert, so they are summed over its strips: the rows of the outputs and input
+// gradients, and dp.
 //
-// F is float, or double where every element is compared by itself.
+//   AuditExpert<float> expert(assignments);        // the sums over all strips
+//   StripAuditor<float> auditor(context);          // one for each thread
+//   auditor.add_up(expert, {begin, end});          // makes the reference of the columns
+//   auditor.compare();                             // compares the stored gradients of these columns
+//
+// F is float, or double if every element is compared by itself.
 #pragma once
 
 #include <mutex>
@@ -17,31 +23,32 @@
 
 namespace moehill {
 
-inline constexpr int64_t kChunkRows = 512;  // of an expert at a time: enough for a product, little memory
+// Rows of an expert at a time: enough for a fast product, and little memory.
+inline constexpr int64_t kChunkRows = 512;
 
-// Below that many rows of a product the packing of a BLAS call costs more than the product.
+// For products of at most this many rows, packing in a BLAS call costs more than the product itself.
 inline constexpr int64_t kFewRows = 16;
 
-// The parts of an audit that all of its strips share.
+// AuditContext has the parts of an audit that all of its strips share.
 struct AuditContext {
   const BlockTensors& tensors;
   bool backward;
-  bool exact;  // blocks of one column
+  bool exact;  // blocks have one column, so each element is compared
   uint32_t seed;
   ErrorUnits units;
   double dy_scale;  // dy = dy_scale y; the audit's gradients are those of dy = y
   Projection by_hidden;
 
-  // A value below the normal numbers of the storage type may be rounded or flushed to zero. `scale` turns a
-  // stored value into the units that are asked for.
+  // Returns the variance of a value below the normal numbers of the storage type, which an implementation may
+  // round or flush to zero. `scale` turns a stored value into the units that the caller uses.
   static double subnormal_variance(double scale) {
     const double smallest = 0x1p-126 * 64 * scale;
     return smallest * smallest;
   }
 };
 
-// Projected rows: sums, the part of their variance that comes from what they are products of, and their
-// squares.
+// ProjectedRows are projected rows of outputs or gradients: the sums, the part of their variance that comes
+// from the factors of the products, and the squares.
 template <typename F>
 struct ProjectedRows {
   Dense<F> sum, variance, squares;  // [rows, blocks of H]
@@ -52,30 +59,31 @@ struct ProjectedRows {
     for (Dense<F>* m : {&sum, &variance, &squares}) std::fill(m->values.begin(), m->values.end(), F{0});
   }
   void add(const ProjectedRows& part, int64_t first_row);
-  // The sum of squares of products is what a row's squares are on average; where signs conspire the row is
-  // larger, and its projections show that.
+  // Enlarges the squares where the row is larger than its terms suggest. The sum of the squares of the
+  // products is the square of a row on average. Where the signs of its terms agree the row is larger, and its
+  // projections show that.
   void enlarge_squares();
 };
 
-// A sum with its variance.
+// Estimate is a matrix of sums, each with its variance.
 struct Estimate {
   Dense<double> value, variance;
   Estimate() = default;
   Estimate(int64_t rows, int64_t cols) : value(rows, cols), variance(rows, cols) {}
 };
 
-// The findings for one stored gradient of one expert.
+// GradientAudit is what one stored gradient of one expert was found to be.
 struct GradientAudit {
   std::vector<Deviations> of_block;
   bool non_zero_reference = false;
-  // Rows [M or H], filled where blocks are exact.
+  // Has the rows [M or H]; it is filled only if blocks have one column.
   RowComparison relative;
 
   void pass(Parcel& parcel) {
     parcel(of_block), parcel(non_zero_reference);
     relative.pass(parcel);
   }
-  // Adds the findings of the expert's other strips.
+  // Adds the findings of another strip of the same expert.
   void add(const GradientAudit& other) {
     for (size_t b = 0; b < of_block.size(); ++b) of_block[b].add(other.of_block[b]);
     non_zero_reference = non_zero_reference || other.non_zero_reference;
@@ -83,31 +91,32 @@ struct GradientAudit {
   }
 };
 
-// Sums over rows of the gradients of a strip's columns, in units of `unit` and of dy = y.
+// StripSums are the gradients of a strip's columns, summed over rows, in units of `unit` and for dy = y.
 struct StripSums {
   double unit = 1;
-  // [2 blocks of the strip, H]: dW1 and dW3, transposed; [strip, blocks of H]: dW2.
+  // [2 blocks of the strip, H]: dW1 and dW3, transposed; [strip, blocks of H]: dW2
   Dense<double> dw13, dw13_var, dw2, dw2_var;
-  Dense<double> db13, db13_var, db2, db2_var;  // [2 blocks of the strip, 1]; [1, blocks of H]: biases
+  Dense<double> db13, db13_var, db2, db2_var;  // biases: [2 blocks of the strip, 1]; [1, blocks of H]
 
-  // Changes `unit` to 1: those of other rows can be added.
+  // Multiplies the sums by `unit` and sets it to 1, so that those of other rows can be added.
   void unify();
 };
 
-// One expert, or the shared one, and what its strips add up to. Its strips lock `mutex` to add.
+// AuditExpert is one expert, or the shared one, with the sums over its strips. A strip locks `mutex` to add.
 template <typename F>
 struct AuditExpert {
   explicit AuditExpert(const AuditAssignments& assignments) : rows(assignments) {}
 
-  int expert = 0;         // or kSharedExpert
-  int64_t num_terms = 0;  // of a weight's gradient; there are fewer rows where other processes have some
-  int64_t width = 0;      // M or S
+  int expert = 0;  // the number of the expert, or kSharedExpert
+  // Terms in a weight's gradient; there are fewer rows here if other processes have some.
+  int64_t num_terms = 0;
+  int64_t width = 0;  // M or S
   const AuditAssignments rows;
   Projection by_width;
   ProjectedRows<F> out, dx;        // of each row
-  std::vector<double> dp, dp_var;  // [rows]; the variance but for the rounding of the expert's output
+  std::vector<double> dp, dp_var;  // [rows]; dp_var lacks the rounding of the expert's output
   GradientAudit d1, d2, d3;
-  GradientAudit b1, b2, b3;  // of the biases, where there are
+  GradientAudit b1, b2, b3;  // of the biases, if there are any
   bool products_hold = true;
   std::mutex mutex;
 };
@@ -117,9 +126,9 @@ class StripAuditor {
  public:
   explicit StripAuditor(const AuditContext& context) : context_(context), loops_(audit_loops<F>()) {}
 
-  // Adds columns [begin, end) of the expert, a strip, up over its rows.
+  // Makes the reference of columns [begin, end) of the expert and adds it to the expert's sums.
   void add_up(AuditExpert<F>& expert, Range columns);
-  // Compares the stored gradients of the strip that was added up last, or of this one.
+  // Compares the stored gradients of the columns that were added up last; the other overload takes the sums.
   void compare() { compare_gradients(sums_); }
   void compare(AuditExpert<F>& expert, Range columns, const StripSums& sums);
   StripSums take_sums() { return std::move(sums_); }
@@ -134,10 +143,11 @@ class StripAuditor {
   void audit_chunk(Range chunk);
   void read_rows(Range chunk);
   void multiply(DenseForm form, const Dense<F>& a, const Dense<F>& b, Dense<F>& c, bool add = false);
-  // The factor b of a product c = a b, for the proof that it holds.
+  // HeldFactor is the factor b of a product c = a b, prepared to prove that c holds: c r is compared with a
+  // (b r).
   struct HeldFactor {
     std::vector<double> projected;  // b r
-    double norm = 0;                // b's, squared
+    double norm = 0;                // the squared norm of b
   };
   void prepare_holding(DenseForm form, const Dense<F>& b, HeldFactor& held);
   void multiply_held(DenseForm form, const Dense<F>& a, const Dense<F>& b, const HeldFactor& held,
@@ -149,7 +159,8 @@ class StripAuditor {
   void project_gradient(const Dense<F>& gradient, const Dense<F>& variance, int64_t first_block);
   void take_strip(AuditExpert<F>& expert, Range columns);
   void compare_gradients(const StripSums& sums);
-  // The strip's part of a stored gradient; `first_block` is the place of its first block of columns.
+  // StoredPart is the strip's part of a stored gradient. `first_block` is the number of its first block of
+  // columns.
   struct StoredPart {
     const LogicalWeights& matrix;
     Range rows, columns;
@@ -166,7 +177,7 @@ class StripAuditor {
   const AuditLoops<F>& loops_;
   AuditExpert<F>* expert_ = nullptr;
   Range columns_{};
-  Projection by_strip_;  // the expert's by_width, of these columns
+  Projection by_strip_;  // the expert's by_width, for these columns
   AuditWeights<F> w_;
   AuditRows<F> rows_;
   ProjectedRows<F> part_;

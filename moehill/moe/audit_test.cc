@@ -1,4 +1,4 @@
-// The audit has to pass right results and to see small faults anywhere, whatever the seed of its projections.
+// The audit must pass right results, and must see small faults anywhere, whatever seed its projections have.
 #include "moehill/moe/audit.h"
 
 #include <gtest/gtest.h>
@@ -43,7 +43,7 @@ TEST(Projection, RowsAndColumnsGiveTheSameSums) {
   }
 }
 
-// Weights differ in size and sign, so no exchange of two columns is hidden.
+// The weights differ in size and sign, so that the exchange of any two columns shows.
 TEST(Projection, WeightsAreAllDifferent) {
   const Projection p(64, 64, 11);
   for (size_t i = 0; i < 64; ++i) {
@@ -69,7 +69,7 @@ TEST(Deviations, ANumberMayBeOffBySevenBoundsAndManyByOne) {
   EXPECT_TRUE(many.within_bounds(100)) << "as many numbers that share a hundred errors";
 }
 
-// Thirty-two columns, each off by a factor of its own, of which the common one is the mean.
+// Thirty-two columns are each wrong by their own factor; the common factor is the mean of these.
 TEST(Deviations, FactorsThatAreApartTellHowFarTheirMeanMayBe) {
   std::vector<Deviations> columns(32);
   for (size_t c = 0; c < columns.size(); ++c) {
@@ -105,7 +105,7 @@ TEST(Deviations, NothingMayDeviateWithoutVarianceAndNaNNever) {
   }
 }
 
-// Wide enough for blocks of several columns.
+// This shape is wide enough for blocks of several columns.
 constexpr int kSeeds = 20;
 MoeShape wide_shape(DType dtype) { return {150, 256, 128, 4, 2, 96, dtype}; }
 
@@ -123,7 +123,7 @@ class AuditTest : public testing::TestWithParam<DType> {
  protected:
   AuditTest() { fixture_.store_oracle(team_); }
 
-  // `plant` changes the results; every seed has to see it.
+  // `plant` changes the results, and every seed must see that.
   void expect_seen(const std::string& tensor, const std::function<void(const BlockTensors&)>& plant) {
     plant(fixture_.tensors());
     for (uint32_t seed = 0; seed < kSeeds; ++seed) {
@@ -145,7 +145,7 @@ TEST_P(AuditTest, RightResultsPassWithEverySeed) {
   EXPECT_EQ(failure_of(fixture_, team_, 0, true), "");
 }
 
-// The limits are where many values are.
+// The limits are at values that are frequent.
 constexpr const char* kAuditedForms[] = {"silu",      "silu,limit:0.5", "swiglu-oai,limit:0.5",
                                   "gelu-tanh", "relu2",          "situ,beta:1,linear-beta:2"};
 
@@ -160,7 +160,7 @@ TEST_P(AuditTest, RightResultsOfEveryExpertFormPass) {
   }
 }
 
-// Vectors beside the products, and gate values of inputs, left out in y or in a gradient.
+// Leaves out one of the vectors, or the gate values of inputs, in y or in a gradient.
 TEST_P(AuditTest, AVectorThatIsLeftOutIsSeen) {
   const auto clear = [](const LogicalWeights& v, int64_t group) {
     for (int64_t n = 0; n < v.num_columns; ++n) v.set(group, 0, n, 0);
@@ -183,7 +183,7 @@ TEST_P(AuditTest, AVectorThatIsLeftOutIsSeen) {
     EXPECT_EQ(failure_of(fixture, team_, 1), "") << c.form;
     clear(c.of(t.gradients), 0);  // the gradient
     EXPECT_EQ(failure_of(fixture, team_, 1).rfind(c.tensor, 0), 0u) << c.tensor;
-    // The vector itself in y: the results are of other operands than the audit reads.
+    // Changes the vector itself: then y was made from other operands than the audit reads.
     const LogicalWeights& vector = c.of(t.weights);
     const float value = vector.at(0, 0, 5);
     vector.set(0, 0, 5, value + 1);
@@ -210,7 +210,7 @@ TEST_P(AuditTest, GateValuesOfOutputsForThoseOfInputsAreSeen) {
   EXPECT_EQ(failure_of(fixture, team_, 1).rfind("y ", 0), 0u);
 }
 
-// An activation, or a limit, in the place of another one: in y, and in the gradients alone.
+// Replaces an activation or a limit by another one, in y or in the gradients only.
 TEST_P(AuditTest, AnotherActivationIsSeen) {
   for (const char* form : kAuditedForms) {
     for (const char* wrong : kAuditedForms) {
@@ -233,7 +233,8 @@ TEST_P(AuditTest, AnotherActivationIsSeen) {
   }
 }
 
-// A typical element of each tensor is 0.1 to 1 of its row's norm over sqrt(columns); lost altogether.
+// Sets one element of each tensor to zero. A typical element is 0.1 to 1 times its row's norm over
+// sqrt(columns).
 TEST_P(AuditTest, OneElementOfAMatrixIsSeen) {
   const auto lose = [](const LogicalWeights& w, int64_t group) {
     int64_t column = 0;  // the largest of the row
@@ -265,7 +266,7 @@ TEST_P(AuditTest, AScaledTensorIsSeen) {
       }
     }
   };
-  // y alone: the gradients of another y are other ones too.
+  // Changes y only: another y would have other gradients too.
   expect_seen("y", [&](const BlockTensors& t) { scale(t.y); });
   expect_seen("dx", [&](const BlockTensors& t) { scale(t.dx); });
   expect_seen("dw1", [&](const BlockTensors& t) { scale_weights(t.gradients.w1); });
@@ -275,7 +276,7 @@ TEST_P(AuditTest, AScaledTensorIsSeen) {
   });
 }
 
-// A gradient without one of an expert's 75 tokens: a rank-one error, small in each element.
+// A gradient lacks one of an expert's 75 tokens: this error has rank one and is small in each element.
 TEST_P(AuditTest, OneTokenLostByAWeightGradientIsSeen) {
   expect_seen("dw1", [&](const BlockTensors& t) {
     const std::vector<int32_t>& expert = fixture_.routing().expert;
@@ -292,7 +293,7 @@ TEST_P(AuditTest, OneTokenLostByAWeightGradientIsSeen) {
   });
 }
 
-// Small in each block of columns, and in one block of 32 alone.
+// The error is small in each block of columns, and is in only one block of 32.
 TEST_P(AuditTest, OneColumnScaledInAllRowsIsSeen) {
   const float factor = 1 + 5 * static_cast<float>(unit());
   const auto scale = [&](const LogicalWeights& w, int64_t group, int64_t column) {
@@ -318,7 +319,7 @@ TEST_P(AuditTest, TwoColumnsOfYExchangedAreSeen) {
   });
 }
 
-// Each element is within the bound of one rounding; together they have a bias.
+// Each element is within the bound of one rounding, but all together have a bias.
 TEST_P(AuditTest, YCutOffInPlaceOfRoundedIsSeen) {
   if (GetParam() == DType::f32) GTEST_SKIP() << "below what f32 sums may be off by";
   expect_seen("y", [&](const BlockTensors& t) {
@@ -350,8 +351,8 @@ TEST_P(AuditTest, ASmallCommonFactorIsSeen) {
   });
 }
 
-// A capacity may drop a token's large choices. Its y, and with it its gradients, are then as small as the
-// gate value that is left, and its dx is as small as the square of that.
+// A capacity may drop a token's large choices. Then its y, and with it its gradients, are as small as the
+// gate value that is left, and its dx is as small as the square of that value.
 TEST_P(AuditTest, TokensWithTinyGateValuesAreJudgedLikeOthers) {
   MoeShape shape = wide_shape(GetParam());
   shape.shared_dim = 0;
@@ -369,7 +370,7 @@ TEST_P(AuditTest, TokensWithTinyGateValuesAreJudgedLikeOthers) {
     EXPECT_EQ(failure_of(tiny, team_, seed).rfind("dx token 1 ", 0), 0u) << seed;
 }
 
-// Half the precision that the type has: y truncated in place of rounded passes no audit.
+// A y that is truncated instead of rounded has half the precision of its type, and fails the audit.
 TEST_P(AuditTest, YOfFewerBitsIsSeen) {
   const uint32_t mask = GetParam() == DType::f32 ? 0xffffff00u : 0xfff80000u;
   expect_seen("y", [&](const BlockTensors& t) {

@@ -1,3 +1,5 @@
+// This file makes the audit's reference for the results that each token has by itself: zero experts, and
+// products with a matrix that all tokens share (the router's W_g, and the matrices around a narrower expert).
 #include "moehill/moe/audit_tokens.h"
 
 #include <fmt/format.h>
@@ -7,7 +9,7 @@
 namespace moehill {
 namespace {
 
-// A row of H values, its projection and the squares of that.
+// ProjectedToken is a row of H values with its projection and the projection of its squares.
 struct ProjectedToken {
   explicit ProjectedToken(const Projection& by_hidden)
       : projection(by_hidden),
@@ -23,7 +25,8 @@ struct ProjectedToken {
   double product(const ProjectedToken& other) const {
     return dot(row.data(), other.row.data(), std::ssize(row));
   }
-  // sum's row += p times this; `rounding` of its squares.
+  // Adds p times this row to a row of `all`. `rounding` is the variance that each rounding adds, relative to
+  // the square of the term.
   void add_to(Estimate& all, int64_t row_of_all, double p, double variance, double rounding) const {
     double *value = all.value.row(row_of_all), *its_variance = all.variance.row(row_of_all);
     for (size_t b = 0; b < sum.size(); ++b) {
@@ -38,7 +41,8 @@ struct ProjectedToken {
 
 }  // namespace
 
-// The sum of a token may be stored on the way.
+// The rounding of the sum is counted twice, because an implementation may store the sum of a token on the
+// way.
 void add_zero_experts(const AuditContext& context, Range tokens, TokenEstimates sums,
                       std::vector<char>& reached) {
   const BlockTensors& t = context.tensors;
@@ -62,7 +66,7 @@ void add_zero_experts(const AuditContext& context, Range tokens, TokenEstimates 
 
 namespace {
 
-// Rows i < n of H values, projected.
+// Projects rows i < n of H values, which value_at(i, h) returns.
 template <typename ValueAt>
 Projected<double> project_rows_of(const AuditContext& context, ThreadTeam& team, int64_t n,
                                   const ValueAt& value_at) {
@@ -79,7 +83,7 @@ Projected<double> project_rows_of(const AuditContext& context, ThreadTeam& team,
   return all;
 }
 
-// One row's share of a sum.
+// Share is what one row adds to a sum: `factor` times the row, with the variance of the factor.
 struct Share {
   double factor, variance, rounding;
 };

@@ -1,5 +1,8 @@
-// Parts of the results that are of a token by itself, as the audit has them, for the tokens of a process:
-// zero experts, and the router's own product.
+// This header declares the parts of the audit that treat each token by itself: zero experts, and the products
+// with matrices that all tokens share. They need no strips (moe/audit_strip.h).
+//
+//   add_zero_experts(context, share.own_tokens(), {y, dx, dp}, reached);
+//   add_product(context, team, tokens, Factors(dlogits), tensors.weights.wg, dx);   // dx += dz W_g^T
 #pragma once
 
 #include <vector>
@@ -8,17 +11,19 @@
 
 namespace moehill {
 
-// y and dx [T, blocks of H] and dp [T, k], the last two of a backward pass and in units of dy = y.
+// TokenEstimates are y and dx [T, blocks of H] and dp [T, k]. dx and dp are of a backward pass, in units of
+// dy = y.
 struct TokenEstimates {
   Estimate &y, &dx, &dp;
 };
 
-// A choice of a zero expert: y += p x, dx += p dy, dp = <dy, x>. Marks the tokens that have one.
+// Adds the choices of zero experts: y += p x, dx += p dy, dp = <dy, x>. Sets reached[t] for each token t that
+// has one.
 void add_zero_experts(const AuditContext& context, Range tokens, TokenEstimates sums,
                       std::vector<char>& reached);
 
-// Factors of the rows of tokens, [T, num]: sums with a variance, or stored values times `scale`, which is all
-// that is asked of them here.
+// Factors are the left factor of a product, [T, num]: either sums with a variance, or stored values times
+// `scale`, which are taken as exact.
 struct Factors {
   explicit Factors(const Estimate& sums) : num(sums.value.cols), estimate(&sums) {}
   Factors(const MatView& stored, double times) : num(stored.cols), rows(stored), scale(times) {}
@@ -35,11 +40,12 @@ struct Factors {
   double scale = 1;
 };
 
-// sum += factors w^T: w [H, num]. Such is dx += dz W_g^T of the router, dz in units of dy = y.
+// Computes sum += factors w^T, with w [H, num]. An example is the router's dx += dz W_g^T, with dz in units
+// of dy = y.
 void add_product(const AuditContext& context, ThreadTeam& team, Range tokens, const Factors& factors,
                  const LogicalWeights& w, Estimate& sum);
-// The part of w's gradient rows^T factors that is of these tokens, transposed: [num, blocks of H]. `type`: of
-// what is stored, which may be a sum of stored parts.
+// Returns these tokens' part of the gradient rows^T factors of w, transposed: [num, blocks of H]. `type` is
+// the type of the stored gradient, which may be a sum of stored parts.
 Estimate product_gradient(const AuditContext& context, ThreadTeam& team, Range tokens, const MatView& rows,
                           const Factors& factors, DType type);
 

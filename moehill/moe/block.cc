@@ -1,3 +1,5 @@
+// This file makes a device's plan and work space, and computes the shared expert. The routed experts are in
+// block_schedules.cc.
 #include "moehill/moe/block.h"
 
 #include <algorithm>
@@ -11,10 +13,10 @@
 namespace moehill {
 namespace {
 
-// The rows between the products of an MLP.
+// MlpRows describes the buffers of an MLP: how many rows, how wide, and which products are kept.
 struct MlpRows {
   int64_t rows, width;
-  bool fused, products;  // gate and up as one product; they are kept
+  bool fused, products;  // fused: gate and up are one product; products: they are kept
 };
 
 MlpBuffers lay_out_mlp(Scratch& memory, const MoeShape& shape, const MlpRows& r) {
@@ -56,6 +58,8 @@ BlockPlan::BlockPlan(const BlockSpec& spec)
 
 void BlockPlan::make(ThreadTeam& team, const Routing& routing, const int32_t* rows_at) {
   builder.build(routing, team, routes);
+  // Rows after the last group's kept rows are masked ones. They become rows of the last expert, so that a
+  // product runs over all rows, with the gate value 0.
   std::copy_n(routes.group_offset.begin(), offset.size(), offset.begin());
   const int64_t kept_rows = offset.back();
   if (offset.size() > 1) offset.back() = routes.num_rows();
@@ -114,10 +118,12 @@ BlockScratch::BlockScratch(const BlockSpec& spec, int64_t max_rows)
   lay_out(memory_, spec, max_rows, max_rows);
 }
 
-// Forward keeps for backward, by remat mode:
-//   none        products and expert outputs; dx rows have a place of their own
-//   combine     products; dx rows lie over the expert outputs, and dp comes from <dh, h>
-//   expert_mlp  expert outputs; products exist for one portion of experts at a time, over the shared expert's
+// Lays out the work space. For backward, forward keeps these rows, by remat mode:
+//
+//   none        products and expert outputs; the rows of dx have their own place
+//   combine     products; the rows of dx overwrite the expert outputs, and dp comes from <dh, h>
+//   expert_mlp  expert outputs; the products of one portion of experts at a time, in the shared expert's
+//               place
 void BlockScratch::lay_out(Scratch& memory, const BlockSpec& spec, int64_t rows, int64_t portion_rows) {
   const MoeShape& shape = spec.shape;
   const BlockOptions& options = spec.options;
@@ -210,7 +216,7 @@ void Block::backward_shared(const BlockPass& pass) {
   if (spec_.has_shared_gate()) backward_shared_gate(pass, step.x);
 }
 
-// p = sigmoid(x w), the gate value of the shared expert.
+// Computes p = sigmoid(x w), the gate value of the shared expert.
 void Block::make_shared_gate(const BlockPass& pass) {
   const Range tokens = spec_.share.shared_tokens;
   std::vector<float>& p = scratch_.shared_p;
@@ -221,7 +227,7 @@ void Block::make_shared_gate(const BlockPass& pass) {
   for (int64_t t = 0; t < n; ++t) p[idx(t)] = 1 / (1 + std::exp(-p[idx(t)]));
 }
 
-// dz = dp p (1 - p): dx += dz w, dw = x^T dz.
+// Computes dz = dp p (1 - p), then dx += dz w and dw = x^T dz.
 void Block::backward_shared_gate(const BlockPass& pass, const RowSource& x) {
   std::vector<float>& dz = scratch_.shared_dp;
   for (int64_t t = 0; t < spec_.share.shared_tokens.size(); ++t)
@@ -233,7 +239,7 @@ void Block::backward_shared_gate(const BlockPass& pass, const RowSource& x) {
 
 void Block::spoil_work_space(const MemoryVisitor& spoil) {
   const int64_t rows = plan_.num_rows();
-  int64_t buffer_rows = rows;  // in use of what each portion uses again
+  int64_t buffer_rows = rows;  // rows in use of the buffers that every portion uses again
   if (spec_.recomputes()) {
     buffer_rows = 0;
     for (int begin = 0, end = 0; begin < spec_.num_experts(); begin = end) {
@@ -261,7 +267,8 @@ double Block::executed_flops() const {
   const int64_t products =
       shape.mlp_dim * plan_.num_rows() + shape.shared_dim * spec_.share.shared_tokens.size();
   const int matrices = shape.form.num_matrices();
-  // Products of a row with a matrix; those before the activation may be made again.
+  // Counts products of a row with a matrix. Backward takes two for each matrix, and recomputation repeats
+  // those before the activation.
   const int made = !spec_.has_backward() ? matrices : 3 * matrices + (spec_.recomputes() ? matrices - 1 : 0);
   return 2.0 * static_cast<double>(shape.hidden) * static_cast<double>(products) * made;
 }

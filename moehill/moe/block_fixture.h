@@ -1,5 +1,12 @@
-// A block for tests: inputs and results of any shape in any layout, filled at random; results taken from
-// outside, as the oracle has them or with a fault planted.
+// BlockFixture is a block for tests: inputs and results of any shape in any layout, filled with random
+// values. It computes nothing itself: its results are the oracle's (moe/oracle.h), in which a test may plant
+// a fault.
+//
+//   BlockFixture block(shape);
+//   block.store_oracle(team);                       // y and the gradients, rounded to the storage type
+//   const BlockTensors tensors = block.tensors();
+//   EXPECT_EQ(check_block(tensors, Pass::forward_backward, CheckMode::full, 0, team).status,
+//   CheckStatus::passed);
 #pragma once
 
 #include <cmath>
@@ -12,13 +19,15 @@
 
 namespace moehill {
 
+// FixtureLayout says how weights lie in memory.
 struct FixtureLayout {
   WeightLayout layout = WeightLayout::panels;
   bool gate_up = true;  // W1 and W3 in one stack, S1 and S3 too
-  bool gated = true;    // there is a W3; a BlockFixture takes it from its shape
+  bool gated = true;    // there is a W3; a BlockFixture takes this from its shape
 };
 
-// Weight stacks of one expert kind, and how the matrices lie in them.
+// FixtureStacks are the weight stacks of the routed or the shared experts, and the place of each matrix in
+// them.
 struct FixtureStacks {
   FixtureStacks() = default;
   FixtureStacks(FixtureLayout how, int64_t groups, int64_t hidden, int64_t width, DType dtype) {
@@ -35,12 +44,13 @@ struct FixtureStacks {
   LogicalWeights w1, w3, w2;
 };
 
-// Vectors [groups][1, n].
+// Makes a stack of vectors [groups][1, n] in `owner` and returns it as a matrix.
 inline LogicalWeights vectors_of(WeightStack& owner, int64_t groups, int64_t n) {
   owner = WeightStack(WeightLayout::row_major, groups, 1, vector_columns(n), DType::f32);
   return {owner, LogicalWeights::Part::all, n};
 }
 
+// BlockFixture owns the tensors of one block. Views from tensors() are valid as long as it lives.
 class BlockFixture {
  public:
   explicit BlockFixture(const MoeShape& shape, FixtureLayout how = {}, uint32_t seed = 1)
@@ -115,7 +125,7 @@ class BlockFixture {
     for (size_t i = 0; i < dlogits_.size(); ++i) dlogits_[i] = static_cast<float>(result.dlogits[i]);
   }
 
-  // dy = 2 y / (T H) of the stored y, [T, H].
+  // Returns dy = 2 y / (T H) of the stored y, [T, H].
   std::vector<double> stored_loss_gradient() const {
     std::vector<double> dy(static_cast<size_t>(shape_.tokens * shape_.hidden));
     for (size_t i = 0; i < dy.size(); ++i) {
@@ -127,12 +137,12 @@ class BlockFixture {
   }
 
   const MoeShape& shape() const { return shape_; }
-  // Changes what the oracle computes from now on; the set of tensors stays.
+  // Changes what the oracle computes from now on; the set of tensors stays as it is.
   void set_activation(const Activation& activation) { shape_.form.activation = activation; }
   void set_input_weighted(bool input_weighted) { shape_.router.input_weighted = input_weighted; }
   Routing& routing() { return routing_; }
-  std::vector<float>& logits() { return logits_; }    // what the routing was made of
-  std::vector<int32_t>& kept() { return kept_; }      // empty: all kept
+  std::vector<float>& logits() { return logits_; }    // the routing was made from these
+  std::vector<int32_t>& kept() { return kept_; }      // empty: all assignments are kept
   std::vector<float>& dp() { return dp_; }            // [T, k]
   std::vector<float>& dlogits() { return dlogits_; }  // [T, E]
 
@@ -153,7 +163,7 @@ class BlockFixture {
     if (s.form.shared_gate && s.shared_dim > 0) v.sg = vectors_of(stacks[3], 1, s.hidden);
   }
 
-  // `vectors`: has these alone.
+  // Returns these matrices; `vectors` has the vectors only.
   static BlockWeights weights_of(const FixtureStacks& routed, const FixtureStacks& shared,
                                  BlockWeights vectors) {
     vectors.w1 = routed.w1, vectors.w3 = routed.w3, vectors.w2 = routed.w2;
@@ -170,7 +180,7 @@ class BlockFixture {
     }
   }
 
-  // Normal with variance 1 / fan_in.
+  // Fills w with normal numbers of variance 1 / fan_in.
   static void fill(const LogicalWeights& w, Stream stream, double fan_in, uint32_t seed) {
     uint64_t index = 0;
     for_each(w, [&](int64_t g, int64_t r, int64_t n) {

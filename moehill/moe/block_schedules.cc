@@ -1,10 +1,12 @@
-// The orders in which a device's experts work. Each is a function of the same arguments, and all give the
-// same bits: a product over some of a group's rows gives the bits of that over all of them.
+// This file has the orders in which a device's experts work. All orders give equal results, bit for bit,
+// because a product over some rows of a group gives these rows the values that a product over all rows gives
+// them.
 //
-//   at once    all rows arrive, all experts work, all sums leave
-//   recompute  the same, but experts work in portions of an eighth of the rows, so that their up-projections
-//              need little memory; backward makes them again (also expert by expert, where nothing is made
-//              again)
+//   at once    all rows arrive, then all experts work, then all sums leave
+//   recompute  like "at once", but experts work in portions of an eighth of the rows, so that the products
+//              before the activation need little memory; backward makes them again. The option
+//              expert_by_expert
+//              uses this order too, and makes nothing again.
 //   waves      experts work wave by wave, as their rows arrive, and sums leave with each wave (RowTransfer)
 #include <algorithm>
 
@@ -14,7 +16,7 @@
 namespace moehill {
 namespace {
 
-// The arguments of a schedule: the parts of a block, and the pass that is made over it.
+// Work has what every order needs: the parts of a block, and the pass that runs over it.
 struct Work {
   const BlockSpec& spec;
   const BlockPlan& plan;
@@ -28,8 +30,8 @@ struct Work {
   MatView rows_of_plan(const MatView& m) const { return m.slice_rows(0, plan.num_rows()); }
 };
 
-// Experts that go through the MLP together, and their rows of the plan. `groups` counts from the first of the
-// rows, and holds until the next portion is made.
+// Portion is some experts that go through the MLP together, with their rows of the plan. `groups` counts from
+// the first of the rows, and is valid until the next portion is made.
 struct Portion {
   Range experts, rows;
   GroupRows groups;
@@ -44,7 +46,7 @@ Portion portion_of(const Work& w, Range experts) {
 
 template <typename Body>
 void for_each_portion(const Work& w, const Body& body) {
-  // An eighth of the rows is small next to what is saved, and large enough for the team.
+  // An eighth of the rows needs little memory next to what is saved, and is work enough for the team.
   const int64_t rows = w.plan.num_rows();
   const int64_t max_rows = w.spec.options.expert_by_expert ? 0 : w.spec.recomputes() ? rows / 8 : rows;
   for (int begin = 0, end = 0; begin < w.spec.num_experts(); begin = end) {
@@ -79,12 +81,12 @@ MlpBackward backward_step(const Work& w, Range rows) {
           .x_scale = of_inputs ? p : nullptr};
 }
 
-// Describes the sums for some rows of the result, with `weight` by assignment (null: 1).
+// Describes the sums for some rows of the result. `weight` has the factor of each assignment; null means 1.
 CombineRows combined(const Work& w, Range part, const MatView& rows, const float* weight) {
   const BlockPass& pass = w.pass;
   const int topk = w.spec.shape.topk;
   const int32_t* const token_of = pass.transfer == nullptr ? nullptr : pass.transfer->token_of;
-  const int64_t first = token_of != nullptr ? 0 : part.begin * topk;  // of the assignments
+  const int64_t first = token_of != nullptr ? 0 : part.begin * topk;  // number of the first assignment
   return {rows,
           w.plan.routes.assignment_row.data() + first,
           weight == nullptr ? nullptr : weight + first,
@@ -93,7 +95,7 @@ CombineRows combined(const Work& w, Range part, const MatView& rows, const float
           token_of == nullptr ? nullptr : token_of + part.begin};
 }
 
-// out = base + these sums, for some rows of the result. Scatter-add makes all of them.
+// Computes out = base + sums for some rows of the result. Scatter-add always makes all of them.
 void add_up(const Work& w, std::span<const Range> out_rows, const MatView& rows, const float* weight) {
   const BlockPass& pass = w.pass;
   const RoutingPlan& routes = w.plan.routes;
@@ -112,7 +114,7 @@ void add_up(const Work& w, std::span<const Range> out_rows, const MatView& rows,
 
 void combine_y(const Work& w, std::span<const Range> out_rows) {
   if (!w.begins(Stage::combine)) return;
-  // The gate values may be in the rows.
+  // If gate values multiplied h or x already, the sums must not multiply by them again.
   const bool weighted = has_preweight(w.spec.options.impl) || w.spec.input_weighted();
   add_up(w, out_rows, w.rows_of_plan(w.scratch.expert_out), weighted ? nullptr : w.plan.assignment_p.data());
 }
@@ -134,7 +136,7 @@ void all_leave(const Work& w, const Combine& combine) {
   if (w.pass.transfer != nullptr) w.pass.transfer->leave(w.pass.transfer->num_waves() - 1);
 }
 
-// All experts work at once, or in portions where backward recomputes.
+// Lets all experts work at once, or in portions if backward recomputes.
 void forward_at_once(const Work& w) {
   all_arrive(w);
   for_each_portion(w, [&](const Portion& p) {
@@ -148,7 +150,8 @@ void forward_at_once(const Work& w) {
   all_leave(w, combine_y);
 }
 
-// These need the rows of y themselves: dp from the experts' outputs, and packed rows of dy.
+// This and the next two functions need the rows of y themselves: dp from the outputs of the experts, and
+// packed rows of dy.
 RowDots dp_dots(const Work& w) {
   return {w.scratch.expert_out, w.pass.y, w.plan.source_row.data(), w.plan.dp_index.data(), w.pass.dy_scale};
 }
@@ -162,7 +165,7 @@ void pack_dy(const Work& w) {
               w.rows_of_plan(w.scratch.packed_dy));
 }
 
-// Combines dx and makes dp at the end of a backward pass, in one hand-over where that can be.
+// Sums dx and makes dp at the end of a backward pass, by one call to the team if possible.
 void combine_dx_and_dp(const Work& w, std::span<const Range> out_rows) {
   const BlockPass& pass = w.pass;
   if (!w.spec.dp_from_outputs() || has_scatter(w.spec.options.impl)) {
@@ -174,7 +177,7 @@ void combine_dx_and_dp(const Work& w, std::span<const Range> out_rows) {
                    pass.out, dp_dots(w), w.plan.num_rows(), pass.dp);
 }
 
-// The weights' gradients, which nobody waits for, come last.
+// The weights' gradients come last, because nobody waits for them.
 void backward_at_once(const Work& w) {
   all_arrive(w);
   pack_dy(w);
@@ -187,6 +190,8 @@ void backward_at_once(const Work& w) {
   mlp_weight_grad(w.mlp(), w.plan.offset, step, buffers, w.pass.weights.routed_grad);
 }
 
+// Each portion makes its own products again, and its gradients of the weights, before the next one takes its
+// buffers.
 void backward_recompute(const Work& w) {
   all_arrive(w);
   pack_dy(w);
@@ -204,9 +209,10 @@ void backward_recompute(const Work& w) {
   all_leave(w, combine_dx_and_dp);
 }
 
-// In waves, products are of all rows of a wave, so that weights are read once. Rows are cut only where there
-// is nothing else to do: the own rows of waves that have not arrived yet go ahead, and those of the last wave
-// stay behind while its sums travel. The weights' gradients, which are sums over rows, are never cut.
+// The functions from here on work in waves. A product takes all rows of a wave together, so that it reads the
+// weights once. Rows of a wave are split only where the team would have to wait: the own rows of later waves
+// are multiplied before these arrive, and the own rows of the last wave are multiplied while its sums travel.
+// The weights' gradients, which are sums over rows, are never split.
 
 Range experts_of(const Work& w, int wave) {
   const std::span<const int64_t> experts = w.pass.transfer->experts;
@@ -214,8 +220,8 @@ Range experts_of(const Work& w, int wave) {
   return {experts[static_cast<size_t>(wave)], experts[static_cast<size_t>(wave) + 1]};
 }
 
-// Rows of these tokens and experts, in the rows of the whole plan; holds until the next call. Rows of
-// padding, at the end of a group, belong to the last token.
+// Returns the rows that these tokens have at these experts, as rows of the whole plan; it is valid until the
+// next call. Rows of padding, at the end of a group, count as rows of the last token.
 GroupRows rows_of(const Work& w, Range tokens, Range experts) {
   const std::vector<int64_t>& offset = w.plan.offset;
   const auto first_row = [&](size_t e, int64_t token) {
@@ -237,7 +243,7 @@ GroupRows rows_of(const Work& w, Range tokens, Range experts) {
 
 GroupRows own_rows(const Work& w, int wave) { return rows_of(w, w.pass.transfer->own, experts_of(w, wave)); }
 
-// Calls body(rows) for the rows of a wave: of all tokens, or of all but the own.
+// Calls body(rows) for the rows of a wave: those of all tokens, or of all tokens except the device's own.
 template <typename Body>
 void for_rows(const Work& w, int wave, bool own_too, const Body& body) {
   const Range experts = experts_of(w, wave), own = w.pass.transfer->own;
@@ -259,10 +265,12 @@ void forward_in_waves(const Work& w) {
     mlp_down(w.mlp(), rows, {buffers.h, expert_out, step.row_scale}, weights);
   };
   const int last = transfer.num_waves() - 1;
-  int num_ahead = 0;  // waves whose own rows are in h
+  int num_ahead = 0;  // number of waves whose own rows are in h already
   for (int wave = 0; wave <= last; ++wave) {
+    // While the rows of this wave are not there, the own rows of this and later waves are multiplied.
     while (num_ahead <= last && !transfer.has_arrived(wave)) up(own_rows(w, num_ahead++));
     transfer.arrive(wave);
+    // The last wave sends the other devices' sums first, and multiplies its own rows while they travel.
     const bool own_too = wave < last;
     for_rows(w, wave, own_too && wave >= num_ahead, up);
     for_rows(w, wave, own_too, down);
@@ -275,8 +283,8 @@ void forward_in_waves(const Work& w) {
   combine_y(w, {&transfer.own, 1});
 }
 
-// The first product alone can begin before a wave is there. The gradients of gate values and weights, which
-// nobody waits for, come last.
+// Only the first product can begin before a wave has arrived. The gradients of gate values and weights come
+// last, because nobody waits for them.
 void backward_in_waves(const Work& w) {
   RowTransfer& transfer = *w.pass.transfer;
   const MlpWeights& weights = w.pass.weights.routed;

@@ -1,5 +1,5 @@
-// Rows that arrive in waves give the bits of rows that are there: a made-up transfer brings each row with the
-// wave that needs it first, keeps what leaves, and lets any waves be late.
+// Rows that arrive in waves give the bits of rows that are there from the start. A made-up transfer brings
+// each row with the first wave that needs it, keeps what leaves, and lets any waves be late.
 #include "moehill/moe/block.h"
 
 #include <gtest/gtest.h>
@@ -35,7 +35,8 @@ void set_all(const MatView& m, float v) {
   for (int64_t r = 0; r < m.rows; ++r) std::fill_n(m.row<float>(r), m.cols, v);
 }
 
-// Rows of tokens from kFirstOwn on are there. `late`: the waves, as bits, that have not arrived when asked.
+// The rows of tokens from kFirstOwn on are there. `late` has a bit for each wave that has not arrived when it
+// is asked for.
 class MadeUpTransfer final : public RowTransfer {
  public:
   MadeUpTransfer(const MatView& rows, const MatView& seen, const MatView& sums, const Routing& routing,
@@ -77,7 +78,7 @@ class MadeUpTransfer final : public RowTransfer {
     const std::vector<float> values = values_of(sums_.slice_rows(rows.begin, rows.end));
     sent_.insert(sent_.end(), values.begin(), values.end());
   }
-  // The sums by token: of others as they left, of the own ones as they lie.
+  // Reads the sums of each token: those of other devices as they left, and the own ones where they are.
   std::vector<float> sums() const {
     EXPECT_EQ(num_left_, kWaves);
     const std::vector<float> own_sums = values_of(sums_.slice_rows(own.begin, own.end));
@@ -133,7 +134,7 @@ class BlockWaves : public testing::Test {
     std::vector<char> bytes;
     weights_.routed_grad.visit([&](void* data, size_t n) {
       bytes.insert(bytes.end(), static_cast<char*>(data), static_cast<char*>(data) + n);
-      std::fill_n(static_cast<char*>(data), n, '\xff');  // for the next
+      std::fill_n(static_cast<char*>(data), n, '\xff');  // for the next wave
     });
     return bytes;
   }
@@ -187,7 +188,7 @@ TEST_F(BlockWaves, BackwardHasTheBitsOfRowsThatAreThere) {
   }
 }
 
-// A form that cannot split waits for all and sends all at the end.
+// A form whose rows cannot be split waits for all rows and sends all sums at the end.
 TEST_F(BlockWaves, AFormWithoutAnOrderOfTokensTakesAllAtOnce) {
   BlockSpec spec = spec_;
   spec.options.impl = Impl::fast;

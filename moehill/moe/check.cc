@@ -1,3 +1,5 @@
+// This file runs the check of a block and makes the verdict: it calls the audit (moe/audit.h) for all rows
+// and the oracle (moe/oracle.h) for the sample, and puts into one CheckResult what all processes found.
 #include "moehill/moe/check.h"
 
 #include <chrono>
@@ -13,10 +15,10 @@
 namespace moehill {
 namespace {
 
-// Collects what was found of all tensors and says what it amounts to.
+// Verdict collects what was found about each tensor and decides passed, failed or mistrusted.
 class Verdict {
  public:
-  // The contract's names: y is the forward result, all others are gradients.
+  // Adds a tensor's audit. The names are the contract's: y is the forward result, all others are gradients.
   void add(const TensorAudit& audit, bool may_be_zero) {
     if (audit.zero_reference && !may_be_zero) {
       result_.zero_reference = true;
@@ -30,7 +32,7 @@ class Verdict {
     }
   }
 
-  // `label(index)` names a row.
+  // Adds the relative errors of a tensor's rows. `label(index)` names a row.
   template <typename Label>
   void add_accuracy(const std::string& tensor, const RowComparison& rows, const Label& label) {
     const RowComparison::Result compared = rows.result();
@@ -88,7 +90,8 @@ RowComparison compare_tokens(std::span<const int64_t> tokens, const MatView& act
   return rows;
 }
 
-// dp [T, k] and dlogits [T, E]: differences of large terms, hence the median floor.
+// Compares dp [T, k] or dlogits [T, E]. They are differences of large terms, so small rows are measured
+// against the median row.
 RowComparison compare_tokens(std::span<const int64_t> tokens, const float* actual,
                              const Dense<double>& reference) {
   RowComparison rows(RowComparison::kMedianFloor);
@@ -100,17 +103,17 @@ RowComparison compare_tokens(std::span<const int64_t> tokens, const float* actua
   return rows;
 }
 
-// Row r of a matrix is row `first + numbers[r]` of the tensor.
+// Adds each row r of a matrix, which is row `first + numbers[r]` of the tensor.
 void compare_rows(const Dense<float>& actual, const Dense<double>& reference, int64_t first,
                   std::span<const int64_t> numbers, RowComparison& rows) {
   for (int64_t r = 0; r < actual.rows; ++r)
     rows.add_row(first + numbers[static_cast<size_t>(r)], actual.row_span(r), reference.row_span(r));
 }
 
-// Comparisons of the three gradients of one expert or of several.
+// ExpertComparison compares the gradients of one expert or of several with the oracle's.
 struct ExpertComparison {
   RowComparison w1, w2, w3, b1, b2, b3;
-  ExpertColumns actual;  // scratch
+  ExpertColumns actual;  // memory that all experts use again
 
   void pass(Parcel& parcel) {
     for (RowComparison* rows : {&w1, &w2, &w3, &b1, &b2, &b3}) rows->pass(parcel);
@@ -125,7 +128,7 @@ struct ExpertComparison {
     const bool shared = expert == kSharedExpert;
     const int64_t hidden = tensors.shape.hidden;
     const int64_t width = shared ? tensors.shape.shared_dim : tensors.shape.mlp_dim;
-    const int64_t number = shared ? 0 : expert;  // the expert's place in the tensor
+    const int64_t number = shared ? 0 : expert;  // the expert's index in the tensor
     const std::vector<int64_t> all_rows = indices_up_to(hidden);
     read_expert(tensors.gradients, expert, columns, team, actual);
     compare_rows(actual.w1, reference.dw1, number * hidden, all_rows, w1);
@@ -138,11 +141,11 @@ struct ExpertComparison {
   }
 };
 
-// Rows drawn by the seed against the double-precision block: what one process compared, or all of them.
+// Sampled is the comparison of the drawn rows with the double-precision block, by one process or by all.
 struct Sampled {
   RowComparison y, dx, dp{RowComparison::kMedianFloor}, dlogits{RowComparison::kMedianFloor};
   ExpertComparison routed, shared;
-  RowComparison wire_y, wire_dx;  // with a wire against without one
+  RowComparison wire_y, wire_dx;  // the block in double with a wire against the block in double without one
   std::string y_failure, dx_failure, router_failure;
 
   void pass(Parcel& parcel) {
@@ -157,7 +160,8 @@ struct Sampled {
     routed.add(other.routed), shared.add(other.shared);
     if (y_failure.empty()) y_failure = other.y_failure;
     if (dx_failure.empty()) dx_failure = other.dx_failure;
-    if (router_failure.empty()) router_failure = other.router_failure;  // tokens come in the ranks' order
+    // The ranks' order is the order of the tokens.
+    if (router_failure.empty()) router_failure = other.router_failure;
   }
 };
 
@@ -183,8 +187,8 @@ void report_weight_gradients(const MoeShape& shape, const Sampled& sampled, Verd
   if (gated) verdict.add_accuracy("ds3", shared.w3, shared_label);
 }
 
-// The norm of a sampled row's error against the variance that the audit gives the row: the first that is too
-// large.
+// Returns a text about the first sampled row whose error is too large for the variance that the audit gives
+// the row, or "".
 std::string row_failure(const std::string& tensor, const RowComparison& rows,
                         const std::vector<double>& variance) {
   for (const RowComparison::Row& row : rows.rows()) {
@@ -196,7 +200,7 @@ std::string row_failure(const std::string& tensor, const RowComparison& rows,
   return "";
 }
 
-// The places in the list of those tokens that a process has.
+// Returns which entries of the sorted list `tokens` belong to a process's range of tokens.
 Range places_of(std::span<const int64_t> tokens, Range own) {
   const auto place = [&](int64_t t) {
     return std::lower_bound(tokens.begin(), tokens.end(), t) - tokens.begin();
@@ -204,8 +208,8 @@ Range places_of(std::span<const int64_t> tokens, Range own) {
   return {place(own.begin), place(own.end)};
 }
 
-// The reference of the own ones among `tokens`, to which each process adds the part of its own experts; the
-// first one that of the shared expert.
+// Returns the reference of this process's tokens among `tokens`. Each process adds the part of its own
+// experts, and the first process also that of the shared expert.
 TokenResult own_reference(const CheckShare& share, std::span<const int64_t> tokens, const LossGradient& dy,
                           ThreadTeam& team) {
   const BlockTensors& t = share.tensors;
@@ -219,6 +223,7 @@ TokenResult own_reference(const CheckShare& share, std::span<const int64_t> toke
     if (m->rows > 0) rows.push_back({m->values.data(), m->cols});
   }
   sum_rows(share, places, rows);
+  // A sum over processes is complete only in the process's own rows, so the others are cut away.
   const Range own = places[static_cast<size_t>(share.rank())];
   for (Dense<double>* m : {&sum.y, &sum.dx, &sum.dp, &sum.dgate, &sum.dlogits}) {
     if (m->rows == 0) continue;
@@ -231,7 +236,8 @@ TokenResult own_reference(const CheckShare& share, std::span<const int64_t> toke
   return sum;
 }
 
-// Compares the block in double with the wire against the same without it, for this process's own tokens.
+// Compares the block in double whose rows pass the wire with the block in double whose rows do not, for this
+// process's own tokens. The difference is the error of the wire alone.
 void compare_wire(const CheckShare& share, const CheckSelection& selection, bool backward, ThreadTeam& team,
                   Sampled& sampled) {
   const LossGradient dy = backward ? LossGradient(share.tensors) : LossGradient(nullptr);
@@ -251,7 +257,7 @@ void compare_wire(const CheckShare& share, const CheckSelection& selection, bool
   compare(with.dx, without.dx, sampled.wire_dx);
 }
 
-// Returns the norm of all differences over that of all references.
+// Returns the norm of all differences, divided by the norm of all references.
 double relative_norm(const RowComparison& rows) {
   double differences = 0, references = 0;
   for (const RowComparison::Row& row : rows.rows()) {
@@ -266,7 +272,7 @@ WireError wire_error(const Sampled& sampled) {
           sampled.wire_dx.result().rel_err, relative_norm(sampled.wire_dx)};
 }
 
-// One after the other: each process brings together the rows of an expert of its own.
+// Compares one expert after the other; the process that has it brings together the rows of all of its tokens.
 void sample_experts(const CheckShare& share, const CheckSelection& selection, const LossGradient& dy,
                     ThreadTeam& team, Sampled& sampled) {
   const BlockTensors& t = share.tensors;
@@ -298,14 +304,15 @@ void sample(const CheckShare& share, const AuditResult& audit, const CheckSelect
   if (routes && t.dlogits != nullptr) sampled.dlogits = compare_tokens(tokens, t.dlogits, reference.dlogits);
   sample_experts(share, selection, dy, team, sampled);
   if (t.shape.shared_dim == 0) return;
-  // Each process has its own tokens' part of the shared expert's gradients.
+  // Each process computes its own tokens' part of the shared expert's gradients, and the first one compares
+  // the sum.
   ExpertGradients d =
       run_oracle_expert(t, kSharedExpert, selection.shared_columns, dy, team, share.own_tokens());
   sum_values(share, 0, {&d.dw1.values, &d.dw2.values, &d.dw3.values});
   if (share.is_first()) sampled.shared.add(t, kSharedExpert, selection.shared_columns, d, team);
 }
 
-// On the first process the samples of all.
+// Adds the samples of all processes to that of the first one.
 void add_samples(const CheckShare& share, Sampled& sampled) {
   if (share.peers == nullptr) return;
   Parcel own;
@@ -331,7 +338,7 @@ void report_sample(const BlockTensors& tensors, bool backward, const Sampled& sa
   report_weight_gradients(tensors.shape, sampled, verdict);
 }
 
-// Rows of all results together.
+// Counts the rows of all results.
 int64_t num_result_rows(const MoeShape& shape, bool backward, bool logits) {
   if (!backward) return shape.tokens;
   const int64_t up_rows = (shape.form.num_matrices() - 1) * shape.hidden;
@@ -382,6 +389,8 @@ CheckResult check_part(const CheckShare& share, Pass pass, CheckMode mode, uint3
   const bool product = tensors.weights.wg.rows() > 0;
   MOEHILL_CHECK(tensors.routing != nullptr, "a block without routing");
   MOEHILL_CHECK(!backward || tensors.dp != nullptr, "a backward pass without dp");
+  // The audit goes over all rows; the sample, the wire and the router are compared with double precision
+  // besides.
   const AuditResult audit = audit_block(share, pass, {full, seed}, team);
   Sampled sampled;
   if (!full) sample(share, audit, select_sample(tensors, seed), backward, team, sampled);
@@ -392,10 +401,12 @@ CheckResult check_part(const CheckShare& share, Pass pass, CheckMode mode, uint3
   }
   if (product && sampled.router_failure.empty())
     sampled.router_failure = logits_fault(tensors, share.own_tokens(), seed);
+  // The first process gets the findings of all and judges them.
   add_samples(share, sampled);
   if (!share.is_first()) return {};
   Verdict verdict;
   for (const TensorAudit& tensor : audit.tensors) {
+    // With one choice the softmax over the chosen is always 1, so gradients of logits are rightly zero.
     const bool of_router = tensor.tensor == "dlogits" || tensor.tensor == "dwg";
     verdict.add(tensor, of_router && tensors.shape.topk == 1);
     if (full) verdict.take_accuracy(tensor.tensor, tensor.rel_err, tensor.worst_row);
@@ -423,7 +434,8 @@ int badness(CheckStatus status) {
   return status == CheckStatus::failed ? 2 : status == CheckStatus::mistrusted ? 1 : 0;
 }
 
-// The verdict on both parts of a block; what was found of the experts says so.
+// Joins the verdicts on the two parts of a block with experts of another width. The findings of the expert
+// part say that they are in rows of that width.
 CheckResult both(const CheckResult& rest, const CheckResult& experts) {
   CheckResult all = rest;
   if (badness(experts.status) > badness(rest.status)) all.status = experts.status;
@@ -458,7 +470,7 @@ CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint
   return share.is_first() ? both(rest, experts) : CheckResult{};
 }
 
-// The sample's own part is rows of one expert in double, with their gradients of the loss.
+// Besides the audit's memory the sample needs the rows of one expert in double, and as many of gradients.
 double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode, const Auditors& auditors) {
   if (mode == CheckMode::off) return 0;
   if (shape.form.latent > 0) {

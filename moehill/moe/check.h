@@ -1,5 +1,9 @@
-// The check: every row of every result against the block computed by other means, and rows drawn by chance
-// against the double-precision block.
+// This header declares the check of a block: check_block compares every row of every result with the block as
+// computed by other means (moe/audit.h), and some rows that a seed chooses with the block in double precision
+// (moe/oracle.h). It measures no speed, and it does not change the results.
+//
+//   const CheckResult check = check_block(tensors, Pass::forward_backward, CheckMode::sample, seed, team);
+//   if (check.status != CheckStatus::passed) std::puts(check.reason.c_str());
 #pragma once
 
 #include <map>
@@ -17,73 +21,76 @@ constexpr auto words(CheckMode) { return std::array{"off", "sample", "full"}; }
 enum class CheckStatus { off, passed, failed, mistrusted };
 constexpr auto words(CheckStatus) { return std::array{"off", "passed", "failed", "mistrusted"}; }
 
-// A wire adds this to the errors of results. The block is computed in double over rows as they arrive and
-// over rows as they were sent, both times with the dy of the step. The differences are relative to the
-// second: max is the largest of a row, rms that of all rows together.
+// WireError is the error that a wire adds to the results. The block is computed twice in double, with rows as
+// they arrive and with rows as they were sent, both times with the dy of the step. The differences are
+// relative to the second result: `max` is the error of the worst row, `rms` that of all rows together.
 struct WireError {
-  int64_t tokens = 0;  // drawn; 0: no row has another form on its way
+  int64_t tokens = 0;  // tokens compared; 0: no row changes on its way
   double y_max = 0, y_rms = 0;
   double dx_max = 0, dx_rms = 0;  // 0 without a backward pass
 };
 
-// Returns "; the wire adds ..", or nothing.
+// Returns "; the wire adds ..", or "" if no row changes on its way.
 std::string to_string(const WireError& error);
 
-// The verdict is by rounding-error analysis (moe/audit.h): a number may be off by kMaxBounds roots of its
-// variance, and the mean square of many numbers by their variance. So a right result whose terms cancel does
-// not fail, and a wrong one does not hide in the norm of its row.
+// CheckResult is the verdict of a check, with the reasons for it. Rounding-error analysis decides
+// (moe/audit.h): a number may be off by kMaxBounds roots of its variance, and the mean square of many errors
+// may not be larger than their variances allow. So a right result whose terms cancel does not fail, and a
+// wrong number cannot hide in the norm of its row.
 //
-// rel_err of a tensor tells how accurate the result is and decides nothing: largest over its rows of
-// |row - ref| / max(|ref row|, 1e-3 * median row norm), L2 norms; dp and dlogits: the floor is the median row
-// norm itself. The median is over the rows compared whose reference is not zero.
-// Rows: y, dx: a token's H values; dp: its k; dlogits: its E; dw1, dw3, ds1, ds3: (expert, h) over the
-// columns compared; dw2, ds2: (expert, m) over H.
+// The relative error rel_err of a tensor says how accurate the result is, and decides nothing. It is the
+// largest |row - ref| / max(|ref row|, 1e-3 * median row norm) of all rows, in L2 norms. For dp and dlogits
+// the floor is the median row norm itself. The median is taken over the compared rows whose reference is not
+// zero. A row is: for y and dx, the H values of a token; for dp, its k values; for dlogits, its E values; for
+// dw1, dw3, ds1 and ds3, the compared columns of (expert, h); for dw2 and ds2, the H values of (expert, m).
 struct CheckResult {
   CheckStatus status = CheckStatus::off;
-  // Every comparison is within its limit. True for passed; also for mistrusted: what there was to compare is
-  // right, so that someone who expects empty experts may accept it.
+  // True if every comparison is within its limit. That holds for "passed", and for "mistrusted" too if
+  // everything that could be compared is right; someone who expects experts without tokens may accept such a
+  // result.
   bool numbers_ok = false;
-  // Some tensor's reference is zero altogether: it was compared with nothing.
+  // True if the reference of some tensor is zero everywhere, so that it was compared with nothing.
   bool zero_reference = false;
   double forward_rel_err = 0;
   std::map<std::string, double> grad_rel_err;  // dx, dw1, dw2, dw3, ds1, ds2, ds3, dp, dlogits
-  std::string worst_row;                       // "dw1 expert 3 row 17: 2.1e-03": the largest rel_err
-  std::string reason;                          // why failed or mistrusted, in words
-  // The verdict rests on these.
+  std::string worst_row;  // the row with the largest rel_err: "dw1 expert 3 row 17: 2.1e-03"
+  std::string reason;     // why it failed or is mistrusted, in words
+  // The fields below say what the verdict is based on.
   std::string what;              // the tensors, each with all of its rows: "y, dx, dp, dw1, ..."
-  int64_t num_rows = 0;          // of them together
-  std::string how;               // in words
+  int64_t num_rows = 0;          // rows of all tensors together
+  std::string how;               // the means of comparison, in words
   int64_t num_sampled_rows = 0;  // compared element by element with the double-precision block
   uint32_t seed = 0;             // of the projections and of the sample
-  std::string worst_number;      // the largest error in units of its bound: "dx token 3 columns 64 to 127"
-  double worst_bounds = 0;       // that error
-  double seconds = 0;            // that the check took
+  // The place of the largest error in units of its bound: "dx token 3 columns 64 to 127".
+  std::string worst_number;
+  double worst_bounds = 0;  // that error
+  double seconds = 0;       // the time that the check took
   WireError wire;
 };
 
-// The contract's figures of accuracy: forward 1e-5 (f32), 1e-2 (bf16); gradients 2e-5, 2e-2. Results whose
-// terms do not cancel keep them.
+// Returns the contract's limits of accuracy: forward 1e-5 (f32) or 1e-2 (bf16), gradients 2e-5 or 2e-2.
+// Results whose terms do not cancel are within them.
 double forward_limit(DType dtype);
 double gradient_limit(DType dtype);
 
-// Both modes audit all rows of all tensors (moe/audit.h). `sample` compares f32 products through random
-// projections, and 8 tokens and some experts' gradients with the double-precision block; `full`
-// compares every element, in double. `seed` should be another one in each run, so that nobody knows the
-// weights and the rows beforehand. Gradients take dy from the stored y, which is itself checked. Runs on
-// `team`.
+// Checks a block. Both modes audit all rows of all tensors (moe/audit.h). `sample` compares f32 products
+// through random projections, and compares 8 tokens and some experts' gradients with the double-precision
+// block. `full` compares every element, in double. `seed` should differ from run to run, so that nobody can
+// know in advance which weights and rows are used. Gradients are computed from the stored y, which is checked
+// itself. The work runs on `team`.
 //
-// mistrusted: a reference is zero altogether (but not dlogits with one choice, whose gate value is
-// constant); the audit's own products do not hold; or, on a full check, an expert has no assignment, so that
-// nothing vouches for its weights.
+// The result is "mistrusted" in three cases: a reference is zero everywhere (except dlogits with one choice,
+// whose gate value is constant); a product that the audit made itself is wrong; or, in a full check, an
+// expert has no assignment, so that nothing shows that its weights are right.
 //
-// Collective over the processes of the share, each with a team of its own: the first one has the result, the
-// others an empty one.
+// The call is collective over the processes of the share, each with its own team. The first process gets the
+// result, the others an empty one.
 CheckResult check_block(const CheckShare& share, Pass pass, CheckMode mode, uint32_t seed, ThreadTeam& team);
-// Checks a block that this process has all of.
+// Checks a block that this process has completely.
 CheckResult check_block(const BlockTensors& tensors, Pass pass, CheckMode mode, uint32_t seed,
                         ThreadTeam& team);
 
-// Bytes that a check takes besides the tensors.
+// Returns how many bytes a check takes besides the tensors.
 double check_bytes(const MoeShape& shape, Pass pass, CheckMode mode, const Auditors& auditors);
 
 }  // namespace moehill

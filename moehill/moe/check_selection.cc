@@ -1,3 +1,4 @@
+// This file chooses, by a seed, the rows that a check compares with the double-precision block.
 #include "moehill/moe/check_selection.h"
 
 #include <algorithm>
@@ -14,7 +15,7 @@ constexpr size_t kTokens = 8;
 constexpr size_t kColumns = 16, kColumnsOfFewTokens = 64;
 constexpr int64_t kManyTokens = 1024;
 
-// Seeded draws from [0, n), each call the next.
+// Draws are random numbers from [0, n) by a seed; each call gives the next one.
 class Draws {
  public:
   explicit Draws(uint32_t seed) : seed_(seed) {}
@@ -28,16 +29,16 @@ class Draws {
   uint64_t next_ = 0;
 };
 
-// Draws from [0, n) until the set holds `count`, or all of them.
+// Draws from [0, n) until the set has `count` numbers, or all n.
 void fill_up(Draws& draws, int64_t n, size_t count, std::set<int64_t>& chosen) {
   count = std::min(count, static_cast<size_t>(n));
   while (chosen.size() < count) chosen.insert(draws.below(n));
 }
 
-// Draws some of n columns. A row of a gradient is compared over these alone, and a short row can be small by
-// cancellation where all of it is not: with the rounding of bf16 products and 18 to 32 tokens the worst of
-// 10,000 rows is wrong by 0.4 % over 2048 columns, 0.8 % over 64 and 1.3 % over 16 (once 2.1 %). Sums over
-// many tokens do not vary so.
+// Draws some of n columns. A row of a gradient is compared over these columns only, and such a part of a row
+// can be small by cancellation although the whole row is not. Measured with the rounding of bf16 products and
+// 18 to 32 tokens, the worst of 10,000 rows is wrong by 0.4 % over 2048 columns, 0.8 % over 64, and 1.3 %
+// over 16 (once 2.1 %). Sums over many tokens vary less, so 16 columns are enough for them.
 std::vector<int64_t> sample_columns(Draws& draws, int64_t n, int64_t tokens) {
   if (n == 0) return {};
   std::set<int64_t> chosen = {0, n - 1};

@@ -1,3 +1,5 @@
+// This file moves what a check over several processes has to exchange: rows, sums of double numbers and
+// texts.
 #include "moehill/moe/check_share.h"
 
 #include <algorithm>
@@ -6,7 +8,7 @@
 namespace moehill {
 namespace {
 
-// Terms that go to all processes at a time have so many bytes: those under way take little beside the sums.
+// So many bytes of terms are under way to all processes at a time; that is little memory beside the sums.
 constexpr int64_t kPieceBytes = int64_t{8} << 20;
 
 Range piece_of(Range rows, int64_t piece, int64_t piece_rows) {

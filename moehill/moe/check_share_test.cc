@@ -1,5 +1,5 @@
-// A check by several processes finds what one alone does, and reads of no process what is not its part. The
-// processes are threads here.
+// A check by several processes finds what a check by one finds, and no process reads what is not its part.
+// The processes are threads here.
 #include "moehill/moe/check_share.h"
 
 #include <gtest/gtest.h>
@@ -55,7 +55,7 @@ void spoil_expert(const BlockWeights& w, int expert) {
   for (const LogicalWeights* m : {&w.w1, &w.w2, &w.w3, &w.b1, &w.b2, &w.b3}) spoil(*m, expert);
 }
 
-// Rows of x and y are NaN but for the own tokens' and those that were brought.
+// Rows of x and y are NaN, except those of the own tokens and those that were brought.
 class ThreadRows final : public CheckRows {
  public:
   ThreadRows(const BlockTensors& tensors, Range own) : x_(tensors.x), y_(tensors.y), own_(own) {
@@ -83,7 +83,7 @@ class ThreadRows final : public CheckRows {
   std::vector<float> values_;
 };
 
-// Everything of the others.
+// Fills everything that other processes have.
 void spoil_others(const CheckShare& share, BlockFixture& fixture) {
   const BlockTensors& t = share.tensors;
   for (int e = 0; e < t.shape.experts; ++e) {
@@ -106,7 +106,7 @@ void spoil_others(const CheckShare& share, BlockFixture& fixture) {
 
 using Plant = std::function<void(const BlockTensors&)>;
 
-// Uneven shares: the last process has the first experts, and one may have nothing.
+// The shares are uneven: the last process has the first experts, and one process may have nothing.
 CheckResult check_by(int num_processes, const MoeShape& shape, CheckMode mode, const Plant& plant) {
   Mailbox mailbox(num_processes);
   std::vector<CheckResult> results(static_cast<size_t>(num_processes));
@@ -180,7 +180,7 @@ TEST(CheckShare, SeveralProcessesFindWhatOneDoes) {
 // Each process names the first of its experts with a fault.
 std::string first_of(const CheckResult& result) { return result.reason.substr(0, result.reason.find(';')); }
 
-// The places of the faults are of every process in turn.
+// The faults are in the parts of each process in turn.
 TEST(CheckShare, FaultsOfEveryProcessAreFound) {
   const MoeShape shape = shapes()[0];
   const auto twice = [](const LogicalWeights& w, int64_t group) {

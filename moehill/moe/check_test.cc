@@ -1,4 +1,5 @@
-// The check has to pass what is right in every layout, and to fail every fault planted in the data.
+// The check must pass what is right, in every layout, and must fail for every fault that is put into the
+// data.
 #include "moehill/moe/check.h"
 
 #include <gtest/gtest.h>
@@ -36,7 +37,7 @@ void swap_rows(const MatView& m, int64_t a, int64_t b) {
   }
 }
 
-// Every element (group, row, column) of the groups [begin, end) becomes f of its place and value.
+// Replaces every element (group, row, column) of the groups [begin, end) by f of its place and value.
 using Change = std::function<float(int64_t, int64_t, int64_t, float)>;
 void change_groups(const LogicalWeights& w, int64_t begin, int64_t end, const Change& f) {
   for (int64_t g = begin; g < end; ++g) {
@@ -56,7 +57,7 @@ void swap_matrices(const LogicalWeights& a, const LogicalWeights& b, int64_t gro
   }
 }
 
-// The shared expert's y alone: the oracle's difference between the block with and without it.
+// Returns the y of the shared expert only: the difference of the oracle's blocks with and without it.
 std::vector<double> shared_output(const BlockTensors& t, ThreadTeam& team) {
   BlockTensors without = t;
   without.shape.shared_dim = 0;
@@ -68,7 +69,7 @@ std::vector<double> shared_output(const BlockTensors& t, ThreadTeam& team) {
 
 struct PlantedFault {
   std::string name;
-  std::string tensor;  // where the check has to see it
+  std::string tensor;  // the check must see the fault here
   std::function<void(BlockFixture&, const BlockTensors&, ThreadTeam&)> plant;
 };
 
@@ -146,7 +147,7 @@ std::vector<PlantedFault> faults_of_weight_gradients() {
        [](F&, const T& t, ThreadTeam&) { swap_matrices(t.gradients.w2, t.gradients.w2, 0, 1); }},
       {"Dw2Transposed", "dw2",
        [](F&, const T& t, ThreadTeam&) {
-         // The square part is meant: dW2 is [19, 20].
+         // Only the square part is changed: dW2 is [19, 20].
          for (int64_t r = 0; r < 19; ++r) {
            for (int64_t n = 0; n < r; ++n) {
              const float value = t.gradients.w2.at(3, r, n);
@@ -285,7 +286,7 @@ TEST(Check, ForwardLooksAtYAlone) {
   EXPECT_TRUE(result.grad_rel_err.empty());
 }
 
-// Three tokens with one choice of six experts leave some idle.
+// Three tokens with one choice among six experts leave some experts idle.
 TEST(Check, MistrustsIdleExpertsOnAFullCheckOnly) {
   ThreadTeam team(1);
   BlockFixture fixture({3, 8, 9, 6, 1, 5, DType::f32});
@@ -353,7 +354,8 @@ TEST(Check, DroppedAssignmentsCountForNothing) {
   EXPECT_EQ(check(fixture, team).status, CheckStatus::failed);
 }
 
-// The block in double has an expert's rows piece by piece, and its sums are what the audit finds by itself.
+// The block in double takes an expert's rows in pieces; its sums are equal to those that the audit finds
+// separately.
 TEST(Check, HasMoreRowsThanAreInDoubleAtATime) {
   ThreadTeam team(2);
   BlockFixture fixture({2 * kOracleRows + 5, 9, 6, 2, 1, 5, DType::f32});
@@ -388,7 +390,7 @@ TEST(SampleCheck, SeesAGrossFault) {
   expect_failure_of("ds3");
 }
 
-// Sums over many tokens need fewer columns to be compared over.
+// Sums over many tokens need fewer columns for a comparison.
 TEST(SampleCheck, ChoosesColumnsByTheTokensOfAnExpert) {
   const BlockFixture many({1100, 4, 100, 1, 1, 100, DType::f32});
   EXPECT_EQ(select_sample(many.tensors(), 3).columns.size(), 16u);

@@ -1,6 +1,10 @@
-// Dense matrices in plain memory and their three products in double: the arithmetic of the oracle.
+// This header has dense matrices in plain memory and their three products in double: the arithmetic of the
+// oracle and the audit. It is written to be read, and is slower than the library's kernels
+// (kernels/grouped_gemm.h). Every element of a product is one sum in a fixed order, so the size of the team
+// does not change a bit of it.
 //
-// Every element of a product is one sum in a fixed order, so the team's size does not change a bit of it.
+//   Dense<double> a(2, 3), b(3, 4);
+//   const Dense<double> c = product(team, a, b);   // [2, 4]
 #pragma once
 
 #include <algorithm>
@@ -14,13 +18,14 @@
 
 namespace moehill {
 
-// [rows, cols], row-major, zero at first.
+// Dense is a matrix [rows, cols], row-major, zero at first. It owns its values.
 template <typename T>
 struct Dense {
   Dense() = default;
   Dense(int64_t num_rows, int64_t num_cols)
       : rows(num_rows), cols(num_cols), values(static_cast<size_t>(num_rows * num_cols)) {}
-  // Another shape in the same memory where that suffices; the values are left to chance.
+  // Gives the matrix another shape, in the memory that it has if that is enough. Its values are undefined
+  // then.
   void reshape(int64_t num_rows, int64_t num_cols) {
     rows = num_rows;
     cols = num_cols;
@@ -35,7 +40,8 @@ struct Dense {
   std::vector<T> values;
 };
 
-// Calls body(row range, column range) on tiles of [rows, cols], in parallel. 4 x 256 doubles stay in L1.
+// Calls body(row range, column range) for tiles of [rows, cols], in parallel. Tiles of 4 x 256 doubles stay
+// in L1.
 template <typename Body>
 void for_tiles(ThreadTeam& team, int64_t rows, int64_t cols, const Body& body) {
   constexpr int64_t kRows = 4, kCols = 256;
@@ -48,7 +54,7 @@ void for_tiles(ThreadTeam& team, int64_t rows, int64_t cols, const Body& body) {
   });
 }
 
-// out[i, n] = sum over j of factor(i, j) * b[j, n].
+// Returns out[i, n] = sum over j of factor(i, j) * b[j, n].
 template <typename B, typename Factor>
 Dense<double> sum_of_rows(ThreadTeam& team, int64_t rows, const Dense<B>& b, const Factor& factor) {
   const AuditLoops<B>& loops = audit_loops<B>();
@@ -63,27 +69,27 @@ Dense<double> sum_of_rows(ThreadTeam& team, int64_t rows, const Dense<B>& b, con
   return out;
 }
 
-// a [R, K] times b [K, N].
+// Returns a [R, K] times b [K, N].
 template <typename A, typename B>
 Dense<double> product(ThreadTeam& team, const Dense<A>& a, const Dense<B>& b) {
   MOEHILL_CHECK(a.cols == b.rows, "[{}, {}] times [{}, {}]", a.rows, a.cols, b.rows, b.cols);
   return sum_of_rows(team, a.rows, b, [&](int64_t i, int64_t j) { return a.row(i)[j]; });
 }
 
-// a [R, K] transposed times b [R, N].
+// Returns a [R, K] transposed, times b [R, N].
 template <typename A, typename B>
 Dense<double> product_at(ThreadTeam& team, const Dense<A>& a, const Dense<B>& b) {
   MOEHILL_CHECK(a.rows == b.rows, "[{}, {}]^T times [{}, {}]", a.rows, a.cols, b.rows, b.cols);
   return sum_of_rows(team, a.cols, b, [&](int64_t i, int64_t j) { return a.row(j)[i]; });
 }
 
-// <a, b> over n elements.
+// Returns <a, b> over n elements.
 template <typename B>
 double dot(const double* a, const B* b, int64_t n) {
   return audit_loops<B>().dot(a, b, n);
 }
 
-// a [R, K] times b [N, K] transposed.
+// Returns a [R, K] times b [N, K] transposed.
 template <typename B>
 Dense<double> product_bt(ThreadTeam& team, const Dense<double>& a, const Dense<B>& b) {
   MOEHILL_CHECK(a.cols == b.cols, "[{}, {}] times [{}, {}]^T", a.rows, a.cols, b.rows, b.cols);

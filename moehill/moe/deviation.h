@@ -1,17 +1,24 @@
-// Deviations: what is compared with its reference, in units of its own error bound.
+// Deviations collects how far numbers are from their reference, in units of their own error bounds, and says
+// whether that is too far. It does not compute the bounds; those come with the numbers.
+//
+//   Deviations of_tensor;
+//   of_tensor.add(row, block, actual - reference, variance, reference);
+//   if (!of_tensor.within_bounds(num_rows)) report(of_tensor.row(), of_tensor.worst());
 //
 // A compared number has a deviation and a variance: the sum of the squares of the error bounds of everything
-// that was rounded on the way to it. Rounding errors are independent and of mean zero (Higham and Mary, "A
-// new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019), so by Hoeffding's
-// inequality a right number leaves kMaxBounds roots of the variance with probability 2 exp(-kMaxBounds^2 /
-// 2). The mean square of many deviations says more: right numbers stay below 1, since an error that is
-// uniform within its bound has a third of its square. A small error that all numbers share shows there alone.
-// Numbers may share errors by right, as all rows of a rank-one product do: the caller says how many errors
-// that are independent the group has at least.
+// that was rounded on the way to it. Rounding errors are taken as independent with mean zero (Higham and
+// Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019). Then, by
+// Hoeffding's inequality, a right number deviates by more than kMaxBounds roots of its variance with the
+// probability 2 exp(-kMaxBounds^2 / 2), which is 5e-11. The mean square of many deviations finds smaller
+// errors. For right numbers it stays below 1, since an error that is uniform within its bound has a third of
+// the bound's square. Only this mean shows a small error that all numbers share. Right numbers may share
+// errors too, as all rows of a rank-one product do; so the caller says how many independent errors the group
+// has at least.
 //
-// A common factor 1 + a in many numbers shows in the least-squares estimate of a, by weights 1 / variance.
-// Its own variance is 1 / sum(reference^2 / variance), so a factor far below a single number's error is seen:
-// values that were cut off in place of rounded, or all gradients half a percent too large.
+// A common factor 1 + a in many numbers shows in the least-squares estimate of a with the weights 1 /
+// variance. The variance of this estimate is 1 / sum(reference^2 / variance). So a factor is found that is
+// far below the error of a single number: for example, values that were cut off where they should be rounded,
+// or gradients that are all half a percent too large.
 #pragma once
 
 #include <algorithm>
@@ -25,9 +32,10 @@ namespace moehill {
 
 inline constexpr double kMaxBounds = 7;
 
+// Deviations of a group of numbers. It keeps sums and the worst number only, so groups can be added.
 class Deviations {
  public:
-  // `row` and `block` name the number if it is the worst. A variance of zero allows no deviation.
+  // Adds a number. `row` and `block` name it if it is the worst one. A variance of zero allows no deviation.
   void add(int64_t row, int64_t block, double deviation, double variance, double reference = 0) {
     if (variance > 0 && std::isfinite(variance) && std::isfinite(deviation)) {
       along_reference_ += deviation * reference / variance;
@@ -60,14 +68,14 @@ class Deviations {
     }
   }
 
-  double worst() const { return std::sqrt(worst_); }  // in roots of its variance
+  double worst() const { return std::sqrt(worst_); }  // the largest deviation, in roots of its variance
   double mean_square() const { return count_ == 0 ? 0 : sum_ / static_cast<double>(count_); }
-  // 1, and for few errors what the worst one of them may have.
+  // Returns the limit of the mean square: 1, plus a term for few errors, of which the worst may be large.
   double mean_square_limit(int64_t num_independent) const {
     return 1 + (kMaxBounds * kMaxBounds - 1) / std::sqrt(static_cast<double>(independent(num_independent)));
   }
-  // The common factor, less 1, and what it may be: twice kMaxBounds roots, since a few large numbers may
-  // weigh most in it. Functions in f32 may err by a few units in one direction.
+  // Returns the common factor minus 1. Its limit is twice kMaxBounds roots of its variance, since a few large
+  // numbers may weigh most in it, and a few units of f32, since functions in f32 may err in one direction.
   double common_factor() const { return reference_ > 0 ? along_reference_ / reference_ : 0; }
   double common_factor_limit(int64_t num_independent) const {
     if (reference_ == 0) return 0;
@@ -77,10 +85,10 @@ class Deviations {
   bool within_bounds(int64_t num_independent) const {
     return worst() <= kMaxBounds && mean_square() <= mean_square_limit(num_independent);
   }
-  // The weight of this estimate of a common factor: the sum of reference^2 / variance.
+  // Returns the weight of this estimate of a common factor: the sum of reference^2 / variance.
   double reference() const { return reference_; }
   int64_t count() const { return count_; }
-  int64_t row() const { return row_; }  // of the worst; -1 where nothing deviates
+  int64_t row() const { return row_; }  // row of the worst number; -1 if nothing deviates
   int64_t block() const { return block_; }
 
  private:
@@ -93,8 +101,8 @@ class Deviations {
 };
 
 // Returns how far the mean of the columns' common factors may be off: the root of its variance, estimated
-// from how far the columns are apart. If all rows of a column share a few errors, each column rightly has a
-// factor of its own, and the variances of single numbers do not show that.
+// from the differences between the columns. If all rows of a column share a few errors, each column rightly
+// has a factor of its own, which the variances of single numbers do not show.
 inline double factor_spread(const std::vector<Deviations>& of_column) {
   double weight = 0, weighted = 0, squares = 0;
   for (const Deviations& column : of_column) {
@@ -109,7 +117,7 @@ inline double factor_spread(const std::vector<Deviations>& of_column) {
   return std::sqrt(squares) / weight;
 }
 
-// Deviations of a matrix, by its rows and by its blocks of columns.
+// MatrixDeviations are the deviations of a matrix, by its rows and by its blocks of columns.
 struct MatrixDeviations {
   MatrixDeviations(int64_t rows, int64_t blocks)
       : of_row(static_cast<size_t>(rows)), of_block(static_cast<size_t>(blocks)) {}
@@ -118,7 +126,7 @@ struct MatrixDeviations {
     of_row[static_cast<size_t>(row)].add(row, block, deviation, variance, reference);
     blocks[static_cast<size_t>(block)].add(row, block, deviation, variance, reference);
   }
-  // Adds what one thread found of the blocks.
+  // Adds the blocks that one thread has compared.
   void add_blocks(const std::vector<Deviations>& blocks) {
     const std::lock_guard lock(mutex);
     for (size_t b = 0; b < of_block.size(); ++b) of_block[b].add(blocks[b]);

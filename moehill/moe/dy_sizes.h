@@ -1,4 +1,4 @@
-// Sizes of the gradient of y, as the audit (moe/audit.h) needs them of each token that it has a row of.
+// This header has DySizes, the sizes of the gradient of y that the audit (moe/audit.h) needs of each token.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,7 @@
 
 namespace moehill {
 
-// The sizes are those of dy = y.
+// DySizes are measured for dy = y, for those tokens that an expert of this process has a row of.
 struct DySizes {
   Dense<double> squares;  // [T, blocks of H]: mean squares
   std::vector<double>

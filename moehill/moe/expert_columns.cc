@@ -1,3 +1,5 @@
+// This file reads the weights of one expert out of the layout in which they are stored, as fast as memory
+// allows: the audit and the oracle read every weight of the block once.
 #include "moehill/moe/expert_columns.h"
 
 #include <array>
@@ -8,8 +10,9 @@
 namespace moehill {
 namespace {
 
-// The places of a logical row's elements. Columns repeat in blocks of `width` at a constant distance, so an
-// element is at first + block * stride + offset[c], and no element needs a division.
+// RowPlaces says where the elements of a logical row are. The pattern of its columns repeats every `width`
+// columns at a constant distance, so column c of a block is at first + block * stride + offset[c], and no
+// element needs a division.
 struct RowPlaces {
   RowPlaces(const LogicalWeights& w, int64_t group, int64_t row)
       : width(w.part == LogicalWeights::Part::all ? kPanelWidth : kGateUpWidth) {
@@ -23,7 +26,8 @@ struct RowPlaces {
   std::array<int64_t, kPanelWidth> offset;
 };
 
-// Whole blocks with elements kStep apart, which a compiler can keep in vectors, then the rest of the row.
+// Reads whole blocks with elements kStep apart, which a compiler can keep in vectors, then the rest of the
+// row.
 template <int64_t kStep, typename T>
 void read_blocks(const T* data, const RowPlaces& places, int64_t n, float* out) {
   const T* first = data + places.first;
@@ -47,9 +51,10 @@ void read_places(const T* data, const RowPlaces& places, int64_t n, float* out) 
   step == 1 ? read_blocks<1>(data, places, n, out) : read_blocks<2>(data, places, n, out);
 }
 
-// The place of a block of eight columns in memory.
+// ColumnBlock is the place of eight columns in memory.
 struct ColumnBlock {
-  int64_t first, row_stride, step;  // elements; rows of pairs (step 2) have the stride of two rows
+  // In elements; if rows lie in pairs (step 2), row_stride is that of two rows.
+  int64_t first, row_stride, step;
 };
 
 ColumnBlock column_block(const LogicalWeights& w, int64_t group, int64_t row, int64_t column) {
@@ -69,7 +74,8 @@ void read_column_block(const T* data, const ColumnBlock& block, Range rows, int6
   }
 }
 
-// Two whole blocks side by side in panels of pairs; false: something else, and nothing was read.
+// Reads two whole blocks that lie side by side in panels of pairs. It returns false and reads nothing if the
+// stack has another layout or type.
 template <typename F>
 bool read_two_blocks(const LogicalWeights& weights, int64_t group, Range rows, int64_t column, F* out,
                      int64_t stride) {
@@ -85,7 +91,7 @@ bool read_two_blocks(const LogicalWeights& weights, int64_t group, Range rows, i
   return false;
 }
 
-// All of a matrix, each thread some of its blocks of columns.
+// Reads a whole matrix; each thread reads some of its blocks of columns.
 void read_whole(const LogicalWeights& weights, int64_t group, ThreadTeam& team, Dense<float>& out) {
   out.reshape(weights.rows(), weights.num_columns);
   const int64_t blocks = (weights.num_columns + kGateUpWidth - 1) / kGateUpWidth;
@@ -95,7 +101,7 @@ void read_whole(const LogicalWeights& weights, int64_t group, ThreadTeam& team, 
   });
 }
 
-// Rows of a logical matrix, each cut to `columns`.
+// Reads the given columns of all rows of a logical matrix.
 void read_columns(const LogicalWeights& weights, int64_t group, std::span<const int64_t> columns,
                   ThreadTeam& team, Dense<float>& out) {
   const int64_t n = static_cast<int64_t>(columns.size());
@@ -119,7 +125,7 @@ void read_rows(const LogicalWeights& weights, int64_t group, std::span<const int
   });
 }
 
-// A vector of `group`, or some of it.
+// Reads a vector of `group`, or the given columns of it.
 template <typename Columns>
 void read_vector(const LogicalWeights& weights, int64_t group, const Columns& columns, Dense<float>& out) {
   if (weights.rows() == 0) return out.reshape(0, 0);

@@ -1,4 +1,4 @@
-// The FLOP formula against the reference logbook: TF/s = tokens/s * FLOPs per token / 1e12.
+// Compares the FLOP formula with the reference logbook: TF/s = tokens/s * FLOPs per token / 1e12.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -23,7 +23,7 @@ std::vector<std::string> split(std::string line) {
   return fields;
 }
 
-// The logbook quotes no field and has no comma inside one.
+// The logbook has no quoted field, and no comma inside a field.
 std::vector<Row> read_csv(const std::string& path) {
   std::ifstream file(path);
   std::string line;

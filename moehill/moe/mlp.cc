@@ -1,3 +1,5 @@
+// This file runs the MLP with grouped products (kernels/grouped_gemm.h). A backend that can fuse applies the
+// activation inside the product; otherwise activation and product are separate stages.
 #include "moehill/moe/mlp.h"
 
 #include "moehill/kernels/row_vectors.h"
@@ -35,11 +37,11 @@ GateUpView MlpBuffers::gate_up(const MlpWeights& w) const {
 
 namespace {
 
-// One of the products of an MLP whose activation is a stage of its own.
+// UpProduct is one of the products of an MLP whose activation is a separate stage.
 struct UpProduct {
   const WeightView &w, &bias;
   MatView out;
-  WeightView up_bias{};  // where gates and ups are one product
+  WeightView up_bias{};  // if gates and ups are one product
 };
 
 void forward_product(const MlpContext& context, const GroupRows& groups, const MlpForward& f,
@@ -49,7 +51,7 @@ void forward_product(const MlpContext& context, const GroupRows& groups, const M
       {.c = product.out, .product_scale = f.x_scale, .bias = product.bias, .up_bias = product.up_bias});
 }
 
-// db [groups][1, M] of the gates or the ups, whose gradients the buffers have.
+// Sums db [groups][1, M] from the gradients of the gates or the ups, which are in the buffers.
 void sum_gradients(const MlpContext& context, const GroupRows& groups, const GateUpView& of,
                    const MatView& gradients, const WeightView& db) {
   if (db.data != nullptr)
@@ -97,6 +99,7 @@ void mlp_input_grad(const MlpContext& context, const GroupRows& groups, const Ml
   ThreadTeam& team = context.team;
   if (context.begins(context.stages.act_grad)) {
     activation_backward(team, w.activation, buffers.gate_up(w), buffers.h, {b.p, b.dp, b.dp_index});
+    // The output has p b2 in it, so <dy, b2> is a part of dp.
     if (b.dp != nullptr && w.down_bias.data != nullptr)
       add_vector_dots(team, groups, {b.dy, w.down_bias, b.dp_index}, b.dp);
   }
@@ -104,6 +107,8 @@ void mlp_input_grad(const MlpContext& context, const GroupRows& groups, const Ml
   context.gemm.input_grad(team, groups, {buffers.gate}, w.up[0], {b.dx});
   if (w.two_ups()) context.gemm.input_grad(team, groups, {buffers.up}, w.up[1], {b.dx, true});
   if (b.x_scale == nullptr) return;
+  // The gate value multiplied x, so dp is <dx, x>. Then the gradients of gate and up are multiplied by it, so
+  // that dW1 and dW3 can be made with the x that was not multiplied.
   const Range rows{groups[0].begin, groups[groups.size() - 1].end};
   row_dots(team, {b.dx, b.x.matrix, b.x.index, b.dp_index}, rows.end, b.dp);
   scale_rows(team, b.x_scale, buffers.gate.slice_rows(0, rows.end));

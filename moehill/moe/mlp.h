@@ -1,8 +1,14 @@
-// The MLP of a group of rows, forward and backward: what a routed expert and the shared expert have in
-// common.
+// This header has the MLP of a group of rows, forward and backward, as routed experts and the shared expert
+// both use it. For groups of rows with one weight matrix each, it computes
 //
-//   h = f(x W1, x W3), or f(x W1) where it is not gated, o = h W2, over groups of rows with a weight matrix
-//   each.
+//   h = f(x W1, x W3), or f(x W1) if the activation f is not gated,
+//   o = h W2.
+//
+// The MLP does not choose the rows, and does not sum the outputs of a token; moe/block.h does. The work goes
+// to a GroupedGemm:
+//
+//   mlp_up(context, offset, {x}, weights, buffers);             // h from x
+//   mlp_down(context, offset, {buffers.h, out}, weights);       // out from h
 #pragma once
 
 #include <array>
@@ -13,16 +19,16 @@
 
 namespace moehill {
 
-// Weights or their gradients, and the activation f between them. With `fused` f is made of finished tiles,
-// and up[0] holds gate and up columns together; else up[0] is W1 and up[1] is W3. A W3 is only where f is
-// gated.
+// MlpWeights are weights or their gradients, and the activation f between them. If `fused`, f is applied to
+// finished tiles of the product, and up[0] has the columns of gate and up together. Otherwise up[0] is W1 and
+// up[1] is W3. W3 exists only if f is gated.
 struct MlpWeights {
   bool fused = false;
   Activation activation{};
   WeightView up[2];
   WeightView down;
-  // Vectors (kernels/row_vectors.h), where the form has them: biases of the products with W1, W3 and W2, and
-  // that of the shared expert's gate.
+  // Vectors (kernels/row_vectors.h), if the form of the block has them: the biases of the products with W1,
+  // W3 and W2, and the weights of the shared expert's gate.
   WeightView up_bias[2]{}, down_bias{}, row_gate{};
 
   std::array<const WeightView*, 7> parts() const {
@@ -35,17 +41,18 @@ struct MlpWeights {
   void visit(const MemoryVisitor& visitor) const;
 };
 
-// Row buffers [rows, ...] between the products.
+// MlpBuffers are the rows [rows, ...] between the products.
 struct MlpBuffers {
-  MatView gate;  // gate and up together [rows, gate_up_columns(M)] where the weights are; else gate [rows, M]
-  MatView up;    // [rows, M] where it is apart
-  MatView h;     // [rows, M]; backward leaves p h here
+  // Gate and up together [rows, gate_up_columns(M)] if the weights are; otherwise gate [rows, M].
+  MatView gate;
+  MatView up;  // [rows, M], if it is separate
+  MatView h;   // [rows, M]; backward leaves p h here
 
   MlpBuffers slice_rows(int64_t begin, int64_t end) const;
   GateUpView gate_up(const MlpWeights& w) const;
 };
 
-// Tells a listener, if there is one, of a stage.
+// Tells a listener, if there is one, that a stage begins.
 inline void enter(StageListener* listener, Stage stage) {
   if (listener != nullptr) listener->enter(stage);
 }
@@ -57,7 +64,8 @@ inline bool begins(StageListener* listener, StageSet left_out, Stage stage) {
   return true;
 }
 
-// The stages by which the products are reported: a routed expert has one each, the shared expert one in all.
+// MlpStages are the stages as which the products are reported: routed experts report each product as a stage
+// of its own, the shared expert reports all as one.
 struct MlpStages {
   Stage up, act, down, down_grad, act_grad, w2_grad, up_grad, w13_grad;
 };
@@ -70,6 +78,7 @@ inline constexpr MlpStages kRecomputeStages{Stage::recompute, Stage::recompute, 
                                             Stage::recompute, Stage::recompute, Stage::recompute,
                                             Stage::recompute, Stage::recompute};
 
+// MlpContext has what all calls of a pass share.
 struct MlpContext {
   ThreadTeam& team;
   GroupedGemm& gemm;
@@ -80,34 +89,35 @@ struct MlpContext {
   bool begins(Stage stage) const { return moehill::begins(listener, left_out, stage); }
 };
 
-// h from x.
+// MlpForward describes how to make h from x.
 struct MlpForward {
   RowSource x;
   const float* row_scale = nullptr;  // [rows] multiplies h; null: 1
-  bool keep_products = false;        // leaves gate and up in the buffers, for backward
+  bool keep_products = false;        // true: gate and up stay in the buffers, for backward
   const float* x_scale = nullptr;    // [rows] multiplies x; null: 1
 };
 void mlp_up(const MlpContext& context, const GroupRows& groups, const MlpForward& f, const MlpWeights& w,
             const MlpBuffers& buffers);
 
-// out [rows, H] = h W2, plus row_scale times the bias.
+// MlpDown describes out [rows, H] = h W2, plus row_scale times the bias.
 struct MlpDown {
   MatView h, out;
-  const float* row_scale = nullptr;  // [rows] that h was multiplied by; null: 1
+  const float* row_scale = nullptr;  // [rows] the factor that h was multiplied by; null: 1
 };
 void mlp_down(const MlpContext& context, const GroupRows& groups, const MlpDown& d, const MlpWeights& w);
 
-// Backward from dy (rows of the output's gradient, before the gate value), three calls in this order: dh in
-// the place of h; dx and dp, which overwrite the gate and up of the buffers; the weights' gradients.
+// MlpBackward describes the backward pass from dy, the rows of the output's gradient before the gate value.
+// It takes three calls in this order: mlp_down_grad puts dh in the place of h; mlp_input_grad makes dx and dp
+// and overwrites gate and up with their gradients; mlp_weight_grad makes the gradients of the weights.
 struct MlpBackward {
   RowSource x{};
   RowSource dy{};
   const float* p = nullptr;           // gate values of the rows; null: 1
-  float* dp = nullptr;                // [T k], null: not wanted from here
-  const int32_t* dp_index = nullptr;  // [rows] where in dp
+  float* dp = nullptr;                // [T k]; null: dp is not wanted from here
+  const int32_t* dp_index = nullptr;  // [rows] the place of a row's dp
   MatView dx{};                       // [rows, H]
-  // [rows] what x was multiplied by, in which case p is null: dx is that of the scaled x, and dp the gradient
-  // of this factor.
+  // [rows] the factor that x was multiplied by; then p is null, dx is the gradient of the scaled x, and dp
+  // that of this factor.
   const float* x_scale = nullptr;
 };
 void mlp_down_grad(const MlpContext& context, const GroupRows& groups, const MlpBackward& b,

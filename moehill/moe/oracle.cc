@@ -1,3 +1,5 @@
+// This file computes the block in double precision with plain loops. It reads nothing that a step has
+// computed, except the stored dy, which the gradients are defined by.
 #include "moehill/moe/oracle.h"
 
 #include <cmath>
@@ -11,14 +13,14 @@
 namespace moehill {
 namespace {
 
-// The rows of one expert among some tokens.
+// ExpertRows are the rows that one expert has among some tokens.
 struct ExpertRows {
-  std::vector<int64_t> place;  // of the row's token in the list of tokens
+  std::vector<int64_t> place;  // which entry of the list of tokens the row's token is
   std::vector<int64_t> token;
-  std::vector<int> choice;         // j, which of the token's choices; 0 for the shared expert
-  std::vector<double> gate_value;  // of the output
+  std::vector<int> choice;         // j, the number of the choice of its token; 0 for the shared expert
+  std::vector<double> gate_value;  // multiplies the output
   std::vector<double> in;          // multiplies the input
-  std::vector<Wire> wire;          // by which the row comes
+  std::vector<Wire> wire;          // the form in which the row comes
 
   int64_t size() const { return static_cast<int64_t>(token.size()); }
   void add(int64_t p, int64_t t, int j, double value, bool of_input) {
@@ -40,7 +42,7 @@ struct ExpertRows {
   }
 };
 
-// The value of the shared expert's gate.
+// Returns the value of the shared expert's gate.
 double shared_gate_value(const BlockTensors& tensors, int64_t token) {
   if (!tensors.shape.form.shared_gate) return 1;
   double z = 0;
@@ -82,14 +84,14 @@ Dense<double> inputs_of(const MatView& x, const ExpertRows& rows) {
   return out;
 }
 
-// Adds the one row of `bias`, if there is one, to each row.
+// Adds the one row of `bias` to each row, if there is a bias.
 void add_bias(const Dense<float>& bias, Dense<double>& rows) {
   for (int64_t r = 0; bias.rows > 0 && r < rows.rows; ++r) {
     for (int64_t c = 0; c < rows.cols; ++c) rows.row(r)[c] += static_cast<double>(bias.row(0)[c]);
   }
 }
 
-// The sum of the rows, each times its factor (null: 1), [1, columns].
+// Returns the sum of the rows, each times its factor (null: 1), [1, columns].
 Dense<double> sum_of(const Dense<double>& rows, const std::vector<double>* factor) {
   Dense<double> sum(1, rows.cols);
   for (int64_t r = 0; r < rows.rows; ++r) {
@@ -106,7 +108,7 @@ Dense<double> output_gradients_of(const LossGradient& dy, int64_t hidden, const 
   return out;
 }
 
-// g, u and h of an expert's rows, [rows, columns]; no u where the activation is not gated.
+// Activations are g, u and h of an expert's rows, [rows, columns]; u is empty if the activation is not gated.
 struct Activations {
   Dense<double> gate, up, hidden;
 
@@ -128,7 +130,7 @@ Activations activate(ThreadTeam& team, const Activation& f, const Dense<double>&
   return a;
 }
 
-// dg and du of an expert's rows, [rows, columns].
+// ActivationGradients are dg and du of an expert's rows, [rows, columns].
 struct ActivationGradients {
   Dense<double> gate, up;
 };
@@ -151,7 +153,8 @@ ActivationGradients activation_gradients(ThreadTeam& team, const Activation& f, 
   return d;
 }
 
-// Adds scale_r * part row r to row place[r] of `sum`. A token has an expert once, so no two rows meet.
+// Adds scale_r * row r of `part` to row place[r] of `sum`. A token has an expert at most once, so no two
+// threads write the same row.
 void add_rows(ThreadTeam& team, const ExpertRows& rows, const Dense<double>& part,
               const std::vector<double>* scale, Dense<double>& sum) {
   team.parallel_for(part.rows, [&](int64_t begin, int64_t end) {
@@ -163,7 +166,7 @@ void add_rows(ThreadTeam& team, const ExpertRows& rows, const Dense<double>& par
   });
 }
 
-// The share of some columns of an expert in the results of its rows.
+// ExpertPart is what some columns of an expert add to the results of its rows.
 struct ExpertPart {
   Dense<double> out, dx;   // [rows, H]
   std::vector<double> dp;  // [rows]
@@ -200,7 +203,8 @@ ExpertPart part_of_expert(const BlockTensors& tensors, int expert, Range columns
   return part;
 }
 
-// The shared expert's gate: its gradient is summed over parts of the expert, and so is what it adds to dx.
+// Adds the gradient of the shared expert's gate. It is summed over parts of the expert, and so is its term of
+// dx.
 void add_gate_part(const BlockTensors& tensors, const ExpertPart& part, const ExpertRows& rows,
                    TokenResult& result) {
   for (size_t r = 0; r < part.dp.size(); ++r) {
@@ -221,8 +225,9 @@ void add_part(const ExpertPart& part, bool shared, const ExpertRows& rows, Threa
     result.dp.row(rows.place[r])[rows.choice[r]] += part.dp[r];
 }
 
-// One expert's share of the results of some tokens. Each thread takes some of its columns at a time, whose
-// weights stay in the cache; parts are added in the order of the columns.
+// Adds one expert's share of the results of some tokens. Each thread takes some columns at a time, whose
+// weights stay in its cache; the parts are added in the order of the columns, so the sums do not depend on
+// the threads.
 void add_expert(const BlockTensors& tensors, int expert, const ExpertRows& rows, const LossGradient& dy,
                 ThreadTeam& team, TokenResult& result) {
   constexpr int64_t kColumnsAtOnce = 64;
@@ -244,7 +249,7 @@ void add_expert(const BlockTensors& tensors, int expert, const ExpertRows& rows,
   }
 }
 
-// A choice of a zero expert adds p x to y and p dy to dx; its dp is <dy, x>.
+// Adds the choices of zero experts: p x to y, and p dy to dx; their dp is <dy, x>.
 void add_zero_experts(const BlockTensors& tensors, std::span<const int64_t> tokens, const LossGradient& dy,
                       TokenResult& result) {
   const Routing& routing = *tensors.routing;
@@ -286,7 +291,7 @@ void logit_gradients(const BlockTensors& tensors, std::span<const int64_t> token
   }
 }
 
-// dx += dz W_g^T where the router's product is a part of the block.
+// Adds dx += dz W_g^T if the router's product is a part of the block.
 void add_router_product(const BlockTensors& tensors, TokenResult& result) {
   const LogicalWeights& wg = tensors.weights.wg;
   for (int64_t i = 0; i < result.dlogits.rows && wg.rows() > 0; ++i) {
@@ -297,7 +302,7 @@ void add_router_product(const BlockTensors& tensors, TokenResult& result) {
   }
 }
 
-// Around experts of another width, whose rows are given: y += n up^T and dx += dz down^T.
+// Adds the products around experts of another width, whose rows are given: y += n up^T and dx += dz down^T.
 void add_latent(const BlockTensors& tensors, std::span<const int64_t> tokens, bool backward,
                 TokenResult& result) {
   const auto add = [&](const MatView& rows, const LogicalWeights& w, Dense<double>& sum) {
@@ -314,7 +319,7 @@ void add_latent(const BlockTensors& tensors, std::span<const int64_t> tokens, bo
   if (backward) add(tensors.latent.dz, tensors.weights.latent_down, result.dx);
 }
 
-// The stored gradients of the logits, where they are another part's results.
+// Takes the stored gradients of the logits, if another part of the block has computed them.
 void take_logit_gradients(const BlockTensors& tensors, std::span<const int64_t> tokens, TokenResult& result) {
   const int64_t num = tensors.weights.wg.num_columns;
   result.dlogits = Dense<double>(static_cast<int64_t>(tokens.size()), num);
@@ -397,7 +402,7 @@ TokenResult run_oracle_tokens(const BlockTensors& tensors, std::span<const int64
 
 namespace {
 
-// The part of some rows in the gradients of an expert's columns.
+// Returns the part of some rows in the gradients of an expert's columns.
 ExpertGradients gradients_of_rows(const BlockTensors& tensors, const ExpertColumns& w, const ExpertRows& rows,
                                   const LossGradient& dy, ThreadTeam& team) {
   const Dense<double> x = inputs_of(tensors.x, rows);

@@ -1,4 +1,4 @@
-// The oracle against finite differences of the loss, and against its own definition in special cases.
+// Compares the oracle with finite differences of the loss, and with its own definition in special cases.
 #include "moehill/moe/oracle.h"
 
 #include <gtest/gtest.h>
@@ -12,10 +12,10 @@
 namespace moehill {
 namespace {
 
-// Odd in every dimension, none a multiple of a panel.
+// Every dimension is odd, and none is a multiple of a panel.
 constexpr MoeShape kTiny{5, 7, 11, 4, 2, 9, DType::f32};
 
-// A number of the input, wherever it is stored.
+// Cell is one number of the input, wherever it is stored.
 struct Cell {
   std::function<float()> get;
   std::function<void(float)> set;
@@ -47,8 +47,8 @@ std::vector<Cell> cells_of(std::vector<float>& values) {
   return cells;
 }
 
-// Central differences of fourth order. The numbers are first rounded to multiples of 2^-12, so that a number
-// and a step make another number of f32, and rounding does not enter.
+// Uses central differences of fourth order. The numbers are first rounded to multiples of 2^-12, so that a
+// number plus a step is an exact f32 and no rounding enters the difference.
 std::vector<double> differences(const std::vector<Cell>& cells, const std::function<double()>& function) {
   constexpr float kStep = 0x1p-9f;
   std::vector<double> slopes;
@@ -129,7 +129,7 @@ TEST(OracleGradients, AreTheSlopesWithoutSharedExpertInPlainLayout) {
   expect_gradients_are_slopes(fixture, team);
 }
 
-// No g or u of this block is so near a limit, or relu2's 0, that a step would cross it.
+// No g or u of this block is so close to a limit, or to the 0 of relu2, that a step would cross it.
 TEST(OracleGradients, AreTheSlopesForEveryExpertForm) {
   ThreadTeam team(1);
   for (const char* form : {"silu,limit:0.6", "swiglu-oai", "swiglu-oai,limit:0.6,alpha:1.5", "gelu-tanh",
@@ -164,8 +164,8 @@ TEST(OracleGradients, AreTheSlopesOfTheKeptAssignments) {
   expect_gradients_are_slopes(fixture, team);
 }
 
-// The gradients of the logits are the slopes of sum_j dp_j p_j(logits) with dp held; p is the softmax over
-// the chosen.
+// The gradients of the logits are the slopes of sum_j dp_j p_j(logits) with dp held fixed; p is the softmax
+// over the chosen.
 TEST(OracleGradients, OfTheLogitsAreTheSlopesThroughTheSoftmax) {
   ThreadTeam team(1);
   BlockFixture fixture(kTiny);
@@ -208,7 +208,7 @@ TEST(Oracle, IsTheSameForAnyTeamAndLayout) {
   }
 }
 
-// One token, one expert, everything of width 1: y = p silu(x w1) x w3 w2.
+// One token and one expert, where everything has the width 1: y = p silu(x w1) x w3 w2.
 TEST(Oracle, FollowsTheFormula) {
   ThreadTeam team(1);
   BlockFixture fixture({1, 1, 1, 1, 1, 0, DType::f32});

@@ -1,4 +1,4 @@
-// Parcel: values as bytes for another process, and back by the same calls in the same order.
+// This header has Parcel: values as bytes for another process, and back into values there.
 #pragma once
 
 #include <cstring>
@@ -10,7 +10,15 @@
 
 namespace moehill {
 
-// Calling it with a value appends the value, or in a parcel that has come overwrites it with the next one.
+// Parcel is called with each value, in the same order on both sides, so one function serves both directions.
+// A new parcel appends the value; a parcel that has come overwrites it with the next one. Both processes must
+// have the same byte order.
+//
+//   void pass(Parcel& parcel) { parcel(count), parcel(names); }    // a member of `findings`
+//   Parcel own;
+//   findings.pass(own);             // send own.bytes()
+//   Parcel came(message);
+//   findings.pass(came);            // at the receiver
 class Parcel {
  public:
   Parcel() = default;

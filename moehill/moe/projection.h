@@ -1,12 +1,14 @@
-// Projection: a matrix [rows, n] seen through random weights, one number for each row and each block of its
-// columns. What the check compares in place of single elements: a wrong element changes its block's number by
-// (its error) times (its weight), and a product's projection costs n / block of the product.
+// Projection is a matrix [rows, n] seen through random weights w: one number for each row and each block B of
+// its columns. The check compares these numbers in place of single elements. A wrong element changes its
+// block's number by (its error) times (its weight), and the projection of a product costs as much as n /
+// block of the product's columns.
 //
 //   sum[r, B]     = sum over j in B of w_j a[r, j]
 //   squares[r, B] = sum over j in B of w_j^2 a[r, j]^2
 //
-// The weights are +-(0.5 to 1.5), so that two columns that were exchanged, or a sign, or a column left out
-// all change the sum. Blocks of one column with the weight 1 are the matrix itself.
+// The weights are +-(0.5 to 1.5): a sum changes if two columns are exchanged, a sign is wrong or a column is
+// left out. With blocks of one column and the weight 1, the projection is the matrix itself. A check with
+// known weights could be deceived, so the seed should differ from run to run.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +24,7 @@ namespace moehill {
 
 struct Projection {
   Projection() = default;
-  // Blocks of `block` columns of n, the last one perhaps shorter. Weights are a function of (seed, n).
+  // Makes blocks of `block` columns of n; the last one may be shorter. The weights depend only on (seed, n).
   Projection(int64_t n, int64_t block_width, uint32_t seed)
       : block(block_width), weight(static_cast<size_t>(n), 1.0f) {
     if (block == 1) return;
@@ -33,7 +35,7 @@ struct Projection {
     }
   }
 
-  // Columns [begin, end) alone; `begin` is where a block begins.
+  // Returns the projection of columns [begin, end) only; a block must begin at `begin`.
   Projection slice(Range columns) const {
     Projection part;
     part.block = block;
@@ -45,20 +47,21 @@ struct Projection {
   int64_t num_blocks() const { return (num_columns() + block - 1) / block; }
   Range columns_of(int64_t b) const { return {b * block, std::min(num_columns(), (b + 1) * block)}; }
 
-  // Projects one row [n]. It overwrites sum and squares [blocks].
+  // Projects one row [n], and overwrites sum and squares [blocks].
   template <typename F>
   void project_row(const F* row, F* sum, F* squares) const {
     audit_loops<F>().project(row, weight.data(), num_columns(), block, sum, squares);
   }
 
-  // Roundings of a sum over a block, which is made in vectors whose lanes add a few terms each.
+  // Returns how many roundings a sum over a block has: it is made in vectors, whose lanes add a few terms
+  // each.
   double num_roundings() const { return block == 1 ? 0 : 8; }
 
   int64_t block = 1;
   std::vector<float> weight;  // [n]
 };
 
-// Returns both figures of a matrix.
+// Projected are both numbers of a matrix's rows and blocks.
 template <typename F>
 struct Projected {
   Dense<F> sum, squares;
@@ -68,15 +71,15 @@ struct Projected {
   }
 };
 
-// a [rows, n] -> [rows, blocks].
+// Projects a [rows, n] to [rows, blocks].
 template <typename F>
 void project(const Projection& p, const Dense<F>& a, Projected<F>& out) {
   out.reshape(a.rows, p.num_blocks());
   for (int64_t r = 0; r < a.rows; ++r) p.project_row(a.row(r), out.sum.row(r), out.squares.row(r));
 }
 
-// a [n, cols], whose rows are in blocks -> [blocks, cols]. norms [cols]: the squares of the norms of a's
-// columns.
+// Projects a [n, cols], whose rows are in blocks, to [blocks, cols]. norms [cols] are the squared norms of
+// the columns of a.
 template <typename F>
 void project_rows(const Projection& p, const Dense<F>& a, Projected<F>& out, std::vector<F>& norms) {
   const AuditLoops<F>& loops = audit_loops<F>();

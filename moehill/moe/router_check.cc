@@ -1,3 +1,5 @@
+// This file checks a router. A token's choices are right if no expert that was left out surely ranks before
+// one that was chosen; nothing is sorted.
 #include "moehill/moe/router_check.h"
 
 #include <fmt/format.h>
@@ -15,10 +17,11 @@
 namespace moehill {
 namespace {
 
-// A candidate is ranked by this; equal candidates have it equal.
+// Rank is what candidates are ordered by. Candidates with equal logits and biases are ordered by their
+// numbers.
 struct Rank {
   Bounded key;
-  std::array<float, 4> same;  // logits and biases that made it
+  std::array<float, 4> same;  // the logits and biases that the key was made from
   int64_t id;
 
   bool surely_before(const Rank& other) const {
@@ -27,6 +30,7 @@ struct Rank {
   }
 };
 
+// TokenCheck checks one token. fault() says what is wrong, or "".
 class TokenCheck {
  public:
   TokenCheck(const Router& router, const float* logits, const Routing& routing, int64_t token)
@@ -87,6 +91,7 @@ class TokenCheck {
   size_t group_size() const { return logits_.size() / static_cast<size_t>(router_.rule.groups); }
   size_t group_of(size_t e) const { return e / group_size(); }
 
+  // A group of experts ranks by its best expert's key, or by the sum of its two best ones.
   Rank rank_of_group(size_t g) const {
     const size_t begin = g * group_size();
     size_t best = begin, second = logits_.size();
@@ -123,6 +128,7 @@ class TokenCheck {
       before_.push_back(before);
     }
   }
+  // A group is surely kept if even those groups that may rank before it leave room for it.
   bool surely_kept(size_t g) const { return before_.empty() || before_[g].maybe < router_.rule.kept_groups; }
 
   std::string group_fault() const {
@@ -154,7 +160,8 @@ class TokenCheck {
   const std::vector<int32_t> chosen_;     // [k]
   const std::span<const float> weights_;  // [k]
   const RouterReference reference_;
-  // The number of groups that come before each, surely and maybe; empty without groups.
+  // GroupsBefore counts the groups that rank before one: surely, and within the rounding errors. It is empty
+  // without groups.
   struct GroupsBefore {
     int surely = 0, maybe = 0;
   };
@@ -170,6 +177,7 @@ std::string router_fault(const Router& router, const float* logits, const Routin
   team.parallel_for(tokens.size(), [&](int64_t begin, int64_t end) {
     for (int64_t t = tokens.begin + begin; t < tokens.begin + end; ++t) {
       if (fault_of(t).empty()) continue;
+      // Keeps the lowest number, so that the report does not depend on the threads.
       int64_t known = first;
       while (t < known && !first.compare_exchange_weak(known, t)) {
       }
@@ -180,6 +188,8 @@ std::string router_fault(const Router& router, const float* logits, const Routin
 }
 
 std::string logits_fault(const BlockTensors& tensors, Range tokens, uint32_t seed) {
+  // Compares one number for each token, x (W_g r) with (logits r) for random weights r. A comparison of all
+  // logits would take L times as long.
   const LogicalWeights& w = tensors.weights.wg;
   const Projection by_logit(w.num_columns, w.num_columns, seed);
   std::vector<double> row(static_cast<size_t>(w.num_columns)), weights;

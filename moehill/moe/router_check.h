@@ -1,9 +1,12 @@
-// The check of a router: its choices and gate values against the logits.
+// This header checks a router's choices and gate values against its logits. It does not check the logits,
+// which logits_fault does if a step makes them. The check shares no code with the router, which keeps a
+// sorted list of the best experts in f32. Here nothing is chosen: each choice must rank before the next one,
+// and before every expert that was left out, by its key in double, or by its lower number if logits and
+// biases are equal. Keys within the rounding errors of f32 may come in either order. Gate values are compared
+// with those in double, within the same errors.
 //
-// It shares no code with the router, which keeps a sorted list of the best in f32. Here nothing is chosen:
-// each choice has to come before the next and before every expert left out, by its key in double and, where
-// logits and biases are equal, by its lower number. What lies within the rounding errors of f32 may come
-// either way. Gate values are compared with those in double, within these errors.
+//   const std::string fault = router_fault(router, logits, routing, {0, shape.tokens}, team);
+//   if (!fault.empty()) verdict.fail(fault);
 #pragma once
 
 #include <string>
@@ -15,12 +18,12 @@
 
 namespace moehill {
 
-// Says what is wrong with the first wrong one of these tokens; empty: nothing. logits [T, L].
+// Returns what is wrong with the first wrong one of these tokens, or "". logits [T, L].
 std::string router_fault(const Router& router, const float* logits, const Routing& routing, Range tokens,
                          ThreadTeam& team);
 
-// Checks logits that a step makes itself: that they are x W_g, within the rounding errors of sums in f32.
-// Each token's logits are compared in one number, their sum with weights that are random by the seed.
+// Checks that the logits a step has made are x W_g, within the rounding errors of sums in f32. One number is
+// compared for each token: the sum of its logits times random weights by the seed.
 std::string logits_fault(const BlockTensors& tensors, Range tokens, uint32_t seed);
 
 }  // namespace moehill

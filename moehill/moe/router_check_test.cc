@@ -1,5 +1,4 @@
-// The check of the router has to pass every router that there is and to fail every fault planted in its
-// result.
+// The check of the router must pass every router, and must fail for every fault that is put into its result.
 #include "moehill/moe/router_check.h"
 
 #include <gtest/gtest.h>
@@ -34,7 +33,7 @@ struct Sizes {
   int experts = 12, topk = 3;
 };
 
-// coarse: logits are multiples of a half, so that many of a token are equal.
+// coarse: logits are multiples of a half, so that many of a token's logits are equal.
 Routed route_by(const std::string& text, Sizes sizes, bool coarse = false, float scale = 3) {
   const RouterRule rule = parse_router_rule(text);
   const int num = num_logits(rule, sizes.experts);
@@ -105,7 +104,7 @@ TEST(RouterCheck, EveryPlantedFaultIsSeen) {
   }
 }
 
-// A router that leaves a part of its rule out.
+// A router that leaves out a part of its rule fails the check.
 TEST(RouterCheck, AnotherRuleIsSeen) {
   for (const auto& [rule, other] : std::vector<std::pair<const char*, const char*>>{
            {"softmax", "softmax,normalized"},
@@ -136,7 +135,7 @@ TEST(RouterCheck, TheWrongOfTwoEqualLogitsIsSeen) {
     routed.logits = {1, 2, 1, 0};
     routed.route_again();
     EXPECT_EQ(fault_of(routed), "");
-    routed.routing.expert[1] = 2;  // gate values stay right
+    routed.routing.expert[1] = 2;  // the gate values stay right
     EXPECT_EQ(fault_of(routed), "the router's token 0: expert 0 is left out") << rule;
   }
 }
@@ -151,8 +150,7 @@ TEST(RouterCheck, TheWrongOfTwoEqualGroupsIsSeen) {
   EXPECT_EQ(fault_of(routed), "the router's token 0: expert 2 is chosen, of group 1 that is not kept");
 }
 
-// Slopes are those of the gate values of the reference itself, by central differences of a router's f32
-// logits.
+// Compares the slopes with central differences of the reference's own gate values over a router's f32 logits.
 TEST(RouterReference, HasTheSlopesOfItsGateValues) {
   for (const RouterFamily& family : kRouterFamilies) {
     Routed routed = route_by(family.rule, {4, 12, 3});

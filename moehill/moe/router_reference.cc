@@ -1,3 +1,5 @@
+// This file has a router's scores, gate values and their derivatives in double, each with the largest error
+// that f32 may make of it.
 #include "moehill/moe/router_reference.h"
 
 #include <algorithm>
@@ -6,22 +8,24 @@
 namespace moehill {
 namespace {
 
-constexpr double kUnit = 0x1p-24;       // of rounding, f32
-constexpr double kSmallest = 0x1p-126;  // what is below it may have any error of that size
-// An exponential that f32 has not, below 2^-149, is this under the root.
+constexpr double kUnit = 0x1p-24;       // the rounding of f32
+constexpr double kSmallest = 0x1p-126;  // a result below this may have any error of this size
+// An exponential below 2^-149, which f32 does not have, has at most this root.
 constexpr double kSmallestRoot = 0x1p-74;
-// The error of an exponential, a logarithm, a root, a quotient and the sum between them, in units.
+// Bounds the error of an exponential, a logarithm, a root and a quotient, and the sum between them, in units
+// of rounding.
 constexpr double kScoreUnits = 12;
 
 double logistic(double z) { return z < 0 ? std::exp(z) / (1 + std::exp(z)) : 1 / (1 + std::exp(-z)); }
 
 double log_1_plus_exp(double z) { return z > 0 ? z + std::log1p(std::exp(-z)) : std::log1p(std::exp(z)); }
 
-// exp(z - largest) has the rounding of its exponent, a unit times its size, and few units more.
+// Returns the error of exp(z - largest), in units: the rounding of its exponent, which is a unit times the
+// size of the exponent, and a few units more.
 double exponential_units(double gap) { return std::isfinite(gap) ? 4 - gap : 4; }
 
-// The softmax of choice `chosen.size()` of sparsemixer, [L]: who is among its experts is told in f32, as the
-// rule says, and the rest is in double.
+// Returns the softmax of choice number `chosen.size()` of sparsemixer, [L]. The rule decides in f32 which
+// experts take part, so that is done in f32 here too; the rest is in double.
 std::vector<Bounded> mixer_softmax(const Router& router, std::span<const float> logits,
                                    std::span<const int32_t> chosen) {
   std::vector<float> open(logits.begin(), logits.end());
@@ -107,6 +111,7 @@ std::vector<Bounded> RouterReference::gate_values(std::span<const int32_t> chose
     return values;
   }
   const bool of_chosen = router_.rule.score == RouterScore::chosen_softmax;
+  // Subtracts the largest logit, so that no exponential overflows.
   double largest = -INFINITY;
   for (const int32_t e : chosen)
     largest = std::max(largest, static_cast<double>(logits_[static_cast<size_t>(e)]));
@@ -122,6 +127,8 @@ std::vector<Bounded> RouterReference::gate_values(std::span<const int32_t> chose
   const bool divides = of_chosen || router_.rule.normalized;
   if (router_.rule.normalized) sum.value = std::max(sum.value, router_.rule.least_sum);
   const double num = static_cast<double>(chosen.size());
+  // The error of a quotient has three parts: that of the numerator, that of the sum as far as it enters the
+  // quotient, and the roundings.
   for (size_t j = 0; j < values.size(); ++j) {
     Bounded& p = values[j];
     if (divides) {
@@ -135,7 +142,7 @@ std::vector<Bounded> RouterReference::gate_values(std::span<const int32_t> chose
   return values;
 }
 
-// With q the softmax of choice j, dp_j / dz_e = p_j ([e = choice j] - q_e).
+// With q the softmax of choice j, the slope is dp_j / dz_e = p_j ([e = choice j] - q_e).
 RouterReference::Slopes RouterReference::mixer_slopes(std::span<const int32_t> chosen) const {
   const Dense<double> zero{std::ssize(chosen), std::ssize(logits_)};
   Slopes slopes{zero, zero};
@@ -150,10 +157,13 @@ RouterReference::Slopes RouterReference::mixer_slopes(std::span<const int32_t> c
   return slopes;
 }
 
-// Scores s give p_j = c_j s_j / D, D = 1 or max(S, least_sum) with S the sum of the chosen, so
+// Scores s give the gate values p_j = c_j s_j / D. D is 1, or max(S, least_sum) with S the sum of the chosen
+// scores. So the slopes are
+//
 //   dp_j / ds_i = c_j ([i = j] - s_j / S [D = S]) / D,
-// and ds_i / dz_e = s_i ([i = e] - s_e) of the softmax, else [i = e] s'(z_e). The softmax over the chosen is
-// S = D with s = exp(z), whose slope is itself.
+//
+// and ds_i / dz_e is s_i ([i = e] - s_e) for the softmax, and [i = e] s'(z_e) for the other scores. The
+// softmax over the chosen is the case D = S with s = exp(z), whose derivative is s itself.
 RouterReference::Slopes RouterReference::slopes(std::span<const int32_t> chosen) const {
   const RouterRule& rule = router_.rule;
   if (rule.score == RouterScore::sparsemixer) return mixer_slopes(chosen);
@@ -168,6 +178,7 @@ RouterReference::Slopes RouterReference::slopes(std::span<const int32_t> chosen)
     const size_t i = static_cast<size_t>(e);
     sum += s.emplace_back(of_chosen ? std::exp(static_cast<double>(logits_[i]) - largest) : score(i).value);
   }
+  // If the sum is below the least sum, the divisor is constant and no gradient goes through the sum.
   const bool divides = rule.normalized || of_chosen;
   const double divisor = divides ? std::max(sum, of_chosen ? 0 : rule.least_sum) : 1;
   const bool through_sum = divides && (of_chosen || sum >= rule.least_sum);
@@ -177,6 +188,7 @@ RouterReference::Slopes RouterReference::slopes(std::span<const int32_t> chosen)
     const double c = factor_of(chosen[j]) / divisor, common = through_sum ? s[j] / sum : 0;
     double *value = slopes.value.row(static_cast<int64_t>(j)),
            *size = slopes.size.row(static_cast<int64_t>(j));
+    // A chosen logit changes its own score and, if there is a sum, all gate values that are divided by it.
     for (size_t i = 0; i < num; ++i) {
       const double z = static_cast<double>(logits_[static_cast<size_t>(chosen[i])]);
       double by_logit = s[i];
@@ -185,8 +197,9 @@ RouterReference::Slopes RouterReference::slopes(std::span<const int32_t> chosen)
       value[chosen[i]] += c * ((i == j) - common) * by_logit;
       size[chosen[i]] += std::abs(c) * ((i == j) + common) * by_logit;
     }
+    // With the softmax over all experts, the other logits change the chosen scores too.
     if (!of_all) continue;
-    const double through_all = c * s[j] * (through_sum ? 0 : 1);  // sum over i of what has gone to choice i
+    const double through_all = c * s[j] * (through_sum ? 0 : 1);  // the sum over i of what went to choice i
     for (size_t e = 0; e < softmax_.size(); ++e) {
       value[e] -= through_all * softmax_[e].value;
       size[e] += std::abs(c) * s[j] * (through_sum ? 2 : 1) * softmax_[e].value;

@@ -1,5 +1,9 @@
-// A router's scores in double with the errors that f32 may make of them, and the slopes of its gate values:
-// what the check, the audit and the oracle hold a router to. It shares no code with routing/router.cc.
+// RouterReference has a router's scores and gate values in double, with the errors that f32 may make of them,
+// and the slopes of the gate values. The check, the audit and the oracle hold a router to these. It shares no
+// code with routing/router.cc, and it chooses no experts.
+//
+//   const RouterReference reference(router, token_logits);
+//   for (const Bounded& p : reference.gate_values(choices_of(routing, token))) print(p.value, p.error);
 #pragma once
 
 #include <cstdint>
@@ -11,21 +15,23 @@
 
 namespace moehill {
 
-// A number and the largest error of f32 about it.
+// Bounded is a number with the largest error that f32 may have about it.
 struct Bounded {
   double value = 0, error = 0;
 };
 
+// RouterReference is the reference of one token.
 class RouterReference {
  public:
-  // One token's logits [L]. Both are read as long as this lives.
+  // Takes one token's logits [L]. Both arguments must live as long as this object.
   RouterReference(const Router& router, std::span<const float> logits);
 
-  Bounded score(size_t e) const;  // not with chosen_softmax or sparsemixer, which have none
-  Bounded key(size_t e) const;    // what experts are chosen by
-  // The gate values of these choices.
+  Bounded score(size_t e) const;  // not for chosen_softmax and sparsemixer, which have no scores
+  Bounded key(size_t e) const;    // the number that experts are chosen by
+  // Returns the gate values of these choices.
   std::vector<Bounded> gate_values(std::span<const int32_t> chosen) const;
-  // d gate value j / d logit e with the choices held, and the sum of the sizes of its terms; both [k, L].
+  // Slopes are d gate value j / d logit e, with the choices held fixed, and the sum of the sizes of their
+  // terms; both are [k, L].
   struct Slopes {
     Dense<double> value, size;
   };
@@ -33,18 +39,18 @@ class RouterReference {
 
  private:
   Slopes mixer_slopes(std::span<const int32_t> chosen) const;
-  double factor_of(int32_t e) const;  // of a gate value: the rule's times the expert's
+  double factor_of(int32_t e) const;  // the factor of a gate value: the rule's times the expert's
 
   const Router& router_;
   std::span<const float> logits_;
-  std::vector<Bounded> softmax_;  // over all, where scores are that
+  std::vector<Bounded> softmax_;  // over all logits, if scores are that
 };
 
-// The logits of a token's choices, [k]; kNoExpert is nobody's.
+// Returns which logits a token chose, [k]; kNoExpert is the logit of no expert.
 std::vector<int32_t> choices_of(const Routing& routing, int64_t token);
 
-// Slopes of a token's gate values. Without a router, that is with the softmax over the chosen, they come from
-// the gate values alone.
+// Returns the slopes of a token's gate values. Without a router the gate values are a softmax over the
+// chosen, and the slopes follow from the gate values only.
 RouterReference::Slopes gate_slopes(const Router* router, const float* logits, const Routing& routing,
                                     int64_t token);
 

@@ -1,5 +1,9 @@
-// Comparison of a tensor with its reference row by row: the worst row decides, so that one lost token among
-// 50,000 shows.
+// RowComparison compares a tensor with its reference row by row. The worst row decides, so one lost token
+// among 50,000 shows. A norm of the whole tensor would hide it.
+//
+//   RowComparison rows;
+//   rows.add_row(token, actual, reference);
+//   const RowComparison::Result result = rows.result();    // {rel_err, worst_index, ..}
 #pragma once
 
 #include <cstdint>
@@ -10,30 +14,32 @@
 
 namespace moehill {
 
-// rel_err of a row: |row - ref| / max(|ref|, floor), L2 norms; of the tensor: the largest of its rows.
-// floor = floor_share * median of |ref| over the rows whose reference is not zero.
+// RowComparison keeps the norms of each row. The rel_err of a row is |row - ref| / max(|ref|, floor), in L2
+// norms; that of the tensor is the largest of its rows. The floor is floor_share times the median of |ref|
+// over the rows whose reference is not zero.
 //
-// A row whose reference is exactly zero is one that nothing contributes to (an expert without tokens, a token
-// with all its assignments dropped): it must be exactly zero, else its error is infinite. So is that of a row
-// with a NaN or an infinity on either side.
+// The reference of a row is exactly zero if nothing contributes to it: an expert without tokens, or a token
+// whose assignments were all dropped. Then the row must be exactly zero too, otherwise its error is infinite.
+// A row with a NaN or an infinity on either side has an infinite error too.
 class RowComparison {
  public:
   static constexpr double kUsualFloor = 1e-3;
-  // The floor of dp, whose rows are differences of large terms and may be small by cancellation.
+  // kMedianFloor is the floor of dp, whose rows are differences of large terms and may be small by
+  // cancellation.
   static constexpr double kMedianFloor = 1;
 
   explicit RowComparison(double floor_share = kUsualFloor) : floor_share_(floor_share) {}
 
-  // `index` names the row in the result; rows may come in any order and any number.
+  // Adds a row. `index` names it in the result; rows may come in any order and number.
   void add_row(int64_t index, std::span<const float> actual, std::span<const double> reference);
 
-  // The rows of another comparison, whose indices count from `first_index`.
+  // Adds the rows of another comparison, whose indices count from `first_index`.
   void add_rows(const RowComparison& other, int64_t first_index);
 
   struct Result {
     double rel_err = 0;
     int64_t worst_index = -1;    // -1 without any row
-    bool zero_reference = true;  // nothing to compare with: no row, or all of them zero
+    bool zero_reference = true;  // true if there is nothing to compare with: no row, or only zero ones
   };
   Result result() const;
 

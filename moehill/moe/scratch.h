@@ -1,5 +1,5 @@
-// Scratch: one buffer, cut into matrices. Parts may lie over each other when their uses do not overlap in
-// time.
+// Scratch is one buffer that is cut into matrices. Matrices that are not in use at the same time may share
+// memory.
 #pragma once
 
 #include <algorithm>
@@ -9,14 +9,20 @@
 
 namespace moehill {
 
-// Measures first, then hands out: run the same code with a Scratch() to learn `peak_bytes`, then with
-// Scratch(bytes).
+// Scratch is used twice by the same code: first without memory, to measure, then with a buffer of that size.
+// The matrices are views and are valid as long as it lives; it does not clear them.
+//
+//   Scratch measure;
+//   lay_out(measure);                          // calls matrix(..) for each part
+//   Scratch memory(measure.peak_bytes());
+//   lay_out(memory);
 class Scratch {
  public:
   Scratch() = default;
   explicit Scratch(size_t bytes) : buffer_(bytes) {}
 
-  // Room for [rows, cols], rows padded to 64 bytes like Matrix. Without a buffer the view has no data.
+  // Returns room for [rows, cols], with rows padded to 64 bytes as in Matrix. Without a buffer the view has
+  // no data. A buffer that is too small is an error.
   MatView matrix(int64_t rows, int64_t cols, DType dtype) {
     const size_t line = 64 / dtype_bytes(dtype);
     MatView view{nullptr, dtype, rows, cols,
@@ -29,7 +35,7 @@ class Scratch {
     return view;
   }
 
-  // Everything handed out after mark() may be overlaid after rewind(mark).
+  // Returns a mark. After rewind(mark), new matrices may overwrite those that were handed out since mark().
   size_t mark() const { return used_; }
   void rewind(size_t mark) { used_ = mark; }
   size_t peak_bytes() const { return peak_; }

@@ -1,5 +1,5 @@
-// The audited numbers of one tensor and what they amount to: the worst one, the mean of each group of them,
-// and the relative error of rows where rows are known element by element.
+// TensorNumbers collects the audited numbers of one tensor and judges them: the worst number, the mean of
+// each group, and the relative error of rows if rows are known element by element.
 #pragma once
 
 #include <fmt/format.h>
@@ -13,14 +13,15 @@
 
 namespace moehill {
 
-// Numbers of one tensor, in groups (tokens of an expert, rows of an expert) whose means are judged too.
+// TensorNumbers takes numbers in groups (the tokens of an expert, the rows of an expert), whose means are
+// judged too. finish() gives the result of the tensor.
 class TensorNumbers {
  public:
   TensorNumbers(std::string name, double floor_share) : relative_(floor_share) {
     audit_.tensor = std::move(name);
   }
 
-  // `where(row, block)` names a number; num_independent as in Deviations.
+  // Adds a group. `where(row, block)` names a number; num_independent is that of Deviations.
   template <typename Where>
   void add_group(const Deviations& group, int64_t num_independent, const std::string& name,
                  const Where& where) {
@@ -29,7 +30,7 @@ class TensorNumbers {
     audit_.numbers.add(group);
     judge(group, num_independent, name, where);
   }
-  // A group whose numbers have been added already.
+  // Judges a group whose numbers have been added already.
   template <typename Where>
   void judge(const Deviations& group, int64_t num_independent, const std::string& name, const Where& where) {
     if (group.within_bounds(num_independent) || !audit_.failure.empty()) return;
@@ -41,8 +42,8 @@ class TensorNumbers {
                           audit_.tensor, name, group.count(), group.mean_square(),
                           group.mean_square_limit(num_independent));
   }
-  // Only large groups are judged so, since few numbers say little of a common factor. `spread` is
-  // factor_spread() of the group's columns, or 0 where columns are not known.
+  // Judges the common factor of a group. Only large groups are judged so, since few numbers say little about
+  // a common factor. `spread` is factor_spread() of the group's columns, or 0 if the columns are not known.
   void judge_common_factor(const Deviations& group, int64_t num_independent, double spread,
                            const std::string& name) {
     const double limit = std::max(group.common_factor_limit(num_independent), 2 * kMaxBounds * spread);
@@ -51,7 +52,8 @@ class TensorNumbers {
         fmt::format("{} of {}: {} numbers are off by a common factor of 1 {:+.2g}, {:.2g} allowed",
                     audit_.tensor, name, group.count(), group.common_factor(), limit);
   }
-  // Rows are numbered through: `rows_per_expert` of each expert, or those of tokens or of the shared expert.
+  // Sets how rows are named: each expert, or the shared one, has `rows` rows; 0 (the default) means that each
+  // row is a token.
   void set_rows_per_expert(int64_t rows) { rows_per_expert_ = rows; }
   void saw_reference(double value) { non_zero_ = non_zero_ || value != 0; }
   RowComparison& relative() { return relative_; }
@@ -62,7 +64,7 @@ class TensorNumbers {
     parcel(rows_per_expert_), parcel(non_zero_);
     relative_.pass(parcel);
   }
-  // Other numbers of the same tensor, which have been judged.
+  // Adds other numbers of the same tensor, which have been judged.
   void add(const TensorNumbers& other) {
     const Deviations& theirs = other.audit_.numbers;
     if (theirs.row() >= 0 && !(theirs.worst() <= audit_.numbers.worst())) audit_.worst = other.audit_.worst;

@@ -1,8 +1,12 @@
-// pass_wire: the definition of what becomes of a row on a wire (tensor/wire.h), in plain arithmetic, for the
-// oracle and the audit. It shares no code with what encodes and decodes rows in a step (kernels/wire_rows.h).
+// This header has pass_wire: the definition, in plain arithmetic, of what a wire (tensor/wire.h) does to the
+// values of a row. The oracle and the audit use it. It shares no code with what encodes and decodes rows in a
+// step (kernels/wire_rows.h), and it makes no bytes.
 //
-// Gradients are straight through: the derivative of what a wire does is taken as 1, so backward uses the
-// values that arrived, and hands the gradient of them on as that of the values that were sent.
+//   std::vector<float> row = {1.0f, 0.3f, 100.0f};
+//   pass_wire(Wire::bf16, row);                      // the values as they arrive
+//
+// Gradients pass "straight through": the derivative of the wire is taken as 1. So backward uses the values
+// that arrived, and passes their gradient on as the gradient of the values that were sent.
 #pragma once
 
 #include <algorithm>
@@ -15,30 +19,31 @@
 
 namespace moehill {
 
-// Returns the value of e4m3 that is nearest to a magnitude of at most 448, ties to even. From 2^-6 on, values
-// are apart by an eighth of the power of two below them; below 2^-6 they are 2^-9 apart.
+// Returns the value of e4m3 that is nearest to a magnitude of at most 448, ties to even. From 2^-6 on,
+// neighbouring values differ by an eighth of the power of two below them; below 2^-6 they differ by 2^-9.
 inline float nearest_fp8(float magnitude) {
   const uint32_t exponent = std::max(std::bit_cast<uint32_t>(magnitude) >> 23, 127u - 6u);
   const float step = std::bit_cast<float>((exponent - 3u) << 23);
-  constexpr float kToWhole = 0x1p23f;  // from here on f32 has no fractions
+  constexpr float kToWhole = 0x1p23f;  // from here on f32 has no fractions, so adding it rounds
   return (magnitude / step + kToWhole - kToWhole) * step;
 }
 
-// Returns the smallest power of two, at least 2^-117, that brings the block's finite magnitudes to 448 or
-// below. For a block of zeros it is 1.
+// Returns the scale of a block: the smallest power of two, at least 2^-117, by which its finite magnitudes
+// are divided to be at most 448. For a block of zeros it is 1.
 inline float fp8_scale(std::span<const float> block) {
   float largest = 0;
   for (const float v : block) largest = std::isfinite(v) ? std::max(largest, std::abs(v)) : largest;
   if (largest == 0) return 1;
   float scale = 0x1p-117f;
   if (largest > 448 * scale) scale = std::exp2(std::ceil(std::log2(largest / 448)));
-  // The logarithm is rounded, so the power may be off by one.
+  // The logarithm is rounded, so the power may be wrong by one factor of two.
   while (largest / scale > 448) scale *= 2;
   while (scale > 0x1p-117f && largest / scale <= 224) scale /= 2;
   return scale;
 }
 
-// Replaces the values of a row by those that arrive.
+// Replaces the values of a row by those that arrive. A value that is not finite arrives as a NaN if the wire
+// is fp8_scales.
 inline void pass_wire(Wire wire, std::span<float> row) {
   if (wire == Wire::native) return;
   for (size_t begin = 0; wire == Wire::fp8_scales && begin < row.size(); begin += kWireBlock) {

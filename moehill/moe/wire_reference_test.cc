@@ -1,5 +1,5 @@
-// Rows that arrive by a wire against the table of all values of e4m3, and the properties that the check rests
-// on.
+// Compares rows that arrive by a wire with the table of all values of e4m3, and tests the properties that the
+// check uses.
 #include "moehill/moe/wire_reference.h"
 
 #include <gtest/gtest.h>

@@ -1,8 +1,12 @@
-// Zero experts: choices that are no experts. Such a choice adds the token itself, times its gate value, on
-// the device that has the token: it has no row of a plan, no product, and nothing of it travels.
+// ZeroExperts computes choices that are no experts ("zero experts"): such a choice adds the token itself,
+// times its gate value, on the device that has the token. It has no row in a plan and no product, and nothing
+// of it travels. For a token x whose choices of this kind have the gate values p with the sum g:
 //
-//   y += g x, dx += g dy, and dp = <dy, x> for each such choice; g is the sum of a token's gate values of
-//   them.
+//   y += g x, dx += g dy, and dp = <dy, x> for each such choice.
+//
+//   ZeroExperts zero(max_tokens);
+//   zero.take(routing, tokens, team);
+//   zero.add(team, x, 1, y, y);                 // y += g x
 #pragma once
 
 #include <cstdint>
@@ -20,12 +24,12 @@ class ZeroExperts {
  public:
   explicit ZeroExperts(int64_t max_tokens);
 
-  // Takes the choices of these tokens, whose rows the other calls are about. Allocates nothing.
+  // Takes the choices of these tokens; the other calls are about their rows. Allocates nothing.
   void take(const Routing& routing, Range tokens, ThreadTeam& team);
 
-  // out = base + scale g rows; all [tokens, H]. base (no data: zero) may be `out` itself.
+  // Computes out = base + scale g rows; all are [tokens, H]. base (no data: zero) may be `out`.
   void add(ThreadTeam& team, const MatView& rows, float scale, const MatView& base, const MatView& out);
-  // dp [tokens, k] of these choices is scale <x, dy>; the others' stay what they are.
+  // Writes dp [tokens, k] of these choices, scale <x, dy>; the other entries stay as they are.
   void make_dp(ThreadTeam& team, const MatView& x, const MatView& dy, float scale, float* dp);
 
   void spoil(const MemoryVisitor& visit);
@@ -33,8 +37,8 @@ class ZeroExperts {
  private:
   const Routing* routing_ = nullptr;
   Range tokens_{};
-  std::vector<int32_t> row_;               // [tokens] its number, or -1 without such a choice
-  std::vector<float> gate_, scaled_, dp_;  // [tokens] g, that times `scale`, <x, dy>
+  std::vector<int32_t> row_;               // [tokens] its own number, or -1 without such a choice
+  std::vector<float> gate_, scaled_, dp_;  // [tokens] g, g times `scale`, and <x, dy>
 };
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// A corpus of bad traces, for the reader and for the commands that read one.
+// Bad traces for tests: texts that read_trace() must refuse, whatever command reads them.
 #pragma once
 
 #include <fmt/format.h>
@@ -18,7 +18,7 @@ inline std::string line(int step, int layer, int rank, const std::string& indice
       step, layer, rank, indices, more);
 }
 
-// Each is bad for 2 tokens, 8 experts and top-2.
+// Each text is bad for a request of 2 tokens, 8 experts and 2 choices.
 inline std::vector<std::string> bad_traces() {
   const std::string good = "[[0, 1], [2, 3]]";
   return {

@@ -1,3 +1,6 @@
+// Implements balance_loss.h. The losses and gradients in double (balance_loss(), balance_gradient()) are the
+// reference; add_balance_gradient() is the version of a step, which allocates nothing. A test compares the
+// two.
 #include "moehill/routing/balance_loss.h"
 
 #include <fmt/format.h>
@@ -13,7 +16,7 @@
 namespace moehill {
 namespace {
 
-// A token's softmax, and the logarithm of its sum.
+// The softmax s of a token's logits, and ln of its sum of exponentials.
 struct LossScores {
   std::vector<double> s;
   double log_sum = 0;
@@ -28,6 +31,7 @@ struct LossScores {
   }
 };
 
+// Counts how many choices of these tokens go to each expert.
 std::vector<int64_t> choices_of(const Routing& routing, Range tokens) {
   std::vector<int64_t> count(static_cast<size_t>(routing.num_experts), 0);
   for (int64_t a = tokens.begin * routing.topk; a < tokens.end * routing.topk; ++a) {
@@ -37,7 +41,7 @@ std::vector<int64_t> choices_of(const Routing& routing, Range tokens) {
   return count;
 }
 
-// Windows of `length` tokens each, whose losses count coefficient / T * length each.
+// The windows of one loss: each has `length` tokens, and each token counts coefficient / T.
 struct Windows {
   double coefficient;
   int64_t length;
@@ -52,14 +56,15 @@ std::vector<Windows> windows_of(const BalanceLoss& loss, int64_t num_tokens) {
   return windows;
 }
 
-// E / (k n_tokens) sum_e n_e s_e of one token, for a window of this length: what the mean over tokens makes
-// the loss of.
+// Returns factor * sum_e n_e s_e of one token. With factor_of() as the factor, the mean of this over the
+// tokens of a window is the loss of the window.
 double weighted(const std::vector<int64_t>& count, const LossScores& scores, double factor) {
   double sum = 0;
   for (size_t e = 0; e < count.size(); ++e) sum += static_cast<double>(count[e]) * scores.s[e];
   return factor * sum;
 }
 
+// E / (k W) for a window of W tokens.
 double factor_of(const Routing& routing, int64_t window) {
   return routing.num_experts / (static_cast<double>(routing.topk) * static_cast<double>(window));
 }
@@ -72,6 +77,7 @@ double balance_loss(const BalanceLoss& loss, const float* logits, const Routing&
   double sum = 0;
   for (const Windows& windows : windows_of(loss, routing.num_tokens)) {
     const double factor = factor_of(routing, windows.length);
+    // Only the windows that overlap with `tokens` are counted; the counts are those of the whole window.
     for (int64_t first = 0; first < routing.num_tokens; first += windows.length) {
       const Range own = overlap(tokens, {first, first + windows.length});
       if (own.size() == 0) continue;
@@ -119,6 +125,7 @@ std::vector<double> balance_gradient(const BalanceLoss& loss, const float* logit
       const Range own = overlap(tokens, {first, first + windows.length});
       if (own.size() == 0) continue;
       const std::vector<int64_t> count = choices_of(routing, {first, first + windows.length});
+      // d/dz_e of sum_e f n_e s_e is s_e (f n_e - sum_i f n_i s_i), by the derivative of the softmax.
       for (int64_t t = own.begin; t < own.end; ++t) {
         scores.take(logits + t * routing.num_experts, routing.num_experts);
         const double mean = weighted(count, scores, factor);
@@ -161,13 +168,14 @@ void count_choices(const BalanceLoss& loss, const Routing& routing, Range tokens
 
 namespace {
 
-// One window's part of a token's gradient: s_e (slope_e - mean) with slope_e = factor n_e.
+// One window's part of a token's gradient: s_e (slope_e - mean), where slope_e = factor * n_e.
 struct WindowSlopes {
   const float* count;
   double factor, mean = 0;
 };
 
-// One token's gradient. Its scores are made anew where they are needed, since there is no room for them.
+// Adds the gradient of one token. It computes the scores again where they are needed, because a step has no
+// memory to keep them for all tokens.
 void add_token_gradient(const BalanceGradient& gradient, int64_t token) {
   const auto& [loss, all_logits, routing, counts, dlogits] = gradient;
   const int experts = routing.num_experts;
@@ -178,6 +186,7 @@ void add_token_gradient(const BalanceGradient& gradient, int64_t token) {
   double sum = 0;
   for (int e = 0; e < experts; ++e) sum += std::exp(logits[e] - largest);
   const auto score = [&](int e) { return std::exp(logits[e] - largest) / sum; };
+  // Both losses count assignments, each in its own window: all tokens, or the sequence of this token.
   WindowSlopes windows[2];
   int num = 0;
   if (loss.balance != 0)
@@ -191,6 +200,7 @@ void add_token_gradient(const BalanceGradient& gradient, int64_t token) {
     for (int e = 0; e < experts; ++e)
       windows[w].mean += windows[w].factor * static_cast<double>(windows[w].count[e]) * score(e);
   }
+  // The z loss is z times the mean of logsumexp^2. Its slope by a logit is this number times the score.
   const double z_slope = 2 * loss.z / num_tokens * (largest + std::log(sum));
   for (int e = 0; e < experts; ++e) {
     double slope = z_slope;

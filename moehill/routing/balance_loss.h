@@ -1,15 +1,20 @@
-// Auxiliary losses of a router: their values, and their gradients of the logits.
+// Auxiliary losses of a router that punish unequal loads: their values, and their gradients with respect to
+// the logits. update_bias() balances without a loss. Nothing here changes the choices of the current step.
 //
-// All are of softmax scores s over all E experts, with n_e the choices of expert e and T the tokens of a
-// window; assignments of nobody count nowhere. Choices have no gradient.
-//   balance   E / (k T) sum_e n_e m_e, m_e the mean of s_e: GShard's and Switch's auxiliary loss; 1 for
-//             equal loads or equal scores. Its window is all tokens of the step: it is the global one.
-//   sequence  the same with each sequence for a window, the mean over sequences: DeepSeek's.
+// All losses use the softmax scores s over all E experts. n_e is the number of choices of expert e, and T the
+// number of tokens of a window; assignments that go to nobody are not counted. Choices have no gradient.
+//   balance   E / (k T) sum_e n_e m_e, where m_e is the mean of s_e: the auxiliary loss of GShard and Switch.
+//             It is 1 for equal loads or equal scores. Its window is all tokens of the step.
+//   sequence  the same with each sequence as a window, averaged over the sequences: DeepSeek's.
 //   z         mean of (ln sum_e exp z_e)^2: ST-MoE's.
 //
-// The gradient of a token depends on its own logits and on n, which are integers: whoever adds these up, in
-// f32 too, has the same ones. So it is the same to the bit however the tokens are spread over devices or
-// threads.
+// The gradient of a token depends only on its own logits and on n. The counts n are integers, so adding them
+// up gives the same in any order, even in f32. Therefore the gradient has the same bits however tokens are
+// spread over devices or threads.
+//
+//   const BalanceLoss loss = parse_balance_loss("balance=0.01,z=0.001");
+//   count_choices(loss, routing, own_tokens, counts);   // then an all-reduce over the devices
+//   add_balance_gradient({loss, logits, routing, counts, dlogits}, own_tokens, team);
 #pragma once
 
 #include <cstdint>
@@ -21,50 +26,54 @@
 
 namespace moehill {
 
-// Each loss is multiplied by its factor; a loss with factor 0 is left out.
+// The factor of each loss; a loss with factor 0 is left out.
 struct BalanceLoss {
   double balance = 0, sequence = 0, z = 0;
-  int64_t sequence_tokens = 0;  // T of a sequence; it divides the tokens
+  int64_t sequence_tokens = 0;  // tokens of a sequence; it must divide the number of tokens
   bool empty() const { return balance == 0 && sequence == 0 && z == 0; }
   bool operator==(const BalanceLoss&) const = default;
 };
 inline constexpr const char* kBalanceLossForms = "balance=F|sequence=F:TOKENS|z=F, joined by commas";
-// Throws InputError in the name of --balance-loss.
+// Reads one of kBalanceLossForms, or "none". Throws InputError that names --balance-loss.
 BalanceLoss parse_balance_loss(const std::string& text);
-std::string to_string(const BalanceLoss& loss);  // "none" of an empty one, which is parsed too
+// "none" if no loss is on; parse_balance_loss() reads it back.
+std::string to_string(const BalanceLoss& loss);
 
-// Throws InputError for sequences that do not divide the tokens.
+// Throws InputError if sequences do not divide the number of tokens.
 void refuse_impossible(const BalanceLoss& loss, int64_t num_tokens);
 
-// Choices by window: all tokens if the balance loss is there, then the sequences. [windows, E], in f32 so
-// that devices can add theirs up; below 2^24 it is exact.
+// Returns the number of windows: one for the balance loss, if it is on, and one for each sequence. Counts are
+// stored as [windows, E]. They are in f32 so that devices can add theirs up by an all-reduce; below 2^24 that
+// is exact.
 int64_t num_windows(const BalanceLoss& loss, int64_t num_tokens);
-// Writes all windows' counts of these tokens' choices.
+// Writes the counts of the choices of these tokens, for all windows.
 void count_choices(const BalanceLoss& loss, const Routing& routing, Range tokens, float* counts);
 
-// The gradient of logits [T, E], which is added to dlogits [T, E].
+// The operands of add_balance_gradient(). logits and dlogits are [T, E].
 struct BalanceGradient {
   const BalanceLoss& loss;
   const float* logits;
-  const Routing& routing;  // for its sizes
-  const float* counts;     // of the whole routing
+  const Routing& routing;  // only its sizes are used
+  const float* counts;     // counts of all tokens, summed over the devices
   float* dlogits;
 };
-// Adds to the rows of these tokens. In double, rounded once. Allocates nothing.
+// Adds the gradient of the losses to the rows of these tokens. It computes in double and rounds once. It
+// allocates nothing.
 void add_balance_gradient(const BalanceGradient& gradient, Range tokens, ThreadTeam& team);
 
-// Computes the same in double and apart from it, as a reference: these tokens' part of the value of the
-// losses, which is a sum over tokens, and their rows of the gradient, [tokens, E]. Reads their logits alone.
+// The reference, computed in double and independently of the above: the part of these tokens of the losses
+// (which are sums over tokens), and their rows of the gradient, [tokens, E]. Both read only the logits of
+// these tokens.
 double balance_loss(const BalanceLoss& loss, const float* logits, const Routing& routing, Range tokens);
 std::vector<double> balance_gradient(const BalanceLoss& loss, const float* logits, const Routing& routing,
                                      Range tokens);
-// Their part of each of the losses that are on, by its name and without its factor, then of "sum", with the
-// factors.
+// Returns the part of these tokens of each loss that is on, by name and without its factor, and then "sum",
+// which is with the factors.
 std::vector<std::pair<std::string, double>> loss_values(const BalanceLoss& loss, const float* logits,
                                                         const Routing& routing, Range tokens);
 
-// DeepSeek-V3's balancing without a loss: each expert's bias of the selection goes up by `rate` where it has
-// less than the mean load, and down where it has more.
+// Balances without a loss, as DeepSeek-V3 does: an expert with less than the mean load gets `rate` added to
+// its bias of the selection; one with more gets it subtracted.
 void update_bias(const std::vector<int64_t>& load, double rate, std::vector<float>& bias);
 
 }  // namespace moehill

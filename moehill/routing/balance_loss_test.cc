@@ -1,4 +1,5 @@
-// Auxiliary losses: values by hand, gradients against finite differences, and the same bits for any split.
+// Compares auxiliary losses with values computed by hand and gradients with finite differences. Every split
+// of the tokens gives equal bits.
 #include "moehill/routing/balance_loss.h"
 
 #include <gtest/gtest.h>
@@ -27,7 +28,7 @@ double value_of(const BalanceLoss& loss, const std::vector<float>& logits, const
 
 TEST(BalanceLoss, ByHand) {
   const std::vector<float> equal(12 * 4, 0.5f);
-  const Routing routing = routing_of_logits(equal, 4, 2);  // everybody chooses experts 0 and 1
+  const Routing routing = routing_of_logits(equal, 4, 2);  // every token chooses experts 0 and 1
   EXPECT_NEAR(value_of(kBalance, equal, routing), 1, 1e-12) << "equal scores";
   EXPECT_NEAR(value_of(kSequence, equal, routing), 1, 1e-12);
   EXPECT_NEAR(value_of(kZ, equal, routing), std::pow(0.5 + std::log(4), 2), 1e-12);
@@ -41,7 +42,8 @@ TEST(BalanceLoss, ByHand) {
   EXPECT_NEAR(value_of(pairs, turns, routing_of_logits(turns, 4, 1)), 2, 1e-12);
 }
 
-// Calls the step's function; the tokens of each share are counted apart, and the counts added up in f32.
+// Calls the function of a step. The tokens of each share are counted separately, and the counts are added in
+// f32.
 std::vector<float> gradient_of(const BalanceLoss& loss, const std::vector<float>& logits,
                                const Routing& routing, int num_shares, int num_threads) {
   std::vector<float> gradient(logits.size(), 0.25f);
@@ -73,7 +75,7 @@ TEST(BalanceLoss, ValuesAreWithoutTheirFactorsAndTheSumWithThem) {
   EXPECT_NEAR(values[3].second, 0.7 + 0.3 + 0.01 * z, 1e-12);
 }
 
-// Ranges begin and end within sequences, and read no logits of others.
+// Ranges begin and end inside of sequences, and must not read the logits of other tokens.
 TEST(BalanceLoss, OfSomeTokensIsTheirPart) {
   const std::vector<float> logits = make_logits({}, 12, 7, 3, 4);
   const Routing routing = routing_of_logits(logits, 7, 3);
@@ -128,7 +130,7 @@ TEST(BalanceLoss, GradientsDoNotDependOnTheSplit) {
   const std::vector<float> logits = make_logits({}, 24, 10, 4, 9);
   const Routing routing = routing_of_logits(logits, 10, 4);
   const std::vector<float> whole = gradient_of(kAll, logits, routing, 1, 1);
-  for (const int devices : {2, 3, 4, 5, 7, 24})  // most cut sequences
+  for (const int devices : {2, 3, 4, 5, 7, 24})  // most of these cut sequences
     EXPECT_EQ(gradient_of(kAll, logits, routing, devices, 2), whole) << devices;
 }
 

@@ -1,3 +1,6 @@
+// Implements capacity_limiter.h. apply_capacity() sorts all assignments and decides one after the other, so
+// that it is easily seen to be right. CapacityLimiter counts first and sorts only where more assignments come
+// than fit.
 #include "moehill/routing/capacity_limiter.h"
 
 #include <algorithm>
@@ -11,7 +14,8 @@
 namespace moehill {
 namespace {
 
-// Returns true if assignment a comes before b. strong_order: a total order even if a gate value is NaN.
+// Returns true if assignment a is served before b. strong_order() is a total order even if a gate value is
+// NaN, which std::sort needs.
 bool precedes(CapacityOrder order, const float* weight, int64_t a, int64_t b) {
   if (order == CapacityOrder::position) return a < b;
   const auto by_gate = std::strong_order(weight[a], weight[b]);
@@ -23,7 +27,7 @@ bool chooses(const Routing& routing, int64_t token, int32_t expert) {
   return std::find(first, first + routing.topk, expert) != first + routing.topk;
 }
 
-// One source's decisions in apply_capacity().
+// The decisions of apply_capacity() for the tokens of one source.
 void apply_to_source(const Routing& routing, const Capacity& capacity, int64_t rows, Range tokens,
                      Routing& limited) {
   std::vector<int64_t> order(idx(tokens.size() * routing.topk)), overflow;
@@ -39,6 +43,7 @@ void apply_to_source(const Routing& routing, const Capacity& capacity, int64_t r
     limited.expert[idx(a)] = kNoExpert;
     overflow.push_back(a);
   }
+  // Spills come after all choices have been served.
   for (const int64_t a : overflow) {
     for (int s = 0; s < capacity.spares; ++s) {
       const int64_t t = a / routing.topk;
@@ -98,7 +103,7 @@ void CapacityLimiter::spoil() {
   std::fill(limited_.weight.begin(), limited_.weight.end(), std::numeric_limits<float>::quiet_NaN());
 }
 
-// tokens: of limited_, whose first is token first_token of the routing.
+// `tokens` are tokens of limited_, whose first token is first_token of the routing.
 void CapacityLimiter::limit(const Routing& routing, Range tokens, int64_t first_token, int64_t expert_rows) {
   const int64_t first = tokens.begin * limited_.topk, num = tokens.size() * limited_.topk;
   std::fill(used_.begin(), used_.end(), 0);
@@ -118,10 +123,11 @@ void CapacityLimiter::limit(const Routing& routing, Range tokens, int64_t first_
   if (capacity_.spares > 0) spill(routing, first_token, expert_rows);
 }
 
-// Lets the assignments of the least gate values overflow in each pool that has more than its rows.
+// In each pool that has more assignments than rows, lets those with the smallest gate values overflow.
 void CapacityLimiter::choose_by_gate(int64_t first, int64_t num, int64_t expert_rows) {
   begin_[0] = 0;
   for (size_t p = 0; p < used_.size(); ++p) begin_[p + 1] = begin_[p] + used_[p];
+  // Sorts the assignments by pool (a counting sort), then parts each pool at its number of rows.
   std::vector<int64_t>& next = used_;
   std::copy_n(begin_.begin(), used_.size(), next.begin());
   for (int64_t a = first; a < first + num; ++a) {
@@ -143,6 +149,7 @@ void CapacityLimiter::choose_by_gate(int64_t first, int64_t num, int64_t expert_
   if (capacity_.spares > 0) std::sort(overflow_.begin(), overflow_.end(), before);
 }
 
+// Tries the next choices of each overflowing assignment, in order.
 void CapacityLimiter::spill(const Routing& routing, int64_t first_token, int64_t expert_rows) {
   for (const int32_t a : overflow_) {
     const int64_t t = a / limited_.topk;

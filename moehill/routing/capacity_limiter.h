@@ -1,4 +1,9 @@
-// CapacityLimiter: a routing under a capacity, as a step makes it; apply_capacity() is what it is held to.
+// Applies a capacity to a routing: which assignments are kept, and where the others go. The rule is in
+// capacity.h. CapacityLimiter is what a step uses; apply_capacity() is the plain version with which it is
+// compared.
+//
+//   CapacityLimiter limiter(capacity, num_tokens, num_experts, topk);                   // once
+//   const Routing& limited = limiter.apply(routing, {0, num_tokens}, expert_rows);      // in each step
 #pragma once
 
 #include <vector>
@@ -8,24 +13,25 @@
 
 namespace moehill {
 
-// The routing with kNoExpert for what is dropped and the next choice for what spills, which keeps its gate
-// value. By sorting, one assignment after the other.
+// Returns the routing with kNoExpert for each dropped assignment and the next choice for each that spills,
+// which keeps its gate value. It sorts, and decides one assignment after the other.
 Routing apply_capacity(const Routing& routing, const Capacity& capacity);
 
-// [T * k] 1 for an assignment that is computed, 0 for one that is dropped or nobody's.
+// Returns [T * k]: 1 for an assignment that is computed, 0 for one that is dropped or goes to nobody.
 std::vector<int32_t> kept_assignments(const Routing& routing, const Capacity& capacity);
 
-// Limits a routing in a step: it counts first, and puts in order what overflows and nothing else. Allocates
-// nothing after construction.
+// Limits a routing in a step: it counts first, and sorts only what may overflow. It allocates nothing after
+// construction.
 class CapacityLimiter {
  public:
   CapacityLimiter(const Capacity& capacity, int64_t num_tokens, int num_experts, int topk);
 
-  // Decides of `tokens` of a routing, which are cut into the capacity's sources; the result has these tokens
-  // alone. expert_rows: C of each source.
+  // Decides for `tokens` of a routing, which are cut into the capacity's sources. The result has only these
+  // tokens. expert_rows is C of each source. The reference stays valid until the next call.
   const Routing& apply(const Routing& routing, Range tokens, int64_t expert_rows);
   const Routing& routing() const { return limited_; }
-  void spoil();  // everything is dropped, and gate values are NaN
+  // Drops everything and sets gate values to NaN, so that a step that forgets apply() is noticed.
+  void spoil();
 
  private:
   void limit(const Routing& routing, Range tokens, int64_t first_token, int64_t expert_rows);
@@ -38,9 +44,10 @@ class CapacityLimiter {
 
   Capacity capacity_;
   Routing limited_;
-  std::vector<int64_t> used_, begin_;  // [pools] rows taken; [pools + 1] in sorted_
-  std::vector<int32_t> sorted_;        // gate: assignments of limited_ by pool
-  std::vector<int32_t> overflow_;      // assignments of limited_
+  // [pools] rows taken; [pools + 1] first position of each pool in sorted_.
+  std::vector<int64_t> used_, begin_;
+  std::vector<int32_t> sorted_;    // order by gate: assignments of limited_, sorted by pool
+  std::vector<int32_t> overflow_;  // assignments of limited_
 };
 
 }  // namespace moehill

@@ -1,4 +1,5 @@
-// Capacity laboratory: rules by hand, the step's limiter against the reference, and the published drop table.
+// Compares capacity rules with results by hand, the step's limiter with the reference, and drops with the
+// published table.
 #include "moehill/routing/capacity_limiter.h"
 
 #include <gtest/gtest.h>
@@ -16,7 +17,8 @@ namespace {
 using Experts = std::vector<int32_t>;
 constexpr int32_t kDropped = kNoExpert;
 
-// Five tokens, top 1, the first four of expert 0; gate values .1 .4 .3 .2 .5; C = ceil(1 * 5 / 3) = 2.
+// Five tokens with one choice, the first four of expert 0; gate values .1 .4 .3 .2 .5; C = ceil(1 * 5 / 3) =
+// 2.
 Routing crowded() {
   Routing routing{5, 3, 1, {0, 0, 0, 0, 1}, {.1f, .4f, .3f, .2f, .5f}};
   routing.spare = {1, 1, 1, 2, 2};
@@ -52,7 +54,7 @@ TEST(ApplyCapacity, EachSourceHasRowsOfItsOwn) {
 
 TEST(ApplyCapacity, OverflowGoesToTheNextChoiceWithARow) {
   EXPECT_EQ(apply_capacity(crowded(), drop({.spares = 1})).expert, (Experts{0, 0, 1, 2, 1}));
-  // Token 4's choice of expert 1 comes before token 2's spill, though it is later.
+  // Token 4's choice of expert 1 comes before token 2's spill to it, although token 4 is later.
   Routing routing = crowded();
   routing.expert = {0, 0, 0, 1, 1};
   EXPECT_EQ(apply_capacity(routing, drop({.spares = 1})).expert, (Experts{0, 0, kDropped, 1, 1}));
@@ -131,7 +133,7 @@ TEST(CapacityLimiter, DecidesAsTheReference) {
   }
 }
 
-// A source by itself decides as it does among all.
+// A source alone makes the decisions that it makes among all sources.
 TEST(CapacityLimiter, OneSourceOfSeveral) {
   const Routing routing = with_spares(random_routing(50, 6, 2, 1.0, 4), 2);
   const Capacity all = drop({.order = CapacityOrder::gate, .sources = 4, .spares = 2}, 0.7);
@@ -147,9 +149,10 @@ TEST(CapacityLimiter, OneSourceOfSeveral) {
   }
 }
 
-// The drop table of marin-community's logbook marin-ep: shares of assignments dropped under Dirichlet(9.08)
-// with 192 experts, top 4, 65536 tokens a source, by capacity factor. It is of one draw of the experts'
-// popularities, which nobody else has, so it is held to the spread of such draws.
+// The drop table of marin-community's logbook marin-ep: shares of assignments that were dropped under
+// Dirichlet(9.08) with 192 experts, top 4 and 65536 tokens in each source, for several capacity factors. It
+// comes from one draw of the experts' popularities, which is not published, so the results are compared with
+// the spread of such draws.
 struct Published {
   const char* cell;
   Capacity rule;
@@ -161,7 +164,7 @@ const Published kPublished[] = {{"(source, expert)", {.sources = kSources}, {4.6
                                 {"expert", {}, {4.66, 4.09, 1.73}},
                                 {"three experts of an owner", {.pool = 3}, {0.45, 0.31, 0.00}}};
 
-// With counts alone: a cell drops what it has above its rows, whatever the order.
+// If only the counts are known, a cell drops what exceeds its rows, whatever the order.
 double dropped_percent(const Routing& routing, const Capacity& capacity) {
   const std::vector<int32_t> kept = kept_assignments(routing, capacity);
   return 100.0 * static_cast<double>(std::count(kept.begin(), kept.end(), 0)) /

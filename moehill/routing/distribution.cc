@@ -1,4 +1,5 @@
-// Distributions of router logits: `random` and `runs`, and the skewed ones.
+// Makes router logits of each distribution (distribution.h has the formulas): random numbers first, then a
+// large addition for the experts that the distribution wants chosen.
 #include "moehill/routing/distribution.h"
 
 #include <algorithm>
@@ -15,14 +16,15 @@ namespace moehill {
 namespace {
 
 constexpr float kRunLogit = 6;
-constexpr float kChosenLogit = 12;  // above the widest gap of two normals: random_normal() is within 5.77
+// Larger than the widest gap between two normals, since random_normal() is within 5.77.
+constexpr float kChosenLogit = 12;
 
-// Geometric on 1, 2, ... with mean 1 / p, by inversion of u in (0, 1).
+// Returns a geometric number on 1, 2, ... with mean 1 / p, by inversion of u in (0, 1).
 int64_t geometric(double u, double p) {
   return 1 + static_cast<int64_t>(std::floor(std::log(u) / std::log1p(-p)));
 }
 
-// One of the least loaded experts, not `previous` if there is a choice. `u` in (0, 1) draws among them.
+// Draws one of the least loaded experts by u in (0, 1). It is not `previous` if there is another one.
 int draw_expert(const std::vector<int64_t>& load, int previous, double u) {
   const int64_t least = *std::min_element(load.begin(), load.end());
   const auto num_least = std::count(load.begin(), load.end(), least);
@@ -36,7 +38,7 @@ int draw_expert(const std::vector<int64_t>& load, int previous, double u) {
   }
 }
 
-// Fisher and Yates, with the numbers [index, index + n) of a stream.
+// The shuffle of Fisher and Yates. It uses the numbers [index, index + n) of a stream.
 void shuffle(std::vector<int32_t>& values, uint32_t seed, Stream stream, uint64_t index) {
   for (size_t i = values.size(); i-- > 1;) {
     const double u = random_uniform(seed, stream, index + i);
@@ -48,7 +50,8 @@ bool has_hot_experts(const DistributionOptions& options) {
   return options.kind == Distribution::hot_experts || options.kind == Distribution::hot_device;
 }
 
-// Moves the `count` experts of largest logit among those that are (not) hot up to the chosen.
+// Adds kChosenLogit to the `count` largest logits among the experts that are hot (hot = 1) or not hot (hot =
+// 0), so that these are chosen.
 void raise_largest(float* logits, const std::vector<char>& is_hot, char hot, int64_t count) {
   std::vector<int32_t> candidates;
   for (size_t e = 0; e < is_hot.size(); ++e) {
@@ -89,6 +92,7 @@ LogitStream::LogitStream(const DistributionOptions& options, int num_experts, in
   }
 }
 
+// Returns the expert that this token's run prefers; begins a new run when the last one has ended.
 int LogitStream::preferred_expert() {
   if (run_left_ == 0) {
     const double p = std::clamp(1 / std::max(2.0, 1 / (1 - options_.run_alpha)), 0.01, 0.9);
@@ -101,6 +105,7 @@ int LogitStream::preferred_expert() {
   return run_expert_;
 }
 
+// The number of hot experts of this token. Rounding the running sum keeps the share exact over all tokens.
 int64_t LogitStream::hot_count() const {
   const double per_token = topk_ * options_.hot_share;
   const auto until = [&](int64_t t) { return std::llround(static_cast<double>(t) * per_token); };
@@ -113,11 +118,13 @@ void LogitStream::shuffle_deck() {
   deck_next_ = 0;
 }
 
+// Deals topk experts from the deck. A card that the token already has stays in the deck for a later token.
 void LogitStream::deal(bool* chosen) {
   for (int j = 0; j < topk_; ++j) {
     if (deck_next_ == deck_.size()) shuffle_deck();
     size_t card = deck_next_;
-    while (chosen[deck_[card]]) ++card;  // ends: what the token has of this deck lies before deck_next_
+    // It ends: the cards of this deck that the token has already lie before deck_next_.
+    while (chosen[deck_[card]]) ++card;
     std::rotate(deck_.begin() + static_cast<int64_t>(deck_next_), deck_.begin() + static_cast<int64_t>(card),
                 deck_.begin() + static_cast<int64_t>(card) + 1);
     chosen[deck_[deck_next_++]] = true;
@@ -143,6 +150,7 @@ void LogitStream::choose(float* logits) {
   }
 }
 
+// Only runs and balanced depend on the tokens before; the others need nothing but the token's number.
 void LogitStream::skip(int64_t num_tokens) {
   const auto chosen = std::make_unique<bool[]>(static_cast<size_t>(num_experts_));
   for (int64_t i = 0; i < num_tokens; ++i, ++token_) {

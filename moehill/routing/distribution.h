@@ -1,4 +1,8 @@
-// Distributions of router logits: `random` and `runs` as the reference logbook has them, and skewed ones.
+// Distributions of router logits: made-up logits with a known skew, for benchmarks without a model. `random`
+// and `runs` are those of the reference logbook. distribution_options.h has their parameters and text form;
+// router.h makes choices of the logits. There are no logits of a trace (trace.h).
+//
+//   const std::vector<float> logits = make_logits(options, num_tokens, num_experts, topk, seed);   // [T, E]
 #pragma once
 
 #include <cstdint>
@@ -8,37 +12,46 @@
 
 namespace moehill {
 
-// The experts that are hot: the first of expert_order(), or those of device 0. Empty for other kinds.
+// Returns the hot experts: the first ones of expert_order(), or those of device 0. Empty for other
+// distributions.
 std::vector<int32_t> hot_experts(const DistributionOptions& options, int num_experts, uint32_t seed);
 
-// Logits of (seed, options) alone, of all kinds but traces, a block of tokens at a time, for routings whose
-// logits would not fit into memory. With N(i) the normal and U(i) the uniform number of index i = t E + e:
+// Makes logits block by block, so that routings can be made whose logits would not fit into memory. They
+// depend only on (seed, options). All distributions but traces are possible. Below, N is the normal and U the
+// uniform random number of index i = t E + e.
 //
-// random: N. runs: stretches of tokens that prefer one expert by +6 over run_noise_scale N. A run's expert is
-// drawn from those with the fewest tokens so far, without the previous run's expert unless it is the only one
-// of them. zipf: -s ln(rank + 1) - ln(-ln U), so that the first choice is an expert of that rank with a
-// probability proportional to (rank + 1)^-s, and the k choices are draws without replacement; dirichlet and
-// drift likewise, with log_popularity(). k_hot and W0 to W7: N, + 12 on the favoured experts of a favoured
-// token (workloads.h), so that its choices are drawn from these; W0 has + 12 on the experts (t k + j) mod E.
-// The tokens of a later step have the numbers of seed_of_step(). The others choose k experts of each token,
-// whose logits are N + 12 while all others are N (|N| < 5.8): hot_*: token t takes round((t + 1) k f) -
-// round(t k f) of its experts from the hot ones, those of largest N, and the rest likewise from the others.
-// balanced: experts are dealt from shuffled decks of all E, a new one when the last is empty; a card that the
-// token already has waits.
+// - random: N.
+// - runs: stretches of tokens that prefer one expert by +6; the other logits are run_noise_scale N. The
+//   expert of a run is drawn from those with the fewest tokens so far. It is not the expert of the run
+//   before, unless that is the only candidate.
+// - zipf: -s ln(rank + 1) - ln(-ln U). So the first choice is the expert of that rank with a probability
+//   proportional to (rank + 1)^-s, and the k choices are draws without replacement (the Gumbel trick).
+//   dirichlet and drift are the same with log_popularity().
+// - k_hot and W1 to W7: N, and + 12 on the favoured experts of a favoured token (workloads.h), so that its
+//   choices are drawn from these. W0: + 12 on the experts (t k + j) mod E.
+// - hot_*, balanced: k experts of each token are chosen beforehand. Their logits are N + 12, the others N
+//   (|N| < 5.8). hot_*: token t takes round((t + 1) k f) - round(t k f) of its experts from the hot ones,
+//   those with the largest N, and the rest in the same way from the others. balanced: experts are dealt from
+//   a shuffled deck of all E experts; a new deck is used when it is empty. A card that the token already has
+//   waits for the next token.
+//
+// Tokens of a later step use seed_of_step() as their seed.
 class LogitStream {
  public:
-  // Throws InputError as refuse_impossible() does.
+  // Throws the InputError of refuse_impossible().
   LogitStream(const DistributionOptions& options, int num_experts, int topk, uint32_t seed);
 
+  // Moves on by so many tokens without making their logits.
   void skip(int64_t num_tokens);
-  void next(int64_t num_tokens, std::vector<float>& logits);  // [num_tokens, E]
+  // Makes the logits of the next tokens, [num_tokens, E].
+  void next(int64_t num_tokens, std::vector<float>& logits);
 
  private:
-  int preferred_expert();     // runs: of this token
+  int preferred_expert();     // runs: the expert that this token prefers
   void deal(bool* chosen);    // balanced: marks this token's experts
-  int64_t hot_count() const;  // hot_*: how many of this token's experts are hot
+  int64_t hot_count() const;  // hot_*: the number of this token's experts that are hot
   void shuffle_deck();
-  void choose(float* logits);  // +12 on the chosen of this token
+  void choose(float* logits);  // adds 12 to the logits of this token's chosen experts
 
   DistributionOptions options_;
   int num_experts_, topk_;
@@ -51,12 +64,12 @@ class LogitStream {
   std::vector<double> log_popularity_;  // zipf, dirichlet, drift
   std::vector<char> is_favoured_;       // k_hot, W1 to W7
   std::vector<char> is_hot_;
-  std::vector<int32_t> deck_;  // balanced; dealt up to deck_next_
+  std::vector<int32_t> deck_;  // balanced: experts, of which those before deck_next_ have been dealt
   size_t deck_next_ = 0;
   uint64_t num_decks_ = 0;
 };
 
-// Logits [T, E] from the first token on.
+// Returns the logits [T, E] of the first num_tokens tokens.
 std::vector<float> make_logits(const DistributionOptions& options, int64_t num_tokens, int num_experts,
                                int topk, uint32_t seed);
 

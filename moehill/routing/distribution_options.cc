@@ -1,4 +1,4 @@
-// Which distribution of router logits, with its parameters, and what of it cannot be.
+// Reads and writes the text form of a distribution, and refuses parameters that no routing can satisfy.
 #include "moehill/routing/distribution_options.h"
 
 #include <algorithm>
@@ -20,7 +20,8 @@ void refuse_bad_runs(const DistributionOptions& o) {
   }
 }
 
-// A token's choices are distinct: at most num_hot of them are hot, and at most E - num_hot are not.
+// The choices of a token are distinct. So at most num_hot of them are hot and at most E - num_hot are not,
+// which limits the share.
 void refuse_bad_share(const DistributionOptions& o, int64_t num_hot, int num_experts, int topk) {
   const std::string option = "--distribution " + to_string(o);
   if (num_hot < 1 || num_hot > num_experts) {
@@ -37,7 +38,7 @@ void refuse_bad_share(const DistributionOptions& o, int64_t num_hot, int num_exp
       "choose another share, more hot experts or a smaller --topk");
 }
 
-const std::string kTraceRouter = "trace";  // where a record names a router
+const std::string kTraceRouter = "trace";  // the name that a record gives as router if the routing is a trace
 
 constexpr double kMostAlpha = 1e6, kLeastAlpha = 1e-3;
 constexpr int64_t kMostSteps = 1000000000;
@@ -53,7 +54,7 @@ DistributionOptions of_kind(Distribution kind) {
                     "for example zipf:1.2 or hot-experts:4,0.5");
 }
 
-// N,F of hot-experts and k-hot, F alone of hot-device.
+// Reads the values N,F of hot-experts and k-hot, or F of hot-device.
 void parse_hot(const std::string& option, const std::vector<std::string>& values, DistributionOptions& hot) {
   if (values.size() == 2) hot.num_hot = parse_integer(option, values[0], 1, 65536);
   hot.hot_share = parse_number(option, values.back(), 0, 1);
@@ -67,6 +68,7 @@ void parse_popularity(const std::string& option, const std::vector<std::string>&
   options.step = parse_integer(option, values[2], 0, kMostSteps);
 }
 
+// Reads a distribution with values behind a colon. Each kind has a fixed number of them.
 DistributionOptions parse_with_values(const std::string& text, const std::string& name,
                                       const std::vector<std::string>& values) {
   struct Form {
@@ -95,6 +97,7 @@ DistributionOptions parse_with_values(const std::string& text, const std::string
   return options;
 }
 
+// True for "W0" to "W7", with or without a step behind a colon.
 bool is_workload_name(const std::string& text) {
   return text.size() >= 2 && text[0] == 'W' && text[1] >= '0' && text[1] <= '7' &&
          (text.size() == 2 || text[2] == ':');
@@ -163,6 +166,7 @@ void refuse_impossible(const DistributionOptions& o, int num_experts, int topk) 
   if (o.kind == Distribution::hot_device) refuse_bad_share(o, num_experts / o.devices, num_experts, topk);
 }
 
+// Names without values are tried first, then workloads, then the kinds with values.
 std::vector<DistributionOptions> parse_distributions(const std::string& text) {
   if (text == "both") return {of_kind(Distribution::random), of_kind(Distribution::runs)};
   for (const Distribution kind : {Distribution::random, Distribution::runs, Distribution::balanced}) {

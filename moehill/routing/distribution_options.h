@@ -1,4 +1,8 @@
-// The distribution of router logits with its parameters, and the refusal of impossible ones.
+// The distribution of router logits as a value: its kind and parameters, its text form as on the command
+// line, and the refusal of what cannot be. distribution.h makes logits from it, and says what each kind is.
+//
+//   const DistributionOptions zipf = parse_distributions("zipf:1.2").front();
+//   to_string(zipf);   // "zipf:1.2"
 #pragma once
 
 #include <cstdint>
@@ -11,6 +15,7 @@
 
 namespace moehill {
 
+// The kinds of distribution.
 enum class Distribution {
   random,
   runs,
@@ -22,23 +27,26 @@ enum class Distribution {
   dirichlet,
   drift,
   workload,  // W0 to W7
-  trace,     // recorded: there are no logits
+  trace,     // a recorded routing, for which there are no logits
 };
 
+// A distribution with its parameters. A comment says for which kinds a parameter is.
 struct DistributionOptions {
   Distribution kind = Distribution::random;
   double run_alpha =
       0.98;  // run lengths are geometric with p = clamp(1 / max(2, 1 / (1 - alpha)), 0.01, 0.9)
-  double run_noise_scale = 0.35;  // standard deviation of the logits below the +6 of the run's expert
+  double run_noise_scale = 0.35;  // runs: deviation of the logits that are not raised by 6
   double zipf_exponent = 0;
-  int64_t num_hot = 0;   // hot_experts, k_hot: how many
-  double hot_share = 0;  // hot_experts, hot_device: their share of all assignments; k_hot: of all tokens
-  double alpha = 0;      // dirichlet, drift: of the popularity of each expert
-  int64_t period = 1;    // drift: steps from one popularity to the next
-  int64_t step = 0;      // drift, W0 to W7: whose routing it is
-  int workload = 0;      // 0 to 7
+  int64_t num_hot = 0;   // hot_experts, k_hot: the number of hot experts
+  double hot_share = 0;  // hot_experts, hot_device: their share of all assignments; k_hot: share of the
+                         // tokens that choose among them
+  // Dirichlet, drift: the parameter of the popularity; a small one makes few experts popular.
+  double alpha = 0;
+  int64_t period = 1;  // drift: steps from one popularity to the next
+  int64_t step = 0;    // drift, W0 to W7: the step whose routing is made
+  int workload = 0;    // 0 to 7
   TraceSelection trace{};
-  int devices = 1;  // hot_device, balanced: the P that the experts are shared by
+  int devices = 1;  // hot_device, balanced: the number of devices that share the experts
 
   bool operator==(const DistributionOptions&) const = default;
 
@@ -46,35 +54,38 @@ struct DistributionOptions {
   static void fields(Self& self, Visit&& visit);
 };
 
-// "random", "zipf:1.2", "hot-experts:4,0.5", "W6:3": as the command line has it.
+// Returns the text as the command line has it: "random", "zipf:1.2", "hot-experts:4,0.5", "W6:3".
 std::string to_string(const DistributionOptions& options);
 
-// The command line takes these forms.
+// All forms that --distribution takes.
 inline constexpr const char* kDistributionForms =
     "random|runs|both|balanced|zipf:S|hot-experts:N,F|hot-device:F|k-hot:N,F|dirichlet:A|drift:A,PERIOD,STEP|"
     "W0..W7[:STEP]|trace:FILE[,layer=L][,step=S][,gates=FILE]";
 
-// Parses a text that to_string() made into one distribution, or into random and runs for `both`. Parameters
-// that belong to the whole command (run_alpha, run_noise_scale, devices) keep their defaults. Throws
-// InputError.
+// Reads a text: one distribution, or random and runs for "both". Parameters that belong to the whole command
+// (run_alpha, run_noise_scale, devices) keep their defaults. Throws InputError.
 std::vector<DistributionOptions> parse_distributions(const std::string& text);
 
-// Throws InputError for a parameter out of its range, and for a property that no routing of this E and k can
-// have: hot experts that a token would have to choose twice, or a balance over devices that do not divide E.
+// Throws InputError for a parameter out of its range, and for a property that no routing of E experts and k
+// choices can have: hot experts that a token would have to choose twice, or a balance over devices that do
+// not divide E.
 void refuse_impossible(const DistributionOptions& options, int num_experts, int topk);
 
-// W4: some tokens are not there (workloads.h). A router has no say in that, so it is not in the step, and
-// there is no gradient of its logits.
+// True for W4, where some tokens are left out (workloads.h). A router cannot leave out tokens, so for W4 it
+// does not run in the step and the logits get no gradient.
 bool is_ragged(const DistributionOptions& options);
 
-// A trace has choices and gate values already. What it leaves of a router is which side of an expert they
-// multiply; any other distribution leaves all.
+// Returns the part of a router's rule that has an effect. A trace brings choices and gate values with it, so
+// only one thing is left: whether gate values multiply the input or the output of an expert. Other
+// distributions use the whole rule.
 RouterRule used_router(const RouterRule& rule, const DistributionOptions& options);
-// The router as messages and records name it: the rule, or of a trace "trace" and what is left.
+// Returns the router's name in messages and records: the rule, or for a trace "trace" and what is left of it.
 std::string router_text(const RouterRule& rule, const DistributionOptions& options);
-// The rule of such a text. Throws InputError.
+// Reads such a name. Throws InputError.
 RouterRule parse_router_text(const std::string& text);
 
+// Writes and reads the distribution as its text; parameters without a place in the text are fields of their
+// own.
 template <typename Self, typename Visit>
 void DistributionOptions::fields(Self& self, Visit&& visit) {
   const bool runs = self.kind == Distribution::runs;

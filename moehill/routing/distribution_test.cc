@@ -1,4 +1,5 @@
-// Distributions: values of (seed, index) alone, moments, and what runs are to look like.
+// Tests distributions: values depend only on (seed, index), moments are right, and runs have the promised
+// lengths.
 #include "moehill/routing/distribution.h"
 
 #include <gtest/gtest.h>

@@ -7,9 +7,9 @@
 namespace moehill {
 namespace {
 
-constexpr int kLanes = 8;  // blocks at once, so that compilers use vectors
+constexpr int kLanes = 8;  // so many blocks at once, so that compilers use vectors
 
-// Makes the words of blocks [first, first + kLanes), as threefry() does.
+// Makes the two words of blocks [first, first + kLanes), as threefry() of base/rng.h does.
 void fill_words(uint32_t seed, Stream stream, uint64_t first, uint32_t* radius, uint32_t* angle) {
   const uint32_t key[3] = {seed, static_cast<uint32_t>(stream),
                            kThreefryParity ^ seed ^ static_cast<uint32_t>(stream)};
@@ -37,7 +37,7 @@ void fill_words(uint32_t seed, Stream stream, uint64_t first, uint32_t* radius, 
   std::copy_n(x1, kLanes, angle);
 }
 
-// Returns the t that a normal exceeds with this probability, which is from 0 to 1/2.
+// Returns the t which a normal number exceeds with this probability (0 to 1/2), by bisection.
 double normal_quantile(double probability) {
   double low = 0, high = 8;
   for (int i = 0; i < 60; ++i) {
@@ -49,13 +49,15 @@ double normal_quantile(double probability) {
 
 }  // namespace
 
-// least_ is so low that a few more values than needed are expected above it. So a row seldom has too few.
+// Chooses least_ so low that a few more values than `count` are expected above it. So a row seldom has too
+// few, and then fill() computes it in full.
 LargestNormals::LargestNormals(int num, int count) : num_(num), count_(count) {
   const double expected = count + 3 * std::sqrt(count);
   least_ = static_cast<float>(normal_quantile(std::min(0.5, expected / num)));
-  constexpr double kTurn = 6.283185307179586, kMargin = 1024;  // of the bits that an angle does not use
+  // The bits of a word that its angle does not use.
+  constexpr double kTurn = 6.283185307179586, kMargin = 1024;
   for (size_t i = 0; i < farthest_angle_.size(); ++i) {
-    // The radius is sqrt(-2 log u), and u is at least i / 256.
+    // The radius is sqrt(-2 ln u), where u is at least i / 256.
     const double radius = i == 0 ? 6 : std::sqrt(-2 * std::log(static_cast<double>(i) / 256));
     const double turns = least_ >= radius ? 0 : std::acos(static_cast<double>(least_) / radius) / kTurn;
     farthest_angle_[i] = static_cast<uint32_t>(turns * 0x1p32 + kMargin);

@@ -1,4 +1,4 @@
-// Computing only the largest normals gives the same ones as computing all.
+// Computing only the largest normal numbers gives the numbers that computing all of them gives.
 #include "moehill/routing/largest_normals.h"
 
 #include <gtest/gtest.h>

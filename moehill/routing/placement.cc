@@ -1,3 +1,5 @@
+// Makes, reads, checks and applies placements (placement.h). Packing is greedy, largest load first, which is
+// the usual heuristic for this problem (longest processing time first).
 #include "moehill/routing/placement.h"
 
 #include <algorithm>
@@ -15,6 +17,7 @@
 namespace moehill {
 namespace {
 
+// An expert (or a group of experts) with its load. A bin is a device or a node.
 struct Item {
   int32_t id;
   double load;
@@ -31,7 +34,8 @@ double load_of(const Bin& bin) {
                          [](double sum, const Item& item) { return sum + item.load; });
 }
 
-// All bins with room have `item` already: another bin's item goes to one of these, and `item` to its place.
+// All bins with room have `item` already, and a bin must not have an item twice. So an item of another bin
+// moves to the bin with room, and `item` takes its place.
 void put_by_exchange(const Item& item, Bin& with_room, std::vector<Bin>& bins) {
   for (Bin& other : bins) {
     if (has(other, item.id)) continue;
@@ -45,8 +49,8 @@ void put_by_exchange(const Item& item, Bin& with_room, std::vector<Bin>& bins) {
   with_room.push_back(item);
 }
 
-// Puts items by falling load into bins that hold `room` each: to the bin with the least load of those that
-// have room and not the same id.
+// Packs items into bins that hold `room` items each. Items go by falling load, each to the bin with the least
+// load among those that have room and do not have the same id.
 std::vector<Bin> pack(std::vector<Item> items, const std::vector<int64_t>& room) {
   std::stable_sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.load > b.load; });
   std::vector<Bin> bins(room.size());
@@ -67,6 +71,7 @@ std::vector<Bin> pack(std::vector<Item> items, const std::vector<int64_t>& room)
   return bins;
 }
 
+// Returns the bins as a placement, the experts of each bin sorted by number.
 Placement concatenated(const std::vector<Bin>& bins) {
   Placement placement;
   for (const Bin& bin : bins) {
@@ -83,13 +88,15 @@ std::vector<int64_t> shares_of(int64_t n, int num_shares) {
   return sizes;
 }
 
-// Counts the copies of each expert.
+// Returns the number of copies of each expert: the next copy always goes to the expert with the most load for
+// each copy.
 std::vector<int> copies_of(const std::vector<int64_t>& load, int num_devices, int num_copies) {
   std::vector<int> copies(load.size(), 1);
   const auto each = [&](size_t e) {
     return copies[e] < num_devices ? static_cast<double>(load[e]) / copies[e] : -1.0;
   };
   for (int i = 0; i < num_copies; ++i) {
+    // An expert that is on every device already cannot get another copy, so its load counts as -1.
     size_t busiest = 0;
     for (size_t e = 1; e < load.size(); ++e) {
       if (each(e) > each(busiest)) busiest = e;
@@ -133,6 +140,7 @@ Placement hierarchical_placement(const std::vector<int64_t>& load, int num_devic
                 "{} experts, {} groups, {} devices, {} nodes", num_experts, num_groups, num_devices,
                 num_nodes);
   const int64_t group_size = num_experts / num_groups;
+  // First the groups go to nodes; then the experts of each node go to its devices.
   std::vector<Item> groups;
   for (int g = 0; g < num_groups; ++g) {
     const auto first = load.begin() + g * group_size;
@@ -157,6 +165,7 @@ Routing place(const Routing& routing, const Placement& placement) {
   std::vector<std::vector<int32_t>> places(static_cast<size_t>(routing.num_experts));
   for (size_t p = 0; p < placement.expert.size(); ++p)
     places[static_cast<size_t>(placement.expert[p])].push_back(static_cast<int32_t>(p));
+  // The copies of an expert take its tokens in turn.
   std::vector<size_t> next(places.size(), 0);
   Routing placed = routing;
   placed.num_experts = placement.num_places();
@@ -204,6 +213,7 @@ void require_placement(const std::string& what, const Placement& placement, int 
   };
   if (placement.num_places() < num_experts)
     refuse(fmt::format("{} places", placement.num_places()), fmt::format("{} or more", num_experts));
+  // Each place must have an expert that exists, each expert a place, and no device an expert twice.
   std::set<int32_t> somewhere;
   for (int p = 0; p < placement.num_places(); ++p) {
     const int32_t expert = placement.expert[static_cast<size_t>(p)];
@@ -243,6 +253,7 @@ PlacementRule parse_placement(const std::string& text) {
     rule.groups = static_cast<int>(parse_integer("--placement hierarchical: groups", sizes[1], 1, 65536));
   } else if (text.empty()) {
     throw input_error("--placement", "nothing", kPlacementForms, "choose one");
+    // Any other text is the path of a file.
   } else {
     rule.path = text;
   }

@@ -1,7 +1,12 @@
-// Placement: which device has which experts, and copies of the busiest ones.
+// Placement: which device has which experts, and which experts have copies. A placement balances the load of
+// devices when some experts are busier than others. It is made before a run from expected loads; nothing
+// moves in a step.
 //
-// Devices hold contiguous shares of places (base/partition.h), so a placement is the order of the experts in
-// these, and a routing under it is the same routing with places for experts.
+// Each device holds a contiguous share of places (base/partition.h), so a placement is a list of the experts
+// in the order of the places. A routing under a placement is the same routing with places instead of experts.
+//
+//   const Placement placement = greedy_placement(expert_load(routing), num_devices, num_copies);
+//   const Routing placed = place(routing, placement);   // its expert ids are places
 #pragma once
 
 #include <cstdint>
@@ -13,56 +18,61 @@
 namespace moehill {
 
 struct Placement {
-  std::vector<int32_t> expert;  // [places] whose weights a place has; each expert at one place at least
+  std::vector<int32_t> expert;  // [places] the expert of each place; each expert has at least one place
   int num_places() const { return static_cast<int>(expert.size()); }
 };
 
-// Expert e at place e: where no placement was made.
+// Returns the placement that has expert e at place e, which is what holds if no placement was made.
 Placement contiguous_placement(int num_experts);
 
-// `load`: assignments of each expert that are expected. First num_copies more places are given, one after the
-// other, to the expert whose copies have the most each, as long as it is not on every device. Then the
-// copies, by falling load, go to the device with the least load of those that have a free place and not that
-// expert.
+// Makes a placement from `load`, the expected assignments of each expert. First it gives out num_copies more
+// places, one after the other, to the expert whose copies have the most load each and which is not on every
+// device yet. Then all copies, by falling load, go to the device with the least load that has a free place
+// and does not have the expert.
 Placement greedy_placement(const std::vector<int64_t>& load, int num_devices, int num_copies = 0);
 
-// Places experts in two steps: num_groups groups of neighbouring experts to the nodes, by falling load,
-// equally many to each; then the experts of each node to its devices. A token whose groups are limited meets
-// as few nodes as before. num_nodes divides both num_groups and num_devices, num_groups and num_devices
-// divide the experts.
+// Makes a placement in two steps. First, num_groups groups of neighbouring experts go to the nodes, by
+// falling load and equally many to each; then the experts of a node go to its devices. A token that may
+// choose from few groups therefore reaches few nodes. num_nodes must divide num_groups and num_devices;
+// num_groups and num_devices must divide the number of experts.
 Placement hierarchical_placement(const std::vector<int64_t>& load, int num_devices, int num_nodes,
                                  int num_groups);
 
-// The routing among places. The copies of an expert take its tokens in turn.
+// Returns the routing with places in place of experts. The copies of an expert take its tokens in turn.
 Routing place(const Routing& routing, const Placement& placement);
 
-// [places] the first place of each place's expert.
+// Returns [places]: the home of each place, which is the first place of its expert. The gradients of copies
+// are added up there.
 std::vector<int32_t> home_places(const Placement& placement);
-int num_copies(const Placement& placement);  // places that are no homes
+int num_copies(const Placement& placement);  // the number of places that are no homes
 
-// [P, P] how many places of device `from` have their home on another device `to`: gradients that go there.
+// Returns [P, P]: how many places of device `from` have their home on another device `to`, so that gradients
+// go from one to the other.
 std::vector<int64_t> copies_by_device(const Placement& placement, int num_devices);
 
-// Throws InputError, with `what` as its subject, for a placement that is none of so many experts on so many
-// devices: an id out of range, an expert nowhere, one twice on a device, fewer places than devices.
+// Throws InputError, with `what` as its subject, if the placement is not one of so many experts on so many
+// devices: an id is out of range, an expert is nowhere or twice on a device, or there are fewer places than
+// experts.
 void require_placement(const std::string& what, const Placement& placement, int num_experts, int num_devices);
-// The rule by which a placement is made; docs/metrics.md.
+// The rule by which a placement is made; docs/metrics.md explains them.
 struct PlacementRule {
   enum Kind { file, greedy, hierarchical } kind = file;
   std::string path;
   int copies = 0, nodes = 1, groups = 1;
 };
 inline constexpr const char* kPlacementForms = "FILE|greedy[:COPIES]|hierarchical:NODES,GROUPS";
-// Throws InputError in the name of --placement.
+// Reads one of kPlacementForms. Throws InputError that names --placement.
 PlacementRule parse_placement(const std::string& text);
-// Makes a placement by a rule that is no file. Throws InputError where the rule gives none for these.
+// Makes a placement by a rule other than a file. Throws InputError if the rule cannot be applied to these
+// sizes.
 Placement make_placement(const PlacementRule& rule, const std::vector<int64_t>& load, int num_devices);
 
-// A file {"placement": [expert of place 0, ...]}; throws InputError for what is not.
+// Reads a file {"placement": [expert of place 0, ...]}. Throws InputError for anything else.
 Placement read_placement(const std::string& path);
 void write_placement(const std::string& path, const Placement& placement);
 
-// Experts whose weights each device has under `to` and not under `from`: what it receives. [devices]
+// Returns [devices]: how many experts each device has under `to` and not under `from`, so that it receives
+// their weights.
 std::vector<int64_t> received_experts(const Placement& from, const Placement& to, int num_devices);
 
 }  // namespace moehill

@@ -1,4 +1,5 @@
-// Placements: every expert has a place, copies are on different devices, and loads come out as by hand.
+// Tests placements: every expert has a place, its copies are on different devices, and loads are those
+// computed by hand.
 #include "moehill/routing/placement.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// The hash of a plan.
+// The hash of a plan. It depends on the values only, not on the machine.
 #include "moehill/routing/plan.h"
 
 #include <type_traits>
@@ -8,7 +8,7 @@
 namespace moehill {
 namespace {
 
-// Hashes the bytes of integers, low byte first on any machine.
+// Hashes integers byte by byte, the low byte first.
 class PlanHash {
  public:
   template <typename T>
@@ -16,7 +16,8 @@ class PlanHash {
     uint64_t bits = static_cast<std::make_unsigned_t<T>>(value);
     for (size_t i = 0; i < sizeof(T); ++i, bits >>= 8) hash_ = fnv1a(hash_, bits & 0xff);
   }
-  // The length goes in too, so that no element can pass from one array to the next unnoticed.
+  // The length is hashed too, so that a plan whose element has moved from one array to the next hashes
+  // differently.
   template <typename T>
   void add_array(const std::vector<T>& values) {
     add(static_cast<int64_t>(values.size()));

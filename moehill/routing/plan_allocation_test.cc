@@ -1,4 +1,4 @@
-// Building a plan allocates nothing; seen by an operator new that counts.
+// Building a plan allocates nothing; an operator new that counts shows it.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -33,7 +33,8 @@ void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(m
 namespace moehill {
 namespace {
 
-// Allocations of the first and the next builds, over routings whose plans differ in their number of rows.
+// Counts the allocations of the first build and of the next ones, for routings whose plans differ in their
+// number of rows.
 int64_t allocations_of_builds(PackStrategy strategy, Capacity capacity, PlanScope scope) {
   ThreadTeam team(3);
   PlanBuilder builder({500, 16, 4, 3, 9, strategy, capacity, scope, 3});

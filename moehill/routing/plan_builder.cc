@@ -1,4 +1,4 @@
-// PlanBuilder: from the router's decision to a plan, by one of four pack strategies.
+// Builds plans from the router's decision by one of four pack strategies. build() has the order of the steps.
 #include <algorithm>
 #include <compare>
 #include <limits>
@@ -44,6 +44,7 @@ PlanBuilder::PlanBuilder(const PlanSpec& spec) : spec_(spec), max_tokens_(spec.n
                 spec.num_tokens, spec.topk);
   const int64_t num_assignments = spec.num_tokens * spec.topk;
   capacity_rows_ = capacity_rows(spec.capacity, num_assignments, spec.num_experts);
+  // The largest numbers of kept assignments, of the held experts and of the others: they size all arrays.
   const int64_t max_keys = std::min(num_assignments, num_held() * capacity_rows_);
   const int64_t max_others = std::min(num_assignments, (spec.num_experts - num_held()) * capacity_rows_);
   if (spec.capacity.policy == CapacityPolicy::pad) {
@@ -94,6 +95,7 @@ void PlanBuilder::build(const Routing& routing, ThreadTeam& team, RoutingPlan& p
       plan.assignment_row.size());
   MOEHILL_CHECK(plan.expert_begin == spec_.expert_begin && plan.expert_end == spec_.expert_end,
                 "the plan is not one of this builder's");
+  // Count, then prefix sums; after these two, each assignment's row follows from its expert and rank.
   count(routing, team);
   lay_out(plan);
   if (spec_.strategy == PackStrategy::counting_sort) {
@@ -106,6 +108,7 @@ void PlanBuilder::build(const Routing& routing, ThreadTeam& team, RoutingPlan& p
   if (spec_.capacity.policy == CapacityPolicy::pad) mark_padding(team, plan);
 }
 
+// A smaller batch than the largest is allowed; its capacity follows from its own number of tokens.
 void PlanBuilder::take_num_tokens(int64_t num_tokens, RoutingPlan& plan) {
   plan.num_tokens = num_tokens;
   plan.assignment_row.resize(idx(num_tokens * spec_.topk));
@@ -120,6 +123,7 @@ void PlanBuilder::for_shares(ThreadTeam& team, int64_t n, const Body& body) cons
   if (n > 0) body(int64_t{0}, n);
 }
 
+// Counts the assignments of each part for each expert, in parallel over the parts.
 void PlanBuilder::count(const Routing& routing, ThreadTeam& team) {
   for_shares(team, spec_.num_threads, [&](int64_t part_begin, int64_t part_end) {
     for (int64_t part = part_begin; part < part_end; ++part) {
@@ -137,8 +141,8 @@ void PlanBuilder::count(const Routing& routing, ThreadTeam& team) {
   });
 }
 
-// Prefix sums over (expert, part): counts become ranks, and the groups get their rows. Serial: parts * E
-// additions.
+// Prefix sums over (expert, part): counts become ranks, and groups get their rows. It runs on one thread,
+// since it is only parts * E additions.
 void PlanBuilder::lay_out(RoutingPlan& plan) {
   std::fill(load_.begin(), load_.end(), 0);
   int64_t num_kept = 0, num_others = 0;
@@ -167,9 +171,9 @@ void PlanBuilder::lay_out(RoutingPlan& plan) {
   plan.row_assignment.resize(idx(plan.num_rows()));
 }
 
-// Visits the assignments of a part in order. Calls on_kept(assignment, token, expert, rank within its expert)
-// for the kept ones of the held experts; places the others of PlanScope::masked; marks the rest as having no
-// row.
+// Visits the assignments of a part in order. It calls on_kept(assignment, token, expert, rank within its
+// expert) for each kept assignment of a held expert. With PlanScope::masked it places the assignments of
+// other experts. All others are marked as having no row.
 template <typename OnKept>
 void PlanBuilder::walk(const Routing& routing, int part, RoutingPlan& plan, const OnKept& on_kept) {
   const Range tokens = share(spec_.num_tokens, part, spec_.num_threads);
@@ -193,6 +197,7 @@ void PlanBuilder::walk(const Routing& routing, int part, RoutingPlan& plan, cons
   }
 }
 
+// counting_sort: an assignment's row is its group's offset plus its rank, so nothing has to be sorted.
 void PlanBuilder::scatter(const Routing& routing, ThreadTeam& team, RoutingPlan& plan) {
   for_shares(team, spec_.num_threads, [&](int64_t part_begin, int64_t part_end) {
     for (int64_t part = part_begin; part < part_end; ++part) {
@@ -228,7 +233,7 @@ void PlanBuilder::sort_keys(const Routing& routing) {
     std::stable_sort(keys_.begin(), keys_.begin() + num_keys,
                      [&](int32_t a, int32_t b) { return expert_of(a) < expert_of(b); });
   } else {
-    // strong_order: a total order even if a gate value is NaN, which std::sort must not meet.
+    // strong_order() is a total order even if a gate value is NaN; std::sort needs one.
     std::sort(keys_.begin(), keys_.begin() + num_keys, [&](int32_t a, int32_t b) {
       if (expert_of(a) != expert_of(b)) return expert_of(a) < expert_of(b);
       const auto order = std::strong_order(routing.weight[idx(a)], routing.weight[idx(b)]);
@@ -237,7 +242,8 @@ void PlanBuilder::sort_keys(const Routing& routing) {
   }
 }
 
-// Sorted keys are dense; the rows of a group begin at its offset, which padding moves on.
+// Sorted keys follow one another without gaps, while the rows of a group begin at its offset, which may leave
+// room for padding.
 void PlanBuilder::place_keys(ThreadTeam& team, RoutingPlan& plan) const {
   for_shares(team, key_begin_.back(), [&](int64_t begin, int64_t end) {
     for (int g = 0; g < num_held(); ++g) {

@@ -1,5 +1,5 @@
-// PlanBuilder: cases worked out by hand, and every strategy, capacity policy, scope and team size over odd
-// shapes.
+// Tests PlanBuilder on cases worked out by hand, and with every strategy, capacity policy, scope and team
+// size on odd shapes.
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -119,7 +119,7 @@ TEST(PlanBuilder, RecoversFromBadInput) {
   EXPECT_EQ(plan_hash(plan), plan_hash(build_plan(hand_routing(), {0, 4}, PackStrategy::argsort)));
 }
 
-// Plans of more assignments than one thread makes alone.
+// Tests plans with more assignments than one thread handles alone.
 TEST(PlanBuilder, LargePlansDoNotDependOnTheTeam) {
   const Routing routing = random_routing(701, 7, 3, 1, 5);
   ASSERT_GT(701 * 3, kFewAssignments);
@@ -134,7 +134,7 @@ TEST(PlanBuilder, LargePlansDoNotDependOnTheTeam) {
   }
 }
 
-// A plan made again over an older, larger or smaller one has nothing left of it.
+// A plan that replaces an older, larger or smaller one has nothing left of it.
 TEST(PlanBuilder, PlansAreReused) {
   ThreadTeam team(2);
   for (const CapacityPolicy policy : {CapacityPolicy::none, CapacityPolicy::drop, CapacityPolicy::pad}) {
@@ -207,7 +207,8 @@ struct Shape {
 
 class PlanProperty : public testing::TestWithParam<Shape> {};
 
-// The plan as a plain definition: an expert's kept assignments in order, padding, then everybody else's.
+// Returns the plan by its plain definition: an expert's kept assignments in order, padding, then those of the
+// other experts.
 RoutingPlan plain_plan(const Routing& routing, int begin, int end, Capacity capacity, PlanScope scope) {
   const auto num_assignments = static_cast<int64_t>(routing.expert.size());
   const int64_t limit = capacity_rows(capacity, num_assignments, routing.num_experts);
@@ -266,7 +267,7 @@ void expect_score_order(const RoutingPlan& plan, const RoutingPlan& stable, cons
   }
 }
 
-// Every strategy, team size and number of parts against the plain plan.
+// Compares every strategy, team size and number of parts with the plain plan.
 void expect_all_builders_agree(const Routing& routing, int begin, int end, Capacity capacity,
                                PlanScope scope) {
   const RoutingPlan expected = plain_plan(routing, begin, end, capacity, scope);

@@ -1,5 +1,5 @@
-// plan_defect: what is wrong with a plan, found from the plan and the routing alone, by nothing the builder
-// uses.
+// plan_defect(): finds what is wrong with a plan. It uses only the plan and the routing, and none of the
+// builder's code, so that an error of the builder cannot hide itself.
 #include <algorithm>
 
 #include "moehill/base/error.h"
@@ -9,7 +9,7 @@
 namespace moehill {
 namespace {
 
-// Each check assumes that those before it found nothing.
+// The checks, in order. Each assumes that those before it found nothing.
 class PlanCheck {
  public:
   PlanCheck(const RoutingPlan& plan, const Routing& routing, const Capacity* capacity)
@@ -62,7 +62,8 @@ class PlanCheck {
     return "";
   }
 
-  // Together with assignments(): rows without padding and assignments with a row are one to one.
+  // Together with assignments(), it shows that rows (without padding) and assignments that have a row
+  // correspond one to one.
   std::string rows() const {
     int64_t last_other = -1;
     for (int g = 0; g < plan_.num_groups(); ++g) {
@@ -122,8 +123,9 @@ class PlanCheck {
     return "";
   }
 
-  // The first C assignments of an expert are kept, the others dropped. Where C is not known it is the number
-  // of rows that an expert with a drop kept, or that all experts have with padding, and the same for all.
+  // The first C assignments of an expert are kept and the others dropped. If C is not given, it is taken from
+  // the plan: the rows that an expert with a dropped assignment kept, or with padding the rows of any expert.
+  // It must be the same for all experts.
   std::string drops() const {
     std::vector<int64_t> kept(idx(plan_.num_experts), 0), dropped(idx(plan_.num_experts), 0);
     int64_t num_dropped = 0;

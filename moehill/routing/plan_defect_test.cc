@@ -1,4 +1,4 @@
-// plan_defect: faults planted in right plans are found and named.
+// plan_defect finds and names the faults that these tests put into right plans.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -98,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& test) { return test.param.name; });
 
 TEST(PlanDefect, PaddingOfTheWrongGroup) {
-  // The reference's fault: all padding counted to the first group. C = 3.
+  // The reference had this fault: all padding counted as rows of the first group. C = 3.
   const Capacity capacity{CapacityPolicy::pad, 1.5};
   RoutingPlan plan = build_plan(routing(), {1, 3}, PackStrategy::counting_sort, capacity);
   ASSERT_EQ(plan_defect(plan, routing(), &capacity), "");

@@ -1,4 +1,4 @@
-// Capacity, kept assignments and the hash.
+// Tests capacity, kept assignments and the hash of a plan.
 #include "moehill/routing/plan.h"
 
 #include <gtest/gtest.h>

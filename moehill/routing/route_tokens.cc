@@ -1,4 +1,5 @@
-// The router's decision for many tokens, block by block.
+// Routes many tokens block by block, so that their logits are never in memory at once. The default rule on
+// random logits needs only the largest logits of a token, which are much faster to make.
 #include "moehill/routing/route_tokens.h"
 
 #include <algorithm>
@@ -13,7 +14,7 @@ namespace {
 
 constexpr int64_t kBlockTokens = 1024;
 
-// Appends the rows of those tokens of the block that are kept.
+// Appends the rows of those tokens of the block that are in `kept`.
 void keep_rows(const std::vector<float>& rows, Range block, Range kept, std::vector<float>& logits) {
   const int64_t cols = std::ssize(rows) / block.size();
   const Range own = overlap(block, kept);
@@ -21,8 +22,8 @@ void keep_rows(const std::vector<float>& rows, Range block, Range kept, std::vec
                 rows.begin() + (own.end - block.begin) * cols);
 }
 
-// Fills in the logits of these tokens as LogitStream makes them, but only the largest, since nobody looks at
-// the others.
+// Makes the logits of these tokens as LogitStream does, but only the largest of each token, because nobody
+// looks at the others.
 void fill_largest(LargestNormals& largest, uint32_t seed, Range tokens, std::vector<float>& logits) {
   const size_t num = static_cast<size_t>(largest.num());
   logits.resize(static_cast<size_t>(tokens.size()) * num);
@@ -30,8 +31,8 @@ void fill_largest(LargestNormals& largest, uint32_t seed, Range tokens, std::vec
     largest.fill(seed, Stream::kLogits, (static_cast<uint64_t>(tokens.begin) + t) * num, &logits[t * num]);
 }
 
-// Routes `tokens` block by block. Each block's logits go to `see`; if only_largest, the small ones are
-// missing.
+// Routes `tokens` block by block and hands each block's logits to `see`. only_largest: the small logits are
+// minus infinity.
 template <typename See>
 void route_blocks(const RouteRequest& r, Range tokens, bool only_largest, Routing& routing, const See& see) {
   LogitStream stream(r.distribution, r.num_logits, r.topk, r.seed);
@@ -46,7 +47,8 @@ void route_blocks(const RouteRequest& r, Range tokens, bool only_largest, Routin
     } else {
       stream.next(block.size(), rows);
     }
-    // The rows of the tokens before would lie before these: nobody reads them.
+    // route() counts rows from token 0, so the pointer is moved back by the tokens before this block. Nobody
+    // reads those.
     const auto* logits = reinterpret_cast<const float*>(
         reinterpret_cast<uintptr_t>(rows.data()) - sizeof(float) * static_cast<uintptr_t>(t * r.num_logits));
     route(r.router, logits, block, alone, routing);

@@ -1,4 +1,8 @@
-// The router's decision for many tokens, without their logits ever being in memory at once.
+// The router's decision for many tokens, without having all their logits in memory. For a batch that fits,
+// make_logits() and route_all() are simpler and give the same.
+//
+//   const Routing routing = route_tokens({.distribution = options, .router = router, .num_tokens = T,
+//                                         .num_logits = E, .topk = k, .seed = seed}, team);
 #pragma once
 
 #include "moehill/machine/thread_team.h"
@@ -8,24 +12,27 @@
 
 namespace moehill {
 
+// The request of both functions. It refers to the distribution and the router and does not own them.
 struct RouteRequest {
-  const DistributionOptions& distribution;  // no trace in a stream
+  const DistributionOptions& distribution;  // route_stream() takes no trace
   const Router& router;
   int64_t num_tokens;
   int num_logits, topk, num_spares = 0;
   uint32_t seed = 0;
-  Range kept{};  // tokens whose logits are kept
+  Range kept{};  // the tokens whose logits are kept
 };
+// The routing, and the logits of the tokens that were asked for; L is num_logits.
 struct RoutedTokens {
   Routing routing;
   std::vector<float> logits;  // [kept, L]
 };
-// Returns what route_all() makes of make_logits() of the same arguments. Throws InputError as they do.
+// Returns the routing that route_all() makes of make_logits() with the same arguments. Throws InputError as
+// they do.
 RoutedTokens route_stream(const RouteRequest& request);
 
-// Returns what route_stream() routes, without the tokens that the distribution leaves out. For a trace it
-// returns what read_trace() reads; num_logits is then the number of experts. The team shares the tokens.
-// There are no spares and no kept logits. Throws InputError as these functions do.
+// Returns the routing of route_stream(), without the tokens that the distribution leaves out (W4). For a
+// trace it returns that of read_trace(); num_logits is then the number of experts. The team shares the
+// tokens. It gives no spares and keeps no logits. Throws InputError as these functions do.
 Routing route_tokens(const RouteRequest& request, ThreadTeam& team);
 
 }  // namespace moehill

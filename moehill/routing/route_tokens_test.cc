@@ -1,4 +1,4 @@
-// Routing block by block is routing at once.
+// Routing block by block gives the routing of all tokens at once.
 #include "moehill/routing/route_tokens.h"
 
 #include <gtest/gtest.h>
@@ -22,7 +22,7 @@ TEST(RouteTokens, IsTopkOfAllLogits) {
   }
 }
 
-// Most logits of many experts are not computed.
+// With many experts most logits are never computed.
 TEST(RouteTokens, OfManyExpertsIsTopkOfAllLogits) {
   DistributionOptions later;
   later.step = 3;

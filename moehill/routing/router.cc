@@ -1,3 +1,6 @@
+// Implements router.h: scores, choices and gate values of one token after the other, and their gradients.
+// Forward is in f32 as models have it; gradients are computed in double, because their terms nearly cancel,
+// and are rounded once.
 #include "moehill/routing/router.h"
 
 #include <algorithm>
@@ -10,14 +13,14 @@
 namespace moehill {
 namespace {
 
-constexpr double kBiasDeviation = 0.02;  // of a score at logit 0
+constexpr double kBiasDeviation = 0.02;  // in units of a score at logit 0
 constexpr double kScaleDeviation = 0.1;
 
-// A score of f32 or double: the same formulas make gate values and, in double, their gradient.
+// The score of a logit. With F = float it makes gate values; with F = double, their gradient.
 template <typename F>
 struct Scores {
   RouterScore kind;
-  F largest = 0, sum = 1;  // of the softmax: its largest logit, and the sum of exp(z - largest)
+  F largest = 0, sum = 1;  // for the softmax only: the token's largest logit, and the sum of exp(z - largest)
 
   F of(F z) const {
     switch (kind) {
@@ -29,7 +32,7 @@ struct Scores {
         return std::exp(z - largest) / sum;
     }
   }
-  // d score / d logit; for a softmax with the sum held.
+  // Returns d score / d logit; for a softmax, with the sum held constant.
   F slope(F z) const {
     const F s = of(z);
     if (kind == RouterScore::sigmoid) return s / (1 + std::exp(z));  // 1 - s loses its digits near s = 1
@@ -38,7 +41,7 @@ struct Scores {
   }
 };
 
-// Returns the scores over all logits of a token.
+// Returns the scores over all logits of one token.
 template <typename F>
 Scores<F> scores_of(RouterScore kind, const float* logits, int num) {
   Scores<F> scores{kind};
@@ -49,9 +52,9 @@ Scores<F> scores_of(RouterScore kind, const float* logits, int num) {
   return scores;
 }
 
-// The softmax of one choice of sparsemixer: over the experts that are not chosen before it, and not far below
-// the best of these, `largest`. Who is among them is told in f32, whatever F is. An expert that its logit
-// excludes has no part, also where there is no other.
+// The softmax of one choice of sparsemixer. It is over the experts that were not chosen before and whose
+// logits are not far below `largest`, the best of these. Whether a logit is near enough is decided in f32 for
+// both F. An expert with the logit -inf never takes part, even if there is no other.
 template <typename F>
 struct MixerSoftmax {
   float largest = -std::numeric_limits<float>::infinity();
@@ -60,6 +63,7 @@ struct MixerSoftmax {
   F term(const Router& router, std::span<const float> logits, std::span<const int32_t> before,
          size_t e) const {
     const float z = logits[e];
+    // This is the rule of RouterRule: (m - z) / max(|z|, m) > 2 jitter.
     const bool is_far =
         (largest - z) / std::max(std::abs(z), largest) > static_cast<float>(2 * router.rule.jitter);
     if (is_far || std::isinf(z) || is_among(e, before)) return 0;
@@ -99,7 +103,8 @@ void refuse_bad_logits(RouterScore kind, int64_t token, const float* logits, int
     throw bad_logit(logits[largest], token, largest);
 }
 
-// The experts of a token are chosen by these keys.
+// The keys by which a token's experts are chosen: scores plus bias, or simply the logits, whose order is the
+// same.
 struct Keys {
   const Router& router;
   const float* logits;
@@ -113,8 +118,8 @@ struct Keys {
   }
 };
 
-// The best so far of candidates that come in rising order, so that an equal key stays behind the one of the
-// lower id. Insertion: few moves, as few are kept of many.
+// The best candidates so far. Candidates must come in rising order of their ids, so that of equal keys the
+// lower id wins. It uses insertion, because few are kept out of many.
 struct Best {
   int32_t* id;
   float* key;
@@ -132,6 +137,7 @@ struct Best {
   }
 };
 
+// Ranks the groups of experts and marks those that are kept.
 void keep_groups(const RouterRule& rule, const Keys& keys, int num, bool* kept) {
   const int size = num / rule.groups;
   int32_t ids[kMostGroups];
@@ -148,6 +154,7 @@ void keep_groups(const RouterRule& rule, const Keys& keys, int num, bool* kept) 
   for (int i = 0; i < best.num; ++i) kept[ids[i]] = true;
 }
 
+// Writes the chosen experts, the best first.
 void choose(const RouterRule& rule, const Keys& keys, int num, std::span<int32_t> chosen) {
   float key[kMostChoices];
   Best best{chosen.data(), key, static_cast<int>(chosen.size())};
@@ -163,6 +170,7 @@ float scale_of(const Router& router, int32_t e) {
   return router.expert_scale.empty() ? 1.0f : router.expert_scale[static_cast<size_t>(e)];
 }
 
+// Writes the gate values of the chosen experts.
 void gate_values(const Router& router, std::span<const float> row, Scores<float> scores,
                  std::span<const int32_t> chosen, float* weight) {
   const RouterRule& rule = router.rule;
@@ -189,10 +197,13 @@ void gate_values(const Router& router, std::span<const float> row, Scores<float>
   }
 }
 
-// dlogits of one token, in double. With c_j = factor scale_j and s the scores, the gate values are
-//   p_j = c_j s_j / D, D = 1 or max(sum of the chosen s, least_sum)
-// so ds_j = (c_j dp_j - m) / D with m = sum_i c_i dp_i s_i / D where D is that sum, else 0. A softmax over
-// all gives dlogit_e = s_e (ds_e - sum_i s_i ds_i), with ds_e = 0 for what is not chosen; else ds_j s'(z_j).
+// Computes dlogits of one token, in double. With c_j = factor * scale_j and the scores s, the gate values are
+//
+//   p_j = c_j s_j / D, where D = 1, or with `normalized` D = max(sum of the chosen s, least_sum).
+//
+// So ds_j = (c_j dp_j - m) / D, where m = sum_i c_i dp_i s_i / D if D is that sum, otherwise 0. A softmax
+// over all logits gives dlogit_e = s_e (ds_e - sum_i s_i ds_i), with ds_e = 0 for experts that are not
+// chosen. For the other scores dlogit_j = ds_j s'(z_j).
 void token_backward(const Router& router, const float* logits, std::span<const int32_t> chosen,
                     const float* dp, std::span<float> dlogits) {
   const RouterRule& rule = router.rule;
@@ -203,6 +214,7 @@ void token_backward(const Router& router, const float* logits, std::span<const i
     sum += s;
     weighted += s * rule.factor * static_cast<double>(scale_of(router, chosen[j])) * dp[j];
   }
+  // Where the sum is below least_sum, D is a constant and has no gradient.
   const bool through_sum = rule.normalized && sum >= rule.least_sum;
   const double divisor = rule.normalized ? std::max(sum, rule.least_sum) : 1;
   const double common = through_sum ? weighted / divisor : 0;
@@ -225,8 +237,8 @@ void token_backward(const Router& router, const float* logits, std::span<const i
   }
 }
 
-// The softmax over the chosen has all it needs in its gate values p_j = c_j q_j, q the softmax:
-// dlogit_j = p_j dp_j - q_j sum_i p_i dp_i.
+// The gradient of the softmax over the chosen. It needs only the gate values p_j = c_j q_j, where q is the
+// softmax: dlogit_j = p_j dp_j - q_j sum_i p_i dp_i.
 void token_backward_of_chosen(const Router& router, std::span<const int32_t> chosen, const float* weight,
                               const float* dp, std::span<float> dlogits) {
   double sum = 0;
@@ -239,8 +251,8 @@ void token_backward_of_chosen(const Router& router, std::span<const int32_t> cho
   }
 }
 
-// dlogit_e = sum_j dp_j p_j ([e = choice j] - q_je), q_j the softmax of choice j and p_j its part of that
-// choice.
+// The gradient of sparsemixer: dlogit_e = sum_j dp_j p_j ([e = choice j] - q_je), where q_j is the softmax of
+// choice j, and p_j the value of q_j at that choice.
 void token_backward_of_mixer(const Router& router, std::span<const float> logits,
                              std::span<const int32_t> chosen, const float* dp, std::span<float> dlogits) {
   MixerSoftmax<double> of_choice[kMostChoices];
@@ -267,7 +279,8 @@ std::vector<float> normals(size_t num, uint32_t seed, Stream stream, double mean
   return values;
 }
 
-// Each id's experts are drawn without replacement: draw j is the u-th of those that are left.
+// Makes a hash table. The experts of each id are drawn without replacement: draw j is the u-th of those that
+// are left.
 std::vector<int32_t> hash_table(const RouterRule& rule, int num_experts, int topk, uint32_t seed) {
   std::vector<int32_t> table(static_cast<size_t>(rule.hash_ids * topk)), taken;
   for (int64_t id = 0; id < rule.hash_ids; ++id) {
@@ -323,7 +336,7 @@ void route_token(const Router& router, int64_t token, std::span<const float> row
 
 namespace {
 
-// Tells the zero experts among the choices of a token, which are numbered behind the experts.
+// Separates the zero experts among the choices of a token; their numbers follow those of the experts.
 void part_zero_experts(size_t first, Routing& routing) {
   if (routing.zero.empty()) return;
   for (size_t a = first; a < first + static_cast<size_t>(routing.topk); ++a) {

@@ -1,6 +1,11 @@
-// Router: choices and gate values from logits by a rule, and the gradient of the logits.
+// Router: from logits to choices and gate values by a rule (router_rule.h), and the gradient of the logits.
+// The logits themselves come from a distribution (distribution.h) or from a product with x in the step.
 //
-// Everything is f32 and of one token alone, so it is the same on every device and for any number of threads.
+// Each token is routed by itself and in f32, so its routing is the same on every device and for any number of
+// threads.
+//
+//   const Router router = make_router(rule, num_tokens, num_experts, topk, seed);
+//   const Routing routing = route_all(router, logits, num_tokens, num_logits(rule, num_experts), topk);
 #pragma once
 
 #include <span>
@@ -11,47 +16,50 @@
 
 namespace moehill {
 
-// A rule with the tables that it needs. L = num_logits(): the experts and the zero experts behind them.
+// A rule with the tables that it needs. L = num_logits() is the number of experts plus that of the zero
+// experts, whose logits follow.
 struct Router {
   RouterRule rule{};
-  std::vector<float> bias;             // [L] of a selection bias, else empty
-  std::vector<float> expert_scale;     // [L] of an expert scale, else empty
-  std::vector<int32_t> experts_of_id;  // [ids, k] of a hash table, else empty
-  std::vector<int32_t> id_of_token;    // [T] likewise
+  std::vector<float> bias;             // [L] bias of the selection, if the rule has one; otherwise empty
+  std::vector<float> expert_scale;     // [L] scale of each expert, if the rule has them; otherwise empty
+  std::vector<int32_t> experts_of_id;  // [ids, k] hash table, if the rule has one; otherwise empty
+  std::vector<int32_t> id_of_token;    // [T] the id of each token, for the hash table
 };
 
-// Tables of a seed. A bias is normal with a deviation of 0.02 of a score at logit 0, which for the softmax is
-// 1 / L; so it changes choices and leaves the load nearly that of the logits. A scale is 1 + 0.1 times a
-// normal. A token's id and an id's distinct experts are uniform.
+// Makes the tables from a seed. A bias is normal; its deviation is 0.02 times the score at logit 0, which for
+// the softmax is 1 / L. So it changes some choices but leaves the load nearly as the logits make it. A scale
+// is 1 + 0.1 times a normal number. The id of a token and the distinct experts of an id are uniform.
 // Throws InputError as refuse_impossible() does.
 Router make_router(const RouterRule& rule, int64_t num_tokens, int num_experts, int topk, uint32_t seed);
 
-// One token's choices and gate values from its L logits. Throws InputError for a NaN, for an infinite logit
-// (but -inf, which no score but zero comes from), and where the largest logit of a softmax is -inf; it names
-// token and expert. Allocates nothing.
+// Makes the choices and gate values of one token from its L logits. Throws InputError that names token and
+// expert for a NaN, for a logit of +inf, and if the largest logit of a softmax is -inf. (A single -inf is
+// legal: that expert is never chosen for its score.) Allocates nothing.
 void route_token(const Router& router, int64_t token, std::span<const float> logits,
                  std::span<int32_t> chosen, float* weight);
 
-// Routes the rows of `tokens` of logits [T, L] likewise; `routing` has its sizes, with num_logits() = L.
+// Routes the rows of `tokens` of logits [T, L] in the same way. `routing` must have its sizes already, with
+// num_logits() = L (see unrouted() in topk.h).
 void route(const Router& router, const float* logits, Range tokens, ThreadTeam& team, Routing& routing);
 
-// All tokens of logits [T, L], on one thread, with this many spares. The last logits are the zero experts'.
-// Throws as route_token() does.
+// Routes all tokens of logits [T, L] on one thread, with num_spares next choices each. The last logits are
+// those of the zero experts. Throws InputError as route_token() does.
 Routing route_all(const Router& router, const std::vector<float>& logits, int64_t num_tokens, int num_logits,
                   int topk, int num_spares = 0);
 
-// Gate values of the choices that `routing` has already, of all its tokens' logits [T, L].
+// Computes the gate values of choices that `routing` already has, from the logits [T, L] of all its tokens.
 void weigh_choices(const Router& router, const float* logits, ThreadTeam& team, Routing& routing);
 
-// The gradient dlogits [T, L] from dp [T, k], that of the gate values. `logits` may be null with
-// chosen_softmax, which has all it needs in the gate values.
+// The operands of route_backward(): the gradient dlogits [T, L] from dp [T, k], that of the gate values.
+// `logits` may be null with chosen_softmax, for which the gate values suffice.
 struct RouterGradient {
   const float* logits;
   const Routing& routing;
   const float* dp;
   float* dlogits;
 };
-// Writes every element of these tokens' rows. In double, since its terms nearly cancel, and rounded once.
+// Writes every element of the rows of these tokens. It computes in double, because the terms nearly cancel,
+// and rounds once.
 void route_backward(const Router& router, const RouterGradient& gradient, Range tokens, ThreadTeam& team);
 
 }  // namespace moehill

@@ -1,16 +1,17 @@
-// The routers of known models, for checks: a rule each, as `--router` has it.
+// The routers of known models, for tests and checks: one rule for each, in the text form of --router.
 #pragma once
 
 #include <string>
 
 namespace moehill {
 
+// The models that have this rule, and the rule.
 struct RouterFamily {
   const char* models;
   const char* rule;
 };
 
-// For 12 experts and up to 4 choices.
+// The rules are for 12 experts and up to 4 choices.
 inline constexpr RouterFamily kRouterFamilies[] = {
     {"Qwen1.5-MoE, DeepSeek-V2-Lite, OLMoE", "softmax"},
     {"Qwen3, Hunyuan", "softmax,normalized"},
@@ -24,7 +25,8 @@ inline constexpr RouterFamily kRouterFamilies[] = {
     {"LongCat", "softmax,bias,factor:6,zero:4"},
     {"Llama 4", "sigmoid,input-weighted"},
     {"Gemma 4", "softmax,normalized,expert-scale"},
-    {"Phi-3.5-MoE", "sparsemixer,jitter:0.2"},  // more than the model's, so that experts are among the best
+    // More jitter than the model has, so that several experts are near the best.
+    {"Phi-3.5-MoE", "sparsemixer,jitter:0.2"},
 };
 
 }  // namespace moehill

@@ -1,3 +1,4 @@
+// Reads, writes and checks the rule of a router. Each word of the text form is one line of words_of_a_rule().
 #include "moehill/routing/router_rule.h"
 
 #include "moehill/base/word_list.h"
@@ -7,6 +8,7 @@ namespace {
 
 const std::string kOption = "--router";
 
+// Reads "GROUPS/KEPT".
 void set_groups(RouterRule& rule, const std::string& text, bool best_two) {
   const std::vector<std::string> parts = split(text, '/');
   if (parts.size() != 2) {
@@ -51,7 +53,8 @@ const WordList<RouterScore, RouterRule>& words_of_a_rule() {
            [](RouterRule& r, const std::string& v) {
              r.hash_ids = parse_integer(kOption + " hash", v, 1, 1 << 24);
            }},
-          // No parts of the rule: where the router runs. --router takes them, and has them in its messages.
+          // These two are no part of the rule: they say where the router runs. --router takes them, so they
+          // are listed here for its messages.
           {kInStep, "", [](RouterRule&, const std::string&) {}},
           {kProduct, "", [](RouterRule&, const std::string&) {}},
       });
@@ -69,6 +72,7 @@ void refuse_contradictions(const RouterRule& rule) {
   refuse(of_chosen && rule.groups > 1, "chosen-softmax with groups: there are no scores to rank them by",
          "use softmax with groups");
   refuse(of_chosen && rule.normalized, "chosen-softmax with normalized: it always is", "leave it out");
+  // sparsemixer is a rule by itself: apart from its jitter everything must have the default value.
   RouterRule alone{.score = rule.score, .jitter = rule.jitter};
   refuse(rule.score == RouterScore::sparsemixer && !(rule == alone),
          "sparsemixer with words of other routers, which it has no place for", "leave all but jitter out");

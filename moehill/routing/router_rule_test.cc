@@ -1,4 +1,4 @@
-// Rules as text: each is what it was after a way there and back, and what makes no sense is refused.
+// A rule that was written as text and read back is the same rule, and rules that make no sense are refused.
 #include "moehill/routing/router_rule.h"
 
 #include <gtest/gtest.h>

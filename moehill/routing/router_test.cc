@@ -1,4 +1,5 @@
-// Routers of the known models: choices against a plain sort, gate values and gradients in double.
+// Compares routers of known models with plain code: choices with a sort, gate values and gradients with
+// double.
 #include "moehill/routing/router.h"
 
 #include <gtest/gtest.h>
@@ -45,11 +46,11 @@ double score_of(RouterScore kind, double z) {
   return kind == RouterScore::sqrt_softplus ? std::sqrt(std::log(1 + std::exp(z))) : std::exp(z);
 }
 
-// Gate values of one token in double, from the definition; `chosen` stays as it is.
+// Returns the gate values of one token in double, from the definition; `chosen` is not changed.
 std::vector<double> mixer_gates(const Routed& held, int64_t t, const std::vector<double>& z,
                                 const int32_t* chosen) {
   std::vector<double> gates;
-  std::vector<float> open(held.row(t), held.row(t) + held.num());  // who takes part is told by the f32 logits
+  std::vector<float> open(held.row(t), held.row(t) + held.num());  // the f32 logits decide who takes part
   for (int j = 0; j < kTopk; ++j) {
     const float m = *std::max_element(open.begin(), open.end());
     double sum = 0;
@@ -103,7 +104,7 @@ TEST(Router, GateValuesAreThoseOfTheDefinition) {
   }
 }
 
-// The choice as a sort of keys, groups by a sort of theirs; ties to the lower id by stability.
+// Chooses by sorting the keys, and groups by sorting theirs. The sort is stable, so ties go to the lower id.
 std::vector<int32_t> sorted_choice(const Routed& r, int64_t t) {
   const RouterRule& rule = r.router.rule;
   const size_t num = static_cast<size_t>(r.num()), groups = static_cast<size_t>(rule.groups);
@@ -185,8 +186,8 @@ TEST(Router, ABiasChoosesAndLeavesTheGateValueAlone) {
   EXPECT_FLOAT_EQ(routing.weight[0], 1.0f);  // 2 sigmoid(0)
 }
 
-// Two choices by the code of the model: m = 5, and 4.95 is 0.01 below it; of the rest m is 4.95, from
-// which 4.6 is 0.07 away.
+// Two choices as the model's code makes them: m = 5, and 4.95 is 0.01 below it. Among the rest m is 4.95, and
+// 4.6 is 0.07 below that.
 TEST(Router, SparsemixerCountsTheExpertsNearTheBest) {
   const Router router{parse_router_rule("sparsemixer"), {}, {}, {}, {}};
   const std::vector<float> logits = {4.6f, 5, -7, 4.95f, 1};
@@ -196,7 +197,7 @@ TEST(Router, SparsemixerCountsTheExpertsNearTheBest) {
   EXPECT_EQ(chosen, (std::vector<int32_t>{1, 3}));
   EXPECT_NEAR(weight[0], 1 / (1 + std::exp(-0.05)), 1e-6);
   EXPECT_EQ(weight[1], 1.0f);
-  const std::vector<float> negative = {-1, -1.015f, -1.5f, -3, -9};  // by |z| where it is more than m
+  const std::vector<float> negative = {-1, -1.015f, -1.5f, -3, -9};  // by |z| if it is more than m
   route_token(router, 0, negative, chosen, weight.data());
   EXPECT_EQ(chosen, (std::vector<int32_t>{0, 1}));
   EXPECT_NEAR(weight[0], 1 / (1 + std::exp(-0.015)), 1e-6);
@@ -231,7 +232,7 @@ TEST(Router, RoutesTheTokensAskedForAlone) {
     EXPECT_EQ(r.routing.expert[i], i / kTopk >= 7 && i / kTopk < 19 ? whole.expert[i] : -1);
 }
 
-// Zero experts are numbered behind the experts; a routing has them apart.
+// Zero experts have the numbers after the experts; a routing keeps them apart.
 TEST(Router, TellsZeroExpertsFromExperts) {
   const Routed r = routed_by("softmax,bias,factor:6,zero:4");
   const Routing parted = route_all(r.router, r.logits, kTokens, r.num(), kTopk);
@@ -299,14 +300,14 @@ TEST(Router, RefusesLogitsThatAreNoNumbers) {
   EXPECT_NO_THROW(try_with(-std::numeric_limits<float>::infinity()));
 }
 
-// The reference is central differences of sum_j dp_j p_j in double, with the choices held.
+// The reference is the central difference of sum_j dp_j p_j in double, with the choices held fixed.
 TEST(RouteBackward, IsTheGradientOfTheGateValues) {
   const std::vector<float> dp = make_logits({}, kTokens, kTopk, 1, 5);
   for (const RouterFamily& family : kRouterFamilies) {
     const Routed r = routed_by(family.rule);
     for (const int num_threads : {1, 3}) {
       ThreadTeam team(num_threads);
-      std::vector<float> dlogits(r.logits.size(), std::nanf(""));  // every element is to be written
+      std::vector<float> dlogits(r.logits.size(), std::nanf(""));  // every element must be written
       route_backward(r.router, {r.logits.data(), r.routing, dp.data(), dlogits.data()}, {0, kTokens}, team);
       for (int64_t t = 0; t < kTokens; ++t) {
         const auto loss = [&](size_t moved, double step) {

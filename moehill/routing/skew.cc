@@ -1,4 +1,5 @@
-// A distribution promises properties of a routing; this judges whether a routing keeps them.
+// A distribution promises properties of a routing, such as a share of hot experts. This judges whether a
+// routing keeps the promise, with ranges that a sound routing misses once in 10^9 cases.
 #include "moehill/routing/skew.h"
 
 #include <algorithm>
@@ -11,13 +12,13 @@ namespace moehill {
 namespace {
 
 constexpr double kLargestExponent = 20;
-constexpr double kMissProbability = 1e-9;  // of a sound zipf routing to be refused
+constexpr double kMissProbability = 1e-9;  // the probability that a sound zipf routing is refused
 
 struct Moments {
   double mean, variance;
 };
 
-// Returns the moments of ln(rank) under p(rank) proportional to rank^-exponent, rank = 1..num.
+// Returns mean and variance of ln(rank) if p(rank) is proportional to rank^-exponent, rank = 1..num.
 Moments log_rank_moments(int num, double exponent) {
   double sum = 0, first = 0, second = 0;
   for (int rank = 1; rank <= num; ++rank) {
@@ -30,8 +31,8 @@ Moments log_rank_moments(int num, double exponent) {
   return {mean, std::max(0.0, second / sum - mean * mean)};
 }
 
-// The exponent in [-20, 20] at which the mean of ln(rank) is this: that of maximum likelihood. The mean falls
-// as the exponent rises.
+// Returns the exponent in [-20, 20] for which the mean of ln(rank) is this one, which is the estimate of
+// maximum likelihood. It is found by bisection, since the mean falls as the exponent rises.
 double fitted_exponent(int num, double mean_log_rank) {
   double lo = -kLargestExponent, hi = kLargestExponent;
   for (int i = 0; i < 60; ++i) {
@@ -51,7 +52,7 @@ SkewProperty zipf_property(const DistributionOptions& options, const Routing& ro
   for (int64_t t = 0; t < routing.num_tokens; ++t) {
     sum += log_rank[static_cast<size_t>(routing.expert[static_cast<size_t>(t * routing.topk)])];
   }
-  // Bernstein's inequality for the mean of T independent ln(rank) in [0, ln E].
+  // The range follows from Bernstein's inequality for the mean of T independent values ln(rank) in [0, ln E].
   const double num = static_cast<double>(routing.num_tokens), miss = std::log(2 / kMissProbability);
   const Moments asked = log_rank_moments(routing.num_experts, options.zipf_exponent);
   const double deviation = std::sqrt(2 * asked.variance * miss / num) +
@@ -76,7 +77,7 @@ SkewProperty spread_property(const std::string& name, const std::vector<int64_t>
   return {name, 0, static_cast<double>(*max - *min), 0, most};
 }
 
-// W4: half of the tokens, but for the one that rounding down leaves out.
+// W4 keeps half of the tokens, or one fewer because of rounding down.
 SkewProperty there_property(const Routing& routing) {
   const double num = static_cast<double>(routing.expert.size());
   const double there = 1 - static_cast<double>(num_unassigned(routing) - num_zero_choices(routing)) / num;

@@ -1,4 +1,4 @@
-// Skewed distributions: each keeps its promise, the promise is checked, and the impossible is refused.
+// Each skewed distribution keeps its promise, the promise is checked, and an impossible one is refused.
 #include "moehill/routing/skew.h"
 
 #include <gtest/gtest.h>

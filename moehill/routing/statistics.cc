@@ -1,4 +1,4 @@
-// Figures that describe a routing: run lengths of the first choice, load over experts, balance over devices.
+// Computes the figures of statistics.h.
 #include "moehill/routing/statistics.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Statistics of a routing, on cases worked out by hand.
+// Compares the statistics of a routing with cases worked out by hand.
 #include "moehill/routing/statistics.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Routings for tests: odd shapes, skewed loads, gate values that are not sorted by token.
+// Routings for tests: odd shapes, skewed loads, and gate values that are not sorted by token.
 #pragma once
 
 #include <algorithm>
@@ -14,15 +14,16 @@
 
 namespace moehill {
 
-// Experts of each token given by hand; gate values 1, 2, 3, ... over a small modulus, so that some are equal.
+// Makes a routing from experts given by hand. Gate values are 0 to 6 in a mixed order, so that some are
+// equal.
 inline Routing routing_of(int num_experts, int topk, std::vector<int32_t> expert) {
   Routing routing{static_cast<int64_t>(expert.size()) / topk, num_experts, topk, std::move(expert), {}};
   for (size_t a = 0; a < routing.expert.size(); ++a) routing.weight.push_back(static_cast<float>(a * 5 % 7));
   return routing;
 }
 
-// topk distinct experts per token. skew 0: uniform; larger: the low expert ids are preferred and high ones
-// stay empty.
+// Makes a routing with topk distinct experts for each token. skew 0: uniform. With a larger skew, low expert
+// ids are preferred and high ones stay empty.
 inline Routing random_routing(int64_t num_tokens, int num_experts, int topk, double skew, uint32_t seed) {
   std::vector<int32_t> expert;
   uint64_t draw = 0;
@@ -39,8 +40,8 @@ inline Routing random_routing(int64_t num_tokens, int num_experts, int topk, dou
   return routing_of(num_experts, topk, std::move(expert));
 }
 
-// A trace of 45 tokens and their top 3 of 12 experts. The third choice of every token, the first of every
-// third and the second of every fifth are nobody's.
+// A trace of 45 tokens with their top 3 of 12 experts. The third choice of every token, the first of every
+// third and the second of every fifth token go to nobody.
 inline constexpr int64_t kNobodys = 45 + 15 + 9;
 inline std::string trace_with_nobodys() {
   std::string ids;

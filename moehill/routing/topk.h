@@ -1,4 +1,5 @@
-// The router of the benchmark contract: top-k of the logits, and the softmax over the chosen.
+// The router of the benchmark contract: the topk largest logits, and the softmax over the chosen ones. Rules
+// of real models are in router_rule.h.
 #pragma once
 
 #include <vector>
@@ -8,14 +9,15 @@
 
 namespace moehill {
 
-// The topk largest logits of each row of [T, E], best first, ties to the lower expert id; gate values are the
-// softmax over the chosen (f32). Throws InputError for a NaN (says token and expert) and for topk outside [1,
-// E].
+// Returns the topk largest logits of each row of [T, E], the best first; of equal logits the lower expert id
+// wins. Gate values are the softmax over the chosen, in f32. Throws InputError for a NaN (it names token and
+// expert) and for a topk outside [1, E].
 Routing route_topk(const std::vector<float>& logits, int64_t num_tokens, int num_experts, int topk);
 
-// A routing of these sizes whose tokens have not been routed.
+// Returns a routing that has these sizes but no decisions yet, for route() to fill.
 Routing unrouted(const Router& router, int64_t num_tokens, int num_logits, int topk);
-// `ranked` has more choices a token than `routing`, the first ones the same: the rest become its spares.
+// `ranked` has more choices for each token than `routing`, and the first ones are the same. The others become
+// the spares of `routing`.
 void take_spares(const Routing& ranked, Routing& routing);
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// Top-k: order, ties, bad logits and gate values.
+// Tests top-k: the order, ties, bad logits and gate values.
 #include "moehill/routing/topk.h"
 
 #include <gtest/gtest.h>

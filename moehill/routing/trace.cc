@@ -1,3 +1,5 @@
+// Reads and writes traces (trace.h); this file has what both kinds of file share, and recognises files that
+// are no traces but often taken for one.
 #include "moehill/routing/trace.h"
 
 #include <algorithm>
@@ -13,7 +15,7 @@
 namespace moehill {
 namespace {
 
-// Files that people have, and how they become ours.
+// Files that people have, by their first bytes, with the command that converts them.
 struct ForeignKind {
   std::string start, name, remedy;
 };
@@ -38,6 +40,7 @@ TraceTokens::TraceTokens(const TraceRequest& request)
   routing_.weight.resize(routing_.expert.size());
 }
 
+// Ids come from a file, so each is checked before it is used as an index anywhere.
 void TraceTokens::add(const int64_t* ids, const float* gates) {
   for (int j = 0; j < routing_.topk; ++j) {
     const bool is_known = ids[j] >= kNoExpert && ids[j] < routing_.num_experts;
@@ -56,6 +59,7 @@ void TraceTokens::add(const int64_t* ids, const float* gates) {
   ++next_;
 }
 
+// Without gate values, the experts of a token share its weight equally.
 void TraceTokens::add_gates(const float* gates) {
   const int32_t* ids = ids_of_next();
   float* weight = routing_.weight.data() + next_ * routing_.topk;
@@ -88,6 +92,7 @@ Routing read_trace(const TraceSelection& selection, int64_t num_tokens, int num_
   const TraceRequest request{selection, num_tokens, num_experts, topk};
   std::ifstream file = open_input_file(
       {kTraceOption, selection.file, "JSON lines or .npy", "name a file of recorded routing"});
+  // The first bytes tell the kind of file, whatever its name is.
   std::string start(6, ' ');
   file.read(start.data(), static_cast<std::streamsize>(start.size()));
   start.resize(static_cast<size_t>(file.gcount()));
@@ -144,6 +149,7 @@ void write_trace(const std::string& path, const Routing& routing) {
   write_npy(gates, shape, [&](int64_t token, std::span<float> values) {
     std::copy_n(routing.weight.begin() + token * routing.topk, routing.topk, values.begin());
   });
+  // Both files are complete before either replaces an older one.
   ids.keep();
   gates.keep();
 }

@@ -1,19 +1,23 @@
-// Traces: routing that was recorded, by a model or by a run of ours, and is replayed.
+// Traces: the choices of experts that a model or a run of moehill recorded, to be replayed. A trace has no
+// logits; distribution.h makes those up.
 //
-// A trace has the choices of its tokens in the order of their global ids, so that it is replayed at any
-// number of devices, whatever the number was when it was recorded. Two kinds of file, told apart by their
+// A trace has the choices of its tokens in the order of their global ids. So it can be replayed on any number
+// of devices, however many there were when it was recorded. Two kinds of file are told apart by their
 // contents:
 //
-// - JSON lines, as Megatron-LM writes them (core/transformer/moe/router_trace.py): a line a (step, layer,
-//   rank), with `step`, `layer`, `rank`, `num_tokens`, `topk` and `top_indices` [num_tokens][topk]. Ours have
-//   `gate_values` of the same shape too. The tokens of the lowest rank come first; so the files of all ranks
-//   are one trace when they are put into one, in any order. Lines whose `block` is another than "decoder" are
-//   left out.
-// - .npy, integers [T, k], or [T, L, k] of which `layer` is one. Gate values are a file of their own, floats
-//   of that shape.
+// - JSON lines, as Megatron-LM writes them (core/transformer/moe/router_trace.py): one line for each (step,
+//   layer, rank), with `step`, `layer`, `rank`, `num_tokens`, `topk` and `top_indices` [num_tokens][topk].
+//   The lines that moehill writes also have `gate_values` of the same shape. The tokens of the lowest rank
+//   come first, so the files of all ranks, joined in any order, are one trace. Lines whose `block` is not
+//   "decoder" are ignored.
+// - .npy: integers [T, k], or [T, L, k], of which `layer` selects one layer. Gate values are in a second
+//   file, floats of the same shape.
 //
-// An expert id of -1 is an assignment of nobody (kNoExpert). Without gate values a token's are 1 / n, n the
-// number of its experts.
+// An expert id of -1 is an assignment that goes to nobody (kNoExpert). Without gate values, each of a token's
+// n experts gets 1 / n.
+//
+//   write_trace("step.jsonl", routing);
+//   const Routing again = read_trace(parse_trace_selection("step.jsonl"), num_tokens, num_experts, topk);
 #pragma once
 
 #include "moehill/routing/plan.h"
@@ -21,21 +25,21 @@
 
 namespace moehill {
 
-// The first num_tokens tokens of the selected part. Throws InputError for a file that is none of the above, a
-// selection that it does not have or that leaves more than one part, fewer tokens, another k, an expert id
-// that is not -1 to E - 1, one that a token has twice, and a gate value that is not finite. The last two name
-// the token.
+// Reads the first num_tokens tokens of the selected part. Throws InputError for a file of another kind, a
+// selection that the file does not have or that leaves more than one part, too few tokens, another k, an
+// expert id outside -1 to E - 1, an expert that a token has twice, and a gate value that is not finite. The
+// last three errors name the token.
 Routing read_trace(const TraceSelection& selection, int64_t num_tokens, int num_experts, int topk);
 
-// Writes JSON lines, or, to a name that ends in .npy, ids [T, k] there and gate values beside it
-// (gates_file_of()). Gate values are read back bit by bit. Throws std::runtime_error and leaves no part of a
-// file.
+// Writes JSON lines, or, if the name ends in .npy, ids [T, k] there and gate values beside it
+// (gates_file_of()). Gate values are read back without any change. Throws std::runtime_error if it fails, and
+// leaves no part of a file.
 void write_trace(const std::string& path, const Routing& routing);
 std::string gates_file_of(const std::string& path);  // "a/x.npy": "a/x.gates.npy"
 bool is_npy_name(const std::string& path);
-// The files that write_trace() writes.
+// Returns the files that write_trace() writes for this path.
 std::vector<std::string> routing_files(const std::string& path);
-// The text that --distribution takes to replay it.
+// Returns the text for --distribution that replays the file.
 std::string replay_text(const std::string& path);
 
 }  // namespace moehill

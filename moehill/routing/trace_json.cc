@@ -1,4 +1,5 @@
-// Traces in JSON lines, as Megatron-LM records them.
+// Reads traces in JSON lines, as Megatron-LM records them. Lines are read one at a time, and only the
+// selected step and layer is kept, so that a file may be larger than memory.
 #include <cmath>
 #include <map>
 #include <set>
@@ -13,17 +14,18 @@ namespace {
 
 using nlohmann::json;
 
-constexpr double kPastFloat = 0x1.ffffffp127;  // from here on a number is rounded to an infinite f32
+constexpr double kPastFloat = 0x1.ffffffp127;  // from here on, a number is rounded to an infinite f32
 constexpr int64_t kMaxLine = int64_t{64} << 20;
 const char* const kJsonRemedy =
     "record it by Megatron-LM's --moe-routing-trace-path or by moehill bench --save-routing";
 
-// One rank's tokens of the selected step and layer.
+// The tokens of one rank in the selected step and layer.
 struct Part {
   std::vector<int64_t> ids;
-  std::vector<float> gates;  // empty: none were recorded
+  std::vector<float> gates;  // empty: no gate values were recorded
 };
 
+// Collects the parts of all ranks and then puts them together in the order of the ranks.
 class JsonTrace {
  public:
   explicit JsonTrace(const TraceRequest& request) : request_(request) {}
@@ -64,6 +66,8 @@ class JsonTrace {
     return value;
   }
 
+  // Takes one line. It also notes the steps and layers of lines that are not selected, for the error
+  // messages.
   void take(const json& record) {
     if (record.contains("block") && record["block"] != "decoder") return;
     constexpr int64_t kMost = 2147483647;
@@ -116,7 +120,7 @@ class JsonTrace {
     refuse(fmt::format("{} with {}", name, moehill::quoted(row.dump())),
            fmt::format("rows of {}, the topk", request_.topk));
   }
-  // Names the token of this rank that an assignment belongs to.
+  // Names the token of this rank to which an assignment belongs.
   std::string of_token(const json& value, size_t assignment) const {
     return fmt::format("{} of token {}", moehill::quoted(value.dump()),
                        assignment / static_cast<size_t>(request_.topk));

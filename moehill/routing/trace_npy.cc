@@ -1,4 +1,5 @@
-// Traces in .npy: ids [T, k] or [T, L, k], and gate values of the same shape in a file of their own.
+// Reads traces in .npy: ids [T, k] or [T, L, k], and gate values of the same shape in a second file. It reads
+// one token at a time.
 #include "moehill/base/npy_reader.h"
 #include "moehill/routing/trace_reading.h"
 
@@ -13,7 +14,7 @@ void refuse_shape(const std::vector<int64_t>& shape, const std::string& allowed,
                     remedy);
 }
 
-// The layer among those of [T, L, k]; 0 of [T, k].
+// Returns the selected layer of [T, L, k]; 0 for [T, k].
 int64_t layer_of(const TraceSelection& selection, const std::vector<int64_t>& shape) {
   if (shape.size() != 2 && shape.size() != 3) refuse_shape(shape, "[T, k] or [T, L, k]", kNpyRemedy);
   if (selection.step)

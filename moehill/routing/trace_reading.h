@@ -1,4 +1,5 @@
-// The parts of reading a trace: one for each kind of file, and what they have in common.
+// The parts of reading a trace: one function for each kind of file, and what they share. Only for trace*.cc;
+// others call read_trace() (trace.h).
 #pragma once
 
 #include <string>
@@ -10,22 +11,23 @@ namespace moehill {
 
 inline constexpr const char* kTraceOption = "--distribution trace";
 
-// The part of a trace that is asked for; its sizes are the shape's.
+// A request for a trace; the sizes are those of the block's shape.
 struct TraceRequest {
   const TraceSelection& selection;
   int64_t num_tokens;
   int num_experts, topk;
 };
 
-// Fills in expert ids and gate values of tokens in turn; checks them.
+// Takes tokens one after the other and checks their expert ids and gate values.
 class TraceTokens {
  public:
   explicit TraceTokens(const TraceRequest& request);
 
   bool complete() const { return next_ == routing_.num_tokens; }
-  // The next token's k ids; gates: k values, or null for 1 / n. Throws InputError.
+  // Adds the next token. ids has its k expert ids; gates has k values, or is null for 1 / n. Throws
+  // InputError.
   void add(const int64_t* ids, const float* gates);
-  // Throws InputError when tokens are missing.
+  // Returns the routing. Throws InputError if tokens are missing.
   Routing take();
 
  private:
@@ -36,7 +38,7 @@ class TraceTokens {
   int64_t next_ = 0;
 };
 
-// Throws InputError that names the number of choices a token has in the file.
+// Throws InputError if the file has another number of choices for each token; the message says which.
 void require_topk(const TraceRequest& request, int64_t topk);
 
 Routing read_npy_trace(const TraceRequest& request);

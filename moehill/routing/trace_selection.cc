@@ -20,7 +20,7 @@ void take_number(const std::string& word, const std::string& text, std::optional
   number = parse_integer(std::string(kTraceOption) + " " + word, text, 0, std::numeric_limits<int32_t>::max());
 }
 
-// True for "layer=3": a word of the selection and what it is set to.
+// Takes one part such as "layer=3" of the text. Returns false if it is no word of a selection.
 bool take_part(const std::string& part, TraceSelection& selection) {
   const size_t equals = part.find('=');
   if (equals == std::string::npos) return false;
@@ -50,6 +50,7 @@ std::string to_string(const TraceSelection& selection) {
 
 TraceSelection parse_trace_selection(const std::string& text) {
   TraceSelection selection;
+  // Words are taken from the end, because the name of the file may contain commas too.
   std::string rest = text;
   for (size_t comma = rest.rfind(','); comma != std::string::npos; comma = rest.rfind(',')) {
     if (!take_part(rest.substr(comma + 1), selection)) break;

@@ -1,5 +1,4 @@
-// Traces: what is written is read back bit by bit, Megatron's lines are put in order, and a corpus of bad
-// files.
+// Traces are read back bit for bit, Megatron's lines are put in order, and a corpus of bad files is refused.
 #include "moehill/routing/trace.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Implements workloads.h: popularities, favoured experts, and the tokens that W4 leaves out.
 #include "moehill/routing/workloads.h"
 
 #include <algorithm>
@@ -9,10 +10,11 @@
 namespace moehill {
 namespace {
 
-constexpr uint64_t kMostTries = 64;  // of a gamma variate, each of which succeeds in 19 of 20 cases
+constexpr uint64_t kMostTries = 64;  // for one gamma variate; each try succeeds in 19 of 20 cases
 
-// ln of a gamma variate of this shape, number `index`: Marsaglia and Tsang, "A simple method for generating
-// gamma variables" (2000); a shape below 1 by one above it and a power of a uniform number.
+// Returns ln of gamma variate number `index` of this shape, by Marsaglia and Tsang, "A simple method for
+// generating gamma variables" (2000). For a shape below 1 it takes a variate of shape + 1 and multiplies it
+// by a power of a uniform number.
 double log_gamma_variate(double shape, uint32_t seed, uint64_t index) {
   double log_factor = 0;
   if (shape < 1) {
@@ -27,7 +29,7 @@ double log_gamma_variate(double shape, uint32_t seed, uint64_t index) {
     const double log_u = std::log(random_uniform(seed, Stream::kPopularity, index * kMostTries + i));
     if (log_u < x * x / 2 + d - d * v + d * std::log(v)) return log_factor + std::log(d * v);
   }
-  return log_factor + std::log(d);  // the mode of d v; 63 tries fail once in 10^80
+  return log_factor + std::log(d);  // the mode of d v; all 63 tries fail once in 10^80
 }
 
 double log_dirichlet(const DistributionOptions& options, int num_experts, uint32_t seed, int64_t draw,
@@ -47,13 +49,13 @@ std::vector<double> zipf_popularity(const DistributionOptions& options, int num_
   return popularity;
 }
 
-// The experts [begin, begin + width), counted around.
+// Marks the experts [begin, begin + width); after the last expert it goes on with the first.
 void favour(std::vector<char>& favoured, int64_t begin, int64_t width) {
   for (int64_t i = begin; i < begin + width; ++i)
     favoured[static_cast<size_t>(i % static_cast<int64_t>(favoured.size()))] = 1;
 }
 
-// These are those of benchmarks/moe/token_imbalance in Megatron-LM's pull request 7488.
+// The workloads are those of benchmarks/moe/token_imbalance in Megatron-LM's pull request 7488.
 std::vector<char> favoured_of_workload(const DistributionOptions& options, int num_experts, int topk) {
   if (options.workload == 0 || options.workload == 4) return {};
   std::vector<char> favoured(static_cast<size_t>(num_experts));

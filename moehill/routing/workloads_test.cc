@@ -1,4 +1,4 @@
-// Workload families: what each name promises, and that a routing is a function of (name, seed) alone.
+// Tests workload families: each keeps what its name promises, and a routing depends only on (name, seed).
 #include "moehill/routing/workloads.h"
 
 #include <gtest/gtest.h>
@@ -127,7 +127,7 @@ TEST(Workloads, HotTokensOfKHotChooseHotExpertsAlone) {
     num_hot_tokens += std::all_of(ids, ids + 3, is_hot);
   }
   EXPECT_GE(num_hot_tokens, 800);
-  EXPECT_LE(num_hot_tokens, 800 + 12);  // of the 200 others 1 in 114 by chance
+  EXPECT_LE(num_hot_tokens, 800 + 12);  // of the 200 others, 1 in 114 by chance
   EXPECT_THROW(route("k-hot:2,0.5", 10, 20, 3), InputError);
   EXPECT_THROW(route("k-hot:21,0.5", 10, 20, 3), InputError);
   EXPECT_THROW(route("W5", 10, 8, 5), InputError);

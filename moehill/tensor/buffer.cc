@@ -20,6 +20,8 @@ Buffer::Buffer(size_t bytes) : bytes_(bytes) {
   num_made.fetch_add(1, std::memory_order_relaxed);
   const size_t alignment = bytes >= kHugePage ? kHugePage : kPage;
   if (bytes > SIZE_MAX - 2 * alignment) throw std::bad_alloc();
+  // Room for alignment is reserved on top, since the system aligns a mapping to 4 KiB only. Addresses cost
+  // nothing.
   mapped_bytes_ = (bytes + alignment - 1) / alignment * alignment + (alignment > kPage ? alignment : 0);
   mapping_ = mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                   -1, 0);
@@ -29,7 +31,7 @@ Buffer::Buffer(size_t bytes) : bytes_(bytes) {
   }
   const uintptr_t start = (reinterpret_cast<uintptr_t>(mapping_) + alignment - 1) / alignment * alignment;
   data_ = reinterpret_cast<void*>(start);
-  // A refusal leaves ordinary pages, which are slower and still right.
+  // The system may refuse huge pages. Ordinary pages are slower but correct.
   if (alignment == kHugePage) (void)madvise(data_, bytes, MADV_HUGEPAGE);
 }
 

@@ -1,5 +1,8 @@
-// An aligned block of memory that nobody has touched yet: the team that uses it places its pages by writing
-// first.
+// Buffer: an aligned block of memory whose pages nobody has touched yet. A page lies on the memory node of
+// the thread that writes it first, so the team that will use a buffer should fill it. Matrices (matrix.h) and
+// weight stacks (weight_stack.h) own one each.
+//
+//   Buffer rows(num_rows * row_bytes);   // zeros; takes memory only when written
 #pragma once
 
 #include <cstddef>
@@ -7,8 +10,8 @@
 
 namespace moehill {
 
-// Owns `bytes` of zero pages, 64-byte aligned at least (2 MiB and marked for huge pages when large).
-// Throws std::bad_alloc when the system refuses.
+// Owns `bytes` of zeros. They are aligned to 4 KiB; from 2 MiB on they are aligned to 2 MiB and marked for
+// huge pages. Throws std::bad_alloc if the system refuses.
 class Buffer {
  public:
   Buffer() = default;
@@ -25,7 +28,7 @@ class Buffer {
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
 
-  // Number of buffers ever made by this process: a test holds it constant over a step.
+  // Returns the number of buffers that this process has ever made. A test requires that a step makes none.
   static size_t num_allocations();
 
  private:

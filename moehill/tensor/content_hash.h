@@ -1,4 +1,5 @@
-// A hash of what memory holds, at the speed of reading it: by which the results of two steps are compared.
+// A hash of the bytes in memory, computed about as fast as memory can be read. The results of two steps are
+// compared by it: equal hashes mean equal bits.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +9,8 @@
 
 namespace moehill {
 
-// XXH3 (xxHash) over the XXH3 hashes of pieces of 1 MiB, which the threads share. It depends on the bytes
-// alone, not on the size of the team.
+// Returns the XXH3 (xxHash) of the XXH3 hashes of pieces of 1 MiB, which the threads share. The result
+// depends only on the bytes, not on the number of threads.
 uint64_t content_hash(ThreadTeam& team, const void* data, size_t bytes);
 
 }  // namespace moehill

@@ -1,4 +1,4 @@
-// One bit anywhere changes the hash; the team does not.
+// A change of one bit anywhere changes the hash; the size of the team does not.
 #include "moehill/tensor/content_hash.h"
 
 #include <gtest/gtest.h>

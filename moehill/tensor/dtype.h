@@ -1,4 +1,8 @@
-// Storage types: f32 and bf16. Arithmetic is always f32; bf16 is rounded to nearest, ties to even.
+// Storage types: f32 and bf16 (the upper 16 bits of an f32). They are forms of storage only: arithmetic is
+// always in f32, and a result that is stored as bf16 is rounded to nearest, ties to even.
+//
+//   const bf16 stored = to_bf16(0.1f);
+//   const float value = to_f32(stored);   // 0.10009766
 #pragma once
 
 #include <array>
@@ -23,8 +27,8 @@ struct bf16 {
 inline float to_f32(bf16 value) { return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16); }
 inline float to_f32(float value) { return value; }
 
-// Round to nearest even; a NaN stays a NaN (its quiet bit is set so that cutting the low half cannot make it
-// infinite).
+// Rounds to nearest, ties to even. A NaN stays a NaN: its quiet bit is set, because cutting off the lower
+// half of its bits could otherwise make it an infinity.
 inline bf16 to_bf16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return bf16{static_cast<uint16_t>((bits >> 16) | 0x40u)};

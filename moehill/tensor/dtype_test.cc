@@ -57,7 +57,8 @@ TEST(Bf16, EveryNumberSurvivesTheRoundTrip) {
   }
 }
 
-// The definition says: no other bf16 is nearer, and of two equally near ones the even one is taken.
+// No other bf16 may be nearer, and of two that are equally near the even one must be taken: that defines
+// rounding.
 TEST(Bf16, AgreesWithTheDefinitionOnASweep) {
   for (uint64_t step = 0x00000123; step < 0x7f000000; step += 0x00034567) {
     const uint32_t bits = static_cast<uint32_t>(step);

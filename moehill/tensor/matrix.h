@@ -1,4 +1,9 @@
-// Matrices: a row-major view with a type, and an owner of its memory.
+// Matrices: a view of a row-major matrix in memory (MatView), and an owner of such memory (Matrix). There is
+// no arithmetic here: products are in kernels/grouped_gemm.h, row operations in kernels/rows.h.
+//
+//   Matrix x(num_tokens, hidden, DType::bf16);   // zeros
+//   x.view().set(t, h, 0.5f);
+//   const MatView half = x.view().slice_rows(0, num_tokens / 2);
 #pragma once
 
 #include <cstdint>
@@ -9,7 +14,8 @@
 
 namespace moehill {
 
-// [rows, cols], row r starts at element r * stride. Does not own.
+// A view [rows, cols] that does not own its memory. Row r starts at element r * stride. Copies share the
+// memory, and a const view still allows writing.
 struct MatView {
   void* data = nullptr;
   DType dtype = DType::f32;
@@ -17,10 +23,13 @@ struct MatView {
   int64_t cols = 0;
   int64_t stride = 0;  // elements, >= cols
 
+  // Returns row r. T must be the type that dtype names; this is not checked.
   template <typename T>
   T* row(int64_t r) const {
     return static_cast<T*>(data) + r * stride;
   }
+  // Returns or sets one element, converted from or to f32. For tests and small loops: it looks at dtype each
+  // time.
   float at(int64_t r, int64_t c) const {
     return dtype == DType::f32 ? row<float>(r)[c] : to_f32(row<bf16>(r)[c]);
   }
@@ -31,6 +40,7 @@ struct MatView {
       row<bf16>(r)[c] = to_bf16(value);
     }
   }
+  // Returns a view of rows [begin, end).
   MatView slice_rows(int64_t begin, int64_t end) const {
     MOEHILL_CHECK(0 <= begin && begin <= end && end <= rows, "rows {} to {} of {}", begin, end, rows);
     MatView part = *this;
@@ -40,8 +50,8 @@ struct MatView {
   }
 };
 
-// Owns a matrix. Rows are padded to 64 bytes; `tight` leaves no gaps, for what moves between devices as one
-// block.
+// Owns a matrix. Each row begins at a multiple of 64 bytes, so rows may be padded. tight() makes one without
+// gaps, for matrices that move between devices as one block of bytes.
 class Matrix {
  public:
   Matrix() = default;
@@ -49,6 +59,7 @@ class Matrix {
   static Matrix tight(int64_t rows, int64_t cols, DType dtype);
   const MatView& view() const { return view_; }
   operator const MatView&() const { return view_; }
+  // Returns the bytes that a padded matrix takes.
   static size_t bytes_for(int64_t rows, int64_t cols, DType dtype);
 
  private:

@@ -1,4 +1,8 @@
-// A visit of memory, piece by piece: how a room shows what it owns to somebody who poisons or hashes it.
+// Memory visitor: how an object shows all memory that it owns, piece by piece, to code that fills it with
+// NaNs ("poisons" it) or hashes it. The tests and the audit use it to find memory that a step reads without
+// having written it.
+//
+//   visit_matrix(y, [&](void* data, size_t bytes) { std::memset(data, 0xff, bytes); });
 #pragma once
 
 #include <functional>
@@ -11,7 +15,7 @@ namespace moehill {
 
 using MemoryVisitor = std::function<void(void* data, size_t bytes)>;
 
-// Whole rows with the gaps between them. A view without data or rows is passed over.
+// Visits the rows of a matrix together with the gaps between them. It skips a view without data or rows.
 inline void visit_matrix(const MatView& m, const MemoryVisitor& visit) {
   if (m.data == nullptr || m.rows == 0) return;
   const int64_t elements = (m.rows - 1) * m.stride + m.cols;

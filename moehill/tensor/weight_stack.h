@@ -1,13 +1,18 @@
-// WeightStack: G matrices [K, N] in one of two layouts, and the logical matrices inside it.
+// WeightStack: G matrices [K, N] in one of two layouts, and the logical matrices inside such a stack.
 //
-// `row_major` is what CBLAS reads. `panels` is what our grouped GEMM reads and writes, for good: panel p
-// holds columns [16 p, 16 p + 16) of all K rows, row after row, so that a kernel streams it from one end to
-// the other. N is padded to whole panels with zero columns. In a bf16 panel the rows k and k + 1 (k even) of
-// a column lie side by side: a 32-bit lane is what a dot instruction multiplies, and widens to two f32 values
-// with a shift and a mask where there is none. K is padded to whole pairs with a zero row.
+// `row_major` is the layout that CBLAS reads. `panels` is the layout that the grouped GEMM of this library
+// reads and writes; weights stay in it for good and are not repacked in a step. Panel p holds columns [16 p,
+// 16 p + 16) of all K rows, row after row, so that a kernel reads a panel from one end to the other. N is
+// padded to whole panels with zero columns. In a panel of bf16, rows k and k + 1 (k even) of a column lie
+// side by side: a dot instruction multiplies such a pair of 32 bits at once, and a CPU without dot
+// instructions makes two f32 values of it with a shift and a mask. K is padded to whole pairs with a zero
+// row.
 //
-// A gate-up stack holds W1 and W3 in one matrix: 8 gate columns, 8 up columns, 8 gate columns ... so that a
-// panel has both factors of 8 SwiGLU results. Columns past M are zero.
+// A gate-up stack holds W1 and W3 in one matrix: 8 gate columns, 8 up columns, 8 gate columns and so on. So
+// one panel has both factors of 8 results of SwiGLU. Columns past M are zero.
+//
+//   WeightStack w2(WeightLayout::panels, num_experts, mlp_dim, hidden, DType::bf16);   // zeros
+//   w2.view().set(expert, m, h, 0.01f);
 #pragma once
 
 #include <cstdint>
@@ -23,15 +28,16 @@ enum class WeightLayout { panels, row_major };
 
 inline int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// Columns of a gate-up matrix for M results, and where gate m and up m stand.
+// gate_up_columns(M) is the number of columns of a gate-up matrix for M results. Result m has its gate in
+// column gate_column(m) and its up value in column up_column(m).
 inline int64_t gate_up_columns(int64_t mlp_dim) { return 2 * round_up(mlp_dim, kGateUpWidth); }
 inline int64_t gate_column(int64_t m) { return m / kGateUpWidth * 2 * kGateUpWidth + m % kGateUpWidth; }
 inline int64_t up_column(int64_t m) { return gate_column(m) + kGateUpWidth; }
 
-// Rows of a panel of K rows as it is stored.
+// Returns the number of rows that a panel of K rows is stored with.
 inline int64_t stored_panel_rows(int64_t k, DType dtype) { return dtype == DType::f32 ? k : round_up(k, 2); }
 
-// Does not own.
+// A view of a stack that does not own its memory. Copies share it.
 struct WeightView {
   void* data = nullptr;
   DType dtype = DType::f32;
@@ -40,12 +46,15 @@ struct WeightView {
   int64_t k = 0;
   int64_t n = 0;
 
+  // Panels of one matrix, and rows of a panel as stored.
   int64_t num_panels() const { return (n + kPanelWidth - 1) / kPanelWidth; }
   int64_t panel_rows() const { return stored_panel_rows(k, dtype); }
+  // Elements of one matrix as stored, padding included.
   int64_t group_elements() const {
     return layout == WeightLayout::panels ? num_panels() * kPanelWidth * panel_rows() : k * n;
   }
   size_t bytes() const { return static_cast<size_t>(num_groups * group_elements()) * dtype_bytes(dtype); }
+  // Returns the position of an element in units of elements from `data` on.
   int64_t index(int64_t group, int64_t row, int64_t column) const {
     if (layout == WeightLayout::row_major) return group * group_elements() + row * n + column;
     const int64_t in_row = column % kPanelWidth, first = column / kPanelWidth * panel_rows();
@@ -67,7 +76,7 @@ struct WeightView {
       static_cast<bf16*>(data)[i] = to_bf16(value);
     }
   }
-  // Matrices [begin, end) of the stack.
+  // Returns a view of the matrices [begin, end) of the stack.
   WeightView slice_groups(int64_t begin, int64_t end) const {
     MOEHILL_CHECK(0 <= begin && begin <= end && end <= num_groups, "groups {} to {} of {}", begin, end,
                   num_groups);
@@ -79,12 +88,14 @@ struct WeightView {
   }
 };
 
-// A stack of f32 vectors is [1, n] matrices, row by row, with n rounded up to whole panels.
+// A stack of vectors in f32, such as biases, is stored as matrices [1, n] in row-major order, with n rounded
+// up to whole panels.
 inline int64_t vector_columns(int64_t n) { return round_up(n, kPanelWidth); }
 inline float* vector_of(const WeightView& stack, int64_t group) {
   return static_cast<float*>(stack.data) + group * stack.n;
 }
 
+// Owns the memory of a stack. It starts as zeros.
 class WeightStack {
  public:
   WeightStack() = default;
@@ -100,13 +111,15 @@ class WeightStack {
   Buffer buffer_;
 };
 
-// A logical matrix per group inside a stack: all columns, or the gate or up columns of a gate-up stack.
+// One logical matrix for each group of a stack: all its columns, or only the gate or the up columns of a
+// gate-up stack. Tests, checks and files speak of logical matrices, so that they need not know the layout.
 struct LogicalWeights {
   enum class Part { all, gate, up };
   WeightView stack;
   Part part = Part::all;
-  int64_t num_columns = 0;            // logical: M for a gate or up part
-  const int32_t* place_of = nullptr;  // [groups] where a group is in the stack; null: in its order
+  int64_t num_columns = 0;  // logical: M for a gate or up part
+  // [groups] the position of each group in the stack; null: groups are in order.
+  const int32_t* place_of = nullptr;
 
   int64_t place(int64_t group) const { return place_of == nullptr ? group : place_of[group]; }
   int64_t index(int64_t group, int64_t row, int64_t n) const {

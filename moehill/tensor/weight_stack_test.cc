@@ -1,3 +1,4 @@
+// Tests the layouts of weights: each element has one place, groups can be sliced, and padding stays zero.
 #include "moehill/tensor/weight_stack.h"
 
 #include <gtest/gtest.h>

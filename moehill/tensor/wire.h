@@ -1,4 +1,5 @@
-// Wire: the form that a row of a token has on its way between nodes.
+// Wire: the form in which a row of a token travels between nodes. Fewer bytes make the exchange faster and
+// the result less exact.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +8,9 @@
 
 namespace moehill {
 
-// native: the row goes as it is stored. bf16: each value is rounded. fp8_scales: values are in e4m3 (four
-// bits of exponent, three of mantissa, no infinity), and each kWireBlock columns have a scale of their own.
+// native: the row travels as it is stored. bf16: each value is rounded to bf16. fp8_scales: values are in
+// e4m3 (four bits of exponent, three of mantissa, no infinity), and each kWireBlock columns share a scale in
+// f32.
 enum class Wire { native, bf16, fp8_scales };
 constexpr auto words(Wire) { return std::array{"native", "bf16", "fp8+scales"}; }
 
@@ -16,7 +18,7 @@ inline constexpr int64_t kWireBlock = 128;
 
 constexpr int64_t num_wire_blocks(int64_t cols) { return (cols + kWireBlock - 1) / kWireBlock; }
 
-// Returns the bytes of a row of `cols` values that are stored as `dtype`. A scale is an f32.
+// Returns the bytes on the wire of a row of `cols` values that are stored as `dtype`.
 constexpr int64_t wire_row_bytes(Wire wire, int64_t cols, DType dtype) {
   if (wire == Wire::bf16) return 2 * cols;
   if (wire == Wire::fp8_scales) return cols + 4 * num_wire_blocks(cols);

@@ -1,5 +1,5 @@
-// Files that break a rule each, for tests: headers, shards and indexes, and models whose tensors are not what
-// a block needs.
+// Bad files for tests: each breaks one rule of a header, of shards and their index, or of the tensors that a
+// block needs, and says which words its error must contain.
 #pragma once
 
 #include <functional>
@@ -12,11 +12,11 @@ namespace moehill::testing_models {
 
 namespace fs = std::filesystem;
 
-// Writes files into an empty folder and returns what --weights is to be.
+// Writes its files into an empty folder and returns what --weights must name.
 struct BadFile {
   std::string name;
   std::function<fs::path(const fs::path& folder)> write;
-  std::string said;  // a part of the error
+  std::string said;  // a part of the expected error
 };
 
 inline const ModelShape kBadShape{32, 32, 2, 0};
@@ -38,7 +38,7 @@ inline std::string length_bytes(uint64_t length) {
   return bytes;
 }
 
-// One tensor x of two bytes whose entry is this.
+// Makes a file with one tensor x of two bytes, whose header entry is `entry`.
 inline std::string entry_file(const std::string& entry, const std::string& data = "ab") {
   return with_length("{\"x\":" + entry + "}", data);
 }
@@ -225,7 +225,7 @@ inline BadFile model_file(const std::string& name, const std::function<void(Tens
           said};
 }
 
-// Valid files of models that the block of kBadShape cannot have.
+// Valid files of models that a block of the shape kBadShape cannot use.
 inline std::vector<BadFile> bad_models() {
   const std::string e = "model.layers.0.mlp.experts.";
   const auto erase = [](const std::string& name) { return [=](Tensors& t) { t.erase(name); }; };

@@ -1,3 +1,5 @@
+// Implements checkpoint.h: finds the file or the index that a path means, and opens shards as they are
+// needed.
 #include "moehill/weights/checkpoint.h"
 
 #include <algorithm>
@@ -14,10 +16,10 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kIndexName[] = "model.safetensors.index.json";
-constexpr size_t kMaxIndex = 100'000'000;  // as of a header
+constexpr size_t kMaxIndex = 100'000'000;  // the same limit as for a header
 constexpr char kIndexRemedy[] = "download the index anew";
 
-// The one file of a folder that is meant.
+// Returns the file of a folder: its index, or its only .safetensors file.
 std::string file_in(const std::string& folder) {
   const fs::path index = fs::path(folder) / kIndexName;
   std::error_code error;
@@ -36,8 +38,9 @@ std::string file_in(const std::string& folder) {
                     found.empty() ? "name the folder of a downloaded model" : "name one of the files");
 }
 
-// A name in an index leads to a file beside it, and nowhere else. What such a file is a link to is the user's
-// matter: the cache of Hugging Face is made of links.
+// A name in an index must be that of a file beside the index. Otherwise a downloaded index could make the
+// program read any file. The file itself may be a link to anywhere; that is the user's choice, and the cache
+// of Hugging Face consists of links.
 void refuse_other_places(const std::string& what, const std::string& name) {
   if (!name.empty() && name.find('/') == std::string::npos && name != "." && name != "..") return;
   throw input_error(what, "shard " + quoted(name), "a file beside the index, without a folder", kIndexRemedy);

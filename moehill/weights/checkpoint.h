@@ -1,4 +1,8 @@
-// A checkpoint: the tensors of a model by name, in one .safetensors file or in shards with an index.
+// Checkpoint: the tensors of a model by name, in one .safetensors file or in several shards with an index. It
+// maps files and checks them, and converts nothing: matrix_reader.h finds out what a tensor means.
+//
+//   Checkpoint checkpoint("models/qwen");   // a folder, a file or an index
+//   const StoredTensor& gate = checkpoint.tensor("model.layers.0.mlp.gate.weight");
 #pragma once
 
 #include <functional>
@@ -12,15 +16,16 @@ namespace moehill {
 
 class Checkpoint {
  public:
-  // A .safetensors file, an index (.json), or a folder that has model.safetensors.index.json or a single
-  // .safetensors file. Throws InputError. Shards are opened when a tensor of theirs is asked for.
+  // `path` is a .safetensors file, an index (.json), or a folder with model.safetensors.index.json or a
+  // single .safetensors file. A shard is opened when one of its tensors is asked for. Throws InputError.
   explicit Checkpoint(const std::string& path);
 
   const std::string& path() const { return path_; }
   bool has(const std::string& name) const { return shard_of_.count(name) > 0; }
-  // Throws InputError if there is none of that name. It holds as long as the checkpoint.
+  // Returns a tensor; the reference is valid as long as the checkpoint. Throws InputError if there is no
+  // tensor of that name.
   const StoredTensor& tensor(const std::string& name);
-  // Every name in order, from `prefix` on as long as they begin with it.
+  // Calls visit(name) for every name that begins with `prefix`, in order.
   void visit_names(const std::string& prefix, const std::function<void(const std::string&)>& visit) const;
 
  private:
@@ -28,7 +33,7 @@ class Checkpoint {
   void read_index(const std::string& path);
 
   std::string path_;
-  std::map<std::string, std::string> shard_of_;  // file of each tensor
+  std::map<std::string, std::string> shard_of_;  // the file of each tensor
   std::map<std::string, std::unique_ptr<SafetensorsFile>> files_;
 };
 

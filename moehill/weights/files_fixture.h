@@ -1,4 +1,4 @@
-// Expectations of the tests that read files.
+// Expectations that several tests of bad files share.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 
 namespace moehill::testing_models {
 
-// An error of input in one line, with what, got, allowed and remedy.
+// Expects an error of input in one line, with what, got, allowed and remedy.
 inline void expect_message(const BadFile& bad, const std::string& message) {
   EXPECT_NE(message.find(bad.said), std::string::npos) << bad.name << ": " << message;
   EXPECT_NE(message.find("--weights"), std::string::npos) << bad.name << ": " << message;

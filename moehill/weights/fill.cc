@@ -1,3 +1,5 @@
+// Implements fill.h. Decoding, checking for finite values, rounding and transposing are done tile by tile, so
+// that each value is read from memory once and written once.
 #include "moehill/weights/fill.h"
 
 #include <algorithm>
@@ -12,11 +14,11 @@
 namespace moehill {
 namespace {
 
-// Outputs n are rows of a file and columns of a stack, so that every matrix is transposed, a tile at a time:
-// rows of the tile are outputs, and it stays in the first cache.
+// Outputs n are rows of a file but columns of a stack, so every matrix has to be transposed. This is done a
+// tile at a time; the rows of a tile are outputs, and a tile stays in the first cache.
 constexpr int64_t kTileElements = 4096;
-constexpr int64_t kStrip = 16;            // outputs of a tile
-constexpr int64_t kLongStrip = 64;        // where outputs lie side by side in the file already
+constexpr int64_t kStrip = 16;            // outputs in a tile
+constexpr int64_t kLongStrip = 64;        // the same if outputs lie side by side in the file already
 constexpr int64_t kLanes = kGateUpWidth;  // outputs that lie side by side in every stack
 
 int64_t strip_of(const FillTask& task) { return task.source->inputs_first ? kLongStrip : kStrip; }
@@ -24,7 +26,7 @@ int64_t num_strips(const FillTask& task) {
   return (task.target.num_columns + strip_of(task) - 1) / strip_of(task);
 }
 
-// An accumulator as wide as the values keeps these loops in vectors.
+// The accumulator is as wide as the values, which lets the compiler use vectors.
 bool all_finite(const float* values, int64_t count) {
   uint32_t bad = 0;
   for (int64_t i = 0; i < count; ++i)
@@ -38,18 +40,19 @@ bool all_finite(const uint16_t* values, int64_t count) {
   return bad == 0;
 }
 
+// Returns the error of rounding as a share of the value.
 float share_of_error(float value, float rounded) {
   return std::fabs(rounded - value) / std::max(std::fabs(value), FLT_MIN);
 }
 
-// Rounds to nearest, ties to even; what is not finite stays so. Returns the larger of `worst` and the largest
-// share of error. The loop has neither a division nor a value that the next one waits for; what is worse than
-// before is looked up in the few parts that have it.
+// Rounds to nearest, ties to even; values that are not finite stay so. Returns the larger of `worst` and the
+// largest share of error. The loop has no division and no value for which the next iteration must wait: it
+// only notices whether some value of a part is worse than `worst`, and then looks for it in that part.
 float round_values(const float* values, int64_t count, uint16_t* out, float worst) {
   constexpr int64_t kPart = 64;
   for (int64_t begin = 0; begin < count; begin += kPart) {
     const int64_t end = std::min(count, begin + kPart);
-    uint32_t worse = 0;  // its sign
+    uint32_t worse = 0;  // the sign bit is set if some value is worse
     for (int64_t i = begin; i < end; ++i) {
       const uint32_t bits = std::bit_cast<uint32_t>(values[i]);
       const uint32_t not_finite = (bits & 0x7f800000u) == 0x7f800000u ? 0x7f80u : 0u;
@@ -64,7 +67,7 @@ float round_values(const float* values, int64_t count, uint16_t* out, float wors
   return worst;
 }
 
-// Values [begin, begin + count) of a row of the source in the target's type.
+// Reads these columns of a row of the source in the target's type.
 float read_line(const SourceMatrix& source, int64_t row, Range columns, float* out, float worst) {
   decode_row(source, row, columns.begin, columns.size(), out);
   return worst;
@@ -87,7 +90,7 @@ void require_finite(const SourceMatrix& source, const T* values, int64_t count) 
                     "download or write the file anew");
 }
 
-// tile [outputs][depth] of T from inputs and outputs of the source.
+// Reads a tile [outputs][depth] from these inputs and outputs of the source.
 template <typename T>
 float read_tile(const SourceMatrix& source, Range inputs, Range outputs, T* tile, float worst) {
   const int64_t depth = kTileElements / (source.inputs_first ? kLongStrip : kStrip);
@@ -107,7 +110,7 @@ float read_tile(const SourceMatrix& source, Range inputs, Range outputs, T* tile
   return worst;
 }
 
-// out[u * stride + j] = in[j * depth + u] in units of so many bytes.
+// Transposes units of kBytes bytes: out[u * stride + j] = in[j * depth + u].
 template <size_t kBytes>
 void transpose(const char* in, int64_t depth, int64_t num_lanes, int64_t num_units, char* out,
                int64_t stride) {
@@ -125,8 +128,8 @@ void transpose(const char* in, int64_t depth, int64_t num_lanes, int64_t num_uni
   }
 }
 
-// A panel is a matrix of 32-bit units, a value of f32 or two of bf16, below each other: so no type is asked
-// for. Rows past an odd K are zero.
+// Writes a tile into the stack. A panel is a matrix of units of 32 bits: one f32, or two bf16 that stand one
+// below the other. So the copy does not depend on the type. Rows past an odd K are set to zero.
 template <typename T>
 void write_tile(T* tile, int64_t depth, Range inputs, Range outputs, const FillTask& task) {
   const LogicalWeights& w = task.target;
@@ -149,6 +152,7 @@ void write_tile(T* tile, int64_t depth, Range inputs, Range outputs, const FillT
   }
 }
 
+// Fills these outputs, over the whole depth.
 template <typename T>
 float fill_strip(const FillTask& task, Range outputs, float worst) {
   alignas(64) T tile[kTileElements];
@@ -167,6 +171,8 @@ float fill_weights(ThreadTeam& team, std::span<const FillTask> tasks) {
   int64_t num_units = 0;
   for (const FillTask& task : tasks) num_units += num_strips(task);
   std::vector<float> worst(static_cast<size_t>(team.size()));
+  // Each thread gets an equal share of all strips of all tasks, so a large matrix does not hold up the
+  // others.
   team.run([&](int member) {
     const Range units = share(num_units, member, team.size());
     int64_t first = 0;

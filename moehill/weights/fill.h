@@ -1,4 +1,7 @@
-// Weights from a file into the stacks that the products read.
+// Fills weight stacks from the matrices of a file: decodes, rounds to the stack's type and transposes into
+// its layout. layer_weights.h decides which matrix goes where.
+//
+//   const float rounding = fill_weights(team, {{{&mlp.gate, targets.w1, expert}}});
 #pragma once
 
 #include <span>
@@ -9,21 +12,23 @@
 
 namespace moehill {
 
-// Logical matrix `group` of target [K, N]: K inputs, N outputs. Those of the source are as many.
+// One matrix to fill: logical matrix `group` of target, [K, N] with K inputs and N outputs. The source must
+// have the same numbers of inputs and outputs.
 struct FillTask {
   const SourceMatrix* source = nullptr;
   LogicalWeights target;
   int64_t group = 0;
 };
 
-// Returns the largest error of rounding to the target's type, as a share of the value: at most 2^-8 into
-// bf16, none into f32 or from bf16. Throws InputError for a value that is not finite there.
+// Fills all tasks. Returns the largest error of rounding to the target's type, as a share of the value: at
+// most 2^-8 for bf16, none for f32 or if the source is bf16. Throws InputError for a value that is not finite
+// in the target's type.
 float fill_weights(ThreadTeam& team, std::span<const FillTask> tasks);
 
-// The one row of a source into vector `group` of an f32 stack, exactly; on the calling thread. Throws
-// likewise.
+// Copies the only row of a source into vector `group` of an f32 stack, on the calling thread. Nothing is
+// rounded. Throws InputError for a value that is not finite.
 void fill_vector(const SourceMatrix& source, const LogicalWeights& target, int64_t group);
-// Throws InputError where a value of the source is not finite.
+// Throws InputError if one of the values is not finite; the source gives the name for the message.
 void require_finite(const SourceMatrix& source, std::span<const float> values);
 
 }  // namespace moehill

@@ -1,3 +1,5 @@
+// Recognises the names that Hugging Face models give to the tensors of a layer. Names differ between
+// families; kBlocks lists the parts that may stand between a layer's prefix and "experts.".
 #include "moehill/weights/layer_names.h"
 
 #include <algorithm>
@@ -15,7 +17,7 @@ namespace {
 constexpr std::string_view kBlocks[] = {
     "mlp.", "block_sparse_moe.", "feed_forward.", "ffn.", "mixer.", "moe.", ""};
 
-// The digits that a text begins with, if a point follows them.
+// Returns the number with which a text begins, if a point follows it.
 std::optional<int64_t> number_before_point(std::string_view text) {
   int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -34,7 +36,8 @@ std::optional<std::string> block_of(std::string_view rest) {
   return std::nullopt;
 }
 
-// A name of an expert's tensor, cut behind its layer: "model.layers.3." and "mlp.".
+// Splits the name of an expert's tensor behind its layer, for example into "model.layers.3." and "mlp.".
+// Returns nothing for other names.
 std::optional<LayerNames> layer_of(const std::string& name) {
   constexpr std::string_view kLayers = "layers.";
   for (size_t at = name.find(kLayers); at != std::string::npos; at = name.find(kLayers, at + 1)) {
@@ -49,7 +52,7 @@ std::optional<LayerNames> layer_of(const std::string& name) {
   return std::nullopt;
 }
 
-// "1 to 26", or "1, 3, 5 ..." where some between them have no experts.
+// Returns "1 to 26", or "1, 3, 5 ..." if some layers between have no experts.
 std::string layers_text(const std::map<int64_t, std::map<std::string, LayerNames>>& layers) {
   const int64_t first = layers.begin()->first, last = layers.rbegin()->first;
   if (first == last) return std::to_string(first);
@@ -64,10 +67,11 @@ std::string layers_text(const std::map<int64_t, std::map<std::string, LayerNames
 }  // namespace
 
 LayerNames find_layer(const Checkpoint& checkpoint, std::optional<int64_t> layer) {
-  std::map<int64_t, std::map<std::string, LayerNames>> layers;  // by what stands before their names
+  // For each layer: the prefixes that its names have.
+  std::map<int64_t, std::map<std::string, LayerNames>> layers;
   checkpoint.visit_names("", [&](const std::string& name) {
     const std::optional<LayerNames> names = layer_of(name);
-    // The layers that predict further tokens are numbered from 0 again.
+    // Layers that predict further tokens (mtp) are numbered from 0 again, so they are skipped.
     if (names && !names->prefix.starts_with("mtp.")) layers[names->layer].emplace(names->prefix, *names);
   });
   const std::string what = "--weights " + checkpoint.path();

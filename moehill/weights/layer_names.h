@@ -1,4 +1,7 @@
 // Names of a layer's tensors: what stands before them, and which experts there are.
+//
+//   const LayerNames names = find_layer(checkpoint, std::nullopt);   // the first layer with experts
+//   names.of_block("experts.0.up_proj.weight");   // "model.layers.3.mlp.experts.0.up_proj.weight"
 #pragma once
 
 #include <cstdint>
@@ -10,21 +13,23 @@
 
 namespace moehill {
 
+// A layer and what its names begin with.
 struct LayerNames {
   int64_t layer = 0;
   std::string prefix;  // "model.layers.3."
-  std::string block;   // "mlp.", "block_sparse_moe.", "feed_forward.", "ffn.", or nothing
+  std::string block;   // "mlp.", "block_sparse_moe.", "feed_forward.", "ffn." or the like, or ""
   std::string of_block(const std::string& rest) const { return prefix + block + rest; }
 };
 
-// layer: none is the first that has experts. Throws InputError where that layer has none, or two models have
-// it.
+// Finds the names of a layer; without a number, of the first layer that has experts. Throws InputError if the
+// layer has no experts, or if the checkpoint holds two models with such a layer.
 LayerNames find_layer(const Checkpoint& checkpoint, std::optional<int64_t> layer);
 
-// Their numbers in names such as "model.layers.3.mlp.experts.17.up_proj.weight".
+// Returns the numbers of experts in names such as "model.layers.3.mlp.experts.17.up_proj.weight".
 std::set<int64_t> expert_numbers(const Checkpoint& checkpoint, const LayerNames& names);
 
-// Tensors of the block that are not in `used`, the number of an expert as a *; quoted.
+// Returns the quoted names of the block's tensors that are not in `used`. The number of an expert is replaced
+// by *.
 std::set<std::string> unused_names(const Checkpoint& checkpoint, const LayerNames& names,
                                    const std::set<std::string>& used);
 

@@ -1,3 +1,4 @@
+// Implements layer_weights.h: tries the names that model families use, checks sizes, and fills stacks.
 #include "moehill/weights/layer_weights.h"
 
 #include <algorithm>
@@ -12,7 +13,7 @@
 namespace moehill {
 namespace {
 
-// Bytes of the file that an expert has, each once.
+// Returns the parts of the file that belong to an expert, each once.
 std::vector<std::span<const std::byte>> pieces_of(const MlpSource& mlp) {
   std::vector<std::span<const std::byte>> pieces;
   for (const SourceMatrix* matrix :
@@ -26,8 +27,9 @@ std::vector<std::span<const std::byte>> pieces_of(const MlpSource& mlp) {
   return pieces;
 }
 
-uint64_t combine(uint64_t a, uint64_t b) { return (a ^ b) * 1099511628211u; }  // FNV-1a's step
+uint64_t combine(uint64_t a, uint64_t b) { return (a ^ b) * 1099511628211u; }  // one step of FNV-1a
 
+// Replaces the number of an expert, which follows `before`, by *.
 std::string with_star(std::string name, const std::string& before) {
   const size_t end = name.find('.', before.size());
   return end == std::string::npos ? name : before + "*" + name.substr(end);
@@ -35,6 +37,7 @@ std::string with_star(std::string name, const std::string& before) {
 
 }  // namespace
 
+// Finds all tensors. The names that no reader has used are known only at the end.
 LayerWeights::LayerWeights(const std::string& path, std::optional<int64_t> layer, const LayerShape& shape)
     : checkpoint_(path), names_(find_layer(checkpoint_, layer)) {
   MatrixReader reader(checkpoint_);
@@ -51,6 +54,7 @@ LayerWeights::LayerWeights(const std::string& path, std::optional<int64_t> layer
 void LayerWeights::read_experts(MatrixReader& reader, const LayerShape& shape) {
   const Dimension hidden{shape.expert_hidden(), shape.latent > 0 ? "--expert-form latent" : "--hidden"},
       width{shape.mlp_dim, "--mlp-dim"};
+  // Stacked experts: all experts of the layer in two tensors.
   for (const StackNames& stacks :
        {StackNames{names_.of_block("experts.gate_up_proj"), names_.of_block("experts.down_proj")},
         StackNames{names_.of_block("input_linear"), names_.of_block("output_linear")}}) {
@@ -72,6 +76,8 @@ void LayerWeights::read_experts(MatrixReader& reader, const LayerShape& shape) {
   }
 }
 
+// Refuses a checkpoint whose experts are not numbered from 0 to wanted - 1, and says which --experts would
+// fit.
 void LayerWeights::require_experts(int64_t wanted) {
   const std::set<int64_t> numbers = expert_numbers(checkpoint_, names_);
   const std::string what =
@@ -109,6 +115,8 @@ std::vector<float> values_of(const SourceMatrix& vector) {
 
 }  // namespace
 
+// Models give the bias of the selection different names; some call a bias of the logits "gate.bias", so it is
+// only read if the model's configuration says that it selects with a bias.
 void LayerWeights::read_router_vectors(MatrixReader& reader, const LayerShape& shape) {
   for (const char* name :
        {"gate.e_score_correction_bias", "e_score_correction_bias", "router.e_score_correction_bias",
@@ -128,11 +136,13 @@ void LayerWeights::read_shared(MatrixReader& reader, const LayerShape& shape) {
   const int64_t width = shape.shared_dim;
   if (shape.shared_gate && width > 0)
     shared_gate_ = reader.matrix(names_.of_block("shared_expert_gate"), {1, "a gate"}, hidden);
+  // Families put the shared expert at different places.
   std::vector<std::string> bases;
   for (const char* name : {"shared_expert.", "shared_experts.", "shared_mlp."})
     bases.push_back(names_.of_block(name));
-  bases.push_back(names_.prefix + "shared_mlp.");                     // of Granite
-  if (names_.block.empty()) bases.push_back(names_.prefix + "mlp.");  // of Gemma, beside its experts
+  bases.push_back(names_.prefix + "shared_mlp.");  // Granite
+  // Gemma, which has a dense MLP beside its experts.
+  if (names_.block.empty()) bases.push_back(names_.prefix + "mlp.");
   for (const std::string& base : bases) {
     bool found = false;
     checkpoint_.visit_names(base, [&](const std::string&) { found = true; });
@@ -150,16 +160,18 @@ void LayerWeights::read_shared(MatrixReader& reader, const LayerShape& shape) {
 void LayerWeights::read_latent(MatrixReader& reader, const LayerShape& shape) {
   if (shape.latent == 0) return;
   const Dimension hidden{shape.hidden, "--hidden"}, latent{shape.latent, "--expert-form latent"};
+  // Nemotron calls these products fc1 and fc2, others say what they are.
   const bool fc =
       reader.has(names_.of_block("fc1_latent_proj")) || reader.has(names_.of_block("fc2_latent_proj"));
   latent_down_ =
       reader.matrix(names_.of_block(fc ? "fc1_latent_proj" : "routed_expert_down_proj"), latent, hidden);
   latent_up_ =
       reader.matrix(names_.of_block(fc ? "fc2_latent_proj" : "routed_expert_up_proj"), hidden, latent);
-  latent_up_->inputs_first = !latent_up_->inputs_first;  // it is filled transposed
+  latent_up_->inputs_first = !latent_up_->inputs_first;  // its target is the transposed matrix
   if (shape.latent_norm) latent_norm_ = reader.vector(names_.of_block("routed_expert_norm.weight"), latent);
 }
 
+// Returns the name of the gates. If each expert has its own tensor, the number is replaced by *.
 std::string LayerWeights::form() const {
   const std::string before = names_.of_block("experts.");
   const std::string& name = experts_.front().gate.name;
@@ -169,6 +181,7 @@ std::string LayerWeights::form() const {
 
 void LayerWeights::fill_experts(ThreadTeam& team, Range range, const LayerTargets& targets) {
   for (int64_t e = range.begin; e < range.end; ++e) {
+    // While one expert is decoded, the system already reads the next one from disk.
     if (e + 1 < range.end) {
       for (const auto& piece : pieces_of(experts_[static_cast<size_t>(e) + 1])) prefetch_pages(piece);
     }
@@ -203,7 +216,7 @@ void LayerWeights::fill_latent(ThreadTeam& team, const LatentTargets& targets) {
   figures_.seconds += seconds() - begin;
 }
 
-// Hashes what it reads and fills from it while it is in the caches.
+// Hashes what it reads, and fills from it while it is still in the caches.
 uint64_t LayerWeights::load(ThreadTeam& team, const MlpSource& mlp, const LayerTargets& targets,
                             int64_t group) {
   const double begin = seconds();
@@ -219,6 +232,7 @@ uint64_t LayerWeights::load(ThreadTeam& team, const MlpSource& mlp, const LayerT
   if (!mlp.gate_bias.bytes.empty()) fill_vector(mlp.gate_bias, targets.b1, group);
   if (!mlp.up_bias.bytes.empty()) fill_vector(mlp.up_bias, targets.b3, group);
   if (!mlp.down_bias.bytes.empty()) fill_vector(mlp.down_bias, targets.b2, group);
+  // The pages were read once and are not needed again, so the system may use them for others.
   for (const auto& piece : pieces) release_pages(piece);
   figures_.seconds += seconds() - begin;
   return hash;

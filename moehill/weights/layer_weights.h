@@ -1,4 +1,9 @@
-// One layer's experts, shared expert and router in a checkpoint, and their way into the stacks of a run.
+// The experts, the shared expert and the router of one layer in a checkpoint, and the way into the stacks of
+// a run. It knows the names that model families use (layer_names.h, matrix_reader.h); it does not know
+// devices: each device asks for its own experts.
+//
+//   LayerWeights layer("models/qwen", std::nullopt, {.hidden = 2048, .mlp_dim = 768, .experts = 128});
+//   layer.fill_experts(team, {0, 64}, targets);   // the first half of the experts
 #pragma once
 
 #include <cstdint>
@@ -14,53 +19,58 @@
 
 namespace moehill {
 
-// Sizes and experts that a block asks for.
+// The sizes and parts that a block asks for.
 struct LayerShape {
   int64_t hidden = 0, mlp_dim = 0;
   int experts = 0;
-  int64_t shared_dim = 0;  // 0: no shared expert
-  MlpForm form{};          // the shared expert has no biases
+  int64_t shared_dim = 0;  // width of the shared expert; 0: none
+  MlpForm form{};          // the form of the routed experts; the shared expert never has biases
   bool shared_gate = false;
-  int zero_experts = 0;                               // which the router has rows of behind the experts'
-  bool selection_bias = false, expert_scale = false;  // of the router: read where the checkpoint has them
-  int64_t latent = 0;  // width of the rows that the routed experts see; 0: hidden
+  int zero_experts = 0;  // the router has rows for them behind those of the experts
+  // Vectors of the router, read if the checkpoint has them.
+  bool selection_bias = false, expert_scale = false;
+  int64_t latent = 0;  // width of the rows that routed experts see; 0: hidden
   bool latent_norm = false;
   int64_t expert_hidden() const { return latent > 0 ? latent : hidden; }
 };
 
-// W1, W3 [groups][H, M], W2 [groups][M, H] of a stack and the vectors beside them: biases [groups][1, M], of
-// W2 [groups][1, H], and the gate [1][1, H] of a shared expert. What the experts do not have is empty.
+// The stacks to fill: W1 and W3 [groups][H, M], W2 [groups][M, H], and vectors: biases of W1 and W3
+// [groups][1, M], biases of W2 [groups][1, H], and the gate of a shared expert [1][1, H]. Parts that the
+// experts do not have stay empty.
 struct LayerTargets {
   LogicalWeights w1, w3, w2;
   LogicalWeights b1{}, b3{}, b2{}, row_gate{};
 };
 
-// The products around experts of another width: [1][H, H'], the way back transposed, and the norm [1][1, H'].
+// The products around experts of another width H': W_down [1][H, H'], W_up transposed [1][H, H'], and the
+// norm [1][1, H'].
 struct LatentTargets {
   LogicalWeights down, up, norm;
 };
 
-// The vectors of a layer's router; empty what the checkpoint does not have. L: experts and zero experts.
+// The vectors of a layer's router. A vector is empty if the checkpoint does not have it. L counts experts and
+// zero experts.
 struct RouterVectors {
   std::vector<float> selection_bias;  // [L]
   std::vector<float> expert_scale;    // [E]
 };
 
-// Cost of loading so far.
+// The cost of loading so far.
 struct LoadFigures {
-  double bytes = 0;  // read of the files
+  double bytes = 0;  // bytes read from the files
   double seconds = 0;
-  double rounding = 0;  // the largest error of rounding to the stacks' type, as a share of a value
+  double rounding = 0;  // the largest error of rounding to the stacks' type, as a share of the value
 };
 
+// One layer of a checkpoint. An object is for one thread; the team it is given shares the work.
 class LayerWeights {
  public:
-  // Opens the files and finds every tensor; reads none. layer: none is the first with experts. Throws
-  // InputError.
+  // Opens the files and finds every tensor, but reads no values yet. Without `layer` it takes the first layer
+  // with experts. Throws InputError if something is missing or has another size.
   LayerWeights(const std::string& path, std::optional<int64_t> layer, const LayerShape& shape);
 
-  // Fill one group of the targets for each expert of the range, or the one of the shared expert. Throw
-  // InputError.
+  // Fill one group of the targets for each expert of the range, the group of the shared expert, or the
+  // products around the experts. They throw InputError for values that are not finite.
   void fill_experts(ThreadTeam& team, Range experts, const LayerTargets& targets);
   void fill_shared(ThreadTeam& team, const LayerTargets& targets);
   void fill_latent(ThreadTeam& team, const LatentTargets& targets);
@@ -68,17 +78,21 @@ class LayerWeights {
   int64_t layer() const { return names_.layer; }
   Encoding encoding() const { return experts_.front().gate.encoding; }
   std::string form()
-      const;  // name and shape of what has the gates: "model.layers.0.mlp.experts.*.gate_proj.weight"
-  // Tensors of the block that no run uses yet, such as biases, the number of an expert as a *.
+      const;  // name of the tensor that has the gates: "model.layers.0.mlp.experts.*.gate_proj.weight"
+  // Returns the names of the block's tensors that were not used, such as biases. The number of an expert is
+  // replaced by *.
   const std::vector<std::string>& unused() const { return unused_; }
-  // The router's weights [L, H]; none where the checkpoint has no such name.
+  // Returns the router's weights [L, H], or nothing if the checkpoint does not have them.
   std::optional<std::vector<float>> router() const;
-  bool router_has_bias() const { return router_has_bias_; }  // that is added to logits
+  // A bias that is added to logits, which is not supported.
+  bool router_has_bias() const { return router_has_bias_; }
   const RouterVectors& router_vectors() const { return router_vectors_; }
-  // A hash of the stored bytes of all experts, of what is around them and the shared one, whatever files they
-  // are in. All have been filled.
+  // Returns a hash of the stored bytes of all experts, the shared expert and the products around them. It
+  // does not depend on how the model is split into files. All parts must have been filled, here or by other
+  // processes (see take()).
   uint64_t hash() const;
-  // [E + 1] of what this process has filled, 0 elsewhere; it takes in what other processes have.
+  // [E + 1] hashes of the experts and the shared expert that this process has filled; 0 for the others.
+  // take() adds those that other processes have filled.
   const std::vector<uint64_t>& hashes() const { return hashes_; }
   void take(const std::vector<uint64_t>& hashes);
   const LoadFigures& figures() const { return figures_; }
@@ -101,8 +115,8 @@ class LayerWeights {
   bool router_has_bias_ = false;
   RouterVectors router_vectors_;
   std::vector<std::string> unused_;
-  uint64_t latent_hash_ = 0;      // 0: nothing was filled
-  std::vector<uint64_t> hashes_;  // [E + 1] of the experts and the shared one, once filled
+  uint64_t latent_hash_ = 0;      // 0: not filled
+  std::vector<uint64_t> hashes_;  // [E + 1] of the experts and the shared one; 0 until filled
   LoadFigures figures_;
 };
 

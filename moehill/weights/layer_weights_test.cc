@@ -1,3 +1,5 @@
+// Reads the experts of one layer from checkpoints of every encoding and naming into every layout, compares
+// each value, and refuses bad files in one line that names what is wrong.
 #include "moehill/weights/layer_weights.h"
 
 #include <gtest/gtest.h>
@@ -33,7 +35,7 @@ float stored(double value, DType dtype) {
   return dtype == DType::f32 ? f : to_f32(to_bf16(f));
 }
 
-// Logical matrix [inputs, outputs] of a group against [outputs][inputs] of the model.
+// Compares the logical matrix [inputs, outputs] of a group with the model's [outputs][inputs].
 void expect_matrix(const LogicalWeights& w, int64_t group, const std::vector<double>& values,
                    const std::string& what) {
   const int64_t inputs = w.rows();
@@ -60,7 +62,7 @@ struct Case {
   std::string form;
 };
 
-// Odd shapes where the encoding allows them: widths that fill no panel, no tile and no block.
+// The shapes are odd if the encoding allows it: widths that fill no panel, no tile and no block.
 std::vector<Case> cases() {
   return {
       {Family::qwen, Encoding::bf16, {70, 37, 3, 45}, "model.layers.0.mlp.experts.*.gate_proj.weight"},
@@ -262,7 +264,7 @@ LogicalWeights vectors(WeightStack& owner, int64_t groups, int64_t n) {
   return {owner, LogicalWeights::Part::all, n};
 }
 
-// gpt-oss: biases of gate and up in turn.
+// gpt-oss stores the biases of gate and up alternately.
 TEST(LayerWeights, ReadsBiasesBesideTheirMatrices) {
   const ModelShape s{64, 96, 3, 0};
   const Model model = make_model(Family::gpt_oss, s, Encoding::mxfp4);
@@ -320,10 +322,10 @@ TEST(LayerWeights, ReadsTheGateOfASharedExpertAndTheBiasOfARouter) {
   const std::vector<double>& bias = deepseek.vectors.at("mlp.gate.e_score_correction_bias");
   EXPECT_EQ(with_bias.router_vectors().selection_bias, std::vector<float>(bias.begin(), bias.end()));
   shape.shared_gate = true;
-  EXPECT_THROW(LayerWeights(folder.string(), {}, shape), InputError);  // it has none
+  EXPECT_THROW(LayerWeights(folder.string(), {}, shape), InputError);  // the checkpoint has none
 }
 
-// Nemotron's names, which have no gates.
+// Nemotron has its own names and no gates.
 TEST(LayerWeights, ReadsExpertsWithoutGates) {
   const ModelShape s{70, 37, 3, 45};
   Model model = make_model(Family::qwen, s, Encoding::bf16);
@@ -351,10 +353,10 @@ TEST(LayerWeights, ReadsExpertsWithoutGates) {
     expect_matrix(stacks.targets.w2, e, model.values[3 * static_cast<size_t>(e) + 2], "down");
   }
   write_file(folder / "a.safetensors", safetensors(model.tensors));
-  EXPECT_THROW(LayerWeights(folder.string(), {}, shape), InputError);  // gates beside the ups
+  EXPECT_THROW(LayerWeights(folder.string(), {}, shape), InputError);  // there are gates beside the ups
 }
 
-// A vector that the form asks for and that lies: each ends in one line that names it.
+// Each case has a wrong vector, and is refused in one line that names it.
 TEST(LayerWeights, RefusesBadVectors) {
   const ModelShape s{64, 32, 3, 0}, shared{64, 32, 3, 16};
   LayerShape biased = layer_shape(s), gated = layer_shape(shared), chosen = layer_shape(shared);
@@ -478,7 +480,7 @@ TEST(LayerWeights, SaysWhatIsMissingAroundExpertsOfAnotherWidth) {
         "F32", {rows, cols}, std::string(static_cast<size_t>(4 * rows * cols), '\0')};
   };
   EXPECT_NE(said().find("no tensor 'model.layers.0.mlp.routed_expert_down_proj.weight'"), std::string::npos);
-  add("fc2_latent_proj", 64, 64);  // whose partner is missing
+  add("fc2_latent_proj", 64, 64);  // its partner is missing
   EXPECT_NE(said().find("no tensor 'model.layers.0.mlp.fc1_latent_proj.weight'"), std::string::npos)
       << said();
   add("fc1_latent_proj", 20, 64);

@@ -1,3 +1,4 @@
+// Implements mapped_file.h, with the handler that turns a bus error in a mapped file into a message.
 #include "moehill/weights/mapped_file.h"
 
 #include <fcntl.h>
@@ -19,7 +20,8 @@
 namespace moehill {
 namespace {
 
-// The mapped files, for the handler of SIGBUS, which may neither lock nor allocate.
+// The mapped files, for the handler of SIGBUS. A signal handler must neither lock nor allocate, so it is a
+// plain array of atomics.
 struct Mapping {
   std::atomic<const std::byte*> begin{nullptr};
   std::atomic<size_t> size{0};
@@ -27,7 +29,7 @@ struct Mapping {
 constexpr size_t kMaxMappings = 4096;  // models come in a few hundred files at most
 std::array<Mapping, kMaxMappings> mappings;
 std::mutex mappings_mutex;
-int num_mappings = 0;  // guarded by it
+int num_mappings = 0;  // guarded by mappings_mutex
 struct sigaction action_before;
 
 bool is_mapped(const void* address) {
@@ -38,7 +40,8 @@ bool is_mapped(const void* address) {
   });
 }
 
-// Any other bus error takes its course: the instruction is tried again under the action of before.
+// A bus error at another address is none of ours: the former action is restored, and the instruction is tried
+// again under it.
 void end_on_bus_error(int, siginfo_t* info, void*) {
   if (!is_mapped(info->si_addr)) {
     sigaction(SIGBUS, &action_before, nullptr);
@@ -80,9 +83,10 @@ void unwatch(std::span<const std::byte> bytes) {
   throw input_error("--weights " + path, got, "a regular file that can be read", "name a .safetensors file");
 }
 
+// A file descriptor that is closed at the end of the scope.
 class Descriptor {
  public:
-  // A pipe without a writer must not hold the process up.
+  // O_NONBLOCK: opening a pipe without a writer must not make the process wait.
   explicit Descriptor(const std::string& path)
       : number_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (number_ < 0) refuse(path, std::strerror(errno));
@@ -96,7 +100,7 @@ class Descriptor {
   int number_;
 };
 
-// The pages that have a byte of these.
+// Returns the pages that contain at least one of these bytes.
 std::span<std::byte> pages_of(std::span<const std::byte> bytes) {
   static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<uintptr_t>(bytes.data()) / page * page;
@@ -104,7 +108,7 @@ std::span<std::byte> pages_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<std::byte*>(begin), end - begin};
 }
 
-// Advice that is not taken costs speed alone.
+// Gives the system advice about pages. If it ignores the advice, only speed is lost.
 void advise(std::span<const std::byte> bytes, int advice) {
   if (bytes.empty()) return;
   const std::span<std::byte> pages = pages_of(bytes);

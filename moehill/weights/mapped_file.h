@@ -1,4 +1,8 @@
-// A file in memory, for reading.
+// MappedFile: a file that is mapped into memory for reading. Models of many gigabytes are read without being
+// copied first.
+//
+//   const MappedFile file("model.safetensors");
+//   file.bytes();   // valid as long as `file`
 #pragma once
 
 #include <cstddef>
@@ -7,9 +11,10 @@
 
 namespace moehill {
 
-// Throws InputError for what is no regular file, cannot be read, or is empty. Memory is taken by the pages
-// that are read, not by the mapping. A file that somebody cuts off while it is mapped raises SIGBUS where its
-// pages are read next: as long as one file is mapped, this ends the process with exit status 2 and says so.
+// Throws InputError for something that is not a regular file, cannot be read, or is empty. The mapping itself
+// takes no memory; the pages that are read do. If somebody truncates the file while it is mapped, reading the
+// lost pages raises SIGBUS. While at least one file is mapped, that ends the process with exit status 2 and a
+// message.
 class MappedFile {
  public:
   explicit MappedFile(const std::string& path);
@@ -25,7 +30,8 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
-// Tells the system which part of a mapped file is read next, and which is not read again soon.
+// prefetch_pages() tells the system which part of a mapped file will be read next, release_pages() which part
+// will not be read again soon.
 void prefetch_pages(std::span<const std::byte> bytes);
 void release_pages(std::span<const std::byte> bytes);
 

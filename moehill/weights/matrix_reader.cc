@@ -1,3 +1,5 @@
+// Implements matrix_reader.h. The encoding of a tensor follows from its type, its name and the scales beside
+// it; everything is checked, because a wrong guess would give plausible but wrong weights.
 #include "moehill/weights/matrix_reader.h"
 
 #include <algorithm>
@@ -11,11 +13,12 @@ namespace moehill {
 namespace {
 
 constexpr int64_t kGroup = 32;    // values of a row that share a scale in mxfp4 and int4
-constexpr int64_t kBlock = 128;   // rows and columns that share one in fp8
-constexpr size_t kMaxName = 120;  // shown of a tensor's name
+constexpr int64_t kBlock = 128;   // rows and columns that share a scale in fp8
+constexpr size_t kMaxName = 120;  // characters of a tensor's name that messages show
 
 bool is_four_bit(Encoding encoding) { return encoding == Encoding::mxfp4 || encoding == Encoding::int4; }
 
+// Returns the encoding of a type whose values need no packing; nothing for other types.
 std::optional<Encoding> encoding_of(const std::string& dtype) {
   if (dtype == "F32") return Encoding::f32;
   if (dtype == "BF16") return Encoding::bf16;
@@ -24,6 +27,7 @@ std::optional<Encoding> encoding_of(const std::string& dtype) {
   return std::nullopt;
 }
 
+// Returns the type of the scales, if this encoding may have such scales.
 std::optional<Scales::Type> scale_type_of(const std::string& dtype, Encoding encoding) {
   if (dtype == "F8_E8M0" && encoding != Encoding::int4) return Scales::Type::e8m0;
   if (dtype == "U8" && encoding == Encoding::mxfp4) return Scales::Type::e8m0;
@@ -32,10 +36,12 @@ std::optional<Scales::Type> scale_type_of(const std::string& dtype, Encoding enc
   return std::nullopt;
 }
 
+// The rows and columns of a block of values that share a scale.
 struct BlockForm {
   int64_t rows, columns;
 };
-// Which values may share a scale. Where two forms give scales of one shape, they are the same.
+// Returns the blocks of values that may share a scale in this encoding. If two of them give scales of the
+// same shape, they are the same blocks.
 std::vector<BlockForm> block_forms(Encoding encoding, int64_t rows, int64_t columns) {
   if (is_four_bit(encoding)) return {{1, kGroup}};
   return {{kBlock, kBlock}, {1, kGroup}, {1, kBlock}, {1, columns}, {rows, columns}};
@@ -43,7 +49,8 @@ std::vector<BlockForm> block_forms(Encoding encoding, int64_t rows, int64_t colu
 
 int64_t blocks(int64_t size, int64_t block) { return (size + block - 1) / block; }
 
-// The scale of all of a matrix may have no dimension or one, a scale for each row one.
+// Returns the shape of scales as a matrix. One scale for the whole matrix may be stored without a dimension
+// or with one, a scale for each row with one.
 std::vector<int64_t> scale_shape(const StoredTensor& scales, size_t rank) {
   std::vector<int64_t> shape = scales.shape;
   if (rank == 2 && shape.empty()) shape = {1};
@@ -51,7 +58,7 @@ std::vector<int64_t> scale_shape(const StoredTensor& scales, size_t rank) {
   return shape;
 }
 
-// "--hidden 64", "--expert-form latent:32".
+// Returns the option with its value as a user writes it: "--hidden 64", "--expert-form latent:32".
 std::string chosen(Dimension dimension, int64_t size) {
   const std::string option = dimension.option;
   return fmt::format("{}{}{}", option, option.find(' ') == option.npos ? ' ' : ':', size);
@@ -59,6 +66,8 @@ std::string chosen(Dimension dimension, int64_t size) {
 
 std::string options_of(Dimension a, Dimension b) { return fmt::format("{} and {}", a.option, b.option); }
 
+// Splits a gate-up matrix into gate and up. in_turn: their rows alternate; otherwise the gate's rows come
+// first.
 MlpSource expert_of(const SourceMatrix& gate_up, const SourceMatrix& down, int64_t width, bool in_turn) {
   MlpSource mlp{gate_up, gate_up, down};
   const Slice gate{0, in_turn ? 2 : 1, width}, up{in_turn ? 1 : width, in_turn ? 2 : 1, width};
@@ -67,7 +76,7 @@ MlpSource expert_of(const SourceMatrix& gate_up, const SourceMatrix& down, int64
   return mlp;
 }
 
-// Expert e of a stack of so many.
+// Returns expert e of a stack of num_experts experts.
 SourceMatrix matrix_of(SourceMatrix stack, int64_t e, int64_t num_experts) {
   const auto part = [&](std::span<const std::byte> bytes) {
     const size_t size = bytes.size() / static_cast<size_t>(num_experts);
@@ -88,7 +97,7 @@ void MatrixReader::refuse(const std::string& name, const std::string& got, const
 
 const StoredTensor& MatrixReader::take(const std::string& name) {
   const StoredTensor& tensor = checkpoint_.tensor(name);
-  // Its other dimensions would be bounded by nothing.
+  // An empty tensor has no bytes that would bound its other dimensions, so they could be anything.
   if (tensor.bytes.empty()) refuse(name, "an empty tensor, of shape " + shape_text(tensor.shape), "values");
   used_.insert(name);
   return tensor;
@@ -100,6 +109,7 @@ bool MatrixReader::has(const std::string& base) const {
                      [&](const std::string& name) { return checkpoint_.has(name); });
 }
 
+// Reads a tensor under whichever name it has. The name tells the packing.
 MatrixReader::Stored MatrixReader::stored(const std::string& base) {
   if (checkpoint_.has(base + ".weight_packed")) return packed(base);
   if (checkpoint_.has(base + "_blocks")) return gpt_oss_blocks(base);
@@ -107,6 +117,8 @@ MatrixReader::Stored MatrixReader::stored(const std::string& base) {
   return plain(base + ".weight", {base + ".weight_scale_inv", base + ".weight_scale", base + ".scale"});
 }
 
+// Reads a tensor whose values are not packed by name. Bytes with scales beside them are pairs of four-bit
+// values.
 MatrixReader::Stored MatrixReader::plain(const std::string& name,
                                          const std::vector<std::string>& scale_names) {
   const StoredTensor& tensor = take(name);
@@ -130,10 +142,11 @@ MatrixReader::Stored MatrixReader::plain(const std::string& name,
   return stored;
 }
 
-// Four bits as compressed-tensors has them: eight in an I32, or two in a U8.
+// Reads four-bit values as compressed-tensors stores them: eight in an I32, or two in a U8.
 MatrixReader::Stored MatrixReader::packed(const std::string& base) {
   const std::string name = base + ".weight_packed";
   const StoredTensor& tensor = take(name);
+  // Values with a zero point, or in another order of columns, would be read wrongly.
   for (const std::string form : {".weight_zero_point", ".weight_g_idx"}) {
     if (checkpoint_.has(base + form))
       refuse(base + form, "weights with it", "symmetric ones, in the order of their columns",
@@ -151,7 +164,8 @@ MatrixReader::Stored MatrixReader::packed(const std::string& base) {
   return stored;
 }
 
-// A tensor that says the shape in values. Another one would mean padding, which whole groups have none of.
+// Checks a tensor that states the shape in values. A different shape would mean padding, which whole groups
+// do not have.
 void MatrixReader::require_shape(const Stored& stored, const std::string& name) {
   const StoredTensor& tensor = take(name);
   std::vector<int64_t> shape(2);
@@ -168,7 +182,7 @@ void MatrixReader::require_shape(const Stored& stored, const std::string& name) 
     refuse(name, "shape " + shape_text(shape), shape_text(stored.shape) + ", that of the packed values");
 }
 
-// blocks [E, rows, columns / 32, 16], scales [E, rows, columns / 32].
+// Reads the form of gpt-oss: blocks [E, rows, columns / 32, 16] and scales [E, rows, columns / 32].
 MatrixReader::Stored MatrixReader::gpt_oss_blocks(const std::string& base) {
   const std::string name = base + "_blocks";
   const StoredTensor& tensor = take(name);
@@ -180,6 +194,7 @@ MatrixReader::Stored MatrixReader::gpt_oss_blocks(const std::string& base) {
   return stored;
 }
 
+// Finds out which values share a scale, from the shape of the scales.
 void MatrixReader::add_scales(Stored& stored, const std::string& name) {
   const StoredTensor& tensor = take(name);
   SourceMatrix& matrix = stored.matrix;
@@ -192,6 +207,7 @@ void MatrixReader::add_scales(Stored& stored, const std::string& name) {
   const size_t rank = stored.shape.size();
   if (rank < 2) refuse(matrix.name, "shape " + shape_text(stored.shape), "a matrix");
   const int64_t rows = stored.shape[rank - 2], columns = stored.shape[rank - 1];
+  // The first form whose scales have the shape of those in the file is the right one.
   for (const BlockForm form : block_forms(matrix.encoding, rows, columns)) {
     if (form.rows == 0 || form.columns == 0) continue;
     std::vector<int64_t> shape = stored.shape;
@@ -212,6 +228,7 @@ SourceMatrix MatrixReader::matrix(const std::string& base, Dimension outputs, Di
   Stored found = stored(base);
   const std::vector<int64_t> wanted = {outputs.stored(), inputs.stored()};
   if (found.shape != wanted) {
+    // If the file has a matrix of another size, the message says which options would fit it.
     const bool matrix = found.shape.size() == 2 && found.shape[0] % outputs.times == 0 && found.shape[0] > 0;
     refuse(found.matrix.name, "shape " + shape_text(found.shape),
            fmt::format("{}, by {}", shape_text(wanted), options_of(outputs, inputs)),
@@ -247,6 +264,7 @@ SourceMatrix MatrixReader::vector(const std::string& name, Dimension n) {
 
 std::optional<MlpSource> MatrixReader::mlp(const std::string& base, Dimension hidden, Dimension width,
                                            MlpForm form) {
+  // Experts that are not gated have up_proj only, which takes the place of W1.
   if (!form.gated) {
     if (!has(base + "up_proj")) return std::nullopt;
     if (has(base + "gate_proj"))
@@ -260,11 +278,13 @@ std::optional<MlpSource> MatrixReader::mlp(const std::string& base, Dimension hi
     mlp.down_bias = vector(base + "down_proj.bias", hidden);
     return mlp;
   }
+  // Granite has gate and up in one matrix, the gate first.
   if (!form.biases && has(base + "input_linear")) {
     const Dimension both{width.size, width.option, 2};
     return expert_of(matrix(base + "input_linear", both, hidden),
                      matrix(base + "output_linear", hidden, width), width.size, false);
   }
+  // The other families have three matrices, under one of two sets of names.
   for (const auto& [gate, up, down] :
        {std::array{"gate_proj", "up_proj", "down_proj"}, std::array{"w1", "w3", "w2"}}) {
     if (!has(base + gate) && !has(base + up) && !has(base + down)) continue;
@@ -279,7 +299,7 @@ std::optional<MlpSource> MatrixReader::mlp(const std::string& base, Dimension hi
   return std::nullopt;
 }
 
-// Says what the stacks would fit, where they fit each other.
+// Refuses stacks of another shape; if they fit each other, it says for which sizes they would be right.
 void MatrixReader::refuse_form(const StackNames& names, const Stored& gate_up, const Stored& down,
                                Dimension experts) {
   const std::vector<int64_t>&a = gate_up.shape, &b = down.shape;
@@ -304,6 +324,7 @@ std::vector<MlpSource> MatrixReader::stacks(const StackNames& names, Dimension e
   Stored gate_up = stored(names.gate_up), down = stored(names.down);
   const int64_t num = experts.size, h = hidden.size, m = width.size;
   using Shape = std::vector<int64_t>;
+  // The shape tells the order: [outputs, inputs] as torch.nn.Linear has it, or the transposed one.
   const bool outputs_first = gate_up.shape == Shape{num, 2 * m, h} && down.shape == Shape{num, h, m};
   const bool inputs_first = gate_up.shape == Shape{num, h, 2 * m} && down.shape == Shape{num, m, h};
   if (!outputs_first && !inputs_first) refuse_form(names, gate_up, down, experts);
@@ -313,10 +334,13 @@ std::vector<MlpSource> MatrixReader::stacks(const StackNames& names, Dimension e
     matrix.stored_columns = stack->shape[2];
     matrix.rows.count = stack->shape[1];
     matrix.columns.count = stack->shape[2];
+    // Four-bit values share a byte and a scale along a row, so a row must be that of an output, in whole
+    // groups.
     if (is_four_bit(matrix.encoding) && (inputs_first || matrix.stored_columns % kGroup != 0))
       refuse(matrix.name, "four bits in " + shape_text(stack->shape),
              "rows of outputs, in whole groups of 32");
   }
+  // Only gpt-oss has stacked biases or blocks, and its rows of gate and up alternate.
   const bool in_turn = checkpoint_.has(names.gate_up + "_bias") || checkpoint_.has(names.gate_up + "_blocks");
   std::vector<MlpSource> all;
   for (int64_t e = 0; e < num; ++e)
@@ -325,7 +349,7 @@ std::vector<MlpSource> MatrixReader::stacks(const StackNames& names, Dimension e
   return all;
 }
 
-// [E, 2M] beside the gates and ups, [E, H] beside the downs.
+// Reads the biases of stacked experts: [E, 2M] for gates and ups, [E, H] for the down products.
 void MatrixReader::add_stacked_biases(const StackNames& names, int64_t width, bool in_turn,
                                       std::vector<MlpSource>& all) {
   const int64_t num = std::ssize(all), hidden = all.front().down.rows.count;

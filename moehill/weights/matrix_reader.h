@@ -1,5 +1,9 @@
-// Matrices of a checkpoint by the names of Hugging Face: their encoding found by type and scales, their shape
-// held to the block's.
+// Reads matrices of a checkpoint by the names of Hugging Face models. It finds out how a matrix is encoded
+// and checks its shape against the block's. Values are decoded later (source_matrix.h).
+//
+//   MatrixReader reader(checkpoint);
+//   const SourceMatrix gate = reader.matrix("model.layers.3.mlp.gate", {128, "--experts"}, {2048,
+//   "--hidden"});
 #pragma once
 
 #include <optional>
@@ -12,7 +16,8 @@
 
 namespace moehill {
 
-// A dimension of the block, the option that sets it, and how many of it a tensor has side by side.
+// A dimension that the block asks for, the option that sets it (for messages), and how often a tensor has it
+// side by side.
 struct Dimension {
   int64_t size = 0;
   const char* option = "";
@@ -20,49 +25,54 @@ struct Dimension {
   int64_t stored() const { return size * times; }
 };
 
-// gate [M, H], up [M, H] and down [H, M] of an expert as they lie in a file, and its biases [1, M], [1, M]
-// and [1, H]. One without a gate has its only matrix [M, H] as `gate`. What is not there has no bytes.
+// The matrices of an expert as they are in a file: gate [M, H], up [M, H] and down [H, M], and biases [1, M],
+// [1, M] and [1, H]. An expert without a gate has its only up matrix [M, H] as `gate`. A part that is missing
+// has no bytes.
 struct MlpSource {
   SourceMatrix gate, up, down;
   SourceMatrix gate_bias{}, up_bias{}, down_bias{};
 };
 
-// The matrices and vectors that the experts of a block have.
+// The parts that the experts of a block have.
 struct MlpForm {
   bool gated = true, biases = false;
 };
 
-// All experts in two tensors.
+// The names of two tensors that hold all experts.
 struct StackNames {
   std::string gate_up, down;
 };
 
-// Every member throws InputError.
+// Reads matrices. Every function throws InputError if a tensor is missing, or has another shape or an unknown
+// type.
 class MatrixReader {
  public:
   explicit MatrixReader(Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
 
-  // [outputs, inputs]; base: "model.layers.3.mlp.experts.17.up_proj".
+  // Returns the matrix [outputs, inputs] with this base name, such as
+  // "model.layers.3.mlp.experts.17.up_proj".
   SourceMatrix matrix(const std::string& base, Dimension outputs, Dimension inputs);
 
-  // [1, n] of one dimension or two, in a type of plain numbers.
+  // Returns a vector [1, n], stored with one or two dimensions in a plain type.
   SourceMatrix vector(const std::string& name, Dimension n);
 
-  // The matrices behind "model.layers.3.mlp.experts.17.": three, or two where gate and up are one with the
-  // rows of gate first; none where the checkpoint has no such name.
+  // Returns the matrices behind a prefix such as "model.layers.3.mlp.experts.17.". There are three, or two if
+  // gate and up are one matrix whose first half is the gate. Returns nothing if the checkpoint has no such
+  // names.
   std::optional<MlpSource> mlp(const std::string& base, Dimension hidden, Dimension width, MlpForm form);
 
-  // Experts in [E, 2M, H] and [E, H, M], or in [E, H, 2M] and [E, M, H]. Rows of gate and up come in turn
-  // where the experts have biases, which is gpt-oss's form; else those of gate come first.
+  // Returns all experts of two stacks, [E, 2M, H] and [E, H, M], or [E, H, 2M] and [E, M, H]. Rows of gate
+  // and up alternate in the form of gpt-oss, which is recognised by its biases or blocks; otherwise the
+  // gate's rows come first.
   std::vector<MlpSource> stacks(const StackNames& names, Dimension experts, Dimension hidden, Dimension width,
                                 MlpForm form);
 
   bool has_tensor(const std::string& name) const { return checkpoint_.has(name); }
-  bool has(const std::string& base) const;  // by any of the names that a matrix or a stack may have
-  const std::set<std::string>& used() const { return used_; }  // every tensor that was read
+  bool has(const std::string& base) const;  // true for any of the names that a matrix or a stack may have
+  const std::set<std::string>& used() const { return used_; }  // the names of all tensors that were read
 
  private:
-  // A tensor with its scales; of a stack, bytes and scales are those of all experts.
+  // A tensor with its scales. For a stack, bytes and scales are those of all experts.
   struct Stored {
     SourceMatrix matrix;
     std::vector<int64_t> shape;  // in values: [rows, columns] or [E, rows, columns]

@@ -1,5 +1,5 @@
-// Tiny models as .safetensors, for tests: every encoding and every family's names, with the values that they
-// stand for, which are computed here in double and by other means than the reader's.
+// Tiny models as .safetensors, for tests: every encoding, and the names of every family. The values that they
+// stand for are computed here in double, by other means than the reader's.
 #pragma once
 
 #include <cmath>
@@ -53,7 +53,7 @@ inline void write_file(const std::filesystem::path& path, const std::string& byt
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
-// Writes `num_shards` files with an index.
+// Writes the tensors into `num_shards` files with an index.
 inline void write_shards(const std::filesystem::path& folder, const Tensors& tensors, size_t num_shards) {
   std::vector<Tensors> shards(num_shards);
   nlohmann::json map;
@@ -69,7 +69,7 @@ inline void write_shards(const std::filesystem::path& folder, const Tensors& ten
   write_file(folder / "model.safetensors.index.json", index.dump());
 }
 
-// [rows, columns] in codes drawn by chance, with what they stand for.
+// A matrix [rows, columns] of random codes, with the values that they stand for.
 struct EncodedMatrix {
   TensorBytes codes, scales;
   std::vector<double> values;
@@ -116,6 +116,7 @@ class Encoder {
       case Encoding::f32:
         m.codes.dtype = "F32";
         for (double& value : m.values) {
+          // Values are multiples of 2^-20 with at most 17 bits, so f32 holds them exactly.
           const float f = static_cast<float>(draw(-100000, 100000)) * 0x1p-20f;
           append(m.codes.bytes, f);
           value = f;
@@ -123,6 +124,7 @@ class Encoder {
         break;
       case Encoding::bf16:
         m.codes.dtype = "BF16";
+        // The exponents give values below 1, as weights have.
         for (double& value : m.values)
           value = value_of_bf16(plain(m, draw(0, 1) << 15 | draw(118, 126) << 7 | draw(0, 127)));
         break;
@@ -168,7 +170,7 @@ class Encoder {
     }
   }
 
-  // Codes are bytes, two values each, as compressed-tensors and gpt-oss have them.
+  // Codes are bytes with two values each, as compressed-tensors and gpt-oss store them.
   void four_bits(EncodedMatrix& m, Encoding encoding, int64_t rows, int64_t columns) {
     m.codes.dtype = "U8";
     m.codes.shape = {rows, columns / 2};
@@ -196,7 +198,7 @@ class Encoder {
   std::mt19937 random_;
 };
 
-// A family's way to name and lay out its tensors.
+// The ways in which families name and lay out their tensors.
 enum class Family {
   qwen,         // mlp.experts.E.gate_proj.weight, a shared expert with a gate
   mixtral,      // block_sparse_moe.experts.E.w1.weight
@@ -216,8 +218,8 @@ struct ModelShape {
   int64_t shared_dim = 0;
 };
 
-// values [outputs][inputs] of each matrix: gate, up and down of each expert, then of the shared one. Vectors
-// by the ends of their names: "_bias" has those of all experts.
+// A model and its values. values [outputs][inputs] has each matrix: gate, up and down of each expert, then
+// those of the shared expert. Vectors are found by the ends of their names; "_bias" has those of all experts.
 struct Model {
   Tensors tensors;
   int64_t layer = 0;
@@ -271,7 +273,7 @@ class ModelWriter {
     model_.tensors[prefix_ + name] = std::move(tensor);
   }
 
-  // Puts it under the names of the family.
+  // Adds the matrix under the names of the family.
   void put_matrix(const std::string& base, EncodedMatrix m) {
     const bool four_bits = m.codes.dtype == "U8";
     if (family_ == Family::kimi_int4 && four_bits) {
@@ -320,7 +322,7 @@ class ModelWriter {
               several ? Encoding::f8_e4m3 : Encoding::bf16);
   }
 
-  // A row of the stacked matrix that is gate's row m, or up's.
+  // Returns the row of the stacked matrix that is row m of the gate, or of up.
   int64_t row_of(bool up, int64_t m) const {
     return family_ == Family::gpt_oss ? 2 * m + up : up * shape_.mlp_dim + m;
   }
@@ -329,9 +331,11 @@ class ModelWriter {
     const int64_t h = shape_.hidden, m = shape_.mlp_dim, num = shape_.experts;
     TensorBytes gate_up, down, gate_up_scales, down_scales;
     for (int64_t e = 0; e < num; ++e) {
+      // Llama 4 stores [inputs, outputs], the others [outputs, inputs].
       const bool inputs_first = family_ == Family::llama4;
       EncodedMatrix a = encoder_.matrix(encoding_, inputs_first ? h : 2 * m, inputs_first ? 2 * m : h);
       EncodedMatrix b = encoder_.matrix(encoding_, inputs_first ? m : h, inputs_first ? h : m);
+      // The expected values are taken in the order of gate, up, down, each as [outputs][inputs].
       for (const bool up : {false, true}) {
         std::vector<double> values;
         for (int64_t n = 0; n < m; ++n) {
@@ -386,7 +390,7 @@ class ModelWriter {
     put(name, m.codes);
   }
 
-  // The router, and what no product reads.
+  // Adds the router, and tensors that no product reads.
   void write_others() {
     const char* const router = family_ == Family::gpt_oss || family_ == Family::llama4 ? "router"
                                : family_ == Family::granite                            ? "router.layer"

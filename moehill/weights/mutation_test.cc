@@ -1,5 +1,5 @@
-// Files damaged by chance: each is refused with an error of input or read as it stands, and none makes the
-// reader take memory that is not there. Every damage follows from its number, so a failure can be had again.
+// Damages files at random: each is refused with an input error or read as it is, and none makes the reader
+// take memory that the file does not need. Each damage follows from its number, so a failure can be repeated.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -33,7 +33,7 @@ namespace {
 
 using namespace testing_models;
 
-constexpr size_t kMostMemory = size_t{1} << 20;  // of files of some ten thousand bytes
+constexpr size_t kMostMemory = size_t{1} << 20;  // for files of some ten thousand bytes
 
 struct Kind {
   Family family;
@@ -48,7 +48,7 @@ class Damage {
  public:
   explicit Damage(uint32_t seed) : random_(seed) {}
 
-  // Most bytes are of the header, since that is where a file lies.
+  // Most damaged bytes are in the header, because the header decides how the rest is read.
   void to_bytes(std::string& file) {
     uint64_t header = 0;
     std::memcpy(&header, file.data(), std::min<size_t>(8, file.size()));
@@ -84,7 +84,7 @@ class Damage {
     }
   }
 
-  // Gives one value of the header another kind, and the header its length.
+  // Changes the kind of one value in the header, and corrects the header's length.
   void to_header(std::string& file) {
     uint64_t length = 0;
     std::memcpy(&length, file.data(), 8);

@@ -1,3 +1,4 @@
+// Implements safetensors.h. Every number of the header is checked before it is used.
 #include "moehill/weights/safetensors.h"
 
 #include <algorithm>
@@ -20,7 +21,8 @@ constexpr uint64_t kMaxHeader = 100'000'000;
 constexpr size_t kMaxRank = 8;
 constexpr char kRemedy[] = "download or write the file anew";
 
-// Bits of an element. Types that are not read here are known all the same, since their lengths are checked.
+// Returns the bits of an element of this type. Types that no block uses are known too, because their lengths
+// are checked.
 std::optional<uint64_t> bits_of(const std::string& dtype) {
   static const std::map<std::string, uint64_t> bits = {
       {"BOOL", 8}, {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"U8", 8},
@@ -31,7 +33,7 @@ std::optional<uint64_t> bits_of(const std::string& dtype) {
   return found == bits.end() ? std::nullopt : std::optional(found->second);
 }
 
-// One tensor of a header, or its errors.
+// One tensor of a header. Each function checks its part and throws InputError.
 class Entry {
  public:
   Entry(const std::string& path, const std::string& name, const json& value)
@@ -56,14 +58,15 @@ class Entry {
     const std::vector<uint64_t> numbers = numbers_of("shape");
     if (numbers.size() > kMaxRank)
       refuse(fmt::format("a shape of {} dimensions", numbers.size()), fmt::format("at most {}", kMaxRank));
-    // The length of the tensor does not bound what stands beside a dimension of 0.
+    // The tensor's length does not bound the other dimensions if one of them is 0.
     for (const uint64_t n : numbers) {
       if (n > INT64_MAX) refuse(fmt::format("a dimension of {}", n), fmt::format("at most {}", INT64_MAX));
     }
     return {numbers.begin(), numbers.end()};
   }
 
-  // Begin and end behind the header, both within it and in order; the length is that of type and shape.
+  // Returns begin and end of the tensor, counted behind the header. Both lie within the file and in order,
+  // and the length is that of type and shape.
   std::pair<uint64_t, uint64_t> range(const StoredTensor& tensor, uint64_t num_bytes) const {
     const std::vector<uint64_t> ends = numbers_of("data_offsets");
     if (ends.size() != 2) refuse(fmt::format("{} data_offsets", ends.size()), "two, begin and end");
@@ -133,12 +136,14 @@ void refuse_other_metadata(const std::string& path, const json& metadata) {
                       kRemedy);
 }
 
+// A tensor's range, for checking that ranges fill the file.
 struct Placed {
   uint64_t begin, end;
   const std::string* name;
 };
 
-// Each tensor, in the order of memory, begins where the one before it ends. An empty one may share its place.
+// Throws unless each tensor, in the order of memory, begins where the one before it ends. Empty tensors may
+// share a place.
 void refuse_gaps(const std::string& path, std::vector<Placed> placed, uint64_t num_bytes) {
   std::sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) {
     return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);

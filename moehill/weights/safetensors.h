@@ -1,9 +1,12 @@
-// A .safetensors file: 8 bytes with the length of a header, the header in JSON, then the tensors' bytes.
+// Reads a .safetensors file: 8 bytes with the length of a header, the header in JSON, then the bytes of the
+// tensors.
 //
-// The header names each tensor with its type, its shape and its range of the bytes behind the header. What is
-// read here follows the format's own rules (github.com/huggingface/safetensors): at most 100 MB of header,
-// ranges that fill the file without gap or overlap, and lengths that are the product of shape and type. So
-// nothing can be read that is not there, and nothing be in the file that no tensor has.
+//   const SafetensorsFile file("model.safetensors");
+//   const StoredTensor& gate = file.tensors().at("model.layers.0.mlp.gate.weight");
+// The header gives for each tensor its type, its shape and its range of the bytes behind the header. The
+// rules checked here are the format's own (github.com/huggingface/safetensors): a header of at most 100 MB,
+// ranges that fill the file without gaps or overlaps, and lengths that follow from shape and type. So nothing
+// outside of the file can be read, and nothing can hide in the file that belongs to no tensor.
 #pragma once
 
 #include <cstdint>
@@ -15,15 +18,17 @@
 
 namespace moehill {
 
+// One tensor of a file. Its bytes are valid as long as the SafetensorsFile.
 struct StoredTensor {
-  std::string dtype;           // as the file has it: BF16, F8_E4M3, U8
-  std::vector<int64_t> shape;  // no dimension is negative; the product fits
+  std::string dtype;           // as the file spells it: BF16, F8_E4M3, U8
+  std::vector<int64_t> shape;  // not negative; the number of elements fits 64 bits
   std::span<const std::byte> bytes;
 };
 
+// A mapped file with its tensors by name.
 class SafetensorsFile {
  public:
-  // Throws InputError for what breaks a rule.
+  // Throws InputError for a file that breaks a rule.
   explicit SafetensorsFile(const std::string& path);
 
   const std::string& path() const { return file_.path(); }

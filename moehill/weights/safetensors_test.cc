@@ -1,3 +1,5 @@
+// Tests reading of safetensors files and of checkpoints made of several: types, shapes, bytes, shards and bad
+// headers.
 #include "moehill/weights/safetensors.h"
 
 #include <gtest/gtest.h>
@@ -47,7 +49,7 @@ TEST(Safetensors, APipeIsRefusedAtOnce) {
   expect_refusal({"pipe", nullptr, "a pipe or a device"}, [&] { SafetensorsFile{path}; });
 }
 
-// The address is beyond what the file has, or takes pages that nobody wrote: neither is read.
+// Opening a file maps it. A terabyte that was never written takes no memory, because nothing reads it.
 TEST(Safetensors, ASparseFileOfATerabyteTakesNoMemory) {
   const std::string path = (fresh_folder() / "sparse.safetensors").string();
   write_file(
@@ -90,7 +92,7 @@ TEST(Checkpoint, FindsTensorsInOneFileInShardsAndByTheirIndex) {
   }
 }
 
-// The cache of Hugging Face is laid out so.
+// Hugging Face's cache is laid out like this.
 TEST(Checkpoint, AShardMayBeALinkToAnotherFolder) {
   const fs::path blobs = fresh_folder(), snapshot = fresh_folder();
   const Model model = bad_base();

@@ -1,3 +1,5 @@
+// Decodes the encodings of source_matrix.h. Loops are plain, so that the compiler makes vectors of them;
+// tables replace arithmetic where a code has at most eight bits.
 #include "moehill/weights/source_matrix.h"
 
 #include <algorithm>
@@ -12,7 +14,7 @@
 namespace moehill {
 namespace {
 
-// Files are read where they lie, which need not be a multiple of anything.
+// Reads a value at any address, since tensors in a file need not be aligned.
 template <typename T>
 T read(const std::byte* at) {
   T value;
@@ -22,8 +24,8 @@ T read(const std::byte* at) {
 
 float from_bf16_bits(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
-// The fields are moved to those of f32; the difference of the exponents' biases is multiplied in, which is
-// right for values below the normal ones too.
+// Moves the fields of an f16 to those of an f32. The exponents have different biases; multiplying by 2^112
+// corrects that, and is right for subnormal values too.
 float from_f16_bits(uint16_t bits) {
   const uint32_t sign = (bits & 0x8000u) << 16, magnitude = bits & 0x7fffu;
   const uint32_t infinity = magnitude >= 0x7c00u ? 0x7f800000u : 0u;
@@ -38,7 +40,7 @@ float from_f8_bits(uint8_t bits) {
   return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(value) | nan);
 }
 
-// The value of each byte: a look-up is faster than the arithmetic.
+// The value of each byte. Looking it up is faster than computing it.
 std::array<float, 256> f8_values() {
   std::array<float, 256> values;
   for (size_t byte = 0; byte < values.size(); ++byte) values[byte] = from_f8_bits(static_cast<uint8_t>(byte));
@@ -65,6 +67,7 @@ float scale_at(const Scales& scales, int64_t row, int64_t column) {
   return 1;
 }
 
+// Decodes types that have a whole number of bytes for each value.
 template <typename Bits, typename Convert>
 void decode_plain(const std::byte* row, const Slice& columns, int64_t begin, int64_t count, float* out,
                   const Convert& convert) {
@@ -78,7 +81,7 @@ void decode_plain(const std::byte* row, const Slice& columns, int64_t begin, int
     out[i] = convert(read<Bits>(row + columns.at(begin + i) * static_cast<int64_t>(sizeof(Bits))));
 }
 
-// The two values of each byte, the lower half first.
+// The two values of each byte; the lower half comes first.
 using NibblePairs = std::array<std::array<float, 2>, 256>;
 
 template <typename Convert>
@@ -104,7 +107,7 @@ void multiply_by_scales(const SourceMatrix& m, int64_t row, int64_t begin, int64
   for (int64_t i = 0; i < count;) {
     const int64_t column = m.columns.at(begin + i);
     const float scale = scale_at(m.scales, stored_row, column);
-    // One scale reaches so far.
+    // One scale holds up to the end of its block of columns.
     const int64_t left = m.scales.block_columns - column % m.scales.block_columns;
     const int64_t end = std::min(count, i + (left + m.columns.step - 1) / m.columns.step);
     for (; i < end; ++i) out[i] *= scale;
@@ -146,6 +149,7 @@ void decode_row(const SourceMatrix& m, int64_t row, int64_t begin, int64_t count
       decode_plain<uint8_t>(data, m.columns, begin, count, out, [](uint8_t byte) { return values[byte]; });
       break;
     }
+    // Two codes of four bits share a byte. A table for each byte gives both values.
     case Encoding::mxfp4: {
       static const NibblePairs pairs = pairs_of([](int nibble) { return kE2m1[nibble]; });
       decode_nibbles(data, begin, count, out, pairs);

@@ -1,5 +1,8 @@
-// A matrix as it lies in a file: how its values are written, which rows and columns of what is stored it has,
-// and the scales of a quantized one.
+// SourceMatrix: a matrix as it is stored in a file: how values are encoded, which of the stored rows and
+// columns belong to it, and the scales of a quantised one. It does not own the bytes.
+//
+//   std::vector<float> row(2048);
+//   decode_row(matrix, 0, 0, 2048, row.data());
 #pragma once
 
 #include <array>
@@ -11,48 +14,51 @@
 
 namespace moehill {
 
-// f8_e4m3: 4 bits of exponent, 3 of mantissa, no infinity. mxfp4: 1, 2 and 1 bits, two in a byte, the lower
-// half first; 32 of a row share a power of two (OCP Microscaling Formats 1.0). int4: v - 8 in the same order,
-// 32 of a row share a scale.
+// The encodings. f8_e4m3: 4 bits of exponent, 3 of mantissa, no infinity. mxfp4: 1 sign bit, 2 of exponent, 1
+// of mantissa; two values in a byte, the lower half first; 32 values of a row share a power of two (OCP
+// Microscaling Formats 1.0). int4: the value is code - 8, in the same order; 32 values of a row share a
+// scale.
 enum class Encoding { f32, bf16, f16, f8_e4m3, mxfp4, int4 };
 constexpr auto words(Encoding) { return std::array{"f32", "bf16", "f16", "fp8_e4m3", "mxfp4", "int4"}; }
 
-// Every step-th from `first` on.
+// Every step-th row or column, from `first` on.
 struct Slice {
   int64_t first = 0, step = 1, count = 0;
   int64_t at(int64_t i) const { return first + i * step; }
 };
 
+// The scales of a quantised matrix.
 struct Scales {
   enum class Type { none, f32, bf16, e8m0 };  // e8m0: 2^(v - 127), 255 is NaN
   Type type = Type::none;
   std::span<const std::byte> bytes;
-  int64_t row_stride = 0;                     // scales
-  int64_t block_rows = 1, block_columns = 1;  // stored values that share one
+  int64_t row_stride = 0;                     // number of scales in a row of scales
+  int64_t block_rows = 1, block_columns = 1;  // the block of stored values that share one
 };
 
+// A matrix in a file.
 struct SourceMatrix {
-  std::string name{};  // of the tensor, for errors
+  std::string name{};  // the tensor's name, for errors
   Encoding encoding = Encoding::f32;
-  std::span<const std::byte> bytes;  // of the whole stored matrix
+  std::span<const std::byte> bytes;  // all of the stored matrix
   int64_t stored_columns = 0;
-  Slice rows{}, columns{};  // columns of mxfp4 and int4: all of them
+  Slice rows{}, columns{};  // columns of mxfp4 and int4 must be all stored ones
   Scales scales{};
   bool inputs_first =
-      false;  // rows are the inputs of the product, columns its outputs; else the other way round
+      false;  // true: rows are the inputs of the product and columns its outputs; false: the other way round
 };
 
-// Bytes of a stored row. Columns of mxfp4 and int4 are multiples of 32.
+// Returns the bytes of a stored row. Columns of mxfp4 and int4 are multiples of 32.
 int64_t row_bytes(Encoding encoding, int64_t columns);
 
-// Values of columns [begin, begin + count) of a row. A NaN stays one, and so does what a scale makes too
-// large. begin is a multiple of 32.
+// Decodes columns [begin, begin + count) of a row. begin must be a multiple of 32. A NaN stays a NaN, and a
+// value that its scale makes too large becomes infinite.
 //
-// Errors: bf16, f16 and mxfp4 are exact in f32; so is int4 with a scale in bf16. f8_e4m3 and int4 with a
-// scale in f32 are rounded once, by at most 2^-24 of a value.
+// The result is exact for bf16, f16 and mxfp4, and for int4 with scales in bf16. f8_e4m3, and int4 with
+// scales in f32, are rounded once, by at most 2^-24 of the value.
 void decode_row(const SourceMatrix& source, int64_t row, int64_t begin, int64_t count, float* out);
 
-// The bits of those values where the encoding is bf16.
+// Copies the bits of these values; the encoding must be bf16.
 void copy_bf16_row(const SourceMatrix& source, int64_t row, int64_t begin, int64_t count, uint16_t* out);
 
 }  // namespace moehill

@@ -1,3 +1,5 @@
+// Tests every number format of checkpoints: each code against its definition, scales, slices and unaligned
+// values.
 #include "moehill/weights/source_matrix.h"
 
 #include <gtest/gtest.h>
@@ -133,7 +135,7 @@ TEST(SourceMatrix, SlicesTakeEveryStepthRowAndColumn) {
   EXPECT_EQ(bits[1], 15);
 }
 
-// A header may have any length, and then no value lies on a multiple of its size.
+// A header may have any length, so values may be at addresses that are no multiples of their size.
 TEST(SourceMatrix, ValuesMayLieAnywhere) {
   std::string codes = "x";
   append(codes, 2.5f);

@@ -1,20 +1,20 @@
-"""A Mixture-of-Experts block on the cores of one process or of an MPI job, for NumPy arrays.
+"""A Mixture-of-Experts block on the cores of one process or of an MPI job, for NumPy arrays. It has no layers around the
+block and no optimizer; moehill.torch joins the block to PyTorch.
 
     context = moehill.Context(devices=2)
     block = moehill.Block(context, hidden=64, mlp_dim=32, experts=8, topk=2, max_tokens=128, dtype="f32")
     block.load_experts(gate_up=gate_up, down=down)      # [E, 2M, H] and [E, H, M], as torch.nn.Linear keeps them
-    block.plan(ids, gates)                              # [T, k] int32 (-1: nobody) and float32
+    block.plan(ids, gates)                              # [T, k] int32 (-1: no expert) and float32
     y = block.forward(x)
     dx, d_gates = block.backward(x, dy)
     d_gate_up, d_down = block.expert_gradients()
 
-Experts of other forms are described as moehill_block_desc has it: Block(..., activation="swiglu_oai", limit=7, biases=True);
-Router makes ids and gates of logits by the rules of today's models.
+Other forms of experts have the names that moehill_block_desc gives them: Block(..., activation="swiglu_oai", limit=7, biases=True).
+Router makes ids and gates from logits by the rules of today's models.
 
-Arrays are used where they lie and never copied: they must be C-contiguous and of the right type, float32 or, for
-bf16, uint16 or ml_dtypes.bfloat16; whatever speaks DLPack is taken
-too, for results only where NumPy may write to it. moehill.torch has the same for PyTorch.
-Shapes, threads, MPI and errors are those of moehill/moehill.h.
+Arrays are used where they are and never copied. So they must be C-contiguous and have the right type: float32 or, for bf16,
+uint16 or ml_dtypes.bfloat16. Objects that support DLPack are accepted too; as results only if NumPy may write to their memory.
+Shapes, threads, MPI and errors are those of moehill/moehill.h; a call that fails raises Error.
 """
 import ctypes as c
 import functools
@@ -28,17 +28,19 @@ __all__ = ["Block", "Context", "Error", "Exchange", "Router", "Stack", "suggest"
 
 
 def version():
+    """Returns the version of the library that runs, such as "0.1.0"."""
     return _c.library.moehill_version().decode()
 
 
 def _word(words, value, what):
+    """Returns the number of a word; an error for other words."""
     if value not in words:
         raise Error(_c.INVALID_ARGUMENT, f"{what}: got {value!r}, allowed: {', '.join(words)}; choose one of these")
     return words[value]
 
 
 def _array(value, what, kinds, shape):
-    """The array itself; an error where it would have to be copied."""
+    """Returns the array itself; an error if it would have to be copied."""
     if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack__"):
         try:
             value = np.from_dlpack(value)
@@ -58,7 +60,7 @@ def _array(value, what, kinds, shape):
 
 
 def _length(array, what):
-    """Of the leading axis."""
+    """Returns the length of the leading axis."""
     shape = getattr(array, "shape", ())
     if not shape:
         raise Error(_c.INVALID_ARGUMENT, f"{what}: got {type(array).__name__} without axes, allowed: a NumPy array; convert it")
@@ -66,10 +68,12 @@ def _length(array, what):
 
 
 def _kinds(dtype):
+    """Returns the names of the NumPy types that hold this moehill_dtype."""
     return ("float32",) if dtype == _c.F32 else ("uint16", "bfloat16")
 
 
 def _dtype_of(arrays, what):
+    """Returns the one moehill_dtype that all arrays have."""
     kinds = {str(getattr(a, "dtype", type(a).__name__)).replace("torch.", "") for a in arrays if a is not None}
     if kinds == {"float32"}:
         return _c.F32
@@ -86,7 +90,8 @@ def _writable(array, what):
 
 
 def _collective(name):
-    """For methods that make this call: others hear of an error that is found before it."""
+    """Decorates methods that make the collective call `name`. If Python finds an error before the call, the other processes would
+    wait for this one, so it makes a call that the library refuses everywhere."""
     def wrap(method):
         @functools.wraps(method)
         def call(self, *arguments, **named):
@@ -101,7 +106,7 @@ def _collective(name):
 
 
 class _Handle:
-    """Owns a handle of the library."""
+    """Owns a handle of the library, and destroys it at the end. It cannot be copied."""
 
     def __reduce__(self):  # for copy and pickle
         raise Error(_c.INVALID_ARGUMENT, f"{type(self).__name__}: got a copy of one, allowed: the object itself; make another one")
@@ -118,7 +123,13 @@ class _Handle:
 
 
 class Context(_Handle):
-    """The devices of this process: threads, or with mpi_comm (of mpi4py) one device a process."""
+    """The devices of this process, each a team of threads. With mpi_comm (of mpi4py) each process has one device.
+
+        context = moehill.Context(devices=2, threads_per_device=4)
+        context = moehill.Context(mpi_comm=MPI.COMM_WORLD)
+
+    Calls on objects of one context wait for each other. Python's lock is free during every call.
+    """
 
     def __init__(self, devices=1, threads_per_device=0, pinning=False, mpi_comm=None):
         options = _c.ContextOptions()
@@ -165,7 +176,7 @@ def _desc(hidden, mlp_dim, experts, topk, max_tokens, shared_dim=0, dtype="bf16"
 
 
 def _desc_for(context, kind, *sizes, **more):
-    """The description, of whose errors the other processes hear too."""
+    """Returns the description. An error in it is an error in all processes."""
     handle = _handle_of(context)
     try:
         return _desc(*sizes, **more)
@@ -176,7 +187,10 @@ def _desc_for(context, kind, *sizes, **more):
 
 
 def suggest(context, tokens, hardware=None, **sizes):
-    """(path, predicted seconds of a step, {path: seconds}) for a block of these sizes, as moehill_suggest."""
+    """Returns (path, predicted seconds of a step, {path: seconds}) for a block of these sizes, as moehill_suggest does.
+
+        path, seconds, of_paths = moehill.suggest(context, 512, hidden=1024, mlp_dim=512, experts=16, topk=4, max_tokens=512)
+    """
     desc = _desc(**sizes)
     suggestion = _c.Suggestion()
     name = None if hardware is None else str(hardware).encode()
@@ -192,7 +206,11 @@ def _plan_arrays(ids, gates, topk):
 
 
 class Block(_Handle):
-    """One block. All arrays of tokens are [T, H], those of choices [T, k]."""
+    """A Mixture-of-Experts block with its weights and gradients. Arrays with a row for each token are [T, H], those with its choices
+    [T, k]. A step is plan, forward and, in training, backward. Threads that share a block need their own lock around a step.
+
+    sizes: hidden, mlp_dim, experts, topk, max_tokens, and optional members of moehill_block_desc by name.
+    """
 
     def __init__(self, context, **sizes):
         self._desc, self._processes = _desc_for(context, "block", **sizes), context.processes
@@ -226,7 +244,7 @@ class Block(_Handle):
 
     def load_experts(self, first=None, gate_up=None, down=None, gate=None, up=None, order="out_in", gate_up_bias=None,
                      down_bias=None, gate_bias=None, up_bias=None):
-        """Weights of experts from `first` on (default: the first of this process), a leading axis of experts."""
+        """Loads the weights of experts from `first` on (default: the first of this process). The leading axis counts experts."""
         arrays = {"gate": gate, "up": up, "gate_up": gate_up, "down": down, "gate_bias": gate_bias, "up_bias": up_bias,
                   "gate_up_bias": gate_up_bias, "down_bias": down_bias}
         count = next((_length(a, name) for name, a in arrays.items() if a is not None), 0)
@@ -236,14 +254,15 @@ class Block(_Handle):
 
     def load_shared(self, gate_up=None, down=None, gate=None, up=None, order="out_in", shared_gate=None, latent_down=None,
                     latent_up=None, latent_norm=None):
-        """The shared expert's, and of a block with a latent_dim H' latent_down [H', H], latent_up [H, H'] and latent_norm [H']."""
+        """Loads the weights of the shared expert. In a block with a latent_dim H' this also loads latent_down [H', H],
+        latent_up [H, H'] and latent_norm [H']."""
         arrays = {"gate": gate, "up": up, "gate_up": gate_up, "down": down, "shared_gate": shared_gate,
                   "latent_down": latent_down, "latent_up": latent_up, "latent_norm": latent_norm}
         struct = self._weights(arrays, (), self._desc.shared_dim, order)
         _c.call("block_load_shared", self._handle, c.byref(struct))
 
     def _gradients(self, out, leading, width, vectors, name, *arguments):
-        """Arrays that the call of this name fills: of gate and up, or gate alone, of down, and of vectors."""
+        """Returns arrays that the call `name` has filled: for gate and up, or gate only, for down, and for the vectors."""
         first, shapes = "gate_up" if self._desc.gated else "gate", self._shapes(width, routed=bool(leading))
         names = (*((first, "down") if width else ()), *(v.replace("first", first) for v in vectors))
         if out is None:
@@ -257,15 +276,16 @@ class Block(_Handle):
         return tuple(arrays.values())
 
     def expert_gradients(self, out=None):
-        """(d_gate_up [E, 2M, H], d_down [E, H, M]) of this process's experts; with biases (d_gate_up, d_down, d_gate_up_bias,
-        d_down_bias). Where they are not gated d_gate [E, M, H] stands for d_gate_up. New arrays of float32, or those of out."""
+        """Returns (d_gate_up [E, 2M, H], d_down [E, H, M]) of this process's experts; with biases (d_gate_up, d_down, d_gate_up_bias,
+        d_down_bias). Experts that are not gated have d_gate [E, M, H] in place of d_gate_up. The arrays are new ones of float32, or
+        those of `out`."""
         return self._gradients(out, (self.num_experts,), self._desc.mlp_dim, ("first_bias", "down_bias") if self._desc.biases else (),
                                "block_store_expert_gradients", self.first_expert, self.num_experts)
 
     @_collective("block_store_shared_gradients")
     def shared_gradients(self, out=None):
-        """(d_gate_up [2S, H], d_down [H, S]), with a gate (..., d_shared_gate [H]), with a latent_dim (..., d_latent_down
-        [H', H], d_latent_up [H, H']) and with its norm (..., d_latent_norm [H']), as expert_gradients()."""
+        """Returns (d_gate_up [2S, H], d_down [H, S]) as expert_gradients() does; with a gate also d_shared_gate [H], with a latent_dim also
+        d_latent_down [H', H] and d_latent_up [H, H'], and with its norm also d_latent_norm [H']."""
         there = {"shared_gate": self._desc.shared_gate, "latent_down": self._desc.latent_dim,
                  "latent_up": self._desc.latent_dim, "latent_norm": self._desc.latent_norm}
         return self._gradients(out, (), self._desc.shared_dim, tuple(n for n, is_there in there.items() if is_there),
@@ -273,6 +293,7 @@ class Block(_Handle):
 
     @_collective("block_plan")
     def plan(self, ids, gates):
+        """Sets the routing of the next passes: ids [T, k] int32, where -1 means no expert, and gates [T, k] float32. Both are copied."""
         ids, gates = _plan_arrays(ids, gates, self._desc.topk)
         self._tokens = None
         _c.call("block_plan", self._handle, len(ids), ids.ctypes.data, gates.ctypes.data)
@@ -284,6 +305,7 @@ class Block(_Handle):
 
     @_collective("block_forward")
     def forward(self, x, out=None):
+        """Returns y [T, H], in a new array or in `out`."""
         x = self._rows(x, "x")
         out = np.empty_like(x) if out is None else _writable(self._rows(out, "out"), "out")
         _c.call("block_forward", self._handle, x.ctypes.data, out.ctypes.data)
@@ -291,7 +313,7 @@ class Block(_Handle):
 
     @_collective("block_backward")
     def backward(self, x, dy, dx=None, d_gates=None):
-        """(dx, d_gates); x as it was passed to forward."""
+        """Returns (dx, d_gates). x must be the array of the last forward, with the same values. The block keeps the weights' gradients."""
         x, dy = self._rows(x, "x"), self._rows(dy, "dy")
         dx = np.empty_like(x) if dx is None else _writable(self._rows(dx, "dx"), "dx")
         shape = (len(x), self._desc.topk)
@@ -304,10 +326,16 @@ class Block(_Handle):
 
 
 class Router(_Handle):
-    """Choices and gate values from logits [T, E] float32, and back, by the rules of moehill_router_desc: score
-    "chosen_softmax", "softmax", "sigmoid", "sqrt_softplus" or "sparsemixer", which has a jitter and no more; bias and
-    expert_scale [E] float32, experts_of_id [ids, k] int32, which are copied; groups, kept_groups, group_rank, normalized,
-    least_sum, factor."""
+    """Makes choices of experts and gate values from logits [T, E] float32, and the gradient of the logits from that of the gates.
+
+        router = moehill.Router(context, experts=64, topk=6, score="softmax", normalized=True)
+        ids, gates = router.route(logits)
+        d_logits = router.backward(logits, ids, d_gates)
+
+    moehill_router_desc has the rules. score is "chosen_softmax", "softmax", "sigmoid", "sqrt_softplus" or "sparsemixer"; the last has
+    a jitter and no other rule. bias and expert_scale [E] float32 and experts_of_id [ids, k] int32 are copied. The other rules are
+    groups, kept_groups, group_rank, normalized, least_sum and factor.
+    """
 
     def __init__(self, context, experts, topk, score="chosen_softmax", bias=None, expert_scale=None, experts_of_id=None,
                  normalized=False, **rule):
@@ -332,13 +360,14 @@ class Router(_Handle):
         self._experts, self._topk = experts, topk
 
     def set_bias(self, bias):
+        """Replaces the bias [E] float32, as training does that balances experts without a loss."""
         _c.call("router_set_bias", self._handle, _array(bias, "bias", ("float32",), (self._experts,)).ctypes.data)
 
     def _logits(self, logits):
         return _array(logits, "logits", ("float32",), (_length(logits, "logits"), self._experts))
 
     def route(self, logits, token_ids=None):
-        """(ids [T, k] int32, gates [T, k]); token_ids [T] int32 where there is a table."""
+        """Returns (ids [T, k] int32, gates [T, k] float32). token_ids [T] int32 is for a router with a table."""
         logits = self._logits(logits)
         ids, gates = np.empty((len(logits), self._topk), np.int32), np.empty((len(logits), self._topk), np.float32)
         if token_ids is not None:
@@ -347,7 +376,7 @@ class Router(_Handle):
         return ids, gates
 
     def backward(self, logits, ids, d_gates):
-        """d_logits, for the ids that route() gave; d_gates is 0 where a choice was dropped since."""
+        """Returns d_logits for the ids that route() returned. For a choice that was dropped since then, d_gates must be 0."""
         logits = self._logits(logits)
         ids = _array(ids, "expert ids", ("int32",), (len(logits), self._topk))
         d_gates = _array(d_gates, "d_gates", ("float32",), ids.shape)
@@ -358,7 +387,12 @@ class Router(_Handle):
 
 
 class Exchange(_Handle):
-    """Rows of tokens to experts of your own, and back."""
+    """Brings rows of tokens to experts of your own, and sums their results. It has no experts itself.
+
+        rows = exchange.plan(ids, gates)                       # the number of rows that come here
+        inputs = exchange.dispatch(x)                          # [rows, H]; those of expert i: offsets[i] to offsets[i + 1]
+        y = exchange.combine(your_experts(inputs, exchange.offsets))
+    """
 
     def __init__(self, context, hidden, experts, topk, max_tokens, dtype="bf16"):
         self._desc = _desc_for(context, "exchange", hidden, 1, experts, topk, max_tokens, dtype=dtype)
@@ -389,6 +423,7 @@ class Exchange(_Handle):
 
     @_collective("exchange_dispatch")
     def dispatch(self, x):
+        """Returns the rows [R, H] of the tokens x [T, H], ordered by expert and then by token."""
         x = self._checked(x, "x", self._tokens)
         rows = self._new(x, int(self.offsets[-1]))
         _c.call("exchange_dispatch", self._handle, x.ctypes.data, rows.ctypes.data)
@@ -396,6 +431,7 @@ class Exchange(_Handle):
 
     @_collective("exchange_combine")
     def combine(self, rows):
+        """Returns y [T, H], for each token the sum of its rows times their gate values."""
         rows = self._checked(rows, "rows", int(self.offsets[-1]))
         y = self._new(rows, self._tokens or 0)
         _c.call("exchange_combine", self._handle, rows.ctypes.data, y.ctypes.data)
@@ -403,7 +439,7 @@ class Exchange(_Handle):
 
     @_collective("exchange_combine_backward")
     def combine_backward(self, dy, rows):
-        """(d_rows, d_gates)."""
+        """Returns (d_rows, d_gates), the gradients of combine(rows) for the gradient dy of its result."""
         dy, rows = self._checked(dy, "dy", self._tokens), self._checked(rows, "rows", int(self.offsets[-1]))
         d_rows, d_gates = np.empty_like(rows), np.empty((len(dy), self._desc.topk), np.float32)
         _c.call("exchange_combine_backward", self._handle, dy.ctypes.data, rows.ctypes.data, d_rows.ctypes.data,
@@ -412,6 +448,7 @@ class Exchange(_Handle):
 
     @_collective("exchange_dispatch_backward")
     def dispatch_backward(self, d_rows):
+        """Returns dx [T, H], the gradient of dispatch: the sum of each token's d_rows, without gate values."""
         d_rows = self._checked(d_rows, "d_rows", int(self.offsets[-1]))
         dx = self._new(d_rows, self._tokens or 0)
         _c.call("exchange_dispatch_backward", self._handle, d_rows.ctypes.data, dx.ctypes.data)
@@ -419,8 +456,15 @@ class Exchange(_Handle):
 
 
 class Stack(_Handle):
-    """G matrices [K, N], packed, and the grouped products with them. offsets [G + 1] int64: group g has rows offsets[g] to
-    offsets[g + 1] of the operands. index [R] int32, where given: row i of an operand is its row index[i], zeros for -1."""
+    """G matrices [K, N], packed, with the grouped products: only the GEMM of a block, on the first device of this process.
+
+        stack = moehill.Stack(context, groups=8, k=64, n=32, dtype="f32")
+        stack.load(matrices)                       # [8, 64, 32]
+        c = stack.forward(offsets, a)              # c[r] = a[r] @ matrices[g] for the rows r of group g
+
+    offsets [G + 1] int64: group g has rows offsets[g] to offsets[g + 1] of the operands. index [R] int32 is optional: then row i of an
+    operand is row index[i] of the array, or a row of zeros for -1.
+    """
 
     def __init__(self, context, groups, k, n, dtype="bf16"):
         self._dtype = _word({"f32": _c.F32, "bf16": _c.BF16}, dtype, "dtype")
@@ -433,12 +477,12 @@ class Stack(_Handle):
         return _array(array, "matrices", _kinds(dtype), (_length(array, "matrices"), *shape)), dtype
 
     def load(self, matrices, first=0, order="in_out"):
-        """[count, K, N], or [count, N, K] with order "out_in"."""
+        """Loads matrices [count, K, N], or [count, N, K] with the order "out_in", from number `first` on."""
         matrices, dtype = self._matrices(matrices, order)
         _c.call("stack_load", self._handle, first, len(matrices), matrices.ctypes.data, dtype, _c.ORDERS[order])
 
     def store(self, first=0, count=None, order="in_out"):
-        """[count, K, N] float32; without count all from `first` on."""
+        """Returns matrices [count, K, N] float32; without count all from `first` on."""
         count = self._groups - first if count is None else count
         shape = (self._k, self._n) if _word(_c.ORDERS, order, "order") else (self._n, self._k)
         matrices = np.empty((max(count, 0), *shape), np.float32)
@@ -457,11 +501,11 @@ class Stack(_Handle):
         return offsets.ctypes.data
 
     def forward(self, offsets, a, index=None):
-        """c [R, N] = A_g W_g."""
+        """Returns c [R, N] = A_g W_g."""
         return self._product("gemm_forward", offsets, (a, index, "a", self._k), self._n)
 
     def input_grad(self, offsets, dc, index=None):
-        """da [R, K] = dC_g W_g^T."""
+        """Returns da [R, K] = dC_g W_g^T."""
         return self._product("gemm_input_grad", offsets, (dc, index, "dc", self._n), self._k)
 
     def _product(self, name, offsets, operand, columns):
@@ -472,7 +516,7 @@ class Stack(_Handle):
         return out
 
     def take_weight_grad(self, offsets, a, dc, a_index=None, dc_index=None):
-        """This stack becomes A_g^T dC_g, zeros for a group without rows."""
+        """Sets this stack to A_g^T dC_g; a group without rows gets zeros."""
         offsets = self._offsets(offsets)
         (left, _), (right, _) = self._rows(a, a_index, "a", self._k), self._rows(dc, dc_index, "dc", self._n)
         _c.call("gemm_weight_grad", self._handle, offsets, c.byref(left), c.byref(right))

@@ -1,4 +1,6 @@
-"""The C interface (moehill/moehill.h) by ctypes, which gives up Python's lock during every call."""
+"""The C interface (moehill/moehill.h) through ctypes, which releases Python's lock during every call. It is for the other modules of
+this package: numbers, structs and function types as in the header, and errors as exceptions. It knows nothing of arrays.
+"""
 import ctypes as c
 import glob
 import operator
@@ -15,16 +17,16 @@ SCORES = {"chosen_softmax": 0, "softmax": 1, "sigmoid": 2, "sqrt_softplus": 3, "
 
 
 class Error(RuntimeError):
-    """What went wrong, what was got, what is allowed, and the remedy; status is a moehill_status."""
+    """Every call that fails raises this. The message says what was wrong, what is allowed, and a remedy; `status` is a moehill_status."""
 
     def __init__(self, status, message, of_library=False):
         super().__init__(message)
         self.status = status
-        self.of_library = of_library  # and not of this package, which checks arrays before the library does
+        self.of_library = of_library  # True: the library found it; False: this package did, which checks arrays first
 
 
 class _Sized(c.Structure):
-    """Begins with its size, by which the library knows how much of it there is."""
+    """A struct that begins with its size. The size tells the library which members the caller knows."""
 
     def __init__(self, **members):
         super().__init__(struct_size=c.sizeof(self), **members)
@@ -85,7 +87,7 @@ class Rows(_Sized):
 
 
 def fitting(value, what, bits=32):
-    """The number, an error where it is no integer or needs more bits."""
+    """Returns the number; an error if it is no integer or needs more bits."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -96,7 +98,7 @@ def fitting(value, what, bits=32):
 
 
 def number(value, what):
-    """The float, an error where it is no number."""
+    """Returns the value as a float; an error if it is no number."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -104,7 +106,8 @@ def number(value, what):
 
 
 def _library_paths():
-    """Of the environment, then of the installation that this file is part of (PREFIX/share/moehill/python/moehill)."""
+    """Returns where the library may be: the path in MOEHILL_LIBRARY, or else the installation that this file is part of
+    (PREFIX/share/moehill/python/moehill), then the system's folders."""
     if "MOEHILL_LIBRARY" in os.environ:
         return [os.environ["MOEHILL_LIBRARY"]]
     here = pathlib.Path(__file__).resolve()
@@ -114,6 +117,7 @@ def _library_paths():
 
 
 def _load():
+    """Returns the first library that can be loaded."""
     errors = []
     for path in _library_paths():
         try:
@@ -157,7 +161,7 @@ for _name, _arguments in {"context_options_init_sized": [_p, c.c_size_t], "block
 
 
 def call(name, *arguments):
-    """Numbers that do not fit their C types are errors, which ctypes would cut."""
+    """Calls moehill_<name> and raises its error. Numbers that do not fit their C types are errors; ctypes would cut them off."""
     function = getattr(library, "moehill_" + name)
     fits = [fitting(a, f"argument {i} of moehill_{name}", _BITS[kind]) if kind in _BITS else a
             for i, (a, kind) in enumerate(zip(arguments, function.argtypes), 1)]
@@ -167,7 +171,7 @@ def call(name, *arguments):
 
 
 def refuse(name, handle):
-    """Makes a collective call that the library refuses, so that other processes hear of an error and do not wait. (Where this
-    process has no tokens or rows the call may succeed, which does the same for the others.)"""
+    """Makes a collective call that the library refuses, so that the other processes get an error and do not wait. If this process has no
+    tokens or rows the call may succeed, and then the others do not wait either."""
     function = getattr(library, "moehill_" + name)
     function(handle, *(-1 if kind in _BITS else None for kind in function.argtypes[1:]))

@@ -1,15 +1,18 @@
-"""The block as an operator and a module of PyTorch (1.13 and 2.x, CPU tensors, float32 and bfloat16).
+"""The block as an operator and a module of PyTorch (1.13 and 2.x, CPU tensors, float32 and bfloat16). It runs in one process; over MPI,
+use moehill.Block.
 
     y = moehill.torch.experts(x, expert_ids, gates, gate_up, down)       # with gradients of x, gates and weights
     layer = moehill.torch.Experts(gate_up, down)                          # the same as a module
     layer = moehill.torch.Experts.replacing(model.mlp.experts)            # for the experts of a Hugging Face model
     ids, gates = moehill.torch.Router(experts, topk, score="sigmoid")(logits)   # with the gradient of the logits
 
-x [T, H]; expert_ids [T, k], where -1 and E mean nobody's; gates [T, k]; gate_up [E, 2M, H] with gate rows first and
-down [E, H, M], as torch.nn.Linear keeps them. Form says what experts of other forms are; their biases, a shared expert and
-products around experts of another width H' are weights too. Weights are packed for the kernels again when another tensor comes, when an
-operation in place has changed them, and after each backward that made their gradients. A change behind PyTorch's back
-(through .data or NumPy, without a backward before it) needs `layer.reload()`.
+Shapes: x [T, H]; expert_ids [T, k], where -1 and E mean no expert; gates [T, k]; gate_up [E, 2M, H] with gate rows first and
+down [E, H, M], as torch.nn.Linear keeps them. Form describes other forms of experts. Biases, a shared expert and the products around
+experts of another width H' are passed as weights too.
+
+Weights are packed for the kernels. They are packed again in three cases: another tensor comes, an operation in place has changed
+them, or a backward has made their gradients. A change that PyTorch does not see (through .data or NumPy, without a backward before it)
+needs `layer.reload()`.
 """
 import ctypes as c
 import dataclasses
@@ -28,7 +31,7 @@ _contexts = {}  # by process, since a forked one needs its own
 
 
 def default_context():
-    """All cores of this process as one device; made when first used, and once a process."""
+    """Returns a context with all cores of this process as one device. It is made when it is first used, once. After a fork the child gets an error."""
     if os.getpid() not in _contexts:
         if _contexts:
             raise Error(_c.FORKED, f"context: got a call in process {os.getpid()}, allowed: in the process that first "
@@ -43,24 +46,29 @@ def _refuse(what, got, allowed, remedy):
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """What experts compute (moehill_activation) and how their weights lie."""
+    """What experts compute (moehill_activation), and how their weights lie.
+
+        gpt_oss = Form("swiglu_oai", alpha=1.702, limit=7, transposed=True, interleaved=True)
+        y = experts(x, expert_ids, gates, gate_up, down, form=gpt_oss)
+    """
     activation: str = "silu"
-    gated: bool = True  # False: gate_up is the gate alone, [E, M, H]
+    gated: bool = True  # False: gate_up is only the gate, [E, M, H]
     limit: float = 0
     alpha: float = 0
     beta: float = 0
     linear_beta: float = 0
-    latent_norm: float = 0  # the eps of a norm of the experts' sums, with latent_norm among the weights
+    latent_norm: float = 0  # the eps of a norm of the experts' sums; the weights then have latent_norm
     input_weighted: bool = False
-    zero_experts: int = 0  # Z: ids E to E + Z - 1 add the token itself, and E + Z is nobody's
+    zero_experts: int = 0  # Z: ids E to E + Z - 1 add the token itself, and E + Z means no expert
     transposed: bool = False  # gate_up [E, H, 2M] and down [E, M, H]
-    interleaved: bool = False  # gate and up in turn, not gate first
+    interleaved: bool = False  # gate and up alternate; False: gate comes first
 
     def described(self):
+        """Returns what Block takes of this."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("transposed", "interleaved")}
 
     def parts(self, name, tensor):
-        """[(the name that the library has for it, a view)] of one of the weights."""
+        """Returns [(the library's name, a view)] of the parts of one weight."""
         if not name.startswith(("gate_up", "shared_gate_up")):
             return [({"shared_down": "down"}.get(name, name), tensor)]
         bias = "_bias" if name.endswith("_bias") else ""
@@ -78,8 +86,8 @@ _WEIGHTS = ("gate_up", "down", "gate_up_bias", "down_bias") + _SHARED
 
 
 class _Memory:
-    """Of gradients, which comes back when PyTorch lets go of it, with its pages: the system would take longer to give new ones
-    than the library takes to write them."""
+    """Memory for gradients, which is used again when PyTorch has freed it. New pages from the system would take longer than the
+    library takes to write the gradients."""
 
     def __init__(self):
         self.free = {}  # by bytes
@@ -88,14 +96,14 @@ class _Memory:
         size = tensor.numel() * tensor.element_size()
         free = self.free.setdefault(size, [])
         memory = free.pop() if free else np.empty(size, np.uint8)
-        lent = memory[:]  # the tensor keeps this array until its own end
+        lent = memory[:]  # the tensor keeps this array as long as it lives
         weakref.finalize(lent, free.append, memory).atexit = False
         return torch.from_numpy(lent).view(tensor.dtype).view(tensor.shape)
 
 
 class _Layer:
-    """A block for one set of weights: made for as many tokens as have come, loaded when the weights have changed.
-    Whoever calls it holds `lock`, since a step is several calls of the library. weights: {name: tensor}."""
+    """A block for one set of weights. It is made again when more tokens come than it has room for, and loaded again when the weights
+    have changed. A caller must hold `lock`, because a step is several calls of the library. weights: {name: tensor}."""
 
     def __init__(self, context):
         if context.processes > 1:
@@ -109,6 +117,7 @@ class _Layer:
         self.step = 0  # of the forward whose state the block has
 
     def prepare(self, x, topk, weights, form, training):
+        """Makes the block if it does not fit, and loads the weights if they have changed."""
         experts, down = weights["down"].shape[0], weights["down"]
         hidden, width = down.shape[:0:-1] if form.transposed else down.shape[1:]
         shared = weights["shared_down"].shape[0 if form.transposed else 1] if "shared_down" in weights else 0
@@ -130,7 +139,7 @@ class _Layer:
             self.loaded = {name: _Seen(t) for name, t in weights.items()}
 
     def transfer(self, what, weights, form, dtype):
-        """All weights to the block, or all gradients from it into these tensors."""
+        """Loads all weights into the block ("load"), or stores all gradients into these tensors ("store")."""
         kind = _c.Weights if what == "load" else _c.Gradients
         for shared in (False, True):
             parts = [(n, view, view.contiguous()) for name, t in weights.items() if (name in _SHARED) == shared
@@ -163,16 +172,16 @@ class _Layer:
     def weight_gradients(self, weights, form, dtype):
         gradients = {name: self.memory.empty_like(t) for name, t in weights.items()}
         self.transfer("store", gradients, form, dtype)
-        self.loaded = None  # an optimizer may now change the weights by their .data, which no version tells
+        self.loaded = None  # an optimizer may now change the weights through .data, which the version does not show
         return gradients
 
 
 class _Seen:
-    """Which tensor it was, where its data lay, and in which version."""
+    """Remembers a tensor, where its data was, and its version, to see whether it has changed."""
 
     def __init__(self, tensor):
         self.tensor, self.place = weakref.ref(tensor), tensor.data_ptr()
-        self.version = None if tensor.is_inference() else tensor._version  # those of inference mode count none
+        self.version = None if tensor.is_inference() else tensor._version  # tensors of inference mode have no version
 
     def still_is(self, tensor):
         return (self.tensor() is tensor and self.place == tensor.data_ptr() and self.version is not None
@@ -180,6 +189,7 @@ class _Seen:
 
 
 class _Function(torch.autograd.Function):
+    """The block as an operator with gradients of x, the gates and the weights."""
     @staticmethod
     def forward(ctx, x, gates, ids, layer, form, training, names, *weights):
         ctx.layer, ctx.form, ctx.names = layer, form, names
@@ -260,7 +270,7 @@ def _require(x, ids, gates, weights, form):
 
 
 def _library_ids(ids, experts):
-    """int32, with -1 for E too."""
+    """Returns the ids as int32, with -1 in place of E."""
     given = ids.numpy()
     low, high = (given.min(), given.max()) if given.size else (0, 0)
     if low < -1 or high > experts:
@@ -275,6 +285,7 @@ _layers = {}  # id of gate_up: (a weak reference to it, its layer); tensors are 
 
 
 def _layer_of(tensor):
+    """Returns the layer of this gate_up tensor, which lives as long as the tensor."""
     key = id(tensor)
     known = _layers.get(key)
     if known is not None and known[0]() is tensor:
@@ -289,9 +300,11 @@ def _layer_of(tensor):
 
 
 def experts(x, expert_ids, gates, gate_up, down, layer=None, form=Form(), **more):
-    """The sum over a token's choices of gate * down(silu(gate_proj(x)) * up_proj(x)), or as the form says; [T, H].
+    """Returns [T, H]: the sum over a token's choices of gate * down(silu(gate_proj(x)) * up_proj(x)), or what the form says instead.
+
     more: gate_up_bias [E, 2M] and down_bias [E, H]; shared_gate_up [2S, H], shared_down [H, S] and shared_gate [H] of a shared
-    expert; latent_down [H', H], latent_up [H, H'] and latent_norm [H'] around experts whose weights have H' for H."""
+    expert; latent_down [H', H], latent_up [H, H'] and latent_norm [H'] around experts whose weights have H' in place of H.
+    """
     unknown = set(more) - set(_WEIGHTS)
     if unknown:
         raise TypeError(f"experts() has no {', '.join(sorted(unknown))}")
@@ -304,13 +317,13 @@ def experts(x, expert_ids, gates, gate_up, down, layer=None, form=Form(), **more
     return _Function.apply(x.contiguous(), gates, ids, layer, form, training, tuple(weights), *weights.values())
 
 
-# What act_fn of a module may compute.
+# The functions that the act_fn of a module may compute.
 _ACTIVATIONS = {"silu": torch.nn.functional.silu, "gelu_tanh": lambda g: torch.nn.functional.gelu(g, approximate="tanh"),
                 "relu2": lambda g: torch.relu(g).square()}
 
 
 def _form_of(module):
-    """By the attributes of a module of Hugging Face's; those that say what it has must be understood, all of them."""
+    """Returns the form that the attributes of a Hugging Face module describe. An attribute that it does not understand is an error."""
     flag = lambda name, default: bool(getattr(module, name, default))
     transposed = flag("is_transposed", False) or flag("experts_are_transposed", False)
     if flag("has_gate", True) is False:
@@ -325,7 +338,7 @@ def _form_of(module):
     limit = float(getattr(module, clamped[0]) or 0) if clamped else 0.0
     if not flag("is_concatenated", True):
         _refuse("the experts", "is_concatenated = False", "True, or the alpha and limit of gpt-oss", "leave this layer as it is")
-    probe = torch.linspace(-9, 9, 64)  # what it computes counts, not what it is called
+    probe = torch.linspace(-9, 9, 64)  # compares what the function computes, because its name may be anything
     act_fn = getattr(module, "act_fn", _ACTIVATIONS["silu"])
     for name, function in _ACTIVATIONS.items():
         if torch.allclose(act_fn(probe), function(probe), atol=1e-6):
@@ -334,8 +347,14 @@ def _form_of(module):
 
 
 class Experts(torch.nn.Module):
-    """The experts of a layer. Called as the experts of Hugging Face's models: (hidden_states [T, H], top_k_index [T, k],
-    top_k_weights [T, k]). more: the weights of experts() that are no expert's, as parameters of the same names."""
+    """The experts of a layer, called like the experts of Hugging Face's models with (hidden_states [T, H], top_k_index [T, k],
+    top_k_weights [T, k]). It does not route.
+
+        for block in model.model.layers:
+            block.mlp.experts = moehill.torch.Experts.replacing(block.mlp.experts)
+
+    more: the weights of experts() that belong to no single expert, as parameters of the same names.
+    """
 
     def __init__(self, gate_up_proj, down_proj, context=None, form=Form(), gate_up_proj_bias=None, down_proj_bias=None, **more):
         super().__init__()
@@ -350,8 +369,8 @@ class Experts(torch.nn.Module):
 
     @classmethod
     def replacing(cls, module, context=None):
-        """For a module with gate_up_proj and down_proj, and perhaps biases, whose parameters it shares. Its form is found by its
-        attributes and held against the module on a few tokens: what is not the same is refused, never ignored."""
+        """Returns Experts for a module with gate_up_proj and down_proj, and perhaps biases; both share the parameters. The form
+        follows from the module's attributes. The two are then compared on a few tokens, and different results are an error."""
         for name in ("gate_up_proj", "down_proj"):
             if getattr(module, name, None) is None:
                 _refuse("the experts", f"{type(module).__name__} without {name}", "gate_up_proj and down_proj",
@@ -364,10 +383,11 @@ class Experts(torch.nn.Module):
         return layer
 
     def _require_same(self, module):
+        """Raises an error if the module computes something else on four tokens of growing size."""
         down = self.down_proj
         random = torch.Generator().manual_seed(0)
         experts, hidden = down.shape[0], down.shape[2 if self.form.transposed else 1]
-        x = torch.randn(4, hidden, generator=random) * torch.tensor([[1.0], [5.0], [25.0], [125.0]])  # beyond limits too
+        x = torch.randn(4, hidden, generator=random) * torch.tensor([[1.0], [5.0], [25.0], [125.0]])  # large enough to go beyond limits
         x = x.to(down.dtype)
         ids = torch.stack([torch.randperm(experts, generator=random)[:min(2, experts)] for _ in range(4)])
         gates = torch.rand(ids.shape, generator=random).to(down.dtype)
@@ -386,7 +406,7 @@ class Experts(torch.nn.Module):
 
     @classmethod
     def of_loop(cls, modules, gate="gate_proj", up="up_proj", down="down_proj", context=None, form=Form()):
-        """Of a list of modules, an expert each, with three torch.nn.Linear of these names; their weights are copied."""
+        """Returns Experts for a list of modules, one for each expert, with three torch.nn.Linear of these names. The weights are copied."""
         linears = [[getattr(m, name) for name in (gate, up, down)] for m in modules]
         with_bias = {linear.bias is not None for expert in linears for linear in expert}
         if len(with_bias) > 1:
@@ -399,7 +419,7 @@ class Experts(torch.nn.Module):
         return cls(*tensors, context, form, *biases)
 
     def reload(self):
-        """The next forward reads the weights anew."""
+        """Makes the next forward read the weights again."""
         if self._layer is not None:
             self._layer.loaded = None
 
@@ -410,13 +430,14 @@ class Experts(torch.nn.Module):
                        gate_up_bias=self.gate_up_proj_bias, down_bias=self.down_proj_bias,
                        **{name: getattr(self, name) for name in _SHARED})
 
-    def __getstate__(self):  # a copy makes a block of its own
+    def __getstate__(self):  # a copy makes its own block
         state = self.__dict__.copy()
         state["_layer"] = None
         return state
 
 
 class _Route(torch.autograd.Function):
+    """The router as an operator with the gradient of the logits."""
     @staticmethod
     def forward(ctx, logits, token_ids, router):
         dense = logits.detach().float().contiguous()
@@ -436,8 +457,14 @@ class _Route(torch.autograd.Function):
 
 
 class Router(torch.nn.Module):
-    """Logits [T, E] to (expert_ids [T, k] int32, gates [T, k] float32), with the gradient of the logits; by the rules of
-    moehill.Router. bias and expert_scale are buffers, which may be changed in place between calls, and have no gradient."""
+    """Makes (expert_ids [T, k] int32, gates [T, k] float32) from logits [T, E], with the gradient of the logits. It does not compute the
+    logits. moehill.Router has the rules.
+
+        router = moehill.torch.Router(experts=64, topk=6, score="softmax", normalized=True)
+        ids, gates = router(linear(x))
+
+    bias and expert_scale are buffers: they may be changed in place between calls, and have no gradient.
+    """
 
     def __init__(self, experts, topk, bias=None, expert_scale=None, experts_of_id=None, context=None, **rule):
         super().__init__()
@@ -461,7 +488,7 @@ class Router(torch.nn.Module):
                     f"numbers [T, {self._experts}]", "flatten the tokens")
         return _Route.apply(logits, token_ids, self._router())
 
-    def __getstate__(self):  # a copy makes a router of its own
+    def __getstate__(self):  # a copy makes its own router
         state = self.__dict__.copy()
         state["_made"] = None
         return state

@@ -1,4 +1,4 @@
-// Another CPU than x86 has no AMX.
+// Only x86 CPUs have AMX.
 #include "moehill/kernels/amx_tile.h"
 
 namespace moehill {

@@ -2,6 +2,7 @@
 
 namespace moehill {
 
+// Other CPUs than x86 have no bf16 loops here.
 std::vector<PeakKernel> bf16_peak_kernels() { return {}; }
 
 }  // namespace moehill

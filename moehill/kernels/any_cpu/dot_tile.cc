@@ -1,4 +1,4 @@
-// Another CPU than x86 has no vdpbf16ps.
+// Only x86 CPUs have vdpbf16ps.
 #include "moehill/kernels/dot_tile.h"
 
 namespace moehill {

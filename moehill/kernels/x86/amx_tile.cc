@@ -1,4 +1,4 @@
-// The AMX tile on the CPU's tile registers.
+// The AMX tile on the tile registers of the CPU.
 #include "moehill/kernels/amx_tile.h"
 
 #include "moehill/kernels/amx_tile-inl.h"

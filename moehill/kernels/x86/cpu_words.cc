@@ -9,7 +9,8 @@
 namespace moehill {
 namespace {
 
-constexpr uint32_t kOsXsave = 1u << 27;  // in ECX of leaf 1: XGETBV may be used
+// Reads CPUID and the state that the system saves (XGETBV) on x86.
+constexpr uint32_t kOsXsave = 1u << 27;  // in ECX of leaf 1: the system lets programs use XGETBV
 
 __attribute__((target("xsave"))) uint64_t state_saved() { return __builtin_ia32_xgetbv(0); }
 
@@ -28,7 +29,8 @@ CpuWords read_cpu_words() {
 
 bool ask_for_tiles() {
 #if defined(__linux__) && defined(SYS_arch_prctl)
-  constexpr long kRequestState = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, its feature (asm/prctl.h)
+  // ARCH_REQ_XCOMP_PERM and the number of AMX's tile data (asm/prctl.h).
+  constexpr long kRequestState = 0x1023, kTileData = 18;
   return syscall(SYS_arch_prctl, kRequestState, kTileData) == 0;
 #else
   return false;

@@ -1,5 +1,5 @@
-// The dot tile by AVX512_BF16. The compiler may use AVX-512 in what follows the target pragma, so that only
-// what runs after the CPU has been asked stands there.
+// The dot tile by AVX512_BF16. After the target pragma the compiler may use AVX-512 anywhere, so only code
+// that runs after the CPU has been asked stands there.
 #include "moehill/kernels/dot_tile.h"
 
 #include <immintrin.h>
@@ -16,6 +16,7 @@
 namespace moehill {
 namespace {
 
+// The operations that dot_tile-inl.h asks for, by intrinsics.
 struct Avx512Ops {
   using Sums = __m512;
   using Words = __m512i;
@@ -41,7 +42,7 @@ struct Avx512Ops {
  private:
   using Lanes = uint32_t __attribute__((vector_size(64)));
   static Lanes bits_of(Sums v) {
-    // The form with a mask: the header's plain one raises a false warning in GCC 12.
+    // The form with a mask is used, because the plain one raises a false warning in GCC 12.
     const auto bits = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v));
     return reinterpret_cast<Lanes>(_mm512_maskz_cvtepu16_epi32(0xffff, bits));
   }

@@ -1,3 +1,4 @@
+// The stand-in for CPUs whose stores cannot pass by the caches: a plain copy.
 #include "moehill/machine/past_caches.h"
 
 #include <cstring>

@@ -1,3 +1,4 @@
+// Implements call_agreement.h: hashes of calls, sums of counts, and the exchange of digests between leaders.
 #include "moehill/mesh/mpi/call_agreement.h"
 
 #include <fmt/format.h>
@@ -11,7 +12,7 @@
 namespace moehill {
 namespace {
 
-constexpr int kDigestTag = kFirstRowsTag + kNumRowsTags;  // the last that every MPI has
+constexpr int kDigestTag = kFirstRowsTag + kNumRowsTags;  // the largest tag that every MPI has
 
 uint64_t mixed(std::initializer_list<int64_t> values) {
   uint64_t hash = kFnvStart;
@@ -32,7 +33,8 @@ uint64_t hash_of(const Call& call) {
 
 int64_t count_at(std::span<const int64_t> offsets, size_t i) { return offsets[i + 1] - offsets[i]; }
 
-// The sender and the receiver of rows make the same words of their number, so that the two cancel in the sum.
+// The sender and the receiver of rows make the same number of their count, so that the two cancel in the sum
+// over all ranks.
 uint64_t counted(int part, int64_t from, int64_t to, int64_t count) {
   return count == 0 ? 0 : mixed({part, from, to, count});
 }
@@ -88,8 +90,8 @@ CallAgreement::CallAgreement(MPI_Comm comm, std::vector<int> leaders, int own, M
 
 bool CallAgreement::agree(CallDigest own) {
   for (const AgreementStep& step : steps_) {
-    // The first that a node past the largest power of two hears is what all have agreed on, its own part in
-    // it.
+    // A node past the largest power of two receives only once, and what it receives is the result of all,
+    // with its own part in it.
     if (step.send_to >= 0) send(own, step.send_to);
     if (step.receive_from < 0) continue;
     const CallDigest told = receive(step.receive_from);
@@ -99,7 +101,7 @@ bool CallAgreement::agree(CallDigest own) {
   return own.agrees();
 }
 
-// So short that no library waits for the receiver.
+// The message is so short that no library waits for the receiver, so a plain MPI_Send does not block.
 void CallAgreement::send(const CallDigest& digest, int to) {
   check_mpi("MPI_Send", MPI_Send(&digest, sizeof digest, MPI_BYTE, leader(to), kDigestTag, comm_));
   ++sent_.messages;

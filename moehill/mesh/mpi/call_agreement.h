@@ -1,5 +1,6 @@
-// CallAgreement: whether all ranks of several nodes are at the same call, told from node to node in as many
-// steps as the number of nodes has binary digits, with a few bytes a message whatever the number of ranks.
+// CallAgreement: finds out whether all ranks of several nodes are at the same call. Nodes exchange a few
+// bytes in as many steps as the number of nodes has binary digits, however many ranks there are. It only says
+// yes or no; CallHeaders (messages.h) then finds out who differs.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +12,8 @@
 
 namespace moehill {
 
-// A digest of the calls of some ranks. They go together if their hashes are one, and their counts do if what
-// is sent and what is expected add up to the same: the differences of all ranks then have the sum 0, modulo
-// 2^64.
+// A digest of the calls of some ranks. The calls go together if lowest and highest hash are equal. The counts
+// agree if `difference` is 0 over all ranks, modulo 2^64: sending adds what expecting subtracts.
 struct CallDigest {
   uint64_t lowest = UINT64_MAX, highest = 0, difference = 0;
   void add(const CallDigest& other);
@@ -21,19 +21,21 @@ struct CallDigest {
 };
 
 CallDigest digest_of(const Call& call);
-// Returns the digest of a round trip, whose parts have to fit too.
+// Includes the parts of a round trip, which have to fit too.
 CallDigest digest_of(const Call& call, const RoundTrip& trip);
-// The tag of the rows of calls with this hash: rows of calls that do not go together are not taken for each
-// other's.
+// Returns the tag for the rows of a call with this digest. Rows of calls that do not go together have
+// different tags, so that they are not taken for each other.
 int tag_of(const CallDigest& digest);
 
+// The exchange of digests. Only the leaders of the nodes (one rank of each) have one.
 class CallAgreement {
  public:
-  // leaders: one rank of each node, in one order everywhere; own: the place of this one. sent: counts the
-  // messages.
+  // leaders: one rank of each node, in the same order on all; own: the position of this rank among them. sent
+  // counts the messages.
   CallAgreement(MPI_Comm comm, std::vector<int> leaders, int own, MessageCount& sent);
 
-  // Returns whether the digests of all nodes agree, the same on each; the leaders call it together.
+  // Returns whether the digests of all nodes agree, with the same answer on each. The leaders call it
+  // together.
   bool agree(CallDigest own);
 
  private:

@@ -1,4 +1,5 @@
-// The mesh over a communicator of a program that has started MPI itself, and will finalize it.
+// The mesh on a communicator of a program that has started MPI itself and will finalize it: for the library's
+// users.
 #include <cstring>
 
 #include "moehill/base/error.h"
@@ -22,7 +23,8 @@ void require_started_mpi(int threads_per_device) {
                     "call MPI_Init_thread, or take one thread a device");
 }
 
-// A copy with errors that return: the caller's own handler stays with the caller's communicator.
+// Returns a copy of the communicator whose errors return codes. The caller's communicator keeps its own error
+// handler.
 Communicator copy_of(const void* comm, size_t comm_bytes) {
   MPI_Comm given = MPI_COMM_NULL;
   if (comm == nullptr || comm_bytes != sizeof given) {
@@ -46,7 +48,8 @@ class CallersMesh final : public Mesh {
       : comm_(std::make_unique<Communicator>(std::move(comm))),
         mesh_(std::make_unique<MpiMesh>(comm_->get(), options)) {}
 
-  // MPI must not be finalized yet: freeing communicators and windows would be an error then.
+  // If MPI is finalized already, communicators and windows must not be freed any more, so they are left
+  // alone.
   ~CallersMesh() override {
     int finalized = 0;
     if (MPI_Finalized(&finalized) == MPI_SUCCESS && finalized == 0) return;

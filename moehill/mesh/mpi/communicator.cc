@@ -1,3 +1,4 @@
+// Implements communicator.h.
 #include "moehill/mesh/mpi/communicator.h"
 
 #include <fmt/format.h>
@@ -55,6 +56,7 @@ int Communicator::size() const {
   return size;
 }
 
+// The first rank of a node, in `comm`, stands for the node.
 Nodes nodes_of(MPI_Comm comm, MPI_Comm node) {
   int first = 0, size = 0;
   check_mpi("MPI_Comm_rank", MPI_Comm_rank(comm, &first));

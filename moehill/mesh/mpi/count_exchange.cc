@@ -11,7 +11,8 @@
 namespace moehill {
 namespace {
 
-// Digests of calls have the same tag: both go from leader to leader in one order.
+// Digests of calls use the same tag. The two are never mixed up, because both go from leader to leader in one
+// order.
 constexpr int kTag = kFirstRowsTag + kNumRowsTags;
 
 }  // namespace
@@ -29,7 +30,8 @@ NodeLeaders::NodeLeaders(const Communicator& comm, int first) {
   own = place(first);
 }
 
-// On its way a leader holds at most what all pairs of ranks of two nodes have, once for each node.
+// A leader never holds more numbers than all pairs of ranks of two nodes have, once for each node; so much
+// memory is reserved.
 CountExchange::CountExchange(MPI_Comm comm, NodeLeaders nodes, MessageCount& sent)
     : comm_(comm), nodes_(std::move(nodes)), sent_(sent) {
   std::vector<size_t> num_ranks(nodes_.leaders.size(), 0);
@@ -49,6 +51,7 @@ bool CountExchange::goes_on(const CarriedCount& count, int step) const {
   return (way_of_count(num_nodes(), nodes_.own, node) & step) != 0;
 }
 
+// Each step moves the numbers on whose way to their node has this binary digit.
 std::span<const CarriedCount> CountExchange::carry() {
   for (int step = 1; step < num_nodes(); step *= 2) {
     const auto rest =

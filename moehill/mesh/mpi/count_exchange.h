@@ -1,5 +1,9 @@
-// CountExchange: numbers of ranks for ranks of other nodes, carried from node to node in as many steps as the
-// number of nodes has binary digits (mesh/message_counts.h).
+// CountExchange: carries numbers that ranks have for ranks of other nodes. Leaders send them from node to
+// node in as many steps as the number of nodes has binary digits (mesh/message_counts.h), instead of one
+// message for each pair of ranks.
+//
+//   counts.add({from, to, 12});          // for each pair whose ranks are on this node and on another
+//   for (const CarriedCount& c : counts.carry()) use(c);
 #pragma once
 
 #include <span>
@@ -10,26 +14,28 @@
 
 namespace moehill {
 
+// The leaders of all nodes: one rank of each.
 struct NodeLeaders {
-  // Asks all ranks for the first rank of their node; `first`: that of this one.
+  // Asks all ranks for the first rank of their node; `first` is that of this rank.
   NodeLeaders(const Communicator& comm, int first);
 
-  std::vector<int> leaders;  // one rank of each node, in one order everywhere
-  int own = 0;               // the place of this node's
-  std::vector<int> node_of;  // [ranks] place of their node's
+  std::vector<int> leaders;  // one rank of each node, in the same order on all ranks
+  int own = 0;               // the position of this node's leader
+  std::vector<int> node_of;  // [ranks] the position of their node's leader
 };
 
+// The leader of a node has one of these.
 class CountExchange {
  public:
-  // Made by the leader of a node. sent: counts the messages.
+  // sent counts the messages.
   CountExchange(MPI_Comm comm, NodeLeaders nodes, MessageCount& sent);
 
-  // A number of a rank of this node for a rank of another one.
+  // Adds a number of a rank of this node for a rank of another node.
   void add(const CarriedCount& count) {
     if (count.count != 0) held_.push_back(count);
   }
-  // Returns the numbers for this node, valid until the next call. All leaders call it, once they have agreed
-  // on a call: what one of them sends is expected.
+  // Returns the numbers for ranks of this node; valid until the next call. All leaders call it together,
+  // after they have agreed on the call, because each message that one of them sends must be expected.
   std::span<const CarriedCount> carry();
 
  private:

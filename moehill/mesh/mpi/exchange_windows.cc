@@ -1,3 +1,4 @@
+// Implements exchange_windows.h with MPI's shared windows.
 #include "moehill/mesh/mpi/exchange_windows.h"
 
 #include <sys/mman.h>
@@ -17,7 +18,7 @@ constexpr size_t kPage = 4096;
 
 }  // namespace
 
-// The parts need not follow each other, so each can begin at a page.
+// The parts of the processes need not follow one another, so each can begin at a page.
 void* SharedWindow::allocate(MPI_Comm node, size_t bytes) {
   MPI_Info info = MPI_INFO_NULL;
   void* memory = nullptr;
@@ -31,8 +32,8 @@ void* SharedWindow::allocate(MPI_Comm node, size_t bytes) {
   return memory;
 }
 
-// A place that is aligned in one address space is not aligned in another, so each process says how far its
-// part begins after its memory.
+// A place that is aligned in one process need not be aligned in another. So each process aligns its own part
+// and tells the others how far from its memory the part begins.
 SharedWindow::SharedWindow(MPI_Comm node, size_t bytes, size_t alignment) {
   const uintptr_t memory = reinterpret_cast<uintptr_t>(allocate(node, bytes + alignment));
   const size_t skip = (alignment - memory % alignment) % alignment;
@@ -72,13 +73,14 @@ std::shared_ptr<void> ExchangeWindows::make(size_t bytes) {
   free_unused();
   auto window = std::make_unique<SharedWindow>(node_, bytes, bytes >= kHugePage ? kHugePage : kPage);
   void* const begin = window->part(local_rank_);
-  // A refusal leaves ordinary pages, which are slower and still right.
+  // The system may refuse huge pages. Ordinary pages are slower but correct.
   if (bytes >= kHugePage) (void)madvise(begin, bytes, MADV_HUGEPAGE);
-  std::shared_ptr<void> memory(begin, [](void*) {});  // free_unused() gives it back, with the peers
+  std::shared_ptr<void> memory(begin, [](void*) {});  // free_unused() gives it back, together with the peers
   entries_.push_back({std::move(window), memory});
   return memory;
 }
 
+// A window is freed only when its memory is unused on all ranks, because freeing is collective.
 void ExchangeWindows::free_unused() {
   if (entries_.empty()) return;
   std::vector<int> unused;

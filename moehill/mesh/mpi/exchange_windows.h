@@ -1,5 +1,6 @@
-// SharedWindow: memory that all processes of a node reach, a part of it from each. ExchangeWindows: the
-// exchange memory of one rank and of its peers on the node, and where in it an address lies.
+// Shared memory of a node. SharedWindow is memory to which each process contributes a part and which all of
+// them reach. ExchangeWindows is the exchange memory of one rank and its peers on the node; it finds out
+// where in it an address lies.
 #pragma once
 
 #include <memory>
@@ -10,17 +11,17 @@
 
 namespace moehill {
 
-// Made and destroyed by all processes of the node together (the last unless an exception unwinds). Loads and
-// stores of the processes see each other by C++'s atomics; there is nothing to flush.
+// Made and destroyed by all processes of the node together (but left alone while an exception unwinds).
+// Processes see each other's stores as C++'s atomics say; nothing has to be flushed.
 class SharedWindow {
  public:
-  // `bytes` of this process, aligned to `alignment` in its own address space; may differ between processes.
+  // Contributes `bytes`, aligned to `alignment` in this process; other processes may contribute other sizes.
   SharedWindow(MPI_Comm node, size_t bytes, size_t alignment);
   ~SharedWindow();
   SharedWindow(const SharedWindow&) = delete;
   SharedWindow& operator=(const SharedWindow&) = delete;
 
-  // The part of process `local_rank` of the node as this process sees it, and its length.
+  // The part of process `local_rank` of the node at its address in this process, and its length.
   char* part(int local_rank) const { return parts_[static_cast<size_t>(local_rank)].begin; }
   size_t bytes(int local_rank) const { return parts_[static_cast<size_t>(local_rank)].bytes; }
 
@@ -35,20 +36,23 @@ class SharedWindow {
   std::vector<Part> parts_;  // by rank in the node
 };
 
+// All exchange memory of one rank. Its peers make and free theirs in the same order.
 class ExchangeWindows {
  public:
   explicit ExchangeWindows(MPI_Comm node);
-  // All memory must be gone: its windows go with this (an invariant, but while an exception unwinds).
+  // All of its memory must have been released before, because the windows go with it (an invariant, except
+  // while an exception unwinds).
   ~ExchangeWindows();
 
-  // `bytes` for this rank, not zeroed yet. Collective over the node; before, windows whose memory is gone on
-  // all ranks are given back.
+  // Returns `bytes` for this rank, not zeroed yet. Collective over the node. Windows whose memory has been
+  // released on all ranks are freed first.
   std::shared_ptr<void> make(size_t bytes);
 
-  // The place of this memory; nowhere unless all `bytes` lie in memory of this rank that make() gave.
+  // Returns the place of this memory. It is nowhere (not reachable()) unless all `bytes` lie in memory that
+  // make() gave to this rank.
   Place locate(const void* memory, size_t bytes) const;
-  // The address, in this process, of a place in the memory of rank `local_rank`; null where locate() found no
-  // place.
+  // Returns the address in this process of a place in the memory of rank `local_rank`; null for a place that
+  // is nowhere.
   char* address(int local_rank, Place place) const;
 
  private:

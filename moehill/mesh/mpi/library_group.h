@@ -1,4 +1,5 @@
-// LibraryGroup: the collectives of a Group by the MPI library's own calls: what ours are compared with.
+// LibraryGroup: the collectives of a Group by the MPI library's own calls. The mesh's own collectives are
+// compared with it; no path uses it.
 #pragma once
 
 #include <vector>
@@ -8,11 +9,11 @@
 
 namespace moehill {
 
-// Sums are f32 alone, in the library's order; counts of bytes and of elements below 2^31. What leaves these
-// bounds is a CollectiveError. Counts no traffic.
+// Sums are only in f32, in the library's own order. Bytes and elements must be below 2^31. Other calls throw
+// CollectiveError. It counts no traffic.
 class LibraryGroup final : public Group {
  public:
-  // Collective over `comm`. `team` must outlive the group and does nothing here.
+  // Collective over `comm`. `team` must outlive the group; it has nothing to do here.
   LibraryGroup(MPI_Comm comm, ThreadTeam& team);
 
   int rank() const override { return rank_; }
@@ -29,7 +30,7 @@ class LibraryGroup final : public Group {
 
  private:
   void reduce_slices(const Started& call);
-  // counts_[i] and places_[i] of `offsets`, in units of `unit` bytes each.
+  // Fills counts[i] and places[i] from `offsets`, in units of `unit` bytes.
   void set_counts(std::span<const int64_t> offsets, size_t unit, std::vector<int>& counts,
                   std::vector<int>& places) const;
 

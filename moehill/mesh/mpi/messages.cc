@@ -1,3 +1,4 @@
+// Implements messages.h: pieces of long messages, headers of calls, and the parts of round trips.
 #include "moehill/mesh/mpi/messages.h"
 
 #include <fmt/format.h>
@@ -15,7 +16,7 @@
 namespace moehill {
 namespace {
 
-// Calls piece(begin, bytes) for each; once if there is nothing.
+// Calls piece(begin, bytes) for each piece; once with 0 bytes if there is nothing.
 template <typename Piece>
 void for_each_piece(size_t bytes, size_t piece_bytes, const Piece& piece) {
   size_t begin = 0;
@@ -31,7 +32,7 @@ int error_class(int code) {
   return MPI_Error_class(code, &found) == MPI_SUCCESS ? found : MPI_ERR_UNKNOWN;
 }
 
-// Leaves the list empty however the scope ends.
+// Empties the list when the scope ends, whether by return or by exception.
 template <typename T>
 struct Emptied {
   std::vector<T>& list;
@@ -40,11 +41,11 @@ struct Emptied {
 
 constexpr const char* kDisagreement = "the end of a call that the ranks disagree about";
 
-// One waits for the receiver's go-ahead while the other moves.
+// With two parts under way, one can wait for the receiver's go-ahead while the other moves.
 constexpr int kFirstLimit = 2;
 
-// Seconds that this rank and `other`, which does the same, take to exchange rows some times: in a row, since
-// the go-ahead for a message may wait behind the one before it.
+// Returns the seconds that this rank and `other`, which does the same, take for some exchanges of rows. They
+// are done in a row, because the go-ahead for a message may have to wait behind the message before it.
 double seconds_of_exchanges(MPI_Comm comm, int other, size_t piece_bytes) {
   constexpr int kExchanges = 4;
   constexpr size_t kBytes = 512 << 10;
@@ -67,8 +68,8 @@ double seconds_of_exchanges(MPI_Comm comm, int other, size_t piece_bytes) {
 
 size_t quickest_piece_bytes(MPI_Comm comm, const std::vector<int>& others) {
   constexpr int kRounds = 3;
-  // Pieces of their own order pay for copies alone, where the library has none to make; whole messages lose
-  // by waiting, which the trial sees now and then.
+  // Short pieces cost an extra copy if the library would otherwise make none. Whole messages may lose by
+  // waiting, which a short trial does not always show. So whole messages must be clearly faster to be chosen.
   constexpr double kMuchFaster = 0.8;
   constexpr size_t kSizes[] = {kLargestPieceBytes, kEagerPieceBytes};
   int rank = 0;
@@ -94,12 +95,13 @@ void Messages::send(const void* from, size_t bytes, int to) {
   skip_sent();
 }
 
-// Statuses and errors are left to finish(), which MPI_Test would take them from.
+// Only looks. MPI_Test would take the status and the error, which finish() still needs.
 bool Messages::is_done(size_t request) {
   int done = 0;
   return MPI_Request_get_status(requests_[request], &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || done != 0;
 }
 
+// Posts pieces of this message as long as it has fewer than four of them under way.
 void Messages::advance(Outgoing& message) {
   while (message.is_left()) {
     if (message.num_flying == message.flying.size()) {
@@ -138,7 +140,7 @@ void Messages::send_all(const char* collective) {
   }
 }
 
-// MPI_Wait, but not for ever.
+// Does what MPI_Wait does, but not for ever.
 int Messages::wait(const char* collective, size_t request, MPI_Status* status) {
   Patience patience(collective);
   for (;;) {
@@ -166,8 +168,8 @@ bool Messages::are_done() {
   return all_sent() && num_done_ == requests_.size();
 }
 
-// One by one: MPI_Waitall returns at the first bad message and leaves others pending, which would write into
-// memory that the caller gives back after the exception.
+// Waits for each message by itself. MPI_Waitall would return at the first bad message and leave others
+// pending, and these would write into memory that the caller frees after the exception.
 void Messages::finish(const char* collective) {
   send_all(collective);
   statuses_.resize(requests_.size());
@@ -209,7 +211,7 @@ void Messages::check(const char* collective, const Expected& expected, const MPI
                                     expected.bytes));
 }
 
-// The header stands in front of the offsets, which follow it.
+// A header is followed by the offsets of the call.
 struct CallHeaders::Header {
   int32_t kind, input_dtype, output_dtype, rank;
   int64_t n, element_bytes, num_offsets;
@@ -224,7 +226,7 @@ CallHeaders::CallHeaders(MPI_Comm comm, std::vector<int> others, int num_ranks)
       requests_(2 * others_.size(), MPI_REQUEST_NULL),
       calls_(others_.size() + 1) {}
 
-// The counts of an all_to_all differ between ranks by right; its messages tell whether they fit.
+// Tells no counts of an all_to_all, since they may differ between ranks; its messages show whether they fit.
 void CallHeaders::write(const Call& call) {
   const bool tells_offsets = !counts_may_differ(call.kind);
   const size_t num_offsets = tells_offsets ? call.offsets.size() : 0;
@@ -292,7 +294,8 @@ bool CallHeaders::agrees(int rank) const {
   return find_disagreement(pair, 0).empty();
 }
 
-// Call it after a failure elsewhere: nothing may be written to this memory any more.
+// After a failure elsewhere nothing may be written to this memory any more, so all pending messages are given
+// up.
 void CallHeaders::drop() {
   for (size_t i = 0; i < requests_.size(); ++i) abandon_request(requests_[i], i < others_.size());
 }
@@ -349,7 +352,8 @@ void TripMessages::post(int send) {
   }
 }
 
-// If every posted send finished before this call, the link was idle; the limit on sends in flight grows.
+// If every posted send finished before this call, the link was idle, so the limit on sends in flight is
+// doubled.
 void TripMessages::advance() {
   if (num_posted_ > 0) going_[static_cast<size_t>(num_posted_) - 1].advance();
   if (num_posted_ == num_ready_) return;

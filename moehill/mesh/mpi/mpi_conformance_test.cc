@@ -1,5 +1,5 @@
-// The conformance suite on the MPI mesh, and what is MPI's own: a program for all ranks of a job, each of
-// which runs the same tests in the same order. An exception that leaves a test ends the job.
+// Runs the conformance suite on the MPI mesh, and tests that concern MPI only. All ranks of a job run this
+// program, with the same tests in the same order. An exception that leaves a test ends the job.
 #include <sched.h>
 
 #include <atomic>
@@ -53,7 +53,7 @@ TEST(MpiMesh, HasOneDeviceHere) {
   mesh->run([](Group& group) { EXPECT_EQ(group.rank(), session().rank()); });
 }
 
-// Each process on CPUs of its own, or none pinned where there are not enough.
+// Each process has its own CPUs; if there are too few, none is pinned.
 TEST(MpiMesh, RanksOfANodeShareItsCpus) {
   if (session().num_nodes() > 1) GTEST_SKIP() << "the expectation is for one node";
   const std::vector<int> cpus = core_cpus();
@@ -71,7 +71,7 @@ TEST(MpiMesh, RanksOfANodeShareItsCpus) {
   EXPECT_EQ(core_cpus(), cpus);
 }
 
-// One rank passes something else than the others; all are told the same, before any of them leaves.
+// One rank passes something else than the others. All get the same error, before any of them leaves the call.
 void expect_all_told(const std::string& part, const std::function<void(Group&)>& collective) {
   const auto mesh = session().make_mesh({});
   for (int round = 0; round < 5; ++round) {
@@ -148,7 +148,7 @@ TEST_F(MpiDisagreements, DifferentCollectives) {
   });
 }
 
-// Between nodes a disagreement shows in the messages of those that it concerns.
+// Between nodes a disagreement shows in the messages between the ranks that disagree.
 TEST_F(MpiDisagreements, MessagesOfAnotherSize) {
   for (const int64_t sent : {0, 9, 11}) {
     const auto mesh = session().make_mesh({.ranks_per_node = 1});
@@ -175,8 +175,8 @@ TEST_F(MpiDisagreements, MessagesOfAnotherSize) {
   }
 }
 
-// One call of each kind, by its number; the last is the end of the program. Of sizes that MPI sends in one go
-// and of such that wait for their receiver.
+// Makes one call of each kind, by its number; the last one is the end of the program. Some sizes are sent by
+// MPI at once, and for some the sender waits for the receiver.
 constexpr int kNumCalls = 7;
 void call_collective(Group& group, int which, int64_t n) {
   std::vector<float> input(static_cast<size_t>(n * group.size()), 1.0f), output(input.size());
@@ -199,7 +199,8 @@ void call_collective(Group& group, int which, int64_t n) {
   }
 }
 
-// Returns what a rank is told when the ranks from `first_other` on are at another call than those before.
+// Returns the error that a rank gets when the ranks from `first_other` on make another call than those
+// before.
 std::string told_at_different_calls(const MpiMeshOptions& options, int low, int high, int first_other,
                                     int64_t n) {
   const auto mesh = session().make_mesh(options);
@@ -249,7 +250,7 @@ TEST_F(MpiDisagreements, SizesOnDifferentNodes) {
   EXPECT_TRUE(told.ends_with("is at all_reduce of 99 elements f32 to f32")) << told;
 }
 
-// Messages and bytes that all ranks together gave to the library in a call.
+// Returns the messages and bytes that all ranks together passed to the MPI library in a call.
 MessageCount count_call(Group& group, const std::function<void()>& call) {
   group.barrier();
   const Traffic before = group.traffic();
@@ -267,11 +268,11 @@ MessageCount sum_of(const MessageCount& a, const MessageCount& b) {
   return {a.messages + b.messages, a.bytes + b.bytes};
 }
 
-// Counts the messages between nodes of each call of a mesh; in shared memory there are none.
+// Counts the messages between nodes for each call of a mesh; in shared memory there are none.
 TEST(MpiMesh, MessagesAreThoseOfTheFormula) {
   if (session().num_nodes() > 1) GTEST_SKIP() << "the expectation is for one node, divided into some";
   constexpr size_t kPieceBytes = 1000;
-  constexpr int64_t kElements = 1024;  // of a rank for another one
+  constexpr int64_t kElements = 1024;  // from one rank to another
   for (const int ranks_per_node : {1, 2, 3}) {
     const RanksOfNodes ranks{session().size(), ranks_per_node};
     const MessageCount agreement = agreement_messages(ranks.num_nodes());
@@ -340,7 +341,7 @@ TEST(MpiSession, GatherBringsAllTextsToRankZero) {
   for (size_t r = 0; r < texts.size(); ++r) EXPECT_EQ(texts[r], text_of(static_cast<int>(r)));
 }
 
-// Messages of different lengths, some of them empty, and some longer than a library sends at once.
+// Sends messages of different lengths: some are empty, and some are longer than a library sends at once.
 TEST(MpiSession, ExchangeBringsEachRankItsMessages) {
   const auto message = [](int from, int to) {
     const size_t length =
@@ -357,7 +358,7 @@ TEST(MpiSession, ExchangeBringsEachRankItsMessages) {
   }
 }
 
-// The processes of one machine share a clock, whatever network they use.
+// The processes of one machine share a clock, whatever network connects them.
 TEST(MpiSession, ClocksOfOneMachineAgreeWithinTheUncertainty) {
   const std::vector<ClockReading> readings = session().read_clocks();
   ASSERT_EQ(readings.size(), session().rank() == 0 ? static_cast<size_t>(session().size()) : 0);
@@ -382,8 +383,8 @@ TEST(MpiSession, BothBarriersHoldEveryRank) {
   }
 }
 
-// The measure is CPU time, which does not depend on who else is at work. A rank that spins uses about all of
-// its wait.
+// This measures CPU time, which does not depend on other programs. A rank that spins uses CPU time for almost
+// all of its wait.
 TEST(MpiSession, WhoWaitsSleeps) {
   constexpr auto kLate = std::chrono::milliseconds(300);
   const std::string text = "text";
@@ -415,7 +416,7 @@ TEST(MpiCall, AFailureNamesTheCallAndTheRank) {
   }
 }
 
-// Failures alone, with the rank: one report of what goes well is enough.
+// Prints only failures, with the rank: one report of what succeeds is enough.
 class FailurePrinter : public testing::EmptyTestEventListener {
   void OnTestPartResult(const testing::TestPartResult& result) override {
     if (!result.failed()) return;
@@ -431,7 +432,7 @@ int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   GTEST_FLAG_SET(catch_exceptions, false);
   const std::unique_ptr<moehill::Session> session = moehill::open_mpi_session();
-  moehill::set_wait_limit(60);  // a rank that is gone, by a signal or with its launcher, ends the others
+  moehill::set_wait_limit(60);  // if a rank has died, by a signal or with its launcher, this ends the others
   moehill::session_of_main() = session.get();
   if (session->rank() != 0) {
     testing::TestEventListeners& listeners = testing::UnitTest::GetInstance()->listeners();

@@ -1,3 +1,5 @@
+// Implements mpi_group.h. A collective announces its call and posts its messages to other nodes, meets the
+// ranks of the node, moves rows within the node, agrees with the other nodes, and waits for the messages.
 #include "moehill/mesh/mpi/mpi_group.h"
 
 #include <algorithm>
@@ -14,7 +16,7 @@
 namespace moehill {
 namespace {
 
-// [begin, end) of slice r in bytes.
+// Returns slice r as a range of bytes.
 Range bytes_of(std::span<const int64_t> offsets, int r, size_t element_bytes) {
   const int64_t unit = static_cast<int64_t>(element_bytes);
   return {offsets[static_cast<size_t>(r)] * unit, offsets[static_cast<size_t>(r) + 1] * unit};
@@ -27,7 +29,7 @@ size_t up_to_line(size_t bytes) {
   return (bytes + line - 1) / line * line;
 }
 
-// Bytes of the elements between offsets[r] and offsets[r + 1] of an array.
+// The bytes of the elements between offsets[r] and offsets[r + 1] of an array.
 struct Rows {
   char* begin;
   size_t bytes;
@@ -54,7 +56,7 @@ Rows received(const Started& call, int from) {
   return rows_at(call.output, call.receive_offsets, from, call.element_bytes);
 }
 
-// These are rows for and from ranks of other nodes, in the form that they have on the way.
+// These are rows to and from ranks of other nodes, in the form in which they travel.
 Rows sent_far(const Started& call, int from, int to) {
   if (call.far.row_bytes == 0) return sent(call, from, to);
   return rows_at(call.far.sent, call.send_offsets, to, call.far.row_bytes);
@@ -145,13 +147,14 @@ int MpiGroup::announce(const Call& call, const CallDigest& digest) {
   return tag_of(digest);
 }
 
-// Ends a wait for other nodes that began at `begin`. They wait for this rank until it `came`.
+// Reports a wait for other nodes that began at `begin`. The others waited for this rank until `came`.
 void MpiGroup::report_wait_across(double begin, double came) const {
   if (num_local_ < size_)
     report_wait({.begin = begin, .end = seconds(), .came = came, .node = node_rank_, .across = true});
 }
 
-// All ranks are told the same, so each waits until the others of its node have done with its memory.
+// Agrees with the other nodes that all are at the same call. If not, all ranks are told, so each can wait
+// until the others of its node have finished with its memory.
 void MpiGroup::agree() {
   if (std::exchange(is_agreed_, true)) return;
   const double start = seconds();
@@ -165,7 +168,7 @@ void MpiGroup::agree() {
   }
 }
 
-// The first rank of a node speaks for it.
+// The first rank of a node speaks for the node; the others wait for what it hears.
 bool MpiGroup::other_nodes_agree() {
   if (local_rank_ != 0) return rendezvous_->await_told();
   CallDigest node;
@@ -176,15 +179,15 @@ bool MpiGroup::other_nodes_agree() {
   return agree;
 }
 
-// Throws on each rank that the difference concerns. All ranks of all nodes call it, once they know of one.
+// Throws on each rank that the difference concerns. After a disagreement, all ranks of all nodes call it.
 void MpiGroup::tell_difference() {
   headers_->post(call_);
   headers_->check();
   tell_counts();
 }
 
-// The rows between this rank and those of other nodes that are at the same call come and go all the same: the
-// others may wait for them, and the caller's memory is not given back before.
+// Rows between this rank and ranks of other nodes that are at the same call are still sent and received: the
+// others may be waiting for them, and the caller's memory must not be freed before.
 void MpiGroup::abandon_messages() {
   comm_.keep();
   messages_->abandon([this](int rank) { return fits_[static_cast<size_t>(rank)] && headers_->agrees(rank); });
@@ -204,7 +207,7 @@ void MpiGroup::meet(const Call& call, size_t input_bytes, size_t output_bytes) {
     if (num_local_ == size_) throw;
     try {
       if (!std::exchange(is_agreed_, true) && !other_nodes_agree()) tell_difference();
-    } catch (const CollectiveError&) {  // the disagreement within the node is what is told
+    } catch (const CollectiveError&) {  // the disagreement within the node is the one that is told
     }
     abandon_messages();
     throw;
@@ -222,7 +225,8 @@ char* MpiGroup::output_of(int rank) const {
   return windows_.address(local_of(rank), meeting_.outputs[static_cast<size_t>(local_of(rank))]);
 }
 
-// True if `bytes` of `rank`'s input reach its peers of this node, and all ranks of other nodes, by a message.
+// True if `bytes` of `rank`'s input go to its peers on this node by a message. For ranks of other nodes it is
+// always true.
 bool MpiGroup::input_by_message(int rank, size_t bytes) const {
   const int l = local_of(rank);
   return l < 0 || (bytes > 0 && !meeting_.inputs[static_cast<size_t>(l)].reachable());
@@ -234,7 +238,7 @@ bool MpiGroup::output_by_message(int rank, size_t bytes) const {
   return l < 0 || (bytes > 0 && !meeting_.outputs[static_cast<size_t>(l)].reachable());
 }
 
-// Nobody leaves before everybody is there: the announcements between nodes are a barrier of their own.
+// Returns only when all ranks have come: the announcements between nodes act as a barrier of their own.
 void MpiGroup::gather_at(const Call& call) {
   announce(call);
   meet(call, 0, 0);
@@ -251,13 +255,14 @@ void MpiGroup::end_program() {
   gather_at({.kind = CallKind::finished});
 }
 
-// Grows in the first step of a size and stays. Where no message comes, its pages are never touched.
+// Returns memory for slices that come by messages. It grows in the first step of a size and is then kept. If
+// no message comes, its pages are never touched.
 char* MpiGroup::scratch(size_t bytes) {
   if (bytes > scratch_.bytes()) scratch_ = Buffer(bytes);
   return static_cast<char*>(scratch_.data());
 }
 
-// Posts what goes by messages between this rank and those of the node (`local`, after the meeting) or of
+// Posts the messages between this rank and the ranks of its node (`local`, after the meeting) or those of
 // other nodes, and notes where their elements will be.
 void MpiGroup::post_slices(const Slices& slices, bool local) {
   const Range own = bytes_of(slices.offsets, rank_, slices.element_bytes);
@@ -285,7 +290,7 @@ void MpiGroup::post_slices(const Slices& slices, bool local) {
   }
 }
 
-// Sets inputs_[r] to rank r's elements of this rank's slice. Those of other nodes were posted before.
+// Sets inputs_[r] to rank r's elements of this rank's slice. Messages of other nodes were posted before.
 void MpiGroup::collect_slices(const char* collective, const Slices& slices) {
   const Range own = bytes_of(slices.offsets, rank_, slices.element_bytes);
   inputs_[static_cast<size_t>(rank_)] = length(own) == 0 ? nullptr : slices.input + own.begin;
@@ -294,7 +299,8 @@ void MpiGroup::collect_slices(const char* collective, const Slices& slices) {
   messages_->finish(collective);
 }
 
-// Every rank's slice of `output` comes to the ranks that it could not be written to in place.
+// Sends this rank's slice of `output` to the ranks to which it could not be written in place, and receives
+// theirs.
 void MpiGroup::spread_slices(const char* collective, void* output, std::span<const int64_t> offsets,
                              size_t element_bytes) {
   const Range own = bytes_of(offsets, rank_, element_bytes);
@@ -311,9 +317,9 @@ void MpiGroup::spread_slices(const char* collective, void* output, std::span<con
   messages_->finish(collective);
 }
 
-// Rank d sums slice d of everybody's input and writes it to the outputs that it reaches; the others get it as
-// a message. In place this is right too: the elements of slice d of any rank's memory are read by rank d
-// alone, and a message is received into a slice only after that slice was sent.
+// Rank d sums slice d of all inputs and writes the sum to the outputs that it can reach; the others get it as
+// a message. This is right in place too: slice d of any rank's memory is read only by rank d, and a message
+// is received into a slice only after that slice has been sent.
 void MpiGroup::all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype, int64_t n) {
   require_idle("all_reduce");
   check_count("all_reduce", n);
@@ -324,6 +330,8 @@ void MpiGroup::all_reduce(const void* input, DType input_dtype, void* output, DT
                   .n = n,
                   .input = input,
                   .output = output};
+  // Slices are cut at multiples of kLineElements, so that two ranks do not share a cache line of an aligned
+  // output.
   for (int r = 0; r < size_; ++r) {
     slices_[static_cast<size_t>(r) + 1] = line_share({0, n}, r, size_, kLineElements).end;
   }
@@ -332,6 +340,8 @@ void MpiGroup::all_reduce(const void* input, DType input_dtype, void* output, DT
   post_slices(slices, false);
   meet(call, static_cast<size_t>(n) * in_bytes, static_cast<size_t>(n) * out_bytes);
   collect_slices("all_reduce", slices);
+  // Writes the sum of the own slice into each output that this rank can reach; spread_slices sends it to the
+  // others.
   const int64_t own_begin = slices_[static_cast<size_t>(rank_)];
   const int64_t own = slices_[static_cast<size_t>(rank_) + 1] - own_begin;
   const size_t begin_bytes = static_cast<size_t>(own_begin) * out_bytes;
@@ -357,7 +367,7 @@ void MpiGroup::start_reduce_scatter(const void* input, DType input_dtype, std::s
   fly();
 }
 
-// Met already.
+// The ranks of the node have met already.
 void MpiGroup::reduce_slices(const Started& call) {
   const std::span<const int64_t> offsets = call.send_offsets;
   collect_slices(call.name(), {static_cast<const char*>(call.input), offsets, call.element_bytes});
@@ -368,8 +378,7 @@ void MpiGroup::reduce_slices(const Started& call) {
   count_reduce_scatter(traffic_, size_, own, offsets.back(), call.element_bytes);
 }
 
-// Collectives that move rows as they are (all_gather and all_to_all in split phase) and the memory for them
-// follow.
+// The rest moves rows as they are (all_gather and all_to_all in split phase) and makes the memory for them.
 
 Traffic MpiGroup::traffic() const {
   Traffic traffic = traffic_;
@@ -383,14 +392,15 @@ std::shared_ptr<void> MpiGroup::exchange_memory(size_t bytes) {
   require_idle("exchange_memory");
   gather_at({.kind = CallKind::exchange_memory});
   std::shared_ptr<void> memory = windows_.make(bytes);
-  // The team touches the pages first, which places them near its cores.
+  // The team touches the pages first, so that they lie near its cores.
   team_.parallel_for(static_cast<int64_t>(bytes), [&](int64_t begin, int64_t end) {
     std::memset(static_cast<char*>(memory.get()) + begin, 0, static_cast<size_t>(end - begin));
   });
   return memory;
 }
 
-// A node's windows lie at different addresses in its processes, so rows travel.
+// The windows of a node have different addresses in its processes, so no memory is common and rows have to
+// travel.
 std::shared_ptr<void> MpiGroup::common_memory(size_t bytes) {
   require_idle("common_memory");
   gather_at({.kind = CallKind::common_memory, .n = static_cast<int64_t>(bytes)});
@@ -432,7 +442,8 @@ void MpiGroup::post_to_other_nodes() {
   fly();
 }
 
-// The library moves messages only inside its calls, so the team makes some between pieces of its work.
+// The library moves messages only inside of its calls, so the team makes such calls between pieces of its
+// work.
 void MpiGroup::fly() {
   if (num_local_ == size_) return;
   flight_begin_ = seconds();
@@ -465,7 +476,7 @@ void MpiGroup::finish() {
   count_all_gather(traffic_, size_, own, call.receive_offsets.back(), call.element_bytes);
 }
 
-// A round trip and a plain all_to_all do not go together.
+// A round trip counts as a call of its own: `n` keeps it from being matched with a plain all_to_all.
 Call MpiGroup::call_of_trip() const {
   return {.kind = CallKind::all_to_all,
           .n = trip().num_parts,
@@ -474,8 +485,8 @@ Call MpiGroup::call_of_trip() const {
           .receive_offsets = trip().receive_offsets};
 }
 
-// In one part nobody works while rows come, and early answers would only be in each other's way: the
-// go-ahead for one side's waits in the stream behind the other's.
+// With one part, nobody works while rows come. Answers that are sent early would only be in the way, because
+// the go-ahead for one side's rows would wait behind the other side's rows.
 bool MpiGroup::travels_in_parts(const RoundTrip& trip) const {
   return num_local_ < size_ && trip.num_parts > 1;
 }
@@ -492,8 +503,8 @@ void MpiGroup::start_round_trip(const RoundTrip& trip) {
 
 bool MpiGroup::has_landed(int part) { return travels_in_parts(trip()) && trip_messages_->has_landed(part); }
 
-// The ranks of this node move their rows when the first part is wanted; what they would gain by parts is the
-// wait for each other.
+// The ranks of this node move all their rows when the first part is wanted. Moving them in parts would only
+// save waiting for each other.
 void MpiGroup::await(int part) {
   if (!travels_in_parts(trip())) return Group::await(part);
   if (trip_agreed_ && has_landed(part)) return trip_messages_->await(part);
@@ -533,7 +544,7 @@ void MpiGroup::finish_round_trip() {
   report_wait_across(start, answered_);
 }
 
-// One way of a round trip within the node.
+// Moves one direction of a round trip within the node.
 void MpiGroup::move_trip_rows(const Started& way) {
   Call call = call_of(way);
   call.n = trip().num_parts;
@@ -546,7 +557,8 @@ void MpiGroup::move_trip_rows(const Started& way) {
   traffic_.network_bytes += network_bytes(way);
 }
 
-// Copies the rows that this rank reaches in its peers' memory. Rows that come by a message need no copy.
+// Copies the rows that this rank can reach in its peers' memory. Rows that come by a message are received
+// where they belong and need no copy.
 void MpiGroup::move_local_rows(const Started& call) {
   for (int i = 1; i < size_; ++i) {
     if (!is_local(other(i))) continue;

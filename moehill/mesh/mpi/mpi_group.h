@@ -1,10 +1,11 @@
-// One rank's handle on the MPI mesh: peers on the node by shared memory, all others by messages.
+// MpiGroup: one rank's handle on the MPI mesh. It reaches peers on its node through shared memory and all
+// others by messages.
 //
-// A peer's buffer is used in place when the peer is on this node and the buffer lies in exchange memory; in
-// any other case its rows come as a message. Whether a message goes is known on both sides from what the
-// ranks of a node publish when they meet, so nobody waits for one that is not sent. Between nodes a message
-// goes for every pair that has rows; that both sides have the same count in mind, the nodes agree on
-// (CallAgreement) before anybody waits for rows.
+// A peer's buffer is used in place if the peer is on this node and the buffer lies in exchange memory;
+// otherwise its rows come as a message. Both sides know whether a message is sent from what the ranks of a
+// node publish when they meet, so nobody waits for a message that does not come. Between nodes, each pair of
+// ranks that has rows exchanges a message. Before anybody waits for rows, the nodes agree that both sides
+// expect the same counts (CallAgreement).
 #pragma once
 
 #include <memory>
@@ -22,14 +23,15 @@
 
 namespace moehill {
 
-// Unlike on the threads mesh a failure is the end: after an exception, but for a CollectiveError before
-// anything was sent (all ranks of one node disagree), the group is of no more use, and the job has to end by
-// Session::fail(), since other ranks may wait for this one.
+// Unlike on the threads mesh, a failure is final. After an exception the group cannot be used any more, and
+// the job has to be ended by Session::fail(), because other ranks may be waiting for this one. The exception
+// is a CollectiveError before anything was sent, when all ranks of one node disagree.
 class MpiGroup final : public Group {
  public:
-  // Collective over `comm`, as is the destructor. `node`: its ranks that share memory with this one, in the
-  // order of `comm`. `team` must outlive the group. piece_bytes: of messages, 0: quickest_piece_bytes().
-  // names: [ranks of the node] by which messages call them; empty: their ranks in `comm`.
+  // Collective over `comm`, as is the destructor. `node` has the ranks that share memory with this one, in
+  // the order of `comm`. `team` must outlive the group. piece_bytes is the size of message pieces; 0:
+  // quickest_piece_bytes(). names: [ranks of the node] the numbers that error messages use for them; empty:
+  // their ranks in `comm`.
   MpiGroup(MPI_Comm comm, MPI_Comm node, ThreadTeam& team, size_t piece_bytes, std::vector<int> names = {});
 
   int rank() const override { return rank_; }
@@ -58,24 +60,26 @@ class MpiGroup final : public Group {
                    size_t element_bytes) override;
   Traffic traffic() const override;
 
-  // Says that this rank's program ends here: a peer of the node that is elsewhere is a disagreement.
+  // Says that this rank's program ends here. If a peer of the node is at another call, that is a
+  // disagreement.
   void end_program();
 
  private:
   bool is_local(int rank) const { return nodes().of(rank) == nodes().of(rank_); }
-  // The rank in the node, -1 for ranks of other nodes.
+  // Returns the rank within the node, or -1 for ranks of other nodes.
   int local_of(int rank) const { return is_local(rank) ? nodes().place(rank) : -1; }
-  // Memory of a rank of this node, in the address space of this process, as it was published at the meeting.
+  // Return the memory that a rank of this node published at the meeting, at its address in this process.
   char* input_of(int rank) const;
   char* output_of(int rank) const;
   bool input_by_message(int rank, size_t bytes) const;
   bool output_by_message(int rank, size_t bytes) const;
-  // The i-th rank after this one: the pairs of a collective spread over time.
+  // Returns the i-th rank after this one. Each rank begins with another peer, which spreads the pairs over
+  // time.
   int other(int i) const { return (rank_ + i) % size_; }
 
-  // A call begins with announce(), which returns the tag of its rows; meet() and agree() follow, in this
-  // order: the first waits for the node, the second for the other nodes, which rows that arrived need not
-  // wait for.
+  // A call begins with announce(), which returns the tag of its rows. Then come meet(), which waits for the
+  // node, and agree(), which waits for the other nodes. Rows within the node are moved between the two, so
+  // that they need not wait for other nodes.
   int announce(const Call& call);
   int announce(const Call& call, const CallDigest& digest);
   void meet(const Call& call, size_t input_bytes, size_t output_bytes);
@@ -88,8 +92,8 @@ class MpiGroup final : public Group {
   void abandon_messages();
   void report_wait_across(double begin, double came) const;
   void gather_at(const Call& call);
-  // Slices of `input` cut by `offsets`: peers send their elements of this rank's slice, and get its elements
-  // of theirs.
+  // An input cut into one slice for each rank by `offsets`: peers send their elements of this rank's slice
+  // and get this rank's elements of theirs.
   struct Slices {
     const char* input;
     std::span<const int64_t> offsets;
@@ -125,21 +129,22 @@ class MpiGroup final : public Group {
   std::optional<CallHeaders> headers_;
   MessageCount sent_;
   std::optional<CallAgreement> agreement_;
-  std::optional<CountExchange> counts_;        // of the first rank of a node
-  std::optional<SharedWindow> counts_window_;  // on that rank: [ranks of the node][size] what they were sent
-  Call call_;                                  // the one that was announced
+  std::optional<CountExchange> counts_;  // only on the first rank of a node
+  // On that rank: [ranks of the node][size] the numbers sent to them.
+  std::optional<SharedWindow> counts_window_;
+  Call call_;  // the call that was announced last
   bool is_agreed_ = true;
-  std::vector<bool> fits_;           // [size] false: this rank and that one have different counts in mind
-  NodeRendezvous::Meeting meeting_;  // of the running collective
-  Buffer scratch_;                   // slices received, kept between calls
-  // Members, so that a collective allocates nothing.
+  std::vector<bool> fits_;           // [size] false: this rank and that one expect different counts
+  NodeRendezvous::Meeting meeting_;  // of the collective that is running
+  Buffer scratch_;                   // slices that were received; kept between calls
+  // These are members so that a collective allocates nothing.
   std::vector<int64_t> slices_;      // [size + 1]
   std::vector<const void*> inputs_;  // [size]
   std::vector<void*> outputs_;       // up to num_local_
   Traffic traffic_;
-  std::unique_ptr<MpiGroup> on_node_;  // where there are several nodes
+  std::unique_ptr<MpiGroup> on_node_;  // only if there are several nodes
   double flight_begin_ = 0;
-  double announced_ = 0, answered_ = 0;  // when the last call was announced, and the last answers were ready
+  double announced_ = 0, answered_ = 0;  // times of the last announcement, and of the last complete answers
 };
 
 }  // namespace moehill

@@ -1,5 +1,6 @@
-// MpiGroup's exchange of counts: the ranks of a node show each other theirs, and its first rank carries those
-// for other nodes. If the counts of a call do not fit, ranks tell each other which.
+// MpiGroup's exchange of counts. The ranks of a node show each other their numbers, and the first rank
+// carries those for other nodes. The file also finds out which pair is at fault if the counts of a call do
+// not fit.
 #include <algorithm>
 
 #include "moehill/mesh/errors.h"
@@ -8,7 +9,7 @@
 namespace moehill {
 namespace {
 
-// Rows that a rank sends to another one, and rows that it expects of it.
+// The rows that a rank sends to another one, and the rows that it expects from it.
 struct PairCounts {
   int64_t sent, expected;
 };
@@ -19,8 +20,8 @@ int64_t* MpiGroup::carried_counts(int local_rank) const {
   return reinterpret_cast<int64_t*>(counts_window_->part(0)) + int64_t{local_rank} * size_;
 }
 
-// The ranks of the node have shown their numbers at the meeting, as offsets, and read what came once they are
-// told that the nodes agree.
+// The ranks of the node have shown their numbers at the meeting, in the form of offsets. They read what has
+// come after they have been told that the nodes agree.
 void MpiGroup::carry_counts() {
   for (const Call& call : rendezvous_->calls()) {
     for (int to = 0; to < size_; ++to) {
@@ -45,8 +46,8 @@ void MpiGroup::exchange_counts(const int64_t* own, int64_t* theirs) {
   traffic_.network_bytes += static_cast<uint64_t>(size_ - num_local_) * sizeof(int64_t);
 }
 
-// This is for calls that go together, but some rank sends another count than its receiver expects. Each pair
-// of ranks on different nodes finds out whether it is the one. All other pairs get their rows.
+// Called if the calls go together but some rank sends another count than its receiver expects. Each pair of
+// ranks on different nodes finds out whether it is at fault. All other pairs still get their rows.
 void MpiGroup::tell_counts() {
   const bool to_all = call_.kind == CallKind::all_to_all && !call_.receive_offsets.empty();
   std::vector<PairCounts> own(static_cast<size_t>(size_)), theirs(own.size());

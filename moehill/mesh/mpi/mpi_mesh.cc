@@ -1,3 +1,4 @@
+// Implements mpi_mesh.h: shares the CPUs of a node among its processes, and makes the group of this process.
 #include "moehill/mesh/mpi/mpi_mesh.h"
 
 #include <numeric>

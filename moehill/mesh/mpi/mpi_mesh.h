@@ -1,4 +1,5 @@
-// The MPI mesh: a device a process; collectives by shared memory within a node, by messages between nodes.
+// The MPI mesh: one device in each process; collectives by shared memory within a node and by messages
+// between nodes. MpiSession makes it, or make_mesh_of() for a program that has started MPI itself.
 #pragma once
 
 #include <memory>
@@ -10,12 +11,13 @@
 
 namespace moehill {
 
-// The lists of all processes of a node, by rank in it. Collective over them.
+// Returns the lists of all processes of a node, by rank in the node. Collective over them.
 std::vector<std::vector<int>> gather_lists(MPI_Comm node, const std::vector<int>& own);
 
+// The mesh. It has a team of threads and a group.
 class MpiMesh final : public Mesh {
  public:
-  // Collective over `comm`, as is the destructor; the mesh must go before MPI does.
+  // Collective over `comm`, as is the destructor. The mesh must be destroyed before MPI is finalized.
   MpiMesh(MPI_Comm comm, const MpiMeshOptions& options);
 
   int num_devices() const override { return group_->size(); }
@@ -24,8 +26,8 @@ class MpiMesh final : public Mesh {
   std::vector<int> local_cpus() const override { return team_->cpus(); }
   ThreadTeam& team(int) override { return *team_; }
 
-  // The calling thread leads the device of this process. After an exception other ranks may wait for this
-  // one, for ever: end the job by Session::fail().
+  // The calling thread leads the device of this process. After an exception, other ranks may wait for this
+  // one for ever: end the job by Session::fail().
   void run(const std::function<void(Group&)>& device_main) override;
 
  private:

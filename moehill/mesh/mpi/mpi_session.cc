@@ -1,3 +1,5 @@
+// Implements mpi_session.h. Waits of a session sleep instead of spinning, and answer other ranks that ask who
+// is still there (the roll call).
 #include "moehill/mesh/mpi/mpi_session.h"
 
 #include <chrono>
@@ -21,11 +23,12 @@ namespace {
 
 constexpr size_t kPieceBytes = size_t{1} << 30;
 constexpr int kReadings = 100;
-constexpr int kClockTag = 77;                 // of no other message of the session
-constexpr int kAskTag = 78, kAnswerTag = 79;  // of the roll call
+constexpr int kClockTag = 77;                 // used for no other message of the session
+constexpr int kAskTag = 78, kAnswerTag = 79;  // for the roll call
 constexpr double kRollCallSeconds = 5;
 constexpr double kAbortSeconds = 10;
-// Returns the CPUs that the launcher meant for this process.
+// Returns the CPUs that the launcher meant for this process. If mpirun bound it unasked, these are all CPUs
+// that mpirun itself may use.
 std::vector<int> cpus_by_launcher() {
   std::vector<int> cpus = allowed_cpus();
   if (!is_bound_unasked()) return cpus;
@@ -37,6 +40,7 @@ std::vector<int> cpus_by_launcher() {
 
 MpiSession::MpiSession() {
   end_with_hydra();
+  // A process that hangs in MPI_Init cannot throw, so a watcher ends it when the limit has passed.
   int level = MPI_THREAD_SINGLE;
   {
     const WatchedCall watched("MPI_Init");
@@ -57,6 +61,8 @@ MpiSession::MpiSession() {
 }
 
 void MpiSession::place_on_node(const Communicator& node) {
+  // First each process looks at its own CPUs alone, to learn its cores. Then all processes may run on the
+  // CPUs of all, because moehill places its threads itself.
   const std::vector<int> own = cpus_by_launcher();
   allow_cpus(own);
   local_rank_ = static_cast<size_t>(node.rank());
@@ -66,6 +72,7 @@ void MpiSession::place_on_node(const Communicator& node) {
     all.insert(all.end(), cpus.begin(), cpus.end());
   allow_cpus(all);
   fair_threads_ = moehill::fair_threads(node_cpus_);
+  // Each node may allow another number of threads; the job takes the least.
   check_mpi("MPI_Allreduce", MPI_Allreduce(MPI_IN_PLACE, &fair_threads_, 1, MPI_INT, MPI_MIN, comm_->get()));
 }
 
@@ -74,6 +81,7 @@ std::vector<int> MpiSession::own_cpus(int num_threads) const {
   return shares.empty() ? std::vector<int>{} : shares[local_rank_];
 }
 
+// Returns the hosts of all ranks, for messages. Names are cut to kLength characters.
 std::vector<std::string> MpiSession::all_hosts() const {
   constexpr size_t kLength = 64;
   char name[MPI_MAX_PROCESSOR_NAME] = "?";
@@ -88,7 +96,8 @@ std::vector<std::string> MpiSession::all_hosts() const {
   return hosts;
 }
 
-// The library's own waits spin, also for a rank that has nothing else to do than to wait for hours.
+// The library's own waits spin, even if a rank has nothing else to do than wait for hours. This one sleeps
+// between looks.
 void MpiSession::wait_asleep(const char* call, MPI_Request request, Naps naps) {
   Patience patience(call);
   for (;; naps.take()) {
@@ -100,6 +109,7 @@ void MpiSession::wait_asleep(const char* call, MPI_Request request, Naps naps) {
   }
 }
 
+// Answers every rank that asks whether this one is there.
 void MpiSession::answer_roll_call() {
   for (;;) {
     int asked = 0;
@@ -112,8 +122,8 @@ void MpiSession::answer_roll_call() {
   }
 }
 
-// A collective of the library does not tell who has not come. So this rank asks all others, who answer where
-// they wait in one too. Nothing is received afterwards: this is the end of the job.
+// A collective of the library does not tell who has not come. So this rank asks all others, and those that
+// wait in a collective too answer. Nothing is received afterwards, because the job ends here.
 std::string MpiSession::missing_at_roll_call() {
   std::vector<MPI_Request> answers(static_cast<size_t>(size_), MPI_REQUEST_NULL);
   for (int r = 0; r < size_; ++r) {
@@ -126,6 +136,7 @@ std::string MpiSession::missing_at_roll_call() {
   }
   std::vector<int> missing;
   for (const double begin = seconds(); seconds() - begin < kRollCallSeconds;) {
+    // Two ranks may ask each other at the same time, so this one answers while it waits.
     answer_roll_call();
     missing.clear();
     for (int r = 0; r < size_; ++r) {
@@ -153,14 +164,15 @@ void MpiSession::fail(const std::string& message, int exit_status) noexcept {
   std::fprintf(stderr, "moehill: rank %d of %d on %s: %s\n", rank_, size_, host, message.c_str());
   std::fflush(nullptr);
   const int status = exit_status == 0 ? kExitFailed : exit_status;
-  // Abort asks the launcher's daemons, of which one may be gone.
+  // MPI_Abort asks the launcher's daemons, one of which may be gone. If it does not return in time, this
+  // process ends by itself.
   const auto end_later = [status] {
     std::this_thread::sleep_for(std::chrono::duration<double>(kAbortSeconds));
     std::_Exit(status);
   };
   try {
     std::thread(end_later).detach();
-  } catch (const std::exception&) {  // no thread is to be had: then without
+  } catch (const std::exception&) {  // if no thread can be made, there is no time limit
   }
   (void)MPI_Abort(MPI_COMM_WORLD, status);
   std::_Exit(status);
@@ -177,6 +189,8 @@ std::unique_ptr<Group> MpiSession::make_library_group(ThreadTeam& team) {
 }
 
 std::string MpiSession::broadcast(const std::string& text) {
+  // The length goes first, by a broadcast that sleeps. Texts may be longer than an MPI count, so they go as
+  // messages.
   uint64_t bytes = text.size();
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi("MPI_Ibcast", MPI_Ibcast(&bytes, 1, MPI_UINT64_T, 0, comm_->get(), &request));
@@ -222,6 +236,7 @@ std::vector<double> MpiSession::share(double value) {
 }
 
 std::vector<std::string> MpiSession::exchange(const std::vector<std::string_view>& messages) {
+  // Each rank first learns how much it gets from every other one.
   std::vector<uint64_t> sent, coming(messages.size());
   for (const std::string_view message : messages) sent.push_back(message.size());
   MPI_Request request = MPI_REQUEST_NULL;
@@ -253,6 +268,8 @@ ClockReading MpiSession::read_clock_of(int rank) {
     check_mpi("MPI_Recv",
               MPI_Recv(&reading.own, 1, MPI_DOUBLE, rank, kClockTag, comm_->get(), MPI_STATUS_IGNORE));
     const double back = seconds();
+    // The other clock was read somewhere between sending and receiving, so the middle is right up to half of
+    // the time between.
     reading.offset = (sent + back) / 2 - reading.own;
     reading.uncertainty = (back - sent) / 2;
     if (reading.uncertainty < best.uncertainty) best = reading;
@@ -260,7 +277,7 @@ ClockReading MpiSession::read_clock_of(int rank) {
   return best;
 }
 
-// Quick answers need a rank that spins, so it sleeps only until its turn has come.
+// Quick answers need a rank that spins, so this rank sleeps only until its turn comes.
 void MpiSession::answer_reading() {
   Patience patience("reading clocks");
   for (Naps naps;; naps.take()) {
@@ -299,6 +316,7 @@ void MpiSession::start_together() {
   check_mpi("MPI_Barrier", MPI_Barrier(comm_->get()));
 }
 
+// Completes the messages of a collective, asleep between looks.
 void MpiSession::finish_asleep(const char* collective) {
   Patience patience(collective);
   for (Naps naps; !messages_->are_done(); naps.take()) {
@@ -308,7 +326,7 @@ void MpiSession::finish_asleep(const char* collective) {
   messages_->finish(collective);
 }
 
-// The libraries say "Open MPI v4.1.4, package: ..." and "MPICH Version:\t4.0.2\n...".
+// The libraries call themselves "Open MPI v4.1.4, package: ..." and "MPICH Version:\t4.0.2\n...".
 std::string mpi_library() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
   int length = 0;

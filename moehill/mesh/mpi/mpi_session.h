@@ -1,4 +1,4 @@
-// MpiSession: the session of a process that MPI started with others.
+// MpiSession: the Session (mesh/session.h) of a process that was started together with others by MPI.
 #pragma once
 
 #include <optional>
@@ -40,14 +40,14 @@ class MpiSession final : public Session {
   void answer_roll_call();
   std::string missing_at_roll_call();
 
-  std::optional<Communicator> comm_;  // of the session's own messages
+  std::optional<Communicator> comm_;  // for the session's own messages
   std::optional<Messages> messages_;
   void place_on_node(const Communicator& node);
 
   int rank_ = 0, size_ = 1;
   Nodes nodes_;
   size_t local_rank_ = 0;
-  std::vector<std::vector<int>> node_cpus_;  // [process of this node] its cores
+  std::vector<std::vector<int>> node_cpus_;  // [processes of this node] their cores
   int fair_threads_ = 1;
 };
 

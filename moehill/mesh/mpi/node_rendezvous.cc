@@ -1,3 +1,5 @@
+// Implements node_rendezvous.h in shared memory, with atomics only, because locks of one process mean nothing
+// to another.
 #include "moehill/mesh/mpi/node_rendezvous.h"
 
 #include <sched.h>
@@ -16,8 +18,8 @@ namespace moehill {
 namespace {
 
 constexpr size_t kLine = 64;
-// A rank that has spun in vain gives so many turns to others, which may have no core of their own, then
-// sleeps. A wait that is this long is measured in milliseconds.
+// A rank that has spun in vain yields its core so many times to other threads, which may have no core of
+// their own; then it sleeps. A wait of that length is measured in milliseconds anyway.
 constexpr int kYields = 1000;
 constexpr auto kSleep = std::chrono::microseconds(50);
 
@@ -25,20 +27,20 @@ static_assert(std::atomic<uint32_t>::is_always_lock_free, "a lock would be one p
 
 }  // namespace
 
-// A barrier: the last to arrive opens the next generation. told: twice the number of times that something was
-// told, and 1 more where that was true.
+// A barrier: the last rank to arrive opens the next generation. `told` is twice the number of times that
+// something was told, plus 1 if what was told was true.
 struct NodeRendezvous::Header {
   alignas(kLine) std::atomic<uint32_t> generation{0};
   alignas(kLine) std::atomic<uint32_t> num_arrived{0};
   alignas(kLine) std::atomic<uint32_t> told{0};
 };
 
-// Meetings and partings that a rank has come to.
+// The number of meetings and partings to which a rank has come.
 struct NodeRendezvous::Presence {
   alignas(kLine) std::atomic<uint32_t> count{0};
 };
 
-// A slot stands in front of the offsets, which follow it.
+// A slot is followed by the offsets of the call.
 struct NodeRendezvous::Slot {
   Call call;
   Place input, output;
@@ -93,7 +95,7 @@ void NodeRendezvous::publish(Slot& slot, const Call& call, Place input, Place ou
   std::copy(call.receive_offsets.begin(), call.receive_offsets.end(), offsets_of(slot, 1).begin());
 }
 
-// The offsets as this process sees them, where there are any.
+// Sets the offsets to their addresses in this process, if there are any.
 void NodeRendezvous::read(Slot& slot, size_t local_rank) {
   Call& call = calls_[local_rank] = slot.call;
   if (!call.offsets.empty()) call.offsets = offsets_of(slot, 0);
@@ -102,8 +104,8 @@ void NodeRendezvous::read(Slot& slot, size_t local_rank) {
   outputs_[local_rank] = slot.output;
 }
 
-// Two sets of slots in turn: a rank that comes to the meeting after next has been waited for at the next, so
-// nobody reads the set any more that it writes.
+// Two sets of slots are used in turn. A rank that writes a set at the meeting after next has been waited for
+// at the next meeting, so nobody reads that set any more.
 NodeRendezvous::Meeting NodeRendezvous::meet(const Call& call, Place input, Place output) {
   const uint32_t set = header_.generation.load(std::memory_order_acquire) % 2;
   publish(slot(set, local_rank_), call, input, output);
@@ -153,6 +155,7 @@ bool NodeRendezvous::await_told() {
   return told % 2 != 0;
 }
 
+// Spins first; after that it helps messages on, gives its core to others, and at last sleeps between looks.
 template <typename Condition>
 void NodeRendezvous::wait_until(const Condition& is_over, const std::function<std::string()>& missing) {
   for (int i = 0; i < num_spins_; ++i) {
@@ -167,7 +170,7 @@ void NodeRendezvous::wait_until(const Condition& is_over, const std::function<st
       (void)sched_yield();
     } else {
       std::this_thread::sleep_for(kSleep);
-      --i;  // a long wait must not overflow the count
+      --i;  // keeps a long wait from overflowing the count
     }
   }
 }

@@ -1,5 +1,9 @@
 // NodeRendezvous: where the ranks of one node meet in shared memory, show each other their arguments, and
-// part: the threads mesh's Rendezvous between processes.
+// part again. It does between processes what Rendezvous (mesh/threads/rendezvous.h) does between threads.
+//
+//   const NodeRendezvous::Meeting meeting = rendezvous.meet(call, input, output);
+//   copy_from_peers(meeting);
+//   rendezvous.part();   // nobody touches this rank's memory any more
 #pragma once
 
 #include <atomic>
@@ -12,47 +16,48 @@
 
 namespace moehill {
 
-// Memory of a rank as its peers can find it: so far into one of its windows, or nowhere.
+// Where peers find memory of a rank: at an offset in one of its windows, or nowhere.
 struct Place {
   int32_t window = -1;
   uint64_t offset = 0;
   bool reachable() const { return window >= 0; }
 };
 
+// The meeting place as one rank sees it.
 class NodeRendezvous {
  public:
-  // The arguments that the ranks of the node passed, in their order. The pointers in `calls` hold only for
-  // their owners; the places say where the peers reach the same memory.
+  // The arguments of the ranks of the node, in their order. Pointers in `calls` are valid only in the process
+  // of their owner; the places say where peers reach the same memory.
   struct Meeting {
     std::span<const Call> calls;
     std::span<const Place> inputs, outputs;
   };
 
-  // Bytes of the shared memory for so many ranks on the node and in all.
+  // Returns the bytes of shared memory for so many ranks on the node, and in the job.
   static size_t memory_bytes(int num_local, int num_ranks);
-  // Prepares the memory; called once, before any rank meets.
+  // Prepares the memory. Call it once, before any rank meets.
   static void prepare(void* memory, int num_local);
 
-  // `memory`: 64-byte aligned, prepared. `ranks`: those of the node in the job, of num_ranks. `num_spins`: of
-  // a wait before it gives its core to others. `idle` is called again and again while a rank waits longer:
-  // messages get on only while somebody drives them.
+  // `memory` must be 64-byte aligned and prepared. `ranks` are the node's ranks in the job, which has
+  // num_ranks. A wait spins `num_spins` times before it gives its core to others. `idle` is called again and
+  // again while a rank waits longer, because messages make progress only while somebody drives them.
   NodeRendezvous(void* memory, int local_rank, std::vector<int> ranks, int num_ranks, int num_spins,
                  std::function<void()> idle);
 
   // Publishes the call (its offsets are copied), waits for all ranks of the node and returns what they
-  // published, valid until this rank's part(), or its next meet() if the collective needs no part(). Throws
-  // CollectiveError on all of them when the calls are of different kinds, types, sizes or counts; nothing is
-  // waiting then, and the next meet() starts afresh.
+  // published. That is valid until this rank's part(), or until its next meet() if the collective needs no
+  // part(). Throws CollectiveError on all of them if the calls have different kinds, types, sizes or counts;
+  // nobody waits then, and the next meet() begins anew.
   Meeting meet(const Call& call, Place input, Place output);
 
-  // The calls of the last meeting, also of one that threw.
+  // Returns the calls of the last meeting, also if it threw.
   std::span<const Call> calls() const { return calls_; }
 
   // Waits for all ranks of the node.
   void part();
 
-  // The first rank of a node tells its ranks what it has heard from the first ranks of the others: once a
-  // meeting at most, after it.
+  // The first rank of a node tells the others of its node what it has heard from other nodes; they receive it
+  // by await_told(). At most once for each meeting, after it.
   void tell(bool heard);
   bool await_told();
 
@@ -62,13 +67,14 @@ class NodeRendezvous {
   struct Slot;
   static size_t slot_bytes(int num_ranks);
   Slot& slot(uint32_t set, int local_rank) const;
-  std::span<int64_t> offsets_of(Slot& slot, int which) const;  // 0: what is sent, 1: all_to_all's receives
+  // 0: offsets of what is sent; 1: all_to_all's receive offsets.
+  std::span<int64_t> offsets_of(Slot& slot, int which) const;
   void publish(Slot& slot, const Call& call, Place input, Place output) const;
   void read(Slot& slot, size_t local_rank);
   void wait_for_all();
   template <typename Condition>
   void wait_until(const Condition& is_over, const std::function<std::string()>& missing);
-  // Those who have not come to where this rank waits, while it does.
+  // Returns the ranks that have not come to the point where this rank waits.
   std::vector<int> missing() const;
 
   const std::vector<int> ranks_;  // [num_local]

@@ -1,4 +1,5 @@
-// The rendezvous of a node between threads, each with a handle of its own: the same atomics, and no MPI.
+// Tests the rendezvous of a node between threads, each with its own handle: the same atomics as between
+// processes, but no MPI.
 #include "moehill/mesh/mpi/node_rendezvous.h"
 
 #include <gtest/gtest.h>
@@ -18,7 +19,7 @@ class NodeRendezvousTest : public testing::Test {
  protected:
   NodeRendezvousTest() { NodeRendezvous::prepare(memory_.data(), kRanks); }
 
-  // All ranks at once; rank r of the job is rank r - 4 of the node.
+  // Runs all ranks at once; rank r of the job is rank r - 4 of the node.
   void run(const std::function<void(NodeRendezvous&, int)>& body) {
     std::vector<std::jthread> threads;
     for (int l = 0; l < kRanks; ++l) {
@@ -64,7 +65,8 @@ TEST_F(NodeRendezvousTest, EachSeesWhatAllPublished) {
   EXPECT_EQ(num_wrong, 0);
 }
 
-// Meetings without parting follow each other too: a rank ahead does not overwrite what others still read.
+// Meetings without parting may follow each other: a rank that is ahead does not overwrite what others still
+// read.
 TEST_F(NodeRendezvousTest, MeetingsHoldEveryRank) {
   std::atomic<int> num_arrived{0}, num_early{0}, num_wrong{0};
   run([&](NodeRendezvous& rendezvous, int l) {

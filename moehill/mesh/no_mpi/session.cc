@@ -1,4 +1,4 @@
-// A build without MPI: there is no job to join.
+// A build without MPI: everything that would need MPI throws InputError that says what to install.
 #include "moehill/mesh/session.h"
 
 #include "moehill/base/error.h"

@@ -14,7 +14,7 @@ void SoloGroup::all_reduce(const void* input, DType input_dtype, void* output, D
   team_sum(team_, {{&input, 1}, input_dtype, 0, {&output, 1}, output_dtype, 0, n});
 }
 
-// The device sends to itself alone, so each array of rows is one copy.
+// The device sends only to itself, so each array of rows is one copy.
 void SoloGroup::finish() {
   const Started call = take_started();
   if (call.kind == Collective::reduce_scatter) {

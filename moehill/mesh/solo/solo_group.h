@@ -1,10 +1,12 @@
-// The group of one device: every collective is a copy at most, and nothing travels.
+// SoloGroup: the group of a single device. Every collective is at most a copy, and nothing travels. With it,
+// code for several devices needs no special case for one.
 #pragma once
 
 #include "moehill/mesh/group.h"
 
 namespace moehill {
 
+// The group of one device.
 class SoloGroup final : public Group {
  public:
   // `team` must outlive the group.

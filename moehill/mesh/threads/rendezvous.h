@@ -1,4 +1,8 @@
-// Rendezvous: where the devices of the threads mesh meet, show each other their arguments, and part.
+// Rendezvous: where the devices of the threads mesh meet, show each other their arguments, and part again.
+//
+//   const std::span<const Call> calls = rendezvous.meet(rank, call);
+//   copy_from_peers(calls);
+//   rendezvous.part();   // nobody touches this device's memory any more
 #pragma once
 
 #include <atomic>
@@ -12,26 +16,27 @@
 
 namespace moehill {
 
-// A collective is meet(), work on the peers' memory, part(); nobody's memory is touched before the first
-// returns on all ranks or after the second does, so a rank that fails outside a collective can free what it
-// owns.
+// A collective is meet(), work on the peers' memory, and part(). Nobody's memory is touched before meet() has
+// returned on all ranks or after part() has. So a rank that fails outside of a collective can free its
+// memory.
 class Rendezvous {
  public:
-  // `num_spins`: of a wait before it sleeps.
+  // A wait spins `num_spins` times before it sleeps.
   Rendezvous(int num_ranks, int num_spins);
 
-  // Publishes `call`, waits for all ranks and returns their calls in rank order, valid until this rank's
-  // part() (or its next meet(), if the collective needs no part()). Throws PeerFailed after fail(), and
-  // CollectiveError on all ranks when the calls are of different kinds, types or sizes.
+  // Publishes `call`, waits for all ranks and returns their calls in rank order. They are valid until this
+  // rank's part(), or until its next meet() if the collective needs no part(). Throws PeerFailed after
+  // fail(), and CollectiveError on all ranks if the calls have different kinds, types or sizes.
   std::span<const Call> meet(int rank, const Call& call);
 
-  // Waits for all ranks. Throws CollectiveError on all ranks if one of them reported a disagreement.
+  // Waits for all ranks. Throws CollectiveError on all ranks if one of them has reported a disagreement.
   void part();
 
-  // Reports something that only one rank sees, between meet() and part().
+  // Reports a disagreement that only this rank can see, between meet() and part().
   void report(std::string disagreement);
 
-  // Lets every rank that waits now or later throw PeerFailed, until reset(), which needs all ranks outside.
+  // fail() makes every rank that waits now or later throw PeerFailed, until reset(). For reset(), all ranks
+  // must be outside.
   void fail();
   void reset();
 
@@ -41,11 +46,10 @@ class Rendezvous {
 
   const uint32_t num_ranks_;
   const int num_spins_;
-  // Two sets used in turn, so that a rank ahead of the others does not overwrite what they still read.
+  // Two sets are used in turn, so that a rank that is ahead does not overwrite what others still read.
   std::vector<Call> calls_;
-  // A sense-reversing barrier whose sense is a counter: twice the number of completed waits, plus 1 after
-  // fail(). In one word, so that a wait that was completed counts as completed on every rank, whatever failed
-  // afterwards.
+  // A barrier whose sense is a counter: twice the number of completed waits, plus 1 after fail(). Both are in
+  // one word, so that a wait that has completed counts as completed on every rank, whatever fails afterwards.
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<uint32_t> num_arrived_{0};
   std::atomic<bool> disagrees_{false};

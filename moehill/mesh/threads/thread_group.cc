@@ -1,3 +1,4 @@
+// Implements thread_group.h: a rank meets the others, works on their memory with its team, and parts.
 #include "moehill/mesh/threads/thread_group.h"
 
 #include "moehill/machine/clock.h"
@@ -29,6 +30,7 @@ Traffic ThreadGroup::traffic() const {
   return all;
 }
 
+// Shows this rank's arguments to the others and waits for theirs. The time is counted as waiting.
 std::span<const Call> ThreadGroup::meet(const Call& call) {
   const double start = seconds();
   const std::span<const Call> calls = rendezvous_.meet(rank_, call);
@@ -43,7 +45,7 @@ void ThreadGroup::barrier() {
   meet({.kind = CallKind::barrier});
 }
 
-// The memory needs no meeting; this holds programs to what other meshes need.
+// The memory needs no meeting. It is there so that programs that run here also run on other meshes.
 std::shared_ptr<void> ThreadGroup::exchange_memory(size_t bytes) {
   require_idle("exchange_memory");
   meet({.kind = CallKind::exchange_memory});
@@ -52,6 +54,7 @@ std::shared_ptr<void> ThreadGroup::exchange_memory(size_t bytes) {
 
 std::shared_ptr<void> ThreadGroup::common_memory(size_t bytes) {
   require_idle("common_memory");
+  // The first rank makes the memory, and the others copy its pointer while it is at the meeting.
   std::shared_ptr<void> memory = rank_ == 0 ? make_exchange_buffer(bytes) : nullptr;
   const std::span<const Call> calls =
       meet({.kind = CallKind::common_memory, .n = static_cast<int64_t>(bytes), .input = &memory});
@@ -60,6 +63,7 @@ std::shared_ptr<void> ThreadGroup::common_memory(size_t bytes) {
   return memory;
 }
 
+// Rows that are read in place count like those of the all_to_all that they replace.
 void ThreadGroup::count_reads(std::span<const int64_t> send_offsets, std::span<const int64_t> receive_offsets,
                               size_t element_bytes) {
   check_offsets("count_reads", send_offsets, size_);
@@ -68,8 +72,8 @@ void ThreadGroup::count_reads(std::span<const int64_t> send_offsets, std::span<c
   traffic_.network_bytes += static_cast<uint64_t>(nodes().elsewhere(send_offsets, rank_)) * element_bytes;
 }
 
-// Rank d sums slice d of everybody's input and writes it to everybody's output. In place this is right too:
-// slice d of any rank's memory is touched by rank d alone.
+// Rank d sums slice d of all inputs and writes it to all outputs. This is right in place too, because slice d
+// of any rank's memory is touched only by rank d.
 void ThreadGroup::all_reduce(const void* input, DType input_dtype, void* output, DType output_dtype,
                              int64_t n) {
   require_idle("all_reduce");
@@ -93,6 +97,7 @@ void ThreadGroup::all_reduce(const void* input, DType input_dtype, void* output,
       all_reduce_network_bytes(nodes(), rank_, size_, n, dtype_bytes(input_dtype), dtype_bytes(output_dtype));
 }
 
+// Sums this rank's slice of all inputs.
 void ThreadGroup::reduce_slices(const Started& call) {
   const std::span<const int64_t> offsets = call.send_offsets;
   const std::span<const Call> calls = meet({.kind = CallKind::reduce_scatter,
@@ -128,6 +133,7 @@ void ThreadGroup::all_gather_rows(const Started& call) {
   count_all_gather(traffic_, size_, offsets[rank + 1] - offsets[rank], offsets.back(), call.element_bytes);
 }
 
+// If a peer sends another number of rows than this rank expects, all ranks get an error when they part.
 bool ThreadGroup::receives_what_peers_send(std::span<const Call> calls,
                                            std::span<const int64_t> receive_offsets) {
   const size_t rank = static_cast<size_t>(rank_);
@@ -155,8 +161,8 @@ void ThreadGroup::all_to_all_rows(const Started& call) {
   count_rows(call, traffic_);
 }
 
-// Copies the rows that come in the form between nodes if `far`, else all others. Rows of the other kind stay
-// as they are.
+// Copies the rows that come in the form for other nodes if `far`, otherwise all others. Rows of the other
+// kind are not touched.
 void ThreadGroup::copy_rows(std::span<const Call> calls, const Started& call, bool far) {
   const size_t bytes = far ? call.far.row_bytes : call.element_bytes;
   void* const output = far ? call.far.received : call.output;
@@ -165,6 +171,7 @@ void ThreadGroup::copy_rows(std::span<const Call> calls, const Started& call, bo
     const auto at = [&](const void* array, int64_t row) {
       return static_cast<const char*>(array) + row * static_cast<int64_t>(bytes);
     };
+    // A row of the other kind is given its own place as its source, so that the copy leaves it alone.
     inputs_[r] = is_far != far ? at(output, call.receive_offsets[r])
                                : at(far ? calls[r].far_input : calls[r].input,
                                     calls[r].offsets[static_cast<size_t>(rank_)]);

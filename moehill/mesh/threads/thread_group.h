@@ -1,4 +1,5 @@
-// One device's handle on the threads mesh: collectives that read and write the peers' memory directly.
+// ThreadGroup: one device's handle on the threads mesh. Its collectives read and write the peers' memory
+// directly.
 #pragma once
 
 #include <vector>
@@ -8,11 +9,13 @@
 
 namespace moehill {
 
+// The group of one device.
 class ThreadGroup final : public Group {
  public:
   // `rendezvous` and `team` must outlive the group.
   ThreadGroup(int rank, int size, Rendezvous& rendezvous, ThreadTeam& team);
-  // Lets this process pass for several nodes: `node` is this device's group on its own, and outlives this.
+  // Makes this process look like several nodes: `node` is this device's group within its node and must
+  // outlive this object.
   void take_nodes(const Nodes& nodes, ThreadGroup& node);
 
   int rank() const override { return rank_; }
@@ -41,13 +44,13 @@ class ThreadGroup final : public Group {
   const int size_;
   Rendezvous& rendezvous_;
   ThreadTeam& team_;
-  // [size] what the peers published in the running collective; members, so that a collective allocates
-  // nothing.
+  // [size] what the peers published in the running collective. These are members so that a collective
+  // allocates nothing.
   std::vector<const void*> inputs_;
   std::vector<void*> outputs_;
   Traffic traffic_;
   ThreadGroup* node_ = nullptr;
-  int number_of_node_ = 0;  // where this is a node's group
+  int number_of_node_ = 0;  // if this is the group of a node
 };
 
 }  // namespace moehill

@@ -1,3 +1,4 @@
+// Implements thread_mesh.h: a team and a group for each device, and one thread that leads each device.
 #include "moehill/mesh/threads/thread_mesh.h"
 
 #include <atomic>
@@ -15,7 +16,7 @@
 namespace moehill {
 namespace {
 
-// CPUs [begin, begin + n * step) with stride `step`, or none for an unpinned mesh.
+// Returns n CPUs from `begin` on with stride `step`; none if the mesh is not pinned.
 std::vector<int> every(const std::vector<int>& cpus, int begin, int n, int step) {
   std::vector<int> chosen;
   for (int i = 0; i < n && !cpus.empty(); ++i) chosen.push_back(cpus[static_cast<size_t>(begin + i * step)]);
@@ -63,13 +64,14 @@ struct ThreadMesh::State {
     for (const auto& node : on_nodes) node->reset();
   }
 
-  // The first failure is recorded before any other device hears of it, so what is rethrown is the cause.
+  // The first failure is recorded before any other device hears of it, so the exception that is thrown again
+  // is the cause.
   void lead(int device, const std::function<void(Group&)>& device_main) {
     Group& group = *groups[static_cast<size_t>(device)];
     try {
       device_main(group);
       group.require_idle("the end of its program");
-      // A device that leaves while others are in a collective is a disagreement like any other.
+      // A device that ends its program while others are in a collective is a disagreement like any other.
       rendezvous.meet(device, {.kind = CallKind::finished});
     } catch (...) {
       if (!failed.exchange(true)) failure = std::current_exception();
@@ -82,7 +84,7 @@ struct ThreadMesh::State {
   const int threads_per_device;
   Rendezvous rendezvous;
   std::vector<std::unique_ptr<ThreadTeam>> teams;
-  std::vector<std::unique_ptr<Rendezvous>> on_nodes;  // [nodes], where there are several
+  std::vector<std::unique_ptr<Rendezvous>> on_nodes;  // [nodes], if there are several
   std::vector<std::unique_ptr<ThreadGroup>> node_groups;
   std::vector<std::unique_ptr<Group>> groups;
   std::atomic<bool> failed{false};

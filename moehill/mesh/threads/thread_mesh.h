@@ -1,5 +1,8 @@
-// The threads mesh: P devices in this process, each a team of N pinned threads; collectives over shared
+// The threads mesh: P devices in this process, each a team of N pinned threads. Collectives go through shared
 // memory.
+//
+//   ThreadMesh mesh(2, 4, detect_topology().core_cpus);   // 2 devices with 4 threads each, on 8 cores
+//   mesh.run([](Group& group) { group.barrier(); });
 #pragma once
 
 #include <memory>
@@ -9,11 +12,12 @@
 
 namespace moehill {
 
+// The mesh. It owns its threads and groups.
 class ThreadMesh final : public Mesh {
  public:
-  // cpus: one logical CPU per thread, device by device (machine/topology.h); empty leaves the threads
-  // unpinned. nodes: as if the devices were on these; nothing but Group::on_node() and the bytes that count
-  // as the network's follow from it.
+  // cpus: one logical CPU for each thread, device by device (machine/topology.h); empty: threads are not
+  // pinned. nodes: the devices behave as if they were on these nodes; only Group::on_node() and the bytes
+  // that count as network traffic depend on it.
   ThreadMesh(int num_devices, int threads_per_device, std::vector<int> cpus = {}, const Nodes& nodes = {});
   ~ThreadMesh() override;
 
@@ -24,8 +28,8 @@ class ThreadMesh final : public Mesh {
   ThreadTeam& team(int device) override;
 
   // The calling thread leads device 0. An exception on one device makes the collectives of the others throw
-  // too, so that nobody is left waiting; the first one is rethrown here and the mesh is usable again.
-  // Allocates nothing.
+  // too, so that nobody waits for ever; the first exception is thrown again here, and the mesh can be used
+  // again. Allocates nothing.
   void run(const std::function<void(Group&)>& device_main) override;
 
  private:

@@ -1,3 +1,5 @@
+// Tests meshes of threads: runs, barriers, failures that reach all devices, and errors when devices disagree.
+// The values that collectives compute are tested by the conformance suite.
 #include "moehill/mesh/threads/thread_mesh.h"
 
 #include <fmt/format.h>
@@ -66,7 +68,7 @@ TEST_P(ThreadMeshOf, EveryDeviceRunsOnceAndTheCallerLeadsTheFirst) {
   EXPECT_EQ(mesh_.threads_per_device(), 1);
 }
 
-// Nobody leaves barrier i before all have come to it.
+// No device leaves barrier i before all devices have reached it.
 TEST_P(ThreadMeshOf, BarriersHoldEveryDevice) {
   std::atomic<int> num_arrived{0}, num_early{0};
   mesh_.run([&](Group& group) {
@@ -140,7 +142,7 @@ TEST_P(ThreadMeshOf, MalformedOffsetsAreAnError) {
   expect_usable();
 }
 
-// Runs `collective` on every device, where they are meant to disagree, and returns what each was told.
+// Runs `collective` on every device with arguments that disagree, and returns the error that each device got.
 std::vector<std::string> disagreements(ThreadMesh& mesh, const std::function<void(Group&)>& collective) {
   std::vector<std::string> told(static_cast<size_t>(mesh.num_devices()));
   EXPECT_THROW(mesh.run([&](Group& group) {
@@ -155,8 +157,7 @@ std::vector<std::string> disagreements(ThreadMesh& mesh, const std::function<voi
   return told;
 }
 
-// Buffers and offsets are the devices' own and go with their stacks, so a device that leaves too early shows
-// under a sanitizer.
+// Buffers and offsets are on the stacks of the devices, so a sanitizer sees a device that leaves too early.
 class ThreadMeshDisagreements : public ThreadMeshOf {
  protected:
   void expect_all_told(const std::string& part, const std::function<void(Group&)>& collective) {
@@ -252,7 +253,7 @@ TEST(ThreadMesh, PinsItsThreadsAndLeavesTheCallerAsItWas) {
   EXPECT_EQ(core_cpus().size(), cpus.size());
 }
 
-// A failure between start and finish leaves nothing in flight for the next run.
+// A failure between start and finish leaves no message for the next run.
 TEST_P(ThreadMeshOf, AFailureInSplitPhaseIsForgotten) {
   for (int round = 0; round < 3; ++round) {
     EXPECT_THROW(mesh_.run([](Group& group) {
