@@ -66,8 +66,8 @@ class ParallelPath {
   // There may be fewer tokens than before. Weights stay what they were. It allocates nothing.
   void bind(const PathInputs& inputs);
 
-  // SPMD: every device calls these on its own object with its own group. dy_scale = 2 / (T H), which is the
-  // gradient of the mean of y^2.
+  // SPMD: every device calls these on its own object with its own group. dy_scale is 2 / (T H), since the
+  // gradient of the mean of y^2 is 2 y / (T H).
   // prepare() is called once before the first step; it makes memory that devices share.
   virtual void prepare(Group&) {}
   void begin_step(Group& group);

@@ -1,3 +1,5 @@
+// Implementation of store/expectation.h: a parser by recursive descent, one method for each rule of the
+// grammar.
 #include "moehill/store/expectation.h"
 
 #include <algorithm>
@@ -11,6 +13,7 @@
 namespace moehill {
 namespace {
 
+// Takes the whole text or nothing: "8x" is a text, not the number 8.
 std::optional<double> as_number(const std::string& text) {
   double value = 0;
   const char* end = text.data() + text.size();
@@ -19,6 +22,7 @@ std::optional<double> as_number(const std::string& text) {
   return value;
 }
 
+// Parser reads one expectation. position_ is where it is in the text.
 class Parser {
  public:
   explicit Parser(const std::string& text) : text_(text) {}
@@ -101,6 +105,7 @@ class Parser {
     return list;
   }
 
+  // The first axis that is named a second time is where the denominator begins.
   void split(const std::vector<AxisValue>& list, Expectation& result) const {
     const auto same_axis = [&](const AxisValue& condition) { return condition.axis == list[0].axis; };
     const auto second = std::find_if(list.begin() + 1, list.end(), same_axis);
@@ -109,7 +114,7 @@ class Parser {
     result.denominator.assign(second, list.end());
   }
 
-  // The longer words come first.
+  // Words are tried in the order of the enum, in which ">=" comes before ">".
   Relation relation() {
     skip_blanks();
     for (const Relation relation : all_values<Relation>()) {

@@ -1,3 +1,4 @@
+// Implementation of store/store.h.
 #include "moehill/store/store.h"
 
 #include <algorithm>
@@ -22,8 +23,10 @@ constexpr const char* kPointColumns =
     "is_current, "
     "predicted_seconds, predicted_bytes FROM point ";
 
-constexpr const char* kRemedy = "take the copy of a backup, or name another file";
+constexpr const char* kRemedy =
+    "take the copy of a backup, or name another file";  // what a user can do about a damaged row
 
+// A database may have been edited by hand, so JSON is parsed strictly and an error names file and column.
 StoredJson object_at(const Statement& row, int column) {
   return parse_strict_json<StoredJson>(row.text(column), {row.place(column), kRemedy});
 }
@@ -170,7 +173,7 @@ std::vector<StoredRecord> Store::records(int64_t point_id) {
   return records;
 }
 
-// Databases before 2026-11-28 have them in the record too.
+// Databases from before 2026-11-28 have the samples in the record as well.
 void Store::add_samples(StoredRecord& record) {
   if (!record.json.contains(kSamples) || !record.json.at(kSamples).empty()) return;
   Statement statement(database_, "SELECT seconds FROM sample WHERE record_id = ? ORDER BY idx");
