@@ -1,3 +1,5 @@
+// Implementation of api/block_object.h. Each entry is a Context::Call: `check` looks at this process's
+// arguments, `agreed` at those of all processes, and only then devices work.
 #include "moehill/api/block_object.h"
 
 #include <algorithm>
@@ -52,6 +54,7 @@ void BlockObject::allocate(const moehill_block_desc& desc) {
   own_routing_ = {config_.shape.tokens, desc.experts, desc.topk, {}, {}};
   own_routing_.expert.resize(static_cast<size_t>(config_.shape.assignments()));
   own_routing_.weight.resize(own_routing_.expert.size());
+  // Devices have neighbouring experts, so those of this process are one range.
   own_routing_.num_zero_experts = desc.zero_experts;
   if (desc.zero_experts > 0) own_routing_.zero.resize(own_routing_.expert.size());
   make_paths({});
@@ -76,6 +79,8 @@ ParallelPath& BlockObject::path_of(const Group& group) {
   return *paths_[static_cast<size_t>(group.rank() - context_->local_devices().begin)];
 }
 
+// Paths number tokens over all processes. The caller has only this process's rows, so the views are shifted
+// to begin `first` rows earlier.
 PathInputs BlockObject::inputs(int device, const PassMemory& memory) {
   const MoeShape& shape = config_.shape;
   const auto view = [&](const void* data) {
@@ -111,6 +116,7 @@ void BlockObject::plan(const OwnRouting& own) {
     take_token_counts(*context_, own.tokens, is_replicated, tokens_);
     take_routing(own, tokens_, own_routing_);
   };
+  // A plan binds no rows yet: x and y are given to forward().
   context_->collective({.entry = Entry::plan,
                         .object = number_,
                         .check = check,
@@ -171,6 +177,7 @@ void BlockObject::backward(const void* x, const void* dy, void* dx, float* d_gat
     return int64_t{0};
   };
   const auto agreed = [&] {
+    // After an error in the middle there are neither rows of a forward nor gradients.
     state_ = State::planned;
     has_gradients_ = false;
   };
@@ -182,6 +189,7 @@ void BlockObject::backward(const void* x, const void* dy, void* dx, float* d_gat
                             [&](Group& group) {
                               ParallelPath& path = path_of(group);
                               path.bind(inputs(group.rank(), {x, nullptr, dy, dx, d_gates}));
+                              // dy comes from the caller, so it is not scaled.
                               path.backward(group, 1.0f, nullptr);
                             },
                         .done = [&] { has_gradients_ = true; }});
@@ -212,7 +220,7 @@ void BlockObject::require_experts(int first, int count) const {
                 "ask moehill_block_get_info for them");
 }
 
-// Each device writes its own experts, whose pages then lie near it.
+// Each device writes its own experts. Their pages then lie on its memory node.
 void BlockObject::load_experts(int first, int count, const moehill_weights* weights) {
   require_experts(first, count);
   const HostExperts host(weights, HostExperts::routed(config_.shape, count));
@@ -231,7 +239,7 @@ void BlockObject::forget_forward() {
   if (state_ == State::forwarded) state_ = State::planned;
 }
 
-// Devices that all have all experts read the same memory.
+// Devices that all have all experts read the same memory, so only the first one fills it.
 bool BlockObject::is_first_to_hold(int device) const {
   return is_ep(config_.spread) || device == context_->local_devices().begin;
 }
@@ -276,7 +284,8 @@ void BlockObject::store_expert_gradients(int first, int count, const moehill_gra
   store(weights_->experts_grad.view, first, count, gradients);
 }
 
-// Each process has the sum of a range of elements. Tensors of the threads mesh are whole already.
+// Each process has the sum of a range of elements; this brings the ranges together. Devices of one process
+// write to the same tensors, which are whole already.
 void BlockObject::gather_shared_gradients(Group& group) {
   if (!context_->spans_processes() || !shards_shared_gradient(config_)) return;
   const LatentWeights latent = weights_->latent_grad.view();

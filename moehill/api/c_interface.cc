@@ -58,7 +58,7 @@ moehill_rows complete(const moehill_rows* rows, const char* what) {
   return moehill::over_defaults(rows, {}, what, offsetof(moehill_rows, index));
 }
 
-// Makes an object and gives its handle, which is null after an error.
+// Makes an object and hands out its handle, which is null after an error.
 template <typename Handle, typename Make>
 moehill_status make_handle(Handle** out, const Make& make) {
   return guard([&] {
@@ -69,7 +69,7 @@ moehill_status make_handle(Handle** out, const Make& make) {
 }
 
 // A forked child has none of the threads that its parent's objects would wait for, and no place in the
-// parent's job: it leaves them to the end of the process.
+// parent's job. So it leaves the objects alone until the process ends.
 template <typename Handle>
 void destroy(Handle* handle) {
   if (handle != nullptr && handle->context->is_of_this_process()) delete handle;

@@ -1,3 +1,5 @@
+// Implementation of api/context.h: one call at a time, and agreement of the processes before any of them
+// sends a row.
 #include "moehill/api/context.h"
 
 #include <unistd.h>
@@ -64,7 +66,7 @@ std::unique_ptr<Mesh> make_mesh(const moehill_context_options& options) {
   return std::make_unique<ThreadMesh>(options.devices, threads, cpus);
 }
 
-// The processes tell each other this before a call.
+// Agreed is what the processes tell each other before a call, packed into one number.
 struct Agreed {
   int64_t object;
   Entry entry;
@@ -117,7 +119,8 @@ void Context::require_usable() const {
   }
 }
 
-// Rank by rank: the object, the entry and the status of its check, and the value.
+// Gathers from each rank the object, the entry, the status of its check, and the value. Returns why the call
+// may not happen, in all processes alike.
 std::optional<Failure> Context::agree(Group& group, const Call& call, int64_t value,
                                       const std::optional<Failure>& own) {
   const int64_t word[2] = {Agreed{call.object, call.entry, own ? own->status() : MOEHILL_OK}.word(), value};
@@ -157,6 +160,8 @@ void Context::collective(const Call& call) {
     return call.done();
   }
   int64_t value = 0;
+  // Errors are kept until all processes know of them, because a process that left here would let the others
+  // wait forever.
   std::optional<Failure> failure = failure_of([&] { value = call.check(); });
   try {
     const auto on_device = [&](Group& group) {
@@ -166,6 +171,8 @@ void Context::collective(const Call& call) {
     };
     mesh_->run(FunctionRef<void(Group&)>(on_device));
   } catch (...) {
+    // An error after the agreement may leave other processes in the middle of an exchange. Nothing can repair
+    // that.
     broken_ = true;
     throw Failure(MOEHILL_BROKEN, current_failure().what());
   }

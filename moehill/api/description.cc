@@ -1,3 +1,4 @@
+// Implementation of api/description.h: ranges of single members first, then members that exclude each other.
 #include "moehill/api/description.h"
 
 #include <bit>
@@ -36,7 +37,8 @@ void require_form(const moehill_block_desc& d) {
   number("latent_norm", d.latent_norm, 1e-30, 1);
 }
 
-// Members that the activation, or the rest of the block, has no use for.
+// Refuses members that the activation, or the rest of the block, has no use for. A value that is ignored
+// would be a mistake of the caller.
 void require_together(const moehill_block_desc& d) {
   const auto refuse = [](bool broken, const char* what, const char* got, const char* allowed,
                          const char* remedy) {
@@ -80,6 +82,7 @@ void require_legal(const moehill_block_desc& d) {
 
 ExpertForm form_of(const moehill_block_desc& d) {
   const auto given = [](double value, double usual) { return value == 0 ? usual : value; };
+  // In the C struct 0 stands for the usual value, because a program that does not know a member leaves it 0.
   ExpertForm form;
   form.activation = {static_cast<ActivationFunction>(d.activation), d.gated == 1, d.limit};
   if (d.activation == MOEHILL_SWIGLU_OAI) form.activation.alpha = given(d.alpha, 1.702);
@@ -93,6 +96,7 @@ ExpertForm form_of(const moehill_block_desc& d) {
   form.latent_norm = d.latent_norm;
   return form;
 }
+// The enums of the interface and of the house have the same numbers, so they can be cast.
 static_assert(static_cast<int>(ActivationFunction::silu) == MOEHILL_SILU &&
               static_cast<int>(ActivationFunction::swiglu_oai) == MOEHILL_SWIGLU_OAI &&
               static_cast<int>(ActivationFunction::gelu_tanh) == MOEHILL_GELU_TANH &&
@@ -192,6 +196,7 @@ RunConfig run_config(const moehill_block_desc& d, const Context& context) {
         fmt::format("{} tokens of all processes, since rows are numbered in 32 bits", kMaxInt32 / d.topk),
         "cut the step into several");
   }
+  // Rows are counted in 32 bits, bytes in 64; what passes here cannot overflow either.
   const double widest = static_cast<double>(std::max({d.hidden, 2 * d.mlp_dim, 2 * d.shared_dim}));
   require_countable({static_cast<double>(tokens) * d.topk, widest});
   require_countable(

@@ -1,3 +1,5 @@
+// Implementation of api/exchange_object.h: a RaggedRoute between devices, and on each device a plan that puts
+// received rows in the order of its experts.
 #include "moehill/api/exchange_object.h"
 
 #include <algorithm>
@@ -11,6 +13,7 @@ namespace {
 
 size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
+// Sets row r of `out` to the gate value of its assignment times the row of its token.
 template <typename T>
 void scale_rows(ThreadTeam& team, const MatView& source, const RoutingPlan& plan, const float* weight,
                 const MatView& out) {
@@ -26,7 +29,7 @@ void scale_rows(ThreadTeam& team, const MatView& source, const RoutingPlan& plan
 
 }  // namespace
 
-// One device's part: the route, and the plan of the rows that it receives.
+// Device is one device's part: the route, and the plan of the rows that it receives.
 struct ExchangeObject::Device {
   Device(const RunConfig& config, const Routing& routing, int rank)
       : route(config, routing, rank),
@@ -62,13 +65,13 @@ struct ExchangeObject::Device {
 
   size_t row_bytes() const { return idx(sent.cols) * dtype_bytes(sent.dtype); }
 
-  // Rows of own tokens reach `received`.
+  // Sends the rows of own tokens to `received` on the devices of their experts.
   void send(Group& group, const MatView& own) {
     gather_rows(group.team(), {own, route.sent_token()}, sent.slice_rows(0, route.num_sent()));
     group.all_to_all(sent.data, route.send_offsets(), received.data, route.receive_offsets(), row_bytes());
   }
 
-  // The sums of `rows` over the experts here, and then over devices.
+  // Sums `rows` over the experts on this device, sends the sums back, and sums these over devices.
   void sum(Group& group, const MatView& rows, const float* weight, const MatView& out) {
     const MatView partial = received.slice_rows(0, route.num_received());
     combine_rows(group.team(), {rows, plan.assignment_row.data(), weight, plan.topk}, partial);
@@ -77,7 +80,7 @@ struct ExchangeObject::Device {
                  {sent.slice_rows(0, route.num_sent()), route.row_at_device(), nullptr, group.size()}, out);
   }
 
-  // <dy, rows> of each choice, back where the tokens are: d_gates [own tokens, k].
+  // Computes <dy, row> for each choice and brings it back to the token's device: d_gates [own tokens, k].
   void return_dots(Group& group, const MatView& rows, float* d_gates) {
     std::fill_n(dp.begin(), route.num_received() * plan.topk, 0.0f);
     row_dots(group.team(), {rows, received, plan.row_token.data(), plan.row_assignment.data(), 1}, rows.rows,
@@ -99,7 +102,7 @@ struct ExchangeObject::Device {
   PlanBuilder builder;
   RoutingPlan plan;
   int64_t max_sent;
-  int64_t first_row = 0;  // of its rows among those of the process
+  int64_t first_row = 0;  // where its rows begin among those of the process
   std::vector<std::shared_ptr<void>> memory;
   MatView sent{}, received{};
   std::vector<float> dp, returned_dp;  // [received, k], [sent, k]
@@ -121,7 +124,8 @@ ExchangeObject::ExchangeObject(std::shared_ptr<Context> context, const moehill_b
 
 void ExchangeObject::allocate(const moehill_block_desc& desc) {
   config_ = run_config(desc, *context_);
-  config_.spread = Spread::ragged_a2a;  // of one device too
+  // A single device also takes this path, so that there is one implementation.
+  config_.spread = Spread::ragged_a2a;
   tokens_.max = desc.max_tokens;
   tokens_.offsets = even_offsets(config_.shape.tokens, config_.num_devices);
   routing_ = {config_.shape.tokens, desc.experts, desc.topk, {}, {}};
@@ -178,7 +182,7 @@ void ExchangeObject::plan(const OwnRouting& own, int64_t* num_rows, int64_t* off
                             }});
 }
 
-// Where the rows of each device and expert begin among those of the process.
+// Sets where the rows of each device and expert begin among those of the process.
 void ExchangeObject::take_rows(int64_t* offsets) {
   num_rows_ = 0;
   for (const std::shared_ptr<Device>& device : devices_) {

@@ -1,3 +1,5 @@
+// Implementation of api/expert_weights.h: which tensors a caller may pass, and what each means for the stacks
+// of the block.
 #include "moehill/api/expert_weights.h"
 
 #include "moehill/api/description.h"
@@ -9,7 +11,8 @@
 namespace moehill {
 namespace {
 
-// A tensor of the caller's, an expert after the other: `rows` x `columns` of each are as they are multiplied.
+// Given is one tensor of the caller's, with one expert after the other. `rows` x `columns` are those of the
+// matrix as it is multiplied.
 struct Given {
   const char* name;
   void* data;
@@ -33,6 +36,7 @@ AllGiven all_given(const moehill_gradients& w, const HostExperts::Shape& s) {
            {"latent_norm", w.latent_norm, 1, s.latent, s.norm}}};
 }
 
+// Refuses gate and up in one tensor if one of them is given apart as well.
 void require_one_way(const char* what, const void* both, const void* one, const void* other) {
   if (both == nullptr || (one == nullptr && other == nullptr)) return;
   throw invalid(what, "both in one and one of them apart", "either way", "set the others to null");
@@ -95,7 +99,8 @@ HostExperts::HostExperts(const moehill_weights* weights, const Shape& shape)
 HostExperts::HostExperts(const moehill_gradients* gradients, const Shape& shape)
     : HostExperts(complete(gradients), shape, true) {}
 
-// Gate and up in one are [2 M, H] with gate rows first, or [H, 2 M] with gate columns first.
+// Gate and up in one tensor are [2 M, H] with the gate's rows first, or [H, 2 M] with the gate's columns
+// first.
 HostExperts::HostExperts(const moehill_gradients& w, const Shape& shape, bool is_written)
     : width_(shape.width), latent_(shape.latent), accumulates_(w.accumulate != 0) {
   require_legal(w, shape, is_written);
@@ -120,6 +125,7 @@ HostExperts::HostExperts(const moehill_gradients& w, const Shape& shape, bool is
   parts_[5] = matrices(w.down_bias, 1, shape.hidden);
   parts_[6] = matrices(w.shared_gate, 1, shape.hidden);
   parts_[7] = matrices(w.latent_down, shape.hidden, shape.latent);
+  // The stack keeps latent_up transposed, so it is read in the other order.
   parts_[8] =
       host_matrices(w.latent_up, dtype, shape.hidden, shape.latent, !is_transposed);  // it is kept transposed
   parts_[9] = matrices(w.latent_norm, 1, shape.latent);
@@ -180,7 +186,7 @@ size_t stored_bytes(const LatentWeights& weights) {
   return bytes;
 }
 
-// At most all assignments go to the experts of one device, and all tokens.
+// An upper bound: at most all assignments go to the experts of one device, and at most all tokens.
 int64_t work_bytes(const RunConfig& config, int device, int num_processes) {
   if (config.shape.form.latent > 0) {
     const int64_t own = result_tokens(config, device).size();

@@ -1,3 +1,5 @@
+// Implementation of api/router_object.h: the description is checked here, the routing itself is
+// routing/router.h.
 #include "moehill/api/router_object.h"
 
 #include <algorithm>
@@ -35,7 +37,7 @@ void require_groups(const moehill_router_desc& d) {
   require_between("topk", d.topk, 1, size * d.kept_groups, "at most the experts of the kept groups");
 }
 
-// Refuses values by which a router would choose or divide by scores that do not exist.
+// Refuses values with which a router would choose or divide by scores that do not exist.
 void require_together(const moehill_router_desc& d) {
   const auto refuse = [](bool broken, const char* what, const char* got, const char* allowed,
                          const char* remedy) {
@@ -75,7 +77,7 @@ void require_legal(const moehill_router_desc& d) {
   require_together(d);
 }
 
-// A table names distinct experts for each id.
+// Checks that the table names distinct experts for each id.
 void require_table(const moehill_router_desc& d) {
   const int64_t choices = d.num_ids * d.topk;
   require_memory({{"experts_of_id", d.experts_of_id, choices, sizeof(int32_t)}}, {});
@@ -160,6 +162,7 @@ void RouterObject::route(const Tokens& tokens, int32_t* expert_ids, float* gates
       {{"logits", tokens.logits, tokens.count * experts_, sizeof(float)}},
       {{"expert_ids", expert_ids, choices, sizeof(int32_t)}, {"gates", gates, choices, sizeof(float)}});
   require_token_ids(tokens);
+  // Only the first device works here: routing costs little, and the caller's logits are in one process.
   context_->on_first([&](ThreadTeam& team) {
     if (router_.rule.hash_ids > 0)
       router_.id_of_token.assign(tokens.token_ids, tokens.token_ids + tokens.count);
@@ -194,8 +197,8 @@ void RouterObject::backward(const Gradient& g) {
     routing_.num_tokens = g.count;
     routing_.expert.assign(g.expert_ids, g.expert_ids + choices);
     routing_.weight.resize(static_cast<size_t>(choices));
-    if (router_.rule.score == RouterScore::chosen_softmax)  // its gradient is that of the gate values alone
-      weigh_choices(router_, g.logits, team, routing_);
+    // The gradient of this score only needs gate values, so they are made again.
+    if (router_.rule.score == RouterScore::chosen_softmax) weigh_choices(router_, g.logits, team, routing_);
     route_backward(router_, {g.logits, routing_, g.d_gates, g.d_logits}, {0, g.count}, team);
   });
 }

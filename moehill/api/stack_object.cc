@@ -1,3 +1,4 @@
+// Implementation of api/stack_object.h.
 #include "moehill/api/stack_object.h"
 
 #include <algorithm>
@@ -38,7 +39,7 @@ LogicalWeights StackObject::matrices(int first, int count) const {
   return {all.slice_groups(first, first + count), LogicalWeights::Part::all, all.n};
 }
 
-// All matrices of a call, in the caller's memory.
+// Describes all matrices of a call in the caller's memory.
 HostMatrices StackObject::host(void* data, int count, int32_t dtype, int32_t order) const {
   const DType type = dtype_named(dtype, "dtype of the data");
   require_memory({{"data", data, count * stack_.view().k * stack_.view().n, dtype_bytes(type)}}, {});
@@ -89,6 +90,7 @@ NamedTensor StackObject::tensor(const char* what, const MatView& m) const {
   return {what, m.data, m.rows * m.cols, dtype_bytes(m.dtype)};
 }
 
+// Work space grows by doubling, so that calls with slowly growing numbers of rows do not allocate each time.
 GroupedGemm& StackObject::gemm(int64_t rows) const {
   if (gemm_ != nullptr && rows <= max_rows_) return *gemm_;
   const WeightView& w = stack_.view();
