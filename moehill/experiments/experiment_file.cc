@@ -1,3 +1,5 @@
+// Implementation of experiments/experiment_file.h: Reader reads one table after the other, and refuses what
+// later steps could not use, with its place in the file.
 #include "moehill/experiments/experiment_file.h"
 
 #include <algorithm>
@@ -14,10 +16,11 @@ namespace {
 
 constexpr double kLongestTimeout = 7 * 86400;
 
-// Options that the driver sets or that would make a point depend on more than its options.
+// Options that the driver sets, or that would make a point depend on more than its options.
 const std::vector<std::string> kDriversOptions = {"json", "dump", "trace_dir", "trace_steps",
                                                   "explain_blocks"};
 
+// Reader reads one file.
 class Reader {
  public:
   Reader(const std::string& path, const std::string& toml, OptionNames options_of) : toml_(path, toml) {
@@ -83,7 +86,7 @@ class Reader {
     }
   }
 
-  // An option stands once: fixed, or in one group.
+  // Refuses an option that stands twice: it may be fixed, or in one group.
   void claim_axis(const toml::key& key) {
     const std::string name(key.str());
     const std::vector<std::string> axes = file_.axis_names();
@@ -96,6 +99,7 @@ class Reader {
     std::vector<StoredJson> values;
     for (const toml::node& node : *toml_.array(table, std::string(key.str()))) {
       const StoredJson value = toml_.scalar(node);
+      // In a zip a value may be repeated, since only the combinations have to differ.
       if (std::find(values.begin(), values.end(), value) != values.end() &&
           &table == toml_.subtable(toml_.root(), "axes"))
         toml_.refuse(node.source(), value_text(value) + " again", "every value once", "leave it out");
@@ -169,6 +173,7 @@ class Reader {
     return conditions;
   }
 
+  // A condition on a value that no point has would never be met, which is usually a typing error.
   void require_value(const std::string& axis, const std::string& value, const std::string& place) const {
     std::vector<std::string> known;
     for (const AxisGroup& group : file_.groups) {

@@ -1,3 +1,4 @@
+// Implementation of experiments/matrix.h.
 #include "moehill/experiments/matrix.h"
 
 #include <algorithm>
@@ -10,7 +11,7 @@ namespace {
 
 constexpr size_t kMostPoints = 10000;
 
-// Every key of `conditions` has this value in `axes`, or one of these.
+// True if every key of `conditions` has its value, or one of its values, in `axes`.
 bool meets(const StoredJson& conditions, const StoredJson& axes) {
   return std::all_of(conditions.items().begin(), conditions.items().end(), [&](const auto& item) {
     const StoredJson values = item.value().is_array() ? item.value() : StoredJson::array({item.value()});
@@ -20,7 +21,7 @@ bool meets(const StoredJson& conditions, const StoredJson& axes) {
   });
 }
 
-// The steps of the groups of point number `index`, the last group the fastest.
+// Returns the values of point number `index`; the last group changes fastest.
 StoredJson axes_of(const ExperimentFile& file, size_t index) {
   std::vector<size_t> steps(file.groups.size());
   for (size_t g = file.groups.size(); g-- > 0;) {

@@ -1,3 +1,4 @@
+// Implementation of experiments/plan.h.
 #include "moehill/experiments/plan.h"
 
 #include <algorithm>
@@ -13,24 +14,25 @@
 namespace moehill {
 namespace {
 
+// A point with kEnoughTokens still resembles the full one; --budget never goes below kFewTokens.
 constexpr double kEnoughTokens = 256, kFewTokens = 64;
 constexpr int64_t kEnoughRounds = 3;
 
-// Twice with different starts for 128 bits.
+// Two hashes with different starts make 128 bits.
 uint64_t hash_text(const std::string& text, uint64_t start) {
   uint64_t hash = start;
   for (const char c : text) hash = fnv1a(hash, static_cast<unsigned char>(c));
   return hash;
 }
 
-// Whole multiples of 64 above that, so that sizes stay even over devices.
+// Returns whole multiples of 64 from 128 tokens on, so that sizes stay even over devices.
 int64_t scaled_tokens(int64_t tokens, double factor) {
   const double wanted = static_cast<double>(tokens) * factor;
   if (wanted >= 128) return static_cast<int64_t>(wanted / 64) * 64;
   return std::max<int64_t>(1, static_cast<int64_t>(wanted));
 }
 
-// "--topk: got ..." is about the option topk, which stands somewhere in the file.
+// A message such as "--topk: got ..." is about the option topk, whose place in the file is added.
 [[noreturn]] void refuse_at_its_place(const ExperimentFile& file, const MatrixPoint& point,
                                       const std::string& message) {
   std::string place = file.path;
@@ -74,6 +76,7 @@ StoredExperiment experiment_of(const ExperimentFile& file, const Sizing& sizing)
   return e;
 }
 
+// Two points that resolve to the same run would share their results.
 void refuse_twins(const ExperimentFile& file, const SweepPlan& plan) {
   for (size_t i = 0; i < plan.points.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
@@ -91,7 +94,7 @@ struct Candidate {
   int64_t rounds;
 };
 
-// Returns the best first and the cheapest last, see fit_budget().
+// Returns the candidates of fit_budget(), the best first and the cheapest last.
 std::vector<Candidate> candidates(double most_tokens, int64_t rounds) {
   std::vector<double> factors;
   for (double factor = 1; most_tokens * factor >= kFewTokens || factor == 1; factor /= 2) {

@@ -1,3 +1,4 @@
+// Implementation of experiments/toml_reader.h.
 #include "moehill/experiments/toml_reader.h"
 
 #include <algorithm>
@@ -34,6 +35,7 @@ std::string type_name(const toml::node& node) {
 
 TomlReader::TomlReader(std::string path, const std::string& text) : path_(std::move(path)) {
   try {
+    // Deep nesting would overflow the stack of the parser.
     refuse_deep_toml(text, path_);
     root_ = toml::parse(text, path_);
   } catch (const toml::parse_error& error) {

@@ -1,3 +1,4 @@
+// Implementation of measure/ablation_arms.h.
 #include "moehill/measure/ablation_arms.h"
 
 #include <fmt/format.h>
@@ -14,6 +15,8 @@ bool has_work(const Point& point, const Ablation& ablation) {
   return !ablation.stages.in_common_with(stages_of_step(point.config)).empty();
 }
 
+// The label and the folder tell the arm from its point; everything else is the same, so that only the stages
+// differ.
 Point arm_of(const Point& whole, const Ablation& ablation) {
   Point arm = whole;
   arm.config.block.ablation = ablation;
@@ -64,6 +67,7 @@ void take_ablations(CommandResult& command) {
 std::optional<Saving> saving_of(const PointResult& whole, const PointResult& arm) {
   if (!whole.timed() || whole.samples.size() != arm.samples.size()) return std::nullopt;
   std::vector<double> saved;
+  // Rounds are compared one by one. A drift of the machine between rounds then cancels.
   for (size_t i = 0; i < arm.samples.size(); ++i) saved.push_back(whole.samples[i] - arm.samples[i]);
   Saving saving{summarize(saved), std::nullopt, 0};
   saving.share = saving.seconds.median / median_of(whole.samples);

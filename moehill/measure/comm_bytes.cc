@@ -1,3 +1,4 @@
+// Implementation of measure/comm_bytes.h.
 #include "moehill/measure/comm_bytes.h"
 
 #include <fmt/format.h>
@@ -7,7 +8,7 @@
 namespace moehill {
 namespace {
 
-// owner[i] of n things in contiguous shares.
+// Returns the owner of each of n things that lie in contiguous shares.
 std::vector<int> owners(int64_t n, int num_devices) {
   std::vector<int> owner(n);
   for (int device = 0; device < num_devices; ++device) {
@@ -27,6 +28,7 @@ int64_t comm_lower_bound_bytes(const BlockTensors& tensors, const Routing& routi
   int64_t num_rows = 0;
   for (int64_t t = 0; t < routing.num_tokens; ++t) {
     for (int64_t a = t * routing.topk; a < (t + 1) * routing.topk; ++a) {
+      // A token's row is counted once for each device, even if several of its experts are there.
       const bool kept = tensors.kept == nullptr || tensors.kept[a] != 0;
       if (!kept) continue;
       const int device = expert_owner[routing.expert[a]];

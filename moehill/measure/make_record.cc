@@ -1,4 +1,5 @@
-// Fills a record from the results of a command.
+// Fills a record from the results of a command. Each function fills one part of record/record.h and computes
+// nothing that results.h does not define.
 #include "moehill/measure/make_record.h"
 
 #include <algorithm>
@@ -23,6 +24,7 @@ RecordedLayout layout_of(const BenchOptions& o, const PointResult& result, const
   layout.cores = std::min(config.num_devices * config.threads_per_device, environment.topology.num_cores);
   layout.mesh = o.mesh;
   layout.nodes = environment.num_nodes;
+  // If one thread is not pinned, its CPU says nothing about where it will be.
   if (!all_pinned(result.placement)) return layout;
   layout.cpus.emplace();
   layout.numa.emplace();
@@ -57,6 +59,7 @@ RecordedPeak peak_of(const PointResult& result) {
     return peak.best > 0 ? Words(peak.instruction) : Words();
   };
   const auto gigabytes = [&](double rate) { return figure_if(peaks.read.median > 0, rate / 1e9); };
+  // Without a passed check there is no throughput, and so no share of the peak.
   const bool ok = own.best > 0 && result.trusted();
   return {.dtype = result.point.config.shape.dtype,
           .instruction = instruction(own),
@@ -175,7 +178,7 @@ double sum_of(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0);
 }
 
-// Memory: that of this point alone.
+// The memory is that of this point alone.
 std::optional<RecordedPrediction> prediction_of(const PointResult& result, bool process_a_device) {
   if (!result.prediction) return std::nullopt;
   RecordedPrediction recorded;

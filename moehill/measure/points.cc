@@ -1,3 +1,5 @@
+// Implementation of measure/points.h: the product of the axes, and everything that is refused before memory
+// is taken.
 #include "moehill/measure/points.h"
 
 #include <fmt/format.h>
@@ -24,7 +26,8 @@ constexpr int64_t kMaxRows = std::numeric_limits<int32_t>::max();  // plans numb
 constexpr int64_t kMaxElements = int64_t{1} << 40;                 // of one tensor; 4 TiB of f32
 constexpr int64_t kMaxThreads = 1024;
 
-// Products of a few dimensions below 2^32 each; a double holds them exactly enough to compare.
+// Refuses a product above `limit`. The factors are few and below 2^32 each, so a double is exact enough to
+// compare.
 void refuse_product(const std::string& what, std::initializer_list<int64_t> factors, int64_t limit) {
   double product = 1;
   for (const int64_t factor : factors) product *= static_cast<double>(factor);
@@ -33,6 +36,7 @@ void refuse_product(const std::string& what, std::initializer_list<int64_t> fact
                     "choose smaller dimensions");
 }
 
+// Axes are the values of one point on all axes.
 struct Axes {
   int64_t topk;
   DistributionOptions distribution;
@@ -101,7 +105,7 @@ Layout resolve_layout(const BenchOptions& o, int num_cores) {
     throw input_error("--devices times --threads-per-device", std::to_string(devices * threads),
                       fmt::format("at most {} threads", kMaxThreads), "choose fewer");
   }
-  // More threads than cores would be slower, and what is compared with them faster.
+  // More threads than cores would be slower, and what is compared with them would look faster.
   const int64_t none_threads =
       o.none_threads > 0 ? o.none_threads : std::min<int64_t>(devices * threads, num_cores);
   return {static_cast<int>(devices), static_cast<int>(threads), static_cast<int>(none_threads)};
@@ -196,7 +200,7 @@ void refuse_capacity(const RunConfig& config, const DistributionOptions& distrib
            "with --router-grad");
 }
 
-// For the load of the point's own routing.
+// Places the experts for the load of the point's own routing.
 void place_experts(const BenchOptions& options, Point& point) {
   RunConfig& config = point.config;
   if (options.placement.empty() || !is_ep(config.spread)) return;
@@ -229,6 +233,8 @@ void place_experts(const BenchOptions& options, Point& point) {
 std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
   const Layout layout = resolve_layout(options, num_cores);
   std::vector<Point> points;
+  // The refusals come in the order in which a user would correct them: the shape first, then options that
+  // need it.
   for (const Axes& axes : product_of_axes(options)) {
     refuse_topk(axes.topk, options.shape.experts);
     Point point;
@@ -245,7 +251,8 @@ std::vector<Point> expand_points(const BenchOptions& options, int num_cores) {
     point.distribution.devices = layout.num_devices;
     refuse_impossible(point.distribution, point.config.shape.experts, point.config.shape.topk);
     if (point.distribution.kind == Distribution::trace)
-      routing_of(point.config.shape, point.distribution, options.seed);  // for what it refuses
+      // Only for what this refuses.
+      routing_of(point.config.shape, point.distribution, options.seed);
     place_experts(options, point);
     point.label = label_of(options, axes);
     point.folder = folder_of(point.label);

@@ -1,3 +1,4 @@
+// Implementation of measure/results.h.
 #include "moehill/measure/results.h"
 
 #include <fmt/format.h>
@@ -23,6 +24,7 @@ double DeviceSeconds::busy() const {
   return seconds;
 }
 
+// Parts alone follow their point, in the order in which with_parts() put them.
 void take_overlaps(CommandResult& command) {
   std::vector<PointResult> points;
   for (size_t i = 0; i < command.points.size(); ++i) {
@@ -85,6 +87,8 @@ std::string impossible_figure(const PointResult& result, double cache_bytes) {
 
 StageSeconds stages_of_median(const PointResult& result) {
   const double median = median_seconds(result);
+  // The stages come from one real step, the one nearest to the median. Medians of stages would not add up to
+  // a step.
   size_t nearest = 0;
   for (size_t i = 1; i < result.samples.size(); ++i) {
     if (std::abs(result.samples[i] - median) < std::abs(result.samples[nearest] - median)) nearest = i;
