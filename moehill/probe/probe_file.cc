@@ -1,4 +1,5 @@
-// The probe as JSON; what the model reads of it is a hardware file inside.
+// Implementation of probe/probe_file.h. The part that the model reads is a hardware file (model/hardware.h)
+// inside of the JSON.
 #include "moehill/probe/probe_file.h"
 
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// Exports in the formats of Google Benchmark and JUnit.
+// Exports in the formats of Google Benchmark and JUnit, which have no room for intervals or verdicts.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 namespace moehill {
 namespace {
 
+// All records of a database usually come from one machine; the first that has the value speaks for it.
 StoredJson env_value(const std::vector<ExperimentView>& views, const char* key) {
   for (const ExperimentView& view : views) {
     for (const ResultRow& row : view.rows) {
@@ -21,7 +22,7 @@ StoredJson env_value(const std::vector<ExperimentView>& views, const char* key) 
   return nullptr;
 }
 
-// The one of "0.1.0 Release REVISION", in small letters as the format has it.
+// Returns the build type of "0.1.0 Release REVISION" in small letters, as the format has it.
 StoredJson build_type(const StoredJson& build) {
   std::istringstream words(build.is_string() ? build.get<std::string>() : "");
   std::string version, type;
@@ -63,6 +64,7 @@ StoredJson google_repetition(const std::string& name, const Measured& measured, 
           {"tflops", measured.tflops[i]}};
 }
 
+// JunitCounts are the sums of one suite.
 struct JunitCounts {
   int tests = 0, failures = 0, errors = 0, skipped = 0;
   double seconds = 0;

@@ -1,3 +1,4 @@
+// Implementation of report/logbook.h: one function for each section, in the order of the page.
 #include "moehill/report/logbook.h"
 
 #include <fmt/format.h>
@@ -17,7 +18,7 @@ namespace moehill {
 namespace {
 
 constexpr size_t kFew = 5;      // lines of a list on the first half page
-constexpr size_t kLargest = 3;  // effects
+constexpr size_t kLargest = 3;  // effects that are shown
 
 std::string bullets(const std::vector<std::string>& lines) {
   std::string text;
@@ -25,7 +26,7 @@ std::string bullets(const std::vector<std::string>& lines) {
   return text;
 }
 
-// Makes "2026-02-09 13:40" of "2026-02-09T13:40:00Z".
+// Turns "2026-02-09T13:40:00Z" into "2026-02-09 13:40".
 std::string minute_of(const std::string& utc) {
   std::string text = utc.substr(0, 16);
   if (text.size() > 10 && text[10] == 'T') text[10] = ' ';
@@ -45,6 +46,7 @@ const Measured* first_measured(const std::vector<ExperimentView>& views) {
   return nullptr;
 }
 
+// Book is everything that the logbook is made of.
 struct Book {
   std::vector<ExperimentView> views;
   std::vector<Hypothesis> hypotheses;  // by view
@@ -87,8 +89,8 @@ std::vector<std::string> not_decided(const Book& book) {
   return lines;
 }
 
-// Returns the largest effects. An effect counts if interval and noise floor leave no doubt of it. Of each
-// experiment there is one, its largest.
+// Returns the largest effects, at most one of each experiment. An effect counts if interval and noise floor
+// leave no doubt of it.
 std::vector<std::string> largest_effects(const Book& book) {
   std::vector<std::pair<double, std::string>> effects;
   for (size_t i = 0; i < book.views.size(); ++i) {
@@ -141,7 +143,7 @@ std::string scope() {
          "round, each run in a process of its own; what differs between points is what the matrix says.\n\n";
 }
 
-// A hypothesis is promoted, falsified, blocked or active by the rule of report/hypotheses.h.
+// Returns the table of hypotheses. Their states follow from the rule of report/hypotheses.h.
 std::string queue(const Book& book) {
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < book.views.size(); ++i) {
@@ -153,6 +155,7 @@ std::string queue(const Book& book) {
   return "## Hypotheses\n\n" + markdown_table({"id", "state", "hypothesis", "why"}, rows, 4) + "\n";
 }
 
+// A floor that was measured after the results of an experiment was not used for it, and the table says so.
 std::string floor_text(const Book& book, const StoredNoiseFloor& floor) {
   std::vector<std::string> late;
   for (size_t i = 0; i < book.views.size(); ++i)
@@ -163,7 +166,8 @@ std::string floor_text(const Book& book, const StoredNoiseFloor& floor) {
                    : fmt::format("; later than the results of {}, not used for them", fmt::join(late, ", ")));
 }
 
-// Values that decide, as they stood before the results: the program's own, the machine's, and the files'.
+// Returns the values that decide, as they stood before the results: the program's own, the machine's, and
+// those of the experiment files.
 std::string thresholds(const Book& book) {
   std::vector<std::vector<std::string>> rows = {
       {"worth", fmt::format("{:.0f} %: without a noise floor nothing smaller is a result", 100 * kNegligible),
@@ -243,7 +247,7 @@ std::string stop_criteria(const Book& book) {
          markdown_table({"id", "ends after", "points", "sizes"}, rows, 4) + "\n";
 }
 
-// Axis: its values in the order of the points.
+// Returns each axis with its values in the order of the points.
 std::string axes_text(const ExperimentView& view) {
   std::vector<std::pair<std::string, std::vector<std::string>>> axes;
   for (const StoredPoint& point : view.points) {
@@ -285,7 +289,7 @@ std::vector<std::string> commands(const ExperimentView& view) {
   return lines;
 }
 
-// Options that all points share, in one line, then sizing, layout and rounds.
+// Returns the options that all points share in one line, then rounds and sizes.
 std::vector<std::string> config(const ExperimentView& view) {
   std::vector<std::string> shared, lines;
   if (!view.points.empty()) {
@@ -323,6 +327,7 @@ std::string entry(const ExperimentView& view, const Hypothesis& hypothesis) {
 
 }  // namespace
 
+// The sections go from the summary to the details, so that a reader may stop anywhere.
 std::string render_logbook(Store& store, const std::vector<PublishedRow>& published) {
   Book book{load_views(store, published), {}, store.noise_floors()};
   book.hypotheses = hypotheses_of(book.views);

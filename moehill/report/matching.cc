@@ -1,3 +1,5 @@
+// Implementation of report/matching.h: reading the two sides, pairing their results, comparing each pair, and
+// the words for it.
 #include "moehill/report/matching.h"
 
 #include <fmt/format.h>
@@ -25,7 +27,8 @@ StoredJson config_of(const ComparedResult& result) {
   return config;
 }
 
-// Cost a sample. tflops is that of the median; without a passed check there is none.
+// Returns the cost of each sample, in seconds for 1e12 FLOPs. `tflops` belongs to the median, so the others
+// follow in proportion. Without a passed check there is no figure.
 std::vector<double> costs_of(const StoredJson& record) {
   const Figure tflops = tflops_of(record);
   const auto times = part_of<RecordedTimes>(record, "time_s");
@@ -85,7 +88,7 @@ std::vector<StoredJson> read_lines(const std::string& path) {
   return records;
 }
 
-// Records of before they named their process are of one if they began in the same second.
+// Older records do not name their process. They count as one process if they began in the same second.
 std::string process_of(const StoredJson& record) {
   const std::string id = text_at(record, "/process/id");
   return id.empty() ? text_at(record, "/time_utc") : id;
@@ -101,6 +104,7 @@ ResultSet read_record_files(const std::string& source, const std::vector<std::st
         ++set.num_ablated;
         continue;
       }
+      // A record that is in two files counts once.
       if (!seen.insert(json_text(record)).second) {
         ++set.num_repeated;
         continue;
@@ -143,7 +147,7 @@ ResultSet read_database(const std::string& path, const std::string& experiment, 
   return set;
 }
 
-// Values of an option over a set.
+// Returns the values of an option in a set.
 std::set<std::string> values_of(const ResultSet& set, const std::string& key) {
   std::set<std::string> values;
   for (const ComparedResult& result : set.results) {
@@ -164,6 +168,8 @@ std::vector<std::string> differing_options(const ResultSet& a, const ResultSet& 
   std::vector<std::string> differing;
   for (const std::string& key : keys) {
     const std::set<std::string> of_a = values_of(a, key), of_b = values_of(b, key);
+    // An option with one value on each side tells the sides apart. An axis, with several values, has to agree
+    // in each pair.
     if (of_a.size() == 1 && of_b.size() == 1 && of_a != of_b) differing.push_back(key);
   }
   return differing;
@@ -194,7 +200,7 @@ bool has_process(const ComparedResult& result, const std::string& id) {
                      [&](const ComparedProcess& process) { return process.id == id; });
 }
 
-// True if one set of processes measured both; they interleaved them then.
+// True if the same processes measured both. They interleaved them then.
 bool same_processes(const ComparedResult& a, const ComparedResult& b) {
   const auto in_b = [&](const ComparedProcess& process) { return has_process(b, process.id); };
   return a.processes.size() == b.processes.size() &&
@@ -206,6 +212,8 @@ Ratio ratio_by_process(const ComparedResult& a, const ComparedResult& b) {
   for (const ComparedProcess& process : a.processes) {
     const auto same = std::find_if(b.processes.begin(), b.processes.end(),
                                    [&](const ComparedProcess& other) { return other.id == process.id; });
+    // A single process with as many samples on both sides is compared sample by sample; several are compared
+    // by their medians.
     const bool by_sample = a.processes.size() == 1 && process.samples.size() == same->samples.size();
     if (by_sample) return speed_ratio(process.samples, same->samples, 0);
     of_a.push_back(median_cost(process));
@@ -214,6 +222,7 @@ Ratio ratio_by_process(const ComparedResult& a, const ComparedResult& b) {
   return speed_ratio(of_a, of_b, 0);
 }
 
+// A process on both sides would be compared with itself.
 std::vector<ProcessCost> without_those_of(const ComparedResult& result, const ComparedResult& other) {
   std::vector<ProcessCost> costs;
   for (const ComparedProcess& process : result.processes) {
@@ -224,6 +233,8 @@ std::vector<ProcessCost> without_those_of(const ComparedResult& result, const Co
 
 Ratio ratio_of_pair(const ResultSet& set_a, const ComparedResult& a, const ResultSet& set_b,
                     const ComparedResult& b) {
+  // Three ways, from the most to the least exact: by round of one experiment, by process that measured both,
+  // and as separate processes.
   const bool one_experiment = !set_a.experiment.empty() && set_a.experiment == set_b.experiment;
   if (one_experiment) return compare_speed(by_round(a), by_round(b), 0);
   if (same_processes(a, b)) return ratio_by_process(a, b);
@@ -311,6 +322,7 @@ Matching match_results(const ResultSet& a, const ResultSet& b) {
   std::vector<bool> used(b.results.size());
   for (const ComparedResult& result : a.results) {
     size_t i = 0;
+    // Each result of `a` takes the first one of `b` that fits and is free.
     while (i < b.results.size() && (used[i] || !fits(result, b.results[i], matching.differing))) ++i;
     if (i == b.results.size()) {
       if (!result.processes.empty()) matching.only_a.push_back(result.label);

@@ -1,3 +1,4 @@
+// Implementation of report/page_data.h.
 #include "moehill/report/page_data.h"
 
 #include "moehill/record/record.h"
@@ -28,7 +29,7 @@ StoredJson ratio_json(const ExperimentView& view, const ResultRow& row) {
   return json;
 }
 
-// The original's figure and, where it has one for the baseline too, its ratio.
+// Returns the original's figure and, if it has one for the baseline as well, its ratio.
 StoredJson published_json(const ExperimentView& view, const ResultRow& row) {
   if (!row.published || !row.published->tflops) return nullptr;
   StoredJson json = {{"tflops", *row.published->tflops}, {"ratio", nullptr}};
@@ -111,7 +112,7 @@ StoredJson experiment_json(Store& store, const ExperimentView& view) {
   return json;
 }
 
-// Returns the environment of the first record that has one: machine and build of the page's head.
+// Returns the environment of the first record that has one: machine and build for the head of the page.
 StoredJson first_environment(const std::vector<ExperimentView>& views) {
   for (const ExperimentView& view : views) {
     for (const ResultRow& row : view.rows) {

@@ -1,3 +1,4 @@
+// Implementation of report/replayed.h.
 #include "moehill/report/replayed.h"
 
 #include <fmt/format.h>
@@ -15,13 +16,13 @@ namespace {
 
 std::string percent(double ratio) { return fmt::format("{:+.1f} %", 100 * (ratio - 1)); }
 
-// True if both points stand beside the same published figure, which does not say how they differ.
+// True if both points stand beside the same published figure, which then cannot say how they differ.
 bool same_figure(const PublishedRow& a, const PublishedRow& b) {
   return a.parallel_mode == b.parallel_mode && a.sizes == b.sizes && a.extra == b.extra &&
          a.blocks == b.blocks;
 }
 
-// Returns the published ratio, if a ratio can be made of the two figures.
+// Returns the published ratio, if the two figures give one.
 std::optional<double> published_ratio(const PublishedRow& row, const PublishedRow& base) {
   const double over = row.tflops.value_or(0), under = base.tflops.value_or(0);
   if (same_figure(row, base) || !(over > 0 && under > 0) || !std::isfinite(over / under)) return std::nullopt;
@@ -78,6 +79,7 @@ Held hold_against(double published, const Ratio& here, const std::optional<doubl
   const Verdict verdict = judge(here, floor);
   if (verdict == Verdict::cannot_tell) return {Agreement::undecided, verdict_words(here, floor)};
   const double lo = here.interval->lo, hi = here.interval->hi;
+  // From here on the rule of the header, line by line.
   const bool holds = lo <= published && published <= hi;
   const bool clear = verdict == Verdict::faster || verdict == Verdict::slower;
   const bool has_trend = std::abs(published - 1) >= kNoTrend;

@@ -1,3 +1,4 @@
+// Implementation of report/results_view.h.
 #include "moehill/report/results_view.h"
 
 #include <fmt/format.h>
@@ -7,7 +8,7 @@
 namespace moehill {
 namespace {
 
-// These options decide how a step is computed and timed; the rest say how often.
+// Returns the options that decide how a step is computed and timed. Those removed only say how often.
 StoredJson computed_config(const StoredJson& record) {
   StoredJson config = at_or_null(record, "/config");
   for (const char* key : {"preset", "iters", "warmup", "min_time", "ci_target"})
@@ -58,8 +59,8 @@ std::string begun_utc(Store& store, const ExperimentView& view) {
   return first.empty() ? view.experiment.created_utc : first;
 }
 
-// Returns the newest noise floor that was known when the results began, so that no threshold is chosen after
-// the results.
+// Returns the newest noise floor that was known when the results began. So no threshold is chosen after the
+// results.
 std::optional<double> floor_beforehand(std::vector<StoredNoiseFloor> floors, const ExperimentView& view) {
   std::erase_if(floors, [&](const StoredNoiseFloor& floor) { return floor.time_utc > view.begun_utc; });
   for (const ResultRow& row : view.rows) {
