@@ -1,3 +1,4 @@
+// Implementation of climb/moves.h.
 #include "moehill/climb/moves.h"
 
 #include <fmt/format.h>
@@ -11,10 +12,11 @@
 namespace moehill {
 namespace {
 
+// Options that a climb moves.
 constexpr const char* kMoved[] = {
     "parallel_mode", "ep_path", "devices",    "threads_per_device", "impl",         "blocks",
     "remat_mode",    "backend", "ring_split", "shared_placement",   "shared_fused", "routing_pack_strategy"};
-// These say where a problem comes from and how often it is measured.
+// Options that say where a problem comes from and how often it is measured. They do not define it.
 constexpr const char* kNoProblem[] = {"preset",
                                       "mesh",
                                       "iters",
@@ -53,7 +55,8 @@ StoredJson spread_change(const std::string& mode, const std::string& path, int64
           {"threads_per_device", number(threads)}};
 }
 
-// One device, and every even split of the cores over devices, replicated and sharded by each path.
+// Returns one device, and every even split of the cores over devices, replicated (dp) and sharded by each
+// path.
 std::vector<StoredJson> spreads(const StoredJson& base, const ClimbSpace& space) {
   if (base.contains("parallel_mode") || base.contains("ep_path")) return {};
   std::vector<StoredJson> changes = {spread_change("none", "", 0, 0)};

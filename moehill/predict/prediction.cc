@@ -1,4 +1,4 @@
-// Predictions of points from the probe of this machine.
+// Implementation of predict/prediction.h: predictions of points from the probe of this machine.
 #include "moehill/predict/prediction.h"
 
 #include <fmt/format.h>
@@ -13,7 +13,7 @@ namespace {
 
 std::string milliseconds(double seconds) { return fmt::format("{:.2f} ms", 1e3 * seconds); }
 
-// A probe that was started on several nodes has them as one switch's.
+// A probe that was started on several nodes describes them as one switch's.
 int nodes_of_probe(const Hardware& hardware) {
   return hardware.topology.kind == TopologyKind::fat_tree ? hardware.topology.dims.front() : 1;
 }
@@ -64,9 +64,10 @@ std::vector<Spread> candidate_paths(const RunConfig& config) {
   std::vector<Spread> paths;
   if (config.wire != Wire::native) return {Spread::ragged_a2a, Spread::fused, Spread::hierarchical};
   if (config.shape.form.latent == 0) paths = {Spread::compact_psum, Spread::dense_masked};
-  if (config.shared_placement == SharedPlacement::replicated) return paths;  // the others have no such form
+  // The other paths do not have a replicated shared expert.
+  if (config.shared_placement == SharedPlacement::replicated) return paths;
   paths.insert(paths.end(), {Spread::ring_ag_rs, Spread::ragged_a2a, Spread::fused});
-  // Within one node it is ragged_a2a with a detour.
+  // Within one node, `hierarchical` is ragged_a2a with a detour.
   if (config.ranks_per_node > 0 && config.ranks_per_node < config.num_devices)
     paths.push_back(Spread::hierarchical);
   return paths;

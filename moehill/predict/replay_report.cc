@@ -1,3 +1,4 @@
+// Implementation of predict/replay_report.h.
 #include "moehill/predict/replay_report.h"
 
 #include <fmt/format.h>
@@ -13,7 +14,7 @@
 namespace moehill {
 namespace {
 
-constexpr double kFar = 0.15;  // an error that wants a reason
+constexpr double kFar = 0.15;  // an error that needs a reason
 
 constexpr const char* kLegend =
     "GB/s, us: as published; ~ is the logical bytes over the published GB/s. model: predicted us. MB: of a\n"
@@ -22,6 +23,7 @@ constexpr const char* kLegend =
     "rank (rows that it stages itself, for its own node too), node (links inside of it), network, overhead\n"
     "(the start). fitted: the parameter that was fitted to the row.\n";
 
+// Row is a published row with its prediction.
 struct Row {
   const ReplayRow& published;
   const ReplayedRow& replayed;
@@ -220,6 +222,7 @@ HeldOut held_out(const std::vector<const ReplayedTable*>& tables) {
   HeldOut held;
   if (errors.empty()) return held;
   std::sort(errors.begin(), errors.end());
+  // The median of an even number of rows is the mean of the two in the middle.
   const size_t n = errors.size();
   held.rows = static_cast<int>(n);
   held.median = (errors[(n - 1) / 2] + errors[n / 2]) / 2;

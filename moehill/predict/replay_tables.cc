@@ -1,3 +1,5 @@
+// Implementation of predict/replay_tables.h: the file is read with limits on every number, as any file of
+// others.
 #include "moehill/predict/replay_tables.h"
 
 #include <fmt/format.h>
@@ -15,6 +17,7 @@ constexpr std::pair<const char*, const char*> kShipped[] = {
 constexpr int64_t kMostTokens = 1 << 20, kMostDevices = 4096;
 constexpr double kMostBytes = 1e6, kMostRate = 1e5, kMostMicroseconds = 1e9;
 
+// Reader reads one file.
 class Reader {
  public:
   Reader(const std::string& toml, const std::string& name) : toml_(name, toml) {

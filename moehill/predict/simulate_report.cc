@@ -1,3 +1,4 @@
+// Implementation of predict/simulate_report.h.
 #include "moehill/predict/simulate_report.h"
 
 #include <fmt/format.h>
@@ -26,7 +27,7 @@ std::string kind_of(const ProgramStage& stage) {
   return "work";
 }
 
-// Seconds of one stage over the devices.
+// StageFigures are the seconds of one stage over the devices.
 struct StageFigures {
   double mean_s = 0, max_s = 0, critical_s = 0;
 };
@@ -160,7 +161,8 @@ CriticalSeconds critical_seconds(const SimulatedStep& step) {
     const ProgramStage& stage = step.program.stages[piece.stage];
     const double length = piece.end - piece.begin;
     double work = stage.is_exchange() ? 0 : length;
-    if (stage.is_exchange() && stage.is_work())  // both at once: messages are what lasts longer than the work
+    // If both run at once, messages are what lasts longer than the work.
+    if (stage.is_exchange() && stage.is_work())
       work = std::min(length, stage.seconds[static_cast<size_t>(piece.device)]);
     seconds.work += work;
     seconds.messages += length - work;

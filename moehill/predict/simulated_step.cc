@@ -1,3 +1,4 @@
+// Implementation of predict/simulated_step.h.
 #include "moehill/predict/simulated_step.h"
 
 #include <algorithm>
@@ -27,7 +28,7 @@ RunConfig config_of(const SimulateOptions& o, Spread path, int64_t tokens, int n
   config.shape.tokens = tokens;
   config.block.pass = o.pass;
   config.ranks_per_node = devices_per_node;
-  // With --scaling the smallest sizes have one node.
+  // With --scaling the smallest sizes have one node, where no row changes its type.
   if (config.ranks_per_node < config.num_devices) config.wire = o.wire;
   return config;
 }
@@ -55,7 +56,8 @@ MessageOptions message_options(const SimulateOptions& o, const Cluster& cluster)
 const Routing& RoutingSource::route(int64_t num_tokens, int64_t most_tokens, int num_devices) {
   DistributionOptions distribution = options_.distribution;
   distribution.devices = num_devices;
-  // Where the load hangs on the devices, or which tokens are there on their number, fewer are not the first.
+  // If the load depends on the devices, or the tokens that are there on their number, the first tokens of a
+  // larger routing are not the routing of fewer.
   const bool is_whole = distribution.kind == Distribution::hot_device || is_ragged(distribution);
   if (is_whole || most_.num_tokens < num_tokens) {
     ThreadTeam team(std::max(1, detect_topology().num_cores));
@@ -112,7 +114,7 @@ void refuse_impossible_messages(const SimulateOptions& o, const Hardware& hardwa
                       fmt::format("1, or whole nodes of {} devices of {}", per_node, hardware.name),
                       fmt::format("use --grouping {}", (o.grouping + per_node - 1) / per_node * per_node));
   }
-  // Where paths are compared, a form may leave some of them as they are.
+  // If paths are compared, a form may leave some of them unchanged.
   if (o.compare_paths) return;
   const WorkProblem problem =
       work_problem(config_of(o, o.path, o.tokens_at(o.devices), num_devices, per_node));

@@ -1,5 +1,5 @@
-// Probe tables print what a probe has measured. Rows are printed as they come, because a probe takes about a
-// minute; the rest comes at the end.
+// Probe tables print what a probe has measured. Rows are printed as they come, since a probe takes a while;
+// the rest comes at the end.
 //
 //     ProbeTables tables(print);
 //     measure_probe(environment, links, progress, [&](const Probe& probe) { tables.print_new(probe); });

@@ -1,3 +1,4 @@
+// Implementation of tune/block_tuner.h.
 #include "moehill/tune/block_tuner.h"
 
 #include <fmt/format.h>
@@ -11,6 +12,7 @@
 namespace moehill {
 namespace {
 
+// Rounds of the phases; a median of fewer than five confirms nothing.
 constexpr int64_t kFirstRounds = 3, kMinConfirming = 5, kMaxConfirming = 15, kMaxSecond = 8;
 
 size_t fastest_of(const std::vector<TunedCandidate>& all, const std::vector<size_t>& in) {
@@ -19,7 +21,7 @@ size_t fastest_of(const std::vector<TunedCandidate>& all, const std::vector<size
   });
 }
 
-// One phase over the sets `in`; those whose result is wrong leave.
+// Runs one phase over the sets `in`. Those whose result is wrong leave.
 void run_phase(std::vector<TunedCandidate>& all, std::vector<size_t>& in, int64_t rounds,
                const MeasureBlocks& measure) {
   std::vector<BlockSizes> sets;
@@ -41,6 +43,7 @@ void run_phase(std::vector<TunedCandidate>& all, std::vector<size_t>& in, int64_
 void drop_those_behind(std::vector<TunedCandidate>& all, std::vector<size_t>& in, uint32_t seed) {
   const size_t best = fastest_of(all, in);
   std::vector<size_t> left;
+  // The default stays in, because the winner is compared with it at the end.
   for (const size_t i : in) {
     const bool behind = i != 0 && i != best &&
                         judge(ratio_of_rounds(all[best].samples, all[i].samples, seed)) == Verdict::slower;
@@ -82,7 +85,9 @@ Ratio ratio_of_rounds(const std::vector<double>& a, const std::vector<double>& b
 
 TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_candidates) {
   const double steps = budget_seconds / step_seconds;
-  const double smallest = 2 * 2 * (kUntimedSteps + kMinConfirming) * 2;  // the last phase has a quarter
+  // Four phases' worth of untimed steps and confirming rounds of two sets; the last phase has a quarter of
+  // the budget.
+  const double smallest = 2 * 2 * (kUntimedSteps + kMinConfirming) * 2;
   if (steps < smallest) {
     throw input_error(
         "--budget", fmt::format("{:.3g} s, where a step takes about {:.3g} s", budget_seconds, step_seconds),
@@ -117,9 +122,11 @@ TunerResult tune(const std::vector<BlockSizes>& sets, const TunerBudget& budget,
   }
   drop_those_behind(all, in, seed);
   if (in.size() > 1) run_phase(all, in, budget.second, measure);
-  if (in.empty() || in.front() != 0) return result;  // the default's fate says why
+  // The fate of the default says why.
+  if (in.empty() || in.front() != 0) return result;
   const size_t best = fastest_of(all, in);
   all[0].fate = Fate::standard;
+  // The rounds so far chose this set because it looked fast, so they overestimate it. New rounds decide.
   if (best == 0) return result;
   const auto last = measure({all[0].blocks, all[best].blocks}, budget.last);
   if (last[0].empty() || last[1].empty()) {

@@ -1,3 +1,4 @@
+// Implementation of tune/tuned_table.h.
 #include "moehill/tune/tuned_table.h"
 
 #include <fmt/format.h>
@@ -24,7 +25,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 constexpr const char* kSchema = "moehill/tuned-1";
 
-// hardware/tuned.json.
+// The table of hardware/tuned.json, which the build puts into the program.
 constexpr std::pair<const char*, const char*> kShipped[] = {
 #include "shipped_tuned.inc"
 };
@@ -90,7 +91,7 @@ std::string text_of(const TunedTable& table) {
          "\n";
 }
 
-// All of it that changes how many rows the experts have.
+// Returns the part of the capacity that changes how many rows the experts have.
 std::string capacity_text(const Capacity& c) {
   std::string text = name_of(c.policy);
   if (c.policy == CapacityPolicy::none) return text;
@@ -100,6 +101,7 @@ std::string capacity_text(const Capacity& c) {
   return text;
 }
 
+// Three classes suffice: what matters is whether a few experts have most of the rows.
 std::string skew_bucket(double max_over_mean) {
   return max_over_mean < 1.5 ? "even" : max_over_mean < 4 ? "skewed" : "hot";
 }
