@@ -1,4 +1,8 @@
-// `moehill models`: the blocks of known models, or of one configuration.
+// `moehill models` lists the blocks of known models, or the block of one config.json: shape, router, size of
+// the weights, FLOPs of a token, and what of the model a block here leaves out.
+//
+//     moehill models
+//     moehill models --config config.json --layer 3
 #include <fmt/format.h>
 
 #include <cstdio>
