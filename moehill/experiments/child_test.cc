@@ -1,3 +1,5 @@
+// Tests of running a program as a child process: its output, its status, the signal that ended it, and that
+// nothing of its process group outlives it.
 #include "moehill/experiments/child.h"
 
 #include <gtest/gtest.h>

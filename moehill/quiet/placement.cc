@@ -1,3 +1,5 @@
+// Placement of devices on CPUs and memory nodes (placement.h): where each thread and each device's memory
+// are, told by every process to the first one, and put into words for the terminal.
 #include "moehill/quiet/placement.h"
 
 #include <fmt/format.h>

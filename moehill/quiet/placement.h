@@ -2,8 +2,7 @@
 // warns if something is wrong with that. It moves nothing: pinning is in machine/pinning.h.
 //
 //     const std::vector<DevicePlace> devices = gather_places(job, local);
-//     fmt::print("{}", placement_lines(devices, num_cores));   // "devices 0: CPU 0, memory node 0; 1: CPU 1,
-//     ..."
+//     fmt::print("{}", placement_lines(devices, num_cores));   // "devices 0: CPU 0, memory node 0; ..."
 #pragma once
 
 #include <string>
