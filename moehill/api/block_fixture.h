@@ -94,7 +94,8 @@ struct Tokens {
   std::vector<float> gates;
 };
 
-// Random rows. Some choices belong to nobody and expert 0 has many, so that uneven groups are tested.
+// Returns random rows. Some choices belong to nobody and expert 0 is chosen often, so that groups of uneven
+// size are tested.
 inline Tokens random_tokens(const moehill::BlockDesc& d, int64_t count, uint32_t seed, size_t skipped = 0) {
   std::mt19937 random(seed);
   const bool bf16 = d.dtype == moehill::DType::bf16;

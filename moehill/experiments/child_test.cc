@@ -43,7 +43,7 @@ TEST(Child, ATimeLimitEndsTheWholeGroup) {
   EXPECT_EQ(result.end, ChildEnd::timed_out);
   const pid_t grandchild = std::stoi(result.output);
   for (int i = 0; i < 1000 && kill(grandchild, 0) == 0; ++i) {
-    // Killed already; init, or whoever stands for it, may take a moment to reap it.
+    // It was killed already; init, or the process that stands in for it, may need a moment to reap it.
     const ChildResult state = shell("cat /proc/" + std::to_string(grandchild) + "/stat");
     if (state.output.empty() || state.output.find(") Z") != std::string::npos) return;
     usleep(1000);

@@ -126,7 +126,7 @@ TEST_F(Logbook, HostileTextStaysText) {
   store_.add_note({0, 2, "2026-02-09T15:00:00Z", kHostileTitle});
   const std::string book = render();
   EXPECT_SAYS(book, "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;'; DROP TABLE runs;--");
-  // Elsewhere it stands in code spans alone.
+  // Everywhere else the text is in code spans.
   for (size_t at = book.find("<img"); at != std::string::npos; at = book.find("<img", at + 1)) {
     const size_t line = book.rfind('\n', at) + 1;
     EXPECT_NE(book.substr(line, at - line).find('`'), std::string::npos) << book.substr(line, 200);
