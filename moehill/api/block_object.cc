@@ -45,23 +45,27 @@ Range BlockObject::experts_of(int device) const {
 void BlockObject::allocate(const moehill_block_desc& desc) {
   config_ = run_config(desc, *context_);
   const Range devices = context_->local_devices();
+  // Devices have neighbouring experts, so those of this process are one range.
   local_experts_ = {experts_of(static_cast<int>(devices.begin)).begin,
                     experts_of(static_cast<int>(devices.end) - 1).end};
+  // Weights are allocated for the experts of this process only; gradients only if the block trains.
   weights_ = make_weights(weight_key(config_), local_experts_, trains());
   tokens_.max = desc.max_tokens;
   latent_memory_ = LatentMemory(config_, {0, tokens_.max});
   if (trains()) d_gates_.resize(static_cast<size_t>(tokens_.max * desc.topk));
+  // The routing has room for the most tokens of all processes; a plan fills the part of its step.
   own_routing_ = {config_.shape.tokens, desc.experts, desc.topk, {}, {}};
   own_routing_.expert.resize(static_cast<size_t>(config_.shape.assignments()));
   own_routing_.weight.resize(own_routing_.expert.size());
-  // Devices have neighbouring experts, so those of this process are one range.
   own_routing_.num_zero_experts = desc.zero_experts;
+  // Zero experts have ids behind the real ones, and the routing keeps them in an array of their own.
   if (desc.zero_experts > 0) own_routing_.zero.resize(own_routing_.expert.size());
   make_paths({});
 }
 
 void BlockObject::make_paths(const PassMemory& memory) {
   tokens_.offsets = even_offsets(config_.shape.tokens, config_.num_devices);
+  // One path for each device of this process; a path holds the work space of its device.
   const Range devices = context_->local_devices();
   for (int64_t d = devices.begin; d < devices.end; ++d)
     paths_.push_back(make_path(inputs(static_cast<int>(d), memory)));
@@ -69,6 +73,7 @@ void BlockObject::make_paths(const PassMemory& memory) {
 
 void BlockObject::on_devices(FunctionRef<void(Group&, ParallelPath&)> work) {
   context_->on_devices([&](Group& group) { work(group, path_of(group)); });
+  // Returns the path of a device of this process. `device` counts over all processes.
 }
 
 const ParallelPath& BlockObject::path_of(int device) const {
@@ -108,11 +113,13 @@ PathInputs BlockObject::inputs(int device, const PassMemory& memory) {
 void BlockObject::plan(const OwnRouting& own) {
   const bool is_replicated = replicates_tokens(config_, *context_);
   const auto check = [&] {
+    // A new plan invalidates the forward of the last one, even if the call fails.
     state_ = State::unplanned;
     require_legal(own, config_.shape, tokens_.max);
     return is_replicated ? fingerprint(own, config_.shape.topk) : own.tokens;
   };
   const auto agreed = [&] {
+    // Only now every process has told its number of tokens, from which each learns where its own begin.
     take_token_counts(*context_, own.tokens, is_replicated, tokens_);
     take_routing(own, tokens_, own_routing_);
   };
@@ -138,6 +145,7 @@ NamedTensor BlockObject::rows(const char* name, const void* data) const {
 void BlockObject::forward(const void* x, void* y) {
   const auto check = [&] {
     if (state_ == State::unplanned)
+      // A backward needs the rows of a forward, and a forward needs a plan; the state keeps the order.
       throw Failure(MOEHILL_WRONG_ORDER,
                     "forward: got no plan since the last error, allowed: after a plan; "
                     "call moehill_block_plan first");
@@ -158,6 +166,7 @@ void BlockObject::forward(const void* x, void* y) {
 }
 
 void BlockObject::backward(const void* x, const void* dy, void* dx, float* d_gates) {
+  // Gradients exist only in blocks that were made for training.
   const auto check = [&] {
     if (!trains()) {
       throw Failure(
@@ -202,6 +211,7 @@ moehill_block_info BlockObject::info() const {
   info.first_expert = static_cast<int32_t>(local_experts_.begin);
   info.num_experts = static_cast<int32_t>(local_experts_.size());
   const WeightOperands& w = *weights_;
+  // Only memory that this process really holds is counted; views of other processes' weights have no bytes.
   info.weight_bytes = static_cast<int64_t>(stored_bytes(w.experts.view) + stored_bytes(w.shared.view) +
                                            stored_bytes(w.latent.view()));
   info.gradient_bytes =
@@ -213,6 +223,7 @@ moehill_block_info BlockObject::info() const {
   return info;
 }
 
+// Throws unless this process holds experts [first, first + count).
 void BlockObject::require_experts(int first, int count) const {
   if (count >= 0 && first >= local_experts_.begin && int64_t{first} + count <= local_experts_.end) return;
   throw invalid("experts", fmt::format("{} from {} on", count, first),
@@ -226,6 +237,7 @@ void BlockObject::load_experts(int first, int count, const moehill_weights* weig
   const HostExperts host(weights, HostExperts::routed(config_.shape, count));
   context_->local([&](int device, ThreadTeam& team) {
     if (device == context_->local_devices().begin) forget_forward();
+    // This device writes those of the loaded experts that it holds.
     const Range own = is_first_to_hold(device) ? experts_of(device) : Range{};
     const int64_t begin = std::max<int64_t>(first, own.begin),
                   end = std::min<int64_t>(first + count, own.end);
@@ -235,6 +247,7 @@ void BlockObject::load_experts(int first, int count, const moehill_weights* weig
   });
 }
 
+// Loaded weights make the kept rows of a forward useless for a backward, so a forward has to come again.
 void BlockObject::forget_forward() {
   if (state_ == State::forwarded) state_ = State::planned;
 }
@@ -259,6 +272,7 @@ void BlockObject::load_shared(const moehill_weights* weights) {
   });
 }
 
+// Copies `count` experts, weights or gradients, from this process's stack to the caller's memory.
 void BlockObject::store(const MlpWeights& from, int first, int count, const moehill_gradients* to) {
   require_experts(first, count);
   const HostExperts host(to, HostExperts::routed(config_.shape, count));
@@ -310,6 +324,8 @@ void BlockObject::store_shared_gradients(const moehill_gradients* gradients) {
     host.emplace(gradients, HostExperts::shared(config_.shape));
     return int64_t{0};
   };
+  // The gathering needs all processes, so this is a collective call although each process stores only for
+  // itself.
   context_->collective(
       {.entry = Entry::store_shared, .object = number_, .check = check, .on_device = [&](Group& group) {
          gather_shared_gradients(group);

@@ -11,6 +11,7 @@
 namespace moehill {
 namespace {
 
+// Throws unless lo <= got <= hi.
 void require_between(const char* what, int64_t got, int64_t lo, int64_t hi, const char* remedy) {
   if (got < lo || got > hi)
     throw invalid(what, fmt::format("{}", got), fmt::format("{} to {}", lo, hi), remedy);
@@ -18,6 +19,7 @@ void require_between(const char* what, int64_t got, int64_t lo, int64_t hi, cons
 
 constexpr int64_t kMaxInt32 = std::numeric_limits<int32_t>::max();
 
+// Checks the members that say what an expert computes, each by itself.
 void require_form(const moehill_block_desc& d) {
   require_between("activation", d.activation, MOEHILL_SILU, MOEHILL_SITU, "take a moehill_activation");
   for (const auto& [what, value] : {std::pair{"gated", d.gated},
@@ -62,6 +64,7 @@ void require_together(const moehill_block_desc& d) {
          "one of the two: a bias is no part of the product that is scaled", "leave one out");
 }
 
+// Checks each member by itself, then those that exclude each other.
 void require_legal(const moehill_block_desc& d) {
   const int64_t max = kMaxInt32;
   require_between("hidden", d.hidden, 1, max, "give the width of a token's row");
@@ -81,8 +84,8 @@ void require_legal(const moehill_block_desc& d) {
 }
 
 ExpertForm form_of(const moehill_block_desc& d) {
-  const auto given = [](double value, double usual) { return value == 0 ? usual : value; };
   // In the C struct 0 stands for the usual value, because a program that does not know a member leaves it 0.
+  const auto given = [](double value, double usual) { return value == 0 ? usual : value; };
   ExpertForm form;
   form.activation = {static_cast<ActivationFunction>(d.activation), d.gated == 1, d.limit};
   if (d.activation == MOEHILL_SWIGLU_OAI) form.activation.alpha = given(d.alpha, 1.702);
@@ -103,6 +106,7 @@ static_assert(static_cast<int>(ActivationFunction::silu) == MOEHILL_SILU &&
               static_cast<int>(ActivationFunction::relu2) == MOEHILL_RELU2 &&
               static_cast<int>(ActivationFunction::situ) == MOEHILL_SITU);
 
+// Returns the description with defaults for members that the caller's version of the struct does not have.
 moehill_block_desc known_members(const moehill_block_desc* desc) {
   moehill_block_desc full;
   moehill_block_desc_init(&full);
@@ -128,6 +132,7 @@ bool is_out_in(int32_t order) {
   throw invalid("order", fmt::format("{}", order), "MOEHILL_OUT_IN, MOEHILL_IN_OUT", "take one of them");
 }
 
+// Returns the path of the house. With one device no path moves anything, so `none` computes.
 Spread spread_of(int32_t path, int num_devices) {
   if (num_devices == 1) return Spread::none;
   return static_cast<Spread>(path);
@@ -145,6 +150,7 @@ moehill_block_desc complete(const moehill_block_desc* desc) {
   return full;
 }
 
+// An exchange has no experts of its own, so members about them are set to the smallest legal values.
 moehill_block_desc complete_for_exchange(const moehill_block_desc* desc) {
   const moehill_block_desc given = known_members(desc);
   moehill_block_desc full;
@@ -160,6 +166,7 @@ moehill_block_desc complete_for_exchange(const moehill_block_desc* desc) {
   return full;
 }
 
+// Returns a hash of all members. Processes compare these to learn whether they described the same block.
 int64_t fingerprint(const moehill_block_desc& d) {
   uint64_t hash = kFnvStart;
   for (const int64_t value :
@@ -173,6 +180,7 @@ int64_t fingerprint(const moehill_block_desc& d) {
   return static_cast<int64_t>(hash);
 }
 
+// Throws if a tensor with these dimensions has more than 2^50 elements, whose bytes could overflow 64 bits.
 void require_countable(std::initializer_list<double> factors) {
   double elements = 1;
   for (const double factor : factors) elements *= factor;
@@ -209,6 +217,7 @@ RunConfig run_config(const moehill_block_desc& d, const Context& context) {
   config.block.pass = d.training == 1 ? Pass::forward_backward : Pass::forward;
   config.block.remat = remat_of(d.recompute);
   config.num_devices = devices;
+  // Experts of another width are built only for paths that move rows.
   const bool moves_rows = config.spread == Spread::none || (is_ep(config.spread) && !is_psum(config.spread));
   if (d.latent_dim > 0 && !moves_rows)
     throw invalid("path", "one that moves no rows, with a latent_dim",

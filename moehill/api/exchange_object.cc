@@ -48,6 +48,8 @@ struct ExchangeObject::Device {
         dp(idx(config.shape.assignments())),
         returned_dp(idx(max_sent * config.shape.topk)) {}
 
+  // Allocates the rows that travel. They are in memory through which devices exchange, so no copy is needed
+  // to send.
   void prepare(const MoeShape& shape, Group& group) {
     const auto make = [&](int64_t rows) {
       const MatView view{nullptr, shape.dtype, rows, shape.hidden, shape.hidden};
@@ -58,6 +60,7 @@ struct ExchangeObject::Device {
     received = make(shape.tokens);
   }
 
+  // Decides which rows this device sends and receives, and orders the received ones by its experts.
   void make_plan(Group& group) {
     route.make(group);
     builder.build(route.received(), group.team(), plan);
@@ -87,6 +90,7 @@ struct ExchangeObject::Device {
              dp.data());
     group.all_to_all(dp.data(), route.receive_offsets(), returned_dp.data(), route.send_offsets(),
                      idx(plan.topk) * sizeof(float));
+    // The results came back in the order of sent rows; each choice finds its own by the device of its expert.
     const OwnAssignments& own = route.own();
     for (int64_t i = 0; i < own.size(); ++i) {
       d_gates[i] = 0;
@@ -141,6 +145,7 @@ ExchangeObject::Device& ExchangeObject::device_of(const Group& group) {
   return *devices_[idx(group.rank() - context_->local_devices().begin)];
 }
 
+// Returns the rows of the tokens of this device in the caller's tensor.
 MatView ExchangeObject::tokens_view(const void* data, const Group& group) const {
   const MoeShape& shape = config_.shape;
   const MatView all{const_cast<void*>(data), shape.dtype, tokens_.own, shape.hidden, shape.hidden};
@@ -148,6 +153,7 @@ MatView ExchangeObject::tokens_view(const void* data, const Group& group) const 
   return all.slice_rows(first, tokens_.offsets[idx(group.rank()) + 1] - tokens_.first);
 }
 
+// Returns the rows of the experts of this device in the caller's tensor.
 MatView ExchangeObject::rows_view(const void* data, const Device& device) const {
   const MoeShape& shape = config_.shape;
   const MatView all{const_cast<void*>(data), shape.dtype, num_rows_, shape.hidden, shape.hidden};
@@ -201,6 +207,7 @@ NamedTensor ExchangeObject::tensor(const char* name, const void* data, int64_t r
   return {name, data, rows * config_.shape.hidden, dtype_bytes(config_.shape.dtype)};
 }
 
+// Runs one step of the exchange: checks order and memory, then works on each device.
 void ExchangeObject::call(Entry entry, std::initializer_list<NamedTensor> read,
                           std::initializer_list<NamedTensor> written,
                           FunctionRef<void(Group&, Device&)> on_device) {
@@ -220,6 +227,7 @@ void ExchangeObject::call(Entry entry, std::initializer_list<NamedTensor> read,
 
 void ExchangeObject::dispatch(const void* x, void* rows) {
   call(Entry::dispatch, {tensor("x", x, tokens_.own)}, {tensor("rows", rows, num_rows_)},
+       // Rows travel once to each device, then are copied once for each chosen expert there.
        [&](Group& group, Device& device) {
          device.send(group, tokens_view(x, group));
          gather_rows(group.team(), {device.received, device.plan.row_token.data()}, rows_view(rows, device));
@@ -238,6 +246,7 @@ void ExchangeObject::combine_backward(const void* dy, const void* rows, void* d_
   const int64_t choices = d_gates == nullptr ? 0 : tokens_.own * config_.shape.topk;
   call(Entry::combine_backward, {tensor("dy", dy, tokens_.own), tensor("rows", rows, num_rows_)},
        {tensor("d_rows", d_rows, num_rows_), {"d_gates", d_gates, choices, sizeof(float)}},
+       // d_row = gate * dy and d_gate = <dy, row>, so dy travels to the experts as x does in dispatch.
        [&](Group& group, Device& device) {
          device.send(group, tokens_view(dy, group));
          const MatView out = rows_view(d_rows, device);
@@ -253,6 +262,8 @@ void ExchangeObject::combine_backward(const void* dy, const void* rows, void* d_
 
 void ExchangeObject::dispatch_backward(const void* d_rows, void* dx) {
   call(Entry::dispatch_backward, {tensor("d_rows", d_rows, num_rows_)}, {tensor("dx", dx, tokens_.own)},
+       // The gradients of the copies of a row add up, as their results do in combine, but without gate
+       // values.
        [&](Group& group, Device& device) {
          device.sum(group, rows_view(d_rows, device), nullptr, tokens_view(dx, group));
        });

@@ -19,6 +19,7 @@ struct Given {
   int64_t rows, columns;
   bool is_used;  // the block has such a tensor
 };
+// All tensors that a caller may pass.
 using AllGiven = std::array<Given, 12>;
 
 AllGiven all_given(const moehill_gradients& w, const HostExperts::Shape& s) {
@@ -42,6 +43,7 @@ void require_one_way(const char* what, const void* both, const void* one, const 
   throw invalid(what, "both in one and one of them apart", "either way", "set the others to null");
 }
 
+// Throws for tensors that the block does not have, for missing ones, and for memory that overlaps.
 void require_legal(const moehill_gradients& w, const HostExperts::Shape& shape, bool is_written) {
   require_one_way("gate and up", w.gate_up, w.gate, w.up);
   require_one_way("gate_bias and up_bias", w.gate_up_bias, w.gate_bias, w.up_bias);
@@ -62,6 +64,8 @@ void require_legal(const moehill_gradients& w, const HostExperts::Shape& shape, 
   is_written ? require_memory({}, tensors) : require_memory(tensors, {});
 }
 
+// These complete an older caller's struct. Weights become gradients that are only read, so that both are
+// handled alike.
 moehill_gradients complete(const moehill_gradients* w) {
   return over_defaults(w, {}, "gradients", offsetof(moehill_gradients, dtype));
 }
@@ -106,6 +110,7 @@ HostExperts::HostExperts(const moehill_gradients& w, const Shape& shape, bool is
   require_legal(w, shape, is_written);
   const DType dtype = dtype_named(w.dtype, "dtype of the weights");
   const bool is_transposed = is_out_in(w.order);
+  // Two views of one tensor if gate and up are given together: its first half and its second.
   const auto matrices = [&](void* data, int64_t rows, int64_t columns) {
     return host_matrices(data, dtype, rows, columns, is_transposed);
   };
@@ -131,6 +136,8 @@ HostExperts::HostExperts(const moehill_gradients& w, const Shape& shape, bool is
   parts_[9] = matrices(w.latent_norm, 1, shape.latent);
 }
 
+// Calls move(caller's tensor, stack of the block) for each tensor that the caller gave, from its expert
+// `first` on.
 template <typename Move>
 void HostExperts::for_each(int64_t first, const MlpWeights& stacks, const LatentWeights& latent,
                            const Move& move) const {
@@ -153,6 +160,7 @@ void HostExperts::for_each(int64_t first, const MlpWeights& stacks, const Latent
   for (size_t i = 0; i < parts_.size(); ++i) {
     HostMatrices host = parts_[i];
     if (host.data == nullptr) continue;
+    // A tensor of several experts has one after the other, so the first one to move is `first` steps on.
     host.data = static_cast<char*>(host.data) +
                 first * host.group_step * static_cast<int64_t>(dtype_bytes(host.dtype));
     move(host, of[i]);
@@ -202,9 +210,12 @@ int64_t work_bytes(const RunConfig& config, int device, int num_processes) {
   const double sums = matrix_bytes(tokens, shape.hidden, DType::f32);
   const double all = matrix_bytes(tokens, shape.hidden, shape.dtype);
   const bool trains = config.block.pass == Pass::forward_backward;
+  // Sums over devices are made in f32. Other devices of one process need memory for results that the first
+  // one returns.
   if (is_psum(config.spread)) bytes += sums + (num_processes == 1 && device > 0 ? 2 * all : 0);
   if (config.spread == Spread::ring_ag_rs) bytes += sums + (num_processes == 1 ? 0 : trains ? 2 * all : all);
   if (routes_rows(config)) {
+    // A token goes to at most topk devices, so at most this many copies of all rows leave a device.
     const double sent = matrix_bytes(tokens, shape.hidden, shape.dtype) *
                         std::min({config.num_devices, config.shape.topk, config.shape.experts}) /
                         config.num_devices;

@@ -23,6 +23,7 @@ moehill_router_desc complete(const moehill_router_desc* given) {
                        "moehill_router_desc_init");
 }
 
+// Throws unless the experts can be divided into these groups and the choices come from the kept ones.
 void require_groups(const moehill_router_desc& d) {
   require_between("groups", d.groups, 1, kMostGroups, "1 is no groups");
   require_between("kept_groups", d.kept_groups, 1, d.groups, "at most the groups");
@@ -63,6 +64,7 @@ void require_together(const moehill_router_desc& d) {
          "both or none", "set both, or neither");
 }
 
+// Checks each member by itself, then those that exclude each other.
 void require_legal(const moehill_router_desc& d) {
   require_between("experts", d.experts, 1, 65536, "give the number of logits of a token");
   require_between("topk", d.topk, 1, std::min(d.experts, kMostChoices), "give the choices of a token");
@@ -90,6 +92,8 @@ void require_table(const moehill_router_desc& d) {
   }
 }
 
+// Returns the caller's numbers, one for each expert; none if there are none. Throws for a number that is not
+// finite.
 std::vector<float> numbers(const char* what, const float* given, int experts) {
   if (given == nullptr) return {};
   require_memory({{what, given, experts, sizeof(float)}}, {});
@@ -104,6 +108,7 @@ RouterScore score_of(int32_t score) { return static_cast<RouterScore>(score); }
 static_assert(static_cast<int>(RouterScore::chosen_softmax) == MOEHILL_SCORE_CHOSEN_SOFTMAX &&
               static_cast<int>(RouterScore::sparsemixer) == MOEHILL_SCORE_SPARSEMIXER);
 
+// Throws if there are so many tokens that a choice could not be numbered in 32 bits.
 void require_tokens(int64_t tokens, int experts) {
   require_between("tokens", static_cast<double>(tokens), 0, static_cast<double>(INT32_MAX / experts),
                   "cut them into several calls");
@@ -140,6 +145,7 @@ void RouterObject::set_bias(const float* bias) {
     throw invalid("bias", "one for a router without", "one that was made with a bias",
                   "make it with a bias, of zeros if need be");
   }
+  // The new values are checked before the lock and swapped under it, so no routing sees half of them.
   if (bias == nullptr) throw null_argument("bias");
   std::vector<float> values = numbers("bias", bias, experts_);
   context_->on_first([&](ThreadTeam&) { router_.bias.swap(values); });

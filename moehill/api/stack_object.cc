@@ -1,4 +1,5 @@
-// Implementation of api/stack_object.h.
+// Implementation of api/stack_object.h: arguments are checked here, products are done by the kernels'
+// GroupedGemm.
 #include "moehill/api/stack_object.h"
 
 #include <algorithm>
@@ -30,6 +31,7 @@ StackObject::StackObject(std::shared_ptr<Context> context, int groups, int64_t k
   stack_ = WeightStack(WeightLayout::panels, groups, k, n, dtype);
 }
 
+// Returns matrices [first, first + count) of the stack. Throws if there are fewer.
 LogicalWeights StackObject::matrices(int first, int count) const {
   const WeightView& all = stack_.view();
   if (first < 0 || count < 0 || int64_t{first} + count > all.num_groups) {
@@ -58,6 +60,7 @@ void StackObject::store(int first, int count, void* data, int32_t dtype, int32_t
   context_->on_first([&](ThreadTeam& team) { store_stack(team, from, to, false); });
 }
 
+// Returns the number of rows of all groups. Throws unless offsets begin at 0 and never fall.
 int64_t StackObject::require_offsets(const int64_t* offsets) const {
   const int64_t groups = stack_.view().num_groups;
   require_memory({{"offsets", offsets, groups + 1, sizeof(int64_t)}}, {});
@@ -70,6 +73,8 @@ int64_t StackObject::require_offsets(const int64_t* offsets) const {
   return offsets[groups];
 }
 
+// Returns the rows as the kernels read them: `num_wanted` rows, taken by an index if there is one; -1 is a
+// row of zeros.
 RowSource StackObject::source(const moehill_rows& rows, int64_t num_wanted, int64_t columns,
                               const char* what) const {
   require_between(what, rows.num_rows, 0, kMaxInt32);

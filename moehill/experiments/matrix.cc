@@ -1,4 +1,4 @@
-// Implementation of experiments/matrix.h.
+// Implementation of experiments/matrix.h: a point is a number whose digits are the steps of the axis groups.
 #include "moehill/experiments/matrix.h"
 
 #include <algorithm>
@@ -36,6 +36,7 @@ StoredJson axes_of(const ExperimentFile& file, size_t index) {
   return axes;
 }
 
+// Returns the point with these axis values: its options, its label, and whether it is the baseline.
 MatrixPoint point_of(const ExperimentFile& file, const StoredJson& axes) {
   MatrixPoint point;
   point.axes = axes;
@@ -52,6 +53,7 @@ MatrixPoint point_of(const ExperimentFile& file, const StoredJson& axes) {
 }  // namespace
 
 std::vector<MatrixPoint> expand_matrix(const ExperimentFile& file) {
+  // The product is checked before any point is made, since it may be astronomically large.
   size_t product = 1;
   for (const AxisGroup& group : file.groups) {
     product *= group.values.size();
@@ -77,6 +79,7 @@ std::vector<MatrixPoint> expand_matrix(const ExperimentFile& file) {
   return points;
 }
 
+// Returns options as arguments of the command line. A flag that is false is left out.
 std::vector<std::string> arguments_of(const StoredJson& options) {
   std::vector<std::string> arguments;
   for (const auto& [name, value] : options.items()) {

@@ -1,4 +1,5 @@
-// Implementation of experiments/plan.h.
+// Implementation of experiments/plan.h: points are resolved by the host, identified by a hash, and sized for
+// a budget.
 #include "moehill/experiments/plan.h"
 
 #include <algorithm>
@@ -44,6 +45,8 @@ int64_t scaled_tokens(int64_t tokens, double factor) {
   throw InputError(fmt::format("{}: point {}: {}", place, point.label, message));
 }
 
+// Resolves a point by the host. With a factor it is resolved twice, because only the first result says how
+// many tokens a preset or default means.
 ResolvedPoint resolve(const ExperimentFile& file, const SweepHost& host, MatrixPoint& point, double factor) {
   try {
     const bool is_launched = !file.launcher.empty();
@@ -89,6 +92,7 @@ void refuse_twins(const ExperimentFile& file, const SweepPlan& plan) {
   }
 }
 
+// Candidate is a size of the sweep that fit_budget() may choose.
 struct Candidate {
   double factor;
   int64_t rounds;
@@ -101,6 +105,8 @@ std::vector<Candidate> candidates(double most_tokens, int64_t rounds) {
     factors.push_back(factor);
     if (most_tokens * factor * 0.75 >= kFewTokens) factors.push_back(0.75 * factor);
   }
+  // First fewer tokens, as long as points stay similar to the full ones; then fewer rounds, down to a number
+  // that still allows a verdict; then still fewer tokens; at last single rounds.
   std::vector<Candidate> list;
   size_t f = 0;
   for (; f < factors.size() && (f == 0 || most_tokens * factors[f] >= kEnoughTokens); ++f)
@@ -114,6 +120,8 @@ std::vector<Candidate> candidates(double most_tokens, int64_t rounds) {
 
 }  // namespace
 
+// Returns the identity by which results of an earlier sweep are found again: all that decides the result of
+// the run.
 std::string identity_of(const ExperimentFile& file, const SweepHost& host, const StoredJson& options) {
   const std::string text =
       json_text(StoredJson::array({name_of(file.command), file.launcher, host.build, host.machine, options}));
@@ -170,6 +178,7 @@ Sizing fit_budget(const ExperimentFile& file, const SweepHost& host, double budg
   Sizing sizing;
   double predicted = 0;
   std::optional<SweepPlan> plan;
+  // Plans differ only in the factor, so one is made for each factor and its time scaled by the rounds.
   for (const Candidate& candidate : candidates(static_cast<double>(most_tokens), file.rounds)) {
     if (!plan || candidate.factor != sizing.factor) plan = make_plan(file, host, {candidate.factor, 0, ""});
     sizing.factor = candidate.factor;
@@ -194,6 +203,7 @@ double parse_duration(const std::string& option, const std::string& text) {
   double value = 0;
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
+  // The unit must be the last character.
   const double unit = stop + 1 != end ? 0 : *stop == 's' ? 1 : *stop == 'm' ? 60 : *stop == 'h' ? 3600 : 0;
   const double seconds = value * unit;
   if (error != std::errc() || !(seconds >= 1 && seconds <= 30 * 86400.0))

@@ -1,4 +1,5 @@
-// Implementation of experiments/toml_reader.h.
+// Implementation of experiments/toml_reader.h. Every refusal names file, line and column, what is there, and
+// what would be allowed.
 #include "moehill/experiments/toml_reader.h"
 
 #include <algorithm>
@@ -63,6 +64,7 @@ void TomlReader::allow_keys(const toml::table& table, const std::string& what,
   }
 }
 
+// Returns the keys in the order of the file, which a toml::table does not keep.
 std::vector<toml::key> TomlReader::ordered_keys(const toml::table& table) const {
   std::vector<toml::key> keys;
   for (const auto& [key, node] : table) keys.push_back(key);

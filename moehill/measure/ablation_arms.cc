@@ -1,4 +1,4 @@
-// Implementation of measure/ablation_arms.h.
+// Implementation of measure/ablation_arms.h: arms are made before the run, and moved to their points after it.
 #include "moehill/measure/ablation_arms.h"
 
 #include <fmt/format.h>
@@ -46,6 +46,7 @@ std::vector<Point> with_ablations(const std::vector<Point>& points, const std::v
                       fmt::format("stages of {}", fmt::join(stages_of_step(points[0].config).names(), ", ")),
                       "leave it out, or choose options that have it");
   }
+  // An arm follows its point, so that both are timed next to each other in every round.
   std::vector<Point> all;
   for (const Point& point : points) {
     all.push_back(point);
@@ -55,6 +56,7 @@ std::vector<Point> with_ablations(const std::vector<Point>& points, const std::v
   return all;
 }
 
+// Moves each arm from the list of points to the point that it belongs to.
 void take_ablations(CommandResult& command) {
   std::vector<PointResult> wholes;
   for (PointResult& result : command.points) {

@@ -1,4 +1,5 @@
-// Implementation of measure/memory_check.h.
+// Implementation of measure/memory_check.h: the prediction of each process's bytes, summed over the processes
+// of a node and compared with what is there.
 #include "moehill/measure/memory_check.h"
 
 #include <fmt/format.h>
@@ -50,11 +51,13 @@ double brought_bytes(const RunConfig& run, const ProcessPlace& process) {
 
 bool is_alone(const Point& point) { return point.config.spread == Spread::none; }
 
+// Writes a need into a message, or reads it from one.
 void pass(MemoryNeed& need, Parcel& parcel) {
   parcel(need.node), parcel(need.parts), parcel(need.bytes), parcel(need.blas_bytes);
   parcel(need.node_bytes), parcel(need.process_bytes);
 }
 
+// Returns what this process needs and what its node has.
 MemoryNeed need_of(const std::vector<MemoryPart>& parts) {
   std::array<char, 256> host{};
   (void)gethostname(host.data(), host.size() - 1);
@@ -66,6 +69,8 @@ double usable(int64_t bytes) { return kUsableShare * static_cast<double>(bytes);
 
 }  // namespace
 
+// Returns why the needs do not fit; "" if they do. A process may exceed its own limit, or the processes of a
+// node its memory.
 std::string memory_fault(const std::vector<MemoryNeed>& needs) {
   constexpr const char* kRemedy =
       "choose more processes, fewer --tokens, fewer --experts or fewer points at once";
@@ -101,6 +106,7 @@ std::string memory_fault(const std::vector<MemoryNeed>& needs) {
   return "";
 }
 
+// Returns the place of this process in the job.
 ProcessPlace place_of(const Job& job) {
   if (job.session() == nullptr) return {};
   return {job.num_processes(), job.processes_of_a_node(), job.session()->rank()};
@@ -123,6 +129,7 @@ std::vector<MemoryPart> predict_points_memory(const std::vector<Point>& points, 
       }
     }
   }
+  // Checks run one after the other, so only the largest counts.
   static const double cold_bytes = static_cast<double>(cold_cache_bytes(detect_topology()));
   MemoryPart checking{"the check", 0};
   for (const Point& point : points) {
@@ -172,6 +179,7 @@ std::string memory_fault(const std::vector<Point>& points, const Job& job, Check
   }
   pass(need, sent);
   std::vector<MemoryNeed> needs;
+  // The needs are gathered, and the root's answer is used everywhere, so that all processes refuse or none.
   for (const std::string& text : job.session() == nullptr ? std::vector<std::string>{sent.bytes()}
                                                           : job.session()->gather(sent.bytes())) {
     Parcel came(text);

@@ -45,6 +45,7 @@ struct Axes {
   ParallelMode mode;
 };
 
+// Returns all combinations of the axes; the mode changes fastest, so that points to compare are neighbours.
 std::vector<Axes> product_of_axes(const BenchOptions& o) {
   std::vector<Axes> product;
   for (const int64_t topk : o.topk_list.empty() ? std::vector<int64_t>{o.shape.topk} : o.topk_list) {
@@ -59,6 +60,7 @@ std::vector<Axes> product_of_axes(const BenchOptions& o) {
   return product;
 }
 
+// Returns the run of one point. `none` has one device with the threads of all.
 RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layout) {
   RunConfig config;
   config.shape = o.shape;
@@ -80,6 +82,7 @@ RunConfig config_of(const BenchOptions& o, const Axes& axes, const Layout& layou
   return config;
 }
 
+// Returns the values of those axes that have several, as the name of the point in tables.
 std::string label_of(const BenchOptions& o, const Axes& axes) {
   std::string label;
   if (o.topk_list.size() > 1) label += fmt::format("topk={} ", axes.topk);
@@ -99,6 +102,8 @@ std::string folder_of(std::string label) {
 
 Layout resolve_layout(const BenchOptions& o, int num_cores) {
   int64_t devices = o.devices, threads = o.threads_per_device;
+  // Whatever is not given follows from the cores: as many devices as cores, or as many threads as fit each
+  // device.
   if (devices == 0) devices = threads == 0 ? num_cores : std::max<int64_t>(1, num_cores / threads);
   if (threads == 0) threads = std::max<int64_t>(1, num_cores / devices);
   if (devices * threads > kMaxThreads) {
@@ -114,6 +119,7 @@ Layout resolve_layout(const BenchOptions& o, int num_cores) {
 void adopt_job(const Job& job, MeshKind& mesh, int64_t& devices, int64_t& threads_per_device) {
   const Session* session = job.session();
   const MeshKind fitting = session == nullptr ? MeshKind::threads : MeshKind::mpi;
+  // A mesh that is named must be the one that the program was started for.
   if (mesh != MeshKind::automatic && mesh != fitting) {
     throw input_error("--mesh", name_of(mesh),
                       session == nullptr ? "threads, in one process" : "mpi, under a launcher",
@@ -122,6 +128,7 @@ void adopt_job(const Job& job, MeshKind& mesh, int64_t& devices, int64_t& thread
   }
   mesh = fitting;
   if (session == nullptr) return;
+  // Under a launcher each process is one device.
   if (devices > 0 && devices != session->size()) {
     throw input_error("--devices", std::to_string(devices), fmt::format("{}, one a process", session->size()),
                       fmt::format("leave it out, or start {} processes", devices));
@@ -144,6 +151,7 @@ void adopt_nodes(const Job& job, BenchOptions& o) {
     if (broken) throw input_error("--nodes", std::to_string(o.nodes), allowed, remedy);
   };
   const Session* session = job.session();
+  // Devices of one process can pass for several nodes, which changes the plans of the two-level exchange.
   refuse(session != nullptr && o.nodes > 0, "one process, whose devices pass for several nodes",
          "leave it out: processes are on the nodes that they are on");
   refuse(o.nodes > 0 && o.modes == std::vector{ParallelMode::none}, "nothing but several devices",
@@ -159,6 +167,7 @@ void refuse_topk(int64_t topk, int64_t experts) {
                     fmt::format("use --topk {} or --experts {}", experts, topk));
 }
 
+// Throws InputError for shapes whose row numbers or bytes would overflow.
 void refuse_overflow(const MoeShape& s, const Capacity& capacity) {
   refuse_product("tokens * topk", {s.tokens, s.topk}, kMaxRows);
   refuse_product("tokens * experts", {s.tokens, s.experts}, kMaxElements);
@@ -176,6 +185,7 @@ void refuse_overflow(const MoeShape& s, const Capacity& capacity) {
   }
 }
 
+// Throws InputError for a capacity that this shape, path or routing cannot have.
 void refuse_capacity(const RunConfig& config, const DistributionOptions& distribution) {
   const Capacity& capacity = config.block.capacity;
   const MoeShape& shape = config.shape;
@@ -209,6 +219,7 @@ void place_experts(const BenchOptions& options, Point& point) {
                       "a router before the step: one in the step chooses experts, and rows go to places",
                       "leave one out");
   const PlacementRule rule = parse_placement(options.placement);
+  // Without a file, the placement follows the load of the point's own routing.
   Placement placement;
   if (rule.kind == PlacementRule::file) {
     placement = read_placement(rule.path);
@@ -271,6 +282,8 @@ Routing routing_of(const MoeShape& shape, const DistributionOptions& distributio
                    int num_spares) {
   if (distribution.kind == Distribution::trace)
     return read_trace(distribution.trace, shape.tokens, shape.experts, shape.topk);
+  // Logits come from the distribution, then the router chooses. Tokens that a ragged distribution leaves out
+  // keep their place but choose nobody.
   const int num = num_logits(shape.router, shape.experts);
   const Router router = make_router(shape.router, shape.tokens, shape.experts, shape.topk, seed);
   Routing routing =

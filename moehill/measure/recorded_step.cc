@@ -27,8 +27,8 @@ RecordedStep step_of(const Record& record) {
   refuse_overflow(step.config.shape, step.config.block.capacity);
   step.label = fmt::format("{} {}", to_string(step.config.shape), name_of(step.config.spread));
   step.routing = routing_of(step.config.shape, record.config.distribution, record.config.measuring.seed,
-                            // With a placement the step ran over places, and its routing has to name them.
                             step.config.block.capacity.spares);
+  // With a placement the step ran over places, and its routing has to name them.
   if (!step.config.placement.empty()) {
     require_placement("--record", {step.config.placement}, step.config.shape.experts,
                       step.config.num_devices);

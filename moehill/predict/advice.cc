@@ -1,4 +1,5 @@
-// Implementation of predict/advice.h.
+// Implementation of predict/advice.h: each way to spread the block is predicted, those that fit into memory
+// are ranked by tokens/s, and the answer is a sentence, a table and commands to verify it.
 #include "moehill/predict/advice.h"
 
 #include <fmt/format.h>
@@ -21,6 +22,8 @@ double weight_bytes(const AdviceQuestion& q, const AdviceLine& line) {
          static_cast<double>(dtype_bytes(s.dtype));
 }
 
+// Returns one line of the table: the prediction of one spread, for `groups` groups that each compute their
+// share of the tokens.
 AdviceLine line_of(const AdviceQuestion& q, const Hardware& h, const RunConfig& config,
                    const Routing& routing, int groups) {
   AdviceLine line;
@@ -35,6 +38,7 @@ AdviceLine line_of(const AdviceQuestion& q, const Hardware& h, const RunConfig& 
     line.gradients_s = link_seconds(h, Collective::all_reduce, weight_bytes(q, line), total, q.shape.dtype);
   line.tokens_per_s = static_cast<double>(config.shape.tokens) * groups / line.step_s();
   line.rank_bytes = line.prediction.memory_bytes;
+  // All devices of a node share its memory.
   line.node_bytes = line.rank_bytes * std::max(1, total / q.nodes);
   line.fits = h.memory_bytes == 0 || line.node_bytes <= h.memory_bytes;
   return line;
@@ -93,6 +97,8 @@ std::string table(const Advice& advice, const Hardware& h) {
                       rows);
 }
 
+// Returns commands with which the reader can verify the best line: a simulation, and measurements if the
+// hardware is no chip.
 std::string verification(const Advice& advice, const AdviceQuestion& q, const Hardware& h) {
   const AdviceLine* best = advice.best();
   if (best == nullptr) return "";
@@ -153,6 +159,7 @@ std::string layout_cell(const Hardware& h, int devices, int units) {
 std::string layout_header(const Hardware& h) { return fmt::format("nodes x devices x {}s", name_of(h.unit)); }
 
 Binding binding_of(const AdviceLine& line) {
+  // The parts of a step, summed over its stages; the largest one holds it back.
   Binding parts[] = {{"products", 0}, {"rows", 0},
                      {"links", 0},    {"waiting for the fullest device", 0},
                      {"overhead", 0}, {"gradients between groups", line.gradients_s}};

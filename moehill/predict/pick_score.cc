@@ -1,4 +1,5 @@
-// Implementation of predict/pick_score.h.
+// Implementation of predict/pick_score.h: a file of lines, one for each run, and what they say together about
+// the model. A pick is judged only if all paths of its problem were measured.
 #include "moehill/predict/pick_score.h"
 
 #include <fcntl.h>
@@ -58,6 +59,7 @@ std::string line_of(const ScoredRun& run) {
          "\n";
 }
 
+// Throws a JSON exception if a field is missing.
 ScoredRun run_of(const Json& json) {
   return {json.at("time_utc"),   json.at("build"),       json.at("cpu"),
           json.at("problem"),    json.at("path"),        json.at("taken"),
@@ -190,6 +192,7 @@ Score score_of(const std::vector<ScoredRun>& runs) {
   for (const auto& [name, problem] : by_problem(runs)) {
     if (problem.taken.empty() || !problem.all_measured()) continue;
     ++score.num_judged;
+    // The newest pick counts, since the model may have been improved since.
     const double taken = median_of(problem.seconds.at(problem.taken.back()));
     score.num_within += taken <= kClose * problem.best() ? 1 : 0;
   }

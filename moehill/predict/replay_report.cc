@@ -1,4 +1,5 @@
-// Implementation of predict/replay_report.h.
+// Implementation of predict/replay_report.h: published rows beside the model's, table by table, then the
+// fitted parameters and the drops.
 #include "moehill/predict/replay_report.h"
 
 #include <fmt/format.h>
@@ -84,6 +85,7 @@ std::string formula_line(const ReplayedTable& table) {
       100 * worst);
 }
 
+// Returns the rows that the model misses by more than kFar, with the reason if one is known.
 std::string misfit_lines(const ReplayedTable& table) {
   std::string names;
   for (const Row& row : rows_of(table)) {
@@ -94,6 +96,7 @@ std::string misfit_lines(const ReplayedTable& table) {
   return fmt::format("does not fit: {}:\n  {}\n", names, why.empty() ? "the reason is not known" : why);
 }
 
+// Returns a table with the same rows sent in other ways, for rows that are sent once to each node.
 std::string other_ways(const ReplayedTable& table) {
   std::vector<std::vector<std::string>> lines;
   for (const Row& row : rows_of(table)) {
@@ -131,6 +134,8 @@ std::string value_text(Fitted fits, double value) {
   return fmt::format("{:.1f} GB/s", value / 1e9);
 }
 
+// Returns each fitted parameter with its value in the hardware file and the value that its row alone would
+// give.
 std::string parameter_table(const Replay& replay) {
   std::vector<std::vector<std::string>> lines;
   for (const ReplayedTable& table : replay.tables) {

@@ -1,5 +1,5 @@
-// Implementation of predict/replay_tables.h: the file is read with limits on every number, as any file of
-// others.
+// Implementation of predict/replay_tables.h: the file is read with limits on every number, like any file that
+// others may have written.
 #include "moehill/predict/replay_tables.h"
 
 #include <fmt/format.h>
@@ -51,6 +51,7 @@ class Reader {
     *value = *named;
   }
 
+  // Reads one table. Keys of the table are defaults for its rows.
   void read_table(const toml::table& t) {
     toml_.allow_keys(
         t, "[[tables]]",
@@ -110,6 +111,7 @@ class Reader {
     return row;
   }
 
+  // Reads the table of shares that a capacity drops.
   void read_drops(const toml::table& t) {
     toml_.allow_keys(
         t, "[drops]",

@@ -1,4 +1,4 @@
-// Implementation of predict/simulate_report.h.
+// Implementation of predict/simulate_report.h: texts and records of simulated steps.
 #include "moehill/predict/simulate_report.h"
 
 #include <fmt/format.h>
@@ -22,6 +22,7 @@ std::string bar(double share) {
 
 std::string ms(double seconds) { return fmt::format("{:.3f}", 1e3 * seconds); }
 
+// Returns what a stage does: work, messages, or both at once.
 std::string kind_of(const ProgramStage& stage) {
   if (stage.is_exchange()) return stage.is_work() ? "both" : "messages";
   return "work";
@@ -32,6 +33,7 @@ struct StageFigures {
   double mean_s = 0, max_s = 0, critical_s = 0;
 };
 
+// Returns the mean and the longest time of a stage over devices, and its part of the critical path.
 StageFigures figures_of(const SimulatedStep& step, size_t stage) {
   StageFigures figures;
   const std::vector<TimeSpan>& intervals = step.simulation.stages[stage];
@@ -60,10 +62,12 @@ std::string stage_table(const SimulatedStep& step) {
                       rows);
 }
 
+// Returns the share of the time in which the link is busy.
 double utilisation(const LinkLoad& link, double seconds) {
   return static_cast<double>(link.bytes) / (link.bytes_per_s * seconds);
 }
 
+// Returns all links, the one with the longest busy time first.
 std::vector<LinkLoad> fullest_links(const SimulatedStep& step) {
   std::vector<LinkLoad> links = step.simulation.links;
   std::stable_sort(links.begin(), links.end(), [](const LinkLoad& a, const LinkLoad& b) {

@@ -42,6 +42,7 @@ void put_interval(const std::optional<Interval>& interval, std::string* ends, st
   *coverage = number(interval->coverage);
 }
 
+// Returns the line of one row. The numbers of the cells are the columns in the head of export_csv().
 std::string csv_line(const ExperimentView& view, const ResultRow& row) {
   const StoredPoint& point = view.points[row.point];
   std::vector<std::string> cells = {view.experiment.name, point.label,

@@ -1,4 +1,5 @@
-// Exports in the formats of Google Benchmark and JUnit, which have no room for intervals or verdicts.
+// Exports in the formats of Google Benchmark and JUnit. Both are read by other programs, which expect every
+// field, so those without a value here have a neutral one. They have no room for intervals or verdicts.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -45,9 +46,11 @@ StoredJson google_context(const std::vector<ExperimentView>& views) {
           {"library_build_type", build_type(env_value(views, "build"))}};
 }
 
+// Returns one repetition of a benchmark: one round of a point.
 StoredJson google_repetition(const std::string& name, const Measured& measured, size_t i, int64_t family) {
   const double nanoseconds = measured.seconds[i] * 1e9;
   const StoredJson* layout = measured.first.contains("layout") ? &measured.first["layout"] : nullptr;
+  // CPU time is not measured apart, so it is the real time.
   return {{"name", name},
           {"family_index", family},
           {"per_family_instance_index", 0},
@@ -70,6 +73,7 @@ struct JunitCounts {
   double seconds = 0;
 };
 
+// Returns the reason of the first failed check of a point; "" if none failed.
 std::string failed_check(Store& store, const StoredPoint& point) {
   for (const StoredRecord& record : store.records(point.id)) {
     if (check_status_of(record.json) != CheckStatus::failed) continue;
@@ -78,6 +82,7 @@ std::string failed_check(Store& store, const StoredPoint& point) {
   return "";
 }
 
+// Returns one test case: a failed check is a failure, a point that could not be run an error.
 std::string junit_case(Store& store, const StoredExperiment& experiment, const StoredPoint& point,
                        JunitCounts& counts) {
   const std::vector<StoredAttempt> attempts = store.attempts(point.id);

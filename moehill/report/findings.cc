@@ -61,6 +61,7 @@ void add_winners(const ExperimentView& view, std::vector<std::string>& lines) {
                                                 markdown_code(view.label(*best)), median_tflops(*best)));
 }
 
+// Lists rows without a clear verdict, and the noise floor that they were judged by.
 void add_undecided(const ExperimentView& view, std::vector<std::string>& lines) {
   for (const Verdict verdict :
        {Verdict::within_noise, Verdict::inconclusive, Verdict::cannot_tell, Verdict::identical}) {

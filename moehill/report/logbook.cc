@@ -33,10 +33,12 @@ std::string minute_of(const std::string& utc) {
   return markdown_text(text);
 }
 
+// Returns "1 round" or "3 rounds".
 std::string counted(int64_t n, const char* one, const char* more) {
   return fmt::format("{} {}", n, n == 1 ? one : more);
 }
 
+// Returns the first result with a measurement; its record describes machine and build.
 const Measured* first_measured(const std::vector<ExperimentView>& views) {
   for (const ExperimentView& view : views) {
     for (const ResultRow& row : view.rows) {
@@ -53,6 +55,7 @@ struct Book {
   std::vector<StoredNoiseFloor> floors;
 };
 
+// Returns how many hypotheses have this state, with their ids.
 std::string ids_in(const Book& book, HypothesisState state) {
   std::vector<std::string> ids;
   for (const Hypothesis& hypothesis : book.hypotheses)
@@ -60,6 +63,7 @@ std::string ids_in(const Book& book, HypothesisState state) {
   return ids.empty() ? "none" : fmt::format("{} ({})", ids.size(), fmt::join(ids, ", "));
 }
 
+// Returns the questions that were asked, on which machine, and when it began.
 std::string asked(const Book& book) {
   std::vector<std::string> titles;
   for (const ExperimentView& view : book.views) titles.push_back(markdown_text(view.experiment.title));
@@ -96,6 +100,7 @@ std::vector<std::string> largest_effects(const Book& book) {
   for (size_t i = 0; i < book.views.size(); ++i) {
     const ExperimentView& view = book.views[i];
     const ResultRow* largest = nullptr;
+    // Effects are compared as logarithms, so that 2 times as fast and half as fast are equally large.
     const auto size_of = [](const ResultRow& row) { return std::abs(std::log(row.against->ratio)); };
     for (const ResultRow& row : view.rows) {
       const bool clear = row.verdict == Verdict::faster || row.verdict == Verdict::slower;
@@ -114,6 +119,7 @@ std::vector<std::string> largest_effects(const Book& book) {
   return lines;
 }
 
+// Returns the first half page: what was asked, answered, not decided, and the largest effects.
 std::string summary(const Book& book) {
   std::string text = "# Research logbook\n\n## Summary\n";
   if (book.views.empty()) return text + "- nothing is measured yet\n\n";
@@ -133,6 +139,7 @@ std::string published_results(const Book& book) {
   return table.empty() ? "" : "## Published Results\n\n" + table + "\n";
 }
 
+// Returns the section that says what is measured and under which constraints. It is the same in every book.
 std::string scope() {
   return "## Scope\n"
          "- Goal: the throughput of a Mixture-of-Experts block, with and without expert parallelism, on the "
@@ -194,6 +201,7 @@ std::string thresholds(const Book& book) {
   return "## Thresholds\n\n" + markdown_table({"threshold", "value", "from"}, rows, 3) + "\n";
 }
 
+// Returns the cells of a baseline point: label, speed, tokens/s, share of the peak.
 std::vector<std::string> baseline_cells(const ExperimentView& view, const ResultRow& row) {
   const Summary tflops = tflops_summary(*row.measured);
   const auto share = part_of<RecordedPeak>(row.measured->first, "peak").fraction;
@@ -203,6 +211,7 @@ std::vector<std::string> baseline_cells(const ExperimentView& view, const Result
           share ? fmt::format("{:.0f} %", 100 * *share) : ""};
 }
 
+// Returns the section on the machine and the baseline points, to which all changes refer.
 std::string baseline(const Book& book) {
   std::string text = "## Baseline\n";
   const Measured* measured = first_measured(book.views);
@@ -224,6 +233,7 @@ std::string baseline(const Book& book) {
   return text + "\n" + markdown_table({"id", "baseline", "TF/s", "tokens/s", "of peak"}, rows, 2) + "\n";
 }
 
+// Returns the section that says when each experiment ends, and how far it is.
 std::string stop_criteria(const Book& book) {
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < book.views.size(); ++i) {
@@ -262,6 +272,7 @@ std::string axes_text(const ExperimentView& view) {
   }
   std::vector<std::string> parts;
   for (const auto& [name, values] : axes) {
+    // Values that contain commas are separated by "or", since a comma could belong to a value.
     const auto has_comma = [](const std::string& value) { return value.find(',') != std::string::npos; };
     const char* between = std::any_of(values.begin(), values.end(), has_comma) ? " or " : ", ";
     parts.push_back(markdown_code(fmt::format("{} = {}", name, fmt::join(values, between))));
@@ -269,6 +280,7 @@ std::string axes_text(const ExperimentView& view) {
   return fmt::format("{}", fmt::join(parts, "; "));
 }
 
+// Returns the section with the axes of each experiment.
 std::string matrix(const Book& book) {
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < book.views.size(); ++i) {
@@ -278,6 +290,7 @@ std::string matrix(const Book& book) {
   return "## Experiment Matrix\n\n" + markdown_table({"id", "experiment", "axes"}, rows, 3) + "\n";
 }
 
+// Returns the command of the sweep and those of its points, as one could type them.
 std::vector<std::string> commands(const ExperimentView& view) {
   const std::string sweep = fmt::format("moehill sweep {}.toml", view.experiment.name);
   std::vector<std::string> lines = {markdown_code(view.experiment.sizing.value("command", sweep))};
@@ -309,6 +322,7 @@ std::vector<std::string> config(const ExperimentView& view) {
   return lines;
 }
 
+// Returns the entry of one experiment: hypothesis, commands, results, interpretation and the author's notes.
 std::string entry(const ExperimentView& view, const Hypothesis& hypothesis) {
   const StoredExperiment& e = view.experiment;
   std::string text =

@@ -21,6 +21,7 @@ namespace {
 
 constexpr const char* kUnchecked = "its check is off";
 
+// Returns the options of a result, with the path of profile as one of them.
 StoredJson config_of(const ComparedResult& result) {
   StoredJson config = result.record.value("config", StoredJson::object());
   if (result.record.contains("path")) config["path"] = result.record["path"];
@@ -38,11 +39,13 @@ std::vector<double> costs_of(const StoredJson& record) {
   return costs;
 }
 
+// Returns the text at a JSON pointer; "" if there is none.
 std::string text_at(const StoredJson& record, const char* pointer) {
   const StoredJson::json_pointer where(pointer);
   return record.contains(where) && record.at(where).is_string() ? record.at(where).get<std::string>() : "";
 }
 
+// Returns why a record has no figure: its check failed, or it was not timed.
 std::string why_no_figure(const StoredJson& record) {
   const auto check = check_status_of(record);
   return !check || *check == CheckStatus::passed ? "it was not timed"
@@ -66,6 +69,7 @@ void add_process(ComparedResult& result, const std::string& id, int64_t round, c
   process->samples.insert(process->samples.end(), costs.begin(), costs.end());
 }
 
+// Reads records of --json, one in each line. Throws InputError, with the line, for anything else.
 std::vector<StoredJson> read_lines(const std::string& path) {
   const InputFile source{"compare", path, "a record a line, as --json writes it",
                          "name a file of records or a database"};
@@ -94,6 +98,7 @@ std::string process_of(const StoredJson& record) {
   return id.empty() ? text_at(record, "/time_utc") : id;
 }
 
+// Reads files of records. Records with equal options belong to one result, whichever file they are in.
 ResultSet read_record_files(const std::string& source, const std::vector<std::string>& paths) {
   ResultSet set;
   set.source = source;
@@ -122,6 +127,7 @@ ResultSet read_record_files(const std::string& source, const std::vector<std::st
   return set;
 }
 
+// Reads results of a database: all, those of one experiment, or one point.
 ResultSet read_database(const std::string& path, const std::string& experiment, const std::string& point) {
   Store store = Store::open_existing(path);
   ResultSet set{path, path + ":" + experiment, {}, store.noise_floors()};
@@ -137,6 +143,7 @@ ResultSet read_database(const std::string& path, const std::string& experiment, 
           continue;
         }
         const std::string id = text_at(record.json, "/process/id");
+        // A point of profile has records of several paths; only those of this row's path belong to it.
         if (part_of<ProfilePath>(record.json, "path") == row.measured->path)
           add_process(result, id.empty() ? fmt::format("{} {}", path, record.attempt_id) : id, record.round,
                       record.json);
@@ -157,6 +164,7 @@ std::set<std::string> values_of(const ResultSet& set, const std::string& key) {
   return values;
 }
 
+// Returns the options that tell the two sides apart.
 std::vector<std::string> differing_options(const ResultSet& a, const ResultSet& b) {
   std::set<std::string> keys;
   for (const ResultSet* set : {&a, &b}) {
@@ -175,6 +183,7 @@ std::vector<std::string> differing_options(const ResultSet& a, const ResultSet& 
   return differing;
 }
 
+// Returns true if the two results have equal options, except for those that tell the sides apart.
 bool fits(const ComparedResult& a, const ComparedResult& b, const std::vector<std::string>& differing) {
   StoredJson config_a = config_of(a), config_b = config_of(b);
   for (const std::string& key : differing) {
@@ -186,6 +195,7 @@ bool fits(const ComparedResult& a, const ComparedResult& b, const std::vector<st
 
 double median_cost(const ComparedProcess& process) { return median_of(process.samples); }
 
+// Returns the median cost of each process with its round, to pair two results by round.
 Series by_round(const ComparedResult& result) {
   Series series;
   for (const ComparedProcess& process : result.processes) {
@@ -207,6 +217,7 @@ bool same_processes(const ComparedResult& a, const ComparedResult& b) {
          std::all_of(a.processes.begin(), a.processes.end(), in_b);
 }
 
+// Compares two results that the same processes measured, process by process.
 Ratio ratio_by_process(const ComparedResult& a, const ComparedResult& b) {
   std::vector<double> of_a, of_b;
   for (const ComparedProcess& process : a.processes) {
@@ -246,8 +257,10 @@ MatchedPair compare_pair(const ResultSet& set_a, const ComparedResult& a, const 
                          const ComparedResult& b) {
   MatchedPair pair{a.label, b.label, ratio_of_pair(set_a, a, set_b, b), {}, {}};
   const StoredJson env = a.record.value("env", StoredJson::object());
+  // The noise floor must come from this machine; either side may know it.
   pair.floor = floor_of(set_a.floors, env, pair.ratio.n);
   if (!pair.floor) pair.floor = floor_of(set_b.floors, env, pair.ratio.n);
+  // Records can be identical runs only if they were measured in turn; others are judged by their figures.
   pair.verdict = pair.ratio.paired ? verdict_of(a.record, b.record, pair.ratio, pair.floor)
                                    : judge(pair.ratio, pair.floor);
   return pair;
@@ -294,6 +307,7 @@ std::string record_label(const StoredJson& record) {
 }
 
 ResultSet read_results(const std::string& source) {
+  // The text after the last colon names an experiment, unless the whole text is a file.
   const size_t colon = source.rfind(':');
   const bool whole = is_there(source) || colon == std::string::npos;
   const std::string path = whole ? source : source.substr(0, colon);
@@ -302,6 +316,7 @@ ResultSet read_results(const std::string& source) {
     point = experiment.substr(slash + 1);
     experiment.resize(slash);
   }
+  // A file whose name has a comma is still one file if it exists.
   const std::vector<std::string> files = is_there(path) ? std::vector<std::string>{path} : split(path, ',');
   for (const std::string& file : files) require_file(file, source);
   const bool database = files.size() == 1 && is_database(path);
@@ -332,6 +347,7 @@ Matching match_results(const ResultSet& a, const ResultSet& b) {
     const ComparedResult& other = b.results[i];
     if (!result.processes.empty() && !other.processes.empty())
       matching.pairs.push_back(compare_pair(a, result, b, other));
+    // A result without figures is not dropped silently: a gate must know what it could not judge.
     if (result.processes.empty()) {
       matching.missing.push_back({result.label, result.why_missing, true, result.why_missing == kUnchecked});
     } else if (!other.why_missing.empty()) {
@@ -404,6 +420,7 @@ std::vector<std::string> regressions(const Matching& matching, double tolerance)
     if (pair.verdict == Verdict::slower && pair.ratio.ratio < 1 - tolerance)
       lines.push_back(fmt::format("{}: {}", pair.label_b, change_text(pair.ratio)));
   }
+  // A figure that was lost is a regression too, unless the check was switched off on purpose.
   for (const MissingFigure& missing : matching.missing) {
     if (!missing.of_baseline && !missing.unchecked) lines.push_back(missing_text(missing));
   }
@@ -425,6 +442,7 @@ std::vector<std::string> unjudged(const Matching& matching) {
 
 std::string remedy_of(const Matching& matching) {
   std::vector<std::string> remedies;
+  // Pairs of one experiment need more rounds; separate processes need more processes.
   const auto lacks = [&](bool paired) {
     return std::any_of(matching.pairs.begin(), matching.pairs.end(), [&](const MatchedPair& pair) {
       return is_cannot_tell(pair) && pair.ratio.paired == paired;

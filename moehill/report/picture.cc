@@ -26,6 +26,7 @@ constexpr const char* kStyle =
 constexpr std::array kColors = {"--a", "--b", "--c", "--d", "--e", "--f"};
 constexpr std::array kDashes = {"", "5 3", "2 2", "8 3 2 3", "1 3", "10 4"};
 
+// Places and sizes in units of the picture, which is 400 wide and grows with its contents.
 constexpr double kWidth = 400, kEdge = 10, kRow = 17, kTitle = 26, kLine = 15;
 constexpr double kPlotLeft = 172, kPlotRight = 370;      // of ratios
 constexpr size_t kLabelLetters = 27, kHeadLetters = 52;  // letters that fit
@@ -65,6 +66,7 @@ class Svg {
   void begin_group(const std::string& tip) { body_ += "<g><title>" + xml_text(tip) + "</title>\n"; }
   void end_group() { body_ += "</g>\n"; }
 
+  // Colours are variables of the style, so the picture follows a light or dark page.
   std::string take(double height, const std::string& title) const {
     return fmt::format(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" role=\"img\">\n"
@@ -127,12 +129,14 @@ void draw_axis(Svg& svg, const RatioAxis& axis, double top, double bottom) {
   }
 }
 
+// Draws an interval; an end that is off the axis becomes an arrow.
 void draw_interval(Svg& svg, const RatioAxis& axis, const Interval& interval, double y) {
   svg.line(axis.place(interval.lo), y, axis.place(interval.hi), y, "--a");
   if (axis.is_off(interval.lo)) svg.shape(axis.place(interval.lo), y, kToLeft, "--a", false);
   if (axis.is_off(interval.hi)) svg.shape(axis.place(interval.hi), y, kToRight, "--a", false);
 }
 
+// Draws one line of the picture: label, interval, published ratio as a diamond, own ratio as a dot, verdict.
 void draw_mark(Svg& svg, const RatioAxis& axis, const RatioMark& mark, double y) {
   svg.begin_group(mark.tip);
   svg.text(kEdge + 6, y + 4, "", cut(mark.label, kLabelLetters));
@@ -166,6 +170,7 @@ class PanelDrawer {
       }
     }
     step_ = percent_step(most);
+    // The axis ends a little above the largest value, at a whole step.
     most_ = step_ * std::ceil(1.02 * std::min(most, kMostPercent) / step_);
     top_ = top + 12 + kLine * static_cast<double>((panel.curves.size() > 1 ? panel.curves.size() : 0) + 1);
   }

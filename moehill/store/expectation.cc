@@ -1,5 +1,8 @@
 // Implementation of store/expectation.h: a parser by recursive descent, one method for each rule of the
-// grammar.
+// grammar:
+//
+//     expectation = "ratio(" conditions ")" relation number [ "at" conditions ]
+//     conditions  = axis "=" value { "," axis "=" value }
 #include "moehill/store/expectation.h"
 
 #include <algorithm>
@@ -69,6 +72,7 @@ class Parser {
     if (!take(c)) refuse(std::string(1, c));
   }
 
+  // Takes a word and returns it; "" if there is none.
   std::string word() {
     skip_blanks();
     const size_t begin = position_;
@@ -80,6 +84,7 @@ class Parser {
     return text_.substr(begin, position_ - begin);
   }
 
+  // Takes a value, with or without quotes. A quoted value may contain any character but its quote.
   std::string value() {
     for (const char quote : {'"', '\''}) {
       if (!take(quote)) continue;
@@ -154,6 +159,7 @@ bool matches(const std::vector<AxisValue>& wanted, const StoredJson& axes) {
     if (axis == axes.end()) return false;
     const std::string text = value_text(*axis);
     const std::optional<double> a = as_number(text), b = as_number(condition.value);
+    // Numbers are equal if their values are: 8 and 8.0 are one value of an axis.
     return text == condition.value || (a && b && *a == *b);
   });
 }

@@ -1,4 +1,5 @@
-// Implementation of store/schema.h.
+// Implementation of store/schema.h: the tables, what is done to a new database, and what is refused in one
+// that exists.
 #include "moehill/store/schema.h"
 
 #include <fmt/format.h>
@@ -156,6 +157,7 @@ constexpr int64_t kNetworkFileSystems[] = {0x6969,     0x517B,     0xFF534D42, 0
                                            0x65735546, 0x0BD00BD0, 0x01021997, 0x00C36400,
                                            0x5346414F, 0x47504653, 0x19830326};
 
+// Returns true if the file is on a network file system, where a write-ahead log does not work.
 bool on_network(const std::string& path) {
   const std::filesystem::path folder = std::filesystem::absolute(path).parent_path();
   struct statfs system {};
@@ -166,6 +168,7 @@ bool on_network(const std::string& path) {
          std::end(kNetworkFileSystems);
 }
 
+// Returns the number that a pragma gives; 0 if it gives none.
 int64_t pragma(Database& database, const std::string& name) {
   Statement statement(database, "PRAGMA " + name);
   return statement.step() ? statement.integer(0) : 0;
@@ -210,6 +213,7 @@ void refuse_strangers(Database& database) {
 
 using Columns = std::map<std::string, std::set<std::string>>;  // [table] its columns
 
+// Returns the tables of a database with the names of their columns.
 Columns columns_of(Database& database) {
   Statement tables(database, "SELECT name FROM sqlite_master WHERE type = 'table'");
   Columns columns;
@@ -224,6 +228,7 @@ Columns columns_of(Database& database) {
 // Refuses a file whose tables are not ours, before anything is read: a table may be missing, lack a column,
 // or be a view that never ends.
 void refuse_other_tables(Database& database) {
+  // The expected columns come from kTables itself, in a database in memory, so they cannot disagree with it.
   static const Columns expected = [] {
     Database own("", Access::in_memory);
     own.execute(kTables);
@@ -242,11 +247,13 @@ void refuse_other_tables(Database& database) {
       if (!same->second.contains(column)) refuse(fmt::format("no column {} in table {}", column, table));
     }
   }
+  // The tables are there; now their pages are checked.
   try {
     Statement check(database, "PRAGMA quick_check(1)");
     if (check.step() && check.text(0) != "ok") refuse("damaged: " + quoted(check.text(0), 120));
     // A value can be so wrong that the check of its column fails.
   } catch (const StoreError& error) {
+    // A value can be so wrong that the check of its column fails, which is damage too.
     refuse("damaged: " + quoted(error.what(), 200));
   }
 }
@@ -261,6 +268,7 @@ void prepare_database(Database& database, Access access) {
   }
   if (access == Access::read_only) return;
   set_journal_mode(database);
+  // FULL synchronises each transaction, so that a stored result survives a loss of power.
   database.execute("PRAGMA synchronous = FULL");
   Transaction transaction(database);
   // Asked again under the lock, since two sweeps may start at once.

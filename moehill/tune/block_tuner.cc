@@ -1,4 +1,5 @@
-// Implementation of tune/block_tuner.h.
+// Implementation of tune/block_tuner.h: three phases. All sets get a few rounds; those clearly behind are
+// dropped; the fastest one must beat the default in new rounds.
 #include "moehill/tune/block_tuner.h"
 
 #include <fmt/format.h>
@@ -15,6 +16,7 @@ namespace {
 // Rounds of the phases; a median of fewer than five confirms nothing.
 constexpr int64_t kFirstRounds = 3, kMinConfirming = 5, kMaxConfirming = 15, kMaxSecond = 8;
 
+// Returns the set with the smallest median among `in`.
 size_t fastest_of(const std::vector<TunedCandidate>& all, const std::vector<size_t>& in) {
   return *std::min_element(in.begin(), in.end(), [&](size_t a, size_t b) {
     return median_of(all[a].samples) < median_of(all[b].samples);
@@ -40,6 +42,7 @@ void run_phase(std::vector<TunedCandidate>& all, std::vector<size_t>& in, int64_
   in = left;
 }
 
+// Drops the sets that are clearly slower than the fastest one.
 void drop_those_behind(std::vector<TunedCandidate>& all, std::vector<size_t>& in, uint32_t seed) {
   const size_t best = fastest_of(all, in);
   std::vector<size_t> left;
@@ -94,6 +97,7 @@ TunerBudget plan_budget(double budget_seconds, double step_seconds, size_t num_c
         fmt::format("{:.0f} s and more for this problem", std::ceil(smallest * step_seconds)),
         "give it more time, or choose fewer --tokens");
   }
+  // Half of the budget is for the first phase, a quarter for the second, a quarter for the last.
   TunerBudget budget;
   budget.first = kFirstRounds;
   budget.num_candidates = std::clamp<size_t>(
@@ -115,6 +119,7 @@ TunerResult tune(const std::vector<BlockSizes>& sets, const TunerBudget& budget,
     in.push_back(i);
   }
   std::vector<TunedCandidate>& all = result.candidates;
+  // Set 0 is the default. If its own check fails, nothing can be said about the others.
   run_phase(all, in, budget.first, measure);
   if (in.empty() || in.front() != 0) {
     if (!all.empty()) all[0].fate = Fate::check_failed;
@@ -126,8 +131,8 @@ TunerResult tune(const std::vector<BlockSizes>& sets, const TunerBudget& budget,
   if (in.empty() || in.front() != 0) return result;
   const size_t best = fastest_of(all, in);
   all[0].fate = Fate::standard;
-  // The rounds so far chose this set because it looked fast, so they overestimate it. New rounds decide.
   if (best == 0) return result;
+  // The rounds so far chose this set because it looked fast, so they overestimate it. New rounds decide.
   const auto last = measure({all[0].blocks, all[best].blocks}, budget.last);
   if (last[0].empty() || last[1].empty()) {
     all[last[0].empty() ? 0 : best].fate = Fate::check_failed;

@@ -1,4 +1,5 @@
-// Implementation of tune/tuned_table.h.
+// Implementation of tune/tuned_table.h. Keys are texts of the whole problem; the file is replaced as a whole,
+// so that a kill leaves the old table or the new one.
 #include "moehill/tune/tuned_table.h"
 
 #include <fmt/format.h>
@@ -37,6 +38,7 @@ InputError not_a_table(const std::string& path, const std::string& reason) {
                      "a table written by moehill tune, or no file", kRemedy);
 }
 
+// Parses blocks of the file; a bad one is reported as a fault of the file.
 BlockSizes blocks_in(const std::string& text, const std::string& path) {
   try {
     return parse_blocks(text);
@@ -53,6 +55,7 @@ Ratio gain_in(const Json& e) {
   return gain;
 }
 
+// Parses a table and checks it completely; throws InputError that names `path`.
 TunedTable parse(const std::string& text, const std::string& path) {
   try {
     const auto json = parse_strict_json<Json>(text, {"--table " + quoted(path, 200), kRemedy});
@@ -73,6 +76,7 @@ TunedTable parse(const std::string& text, const std::string& path) {
   }
 }
 
+// Returns the table as the text of its file.
 std::string text_of(const TunedTable& table) {
   Json entries = Json::object();
   for (const auto& [key, e] : table) {
@@ -113,6 +117,8 @@ bool has_blocks(const RunConfig& config) { return config.block.backend == Backen
 std::string tuned_key(const RunConfig& config, const Routing& routing) {
   const MoeShape s = over_places(config).shape;
   const BlockOptions& b = config.block;
+  // Sizes that matter to a kernel are those of one device: its experts and, to a power of two, the rows of an
+  // expert.
   const int64_t experts = (s.experts + config.num_devices - 1) / config.num_devices;
   const double rows = static_cast<double>(s.assignments()) / s.experts;
   std::string key = fmt::format(
@@ -150,6 +156,7 @@ TunedTable read_tuned(const std::string& path) {
 TunedTable shipped_tuned() { return parse(kShipped[0].second, "the table of this program"); }
 
 void keep_tuned(const std::string& path, const std::string& key, const TunedEntry& entry) {
+  // The table is read again under the lock, so that entries of another tuner are kept.
   replace_file(path, [&] {
     TunedTable table = read_tuned(path);
     table[key] = entry;
@@ -157,6 +164,7 @@ void keep_tuned(const std::string& path, const std::string& key, const TunedEntr
   });
 }
 
+// Returns the blocks if the entry was found on this CPU model and with these kernels; else it is stale.
 TunedLookup look_up(const TunedTable& table, const std::string& key, const Environment& environment) {
   const auto found = table.find(key);
   if (found == table.end()) return {};
@@ -177,6 +185,7 @@ std::string apply_tuned(const BenchOptions& options, const Environment& environm
   const bool automatic = options.table == TableChoice::automatic;
   const bool off = automatic && asked != nullptr && std::string(asked) == name_of(TableChoice::off);
   if (options.table == TableChoice::off || options.blocks_given || off) return "";
+  // The user's entries win over shipped ones: merge() keeps an entry that is there already.
   TunedTable table = read_tuned(automatic ? default_tuned_file(environment) : options.table_file);
   if (automatic) table.merge(shipped_tuned());
   std::set<std::string> lines;
@@ -189,6 +198,7 @@ std::string apply_tuned(const BenchOptions& options, const Environment& environm
     if (found.status == Tuned::hit) point.config.block.blocks = found.blocks;
     const std::string more = found.status == Tuned::hit ? to_string(found.blocks) : found.why;
     const std::string name = name_of(found.status);
+    // Points without an entry share one line.
     lines.insert(found.status == Tuned::miss ? name : fmt::format("{}: {}, {}", point.label, name, more));
   }
   std::string text;
