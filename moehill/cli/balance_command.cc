@@ -108,6 +108,7 @@ bool parse_balance_options(const std::vector<std::string>& args, BalanceOptions&
        "--distribution drift:2,100,50",
        "moehill balance --hardware epyc-cluster --devices 16 --nodes 4 --groups 8 --experts 64 --topk 2 "
        "--distribution zipf:1"});
+  // Placements exist only for ep, and the default path is the pipelined one.
   o.point.bench.modes = {ParallelMode::ep};
   o.point.bench.ep_path = Spread::fused;
   declare_point(set, o.point);

@@ -138,6 +138,8 @@ int climb_command(const std::vector<std::string>& args) {
   const SweepHost host = make_sweep_host(
       environment, RunPredictor(probed_hardware(environment),
                                 measure_speed(environment.topology, environment.topology.num_cores)));
+  // The climb asks for block sizes only when it reaches that axis, since they depend on the options chosen by
+  // then.
   const ClimbSpace space{environment.topology.num_cores, [&](const StoredJson& options) {
                            return block_sets(options, environment.topology);
                          }};

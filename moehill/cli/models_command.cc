@@ -61,6 +61,7 @@ int models_command(const std::vector<std::string>& args) {
   require_writable_json(json);
   std::vector<std::pair<std::string, ModelBlock>> blocks;
   std::vector<std::string> sources;
+  // Without --config, all presets are listed.
   if (config.empty()) {
     for (const std::string& name : preset_names()) {
       const Preset preset = load_preset(name);
@@ -72,6 +73,7 @@ int models_command(const std::vector<std::string>& args) {
     blocks.emplace_back(config, describe_model_block(config, chosen));
     sources.push_back(config);
   }
+  // Records go first; with "-" they are the whole output.
   if (!json.empty()) {
     std::string lines;
     for (size_t i = 0; i < blocks.size(); ++i)

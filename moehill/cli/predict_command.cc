@@ -173,6 +173,7 @@ int predict_command(const std::vector<std::string>& args) {
   PredictOptions options;
   if (!parse_predict_options(args, options)) return kExitDone;
   require_writable_json(options.json);
+  // These two need no hardware of the options and no shape.
   if (options.published || options.score) {
     fmt::print("{}",
                options.score ? score_report(read_scores(default_score_file())) : published_text(options));
@@ -191,6 +192,7 @@ int predict_command(const std::vector<std::string>& args) {
     fmt::print("{}", text);
     return kExitDone;
   }
+  // One routing serves all spreads, so they differ only in how they move and compute the same rows.
   const MoeShape shape = predicted_config(options, hardware, ParallelMode::none).shape;
   const Routing routing = predicted_routing(options, shape, hardware);
   const std::vector<ExpectedSpread> expected = options.compare_paths

@@ -54,6 +54,7 @@ std::optional<ProbeOptions> parse_probe_options(const std::vector<std::string>& 
   if (!job.is_root()) return o;  // the first process writes, so the others have nothing to refuse
   if (!o.as_hardware.empty()) require_writable_file("--as-hardware", o.as_hardware);
   if (o.show) return o;
+  // The largest blocks of the probe have a fixed size, so it can be refused before the first measurement.
   refuse_too_much_memory(
       {{"calibration blocks and copies", 2.2e9},
        {"to empty the caches with", static_cast<double>(cold_cache_bytes(detect_topology()))}},
@@ -100,6 +101,7 @@ void probe(const ProbeOptions& options, const JobLinks& links, const Environment
     tables.print_new(probe);
   } else {
     warn_if_busy(environment.topology.num_cores);
+    // The probe kept so far says how long one takes on this machine.
     const std::optional<Probe> before = find_probe(options.file);
     tell(estimate_words(before ? before->seconds : kUsualProbe_s, "peaks, bandwidths, products and links"));
     probe = measure_probe(environment, links, show_progress,

@@ -72,6 +72,7 @@ int profile_command(const std::vector<std::string>& args, const Job& job) {
   if (!prepared) return kExitDone;
   const ProfileOptions& options = prepared->options;
   const Environment& environment = prepared->environment;
+  // --explain-blocks only describes, so it ends here, before anything takes memory.
   if (options.explain_blocks) {
     const auto& shape = prepared->points.front().config.shape;
     say(options.bench, job, explain_blocks(options.bench.block.blocks, shape, environment.topology));

@@ -63,6 +63,7 @@ bool parse_roofline_options(const std::vector<std::string>& args, RooflineOption
              "one line a step; - is standard output, the table then goes to standard error");
   if (!set.parse(args)) return false;
   resolve_point(set, o.point);
+  // A record names its own shape and spread, so options for these would have no effect.
   if (!o.record.empty()) {
     for (const std::string& name : set.names()) {
       const bool used = name == "--record" || name == "--hardware" || name == "--probe" || name == "--json";
@@ -173,11 +174,13 @@ int roofline_command(const std::vector<std::string>& args) {
       options.record.empty() ? steps_of_options(options, chosen.hardware) : steps_of_records(options.record);
   std::string text = chosen.note.empty() ? "" : chosen.note + "\n", lines;
   for (const RecordedStep& step : steps) {
+    // Each step may bring figures of its own, so the hardware is copied.
     Hardware h = chosen.hardware;
     const int units = step.config.threads_per_device;
     const double all_units = static_cast<double>(units) * step.config.num_devices;
     use_measured(step, all_units, h);
     const DType dtype = step.config.shape.dtype;
+    // Exact counts of the plan give the work and the bytes of each stage.
     const PlanCounts counts = plan_counts(step.config, step.routing);
     const Roofline r = roofline(work_problem(step.config), counts, h, units, step.stages, step.time_s);
     text += fmt::format("{} on {}, {}\n{}{}{}\n", step.label, h.name,

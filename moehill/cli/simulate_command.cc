@@ -117,6 +117,7 @@ int simulate_command(const std::vector<std::string>& args) {
     fmt::print("{}", simulated_runs_report(runs, hardware));
     return kExitDone;
   }
+  // Everything that can be refused is refused here, because routing millions of tokens takes minutes.
   refuse_impossible_sizes(*options, hardware);
   refuse_impossible_messages(*options, hardware);
   require_writable_json(options->json);

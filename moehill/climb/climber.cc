@@ -141,12 +141,14 @@ ClimbMove Climber::plan_move(ClimbAxis axis) const {
   ClimbMove move;
   move.axis = axis;
   const MoveArm& best = outcome_.winner;
+  // Arm 0 is the best configuration so far, with which the others are compared.
   move.arms.push_back({place_on(axis, best.resolved.options), best.options, best.resolved});
   double fastest = best.resolved.step_seconds.value_or(0);
   for (const StoredJson& change :
        changes_along(axis, options_.base, best.options, best.resolved.options, space_)) {
     const std::optional<MoveArm> arm = arm_of(axis, changed(best.options, change));
     if (!arm) continue;
+    // Changes that resolve to a run that is already among the arms are left out.
     const auto is_same = [&](const MoveArm& other) {
       return other.resolved.options == arm->resolved.options;
     };
@@ -159,6 +161,7 @@ ClimbMove Climber::plan_move(ClimbAxis axis) const {
     if (arm->resolved.step_seconds && fastest > 0) fastest = std::min(fastest, *arm->resolved.step_seconds);
     move.arms.push_back(*arm);
   }
+  // An arm that the model expects to be many times slower than the fastest is not run at all.
   const auto is_hopeless = [&](const MoveArm& arm) {
     const double times = fastest > 0 ? arm.resolved.step_seconds.value_or(0) / fastest : 0;
     if (&arm == &move.arms[0] || times < kHopeless) return false;
@@ -279,6 +282,7 @@ void Climber::compare_with_first() {
   MoveRequest request;
   request.name = experiment_name("total");
   request.title = "Climb: the winner beside what was asked for";
+  // Each gain was measured in its own race, so the product is only a hypothesis. This comparison tests it.
   double product = 1;
   for (const ClimbMove& move : outcome_.moves) product *= move.gain;
   request.hypothesis = fmt::format("The gains of the moves multiply to {}.", percent(product));
@@ -290,6 +294,7 @@ void Climber::compare_with_first() {
   request.rules.most_screening = kLastRounds;
   request.memory_bytes = options_.memory_bytes;
   request.fixed_rounds = true;
+  // The time that earlier moves had to leave was reserved for this comparison.
   budget_.reserve_s = 0;
   const MoveResult result = run_move(*store_, host_, request, budget_, show_);
   if (result.interrupted) outcome_.end = ClimbEnd::interrupted;

@@ -26,6 +26,7 @@ SweepPlan plan_of(const MoveRequest& request, const SweepHost& host) {
   e.hypothesis = request.hypothesis;
   e.expect = request.expect;
   e.next_action = request.next_action;
+  // A move is stored like a sweep: its arms are the points, and the first one is the baseline.
   e.baseline = {{"arm", request.arms[0].label}};
   e.rounds = request.rules.most_screening + (request.fixed_rounds ? 0 : request.rules.looks.back());
   e.timeout_s = kLimitSeconds;

@@ -94,6 +94,8 @@ StoredJson changed(StoredJson options, const StoredJson& change) {
 std::vector<StoredJson> changes_along(ClimbAxis axis, const StoredJson& base, const StoredJson& options,
                                       const StoredJson& resolved, const ClimbSpace& space) {
   const bool has_shared = text_of(resolved, "shared_expert_dim") != "0";
+  // An option that the user gave is kept, so its axis has no changes. The axis `spread` stands for several
+  // options and looks at them itself.
   if (axis != ClimbAxis::spread && base.contains(name_of(axis))) return {};
   switch (axis) {
     case ClimbAxis::spread:

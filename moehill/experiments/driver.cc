@@ -157,6 +157,8 @@ class Driver {
   bool measure(size_t i, const Claim& claim) {
     const StoredPoint& point = plan_.points[i];
     show(fmt::format("{} round {}{}", point.label, claim.round + 1, claim.repeat ? " again" : ""), false);
+    // Counters of the machine are read before and after the run: they tell if other work disturbed it, and
+    // whether the kernel killed it for its memory.
     const int64_t kills = kernel_memory_kills();
     const double load = load_average();
     const MachineTimes before = machine_times();
@@ -170,6 +172,8 @@ class Driver {
     result.exit_status = child.status;
     result.output_tail = child.error_tail;
     result.disturbance = disturbance_between(before, after, child.cpu_seconds, load);
+    // Even if no counter shows another program, a peak far below that of other runs shows that cores were
+    // taken.
     if (result.disturbance.empty()) result.disturbance = lost_peak_of(i, result.records);
     result.disturbed = !result.disturbance.empty();
     journal_.finish(claim, result);

@@ -1,4 +1,5 @@
-// Implementation of measure/ablation_arms.h: arms are made before the run, and moved to their points after it.
+// Implementation of measure/ablation_arms.h: arms are made before the run, and moved to their points after
+// it.
 #include "moehill/measure/ablation_arms.h"
 
 #include <fmt/format.h>

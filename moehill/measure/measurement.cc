@@ -162,6 +162,7 @@ void Measurement::prepare_point(LivePoint& live) {
   const Point& point = live.result.point;
   std::unique_ptr<RunFactory>& factory = factories_[point.distribution.kind];
   if (factory == nullptr) {
+    // Points with one distribution share operands, so the factory learns the sizes of all of them first.
     factory = std::make_unique<RunFactory>(point.distribution, options_.seed, yardstick_.node_cpus(),
                                            job_.session(), options_.layer_weights);
     for (const LivePoint& other : points_) {
@@ -174,6 +175,7 @@ void Measurement::prepare_point(LivePoint& live) {
   live.operands = live.run->operand_hash();
   make_ready(live);
   const double begin = seconds();
+  // The first step is the checked one. It is not a sample, but its time sizes the limit on waits.
   live.run->step(live.stages->listeners());
   longest_step_ = std::max(longest_step_, job_.largest(seconds() - begin));
   live.result.timed_region = entered_stages(*live.stages);
@@ -182,10 +184,12 @@ void Measurement::prepare_point(LivePoint& live) {
   live.result.placement = placement_of(*live.run);
   live.run->collect();
   check(live);
+  // The check reads the copy of the first device, so the other copies must be equal to it.
   if (replicas_differ(*live.run, job_) && live.result.check.status != CheckStatus::off) {
     live.result.check.status = CheckStatus::failed;
     live.result.check.reason = kReplicasDiffer;
   }
+  // All processes must agree on whether the point is measured.
   live.result.check.status = job_.from_root(live.result.check.status);
   hold_operands(live);
 }
@@ -305,6 +309,7 @@ void Measurement::describe(LivePoint& live) {
   const Run& run = *live.run;
   const RunConfig& config = result.point.config;
   const std::vector<int64_t> load = expert_load(run.routing());
+  // Loads of experts are those of the routing; loads of devices are those after experts were placed.
   result.runs = run_statistics(run.routing());
   result.load = load_statistics(load);
   result.skew = skew_properties(result.point.distribution, run.routing(), options_.seed);
@@ -320,6 +325,7 @@ void Measurement::describe(LivePoint& live) {
   result.executed_flops = run.executed_flops();
   result.traffic = run.traffic();
   result.moved_bytes = run.moved_bytes();
+  // Data parallelism must add up gradients; other modes must move rows to their experts and back.
   result.lower_bound_bytes =
       config.spread == Spread::dp
           ? data_parallel_lower_bound_bytes(config.shape, config.block.pass, config.num_devices)
@@ -329,6 +335,7 @@ void Measurement::describe(LivePoint& live) {
   const PlanCounts counts = plan_counts(config, run.placed_routing(), result.nodes);
   if (is_ep(config.spread)) result.logical_bytes = logical_row_bytes(config, counts, result.nodes);
   if (is_ep(config.spread)) add_buffer_factors(over_places(config), counts, result);
+  // Only a timeline shows the work of each stage and device.
   if (!options_.trace_dir.empty()) {
     result.work = all_work(work_problem(over_places(config)), counts);
     result.pair_rows = counts.pairs;

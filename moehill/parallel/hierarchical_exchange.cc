@@ -23,6 +23,8 @@ class HierarchicalExchange final : public RowExchange {
     const MoeShape& shape = inputs.config.shape;
     const auto rows = [&](int64_t n) { return ExchangeRows(group.on_node(), n, shape.hidden, shape.dtype); };
     const int64_t received = RaggedRoute::max_received(inputs.config, inputs.rank);
+    // Rows on their way: sent to the node, landed there, spread within it; then sums collected, added up and
+    // returned.
     sent_ = rows(route_.across().max_sent());
     returned_ = rows(route_.across().max_sent());
     landed_ = rows(route_.across().max_received());
@@ -32,6 +34,7 @@ class HierarchicalExchange final : public RowExchange {
     x_ = rows(received);
     partial_ = rows(received);
     if (scatters_) by_token_ = rows(received);
+    // Only a backward pass needs the outputs of the experts again, and sends gradients of gate values.
     if (!spec.has_backward()) return;
     y_ = rows(received);
     const auto values = [&](std::vector<float>& of, int64_t n) {

@@ -297,6 +297,8 @@ std::vector<std::vector<ReplayedDrop>> replay_drops(const DropTable& table) {
   ThreadTeam team(std::max(1, detect_topology().num_cores));
   const Router router;
   for (size_t r = 0; r < table.rows.size(); ++r) drops[r].resize(table.rows[r].factors.size());
+  // Every cell sees the same draws of a routing, so cells differ only by their capacity. mean and deviation
+  // hold sums until the draws are done.
   for (int64_t draw = 0; draw < table.draws; ++draw) {
     const Routing routing =
         route_tokens({distribution, router, tokens, experts, topk, 0, static_cast<uint32_t>(draw)}, team);
@@ -318,6 +320,7 @@ std::vector<std::vector<ReplayedDrop>> replay_drops(const DropTable& table) {
       }
     }
   }
+  // From the sums: the mean, and the standard deviation of a sample of n draws.
   const double n = to_double(table.draws);
   for (auto& row : drops) {
     for (ReplayedDrop& drop : row) {

@@ -81,6 +81,7 @@ class Reader {
     toml_.read(t, "start_us", &table.start_us, 0, kMostMicroseconds);
     toml_.read(t, "rank_gb_per_s", &table.rank_gb_per_s, 0.001, kMostRate);
     for (const toml::table* row : tables_of(t, "rows")) table.rows.push_back(read_row(*row, every));
+    // A table without one of these could not be predicted, so it is refused with its place in the file.
     const bool whole = !table.name.empty() && !table.hardware.empty() && table.hidden > 0 &&
                        table.mlp_dim > 0 && every.experts > 0 && table.topk > 0 && every.tokens > 0;
     if (!whole || table.rows.empty())

@@ -246,6 +246,7 @@ std::string simulator_text(const std::vector<SimulatedStep>& steps, double all_s
 
 Json simulation_record(const SimulateOptions& o, const SimulatedStep& step, int seq) {
   const CriticalSeconds critical = critical_seconds(step);
+  // The record has the names of a bench record where both have the same figure.
   Json skew = Json::array();
   for (const SkewProperty& p : step.skew) {
     skew.push_back(

@@ -84,6 +84,7 @@ SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hard
   step.experts = routing.num_experts;
   step.cluster = make_cluster(hardware, num_devices, options.shape.dtype);
   describe_routing(options, routing, num_devices, &step);
+  // The exact counts of the plan say how many rows each pair of devices exchanges.
   const RunConfig config =
       config_of(options, step.path, step.tokens, num_devices, step.cluster.devices_per_node);
   const PlanCounts counts = plan_counts(config, routing);
@@ -96,9 +97,11 @@ SimulatedStep simulate_step(const SimulateOptions& options, const Hardware& hard
   step.memory_bytes = step.program.memory_bytes;
   const double planned = seconds();
   step.simulation = simulate(step.cluster, step.program, progress);
+  // No byte may be lost in the simulation, or its times would be too short.
   MOEHILL_CHECK(step.simulation.delivered_bytes == step.program.total_bytes(), "{} of {} bytes arrived",
                 step.simulation.delivered_bytes, step.program.total_bytes());
   step.critical = critical_path(step.program, step.simulation);
+  // The flows of many devices take much memory, and reports need only the stages.
   step.program.forget_flows();
   step.plan_s = planned - begin;
   step.simulate_s = seconds() - planned;

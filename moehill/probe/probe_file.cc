@@ -51,6 +51,7 @@ void write_probe(const Probe& probe, const std::string& path) {
                     {"memory_of", b.memory},
                     {"read_bytes_per_s", b.read},
                     {"copy_bytes_per_s", b.copy}});
+  // The model reads only hardware_toml. The other figures say what it was made of, and when it is stale.
   const Json json = {{"schema", kSchema},
                      {"time_utc", probe.time_utc},
                      {"cpu", probe.cpu},

@@ -169,6 +169,7 @@ bool Journal::runs_elsewhere(int64_t point_id, int64_t round) {
 }
 
 bool Journal::has_settled(int64_t point_id, int64_t round, bool repeats) {
+  // If an attempt of this round counts already, this one repeats it.
   Statement counting(database_,
                      "SELECT disturbed FROM attempt WHERE point_id = ? AND round = ? AND counts = 1");
   if (!counting.bind(point_id, round).step()) return false;
@@ -214,6 +215,8 @@ void Journal::settle(int64_t experiment_id) {
 ClaimAnswer Journal::claim(int64_t point_id, int64_t round, double limit_seconds, bool repeats) {
   Transaction transaction(database_);
   bury_dead_owners();
+  // The questions are asked in this order: is there nothing to do, has the point failed too often, and only
+  // then is somebody else at work.
   std::optional<ClaimState> refused;
   if (has_settled(point_id, round, repeats)) {
     refused = ClaimState::settled;
